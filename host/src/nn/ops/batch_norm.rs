@@ -1,0 +1,370 @@
+//! Batch normalization over all axes but the last, fused with an optional ReLU.
+//!
+//! `y = relu(γ · x̂ + β)`, `x̂ = (x - μ) / √(σ² + ε)`, with mean `μ` and biased variance `σ²` of each
+//! channel over its `N` rows (Ioffe & Szegedy 2015, algorithm 1). With `g = dy` where the ReLU
+//! passed: `dβ = Σ g`, `dγ = Σ g · x̂`, `dx = γ / √(σ² + ε) · (g - dβ / N - x̂ · dγ / N)`.
+//! Shapes: `x [.., C]`, `γ, β [C]`, `y [.., C]`.
+//!
+//! Custom because composed from candle's operations it is about 15 passes over memory, most of
+//! them with slow reductions over a non-last axis; here it is two passes each way.
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+
+use super::{Reader, channels_of, expect_shape, simd::simd, values};
+
+/// Statistics of each channel over one batch, for the running averages.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moments {
+    /// Mean of each channel.
+    pub mean: Vec<f32>,
+    /// Variance of each channel, biased: divided by the number of rows.
+    pub variance: Vec<f32>,
+    /// Rows that the statistics were taken over.
+    pub rows: usize,
+}
+
+/// Normalizes each channel by the batch's own statistics: `relu(γ·(x - μ)/√(σ² + ε) + β)`.
+///
+/// `x [.., C]`, `gamma [C]`, `beta [C]`; without `relu` the clipping is left out. Gradients go
+/// through mean and variance.
+///
+/// # Errors
+/// If shapes disagree, there is no row, or the tensors are not f32 on the CPU.
+pub fn batch_norm(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    eps: f64,
+    relu: bool,
+) -> Result<(Tensor, Moments)> {
+    let channels = channels_of("batch norm x", x)?;
+    expect_shape("batch norm gamma", gamma, &[channels])?;
+    expect_shape("batch norm beta", beta, &[channels])?;
+    if x.elem_count() == 0 {
+        bail!("batch norm: expected at least one row, found {:?}", x.dims())
+    }
+    let x = x.contiguous()?;
+    let moments = moments(Reader::new(&x).values()?, channels);
+    let inverse_deviation = moments
+        .variance
+        .iter()
+        .map(|&variance| (1.0 / (f64::from(variance) + eps).sqrt()) as f32)
+        .collect();
+    let op = Normalize { mean: moments.mean.clone(), inverse_deviation, relu, frozen: false };
+    Ok((x.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op)?, moments))
+}
+
+/// Computes `relu(scale[c] · x[.., c] + shift[c])`: batch norm with frozen statistics.
+///
+/// `x [.., C]`, `scale [C]` (`γ / √(σ² + ε)`), `shift [C]` (`β - μ · scale`); without `relu` the
+/// clipping is left out. All three have gradients.
+///
+/// # Errors
+/// If shapes disagree or the tensors are not f32 on the CPU.
+pub fn affine(x: &Tensor, scale: &Tensor, shift: &Tensor, relu: bool) -> Result<Tensor> {
+    let channels = channels_of("affine x", x)?;
+    expect_shape("affine scale", scale, &[channels])?;
+    expect_shape("affine shift", shift, &[channels])?;
+    let op = Normalize {
+        mean: vec![0.0; channels],
+        inverse_deviation: vec![1.0; channels],
+        relu,
+        frozen: true,
+    };
+    x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, op)
+}
+
+/// Mean and biased variance of each channel of `x [N, C]`, `N >= 1`.
+fn moments(x: &[f32], channels: usize) -> Moments {
+    let rows = x.len() / channels;
+    let mut sums = vec![0.0f64; channels];
+    let mut squares = vec![0.0f64; channels];
+    add_moments(x, &mut sums, &mut squares);
+    let count = rows as f64;
+    let offsets: Vec<f64> = sums.iter().map(|sum| sum / count).collect();
+    let mean = offsets.iter().zip(x).map(|(o, &pivot)| (f64::from(pivot) + o) as f32).collect();
+    let variance = squares.iter().zip(&offsets).map(|(q, o)| (q / count - o * o).max(0.0) as f32);
+    Moments { mean, variance: variance.collect(), rows }
+}
+
+/// `y = relu(γ · (x - mean) · inverse_deviation + β)`.
+struct Normalize {
+    mean: Vec<f32>,
+    inverse_deviation: Vec<f32>,
+    relu: bool,
+    /// Whether the statistics are constants, or came from `x` and pass gradient on to it.
+    frozen: bool,
+}
+
+impl CustomOp3 for Normalize {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        gamma: &CpuStorage,
+        gamma_layout: &Layout,
+        beta: &CpuStorage,
+        beta_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (gamma, beta) = (values(gamma, gamma_layout)?, values(beta, beta_layout)?);
+        let scale: Vec<f32> =
+            gamma.iter().zip(&self.inverse_deviation).map(|(g, i)| g * i).collect();
+        let shift: Vec<f32> =
+            beta.iter().zip(&self.mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
+        let x = values(x, x_layout)?;
+        let mut y = vec![0.0; x.len()];
+        let lowest = if self.relu { 0.0 } else { f32::NEG_INFINITY };
+        scale_rows(x, &scale, &shift, lowest, &mut y);
+        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        gamma: &Tensor,
+        beta: &Tensor,
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let dy = dy.contiguous()?;
+        let channels = gamma.elem_count();
+        let (x_values, y, dy) = (Reader::new(x), Reader::new(y), Reader::new(&dy));
+        // Without ReLU everything passes: dy stands in for y below a threshold that nothing meets.
+        let (gate, lowest) =
+            if self.relu { (y.values()?, 0.0) } else { (dy.values()?, f32::NEG_INFINITY) };
+        let mut sums = vec![0.0f64; channels];
+        let mut products = vec![0.0f64; channels];
+        let passed = Passed { dy: dy.values()?, gate, lowest };
+        add_gradient_sums(passed, x_values.values()?, &self.mean, &mut sums, &mut products);
+        for (p, &i) in products.iter_mut().zip(&self.inverse_deviation) {
+            *p *= f64::from(i);
+        }
+        let narrow = |v: &[f64]| v.iter().map(|&v| v as f32).collect::<Vec<f32>>();
+        let mut dx = None;
+        if x.track_op() {
+            let row = self.row_gradient(Reader::new(gamma).values()?, &sums, &products, x);
+            let mut gradient = vec![0.0; x.elem_count()];
+            input_gradient(passed, x_values.values()?, &row, &mut gradient);
+            dx = Some(Tensor::from_vec(gradient, x.shape(), x.device())?);
+        }
+        let dgamma = Tensor::from_vec(narrow(&products), gamma.shape(), x.device())?;
+        let dbeta = Tensor::from_vec(narrow(&sums), beta.shape(), x.device())?;
+        Ok((dx, Some(dgamma), Some(dbeta)))
+    }
+}
+
+impl Normalize {
+    /// Coefficients of `dx = passed · g + slope · x + offset` for each channel.
+    fn row_gradient(
+        &self,
+        gamma: &[f32],
+        sums: &[f64],
+        products: &[f64],
+        x: &Tensor,
+    ) -> RowGradient {
+        let channels = gamma.len();
+        let rows = (x.elem_count() / channels).max(1) as f64;
+        let mut row = RowGradient {
+            passed: Vec::with_capacity(channels),
+            slope: vec![0.0; channels],
+            mean: self.mean.clone(),
+            offset: vec![0.0; channels],
+        };
+        for c in 0..channels {
+            let inverse = f64::from(self.inverse_deviation[c]);
+            let scale = f64::from(gamma[c]) * inverse;
+            row.passed.push(scale as f32);
+            if !self.frozen {
+                row.slope[c] = (-scale * inverse * products[c] / rows) as f32;
+                row.offset[c] = (-scale * sums[c] / rows) as f32;
+            }
+        }
+        row
+    }
+}
+
+/// `dx = passed · g + slope · (x - mean) + offset`, one value a channel.
+struct RowGradient {
+    passed: Vec<f32>,
+    slope: Vec<f32>,
+    mean: Vec<f32>,
+    offset: Vec<f32>,
+}
+
+/// The gradient behind the ReLU: `dy` where `gate > lowest`, else 0.
+#[derive(Clone, Copy)]
+struct Passed<'a> {
+    dy: &'a [f32],
+    gate: &'a [f32],
+    lowest: f32,
+}
+
+/// Rows summed in f32 before they are added in f64.
+const TILE: usize = 32;
+
+simd! {
+    /// Sums of `x - p` and of its square for each channel, with the first row as pivot `p`: keeps
+    /// the variance exact where the mean is large.
+    fn add_moments(x: &[f32], sums: &mut [f64], squares: &mut [f64]) {
+        let channels = sums.len();
+        let pivot = &x[..channels];
+        let mut partial = vec![0.0f32; 2 * channels];
+        let (sum, square) = partial.split_at_mut(channels);
+        for tile in x.chunks(TILE * channels) {
+            sum.fill(0.0);
+            square.fill(0.0);
+            for row in tile.chunks_exact(channels) {
+                let totals = sum.iter_mut().zip(square.iter_mut());
+                for (((s, q), &v), &p) in totals.zip(row).zip(pivot) {
+                    let v = v - p;
+                    *s += v;
+                    *q = v.mul_add(v, *q);
+                }
+            }
+            add_wide(sums, sum);
+            add_wide(squares, square);
+        }
+    }
+
+    /// `y = max(x · scale + shift, lowest)`.
+    fn scale_rows(x: &[f32], scale: &[f32], shift: &[f32], lowest: f32, y: &mut [f32]) {
+        let channels = scale.len();
+        for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
+            for (((y, &x), &a), &b) in y.iter_mut().zip(x).zip(scale).zip(shift) {
+                let v = x.mul_add(a, b);
+                // Written so that NaN passes.
+                *y = if v < lowest { lowest } else { v };
+            }
+        }
+    }
+
+    /// `sums += Σ g` and `products += Σ g · (x - mean)` for each channel.
+    fn add_gradient_sums(
+        passed: Passed<'_>,
+        x: &[f32],
+        mean: &[f32],
+        sums: &mut [f64],
+        products: &mut [f64],
+    ) {
+        let channels = mean.len();
+        let mut partial = vec![0.0f32; 2 * channels];
+        let (sum, product) = partial.split_at_mut(channels);
+        let size = TILE * channels;
+        for ((x, dy), gate) in x.chunks(size).zip(passed.dy.chunks(size)).zip(passed.gate.chunks(size))
+        {
+            sum.fill(0.0);
+            product.fill(0.0);
+            let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
+            for ((x, dy), gate) in rows.zip(gate.chunks_exact(channels)) {
+                let totals = sum.iter_mut().zip(product.iter_mut());
+                for (((((s, p), &x), &dy), &gate), &m) in totals.zip(x).zip(dy).zip(gate).zip(mean) {
+                    let g = if gate > passed.lowest { dy } else { 0.0 };
+                    *s += g;
+                    *p = g.mul_add(x - m, *p);
+                }
+            }
+            add_wide(sums, sum);
+            add_wide(products, product);
+        }
+    }
+
+    /// `dx = passed · g + slope · (x - mean) + offset`.
+    fn input_gradient(passed: Passed<'_>, x: &[f32], row: &RowGradient, dx: &mut [f32]) {
+        let channels = row.passed.len();
+        let coefficients = || row.passed.iter().zip(&row.slope).zip(&row.mean).zip(&row.offset);
+        let rows = dx.chunks_exact_mut(channels).zip(x.chunks_exact(channels));
+        let gates = passed.dy.chunks_exact(channels).zip(passed.gate.chunks_exact(channels));
+        for ((dx, x), (dy, gate)) in rows.zip(gates) {
+            let inputs = x.iter().zip(dy).zip(gate);
+            for ((dx, ((&x, &dy), &gate)), (((&a, &k), &m), &o)) in
+                dx.iter_mut().zip(inputs).zip(coefficients())
+            {
+                let g = if gate > passed.lowest { dy } else { 0.0 };
+                *dx = a.mul_add(g, k.mul_add(x - m, o));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add_wide(totals: &mut [f64], partial: &[f32]) {
+    for (t, &p) in totals.iter_mut().zip(partial) {
+        *t += f64::from(p);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Input, check, random};
+    use super::*;
+    use candle_core::Device;
+
+    const EPS: f64 = 1e-3;
+
+    fn normalized(inputs: &[Vec<f64>], relu: bool) -> Vec<f64> {
+        let c = inputs[1].len();
+        let rows = inputs[0].len() / c;
+        let mut y = vec![0.0; rows * c];
+        for channel in 0..c {
+            let column: Vec<f64> = (0..rows).map(|r| inputs[0][r * c + channel]).collect();
+            let mean = column.iter().sum::<f64>() / rows as f64;
+            let variance = column.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / rows as f64;
+            for (r, v) in column.iter().enumerate() {
+                let hat = (v - mean) / (variance + EPS).sqrt();
+                let v = inputs[1][channel] * hat + inputs[2][channel];
+                y[r * c + channel] = if relu { v.max(0.0) } else { v };
+            }
+        }
+        y
+    }
+
+    fn scaled(inputs: &[Vec<f64>], relu: bool) -> Vec<f64> {
+        let c = inputs[1].len();
+        let value = |(i, x): (usize, &f64)| inputs[1][i % c] * x + inputs[2][i % c];
+        let values = inputs[0].iter().enumerate().map(value);
+        values.map(|v| if relu { v.max(0.0) } else { v }).collect()
+    }
+
+    #[test]
+    fn values_and_gradients_match_the_formulas() {
+        for (seed, shape) in
+            [vec![1, 1, 3], vec![2, 7, 5], vec![39, 3], vec![1, 9, 67], vec![3, 5, 33]]
+                .into_iter()
+                .enumerate()
+        {
+            let seed = seed as u64;
+            let c = shape[shape.len() - 1];
+            let inputs = [
+                Input::new(&shape, seed).map(|v| 1.5 * v + 0.7),
+                Input::new(&[c], 10 + seed),
+                Input::new(&[c], 20 + seed),
+            ];
+            for relu in [false, true] {
+                let norm = |t: &[Tensor]| Ok(batch_norm(&t[0], &t[1], &t[2], EPS, relu)?.0);
+                check(&inputs, norm, |v| normalized(v, relu));
+                check(&inputs, |t| affine(&t[0], &t[1], &t[2], relu), |v| scaled(v, relu));
+            }
+        }
+    }
+
+    #[test]
+    fn moments_are_exact_far_from_zero() -> Result<()> {
+        let x: Vec<f32> = random(1000 * 3, 5).iter().map(|v| v + 1000.0).collect();
+        let column = |c: usize| x.iter().skip(c).step_by(3).map(|&v| f64::from(v));
+        let t = Tensor::from_vec(x.clone(), (10, 100, 3), &Device::Cpu)?;
+        let one = Tensor::ones(3, candle_core::DType::F32, &Device::Cpu)?;
+        let (_, found) = batch_norm(&t, &one, &one, EPS, true)?;
+        assert_eq!(found.rows, 1000);
+        for c in 0..3 {
+            let mean = column(c).sum::<f64>() / 1000.0;
+            let variance = column(c).map(|v| (v - mean).powi(2)).sum::<f64>() / 1000.0;
+            assert!((f64::from(found.mean[c]) - mean).abs() < 1e-4);
+            assert!((f64::from(found.variance[c]) / variance - 1.0).abs() < 1e-5);
+        }
+        Ok(())
+    }
+}

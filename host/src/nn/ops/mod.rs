@@ -1,0 +1,65 @@
+//! Operations that training runs on, each with its own gradient.
+//!
+//! Activations are channels-last, `[B, T, C]`, f32 and contiguous, so that every operation walks
+//! whole rows of channels. They are custom because candle 0.11's own are either wrong on the CPU
+//! (`conv1d`: the gradient of the kernel) or several passes over memory where one will do (batch
+//! norm, log-softmax and CTC). Each runs on one thread: batches are split one level up.
+//!
+//! A gradient is only computed for an argument that needs one: pass plain tensors for network
+//! inputs and `Var`s (or what was computed from them) for the rest.
+
+pub mod batch_norm;
+pub mod depthwise;
+pub mod fake_quantize;
+pub mod linear;
+
+mod math;
+mod simd;
+#[cfg(test)]
+mod testing;
+
+use candle_core::{CpuStorage, Layout, Result, Storage, StorageRef, Tensor, bail};
+
+/// The contiguous values that a custom operation is handed.
+fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("expected a contiguous tensor, found strides {:?}", layout.stride())
+    };
+    Ok(&storage.as_slice::<f32>()?[start..end])
+}
+
+/// Read access to the values of a contiguous tensor on the CPU.
+struct Reader<'a> {
+    storage: StorageRef<'a>,
+    layout: &'a Layout,
+}
+
+impl<'a> Reader<'a> {
+    fn new(tensor: &'a Tensor) -> Self {
+        let (storage, layout) = tensor.storage_and_layout();
+        Self { storage, layout }
+    }
+
+    fn values(&self) -> Result<&[f32]> {
+        match &*self.storage {
+            Storage::Cpu(storage) => values(storage, self.layout),
+            _ => bail!("expected a tensor on the CPU"),
+        }
+    }
+}
+
+/// Fails unless `tensor` has exactly `expected` as its shape.
+fn expect_shape(what: &str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
+    if tensor.dims() != expected {
+        bail!("{what}: expected shape {expected:?}, found {:?}", tensor.dims())
+    }
+    Ok(())
+}
+
+/// The size of the last axis, which must not be empty.
+fn channels_of(what: &str, tensor: &Tensor) -> Result<usize> {
+    match tensor.dims().last() {
+        Some(&channels) if channels > 0 => Ok(channels),
+        _ => bail!("{what}: expected at least one channel, found {:?}", tensor.dims()),
+    }
+}
