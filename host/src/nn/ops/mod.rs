@@ -9,12 +9,16 @@
 //! inputs and `Var`s (or what was computed from them) for the rest.
 
 pub mod batch_norm;
+pub mod ctc;
 pub mod depthwise;
 pub mod fake_quantize;
 pub mod linear;
+pub mod sigmoid_bce;
+pub mod softmax_cross_entropy;
 
 mod math;
 mod simd;
+mod stored_gradient;
 #[cfg(test)]
 mod testing;
 
