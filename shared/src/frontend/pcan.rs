@@ -1,0 +1,114 @@
+//! TensorFlow Lite's per-channel chain: square root, noise reduction, gain control, logarithm; then
+//! microWakeWord's quantization.
+//!
+//! Sources: `tensorflow/lite/experimental/microfrontend/lib/{noise_reduction,pcan_gain_control,
+//! log_scale}.c`, and ESPHome's `micro_wake_word` for the last step. The scales are those of the
+//! source, so that a network trained on its features meets the same ones here.
+//!
+//! In: 40 `u64` in Q6. Out: 40 `i8`. State: 40 noise estimates in Q10.
+
+use super::log::{LOG_BITS, log2_q16};
+use super::params::words;
+use super::{Features, MEL_CHANNELS, MelPowers};
+
+/// Entries of the gain table: two, then three and a blank for each octave from 2 to 32 bits.
+pub const GAIN_TABLE_WORDS: usize = 4 * 32 - 3;
+/// Fractional bits of a smoothing factor.
+pub const SHARE_BITS: u32 = 14;
+
+/// From the root of a power in Q6 to the source's magnitude, which is `|X|/8`.
+const MAGNITUDE_SHIFT: u32 = 6;
+/// The source's `smoothing_bits`.
+const ESTIMATE_BITS: u32 = 10;
+/// Magnitudes above it count as this much, so that an estimate fits 32 bits; samples give less
+/// than 2²⁰.
+const LARGEST_MAGNITUDE: u64 = u32::MAX as u64 >> ESTIMATE_BITS;
+/// The source's `correction_bits`: log₂(512) - 12/2.
+const CORRECTION_BITS: u32 = 3;
+/// The source's `kPcanSnrBits` and `kPcanOutputBits`.
+const SNR_BITS: u32 = 12;
+const OUTPUT_BITS: u32 = 6;
+/// `gain_bits - correction_bits - kPcanSnrBits`.
+const SNR_SHIFT: u32 = 21 - CORRECTION_BITS - SNR_BITS;
+/// `round(2¹⁶ · ln 2)`, the source's `kLogCoeff`.
+const LN_2_Q16: u64 = 45_426;
+/// The source's `scale_shift`: features are 64 · ln(x).
+const LOG_SCALE_SHIFT: u32 = 6;
+/// microWakeWord maps 0…666 (25.6 · 26) onto 256 steps.
+const QUANTIZE_RANGE: i32 = 666;
+
+/// The parameters of [`Normalization::Pcan`](super::Normalization::Pcan).
+#[derive(Clone, Copy)]
+pub(super) struct Pcan<'a> {
+    pub even_smoothing: u16,
+    pub odd_smoothing: u16,
+    pub min_signal_remaining: u16,
+    pub gain_table: &'a [u8],
+}
+
+impl Pcan<'_> {
+    /// One frame; `estimates` are the noise estimates, zeros at first.
+    pub fn process(&self, powers: &MelPowers, estimates: &mut [u64; MEL_CHANNELS]) -> Features {
+        let mut features = [0; MEL_CHANNELS];
+        for (channel, ((y, &power), estimate)) in
+            features.iter_mut().zip(powers).zip(estimates).enumerate()
+        {
+            let smoothing = if channel & 1 == 0 { self.even_smoothing } else { self.odd_smoothing };
+            let magnitude = (power.isqrt() >> MAGNITUDE_SHIFT).min(LARGEST_MAGNITUDE);
+            let signal = self.reduce_noise(magnitude, smoothing, estimate);
+            let snr = (signal * self.gain(*estimate)) >> SNR_SHIFT;
+            *y = quantize(log_scale(shrink(snr) << CORRECTION_BITS));
+        }
+        features
+    }
+
+    /// `NoiseReductionApply`.
+    fn reduce_noise(&self, magnitude: u64, smoothing: u16, estimate: &mut u64) -> u64 {
+        let smoothing = u64::from(smoothing);
+        let scaled = magnitude << ESTIMATE_BITS;
+        let kept = (1u64 << SHARE_BITS).saturating_sub(smoothing);
+        *estimate = (scaled * smoothing + *estimate * kept) >> SHARE_BITS;
+        let floor = (magnitude * u64::from(self.min_signal_remaining)) >> SHARE_BITS;
+        (scaled.saturating_sub(*estimate) >> ESTIMATE_BITS).max(floor)
+    }
+
+    /// `WideDynamicFunction`: the gain at a noise estimate, quadratic within an octave.
+    fn gain(&self, estimate: u64) -> u64 {
+        let entry = |index: usize| {
+            let word = words(self.gain_table).nth(index).unwrap_or(0);
+            i64::from(word as i16)
+        };
+        if estimate <= 2 {
+            return entry(estimate as usize).max(0) as u64;
+        }
+        let interval = estimate.ilog2() + 1;
+        let position =
+            if interval < 11 { estimate << (11 - interval) } else { estimate >> (interval - 11) };
+        let position = (position & 0x3FF) as i64;
+        let base = 4 * interval as usize - 6;
+        let slope = ((entry(base + 2) * position) >> 5) + (entry(base + 1) << 5);
+        let gain = ((slope * position + (1 << 14)) >> 15) + entry(base);
+        gain.clamp(0, i64::from(i16::MAX)) as u64
+    }
+}
+
+/// `PcanShrink`: quadratic below an SNR of 2, linear above.
+fn shrink(snr: u64) -> u64 {
+    if snr < 2 << SNR_BITS {
+        (snr * snr) >> (2 + 2 * SNR_BITS - OUTPUT_BITS)
+    } else {
+        (snr >> (SNR_BITS - OUTPUT_BITS)) - (1 << OUTPUT_BITS)
+    }
+}
+
+/// `LogScaleApply`: `64 · ln(x)`, rounded; 0 for 0 and 1.
+fn log_scale(x: u64) -> u16 {
+    let half = 1u64 << (LOG_BITS - 1);
+    let natural = (u64::from(log2_q16(x)) * LN_2_Q16 + half) >> LOG_BITS;
+    (((natural << LOG_SCALE_SHIFT) + half) >> LOG_BITS).min(u64::from(u16::MAX)) as u16
+}
+
+/// `sat8((256·x + 333) / 666 - 128)`.
+fn quantize(x: u16) -> i8 {
+    ((i32::from(x) * 256 + QUANTIZE_RANGE / 2) / QUANTIZE_RANGE - 128).clamp(-128, 127) as i8
+}
