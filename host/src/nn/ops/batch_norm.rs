@@ -5,8 +5,8 @@
 //! passed: `dβ = Σ g`, `dγ = Σ g · x̂`, `dx = γ / √(σ² + ε) · (g - dβ / N - x̂ · dγ / N)`.
 //! Shapes: `x [.., C]`, `γ, β [C]`, `y [.., C]`.
 //!
-//! Custom because composed from candle's operations it is about 15 passes over memory, most of
-//! them with slow reductions over a non-last axis; here it is two passes each way.
+//! Custom because composed from candle's operations it is many passes over memory, some of them
+//! slow reductions over a non-last axis; here it is two passes each way.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 

@@ -4,7 +4,7 @@
 //! gradient passes unchanged where nothing was clipped and is 0 elsewhere (Jacob et al. 2018,
 //! section 3). Shapes: any, `y` as `x`.
 //!
-//! Custom because candle's `round` has no gradient and the composition is five passes.
+//! Custom because candle's `round` has no gradient and a composition takes several passes.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 

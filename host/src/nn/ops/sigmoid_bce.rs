@@ -6,7 +6,8 @@
 //! `f'(u) = -σ(-u)^γ · (σ(-u) + γ · σ(u) · ln(1 + e^-u))`.
 //! Shapes: `logits`, `targets`, `weights` alike in any shape, loss scalar.
 //!
-//! Custom because a stable composition is a dozen passes over mostly missing labels (`w = 0`).
+//! Custom because a stable composition is many passes over mostly missing labels (`w = 0`); this is one,
+//! and skips blocks of them.
 
 use candle_core::{Result, Tensor, bail};
 

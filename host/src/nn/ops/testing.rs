@@ -5,7 +5,7 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 
-/// Step of the central differences: error about 1e-9 in f64.
+/// Step of the central differences: truncation is of the order of its square, 1e-10.
 const STEP: f64 = 1e-5;
 /// Allowed error, absolute and relative, of an f32 operation.
 const TOLERANCE: f64 = 2e-4;
