@@ -1,0 +1,153 @@
+//! Audio files in and out: whatever people have becomes 16 kHz mono i16, the one shape that the
+//! features take.
+//!
+//! A file passes three doors. [`decode`](self) looks at its first bytes, not at its name, and turns
+//! it into one channel of `f32` in units of an i16 step; `resample` brings it to [`SAMPLE_RATE`];
+//! [`to_i16`] rounds to nearest and saturates. A 16 kHz mono 16-bit WAV comes through bit exact.
+//! Shapes: file of any rate and channel count in, `(samples)` out.
+
+mod decode;
+mod resample;
+#[cfg(test)]
+mod tests;
+mod wav;
+
+use std::{io::Cursor, path::Path};
+
+use crate::{Error, Result, files};
+
+/// The rate at which everything past this module works, in Hz.
+pub const SAMPLE_RATE: u32 = 16_000;
+
+/// Sample rates that a file may have, in Hz. Outside of it the header is damaged, or the file is
+/// not sound: telephones use 8,000 and the best converters 768,000.
+const PLAUSIBLE_RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
+
+/// One decoded channel, in units of an i16 step (full scale is 32,768), at the file's own rate.
+struct Decoded {
+    samples: Vec<f32>,
+    rate: u32,
+}
+
+/// A part of a file, in seconds from its start.
+#[derive(Clone, Copy)]
+struct Range {
+    offset_s: f64,
+    duration_s: Option<f64>,
+}
+
+impl Range {
+    const ALL: Self = Self { offset_s: 0.0, duration_s: None };
+
+    /// The frames `start..end` of a file of `frames` frames. A duration that reaches beyond the end
+    /// is cut there, since manifests round it.
+    fn frames(self, path: &Path, rate: u32, frames: u64) -> Result<std::ops::Range<u64>> {
+        // `as` saturates, and both factors are finite and not negative.
+        let start = (self.offset_s * f64::from(rate)).round() as u64;
+        let end = self.duration_s.map_or(frames, |duration_s| {
+            let length = (duration_s * f64::from(rate)).round() as u64;
+            start.saturating_add(length).min(frames)
+        });
+        if start >= end {
+            let length_s = frames as f64 / f64::from(rate);
+            return Err(Error::input(
+                path,
+                format!(
+                    "the part from {} s on for {} holds no sample; the file is {length_s:.3} s long",
+                    self.offset_s,
+                    self.duration_s.map_or("the rest".into(), |d| format!("{d} s")),
+                ),
+                "correct `offset` and `duration` in the manifest",
+            ));
+        }
+        Ok(start..end)
+    }
+}
+
+/// Reads a whole file as 16 kHz mono: WAV (8, 16, 24, 32-bit integer, 32-bit float), FLAC, Ogg
+/// Vorbis or MP3, at any rate and with any number of channels, which are averaged.
+///
+/// A file of `n` frames at `r` Hz gives `round(n · 16000 / r)` samples, aligned with the input.
+///
+/// # Errors
+/// [`Error::Input`] if the file is no audio, is damaged or truncated, or holds no sample;
+/// [`Error::Io`] if it cannot be read.
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<i16>> {
+    read_part(path.as_ref(), Range::ALL)
+}
+
+/// Reads `duration_s` seconds from `offset_s` on (to the end if `None`), as [`read`] does.
+///
+/// The part is cut at the file's own rate and resampled alone, so that a WAV of many hours is read
+/// only where it is needed; compressed files are decoded from their start. A duration that reaches
+/// beyond the end is cut there.
+///
+/// # Errors
+/// As [`read`], and [`Error::Input`] if the part is not a time or holds no sample.
+pub fn read_range(
+    path: impl AsRef<Path>,
+    offset_s: f64,
+    duration_s: Option<f64>,
+) -> Result<Vec<i16>> {
+    let path = path.as_ref();
+    let is_time = |t: f64| t.is_finite() && t >= 0.0;
+    if !is_time(offset_s) || !duration_s.is_none_or(is_time) {
+        return Err(Error::input(
+            path,
+            format!("offset {offset_s} s with duration {duration_s:?} is not a part of a file"),
+            "offsets and durations are seconds, and not negative",
+        ));
+    }
+    read_part(path, Range { offset_s, duration_s })
+}
+
+fn read_part(path: &Path, range: Range) -> Result<Vec<i16>> {
+    let decoded = decode::decode(path, range)?;
+    let samples = resample::to_16k(path, decoded)?;
+    Ok(to_i16(&samples))
+}
+
+/// Rounds to the nearest integer, ties away from zero, and saturates to −32,768 … 32,767.
+pub fn to_i16(samples: &[f32]) -> Vec<i16> {
+    // `as` saturates, and takes NaN to 0.
+    samples.iter().map(|x| x.round() as i16).collect()
+}
+
+/// Writes 16 kHz mono 16-bit WAV, all or nothing (see [`files::write_atomic`]).
+///
+/// # Errors
+/// [`Error::Io`] if the system refuses, [`Error::Usage`] if the samples exceed the 4 GiB of a WAV.
+pub fn write_wav(path: impl AsRef<Path>, samples: &[i16]) -> Result<()> {
+    const HEADER_BYTES: usize = 44;
+    let path = path.as_ref();
+    let too_long = || {
+        Error::usage(
+            format!("{} samples do not fit into one WAV file of 4 GiB", samples.len()),
+            "write several shorter files",
+        )
+    };
+    let bytes = samples.len().checked_mul(2).and_then(|b| b.checked_add(HEADER_BYTES));
+    let bytes = bytes.filter(|&b| u32::try_from(b).is_ok()).ok_or_else(too_long)?;
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: SAMPLE_RATE,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut buffer = Cursor::new(Vec::with_capacity(bytes));
+    encode(&mut buffer, spec, samples)
+        .map_err(|e| Error::io(path, "write")(std::io::Error::other(e)))?;
+    files::write_atomic(path, &buffer.into_inner())
+}
+
+fn encode(
+    buffer: &mut Cursor<Vec<u8>>,
+    spec: hound::WavSpec,
+    samples: &[i16],
+) -> Result<(), hound::Error> {
+    let mut writer = hound::WavWriter::new(buffer, spec)?;
+    for &sample in samples {
+        writer.write_sample(sample)?;
+    }
+    writer.finalize()
+}
