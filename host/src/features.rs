@@ -39,6 +39,11 @@ pub enum NormalizationKind {
     Pcan,
 }
 
+impl NormalizationKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Log, Self::LogPlain, Self::LogPcen, Self::Pcan];
+}
+
 /// Owned tables, from which a model's [`FrontendParams`] borrow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrontendTables {
@@ -247,12 +252,7 @@ mod tests {
     #[test]
     fn the_default_tables_are_valid_and_cover_125_to_7500_hz() {
         let tables = FrontendTables::default();
-        for kind in [
-            NormalizationKind::Log,
-            NormalizationKind::LogPlain,
-            NormalizationKind::LogPcen,
-            NormalizationKind::Pcan,
-        ] {
+        for kind in NormalizationKind::ALL {
             assert_eq!(tables.params(kind).validate(), Ok(()));
         }
         assert_eq!(tables.mel_starts[..2], [5, 0]);
