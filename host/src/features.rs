@@ -180,7 +180,7 @@ fn pcan_gain_table() -> Vec<i16> {
     let mut table = vec![gain(0) as i16, gain(1) as i16];
     for interval in 2..=32 {
         let start = 1u32 << (interval - 1);
-        let end = start.checked_mul(2).unwrap_or(u32::MAX);
+        let end = start.saturating_mul(2);
         let (y0, y1, y2) = (gain(start), gain(start + start / 2), gain(end));
         let linear = 4 * (y1 - y0) - (y2 - y0);
         table.extend([y0 as i16, linear as i16, (y2 - y0 - linear) as i16, 0]);

@@ -4,7 +4,7 @@
 //! input digit-reversed by [`window`](super::window)) and one pass that splits even from odd samples
 //! give the bins. Values are `i32` in Q7, twiddles `i32` in Q31, and a product is the rounded high
 //! word of the 64-bit one ([`round_high`]): one `SMMULR` on Cortex-M4 and later. There is no scaling between the passes; the
-//! bound at [`SAMPLE_FRACTION_BITS`](super::window::SAMPLE_FRACTION_BITS) makes it unnecessary.
+//! bound at [`SAMPLE_FRACTION_BITS`] makes it unnecessary.
 //!
 //! In: 256 complex. Out: 256 `u64` powers in Q6, in the same memory.
 
