@@ -1,0 +1,138 @@
+//! `wakeling pretrain`: a base from transcribed speech.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{
+    Error, Result,
+    corpus::{Corpus, Example, split_by_speaker},
+    features::NormalizationKind,
+    nn::{
+        optimizer::Schedule,
+        trunk::{Tier, TrunkConfig},
+    },
+    pretrain::{Settings, Task, pretrain},
+    tokens::Tokenizer,
+    train::Run,
+};
+
+/// Pretrain a base on speech with transcripts, on words, or on both
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  wakeling pretrain --train speech_commands/ --noise _background_noise_/ --out runs/base
+  wakeling pretrain --train train.jsonl --dev dev.jsonl --noise noise.jsonl --g2p espeak-ng --tier s --out runs/s
+
+A run that was cut off continues when the same command is given again.")]
+pub struct PretrainArgs {
+    /// Manifests (.jsonl) or folders of words to learn from
+    #[arg(long, required = true, num_args = 1..)]
+    train: Vec<PathBuf>,
+    /// Held-out manifest or folder; without it, one speaker in twenty of --train is held out
+    #[arg(long)]
+    dev: Option<PathBuf>,
+    /// Noise and music to put under the speech
+    #[arg(long, num_args = 1..)]
+    noise: Vec<PathBuf>,
+    /// Folder for the base, its checkpoint and its log
+    #[arg(long)]
+    out: PathBuf,
+    /// Name of the base
+    #[arg(long, default_value = "base")]
+    name: String,
+    /// Size of the network
+    #[arg(long, value_enum, ignore_case = true, default_value = "m")]
+    tier: Tier,
+    /// How features are normalized
+    #[arg(long, value_enum, default_value = "log")]
+    normalization: NormalizationKind,
+    /// Which labels to learn from
+    #[arg(long, value_enum, default_value = "both")]
+    task: Task,
+    /// Program that turns text into phones, with espeak-ng's interface
+    #[arg(long)]
+    g2p: Option<String>,
+    /// Leave out clips of these sources (as the manifest names them)
+    #[arg(long, num_args = 1..)]
+    without: Vec<String>,
+    /// Updates
+    #[arg(long, default_value_t = 6_000)]
+    steps: usize,
+    /// Rows of 12 s that each worker composes for an update
+    #[arg(long, default_value_t = 8)]
+    rows: usize,
+    /// Worker threads
+    #[arg(long, default_value_t = crate::default_workers())]
+    workers: usize,
+    /// Highest learning rate
+    #[arg(long, default_value_t = 4e-3)]
+    rate: f64,
+    /// Seed of everything drawn
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Licence of the weights, as an SPDX expression
+    #[arg(long, default_value = "CC-BY-SA-4.0")]
+    licence: String,
+}
+
+/// Runs the command.
+pub fn run(args: PretrainArgs) -> Result<()> {
+    let mut train = Vec::new();
+    for path in &args.train {
+        train.extend(open(path)?);
+    }
+    train.retain(|e| e.source.as_ref().is_none_or(|s| !args.without.contains(s)));
+    let dev = match &args.dev {
+        Some(path) => open(path)?,
+        None => {
+            let mut parts = split_by_speaker(&train, &[0.95, 0.05], args.seed)?.into_iter();
+            train = parts.next().unwrap_or_default();
+            parts.next().unwrap_or_default()
+        }
+    };
+    let mut noise = Vec::new();
+    for path in &args.noise {
+        noise.extend(open(path)?);
+    }
+    let settings = Settings {
+        name: args.name.clone(),
+        trunk: TrunkConfig::of(args.tier),
+        normalization: args.normalization,
+        task: args.task,
+        rows: args.rows,
+        run: Run {
+            schedule: Schedule {
+                steps: args.steps,
+                warmup_steps: (args.steps / 20).clamp(1, 500),
+                peak_rate: args.rate,
+                weight_decay: 0.02,
+                clip_norm: 5.0,
+                average_decay: 0.998,
+            },
+            workers: args.workers,
+            seed: args.seed,
+            validate_every: 500,
+            folder: Some(args.out.clone()),
+            checkpoint_every: 100,
+            title: "pretrain",
+        },
+        licence: args.licence.clone(),
+        tokenizer: Tokenizer { g2p: args.g2p.clone() },
+    };
+    let base = pretrain(&settings, &train, &dev, &noise)?;
+    let path = args.out.join(format!("{}.safetensors", args.name));
+    base.save(&path)?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+fn open(path: &PathBuf) -> Result<Vec<Example>> {
+    let corpus = Corpus::open(path)?;
+    for skipped in &corpus.skipped {
+        eprintln!("skipped: {}: {}", skipped.path.display(), skipped.reason);
+    }
+    if corpus.examples.is_empty() {
+        return Err(Error::input(path, "no usable clip", "see the lines above"));
+    }
+    Ok(corpus.examples)
+}

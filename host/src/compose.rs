@@ -1,0 +1,355 @@
+//! Training rows: long streams composed of clips and noise, in the domain of mel powers.
+//!
+//! A device hears a stream and its network is always warm, so training must not let a network learn
+//! where a clip begins: rows of many seconds hold several clips with background between and under
+//! them. Everything is done on cached [`LogMel`] frames: powers of independent sounds add, so noise
+//! costs one addition a band; gain, equalization, a telephone's band, another tempo, another vocal
+//! tract (Jaitly & Hinton 2013) and the tail of a room (an exponential decay, as in the diffuse
+//! field of Polack's model) are operations on 40 numbers a frame. The device's own `Normalizer` then
+//! makes features of the sum.
+//!
+//! Shapes: a clip `(frames, 40)` of log₂ power in Q8; a row `(frames, 40)` of power.
+
+use std::sync::LazyLock;
+
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+use wakeling_shared::frontend::{FrontendParams, MEL_CHANNELS, MelPowers, Normalizer};
+
+use crate::{
+    features::{DEFAULT_HIGH_HZ, DEFAULT_LOW_HZ, LogMel},
+    nn::params::normal,
+};
+
+/// Power of each band, frame by frame, on the scale of `MelPowers`.
+pub type Powers = Vec<[f32; MEL_CHANNELS]>;
+
+/// Frames a second.
+pub const FRAMES_PER_SECOND: f32 = 100.0;
+/// Octaves of power in a decibel.
+const OCTAVES_PER_DB: f32 = 0.332_193;
+
+/// Ranges of what happens to a clip; every chance is a probability.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Distortion {
+    /// Tempo is drawn from `1 ± this`.
+    pub tempo: f32,
+    /// The frequency axis is stretched by `1 ± this`.
+    pub vocal_tract: f32,
+    /// Gain is drawn from `± this`, in dB.
+    pub gain_db: f32,
+    /// Spectral tilt over the 40 bands and one broad peak are drawn from `± this`, in dB.
+    pub equalizer_db: f32,
+    /// Chance of a telephone's or a cheap microphone's upper limit.
+    pub low_pass_chance: f64,
+    /// Chance of a room.
+    pub room_chance: f64,
+}
+
+impl Distortion {
+    /// What a trunk is trained with.
+    pub const STRONG: Self = Self {
+        tempo: 0.15,
+        vocal_tract: 0.12,
+        gain_db: 10.0,
+        equalizer_db: 6.0,
+        low_pass_chance: 0.25,
+        room_chance: 0.35,
+    };
+    /// Clips as they were recorded.
+    pub const NONE: Self = Self {
+        tempo: 0.0,
+        vocal_tract: 0.0,
+        gain_db: 0.0,
+        equalizer_db: 0.0,
+        low_pass_chance: 0.0,
+        room_chance: 0.0,
+    };
+
+    /// Draws one distortion and applies it.
+    pub fn apply(&self, clip: &[[i16; MEL_CHANNELS]], rng: &mut impl Rng) -> Powers {
+        let mut around = |width: f32| 1.0 + width * rng.random_range(-1.0..=1.0f32);
+        let (tempo, warp) = (around(self.tempo), around(self.vocal_tract));
+        let curve = self.curve(rng);
+        let mut powers = resample(clip, tempo, warp, &curve);
+        if rng.random_bool(self.room_chance) {
+            let decay_s = rng.random_range(0.1..0.7);
+            let direct_to_tail_db = rng.random_range(0.0..12.0);
+            reverberate(&mut powers, decay_s, direct_to_tail_db);
+        }
+        powers
+    }
+
+    /// Gain of each band in octaves.
+    fn curve(&self, rng: &mut impl Rng) -> [f32; MEL_CHANNELS] {
+        let mut db = |range: f32| range * rng.random_range(-1.0..=1.0f32);
+        let (gain, tilt, peak) = (db(self.gain_db), db(self.equalizer_db), db(self.equalizer_db));
+        let center = rng.random_range(0.0..MEL_CHANNELS as f32);
+        let width = rng.random_range(3.0..12.0f32);
+        let limit_hz = if rng.random_bool(self.low_pass_chance) {
+            [3_300.0, 3_800.0, 4_500.0, 5_500.0, 6_500.0][rng.random_range(0..5)]
+        } else {
+            f32::INFINITY
+        };
+        let stop_db = rng.random_range(30.0..60.0f32);
+        std::array::from_fn(|c| {
+            let position = c as f32 / (MEL_CHANNELS - 1) as f32 - 0.5;
+            let distance = (c as f32 - center) / width;
+            let stop = if band_center_hz(c) > limit_hz { -stop_db } else { 0.0 };
+            let db = gain + 2.0 * tilt * position + peak * (-distance * distance).exp() + stop;
+            db * OCTAVES_PER_DB
+        })
+    }
+}
+
+/// The frequency on which a band is centred.
+fn band_center_hz(channel: usize) -> f32 {
+    let mel = |hz: f64| 1127.0 * (hz / 700.0).ln_1p();
+    let (low, high) = (mel(DEFAULT_LOW_HZ), mel(DEFAULT_HIGH_HZ));
+    let m = low + (high - low) * (channel + 1) as f64 / (MEL_CHANNELS + 1) as f64;
+    (700.0 * (m / 1127.0).exp_m1()) as f32
+}
+
+/// Other tempo and other frequency axis by linear interpolation of the logarithms, then a gain.
+fn resample(
+    clip: &[[i16; MEL_CHANNELS]],
+    tempo: f32,
+    warp: f32,
+    gain_octaves: &[f32; MEL_CHANNELS],
+) -> Powers {
+    let frames = (clip.len() as f32 / tempo).round() as usize;
+    let mut out = Vec::with_capacity(frames);
+    let plan: [(usize, f32); MEL_CHANNELS] = std::array::from_fn(|c| {
+        let position = (c as f32 * warp).min((MEL_CHANNELS - 1) as f32);
+        let below = (position as usize).min(MEL_CHANNELS - 2);
+        (below, position - below as f32)
+    });
+    for t in 0..frames {
+        let position = (t as f32 * tempo).min(clip.len().saturating_sub(1) as f32);
+        let before = (position as usize).min(clip.len().saturating_sub(2));
+        let share = position - before as f32;
+        let (Some(a), b) = (clip.get(before), clip.get(before + 1)) else { break };
+        let b = b.unwrap_or(a);
+        let mixed: [f32; MEL_CHANNELS] = std::array::from_fn(|c| {
+            f32::from(a[c]) + share * (f32::from(b[c]) - f32::from(a[c]))
+        });
+        out.push(std::array::from_fn(|c| {
+            let (below, share) = plan[c];
+            let x = mixed[below] + share * (mixed[below + 1] - mixed[below]);
+            exp2_q8(x + 256.0 * gain_octaves[c])
+        }));
+    }
+    out
+}
+
+/// `2^(x/256)`, to within 0.14 %.
+fn exp2_q8(x: f32) -> f32 {
+    static FRACTIONS: LazyLock<[f32; 256]> =
+        LazyLock::new(|| std::array::from_fn(|i| (i as f32 / 256.0).exp2()));
+    let x = x.clamp(0.0, 60.0 * 256.0) as u32;
+    let octave = f32::from_bits((127 + (x >> 8)) << 23);
+    octave * FRACTIONS[(x & 255) as usize]
+}
+
+/// Adds the diffuse tail of a room: a decay by 60 dB in `decay_s`.
+fn reverberate(powers: &mut Powers, decay_s: f32, direct_to_tail_db: f32) {
+    let keep = 10f32.powf(-6.0 / (decay_s * FRAMES_PER_SECOND));
+    let level = (1.0 - keep) * 10f32.powf(-direct_to_tail_db / 10.0);
+    let mut tail = [0.0f32; MEL_CHANNELS];
+    for frame in powers {
+        for (power, tail) in frame.iter_mut().zip(&mut tail) {
+            let direct = *power;
+            *power += level * *tail;
+            *tail = keep * (*tail + direct);
+        }
+    }
+}
+
+/// Mean power, all bands together, of the loudest third of the frames: the level of what is spoken.
+pub fn loudness(powers: &[[f32; MEL_CHANNELS]]) -> f32 {
+    let mut totals: Vec<f32> = powers.iter().map(|f| f.iter().sum()).collect();
+    totals.sort_by(|a, b| b.total_cmp(a));
+    let loudest = totals.len().div_ceil(3);
+    totals.iter().take(loudest).sum::<f32>() / loudest.max(1) as f32
+}
+
+/// A stream in the making.
+#[derive(Clone, Debug)]
+pub struct Row {
+    powers: Powers,
+}
+
+impl Row {
+    /// Silence.
+    pub fn new(frames: usize) -> Self {
+        Self { powers: vec![[0.0; MEL_CHANNELS]; frames] }
+    }
+
+    /// Adds a sound from frame `at`; what reaches beyond the end is cut.
+    pub fn add(&mut self, at: usize, sound: &[[f32; MEL_CHANNELS]], gain: f32) {
+        for (row, sound) in self.powers.iter_mut().skip(at).zip(sound) {
+            row.iter_mut().zip(sound).for_each(|(r, s)| *r += gain * s);
+        }
+    }
+
+    /// Adds a sound over the whole row, repeated as often as needed from a random place in it.
+    pub fn add_background(&mut self, sound: &[[f32; MEL_CHANNELS]], gain: f32, start: usize) {
+        if sound.is_empty() {
+            return;
+        }
+        let repeated = sound.iter().cycle().skip(start % sound.len());
+        for (row, sound) in self.powers.iter_mut().zip(repeated) {
+            row.iter_mut().zip(sound).for_each(|(r, s)| *r += gain * s);
+        }
+    }
+
+    /// The features of the row, frame after frame, from a front end that has heard nothing before.
+    pub fn features(&self, params: &FrontendParams<'_>) -> Vec<i8> {
+        let mut normalizer = Normalizer::new(params.normalization);
+        let mut features = Vec::with_capacity(self.powers.len() * MEL_CHANNELS);
+        for frame in &self.powers {
+            let powers: MelPowers = frame.map(|p| p as u64);
+            features.extend(normalizer.process(&powers));
+        }
+        features
+    }
+}
+
+/// Noise to put under speech.
+#[derive(Clone, Debug, Default)]
+pub struct NoisePool {
+    clips: Vec<LogMel>,
+}
+
+impl NoisePool {
+    /// Recorded noise; synthetic noise and babble need none.
+    pub fn new(clips: Vec<LogMel>) -> Self {
+        Self { clips: clips.into_iter().filter(|c| c.len() > 10).collect() }
+    }
+
+    /// Some background: recorded if there is any, a steady synthetic noise, or voices of `speech`.
+    pub fn draw(&self, speech: &[LogMel], frames: usize, rng: &mut impl Rng) -> Powers {
+        let kind = rng.random_range(0..100);
+        if kind < 60 && !self.clips.is_empty() {
+            let clip = &self.clips[rng.random_range(0..self.clips.len())];
+            let mild = Distortion { room_chance: 0.0, low_pass_chance: 0.1, ..Distortion::STRONG };
+            return mild.apply(clip, rng);
+        }
+        if kind < 80 && !speech.is_empty() {
+            let mut row = Row::new(frames);
+            for _ in 0..rng.random_range(1..6) {
+                let clip = &speech[rng.random_range(0..speech.len())];
+                let voice = Distortion::STRONG.apply(clip, rng);
+                let level = loudness(&voice).max(1.0);
+                row.add_background(&voice, 1e6 / level, rng.random_range(0..voice.len().max(1)));
+            }
+            return row.powers;
+        }
+        steady_noise(frames, rng)
+    }
+}
+
+/// Steady noise of a random colour. The power of a band of `n` bins of Gaussian noise fluctuates
+/// like a mean of `n` exponential variables; two to ten of them here.
+fn steady_noise(frames: usize, rng: &mut impl Rng) -> Powers {
+    let tilt = rng.random_range(-0.25..0.1f32);
+    let bumps: [f32; MEL_CHANNELS] = std::array::from_fn(|_| 0.5 * normal(rng));
+    let mut exponential = || -rng.random::<f32>().max(1e-9).ln();
+    (0..frames)
+        .map(|_| {
+            std::array::from_fn(|c| {
+                let bins = 2 + c / 5;
+                let fluctuation = (0..bins).map(|_| exponential()).sum::<f32>() / bins as f32;
+                (tilt * c as f32 + bumps[c] + 12.0).exp2() * fluctuation
+            })
+        })
+        .collect()
+}
+
+/// Hides bands and stretches of time from the network (SpecAugment: Park et al. 2019): up to two of
+/// each, set to 0.
+pub fn mask(features: &mut [i8], rng: &mut impl Rng) {
+    let frames = features.len() / MEL_CHANNELS;
+    for _ in 0..rng.random_range(0..=2) {
+        let width = rng.random_range(1..=6);
+        let first = rng.random_range(0..=MEL_CHANNELS - width);
+        for frame in features.chunks_exact_mut(MEL_CHANNELS) {
+            frame[first..first + width].fill(0);
+        }
+    }
+    for _ in 0..rng.random_range(0..=2 * frames / 200) {
+        let length = rng.random_range(1..=12);
+        let first = rng.random_range(0..frames);
+        for frame in features.chunks_exact_mut(MEL_CHANNELS).skip(first).take(length) {
+            frame.fill(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    fn ramp(frames: usize) -> LogMel {
+        (0..frames)
+            .map(|t| std::array::from_fn(|c| (5_000 + 7 * t as i16) + 11 * c as i16))
+            .collect()
+    }
+
+    #[test]
+    fn without_distortion_a_clip_keeps_its_powers() {
+        let clip = ramp(50);
+        let powers = Distortion::NONE.apply(&clip, &mut StdRng::seed_from_u64(1));
+        assert_eq!(powers.len(), 50);
+        for (found, clip) in powers.iter().zip(&clip) {
+            for (found, x) in found.iter().zip(clip) {
+                let exact = (f32::from(*x) / 256.0).exp2();
+                assert!((found / exact - 1.0).abs() < 2e-3, "{found} {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn tempo_changes_the_length_and_gain_the_level() {
+        let clip = ramp(100);
+        let flat = [0.0; MEL_CHANNELS];
+        assert_eq!(resample(&clip, 1.25, 1.0, &flat).len(), 80);
+        let louder = resample(&clip, 1.0, 1.0, &[10.0 * OCTAVES_PER_DB; MEL_CHANNELS]);
+        let ratio = loudness(&louder) / loudness(&resample(&clip, 1.0, 1.0, &flat));
+        assert!((ratio - 10.0).abs() < 0.1, "{ratio}");
+    }
+
+    #[test]
+    fn a_room_rings_on_after_the_sound() {
+        let mut powers = vec![[0.0; MEL_CHANNELS]; 60];
+        powers[0] = [1e6; MEL_CHANNELS];
+        reverberate(&mut powers, 0.3, 0.0);
+        // 60 dB in 30 frames.
+        let ratio = 10.0 * (powers[1][0] / powers[31][0]).log10();
+        assert!((ratio - 60.0).abs() < 0.1, "{ratio}");
+        // At 0 dB the tail holds as much energy as the sound.
+        let tail: f32 = powers[1..].iter().map(|f| f[0]).sum();
+        assert!((tail / 1e6 - 1.0).abs() < 0.25, "{tail}");
+    }
+
+    #[test]
+    fn a_row_is_the_sum_of_its_sounds() {
+        let mut row = Row::new(5);
+        row.add(3, &[[2.0; MEL_CHANNELS]; 9], 0.5);
+        row.add_background(&[[1.0; MEL_CHANNELS], [3.0; MEL_CHANNELS]], 1.0, 1);
+        let first: Vec<f32> = row.powers.iter().map(|f| f[0]).collect();
+        assert_eq!(first, [3.0, 1.0, 3.0, 2.0, 4.0]);
+    }
+
+    #[test]
+    fn edge_cases_do_not_panic() {
+        let mut rng = StdRng::seed_from_u64(2);
+        for frames in 0..4 {
+            Distortion::STRONG.apply(&ramp(frames), &mut rng);
+        }
+        Row::new(3).add_background(&[], 1.0, 5);
+        NoisePool::default().draw(&[], 10, &mut rng);
+        mask(&mut [1; 40], &mut rng);
+    }
+}

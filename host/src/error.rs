@@ -1,0 +1,77 @@
+//! What can go wrong on the host, and what the user can do about it.
+//!
+//! Every variant that a user can meet names the file and a remedy; [`Error::exit_code`] is what the
+//! process returns for it.
+
+use std::{io, path::PathBuf};
+
+/// A failure of the host library or program.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request itself makes no sense (exit code 2).
+    #[error("{problem}\n  remedy: {remedy}")]
+    Usage {
+        /// What is wrong with the request.
+        problem: String,
+        /// What to type instead.
+        remedy: String,
+    },
+    /// A file or folder is not what it should be (exit code 3).
+    #[error("{}: {problem}\n  remedy: {remedy}", path.display())]
+    Input {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was expected and what was found.
+        problem: String,
+        /// What the user can do.
+        remedy: String,
+    },
+    /// The operating system refused (exit code 4).
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The verb: "read", "write", "create".
+        action: &'static str,
+        /// The system's own words.
+        source: io::Error,
+    },
+    /// A tensor operation failed: a defect of ours, or not enough memory (exit code 5).
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// The host's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A file that is not what it should be.
+    pub fn input(
+        path: impl Into<PathBuf>,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self::Input { path: path.into(), problem: problem.into(), remedy: remedy.into() }
+    }
+
+    /// A request that makes no sense.
+    pub fn usage(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Usage { problem: problem.into(), remedy: remedy.into() }
+    }
+
+    /// Wraps a system error with the file and the verb.
+    pub fn io(path: impl Into<PathBuf>, action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, action, source }
+    }
+
+    /// 2 usage, 3 input, 4 system, 5 internal.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage { .. } => 2,
+            Self::Input { .. } => 3,
+            Self::Io { .. } => 4,
+            Self::Tensor(_) => 5,
+        }
+    }
+}

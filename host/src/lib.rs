@@ -1,0 +1,23 @@
+//! The host side: corpus → batches → pretrain → finetune → quantize → artifact → evaluate → simulate.
+
+pub mod audio;
+pub mod augment;
+pub mod base;
+pub mod cli;
+pub mod compose;
+pub mod corpus;
+pub mod error;
+pub mod features;
+pub mod files;
+pub mod nn;
+pub mod pretrain;
+pub mod startup;
+pub mod tokens;
+pub mod train;
+
+pub use error::{Error, Result};
+
+/// Threads to train with where the user names none: one a core, at most four.
+pub fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get().min(4))
+}

@@ -1,0 +1,169 @@
+//! The trunk: causal depthwise-separable temporal convolutions with dilation and residuals (the
+//! MDTC and DS-TCN family), which any number of heads share.
+//!
+//! `x [B, T, 2·40]` → stem (pointwise, batch norm, ReLU) → blocks of
+//! `ReLU(x + BN(pointwise(ReLU(BN(depthwise(x))))))` → `[B, T, C]`, none negative.
+
+use candle_core::Tensor;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use wakeling_shared::frontend::MEL_CHANNELS;
+
+use super::{
+    ops::{batch_norm::{affine, batch_norm}, depthwise::depthwise_causal, linear::linear},
+    params::Params,
+};
+use crate::Result;
+
+/// Added to a variance before its root is taken.
+pub const BATCH_NORM_EPSILON: f64 = 1e-5;
+/// Share of a batch's moments in the running ones.
+const RUNNING_SHARE: f32 = 0.02;
+
+/// Sizes that bases come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+pub enum Tier {
+    /// 64 channels, 8 blocks: Cortex-M0+, M33, ESP32-C3.
+    S,
+    /// 128 channels, 8 blocks: Cortex-M4F, RP2350, ESP32-S3.
+    M,
+    /// 192 channels, 12 blocks: Cortex-M7.
+    L,
+}
+
+/// Shape of a trunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrunkConfig {
+    /// Channels of every block.
+    pub channels: usize,
+    /// Taps of every depthwise convolution.
+    pub taps: usize,
+    /// One dilation a block, in steps.
+    pub dilations: Vec<usize>,
+    /// Feature frames that make one step.
+    pub frames_per_step: usize,
+}
+
+impl TrunkConfig {
+    /// The shape of a tier.
+    pub fn of(tier: Tier) -> Self {
+        let (channels, dilations) = match tier {
+            Tier::S => (64, [1, 2, 4, 8].repeat(2)),
+            Tier::M => (128, [1, 2, 4, 8].repeat(2)),
+            Tier::L => (192, [1, 1, 2, 2, 4, 4].repeat(2)),
+        };
+        Self { channels, taps: 5, dilations, frames_per_step: 2 }
+    }
+
+    /// Features that one step takes.
+    pub fn inputs(&self) -> usize {
+        self.frames_per_step * MEL_CHANNELS
+    }
+
+    /// Steps that one output depends on.
+    pub fn receptive_field(&self) -> usize {
+        1 + self.dilations.iter().map(|d| d * (self.taps - 1)).sum::<usize>()
+    }
+
+    /// Adds freshly drawn parameters under `trunk.`.
+    pub fn init(&self, params: &mut Params, rng: &mut impl Rng) -> Result<()> {
+        let (c, i) = (self.channels, self.inputs());
+        params.insert_normal("trunk.stem.weight", &[i, c], i, 2.0, rng)?;
+        init_norm(params, "trunk.stem", c)?;
+        for block in 0..self.dilations.len() {
+            let name = |part: &str| format!("trunk.{block:02}.{part}");
+            params.insert_normal(name("depthwise.weight"), &[self.taps, c], self.taps, 2.0, rng)?;
+            init_norm(params, &name("depthwise"), c)?;
+            params.insert_normal(name("pointwise.weight"), &[c, c], c, 1.0, rng)?;
+            init_norm(params, &name("pointwise"), c)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the trunk over whole sequences, zero history before the first step.
+    pub fn forward(&self, params: &Params, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
+        let stem = linear(x, params.get("trunk.stem.weight")?, None)?;
+        let mut x = norm(params, "trunk.stem", &stem, true, mode)?;
+        for (block, &dilation) in self.dilations.iter().enumerate() {
+            let name = |part: &str| format!("trunk.{block:02}.{part}");
+            let y = depthwise_causal(&x, params.get(&name("depthwise.weight"))?, dilation)?;
+            let y = norm(params, &name("depthwise"), &y, true, mode)?;
+            let y = linear(&y, params.get(&name("pointwise.weight"))?, None)?;
+            let y = norm(params, &name("pointwise"), &y, false, mode)?;
+            x = (x + y)?.relu()?;
+        }
+        Ok(x)
+    }
+}
+
+fn init_norm(params: &mut Params, name: &str, channels: usize) -> Result<()> {
+    params.insert(format!("{name}.gamma"), &[channels], vec![1.0; channels])?;
+    params.insert(format!("{name}.beta"), &[channels], vec![0.0; channels])?;
+    params.track(format!("{name}.mean"), vec![0.0; channels]);
+    params.track(format!("{name}.variance"), vec![1.0; channels]);
+    Ok(())
+}
+
+/// Which statistics batch norm uses.
+#[derive(Debug)]
+pub enum Mode {
+    /// The batch's own; they are collected here by layer name.
+    Train(Vec<(String, Vec<f32>, Vec<f32>)>),
+    /// The running ones.
+    Evaluate,
+}
+
+impl Mode {
+    /// Training, nothing collected yet.
+    pub fn train() -> Self {
+        Self::Train(Vec::new())
+    }
+}
+
+fn norm(params: &Params, name: &str, x: &Tensor, relu: bool, mode: &mut Mode) -> Result<Tensor> {
+    let gamma = params.get(&format!("{name}.gamma"))?;
+    let beta = params.get(&format!("{name}.beta"))?;
+    match mode {
+        Mode::Train(collected) => {
+            let (y, moments) = batch_norm(x, gamma, beta, BATCH_NORM_EPSILON, relu)?;
+            collected.push((name.to_owned(), moments.mean, moments.variance));
+            Ok(y)
+        }
+        Mode::Evaluate => {
+            let (scale, shift) = folded_norm(params, name)?;
+            let n = scale.len();
+            let scale = Tensor::from_vec(scale, n, x.device())?;
+            let shift = Tensor::from_vec(shift, n, x.device())?;
+            Ok(affine(x, &scale, &shift, relu)?)
+        }
+    }
+}
+
+/// Batch norm with its running statistics as `y = scale · x + shift` per channel.
+pub fn folded_norm(params: &Params, name: &str) -> Result<(Vec<f32>, Vec<f32>)> {
+    let gamma = params.values(&format!("{name}.gamma"))?;
+    let beta = params.values(&format!("{name}.beta"))?;
+    let mean = params.tracked(&format!("{name}.mean"));
+    let variance = params.tracked(&format!("{name}.variance"));
+    let scale: Vec<f32> = gamma
+        .iter()
+        .zip(variance)
+        .map(|(&g, &v)| (f64::from(g) / (f64::from(v) + BATCH_NORM_EPSILON).sqrt()) as f32)
+        .collect();
+    let shift = beta.iter().zip(mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
+    Ok((scale, shift))
+}
+
+/// Moves the running statistics toward those that one training step collected.
+pub fn update_running(params: &mut Params, collected: &[(String, Vec<f32>, Vec<f32>)]) {
+    for (name, mean, variance) in collected {
+        for (part, batch) in [("mean", mean), ("variance", variance)] {
+            let name = format!("{name}.{part}");
+            let mut running = params.tracked(&name).to_vec();
+            for (r, b) in running.iter_mut().zip(batch) {
+                *r += RUNNING_SHARE * (b - *r);
+            }
+            params.track(name, running);
+        }
+    }
+}

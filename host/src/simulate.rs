@@ -1,0 +1,299 @@
+//! The device on the laptop: PCM in, the lines that a device prints out, byte for byte.
+//!
+//! Two devices: the pipeline run here, and the firmware in an emulator. Both give text, and one
+//! parser reads it, so whatever is made of a simulation would be made of a board's output as well.
+
+use std::{borrow::Cow, fmt::Write};
+
+use wakeling_shared::{
+    artifact::{Model, Word},
+    events::{self, Event, Loaded, Scores, Stats},
+    fixed::LOGIT_FRACTION_BITS,
+    pipeline::Pipeline,
+};
+
+use crate::{Error, Result, artifact, emulator::Emulator};
+
+/// Samples a second.
+pub const SAMPLE_RATE_HZ: u32 = 16_000;
+
+/// How PCM is cut before the pipeline hears it. Nothing that it says depends on this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunking {
+    /// All at once.
+    Whole,
+    /// Blocks of this many samples, as a board's microphone gives them; 0 counts as 1.
+    Fixed(usize),
+    /// Blocks of 0 … `longest` samples, from a seed.
+    Random {
+        /// Same seed, same blocks.
+        seed: u64,
+        /// The longest block.
+        longest: usize,
+    },
+}
+
+impl Chunking {
+    /// The blocks of `pcm`, in order; together they are `pcm`.
+    pub fn blocks(self, pcm: &[i16]) -> impl Iterator<Item = &[i16]> {
+        // SplitMix64 (Steele, Lea and Flood 2014).
+        let mut state = if let Self::Random { seed, .. } = self { seed } else { 0 };
+        let mut next = move |longest: usize| {
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            ((z ^ (z >> 31)) % (longest as u64 + 1)) as usize
+        };
+        let mut rest = pcm;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let length = match self {
+                Self::Whole => rest.len(),
+                Self::Fixed(length) => length.max(1),
+                Self::Random { longest, .. } => next(longest.max(1)),
+            };
+            let (block, others) = rest.split_at(length.min(rest.len()));
+            rest = others;
+            Some(block)
+        })
+    }
+}
+
+/// A device that hears a recording from a fresh start.
+#[derive(Clone, Debug)]
+pub enum Device {
+    /// The pipeline, here.
+    Host(Chunking),
+    /// The firmware, in an emulator.
+    Emulator(Emulator),
+}
+
+impl Device {
+    /// The lines that the device prints; those of scores only if `scores`.
+    ///
+    /// # Errors
+    /// Those of [`Emulator::run`]; the host's pipeline has none but too little memory.
+    pub fn lines(&self, model: &Model<'_>, pcm: &[i16], scores: bool) -> Result<String> {
+        match self {
+            Self::Host(chunking) => host_lines(model, pcm, *chunking, scores),
+            Self::Emulator(emulator) => emulator.run(&artifact::encode(model)?, pcm, scores),
+        }
+    }
+
+    /// What the device heard.
+    ///
+    /// # Errors
+    /// Those of [`Device::lines`], and [`Error::Input`] if the device printed anything else.
+    pub fn run(&self, model: &Model<'_>, pcm: &[i16], scores: bool) -> Result<Simulation> {
+        Simulation::parse(&self.lines(model, pcm, scores)?)
+    }
+}
+
+fn host_lines(model: &Model<'_>, pcm: &[i16], chunks: Chunking, scores: bool) -> Result<String> {
+    let mut arena = vec![0; model.arena_bytes()];
+    let mut pipeline = Pipeline::new(model, &mut arena).map_err(|error| {
+        Error::usage(format!("the model does not run: {error:?}"), "report this as a defect")
+    })?;
+    let mut lines = format!("{}\n", Loaded(model));
+    for block in chunks.blocks(pcm) {
+        // A String never refuses.
+        pipeline.push(block, |step| {
+            let _ = events::report(&step, model, scores, &mut lines);
+        });
+    }
+    Ok(lines)
+}
+
+/// A word that a device heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detection {
+    /// Samples heard up to the decision.
+    pub end_samples: u64,
+    /// The smoothed logit, Q8.
+    pub logit: i16,
+    /// The word's label.
+    pub word: String,
+}
+
+/// What a device printed, read back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Simulation {
+    /// Every step, if scores were wanted.
+    pub steps: Vec<Scores>,
+    /// In order of time.
+    pub detections: Vec<Detection>,
+    /// What the run cost; only a device counts it.
+    pub stats: Option<Stats>,
+}
+
+impl Simulation {
+    /// Reads what a device printed.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] at a line that no device of this version prints, or an `error` line.
+    pub fn parse(lines: &str) -> Result<Self> {
+        const REMEDY: &str = "build firmware and host from the same source: ./x firmware";
+        let mut simulation = Self::default();
+        for line in lines.lines() {
+            match Event::parse(line) {
+                Some(Event::Step(scores)) => simulation.steps.push(scores),
+                Some(Event::Detection(events::Detection { end_samples, logit, word })) => {
+                    let word = word.to_owned();
+                    simulation.detections.push(Detection { end_samples, logit, word });
+                }
+                Some(Event::Stats(stats)) => simulation.stats = Some(stats),
+                Some(Event::Model(_) | Event::Overrun(_)) => {}
+                Some(Event::Error(message)) => return Err(Error::usage(message, REMEDY)),
+                None => {
+                    let problem = format!("the device printed an unknown line: {line:?}");
+                    return Err(Error::usage(problem, REMEDY));
+                }
+            }
+        }
+        Ok(simulation)
+    }
+}
+
+/// How a word's threshold is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Sensitivity {
+    /// As the model says.
+    #[default]
+    Model,
+    /// The smoothed score at which a word counts as heard, between 0 and 1.
+    Score(f64),
+    /// The loosest of the model's operating points that stays within this many false accepts per
+    /// hour.
+    FalseAcceptsPerHour(f64),
+}
+
+impl Sensitivity {
+    /// Sets the threshold of every word of `model`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the number makes no sense, or a word's table has no point for it; the
+    /// message then lists the points that there are.
+    pub fn apply(self, model: &mut Model<'_>) -> Result<()> {
+        for word in &mut model.words {
+            word.detector.threshold = match self {
+                Self::Model => word.detector.threshold,
+                Self::Score(score) => logit_q8(score)?,
+                Self::FalseAcceptsPerHour(rate) => threshold_for(word, rate)?,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// `round(256 · ln(p / (1 − p)))`.
+fn logit_q8(score: f64) -> Result<i16> {
+    if !(score > 0.0 && score < 1.0) {
+        let problem = format!("a threshold of {score} is no score");
+        return Err(Error::usage(problem, "give one between 0 and 1, for instance 0.8"));
+    }
+    let scale = f64::from(1 << LOGIT_FRACTION_BITS);
+    // `as` saturates.
+    Ok((scale * (score / (1.0 - score)).ln()).round() as i16)
+}
+
+/// False accepts per hour that `false_accepts` in `audio_seconds` support: the rate that was counted,
+/// or the bound 3/T (95 %) where none was ("rule of three", Hanley and Lippman-Hand 1983).
+pub fn supported_rate(false_accepts: u32, audio_seconds: u32) -> f64 {
+    const RULE_OF_THREE: f64 = 3.0;
+    let hours = f64::from(audio_seconds) / 3_600.0;
+    let count = if false_accepts == 0 { RULE_OF_THREE } else { f64::from(false_accepts) };
+    if hours > 0.0 { count / hours } else { f64::INFINITY }
+}
+
+fn threshold_for(word: &Word<'_>, rate: f64) -> Result<i16> {
+    let supported = |p: &&_| rate_of(p) <= rate;
+    if let Some(point) = word.points.iter().filter(supported).min_by_key(|p| p.threshold) {
+        return Ok(point.threshold);
+    }
+    let problem = format!(
+        "the model cannot promise {rate} false accepts per hour for {:?}; {}",
+        word.label,
+        table(word)
+    );
+    Err(Error::usage(
+        problem,
+        "ask for a rate in the table, or measure on more audio with `wakeling evaluate`",
+    ))
+}
+
+fn rate_of(point: &wakeling_shared::artifact::OperatingPoint) -> f64 {
+    supported_rate(point.false_accepts, point.audio_seconds)
+}
+
+fn table(word: &Word<'_>) -> Cow<'static, str> {
+    if word.points.is_empty() {
+        return "it was never measured on audio without the word".into();
+    }
+    let mut text = String::from("its table has");
+    for (i, point) in word.points.iter().enumerate() {
+        let comma = if i == 0 { "" } else { "," };
+        let below = if point.false_accepts == 0 { "below " } else { "" };
+        let hours = f64::from(point.audio_seconds) / 3_600.0;
+        // A String never refuses.
+        let _ = write!(
+            text,
+            "{comma} {below}{:.3}/h ({} in {hours:.2} h)",
+            rate_of(point),
+            point.false_accepts
+        );
+    }
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wakeling_shared::{artifact::OperatingPoint, detector::DetectorParams};
+
+    #[test]
+    fn chunks_join_to_the_whole() {
+        let pcm: Vec<i16> = (0..1_000).collect();
+        let chunkings = [
+            Chunking::Whole,
+            Chunking::Fixed(0),
+            Chunking::Fixed(7),
+            Chunking::Fixed(5_000),
+            Chunking::Random { seed: 1, longest: 0 },
+            Chunking::Random { seed: 2, longest: 300 },
+        ];
+        for chunking in chunkings {
+            assert_eq!(chunking.blocks(&pcm).collect::<Vec<_>>().concat(), pcm, "{chunking:?}");
+        }
+    }
+
+    #[test]
+    fn a_score_becomes_the_logit_it_came_from() {
+        assert_eq!(logit_q8(0.5).unwrap(), 0);
+        assert_eq!(logit_q8(0.880_797).unwrap(), 512);
+        assert_eq!(logit_q8(0.119_203).unwrap(), -512);
+        for bad in [0.0, 1.0, -1.0, f64::NAN] {
+            assert!(logit_q8(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn a_rate_takes_the_loosest_point_that_supports_it() {
+        let point = |false_accepts, threshold| OperatingPoint {
+            false_accepts,
+            audio_seconds: 36_000,
+            threshold,
+        };
+        let word = Word {
+            label: "hey you",
+            detector: DetectorParams { smoothing_steps: 1, threshold: 0, refractory_steps: 0 },
+            points: [point(0, 900), point(4, 700), point(10, 500)].into_iter().collect(),
+        };
+        assert_eq!(threshold_for(&word, 0.3).unwrap(), 900);
+        assert_eq!(threshold_for(&word, 0.5).unwrap(), 700);
+        assert_eq!(threshold_for(&word, 2.0).unwrap(), 500);
+        let refused = threshold_for(&word, 0.1).unwrap_err().to_string();
+        assert!(refused.contains("below 0.300/h (0 in 10.00 h), 0.400/h (4 in 10.00 h)"), "{refused}");
+    }
+}

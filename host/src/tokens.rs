@@ -1,0 +1,230 @@
+//! Transcripts to token sequences, the targets of CTC.
+//!
+//! | language | tokens |
+//! |---|---|
+//! | Mandarin (`zh`), characters or toned syllables such as `zuo4` | initial, final, tone |
+//! | others, with a grapheme-to-phoneme command | its phones, without stress and length |
+//! | others, without | lower-case letters |
+//!
+//! Marks of noise in transcripts (`[click]`, `{breath}`, `(( ))`) are not speech and are removed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use pinyin::ToPinyin;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Names the tokens; token 0 is CTC's blank and has no name here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vocabulary {
+    names: Vec<String>,
+}
+
+impl Vocabulary {
+    /// Every token that occurs at least `least` times in `sequences`, in alphabetical order.
+    pub fn of<'a>(sequences: impl IntoIterator<Item = &'a Vec<String>>, least: usize) -> Self {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for token in sequences.into_iter().flatten() {
+            *counts.entry(token).or_default() += 1;
+        }
+        let frequent = counts.into_iter().filter(|(_, n)| *n >= least);
+        Self { names: frequent.map(|(name, _)| name.to_owned()).collect() }
+    }
+
+    /// Number of outputs that a network needs: the tokens and the blank.
+    pub fn outputs(&self) -> usize {
+        self.names.len() + 1
+    }
+
+    /// Numbers of the tokens, from 1; tokens without a name are left out.
+    pub fn encode(&self, tokens: &[String]) -> Vec<u32> {
+        let number = |t: &String| self.names.binary_search(t).ok().map(|i| i as u32 + 1);
+        tokens.iter().filter_map(number).collect()
+    }
+}
+
+/// Removes what is no speech from a transcript and lower-cases the rest.
+pub fn clean(text: &str) -> String {
+    let mut out = String::new();
+    let mut depth = 0usize;
+    for c in text.chars() {
+        match c {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth = depth.saturating_sub(1),
+            _ if depth > 0 => {}
+            '\'' | '’' => out.push('\''),
+            c if c.is_alphanumeric() => out.extend(c.to_lowercase()),
+            _ if out.ends_with(' ') || out.is_empty() => {}
+            _ => out.push(' '),
+        }
+    }
+    out.trim_end().to_owned()
+}
+
+/// Mandarin finals and initials of toned syllables, in the order of the text.
+fn mandarin(text: &str) -> Vec<String> {
+    let mut tokens = Vec::new();
+    let mut latin = String::new();
+    for c in text.chars().chain([' ']) {
+        if let Some(syllable) = c.to_pinyin() {
+            split_syllable(syllable.with_tone_num_end(), &mut tokens);
+        } else if c.is_ascii_alphanumeric() || c == 'ü' {
+            latin.push(c);
+            if c.is_ascii_digit() {
+                split_syllable(&latin, &mut tokens);
+                latin.clear();
+            }
+        } else {
+            latin.clear();
+        }
+    }
+    tokens
+}
+
+/// `zuo4` → `zh:z`, `zh:uo`, `zh:4`.
+fn split_syllable(syllable: &str, tokens: &mut Vec<String>) {
+    const INITIALS: [&str; 23] = [
+        "zh", "ch", "sh", "b", "p", "m", "f", "d", "t", "n", "l", "g", "k", "h", "j", "q", "x", "r", "z",
+        "c", "s", "y", "w",
+    ];
+    let letters = syllable.trim_end_matches(|c: char| c.is_ascii_digit());
+    let tone = &syllable[letters.len()..];
+    let initial = INITIALS.iter().find(|i| letters.starts_with(**i)).copied().unwrap_or("");
+    let last = &letters[initial.len()..];
+    for part in [initial, last, if tone.is_empty() { "5" } else { tone }] {
+        if !part.is_empty() {
+            tokens.push(format!("zh:{part}"));
+        }
+    }
+}
+
+/// An espeak voice for a language tag.
+fn voice(lang: &str) -> &str {
+    match lang {
+        "" | "en" => "en-us",
+        other => other,
+    }
+}
+
+/// Turns transcripts into tokens.
+#[derive(Clone, Debug, Default)]
+pub struct Tokenizer {
+    /// A grapheme-to-phoneme program with espeak-ng's interface, if there is one.
+    pub g2p: Option<String>,
+}
+
+impl Tokenizer {
+    /// Tokens of each `(language, transcript)`, in the same order.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the grapheme-to-phoneme program does not run.
+    pub fn tokenize(&self, texts: &[(String, String)]) -> Result<Vec<Vec<String>>> {
+        let mut phones: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+        if let Some(program) = &self.g2p {
+            let mut by_language: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+            for (lang, text) in texts.iter().filter(|(lang, _)| lang != "zh") {
+                by_language.entry(lang).or_default().insert(clean(text));
+            }
+            for (lang, lines) in by_language {
+                let lines: Vec<String> = lines.into_iter().filter(|l| !l.is_empty()).collect();
+                let spoken = phonemize(program, voice(lang), &lines)?;
+                phones.extend(lines.into_iter().map(|l| (lang.to_owned(), l)).zip(spoken));
+            }
+        }
+        let tokens = |(lang, text): &(String, String)| {
+            if lang == "zh" {
+                return mandarin(text);
+            }
+            let text = clean(text);
+            match phones.get(&(lang.clone(), text.clone())) {
+                Some(phones) => phones.clone(),
+                None => text.chars().filter(|c| c.is_alphabetic()).map(String::from).collect(),
+            }
+        };
+        Ok(texts.iter().map(tokens).collect())
+    }
+}
+
+/// Phones of each line, by one run of an espeak-ng for all of them.
+fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<String>>> {
+    let failed = |why: String| {
+        Error::usage(
+            format!("the grapheme-to-phoneme program {program:?} failed: {why}"),
+            "install it (apt-get install espeak-ng), or leave --g2p away to train on letters",
+        )
+    };
+    let mut child = Command::new(program)
+        .args(["-q", "--ipa", "--sep=_", "-v", voice])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|e| failed(e.to_string()))?;
+    let mut input = child.stdin.take().ok_or_else(|| failed("it has no input".into()))?;
+    let text = lines.join("\n") + "\n";
+    // Written from a thread of its own: both pipes are shorter than the text.
+    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
+    let output = child.wait_with_output().map_err(|e| failed(e.to_string()))?;
+    let written = writer.join().is_ok_and(|r| r.is_ok());
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let phones: Vec<Vec<String>> = printed.lines().map(split_phones).collect();
+    if !output.status.success() || !written || phones.len() != lines.len() {
+        return Err(failed(format!("{} lines for {} given", phones.len(), lines.len())));
+    }
+    Ok(phones)
+}
+
+/// `h_ə_l_ˈoʊ` → `h ə l oʊ`.
+fn split_phones(line: &str) -> Vec<String> {
+    let bare = |phone: &str| phone.replace(['ˈ', 'ˌ', 'ː', '\u{329}', '-'], "");
+    let phones = line.split([' ', '_']).map(bare);
+    phones.filter(|p| !p.is_empty() && !p.starts_with('(')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(lang: &str, text: &str) -> Vec<String> {
+        Tokenizer::default().tokenize(&[(lang.into(), text.into())]).unwrap().remove(0)
+    }
+
+    #[test]
+    fn marks_of_noise_are_removed() {
+        assert_eq!(clean("[static\\] Think_Engine {breath} isn't, (( it?"), "think engine isn't it");
+        assert_eq!(clean(" [x] "), "");
+    }
+
+    #[test]
+    fn mandarin_becomes_initials_finals_and_tones() {
+        assert_eq!(tokens("zh", "北京"), ["zh:b", "zh:ei", "zh:3", "zh:j", "zh:ing", "zh:1"]);
+        assert_eq!(tokens("zh", "zuo4"), ["zh:z", "zh:uo", "zh:4"]);
+        assert_eq!(tokens("zh", "a1"), ["zh:a", "zh:1"]);
+        assert!(tokens("zh", "_").is_empty());
+    }
+
+    #[test]
+    fn letters_serve_where_no_phones_are() {
+        assert_eq!(tokens("en", "Hi there"), ["h", "i", "t", "h", "e", "r", "e"]);
+        assert_eq!(split_phones("h_ə_l_ˈoʊ (en)_t_ˈuː"), ["h", "ə", "l", "oʊ", "t", "u"]);
+    }
+
+    #[test]
+    fn the_vocabulary_numbers_from_one_and_leaves_out_the_rare() {
+        let sequences = [tokens("en", "abba"), tokens("en", "bc")];
+        let vocabulary = Vocabulary::of(&sequences, 2);
+        assert_eq!(vocabulary.outputs(), 3);
+        assert_eq!(vocabulary.encode(&sequences[1]), [2]);
+    }
+
+    #[test]
+    fn a_missing_program_names_its_remedy() {
+        let tokenizer = Tokenizer { g2p: Some("no-such-program".into()) };
+        let error = tokenizer.tokenize(&[("en".into(), "hello".into())]).unwrap_err();
+        assert!(error.to_string().contains("espeak-ng"), "{error}");
+    }
+}

@@ -1,0 +1,209 @@
+//! The door: everything that the stages behind it take for granted.
+//!
+//! Bounds on accumulators: with `inputs ≤ 2¹⁵`, `|bias| < 2³⁰` and `|w·x| ≤ 2¹⁴`, a sum stays below
+//! `2³⁰ + 2²⁹ < 2³¹`.
+
+use super::model::{Affine, BUFFERS, Head, Layer, MAX_WORDS, Model, Op, words};
+use crate::{detector::DetectorError, frontend::FrontendError};
+
+/// What contradicts itself. Layers count from 0, heads' layers included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShapeError {
+    /// The features cannot be computed.
+    Frontend(FrontendError),
+    /// A step takes no frame, or more than 16.
+    FramesPerStep(u8),
+    /// A layer names a buffer that does not exist, that nothing wrote, or its own input.
+    Buffer {
+        /// The layer.
+        layer: usize,
+        /// The buffer.
+        buffer: u8,
+    },
+    /// A layer expects another width than its buffer has.
+    Width {
+        /// The layer.
+        layer: usize,
+        /// Channels that the layer expects.
+        expected: u16,
+        /// Channels that the buffer holds.
+        found: u16,
+    },
+    /// An array has another length than the layer's shape says.
+    Length {
+        /// The layer.
+        layer: usize,
+        /// Bytes expected.
+        expected: usize,
+        /// Bytes found.
+        found: usize,
+    },
+    /// Zero taps, dilation, stride, channels, or a bias, multiplier or scale out of its range.
+    Value {
+        /// The layer.
+        layer: usize,
+    },
+    /// A stride inside a head, which would leave other heads without a partner step.
+    HeadStride {
+        /// The layer.
+        layer: usize,
+    },
+    /// The layers are not the trunk's and the heads' together.
+    LayerCount,
+    /// There are not as many words as logits, or none.
+    WordCount,
+    /// A word's detector cannot work.
+    Detector(DetectorError),
+}
+
+/// Checks a model against everything that the device flow relies on.
+pub(super) fn check(model: &Model<'_>) -> Result<(), ShapeError> {
+    model.frontend.validate().map_err(ShapeError::Frontend)?;
+    if model.frames_per_step == 0 || model.frames_per_step > 16 {
+        return Err(ShapeError::FramesPerStep(model.frames_per_step));
+    }
+    let mut widths = [None; BUFFERS];
+    widths[0] = Some(model.step_width());
+
+    let trunk = usize::from(model.trunk_layers);
+    let head_layers: usize = model.heads.iter().map(|h| usize::from(h.layers)).sum();
+    if trunk == 0 || trunk + head_layers != model.layers.len() {
+        return Err(ShapeError::LayerCount);
+    }
+    let (trunk_layers, mut rest) =
+        model.layers.split_at_checked(trunk).ok_or(ShapeError::LayerCount)?;
+    check_layers(trunk_layers, 0, &mut widths)?;
+
+    // Heads are independent: each sees what the trunk left, and must leave the trunk's output alone.
+    let kept = model.trunk_output();
+    let mut first = trunk;
+    let mut logits = 0;
+    for head in &model.heads {
+        let (own, others) =
+            rest.split_at_checked(usize::from(head.layers)).ok_or(ShapeError::LayerCount)?;
+        rest = others;
+        check_head(head, own, first, kept, widths)?;
+        first += own.len();
+        logits += usize::from(head.logits.outputs);
+    }
+    if logits == 0 || logits > MAX_WORDS || logits != model.words.len() {
+        return Err(ShapeError::WordCount);
+    }
+    model.words.iter().try_for_each(|w| w.detector.validate().map_err(ShapeError::Detector))
+}
+
+fn check_head(
+    head: &Head<'_>,
+    layers: &[Layer<'_>],
+    first: usize,
+    kept: u8,
+    mut widths: [Option<u16>; BUFFERS],
+) -> Result<(), ShapeError> {
+    for (i, layer) in layers.iter().enumerate() {
+        let layer_index = first + i;
+        if layer.output == kept {
+            return Err(ShapeError::Buffer { layer: layer_index, buffer: layer.output });
+        }
+        if let Op::Depthwise { stride, .. } = layer.op
+            && stride != 1
+        {
+            return Err(ShapeError::HeadStride { layer: layer_index });
+        }
+    }
+    check_layers(layers, first, &mut widths)?;
+    let layer = first + layers.len();
+    let width = width_of(&widths, head.input, layer)?;
+    check_width(head.logits.inputs, width, layer)?;
+    check_affine(&head.logits, usize::from(head.logits.inputs), layer)
+}
+
+fn check_layers(
+    layers: &[Layer<'_>],
+    first: usize,
+    widths: &mut [Option<u16>; BUFFERS],
+) -> Result<(), ShapeError> {
+    for (i, layer) in layers.iter().enumerate() {
+        let index = first + i;
+        let found = width_of(widths, layer.input, index)?;
+        let bad_output = ShapeError::Buffer { layer: index, buffer: layer.output };
+        if layer.output == layer.input {
+            return Err(bad_output);
+        }
+        let written = check_op(&layer.op, layer.output, found, index, widths)?;
+        *widths.get_mut(usize::from(layer.output)).ok_or(bad_output)? = Some(written);
+    }
+    Ok(())
+}
+
+/// The width that the layer writes.
+fn check_op(
+    op: &Op<'_>,
+    output: u8,
+    found: u16,
+    layer: usize,
+    widths: &[Option<u16>; BUFFERS],
+) -> Result<u16, ShapeError> {
+    match op {
+        Op::Depthwise { taps, dilation, stride, affine, .. } => {
+            if *taps == 0 || *dilation == 0 || *stride == 0 || affine.inputs != affine.outputs {
+                return Err(ShapeError::Value { layer });
+            }
+            check_width(affine.inputs, found, layer)?;
+            check_affine(affine, usize::from(*taps), layer)?;
+            Ok(affine.outputs)
+        }
+        Op::Pointwise { affine } => {
+            check_width(affine.inputs, found, layer)?;
+            check_affine(affine, usize::from(affine.inputs), layer)?;
+            Ok(affine.outputs)
+        }
+        Op::Add { other, x_scale, o_scale, .. } => {
+            if *other == output {
+                return Err(ShapeError::Buffer { layer, buffer: *other });
+            }
+            check_width(width_of(widths, *other, layer)?, found, layer)?;
+            let range = 0..1 << 22;
+            if !range.contains(x_scale) || !range.contains(o_scale) {
+                return Err(ShapeError::Value { layer });
+            }
+            Ok(found)
+        }
+    }
+}
+
+fn width_of(
+    widths: &[Option<u16>; BUFFERS],
+    buffer: u8,
+    layer: usize,
+) -> Result<u16, ShapeError> {
+    widths.get(usize::from(buffer)).copied().flatten().ok_or(ShapeError::Buffer { layer, buffer })
+}
+
+fn check_width(expected: u16, found: u16, layer: usize) -> Result<(), ShapeError> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(ShapeError::Width { layer, expected, found })
+    }
+}
+
+/// `fan_in` weights an output; lengths and ranges.
+fn check_affine(affine: &Affine<'_>, fan_in: usize, layer: usize) -> Result<(), ShapeError> {
+    let outputs = usize::from(affine.outputs);
+    if outputs == 0 || fan_in == 0 || fan_in > 1 << 15 {
+        return Err(ShapeError::Value { layer });
+    }
+    let lengths = [
+        (affine.weights.len(), outputs * fan_in),
+        (affine.bias.len(), outputs * 4),
+        (affine.multipliers.len(), outputs * 4),
+    ];
+    for (found, expected) in lengths {
+        if found != expected {
+            return Err(ShapeError::Length { layer, expected, found });
+        }
+    }
+    let bias_fits = words(affine.bias).all(|b| b.unsigned_abs() < 1 << 30);
+    let multipliers_fit = words(affine.multipliers).all(|m| m >= 0);
+    if bias_fits && multipliers_fit { Ok(()) } else { Err(ShapeError::Value { layer }) }
+}

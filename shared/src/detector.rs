@@ -1,0 +1,136 @@
+//! Smoothing and decision: a word's logits in, at most one detection an utterance out.
+//!
+//! The logit is clamped, so that one wild column cannot carry a whole window, averaged over the last
+//! few steps, and compared with a threshold; after a detection the word is deaf for the refractory
+//! time.
+
+use serde::{Deserialize, Serialize};
+
+/// Longest smoothing window in steps.
+pub const MAX_SMOOTHING: usize = 16;
+/// Logits are clamped to ±12 (Q8) before they are averaged: `sigmoid(12) = 0.999994`.
+pub const LOGIT_CLAMP: i16 = 12 * 256;
+
+/// How a word's logits become detections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetectorParams {
+    /// Steps averaged, 1 … [`MAX_SMOOTHING`].
+    pub smoothing_steps: u8,
+    /// The smoothed logit (Q8) at which the word counts as heard.
+    pub threshold: i16,
+    /// Steps after a detection in which there is no other.
+    pub refractory_steps: u16,
+}
+
+/// Why a detector's parameters were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DetectorError {
+    /// Not within 1 … [`MAX_SMOOTHING`].
+    Smoothing(u8),
+}
+
+impl DetectorParams {
+    /// Checks the ranges.
+    pub fn validate(&self) -> Result<(), DetectorError> {
+        if (1..=MAX_SMOOTHING).contains(&usize::from(self.smoothing_steps)) {
+            Ok(())
+        } else {
+            Err(DetectorError::Smoothing(self.smoothing_steps))
+        }
+    }
+}
+
+/// One word's state.
+#[derive(Clone, Debug)]
+pub struct Detector {
+    params: DetectorParams,
+    window: [i16; MAX_SMOOTHING],
+    position: usize,
+    deaf_steps: u16,
+}
+
+/// What one step did to a word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// Mean of the clamped logits in the window, Q8, rounded toward −∞.
+    pub smoothed: i16,
+    /// The word was heard at this step.
+    pub fired: bool,
+}
+
+impl Detector {
+    /// A detector that has heard nothing; its window is full of the least logit.
+    pub const fn new(params: DetectorParams) -> Self {
+        Self { params, window: [-LOGIT_CLAMP; MAX_SMOOTHING], position: 0, deaf_steps: 0 }
+    }
+
+    /// The parameters in force.
+    pub const fn params(&self) -> &DetectorParams {
+        &self.params
+    }
+
+    /// Takes the logit of one step.
+    pub fn step(&mut self, logit: i16) -> Decision {
+        let length = usize::from(self.params.smoothing_steps).clamp(1, MAX_SMOOTHING);
+        if let Some(slot) = self.window.get_mut(self.position) {
+            *slot = logit.clamp(-LOGIT_CLAMP, LOGIT_CLAMP);
+        }
+        self.position = if self.position + 1 < length { self.position + 1 } else { 0 };
+        let sum: i32 = self.window.iter().take(length).map(|&l| i32::from(l)).sum();
+        let smoothed = sum.div_euclid(length as i32) as i16;
+
+        self.deaf_steps = self.deaf_steps.saturating_sub(1);
+        let fired = self.deaf_steps == 0 && smoothed >= self.params.threshold;
+        if fired {
+            self.deaf_steps = self.params.refractory_steps.saturating_add(1);
+        }
+        Decision { smoothed, fired }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARAMS: DetectorParams =
+        DetectorParams { smoothing_steps: 4, threshold: 256, refractory_steps: 3 };
+
+    #[test]
+    fn one_wild_column_is_not_a_word() {
+        let mut detector = Detector::new(PARAMS);
+        for logit in [-2_000, -2_000, -2_000, -2_000, i16::MAX, -2_000, -2_000] {
+            assert!(!detector.step(logit).fired);
+        }
+    }
+
+    #[test]
+    fn a_word_fires_once_per_refractory_time() {
+        let mut detector = Detector::new(PARAMS);
+        let mut fired = [false; 16];
+        for slot in &mut fired {
+            *slot = detector.step(3_000).fired;
+        }
+        // The window starts at −12: four columns near +12 bring the mean above 1.
+        let expected: [bool; 16] = core::array::from_fn(|i| i >= 2 && (i - 2) % 4 == 0);
+        assert_eq!(fired, expected);
+    }
+
+    #[test]
+    fn the_mean_rounds_down() {
+        let mut detector = Detector::new(PARAMS);
+        for logit in [-1, 0, 0, 0] {
+            detector.step(logit);
+        }
+        assert_eq!(detector.step(0).smoothed, 0);
+        detector.step(-1);
+        assert_eq!(detector.step(0).smoothed, -1);
+    }
+
+    #[test]
+    fn a_window_out_of_range_is_refused() {
+        for steps in [0, 17, 255] {
+            let params = DetectorParams { smoothing_steps: steps, ..PARAMS };
+            assert_eq!(params.validate(), Err(DetectorError::Smoothing(steps)));
+        }
+    }
+}

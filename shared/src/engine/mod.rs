@@ -1,0 +1,267 @@
+//! The network, one step at a time: each temporal layer keeps the past that it needs in a ring, so a
+//! step computes only its newest column.
+//!
+//! Shapes: a step takes `frames_per_step · 40` features and gives one logit a word. All state lies in
+//! one arena that the caller owns: first [`BUFFERS`] activation buffers of equal width, then the
+//! rings in the order of the layers, `(taps − 1) · dilation` columns each.
+
+pub mod kernels;
+
+use heapless::Vec;
+
+use crate::artifact::{BUFFERS, Head, Layer, MAX_LAYERS, Model, Op};
+
+/// The arena is smaller than [`Model::arena_bytes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArenaTooSmall {
+    /// Bytes needed.
+    pub expected: usize,
+    /// Bytes given.
+    pub found: usize,
+}
+
+impl Op<'_> {
+    /// Bytes of history that the layer keeps.
+    fn ring_bytes(&self) -> usize {
+        match self {
+            Op::Depthwise { taps, dilation, affine, .. } => {
+                (usize::from(*taps) - 1) * usize::from(*dilation) * usize::from(affine.inputs)
+            }
+            Op::Pointwise { .. } | Op::Add { .. } => 0,
+        }
+    }
+
+    /// Channels written, if the layer does not simply keep its input's.
+    fn outputs(&self) -> Option<usize> {
+        match self {
+            Op::Depthwise { affine, .. } | Op::Pointwise { affine } => {
+                Some(usize::from(affine.outputs))
+            }
+            Op::Add { .. } => None,
+        }
+    }
+}
+
+impl Model<'_> {
+    /// Features that make one step's input column.
+    pub fn step_width(&self) -> u16 {
+        u16::from(self.frames_per_step) * crate::frontend::MEL_CHANNELS as u16
+    }
+
+    /// The buffer that holds the trunk's output.
+    pub fn trunk_output(&self) -> u8 {
+        let last = usize::from(self.trunk_layers).saturating_sub(1);
+        self.layers.get(last).map_or(0, |l| l.output)
+    }
+
+    /// Channels that the trunk gives a head.
+    pub fn trunk_width(&self) -> usize {
+        let trunk = self.layers.iter().take(usize::from(self.trunk_layers));
+        trunk.filter_map(|l| l.op.outputs()).last().unwrap_or(0)
+    }
+
+    /// Channels of the widest activation.
+    fn buffer_width(&self) -> usize {
+        let widest = self.layers.iter().filter_map(|l| l.op.outputs()).max().unwrap_or(0);
+        widest.max(usize::from(self.step_width()))
+    }
+
+    /// Bytes that an [`Engine`] needs: activations and rings.
+    pub fn arena_bytes(&self) -> usize {
+        let rings: usize = self.layers.iter().map(|l| l.op.ring_bytes()).sum();
+        BUFFERS * self.buffer_width() + rings
+    }
+
+    /// Multiply-accumulates of one step, with every head, if no layer has a stride.
+    pub fn step_macs(&self) -> usize {
+        let layers = self.layers.iter().map(|l| match &l.op {
+            Op::Depthwise { affine, .. } | Op::Pointwise { affine } => affine.weights.len(),
+            Op::Add { .. } => 0,
+        });
+        let logits = self.heads.iter().map(|h| h.logits.weights.len());
+        layers.chain(logits).sum()
+    }
+}
+
+/// A layer's place in time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clock {
+    /// Column of the ring that is oldest, and is written next.
+    oldest: u16,
+    /// Steps until a strided layer computes.
+    wait: u8,
+}
+
+/// A model that runs.
+pub struct Engine<'m, 'a> {
+    model: &'m Model<'a>,
+    buffers: [&'m mut [i8]; BUFFERS],
+    rings: &'m mut [i8],
+    clocks: Vec<Clock, MAX_LAYERS>,
+}
+
+impl<'m, 'a> Engine<'m, 'a> {
+    /// Takes [`Model::arena_bytes`] of `arena` and resets them.
+    ///
+    /// # Errors
+    /// [`ArenaTooSmall`]; nothing was written.
+    pub fn new(model: &'m Model<'a>, arena: &'m mut [i8]) -> Result<Self, ArenaTooSmall> {
+        let expected = model.arena_bytes();
+        let too_small = ArenaTooSmall { expected, found: arena.len() };
+        let arena = arena.get_mut(..expected).ok_or(too_small)?;
+        let width = model.buffer_width();
+        let (activations, rings) = arena.split_at_mut_checked(BUFFERS * width).ok_or(too_small)?;
+        let mut chunks = activations.chunks_exact_mut(width);
+        let buffers = core::array::from_fn(|_| chunks.next().unwrap_or_default());
+        let clocks = model.layers.iter().map(|_| Clock::default()).collect();
+        let mut engine = Self { model, buffers, rings, clocks };
+        engine.reset();
+        Ok(engine)
+    }
+
+    /// Forgets everything heard: rings hold zeros (each layer's zero point) again.
+    pub fn reset(&mut self) {
+        self.buffers.iter_mut().for_each(|b| b.fill(0));
+        self.clocks.iter_mut().for_each(|c| *c = Clock::default());
+        let mut rest = &mut *self.rings;
+        for layer in &self.model.layers {
+            let Some((ring, others)) = rest.split_at_mut_checked(layer.op.ring_bytes()) else {
+                return;
+            };
+            if let Op::Depthwise { input_zero, .. } = layer.op {
+                ring.fill(input_zero);
+            }
+            rest = others;
+        }
+    }
+
+    /// Where the features of the next step go, oldest frame first.
+    pub fn input(&mut self) -> &mut [i8] {
+        let width = usize::from(self.model.step_width());
+        self.buffers[0].get_mut(..width).unwrap_or_default()
+    }
+
+    /// Runs the trunk on the input; `None` at steps that a strided layer skips.
+    pub fn trunk(&mut self) -> Option<&[i8]> {
+        let trunk = usize::from(self.model.trunk_layers);
+        if !self.layers(0, 0, trunk) {
+            return None;
+        }
+        let output = usize::from(self.model.trunk_output());
+        self.buffers.get(output)?.get(..self.model.trunk_width())
+    }
+
+    /// Runs every head on the trunk's output; writes one logit (Q8) a word.
+    pub fn heads(&mut self, logits: &mut [i16]) {
+        let model = self.model;
+        let mut first = usize::from(model.trunk_layers);
+        let trunk_bytes: usize = model.layers.iter().take(first).map(|l| l.op.ring_bytes()).sum();
+        let mut ring = trunk_bytes;
+        let mut rest = logits;
+        for head in &model.heads {
+            let count = usize::from(head.layers);
+            self.layers(ring, first, count);
+            let own = model.layers.iter().skip(first).take(count);
+            ring += own.map(|l| l.op.ring_bytes()).sum::<usize>();
+            first += count;
+            rest = self.logits(head, rest);
+        }
+    }
+
+    /// The trunk, then the heads. `false` at steps that a strided layer skips; `logits` then keeps
+    /// what it had.
+    pub fn step(&mut self, logits: &mut [i16]) -> bool {
+        let computed = self.trunk().is_some();
+        if computed {
+            self.heads(logits);
+        }
+        computed
+    }
+
+    fn logits<'l>(&self, head: &Head<'_>, out: &'l mut [i16]) -> &'l mut [i16] {
+        let count = usize::from(head.logits.outputs);
+        let input = self.buffers.get(usize::from(head.input)).map_or(&[][..], |b| b);
+        let x = input.get(..usize::from(head.logits.inputs)).unwrap_or_default();
+        let (own, rest) = match out.split_at_mut_checked(count) {
+            Some(parts) => parts,
+            None => return &mut [],
+        };
+        kernels::logits(x, &head.logits, own);
+        rest
+    }
+
+    /// Runs `count` layers from `first`, whose rings begin at byte `ring`; `false` if a strided layer
+    /// swallowed the step.
+    fn layers(&mut self, ring: usize, first: usize, count: usize) -> bool {
+        let model = self.model;
+        let mut rings = self.rings.get_mut(ring..).unwrap_or_default();
+        let layers = model.layers.iter().skip(first).take(count);
+        for (layer, clock) in layers.zip(self.clocks.iter_mut().skip(first)) {
+            let Some((own, others)) = rings.split_at_mut_checked(layer.op.ring_bytes()) else {
+                return false;
+            };
+            rings = others;
+            if !run_layer(layer, &mut self.buffers, own, clock) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Runs one layer; `false` if its stride skips this step.
+fn run_layer(
+    layer: &Layer<'_>,
+    buffers: &mut [&mut [i8]; BUFFERS],
+    ring: &mut [i8],
+    clock: &mut Clock,
+) -> bool {
+    let output = usize::from(layer.output);
+    // The output is taken out of the array while the layer runs, so that inputs can be borrowed.
+    let Some(slot) = buffers.get_mut(output) else { return false };
+    let y = core::mem::take(slot);
+    let input: &[i8] = buffers.get(usize::from(layer.input)).map_or(&[], |b| b);
+    let computed = match &layer.op {
+        Op::Depthwise { dilation, stride, affine, .. } => {
+            let width = usize::from(affine.inputs);
+            let x = input.get(..width).unwrap_or_default();
+            let due = clock.wait == 0;
+            clock.wait = if due { stride - 1 } else { clock.wait - 1 };
+            let columns = ring.len() / width.max(1);
+            let oldest = usize::from(clock.oldest);
+            if due {
+                let history = kernels::History { ring, oldest, dilation: usize::from(*dilation) };
+                kernels::depthwise(x, history, affine, y);
+            }
+            if let Some(column) = ring.get_mut(oldest * width..(oldest + 1) * width) {
+                column.copy_from_slice(x);
+                clock.oldest = if oldest + 1 < columns { clock.oldest + 1 } else { 0 };
+            }
+            due
+        }
+        Op::Pointwise { affine } => {
+            let x = input.get(..usize::from(affine.inputs)).unwrap_or_default();
+            kernels::pointwise(x, affine, y);
+            true
+        }
+        Op::Add { other, x_scale, o_scale, x_zero, o_zero, zero } => {
+            let o: &[i8] = buffers.get(usize::from(*other)).map_or(&[], |b| b);
+            let scales = kernels::AddScales {
+                x_scale: *x_scale,
+                o_scale: *o_scale,
+                x_zero: *x_zero,
+                o_zero: *o_zero,
+                zero: *zero,
+            };
+            kernels::add(input, o, scales, y);
+            true
+        }
+    };
+    if let Some(slot) = buffers.get_mut(output) {
+        *slot = y;
+    }
+    computed
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,317 @@
+//! What a device says, one line an event; the simulator prints the same bytes.
+//!
+//! | line | when |
+//! |---|---|
+//! | `model <arena bytes> <frames a step> <word>,<word>… <name>` | once a model is loaded |
+//! | `step <index> <end sample> <logit>:<smoothed> …` | every step, if scores are wanted |
+//! | `detection <end sample> <score> <logit> <word>` | a word was heard |
+//! | `overrun <sample>` | the microphone lost samples |
+//! | `stats <name>=<value> …` | at the end, where the end is known |
+//! | `error <message>` | the device gave up |
+//!
+//! Logits are Q8, the score of a detection is [`sigmoid`] of the smoothed logit in Q16, and samples
+//! count from the first one heard. A word comes last on its line, since it may hold spaces; control
+//! characters in it become `?`, so a line stays a line.
+
+use core::fmt::{self, Display, Formatter, Write};
+
+use heapless::Vec;
+
+use crate::{
+    artifact::{MAX_WORDS, Model},
+    fixed::sigmoid,
+    pipeline::Step,
+};
+
+/// Text from a model, made safe for one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Text<'a>(pub &'a str);
+
+impl Display for Text<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| f.write_char(if c.is_control() { '?' } else { c }))
+    }
+}
+
+/// The words of a loaded model and what it needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Loaded<'m, 'a>(pub &'m Model<'a>);
+
+impl Display for Loaded<'_, '_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self(model) = self;
+        write!(f, "model {} {} ", model.arena_bytes(), model.frames_per_step)?;
+        for (i, word) in model.words.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            write!(f, "{comma}{}", Text(word.label))?;
+        }
+        write!(f, " {}", Text(model.card.name))
+    }
+}
+
+/// One word's logits at a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Score {
+    /// What the network said, Q8.
+    pub logit: i16,
+    /// What the detector made of it, Q8.
+    pub smoothed: i16,
+}
+
+/// The scores of one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scores {
+    /// Counts computed steps from 0.
+    pub index: u64,
+    /// Samples heard up to the end of the step.
+    pub end_samples: u64,
+    /// One a word.
+    pub words: Vec<Score, MAX_WORDS>,
+}
+
+impl From<&Step<'_>> for Scores {
+    fn from(step: &Step<'_>) -> Self {
+        let words = step.logits.iter().zip(step.decisions);
+        Self {
+            index: step.index,
+            end_samples: step.end_samples,
+            words: words
+                .map(|(&logit, d)| Score { logit, smoothed: d.smoothed })
+                .take(MAX_WORDS)
+                .collect(),
+        }
+    }
+}
+
+impl Display for Scores {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "step {} {}", self.index, self.end_samples)?;
+        self.words.iter().try_for_each(|s| write!(f, " {}:{}", s.logit, s.smoothed))
+    }
+}
+
+/// A word was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Detection<'a> {
+    /// Samples heard up to the end of the step that decided.
+    pub end_samples: u64,
+    /// The smoothed logit, Q8.
+    pub logit: i16,
+    /// The word's label.
+    pub word: &'a str,
+}
+
+impl Detection<'_> {
+    /// The probability that the smoothed logit stands for, Q16.
+    pub fn score(&self) -> u16 {
+        sigmoid(self.logit)
+    }
+}
+
+impl Display for Detection<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { end_samples, logit, word } = self;
+        write!(f, "detection {end_samples} {} {logit} {}", self.score(), Text(word))
+    }
+}
+
+/// The microphone lost samples before sample `end_samples`; positions after it are too small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overrun {
+    /// Samples heard so far.
+    pub end_samples: u64,
+}
+
+impl Display for Overrun {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "overrun {}", self.end_samples)
+    }
+}
+
+/// What a run cost the device. Instructions, not cycles: they are what an emulator can count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Checking the model and building the pipeline.
+    pub setup_instructions: u64,
+    /// Everything between two reads of the microphone, summed.
+    pub audio_instructions: u64,
+    /// Samples heard.
+    pub samples: u64,
+    /// Deepest stack.
+    pub stack_bytes: u64,
+    /// Statically allocated memory without the arena.
+    pub static_bytes: u64,
+    /// The part of the arena that the model uses.
+    pub arena_bytes: u64,
+}
+
+impl Stats {
+    const NAMES: [&'static str; 6] = [
+        "setup_instructions",
+        "audio_instructions",
+        "samples",
+        "stack_bytes",
+        "static_bytes",
+        "arena_bytes",
+    ];
+
+    const fn values(&self) -> [u64; 6] {
+        [
+            self.setup_instructions,
+            self.audio_instructions,
+            self.samples,
+            self.stack_bytes,
+            self.static_bytes,
+            self.arena_bytes,
+        ]
+    }
+}
+
+impl Display for Stats {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("stats")?;
+        let mut named = Self::NAMES.iter().zip(self.values());
+        named.try_for_each(|(name, value)| write!(f, " {name}={value}"))
+    }
+}
+
+/// Writes what a step has to say: its scores if they are wanted, then a line for each word heard.
+///
+/// # Errors
+/// The sink's.
+pub fn report(
+    step: &Step<'_>,
+    model: &Model<'_>,
+    with_scores: bool,
+    sink: &mut impl Write,
+) -> fmt::Result {
+    if with_scores {
+        writeln!(sink, "{}", Scores::from(step))?;
+    }
+    for (decision, word) in step.decisions.iter().zip(&model.words) {
+        if decision.fired {
+            let (end_samples, logit) = (step.end_samples, decision.smoothed);
+            writeln!(sink, "{}", Detection { end_samples, logit, word: word.label })?;
+        }
+    }
+    Ok(())
+}
+
+/// A line, read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The rest of a `model` line.
+    Model(&'a str),
+    /// A `step` line.
+    Step(Scores),
+    /// A `detection` line.
+    Detection(Detection<'a>),
+    /// An `overrun` line.
+    Overrun(Overrun),
+    /// A `stats` line.
+    Stats(Stats),
+    /// The message of an `error` line.
+    Error(&'a str),
+}
+
+impl<'a> Event<'a> {
+    /// Reads a line without its end; `None` if no device prints such a line.
+    pub fn parse(line: &'a str) -> Option<Self> {
+        let (kind, rest) = line.split_once(' ')?;
+        match kind {
+            "model" => Some(Self::Model(rest)),
+            "step" => parse_step(rest).map(Self::Step),
+            "detection" => parse_detection(rest).map(Self::Detection),
+            "overrun" => Some(Self::Overrun(Overrun { end_samples: rest.parse().ok()? })),
+            "stats" => parse_stats(rest).map(Self::Stats),
+            "error" => Some(Self::Error(rest)),
+            _ => None,
+        }
+    }
+}
+
+fn parse_step(rest: &str) -> Option<Scores> {
+    let mut fields = rest.split(' ');
+    let index = fields.next()?.parse().ok()?;
+    let end_samples = fields.next()?.parse().ok()?;
+    let mut words = Vec::new();
+    for field in fields {
+        let (logit, smoothed) = field.split_once(':')?;
+        let score = Score { logit: logit.parse().ok()?, smoothed: smoothed.parse().ok()? };
+        words.push(score).ok()?;
+    }
+    Some(Scores { index, end_samples, words })
+}
+
+fn parse_detection(rest: &str) -> Option<Detection<'_>> {
+    let mut fields = rest.splitn(4, ' ');
+    let end_samples = fields.next()?.parse().ok()?;
+    let score: u16 = fields.next()?.parse().ok()?;
+    let logit = fields.next()?.parse().ok()?;
+    let detection = Detection { end_samples, logit, word: fields.next()? };
+    (detection.score() == score).then_some(detection)
+}
+
+fn parse_stats(rest: &str) -> Option<Stats> {
+    let mut fields = rest.split(' ');
+    let mut values = [0; 6];
+    for (name, value) in Stats::NAMES.iter().zip(&mut values) {
+        let (found, number) = fields.next()?.split_once('=')?;
+        *value = (found == *name).then(|| number.parse().ok())??;
+    }
+    let [
+        setup_instructions,
+        audio_instructions,
+        samples,
+        stack_bytes,
+        static_bytes,
+        arena_bytes,
+    ] = values;
+    Some(Stats {
+        setup_instructions,
+        audio_instructions,
+        samples,
+        stack_bytes,
+        static_bytes,
+        arena_bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn a_line_reads_back() {
+        let score = |logit, smoothed| Score { logit, smoothed };
+        let words = [score(-300, -3_072), score(i16::MAX, 0)].into_iter().collect();
+        let scores = Scores { index: 7, end_samples: 2_800, words };
+        assert_eq!(scores.to_string(), "step 7 2800 -300:-3072 32767:0");
+        assert_eq!(Event::parse(&scores.to_string()), Some(Event::Step(scores)));
+
+        let detection = Detection { end_samples: 16_000, logit: 512, word: "hey you" };
+        assert_eq!(detection.to_string(), "detection 16000 57724 512 hey you");
+        assert_eq!(Event::parse(&detection.to_string()), Some(Event::Detection(detection)));
+
+        let stats = Stats { samples: 5, stack_bytes: 6, ..Stats::default() };
+        assert_eq!(Event::parse(&stats.to_string()), Some(Event::Stats(stats)));
+
+        let overrun = Overrun { end_samples: 3 };
+        assert_eq!(Event::parse(&overrun.to_string()), Some(Event::Overrun(overrun)));
+    }
+
+    #[test]
+    fn a_word_cannot_break_its_line() {
+        let detection = Detection { end_samples: 1, logit: 0, word: "a\nstats b\u{7f}" };
+        assert_eq!(detection.to_string(), "detection 1 32767 0 a?stats b?");
+    }
+
+    #[test]
+    fn other_lines_are_no_events() {
+        for line in ["", "step", "step x 3", "detection 1 2 3 word", "stats a=1", "hello world"] {
+            assert_eq!(Event::parse(line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Fixed-point arithmetic that more than one stage needs: requantization, the logistic function and
+//! softmax.
+//!
+//! There is one rounding in the network: [`round_high`]. A value in Q8 is an integer that stands for
+//! `value / 256`.
+
+/// Fractional bits of a logit: `i16` in Q8 spans ±128 in steps of 1/256.
+pub const LOGIT_FRACTION_BITS: u32 = 8;
+
+/// `⌊(a · b) / 2³² + ½⌋`: the high word of the product, ties toward +∞.
+///
+/// It is one instruction (`SMMULR`) on Cortex-M4 and later.
+#[inline(always)]
+pub const fn round_high(a: i32, b: i32) -> i32 {
+    ((a as i64 * b as i64 + (1 << 31)) >> 32) as i32
+}
+
+/// `sat8(zero_point + round_high(acc, multiplier))`: an accumulator of scale `s_x·s_w` becomes an
+/// activation of scale `s_y`, with `multiplier = round(2³² · s_x·s_w / s_y)`.
+#[inline(always)]
+pub const fn requantize(acc: i32, multiplier: i32, zero_point: i32) -> i8 {
+    let y = zero_point + round_high(acc, multiplier);
+    if y < -128 {
+        -128
+    } else if y > 127 {
+        127
+    } else {
+        y as i8
+    }
+}
+
+/// `sat16(round_high(acc, multiplier))`: an accumulator becomes a logit in Q8.
+#[inline(always)]
+pub const fn requantize_logit(acc: i32, multiplier: i32) -> i16 {
+    let y = round_high(acc, multiplier);
+    if y < i16::MIN as i32 {
+        i16::MIN
+    } else if y > i16::MAX as i32 {
+        i16::MAX
+    } else {
+        y as i16
+    }
+}
+
+/// Steps of the exponential's table per unit of its argument.
+const EXP_STEPS_PER_UNIT: usize = 16;
+/// Beyond this argument `exp(-x)` is 0 in Q16 (`exp(-12) · 2¹⁶ = 0.4`).
+const EXP_LIMIT: usize = 12;
+const EXP_ENTRIES: usize = EXP_LIMIT * EXP_STEPS_PER_UNIT + 1;
+
+/// `round(2¹⁶ · exp(-i/16))`, by repeated multiplication in Q62.
+static EXP_NEG: [u32; EXP_ENTRIES] = exp_table();
+
+const fn exp_table() -> [u32; EXP_ENTRIES] {
+    /// `exp(-1/16)` in Q62.
+    const RATIO: u128 = 4_332_278_087_304_955_805;
+    let mut table = [0; EXP_ENTRIES];
+    let mut value: u128 = 1 << 62;
+    let mut i = 0;
+    while i < EXP_ENTRIES {
+        table[i] = ((value + (1 << 45)) >> 46) as u32;
+        value = (value * RATIO + (1 << 61)) >> 62;
+        i += 1;
+    }
+    table
+}
+
+/// `exp(-x)` in Q16 for `x ≥ 0` in Q8, by a table of 193 entries and linear interpolation; the
+/// absolute error is below 2⁻¹⁰ · exp(-x) + 2⁻¹⁶.
+pub fn exp_neg(x_q8: u32) -> u32 {
+    const STEP_BITS: u32 = LOGIT_FRACTION_BITS - EXP_STEPS_PER_UNIT.trailing_zeros();
+    let index = (x_q8 >> STEP_BITS) as usize;
+    let (Some(&a), Some(&b)) = (EXP_NEG.get(index), EXP_NEG.get(index + 1)) else {
+        return 0;
+    };
+    let fraction = x_q8 & ((1 << STEP_BITS) - 1);
+    a - (((a - b) * fraction) >> STEP_BITS)
+}
+
+/// The logistic function `1 / (1 + exp(-x))` of a logit in Q8, in Q16: 0 … 65 535.
+///
+/// Monotone; the absolute error is below 2⁻¹¹.
+pub fn sigmoid(logit_q8: i16) -> u16 {
+    let e = exp_neg(u32::from(logit_q8.unsigned_abs()));
+    // The larger of the two probabilities: 1 / (1 + e), with e in Q16 and the result in Q16.
+    let denominator = (1u32 << 16) + e;
+    let large = (u32::MAX / denominator).min(65_535);
+    if logit_q8 >= 0 { large as u16 } else { (65_536 - large) as u16 }
+}
+
+/// Softmax of logits in Q8 into probabilities in Q16 that sum to at most 65 536.
+///
+/// Writes `min(logits.len(), out.len())` values; an empty slice is left as it is.
+pub fn softmax(logits_q8: &[i16], out: &mut [u16]) {
+    let Some(&largest) = logits_q8.iter().max() else { return };
+    let exp = |l: i16| exp_neg((i32::from(largest) - i32::from(l)) as u32);
+    let sum: u32 = logits_q8.iter().map(|&l| exp(l)).sum();
+    for (p, &l) in out.iter_mut().zip(logits_q8) {
+        *p = ((u64::from(exp(l)) << 16) / u64::from(sum.max(1))).min(65_535) as u16;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn the_high_word_rounds_half_up() {
+        for (acc, multiplier) in
+            [(3, 1 << 31), (-3, 1 << 31), (1, i32::MAX), (i32::MIN, i32::MAX), (123_456, 7_654_321)]
+        {
+            let exact = f64::from(acc) * f64::from(multiplier) / 4_294_967_296.0;
+            let expected = (exact + 0.5).floor();
+            assert_eq!(f64::from(round_high(acc, multiplier as i32)), expected, "{acc}");
+        }
+    }
+
+    #[test]
+    fn requantization_saturates() {
+        assert_eq!(requantize(i32::MAX, i32::MAX, 0), 127);
+        assert_eq!(requantize(i32::MIN, i32::MAX, 0), -128);
+        assert_eq!(requantize(0, i32::MAX, -128), -128);
+        assert_eq!(requantize_logit(i32::MAX, i32::MAX), i16::MAX);
+        assert_eq!(requantize_logit(i32::MIN, i32::MAX), i16::MIN);
+    }
+
+    #[test]
+    fn the_exponential_is_close_and_monotone() {
+        let mut last = u32::MAX;
+        for x in 0..6_000u32 {
+            let exact = (-f64::from(x) / 256.0).exp();
+            let found = f64::from(exp_neg(x)) / 65_536.0;
+            assert!((found - exact).abs() <= exact / 1024.0 + 1.5 / 65_536.0, "{x}: {found} {exact}");
+            assert!(exp_neg(x) <= last);
+            last = exp_neg(x);
+        }
+    }
+
+    #[test]
+    fn the_sigmoid_is_close_and_monotone_over_every_input() {
+        let mut last = 0;
+        for x in i16::MIN..=i16::MAX {
+            let exact = 1.0 / (1.0 + (-f64::from(x) / 256.0).exp());
+            let found = sigmoid(x);
+            assert!((f64::from(found) / 65_536.0 - exact).abs() < 1.0 / 2048.0, "{x}");
+            assert!(found >= last, "{x}");
+            last = found;
+        }
+    }
+
+    #[test]
+    fn softmax_is_close() {
+        let logits = [-300i16, 0, 512, 511, i16::MIN, 700];
+        let mut found = [0u16; 6];
+        softmax(&logits, &mut found);
+        let exp: Vec<f64> = logits.iter().map(|&l| (f64::from(l) / 256.0).exp()).collect();
+        let sum: f64 = exp.iter().sum();
+        for (f, e) in found.iter().zip(&exp) {
+            assert!((f64::from(*f) / 65_536.0 - e / sum).abs() < 1.0 / 1024.0);
+        }
+        softmax(&[], &mut found);
+    }
+}

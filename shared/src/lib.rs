@@ -1,0 +1,25 @@
+//! The device flow of Wakeling, run unchanged by trainer, simulator and firmware:
+//! audio → features → network → smoothing → detection.
+//!
+//! | stage | file | in | out |
+//! |---|---|---|---|
+//! | model file | [`artifact`] | bytes in flash | a checked [`artifact::Model`] that borrows them |
+//! | features | [`frontend`] | 16 kHz mono `i16` | 40 mel features `i8` every 10 ms |
+//! | network | [`engine`] | features of one step | one logit a word, `i16` in Q8 |
+//! | decision | [`detector`] | logits | detections |
+//! | all of it | [`pipeline`] | PCM blocks of any length | steps and detections |
+//! | report | [`events`] | steps and detections | the lines that a device prints |
+//!
+//! Integer arithmetic only, no allocation, no clock, no I/O: the same samples give the same bytes on
+//! every processor. Nothing panics after [`artifact::Model::load`] has accepted a file.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod artifact;
+pub mod detector;
+pub mod engine;
+pub mod events;
+pub mod fixed;
+pub mod frontend;
+pub mod pipeline;

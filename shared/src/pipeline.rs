@@ -1,0 +1,97 @@
+//! The whole device: PCM blocks of any length in, steps and detections out.
+//!
+//! Trainer, simulator and firmware all run this. What comes out depends on the samples alone, not on
+//! how they were cut into blocks.
+
+use heapless::Vec;
+
+use crate::{
+    artifact::{MAX_WORDS, Model},
+    detector::{Decision, Detector},
+    engine::{ArenaTooSmall, Engine},
+    frontend::{Frontend, HOP_SAMPLES, MEL_CHANNELS, WINDOW_SAMPLES},
+};
+
+/// A model that listens.
+pub struct Pipeline<'m, 'a> {
+    frontend: Frontend<'m>,
+    engine: Engine<'m, 'a>,
+    detectors: Vec<Detector, MAX_WORDS>,
+    logits: [i16; MAX_WORDS],
+    decisions: [Decision; MAX_WORDS],
+    frames_per_step: u8,
+    frames: u8,
+    total_frames: u64,
+    steps: u64,
+}
+
+/// What one step of the network said.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'s> {
+    /// Counts computed steps from 0.
+    pub index: u64,
+    /// Samples heard so far, up to the end of the step's last window.
+    pub end_samples: u64,
+    /// One logit a word, Q8.
+    pub logits: &'s [i16],
+    /// One decision a word.
+    pub decisions: &'s [Decision],
+}
+
+impl<'m, 'a> Pipeline<'m, 'a> {
+    /// Builds the stages on `arena`, which must hold [`Model::arena_bytes`].
+    ///
+    /// # Errors
+    /// [`ArenaTooSmall`].
+    pub fn new(model: &'m Model<'a>, arena: &'m mut [i8]) -> Result<Self, ArenaTooSmall> {
+        Ok(Self {
+            frontend: Frontend::new(&model.frontend),
+            engine: Engine::new(model, arena)?,
+            detectors: model.words.iter().map(|w| Detector::new(w.detector)).collect(),
+            logits: [0; MAX_WORDS],
+            decisions: [Decision::default(); MAX_WORDS],
+            frames_per_step: model.frames_per_step,
+            frames: 0,
+            total_frames: 0,
+            steps: 0,
+        })
+    }
+
+    /// Hears `pcm` (16 kHz mono) and calls `on_step` after each step that it completes.
+    pub fn push(&mut self, mut pcm: &[i16], mut on_step: impl FnMut(Step<'_>)) {
+        loop {
+            let start = usize::from(self.frames) * MEL_CHANNELS;
+            let input = self.engine.input().get_mut(start..).unwrap_or_default();
+            let Some(features) = input.first_chunk_mut::<MEL_CHANNELS>() else { return };
+            let (consumed, ready) = self.frontend.push(pcm, features);
+            pcm = pcm.get(consumed..).unwrap_or_default();
+            if !ready {
+                return;
+            }
+            self.total_frames += 1;
+            self.frames += 1;
+            if self.frames == self.frames_per_step {
+                self.frames = 0;
+                self.step(&mut on_step);
+            }
+        }
+    }
+
+    fn step(&mut self, on_step: &mut impl FnMut(Step<'_>)) {
+        let words = self.detectors.len();
+        if !self.engine.step(&mut self.logits) {
+            return;
+        }
+        let decided = self.decisions.iter_mut().zip(&mut self.detectors).zip(&self.logits);
+        for ((decision, detector), &logit) in decided {
+            *decision = detector.step(logit);
+        }
+        on_step(Step {
+            index: self.steps,
+            end_samples: (self.total_frames - 1) * HOP_SAMPLES as u64 + WINDOW_SAMPLES as u64,
+            logits: self.logits.get(..words).unwrap_or_default(),
+            decisions: self.decisions.get(..words).unwrap_or_default(),
+        });
+        self.steps += 1;
+    }
+}

@@ -1,0 +1,271 @@
+//! A second reader of model files, written from `docs/artifact.md` alone: it names every field and
+//! shares no code with the loader, so page and code can be held against each other.
+
+use std::fmt::Write;
+
+/// One field of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Offset from the start of the file.
+    pub offset: usize,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Path of the field.
+    pub name: String,
+    /// Its value, in words.
+    pub value: String,
+}
+
+/// The file ends within a field, or a variant is unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable(pub String);
+
+type Read<T> = Result<T, Unreadable>;
+
+/// Every field of `file`, in order.
+///
+/// # Errors
+/// [`Unreadable`], naming the field.
+pub fn fields(file: &[u8]) -> Read<Vec<Field>> {
+    let mut walk = Walk { file, position: 0, fields: Vec::new() };
+    walk.header()?;
+    walk.card()?;
+    walk.frontend()?;
+    walk.u8("frames_per_step")?;
+    walk.list("layers", Walk::layer)?;
+    walk.u8("trunk_layers")?;
+    walk.list("heads", Walk::head)?;
+    walk.list("words", Walk::word)?;
+    if walk.position == file.len() {
+        Ok(walk.fields)
+    } else {
+        Err(Unreadable(format!("{} bytes are left", file.len() - walk.position)))
+    }
+}
+
+/// Reads field after field.
+struct Walk<'f> {
+    file: &'f [u8],
+    position: usize,
+    fields: Vec<Field>,
+}
+
+impl Walk<'_> {
+    fn header(&mut self) -> Read<()> {
+        let magic = self.take(4, "magic")?;
+        self.note(4, "magic", String::from_utf8_lossy(&magic).into_owned());
+        for (name, size) in [("version", 2), ("flags", 2), ("length", 4), ("checksum", 4)] {
+            let bytes = self.take(size, name)?;
+            let value = bytes.iter().rev().fold(0u32, |v, &b| v << 8 | u32::from(b));
+            let hex = name == "checksum";
+            self.note(size, name, if hex { format!("{value:#010x}") } else { value.to_string() });
+        }
+        Ok(())
+    }
+
+    fn card(&mut self) -> Read<()> {
+        ["name", "base", "provenance", "licence"]
+            .into_iter()
+            .try_for_each(|name| self.text(&format!("card.{name}")))
+    }
+
+    fn frontend(&mut self) -> Read<()> {
+        self.table("frontend.mel_starts")?;
+        self.table("frontend.mel_weights")?;
+        let name = "frontend.normalization";
+        let variants = ["Log", "LogPcen", "Pcan"];
+        match self.variant(name, &variants)? {
+            0 => {
+                self.unsigned(&format!("{name}.floor"))?;
+                if self.variant(&format!("{name}.level"), &["None", "Some"])? == 1 {
+                    self.variant(&format!("{name}.level.statistic"), &["Mean", "Max"])?;
+                    self.signed(&format!("{name}.level.initial_q8"))?;
+                    self.u8(&format!("{name}.level.attack_shift"))?;
+                    self.u8(&format!("{name}.level.decay_shift"))?;
+                }
+                self.quantizer(name)
+            }
+            1 => {
+                self.unsigned(&format!("{name}.floor"))?;
+                self.unsigned(&format!("{name}.strength_q8"))?;
+                self.u8(&format!("{name}.smoothing_shift"))?;
+                self.quantizer(name)
+            }
+            _ => {
+                for field in ["even_smoothing", "odd_smoothing", "min_signal_remaining"] {
+                    self.unsigned(&format!("{name}.{field}"))?;
+                }
+                self.table(&format!("{name}.gain_table"))
+            }
+        }
+    }
+
+    fn quantizer(&mut self, name: &str) -> Read<()> {
+        self.signed(&format!("{name}.quantizer.offset_q8"))?;
+        self.unsigned(&format!("{name}.quantizer.scale_q16"))
+    }
+
+    fn layer(&mut self, name: &str) -> Read<()> {
+        self.u8(&format!("{name}.input"))?;
+        self.u8(&format!("{name}.output"))?;
+        match self.variant(&format!("{name}.op"), &["Depthwise", "Pointwise", "Add"])? {
+            0 => {
+                for field in ["taps", "dilation", "stride"] {
+                    self.u8(&format!("{name}.{field}"))?;
+                }
+                self.i8(&format!("{name}.input_zero"))?;
+                self.affine(name)
+            }
+            1 => self.affine(name),
+            _ => {
+                self.u8(&format!("{name}.other"))?;
+                self.signed(&format!("{name}.x_scale"))?;
+                self.signed(&format!("{name}.o_scale"))?;
+                for field in ["x_zero", "o_zero", "zero"] {
+                    self.i8(&format!("{name}.{field}"))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn affine(&mut self, name: &str) -> Read<()> {
+        self.unsigned(&format!("{name}.inputs"))?;
+        self.unsigned(&format!("{name}.outputs"))?;
+        self.i8(&format!("{name}.zero_point"))?;
+        for field in ["weights", "bias", "multipliers"] {
+            self.table(&format!("{name}.{field}"))?;
+        }
+        Ok(())
+    }
+
+    fn head(&mut self, name: &str) -> Read<()> {
+        self.u8(&format!("{name}.layers"))?;
+        self.u8(&format!("{name}.input"))?;
+        self.affine(&format!("{name}.logits"))
+    }
+
+    fn word(&mut self, name: &str) -> Read<()> {
+        self.text(&format!("{name}.label"))?;
+        self.u8(&format!("{name}.smoothing_steps"))?;
+        self.signed(&format!("{name}.threshold"))?;
+        self.unsigned(&format!("{name}.refractory_steps"))?;
+        self.list(&format!("{name}.points"), Walk::point)
+    }
+
+    fn point(&mut self, name: &str) -> Read<()> {
+        self.unsigned(&format!("{name}.false_accepts"))?;
+        self.unsigned(&format!("{name}.audio_seconds"))?;
+        self.signed(&format!("{name}.threshold"))
+    }
+
+    fn list(&mut self, name: &str, item: impl Fn(&mut Self, &str) -> Read<()>) -> Read<()> {
+        let (count, size) = self.varint(name)?;
+        self.note(size, name, format!("{count} of them"));
+        (0..count).try_for_each(|i| item(self, &format!("{name}[{i}]")))
+    }
+
+    fn text(&mut self, name: &str) -> Read<()> {
+        let (length, size) = self.varint(name)?;
+        let bytes = self.peek(size, length as usize, name)?;
+        let text = String::from_utf8(bytes).map_err(|_| Unreadable(name.to_owned()))?;
+        self.note(size + length as usize, name, format!("{text:?}"));
+        Ok(())
+    }
+
+    fn table(&mut self, name: &str) -> Read<()> {
+        let (length, size) = self.varint(name)?;
+        self.peek(size, length as usize, name)?;
+        self.note(size + length as usize, name, format!("{length} bytes"));
+        Ok(())
+    }
+
+    fn variant(&mut self, name: &str, variants: &[&str]) -> Read<u64> {
+        let (index, size) = self.varint(name)?;
+        let variant = variants.get(index as usize).ok_or(Unreadable(name.to_owned()))?;
+        self.note(size, name, (*variant).to_owned());
+        Ok(index)
+    }
+
+    fn u8(&mut self, name: &str) -> Read<()> {
+        let byte = self.take(1, name)?[0];
+        self.note(1, name, byte.to_string());
+        Ok(())
+    }
+
+    fn i8(&mut self, name: &str) -> Read<()> {
+        let byte = self.take(1, name)?[0] as i8;
+        self.note(1, name, byte.to_string());
+        Ok(())
+    }
+
+    fn unsigned(&mut self, name: &str) -> Read<()> {
+        let (value, size) = self.varint(name)?;
+        self.note(size, name, value.to_string());
+        Ok(())
+    }
+
+    fn signed(&mut self, name: &str) -> Read<()> {
+        let (value, size) = self.varint(name)?;
+        let signed = (value >> 1) as i64 ^ -((value & 1) as i64);
+        self.note(size, name, signed.to_string());
+        Ok(())
+    }
+
+    /// Value and length of the varint at the position, which stays.
+    fn varint(&self, name: &str) -> Read<(u64, usize)> {
+        let mut value = 0;
+        for (i, &byte) in self.file[self.position..].iter().take(10).enumerate() {
+            value |= u64::from(byte & 0x7f) << (7 * i);
+            if byte < 0x80 {
+                return Ok((value, i + 1));
+            }
+        }
+        Err(Unreadable(name.to_owned()))
+    }
+
+    fn take(&self, size: usize, name: &str) -> Read<Vec<u8>> {
+        self.peek(0, size, name)
+    }
+
+    fn peek(&self, skip: usize, size: usize, name: &str) -> Read<Vec<u8>> {
+        let start = self.position + skip;
+        let bytes = start.checked_add(size).and_then(|end| self.file.get(start..end));
+        bytes.map(<[u8]>::to_vec).ok_or(Unreadable(name.to_owned()))
+    }
+
+    /// Books `size` bytes under `name` and goes on behind them.
+    fn note(&mut self, size: usize, name: &str, value: String) {
+        let bytes = self.file[self.position..self.position + size].to_vec();
+        let name = name.to_owned();
+        self.fields.push(Field { offset: self.position, bytes, name, value });
+        self.position += size;
+    }
+}
+
+/// The fields as a Markdown table; of long ones, the first bytes.
+pub fn table(fields: &[Field]) -> String {
+    const SHOWN: usize = 8;
+    let mut text = String::from("| offset | bytes | field | value |\n|---:|---|---|---|\n");
+    for Field { offset, bytes, name, value } in fields {
+        let mut hex: Vec<String> =
+            bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect();
+        if bytes.len() > SHOWN {
+            hex.push("…".into());
+        }
+        // A String never refuses.
+        let _ = writeln!(text, "| {offset} | `{}` | {name} | {value} |", hex.join(" "));
+    }
+    text
+}
+
+/// Offset and 16 bytes a line.
+pub fn dump(file: &[u8]) -> String {
+    let mut text = String::new();
+    for (line, bytes) in file.chunks(16).enumerate() {
+        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        // A String never refuses.
+        let _ = writeln!(text, "{:04x}  {}", 16 * line, hex.join(" "));
+    }
+    text
+}

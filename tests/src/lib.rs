@@ -1,0 +1,11 @@
+//! Helpers for the tests that cross crates: models with random weights, and sound that needs no data.
+//!
+//! Everything comes from a seed, so a failure repeats itself.
+
+pub mod layout;
+pub mod model;
+pub mod random;
+pub mod sound;
+
+pub use model::{Tier, random_model};
+pub use random::Random;

@@ -1,0 +1,281 @@
+//! Models with random weights, in the shape of the tiers: 80 features → C channels → 8 residual
+//! blocks of depthwise (k = 5, dilations 1, 2, 4, 8 twice) and pointwise → heads.
+//!
+//! Weights are uniform; multipliers follow from the deviation that each sum then has, so that
+//! activations spread over `i8` and neither vanish nor all saturate, whatever the depth.
+
+use wakeling::{
+    artifact::encode,
+    features::{FrontendTables, NormalizationKind},
+};
+use wakeling_shared::{
+    artifact::{Affine, Card, Head, Layer, Model, Op, OperatingPoint, Word},
+    detector::DetectorParams,
+    frontend::MEL_CHANNELS,
+};
+
+use crate::Random;
+
+/// Width of the trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// 8 channels: for tests that try every bit.
+    Tiny,
+    /// 64 channels.
+    S,
+    /// 128 channels.
+    M,
+}
+
+impl Tier {
+    const fn channels(self) -> u16 {
+        match self {
+            Self::Tiny => 8,
+            Self::S => 64,
+            Self::M => 128,
+        }
+    }
+
+    const fn dilations(self) -> &'static [u8] {
+        match self {
+            Self::Tiny => &[1, 2],
+            Self::S | Self::M => &[1, 2, 4, 8, 1, 2, 4, 8],
+        }
+    }
+}
+
+const FRAMES_PER_STEP: u8 = 2;
+const INPUT: u16 = FRAMES_PER_STEP as u16 * MEL_CHANNELS as u16;
+const HEAD_CHANNELS: u16 = 32;
+/// What a ReLU's output uses as 0.
+const RELU_ZERO: i8 = i8::MIN;
+/// Deviations of activations in steps of `i8`: of features, of sums before a ReLU, elsewhere.
+const FEATURE_DEVIATION: f64 = 50.0;
+const RELU_DEVIATION: f64 = 90.0;
+const LINEAR_DEVIATION: f64 = 40.0;
+/// Deviation of logits, in Q8.
+const LOGIT_DEVIATION: f64 = 3.0 * 256.0;
+const LABELS: [&str; 4] = ["hey wakeling", "lights on", "stop", "你好小鸭"];
+
+/// Seeds go through them in turn.
+const NORMALIZATIONS: [NormalizationKind; 4] = [
+    NormalizationKind::Pcan,
+    NormalizationKind::Log,
+    NormalizationKind::LogPcen,
+    NormalizationKind::LogPlain,
+];
+
+/// Weights, biases and multipliers, before a model borrows them.
+struct Arrays {
+    inputs: u16,
+    outputs: u16,
+    zero_point: i8,
+    weights: Vec<u8>,
+    bias: Vec<u8>,
+    multipliers: Vec<u8>,
+}
+
+/// What a layer reads: its zero point, and its root mean square around it.
+#[derive(Clone, Copy)]
+struct Input {
+    zero: i8,
+    rms: f64,
+}
+
+impl Input {
+    const FEATURES: Self = Self { zero: 0, rms: FEATURE_DEVIATION };
+    const LINEAR: Self = Self { zero: 0, rms: LINEAR_DEVIATION };
+    /// Half of the sums are cut off.
+    const RELU: Self = Self { zero: RELU_ZERO, rms: RELU_DEVIATION * 0.707 };
+}
+
+/// What a layer writes.
+#[derive(Clone, Copy)]
+struct Output {
+    zero: i8,
+    deviation: f64,
+}
+
+impl Output {
+    const LINEAR: Self = Self { zero: 0, deviation: LINEAR_DEVIATION };
+    const RELU: Self = Self { zero: RELU_ZERO, deviation: RELU_DEVIATION };
+    const LOGIT: Self = Self { zero: 0, deviation: LOGIT_DEVIATION };
+}
+
+impl Arrays {
+    fn pointwise(random: &mut Random, (inputs, outputs): (u16, u16), x: Input, y: Output) -> Self {
+        let weights: Vec<i8> = weights(random, usize::from(inputs) * usize::from(outputs));
+        let rows: Vec<i32> = weights.chunks(usize::from(inputs)).map(sum).collect();
+        Self::new(random, (inputs, outputs), inputs.into(), (weights, rows), (x, y))
+    }
+
+    fn depthwise(random: &mut Random, taps: u8, channels: u16, x: Input, y: Output) -> Self {
+        let width = usize::from(channels);
+        let weights = weights(random, usize::from(taps) * width);
+        let column = |c: usize| weights.iter().skip(c).step_by(width).map(|&w| i32::from(w)).sum();
+        let rows = (0..width).map(column).collect();
+        Self::new(random, (channels, channels), taps.into(), (weights, rows), (x, y))
+    }
+
+    /// `rows` are the sums of each output's weights: the input's zero point is folded into the bias.
+    fn new(
+        random: &mut Random,
+        (inputs, outputs): (u16, u16),
+        fan_in: u16,
+        (weights, rows): (Vec<i8>, Vec<i32>),
+        (x, y): (Input, Output),
+    ) -> Self {
+        /// Of a uniform distribution over −127 … 127.
+        const WEIGHT_DEVIATION: f64 = 73.3;
+        let deviation = f64::from(fan_in).sqrt() * WEIGHT_DEVIATION * x.rms;
+        let scale = y.deviation / deviation * 4_294_967_296.0;
+        let mut bias = Vec::new();
+        let mut multipliers = Vec::new();
+        for row in rows {
+            let shift = (0.3 * deviation * random.unit()) as i32;
+            bias.extend((shift - row * i32::from(x.zero)).to_le_bytes());
+            multipliers.extend(((scale * (1.0 + 0.2 * random.unit())) as i32).to_le_bytes());
+        }
+        let weights = weights.into_iter().map(|w| w as u8).collect();
+        Self { inputs, outputs, zero_point: y.zero, weights, bias, multipliers }
+    }
+
+    fn affine(&self) -> Affine<'_> {
+        Affine {
+            inputs: self.inputs,
+            outputs: self.outputs,
+            zero_point: self.zero_point,
+            weights: &self.weights,
+            bias: &self.bias,
+            multipliers: &self.multipliers,
+        }
+    }
+}
+
+fn weights(random: &mut Random, count: usize) -> Vec<i8> {
+    (0..count).map(|_| (127.0 * random.unit()) as i8).collect()
+}
+
+fn sum(row: &[i8]) -> i32 {
+    row.iter().map(|&w| i32::from(w)).sum()
+}
+
+/// A valid model file with `heads` words, each with a head of its own (1 to 4).
+pub fn random_model_with_heads(seed: u64, tier: Tier, heads: usize) -> Vec<u8> {
+    let random = &mut Random::new(seed);
+    let channels = tier.channels();
+    let entry = Arrays::pointwise(random, (INPUT, channels), Input::FEATURES, Output::LINEAR);
+    let blocks: Vec<[Arrays; 2]> = tier
+        .dilations()
+        .iter()
+        .map(|_| {
+            let square = (channels, channels);
+            [
+                Arrays::depthwise(random, 5, channels, Input::LINEAR, Output::RELU),
+                Arrays::pointwise(random, square, Input::RELU, Output::LINEAR),
+            ]
+        })
+        .collect();
+    let head_arrays: Vec<[Arrays; 3]> = (0..heads)
+        .map(|_| {
+            let (to_head, to_logit) = ((channels, HEAD_CHANNELS), (HEAD_CHANNELS, 1));
+            [
+                Arrays::depthwise(random, 9, channels, Input::LINEAR, Output::RELU),
+                Arrays::pointwise(random, to_head, Input::RELU, Output::RELU),
+                Arrays::pointwise(random, to_logit, Input::RELU, Output::LOGIT),
+            ]
+        })
+        .collect();
+    let tables = FrontendTables::default();
+    let (mut layers, stream) = trunk(&entry, &blocks, tier.dilations());
+    let trunk_layers = layers.len() as u8;
+    layers.extend(head_arrays.iter().flat_map(|arrays| head_layers(arrays, stream)));
+    let model = Model {
+        card: card(),
+        frontend: tables.params(NORMALIZATIONS[seed as usize % NORMALIZATIONS.len()]),
+        frames_per_step: FRAMES_PER_STEP,
+        layers: layers.into_iter().collect(),
+        trunk_layers,
+        heads: head_arrays
+            .iter()
+            .map(|[.., logits]| Head { layers: 2, input: 3, logits: logits.affine() })
+            .collect(),
+        words: LABELS.iter().take(heads).map(|label| word(label)).collect(),
+    };
+    encode(&model).expect("a model this small can be written")
+}
+
+/// A valid model file with one word.
+pub fn random_model(seed: u64, tier: Tier) -> Vec<u8> {
+    random_model_with_heads(seed, tier, 1)
+}
+
+/// The trunk's layers, and the buffer that holds its output. The residual stream goes to and fro
+/// between buffers 1 and 0.
+fn trunk<'a>(
+    entry: &'a Arrays,
+    blocks: &'a [[Arrays; 2]],
+    dilations: &[u8],
+) -> (Vec<Layer<'a>>, u8) {
+    /// `2²⁰ · 0.7`: the sum of two equal deviations keeps the deviation.
+    const ADD_SCALE: i32 = 734_003;
+    let entry = Op::Pointwise { affine: entry.affine() };
+    let mut layers = vec![Layer { input: 0, output: 1, op: entry }];
+    let mut stream = 1;
+    for ([depthwise, pointwise], &dilation) in blocks.iter().zip(dilations) {
+        let op = Op::Depthwise {
+            taps: 5,
+            dilation,
+            stride: 1,
+            input_zero: 0,
+            affine: depthwise.affine(),
+        };
+        layers.push(Layer { input: stream, output: 2, op });
+        let op = Op::Pointwise { affine: pointwise.affine() };
+        layers.push(Layer { input: 2, output: 3, op });
+        let op = Op::Add {
+            other: stream,
+            x_scale: ADD_SCALE,
+            o_scale: ADD_SCALE,
+            x_zero: 0,
+            o_zero: 0,
+            zero: 0,
+        };
+        layers.push(Layer { input: 3, output: 1 - stream, op });
+        stream = 1 - stream;
+    }
+    (layers, stream)
+}
+
+fn head_layers([depthwise, pointwise, _]: &[Arrays; 3], stream: u8) -> [Layer<'_>; 2] {
+    let depthwise = Op::Depthwise {
+        taps: 9,
+        dilation: 1,
+        stride: 1,
+        input_zero: 0,
+        affine: depthwise.affine(),
+    };
+    let pointwise = Op::Pointwise { affine: pointwise.affine() };
+    [
+        Layer { input: stream, output: 2, op: depthwise },
+        Layer { input: 2, output: 3, op: pointwise },
+    ]
+}
+
+fn card() -> Card<'static> {
+    Card {
+        name: "random",
+        base: "",
+        provenance: "random weights for tests; it recognizes nothing",
+        licence: "MIT OR Apache-2.0",
+    }
+}
+
+fn word(label: &str) -> Word<'_> {
+    let point = OperatingPoint { false_accepts: 3, audio_seconds: 7_200, threshold: 512 };
+    Word {
+        label,
+        detector: DetectorParams { smoothing_steps: 4, threshold: 512, refractory_steps: 50 },
+        points: [point].into_iter().collect(),
+    }
+}

@@ -1,0 +1,113 @@
+//! The laptop and the chip say the same: the lines of the host's simulator and of the firmware on an
+//! emulated Cortex-M4F are equal byte for byte.
+//!
+//! `./x test` builds the firmware first and sets `WAKELING_REQUIRE_EMULATOR`; without that variable,
+//! a machine without QEMU or firmware skips with a message.
+
+use std::path::Path;
+
+use wakeling::{
+    emulator::{Emulator, EmulatorError},
+    simulate::{Chunking, Device, Simulation},
+};
+use wakeling_shared::artifact::Model;
+use wakeling_tests::{
+    Tier,
+    model::{random_model, random_model_with_heads},
+    sound,
+};
+
+/// The emulator, or `None` where it may be missing and is.
+fn emulator() -> Option<Emulator> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let built = root.map(|r| r.join("firmware/target/thumbv7em-none-eabihf/release"));
+    let elf = built.map(|b| b.join("wakeling-qemu-mps2")).filter(|elf| elf.is_file());
+    let named = std::env::var_os("WAKELING_FIRMWARE").is_some();
+    match Emulator::find(if named { None } else { elf.as_deref() }) {
+        Ok(emulator) => Some(emulator),
+        Err(error @ (EmulatorError::NoQemu | EmulatorError::NoFirmware { .. })) => {
+            let required = std::env::var_os("WAKELING_REQUIRE_EMULATOR").is_some();
+            assert!(!required, "{error}");
+            eprintln!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Runs both, compares every line but the statistics, and returns those with what was heard.
+fn compare(bytes: &[u8], pcm: &[i16], chunks: Chunking, emulator: Emulator) -> Option<Simulation> {
+    let model = Model::load(bytes).expect("the model is valid");
+    let host = Device::Host(chunks).lines(&model, pcm, true).expect("the host runs");
+    let chip = Device::Emulator(emulator).lines(&model, pcm, true).expect("the chip runs");
+    let (chip_lines, stats) = chip.trim_end().rsplit_once('\n')?;
+    let differs = host.lines().zip(chip_lines.lines()).position(|(h, c)| h != c);
+    if let Some(at) = differs {
+        let line = |text: &str| text.lines().nth(at).unwrap_or_default().to_owned();
+        panic!("line {at} differs\n  host: {}\n  chip: {}", line(&host), line(chip_lines));
+    }
+    assert_eq!(host.trim_end(), chip_lines);
+    eprintln!("{} lines are equal; {stats}", chip_lines.lines().count());
+    let simulation = Simulation::parse(&chip).expect("the lines are events");
+    let alive: std::collections::HashSet<i16> =
+        simulation.steps.iter().flat_map(|s| s.words.iter().map(|w| w.logit)).collect();
+    assert!(alive.len() > 100, "only {} different logits: a test of nothing", alive.len());
+    Some(simulation)
+}
+
+#[test]
+fn a_minute_is_equal_to_the_byte() {
+    let Some(emulator) = emulator() else { return };
+    let pcm = sound::speech_like(1, 61);
+    let chunks = Chunking::Random { seed: 7, longest: 2_000 };
+    let simulation = compare(&random_model(1, Tier::M), &pcm, chunks, emulator);
+    let stats = simulation.and_then(|s| s.stats).expect("the chip counts");
+    assert_eq!(stats.samples, pcm.len() as u64);
+    // 61 s are 3,049 steps of 20 ms; a processor of 64 MHz must keep up with a margin.
+    let per_second = stats.audio_instructions / 61;
+    assert!(per_second < 64_000_000, "{per_second} instructions a second of audio");
+}
+
+#[test]
+fn several_words_in_odd_blocks_are_equal_to_the_byte() {
+    let Some(emulator) = emulator() else { return };
+    let emulator = emulator.with_block(77).expect("77 samples fit");
+    let pcm = sound::speech_like(2, 20);
+    let bytes = random_model_with_heads(2, Tier::S, 4);
+    compare(&bytes, &pcm, Chunking::Random { seed: 8, longest: 999 }, emulator);
+}
+
+#[test]
+fn recorded_speech_is_equal_to_the_byte() {
+    let Some(emulator) = emulator() else { return };
+    let Some(pcm) = sound::recorded(60) else {
+        return eprintln!("skipped: no recordings in ~/.cache/wakeling-data");
+    };
+    let emulator = emulator.with_block(1_024).expect("1,024 samples fit");
+    compare(&random_model(3, Tier::S), &pcm, Chunking::Fixed(160), emulator);
+}
+
+#[test]
+fn a_damaged_model_is_refused_in_words() {
+    let Some(emulator) = emulator() else { return };
+    let good = random_model(4, Tier::Tiny);
+    let mut damaged = good.clone();
+    damaged[200] ^= 1;
+    let cases = [(&[0u8; 64][..], "not a Wakeling model"), (&damaged, "damaged: checksum")];
+    for (bytes, expected) in cases {
+        let message = emulator.run(bytes, &[], false).expect_err("no valid model").to_string();
+        assert!(message.contains("no valid model at 0x100000"), "{message}");
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn silence_of_no_length_is_heard_to_its_end() {
+    let Some(emulator) = emulator() else { return };
+    let bytes = random_model(5, Tier::Tiny);
+    for samples in [0, 1, 479, 480, 639, 640] {
+        let lines = emulator.run(&bytes, &vec![0; samples], true).expect("it runs");
+        let simulation = Simulation::parse(&lines).expect("the lines are events");
+        assert_eq!(simulation.steps.len(), usize::from(samples >= 640), "{samples}");
+    }
+}

@@ -1,0 +1,39 @@
+//! What the pipeline says depends on the samples, not on how they are cut.
+
+use wakeling::simulate::{Chunking, Device};
+use wakeling_shared::artifact::Model;
+use wakeling_tests::{Tier, model::random_model_with_heads, sound};
+
+#[test]
+fn any_chunking_equals_the_whole() {
+    for (seed, tier, heads) in [(1, Tier::Tiny, 1), (2, Tier::S, 3), (3, Tier::M, 1)] {
+        let bytes = random_model_with_heads(seed, tier, heads);
+        let model = Model::load(&bytes).expect("the model is valid");
+        let pcm = sound::speech_like(seed, 12);
+        let whole = Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("it runs");
+        // A model line, and a step every 320 samples once two windows are full.
+        let steps = 1 + (pcm.len() - 640) / 320;
+        assert_eq!(whole.lines().filter(|l| l.starts_with("step ")).count(), steps);
+        let longest = [1, 3, 159, 160, 161, 479, 1_000, 48_000];
+        let random = longest.map(|longest| Chunking::Random { seed: seed + longest as u64, longest });
+        let fixed = [1, 7, 160, 320, 480, 4_096].map(Chunking::Fixed);
+        for chunks in random.into_iter().chain(fixed) {
+            let cut = Device::Host(chunks).lines(&model, &pcm, true).expect("it runs");
+            assert!(cut == whole, "{chunks:?} differs");
+        }
+    }
+}
+
+#[test]
+fn a_prefix_says_a_prefix() {
+    let bytes = random_model_with_heads(4, Tier::S, 2);
+    let model = Model::load(&bytes).expect("the model is valid");
+    let pcm = sound::speech_like(4, 5);
+    let whole = Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("it runs");
+    for samples in [0, 639, 640, 641, 12_345, 79_999] {
+        let front = Device::Host(Chunking::Whole)
+            .lines(&model, &pcm[..samples], true)
+            .expect("it runs");
+        assert!(whole.starts_with(&front), "{samples}");
+    }
+}
