@@ -259,14 +259,8 @@ fn parse_stats(rest: &str) -> Option<Stats> {
         let (found, number) = fields.next()?.split_once('=')?;
         *value = (found == *name).then(|| number.parse().ok())??;
     }
-    let [
-        setup_instructions,
-        audio_instructions,
-        samples,
-        stack_bytes,
-        static_bytes,
-        arena_bytes,
-    ] = values;
+    let [setup_instructions, audio_instructions, samples, stack_bytes, static_bytes, arena_bytes] =
+        values;
     Some(Stats {
         setup_instructions,
         audio_instructions,

@@ -1,0 +1,144 @@
+//! The application loop: hears blocks, prints events, holds the indicator lit after a word.
+//!
+//! Time is counted in samples, so the loop needs no clock and behaves alike in an emulator, on a
+//! board, and in a test.
+
+use core::fmt::{self, Write};
+
+use embedded_hal::digital::OutputPin;
+use wakeling_shared::{
+    artifact::Model,
+    engine::ArenaTooSmall,
+    events::{self, Loaded, Overrun},
+    pipeline::Pipeline,
+};
+
+use crate::microphone::{Microphone, ReadError};
+
+/// Half a second at 16 kHz: long enough to be seen.
+pub const DEFAULT_HOLD_SAMPLES: u32 = 8_000;
+
+/// What the listener should do besides listening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Print a line with the scores of every step.
+    pub scores: bool,
+    /// Samples for which the indicator stays lit after a word.
+    pub hold_samples: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { scores: false, hold_samples: DEFAULT_HOLD_SAMPLES }
+    }
+}
+
+/// Why the loop gave up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenError<M, P> {
+    /// The microphone failed.
+    Microphone(M),
+    /// The indicator's pin failed.
+    Indicator(P),
+    /// The event sink failed.
+    Sink,
+}
+
+impl<M: fmt::Display, P: fmt::Debug> fmt::Display for ListenError<M, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Microphone(error) => write!(f, "the microphone failed: {error}"),
+            Self::Indicator(error) => write!(f, "the indicator failed: {error:?}"),
+            Self::Sink => f.write_str("event lines cannot be written"),
+        }
+    }
+}
+
+/// A model that listens, with what it lights and where it reports.
+pub struct Listener<'m, 'a, P, W> {
+    model: &'m Model<'a>,
+    pipeline: Pipeline<'m, 'a>,
+    indicator: P,
+    sink: W,
+    options: Options,
+    samples: u64,
+    dark_at: Option<u64>,
+}
+
+impl<'m, 'a, P: OutputPin, W: Write> Listener<'m, 'a, P, W> {
+    /// Builds the pipeline on `arena`, which must hold [`Model::arena_bytes`].
+    ///
+    /// # Errors
+    /// [`ArenaTooSmall`].
+    pub fn new(
+        model: &'m Model<'a>,
+        arena: &'m mut [i8],
+        (indicator, sink): (P, W),
+        options: Options,
+    ) -> Result<Self, ArenaTooSmall> {
+        let pipeline = Pipeline::new(model, arena)?;
+        Ok(Self { model, pipeline, indicator, sink, options, samples: 0, dark_at: None })
+    }
+
+    /// Samples heard so far.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Gives indicator and sink back.
+    pub fn release(self) -> (P, W) {
+        (self.indicator, self.sink)
+    }
+
+    /// Announces the model, then listens until the microphone ends; returns the samples heard.
+    /// `block` is where the microphone writes; its length changes nothing but the delay.
+    ///
+    /// # Errors
+    /// [`ListenError`]. An overrun is none: it is reported, and listening goes on.
+    pub fn run<M: Microphone>(
+        &mut self,
+        microphone: &mut M,
+        block: &mut [i16],
+    ) -> Result<u64, ListenError<M::Error, P::Error>> {
+        writeln!(self.sink, "{}", Loaded(self.model)).map_err(|_| ListenError::Sink)?;
+        self.indicator.set_low().map_err(ListenError::Indicator)?;
+        loop {
+            match microphone.read(block) {
+                Ok(count) => self.hear(block.get(..count).unwrap_or_default())?,
+                Err(ReadError::End) => return Ok(self.samples),
+                Err(ReadError::Overrun) => {
+                    writeln!(self.sink, "{}", Overrun { end_samples: self.samples })
+                        .map_err(|_| ListenError::Sink)?;
+                }
+                Err(ReadError::Board(error)) => return Err(ListenError::Microphone(error)),
+            }
+        }
+    }
+
+    /// Hears one block.
+    fn hear<M>(&mut self, pcm: &[i16]) -> Result<(), ListenError<M, P::Error>> {
+        let Self { model, pipeline, sink, options, dark_at, .. } = self;
+        let mut reported = Ok(());
+        let mut heard = false;
+        pipeline.push(pcm, |step| {
+            reported = reported.and(events::report(&step, model, options.scores, sink));
+            if step.decisions.iter().any(|d| d.fired) {
+                heard = true;
+                *dark_at = Some(step.end_samples + u64::from(options.hold_samples));
+            }
+        });
+        reported.map_err(|_| ListenError::Sink)?;
+        self.samples += pcm.len() as u64;
+        if heard {
+            self.indicator.set_high().map_err(ListenError::Indicator)?;
+        }
+        if self.dark_at.is_some_and(|at| self.samples >= at) {
+            self.dark_at = None;
+            self.indicator.set_low().map_err(ListenError::Indicator)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! The loop with a microphone and a pin made of vectors, and a model that hears loudness.
+
+extern crate std;
+
+use core::convert::Infallible;
+use std::{string::String, vec, vec::Vec};
+
+use embedded_hal::digital::{ErrorType, OutputPin};
+use wakeling_shared::{
+    artifact::{Affine, Card, Head, Layer, Op, Word},
+    detector::DetectorParams,
+    frontend::{FrontendParams, Normalization, Quantizer},
+};
+
+use super::*;
+
+/// All of the spectrum in one segment, and all of the segment in the band above it.
+struct Tables {
+    starts: Vec<u8>,
+    weights: Vec<u8>,
+    input_weights: Vec<u8>,
+}
+
+impl Tables {
+    fn new() -> Self {
+        let starts = [1u16].into_iter().chain([256; 41]);
+        let mut input_weights = vec![0; 80];
+        input_weights[0] = 1;
+        Self {
+            starts: starts.flat_map(u16::to_le_bytes).collect(),
+            weights: vec![0; 2 * 255],
+            input_weights,
+        }
+    }
+
+    /// Its logit rises with the power of band 0.
+    fn model(&self) -> Model<'_> {
+        static NONE: [u8; 4] = [0; 4];
+        static HALF: [u8; 4] = i32::MAX.to_le_bytes();
+        static HUNDRED: [u8; 1] = [100];
+        let entry = Affine {
+            inputs: 80,
+            outputs: 1,
+            zero_point: 0,
+            weights: &self.input_weights,
+            bias: &NONE,
+            multipliers: &HALF,
+        };
+        let logits = Affine { inputs: 1, weights: &HUNDRED, ..entry };
+        let quantizer = Quantizer { offset_q8: 31 * 256, scale_q16: 8 * 256 };
+        let detector =
+            DetectorParams { smoothing_steps: 1, threshold: 1_000, refractory_steps: 1_000 };
+        let word = Word { label: "loud", detector, points: Default::default() };
+        Model {
+            card: Card { name: "loudness", ..Card::default() },
+            frontend: FrontendParams {
+                mel_starts: &self.starts,
+                mel_weights: &self.weights,
+                normalization: Normalization::Log { floor: 1 << 16, level: None, quantizer },
+            },
+            frames_per_step: 2,
+            layers: [Layer { input: 0, output: 1, op: Op::Pointwise { affine: entry } }]
+                .into_iter()
+                .collect(),
+            trunk_layers: 1,
+            heads: [Head { layers: 0, input: 1, logits }].into_iter().collect(),
+            words: [word].into_iter().collect(),
+        }
+    }
+}
+
+/// Plays a recording, and overruns once where told.
+struct Player<'p> {
+    pcm: &'p [i16],
+    position: usize,
+    overrun_at: Option<usize>,
+}
+
+impl Microphone for Player<'_> {
+    type Error = &'static str;
+
+    fn read(&mut self, block: &mut [i16]) -> Result<usize, ReadError<&'static str>> {
+        if self.overrun_at.take_if(|at| *at <= self.position).is_some() {
+            return Err(ReadError::Overrun);
+        }
+        let count = block.len().min(self.pcm.len() - self.position);
+        if count == 0 {
+            return Err(ReadError::End);
+        }
+        block[..count].copy_from_slice(&self.pcm[self.position..self.position + count]);
+        self.position += count;
+        Ok(count)
+    }
+}
+
+/// Remembers every level it was given.
+#[derive(Default)]
+struct Pin(Vec<bool>);
+
+impl ErrorType for Pin {
+    type Error = Infallible;
+}
+
+impl OutputPin for Pin {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        self.0.push(false);
+        Ok(())
+    }
+
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        self.0.push(true);
+        Ok(())
+    }
+}
+
+/// A second of silence, half a second of a loud square wave, two seconds of silence.
+fn recording() -> Vec<i16> {
+    let loud = (0..8_000).map(|n| if n / 16 % 2 == 0 { 16_000 } else { -16_000 });
+    [0; 16_000].into_iter().chain(loud).chain([0; 32_000]).collect()
+}
+
+fn listen(block_samples: usize, overrun_at: Option<usize>, scores: bool) -> (Vec<bool>, String) {
+    let tables = Tables::new();
+    let model = tables.model();
+    let mut arena = vec![0; model.arena_bytes()];
+    let options = Options { scores, ..Options::default() };
+    let outputs = (Pin::default(), String::new());
+    let mut listener = Listener::new(&model, &mut arena, outputs, options).unwrap();
+    let pcm = recording();
+    let mut player = Player { pcm: &pcm, position: 0, overrun_at };
+    let heard = listener.run(&mut player, &mut vec![0; block_samples]).unwrap();
+    assert_eq!(heard, pcm.len() as u64);
+    let (pin, lines) = listener.release();
+    (pin.0, lines)
+}
+
+#[test]
+fn a_word_lights_the_indicator_for_a_while_and_is_told_once() {
+    for block_samples in [1, 77, 320, 60_000] {
+        let (levels, lines) = listen(block_samples, None, false);
+        assert_eq!(levels, [false, true, false], "{block_samples}");
+        let lines: Vec<&str> = lines.lines().collect();
+        assert_eq!(lines[0], "model 320 2 loud loudness");
+        let [_, detection] = lines[..] else { panic!("{lines:?}") };
+        let position = detection.split(' ').nth(1).unwrap().parse::<u64>().unwrap();
+        assert!((16_000..16_960).contains(&position), "{detection}");
+        assert!(detection.ends_with(" loud"), "{detection}");
+    }
+}
+
+#[test]
+fn the_lines_do_not_depend_on_the_blocks() {
+    let whole = listen(60_000, None, true).1;
+    assert_eq!(whole.lines().filter(|l| l.starts_with("step ")).count(), 1 + (56_000 - 640) / 320);
+    for block_samples in [1, 7, 160, 1_000] {
+        assert!(listen(block_samples, None, true).1 == whole, "{block_samples}");
+    }
+}
+
+#[test]
+fn an_overrun_is_told_and_survived() {
+    let (levels, lines) = listen(320, Some(6_400), false);
+    assert_eq!(lines.lines().nth(1), Some("overrun 6400"));
+    assert_eq!(levels, [false, true, false]);
+}
+
+#[test]
+fn a_broken_microphone_ends_the_loop() {
+    struct Broken;
+    impl Microphone for Broken {
+        type Error = &'static str;
+        fn read(&mut self, _: &mut [i16]) -> Result<usize, ReadError<&'static str>> {
+            Err(ReadError::Board("no clock"))
+        }
+    }
+    let tables = Tables::new();
+    let model = tables.model();
+    let mut arena = vec![0; model.arena_bytes()];
+    let outputs = (Pin::default(), String::new());
+    let mut listener = Listener::new(&model, &mut arena, outputs, Options::default()).unwrap();
+    let error = listener.run(&mut Broken, &mut [0; 8]).unwrap_err();
+    assert_eq!(std::format!("{error}"), "the microphone failed: no clock");
+}
