@@ -1,16 +1,23 @@
 //! The host side: corpus → batches → pretrain → finetune → quantize → artifact → evaluate → simulate.
 
+pub mod artifact;
 pub mod audio;
 pub mod augment;
 pub mod base;
 pub mod cli;
 pub mod compose;
 pub mod corpus;
+pub mod emulator;
 pub mod error;
+pub mod evaluate;
 pub mod features;
 pub mod files;
+pub mod finetune;
+pub mod negatives;
 pub mod nn;
 pub mod pretrain;
+pub mod simulate;
+pub mod quantize;
 pub mod startup;
 pub mod tokens;
 pub mod train;

@@ -111,3 +111,31 @@ fn silence_of_no_length_is_heard_to_its_end() {
         assert_eq!(simulation.steps.len(), usize::from(samples >= 640), "{samples}");
     }
 }
+
+/// The figures of the documents:
+/// `cargo test -p wakeling-tests --test emulator figures -- --ignored --nocapture`.
+#[test]
+#[ignore = "it measures and proves nothing"]
+fn figures() {
+    const SECONDS: usize = 20;
+    let emulator = emulator().expect("figures need the emulator");
+    let pcm = sound::speech_like(1, SECONDS);
+    println!("tier words normalization model_bytes setup_M M_per_s stack static arena");
+    for (tier, heads) in [(Tier::S, 1), (Tier::S, 4), (Tier::M, 1), (Tier::M, 4)] {
+        // Four seeds, four normalizations.
+        for seed in 0..4 {
+            let bytes = random_model_with_heads(seed, tier, heads);
+            let lines = emulator.run(&bytes, &pcm, false).expect("it runs");
+            let stats = Simulation::parse(&lines).expect("events").stats.expect("the chip counts");
+            println!(
+                "{tier:?} {heads} {seed} {} {:.2} {:.2} {} {} {}",
+                bytes.len(),
+                stats.setup_instructions as f64 / 1e6,
+                stats.audio_instructions as f64 / SECONDS as f64 / 1e6,
+                stats.stack_bytes,
+                stats.static_bytes,
+                stats.arena_bytes
+            );
+        }
+    }
+}

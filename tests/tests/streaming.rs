@@ -15,7 +15,8 @@ fn any_chunking_equals_the_whole() {
         let steps = 1 + (pcm.len() - 640) / 320;
         assert_eq!(whole.lines().filter(|l| l.starts_with("step ")).count(), steps);
         let longest = [1, 3, 159, 160, 161, 479, 1_000, 48_000];
-        let random = longest.map(|longest| Chunking::Random { seed: seed + longest as u64, longest });
+        let random =
+            longest.map(|longest| Chunking::Random { seed: seed + longest as u64, longest });
         let fixed = [1, 7, 160, 320, 480, 4_096].map(Chunking::Fixed);
         for chunks in random.into_iter().chain(fixed) {
             let cut = Device::Host(chunks).lines(&model, &pcm, true).expect("it runs");
@@ -31,9 +32,8 @@ fn a_prefix_says_a_prefix() {
     let pcm = sound::speech_like(4, 5);
     let whole = Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("it runs");
     for samples in [0, 639, 640, 641, 12_345, 79_999] {
-        let front = Device::Host(Chunking::Whole)
-            .lines(&model, &pcm[..samples], true)
-            .expect("it runs");
+        let front =
+            Device::Host(Chunking::Whole).lines(&model, &pcm[..samples], true).expect("it runs");
         assert!(whole.starts_with(&front), "{samples}");
     }
 }
