@@ -130,9 +130,8 @@ fn resample(
         let share = position - before as f32;
         let (Some(a), b) = (clip.get(before), clip.get(before + 1)) else { break };
         let b = b.unwrap_or(a);
-        let mixed: [f32; MEL_CHANNELS] = std::array::from_fn(|c| {
-            f32::from(a[c]) + share * (f32::from(b[c]) - f32::from(a[c]))
-        });
+        let mixed: [f32; MEL_CHANNELS] =
+            std::array::from_fn(|c| f32::from(a[c]) + share * (f32::from(b[c]) - f32::from(a[c])));
         out.push(std::array::from_fn(|c| {
             let (below, share) = plan[c];
             let x = mixed[below] + share * (mixed[below + 1] - mixed[below]);
@@ -192,6 +191,13 @@ impl Row {
         }
     }
 
+    /// Adds a clip as it was recorded.
+    pub fn add_clip(&mut self, at: usize, clip: &[[i16; MEL_CHANNELS]]) {
+        for (row, frame) in self.powers.iter_mut().skip(at).zip(clip) {
+            row.iter_mut().zip(frame).for_each(|(r, &x)| *r += exp2_q8(f32::from(x)));
+        }
+    }
+
     /// Adds a sound over the whole row, repeated as often as needed from a random place in it.
     pub fn add_background(&mut self, sound: &[[f32; MEL_CHANNELS]], gain: f32, start: usize) {
         if sound.is_empty() {
@@ -201,6 +207,30 @@ impl Row {
         for (row, sound) in self.powers.iter_mut().zip(repeated) {
             row.iter_mut().zip(sound).for_each(|(r, s)| *r += gain * s);
         }
+    }
+
+    /// Adds some background `snr_db` below `level`, the [`loudness`] of what is spoken.
+    pub fn add_noise_below(
+        &mut self,
+        pool: &NoisePool,
+        level: f32,
+        snr_db: f32,
+        rng: &mut impl Rng,
+    ) {
+        let noise = pool.draw(&[], self.powers.len(), rng);
+        let gain = level / loudness(&noise).max(1e-3) * 10f32.powf(-snr_db / 10.0);
+        let start = rng.random_range(0..noise.len().max(1));
+        self.add_background(&noise, gain, start);
+    }
+
+    /// Frames.
+    pub fn len(&self) -> usize {
+        self.powers.len()
+    }
+
+    /// Whether there is no frame.
+    pub fn is_empty(&self) -> bool {
+        self.powers.is_empty()
     }
 
     /// The features of the row, frame after frame, from a front end that has heard nothing before.

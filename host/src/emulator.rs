@@ -20,8 +20,7 @@ pub const QEMU: &str = "qemu-system-arm";
 const MODEL_ADDRESS: u32 = 0x0010_0000;
 const MODEL_REGION_BYTES: usize = 1 << 20;
 /// Where a build leaves the ELF file, from the folder that holds `firmware/`.
-const BUILT: &str =
-    "firmware/target/thumbv7em-none-eabihf/release/wakeling-qemu-mps2";
+const BUILT: &str = "firmware/target/thumbv7em-none-eabihf/release/wakeling-qemu-mps2";
 /// What the firmware's block buffer holds.
 const MAX_BLOCK_SAMPLES: usize = 1_024;
 
@@ -209,7 +208,8 @@ fn io_error(path: &Path, action: &'static str, source: io::Error) -> EmulatorErr
 }
 
 fn find_firmware(given: Option<&Path>) -> Result<PathBuf, EmulatorError> {
-    let named = given.map(Path::to_owned).or_else(|| env::var_os(FIRMWARE_VARIABLE).map(Into::into));
+    let named =
+        given.map(Path::to_owned).or_else(|| env::var_os(FIRMWARE_VARIABLE).map(Into::into));
     if let Some(path) = named {
         let looked_for = path.display().to_string();
         let found = path.is_file().then(|| std::path::absolute(&path).unwrap_or(path));

@@ -19,10 +19,14 @@ use crate::{
     corpus::Example,
     features::{self, FrontendTables, LogMel, NormalizationKind},
     nn::{
-        ops::{ctc::{Segment as CtcSegment, ctc_loss}, linear::linear},
+        ops::{
+            ctc::{Segment as CtcSegment, ctc_loss},
+            linear::linear,
+        },
         params::Params,
-        trunk::{Mode, TrunkConfig},
+        trunk::{Mode, Samples, TrunkConfig},
     },
+    quantize,
     tokens::{Tokenizer, Vocabulary, clean},
     train::{Outcome, Run, Stage, progress_bar},
 };
@@ -33,6 +37,8 @@ const ROW_FRAMES: usize = 1_200;
 const LEAD_FRAMES: usize = 60;
 /// CTC may place its tokens up to so many steps after the clip: the trunk is causal.
 const DELAY_STEPS: usize = 15;
+/// Rounds of four rows from which ranges of activations are taken.
+const CALIBRATION_ROUNDS: usize = 16;
 /// A token needs so many occurrences to be learned.
 const LEAST_TOKEN_COUNT: usize = 20;
 /// A word needs so many clips to be learned.
@@ -143,8 +149,18 @@ pub fn pretrain(
         trunk: settings.trunk.clone(),
         frontend,
         clips: clips(train, &tokens, &word_labels, &vocabulary, &words, &frontend, "train"),
-        dev: clips(dev, &dev_tokens, &self::word_labels(dev), &vocabulary, &words, &frontend, "dev"),
-        noise: NoisePool::new(load_log_mel(noise, &frontend, "noise").into_iter().flatten().collect()),
+        dev: clips(
+            dev,
+            &dev_tokens,
+            &self::word_labels(dev),
+            &vocabulary,
+            &words,
+            &frontend,
+            "dev",
+        ),
+        noise: NoisePool::new(
+            load_log_mel(noise, &frontend, "noise").into_iter().flatten().collect(),
+        ),
         rows: settings.rows,
     };
     let mut rng = StdRng::seed_from_u64(settings.run.seed);
@@ -159,6 +175,7 @@ pub fn pretrain(
     }
     eprintln!("{} parameters to train", params.count());
     let params = settings.run.train(&stage, params)?;
+    let ranges = quantize::ranges(&stage.calibrate(&params, &mut rng)?);
     let hours = stage.clips.iter().map(|c| c.log_mel.len()).sum::<usize>() as f64 / 360_000.0;
     let mut sources: Vec<&str> = train.iter().filter_map(|e| e.source.as_deref()).collect();
     sources.sort_unstable();
@@ -170,7 +187,7 @@ pub fn pretrain(
         normalization: settings.normalization,
         tokens: vocabulary,
         words,
-        ranges: Vec::new(),
+        ranges,
         provenance: format!(
             "{hours:.1} hours of {}; {} updates, seed {}",
             sources.join(", "),
@@ -222,8 +239,12 @@ fn clips(
         // A word spoken a thousand times teaches less a clip than a sentence spoken once.
         let copies = by_text.get(example.text.as_deref().unwrap_or("")).copied().unwrap_or(1.0);
         let weight = (20.0 / copies).clamp(0.05, 1.0).sqrt() * (log_mel.len() as f32).sqrt();
-        let clip =
-            Clip { log_mel, tokens: vocabulary.encode(tokens), words: words.encode(labels), weight };
+        let clip = Clip {
+            log_mel,
+            tokens: vocabulary.encode(tokens),
+            words: words.encode(labels),
+            weight,
+        };
         (!clip.tokens.is_empty() || !clip.words.is_empty()).then_some(clip)
     })
     .collect()
@@ -288,8 +309,8 @@ impl Pretraining<'_> {
             if augment && rng.random_bool(0.85) {
                 let noise = self.noise.draw(&[], ROW_FRAMES, rng);
                 let snr_db = rng.random_range(-2.0..35.0f32);
-                let gain = level.unwrap_or(1e6) / loudness(&noise).max(1e-3)
-                    * 10f32.powf(-snr_db / 10.0);
+                let gain =
+                    level.unwrap_or(1e6) / loudness(&noise).max(1e-3) * 10f32.powf(-snr_db / 10.0);
                 let start = rng.random_range(0..noise.len().max(1));
                 row.add_background(&noise, gain, start);
             }
@@ -301,6 +322,22 @@ impl Pretraining<'_> {
         }
         let shape = (rows, steps, self.trunk.inputs());
         Ok(Batch { features: Tensor::from_vec(features, shape, &Device::Cpu)?, tokens, words })
+    }
+
+    /// Samples of every activation over rows as in training, half of them undistorted.
+    fn calibrate(&self, params: &Params, rng: &mut StdRng) -> Result<Samples> {
+        let mut mode = Mode::Calibrate(Samples::new());
+        for round in 0..CALIBRATION_ROUNDS {
+            let distortion =
+                if round % 2 == 0 { Distortion::NONE } else { Distortion::STRONG };
+            let next = |rng: &mut StdRng| Some(rng.random_range(0..self.clips.len()));
+            let batch = self.batch(4, distortion, next, &self.clips, rng)?;
+            self.trunk.forward(params, &batch.features, &mut mode)?;
+        }
+        match mode {
+            Mode::Calibrate(samples) => Ok(samples),
+            Mode::Train(_) | Mode::Evaluate => Ok(Samples::new()),
+        }
     }
 
     fn tasks<'b>(batch: &'b Batch) -> [(&'static str, &'b [CtcSegment], f64); 2] {
@@ -347,7 +384,7 @@ impl Stage for Pretraining<'_> {
         };
         let moments = match mode {
             Mode::Train(moments) => moments,
-            Mode::Evaluate => Vec::new(),
+            Mode::Evaluate | Mode::Calibrate(_) => Vec::new(),
         };
         Ok(Outcome { loss, moments, examples: batch.tokens.len().max(batch.words.len()) })
     }

@@ -294,6 +294,9 @@ mod tests {
         assert_eq!(threshold_for(&word, 0.5).unwrap(), 700);
         assert_eq!(threshold_for(&word, 2.0).unwrap(), 500);
         let refused = threshold_for(&word, 0.1).unwrap_err().to_string();
-        assert!(refused.contains("below 0.300/h (0 in 10.00 h), 0.400/h (4 in 10.00 h)"), "{refused}");
+        assert!(
+            refused.contains("below 0.300/h (0 in 10.00 h), 0.400/h (4 in 10.00 h)"),
+            "{refused}"
+        );
     }
 }

@@ -89,8 +89,8 @@ fn mandarin(text: &str) -> Vec<String> {
 /// `zuo4` → `zh:z`, `zh:uo`, `zh:4`.
 fn split_syllable(syllable: &str, tokens: &mut Vec<String>) {
     const INITIALS: [&str; 23] = [
-        "zh", "ch", "sh", "b", "p", "m", "f", "d", "t", "n", "l", "g", "k", "h", "j", "q", "x", "r", "z",
-        "c", "s", "y", "w",
+        "zh", "ch", "sh", "b", "p", "m", "f", "d", "t", "n", "l", "g", "k", "h", "j", "q", "x",
+        "r", "z", "c", "s", "y", "w",
     ];
     let letters = syllable.trim_end_matches(|c: char| c.is_ascii_digit());
     let tone = &syllable[letters.len()..];
@@ -195,7 +195,10 @@ mod tests {
 
     #[test]
     fn marks_of_noise_are_removed() {
-        assert_eq!(clean("[static\\] Think_Engine {breath} isn't, (( it?"), "think engine isn't it");
+        assert_eq!(
+            clean("[static\\] Think_Engine {breath} isn't, (( it?"),
+            "think engine isn't it"
+        );
         assert_eq!(clean(" [x] "), "");
     }
 

@@ -41,6 +41,11 @@ pub trait Stage: Sync {
     /// The loss of one worker's share of an update.
     fn loss(&self, params: &Params, rng: &mut StdRng) -> Result<Outcome>;
 
+    /// Looks at the weights now and then, to choose what to learn from next.
+    fn refresh(&self, _params: &Params) -> Result<()> {
+        Ok(())
+    }
+
     /// Figures on held-out data, by name; none if there is nothing to hold out.
     fn validate(&self, _params: &Params) -> Result<Vec<(&'static str, f64)>> {
         Ok(Vec::new())
@@ -58,6 +63,8 @@ pub struct Run {
     pub seed: u64,
     /// Updates between validations; 0 for none.
     pub validate_every: usize,
+    /// Updates between refreshes of the stage; 0 for none.
+    pub refresh_every: usize,
     /// Folder of `checkpoint.safetensors` and `train.csv`; none for short runs.
     pub folder: Option<PathBuf>,
     /// Updates between checkpoints.
@@ -91,6 +98,9 @@ impl Run {
         let mut recent = Recent::new();
         while adam.steps_done() < self.schedule.steps {
             let step = adam.steps_done();
+            if self.refresh_every > 0 && step.is_multiple_of(self.refresh_every) {
+                stage.refresh(&params)?;
+            }
             let (loss, examples, gradients, moments) = self.share_out(stage, &params, step)?;
             let norm = adam.update(&params, &gradients)?;
             for collected in &moments {
@@ -100,7 +110,8 @@ impl Run {
             bar.set_message(format!("loss {:.3}  {:.0} examples/s", recent.loss(), recent.rate()));
             bar.inc(1);
             let done = step + 1;
-            let validation = if self.validate_every > 0 && done.is_multiple_of(self.validate_every) {
+            let validation = if self.validate_every > 0 && done.is_multiple_of(self.validate_every)
+            {
                 stage.validate(&adam.averaged(&params)?)?
             } else {
                 Vec::new()
@@ -109,7 +120,8 @@ impl Run {
                 log.row(done, loss, self.schedule.rate(step), norm, &validation)?;
             }
             if !validation.is_empty() {
-                let figures: Vec<String> = validation.iter().map(|(k, v)| format!("{k} {v:.4}")).collect();
+                let figures: Vec<String> =
+                    validation.iter().map(|(k, v)| format!("{k} {v:.4}")).collect();
                 bar.suspend(|| eprintln!("step {done}: {}", figures.join(", ")));
             }
             if done.is_multiple_of(self.checkpoint_every.max(1)) {
@@ -153,6 +165,9 @@ impl Run {
         let mut sum = (0.0, 0, Gradients::new(), Vec::new());
         let share = 1.0 / workers as f32;
         for result in results {
+            if self.refresh_every > 0 && step.is_multiple_of(self.refresh_every) {
+                stage.refresh(&params)?;
+            }
             let (loss, examples, gradients, moments) = result?;
             sum.0 += loss / workers as f64;
             sum.1 += examples;
@@ -190,9 +205,14 @@ impl Run {
         let (mut all, metadata) = Params::load(&path)?;
         let number = |key: &str| metadata.get(key).and_then(|v| v.parse::<u64>().ok());
         let (Some(step), Some(seed)) = (number("step"), number("seed")) else {
-            return Err(Error::input(&path, "no step in the checkpoint", "remove it to start anew"));
+            return Err(Error::input(
+                &path,
+                "no step in the checkpoint",
+                "remove it to start anew",
+            ));
         };
-        let same_names = all.vars().map(|(n, v)| (n, v.dims())).eq(params.vars().map(|(n, v)| (n, v.dims())));
+        let same_names =
+            all.vars().map(|(n, v)| (n, v.dims())).eq(params.vars().map(|(n, v)| (n, v.dims())));
         if seed != self.seed || !same_names {
             return Err(Error::input(
                 &path,
@@ -315,7 +335,16 @@ mod tests {
             average_decay: 0.9,
         };
         let title = "line";
-        Run { schedule, workers: 2, seed: 1, validate_every: 0, folder, checkpoint_every: 7, title }
+        Run {
+            schedule,
+            workers: 2,
+            seed: 1,
+            validate_every: 0,
+            refresh_every: 0,
+            folder,
+            checkpoint_every: 7,
+            title,
+        }
     }
 
     fn start() -> Result<Params> {
@@ -340,7 +369,11 @@ mod tests {
         impl Stage for CutOff {
             fn loss(&self, params: &Params, rng: &mut StdRng) -> Result<Outcome> {
                 let calls = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                if calls > 60 { Err(Error::usage("cut off", "resume")) } else { Line.loss(params, rng) }
+                if calls > 60 {
+                    Err(Error::usage("cut off", "resume"))
+                } else {
+                    Line.loss(params, rng)
+                }
             }
         }
         let here = run(Some(folder.path().to_owned()), 60);

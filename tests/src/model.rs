@@ -106,7 +106,7 @@ impl Arrays {
     fn pointwise(random: &mut Random, (inputs, outputs): (u16, u16), x: Input, y: Output) -> Self {
         let weights: Vec<i8> = weights(random, usize::from(inputs) * usize::from(outputs));
         let rows: Vec<i32> = weights.chunks(usize::from(inputs)).map(sum).collect();
-        Self::new(random, (inputs, outputs), inputs.into(), (weights, rows), (x, y))
+        Self::new(random, (inputs, outputs), inputs, (weights, rows), (x, y))
     }
 
     fn depthwise(random: &mut Random, taps: u8, channels: u16, x: Input, y: Output) -> Self {

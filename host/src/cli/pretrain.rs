@@ -112,6 +112,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
             workers: args.workers,
             seed: args.seed,
             validate_every: 500,
+            refresh_every: 0,
             folder: Some(args.out.clone()),
             checkpoint_every: 100,
             title: "pretrain",

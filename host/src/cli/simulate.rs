@@ -135,8 +135,7 @@ fn recordings(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let entries: io::Result<Vec<_>> =
-        fs::read_dir(folder).and_then(|entries| entries.collect());
+    let entries: io::Result<Vec<_>> = fs::read_dir(folder).and_then(|entries| entries.collect());
     let mut entries = entries.map_err(Error::io(folder, "read"))?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {

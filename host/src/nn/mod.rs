@@ -2,6 +2,7 @@
 //!
 //! Activations are `[batch, steps, channels]`, `f32`.
 
+pub mod head;
 pub mod ops;
 pub mod optimizer;
 pub mod params;

@@ -85,7 +85,8 @@ impl AdamW {
         let correction2 = 1.0 - Self::BETA2.powi(self.step as i32);
         let step_size = (rate / correction1) as f32;
         // Early on the average follows closely, so that the random start does not linger.
-        let average = self.schedule.average_decay.min((self.step as f64 + 1.0) / (self.step as f64 + 10.0));
+        let average =
+            self.schedule.average_decay.min((self.step as f64 + 1.0) / (self.step as f64 + 10.0));
         for (name, var) in params.vars() {
             let Some(gradient) = gradients.get(name) else { continue };
             let mut weights = params.values(name)?;
@@ -95,7 +96,8 @@ impl AdamW {
                 average: weights.clone(),
             });
             let decay = if var.dims().len() > 1 { rate * self.schedule.weight_decay } else { 0.0 };
-            let states = moments.first.iter_mut().zip(&mut moments.second).zip(&mut moments.average);
+            let states =
+                moments.first.iter_mut().zip(&mut moments.second).zip(&mut moments.average);
             for ((w, &g), ((m, v), a)) in weights.iter_mut().zip(gradient).zip(states) {
                 let g = g * scale as f32;
                 *m += (1.0 - Self::BETA1 as f32) * (g - *m);

@@ -50,7 +50,12 @@ impl Params {
     }
 
     /// Adds or replaces a trained parameter.
-    pub fn insert(&mut self, name: impl Into<String>, shape: &[usize], values: Vec<f32>) -> Result<()> {
+    pub fn insert(
+        &mut self,
+        name: impl Into<String>,
+        shape: &[usize],
+        values: Vec<f32>,
+    ) -> Result<()> {
         let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?;
         self.trained.insert(name.into(), Var::from_tensor(&tensor)?);
         Ok(())
@@ -152,12 +157,17 @@ impl Params {
     pub fn load(path: &Path) -> Result<(Self, HashMap<String, String>)> {
         let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
         let damaged = |e: String| {
-            Error::input(path, format!("not a Wakeling base: {e}"), "give a file made by `wakeling pretrain`")
+            Error::input(
+                path,
+                format!("not a Wakeling base: {e}"),
+                "give a file made by `wakeling pretrain`",
+            )
         };
-        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes)
-            .map_err(|e| damaged(e.to_string()))?;
+        let (_, header) =
+            safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
         let metadata = header.metadata().clone().unwrap_or_default();
-        let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
+        let file =
+            safetensors::SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
         let mut params = Self::default();
         for (name, view) in file.tensors() {
             if view.dtype() != safetensors::Dtype::F32 {

@@ -4,13 +4,19 @@
 //! `x [B, T, 2·40]` → stem (pointwise, batch norm, ReLU) → blocks of
 //! `ReLU(x + BN(pointwise(ReLU(BN(depthwise(x))))))` → `[B, T, C]`, none negative.
 
+use std::collections::BTreeMap;
+
 use candle_core::Tensor;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use wakeling_shared::frontend::MEL_CHANNELS;
 
 use super::{
-    ops::{batch_norm::{affine, batch_norm}, depthwise::depthwise_causal, linear::linear},
+    ops::{
+        batch_norm::{affine, batch_norm},
+        depthwise::depthwise_causal,
+        linear::linear,
+    },
     params::Params,
 };
 use crate::Result;
@@ -91,6 +97,7 @@ impl TrunkConfig {
             let y = linear(&y, params.get(&name("pointwise.weight"))?, None)?;
             let y = norm(params, &name("pointwise"), &y, false, mode)?;
             x = (x + y)?.relu()?;
+            mode.observe(&name("sum"), &x)?;
         }
         Ok(x)
     }
@@ -111,6 +118,23 @@ pub enum Mode {
     Train(Vec<(String, Vec<f32>, Vec<f32>)>),
     /// The running ones.
     Evaluate,
+    /// The running ones; a sample of every activation is kept here by layer name.
+    Calibrate(Samples),
+}
+
+/// Values of activations, by layer name.
+pub type Samples = BTreeMap<String, Vec<f32>>;
+
+impl Mode {
+    /// Keeps every 61st value of `x`, a number that no channel count divides.
+    pub(super) fn observe(&mut self, name: &str, x: &Tensor) -> Result<()> {
+        const STRIDE: usize = 61;
+        if let Self::Calibrate(samples) = self {
+            let values: Vec<f32> = x.flatten_all()?.to_vec1()?;
+            samples.entry(name.to_owned()).or_default().extend(values.iter().step_by(STRIDE));
+        }
+        Ok(())
+    }
 }
 
 impl Mode {
@@ -129,12 +153,14 @@ fn norm(params: &Params, name: &str, x: &Tensor, relu: bool, mode: &mut Mode) ->
             collected.push((name.to_owned(), moments.mean, moments.variance));
             Ok(y)
         }
-        Mode::Evaluate => {
+        Mode::Evaluate | Mode::Calibrate(_) => {
             let (scale, shift) = folded_norm(params, name)?;
             let n = scale.len();
             let scale = Tensor::from_vec(scale, n, x.device())?;
             let shift = Tensor::from_vec(shift, n, x.device())?;
-            Ok(affine(x, &scale, &shift, relu)?)
+            let y = affine(x, &scale, &shift, relu)?;
+            mode.observe(name, &y)?;
+            Ok(y)
         }
     }
 }

@@ -151,6 +151,14 @@ impl<'m, 'a> Engine<'m, 'a> {
         self.buffers.get(output)?.get(..self.model.trunk_width())
     }
 
+    /// The trunk's output, to be set where it was computed before; [`Engine::heads`] reads it.
+    pub fn trunk_output(&mut self) -> &mut [i8] {
+        let width = self.model.trunk_width();
+        let output = usize::from(self.model.trunk_output());
+        let buffer = self.buffers.get_mut(output).and_then(|b| b.get_mut(..width));
+        buffer.unwrap_or_default()
+    }
+
     /// Runs every head on the trunk's output; writes one logit (Q8) a word.
     pub fn heads(&mut self, logits: &mut [i16]) {
         let model = self.model;

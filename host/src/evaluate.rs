@@ -1,0 +1,155 @@
+//! Evaluation: misses against false accepts per hour, on streams, by the int8 model that ships.
+
+use wakeling_shared::{
+    detector::{Detector, DetectorParams},
+    engine::Engine,
+};
+
+use crate::{
+    Error, Result,
+    base::Base,
+    finetune::STEPS_PER_SECOND,
+    negatives::TrunkOutputs,
+    quantize::{CardText, QuantizedTrunk, WordEntry, with_model},
+};
+
+/// Logits of every step of several streams, word by word.
+#[derive(Clone, Debug)]
+pub struct Scores {
+    /// Words.
+    pub words: usize,
+    /// For each stream, `(steps, words)` raw logits in Q8.
+    pub streams: Vec<Vec<i16>>,
+}
+
+impl Scores {
+    /// Hours of audio behind the scores.
+    pub fn hours(&self) -> f64 {
+        let values: usize = self.streams.iter().map(Vec::len).sum();
+        (values / self.words.max(1)) as f64 / STEPS_PER_SECOND / 3600.0
+    }
+
+    /// A word's logits in one stream.
+    fn logits<'s>(&self, stream: &'s [i16], word: usize) -> impl Iterator<Item = i16> + use<'s> {
+        stream.chunks_exact(self.words.max(1)).filter_map(move |step| step.get(word).copied())
+    }
+}
+
+/// Runs the heads of `words` over trunk outputs that were computed before.
+pub fn smoothed_scores(
+    base: &Base,
+    trunk: &QuantizedTrunk,
+    words: &[WordEntry],
+    outputs: &TrunkOutputs,
+) -> Result<Scores> {
+    with_model(base, trunk, words, &CardText::default(), |model| {
+        let mut arena = vec![0; model.arena_bytes()];
+        let mut engine = Engine::new(model, &mut arena)
+            .map_err(|e| Error::usage(format!("{e:?}"), "report this as a defect"))?;
+        let mut streams = Vec::with_capacity(outputs.streams.len());
+        for stream in &outputs.streams {
+            engine.reset();
+            let mut logits = vec![0; words.len()];
+            let mut all = Vec::with_capacity(stream.len() / outputs.channels * words.len());
+            for column in stream.chunks_exact(outputs.channels) {
+                engine.trunk_output().copy_from_slice(column);
+                engine.heads(&mut logits);
+                all.extend_from_slice(&logits);
+            }
+            streams.push(all);
+        }
+        Ok(Scores { words: words.len(), streams })
+    })
+}
+
+/// Steps at which the device's detector fires for `word` at `threshold`, stream by stream.
+pub fn detections(
+    scores: &Scores,
+    word: usize,
+    detector: &DetectorParams,
+    threshold: i16,
+) -> Vec<Vec<usize>> {
+    let params = DetectorParams { threshold, ..*detector };
+    let in_stream = |stream: &Vec<i16>| {
+        let mut detector = Detector::new(params);
+        let steps = scores.logits(stream, word).enumerate();
+        steps.filter_map(|(t, logit)| detector.step(logit).fired.then_some(t)).collect()
+    };
+    scores.streams.iter().map(in_stream).collect()
+}
+
+/// The lowest threshold with at most `allowed` detections in the streams, and how many it has.
+pub fn threshold_for(
+    scores: &Scores,
+    word: usize,
+    detector: &DetectorParams,
+    allowed: usize,
+) -> (i16, usize) {
+    let count = |threshold: i16| -> usize {
+        detections(scores, word, detector, threshold).iter().map(Vec::len).sum()
+    };
+    // The count need not fall at every step of the threshold (a detection can hide a later one), so
+    // bisection finds a boundary, and the count at it is what is reported.
+    let (mut low, mut high) = (i16::MIN, i16::MAX);
+    while i32::from(high) - i32::from(low) > 1 {
+        let middle = ((i32::from(low) + i32::from(high)) / 2) as i16;
+        if count(middle) <= allowed { high = middle } else { low = middle }
+    }
+    (high, count(high))
+}
+
+/// The exact binomial interval of `misses` of `trials` at 95 % (Clopper & Pearson 1934), as shares.
+pub fn interval(misses: usize, trials: usize) -> (f64, f64) {
+    if trials == 0 {
+        return (0.0, 1.0);
+    }
+    // P(X <= k) for X ~ Binomial(n, p), from logarithms of its terms.
+    let cumulative = |k: usize, p: f64| -> f64 {
+        let (n, mut log_term) = (trials as f64, trials as f64 * (1.0 - p).ln());
+        let mut sum = log_term.exp();
+        for i in 1..=k {
+            log_term += ((n - i as f64 + 1.0) / i as f64).ln() + (p / (1.0 - p)).ln();
+            sum += log_term.exp();
+        }
+        sum
+    };
+    let solve = |is_below: &dyn Fn(f64) -> bool| {
+        let (mut low, mut high) = (0.0, 1.0);
+        for _ in 0..60 {
+            let middle = 0.5 * (low + high);
+            if is_below(middle) { low = middle } else { high = middle }
+        }
+        0.5 * (low + high)
+    };
+    let lower = match misses {
+        0 => 0.0,
+        k => solve(&|p| 1.0 - cumulative(k - 1, p) < 0.025),
+    };
+    let upper = if misses == trials { 1.0 } else { solve(&|p| cumulative(misses, p) > 0.025) };
+    (lower, upper)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_those_of_the_tables() {
+        for ((k, n), (low, high)) in
+            [((0, 10), (0.0, 0.3085)), ((5, 10), (0.1871, 0.8129)), ((3, 100), (0.0062, 0.0852))]
+        {
+            let found = interval(k, n);
+            assert!((found.0 - low).abs() < 1e-3 && (found.1 - high).abs() < 1e-3, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_threshold_is_the_lowest_that_allows_so_few() {
+        let stream = (0..400).map(|t| if t % 100 == 99 { (t * 4) as i16 } else { -2_000 }).collect();
+        let scores = Scores { words: 1, streams: vec![stream] };
+        let detector =
+            DetectorParams { smoothing_steps: 1, threshold: 0, refractory_steps: 20 };
+        assert_eq!(threshold_for(&scores, 0, &detector, 0), (399 * 4 + 1, 0));
+        assert_eq!(threshold_for(&scores, 0, &detector, 2), (199 * 4 + 1, 2));
+    }
+}

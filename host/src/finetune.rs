@@ -1,0 +1,245 @@
+//! Fine-tuning: a head for a new phrase on a frozen trunk, from a few recordings.
+//!
+//! The recordings are composed into many streams (other sound before, under and after them), the
+//! quantized trunk hears each stream once, warm, exactly as the device does, and only the head is
+//! trained on what it said. The loss asks for one moment near the end of the phrase at which the
+//! smoothed logit, the number that the detector compares, is high, and for low ones everywhere else;
+//! negatives that score highest are found again and again and drawn more often.
+
+mod positives;
+mod stage;
+
+pub use positives::{Phrase, phrase_in};
+
+use rand::{SeedableRng, rngs::StdRng};
+use wakeling_shared::{artifact::OperatingPoint, detector::DetectorParams};
+
+use crate::{
+    Error, Result,
+    base::Base,
+    evaluate::{Scores, smoothed_scores, threshold_for},
+    features::LogMel,
+    negatives::{Negatives, TrunkOutputs, trunk_outputs},
+    nn::{
+        head::HeadConfig,
+        optimizer::Schedule,
+        params::Params,
+        trunk::{Mode, Samples},
+    },
+    quantize::{QuantizedHead, QuantizedTrunk, WordEntry, ranges},
+    train::Run,
+};
+use stage::HeadStage;
+
+/// Steps a second.
+pub const STEPS_PER_SECOND: f64 = 50.0;
+/// One stream in so many is kept from training, to choose thresholds by.
+const HELD_OUT_ONE_IN: usize = 6;
+/// False accepts per hour for which thresholds are sought, strictest first.
+pub const RATES_PER_HOUR: [f64; 4] = [0.1, 0.5, 1.0, 5.0];
+
+/// Choices of a fine-tuning run.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Settings {
+    /// Shape of the head.
+    pub head: HeadConfig,
+    /// Streams composed from the recordings of a word, at least.
+    pub positive_rows: usize,
+    /// Updates.
+    pub steps: usize,
+    /// Highest learning rate.
+    pub rate: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Share of the trunk's channels that the head does not see, drawn anew for each window.
+    pub dropout: f32,
+    /// Steps that the detector averages.
+    pub smoothing_steps: usize,
+    /// Seconds after a detection in which there is no other.
+    pub refractory_s: f64,
+    /// Worker threads.
+    pub workers: usize,
+    /// Seed of everything drawn.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            head: HeadConfig::default(),
+            positive_rows: 480,
+            steps: 600,
+            rate: 3e-3,
+            weight_decay: 0.05,
+            dropout: 0.2,
+            smoothing_steps: 5,
+            refractory_s: 1.0,
+            workers: crate::default_workers(),
+            seed: 1,
+        }
+    }
+}
+
+impl Settings {
+    fn detector(&self, threshold: i16) -> DetectorParams {
+        DetectorParams {
+            smoothing_steps: self.smoothing_steps as u8,
+            threshold,
+            refractory_steps: (self.refractory_s * STEPS_PER_SECOND) as u16,
+        }
+    }
+}
+
+/// Other speech and noise as the trunk hears it, ready for any number of words.
+pub struct Prepared {
+    /// Streams to train on.
+    train: TrunkOutputs,
+    /// Streams to choose thresholds by.
+    held_out: TrunkOutputs,
+    /// Root mean square of each channel.
+    rms: Vec<f32>,
+}
+
+impl Prepared {
+    /// Runs the trunk over every negative stream.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is less than a minute of them.
+    pub fn new(base: &Base, trunk: &QuantizedTrunk, negatives: &Negatives, seed: u64) -> Result<Self> {
+        let outputs = trunk_outputs(base, trunk, &negatives.streams(seed))?;
+        if outputs.streams.len() < 2 * HELD_OUT_ONE_IN {
+            return Err(Error::usage(
+                format!("{} minutes of other speech are too few", outputs.streams.len()),
+                "give at least a quarter of an hour with --negatives, or use what ships with the base",
+            ));
+        }
+        let rms = root_mean_squares(&outputs, trunk);
+        let empty = || TrunkOutputs { channels: outputs.channels, streams: Vec::new() };
+        let (mut train, mut held_out) = (empty(), empty());
+        for (i, stream) in outputs.streams.into_iter().enumerate() {
+            let part = if i % HELD_OUT_ONE_IN == 0 { &mut held_out } else { &mut train };
+            part.streams.push(stream);
+        }
+        Ok(Self { train, held_out, rms })
+    }
+
+    /// Hours that thresholds are chosen by.
+    pub fn held_out_hours(&self) -> f64 {
+        self.held_out.steps() as f64 / STEPS_PER_SECOND / 3600.0
+    }
+}
+
+fn root_mean_squares(outputs: &TrunkOutputs, trunk: &QuantizedTrunk) -> Vec<f32> {
+    let mut sums = vec![0f64; outputs.channels];
+    for column in outputs.streams.iter().flat_map(|s| s.chunks_exact(outputs.channels)) {
+        for (sum, &q) in sums.iter_mut().zip(column) {
+            *sum += f64::from(trunk.output.value(q)).powi(2);
+        }
+    }
+    let steps = outputs.steps().max(1) as f64;
+    // A channel that other speech hardly moves must not be blown up.
+    let floor = sums.iter().sum::<f64>() / (steps * sums.len().max(1) as f64) * 0.05;
+    sums.iter().map(|sum| (sum / steps).max(floor).sqrt() as f32).collect()
+}
+
+/// A word after fine-tuning.
+pub struct Tuned {
+    /// Float head, before quantization.
+    pub params: Params,
+    /// The word with its quantized head, thresholds and operating points.
+    pub entry: WordEntry,
+}
+
+/// Trains one head for `label` on its recordings.
+///
+/// # Errors
+/// [`Error::Usage`] if no recording holds a phrase.
+pub fn finetune(
+    base: &Base,
+    trunk: &QuantizedTrunk,
+    negatives: &Negatives,
+    prepared: &Prepared,
+    label: &str,
+    recordings: &[LogMel],
+    settings: &Settings,
+) -> Result<Tuned> {
+    let mut rng = StdRng::seed_from_u64(settings.seed);
+    let rows = positives::compose(recordings, negatives, settings.positive_rows, &mut rng);
+    if rows.is_empty() {
+        return Err(Error::usage(
+            format!("none of the {} recordings of {label:?} holds a phrase", recordings.len()),
+            "record it again, louder or nearer; see `wakeling finetune --help`",
+        ));
+    }
+    let mut params = Params::default();
+    settings.head.init(&mut params, prepared.rms.clone(), &mut rng)?;
+    let stage = HeadStage::new(base, trunk, prepared, rows, settings, &params)?;
+    let run = Run {
+        schedule: Schedule {
+            steps: settings.steps,
+            warmup_steps: settings.steps / 20 + 1,
+            peak_rate: settings.rate,
+            weight_decay: settings.weight_decay,
+            clip_norm: 2.0,
+            average_decay: 0.98,
+        },
+        workers: settings.workers,
+        seed: settings.seed,
+        validate_every: 0,
+        refresh_every: (settings.steps / 8).max(1),
+        folder: None,
+        checkpoint_every: settings.steps,
+        title: "finetune",
+    };
+    let params = run.train(&stage, params)?;
+    let samples = stage.calibrate(&params)?;
+    let head = QuantizedHead::of(&settings.head, &params, &ranges(&samples), trunk)?;
+    let mut entry = WordEntry {
+        label: label.to_owned(),
+        detector: settings.detector(i16::MAX),
+        points: Vec::new(),
+        head,
+    };
+    let scores = smoothed_scores(base, trunk, std::slice::from_ref(&entry), &prepared.held_out)?;
+    (entry.points, entry.detector.threshold) = operating_points(&scores, &entry.detector);
+    Ok(Tuned { params, entry })
+}
+
+/// Thresholds for [`RATES_PER_HOUR`] that the audio can support, and the one to start with: at most
+/// 0.5 false accepts per hour, or the strictest there is.
+fn operating_points(scores: &Scores, detector: &DetectorParams) -> (Vec<OperatingPoint>, i16) {
+    let hours = scores.hours();
+    let mut points = Vec::new();
+    for rate in RATES_PER_HOUR {
+        let allowed = (rate * hours).floor() as usize;
+        // Fewer than one event says nothing about a rate but the bound 3/T (95 %).
+        if allowed == 0 && 3.0 / hours > rate && points.iter().any(|p: &OperatingPoint| p.false_accepts == 0) {
+            continue;
+        }
+        let (threshold, false_accepts) = threshold_for(scores, 0, detector, allowed);
+        points.push(OperatingPoint {
+            false_accepts: false_accepts as u32,
+            audio_seconds: (hours * 3600.0) as u32,
+            threshold,
+        });
+    }
+    let at_half = points.iter().rev().find(|p| f64::from(p.false_accepts) <= 0.5 * hours);
+    let threshold = at_half.or(points.first()).map_or(i16::MAX, |p| p.threshold);
+    (points, threshold)
+}
+
+/// Values of the head's activations over what it was trained on.
+impl HeadStage<'_> {
+    fn calibrate(&self, params: &Params) -> Result<Samples> {
+        let mut mode = Mode::Calibrate(Samples::new());
+        let mut rng = StdRng::seed_from_u64(0);
+        for _ in 0..4 {
+            let windows = self.windows(&mut rng);
+            self.forward(params, &self.gather(&windows, None)?, &mut mode)?;
+        }
+        match mode {
+            Mode::Calibrate(samples) => Ok(samples),
+            Mode::Train(_) | Mode::Evaluate => Ok(Samples::new()),
+        }
+    }
+}

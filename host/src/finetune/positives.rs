@@ -1,0 +1,227 @@
+//! Recordings to streams: where the phrase lies, and what is put around it.
+
+use rand::{Rng, RngExt, seq::IndexedRandom};
+
+use crate::{
+    compose::{Distortion, NoisePool, Row, loudness},
+    features::LogMel,
+    negatives::Negatives,
+};
+
+/// Frames of a positive stream: 5.6 s.
+const ROW_FRAMES: usize = 560;
+/// Frames after the phrase.
+const TAIL_FRAMES: usize = 110;
+/// A phrase is at least 0.15 s long.
+const SHORTEST_FRAMES: usize = 15;
+/// A phrase is at most 3 s long.
+const LONGEST_FRAMES: usize = 300;
+
+/// Where a phrase lies in a recording or a stream, in frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phrase {
+    /// First frame.
+    pub start: usize,
+    /// One past the last.
+    pub end: usize,
+}
+
+/// Finds the phrase of a recording by its energy: the stretch around the loudest part between the
+/// first and the last frame that rise 35 % of the way, in dB, from the background to the peak, with
+/// pauses of up to 0.35 s inside.
+pub fn phrase_in(recording: &LogMel) -> Option<Phrase> {
+    const LONGEST_PAUSE: usize = 35;
+    let level = |frame: &[i16; 40]| {
+        let sum: f32 = frame.iter().map(|&x| (f32::from(x) / 256.0).exp2()).sum();
+        sum.max(1.0).log2()
+    };
+    let levels: Vec<f32> = recording.iter().map(level).collect();
+    let smooth: Vec<f32> = (0..levels.len())
+        .map(|t| {
+            let around = &levels[t.saturating_sub(2)..(t + 3).min(levels.len())];
+            around.iter().sum::<f32>() / around.len() as f32
+        })
+        .collect();
+    let mut sorted = smooth.clone();
+    sorted.sort_by(f32::total_cmp);
+    let at = |share: f32| sorted.get((share * sorted.len() as f32) as usize).copied();
+    let (floor, peak) = (at(0.1)?, at(0.95)?);
+    // A recording cut tight around the phrase has no background: 30 dB below the peak is one.
+    let floor = floor.min(peak - 10.0);
+    let threshold = floor + 0.35 * (peak - floor);
+    let loudest = (0..smooth.len()).max_by(|&a, &b| smooth[a].total_cmp(&smooth[b]))?;
+    let reach = |order: &mut dyn Iterator<Item = usize>| {
+        let (mut last, mut pause) = (loudest, 0);
+        for t in order {
+            pause = if smooth[t] >= threshold { 0 } else { pause + 1 };
+            if pause > LONGEST_PAUSE {
+                break;
+            }
+            if pause == 0 {
+                last = t;
+            }
+        }
+        last
+    };
+    let start = reach(&mut (0..=loudest).rev());
+    let end = reach(&mut (loudest..smooth.len())) + 1;
+    (end - start >= SHORTEST_FRAMES).then_some(Phrase { start, end: end.min(start + LONGEST_FRAMES) })
+}
+
+/// A stream and where its phrase lies; none where only a part of the phrase is in it.
+pub struct PositiveRow {
+    /// The stream.
+    pub row: Row,
+    /// The whole phrase, if it is there.
+    pub phrase: Option<Phrase>,
+}
+
+/// At least `count` streams with the phrase, every recording equally often, and a third as many with
+/// parts of it: a half phrase is the false wake that people meet most.
+pub fn compose(
+    recordings: &[LogMel],
+    negatives: &Negatives,
+    count: usize,
+    rng: &mut impl Rng,
+) -> Vec<PositiveRow> {
+    let pool = NoisePool::new(negatives.noise.clone());
+    let found: Vec<(&LogMel, Phrase)> =
+        recordings.iter().filter_map(|r| Some((r, phrase_in(r)?))).collect();
+    let copies = count.div_ceil(found.len().max(1));
+    let mut rows = Vec::new();
+    for &(recording, phrase) in &found {
+        for copy in 0..copies {
+            rows.push(whole(recording, phrase, negatives, &pool, rng));
+            if copy % 3 == 0 {
+                rows.push(part(recording, phrase, negatives, &pool, rng));
+            }
+        }
+    }
+    rows
+}
+
+/// The phrase with all that the recording has around it, after a second or more of something else.
+fn whole(
+    recording: &LogMel,
+    phrase: Phrase,
+    negatives: &Negatives,
+    pool: &NoisePool,
+    rng: &mut impl Rng,
+) -> PositiveRow {
+    let margin = 25;
+    let from = phrase.start.saturating_sub(margin);
+    let to = (phrase.end + margin).min(recording.len());
+    let distortion = if rng.random_bool(0.25) { Distortion::NONE } else { Distortion::STRONG };
+    let sound = distortion.apply(&recording[from..to], rng);
+    // Tempo changes lengths; positions within the sound scale with it.
+    let scale = sound.len() as f32 / (to - from).max(1) as f32;
+    let within = |t: usize| ((t - from) as f32 * scale) as usize;
+    let room = ROW_FRAMES.saturating_sub(TAIL_FRAMES + within(phrase.end));
+    // One stream in eight begins with the phrase: a device may be switched on just then.
+    let at = if rng.random_bool(0.125) { rng.random_range(0..20).min(room) } else { room };
+    let mut row = Row::new(ROW_FRAMES);
+    let level = loudness(&sound);
+    if at > 60 {
+        surround(&mut row, 0, at, level, negatives, rng);
+    }
+    row.add(at, &sound, 1.0);
+    let end = at + within(phrase.end);
+    surround(&mut row, end + 15, ROW_FRAMES, level, negatives, rng);
+    background(&mut row, level, pool, rng);
+    PositiveRow { row, phrase: Some(Phrase { start: at + within(phrase.start), end }) }
+}
+
+/// The first or the last part of the phrase, or the two swapped, among other speech.
+fn part(
+    recording: &LogMel,
+    phrase: Phrase,
+    negatives: &Negatives,
+    pool: &NoisePool,
+    rng: &mut impl Rng,
+) -> PositiveRow {
+    let length = phrase.end - phrase.start;
+    let cut = phrase.start + (length as f32 * rng.random_range(0.4..0.6f32)) as usize;
+    let mut row = Row::new(ROW_FRAMES);
+    let at = rng.random_range(120..220);
+    let mut clip = Vec::new();
+    match rng.random_range(0..3) {
+        0 => clip.extend_from_slice(&recording[phrase.start..cut]),
+        1 => clip.extend_from_slice(&recording[cut..phrase.end]),
+        _ => {
+            clip.extend_from_slice(&recording[cut..phrase.end]);
+            clip.extend_from_slice(&recording[phrase.start..cut]);
+        }
+    }
+    let sound = Distortion::STRONG.apply(&clip, rng);
+    let level = loudness(&sound);
+    surround(&mut row, 0, at, level, negatives, rng);
+    row.add(at, &sound, 1.0);
+    surround(&mut row, at + sound.len(), ROW_FRAMES, level, negatives, rng);
+    background(&mut row, level, pool, rng);
+    PositiveRow { row, phrase: None }
+}
+
+/// In two of three cases, other speech at about `level` somewhere in `from..to`.
+fn surround(
+    row: &mut Row,
+    from: usize,
+    to: usize,
+    level: f32,
+    negatives: &Negatives,
+    rng: &mut impl Rng,
+) {
+    let Some(clip) = negatives.speech.choose(rng) else { return };
+    if to <= from + 20 || !rng.random_bool(0.66) {
+        return;
+    }
+    let speech = Distortion::STRONG.apply(clip, rng);
+    let space = to - from;
+    let excess = speech.len().saturating_sub(space);
+    let skip = if excess > 0 { rng.random_range(0..=excess) } else { 0 };
+    let kept = &speech[skip..(skip + space).min(speech.len())];
+    let free = space - kept.len();
+    let at = from + if free > 0 { rng.random_range(0..=free) } else { 0 };
+    let gain_db = rng.random_range(-12.0..6.0f32);
+    let gain = level / loudness(kept).max(1.0) * 10f32.powf(gain_db / 10.0);
+    row.add(at, kept, gain);
+}
+
+fn background(row: &mut Row, level: f32, pool: &NoisePool, rng: &mut impl Rng) {
+    if rng.random_bool(0.8) {
+        row.add_noise_below(pool, level, rng.random_range(0.0..35.0), rng);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    fn recording(silence: usize, phrase: usize) -> LogMel {
+        let mut frames = vec![[4_000; 40]; silence];
+        frames.extend(vec![[8_000; 40]; phrase]);
+        frames.extend(vec![[4_100; 40]; silence]);
+        frames
+    }
+
+    #[test]
+    fn the_phrase_is_found_between_silences_and_without() {
+        let found = phrase_in(&recording(60, 70)).unwrap();
+        assert!(found.start.abs_diff(60) <= 3 && found.end.abs_diff(130) <= 3, "{found:?}");
+        assert_eq!(phrase_in(&recording(0, 70)), Some(Phrase { start: 0, end: 70 }));
+        assert_eq!(phrase_in(&recording(60, 5)), None);
+        assert_eq!(phrase_in(&Vec::new()), None);
+    }
+
+    #[test]
+    fn streams_hold_whole_phrases_and_parts() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let negatives = Negatives { speech: vec![recording(5, 200)], noise: Vec::new() };
+        let rows = compose(&[recording(40, 80), recording(10, 60)], &negatives, 30, &mut rng);
+        let whole: Vec<Phrase> = rows.iter().filter_map(|r| r.phrase).collect();
+        assert_eq!((whole.len(), rows.len()), (30, 40));
+        for phrase in whole {
+            assert!(phrase.start < phrase.end && phrase.end + 40 < ROW_FRAMES, "{phrase:?}");
+        }
+    }
+}

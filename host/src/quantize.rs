@@ -1,0 +1,434 @@
+//! From float weights to an int8 model: batch norm folded, one scale an output channel, ranges of
+//! activations from calibration.
+//!
+//! Conventions: an activation is `x = scale · (q − zero_point)`. What a ReLU made lies in
+//! `[0, upper]` with zero point −128, so that saturation is the ReLU. Weights are symmetric, so the
+//! input's zero point folds into the bias (Jacob et al. 2018, section 2.3).
+
+use heapless::Vec as Bounded;
+use wakeling_shared::artifact::{Affine, Card, Head, Layer, Model, Op, OperatingPoint, Word};
+use wakeling_shared::detector::DetectorParams;
+use wakeling_shared::fixed::LOGIT_FRACTION_BITS;
+
+use crate::{
+    Error, Result,
+    base::Base,
+    nn::{
+        INPUT_SCALE,
+        head::HeadConfig,
+        params::Params,
+        trunk::{Samples, folded_norm},
+    },
+};
+
+/// How an activation is coded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Code {
+    /// Value of one step.
+    pub scale: f32,
+    /// The `i8` that stands for 0.
+    pub zero_point: i8,
+}
+
+impl Code {
+    /// The features.
+    pub const INPUT: Self = Self { scale: INPUT_SCALE, zero_point: 0 };
+
+    /// The code of values in `[lower, upper]`, which is widened to hold 0.
+    pub fn of(lower: f32, upper: f32) -> Self {
+        let (lower, upper) = (lower.min(0.0), upper.max(lower.min(0.0) + 1e-3).max(1e-3));
+        let scale = (upper - lower) / 255.0;
+        let zero_point = (-128.0 - lower / scale).round().clamp(-128.0, 127.0) as i8;
+        Self { scale, zero_point }
+    }
+
+    /// The value that `q` stands for.
+    pub fn value(&self, q: i8) -> f32 {
+        self.scale * (f32::from(q) - f32::from(self.zero_point))
+    }
+}
+
+/// Share of the values of a layer that calibration lets saturate at each end.
+const SATURATED_SHARE: f64 = 1e-4;
+
+/// Ranges of activations from samples of them.
+pub fn ranges(samples: &Samples) -> Vec<(String, f32, f32)> {
+    let range = |(name, values): (&String, &Vec<f32>)| {
+        let mut values = values.clone();
+        values.sort_by(f32::total_cmp);
+        let cut = (values.len() as f64 * SATURATED_SHARE) as usize;
+        let lower = values.get(cut).copied().unwrap_or(0.0);
+        let upper = values.iter().rev().nth(cut).copied().unwrap_or(0.0);
+        (name.clone(), lower, upper)
+    };
+    samples.iter().map(range).collect()
+}
+
+/// Weights, biases and scales of one layer, as they lie in the artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuantizedAffine {
+    inputs: u16,
+    outputs: u16,
+    zero_point: i8,
+    weights: Vec<u8>,
+    bias: Vec<u8>,
+    multipliers: Vec<u8>,
+}
+
+impl QuantizedAffine {
+    fn borrow(&self) -> Affine<'_> {
+        Affine {
+            inputs: self.inputs,
+            outputs: self.outputs,
+            zero_point: self.zero_point,
+            weights: &self.weights,
+            bias: &self.bias,
+            multipliers: &self.multipliers,
+        }
+    }
+}
+
+/// A layer that owns its weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuantizedLayer {
+    input: u8,
+    output: u8,
+    op: QuantizedOp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum QuantizedOp {
+    Depthwise { taps: u8, dilation: u8, input_zero: i8, affine: QuantizedAffine },
+    Pointwise { affine: QuantizedAffine },
+    Add { other: u8, x_scale: i32, o_scale: i32, x_zero: i8, o_zero: i8, zero: i8 },
+}
+
+impl QuantizedLayer {
+    fn borrow(&self) -> Layer<'_> {
+        let op = match &self.op {
+            QuantizedOp::Depthwise { taps, dilation, input_zero, affine } => Op::Depthwise {
+                taps: *taps,
+                dilation: *dilation,
+                stride: 1,
+                input_zero: *input_zero,
+                affine: affine.borrow(),
+            },
+            QuantizedOp::Pointwise { affine } => Op::Pointwise { affine: affine.borrow() },
+            &QuantizedOp::Add { other, x_scale, o_scale, x_zero, o_zero, zero } => {
+                Op::Add { other, x_scale, o_scale, x_zero, o_zero, zero }
+            }
+        };
+        Layer { input: self.input, output: self.output, op }
+    }
+}
+
+/// Float weights of an affine layer: `y[o] = bias[o] + Σ w[o][i] · x`, one row an output.
+struct Float {
+    rows: Vec<Vec<f32>>,
+    bias: Vec<f32>,
+}
+
+/// Which way the rows lie in the artifact.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// `(outputs, inputs)`.
+    Rows,
+    /// `(taps, channels)`: the transpose of one row of taps a channel.
+    Taps,
+}
+
+/// Quantizes one layer; `output_scale` is the value of one step of its output.
+fn quantize_affine(
+    float: &Float,
+    order: Order,
+    input: Code,
+    output_scale: f32,
+    zero_point: i8,
+) -> QuantizedAffine {
+    /// Biases stay below 2²⁹: half of what the loader allows.
+    const LARGEST_BIAS: f64 = (1u32 << 29) as f64;
+    let outputs = float.rows.len();
+    let fan_in = float.rows.first().map_or(0, Vec::len);
+    let input_scale = f64::from(input.scale);
+    let mut weights = vec![0u8; outputs * fan_in];
+    let (mut biases, mut multipliers) = (Vec::new(), Vec::new());
+    for (o, (row, &bias)) in float.rows.iter().zip(&float.bias).enumerate() {
+        let largest = row.iter().fold(0f32, |m, w| m.max(w.abs()));
+        let scale = (f64::from(largest) / 127.0)
+            .max(f64::from(bias.abs()) / input_scale / LARGEST_BIAS)
+            .max(1e-9);
+        let mut sum = 0i64;
+        for (i, &w) in row.iter().enumerate() {
+            let q = (f64::from(w) / scale).round().clamp(-127.0, 127.0) as i8;
+            sum += i64::from(q);
+            let at = match order {
+                Order::Rows => o * fan_in + i,
+                Order::Taps => i * outputs + o,
+            };
+            weights[at] = q as u8;
+        }
+        let bias = (f64::from(bias) / (input_scale * scale)).round() as i64
+            - i64::from(input.zero_point) * sum;
+        biases.extend((bias as i32).to_le_bytes());
+        // Below 2³¹ by the choice of `output_scale`; see `widened`.
+        let multiplier = (input_scale * scale / f64::from(output_scale) * 4_294_967_296.0).round();
+        multipliers.extend((multiplier.min(f64::from(i32::MAX)) as i32).to_le_bytes());
+    }
+    let inputs = match order {
+        Order::Rows => fan_in,
+        Order::Taps => outputs,
+    };
+    QuantizedAffine {
+        inputs: inputs as u16,
+        outputs: outputs as u16,
+        zero_point,
+        weights,
+        bias: biases,
+        multipliers,
+    }
+}
+
+/// The code of `[lower, upper]`, widened where a multiplier would reach 2³¹: its step must be more
+/// than twice the largest `s_x · s_w`.
+fn widened(lower: f32, upper: f32, float: &Float, input: Code) -> Code {
+    let largest = float.rows.iter().flatten().fold(0f32, |m, w| m.max(w.abs()));
+    let least_step = 2.01 * input.scale * largest / 127.0;
+    let code = Code::of(lower, upper);
+    if code.scale >= least_step { code } else { Code::of(lower, lower.min(0.0) + 255.0 * least_step) }
+}
+
+/// A trunk in int8.
+#[derive(Clone, Debug)]
+pub struct QuantizedTrunk {
+    layers: Vec<QuantizedLayer>,
+    /// How its output is coded.
+    pub output: Code,
+}
+
+impl QuantizedTrunk {
+    /// Quantizes a base's trunk by the ranges that its calibration found.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the base was never calibrated.
+    pub fn of(base: &Base) -> Result<Self> {
+        let params = &base.params;
+        let range = |name: &str| {
+            let found = base.info.ranges.iter().find(|(n, _, _)| n == name);
+            found.map(|(_, lower, upper)| (*lower, *upper)).ok_or_else(|| {
+                Error::usage(
+                    format!("the base has no range for {name}"),
+                    "pretrain it again with this version",
+                )
+            })
+        };
+        let stem = folded_rows(params, "trunk.stem.weight", "trunk.stem")?;
+        let (_, upper) = range("trunk.stem")?;
+        let mut x = widened(0.0, upper, &stem, Code::INPUT);
+        let affine = quantize_affine(&stem, Order::Rows, Code::INPUT, x.scale, x.zero_point);
+        let pointwise = |input, output, affine| QuantizedLayer {
+            input,
+            output,
+            op: QuantizedOp::Pointwise { affine },
+        };
+        let mut layers = vec![pointwise(0, 1, affine)];
+        let (mut at, mut free) = (1, 2);
+        for (block, &dilation) in base.info.trunk.dilations.iter().enumerate() {
+            let name = |part: &str| format!("trunk.{block:02}.{part}");
+            let taps = folded_rows(params, &name("depthwise.weight"), &name("depthwise"))?;
+            let (_, upper) = range(&name("depthwise"))?;
+            let y = widened(0.0, upper, &taps, x);
+            layers.push(QuantizedLayer {
+                input: at,
+                output: free,
+                op: QuantizedOp::Depthwise {
+                    taps: base.info.trunk.taps as u8,
+                    dilation: dilation as u8,
+                    input_zero: x.zero_point,
+                    affine: quantize_affine(&taps, Order::Taps, x, y.scale, y.zero_point),
+                },
+            });
+            let mix = folded_rows(params, &name("pointwise.weight"), &name("pointwise"))?;
+            let (lower, upper) = range(&name("pointwise"))?;
+            let z = widened(lower, upper, &mix, y);
+            layers.push(pointwise(free, 3, quantize_affine(&mix, Order::Rows, y, z.scale, z.zero_point)));
+            let (_, upper) = range(&name("sum"))?;
+            let sum = Code::of(0.0, upper);
+            layers.push(QuantizedLayer { input: at, output: free, op: add(x, z, sum, 3) });
+            x = sum;
+            std::mem::swap(&mut at, &mut free);
+        }
+        Ok(Self { layers, output: x })
+    }
+
+    fn buffer(&self) -> u8 {
+        self.layers.last().map_or(0, |l| l.output)
+    }
+}
+
+fn add(x: Code, o: Code, sum: Code, other: u8) -> QuantizedOp {
+    let scale = |code: Code| {
+        let ratio = f64::from(code.scale) / f64::from(sum.scale) * f64::from(1 << 20);
+        ratio.round().min(f64::from((1 << 22) - 1)) as i32
+    };
+    QuantizedOp::Add {
+        other,
+        x_scale: scale(x),
+        o_scale: scale(o),
+        x_zero: x.zero_point,
+        o_zero: o.zero_point,
+        zero: sum.zero_point,
+    }
+}
+
+/// A weight `[inputs or taps, outputs]` with batch norm folded in, one row an output.
+fn folded_rows(params: &Params, weight: &str, norm: &str) -> Result<Float> {
+    let (scale, shift) = folded_norm(params, norm)?;
+    let mut float = rows(params, weight, shift)?;
+    for (row, s) in float.rows.iter_mut().zip(&scale) {
+        row.iter_mut().for_each(|w| *w *= s);
+    }
+    Ok(float)
+}
+
+fn rows(params: &Params, weight: &str, bias: Vec<f32>) -> Result<Float> {
+    let columns: Vec<Vec<f32>> = params.get(weight)?.to_vec2()?;
+    let outputs = bias.len();
+    let rows = (0..outputs).map(|o| columns.iter().map(|c| c[o]).collect()).collect();
+    Ok(Float { rows, bias })
+}
+
+/// A head in int8.
+#[derive(Clone, Debug)]
+pub struct QuantizedHead {
+    layers: Vec<QuantizedLayer>,
+    input: u8,
+    logits: QuantizedAffine,
+}
+
+impl QuantizedHead {
+    /// Quantizes a head trained on the outputs of `trunk`, by `ranges` of its activations.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if a range is missing.
+    pub fn of(
+        config: &HeadConfig,
+        params: &Params,
+        ranges: &[(String, f32, f32)],
+        trunk: &QuantizedTrunk,
+    ) -> Result<Self> {
+        let upper = |name: &str| {
+            let found = ranges.iter().find(|(n, _, _)| n == name).map(|(_, _, upper)| *upper);
+            found.ok_or_else(|| Error::usage(format!("no range for {name}"), "fine-tune again"))
+        };
+        let mut layers = Vec::new();
+        let mut at = trunk.buffer();
+        let mut x = trunk.output;
+        for layer in config.layers() {
+            // Never the trunk's buffer, which other heads still read, and never the one read.
+            let output = (0..4).find(|b| *b != at && *b != trunk.buffer()).unwrap_or(0);
+            let bias = params.values(&layer.bias())?;
+            let mut float = rows(params, &layer.weight(), bias)?;
+            if layer.is_first() {
+                config.unscale_rows(params, &mut float.rows, layer.is_depthwise());
+            }
+            let y = widened(0.0, upper(&layer.name)?, &float, x);
+            let order = if layer.is_depthwise() { Order::Taps } else { Order::Rows };
+            let affine = quantize_affine(&float, order, x, y.scale, y.zero_point);
+            let op = match layer.temporal {
+                Some((taps, dilation)) => QuantizedOp::Depthwise {
+                    taps: taps as u8,
+                    dilation: dilation as u8,
+                    input_zero: x.zero_point,
+                    affine,
+                },
+                None => QuantizedOp::Pointwise { affine },
+            };
+            layers.push(QuantizedLayer { input: at, output, op });
+            (at, x) = (output, y);
+        }
+        let float = rows(params, "head.logits.weight", params.values("head.logits.bias")?)?;
+        let step = 1.0 / (1u32 << LOGIT_FRACTION_BITS) as f32;
+        let logits = quantize_affine(&float, Order::Rows, x, step, 0);
+        Ok(Self { layers, input: at, logits })
+    }
+}
+
+/// A word to be put into a model.
+#[derive(Clone, Debug)]
+pub struct WordEntry {
+    /// What a detection is called.
+    pub label: String,
+    /// Smoothing, threshold, refractory time.
+    pub detector: DetectorParams,
+    /// Thresholds by false accepts per hour, strictest first.
+    pub points: Vec<OperatingPoint>,
+    /// The head whose single logit this is.
+    pub head: QuantizedHead,
+}
+
+/// Texts that go into a model's card.
+#[derive(Clone, Debug, Default)]
+pub struct CardText {
+    /// Name of the model.
+    pub name: String,
+    /// What it was trained on, and how.
+    pub provenance: String,
+}
+
+/// Calls `with` on the model of a trunk and its words, which borrows all of them.
+///
+/// With no words the model is only good for running its trunk.
+///
+/// # Errors
+/// [`Error::Usage`] if there are more layers, heads or words than a model can hold.
+pub fn with_model<T>(
+    base: &Base,
+    trunk: &QuantizedTrunk,
+    words: &[WordEntry],
+    card: &CardText,
+    with: impl FnOnce(&Model<'_>) -> Result<T>,
+) -> Result<T> {
+    let full = |what: &str, most: usize| {
+        Error::usage(
+            format!("a model holds at most {most} {what}"),
+            "put some of the words into a second model",
+        )
+    };
+    let mut model = Model {
+        card: Card {
+            name: &card.name,
+            base: &base.info.name,
+            provenance: &card.provenance,
+            licence: &base.info.licence,
+        },
+        frontend: base.tables.params(base.info.normalization),
+        frames_per_step: base.info.trunk.frames_per_step as u8,
+        layers: Bounded::new(),
+        trunk_layers: trunk.layers.len() as u8,
+        heads: Bounded::new(),
+        words: Bounded::new(),
+    };
+    let heads = words.iter().flat_map(|w| &w.head.layers);
+    for layer in trunk.layers.iter().chain(heads) {
+        let most = model.layers.capacity();
+        model.layers.push(layer.borrow()).map_err(|_| full("layers", most))?;
+    }
+    for word in words {
+        let head = Head {
+            layers: word.head.layers.len() as u8,
+            input: word.head.input,
+            logits: word.head.logits.borrow(),
+        };
+        let most = model.heads.capacity();
+        model.heads.push(head).map_err(|_| full("words", most))?;
+        let points = word.points.iter().copied().take(wakeling_shared::artifact::MAX_POINTS);
+        let entry = Word {
+            label: &word.label,
+            detector: word.detector,
+            points: points.collect(),
+        };
+        let most = model.words.capacity();
+        model.words.push(entry).map_err(|_| full("words", most))?;
+    }
+    with(&model)
+}
