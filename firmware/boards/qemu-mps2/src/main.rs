@@ -13,7 +13,7 @@ mod semihosting;
 
 use core::{convert::Infallible, fmt, fmt::Write, panic::PanicInfo};
 
-use cortex_m_rt::entry;
+use cortex_m_rt::{ExceptionFrame, entry, exception};
 use cortex_m_semihosting::debug;
 use wakeling_firmware::{
     listener::{ListenError, Listener, Options},
@@ -165,6 +165,16 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     if let Some(place) = info.location() {
         let _ = writeln!(uart, "error panic at {}:{}", place.file(), place.line());
     }
+    leave(&mut uart, false)
+}
+
+/// Without it a fault would spin for ever, and the host would wait for ever.
+// SAFETY: cortex-m-rt wants the handler declared unsafe; it touches no state but the serial port's.
+#[exception]
+unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+    let mut uart = Uart::new();
+    // The serial port never fails.
+    let _ = writeln!(uart, "error hard fault at {:#010x}", frame.pc());
     leave(&mut uart, false)
 }
 
