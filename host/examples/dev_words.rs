@@ -16,11 +16,10 @@ use wakeling::{
     base::Base,
     compose::Row,
     corpus::{Corpus, Example},
-    evaluate::{detections, interval, smoothed_scores, threshold_for},
+    evaluate::{detections, interval, head_scores, threshold_for},
     features::LogMel,
     finetune::{Prepared, Settings, finetune},
-    negatives::{Negatives, TrunkOutputs, trunk_outputs},
-    nn::trunk::{Samples, Mode},
+    negatives::{Negatives, trunk_outputs},
     pretrain::load_log_mel,
     quantize::QuantizedTrunk,
 };
@@ -105,13 +104,13 @@ fn main() -> Result<()> {
             let tuned =
                 finetune(&base, &trunk, &negatives, &prepared, &word, &recordings, &settings)?;
             let seconds = started.elapsed().as_secs_f64();
-            let entry = std::slice::from_ref(&tuned.entry);
-            let other = smoothed_scores(&base, &trunk, entry, &other_outputs)?;
+            let entry = &[tuned.entry(&trunk)?];
+            let other = head_scores(&base, &trunk, entry, &other_outputs)?;
             let test_clips = load(&test, "test words");
             let (streams, ends) = positive_streams(&test_clips);
             let outputs = trunk_outputs(&base, &trunk, &streams)?;
-            let scores = smoothed_scores(&base, &trunk, entry, &outputs)?;
-            let detector = tuned.entry.detector;
+            let scores = head_scores(&base, &trunk, entry, &outputs)?;
+            let detector = tuned.info.detector;
             let misses_at = |threshold: i16| {
                 let heard = detections(&scores, 0, &detector, threshold);
                 let missed = |(heard, end): &(&Vec<usize>, &usize)| {
@@ -132,7 +131,7 @@ fn main() -> Result<()> {
                 "{word:<16}{draw:>3} {:>4}/{n:<4} {:5.1} % ({:4.1}-{:4.1})  {:5.1} %  {:5.1} %   {:5.1} %, {:4.1}/h of {}  [{seconds:.0} s]",
                 misses[0], percent(misses[0]), 100.0 * low, 100.0 * high, percent(misses[1]),
                 percent(misses[2]), percent(misses_at(detector.threshold)), own as f64 / other_hours,
-                tuned.entry.points.iter().map(|p| format!("{}:{}", p.false_accepts, p.threshold)).collect::<Vec<_>>().join(" "),
+                tuned.info.points.iter().map(|p| format!("{}:{}", p.false_accepts, p.threshold)).collect::<Vec<_>>().join(" "),
             );
             for (sum, m) in sums.iter_mut().zip(misses) {
                 *sum += percent(m);
@@ -141,7 +140,6 @@ fn main() -> Result<()> {
         }
     }
     println!("mean: {:.1} % at 0.5/h, {:.1} % at 1/h, {:.1} % at none", sums[0] / count, sums[1] / count, sums[2] / count);
-    let _ = (Mode::train(), Samples::new());
     Ok(())
 }
 

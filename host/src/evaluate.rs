@@ -1,17 +1,41 @@
 //! Evaluation: misses against false accepts per hour, on streams, by the int8 model that ships.
 
+mod report;
+
+pub use report::{Heard, csv, svg};
+
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 use wakeling_shared::{
+    artifact::Model,
     detector::{Detector, DetectorParams},
     engine::Engine,
+    pipeline::Pipeline,
 };
 
 use crate::{
     Error, Result,
     base::Base,
+    compose::Row,
+    corpus::Example,
     finetune::STEPS_PER_SECOND,
     negatives::TrunkOutputs,
+    nn::{INPUT_SCALE, head::HeadConfig, trunk::Mode},
     quantize::{CardText, QuantizedTrunk, WordEntry, with_model},
+    train::progress_bar,
+    tuned::Tuned,
 };
+
+/// Samples of silence before a clip of a word: 2 s.
+const LEAD_SAMPLES: usize = 32_000;
+/// Samples of silence after it: 1.2 s.
+const TAIL_SAMPLES: usize = 19_200;
+/// Samples between two negatives: 0.3 s.
+const PAUSE_SAMPLES: usize = 4_800;
+/// Negatives that are played one after another on one device: about 10 minutes.
+const STREAM_SECONDS: f64 = 600.0;
+/// Steps after a clip in which a detection is still the clip's: 1 s.
+pub const LATE_STEPS: usize = 50;
 
 /// Logits of every step of several streams, word by word.
 #[derive(Clone, Debug)]
@@ -36,7 +60,7 @@ impl Scores {
 }
 
 /// Runs the heads of `words` over trunk outputs that were computed before.
-pub fn smoothed_scores(
+pub fn head_scores(
     base: &Base,
     trunk: &QuantizedTrunk,
     words: &[WordEntry],
@@ -60,6 +84,97 @@ pub fn smoothed_scores(
         }
         Ok(Scores { words: words.len(), streams })
     })
+}
+
+/// Plays `pcm` to a fresh device; `(steps, words)` logits.
+fn play(model: &Model<'_>, pcm: &[i16]) -> Result<Vec<i16>> {
+    let mut arena = vec![0; model.arena_bytes()];
+    let mut pipeline = Pipeline::new(model, &mut arena)
+        .map_err(|e| Error::usage(format!("{e:?}"), "report this as a defect"))?;
+    let mut logits = Vec::new();
+    pipeline.push(pcm, |step| logits.extend_from_slice(step.logits));
+    Ok(logits)
+}
+
+/// Plays every example after the other, with pauses, to devices that hear ten minutes each; examples
+/// that cannot be read are told on stderr.
+pub fn play_stream(model: &Model<'_>, examples: &[Example]) -> Result<Scores> {
+    let mut parts: Vec<&[Example]> = Vec::new();
+    let (mut rest, mut seconds, mut length) = (examples, 0.0, 0);
+    for example in examples {
+        seconds += example.duration_s.unwrap_or(5.0);
+        length += 1;
+        if seconds >= STREAM_SECONDS {
+            let (part, others) = rest.split_at(length);
+            parts.push(part);
+            (rest, seconds, length) = (others, 0.0, 0);
+        }
+    }
+    parts.push(rest);
+    let bar = progress_bar(examples.len() as u64, "negatives");
+    let hear = |part: &&[Example]| {
+        let mut pcm = Vec::new();
+        for example in *part {
+            bar.inc(1);
+            match example.load() {
+                Ok(samples) => pcm.extend(samples),
+                Err(error) => bar.suspend(|| eprintln!("skipped: {error}")),
+            }
+            pcm.extend([0; PAUSE_SAMPLES]);
+        }
+        play(model, &pcm)
+    };
+    let streams = parts.par_iter().map(hear).collect::<Result<_>>()?;
+    bar.finish_and_clear();
+    Ok(Scores { words: model.words.len(), streams })
+}
+
+/// Plays every example to a device of its own, with silence around it; also the step at which each
+/// example ends.
+pub fn play_clips(model: &Model<'_>, examples: &[Example]) -> Result<(Scores, Vec<usize>)> {
+    let bar = progress_bar(examples.len() as u64, "words");
+    let hear = |example: &Example| {
+        bar.inc(1);
+        let samples = match example.load() {
+            Ok(samples) => samples,
+            Err(error) => {
+                bar.suspend(|| eprintln!("skipped: {error}"));
+                return Ok(None);
+            }
+        };
+        let mut pcm = vec![0; LEAD_SAMPLES];
+        pcm.extend(samples);
+        let end_s = pcm.len() as f64 / f64::from(crate::audio::SAMPLE_RATE);
+        pcm.extend([0; TAIL_SAMPLES]);
+        Ok(Some((play(model, &pcm)?, (end_s * STEPS_PER_SECOND) as usize)))
+    };
+    let heard: Vec<Option<(Vec<i16>, usize)>> =
+        examples.par_iter().map(hear).collect::<Result<_>>()?;
+    bar.finish_and_clear();
+    let (streams, ends) = heard.into_iter().flatten().unzip();
+    Ok((Scores { words: model.words.len(), streams }, ends))
+}
+
+/// Logits of the float network, before any quantization but that of the features, for comparison.
+pub fn float_scores(base: &Base, tuned: &Tuned, rows: &[Row]) -> Result<Scores> {
+    let frontend = base.tables.params(base.info.normalization);
+    let gains = HeadConfig::input_gains(&tuned.params);
+    let gains = Tensor::from_slice(&gains, gains.len(), &Device::Cpu)?;
+    let mut streams = Vec::new();
+    for row in rows {
+        let width = base.info.trunk.inputs();
+        let mut values: Vec<f32> =
+            row.features(&frontend).into_iter().map(|f| f32::from(f) * INPUT_SCALE).collect();
+        let steps = values.len() / width;
+        values.truncate(steps * width);
+        let x = Tensor::from_vec(values, (1, steps, width), &Device::Cpu)?;
+        let x = base.info.trunk.forward(&base.params, &x, &mut Mode::Evaluate)?;
+        let x = x.broadcast_mul(&gains)?;
+        let logits = tuned.info.head.forward(&tuned.params, &x, &mut Mode::Evaluate)?;
+        let logits: Vec<f32> = logits.flatten_all()?.to_vec1()?;
+        streams.push(logits.into_iter().map(|l| (l * 256.0).round() as i16).collect());
+    }
+    Ok(Scores { words: 1, streams })
 }
 
 /// Steps at which the device's detector fires for `word` at `threshold`, stream by stream.
@@ -96,6 +211,26 @@ pub fn threshold_for(
         if count(middle) <= allowed { high = middle } else { low = middle }
     }
     (high, count(high))
+}
+
+/// Upper 95 % bound of a rate per hour after `events` in `hours`: the one-sided exact Poisson limit,
+/// which is 3/T for none.
+pub fn upper_rate(events: usize, hours: f64) -> f64 {
+    // P(X <= n) for X ~ Poisson(mean), falling in the mean.
+    let at_most = |mean: f64| {
+        let (mut term, mut sum) = ((-mean).exp(), (-mean).exp());
+        for i in 1..=events {
+            term *= mean / i as f64;
+            sum += term;
+        }
+        sum
+    };
+    let (mut low, mut high) = (0.0, 10.0 + 3.0 * events as f64);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        if at_most(middle) > 0.05 { low = middle } else { high = middle }
+    }
+    high / hours.max(1e-9)
 }
 
 /// The exact binomial interval of `misses` of `trials` at 95 % (Clopper & Pearson 1934), as shares.
@@ -141,6 +276,13 @@ mod tests {
             let found = interval(k, n);
             assert!((found.0 - low).abs() < 1e-3 && (found.1 - high).abs() < 1e-3, "{found:?}");
         }
+    }
+
+    #[test]
+    fn no_event_in_t_hours_bounds_the_rate_by_three_over_t() {
+        assert!((upper_rate(0, 6.0) - 3.0 / 6.0).abs() < 1e-3);
+        // Poisson tables: 5 events, one-sided 95 %: 10.513.
+        assert!((upper_rate(5, 1.0) - 10.513).abs() < 1e-2);
     }
 
     #[test]

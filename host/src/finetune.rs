@@ -17,7 +17,7 @@ use wakeling_shared::{artifact::OperatingPoint, detector::DetectorParams};
 use crate::{
     Error, Result,
     base::Base,
-    evaluate::{Scores, smoothed_scores, threshold_for},
+    evaluate::{Scores, head_scores, threshold_for},
     features::LogMel,
     negatives::{Negatives, TrunkOutputs, trunk_outputs},
     nn::{
@@ -26,8 +26,9 @@ use crate::{
         params::Params,
         trunk::{Mode, Samples},
     },
-    quantize::{QuantizedHead, QuantizedTrunk, WordEntry, ranges},
+    quantize::{QuantizedTrunk, ranges},
     train::Run,
+    tuned::{Tuned, TunedInfo, fingerprint},
 };
 use stage::HeadStage;
 
@@ -142,14 +143,6 @@ fn root_mean_squares(outputs: &TrunkOutputs, trunk: &QuantizedTrunk) -> Vec<f32>
     sums.iter().map(|sum| (sum / steps).max(floor).sqrt() as f32).collect()
 }
 
-/// A word after fine-tuning.
-pub struct Tuned {
-    /// Float head, before quantization.
-    pub params: Params,
-    /// The word with its quantized head, thresholds and operating points.
-    pub entry: WordEntry,
-}
-
 /// Trains one head for `label` on its recordings.
 ///
 /// # Errors
@@ -192,17 +185,22 @@ pub fn finetune(
         title: "finetune",
     };
     let params = run.train(&stage, params)?;
-    let samples = stage.calibrate(&params)?;
-    let head = QuantizedHead::of(&settings.head, &params, &ranges(&samples), trunk)?;
-    let mut entry = WordEntry {
+    let info = TunedInfo {
         label: label.to_owned(),
+        base: base.info.name.clone(),
+        base_fingerprint: fingerprint(base)?,
+        head: settings.head.clone(),
+        ranges: ranges(&stage.calibrate(&params)?),
         detector: settings.detector(i16::MAX),
         points: Vec::new(),
-        head,
+        recordings: recordings.len(),
     };
-    let scores = smoothed_scores(base, trunk, std::slice::from_ref(&entry), &prepared.held_out)?;
-    (entry.points, entry.detector.threshold) = operating_points(&scores, &entry.detector);
-    Ok(Tuned { params, entry })
+    let mut tuned = Tuned { info, params };
+    let scores = head_scores(base, trunk, &[tuned.entry(trunk)?], &prepared.held_out)?;
+    let (points, threshold) = operating_points(&scores, &tuned.info.detector);
+    tuned.info.points = points;
+    tuned.info.detector.threshold = threshold;
+    Ok(tuned)
 }
 
 /// Thresholds for [`RATES_PER_HOUR`] that the audio can support, and the one to start with: at most

@@ -14,13 +14,16 @@ pub mod features;
 pub mod files;
 pub mod finetune;
 pub mod negatives;
+pub mod models;
 pub mod nn;
+pub mod pack;
 pub mod pretrain;
 pub mod simulate;
 pub mod quantize;
 pub mod startup;
 pub mod tokens;
 pub mod train;
+pub mod tuned;
 
 pub use error::{Error, Result};
 

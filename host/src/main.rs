@@ -16,12 +16,22 @@ struct Wakeling {
 #[derive(Debug, Subcommand)]
 enum Command {
     Pretrain(cli::pretrain::PretrainArgs),
+    Finetune(cli::finetune::FinetuneArgs),
+    Quantize(cli::quantize::QuantizeArgs),
+    Evaluate(cli::evaluate::EvaluateArgs),
+    Simulate(cli::simulate::SimulateArgs),
+    Pack(cli::pack::PackArgs),
 }
 
 fn main() -> ExitCode {
     wakeling::startup::prepare();
     let result = match Wakeling::parse().command {
         Command::Pretrain(args) => cli::pretrain::run(args),
+        Command::Finetune(args) => cli::finetune::run(args),
+        Command::Quantize(args) => cli::quantize::run(args),
+        Command::Evaluate(args) => cli::evaluate::run(args),
+        Command::Simulate(args) => cli::simulate::run(args),
+        Command::Pack(args) => cli::pack::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,65 @@
 //! The program's commands, one file each.
 
+pub mod evaluate;
+pub mod finetune;
+pub mod pack;
 pub mod pretrain;
+pub mod quantize;
 pub mod simulate;
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    Error, Result,
+    corpus::{Corpus, Example},
+};
+
+/// The clips of a corpus; what it had to leave out is told on stderr.
+///
+/// # Errors
+/// As [`Corpus::open`], and if nothing is left.
+pub fn open_corpus(path: &Path) -> Result<Vec<Example>> {
+    let corpus = Corpus::open(path)?;
+    for skipped in &corpus.skipped {
+        let line = skipped.line.map_or(String::new(), |l| format!(":{l}"));
+        eprintln!("skipped: {}{line}: {}", skipped.path.display(), skipped.reason);
+    }
+    if corpus.examples.is_empty() {
+        return Err(Error::input(path, "no usable clip in it", "see the lines above"));
+    }
+    Ok(corpus.examples)
+}
+
+/// The clips of several corpora.
+pub fn open_corpora(paths: &[PathBuf]) -> Result<Vec<Example>> {
+    let mut all = Vec::new();
+    for path in paths {
+        all.extend(open_corpus(path)?);
+    }
+    Ok(all)
+}
+
+/// A word and where its recordings are: `NAME=PATH`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WordPath {
+    /// What a detection is called.
+    pub label: String,
+    /// Folder, manifest or file of its recordings.
+    pub path: PathBuf,
+}
+
+/// Parses `NAME=PATH`; without a name, the last part of the path names the word.
+pub fn parse_word(text: &str) -> std::result::Result<WordPath, String> {
+    let (label, path) = match text.split_once('=') {
+        Some((label, path)) => (label.trim().to_owned(), PathBuf::from(path)),
+        None => {
+            let path = PathBuf::from(text);
+            let stem = path.file_stem().map(|s| s.to_string_lossy().replace('_', " "));
+            (stem.unwrap_or_default(), path)
+        }
+    };
+    if label.is_empty() || path.as_os_str().is_empty() {
+        return Err("expected NAME=PATH, such as \"hey computer=recordings/\"".into());
+    }
+    Ok(WordPath { label, path })
+}

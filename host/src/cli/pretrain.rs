@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::{open_corpora, open_corpus};
 use crate::{
-    Error, Result,
-    corpus::{Corpus, Example, split_by_speaker},
+    Result,
+    corpus::split_by_speaker,
     features::NormalizationKind,
     nn::{
         optimizer::Schedule,
@@ -77,23 +78,17 @@ pub struct PretrainArgs {
 
 /// Runs the command.
 pub fn run(args: PretrainArgs) -> Result<()> {
-    let mut train = Vec::new();
-    for path in &args.train {
-        train.extend(open(path)?);
-    }
+    let mut train = open_corpora(&args.train)?;
     train.retain(|e| e.source.as_ref().is_none_or(|s| !args.without.contains(s)));
     let dev = match &args.dev {
-        Some(path) => open(path)?,
+        Some(path) => open_corpus(path)?,
         None => {
             let mut parts = split_by_speaker(&train, &[0.95, 0.05], args.seed)?.into_iter();
             train = parts.next().unwrap_or_default();
             parts.next().unwrap_or_default()
         }
     };
-    let mut noise = Vec::new();
-    for path in &args.noise {
-        noise.extend(open(path)?);
-    }
+    let noise = open_corpora(&args.noise)?;
     let settings = Settings {
         name: args.name.clone(),
         trunk: TrunkConfig::of(args.tier),
@@ -125,15 +120,4 @@ pub fn run(args: PretrainArgs) -> Result<()> {
     base.save(&path)?;
     println!("{}", path.display());
     Ok(())
-}
-
-fn open(path: &PathBuf) -> Result<Vec<Example>> {
-    let corpus = Corpus::open(path)?;
-    for skipped in &corpus.skipped {
-        eprintln!("skipped: {}: {}", skipped.path.display(), skipped.reason);
-    }
-    if corpus.examples.is_empty() {
-        return Err(Error::input(path, "no usable clip", "see the lines above"));
-    }
-    Ok(corpus.examples)
 }

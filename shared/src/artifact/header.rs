@@ -8,7 +8,8 @@ pub const MAGIC: [u8; 4] = *b"WKLG";
 pub const VERSION: u16 = 1;
 /// Header length in bytes.
 pub const HEADER_BYTES: usize = 16;
-/// Flag bit 0: an Ed25519 signature of 64 bytes over header and body follows the body.
+/// Flag bit 0, reserved: an Ed25519 signature of 64 bytes over header and body follows the body. This
+/// version refuses it.
 pub const FLAG_SIGNED: u16 = 1;
 
 /// Why a model file was refused.
@@ -135,7 +136,8 @@ pub(super) fn body(bytes: &[u8]) -> Result<&[u8], LoadError> {
         return Err(LoadError::Version { found: version });
     }
     let flags = u16::from_le_bytes([f0, f1]);
-    if flags & !FLAG_SIGNED != 0 {
+    // Nothing verifies signatures yet, so a file that claims one is refused rather than trusted.
+    if flags != 0 {
         return Err(LoadError::Flags { found: flags });
     }
     let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;

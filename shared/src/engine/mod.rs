@@ -57,7 +57,7 @@ impl Model<'_> {
     /// Channels that the trunk gives a head.
     pub fn trunk_width(&self) -> usize {
         let trunk = self.layers.iter().take(usize::from(self.trunk_layers));
-        trunk.filter_map(|l| l.op.outputs()).last().unwrap_or(0)
+        trunk.filter_map(|l| l.op.outputs()).next_back().unwrap_or(0)
     }
 
     /// Channels of the widest activation.

@@ -1,0 +1,88 @@
+//! `wakeling pack`: other speech and noise in a few small files that can ship with a base.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
+
+use super::open_corpora;
+use crate::{
+    Error, Result,
+    features::{FrontendTables, NormalizationKind},
+    negatives::Negatives,
+    pack,
+    pretrain::load_log_mel,
+};
+
+/// Pack other speech and noise for fine-tuning, as features
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  wakeling pack --speech train.jsonl --noise noise.jsonl --out host/models/negatives --files 6 --megabytes 1.9")]
+pub struct PackArgs {
+    /// Manifests or folders of speech
+    #[arg(long, required = true, num_args = 1..)]
+    speech: Vec<PathBuf>,
+    /// Manifests or folders of noise and music
+    #[arg(long, num_args = 1..)]
+    noise: Vec<PathBuf>,
+    /// Leave out clips of these sources (as the manifest names them)
+    #[arg(long, num_args = 1..)]
+    without: Vec<String>,
+    /// Folder for the packs
+    #[arg(long)]
+    out: PathBuf,
+    /// How many files
+    #[arg(long, default_value_t = 6)]
+    files: usize,
+    /// Largest size of a file
+    #[arg(long, default_value_t = 1.9)]
+    megabytes: f64,
+    /// Seed of the choice of clips
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs the command.
+pub fn run(args: PackArgs) -> Result<()> {
+    let mut speech = open_corpora(&args.speech)?;
+    speech.retain(|e| e.source.as_ref().is_none_or(|s| !args.without.contains(s)));
+    let noise = open_corpora(&args.noise)?;
+    let mut rng = StdRng::seed_from_u64(args.seed);
+    speech.shuffle(&mut rng);
+    let tables = FrontendTables::default();
+    // Only the mel powers are packed, which every normalization begins with.
+    let frontend = tables.params(NormalizationKind::Log);
+    let clips = |examples: &[_], title| load_log_mel(examples, &frontend, title).into_iter().flatten();
+    let mut all = Negatives { speech: clips(&speech, "speech").collect(), noise: clips(&noise, "noise").collect() };
+    all.noise.shuffle(&mut rng);
+
+    std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
+    let noise_share = all.noise.len().div_ceil(args.files.max(1));
+    let (mut speech, mut noise) = (all.speech.into_iter(), all.noise.into_iter());
+    for number in 1..=args.files {
+        let path = args.out.join(format!("{number}.pack"));
+        let mut part = Negatives { speech: Vec::new(), noise: noise.by_ref().take(noise_share).collect() };
+        fill(&mut part, &mut speech, (args.megabytes * 1e6) as usize).map_err(Error::io(&path, "write"))?;
+        pack::write(&path, &part)?;
+        let frames: usize = part.speech.iter().chain(&part.noise).map(Vec::len).sum();
+        println!("{}: {:.2} hours", path.display(), frames as f64 / 360_000.0);
+    }
+    Ok(())
+}
+
+/// Adds speech until the pack would outgrow `limit` bytes.
+fn fill(part: &mut Negatives, speech: &mut impl Iterator<Item = Vec<[i16; 40]>>, limit: usize) -> std::io::Result<()> {
+    const BATCH: usize = 50;
+    loop {
+        let before = part.speech.len();
+        part.speech.extend(speech.by_ref().take(BATCH));
+        if part.speech.len() == before {
+            return Ok(());
+        }
+        // Compressing costs more than reading, so the size is looked at once a batch.
+        if pack::encode(part)?.len() > limit {
+            part.speech.truncate(before);
+            return Ok(());
+        }
+    }
+}

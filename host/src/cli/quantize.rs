@@ -1,0 +1,63 @@
+//! `wakeling quantize`: one int8 model from a base and one or several fine-tuned heads.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::{
+    Result, artifact,
+    base::Base,
+    models,
+    quantize::{CardText, QuantizedTrunk, with_model},
+    tuned::Tuned,
+};
+
+/// Make a model for the device from a base and fine-tuned heads
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  wakeling quantize --head runs/a/hey-computer.head runs/b/stop.head --out both.wkl")]
+pub struct QuantizeArgs {
+    /// Heads that `wakeling finetune` wrote; each is a word of the model
+    #[arg(long = "head", required = true, num_args = 1..)]
+    heads: Vec<PathBuf>,
+    /// The base they were trained on
+    #[arg(long, default_value = models::DEFAULT_BASE)]
+    base: String,
+    /// The model file
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(args: QuantizeArgs) -> Result<()> {
+    let base = models::base(&args.base)?;
+    let trunk = QuantizedTrunk::of(&base)?;
+    let heads: Vec<Tuned> =
+        args.heads.iter().map(|path| Tuned::load(path, &base)).collect::<Result<_>>()?;
+    write_model(&args.out, &base, &trunk, &heads)?;
+    println!("{}", args.out.display());
+    Ok(())
+}
+
+/// Quantizes heads, writes the model, and says what it costs a device.
+pub fn write_model(path: &Path, base: &Base, trunk: &QuantizedTrunk, heads: &[Tuned]) -> Result<()> {
+    let words = heads.iter().map(|h| h.entry(trunk)).collect::<Result<Vec<_>>>()?;
+    let labels: Vec<&str> = heads.iter().map(|h| h.info.label.as_str()).collect();
+    let recordings: usize = heads.iter().map(|h| h.info.recordings).sum();
+    let card = CardText {
+        name: labels.join(", "),
+        provenance: format!("{recordings} recordings; base: {}", base.info.provenance),
+    };
+    with_model(base, trunk, &words, &card, |model| {
+        artifact::write(path, model)?;
+        let bytes = artifact::encode(model)?.len();
+        eprintln!(
+            "{}: {} bytes of flash, {} bytes of state, {:.1} million multiply-accumulates a second",
+            path.display(),
+            bytes,
+            model.arena_bytes(),
+            model.step_macs() as f64 * crate::finetune::STEPS_PER_SECOND / 1e6
+        );
+        Ok(())
+    })
+}
