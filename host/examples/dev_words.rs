@@ -16,7 +16,7 @@ use wakeling::{
     base::Base,
     compose::Row,
     corpus::{Corpus, Example},
-    evaluate::{detections, interval, head_scores, threshold_for},
+    evaluate::{detections, head_scores, interval, threshold_for},
     features::LogMel,
     finetune::{Prepared, Settings, finetune},
     negatives::{Negatives, trunk_outputs},
@@ -78,7 +78,11 @@ fn main() -> Result<()> {
     eprintln!("negatives prepared in {:.1} s", started.elapsed().as_secs_f64());
 
     let mut others = open("manifest/negative.jsonl")?;
-    others.extend(open("manifest/test.jsonl")?.into_iter().filter(|e| e.source.as_deref() == Some("so762-test")));
+    others.extend(
+        open("manifest/test.jsonl")?
+            .into_iter()
+            .filter(|e| e.source.as_deref() == Some("so762-test")),
+    );
     for lang in ["en", "es", "fr", "it", "ru"] {
         others.extend(open(&format!("negatives/{lang}"))?);
     }
@@ -90,7 +94,9 @@ fn main() -> Result<()> {
 
     let mut sums = [0.0; 3];
     let mut count = 0.0;
-    println!("word            draw  misses @0.5/h             @1/h      @0/h   own 0.5/h point: misses, FA/h");
+    println!(
+        "word            draw  misses @0.5/h             @1/h      @0/h   own 0.5/h point: misses, FA/h"
+    );
     for (word, clips) in words(&open("manifest/all.jsonl")?) {
         if !args.words.is_empty() && !args.words.contains(&word) {
             continue;
@@ -126,12 +132,27 @@ fn main() -> Result<()> {
             let misses = [at(0.5), at(1.0), at(0.0)];
             let (low, high) = interval(misses[0], n);
             let percent = |m: usize| 100.0 * m as f64 / n as f64;
-            let own = detections(&other, 0, &detector, detector.threshold).iter().map(Vec::len).sum::<usize>();
+            let own = detections(&other, 0, &detector, detector.threshold)
+                .iter()
+                .map(Vec::len)
+                .sum::<usize>();
             println!(
                 "{word:<16}{draw:>3} {:>4}/{n:<4} {:5.1} % ({:4.1}-{:4.1})  {:5.1} %  {:5.1} %   {:5.1} %, {:4.1}/h of {}  [{seconds:.0} s]",
-                misses[0], percent(misses[0]), 100.0 * low, 100.0 * high, percent(misses[1]),
-                percent(misses[2]), percent(misses_at(detector.threshold)), own as f64 / other_hours,
-                tuned.info.points.iter().map(|p| format!("{}:{}", p.false_accepts, p.threshold)).collect::<Vec<_>>().join(" "),
+                misses[0],
+                percent(misses[0]),
+                100.0 * low,
+                100.0 * high,
+                percent(misses[1]),
+                percent(misses[2]),
+                percent(misses_at(detector.threshold)),
+                own as f64 / other_hours,
+                tuned
+                    .info
+                    .points
+                    .iter()
+                    .map(|p| format!("{}:{}", p.false_accepts, p.threshold))
+                    .collect::<Vec<_>>()
+                    .join(" "),
             );
             for (sum, m) in sums.iter_mut().zip(misses) {
                 *sum += percent(m);
@@ -139,7 +160,12 @@ fn main() -> Result<()> {
             count += 1.0;
         }
     }
-    println!("mean: {:.1} % at 0.5/h, {:.1} % at 1/h, {:.1} % at none", sums[0] / count, sums[1] / count, sums[2] / count);
+    println!(
+        "mean: {:.1} % at 0.5/h, {:.1} % at 1/h, {:.1} % at none",
+        sums[0] / count,
+        sums[1] / count,
+        sums[2] / count
+    );
     Ok(())
 }
 
@@ -204,8 +230,18 @@ impl Word {
 
 fn words(all: &[Example]) -> BTreeMap<String, Word> {
     let names = [
-        "operator", "wildfire", "open", "北京", "上海", "复旦", "athena", "amelia", "hey savant",
-        "hey chatterbox", "hey floyd", "ó sauro",
+        "operator",
+        "wildfire",
+        "open",
+        "北京",
+        "上海",
+        "复旦",
+        "athena",
+        "amelia",
+        "hey savant",
+        "hey chatterbox",
+        "hey floyd",
+        "ó sauro",
     ];
     let mut words: BTreeMap<String, Word> = BTreeMap::new();
     for e in all {

@@ -159,7 +159,7 @@ fn reverberate(powers: &mut Powers, decay_s: f32, direct_to_tail_db: f32) {
         for (power, tail) in frame.iter_mut().zip(&mut tail) {
             let direct = *power;
             *power += level * *tail;
-            *tail = keep * (*tail + direct);
+            *tail = keep * *tail + direct;
         }
     }
 }

@@ -287,10 +287,10 @@ mod tests {
 
     #[test]
     fn the_threshold_is_the_lowest_that_allows_so_few() {
-        let stream = (0..400).map(|t| if t % 100 == 99 { (t * 4) as i16 } else { -2_000 }).collect();
+        let stream =
+            (0..400).map(|t| if t % 100 == 99 { (t * 4) as i16 } else { -2_000 }).collect();
         let scores = Scores { words: 1, streams: vec![stream] };
-        let detector =
-            DetectorParams { smoothing_steps: 1, threshold: 0, refractory_steps: 20 };
+        let detector = DetectorParams { smoothing_steps: 1, threshold: 0, refractory_steps: 20 };
         assert_eq!(threshold_for(&scores, 0, &detector, 0), (399 * 4 + 1, 0));
         assert_eq!(threshold_for(&scores, 0, &detector, 2), (199 * 4 + 1, 2));
     }

@@ -106,7 +106,12 @@ impl Prepared {
     ///
     /// # Errors
     /// [`Error::Usage`] if there is less than a minute of them.
-    pub fn new(base: &Base, trunk: &QuantizedTrunk, negatives: &Negatives, seed: u64) -> Result<Self> {
+    pub fn new(
+        base: &Base,
+        trunk: &QuantizedTrunk,
+        negatives: &Negatives,
+        seed: u64,
+    ) -> Result<Self> {
         let outputs = trunk_outputs(base, trunk, &negatives.streams(seed))?;
         if outputs.streams.len() < 2 * HELD_OUT_ONE_IN {
             return Err(Error::usage(
@@ -211,7 +216,10 @@ fn operating_points(scores: &Scores, detector: &DetectorParams) -> (Vec<Operatin
     for rate in RATES_PER_HOUR {
         let allowed = (rate * hours).floor() as usize;
         // Fewer than one event says nothing about a rate but the bound 3/T (95 %).
-        if allowed == 0 && 3.0 / hours > rate && points.iter().any(|p: &OperatingPoint| p.false_accepts == 0) {
+        if allowed == 0
+            && 3.0 / hours > rate
+            && points.iter().any(|p: &OperatingPoint| p.false_accepts == 0)
+        {
             continue;
         }
         let (threshold, false_accepts) = threshold_for(scores, 0, detector, allowed);

@@ -328,8 +328,7 @@ impl Pretraining<'_> {
     fn calibrate(&self, params: &Params, rng: &mut StdRng) -> Result<Samples> {
         let mut mode = Mode::Calibrate(Samples::new());
         for round in 0..CALIBRATION_ROUNDS {
-            let distortion =
-                if round % 2 == 0 { Distortion::NONE } else { Distortion::STRONG };
+            let distortion = if round % 2 == 0 { Distortion::NONE } else { Distortion::STRONG };
             let next = |rng: &mut StdRng| Some(rng.random_range(0..self.clips.len()));
             let batch = self.batch(4, distortion, next, &self.clips, rng)?;
             self.trunk.forward(params, &batch.features, &mut mode)?;

@@ -194,7 +194,11 @@ fn widened(lower: f32, upper: f32, float: &Float, input: Code) -> Code {
     let largest = float.rows.iter().flatten().fold(0f32, |m, w| m.max(w.abs()));
     let least_step = 2.01 * input.scale * largest / 127.0;
     let code = Code::of(lower, upper);
-    if code.scale >= least_step { code } else { Code::of(lower, lower.min(0.0) + 255.0 * least_step) }
+    if code.scale >= least_step {
+        code
+    } else {
+        Code::of(lower, lower.min(0.0) + 255.0 * least_step)
+    }
 }
 
 /// A trunk in int8.
@@ -250,7 +254,11 @@ impl QuantizedTrunk {
             let mix = folded_rows(params, &name("pointwise.weight"), &name("pointwise"))?;
             let (lower, upper) = range(&name("pointwise"))?;
             let z = widened(lower, upper, &mix, y);
-            layers.push(pointwise(free, 3, quantize_affine(&mix, Order::Rows, y, z.scale, z.zero_point)));
+            layers.push(pointwise(
+                free,
+                3,
+                quantize_affine(&mix, Order::Rows, y, z.scale, z.zero_point),
+            ));
             let (_, upper) = range(&name("sum"))?;
             let sum = Code::of(0.0, upper);
             layers.push(QuantizedLayer { input: at, output: free, op: add(x, z, sum, 3) });
@@ -422,11 +430,7 @@ pub fn with_model<T>(
         let most = model.heads.capacity();
         model.heads.push(head).map_err(|_| full("words", most))?;
         let points = word.points.iter().copied().take(wakeling_shared::artifact::MAX_POINTS);
-        let entry = Word {
-            label: &word.label,
-            detector: word.detector,
-            points: points.collect(),
-        };
+        let entry = Word { label: &word.label, detector: word.detector, points: points.collect() };
         let most = model.words.capacity();
         model.words.push(entry).map_err(|_| full("words", most))?;
     }

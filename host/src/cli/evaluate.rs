@@ -60,7 +60,10 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
             let curve = heard.curve();
             let name: String =
                 word.label.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
-            files::write_atomic(folder.join(format!("{name}.csv")), evaluate::csv(&curve).as_bytes())?;
+            files::write_atomic(
+                folder.join(format!("{name}.csv")),
+                evaluate::csv(&curve).as_bytes(),
+            )?;
             let svg = evaluate::svg(&word.label, &curve);
             files::write_atomic(folder.join(format!("{name}.svg")), svg.as_bytes())?;
         }

@@ -62,7 +62,8 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     let base = models::base(&args.base)?;
     let trunk = QuantizedTrunk::of(&base)?;
     let frontend = base.tables.params(base.info.normalization);
-    let load = |examples: &[_], title| load_log_mel(examples, &frontend, title).into_iter().flatten();
+    let load =
+        |examples: &[_], title| load_log_mel(examples, &frontend, title).into_iter().flatten();
     // What the user gave is looked at before anything long begins.
     let mut words = Vec::new();
     for word in &args.words {
@@ -83,7 +84,8 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     }
     std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
 
-    let mut negatives = if args.only_own { Default::default() } else { models::shipped_negatives()? };
+    let mut negatives =
+        if args.only_own { Default::default() } else { models::shipped_negatives()? };
     negatives.speech.extend(load(&open_corpora(&args.negatives)?, "negatives"));
     negatives.noise.extend(load(&open_corpora(&args.noise)?, "noise"));
     let prepared = Prepared::new(&base, &trunk, &negatives, args.seed)?;

@@ -52,8 +52,12 @@ pub fn run(args: PackArgs) -> Result<()> {
     let tables = FrontendTables::default();
     // Only the mel powers are packed, which every normalization begins with.
     let frontend = tables.params(NormalizationKind::Log);
-    let clips = |examples: &[_], title| load_log_mel(examples, &frontend, title).into_iter().flatten();
-    let mut all = Negatives { speech: clips(&speech, "speech").collect(), noise: clips(&noise, "noise").collect() };
+    let clips =
+        |examples: &[_], title| load_log_mel(examples, &frontend, title).into_iter().flatten();
+    let mut all = Negatives {
+        speech: clips(&speech, "speech").collect(),
+        noise: clips(&noise, "noise").collect(),
+    };
     all.noise.shuffle(&mut rng);
 
     std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
@@ -61,8 +65,10 @@ pub fn run(args: PackArgs) -> Result<()> {
     let (mut speech, mut noise) = (all.speech.into_iter(), all.noise.into_iter());
     for number in 1..=args.files {
         let path = args.out.join(format!("{number}.pack"));
-        let mut part = Negatives { speech: Vec::new(), noise: noise.by_ref().take(noise_share).collect() };
-        fill(&mut part, &mut speech, (args.megabytes * 1e6) as usize).map_err(Error::io(&path, "write"))?;
+        let mut part =
+            Negatives { speech: Vec::new(), noise: noise.by_ref().take(noise_share).collect() };
+        fill(&mut part, &mut speech, (args.megabytes * 1e6) as usize)
+            .map_err(Error::io(&path, "write"))?;
         pack::write(&path, &part)?;
         let frames: usize = part.speech.iter().chain(&part.noise).map(Vec::len).sum();
         println!("{}: {:.2} hours", path.display(), frames as f64 / 360_000.0);
@@ -71,7 +77,11 @@ pub fn run(args: PackArgs) -> Result<()> {
 }
 
 /// Adds speech until the pack would outgrow `limit` bytes.
-fn fill(part: &mut Negatives, speech: &mut impl Iterator<Item = Vec<[i16; 40]>>, limit: usize) -> std::io::Result<()> {
+fn fill(
+    part: &mut Negatives,
+    speech: &mut impl Iterator<Item = Vec<[i16; 40]>>,
+    limit: usize,
+) -> std::io::Result<()> {
     const BATCH: usize = 50;
     loop {
         let before = part.speech.len();

@@ -40,7 +40,12 @@ pub fn run(args: QuantizeArgs) -> Result<()> {
 }
 
 /// Quantizes heads, writes the model, and says what it costs a device.
-pub fn write_model(path: &Path, base: &Base, trunk: &QuantizedTrunk, heads: &[Tuned]) -> Result<()> {
+pub fn write_model(
+    path: &Path,
+    base: &Base,
+    trunk: &QuantizedTrunk,
+    heads: &[Tuned],
+) -> Result<()> {
     let words = heads.iter().map(|h| h.entry(trunk)).collect::<Result<Vec<_>>>()?;
     let labels: Vec<&str> = heads.iter().map(|h| h.info.label.as_str()).collect();
     let recordings: usize = heads.iter().map(|h| h.info.recordings).sum();

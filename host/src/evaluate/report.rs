@@ -37,12 +37,13 @@ pub struct Point {
 impl Heard<'_> {
     /// Counts at a threshold. A recording is heard if the detector fires in it or up to 1 s after it.
     pub fn at(&self, threshold: i16) -> Point {
-        let false_accepts =
-            detections(self.other, self.index, &self.detector, threshold).iter().map(Vec::len).sum();
+        let false_accepts = detections(self.other, self.index, &self.detector, threshold)
+            .iter()
+            .map(Vec::len)
+            .sum();
         let heard = detections(self.positives, self.index, &self.detector, threshold);
-        let in_time = |(steps, end): &(&Vec<usize>, &usize)| {
-            steps.iter().any(|t| *t <= **end + LATE_STEPS)
-        };
+        let in_time =
+            |(steps, end): &(&Vec<usize>, &usize)| steps.iter().any(|t| *t <= **end + LATE_STEPS);
         let hits = heard.iter().zip(self.ends).filter(in_time).count();
         Point { threshold, false_accepts, misses: self.ends.len() - hits }
     }
@@ -115,7 +116,8 @@ pub fn svg(label: &str, curve: &[Point]) -> String {
     const WIDTH: f64 = 640.0;
     const HEIGHT: f64 = 400.0;
     const MARGIN: f64 = 60.0;
-    let most = |value: fn(&Point) -> usize| curve.iter().map(value).max().unwrap_or(1).max(1) as f64;
+    let most =
+        |value: fn(&Point) -> usize| curve.iter().map(value).max().unwrap_or(1).max(1) as f64;
     let (widest, highest) = (most(|p| p.false_accepts), most(|p| p.misses));
     let x = |n: f64| MARGIN + n / widest * (WIDTH - 2.0 * MARGIN);
     let y = |n: f64| HEIGHT - MARGIN - n / highest * (HEIGHT - 2.0 * MARGIN);

@@ -44,8 +44,7 @@ pub fn phrase_in(recording: &LogMel) -> Option<Phrase> {
         .collect();
     let mut sorted = smooth.clone();
     sorted.sort_by(f32::total_cmp);
-    let at = |share: f32| sorted.get((share * sorted.len() as f32) as usize).copied();
-    let (floor, peak) = (at(0.1)?, at(0.95)?);
+    let (floor, peak) = (*sorted.get(sorted.len() / 10)?, *sorted.last()?);
     // A recording cut tight around the phrase has no background: 30 dB below the peak is one.
     let floor = floor.min(peak - 10.0);
     let threshold = floor + 0.35 * (peak - floor);
@@ -65,7 +64,8 @@ pub fn phrase_in(recording: &LogMel) -> Option<Phrase> {
     };
     let start = reach(&mut (0..=loudest).rev());
     let end = reach(&mut (loudest..smooth.len())) + 1;
-    (end - start >= SHORTEST_FRAMES).then_some(Phrase { start, end: end.min(start + LONGEST_FRAMES) })
+    (end - start >= SHORTEST_FRAMES)
+        .then_some(Phrase { start, end: end.min(start + LONGEST_FRAMES) })
 }
 
 /// A stream and where its phrase lies; none where only a part of the phrase is in it.

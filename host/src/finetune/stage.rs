@@ -189,18 +189,22 @@ impl<'a> HeadStage<'a> {
         for (i, window) in windows.iter().enumerate() {
             let phrase = if window.is_positive { self.phrases[window.stream] } else { None };
             let Some(phrase) = phrase else { continue };
-            let step = |frame: usize| (frame / self.frames_per_step) as isize - window.start as isize;
+            let step =
+                |frame: usize| (frame / self.frames_per_step) as isize - window.start as isize;
             let (start, end) = (step(phrase.start), step(phrase.end));
             // Most of the phrase and what follows it are nobody's.
             let silent_from = start + (end - start) / 3;
-            let mut range = |from: isize, to: isize, set: &mut dyn FnMut(usize, &mut f32, &mut f32)| {
-                let clamp = |t: isize| t.clamp(0, WINDOW_STEPS as isize) as usize;
-                for t in clamp(from)..clamp(to) {
-                    let at = i * WINDOW_STEPS + t;
-                    set(t, &mut targets[at], &mut weights[at]);
-                }
-            };
-            range(silent_from, end + (LATE_STEPS + FALLING_STEPS) as isize, &mut |_, _, w| *w = 0.0);
+            let mut range =
+                |from: isize, to: isize, set: &mut dyn FnMut(usize, &mut f32, &mut f32)| {
+                    let clamp = |t: isize| t.clamp(0, WINDOW_STEPS as isize) as usize;
+                    for t in clamp(from)..clamp(to) {
+                        let at = i * WINDOW_STEPS + t;
+                        set(t, &mut targets[at], &mut weights[at]);
+                    }
+                };
+            range(silent_from, end + (LATE_STEPS + FALLING_STEPS) as isize, &mut |_, _, w| {
+                *w = 0.0
+            });
             let (from, to) = (end - EARLY_STEPS as isize, end + LATE_STEPS as isize);
             let mut sum = 0.0;
             let weight = |t: usize| smoothed[i][t].clamp(-20.0, 20.0).exp();
