@@ -14,7 +14,7 @@
 //! every processor. Nothing panics after [`artifact::Model::load`] has accepted a file.
 
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod artifact;
 pub mod detector;

@@ -171,20 +171,12 @@ fn check_op(
     }
 }
 
-fn width_of(
-    widths: &[Option<u16>; BUFFERS],
-    buffer: u8,
-    layer: usize,
-) -> Result<u16, ShapeError> {
+fn width_of(widths: &[Option<u16>; BUFFERS], buffer: u8, layer: usize) -> Result<u16, ShapeError> {
     widths.get(usize::from(buffer)).copied().flatten().ok_or(ShapeError::Buffer { layer, buffer })
 }
 
 fn check_width(expected: u16, found: u16, layer: usize) -> Result<(), ShapeError> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(ShapeError::Width { layer, expected, found })
-    }
+    if expected == found { Ok(()) } else { Err(ShapeError::Width { layer, expected, found }) }
 }
 
 /// `fan_in` weights an output; lengths and ranges.

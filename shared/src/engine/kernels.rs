@@ -4,6 +4,13 @@
 //! [`requantize`](crate::fixed::requantize). Lengths are the model's, checked at load; a slice that
 //! is too short only shortens the result.
 
+#[cfg(wakeling_dsp)]
+#[path = "kernels/dsp.rs"]
+mod rows;
+#[cfg(not(wakeling_dsp))]
+#[path = "kernels/plain.rs"]
+mod rows;
+
 use crate::{
     artifact::Affine,
     fixed::{requantize, requantize_logit},
@@ -11,6 +18,8 @@ use crate::{
 
 /// Channels whose accumulators a depthwise kernel keeps at once.
 const LANES: usize = 16;
+/// Rows of a pointwise layer that share what was loaded of `x`.
+const ROWS: usize = 4;
 
 /// The past of a depthwise layer: a ring of columns, each as wide as the input.
 #[derive(Clone, Copy, Debug)]
@@ -38,27 +47,34 @@ impl<'r> History<'r> {
 /// Shapes: `x (I)`, weights `(O, I)`, `y (≥ O)`.
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
-    for ((y, acc), multiplier) in y.iter_mut().zip(accumulators(x, affine)).zip(multipliers(affine))
-    {
-        *y = requantize(acc, multiplier, zero);
-    }
+    for_each_row(x, affine, y, |acc, multiplier| requantize(acc, multiplier, zero));
 }
 
 /// `y[o] = sat16(round_high(bias[o] + Σᵢ w[o,i]·x[i], multiplier[o]))`, a logit in Q8.
 pub fn logits(x: &[i8], affine: &Affine<'_>, y: &mut [i16]) {
-    for ((y, acc), multiplier) in y.iter_mut().zip(accumulators(x, affine)).zip(multipliers(affine))
-    {
-        *y = requantize_logit(acc, multiplier);
+    for_each_row(x, affine, y, requantize_logit);
+}
+
+/// Gives each row's accumulator and multiplier to `finish`: [`ROWS`] rows at a time, then the rest.
+#[inline(always)]
+fn for_each_row<Y>(x: &[i8], affine: &Affine<'_>, y: &mut [Y], finish: impl Fn(i32, i32) -> Y) {
+    let width = x.len().max(1);
+    let mut buffer = rows::Buffer::default();
+    let columns = rows::Columns::new(x, &mut buffer);
+    let mut factors = affine.rows();
+    let mut blocks = affine.weights.chunks_exact(ROWS * width);
+    let mut outputs = y.chunks_exact_mut(ROWS);
+    for (block, y) in blocks.by_ref().zip(outputs.by_ref()) {
+        let acc = columns.dot_rows(block);
+        for ((y, acc), (bias, multiplier)) in y.iter_mut().zip(acc).zip(&mut factors) {
+            *y = finish(bias + acc, multiplier);
+        }
     }
-}
-
-fn multipliers<'a>(affine: &'a Affine<'_>) -> impl Iterator<Item = i32> + 'a {
-    affine.rows().map(|(_, multiplier)| multiplier)
-}
-
-fn accumulators<'a>(x: &'a [i8], affine: &'a Affine<'_>) -> impl Iterator<Item = i32> + 'a {
-    let rows = affine.weights.chunks_exact(x.len().max(1));
-    rows.zip(affine.rows()).map(|(row, (bias, _))| bias + dot(row, x))
+    let tail = blocks.remainder().chunks_exact(width);
+    for ((y, row), (bias, multiplier)) in outputs.into_remainder().iter_mut().zip(tail).zip(factors)
+    {
+        *y = finish(bias + dot(row, x), multiplier);
+    }
 }
 
 /// `Σᵢ w[i]·x[i]`; weights are the bytes of `i8`.

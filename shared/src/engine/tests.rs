@@ -95,7 +95,12 @@ fn depthwise_over_a_ring_equals_the_convolution_of_the_whole_sequence() {
         let mut oldest = 0;
         for t in 0..columns.len() {
             let mut found = vec![0; width];
-            kernels::depthwise(&columns[t], History { ring: &ring, oldest, dilation }, &affine, &mut found);
+            kernels::depthwise(
+                &columns[t],
+                History { ring: &ring, oldest, dilation },
+                &affine,
+                &mut found,
+            );
             for c in 0..width {
                 let past = |k: usize| t.checked_sub(k * dilation).map_or(zero, |t| columns[t][c]);
                 let sum: i32 = (0..taps)
