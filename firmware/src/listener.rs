@@ -8,7 +8,6 @@ use core::fmt::{self, Write};
 use embedded_hal::digital::OutputPin;
 use wakeling_shared::{
     artifact::Model,
-    engine::ArenaTooSmall,
     events::{self, Loaded, Overrun},
     pipeline::Pipeline,
 };
@@ -55,9 +54,9 @@ impl<M: fmt::Display, P: fmt::Debug> fmt::Display for ListenError<M, P> {
 }
 
 /// A model that listens, with what it lights and where it reports.
-pub struct Listener<'m, 'a, P, W> {
+pub struct Listener<'p, 'm, 'a, P, W> {
     model: &'m Model<'a>,
-    pipeline: Pipeline<'m, 'a>,
+    pipeline: &'p mut Pipeline<'m, 'a>,
     indicator: P,
     sink: W,
     options: Options,
@@ -65,19 +64,15 @@ pub struct Listener<'m, 'a, P, W> {
     dark_at: Option<u64>,
 }
 
-impl<'m, 'a, P: OutputPin, W: Write> Listener<'m, 'a, P, W> {
-    /// Builds the pipeline on `arena`, which must hold [`Model::arena_bytes`].
-    ///
-    /// # Errors
-    /// [`ArenaTooSmall`].
+impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
+    /// Listens with a pipeline of `model`, fresh from [`Pipeline::new_into`].
     pub fn new(
         model: &'m Model<'a>,
-        arena: &'m mut [i8],
+        pipeline: &'p mut Pipeline<'m, 'a>,
         (indicator, sink): (P, W),
         options: Options,
-    ) -> Result<Self, ArenaTooSmall> {
-        let pipeline = Pipeline::new(model, arena)?;
-        Ok(Self { model, pipeline, indicator, sink, options, samples: 0, dark_at: None })
+    ) -> Self {
+        Self { model, pipeline, indicator, sink, options, samples: 0, dark_at: None }
     }
 
     /// Samples heard so far.

@@ -44,9 +44,29 @@ impl<'m, 'a> Pipeline<'m, 'a> {
     /// # Errors
     /// [`ArenaTooSmall`].
     pub fn new(model: &'m Model<'a>, arena: &'m mut [i8]) -> Result<Self, ArenaTooSmall> {
-        Ok(Self {
+        Engine::new(model, arena).map(|engine| Self::with_engine(model, engine))
+    }
+
+    /// As [`Pipeline::new`], but the pipeline is made where it stays: a board has no stack to spare
+    /// for copies of it.
+    ///
+    /// # Errors
+    /// [`ArenaTooSmall`]; `slot` is then as it was.
+    #[inline(never)]
+    pub fn new_into<'s>(
+        slot: &'s mut Option<Self>,
+        model: &'m Model<'a>,
+        arena: &'m mut [i8],
+    ) -> Result<&'s mut Self, ArenaTooSmall> {
+        let engine = Engine::new(model, arena)?;
+        Ok(slot.insert(Self::with_engine(model, engine)))
+    }
+
+    #[inline(always)]
+    fn with_engine(model: &'m Model<'a>, engine: Engine<'m, 'a>) -> Self {
+        Self {
             frontend: Frontend::new(&model.frontend),
-            engine: Engine::new(model, arena)?,
+            engine,
             detectors: model.words.iter().map(|w| Detector::new(w.detector)).collect(),
             logits: [0; MAX_WORDS],
             decisions: [Decision::default(); MAX_WORDS],
@@ -54,7 +74,7 @@ impl<'m, 'a> Pipeline<'m, 'a> {
             frames: 0,
             total_frames: 0,
             steps: 0,
-        })
+        }
     }
 
     /// Hears `pcm` (16 kHz mono) and calls `on_step` after each step that it completes.

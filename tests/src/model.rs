@@ -21,6 +21,8 @@ use crate::Random;
 pub enum Tier {
     /// 8 channels: for tests that try every bit.
     Tiny,
+    /// 263 channels, a prime above 256: for the tails of the kernels' blocks.
+    Odd,
     /// 64 channels.
     S,
     /// 128 channels.
@@ -31,6 +33,7 @@ impl Tier {
     const fn channels(self) -> u16 {
         match self {
             Self::Tiny => 8,
+            Self::Odd => 263,
             Self::S => 64,
             Self::M => 128,
         }
@@ -38,7 +41,7 @@ impl Tier {
 
     const fn dilations(self) -> &'static [u8] {
         match self {
-            Self::Tiny => &[1, 2],
+            Self::Tiny | Self::Odd => &[1, 2],
             Self::S | Self::M => &[1, 2, 4, 8, 1, 2, 4, 8],
         }
     }

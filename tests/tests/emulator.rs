@@ -78,6 +78,13 @@ fn several_words_in_odd_blocks_are_equal_to_the_byte() {
 }
 
 #[test]
+fn a_width_that_fits_no_block_is_equal_to_the_byte() {
+    let Some(emulator) = emulator() else { return };
+    let pcm = sound::speech_like(6, 10);
+    compare(&random_model_with_heads(6, Tier::Odd, 2), &pcm, Chunking::Whole, emulator);
+}
+
+#[test]
 fn recorded_speech_is_equal_to_the_byte() {
     let Some(emulator) = emulator() else { return };
     let Some(pcm) = sound::recorded(60) else {

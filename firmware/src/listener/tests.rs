@@ -125,7 +125,8 @@ fn listen(block_samples: usize, overrun_at: Option<usize>, scores: bool) -> (Vec
     let mut arena = vec![0; model.arena_bytes()];
     let options = Options { scores, ..Options::default() };
     let outputs = (Pin::default(), String::new());
-    let mut listener = Listener::new(&model, &mut arena, outputs, options).unwrap();
+    let mut pipeline = Pipeline::new(&model, &mut arena).unwrap();
+    let mut listener = Listener::new(&model, &mut pipeline, outputs, options);
     let pcm = recording();
     let mut player = Player { pcm: &pcm, position: 0, overrun_at };
     let heard = listener.run(&mut player, &mut vec![0; block_samples]).unwrap();
@@ -177,7 +178,8 @@ fn a_broken_microphone_ends_the_loop() {
     let model = tables.model();
     let mut arena = vec![0; model.arena_bytes()];
     let outputs = (Pin::default(), String::new());
-    let mut listener = Listener::new(&model, &mut arena, outputs, Options::default()).unwrap();
+    let mut pipeline = Pipeline::new(&model, &mut arena).unwrap();
+    let mut listener = Listener::new(&model, &mut pipeline, outputs, Options::default());
     let error = listener.run(&mut Broken, &mut [0; 8]).unwrap_err();
     assert_eq!(std::format!("{error}"), "the microphone failed: no clock");
 }

@@ -84,22 +84,30 @@ impl core::error::Error for LoadError {}
 /// CRC-32 as in zlib and Ethernet (ISO-HDLC): polynomial 0xEDB88320 reflected, initial and final
 /// value 0xFFFFFFFF. `crc32(b"123456789") = 0xCBF43926`.
 pub fn crc32(bytes: &[u8]) -> u32 {
-    /// Four bits at a time: 64 bytes of table instead of 1 KB.
-    static NIBBLES: [u32; 16] = nibble_table();
-    !bytes.iter().fold(u32::MAX, |crc, &byte| {
-        let crc = crc ^ u32::from(byte);
-        let crc = (crc >> 4) ^ NIBBLES[(crc & 15) as usize];
-        (crc >> 4) ^ NIBBLES[(crc & 15) as usize]
-    })
+    let (words, tail) = bytes.as_chunks::<4>();
+    // A word at a time: the lowest byte goes first, so one exclusive or serves four steps.
+    let crc = words.iter().fold(u32::MAX, |crc, &word| {
+        (0..4).fold(crc ^ u32::from_le_bytes(word), |crc, _| crc_step(crc))
+    });
+    !tail.iter().fold(crc, |crc, &byte| crc_step(crc ^ u32::from(byte)))
 }
 
-const fn nibble_table() -> [u32; 16] {
-    let mut table = [0; 16];
+/// Divides the lowest byte away.
+#[inline(always)]
+fn crc_step(crc: u32) -> u32 {
+    /// 1 KB. Sixteen entries, for half a byte a time, cost 9 instructions a byte instead of 4; four
+    /// tables, for a word a time, save loads that depend on each other but no instruction.
+    static TABLE: [u32; 256] = crc_table();
+    (crc >> 8) ^ TABLE[(crc & 0xFF) as usize]
+}
+
+const fn crc_table() -> [u32; 256] {
+    let mut table = [0; 256];
     let mut i = 0;
-    while i < 16 {
+    while i < table.len() {
         let mut crc = i as u32;
         let mut bit = 0;
-        while bit < 4 {
+        while bit < 8 {
             crc = (crc >> 1) ^ if crc & 1 == 1 { 0xEDB8_8320 } else { 0 };
             bit += 1;
         }
@@ -145,4 +153,32 @@ pub(super) fn body(bytes: &[u8]) -> Result<&[u8], LoadError> {
     let expected = u32::from_le_bytes([c0, c1, c2, c3]);
     let found = crc32(body);
     if found == expected { Ok(body) } else { Err(LoadError::Checksum { expected, found }) }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec::Vec;
+
+    /// The division by the polynomial, bit by bit.
+    fn crc32_reference(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(u32::MAX, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+                (crc >> 1) ^ if crc & 1 == 1 { 0xEDB8_8320 } else { 0 }
+            })
+        })
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_zlib_at_every_length_and_alignment() {
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+        let bytes: Vec<u8> = (0..64u32).map(|i| (i * i * 31 + i * 7) as u8).collect();
+        for start in 0..8 {
+            for end in start..bytes.len() {
+                let part = &bytes[start..end];
+                assert_eq!(crc32(part), crc32_reference(part), "{start}..{end}");
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@
 mod check;
 mod header;
 mod model;
+mod read;
 
 pub use check::ShapeError;
 pub use header::{FLAG_SIGNED, HEADER_BYTES, LoadError, MAGIC, VERSION, crc32, write_header};
@@ -21,13 +22,33 @@ impl<'a> Model<'a> {
     /// # Errors
     /// [`LoadError`] tells what was expected and what was found; nothing is kept.
     pub fn load(bytes: &'a [u8]) -> Result<Self, LoadError> {
-        let body = header::body(bytes)?;
-        let model: Model<'a> = match postcard::take_from_bytes(body) {
-            Ok((model, [])) => model,
-            Ok((_, rest)) => return Err(LoadError::Trailing { bytes: rest.len() }),
-            Err(_) => return Err(LoadError::Body),
-        };
-        check::check(&model)?;
+        let mut model = Self::empty();
+        model.read(bytes)?;
         Ok(model)
+    }
+
+    /// As [`Model::load`], but the model is made where it stays: a board has no stack to spare for
+    /// copies of it.
+    ///
+    /// # Errors
+    /// As [`Model::load`]; `slot` is then `None`.
+    #[inline(never)]
+    pub fn load_into<'s>(
+        slot: &'s mut Option<Self>,
+        bytes: &'a [u8],
+    ) -> Result<&'s Self, LoadError> {
+        let read = slot.insert(Self::empty()).read(bytes);
+        if read.is_err() {
+            *slot = None;
+        }
+        read.and_then(|()| slot.as_ref().ok_or(LoadError::Body))
+    }
+
+    fn read(&mut self, bytes: &'a [u8]) -> Result<(), LoadError> {
+        match read::body(header::body(bytes)?, self) {
+            Ok([]) => Ok(check::check(self)?),
+            Ok(rest) => Err(LoadError::Trailing { bytes: rest.len() }),
+            Err(_) => Err(LoadError::Body),
+        }
     }
 }

@@ -16,8 +16,8 @@ use crate::{
     fixed::{requantize, requantize_logit},
 };
 
-/// Channels whose accumulators a depthwise kernel keeps at once.
-const LANES: usize = 16;
+/// Channels whose accumulators a depthwise kernel keeps in registers.
+const LANES: usize = if cfg!(target_pointer_width = "64") { 16 } else { 8 };
 /// Rows of a pointwise layer that share what was loaded of `x`.
 const ROWS: usize = 4;
 
@@ -30,16 +30,6 @@ pub struct History<'r> {
     pub oldest: usize,
     /// Steps between taps.
     pub dilation: usize,
-}
-
-impl<'r> History<'r> {
-    /// The column `age` steps back, 1 being the step before the current.
-    fn column(&self, age: usize, width: usize) -> &'r [i8] {
-        let columns = self.ring.len() / width.max(1);
-        let newest_first = self.oldest + columns - age.min(columns);
-        let index = if newest_first >= columns { newest_first - columns } else { newest_first };
-        self.ring.get(index * width..(index + 1) * width).unwrap_or_default()
-    }
 }
 
 /// `y[o] = requantize(bias[o] + Σᵢ w[o,i]·x[i], multiplier[o], zero_point)`.
@@ -59,20 +49,20 @@ pub fn logits(x: &[i8], affine: &Affine<'_>, y: &mut [i16]) {
 #[inline(always)]
 fn for_each_row<Y>(x: &[i8], affine: &Affine<'_>, y: &mut [Y], finish: impl Fn(i32, i32) -> Y) {
     let width = x.len().max(1);
-    let mut buffer = rows::Buffer::default();
+    let mut buffer = rows::Buffer::new();
     let columns = rows::Columns::new(x, &mut buffer);
     let mut factors = affine.rows();
     let mut blocks = affine.weights.chunks_exact(ROWS * width);
-    let mut outputs = y.chunks_exact_mut(ROWS);
-    for (block, y) in blocks.by_ref().zip(outputs.by_ref()) {
+    let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
+    let (quads, rest) = y.as_chunks_mut::<ROWS>();
+    for (block, y) in blocks.by_ref().zip(quads) {
         let acc = columns.dot_rows(block);
         for ((y, acc), (bias, multiplier)) in y.iter_mut().zip(acc).zip(&mut factors) {
             *y = finish(bias + acc, multiplier);
         }
     }
     let tail = blocks.remainder().chunks_exact(width);
-    for ((y, row), (bias, multiplier)) in outputs.into_remainder().iter_mut().zip(tail).zip(factors)
-    {
+    for ((y, row), (bias, multiplier)) in rest.iter_mut().zip(tail).zip(factors) {
         *y = finish(bias + dot(row, x), multiplier);
     }
 }
@@ -84,28 +74,51 @@ fn dot(w: &[u8], x: &[i8]) -> i32 {
 }
 
 /// `y[c] = requantize(bias[c] + Σₖ w[k,c]·column(k·dilation)[c], multiplier[c], zero_point)`, where
-/// column 0 is `x`.
+/// column 0 is `x` and column `n` the one `n` steps before it.
 ///
 /// Shapes: `x (C)`, weights `(K, C)`, `y (≥ C)`.
 pub fn depthwise(x: &[i8], history: History<'_>, affine: &Affine<'_>, y: &mut [i8]) {
-    let width = x.len();
     let zero = i32::from(affine.zero_point);
-    let mut rows = affine.rows();
-    for (block, y) in y.get_mut(..width).unwrap_or_default().chunks_mut(LANES).enumerate() {
-        let start = block * LANES;
-        let mut acc = [0i32; LANES];
-        for (tap, weights) in affine.weights.chunks_exact(width.max(1)).enumerate() {
-            let column = if tap == 0 { x } else { history.column(tap * history.dilation, width) };
-            let weights = weights.get(start..).unwrap_or_default();
-            let column = column.get(start..).unwrap_or_default();
-            for ((acc, &w), &x) in acc.iter_mut().zip(weights).zip(column) {
-                *acc += i32::from(w as i8) * i32::from(x);
-            }
-        }
-        for ((y, acc), (bias, multiplier)) in y.iter_mut().zip(acc).zip(&mut rows) {
+    let mut factors = affine.rows();
+    let mut start = 0;
+    let (blocks, tail) = y.get_mut(..x.len()).unwrap_or_default().as_chunks_mut::<LANES>();
+    for block in blocks {
+        let acc = sum_taps::<LANES>(start, x, history, affine.weights);
+        for ((y, acc), (bias, multiplier)) in block.iter_mut().zip(acc).zip(&mut factors) {
             *y = requantize(bias + acc, multiplier, zero);
         }
+        start += LANES;
     }
+    for (y, (bias, multiplier)) in tail.iter_mut().zip(factors) {
+        let [acc] = sum_taps(start, x, history, affine.weights);
+        *y = requantize(bias + acc, multiplier, zero);
+        start += 1;
+    }
+}
+
+/// `Σₖ w[k,c]·column(k·dilation)[c]` of the channels `c = start … start + L − 1`.
+#[inline(always)]
+fn sum_taps<const L: usize>(
+    start: usize,
+    x: &[i8],
+    History { ring, oldest, dilation }: History<'_>,
+    weights: &[u8],
+) -> [i32; L] {
+    let width = x.len();
+    let back = dilation * width;
+    let mut at = oldest * width + start;
+    let mut column = x.get(start..).and_then(<[i8]>::first_chunk::<L>);
+    let mut rest = weights.get(start..).unwrap_or_default();
+    let mut acc = [0; L];
+    while let (Some(x), Some(w)) = (column, rest.first_chunk::<L>()) {
+        for ((acc, &x), &w) in acc.iter_mut().zip(x).zip(w) {
+            *acc += i32::from(w as i8) * i32::from(x);
+        }
+        at = if at >= back { at - back } else { (at + ring.len()).saturating_sub(back) };
+        column = ring.get(at..).and_then(<[i8]>::first_chunk::<L>);
+        rest = rest.get(width..).unwrap_or_default();
+    }
+    acc
 }
 
 /// Scales and zero points of a residual sum; see [`Op::Add`](crate::artifact::Op::Add).

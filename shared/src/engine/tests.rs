@@ -4,7 +4,10 @@ extern crate std;
 use std::{vec, vec::Vec};
 
 use super::kernels::{self, AddScales, History};
-use crate::{artifact::Affine, fixed::requantize};
+use crate::{
+    artifact::Affine,
+    fixed::{requantize, requantize_logit},
+};
 
 /// xorshift64*: inputs that are never constant.
 struct Random(u64);
@@ -64,21 +67,53 @@ fn word(bytes: &[u8], i: usize) -> i32 {
     i32::from_le_bytes(bytes[4 * i..4 * i + 4].try_into().unwrap())
 }
 
+/// `bias[o] + Σᵢ w[o,i]·x[i]`, transcribed.
+fn pointwise_reference(x: &[i8], layer: &Layer, outputs: usize) -> Vec<i32> {
+    let inputs = x.len();
+    let row = |o: usize| {
+        let products = x
+            .iter()
+            .enumerate()
+            .map(|(i, &x)| i32::from(layer.weights[o * inputs + i] as i8) * i32::from(x));
+        word(&layer.bias, o) + products.sum::<i32>()
+    };
+    (0..outputs).map(row).collect()
+}
+
+/// Tails of every kernel's blocks, and more columns than any widens at once.
+const SHAPES: [(usize, usize); 8] =
+    [(1, 1), (3, 5), (4, 4), (80, 64), (128, 128), (129, 17), (263, 6), (600, 9)];
+
 #[test]
 fn pointwise_equals_its_formula() {
     let mut random = Random(1);
-    for (inputs, outputs) in [(1, 1), (3, 5), (80, 64), (128, 128), (129, 17)] {
+    for (inputs, outputs) in SHAPES {
         let layer = Layer::random(&mut random, outputs, inputs * outputs);
         let x = random.bytes(inputs);
-        let mut found = vec![0; outputs];
+        // Wider than the layer, as the engine's buffers are.
+        let mut found = vec![0; outputs + 8];
         kernels::pointwise(&x, &layer.affine(inputs, outputs, -128), &mut found);
-        for o in 0..outputs {
-            let sum: i32 = (0..inputs)
-                .map(|i| i32::from(layer.weights[o * inputs + i] as i8) * i32::from(x[i]))
-                .sum();
-            let acc = word(&layer.bias, o) + sum;
-            assert_eq!(found[o], requantize(acc, word(&layer.multipliers, o), -128));
-        }
+        assert_eq!(found.split_off(outputs), [0; 8]);
+        let sums = pointwise_reference(&x, &layer, outputs);
+        let expected = |(o, &acc)| requantize(acc, word(&layer.multipliers, o), -128);
+        let expected: Vec<i8> = sums.iter().enumerate().map(expected).collect();
+        assert_eq!(found, expected, "{inputs} {outputs}");
+    }
+}
+
+#[test]
+fn logits_equal_their_formula() {
+    let mut random = Random(3);
+    for (inputs, outputs) in SHAPES {
+        let layer = Layer::random(&mut random, outputs, inputs * outputs);
+        let x = random.bytes(inputs);
+        let mut found = vec![0; outputs + 8];
+        kernels::logits(&x, &layer.affine(inputs, outputs, 0), &mut found);
+        assert_eq!(found.split_off(outputs), [0; 8]);
+        let sums = pointwise_reference(&x, &layer, outputs);
+        let expected = |(o, &acc)| requantize_logit(acc, word(&layer.multipliers, o));
+        let expected: Vec<i16> = sums.iter().enumerate().map(expected).collect();
+        assert_eq!(found, expected, "{inputs} {outputs}");
     }
 }
 
@@ -93,24 +128,20 @@ fn depthwise_over_a_ring_equals_the_convolution_of_the_whole_sequence() {
         let length = (taps - 1) * dilation;
         let mut ring = vec![zero; length * width];
         let mut oldest = 0;
-        for t in 0..columns.len() {
+        for (t, column) in columns.iter().enumerate() {
             let mut found = vec![0; width];
-            kernels::depthwise(
-                &columns[t],
-                History { ring: &ring, oldest, dilation },
-                &affine,
-                &mut found,
-            );
-            for c in 0..width {
+            let history = History { ring: &ring, oldest, dilation };
+            kernels::depthwise(column, history, &affine, &mut found);
+            for (c, &found) in found.iter().enumerate() {
                 let past = |k: usize| t.checked_sub(k * dilation).map_or(zero, |t| columns[t][c]);
                 let sum: i32 = (0..taps)
                     .map(|k| i32::from(layer.weights[k * width + c] as i8) * i32::from(past(k)))
                     .sum();
                 let acc = word(&layer.bias, c) + sum;
-                assert_eq!(found[c], requantize(acc, word(&layer.multipliers, c), 3), "{t} {c}");
+                assert_eq!(found, requantize(acc, word(&layer.multipliers, c), 3), "{t} {c}");
             }
             if length > 0 {
-                ring[oldest * width..(oldest + 1) * width].copy_from_slice(&columns[t]);
+                ring[oldest * width..(oldest + 1) * width].copy_from_slice(column);
                 oldest = (oldest + 1) % length;
             }
         }

@@ -23,6 +23,7 @@ use wakeling_shared::{
     artifact::{LoadError, Model},
     engine::ArenaTooSmall,
     events::Stats,
+    pipeline::Pipeline,
 };
 
 use registers::{Dark, Timer, Uart, instructions};
@@ -124,9 +125,10 @@ fn listen(
     let arena_capacity = arena.len();
 
     let start = timer.ticks();
-    let model = Model::load(memory::model_region()).map_err(Failure::Model)?;
-    let mut listener = Listener::new(&model, arena, (Dark, &mut *uart), request.options)
-        .map_err(Failure::Arena)?;
+    let (mut model, mut pipeline) = (None, None);
+    let model = Model::load_into(&mut model, memory::model_region()).map_err(Failure::Model)?;
+    let pipeline = Pipeline::new_into(&mut pipeline, model, arena).map_err(Failure::Arena)?;
+    let mut listener = Listener::new(model, pipeline, (Dark, &mut *uart), request.options);
     let setup_ticks = timer.ticks().wrapping_sub(start);
 
     let recording = Recording::open(request.recording).map_err(Failure::Recording)?;

@@ -26,8 +26,8 @@ type Pairs = [u32; 2];
 /// Where [`Columns`] widens `x` to: 512 bytes.
 pub struct Buffer([Pairs; WORDS]);
 
-impl Default for Buffer {
-    fn default() -> Self {
+impl Buffer {
+    pub const fn new() -> Self {
         Self([[0; 2]; WORDS])
     }
 }
