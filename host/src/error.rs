@@ -27,7 +27,7 @@ pub enum Error {
         remedy: String,
     },
     /// The operating system refused (exit code 4).
-    #[error("{}: cannot {action}: {source}", path.display())]
+    #[error("{}: cannot {action}: {source}\n  remedy: {}", path.display(), remedy(source.kind()))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -39,6 +39,25 @@ pub enum Error {
     /// A tensor operation failed: a defect of ours, or not enough memory (exit code 5).
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+}
+
+/// What helps against a refusal of the system.
+fn remedy(kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind as Kind;
+    match kind {
+        Kind::NotFound => "check the name and the folder that it is in",
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem => {
+            "change its permissions, or name another place"
+        }
+        Kind::IsADirectory => "this is a folder: name a file",
+        Kind::NotADirectory | Kind::AlreadyExists => {
+            "a file is where a folder should be: name another place"
+        }
+        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
+            "make room on the disk, then give the same command again"
+        }
+        _ => "check the disk or the device that it is on, then give the same command again",
+    }
 }
 
 /// The host's result.

@@ -7,7 +7,15 @@ use wakeling::cli;
 
 /// Raise a wake word on a laptop, set it loose on a microcontroller
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "Example:
+  wakeling finetune --word \"hey computer=recordings/\" --out runs/computer
+  wakeling simulate kitchen.wav --model runs/computer/model.wkl
+
+`wakeling COMMAND --help` has more of them."
+)]
 struct Wakeling {
     #[command(subcommand)]
     command: Command,

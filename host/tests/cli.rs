@@ -1,0 +1,301 @@
+//! The built program against what people really give it: files that are missing, empty, cut short or
+//! something else, and places that cannot be written.
+//!
+//! Each must end in an exit code that is not 0 and a message that names the file and a remedy, never
+//! in a panic, and what was at the output's place must stay as it was.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use rand::{SeedableRng, rngs::StdRng};
+use tempfile::TempDir;
+use wakeling::{
+    audio,
+    base::{BASE_FORMAT, Base, BaseInfo},
+    features::{FrontendTables, NormalizationKind},
+    nn::{head::HeadConfig, params::Params, trunk::TrunkConfig},
+    tuned::{Tuned, TunedInfo, fingerprint},
+};
+use wakeling_shared::detector::DetectorParams;
+use wakeling_tests::{Tier, random_model, sound};
+
+/// The word of [`random_model`].
+const WORD: &str = "hey wakeling";
+/// What an output's place held before.
+const BEFORE: &[u8] = b"what was there before";
+
+/// A folder with good files, and with every bad one that the tests name.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().expect("a temporary folder"));
+        let model = random_model(1, Tier::Tiny);
+        place.write("good.wkl", &model);
+        place.write("cut.wkl", &model[..model.len() - 7]);
+        let mut other = model.clone();
+        other[4] = 9;
+        place.write("version.wkl", &other);
+        place.write("text.wkl", b"# not a model\n");
+        place.write("empty.wkl", b"");
+
+        let pcm = sound::speech_like(1, 1);
+        fs::create_dir(place.path("good")).expect("a folder");
+        audio::write_wav(place.path("good/a.wav"), &pcm).expect("a recording");
+        let wav = fs::read(place.path("good/a.wav")).expect("a recording");
+        for (name, bytes) in bad_recordings(&wav) {
+            place.write(name, &bytes);
+        }
+        for folder in ["hollow", "folder.wav", "folder.wkl", "models"] {
+            fs::create_dir(place.path(folder)).expect("a folder");
+        }
+        place.write_base();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).expect("a temporary file");
+    }
+
+    /// A base of random weights, `base.safetensors`, and a head on it, `hey.head`.
+    fn write_base(&self) {
+        let trunk = TrunkConfig { channels: 8, taps: 5, dilations: vec![1], frames_per_step: 2 };
+        let rng = &mut StdRng::seed_from_u64(1);
+        let mut params = Params::default();
+        trunk.init(&mut params, rng).expect("weights");
+        let names = ["stem", "00.depthwise", "00.pointwise", "00.sum"];
+        let ranges = names.map(|name| (format!("trunk.{name}"), -4.0, 4.0));
+        let info = BaseInfo {
+            format: BASE_FORMAT,
+            name: "random".into(),
+            trunk,
+            normalization: NormalizationKind::Log,
+            tokens: Default::default(),
+            words: Default::default(),
+            ranges: ranges.into(),
+            provenance: "random weights".into(),
+            licence: "CC0-1.0".into(),
+        };
+        let base = Base { info, params, tables: FrontendTables::default() };
+        base.save(&self.path("base.safetensors")).expect("a base");
+
+        let head = HeadConfig::default();
+        let mut params = Params::default();
+        head.init(&mut params, vec![1.0; 8], rng).expect("weights");
+        let ranges = head.layers().into_iter().map(|layer| (layer.name, 0.0, 4.0)).collect();
+        let info = TunedInfo {
+            label: "hey".into(),
+            base: "random".into(),
+            base_fingerprint: fingerprint(&base).expect("weights"),
+            head,
+            ranges,
+            detector: DetectorParams { smoothing_steps: 4, threshold: 512, refractory_steps: 50 },
+            points: Vec::new(),
+            recordings: 1,
+        };
+        Tuned { info, params }.save(&self.path("hey.head")).expect("a head");
+        let bytes = fs::read(self.path("hey.head")).expect("a head");
+        self.write("cut.head", &bytes[..bytes.len() / 2]);
+        self.write("text.head", b"# not a head\n");
+        self.write("empty.head", b"");
+    }
+
+    /// Runs the program in this folder, with no models but those in `models/`.
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_wakeling"))
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env("WAKELING_MODELS", self.path("models"))
+            .output()
+            .expect("the program starts")
+    }
+
+    /// Runs the program, which must refuse and name `file`.
+    fn refused(&self, arguments: &[&str], file: &str) {
+        let output = self.run(arguments);
+        let message = String::from_utf8_lossy(&output.stderr);
+        let command = arguments.join(" ");
+        let code = output.status.code();
+        assert!(code.is_some_and(|c| c != 0), "`{command}` ends with {code:?}:\n{message}");
+        assert!(!message.contains("panicked"), "`{command}`:\n{message}");
+        assert!(message.contains(file), "`{command}` does not name {file}:\n{message}");
+        assert!(message.contains("remedy:"), "`{command}` names no remedy:\n{message}");
+    }
+}
+
+fn bad_recordings(wav: &[u8]) -> [(&'static str, Vec<u8>); 4] {
+    let mut silent = wav[..44].to_vec();
+    silent[40..44].fill(0);
+    [
+        ("zero.wav", Vec::new()),
+        ("headed.wav", silent),
+        ("cut.wav", wav[..wav.len() / 2].to_vec()),
+        ("text.wav", b"it rains in the mountains\n".to_vec()),
+    ]
+}
+
+/// Paths that hold no recording, and what is wrong with them.
+const NO_RECORDINGS: [&str; 7] =
+    ["missing.wav", "hollow", "zero.wav", "headed.wav", "cut.wav", "text.wav", "folder.wav"];
+const NO_MODELS: [&str; 6] =
+    ["missing.wkl", "empty.wkl", "text.wkl", "cut.wkl", "version.wkl", "folder.wkl"];
+
+#[test]
+fn simulate_refuses_what_it_cannot_hear() {
+    let place = Place::new();
+    for file in NO_RECORDINGS {
+        place.refused(&["simulate", file, "--model", "good.wkl"], file);
+    }
+    for model in NO_MODELS {
+        place.refused(&["simulate", "good", "--model", model], model);
+    }
+    assert!(place.run(&["simulate", "good", "--model", "good.wkl"]).status.success());
+}
+
+fn evaluate_refuses(place: &Place, (model, word, negatives): (&str, &str, &str), file: &str) {
+    let word = format!("{WORD}={word}");
+    let arguments = ["evaluate", "--model", model, "--word", &word, "--negatives", negatives];
+    place.refused(&[&arguments[..], &["--out", "out"]].concat(), file);
+    assert!(!place.path("out").exists(), "{arguments:?} left something behind");
+}
+
+#[test]
+fn evaluate_refuses_models_and_folders_that_are_none() {
+    let place = Place::new();
+    for model in NO_MODELS {
+        evaluate_refuses(&place, (model, "good", "good"), model);
+    }
+    for file in ["missing.wav", "hollow", "folder.wav"] {
+        evaluate_refuses(&place, ("good.wkl", file, "good"), file);
+        evaluate_refuses(&place, ("good.wkl", "good", file), file);
+    }
+}
+
+#[test]
+#[ignore = "evaluate skips recordings that cannot be read, and succeeds even if none is left"]
+fn evaluate_refuses_what_it_cannot_hear() {
+    let place = Place::new();
+    for file in NO_RECORDINGS {
+        evaluate_refuses(&place, ("good.wkl", file, "good"), file);
+        evaluate_refuses(&place, ("good.wkl", "good", file), file);
+    }
+}
+
+#[test]
+fn finetune_refuses_what_it_cannot_learn_from() {
+    let place = Place::new();
+    let finetune = |base: &str, word: &str, negatives: &str, file: &str| {
+        let word = format!("hey={word}");
+        let arguments = ["finetune", "--word", &word, "--base", base, "--negatives", negatives];
+        place.refused(&[&arguments[..], &["--only-own", "--out", "out"]].concat(), file);
+        assert!(!place.path("out/model.wkl").exists(), "{arguments:?} left a model behind");
+    };
+    for base in ["missing.safetensors", "text.head", "empty.head", "cut.head", "folder.wkl"] {
+        finetune(base, "good", "good", base);
+    }
+    for file in NO_RECORDINGS {
+        finetune("base.safetensors", file, "good", file);
+        finetune("base.safetensors", "good", file, file);
+    }
+}
+
+#[test]
+fn quantize_refuses_what_is_no_head() {
+    let place = Place::new();
+    place.write("out.wkl", BEFORE);
+    let quantize = |head: &str, base: &str, file: &str| {
+        place.refused(&["quantize", "--head", head, "--base", base, "--out", "out.wkl"], file);
+        assert_eq!(fs::read(place.path("out.wkl")).expect("it is there"), BEFORE, "{head} {base}");
+    };
+    for head in ["missing.head", "empty.head", "text.head", "cut.head", "hollow", "good.wkl"] {
+        quantize(head, "base.safetensors", head);
+    }
+    for base in ["missing.safetensors", "text.head", "hey.head", "folder.wkl"] {
+        quantize("hey.head", base, base);
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_told_and_left_alone() {
+    let place = Place::new();
+    place.write("file", BEFORE);
+    let quantize = ["quantize", "--head", "hey.head", "--base", "base.safetensors", "--out"];
+    for out in ["hollow", "file/out.wkl", "missing/out.wkl", "/dev/full"] {
+        if Path::new(out).is_absolute() && !Path::new(out).exists() {
+            eprintln!("skipped: this system has no {out}");
+            continue;
+        }
+        place.refused(&[&quantize[..], &[out]].concat(), out);
+    }
+    assert_eq!(fs::read_dir(place.path("hollow")).expect("a folder").count(), 0);
+
+    let word = format!("{WORD}=good");
+    let evaluate =
+        ["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "good", "--out"];
+    place.refused(&[&evaluate[..], &["file"]].concat(), "file");
+    let finetune = ["finetune", "--word", "hey=good", "--base", "base.safetensors"];
+    let rest = ["--only-own", "--negatives", "good", "--out", "file"];
+    place.refused(&[&finetune[..], &rest[..]].concat(), "file");
+    assert_eq!(fs::read(place.path("file")).expect("it is there"), BEFORE);
+
+    // All works where nothing is in the way, so what was refused was refused for its reason.
+    assert!(place.run(&[&quantize[..], &["new.wkl"]].concat()).status.success());
+    assert!(place.run(&["simulate", "good", "--model", "new.wkl"]).status.success());
+    assert!(place.run(&[&evaluate[..], &["curves"]].concat()).status.success());
+}
+
+/// A link to `/dev/full` stands for a file on a full disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told() {
+    use std::{fs::File, os::unix::fs::symlink, process::Stdio};
+
+    let place = Place::new();
+    fs::create_dir(place.path("curves")).expect("a folder");
+    symlink("/dev/full", place.path("curves/hey-wakeling.csv")).expect("a link");
+    let word = format!("{WORD}=good");
+    let evaluate =
+        ["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "good", "--out"];
+    place.refused(&[&evaluate[..], &["curves"]].concat(), "hey-wakeling.csv");
+
+    let full = File::options().write(true).open("/dev/full").expect("Linux has it");
+    let output = Command::new(env!("CARGO_BIN_EXE_wakeling"))
+        .args(["simulate", "good", "--model", "good.wkl"])
+        .current_dir(place.0.path())
+        .stdout(Stdio::from(full))
+        .output()
+        .expect("the program starts");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{message}");
+    assert!(message.contains("standard output") && message.contains("remedy:"), "{message}");
+}
+
+#[test]
+fn every_help_has_an_example() {
+    let place = Place::new();
+    let help = |arguments: &[&str]| {
+        let output = place.run(arguments);
+        assert!(output.status.success(), "{arguments:?}");
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert!(text.contains("Example"), "`{}` shows no example:\n{text}", arguments.join(" "));
+        text
+    };
+    let text = help(&["--help"]);
+    let commands = text.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands: Vec<&str> = commands
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|command| *command != "help")
+        .collect();
+    assert!(commands.contains(&"simulate"), "{text}");
+    for command in commands {
+        help(&[command, "--help"]);
+    }
+}
