@@ -4,7 +4,7 @@
 //!
 //! `DIR` holds `manifest/*.jsonl` and `negatives/`. Each draw takes so many recordings of a word, of
 //! as many speakers as there are, trains a head on them with the base frozen, and plays the other
-//! recordings and 6.3 hours of other speech to it, as streams.
+//! recordings and seven hours of other speech to it, as streams.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
@@ -16,23 +16,27 @@ use wakeling::{
     base::Base,
     compose::Row,
     corpus::{Corpus, Example},
-    evaluate::{detections, head_scores, interval, threshold_for},
+    evaluate::{
+        LATE_STEPS, Scores, detections, float_scores, head_scores, interval, threshold_for,
+    },
     features::LogMel,
-    finetune::{Prepared, Settings, finetune},
-    negatives::{Negatives, trunk_outputs},
+    finetune::{Prepared, STEPS_PER_SECOND, Settings, finetune},
+    models,
+    negatives::{Negatives, TrunkOutputs, trunk_outputs},
     pretrain::load_log_mel,
     quantize::QuantizedTrunk,
+    tuned::Tuned,
 };
 
 /// Misses of the development wake words
 #[derive(Parser)]
 struct Args {
-    /// Folder that `unpack` wrote
+    /// Folder that `unpack` and `more-negatives` wrote
     #[arg(long)]
     data: PathBuf,
-    /// Base to fine-tune
-    #[arg(long)]
-    base: PathBuf,
+    /// Base to fine-tune: a name or a path
+    #[arg(long, default_value = models::DEFAULT_BASE)]
+    base: String,
     /// Recordings of each word to train on
     #[arg(long, default_value_t = 20)]
     samples: usize,
@@ -43,131 +47,185 @@ struct Args {
     #[arg(long, num_args = 1..)]
     words: Vec<String>,
     /// Updates of a head
+    #[arg(long, default_value_t = Settings::default().steps)]
+    steps: usize,
+    /// Use what ships with the base instead of the training speech in DIR
     #[arg(long)]
-    steps: Option<usize>,
+    shipped_negatives: bool,
     /// Leave out training speech beyond so many hours
     #[arg(long, default_value_t = 100.0)]
     negative_hours: f64,
+    /// Measure the float network too
+    #[arg(long)]
+    float: bool,
 }
 
 fn main() -> Result<()> {
     wakeling::startup::prepare();
     let args = Args::parse();
-    let open = |name: &str| Corpus::open(args.data.join(name)).map(|c| c.examples);
-    let base = Base::load(&args.base)?;
+    let base = models::base(&args.base)?;
     let trunk = QuantizedTrunk::of(&base)?;
-    let frontend = base.tables.params(base.info.normalization);
-    let load = |examples: &[Example], title| -> Vec<LogMel> {
-        load_log_mel(examples, &frontend, title).into_iter().flatten().collect()
-    };
-
-    let mut train = open("manifest/train.jsonl")?;
-    train.retain(|e| e.source.as_deref() != Some("gcin"));
-    let mut hours = args.negative_hours;
-    train.shuffle(&mut StdRng::seed_from_u64(7));
-    train.retain(|e| {
-        hours -= e.duration_s.unwrap_or(1.0) / 3600.0;
-        hours > 0.0
-    });
-    let negatives = Negatives {
-        speech: load(&train, "negatives"),
-        noise: load(&open("manifest/noise-train.jsonl")?, "noise"),
-    };
-    let started = Instant::now();
-    let prepared = Prepared::new(&base, &trunk, &negatives, 1)?;
-    eprintln!("negatives prepared in {:.1} s", started.elapsed().as_secs_f64());
-
-    let mut others = open("manifest/negative.jsonl")?;
-    others.extend(
-        open("manifest/test.jsonl")?
-            .into_iter()
-            .filter(|e| e.source.as_deref() == Some("so762-test")),
-    );
-    for lang in ["en", "es", "fr", "it", "ru"] {
-        others.extend(open(&format!("negatives/{lang}"))?);
-    }
-    let other_clips = load(&others, "test speech");
-    let started = Instant::now();
-    let other_outputs = trunk_outputs(&base, &trunk, &test_streams(&other_clips))?;
-    let other_hours = other_outputs.steps() as f64 / 180_000.0;
-    eprintln!("{other_hours:.2} h of other speech in {:.1} s", started.elapsed().as_secs_f64());
-
-    let mut sums = [0.0; 3];
-    let mut count = 0.0;
+    let bench = Bench::new(&args, &base, &trunk)?;
+    println!("{:.2} h of other speech; misses of the int8 model", bench.hours());
     println!(
-        "word            draw  misses @0.5/h             @1/h      @0/h   own 0.5/h point: misses, FA/h"
+        "| word | draw | recordings | at 0.5/h | 95 % | at 1/h | at none | own threshold: misses, per hour |{}",
+        if args.float { " float at 0.5/h |" } else { "" }
     );
-    for (word, clips) in words(&open("manifest/all.jsonl")?) {
+    println!("|---|---|---|---|---|---|---|---|{}", if args.float { "---|" } else { "" });
+    let mut means = vec![0.0; 4];
+    let mut count = 0.0;
+    for (word, clips) in words(&Corpus::open(args.data.join("manifest/all.jsonl"))?.examples) {
         if !args.words.is_empty() && !args.words.contains(&word) {
             continue;
         }
         for draw in 0..args.draws {
-            let (enrol, test) = clips.draw(args.samples, draw);
-            let settings = Settings { seed: draw + 1, ..Settings::default() };
-            let settings = Settings { steps: args.steps.unwrap_or(settings.steps), ..settings };
-            let started = Instant::now();
-            let recordings = load(&enrol, "recordings");
-            let tuned =
-                finetune(&base, &trunk, &negatives, &prepared, &word, &recordings, &settings)?;
-            let seconds = started.elapsed().as_secs_f64();
-            let entry = &[tuned.entry(&trunk)?];
-            let other = head_scores(&base, &trunk, entry, &other_outputs)?;
-            let test_clips = load(&test, "test words");
-            let (streams, ends) = positive_streams(&test_clips);
-            let outputs = trunk_outputs(&base, &trunk, &streams)?;
-            let scores = head_scores(&base, &trunk, entry, &outputs)?;
-            let detector = tuned.info.detector;
-            let misses_at = |threshold: i16| {
-                let heard = detections(&scores, 0, &detector, threshold);
-                let missed = |(heard, end): &(&Vec<usize>, &usize)| {
-                    !heard.iter().any(|&t| t >= 100 && t <= *end + 50)
-                };
-                heard.iter().zip(&ends).filter(missed).count()
-            };
-            let n = test_clips.len();
-            let at = |rate: f64| {
-                let allowed = (rate * other_hours).floor() as usize;
-                misses_at(threshold_for(&other, 0, &detector, allowed).0)
-            };
-            let misses = [at(0.5), at(1.0), at(0.0)];
-            let (low, high) = interval(misses[0], n);
-            let percent = |m: usize| 100.0 * m as f64 / n as f64;
-            let own = detections(&other, 0, &detector, detector.threshold)
-                .iter()
-                .map(Vec::len)
-                .sum::<usize>();
-            println!(
-                "{word:<16}{draw:>3} {:>4}/{n:<4} {:5.1} % ({:4.1}-{:4.1})  {:5.1} %  {:5.1} %   {:5.1} %, {:4.1}/h of {}  [{seconds:.0} s]",
-                misses[0],
-                percent(misses[0]),
-                100.0 * low,
-                100.0 * high,
-                percent(misses[1]),
-                percent(misses[2]),
-                percent(misses_at(detector.threshold)),
-                own as f64 / other_hours,
-                tuned
-                    .info
-                    .points
-                    .iter()
-                    .map(|p| format!("{}:{}", p.false_accepts, p.threshold))
-                    .collect::<Vec<_>>()
-                    .join(" "),
-            );
-            for (sum, m) in sums.iter_mut().zip(misses) {
-                *sum += percent(m);
-            }
+            let shares = bench.run(&args, &word, &clips, draw)?;
+            means.iter_mut().zip(&shares).for_each(|(m, s)| *m += 100.0 * s);
             count += 1.0;
         }
     }
+    let means: Vec<String> = means.iter().map(|m| format!("{:.1} %", m / count)).collect();
     println!(
-        "mean: {:.1} % at 0.5/h, {:.1} % at 1/h, {:.1} % at none",
-        sums[0] / count,
-        sums[1] / count,
-        sums[2] / count
+        "| mean | | | {} | | {} | {} | |{}",
+        means[0],
+        means[1],
+        means[2],
+        if args.float { format!(" {} |", means[3]) } else { String::new() }
     );
     Ok(())
 }
+
+/// What all words share.
+struct Bench<'a> {
+    base: &'a Base,
+    trunk: &'a QuantizedTrunk,
+    negatives: Negatives,
+    prepared: Prepared,
+    other_rows: Vec<Row>,
+    other: TrunkOutputs,
+}
+
+impl<'a> Bench<'a> {
+    fn new(args: &Args, base: &'a Base, trunk: &'a QuantizedTrunk) -> Result<Self> {
+        let open = |name: &str| Corpus::open(args.data.join(name)).map(|c| c.examples);
+        let negatives = if args.shipped_negatives {
+            models::shipped_negatives()?
+        } else {
+            let mut train = open("manifest/train.jsonl")?;
+            train.retain(|e| e.source.as_deref() != Some("gcin"));
+            let mut hours = args.negative_hours;
+            train.shuffle(&mut StdRng::seed_from_u64(7));
+            train.retain(|e| {
+                hours -= e.duration_s.unwrap_or(1.0) / 3600.0;
+                hours > 0.0
+            });
+            Negatives {
+                speech: load(base, &train, "negatives"),
+                noise: load(base, &open("manifest/noise-train.jsonl")?, "noise"),
+            }
+        };
+        let started = Instant::now();
+        let prepared = Prepared::new(base, trunk, &negatives, 1)?;
+        eprintln!("negatives prepared in {:.1} s", started.elapsed().as_secs_f64());
+
+        let mut others = open("manifest/negative.jsonl")?;
+        let sentences = |e: &Example| e.source.as_deref() == Some("so762-test");
+        others.extend(open("manifest/test.jsonl")?.into_iter().filter(sentences));
+        for lang in ["en", "es", "fr", "it", "ru"] {
+            others.extend(open(&format!("negatives/{lang}"))?);
+        }
+        let other_rows = test_streams(&load(base, &others, "test speech"));
+        let other = trunk_outputs(base, trunk, &other_rows)?;
+        Ok(Self { base, trunk, negatives, prepared, other_rows, other })
+    }
+
+    fn hours(&self) -> f64 {
+        self.other.steps() as f64 / STEPS_PER_SECOND / 3600.0
+    }
+
+    /// Trains and tests one draw of a word; shares missed at 0.5/h, 1/h, none, and in float.
+    fn run(&self, args: &Args, word: &str, clips: &Word, draw: u64) -> Result<Vec<f64>> {
+        let (enrol, test) = clips.draw(args.samples, draw);
+        let settings = Settings { seed: draw + 1, steps: args.steps, ..Settings::default() };
+        let recordings = load(self.base, &enrol, "recordings");
+        let started = Instant::now();
+        let tuned = finetune(
+            self.base,
+            self.trunk,
+            &self.negatives,
+            &self.prepared,
+            word,
+            &recordings,
+            &settings,
+        )?;
+        eprintln!("{word}: {:.1} s", started.elapsed().as_secs_f64());
+        let (rows, ends) = positive_streams(&load(self.base, &test, "test words"));
+        let entry = &[tuned.entry(self.trunk)?];
+        let other = head_scores(self.base, self.trunk, entry, &self.other)?;
+        let outputs = trunk_outputs(self.base, self.trunk, &rows)?;
+        let scores = head_scores(self.base, self.trunk, entry, &outputs)?;
+        let misses = |rate: f64| self.misses(&tuned, &other, &scores, &ends, rate);
+        let (half, one, none) = (misses(0.5), misses(1.0), misses(0.0));
+        let detector = tuned.info.detector;
+        let own = missed(&scores, &ends, &tuned, detector.threshold);
+        let own_false: usize =
+            detections(&other, 0, &detector, detector.threshold).iter().map(Vec::len).sum();
+        let n = ends.len();
+        let percent = |m: usize| 100.0 * m as f64 / n.max(1) as f64;
+        let (low, high) = interval(half, n);
+        let mut line = format!(
+            "| {word} | {draw} | {n} | {:.1} % | {:.1}-{:.1} | {:.1} % | {:.1} % | {:.1} %, {:.2} |",
+            percent(half),
+            100.0 * low,
+            100.0 * high,
+            percent(one),
+            percent(none),
+            percent(own),
+            own_false as f64 / self.hours(),
+        );
+        let mut shares = vec![half, one, none];
+        if args.float {
+            let other = float_scores(self.base, &tuned, &self.other_rows)?;
+            let scores = float_scores(self.base, &tuned, &rows)?;
+            let float = self.misses(&tuned, &other, &scores, &ends, 0.5);
+            line += &format!(" {:.1} % |", percent(float));
+            shares.push(float);
+        }
+        println!("{line}");
+        Ok(shares.into_iter().map(|m| m as f64 / n.max(1) as f64).collect())
+    }
+
+    /// Recordings missed at the threshold that has at most so many false accepts an hour.
+    fn misses(
+        &self,
+        tuned: &Tuned,
+        other: &Scores,
+        scores: &Scores,
+        ends: &[usize],
+        rate: f64,
+    ) -> usize {
+        let allowed = (rate * self.hours()).floor() as usize;
+        let (threshold, _) = threshold_for(other, 0, &tuned.info.detector, allowed);
+        missed(scores, ends, tuned, threshold)
+    }
+}
+
+fn load(base: &Base, examples: &[Example], title: &'static str) -> Vec<LogMel> {
+    let frontend = base.tables.params(base.info.normalization);
+    load_log_mel(examples, &frontend, title).into_iter().flatten().collect()
+}
+
+/// Recordings in which the detector does not fire from their start to 1 s after their end.
+fn missed(scores: &Scores, ends: &[usize], tuned: &Tuned, threshold: i16) -> usize {
+    let heard = detections(scores, 0, &tuned.info.detector, threshold);
+    let in_time = |(steps, end): &(&Vec<usize>, &usize)| {
+        steps.iter().any(|t| (LEAD_FRAMES / 2..=*end + LATE_STEPS).contains(t))
+    };
+    ends.len() - heard.iter().zip(ends).filter(in_time).count()
+}
+
+/// Silence before a recording: 2 s.
+const LEAD_FRAMES: usize = 200;
 
 /// Clips in order with pauses, cut at 60 s.
 fn test_streams(clips: &[LogMel]) -> Vec<Row> {
@@ -191,9 +249,9 @@ fn positive_streams(clips: &[LogMel]) -> (Vec<Row>, Vec<usize>) {
     clips
         .par_iter()
         .map(|clip| {
-            let mut row = Row::new(200 + clip.len() + 120);
-            row.add_clip(200, clip);
-            (row, (200 + clip.len()) / 2)
+            let mut row = Row::new(LEAD_FRAMES + clip.len() + 120);
+            row.add_clip(LEAD_FRAMES, clip);
+            (row, (LEAD_FRAMES + clip.len()) / 2)
         })
         .unzip()
 }

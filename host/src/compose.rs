@@ -49,12 +49,12 @@ pub struct Distortion {
 impl Distortion {
     /// What a trunk is trained with.
     pub const STRONG: Self = Self {
-        tempo: 0.15,
-        vocal_tract: 0.12,
+        tempo: 0.12,
+        vocal_tract: 0.08,
         gain_db: 10.0,
         equalizer_db: 6.0,
-        low_pass_chance: 0.25,
-        room_chance: 0.35,
+        low_pass_chance: 0.2,
+        room_chance: 0.3,
     };
     /// Clips as they were recorded.
     pub const NONE: Self = Self {

@@ -1,12 +1,12 @@
 //! Packs: other speech and noise, small enough to ship with a base.
 //!
-//! A pack holds log-mel frames, not sound: 40 numbers every 10 ms in steps of 1.5 dB, from which no
+//! A pack holds log-mel frames, not sound: 40 numbers every 10 ms in steps of 3 dB, from which no
 //! recording can be had back. Fine-tuning a head needs no more of what the word is not.
 //!
 //! File, little-endian: `WKNP`, version `u16`, then a zlib stream (RFC 1950) of
 //! `clips: u32`, and for each clip `kind: u8` (0 speech, 1 noise), `frames: u32`, and
 //! `frames · 40` bytes: the difference, modulo 256, to the same band one frame earlier (0 before the
-//! first) of `round(log₂ power / ½ octave)`.
+//! first) of `round(log₂ power)`.
 //! Reading adds an even dither of one step, so that steady sounds are not flat.
 
 use std::{
@@ -22,8 +22,9 @@ use crate::{Error, Result, features::LogMel, files, negatives::Negatives};
 
 const MAGIC: &[u8; 4] = b"WKNP";
 const VERSION: u16 = 1;
-/// One step, in the Q8 octaves of [`LogMel`]: half an octave of power, 1.5 dB.
-const STEP: i16 = 128;
+/// One step, in the Q8 octaves of [`LogMel`]: an octave of power, 3 dB. A band of noise fluctuates
+/// more than that from frame to frame.
+const STEP: i16 = 256;
 /// No pack expands beyond this: a hostile file must not fill the memory.
 const LARGEST_BYTES: u64 = 1 << 28;
 

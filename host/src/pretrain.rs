@@ -306,13 +306,9 @@ impl Pretraining<'_> {
                 at += sound.len() + rng.random_range(2..40);
                 pending = next(rng);
             }
-            if augment && rng.random_bool(0.85) {
-                let noise = self.noise.draw(&[], ROW_FRAMES, rng);
-                let snr_db = rng.random_range(-2.0..35.0f32);
-                let gain =
-                    level.unwrap_or(1e6) / loudness(&noise).max(1e-3) * 10f32.powf(-snr_db / 10.0);
-                let start = rng.random_range(0..noise.len().max(1));
-                row.add_background(&noise, gain, start);
+            if augment && rng.random_bool(0.75) {
+                let snr_db = rng.random_range(0.0..40.0);
+                row.add_noise_below(&self.noise, level.unwrap_or(1e6), snr_db, rng);
             }
             let mut row = row.features(&self.frontend);
             if augment {

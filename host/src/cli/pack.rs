@@ -14,6 +14,9 @@ use crate::{
     pretrain::load_log_mel,
 };
 
+/// No recording of noise takes more than a minute of the room there is.
+const LONGEST_NOISE_FRAMES: usize = 6_000;
+
 /// Pack other speech and noise for fine-tuning, as features
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
@@ -37,6 +40,9 @@ pub struct PackArgs {
     /// Largest size of a file
     #[arg(long, default_value_t = 1.9)]
     megabytes: f64,
+    /// Minutes of noise in all
+    #[arg(long, default_value_t = 25.0)]
+    noise_minutes: f64,
     /// Seed of the choice of clips
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -59,6 +65,12 @@ pub fn run(args: PackArgs) -> Result<()> {
         noise: clips(&noise, "noise").collect(),
     };
     all.noise.shuffle(&mut rng);
+    let mut frames_left = (args.noise_minutes * 6_000.0) as usize;
+    all.noise.iter_mut().for_each(|clip| {
+        clip.truncate(frames_left.min(LONGEST_NOISE_FRAMES));
+        frames_left -= clip.len();
+    });
+    all.noise.retain(|clip| !clip.is_empty());
 
     std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
     let noise_share = all.noise.len().div_ceil(args.files.max(1));

@@ -16,6 +16,7 @@ use super::{
         batch_norm::{affine, batch_norm},
         depthwise::depthwise_causal,
         linear::linear,
+        residual::add_relu,
     },
     params::Params,
 };
@@ -96,7 +97,7 @@ impl TrunkConfig {
             let y = norm(params, &name("depthwise"), &y, true, mode)?;
             let y = linear(&y, params.get(&name("pointwise.weight"))?, None)?;
             let y = norm(params, &name("pointwise"), &y, false, mode)?;
-            x = (x + y)?.relu()?;
+            x = add_relu(&x, &y)?;
             mode.observe(&name("sum"), &x)?;
         }
         Ok(x)

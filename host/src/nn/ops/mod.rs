@@ -13,6 +13,7 @@ pub mod ctc;
 pub mod depthwise;
 pub mod fake_quantize;
 pub mod linear;
+pub mod residual;
 pub mod sigmoid_bce;
 pub mod softmax_cross_entropy;
 
