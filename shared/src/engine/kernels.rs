@@ -4,12 +4,20 @@
 //! [`requantize`](crate::fixed::requantize). Lengths are the model's, checked at load; a slice that
 //! is too short only shortens the result.
 
+// Products of rows with a column vector, by processor; all give the same bits.
 #[cfg(wakeling_dsp)]
-#[path = "kernels/dsp.rs"]
-mod rows;
-#[cfg(not(wakeling_dsp))]
-#[path = "kernels/plain.rs"]
-mod rows;
+mod dsp;
+#[cfg(any(test, not(any(wakeling_dsp, target_pointer_width = "64"))))]
+mod plain;
+#[cfg(all(target_pointer_width = "64", not(wakeling_dsp)))]
+mod vector;
+
+#[cfg(wakeling_dsp)]
+use dsp as rows;
+#[cfg(not(any(wakeling_dsp, target_pointer_width = "64")))]
+use plain as rows;
+#[cfg(all(target_pointer_width = "64", not(wakeling_dsp)))]
+use vector as rows;
 
 use crate::{
     artifact::Affine,
