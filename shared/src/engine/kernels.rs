@@ -1,10 +1,9 @@
-//! The int8 kernels in plain Rust: the truth that every faster kernel equals bit for bit.
+//! The int8 kernels. Each is plain Rust, but for the products of rows with a column vector, which
+//! have one file a kind of processor and the same bits in all.
 //!
-//! Activations and weights are `i8`, accumulators `i32`, the rounding is
-//! [`requantize`](crate::fixed::requantize). Lengths are the model's, checked at load; a slice that
-//! is too short only shortens the result.
+//! Activations and weights are `i8`, accumulators `i32`, the rounding is [`requantize`]. Lengths are
+//! the model's, checked at load; a slice that is too short only shortens the result.
 
-// Products of rows with a column vector, by processor; all give the same bits.
 #[cfg(wakeling_dsp)]
 mod dsp;
 #[cfg(any(test, not(any(wakeling_dsp, target_pointer_width = "64"))))]
