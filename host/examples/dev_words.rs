@@ -72,7 +72,7 @@ fn main() -> Result<()> {
         if args.float { " float at 0.5/h |" } else { "" }
     );
     println!("|---|---|---|---|---|---|---|---|{}", if args.float { "---|" } else { "" });
-    let mut means = vec![0.0; 4];
+    let mut means = [0.0; 4];
     let mut count = 0.0;
     for (word, clips) in words(&Corpus::open(args.data.join("manifest/all.jsonl"))?.examples) {
         if !args.words.is_empty() && !args.words.contains(&word) {

@@ -2,7 +2,7 @@
 
 mod report;
 
-pub use report::{Heard, csv, svg};
+pub use report::{Heard, Point, csv, svg};
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
@@ -97,7 +97,7 @@ fn play(model: &Model<'_>, pcm: &[i16]) -> Result<Vec<i16>> {
 }
 
 /// Plays every example after the other, with pauses, to devices that hear ten minutes each; examples
-/// that cannot be read are told on stderr.
+/// that cannot be read are told on stderr. No stream comes back if none can be read.
 pub fn play_stream(model: &Model<'_>, examples: &[Example]) -> Result<Scores> {
     let mut parts: Vec<&[Example]> = Vec::new();
     let (mut rest, mut seconds, mut length) = (examples, 0.0, 0);
@@ -117,14 +117,17 @@ pub fn play_stream(model: &Model<'_>, examples: &[Example]) -> Result<Scores> {
         for example in *part {
             bar.inc(1);
             match example.load() {
-                Ok(samples) => pcm.extend(samples),
+                Ok(samples) => {
+                    pcm.extend(samples);
+                    pcm.extend([0; PAUSE_SAMPLES]);
+                }
                 Err(error) => bar.suspend(|| eprintln!("skipped: {error}")),
             }
-            pcm.extend([0; PAUSE_SAMPLES]);
         }
         play(model, &pcm)
     };
-    let streams = parts.par_iter().map(hear).collect::<Result<_>>()?;
+    let mut streams = parts.par_iter().map(hear).collect::<Result<Vec<_>>>()?;
+    streams.retain(|stream| !stream.is_empty());
     bar.finish_and_clear();
     Ok(Scores { words: model.words.len(), streams })
 }

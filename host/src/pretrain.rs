@@ -335,7 +335,7 @@ impl Pretraining<'_> {
         }
     }
 
-    fn tasks<'b>(batch: &'b Batch) -> [(&'static str, &'b [CtcSegment], f64); 2] {
+    fn tasks(batch: &Batch) -> [(&'static str, &[CtcSegment], f64); 2] {
         [("ctc", &batch.tokens, 1.0), ("words", &batch.words, 0.5)]
     }
 

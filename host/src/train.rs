@@ -165,9 +165,6 @@ impl Run {
         let mut sum = (0.0, 0, Gradients::new(), Vec::new());
         let share = 1.0 / workers as f32;
         for result in results {
-            if self.refresh_every > 0 && step.is_multiple_of(self.refresh_every) {
-                stage.refresh(&params)?;
-            }
             let (loss, examples, gradients, moments) = result?;
             sum.0 += loss / workers as f64;
             sum.1 += examples;

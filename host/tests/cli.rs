@@ -179,7 +179,6 @@ fn evaluate_refuses_models_and_folders_that_are_none() {
 }
 
 #[test]
-#[ignore = "evaluate skips recordings that cannot be read, and succeeds even if none is left"]
 fn evaluate_refuses_what_it_cannot_hear() {
     let place = Place::new();
     for file in NO_RECORDINGS {

@@ -1,10 +1,10 @@
 //! `wakeling evaluate`: misses against false accepts per hour of a model, on recordings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{WordPath, open_corpora, open_corpus, parse_word};
+use super::{WordPath, file_name, open_corpora, open_corpus, parse_word};
 use crate::{
     Error, Result, artifact,
     evaluate::{self, Heard},
@@ -49,24 +49,38 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         })
     };
     let words = args.words.iter().map(index).collect::<Result<Vec<_>>>()?;
+    let nothing = |path: &PathBuf| {
+        let remedy = "see the lines above; give other recordings";
+        Error::input(path, "no recording in it can be read", remedy)
+    };
+    // Everything is heard before anything is printed or written.
+    let mut played = Vec::new();
+    for word in &args.words {
+        let clips = evaluate::play_clips(&model, &open_corpus(&word.path)?)?;
+        if clips.1.is_empty() {
+            return Err(nothing(&word.path));
+        }
+        played.push(clips);
+    }
     let other = evaluate::play_stream(&model, &open_corpora(&args.negatives)?)?;
-    for (word, &index) in args.words.iter().zip(&words) {
-        let (positives, ends) = evaluate::play_clips(&model, &open_corpus(&word.path)?)?;
+    if other.streams.is_empty() {
+        return Err(nothing(&args.negatives[0]));
+    }
+    for ((word, &index), (positives, ends)) in args.words.iter().zip(&words).zip(&played) {
         let detector = model.words[index].detector;
-        let heard = Heard { positives: &positives, ends: &ends, other: &other, index, detector };
+        let heard = Heard { positives, ends, other: &other, index, detector };
         print!("{}", heard.table(&word.label));
         if let Some(folder) = &args.out {
-            std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
-            let curve = heard.curve();
-            let name: String =
-                word.label.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
-            files::write_atomic(
-                folder.join(format!("{name}.csv")),
-                evaluate::csv(&curve).as_bytes(),
-            )?;
-            let svg = evaluate::svg(&word.label, &curve);
-            files::write_atomic(folder.join(format!("{name}.svg")), svg.as_bytes())?;
+            save_curve(folder, &word.label, &heard.curve())?;
         }
     }
     Ok(())
+}
+
+/// `NAME.csv` and `NAME.svg` in the folder.
+fn save_curve(folder: &Path, label: &str, curve: &[evaluate::Point]) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
+    let name = file_name(label);
+    files::write_atomic(folder.join(format!("{name}.csv")), evaluate::csv(curve).as_bytes())?;
+    files::write_atomic(folder.join(format!("{name}.svg")), evaluate::svg(label, curve).as_bytes())
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{WordPath, open_corpora, open_corpus, parse_word, quantize::write_model};
+use super::{WordPath, file_name, open_corpora, open_corpus, parse_word, quantize::write_model};
 use crate::{
     Error, Result, files,
     finetune::{Prepared, Settings, finetune},
@@ -109,11 +109,6 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     write_model(&model, &base, &trunk, &heads)?;
     println!("{}", model.display());
     Ok(())
-}
-
-/// A label as a file name: letters and digits of any script, the rest as `-`.
-fn file_name(label: &str) -> String {
-    label.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect()
 }
 
 /// What the thresholds are, and what they rest on.

@@ -63,3 +63,8 @@ pub fn parse_word(text: &str) -> std::result::Result<WordPath, String> {
     }
     Ok(WordPath { label, path })
 }
+
+/// A label as a file name: letters and digits of any script, the rest as `-`.
+pub fn file_name(label: &str) -> String {
+    label.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect()
+}

@@ -95,8 +95,13 @@ impl Heard<'_> {
         row("the model's own".into(), self.at(self.detector.threshold));
         for rate in TABLE_RATES {
             let allowed = (rate * hours).floor() as usize;
+            // Less than one event an audio is no rate: the first row, none, says all there is.
+            if allowed == 0 && rate > 0.0 {
+                continue;
+            }
             let (threshold, _) = threshold_for(self.other, self.index, &self.detector, allowed);
-            row(format!("at most {rate}/h"), self.at(threshold));
+            let name = if allowed == 0 { "none".into() } else { format!("at most {rate}/h") };
+            row(name, self.at(threshold));
         }
         text
     }

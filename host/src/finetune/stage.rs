@@ -1,6 +1,9 @@
 //! The stage that the training loop runs for a head: windows of trunk outputs, and their loss.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
 
 use candle_core::{Device, Tensor};
 use rand::{RngExt, rngs::StdRng};
@@ -183,7 +186,7 @@ impl<'a> HeadStage<'a> {
     /// The steps around a phrase's end share one unit of weight, by the softmax of their logits, so
     /// that one moment suffices; the loss of the windows' other steps is a mean.
     fn targets(&self, windows: &[Window], smoothed: &[Vec<f32>]) -> (Vec<f32>, Vec<f32>) {
-        let positives = self.whole.len().min(POSITIVE_WINDOWS).max(1) as f32;
+        let positives = self.whole.len().clamp(1, POSITIVE_WINDOWS) as f32;
         let mut targets = vec![0f32; windows.len() * WINDOW_STEPS];
         let mut weights = vec![f32::NAN; targets.len()];
         for (i, window) in windows.iter().enumerate() {
@@ -194,29 +197,26 @@ impl<'a> HeadStage<'a> {
             let (start, end) = (step(phrase.start), step(phrase.end));
             // Most of the phrase and what follows it are nobody's.
             let silent_from = start + (end - start) / 3;
-            let mut range =
-                |from: isize, to: isize, set: &mut dyn FnMut(usize, &mut f32, &mut f32)| {
-                    let clamp = |t: isize| t.clamp(0, WINDOW_STEPS as isize) as usize;
-                    for t in clamp(from)..clamp(to) {
-                        let at = i * WINDOW_STEPS + t;
-                        set(t, &mut targets[at], &mut weights[at]);
-                    }
-                };
-            range(silent_from, end + (LATE_STEPS + FALLING_STEPS) as isize, &mut |_, _, w| {
-                *w = 0.0
-            });
-            let (from, to) = (end - EARLY_STEPS as isize, end + LATE_STEPS as isize);
-            let mut sum = 0.0;
-            let weight = |t: usize| smoothed[i][t].clamp(-20.0, 20.0).exp();
-            range(from, to, &mut |t, _, _| sum += weight(t));
-            range(from, to, &mut |t, target, w| {
-                *target = 1.0;
-                *w = weight(t) / sum.max(1e-9) / positives;
-            });
+            let own = i * WINDOW_STEPS;
+            let hushed = clamped(silent_from, end + (LATE_STEPS + FALLING_STEPS) as isize);
+            weights[own..][hushed].fill(0.0);
+            let heard = clamped(end - EARLY_STEPS as isize, end + LATE_STEPS as isize);
+            let share = |t: usize| smoothed[i][t].clamp(-20.0, 20.0).exp();
+            let sum: f32 = heard.clone().map(share).sum();
+            for t in heard {
+                targets[own + t] = 1.0;
+                weights[own + t] = share(t) / sum.max(1e-9) / positives;
+            }
         }
         weigh_negatives(&mut weights, smoothed);
         (targets, weights)
     }
+}
+
+/// The steps of a window that lie in `from..to`.
+fn clamped(from: isize, to: isize) -> Range<usize> {
+    let clamp = |t: isize| t.clamp(0, WINDOW_STEPS as isize) as usize;
+    clamp(from)..clamp(to)
 }
 
 /// Replaces the weights that are still open: a mean over all, and once more over the highest.
