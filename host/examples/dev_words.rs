@@ -19,11 +19,10 @@ use wakeling::{
     evaluate::{
         LATE_STEPS, Scores, detections, float_scores, head_scores, interval, threshold_for,
     },
-    features::LogMel,
-    finetune::{Prepared, STEPS_PER_SECOND, Settings, finetune},
+    features::{LogMel, load_log_mel},
+    finetune::{Prepared, Settings, finetune},
     models,
-    negatives::{Negatives, TrunkOutputs, trunk_outputs},
-    pretrain::load_log_mel,
+    negatives::{Negatives, STEPS_PER_SECOND, TrunkOutputs, trunk_outputs},
     quantize::QuantizedTrunk,
     tuned::Tuned,
 };

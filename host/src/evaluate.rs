@@ -18,11 +18,10 @@ use crate::{
     base::Base,
     compose::Row,
     corpus::Example,
-    finetune::STEPS_PER_SECOND,
-    negatives::TrunkOutputs,
+    negatives::{STEPS_PER_SECOND, TrunkOutputs},
     nn::{INPUT_SCALE, head::HeadConfig, trunk::Mode},
+    progress::progress_bar,
     quantize::{CardText, QuantizedTrunk, WordEntry, with_model},
-    train::progress_bar,
     tuned::Tuned,
 };
 

@@ -8,6 +8,7 @@
 
 use std::sync::LazyLock;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use wakeling_shared::frontend::{
     FFT_SIZE, Features, FrontendParams, HOP_SAMPLES, Level, LevelStatistic, MEL_CHANNELS,
@@ -15,7 +16,7 @@ use wakeling_shared::frontend::{
     log2_q8,
 };
 
-use crate::{Error, Result};
+use crate::{Error, Result, corpus::Example, progress::progress_bar};
 
 /// The lower edge of the lowest band.
 pub const DEFAULT_LOW_HZ: f64 = 125.0;
@@ -209,6 +210,30 @@ pub fn mel_powers(pcm: &[i16], params: &FrontendParams<'_>) -> Vec<MelPowers> {
 /// How many frames so many samples give.
 pub fn frame_count(samples: usize) -> usize {
     samples.checked_sub(WINDOW_SAMPLES).map_or(0, |rest| 1 + rest / HOP_SAMPLES)
+}
+
+/// Log-mel frames of every example that can be read; the others are told on stderr.
+pub fn load_log_mel(
+    examples: &[Example],
+    frontend: &FrontendParams<'_>,
+    title: &'static str,
+) -> Vec<Option<LogMel>> {
+    let bar = progress_bar(examples.len() as u64, title);
+    let loaded = examples
+        .par_iter()
+        .map(|example| {
+            bar.inc(1);
+            match example.load() {
+                Ok(pcm) => Some(log_mel(&mel_powers(&pcm, frontend))),
+                Err(error) => {
+                    bar.suspend(|| eprintln!("skipped: {error}"));
+                    None
+                }
+            }
+        })
+        .collect();
+    bar.finish_and_clear();
+    loaded
 }
 
 /// The compact form of powers; [`to_powers`] undoes it to within 0.6/256 octave.

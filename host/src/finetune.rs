@@ -19,7 +19,7 @@ use crate::{
     base::Base,
     evaluate::{Scores, head_scores, threshold_for},
     features::LogMel,
-    negatives::{Negatives, TrunkOutputs, trunk_outputs},
+    negatives::{Negatives, STEPS_PER_SECOND, TrunkOutputs, trunk_outputs},
     nn::{
         head::HeadConfig,
         optimizer::Schedule,
@@ -32,10 +32,8 @@ use crate::{
 };
 use stage::HeadStage;
 
-/// Steps a second.
-pub const STEPS_PER_SECOND: f64 = 50.0;
 /// One stream in so many is kept from training, to choose thresholds by.
-const HELD_OUT_ONE_IN: usize = 6;
+const HELD_OUT_ONE_IN: usize = 4;
 /// False accepts per hour for which thresholds are sought, strictest first.
 pub const RATES_PER_HOUR: [f64; 4] = [0.1, 0.5, 1.0, 5.0];
 

@@ -18,6 +18,7 @@ pub mod negatives;
 pub mod nn;
 pub mod pack;
 pub mod pretrain;
+pub mod progress;
 pub mod quantize;
 pub mod simulate;
 pub mod startup;

@@ -15,6 +15,8 @@ use crate::{
     quantize::{CardText, QuantizedTrunk, with_model},
 };
 
+/// Steps of a trunk a second: two frames of 10 ms each.
+pub const STEPS_PER_SECOND: f64 = 50.0;
 /// Frames of a negative stream: 60 s.
 const STREAM_FRAMES: usize = 6_000;
 /// Longest pause between clips, in frames.

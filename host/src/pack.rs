@@ -1,7 +1,7 @@
 //! Packs: other speech and noise, small enough to ship with a base.
 //!
-//! A pack holds log-mel frames, not sound: 40 numbers every 10 ms in steps of 3 dB, from which no
-//! recording can be had back. Fine-tuning a head needs no more of what the word is not.
+//! A pack holds log-mel frames, not sound: 40 numbers every 10 ms in steps of 3 dB. Fine-tuning a
+//! head needs no more of what the word is not.
 //!
 //! File, little-endian: `WKNP`, version `u16`, then a zlib stream (RFC 1950) of
 //! `clips: u32`, and for each clip `kind: u8` (0 speech, 1 noise), `frames: u32`, and

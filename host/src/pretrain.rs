@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use rayon::prelude::*;
 use wakeling_shared::frontend::{FrontendParams, MEL_CHANNELS};
 
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
     base::{BASE_FORMAT, Base, BaseInfo},
     compose::{Distortion, NoisePool, Row, loudness, mask},
     corpus::Example,
-    features::{self, FrontendTables, LogMel, NormalizationKind},
+    features::{FrontendTables, LogMel, NormalizationKind, load_log_mel},
     nn::{
         ops::{
             ctc::{Segment as CtcSegment, ctc_loss},
@@ -28,7 +27,7 @@ use crate::{
     },
     quantize,
     tokens::{Tokenizer, Vocabulary, clean},
-    train::{Outcome, Run, Stage, progress_bar},
+    train::{Outcome, Run, Stage},
 };
 
 /// Frames of a training row: 12 s.
@@ -83,30 +82,6 @@ struct Clip {
     words: Vec<u32>,
     /// How often it is drawn, relative to its length.
     weight: f32,
-}
-
-/// Log-mel frames of every example that can be read; the others are told on stderr.
-pub fn load_log_mel(
-    examples: &[Example],
-    frontend: &FrontendParams<'_>,
-    title: &'static str,
-) -> Vec<Option<LogMel>> {
-    let bar = progress_bar(examples.len() as u64, title);
-    let loaded = examples
-        .par_iter()
-        .map(|example| {
-            bar.inc(1);
-            match example.load() {
-                Ok(pcm) => Some(features::log_mel(&features::mel_powers(&pcm, frontend))),
-                Err(error) => {
-                    bar.suspend(|| eprintln!("skipped: {error}"));
-                    None
-                }
-            }
-        })
-        .collect();
-    bar.finish_and_clear();
-    loaded
 }
 
 /// Pretrains a trunk on `train`, with `noise` under it, and watches the loss on `dev`.

@@ -14,7 +14,6 @@ use std::{
 };
 
 use candle_core::Tensor;
-use indicatif::{ProgressBar, ProgressStyle};
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
@@ -24,6 +23,7 @@ use crate::{
         params::Params,
         trunk::update_running,
     },
+    progress::progress_bar,
 };
 
 /// What one worker found for one update.
@@ -289,17 +289,6 @@ impl Recent {
     fn rate(&self) -> f64 {
         self.examples / self.since.elapsed().max(Duration::from_millis(1)).as_secs_f64()
     }
-}
-
-/// A bar on stderr with position, time left and a message.
-pub fn progress_bar(length: u64, title: &'static str) -> ProgressBar {
-    let bar = ProgressBar::new(length);
-    let template = "{prefix:>12} [{bar:30}] {pos}/{len} {eta} left  {msg}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    bar.set_prefix(title);
-    bar
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use clap::Args;
 
 use super::{WordPath, file_name, open_corpora, open_corpus, parse_word, quantize::write_model};
 use crate::{
-    Error, Result, files,
+    Error, Result,
+    features::load_log_mel,
+    files,
     finetune::{Prepared, Settings, finetune},
     models,
-    pretrain::load_log_mel,
     quantize::QuantizedTrunk,
     tuned::Tuned,
 };

@@ -8,10 +8,9 @@ use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use super::open_corpora;
 use crate::{
     Error, Result,
-    features::{FrontendTables, NormalizationKind},
+    features::{FrontendTables, NormalizationKind, load_log_mel},
     negatives::Negatives,
     pack,
-    pretrain::load_log_mel,
 };
 
 /// No recording of noise takes more than a minute of the room there is.
