@@ -38,7 +38,7 @@ const HELD_OUT_ONE_IN: usize = 4;
 pub const RATES_PER_HOUR: [f64; 4] = [0.1, 0.5, 1.0, 5.0];
 
 /// Choices of a fine-tuning run.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
     /// Shape of the head.
     pub head: HeadConfig,
@@ -52,6 +52,10 @@ pub struct Settings {
     pub weight_decay: f64,
     /// Share of the trunk's channels that the head does not see, drawn anew for each window.
     pub dropout: f32,
+    /// The phrase may be heard from so many steps before its end, which is only estimated …
+    pub early_steps: usize,
+    /// … to so many after it.
+    pub late_steps: usize,
     /// Steps that the detector averages.
     pub smoothing_steps: usize,
     /// Seconds after a detection in which there is no other.
@@ -71,6 +75,8 @@ impl Default for Settings {
             rate: 3e-3,
             weight_decay: 0.05,
             dropout: 0.2,
+            early_steps: 4,
+            late_steps: 18,
             smoothing_steps: 5,
             refractory_s: 1.0,
             workers: crate::default_workers(),

@@ -65,6 +65,12 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     let frontend = base.tables.params(base.info.normalization);
     let load =
         |examples: &[_], title| load_log_mel(examples, &frontend, title).into_iter().flatten();
+    for (i, word) in args.words.iter().enumerate() {
+        if args.words[..i].iter().any(|w| w.label == word.label) {
+            let problem = format!("the word {:?} is given twice", word.label);
+            return Err(Error::usage(problem, "put all its recordings in one folder"));
+        }
+    }
     // What the user gave is looked at before anything long begins.
     let mut words = Vec::new();
     for word in &args.words {

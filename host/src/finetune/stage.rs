@@ -30,10 +30,6 @@ const POSITIVE_WINDOWS: usize = 20;
 const PARTIAL_WINDOWS: usize = 6;
 /// Windows of other speech and noise.
 const NEGATIVE_WINDOWS: usize = 40;
-/// The phrase may be heard from so many steps before its end …
-const EARLY_STEPS: usize = 4;
-/// … to so many after it.
-const LATE_STEPS: usize = 18;
 /// After that the detector may still be falling.
 const FALLING_STEPS: usize = 25;
 /// How many of the highest-scoring negative windows are kept to draw from.
@@ -55,6 +51,8 @@ pub struct HeadStage<'a> {
     frames_per_step: usize,
     smoothing: usize,
     dropout: f32,
+    early_steps: usize,
+    late_steps: usize,
 }
 
 /// A stretch of one stream.
@@ -98,6 +96,8 @@ impl<'a> HeadStage<'a> {
             frames_per_step: base.info.trunk.frames_per_step,
             smoothing: settings.smoothing_steps,
             dropout: settings.dropout,
+            early_steps: settings.early_steps,
+            late_steps: settings.late_steps,
         })
     }
 
@@ -198,9 +198,9 @@ impl<'a> HeadStage<'a> {
             // Most of the phrase and what follows it are nobody's.
             let silent_from = start + (end - start) / 3;
             let own = i * WINDOW_STEPS;
-            let hushed = clamped(silent_from, end + (LATE_STEPS + FALLING_STEPS) as isize);
+            let hushed = clamped(silent_from, end + (self.late_steps + FALLING_STEPS) as isize);
             weights[own..][hushed].fill(0.0);
-            let heard = clamped(end - EARLY_STEPS as isize, end + LATE_STEPS as isize);
+            let heard = clamped(end - self.early_steps as isize, end + self.late_steps as isize);
             let share = |t: usize| smoothed[i][t].clamp(-20.0, 20.0).exp();
             let sum: f32 = heard.clone().map(share).sum();
             for t in heard {
