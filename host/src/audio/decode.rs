@@ -16,12 +16,12 @@ use symphonia::core::{
     io::MediaSourceStream,
 };
 
-use super::{Decoded, PLAUSIBLE_RATES, Range, wav};
+use super::{
+    Decoded, Range,
+    checks::{CONVERT, check_rate, downmix, no_samples, not_a_number, truncated},
+    wav,
+};
 use crate::{Error, Result};
-
-/// What a user can always do with a file that we cannot read.
-pub(super) const CONVERT: &str =
-    "convert it with `ffmpeg -i INPUT -ac 1 -ar 16000 -c:a pcm_s16le OUTPUT.wav`, or leave it out";
 
 /// Bytes looked at to tell the format. The first Ogg page names its codec within 36 bytes.
 const MAGIC_BYTES: usize = 64;
@@ -149,20 +149,6 @@ fn compressed(path: &Path, file: File, range: Range) -> Result<Decoded> {
     mono.finish(path, range)
 }
 
-/// The error for a file that is shorter than its own header says.
-pub(super) fn truncated(path: &Path, found: u64, promised: u64) -> Error {
-    Error::input(
-        path,
-        format!("the file is truncated: {found} of {promised} samples per channel are there"),
-        "copy or record it again, rewrite it with ffmpeg to keep what is there, or leave it out",
-    )
-}
-
-/// The error for a file whose header is fine and whose sound is missing.
-pub(super) fn no_samples(path: &Path) -> Error {
-    Error::input(path, "the file holds no samples", "record it again, or leave it out")
-}
-
 fn decode_packets(
     path: &Path,
     format: &mut dyn FormatReader,
@@ -241,28 +227,4 @@ impl Mono {
         self.samples.drain(..part.start as usize);
         Ok(Decoded { samples: self.samples, rate: self.rate })
     }
-}
-
-/// Averages interleaved channels, frame by frame.
-pub(super) fn downmix(interleaved: &[f32], channels: usize) -> impl Iterator<Item = f32> {
-    interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / frame.len() as f32)
-}
-
-pub(super) fn not_a_number(path: &Path, at: usize) -> Error {
-    Error::input(path, format!("sample {at} is infinite or not a number"), CONVERT)
-}
-
-pub(super) fn check_rate(path: &Path, rate: u32) -> Result<()> {
-    if PLAUSIBLE_RATES.contains(&rate) {
-        return Ok(());
-    }
-    Err(Error::input(
-        path,
-        format!(
-            "the header gives a sample rate of {rate} Hz; {} to {} Hz are plausible",
-            PLAUSIBLE_RATES.start(),
-            PLAUSIBLE_RATES.end()
-        ),
-        "the header is probably damaged: record or copy the file again, or leave it out",
-    ))
 }

@@ -6,6 +6,7 @@
 //! [`to_i16`] rounds to nearest and saturates. A 16 kHz mono 16-bit WAV comes through bit exact.
 //! Shapes: file of any rate and channel count in, `(samples)` out.
 
+mod checks;
 mod decode;
 mod resample;
 #[cfg(test)]

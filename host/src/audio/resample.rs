@@ -24,13 +24,13 @@ pub(super) fn to_16k(path: &Path, decoded: Decoded) -> Result<Vec<f32>> {
     let frames = samples.len();
     let wanted = output_length(frames, rate);
     if wanted == 0 {
-        return Err(super::decode::no_samples(path));
+        return Err(super::checks::no_samples(path));
     }
     let mut output = run(&samples, rate).map_err(|e| {
         Error::input(
             path,
             format!("cannot be resampled from {rate} Hz: {e}"),
-            super::decode::CONVERT,
+            super::checks::CONVERT,
         )
     })?;
     // rubato rounds the length up.

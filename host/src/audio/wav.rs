@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     Decoded, Range,
-    decode::{CONVERT, check_rate, downmix, no_samples, not_a_number, truncated},
+    checks::{CONVERT, check_rate, downmix, no_samples, not_a_number, truncated},
 };
 use crate::{Error, Result};
 
