@@ -162,8 +162,7 @@ pub fn float_scores(base: &Base, tuned: &Tuned, rows: &[Row]) -> Result<Scores> 
     let frontend = base.tables.params(base.info.normalization);
     let gains = HeadConfig::input_gains(&tuned.params);
     let gains = Tensor::from_slice(&gains, gains.len(), &Device::Cpu)?;
-    let mut streams = Vec::new();
-    for row in rows {
+    let hear = |row: &Row| -> Result<Vec<i16>> {
         let width = base.info.trunk.inputs();
         let mut values: Vec<f32> =
             row.features(&frontend).into_iter().map(|f| f32::from(f) * INPUT_SCALE).collect();
@@ -174,8 +173,9 @@ pub fn float_scores(base: &Base, tuned: &Tuned, rows: &[Row]) -> Result<Scores> 
         let x = x.broadcast_mul(&gains)?;
         let logits = tuned.info.head.forward(&tuned.params, &x, &mut Mode::Evaluate)?;
         let logits: Vec<f32> = logits.flatten_all()?.to_vec1()?;
-        streams.push(logits.into_iter().map(|l| (l * 256.0).round() as i16).collect());
-    }
+        Ok(logits.into_iter().map(|l| (l * 256.0).round() as i16).collect())
+    };
+    let streams = rows.par_iter().map(hear).collect::<Result<_>>()?;
     Ok(Scores { words: 1, streams })
 }
 

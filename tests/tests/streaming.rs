@@ -1,8 +1,15 @@
 //! What the pipeline says depends on the samples, not on how they are cut.
 
 use wakeling::simulate::{Chunking, Device};
-use wakeling_shared::artifact::Model;
-use wakeling_tests::{Tier, model::random_model_with_heads, sound};
+use wakeling_shared::{
+    artifact::{Model, Op},
+    engine::Engine,
+};
+use wakeling_tests::{
+    Random, Tier,
+    model::{random_model, random_model_with_heads},
+    sound,
+};
 
 #[test]
 fn any_chunking_equals_the_whole() {
@@ -35,5 +42,35 @@ fn a_prefix_says_a_prefix() {
         let front =
             Device::Host(Chunking::Whole).lines(&model, &pcm[..samples], true).expect("it runs");
         assert!(whole.starts_with(&front), "{samples}");
+    }
+}
+
+#[test]
+fn a_stride_computes_every_other_step_and_forgets_none() {
+    let bytes = random_model(5, Tier::S);
+    let mut model = Model::load(&bytes).expect("the model is valid");
+    // The stem and the first depthwise layer alone.
+    model.layers.truncate(2);
+    model.trunk_layers = 2;
+    model.heads.clear();
+    let outputs = |stride: u8| -> Vec<Option<Vec<i8>>> {
+        let mut model = model.clone();
+        let Op::Depthwise { stride: own, .. } = &mut model.layers[1].op else {
+            panic!("the second layer is depthwise");
+        };
+        *own = stride;
+        let mut arena = vec![0; model.arena_bytes()];
+        let mut engine = Engine::new(&model, &mut arena).expect("the arena fits");
+        let mut random = Random::new(9);
+        let mut step = |_| {
+            engine.input().iter_mut().for_each(|x| *x = random.bits() as i8);
+            engine.trunk().map(<[i8]>::to_vec)
+        };
+        (0..40).map(&mut step).collect()
+    };
+    let (every, second) = (outputs(1), outputs(2));
+    for (t, (every, second)) in every.iter().zip(&second).enumerate() {
+        let expected = if t % 2 == 0 { every.as_ref() } else { None };
+        assert_eq!(second.as_ref(), expected, "step {t}");
     }
 }
