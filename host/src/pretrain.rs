@@ -96,52 +96,26 @@ pub fn pretrain(
 ) -> Result<Base> {
     let tables = FrontendTables::default();
     let frontend = tables.params(settings.normalization);
-    let train_texts = texts(train);
-    let tokens = settings.tokenizer.tokenize(&train_texts)?;
-    let vocabulary = match settings.task {
-        Task::Words => Vocabulary::default(),
-        _ => Vocabulary::of(&tokens, LEAST_TOKEN_COUNT),
-    };
-    let word_labels = word_labels(train);
-    let words = match settings.task {
-        Task::Transcripts => Vocabulary::default(),
-        _ => Vocabulary::of(&word_labels, LEAST_WORD_COUNT),
-    };
-    if vocabulary.outputs() + words.outputs() == 2 {
-        return Err(Error::usage(
-            "no example has a label that this task can learn from",
-            "give a manifest with `text`, or a folder of words with at least 40 clips each",
-        ));
-    }
+    let labels = Labels::of(settings, train)?;
     eprintln!(
         "{} tokens, {} words, {} clips",
-        vocabulary.outputs() - 1,
-        words.outputs() - 1,
+        labels.tokens.outputs() - 1,
+        labels.words.outputs() - 1,
         train.len()
     );
-    let dev_tokens = settings.tokenizer.tokenize(&texts(dev))?;
+    let noise = load_log_mel(noise, &frontend, "noise").into_iter().flatten().collect();
     let stage = Pretraining {
         trunk: settings.trunk.clone(),
         frontend,
-        clips: clips(train, &tokens, &word_labels, &vocabulary, &words, &frontend, "train"),
-        dev: clips(
-            dev,
-            &dev_tokens,
-            &self::word_labels(dev),
-            &vocabulary,
-            &words,
-            &frontend,
-            "dev",
-        ),
-        noise: NoisePool::new(
-            load_log_mel(noise, &frontend, "noise").into_iter().flatten().collect(),
-        ),
+        clips: labels.clips(train, &frontend, "train")?,
+        dev: labels.clips(dev, &frontend, "dev")?,
+        noise: NoisePool::new(noise),
         rows: settings.rows,
     };
     let mut rng = StdRng::seed_from_u64(settings.run.seed);
     let mut params = Params::default();
     settings.trunk.init(&mut params, &mut rng)?;
-    for (name, vocabulary) in [("ctc", &vocabulary), ("words", &words)] {
+    for (name, vocabulary) in [("ctc", &labels.tokens), ("words", &labels.words)] {
         if vocabulary.outputs() > 1 {
             let (c, v) = (settings.trunk.channels, vocabulary.outputs());
             params.insert_normal(format!("{name}.weight"), &[c, v], c, 1.0, &mut rng)?;
@@ -160,8 +134,8 @@ pub fn pretrain(
         name: settings.name.clone(),
         trunk: settings.trunk.clone(),
         normalization: settings.normalization,
-        tokens: vocabulary,
-        words,
+        tokens: labels.tokens,
+        words: labels.words,
         ranges,
         provenance: format!(
             "{hours:.1} hours of {}; {} updates, seed {}",
@@ -193,36 +167,62 @@ fn word_labels(examples: &[Example]) -> Vec<Vec<String>> {
     examples.iter().map(label).collect()
 }
 
-#[allow(clippy::too_many_arguments, reason = "columns of one table")]
-fn clips(
-    examples: &[Example],
-    tokens: &[Vec<String>],
-    word_labels: &[Vec<String>],
-    vocabulary: &Vocabulary,
-    words: &Vocabulary,
-    frontend: &FrontendParams<'_>,
-    title: &'static str,
-) -> Vec<Clip> {
-    let mut by_text: BTreeMap<&str, f32> = BTreeMap::new();
-    for example in examples {
-        *by_text.entry(example.text.as_deref().unwrap_or("")).or_default() += 1.0;
-    }
-    let loaded = load_log_mel(examples, frontend, title);
-    let rows = loaded.into_iter().zip(examples).zip(tokens.iter().zip(word_labels));
-    rows.filter_map(|((log_mel, example), (tokens, labels))| {
-        let log_mel = log_mel.filter(|l| (10..ROW_FRAMES - LEAD_FRAMES - 50).contains(&l.len()))?;
-        // A word spoken a thousand times teaches less a clip than a sentence spoken once.
-        let copies = by_text.get(example.text.as_deref().unwrap_or("")).copied().unwrap_or(1.0);
-        let weight = (20.0 / copies).clamp(0.05, 1.0).sqrt() * (log_mel.len() as f32).sqrt();
-        let clip = Clip {
-            log_mel,
-            tokens: vocabulary.encode(tokens),
-            words: words.encode(labels),
-            weight,
+/// The tokens and words that a trunk learns, and how transcripts become them.
+struct Labels<'s> {
+    tokenizer: &'s Tokenizer,
+    tokens: Vocabulary,
+    words: Vocabulary,
+}
+
+impl<'s> Labels<'s> {
+    /// Those that the task needs and the examples have often enough.
+    fn of(settings: &'s Settings, train: &[Example]) -> Result<Self> {
+        let tokenizer = &settings.tokenizer;
+        let tokens = match settings.task {
+            Task::Words => Vocabulary::default(),
+            _ => Vocabulary::of(&tokenizer.tokenize(&texts(train))?, LEAST_TOKEN_COUNT),
         };
-        (!clip.tokens.is_empty() || !clip.words.is_empty()).then_some(clip)
-    })
-    .collect()
+        let words = match settings.task {
+            Task::Transcripts => Vocabulary::default(),
+            _ => Vocabulary::of(&word_labels(train), LEAST_WORD_COUNT),
+        };
+        if tokens.outputs() + words.outputs() == 2 {
+            return Err(Error::usage(
+                "no example has a label that this task can learn from",
+                "give a manifest with `text`, or a folder of words with at least 40 clips each",
+            ));
+        }
+        Ok(Self { tokenizer, tokens, words })
+    }
+
+    /// The examples that can be read, are neither too short nor too long, and have a label.
+    fn clips(
+        &self,
+        examples: &[Example],
+        frontend: &FrontendParams<'_>,
+        title: &'static str,
+    ) -> Result<Vec<Clip>> {
+        let text = |e: &Example| e.text.clone().unwrap_or_default();
+        let mut copies: BTreeMap<String, f32> = BTreeMap::new();
+        for example in examples {
+            *copies.entry(text(example)).or_default() += 1.0;
+        }
+        let tokens = self.tokenizer.tokenize(&texts(examples))?;
+        let words = word_labels(examples);
+        let loaded = load_log_mel(examples, frontend, title);
+        let rows = loaded.into_iter().zip(examples).zip(tokens.iter().zip(&words));
+        let clips = rows.filter_map(|((log_mel, example), (tokens, words))| {
+            let lengths = 10..ROW_FRAMES - LEAD_FRAMES - 50;
+            let log_mel = log_mel.filter(|l| lengths.contains(&l.len()))?;
+            // A word spoken a thousand times teaches less a clip than a sentence spoken once.
+            let copies = copies.get(&text(example)).copied().unwrap_or(1.0);
+            let weight = (20.0 / copies).clamp(0.05, 1.0).sqrt() * (log_mel.len() as f32).sqrt();
+            let (tokens, words) = (self.tokens.encode(tokens), self.words.encode(words));
+            let labelled = !tokens.is_empty() || !words.is_empty();
+            labelled.then_some(Clip { log_mel, tokens, words, weight })
+        });
+        Ok(clips.collect())
+    }
 }
 
 /// The stage that the training loop runs.

@@ -21,7 +21,7 @@ use crate::{
     nn::{
         optimizer::{AdamW, Gradients, Schedule},
         params::Params,
-        trunk::update_running,
+        trunk::{LayerMoments, update_running},
     },
     progress::progress_bar,
 };
@@ -31,7 +31,7 @@ pub struct Outcome {
     /// Scalar to minimize.
     pub loss: Tensor,
     /// Moments that batch norm collected, by layer.
-    pub moments: Vec<(String, Vec<f32>, Vec<f32>)>,
+    pub moments: Vec<LayerMoments>,
     /// Examples that the loss is about.
     pub examples: usize,
 }
@@ -101,7 +101,8 @@ impl Run {
             if self.refresh_every > 0 && step.is_multiple_of(self.refresh_every) {
                 stage.refresh(&params)?;
             }
-            let (loss, examples, gradients, moments) = self.share_out(stage, &params, step)?;
+            let Share { loss, examples, gradients, moments } =
+                self.share_out(stage, &params, step)?;
             let norm = adam.update(&params, &gradients)?;
             for collected in &moments {
                 update_running(&mut params, collected);
@@ -133,28 +134,11 @@ impl Run {
         adam.averaged(&params)
     }
 
-    /// Every worker's loss and gradients, averaged.
-    #[allow(clippy::type_complexity, reason = "used once, right above")]
-    fn share_out(
-        &self,
-        stage: &dyn Stage,
-        params: &Params,
-        step: usize,
-    ) -> Result<(f64, usize, Gradients, Vec<Vec<(String, Vec<f32>, Vec<f32>)>>)> {
-        let work = |worker: usize| -> Result<_> {
-            let outcome = stage.loss(params, &mut self.rng(step, worker))?;
-            let store = outcome.loss.backward()?;
-            let mut gradients = Gradients::new();
-            for (name, var) in params.vars() {
-                if let Some(gradient) = store.get(var.as_tensor()) {
-                    gradients.insert(name.to_owned(), gradient.flatten_all()?.to_vec1()?);
-                }
-            }
-            let loss = f64::from(outcome.loss.to_scalar::<f32>()?);
-            Ok((loss, outcome.examples, gradients, outcome.moments))
-        };
+    /// Every worker's loss and gradients, averaged in the order of the workers.
+    fn share_out(&self, stage: &dyn Stage, params: &Params, step: usize) -> Result<Share> {
+        let work = |worker: usize| Share::of(stage, params, &mut self.rng(step, worker));
         let workers = self.workers.max(1);
-        let results: Vec<Result<_>> = std::thread::scope(|scope| {
+        let results: Vec<Result<Share>> = std::thread::scope(|scope| {
             let others: Vec<_> = (1..workers).map(|w| scope.spawn(move || work(w))).collect();
             let mut results = vec![work(0)];
             for other in others {
@@ -162,17 +146,9 @@ impl Run {
             }
             results
         });
-        let mut sum = (0.0, 0, Gradients::new(), Vec::new());
-        let share = 1.0 / workers as f32;
+        let mut sum = Share::default();
         for result in results {
-            let (loss, examples, gradients, moments) = result?;
-            sum.0 += loss / workers as f64;
-            sum.1 += examples;
-            for (name, gradient) in gradients {
-                let entry = sum.2.entry(name).or_insert_with(|| vec![0.0; gradient.len()]);
-                entry.iter_mut().zip(&gradient).for_each(|(s, g)| *s += share * g);
-            }
-            sum.3.push(moments);
+            sum.add(result?, 1.0 / workers as f32);
         }
         Ok(sum)
     }
@@ -227,6 +203,43 @@ impl Run {
         let Some(folder) = &self.folder else { return Ok(None) };
         fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
         Log::open(&folder.join("train.csv")).map(Some)
+    }
+}
+
+/// What the workers found for one update.
+#[derive(Default)]
+struct Share {
+    loss: f64,
+    examples: usize,
+    gradients: Gradients,
+    /// One set of moments a worker.
+    moments: Vec<Vec<LayerMoments>>,
+}
+
+impl Share {
+    /// One worker's loss and gradients.
+    fn of(stage: &dyn Stage, params: &Params, rng: &mut StdRng) -> Result<Self> {
+        let outcome = stage.loss(params, rng)?;
+        let store = outcome.loss.backward()?;
+        let mut gradients = Gradients::new();
+        for (name, var) in params.vars() {
+            if let Some(gradient) = store.get(var.as_tensor()) {
+                gradients.insert(name.to_owned(), gradient.flatten_all()?.to_vec1()?);
+            }
+        }
+        let loss = f64::from(outcome.loss.to_scalar::<f32>()?);
+        Ok(Self { loss, examples: outcome.examples, gradients, moments: vec![outcome.moments] })
+    }
+
+    /// Adds `weight` of another worker's loss and gradients, and all of its moments.
+    fn add(&mut self, other: Self, weight: f32) {
+        self.loss += f64::from(weight) * other.loss;
+        self.examples += other.examples;
+        for (name, gradient) in other.gradients {
+            let entry = self.gradients.entry(name).or_insert_with(|| vec![0.0; gradient.len()]);
+            entry.iter_mut().zip(&gradient).for_each(|(s, g)| *s += weight * g);
+        }
+        self.moments.extend(other.moments);
     }
 }
 

@@ -116,12 +116,15 @@ fn init_norm(params: &mut Params, name: &str, channels: usize) -> Result<()> {
 #[derive(Debug)]
 pub enum Mode {
     /// The batch's own; they are collected here by layer name.
-    Train(Vec<(String, Vec<f32>, Vec<f32>)>),
+    Train(Vec<LayerMoments>),
     /// The running ones.
     Evaluate,
     /// The running ones; a sample of every activation is kept here by layer name.
     Calibrate(Samples),
 }
+
+/// A batch norm's name, and the mean and variance of each channel in one batch.
+pub type LayerMoments = (String, Vec<f32>, Vec<f32>);
 
 /// Values of activations, by layer name.
 pub type Samples = BTreeMap<String, Vec<f32>>;
@@ -182,7 +185,7 @@ pub fn folded_norm(params: &Params, name: &str) -> Result<(Vec<f32>, Vec<f32>)> 
 }
 
 /// Moves the running statistics toward those that one training step collected.
-pub fn update_running(params: &mut Params, collected: &[(String, Vec<f32>, Vec<f32>)]) {
+pub fn update_running(params: &mut Params, collected: &[LayerMoments]) {
     for (name, mean, variance) in collected {
         for (part, batch) in [("mean", mean), ("variance", variance)] {
             let name = format!("{name}.{part}");
