@@ -121,15 +121,23 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
 /// What the thresholds are, and what they rest on.
 fn report(tuned: &Tuned, path: &Path) {
     let info = &tuned.info;
+    let score = |threshold: i16| 1.0 / (1.0 + (-f64::from(threshold) / 256.0).exp());
     eprintln!("{}: {} recordings of {:?}", path.display(), info.recordings, info.label);
+    let in_force = info.detector.threshold;
+    if !info.points.iter().any(|p| p.threshold == in_force) {
+        eprintln!(
+            "  threshold {:.4}, in force: estimated for 0.5 false accepts per hour; more --negatives would show it",
+            score(in_force)
+        );
+    }
     for point in &info.points {
         let hours = f64::from(point.audio_seconds) / 3600.0;
-        let score = 1.0 / (1.0 + (-f64::from(point.threshold) / 256.0).exp());
-        let mark = if point.threshold == info.detector.threshold { "  <- in force" } else { "" };
+        let mark = if point.threshold == in_force { ", in force" } else { "" };
         // With n events counted, the 95 % bound; 3/T for none (Hanley & Lippman-Hand 1983).
         let bound = crate::evaluate::upper_rate(point.false_accepts as usize, hours);
         eprintln!(
-            "  threshold {score:.4}: {} false accepts in {hours:.2} h of other speech, which shows at most {bound:.1} per hour{mark}",
+            "  threshold {:.4}{mark}: {} false accepts in {hours:.2} h of other speech, which shows at most {bound:.1} per hour",
+            score(point.threshold),
             point.false_accepts
         );
     }
