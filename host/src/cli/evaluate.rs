@@ -16,9 +16,9 @@ use crate::{
 #[command(after_help = "Example:
   wakeling evaluate --model runs/computer/model.wkl --word \"hey computer=test/\" --negatives talk/
 
-Every recording of a word is played after 2 s and before 1.2 s of silence; the negatives are played
-one after another, as one long stream. Counts come with exact 95 % intervals: T hours without a false
-accept only show that there are fewer than 3/T an hour.")]
+Every recording of a word is played after 2 s and before 1.2 s of silence; the negatives
+are played one after another, as one long stream. Counts come with exact 95 % intervals:
+T hours without a false accept only show that there are fewer than 3/T an hour.")]
 pub struct EvaluateArgs {
     /// The model file
     #[arg(short, long, value_name = "FILE")]

@@ -24,10 +24,11 @@ const FEW_RECORDINGS: usize = 5;
   wakeling finetune --word \"hey computer=recordings/\" --out runs/computer
   wakeling finetune --word left=left/ --word right=right/ --negatives talk/ --out runs/steer
 
-Ten to twenty recordings, of several people if several will use it, from near and far, are a good
-start. What else a wake word must be told apart from ships with the base; --negatives and --noise add
-to it. The folder then holds NAME.head (float weights), model.wkl (the model for the device) and
-settings.json; try it with `wakeling simulate FILE --model runs/computer/model.wkl`.")]
+Ten to twenty recordings, of several people if several will use it, from near and far,
+are a good start. What else a wake word must be told apart from ships with the base;
+--negatives and --noise add to it. The folder then holds NAME.head (float weights),
+model.wkl (the model for the device) and settings.json. Try it:
+  wakeling simulate FILE --model runs/computer/model.wkl")]
 pub struct FinetuneArgs {
     /// A word and its recordings: a folder, a manifest or a file; may be given several times
     #[arg(long = "word", value_name = "NAME=PATH", required = true, value_parser = parse_word)]
