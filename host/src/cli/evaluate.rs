@@ -71,16 +71,18 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         let heard = Heard { positives, ends, other: &other, index, detector };
         print!("{}", heard.table(&word.label));
         if let Some(folder) = &args.out {
-            save_curve(folder, &word.label, &heard.curve())?;
+            save_curve(folder, &word.label, &heard)?;
         }
     }
     Ok(())
 }
 
 /// `NAME.csv` and `NAME.svg` in the folder.
-fn save_curve(folder: &Path, label: &str, curve: &[evaluate::Point]) -> Result<()> {
+fn save_curve(folder: &Path, label: &str, heard: &Heard<'_>) -> Result<()> {
+    let curve = heard.curve();
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
     let name = file_name(label);
-    files::write_atomic(folder.join(format!("{name}.csv")), evaluate::csv(curve).as_bytes())?;
-    files::write_atomic(folder.join(format!("{name}.svg")), evaluate::svg(label, curve).as_bytes())
+    files::write_atomic(folder.join(format!("{name}.csv")), evaluate::csv(&curve).as_bytes())?;
+    let svg = evaluate::svg(label, &curve, heard.ends.len(), heard.other.hours());
+    files::write_atomic(folder.join(format!("{name}.svg")), svg.as_bytes())
 }

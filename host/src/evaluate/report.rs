@@ -116,20 +116,20 @@ pub fn csv(curve: &[Point]) -> String {
     text
 }
 
-/// A curve as a picture: misses over false accepts, both counted.
-pub fn svg(label: &str, curve: &[Point]) -> String {
+/// A curve as a picture: the share of `recordings` missed over false accepts per hour of `hours`.
+pub fn svg(label: &str, curve: &[Point], recordings: usize, hours: f64) -> String {
     const WIDTH: f64 = 640.0;
     const HEIGHT: f64 = 400.0;
     const MARGIN: f64 = 60.0;
-    let most =
-        |value: fn(&Point) -> usize| curve.iter().map(value).max().unwrap_or(1).max(1) as f64;
-    let (widest, highest) = (most(|p| p.false_accepts), most(|p| p.misses));
+    let rate = |p: &Point| p.false_accepts as f64 / hours.max(1e-9);
+    let percent = |p: &Point| 100.0 * p.misses as f64 / recordings.max(1) as f64;
+    let widest = curve.iter().map(rate).fold(1.0, f64::max);
+    // Whole steps of 4 % keep the four lines on whole numbers.
+    let highest = 4.0 * (curve.iter().map(percent).fold(1.0, f64::max) / 4.0).ceil();
     let x = |n: f64| MARGIN + n / widest * (WIDTH - 2.0 * MARGIN);
     let y = |n: f64| HEIGHT - MARGIN - n / highest * (HEIGHT - 2.0 * MARGIN);
-    let line: Vec<String> = curve
-        .iter()
-        .map(|p| format!("{:.1},{:.1}", x(p.false_accepts as f64), y(p.misses as f64)))
-        .collect();
+    let line: Vec<String> =
+        curve.iter().map(|p| format!("{:.1},{:.1}", x(rate(p)), y(percent(p)))).collect();
     let label = label.replace('&', "&amp;").replace('<', "&lt;");
     let mut ticks = String::new();
     for i in 0..=4 {
@@ -137,8 +137,8 @@ pub fn svg(label: &str, curve: &[Point]) -> String {
         let (a, m) = (share * widest, share * highest);
         let _ = write!(
             ticks,
-            "<text x='{:.1}' y='{:.1}' text-anchor='middle'>{a:.0}</text>\
-             <text x='{:.1}' y='{:.1}' text-anchor='end'>{m:.0}</text>\
+            "<text x='{:.1}' y='{:.1}' text-anchor='middle'>{a:.1}</text>\
+             <text x='{:.1}' y='{:.1}' text-anchor='end'>{m:.0} %</text>\
              <path d='M{MARGIN} {:.1}H{:.1}' stroke='#ddd'/>",
             x(a),
             HEIGHT - MARGIN + 20.0,
@@ -153,7 +153,7 @@ pub fn svg(label: &str, curve: &[Point]) -> String {
          <rect width='100%' height='100%' fill='white'/>{ticks}\
          <polyline points='{}' fill='none' stroke='#06c' stroke-width='2'/>\
          <text x='{:.1}' y='30' text-anchor='middle' font-size='16'>{label}</text>\
-         <text x='{:.1}' y='{:.1}' text-anchor='middle'>false accepts</text>\
+         <text x='{:.1}' y='{:.1}' text-anchor='middle'>false accepts per hour</text>\
          <text x='18' y='{:.1}' text-anchor='middle' transform='rotate(-90 18 {:.1})'>misses</text></svg>\n",
         line.join(" "),
         WIDTH / 2.0,
@@ -199,6 +199,6 @@ mod tests {
         assert_eq!(curve[0], Point { threshold: 701, false_accepts: 0, misses: 2 });
         assert!(heard.table("a word").contains("2/3 66.7 % (9.4-99.2)"), "{}", heard.table("x"));
         assert!(csv(&curve).lines().count() > 1);
-        assert!(svg("a < b", &curve).contains("a &lt; b"));
+        assert!(svg("a < b", &curve, 3, 0.1).contains("a &lt; b"));
     }
 }
