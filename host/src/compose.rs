@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use wakeling_shared::frontend::{FrontendParams, MEL_CHANNELS, MelPowers, Normalizer};
 
 use crate::{
-    features::{DEFAULT_HIGH_HZ, DEFAULT_LOW_HZ, LogMel},
+    features::{DEFAULT_HIGH_HZ, DEFAULT_LOW_HZ, LogMel, hz, mel},
     nn::params::normal,
 };
 
@@ -104,10 +104,9 @@ impl Distortion {
 
 /// The frequency on which a band is centred.
 fn band_center_hz(channel: usize) -> f32 {
-    let mel = |hz: f64| 1127.0 * (hz / 700.0).ln_1p();
     let (low, high) = (mel(DEFAULT_LOW_HZ), mel(DEFAULT_HIGH_HZ));
     let m = low + (high - low) * (channel + 1) as f64 / (MEL_CHANNELS + 1) as f64;
-    (700.0 * (m / 1127.0).exp_m1()) as f32
+    hz(m) as f32
 }
 
 /// Other tempo and other frequency axis by linear interpolation of the logarithms, then a gain.
@@ -217,7 +216,7 @@ impl Row {
         snr_db: f32,
         rng: &mut impl Rng,
     ) {
-        let noise = pool.draw(&[], self.powers.len(), rng);
+        let noise = pool.draw(self.powers.len(), rng);
         let gain = level / loudness(&noise).max(1e-3) * 10f32.powf(-snr_db / 10.0);
         let start = rng.random_range(0..noise.len().max(1));
         self.add_background(&noise, gain, start);
@@ -252,28 +251,18 @@ pub struct NoisePool {
 }
 
 impl NoisePool {
-    /// Recorded noise; synthetic noise and babble need none.
+    /// Recorded noise; synthetic noise needs none.
     pub fn new(clips: Vec<LogMel>) -> Self {
         Self { clips: clips.into_iter().filter(|c| c.len() > 10).collect() }
     }
 
-    /// Some background: recorded if there is any, a steady synthetic noise, or voices of `speech`.
-    pub fn draw(&self, speech: &[LogMel], frames: usize, rng: &mut impl Rng) -> Powers {
-        let kind = rng.random_range(0..100);
-        if kind < 60 && !self.clips.is_empty() {
+    /// Some background: in three of five cases recorded, if there is any; else a steady synthetic
+    /// noise.
+    pub fn draw(&self, frames: usize, rng: &mut impl Rng) -> Powers {
+        if rng.random_range(0..100) < 60 && !self.clips.is_empty() {
             let clip = &self.clips[rng.random_range(0..self.clips.len())];
             let mild = Distortion { room_chance: 0.0, low_pass_chance: 0.1, ..Distortion::STRONG };
             return mild.apply(clip, rng);
-        }
-        if kind < 80 && !speech.is_empty() {
-            let mut row = Row::new(frames);
-            for _ in 0..rng.random_range(1..6) {
-                let clip = &speech[rng.random_range(0..speech.len())];
-                let voice = Distortion::STRONG.apply(clip, rng);
-                let level = loudness(&voice).max(1.0);
-                row.add_background(&voice, 1e6 / level, rng.random_range(0..voice.len().max(1)));
-            }
-            return row.powers;
         }
         steady_noise(frames, rng)
     }
@@ -379,7 +368,7 @@ mod tests {
             Distortion::STRONG.apply(&ramp(frames), &mut rng);
         }
         Row::new(3).add_background(&[], 1.0, 5);
-        NoisePool::default().draw(&[], 10, &mut rng);
+        NoisePool::default().draw(10, &mut rng);
         mask(&mut [1; 40], &mut rng);
     }
 }

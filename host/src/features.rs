@@ -159,8 +159,14 @@ const LOG_PCEN: Normalization<'static> = Normalization::LogPcen {
     quantizer: Quantizer { offset_q8: 4 * 256, scale_q16: STEPS_PER_OCTAVE_10 },
 };
 
-fn mel(hz: f64) -> f64 {
+/// A frequency on the mel scale: `1127 · ln(1 + f/700)`.
+pub fn mel(hz: f64) -> f64 {
     1127.0 * (hz / 700.0).ln_1p()
+}
+
+/// The frequency that [`mel`] came from.
+pub fn hz(mel: f64) -> f64 {
+    700.0 * (mel / 1127.0).exp_m1()
 }
 
 fn little_endian(words: impl IntoIterator<Item = u16>) -> Vec<u8> {

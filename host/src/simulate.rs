@@ -8,7 +8,7 @@ use std::{borrow::Cow, fmt::Write};
 use wakeling_shared::{
     artifact::{Model, Word},
     events::{self, Event, Loaded, Scores, Stats},
-    fixed::LOGIT_FRACTION_BITS,
+    fixed::{LOGIT_FRACTION_BITS, sigmoid},
     pipeline::Pipeline,
 };
 
@@ -104,6 +104,11 @@ fn host_lines(model: &Model<'_>, pcm: &[i16], chunks: Chunking, scores: bool) ->
         });
     }
     Ok(lines)
+}
+
+/// The score of a smoothed logit or threshold in Q8, 0 … 1: the device's own [`sigmoid`].
+pub fn score(logit: i16) -> f64 {
+    f64::from(sigmoid(logit)) / 65_536.0
 }
 
 /// A word that a device heard.

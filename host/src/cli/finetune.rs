@@ -12,6 +12,7 @@ use crate::{
     finetune::{Prepared, Settings, finetune},
     models,
     quantize::QuantizedTrunk,
+    simulate::score,
     tuned::Tuned,
 };
 
@@ -122,7 +123,6 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
 /// What the thresholds are, and what they rest on.
 fn report(tuned: &Tuned, path: &Path) {
     let info = &tuned.info;
-    let score = |threshold: i16| 1.0 / (1.0 + (-f64::from(threshold) / 256.0).exp());
     eprintln!("{}: {} recordings of {:?}", path.display(), info.recordings, info.label);
     let in_force = info.detector.threshold;
     if !info.points.iter().any(|p| p.threshold == in_force) {

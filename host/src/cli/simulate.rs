@@ -11,18 +11,15 @@ use std::{
 
 use clap::Args;
 use serde::{Serialize, Serializer};
-use wakeling_shared::{artifact::Model, fixed::sigmoid};
+use wakeling_shared::artifact::Model;
 
 use crate::{
     Error, Result, artifact, audio,
+    corpus::AUDIO,
     emulator::Emulator,
     simulate::{Chunking, Detection, Device, SAMPLE_RATE_HZ, Sensitivity, Simulation},
 };
 
-/// Names by which a folder's recordings are known. A file that is named is read whatever its name.
-const EXTENSIONS: [&str; 4] = ["wav", "flac", "mp3", "ogg"];
-/// What [`sigmoid`] calls 1.
-const SCORE_ONE: f64 = 65_536.0;
 const LONGEST_TAIL_S: f64 = 60.0;
 
 /// Hear recordings as the device will.
@@ -152,7 +149,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 
 fn is_recording(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
+    AUDIO.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// Writes what was heard, as a table or as JSON.
@@ -191,7 +188,7 @@ impl Serialize for WordScores<'_> {
 /// The score of a smoothed logit, rounded to what its precision supports.
 fn score(logit: i16) -> f64 {
     const PLACES: f64 = 10_000.0;
-    (f64::from(sigmoid(logit)) / SCORE_ONE * PLACES).round() / PLACES
+    (crate::simulate::score(logit) * PLACES).round() / PLACES
 }
 
 fn seconds(samples: u64) -> f64 {

@@ -125,8 +125,8 @@ impl Corpus {
     }
 }
 
-/// File names that are taken for audio. What is inside decides how it is decoded.
-const AUDIO: &[&str] = &["wav", "wave", "flac", "ogg", "oga", "mp3"];
+/// Extensions of files that are taken for audio. What is inside decides how it is decoded.
+pub const AUDIO: &[&str] = &["wav", "wave", "flac", "ogg", "oga", "mp3"];
 
 /// File names of audio that we cannot decode, so that the user hears of it.
 const UNSUPPORTED: &[&str] =

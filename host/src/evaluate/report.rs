@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use wakeling_shared::detector::DetectorParams;
 
+use crate::simulate::score;
+
 use super::{LATE_STEPS, Scores, detections, interval, threshold_for, upper_rate};
 
 /// False accepts per hour at which the table has a row.
@@ -76,7 +78,7 @@ impl Heard<'_> {
         let mut row = |name: String, p: Point| {
             let n = self.ends.len();
             let (low, high) = interval(p.misses, n);
-            let score = 1.0 / (1.0 + (-f64::from(p.threshold) / 256.0).exp());
+            let score = score(p.threshold);
             let misses = format!(
                 "{}/{n} {:.1} % ({:.1}-{:.1})",
                 p.misses,
