@@ -22,6 +22,7 @@ pub mod progress;
 pub mod quantize;
 pub mod simulate;
 pub mod startup;
+pub mod taught;
 pub mod tokens;
 pub mod train;
 pub mod tuned;

@@ -2,40 +2,42 @@
 //!
 //! Clips are composed into rows (see [`compose`](crate::compose)), and each task is a linear head on
 //! the trunk whose targets are read by CTC within the clip's stretch of the row: tokens of the
-//! transcript, and the clip's word where it is one. A clip contributes to the tasks it has labels
-//! for.
+//! transcript, and the clip's word where it is one. Where a teacher has listened (see
+//! [`taught`](crate::taught)), a third head learns to say what it said. A clip contributes to the
+//! tasks it has labels for.
 
-use std::collections::BTreeMap;
+mod batch;
 
+use std::{collections::BTreeMap, path::PathBuf};
+
+use batch::{Batch, Builder, Stretch, TaughtRows, fits};
 use candle_core::{Device, Tensor};
-use rand::{RngExt, SeedableRng, rngs::StdRng};
-use wakeling_shared::frontend::{FrontendParams, MEL_CHANNELS};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use wakeling_shared::frontend::FrontendParams;
 
 use crate::{
     Error, Result,
     base::{BASE_FORMAT, Base, BaseInfo},
-    compose::{Distortion, NoisePool, Row, loudness, mask},
+    compose::{Distortion, NoisePool},
     corpus::Example,
     features::{FrontendTables, LogMel, NormalizationKind, load_log_mel},
     nn::{
         ops::{
             ctc::{Segment as CtcSegment, ctc_loss},
             linear::linear,
+            squared_error::squared_error,
         },
         params::Params,
         trunk::{Mode, Samples, TrunkConfig},
     },
     quantize,
+    taught::{Taught, TaughtClip},
     tokens::{Tokenizer, Vocabulary, clean},
     train::{Outcome, Run, Stage},
 };
 
-/// Frames of a training row: 12 s.
-const ROW_FRAMES: usize = 1_200;
-/// Background before the first clip of a row, in frames.
-const LEAD_FRAMES: usize = 60;
-/// CTC may place its tokens up to so many steps after the clip: the trunk is causal.
-const DELAY_STEPS: usize = 15;
+/// Weight of the teacher's squared error beside CTC's nats a token.
+const TAUGHT_WEIGHT: f64 = 4.0;
 /// Rounds of four rows from which ranges of activations are taken.
 const CALIBRATION_ROUNDS: usize = 16;
 /// A token needs so many occurrences to be learned.
@@ -65,6 +67,8 @@ pub struct Settings {
     pub normalization: NormalizationKind,
     /// Which labels count.
     pub task: Task,
+    /// Folder of streams that a teacher has heard; see [`taught`](crate::taught).
+    pub taught: Option<PathBuf>,
     /// Rows a worker composes for one update.
     pub rows: usize,
     /// Rates, lengths, seeds, folder.
@@ -104,20 +108,27 @@ pub fn pretrain(
         train.len()
     );
     let noise = load_log_mel(noise, &frontend, "noise").into_iter().flatten().collect();
+    let taught = match &settings.taught {
+        Some(folder) => Some(labels.taught(Taught::load(folder, &frontend)?)?),
+        None => None,
+    };
     let stage = Pretraining {
         trunk: settings.trunk.clone(),
         frontend,
         clips: labels.clips(train, &frontend, "train")?,
         dev: labels.clips(dev, &frontend, "dev")?,
         noise: NoisePool::new(noise),
+        taught,
         rows: settings.rows,
     };
     let mut rng = StdRng::seed_from_u64(settings.run.seed);
     let mut params = Params::default();
     settings.trunk.init(&mut params, &mut rng)?;
-    for (name, vocabulary) in [("ctc", &labels.tokens), ("words", &labels.words)] {
-        if vocabulary.outputs() > 1 {
-            let (c, v) = (settings.trunk.channels, vocabulary.outputs());
+    let (tokens, words) = (labels.tokens.outputs(), labels.words.outputs());
+    let dimensions = stage.taught.as_ref().map_or(0, |t| t.taught.dimensions);
+    for (name, v) in [("ctc", tokens), ("words", words), ("taught", dimensions)] {
+        if v > 1 {
+            let c = settings.trunk.channels;
             params.insert_normal(format!("{name}.weight"), &[c, v], c, 1.0, &mut rng)?;
             params.insert(format!("{name}.bias"), &[v], vec![0.0; v])?;
         }
@@ -138,8 +149,11 @@ pub fn pretrain(
         words: labels.words,
         ranges,
         provenance: format!(
-            "{hours:.1} hours of {}; {} updates, seed {}",
+            "{hours:.1} hours of {}{}; {} updates, seed {}",
             sources.join(", "),
+            stage
+                .taught
+                .map_or(String::new(), |t| format!(", taught by {}", t.taught.teacher.name)),
             settings.run.schedule.steps,
             settings.run.seed
         ),
@@ -212,8 +226,7 @@ impl<'s> Labels<'s> {
         let loaded = load_log_mel(examples, frontend, title);
         let rows = loaded.into_iter().zip(examples).zip(tokens.iter().zip(&words));
         let clips = rows.filter_map(|((log_mel, example), (tokens, words))| {
-            let lengths = 10..ROW_FRAMES - LEAD_FRAMES - 50;
-            let log_mel = log_mel.filter(|l| lengths.contains(&l.len()))?;
+            let log_mel = log_mel.filter(fits)?;
             // A word spoken a thousand times teaches less a clip than a sentence spoken once.
             let copies = copies.get(&text(example)).copied().unwrap_or(1.0);
             let weight = (20.0 / copies).clamp(0.05, 1.0).sqrt() * (log_mel.len() as f32).sqrt();
@@ -225,6 +238,29 @@ impl<'s> Labels<'s> {
     }
 }
 
+impl Labels<'_> {
+    /// The labels of every stretch of the streams, as far as there are any.
+    fn taught(&self, taught: Taught) -> Result<TaughtRows> {
+        let examples: Vec<Example> =
+            taught.streams.iter().flat_map(|s| &s.clips).map(|c| c.example.clone()).collect();
+        let tokens = self.tokenizer.tokenize(&texts(&examples))?;
+        let mut labels = tokens.iter().zip(word_labels(&examples));
+        let stretches = taught.streams.iter().map(|stream| {
+            let clips = stream.clips.iter().zip(&mut labels);
+            let stretch =
+                |(clip, (tokens, words)): (&TaughtClip, (&Vec<String>, Vec<String>))| Stretch {
+                    start: clip.start,
+                    end: clip.end,
+                    tokens: self.tokens.encode(tokens),
+                    words: self.words.encode(&words),
+                };
+            clips.map(stretch).collect()
+        });
+        let stretches = stretches.collect();
+        Ok(TaughtRows { taught, stretches })
+    }
+}
+
 /// The stage that the training loop runs.
 struct Pretraining<'a> {
     trunk: TrunkConfig,
@@ -232,67 +268,59 @@ struct Pretraining<'a> {
     clips: Vec<Clip>,
     dev: Vec<Clip>,
     noise: NoisePool,
+    taught: Option<TaughtRows>,
     rows: usize,
-}
-
-/// Rows and where their clips lie.
-struct Batch {
-    features: Tensor,
-    tokens: Vec<CtcSegment>,
-    words: Vec<CtcSegment>,
 }
 
 impl Pretraining<'_> {
     /// Rows from clips that `next` gives until it has none.
-    fn batch(
+    fn batch<'c>(
         &self,
         rows: usize,
         distortion: Distortion,
-        mut next: impl FnMut(&mut StdRng) -> Option<usize>,
-        clips: &[Clip],
+        mut next: impl FnMut(&mut StdRng) -> Option<&'c Clip>,
         rng: &mut StdRng,
     ) -> Result<Batch> {
-        let augment = distortion.tempo > 0.0;
-        let step_frames = self.trunk.frames_per_step;
-        let steps = ROW_FRAMES / step_frames;
-        let mut features = Vec::with_capacity(rows * ROW_FRAMES * MEL_CHANNELS);
-        let (mut tokens, mut words) = (Vec::new(), Vec::new());
+        let mut builder = self.builder(distortion);
         let mut pending = next(rng);
-        for row_index in 0..rows {
-            let mut row = Row::new(ROW_FRAMES);
-            let mut at = LEAD_FRAMES;
-            let mut level = None;
-            while let Some(index) = pending {
-                let clip = &clips[index];
-                let sound = distortion.apply(&clip.log_mel, rng);
-                if at + sound.len() + 2 * DELAY_STEPS > ROW_FRAMES {
-                    break;
-                }
-                level.get_or_insert_with(|| loudness(&sound));
-                row.add(at, &sound, 1.0);
-                let start = at / step_frames;
-                let end = ((at + sound.len()) / step_frames + DELAY_STEPS).min(steps);
-                for (labels, segments) in [(&clip.tokens, &mut tokens), (&clip.words, &mut words)] {
-                    if !labels.is_empty() {
-                        let labels = labels.clone();
-                        segments.push(CtcSegment { row: row_index, start, end, labels });
-                    }
-                }
-                at += sound.len() + rng.random_range(2..40);
-                pending = next(rng);
-            }
-            if augment && rng.random_bool(0.75) {
-                let snr_db = rng.random_range(0.0..40.0);
-                row.add_noise_below(&self.noise, level.unwrap_or(1e6), snr_db, rng);
-            }
-            let mut row = row.features(&self.frontend);
-            if augment {
-                mask(&mut row, rng);
-            }
-            features.extend(row.into_iter().map(|f| f32::from(f) * crate::nn::INPUT_SCALE));
+        for _ in 0..rows {
+            pending = builder.add_clips(pending, &mut next, rng);
         }
-        let shape = (rows, steps, self.trunk.inputs());
-        Ok(Batch { features: Tensor::from_vec(features, shape, &Device::Cpu)?, tokens, words })
+        builder.build()
+    }
+
+    /// Rows to train on: with a teacher, three in four are taught.
+    fn training_batch(&self, rng: &mut StdRng) -> Result<Batch> {
+        let Some(taught) = &self.taught else {
+            return self.batch(self.rows, Distortion::STRONG, |rng| self.draw(rng), rng);
+        };
+        let mut builder = self.builder(Distortion::STRONG);
+        let of_clips = self.rows / 4;
+        for _ in 0..of_clips {
+            let first = self.draw(rng);
+            builder.add_clips(first, |rng| self.draw(rng), rng);
+        }
+        for _ in of_clips..self.rows {
+            builder.add_taught(taught, rng);
+        }
+        builder.build()
+    }
+
+    fn builder(&self, distortion: Distortion) -> Builder<'_> {
+        let dimensions = self.taught.as_ref().map_or(0, |t| t.taught.dimensions);
+        let frames_per_step = self.trunk.frames_per_step;
+        Builder::new(&self.frontend, &self.noise, distortion, frames_per_step, dimensions)
+    }
+
+    /// A clip, by weight.
+    fn draw(&self, rng: &mut StdRng) -> Option<&Clip> {
+        let total: f32 = self.clips.iter().map(|c| c.weight).sum();
+        let mut left = rng.random_range(0.0..total);
+        let found = self.clips.iter().find(|c| {
+            left -= c.weight;
+            left <= 0.0
+        });
+        found.or_else(|| self.clips.last())
     }
 
     /// Samples of every activation over rows as in training, half of them undistorted.
@@ -300,8 +328,8 @@ impl Pretraining<'_> {
         let mut mode = Mode::Calibrate(Samples::new());
         for round in 0..CALIBRATION_ROUNDS {
             let distortion = if round % 2 == 0 { Distortion::NONE } else { Distortion::STRONG };
-            let next = |rng: &mut StdRng| Some(rng.random_range(0..self.clips.len()));
-            let batch = self.batch(4, distortion, next, &self.clips, rng)?;
+            let next = |rng: &mut StdRng| self.clips.choose(rng);
+            let batch = self.batch(4, distortion, next, rng)?;
             self.trunk.forward(params, &batch.features, &mut mode)?;
         }
         match mode {
@@ -330,22 +358,22 @@ impl Pretraining<'_> {
                 None => loss,
             });
         }
+        if let Some((targets, weights)) = &batch.taught {
+            let w = params.get("taught.weight")?;
+            let said = linear(&trunk, w, Some(params.get("taught.bias")?))?;
+            let loss = (squared_error(&said, targets, weights)? * TAUGHT_WEIGHT)?;
+            sum = Some(match sum {
+                Some(sum) => (sum + loss)?,
+                None => loss,
+            });
+        }
         Ok(sum)
     }
 }
 
 impl Stage for Pretraining<'_> {
     fn loss(&self, params: &Params, rng: &mut StdRng) -> Result<Outcome> {
-        let total: f32 = self.clips.iter().map(|c| c.weight).sum();
-        let draw = |rng: &mut StdRng| -> Option<usize> {
-            let mut left = rng.random_range(0.0..total);
-            let found = self.clips.iter().position(|c| {
-                left -= c.weight;
-                left <= 0.0
-            });
-            found.or_else(|| self.clips.len().checked_sub(1))
-        };
-        let batch = self.batch(self.rows, Distortion::STRONG, draw, &self.clips, rng)?;
+        let batch = self.training_batch(rng)?;
         let mut mode = Mode::train();
         let nothing = || Tensor::zeros((), candle_core::DType::F32, &Device::Cpu);
         let loss = match self.loss_of(params, &batch, &mut mode)? {
@@ -360,12 +388,12 @@ impl Stage for Pretraining<'_> {
     }
 
     fn validate(&self, params: &Params) -> Result<Vec<(&'static str, f64)>> {
-        let mut order = (0..self.dev.len()).rev().collect::<Vec<_>>();
+        let mut left = self.dev.iter();
         let mut rng = StdRng::seed_from_u64(0);
         let (mut sum, mut batches) = (0.0, 0);
         let (mut errors, mut spoken) = (0, 0);
-        while !order.is_empty() {
-            let batch = self.batch(8, Distortion::NONE, |_| order.pop(), &self.dev, &mut rng)?;
+        while !left.as_slice().is_empty() {
+            let batch = self.batch(8, Distortion::NONE, |_| left.next(), &mut rng)?;
             let mut mode = Mode::Evaluate;
             if let Some(loss) = self.loss_of(params, &batch, &mut mode)? {
                 sum += f64::from(loss.to_scalar::<f32>()?);

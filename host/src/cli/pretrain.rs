@@ -50,6 +50,10 @@ pub struct PretrainArgs {
     /// Which labels to learn from
     #[arg(long, value_enum, default_value = "both")]
     task: Task,
+    /// Folder of speech and of what a larger network made of it, to learn from that network:
+    /// `teacher.json` {name, hop_s, first_s}, `streams.jsonl` {audio, targets, clips}, `.npy` targets
+    #[arg(long)]
+    taught: Option<PathBuf>,
     /// Program that turns text into phones, with espeak-ng's interface
     #[arg(long)]
     g2p: Option<String>,
@@ -94,6 +98,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
         trunk: TrunkConfig::of(args.tier),
         normalization: args.normalization,
         task: args.task,
+        taught: args.taught.clone(),
         rows: args.rows,
         run: Run {
             schedule: Schedule {
