@@ -1,38 +1,30 @@
 //! Evaluation: misses against false accepts per hour, on streams, by the int8 model that ships.
 
+mod play;
 mod report;
+mod surroundings;
 
-pub use report::{Heard, Point, csv, svg};
+pub use play::{Piece, Played, PlayedStream, play_clips, play_stream};
+pub use report::{Heard, Point, csv, svg, table, thresholds};
+pub use surroundings::{Noise, Placed, Surroundings};
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use wakeling_shared::{
-    artifact::Model,
     detector::{Detector, DetectorParams},
     engine::Engine,
-    pipeline::Pipeline,
 };
 
 use crate::{
     Error, Result,
     base::Base,
     compose::Row,
-    corpus::Example,
     negatives::{STEPS_PER_SECOND, TrunkOutputs},
     nn::{INPUT_SCALE, head::HeadConfig, trunk::Mode},
-    progress::progress_bar,
     quantize::{CardText, QuantizedTrunk, WordEntry, with_model},
     tuned::Tuned,
 };
 
-/// Samples of silence before a clip of a word: 2 s.
-const LEAD_SAMPLES: usize = 32_000;
-/// Samples of silence after it: 1.2 s.
-const TAIL_SAMPLES: usize = 19_200;
-/// Samples between two negatives: 0.3 s.
-const PAUSE_SAMPLES: usize = 4_800;
-/// Negatives that are played one after another on one device: about 10 minutes.
-const STREAM_SECONDS: f64 = 600.0;
 /// Steps after a clip in which a detection is still the clip's: 1 s.
 pub const LATE_STEPS: usize = 50;
 
@@ -83,78 +75,6 @@ pub fn head_scores(
         }
         Ok(Scores { words: words.len(), streams })
     })
-}
-
-/// Plays `pcm` to a fresh device; `(steps, words)` logits.
-fn play(model: &Model<'_>, pcm: &[i16]) -> Result<Vec<i16>> {
-    let mut arena = vec![0; model.arena_bytes()];
-    let mut pipeline = Pipeline::new(model, &mut arena)
-        .map_err(|e| Error::usage(format!("{e:?}"), "report this as a defect"))?;
-    let mut logits = Vec::new();
-    pipeline.push(pcm, |step| logits.extend_from_slice(step.logits));
-    Ok(logits)
-}
-
-/// Plays every example after the other, with pauses, to devices that hear ten minutes each; examples
-/// that cannot be read are told on stderr. No stream comes back if none can be read.
-pub fn play_stream(model: &Model<'_>, examples: &[Example]) -> Result<Scores> {
-    let mut parts: Vec<&[Example]> = Vec::new();
-    let (mut rest, mut seconds, mut length) = (examples, 0.0, 0);
-    for example in examples {
-        seconds += example.duration_s.unwrap_or(5.0);
-        length += 1;
-        if seconds >= STREAM_SECONDS {
-            let (part, others) = rest.split_at(length);
-            parts.push(part);
-            (rest, seconds, length) = (others, 0.0, 0);
-        }
-    }
-    parts.push(rest);
-    let bar = progress_bar(examples.len() as u64, "negatives");
-    let hear = |part: &&[Example]| {
-        let mut pcm = Vec::new();
-        for example in *part {
-            bar.inc(1);
-            match example.load() {
-                Ok(samples) => {
-                    pcm.extend(samples);
-                    pcm.extend([0; PAUSE_SAMPLES]);
-                }
-                Err(error) => bar.suspend(|| eprintln!("skipped: {error}")),
-            }
-        }
-        play(model, &pcm)
-    };
-    let mut streams = parts.par_iter().map(hear).collect::<Result<Vec<_>>>()?;
-    streams.retain(|stream| !stream.is_empty());
-    bar.finish_and_clear();
-    Ok(Scores { words: model.words.len(), streams })
-}
-
-/// Plays every example to a device of its own, with silence around it; also the step at which each
-/// example ends.
-pub fn play_clips(model: &Model<'_>, examples: &[Example]) -> Result<(Scores, Vec<usize>)> {
-    let bar = progress_bar(examples.len() as u64, "words");
-    let hear = |example: &Example| {
-        bar.inc(1);
-        let samples = match example.load() {
-            Ok(samples) => samples,
-            Err(error) => {
-                bar.suspend(|| eprintln!("skipped: {error}"));
-                return Ok(None);
-            }
-        };
-        let mut pcm = vec![0; LEAD_SAMPLES];
-        pcm.extend(samples);
-        let end_s = pcm.len() as f64 / f64::from(crate::audio::SAMPLE_RATE);
-        pcm.extend([0; TAIL_SAMPLES]);
-        Ok(Some((play(model, &pcm)?, (end_s * STEPS_PER_SECOND) as usize)))
-    };
-    let heard: Vec<Option<(Vec<i16>, usize)>> =
-        examples.par_iter().map(hear).collect::<Result<_>>()?;
-    bar.finish_and_clear();
-    let (streams, ends) = heard.into_iter().flatten().unzip();
-    Ok((Scores { words: model.words.len(), streams }, ends))
 }
 
 /// Logits of the float network, before any quantization but that of the features, for comparison.
