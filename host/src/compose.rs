@@ -26,6 +26,12 @@ pub type Powers = Vec<[f32; MEL_CHANNELS]>;
 
 /// Frames a second.
 pub const FRAMES_PER_SECOND: f32 = 100.0;
+
+/// Steps a second of a network that takes so many frames a step.
+pub fn steps_per_second(frames_per_step: usize) -> f64 {
+    f64::from(FRAMES_PER_SECOND) / frames_per_step.max(1) as f64
+}
+
 /// Octaves of power in a decibel.
 const OCTAVES_PER_DB: f32 = 0.332_193;
 

@@ -19,20 +19,22 @@ use crate::{
     Error, Result,
     base::Base,
     compose::Row,
-    negatives::{STEPS_PER_SECOND, TrunkOutputs},
+    negatives::TrunkOutputs,
     nn::{INPUT_SCALE, head::HeadConfig, trunk::Mode},
     quantize::{CardText, QuantizedTrunk, WordEntry, with_model},
     tuned::Tuned,
 };
 
-/// Steps after a clip in which a detection is still the clip's: 1 s.
-pub const LATE_STEPS: usize = 50;
+/// Seconds after a clip in which a detection is still the clip's.
+const LATE_S: f64 = 1.0;
 
 /// Logits of every step of several streams, word by word.
 #[derive(Clone, Debug)]
 pub struct Scores {
     /// Words.
     pub words: usize,
+    /// Steps that a second of audio makes.
+    pub steps_per_second: f64,
     /// For each stream, `(steps, words)` raw logits in Q8.
     pub streams: Vec<Vec<i16>>,
 }
@@ -41,7 +43,12 @@ impl Scores {
     /// Hours of audio behind the scores.
     pub fn hours(&self) -> f64 {
         let values: usize = self.streams.iter().map(Vec::len).sum();
-        (values / self.words.max(1)) as f64 / STEPS_PER_SECOND / 3600.0
+        (values / self.words.max(1)) as f64 / self.steps_per_second / 3600.0
+    }
+
+    /// Steps after a clip in which a detection is still the clip's.
+    pub fn late_steps(&self) -> usize {
+        (LATE_S * self.steps_per_second) as usize
     }
 
     /// A word's logits in one stream.
@@ -73,7 +80,8 @@ pub fn head_scores(
             }
             streams.push(all);
         }
-        Ok(Scores { words: words.len(), streams })
+        let steps_per_second = outputs.steps_per_second;
+        Ok(Scores { words: words.len(), steps_per_second, streams })
     })
 }
 
@@ -96,7 +104,7 @@ pub fn float_scores(base: &Base, tuned: &Tuned, rows: &[Row]) -> Result<Scores> 
         Ok(logits.into_iter().map(|l| (l * 256.0).round() as i16).collect())
     };
     let streams = rows.par_iter().map(hear).collect::<Result<_>>()?;
-    Ok(Scores { words: 1, streams })
+    Ok(Scores { words: 1, steps_per_second: base.info.trunk.steps_per_second(), streams })
 }
 
 /// Steps at which the device's detector fires for `word` at `threshold`, stream by stream.
@@ -211,7 +219,7 @@ mod tests {
     fn the_threshold_is_the_lowest_that_allows_so_few() {
         let stream =
             (0..400).map(|t| if t % 100 == 99 { (t * 4) as i16 } else { -2_000 }).collect();
-        let scores = Scores { words: 1, streams: vec![stream] };
+        let scores = Scores { words: 1, steps_per_second: 50.0, streams: vec![stream] };
         let detector = DetectorParams { smoothing_steps: 1, threshold: 0, refractory_steps: 20 };
         assert_eq!(threshold_for(&scores, 0, &detector, 0), (399 * 4 + 1, 0));
         assert_eq!(threshold_for(&scores, 0, &detector, 2), (199 * 4 + 1, 2));

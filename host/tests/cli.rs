@@ -86,7 +86,7 @@ impl Place {
         let base = Base { info, params, tables: FrontendTables::default() };
         base.save(&self.path("base.safetensors")).expect("a base");
 
-        let head = HeadConfig::default();
+        let head = HeadConfig { hidden: 32, temporal: vec![(9, 2), (9, 5)] };
         let mut params = Params::default();
         head.init(&mut params, vec![1.0; 8], rng).expect("weights");
         let ranges = head.layers().into_iter().map(|layer| (layer.name, 0.0, 4.0)).collect();

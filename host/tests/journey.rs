@@ -30,16 +30,6 @@ fn packed(number: u32) -> Result<Negatives> {
     pack::read(&folder.join(format!("{number}.pack")))
 }
 
-/// Each clip after 2 s and before 1.2 s of silence, and the steps at which it lies.
-fn rows(clips: &[LogMel]) -> (Vec<Row>, Vec<Range<usize>>) {
-    let row = |clip: &LogMel| {
-        let mut row = Row::new(200 + clip.len() + 120);
-        row.add_clip(200, clip);
-        (row, 100..(200 + clip.len()) / 2)
-    };
-    clips.iter().map(row).unzip()
-}
-
 #[test]
 fn twenty_voices_make_a_model_that_hears_twelve_others() -> Result<()> {
     let base = models::base(models::DEFAULT_BASE)?;
@@ -53,8 +43,9 @@ fn twenty_voices_make_a_model_that_hears_twelve_others() -> Result<()> {
     let settings = Settings { steps: 200, positive_rows: 200, workers: 2, ..Settings::default() };
     let tuned = finetune(&base, &trunk, &negatives, &prepared, LABEL, &load("train"), &settings)?;
 
-    let (positives, spans) = rows(&load("test"));
-    let other = Negatives { noise: Vec::new(), ..packed(2)? }.streams(3);
+    let rate = base.info.trunk.steps_per_second();
+    let (positives, spans) = Surroundings::Silence.rows(&demo("test"), &frontend, rate);
+    let other = Negatives { noise: Vec::new(), ..packed(2)? }.streams(3).rows;
     let entry = [tuned.entry(&trunk)?];
     let int8 = |rows: &[Row]| -> Result<Scores> {
         head_scores(&base, &trunk, &entry, &trunk_outputs(&base, &trunk, rows)?)
@@ -102,9 +93,9 @@ fn the_artifact_hears_the_same(
     let examples = demo("test");
     let played = play_clips(&model, &examples, Surroundings::Silence)?.scores;
     let frontend = base.tables.params(base.info.normalization);
-    let clips: Vec<LogMel> =
-        load_log_mel(&examples, &frontend, "demo").into_iter().flatten().collect();
-    let cached = head_scores(base, trunk, &entry, &trunk_outputs(base, trunk, &rows(&clips).0)?)?;
+    let rate = base.info.trunk.steps_per_second();
+    let (rows, _) = Surroundings::Silence.rows(&examples, &frontend, rate);
+    let cached = head_scores(base, trunk, &entry, &trunk_outputs(base, trunk, &rows)?)?;
     let best = |scores: &Scores| -> Vec<i32> {
         scores.streams.iter().map(|s| i32::from(s.iter().copied().max().unwrap_or(0))).collect()
     };

@@ -6,7 +6,10 @@ use rayon::prelude::*;
 use wakeling_shared::{artifact::Model, pipeline::Pipeline};
 
 use super::{Scores, Surroundings};
-use crate::{Error, Result, audio::SAMPLE_RATE, corpus::Example, progress::progress_bar};
+use crate::{
+    Error, Result, audio::SAMPLE_RATE, compose::steps_per_second, corpus::Example,
+    progress::progress_bar,
+};
 
 /// Samples between two negatives: 0.3 s.
 const PAUSE_SAMPLES: usize = 4_800;
@@ -24,6 +27,11 @@ pub struct Played {
     pub spans: Vec<Range<usize>>,
     /// The number of each among the recordings given, since some may not be readable.
     pub recordings: Vec<usize>,
+}
+
+/// Steps that a second of audio makes.
+fn rate(model: &Model<'_>) -> f64 {
+    steps_per_second(model.frames_per_step.into())
 }
 
 /// Plays `pcm` to a fresh device; `(steps, words)` logits.
@@ -99,7 +107,11 @@ pub fn play_stream(model: &Model<'_>, examples: &[Example]) -> Result<PlayedStre
     let (streams, pieces): (Vec<_>, Vec<Vec<Piece>>) = heard.into_iter().unzip();
     let samples: usize = pieces.iter().flatten().map(|p| p.samples).sum();
     let hours = samples as f64 / f64::from(SAMPLE_RATE) / 3_600.0;
-    Ok(PlayedStream { scores: Scores { words: model.words.len(), streams }, pieces, hours })
+    Ok(PlayedStream {
+        scores: Scores { words: model.words.len(), steps_per_second: rate(model), streams },
+        pieces,
+        hours,
+    })
 }
 
 /// Plays every example to a device of its own, in the given surroundings; examples that cannot be
@@ -123,14 +135,18 @@ pub fn play_clips(
             }
         };
         let placed = surroundings.place(&recording, number);
-        Ok(Some((play(model, &placed.pcm)?, placed.steps(), number)))
+        Ok(Some((play(model, &placed.pcm)?, placed.steps(rate(model)), number)))
     };
     let heard: Vec<Option<(Vec<i16>, Range<usize>, usize)>> =
         examples.par_iter().enumerate().map(hear).collect::<Result<_>>()?;
     bar.finish_and_clear();
     let mut played = Played {
         surroundings: surroundings.name(),
-        scores: Scores { words: model.words.len(), streams: Vec::new() },
+        scores: Scores {
+            words: model.words.len(),
+            steps_per_second: rate(model),
+            streams: Vec::new(),
+        },
         spans: Vec::new(),
         recordings: Vec::new(),
     };

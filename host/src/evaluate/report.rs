@@ -6,7 +6,7 @@ use wakeling_shared::detector::DetectorParams;
 
 use crate::simulate::score;
 
-use super::{LATE_STEPS, Played, Scores, detections, interval, threshold_for, upper_rate};
+use super::{Played, Scores, detections, interval, threshold_for, upper_rate};
 
 /// False accepts per hour at which the table has a row.
 const TABLE_RATES: [f64; 4] = [0.0, 0.5, 1.0, 5.0];
@@ -27,7 +27,7 @@ pub struct Heard<'a> {
 }
 
 /// One threshold and what it costs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Point {
     /// Threshold on the smoothed logit, Q8.
     pub threshold: i16,
@@ -54,7 +54,9 @@ impl Heard<'_> {
     pub fn detected_at(&self, threshold: i16) -> Vec<Option<usize>> {
         let steps = detections(&self.played.scores, self.index, &self.detector, threshold);
         let in_time = |(steps, span): (Vec<usize>, &Range<usize>)| {
-            steps.into_iter().find(|t| (span.start..=span.end + LATE_STEPS).contains(t))
+            steps
+                .into_iter()
+                .find(|t| (span.start..=span.end + self.played.scores.late_steps()).contains(t))
         };
         steps.into_iter().zip(&self.played.spans).map(in_time).collect()
     }
@@ -196,7 +198,7 @@ mod tests {
     }
 
     fn scores(streams: Vec<Vec<i16>>) -> Scores {
-        Scores { words: 1, streams }
+        Scores { words: 1, steps_per_second: 50.0, streams }
     }
 
     fn played(surroundings: &str, streams: Vec<Vec<i16>>) -> Played {

@@ -19,7 +19,6 @@ use crate::{
     compose::Row,
     corpus::Example,
     features::{log_mel, mel_powers},
-    negatives::STEPS_PER_SECOND,
     progress::progress_bar,
 };
 
@@ -52,9 +51,9 @@ pub struct Placed {
 
 impl Placed {
     /// The device's steps that end within the recording.
-    pub fn steps(&self) -> Range<usize> {
+    pub fn steps(&self, steps_per_second: f64) -> Range<usize> {
         let step =
-            |sample: usize| (sample as f64 / f64::from(SAMPLE_RATE) * STEPS_PER_SECOND) as usize;
+            |sample: usize| (sample as f64 / f64::from(SAMPLE_RATE) * steps_per_second) as usize;
         step(self.recording.start)..step(self.recording.end)
     }
 }
@@ -166,6 +165,7 @@ impl Surroundings<'_> {
         &self,
         recordings: &[Example],
         frontend: &FrontendParams<'_>,
+        steps_per_second: f64,
     ) -> (Vec<Row>, Vec<Range<usize>>) {
         let bar = progress_bar(recordings.len() as u64, "words");
         let row = |(index, example): (usize, &Example)| {
@@ -181,7 +181,7 @@ impl Surroundings<'_> {
             let frames = log_mel(&mel_powers(&placed.pcm, frontend));
             let mut row = Row::new(frames.len());
             row.add_clip(0, &frames);
-            Some((row, placed.steps()))
+            Some((row, placed.steps(steps_per_second)))
         };
         let rows: Vec<Option<_>> = recordings.par_iter().enumerate().map(row).collect();
         bar.finish_and_clear();
@@ -304,7 +304,7 @@ mod tests {
                 > 0
         );
         let clean = Surroundings::Silence.place(&[5; 320], 0);
-        assert_eq!(clean.steps(), 100..101);
+        assert_eq!(clean.steps(50.0), 100..101);
         assert_eq!(clean.pcm.iter().filter(|&&s| s == 5).count(), 320);
     }
 }

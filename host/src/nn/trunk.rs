@@ -20,7 +20,7 @@ use super::{
     },
     params::Params,
 };
-use crate::{Result, compose::FRAMES_PER_SECOND};
+use crate::{Result, compose::steps_per_second};
 
 /// Added to a variance before its root is taken.
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
@@ -64,7 +64,7 @@ impl TrunkConfig {
 
     /// Steps that a second of audio makes.
     pub fn steps_per_second(&self) -> f64 {
-        f64::from(FRAMES_PER_SECOND) / self.frames_per_step as f64
+        steps_per_second(self.frames_per_step)
     }
 
     /// Features that one step takes.
