@@ -132,6 +132,9 @@ impl Tokenizer {
             }
             for (lang, lines) in by_language {
                 let lines: Vec<String> = lines.into_iter().filter(|l| !l.is_empty()).collect();
+                if lines.is_empty() {
+                    continue;
+                }
                 let spoken = phonemize(program, voice(lang), &lines)?;
                 phones.extend(lines.into_iter().map(|l| (lang.to_owned(), l)).zip(spoken));
             }
@@ -188,6 +191,13 @@ fn split_phones(line: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_to_say_needs_no_program() {
+        let tokenizer = Tokenizer { g2p: Some("no such program".into()) };
+        let texts = [("en".to_owned(), String::new()), ("zh".into(), "一".into())];
+        assert_eq!(tokenizer.tokenize(&texts).unwrap()[0], Vec::<String>::new());
+    }
 
     fn tokens(lang: &str, text: &str) -> Vec<String> {
         Tokenizer::default().tokenize(&[(lang.into(), text.into())]).unwrap().remove(0)
