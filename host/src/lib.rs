@@ -20,6 +20,7 @@ pub mod pack;
 pub mod pretrain;
 pub mod progress;
 pub mod quantize;
+pub mod remote;
 pub mod simulate;
 pub mod startup;
 pub mod taught;
