@@ -11,6 +11,7 @@ pub mod emulator;
 pub mod error;
 pub mod evaluate;
 pub mod features;
+pub mod feed;
 pub mod files;
 pub mod finetune;
 pub mod models;

@@ -25,6 +25,7 @@ pub mod inspect;
 mod layout_tests;
 mod librispeech;
 mod lines;
+pub mod listing;
 mod manifest;
 mod shards;
 mod split;
