@@ -111,7 +111,8 @@ pub struct Feed<L: Load> {
     load: Arc<L>,
     position: u64,
     window: Window<L::Clip>,
-    ahead: Option<Ahead<L::Clip>>,
+    /// Behind a lock so that a feed can be looked at from several threads; only its owner reads on.
+    ahead: Option<Mutex<Ahead<L::Clip>>>,
     skipped: SkippedClips,
 }
 
@@ -121,8 +122,18 @@ impl<L: Load> Feed<L> {
     /// # Errors
     /// [`Error::Input`] if no clip in it can be used; [`Error::Io`] if disk or network refuse.
     pub fn start(listing: Listing, walk: Walk, load: L, position: u64) -> Result<Self> {
+        let mut feed = Self::new(listing, walk, load)?;
+        feed.seek(position)?;
+        Ok(feed)
+    }
+
+    /// Reads nothing yet: the window is empty until [`Feed::seek`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the list of skipped clips cannot be read.
+    pub fn new(listing: Listing, walk: Walk, load: L) -> Result<Self> {
         let skipped = SkippedClips::open(walk.skipped.clone())?;
-        let mut feed = Self {
+        Ok(Self {
             listing: Arc::new(listing),
             walk,
             load: Arc::new(load),
@@ -130,13 +141,11 @@ impl<L: Load> Feed<L> {
             window: Window { clips: VecDeque::new() },
             ahead: None,
             skipped,
-        };
-        feed.seek(position)?;
-        Ok(feed)
+        })
     }
 
-    /// Whether the whole corpus stands in the window.
-    fn is_whole(&self) -> bool {
+    /// Whether the whole corpus stands in the window, so that the window never changes.
+    pub fn is_whole(&self) -> bool {
         self.listing.clips() <= self.walk.window as u64
     }
 
@@ -159,7 +168,8 @@ impl<L: Load> Feed<L> {
         let start = if self.is_whole() { 0 } else { position };
         let order = Order::at(self.listing.clone(), self.walk.seed, start, self.is_whole());
         let passed = order.passed;
-        self.ahead = Some(Ahead::start(self.listing.clone(), self.load.clone(), order, &self.walk));
+        let ahead = Ahead::start(self.listing.clone(), self.load.clone(), order, &self.walk);
+        self.ahead = Some(Mutex::new(ahead));
         let wanted = (self.walk.window as u64).min(clips) as usize;
         let bar = progress_bar(wanted as u64, self.walk.title);
         self.fill(passed + wanted, |filled| bar.set_position(filled as u64))?;
@@ -196,6 +206,7 @@ impl<L: Load> Feed<L> {
     fn fill(&mut self, wanted: usize, shown: impl Fn(usize)) -> Result<()> {
         while self.window.clips.len() < wanted {
             let Some(ahead) = &mut self.ahead else { break };
+            let ahead = ahead.get_mut().unwrap_or_else(PoisonError::into_inner);
             let Some(clip) = ahead.next()? else { break };
             let clip = match clip {
                 Ok(clip) => Some(clip),
@@ -214,12 +225,16 @@ impl<L: Load> Feed<L> {
         if self.window.iter().next().is_some() {
             return Ok(());
         }
-        Err(Error::usage(
+        Err(Error::input(
+            self.listing.path(),
             format!(
                 "none of the {} clips from {} on can be used{}",
                 self.window.len(),
                 self.position,
-                self.skipped.last.as_ref().map_or(String::new(), |last| format!("; the last: {last}"))
+                self.skipped
+                    .last
+                    .as_ref()
+                    .map_or(String::new(), |last| format!("; the last: {last}"))
             ),
             "see `wakeling corpus inspect`; is the disk or the share with the corpus there?",
         ))
@@ -268,8 +283,7 @@ impl Order {
     fn at(listing: Arc<Listing>, seed: u64, position: u64, as_listed: bool) -> Self {
         let epoch = position / listing.clips();
         let mut left = position % listing.clips();
-        let mut order =
-            Self { listing, seed, epoch, blocks: Vec::new(), passed: 0, as_listed };
+        let mut order = Self { listing, seed, epoch, blocks: Vec::new(), passed: 0, as_listed };
         order.begin_epoch();
         while let Some(&next) = order.blocks.last() {
             let clips = u64::from(order.listing.blocks()[next as usize].clips);
@@ -450,7 +464,8 @@ impl SkippedClips {
 /// The same on every run, unlike the standard library's.
 pub fn hash(text: &str) -> u64 {
     // FNV-1a, 64 bits.
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -471,7 +486,11 @@ mod tests {
             }
             // So that threads finish in another order than they begin.
             std::thread::sleep(std::time::Duration::from_micros((entry * 7_919) % 50));
-            if self.0.contains(&entry) { Err(Unusable::Skip(format!("{entry}: broken"))) } else { Ok(entry) }
+            if self.0.contains(&entry) {
+                Err(Unusable::Skip(format!("{entry}: broken")))
+            } else {
+                Ok(entry)
+            }
         }
     }
 
@@ -496,7 +515,8 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let start = |threads, position| {
             let numbers = Numbers([17, 400].into());
-            Feed::start(listing(place.path(), 2_000), walk(300, threads), numbers, position).unwrap()
+            Feed::start(listing(place.path(), 2_000), walk(300, threads), numbers, position)
+                .unwrap()
         };
         let mut feed = start(3, 0);
         let mut rng = StdRng::seed_from_u64(1);
@@ -537,7 +557,8 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("skipped");
         let walk = Walk { skipped: Some(path.clone()), ..walk(500, 2) };
-        let start = || Feed::start(listing(place.path(), 500), walk.clone(), Numbers([3].into()), 7);
+        let start =
+            || Feed::start(listing(place.path(), 500), walk.clone(), Numbers([3].into()), 7);
         let mut feed = start().unwrap();
         feed.advance(10_000).unwrap();
         let expected: Vec<_> = (0..500).map(|n| (n != 3).then_some(n)).collect();
@@ -553,13 +574,15 @@ mod tests {
     fn a_corpus_that_is_gone_stops_the_run() {
         let place = tempfile::tempdir().unwrap();
         let numbers = Numbers((0..2_000).collect());
-        let error = Feed::start(listing(place.path(), 2_000), walk(300, 1), numbers, 0).err().unwrap();
+        let error =
+            Feed::start(listing(place.path(), 2_000), walk(300, 1), numbers, 0).err().unwrap();
         assert!(error.to_string().contains(": broken"), "{error}");
         let list = Listing::write(&place.path().join("x"), |w| {
             w.add("", &u64::MAX);
             Ok(())
         });
-        let error = Feed::start(list.unwrap(), walk(9, 1), Numbers(BTreeSet::new()), 0).err().unwrap();
+        let error =
+            Feed::start(list.unwrap(), walk(9, 1), Numbers(BTreeSet::new()), 0).err().unwrap();
         assert!(error.to_string().contains("the disk is gone"), "{error}");
     }
 }

@@ -13,7 +13,7 @@ use symphonia::core::{
     codecs::audio::{AudioDecoder, AudioDecoderOptions},
     errors::Error as Symphonia,
     formats::{FormatReader, TrackType, probe::Hint},
-    io::{MediaSource, MediaSourceStream},
+    io::MediaSourceStream,
 };
 
 use super::{
@@ -43,7 +43,12 @@ pub(super) fn decode(path: &Path, member: Option<&Member>, range: Range) -> Resu
     file.rewind().map_err(Error::io(path, "read"))?;
     match Format::of(&magic) {
         Format::Wav => wav::decode(path, file, length, range),
-        Format::Compressed => guarded(path, file, length, range),
+        Format::Compressed => {
+            // Whole, so that a disk that fails is told from a file that is damaged.
+            let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+            file.read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
+            guarded(path, bytes, range)
+        }
         Format::Unsupported(name) => {
             Err(Error::input(path, format!("{name} is not supported"), CONVERT))
         }
@@ -127,34 +132,6 @@ impl Seek for Bytes {
     }
 }
 
-/// [`Bytes`] of known length, as the compressed decoders want them.
-struct Source {
-    bytes: Bytes,
-    length: u64,
-}
-
-impl Read for Source {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.bytes.read(buffer)
-    }
-}
-
-impl Seek for Source {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.bytes.seek(to)
-    }
-}
-
-impl MediaSource for Source {
-    fn is_seekable(&self) -> bool {
-        true
-    }
-
-    fn byte_len(&self) -> Option<u64> {
-        Some(self.length)
-    }
-}
-
 enum Format {
     Wav,
     Compressed,
@@ -192,17 +169,16 @@ fn excerpt(magic: &[u8]) -> String {
 
 /// Runs the compressed decoders behind a guard. They are other people's parsers of hostile data;
 /// should one ever panic on a broken file, one clip is lost and not a night of training.
-fn guarded(path: &Path, bytes: Bytes, length: u64, range: Range) -> Result<Decoded> {
-    let source = Source { bytes, length };
-    let run = std::panic::AssertUnwindSafe(|| compressed(path, source, range));
+fn guarded(path: &Path, bytes: Vec<u8>, range: Range) -> Result<Decoded> {
+    let run = std::panic::AssertUnwindSafe(|| compressed(path, bytes, range));
     std::panic::catch_unwind(run).unwrap_or_else(|_| {
         Err(Error::input(path, "the file is damaged so badly that the decoder failed", CONVERT))
     })
 }
 
-fn compressed(path: &Path, source: Source, range: Range) -> Result<Decoded> {
+fn compressed(path: &Path, bytes: Vec<u8>, range: Range) -> Result<Decoded> {
     let damaged = |e: Symphonia| Error::input(path, format!("cannot be decoded: {e}"), CONVERT);
-    let stream = MediaSourceStream::new(Box::new(source), Default::default());
+    let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
     let mut format = symphonia::default::get_probe()
         .probe(&Hint::new(), stream, Default::default(), Default::default())
         .map_err(damaged)?;

@@ -130,6 +130,11 @@ impl Listing {
         Ok(Self { path: path.to_owned(), blocks, groups, clips })
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Clips in the list.
     pub fn clips(&self) -> u64 {
         self.clips
