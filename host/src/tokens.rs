@@ -28,12 +28,17 @@ pub struct Vocabulary {
 impl Vocabulary {
     /// Every token that occurs at least `least` times in `sequences`, in alphabetical order.
     pub fn of<'a>(sequences: impl IntoIterator<Item = &'a Vec<String>>, least: usize) -> Self {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for token in sequences.into_iter().flatten() {
-            *counts.entry(token).or_default() += 1;
+            *counts.entry(token.clone()).or_default() += 1;
         }
+        Self::frequent(counts, least)
+    }
+
+    /// Every token that was counted at least `least` times, in alphabetical order.
+    pub fn frequent(counts: BTreeMap<String, usize>, least: usize) -> Self {
         let frequent = counts.into_iter().filter(|(_, n)| *n >= least);
-        Self { names: frequent.map(|(name, _)| name.to_owned()).collect() }
+        Self { names: frequent.map(|(name, _)| name).collect() }
     }
 
     /// Number of outputs that a network needs: the tokens and the blank.

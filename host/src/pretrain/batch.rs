@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use rand::{RngExt, rngs::StdRng};
 use wakeling_shared::frontend::{FrontendParams, MEL_CHANNELS};
 
-use super::Clip;
+use super::prepare::Clip;
 use crate::{
     Result,
     compose::{Distortion, NoisePool, Row, loudness, mask},
@@ -197,7 +197,10 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Lengths of clips that fit into a row.
+/// Frames of clips that fit into a row.
+pub const FRAMES: std::ops::Range<usize> = 10..ROW_FRAMES - LEAD_FRAMES - 50;
+
+/// Whether a clip fits into a row.
 pub fn fits(log_mel: &LogMel) -> bool {
-    (10..ROW_FRAMES - LEAD_FRAMES - 50).contains(&log_mel.len())
+    FRAMES.contains(&log_mel.len())
 }
