@@ -1,4 +1,5 @@
-//! How long this machine takes for a step of the network, and for a second of audio:
+//! How long this machine takes for a step of the network and for a second of audio, and how many
+//! hours of audio a core of it turns into features in a second:
 //! `cargo run --release -p wakeling-shared --example speed -- MODEL…`.
 //!
 //! Each figure is the least of several rounds, since other programs can only add to it.
@@ -8,7 +9,7 @@ use std::{env, fs, hint::black_box, process::ExitCode, time::Instant};
 use wakeling_shared::{
     artifact::{MAX_WORDS, Model},
     engine::Engine,
-    frontend::SAMPLE_RATE_HZ,
+    frontend::{Frontend, MEL_CHANNELS, SAMPLE_RATE_HZ},
     pipeline::Pipeline,
 };
 
@@ -18,7 +19,7 @@ const SECONDS: usize = 10;
 
 fn main() -> ExitCode {
     let mut status = ExitCode::SUCCESS;
-    println!("model MACs_a_step ns_a_step us_a_second_of_audio");
+    println!("model MACs_a_step ns_a_step us_a_second_of_audio feature_hours_a_second");
     for path in env::args().skip(1) {
         if let Err(error) = measure(&path) {
             eprintln!("{path}: {error}");
@@ -34,7 +35,13 @@ fn measure(path: &str) -> Result<(), Box<dyn std::error::Error>> {
     let mut arena = vec![0; model.arena_bytes()];
     let steps = least(|| step_all(&model, &mut arena)) / STEPS as f64;
     let audio = least(|| hear_all(&model, &mut arena)) / SECONDS as f64;
-    println!("{path} {} {steps:.0} {:.0}", model.step_macs(), audio / 1e3);
+    let features = least(|| all_features(&model)) / SECONDS as f64;
+    println!(
+        "{path} {} {steps:.0} {:.0} {:.2}",
+        model.step_macs(),
+        audio / 1e3,
+        1e9 / features / 3_600.0
+    );
     Ok(())
 }
 
@@ -63,16 +70,34 @@ fn step_all(model: &Model<'_>, arena: &mut [i8]) {
 
 fn hear_all(model: &Model<'_>, arena: &mut [i8]) {
     let Ok(mut pipeline) = Pipeline::new(model, arena) else { return };
-    let mut seed = 1u32;
-    let noise: Vec<i16> = (0..SAMPLE_RATE_HZ)
-        .map(|_| {
-            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (seed >> 18) as i16
-        })
-        .collect();
+    let noise = noise();
     for _ in 0..SECONDS {
         pipeline.push(&noise, |step| {
             black_box(step.logits);
         });
     }
+}
+
+fn all_features(model: &Model<'_>) {
+    let mut frontend = Frontend::new(&model.frontend);
+    let mut features = [0; MEL_CHANNELS];
+    let noise = noise();
+    for _ in 0..SECONDS {
+        let mut rest = &noise[..];
+        while !rest.is_empty() {
+            rest = &rest[frontend.push(rest, &mut features).0..];
+            black_box(&features);
+        }
+    }
+}
+
+/// A second of white noise.
+fn noise() -> Vec<i16> {
+    let mut seed = 1u32;
+    (0..SAMPLE_RATE_HZ)
+        .map(|_| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 18) as i16
+        })
+        .collect()
 }

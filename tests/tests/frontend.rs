@@ -17,7 +17,11 @@ use std::{
 use wakeling::features::{
     FrontendTables, NormalizationKind, features, log_mel, mel_powers, normalize,
 };
-use wakeling_shared::frontend::{Features, Frontend, HOP_SAMPLES, MEL_CHANNELS, WINDOW_SAMPLES};
+use wakeling_shared::frontend::{
+    FFT_SIZE, Features, Frontend, FrontendParams, HOP_SAMPLES, MEL_CHANNELS, MelPowers, Normalizer,
+    WINDOW_SAMPLES,
+};
+use wakeling_tests::{Random, sound};
 
 /// Frames until the slower noise estimate (0.025 a frame) has forgotten its start.
 const SETTLING_FRAMES: usize = 100;
@@ -206,5 +210,106 @@ fn the_host_and_the_device_give_the_same_features() {
         for (a, b) in whole.iter().flatten().zip(trained.iter().flatten()) {
             assert!(a.abs_diff(*b) <= steps, "{kind:?}: {a} {b}");
         }
+    }
+}
+
+/// A transcription of the front end's first half in `f64`, by the definition of the transform.
+struct Reference {
+    /// `cos` and `sin` of 2πk/512.
+    circle: Vec<[f64; 2]>,
+    hann: Vec<f64>,
+    /// From bin `start` on: its segment and the share of its power for the band below.
+    shares: Vec<(usize, f64)>,
+    start: usize,
+}
+
+impl Reference {
+    fn new(params: &FrontendParams<'_>) -> Self {
+        let turn = |k: usize, of: usize| std::f64::consts::TAU * k as f64 / of as f64;
+        let words = |table: &[u8]| -> Vec<usize> {
+            table.as_chunks().0.iter().map(|&word| u16::from_le_bytes(word).into()).collect()
+        };
+        let (starts, weights) = (words(params.mel_starts), words(params.mel_weights));
+        let segment = |bin| starts.iter().rposition(|&start| start <= bin).expect("in a segment");
+        let shares = weights.iter().zip(starts[0]..);
+        Self {
+            circle: (0..FFT_SIZE).map(|k| turn(k, FFT_SIZE)).map(|a| [a.cos(), a.sin()]).collect(),
+            hann: (0..WINDOW_SAMPLES)
+                .map(|i| 0.5 - 0.5 * turn(2 * i + 1, 2 * WINDOW_SAMPLES).cos())
+                .collect(),
+            shares: shares.map(|(&w, bin)| (segment(bin), w as f64 / 4_096.0)).collect(),
+            start: starts[0],
+        }
+    }
+
+    /// `64 · Σ w·|X|²` of each band.
+    fn powers(&self, window: &[i16]) -> [f64; MEL_CHANNELS] {
+        let x: Vec<f64> = window.iter().zip(&self.hann).map(|(&x, h)| f64::from(x) * h).collect();
+        let mut bands = [0.0; MEL_CHANNELS + 2];
+        for (&(segment, share), bin) in self.shares.iter().zip(self.start..) {
+            let [re, im] = x.iter().enumerate().fold([0.0, 0.0], |[re, im], (n, x)| {
+                let [cos, sin] = self.circle[bin * n % FFT_SIZE];
+                [re + x * cos, im - x * sin]
+            });
+            bands[segment] += 64.0 * share * (re * re + im * im);
+            bands[segment + 1] += 64.0 * (1.0 - share) * (re * re + im * im);
+        }
+        // The lowest share lies under the first band.
+        std::array::from_fn(|channel| bands[channel + 1])
+    }
+}
+
+/// White noise of `rms` units of a sample, rounded to integers as a converter does.
+fn quiet_noise(seed: u64, rms: f64) -> Vec<i16> {
+    let mut random = Random::new(seed);
+    // Twelve uniform numbers sum to a normal one, of deviation 2 as they lie in -1…1.
+    (0..4 * sound::SAMPLE_RATE_HZ)
+        .map(|_| (0.5 * rms * (0..12).map(|_| random.unit()).sum::<f64>()).round() as i16)
+        .collect()
+}
+
+/// How far powers, and features made of them, are from the reference's: speech, loud and quiet, and
+/// noise of a few units, where the integers have least to work with.
+#[test]
+fn powers_and_features_are_those_of_the_f64_reference() {
+    /// 1 in Q6.
+    const UNIT: f64 = 64.0;
+    let tables = FrontendTables::default();
+    let params = tables.params(NormalizationKind::Log);
+    let reference = Reference::new(&params);
+    let mut sounds: Vec<(String, Vec<i16>)> = [0.5, 1.0, 2.0, 4.0, 30.0]
+        .iter()
+        .map(|&rms| (format!("noise of rms {rms}"), quiet_noise(3, rms)))
+        .collect();
+    let speech = sound::recorded(8).unwrap_or_else(|| sound::speech_like(1, 8));
+    for divisor in [1, 32, 1_024] {
+        let quiet = speech.iter().map(|&x| (f64::from(x) / f64::from(divisor)).round() as i16);
+        sounds.push((format!("speech / {divisor}"), quiet.collect()));
+    }
+    for (name, pcm) in sounds {
+        let (mut worst, mut squares, mut count) = (0f64, 0.0, 0u64);
+        let mut exact = Vec::new();
+        for (hop, powers) in mel_powers(&pcm, &params).iter().enumerate() {
+            let expected = reference.powers(&pcm[hop * HOP_SAMPLES..][..WINDOW_SAMPLES]);
+            for (&p, e) in powers.iter().zip(expected) {
+                // In octaves; a unit of power keeps digital silence finite.
+                let error = ((p as f64 + UNIT) / (e + UNIT)).log2().abs();
+                worst = worst.max(error);
+                squares += error * error;
+                count += 1;
+            }
+            exact.push(expected.map(|e| e as u64) as MelPowers);
+        }
+        let rms = (squares / count as f64).sqrt();
+        let mut steps = Histogram([0; 256]);
+        let found = features(&pcm, &params);
+        let mut normalizer = Normalizer::new(params.normalization);
+        for (found, exact) in found.iter().zip(&exact) {
+            let expected = normalizer.process(exact);
+            found.iter().zip(expected).for_each(|(&a, b)| steps.add(a, b));
+        }
+        println!("{name}: rms {rms:.2e} octaves, worst {worst:.2e}; {steps}");
+        assert!(rms < 0.02 && worst < 0.3, "{name}");
+        assert!(steps.mean() < 0.02 && steps.largest() <= 1, "{name}");
     }
 }

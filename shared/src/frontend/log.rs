@@ -37,12 +37,19 @@ const fn log2_table() -> [u32; SEGMENTS + 1] {
 
 /// `log₂(x)` in Q16; 0 for 0. The error is below 1/5,000 octave, monotone.
 pub(super) fn log2_q16(x: u64) -> u32 {
-    let Some(octave) = x.checked_ilog2() else { return 0 };
-    // The bits under the leading one, as a fraction in Q32.
-    let fraction = ((x << (63 - octave) << 1) >> 32) as u32;
-    let segment = (fraction >> (32 - SEGMENT_BITS)) as usize;
-    let (Some(&a), Some(&b)) = (LOG2.get(segment), LOG2.get(segment + 1)) else { return 0 };
-    let position = (fraction << SEGMENT_BITS) >> 16;
+    let (high, low) = ((x >> 32) as u32, x as u32);
+    // The leading one and the 31 bits under it; words, since most devices have no wider shifts.
+    let (octave, leading) = if high != 0 {
+        let zeros = high.leading_zeros();
+        (63 - zeros, high << zeros | (low >> 1) >> (31 - zeros))
+    } else if low != 0 {
+        (31 - low.leading_zeros(), low << low.leading_zeros())
+    } else {
+        return 0;
+    };
+    let segment = (leading >> (31 - SEGMENT_BITS)) as usize % SEGMENTS;
+    let position = (leading >> (15 - SEGMENT_BITS)) & 0xFFFF;
+    let (a, b) = (LOG2[segment], LOG2[segment + 1]);
     (octave << LOG_BITS) + a + (((b - a) * position) >> 16)
 }
 

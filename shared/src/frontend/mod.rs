@@ -2,8 +2,8 @@
 //!
 //! | stage | file | in | out |
 //! |---|---|---|---|
-//! | window | [`window`] | 480 `i16`, every 160 samples | 256 complex `i32` in Q7 |
-//! | spectrum | [`fft`] | 256 complex | 257 bins, `\|X\|²` as `u64` in Q6 |
+//! | window | [`window`] | any number of `i16` | the last 480, every 160 samples |
+//! | spectrum | [`fft`] | 480 `i16`, weighed | bins 1…255, `\|X\|²` as `u64` in Q16 |
 //! | mel bands | [`mel`] | bins 1…255 | [`MelPowers`], 40 `u64` in Q6 |
 //! | normalization | [`normalize`] | [`MelPowers`] | 40 `i8` |
 //!
@@ -20,6 +20,7 @@
 
 pub mod error;
 pub mod fft;
+mod kernels;
 pub mod log;
 pub mod mel;
 pub mod normalize;
@@ -81,9 +82,8 @@ impl<'a> PowerFrontend<'a> {
     pub fn push(&mut self, pcm: &[i16]) -> (usize, bool) {
         let (consumed, ready) = self.window.push(pcm);
         if ready {
-            self.window.apply(&mut self.spectrum.bins);
+            self.spectrum.transform(self.window.samples());
             self.window.advance();
-            self.spectrum.transform();
             self.spectrum.powers();
             self.mel.accumulate(&self.spectrum, &mut self.powers);
         }

@@ -4,7 +4,7 @@
 //! 40 `i8`.
 
 use super::log::log2_q8;
-use super::params::{Level, LevelStatistic, Normalization, Quantizer};
+use super::params::{Level, LevelStatistic, Normalization};
 use super::pcan::Pcan;
 use super::{Features, MEL_CHANNELS, MelPowers};
 
@@ -42,43 +42,40 @@ impl<'a> Normalizer<'a> {
 
     /// The features of the next frame.
     pub fn process(&mut self, powers: &MelPowers) -> Features {
-        let powers = powers.map(|p| p.min(LARGEST_POWER));
-        let features = match self.params {
+        let mut features = [0; MEL_CHANNELS];
+        match self.params {
             Normalization::Log { floor, level, quantizer } => {
-                self.log(&powers, floor, level, quantizer)
+                let mut logs = [0; MEL_CHANNELS];
+                for (log, &p) in logs.iter_mut().zip(powers) {
+                    *log = log2_q8(p.min(LARGEST_POWER) + floor);
+                }
+                let level_q8 = level.map_or(0, |level| self.follow(&logs, level));
+                for (y, log) in features.iter_mut().zip(logs) {
+                    *y = quantizer.quantize(log - level_q8);
+                }
             }
             Normalization::LogPcen { floor, strength_q8, smoothing_shift, quantizer } => {
-                self.smooth(&powers, smoothing_shift);
-                let mut features = [0; MEL_CHANNELS];
-                for ((y, &p), &m) in features.iter_mut().zip(&powers).zip(&self.channels) {
-                    let level = log2_q8((m >> SMOOTH_EXTRA_BITS) + floor);
+                let smoothing = self.started.then_some(smoothing_shift);
+                for ((y, &p), m) in features.iter_mut().zip(powers).zip(&mut self.channels) {
+                    let p = p.min(LARGEST_POWER);
+                    smooth(p, smoothing, m);
+                    let level = log2_q8((*m >> SMOOTH_EXTRA_BITS) + floor);
                     let gain = (level * i32::from(strength_q8) + 128) >> 8;
                     *y = quantizer.quantize(log2_q8(p + floor) - gain);
                 }
-                features
             }
             Normalization::Pcan {
                 even_smoothing,
                 odd_smoothing,
                 min_signal_remaining,
                 gain_table,
-            } => Pcan { even_smoothing, odd_smoothing, min_signal_remaining, gain_table }
-                .process(&powers, &mut self.channels),
-        };
+            } => {
+                features = Pcan { even_smoothing, odd_smoothing, min_signal_remaining, gain_table }
+                    .process(powers, &mut self.channels);
+            }
+        }
         self.started = true;
         features
-    }
-
-    fn log(
-        &mut self,
-        powers: &MelPowers,
-        floor: u64,
-        level: Option<Level>,
-        quantizer: Quantizer,
-    ) -> Features {
-        let logs = powers.map(|p| log2_q8(p + floor));
-        let level_q8 = level.map_or(0, |level| self.follow(&logs, level));
-        logs.map(|x| quantizer.quantize(x - level_q8))
     }
 
     /// Moves the running level towards this frame's and returns it in Q8, rounded half up.
@@ -95,16 +92,13 @@ impl<'a> Normalizer<'a> {
         self.level = (i64::from(self.level) + (gap >> shift)) as i32;
         (self.level + (1 << (LEVEL_EXTRA_BITS - 1))) >> LEVEL_EXTRA_BITS
     }
+}
 
-    /// `M += (P - M) / 2^shift`, rounded down; the first frame sets `M = P`.
-    fn smooth(&mut self, powers: &MelPowers, shift: u8) {
-        for (m, &p) in self.channels.iter_mut().zip(powers) {
-            let p = p << SMOOTH_EXTRA_BITS;
-            *m = if self.started {
-                m.wrapping_add_signed((p as i64 - *m as i64) >> shift)
-            } else {
-                p
-            };
-        }
-    }
+/// `M += (P - M) / 2^shift`, rounded down; without a shift `M = P`, as in the first frame.
+fn smooth(p: u64, shift: Option<u8>, m: &mut u64) {
+    let p = p << SMOOTH_EXTRA_BITS;
+    *m = match shift {
+        Some(shift) => m.wrapping_add_signed((p as i64 - *m as i64) >> shift),
+        None => p,
+    };
 }

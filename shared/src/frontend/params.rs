@@ -111,7 +111,7 @@ impl Quantizer {
     #[inline]
     pub fn quantize(&self, x_q8: i32) -> i8 {
         let scaled = i64::from(x_q8 - i32::from(self.offset_q8)) * i64::from(self.scale_q16);
-        ((scaled + (1 << 15)) >> 16).clamp(-128, 127) as i8
+        (((scaled + (1 << 15)) >> 16) as i32).clamp(-128, 127) as i8
     }
 
     fn validate(&self) -> Result<(), FrontendError> {

@@ -54,7 +54,7 @@ impl Pcan<'_> {
             features.iter_mut().zip(powers).zip(estimates).enumerate()
         {
             let smoothing = if channel & 1 == 0 { self.even_smoothing } else { self.odd_smoothing };
-            let magnitude = (power.isqrt() >> MAGNITUDE_SHIFT).min(LARGEST_MAGNITUDE);
+            let magnitude = root(power >> (2 * MAGNITUDE_SHIFT)).min(LARGEST_MAGNITUDE);
             let signal = self.reduce_noise(magnitude, smoothing, estimate);
             let snr = (signal * self.gain(*estimate)) >> SNR_SHIFT;
             *y = quantize(log_scale(shrink(snr) << CORRECTION_BITS));
@@ -90,6 +90,11 @@ impl Pcan<'_> {
         let gain = ((slope * position + (1 << 14)) >> 15) + entry(base);
         gain.clamp(0, i64::from(i16::MAX)) as u64
     }
+}
+
+/// `⌊√x⌋`; most powers are words, whose roots need no division of 64 bits.
+fn root(x: u64) -> u64 {
+    u32::try_from(x).map_or_else(|_| x.isqrt(), |x| u64::from(x.isqrt()))
 }
 
 /// `PcanShrink`: quadratic below an SNR of 2, linear above.

@@ -1,49 +1,73 @@
-//! The sliding window: keeps the last 480 samples and weighs them with a Hann window.
+//! The sliding window: keeps the last 480 samples; and the Hann window to weigh them with.
 //!
-//! In: `i16` samples in chunks of any length. Out: 256 complex `i32` in Q7, that is real samples
-//! `x[2n] + i·x[2n+1]` scaled by 128, already in the order in which [`fft`](super::fft) wants them,
-//! so that the transform has no pass of its own for reordering.
+//! In: `i16` samples in chunks of any length. Out: [`Samples`].
 
-use super::fft::{COMPLEX_POINTS, Complex, DIGIT_REVERSED, Q62_ONE, rotate_q62};
-use super::{HOP_SAMPLES, WINDOW_SAMPLES};
+use super::fft::{Q62_ONE, rotate_q62};
+use super::{HOP_SAMPLES, WINDOW_SAMPLES, kernels};
+
+/// The samples under the window, aligned for kernels that move two at once.
+#[derive(Clone, Debug)]
+#[repr(align(4))]
+pub struct Samples(pub [i16; WINDOW_SAMPLES]);
 
 /// Fractional bits of the windowed samples. `Σ|x|` over the window is at most
-/// 2¹⁵ · 240 · 2⁷ < 2³⁰, so neither the transform nor its intermediate sums leave `i32`.
+/// 2¹⁵ · 240 · 2⁷ < 2³⁰, so neither the transform nor its intermediate sums leave `i32`, and neither
+/// does twice a bin.
 pub const SAMPLE_FRACTION_BITS: u32 = 7;
+/// Fractional bits of the window's coefficients: the high 32 bits of the 48 of a product are the
+/// windowed sample, which is one instruction (`SMULWB`) on Cortex-M4 and later.
+pub const COEFFICIENT_BITS: u32 = 16 + SAMPLE_FRACTION_BITS;
 
-/// Fractional bits of the window's coefficients.
-const COEFFICIENT_BITS: u32 = 16;
+/// Groups of 16 complex values that the first pass makes of 60 or 64 samples.
+pub(super) const GROUPS: usize = 16;
+/// Pairs of samples in a group; the sixteenth is padding.
+pub(super) const GROUP_PAIRS: usize = WINDOW_SAMPLES / 2 / GROUPS;
 
-const HALF_WINDOW: usize = WINDOW_SAMPLES / 2;
+/// `round(2²³ · (½ - ½·cos(2π(i + ½)/480)))` for the samples `i = 2n` and `2n + 1` of each pair `n`,
+/// in the order in which the first pass reads them: group `g` has `n = r + 16·j + 64·i` with `i`
+/// fastest, where `r` is [`group_start`] of `g`.
+pub(super) static COEFFICIENTS: [[[i32; 2]; GROUP_PAIRS]; GROUPS] = {
+    let hann = hann();
+    let mut table = [[[0; 2]; GROUP_PAIRS]; GROUPS];
+    let mut group = 0;
+    while group < GROUPS {
+        let mut at = 0;
+        while at < GROUP_PAIRS {
+            let pair = group_start(group) + 16 * (at / 4) + 64 * (at % 4);
+            table[group][at] = [hann[2 * pair], hann[2 * pair + 1]];
+            at += 1;
+        }
+        group += 1;
+    }
+    table
+};
 
-/// `round(2¹⁶ · (½ - ½·cos(2π(i + ½)/480)))`, at most 65 535; the other half mirrors it.
-static HANN: [u16; HALF_WINDOW] = hann();
+/// The two base-4 digits of a group exchanged: the pair of samples that comes first in it.
+#[inline(always)]
+pub(super) const fn group_start(group: usize) -> usize {
+    (group & 3) << 2 | (group >> 2) & 3
+}
 
-const fn hann() -> [u16; HALF_WINDOW] {
+const fn hann() -> [i32; WINDOW_SAMPLES] {
     /// `cos` and `sin` of π/480 in Q62.
     const HALF_STEP: [i64; 2] = [4_611_587_243_787_314_565, 30_183_198_915_511_133];
-    let mut table = [0; HALF_WINDOW];
+    const SHIFT: u32 = 63 - COEFFICIENT_BITS;
+    let mut table = [0; WINDOW_SAMPLES];
     let mut angle = HALF_STEP;
     let mut i = 0;
-    while i < HALF_WINDOW {
-        let rounded = (Q62_ONE - angle[0] + (1 << 46)) >> 47;
-        table[i] = if rounded > 65_535 { 65_535 } else { rounded as u16 };
+    while i < WINDOW_SAMPLES / 2 {
+        table[i] = ((Q62_ONE - angle[0] + (1 << (SHIFT - 1))) >> SHIFT) as i32;
+        table[WINDOW_SAMPLES - 1 - i] = table[i];
         angle = rotate_q62(rotate_q62(angle, HALF_STEP), HALF_STEP);
         i += 1;
     }
     table
 }
 
-/// `⌊sample · coefficient · 2⁷⌋`; the magnitude is below 2²².
-#[inline(always)]
-fn weigh(sample: i16, coefficient: u16) -> i32 {
-    (i32::from(sample) * i32::from(coefficient)) >> (COEFFICIENT_BITS - SAMPLE_FRACTION_BITS)
-}
-
 /// The last samples heard.
 #[derive(Clone, Debug)]
 pub struct Window {
-    samples: [i16; WINDOW_SAMPLES],
+    samples: Samples,
     filled: usize,
 }
 
@@ -56,15 +80,15 @@ impl Default for Window {
 impl Window {
     /// An empty window.
     pub const fn new() -> Self {
-        Self { samples: [0; WINDOW_SAMPLES], filled: 0 }
+        Self { samples: Samples([0; WINDOW_SAMPLES]), filled: 0 }
     }
 
     /// Copies samples until the window is full; returns how many, and whether it is full.
     pub fn push(&mut self, pcm: &[i16]) -> (usize, bool) {
-        let mut consumed = 0;
-        for (slot, &sample) in self.samples.iter_mut().skip(self.filled).zip(pcm) {
-            *slot = sample;
-            consumed += 1;
+        let room = self.samples.0.get_mut(self.filled..).unwrap_or_default();
+        let consumed = room.len().min(pcm.len());
+        if let (Some(room), Some(pcm)) = (room.get_mut(..consumed), pcm.get(..consumed)) {
+            room.copy_from_slice(pcm);
         }
         self.filled += consumed;
         (consumed, self.filled == WINDOW_SAMPLES)
@@ -72,7 +96,7 @@ impl Window {
 
     /// Makes room for the next hop.
     pub fn advance(&mut self) {
-        self.samples.copy_within(HOP_SAMPLES.., 0);
+        kernels::advance(&mut self.samples);
         self.filled = WINDOW_SAMPLES - HOP_SAMPLES;
     }
 
@@ -81,23 +105,9 @@ impl Window {
         self.filled = 0;
     }
 
-    /// Writes the windowed samples, padded with zeros to 512, in digit-reversed order.
-    pub fn apply(&self, out: &mut [Complex; COMPLEX_POINTS]) {
-        let (rising, falling) = self.samples.as_chunks::<2>().0.split_at(HALF_WINDOW / 2);
-        let hann = HANN.as_chunks::<2>().0;
-        let (first, rest) = DIGIT_REVERSED.split_at(HALF_WINDOW / 2);
-        for ((&[a, b], &[wa, wb]), &slot) in rising.iter().zip(hann).zip(first) {
-            out[usize::from(slot)] = [weigh(a, wa), weigh(b, wb)];
-        }
-        let mut slots = rest.iter();
-        for ((&[a, b], &[wb, wa]), &slot) in
-            falling.iter().zip(hann.iter().rev()).zip(slots.by_ref())
-        {
-            out[usize::from(slot)] = [weigh(a, wa), weigh(b, wb)];
-        }
-        for &slot in slots {
-            out[usize::from(slot)] = [0, 0];
-        }
+    /// The samples under the window.
+    pub const fn samples(&self) -> &Samples {
+        &self.samples
     }
 }
 
@@ -108,9 +118,9 @@ mod tests {
 
     #[test]
     fn the_table_is_the_hann_window() {
-        for (i, &found) in HANN.iter().enumerate() {
+        for (i, &found) in hann().iter().enumerate() {
             let angle = core::f64::consts::TAU * (i as f64 + 0.5) / WINDOW_SAMPLES as f64;
-            let exact = (65_536.0 * (0.5 - 0.5 * angle.cos())).min(65_535.0);
+            let exact = 8_388_608.0 * (0.5 - 0.5 * angle.cos());
             assert!((f64::from(found) - exact).abs() <= 0.5 + 1e-6, "{i}: {found} {exact}");
         }
     }

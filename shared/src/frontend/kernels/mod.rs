@@ -1,0 +1,22 @@
+//! The inner loops of the spectrum and of the mel bands.
+//!
+//! [`plain`] is the truth. Where the processor has the DSP instructions of Cortex-M4, [`dsp`] does the
+//! same to the last bit. `build.rs` tells.
+//!
+//! | kernel | in | out |
+//! |---|---|---|
+//! | `window` | 480 samples | weighed, reordered, in transforms of 4 points |
+//! | `pass_4`, `pass_16`, `pass_64` | transforms of 4, 16, 64 points | transforms of four times as many |
+//! | `powers` | the complex transform | powers of the real one |
+//! | `segment` | powers and weights of a mel segment | their sums |
+//! | `advance` | 480 samples | the last 320 of them in front |
+
+#[cfg(any(wakeling_dsp, wakeling_mve))]
+mod dsp;
+#[cfg(not(any(wakeling_dsp, wakeling_mve)))]
+mod plain;
+
+#[cfg(any(wakeling_dsp, wakeling_mve))]
+pub(super) use dsp::{advance, pass_4, pass_16, pass_64, powers, segment, window};
+#[cfg(not(any(wakeling_dsp, wakeling_mve)))]
+pub(super) use plain::{advance, pass_4, pass_16, pass_64, powers, segment, window};

@@ -1,0 +1,173 @@
+//! The kernels in plain Rust: what every other must equal.
+
+use crate::fixed::round_high;
+use crate::frontend::HOP_SAMPLES;
+use crate::frontend::fft::{Bins, COMPLEX_POINTS, Complex, SPLIT_PAIRS, Twiddles, power};
+use crate::frontend::mel::Sums;
+use crate::frontend::window::{COEFFICIENT_BITS, GROUP_PAIRS, GROUPS, Samples, group_start};
+
+/// Weighs the samples, pads them with zeros to 512, and does the first pass: transforms of four
+/// points 64 apart, in digit-reversed order.
+///
+/// Block `m` of four outputs has the inputs `n`, `n + 64`, `n + 128`, `n + 192`, where the three
+/// base-4 digits of `n` are those of `m` reversed; so a group of four blocks has one start, and the
+/// fourth block of each has zeros for its last input.
+pub fn window(
+    Samples(samples): &Samples,
+    coefficients: &[[[i32; 2]; GROUP_PAIRS]; GROUPS],
+    bins: &mut Bins,
+) {
+    let Some(pairs) = samples.as_chunks::<2>().0.first_chunk::<PAIRS>() else { return };
+    let groups = bins.as_chunks_mut::<GROUPS>().0.iter_mut().zip(coefficients).enumerate();
+    for (group, (out, weights)) in groups {
+        let start = group_start(group);
+        let at = |j: usize, i: usize| {
+            let ([a, b], [wa, wb]) = (pairs[start + 16 * j + 64 * i], weights[4 * j + i]);
+            [weigh(a, wa), weigh(b, wb)]
+        };
+        let (blocks, _) = out.as_chunks_mut::<4>();
+        for (j, block) in blocks.iter_mut().enumerate() {
+            let last = if j < 3 { at(j, 3) } else { [0, 0] };
+            *block = butterfly(at(j, 0), at(j, 1), at(j, 2), last);
+        }
+    }
+}
+
+/// Pairs of samples under the window.
+const PAIRS: usize = GROUPS * GROUP_PAIRS;
+
+/// `⌊sample · coefficient · 2⁷⌋` for a coefficient in Q23; the magnitude is below 2²².
+#[inline(always)]
+fn weigh(sample: i16, coefficient: i32) -> i32 {
+    const { assert!(COEFFICIENT_BITS == 23) };
+    ((i64::from(sample) * i64::from(coefficient)) >> 16) as i32
+}
+
+/// `⌊½ - (a · b) / 2³²⌋`: the rounded high word of the negative of a product, as `SMMLSR` has it. It
+/// differs from the negative of [`round_high`] for ties.
+#[inline(always)]
+const fn round_high_negative(a: i32, b: i32) -> i32 {
+    (((1 << 31) - a as i64 * b as i64) >> 32) as i32
+}
+
+/// Half of `z · exp(-iθ)`, given `[cos θ, sin θ]` in Q31.
+///
+/// Products are rounded to nearest: rounding them down would add up in a few bins.
+#[inline(always)]
+const fn half_rotated([re, im]: Complex, [cos, sin]: Complex) -> Complex {
+    [round_high(re, cos) + round_high(im, sin), round_high(im, cos) + round_high_negative(re, sin)]
+}
+
+/// The butterfly of four sub-transforms, given the sum `a + c` and the difference `a - c` of the
+/// even two, and the sum and the difference of the odd two.
+#[inline(always)]
+fn combine(sum: Complex, difference: Complex, odd_sum: Complex, odd: Complex) -> [Complex; 4] {
+    [
+        [sum[0] + odd_sum[0], sum[1] + odd_sum[1]],
+        [difference[0] + odd[1], difference[1] - odd[0]],
+        [sum[0] - odd_sum[0], sum[1] - odd_sum[1]],
+        [difference[0] - odd[1], difference[1] + odd[0]],
+    ]
+}
+
+/// A butterfly without twiddles.
+#[inline(always)]
+fn butterfly(a: Complex, b: Complex, c: Complex, d: Complex) -> [Complex; 4] {
+    combine(
+        [a[0] + c[0], a[1] + c[1]],
+        [a[0] - c[0], a[1] - c[1]],
+        [b[0] + d[0], b[1] + d[1]],
+        [b[0] - d[0], b[1] - d[1]],
+    )
+}
+
+/// A butterfly whose last three inputs are halves of what they stand for.
+#[inline(always)]
+fn of_halves(a: Complex, b: Complex, c: Complex, d: Complex) -> [Complex; 4] {
+    combine(
+        [a[0] + 2 * c[0], a[1] + 2 * c[1]],
+        [a[0] - 2 * c[0], a[1] - 2 * c[1]],
+        [2 * (b[0] + d[0]), 2 * (b[1] + d[1])],
+        [2 * (b[0] - d[0]), 2 * (b[1] - d[1])],
+    )
+}
+
+/// Every four transforms of 4 points become one.
+pub fn pass_4(bins: &mut Bins, twiddles: &[Twiddles; 3]) {
+    pass(bins, twiddles);
+}
+
+/// Every four transforms of 16 points become one.
+pub fn pass_16(bins: &mut Bins, twiddles: &[Twiddles; 15]) {
+    pass(bins, twiddles);
+}
+
+/// The four transforms of 64 points become one.
+pub fn pass_64(bins: &mut Bins, twiddles: &[Twiddles; 63]) {
+    pass(bins, twiddles);
+}
+
+/// Every four transforms of `twiddles.len() + 1` points become one. The first butterfly of each has
+/// no twiddles, which is faster, and exact.
+#[inline(never)]
+fn pass(bins: &mut Bins, twiddles: &[Twiddles]) {
+    let span = twiddles.len() + 1;
+    for block in bins.chunks_exact_mut(4 * span) {
+        let (low, high) = block.split_at_mut(2 * span);
+        let (a, b) = low.split_at_mut(span);
+        let (c, d) = high.split_at_mut(span);
+        let mut quads = a.iter_mut().zip(b).zip(c).zip(d);
+        if let Some((((a, b), c), d)) = quads.next() {
+            [*a, *b, *c, *d] = butterfly(*a, *b, *c, *d);
+        }
+        for ((((a, b), c), d), &[wb, wc, wd]) in quads.zip(twiddles) {
+            [*a, *b, *c, *d] =
+                of_halves(*a, half_rotated(*b, wb), half_rotated(*c, wc), half_rotated(*d, wd));
+        }
+    }
+}
+
+/// `|z|²`, as the low and the high word.
+#[inline(always)]
+const fn square([re, im]: Complex) -> Complex {
+    let power = (re as i64 * re as i64) as u64 + (im as i64 * im as i64) as u64;
+    [power as i32, (power >> 32) as i32]
+}
+
+/// From the complex transform `Z` to `|2·X|²` of the real one.
+///
+/// With `E = (Z[k] + Z*[256-k])/2` and `O = (Z[k] - Z*[256-k])/2i`, the transforms of the even
+/// and of the odd samples, `X[k] = E + w^k·O` and `X*[256-k] = E - w^k·O`.
+pub fn powers(bins: &mut Bins, twiddles: &[Complex; SPLIT_PAIRS]) {
+    let (low, high) = bins.split_at_mut(COMPLEX_POINTS / 2);
+    let [middle, high @ ..] = high else { return };
+    // X[128] is the conjugate of Z[128].
+    *middle = square([2 * middle[0], 2 * middle[1]]);
+    for ((z, mirrored), &twiddle) in low.iter_mut().skip(1).zip(high.iter_mut().rev()).zip(twiddles)
+    {
+        let even = [z[0] + mirrored[0], z[1] - mirrored[1]];
+        // 2i·O, so that its half rotated is i·w^k·O.
+        let odd = [z[0] - mirrored[0], z[1] + mirrored[1]];
+        let [re, im] = half_rotated(odd, twiddle);
+        *z = square([even[0] + 2 * im, even[1] - 2 * re]);
+        *mirrored = square([even[0] - 2 * im, even[1] + 2 * re]);
+    }
+}
+
+/// `Σ w·power`, and `Σ power`; weights are little-endian words.
+#[inline(never)]
+pub fn segment(bins: &[Complex], weights: &[[u8; 2]]) -> Sums {
+    let mut sums = Sums::default();
+    for (&[low, high], &weight) in bins.iter().zip(weights) {
+        let weight = u64::from(u16::from_le_bytes(weight));
+        sums.high = sums.high.wrapping_add(weight * u64::from(high as u32));
+        sums.low = sums.low.wrapping_add(weight * u64::from(low as u32));
+        sums.total = sums.total.wrapping_add(power([low, high]));
+    }
+    sums
+}
+
+/// Moves the samples of the window down by a hop.
+pub fn advance(Samples(samples): &mut Samples) {
+    samples.copy_within(HOP_SAMPLES.., 0);
+}
