@@ -3,8 +3,10 @@
 //! Bounds on accumulators: with `inputs ≤ 2¹⁵`, `|bias| < 2³⁰` and `|w·x| ≤ 2¹⁴`, a sum stays below
 //! `2³⁰ + 2²⁹ < 2³¹`; with `taps ≤ 32` and `|w·x| ≤ 2²²`, as well.
 
+use core::fmt;
+
 use super::model::{Affine, BUFFERS, Factors, Head, Layer, MAX_TAPS, MAX_WORDS, Model, Op};
-use crate::{detector::DetectorError, frontend::FrontendError};
+use crate::{decimal::Decimal, detector::DetectorError, frontend::FrontendError};
 
 /// What contradicts itself. Layers count from 0, heads' layers included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,38 @@ pub enum ShapeError {
     WordCount,
     /// A word's detector cannot work.
     Detector(DetectorError),
+}
+
+impl fmt::Display for ShapeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = Decimal::of::<usize>;
+        match *self {
+            Self::Frontend(error) => error.fmt(f),
+            Self::FramesPerStep(frames) => {
+                write!(f, "{} frames a step, not 1 to 16", number(frames.into()))
+            }
+            Self::Buffer { layer, buffer } => {
+                let [layer, buffer] = [number(layer), number(buffer.into())];
+                write!(f, "layer {layer} cannot use buffer {buffer}")
+            }
+            Self::Width { layer, expected, found } => {
+                let [expected, found] = [number(expected.into()), number(found.into())];
+                let layer = number(layer);
+                write!(f, "layer {layer} takes {expected} channels and is given {found}")
+            }
+            Self::Value { layer } => {
+                write!(f, "layer {} has a number out of its range", number(layer))
+            }
+            Self::HeadStride { layer } => {
+                write!(f, "layer {}, of a head, has a stride", number(layer))
+            }
+            Self::LayerCount => f.write_str("trunk and heads count other layers than there are"),
+            Self::WordCount => f.write_str("there are not as many words as logits"),
+            Self::Detector(DetectorError::Smoothing(steps)) => {
+                write!(f, "a word is smoothed over {} steps", number(steps.into()))
+            }
+        }
+    }
 }
 
 /// Checks a model against everything that the device flow relies on.
@@ -181,9 +215,9 @@ fn check_affine(affine: &Affine<'_>, fan_in: usize, layer: usize) -> Result<(), 
 /// Every bias lies in −2³⁰ … 2³⁰ − 1, and no multiplier is negative.
 fn in_range(factors: &[Factors]) -> bool {
     // Bits 30 and 31 of a bias are equal, and bit 31 of a multiplier is 0.
-    let stray = |bits: i32, [biases, multipliers]: &Factors| {
-        let bits = biases.iter().fold(bits, |bits, b| bits | (b ^ b << 1));
-        multipliers.iter().fold(bits, |bits, m| bits | m)
+    let stray = |bits: i32, &[[a, b, c, d], [i, j, k, l]]: &Factors| {
+        let biases = (a ^ a << 1) | (b ^ b << 1) | (c ^ c << 1) | (d ^ d << 1);
+        bits | biases | i | j | k | l
     };
     factors.iter().fold(0, stray) >= 0
 }

@@ -1,6 +1,7 @@
 //! The 24 bytes before the body: magic, version, flags, lengths, checksum; all little-endian.
 
-use super::check::ShapeError;
+use super::{check::ShapeError, checksum::Checksum};
+use crate::decimal::Decimal;
 
 /// The first four bytes of every model file.
 pub const MAGIC: [u8; 4] = *b"WKLG";
@@ -80,75 +81,42 @@ impl From<ShapeError> for LoadError {
 
 impl core::fmt::Display for LoadError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
+        let number = Decimal::of::<usize>;
+        match *self {
             Self::Truncated { expected, found } => {
+                let [expected, found] = [number(expected), number(found)];
                 write!(f, "truncated: {expected} bytes expected, {found} found")
             }
             Self::Magic => write!(f, "not a Wakeling model (it does not begin with WKLG)"),
             Self::Version { found } => {
-                write!(f, "format version {found}; this program reads version {VERSION}")
+                let [found, own] = [number(found.into()), number(VERSION.into())];
+                write!(f, "format version {found}; this program reads version {own}")
             }
-            Self::Flags { found } => write!(f, "unknown flags {found:#06x}"),
+            Self::Flags { found } => write!(f, "unknown flags {}", number(found.into())),
             Self::Alignment { remainder } => {
-                write!(
-                    f,
-                    "at an address of remainder {remainder}, not at a multiple of {ALIGNMENT}"
-                )
+                let [remainder, whole] = [number(remainder), number(ALIGNMENT)];
+                write!(f, "at an address of remainder {remainder}, not at a multiple of {whole}")
             }
             Self::Lengths => write!(f, "the lengths in the header contradict each other"),
-            Self::Checksum { expected, found } => {
-                write!(f, "damaged: checksum {found:016x}, header says {expected:016x}")
-            }
+            Self::Checksum { .. } => write!(f, "damaged: checksum and content disagree"),
             Self::Body => write!(f, "the description is not a model's"),
-            Self::Trailing { bytes } => write!(f, "{bytes} stray bytes after the description"),
+            Self::Trailing { bytes } => {
+                write!(f, "{} stray bytes after the description", number(bytes))
+            }
             Self::Arrays { expected, found } => {
+                let [expected, found] = [number(expected), number(found)];
                 write!(f, "{expected} words of weights expected, {found} found")
             }
-            Self::Shape(error) => write!(f, "inconsistent model: {error:?}"),
+            Self::Shape(error) => write!(f, "inconsistent model: {error}"),
         }
     }
 }
 
 impl core::error::Error for LoadError {}
 
-/// A file, read as one large little-endian integer `N` of words, modulo a prime: with
-/// `M = K·2³² − 1`, the state stands for `hi + K·lo (mod M)`, and taking the word `w` in multiplies
-/// it by `K = 2⁻³² (mod M)` after adding `w`. It costs one instruction (`UMAAL`) a word on Cortex-M4.
-///
-/// It detects what changes `N` by no multiple of `M`, wherever that happens:
-/// - every error within 63 consecutive bits, since `|δ| < 2⁶³ < M` and `M` is prime;
-/// - every pair of flipped bits outside the checksum itself, since `2ⁿ ≡ ±1 (mod M)` for no `n` below 2⁶¹: `M` is a safe prime;
-/// - of other errors all but about one in 2⁶⁴.
-///
-/// The multiplier is that of Thomas's MWC64X generator ("The MWC64X Random Number Generator", 2011),
-/// chosen so that `M` and `(M − 1) / 2` are prime. As any checksum without a key, it is no signature.
-#[derive(Clone, Copy)]
-struct Checksum(u64);
-
-impl Checksum {
-    const MULTIPLIER: u32 = 0xFFFE_B81B;
-    /// Not 0, so that leading zeros count.
-    const START: u64 = 1;
-    /// Words between two looks at the loop's end.
-    const UNROLLED: usize = 16;
-
-    fn words(self, words: &[u32]) -> Self {
-        let (blocks, tail) = words.as_chunks::<{ Self::UNROLLED }>();
-        let front = blocks.iter().fold(self, |sum, block| block.iter().fold(sum, Self::word));
-        tail.iter().fold(front, Self::word)
-    }
-
-    /// `K·lo + hi + w` is below 2⁶⁴, whatever they are.
-    #[inline(always)]
-    fn word(self, &word: &u32) -> Self {
-        let (high, low) = (self.0 >> 32, self.0 & u64::from(u32::MAX));
-        Self(u64::from(Self::MULTIPLIER) * low + high + u64::from(word))
-    }
-}
-
 /// The checksum of a file: of the header's first four words, then of the body.
 fn checksum(header: &[u32; CHECKED_WORDS], body: &[u32]) -> u64 {
-    Checksum(Checksum::START).words(header).words(body).0
+    Checksum::START.words(header).words(body).value()
 }
 
 /// The header of a file with this body, of which the description takes the first
@@ -211,84 +179,4 @@ pub(super) fn body(bytes: &[u8]) -> Result<Body<'_>, LoadError> {
     let arrays = words.get(padded / size_of::<u32>()..).unwrap_or_default();
     let description = body.get(..description as usize).unwrap_or_default();
     Ok(Body { description, arrays })
-}
-
-#[cfg(test)]
-mod tests {
-    extern crate std;
-    use super::*;
-    use std::vec::Vec;
-
-    /// `K·2³² − 1`.
-    const MODULUS: u128 = ((Checksum::MULTIPLIER as u128) << 32) - 1;
-
-    fn words(count: usize) -> Vec<u32> {
-        (1..=count as u32).map(|i| i.wrapping_mul(0x9E37_79B9) ^ i << 7).collect()
-    }
-
-    /// The number for which a state stands.
-    fn residue(state: u64) -> u128 {
-        let (high, low) = (u128::from(state >> 32), u128::from(state as u32));
-        (high + u128::from(Checksum::MULTIPLIER) * low) % MODULUS
-    }
-
-    #[test]
-    fn the_checksum_is_the_file_modulo_a_prime() {
-        let multiplier = u128::from(Checksum::MULTIPLIER);
-        for length in 0..70 {
-            let words = words(length);
-            let start = residue(Checksum::START);
-            let expected =
-                words.iter().fold(start, |n, &w| (n + u128::from(w)) * multiplier % MODULUS);
-            assert_eq!(residue(Checksum(Checksum::START).words(&words).0), expected, "{length}");
-        }
-    }
-
-    /// Miller and Rabin; with the first twelve primes as bases it decides below 2⁶⁴.
-    fn is_prime(n: u64) -> bool {
-        let power = |base: u64, mut exponent: u64| {
-            let (mut result, mut square) = (1u128, u128::from(base));
-            while exponent > 0 {
-                if exponent & 1 == 1 {
-                    result = result * square % u128::from(n);
-                }
-                square = square * square % u128::from(n);
-                exponent >>= 1;
-            }
-            result as u64
-        };
-        let twos = (n - 1).trailing_zeros();
-        [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37].into_iter().all(|base| {
-            let first = power(base, (n - 1) >> twos);
-            first == 1 || (0..twos).any(|i| power(base, (n - 1) >> (twos - i)) == n - 1)
-        })
-    }
-
-    #[test]
-    fn the_modulus_is_a_safe_prime() {
-        let modulus = MODULUS as u64;
-        assert!(is_prime(modulus) && is_prime((modulus - 1) / 2));
-        assert!(!is_prime(modulus - 2));
-    }
-
-    #[test]
-    fn every_pair_of_flipped_bits_is_seen() {
-        let words = words(9);
-        let flipped = |bits: &[usize]| {
-            let mut words = words.clone();
-            bits.iter().for_each(|bit| words[bit / 32] ^= 1 << (bit % 32));
-            Checksum(Checksum::START).words(&words).0
-        };
-        let sound = flipped(&[]);
-        for a in 0..32 * words.len() {
-            assert!((0..a).all(|b| flipped(&[a, b]) != sound) && flipped(&[a]) != sound);
-        }
-    }
-
-    #[test]
-    fn leading_zeros_count() {
-        let sums: Vec<u64> =
-            (0..20).map(|n| Checksum(Checksum::START).words(&[0; 20][..n]).0).collect();
-        assert!((1..20).all(|i| sums[..i].iter().all(|s| *s != sums[i])));
-    }
 }

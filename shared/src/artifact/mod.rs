@@ -5,6 +5,7 @@
 //! [`Model::load`]; the stages behind it rely on what was checked there and cannot fail.
 
 mod check;
+mod checksum;
 mod header;
 mod model;
 mod read;

@@ -54,7 +54,7 @@ impl<'a> Model<'a> {
 }
 
 /// What a person needs in order to trust a model.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Card<'a> {
     /// Name of the model.
     pub name: &'a str,
@@ -67,14 +67,13 @@ pub struct Card<'a> {
 }
 
 /// One layer: reads a buffer, writes another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Layer<'a> {
     /// Buffer read.
     pub input: u8,
     /// Buffer written; never the one read.
     pub output: u8,
     /// What is computed.
-    #[serde(borrow)]
     pub op: Op<'a>,
 }
 
@@ -107,7 +106,7 @@ impl<'a> Op<'a> {
 
 /// The kinds of layer. `sat8`, rounding and the multipliers are those of
 /// [`requantize`](crate::fixed::requantize); a zero point is the `i8` that stands for 0.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Op<'a> {
     /// Causal depthwise convolution over time:
     /// `y[c] = requantize(bias[c] + Σₖ w[k,c] · x[t − k·dilation, c])`.
@@ -122,13 +121,11 @@ pub enum Op<'a> {
         /// Value of the columns before the first.
         input_zero: i8,
         /// Weights, biases, scales.
-        #[serde(borrow)]
         affine: Affine<'a>,
     },
     /// Pointwise convolution or dense layer: `y[o] = requantize(bias[o] + Σᵢ w[o,i] · x[i])`.
     Pointwise {
         /// Weights, biases, scales.
-        #[serde(borrow)]
         affine: Affine<'a>,
     },
     /// Residual sum with `other`:
@@ -164,7 +161,7 @@ pub type Factors = [[i32; LANES]; 2];
 /// low bytes out.
 ///
 /// **Depthwise weights** are `(blocks of 4 channels, taps, 4)` `i16`, whose whole range may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Affine<'a> {
     /// Inputs (channels, for a depthwise layer).
     pub inputs: u16,
@@ -222,19 +219,18 @@ impl<'a> Affine<'a> {
 }
 
 /// Layers on top of the trunk, and the logits they end in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Head<'a> {
     /// How many of the model's layers are this head's.
     pub layers: u8,
     /// Buffer that the logits are computed from.
     pub input: u8,
     /// `logit[o] = sat16(round_high(bias[o] + Σᵢ w[o,i] · x[i], multiplier[o]))`, Q8.
-    #[serde(borrow)]
     pub logits: Affine<'a>,
 }
 
 /// A word, and when it counts as heard.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Word<'a> {
     /// What a detection is called.
     pub label: &'a str,

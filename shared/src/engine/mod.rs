@@ -135,7 +135,9 @@ impl<'m, 'a> Engine<'m, 'a> {
         let (activations, rings) = arena.split_at_mut_checked(BUFFERS * width).ok_or(too_small)?;
         let mut chunks = activations.chunks_exact_mut(width);
         let buffers = core::array::from_fn(|_| chunks.next().unwrap_or_default());
-        let clocks = model.layers.iter().map(|_| Clock::default()).collect();
+        let mut clocks = Vec::new();
+        // As many as there can be layers.
+        let _ = clocks.resize_default(model.layers.len());
         let mut engine = Self { model, wide, buffers, rings, clocks };
         engine.reset();
         Ok(engine)

@@ -1,6 +1,6 @@
 //! The kernels in plain Rust: the truth, and what processors get that have no file of their own.
 
-use super::{Affine, Factors, LANES, UNIT, requantize, taps, units};
+use super::{Affine, Factors, LANES, UNIT, Unit, requantize, taps, units};
 
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, _wide: &mut [u32], y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
@@ -16,22 +16,29 @@ pub fn for_each_output<Y>(
 ) {
     let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
     let blocks = units(affine).chunks_exact(affine.units().max(1));
-    for ((block, [biases, multipliers]), y) in blocks.zip(affine.factors).zip(y.chunks_mut(LANES)) {
-        let mut acc = *biases;
-        let (pairs_of_acc, _) = acc.as_chunks_mut::<2>();
-        for (unit, x) in block.iter().zip(x.chunks(UNIT)) {
-            for (pairs, [even_acc, odd_acc]) in unit.iter().zip(&mut *pairs_of_acc) {
-                for (&pair, &x) in pairs.iter().zip(x) {
-                    let (even, x) = (i32::from(pair as i8), i32::from(x));
-                    *even_acc += even * x;
-                    *odd_acc += ((i32::from(pair) - even) >> 8) * x;
-                }
-            }
-        }
+    for ((block, factors), y) in blocks.zip(affine.factors).zip(y.chunks_mut(LANES)) {
+        let (acc, [_, multipliers]) = (sums(x, block, factors), factors);
         for ((y, acc), &multiplier) in y.iter_mut().zip(acc).zip(multipliers) {
             *y = finish(acc, multiplier);
         }
     }
+}
+
+/// The accumulators of a block.
+#[inline(never)]
+fn sums(x: &[i8], block: &[Unit], [biases, _]: &Factors) -> [i32; LANES] {
+    let mut acc = *biases;
+    let (pairs_of_acc, _) = acc.as_chunks_mut::<2>();
+    for (unit, x) in block.iter().zip(x.chunks(UNIT)) {
+        for (pairs, [even_acc, odd_acc]) in unit.iter().zip(&mut *pairs_of_acc) {
+            for (&pair, &x) in pairs.iter().zip(x) {
+                let (even, x) = (i32::from(pair as i8), i32::from(x));
+                *even_acc += even * x;
+                *odd_acc += ((i32::from(pair) - even) >> 8) * x;
+            }
+        }
+    }
+    acc
 }
 
 #[cfg(not(any(wakeling_dsp, target_pointer_width = "64")))]
