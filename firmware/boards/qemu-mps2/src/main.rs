@@ -21,6 +21,7 @@ use wakeling_firmware::{
 };
 use wakeling_shared::{
     artifact::{LoadError, Model},
+    decimal::Decimal,
     engine::ArenaTooSmall,
     events::Stats,
     pipeline::Pipeline,
@@ -52,13 +53,15 @@ impl fmt::Display for Failure {
             Self::Usage => write!(
                 f,
                 "the command line must be: wakeling RECORDING [scores] \
-                 [block=1..{MAX_BLOCK_SAMPLES}]"
+                 [block=1..{}]",
+                Decimal::of(MAX_BLOCK_SAMPLES)
             ),
             Self::Model(error) => {
                 let region = memory::model_region();
                 write!(f, "no valid model at {:p}: {error}", region.as_ptr())
             }
-            Self::Arena(ArenaTooSmall { expected, found }) => {
+            &Self::Arena(ArenaTooSmall { expected, found }) => {
+                let [expected, found] = [Decimal::of(expected), Decimal::of(found)];
                 write!(f, "the model needs an arena of {expected} bytes; this board has {found}")
             }
             Self::Recording(error) => error.fmt(f),
@@ -159,13 +162,13 @@ fn main() -> ! {
     leave(&mut uart, ended.is_ok())
 }
 
+/// The place tells enough: messages would keep 8 KB of formatting in flash.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     let mut uart = Uart::new();
-    // The serial port never fails.
-    let _ = writeln!(uart, "error panic: {}", info.message());
     if let Some(place) = info.location() {
-        let _ = writeln!(uart, "error panic at {}:{}", place.file(), place.line());
+        // The serial port never fails.
+        let _ = writeln!(uart, "error panic at {}:{}", place.file(), Decimal::of(place.line()));
     }
     leave(&mut uart, false)
 }
