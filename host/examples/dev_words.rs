@@ -6,25 +6,25 @@
 //! as many speakers as there are, trains a head on them with the base frozen, and plays the other
 //! recordings and 6.3 hours of other speech to it, as streams.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, ops::Range, path::PathBuf, time::Instant};
 
 use clap::Parser;
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
-use rayon::prelude::*;
 use wakeling::{
     Result,
     base::Base,
     compose::Row,
     corpus::{Corpus, Example},
     evaluate::{
-        LATE_STEPS, Scores, detections, float_scores, head_scores, interval, threshold_for,
+        Heard, Noise, Played, Point, Scores, Surroundings, float_scores, head_scores, interval,
+        threshold_for,
     },
     features::{LogMel, load_log_mel},
     finetune::{Prepared, Settings, finetune},
     models,
-    negatives::{Negatives, TrunkOutputs, trunk_outputs},
+    negatives::{Negatives, Speech, Streams, TrunkOutputs, load_speech, trunk_outputs},
     quantize::QuantizedTrunk,
-    tuned::Tuned,
+    tokens::clean,
 };
 
 /// Misses of the development wake words
@@ -45,9 +45,6 @@ struct Args {
     /// Words to run; all if none is named
     #[arg(long, num_args = 1..)]
     words: Vec<String>,
-    /// Updates of a head
-    #[arg(long, default_value_t = Settings::default().steps)]
-    steps: usize,
     /// Settings of fine-tuning to change, as JSON: `{"dropout": 0.3}`
     #[arg(long, default_value = "{}")]
     settings: String,
@@ -68,50 +65,65 @@ fn main() -> Result<()> {
     let base = models::base(&args.base)?;
     let trunk = QuantizedTrunk::of(&base)?;
     let bench = Bench::new(&args, &base, &trunk)?;
-    println!("{:.2} h of other speech; misses of the int8 model", bench.hours);
-    println!(
-        "| word | draw | recordings | at 0.5/h | 95 % | at 1/h | at none | own threshold: misses, per hour |{}",
-        if args.float { " float at 0.5/h |" } else { "" }
-    );
-    println!("|---|---|---|---|---|---|---|---|{}", if args.float { "---|" } else { "" });
-    let mut means = [0.0; 4];
-    let mut count = 0.0;
+    let head = "| word | draw | recordings | hours | 0.5/h | 95 % | 0.5/h at 10 dB | 1/h | none | \
+                own threshold: misses, per hour |";
+    println!("{head}{}", if args.float { " float, 0.5/h |" } else { "" });
+    println!("{}|", "|---".repeat(if args.float { 11 } else { 10 }));
+    let mut all: Vec<[f64; 5]> = Vec::new();
     for (word, clips) in words(&Corpus::open(args.data.join("manifest/all.jsonl"))?.examples) {
         if !args.words.is_empty() && !args.words.contains(&word) {
             continue;
         }
         for draw in 0..args.draws {
-            let shares = bench.run(&args, &word, &clips, draw)?;
-            means.iter_mut().zip(&shares).for_each(|(m, s)| *m += 100.0 * s);
-            count += 1.0;
+            let figures = bench.run(&word, &clips, draw)?;
+            print_line(&args, &word, draw, &figures);
+            all.push(figures.shares());
         }
     }
-    let means: Vec<String> = means.iter().map(|m| format!("{:.1} %", m / count)).collect();
-    println!(
-        "| mean | | | {} | | {} | {} | |{}",
-        means[0],
-        means[1],
-        means[2],
-        if args.float { format!(" {} |", means[3]) } else { String::new() }
-    );
+    let column = |i: usize| {
+        let (mean, half) = mean(&all.iter().map(|s| s[i]).collect::<Vec<_>>());
+        format!("{mean:.1} ± {half:.1} %")
+    };
+    print!("| mean | | | | {} | | {} | {} | {} | |", column(0), column(1), column(2), column(3));
+    println!("{}", if args.float { format!(" {} |", column(4)) } else { String::new() });
     Ok(())
+}
+
+fn print_line(args: &Args, word: &str, draw: u64, figures: &Figures) {
+    let n = figures.recordings;
+    let [clean, noisy, one, none, float] = figures.shares();
+    let (low, high) = interval(figures.misses[0], n);
+    print!(
+        "| {word} | {draw} | {n} | {:.2} | {clean:.1} % | {:.1}-{:.1} | {noisy:.1} % | {one:.1} % | \
+         {none:.1} % | {:.1} %, {:.2} |",
+        figures.hours,
+        100.0 * low,
+        100.0 * high,
+        100.0 * figures.own.misses as f64 / n.max(1) as f64,
+        figures.own.false_accepts as f64 / figures.hours,
+    );
+    println!("{}", if args.float { format!(" {float:.1} % |") } else { String::new() });
 }
 
 /// What all words share.
 struct Bench<'a> {
+    args: &'a Args,
     base: &'a Base,
     trunk: &'a QuantizedTrunk,
     negatives: Negatives,
     prepared: Prepared,
-    other_rows: Vec<Row>,
-    other: TrunkOutputs,
-    /// Hours of other speech to test on, without the pauses put between clips.
-    hours: f64,
+    /// Other speech to test on, what is said in it, and what the trunk makes of it.
+    other: Streams,
+    outputs: TrunkOutputs,
+    /// Share of the other speech that is no pause put between clips.
+    spoken: f64,
+    noise: Noise,
 }
 
 impl<'a> Bench<'a> {
-    fn new(args: &Args, base: &'a Base, trunk: &'a QuantizedTrunk) -> Result<Self> {
+    fn new(args: &'a Args, base: &'a Base, trunk: &'a QuantizedTrunk) -> Result<Self> {
         let open = |name: &str| Corpus::open(args.data.join(name)).map(|c| c.examples);
+        let frontend = base.tables.params(base.info.normalization);
         let negatives = if args.shipped_negatives {
             models::shipped_negatives()?
         } else {
@@ -124,7 +136,7 @@ impl<'a> Bench<'a> {
                 hours > 0.0
             });
             Negatives {
-                speech: load(base, &train, "negatives"),
+                speech: load_speech(&train, &frontend, "negatives"),
                 noise: load(base, &open("manifest/noise-train.jsonl")?, "noise"),
             }
         };
@@ -138,24 +150,30 @@ impl<'a> Bench<'a> {
         for lang in ["en", "es", "fr", "it", "ru"] {
             others.extend(open(&format!("negatives/{lang}"))?);
         }
-        let others = load(base, &others, "test speech");
-        let hours = others.iter().map(Vec::len).sum::<usize>() as f64 / 360_000.0;
-        let other_rows = test_streams(&others);
-        let other = trunk_outputs(base, trunk, &other_rows)?;
-        Ok(Self { base, trunk, negatives, prepared, other_rows, other, hours })
+        let others = load_speech(&others, &frontend, "test speech");
+        let frames: usize = others.iter().map(|s| s.frames.len()).sum();
+        let other = test_streams(&others);
+        let spoken = frames as f64 / other.rows.iter().map(Row::len).sum::<usize>() as f64;
+        let outputs = trunk_outputs(base, trunk, &other.rows)?;
+        let noise = args.data.join("manifest/noise-test.jsonl");
+        let noise = Noise::load(&noise, &Corpus::open(&noise)?.examples, 1)?;
+        Ok(Self { args, base, trunk, negatives, prepared, other, outputs, spoken, noise })
     }
 
-    /// Trains and tests one draw of a word; shares missed at 0.5/h, 1/h, none, and in float.
-    fn run(&self, args: &Args, word: &str, clips: &Word, draw: u64) -> Result<Vec<f64>> {
-        let (enrol, test) = clips.draw(args.samples, draw);
+    fn settings(&self, draw: u64) -> Settings {
         let mut settings = serde_json::to_value(Settings::default()).expect("settings are JSON");
         let changes: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(&args.settings).expect("--settings is a JSON object");
+            serde_json::from_str(&self.args.settings).expect("--settings is a JSON object");
         for (name, value) in changes {
             settings[name] = value;
         }
         let settings: Settings = serde_json::from_value(settings).expect("names of settings");
-        let settings = Settings { seed: draw + 1, steps: args.steps, ..settings };
+        Settings { seed: draw + 1, ..settings }
+    }
+
+    /// Trains and tests one draw of a word.
+    fn run(&self, word: &str, clips: &Word, draw: u64) -> Result<Figures> {
+        let (enrol, test) = clips.draw(self.args.samples, draw);
         let recordings = load(self.base, &enrol, "recordings");
         let started = Instant::now();
         let tuned = finetune(
@@ -165,58 +183,89 @@ impl<'a> Bench<'a> {
             &self.prepared,
             word,
             &recordings,
-            &settings,
+            &self.settings(draw),
         )?;
         eprintln!("{word}: {:.1} s", started.elapsed().as_secs_f64());
-        let (rows, ends) = positive_streams(&load(self.base, &test, "test words"));
+        // Speech in which the word is known to be said is no speech without it.
+        let holding = Streams::holding(&self.other.texts, word);
+        let without = |i: &usize| !holding[*i];
+        let kept: Vec<usize> = (0..holding.len()).filter(without).collect();
+        let streams = kept.iter().map(|&i| self.outputs.streams[i].clone()).collect();
+        let outputs = TrunkOutputs { streams, ..self.outputs };
         let entry = &[tuned.entry(self.trunk)?];
-        let other = head_scores(self.base, self.trunk, entry, &self.other)?;
-        let outputs = trunk_outputs(self.base, self.trunk, &rows)?;
-        let scores = head_scores(self.base, self.trunk, entry, &outputs)?;
-        let misses = |rate: f64| self.misses(&tuned, &other, &scores, &ends, rate);
-        let (half, one, none) = (misses(0.5), misses(1.0), misses(0.0));
-        let detector = tuned.info.detector;
-        let own = missed(&scores, &ends, &tuned, detector.threshold);
-        let own_false: usize =
-            detections(&other, 0, &detector, detector.threshold).iter().map(Vec::len).sum();
-        let n = ends.len();
-        let percent = |m: usize| 100.0 * m as f64 / n.max(1) as f64;
-        let (low, high) = interval(half, n);
-        let mut line = format!(
-            "| {word} | {draw} | {n} | {:.1} % | {:.1}-{:.1} | {:.1} % | {:.1} % | {:.1} %, {:.2} |",
-            percent(half),
-            100.0 * low,
-            100.0 * high,
-            percent(one),
-            percent(none),
-            percent(own),
-            own_false as f64 / self.hours,
-        );
-        let mut shares = vec![half, one, none];
-        if args.float {
-            let other = float_scores(self.base, &tuned, &self.other_rows)?;
-            let scores = float_scores(self.base, &tuned, &rows)?;
-            let float = self.misses(&tuned, &other, &scores, &ends, 0.5);
-            line += &format!(" {:.1} % |", percent(float));
-            shares.push(float);
+        let other = head_scores(self.base, self.trunk, entry, &outputs)?;
+        let hours = other.hours() * self.spoken;
+        let frontend = self.base.tables.params(self.base.info.normalization);
+        let rate = self.base.info.trunk.steps_per_second();
+        let noisy = Surroundings::Noise { noise: &self.noise, snr_db: SNR_DB, seed: draw + 1 };
+        let mut figures = Figures { hours, ..Figures::default() };
+        for surroundings in [Surroundings::Silence, noisy] {
+            let (rows, spans) = surroundings.rows(&test, &frontend, rate);
+            let outputs = trunk_outputs(self.base, self.trunk, &rows)?;
+            let scores = head_scores(self.base, self.trunk, entry, &outputs)?;
+            let played = played(surroundings.name(), scores, spans.clone());
+            let detector = tuned.info.detector;
+            let heard = Heard { played: &played, other: &other, hours, index: 0, detector };
+            let at_rate = |rate: f64| {
+                let (threshold, _) =
+                    threshold_for(&other, 0, &detector, (rate * hours).floor() as usize);
+                heard.at(threshold).misses
+            };
+            if matches!(surroundings, Surroundings::Silence) {
+                figures.recordings = heard.count();
+                figures.misses[0] = at_rate(0.5);
+                figures.misses[2] = at_rate(1.0);
+                figures.misses[3] = at_rate(0.0);
+                figures.own = heard.at(detector.threshold);
+                if self.args.float {
+                    let rows_of = |i: &usize| self.other.rows[*i].clone();
+                    let others: Vec<Row> = kept.iter().map(rows_of).collect();
+                    let other = float_scores(self.base, &tuned, &others)?;
+                    let (threshold, _) =
+                        threshold_for(&other, 0, &detector, (0.5 * hours).floor() as usize);
+                    let scores = float_scores(self.base, &tuned, &rows)?;
+                    let float = self::played(surroundings.name(), scores, spans);
+                    let heard = Heard { played: &float, ..heard };
+                    figures.misses[4] = heard.at(threshold).misses;
+                }
+            } else {
+                figures.misses[1] = at_rate(0.5);
+            }
         }
-        println!("{line}");
-        Ok(shares.into_iter().map(|m| m as f64 / n.max(1) as f64).collect())
+        Ok(figures)
     }
+}
 
-    /// Recordings missed at the threshold that has at most so many false accepts an hour.
-    fn misses(
-        &self,
-        tuned: &Tuned,
-        other: &Scores,
-        scores: &Scores,
-        ends: &[usize],
-        rate: f64,
-    ) -> usize {
-        let allowed = (rate * self.hours).floor() as usize;
-        let (threshold, _) = threshold_for(other, 0, &tuned.info.detector, allowed);
-        missed(scores, ends, tuned, threshold)
+/// The loudest moment of a recording over that of the noise it is played in.
+const SNR_DB: f32 = 10.0;
+
+/// What one draw of a word gave.
+#[derive(Default)]
+struct Figures {
+    recordings: usize,
+    hours: f64,
+    /// Recordings missed: at 0.5/h clean and in noise, at 1/h, at none, at 0.5/h in float.
+    misses: [usize; 5],
+    /// Counts at the threshold that the model came with.
+    own: Point,
+}
+
+impl Figures {
+    fn shares(&self) -> [f64; 5] {
+        self.misses.map(|m| 100.0 * m as f64 / self.recordings.max(1) as f64)
     }
+}
+
+fn played(surroundings: String, scores: Scores, spans: Vec<Range<usize>>) -> Played {
+    Played { surroundings, scores, recordings: (0..spans.len()).collect(), spans }
+}
+
+/// Mean, and the half width of its 95 % interval by the normal approximation.
+fn mean(values: &[f64]) -> (f64, f64) {
+    let n = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (mean, 1.96 * (variance / n).sqrt())
 }
 
 fn load(base: &Base, examples: &[Example], title: &'static str) -> Vec<LogMel> {
@@ -224,45 +273,23 @@ fn load(base: &Base, examples: &[Example], title: &'static str) -> Vec<LogMel> {
     load_log_mel(examples, &frontend, title).into_iter().flatten().collect()
 }
 
-/// Recordings in which the detector does not fire from their start to 1 s after their end.
-fn missed(scores: &Scores, ends: &[usize], tuned: &Tuned, threshold: i16) -> usize {
-    let heard = detections(scores, 0, &tuned.info.detector, threshold);
-    let in_time = |(steps, end): &(&Vec<usize>, &usize)| {
-        steps.iter().any(|t| (LEAD_FRAMES / 2..=*end + LATE_STEPS).contains(t))
-    };
-    ends.len() - heard.iter().zip(ends).filter(in_time).count()
-}
-
-/// Silence before a recording: 2 s.
-const LEAD_FRAMES: usize = 200;
-
 /// Clips in order with pauses, cut at 60 s.
-fn test_streams(clips: &[LogMel]) -> Vec<Row> {
-    let mut streams = Vec::new();
+fn test_streams(clips: &[Speech]) -> Streams {
+    let mut streams = Streams::default();
     let mut at = usize::MAX;
-    for clip in clips {
-        if at.saturating_add(clip.len()) > 6_000 {
-            streams.push(Row::new(6_000.max(clip.len() + 60)));
+    for Speech { frames, text } in clips {
+        if at.saturating_add(frames.len()) > 6_000 {
+            streams.rows.push(Row::new(6_000.max(frames.len() + 60)));
+            streams.texts.push(String::new());
             at = 20;
         }
-        if let Some(row) = streams.last_mut() {
-            row.add_clip(at, clip);
+        if let (Some(row), Some(texts)) = (streams.rows.last_mut(), streams.texts.last_mut()) {
+            row.add_clip(at, frames);
+            *texts = format!("{texts} | {}", clean(text));
         }
-        at += clip.len() + 30;
+        at += frames.len() + 30;
     }
     streams
-}
-
-/// Each clip after 2 s of silence and before 1.2 s; and the step at which it ends.
-fn positive_streams(clips: &[LogMel]) -> (Vec<Row>, Vec<usize>) {
-    clips
-        .par_iter()
-        .map(|clip| {
-            let mut row = Row::new(LEAD_FRAMES + clip.len() + 120);
-            row.add_clip(LEAD_FRAMES, clip);
-            (row, (LEAD_FRAMES + clip.len()) / 2)
-        })
-        .unzip()
 }
 
 /// A word's clips: those to train on and those to test on, or all in one where no speaker is known.
@@ -312,7 +339,7 @@ fn words(all: &[Example]) -> BTreeMap<String, Word> {
     ];
     let mut words: BTreeMap<String, Word> = BTreeMap::new();
     for e in all {
-        let text = wakeling::tokens::clean(e.text.as_deref().unwrap_or(""));
+        let text = clean(e.text.as_deref().unwrap_or(""));
         let (Some(split), Some("word")) = (e.split.as_deref(), e.kind.as_deref()) else { continue };
         if !names.contains(&text.as_str()) {
             continue;

@@ -1,12 +1,105 @@
-//! Writes model files: the postcard body behind its header.
+//! Writes model files: packs weights in the order in which kernels read them, and puts description
+//! and arrays behind a header.
 //!
 //! Reading is [`Model::load`], the same code as on the device; `docs/artifact.md` has the bytes.
 
 use std::path::Path;
 
-use wakeling_shared::artifact::{HEADER_BYTES, Model, write_header};
+use wakeling_shared::artifact::{Affine, Factors, LANES, LoadError, Model, UNIT, write_header};
 
 use crate::{Error, Result, files};
+
+/// Weights, biases and scales of a layer, packed as [`Affine`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    inputs: u16,
+    outputs: u16,
+    zero_point: i8,
+    weights: Vec<u32>,
+    factors: Vec<Factors>,
+}
+
+/// A bias and a multiplier for each output.
+#[derive(Clone, Copy, Debug)]
+pub struct Scales<'s> {
+    /// Biases, the input's zero point folded in.
+    pub biases: &'s [i32],
+    /// Multipliers.
+    pub multipliers: &'s [i32],
+    /// Zero point of the output.
+    pub zero_point: i8,
+}
+
+impl Packed {
+    /// Packs weights `(outputs, inputs)`, row-major. An odd output's weight of 127 beside an even
+    /// one below 0 still fits: `256 · 127 − 128 < 2¹⁵`, and so does −127; −128 would not, and becomes
+    /// −127 (no quantizer makes it).
+    ///
+    /// # Panics
+    /// If the numbers of weights and scales disagree: a defect of the caller.
+    pub fn pointwise(weights: &[i8], scales: Scales<'_>) -> Self {
+        let outputs = scales.biases.len();
+        let inputs = weights.len() / outputs.max(1);
+        assert_eq!(weights.len(), inputs * outputs, "weights must be (outputs, inputs)");
+        let weight = |o: usize, i: usize| -> i32 {
+            let inside = o < outputs && i < inputs;
+            if inside { i32::from(weights[o * inputs + i].max(-127)) } else { 0 }
+        };
+        let mut halves = Vec::new();
+        for block in (0..outputs).step_by(LANES) {
+            for unit in (0..inputs).step_by(UNIT) {
+                for even in (block..block + LANES).step_by(2) {
+                    let pair = |i| (256 * weight(even + 1, i) + weight(even, i)) as i16;
+                    halves.extend((unit..unit + UNIT).map(pair));
+                }
+            }
+        }
+        Self::new((inputs, outputs), &halves, scales)
+    }
+
+    /// Packs weights `(taps, channels)`, row-major, tap 0 on the newest column.
+    ///
+    /// # Panics
+    /// If the numbers of weights and scales disagree: a defect of the caller.
+    pub fn depthwise(weights: &[i16], scales: Scales<'_>) -> Self {
+        let channels = scales.biases.len();
+        let taps = weights.len() / channels.max(1);
+        assert_eq!(weights.len(), taps * channels, "weights must be (taps, channels)");
+        let mut halves = Vec::new();
+        for block in (0..channels).step_by(LANES) {
+            for tap in weights.chunks(channels) {
+                halves.extend((block..block + LANES).map(|c| tap.get(c).copied().unwrap_or(0)));
+            }
+        }
+        Self::new((channels, channels), &halves, scales)
+    }
+
+    fn new((inputs, outputs): (usize, usize), halves: &[i16], scales: Scales<'_>) -> Self {
+        let Scales { biases, multipliers, zero_point } = scales;
+        assert_eq!(biases.len(), multipliers.len(), "an output has a bias and a multiplier");
+        let four = |values: &[i32]| std::array::from_fn(|i| values.get(i).copied().unwrap_or(0));
+        let both = biases.chunks(LANES).zip(multipliers.chunks(LANES));
+        let word = |[low, high]: &[i16; 2]| u32::from(*low as u16) | u32::from(*high as u16) << 16;
+        Self {
+            inputs: inputs as u16,
+            outputs: outputs as u16,
+            zero_point,
+            weights: halves.as_chunks::<2>().0.iter().map(word).collect(),
+            factors: both.map(|(biases, multipliers)| [four(biases), four(multipliers)]).collect(),
+        }
+    }
+
+    /// As a model borrows it.
+    pub fn affine(&self) -> Affine<'_> {
+        Affine {
+            inputs: self.inputs,
+            outputs: self.outputs,
+            zero_point: self.zero_point,
+            weights: &self.weights,
+            factors: &self.factors,
+        }
+    }
+}
 
 /// The bytes of a model file, header and body, unsigned.
 ///
@@ -14,14 +107,25 @@ use crate::{Error, Result, files};
 /// [`write`] does.
 ///
 /// # Errors
-/// [`Error::Usage`] if postcard refuses, which needs a body beyond 4 GiB.
+/// [`Error::Usage`] if postcard refuses, which needs a description beyond 4 GiB.
 pub fn encode(model: &Model<'_>) -> Result<Vec<u8>> {
-    let body = postcard::to_stdvec(model).map_err(|error| {
+    let description = postcard::to_stdvec(model).map_err(|error| {
         Error::usage(format!("the model cannot be written: {error}"), "make the model smaller")
     })?;
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
-    bytes.extend(write_header(&body, 0));
-    bytes.extend(body);
+    // Filled up to two words, as every array is by itself.
+    let mut body: Vec<u32> = description
+        .chunks(8)
+        .flat_map(|bytes| {
+            let byte = |i: usize| u32::from(bytes.get(i).copied().unwrap_or(0));
+            [0, 4].map(|at| (0..4).map(|i| byte(at + i) << (8 * i)).sum())
+        })
+        .collect();
+    for affine in model.affines() {
+        body.extend(affine.weights);
+        body.extend(affine.factors.as_flattened().as_flattened().iter().map(|&f| f as u32));
+    }
+    let mut bytes = write_header(description.len(), &body, 0).to_vec();
+    bytes.extend(body.iter().flat_map(|word| word.to_le_bytes()));
     Ok(bytes)
 }
 
@@ -51,7 +155,10 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
 /// [`Error::Input`].
 pub fn load<'a>(path: &Path, bytes: &'a [u8]) -> Result<Model<'a>> {
     Model::load(bytes).map_err(|error| {
-        let remedy = "make it again with `wakeling quantize`, or copy the file again";
+        let remedy = match error {
+            LoadError::Version { .. } => "make it again from its head: `wakeling quantize --head`",
+            _ => "make it again with `wakeling quantize`, or copy the file again",
+        };
         Error::input(path, error.to_string(), remedy)
     })
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use wakeling_shared::frontend::{FrontendParams, MEL_CHANNELS, MelPowers, Normalizer};
 
 use crate::{
-    features::{DEFAULT_HIGH_HZ, DEFAULT_LOW_HZ, LogMel, hz, mel},
+    features::{LogMel, band_center_hz},
     nn::params::normal,
 };
 
@@ -26,6 +26,12 @@ pub type Powers = Vec<[f32; MEL_CHANNELS]>;
 
 /// Frames a second.
 pub const FRAMES_PER_SECOND: f32 = 100.0;
+
+/// Steps a second of a network that takes so many frames a step.
+pub fn steps_per_second(frames_per_step: usize) -> f64 {
+    f64::from(FRAMES_PER_SECOND) / frames_per_step.max(1) as f64
+}
+
 /// Octaves of power in a decibel.
 const OCTAVES_PER_DB: f32 = 0.332_193;
 
@@ -100,13 +106,6 @@ impl Distortion {
             db * OCTAVES_PER_DB
         })
     }
-}
-
-/// The frequency on which a band is centred.
-fn band_center_hz(channel: usize) -> f32 {
-    let (low, high) = (mel(DEFAULT_LOW_HZ), mel(DEFAULT_HIGH_HZ));
-    let m = low + (high - low) * (channel + 1) as f64 / (MEL_CHANNELS + 1) as f64;
-    hz(m) as f32
 }
 
 /// Other tempo and other frequency axis by linear interpolation of the logarithms, then a gain.

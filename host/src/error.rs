@@ -53,6 +53,10 @@ fn remedy(kind: io::ErrorKind) -> &'static str {
         Kind::NotADirectory | Kind::AlreadyExists => {
             "a file is where a folder should be: name another place"
         }
+        Kind::ConnectionAborted => {
+            "check the address and the network, then give the same command again; what has been \
+             fetched is kept"
+        }
         Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
             "make room on the disk, then give the same command again"
         }
@@ -82,6 +86,11 @@ impl Error {
     pub fn io(path: impl Into<PathBuf>, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, action, source }
+    }
+
+    /// Whether a file is simply not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
     /// 2 usage, 3 input, 4 system, 5 internal.

@@ -1,46 +1,40 @@
 //! Evaluation: misses against false accepts per hour, on streams, by the int8 model that ships.
 
+mod play;
 mod report;
+mod surroundings;
 
-pub use report::{Heard, Point, csv, svg};
+pub use play::{Piece, Played, PlayedStream, play_clips, play_stream};
+pub use report::{Heard, Point, csv, svg, table, thresholds};
+pub use surroundings::{Noise, Placed, Surroundings};
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use wakeling_shared::{
-    artifact::Model,
     detector::{Detector, DetectorParams},
     engine::Engine,
-    pipeline::Pipeline,
 };
 
 use crate::{
     Error, Result,
     base::Base,
     compose::Row,
-    corpus::Example,
-    negatives::{STEPS_PER_SECOND, TrunkOutputs},
+    negatives::TrunkOutputs,
     nn::{INPUT_SCALE, head::HeadConfig, trunk::Mode},
-    progress::progress_bar,
     quantize::{CardText, QuantizedTrunk, WordEntry, with_model},
     tuned::Tuned,
 };
 
-/// Samples of silence before a clip of a word: 2 s.
-const LEAD_SAMPLES: usize = 32_000;
-/// Samples of silence after it: 1.2 s.
-const TAIL_SAMPLES: usize = 19_200;
-/// Samples between two negatives: 0.3 s.
-const PAUSE_SAMPLES: usize = 4_800;
-/// Negatives that are played one after another on one device: about 10 minutes.
-const STREAM_SECONDS: f64 = 600.0;
-/// Steps after a clip in which a detection is still the clip's: 1 s.
-pub const LATE_STEPS: usize = 50;
+/// Seconds after a clip in which a detection is still the clip's.
+const LATE_S: f64 = 1.0;
 
 /// Logits of every step of several streams, word by word.
 #[derive(Clone, Debug)]
 pub struct Scores {
     /// Words.
     pub words: usize,
+    /// Steps that a second of audio makes.
+    pub steps_per_second: f64,
     /// For each stream, `(steps, words)` raw logits in Q8.
     pub streams: Vec<Vec<i16>>,
 }
@@ -49,7 +43,12 @@ impl Scores {
     /// Hours of audio behind the scores.
     pub fn hours(&self) -> f64 {
         let values: usize = self.streams.iter().map(Vec::len).sum();
-        (values / self.words.max(1)) as f64 / STEPS_PER_SECOND / 3600.0
+        (values / self.words.max(1)) as f64 / self.steps_per_second / 3600.0
+    }
+
+    /// Steps after a clip in which a detection is still the clip's.
+    pub fn late_steps(&self) -> usize {
+        (LATE_S * self.steps_per_second) as usize
     }
 
     /// A word's logits in one stream.
@@ -81,80 +80,9 @@ pub fn head_scores(
             }
             streams.push(all);
         }
-        Ok(Scores { words: words.len(), streams })
+        let steps_per_second = outputs.steps_per_second;
+        Ok(Scores { words: words.len(), steps_per_second, streams })
     })
-}
-
-/// Plays `pcm` to a fresh device; `(steps, words)` logits.
-fn play(model: &Model<'_>, pcm: &[i16]) -> Result<Vec<i16>> {
-    let mut arena = vec![0; model.arena_bytes()];
-    let mut pipeline = Pipeline::new(model, &mut arena)
-        .map_err(|e| Error::usage(format!("{e:?}"), "report this as a defect"))?;
-    let mut logits = Vec::new();
-    pipeline.push(pcm, |step| logits.extend_from_slice(step.logits));
-    Ok(logits)
-}
-
-/// Plays every example after the other, with pauses, to devices that hear ten minutes each; examples
-/// that cannot be read are told on stderr. No stream comes back if none can be read.
-pub fn play_stream(model: &Model<'_>, examples: &[Example]) -> Result<Scores> {
-    let mut parts: Vec<&[Example]> = Vec::new();
-    let (mut rest, mut seconds, mut length) = (examples, 0.0, 0);
-    for example in examples {
-        seconds += example.duration_s.unwrap_or(5.0);
-        length += 1;
-        if seconds >= STREAM_SECONDS {
-            let (part, others) = rest.split_at(length);
-            parts.push(part);
-            (rest, seconds, length) = (others, 0.0, 0);
-        }
-    }
-    parts.push(rest);
-    let bar = progress_bar(examples.len() as u64, "negatives");
-    let hear = |part: &&[Example]| {
-        let mut pcm = Vec::new();
-        for example in *part {
-            bar.inc(1);
-            match example.load() {
-                Ok(samples) => {
-                    pcm.extend(samples);
-                    pcm.extend([0; PAUSE_SAMPLES]);
-                }
-                Err(error) => bar.suspend(|| eprintln!("skipped: {error}")),
-            }
-        }
-        play(model, &pcm)
-    };
-    let mut streams = parts.par_iter().map(hear).collect::<Result<Vec<_>>>()?;
-    streams.retain(|stream| !stream.is_empty());
-    bar.finish_and_clear();
-    Ok(Scores { words: model.words.len(), streams })
-}
-
-/// Plays every example to a device of its own, with silence around it; also the step at which each
-/// example ends.
-pub fn play_clips(model: &Model<'_>, examples: &[Example]) -> Result<(Scores, Vec<usize>)> {
-    let bar = progress_bar(examples.len() as u64, "words");
-    let hear = |example: &Example| {
-        bar.inc(1);
-        let samples = match example.load() {
-            Ok(samples) => samples,
-            Err(error) => {
-                bar.suspend(|| eprintln!("skipped: {error}"));
-                return Ok(None);
-            }
-        };
-        let mut pcm = vec![0; LEAD_SAMPLES];
-        pcm.extend(samples);
-        let end_s = pcm.len() as f64 / f64::from(crate::audio::SAMPLE_RATE);
-        pcm.extend([0; TAIL_SAMPLES]);
-        Ok(Some((play(model, &pcm)?, (end_s * STEPS_PER_SECOND) as usize)))
-    };
-    let heard: Vec<Option<(Vec<i16>, usize)>> =
-        examples.par_iter().map(hear).collect::<Result<_>>()?;
-    bar.finish_and_clear();
-    let (streams, ends) = heard.into_iter().flatten().unzip();
-    Ok((Scores { words: model.words.len(), streams }, ends))
 }
 
 /// Logits of the float network, before any quantization but that of the features, for comparison.
@@ -176,7 +104,7 @@ pub fn float_scores(base: &Base, tuned: &Tuned, rows: &[Row]) -> Result<Scores> 
         Ok(logits.into_iter().map(|l| (l * 256.0).round() as i16).collect())
     };
     let streams = rows.par_iter().map(hear).collect::<Result<_>>()?;
-    Ok(Scores { words: 1, streams })
+    Ok(Scores { words: 1, steps_per_second: base.info.trunk.steps_per_second(), streams })
 }
 
 /// Steps at which the device's detector fires for `word` at `threshold`, stream by stream.
@@ -291,7 +219,7 @@ mod tests {
     fn the_threshold_is_the_lowest_that_allows_so_few() {
         let stream =
             (0..400).map(|t| if t % 100 == 99 { (t * 4) as i16 } else { -2_000 }).collect();
-        let scores = Scores { words: 1, streams: vec![stream] };
+        let scores = Scores { words: 1, steps_per_second: 50.0, streams: vec![stream] };
         let detector = DetectorParams { smoothing_steps: 1, threshold: 0, refractory_steps: 20 };
         assert_eq!(threshold_for(&scores, 0, &detector, 0), (399 * 4 + 1, 0));
         assert_eq!(threshold_for(&scores, 0, &detector, 2), (199 * 4 + 1, 2));

@@ -169,6 +169,13 @@ pub fn hz(mel: f64) -> f64 {
     700.0 * (mel / 1127.0).exp_m1()
 }
 
+/// The frequency on which a band between the default edges is centred.
+pub fn band_center_hz(channel: usize) -> f32 {
+    let (low, high) = (mel(DEFAULT_LOW_HZ), mel(DEFAULT_HIGH_HZ));
+    let m = low + (high - low) * (channel + 1) as f64 / (MEL_CHANNELS + 1) as f64;
+    hz(m) as f32
+}
+
 fn little_endian(words: impl IntoIterator<Item = u16>) -> Vec<u8> {
     words.into_iter().flat_map(u16::to_le_bytes).collect()
 }

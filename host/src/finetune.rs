@@ -22,7 +22,7 @@ use crate::{
     base::Base,
     evaluate::{Scores, head_scores, threshold_for},
     features::LogMel,
-    negatives::{Negatives, STEPS_PER_SECOND, TrunkOutputs, trunk_outputs},
+    negatives::{Negatives, Streams, TrunkOutputs, trunk_outputs},
     nn::{
         head::HeadConfig,
         optimizer::Schedule,
@@ -48,8 +48,10 @@ const TAIL_PEAKS: usize = 12;
 /// Choices of a fine-tuning run.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
-    /// Shape of the head.
-    pub head: HeadConfig,
+    /// Channels within the head.
+    pub hidden: usize,
+    /// Taps of each temporal layer of the head, and the seconds between them.
+    pub temporal: Vec<(usize, f64)>,
     /// Streams composed from the recordings of a word, at least.
     pub positive_rows: usize,
     /// Updates.
@@ -60,12 +62,12 @@ pub struct Settings {
     pub weight_decay: f64,
     /// Share of the trunk's channels that the head does not see, drawn anew for each window.
     pub dropout: f32,
-    /// The phrase may be heard from so many steps before its end, which is only estimated …
-    pub early_steps: usize,
+    /// The phrase may be heard from so many seconds before its end, which is only estimated …
+    pub early_s: f64,
     /// … to so many after it.
-    pub late_steps: usize,
-    /// Steps that the detector averages.
-    pub smoothing_steps: usize,
+    pub late_s: f64,
+    /// Seconds that the detector averages.
+    pub smoothing_s: f64,
     /// Seconds after a detection in which there is no other.
     pub refractory_s: f64,
     /// Worker threads.
@@ -77,15 +79,16 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            head: HeadConfig::default(),
+            hidden: 32,
+            temporal: vec![(9, 0.04), (9, 0.1)],
             positive_rows: 480,
             steps: 600,
             rate: 3e-3,
             weight_decay: 0.05,
             dropout: 0.2,
-            early_steps: 4,
-            late_steps: 18,
-            smoothing_steps: 5,
+            early_s: 0.08,
+            late_s: 0.36,
+            smoothing_s: 0.1,
             refractory_s: 1.0,
             workers: crate::default_workers(),
             seed: 1,
@@ -94,11 +97,20 @@ impl Default for Settings {
 }
 
 impl Settings {
-    fn detector(&self, threshold: i16) -> DetectorParams {
+    /// Shape of the head for a trunk with so many steps a second. It spans 1.1 s: the trunk's
+    /// outputs are local sounds, and a phrase is a sequence of them.
+    fn head(&self, steps_per_second: f64) -> HeadConfig {
+        let layer = |&(taps, spacing_s): &(usize, f64)| {
+            (taps, ((spacing_s * steps_per_second).round() as usize).max(1))
+        };
+        HeadConfig { hidden: self.hidden, temporal: self.temporal.iter().map(layer).collect() }
+    }
+
+    fn detector(&self, threshold: i16, steps_per_second: f64) -> DetectorParams {
         DetectorParams {
-            smoothing_steps: self.smoothing_steps as u8,
+            smoothing_steps: (self.smoothing_s * steps_per_second).round().max(1.0) as u8,
             threshold,
-            refractory_steps: (self.refractory_s * STEPS_PER_SECOND) as u16,
+            refractory_steps: (self.refractory_s * steps_per_second) as u16,
         }
     }
 }
@@ -107,8 +119,12 @@ impl Settings {
 pub struct Prepared {
     /// Streams to train on.
     train: TrunkOutputs,
+    /// All that is known to be said in each of them.
+    train_texts: Vec<String>,
     /// Streams to choose thresholds by.
     held_out: TrunkOutputs,
+    /// All that is known to be said in each of them.
+    held_out_texts: Vec<String>,
     /// Root mean square of each channel.
     rms: Vec<f32>,
 }
@@ -124,7 +140,8 @@ impl Prepared {
         negatives: &Negatives,
         seed: u64,
     ) -> Result<Self> {
-        let outputs = trunk_outputs(base, trunk, &negatives.streams(seed))?;
+        let Streams { rows, texts } = negatives.streams(seed);
+        let outputs = trunk_outputs(base, trunk, &rows)?;
         if outputs.streams.len() < 2 * HELD_OUT_ONE_IN {
             return Err(Error::usage(
                 format!("{} minutes of other speech are too few", outputs.streams.len()),
@@ -132,18 +149,32 @@ impl Prepared {
             ));
         }
         let rms = root_mean_squares(&outputs, trunk);
-        let empty = || TrunkOutputs { channels: outputs.channels, streams: Vec::new() };
+        let TrunkOutputs { channels, steps_per_second, .. } = outputs;
+        let empty = || TrunkOutputs { channels, steps_per_second, streams: Vec::new() };
         let (mut train, mut held_out) = (empty(), empty());
-        for (i, stream) in outputs.streams.into_iter().enumerate() {
-            let part = if i % HELD_OUT_ONE_IN == 0 { &mut held_out } else { &mut train };
+        let (mut train_texts, mut held_out_texts) = (Vec::new(), Vec::new());
+        for (i, (stream, text)) in outputs.streams.into_iter().zip(texts).enumerate() {
+            let (part, texts) = if i % HELD_OUT_ONE_IN == 0 {
+                (&mut held_out, &mut held_out_texts)
+            } else {
+                (&mut train, &mut train_texts)
+            };
             part.streams.push(stream);
+            texts.push(text);
         }
-        Ok(Self { train, held_out, rms })
+        Ok(Self { train, train_texts, held_out, held_out_texts, rms })
+    }
+
+    /// The held-out streams in which `phrase` is not known to be said.
+    fn held_out_without(&self, phrase: &str) -> TrunkOutputs {
+        let holding = Streams::holding(&self.held_out_texts, phrase);
+        let streams = self.held_out.streams.iter().zip(holding).filter(|(_, holds)| !holds);
+        TrunkOutputs { streams: streams.map(|(s, _)| s.clone()).collect(), ..self.held_out }
     }
 
     /// Hours that thresholds are chosen by.
     pub fn held_out_hours(&self) -> f64 {
-        self.held_out.steps() as f64 / STEPS_PER_SECOND / 3600.0
+        self.held_out.hours()
     }
 }
 
@@ -174,16 +205,19 @@ pub fn finetune(
     settings: &Settings,
 ) -> Result<Tuned> {
     let mut rng = StdRng::seed_from_u64(settings.seed);
-    let rows = positives::compose(recordings, negatives, settings.positive_rows, &mut rng);
+    let around = positives::Around::of(negatives, label);
+    let rows = positives::compose(recordings, &around, settings.positive_rows, &mut rng);
     if rows.is_empty() {
         return Err(Error::usage(
             format!("none of the {} recordings of {label:?} holds a phrase", recordings.len()),
             "record it again, louder or nearer; see `wakeling finetune --help`",
         ));
     }
+    let rate = base.info.trunk.steps_per_second();
+    let head = settings.head(rate);
     let mut params = Params::default();
-    settings.head.init(&mut params, prepared.rms.clone(), &mut rng)?;
-    let stage = HeadStage::new(base, trunk, prepared, rows, settings, &params)?;
+    head.init(&mut params, prepared.rms.clone(), &mut rng)?;
+    let stage = HeadStage::new(base, trunk, (prepared, label), rows, settings, (&head, &params))?;
     let run = Run {
         schedule: Schedule {
             steps: settings.steps,
@@ -206,14 +240,15 @@ pub fn finetune(
         label: label.to_owned(),
         base: base.info.name.clone(),
         base_fingerprint: fingerprint(base)?,
-        head: settings.head.clone(),
+        head,
         ranges: ranges(&stage.calibrate(&params)?),
-        detector: settings.detector(i16::MAX),
+        detector: settings.detector(i16::MAX, rate),
         points: Vec::new(),
         recordings: recordings.len(),
     };
     let mut tuned = Tuned { info, params };
-    let scores = head_scores(base, trunk, &[tuned.entry(trunk)?], &prepared.held_out)?;
+    let held_out = prepared.held_out_without(label);
+    let scores = head_scores(base, trunk, &[tuned.entry(trunk)?], &held_out)?;
     let (points, threshold) = operating_points(&scores, &tuned.info.detector);
     tuned.info.points = points;
     tuned.info.detector.threshold = threshold;
@@ -289,7 +324,7 @@ mod tests {
         let stream = (0..count)
             .flat_map(|i| [vec![peak((i * 37) % count) as i16], vec![-3_000; 2_999]].concat())
             .collect();
-        let scores = Scores { words: 1, streams: vec![stream] };
+        let scores = Scores { words: 1, steps_per_second: 50.0, streams: vec![stream] };
         let detector = DetectorParams { smoothing_steps: 1, threshold: 0, refractory_steps: 50 };
         // A tenth of an event an hour: one in 600 peaks.
         let expected = 400.0 * 600f64.ln() - 2_000.0;

@@ -23,6 +23,7 @@ struct Wakeling {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Corpus(cli::corpus::CorpusArgs),
     Pretrain(cli::pretrain::PretrainArgs),
     Finetune(cli::finetune::FinetuneArgs),
     Quantize(cli::quantize::QuantizeArgs),
@@ -34,6 +35,7 @@ enum Command {
 fn main() -> ExitCode {
     wakeling::startup::prepare();
     let result = match Wakeling::parse().command {
+        Command::Corpus(args) => cli::corpus::run(args),
         Command::Pretrain(args) => cli::pretrain::run(args),
         Command::Finetune(args) => cli::finetune::run(args),
         Command::Quantize(args) => cli::quantize::run(args),

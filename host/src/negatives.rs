@@ -5,18 +5,22 @@
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use rayon::prelude::*;
-use wakeling_shared::{artifact::Model, engine::Engine, frontend::MEL_CHANNELS};
+use wakeling_shared::{
+    artifact::Model,
+    engine::Engine,
+    frontend::{FrontendParams, MEL_CHANNELS},
+};
 
 use crate::{
     Error, Result,
     base::Base,
     compose::{Distortion, NoisePool, Row, loudness},
-    features::LogMel,
+    corpus::Example,
+    features::{LogMel, load_log_mel},
     quantize::{CardText, QuantizedTrunk, with_model},
+    tokens::clean,
 };
 
-/// Steps of a trunk a second: two frames of 10 ms each.
-pub const STEPS_PER_SECOND: f64 = 50.0;
 /// Frames of a negative stream: 60 s.
 const STREAM_FRAMES: usize = 6_000;
 /// Longest pause between clips, in frames.
@@ -26,9 +30,66 @@ const LONGEST_PAUSE: usize = 80;
 #[derive(Clone, Debug, Default)]
 pub struct Negatives {
     /// Speech without the wake word.
-    pub speech: Vec<LogMel>,
+    pub speech: Vec<Speech>,
     /// Noise and music.
     pub noise: Vec<LogMel>,
+}
+
+/// A clip of speech, and what is said in it.
+#[derive(Clone, Debug, Default)]
+pub struct Speech {
+    /// Its frames.
+    pub frames: LogMel,
+    /// Its transcript; empty if it is not known.
+    pub text: String,
+}
+
+/// Every clip that can be read; the others are told on stderr.
+pub fn load_speech(
+    examples: &[Example],
+    frontend: &FrontendParams<'_>,
+    title: &'static str,
+) -> Vec<Speech> {
+    let loaded = load_log_mel(examples, frontend, title).into_iter().zip(examples);
+    let speech = loaded.filter_map(|(frames, example)| {
+        Some(Speech { frames: frames?, text: example.text.clone().unwrap_or_default() })
+    });
+    speech.collect()
+}
+
+impl Speech {
+    /// Whether `phrase` is known to be said in it.
+    pub fn holds(&self, phrase: &str) -> bool {
+        says(&clean(&self.text), phrase)
+    }
+}
+
+/// Whether a cleaned transcript holds a phrase: whole words of it, or, where words are not spaced as
+/// in Mandarin, the same characters.
+fn says(text: &str, phrase: &str) -> bool {
+    let phrase = clean(phrase);
+    let is_spaced = phrase.chars().all(|c| (c as u32) < 0x2E80);
+    match (phrase.is_empty(), is_spaced) {
+        (true, _) => false,
+        (_, true) => format!(" {text} ").contains(&format!(" {phrase} ")),
+        (_, false) => text.contains(&phrase),
+    }
+}
+
+/// Streams of what a wake word is not.
+#[derive(Clone, Debug, Default)]
+pub struct Streams {
+    /// The streams.
+    pub rows: Vec<Row>,
+    /// All that is known to be said in each.
+    pub texts: Vec<String>,
+}
+
+impl Streams {
+    /// For each stream whether `phrase` is known to be said in it.
+    pub fn holding(texts: &[String], phrase: &str) -> Vec<bool> {
+        texts.iter().map(|text| says(text, phrase)).collect()
+    }
 }
 
 /// What a trunk said, step by step, for several streams.
@@ -36,6 +97,8 @@ pub struct Negatives {
 pub struct TrunkOutputs {
     /// Channels of a step.
     pub channels: usize,
+    /// Steps that a second of audio makes.
+    pub steps_per_second: f64,
     /// Outputs of each stream, `(steps, channels)`.
     pub streams: Vec<Vec<i8>>,
 }
@@ -45,22 +108,29 @@ impl TrunkOutputs {
     pub fn steps(&self) -> usize {
         self.streams.iter().map(|s| s.len() / self.channels.max(1)).sum()
     }
+
+    /// Hours of audio in all.
+    pub fn hours(&self) -> f64 {
+        self.steps() as f64 / self.steps_per_second / 3600.0
+    }
 }
 
 impl Negatives {
     /// Composes every clip once into streams, distorted and with noise under three in four, and adds
     /// streams of noise alone.
-    pub fn streams(&self, seed: u64) -> Vec<Row> {
+    pub fn streams(&self, seed: u64) -> Streams {
         let mut rng = StdRng::seed_from_u64(seed);
         let pool = NoisePool::new(self.noise.clone());
-        let mut order: Vec<&LogMel> = self.speech.iter().collect();
+        let mut order: Vec<&Speech> = self.speech.iter().collect();
         order.shuffle(&mut rng);
-        let mut streams = Vec::new();
+        let mut streams = Streams::default();
         while !order.is_empty() {
             let mut row = Row::new(STREAM_FRAMES);
             let mut at = rng.random_range(0..LONGEST_PAUSE);
             let mut level = None;
-            while let Some(clip) = order.last() {
+            let mut text = String::new();
+            while let Some(speech) = order.last() {
+                let clip = &speech.frames;
                 if at > 0 && at + clip.len() > STREAM_FRAMES && clip.len() < STREAM_FRAMES {
                     break;
                 }
@@ -70,13 +140,16 @@ impl Negatives {
                 level.get_or_insert_with(|| loudness(&sound));
                 row.add(at, &sound, 1.0);
                 at += sound.len() + rng.random_range(5..LONGEST_PAUSE);
+                // What ends one clip and begins the next was not said in a breath.
+                text = format!("{text} | {}", clean(&speech.text));
                 order.pop();
             }
             if rng.random_bool(0.75) {
                 let snr_db = rng.random_range(0.0..40.0);
                 row.add_noise_below(&pool, level.unwrap_or(1e6), snr_db, &mut rng);
             }
-            streams.push(row);
+            streams.rows.push(row);
+            streams.texts.push(text);
         }
         for _ in 0..(self.noise.iter().map(Vec::len).sum::<usize>() / STREAM_FRAMES) {
             let mut row = Row::new(STREAM_FRAMES);
@@ -86,7 +159,8 @@ impl Negatives {
                 row.add(at, &Distortion::STRONG.apply(clip, &mut rng), 1.0);
             }
             row.add_noise_below(&pool, 1e7, rng.random_range(-10.0..20.0), &mut rng);
-            streams.push(row);
+            streams.rows.push(row);
+            streams.texts.push(String::new());
         }
         streams
     }
@@ -102,6 +176,7 @@ pub fn trunk_outputs(base: &Base, trunk: &QuantizedTrunk, rows: &[Row]) -> Resul
         let streams = rows.par_iter().map(|row| run_trunk(model, &row.features(&frontend)));
         Ok(TrunkOutputs {
             channels: base.info.trunk.channels,
+            steps_per_second: base.info.trunk.steps_per_second(),
             streams: streams.collect::<Result<_>>()?,
         })
     })
@@ -119,4 +194,32 @@ pub fn run_trunk(model: &Model<'_>, features: &[i8]) -> Result<Vec<i8>> {
         outputs.extend_from_slice(engine.trunk().unwrap_or_default());
     }
     Ok(outputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phrase_is_found_as_whole_words_or_as_characters() {
+        let said =
+            |text: &str, phrase| Speech { frames: Vec::new(), text: text.into() }.holds(phrase);
+        assert!(said("Please OPEN, the door!", "open"));
+        assert!(said("hey, floyd.", "Hey Floyd"));
+        assert!(!said("the opener", "open") && !said("", "open") && !said("anything", ""));
+        assert!(said("我住在北京市", "北京") && !said("背景", "北京"));
+    }
+
+    #[test]
+    fn streams_know_what_is_said_in_them() {
+        let speech =
+            |text: &str| Speech { frames: vec![[9_000; MEL_CHANNELS]; 200], text: text.into() };
+        let negatives =
+            Negatives { speech: vec![speech("hey"), speech("floyd")], noise: Vec::new() };
+        let streams = negatives.streams(1);
+        assert_eq!(streams.rows.len(), 1);
+        assert_eq!(Streams::holding(&streams.texts, "floyd"), [true]);
+        assert_eq!(Streams::holding(&streams.texts, "hey floyd"), [false]);
+        assert_eq!(Streams::holding(&streams.texts, "floyd hey"), [false]);
+    }
 }

@@ -4,8 +4,8 @@
 //! head needs no more of what the word is not.
 //!
 //! File, little-endian: `WKNP`, version `u16`, then a zlib stream (RFC 1950) of
-//! `clips: u32`, and for each clip `kind: u8` (0 speech, 1 noise), `frames: u32`, and
-//! `frames · 40` bytes: the difference, modulo 256, to the same band one frame earlier (0 before the
+//! `clips: u32`, and for each clip `kind: u8` (0 speech, 1 noise), in version 2 the transcript as
+//! `bytes: u32` and UTF-8 (empty if unknown), `frames: u32`, and `frames · 40` bytes: the difference, modulo 256, to the same band one frame earlier (0 before the
 //! first) of `round(log₂ power)`.
 //! Reading adds an even dither of one step, so that steady sounds are not flat.
 
@@ -18,10 +18,17 @@ use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wakeling_shared::frontend::MEL_CHANNELS;
 
-use crate::{Error, Result, features::LogMel, files, negatives::Negatives};
+use crate::{
+    Error, Result,
+    features::LogMel,
+    files,
+    negatives::{Negatives, Speech},
+};
 
 const MAGIC: &[u8; 4] = b"WKNP";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+/// Versions that are read.
+const READABLE: std::ops::RangeInclusive<u16> = 1..=VERSION;
 /// One step, in the Q8 octaves of [`LogMel`]: an octave of power, 3 dB. A band of noise fluctuates
 /// more than that from frame to frame.
 const STEP: i16 = 256;
@@ -40,18 +47,20 @@ pub fn encode(negatives: &Negatives) -> std::io::Result<Vec<u8>> {
     let mut zlib = ZlibEncoder::new(bytes, Compression::best());
     let clips = negatives.speech.len() + negatives.noise.len();
     zlib.write_all(&(clips as u32).to_le_bytes())?;
-    for (kind, clips) in [(0u8, &negatives.speech), (1, &negatives.noise)] {
-        for clip in clips {
-            zlib.write_all(&[kind])?;
-            zlib.write_all(&(clip.len() as u32).to_le_bytes())?;
-            let mut last = [0u8; MEL_CHANNELS];
-            for frame in clip {
-                let coded = frame.map(|x| ((x + STEP / 2).div_euclid(STEP)).clamp(0, 255) as u8);
-                let deltas: [u8; MEL_CHANNELS] =
-                    std::array::from_fn(|c| coded[c].wrapping_sub(last[c]));
-                zlib.write_all(&deltas)?;
-                last = coded;
-            }
+    let speech = negatives.speech.iter().map(|s| (0u8, s.text.as_str(), &s.frames));
+    let noise = negatives.noise.iter().map(|frames| (1, "", frames));
+    for (kind, text, clip) in speech.chain(noise) {
+        zlib.write_all(&[kind])?;
+        zlib.write_all(&(text.len() as u32).to_le_bytes())?;
+        zlib.write_all(text.as_bytes())?;
+        zlib.write_all(&(clip.len() as u32).to_le_bytes())?;
+        let mut last = [0u8; MEL_CHANNELS];
+        for frame in clip {
+            let coded = frame.map(|x| ((x + STEP / 2).div_euclid(STEP)).clamp(0, 255) as u8);
+            let deltas: [u8; MEL_CHANNELS] =
+                std::array::from_fn(|c| coded[c].wrapping_sub(last[c]));
+            zlib.write_all(&deltas)?;
+            last = coded;
         }
     }
     zlib.finish()
@@ -72,8 +81,8 @@ fn decode(bytes: &[u8]) -> std::result::Result<Negatives, String> {
     let body = bytes.strip_prefix(MAGIC).ok_or("not a pack (it does not begin with WKNP)")?;
     let (version, body) = body.split_first_chunk::<2>().ok_or("truncated")?;
     let version = u16::from_le_bytes(*version);
-    if version != VERSION {
-        return Err(format!("version {version}, {VERSION} expected"));
+    if !READABLE.contains(&version) {
+        return Err(format!("version {version}, at most {VERSION} expected"));
     }
     let damaged = |_| "damaged or truncated".to_owned();
     let mut raw = Vec::new();
@@ -84,6 +93,7 @@ fn decode(bytes: &[u8]) -> std::result::Result<Negatives, String> {
     for _ in 0..number(&mut rest)? {
         let (&kind, after) = rest.split_first().ok_or("truncated")?;
         rest = after;
+        let text = if version > 1 { text(&mut rest)? } else { String::new() };
         let frames = number(&mut rest)? as usize;
         let size = frames.checked_mul(MEL_CHANNELS).ok_or("damaged")?;
         let (clip, after) = rest.split_at_checked(size).ok_or("truncated")?;
@@ -95,12 +105,19 @@ fn decode(bytes: &[u8]) -> std::result::Result<Negatives, String> {
         };
         let clip: LogMel = clip.as_chunks::<MEL_CHANNELS>().0.iter().map(frame).collect();
         match kind {
-            0 => negatives.speech.push(clip),
+            0 => negatives.speech.push(Speech { frames: clip, text }),
             1 => negatives.noise.push(clip),
             other => return Err(format!("a clip of unknown kind {other}")),
         }
     }
     Ok(negatives)
+}
+
+fn text(rest: &mut &[u8]) -> std::result::Result<String, String> {
+    let length = number(rest)? as usize;
+    let (bytes, after) = rest.split_at_checked(length).ok_or("truncated")?;
+    *rest = after;
+    String::from_utf8(bytes.to_vec()).map_err(|_| "damaged".to_owned())
 }
 
 fn number(rest: &mut &[u8]) -> std::result::Result<u32, String> {
@@ -118,7 +135,12 @@ mod tests {
             let mut rng = StdRng::seed_from_u64(seed);
             (0..frames).map(|_| std::array::from_fn(|_| rng.random_range(0..12_000))).collect()
         };
-        Negatives { speech: vec![clip(1, 70), clip(2, 0)], noise: vec![clip(3, 9)] }
+        let speech =
+            |seed, frames, text: &str| Speech { frames: clip(seed, frames), text: text.into() };
+        Negatives {
+            speech: vec![speech(1, 70, "one 一"), speech(2, 0, "")],
+            noise: vec![clip(3, 9)],
+        }
     }
 
     #[test]
@@ -126,7 +148,8 @@ mod tests {
         let written = negatives();
         let read = decode(&encode(&written).unwrap()).unwrap();
         assert_eq!((read.speech.len(), read.noise.len()), (2, 1));
-        for (a, b) in written.speech[0].iter().zip(&read.speech[0]) {
+        assert_eq!(read.speech[0].text, "one 一");
+        for (a, b) in written.speech[0].frames.iter().zip(&read.speech[0].frames) {
             for (a, b) in a.iter().zip(b) {
                 assert!((a - b).abs() <= STEP, "{a} {b}");
             }

@@ -2,44 +2,60 @@
 //!
 //! Clips are composed into rows (see [`compose`](crate::compose)), and each task is a linear head on
 //! the trunk whose targets are read by CTC within the clip's stretch of the row: tokens of the
-//! transcript, and the clip's word where it is one. A clip contributes to the tasks it has labels
-//! for.
+//! transcript, and the clip's word where it is one. Where a teacher has listened (see
+//! [`taught`](crate::taught)), a third head learns to say what it said. A clip contributes to the
+//! tasks it has labels for.
 
-use std::collections::BTreeMap;
+mod batch;
+mod prepare;
 
+use std::{
+    path::PathBuf,
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use batch::{Batch, Builder, Stretch, TaughtRows};
 use candle_core::{Device, Tensor};
+pub use prepare::Corpora;
+use prepare::{Clip, ClipLoader, Found, Labelling, NoiseLoader, Prepared, prepare};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use wakeling_shared::frontend::{FrontendParams, MEL_CHANNELS};
+use wakeling_shared::frontend::FrontendParams;
 
 use crate::{
     Error, Result,
     base::{BASE_FORMAT, Base, BaseInfo},
-    compose::{Distortion, NoisePool, Row, loudness, mask},
+    compose::{Distortion, NoisePool},
     corpus::Example,
-    features::{FrontendTables, LogMel, NormalizationKind, load_log_mel},
+    features::{FrontendTables, NormalizationKind},
+    feed::{Feed, Walk},
     nn::{
         ops::{
             ctc::{Segment as CtcSegment, ctc_loss},
             linear::linear,
+            squared_error::squared_error,
         },
         params::Params,
         trunk::{Mode, Samples, TrunkConfig},
     },
     quantize,
-    tokens::{Tokenizer, Vocabulary, clean},
+    taught::{Taught, TaughtClip},
+    tokens::{Tokenizer, clean},
     train::{Outcome, Run, Stage},
 };
 
-/// Frames of a training row: 12 s.
-const ROW_FRAMES: usize = 1_200;
-/// Background before the first clip of a row, in frames.
-const LEAD_FRAMES: usize = 60;
-/// CTC may place its tokens up to so many steps after the clip: the trunk is causal.
-const DELAY_STEPS: usize = 15;
+/// Weight of the teacher's squared error beside CTC's nats a token.
+const TAUGHT_WEIGHT: f64 = 4.0;
 /// Rounds of four rows from which ranges of activations are taken.
 const CALIBRATION_ROUNDS: usize = 16;
 /// A token needs so many occurrences to be learned.
 const LEAST_TOKEN_COUNT: usize = 20;
+/// Held-out clips that are looked at; a large held-out corpus is represented by so many of it.
+const DEV_CLIPS: usize = 4_096;
+/// Noises to choose from; a large collection is represented by so many of it.
+const NOISE_CLIPS: usize = 1_000;
 /// A word needs so many clips to be learned.
 const LEAST_WORD_COUNT: usize = 40;
 
@@ -65,8 +81,14 @@ pub struct Settings {
     pub normalization: NormalizationKind,
     /// Which labels count.
     pub task: Task,
+    /// Folder of streams that a teacher has heard; see [`taught`](crate::taught).
+    pub taught: Option<PathBuf>,
     /// Rows a worker composes for one update.
     pub rows: usize,
+    /// Clips in memory, from which rows are drawn.
+    pub window: usize,
+    /// Threads that read clips ahead of the updates.
+    pub readers: usize,
     /// Rates, lengths, seeds, folder.
     pub run: Run,
     /// Licence of the weights.
@@ -75,49 +97,65 @@ pub struct Settings {
     pub tokenizer: Tokenizer,
 }
 
-/// A clip ready for training.
-struct Clip {
-    log_mel: LogMel,
-    tokens: Vec<u32>,
-    words: Vec<u32>,
-    /// How often it is drawn, relative to its length.
-    weight: f32,
-}
-
-/// Pretrains a trunk on `train`, with `noise` under it, and watches the loss on `dev`.
+/// Pretrains a trunk on corpora of any size.
 ///
 /// # Errors
-/// [`Error::Usage`] if no example has a label for the task.
-pub fn pretrain(
-    settings: &Settings,
-    train: &[Example],
-    dev: &[Example],
-    noise: &[Example],
-) -> Result<Base> {
+/// [`Error::Usage`] if no example has a label for the task, or there is no folder for the run.
+pub fn pretrain(settings: &Settings, corpora: &Corpora) -> Result<Base> {
+    let Some(folder) = &settings.run.folder else {
+        return Err(Error::usage("pretraining needs a folder", "name one with --out"));
+    };
     let tables = FrontendTables::default();
     let frontend = tables.params(settings.normalization);
-    let labels = Labels::of(settings, train)?;
-    eprintln!(
-        "{} tokens, {} words, {} clips",
-        labels.tokens.outputs() - 1,
-        labels.words.outputs() - 1,
-        train.len()
-    );
-    let noise = load_log_mel(noise, &frontend, "noise").into_iter().flatten().collect();
+    let labelling =
+        Labelling { task: settings.task, tokenizer: &settings.tokenizer, seed: settings.run.seed };
+    let Prepared { found, train, dev, noise, skipped } = prepare(corpora, &labelling, folder)?;
+    let labels = Labels { tokenizer: &settings.tokenizer, found };
+    let (tokens, words) = (labels.found.tokens.outputs(), labels.found.words.outputs());
+    eprintln!("{} tokens, {} words, {} clips", tokens - 1, words - 1, train.clips());
+    let taught = match &settings.taught {
+        Some(folder) => Some(labels.taught(Taught::load(folder, &frontend)?)?),
+        None => None,
+    };
+    let walk = |window, title| Walk {
+        seed: settings.run.seed,
+        window,
+        threads: settings.readers,
+        skipped: Some(skipped.clone()),
+        title,
+    };
+    let loader = || ClipLoader::new(&labels.found, settings.normalization);
+    let noise_loader =
+        NoiseLoader { normalization: settings.normalization, tables: FrontendTables::default() };
+    let noise: NoisePool = match noise.clips() {
+        0 => NoisePool::default(),
+        _ => {
+            let noise = Feed::start(noise, walk(NOISE_CLIPS, "noise"), noise_loader, 0)?;
+            NoisePool::new(noise.window().iter().cloned().collect())
+        }
+    };
+    let dev = match dev.clips() {
+        0 => None,
+        _ => Some(Feed::start(dev, walk(DEV_CLIPS, "dev"), loader(), 0)?),
+    };
+    let train = Feed::new(train, walk(settings.window, "train"), loader())?;
     let stage = Pretraining {
         trunk: settings.trunk.clone(),
         frontend,
-        clips: labels.clips(train, &frontend, "train")?,
-        dev: labels.clips(dev, &frontend, "dev")?,
-        noise: NoisePool::new(noise),
+        pool: RwLock::new(Pool { feed: train, cumulative: Vec::new() }),
+        drawn: AtomicU64::new(0),
+        dev,
+        noise,
+        taught,
         rows: settings.rows,
     };
     let mut rng = StdRng::seed_from_u64(settings.run.seed);
     let mut params = Params::default();
     settings.trunk.init(&mut params, &mut rng)?;
-    for (name, vocabulary) in [("ctc", &labels.tokens), ("words", &labels.words)] {
-        if vocabulary.outputs() > 1 {
-            let (c, v) = (settings.trunk.channels, vocabulary.outputs());
+    let dimensions = stage.taught.as_ref().map_or(0, |t| t.taught.dimensions);
+    for (name, v) in [("ctc", tokens), ("words", words), ("taught", dimensions)] {
+        if v > 1 {
+            let c = settings.trunk.channels;
             params.insert_normal(format!("{name}.weight"), &[c, v], c, 1.0, &mut rng)?;
             params.insert(format!("{name}.bias"), &[v], vec![0.0; v])?;
         }
@@ -125,21 +163,27 @@ pub fn pretrain(
     eprintln!("{} parameters to train", params.count());
     let params = settings.run.train(&stage, params)?;
     let ranges = quantize::ranges(&stage.calibrate(&params, &mut rng)?);
-    let hours = stage.clips.iter().map(|c| c.log_mel.len()).sum::<usize>() as f64 / 360_000.0;
-    let mut sources: Vec<&str> = train.iter().filter_map(|e| e.source.as_deref()).collect();
-    sources.sort_unstable();
-    sources.dedup();
+    let pool = stage.pool();
+    if pool.feed.skipped() > 0 {
+        eprintln!("{} skipped, see {}", pool.feed.skipped(), skipped.display());
+    }
+    let hours = pool.hours();
+    drop(pool);
+    let Found { tokens, words, sources, .. } = labels.found;
     let info = BaseInfo {
         format: BASE_FORMAT,
         name: settings.name.clone(),
         trunk: settings.trunk.clone(),
         normalization: settings.normalization,
-        tokens: labels.tokens,
-        words: labels.words,
+        tokens,
+        words,
         ranges,
         provenance: format!(
-            "{hours:.1} hours of {}; {} updates, seed {}",
+            "{hours:.1} hours of {}{}; {} updates, seed {}",
             sources.join(", "),
+            stage
+                .taught
+                .map_or(String::new(), |t| format!(", taught by {}", t.taught.teacher.name)),
             settings.run.schedule.steps,
             settings.run.seed
         ),
@@ -155,73 +199,85 @@ fn texts(examples: &[Example]) -> Vec<(String, String)> {
     examples.iter().map(text).collect()
 }
 
-/// One label for each example that is a single word; none for the others.
-fn word_labels(examples: &[Example]) -> Vec<Vec<String>> {
-    let label = |e: &Example| match (&e.kind, &e.text) {
+/// The label of an example that is a single word; none for the others.
+fn word_label(example: &Example) -> Vec<String> {
+    match (&example.kind, &example.text) {
         (Some(kind), Some(text)) if kind == "word" => {
             let text = clean(text);
             if text.is_empty() { Vec::new() } else { vec![text] }
         }
         _ => Vec::new(),
-    };
-    examples.iter().map(label).collect()
+    }
 }
 
 /// The tokens and words that a trunk learns, and how transcripts become them.
 struct Labels<'s> {
     tokenizer: &'s Tokenizer,
-    tokens: Vocabulary,
-    words: Vocabulary,
+    found: Found,
 }
 
-impl<'s> Labels<'s> {
-    /// Those that the task needs and the examples have often enough.
-    fn of(settings: &'s Settings, train: &[Example]) -> Result<Self> {
-        let tokenizer = &settings.tokenizer;
-        let tokens = match settings.task {
-            Task::Words => Vocabulary::default(),
-            _ => Vocabulary::of(&tokenizer.tokenize(&texts(train))?, LEAST_TOKEN_COUNT),
-        };
-        let words = match settings.task {
-            Task::Transcripts => Vocabulary::default(),
-            _ => Vocabulary::of(&word_labels(train), LEAST_WORD_COUNT),
-        };
-        if tokens.outputs() + words.outputs() == 2 {
-            return Err(Error::usage(
-                "no example has a label that this task can learn from",
-                "give a manifest with `text`, or a folder of words with at least 40 clips each",
-            ));
-        }
-        Ok(Self { tokenizer, tokens, words })
+impl Labels<'_> {
+    /// The labels of every stretch of the streams, as far as there are any.
+    fn taught(&self, taught: Taught) -> Result<TaughtRows> {
+        let examples: Vec<Example> =
+            taught.streams.iter().flat_map(|s| &s.clips).map(|c| c.example.clone()).collect();
+        let tokens = self.tokenizer.tokenize(&texts(&examples))?;
+        let words: Vec<Vec<String>> = examples.iter().map(word_label).collect();
+        let mut labels = tokens.iter().zip(words);
+        let stretches = taught.streams.iter().map(|stream| {
+            let clips = stream.clips.iter().zip(&mut labels);
+            let stretch =
+                |(clip, (tokens, words)): (&TaughtClip, (&Vec<String>, Vec<String>))| Stretch {
+                    start: clip.start,
+                    end: clip.end,
+                    tokens: self.found.tokens.encode(tokens),
+                    words: self.found.words.encode(&words),
+                };
+            clips.map(stretch).collect()
+        });
+        let stretches = stretches.collect();
+        Ok(TaughtRows { taught, stretches })
+    }
+}
+
+/// The clips in memory, and how they are drawn.
+struct Pool {
+    feed: Feed<ClipLoader>,
+    /// Sum of the weights up to and including each clip of the window.
+    cumulative: Vec<f64>,
+}
+
+impl Pool {
+    fn weigh(&mut self) {
+        let window = self.feed.window();
+        let mut sum = 0.0;
+        self.cumulative.clear();
+        self.cumulative.extend((0..window.len()).map(|index| {
+            sum += window.get(index).map_or(0.0, |clip| f64::from(clip.weight));
+            sum
+        }));
     }
 
-    /// The examples that can be read, are neither too short nor too long, and have a label.
-    fn clips(
-        &self,
-        examples: &[Example],
-        frontend: &FrontendParams<'_>,
-        title: &'static str,
-    ) -> Result<Vec<Clip>> {
-        let text = |e: &Example| e.text.clone().unwrap_or_default();
-        let mut copies: BTreeMap<String, f32> = BTreeMap::new();
-        for example in examples {
-            *copies.entry(text(example)).or_default() += 1.0;
-        }
-        let tokens = self.tokenizer.tokenize(&texts(examples))?;
-        let words = word_labels(examples);
-        let loaded = load_log_mel(examples, frontend, title);
-        let rows = loaded.into_iter().zip(examples).zip(tokens.iter().zip(&words));
-        let clips = rows.filter_map(|((log_mel, example), (tokens, words))| {
-            let lengths = 10..ROW_FRAMES - LEAD_FRAMES - 50;
-            let log_mel = log_mel.filter(|l| lengths.contains(&l.len()))?;
-            // A word spoken a thousand times teaches less a clip than a sentence spoken once.
-            let copies = copies.get(&text(example)).copied().unwrap_or(1.0);
-            let weight = (20.0 / copies).clamp(0.05, 1.0).sqrt() * (log_mel.len() as f32).sqrt();
-            let (tokens, words) = (self.tokens.encode(tokens), self.words.encode(words));
-            let labelled = !tokens.is_empty() || !words.is_empty();
-            labelled.then_some(Clip { log_mel, tokens, words, weight })
-        });
-        Ok(clips.collect())
+    /// A clip, by weight.
+    fn draw(&self, rng: &mut StdRng) -> Option<&Clip> {
+        let total = self.cumulative.last().copied().filter(|total| *total > 0.0)?;
+        let at = rng.random_range(0.0..total);
+        // Holes weigh nothing, so the first clip whose sum exceeds `at` is none.
+        self.feed.window().get(self.cumulative.partition_point(|sum| *sum <= at))
+    }
+
+    /// Any clip.
+    fn choose(&self, rng: &mut StdRng) -> Option<&Clip> {
+        let window = self.feed.window();
+        let whole = window.iter().count();
+        (whole > 0).then(|| window.iter().nth(rng.random_range(0..whole)))?
+    }
+
+    /// Hours of the corpus, judged by the window.
+    fn hours(&self) -> f64 {
+        let window = self.feed.window();
+        let frames: usize = window.iter().map(|clip| clip.log_mel.len()).sum();
+        frames as f64 / 360_000.0 * self.feed.clips() as f64 / window.len().max(1) as f64
     }
 }
 
@@ -229,79 +285,76 @@ impl<'s> Labels<'s> {
 struct Pretraining<'a> {
     trunk: TrunkConfig,
     frontend: FrontendParams<'a>,
-    clips: Vec<Clip>,
-    dev: Vec<Clip>,
+    pool: RwLock<Pool>,
+    /// Clips that were drawn for this update.
+    drawn: AtomicU64,
+    dev: Option<Feed<ClipLoader>>,
     noise: NoisePool,
+    taught: Option<TaughtRows>,
     rows: usize,
-}
-
-/// Rows and where their clips lie.
-struct Batch {
-    features: Tensor,
-    tokens: Vec<CtcSegment>,
-    words: Vec<CtcSegment>,
 }
 
 impl Pretraining<'_> {
     /// Rows from clips that `next` gives until it has none.
-    fn batch(
+    fn batch<'c>(
         &self,
         rows: usize,
         distortion: Distortion,
-        mut next: impl FnMut(&mut StdRng) -> Option<usize>,
-        clips: &[Clip],
+        mut next: impl FnMut(&mut StdRng) -> Option<&'c Clip>,
         rng: &mut StdRng,
     ) -> Result<Batch> {
-        let augment = distortion.tempo > 0.0;
-        let step_frames = self.trunk.frames_per_step;
-        let steps = ROW_FRAMES / step_frames;
-        let mut features = Vec::with_capacity(rows * ROW_FRAMES * MEL_CHANNELS);
-        let (mut tokens, mut words) = (Vec::new(), Vec::new());
+        let mut builder = self.builder(distortion);
         let mut pending = next(rng);
-        for row_index in 0..rows {
-            let mut row = Row::new(ROW_FRAMES);
-            let mut at = LEAD_FRAMES;
-            let mut level = None;
-            while let Some(index) = pending {
-                let clip = &clips[index];
-                let sound = distortion.apply(&clip.log_mel, rng);
-                if at + sound.len() + 2 * DELAY_STEPS > ROW_FRAMES {
-                    break;
-                }
-                level.get_or_insert_with(|| loudness(&sound));
-                row.add(at, &sound, 1.0);
-                let start = at / step_frames;
-                let end = ((at + sound.len()) / step_frames + DELAY_STEPS).min(steps);
-                for (labels, segments) in [(&clip.tokens, &mut tokens), (&clip.words, &mut words)] {
-                    if !labels.is_empty() {
-                        let labels = labels.clone();
-                        segments.push(CtcSegment { row: row_index, start, end, labels });
-                    }
-                }
-                at += sound.len() + rng.random_range(2..40);
-                pending = next(rng);
-            }
-            if augment && rng.random_bool(0.75) {
-                let snr_db = rng.random_range(0.0..40.0);
-                row.add_noise_below(&self.noise, level.unwrap_or(1e6), snr_db, rng);
-            }
-            let mut row = row.features(&self.frontend);
-            if augment {
-                mask(&mut row, rng);
-            }
-            features.extend(row.into_iter().map(|f| f32::from(f) * crate::nn::INPUT_SCALE));
+        for _ in 0..rows {
+            pending = builder.add_clips(pending, &mut next, rng);
         }
-        let shape = (rows, steps, self.trunk.inputs());
-        Ok(Batch { features: Tensor::from_vec(features, shape, &Device::Cpu)?, tokens, words })
+        builder.build()
+    }
+
+    /// Rows to train on: with a teacher, three in four are taught.
+    fn training_batch(&self, rng: &mut StdRng) -> Result<Batch> {
+        let pool = self.pool();
+        let draw = |rng: &mut StdRng| {
+            self.drawn.fetch_add(1, Ordering::Relaxed);
+            pool.draw(rng)
+        };
+        let Some(taught) = &self.taught else {
+            return self.batch(self.rows, Distortion::STRONG, draw, rng);
+        };
+        let mut builder = self.builder(Distortion::STRONG);
+        let of_clips = self.rows / 4;
+        for _ in 0..of_clips {
+            let first = draw(rng);
+            builder.add_clips(first, draw, rng);
+        }
+        for _ in of_clips..self.rows {
+            builder.add_taught(taught, rng);
+        }
+        builder.build()
+    }
+
+    fn builder(&self, distortion: Distortion) -> Builder<'_> {
+        let dimensions = self.taught.as_ref().map_or(0, |t| t.taught.dimensions);
+        let frames_per_step = self.trunk.frames_per_step;
+        Builder::new(&self.frontend, &self.noise, distortion, frames_per_step, dimensions)
+    }
+
+    fn pool(&self) -> std::sync::RwLockReadGuard<'_, Pool> {
+        self.pool.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pool_mut(&self) -> std::sync::RwLockWriteGuard<'_, Pool> {
+        self.pool.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Samples of every activation over rows as in training, half of them undistorted.
     fn calibrate(&self, params: &Params, rng: &mut StdRng) -> Result<Samples> {
         let mut mode = Mode::Calibrate(Samples::new());
+        let pool = self.pool();
         for round in 0..CALIBRATION_ROUNDS {
             let distortion = if round % 2 == 0 { Distortion::NONE } else { Distortion::STRONG };
-            let next = |rng: &mut StdRng| Some(rng.random_range(0..self.clips.len()));
-            let batch = self.batch(4, distortion, next, &self.clips, rng)?;
+            let next = |rng: &mut StdRng| pool.choose(rng);
+            let batch = self.batch(4, distortion, next, rng)?;
             self.trunk.forward(params, &batch.features, &mut mode)?;
         }
         match mode {
@@ -330,22 +383,22 @@ impl Pretraining<'_> {
                 None => loss,
             });
         }
+        if let Some((targets, weights)) = &batch.taught {
+            let w = params.get("taught.weight")?;
+            let said = linear(&trunk, w, Some(params.get("taught.bias")?))?;
+            let loss = (squared_error(&said, targets, weights)? * TAUGHT_WEIGHT)?;
+            sum = Some(match sum {
+                Some(sum) => (sum + loss)?,
+                None => loss,
+            });
+        }
         Ok(sum)
     }
 }
 
 impl Stage for Pretraining<'_> {
     fn loss(&self, params: &Params, rng: &mut StdRng) -> Result<Outcome> {
-        let total: f32 = self.clips.iter().map(|c| c.weight).sum();
-        let draw = |rng: &mut StdRng| -> Option<usize> {
-            let mut left = rng.random_range(0.0..total);
-            let found = self.clips.iter().position(|c| {
-                left -= c.weight;
-                left <= 0.0
-            });
-            found.or_else(|| self.clips.len().checked_sub(1))
-        };
-        let batch = self.batch(self.rows, Distortion::STRONG, draw, &self.clips, rng)?;
+        let batch = self.training_batch(rng)?;
         let mut mode = Mode::train();
         let nothing = || Tensor::zeros((), candle_core::DType::F32, &Device::Cpu);
         let loss = match self.loss_of(params, &batch, &mut mode)? {
@@ -359,13 +412,34 @@ impl Stage for Pretraining<'_> {
         Ok(Outcome { loss, moments, examples: batch.tokens.len().max(batch.words.len()) })
     }
 
+    fn position(&self) -> u64 {
+        self.pool().feed.position()
+    }
+
+    fn seek(&self, position: u64) -> Result<()> {
+        let mut pool = self.pool_mut();
+        pool.feed.seek(position)?;
+        pool.weigh();
+        Ok(())
+    }
+
+    fn advance(&self) -> Result<()> {
+        let mut pool = self.pool_mut();
+        pool.feed.advance(self.drawn.swap(0, Ordering::Relaxed))?;
+        if !pool.feed.is_whole() {
+            pool.weigh();
+        }
+        Ok(())
+    }
+
     fn validate(&self, params: &Params) -> Result<Vec<(&'static str, f64)>> {
-        let mut order = (0..self.dev.len()).rev().collect::<Vec<_>>();
+        let Some(dev) = &self.dev else { return Ok(Vec::new()) };
+        let mut left = dev.window().iter().peekable();
         let mut rng = StdRng::seed_from_u64(0);
         let (mut sum, mut batches) = (0.0, 0);
         let (mut errors, mut spoken) = (0, 0);
-        while !order.is_empty() {
-            let batch = self.batch(8, Distortion::NONE, |_| order.pop(), &self.dev, &mut rng)?;
+        while left.peek().is_some() {
+            let batch = self.batch(8, Distortion::NONE, |_| left.next(), &mut rng)?;
             let mut mode = Mode::Evaluate;
             if let Some(loss) = self.loss_of(params, &batch, &mut mode)? {
                 sum += f64::from(loss.to_scalar::<f32>()?);

@@ -6,12 +6,13 @@
 //! input's zero point folds into the bias (Jacob et al. 2018, section 2.3).
 
 use heapless::Vec as Bounded;
-use wakeling_shared::artifact::{Affine, Card, Head, Layer, Model, Op, OperatingPoint, Word};
+use wakeling_shared::artifact::{Card, Head, Layer, Model, Op, OperatingPoint, Word};
 use wakeling_shared::detector::DetectorParams;
 use wakeling_shared::fixed::LOGIT_FRACTION_BITS;
 
 use crate::{
     Error, Result,
+    artifact::{Packed, Scales},
     base::Base,
     nn::{
         INPUT_SCALE,
@@ -64,30 +65,6 @@ pub fn ranges(samples: &Samples) -> Vec<(String, f32, f32)> {
     samples.iter().map(range).collect()
 }
 
-/// Weights, biases and scales of one layer, as they lie in the artifact.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuantizedAffine {
-    inputs: u16,
-    outputs: u16,
-    zero_point: i8,
-    weights: Vec<u8>,
-    bias: Vec<u8>,
-    multipliers: Vec<u8>,
-}
-
-impl QuantizedAffine {
-    fn borrow(&self) -> Affine<'_> {
-        Affine {
-            inputs: self.inputs,
-            outputs: self.outputs,
-            zero_point: self.zero_point,
-            weights: &self.weights,
-            bias: &self.bias,
-            multipliers: &self.multipliers,
-        }
-    }
-}
-
 /// A layer that owns its weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuantizedLayer {
@@ -98,8 +75,8 @@ pub struct QuantizedLayer {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum QuantizedOp {
-    Depthwise { taps: u8, dilation: u8, input_zero: i8, affine: QuantizedAffine },
-    Pointwise { affine: QuantizedAffine },
+    Depthwise { taps: u8, dilation: u8, input_zero: i8, affine: Packed },
+    Pointwise { affine: Packed },
     Add { other: u8, x_scale: i32, o_scale: i32, x_zero: i8, o_zero: i8, zero: i8 },
 }
 
@@ -111,9 +88,9 @@ impl QuantizedLayer {
                 dilation: *dilation,
                 stride: 1,
                 input_zero: *input_zero,
-                affine: affine.borrow(),
+                affine: affine.affine(),
             },
-            QuantizedOp::Pointwise { affine } => Op::Pointwise { affine: affine.borrow() },
+            QuantizedOp::Pointwise { affine } => Op::Pointwise { affine: affine.affine() },
             &QuantizedOp::Add { other, x_scale, o_scale, x_zero, o_zero, zero } => {
                 Op::Add { other, x_scale, o_scale, x_zero, o_zero, zero }
             }
@@ -128,7 +105,7 @@ struct Float {
     bias: Vec<f32>,
 }
 
-/// Which way the rows lie in the artifact.
+/// Which way the rows lie before they are packed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
     /// `(outputs, inputs)`.
@@ -144,13 +121,13 @@ fn quantize_affine(
     input: Code,
     output_scale: f32,
     zero_point: i8,
-) -> QuantizedAffine {
+) -> Packed {
     /// Biases stay below 2²⁹: half of what the loader allows.
     const LARGEST_BIAS: f64 = (1u32 << 29) as f64;
     let outputs = float.rows.len();
     let fan_in = float.rows.first().map_or(0, Vec::len);
     let input_scale = f64::from(input.scale);
-    let mut weights = vec![0u8; outputs * fan_in];
+    let mut weights = vec![0i8; outputs * fan_in];
     let (mut biases, mut multipliers) = (Vec::new(), Vec::new());
     for (o, (row, &bias)) in float.rows.iter().zip(&float.bias).enumerate() {
         let largest = row.iter().fold(0f32, |m, w| m.max(w.abs()));
@@ -165,26 +142,22 @@ fn quantize_affine(
                 Order::Rows => o * fan_in + i,
                 Order::Taps => i * outputs + o,
             };
-            weights[at] = q as u8;
+            weights[at] = q;
         }
         let bias = (f64::from(bias) / (input_scale * scale)).round() as i64
             - i64::from(input.zero_point) * sum;
-        biases.extend((bias as i32).to_le_bytes());
+        biases.push(bias as i32);
         // Below 2³¹ by the choice of `output_scale`; see `widened`.
         let multiplier = (input_scale * scale / f64::from(output_scale) * 4_294_967_296.0).round();
-        multipliers.extend((multiplier.min(f64::from(i32::MAX)) as i32).to_le_bytes());
+        multipliers.push(multiplier.min(f64::from(i32::MAX)) as i32);
     }
-    let inputs = match order {
-        Order::Rows => fan_in,
-        Order::Taps => outputs,
-    };
-    QuantizedAffine {
-        inputs: inputs as u16,
-        outputs: outputs as u16,
-        zero_point,
-        weights,
-        bias: biases,
-        multipliers,
+    let scales = Scales { biases: &biases, multipliers: &multipliers, zero_point };
+    match order {
+        Order::Rows => Packed::pointwise(&weights, scales),
+        Order::Taps => {
+            let weights: Vec<i16> = weights.into_iter().map(i16::from).collect();
+            Packed::depthwise(&weights, scales)
+        }
     }
 }
 
@@ -310,7 +283,7 @@ fn rows(params: &Params, weight: &str, bias: Vec<f32>) -> Result<Float> {
 pub struct QuantizedHead {
     layers: Vec<QuantizedLayer>,
     input: u8,
-    logits: QuantizedAffine,
+    logits: Packed,
 }
 
 impl QuantizedHead {
@@ -425,7 +398,7 @@ pub fn with_model<T>(
         let head = Head {
             layers: word.head.layers.len() as u8,
             input: word.head.input,
-            logits: word.head.logits.borrow(),
+            logits: word.head.logits.affine(),
         };
         let most = model.heads.capacity();
         model.heads.push(head).map_err(|_| full("words", most))?;

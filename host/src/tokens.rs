@@ -28,12 +28,17 @@ pub struct Vocabulary {
 impl Vocabulary {
     /// Every token that occurs at least `least` times in `sequences`, in alphabetical order.
     pub fn of<'a>(sequences: impl IntoIterator<Item = &'a Vec<String>>, least: usize) -> Self {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for token in sequences.into_iter().flatten() {
-            *counts.entry(token).or_default() += 1;
+            *counts.entry(token.clone()).or_default() += 1;
         }
+        Self::frequent(counts, least)
+    }
+
+    /// Every token that was counted at least `least` times, in alphabetical order.
+    pub fn frequent(counts: BTreeMap<String, usize>, least: usize) -> Self {
         let frequent = counts.into_iter().filter(|(_, n)| *n >= least);
-        Self { names: frequent.map(|(name, _)| name.to_owned()).collect() }
+        Self { names: frequent.map(|(name, _)| name).collect() }
     }
 
     /// Number of outputs that a network needs: the tokens and the blank.
@@ -132,6 +137,9 @@ impl Tokenizer {
             }
             for (lang, lines) in by_language {
                 let lines: Vec<String> = lines.into_iter().filter(|l| !l.is_empty()).collect();
+                if lines.is_empty() {
+                    continue;
+                }
                 let spoken = phonemize(program, voice(lang), &lines)?;
                 phones.extend(lines.into_iter().map(|l| (lang.to_owned(), l)).zip(spoken));
             }
@@ -188,6 +196,13 @@ fn split_phones(line: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_to_say_needs_no_program() {
+        let tokenizer = Tokenizer { g2p: Some("no such program".into()) };
+        let texts = [("en".to_owned(), String::new()), ("zh".into(), "一".into())];
+        assert_eq!(tokenizer.tokenize(&texts).unwrap()[0], Vec::<String>::new());
+    }
 
     fn tokens(lang: &str, text: &str) -> Vec<String> {
         Tokenizer::default().tokenize(&[(lang.into(), text.into())]).unwrap().remove(0)

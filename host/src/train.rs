@@ -18,6 +18,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
     Error, Result,
+    files::write_atomic,
     nn::{
         optimizer::{AdamW, Gradients, Schedule},
         params::Params,
@@ -43,6 +44,21 @@ pub trait Stage: Sync {
 
     /// Looks at the weights now and then, to choose what to learn from next.
     fn refresh(&self, _params: &Params) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes room for new examples, between updates.
+    fn advance(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// How far the stage is in its examples; kept in the checkpoint.
+    fn position(&self) -> u64 {
+        0
+    }
+
+    /// Goes to where a checkpoint was written, or to the start; called once, before all else.
+    fn seek(&self, _position: u64) -> Result<()> {
         Ok(())
     }
 
@@ -90,8 +106,8 @@ impl Run {
     /// # Errors
     /// Whatever the stage returns; a checkpoint that cannot be read or written.
     pub fn train(&self, stage: &dyn Stage, params: Params) -> Result<Params> {
-        let (mut params, mut adam) = self.resume(params)?;
-        let mut log = self.open_log()?;
+        let (mut params, mut adam) = self.resume(stage, params)?;
+        let mut log = self.open_log(adam.steps_done())?;
         let bar = progress_bar(self.schedule.steps as u64, self.title);
         bar.set_position(adam.steps_done() as u64);
         bar.reset_eta();
@@ -107,6 +123,7 @@ impl Run {
             for collected in &moments {
                 update_running(&mut params, collected);
             }
+            stage.advance()?;
             recent.add(loss, examples);
             bar.set_message(format!("loss {:.3}  {:.0} examples/s", recent.loss(), recent.rate()));
             bar.inc(1);
@@ -126,11 +143,11 @@ impl Run {
                 bar.suspend(|| eprintln!("step {done}: {}", figures.join(", ")));
             }
             if done.is_multiple_of(self.checkpoint_every.max(1)) {
-                self.checkpoint(&params, &adam)?;
+                self.checkpoint(stage, &params, &adam)?;
             }
         }
         bar.finish_and_clear();
-        self.checkpoint(&params, &adam)?;
+        self.checkpoint(stage, &params, &adam)?;
         adam.averaged(&params)
     }
 
@@ -158,19 +175,23 @@ impl Run {
     }
 
     /// Parameters, optimizer and position in one file, so that they cannot disagree.
-    fn checkpoint(&self, params: &Params, adam: &AdamW) -> Result<()> {
+    fn checkpoint(&self, stage: &dyn Stage, params: &Params, adam: &AdamW) -> Result<()> {
         let Some(path) = self.checkpoint_path() else { return Ok(()) };
         let mut all = params.clone();
         all.track_all(&adam.state(), "optimizer.");
         let metadata = HashMap::from([
             ("step".to_owned(), adam.steps_done().to_string()),
             ("seed".to_owned(), self.seed.to_string()),
+            ("position".to_owned(), stage.position().to_string()),
         ]);
         all.save(&path, metadata)
     }
 
-    fn resume(&self, params: Params) -> Result<(Params, AdamW)> {
-        let fresh = |params| Ok((params, AdamW::new(self.schedule)));
+    fn resume(&self, stage: &dyn Stage, params: Params) -> Result<(Params, AdamW)> {
+        let fresh = |params| {
+            stage.seek(0)?;
+            Ok((params, AdamW::new(self.schedule)))
+        };
         let Some(path) = self.checkpoint_path() else { return fresh(params) };
         if !path.exists() {
             return fresh(params);
@@ -195,14 +216,17 @@ impl Run {
         }
         let state = all.take_tracked("optimizer.");
         let adam = AdamW::restore(self.schedule, step as usize, &all, &state);
+        // Checkpoints of stages that keep all they learn from have none.
+        stage.seek(number("position").unwrap_or(0))?;
         eprintln!("resuming {} at step {step}", path.display());
         Ok((all, adam))
     }
 
-    fn open_log(&self) -> Result<Option<Log>> {
+    /// The log, without what was written after the checkpoint.
+    fn open_log(&self, steps_done: usize) -> Result<Option<Log>> {
         let Some(folder) = &self.folder else { return Ok(None) };
         fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
-        Log::open(&folder.join("train.csv")).map(Some)
+        Log::open(&folder.join("train.csv"), steps_done).map(Some)
     }
 }
 
@@ -250,8 +274,16 @@ struct Log {
 }
 
 impl Log {
-    fn open(path: &Path) -> Result<Self> {
+    fn open(path: &Path, steps_done: usize) -> Result<Self> {
         let is_new = !path.exists();
+        if path.is_file() {
+            let text = fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+            let step = |line: &str| line.split(',').next().and_then(|s| s.parse::<usize>().ok());
+            let kept = text.split_inclusive('\n').take_while(|line| {
+                line.ends_with('\n') && step(line).is_none_or(|step| step <= steps_done)
+            });
+            write_atomic(path, kept.collect::<String>().as_bytes())?;
+        }
         let file = fs::OpenOptions::new().create(true).append(true).open(path);
         let file = file.map_err(Error::io(path, "create"))?;
         let mut log = Self { file, path: path.to_owned() };

@@ -6,10 +6,7 @@
 use std::{collections::HashMap, path::Path};
 
 use serde::{Deserialize, Serialize};
-use wakeling_shared::{
-    artifact::{OperatingPoint, crc32},
-    detector::DetectorParams,
-};
+use wakeling_shared::{artifact::OperatingPoint, detector::DetectorParams};
 
 use crate::{
     Error, Result,
@@ -94,9 +91,10 @@ impl Tuned {
 
 /// CRC-32 of a base's weights, which tells bases apart.
 pub fn fingerprint(base: &Base) -> Result<u32> {
-    let mut bytes = Vec::new();
+    let mut crc = flate2::Crc::new();
     for (name, _) in base.params.vars() {
-        bytes.extend(base.params.values(name)?.iter().flat_map(|v| v.to_le_bytes()));
+        let bytes = base.params.values(name)?.into_iter().flat_map(f32::to_le_bytes);
+        crc.update(&bytes.collect::<Vec<u8>>());
     }
-    Ok(crc32(&bytes))
+    Ok(crc.sum())
 }

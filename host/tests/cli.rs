@@ -86,7 +86,7 @@ impl Place {
         let base = Base { info, params, tables: FrontendTables::default() };
         base.save(&self.path("base.safetensors")).expect("a base");
 
-        let head = HeadConfig::default();
+        let head = HeadConfig { hidden: 32, temporal: vec![(9, 2), (9, 5)] };
         let mut params = Params::default();
         head.init(&mut params, vec![1.0; 8], rng).expect("weights");
         let ranges = head.layers().into_iter().map(|layer| (layer.name, 0.0, 4.0)).collect();
@@ -185,6 +185,25 @@ fn evaluate_refuses_what_it_cannot_hear() {
         evaluate_refuses(&place, ("good.wkl", file, "good"), file);
         evaluate_refuses(&place, ("good.wkl", "good", file), file);
     }
+}
+
+#[test]
+fn evaluate_mixes_noise_at_every_level_asked_for() {
+    let place = Place::new();
+    let word = format!("{WORD}=good");
+    let evaluate = ["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "good"];
+    for file in NO_RECORDINGS {
+        place.refused(&[&evaluate[..], &["--noise", file]].concat(), file);
+    }
+    let noisy = [&evaluate[..], &["--noise", "good", "--snr", "10"]].concat();
+    place.refused(&[&noisy[..], &["inf"]].concat(), "--snr");
+    let output = place.run(&[&noisy[..], &["-5", "--out", "curves"]].concat());
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("misses, clean"), "{text}");
+    assert!(text.contains("misses, 10 dB") && text.contains("misses, -5 dB"), "{text}");
+    let curve = fs::read_to_string(place.path("curves/hey-wakeling.csv")).expect("a curve");
+    let head = "threshold_q8,false_accepts,misses_clean,misses_10_dB,misses_-5_dB\n";
+    assert!(curve.starts_with(head), "{curve}");
 }
 
 #[test]

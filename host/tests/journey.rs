@@ -1,13 +1,13 @@
 //! From recordings to a model that hears, on what the repository carries: the shipped base, one pack
 //! of other speech, and the demo's synthetic voices.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use wakeling::{
     Result, artifact,
     compose::Row,
     corpus::{Corpus, Example},
-    evaluate::{Heard, Point, Scores, float_scores, head_scores, play_clips},
+    evaluate::{Heard, Played, Point, Scores, Surroundings, float_scores, head_scores, play_clips},
     features::{LogMel, load_log_mel},
     finetune::{Prepared, Settings, finetune},
     models,
@@ -30,16 +30,6 @@ fn packed(number: u32) -> Result<Negatives> {
     pack::read(&folder.join(format!("{number}.pack")))
 }
 
-/// Each clip after 2 s and before 1.2 s of silence, and the step at which it ends.
-fn rows(clips: &[LogMel]) -> (Vec<Row>, Vec<usize>) {
-    let row = |clip: &LogMel| {
-        let mut row = Row::new(200 + clip.len() + 120);
-        row.add_clip(200, clip);
-        (row, (200 + clip.len()) / 2)
-    };
-    clips.iter().map(row).unzip()
-}
-
 #[test]
 fn twenty_voices_make_a_model_that_hears_twelve_others() -> Result<()> {
     let base = models::base(models::DEFAULT_BASE)?;
@@ -53,25 +43,38 @@ fn twenty_voices_make_a_model_that_hears_twelve_others() -> Result<()> {
     let settings = Settings { steps: 200, positive_rows: 200, workers: 2, ..Settings::default() };
     let tuned = finetune(&base, &trunk, &negatives, &prepared, LABEL, &load("train"), &settings)?;
 
-    let (positives, ends) = rows(&load("test"));
-    let other = Negatives { noise: Vec::new(), ..packed(2)? }.streams(3);
+    let rate = base.info.trunk.steps_per_second();
+    let (positives, spans) = Surroundings::Silence.rows(&demo("test"), &frontend, rate);
+    let other = Negatives { noise: Vec::new(), ..packed(2)? }.streams(3).rows;
     let entry = [tuned.entry(&trunk)?];
     let int8 = |rows: &[Row]| -> Result<Scores> {
         head_scores(&base, &trunk, &entry, &trunk_outputs(&base, &trunk, rows)?)
     };
     let float = |rows: &[Row]| float_scores(&base, &tuned, rows);
-    let int8 = at_five_an_hour(&tuned, &int8(&positives)?, &ends, &int8(&other)?);
-    let float = at_five_an_hour(&tuned, &float(&positives)?, &ends, &float(&other)?);
-    eprintln!("int8 {int8:?}, float {float:?}, of {}", ends.len());
-    assert!(int8.misses <= 6, "{} of {} missed: {int8:?}", int8.misses, ends.len());
+    let int8 = at_five_an_hour(&tuned, &int8(&positives)?, &spans, &int8(&other)?);
+    let float = at_five_an_hour(&tuned, &float(&positives)?, &spans, &float(&other)?);
+    eprintln!("int8 {int8:?}, float {float:?}, of {}", spans.len());
+    assert!(int8.misses <= 6, "{} of {} missed: {int8:?}", int8.misses, spans.len());
     assert!(int8.misses.abs_diff(float.misses) <= 1, "int8 {int8:?}, float {float:?}");
     the_artifact_hears_the_same(&base, &trunk, &tuned)
 }
 
-fn at_five_an_hour(tuned: &Tuned, positives: &Scores, ends: &[usize], other: &Scores) -> Point {
+fn at_five_an_hour(
+    tuned: &Tuned,
+    positives: &Scores,
+    spans: &[Range<usize>],
+    other: &Scores,
+) -> Point {
     let detector = tuned.info.detector;
-    let heard = Heard { positives, ends, other, index: 0, detector };
-    let allowed = (5.0 * other.hours()) as usize;
+    let played = Played {
+        surroundings: "clean".into(),
+        scores: positives.clone(),
+        spans: spans.to_vec(),
+        recordings: (0..spans.len()).collect(),
+    };
+    let hours = other.hours();
+    let heard = Heard { played: &played, other, hours, index: 0, detector };
+    let allowed = (5.0 * hours) as usize;
     let (threshold, _) = wakeling::evaluate::threshold_for(other, 0, &detector, allowed);
     heard.at(threshold)
 }
@@ -88,11 +91,11 @@ fn the_artifact_hears_the_same(
     let model = Model::load(&bytes).expect("what quantize makes, a device loads");
     assert_eq!(model.words[0].label, LABEL);
     let examples = demo("test");
-    let (played, _) = play_clips(&model, &examples)?;
+    let played = play_clips(&model, &examples, Surroundings::Silence)?.scores;
     let frontend = base.tables.params(base.info.normalization);
-    let clips: Vec<LogMel> =
-        load_log_mel(&examples, &frontend, "demo").into_iter().flatten().collect();
-    let cached = head_scores(base, trunk, &entry, &trunk_outputs(base, trunk, &rows(&clips).0)?)?;
+    let rate = base.info.trunk.steps_per_second();
+    let (rows, _) = Surroundings::Silence.rows(&examples, &frontend, rate);
+    let cached = head_scores(base, trunk, &entry, &trunk_outputs(base, trunk, &rows)?)?;
     let best = |scores: &Scores| -> Vec<i32> {
         scores.streams.iter().map(|s| i32::from(s.iter().copied().max().unwrap_or(0))).collect()
     };

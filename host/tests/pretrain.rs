@@ -1,13 +1,19 @@
-//! Pretraining by the program itself, on a corpus that it makes: folders of words, each word a chord.
+//! Pretraining from what a user has, by the program itself: killed at any moment, on disks that are
+//! full, from corpora that fall apart.
 
-use std::{path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
 
 use wakeling::{audio, base::Base, quantize::QuantizedTrunk};
 
 /// Writes `clips` recordings of each word, no two alike.
 fn write_words(folder: &Path, clips: usize) {
     for (word, hz) in [("low", 300.0), ("high", 1_200.0)] {
-        std::fs::create_dir_all(folder.join(word)).expect("a folder");
+        fs::create_dir_all(folder.join(word)).expect("a folder");
         for clip in 0..clips {
             let hz = hz * (1.0 + 0.01 * clip as f64);
             let sample = |t: i32| {
@@ -21,31 +27,223 @@ fn write_words(folder: &Path, clips: usize) {
     }
 }
 
+/// A folder with words, and runs on them.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        write_words(&folder.path().join("words"), 45);
+        Self { folder }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A run in the folder `out`; with a small window, the corpus is walked many times.
+    fn command(&self, out: &str, steps: &str, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wakeling"));
+        command
+            .args(["pretrain", "--tier", "s", "--task", "words", "--name", "tiny"])
+            .args(["--steps", steps, "--rows", "1", "--workers", "1", "--readers", "2"])
+            .args([Path::new("--train"), &self.at("words"), Path::new("--out"), &self.at(out)])
+            .args(more);
+        command
+    }
+
+    fn run(&self, out: &str, steps: &str, more: &[&str]) -> Output {
+        self.command(out, steps, more).output().expect("the program runs")
+    }
+
+    fn weights(&self, out: &str) -> Vec<u8> {
+        fs::read(self.at(out).join("tiny.safetensors")).expect("a base")
+    }
+
+    fn rows(&self, out: &str) -> Vec<String> {
+        let log = fs::read_to_string(self.at(out).join("train.csv")).expect("a log");
+        log.lines().map(str::to_owned).collect()
+    }
+}
+
+fn succeeded(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}");
+    text
+}
+
 #[test]
 fn a_base_is_trained_from_folders_of_words_and_a_run_continues() {
-    let place = tempfile::tempdir().expect("a temporary folder");
-    let (words, out) = (place.path().join("words"), place.path().join("out"));
-    write_words(&words, 45);
-    let pretrain = || {
-        Command::new(env!("CARGO_BIN_EXE_wakeling"))
-            .args(["pretrain", "--tier", "s", "--task", "words", "--name", "tiny"])
-            .args(["--steps", "12", "--rows", "1", "--workers", "1"])
-            .args([Path::new("--train"), &words, Path::new("--out"), &out])
-            .output()
-            .expect("the program runs")
-    };
-    let first = pretrain();
-    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
-    let path = out.join("tiny.safetensors");
-    let base = Base::load(&path).expect("a base");
+    let place = Place::new();
+    succeeded(&place.run("out", "12", &[]));
+    let base = Base::load(&place.at("out/tiny.safetensors")).expect("a base");
     QuantizedTrunk::of(&base).expect("a calibrated base");
     assert_eq!(base.info.words.outputs(), 3);
-    let rows = std::fs::read_to_string(out.join("train.csv")).expect("a log").lines().count();
-    assert_eq!(rows, 1 + 12);
+    assert_eq!(place.rows("out").len(), 1 + 12);
 
     // All of its updates are done: the same command finds the checkpoint and ends with the same base.
-    let before = std::fs::read(&path).expect("a base");
-    let again = pretrain();
-    assert!(String::from_utf8_lossy(&again.stderr).contains("resuming"));
-    assert!(before == std::fs::read(&path).expect("a base"), "the base changed");
+    let before = place.weights("out");
+    let again = succeeded(&place.run("out", "12", &[]));
+    assert!(again.contains("resuming"));
+    assert!(before == place.weights("out"), "the base changed");
+
+    // Other corpora in the same folder are another run.
+    let other = place.run("out", "12", &["--without", "x"]);
+    assert_eq!(other.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("other corpora"));
+}
+
+/// Kills a run at `kills` moments between its start and its end, and lets it end.
+fn kill_and_resume(steps: &str, kills: u32) {
+    const SMALL: &[&str] = &["--window", "40", "--checkpoint-every", "3"];
+    let place = Place::new();
+    let begun = Instant::now();
+    succeeded(&place.run("whole", steps, SMALL));
+    let duration = begun.elapsed();
+    let mut random = 2_463_534_242u32;
+    let mut killed = 0;
+    for _ in 0..kills {
+        // Marsaglia's xorshift.
+        random ^= random << 13;
+        random ^= random >> 17;
+        random ^= random << 5;
+        let mut command = place.command("killed", steps, SMALL);
+        let mut run = command.stderr(Stdio::null()).spawn().expect("the program runs");
+        std::thread::sleep(duration.mul_f64(f64::from(random) / f64::from(u32::MAX) * 0.8));
+        run.kill().expect("a signal");
+        killed += u32::from(!run.wait().expect("it ends").success());
+    }
+    assert!(killed > 0, "every run had ended before it was killed");
+    succeeded(&place.run("killed", steps, SMALL));
+    assert!(place.weights("whole") == place.weights("killed"), "the weights differ");
+    assert_eq!(place.rows("whole"), place.rows("killed"));
+}
+
+#[test]
+fn a_run_that_is_killed_and_resumed_ends_with_the_same_weights() {
+    kill_and_resume("30", 3);
+}
+
+#[test]
+#[ignore = "a minute"]
+fn a_run_that_is_killed_ten_times_ends_with_the_same_weights() {
+    kill_and_resume("120", 10);
+}
+
+#[test]
+fn broken_and_vanished_clips_are_counted_and_named() {
+    let place = Place::new();
+    fs::write(place.at("words/low/00_nohash_0.wav"), b"RIFF....WAVE").expect("a file");
+    audio::write_wav(place.at("words/low/01_nohash_0.wav"), &[0; 300]).expect("a recording");
+    succeeded(&place.run("out", "3", &["--window", "30"]));
+    // These clips are in the list of the run, and gone when it goes on.
+    for clip in 20..30 {
+        fs::remove_file(place.at(&format!("words/high/{clip}_nohash_0.wav"))).expect("a file");
+    }
+    let text = succeeded(&place.run("out", "40", &["--window", "30"]));
+    assert!(text.contains("resuming") && text.contains("12 skipped, see"), "{text}");
+    let skipped = fs::read_to_string(place.at("out/skipped.txt")).expect("a list");
+    for part in
+        ["low/00_nohash_0.wav: ", "low/01_nohash_0.wav: 0 frames", "high/25_nohash_0.wav: No such"]
+    {
+        assert!(skipped.contains(part), "{skipped}");
+    }
+    assert_eq!(skipped.lines().count(), 12);
+
+    // A corpus that vanished as a whole is no corpus of silence.
+    fs::remove_dir_all(place.at("words/low")).expect("a folder");
+    fs::remove_dir_all(place.at("words/high")).expect("a folder");
+    let gone = place.run("out", "60", &["--window", "30"]);
+    let message = String::from_utf8_lossy(&gone.stderr);
+    assert_eq!(gone.status.code(), Some(3), "{message}");
+    assert!(message.contains("none of the") && message.contains("No such file"), "{message}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_stops_the_run_and_room_lets_it_go_on() {
+    let place = Place::new();
+    succeeded(&place.run("whole", "6", &[]));
+    // Files of at most 100 kB: the lists fit, the checkpoint does not.
+    let limited = |steps: &str| {
+        let mut command = Command::new("bash");
+        let program = place.command("full", steps, &[]);
+        command.args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$@\"", "bash"]);
+        command.arg(program.get_program()).args(program.get_args());
+        command.output().expect("the program runs")
+    };
+    let full = limited("6");
+    let message = String::from_utf8_lossy(&full.stderr);
+    assert_eq!(full.status.code(), Some(4), "{message}");
+    assert!(
+        message.contains("checkpoint.safetensors") && message.contains("make room"),
+        "{message}"
+    );
+    assert!(!place.at("full/tiny.safetensors").exists());
+    succeeded(&place.run("full", "6", &[]));
+    assert!(place.weights("whole") == place.weights("full"), "the weights differ");
+}
+
+/// Resident memory of a process in kB.
+#[cfg(target_os = "linux")]
+fn resident_kb(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The most memory a run of a few updates takes on a manifest of so many lines.
+#[cfg(target_os = "linux")]
+fn peak_kb(place: &Place, lines: usize) -> u64 {
+    use std::io::Write as _;
+    let manifest = place.at(&format!("{lines}.jsonl"));
+    let mut file = std::io::BufWriter::new(fs::File::create(&manifest).expect("a file"));
+    for line in 0..lines {
+        let (word, clip) = (["low", "high"][line % 2], line / 2 % 45);
+        writeln!(
+            file,
+            "{{\"audio_filepath\": \"words/{word}/{clip:02}_nohash_0.wav\", \"kind\": \"word\", \
+             \"text\": \"{word}\", \"speaker\": \"s{}\", \"source\": \"{lines}\"}}",
+            line % 977
+        )
+        .expect("a line");
+    }
+    file.into_inner().expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wakeling"));
+    let out = place.at(&format!("run-{lines}"));
+    command
+        .args(["pretrain", "--tier", "s", "--task", "words", "--steps", "40", "--rows", "1"])
+        .args(["--workers", "1", "--readers", "2", "--window", "2000"])
+        .args([Path::new("--train"), &manifest, Path::new("--out"), &out]);
+    let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    let mut peak = 0;
+    loop {
+        peak = peak.max(resident_kb(run.id()).unwrap_or(0));
+        if let Some(status) = run.try_wait().expect("a state") {
+            assert!(status.success());
+            return peak;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_the_manifest() {
+    let place = Place::new();
+    let (small, large) = (peak_kb(&place, 4_000), peak_kb(&place, 40_000));
+    println!("{small} kB for 4,000 lines, {large} kB for 40,000");
+    assert!(large < small + 12_000, "{small} kB for 4,000 lines, {large} kB for 40,000");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "a million lines: half a minute"]
+fn memory_does_not_grow_with_a_million_lines() {
+    let place = Place::new();
+    let (small, large) = (peak_kb(&place, 4_000), peak_kb(&place, 1_000_000));
+    println!("{small} kB for 4,000 lines, {large} kB for 1,000,000");
+    assert!(large < small + 24_000, "{small} kB for 4,000 lines, {large} kB for 1,000,000");
 }

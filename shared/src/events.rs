@@ -19,6 +19,7 @@ use heapless::Vec;
 
 use crate::{
     artifact::{MAX_WORDS, Model},
+    decimal::Decimal,
     fixed::sigmoid,
     pipeline::Step,
 };
@@ -40,7 +41,8 @@ pub struct Loaded<'m, 'a>(pub &'m Model<'a>);
 impl Display for Loaded<'_, '_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self(model) = self;
-        write!(f, "model {} {} ", model.arena_bytes(), model.frames_per_step)?;
+        let frames = Decimal::of(model.frames_per_step);
+        write!(f, "model {} {frames} ", Decimal::of(model.arena_bytes()))?;
         for (i, word) in model.words.iter().enumerate() {
             let comma = if i == 0 { "" } else { "," };
             write!(f, "{comma}{}", Text(word.label))?;
@@ -85,8 +87,10 @@ impl From<&Step<'_>> for Scores {
 
 impl Display for Scores {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "step {} {}", self.index, self.end_samples)?;
-        self.words.iter().try_for_each(|s| write!(f, " {}:{}", s.logit, s.smoothed))
+        write!(f, "step {} {}", Decimal::of(self.index), Decimal::of(self.end_samples))?;
+        self.words
+            .iter()
+            .try_for_each(|s| write!(f, " {}:{}", Decimal::of(s.logit), Decimal::of(s.smoothed)))
     }
 }
 
@@ -111,7 +115,9 @@ impl Detection<'_> {
 impl Display for Detection<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { end_samples, logit, word } = self;
-        write!(f, "detection {end_samples} {} {logit} {}", self.score(), Text(word))
+        let [end, score, logit] =
+            [Decimal::of(*end_samples), Decimal::of(self.score()), Decimal::of(*logit)];
+        write!(f, "detection {end} {score} {logit} {}", Text(word))
     }
 }
 
@@ -124,7 +130,7 @@ pub struct Overrun {
 
 impl Display for Overrun {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "overrun {}", self.end_samples)
+        write!(f, "overrun {}", Decimal::of(self.end_samples))
     }
 }
 
@@ -171,7 +177,7 @@ impl Display for Stats {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str("stats")?;
         let mut named = Self::NAMES.iter().zip(self.values());
-        named.try_for_each(|(name, value)| write!(f, " {name}={value}"))
+        named.try_for_each(|(name, value)| write!(f, " {name}={}", Decimal::of(value)))
     }
 }
 

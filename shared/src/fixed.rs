@@ -84,7 +84,8 @@ pub fn sigmoid(logit_q8: i16) -> u16 {
     let e = exp_neg(u32::from(logit_q8.unsigned_abs()));
     // The larger of the two probabilities: 1 / (1 + e), with e in Q16 and the result in Q16.
     let denominator = (1u32 << 16) + e;
-    let large = (u32::MAX / denominator).min(65_535);
+    // Never 0, and so written that compilers see it.
+    let large = (u32::MAX / denominator.max(1)).min(65_535);
     if logit_q8 >= 0 { large as u16 } else { (65_536 - large) as u16 }
 }
 

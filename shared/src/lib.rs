@@ -17,6 +17,7 @@
 #![deny(unsafe_code)]
 
 pub mod artifact;
+pub mod decimal;
 pub mod detector;
 pub mod engine;
 pub mod events;

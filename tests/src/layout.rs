@@ -27,7 +27,7 @@ type Read<T> = Result<T, Unreadable>;
 /// # Errors
 /// [`Unreadable`], naming the field.
 pub fn fields(file: &[u8]) -> Read<Vec<Field>> {
-    let mut walk = Walk { file, position: 0, fields: Vec::new() };
+    let mut walk = Walk { file, position: 0, fields: Vec::new(), arrays: Vec::new() };
     walk.header()?;
     walk.card()?;
     walk.frontend()?;
@@ -36,6 +36,11 @@ pub fn fields(file: &[u8]) -> Read<Vec<Field>> {
     walk.u8("trunk_layers")?;
     walk.list("heads", Walk::head)?;
     walk.list("words", Walk::word)?;
+    walk.padding()?;
+    for (name, words) in std::mem::take(&mut walk.arrays) {
+        walk.take(4 * words, &name)?;
+        walk.note(4 * words, &name, format!("{words} words"));
+    }
     if walk.position == file.len() {
         Ok(walk.fields)
     } else {
@@ -48,17 +53,21 @@ struct Walk<'f> {
     file: &'f [u8],
     position: usize,
     fields: Vec<Field>,
+    /// Arrays that the description promises, and their words.
+    arrays: Vec<(String, usize)>,
 }
 
 impl Walk<'_> {
     fn header(&mut self) -> Read<()> {
         let magic = self.take(4, "magic")?;
         self.note(4, "magic", String::from_utf8_lossy(&magic).into_owned());
-        for (name, size) in [("version", 2), ("flags", 2), ("length", 4), ("checksum", 4)] {
+        let fields =
+            [("version", 2), ("flags", 2), ("length", 4), ("description", 4), ("checksum", 8)];
+        for (name, size) in fields {
             let bytes = self.take(size, name)?;
-            let value = bytes.iter().rev().fold(0u32, |v, &b| v << 8 | u32::from(b));
+            let value = bytes.iter().rev().fold(0u64, |v, &b| v << 8 | u64::from(b));
             let hex = name == "checksum";
-            self.note(size, name, if hex { format!("{value:#010x}") } else { value.to_string() });
+            self.note(size, name, if hex { format!("{value:#018x}") } else { value.to_string() });
         }
         Ok(())
     }
@@ -102,7 +111,7 @@ impl Walk<'_> {
 
     fn quantizer(&mut self, name: &str) -> Read<()> {
         self.signed(&format!("{name}.quantizer.offset_q8"))?;
-        self.unsigned(&format!("{name}.quantizer.scale_q16"))
+        self.unsigned(&format!("{name}.quantizer.scale_q16")).map(drop)
     }
 
     fn layer(&mut self, name: &str) -> Read<()> {
@@ -110,13 +119,16 @@ impl Walk<'_> {
         self.u8(&format!("{name}.output"))?;
         match self.variant(&format!("{name}.op"), &["Depthwise", "Pointwise", "Add"])? {
             0 => {
-                for field in ["taps", "dilation", "stride"] {
+                let taps = self.u8(&format!("{name}.taps"))?;
+                for field in ["dilation", "stride"] {
                     self.u8(&format!("{name}.{field}"))?;
                 }
                 self.i8(&format!("{name}.input_zero"))?;
-                self.affine(name)
+                let (_, outputs) = self.affine(name)?;
+                self.promise(name, outputs.div_ceil(4) * usize::from(taps) * 2, outputs);
+                Ok(())
             }
-            1 => self.affine(name),
+            1 => self.dense(name),
             _ => {
                 self.u8(&format!("{name}.other"))?;
                 self.signed(&format!("{name}.x_scale"))?;
@@ -129,12 +141,36 @@ impl Walk<'_> {
         }
     }
 
-    fn affine(&mut self, name: &str) -> Read<()> {
-        self.unsigned(&format!("{name}.inputs"))?;
-        self.unsigned(&format!("{name}.outputs"))?;
+    /// A layer's shape: inputs and outputs.
+    fn affine(&mut self, name: &str) -> Read<(usize, usize)> {
+        let inputs = self.unsigned(&format!("{name}.inputs"))?;
+        let outputs = self.unsigned(&format!("{name}.outputs"))?;
         self.i8(&format!("{name}.zero_point"))?;
-        for field in ["weights", "bias", "multipliers"] {
-            self.table(&format!("{name}.{field}"))?;
+        Ok((inputs as usize, outputs as usize))
+    }
+
+    /// A layer in which every output sees every input.
+    fn dense(&mut self, name: &str) -> Read<()> {
+        let (inputs, outputs) = self.affine(name)?;
+        self.promise(name, outputs.div_ceil(4) * inputs.div_ceil(8) * 8, outputs);
+        Ok(())
+    }
+
+    /// Notes that a layer has arrays behind the description.
+    fn promise(&mut self, name: &str, weights: usize, outputs: usize) {
+        self.arrays.push((format!("{name}.weights"), weights));
+        self.arrays.push((format!("{name}.factors"), outputs.div_ceil(4) * 8));
+    }
+
+    /// Zeros up to a multiple of 8.
+    fn padding(&mut self) -> Read<()> {
+        let size = self.position.next_multiple_of(8) - self.position;
+        let bytes = self.take(size, "padding")?;
+        if bytes.iter().any(|&byte| byte != 0) {
+            return Err(Unreadable("padding".to_owned()));
+        }
+        if size > 0 {
+            self.note(size, "padding", String::from("0"));
         }
         Ok(())
     }
@@ -142,7 +178,7 @@ impl Walk<'_> {
     fn head(&mut self, name: &str) -> Read<()> {
         self.u8(&format!("{name}.layers"))?;
         self.u8(&format!("{name}.input"))?;
-        self.affine(&format!("{name}.logits"))
+        self.dense(&format!("{name}.logits"))
     }
 
     fn word(&mut self, name: &str) -> Read<()> {
@@ -187,10 +223,10 @@ impl Walk<'_> {
         Ok(index)
     }
 
-    fn u8(&mut self, name: &str) -> Read<()> {
+    fn u8(&mut self, name: &str) -> Read<u8> {
         let byte = self.take(1, name)?[0];
         self.note(1, name, byte.to_string());
-        Ok(())
+        Ok(byte)
     }
 
     fn i8(&mut self, name: &str) -> Read<()> {
@@ -199,10 +235,10 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn unsigned(&mut self, name: &str) -> Read<()> {
+    fn unsigned(&mut self, name: &str) -> Read<u64> {
         let (value, size) = self.varint(name)?;
         self.note(size, name, value.to_string());
-        Ok(())
+        Ok(value)
     }
 
     fn signed(&mut self, name: &str) -> Read<()> {

@@ -5,6 +5,7 @@
 pub mod layout;
 pub mod model;
 pub mod random;
+pub mod server;
 pub mod sound;
 
 pub use model::{Tier, random_model};

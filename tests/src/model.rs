@@ -5,11 +5,11 @@
 //! activations spread over `i8` and neither vanish nor all saturate, whatever the depth.
 
 use wakeling::{
-    artifact::encode,
+    artifact::{Packed, Scales, encode},
     features::{FrontendTables, NormalizationKind},
 };
 use wakeling_shared::{
-    artifact::{Affine, Card, Head, Layer, Model, Op, OperatingPoint, Word},
+    artifact::{Card, Head, Layer, Model, Op, OperatingPoint, Word},
     detector::DetectorParams,
     frontend::MEL_CHANNELS,
 };
@@ -68,16 +68,6 @@ const NORMALIZATIONS: [NormalizationKind; 4] = [
     NormalizationKind::LogPlain,
 ];
 
-/// Weights, biases and multipliers, before a model borrows them.
-struct Arrays {
-    inputs: u16,
-    outputs: u16,
-    zero_point: i8,
-    weights: Vec<u8>,
-    bias: Vec<u8>,
-    multipliers: Vec<u8>,
-}
-
 /// What a layer reads: its zero point, and its root mean square around it.
 #[derive(Clone, Copy)]
 struct Input {
@@ -105,54 +95,43 @@ impl Output {
     const LOGIT: Self = Self { zero: 0, deviation: LOGIT_DEVIATION };
 }
 
-impl Arrays {
-    fn pointwise(random: &mut Random, (inputs, outputs): (u16, u16), x: Input, y: Output) -> Self {
-        let weights: Vec<i8> = weights(random, usize::from(inputs) * usize::from(outputs));
-        let rows: Vec<i32> = weights.chunks(usize::from(inputs)).map(sum).collect();
-        Self::new(random, (inputs, outputs), inputs, (weights, rows), (x, y))
-    }
+fn pointwise(random: &mut Random, (inputs, outputs): (u16, u16), x: Input, y: Output) -> Packed {
+    let weights = weights(random, usize::from(inputs) * usize::from(outputs));
+    let rows: Vec<i32> = weights.chunks(usize::from(inputs)).map(sum).collect();
+    let (biases, multipliers) = factors(random, inputs, &rows, (x, y));
+    let scales = Scales { biases: &biases, multipliers: &multipliers, zero_point: y.zero };
+    Packed::pointwise(&weights, scales)
+}
 
-    fn depthwise(random: &mut Random, taps: u8, channels: u16, x: Input, y: Output) -> Self {
-        let width = usize::from(channels);
-        let weights = weights(random, usize::from(taps) * width);
-        let column = |c: usize| weights.iter().skip(c).step_by(width).map(|&w| i32::from(w)).sum();
-        let rows = (0..width).map(column).collect();
-        Self::new(random, (channels, channels), taps.into(), (weights, rows), (x, y))
-    }
+fn depthwise(random: &mut Random, taps: u8, channels: u16, x: Input, y: Output) -> Packed {
+    let width = usize::from(channels);
+    let weights = weights(random, usize::from(taps) * width);
+    let column = |c: usize| weights.iter().skip(c).step_by(width).map(|&w| i32::from(w)).sum();
+    let rows: Vec<i32> = (0..width).map(column).collect();
+    let (biases, multipliers) = factors(random, taps.into(), &rows, (x, y));
+    let scales = Scales { biases: &biases, multipliers: &multipliers, zero_point: y.zero };
+    let weights: Vec<i16> = weights.into_iter().map(i16::from).collect();
+    Packed::depthwise(&weights, scales)
+}
 
-    /// `rows` are the sums of each output's weights: the input's zero point is folded into the bias.
-    fn new(
-        random: &mut Random,
-        (inputs, outputs): (u16, u16),
-        fan_in: u16,
-        (weights, rows): (Vec<i8>, Vec<i32>),
-        (x, y): (Input, Output),
-    ) -> Self {
-        /// Of a uniform distribution over −127 … 127.
-        const WEIGHT_DEVIATION: f64 = 73.3;
-        let deviation = f64::from(fan_in).sqrt() * WEIGHT_DEVIATION * x.rms;
-        let scale = y.deviation / deviation * 4_294_967_296.0;
-        let mut bias = Vec::new();
-        let mut multipliers = Vec::new();
-        for row in rows {
-            let shift = (0.3 * deviation * random.unit()) as i32;
-            bias.extend((shift - row * i32::from(x.zero)).to_le_bytes());
-            multipliers.extend(((scale * (1.0 + 0.2 * random.unit())) as i32).to_le_bytes());
-        }
-        let weights = weights.into_iter().map(|w| w as u8).collect();
-        Self { inputs, outputs, zero_point: y.zero, weights, bias, multipliers }
-    }
-
-    fn affine(&self) -> Affine<'_> {
-        Affine {
-            inputs: self.inputs,
-            outputs: self.outputs,
-            zero_point: self.zero_point,
-            weights: &self.weights,
-            bias: &self.bias,
-            multipliers: &self.multipliers,
-        }
-    }
+/// Biases and multipliers. `rows` are the sums of each output's weights: the input's zero point is
+/// folded into the bias.
+fn factors(
+    random: &mut Random,
+    fan_in: u16,
+    rows: &[i32],
+    (x, y): (Input, Output),
+) -> (Vec<i32>, Vec<i32>) {
+    /// Of a uniform distribution over −127 … 127.
+    const WEIGHT_DEVIATION: f64 = 73.3;
+    let deviation = f64::from(fan_in).sqrt() * WEIGHT_DEVIATION * x.rms;
+    let scale = y.deviation / deviation * 4_294_967_296.0;
+    let mut one = |row: &i32| {
+        let shift = (0.3 * deviation * random.unit()) as i32;
+        let multiplier = (scale * (1.0 + 0.2 * random.unit())) as i32;
+        (shift - row * i32::from(x.zero), multiplier)
+    };
+    rows.iter().map(&mut one).unzip()
 }
 
 fn weights(random: &mut Random, count: usize) -> Vec<i8> {
@@ -167,25 +146,25 @@ fn sum(row: &[i8]) -> i32 {
 pub fn random_model_with_heads(seed: u64, tier: Tier, heads: usize) -> Vec<u8> {
     let random = &mut Random::new(seed);
     let channels = tier.channels();
-    let entry = Arrays::pointwise(random, (INPUT, channels), Input::FEATURES, Output::LINEAR);
-    let blocks: Vec<[Arrays; 2]> = tier
+    let entry = pointwise(random, (INPUT, channels), Input::FEATURES, Output::LINEAR);
+    let blocks: Vec<[Packed; 2]> = tier
         .dilations()
         .iter()
         .map(|_| {
             let square = (channels, channels);
             [
-                Arrays::depthwise(random, 5, channels, Input::LINEAR, Output::RELU),
-                Arrays::pointwise(random, square, Input::RELU, Output::LINEAR),
+                depthwise(random, 5, channels, Input::LINEAR, Output::RELU),
+                pointwise(random, square, Input::RELU, Output::LINEAR),
             ]
         })
         .collect();
-    let head_arrays: Vec<[Arrays; 3]> = (0..heads)
+    let head_arrays: Vec<[Packed; 3]> = (0..heads)
         .map(|_| {
             let (to_head, to_logit) = ((channels, HEAD_CHANNELS), (HEAD_CHANNELS, 1));
             [
-                Arrays::depthwise(random, 9, channels, Input::LINEAR, Output::RELU),
-                Arrays::pointwise(random, to_head, Input::RELU, Output::RELU),
-                Arrays::pointwise(random, to_logit, Input::RELU, Output::LOGIT),
+                depthwise(random, 9, channels, Input::LINEAR, Output::RELU),
+                pointwise(random, to_head, Input::RELU, Output::RELU),
+                pointwise(random, to_logit, Input::RELU, Output::LOGIT),
             ]
         })
         .collect();
@@ -216,8 +195,8 @@ pub fn random_model(seed: u64, tier: Tier) -> Vec<u8> {
 /// The trunk's layers, and the buffer that holds its output. The residual stream goes to and fro
 /// between buffers 1 and 0.
 fn trunk<'a>(
-    entry: &'a Arrays,
-    blocks: &'a [[Arrays; 2]],
+    entry: &'a Packed,
+    blocks: &'a [[Packed; 2]],
     dilations: &[u8],
 ) -> (Vec<Layer<'a>>, u8) {
     /// `2²⁰ · 0.7`: the sum of two equal deviations keeps the deviation.
@@ -250,7 +229,7 @@ fn trunk<'a>(
     (layers, stream)
 }
 
-fn head_layers([depthwise, pointwise, _]: &[Arrays; 3], stream: u8) -> [Layer<'_>; 2] {
+fn head_layers([depthwise, pointwise, _]: &[Packed; 3], stream: u8) -> [Layer<'_>; 2] {
     let depthwise = Op::Depthwise {
         taps: 9,
         dilation: 1,

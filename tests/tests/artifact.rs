@@ -4,13 +4,12 @@
 use std::{env, fs, path::Path};
 
 use wakeling::{
-    artifact::encode,
+    artifact::{Packed, Scales, encode},
     simulate::{Chunking, Device},
 };
 use wakeling_shared::{
     artifact::{
-        Affine, Card, HEADER_BYTES, Head, Layer, LoadError, Model, Op, OperatingPoint, Word,
-        write_header,
+        Card, HEADER_BYTES, Head, Layer, LoadError, Model, Op, OperatingPoint, Word, write_header,
     },
     detector::DetectorParams,
     frontend::{FrontendParams, Normalization, Quantizer},
@@ -40,10 +39,17 @@ fn every_flipped_bit_is_refused() {
 #[test]
 fn another_version_is_named() {
     let mut file = random_model(3, Tier::Tiny);
-    file[4] = 2;
-    let refused = Model::load(&file).expect_err("version 2 is unknown");
-    assert_eq!(refused, LoadError::Version { found: 2 });
-    assert_eq!(refused.to_string(), "format version 2; this program reads version 1");
+    for version in [1, 3] {
+        file[4] = version;
+        let refused = Model::load(&file).expect_err("the version is unknown");
+        assert_eq!(refused, LoadError::Version { found: version.into() });
+        let expected = format!("format version {version}; this program reads version 2");
+        assert_eq!(refused.to_string(), expected);
+    }
+    file[4] = 1;
+    let refused = wakeling::artifact::load(Path::new("old.wkl"), &file).expect_err("it is old");
+    assert!(refused.to_string().contains("old.wkl"), "{refused}");
+    assert!(refused.to_string().contains("wakeling quantize --head"), "{refused}");
 }
 
 #[test]
@@ -52,14 +58,47 @@ fn bytes_behind_the_model_are_ignored_and_bytes_within_are_not() {
     let mut region = file.clone();
     region.extend([0xff; 100]);
     assert_eq!(Model::load(&region), Model::load(&file));
-    let mut body = file[HEADER_BYTES..].to_vec();
-    body.push(0);
-    assert_eq!(Model::load(&sealed(&body)), Err(LoadError::Trailing { bytes: 1 }));
+    let longer = |description: usize, words: usize| {
+        let mut body = file[HEADER_BYTES..].to_vec();
+        body.resize(body.len() + 4 * words, 0);
+        sealed(described(&file) + description, &body)
+    };
+    assert_eq!(Model::load(&longer(0, 0)), Model::load(&file));
+    assert_ne!(described(&file) % 8, 0, "no padding to mistake for a field");
+    assert_eq!(Model::load(&longer(1, 0)), Err(LoadError::Trailing { bytes: 1 }));
+    assert_eq!(Model::load(&longer(0, 1)), Err(LoadError::Lengths));
+    assert!(matches!(
+        Model::load(&longer(0, 2)),
+        Err(LoadError::Arrays { expected, found }) if found == expected + 2
+    ));
+    assert_eq!(Model::load(&longer(file.len(), 0)), Err(LoadError::Lengths));
+    assert_eq!(Model::load(&longer(usize::MAX / 2, 0)), Err(LoadError::Lengths));
 }
 
-/// The body behind a header that holds.
-fn sealed(body: &[u8]) -> Vec<u8> {
-    let mut file = write_header(body, 0).to_vec();
+#[test]
+fn a_model_must_lie_at_whole_words() {
+    let file = random_model(4, Tier::Tiny);
+    let mut region = vec![0; file.len() + 8];
+    for offset in 0..8 {
+        let start = region.as_ptr().align_offset(4) + offset;
+        let Some(place) = region.get_mut(start..start + file.len()) else { continue };
+        place.copy_from_slice(&file);
+        let found = Model::load(place).err();
+        let remainder = offset % 4;
+        assert_eq!(found, (remainder != 0).then_some(LoadError::Alignment { remainder }));
+    }
+}
+
+/// Bytes of the description, as the header says.
+fn described(file: &[u8]) -> usize {
+    u32::from_le_bytes(file[12..16].try_into().expect("four bytes")) as usize
+}
+
+/// A body behind a header that holds.
+fn sealed(description: usize, body: &[u8]) -> Vec<u8> {
+    let words: Vec<u32> =
+        body.as_chunks::<4>().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect();
+    let mut file = write_header(description, &words, 0).to_vec();
     file.extend(body);
     file
 }
@@ -80,7 +119,8 @@ fn a_forged_checksum_leads_to_refusal_or_to_a_model_that_runs() {
     let mut refused = 0;
     // Each seed has another normalization.
     for seed in 0..4 {
-        let body = random_model(seed, Tier::Tiny)[HEADER_BYTES..].to_vec();
+        let file = random_model(seed, Tier::Tiny);
+        let (description, body) = (described(&file), file[HEADER_BYTES..].to_vec());
         let random = &mut Random::new(seed);
         let singles = (0..body.len()).map(|at| vec![at]);
         let several: Vec<Vec<usize>> = (0..1_000)
@@ -96,8 +136,11 @@ fn a_forged_checksum_leads_to_refusal_or_to_a_model_that_runs() {
                     _ => random.bits() as u8,
                 };
             }
-            *(if refused_or_runs(&sealed(&forged), pcm) { &mut accepted } else { &mut refused }) +=
-                1;
+            *(if refused_or_runs(&sealed(description, &forged), pcm) {
+                &mut accepted
+            } else {
+                &mut refused
+            }) += 1;
         }
     }
     // Both happen, or the test tries nothing.
@@ -133,18 +176,13 @@ fn a_file_survives_its_way_through_the_structures() {
 fn example() -> Vec<u8> {
     let starts: Vec<u8> = (5..47u16).flat_map(u16::to_le_bytes).collect();
     let shares: Vec<u8> = [2_048u16; 41].into_iter().flat_map(u16::to_le_bytes).collect();
-    let weights: Vec<u8> = (0..40).collect();
-    let bias = (-1_000i32).to_le_bytes();
-    let multiplier = (1i32 << 23).to_le_bytes();
-    let entry = Affine {
-        inputs: 40,
-        outputs: 1,
-        zero_point: -128,
-        weights: &weights,
-        bias: &bias,
-        multipliers: &multiplier,
-    };
-    let logits = Affine { inputs: 1, zero_point: 0, weights: &[0x7f], ..entry };
+    // Row 0 ascends from 0, row 1 descends from −1.
+    let weights: Vec<i8> = (0..40).chain((-40..0).rev()).collect();
+    let (biases, multipliers) = ([-1_000, 1_000], [1 << 23; 2]);
+    let scales = Scales { biases: &biases, multipliers: &multipliers, zero_point: -128 };
+    let entry = Packed::pointwise(&weights, scales);
+    let scales = Scales { biases: &[-1_000], multipliers: &[1 << 23], zero_point: 0 };
+    let logits = Packed::pointwise(&[0x7f, -1], scales);
     let quantizer = Quantizer { offset_q8: 31 * 256, scale_q16: 8 * 256 };
     let point = OperatingPoint { false_accepts: 1, audio_seconds: 36_000, threshold: 700 };
     let model = Model {
@@ -155,11 +193,11 @@ fn example() -> Vec<u8> {
             normalization: Normalization::Log { floor: 1 << 16, level: None, quantizer },
         },
         frames_per_step: 1,
-        layers: [Layer { input: 0, output: 1, op: Op::Pointwise { affine: entry } }]
+        layers: [Layer { input: 0, output: 1, op: Op::Pointwise { affine: entry.affine() } }]
             .into_iter()
             .collect(),
         trunk_layers: 1,
-        heads: [Head { layers: 0, input: 1, logits }].into_iter().collect(),
+        heads: [Head { layers: 0, input: 1, logits: logits.affine() }].into_iter().collect(),
         words: [Word {
             label: "hey",
             detector: DetectorParams { smoothing_steps: 4, threshold: 512, refractory_steps: 50 },

@@ -7,7 +7,7 @@ use std::{string::String, vec, vec::Vec};
 
 use embedded_hal::digital::{ErrorType, OutputPin};
 use wakeling_shared::{
-    artifact::{Affine, Card, Head, Layer, Op, Word},
+    artifact::{Affine, Card, Factors, Head, Layer, Op, Word},
     detector::DetectorParams,
     frontend::{FrontendParams, Normalization, Quantizer},
 };
@@ -18,12 +18,13 @@ use super::*;
 struct Tables {
     starts: Vec<u8>,
     weights: Vec<u8>,
-    input_weights: Vec<u8>,
+    input_weights: Vec<u32>,
 }
 
 impl Tables {
     fn new() -> Self {
         let starts = [1u16].into_iter().chain([256; 41]);
+        // Ten units of eight words; the first half word is output 0's weight for input 0.
         let mut input_weights = vec![0; 80];
         input_weights[0] = 1;
         Self {
@@ -35,16 +36,14 @@ impl Tables {
 
     /// Its logit rises with the power of band 0.
     fn model(&self) -> Model<'_> {
-        static NONE: [u8; 4] = [0; 4];
-        static HALF: [u8; 4] = i32::MAX.to_le_bytes();
-        static HUNDRED: [u8; 1] = [100];
+        static HALF: [Factors; 1] = [[[0; 4], [i32::MAX, 0, 0, 0]]];
+        static HUNDRED: [u32; 8] = [100, 0, 0, 0, 0, 0, 0, 0];
         let entry = Affine {
             inputs: 80,
             outputs: 1,
             zero_point: 0,
             weights: &self.input_weights,
-            bias: &NONE,
-            multipliers: &HALF,
+            factors: &HALF,
         };
         let logits = Affine { inputs: 1, weights: &HUNDRED, ..entry };
         let quantizer = Quantizer { offset_q8: 31 * 256, scale_q16: 8 * 256 };
@@ -141,7 +140,8 @@ fn a_word_lights_the_indicator_for_a_while_and_is_told_once() {
         let (levels, lines) = listen(block_samples, None, false);
         assert_eq!(levels, [false, true, false], "{block_samples}");
         let lines: Vec<&str> = lines.lines().collect();
-        assert_eq!(lines[0], "model 320 2 loud loudness");
+        // 7 bytes to align, 2 a widened input, four buffers of 80.
+        assert_eq!(lines[0], "model 487 2 loud loudness");
         let [_, detection] = lines[..] else { panic!("{lines:?}") };
         let position = detection.split(' ').nth(1).unwrap().parse::<u64>().unwrap();
         assert!((16_000..16_960).contains(&position), "{detection}");

@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek},
+    io::{self, Cursor, Read, Seek, SeekFrom},
     path::Path,
 };
 
@@ -17,7 +17,7 @@ use symphonia::core::{
 };
 
 use super::{
-    Decoded, Range,
+    Decoded, FileFormat, Member, Range,
     checks::{CONVERT, check_rate, downmix, no_samples, not_a_number, truncated},
     wav,
 };
@@ -29,9 +29,12 @@ const MAGIC_BYTES: usize = 64;
 /// The units of an i16 step in a decoder's full scale of 1.
 const FULL_SCALE: f32 = 32_768.0;
 
-/// Decodes and down-mixes the given part of a file.
-pub(super) fn decode(path: &Path, range: Range) -> Result<Decoded> {
-    let (mut file, length) = open(path)?;
+/// Decodes and down-mixes the given part of a file, or of a file inside an archive.
+pub(super) fn decode(path: &Path, member: Option<&Member>, range: Range) -> Result<Decoded> {
+    let (mut file, length) = match member {
+        Some(member) => member_bytes(path, member)?,
+        None => open(path)?,
+    };
     let mut magic = Vec::with_capacity(MAGIC_BYTES);
     file.by_ref()
         .take(MAGIC_BYTES as u64)
@@ -40,7 +43,12 @@ pub(super) fn decode(path: &Path, range: Range) -> Result<Decoded> {
     file.rewind().map_err(Error::io(path, "read"))?;
     match Format::of(&magic) {
         Format::Wav => wav::decode(path, file, length, range),
-        Format::Compressed => guarded(path, file, range),
+        Format::Compressed => {
+            // Whole, so that a disk that fails is told from a file that is damaged.
+            let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+            file.read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
+            guarded(path, bytes, range)
+        }
         Format::Unsupported(name) => {
             Err(Error::input(path, format!("{name} is not supported"), CONVERT))
         }
@@ -53,7 +61,7 @@ pub(super) fn decode(path: &Path, range: Range) -> Result<Decoded> {
 }
 
 /// Opens a regular file that is not empty; anything else could block or never end.
-fn open(path: &Path) -> Result<(File, u64)> {
+fn open(path: &Path) -> Result<(Bytes, u64)> {
     let metadata = std::fs::metadata(path).map_err(Error::io(path, "read"))?;
     if metadata.is_dir() {
         return Err(Error::input(
@@ -77,7 +85,51 @@ fn open(path: &Path) -> Result<(File, u64)> {
         ));
     }
     let file = File::open(path).map_err(Error::io(path, "read"))?;
-    Ok((file, metadata.len()))
+    Ok((Bytes::File(file), metadata.len()))
+}
+
+/// Reads a file out of an archive. What the archive promises and does not hold is an error.
+fn member_bytes(path: &Path, member: &Member) -> Result<(Bytes, u64)> {
+    let mut archive = File::open(path).map_err(Error::io(path, "read"))?;
+    archive.seek(SeekFrom::Start(member.offset)).map_err(Error::io(path, "read"))?;
+    let mut bytes = Vec::new();
+    archive.take(member.length).read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
+    let found = bytes.len() as u64;
+    if found < member.length {
+        return Err(Error::input(
+            path,
+            format!("the archive ends after {found} of the {} bytes of this file", member.length),
+            "copy the archive again, or leave it out",
+        ));
+    }
+    if bytes.is_empty() {
+        return Err(Error::input(path, "the file is empty (0 bytes)", "leave it out"));
+    }
+    Ok((Bytes::Memory(Cursor::new(bytes)), found))
+}
+
+/// Where encoded bytes come from.
+pub(super) enum Bytes {
+    File(File),
+    Memory(Cursor<Vec<u8>>),
+}
+
+impl Read for Bytes {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Memory(bytes) => bytes.read(buffer),
+        }
+    }
+}
+
+impl Seek for Bytes {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match self {
+            Self::File(file) => file.seek(to),
+            Self::Memory(bytes) => bytes.seek(to),
+        }
+    }
 }
 
 enum Format {
@@ -117,16 +169,16 @@ fn excerpt(magic: &[u8]) -> String {
 
 /// Runs the compressed decoders behind a guard. They are other people's parsers of hostile data;
 /// should one ever panic on a broken file, one clip is lost and not a night of training.
-fn guarded(path: &Path, file: File, range: Range) -> Result<Decoded> {
-    let run = std::panic::AssertUnwindSafe(|| compressed(path, file, range));
+fn guarded(path: &Path, bytes: Vec<u8>, range: Range) -> Result<Decoded> {
+    let run = std::panic::AssertUnwindSafe(|| compressed(path, bytes, range));
     std::panic::catch_unwind(run).unwrap_or_else(|_| {
         Err(Error::input(path, "the file is damaged so badly that the decoder failed", CONVERT))
     })
 }
 
-fn compressed(path: &Path, file: File, range: Range) -> Result<Decoded> {
+fn compressed(path: &Path, bytes: Vec<u8>, range: Range) -> Result<Decoded> {
     let damaged = |e: Symphonia| Error::input(path, format!("cannot be decoded: {e}"), CONVERT);
-    let stream = MediaSourceStream::new(Box::new(file), Default::default());
+    let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
     let mut format = symphonia::default::get_probe()
         .probe(&Hint::new(), stream, Default::default(), Default::default())
         .map_err(damaged)?;
@@ -140,13 +192,20 @@ fn compressed(path: &Path, file: File, range: Range) -> Result<Decoded> {
     let is_flac = parameters.codec == symphonia::core::codecs::audio::well_known::CODEC_ID_FLAC;
     let promised = track.num_frames.filter(|&n| is_flac && n > 0);
     let id = track.id;
+    let file_format = if is_flac {
+        FileFormat::Flac
+    } else if parameters.codec == symphonia::core::codecs::audio::well_known::CODEC_ID_VORBIS {
+        FileFormat::Ogg
+    } else {
+        FileFormat::Mp3
+    };
     let mut mono = Mono { samples: Vec::new(), rate: 0, channels: 0, scratch: Vec::new() };
     decode_packets(path, format.as_mut(), decoder.as_mut(), id, &mut mono)?;
     let found = mono.samples.len() as u64;
     if let Some(promised) = promised.filter(|&n| n > found) {
         return Err(truncated(path, found, promised));
     }
-    mono.finish(path, range)
+    mono.finish(path, file_format, range)
 }
 
 fn decode_packets(
@@ -215,7 +274,7 @@ impl Mono {
         Ok(())
     }
 
-    fn finish(mut self, path: &Path, range: Range) -> Result<Decoded> {
+    fn finish(mut self, path: &Path, format: FileFormat, range: Range) -> Result<Decoded> {
         if self.samples.is_empty() {
             return Err(no_samples(path));
         }
@@ -225,6 +284,6 @@ impl Mono {
         let part = range.frames(path, self.rate, self.samples.len() as u64)?;
         self.samples.truncate(part.end as usize);
         self.samples.drain(..part.start as usize);
-        Ok(Decoded { samples: self.samples, rate: self.rate })
+        Ok(Decoded { samples: self.samples, rate: self.rate, format })
     }
 }

@@ -28,6 +28,42 @@ const PLAUSIBLE_RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 struct Decoded {
     samples: Vec<f32>,
     rate: u32,
+    format: FileFormat,
+}
+
+/// What a file holds, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FileFormat {
+    /// RIFF WAVE.
+    Wav,
+    /// FLAC, bare or in Ogg.
+    Flac,
+    /// MPEG audio.
+    Mp3,
+    /// Ogg Vorbis.
+    Ogg,
+}
+
+/// A file inside an archive that is not compressed, as bytes of the archive.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Member {
+    /// Its name there.
+    pub name: String,
+    /// Where its first byte lies.
+    pub offset: u64,
+    /// Its bytes.
+    pub length: u64,
+}
+
+/// A decoded recording and what it was.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// 16 kHz mono.
+    pub samples: Vec<i16>,
+    /// The rate it was stored at, in Hz.
+    pub rate_hz: u32,
+    /// How it was stored.
+    pub format: FileFormat,
 }
 
 /// A part of a file, in seconds from its start.
@@ -74,7 +110,7 @@ impl Range {
 /// [`Error::Input`] if the file is no audio, is damaged or truncated, or holds no sample;
 /// [`Error::Io`] if it cannot be read.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<i16>> {
-    read_part(path.as_ref(), Range::ALL)
+    Ok(read_part(path.as_ref(), None, Range::ALL)?.samples)
 }
 
 /// Reads `duration_s` seconds from `offset_s` on (to the end if `None`), as [`read`] does.
@@ -90,6 +126,20 @@ pub fn read_range(
     offset_s: f64,
     duration_s: Option<f64>,
 ) -> Result<Vec<i16>> {
+    Ok(read_recording(path, None, offset_s, duration_s)?.samples)
+}
+
+/// Reads as [`read_range`] does, from a file or from a file inside an archive, and tells how the
+/// sound was stored.
+///
+/// # Errors
+/// As [`read_range`]; those about a file inside an archive name the archive and the file.
+pub fn read_recording(
+    path: impl AsRef<Path>,
+    member: Option<&Member>,
+    offset_s: f64,
+    duration_s: Option<f64>,
+) -> Result<Recording> {
     let path = path.as_ref();
     let is_time = |t: f64| t.is_finite() && t >= 0.0;
     if !is_time(offset_s) || !duration_s.is_none_or(is_time) {
@@ -99,13 +149,20 @@ pub fn read_range(
             "offsets and durations are seconds, and not negative",
         ));
     }
-    read_part(path, Range { offset_s, duration_s })
+    let read = || read_part(path, member, Range { offset_s, duration_s });
+    read().map_err(|error| match (error, member) {
+        (Error::Input { path, problem, remedy }, Some(member)) => {
+            Error::Input { path, problem: format!("{} in it: {problem}", member.name), remedy }
+        }
+        (error, _) => error,
+    })
 }
 
-fn read_part(path: &Path, range: Range) -> Result<Vec<i16>> {
-    let decoded = decode::decode(path, range)?;
+fn read_part(path: &Path, member: Option<&Member>, range: Range) -> Result<Recording> {
+    let decoded = decode::decode(path, member, range)?;
+    let (rate_hz, format) = (decoded.rate, decoded.format);
     let samples = resample::to_16k(path, decoded)?;
-    Ok(to_i16(&samples))
+    Ok(Recording { samples: to_i16(&samples), rate_hz, format })
 }
 
 /// Rounds to the nearest integer, ties away from zero, and saturates to −32,768 … 32,767.

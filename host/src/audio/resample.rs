@@ -17,7 +17,7 @@ use crate::{Error, Result};
 const BLOCK_S: f64 = 0.128;
 
 pub(super) fn to_16k(path: &Path, decoded: Decoded) -> Result<Vec<f32>> {
-    let Decoded { samples, rate } = decoded;
+    let Decoded { samples, rate, .. } = decoded;
     if rate == SAMPLE_RATE {
         return Ok(samples);
     }

@@ -213,7 +213,7 @@ fn resampling_keeps_length_time_and_level() {
     for rate in [8_000u32, 11_025, 22_050, 32_000, 44_100, 48_000, 96_000, 15_999] {
         let frames = rate as usize * 7 / 10 + 13;
         let hz = 700.0;
-        let decoded = Decoded { samples: tone(hz, rate, frames), rate };
+        let decoded = Decoded { samples: tone(hz, rate, frames), rate, format: FileFormat::Wav };
         let out = resample::to_16k(Path::new("x"), decoded).unwrap();
         let expected = (frames as f64 * 16_000.0 / f64::from(rate)).round() as usize;
         assert_eq!(out.len(), expected, "{rate} Hz");
@@ -228,7 +228,8 @@ fn resampling_keeps_length_time_and_level() {
 #[test]
 fn resampling_does_not_alias() {
     // 9 kHz would come back as 7 kHz.
-    let decoded = Decoded { samples: tone(9_000.0, 48_000, 48_000), rate: 48_000 };
+    let decoded =
+        Decoded { samples: tone(9_000.0, 48_000, 48_000), rate: 48_000, format: FileFormat::Wav };
     let out = resample::to_16k(Path::new("x"), decoded).unwrap();
     let rms = (out[3_000..13_000].iter().map(|x| x * x).sum::<f32>() / 10_000.0).sqrt();
     let attenuation_db = 20.0 * (0.5f32.sqrt() * 0.5 / rms).log10();

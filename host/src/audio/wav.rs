@@ -7,13 +7,12 @@
 //! makes a part of a long file one seek. Shapes: file in, one channel `(frames)` of f32 out.
 
 use std::{
-    fs::File,
     io::{self, BufReader, Cursor, Read, Seek, SeekFrom},
     path::Path,
 };
 
 use super::{
-    Decoded, Range,
+    Decoded, FileFormat, Range,
     checks::{CONVERT, check_rate, downmix, no_samples, not_a_number, truncated},
 };
 use crate::{Error, Result};
@@ -31,7 +30,12 @@ const CHUNKS_MAX: usize = 10_000;
 const UNKNOWN_LENGTH: u32 = 0x7fff_f000;
 
 /// Decodes and down-mixes the given part of a WAV file of `length` bytes.
-pub(super) fn decode(path: &Path, file: File, length: u64, range: Range) -> Result<Decoded> {
+pub(super) fn decode(
+    path: &Path,
+    file: impl Read + Seek,
+    length: u64,
+    range: Range,
+) -> Result<Decoded> {
     let mut file = BufReader::with_capacity(1 << 16, file);
     let layout = Layout::find(path, &mut file, length)?;
     check_rate(path, layout.rate)?;
@@ -56,7 +60,7 @@ pub(super) fn decode(path: &Path, file: File, length: u64, range: Range) -> Resu
     })?;
     let header = Cursor::new(layout.clean_header(bytes));
     let reader = hound::WavReader::new(header.chain(file)).map_err(refused(path))?;
-    Ok(Decoded { samples: samples(path, reader)?, rate: layout.rate })
+    Ok(Decoded { samples: samples(path, reader)?, rate: layout.rate, format: FileFormat::Wav })
 }
 
 /// An interrupted recorder leaves a length of zero in front of its sound.

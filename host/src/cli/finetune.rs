@@ -11,6 +11,7 @@ use crate::{
     files,
     finetune::{Prepared, Settings, finetune},
     models,
+    negatives::load_speech,
     quantize::QuantizedTrunk,
     simulate::score,
     tuned::Tuned,
@@ -95,7 +96,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
 
     let mut negatives =
         if args.only_own { Default::default() } else { models::shipped_negatives()? };
-    negatives.speech.extend(load(&open_corpora(&args.negatives)?, "negatives"));
+    negatives.speech.extend(load_speech(&open_corpora(&args.negatives)?, &frontend, "negatives"));
     negatives.noise.extend(load(&open_corpora(&args.noise)?, "noise"));
     let prepared = Prepared::new(&base, &trunk, &negatives, args.seed)?;
     let settings = Settings {

@@ -1,5 +1,6 @@
 //! The program's commands, one file each.
 
+pub mod corpus;
 pub mod evaluate;
 pub mod finetune;
 pub mod pack;
@@ -21,8 +22,7 @@ use crate::{
 pub fn open_corpus(path: &Path) -> Result<Vec<Example>> {
     let corpus = Corpus::open(path)?;
     for skipped in &corpus.skipped {
-        let line = skipped.line.map_or(String::new(), |l| format!(":{l}"));
-        eprintln!("skipped: {}{line}: {}", skipped.path.display(), skipped.reason);
+        eprintln!("skipped: {skipped}");
     }
     if corpus.examples.is_empty() {
         return Err(Error::input(path, "no usable clip in it", "see the lines above"));

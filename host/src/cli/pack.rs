@@ -9,7 +9,7 @@ use super::open_corpora;
 use crate::{
     Error, Result,
     features::{FrontendTables, NormalizationKind, load_log_mel},
-    negatives::Negatives,
+    negatives::{Negatives, Speech, load_speech},
     pack,
 };
 
@@ -60,7 +60,7 @@ pub fn run(args: PackArgs) -> Result<()> {
     let clips =
         |examples: &[_], title| load_log_mel(examples, &frontend, title).into_iter().flatten();
     let mut all = Negatives {
-        speech: clips(&speech, "speech").collect(),
+        speech: load_speech(&speech, &frontend, "speech"),
         noise: clips(&noise, "noise").collect(),
     };
     all.noise.shuffle(&mut rng);
@@ -81,7 +81,8 @@ pub fn run(args: PackArgs) -> Result<()> {
         fill(&mut part, &mut speech, (args.megabytes * 1e6) as usize)
             .map_err(Error::io(&path, "write"))?;
         pack::write(&path, &part)?;
-        let frames: usize = part.speech.iter().chain(&part.noise).map(Vec::len).sum();
+        let frames: usize =
+            part.speech.iter().map(|s| &s.frames).chain(&part.noise).map(Vec::len).sum();
         println!("{}: {:.2} hours", path.display(), frames as f64 / 360_000.0);
     }
     Ok(())
@@ -90,7 +91,7 @@ pub fn run(args: PackArgs) -> Result<()> {
 /// Adds speech until the pack would outgrow `limit` bytes.
 fn fill(
     part: &mut Negatives,
-    speech: &mut impl Iterator<Item = Vec<[i16; 40]>>,
+    speech: &mut impl Iterator<Item = Speech>,
     limit: usize,
 ) -> std::io::Result<()> {
     const BATCH: usize = 50;

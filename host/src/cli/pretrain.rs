@@ -4,16 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{open_corpora, open_corpus};
 use crate::{
     Result,
-    corpus::split_by_speaker,
     features::NormalizationKind,
     nn::{
         optimizer::Schedule,
         trunk::{Tier, TrunkConfig},
     },
-    pretrain::{Settings, Task, pretrain},
+    pretrain::{Corpora, Settings, Task, pretrain},
     tokens::Tokenizer,
     train::Run,
 };
@@ -26,10 +24,10 @@ use crate::{
 
 A run that was cut off continues when the same command is given again.")]
 pub struct PretrainArgs {
-    /// Manifests (.jsonl) or folders of words to learn from
+    /// What to learn from: manifests, folders, shards, addresses (see docs/corpora.md)
     #[arg(long, required = true, num_args = 1..)]
     train: Vec<PathBuf>,
-    /// Held-out manifest or folder; without it, one speaker in twenty of --train is held out
+    /// Held-out corpus; without it, one speaker in twenty of --train is held out
     #[arg(long)]
     dev: Option<PathBuf>,
     /// Noise and music to put under the speech
@@ -50,6 +48,10 @@ pub struct PretrainArgs {
     /// Which labels to learn from
     #[arg(long, value_enum, default_value = "both")]
     task: Task,
+    /// Folder of speech and of what a larger network made of it, to learn from that network:
+    /// `teacher.json` {name, hop_s, first_s}, `streams.jsonl` {audio, targets, clips}, `.npy` targets
+    #[arg(long)]
+    taught: Option<PathBuf>,
     /// Program that turns text into phones, with espeak-ng's interface
     #[arg(long)]
     g2p: Option<String>,
@@ -62,9 +64,19 @@ pub struct PretrainArgs {
     /// Rows of 12 s that each worker composes for an update
     #[arg(long, default_value_t = 8)]
     rows: usize,
+    /// Clips in memory, from which rows are drawn at random (10 s take 80 kB); a larger corpus is
+    /// read through again and again
+    #[arg(long, default_value_t = 32_768)]
+    window: usize,
+    /// Threads that read clips ahead
+    #[arg(long, default_value_t = crate::default_workers())]
+    readers: usize,
     /// Worker threads
     #[arg(long, default_value_t = crate::default_workers())]
     workers: usize,
+    /// Updates between checkpoints
+    #[arg(long, default_value_t = 100)]
+    checkpoint_every: usize,
     /// Highest learning rate
     #[arg(long, default_value_t = 4e-3)]
     rate: f64,
@@ -78,23 +90,21 @@ pub struct PretrainArgs {
 
 /// Runs the command.
 pub fn run(args: PretrainArgs) -> Result<()> {
-    let mut train = open_corpora(&args.train)?;
-    train.retain(|e| e.source.as_ref().is_none_or(|s| !args.without.contains(s)));
-    let dev = match &args.dev {
-        Some(path) => open_corpus(path)?,
-        None => {
-            let mut parts = split_by_speaker(&train, &[0.95, 0.05], args.seed)?.into_iter();
-            train = parts.next().unwrap_or_default();
-            parts.next().unwrap_or_default()
-        }
+    let corpora = Corpora {
+        train: args.train.clone(),
+        dev: args.dev.clone(),
+        noise: args.noise.clone(),
+        without: args.without.clone(),
     };
-    let noise = open_corpora(&args.noise)?;
     let settings = Settings {
         name: args.name.clone(),
         trunk: TrunkConfig::of(args.tier),
         normalization: args.normalization,
         task: args.task,
+        taught: args.taught.clone(),
         rows: args.rows,
+        window: args.window.max(1),
+        readers: args.readers,
         run: Run {
             schedule: Schedule {
                 steps: args.steps,
@@ -109,13 +119,13 @@ pub fn run(args: PretrainArgs) -> Result<()> {
             validate_every: 500,
             refresh_every: 0,
             folder: Some(args.out.clone()),
-            checkpoint_every: 100,
+            checkpoint_every: args.checkpoint_every,
             title: "pretrain",
         },
         licence: args.licence.clone(),
         tokenizer: Tokenizer { g2p: args.g2p.clone() },
     };
-    let base = pretrain(&settings, &train, &dev, &noise)?;
+    let base = pretrain(&settings, &corpora)?;
     let path = args.out.join(format!("{}.safetensors", args.name));
     base.save(&path)?;
     println!("{}", path.display());

@@ -61,7 +61,7 @@ pub fn write_model(
             path.display(),
             bytes,
             model.arena_bytes(),
-            model.step_macs() as f64 * crate::negatives::STEPS_PER_SECOND / 1e6
+            model.step_macs() as f64 * base.info.trunk.steps_per_second() / 1e6
         );
         Ok(())
     })

@@ -18,68 +18,86 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{AUDIO, Corpus, Example, Skipped, UNSUPPORTED, extension};
+use super::{AUDIO, Example, Item, Sink, Skipped, UNSUPPORTED, extension, unsupported};
 use crate::{Error, Result};
 
-pub(super) fn open(root: &Path) -> Result<Corpus> {
-    let mut corpus = Corpus { examples: Vec::new(), skipped: Vec::new() };
+/// Different parts of file names that are remembered while speakers are looked for. A corpus with
+/// more of them does not name its speakers that way.
+const PREFIXES_MAX: usize = 100_000;
+
+pub(super) fn stream(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
+    if !root.is_dir() {
+        return sink(Item::Clip(Example::unlabelled(root)));
+    }
+    let mut prefixes = Prefixes::default();
+    walk(root, &mut |item| {
+        if let Item::Clip(example) = item {
+            prefixes.count(&example);
+        }
+        Ok(())
+    })?;
+    let prefixes = prefixes.speakers();
+    walk(root, &mut |item| {
+        sink(match item {
+            Item::Clip(mut example) => {
+                example.speaker = prefixes.of(&example);
+                Item::Clip(example)
+            }
+            skipped => skipped,
+        })
+    })
+}
+
+/// Hands on every clip, without its speaker.
+fn walk(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
     let splits = SpeechCommandsSplits::read(root);
     let mut seen = HashSet::from([identity(root)]);
-    let listing = Listing::read(root, &mut corpus.skipped).map_err(Error::io(root, "read"))?;
-    corpus.examples.extend(listing.audio.into_iter().map(Example::unlabelled));
+    let listing = Listing::read(root).map_err(Error::io(root, "read"))?;
+    listing.hand_on(sink, |path| Example::unlabelled(path))?;
     for folder in listing.folders {
         // A link that leads back here, or two links to one folder, would count clips twice.
         if !seen.insert(identity(&folder)) {
-            skip(&mut corpus.skipped, &folder, "a link to a folder that is already included");
+            let reason = "a link to a folder that is already included";
+            sink(Item::Skipped(Skipped::new(&folder, reason)))?;
             continue;
         }
-        match Listing::read(&folder, &mut corpus.skipped) {
+        match Listing::read(&folder) {
             Ok(inner) => {
-                for deeper in inner.folders {
-                    skip(&mut corpus.skipped, &deeper, "a folder inside a word's folder");
+                for deeper in &inner.folders {
+                    let reason = "a folder inside a word's folder";
+                    sink(Item::Skipped(Skipped::new(deeper, reason)))?;
                 }
-                corpus.examples.extend(word(&folder, inner.audio, &splits));
+                inner.hand_on(sink, |path| word(&folder, path, &splits))?;
             }
-            Err(e) => skip(&mut corpus.skipped, &folder, &format!("cannot be read: {e}")),
+            Err(e) => {
+                sink(Item::Skipped(Skipped::new(&folder, format!("cannot be read: {e}"))))?;
+            }
         }
     }
-    if corpus.examples.is_empty() {
-        return Err(Error::input(
-            root,
-            "no audio was found in this folder or the folders inside it",
-            "put recordings (.wav, .flac, .ogg, .mp3) into it, or one folder of recordings for each \
-             word; if they lie deeper, name the folder just above the words",
-        ));
-    }
-    guess_speakers(&mut corpus.examples);
-    Ok(corpus)
+    Ok(())
 }
 
-fn word(folder: &Path, audio: Vec<PathBuf>, splits: &SpeechCommandsSplits) -> Vec<Example> {
+fn word(folder: &Path, path: &Path, splits: &SpeechCommandsSplits) -> Example {
     let name = folder_name(folder);
+    let split = splits.of(&name, path);
     let (text, kind) = match name.as_str() {
         "_unknown_" => (None, "word"),
         n if n.len() > 1 && n.starts_with('_') && n.ends_with('_') => (None, "noise"),
-        _ => (Some(name.clone()), "word"),
+        _ => (Some(name), "word"),
     };
-    let example = |path: PathBuf| Example {
-        text: text.clone(),
-        kind: Some(kind.to_owned()),
-        split: splits.of(&name, &path),
-        ..Example::unlabelled(path)
-    };
-    audio.into_iter().map(example).collect()
+    Example { text, kind: Some(kind.to_owned()), split, ..Example::unlabelled(path) }
 }
 
 /// The visible content of one folder, sorted by name.
-struct Listing {
-    audio: Vec<PathBuf>,
-    folders: Vec<PathBuf>,
+pub(super) struct Listing {
+    pub(super) audio: Vec<PathBuf>,
+    pub(super) folders: Vec<PathBuf>,
+    pub(super) skipped: Vec<Skipped>,
 }
 
 impl Listing {
-    fn read(folder: &Path, skipped: &mut Vec<Skipped>) -> io::Result<Self> {
-        let mut listing = Self { audio: Vec::new(), folders: Vec::new() };
+    pub(super) fn read(folder: &Path) -> io::Result<Self> {
+        let mut listing = Self { audio: Vec::new(), folders: Vec::new(), skipped: Vec::new() };
         let mut paths = fs::read_dir(folder)?
             .map(|entry| entry.map(|e| e.path()))
             .collect::<io::Result<Vec<_>>>()?;
@@ -96,29 +114,31 @@ impl Listing {
                     listing.audio.push(path);
                 }
                 Ok(m) if m.is_file() && UNSUPPORTED.contains(&extension.as_str()) => {
-                    skip(
-                        skipped,
-                        &path,
-                        &format!(".{extension} is not supported; convert it to .wav"),
-                    );
+                    listing.skipped.push(Skipped::new(&path, unsupported(&extension)));
                 }
                 Ok(_) => {}
-                Err(e) => skip(skipped, &path, &format!("cannot be read: {e}")),
+                Err(e) => {
+                    listing.skipped.push(Skipped::new(&path, format!("cannot be read: {e}")));
+                }
             }
         }
         Ok(listing)
     }
+
+    /// Hands on what is skipped, then what `example` makes of every audio file.
+    fn hand_on(&self, sink: &mut Sink<'_>, example: impl Fn(&Path) -> Example) -> Result<()> {
+        for skipped in &self.skipped {
+            sink(Item::Skipped(skipped.clone()))?;
+        }
+        self.audio.iter().try_for_each(|path| sink(Item::Clip(example(path))))
+    }
 }
 
-fn skip(skipped: &mut Vec<Skipped>, path: &Path, reason: &str) {
-    skipped.push(Skipped { path: path.to_path_buf(), line: None, reason: reason.to_owned() });
-}
-
-fn identity(folder: &Path) -> PathBuf {
+pub(super) fn identity(folder: &Path) -> PathBuf {
     fs::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf())
 }
 
-fn folder_name(folder: &Path) -> String {
+pub(super) fn folder_name(folder: &Path) -> String {
     folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
@@ -144,28 +164,46 @@ impl SpeechCommandsSplits {
     }
 }
 
-fn guess_speakers(examples: &mut [Example]) {
-    let mut uses: BTreeMap<String, usize> = BTreeMap::new();
-    for example in examples.iter_mut() {
-        if example.kind.as_deref() == Some("noise") {
-            continue;
+/// How often each part of a file name occurs that could be a speaker.
+#[derive(Default)]
+struct Prefixes(BTreeMap<String, usize>);
+
+impl Prefixes {
+    fn count(&mut self, example: &Example) {
+        if self.0.len() > PREFIXES_MAX || is_noise(example) || hash(example).is_some() {
+            return;
         }
-        let stem = example.path.file_stem().unwrap_or_default().to_string_lossy();
-        if let Some((speaker, _)) = stem.split_once("_nohash_") {
-            example.speaker = Some(speaker.to_owned());
-        } else if let Some(prefix) = prefix(example) {
-            *uses.entry(prefix).or_default() += 1;
-        }
-    }
-    uses.retain(|_, count| *count > 1);
-    if uses.len() < 2 {
-        return;
-    }
-    for example in examples.iter_mut().filter(|e| e.speaker.is_none()) {
-        if example.kind.as_deref() != Some("noise") {
-            example.speaker = prefix(example).filter(|p| uses.contains_key(p));
+        if let Some(prefix) = prefix(example) {
+            *self.0.entry(prefix).or_default() += 1;
         }
     }
+
+    /// Keeps those that look like speakers: several, each with several files.
+    fn speakers(mut self) -> Self {
+        let many = self.0.len() > PREFIXES_MAX;
+        self.0.retain(|_, count| *count > 1);
+        if many || self.0.len() < 2 {
+            self.0.clear();
+        }
+        self
+    }
+
+    fn of(&self, example: &Example) -> Option<String> {
+        if is_noise(example) {
+            return None;
+        }
+        hash(example).or_else(|| prefix(example).filter(|p| self.0.contains_key(p)))
+    }
+}
+
+fn is_noise(example: &Example) -> bool {
+    example.kind.as_deref() == Some("noise")
+}
+
+/// The speaker in a file name of Speech Commands.
+fn hash(example: &Example) -> Option<String> {
+    let stem = example.path.file_stem()?.to_string_lossy();
+    stem.split_once("_nohash_").map(|(speaker, _)| speaker.to_owned())
 }
 
 fn prefix(example: &Example) -> Option<String> {

@@ -6,69 +6,34 @@
 //! that line and not the run. An empty string and "-" mean unknown, and so does a speaker that ends
 //! in "?": it marks clips whose speakers were mixed up beyond repair.
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader},
-    path::Path,
-};
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{Corpus, Example, Skipped};
+use super::{
+    Example, Item, Sink, Skipped,
+    lines::{Line, Lines},
+    some_label,
+};
 use crate::{Error, Result};
 
-/// Bytes of the longest line that is taken for a line of a manifest.
-const LINE_MAX: usize = 1 << 20;
-
-pub(super) fn open(path: &Path) -> Result<Corpus> {
-    let file = File::open(path).map_err(Error::io(path, "read"))?;
+pub(super) fn stream(path: &Path, sink: &mut Sink<'_>) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut corpus = Corpus { examples: Vec::new(), skipped: Vec::new() };
-    for (index, line) in BufReader::new(file).split(b'\n').enumerate() {
-        let line = line.map_err(Error::io(path, "read"))?;
-        let line =
-            if index == 0 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line) } else { &line };
-        if line.iter().all(u8::is_ascii_whitespace) {
+    let mut lines = Lines::open(path)?;
+    while let Some((number, line)) = lines.next().map_err(Error::io(path, "read"))? {
+        if matches!(line, Line::Bytes(bytes) if bytes.iter().all(u8::is_ascii_whitespace)) {
             continue;
         }
-        match parse(folder, line) {
-            Ok(example) => corpus.examples.push(example),
-            Err(reason) => corpus.skipped.push(Skipped {
-                path: path.to_path_buf(),
-                line: Some(index + 1),
-                reason,
-            }),
-        }
+        sink(match line.text().and_then(|text| parse(folder, text)) {
+            Ok(example) => Item::Clip(example),
+            Err(reason) => Item::Skipped(Skipped::at(path, number, reason)),
+        })?;
     }
-    if corpus.examples.is_empty() {
-        return Err(nothing_usable(path, &corpus.skipped));
-    }
-    Ok(corpus)
+    Ok(())
 }
 
-fn nothing_usable(path: &Path, skipped: &[Skipped]) -> Error {
-    let remedy = "a manifest holds one JSON object a line, such as \
-         {\"audio_filepath\": \"a.wav\", \"duration\": 1.2, \"text\": \"hello\"}";
-    match skipped {
-        [] => Error::input(path, "the manifest is empty", remedy),
-        [first, ..] => Error::input(
-            path,
-            format!(
-                "none of its {} lines is usable; line {}: {}",
-                skipped.len(),
-                first.line.unwrap_or(1),
-                first.reason
-            ),
-            remedy,
-        ),
-    }
-}
-
-fn parse(folder: &Path, line: &[u8]) -> Result<Example, String> {
-    if line.len() > LINE_MAX {
-        return Err(format!("a line of {} bytes; at most {LINE_MAX} are expected", line.len()));
-    }
-    let value: Value = serde_json::from_slice(line).map_err(|e| format!("not JSON: {e}"))?;
+fn parse(folder: &Path, line: &str) -> Result<Example, String> {
+    let value: Value = serde_json::from_str(line).map_err(|e| format!("not JSON: {e}"))?;
     let Value::Object(map) = value else {
         return Err("a JSON object is expected".into());
     };
@@ -79,20 +44,25 @@ fn parse(folder: &Path, line: &[u8]) -> Result<Example, String> {
         Ok(_) => return Err(format!("{} is not a file", path.display())),
         Err(e) => return Err(format!("{}: {e}", path.display())),
     }
-    let duration_s = seconds(&map, "duration")?;
+    describe(&map, Example::unlabelled(path))
+}
+
+/// Adds what a JSON object says about a clip.
+pub(super) fn describe(map: &Map<String, Value>, example: Example) -> Result<Example, String> {
+    let duration_s = seconds(map, "duration")?;
     if duration_s == Some(0.0) {
         return Err("`duration` is 0".into());
     }
     Ok(Example {
-        path,
-        offset_s: seconds(&map, "offset")?.unwrap_or(0.0),
+        offset_s: seconds(map, "offset")?.unwrap_or(0.0),
         duration_s,
-        text: label(&map, "text")?,
-        speaker: label(&map, "speaker")?.filter(|s| !s.ends_with('?')),
-        lang: label(&map, "lang")?,
-        kind: label(&map, "kind")?,
-        source: label(&map, "source")?,
-        split: label(&map, "split")?,
+        text: label(map, "text")?,
+        speaker: label(map, "speaker")?.filter(|s| !s.ends_with('?')),
+        lang: label(map, "lang")?,
+        kind: label(map, "kind")?,
+        source: label(map, "source")?,
+        split: label(map, "split")?,
+        ..example
     })
 }
 
@@ -100,11 +70,11 @@ fn parse(folder: &Path, line: &[u8]) -> Result<Example, String> {
 fn label(map: &Map<String, Value>, key: &str) -> Result<Option<String>, String> {
     let text = match map.get(key) {
         None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(text)) => text.trim().to_owned(),
+        Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
         Some(other) => return Err(format!("`{key}` is {other}; a string is expected")),
     };
-    Ok(Some(text).filter(|t| !t.is_empty() && t != "-"))
+    Ok(some_label(&text))
 }
 
 fn seconds(map: &Map<String, Value>, key: &str) -> Result<Option<f64>, String> {

@@ -1,34 +1,57 @@
-//! What to learn from: a list of clips with what is known about each.
+//! What to learn from: clips with what is known about each.
 //!
-//! People have audio in several shapes; each becomes the same list of [`Example`]s here, so that
+//! People have audio in several shapes; each becomes the same stream of [`Example`]s here, so that
 //! nothing behind this module knows where a clip came from. Only names are read at this point;
-//! [`Example::load`] reads the sound. What cannot be used is listed in [`Corpus::skipped`] and never
-//! dropped in silence.
+//! [`Example::load`] reads the sound. A reader hands on one [`Item`] at a time and keeps at most one
+//! folder's names, so memory does not grow with the corpus; [`Corpus::open`] collects what is small.
+//! What cannot be used is an [`Item::Skipped`] with a reason and never dropped in silence. A label
+//! that a corpus does not have is `None`.
 //!
-//! | path | becomes |
+//! | [`Format`] | what lies at the path |
 //! |---|---|
-//! | `*.jsonl`, `*.json` | NeMo-style manifest, one JSON object a line (`manifest`) |
-//! | folder of folders of audio | "word folders" as in Speech Commands: the folder is the word |
-//! | folder of audio | flat clips without text |
-//! | audio file | one clip without text |
+//! | manifest | `*.jsonl`, `*.json`: NeMo-style, one JSON object a line (`manifest`) |
+//! | folder | folder of folders of audio: the folder is the word, as in Speech Commands; audio directly inside has no text; or one audio file (`folder`) |
+//! | librispeech | folders with `*.trans.txt` beside their audio (`librispeech`) |
+//! | common-voice | a release's folder for one language, or one of its `.tsv` (`common_voice`) |
+//! | shards | WebDataset `.tar` files: one, a folder of them, or `name-{0000..0099}.tar` (`shards`) |
+//!
+//! Shards may also lie at `http(s)://` and `s3://` (see [`remote`](crate::remote)).
 
+mod common_voice;
+pub mod fetch;
 mod folder;
+pub mod inspect;
+#[cfg(test)]
+mod layout_tests;
+mod librispeech;
+mod lines;
+pub mod listing;
 mod manifest;
+mod shards;
 mod split;
 #[cfg(test)]
 mod tests;
+pub mod unpack;
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 pub use split::split_by_speaker;
 
-use crate::{Error, Result, audio};
+use crate::{
+    Error, Result,
+    audio::{self, Member, Recording},
+    remote,
+};
 
 /// One clip, and what is known about it. `None` means unknown.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Example {
-    /// The audio file.
+    /// The audio file, or the archive that holds it; an URL if it is far away.
     pub path: PathBuf,
+    /// Which part of the archive at `path` is the audio file; none if `path` itself is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<Member>,
     /// Where the clip starts in the file, in seconds.
     pub offset_s: f64,
     /// How long it is, in seconds; to the end of the file if unknown.
@@ -52,6 +75,7 @@ impl Example {
     pub fn unlabelled(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            member: None,
             offset_s: 0.0,
             duration_s: None,
             text: None,
@@ -66,14 +90,41 @@ impl Example {
     /// Reads the clip as 16 kHz mono.
     ///
     /// # Errors
-    /// As [`audio::read_range`].
+    /// As [`Example::record`].
     pub fn load(&self) -> Result<Vec<i16>> {
-        audio::read_range(&self.path, self.offset_s, self.duration_s)
+        Ok(self.record()?.samples)
+    }
+
+    /// Reads the clip, and tells how its sound was stored. A shard that is far away is fetched into
+    /// the cache first.
+    ///
+    /// # Errors
+    /// As [`audio::read_recording`] and [`remote::local`].
+    pub fn record(&self) -> Result<Recording> {
+        let read = || {
+            let path = remote::local(&self.path)?;
+            audio::read_recording(path, self.member.as_ref(), self.offset_s, self.duration_s)
+        };
+        match read() {
+            // The cache may have dropped the shard between the two lines above.
+            Err(error) if error.is_missing() && remote::is_url(&self.path) => read(),
+            result => result,
+        }
+    }
+
+    /// The file, and the part of it, for a person to read.
+    pub fn name(&self) -> String {
+        let path = self.path.display();
+        match &self.member {
+            Some(member) => format!("{path}:{}", member.name),
+            None if self.offset_s > 0.0 => format!("{path}@{}s", self.offset_s),
+            None => path.to_string(),
+        }
     }
 }
 
 /// Something in a corpus that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Skipped {
     /// The manifest, file or folder.
     pub path: PathBuf,
@@ -83,8 +134,129 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// A list of clips, in an order that depends only on the names, and what had to be left out.
-#[derive(Clone, Debug)]
+impl Skipped {
+    fn new(path: &Path, reason: impl Into<String>) -> Self {
+        Self { path: path.to_path_buf(), line: None, reason: reason.into() }
+    }
+
+    fn at(path: &Path, line: usize, reason: impl Into<String>) -> Self {
+        Self { line: Some(line), ..Self::new(path, reason) }
+    }
+}
+
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+/// What a reader hands on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    /// A clip.
+    Clip(Example),
+    /// What is no clip and should have been.
+    Skipped(Skipped),
+}
+
+/// Takes the items of a corpus one by one; an error ends the reading.
+pub type Sink<'a> = dyn FnMut(Item) -> Result<()> + 'a;
+
+/// How a corpus is laid out; see the module's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// JSON-lines manifest
+    Manifest,
+    /// Folders of words, a folder of audio, or one audio file
+    Folder,
+    /// LibriSpeech
+    Librispeech,
+    /// Common Voice
+    CommonVoice,
+    /// WebDataset shards
+    Shards,
+}
+
+impl Format {
+    /// What lies at `path`, by its name and by what is in it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is nothing, or nothing that we know; [`Error::Io`] if it cannot be
+    /// looked at.
+    pub fn detect(path: &Path) -> Result<Self> {
+        if remote::is_url(path) || shards::has_braces(path) {
+            return Ok(Self::Shards);
+        }
+        let metadata = std::fs::metadata(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::input(path, "there is no such file or folder", NAME_A_CORPUS)
+            }
+            _ => Error::io(path, "read")(e),
+        })?;
+        if metadata.is_dir() {
+            return Ok(Self::of_folder(path));
+        }
+        match extension(path).as_str() {
+            "jsonl" | "json" => Ok(Self::Manifest),
+            "tsv" => Ok(Self::CommonVoice),
+            "tar" => Ok(Self::Shards),
+            name if AUDIO.contains(&name) => Ok(Self::Folder),
+            "gz" | "tgz" | "zip" => Err(Error::input(
+                path,
+                "this is a compressed archive, in which clips cannot be found one by one",
+                "unpack it first: wakeling corpus fetch ARCHIVE --out FOLDER",
+            )),
+            _ => Err(Error::input(
+                path,
+                "this is neither a manifest (.jsonl, .tsv), nor a shard (.tar), nor audio (.wav, \
+                 .flac, .ogg, .mp3)",
+                NAME_A_CORPUS,
+            )),
+        }
+    }
+
+    fn of_folder(path: &Path) -> Self {
+        if shards::are_in(path) {
+            Self::Shards
+        } else if common_voice::is_in(path) {
+            Self::CommonVoice
+        } else if librispeech::is_in(path) {
+            Self::Librispeech
+        } else {
+            Self::Folder
+        }
+    }
+}
+
+const NAME_A_CORPUS: &str =
+    "name a folder with recordings, a manifest (.jsonl, .tsv), a shard (.tar) or an audio file";
+
+/// Hands every clip of the corpus at `path`, and everything in it that cannot be used, to `sink`, in
+/// an order that depends only on the names. `format` is what [`Format::detect`] finds if `None`.
+///
+/// # Errors
+/// [`Error::Input`] if there is nothing at `path`; [`Error::Io`] if it cannot be read; whatever the
+/// sink returns. Single bad lines or files are no error.
+pub fn stream(path: &Path, format: Option<Format>, sink: &mut Sink<'_>) -> Result<()> {
+    let format = match format {
+        Some(format) => format,
+        None => Format::detect(path)?,
+    };
+    match format {
+        Format::Manifest => manifest::stream(path, sink),
+        Format::Folder => folder::stream(path, sink),
+        Format::Librispeech => librispeech::stream(path, sink),
+        Format::CommonVoice => common_voice::stream(path, sink),
+        Format::Shards => shards::stream(path, sink),
+    }
+}
+
+/// A small corpus in memory: its clips, and what had to be left out.
+#[derive(Clone, Debug, Default)]
 pub struct Corpus {
     /// The clips.
     pub examples: Vec<Example>,
@@ -93,36 +265,43 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Lists the clips of a manifest, a folder or a single file (see the module's table).
+    /// Collects what [`stream`] finds at a path.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is nothing at `path`, or no usable clip in it; [`Error::Io`] if it
-    /// cannot be read. Single bad lines or files are no error.
+    /// As [`stream`], and [`Error::Input`] if there is no usable clip.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let metadata = std::fs::metadata(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::input(
-                path,
-                "there is no such file or folder",
-                "name a folder with recordings, a .jsonl manifest or an audio file",
-            ),
-            _ => Error::io(path, "read")(e),
+        let mut corpus = Self::default();
+        stream(path, None, &mut |item| {
+            match item {
+                Item::Clip(example) => corpus.examples.push(example),
+                Item::Skipped(skipped) => corpus.skipped.push(skipped),
+            }
+            Ok(())
         })?;
-        let extension = extension(path);
-        if metadata.is_dir() {
-            folder::open(path)
-        } else if matches!(extension.as_str(), "jsonl" | "json") {
-            manifest::open(path)
-        } else if AUDIO.contains(&extension.as_str()) {
-            Ok(Self { examples: vec![Example::unlabelled(path)], skipped: Vec::new() })
-        } else {
-            Err(Error::input(
-                path,
-                "this is neither a manifest (.jsonl) nor audio (.wav, .flac, .ogg, .mp3)",
-                "name a folder with recordings, a .jsonl manifest or an audio file",
-            ))
+        if corpus.examples.is_empty() {
+            return Err(nothing_usable(path, corpus.skipped.len(), corpus.skipped.first()));
         }
+        Ok(corpus)
     }
+}
+
+/// The error for a corpus in which `skipped` things were found and no clip.
+pub fn nothing_usable(path: &Path, skipped: usize, first: Option<&Skipped>) -> Error {
+    let Some(first) = first else {
+        return Error::input(
+            path,
+            "there is no clip in it",
+            "put recordings (.wav, .flac, .ogg, .mp3) into it, or one folder of recordings for each \
+             word; if they lie deeper, name the folder just above the words. A manifest holds one \
+             JSON object a line, such as {\"audio_filepath\": \"a.wav\", \"text\": \"hello\"}",
+        );
+    };
+    Error::input(
+        path,
+        format!("no usable clip in it; {skipped} skipped, the first: {first}"),
+        "correct what is named there; `wakeling corpus inspect` lists all of it",
+    )
 }
 
 /// Extensions of files that are taken for audio. What is inside decides how it is decoded.
@@ -130,9 +309,20 @@ pub const AUDIO: &[&str] = &["wav", "wave", "flac", "ogg", "oga", "mp3"];
 
 /// File names of audio that we cannot decode, so that the user hears of it.
 const UNSUPPORTED: &[&str] =
-    &["m4a", "mp4", "aac", "opus", "wma", "aif", "aiff", "webm", "amr", "caf", "spx"];
+    &["m4a", "mp4", "aac", "opus", "wma", "aif", "aiff", "webm", "amr", "caf", "spx", "sph"];
+
+/// Why a file of that extension is skipped.
+fn unsupported(extension: &str) -> String {
+    format!(".{extension} is not supported; convert it to .wav")
+}
 
 /// The part after the last dot, in lower case; empty if there is none.
 fn extension(path: &Path) -> String {
     path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
+}
+
+/// A label without blanks around it; none if that leaves nothing.
+fn some_label(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty() && text != "-").then(|| text.to_owned())
 }

@@ -1,24 +1,25 @@
 //! What evaluation found, as a table, as a curve in numbers, and as a picture of it.
 
-use std::fmt::Write;
+use std::{fmt::Write, ops::Range};
 
 use wakeling_shared::detector::DetectorParams;
 
 use crate::simulate::score;
 
-use super::{LATE_STEPS, Scores, detections, interval, threshold_for, upper_rate};
+use super::{Played, Scores, detections, interval, threshold_for, upper_rate};
 
 /// False accepts per hour at which the table has a row.
 const TABLE_RATES: [f64; 4] = [0.0, 0.5, 1.0, 5.0];
 
 /// A word's logits over recordings with it and over audio without it.
+#[derive(Clone, Copy)]
 pub struct Heard<'a> {
-    /// One stream a recording of the word.
-    pub positives: &'a Scores,
-    /// The step at which each recording ends.
-    pub ends: &'a [usize],
+    /// Recordings of the word.
+    pub played: &'a Played,
     /// Audio without the word.
     pub other: &'a Scores,
+    /// Hours of it.
+    pub hours: f64,
     /// Which word of the model.
     pub index: usize,
     /// Its detector.
@@ -26,7 +27,7 @@ pub struct Heard<'a> {
 }
 
 /// One threshold and what it costs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Point {
     /// Threshold on the smoothed logit, Q8.
     pub threshold: i16,
@@ -37,83 +38,105 @@ pub struct Point {
 }
 
 impl Heard<'_> {
-    /// Counts at a threshold. A recording is heard if the detector fires in it or up to 1 s after it.
+    /// Counts at a threshold. A recording is heard if the detector fires between its start and 1 s
+    /// after its end.
     pub fn at(&self, threshold: i16) -> Point {
         let false_accepts = detections(self.other, self.index, &self.detector, threshold)
             .iter()
             .map(Vec::len)
             .sum();
-        let heard = detections(self.positives, self.index, &self.detector, threshold);
-        let in_time =
-            |(steps, end): &(&Vec<usize>, &usize)| steps.iter().any(|t| *t <= **end + LATE_STEPS);
-        let hits = heard.iter().zip(self.ends).filter(in_time).count();
-        Point { threshold, false_accepts, misses: self.ends.len() - hits }
+        let heard = self.detected_at(threshold);
+        let misses = heard.iter().filter(|step| step.is_none()).count();
+        Point { threshold, false_accepts, misses }
     }
 
-    /// Points from no false accept up to 20 an hour.
-    pub fn curve(&self) -> Vec<Point> {
-        let most = (20.0 * self.other.hours()).ceil() as usize;
-        let mut points: Vec<Point> = Vec::new();
-        for allowed in 0..=most {
-            let (threshold, _) = threshold_for(self.other, self.index, &self.detector, allowed);
-            if points.last().is_none_or(|p| p.threshold != threshold) {
-                points.push(self.at(threshold));
-            }
-        }
-        points
-    }
-
-    /// A table for people: the model's own threshold, and those for some rates.
-    pub fn table(&self, label: &str) -> String {
-        let hours = self.other.hours();
-        let mut text = format!(
-            "{label}: {} recordings; {hours:.2} hours without it\n\
-             {:>24} {:>9} {:>20} {:>24}\n",
-            self.ends.len(),
-            "",
-            "threshold",
-            "misses",
-            "false accepts per hour"
-        );
-        let mut row = |name: String, p: Point| {
-            let n = self.ends.len();
-            let (low, high) = interval(p.misses, n);
-            let score = score(p.threshold);
-            let misses = format!(
-                "{}/{n} {:.1} % ({:.1}-{:.1})",
-                p.misses,
-                100.0 * p.misses as f64 / n.max(1) as f64,
-                100.0 * low,
-                100.0 * high
-            );
-            let rate = format!(
-                "{} = {:.2} (below {:.2})",
-                p.false_accepts,
-                p.false_accepts as f64 / hours,
-                upper_rate(p.false_accepts, hours)
-            );
-            let _ = writeln!(text, "{name:>24} {score:>9.4} {misses:>20} {rate:>24}");
+    /// For each recording the step at which it is heard, or none if it is missed.
+    pub fn detected_at(&self, threshold: i16) -> Vec<Option<usize>> {
+        let steps = detections(&self.played.scores, self.index, &self.detector, threshold);
+        let in_time = |(steps, span): (Vec<usize>, &Range<usize>)| {
+            steps
+                .into_iter()
+                .find(|t| (span.start..=span.end + self.played.scores.late_steps()).contains(t))
         };
-        row("the model's own".into(), self.at(self.detector.threshold));
-        for rate in TABLE_RATES {
-            let allowed = (rate * hours).floor() as usize;
-            // Less than one event an audio is no rate: the first row, none, says all there is.
-            if allowed == 0 && rate > 0.0 {
-                continue;
-            }
-            let (threshold, _) = threshold_for(self.other, self.index, &self.detector, allowed);
-            let name = if allowed == 0 { "none".into() } else { format!("at most {rate}/h") };
-            row(name, self.at(threshold));
-        }
-        text
+        steps.into_iter().zip(&self.played.spans).map(in_time).collect()
+    }
+
+    /// Recordings.
+    pub fn count(&self) -> usize {
+        self.played.spans.len()
     }
 }
 
-/// A curve as comma-separated values.
-pub fn csv(curve: &[Point]) -> String {
-    let mut text = String::from("threshold_q8,false_accepts,misses\n");
-    for p in curve {
-        let _ = writeln!(text, "{},{},{}", p.threshold, p.false_accepts, p.misses);
+/// Thresholds from no false accept up to 20 an hour, in falling order.
+pub fn thresholds(heard: &Heard<'_>) -> Vec<i16> {
+    let most = (20.0 * heard.hours).ceil() as usize;
+    let lowest = |allowed| threshold_for(heard.other, heard.index, &heard.detector, allowed).0;
+    let mut thresholds: Vec<i16> = (0..=most).map(lowest).collect();
+    thresholds.dedup();
+    thresholds
+}
+
+/// A table for people: the model's own threshold, and those for some rates. `heard` is one word in
+/// different surroundings.
+pub fn table(label: &str, heard: &[Heard<'_>]) -> String {
+    let Some(first) = heard.first() else { return String::new() };
+    let hours = first.hours;
+    let mut text = format!("{label}: {} recordings; {hours:.2} hours without it\n", first.count());
+    let _ = write!(text, "{:>24} {:>9}", "", "threshold");
+    for heard in heard {
+        let name = format!("misses, {}", heard.played.surroundings);
+        let _ = write!(text, " {name:>24}");
+    }
+    let _ = writeln!(text, " {:>24}", "false accepts per hour");
+    let mut row = |name: String, threshold: i16| {
+        let _ = write!(text, "{name:>24} {:>9.4}", score(threshold));
+        let mut false_accepts = 0;
+        for heard in heard {
+            let p = heard.at(threshold);
+            false_accepts = p.false_accepts;
+            let _ = write!(text, " {:>24}", share(p.misses, heard.count()));
+        }
+        let rate = format!(
+            "{false_accepts} = {:.2} (below {:.2})",
+            false_accepts as f64 / hours.max(1e-9),
+            upper_rate(false_accepts, hours)
+        );
+        let _ = writeln!(text, " {rate:>24}");
+    };
+    row("the model's own".into(), first.detector.threshold);
+    for rate in TABLE_RATES {
+        let allowed = (rate * hours).floor() as usize;
+        // Less than one event an audio is no rate: the first row, none, says all there is.
+        if allowed == 0 && rate > 0.0 {
+            continue;
+        }
+        let (threshold, _) = threshold_for(first.other, first.index, &first.detector, allowed);
+        let name = if allowed == 0 { "none".into() } else { format!("at most {rate}/h") };
+        row(name, threshold);
+    }
+    text
+}
+
+/// `3/84 3.6 % (0.7-10.1)`: a count, its share, and the exact 95 % interval of that.
+fn share(count: usize, of: usize) -> String {
+    let (low, high) = interval(count, of);
+    let percent = 100.0 * count as f64 / of.max(1) as f64;
+    format!("{count}/{of} {percent:.1} % ({:.1}-{:.1})", 100.0 * low, 100.0 * high)
+}
+
+/// Curves as comma-separated values: one column of misses for each surroundings.
+pub fn csv(heard: &[Heard<'_>], thresholds: &[i16]) -> String {
+    let mut text = String::from("threshold_q8,false_accepts");
+    for heard in heard {
+        let name = heard.played.surroundings.replace(' ', "_");
+        let _ = write!(text, ",misses_{name}");
+    }
+    text.push('\n');
+    for &threshold in thresholds {
+        let points: Vec<Point> = heard.iter().map(|h| h.at(threshold)).collect();
+        let false_accepts = points.first().map_or(0, |p| p.false_accepts);
+        let misses: String = points.iter().map(|p| format!(",{}", p.misses)).collect();
+        let _ = writeln!(text, "{threshold},{false_accepts}{misses}");
     }
     text
 }
@@ -175,32 +198,49 @@ mod tests {
     }
 
     fn scores(streams: Vec<Vec<i16>>) -> Scores {
-        Scores { words: 1, streams }
+        Scores { words: 1, steps_per_second: 50.0, streams }
+    }
+
+    fn played(surroundings: &str, streams: Vec<Vec<i16>>) -> Played {
+        let spans = vec![2..3; streams.len()];
+        let recordings = (0..streams.len()).collect();
+        let surroundings = surroundings.into();
+        Played { surroundings, scores: scores(streams), spans, recordings }
+    }
+
+    fn heard<'a>(played: &'a Played, other: &'a Scores) -> Heard<'a> {
+        Heard { played, other, hours: 0.2, index: 0, detector: detector() }
     }
 
     #[test]
     fn misses_and_false_accepts_are_counted() {
-        // Heard, heard too late, not heard.
-        let positives = scores(vec![
-            vec![-900, -900, 900, -900],
-            [vec![-900; 80], vec![900]].concat(),
-            vec![-900; 60],
-        ]);
+        // Heard, heard too early, heard too late, not heard.
+        let clean = played(
+            "clean",
+            vec![
+                vec![-900, -900, 900, -900],
+                vec![900, -900, -900, -900],
+                [vec![-900; 80], vec![900]].concat(),
+                vec![-900; 60],
+            ],
+        );
+        let noisy = played("10 dB", vec![vec![-900; 60]; 4]);
         let other = scores(vec![[vec![600], vec![-900; 40], vec![700], vec![-900; 40]].concat()]);
-        let ends = [3, 3, 3];
-        let heard = Heard {
-            positives: &positives,
-            ends: &ends,
-            other: &other,
-            index: 0,
-            detector: detector(),
-        };
-        assert_eq!(heard.at(500), Point { threshold: 500, false_accepts: 2, misses: 2 });
-        assert_eq!(heard.at(650), Point { threshold: 650, false_accepts: 1, misses: 2 });
-        let curve = heard.curve();
-        assert_eq!(curve[0], Point { threshold: 701, false_accepts: 0, misses: 2 });
-        assert!(heard.table("a word").contains("2/3 66.7 % (9.4-99.2)"), "{}", heard.table("x"));
-        assert!(csv(&curve).lines().count() > 1);
-        assert!(svg("a < b", &curve, 3, 0.1).contains("a &lt; b"));
+        let heard = [heard(&clean, &other), heard(&noisy, &other)];
+        assert_eq!(heard[0].at(500), Point { threshold: 500, false_accepts: 2, misses: 3 });
+        assert_eq!(heard[0].at(650), Point { threshold: 650, false_accepts: 1, misses: 3 });
+        assert_eq!(heard[0].detected_at(500), [Some(2), None, None, None]);
+        let thresholds = thresholds(&heard[0]);
+        assert_eq!(thresholds[0], 701);
+        let table = table("a word", &heard);
+        for part in ["3/4 75.0 % (19.4-99.4)", "4/4 100.0 %", "misses, 10 dB", "2 = 10.00 (below"] {
+            assert!(table.contains(part), "no {part:?} in\n{table}");
+        }
+        let csv = csv(&heard, &thresholds);
+        assert!(
+            csv.starts_with("threshold_q8,false_accepts,misses_clean,misses_10_dB\n701,0,3,4\n")
+        );
+        let curve: Vec<Point> = thresholds.iter().map(|t| heard[0].at(*t)).collect();
+        assert!(svg("a < b", &curve, 4, 0.1).contains("a &lt; b"));
     }
 }

@@ -5,7 +5,7 @@ use rand::{Rng, RngExt, seq::IndexedRandom};
 use crate::{
     compose::{Distortion, NoisePool, Row, loudness},
     features::LogMel,
-    negatives::Negatives,
+    negatives::{Negatives, Speech},
 };
 
 /// Frames of a positive stream: 5.6 s.
@@ -76,24 +76,40 @@ pub struct PositiveRow {
     pub phrase: Option<Phrase>,
 }
 
+/// What is put around a phrase: speech in which it is not said, and noise.
+pub struct Around<'a> {
+    speech: Vec<&'a Speech>,
+    pool: NoisePool,
+}
+
+impl<'a> Around<'a> {
+    /// All of `negatives` but where `phrase` is known to be said: that must not be taught to be
+    /// something else.
+    pub fn of(negatives: &'a Negatives, phrase: &str) -> Self {
+        Self {
+            speech: negatives.speech.iter().filter(|s| !s.holds(phrase)).collect(),
+            pool: NoisePool::new(negatives.noise.clone()),
+        }
+    }
+}
+
 /// At least `count` streams with the phrase, every recording equally often, and a third as many with
 /// parts of it: a half phrase is the false wake that people meet most.
 pub fn compose(
     recordings: &[LogMel],
-    negatives: &Negatives,
+    around: &Around<'_>,
     count: usize,
     rng: &mut impl Rng,
 ) -> Vec<PositiveRow> {
-    let pool = NoisePool::new(negatives.noise.clone());
     let found: Vec<(&LogMel, Phrase)> =
         recordings.iter().filter_map(|r| Some((r, phrase_in(r)?))).collect();
     let copies = count.div_ceil(found.len().max(1));
     let mut rows = Vec::new();
     for &(recording, phrase) in &found {
         for copy in 0..copies {
-            rows.push(whole(recording, phrase, negatives, &pool, rng));
+            rows.push(whole(recording, phrase, around, rng));
             if copy % 3 == 0 {
-                rows.push(part(recording, phrase, negatives, &pool, rng));
+                rows.push(part(recording, phrase, around, rng));
             }
         }
     }
@@ -104,8 +120,7 @@ pub fn compose(
 fn whole(
     recording: &LogMel,
     phrase: Phrase,
-    negatives: &Negatives,
-    pool: &NoisePool,
+    around: &Around<'_>,
     rng: &mut impl Rng,
 ) -> PositiveRow {
     let margin = 25;
@@ -122,12 +137,12 @@ fn whole(
     let mut row = Row::new(ROW_FRAMES);
     let level = loudness(&sound);
     if at > 60 {
-        surround(&mut row, 0, at, level, negatives, rng);
+        surround(&mut row, 0, at, level, around, rng);
     }
     row.add(at, &sound, 1.0);
     let end = at + within(phrase.end);
-    surround(&mut row, end + 15, ROW_FRAMES, level, negatives, rng);
-    background(&mut row, level, pool, rng);
+    surround(&mut row, end + 15, ROW_FRAMES, level, around, rng);
+    background(&mut row, level, around, rng);
     PositiveRow { row, phrase: Some(Phrase { start: at + within(phrase.start), end }) }
 }
 
@@ -135,8 +150,7 @@ fn whole(
 fn part(
     recording: &LogMel,
     phrase: Phrase,
-    negatives: &Negatives,
-    pool: &NoisePool,
+    around: &Around<'_>,
     rng: &mut impl Rng,
 ) -> PositiveRow {
     let length = phrase.end - phrase.start;
@@ -154,10 +168,10 @@ fn part(
     }
     let sound = Distortion::STRONG.apply(&clip, rng);
     let level = loudness(&sound);
-    surround(&mut row, 0, at, level, negatives, rng);
+    surround(&mut row, 0, at, level, around, rng);
     row.add(at, &sound, 1.0);
-    surround(&mut row, at + sound.len(), ROW_FRAMES, level, negatives, rng);
-    background(&mut row, level, pool, rng);
+    surround(&mut row, at + sound.len(), ROW_FRAMES, level, around, rng);
+    background(&mut row, level, around, rng);
     PositiveRow { row, phrase: None }
 }
 
@@ -167,10 +181,10 @@ fn surround(
     from: usize,
     to: usize,
     level: f32,
-    negatives: &Negatives,
+    around: &Around<'_>,
     rng: &mut impl Rng,
 ) {
-    let Some(clip) = negatives.speech.choose(rng) else { return };
+    let Some(Speech { frames: clip, .. }) = around.speech.choose(rng) else { return };
     if to <= from + 20 || !rng.random_bool(0.66) {
         return;
     }
@@ -186,9 +200,9 @@ fn surround(
     row.add(at, kept, gain);
 }
 
-fn background(row: &mut Row, level: f32, pool: &NoisePool, rng: &mut impl Rng) {
+fn background(row: &mut Row, level: f32, around: &Around<'_>, rng: &mut impl Rng) {
     if rng.random_bool(0.8) {
-        row.add_noise_below(pool, level, rng.random_range(0.0..35.0), rng);
+        row.add_noise_below(&around.pool, level, rng.random_range(0.0..35.0), rng);
     }
 }
 
@@ -216,8 +230,12 @@ mod tests {
     #[test]
     fn streams_hold_whole_phrases_and_parts() {
         let mut rng = StdRng::seed_from_u64(1);
-        let negatives = Negatives { speech: vec![recording(5, 200)], noise: Vec::new() };
-        let rows = compose(&[recording(40, 80), recording(10, 60)], &negatives, 30, &mut rng);
+        let negatives = Negatives {
+            speech: vec![Speech { frames: recording(5, 200), text: String::new() }],
+            noise: Vec::new(),
+        };
+        let recordings = [recording(40, 80), recording(10, 60)];
+        let rows = compose(&recordings, &Around::of(&negatives, ""), 30, &mut rng);
         let whole: Vec<Phrase> = rows.iter().filter_map(|r| r.phrase).collect();
         assert_eq!((whole.len(), rows.len()), (30, 40));
         for phrase in whole {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use candle_core::{Device, Tensor};
-use rand::{RngExt, rngs::StdRng};
+use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
 
 use super::{
     Prepared, Settings,
@@ -16,26 +16,28 @@ use crate::{
     Result,
     base::Base,
     compose::Row,
-    negatives::{TrunkOutputs, trunk_outputs},
+    negatives::{Streams, TrunkOutputs, trunk_outputs},
     nn::{head::HeadConfig, ops::sigmoid_bce::sigmoid_bce, params::Params, trunk::Mode},
     quantize::QuantizedTrunk,
     train::{Outcome, Stage},
 };
 
-/// Steps of a window that count: 3 s.
-const WINDOW_STEPS: usize = 150;
+/// Seconds of a window that count.
+const WINDOW_S: f64 = 3.0;
+/// A window with the phrase ends up to so many seconds before its stream does.
+const JITTER_S: f64 = 0.4;
 /// Windows with the phrase, of each worker and update.
 const POSITIVE_WINDOWS: usize = 20;
 /// Windows with a part of it.
 const PARTIAL_WINDOWS: usize = 6;
 /// Windows of other speech and noise.
 const NEGATIVE_WINDOWS: usize = 40;
-/// After that the detector may still be falling.
-const FALLING_STEPS: usize = 25;
+/// Seconds after that in which the detector may still be falling.
+const FALLING_S: f64 = 0.5;
 /// How many of the highest-scoring negative windows are kept to draw from.
 const HARD_WINDOWS: usize = 400;
-/// Of the negative steps of an update, so many of the highest count once more.
-const HARD_STEPS: usize = 100;
+/// Of what is not the phrase in an update, so many seconds of the highest count once more.
+const HARD_S: f64 = 2.0;
 
 /// Trunk outputs of a word's streams and of everything else.
 pub struct HeadStage<'a> {
@@ -43,16 +45,42 @@ pub struct HeadStage<'a> {
     prepared: &'a Prepared,
     positives: TrunkOutputs,
     phrases: Vec<Option<Phrase>>,
+    /// Streams of `prepared` in which the phrase is not known to be said.
+    others: Vec<usize>,
     whole: Vec<usize>,
     parts: Vec<usize>,
     hard: Mutex<Vec<(usize, usize)>>,
     /// Value of each `(channel, q)`, with the head's input gain.
     values: Vec<f32>,
     frames_per_step: usize,
-    smoothing: usize,
     dropout: f32,
-    early_steps: usize,
-    late_steps: usize,
+    times: Times,
+}
+
+/// Durations, in steps of the trunk.
+struct Times {
+    window: usize,
+    jitter: usize,
+    early: usize,
+    late: usize,
+    falling: usize,
+    hard: usize,
+    smoothing: usize,
+}
+
+impl Times {
+    fn of(settings: &Settings, steps_per_second: f64) -> Self {
+        let steps = |seconds: f64| (seconds * steps_per_second).round() as usize;
+        Self {
+            window: steps(WINDOW_S),
+            jitter: steps(JITTER_S).max(1),
+            early: steps(settings.early_s),
+            late: steps(settings.late_s),
+            falling: steps(FALLING_S),
+            hard: steps(HARD_S),
+            smoothing: settings.detector(0, steps_per_second).smoothing_steps.into(),
+        }
+    }
 }
 
 /// A stretch of one stream.
@@ -69,11 +97,14 @@ impl<'a> HeadStage<'a> {
     pub fn new(
         base: &Base,
         trunk: &QuantizedTrunk,
-        prepared: &'a Prepared,
+        negatives: (&'a Prepared, &str),
         positives: Vec<PositiveRow>,
         settings: &Settings,
-        params: &Params,
+        head: (&HeadConfig, &Params),
     ) -> Result<Self> {
+        let (head, params) = head;
+        let (prepared, phrase) = negatives;
+        let holding = Streams::holding(&prepared.train_texts, phrase);
         let phrases: Vec<Option<Phrase>> = positives.iter().map(|p| p.phrase).collect();
         let rows: Vec<Row> = positives.into_iter().map(|p| p.row).collect();
         let of_kind = |whole: bool| -> Vec<usize> {
@@ -85,29 +116,28 @@ impl<'a> HeadStage<'a> {
             .flat_map(|g| (-128..=127).map(move |q: i16| g * trunk.output.value(q as i8)))
             .collect();
         Ok(Self {
-            head: settings.head.clone(),
+            head: head.clone(),
             prepared,
             positives: trunk_outputs(base, trunk, &rows)?,
+            others: (0..holding.len()).filter(|&i| !holding[i]).collect(),
             whole: of_kind(true),
             parts: of_kind(false),
             phrases,
             hard: Mutex::new(Vec::new()),
             values,
             frames_per_step: base.info.trunk.frames_per_step,
-            smoothing: settings.smoothing_steps,
             dropout: settings.dropout,
-            early_steps: settings.early_steps,
-            late_steps: settings.late_steps,
+            times: Times::of(settings, base.info.trunk.steps_per_second()),
         })
     }
 
     /// Steps of a window with the history that its first smoothed logit needs.
     fn window_steps(&self) -> usize {
-        self.history() + WINDOW_STEPS
+        self.history() + self.times.window
     }
 
     fn history(&self) -> usize {
-        self.head.history() + self.smoothing - 1
+        self.head.history() + self.times.smoothing - 1
     }
 
     fn stream(&self, window: Window) -> &[i8] {
@@ -127,7 +157,8 @@ impl<'a> HeadStage<'a> {
                 let stream = streams[rng.random_range(0..streams.len())];
                 let steps = self.steps_of(&self.positives, stream);
                 // The last second holds the end of the phrase.
-                let start = steps.saturating_sub(WINDOW_STEPS + rng.random_range(0..20));
+                let start = steps
+                    .saturating_sub(self.times.window + rng.random_range(0..self.times.jitter));
                 windows.push(Window { is_positive: true, stream, start });
             }
         }
@@ -139,8 +170,8 @@ impl<'a> HeadStage<'a> {
                 windows.push(Window { is_positive: false, stream, start });
                 continue;
             }
-            let stream = rng.random_range(0..train.streams.len().max(1));
-            let last = self.steps_of(train, stream).saturating_sub(WINDOW_STEPS);
+            let Some(&stream) = self.others.choose(rng) else { break };
+            let last = self.steps_of(train, stream).saturating_sub(self.times.window);
             windows.push(Window { is_positive: false, stream, start: rng.random_range(0..=last) });
         }
         windows
@@ -174,11 +205,11 @@ impl<'a> HeadStage<'a> {
     pub fn forward(&self, params: &Params, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
         let logits = self.head.forward(params, x, mode)?.squeeze(2)?;
         let first = self.head.history();
-        let mut sum = logits.narrow(1, first, WINDOW_STEPS)?;
-        for shift in 1..self.smoothing {
-            sum = (sum + logits.narrow(1, first + shift, WINDOW_STEPS)?)?;
+        let mut sum = logits.narrow(1, first, self.times.window)?;
+        for shift in 1..self.times.smoothing {
+            sum = (sum + logits.narrow(1, first + shift, self.times.window)?)?;
         }
-        Ok((sum * (1.0 / self.smoothing as f64))?)
+        Ok((sum * (1.0 / self.times.smoothing as f64))?)
     }
 
     /// Targets and weights of each window's steps, given the smoothed logits.
@@ -187,7 +218,7 @@ impl<'a> HeadStage<'a> {
     /// that one moment suffices; the loss of the windows' other steps is a mean.
     fn targets(&self, windows: &[Window], smoothed: &[Vec<f32>]) -> (Vec<f32>, Vec<f32>) {
         let positives = self.whole.len().clamp(1, POSITIVE_WINDOWS) as f32;
-        let mut targets = vec![0f32; windows.len() * WINDOW_STEPS];
+        let mut targets = vec![0f32; windows.len() * self.times.window];
         let mut weights = vec![f32::NAN; targets.len()];
         for (i, window) in windows.iter().enumerate() {
             let phrase = if window.is_positive { self.phrases[window.stream] } else { None };
@@ -197,10 +228,18 @@ impl<'a> HeadStage<'a> {
             let (start, end) = (step(phrase.start), step(phrase.end));
             // Most of the phrase and what follows it are nobody's.
             let silent_from = start + (end - start) / 3;
-            let own = i * WINDOW_STEPS;
-            let hushed = clamped(silent_from, end + (self.late_steps + FALLING_STEPS) as isize);
+            let own = i * self.times.window;
+            let hushed = clamped(
+                silent_from,
+                end + (self.times.late + self.times.falling) as isize,
+                self.times.window,
+            );
             weights[own..][hushed].fill(0.0);
-            let heard = clamped(end - self.early_steps as isize, end + self.late_steps as isize);
+            let heard = clamped(
+                end - self.times.early as isize,
+                end + self.times.late as isize,
+                self.times.window,
+            );
             let share = |t: usize| smoothed[i][t].clamp(-20.0, 20.0).exp();
             let sum: f32 = heard.clone().map(share).sum();
             for t in heard {
@@ -208,25 +247,25 @@ impl<'a> HeadStage<'a> {
                 weights[own + t] = share(t) / sum.max(1e-9) / positives;
             }
         }
-        weigh_negatives(&mut weights, smoothed);
+        weigh_negatives(&mut weights, smoothed, self.times.hard);
         (targets, weights)
     }
 }
 
 /// The steps of a window that lie in `from..to`.
-fn clamped(from: isize, to: isize) -> Range<usize> {
-    let clamp = |t: isize| t.clamp(0, WINDOW_STEPS as isize) as usize;
+fn clamped(from: isize, to: isize, window: usize) -> Range<usize> {
+    let clamp = |t: isize| t.clamp(0, window as isize) as usize;
     clamp(from)..clamp(to)
 }
 
 /// Replaces the weights that are still open: a mean over all, and once more over the highest.
-fn weigh_negatives(weights: &mut [f32], smoothed: &[Vec<f32>]) {
+fn weigh_negatives(weights: &mut [f32], smoothed: &[Vec<f32>], hard: usize) {
     let scores: Vec<f32> = smoothed.iter().flatten().copied().collect();
     let mut open: Vec<usize> = (0..weights.len()).filter(|&i| weights[i].is_nan()).collect();
     let mean = 4.0 / open.len().max(1) as f32;
     open.iter().for_each(|&i| weights[i] = mean);
     open.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
-    open.iter().take(HARD_STEPS).for_each(|&i| weights[i] += 1.0 / HARD_STEPS as f32);
+    open.iter().take(hard).for_each(|&i| weights[i] += 1.0 / hard as f32);
 }
 
 fn draw_mask(keep: &mut [f32], dropout: f32, rng: &mut StdRng) {
@@ -242,7 +281,7 @@ impl Stage for HeadStage<'_> {
         let smoothed = self.forward(params, &x, &mut Mode::Evaluate)?;
         let values: Vec<Vec<f32>> = smoothed.to_vec2()?;
         let (targets, weights) = self.targets(&windows, &values);
-        let shape = (windows.len(), WINDOW_STEPS);
+        let shape = (windows.len(), self.times.window);
         let targets = Tensor::from_vec(targets, shape, &Device::Cpu)?;
         let weights = Tensor::from_vec(weights, shape, &Device::Cpu)?;
         let loss = sigmoid_bce(&smoothed, &targets, &weights, 1.0, 0.0)?;
@@ -254,9 +293,9 @@ impl Stage for HeadStage<'_> {
         let mut found: Vec<(f32, usize, usize)> = Vec::new();
         let train = &self.prepared.train;
         let mut all = Vec::new();
-        for stream in 0..train.streams.len() {
+        for &stream in &self.others {
             let steps = self.steps_of(train, stream);
-            let starts = (0..=steps.saturating_sub(WINDOW_STEPS)).step_by(WINDOW_STEPS);
+            let starts = (0..=steps.saturating_sub(self.times.window)).step_by(self.times.window);
             all.extend(starts.map(|start| Window { is_positive: false, stream, start }));
         }
         let mut score = |windows: &[Window]| -> Result<()> {

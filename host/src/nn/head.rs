@@ -28,13 +28,6 @@ pub struct HeadConfig {
     pub temporal: Vec<(usize, usize)>,
 }
 
-impl Default for HeadConfig {
-    /// Spans 1.1 s: the trunk's outputs are local sounds, and a phrase is a sequence of them.
-    fn default() -> Self {
-        Self { hidden: 32, temporal: vec![(9, 2), (9, 5)] }
-    }
-}
-
 /// One layer of a head.
 #[derive(Clone, Debug)]
 pub struct HeadLayer {

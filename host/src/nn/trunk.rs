@@ -20,7 +20,7 @@ use super::{
     },
     params::Params,
 };
-use crate::Result;
+use crate::{Result, compose::steps_per_second};
 
 /// Added to a variance before its root is taken.
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
@@ -30,11 +30,11 @@ const RUNNING_SHARE: f32 = 0.02;
 /// Sizes that bases come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub enum Tier {
-    /// 64 channels, 8 blocks: Cortex-M0+, M33, ESP32-C3.
+    /// 96 channels, 8 blocks: Cortex-M0+, M33, ESP32-C3.
     S,
-    /// 128 channels, 8 blocks: Cortex-M4F, RP2350, ESP32-S3.
+    /// 192 channels, 8 blocks: Cortex-M4F, RP2350, ESP32-S3.
     M,
-    /// 192 channels, 12 blocks: Cortex-M7.
+    /// 256 channels, 12 blocks: Cortex-M7.
     L,
 }
 
@@ -55,11 +55,16 @@ impl TrunkConfig {
     /// The shape of a tier.
     pub fn of(tier: Tier) -> Self {
         let (channels, dilations) = match tier {
-            Tier::S => (64, [1, 2, 4, 8].repeat(2)),
-            Tier::M => (128, [1, 2, 4, 8].repeat(2)),
-            Tier::L => (192, [1, 1, 2, 2, 4, 4].repeat(2)),
+            Tier::S => (96, [1, 1, 2, 2].repeat(2)),
+            Tier::M => (192, [1, 1, 2, 2].repeat(2)),
+            Tier::L => (256, [1, 1, 2].repeat(4)),
         };
-        Self { channels, taps: 5, dilations, frames_per_step: 2 }
+        Self { channels, taps: 5, dilations, frames_per_step: 4 }
+    }
+
+    /// Steps that a second of audio makes.
+    pub fn steps_per_second(&self) -> f64 {
+        steps_per_second(self.frames_per_step)
     }
 
     /// Features that one step takes.

@@ -1,10 +1,12 @@
 //! The door: everything that the stages behind it take for granted.
 //!
 //! Bounds on accumulators: with `inputs ≤ 2¹⁵`, `|bias| < 2³⁰` and `|w·x| ≤ 2¹⁴`, a sum stays below
-//! `2³⁰ + 2²⁹ < 2³¹`.
+//! `2³⁰ + 2²⁹ < 2³¹`; with `taps ≤ 32` and `|w·x| ≤ 2²²`, as well.
 
-use super::model::{Affine, BUFFERS, Head, Layer, MAX_WORDS, Model, Op, words};
-use crate::{detector::DetectorError, frontend::FrontendError};
+use core::fmt;
+
+use super::model::{Affine, BUFFERS, Factors, Head, Layer, MAX_TAPS, MAX_WORDS, Model, Op};
+use crate::{decimal::Decimal, detector::DetectorError, frontend::FrontendError};
 
 /// What contradicts itself. Layers count from 0, heads' layers included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,16 +31,7 @@ pub enum ShapeError {
         /// Channels that the buffer holds.
         found: u16,
     },
-    /// An array has another length than the layer's shape says.
-    Length {
-        /// The layer.
-        layer: usize,
-        /// Bytes expected.
-        expected: usize,
-        /// Bytes found.
-        found: usize,
-    },
-    /// Zero taps, dilation, stride, channels, or a bias, multiplier or scale out of its range.
+    /// No taps or too many, no dilation, stride, channels, or a bias, multiplier or scale out of its range.
     Value {
         /// The layer.
         layer: usize,
@@ -54,6 +47,38 @@ pub enum ShapeError {
     WordCount,
     /// A word's detector cannot work.
     Detector(DetectorError),
+}
+
+impl fmt::Display for ShapeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = Decimal::of::<usize>;
+        match *self {
+            Self::Frontend(error) => error.fmt(f),
+            Self::FramesPerStep(frames) => {
+                write!(f, "{} frames a step, not 1 to 16", number(frames.into()))
+            }
+            Self::Buffer { layer, buffer } => {
+                let [layer, buffer] = [number(layer), number(buffer.into())];
+                write!(f, "layer {layer} cannot use buffer {buffer}")
+            }
+            Self::Width { layer, expected, found } => {
+                let [expected, found] = [number(expected.into()), number(found.into())];
+                let layer = number(layer);
+                write!(f, "layer {layer} takes {expected} channels and is given {found}")
+            }
+            Self::Value { layer } => {
+                write!(f, "layer {} has a number out of its range", number(layer))
+            }
+            Self::HeadStride { layer } => {
+                write!(f, "layer {}, of a head, has a stride", number(layer))
+            }
+            Self::LayerCount => f.write_str("trunk and heads count other layers than there are"),
+            Self::WordCount => f.write_str("there are not as many words as logits"),
+            Self::Detector(DetectorError::Smoothing(steps)) => {
+                write!(f, "a word is smoothed over {} steps", number(steps.into()))
+            }
+        }
+    }
 }
 
 /// Checks a model against everything that the device flow relies on.
@@ -145,11 +170,13 @@ fn check_op(
 ) -> Result<u16, ShapeError> {
     match op {
         Op::Depthwise { taps, dilation, stride, affine, .. } => {
-            if *taps == 0 || *dilation == 0 || *stride == 0 || affine.inputs != affine.outputs {
+            let taps = usize::from(*taps);
+            if taps > MAX_TAPS || *dilation == 0 || *stride == 0 || affine.inputs != affine.outputs
+            {
                 return Err(ShapeError::Value { layer });
             }
             check_width(affine.inputs, found, layer)?;
-            check_affine(affine, usize::from(*taps), layer)?;
+            check_affine(affine, taps, layer)?;
             Ok(affine.outputs)
         }
         Op::Pointwise { affine } => {
@@ -179,23 +206,18 @@ fn check_width(expected: u16, found: u16, layer: usize) -> Result<(), ShapeError
     if expected == found { Ok(()) } else { Err(ShapeError::Width { layer, expected, found }) }
 }
 
-/// `fan_in` weights an output; lengths and ranges.
+/// `fan_in` weights an output; ranges.
 fn check_affine(affine: &Affine<'_>, fan_in: usize, layer: usize) -> Result<(), ShapeError> {
-    let outputs = usize::from(affine.outputs);
-    if outputs == 0 || fan_in == 0 || fan_in > 1 << 15 {
-        return Err(ShapeError::Value { layer });
-    }
-    let lengths = [
-        (affine.weights.len(), outputs * fan_in),
-        (affine.bias.len(), outputs * 4),
-        (affine.multipliers.len(), outputs * 4),
-    ];
-    for (found, expected) in lengths {
-        if found != expected {
-            return Err(ShapeError::Length { layer, expected, found });
-        }
-    }
-    let bias_fits = words(affine.bias).all(|b| b.unsigned_abs() < 1 << 30);
-    let multipliers_fit = words(affine.multipliers).all(|m| m >= 0);
-    if bias_fits && multipliers_fit { Ok(()) } else { Err(ShapeError::Value { layer }) }
+    let sound = affine.outputs > 0 && (1..=1 << 15).contains(&fan_in) && in_range(affine.factors);
+    if sound { Ok(()) } else { Err(ShapeError::Value { layer }) }
+}
+
+/// Every bias lies in −2³⁰ … 2³⁰ − 1, and no multiplier is negative.
+fn in_range(factors: &[Factors]) -> bool {
+    // Bits 30 and 31 of a bias are equal, and bit 31 of a multiplier is 0.
+    let stray = |bits: i32, &[[a, b, c, d], [i, j, k, l]]: &Factors| {
+        let biases = (a ^ a << 1) | (b ^ b << 1) | (c ^ c << 1) | (d ^ d << 1);
+        bits | biases | i | j | k | l
+    };
+    factors.iter().fold(0, stray) >= 0
 }

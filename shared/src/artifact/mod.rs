@@ -1,18 +1,20 @@
-//! The model file: one header, one checksum, one postcard body that borrows its weights from flash.
+//! The model file: one header, one checksum, one postcard description, and the arrays that it
+//! describes, which stay in flash.
 //!
 //! `docs/artifact.md` documents the bytes with a worked example. A file is checked once, by
 //! [`Model::load`]; the stages behind it rely on what was checked there and cannot fail.
 
 mod check;
+mod checksum;
 mod header;
 mod model;
 mod read;
 
 pub use check::ShapeError;
-pub use header::{FLAG_SIGNED, HEADER_BYTES, LoadError, MAGIC, VERSION, crc32, write_header};
+pub use header::{ALIGNMENT, FLAG_SIGNED, HEADER_BYTES, LoadError, MAGIC, VERSION, write_header};
 pub use model::{
-    Affine, BUFFERS, Card, Head, Layer, MAX_HEADS, MAX_LAYERS, MAX_POINTS, MAX_WORDS, Model, Op,
-    OperatingPoint, Word,
+    Affine, BUFFERS, Card, Factors, Head, LANES, Layer, MAX_HEADS, MAX_LAYERS, MAX_POINTS,
+    MAX_TAPS, MAX_WORDS, Model, Op, OperatingPoint, UNIT, Word,
 };
 
 impl<'a> Model<'a> {
@@ -45,10 +47,13 @@ impl<'a> Model<'a> {
     }
 
     fn read(&mut self, bytes: &'a [u8]) -> Result<(), LoadError> {
-        match read::body(header::body(bytes)?, self) {
-            Ok([]) => Ok(check::check(self)?),
-            Ok(rest) => Err(LoadError::Trailing { bytes: rest.len() }),
-            Err(_) => Err(LoadError::Body),
+        let body = header::body(bytes)?;
+        match read::description(body.description, self) {
+            Ok([]) => {}
+            Ok(rest) => return Err(LoadError::Trailing { bytes: rest.len() }),
+            Err(_) => return Err(LoadError::Body),
         }
+        read::arrays(body.arrays, self)?;
+        Ok(check::check(self)?)
     }
 }

@@ -1,6 +1,7 @@
 //! What a model file says: features, layers, heads, words, and where it all comes from.
 //!
-//! Byte slices are little-endian arrays that stay in flash; [`Affine`] reads them.
+//! Weights and factors stay in flash, packed in the order in which the fastest kernels read them;
+//! [`Affine`] says how.
 
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
@@ -17,8 +18,15 @@ pub const MAX_WORDS: usize = 16;
 pub const MAX_POINTS: usize = 4;
 /// Activation buffers that layers read and write; buffer 0 is the input.
 pub const BUFFERS: usize = 4;
+/// Taps of a depthwise layer.
+pub const MAX_TAPS: usize = 32;
+/// Outputs that lie together in packed weights and factors.
+pub const LANES: usize = 4;
+/// Inputs that lie together in the packed weights of a pointwise layer.
+pub const UNIT: usize = 8;
 
-/// A whole model: 4.6 KB on a processor of 32 bits, weights not counted.
+/// A whole model: 4.6 KB on a processor of 32 bits, weights not counted. Serialized, it is the
+/// description of a file, without the arrays of its [`Affine`]s.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Model<'a> {
     /// Provenance and licence.
@@ -37,8 +45,16 @@ pub struct Model<'a> {
     pub words: Vec<Word<'a>, MAX_WORDS>,
 }
 
+impl<'a> Model<'a> {
+    /// Every layer's arrays, then every head's: the order in which a file holds them.
+    pub fn affines(&self) -> impl Iterator<Item = &Affine<'a>> {
+        let layers = self.layers.iter().filter_map(|layer| layer.op.affine());
+        layers.chain(self.heads.iter().map(|head| &head.logits))
+    }
+}
+
 /// What a person needs in order to trust a model.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Card<'a> {
     /// Name of the model.
     pub name: &'a str,
@@ -51,26 +67,52 @@ pub struct Card<'a> {
 }
 
 /// One layer: reads a buffer, writes another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Layer<'a> {
     /// Buffer read.
     pub input: u8,
     /// Buffer written; never the one read.
     pub output: u8,
     /// What is computed.
-    #[serde(borrow)]
     pub op: Op<'a>,
+}
+
+impl<'a> Op<'a> {
+    /// Words of packed weights.
+    pub(super) fn weight_words(&self) -> usize {
+        match self {
+            Self::Depthwise { taps, affine, .. } => affine.depthwise_words(*taps),
+            Self::Pointwise { affine } => affine.pointwise_words(),
+            Self::Add { .. } => 0,
+        }
+    }
+
+    /// Where the layer's arrays are told.
+    pub(super) fn affine_mut(&mut self) -> Option<&mut Affine<'a>> {
+        match self {
+            Self::Depthwise { affine, .. } | Self::Pointwise { affine } => Some(affine),
+            Self::Add { .. } => None,
+        }
+    }
+
+    /// The layer's arrays.
+    pub fn affine(&self) -> Option<&Affine<'a>> {
+        match self {
+            Self::Depthwise { affine, .. } | Self::Pointwise { affine } => Some(affine),
+            Self::Add { .. } => None,
+        }
+    }
 }
 
 /// The kinds of layer. `sat8`, rounding and the multipliers are those of
 /// [`requantize`](crate::fixed::requantize); a zero point is the `i8` that stands for 0.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Op<'a> {
     /// Causal depthwise convolution over time:
     /// `y[c] = requantize(bias[c] + Σₖ w[k,c] · x[t − k·dilation, c])`.
-    /// Weights `(taps, channels)`, tap 0 on the current column.
+    /// Tap 0 is on the current column.
     Depthwise {
-        /// Number of taps, at least 1.
+        /// Number of taps, 1 … [`MAX_TAPS`].
         taps: u8,
         /// Steps between taps, at least 1.
         dilation: u8,
@@ -79,14 +121,11 @@ pub enum Op<'a> {
         /// Value of the columns before the first.
         input_zero: i8,
         /// Weights, biases, scales.
-        #[serde(borrow)]
         affine: Affine<'a>,
     },
     /// Pointwise convolution or dense layer: `y[o] = requantize(bias[o] + Σᵢ w[o,i] · x[i])`.
-    /// Weights `(outputs, inputs)`.
     Pointwise {
         /// Weights, biases, scales.
-        #[serde(borrow)]
         affine: Affine<'a>,
     },
     /// Residual sum with `other`:
@@ -107,51 +146,91 @@ pub enum Op<'a> {
     },
 }
 
+/// Biases, then multipliers, of [`LANES`] outputs.
+pub type Factors = [[i32; LANES]; 2];
+
 /// Weights, biases and scales of a layer, borrowed from flash.
 ///
 /// The exporter folds the input's zero point into the bias, so the kernels multiply raw `i8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Whatever is beyond `inputs` or `outputs` in the arrays is 0 or means nothing.
+///
+/// **Pointwise weights** are `(blocks of 4 outputs, units of 8 inputs, 2 pairs, 8)` `i16`; each holds
+/// the weights of two outputs for one input, `256 · odd + even`. The low byte is the even weight;
+/// what is left without it, divided by 256, is the odd one (−128 … 128). So a processor that
+/// multiplies `i16` has `256 · Σ odd·x + Σ even·x` without taking the pair apart, and takes only the
+/// low bytes out.
+///
+/// **Depthwise weights** are `(blocks of 4 channels, taps, 4)` `i16`, whose whole range may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Affine<'a> {
-    /// Columns of the weights (channels, for a depthwise layer).
+    /// Inputs (channels, for a depthwise layer).
     pub inputs: u16,
-    /// Rows of the weights (channels, for a depthwise layer).
+    /// Outputs (channels, for a depthwise layer).
     pub outputs: u16,
     /// Zero point of the output; −128 makes the saturation a ReLU. Unused for logits.
     pub zero_point: i8,
-    /// `i8` weights in the order of the layer.
-    pub weights: &'a [u8],
-    /// `outputs` biases, `i32` little-endian, each below 2³⁰ in magnitude.
-    pub bias: &'a [u8],
-    /// `outputs` multipliers, `i32` little-endian, none negative.
-    pub multipliers: &'a [u8],
+    /// Packed weights, two `i16` a word, the first in the low half.
+    #[serde(skip)]
+    pub weights: &'a [u32],
+    /// Biases, each from −2³⁰ to 2³⁰ − 1, and multipliers, none negative.
+    #[serde(skip)]
+    pub factors: &'a [Factors],
 }
 
-impl Affine<'_> {
-    /// Bias and multiplier of each output.
-    pub fn rows(&self) -> impl Iterator<Item = (i32, i32)> + '_ {
-        words(self.bias).zip(words(self.multipliers))
+impl<'a> Affine<'a> {
+    /// [`Factors`] of all outputs.
+    pub fn blocks(&self) -> usize {
+        usize::from(self.outputs).div_ceil(LANES)
+    }
+
+    /// Units of a block of pointwise weights.
+    pub fn units(&self) -> usize {
+        usize::from(self.inputs).div_ceil(UNIT)
+    }
+
+    /// Words of pointwise weights.
+    pub fn pointwise_words(&self) -> usize {
+        self.blocks() * self.units() * UNIT
+    }
+
+    /// Words of depthwise weights.
+    pub fn depthwise_words(&self, taps: u8) -> usize {
+        self.blocks() * usize::from(taps) * (LANES / 2)
+    }
+
+    /// The weight of pointwise output `o` for input `i`; 0 beyond the array.
+    pub fn pointwise_weight(&self, o: usize, i: usize) -> i32 {
+        let unit = o / LANES * self.units() + i / UNIT;
+        let pair = self.half((2 * unit + o % LANES / 2) * UNIT + i % UNIT);
+        let even = i32::from(pair as i8);
+        if o.is_multiple_of(2) { even } else { (i32::from(pair) - even) >> 8 }
+    }
+
+    /// The weight of tap `k` of `taps` for channel `c`; 0 beyond the array.
+    pub fn depthwise_weight(&self, taps: usize, k: usize, c: usize) -> i32 {
+        i32::from(self.half((c / LANES * taps + k) * LANES + c % LANES))
+    }
+
+    /// The `index`-th `i16` of the weights.
+    fn half(&self, index: usize) -> i16 {
+        let word = self.weights.get(index / 2).copied().unwrap_or(0);
+        (word >> (16 * (index % 2))) as i16
     }
 }
 
-/// The `i32` of a little-endian byte slice; a remainder is ignored.
-pub(super) fn words(bytes: &[u8]) -> impl Iterator<Item = i32> + '_ {
-    bytes.as_chunks::<4>().0.iter().map(|b| i32::from_le_bytes(*b))
-}
-
 /// Layers on top of the trunk, and the logits they end in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Head<'a> {
     /// How many of the model's layers are this head's.
     pub layers: u8,
     /// Buffer that the logits are computed from.
     pub input: u8,
     /// `logit[o] = sat16(round_high(bias[o] + Σᵢ w[o,i] · x[i], multiplier[o]))`, Q8.
-    #[serde(borrow)]
     pub logits: Affine<'a>,
 }
 
 /// A word, and when it counts as heard.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Word<'a> {
     /// What a detection is called.
     pub label: &'a str,

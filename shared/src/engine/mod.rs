@@ -2,14 +2,18 @@
 //! step computes only its newest column.
 //!
 //! Shapes: a step takes `frames_per_step · 40` features and gives one logit a word. All state lies in
-//! one arena that the caller owns: first [`BUFFERS`] activation buffers of equal width, then the
-//! rings in the order of the layers, `(taps − 1) · dilation` columns each.
+//! one arena that the caller owns: first the input of a pointwise layer as `i16`, then [`BUFFERS`]
+//! activation buffers of equal width, then the rings in the order of the layers,
+//! `(taps − 1) · dilation` columns each.
 
 pub mod kernels;
 
 use heapless::Vec;
 
-use crate::artifact::{BUFFERS, Head, Layer, MAX_LAYERS, Model, Op};
+use crate::artifact::{Affine, BUFFERS, Head, Layer, MAX_LAYERS, MAX_TAPS, Model, Op};
+
+/// The arena is used from the first address that is a multiple of this.
+const ARENA_ALIGNMENT: usize = 8;
 
 /// The arena is smaller than [`Model::arena_bytes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,20 +70,31 @@ impl Model<'_> {
         widest.max(usize::from(self.step_width()))
     }
 
+    /// Words in which the widest input of a pointwise layer is widened.
+    fn wide_words(&self) -> usize {
+        let inputs = self.layers.iter().map(|l| match &l.op {
+            Op::Pointwise { affine } => usize::from(affine.inputs),
+            Op::Depthwise { .. } | Op::Add { .. } => 0,
+        });
+        kernels::wide_words(inputs.max().unwrap_or(0))
+    }
+
     /// Bytes that an [`Engine`] needs: activations and rings.
     pub fn arena_bytes(&self) -> usize {
         let rings: usize = self.layers.iter().map(|l| l.op.ring_bytes()).sum();
-        BUFFERS * self.buffer_width() + rings
+        let wide = size_of::<u32>() * self.wide_words();
+        ARENA_ALIGNMENT - 1 + wide + BUFFERS * self.buffer_width() + rings
     }
 
     /// Multiply-accumulates of one step, with every head, if no layer has a stride.
     pub fn step_macs(&self) -> usize {
+        let dense = |a: &Affine<'_>| usize::from(a.inputs) * usize::from(a.outputs);
         let layers = self.layers.iter().map(|l| match &l.op {
-            Op::Depthwise { affine, .. } | Op::Pointwise { affine } => affine.weights.len(),
+            Op::Depthwise { affine, taps, .. } => usize::from(*taps) * usize::from(affine.outputs),
+            Op::Pointwise { affine } => dense(affine),
             Op::Add { .. } => 0,
         });
-        let logits = self.heads.iter().map(|h| h.logits.weights.len());
-        layers.chain(logits).sum()
+        layers.chain(self.heads.iter().map(|h| dense(&h.logits))).sum()
     }
 }
 
@@ -95,6 +110,7 @@ struct Clock {
 /// A model that runs.
 pub struct Engine<'m, 'a> {
     model: &'m Model<'a>,
+    wide: &'m mut [u32],
     buffers: [&'m mut [i8]; BUFFERS],
     rings: &'m mut [i8],
     clocks: Vec<Clock, MAX_LAYERS>,
@@ -108,13 +124,21 @@ impl<'m, 'a> Engine<'m, 'a> {
     pub fn new(model: &'m Model<'a>, arena: &'m mut [i8]) -> Result<Self, ArenaTooSmall> {
         let expected = model.arena_bytes();
         let too_small = ArenaTooSmall { expected, found: arena.len() };
+        // Never beyond the arena: `expected` counts what alignment may cost.
+        let start = arena.as_ptr().align_offset(ARENA_ALIGNMENT).min(ARENA_ALIGNMENT - 1);
         let arena = arena.get_mut(..expected).ok_or(too_small)?;
+        let (_, arena) = arena.split_at_mut_checked(start).ok_or(too_small)?;
+        let wide_bytes = size_of::<u32>() * model.wide_words();
+        let (wide, arena) = arena.split_at_mut_checked(wide_bytes).ok_or(too_small)?;
+        let wide = bytemuck::try_cast_slice_mut(wide).map_err(|_| too_small)?;
         let width = model.buffer_width();
         let (activations, rings) = arena.split_at_mut_checked(BUFFERS * width).ok_or(too_small)?;
         let mut chunks = activations.chunks_exact_mut(width);
         let buffers = core::array::from_fn(|_| chunks.next().unwrap_or_default());
-        let clocks = model.layers.iter().map(|_| Clock::default()).collect();
-        let mut engine = Self { model, buffers, rings, clocks };
+        let mut clocks = Vec::new();
+        // As many as there can be layers.
+        let _ = clocks.resize_default(model.layers.len());
+        let mut engine = Self { model, wide, buffers, rings, clocks };
         engine.reset();
         Ok(engine)
     }
@@ -209,7 +233,7 @@ impl<'m, 'a> Engine<'m, 'a> {
                 return false;
             };
             rings = others;
-            if !run_layer(layer, &mut self.buffers, own, clock) {
+            if !run_layer(layer, (&mut *self.wide, &mut self.buffers), own, clock) {
                 return false;
             }
         }
@@ -220,7 +244,7 @@ impl<'m, 'a> Engine<'m, 'a> {
 /// Runs one layer; `false` if its stride skips this step.
 fn run_layer(
     layer: &Layer<'_>,
-    buffers: &mut [&mut [i8]; BUFFERS],
+    (wide, buffers): (&mut [u32], &mut [&mut [i8]; BUFFERS]),
     ring: &mut [i8],
     clock: &mut Clock,
 ) -> bool {
@@ -231,25 +255,19 @@ fn run_layer(
     let input: &[i8] = buffers.get(usize::from(layer.input)).map_or(&[], |b| b);
     let computed = match &layer.op {
         Op::Depthwise { dilation, stride, affine, .. } => {
-            let width = usize::from(affine.inputs);
-            let x = input.get(..width).unwrap_or_default();
+            let x = input.get(..usize::from(affine.inputs)).unwrap_or_default();
             let due = clock.wait == 0;
             clock.wait = if due { stride - 1 } else { clock.wait - 1 };
-            let columns = ring.len() / width.max(1);
-            let oldest = usize::from(clock.oldest);
             if due {
-                let history = kernels::History { ring, oldest, dilation: usize::from(*dilation) };
-                kernels::depthwise(x, history, affine, y);
+                let columns = columns(x, ring, usize::from(clock.oldest), usize::from(*dilation));
+                kernels::depthwise(&columns, affine, y);
             }
-            if let Some(column) = ring.get_mut(oldest * width..(oldest + 1) * width) {
-                column.copy_from_slice(x);
-                clock.oldest = if oldest + 1 < columns { clock.oldest + 1 } else { 0 };
-            }
+            remember(x, ring, &mut clock.oldest);
             due
         }
         Op::Pointwise { affine } => {
             let x = input.get(..usize::from(affine.inputs)).unwrap_or_default();
-            kernels::pointwise(x, affine, y);
+            kernels::pointwise(x, affine, wide, y);
             true
         }
         Op::Add { other, x_scale, o_scale, x_zero, o_zero, zero } => {
@@ -269,6 +287,40 @@ fn run_layer(
         *slot = y;
     }
     computed
+}
+
+/// The columns under the taps of a depthwise layer: `x`, then every `dilation`-th before it. `ring`
+/// holds the `(taps − 1) · dilation` columns before `x`, column `oldest` the first of them.
+fn columns<'c>(
+    x: &'c [i8],
+    ring: &'c [i8],
+    oldest: usize,
+    dilation: usize,
+) -> Vec<&'c [i8], MAX_TAPS> {
+    let width = x.len();
+    let back = dilation * width;
+    let mut columns = Vec::new();
+    let mut at = oldest * width;
+    let mut left = ring.len();
+    // No more than fit: the loader checks the taps.
+    let _ = columns.push(x);
+    while left >= back && back > 0 {
+        left -= back;
+        at = if at >= back { at - back } else { (at + ring.len()).saturating_sub(back) };
+        let column = ring.get(at..).and_then(|rest| rest.get(..width));
+        let _ = columns.push(column.unwrap_or_default());
+    }
+    columns
+}
+
+/// Writes `x` over the oldest column of a ring.
+fn remember(x: &[i8], ring: &mut [i8], oldest: &mut u16) {
+    let start = usize::from(*oldest) * x.len();
+    let end = start + x.len();
+    if let Some(column) = ring.get_mut(start..end) {
+        column.copy_from_slice(x);
+        *oldest = if end < ring.len() { *oldest + 1 } else { 0 };
+    }
 }
 
 #[cfg(test)]

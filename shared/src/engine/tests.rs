@@ -3,9 +3,9 @@
 extern crate std;
 use std::{vec, vec::Vec};
 
-use super::kernels::{self, AddScales, History};
+use super::kernels::{self, AddScales};
 use crate::{
-    artifact::Affine,
+    artifact::{Affine, Factors, LANES, UNIT},
     fixed::{requantize, requantize_logit},
 };
 
@@ -30,25 +30,37 @@ impl Random {
         (0..n).map(|_| byte()).collect()
     }
 
-    fn words(&mut self, n: usize, range: i32) -> Vec<u8> {
-        let mut word = || ((self.next() >> 33) as i32).rem_euclid(range);
-        (0..n).flat_map(|_| word().to_le_bytes()).collect()
+    /// Words that hold such bytes.
+    fn words(&mut self, n: usize) -> Vec<u32> {
+        let bytes = self.bytes(4 * n);
+        bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(b.map(|b| b as u8))).collect()
+    }
+
+    /// Of either sign, below `range` in magnitude.
+    fn four(&mut self, range: i32) -> [i32; 4] {
+        core::array::from_fn(|_| (self.next() >> 32) as i32 % range)
     }
 }
 
 struct Layer {
-    weights: Vec<u8>,
-    bias: Vec<u8>,
-    multipliers: Vec<u8>,
+    weights: Vec<u32>,
+    factors: Vec<Factors>,
 }
 
 impl Layer {
-    fn random(random: &mut Random, outputs: usize, weights: usize) -> Self {
+    /// Whatever is beyond the outputs is random as well.
+    fn random(random: &mut Random, outputs: usize, words: usize) -> Self {
+        let factors =
+            |random: &mut Random| [random.four(1 << 20), random.four(1 << 24).map(i32::abs)];
         Self {
-            weights: random.bytes(weights).iter().map(|&w| w as u8).collect(),
-            bias: random.words(outputs, 1 << 20),
-            multipliers: random.words(outputs, 1 << 24),
+            weights: random.words(words),
+            factors: (0..outputs.div_ceil(LANES)).map(|_| factors(random)).collect(),
         }
+    }
+
+    fn pointwise(random: &mut Random, inputs: usize, outputs: usize) -> Self {
+        let words = outputs.div_ceil(LANES) * inputs.div_ceil(UNIT) * UNIT;
+        Self::random(random, outputs, words)
     }
 
     fn affine(&self, inputs: usize, outputs: usize, zero_point: i8) -> Affine<'_> {
@@ -57,47 +69,83 @@ impl Layer {
             outputs: outputs as u16,
             zero_point,
             weights: &self.weights,
-            bias: &self.bias,
-            multipliers: &self.multipliers,
+            factors: &self.factors,
         }
     }
-}
 
-fn word(bytes: &[u8], i: usize) -> i32 {
-    i32::from_le_bytes(bytes[4 * i..4 * i + 4].try_into().unwrap())
+    fn bias(&self, o: usize) -> i32 {
+        self.factors[o / LANES][0][o % LANES]
+    }
+
+    fn multiplier(&self, o: usize) -> i32 {
+        self.factors[o / LANES][1][o % LANES]
+    }
 }
 
 /// `bias[o] + Σᵢ w[o,i]·x[i]`, transcribed.
 fn pointwise_reference(x: &[i8], layer: &Layer, outputs: usize) -> Vec<i32> {
-    let inputs = x.len();
+    let affine = layer.affine(x.len(), outputs, 0);
     let row = |o: usize| {
-        let products = x
-            .iter()
-            .enumerate()
-            .map(|(i, &x)| i32::from(layer.weights[o * inputs + i] as i8) * i32::from(x));
-        word(&layer.bias, o) + products.sum::<i32>()
+        let products =
+            x.iter().enumerate().map(|(i, &x)| affine.pointwise_weight(o, i) * i32::from(x));
+        layer.bias(o) + products.sum::<i32>()
     };
     (0..outputs).map(row).collect()
 }
 
-/// Tails of every kernel's blocks, and more columns than any widens at once.
-const SHAPES: [(usize, usize); 8] =
-    [(1, 1), (3, 5), (4, 4), (80, 64), (128, 128), (129, 17), (263, 6), (600, 9)];
+/// Tails of every kernel's blocks, and more inputs than one run has.
+const SHAPES: [(usize, usize); 11] = [
+    (1, 1),
+    (3, 5),
+    (4, 4),
+    (40, 7),
+    (80, 64),
+    (128, 128),
+    (129, 17),
+    (256, 8),
+    (263, 6),
+    (600, 9),
+    (1_031, 3),
+];
 
 #[test]
 fn pointwise_equals_its_formula() {
     let mut random = Random(1);
     for (inputs, outputs) in SHAPES {
-        let layer = Layer::random(&mut random, outputs, inputs * outputs);
+        let layer = Layer::pointwise(&mut random, inputs, outputs);
+        let affine = layer.affine(inputs, outputs, -128);
         let x = random.bytes(inputs);
         // Wider than the layer, as the engine's buffers are.
         let mut found = vec![0; outputs + 8];
-        kernels::pointwise(&x, &layer.affine(inputs, outputs, -128), &mut found);
+        kernels::pointwise(&x, &affine, &mut vec![0; kernels::wide_words(inputs)], &mut found);
         assert_eq!(found.split_off(outputs), [0; 8]);
         let sums = pointwise_reference(&x, &layer, outputs);
-        let expected = |(o, &acc)| requantize(acc, word(&layer.multipliers, o), -128);
+        let expected = |(o, &acc)| requantize(acc, layer.multiplier(o), -128);
         let expected: Vec<i8> = sums.iter().enumerate().map(expected).collect();
         assert_eq!(found, expected, "{inputs} {outputs}");
+        // Without room to widen, the plain kernel.
+        kernels::pointwise(&x, &affine, &mut [], &mut found);
+        assert_eq!(found, expected, "{inputs} {outputs}, plain");
+    }
+}
+
+#[test]
+fn the_widest_sums_are_exact() {
+    // Every weight and input at its extreme; 0x7FFF is −1 and 128.
+    for word in [0x7FFF_7FFF, 0x8080_8080, 0x7F7F_7F7F, 0x8000_8000, 0x80FF_80FF] {
+        for value in [i8::MIN, i8::MAX] {
+            let (inputs, outputs) = (2_048, 4);
+            let weights = vec![word; inputs * outputs / 4];
+            let layer = Layer { weights, factors: vec![[[1 << 29; 4], [1 << 8; 4]]] };
+            let affine = layer.affine(inputs, outputs, 0);
+            let x = vec![value; inputs];
+            let mut found = [0; 4];
+            kernels::pointwise(&x, &affine, &mut vec![0; kernels::wide_words(inputs)], &mut found);
+            let expected = pointwise_reference(&x, &layer, outputs);
+            let expected: Vec<i8> =
+                expected.iter().map(|&acc| requantize(acc, 1 << 8, 0)).collect();
+            assert_eq!(found[..], expected, "{word:x} {value}");
+        }
     }
 }
 
@@ -105,13 +153,13 @@ fn pointwise_equals_its_formula() {
 fn logits_equal_their_formula() {
     let mut random = Random(3);
     for (inputs, outputs) in SHAPES {
-        let layer = Layer::random(&mut random, outputs, inputs * outputs);
+        let layer = Layer::pointwise(&mut random, inputs, outputs);
         let x = random.bytes(inputs);
         let mut found = vec![0; outputs + 8];
         kernels::logits(&x, &layer.affine(inputs, outputs, 0), &mut found);
         assert_eq!(found.split_off(outputs), [0; 8]);
         let sums = pointwise_reference(&x, &layer, outputs);
-        let expected = |(o, &acc)| requantize_logit(acc, word(&layer.multipliers, o));
+        let expected = |(o, &acc)| requantize_logit(acc, layer.multiplier(o));
         let expected: Vec<i16> = sums.iter().enumerate().map(expected).collect();
         assert_eq!(found, expected, "{inputs} {outputs}");
     }
@@ -120,30 +168,31 @@ fn logits_equal_their_formula() {
 #[test]
 fn depthwise_over_a_ring_equals_the_convolution_of_the_whole_sequence() {
     let mut random = Random(2);
-    for (taps, dilation, width) in [(1, 1, 3), (5, 1, 16), (5, 8, 33), (9, 2, 128), (3, 4, 1)] {
-        let layer = Layer::random(&mut random, width, taps * width);
+    let shapes =
+        [(1, 1, 3), (5, 1, 16), (5, 8, 33), (9, 2, 128), (10, 1, 40), (32, 1, 23), (3, 4, 1)];
+    for (taps, dilation, width) in shapes {
+        let layer = Layer::random(&mut random, width, width.div_ceil(LANES) * taps * LANES / 2);
         let affine = layer.affine(width, width, 3);
-        let columns: Vec<Vec<i8>> = (0..50).map(|_| random.bytes(width)).collect();
+        let sequence: Vec<Vec<i8>> = (0..50).map(|_| random.bytes(width)).collect();
         let zero = -7;
-        let length = (taps - 1) * dilation;
-        let mut ring = vec![zero; length * width];
+        let mut ring = vec![zero; (taps - 1) * dilation * width];
         let mut oldest = 0;
-        for (t, column) in columns.iter().enumerate() {
-            let mut found = vec![0; width];
-            let history = History { ring: &ring, oldest, dilation };
-            kernels::depthwise(column, history, &affine, &mut found);
+        for (t, column) in sequence.iter().enumerate() {
+            let mut found = vec![0; width + 8];
+            let columns = super::columns(column, &ring, usize::from(oldest), dilation);
+            assert_eq!(columns.len(), taps);
+            kernels::depthwise(&columns, &affine, &mut found);
+            drop(columns);
+            assert_eq!(found.split_off(width), [0; 8]);
             for (c, &found) in found.iter().enumerate() {
-                let past = |k: usize| t.checked_sub(k * dilation).map_or(zero, |t| columns[t][c]);
+                let past = |k: usize| t.checked_sub(k * dilation).map_or(zero, |t| sequence[t][c]);
                 let sum: i32 = (0..taps)
-                    .map(|k| i32::from(layer.weights[k * width + c] as i8) * i32::from(past(k)))
+                    .map(|k| affine.depthwise_weight(taps, k, c) * i32::from(past(k)))
                     .sum();
-                let acc = word(&layer.bias, c) + sum;
-                assert_eq!(found, requantize(acc, word(&layer.multipliers, c), 3), "{t} {c}");
+                let acc = layer.bias(c) + sum;
+                assert_eq!(found, requantize(acc, layer.multiplier(c), 3), "{t} {c}");
             }
-            if length > 0 {
-                ring[oldest * width..(oldest + 1) * width].copy_from_slice(column);
-                oldest = (oldest + 1) % length;
-            }
+            super::remember(column, &mut ring, &mut oldest);
         }
     }
 }
@@ -155,4 +204,24 @@ fn add_rounds_half_up_and_saturates() {
     kernels::add(&[-127, -128, 127, -128], &[0, -3, 127, -128], scales, &mut y);
     // 0.5 rounds to 1; −3; 127.5 + 127 saturates; −128 + 1.
     assert_eq!(y, [2, -2, 127, -127]);
+}
+
+#[test]
+fn add_equals_its_formula() {
+    let mut random = Random(4);
+    for length in [0, 1, 3, 4, 7, 128] {
+        for scale in [0, 1, 734_003, (1 << 22) - 1] {
+            let (x, o) = (random.bytes(length), random.bytes(length));
+            let [x_zero, o_zero, zero] = [-128, 127, 5];
+            let scales = AddScales { x_scale: scale, o_scale: (1 << 22) - 1, x_zero, o_zero, zero };
+            let mut found = vec![0; length];
+            kernels::add(&x, &o, scales, &mut found);
+            for ((found, x), o) in found.into_iter().zip(x).zip(o) {
+                let x = i64::from(x) - i64::from(x_zero);
+                let o = i64::from(o) - i64::from(o_zero);
+                let sum = x * i64::from(scale) + o * ((1 << 22) - 1) + (1 << 19);
+                assert_eq!(i64::from(found), (i64::from(zero) + (sum >> 20)).clamp(-128, 127));
+            }
+        }
+    }
 }

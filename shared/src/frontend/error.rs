@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::decimal::Decimal;
+
 /// Why feature parameters were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrontendError {
@@ -43,17 +45,22 @@ pub enum FrontendError {
 
 impl fmt::Display for FrontendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        let number = Decimal::of::<u64>;
+        match *self {
             Self::TableBytes { table, expected, found } => {
+                let [expected, found] = [Decimal::of(expected), Decimal::of(found)];
                 write!(f, "the {table} table has {found} bytes instead of {expected}")
             }
             Self::MelStart { index, bin } => {
+                let [index, bin] = [Decimal::of(index), Decimal::of(bin)];
                 write!(f, "mel band {index} starts at bin {bin}, out of order or outside 1 to 256")
             }
             Self::MelWeight { index, weight } => {
+                let [index, weight] = [Decimal::of(index), Decimal::of(weight)];
                 write!(f, "mel weight {index} is {weight}, above 4096")
             }
             Self::Range { parameter, found, largest } => {
+                let [found, largest] = [number(found), number(largest)];
                 write!(f, "{parameter} is {found}, above {largest}")
             }
             Self::ZeroScale => write!(f, "the feature scale is zero"),

@@ -20,6 +20,8 @@ mod start;
 
 use core::{fmt::Write, panic::PanicInfo};
 
+use wakeling_shared::decimal::Decimal;
+
 use semihosting::Console;
 
 /// Room for a model's state on this machine.
@@ -33,13 +35,13 @@ const fn parse(digits: &str) -> u32 {
     }
 }
 
-/// Says what happened and ends the emulation.
+/// Says where and ends the emulation. The place tells enough: messages would keep 8 KB of formatting
+/// in flash.
 pub fn panicked(info: &PanicInfo<'_>) -> ! {
-    let mut console = Console::new();
-    // A console that fails leaves nothing to say it with.
-    let _ = writeln!(console, "error panic: {}", info.message());
     if let Some(place) = info.location() {
-        let _ = writeln!(console, "error panic at {}:{}", place.file(), place.line());
+        let line = Decimal::of(place.line());
+        // A console that fails leaves nothing to say it with.
+        let _ = writeln!(Console::new(), "error panic at {}:{line}", place.file());
     }
     semihosting::exit(false)
 }

@@ -21,6 +21,7 @@ use wakeling_qemu::{
 };
 use wakeling_shared::{
     artifact::{LoadError, Model},
+    decimal::Decimal,
     engine::ArenaTooSmall,
     events::Stats,
     pipeline::Pipeline,
@@ -47,13 +48,15 @@ impl fmt::Display for Failure {
             Self::Usage => write!(
                 f,
                 "the command line must be: wakeling RECORDING [scores] \
-                 [block=1..{MAX_BLOCK_SAMPLES}]"
+                 [block=1..{}]",
+                Decimal::of(MAX_BLOCK_SAMPLES)
             ),
             Self::Model(error) => {
                 let region = memory::model_region();
                 write!(f, "no valid model at {:p}: {error}", region.as_ptr())
             }
-            Self::Arena(ArenaTooSmall { expected, found }) => {
+            &Self::Arena(ArenaTooSmall { expected, found }) => {
+                let [expected, found] = [Decimal::of(expected), Decimal::of(found)];
                 write!(f, "the model needs an arena of {expected} bytes; this board has {found}")
             }
             Self::Recording(error) => error.fmt(f),

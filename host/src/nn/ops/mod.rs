@@ -16,6 +16,7 @@ pub mod linear;
 pub mod residual;
 pub mod sigmoid_bce;
 pub mod softmax_cross_entropy;
+pub mod squared_error;
 
 mod math;
 mod simd;

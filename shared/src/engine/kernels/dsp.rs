@@ -1,161 +1,352 @@
-//! Products of four rows with a column vector, with the DSP instructions of Cortex-M4, M7 and M33.
+//! The kernels with the DSP instructions of Cortex-M4, M7 and M33, in assembly: compilers that saw
+//! single instructions spilled, and the intrinsics of `core::arch` for this are not stable.
 //!
-//! `SXTB16` widens bytes 0 and 2 of a word to two `i16`, or bytes 1 and 3 after a rotation; `SMLAD`
-//! adds two products of `i16` to an accumulator: five instructions for four products, load included.
-//! `x` is widened once for all rows. The intrinsics of `core::arch` for this are not stable, and
-//! `asm!` is. One word of each of the four rows is one piece of it, since registers are scarce: the
-//! twelve that `asm!` may have are just enough, and compilers that saw single instructions spilled
-//! (1.75 instructions a product instead of 1.36).
+//! Pointwise: `x` is widened to `i16` once. A word of weights holds two inputs for two outputs,
+//! `256·odd + even` each. `SMLAD` multiplies it by two inputs as it is; `SXTB16` leaves the even
+//! weights, and `SMLAD` multiplies those. So four products cost three instructions; loads (`LDM`) add
+//! a twelfth, and what an output costs besides is 9.75 instructions. Of the fourteen registers, four
+//! hold eight inputs, four as many pairs of weights, four the sums, two the pointers.
+//!
+//! Depthwise: two `SXTB16` widen four channels of a column, and each product is one `SMLAxy`. A tap
+//! costs 2.25 instructions a channel, the rest 5.75.
 
 #![allow(unsafe_code)]
 
-use core::arch::asm;
+use core::arch::{asm, naked_asm};
 
-use super::{ROWS, dot};
+use super::{Affine, Factors, LANES, RUN, UNIT, UNIT_WORDS, plain, wide_words};
+use crate::artifact::MAX_TAPS;
 
 /// Bytes of a word.
 const CHUNK: usize = 4;
-/// Words that are widened at once; the columns beyond are multiplied one by one.
-const WORDS: usize = 64;
-/// Words between two looks at the loop's end.
-const UNROLLED: usize = 4;
+/// Units that [`pointwise_blocks`] multiplies between two looks at the end of its loop.
+const UNITS_UNROLLED: usize = 4;
+/// Bytes of code of one unit: 27 instructions of 4 bytes.
+const UNIT_CODE: usize = 108;
+/// Taps that [`depthwise_blocks`] multiplies between two looks at the end of its loop.
+const TAPS_UNROLLED: usize = 9;
+/// Bytes of code of one tap: 9 instructions of 4 bytes.
+const TAP_CODE: usize = 36;
 
-/// Bytes 0 and 2 of a word of `x`, then 1 and 3, as pairs of `i16`.
-type Pairs = [u32; 2];
+/// See [`pointwise_blocks`]. The order is that of its stack frame.
+#[repr(C)]
+struct Pointwise {
+    /// Widened inputs.
+    x: *const u32,
+    /// End of the first run of at most [`RUN`] units.
+    first_end: *const u32,
+    /// End of the inputs, a multiple of [`RUN`] units after `first_end`.
+    x_end: *const u32,
+    /// Bytes of code that the first pass of a run leaves out.
+    skipped_code: usize,
+    factors: *const Factors,
+    y: *mut i8,
+    /// A multiple of [`LANES`] after `y`.
+    y_end: *mut i8,
+    zero: i32,
+    weights: *const u32,
+}
 
-/// Where [`Columns`] widens `x` to: 512 bytes.
-pub struct Buffer([Pairs; WORDS]);
-
-impl Buffer {
-    pub const fn new() -> Self {
-        Self([[0; 2]; WORDS])
+pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
+    let (units, blocks) = (affine.units(), affine.blocks());
+    let (weights, factors) = (affine.weights, affine.factors);
+    let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
+    let fits = x.len() == usize::from(affine.inputs)
+        && weights.len() >= blocks * units * UNIT_WORDS
+        && factors.len() >= blocks;
+    let room = wide.get_mut(..wide_words(x.len()));
+    let (Some(wide), true, false) = (room, fits, x.is_empty() || y.is_empty()) else {
+        return plain::pointwise(x, affine, &mut [], y);
+    };
+    widen(x, wide);
+    let first = (units - 1) % RUN + 1;
+    let (whole, rest) = y.as_chunks_mut::<LANES>();
+    let mut last = [0; LANES];
+    let run = |start: usize, y: &mut [i8]| {
+        let x = wide.as_ptr();
+        let outputs = y.as_mut_ptr_range();
+        let call = Pointwise {
+            x,
+            first_end: x.wrapping_add(first * UNIT / 2),
+            x_end: x.wrapping_add(units * UNIT / 2),
+            skipped_code: UNIT_CODE * (units.wrapping_neg() % UNITS_UNROLLED),
+            factors: factors.as_ptr().wrapping_add(start),
+            y: outputs.start,
+            y_end: outputs.end,
+            zero: i32::from(affine.zero_point),
+            weights: weights.as_ptr().wrapping_add(start * units * UNIT_WORDS),
+        };
+        // SAFETY: `wide` holds `units ≥ 1` units of `i16`. `first ≤ RUN` and `units` are equal
+        // modulo `RUN`, and modulo `UNITS_UNROLLED`, which divides `RUN`. `y` is a whole number of
+        // blocks, at least one, beginning with block `start`; weights and factors reach up to
+        // `blocks`, and start plus the blocks of `y` is at most that. All words are aligned.
+        unsafe { pointwise_blocks(&call) }
+    };
+    if !whole.is_empty() {
+        run(0, whole.as_flattened_mut());
+    }
+    if !rest.is_empty() {
+        run(whole.len(), &mut last);
+        rest.iter_mut().zip(last).for_each(|(y, last)| *y = last);
     }
 }
 
-/// A column vector, ready to be multiplied by rows.
-#[derive(Clone, Copy)]
-pub struct Columns<'x> {
-    x: &'x [i8],
-    /// The front of `x`, widened.
-    wide: &'x [Pairs],
-}
-
-impl<'x> Columns<'x> {
-    pub fn new(x: &'x [i8], Buffer(buffer): &'x mut Buffer) -> Self {
-        let words = x.as_chunks::<CHUNK>().0;
-        for (pairs, &word) in buffer.iter_mut().zip(words) {
-            *pairs = widen(u32::from_le_bytes(word.map(|x| x as u8)));
-        }
-        Self { x, wide: buffer.get(..words.len()).unwrap_or(buffer) }
+/// `x` as `i16`, filled up with zeros to whole units; `wide` has exactly that room.
+fn widen(x: &[i8], wide: &mut [u32]) {
+    let (front, tail) = x.as_chunks::<CHUNK>();
+    let (pairs, _) = wide.as_chunks_mut::<2>();
+    for (pairs, &word) in pairs.iter_mut().zip(front) {
+        *pairs = widen_word(word);
     }
-
-    /// `Σᵢ w[r,i]·x[i]` of the rows that lie one after another in `block`.
-    #[inline(always)]
-    pub fn dot_rows(self, block: &[u8]) -> [i32; ROWS] {
-        let Self { x, wide } = self;
-        let mut acc = dot_wide(wide, block, x.len());
-        let rest = x.get(CHUNK * wide.len()..).unwrap_or_default();
-        if !rest.is_empty() {
-            for (acc, row) in acc.iter_mut().zip(block.chunks_exact(x.len())) {
-                *acc += dot(row.get(CHUNK * wide.len()..).unwrap_or_default(), rest);
-            }
-        }
-        acc
+    for (i, pairs) in pairs.iter_mut().skip(front.len()).enumerate() {
+        let bytes = core::array::from_fn(|k| tail.get(CHUNK * i + k).copied().unwrap_or(0));
+        *pairs = widen_word(bytes);
     }
 }
 
-/// Widens a word's bytes 0 and 2, then 1 and 3.
+/// Four `i8` as two pairs of `i16`.
 #[inline(always)]
-fn widen(word: u32) -> Pairs {
-    let (even, odd);
-    // SAFETY: both instructions only read and write the registers named, and exist where build.rs
+fn widen_word(bytes: [i8; CHUNK]) -> [u32; 2] {
+    let word = u32::from_le_bytes(bytes.map(|x| x as u8));
+    let (low, high);
+    // SAFETY: the instructions only read and write the registers named, and exist where build.rs
     // chose this file.
     unsafe {
         asm!(
             "sxtb16 {even}, {word}",
-            "sxtb16 {odd}, {word}, ror #8",
-            even = out(reg) even,
-            odd = lateout(reg) odd,
-            word = in(reg) word,
+            "sxtb16 {word}, {word}, ror #8",
+            "pkhbt {low}, {even}, {word}, lsl #16",
+            "pkhtb {word}, {word}, {even}, asr #16",
+            even = out(reg) _,
+            low = lateout(reg) low,
+            word = inout(reg) word => high,
             options(pure, nomem, nostack, preserves_flags)
         );
     }
-    [even, odd]
+    [low, high]
 }
 
-/// One word of each row, from the last row to the first, times one of `x`; then both pointers go on.
-/// A row is loaded one instruction before it is used, so that the load does not stall.
-macro_rules! word {
-    () => {
+/// Four pairs of inputs, `r0` to `r3`, times those of two outputs; sums in `$both` and `$even`.
+macro_rules! four_pairs {
+    ($both:literal, $even:literal) => {
         concat!(
-            "ldr {w}, [{row}, {three}]\n",
-            "ldrd {even}, {odd}, [{x}], #8\n",
-            "sxtb16 {v}, {w}\n",
-            "smlad {d}, {v}, {even}, {d}\n",
-            "sxtb16 {w}, {w}, ror #8\n",
-            "ldr {v}, [{row}, {width}, lsl #1]\n",
-            "smlad {d}, {w}, {odd}, {d}\n",
-            "sxtb16 {w}, {v}\n",
-            "smlad {c}, {w}, {even}, {c}\n",
-            "sxtb16 {v}, {v}, ror #8\n",
-            "ldr {w}, [{row}, {width}]\n",
-            "smlad {c}, {v}, {odd}, {c}\n",
-            "sxtb16 {v}, {w}\n",
-            "smlad {b}, {v}, {even}, {b}\n",
-            "sxtb16 {w}, {w}, ror #8\n",
-            "ldr {v}, [{row}], #4\n",
-            "smlad {b}, {w}, {odd}, {b}\n",
-            "sxtb16 {w}, {v}\n",
-            "smlad {a}, {w}, {even}, {a}\n",
-            "sxtb16 {v}, {v}, ror #8\n",
-            "smlad {a}, {v}, {odd}, {a}",
+            "ldm.w r12!, {{r4, r5, r6, r7}}\n",
+            four_pairs!("r4", "r0", $both, $even),
+            four_pairs!("r5", "r1", $both, $even),
+            four_pairs!("r6", "r2", $both, $even),
+            four_pairs!("r7", "r3", $both, $even),
+        )
+    };
+    ($w:literal, $x:literal, $both:literal, $even:literal) => {
+        concat!(
+            "smlad ", $both, ", ", $w, ", ", $x, ", ", $both, "\n", "sxtb16 ", $w, ", ", $w, "\n",
+            "smlad ", $even, ", ", $w, ", ", $x, ", ", $even, "\n",
         )
     };
 }
 
-/// The first `CHUNK · x.len()` columns of four rows of `width`, times `x`; zeros if the rows are
-/// shorter, which the loader excludes.
-#[inline(never)]
-fn dot_wide(x: &[Pairs], block: &[u8], width: usize) -> [i32; ROWS] {
-    let [mut a, mut b, mut c, mut d] = [0i32; ROWS];
-    if width / CHUNK < x.len() || block.len() / ROWS < width {
-        return [a, b, c, d];
+/// Blocks of four outputs, from `y` to `y_end`.
+///
+/// Frame: the fields of [`Pointwise`] up to `zero`, the code's address in place of `skipped_code`;
+/// then the end of the run at 32, and the odd outputs' sums at 36 and 40.
+///
+/// # Safety
+/// - `x` to `x_end` are `n ≥ 1` units of inputs; `first_end` is after the first `(n − 1) % RUN + 1`;
+///   `skipped_code` is that of `(−n) % UNITS_UNROLLED` units.
+/// - `y_end − y` is a positive multiple of [`LANES`], and those bytes may be written.
+/// - `weights` and `factors` are those of as many blocks of `n` units, and aligned to words.
+#[unsafe(naked)]
+unsafe extern "C" fn pointwise_blocks(call: &Pointwise) {
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "sub sp, #44",
+        "ldm.w r0, {{r1-r9}}",
+        "mov r12, r9",
+        "adr.w r0, 2f",
+        "add r4, r0, r4",
+        "orr r4, r4, #1",
+        "stm.w sp, {{r1-r8}}",
+        // A block: biases into the sums; `both` and `even` start alike, since only their difference
+        // makes the odd sums.
+        "1:",
+        "ldr r0, [sp, #16]",
+        "ldm r0!, {{r4-r7}}",
+        "str r0, [sp, #16]",
+        "strd r5, r7, [sp, #36]",
+        "mov r8, r4",
+        "mov r9, r4",
+        "mov r10, r6",
+        "mov r11, r6",
+        "ldrd lr, r0, [sp]",
+        "str r0, [sp, #32]",
+        "ldr.w pc, [sp, #12]",
+        // A pass: four units, fewer the first time.
+        ".p2align 2",
+        "2:",
+        ".rept 4",
+        "ldm.w lr!, {{r0, r1, r2, r3}}",
+        four_pairs!("r8", "r9"),
+        four_pairs!("r10", "r11"),
+        ".endr",
+        "ldr r0, [sp, #32]",
+        "cmp lr, r0",
+        "bne.w 2b",
+        // The end of a run: takes the odd sums out.
+        "ldrd r4, r5, [sp, #36]",
+        "sub r8, r8, r9",
+        "sub r10, r10, r11",
+        "add r8, r4, r8, asr #8",
+        "add r10, r5, r10, asr #8",
+        "ldr r0, [sp, #8]",
+        "cmp lr, r0",
+        "beq 3f",
+        "strd r8, r10, [sp, #36]",
+        "mov r8, r9",
+        "mov r10, r11",
+        "add r0, lr, {run_bytes}",
+        "str r0, [sp, #32]",
+        "b.w 2b",
+        // The end of a block: requantizes r9, r8, r11, r10.
+        "3:",
+        "ldr r0, [sp, #16]",
+        "ldm r0!, {{r4-r7}}",
+        "str r0, [sp, #16]",
+        "ldr r1, [sp, #28]",
+        "smmlar r9, r9, r4, r1",
+        "smmlar r8, r8, r5, r1",
+        "smmlar r11, r11, r6, r1",
+        "smmlar r10, r10, r7, r1",
+        "ssat r9, #8, r9",
+        "ssat r8, #8, r8",
+        "ssat r11, #8, r11",
+        "ssat r10, #8, r10",
+        "ldrd r0, r1, [sp, #20]",
+        "strb r9, [r0], #1",
+        "strb r8, [r0], #1",
+        "strb r11, [r0], #1",
+        "strb r10, [r0], #1",
+        "str r0, [sp, #20]",
+        "cmp r0, r1",
+        "bne.w 1b",
+        "add sp, #44",
+        "pop {{r4-r11, pc}}",
+        run_bytes = const RUN * UNIT * 2,
+    )
+}
+
+/// See [`depthwise_blocks`]. The first four are the order of its stack frame.
+#[repr(C)]
+struct Depthwise {
+    columns: *const *const i8,
+    /// Bytes of code that the first pass over the taps leaves out.
+    skipped_code: usize,
+    zero: i32,
+    /// A multiple of [`LANES`] after `y`.
+    y_end: *mut i8,
+    weights: *const u32,
+    factors: *const Factors,
+    y: *mut i8,
+    columns_end: *const *const i8,
+}
+
+pub fn depthwise(columns: &[&[i8]], affine: &Affine<'_>, y: &mut [i8]) {
+    let channels = usize::from(affine.outputs);
+    let count = columns.len();
+    let blocks = channels / LANES;
+    let mut pointers = [core::ptr::null(); MAX_TAPS];
+    let mut fits = (1..=MAX_TAPS).contains(&count)
+        && affine.weights.len() >= blocks * count * LANES / 2
+        && affine.factors.len() >= blocks;
+    for (pointer, column) in pointers.iter_mut().zip(columns) {
+        fits &= column.len() >= channels;
+        *pointer = column.as_ptr();
     }
-    let mut x_at = x.as_ptr();
-    let mut row = block.as_ptr();
-    macro_rules! multiply {
-        ($($word:expr),*) => {
-            // SAFETY: each word reads 8 bytes at `x_at` and 4 bytes at `row + k·width`, k = 0…3, and
-            // moves `x_at` by 8 and `row` by 4 bytes. The loops below come to `x.len()` words in all:
-            // the reads of `x` end with `x`, and those of `block` within `3·width + 4·x.len()`, which
-            // the check above bounds by `4·width` and that by `block.len()`. `LDRD` wants `x` aligned
-            // to 4, which u32 is; `LDR` takes any address. Nothing is written to memory. `SMLAD` may
-            // set the Q flag, which no option claims to be kept.
-            unsafe {
-                asm!(
-                    $($word),*,
-                    a = inout(reg) a,
-                    b = inout(reg) b,
-                    c = inout(reg) c,
-                    d = inout(reg) d,
-                    x = inout(reg) x_at,
-                    row = inout(reg) row,
-                    width = in(reg) width,
-                    three = in(reg) 3 * width,
-                    even = out(reg) _,
-                    odd = out(reg) _,
-                    v = out(reg) _,
-                    w = out(reg) _,
-                    options(pure, readonly, nostack)
-                );
-            }
-        };
-    }
-    for _ in 0..x.len() / UNROLLED {
-        multiply!(word!(), word!(), word!(), word!());
-    }
-    for _ in 0..x.len() % UNROLLED {
-        multiply!(word!());
-    }
-    [a, b, c, d]
+    let done = match y.get_mut(..blocks * LANES) {
+        Some(y) if fits && !y.is_empty() => {
+            let (columns, outputs) = (pointers.as_ptr(), y.as_mut_ptr_range());
+            let passes = count.div_ceil(TAPS_UNROLLED);
+            let call = Depthwise {
+                columns,
+                skipped_code: TAP_CODE * (passes * TAPS_UNROLLED - count),
+                zero: i32::from(affine.zero_point),
+                y_end: outputs.end,
+                weights: affine.weights.as_ptr(),
+                factors: affine.factors.as_ptr(),
+                y: outputs.start,
+                columns_end: columns.wrapping_add(count),
+            };
+            // SAFETY: `y` is `blocks ≥ 1` blocks; each of `count ≥ 1` pointers has as many readable
+            // bytes, and weights and factors are there for all blocks, aligned to words.
+            unsafe { depthwise_blocks(&call) };
+            blocks
+        }
+        _ => 0,
+    };
+    plain::depthwise_from(done, columns, affine, y);
+}
+
+/// Blocks of four channels, from `y` to `y_end`.
+///
+/// # Safety
+/// - `columns` to `columns_end` are `k ≥ 1` pointers to columns, each readable for `y_end − y` bytes;
+///   `skipped_code` is that of `(−k) % TAPS_UNROLLED` taps.
+/// - `y_end − y` is a positive multiple of [`LANES`], and those bytes may be written.
+/// - `weights` and `factors` are those of as many blocks of `k` taps, and aligned to words.
+#[unsafe(naked)]
+unsafe extern "C" fn depthwise_blocks(call: &Depthwise) {
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "sub sp, #20",
+        "ldm.w r0, {{r1-r8}}",
+        "adr.w r0, 2f",
+        "add r2, r0, r2",
+        "orr r2, r2, #1",
+        "stm.w sp, {{r1-r4}}",
+        "mov r9, r5",
+        "mov r11, r6",
+        "mov r12, r7",
+        "mov lr, r8",
+        "movs r10, #0",
+        // A block: biases into the sums.
+        "1:",
+        "ldm.w r11!, {{r4-r7}}",
+        "ldr.w r8, [sp]",
+        "ldr.w pc, [sp, #4]",
+        // A pass: nine taps, fewer the first time.
+        ".p2align 2",
+        "2:",
+        ".rept 9",
+        "ldr.w r1, [r8], #4",
+        "ldr.w r0, [r1, r10]",
+        "ldrd r2, r3, [r9], #8",
+        "sxtb16 r1, r0, ror #8",
+        "sxtb16 r0, r0",
+        "smlabb r4, r0, r2, r4",
+        "smlabt r5, r1, r2, r5",
+        "smlatb r6, r0, r3, r6",
+        "smlatt r7, r1, r3, r7",
+        ".endr",
+        "cmp r8, lr",
+        "bne.w 2b",
+        "ldm.w r11!, {{r0-r3}}",
+        "ldr.w r8, [sp, #8]",
+        "smmlar r4, r4, r0, r8",
+        "smmlar r5, r5, r1, r8",
+        "smmlar r6, r6, r2, r8",
+        "smmlar r7, r7, r3, r8",
+        "ssat r4, #8, r4",
+        "ssat r5, #8, r5",
+        "ssat r6, #8, r6",
+        "ssat r7, #8, r7",
+        "strb.w r4, [r12], #1",
+        "strb.w r5, [r12], #1",
+        "strb.w r6, [r12], #1",
+        "strb.w r7, [r12], #1",
+        "add.w r10, r10, #4",
+        "ldr.w r8, [sp, #12]",
+        "cmp r12, r8",
+        "bne.w 1b",
+        "add sp, #20",
+        "pop {{r4-r11, pc}}",
+    )
 }

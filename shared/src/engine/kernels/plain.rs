@@ -1,69 +1,68 @@
-//! Products of four rows with a column vector, for processors of 32 bits without more to offer.
+//! The kernels in plain Rust: the truth, and what processors get that have no file of their own.
 
-use core::array;
+use super::{Affine, Factors, LANES, UNIT, Unit, requantize, taps, units};
 
-use super::{ROWS, dot};
-
-/// Columns between two looks at the loop's end.
-const CHUNK: usize = 16;
-
-/// What [`Columns`] keeps beside `x`: nothing.
-pub struct Buffer;
-
-impl Buffer {
-    pub const fn new() -> Self {
-        Self
-    }
+pub fn pointwise(x: &[i8], affine: &Affine<'_>, _wide: &mut [u32], y: &mut [i8]) {
+    let zero = i32::from(affine.zero_point);
+    for_each_output(x, affine, y, |acc, multiplier| requantize(acc, multiplier, zero));
 }
 
-/// A column vector, ready to be multiplied by rows.
-#[derive(Clone, Copy)]
-pub struct Columns<'x>(&'x [i8]);
-
-impl<'x> Columns<'x> {
-    pub fn new(x: &'x [i8], _: &'x mut Buffer) -> Self {
-        Self(x)
-    }
-
-    /// `Σᵢ w[r,i]·x[i]` of the rows that lie one after another in `block`.
-    #[inline(always)]
-    pub fn dot_rows(self, block: &[u8]) -> [i32; ROWS] {
-        let Self(x) = self;
-        let mut rest = block.chunks_exact(x.len().max(1));
-        let rows: [&[u8]; ROWS] = array::from_fn(|_| rest.next().unwrap_or_default());
-        let [a, b, c, d] = rows;
-        let ([a, b], [c, d]) = (dot_two(a, b, x), dot_two(c, d, x));
-        [a, b, c, d]
-    }
-}
-
-/// Two rows share what was loaded of `x`; with more, the registers of a Cortex-M do not last.
-#[inline(never)]
-fn dot_two(a: &[u8], b: &[u8], x: &[i8]) -> [i32; 2] {
-    let [(a, a_tail), (b, b_tail)] = [a, b].map(<[u8]>::as_chunks::<CHUNK>);
-    let (columns, x_tail) = x.as_chunks::<CHUNK>();
-    let mut acc = [0; 2];
-    for ((x, a), b) in columns.iter().zip(a).zip(b) {
-        for ((&x, &a), &b) in x.iter().zip(a).zip(b) {
-            acc[0] += i32::from(a as i8) * i32::from(x);
-            acc[1] += i32::from(b as i8) * i32::from(x);
+/// Gives each output's accumulator and multiplier to `finish`.
+pub fn for_each_output<Y>(
+    x: &[i8],
+    affine: &Affine<'_>,
+    y: &mut [Y],
+    finish: impl Fn(i32, i32) -> Y,
+) {
+    let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
+    let blocks = units(affine).chunks_exact(affine.units().max(1));
+    for ((block, factors), y) in blocks.zip(affine.factors).zip(y.chunks_mut(LANES)) {
+        let (acc, [_, multipliers]) = (sums(x, block, factors), factors);
+        for ((y, acc), &multiplier) in y.iter_mut().zip(acc).zip(multipliers) {
+            *y = finish(acc, multiplier);
         }
     }
-    [acc[0] + dot(a_tail, x_tail), acc[1] + dot(b_tail, x_tail)]
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The accumulators of a block.
+#[inline(never)]
+fn sums(x: &[i8], block: &[Unit], [biases, _]: &Factors) -> [i32; LANES] {
+    let mut acc = *biases;
+    let (pairs_of_acc, _) = acc.as_chunks_mut::<2>();
+    for (unit, x) in block.iter().zip(x.chunks(UNIT)) {
+        for (pairs, [even_acc, odd_acc]) in unit.iter().zip(&mut *pairs_of_acc) {
+            for (&pair, &x) in pairs.iter().zip(x) {
+                let (even, x) = (i32::from(pair as i8), i32::from(x));
+                *even_acc += even * x;
+                *odd_acc += ((i32::from(pair) - even) >> 8) * x;
+            }
+        }
+    }
+    acc
+}
 
-    #[test]
-    fn four_rows_equal_single_rows() {
-        let bytes: [u8; 256] = array::from_fn(|i| (i * i * 29 + i * 3 + 128) as u8);
-        let x: [i8; 64] = array::from_fn(|i| (i * i * 41 + 128) as u8 as i8);
-        for width in 1..=x.len() {
-            let (block, x) = (&bytes[..ROWS * width], &x[..width]);
-            let expected = array::from_fn(|r| dot(&block[r * width..][..width], x));
-            assert_eq!(Columns::new(x, &mut Buffer::new()).dot_rows(block), expected, "{width}");
+#[cfg(not(any(wakeling_dsp, target_pointer_width = "64")))]
+pub fn depthwise(columns: &[&[i8]], affine: &Affine<'_>, y: &mut [i8]) {
+    depthwise_from(0, columns, affine, y);
+}
+
+/// The blocks of channels from the `first`.
+pub fn depthwise_from(first: usize, columns: &[&[i8]], affine: &Affine<'_>, y: &mut [i8]) {
+    let zero = i32::from(affine.zero_point);
+    let blocks = taps(affine).chunks_exact(columns.len().max(1));
+    let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
+    let outputs = y.chunks_mut(LANES).enumerate();
+    for ((weights, factors), (block, y)) in blocks.zip(affine.factors).zip(outputs).skip(first) {
+        let [biases, multipliers]: &Factors = factors;
+        let mut acc = *biases;
+        for (weights, column) in weights.iter().zip(columns) {
+            let x = column.get(block * LANES..).unwrap_or_default();
+            for ((acc, &w), &x) in acc.iter_mut().zip(weights).zip(x) {
+                *acc += i32::from(w) * i32::from(x);
+            }
+        }
+        for ((y, acc), &multiplier) in y.iter_mut().zip(acc).zip(multipliers) {
+            *y = requantize(acc, multiplier, zero);
         }
     }
 }

@@ -1,53 +1,205 @@
-//! Products of four rows with a column vector, for laptops: compilers make vectors of a row at a time,
-//! and multiply pairs of `i16` once `x` is widened to them.
+//! The kernels for laptops: eight products at once.
 
-use core::array;
+use super::{Affine, LANES, Pairs, RUN, UNIT, Unit, plain, requantize, taps, units};
 
-use super::{ROWS, dot};
+#[cfg(not(target_arch = "x86_64"))]
+use portable::{Halves, Sums};
+#[cfg(target_arch = "x86_64")]
+use sse2::{Halves, Sums};
 
-/// Columns that are widened at once; the columns beyond are multiplied as they are.
-const COLUMNS: usize = 256;
+/// Blocks of depthwise channels that are computed at once.
+const JOINED: usize = 4;
 
-/// Where [`Columns`] widens `x` to.
-pub struct Buffer([i16; COLUMNS]);
-
-impl Buffer {
-    pub const fn new() -> Self {
-        Self([0; COLUMNS])
-    }
-}
-
-/// A column vector, ready to be multiplied by rows.
-#[derive(Clone, Copy)]
-pub struct Columns<'x> {
-    /// The front of the vector.
-    wide: &'x [i16],
-    rest: &'x [i8],
-}
-
-impl<'x> Columns<'x> {
-    pub fn new(x: &'x [i8], Buffer(buffer): &'x mut Buffer) -> Self {
-        let (front, rest) = x.split_at(x.len().min(COLUMNS));
-        for (wide, &x) in buffer.iter_mut().zip(front) {
-            *wide = i16::from(x);
+pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
+    let zero = i32::from(affine.zero_point);
+    let Some(x) = widen(x, wide) else { return plain::pointwise(x, affine, wide, y) };
+    let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
+    let blocks = units(affine).chunks_exact(affine.units().max(1));
+    for ((block, [biases, multipliers]), y) in blocks.zip(affine.factors).zip(y.chunks_mut(LANES)) {
+        let mut acc = *biases;
+        for (block, x) in block.chunks(RUN).zip(x.chunks(RUN)) {
+            add_run(block, x, &mut acc);
         }
-        Self { wide: buffer.get(..front.len()).unwrap_or_default(), rest }
-    }
-
-    /// `Σᵢ w[r,i]·x[i]` of the rows that lie one after another in `block`.
-    #[inline(always)]
-    pub fn dot_rows(self, block: &[u8]) -> [i32; ROWS] {
-        let Self { wide, rest } = self;
-        let mut rows = block.chunks_exact((wide.len() + rest.len()).max(1));
-        array::from_fn(|_| {
-            let row = rows.next().unwrap_or_default();
-            let (front, back) = row.split_at_checked(wide.len()).unwrap_or_default();
-            dot_wide(front, wide) + if rest.is_empty() { 0 } else { dot(back, rest) }
-        })
+        for ((y, acc), &multiplier) in y.iter_mut().zip(acc).zip(multipliers) {
+            *y = requantize(acc, multiplier, zero);
+        }
     }
 }
 
+/// `x` as units of `i16`, filled up with zeros; `None` if `wide` has no room for them.
+fn widen<'w>(x: &[i8], wide: &'w mut [u32]) -> Option<&'w [Pairs]> {
+    let (words, _) = wide.get_mut(..super::wide_words(x.len()))?.as_chunks_mut::<{ UNIT / 2 }>();
+    let units: &mut [Pairs] = bytemuck::cast_slice_mut(words);
+    let (front, tail) = x.as_chunks::<UNIT>();
+    for (unit, x) in units.iter_mut().zip(front) {
+        *unit = x.map(i16::from);
+    }
+    if let (Some(unit), false) = (units.last_mut(), tail.is_empty()) {
+        *unit = core::array::from_fn(|i| tail.get(i).map_or(0, |&x| i16::from(x)));
+    }
+    Some(units)
+}
+
+/// Adds the products of at most [`RUN`] units.
 #[inline(always)]
-fn dot_wide(w: &[u8], x: &[i16]) -> i32 {
-    w.iter().zip(x).map(|(&w, &x)| i32::from(w as i8) * i32::from(x)).sum()
+fn add_run(block: &[Unit], x: &[Pairs], acc: &mut [i32; LANES]) {
+    let mut both = [Sums::default(); LANES / 2];
+    let mut even = [Sums::default(); LANES / 2];
+    for (unit, x) in block.iter().zip(x) {
+        let x = Halves::of(x);
+        for ((pairs, both), even) in unit.iter().zip(&mut both).zip(&mut even) {
+            let pairs = Halves::of(pairs);
+            both.add_products(pairs, x);
+            even.add_products(pairs.low_bytes(), x);
+        }
+    }
+    for ((acc, both), even) in acc.as_chunks_mut::<2>().0.iter_mut().zip(both).zip(even) {
+        let (both, even) = (both.total(), even.total());
+        acc[0] += even;
+        acc[1] += (both - even) >> 8;
+    }
+}
+
+/// SSE2, which every x86-64 has: compilers do not find `PMADDWD` here.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod sse2 {
+    use core::arch::x86_64::{
+        __m128i, _mm_add_epi32, _mm_madd_epi16, _mm_setzero_si128, _mm_slli_epi16, _mm_srai_epi16,
+    };
+
+    use super::Pairs;
+
+    /// Eight `i16`.
+    #[derive(Clone, Copy)]
+    pub struct Halves(__m128i);
+
+    impl Halves {
+        #[inline(always)]
+        pub fn of(halves: &Pairs) -> Self {
+            Self(bytemuck::cast(*halves))
+        }
+
+        /// Each one's low byte, with its sign.
+        #[inline(always)]
+        pub fn low_bytes(self) -> Self {
+            // SAFETY: every x86-64 has SSE2.
+            Self(unsafe { _mm_srai_epi16::<8>(_mm_slli_epi16::<8>(self.0)) })
+        }
+    }
+
+    /// Four sums of products.
+    #[derive(Clone, Copy)]
+    pub struct Sums(__m128i);
+
+    impl Default for Sums {
+        #[inline(always)]
+        fn default() -> Self {
+            // SAFETY: every x86-64 has SSE2.
+            Self(unsafe { _mm_setzero_si128() })
+        }
+    }
+
+    impl Sums {
+        #[inline(always)]
+        pub fn add_products(&mut self, w: Halves, x: Halves) {
+            // SAFETY: every x86-64 has SSE2.
+            self.0 = unsafe { _mm_add_epi32(self.0, _mm_madd_epi16(w.0, x.0)) };
+        }
+
+        #[inline(always)]
+        pub fn total(self) -> i32 {
+            bytemuck::cast::<__m128i, [i32; 4]>(self.0).iter().sum()
+        }
+    }
+}
+
+/// For other processors of 64 bits.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+mod portable {
+    use super::{Pairs, UNIT};
+
+    /// Eight `i16`.
+    #[derive(Clone, Copy)]
+    pub struct Halves(Pairs);
+
+    impl Halves {
+        #[inline(always)]
+        pub fn of(halves: &Pairs) -> Self {
+            Self(*halves)
+        }
+
+        /// Each one's low byte, with its sign.
+        #[inline(always)]
+        pub fn low_bytes(self) -> Self {
+            Self(self.0.map(|half| i16::from(half as i8)))
+        }
+    }
+
+    /// Eight sums of products.
+    #[derive(Clone, Copy, Default)]
+    pub struct Sums([i32; UNIT]);
+
+    impl Sums {
+        #[inline(always)]
+        pub fn add_products(&mut self, w: Halves, x: Halves) {
+            for ((sum, w), x) in self.0.iter_mut().zip(w.0).zip(x.0) {
+                *sum += i32::from(w) * i32::from(x);
+            }
+        }
+
+        #[inline(always)]
+        pub fn total(self) -> i32 {
+            self.0.iter().sum()
+        }
+    }
+}
+
+pub fn depthwise(columns: &[&[i8]], affine: &Affine<'_>, y: &mut [i8]) {
+    let zero = i32::from(affine.zero_point);
+    let channels = usize::from(affine.outputs);
+    let groups = taps(affine).chunks_exact(columns.len().max(1) * JOINED);
+    let (factors, _) = affine.factors.as_chunks::<JOINED>();
+    let whole = y.get_mut(..channels).unwrap_or_default().as_chunks_mut::<{ JOINED * LANES }>().0;
+    for (group, ((weights, factors), y)) in groups.zip(factors).zip(&mut *whole).enumerate() {
+        let mut acc: [[i32; LANES]; JOINED] = factors.map(|[biases, _]| biases);
+        for (k, column) in columns.iter().enumerate() {
+            let x = column.get(group * JOINED * LANES..).and_then(<[i8]>::first_chunk);
+            let x: &[i8; JOINED * LANES] = x.unwrap_or(&[0; JOINED * LANES]);
+            for (block, acc) in acc.iter_mut().enumerate() {
+                let weights = weights.get(block * columns.len() + k).unwrap_or(&[0; LANES]);
+                for (i, (acc, &w)) in acc.iter_mut().zip(weights).enumerate() {
+                    *acc += i32::from(w) * i32::from(x[block * LANES + i]);
+                }
+            }
+        }
+        for ((y, acc), [_, multipliers]) in
+            y.as_chunks_mut::<LANES>().0.iter_mut().zip(acc).zip(factors)
+        {
+            *y = core::array::from_fn(|i| requantize(acc[i], multipliers[i], zero));
+        }
+    }
+    plain::depthwise_from(whole.len() * JOINED, columns, affine, y);
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_of_vectors_say_the_same() {
+        let halves = |seed: i32| -> Pairs {
+            core::array::from_fn(|i| ((i as i32 + seed) * 7_919 * (seed | 1)) as i16)
+        };
+        for seed in 0..500 {
+            let (w, x) = (halves(seed), halves(-seed).map(|x| i16::from(x as i8)));
+            let mut found = sse2::Sums::default();
+            let mut expected = portable::Sums::default();
+            found.add_products(sse2::Halves::of(&w), sse2::Halves::of(&x));
+            found.add_products(sse2::Halves::of(&w).low_bytes(), sse2::Halves::of(&x));
+            expected.add_products(portable::Halves::of(&w), portable::Halves::of(&x));
+            expected.add_products(portable::Halves::of(&w).low_bytes(), portable::Halves::of(&x));
+            assert_eq!(found.total(), expected.total(), "{w:?} {x:?}");
+        }
+    }
 }

@@ -1,0 +1,159 @@
+//! Recordings played to the device, and what it made of them.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+use wakeling_shared::{artifact::Model, pipeline::Pipeline};
+
+use super::{Scores, Surroundings};
+use crate::{
+    Error, Result, audio::SAMPLE_RATE, compose::steps_per_second, corpus::Example,
+    progress::progress_bar,
+};
+
+/// Samples between two negatives: 0.3 s.
+const PAUSE_SAMPLES: usize = 4_800;
+/// Negatives that are played one after another on one device: about 10 minutes.
+const STREAM_SECONDS: f64 = 600.0;
+
+/// Recordings of a word, played one by one.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// What they were played in, for a table's head.
+    pub surroundings: String,
+    /// One stream a recording.
+    pub scores: Scores,
+    /// The steps at which each recording lies in its stream.
+    pub spans: Vec<Range<usize>>,
+    /// The number of each among the recordings given, since some may not be readable.
+    pub recordings: Vec<usize>,
+}
+
+/// Steps that a second of audio makes.
+fn rate(model: &Model<'_>) -> f64 {
+    steps_per_second(model.frames_per_step.into())
+}
+
+/// Plays `pcm` to a fresh device; `(steps, words)` logits.
+fn play(model: &Model<'_>, pcm: &[i16]) -> Result<Vec<i16>> {
+    let mut arena = vec![0; model.arena_bytes()];
+    let mut pipeline = Pipeline::new(model, &mut arena)
+        .map_err(|e| Error::usage(format!("{e:?}"), "report this as a defect"))?;
+    let mut logits = Vec::new();
+    pipeline.push(pcm, |step| logits.extend_from_slice(step.logits));
+    Ok(logits)
+}
+
+/// Audio without the words, played one clip after another.
+#[derive(Clone, Debug)]
+pub struct PlayedStream {
+    /// One stream for about ten minutes of it.
+    pub scores: Scores,
+    /// The clips of each stream, in order.
+    pub pieces: Vec<Vec<Piece>>,
+    /// Hours of the clips alone, without the pauses put between them.
+    pub hours: f64,
+}
+
+/// Where a clip lies in a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Its number among the clips given.
+    pub recording: usize,
+    /// The first sample of it in the stream.
+    pub start: usize,
+    /// Samples of it.
+    pub samples: usize,
+}
+
+/// Plays every example after the other, with pauses, to devices that hear ten minutes each; examples
+/// that cannot be read are told on stderr. No stream comes back if none can be read.
+///
+/// # Errors
+/// None but that of a model too large for the memory.
+pub fn play_stream(model: &Model<'_>, examples: &[Example]) -> Result<PlayedStream> {
+    let mut parts: Vec<Vec<usize>> = vec![Vec::new()];
+    let mut seconds = 0.0;
+    for (number, example) in examples.iter().enumerate() {
+        if seconds >= STREAM_SECONDS {
+            parts.push(Vec::new());
+            seconds = 0.0;
+        }
+        seconds += example.duration_s.unwrap_or(5.0);
+        if let Some(part) = parts.last_mut() {
+            part.push(number);
+        }
+    }
+    let bar = progress_bar(examples.len() as u64, "negatives");
+    let hear = |part: &Vec<usize>| {
+        let (mut pcm, mut pieces) = (Vec::new(), Vec::new());
+        for &recording in part {
+            bar.inc(1);
+            match examples[recording].load() {
+                Ok(samples) => {
+                    pieces.push(Piece { recording, start: pcm.len(), samples: samples.len() });
+                    pcm.extend(samples);
+                    pcm.extend([0; PAUSE_SAMPLES]);
+                }
+                Err(error) => bar.suspend(|| eprintln!("skipped: {error}")),
+            }
+        }
+        Ok((play(model, &pcm)?, pieces))
+    };
+    let mut heard: Vec<(Vec<i16>, Vec<Piece>)> =
+        parts.par_iter().map(hear).collect::<Result<_>>()?;
+    heard.retain(|(stream, _)| !stream.is_empty());
+    bar.finish_and_clear();
+    let (streams, pieces): (Vec<_>, Vec<Vec<Piece>>) = heard.into_iter().unzip();
+    let samples: usize = pieces.iter().flatten().map(|p| p.samples).sum();
+    let hours = samples as f64 / f64::from(SAMPLE_RATE) / 3_600.0;
+    Ok(PlayedStream {
+        scores: Scores { words: model.words.len(), steps_per_second: rate(model), streams },
+        pieces,
+        hours,
+    })
+}
+
+/// Plays every example to a device of its own, in the given surroundings; examples that cannot be
+/// read are told on stderr.
+///
+/// # Errors
+/// None but that of a model too large for the memory.
+pub fn play_clips(
+    model: &Model<'_>,
+    examples: &[Example],
+    surroundings: Surroundings<'_>,
+) -> Result<Played> {
+    let bar = progress_bar(examples.len() as u64, "words");
+    let hear = |(number, example): (usize, &Example)| {
+        bar.inc(1);
+        let recording = match example.load() {
+            Ok(recording) => recording,
+            Err(error) => {
+                bar.suspend(|| eprintln!("skipped: {error}"));
+                return Ok(None);
+            }
+        };
+        let placed = surroundings.place(&recording, number);
+        Ok(Some((play(model, &placed.pcm)?, placed.steps(rate(model)), number)))
+    };
+    let heard: Vec<Option<(Vec<i16>, Range<usize>, usize)>> =
+        examples.par_iter().enumerate().map(hear).collect::<Result<_>>()?;
+    bar.finish_and_clear();
+    let mut played = Played {
+        surroundings: surroundings.name(),
+        scores: Scores {
+            words: model.words.len(),
+            steps_per_second: rate(model),
+            streams: Vec::new(),
+        },
+        spans: Vec::new(),
+        recordings: Vec::new(),
+    };
+    for (stream, span, number) in heard.into_iter().flatten() {
+        played.scores.streams.push(stream);
+        played.spans.push(span);
+        played.recordings.push(number);
+    }
+    Ok(played)
+}

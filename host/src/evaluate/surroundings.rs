@@ -1,0 +1,310 @@
+//! What a recording of a word is played in: silence, or noise at a stated distance in level.
+//!
+//! Levels are those of the loudest 32 ms, as in Picovoice's wake word benchmark (`mixer.py`): they
+//! compare the loudest vowel with the loudest moment of the noise under the recording, whatever
+//! pauses either has.
+//!
+//! Shapes: `(samples)` of 16 kHz mono i16 in and out.
+
+use std::{ops::Range, path::Path};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use rayon::prelude::*;
+use wakeling_shared::frontend::FrontendParams;
+
+use crate::{
+    Error, Result,
+    audio::{SAMPLE_RATE, to_i16},
+    augment::level::loop_from,
+    compose::Row,
+    corpus::Example,
+    features::{log_mel, mel_powers},
+    progress::progress_bar,
+};
+
+/// Samples of silence before a recording: 2 s.
+const LEAD_SAMPLES: usize = 32_000;
+/// Samples of noise before it: 4 s, in which the device's level and the network settle on the noise.
+const NOISE_LEAD_SAMPLES: usize = 64_000;
+/// Samples after it: 1.2 s.
+const TAIL_SAMPLES: usize = 19_200;
+/// Samples whose energy is a level: 32 ms.
+const LEVEL_SAMPLES: usize = 512;
+/// The noise under a recording may be so much quieter than around it, in energy: 20 dB. Else it is
+/// drawn again: raised to a level, a moment of silence would make everything around it deafening.
+const LULL: f64 = 0.01;
+/// So often at most.
+const DRAWS: usize = 20;
+/// 2⁶⁴ over the golden ratio: spreads small numbers over all bits.
+const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
+/// Seconds of noise that are kept in memory: an hour.
+const MOST_NOISE_S: f64 = 3_600.0;
+
+/// A recording and what is around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// All that is played.
+    pub pcm: Vec<i16>,
+    /// The samples of the recording.
+    pub recording: Range<usize>,
+}
+
+impl Placed {
+    /// The device's steps that end within the recording.
+    pub fn steps(&self, steps_per_second: f64) -> Range<usize> {
+        let step =
+            |sample: usize| (sample as f64 / f64::from(SAMPLE_RATE) * steps_per_second) as usize;
+        step(self.recording.start)..step(self.recording.end)
+    }
+}
+
+/// Clips of noise that no training heard.
+#[derive(Clone, Debug)]
+pub struct Noise {
+    clips: Vec<Vec<i16>>,
+}
+
+impl Noise {
+    /// Reads up to an hour of the clips, drawn by `seed`; those that cannot be read are told on
+    /// stderr. `path` is where they come from.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if no clip has any sound.
+    pub fn load(path: &Path, examples: &[Example], seed: u64) -> Result<Self> {
+        let mut order: Vec<&Example> = examples.iter().collect();
+        order.shuffle(&mut StdRng::seed_from_u64(seed));
+        let (mut clips, mut seconds) = (Vec::new(), 0.0);
+        for example in order {
+            match example.load() {
+                Ok(clip) if clip.iter().any(|&s| s != 0) => {
+                    seconds += clip.len() as f64 / f64::from(SAMPLE_RATE);
+                    clips.push(clip);
+                }
+                Ok(_) => {}
+                Err(error) => eprintln!("skipped: {error}"),
+            }
+            if seconds >= MOST_NOISE_S {
+                break;
+            }
+        }
+        if clips.is_empty() {
+            let remedy = "give recordings of noise: a kitchen, a street, a television";
+            return Err(Error::input(path, "no recording in it has any sound", remedy));
+        }
+        Ok(Self { clips })
+    }
+
+    /// A clip, looped from a random place on, that is not much quieter in `under` than elsewhere.
+    fn draw(&self, samples: usize, under: Range<usize>, rng: &mut StdRng) -> Vec<f32> {
+        let mut best = (0.0, vec![0.0; samples]);
+        for _ in 0..DRAWS {
+            let Some(clip) = self.clips.get(rng.random_range(0..self.clips.len().max(1))) else {
+                break;
+            };
+            let noise = loop_from(clip, samples, rng);
+            let share = level(&noise[under.clone()]) / level(&noise).max(f64::MIN_POSITIVE);
+            if share > best.0 {
+                best = (share, noise);
+            }
+            if best.0 >= LULL {
+                break;
+            }
+        }
+        best.1
+    }
+}
+
+/// What recordings are played in.
+#[derive(Clone, Copy, Debug)]
+pub enum Surroundings<'a> {
+    /// Silence before and after, nothing under them.
+    Silence,
+    /// Noise before, under and after them.
+    Noise {
+        /// What to draw from.
+        noise: &'a Noise,
+        /// The loudest 32 ms of a recording over the loudest 32 ms of the noise under it, in dB.
+        snr_db: f32,
+        /// The same seed draws the same noise for the same recordings, at every level.
+        seed: u64,
+    },
+}
+
+impl Surroundings<'_> {
+    /// For a table's head: `clean`, `10 dB`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Silence => "clean".into(),
+            Self::Noise { snr_db, .. } => format!("{snr_db} dB"),
+        }
+    }
+
+    /// Puts a recording where it will be heard; `index` is its number among the recordings.
+    ///
+    /// The recording keeps its level unless the sum would clip; then all of it gets quieter.
+    pub fn place(&self, recording: &[i16], index: usize) -> Placed {
+        let lead = match self {
+            Self::Silence => LEAD_SAMPLES,
+            Self::Noise { .. } => NOISE_LEAD_SAMPLES,
+        };
+        let within = lead..lead + recording.len();
+        let mut pcm = vec![0; within.end + TAIL_SAMPLES];
+        pcm[within.clone()].copy_from_slice(recording);
+        if let Self::Noise { noise, snr_db, seed } = *self {
+            // Each recording has noise of its own, whatever the order in which they are placed.
+            let mut rng = StdRng::seed_from_u64(seed ^ (index as u64).wrapping_mul(GOLDEN_RATIO));
+            let noise = noise.draw(pcm.len(), within.clone(), &mut rng);
+            pcm = mix(&pcm, &noise, within.clone(), snr_db);
+        }
+        Placed { pcm, recording: within }
+    }
+
+    /// Streams of the recordings as the features see them, and the steps at which each lies;
+    /// recordings that cannot be read are told on stderr and left out.
+    pub fn rows(
+        &self,
+        recordings: &[Example],
+        frontend: &FrontendParams<'_>,
+        steps_per_second: f64,
+    ) -> (Vec<Row>, Vec<Range<usize>>) {
+        let bar = progress_bar(recordings.len() as u64, "words");
+        let row = |(index, example): (usize, &Example)| {
+            bar.inc(1);
+            let recording = match example.load() {
+                Ok(recording) => recording,
+                Err(error) => {
+                    bar.suspend(|| eprintln!("skipped: {error}"));
+                    return None;
+                }
+            };
+            let placed = self.place(&recording, index);
+            let frames = log_mel(&mel_powers(&placed.pcm, frontend));
+            let mut row = Row::new(frames.len());
+            row.add_clip(0, &frames);
+            Some((row, placed.steps(steps_per_second)))
+        };
+        let rows: Vec<Option<_>> = recordings.par_iter().enumerate().map(row).collect();
+        bar.finish_and_clear();
+        rows.into_iter().flatten().unzip()
+    }
+}
+
+/// Energy of the loudest 32 ms; of all of it where it is shorter.
+fn level(x: &[f32]) -> f64 {
+    let square = |v: &f32| f64::from(*v) * f64::from(*v);
+    let mut sum: f64 = x.iter().take(LEVEL_SAMPLES).map(square).sum();
+    let mut loudest = sum;
+    for (new, old) in x.iter().skip(LEVEL_SAMPLES).zip(x) {
+        sum += square(new) - square(old);
+        loudest = loudest.max(sum);
+    }
+    loudest
+}
+
+/// Adds `noise` at `snr_db` below what `within` holds; see [`Surroundings::Noise`].
+fn mix(pcm: &[i16], noise: &[f32], within: Range<usize>, snr_db: f32) -> Vec<i16> {
+    let mut x: Vec<f32> = pcm.iter().map(|&s| f32::from(s)).collect();
+    let (speech, under) = (level(&x[within.clone()]), level(&noise[within]));
+    let gain = (speech / under).sqrt() as f32 * 10f32.powf(-snr_db / 20.0);
+    if !gain.is_finite() {
+        return pcm.to_vec();
+    }
+    x.iter_mut().zip(noise).for_each(|(x, n)| *x += gain * n);
+    let peak = x.iter().fold(0f32, |peak, v| peak.max(v.abs()));
+    let fit = (f32::from(i16::MAX) / peak).min(1.0);
+    x.iter_mut().for_each(|v| *v *= fit);
+    to_i16(&x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::augment::{NoiseKind, synthetic_noise};
+
+    fn noise() -> Noise {
+        let mut rng = StdRng::seed_from_u64(5);
+        let clips = NoiseKind::all().map(|kind| synthetic_noise(kind, 50_000, &mut rng)).collect();
+        Noise { clips }
+    }
+
+    fn recording() -> Vec<i16> {
+        // A loud vowel between quiet ones.
+        let loudness = |i: usize| if (6_000..9_000).contains(&i) { 9_000.0 } else { 900.0 };
+        (0..16_000).map(|i| (loudness(i) * (i as f32 * 0.2).sin()) as i16).collect()
+    }
+
+    fn db(energy: f64) -> f64 {
+        10.0 * energy.log10()
+    }
+
+    #[test]
+    fn the_loudest_moments_lie_as_far_apart_as_asked() {
+        let (noise, recording) = (noise(), recording());
+        for snr_db in [20.0f32, 10.0, 0.0] {
+            for index in 0..30 {
+                let surroundings = Surroundings::Noise { noise: &noise, snr_db, seed: 3 };
+                let Placed { pcm, recording: within } = surroundings.place(&recording, index);
+                let gain = {
+                    // What was added, given that nothing clipped.
+                    let clean: Vec<f32> = recording.iter().map(|&s| f32::from(s)).collect();
+                    let mixed: Vec<f32> = pcm.iter().map(|&s| f32::from(s)).collect();
+                    let under: Vec<f32> =
+                        mixed[within.clone()].iter().zip(&clean).map(|(m, c)| m - c).collect();
+                    db(level(&clean)) - db(level(&under))
+                };
+                assert!((gain - f64::from(snr_db)).abs() < 0.2, "{snr_db} dB asked, {gain} found");
+                assert!(within.start >= 48_000, "less than 3 s of noise before the recording");
+                assert!(pcm[..within.start].iter().any(|&s| s != 0));
+            }
+        }
+    }
+
+    #[test]
+    fn the_noise_is_the_seeds_and_the_recordings() {
+        let (noise, recording) = (noise(), recording());
+        let place = |seed, index| {
+            Surroundings::Noise { noise: &noise, snr_db: 10.0, seed }.place(&recording, index)
+        };
+        assert_eq!(place(1, 0), place(1, 0));
+        assert_ne!(place(1, 0), place(1, 1));
+        assert_ne!(place(1, 0), place(2, 0));
+    }
+
+    #[test]
+    fn a_lull_under_the_recording_is_not_raised() {
+        // One burst of 0.1 s in 10 s: it lies under the recording, or it is drawn again.
+        let mut clip = vec![0i16; 160_000];
+        clip[..1_600].iter_mut().enumerate().for_each(|(i, s)| *s = (i % 7) as i16 * 100);
+        clip[1_600..].iter_mut().enumerate().for_each(|(i, s)| *s = (i % 2) as i16);
+        let noise = Noise { clips: vec![clip] };
+        let recording = recording();
+        for index in 0..10 {
+            let placed = Surroundings::Noise { noise: &noise, snr_db: 10.0, seed: 1 }
+                .place(&recording, index);
+            let x: Vec<f32> = placed.pcm.iter().map(|&s| f32::from(s)).collect();
+            assert!(
+                level(&x) < 3.0 * level(&x[placed.recording]),
+                "deafening around the recording"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_clips_and_silence_stays_silent() {
+        let noise = noise();
+        let loud = vec![i16::MAX; 4_000];
+        let placed = Surroundings::Noise { noise: &noise, snr_db: -10.0, seed: 1 }.place(&loud, 0);
+        let at_limit = placed.pcm.iter().filter(|s| s.unsigned_abs() >= 32_767).count();
+        assert!(at_limit < 3, "{at_limit} samples are cut off");
+        let silent =
+            Surroundings::Noise { noise: &noise, snr_db: 10.0, seed: 1 }.place(&[0; 900], 0);
+        assert!(silent.pcm.iter().all(|&s| s == 0));
+        assert!(
+            Surroundings::Noise { noise: &noise, snr_db: 10.0, seed: 1 }.place(&[], 0).pcm.len()
+                > 0
+        );
+        let clean = Surroundings::Silence.place(&[5; 320], 0);
+        assert_eq!(clean.steps(50.0), 100..101);
+        assert_eq!(clean.pcm.iter().filter(|&&s| s == 5).count(), 320);
+    }
+}

@@ -1,0 +1,263 @@
+//! Speech that a teacher has listened to: streams, and what a larger network made of them.
+//!
+//! A network that was trained on far more speech than is at hand passes on what it learned by the
+//! numbers it gives for speech that is at hand (distillation: Hinton et al. 2015; of features,
+//! Romero et al. 2015). A folder holds
+//!
+//! - `teacher.json`: [`Teacher`], what the rows of numbers mean;
+//! - `streams.jsonl`: one JSON object a line, `audio` and `targets` (file names), and `clips`, the
+//!   labelled stretches: `start_s`, `end_s`, `text`, `lang`, `kind`;
+//! - the audio, and for each a `.npy` of `f32`, `(rows, dimensions)`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{DType, Tensor};
+use rayon::prelude::*;
+use serde::Deserialize;
+use wakeling_shared::frontend::FrontendParams;
+
+use crate::{
+    Error, Result,
+    compose::FRAMES_PER_SECOND,
+    corpus::Example,
+    features::{LogMel, log_mel, mel_powers},
+    progress::progress_bar,
+};
+
+/// Seconds from a frame's start to the middle of its second half: what it says of "until now".
+const FRAME_REACH_S: f32 = 0.025;
+
+/// What a teacher's numbers mean.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Teacher {
+    /// Its name, for the base's provenance.
+    pub name: String,
+    /// Seconds between two rows.
+    pub hop_s: f32,
+    /// Seconds of the stream that the first row has heard.
+    pub first_s: f32,
+}
+
+/// A labelled stretch of a stream, as the file has it.
+#[derive(Clone, Debug, Deserialize)]
+struct Stretch {
+    start_s: f32,
+    end_s: f32,
+    text: Option<String>,
+    lang: Option<String>,
+    kind: Option<String>,
+}
+
+/// A line of `streams.jsonl`.
+#[derive(Debug, Deserialize)]
+struct Line {
+    audio: PathBuf,
+    targets: PathBuf,
+    #[serde(default)]
+    clips: Vec<Stretch>,
+}
+
+/// A labelled stretch of a stream.
+#[derive(Clone, Debug)]
+pub struct TaughtClip {
+    /// First frame.
+    pub start: usize,
+    /// One past the last.
+    pub end: usize,
+    /// Its labels; the path is the stream's.
+    pub example: Example,
+}
+
+/// A stream with labelled stretches and the teacher's rows.
+pub struct TaughtStream {
+    /// Its frames.
+    pub log_mel: LogMel,
+    /// Its labelled stretches, in order.
+    pub clips: Vec<TaughtClip>,
+    /// `(rows, dimensions)`, each dimension with mean 0 and variance 1 over all streams.
+    targets: Vec<f32>,
+}
+
+/// Streams of one teacher.
+pub struct Taught {
+    /// What the rows mean.
+    pub teacher: Teacher,
+    /// Numbers in a row.
+    pub dimensions: usize,
+    /// The streams.
+    pub streams: Vec<TaughtStream>,
+}
+
+impl Taught {
+    /// Reads a folder.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the first file that is missing or does not fit.
+    pub fn load(folder: &Path, frontend: &FrontendParams<'_>) -> Result<Self> {
+        let teacher: Teacher = parse(&folder.join("teacher.json"), &read(folder, "teacher.json")?)?;
+        if !(teacher.hop_s > 0.0 && teacher.first_s >= 0.0) {
+            let problem = "hop_s must be positive and first_s not negative";
+            return Err(Error::input(folder.join("teacher.json"), problem, REMEDY));
+        }
+        let list = folder.join("streams.jsonl");
+        let text = read(folder, "streams.jsonl")?;
+        let lines: Vec<Line> =
+            text.lines().map(|line| parse(&list, line)).collect::<Result<_>>()?;
+        if lines.is_empty() {
+            return Err(Error::input(list, "it names no stream", REMEDY));
+        }
+        let bar = progress_bar(lines.len() as u64, "taught");
+        let read = |line: &Line| {
+            bar.inc(1);
+            stream(folder, line, frontend)
+        };
+        let read: Vec<(TaughtStream, usize)> = lines.par_iter().map(read).collect::<Result<_>>()?;
+        bar.finish_and_clear();
+        let dimensions = read[0].1;
+        if read.iter().any(|(_, d)| *d != dimensions) {
+            return Err(Error::input(list, "the streams' targets differ in width", REMEDY));
+        }
+        let mut streams: Vec<TaughtStream> = read.into_iter().map(|(s, _)| s).collect();
+        standardize(&mut streams, dimensions);
+        Ok(Self { teacher, dimensions, streams })
+    }
+
+    /// Writes what the teacher says of a stream when frame `frame` has just been heard, between two
+    /// rows in proportion; false if it says nothing of it.
+    pub fn target(&self, stream: &TaughtStream, frame: f32, out: &mut [f32]) -> bool {
+        let heard_s = frame / FRAMES_PER_SECOND + FRAME_REACH_S;
+        let position = (heard_s - self.teacher.first_s) / self.teacher.hop_s;
+        let rows = stream.targets.len() / self.dimensions;
+        if position < 0.0 || position + 1.0 >= rows as f32 {
+            return false;
+        }
+        let (row, share) = (position as usize, position.fract());
+        let (a, b) = stream.targets[row * self.dimensions..].split_at(self.dimensions);
+        for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+            *out = a + share * (b - a);
+        }
+        true
+    }
+}
+
+const REMEDY: &str = "see `wakeling pretrain --help` for what a folder of --taught holds";
+
+fn read(folder: &Path, name: &str) -> Result<String> {
+    let path = folder.join(name);
+    fs::read_to_string(&path).map_err(Error::io(path, "read"))
+}
+
+fn parse<'t, T: Deserialize<'t>>(path: &Path, text: &'t str) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| Error::input(path, e.to_string(), REMEDY))
+}
+
+fn stream(
+    folder: &Path,
+    line: &Line,
+    frontend: &FrontendParams<'_>,
+) -> Result<(TaughtStream, usize)> {
+    let audio = folder.join(&line.audio);
+    let pcm = Example::unlabelled(&audio).load()?;
+    let log_mel = log_mel(&mel_powers(&pcm, frontend));
+    let path = folder.join(&line.targets);
+    let problem = |problem: String| Error::input(&path, problem, REMEDY);
+    let targets = Tensor::read_npy(&path)
+        .and_then(|t| t.to_dtype(DType::F32))
+        .map_err(|e| problem(e.to_string()))?;
+    let (_, dimensions) = targets.dims2().map_err(|e| problem(e.to_string()))?;
+    let targets: Vec<f32> = targets.flatten_all()?.to_vec1()?;
+    if dimensions == 0 || targets.iter().any(|v| !v.is_finite()) {
+        return Err(problem("it has no numbers, or some that are not finite".into()));
+    }
+    let frame = |s: f32| ((s.max(0.0) * FRAMES_PER_SECOND) as usize).min(log_mel.len());
+    let clips = line.clips.iter().map(|clip| TaughtClip {
+        start: frame(clip.start_s),
+        end: frame(clip.end_s),
+        example: Example {
+            text: clip.text.clone(),
+            lang: clip.lang.clone(),
+            kind: clip.kind.clone(),
+            ..Example::unlabelled(&audio)
+        },
+    });
+    let clips = clips.filter(|c| c.start < c.end).collect();
+    Ok((TaughtStream { log_mel, clips, targets }, dimensions))
+}
+
+/// Brings every dimension to mean 0 and variance 1; one that never moves becomes 0.
+fn standardize(streams: &mut [TaughtStream], dimensions: usize) {
+    let mut moments = vec![(0f64, 0f64); dimensions];
+    let mut rows = 0.0;
+    for row in streams.iter().flat_map(|s| s.targets.chunks_exact(dimensions)) {
+        rows += 1.0;
+        for ((sum, squares), &x) in moments.iter_mut().zip(row) {
+            *sum += f64::from(x);
+            *squares += f64::from(x).powi(2);
+        }
+    }
+    let scale: Vec<(f32, f32)> = moments
+        .iter()
+        .map(|(sum, squares)| {
+            let mean = sum / f64::max(rows, 1.0);
+            let variance = squares / f64::max(rows, 1.0) - mean * mean;
+            let gain = if variance > 1e-12 { 1.0 / variance.sqrt() } else { 0.0 };
+            (mean as f32, gain as f32)
+        })
+        .collect();
+    for row in streams.iter_mut().flat_map(|s| s.targets.chunks_exact_mut(dimensions)) {
+        row.iter_mut().zip(&scale).for_each(|(x, (mean, gain))| *x = (*x - mean) * gain);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taught() -> Taught {
+        let teacher = Teacher { name: "t".into(), hop_s: 0.08, first_s: 0.8 };
+        let targets = vec![1.0, 7.0, 3.0, 7.0, 8.0, 7.0];
+        let mut streams = vec![TaughtStream { log_mel: Vec::new(), clips: Vec::new(), targets }];
+        standardize(&mut streams, 2);
+        Taught { teacher, dimensions: 2, streams }
+    }
+
+    #[test]
+    fn rows_are_standardized_and_read_in_between() {
+        let taught = taught();
+        let stream = &taught.streams[0];
+        let (mean, deviation) = (4.0, (26.0f32 / 3.0).sqrt());
+        let mut out = [9.0; 2];
+        // Row 0.5: halfway between 1 and 3.
+        let frame = (0.8 + 0.04 - FRAME_REACH_S) * FRAMES_PER_SECOND;
+        assert!(taught.target(stream, frame, &mut out));
+        assert!((out[0] - (2.0 - mean) / deviation).abs() < 1e-3, "{out:?}");
+        assert_eq!(out[1], 0.0, "a dimension that never moves says nothing");
+        assert!(!taught.target(stream, 10.0, &mut out));
+        assert!(!taught.target(stream, 500.0, &mut out));
+    }
+
+    #[test]
+    fn a_folder_that_does_not_fit_is_refused_by_name() {
+        let folder = std::env::temp_dir().join(format!("wakeling-taught-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let tables = crate::features::FrontendTables::default();
+        let frontend = tables.params(crate::features::NormalizationKind::Log);
+        let refused = |name: &str| {
+            let error = Taught::load(&folder, &frontend).map(|_| ()).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        };
+        refused("teacher.json");
+        fs::write(folder.join("teacher.json"), r#"{"name":"t","hop_s":0,"first_s":0.8}"#).unwrap();
+        refused("hop_s");
+        fs::write(folder.join("teacher.json"), r#"{"name":"t","hop_s":0.08,"first_s":0.8}"#)
+            .unwrap();
+        fs::write(folder.join("streams.jsonl"), "").unwrap();
+        refused("no stream");
+        fs::write(folder.join("streams.jsonl"), r#"{"audio":"a.wav","targets":"a.npy"}"#).unwrap();
+        refused("a.wav");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
