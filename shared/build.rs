@@ -1,6 +1,8 @@
 //! Chooses the kernels: `cfg(wakeling_dsp)` where the processor has the DSP instructions, and
 //! `cfg(wakeling_mve)` where it has those and the vectors of Armv8.1-M besides.
 //!
+//! `cfg(wakeling_dsp_is_optional)` says that the assembler must be told.
+//!
 //! Names decide, and not `cfg(target_feature = "dsp")`: stable compilers do not tell that feature, so
 //! code behind it would be fast for nobody but its author.
 
@@ -15,7 +17,7 @@ const MVE_CPUS: [&str; 3] =
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-check-cfg=cfg(wakeling_dsp, wakeling_mve)");
+    println!("cargo:rustc-check-cfg=cfg(wakeling_dsp, wakeling_mve, wakeling_dsp_is_optional)");
     let variable = |name| env::var(name).unwrap_or_default();
     let target = variable("TARGET");
     let flags = variable("CARGO_ENCODED_RUSTFLAGS");
@@ -29,5 +31,8 @@ fn main() {
     }
     if names(&MVE_CPUS) {
         println!("cargo:rustc-cfg=wakeling_mve");
+    }
+    if target.starts_with("thumbv8m") {
+        println!("cargo:rustc-cfg=wakeling_dsp_is_optional");
     }
 }

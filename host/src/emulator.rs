@@ -1,12 +1,12 @@
-//! Runs the firmware in QEMU: an MPS2 board with a Cortex-M4F, on a recording.
+//! Runs the firmware in QEMU, on a recording: on a Cortex-M4F unless another [`Machine`] is asked for.
 //!
-//! The model goes where a flasher would put it, the recording comes over semihosting, and the lines
-//! leave by the serial port. `-icount` makes a run repeat itself to the instruction.
+//! The model goes where a flasher would put it; the recording goes in and the lines come out over
+//! semihosting. `-icount` makes a run repeat itself to the instruction.
 
 use std::{
     env, fs, io,
     path::{Path, PathBuf},
-    process::{self, Command, Stdio},
+    process::{self, Command, Output, Stdio},
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -14,22 +14,115 @@ use wakeling_shared::events::Event;
 
 /// Names the firmware's ELF file, if it lies elsewhere than where `./x firmware` puts it.
 pub const FIRMWARE_VARIABLE: &str = "WAKELING_FIRMWARE";
-/// The program that emulates.
-pub const QEMU: &str = "qemu-system-arm";
-/// Where the board's `memory.x` puts the model, and how much fits.
-const MODEL_ADDRESS: u32 = 0x0010_0000;
-const MODEL_REGION_BYTES: usize = 1 << 20;
-/// Where a build leaves the ELF file, from the folder that holds `firmware/`.
-const BUILT: &str = "firmware/target/thumbv7em-none-eabihf/release/wakeling-qemu-mps2";
+/// The program that listens, of those that `./x firmware` builds.
+pub const APPLICATION: &str = "wakeling-qemu";
+/// The program that counts what each stage costs.
+pub const METER: &str = "wakeling-qemu-meter";
 /// What the firmware's block buffer holds.
 const MAX_BLOCK_SAMPLES: usize = 1_024;
+
+/// A processor with a little memory, as QEMU has it. The memory maps lie in
+/// `firmware/boards/qemu/memory`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// The processor.
+    pub name: &'static str,
+    /// QEMU's program.
+    qemu: &'static str,
+    /// Its arguments: the board, and nanoseconds of an instruction as a power of two.
+    arguments: &'static [&'static str],
+    /// Where a build leaves the ELF files, under `firmware/target`.
+    folder: &'static str,
+    model_address: u32,
+    model_region_bytes: usize,
+}
+
+impl Machine {
+    /// The plain kernels, without 64-bit products.
+    pub const CORTEX_M0: Self = Self {
+        name: "Cortex-M0",
+        qemu: "qemu-system-arm",
+        arguments: &[
+            "-machine",
+            "microbit",
+            "-global",
+            "nrf51-soc.sram-size=65536",
+            "-global",
+            "nrf51-soc.flash-size=524288",
+            "-icount",
+            "shift=5",
+        ],
+        folder: "cortex-m0/thumbv6m-none-eabi",
+        model_address: 0x0002_0000,
+        model_region_bytes: 384 << 10,
+    };
+    /// The one that is meant when none is named.
+    pub const CORTEX_M4: Self = Self {
+        name: "Cortex-M4F",
+        qemu: "qemu-system-arm",
+        arguments: &["-machine", "mps2-an386", "-icount", "shift=5"],
+        folder: "cortex-m4/thumbv7em-none-eabihf",
+        model_address: 0x0010_0000,
+        model_region_bytes: 1 << 20,
+    };
+    /// Runs the program of [`Machine::CORTEX_M4`].
+    pub const CORTEX_M7: Self = Self {
+        name: "Cortex-M7",
+        arguments: &["-machine", "mps2-an500", "-icount", "shift=5"],
+        ..Self::CORTEX_M4
+    };
+    /// With the DSP instructions.
+    pub const CORTEX_M33: Self = Self {
+        name: "Cortex-M33",
+        arguments: &["-machine", "mps2-an505", "-icount", "shift=5"],
+        folder: "cortex-m33/thumbv8m.main-none-eabihf",
+        model_address: 0x1010_0000,
+        ..Self::CORTEX_M4
+    };
+    /// With vectors.
+    pub const CORTEX_M55: Self = Self {
+        name: "Cortex-M55",
+        arguments: &["-machine", "mps3-an547", "-icount", "shift=5"],
+        folder: "cortex-m55/thumbv8m.main-none-eabihf",
+        model_address: 0x1100_0000,
+        ..Self::CORTEX_M4
+    };
+    /// RISC-V with multiplication and compressed instructions.
+    pub const RV32IMC: Self = Self {
+        name: "rv32imc",
+        qemu: "qemu-system-riscv32",
+        arguments: &["-machine", "virt", "-bios", "none", "-icount", "shift=0"],
+        folder: "rv32imc/riscv32imc-unknown-none-elf",
+        model_address: 0x8010_0000,
+        model_region_bytes: 1 << 20,
+    };
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::CORTEX_M0,
+        Self::CORTEX_M4,
+        Self::CORTEX_M7,
+        Self::CORTEX_M33,
+        Self::CORTEX_M55,
+        Self::RV32IMC,
+    ];
+
+    /// Where a build leaves a program, from the folder that holds `firmware/`.
+    fn built(&self, program: &str) -> PathBuf {
+        ["firmware/target", self.folder, "release", program].iter().collect()
+    }
+}
 
 /// Why the emulator gave nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum EmulatorError {
     /// No QEMU.
-    #[error("{QEMU} is not installed\n  remedy: apt-get install qemu-system-arm")]
-    NoQemu,
+    #[error(
+        "{program} is not installed\n  remedy: apt-get install qemu-system-arm qemu-system-misc"
+    )]
+    NoQemu {
+        /// The program that is missing.
+        program: &'static str,
+    },
     /// No firmware.
     #[error(
         "the firmware is not built: looked for {looked_for}\n  remedy: run ./x firmware, or name its ELF file with {FIRMWARE_VARIABLE}"
@@ -40,11 +133,13 @@ pub enum EmulatorError {
     },
     /// The board's region for models is smaller.
     #[error(
-        "the model has {found} bytes, the board's region {MODEL_REGION_BYTES}\n  remedy: use a smaller tier"
+        "the model has {found} bytes, the board's region {largest}\n  remedy: use a smaller tier"
     )]
     ModelTooLarge {
         /// Bytes of the model.
         found: usize,
+        /// Bytes of the region.
+        largest: usize,
     },
     /// A block size that the board does not have.
     #[error(
@@ -63,7 +158,7 @@ pub enum EmulatorError {
         remedy: &'static str,
     },
     /// QEMU ended without the firmware's last line.
-    #[error("{QEMU} ended early ({status}): {stderr}\n  remedy: try with QEMU 7.2 or later")]
+    #[error("QEMU ended early ({status}): {stderr}\n  remedy: try with QEMU 7.2 or later")]
     Qemu {
         /// How it ended.
         status: process::ExitStatus,
@@ -98,23 +193,53 @@ impl From<EmulatorError> for crate::Error {
 /// An emulated board with a firmware.
 #[derive(Clone, Debug)]
 pub struct Emulator {
+    machine: Machine,
     qemu: PathBuf,
     firmware: PathBuf,
     block_samples: Option<usize>,
 }
 
 impl Emulator {
-    /// Finds QEMU on the path, and the firmware: `firmware` if given, else what
+    /// Finds QEMU on the path, and the firmware of a Cortex-M4F: `firmware` if given, else what
     /// [`FIRMWARE_VARIABLE`] names, else where `./x firmware` leaves it, in the nearest folder above
     /// the current one.
     ///
     /// # Errors
     /// [`EmulatorError::NoQemu`], [`EmulatorError::NoFirmware`].
     pub fn find(firmware: Option<&Path>) -> Result<Self, EmulatorError> {
+        let named =
+            firmware.map(Path::to_owned).or_else(|| env::var_os(FIRMWARE_VARIABLE).map(Into::into));
+        match named {
+            Some(path) => Self::with_firmware(Machine::CORTEX_M4, path),
+            None => Self::built(Machine::CORTEX_M4, APPLICATION),
+        }
+    }
+
+    /// Finds QEMU on the path, and one of the programs that `./x firmware` leaves for a machine, in
+    /// the nearest folder above the current one.
+    ///
+    /// # Errors
+    /// [`EmulatorError::NoQemu`], [`EmulatorError::NoFirmware`].
+    pub fn built(machine: Machine, program: &str) -> Result<Self, EmulatorError> {
+        let here = env::current_dir().map_err(|e| io_error(Path::new("."), "read", e))?;
+        let path = machine.built(program);
+        let mut found = here.ancestors().map(|folder| folder.join(&path));
+        let found = found.find(|path| path.is_file()).ok_or_else(|| EmulatorError::NoFirmware {
+            looked_for: format!("{} in {} and above", path.display(), here.display()),
+        })?;
+        Self::with_firmware(machine, found)
+    }
+
+    fn with_firmware(machine: Machine, path: PathBuf) -> Result<Self, EmulatorError> {
+        if !path.is_file() {
+            return Err(EmulatorError::NoFirmware { looked_for: path.display().to_string() });
+        }
         let paths = env::var_os("PATH").unwrap_or_default();
-        let mut programs = env::split_paths(&paths).map(|folder| folder.join(QEMU));
-        let qemu = programs.find(|p| p.is_file()).ok_or(EmulatorError::NoQemu)?;
-        Ok(Self { qemu, firmware: find_firmware(firmware)?, block_samples: None })
+        let mut programs = env::split_paths(&paths).map(|folder| folder.join(machine.qemu));
+        let program = machine.qemu;
+        let qemu = programs.find(|p| p.is_file()).ok_or(EmulatorError::NoQemu { program })?;
+        let firmware = std::path::absolute(&path).unwrap_or(path);
+        Ok(Self { machine, qemu, firmware, block_samples: None })
     }
 
     /// The firmware that runs.
@@ -143,14 +268,52 @@ impl Emulator {
     }
 
     fn lines(&self, model: &[u8], pcm: &[i16], scores: bool) -> Result<String, EmulatorError> {
-        if model.len() > MODEL_REGION_BYTES {
-            return Err(EmulatorError::ModelTooLarge { found: model.len() });
+        let mut words = Vec::new();
+        if scores {
+            words.push("scores".to_owned());
+        }
+        words.extend(self.block_samples.map(|samples| format!("block={samples}")));
+        let (lines, output) = self.output(model, pcm, &words)?;
+        let complete = lines.lines().last().and_then(Event::parse);
+        if !output.status.success() || !matches!(complete, Some(Event::Stats(_))) {
+            return Err(ended_early(&output));
+        }
+        Ok(lines)
+    }
+
+    /// The lines of another program than [`APPLICATION`], such as [`METER`], that hears `pcm` and is
+    /// given more `words` on its command line.
+    ///
+    /// # Errors
+    /// [`EmulatorError`].
+    pub fn measure(
+        &self,
+        model: &[u8],
+        pcm: &[i16],
+        words: &[String],
+    ) -> Result<String, EmulatorError> {
+        let (lines, output) = self.output(model, pcm, words)?;
+        if !output.status.success() {
+            return Err(ended_early(&output));
+        }
+        Ok(lines)
+    }
+
+    fn output(
+        &self,
+        model: &[u8],
+        pcm: &[i16],
+        words: &[String],
+    ) -> Result<(String, Output), EmulatorError> {
+        let largest = self.machine.model_region_bytes;
+        if model.len() > largest {
+            return Err(EmulatorError::ModelTooLarge { found: model.len(), largest });
         }
         let folder = Scratch::new()?;
         folder.write("model.bin", model)?;
         folder.write("input.pcm", &pcm.iter().flat_map(|s| s.to_le_bytes()).collect::<Vec<_>>())?;
         let output = self
-            .command(&folder.path, scores)
+            .command(&folder.path, words)
             .output()
             .map_err(|source| io_error(&self.qemu, "run", source))?;
         let lines = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -158,40 +321,39 @@ impl Emulator {
             Some(Event::Error(message)) => Some(message),
             _ => None,
         });
-        if let Some(message) = failures.next() {
-            return Err(device_error(message));
+        match failures.next() {
+            Some(message) => Err(device_error(message)),
+            None => Ok((lines, output)),
         }
-        let complete = lines.lines().last().and_then(Event::parse);
-        if !output.status.success() || !matches!(complete, Some(Event::Stats(_))) {
-            let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(EmulatorError::Qemu { status: output.status, stderr });
-        }
-        Ok(lines)
     }
 
     /// Relative names only: QEMU's option syntax has its own meaning for commas.
-    fn command(&self, folder: &Path, scores: bool) -> Command {
-        let mut request = String::from("arg=wakeling,arg=input.pcm");
-        if scores {
-            request.push_str(",arg=scores");
-        }
-        if let Some(samples) = self.block_samples {
-            request.push_str(&format!(",arg=block={samples}"));
-        }
+    fn command(&self, folder: &Path, words: &[String]) -> Command {
+        let request: String = ["wakeling", "input.pcm"]
+            .into_iter()
+            .chain(words.iter().map(String::as_str))
+            .map(|word| format!(",arg={word}"))
+            .collect();
+        let address = self.machine.model_address;
         let mut command = Command::new(&self.qemu);
         command
-            .args(["-machine", "mps2-an386", "-icount", "shift=5"])
-            .args(["-display", "none", "-monitor", "none", "-serial", "stdio"])
+            .args(self.machine.arguments)
+            .args(["-display", "none", "-monitor", "none", "-serial", "none"])
             .arg("-kernel")
             .arg(&self.firmware)
             .arg("-device")
-            .arg(format!("loader,file=model.bin,addr={MODEL_ADDRESS:#x},force-raw=on"))
+            .arg(format!("loader,file=model.bin,addr={address:#x},force-raw=on"))
             .arg("-semihosting-config")
-            .arg(format!("enable=on,target=native,{request}"))
+            .arg(format!("enable=on,target=native{request}"))
             .current_dir(folder)
             .stdin(Stdio::null());
         command
     }
+}
+
+fn ended_early(output: &Output) -> EmulatorError {
+    let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    EmulatorError::Qemu { status: output.status, stderr }
 }
 
 fn device_error(message: &str) -> EmulatorError {
@@ -205,21 +367,6 @@ fn device_error(message: &str) -> EmulatorError {
 
 fn io_error(path: &Path, action: &'static str, source: io::Error) -> EmulatorError {
     EmulatorError::Io { path: path.to_owned(), action, source }
-}
-
-fn find_firmware(given: Option<&Path>) -> Result<PathBuf, EmulatorError> {
-    let named =
-        given.map(Path::to_owned).or_else(|| env::var_os(FIRMWARE_VARIABLE).map(Into::into));
-    if let Some(path) = named {
-        let looked_for = path.display().to_string();
-        let found = path.is_file().then(|| std::path::absolute(&path).unwrap_or(path));
-        return found.ok_or(EmulatorError::NoFirmware { looked_for });
-    }
-    let here = env::current_dir().map_err(|e| io_error(Path::new("."), "read", e))?;
-    let mut built = here.ancestors().map(|folder| folder.join(BUILT));
-    built.find(|path| path.is_file()).ok_or_else(|| EmulatorError::NoFirmware {
-        looked_for: format!("{BUILT} in {} and above", here.display()),
-    })
 }
 
 /// A folder of its own, removed at the end.

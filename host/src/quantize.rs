@@ -233,7 +233,9 @@ impl QuantizedTrunk {
                 quantize_affine(&mix, Order::Rows, y, z.scale, z.zero_point),
             ));
             let (_, upper) = range(&name("sum"))?;
-            let sum = Code::of(0.0, upper);
+            // The scales of a sum say at most twice its own step.
+            let least = 255.0 * x.scale.max(z.scale) / 2.0;
+            let sum = Code::of(0.0, upper.max(least));
             layers.push(QuantizedLayer { input: at, output: free, op: add(x, z, sum, 3) });
             x = sum;
             std::mem::swap(&mut at, &mut free);
@@ -249,7 +251,7 @@ impl QuantizedTrunk {
 fn add(x: Code, o: Code, sum: Code, other: u8) -> QuantizedOp {
     let scale = |code: Code| {
         let ratio = f64::from(code.scale) / f64::from(sum.scale) * f64::from(1 << 20);
-        ratio.round().min(f64::from((1 << 22) - 1)) as i32
+        ratio.round().min(f64::from(1 << 21)) as i32
     };
     QuantizedOp::Add {
         other,

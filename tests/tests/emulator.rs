@@ -1,31 +1,26 @@
-//! The laptop and the chip say the same: the lines of the host's simulator and of the firmware on an
-//! emulated Cortex-M4F are equal byte for byte.
+//! The laptop and the chip say the same: the lines of the host's simulator and of the firmware on
+//! emulated processors are equal byte for byte.
 //!
 //! `./x test` builds the firmware first and sets `WAKELING_REQUIRE_EMULATOR`; without that variable,
 //! a machine without QEMU or firmware skips with a message.
 
-use std::path::Path;
-
 use wakeling::{
-    emulator::{Emulator, EmulatorError},
+    emulator::{APPLICATION, Emulator, EmulatorError, METER, Machine},
+    features::mel_powers,
     simulate::{Chunking, Device, Simulation},
 };
-use wakeling_shared::artifact::Model;
+use wakeling_shared::{artifact::Model, frontend::Normalizer};
 use wakeling_tests::{
-    Tier,
+    Random, Tier,
     model::{random_model, random_model_with_heads},
     sound,
 };
 
-/// The emulator, or `None` where it may be missing and is.
-fn emulator() -> Option<Emulator> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    let built = root.map(|r| r.join("firmware/target/thumbv7em-none-eabihf/release"));
-    let elf = built.map(|b| b.join("wakeling-qemu-mps2")).filter(|elf| elf.is_file());
-    let named = std::env::var_os("WAKELING_FIRMWARE").is_some();
-    match Emulator::find(if named { None } else { elf.as_deref() }) {
+/// A program on a machine, or `None` where it may be missing and is.
+fn built(machine: Machine, program: &str) -> Option<Emulator> {
+    match Emulator::built(machine, program) {
         Ok(emulator) => Some(emulator),
-        Err(error @ (EmulatorError::NoQemu | EmulatorError::NoFirmware { .. })) => {
+        Err(error @ (EmulatorError::NoQemu { .. } | EmulatorError::NoFirmware { .. })) => {
             let required = std::env::var_os("WAKELING_REQUIRE_EMULATOR").is_some();
             assert!(!required, "{error}");
             eprintln!("skipped: {error}");
@@ -33,6 +28,11 @@ fn emulator() -> Option<Emulator> {
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+/// The application on a Cortex-M4F.
+fn emulator() -> Option<Emulator> {
+    built(Machine::CORTEX_M4, APPLICATION)
 }
 
 /// Runs both, compares every line but the statistics, and returns those with what was heard.
@@ -82,6 +82,61 @@ fn a_width_that_fits_no_block_is_equal_to_the_byte() {
     let Some(emulator) = emulator() else { return };
     let pcm = sound::speech_like(6, 10);
     compare(&random_model_with_heads(6, Tier::Odd, 2), &pcm, Chunking::Whole, emulator);
+}
+
+#[test]
+fn every_processor_says_the_same_as_the_laptop() {
+    let pcm = sound::speech_like(9, 3);
+    for machine in Machine::ALL {
+        let Some(emulator) = built(machine, APPLICATION) else { continue };
+        eprintln!("{}:", machine.name);
+        let chunks = Chunking::Random { seed: 3, longest: 700 };
+        compare(&random_model_with_heads(3, Tier::S, 2), &pcm, chunks, emulator.clone());
+        compare(&random_model_with_heads(7, Tier::Odd, 1), &pcm, Chunking::Whole, emulator);
+    }
+}
+
+/// What a front end may be tempted to get wrong: full scale, the least that is not silence, and steps
+/// between them.
+fn extremes() -> Vec<i16> {
+    let mut random = Random::new(11);
+    let mut pcm = sound::speech_like(8, 1);
+    let full = |up: bool| if up { i16::MAX } else { i16::MIN };
+    pcm.extend((0..2_000).map(|_| full(random.below(2) == 0)));
+    for period in [2, 3, 4, 8, 16, 32, 480] {
+        pcm.extend((0..1_000).map(|i| full(i % period < period / 2)));
+    }
+    for constant in [i16::MIN, i16::MAX, 0, 1, -1] {
+        pcm.extend([constant; 800]);
+    }
+    pcm.extend((0..1_600).map(|_| random.below(3) as i16 - 1));
+    pcm
+}
+
+#[test]
+fn every_processor_computes_the_same_powers_and_features() {
+    let pcm = extremes();
+    for machine in Machine::ALL {
+        let Some(emulator) = built(machine, METER) else { continue };
+        // Four seeds, four normalizations.
+        for seed in 0..4 {
+            let bytes = random_model(seed, Tier::Tiny);
+            let model = Model::load(&bytes).expect("the model is valid");
+            let lines = emulator.measure(&bytes, &pcm, &["frames".into()]).expect("it runs");
+            let mut normalizer = Normalizer::new(model.frontend.normalization);
+            let powers = mel_powers(&pcm, &model.frontend);
+            let mut found = lines.lines().filter_map(|line| line.strip_prefix("frame"));
+            for (hop, powers) in powers.iter().enumerate() {
+                let features = normalizer.process(powers);
+                let mut expected: String =
+                    powers.iter().map(|power| format!(" {power:x}")).collect();
+                expected.push(' ');
+                expected.extend(features.iter().map(|feature| format!("{feature:02x}")));
+                assert_eq!(found.next(), Some(&*expected), "{} {seed}: {hop}", machine.name);
+            }
+            assert_eq!(found.next(), None);
+        }
+    }
 }
 
 #[test]

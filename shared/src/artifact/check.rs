@@ -189,7 +189,7 @@ fn check_op(
                 return Err(ShapeError::Buffer { layer, buffer: *other });
             }
             check_width(width_of(widths, *other, layer)?, found, layer)?;
-            let range = 0..1 << 22;
+            let range = 0..=1 << 21;
             if !range.contains(x_scale) || !range.contains(o_scale) {
                 return Err(ShapeError::Value { layer });
             }

@@ -133,9 +133,9 @@ pub enum Op<'a> {
     Add {
         /// The second buffer.
         other: u8,
-        /// `round(2²⁰ · s_x / s_y)`, below 2²².
+        /// `round(2²⁰ · s_x / s_y)`, at most 2²¹.
         x_scale: i32,
-        /// `round(2²⁰ · s_o / s_y)`, below 2²².
+        /// `round(2²⁰ · s_o / s_y)`, at most 2²¹.
         o_scale: i32,
         /// Zero point of the input.
         x_zero: i8,

@@ -18,8 +18,10 @@ use plain as fastest;
 #[cfg(all(target_pointer_width = "64", not(wakeling_dsp)))]
 use vector as fastest;
 
+use heapless::Vec;
+
 use crate::{
-    artifact::{Affine, Factors, LANES, UNIT},
+    artifact::{Affine, Factors, LANES, MAX_TAPS, UNIT},
     fixed::{requantize, requantize_logit},
 };
 
@@ -53,9 +55,12 @@ pub fn logits(x: &[i8], affine: &Affine<'_>, y: &mut [i16]) {
 /// `y[c] = requantize(bias[c] + Σₖ w[k,c]·columns[k][c], multiplier[c], zero_point)`.
 ///
 /// Shapes: `columns (K, ≥ C)`, `y (≥ C)`.
-pub fn depthwise(columns: &[&[i8]], affine: &Affine<'_>, y: &mut [i8]) {
+pub fn depthwise<'c>(columns: impl Iterator<Item = &'c [i8]>, affine: &Affine<'_>, y: &mut [i8]) {
     fastest::depthwise(columns, affine, y);
 }
+
+/// The columns under the taps; more than a model can have are left out.
+type Columns<'c> = Vec<&'c [i8], MAX_TAPS>;
 
 /// The units of pointwise weights.
 fn units<'a>(affine: &Affine<'a>) -> &'a [Unit] {
@@ -70,9 +75,9 @@ fn taps<'a>(affine: &Affine<'a>) -> &'a [[i16; LANES]] {
 /// Scales and zero points of a residual sum; see [`Op::Add`](crate::artifact::Op::Add).
 #[derive(Clone, Copy, Debug)]
 pub struct AddScales {
-    /// `round(2²⁰ · s_x / s_y)`, below 2²².
+    /// `round(2²⁰ · s_x / s_y)`, at most 2²¹.
     pub x_scale: i32,
-    /// `round(2²⁰ · s_o / s_y)`, below 2²².
+    /// `round(2²⁰ · s_o / s_y)`, at most 2²¹.
     pub o_scale: i32,
     /// Zero point of `x`.
     pub x_zero: i8,
@@ -82,27 +87,22 @@ pub struct AddScales {
     pub zero: i8,
 }
 
+impl AddScales {
+    /// Fractional bits of the scales.
+    const BITS: u32 = 20;
+
+    /// What does not depend on the elements: `y = sat8((x·x_scale + o·o_scale + constant) >> 20)`.
+    ///
+    /// No sum with it leaves `i32`: `255 · 2 · 2²¹ + 2²⁷ + 2¹⁹ < 2³¹`.
+    const fn constant(&self) -> i32 {
+        let zeros = self.x_zero as i32 * self.x_scale + self.o_zero as i32 * self.o_scale;
+        ((self.zero as i32) << Self::BITS) + (1 << (Self::BITS - 1)) - zeros
+    }
+}
+
 /// `y = sat8(zero + ((x − x_zero)·x_scale + (o − o_zero)·o_scale + 2¹⁹) >> 20)`: ties toward +∞.
 ///
-/// The sum stays below 2 · 255 · 2²² < 2³¹.
+/// As many elements as the shortest slice has.
 pub fn add(x: &[i8], o: &[i8], scales: AddScales, y: &mut [i8]) {
-    let AddScales { x_scale, o_scale, x_zero, o_zero, zero } = scales;
-    let zero = i32::from(zero);
-    // What does not depend on the elements; the products below may wrap around, and come back.
-    let constant = (1 << 19) - i32::from(x_zero) * x_scale - i32::from(o_zero) * o_scale;
-    let one = |x: i8, o: i8| {
-        let product = i32::from(x).wrapping_mul(x_scale).wrapping_add(constant);
-        let sum = i32::from(o).wrapping_mul(o_scale).wrapping_add(product);
-        (zero + (sum >> 20)).clamp(-128, 127) as i8
-    };
-    /// Elements that a processor of 32 bits loads at once.
-    const WORD: usize = 4;
-    let (y, y_tail) = y.as_chunks_mut::<WORD>();
-    let ((x, x_tail), (o, o_tail)) = (x.as_chunks::<WORD>(), o.as_chunks::<WORD>());
-    for ((y, x), o) in y.iter_mut().zip(x).zip(o) {
-        *y = core::array::from_fn(|i| one(x[i], o[i]));
-    }
-    for ((y, &x), &o) in y_tail.iter_mut().zip(x_tail).zip(o_tail) {
-        *y = one(x, o);
-    }
+    fastest::add(x, o, scales, y);
 }

@@ -10,7 +10,7 @@ pub mod kernels;
 
 use heapless::Vec;
 
-use crate::artifact::{Affine, BUFFERS, Head, Layer, MAX_LAYERS, MAX_TAPS, Model, Op};
+use crate::artifact::{Affine, BUFFERS, Head, Layer, MAX_LAYERS, Model, Op};
 
 /// The arena is used from the first address that is a multiple of this.
 const ARENA_ALIGNMENT: usize = 8;
@@ -98,9 +98,11 @@ impl Model<'_> {
     }
 }
 
-/// A layer's place in time.
+/// A layer's width, and its place in time.
 #[derive(Clone, Copy, Debug, Default)]
-struct Clock {
+struct Place {
+    /// Channels of the input.
+    width: u16,
     /// Column of the ring that is oldest, and is written next.
     oldest: u16,
     /// Steps until a strided layer computes.
@@ -113,7 +115,7 @@ pub struct Engine<'m, 'a> {
     wide: &'m mut [u32],
     buffers: [&'m mut [i8]; BUFFERS],
     rings: &'m mut [i8],
-    clocks: Vec<Clock, MAX_LAYERS>,
+    places: Vec<Place, MAX_LAYERS>,
 }
 
 impl<'m, 'a> Engine<'m, 'a> {
@@ -135,10 +137,8 @@ impl<'m, 'a> Engine<'m, 'a> {
         let (activations, rings) = arena.split_at_mut_checked(BUFFERS * width).ok_or(too_small)?;
         let mut chunks = activations.chunks_exact_mut(width);
         let buffers = core::array::from_fn(|_| chunks.next().unwrap_or_default());
-        let mut clocks = Vec::new();
-        // As many as there can be layers.
-        let _ = clocks.resize_default(model.layers.len());
-        let mut engine = Self { model, wide, buffers, rings, clocks };
+        let places = places(model);
+        let mut engine = Self { model, wide, buffers, rings, places };
         engine.reset();
         Ok(engine)
     }
@@ -146,7 +146,7 @@ impl<'m, 'a> Engine<'m, 'a> {
     /// Forgets everything heard: rings hold zeros (each layer's zero point) again.
     pub fn reset(&mut self) {
         self.buffers.iter_mut().for_each(|b| b.fill(0));
-        self.clocks.iter_mut().for_each(|c| *c = Clock::default());
+        self.places.iter_mut().for_each(|p| *p = Place { width: p.width, ..Place::default() });
         let mut rest = &mut *self.rings;
         for layer in &self.model.layers {
             let Some((ring, others)) = rest.split_at_mut_checked(layer.op.ring_bytes()) else {
@@ -228,12 +228,12 @@ impl<'m, 'a> Engine<'m, 'a> {
         let model = self.model;
         let mut rings = self.rings.get_mut(ring..).unwrap_or_default();
         let layers = model.layers.iter().skip(first).take(count);
-        for (layer, clock) in layers.zip(self.clocks.iter_mut().skip(first)) {
+        for (layer, place) in layers.zip(self.places.iter_mut().skip(first)) {
             let Some((own, others)) = rings.split_at_mut_checked(layer.op.ring_bytes()) else {
                 return false;
             };
             rings = others;
-            if !run_layer(layer, (&mut *self.wide, &mut self.buffers), own, clock) {
+            if !run_layer(layer, (&mut *self.wide, &mut self.buffers), own, place) {
                 return false;
             }
         }
@@ -241,32 +241,49 @@ impl<'m, 'a> Engine<'m, 'a> {
     }
 }
 
+/// Every layer's place at the start.
+fn places(model: &Model<'_>) -> Vec<Place, MAX_LAYERS> {
+    let mut widths = [0; BUFFERS];
+    widths[0] = model.step_width();
+    let mut places = Vec::new();
+    for layer in &model.layers {
+        let found = widths.get(usize::from(layer.input)).copied().unwrap_or(0);
+        let affine = layer.op.affine();
+        let width = affine.map_or(found, |affine| affine.inputs);
+        // There are no more layers than places.
+        let _ = places.push(Place { width, ..Place::default() });
+        if let Some(output) = widths.get_mut(usize::from(layer.output)) {
+            *output = affine.map_or(width, |affine| affine.outputs);
+        }
+    }
+    places
+}
+
 /// Runs one layer; `false` if its stride skips this step.
 fn run_layer(
     layer: &Layer<'_>,
     (wide, buffers): (&mut [u32], &mut [&mut [i8]; BUFFERS]),
     ring: &mut [i8],
-    clock: &mut Clock,
+    place: &mut Place,
 ) -> bool {
     let output = usize::from(layer.output);
     // The output is taken out of the array while the layer runs, so that inputs can be borrowed.
     let Some(slot) = buffers.get_mut(output) else { return false };
     let y = core::mem::take(slot);
     let input: &[i8] = buffers.get(usize::from(layer.input)).map_or(&[], |b| b);
+    let x = input.get(..usize::from(place.width)).unwrap_or_default();
     let computed = match &layer.op {
         Op::Depthwise { dilation, stride, affine, .. } => {
-            let x = input.get(..usize::from(affine.inputs)).unwrap_or_default();
-            let due = clock.wait == 0;
-            clock.wait = if due { stride - 1 } else { clock.wait - 1 };
+            let due = place.wait == 0;
+            place.wait = if due { stride - 1 } else { place.wait - 1 };
             if due {
-                let columns = columns(x, ring, usize::from(clock.oldest), usize::from(*dilation));
-                kernels::depthwise(&columns, affine, y);
+                let columns = columns(x, ring, usize::from(place.oldest), usize::from(*dilation));
+                kernels::depthwise(columns, affine, y);
             }
-            remember(x, ring, &mut clock.oldest);
+            remember(x, ring, &mut place.oldest);
             due
         }
         Op::Pointwise { affine } => {
-            let x = input.get(..usize::from(affine.inputs)).unwrap_or_default();
             kernels::pointwise(x, affine, wide, y);
             true
         }
@@ -279,7 +296,7 @@ fn run_layer(
                 o_zero: *o_zero,
                 zero: *zero,
             };
-            kernels::add(input, o, scales, y);
+            kernels::add(x, o, scales, y);
             true
         }
     };
@@ -296,21 +313,16 @@ fn columns<'c>(
     ring: &'c [i8],
     oldest: usize,
     dilation: usize,
-) -> Vec<&'c [i8], MAX_TAPS> {
-    let width = x.len();
-    let back = dilation * width;
-    let mut columns = Vec::new();
-    let mut at = oldest * width;
+) -> impl Iterator<Item = &'c [i8]> {
+    let back = dilation * x.len();
+    let mut at = oldest * x.len();
     let mut left = ring.len();
-    // No more than fit: the loader checks the taps.
-    let _ = columns.push(x);
-    while left >= back && back > 0 {
-        left -= back;
+    let past = core::iter::from_fn(move || {
+        left = left.checked_sub(back.max(1))?;
         at = if at >= back { at - back } else { (at + ring.len()).saturating_sub(back) };
-        let column = ring.get(at..).and_then(|rest| rest.get(..width));
-        let _ = columns.push(column.unwrap_or_default());
-    }
-    columns
+        ring.get(at..)?.get(..x.len())
+    });
+    core::iter::once(x).chain(past)
 }
 
 /// Writes `x` over the oldest column of a ring.

@@ -180,9 +180,7 @@ fn depthwise_over_a_ring_equals_the_convolution_of_the_whole_sequence() {
         for (t, column) in sequence.iter().enumerate() {
             let mut found = vec![0; width + 8];
             let columns = super::columns(column, &ring, usize::from(oldest), dilation);
-            assert_eq!(columns.len(), taps);
-            kernels::depthwise(&columns, &affine, &mut found);
-            drop(columns);
+            kernels::depthwise(columns, &affine, &mut found);
             assert_eq!(found.split_off(width), [0; 8]);
             for (c, &found) in found.iter().enumerate() {
                 let past = |k: usize| t.checked_sub(k * dilation).map_or(zero, |t| sequence[t][c]);
@@ -210,16 +208,16 @@ fn add_rounds_half_up_and_saturates() {
 fn add_equals_its_formula() {
     let mut random = Random(4);
     for length in [0, 1, 3, 4, 7, 128] {
-        for scale in [0, 1, 734_003, (1 << 22) - 1] {
+        for scale in [0, 1, 734_003, 1 << 21] {
             let (x, o) = (random.bytes(length), random.bytes(length));
             let [x_zero, o_zero, zero] = [-128, 127, 5];
-            let scales = AddScales { x_scale: scale, o_scale: (1 << 22) - 1, x_zero, o_zero, zero };
+            let scales = AddScales { x_scale: scale, o_scale: 1 << 21, x_zero, o_zero, zero };
             let mut found = vec![0; length];
             kernels::add(&x, &o, scales, &mut found);
             for ((found, x), o) in found.into_iter().zip(x).zip(o) {
                 let x = i64::from(x) - i64::from(x_zero);
                 let o = i64::from(o) - i64::from(o_zero);
-                let sum = x * i64::from(scale) + o * ((1 << 22) - 1) + (1 << 19);
+                let sum = x * i64::from(scale) + o * (1 << 21) + (1 << 19);
                 assert_eq!(i64::from(found), (i64::from(zero) + (sum >> 20)).clamp(-128, 127));
             }
         }

@@ -14,7 +14,7 @@
 
 use core::arch::{asm, naked_asm};
 
-use super::{Affine, Factors, LANES, RUN, UNIT, UNIT_WORDS, plain, wide_words};
+use super::{AddScales, Affine, Columns, Factors, LANES, RUN, UNIT, UNIT_WORDS, plain, wide_words};
 use crate::artifact::MAX_TAPS;
 
 /// Bytes of a word.
@@ -93,15 +93,23 @@ pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) 
 
 /// `x` as `i16`, filled up with zeros to whole units; `wide` has exactly that room.
 fn widen(x: &[i8], wide: &mut [u32]) {
-    let (front, tail) = x.as_chunks::<CHUNK>();
-    let (pairs, _) = wide.as_chunks_mut::<2>();
-    for (pairs, &word) in pairs.iter_mut().zip(front) {
-        *pairs = widen_word(word);
+    let (front, tail) = x.as_chunks::<UNIT>();
+    let (units, _) = wide.as_chunks_mut::<{ UNIT / 2 }>();
+    for (unit, x) in units.iter_mut().zip(front) {
+        *unit = widen_unit(x);
     }
-    for (i, pairs) in pairs.iter_mut().skip(front.len()).enumerate() {
-        let bytes = core::array::from_fn(|k| tail.get(CHUNK * i + k).copied().unwrap_or(0));
-        *pairs = widen_word(bytes);
+    if let (Some(unit), false) = (units.last_mut(), tail.is_empty()) {
+        *unit = widen_unit(&core::array::from_fn(|i| tail.get(i).copied().unwrap_or(0)));
     }
+}
+
+/// Eight `i8` as four pairs of `i16`.
+#[inline(always)]
+fn widen_unit(x: &[i8; UNIT]) -> [u32; UNIT / 2] {
+    let [a, b, c, d, e, f, g, h] = *x;
+    let [i, j] = widen_word([a, b, c, d]);
+    let [k, l] = widen_word([e, f, g, h]);
+    [i, j, k, l]
 }
 
 /// Four `i8` as two pairs of `i16`.
@@ -249,19 +257,23 @@ struct Depthwise {
     columns_end: *const *const i8,
 }
 
-pub fn depthwise(columns: &[&[i8]], affine: &Affine<'_>, y: &mut [i8]) {
+pub fn depthwise<'c>(columns: impl Iterator<Item = &'c [i8]>, affine: &Affine<'_>, y: &mut [i8]) {
     let channels = usize::from(affine.outputs);
-    let count = columns.len();
     let blocks = channels / LANES;
+    let mut slices = Columns::new();
     let mut pointers = [core::ptr::null(); MAX_TAPS];
-    let mut fits = (1..=MAX_TAPS).contains(&count)
-        && affine.weights.len() >= blocks * count * LANES / 2
-        && affine.factors.len() >= blocks;
+    let (mut count, mut fits) = (0, affine.factors.len() >= blocks);
     for (pointer, column) in pointers.iter_mut().zip(columns) {
         fits &= column.len() >= channels;
         *pointer = column.as_ptr();
+        count += 1;
+        if !channels.is_multiple_of(LANES) {
+            // For the channels beyond whole blocks.
+            let _ = slices.push(column);
+        }
     }
-    let done = match y.get_mut(..blocks * LANES) {
+    fits &= count > 0 && affine.weights.len() >= blocks * count * (LANES / 2);
+    match y.get_mut(..blocks * LANES) {
         Some(y) if fits && !y.is_empty() => {
             let (columns, outputs) = (pointers.as_ptr(), y.as_mut_ptr_range());
             let passes = count.div_ceil(TAPS_UNROLLED);
@@ -278,11 +290,12 @@ pub fn depthwise(columns: &[&[i8]], affine: &Affine<'_>, y: &mut [i8]) {
             // SAFETY: `y` is `blocks ≥ 1` blocks; each of `count ≥ 1` pointers has as many readable
             // bytes, and weights and factors are there for all blocks, aligned to words.
             unsafe { depthwise_blocks(&call) };
-            blocks
         }
-        _ => 0,
-    };
-    plain::depthwise_from(done, columns, affine, y);
+        _ => {}
+    }
+    if !slices.is_empty() {
+        plain::depthwise_from(blocks, &slices, affine, y);
+    }
 }
 
 /// Blocks of four channels, from `y` to `y_end`.
@@ -348,5 +361,81 @@ unsafe extern "C" fn depthwise_blocks(call: &Depthwise) {
         "bne.w 1b",
         "add sp, #20",
         "pop {{r4-r11, pc}}",
+    )
+}
+
+/// See [`add_words`].
+#[repr(C)]
+struct Add {
+    x: *const i8,
+    o: *const i8,
+    y: *mut i8,
+    y_end: *mut i8,
+    x_scale: i32,
+    o_scale: i32,
+    constant: i32,
+}
+
+pub fn add(x: &[i8], o: &[i8], scales: AddScales, y: &mut [i8]) {
+    let length = x.len().min(o.len()).min(y.len());
+    let whole = length / CHUNK * CHUNK;
+    let (front, tail) = y.split_at_mut_checked(whole).unwrap_or_default();
+    if !front.is_empty() {
+        let outputs = front.as_mut_ptr_range();
+        let call = Add {
+            x: x.as_ptr(),
+            o: o.as_ptr(),
+            y: outputs.start,
+            y_end: outputs.end,
+            x_scale: scales.x_scale,
+            o_scale: scales.o_scale,
+            constant: scales.constant(),
+        };
+        // SAFETY: all three have `whole` bytes, a positive multiple of [`CHUNK`].
+        unsafe { add_words(&call) };
+    }
+    let (x, o) = (x.get(whole..), o.get(whole..));
+    plain::add(x.unwrap_or_default(), o.unwrap_or_default(), scales, tail);
+}
+
+/// One element of a sum.
+macro_rules! add_element {
+    ($x:literal, $o:literal) => {
+        concat!(
+            "sxtb.w r2, ",
+            $x,
+            "\n",
+            "sxtb.w r3, ",
+            $o,
+            "\n",
+            "mla r2, r2, r8, r10\n",
+            "mla r2, r3, r9, r2\n",
+            "ssat r2, #8, r2, asr #20\n",
+            "strb r2, [r6], #1\n",
+        )
+    };
+}
+
+/// Four elements at a time, 7 instructions each. instructions each.
+///
+/// # Safety
+/// `y_end − y` is a positive multiple of [`CHUNK`]; those bytes may be written, and as many read at
+/// `x` and `o`.
+#[unsafe(naked)]
+unsafe extern "C" fn add_words(call: &Add) {
+    naked_asm!(
+        "push {{r4-r11}}",
+        "ldm.w r0, {{r4-r10}}",
+        "1:",
+        "ldr r0, [r4], #4",
+        "ldr r1, [r5], #4",
+        add_element!("r0", "r1"),
+        add_element!("r0, ror #8", "r1, ror #8"),
+        add_element!("r0, ror #16", "r1, ror #16"),
+        add_element!("r0, ror #24", "r1, ror #24"),
+        "cmp r6, r7",
+        "bne 1b",
+        "pop {{r4-r11}}",
+        "bx lr",
     )
 }

@@ -1,6 +1,8 @@
 //! The kernels in plain Rust: the truth, and what processors get that have no file of their own.
 
-use super::{Affine, Factors, LANES, UNIT, Unit, requantize, taps, units};
+use super::{AddScales, Affine, Factors, LANES, UNIT, Unit, requantize, taps, units};
+#[cfg(not(any(wakeling_dsp, target_pointer_width = "64")))]
+use super::{Columns, MAX_TAPS};
 
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, _wide: &mut [u32], y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
@@ -42,8 +44,9 @@ fn sums(x: &[i8], block: &[Unit], [biases, _]: &Factors) -> [i32; LANES] {
 }
 
 #[cfg(not(any(wakeling_dsp, target_pointer_width = "64")))]
-pub fn depthwise(columns: &[&[i8]], affine: &Affine<'_>, y: &mut [i8]) {
-    depthwise_from(0, columns, affine, y);
+pub fn depthwise<'c>(columns: impl Iterator<Item = &'c [i8]>, affine: &Affine<'_>, y: &mut [i8]) {
+    let columns: Columns<'_> = columns.take(MAX_TAPS).collect();
+    depthwise_from(0, &columns, affine, y);
 }
 
 /// The blocks of channels from the `first`.
@@ -64,5 +67,13 @@ pub fn depthwise_from(first: usize, columns: &[&[i8]], affine: &Affine<'_>, y: &
         for ((y, acc), &multiplier) in y.iter_mut().zip(acc).zip(multipliers) {
             *y = requantize(acc, multiplier, zero);
         }
+    }
+}
+
+pub fn add(x: &[i8], o: &[i8], scales: AddScales, y: &mut [i8]) {
+    let constant = scales.constant();
+    for ((y, &x), &o) in y.iter_mut().zip(x).zip(o) {
+        let sum = i32::from(x) * scales.x_scale + i32::from(o) * scales.o_scale + constant;
+        *y = (sum >> AddScales::BITS).clamp(-128, 127) as i8;
     }
 }

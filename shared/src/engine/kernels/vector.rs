@@ -1,6 +1,9 @@
 //! The kernels for laptops: eight products at once.
 
-use super::{Affine, LANES, Pairs, RUN, UNIT, Unit, plain, requantize, taps, units};
+pub use super::plain::add;
+use super::{
+    Affine, Columns, LANES, MAX_TAPS, Pairs, RUN, UNIT, Unit, plain, requantize, taps, units,
+};
 
 #[cfg(not(target_arch = "x86_64"))]
 use portable::{Halves, Sums};
@@ -155,7 +158,8 @@ mod portable {
     }
 }
 
-pub fn depthwise(columns: &[&[i8]], affine: &Affine<'_>, y: &mut [i8]) {
+pub fn depthwise<'c>(columns: impl Iterator<Item = &'c [i8]>, affine: &Affine<'_>, y: &mut [i8]) {
+    let columns: Columns<'_> = columns.take(MAX_TAPS).collect();
     let zero = i32::from(affine.zero_point);
     let channels = usize::from(affine.outputs);
     let groups = taps(affine).chunks_exact(columns.len().max(1) * JOINED);
@@ -179,7 +183,7 @@ pub fn depthwise(columns: &[&[i8]], affine: &Affine<'_>, y: &mut [i8]) {
             *y = core::array::from_fn(|i| requantize(acc[i], multipliers[i], zero));
         }
     }
-    plain::depthwise_from(whole.len() * JOINED, columns, affine, y);
+    plain::depthwise_from(whole.len() * JOINED, &columns, affine, y);
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]

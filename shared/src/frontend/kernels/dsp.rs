@@ -19,6 +19,21 @@ use crate::frontend::fft::{Bins, Complex, SPLIT_PAIRS, Twiddles};
 use crate::frontend::mel::Sums;
 use crate::frontend::window::{GROUP_PAIRS, GROUPS, Samples};
 
+/// Allows the instructions where the architecture has them as an option: compilers do not tell the
+/// assembler of whole functions what `target-cpu` said.
+#[cfg(wakeling_dsp_is_optional)]
+macro_rules! allow_dsp {
+    () => {
+        ".cpu cortex-m33"
+    };
+}
+#[cfg(not(wakeling_dsp_is_optional))]
+macro_rules! allow_dsp {
+    () => {
+        ""
+    };
+}
+
 /// See [`plain::window`](super::plain::window).
 pub fn window(
     samples: &Samples,
@@ -151,6 +166,7 @@ unsafe extern "C" fn window_asm(
     bins: *mut Bins,
 ) {
     naked_asm!(
+        allow_dsp!(),
         "push {{r4-r11, lr}}",
         "movs r12, #4",
         "2:",
@@ -227,6 +243,7 @@ macro_rules! pass {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(bins: *mut Bins, twiddles: *const $twiddles) {
             naked_asm!(
+                allow_dsp!(),
                 "push {{r4-r11, lr}}",
                 concat!("add r0, r0, #", $bias),
                 concat!("movs r2, #", $blocks),
@@ -309,6 +326,7 @@ pass!(pass_64_asm, [Twiddles; 63], blocks "1", butterflies "63",
 #[unsafe(naked)]
 unsafe extern "C" fn powers_asm(bins: *mut Bins, twiddles: *const [Complex; SPLIT_PAIRS]) {
     naked_asm!(
+        allow_dsp!(),
         "push {{r4-r11, lr}}",
         "mov r2, r1",
         "add r1, r0, #2040",
@@ -357,6 +375,7 @@ unsafe extern "C" fn segment_asm(
     sums: *mut Sums,
 ) {
     naked_asm!(
+        allow_dsp!(),
         "push {{r4-r11, lr}}",
         "movs r4, #0",
         "movs r5, #0",
@@ -382,6 +401,7 @@ unsafe extern "C" fn segment_asm(
 #[unsafe(naked)]
 unsafe extern "C" fn advance_asm(samples: *mut Samples) {
     naked_asm!(
+        allow_dsp!(),
         "push {{r4-r10, lr}}",
         "add r1, r0, #320",
         "movs r2, #20",

@@ -2,10 +2,15 @@
 
 use core::{ptr, slice};
 
-use cortex_m_rt::STACK_PAINT_VALUE;
+/// What the stack is painted with at the start.
+#[cfg(target_arch = "arm")]
+pub const STACK_PAINT: u32 = cortex_m_rt::STACK_PAINT_VALUE;
+#[cfg(not(target_arch = "arm"))]
+/// What the stack is painted with at the start.
+pub const STACK_PAINT: u32 = 0xCCCC_CCCC;
 
 unsafe extern "C" {
-    // Defined in memory.x and in cortex-m-rt's link.x; only their addresses mean something.
+    // Defined in the memory map and in cortex-m-rt's link.x; only their addresses mean something.
     static _model_start: u8;
     static _model_length: u8;
     static _ram_start: u8;
@@ -16,7 +21,7 @@ unsafe extern "C" {
 /// The flash region of the model, whatever it holds.
 pub fn model_region() -> &'static [u8] {
     let length = (&raw const _model_length).addr();
-    // SAFETY: memory.x reserves these bytes for the model alone, the program has no other reference
+    // SAFETY: the memory map reserves these bytes for the model alone, the program has no other reference
     // to them, and nothing writes them while it runs.
     unsafe { slice::from_raw_parts(&raw const _model_start, length) }
 }
@@ -26,13 +31,13 @@ pub fn static_bytes() -> usize {
     (&raw const _stack_end).addr() - (&raw const _ram_start).addr()
 }
 
-/// The deepest stack so far: the words that no longer hold the paint of cortex-m-rt.
+/// The deepest stack so far: the words that no longer hold the paint.
 pub fn peak_stack_bytes() -> usize {
     let top = (&raw const _stack_start).addr();
     let mut word = &raw const _stack_end;
     // SAFETY: every address between the two symbols is aligned RAM; volatile, since the words above
     // the stack pointer belong to live frames.
-    while word.addr() < top && unsafe { ptr::read_volatile(word) } == STACK_PAINT_VALUE {
+    while word.addr() < top && unsafe { ptr::read_volatile(word) } == STACK_PAINT {
         word = word.wrapping_add(1);
     }
     top - word.addr()

@@ -1,23 +1,23 @@
-//! Wakeling on an emulated Cortex-M4F, to prove on a laptop what a chip will say.
+//! Wakeling on an emulated processor, to prove on a laptop what a chip will say.
 //!
-//! QEMU's `mps2-an386` runs this very program; the host puts a model into the flash region at
-//! `0x0010_0000` and names a recording on the semihosting command line:
-//! `wakeling RECORDING [scores] [block=SAMPLES]`. Event lines leave by UART 0, statistics last.
+//! QEMU runs this very program; the host puts a model into the flash region that the memory map keeps
+//! for it, and names a recording on the semihosting command line:
+//! `wakeling RECORDING [scores] [block=SAMPLES]`. Event lines come out, statistics last.
 
 #![no_std]
 #![no_main]
 
-mod memory;
-mod registers;
-mod semihosting;
+use core::{convert::Infallible, fmt, fmt::Write, ptr::addr_of_mut};
 
-use core::{convert::Infallible, fmt, fmt::Write, panic::PanicInfo};
-
-use cortex_m_rt::{ExceptionFrame, entry, exception};
-use cortex_m_semihosting::debug;
 use wakeling_firmware::{
     listener::{ListenError, Listener, Options},
     microphone::{Microphone, ReadError},
+};
+use wakeling_qemu::{
+    ARENA_BYTES,
+    counter::{Counter, Moment, Ticks},
+    memory,
+    semihosting::{Console, Dark, Recording, RecordingError, command_line},
 };
 use wakeling_shared::{
     artifact::{LoadError, Model},
@@ -27,11 +27,6 @@ use wakeling_shared::{
     pipeline::Pipeline,
 };
 
-use registers::{Dark, Timer, Uart, instructions};
-use semihosting::{Recording, RecordingError};
-
-/// Room for the largest tier with several heads.
-const ARENA_BYTES: usize = 64 * 1024;
 /// Longest block of samples.
 const MAX_BLOCK_SAMPLES: usize = 1_024;
 /// 20 ms: one step of two frames.
@@ -96,11 +91,11 @@ impl<'c> Request<'c> {
 }
 
 /// A microphone that counts the instructions spent between its reads.
-struct Metered<'t, M> {
+struct Metered<'c, M> {
     microphone: M,
-    timer: &'t Timer,
-    since: Option<u32>,
-    ticks: u64,
+    counter: &'c Counter,
+    since: Option<Moment>,
+    ticks: Ticks,
 }
 
 impl<M: Microphone> Microphone for Metered<'_, M> {
@@ -108,10 +103,10 @@ impl<M: Microphone> Microphone for Metered<'_, M> {
 
     fn read(&mut self, block: &mut [i16]) -> Result<usize, ReadError<M::Error>> {
         if let Some(since) = self.since {
-            self.ticks += u64::from(self.timer.ticks().wrapping_sub(since));
+            self.ticks += self.counter.since(since);
         }
         let read = self.microphone.read(block);
-        self.since = Some(self.timer.ticks());
+        self.since = Some(self.counter.now());
         read
     }
 }
@@ -119,28 +114,28 @@ impl<M: Microphone> Microphone for Metered<'_, M> {
 fn listen(
     arena: &mut [i8],
     block: &mut [i16; MAX_BLOCK_SAMPLES],
-    uart: &mut Uart,
+    console: &mut Console,
 ) -> Result<Stats, Failure> {
-    let timer = Timer::new();
-    let mut command_line = [0; COMMAND_LINE_BYTES];
-    let request =
-        Request::parse(semihosting::command_line(&mut command_line)).ok_or(Failure::Usage)?;
+    let counter = Counter::new();
+    let mut line = [0; COMMAND_LINE_BYTES];
+    let request = Request::parse(command_line(&mut line)).ok_or(Failure::Usage)?;
     let arena_capacity = arena.len();
 
-    let start = timer.ticks();
+    let start = counter.now();
     let (mut model, mut pipeline) = (None, None);
     let model = Model::load_into(&mut model, memory::model_region()).map_err(Failure::Model)?;
     let pipeline = Pipeline::new_into(&mut pipeline, model, arena).map_err(Failure::Arena)?;
-    let mut listener = Listener::new(model, pipeline, (Dark, &mut *uart), request.options);
-    let setup_ticks = timer.ticks().wrapping_sub(start);
+    let mut listener = Listener::new(model, pipeline, (Dark, &mut *console), request.options);
+    let setup = counter.since(start);
 
     let recording = Recording::open(request.recording).map_err(Failure::Recording)?;
-    let mut microphone = Metered { microphone: recording, timer: &timer, since: None, ticks: 0 };
+    let mut microphone =
+        Metered { microphone: recording, counter: &counter, since: None, ticks: Ticks::default() };
     let block = block.get_mut(..request.block_samples).ok_or(Failure::Usage)?;
     let samples = listener.run(&mut microphone, block).map_err(Failure::Listen)?;
     Ok(Stats {
-        setup_instructions: instructions(u64::from(setup_ticks)),
-        audio_instructions: instructions(microphone.ticks),
+        setup_instructions: setup.instructions(),
+        audio_instructions: microphone.ticks.instructions(),
         samples,
         stack_bytes: memory::peak_stack_bytes() as u64,
         static_bytes: (memory::static_bytes() - arena_capacity) as u64,
@@ -148,46 +143,21 @@ fn listen(
     })
 }
 
-#[entry]
-fn main() -> ! {
+/// Returns whether the sound was heard to its end.
+fn run() -> bool {
     static mut ARENA: [i8; ARENA_BYTES] = [0; ARENA_BYTES];
     static mut BLOCK: [i16; MAX_BLOCK_SAMPLES] = [0; MAX_BLOCK_SAMPLES];
-    let mut uart = Uart::new();
-    let ended = listen(ARENA, BLOCK, &mut uart);
-    // The serial port never fails.
+    // SAFETY: this function runs once, on the only processor, and no interrupt is on; so these are
+    // the only references.
+    let (arena, block) = unsafe { (&mut *addr_of_mut!(ARENA), &mut *addr_of_mut!(BLOCK)) };
+    let mut console = Console::new();
+    let ended = listen(arena, block, &mut console);
+    // A console that fails leaves nothing to say it with.
     let _ = match &ended {
-        Ok(stats) => writeln!(uart, "{stats}"),
-        Err(failure) => writeln!(uart, "error {failure}"),
+        Ok(stats) => writeln!(console, "{stats}"),
+        Err(failure) => writeln!(console, "error {failure}"),
     };
-    leave(&mut uart, ended.is_ok())
+    ended.is_ok()
 }
 
-/// The place tells enough: messages would keep 8 KB of formatting in flash.
-#[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    let mut uart = Uart::new();
-    if let Some(place) = info.location() {
-        // The serial port never fails.
-        let _ = writeln!(uart, "error panic at {}:{}", place.file(), Decimal::of(place.line()));
-    }
-    leave(&mut uart, false)
-}
-
-/// Without it a fault would spin for ever, and the host would wait for ever.
-// SAFETY: cortex-m-rt wants the handler declared unsafe; it touches no state but the serial port's.
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    let mut uart = Uart::new();
-    // The serial port never fails.
-    let _ = writeln!(uart, "error hard fault at {:#010x}", frame.pc());
-    leave(&mut uart, false)
-}
-
-/// Ends the emulation with the status that the host sees.
-fn leave(uart: &mut Uart, success: bool) -> ! {
-    uart.flush();
-    debug::exit(if success { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
-    loop {
-        cortex_m::asm::wfi();
-    }
-}
+wakeling_qemu::machine!(run);

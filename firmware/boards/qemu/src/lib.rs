@@ -1,0 +1,88 @@
+//! An emulated machine: where the program starts, its memory, the host behind it, and a counter of
+//! instructions.
+//!
+//! | what | file | differs by |
+//! |---|---|---|
+//! | memory map | `memory/*.x` | machine |
+//! | first instructions | cortex-m-rt, or [`start`] | Arm, RISC-V |
+//! | command line, sound, lines, exit | [`semihosting`] | one instruction |
+//! | counting instructions | [`counter`] | Arm, RISC-V |
+//!
+//! No peripheral of a board is touched, so one crate serves every machine.
+
+#![no_std]
+
+pub mod counter;
+pub mod memory;
+pub mod semihosting;
+#[cfg(target_arch = "riscv32")]
+mod start;
+
+use core::{fmt::Write, panic::PanicInfo};
+
+use wakeling_shared::decimal::Decimal;
+
+use semihosting::Console;
+
+/// Room for a model's state on this machine.
+pub const ARENA_BYTES: usize = parse(env!("WAKELING_ARENA_BYTES")) as usize;
+
+/// A decimal number, at compile time.
+const fn parse(digits: &str) -> u32 {
+    match u32::from_str_radix(digits, 10) {
+        Ok(number) => number,
+        Err(_) => panic!("build.rs writes decimal numbers"),
+    }
+}
+
+/// Says where and ends the emulation. The place tells enough: messages would keep 8 KB of formatting
+/// in flash.
+pub fn panicked(info: &PanicInfo<'_>) -> ! {
+    if let Some(place) = info.location() {
+        let line = Decimal::of(place.line());
+        // A console that fails leaves nothing to say it with.
+        let _ = writeln!(Console::new(), "error panic at {}:{line}", place.file());
+    }
+    semihosting::exit(false)
+}
+
+/// Says where a fault happened and ends the emulation; without it a fault would spin for ever.
+pub fn faulted(address: u32) -> ! {
+    let _ = writeln!(Console::new(), "error fault at {address:#010x}");
+    semihosting::exit(false)
+}
+
+/// The panic handler, the fault handler, and the entry that calls a function `fn() -> bool`; its
+/// result is the exit status that the host sees.
+#[macro_export]
+macro_rules! machine {
+    ($main:ident) => {
+        #[panic_handler]
+        fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+            $crate::panicked(info)
+        }
+
+        // SAFETY: cortex-m-rt wants the handler declared unsafe; it touches no state.
+        #[cfg(target_arch = "arm")]
+        #[cortex_m_rt::exception]
+        unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
+            $crate::faulted(frame.pc())
+        }
+
+        #[cfg(target_arch = "arm")]
+        #[cortex_m_rt::entry]
+        fn entry() -> ! {
+            $crate::semihosting::exit($main())
+        }
+
+        #[cfg(target_arch = "riscv32")]
+        #[unsafe(no_mangle)]
+        extern "C" fn wakeling_entry() -> ! {
+            $crate::semihosting::exit($main())
+        }
+
+        // On the laptop's own target the code is only checked.
+        #[cfg(not(target_os = "none"))]
+        const _: fn() -> bool = $main;
+    };
+}
