@@ -20,6 +20,7 @@ use wakeling_shared::{
 use crate::{
     Error, Result,
     base::Base,
+    compose::Distortion,
     evaluate::{Scores, head_scores, threshold_for},
     features::LogMel,
     negatives::{Negatives, Streams, TrunkOutputs, trunk_outputs},
@@ -52,6 +53,8 @@ pub struct Settings {
     pub hidden: usize,
     /// Taps of each temporal layer of the head, and the seconds between them.
     pub temporal: Vec<(usize, f64)>,
+    /// What happens to the recordings of a word.
+    pub distortion: Distortion,
     /// Streams composed from the recordings of a word, at least.
     pub positive_rows: usize,
     /// Updates.
@@ -81,6 +84,7 @@ impl Default for Settings {
         Self {
             hidden: 32,
             temporal: vec![(9, 0.04), (9, 0.1)],
+            distortion: Distortion::STRONG,
             positive_rows: 480,
             steps: 600,
             rate: 3e-3,
@@ -206,7 +210,13 @@ pub fn finetune(
 ) -> Result<Tuned> {
     let mut rng = StdRng::seed_from_u64(settings.seed);
     let around = positives::Around::of(negatives, label);
-    let rows = positives::compose(recordings, &around, settings.positive_rows, &mut rng);
+    let rows = positives::compose(
+        recordings,
+        &around,
+        &settings.distortion,
+        settings.positive_rows,
+        &mut rng,
+    );
     if rows.is_empty() {
         return Err(Error::usage(
             format!("none of the {} recordings of {label:?} holds a phrase", recordings.len()),
