@@ -141,6 +141,11 @@ impl Prepared {
         Ok(Self { train, held_out, rms })
     }
 
+    /// Adds what the trunk said of more streams, to train on only: no threshold is chosen by them.
+    pub fn train_also(&mut self, outputs: TrunkOutputs) {
+        self.train.streams.extend(outputs.streams);
+    }
+
     /// Hours that thresholds are chosen by.
     pub fn held_out_hours(&self) -> f64 {
         self.held_out.steps() as f64 / STEPS_PER_SECOND / 3600.0

@@ -1,11 +1,13 @@
 //! The program's commands, one file each.
 
+pub mod check_phrase;
 pub mod evaluate;
 pub mod finetune;
 pub mod pack;
 pub mod pretrain;
 pub mod quantize;
 pub mod simulate;
+pub mod synthesize;
 
 use std::path::{Path, PathBuf};
 
