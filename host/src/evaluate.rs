@@ -1,11 +1,16 @@
 //! Evaluation: misses against false accepts per hour, on streams, by the int8 model that ships.
 
+mod detail;
+mod html;
 mod play;
 mod report;
 mod surroundings;
 
+pub use detail::{Clip, Group, WordDetail};
+pub use html::{det_svg, page};
 pub use play::{Piece, Played, PlayedStream, play_clips, play_stream};
-pub use report::{Heard, Point, csv, svg, table, thresholds};
+use report::TABLE_RATES;
+pub use report::{Heard, Point, csv, table, thresholds};
 pub use surroundings::{Noise, Placed, Surroundings};
 
 use candle_core::{Device, Tensor};
@@ -19,6 +24,7 @@ use crate::{
     Error, Result,
     base::Base,
     compose::Row,
+    corpus::Example,
     negatives::{STEPS_PER_SECOND, TrunkOutputs},
     nn::{INPUT_SCALE, head::HeadConfig, trunk::Mode},
     quantize::{CardText, QuantizedTrunk, WordEntry, with_model},
@@ -97,6 +103,31 @@ pub fn float_scores(base: &Base, tuned: &Tuned, rows: &[Row]) -> Result<Scores> 
     };
     let streams = rows.par_iter().map(hear).collect::<Result<_>>()?;
     Ok(Scores { words: 1, streams })
+}
+
+/// A float network's word in silence and over the other speech, for [`WordDetail::float`]; and the
+/// scores of the latter.
+///
+/// # Errors
+/// [`Error::Tensor`].
+pub fn play_float(
+    base: &Base,
+    tuned: &Tuned,
+    recordings: &[Example],
+    other: &PlayedStream,
+    negatives: &[Example],
+) -> Result<(Played, Scores)> {
+    let frontend = base.tables.params(base.info.normalization);
+    let (rows, spans) = Surroundings::Silence.rows(recordings, &frontend);
+    let played = Played {
+        surroundings: "float".into(),
+        scores: float_scores(base, tuned, &rows)?,
+        recordings: (0..spans.len()).collect(),
+        spans,
+    };
+    drop(rows);
+    let rows = other.rows(negatives, &frontend);
+    Ok((played, float_scores(base, tuned, &rows)?))
 }
 
 /// Steps at which the device's detector fires for `word` at `threshold`, stream by stream.

@@ -2,11 +2,12 @@
 //!
 //! One JSON object a line, with `audio_filepath` (absolute, or relative to the manifest), `duration`
 //! and `offset` in seconds, `text`, and our optional `speaker`, `lang`, `kind`, `source`, `split`.
-//! Other keys are ignored. Manifests are made by scripts and edited by hand, so a bad line costs
+//! Short values of other keys, such as `gender` or `age`, are kept as labels. Manifests are made by scripts and edited by hand, so a bad line costs
 //! that line and not the run. An empty string and "-" mean unknown, and so does a speaker that ends
 //! in "?": it marks clips whose speakers were mixed up beyond repair.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufRead, BufReader},
     path::Path,
@@ -17,6 +18,10 @@ use serde_json::{Map, Value};
 use super::{Corpus, Example, Skipped};
 use crate::{Error, Result};
 
+/// Bytes of the longest value of another key that is kept.
+const LABEL_MAX: usize = 64;
+/// Other keys that are kept.
+const LABELS_MAX: usize = 16;
 /// Bytes of the longest line that is taken for a line of a manifest.
 const LINE_MAX: usize = 1 << 20;
 
@@ -93,7 +98,26 @@ fn parse(folder: &Path, line: &[u8]) -> Result<Example, String> {
         kind: label(&map, "kind")?,
         source: label(&map, "source")?,
         split: label(&map, "split")?,
+        labels: other_labels(&map),
     })
+}
+
+/// Short strings and numbers under other keys: what evaluation may group by.
+fn other_labels(map: &Map<String, Value>) -> BTreeMap<String, String> {
+    const KNOWN: [&str; 9] = [
+        "audio_filepath",
+        "offset",
+        "duration",
+        "text",
+        "speaker",
+        "lang",
+        "kind",
+        "source",
+        "split",
+    ];
+    let others = map.keys().filter(|key| !KNOWN.contains(&key.as_str()));
+    let labels = others.filter_map(|key| Some((key.clone(), label(map, key).ok()??)));
+    labels.filter(|(_, value)| value.len() <= LABEL_MAX).take(LABELS_MAX).collect()
 }
 
 /// A string; numbers are taken for their digits, since some tools write speakers that way.

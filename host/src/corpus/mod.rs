@@ -18,7 +18,10 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 pub use split::split_by_speaker;
 
@@ -45,6 +48,8 @@ pub struct Example {
     pub source: Option<String>,
     /// The part of the data set to which it belongs, such as "train" or "test".
     pub split: Option<String>,
+    /// What else a manifest says of it, such as "gender" or "age".
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Example {
@@ -60,6 +65,7 @@ impl Example {
             kind: None,
             source: None,
             split: None,
+            labels: BTreeMap::new(),
         }
     }
 

@@ -3,10 +3,21 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use wakeling_shared::{artifact::Model, pipeline::Pipeline};
+use wakeling_shared::{
+    artifact::Model,
+    frontend::{FrontendParams, HOP_SAMPLES},
+    pipeline::Pipeline,
+};
 
 use super::{Scores, Surroundings};
-use crate::{Error, Result, audio::SAMPLE_RATE, corpus::Example, progress::progress_bar};
+use crate::{
+    Error, Result,
+    audio::SAMPLE_RATE,
+    compose::Row,
+    corpus::Example,
+    features::{log_mel, mel_powers},
+    progress::progress_bar,
+};
 
 /// Samples between two negatives: 0.3 s.
 const PAUSE_SAMPLES: usize = 4_800;
@@ -45,6 +56,25 @@ pub struct PlayedStream {
     pub pieces: Vec<Vec<Piece>>,
     /// Hours of the clips alone, without the pauses put between them.
     pub hours: f64,
+}
+
+impl PlayedStream {
+    /// The same streams as the features see them; `clips` are those that were played.
+    pub fn rows(&self, clips: &[Example], frontend: &FrontendParams<'_>) -> Vec<Row> {
+        let row = |(pieces, scores): (&Vec<Piece>, &Vec<i16>)| {
+            // Two frames a step.
+            let mut row = Row::new(2 * scores.len() / self.scores.words.max(1));
+            for piece in pieces {
+                let pcm = clips.get(piece.recording).map(Example::load);
+                if let Some(Ok(pcm)) = pcm {
+                    let frames = log_mel(&mel_powers(&pcm, frontend));
+                    row.add_clip(piece.start / HOP_SAMPLES, &frames);
+                }
+            }
+            row
+        };
+        self.pieces.par_iter().zip(&self.scores.streams).map(row).collect()
+    }
 }
 
 /// Where a clip lies in a stream.
@@ -123,10 +153,9 @@ pub fn play_clips(
             }
         };
         let placed = surroundings.place(&recording, number);
-        Ok(Some((play(model, &placed.pcm)?, placed.steps(), number)))
+        play(model, &placed.pcm).map(|stream| Some((stream, placed.steps(), number)))
     };
-    let heard: Vec<Option<(Vec<i16>, Range<usize>, usize)>> =
-        examples.par_iter().enumerate().map(hear).collect::<Result<_>>()?;
+    let heard = examples.par_iter().enumerate().map(hear).collect::<Result<Vec<_>>>()?;
     bar.finish_and_clear();
     let mut played = Played {
         surroundings: surroundings.name(),
