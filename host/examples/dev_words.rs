@@ -206,14 +206,25 @@ impl<'a> Bench<'a> {
         for member in 1..self.args.members {
             let settings = self.settings(draw + 1_000 * member, changes);
             let n = &self.negatives;
-            members.push(finetune(self.base, self.trunk, n, &self.prepared, word, &recordings, &settings)?);
+            members.push(finetune(
+                self.base,
+                self.trunk,
+                n,
+                &self.prepared,
+                word,
+                &recordings,
+                &settings,
+            )?);
         }
         let entries: Vec<_> = members.iter().map(|t| t.entry(self.trunk)).collect::<Result<_>>()?;
         let averaged = |outputs: &TrunkOutputs| -> Result<Scores> {
             let mut scores = head_scores(self.base, self.trunk, &entries, outputs)?;
             let k = entries.len();
             for stream in &mut scores.streams {
-                *stream = stream.chunks_exact(k).map(|c| (c.iter().map(|&x| i32::from(x)).sum::<i32>() / k as i32) as i16).collect();
+                *stream = stream
+                    .chunks_exact(k)
+                    .map(|c| (c.iter().map(|&x| i32::from(x)).sum::<i32>() / k as i32) as i16)
+                    .collect();
             }
             scores.words = 1;
             Ok(scores)

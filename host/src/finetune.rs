@@ -176,6 +176,12 @@ impl Prepared {
         TrunkOutputs { streams: streams.map(|(s, _)| s.clone()).collect(), ..self.held_out }
     }
 
+    /// Adds what the trunk said of more streams, to train on only: no threshold is chosen by them.
+    pub fn train_also(&mut self, outputs: TrunkOutputs) {
+        self.train_texts.extend(vec![String::new(); outputs.streams.len()]);
+        self.train.streams.extend(outputs.streams);
+    }
+
     /// Hours that thresholds are chosen by.
     pub fn held_out_hours(&self) -> f64 {
         self.held_out.hours()

@@ -238,7 +238,8 @@ mod tests {
             noise: Vec::new(),
         };
         let recordings = [recording(40, 80), recording(10, 60)];
-        let rows = compose(&recordings, &Around::of(&negatives, ""), &Distortion::STRONG, 30, &mut rng);
+        let rows =
+            compose(&recordings, &Around::of(&negatives, ""), &Distortion::STRONG, 30, &mut rng);
         let whole: Vec<Phrase> = rows.iter().filter_map(|r| r.phrase).collect();
         assert_eq!((whole.len(), rows.len()), (30, 40));
         for phrase in whole {
