@@ -54,9 +54,6 @@ struct Args {
     /// Leave out training speech beyond so many hours
     #[arg(long, default_value_t = 100.0)]
     negative_hours: f64,
-    /// Heads to average
-    #[arg(long, default_value_t = 1)]
-    members: u64,
     /// Measure the float network too
     #[arg(long)]
     float: bool,
@@ -202,34 +199,8 @@ impl<'a> Bench<'a> {
         let kept: Vec<usize> = (0..holding.len()).filter(without).collect();
         let streams = kept.iter().map(|&i| self.outputs.streams[i].clone()).collect();
         let outputs = TrunkOutputs { streams, ..self.outputs };
-        let mut members = vec![tuned.clone()];
-        for member in 1..self.args.members {
-            let settings = self.settings(draw + 1_000 * member, changes);
-            let n = &self.negatives;
-            members.push(finetune(
-                self.base,
-                self.trunk,
-                n,
-                &self.prepared,
-                word,
-                &recordings,
-                &settings,
-            )?);
-        }
-        let entries: Vec<_> = members.iter().map(|t| t.entry(self.trunk)).collect::<Result<_>>()?;
-        let averaged = |outputs: &TrunkOutputs| -> Result<Scores> {
-            let mut scores = head_scores(self.base, self.trunk, &entries, outputs)?;
-            let k = entries.len();
-            for stream in &mut scores.streams {
-                *stream = stream
-                    .chunks_exact(k)
-                    .map(|c| (c.iter().map(|&x| i32::from(x)).sum::<i32>() / k as i32) as i16)
-                    .collect();
-            }
-            scores.words = 1;
-            Ok(scores)
-        };
-        let other = averaged(&outputs)?;
+        let entry = &[tuned.entry(self.trunk)?];
+        let other = head_scores(self.base, self.trunk, entry, &outputs)?;
         let hours = other.hours() * self.spoken;
         let frontend = self.base.tables.params(self.base.info.normalization);
         let rate = self.base.info.trunk.steps_per_second();
@@ -238,7 +209,7 @@ impl<'a> Bench<'a> {
         for surroundings in [Surroundings::Silence, noisy] {
             let (rows, spans) = surroundings.rows(&test, &frontend, rate);
             let outputs = trunk_outputs(self.base, self.trunk, &rows)?;
-            let scores = averaged(&outputs)?;
+            let scores = head_scores(self.base, self.trunk, entry, &outputs)?;
             let played = played(surroundings.name(), scores, spans.clone());
             let detector = tuned.info.detector;
             let heard = Heard { played: &played, other: &other, hours, index: 0, detector };
