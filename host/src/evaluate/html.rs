@@ -313,7 +313,9 @@ fn group_figure(field: &str, groups: &[Group]) -> String {
 
 fn numbers(word: &WordDetail<'_>) -> String {
     let Some(clean) = word.heard.first() else { return String::new() };
-    let mut head = String::from("<th></th><th>threshold</th>");
+    let mut head = String::from(
+        "<th></th><th>threshold</th><th>false accepts</th><th>per hour</th><th>95 %: below</th>",
+    );
     for heard in word.heard {
         let _ =
             write!(head, "<th>missed, {}</th><th>95 %</th>", escape(&heard.played.surroundings));
@@ -321,11 +323,17 @@ fn numbers(word: &WordDetail<'_>) -> String {
     if word.float.is_some() {
         head += "<th>missed, float</th>";
     }
-    head += "<th>false accepts</th><th>per hour</th><th>95 %: below</th>";
     let mut rows = String::new();
     let mut row = |name: &str, threshold: i16, float: Option<usize>| {
         let class = if threshold == clean.detector.threshold { " class='own'" } else { "" };
-        let _ = write!(rows, "<tr{class}><td>{name}</td><td>{:.4}</td>", score(threshold));
+        let count = clean.at(threshold).false_accepts;
+        let _ = write!(
+            rows,
+            "<tr{class}><td>{name}</td><td>{:.4}</td><td>{count}</td><td>{:.2}</td><td>{:.2}</td>",
+            score(threshold),
+            count as f64 / clean.hours.max(1e-9),
+            upper_rate(count, clean.hours)
+        );
         for heard in word.heard {
             let (misses, n) = (heard.at(threshold).misses, heard.count());
             let _ = write!(rows, "<td>{}</td><td>{}</td>", percent(misses, n), range(misses, n));
@@ -334,13 +342,7 @@ fn numbers(word: &WordDetail<'_>) -> String {
             let cell = float.map_or("–".into(), |misses| percent(misses, heard.count()));
             let _ = write!(rows, "<td>{cell}</td>");
         }
-        let count = clean.at(threshold).false_accepts;
-        let _ = write!(
-            rows,
-            "<td>{count}</td><td>{:.2}</td><td>{:.2}</td></tr>",
-            count as f64 / clean.hours.max(1e-9),
-            upper_rate(count, clean.hours)
-        );
+        rows += "</tr>";
     };
     row("the model's own", clean.detector.threshold, None);
     for rate in TABLE_RATES {
