@@ -17,6 +17,7 @@ pub mod models;
 pub mod negatives;
 pub mod nn;
 pub mod pack;
+pub mod plan;
 pub mod pretrain;
 pub mod progress;
 pub mod quantize;
