@@ -19,6 +19,7 @@ pub mod negatives;
 pub mod nn;
 pub mod pack;
 pub mod phrase;
+pub mod plan;
 pub mod pretrain;
 pub mod progress;
 pub mod quantize;

@@ -69,33 +69,47 @@ const NORMALIZATIONS: [NormalizationKind; 4] = [
 ];
 
 /// What a layer reads: its zero point, and its root mean square around it.
-#[derive(Clone, Copy)]
-struct Input {
+#[derive(Clone, Copy, Debug)]
+pub struct Input {
     zero: i8,
     rms: f64,
 }
 
 impl Input {
-    const FEATURES: Self = Self { zero: 0, rms: FEATURE_DEVIATION };
+    /// The `i8` that stands for 0.
+    pub const fn zero(self) -> i8 {
+        self.zero
+    }
+
+    /// Features of sound, or pixels.
+    pub const FEATURES: Self = Self { zero: 0, rms: FEATURE_DEVIATION };
     const LINEAR: Self = Self { zero: 0, rms: LINEAR_DEVIATION };
     /// Half of the sums are cut off.
-    const RELU: Self = Self { zero: RELU_ZERO, rms: RELU_DEVIATION * 0.707 };
+    pub const RELU: Self = Self { zero: RELU_ZERO, rms: RELU_DEVIATION * 0.707 };
 }
 
 /// What a layer writes.
-#[derive(Clone, Copy)]
-struct Output {
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
     zero: i8,
     deviation: f64,
 }
 
 impl Output {
     const LINEAR: Self = Self { zero: 0, deviation: LINEAR_DEVIATION };
-    const RELU: Self = Self { zero: RELU_ZERO, deviation: RELU_DEVIATION };
-    const LOGIT: Self = Self { zero: 0, deviation: LOGIT_DEVIATION };
+    /// Half of the sums are cut off.
+    pub const RELU: Self = Self { zero: RELU_ZERO, deviation: RELU_DEVIATION };
+    /// A logit in Q8.
+    pub const LOGIT: Self = Self { zero: 0, deviation: LOGIT_DEVIATION };
 }
 
-fn pointwise(random: &mut Random, (inputs, outputs): (u16, u16), x: Input, y: Output) -> Packed {
+/// A pointwise layer, convolution or logits of `(inputs, outputs)`.
+pub fn pointwise(
+    random: &mut Random,
+    (inputs, outputs): (u16, u16),
+    x: Input,
+    y: Output,
+) -> Packed {
     let weights = weights(random, usize::from(inputs) * usize::from(outputs));
     let rows: Vec<i32> = weights.chunks(usize::from(inputs)).map(sum).collect();
     let (biases, multipliers) = factors(random, inputs, &rows, (x, y));
@@ -103,7 +117,8 @@ fn pointwise(random: &mut Random, (inputs, outputs): (u16, u16), x: Input, y: Ou
     Packed::pointwise(&weights, scales)
 }
 
-fn depthwise(random: &mut Random, taps: u8, channels: u16, x: Input, y: Output) -> Packed {
+/// A depthwise layer.
+pub fn depthwise(random: &mut Random, taps: u8, channels: u16, x: Input, y: Output) -> Packed {
     let width = usize::from(channels);
     let weights = weights(random, usize::from(taps) * width);
     let column = |c: usize| weights.iter().skip(c).step_by(width).map(|&w| i32::from(w)).sum();

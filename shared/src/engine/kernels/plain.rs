@@ -6,7 +6,9 @@ use super::{Columns, MAX_TAPS};
 
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, _wide: &mut [u32], y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
-    for_each_output(x, affine, y, |acc, multiplier| requantize(acc, multiplier, zero));
+    for (x, y) in super::columns(x, affine, y) {
+        for_each_output(x, affine, y, |acc, multiplier| requantize(acc, multiplier, zero));
+    }
 }
 
 /// Gives each output's accumulator and multiplier to `finish`.
@@ -44,7 +46,11 @@ fn sums(x: &[i8], block: &[Unit], [biases, _]: &Factors) -> [i32; LANES] {
 }
 
 #[cfg(not(any(wakeling_dsp, target_pointer_width = "64")))]
-pub fn depthwise<'c>(columns: impl Iterator<Item = &'c [i8]>, affine: &Affine<'_>, y: &mut [i8]) {
+pub fn depthwise<'c>(
+    columns: impl Iterator<Item = &'c [i8]> + Clone,
+    affine: &Affine<'_>,
+    y: &mut [i8],
+) {
     let columns: Columns<'_> = columns.take(MAX_TAPS).collect();
     depthwise_from(0, &columns, affine, y);
 }
