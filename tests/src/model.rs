@@ -1,5 +1,5 @@
 //! Models with random weights, in the shape of the tiers: 80 features → C channels → 8 residual
-//! blocks of depthwise (k = 5, dilations 1, 2, 4, 8 twice) and pointwise → heads.
+//! blocks of depthwise (k = 5) and pointwise → heads.
 //!
 //! Weights are uniform; multipliers follow from the deviation that each sum then has, so that
 //! activations spread over `i8` and neither vanish nor all saturate, whatever the depth.
@@ -23,9 +23,9 @@ pub enum Tier {
     Tiny,
     /// 263 channels, a prime above 256: for the tails of the kernels' blocks.
     Odd,
-    /// 64 channels.
+    /// The shape of the tier of that name, and so is M.
     S,
-    /// 128 channels.
+    /// See S.
     M,
 }
 
@@ -34,21 +34,30 @@ impl Tier {
         match self {
             Self::Tiny => 8,
             Self::Odd => 263,
-            Self::S => 64,
-            Self::M => 128,
+            Self::S => 96,
+            Self::M => 192,
         }
     }
 
     const fn dilations(self) -> &'static [u8] {
         match self {
             Self::Tiny | Self::Odd => &[1, 2],
-            Self::S | Self::M => &[1, 2, 4, 8, 1, 2, 4, 8],
+            Self::S | Self::M => &[1, 1, 2, 2, 1, 1, 2, 2],
         }
+    }
+
+    const fn frames_per_step(self) -> u8 {
+        match self {
+            Self::Tiny | Self::Odd => 2,
+            Self::S | Self::M => 4,
+        }
+    }
+
+    const fn inputs(self) -> u16 {
+        self.frames_per_step() as u16 * MEL_CHANNELS as u16
     }
 }
 
-const FRAMES_PER_STEP: u8 = 2;
-const INPUT: u16 = FRAMES_PER_STEP as u16 * MEL_CHANNELS as u16;
 const HEAD_CHANNELS: u16 = 32;
 /// What a ReLU's output uses as 0.
 const RELU_ZERO: i8 = i8::MIN;
@@ -161,7 +170,7 @@ fn sum(row: &[i8]) -> i32 {
 pub fn random_model_with_heads(seed: u64, tier: Tier, heads: usize) -> Vec<u8> {
     let random = &mut Random::new(seed);
     let channels = tier.channels();
-    let entry = pointwise(random, (INPUT, channels), Input::FEATURES, Output::LINEAR);
+    let entry = pointwise(random, (tier.inputs(), channels), Input::FEATURES, Output::LINEAR);
     let blocks: Vec<[Packed; 2]> = tier
         .dilations()
         .iter()
@@ -190,7 +199,7 @@ pub fn random_model_with_heads(seed: u64, tier: Tier, heads: usize) -> Vec<u8> {
     let model = Model {
         card: card(),
         frontend: tables.params(NORMALIZATIONS[seed as usize % NORMALIZATIONS.len()]),
-        frames_per_step: FRAMES_PER_STEP,
+        frames_per_step: tier.frames_per_step(),
         layers: layers.into_iter().collect(),
         trunk_layers,
         heads: head_arrays
@@ -274,5 +283,24 @@ fn word(label: &str) -> Word<'_> {
         label,
         detector: DetectorParams { smoothing_steps: 4, threshold: 512, refractory_steps: 50 },
         points: [point].into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wakeling::nn::trunk::TrunkConfig;
+
+    #[test]
+    fn tiers_have_the_shapes_that_are_trained() {
+        for (tier, trained) in [
+            (Tier::S, TrunkConfig::of(wakeling::nn::trunk::Tier::S)),
+            (Tier::M, TrunkConfig::of(wakeling::nn::trunk::Tier::M)),
+        ] {
+            let dilations: Vec<usize> = tier.dilations().iter().map(|&d| d.into()).collect();
+            assert_eq!(usize::from(tier.channels()), trained.channels);
+            assert_eq!(dilations, trained.dilations);
+            assert_eq!(usize::from(tier.frames_per_step()), trained.frames_per_step);
+        }
     }
 }

@@ -33,6 +33,7 @@ type Unit = [Pairs; LANES / 2];
 const UNIT_WORDS: usize = size_of::<Unit>() / size_of::<u32>();
 /// Units after which a sum `256 · Σ odd·x + Σ even·x` must be taken apart: 256 inputs, so that
 /// `|Σ odd·x| ≤ 2²²` survives the multiplication by 256 in an `i32`.
+#[cfg(any(wakeling_dsp, target_pointer_width = "64"))]
 const RUN: usize = 32;
 
 /// Words that a kernel needs in order to widen an input column of `inputs` channels to `i16`.

@@ -174,6 +174,7 @@ macro_rules! four_pairs {
 #[unsafe(naked)]
 unsafe extern "C" fn pointwise_blocks(call: &Pointwise) {
     naked_asm!(
+        allow_dsp!(),
         "push {{r4-r11, lr}}",
         "sub sp, #44",
         "ldm.w r0, {{r1-r9}}",
@@ -359,6 +360,7 @@ pub fn depthwise_places<'y>(
 #[unsafe(naked)]
 unsafe extern "C" fn depthwise_blocks(call: &Depthwise) {
     naked_asm!(
+        allow_dsp!(),
         "push {{r4-r11, lr}}",
         "sub sp, #20",
         "ldm.w r0, {{r1-r8}}",
@@ -475,6 +477,7 @@ macro_rules! add_element {
 #[unsafe(naked)]
 unsafe extern "C" fn add_words(call: &Add) {
     naked_asm!(
+        allow_dsp!(),
         "push {{r4-r11}}",
         "ldm.w r0, {{r4-r10}}",
         "1:",

@@ -19,21 +19,6 @@ use crate::frontend::fft::{Bins, Complex, SPLIT_PAIRS, Twiddles};
 use crate::frontend::mel::Sums;
 use crate::frontend::window::{GROUP_PAIRS, GROUPS, Samples};
 
-/// Allows the instructions where the architecture has them as an option: compilers do not tell the
-/// assembler of whole functions what `target-cpu` said.
-#[cfg(wakeling_dsp_is_optional)]
-macro_rules! allow_dsp {
-    () => {
-        ".cpu cortex-m33"
-    };
-}
-#[cfg(not(wakeling_dsp_is_optional))]
-macro_rules! allow_dsp {
-    () => {
-        ""
-    };
-}
-
 /// See [`plain::window`](super::plain::window).
 pub fn window(
     samples: &Samples,
