@@ -23,6 +23,8 @@ pub enum Tier {
     Tiny,
     /// 263 channels, a prime above 256: for the tails of the kernels' blocks.
     Odd,
+    /// 48 channels, seven blocks: about as many products a step as microWakeWord's alexa, 24,000.
+    Alexa,
     /// 64 channels.
     S,
     /// 128 channels.
@@ -34,6 +36,7 @@ impl Tier {
         match self {
             Self::Tiny => 8,
             Self::Odd => 263,
+            Self::Alexa => 48,
             Self::S => 64,
             Self::M => 128,
         }
@@ -42,6 +45,7 @@ impl Tier {
     const fn dilations(self) -> &'static [u8] {
         match self {
             Self::Tiny | Self::Odd => &[1, 2],
+            Self::Alexa => &[1, 2, 4, 8, 1, 2, 4],
             Self::S | Self::M => &[1, 2, 4, 8, 1, 2, 4, 8],
         }
     }
