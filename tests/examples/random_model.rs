@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some((bytes, path)) = model(&arguments) else {
         eprintln!(
-            "usage: random_model Tiny|S|M WORDS SEED FILE, with 1 to 4 words; see the source for images"
+            "usage: random_model Tiny|Alexa|S|M WORDS SEED FILE, with 1 to 4 words; see the source for images"
         );
         return ExitCode::from(2);
     };
@@ -40,6 +40,7 @@ fn model(arguments: &[String]) -> Option<(Vec<u8>, &str)> {
     }
     let tier = match tier.as_str() {
         "Tiny" => Tier::Tiny,
+        "Alexa" => Tier::Alexa,
         "S" => Tier::S,
         "M" => Tier::M,
         _ => return None,

@@ -23,6 +23,8 @@ pub enum Tier {
     Tiny,
     /// 263 channels, a prime above 256: for the tails of the kernels' blocks.
     Odd,
+    /// 48 channels, seven blocks: about as many products a step as microWakeWord's alexa, 24,000.
+    Alexa,
     /// The shape of the tier of that name, and so is M.
     S,
     /// See S.
@@ -34,6 +36,7 @@ impl Tier {
         match self {
             Self::Tiny => 8,
             Self::Odd => 263,
+            Self::Alexa => 48,
             Self::S => 96,
             Self::M => 192,
         }
@@ -42,13 +45,14 @@ impl Tier {
     const fn dilations(self) -> &'static [u8] {
         match self {
             Self::Tiny | Self::Odd => &[1, 2],
+            Self::Alexa => &[1, 2, 4, 8, 1, 2, 4],
             Self::S | Self::M => &[1, 1, 2, 2, 1, 1, 2, 2],
         }
     }
 
     const fn frames_per_step(self) -> u8 {
         match self {
-            Self::Tiny | Self::Odd => 2,
+            Self::Tiny | Self::Odd | Self::Alexa => 2,
             Self::S | Self::M => 4,
         }
     }

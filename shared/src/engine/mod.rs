@@ -320,15 +320,22 @@ fn columns<'c>(
     oldest: usize,
     dilation: usize,
 ) -> impl Iterator<Item = &'c [i8]> + Clone {
-    let back = dilation * x.len();
-    let mut at = oldest * x.len();
+    let width = x.len();
+    let back = (dilation * width).max(1);
+    let mut at = oldest * width;
     let mut left = ring.len();
-    let past = core::iter::from_fn(move || {
-        left = left.checked_sub(back.max(1))?;
-        at = if at >= back { at - back } else { (at + ring.len()).saturating_sub(back) };
-        ring.get(at..)?.get(..x.len())
-    });
-    core::iter::once(x).chain(past)
+    let mut next = Some(x);
+    core::iter::from_fn(move || {
+        let column = next?;
+        next = if left >= back {
+            left -= back;
+            at = if at >= back { at } else { at + ring.len() }.wrapping_sub(back);
+            ring.get(at..at.wrapping_add(width))
+        } else {
+            None
+        };
+        Some(column)
+    })
 }
 
 /// Writes `x` over the oldest column of a ring.
