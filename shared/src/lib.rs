@@ -16,6 +16,23 @@
 #![no_std]
 #![deny(unsafe_code)]
 
+/// Allows the instructions where the architecture has them as an option: compilers do not tell the
+/// assembler of whole functions what `target-cpu` said.
+#[cfg(wakeling_dsp_is_optional)]
+#[allow(unused_macros)]
+macro_rules! allow_dsp {
+    () => {
+        ".cpu cortex-m33"
+    };
+}
+#[cfg(not(wakeling_dsp_is_optional))]
+#[allow(unused_macros)]
+macro_rules! allow_dsp {
+    () => {
+        ""
+    };
+}
+
 pub mod artifact;
 pub mod decimal;
 pub mod detector;

@@ -123,6 +123,8 @@ fn pointwise_equals_its_formula() {
         let expected = |(o, &acc)| requantize(acc, layer.multiplier(o), -128);
         let expected: Vec<i8> = sums.iter().enumerate().map(expected).collect();
         assert_eq!(found, expected, "{inputs} {outputs}");
+        kernels::scalar::pointwise(&x, &affine, &mut [], &mut found);
+        assert_eq!(found, expected, "{inputs} {outputs}, scalar");
         // Without room to widen, the plain kernel.
         kernels::pointwise(&x, &affine, &mut [], &mut found);
         assert_eq!(found, expected, "{inputs} {outputs}, plain");
@@ -145,6 +147,8 @@ fn the_widest_sums_are_exact() {
             let expected: Vec<i8> =
                 expected.iter().map(|&acc| requantize(acc, 1 << 8, 0)).collect();
             assert_eq!(found[..], expected, "{word:x} {value}");
+            kernels::scalar::pointwise(&x, &affine, &mut [], &mut found);
+            assert_eq!(found[..], expected, "{word:x} {value}, scalar");
         }
     }
 }
@@ -182,6 +186,10 @@ fn depthwise_over_a_ring_equals_the_convolution_of_the_whole_sequence() {
             let columns = super::columns(column, &ring, usize::from(oldest), dilation);
             kernels::depthwise(columns, &affine, &mut found);
             assert_eq!(found.split_off(width), [0; 8]);
+            let columns = super::columns(column, &ring, usize::from(oldest), dilation);
+            let mut scalar = vec![0; width];
+            kernels::scalar::depthwise(columns, &affine, &mut scalar);
+            assert_eq!(scalar, found, "scalar");
             for (c, &found) in found.iter().enumerate() {
                 let past = |k: usize| t.checked_sub(k * dilation).map_or(zero, |t| sequence[t][c]);
                 let sum: i32 = (0..taps)

@@ -166,6 +166,7 @@ macro_rules! four_pairs {
 #[unsafe(naked)]
 unsafe extern "C" fn pointwise_blocks(call: &Pointwise) {
     naked_asm!(
+        allow_dsp!(),
         "push {{r4-r11, lr}}",
         "sub sp, #44",
         "ldm.w r0, {{r1-r9}}",
@@ -308,6 +309,7 @@ pub fn depthwise<'c>(columns: impl Iterator<Item = &'c [i8]>, affine: &Affine<'_
 #[unsafe(naked)]
 unsafe extern "C" fn depthwise_blocks(call: &Depthwise) {
     naked_asm!(
+        allow_dsp!(),
         "push {{r4-r11, lr}}",
         "sub sp, #20",
         "ldm.w r0, {{r1-r8}}",
@@ -416,7 +418,7 @@ macro_rules! add_element {
     };
 }
 
-/// Four elements at a time, 7 instructions each. instructions each.
+/// Four elements at a time, 7 instructions each.
 ///
 /// # Safety
 /// `y_end − y` is a positive multiple of [`CHUNK`]; those bytes may be written, and as many read at
@@ -424,6 +426,7 @@ macro_rules! add_element {
 #[unsafe(naked)]
 unsafe extern "C" fn add_words(call: &Add) {
     naked_asm!(
+        allow_dsp!(),
         "push {{r4-r11}}",
         "ldm.w r0, {{r4-r10}}",
         "1:",
