@@ -12,7 +12,13 @@ pub const LOGIT_FRACTION_BITS: u32 = 8;
 /// It is one instruction (`SMMULR`) on Cortex-M4 and later.
 #[inline(always)]
 pub const fn round_high(a: i32, b: i32) -> i32 {
-    ((a as i64 * b as i64 + (1 << 31)) >> 32) as i32
+    let product = a as i64 * b as i64;
+    if cfg!(target_arch = "riscv32") {
+        // The same with a shift and an addition in place of one of 64 bits.
+        (product >> 32) as i32 + (product as u32 >> 31) as i32
+    } else {
+        ((product + (1 << 31)) >> 32) as i32
+    }
 }
 
 /// `sat8(zero_point + round_high(acc, multiplier))`: an accumulator of scale `s_x·s_w` becomes an

@@ -5,17 +5,25 @@
 //! [`Affine`] says. Lengths are the model's, checked at load; a slice that is too short only shortens
 //! the result.
 
-#[cfg(wakeling_dsp)]
+#[cfg(any(wakeling_dsp, wakeling_mve))]
+#[cfg_attr(wakeling_mve, allow(dead_code, reason = "vectors take the place of a part of it"))]
 mod dsp;
+#[cfg(wakeling_mve)]
+mod mve;
+#[allow(dead_code, reason = "every other kernel takes the place of a part of it")]
 mod plain;
-#[cfg(all(target_pointer_width = "64", not(wakeling_dsp)))]
+#[cfg(any(test, not(any(wakeling_dsp, wakeling_mve, target_pointer_width = "64"))))]
+pub(super) mod scalar;
+#[cfg(all(target_pointer_width = "64", not(any(wakeling_dsp, wakeling_mve))))]
 mod vector;
 
 #[cfg(wakeling_dsp)]
 use dsp as fastest;
-#[cfg(not(any(wakeling_dsp, target_pointer_width = "64")))]
-use plain as fastest;
-#[cfg(all(target_pointer_width = "64", not(wakeling_dsp)))]
+#[cfg(wakeling_mve)]
+use mve as fastest;
+#[cfg(not(any(wakeling_dsp, wakeling_mve, target_pointer_width = "64")))]
+use scalar as fastest;
+#[cfg(all(target_pointer_width = "64", not(any(wakeling_dsp, wakeling_mve))))]
 use vector as fastest;
 
 use heapless::Vec;
@@ -33,7 +41,6 @@ type Unit = [Pairs; LANES / 2];
 const UNIT_WORDS: usize = size_of::<Unit>() / size_of::<u32>();
 /// Units after which a sum `256 · Σ odd·x + Σ even·x` must be taken apart: 256 inputs, so that
 /// `|Σ odd·x| ≤ 2²²` survives the multiplication by 256 in an `i32`.
-#[cfg(any(wakeling_dsp, target_pointer_width = "64"))]
 const RUN: usize = 32;
 
 /// Words that a kernel needs in order to widen an input column of `inputs` channels to `i16`.

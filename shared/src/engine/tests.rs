@@ -123,6 +123,8 @@ fn pointwise_equals_its_formula() {
         let expected = |(o, &acc)| requantize(acc, layer.multiplier(o), -128);
         let expected: Vec<i8> = sums.iter().enumerate().map(expected).collect();
         assert_eq!(found, expected, "{inputs} {outputs}");
+        kernels::scalar::pointwise(&x, &affine, &mut [], &mut found);
+        assert_eq!(found, expected, "{inputs} {outputs}, scalar");
         // Two columns at once, the second the same.
         let twice = [x.clone(), x.clone()].concat();
         let mut both = vec![0; 2 * outputs + 3];
@@ -151,6 +153,8 @@ fn the_widest_sums_are_exact() {
             let expected: Vec<i8> =
                 expected.iter().map(|&acc| requantize(acc, 1 << 8, 0)).collect();
             assert_eq!(found[..], expected, "{word:x} {value}");
+            kernels::scalar::pointwise(&x, &affine, &mut [], &mut found);
+            assert_eq!(found[..], expected, "{word:x} {value}, scalar");
         }
     }
 }
@@ -188,6 +192,10 @@ fn depthwise_over_a_ring_equals_the_convolution_of_the_whole_sequence() {
             let columns = super::columns(column, &ring, usize::from(oldest), dilation);
             kernels::depthwise(columns, &affine, &mut found);
             assert_eq!(found.split_off(width), [0; 8]);
+            let columns = super::columns(column, &ring, usize::from(oldest), dilation);
+            let mut scalar = vec![0; width];
+            kernels::scalar::depthwise(columns, &affine, &mut scalar);
+            assert_eq!(scalar, found, "scalar");
             for (c, &found) in found.iter().enumerate() {
                 let past = |k: usize| t.checked_sub(k * dilation).map_or(zero, |t| sequence[t][c]);
                 let sum: i32 = (0..taps)

@@ -469,7 +469,7 @@ macro_rules! add_element {
     };
 }
 
-/// Four elements at a time, 7 instructions each. instructions each.
+/// Four elements at a time, 7 instructions each.
 ///
 /// # Safety
 /// `y_end − y` is a positive multiple of [`CHUNK`]; those bytes may be written, and as many read at

@@ -1,8 +1,6 @@
 //! The kernels in plain Rust: the truth, and what processors get that have no file of their own.
 
 use super::{AddScales, Affine, Factors, LANES, UNIT, Unit, requantize, taps, units};
-#[cfg(not(any(wakeling_dsp, target_pointer_width = "64")))]
-use super::{Columns, MAX_TAPS};
 
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, _wide: &mut [u32], y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
@@ -44,16 +42,6 @@ fn sums(x: &[i8], block: &[Unit], [biases, _]: &Factors, outputs: usize) -> [i32
         }
     }
     acc
-}
-
-#[cfg(not(any(wakeling_dsp, target_pointer_width = "64")))]
-pub fn depthwise<'c>(
-    columns: impl Iterator<Item = &'c [i8]> + Clone,
-    affine: &Affine<'_>,
-    y: &mut [i8],
-) {
-    let columns: Columns<'_> = columns.take(MAX_TAPS).collect();
-    depthwise_from(0, &columns, affine, y);
 }
 
 /// The blocks of channels from the `first`.

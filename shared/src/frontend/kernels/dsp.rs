@@ -16,8 +16,10 @@
 use core::arch::naked_asm;
 
 use crate::frontend::fft::{Bins, Complex, SPLIT_PAIRS, Twiddles};
-use crate::frontend::mel::Sums;
+use crate::frontend::mel::MelBands;
+use crate::frontend::params::MEL_WEIGHT_BITS;
 use crate::frontend::window::{GROUP_PAIRS, GROUPS, Samples};
+use crate::frontend::{MEL_CHANNELS, MelPowers};
 
 /// See [`plain::window`](super::plain::window).
 pub fn window(
@@ -55,16 +57,28 @@ pub fn powers(bins: &mut Bins, twiddles: &[Complex; SPLIT_PAIRS]) {
     unsafe { powers_asm(bins, twiddles) }
 }
 
-/// See [`plain::segment`](super::plain::segment).
-pub fn segment(bins: &[Complex], weights: &[[u8; 2]]) -> Sums {
-    let mut sums = Sums::default();
-    let count = bins.len().min(weights.len());
-    if count > 0 {
-        // SAFETY: the function reads `count` values and as many words, at any address, which both
-        // slices have, and writes the sums.
-        unsafe { segment_asm(bins.as_ptr(), weights.as_ptr(), count, &mut sums) }
+/// See [`plain::mel_powers`](super::plain::mel_powers).
+pub fn mel_powers(bins: &Bins, bands: &MelBands<'_>, powers: &mut MelPowers) {
+    if let Some((starts, weights)) = bands.tables() {
+        let call = Mel {
+            bins,
+            starts: starts.as_ptr(),
+            weights: weights.as_ptr(),
+            powers: powers.as_mut_ptr(),
+        };
+        // SAFETY: the tables were checked: 42 starts in ascending order, none above the number of
+        // bins, and a weight for each bin from the first to the last; there are 40 powers.
+        unsafe { mel_powers_asm(&call) }
     }
-    sums
+}
+
+/// See [`mel_powers_asm`]. The order is that in which it loads them.
+#[repr(C)]
+struct Mel {
+    bins: *const Bins,
+    starts: *const [u8; 2],
+    weights: *const [u8; 2],
+    powers: *mut u64,
 }
 
 /// See [`plain::advance`](super::plain::advance).
@@ -352,34 +366,75 @@ unsafe extern "C" fn powers_asm(bins: *mut Bins, twiddles: *const [Complex; SPLI
     )
 }
 
+/// Sums of high and of low words times weights: those of the band that ends in `r3` to `r6`, those of
+/// the band that begins, with the other shares, in `r7` to `r10`.
+///
+/// Frame: the next start at 0, the next power at 4, segments to come at 8, the bins at 12.
 #[unsafe(naked)]
-unsafe extern "C" fn segment_asm(
-    bins: *const Complex,
-    weights: *const [u8; 2],
-    count: usize,
-    sums: *mut Sums,
-) {
+unsafe extern "C" fn mel_powers_asm(call: &Mel) {
     naked_asm!(
         allow_dsp!(),
         "push {{r4-r11, lr}}",
-        "movs r4, #0",
-        "movs r5, #0",
-        "movs r6, #0",
+        "sub sp, #20",
+        "ldm r0, {{r0-r3}}",
+        "str r0, [sp, #12]",
+        "ldrh r4, [r1], #2",
+        "add r0, r0, r4, lsl #3",
+        "movs r4, #{segments}",
+        "str r1, [sp]",
+        "strd r3, r4, [sp, #4]",
         "movs r7, #0",
         "movs r8, #0",
         "movs r9, #0",
+        "movs r10, #0",
+        // A segment: who began before ends now.
         "2:",
-        "ldrd r10, r11, [r0], #8",
-        "ldrh r12, [r1], #2",
-        "umlal r4, r5, r11, r12",
-        "umlal r6, r7, r10, r12",
-        "adds r8, r8, r10",
-        "adc r9, r9, r11",
-        "subs r2, #1",
+        "mov r3, r7",
+        "mov r4, r8",
+        "mov r5, r9",
+        "mov r6, r10",
+        "movs r7, #0",
+        "mov r8, r7",
+        "mov r9, r7",
+        "mov r10, r7",
+        "ldr r11, [sp]",
+        "ldrh r12, [r11], #2",
+        "str r11, [sp]",
+        "ldr r1, [sp, #12]",
+        "add r1, r1, r12, lsl #3",
+        "cmp r0, r1",
+        "beq 4f",
+        "3:",
+        "ldrd r11, r12, [r0], #8",
+        "ldrh r14, [r2], #2",
+        "umlal r3, r4, r12, r14",
+        "umlal r5, r6, r11, r14",
+        "rsb r14, r14, #{one}",
+        "umlal r7, r8, r12, r14",
+        "umlal r9, r10, r11, r14",
+        "cmp r0, r1",
+        "bne 3b",
+        "4:",
+        "ldrd r11, r12, [sp, #4]",
+        // What ends with the first segment lies under the lowest band: nobody's.
+        "cmp r12, #{segments}",
+        "beq 5f",
+        "lsrs r5, r5, #22",
+        "orr r5, r5, r6, lsl #10",
+        "lsrs r6, r6, #22",
+        "lsls r4, r4, #10",
+        "orr r4, r4, r3, lsr #22",
+        "adds r5, r5, r3, lsl #10",
+        "adc r6, r6, r4",
+        "strd r5, r6, [r11], #8",
+        "5:",
+        "subs r12, r12, #1",
+        "strd r11, r12, [sp, #4]",
         "bne 2b",
-        // `high`, `low`, `total`.
-        "stm r3, {{r4-r9}}",
+        "add sp, #20",
         "pop {{r4-r11, pc}}",
+        segments = const MEL_CHANNELS + 1,
+        one = const 1 << MEL_WEIGHT_BITS,
     )
 }
 

@@ -8,7 +8,7 @@
 //! | `window` | 480 samples | weighed, reordered, in transforms of 4 points |
 //! | `pass_4`, `pass_16`, `pass_64` | transforms of 4, 16, 64 points | transforms of four times as many |
 //! | `powers` | the complex transform | powers of the real one |
-//! | `segment` | powers and weights of a mel segment | their sums |
+//! | `mel_powers` | powers | their sums, weighed, in mel bands |
 //! | `advance` | 480 samples | the last 320 of them in front |
 
 #[cfg(any(wakeling_dsp, wakeling_mve))]
@@ -17,6 +17,6 @@ mod dsp;
 mod plain;
 
 #[cfg(any(wakeling_dsp, wakeling_mve))]
-pub(super) use dsp::{advance, pass_4, pass_16, pass_64, powers, segment, window};
+pub(super) use dsp::{advance, mel_powers, pass_4, pass_16, pass_64, powers, window};
 #[cfg(not(any(wakeling_dsp, wakeling_mve)))]
-pub(super) use plain::{advance, pass_4, pass_16, pass_64, powers, segment, window};
+pub(super) use plain::{advance, mel_powers, pass_4, pass_16, pass_64, powers, window};

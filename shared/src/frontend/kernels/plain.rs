@@ -1,10 +1,13 @@
 //! The kernels in plain Rust: what every other must equal.
 
 use crate::fixed::round_high;
-use crate::frontend::HOP_SAMPLES;
-use crate::frontend::fft::{Bins, COMPLEX_POINTS, Complex, SPLIT_PAIRS, Twiddles, power};
-use crate::frontend::mel::Sums;
+use crate::frontend::fft::{
+    Bins, COMPLEX_POINTS, Complex, POWER_FRACTION_BITS, SPLIT_PAIRS, Twiddles, power,
+};
+use crate::frontend::mel::MelBands;
+use crate::frontend::params::MEL_WEIGHT_BITS;
 use crate::frontend::window::{COEFFICIENT_BITS, GROUP_PAIRS, GROUPS, Samples, group_start};
+use crate::frontend::{HOP_SAMPLES, MelPowers};
 
 /// Weighs the samples, pads them with zeros to 512, and does the first pass: transforms of four
 /// points 64 apart, in digit-reversed order.
@@ -154,9 +157,34 @@ pub fn powers(bins: &mut Bins, twiddles: &[Complex; SPLIT_PAIRS]) {
     }
 }
 
-/// `Σ w·power`, and `Σ power`; weights are little-endian words.
+/// `powers[c] = ⌊2⁶⁻¹⁶ · Σ w·power⌋` with `w` in Q12; see [`mel`](crate::frontend::mel).
+///
+/// The powers sum to less than 2⁶², so their high words times weights, and their low words times
+/// weights, each stay in 63 bits; together they are exact.
+pub fn mel_powers(bins: &Bins, bands: &MelBands<'_>, powers: &mut MelPowers) {
+    let Some((starts, mut weights)) = bands.tables() else { return };
+    let mut starts = starts.iter().map(|&start| usize::from(u16::from_le_bytes(start)));
+    let mut start = starts.next().unwrap_or(0);
+    let mut bins = bins.get(start..).unwrap_or_default();
+    // The share of the segment below that belongs to the band whose centre ends it.
+    let mut carried = Wide::default();
+    for (segment, end) in starts.enumerate() {
+        let count = end.saturating_sub(start).min(bins.len()).min(weights.len());
+        let (inside, above) = bins.split_at(count);
+        let (shares, later) = weights.split_at(count);
+        let sums = segment_sums(inside, shares);
+        // The first segment's falling share lies under the lowest band: nobody's.
+        if let Some(power) = segment.checked_sub(1).and_then(|c| powers.get_mut(c)) {
+            *power = carried.mel_power(sums);
+        }
+        carried = Wide::rest(sums);
+        (start, bins, weights) = (end, above, later);
+    }
+}
+
+/// `Σ w·power`, and `Σ power`.
 #[inline(never)]
-pub fn segment(bins: &[Complex], weights: &[[u8; 2]]) -> Sums {
+fn segment_sums(bins: &[Complex], weights: &[[u8; 2]]) -> Sums {
     let mut sums = Sums::default();
     for (&[low, high], &weight) in bins.iter().zip(weights) {
         let weight = u64::from(u16::from_le_bytes(weight));
@@ -165,6 +193,47 @@ pub fn segment(bins: &[Complex], weights: &[[u8; 2]]) -> Sums {
         sums.total = sums.total.wrapping_add(power([low, high]));
     }
     sums
+}
+
+/// Fractional bits of a mel power.
+const MEL_FRACTION_BITS: u32 = 6;
+
+/// Sums over a part of the powers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sums {
+    /// `Σ w · ⌊power / 2³²⌋`.
+    high: u64,
+    /// `Σ w · (power mod 2³²)`.
+    low: u64,
+    /// `Σ power`.
+    total: u64,
+}
+
+/// `2³²·high + low`: a sum of powers times weights in Q12.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wide {
+    high: u64,
+    /// Negative when something greater was taken away.
+    low: i64,
+}
+
+impl Wide {
+    /// `Σ (1 - w)·power`.
+    const fn rest(Sums { high, low, total }: Sums) -> Self {
+        const ONE: u64 = 1 << MEL_WEIGHT_BITS;
+        Self {
+            high: ((total >> 32) * ONE).wrapping_sub(high),
+            low: ((total & 0xFFFF_FFFF) * ONE).wrapping_sub(low) as i64,
+        }
+    }
+
+    /// The sum with `Σ w·power` of `sums`, in Q6 and rounded down.
+    const fn mel_power(self, sums: Sums) -> u64 {
+        const SHIFT: u32 = POWER_FRACTION_BITS + MEL_WEIGHT_BITS - MEL_FRACTION_BITS;
+        let high = self.high.wrapping_add(sums.high);
+        let low = self.low.wrapping_add_unsigned(sums.low) >> SHIFT;
+        (high << (32 - SHIFT)).wrapping_add_signed(low)
+    }
 }
 
 /// Moves the samples of the window down by a hop.
