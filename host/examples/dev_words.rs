@@ -45,9 +45,9 @@ struct Args {
     /// Words to run; all if none is named
     #[arg(long, num_args = 1..)]
     words: Vec<String>,
-    /// Settings of fine-tuning to change, as JSON: `{"dropout": 0.3}`
-    #[arg(long, default_value = "{}")]
-    settings: String,
+    /// Settings of fine-tuning to change, as JSON: `{"dropout": 0.3}`; one table for each
+    #[arg(long, default_value = "{}", num_args = 1..)]
+    settings: Vec<String>,
     /// Use what ships with the base instead of the training speech in DIR
     #[arg(long)]
     shipped_negatives: bool,
@@ -65,6 +65,12 @@ fn main() -> Result<()> {
     let base = models::base(&args.base)?;
     let trunk = QuantizedTrunk::of(&base)?;
     let bench = Bench::new(&args, &base, &trunk)?;
+    args.settings.iter().try_for_each(|settings| table(&args, &bench, settings))
+}
+
+/// Prints all words with some settings.
+fn table(args: &Args, bench: &Bench<'_>, settings: &str) -> Result<()> {
+    println!("settings {settings}\n");
     let head = "| word | draw | recordings | hours | 0.5/h | 95 % | 0.5/h at 10 dB | 1/h | none | \
                 own threshold: misses, per hour |";
     println!("{head}{}", if args.float { " float, 0.5/h |" } else { "" });
@@ -75,8 +81,8 @@ fn main() -> Result<()> {
             continue;
         }
         for draw in 0..args.draws {
-            let figures = bench.run(&word, &clips, draw)?;
-            print_line(&args, &word, draw, &figures);
+            let figures = bench.run(&word, &clips, (draw, settings))?;
+            print_line(args, &word, draw, &figures);
             all.push(figures.shares());
         }
     }
@@ -160,10 +166,10 @@ impl<'a> Bench<'a> {
         Ok(Self { args, base, trunk, negatives, prepared, other, outputs, spoken, noise })
     }
 
-    fn settings(&self, draw: u64) -> Settings {
+    fn settings(&self, draw: u64, changes: &str) -> Settings {
         let mut settings = serde_json::to_value(Settings::default()).expect("settings are JSON");
         let changes: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(&self.args.settings).expect("--settings is a JSON object");
+            serde_json::from_str(changes).expect("--settings is a JSON object");
         for (name, value) in changes {
             settings[name] = value;
         }
@@ -172,7 +178,8 @@ impl<'a> Bench<'a> {
     }
 
     /// Trains and tests one draw of a word.
-    fn run(&self, word: &str, clips: &Word, draw: u64) -> Result<Figures> {
+    fn run(&self, word: &str, clips: &Word, draw: (u64, &str)) -> Result<Figures> {
+        let (draw, changes) = draw;
         let (enrol, test) = clips.draw(self.args.samples, draw);
         let recordings = load(self.base, &enrol, "recordings");
         let started = Instant::now();
@@ -183,7 +190,7 @@ impl<'a> Bench<'a> {
             &self.prepared,
             word,
             &recordings,
-            &self.settings(draw),
+            &self.settings(draw, changes),
         )?;
         eprintln!("{word}: {:.1} s", started.elapsed().as_secs_f64());
         // Speech in which the word is known to be said is no speech without it.

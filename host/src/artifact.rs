@@ -5,7 +5,10 @@
 
 use std::path::Path;
 
-use wakeling_shared::artifact::{Affine, Factors, LANES, LoadError, Model, UNIT, write_header};
+use serde::Serialize;
+use wakeling_shared::artifact::{
+    Affine, FLAG_IMAGE, Factors, ImageModel, LANES, LoadError, Model, UNIT, write_header,
+};
 
 use crate::{Error, Result, files};
 
@@ -109,7 +112,23 @@ impl Packed {
 /// # Errors
 /// [`Error::Usage`] if postcard refuses, which needs a description beyond 4 GiB.
 pub fn encode(model: &Model<'_>) -> Result<Vec<u8>> {
-    let description = postcard::to_stdvec(model).map_err(|error| {
+    encode_parts(model, model.affines(), 0)
+}
+
+/// The bytes of a model file for images; as [`encode`].
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_image(model: &ImageModel<'_>) -> Result<Vec<u8>> {
+    encode_parts(model, model.affines(), FLAG_IMAGE)
+}
+
+fn encode_parts<'m, 'a: 'm>(
+    description: &impl Serialize,
+    affines: impl Iterator<Item = &'m Affine<'a>>,
+    flags: u16,
+) -> Result<Vec<u8>> {
+    let description = postcard::to_stdvec(description).map_err(|error| {
         Error::usage(format!("the model cannot be written: {error}"), "make the model smaller")
     })?;
     // Filled up to two words, as every array is by itself.
@@ -120,11 +139,11 @@ pub fn encode(model: &Model<'_>) -> Result<Vec<u8>> {
             [0, 4].map(|at| (0..4).map(|i| byte(at + i) << (8 * i)).sum())
         })
         .collect();
-    for affine in model.affines() {
+    for affine in affines {
         body.extend(affine.weights);
         body.extend(affine.factors.as_flattened().as_flattened().iter().map(|&f| f as u32));
     }
-    let mut bytes = write_header(description.len(), &body, 0).to_vec();
+    let mut bytes = write_header(description.len(), &body, flags).to_vec();
     bytes.extend(body.iter().flat_map(|word| word.to_le_bytes()));
     Ok(bytes)
 }

@@ -18,6 +18,8 @@ pub const FIRMWARE_VARIABLE: &str = "WAKELING_FIRMWARE";
 pub const APPLICATION: &str = "wakeling-qemu";
 /// The program that counts what each stage costs.
 pub const METER: &str = "wakeling-qemu-meter";
+/// The program that runs networks over images.
+pub const IMAGE: &str = "wakeling-qemu-image";
 /// What the firmware's block buffer holds.
 const MAX_BLOCK_SAMPLES: usize = 1_024;
 

@@ -1,11 +1,16 @@
 //! Evaluation: misses against false accepts per hour, on streams, by the int8 model that ships.
 
+mod detail;
+mod html;
 mod play;
 mod report;
 mod surroundings;
 
+pub use detail::{Clip, Group, WordDetail};
+pub use html::{det_svg, page};
 pub use play::{Piece, Played, PlayedStream, play_clips, play_stream};
-pub use report::{Heard, Point, csv, svg, table, thresholds};
+use report::TABLE_RATES;
+pub use report::{Heard, Point, csv, table, thresholds};
 pub use surroundings::{Noise, Placed, Surroundings};
 
 use candle_core::{Device, Tensor};
@@ -17,8 +22,10 @@ use wakeling_shared::{
 
 use crate::{
     Error, Result,
+    audio::SAMPLE_RATE,
     base::Base,
     compose::Row,
+    corpus::Example,
     negatives::TrunkOutputs,
     nn::{INPUT_SCALE, head::HeadConfig, trunk::Mode},
     quantize::{CardText, QuantizedTrunk, WordEntry, with_model},
@@ -44,6 +51,11 @@ impl Scores {
     pub fn hours(&self) -> f64 {
         let values: usize = self.streams.iter().map(Vec::len).sum();
         (values / self.words.max(1)) as f64 / self.steps_per_second / 3600.0
+    }
+
+    /// Samples that a step takes.
+    pub fn step_samples(&self) -> usize {
+        (f64::from(SAMPLE_RATE) / self.steps_per_second.max(1.0)) as usize
     }
 
     /// Steps after a clip in which a detection is still the clip's.
@@ -105,6 +117,32 @@ pub fn float_scores(base: &Base, tuned: &Tuned, rows: &[Row]) -> Result<Scores> 
     };
     let streams = rows.par_iter().map(hear).collect::<Result<_>>()?;
     Ok(Scores { words: 1, steps_per_second: base.info.trunk.steps_per_second(), streams })
+}
+
+/// A float network's word in silence and over the other speech, for [`WordDetail::float`]; and the
+/// scores of the latter.
+///
+/// # Errors
+/// [`Error::Tensor`].
+pub fn play_float(
+    base: &Base,
+    tuned: &Tuned,
+    recordings: &[Example],
+    other: &PlayedStream,
+    negatives: &[Example],
+) -> Result<(Played, Scores)> {
+    let frontend = base.tables.params(base.info.normalization);
+    let (rows, spans) =
+        Surroundings::Silence.rows(recordings, &frontend, base.info.trunk.steps_per_second());
+    let played = Played {
+        surroundings: "float".into(),
+        scores: float_scores(base, tuned, &rows)?,
+        recordings: (0..spans.len()).collect(),
+        spans,
+    };
+    drop(rows);
+    let rows = other.rows(negatives, &frontend);
+    Ok((played, float_scores(base, tuned, &rows)?))
 }
 
 /// Steps at which the device's detector fires for `word` at `threshold`, stream by stream.

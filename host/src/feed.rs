@@ -121,7 +121,7 @@ impl<L: Load> Feed<L> {
     ///
     /// # Errors
     /// [`Error::Input`] if no clip in it can be used; [`Error::Io`] if disk or network refuse.
-    pub fn start(listing: Listing, walk: Walk, load: L, position: u64) -> Result<Self> {
+    pub fn start(listing: &Arc<Listing>, walk: Walk, load: L, position: u64) -> Result<Self> {
         let mut feed = Self::new(listing, walk, load)?;
         feed.seek(position)?;
         Ok(feed)
@@ -131,10 +131,10 @@ impl<L: Load> Feed<L> {
     ///
     /// # Errors
     /// [`Error::Io`] if the list of skipped clips cannot be read.
-    pub fn new(listing: Listing, walk: Walk, load: L) -> Result<Self> {
+    pub fn new(listing: &Arc<Listing>, walk: Walk, load: L) -> Result<Self> {
         let skipped = SkippedClips::open(walk.skipped.clone())?;
         Ok(Self {
-            listing: Arc::new(listing),
+            listing: listing.clone(),
             walk,
             load: Arc::new(load),
             position: 0,
@@ -494,12 +494,12 @@ mod tests {
         }
     }
 
-    fn listing(place: &std::path::Path, count: u64) -> Listing {
-        Listing::write(&place.join("list"), |w| {
+    fn listing(place: &std::path::Path, count: u64) -> Arc<Listing> {
+        let written = Listing::write(&place.join("list"), |w| {
             (0..count).for_each(|n| w.add(if n % 1_000 < 300 { "s3://x" } else { "" }, &n));
             Ok(())
-        })
-        .unwrap()
+        });
+        Arc::new(written.unwrap())
     }
 
     fn walk(window: usize, threads: usize) -> Walk {
@@ -515,7 +515,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let start = |threads, position| {
             let numbers = Numbers([17, 400].into());
-            Feed::start(listing(place.path(), 2_000), walk(300, threads), numbers, position)
+            Feed::start(&listing(place.path(), 2_000), walk(300, threads), numbers, position)
                 .unwrap()
         };
         let mut feed = start(3, 0);
@@ -534,7 +534,7 @@ mod tests {
     fn an_epoch_is_every_clip_once_and_no_two_are_alike() {
         let place = tempfile::tempdir().unwrap();
         let list = listing(place.path(), 1_000);
-        let mut feed = Feed::start(list, walk(1, 2), Numbers(BTreeSet::new()), 0).unwrap();
+        let mut feed = Feed::start(&list, walk(1, 2), Numbers(BTreeSet::new()), 0).unwrap();
         let mut epochs = Vec::new();
         for _ in 0..3 {
             let mut heard = Vec::new();
@@ -558,7 +558,7 @@ mod tests {
         let path = place.path().join("skipped");
         let walk = Walk { skipped: Some(path.clone()), ..walk(500, 2) };
         let start =
-            || Feed::start(listing(place.path(), 500), walk.clone(), Numbers([3].into()), 7);
+            || Feed::start(&listing(place.path(), 500), walk.clone(), Numbers([3].into()), 7);
         let mut feed = start().unwrap();
         feed.advance(10_000).unwrap();
         let expected: Vec<_> = (0..500).map(|n| (n != 3).then_some(n)).collect();
@@ -575,14 +575,15 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let numbers = Numbers((0..2_000).collect());
         let error =
-            Feed::start(listing(place.path(), 2_000), walk(300, 1), numbers, 0).err().unwrap();
+            Feed::start(&listing(place.path(), 2_000), walk(300, 1), numbers, 0).err().unwrap();
         assert!(error.to_string().contains(": broken"), "{error}");
         let list = Listing::write(&place.path().join("x"), |w| {
             w.add("", &u64::MAX);
             Ok(())
         });
-        let error =
-            Feed::start(list.unwrap(), walk(9, 1), Numbers(BTreeSet::new()), 0).err().unwrap();
+        let error = Feed::start(&Arc::new(list.unwrap()), walk(9, 1), Numbers(BTreeSet::new()), 0)
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("the disk is gone"), "{error}");
     }
 }

@@ -20,6 +20,7 @@ use wakeling_shared::{
 use crate::{
     Error, Result,
     base::Base,
+    compose::Distortion,
     evaluate::{Scores, head_scores, threshold_for},
     features::LogMel,
     negatives::{Negatives, Streams, TrunkOutputs, trunk_outputs},
@@ -40,6 +41,8 @@ const HELD_OUT_ONE_IN: usize = 4;
 /// False accepts per hour for which thresholds are sought, strictest first.
 pub const RATES_PER_HOUR: [f64; 4] = [0.1, 0.5, 1.0, 5.0];
 
+/// Between the seeds of two members.
+const MEMBER_SEEDS: u64 = 0x9E37_79B9;
 /// False accepts per hour that a new word starts with.
 const STARTING_RATE: f64 = 0.5;
 /// Peaks of other speech from which a tail is estimated.
@@ -48,13 +51,17 @@ const TAIL_PEAKS: usize = 12;
 /// Choices of a fine-tuning run.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
-    /// Channels within the head.
+    /// Heads that are trained, each from other draws, and averaged into one.
+    pub members: usize,
+    /// Channels within each.
     pub hidden: usize,
     /// Taps of each temporal layer of the head, and the seconds between them.
     pub temporal: Vec<(usize, f64)>,
+    /// What happens to the recordings of a word.
+    pub distortion: Distortion,
     /// Streams composed from the recordings of a word, at least.
     pub positive_rows: usize,
-    /// Updates.
+    /// Updates of each member.
     pub steps: usize,
     /// Highest learning rate.
     pub rate: f64,
@@ -79,10 +86,12 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            hidden: 32,
+            members: 3,
+            hidden: 16,
             temporal: vec![(9, 0.04), (9, 0.1)],
+            distortion: Distortion::STRONG,
             positive_rows: 480,
-            steps: 600,
+            steps: 400,
             rate: 3e-3,
             weight_decay: 0.05,
             dropout: 0.2,
@@ -172,6 +181,12 @@ impl Prepared {
         TrunkOutputs { streams: streams.map(|(s, _)| s.clone()).collect(), ..self.held_out }
     }
 
+    /// Adds what the trunk said of more streams, to train on only: no threshold is chosen by them.
+    pub fn train_also(&mut self, outputs: TrunkOutputs) {
+        self.train_texts.extend(vec![String::new(); outputs.streams.len()]);
+        self.train.streams.extend(outputs.streams);
+    }
+
     /// Hours that thresholds are chosen by.
     pub fn held_out_hours(&self) -> f64 {
         self.held_out.hours()
@@ -206,7 +221,13 @@ pub fn finetune(
 ) -> Result<Tuned> {
     let mut rng = StdRng::seed_from_u64(settings.seed);
     let around = positives::Around::of(negatives, label);
-    let rows = positives::compose(recordings, &around, settings.positive_rows, &mut rng);
+    let rows = positives::compose(
+        recordings,
+        &around,
+        &settings.distortion,
+        settings.positive_rows,
+        &mut rng,
+    );
     if rows.is_empty() {
         return Err(Error::usage(
             format!("none of the {} recordings of {label:?} holds a phrase", recordings.len()),
@@ -215,10 +236,14 @@ pub fn finetune(
     }
     let rate = base.info.trunk.steps_per_second();
     let head = settings.head(rate);
-    let mut params = Params::default();
-    head.init(&mut params, prepared.rms.clone(), &mut rng)?;
-    let stage = HeadStage::new(base, trunk, (prepared, label), rows, settings, (&head, &params))?;
-    let run = Run {
+    let fresh = |rng: &mut StdRng| -> Result<Params> {
+        let mut params = Params::default();
+        head.init(&mut params, prepared.rms.clone(), rng)?;
+        Ok(params)
+    };
+    let first = fresh(&mut rng)?;
+    let stage = HeadStage::new(base, trunk, (prepared, label), rows, settings, (&head, &first))?;
+    let run = |member: usize| Run {
         schedule: Schedule {
             steps: settings.steps,
             warmup_steps: settings.steps / 20 + 1,
@@ -228,20 +253,28 @@ pub fn finetune(
             average_decay: 0.98,
         },
         workers: settings.workers,
-        seed: settings.seed,
+        seed: settings.seed.wrapping_add(MEMBER_SEEDS.wrapping_mul(member as u64)),
         validate_every: 0,
         refresh_every: (settings.steps / 8).max(1),
         folder: None,
         checkpoint_every: settings.steps,
         title: "finetune",
     };
-    let params = run.train(&stage, params)?;
+    let (mut members, mut samples) = (Vec::new(), Samples::new());
+    for member in 0..settings.members.max(1) {
+        let params = run(member).train(&stage, fresh(&mut rng)?)?;
+        for (layer, values) in stage.calibrate(&params)? {
+            samples.entry(layer).or_default().extend(values);
+        }
+        members.push(params);
+    }
+    let (head, params) = head.side_by_side(&members)?;
     let info = TunedInfo {
         label: label.to_owned(),
         base: base.info.name.clone(),
         base_fingerprint: fingerprint(base)?,
         head,
-        ranges: ranges(&stage.calibrate(&params)?),
+        ranges: ranges(&samples),
         detector: settings.detector(i16::MAX, rate),
         points: Vec::new(),
         recordings: recordings.len(),

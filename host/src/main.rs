@@ -30,6 +30,8 @@ enum Command {
     Evaluate(cli::evaluate::EvaluateArgs),
     Simulate(cli::simulate::SimulateArgs),
     Pack(cli::pack::PackArgs),
+    CheckPhrase(cli::check_phrase::CheckPhraseArgs),
+    Synthesize(cli::synthesize::SynthesizeArgs),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => cli::evaluate::run(args),
         Command::Simulate(args) => cli::simulate::run(args),
         Command::Pack(args) => cli::pack::run(args),
+        Command::CheckPhrase(args) => cli::check_phrase::run(args),
+        Command::Synthesize(args) => cli::synthesize::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

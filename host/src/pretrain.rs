@@ -109,46 +109,16 @@ pub fn pretrain(settings: &Settings, corpora: &Corpora) -> Result<Base> {
     let frontend = tables.params(settings.normalization);
     let labelling =
         Labelling { task: settings.task, tokenizer: &settings.tokenizer, seed: settings.run.seed };
-    let Prepared { found, train, dev, noise, skipped } = prepare(corpora, &labelling, folder)?;
-    let labels = Labels { tokenizer: &settings.tokenizer, found };
-    let (tokens, words) = (labels.found.tokens.outputs(), labels.found.words.outputs());
-    eprintln!("{} tokens, {} words, {} clips", tokens - 1, words - 1, train.clips());
+    let lists = prepare(corpora, &labelling, folder)?;
+    let labels = Labels { tokenizer: &settings.tokenizer, found: &lists.found };
+    let (tokens, words) = (lists.found.tokens.outputs(), lists.found.words.outputs());
+    eprintln!("{} tokens, {} words, {} clips", tokens - 1, words - 1, lists.train.clips());
     let taught = match &settings.taught {
         Some(folder) => Some(labels.taught(Taught::load(folder, &frontend)?)?),
         None => None,
     };
-    let walk = |window, title| Walk {
-        seed: settings.run.seed,
-        window,
-        threads: settings.readers,
-        skipped: Some(skipped.clone()),
-        title,
-    };
-    let loader = || ClipLoader::new(&labels.found, settings.normalization);
-    let noise_loader =
-        NoiseLoader { normalization: settings.normalization, tables: FrontendTables::default() };
-    let noise: NoisePool = match noise.clips() {
-        0 => NoisePool::default(),
-        _ => {
-            let noise = Feed::start(noise, walk(NOISE_CLIPS, "noise"), noise_loader, 0)?;
-            NoisePool::new(noise.window().iter().cloned().collect())
-        }
-    };
-    let dev = match dev.clips() {
-        0 => None,
-        _ => Some(Feed::start(dev, walk(DEV_CLIPS, "dev"), loader(), 0)?),
-    };
-    let train = Feed::new(train, walk(settings.window, "train"), loader())?;
-    let stage = Pretraining {
-        trunk: settings.trunk.clone(),
-        frontend,
-        pool: RwLock::new(Pool { feed: train, cumulative: Vec::new() }),
-        drawn: AtomicU64::new(0),
-        dev,
-        noise,
-        taught,
-        rows: settings.rows,
-    };
+    let Prepared { found, skipped, .. } = &lists;
+    let stage = Pretraining::of(settings, &lists, frontend, taught)?;
     let mut rng = StdRng::seed_from_u64(settings.run.seed);
     let mut params = Params::default();
     settings.trunk.init(&mut params, &mut rng)?;
@@ -163,30 +133,19 @@ pub fn pretrain(settings: &Settings, corpora: &Corpora) -> Result<Base> {
     eprintln!("{} parameters to train", params.count());
     let params = settings.run.train(&stage, params)?;
     let ranges = quantize::ranges(&stage.calibrate(&params, &mut rng)?);
-    let pool = stage.pool();
-    if pool.feed.skipped() > 0 {
-        eprintln!("{} skipped, see {}", pool.feed.skipped(), skipped.display());
+    let left_out = stage.pool().feed.skipped();
+    if left_out > 0 {
+        eprintln!("{left_out} skipped, see {}", skipped.display());
     }
-    let hours = pool.hours();
-    drop(pool);
-    let Found { tokens, words, sources, .. } = labels.found;
     let info = BaseInfo {
         format: BASE_FORMAT,
         name: settings.name.clone(),
         trunk: settings.trunk.clone(),
         normalization: settings.normalization,
-        tokens,
-        words,
+        tokens: found.tokens.clone(),
+        words: found.words.clone(),
         ranges,
-        provenance: format!(
-            "{hours:.1} hours of {}{}; {} updates, seed {}",
-            sources.join(", "),
-            stage
-                .taught
-                .map_or(String::new(), |t| format!(", taught by {}", t.taught.teacher.name)),
-            settings.run.schedule.steps,
-            settings.run.seed
-        ),
+        provenance: stage.provenance(settings, &found.sources),
         licence: settings.licence.clone(),
     };
     Ok(Base { info, params, tables: FrontendTables::default() })
@@ -213,7 +172,7 @@ fn word_label(example: &Example) -> Vec<String> {
 /// The tokens and words that a trunk learns, and how transcripts become them.
 struct Labels<'s> {
     tokenizer: &'s Tokenizer,
-    found: Found,
+    found: &'s Found,
 }
 
 impl Labels<'_> {
@@ -292,6 +251,61 @@ struct Pretraining<'a> {
     noise: NoisePool,
     taught: Option<TaughtRows>,
     rows: usize,
+}
+
+impl<'a> Pretraining<'a> {
+    /// Opens the lists; the clips to learn from are read once training begins.
+    fn of(
+        settings: &Settings,
+        lists: &Prepared,
+        frontend: FrontendParams<'a>,
+        taught: Option<TaughtRows>,
+    ) -> Result<Self> {
+        let walk = |window, title| Walk {
+            seed: settings.run.seed,
+            window,
+            threads: settings.readers,
+            skipped: Some(lists.skipped.clone()),
+            title,
+        };
+        let loader = || ClipLoader::new(&lists.found, settings.normalization);
+        let noise = if lists.noise.clips() == 0 {
+            NoisePool::default()
+        } else {
+            let walk = walk(NOISE_CLIPS, "noise");
+            let noise =
+                Feed::start(&lists.noise, walk, NoiseLoader::new(settings.normalization), 0)?;
+            NoisePool::new(noise.window().iter().cloned().collect())
+        };
+        let dev = match lists.dev.clips() {
+            0 => None,
+            _ => Some(Feed::start(&lists.dev, walk(DEV_CLIPS, "dev"), loader(), 0)?),
+        };
+        let feed = Feed::new(&lists.train, walk(settings.window, "train"), loader())?;
+        Ok(Self {
+            trunk: settings.trunk.clone(),
+            frontend,
+            pool: RwLock::new(Pool { feed, cumulative: Vec::new() }),
+            drawn: AtomicU64::new(0),
+            dev,
+            noise,
+            taught,
+            rows: settings.rows,
+        })
+    }
+
+    /// What the base was made of, for its card.
+    fn provenance(&self, settings: &Settings, sources: &[String]) -> String {
+        let teacher = self.taught.as_ref().map(|t| &t.taught.teacher.name);
+        format!(
+            "{:.1} hours of {}{}; {} updates, seed {}",
+            self.pool().hours(),
+            sources.join(", "),
+            teacher.map_or(String::new(), |name| format!(", taught by {name}")),
+            settings.run.schedule.steps,
+            settings.run.seed
+        )
+    }
 }
 
 impl Pretraining<'_> {

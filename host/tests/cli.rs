@@ -206,6 +206,51 @@ fn evaluate_mixes_noise_at_every_level_asked_for() {
     assert!(curve.starts_with(head), "{curve}");
 }
 
+/// Lines that a headless browser writes to its console while it shows a page; none if it is not there.
+fn console(page: &Path, profile: &Path) -> Option<Vec<String>> {
+    let output = Command::new("chromium")
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args(["--enable-logging=stderr", "--v=0", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(format!("file://{}", page.display()))
+        .output()
+        .ok()?;
+    let dom = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(dom.contains("</footer>"), "the page is not shown to its end:\n{dom}");
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    Some(log.lines().filter(|line| line.contains("CONSOLE")).map(String::from).collect())
+}
+
+#[test]
+fn evaluate_writes_a_page_that_a_browser_shows_without_complaint() {
+    let place = Place::new();
+    let word = format!("{WORD}=good");
+    let evaluate = ["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "good"];
+    let rest = ["--noise", "good", "--report", "page.html"];
+    let output = place.run(&[&evaluate[..], &rest].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("page.html\n"));
+    let page = fs::read_to_string(place.path("page.html")).expect("a page");
+    assert!(page.contains("good.wkl") && page.contains("<audio "), "{page}");
+    place.refused(&[&evaluate[..], &["--report", "hollow"]].concat(), "hollow");
+    for head in ["missing.head", "text.head", "hey.head"] {
+        let float = ["--report", "page.html", "--base", "base.safetensors", "--float", head];
+        place.refused(&[&evaluate[..], &float].concat(), head);
+    }
+
+    let Some(console_lines) = console(&place.path("page.html"), &place.path("profile")) else {
+        eprintln!("SKIP: no chromium to show the page");
+        return;
+    };
+    assert!(console_lines.is_empty(), "{console_lines:#?}");
+    // The same way of looking does see a complaint.
+    let broken = page.replace("<footer>", "<script>1</script><footer>");
+    place.write("broken.html", broken.as_bytes());
+    let complaints = console(&place.path("broken.html"), &place.path("profile"));
+    assert!(complaints.is_some_and(|lines| !lines.is_empty()), "a forbidden script is not seen");
+}
+
 #[test]
 fn finetune_refuses_what_it_cannot_learn_from() {
     let place = Place::new();
@@ -219,6 +264,9 @@ fn finetune_refuses_what_it_cannot_learn_from() {
         finetune(base, "good", "good", base);
     }
     for file in NO_RECORDINGS {
+        let finetune_on = ["finetune", "--word", "hey=good", "--base", "base.safetensors"];
+        let rest = ["--negatives", "good", "--only-own", "--out", "out", "--false-wakes", file];
+        place.refused(&[&finetune_on[..], &rest].concat(), file);
         finetune("base.safetensors", file, "good", file);
         finetune("base.safetensors", "good", file, file);
     }
@@ -293,6 +341,24 @@ fn a_full_disk_is_told() {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(4), "{message}");
     assert!(message.contains("standard output") && message.contains("remedy:"), "{message}");
+}
+
+#[test]
+fn check_phrase_warns_of_phrases_and_refuses_what_is_none() {
+    let place = Place::new();
+    let check = |arguments: &[&str]| {
+        let output =
+            place.run(&[&["check-phrase", "--g2p", "no-such-program"], arguments].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let text = check(&["open", "背景", "hey wakeling"]);
+    for part in ["open: poor", "common: said about", "北京", "letters, for want of phones"] {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+    let line: serde_json::Value = serde_json::from_str(&check(&["open", "--json"])).expect("JSON");
+    assert_eq!((&line["verdict"], &line["phones"]), (&"poor".into(), &4.into()));
+    place.refused(&["check-phrase", "?!"], "?!");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! | `model <arena bytes> <frames a step> <word>,<word>… <name>` | once a model is loaded |
 //! | `step <index> <end sample> <logit>:<smoothed> …` | every step, if scores are wanted |
 //! | `detection <end sample> <score> <logit> <word>` | a word was heard |
+//! | `logits <logit> …` | a network over images has run |
 //! | `overrun <sample>` | the microphone lost samples |
 //! | `stats <name>=<value> …` | at the end, where the end is known |
 //! | `error <message>` | the device gave up |
@@ -118,6 +119,17 @@ impl Display for Detection<'_> {
         let [end, score, logit] =
             [Decimal::of(*end_samples), Decimal::of(self.score()), Decimal::of(*logit)];
         write!(f, "detection {end} {score} {logit} {}", Text(word))
+    }
+}
+
+/// What a network over images says, one logit a label, Q8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logits<'a>(pub &'a [i16]);
+
+impl Display for Logits<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("logits")?;
+        self.0.iter().try_for_each(|&logit| write!(f, " {}", Decimal::of(logit)))
     }
 }
 

@@ -1,5 +1,5 @@
 //! Models with random weights, in the shape of the tiers: 80 features → C channels → 8 residual
-//! blocks of depthwise (k = 5, dilations 1, 2, 4, 8 twice) and pointwise → heads.
+//! blocks of depthwise (k = 5) and pointwise → heads.
 //!
 //! Weights are uniform; multipliers follow from the deviation that each sum then has, so that
 //! activations spread over `i8` and neither vanish nor all saturate, whatever the depth.
@@ -23,9 +23,11 @@ pub enum Tier {
     Tiny,
     /// 263 channels, a prime above 256: for the tails of the kernels' blocks.
     Odd,
-    /// 64 channels.
+    /// 48 channels, seven blocks: about as many products a step as microWakeWord's alexa, 24,000.
+    Alexa,
+    /// The shape of the tier of that name, and so is M.
     S,
-    /// 128 channels.
+    /// See S.
     M,
 }
 
@@ -34,21 +36,32 @@ impl Tier {
         match self {
             Self::Tiny => 8,
             Self::Odd => 263,
-            Self::S => 64,
-            Self::M => 128,
+            Self::Alexa => 48,
+            Self::S => 96,
+            Self::M => 192,
         }
     }
 
     const fn dilations(self) -> &'static [u8] {
         match self {
             Self::Tiny | Self::Odd => &[1, 2],
-            Self::S | Self::M => &[1, 2, 4, 8, 1, 2, 4, 8],
+            Self::Alexa => &[1, 2, 4, 8, 1, 2, 4],
+            Self::S | Self::M => &[1, 1, 2, 2, 1, 1, 2, 2],
         }
+    }
+
+    const fn frames_per_step(self) -> u8 {
+        match self {
+            Self::Tiny | Self::Odd | Self::Alexa => 2,
+            Self::S | Self::M => 4,
+        }
+    }
+
+    const fn inputs(self) -> u16 {
+        self.frames_per_step() as u16 * MEL_CHANNELS as u16
     }
 }
 
-const FRAMES_PER_STEP: u8 = 2;
-const INPUT: u16 = FRAMES_PER_STEP as u16 * MEL_CHANNELS as u16;
 const HEAD_CHANNELS: u16 = 32;
 /// What a ReLU's output uses as 0.
 const RELU_ZERO: i8 = i8::MIN;
@@ -69,33 +82,47 @@ const NORMALIZATIONS: [NormalizationKind; 4] = [
 ];
 
 /// What a layer reads: its zero point, and its root mean square around it.
-#[derive(Clone, Copy)]
-struct Input {
+#[derive(Clone, Copy, Debug)]
+pub struct Input {
     zero: i8,
     rms: f64,
 }
 
 impl Input {
-    const FEATURES: Self = Self { zero: 0, rms: FEATURE_DEVIATION };
+    /// The `i8` that stands for 0.
+    pub const fn zero(self) -> i8 {
+        self.zero
+    }
+
+    /// Features of sound, or pixels.
+    pub const FEATURES: Self = Self { zero: 0, rms: FEATURE_DEVIATION };
     const LINEAR: Self = Self { zero: 0, rms: LINEAR_DEVIATION };
     /// Half of the sums are cut off.
-    const RELU: Self = Self { zero: RELU_ZERO, rms: RELU_DEVIATION * 0.707 };
+    pub const RELU: Self = Self { zero: RELU_ZERO, rms: RELU_DEVIATION * 0.707 };
 }
 
 /// What a layer writes.
-#[derive(Clone, Copy)]
-struct Output {
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
     zero: i8,
     deviation: f64,
 }
 
 impl Output {
     const LINEAR: Self = Self { zero: 0, deviation: LINEAR_DEVIATION };
-    const RELU: Self = Self { zero: RELU_ZERO, deviation: RELU_DEVIATION };
-    const LOGIT: Self = Self { zero: 0, deviation: LOGIT_DEVIATION };
+    /// Half of the sums are cut off.
+    pub const RELU: Self = Self { zero: RELU_ZERO, deviation: RELU_DEVIATION };
+    /// A logit in Q8.
+    pub const LOGIT: Self = Self { zero: 0, deviation: LOGIT_DEVIATION };
 }
 
-fn pointwise(random: &mut Random, (inputs, outputs): (u16, u16), x: Input, y: Output) -> Packed {
+/// A pointwise layer, convolution or logits of `(inputs, outputs)`.
+pub fn pointwise(
+    random: &mut Random,
+    (inputs, outputs): (u16, u16),
+    x: Input,
+    y: Output,
+) -> Packed {
     let weights = weights(random, usize::from(inputs) * usize::from(outputs));
     let rows: Vec<i32> = weights.chunks(usize::from(inputs)).map(sum).collect();
     let (biases, multipliers) = factors(random, inputs, &rows, (x, y));
@@ -103,7 +130,8 @@ fn pointwise(random: &mut Random, (inputs, outputs): (u16, u16), x: Input, y: Ou
     Packed::pointwise(&weights, scales)
 }
 
-fn depthwise(random: &mut Random, taps: u8, channels: u16, x: Input, y: Output) -> Packed {
+/// A depthwise layer.
+pub fn depthwise(random: &mut Random, taps: u8, channels: u16, x: Input, y: Output) -> Packed {
     let width = usize::from(channels);
     let weights = weights(random, usize::from(taps) * width);
     let column = |c: usize| weights.iter().skip(c).step_by(width).map(|&w| i32::from(w)).sum();
@@ -146,7 +174,7 @@ fn sum(row: &[i8]) -> i32 {
 pub fn random_model_with_heads(seed: u64, tier: Tier, heads: usize) -> Vec<u8> {
     let random = &mut Random::new(seed);
     let channels = tier.channels();
-    let entry = pointwise(random, (INPUT, channels), Input::FEATURES, Output::LINEAR);
+    let entry = pointwise(random, (tier.inputs(), channels), Input::FEATURES, Output::LINEAR);
     let blocks: Vec<[Packed; 2]> = tier
         .dilations()
         .iter()
@@ -175,7 +203,7 @@ pub fn random_model_with_heads(seed: u64, tier: Tier, heads: usize) -> Vec<u8> {
     let model = Model {
         card: card(),
         frontend: tables.params(NORMALIZATIONS[seed as usize % NORMALIZATIONS.len()]),
-        frames_per_step: FRAMES_PER_STEP,
+        frames_per_step: tier.frames_per_step(),
         layers: layers.into_iter().collect(),
         trunk_layers,
         heads: head_arrays
@@ -259,5 +287,24 @@ fn word(label: &str) -> Word<'_> {
         label,
         detector: DetectorParams { smoothing_steps: 4, threshold: 512, refractory_steps: 50 },
         points: [point].into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wakeling::nn::trunk::TrunkConfig;
+
+    #[test]
+    fn tiers_have_the_shapes_that_are_trained() {
+        for (tier, trained) in [
+            (Tier::S, TrunkConfig::of(wakeling::nn::trunk::Tier::S)),
+            (Tier::M, TrunkConfig::of(wakeling::nn::trunk::Tier::M)),
+        ] {
+            let dilations: Vec<usize> = tier.dilations().iter().map(|&d| d.into()).collect();
+            assert_eq!(usize::from(tier.channels()), trained.channels);
+            assert_eq!(dilations, trained.dilations);
+            assert_eq!(usize::from(tier.frames_per_step()), trained.frames_per_step);
+        }
     }
 }

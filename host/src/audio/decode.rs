@@ -18,8 +18,8 @@ use symphonia::core::{
 
 use super::{
     Decoded, FileFormat, Member, Range,
-    checks::{CONVERT, check_rate, downmix, no_samples, not_a_number, truncated},
-    wav,
+    checks::{CONVERT, check_rate, cut_off, downmix, no_samples, not_a_number, truncated},
+    wav, whole,
 };
 use crate::{Error, Result};
 
@@ -47,7 +47,17 @@ pub(super) fn decode(path: &Path, member: Option<&Member>, range: Range) -> Resu
             // Whole, so that a disk that fails is told from a file that is damaged.
             let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
             file.read_to_end(&mut bytes).map_err(Error::io(path, "read"))?;
-            guarded(path, bytes, range)
+            let cut = if magic.starts_with(b"OggS") {
+                whole::ogg_is_cut(&bytes)
+            } else {
+                whole::mp3_is_cut(&bytes)
+            };
+            let decoded = guarded(path, bytes, range);
+            match cut {
+                // A decoder that refuses knows better what is wrong.
+                Some(what) if decoded.is_ok() => Err(cut_off(path, &what)),
+                _ => decoded,
+            }
         }
         Format::Unsupported(name) => {
             Err(Error::input(path, format!("{name} is not supported"), CONVERT))

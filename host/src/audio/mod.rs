@@ -12,6 +12,7 @@ mod resample;
 #[cfg(test)]
 mod tests;
 mod wav;
+mod whole;
 
 use std::{io::Cursor, path::Path};
 

@@ -305,3 +305,18 @@ fn crc(bytes: &[u8], width: u32, polynomial: u32) -> u32 {
         })
     })
 }
+
+#[test]
+fn an_ogg_file_that_is_cut_anywhere_is_no_shorter_clip() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/talk/af_nova.ogg");
+    let bytes = fs::read(demo).unwrap();
+    let dir = Folder::new();
+    assert!(read(dir.file("whole.ogg", &bytes)).is_ok());
+    for tenth in 1..20 {
+        let cut = dir.file("cut.ogg", &bytes[..bytes.len() * tenth / 20]);
+        let message = read(&cut).unwrap_err().to_string();
+        assert!(message.contains("cut.ogg") && message.contains("remedy"), "{message}");
+    }
+    let cut = dir.file("cut.ogg", &bytes[..bytes.len() - 1]);
+    assert!(read(cut).unwrap_err().to_string().contains("truncated"));
+}

@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use wakeling_shared::artifact::Model;
 
 use super::{WordPath, file_name, open_corpora, open_corpus, parse_word};
 use crate::{
     Error, Result, artifact,
-    evaluate::{self, Heard, Noise, Played, PlayedStream, Point, Surroundings},
-    files,
+    base::Base,
+    corpus::Example,
+    evaluate::{self, Heard, Noise, Played, PlayedStream, Scores, Surroundings, WordDetail},
+    files, models,
+    tuned::Tuned,
 };
 
 /// Distances in level that can be asked for, in dB: beyond them there is only noise, or none.
@@ -26,7 +30,10 @@ T hours without a false accept only show that there are fewer than 3/T an hour.
 With noise, every recording is played again for each --snr, after 4 s of it and over it:
   wakeling evaluate --model M.wkl --word W=test/ --negatives talk/ --noise kitchen/ --snr 10 5
 The ratio is that of the loudest 32 ms of the recording to the loudest 32 ms of the noise
-under it. The thresholds are those of the negatives alone.")]
+under it. The thresholds are those of the negatives alone.
+
+--report page.html writes one file for a browser: curves, misses by noise and by what the
+manifest says of the speakers, latency, and the worst misses and false accepts to listen to.")]
 pub struct EvaluateArgs {
     /// The model file
     #[arg(short, long, value_name = "FILE")]
@@ -47,6 +54,15 @@ pub struct EvaluateArgs {
     /// Seed of the noise that is drawn
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Write a page to open in a browser: curves, groups, and the worst mistakes to listen to
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Compare with the float network of these heads, in the report
+    #[arg(long, value_name = "HEAD", num_args = 1.., requires = "report")]
+    float: Vec<PathBuf>,
+    /// The base of those heads: a name or a path
+    #[arg(long, default_value = models::DEFAULT_BASE)]
+    base: String,
     /// Write the curve of misses against false accepts to NAME.csv and NAME.svg in this folder
     #[arg(long)]
     out: Option<PathBuf>,
@@ -56,55 +72,110 @@ pub struct EvaluateArgs {
 pub fn run(args: EvaluateArgs) -> Result<()> {
     let bytes = artifact::read(&args.model)?;
     let model = artifact::load(&args.model, &bytes)?;
-    let index = |word: &WordPath| {
-        let labels: Vec<&str> = model.words.iter().map(|w| w.label).collect();
-        labels.iter().position(|l| *l == word.label).ok_or_else(|| {
-            Error::input(
-                &args.model,
-                format!("the model has no word {:?}", word.label),
-                format!("it has: {}", labels.join(", ")),
-            )
-        })
-    };
-    let words = args.words.iter().map(index).collect::<Result<Vec<_>>>()?;
-    let nothing = |path: &PathBuf| {
-        let remedy = "see the lines above; give other recordings";
-        Error::input(path, "no recording in it can be read", remedy)
-    };
+    let words = args.word_indices(&model)?;
+    let floats = args.load_floats()?;
     // Everything is heard before anything is printed or written.
     let noise = args.load_noise()?;
-    let mut played = Vec::new();
-    for word in &args.words {
-        let recordings = open_corpus(&word.path)?;
-        let mut in_each: Vec<Played> = Vec::new();
-        for surroundings in args.surroundings(noise.as_ref()) {
-            in_each.push(evaluate::play_clips(&model, &recordings, surroundings)?);
-        }
-        if in_each.iter().all(|played| played.spans.is_empty()) {
-            return Err(nothing(&word.path));
-        }
-        played.push(in_each);
-    }
-    let other = evaluate::play_stream(&model, &open_corpora(&args.negatives)?)?;
+    let surroundings = args.surroundings(noise.as_ref());
+    let words_played = args.play_words(&model, &surroundings)?;
+    let negatives = open_corpora(&args.negatives)?;
+    let other = evaluate::play_stream(&model, &negatives)?;
     if other.pieces.is_empty() {
-        return Err(nothing(&args.negatives[0]));
+        return Err(nothing_heard(&args.negatives[0]));
     }
-    let PlayedStream { scores: other, hours, .. } = &other;
-    for ((word, &index), in_each) in args.words.iter().zip(&words).zip(&played) {
-        let detector = model.words[index].detector;
-        let heard: Vec<Heard<'_>> = in_each
-            .iter()
-            .map(|played| Heard { played, other, hours: *hours, index, detector })
-            .collect();
-        print!("{}", evaluate::table(&word.label, &heard));
+    let float_played = args.play_floats(&floats, &words_played, &other, &negatives)?;
+    let mut details = Vec::new();
+    let heard = hear(&words_played, &other, &words, &model);
+    for (i, (word, heard)) in args.words.iter().zip(&heard).enumerate() {
+        print!("{}", evaluate::table(&word.label, heard));
         if let Some(folder) = &args.out {
-            save_curves(folder, &word.label, &heard)?;
+            save_curves(folder, &word.label, heard)?;
         }
+        let float = float_played[i].as_ref().map(|(played, scores)| Heard {
+            played,
+            other: scores,
+            index: 0,
+            ..heard[0]
+        });
+        details.push(WordDetail {
+            label: &word.label,
+            heard,
+            surroundings: &surroundings,
+            recordings: &words_played[i].0,
+            other: &other,
+            negatives: &negatives,
+            float,
+        });
+    }
+    if let Some(path) = &args.report {
+        let name = args.model.file_name().unwrap_or_default().to_string_lossy();
+        files::write_atomic(path, evaluate::page(&name, &details).as_bytes())?;
+        println!("{}", path.display());
     }
     Ok(())
 }
 
+fn nothing_heard(path: &Path) -> Error {
+    Error::input(
+        path,
+        "no recording in it can be read",
+        "see the lines above; give other recordings",
+    )
+}
+
+/// A word's recordings, and how they were played.
+type WordPlayed = (Vec<Example>, Vec<Played>);
+
+/// Each word in each of its surroundings.
+fn hear<'a>(
+    words_played: &'a [WordPlayed],
+    other: &'a PlayedStream,
+    words: &[usize],
+    model: &Model<'_>,
+) -> Vec<Vec<Heard<'a>>> {
+    let PlayedStream { scores, hours, .. } = other;
+    let word = |((_, played), &index): (&'a WordPlayed, &usize)| {
+        let detector = model.words[index].detector;
+        let heard = |played| Heard { played, other: scores, hours: *hours, index, detector };
+        played.iter().map(heard).collect()
+    };
+    words_played.iter().zip(words).map(word).collect()
+}
+
 impl EvaluateArgs {
+    /// Which of the model's words each of ours is.
+    fn word_indices(&self, model: &Model<'_>) -> Result<Vec<usize>> {
+        let labels: Vec<&str> = model.words.iter().map(|w| w.label).collect();
+        let index = |word: &WordPath| {
+            labels.iter().position(|l| *l == word.label).ok_or_else(|| {
+                Error::input(
+                    &self.model,
+                    format!("the model has no word {:?}", word.label),
+                    format!("it has: {}", labels.join(", ")),
+                )
+            })
+        };
+        self.words.iter().map(index).collect()
+    }
+
+    /// Plays every word in each of the surroundings.
+    fn play_words(
+        &self,
+        model: &Model<'_>,
+        surroundings: &[Surroundings<'_>],
+    ) -> Result<Vec<WordPlayed>> {
+        let play_word = |word: &WordPath| {
+            let recordings = open_corpus(&word.path)?;
+            let play = |s: &Surroundings<'_>| evaluate::play_clips(model, &recordings, *s);
+            let played = surroundings.iter().map(play).collect::<Result<Vec<Played>>>()?;
+            if played.iter().all(|played| played.spans.is_empty()) {
+                return Err(nothing_heard(&word.path));
+            }
+            Ok((recordings, played))
+        };
+        self.words.iter().map(play_word).collect()
+    }
+
     fn load_noise(&self) -> Result<Option<Noise>> {
         if let Some(snr) = self.snr.iter().find(|snr| !SNR_DB.contains(snr)) {
             let remedy = format!("give {} to {} dB, for instance 10", SNR_DB.start(), SNR_DB.end());
@@ -112,6 +183,41 @@ impl EvaluateArgs {
         }
         let Some(first) = self.noise.first() else { return Ok(None) };
         Noise::load(first, &open_corpora(&self.noise)?, self.seed).map(Some)
+    }
+
+    /// The base and the heads to compare with.
+    fn load_floats(&self) -> Result<Option<(Base, Vec<Tuned>)>> {
+        if self.float.is_empty() {
+            return Ok(None);
+        }
+        let base = models::base(&self.base)?;
+        let heads: Vec<Tuned> =
+            self.float.iter().map(|path| Tuned::load(path, &base)).collect::<Result<_>>()?;
+        for (head, path) in heads.iter().zip(&self.float) {
+            if self.words.iter().all(|w| w.label != head.info.label) {
+                let problem = format!("this is the head of {:?}", head.info.label);
+                let remedy = "give the heads of the words that are measured";
+                return Err(Error::input(path, problem, remedy));
+            }
+        }
+        Ok(Some((base, heads)))
+    }
+
+    /// Each word's float network, where its head was given.
+    fn play_floats(
+        &self,
+        floats: &Option<(Base, Vec<Tuned>)>,
+        played: &[WordPlayed],
+        other: &PlayedStream,
+        negatives: &[Example],
+    ) -> Result<Vec<Option<(Played, Scores)>>> {
+        let play = |(word, (recordings, _)): (&WordPath, &WordPlayed)| {
+            let Some((base, heads)) = floats else { return Ok(None) };
+            let head = heads.iter().find(|head| head.info.label == word.label);
+            head.map(|head| evaluate::play_float(base, head, recordings, other, negatives))
+                .transpose()
+        };
+        self.words.iter().zip(played).map(play).collect()
     }
 
     /// Silence, then noise at each level.
@@ -124,15 +230,13 @@ impl EvaluateArgs {
     }
 }
 
-/// `NAME.csv`, and `NAME.svg` for the recordings as they are, in the folder.
+/// `NAME.csv` and `NAME.svg` in the folder.
 fn save_curves(folder: &Path, label: &str, heard: &[Heard<'_>]) -> Result<()> {
     let Some(clean) = heard.first() else { return Ok(()) };
-    let thresholds = evaluate::thresholds(clean);
-    let curve: Vec<Point> = thresholds.iter().map(|&threshold| clean.at(threshold)).collect();
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
     let name = file_name(label);
-    let csv = evaluate::csv(heard, &thresholds);
+    let csv = evaluate::csv(heard, &evaluate::thresholds(clean));
     files::write_atomic(folder.join(format!("{name}.csv")), csv.as_bytes())?;
-    let svg = evaluate::svg(label, &curve, clean.count(), clean.hours);
+    let svg = evaluate::det_svg(label, heard);
     files::write_atomic(folder.join(format!("{name}.svg")), svg.as_bytes())
 }

@@ -1,30 +1,46 @@
 //! `wakeling finetune`: a tested model for a phrase, from a few recordings of it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 
-use super::{WordPath, file_name, open_corpora, open_corpus, parse_word, quantize::write_model};
+use super::{
+    WordPath, check_phrase, file_name, open_corpora, open_corpus, parse_word, quantize::write_model,
+};
 use crate::{
     Error, Result,
-    features::load_log_mel,
+    corpus::Example,
+    features::{LogMel, load_log_mel},
     files,
     finetune::{Prepared, Settings, finetune},
     models,
-    negatives::load_speech,
+    negatives::{Negatives, load_speech, trunk_outputs},
     quantize::QuantizedTrunk,
     simulate::score,
+    synthesize,
+    tokens::clean,
     tuned::Tuned,
 };
 
 /// Below so many recordings a warning is due.
 const FEW_RECORDINGS: usize = 5;
+/// Copies of each false wake, all but a few distorted. Windows that score high are drawn more often
+/// by themselves; this makes one recording a match for hours of other speech.
+const FALSE_WAKE_COPIES: usize = 20;
+/// Beside synthesized samples, each recording counts for up to so many and one more, so that people
+/// weigh as much as programs do.
+const MOST_REPEATS: usize = 9;
 
 /// Fine-tune a wake word from a few recordings on a pretrained base
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling finetune --word \"hey computer=recordings/\" --out runs/computer
   wakeling finetune --word left=left/ --word right=right/ --negatives talk/ --out runs/steer
+  wakeling finetune --samples speech/ --out runs/computer
+  wakeling finetune --word \"hey computer=recordings/\" --false-wakes alarms/ --out runs/v2
 
 Ten to twenty recordings, of several people if several will use it, from near and far,
 are a good start. What else a wake word must be told apart from ships with the base;
@@ -33,8 +49,13 @@ model.wkl (the model for the device) and settings.json. Try it:
   wakeling simulate FILE --model runs/computer/model.wkl")]
 pub struct FinetuneArgs {
     /// A word and its recordings: a folder, a manifest or a file; may be given several times
-    #[arg(long = "word", value_name = "NAME=PATH", required = true, value_parser = parse_word)]
+    #[arg(long = "word", value_name = "NAME=PATH", required_unless_present = "samples",
+        value_parser = parse_word)]
     words: Vec<WordPath>,
+    /// A folder that `synthesize` made: samples of the word that its manifest names, beside the
+    /// recordings of it, if there are any
+    #[arg(long, value_name = "DIR")]
+    samples: Vec<PathBuf>,
     /// Folder for the results
     #[arg(long)]
     out: PathBuf,
@@ -47,6 +68,10 @@ pub struct FinetuneArgs {
     /// Noise and music, added to what ships with the base
     #[arg(long, num_args = 1..)]
     noise: Vec<PathBuf>,
+    /// Recordings that woke a device and should not have; each counts 20 times in training, and
+    /// not when thresholds are chosen
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    false_wakes: Vec<PathBuf>,
     /// Leave out what ships with the base
     #[arg(long, requires = "negatives")]
     only_own: bool,
@@ -75,30 +100,24 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         }
     }
     // What the user gave is looked at before anything long begins.
-    let mut words = Vec::new();
-    for word in &args.words {
-        let examples = open_corpus(&word.path)?;
-        let recordings: Vec<_> = load(&examples, "recordings").collect();
-        if recordings.is_empty() {
-            let remedy = "see the lines above; record again, or give another folder";
-            return Err(Error::input(&word.path, "no recording in it can be read", remedy));
-        }
-        if recordings.len() < FEW_RECORDINGS {
-            eprintln!(
-                "warning: {} recordings of {:?} are few; from {FEW_RECORDINGS} on it gets good",
-                recordings.len(),
-                word.label
-            );
-        }
-        words.push((word, recordings));
-    }
+    let words = args.load_words(|examples| load(examples, "recordings").collect())?;
     std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
 
     let mut negatives =
         if args.only_own { Default::default() } else { models::shipped_negatives()? };
     negatives.speech.extend(load_speech(&open_corpora(&args.negatives)?, &frontend, "negatives"));
     negatives.noise.extend(load(&open_corpora(&args.noise)?, "noise"));
-    let prepared = Prepared::new(&base, &trunk, &negatives, args.seed)?;
+    let false_wakes = load_speech(&open_corpora(&args.false_wakes)?, &frontend, "false wakes");
+    if false_wakes.is_empty() && !args.false_wakes.is_empty() {
+        let remedy = "see the lines above; give the recordings that a device saved";
+        return Err(Error::input(&args.false_wakes[0], "no recording in it can be read", remedy));
+    }
+    let mut prepared = Prepared::new(&base, &trunk, &negatives, args.seed)?;
+    if !false_wakes.is_empty() {
+        let speech = vec![false_wakes; FALSE_WAKE_COPIES].concat();
+        let streams = Negatives { speech, noise: Vec::new() }.streams(args.seed);
+        prepared.train_also(trunk_outputs(&base, &trunk, &streams.rows)?);
+    }
     let settings = Settings {
         steps: args.steps,
         workers: args.workers,
@@ -106,10 +125,11 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         ..Settings::default()
     };
     let mut heads = Vec::new();
-    for (word, recordings) in &words {
-        let tuned =
-            finetune(&base, &trunk, &negatives, &prepared, &word.label, recordings, &settings)?;
-        let path = args.out.join(format!("{}.head", file_name(&word.label)));
+    for Word { label, recordings, different } in &words {
+        let mut tuned =
+            finetune(&base, &trunk, &negatives, &prepared, label, recordings, &settings)?;
+        tuned.info.recordings = *different;
+        let path = args.out.join(format!("{}.head", file_name(label)));
         tuned.save(&path)?;
         report(&tuned, &path);
         heads.push(tuned);
@@ -119,6 +139,82 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     write_model(&model, &base, &trunk, &heads)?;
     println!("{}", model.display());
     Ok(())
+}
+
+/// A word and all that is heard of it.
+struct Word {
+    label: String,
+    /// Some of them several times.
+    recordings: Vec<LogMel>,
+    /// How many different ones.
+    different: usize,
+}
+
+impl FinetuneArgs {
+    /// Reads recordings and synthesized samples, word by word.
+    fn load_words(&self, load: impl Fn(&[Example]) -> Vec<LogMel>) -> Result<Vec<Word>> {
+        let read = |path: &Path, examples: &[Example]| {
+            let recordings = load(examples);
+            if recordings.is_empty() {
+                let remedy = "see the lines above; record again, or give another folder";
+                return Err(Error::input(path, "no recording in it can be read", remedy));
+            }
+            Ok(recordings)
+        };
+        let mut words = Vec::new();
+        for WordPath { label, path } in &self.words {
+            let recordings = read(path, &open_corpus(path)?)?;
+            words.push(Word { label: label.clone(), recordings, different: 0 });
+        }
+        let recorded: Vec<usize> = words.iter().map(|w: &Word| w.recordings.len()).collect();
+        for folder in &self.samples {
+            let manifest = folder.join(synthesize::MANIFEST);
+            let examples = open_corpus(if manifest.is_file() { &manifest } else { folder })?;
+            let label = label_of(folder, &examples)?;
+            let samples = read(folder, &examples)?;
+            match words.iter().position(|w| clean(&w.label) == clean(&label)) {
+                Some(i) => words[i].recordings.extend(samples),
+                None => words.push(Word { label, recordings: samples, different: 0 }),
+            }
+        }
+        for (i, word) in words.iter_mut().enumerate() {
+            check_phrase::warn(&word.label, None);
+            let recorded = recorded.get(i).copied().unwrap_or(0);
+            word.different = word.recordings.len();
+            let synthesized = word.different - recorded;
+            if synthesized == 0 && recorded < FEW_RECORDINGS {
+                eprintln!(
+                    "warning: {recorded} recordings of {:?} are few; from {FEW_RECORDINGS} on it gets good",
+                    word.label
+                );
+            }
+            if recorded > 0 {
+                let real = word.recordings[..recorded].to_vec();
+                let repeats = (synthesized / recorded).min(MOST_REPEATS);
+                word.recordings.extend(std::iter::repeat_n(real, repeats).flatten());
+            }
+        }
+        Ok(words)
+    }
+}
+
+/// The one text of a folder of samples.
+fn label_of(folder: &Path, examples: &[Example]) -> Result<String> {
+    let texts: BTreeSet<&str> = examples.iter().filter_map(|e| e.text.as_deref()).collect();
+    let mut texts = texts.into_iter();
+    match (texts.next(), texts.next()) {
+        (Some(text), None) => Ok(text.to_owned()),
+        (None, _) => Err(Error::input(
+            folder,
+            "no manifest in it names the word",
+            format!("give --word NAME={}", folder.display()),
+        )),
+        (Some(a), Some(b)) => Err(Error::input(
+            folder,
+            format!("its manifest names several texts, {a:?} and {b:?}"),
+            "give --samples a folder of one phrase; what it must be told apart from is --negatives",
+        )),
+    }
 }
 
 /// What the thresholds are, and what they rest on.
@@ -151,8 +247,10 @@ fn save_settings(path: &Path, args: &FinetuneArgs, settings: &Settings) -> Resul
     let record = serde_json::json!({
         "base": args.base,
         "words": words,
+        "samples": args.samples,
         "negatives": args.negatives,
         "noise": args.noise,
+        "false_wakes": args.false_wakes,
         "only_own": args.only_own,
         "settings": settings,
         "version": env!("CARGO_PKG_VERSION"),

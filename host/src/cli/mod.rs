@@ -1,5 +1,6 @@
 //! The program's commands, one file each.
 
+pub mod check_phrase;
 pub mod corpus;
 pub mod evaluate;
 pub mod finetune;
@@ -7,6 +8,7 @@ pub mod pack;
 pub mod pretrain;
 pub mod quantize;
 pub mod simulate;
+pub mod synthesize;
 
 use std::path::{Path, PathBuf};
 

@@ -11,7 +11,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -196,7 +196,7 @@ impl Listing {
 }
 
 /// Reads over one line; returns its bytes and the first of them.
-fn pass_line(file: &mut (impl BufRead + Read)) -> io::Result<(u64, u8)> {
+fn pass_line(file: &mut impl BufRead) -> io::Result<(u64, u8)> {
     let (mut length, mut first) = (0, None);
     loop {
         let available = file.fill_buf()?;

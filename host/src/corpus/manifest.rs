@@ -2,11 +2,11 @@
 //!
 //! One JSON object a line, with `audio_filepath` (absolute, or relative to the manifest), `duration`
 //! and `offset` in seconds, `text`, and our optional `speaker`, `lang`, `kind`, `source`, `split`.
-//! Other keys are ignored. Manifests are made by scripts and edited by hand, so a bad line costs
+//! Short values of other keys, such as `gender` or `age`, are kept as labels. Manifests are made by scripts and edited by hand, so a bad line costs
 //! that line and not the run. An empty string and "-" mean unknown, and so does a speaker that ends
 //! in "?": it marks clips whose speakers were mixed up beyond repair.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::{Map, Value};
 
@@ -16,6 +16,11 @@ use super::{
     some_label,
 };
 use crate::{Error, Result};
+
+/// Bytes of the longest value of another key that is kept.
+const LABEL_MAX: usize = 64;
+/// Other keys that are kept.
+const LABELS_MAX: usize = 16;
 
 pub(super) fn stream(path: &Path, sink: &mut Sink<'_>) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -62,8 +67,27 @@ pub(super) fn describe(map: &Map<String, Value>, example: Example) -> Result<Exa
         kind: label(map, "kind")?,
         source: label(map, "source")?,
         split: label(map, "split")?,
+        labels: other_labels(map),
         ..example
     })
+}
+
+/// Short strings and numbers under other keys: what evaluation may group by.
+fn other_labels(map: &Map<String, Value>) -> BTreeMap<String, String> {
+    const KNOWN: [&str; 9] = [
+        "audio_filepath",
+        "offset",
+        "duration",
+        "text",
+        "speaker",
+        "lang",
+        "kind",
+        "source",
+        "split",
+    ];
+    let others = map.keys().filter(|key| !KNOWN.contains(&key.as_str()));
+    let labels = others.filter_map(|key| Some((key.clone(), label(map, key).ok()??)));
+    labels.filter(|(_, value)| value.len() <= LABEL_MAX).take(LABELS_MAX).collect()
 }
 
 /// A string; numbers are taken for their digits, since some tools write speakers that way.

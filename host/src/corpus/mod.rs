@@ -33,7 +33,10 @@ mod split;
 mod tests;
 pub mod unpack;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 pub use split::split_by_speaker;
@@ -68,6 +71,8 @@ pub struct Example {
     pub source: Option<String>,
     /// The part of the data set to which it belongs, such as "train" or "test".
     pub split: Option<String>,
+    /// What else a manifest says of it, such as "gender" or "age".
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Example {
@@ -84,6 +89,7 @@ impl Example {
             kind: None,
             source: None,
             split: None,
+            labels: BTreeMap::new(),
         }
     }
 

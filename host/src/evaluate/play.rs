@@ -3,11 +3,19 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use wakeling_shared::{artifact::Model, pipeline::Pipeline};
+use wakeling_shared::{
+    artifact::Model,
+    frontend::{FrontendParams, HOP_SAMPLES},
+    pipeline::Pipeline,
+};
 
 use super::{Scores, Surroundings};
 use crate::{
-    Error, Result, audio::SAMPLE_RATE, compose::steps_per_second, corpus::Example,
+    Error, Result,
+    audio::SAMPLE_RATE,
+    compose::{FRAMES_PER_SECOND, Row, steps_per_second},
+    corpus::Example,
+    features::{log_mel, mel_powers},
     progress::progress_bar,
 };
 
@@ -53,6 +61,26 @@ pub struct PlayedStream {
     pub pieces: Vec<Vec<Piece>>,
     /// Hours of the clips alone, without the pauses put between them.
     pub hours: f64,
+}
+
+impl PlayedStream {
+    /// The same streams as the features see them; `clips` are those that were played.
+    pub fn rows(&self, clips: &[Example], frontend: &FrontendParams<'_>) -> Vec<Row> {
+        let row = |(pieces, scores): (&Vec<Piece>, &Vec<i16>)| {
+            let steps = scores.len() / self.scores.words.max(1);
+            let frames = f64::from(FRAMES_PER_SECOND) / self.scores.steps_per_second;
+            let mut row = Row::new((steps as f64 * frames) as usize);
+            for piece in pieces {
+                let pcm = clips.get(piece.recording).map(Example::load);
+                if let Some(Ok(pcm)) = pcm {
+                    let frames = log_mel(&mel_powers(&pcm, frontend));
+                    row.add_clip(piece.start / HOP_SAMPLES, &frames);
+                }
+            }
+            row
+        };
+        self.pieces.par_iter().zip(&self.scores.streams).map(row).collect()
+    }
 }
 
 /// Where a clip lies in a stream.
@@ -135,10 +163,10 @@ pub fn play_clips(
             }
         };
         let placed = surroundings.place(&recording, number);
-        Ok(Some((play(model, &placed.pcm)?, placed.steps(rate(model)), number)))
+        let rate = rate(model);
+        play(model, &placed.pcm).map(|stream| Some((stream, placed.steps(rate), number)))
     };
-    let heard: Vec<Option<(Vec<i16>, Range<usize>, usize)>> =
-        examples.par_iter().enumerate().map(hear).collect::<Result<_>>()?;
+    let heard = examples.par_iter().enumerate().map(hear).collect::<Result<Vec<_>>>()?;
     bar.finish_and_clear();
     let mut played = Played {
         surroundings: surroundings.name(),

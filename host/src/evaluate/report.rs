@@ -9,7 +9,7 @@ use crate::simulate::score;
 use super::{Played, Scores, detections, interval, threshold_for, upper_rate};
 
 /// False accepts per hour at which the table has a row.
-const TABLE_RATES: [f64; 4] = [0.0, 0.5, 1.0, 5.0];
+pub(super) const TABLE_RATES: [f64; 4] = [0.0, 0.5, 1.0, 5.0];
 
 /// A word's logits over recordings with it and over audio without it.
 #[derive(Clone, Copy)]
@@ -141,54 +141,6 @@ pub fn csv(heard: &[Heard<'_>], thresholds: &[i16]) -> String {
     text
 }
 
-/// A curve as a picture: the share of `recordings` missed over false accepts per hour of `hours`.
-pub fn svg(label: &str, curve: &[Point], recordings: usize, hours: f64) -> String {
-    const WIDTH: f64 = 640.0;
-    const HEIGHT: f64 = 400.0;
-    const MARGIN: f64 = 60.0;
-    let rate = |p: &Point| p.false_accepts as f64 / hours.max(1e-9);
-    let percent = |p: &Point| 100.0 * p.misses as f64 / recordings.max(1) as f64;
-    let widest = curve.iter().map(rate).fold(1.0, f64::max);
-    // Whole steps of 4 % keep the four lines on whole numbers.
-    let highest = 4.0 * (curve.iter().map(percent).fold(1.0, f64::max) / 4.0).ceil();
-    let x = |n: f64| MARGIN + n / widest * (WIDTH - 2.0 * MARGIN);
-    let y = |n: f64| HEIGHT - MARGIN - n / highest * (HEIGHT - 2.0 * MARGIN);
-    let line: Vec<String> =
-        curve.iter().map(|p| format!("{:.1},{:.1}", x(rate(p)), y(percent(p)))).collect();
-    let label = label.replace('&', "&amp;").replace('<', "&lt;");
-    let mut ticks = String::new();
-    for i in 0..=4 {
-        let share = f64::from(i) / 4.0;
-        let (a, m) = (share * widest, share * highest);
-        let _ = write!(
-            ticks,
-            "<text x='{:.1}' y='{:.1}' text-anchor='middle'>{a:.1}</text>\
-             <text x='{:.1}' y='{:.1}' text-anchor='end'>{m:.0} %</text>\
-             <path d='M{MARGIN} {:.1}H{:.1}' stroke='#ddd'/>",
-            x(a),
-            HEIGHT - MARGIN + 20.0,
-            MARGIN - 8.0,
-            y(m) + 4.0,
-            y(m),
-            WIDTH - MARGIN
-        );
-    }
-    format!(
-        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {HEIGHT}' font-family='sans-serif' font-size='13'>\
-         <rect width='100%' height='100%' fill='white'/>{ticks}\
-         <polyline points='{}' fill='none' stroke='#06c' stroke-width='2'/>\
-         <text x='{:.1}' y='30' text-anchor='middle' font-size='16'>{label}</text>\
-         <text x='{:.1}' y='{:.1}' text-anchor='middle'>false accepts per hour</text>\
-         <text x='18' y='{:.1}' text-anchor='middle' transform='rotate(-90 18 {:.1})'>misses</text></svg>\n",
-        line.join(" "),
-        WIDTH / 2.0,
-        WIDTH / 2.0,
-        HEIGHT - 12.0,
-        HEIGHT / 2.0,
-        HEIGHT / 2.0
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,7 +192,5 @@ mod tests {
         assert!(
             csv.starts_with("threshold_q8,false_accepts,misses_clean,misses_10_dB\n701,0,3,4\n")
         );
-        let curve: Vec<Point> = thresholds.iter().map(|t| heard[0].at(*t)).collect();
-        assert!(svg("a < b", &curve, 4, 0.1).contains("a &lt; b"));
     }
 }

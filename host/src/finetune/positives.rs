@@ -98,6 +98,7 @@ impl<'a> Around<'a> {
 pub fn compose(
     recordings: &[LogMel],
     around: &Around<'_>,
+    distortion: &Distortion,
     count: usize,
     rng: &mut impl Rng,
 ) -> Vec<PositiveRow> {
@@ -107,9 +108,9 @@ pub fn compose(
     let mut rows = Vec::new();
     for &(recording, phrase) in &found {
         for copy in 0..copies {
-            rows.push(whole(recording, phrase, around, rng));
+            rows.push(whole(recording, phrase, (around, distortion), rng));
             if copy % 3 == 0 {
-                rows.push(part(recording, phrase, around, rng));
+                rows.push(part(recording, phrase, (around, distortion), rng));
             }
         }
     }
@@ -120,13 +121,14 @@ pub fn compose(
 fn whole(
     recording: &LogMel,
     phrase: Phrase,
-    around: &Around<'_>,
+    how: (&Around<'_>, &Distortion),
     rng: &mut impl Rng,
 ) -> PositiveRow {
+    let (around, distortion) = how;
     let margin = 25;
     let from = phrase.start.saturating_sub(margin);
     let to = (phrase.end + margin).min(recording.len());
-    let distortion = if rng.random_bool(0.25) { Distortion::NONE } else { Distortion::STRONG };
+    let distortion = if rng.random_bool(0.25) { &Distortion::NONE } else { distortion };
     let sound = distortion.apply(&recording[from..to], rng);
     // Tempo changes lengths; positions within the sound scale with it.
     let scale = sound.len() as f32 / (to - from).max(1) as f32;
@@ -150,9 +152,10 @@ fn whole(
 fn part(
     recording: &LogMel,
     phrase: Phrase,
-    around: &Around<'_>,
+    how: (&Around<'_>, &Distortion),
     rng: &mut impl Rng,
 ) -> PositiveRow {
+    let (around, distortion) = how;
     let length = phrase.end - phrase.start;
     let cut = phrase.start + (length as f32 * rng.random_range(0.4..0.6f32)) as usize;
     let mut row = Row::new(ROW_FRAMES);
@@ -166,7 +169,7 @@ fn part(
             clip.extend_from_slice(&recording[phrase.start..cut]);
         }
     }
-    let sound = Distortion::STRONG.apply(&clip, rng);
+    let sound = distortion.apply(&clip, rng);
     let level = loudness(&sound);
     surround(&mut row, 0, at, level, around, rng);
     row.add(at, &sound, 1.0);
@@ -235,7 +238,8 @@ mod tests {
             noise: Vec::new(),
         };
         let recordings = [recording(40, 80), recording(10, 60)];
-        let rows = compose(&recordings, &Around::of(&negatives, ""), 30, &mut rng);
+        let rows =
+            compose(&recordings, &Around::of(&negatives, ""), &Distortion::STRONG, 30, &mut rng);
         let whole: Vec<Phrase> = rows.iter().filter_map(|r| r.phrase).collect();
         assert_eq!((whole.len(), rows.len()), (30, 40));
         for phrase in whole {

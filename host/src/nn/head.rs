@@ -92,6 +92,48 @@ impl HeadConfig {
         Ok(())
     }
 
+    /// Heads of this shape side by side, as one head whose logit is the mean of theirs: a mean of
+    /// networks that differ in what was drawn errs less than each (Hansen & Salamon 1990). Nothing
+    /// leads from one member to another: those weights are 0.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) if a member has another shape.
+    pub fn side_by_side(&self, members: &[Params]) -> Result<(Self, Params)> {
+        let count = members.len();
+        let joint = Self { hidden: self.hidden * count, temporal: self.temporal.clone() };
+        let mut params = Params::default();
+        for layer in self.layers() {
+            let blocks: Vec<Vec<f32>> =
+                members.iter().map(|m| m.values(&layer.weight())).collect::<Result<_>>()?;
+            let rows = blocks.first().map_or(0, |b| b.len() / self.hidden.max(1));
+            // The first layer and depthwise ones share their rows; a pointwise one has its own.
+            let is_shared = layer.is_first() || layer.is_depthwise();
+            let mut weights = Vec::new();
+            for block in 0..if is_shared { 1 } else { count } {
+                for row in 0..rows {
+                    for (member, values) in blocks.iter().enumerate() {
+                        let own = values.chunks_exact(self.hidden).nth(row).unwrap_or_default();
+                        let counts = is_shared || member == block;
+                        weights.extend(own.iter().map(|&w| if counts { w } else { 0.0 }));
+                    }
+                }
+            }
+            let inputs = weights.len() / joint.hidden.max(1);
+            params.insert(layer.weight(), &[inputs, joint.hidden], weights)?;
+            params.insert(layer.bias(), &[joint.hidden], concatenated(members, &layer.bias())?)?;
+        }
+        let share = 1.0 / count.max(1) as f32;
+        let mut weights = concatenated(members, "head.logits.weight")?;
+        weights.iter_mut().for_each(|w| *w *= share);
+        params.insert("head.logits.weight", &[joint.hidden, 1], weights)?;
+        let bias = concatenated(members, "head.logits.bias")?.iter().sum::<f32>() * share;
+        params.insert("head.logits.bias", &[1], vec![bias])?;
+        if let Some(first) = members.first() {
+            params.track(INPUT_RMS, first.tracked(INPUT_RMS).to_vec());
+        }
+        Ok((joint, params))
+    }
+
     /// What the head sees of one value of channel `channel` of the trunk.
     pub fn input_gains(params: &Params) -> Vec<f32> {
         params.tracked(INPUT_RMS).iter().map(|rms| 1.0 / rms.max(1e-4)).collect()
@@ -124,5 +166,48 @@ impl HeadConfig {
                 *w *= gains.get(if depthwise { o } else { i }).copied().unwrap_or(1.0);
             }
         }
+    }
+}
+
+fn concatenated(members: &[Params], name: &str) -> Result<Vec<f32>> {
+    let parts: Vec<Vec<f32>> = members.iter().map(|m| m.values(name)).collect::<Result<_>>()?;
+    Ok(parts.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::params::normal;
+    use candle_core::Device;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    #[test]
+    fn heads_side_by_side_give_the_mean_of_their_logits() {
+        let mut rng = StdRng::seed_from_u64(3);
+        let config = HeadConfig { hidden: 5, temporal: vec![(3, 1), (3, 2)] };
+        let members: Vec<Params> = (0..3)
+            .map(|_| {
+                let mut params = Params::default();
+                config.init(&mut params, vec![1.5; 7], &mut rng).unwrap();
+                for (name, count) in [("head.0.bias", 5), ("head.logits.bias", 1)] {
+                    params.set(name, (0..count).map(|_| normal(&mut rng)).collect()).unwrap();
+                }
+                params
+            })
+            .collect();
+        let values: Vec<f32> = (0..2 * 11 * 7).map(|_| normal(&mut rng)).collect();
+        let x = Tensor::from_vec(values, (2, 11, 7), &Device::Cpu).unwrap();
+        let logits = |config: &HeadConfig, params: &Params| -> Vec<f32> {
+            let y = config.forward(params, &x, &mut Mode::Evaluate).unwrap();
+            y.flatten_all().unwrap().to_vec1().unwrap()
+        };
+        let (joint, params) = config.side_by_side(&members).unwrap();
+        assert_eq!(joint.hidden, 15);
+        let single: Vec<Vec<f32>> = members.iter().map(|m| logits(&config, m)).collect();
+        for (t, found) in logits(&joint, &params).into_iter().enumerate() {
+            let mean = single.iter().map(|s| s[t]).sum::<f32>() / 3.0;
+            assert!((found - mean).abs() < 1e-5, "{found} {mean}");
+        }
+        assert_eq!(HeadConfig::input_gains(&params), HeadConfig::input_gains(&members[0]));
     }
 }

@@ -14,6 +14,7 @@ use std::{
     fs::File,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -95,11 +96,11 @@ pub struct Prepared {
     /// Vocabularies and sources.
     pub found: Found,
     /// To learn from.
-    pub train: Listing,
+    pub train: Arc<Listing>,
     /// Held out.
-    pub dev: Listing,
+    pub dev: Arc<Listing>,
     /// Noise; not labelled.
-    pub noise: Listing,
+    pub noise: Arc<Listing>,
     /// Where what cannot be used is told.
     pub skipped: PathBuf,
 }
@@ -128,20 +129,8 @@ pub fn prepare(corpora: &Corpora, labelling: &Labelling<'_>, folder: &Path) -> R
     ));
     let request =
         request.map_err(|e| Error::usage(format!("a name is not text: {e}"), "rename"))?;
-    if let Some(found) = Found::read(&at("corpus.json"))? {
-        if found.request == request {
-            let (train, dev) =
-                (Listing::open(&at("train.jsonl"))?, Listing::open(&at("dev.jsonl"))?);
-            let (noise, skipped) = (Listing::open(&at("noise.jsonl"))?, at("skipped.txt"));
-            return Ok(Prepared { found, train, dev, noise, skipped });
-        }
-        if at("checkpoint.safetensors").exists() {
-            return Err(Error::input(
-                folder,
-                "the run in this folder learns from other corpora, tasks or tokens",
-                "choose another --out folder, or remove this one",
-            ));
-        }
+    if let Some(prepared) = earlier(folder, &request)? {
+        return Ok(prepared);
     }
     let mut walk = Walk::begin(&at("skipped.txt"))?;
     let raw = walk.list(&corpora.train, &corpora.without, &at("clips.tmp"), labelling.seed)?;
@@ -182,7 +171,27 @@ pub fn prepare(corpora: &Corpora, labelling: &Labelling<'_>, folder: &Path) -> R
     }
     let found = counts.found(labelling.task, request, train.clips())?;
     found.write(&at("corpus.json"))?;
+    let [train, dev, noise] = [train, dev, noise].map(Arc::new);
     Ok(Prepared { found, train, dev, noise, skipped: at("skipped.txt") })
+}
+
+/// What an earlier call found in this folder, if it was asked for the same.
+fn earlier(folder: &Path, request: &str) -> Result<Option<Prepared>> {
+    let Some(found) = Found::read(&folder.join("corpus.json"))? else { return Ok(None) };
+    if found.request == request {
+        let open = |name: &str| Listing::open(&folder.join(name)).map(Arc::new);
+        let (train, dev) = (open("train.jsonl")?, open("dev.jsonl")?);
+        let (noise, skipped) = (open("noise.jsonl")?, folder.join("skipped.txt"));
+        return Ok(Some(Prepared { found, train, dev, noise, skipped }));
+    }
+    if folder.join("checkpoint.safetensors").exists() {
+        return Err(Error::input(
+            folder,
+            "the run in this folder learns from other corpora, tasks or tokens",
+            "choose another --out folder, or remove this one",
+        ));
+    }
+    Ok(None)
 }
 
 impl Found {
@@ -208,7 +217,7 @@ fn group(clip: &Example) -> &str {
 
 /// Where between 0 and 2⁶⁴ a clip's speaker falls, or its file if the speaker is unknown.
 fn place(clip: &Example, seed: u64) -> u64 {
-    let name = clip.speaker.clone().map_or_else(|| format!("\0{}", clip.name()), |s| s);
+    let name = clip.speaker.clone().unwrap_or_else(|| format!("\0{}", clip.name()));
     // The finalizer of SplitMix64 (Steele et al. 2014).
     let mut x = hash(&name) ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -445,10 +454,15 @@ impl Load for ClipLoader {
 
 /// Reads noise on the feed's threads.
 pub struct NoiseLoader {
-    /// How features are normalized.
-    pub normalization: NormalizationKind,
-    /// The front end's tables.
-    pub tables: FrontendTables,
+    normalization: NormalizationKind,
+    tables: FrontendTables,
+}
+
+impl NoiseLoader {
+    /// For features of this kind.
+    pub fn new(normalization: NormalizationKind) -> Self {
+        Self { normalization, tables: FrontendTables::default() }
+    }
 }
 
 impl Load for NoiseLoader {

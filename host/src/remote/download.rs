@@ -205,7 +205,7 @@ fn agent() -> &'static Agent {
     &AGENT
 }
 
-fn field<'h>(headers: &'h HeaderMap, name: header::HeaderName) -> Option<&'h str> {
+fn field(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 

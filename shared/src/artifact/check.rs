@@ -202,12 +202,16 @@ fn width_of(widths: &[Option<u16>; BUFFERS], buffer: u8, layer: usize) -> Result
     widths.get(usize::from(buffer)).copied().flatten().ok_or(ShapeError::Buffer { layer, buffer })
 }
 
-fn check_width(expected: u16, found: u16, layer: usize) -> Result<(), ShapeError> {
+pub(super) fn check_width(expected: u16, found: u16, layer: usize) -> Result<(), ShapeError> {
     if expected == found { Ok(()) } else { Err(ShapeError::Width { layer, expected, found }) }
 }
 
 /// `fan_in` weights an output; ranges.
-fn check_affine(affine: &Affine<'_>, fan_in: usize, layer: usize) -> Result<(), ShapeError> {
+pub(super) fn check_affine(
+    affine: &Affine<'_>,
+    fan_in: usize,
+    layer: usize,
+) -> Result<(), ShapeError> {
     let sound = affine.outputs > 0 && (1..=1 << 15).contains(&fan_in) && in_range(affine.factors);
     if sound { Ok(()) } else { Err(ShapeError::Value { layer }) }
 }

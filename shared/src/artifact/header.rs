@@ -18,6 +18,8 @@ pub(super) const GRANULE: usize = 8;
 /// Flag bit 0, reserved: an Ed25519 signature of 64 bytes over header and body follows the body. This
 /// version refuses it.
 pub const FLAG_SIGNED: u16 = 1;
+/// Flag bit 1: the network is for images ([`ImageModel`](super::ImageModel)), not for sound.
+pub const FLAG_IMAGE: u16 = 2;
 
 /// Why a model file was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,11 @@ pub enum LoadError {
     Flags {
         /// The flags in the header.
         found: u16,
+    },
+    /// The network is for images where one for sound was wanted, or the other way round.
+    Kind {
+        /// It is for images.
+        image: bool,
     },
     /// The bytes do not begin at a multiple of [`ALIGNMENT`], so weights cannot be read as words.
     Alignment {
@@ -93,6 +100,8 @@ impl core::fmt::Display for LoadError {
                 write!(f, "format version {found}; this program reads version {own}")
             }
             Self::Flags { found } => write!(f, "unknown flags {}", number(found.into())),
+            Self::Kind { image: true } => write!(f, "a network for images, not for sound"),
+            Self::Kind { image: false } => write!(f, "a network for sound, not for images"),
             Self::Alignment { remainder } => {
                 let [remainder, whole] = [number(remainder), number(ALIGNMENT)];
                 write!(f, "at an address of remainder {remainder}, not at a multiple of {whole}")
@@ -144,8 +153,8 @@ pub(super) struct Body<'a> {
     pub arrays: &'a [u32],
 }
 
-/// The body of a file whose header and checksum hold.
-pub(super) fn body(bytes: &[u8]) -> Result<Body<'_>, LoadError> {
+/// The body of a file of this kind (its flag, or 0 for sound) whose header and checksum hold.
+pub(super) fn body(bytes: &[u8], kind: u16) -> Result<Body<'_>, LoadError> {
     const { assert!(cfg!(target_endian = "little"), "words in flash are little-endian") };
     let truncated = |expected| LoadError::Truncated { expected, found: bytes.len() };
     let (header, rest) =
@@ -160,8 +169,11 @@ pub(super) fn body(bytes: &[u8]) -> Result<Body<'_>, LoadError> {
     }
     // Nothing verifies signatures yet, so a file that claims one is refused rather than trusted.
     let flags = (version >> 16) as u16;
-    if flags != 0 {
+    if flags & !FLAG_IMAGE != 0 {
         return Err(LoadError::Flags { found: flags });
+    }
+    if flags != kind {
+        return Err(LoadError::Kind { image: flags & FLAG_IMAGE != 0 });
     }
     let body_bytes = length as usize;
     let body = rest.get(..body_bytes).ok_or(truncated(body_bytes.saturating_add(HEADER_BYTES)))?;

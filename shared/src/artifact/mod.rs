@@ -7,11 +7,15 @@
 mod check;
 mod checksum;
 mod header;
+mod image;
 mod model;
 mod read;
 
 pub use check::ShapeError;
-pub use header::{ALIGNMENT, FLAG_SIGNED, HEADER_BYTES, LoadError, MAGIC, VERSION, write_header};
+pub use header::{
+    ALIGNMENT, FLAG_IMAGE, FLAG_SIGNED, HEADER_BYTES, LoadError, MAGIC, VERSION, write_header,
+};
+pub use image::{ImageLayer, ImageModel, ImageOp, Shape, Tensor, Tensors, Window};
 pub use model::{
     Affine, BUFFERS, Card, Factors, Head, LANES, Layer, MAX_HEADS, MAX_LAYERS, MAX_POINTS,
     MAX_TAPS, MAX_WORDS, Model, Op, OperatingPoint, UNIT, Word,
@@ -47,12 +51,8 @@ impl<'a> Model<'a> {
     }
 
     fn read(&mut self, bytes: &'a [u8]) -> Result<(), LoadError> {
-        let body = header::body(bytes)?;
-        match read::description(body.description, self) {
-            Ok([]) => {}
-            Ok(rest) => return Err(LoadError::Trailing { bytes: rest.len() }),
-            Err(_) => return Err(LoadError::Body),
-        }
+        let body = header::body(bytes, 0)?;
+        read::description(body.description, self)?;
         read::arrays(body.arrays, self)?;
         Ok(check::check(self)?)
     }

@@ -78,23 +78,6 @@ pub struct Layer<'a> {
 }
 
 impl<'a> Op<'a> {
-    /// Words of packed weights.
-    pub(super) fn weight_words(&self) -> usize {
-        match self {
-            Self::Depthwise { taps, affine, .. } => affine.depthwise_words(*taps),
-            Self::Pointwise { affine } => affine.pointwise_words(),
-            Self::Add { .. } => 0,
-        }
-    }
-
-    /// Where the layer's arrays are told.
-    pub(super) fn affine_mut(&mut self) -> Option<&mut Affine<'a>> {
-        match self {
-            Self::Depthwise { affine, .. } | Self::Pointwise { affine } => Some(affine),
-            Self::Add { .. } => None,
-        }
-    }
-
     /// The layer's arrays.
     pub fn affine(&self) -> Option<&Affine<'a>> {
         match self {
@@ -194,8 +177,8 @@ impl<'a> Affine<'a> {
     }
 
     /// Words of depthwise weights.
-    pub fn depthwise_words(&self, taps: u8) -> usize {
-        self.blocks() * usize::from(taps) * (LANES / 2)
+    pub fn depthwise_words(&self, taps: usize) -> usize {
+        self.blocks() * taps * (LANES / 2)
     }
 
     /// The weight of pointwise output `o` for input `i`; 0 beyond the array.

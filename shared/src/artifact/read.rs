@@ -43,80 +43,109 @@ impl Model<'_> {
 /// The description ends too early, or holds what no field can.
 pub(super) struct Malformed;
 
-type Read<T> = Result<T, Malformed>;
+pub(super) type Read<T> = Result<T, Malformed>;
+
+impl From<Malformed> for LoadError {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Body
+    }
+}
 
 /// Reads field after field.
-struct Reader<'a>(Deserializer<'a, Slice<'a>>);
+pub(super) struct Reader<'a>(Deserializer<'a, Slice<'a>>);
 
-/// Fills an empty `model`; returns the bytes left over.
-pub(super) fn description<'a>(bytes: &'a [u8], model: &mut Model<'a>) -> Read<&'a [u8]> {
-    // The order is that of the fields, in which the derived `Serialize` writes them.
-    let Model { card, frontend, frames_per_step, layers, trunk_layers, heads, words } = model;
-    let mut reader = Reader(Deserializer::from_bytes(bytes));
-    let Card { name, base, provenance, licence } = card;
-    for text in [name, base, provenance, licence] {
-        *text = reader.text()?;
-    }
-    *frontend = reader.frontend()?;
-    *frames_per_step = reader.u8()?;
-    reader.list(layers, Reader::layer)?;
-    *trunk_layers = reader.u8()?;
-    reader.list(heads, Reader::head)?;
-    reader.list(words, Reader::word)?;
-    reader.0.finalize().map_err(|_| Malformed)
+/// Fills an empty `model`.
+pub(super) fn description<'a>(bytes: &'a [u8], model: &mut Model<'a>) -> Result<(), LoadError> {
+    let mut reader = Reader::new(bytes);
+    reader.model(model)?;
+    reader.finish()
 }
 
 impl<'a> Reader<'a> {
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(Deserializer::from_bytes(bytes))
+    }
+
+    /// Nothing may be left.
+    pub fn finish(self) -> Result<(), LoadError> {
+        match self.0.finalize() {
+            Ok([]) => Ok(()),
+            Ok(rest) => Err(LoadError::Trailing { bytes: rest.len() }),
+            Err(_) => Err(LoadError::Body),
+        }
+    }
+
+    fn model(&mut self, model: &mut Model<'a>) -> Read<()> {
+        // The order is that of the fields, in which the derived `Serialize` writes them.
+        let Model { card, frontend, frames_per_step, layers, trunk_layers, heads, words } = model;
+        *card = self.card()?;
+        *frontend = self.frontend()?;
+        *frames_per_step = self.u8()?;
+        self.list(layers, Self::layer)?;
+        *trunk_layers = self.u8()?;
+        self.list(heads, Self::head)?;
+        self.list(words, Self::word)
+    }
+
+    pub fn card(&mut self) -> Read<Card<'a>> {
+        Ok(Card {
+            name: self.text()?,
+            base: self.text()?,
+            provenance: self.text()?,
+            licence: self.text()?,
+        })
+    }
+
     fn field<T: Deserialize<'a>>(&mut self) -> Read<T> {
         T::deserialize(&mut self.0).map_err(|_| Malformed)
     }
 
     #[inline(never)]
-    fn u8(&mut self) -> Read<u8> {
+    pub fn u8(&mut self) -> Read<u8> {
         self.field()
     }
 
-    fn i8(&mut self) -> Read<i8> {
+    pub fn i8(&mut self) -> Read<i8> {
         self.u8().map(|byte| byte as i8)
     }
 
     #[inline(never)]
-    fn u16(&mut self) -> Read<u16> {
+    pub fn u16(&mut self) -> Read<u16> {
         self.field()
     }
 
     #[inline(never)]
-    fn i16(&mut self) -> Read<i16> {
+    pub fn i16(&mut self) -> Read<i16> {
         self.field()
     }
 
     /// Counts and variants are `u32` as well.
     #[inline(never)]
-    fn u32(&mut self) -> Read<u32> {
+    pub fn u32(&mut self) -> Read<u32> {
         self.field()
     }
 
     #[inline(never)]
-    fn i32(&mut self) -> Read<i32> {
+    pub fn i32(&mut self) -> Read<i32> {
         self.field()
     }
 
     #[inline(never)]
-    fn u64(&mut self) -> Read<u64> {
+    pub fn u64(&mut self) -> Read<u64> {
         self.field()
     }
 
     #[inline(never)]
-    fn bytes(&mut self) -> Read<&'a [u8]> {
+    pub fn bytes(&mut self) -> Read<&'a [u8]> {
         self.field()
     }
 
-    fn text(&mut self) -> Read<&'a str> {
+    pub fn text(&mut self) -> Read<&'a str> {
         self.bytes().and_then(|bytes| core::str::from_utf8(bytes).map_err(|_| Malformed))
     }
 
     /// A list, filled where it lies.
-    fn list<T, const N: usize>(
+    pub fn list<T, const N: usize>(
         &mut self,
         list: &mut Vec<T, N>,
         item: impl Fn(&mut Self) -> Read<T>,
@@ -207,7 +236,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(never)]
-    fn affine(&mut self) -> Read<Affine<'a>> {
+    pub fn affine(&mut self) -> Read<Affine<'a>> {
         Ok(Affine {
             inputs: self.u16()?,
             outputs: self.u16()?,
@@ -242,30 +271,54 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Tells every layer and head where its arrays lie: weights, then factors, one after another in the
-/// order of [`Model::affines`].
+/// Tells every layer and head where its arrays lie, in the order of [`Model::affines`].
 pub(super) fn arrays<'a>(arrays: &'a [u32], model: &mut Model<'a>) -> Result<(), LoadError> {
-    let mut rest = arrays;
-    let mut expected = 0;
-    let mut attach = |affine: &mut Affine<'a>, words: usize| {
-        affine.weights = take(&mut rest, words);
-        let factors = affine.blocks() * FACTOR_WORDS;
-        affine.factors =
-            bytemuck::cast_slice(take(&mut rest, factors).as_chunks::<FACTOR_WORDS>().0);
-        expected += words + factors;
-    };
+    let mut arrays = Arrays::new(arrays);
     for layer in &mut model.layers {
-        let words = layer.op.weight_words();
-        if let Some(affine) = layer.op.affine_mut() {
-            attach(affine, words);
+        match &mut layer.op {
+            Op::Depthwise { taps, affine, .. } => {
+                let words = affine.depthwise_words(usize::from(*taps));
+                arrays.attach(affine, words);
+            }
+            Op::Pointwise { affine } => arrays.attach_pointwise(affine),
+            Op::Add { .. } => {}
         }
     }
-    for head in &mut model.heads {
-        let words = head.logits.pointwise_words();
-        attach(&mut head.logits, words);
+    model.heads.iter_mut().for_each(|head| arrays.attach_pointwise(&mut head.logits));
+    arrays.finish()
+}
+
+/// The arrays behind a description: weights, then factors, one layer after another.
+pub(super) struct Arrays<'a> {
+    rest: &'a [u32],
+    expected: usize,
+    found: usize,
+}
+
+impl<'a> Arrays<'a> {
+    pub fn new(words: &'a [u32]) -> Self {
+        Self { rest: words, expected: 0, found: words.len() }
     }
-    let found = arrays.len();
-    if expected == found { Ok(()) } else { Err(LoadError::Arrays { expected, found }) }
+
+    /// The arrays of the next layer, a pointwise one.
+    pub fn attach_pointwise(&mut self, affine: &mut Affine<'a>) {
+        self.attach(affine, affine.pointwise_words());
+    }
+
+    /// The next layer's arrays, with so many words of weights.
+    pub fn attach(&mut self, affine: &mut Affine<'a>, words: usize) {
+        let factors = affine.blocks() * FACTOR_WORDS;
+        affine.weights = take(&mut self.rest, words);
+        let words_of_factors = take(&mut self.rest, factors).as_chunks::<FACTOR_WORDS>().0;
+        affine.factors = bytemuck::cast_slice(words_of_factors);
+        self.expected = self.expected.saturating_add(words + factors);
+    }
+
+    /// Nothing may be missing or left.
+    pub fn finish(self) -> Result<(), LoadError> {
+        let Self { expected, found, .. } = self;
+        if expected == found { Ok(()) } else { Err(LoadError::Arrays { expected, found }) }
+    }
 }
 
 /// Words of [`Factors`].

@@ -48,9 +48,9 @@ pub const fn wide_words(inputs: usize) -> usize {
     inputs.next_multiple_of(UNIT) / 2
 }
 
-/// `y[o] = requantize(bias[o] + Σᵢ w[o,i]·x[i], multiplier[o], zero_point)`.
+/// `y[n,o] = requantize(bias[o] + Σᵢ w[o,i]·x[n,i], multiplier[o], zero_point)`.
 ///
-/// Shapes: `x (I)`, `y (≥ O)`, `wide` [`wide_words`] of `I`; what is left there means nothing.
+/// Shapes: `x (N, I)`, `y (≥ N · O)`, `wide` [`wide_words`] of `I`; what is left there means nothing.
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
     fastest::pointwise(x, affine, wide, y);
 }
@@ -63,8 +63,42 @@ pub fn logits(x: &[i8], affine: &Affine<'_>, y: &mut [i16]) {
 /// `y[c] = requantize(bias[c] + Σₖ w[k,c]·columns[k][c], multiplier[c], zero_point)`.
 ///
 /// Shapes: `columns (K, ≥ C)`, `y (≥ C)`.
-pub fn depthwise<'c>(columns: impl Iterator<Item = &'c [i8]>, affine: &Affine<'_>, y: &mut [i8]) {
+pub fn depthwise<'c>(
+    columns: impl Iterator<Item = &'c [i8]> + Clone,
+    affine: &Affine<'_>,
+    y: &mut [i8],
+) {
     fastest::depthwise(columns, affine, y);
+}
+
+/// [`depthwise`] at one place after another: the column under tap `k` at place `n` begins at
+/// `x[offsets[k] + n · step]`.
+///
+/// Shapes: `offsets (K)`, `y (N, C)`.
+pub fn depthwise_places(
+    x: &[i8],
+    offsets: &[usize],
+    step: usize,
+    affine: &Affine<'_>,
+    y: &mut [i8],
+) {
+    #[cfg(any(wakeling_dsp, wakeling_mve))]
+    let y = dsp::depthwise_places(x, offsets, step, affine, y);
+    let places = y.chunks_exact_mut(usize::from(affine.outputs.max(1)));
+    for (place, y) in places.enumerate() {
+        let column = |&offset: &usize| x.get(offset + place * step..).unwrap_or_default();
+        fastest::depthwise(offsets.iter().map(column), affine, y);
+    }
+}
+
+/// Columns of inputs, one after another, and of outputs.
+fn columns<'x, 'y>(
+    x: &'x [i8],
+    affine: &Affine<'_>,
+    y: &'y mut [i8],
+) -> impl Iterator<Item = (&'x [i8], &'y mut [i8])> {
+    let [inputs, outputs] = [affine.inputs, affine.outputs].map(|width| usize::from(width.max(1)));
+    x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs))
 }
 
 /// The columns under the taps; more than a model can have are left out.

@@ -6,7 +6,10 @@
 //! activation buffers of equal width, then the rings in the order of the layers,
 //! `(taps − 1) · dilation` columns each.
 
+mod image;
 pub mod kernels;
+
+pub use image::ImageEngine;
 
 use heapless::Vec;
 
@@ -98,6 +101,12 @@ impl Model<'_> {
     }
 }
 
+/// The first `bytes` of an arena, from the first aligned address; `bytes` counts what that may cost.
+fn aligned(arena: &mut [i8], bytes: usize) -> Option<&mut [i8]> {
+    let start = arena.as_ptr().align_offset(ARENA_ALIGNMENT).min(ARENA_ALIGNMENT - 1);
+    arena.get_mut(..bytes)?.get_mut(start..)
+}
+
 /// A layer's width, and its place in time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
@@ -126,10 +135,7 @@ impl<'m, 'a> Engine<'m, 'a> {
     pub fn new(model: &'m Model<'a>, arena: &'m mut [i8]) -> Result<Self, ArenaTooSmall> {
         let expected = model.arena_bytes();
         let too_small = ArenaTooSmall { expected, found: arena.len() };
-        // Never beyond the arena: `expected` counts what alignment may cost.
-        let start = arena.as_ptr().align_offset(ARENA_ALIGNMENT).min(ARENA_ALIGNMENT - 1);
-        let arena = arena.get_mut(..expected).ok_or(too_small)?;
-        let (_, arena) = arena.split_at_mut_checked(start).ok_or(too_small)?;
+        let arena = aligned(arena, expected).ok_or(too_small)?;
         let wide_bytes = size_of::<u32>() * model.wide_words();
         let (wide, arena) = arena.split_at_mut_checked(wide_bytes).ok_or(too_small)?;
         let wide = bytemuck::try_cast_slice_mut(wide).map_err(|_| too_small)?;
@@ -313,16 +319,23 @@ fn columns<'c>(
     ring: &'c [i8],
     oldest: usize,
     dilation: usize,
-) -> impl Iterator<Item = &'c [i8]> {
-    let back = dilation * x.len();
-    let mut at = oldest * x.len();
+) -> impl Iterator<Item = &'c [i8]> + Clone {
+    let width = x.len();
+    let back = (dilation * width).max(1);
+    let mut at = oldest * width;
     let mut left = ring.len();
-    let past = core::iter::from_fn(move || {
-        left = left.checked_sub(back.max(1))?;
-        at = if at >= back { at - back } else { (at + ring.len()).saturating_sub(back) };
-        ring.get(at..)?.get(..x.len())
-    });
-    core::iter::once(x).chain(past)
+    let mut next = Some(x);
+    core::iter::from_fn(move || {
+        let column = next?;
+        next = if left >= back {
+            left -= back;
+            at = if at >= back { at } else { at + ring.len() }.wrapping_sub(back);
+            ring.get(at..at.wrapping_add(width))
+        } else {
+            None
+        };
+        Some(column)
+    })
 }
 
 /// Writes `x` over the oldest column of a ring.

@@ -14,6 +14,8 @@
 
 use core::arch::{asm, naked_asm};
 
+use heapless::Vec;
+
 use super::{AddScales, Affine, Columns, Factors, LANES, RUN, UNIT, UNIT_WORDS, plain, wide_words};
 use crate::artifact::MAX_TAPS;
 
@@ -29,6 +31,7 @@ const TAPS_UNROLLED: usize = 9;
 const TAP_CODE: usize = 36;
 
 /// See [`pointwise_blocks`]. The order is that of its stack frame.
+#[derive(Clone, Copy)]
 #[repr(C)]
 struct Pointwise {
     /// Widened inputs.
@@ -50,44 +53,49 @@ struct Pointwise {
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
     let (units, blocks) = (affine.units(), affine.blocks());
     let (weights, factors) = (affine.weights, affine.factors);
-    let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
-    let fits = x.len() == usize::from(affine.inputs)
-        && weights.len() >= blocks * units * UNIT_WORDS
-        && factors.len() >= blocks;
-    let room = wide.get_mut(..wide_words(x.len()));
-    let (Some(wide), true, false) = (room, fits, x.is_empty() || y.is_empty()) else {
+    let fits = weights.len() >= blocks * units * UNIT_WORDS && factors.len() >= blocks;
+    let room = wide.get_mut(..wide_words(affine.inputs.into()));
+    let (Some(wide), true, false) = (room, fits, units == 0) else {
         return plain::pointwise(x, affine, &mut [], y);
     };
-    widen(x, wide);
-    let first = (units - 1) % RUN + 1;
-    let (whole, rest) = y.as_chunks_mut::<LANES>();
-    let mut last = [0; LANES];
-    let run = |start: usize, y: &mut [i8]| {
-        let x = wide.as_ptr();
-        let outputs = y.as_mut_ptr_range();
-        let call = Pointwise {
-            x,
-            first_end: x.wrapping_add(first * UNIT / 2),
-            x_end: x.wrapping_add(units * UNIT / 2),
-            skipped_code: UNIT_CODE * (units.wrapping_neg() % UNITS_UNROLLED),
-            factors: factors.as_ptr().wrapping_add(start),
-            y: outputs.start,
-            y_end: outputs.end,
-            zero: i32::from(affine.zero_point),
-            weights: weights.as_ptr().wrapping_add(start * units * UNIT_WORDS),
-        };
-        // SAFETY: `wide` holds `units ≥ 1` units of `i16`. `first ≤ RUN` and `units` are equal
-        // modulo `RUN`, and modulo `UNITS_UNROLLED`, which divides `RUN`. `y` is a whole number of
-        // blocks, at least one, beginning with block `start`; weights and factors reach up to
-        // `blocks`, and start plus the blocks of `y` is at most that. All words are aligned.
-        unsafe { pointwise_blocks(&call) }
+    let x_start = wide.as_ptr();
+    let mut call = Pointwise {
+        x: x_start,
+        first_end: x_start.wrapping_add(((units - 1) % RUN + 1) * UNIT / 2),
+        x_end: x_start.wrapping_add(units * UNIT / 2),
+        skipped_code: UNIT_CODE * (units.wrapping_neg() % UNITS_UNROLLED),
+        factors: factors.as_ptr(),
+        y: core::ptr::null_mut(),
+        y_end: core::ptr::null_mut(),
+        zero: i32::from(affine.zero_point),
+        weights: weights.as_ptr(),
     };
-    if !whole.is_empty() {
-        run(0, whole.as_flattened_mut());
-    }
-    if !rest.is_empty() {
-        run(whole.len(), &mut last);
-        rest.iter_mut().zip(last).for_each(|(y, last)| *y = last);
+    for (x, y) in super::columns(x, affine, y) {
+        widen(x, wide);
+        let (whole, rest) = y.as_chunks_mut::<LANES>();
+        if !whole.is_empty() {
+            let outputs = whole.as_flattened_mut().as_mut_ptr_range();
+            (call.y, call.y_end) = (outputs.start, outputs.end);
+            // SAFETY: `wide` holds `units ≥ 1` units of `i16`. `first_end` is after as many as are
+            // left beyond whole runs, a number equal to `units` modulo `RUN` and modulo
+            // `UNITS_UNROLLED`, which divides `RUN`. `y` is a positive number of whole blocks, and
+            // weights and factors are there for at least as many. All words are aligned.
+            unsafe { pointwise_blocks(&call) }
+        }
+        if !rest.is_empty() {
+            let mut last = [0; LANES];
+            let outputs = last.as_mut_ptr_range();
+            let last_call = Pointwise {
+                factors: factors.as_ptr().wrapping_add(whole.len()),
+                y: outputs.start,
+                y_end: outputs.end,
+                weights: weights.as_ptr().wrapping_add(whole.len() * units * UNIT_WORDS),
+                ..call
+            };
+            // SAFETY: as above, for the last block, which the outputs do not fill.
+            unsafe { pointwise_blocks(&last_call) }
+            rest.iter_mut().zip(last).for_each(|(y, last)| *y = last);
+        }
     }
 }
 
@@ -244,6 +252,7 @@ unsafe extern "C" fn pointwise_blocks(call: &Pointwise) {
 }
 
 /// See [`depthwise_blocks`]. The first four are the order of its stack frame.
+#[derive(Clone, Copy)]
 #[repr(C)]
 struct Depthwise {
     columns: *const *const i8,
@@ -256,54 +265,96 @@ struct Depthwise {
     factors: *const Factors,
     y: *mut i8,
     columns_end: *const *const i8,
+    /// Bytes from each pointer to its column.
+    start: usize,
 }
 
-pub fn depthwise<'c>(columns: impl Iterator<Item = &'c [i8]>, affine: &Affine<'_>, y: &mut [i8]) {
+pub fn depthwise<'c>(
+    columns: impl Iterator<Item = &'c [i8]> + Clone,
+    affine: &Affine<'_>,
+    y: &mut [i8],
+) {
     let channels = usize::from(affine.outputs);
     let blocks = channels / LANES;
-    let mut slices = Columns::new();
-    let mut pointers = [core::ptr::null(); MAX_TAPS];
-    let (mut count, mut fits) = (0, affine.factors.len() >= blocks);
-    for (pointer, column) in pointers.iter_mut().zip(columns) {
-        fits &= column.len() >= channels;
-        *pointer = column.as_ptr();
-        count += 1;
-        if !channels.is_multiple_of(LANES) {
-            // For the channels beyond whole blocks.
-            let _ = slices.push(column);
-        }
+    let mut pointers: Vec<*const i8, MAX_TAPS> = Vec::new();
+    let mut fits = true;
+    for column in columns.clone() {
+        fits &= column.len() >= channels && pointers.push(column.as_ptr()).is_ok();
     }
-    fits &= count > 0 && affine.weights.len() >= blocks * count * (LANES / 2);
-    match y.get_mut(..blocks * LANES) {
-        Some(y) if fits && !y.is_empty() => {
-            let (columns, outputs) = (pointers.as_ptr(), y.as_mut_ptr_range());
-            let passes = count.div_ceil(TAPS_UNROLLED);
-            let call = Depthwise {
-                columns,
-                skipped_code: TAP_CODE * (passes * TAPS_UNROLLED - count),
-                zero: i32::from(affine.zero_point),
-                y_end: outputs.end,
-                weights: affine.weights.as_ptr(),
-                factors: affine.factors.as_ptr(),
-                y: outputs.start,
-                columns_end: columns.wrapping_add(count),
-            };
-            // SAFETY: `y` is `blocks ≥ 1` blocks; each of `count ≥ 1` pointers has as many readable
-            // bytes, and weights and factors are there for all blocks, aligned to words.
-            unsafe { depthwise_blocks(&call) };
-        }
-        _ => {}
+    if let (Some(y), true) = (y.get_mut(..blocks * LANES), fits && blocks > 0)
+        && let Some(mut call) = Depthwise::new(&pointers, blocks, affine)
+    {
+        let outputs = y.as_mut_ptr_range();
+        (call.y, call.y_end) = (outputs.start, outputs.end);
+        // SAFETY: `y` is `blocks ≥ 1` blocks, for which the call was made; every pointer has as many
+        // readable bytes.
+        unsafe { depthwise_blocks(&call) };
     }
-    if !slices.is_empty() {
-        plain::depthwise_from(blocks, &slices, affine, y);
+    if !channels.is_multiple_of(LANES) {
+        let columns: Columns<'_> = columns.take(MAX_TAPS).collect();
+        plain::depthwise_from(blocks, &columns, affine, y);
     }
+}
+
+impl Depthwise {
+    /// A call without outputs, for so many blocks; `None` if there are no columns, or weights and
+    /// factors are fewer.
+    fn new(columns: &[*const i8], blocks: usize, affine: &Affine<'_>) -> Option<Self> {
+        let count = columns.len();
+        let enough =
+            affine.factors.len() >= blocks && affine.weights.len() >= blocks * count * (LANES / 2);
+        (enough && count > 0).then(|| Self {
+            columns: columns.as_ptr(),
+            skipped_code: TAP_CODE * (count.next_multiple_of(TAPS_UNROLLED) - count),
+            zero: i32::from(affine.zero_point),
+            y_end: core::ptr::null_mut(),
+            weights: affine.weights.as_ptr(),
+            factors: affine.factors.as_ptr(),
+            y: core::ptr::null_mut(),
+            columns_end: columns.as_ptr_range().end,
+            start: 0,
+        })
+    }
+}
+
+/// Computes the places that it can; returns the outputs of the others: all, if channels do not fill
+/// blocks or `x` is too short.
+pub fn depthwise_places<'y>(
+    x: &[i8],
+    offsets: &[usize],
+    step: usize,
+    affine: &Affine<'_>,
+    y: &'y mut [i8],
+) -> &'y mut [i8] {
+    let channels = usize::from(affine.outputs);
+    let places = y.len() / channels.max(1);
+    let furthest = offsets.iter().max().copied().unwrap_or(0);
+    let last = places.saturating_sub(1).checked_mul(step);
+    let end = last.and_then(|last| last.checked_add(furthest)?.checked_add(channels));
+    let fits = end.is_some_and(|end| end <= x.len()) && offsets.len() <= MAX_TAPS;
+    if !fits || channels == 0 || !channels.is_multiple_of(LANES) {
+        return y;
+    }
+    let pointers: Vec<*const i8, MAX_TAPS> =
+        offsets.iter().map(|&offset| x.as_ptr().wrapping_add(offset)).collect();
+    let Some(mut call) = Depthwise::new(&pointers, channels / LANES, affine) else { return y };
+    for y in y.chunks_exact_mut(channels) {
+        let outputs = y.as_mut_ptr_range();
+        (call.y, call.y_end) = (outputs.start, outputs.end);
+        // SAFETY: `y` is `channels ≥ LANES` bytes, the blocks for which the call was made; every
+        // column begins `start` bytes after its pointer, and the furthest of the last place ends
+        // within `x`, as checked above.
+        unsafe { depthwise_blocks(&call) };
+        call.start = call.start.wrapping_add(step);
+    }
+    &mut []
 }
 
 /// Blocks of four channels, from `y` to `y_end`.
 ///
 /// # Safety
-/// - `columns` to `columns_end` are `k ≥ 1` pointers to columns, each readable for `y_end − y` bytes;
-///   `skipped_code` is that of `(−k) % TAPS_UNROLLED` taps.
+/// - `columns` to `columns_end` are `k ≥ 1` pointers; `start` bytes after each lies a column, readable
+///   for `y_end − y` bytes; `skipped_code` is that of `(−k) % TAPS_UNROLLED` taps.
 /// - `y_end − y` is a positive multiple of [`LANES`], and those bytes may be written.
 /// - `weights` and `factors` are those of as many blocks of `k` taps, and aligned to words.
 #[unsafe(naked)]
@@ -313,6 +364,7 @@ unsafe extern "C" fn depthwise_blocks(call: &Depthwise) {
         "push {{r4-r11, lr}}",
         "sub sp, #20",
         "ldm.w r0, {{r1-r8}}",
+        "ldr.w r10, [r0, #32]",
         "adr.w r0, 2f",
         "add r2, r0, r2",
         "orr r2, r2, #1",
@@ -321,7 +373,6 @@ unsafe extern "C" fn depthwise_blocks(call: &Depthwise) {
         "mov r11, r6",
         "mov r12, r7",
         "mov lr, r8",
-        "movs r10, #0",
         // A block: biases into the sums.
         "1:",
         "ldm.w r11!, {{r4-r7}}",

@@ -4,7 +4,9 @@ use super::{AddScales, Affine, Factors, LANES, UNIT, Unit, requantize, taps, uni
 
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, _wide: &mut [u32], y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
-    for_each_output(x, affine, y, |acc, multiplier| requantize(acc, multiplier, zero));
+    for (x, y) in super::columns(x, affine, y) {
+        for_each_output(x, affine, y, |acc, multiplier| requantize(acc, multiplier, zero));
+    }
 }
 
 /// Gives each output's accumulator and multiplier to `finish`.
@@ -17,18 +19,19 @@ pub fn for_each_output<Y>(
     let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
     let blocks = units(affine).chunks_exact(affine.units().max(1));
     for ((block, factors), y) in blocks.zip(affine.factors).zip(y.chunks_mut(LANES)) {
-        let (acc, [_, multipliers]) = (sums(x, block, factors), factors);
+        let (acc, [_, multipliers]) = (sums(x, block, factors, y.len()), factors);
         for ((y, acc), &multiplier) in y.iter_mut().zip(acc).zip(multipliers) {
             *y = finish(acc, multiplier);
         }
     }
 }
 
-/// The accumulators of a block.
+/// The accumulators of a block of which so many outputs are wanted.
 #[inline(never)]
-fn sums(x: &[i8], block: &[Unit], [biases, _]: &Factors) -> [i32; LANES] {
+fn sums(x: &[i8], block: &[Unit], [biases, _]: &Factors, outputs: usize) -> [i32; LANES] {
     let mut acc = *biases;
-    let (pairs_of_acc, _) = acc.as_chunks_mut::<2>();
+    let pairs_of_acc =
+        acc.as_chunks_mut::<2>().0.get_mut(..outputs.div_ceil(2)).unwrap_or_default();
     for (unit, x) in block.iter().zip(x.chunks(UNIT)) {
         for (pairs, [even_acc, odd_acc]) in unit.iter().zip(&mut *pairs_of_acc) {
             for (&pair, &x) in pairs.iter().zip(x) {

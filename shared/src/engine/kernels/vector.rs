@@ -14,9 +14,17 @@ use sse2::{Halves, Sums};
 const JOINED: usize = 4;
 
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
+    for (x, y) in super::columns(x, affine, y) {
+        match widen(x, wide) {
+            Some(x) => column(x, affine, y),
+            None => plain::pointwise(x, affine, wide, y),
+        }
+    }
+}
+
+/// One column of outputs.
+fn column(x: &[Pairs], affine: &Affine<'_>, y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
-    let Some(x) = widen(x, wide) else { return plain::pointwise(x, affine, wide, y) };
-    let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
     let blocks = units(affine).chunks_exact(affine.units().max(1));
     for ((block, [biases, multipliers]), y) in blocks.zip(affine.factors).zip(y.chunks_mut(LANES)) {
         let mut acc = *biases;
@@ -158,7 +166,11 @@ mod portable {
     }
 }
 
-pub fn depthwise<'c>(columns: impl Iterator<Item = &'c [i8]>, affine: &Affine<'_>, y: &mut [i8]) {
+pub fn depthwise<'c>(
+    columns: impl Iterator<Item = &'c [i8]> + Clone,
+    affine: &Affine<'_>,
+    y: &mut [i8],
+) {
     let columns: Columns<'_> = columns.take(MAX_TAPS).collect();
     let zero = i32::from(affine.zero_point);
     let channels = usize::from(affine.outputs);

@@ -1,0 +1,256 @@
+//! What counts do not show: how late a word is heard, whose voices are missed, and the recordings
+//! behind the worst mistakes.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use wakeling_shared::{
+    detector::{Detector, DetectorParams},
+    frontend::{HOP_SAMPLES, WINDOW_SAMPLES},
+};
+
+use super::{Heard, PlayedStream, Scores, Surroundings, detections, thresholds};
+use crate::{
+    audio::SAMPLE_RATE,
+    corpus::Example,
+    features::{FrontendTables, NormalizationKind, log_mel, mel_powers},
+    finetune::phrase_in,
+};
+
+/// Samples heard before step 0 is done, less one step's own: the window reaches further than its hop.
+const STEP_DELAY: usize = WINDOW_SAMPLES - HOP_SAMPLES;
+/// Samples of a clip before a false accept: 2.2 s, which holds a phrase and what led to it.
+const BEFORE_SAMPLES: usize = 35_200;
+/// Samples of a clip after it.
+const AFTER_SAMPLES: usize = 8_000;
+/// Samples of a clip around a missed recording.
+const AROUND_SAMPLES: usize = 8_000;
+/// Samples of the longest clip: 4 s.
+const LONGEST_SAMPLES: usize = 64_000;
+/// Steps after a detection in which its score still rises.
+const RISING_S: f64 = 0.4;
+/// Values of a label that make groups; more are names.
+const MOST_GROUPS: usize = 12;
+
+/// All that is known of a word that was played.
+pub struct WordDetail<'a> {
+    /// Its name.
+    pub label: &'a str,
+    /// In each of `surroundings`, which begin with silence.
+    pub heard: &'a [Heard<'a>],
+    /// What it was played in.
+    pub surroundings: &'a [Surroundings<'a>],
+    /// Its recordings.
+    pub recordings: &'a [Example],
+    /// Audio without it.
+    pub other: &'a PlayedStream,
+    /// The clips of that.
+    pub negatives: &'a [Example],
+    /// The float network's word in silence, if it was measured.
+    pub float: Option<Heard<'a>>,
+}
+
+/// Recordings that share a label.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// The label's value.
+    pub value: String,
+    /// Recordings.
+    pub count: usize,
+    /// Missed ones.
+    pub misses: usize,
+}
+
+/// A stretch of sound and what the device made of it.
+#[derive(Clone, Debug)]
+pub struct Clip {
+    /// The file.
+    pub name: String,
+    /// What is known of it, in words.
+    pub facts: String,
+    /// The sound.
+    pub pcm: Vec<i16>,
+    /// The smoothed logit, Q8, of each step from the clip's first on.
+    pub scores: Vec<i16>,
+    /// Where the recording lies in the clip, in samples; what is around it was added.
+    pub recording: Range<usize>,
+}
+
+impl WordDetail<'_> {
+    /// Milliseconds from the end of the phrase, found by its energy, to its detection, of those
+    /// recordings that are heard at `threshold` in silence. Negative: heard before its end.
+    pub fn latencies_ms(&self, threshold: i16) -> Vec<f64> {
+        let Some(heard) = self.heard.first() else { return Vec::new() };
+        let tables = FrontendTables::default();
+        let frontend = tables.params(NormalizationKind::Log);
+        let played = heard.played;
+        let mut latencies = Vec::new();
+        for (i, step) in heard.detected_at(threshold).into_iter().enumerate() {
+            let example = played.recordings.get(i).and_then(|&r| self.recordings.get(r));
+            let (Some(step), Some(example)) = (step, example) else { continue };
+            let Ok(pcm) = example.load() else { continue };
+            let Some(phrase) = phrase_in(&log_mel(&mel_powers(&pcm, &frontend))) else { continue };
+            let step_samples = played.scores.step_samples();
+            let end = played.spans[i].start * step_samples + phrase.end * HOP_SAMPLES + STEP_DELAY;
+            let at = (step + 1) * step_samples + STEP_DELAY;
+            latencies.push((at as f64 - end as f64) * 1e3 / f64::from(SAMPLE_RATE));
+        }
+        latencies
+    }
+
+    /// Misses at `threshold` in silence by each label with 2 to 12 values, and by speaker.
+    pub fn groups(&self, threshold: i16) -> Vec<(String, Vec<Group>)> {
+        let Some(heard) = self.heard.first() else { return Vec::new() };
+        let mut fields: BTreeMap<&str, BTreeMap<&str, Group>> = BTreeMap::new();
+        let detected = heard.detected_at(threshold);
+        for (step, &recording) in detected.iter().zip(&heard.played.recordings) {
+            let Some(example) = self.recordings.get(recording) else { continue };
+            for (field, value) in labels(example) {
+                let groups = fields.entry(field).or_default();
+                let group = groups.entry(value).or_insert_with(|| Group {
+                    value: value.to_owned(),
+                    count: 0,
+                    misses: 0,
+                });
+                group.count += 1;
+                group.misses += usize::from(step.is_none());
+            }
+        }
+        let tells =
+            |field: &str, count: usize| count > 1 && (field == "speaker" || count <= MOST_GROUPS);
+        let fields = fields.into_iter().filter(|(field, groups)| tells(field, groups.len()));
+        let listed = fields.map(|(field, groups)| {
+            let mut groups: Vec<Group> = groups.into_values().collect();
+            let share = |g: &Group| g.misses as f64 / g.count as f64;
+            groups.sort_by(|a, b| share(b).total_cmp(&share(a)).then(b.count.cmp(&a.count)));
+            (field.to_owned(), groups)
+        });
+        listed.collect()
+    }
+
+    /// Up to `count` recordings that are missed at `threshold`, those with the lowest scores first:
+    /// in silence, then in each noise.
+    pub fn worst_misses(&self, threshold: i16, count: usize) -> Vec<Clip> {
+        let mut clips = Vec::new();
+        for (heard, surroundings) in self.heard.iter().zip(self.surroundings) {
+            let mut missed: Vec<(i16, usize, Vec<i16>)> = Vec::new();
+            for (i, step) in heard.detected_at(threshold).into_iter().enumerate() {
+                if step.is_none() {
+                    let scores = smoothed(&heard.played.scores, i, heard.index, &heard.detector);
+                    let span = &heard.played.spans[i];
+                    let last = (span.end + heard.played.scores.late_steps() + 1).min(scores.len());
+                    let best = scores[span.start.min(last)..last].iter().copied().max();
+                    missed.push((best.unwrap_or(i16::MIN), i, scores));
+                }
+            }
+            missed.sort_by_key(|(best, i, _)| (*best, *i));
+            for (best, i, scores) in missed.into_iter().take(count - clips.len()) {
+                clips.extend(self.missed_clip(heard, surroundings, i, &scores, best));
+            }
+        }
+        clips
+    }
+
+    fn missed_clip(
+        &self,
+        heard: &Heard<'_>,
+        surroundings: &Surroundings<'_>,
+        i: usize,
+        scores: &[i16],
+        best: i16,
+    ) -> Option<Clip> {
+        let number = *heard.played.recordings.get(i)?;
+        let example = self.recordings.get(number)?;
+        let placed = surroundings.place(&example.load().ok()?, number);
+        let within = placed.recording;
+        // Whole steps, so that scores and sound stay together.
+        let step_samples = heard.played.scores.step_samples();
+        let from = within.start.saturating_sub(AROUND_SAMPLES) / step_samples * step_samples;
+        let to = (within.end + AROUND_SAMPLES).min(placed.pcm.len()).min(from + LONGEST_SAMPLES);
+        let name = heard.played.surroundings.as_str();
+        let facts = [format!("{name}, best score {:.2}", crate::simulate::score(best))];
+        let speaker = example.speaker.iter().map(|s| format!("speaker {s}"));
+        Some(Clip {
+            name: example.path.display().to_string(),
+            facts: facts.into_iter().chain(speaker).collect::<Vec<_>>().join(", "),
+            scores: steps(scores, from..to, step_samples),
+            recording: within.start - from..within.end.min(to) - from,
+            pcm: placed.pcm[from..to].to_vec(),
+        })
+    }
+
+    /// The `count` moments of other speech that score highest, whether the model's threshold lets
+    /// them pass or not.
+    pub fn worst_false_accepts(&self, threshold: i16, count: usize) -> Vec<Clip> {
+        let Some(heard) = self.heard.first() else { return Vec::new() };
+        let lowest = thresholds(heard).last().copied().unwrap_or(threshold).min(threshold);
+        let rising_steps = (RISING_S * heard.other.steps_per_second) as usize;
+        let mut found: Vec<(i16, usize, usize)> = Vec::new();
+        for (stream, fired) in
+            detections(heard.other, heard.index, &heard.detector, lowest).iter().enumerate()
+        {
+            let scores = smoothed(heard.other, stream, heard.index, &heard.detector);
+            for &step in fired {
+                let rising = &scores[step..(step + rising_steps).min(scores.len())];
+                found.push((rising.iter().copied().max().unwrap_or(i16::MIN), stream, step));
+            }
+        }
+        found.sort_by_key(|(peak, ..)| std::cmp::Reverse(*peak));
+        let clip = |(peak, stream, step)| self.false_clip(heard, stream, step, peak, threshold);
+        found.into_iter().take(count).filter_map(clip).collect()
+    }
+
+    fn false_clip(
+        &self,
+        heard: &Heard<'_>,
+        stream: usize,
+        step: usize,
+        peak: i16,
+        threshold: i16,
+    ) -> Option<Clip> {
+        let step_samples = heard.other.step_samples();
+        let at = step * step_samples;
+        let pieces = self.other.pieces.get(stream)?;
+        let piece = pieces.iter().rev().find(|p| p.start <= at)?;
+        let example = self.negatives.get(piece.recording)?;
+        let pcm = example.load().ok()?;
+        let within = at - piece.start;
+        // The clip begins with a whole step of the stream.
+        let from =
+            (piece.start + within.saturating_sub(BEFORE_SAMPLES)).next_multiple_of(step_samples);
+        let to = (piece.start + (within + AFTER_SAMPLES).min(pcm.len())).max(from);
+        let seconds = within as f64 / f64::from(SAMPLE_RATE) + example.offset_s;
+        let passes = if peak >= threshold { "a false accept" } else { "below the threshold" };
+        let said = example.text.iter().map(|text| format!("\u{201c}{text}\u{201d}"));
+        let facts =
+            format!("{passes}, score {:.2}, at {seconds:.1} s", crate::simulate::score(peak));
+        let scores = smoothed(heard.other, stream, heard.index, &heard.detector);
+        Some(Clip {
+            name: example.path.display().to_string(),
+            facts: [facts].into_iter().chain(said).collect::<Vec<_>>().join(", "),
+            scores: steps(&scores, from..to, step_samples),
+            recording: 0..to - from,
+            pcm: pcm.get(from - piece.start..to - piece.start)?.to_vec(),
+        })
+    }
+}
+
+/// The steps that are done within some samples.
+fn steps(scores: &[i16], samples: Range<usize>, step_samples: usize) -> Vec<i16> {
+    let range = samples.start / step_samples..(samples.end / step_samples).min(scores.len());
+    scores.get(range).unwrap_or_default().to_vec()
+}
+
+/// The detector's smoothed logits over one stream.
+fn smoothed(scores: &Scores, stream: usize, word: usize, params: &DetectorParams) -> Vec<i16> {
+    let mut detector = Detector::new(*params);
+    let stream = scores.streams.get(stream).map_or(&[][..], Vec::as_slice);
+    scores.logits(stream, word).map(|logit| detector.step(logit).smoothed).collect()
+}
+
+/// What a manifest says of a recording that could make groups.
+fn labels(example: &Example) -> impl Iterator<Item = (&str, &str)> {
+    let known =
+        [("speaker", &example.speaker), ("lang", &example.lang), ("source", &example.source)];
+    let known = known.into_iter().filter_map(|(field, value)| Some((field, value.as_deref()?)));
+    known.chain(example.labels.iter().map(|(field, value)| (field.as_str(), value.as_str())))
+}

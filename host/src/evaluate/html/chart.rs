@@ -1,0 +1,296 @@
+//! Charts as SVG. Colours are classes, so that a page's style, light or dark, rules them; sizes are
+//! those of a phone, and a desktop shows them larger.
+
+use std::fmt::Write;
+
+use super::escape;
+
+const WIDTH: f64 = 400.0;
+const HEIGHT: f64 = 270.0;
+const LEFT: f64 = 44.0;
+const RIGHT: f64 = 14.0;
+const TOP: f64 = 14.0;
+const BOTTOM: f64 = 44.0;
+/// Lines of a chart's grid, about.
+const GRID: f64 = 4.0;
+
+/// The style that a chart needs where no page gives it one; `series` 0, 1 … are told apart by hue and
+/// by lightness.
+pub const STYLE: &str = "\
+.chart{--grid:#d9dde3;--ink:#3b4252;--s0:#0b5fb0;--s1:#d9730d;--s2:#2f8f5b;--s3:#a3459b;--s4:#7d6608;
+font:12px system-ui,sans-serif;fill:var(--ink)}
+@media(prefers-color-scheme:dark){.chart{--grid:#333b48;--ink:#c6cdd8;--s0:#6cb6ff;--s1:#ffab5e;--s2:#6fd39b;--s3:#e59be0;--s4:#d9c86b}}
+.grid{stroke:var(--grid);fill:none}.line{fill:none;stroke-width:2.2;stroke-linejoin:round}
+.dash{stroke-dasharray:5 4}.band{opacity:.16;stroke:none}.whisker{stroke-width:1.6}
+.s0{stroke:var(--s0)}.s1{stroke:var(--s1)}.s2{stroke:var(--s2)}.s3{stroke:var(--s3)}.s4{stroke:var(--s4)}
+.f0{fill:var(--s0)}.f1{fill:var(--s1)}.f2{fill:var(--s2)}.f3{fill:var(--s3)}.f4{fill:var(--s4)}
+.mark{stroke-width:2;fill:var(--back,#fff)}";
+
+/// Bars of the widest histogram, and of the narrowest.
+const MOST_BINS: f64 = 60.0;
+const FEWEST_BINS: f64 = 8.0;
+/// Hues in [`STYLE`].
+const HUES: usize = 5;
+
+/// One curve of misses against false accepts per hour.
+pub struct Curve {
+    /// Its name in the legend.
+    pub name: String,
+    /// False accepts per hour, share missed, and its 95 % interval; by rising rate.
+    pub points: Vec<(f64, f64, (f64, f64))>,
+    /// Where the model stands.
+    pub mark: Option<(f64, f64)>,
+    /// Drawn broken.
+    pub is_dashed: bool,
+}
+
+/// A value with its interval over a name.
+pub struct Column {
+    /// Below the axis.
+    pub name: String,
+    /// A share.
+    pub share: f64,
+    /// Its 95 % interval.
+    pub interval: (f64, f64),
+}
+
+/// From values to places.
+struct Axes {
+    highest: f64,
+    text: String,
+}
+
+impl Axes {
+    /// A frame with percent on its left side, up to about `highest` (a share).
+    fn new(highest: f64) -> Self {
+        let step = nice(highest.clamp(0.02, 1.0) / GRID);
+        let highest = (highest.max(0.02) / step - 1e-9).ceil() * step;
+        let mut axes = Self { highest, text: String::new() };
+        let mut value = 0.0;
+        while value <= highest + 1e-9 {
+            let y = axes.y(value);
+            let digits = usize::from(step < 0.0099);
+            let _ = write!(
+                axes.text,
+                "<path class='grid' d='M{LEFT} {y:.1}H{:.1}'/><text x='{:.1}' y='{:.1}' text-anchor='end'>{:.digits$}%</text>",
+                WIDTH - RIGHT,
+                LEFT - 6.0,
+                y + 4.0,
+                100.0 * value
+            );
+            value += step;
+        }
+        axes
+    }
+
+    fn y(&self, share: f64) -> f64 {
+        HEIGHT - BOTTOM - share.min(self.highest) / self.highest * (HEIGHT - TOP - BOTTOM)
+    }
+
+    fn tick(&mut self, x: f64, name: &str) {
+        let _ = write!(
+            self.text,
+            "<text x='{x:.1}' y='{:.1}' text-anchor='middle'>{}</text>",
+            HEIGHT - BOTTOM + 16.0,
+            escape(name)
+        );
+    }
+
+    fn finish(mut self, below: &str, title: &str) -> String {
+        let _ = write!(
+            self.text,
+            "<text x='{:.1}' y='{:.1}' text-anchor='middle'>{}</text>",
+            (LEFT + WIDTH - RIGHT) / 2.0,
+            HEIGHT - 8.0,
+            escape(below)
+        );
+        format!(
+            "<svg xmlns='http://www.w3.org/2000/svg' class='chart' viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{}'>{}</svg>",
+            escape(title),
+            self.text
+        )
+    }
+}
+
+/// The least of 1, 2, 5 times a power of ten that is no less than `x`.
+fn nice(x: f64) -> f64 {
+    let power = 10f64.powf(x.max(1e-9).log10().floor());
+    [1.0, 2.0, 5.0, 10.0].map(|n| n * power).into_iter().find(|n| *n >= x * 0.999).unwrap_or(x)
+}
+
+/// Misses against false accepts per hour, the rate on a logarithmic axis; none at all stands at the
+/// left edge, at half of what one in `hours` would be.
+pub fn det(title: &str, curves: &[Curve], hours: f64) -> String {
+    let least = 0.5 / hours.max(1e-3);
+    let rates = curves.iter().flat_map(|c| c.points.iter().map(|p| p.0));
+    let most = rates.fold(2.0 * least, f64::max).max(least * 4.0);
+    let shares =
+        curves.iter().flat_map(|c| c.points.iter().map(|p| p.1).chain(c.mark.map(|m| m.1)));
+    let mut axes = Axes::new(shares.fold(0.0, f64::max));
+    let x = |rate: f64| {
+        let share = (rate.max(least) / least).ln() / (most / least).ln();
+        LEFT + share.min(1.0) * (WIDTH - LEFT - RIGHT)
+    };
+    axes.tick(x(0.0), "none");
+    let room = 34.0;
+    let mut last = x(0.0) + 8.0;
+    for power in -3..=2 {
+        for n in [1.0, 2.0, 5.0] {
+            let rate = n * 10f64.powi(power);
+            if rate > 1.2 * least && rate <= most * 1.001 && x(rate) - last >= room {
+                axes.tick(x(rate), &format!("{rate}"));
+                let _ = write!(
+                    axes.text,
+                    "<path class='grid' d='M{:.1} {TOP}V{:.1}'/>",
+                    x(rate),
+                    HEIGHT - BOTTOM
+                );
+                last = x(rate);
+            }
+        }
+    }
+    for (i, curve) in curves.iter().enumerate() {
+        draw(&mut axes, curve, i, &x);
+    }
+    axes.finish("false accepts per hour of other speech", title)
+}
+
+fn draw(axes: &mut Axes, curve: &Curve, number: usize, x: &impl Fn(f64) -> f64) {
+    let hue = number % HUES;
+    let at = |rate: f64, share: f64, axes: &Axes| format!("{:.1} {:.1}", x(rate), axes.y(share));
+    let path = |points: &mut dyn Iterator<Item = (f64, f64)>, axes: &Axes| {
+        points.map(|(rate, share)| at(rate, share, axes)).collect::<Vec<_>>().join("L")
+    };
+    if number == 0 && curve.points.len() > 1 {
+        let above = path(&mut curve.points.iter().map(|p| (p.0, p.2.1)), axes);
+        let below = path(&mut curve.points.iter().rev().map(|p| (p.0, p.2.0)), axes);
+        let _ = write!(axes.text, "<path class='band f{hue}' d='M{above}L{below}Z'/>");
+    }
+    let line = path(&mut curve.points.iter().map(|p| (p.0, p.1)), axes);
+    let dash = if curve.is_dashed { " dash" } else { "" };
+    let name = escape(&curve.name);
+    if !line.is_empty() {
+        let _ = write!(
+            axes.text,
+            "<path class='line s{hue}{dash}' d='M{line}'><title>{name}</title></path>"
+        );
+    }
+    if let Some((rate, share)) = curve.mark {
+        let (x, y) = (x(rate), axes.y(share));
+        let _ = write!(
+            axes.text,
+            "<circle class='mark s{hue}' cx='{x:.1}' cy='{y:.1}' r='4.5'><title>{name}: {:.1} % missed, {rate:.2} false accepts per hour</title></circle>",
+            100.0 * share
+        );
+    }
+}
+
+/// Shares over names, with their intervals.
+pub fn columns(title: &str, below: &str, columns: &[Column]) -> String {
+    let highest = columns.iter().map(|c| c.interval.1).fold(0.0, f64::max);
+    let mut axes = Axes::new(highest);
+    let step = (WIDTH - LEFT - RIGHT) / columns.len().max(1) as f64;
+    let half = (step * 0.28).min(30.0);
+    for (i, column) in columns.iter().enumerate() {
+        let x = LEFT + step * (i as f64 + 0.5);
+        axes.tick(x, &column.name);
+        let (y, zero) = (axes.y(column.share), axes.y(0.0));
+        let (low, high) = (axes.y(column.interval.0), axes.y(column.interval.1));
+        let _ = write!(
+            axes.text,
+            "<rect class='f0' opacity='.75' x='{:.1}' y='{y:.1}' width='{:.1}' height='{:.1}'/>\
+             <path class='whisker' stroke='var(--ink)' fill='none' d='M{x:.1} {low:.1}V{high:.1}M{:.1} {high:.1}h10M{:.1} {low:.1}h10'/>\
+             <text x='{:.1}' y='{:.1}'>{:.1}%</text>",
+            x - half,
+            2.0 * half,
+            zero - y,
+            x - 5.0,
+            x - 5.0,
+            x + 8.0,
+            (y - 5.0).max(TOP + 4.0),
+            100.0 * column.share
+        );
+    }
+    axes.finish(below, title)
+}
+
+/// How many of `values` lie in each bin, as shares, with the median marked.
+pub fn histogram(title: &str, below: &str, values: &[f64], bin: f64) -> String {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (Some(&least), Some(&most)) = (sorted.first(), sorted.last()) else { return String::new() };
+    let median = sorted[sorted.len() / 2];
+    let number = |v: f64| (v / bin).floor();
+    // A stray value far away must not press all others together: it counts in the outermost bar.
+    let first = number(least).max(number(median) - MOST_BINS / 2.0);
+    let last = number(most).min(number(median) + MOST_BINS / 2.0).max(first + FEWEST_BINS - 1.0);
+    let mut bins = vec![0usize; (last - first) as usize + 1];
+    for &v in values {
+        bins[(number(v).clamp(first, last) - first) as usize] += 1;
+    }
+    let count = bins.len();
+    let share = |n: usize| n as f64 / values.len() as f64;
+    let mut axes = Axes::new(bins.iter().map(|&n| share(n)).fold(0.0, f64::max));
+    let step = (WIDTH - LEFT - RIGHT) / count as f64;
+    let x = |v: f64| LEFT + (v / bin - first) * step;
+    for (i, &n) in bins.iter().enumerate() {
+        let y = axes.y(share(n));
+        let height = axes.y(0.0) - y;
+        let left = LEFT + step * i as f64;
+        let width = (step - 1.0).max(0.5);
+        let _ = write!(
+            axes.text,
+            "<rect class='f0' opacity='.75' x='{left:.1}' y='{y:.1}' width='{width:.1}' height='{height:.1}'/>"
+        );
+    }
+    let tick = nice(bin * count as f64 / 5.0);
+    let mut value = (first * bin / tick).ceil() * tick;
+    while value <= (first + count as f64) * bin {
+        axes.tick(x(value), &format!("{value:.0}"));
+        value += tick;
+    }
+    let _ = write!(
+        axes.text,
+        "<path class='line s1' d='M{:.1} {TOP}V{:.1}'><title>median {median:.0}</title></path>",
+        x(median),
+        axes.y(0.0)
+    );
+    axes.finish(below, title)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_round() {
+        for (x, step) in [(0.03, 0.05), (0.05, 0.05), (0.11, 0.2), (0.9, 1.0), (0.0, 1e-9)] {
+            assert!((nice(x) - step).abs() < 1e-9, "{x}: {}", nice(x));
+        }
+    }
+
+    #[test]
+    fn no_chart_holds_a_number_that_is_none_or_lies_outside() {
+        let point = |rate, share| (rate, share, (0.0, 1.0));
+        let curve =
+            |points| Curve { name: "<a>".into(), points, mark: Some((0.0, 0.5)), is_dashed: true };
+        let charts = [
+            det("t", &[curve(vec![point(0.0, 1.0), point(20.0, 0.0)])], 6.3),
+            det("t", &[curve(vec![]), curve(vec![point(0.0, 0.0)])], 0.0),
+            columns("'t'", "b", &[]),
+            columns("t", "b", &[Column { name: "<b>".into(), share: 0.0, interval: (0.0, 0.02) }]),
+            histogram("t", "b", &[120.0, -40.0, 9e9], 40.0),
+            histogram("t", "b", &[0.0], 40.0),
+        ];
+        for chart in charts {
+            assert!(chart.starts_with("<svg ") && chart.ends_with("</svg>"), "{chart}");
+            assert!(!chart.contains("NaN") && !chart.contains("inf"), "{chart}");
+            assert!(!chart.contains("<a>") && !chart.contains("<b>"), "{chart}");
+            let numbers = chart.split(['\'', ' ', 'M', 'L', 'V', 'H', 'h', 'Z']);
+            for number in numbers.filter_map(|n| n.parse::<f64>().ok()) {
+                assert!((-1.0..=WIDTH + 1.0).contains(&number), "{number} in {chart}");
+            }
+        }
+        assert!(histogram("t", "b", &[], 40.0).is_empty());
+    }
+}

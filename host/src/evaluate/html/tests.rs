@@ -1,0 +1,155 @@
+use std::path::PathBuf;
+
+use wakeling_shared::detector::DetectorParams;
+
+use super::*;
+use crate::{
+    audio,
+    corpus::Example,
+    evaluate::{Piece, Played, PlayedStream, Scores, Surroundings},
+};
+
+/// What a hostile file name, label or transcript might hold.
+const HOSTILE: &str = "<img src='http://evil' onerror=\"alert(1)\">&amp;\u{202e}";
+
+struct Place {
+    folder: tempfile::TempDir,
+    recordings: Vec<Example>,
+}
+
+/// Three recordings by two speakers, in files with hostile names.
+fn place() -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    let recordings = (0..3)
+        .map(|i| {
+            let name = HOSTILE.replace('/', "%");
+            let path: PathBuf = folder.path().join(format!("{name}{i}.wav"));
+            let loud = |t: usize| if (4_000..14_000).contains(&t) { 9_000.0 } else { 20.0 };
+            let pcm: Vec<i16> = (0..20_000)
+                .map(|t| (loud(t) * (t as f32 * (0.1 + 0.05 * i as f32)).sin()) as i16)
+                .collect();
+            audio::write_wav(&path, &pcm).unwrap();
+            let mut example = Example::unlabelled(path);
+            example.speaker = Some(if i == 0 { "ann".into() } else { HOSTILE.into() });
+            example.text = Some(HOSTILE.into());
+            example.labels.insert(HOSTILE.into(), format!("{i}"));
+            example
+        })
+        .collect();
+    Place { folder, recordings }
+}
+
+/// The first recording is heard, the others are not; two moments of other speech score.
+fn page_of(place: &Place, label: &str) -> String {
+    let stream = |at: Option<usize>| -> Vec<i16> {
+        (0..220).map(|t| if at == Some(t) { 1_500 } else { -1_000 - (t % 7) as i16 }).collect()
+    };
+    let played = |surroundings: &str, at| Played {
+        surroundings: surroundings.into(),
+        scores: Scores {
+            words: 1,
+            steps_per_second: 50.0,
+            streams: vec![stream(at), stream(None), stream(Some(3))],
+        },
+        spans: vec![100..162; 3],
+        recordings: vec![0, 1, 2],
+    };
+    let (clean, noisy) = (played("clean", Some(150)), played("10 dB", None));
+    let scores = Scores { words: 1, steps_per_second: 50.0, streams: vec![stream(Some(40))] };
+    let pieces = vec![vec![
+        Piece { recording: 1, start: 0, samples: 20_000 },
+        Piece { recording: 2, start: 24_800, samples: 20_000 },
+    ]];
+    let other = PlayedStream { scores: scores.clone(), pieces, hours: 2.0 };
+    let detector = DetectorParams { smoothing_steps: 1, threshold: 1_000, refractory_steps: 20 };
+    let heard = |played| Heard { played, other: &other.scores, hours: 2.0, index: 0, detector };
+    let word = WordDetail {
+        label,
+        heard: &[heard(&clean), heard(&noisy)],
+        surroundings: &[Surroundings::Silence, Surroundings::Silence],
+        recordings: &place.recordings,
+        other: &other,
+        negatives: &place.recordings,
+        float: Some(heard(&clean)),
+    };
+    page(HOSTILE, &[word])
+}
+
+#[test]
+fn the_page_shows_counts_curves_groups_latency_and_mistakes() {
+    let place = place();
+    let page = page_of(&place, "hey you");
+    for part in [
+        "<h2>hey you</h2>",
+        "66.7 %",                      // two of three missed
+        "2 of 3; 9.4–99.2 %",          // with their interval
+        "0.50 / h",                    // one false accept in two hours
+        "1 in 2.00 h; below 2.37 / h", // and its bound
+        "Misses against false accepts",
+        "float, clean",
+        "Misses by signal-to-noise ratio",
+        "How soon it is heard",
+        "Misses by speaker",
+        "In numbers",
+        "a false accept, score 1.00",
+        "clean, best score 0.02",
+    ] {
+        assert!(page.contains(part), "no {part:?}");
+    }
+    // Two misses clean and three in noise, and the six highest moments of other speech, of which one
+    // is a false accept: each with a picture, a sound and a score.
+    assert_eq!(page.matches("a false accept, score").count(), 1);
+    assert_eq!(page.matches("below the threshold, score").count(), 5);
+    for (part, count) in [("<audio ", 11), ("data:image/png;base64,", 11), ("class='trace'", 11)] {
+        assert_eq!(page.matches(part).count(), count, "{part}");
+    }
+}
+
+#[test]
+fn the_page_loads_nothing_and_runs_nothing_whatever_it_is_given() {
+    let place = place();
+    let page = page_of(&place, HOSTILE);
+    drop(place.folder);
+    assert!(!page.contains("<img src='http") && !page.contains("onerror=\""), "not escaped");
+    assert!(page.contains("&lt;img src=&#39;http"), "not shown");
+    assert!(!page.contains('\u{202e}'));
+    for forbidden in ["<script", "<link rel='style", "@import", "url(", "<iframe", "<object"] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+    for attribute in ["src", "href"] {
+        for quote in ['\'', '"'] {
+            for value in page.split(&format!(" {attribute}={quote}")).skip(1) {
+                let value = value.split(quote).next().unwrap();
+                assert!(
+                    value.starts_with("data:") || value.starts_with('#'),
+                    "{attribute}={value}"
+                );
+            }
+        }
+    }
+    assert!(page.contains("default-src 'none'"));
+    balanced(&page);
+}
+
+/// Every element is closed in its order.
+fn balanced(page: &str) {
+    const VOID: [&str; 6] = ["meta", "link", "img", "br", "!doctype", "input"];
+    let mut open: Vec<&str> = Vec::new();
+    for tag in page.split('<').skip(1) {
+        let end = tag
+            .find(|c: char| c.is_whitespace() || c == '>' || (c == '/' && !tag.starts_with('/')));
+        let name = &tag[..end.unwrap_or(tag.len())];
+        let closes_itself = tag.split('>').next().is_some_and(|t| t.ends_with('/'));
+        if let Some(name) = name.strip_prefix('/') {
+            assert_eq!(
+                open.pop(),
+                Some(name),
+                "closed out of order near {}",
+                &tag[..tag.len().min(60)]
+            );
+        } else if !VOID.contains(&name) && !closes_itself {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "never closed: {open:?}");
+}

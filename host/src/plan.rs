@@ -1,0 +1,102 @@
+//! Where the tensors of a network lie in its arena: those that are alive together lie apart, all
+//! others may share.
+//!
+//! Each goes to the lowest place that is free for as long as it lives, in the better of two orders:
+//! largest first (greedy by size, Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net
+//! Inference", 2020, section 5.2), or as they are born, which suits chains.
+
+/// Offsets are multiples of this, for processors that load words.
+const ALIGNMENT: usize = 8;
+
+/// A tensor to be placed.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetime {
+    /// Its bytes.
+    pub bytes: usize,
+    /// The layer that writes it, or 0 for the input, counting layers from 1.
+    pub born: usize,
+    /// The last layer that reads it; at least `born`.
+    pub dies: usize,
+}
+
+impl Lifetime {
+    fn meets(&self, other: &Self) -> bool {
+        self.born <= other.dies && other.born <= self.dies
+    }
+}
+
+/// The offset of each tensor, and the bytes of the arena.
+pub fn plan(tensors: &[Lifetime]) -> (Vec<usize>, usize) {
+    let as_they_come: Vec<usize> = (0..tensors.len()).collect();
+    let mut largest_first = as_they_come.clone();
+    largest_first.sort_by_key(|&t| std::cmp::Reverse(tensors[t].bytes));
+    let (first, second) = (place(tensors, largest_first), place(tensors, as_they_come));
+    if first.1 <= second.1 { first } else { second }
+}
+
+/// Places tensors in this order.
+fn place(tensors: &[Lifetime], order: Vec<usize>) -> (Vec<usize>, usize) {
+    let mut offsets = vec![0; tensors.len()];
+    let mut placed: Vec<usize> = Vec::new();
+    for tensor in order {
+        let meets = |other: &&usize| tensors[**other].meets(&tensors[tensor]);
+        let mut taken: Vec<(usize, usize)> = placed
+            .iter()
+            .filter(meets)
+            .map(|&other| (offsets[other], offsets[other] + tensors[other].bytes))
+            .collect();
+        taken.sort_unstable();
+        let mut offset = 0;
+        for (start, end) in taken {
+            if offset + tensors[tensor].bytes <= start {
+                break;
+            }
+            offset = offset.max(end.next_multiple_of(ALIGNMENT));
+        }
+        offsets[tensor] = offset;
+        placed.push(tensor);
+    }
+    let ends = offsets.iter().zip(tensors).map(|(offset, tensor)| offset + tensor.bytes);
+    let bytes = ends.max().unwrap_or(0);
+    (offsets, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(bytes: usize, born: usize, dies: usize) -> Lifetime {
+        Lifetime { bytes, born, dies }
+    }
+
+    #[test]
+    fn a_chain_takes_its_largest_pair() {
+        let chain = [tensor(96, 0, 1), tensor(40, 1, 2), tensor(160, 2, 3), tensor(16, 3, 3)];
+        let (offsets, bytes) = plan(&chain);
+        assert_eq!(bytes, 200);
+        assert_eq!(offsets, [0, 160, 0, 160]);
+    }
+
+    #[test]
+    fn what_is_alive_together_lies_apart() {
+        let mut state = 1u32;
+        let mut random = |below: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) % below
+        };
+        for _ in 0..200 {
+            let tensors: Vec<Lifetime> = (0..12)
+                .map(|born| tensor(1 + random(300) as usize, born, born + random(5) as usize))
+                .collect();
+            let (offsets, bytes) = plan(&tensors);
+            for (a, x) in tensors.iter().enumerate() {
+                assert!(offsets[a] + x.bytes <= bytes && offsets[a] % ALIGNMENT == 0);
+                for (b, y) in tensors.iter().enumerate().skip(a + 1) {
+                    let apart =
+                        offsets[a] + x.bytes <= offsets[b] || offsets[b] + y.bytes <= offsets[a];
+                    assert!(apart || !x.meets(y), "{tensors:?} {offsets:?}");
+                }
+            }
+        }
+    }
+}

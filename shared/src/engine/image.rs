@@ -1,0 +1,345 @@
+//! A network over a whole image: its layers one after another, each from one place of the arena to
+//! another.
+//!
+//! Shapes: a tensor is `(height, width, channels)`. A convolution gathers the pixels under a window
+//! into one column and is the pointwise kernel on it; a depthwise layer is the kernel of the temporal
+//! one, with pixels for columns.
+
+use heapless::Vec;
+
+use super::{ARENA_ALIGNMENT, ArenaTooSmall, kernels};
+use crate::{
+    artifact::{Affine, ImageLayer, ImageModel, ImageOp, MAX_TAPS, Shape, Tensor, Tensors, Window},
+    fixed::requantize,
+};
+
+/// Channels that are averaged at once.
+const SUMS: usize = 16;
+
+impl ImageModel<'_> {
+    /// Channels of the widest column that a pointwise kernel reads.
+    fn column_bytes(&self) -> usize {
+        let inputs = self.layers.iter().map(|layer| match &layer.op {
+            ImageOp::Convolution { affine, .. } => usize::from(affine.inputs),
+            ImageOp::Depthwise { .. } | ImageOp::Average { .. } | ImageOp::Add { .. } => 0,
+        });
+        inputs.max().unwrap_or(0)
+    }
+
+    /// Bytes in which columns are gathered, or padding pixels lie.
+    fn patch_bytes(&self) -> usize {
+        let bytes = self.layers.iter().map(|layer| match &layer.op {
+            ImageOp::Convolution { window, affine, .. } if !is_pixel(window) => {
+                usize::from(affine.inputs)
+            }
+            ImageOp::Depthwise { affine, .. } => usize::from(affine.inputs),
+            ImageOp::Convolution { .. } | ImageOp::Average { .. } | ImageOp::Add { .. } => 0,
+        });
+        bytes.max().unwrap_or(0)
+    }
+
+    /// Bytes that an [`ImageEngine`] needs: tensors as planned, and scratch.
+    pub fn arena_bytes(&self) -> usize {
+        let wide = size_of::<u32>() * kernels::wide_words(self.column_bytes());
+        ARENA_ALIGNMENT - 1 + wide + self.patch_bytes() + self.tensors().bytes()
+    }
+
+    /// Multiply-accumulates of one image.
+    pub fn macs(&self) -> usize {
+        let layers = self.layers.iter().map(|layer| match &layer.op {
+            ImageOp::Convolution { window, affine, .. } => {
+                pixels(window) * usize::from(affine.inputs) * usize::from(affine.outputs)
+            }
+            ImageOp::Depthwise { window, affine, .. } => {
+                pixels(window) * window.area() * usize::from(affine.outputs)
+            }
+            ImageOp::Average { .. } | ImageOp::Add { .. } => 0,
+        });
+        let logits = usize::from(self.logits.inputs) * usize::from(self.logits.outputs);
+        layers.sum::<usize>() + logits
+    }
+}
+
+/// Pixels that a layer writes.
+fn pixels(window: &Window) -> usize {
+    usize::from(window.rows) * usize::from(window.columns)
+}
+
+/// One pixel, and none of them padding.
+fn is_pixel(window: &Window) -> bool {
+    window.area() == 1
+}
+
+/// A network over an image, that runs.
+pub struct ImageEngine<'m, 'a> {
+    model: &'m ImageModel<'a>,
+    tensors: Tensors,
+    wide: &'m mut [u32],
+    patch: &'m mut [i8],
+    arena: &'m mut [i8],
+}
+
+impl<'m, 'a> ImageEngine<'m, 'a> {
+    /// Takes [`ImageModel::arena_bytes`] of `arena`.
+    ///
+    /// # Errors
+    /// [`ArenaTooSmall`].
+    pub fn new(model: &'m ImageModel<'a>, arena: &'m mut [i8]) -> Result<Self, ArenaTooSmall> {
+        let expected = model.arena_bytes();
+        let too_small = ArenaTooSmall { expected, found: arena.len() };
+        let wide_bytes = size_of::<u32>() * kernels::wide_words(model.column_bytes());
+        let arena = super::aligned(arena, expected).ok_or(too_small)?;
+        let (wide, arena) = arena.split_at_mut_checked(wide_bytes).ok_or(too_small)?;
+        let wide = bytemuck::try_cast_slice_mut(wide).map_err(|_| too_small)?;
+        let tensors = model.tensors();
+        let (tensor_bytes, patch_bytes) = (tensors.bytes(), model.patch_bytes());
+        let (arena, rest) = arena.split_at_mut_checked(tensor_bytes).ok_or(too_small)?;
+        let patch = rest.get_mut(..patch_bytes).ok_or(too_small)?;
+        Ok(Self { model, tensors, wide, patch, arena })
+    }
+
+    /// Where the image goes before each run, row by row; layers may write over it.
+    pub fn input(&mut self) -> &mut [i8] {
+        let range = self.tensors.get(0).map_or(0..0, range);
+        self.arena.get_mut(range).unwrap_or_default()
+    }
+
+    /// Runs the network on the input; writes one logit (Q8) a label.
+    pub fn run(&mut self, logits: &mut [i16]) {
+        let model = self.model;
+        for (number, layer) in (1..).zip(&model.layers) {
+            self.layer(layer, number);
+        }
+        let last = self.tensors.get(model.layers.len() as u8).map_or(0..0, range);
+        let x = self.arena.get(last).unwrap_or_default();
+        kernels::logits(x, &model.logits, logits);
+    }
+
+    /// Runs the layer that writes tensor `number`.
+    fn layer(&mut self, layer: &ImageLayer<'_>, number: u8) {
+        let Self { tensors, wide, patch, arena, .. } = self;
+        let (Some(input), Some(output)) = (tensors.get(layer.input), tensors.get(number)) else {
+            return;
+        };
+        if let ImageOp::Add { other, x_scale, o_scale, x_zero, o_zero, zero } = layer.op {
+            let ranges = [*input, *tensors.get(other).unwrap_or(input), *output];
+            let scales = kernels::AddScales { x_scale, o_scale, x_zero, o_zero, zero };
+            if let Ok([x, o, y]) = arena.get_disjoint_mut(ranges.each_ref().map(range)) {
+                kernels::add(x, o, scales, y);
+            }
+            return;
+        }
+        // The loader checks that an output lies over no input.
+        let Ok([x, y]) = arena.get_disjoint_mut([range(input), range(output)]) else { return };
+        let image = Image { bytes: x, shape: input.shape };
+        match &layer.op {
+            ImageOp::Convolution { window, affine, .. }
+                if *window == Window::pixel(input.shape) =>
+            {
+                kernels::pointwise(x, affine, wide, y);
+            }
+            ImageOp::Convolution { window, input_zero, affine } => {
+                for (at, y) in positions(window).zip(y.chunks_exact_mut(output.channels())) {
+                    let x = if is_pixel(window) {
+                        image.pixel(at).unwrap_or_default()
+                    } else {
+                        image.gather(window, at, *input_zero, patch)
+                    };
+                    kernels::pointwise(x, affine, wide, y);
+                }
+            }
+            ImageOp::Depthwise { window, input_zero, affine } => {
+                let padding = patch.get_mut(..output.channels()).unwrap_or_default();
+                padding.fill(*input_zero);
+                let offsets = image.offsets(window);
+                let row_bytes = usize::from(window.columns) * output.channels();
+                for (row, y) in y.chunks_exact_mut(row_bytes).enumerate() {
+                    image.depthwise_row((window, row), &offsets, padding, affine, y);
+                }
+            }
+            &ImageOp::Average { window, bias, multiplier, zero_point } => {
+                for (at, y) in positions(&window).zip(y.chunks_exact_mut(output.channels())) {
+                    for (block, y) in y.chunks_mut(SUMS).enumerate() {
+                        let mut sums = [bias; SUMS];
+                        image.sum(&window, at, block * SUMS, &mut sums);
+                        for (y, sum) in y.iter_mut().zip(sums) {
+                            *y = requantize(sum, multiplier, zero_point.into());
+                        }
+                    }
+                }
+            }
+            ImageOp::Add { .. } => {}
+        }
+    }
+}
+
+impl Tensor {
+    fn channels(&self) -> usize {
+        usize::from(self.shape.channels)
+    }
+}
+
+/// The bytes of a tensor in the arena.
+fn range(tensor: &Tensor) -> core::ops::Range<usize> {
+    let start = tensor.offset as usize;
+    start..start + tensor.shape.bytes()
+}
+
+/// Row and column; negative ones, and those from the image's size on, are padding.
+#[derive(Clone, Copy)]
+struct Place {
+    row: i32,
+    column: i32,
+}
+
+/// The first pixel under each window, row by row.
+fn positions(window: &Window) -> impl Iterator<Item = Place> + use<> {
+    let [stride_y, stride_x] = [window.stride_y, window.stride_x].map(i32::from);
+    let left = -i32::from(window.left);
+    let end = left + i32::from(window.columns) * stride_x;
+    let mut next = Place { row: -i32::from(window.top), column: left };
+    (0..pixels(window)).map(move |_| {
+        let place = next;
+        next.column += stride_x;
+        if next.column == end {
+            next = Place { row: place.row + stride_y, column: left };
+        }
+        place
+    })
+}
+
+/// A tensor that is read.
+#[derive(Clone, Copy)]
+struct Image<'x> {
+    bytes: &'x [i8],
+    shape: Shape,
+}
+
+impl<'x> Image<'x> {
+    /// The channels of a pixel; `None` beyond the image.
+    fn pixel(&self, Place { row, column }: Place) -> Option<&'x [i8]> {
+        let Shape { height, width, channels } = self.shape;
+        let (row, column) = (u32::try_from(row).ok()?, u32::try_from(column).ok()?);
+        if row >= u32::from(height) || column >= u32::from(width) {
+            return None;
+        }
+        let start = (row * u32::from(width) + column) as usize * usize::from(channels);
+        self.bytes.get(start..)?.get(..usize::from(channels))
+    }
+
+    /// One row of outputs of a depthwise layer. Windows that lie within the image, neighbours of each
+    /// other, are one call.
+    fn depthwise_row(
+        &self,
+        (window, row): (&Window, usize),
+        offsets: &[usize],
+        padding: &[i8],
+        affine: &Affine<'_>,
+        y: &mut [i8],
+    ) {
+        let Shape { height, width, channels } = self.shape;
+        let (stride, left) = (usize::from(window.stride_x), usize::from(window.left));
+        let channels = usize::from(channels);
+        let columns = usize::from(window.columns);
+        let top = row as i32 * i32::from(window.stride_y) - i32::from(window.top);
+        let rows_inside = (0..=i32::from(height) - i32::from(window.height)).contains(&top);
+        // Windows from `first` to `end` lie within the image.
+        let last_start = (usize::from(width) + left).checked_sub(window.width.into());
+        let (first, end) = match last_start {
+            Some(last) if rows_inside => {
+                let first = left.div_ceil(stride.max(1)).min(columns);
+                (first, (last / stride.max(1) + 1).clamp(first, columns))
+            }
+            _ => (columns, columns),
+        };
+        let place = |column: usize| Place {
+            row: top,
+            column: column as i32 * i32::from(window.stride_x) - i32::from(window.left),
+        };
+        for (column, y) in y.chunks_exact_mut(channels).enumerate() {
+            if !(first..end).contains(&column) {
+                kernels::depthwise(self.under(window, place(column), padding), affine, y);
+            }
+        }
+        if let (Some(y), true) = (y.get_mut(first * channels..end * channels), first < end) {
+            let start = (top as usize * usize::from(width) + first * stride - left) * channels;
+            let x = self.bytes.get(start..).unwrap_or_default();
+            kernels::depthwise_places(x, offsets, stride * channels, affine, y);
+        }
+    }
+
+    /// How far the pixels under a window lie behind the first.
+    fn offsets(&self, window: &Window) -> Vec<usize, MAX_TAPS> {
+        let Shape { width, channels, .. } = self.shape;
+        let pixels = (0..usize::from(window.height))
+            .flat_map(|y| (0..usize::from(window.width)).map(move |x| y * usize::from(width) + x));
+        pixels.take(MAX_TAPS).map(|pixel| pixel * usize::from(channels)).collect()
+    }
+
+    /// The pixels under a window, row by row.
+    fn under<'p>(
+        self,
+        window: &Window,
+        Place { row, column }: Place,
+        padding: &'p [i8],
+    ) -> impl Iterator<Item = &'p [i8]> + Clone
+    where
+        'x: 'p,
+    {
+        let Shape { height, width, channels } = self.shape;
+        let (height, width) = (i32::from(height), i32::from(width));
+        let bytes = usize::from(channels);
+        // Where the next pixel lies; means nothing beyond the image.
+        let mut start = ((row * width + column) as usize).wrapping_mul(bytes);
+        let next_row = ((width - i32::from(window.width)) as usize).wrapping_mul(bytes);
+        let (mut y, mut x) = (row, column);
+        let end = column + i32::from(window.width);
+        (0..window.area()).map(move |_| {
+            if x == end {
+                (y, x) = (y + 1, column);
+                start = start.wrapping_add(next_row);
+            }
+            let inside = (0..height).contains(&y) && (0..width).contains(&x);
+            let pixel = self.bytes.get(start..start.wrapping_add(bytes)).filter(|_| inside);
+            x += 1;
+            start = start.wrapping_add(bytes);
+            pixel.unwrap_or(padding)
+        })
+    }
+
+    /// The pixels under a window as one column, in `patch`.
+    fn gather<'p>(&self, window: &Window, at: Place, zero: i8, patch: &'p mut [i8]) -> &'p [i8] {
+        let channels = usize::from(self.shape.channels);
+        let row_bytes = usize::from(window.width) * channels;
+        let patch = patch.get_mut(..usize::from(window.height) * row_bytes).unwrap_or_default();
+        // Columns of the window that lie before the image, and those that do not lie behind it.
+        let before = at.column.min(0).unsigned_abs() as usize;
+        let behind = (i32::from(self.shape.width) - at.column).clamp(0, window.width.into());
+        let (start, end) = (before * channels, behind as usize * channels);
+        for (place, row) in (at.row..).zip(patch.chunks_exact_mut(row_bytes)) {
+            let first = Place { row: place, column: at.column.max(0) };
+            let source = self.pixel(first).and_then(|_| {
+                let from = (place as usize * usize::from(self.shape.width) + first.column as usize)
+                    * channels;
+                self.bytes.get(from..)?.get(..end.checked_sub(start)?)
+            });
+            match (row.get_mut(start..end), source) {
+                (Some(target), Some(source)) => {
+                    target.copy_from_slice(source);
+                    row.iter_mut().take(start).for_each(|x| *x = zero);
+                    row.iter_mut().skip(end).for_each(|x| *x = zero);
+                }
+                _ => row.fill(zero),
+            }
+        }
+        patch
+    }
+
+    /// Adds the pixels under a window within the image to `sums`, those of its channels from `first`.
+    fn sum(&self, window: &Window, at: Place, first: usize, sums: &mut [i32]) {
+        for pixel in self.under(window, at, &[]) {
+            let channels = pixel.get(first..).unwrap_or_default();
+            sums.iter_mut().zip(channels).for_each(|(sum, &x)| *sum += i32::from(x));
+        }
+    }
+}
