@@ -182,7 +182,7 @@ fn place(model: &mut ImageModel<'_>) {
             };
             usize::from(layer.input) == tensor || other.is_some_and(|o| usize::from(o) == tensor)
         });
-        reads.map(|(at, _)| at + 1).last().unwrap_or(layers)
+        reads.map(|(at, _)| at + 1).next_back().unwrap_or(layers)
     };
     let lifetimes: Vec<Lifetime> = model
         .tensors()

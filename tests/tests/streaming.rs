@@ -18,8 +18,9 @@ fn any_chunking_equals_the_whole() {
         let model = Model::load(&bytes).expect("the model is valid");
         let pcm = sound::speech_like(seed, 12);
         let whole = Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("it runs");
-        // A model line, and a step every 320 samples once two windows are full.
-        let steps = 1 + (pcm.len() - 640) / 320;
+        // A frame every 160 samples once a window of 480 is full, and a step of whole frames.
+        let frames = 1 + (pcm.len() - 480) / 160;
+        let steps = frames / usize::from(model.frames_per_step);
         assert_eq!(whole.lines().filter(|l| l.starts_with("step ")).count(), steps);
         let longest = [1, 3, 159, 160, 161, 479, 1_000, 48_000];
         let random =

@@ -58,9 +58,29 @@ pub(super) fn decode(
     let bytes = u32::try_from(bytes).map_err(|_| {
         Error::input(path, "more than 4 GiB of samples", "split it into shorter files")
     })?;
+    if let Some(channels) = layout.pcm16_channels() {
+        let samples = pcm16(path, file, bytes, channels)?;
+        return Ok(Decoded { samples, rate: layout.rate, format: FileFormat::Wav });
+    }
     let header = Cursor::new(layout.clean_header(bytes));
     let reader = hound::WavReader::new(header.chain(file)).map_err(refused(path))?;
     Ok(Decoded { samples: samples(path, reader)?, rate: layout.rate, format: FileFormat::Wav })
+}
+
+/// The samples of what nearly every file holds. hound gives the same, one by one, at a tenth of the
+/// speed.
+fn pcm16(path: &Path, file: impl Read, bytes: u32, channels: usize) -> Result<Vec<f32>> {
+    let mut data = Vec::with_capacity(bytes as usize);
+    file.take(u64::from(bytes)).read_to_end(&mut data).map_err(Error::io(path, "read"))?;
+    let sample = |pair: &[u8; 2]| f32::from(i16::from_le_bytes(*pair));
+    let interleaved: Vec<f32> = data.as_chunks().0.iter().map(sample).collect();
+    if interleaved.len() * 2 != bytes as usize {
+        return Err(truncated(path, (data.len() / 2 / channels) as u64, u64::from(bytes / 2)));
+    }
+    if channels == 1 {
+        return Ok(interleaved);
+    }
+    Ok(downmix(&interleaved, channels).collect())
 }
 
 /// An interrupted recorder leaves a length of zero in front of its sound.
@@ -185,6 +205,15 @@ impl Layout {
             fmt[16..18].copy_from_slice(&22u16.to_le_bytes());
         }
         Ok(Self { fmt, rate, frame_bytes, data_at, data_bytes })
+    }
+
+    /// The number of channels, if the samples are 16-bit integers and nothing else.
+    fn pcm16_channels(&self) -> Option<usize> {
+        const PCM: u16 = 1;
+        let u16_at = |i: usize| u16::from_le_bytes([self.fmt[i], self.fmt[i + 1]]);
+        let (tag, channels, bits) = (u16_at(0), u16_at(2), u16_at(14));
+        let plain = tag == PCM && bits == 16 && self.frame_bytes == channels.checked_mul(2)?;
+        plain.then_some(usize::from(channels))
     }
 
     /// `RIFF`, `fmt ` and the head of `data`, as hound expects them.
