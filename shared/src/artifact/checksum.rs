@@ -21,13 +21,13 @@ impl Checksum {
     const MULTIPLIER: u32 = 0xFFFE_B81B;
 
     /// With `words` taken in.
-    #[cfg(not(wakeling_dsp))]
+    #[cfg(not(any(wakeling_dsp, wakeling_mve)))]
     pub fn words(self, words: &[u32]) -> Self {
         words.iter().fold(self, |sum, &word| sum.word(word))
     }
 
     /// With `words` taken in.
-    #[cfg(wakeling_dsp)]
+    #[cfg(any(wakeling_dsp, wakeling_mve))]
     pub fn words(self, words: &[u32]) -> Self {
         let (blocks, tail) = words.as_chunks();
         tail.iter().fold(Self(dsp::blocks(self.0, blocks)), |sum, &word| sum.word(word))
@@ -47,7 +47,7 @@ impl Checksum {
 }
 
 /// The same in assembly, 1.2 instructions a word; compilers take three.
-#[cfg(wakeling_dsp)]
+#[cfg(any(wakeling_dsp, wakeling_mve))]
 #[allow(unsafe_code)]
 mod dsp {
     use core::arch::naked_asm;
@@ -72,6 +72,7 @@ mod dsp {
     #[unsafe(naked)]
     unsafe extern "C" fn block_words(state: u64, words: *const u32, end: *const u32) -> u64 {
         naked_asm!(
+            allow_dsp!(),
             "push {{r4-r11}}",
             "mov r11, r0",
             "movw r12, #{low}",

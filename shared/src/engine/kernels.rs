@@ -82,7 +82,7 @@ pub fn depthwise_places(
     affine: &Affine<'_>,
     y: &mut [i8],
 ) {
-    #[cfg(wakeling_dsp)]
+    #[cfg(any(wakeling_dsp, wakeling_mve))]
     let y = dsp::depthwise_places(x, offsets, step, affine, y);
     let places = y.chunks_exact_mut(usize::from(affine.outputs.max(1)));
     for (place, y) in places.enumerate() {

@@ -30,59 +30,62 @@ struct Pointwise {
 }
 
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
+    let (units, blocks) = (affine.units(), affine.blocks());
+    let (weights, factors) = (affine.weights, affine.factors);
+    let fits = weights.len() >= blocks * units * UNIT_WORDS && factors.len() >= blocks;
+    let room = wide.get_mut(..wide_words(affine.inputs.into()));
+    let (Some(wide), true, false) = (room, fits, units == 0) else {
+        return plain::pointwise(x, affine, &mut [], y);
+    };
+    let mut call = Pointwise {
+        x: core::ptr::null(),
+        x_end: core::ptr::null(),
+        factors: factors.as_ptr(),
+        y: core::ptr::null_mut(),
+        blocks: 0,
+        weights: weights.as_ptr(),
+        first: (units - 1) % RUN + 1,
+        zero: i32::from(affine.zero_point),
+    };
     for (x, y) in super::columns(x, affine, y) {
-        column(x, affine, wide, y);
+        let inputs = whole_units(x, wide).as_ptr_range();
+        (call.x, call.x_end) = (inputs.start, inputs.end);
+        let (whole, rest) = y.as_chunks_mut::<LANES>();
+        if !whole.is_empty() {
+            (call.y, call.blocks) = (whole.as_mut_ptr().cast(), whole.len());
+            // SAFETY: the inputs are `units ≥ 1` units; `first ≤ RUN` and `units` are equal modulo
+            // `RUN`. `y` is a positive number of blocks, and weights and factors are there for at
+            // least as many. All words are aligned.
+            unsafe { pointwise_blocks(&call) }
+        }
+        if !rest.is_empty() {
+            let mut last = [0; LANES];
+            let last_call = Pointwise {
+                factors: factors.as_ptr().wrapping_add(whole.len()),
+                y: last.as_mut_ptr(),
+                blocks: 1,
+                weights: weights.as_ptr().wrapping_add(whole.len() * units * UNIT_WORDS),
+                ..call
+            };
+            // SAFETY: as above, for the last block, which the outputs do not fill.
+            unsafe { pointwise_blocks(&last_call) }
+            rest.iter_mut().zip(last).for_each(|(y, last)| *y = last);
+        }
     }
 }
 
-/// One column of inputs, one of outputs.
-fn column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
-    let (units, blocks) = (affine.units(), affine.blocks());
-    let (weights, factors) = (affine.weights, affine.factors);
-    let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
-    let fits = x.len() == usize::from(affine.inputs)
-        && weights.len() >= blocks * units * UNIT_WORDS
-        && factors.len() >= blocks;
-    let room = wide.get_mut(..wide_words(x.len()));
-    let (Some(wide), true, false) = (room, fits, x.is_empty() || y.is_empty()) else {
-        return plain::pointwise(x, affine, &mut [], y);
-    };
-    let x = if x.len().is_multiple_of(UNIT) {
-        x
-    } else {
-        // Weights beyond the inputs may be anything, so zeros follow the inputs.
-        let padded: &mut [i8] = bytemuck::cast_slice_mut(wide);
-        let (front, back) = padded.split_at_mut(x.len());
-        front.copy_from_slice(x);
-        back.fill(0);
-        padded.get(..units * UNIT).unwrap_or_default()
-    };
-    let (whole, rest) = y.as_chunks_mut::<LANES>();
-    let mut last = [0; LANES];
-    let run = |start: usize, y: &mut [[i8; LANES]]| {
-        let inputs = x.as_ptr_range();
-        let call = Pointwise {
-            x: inputs.start,
-            x_end: inputs.end,
-            factors: factors.as_ptr().wrapping_add(start),
-            y: y.as_mut_ptr().cast(),
-            blocks: y.len(),
-            weights: weights.as_ptr().wrapping_add(start * units * UNIT_WORDS),
-            first: (units - 1) % RUN + 1,
-            zero: i32::from(affine.zero_point),
-        };
-        // SAFETY: `x` is `units ≥ 1` units; `first ≤ RUN` and `units` are equal modulo `RUN`. `y` is at
-        // least one block, beginning with block `start`; weights and factors reach up to `blocks`,
-        // and start plus the blocks of `y` is at most that. All words are aligned.
-        unsafe { pointwise_blocks(&call) }
-    };
-    if !whole.is_empty() {
-        run(0, whole);
+/// `x`, or a copy of it in `wide` with zeros up to whole units: weights beyond the inputs may be
+/// anything.
+fn whole_units<'x>(x: &'x [i8], wide: &'x mut [u32]) -> &'x [i8] {
+    if x.len().is_multiple_of(UNIT) {
+        return x;
     }
-    if !rest.is_empty() {
-        run(whole.len(), core::slice::from_mut(&mut last));
-        rest.iter_mut().zip(last).for_each(|(y, last)| *y = last);
+    let padded: &mut [i8] = bytemuck::cast_slice_mut(wide);
+    let padded = padded.get_mut(..x.len().next_multiple_of(UNIT)).unwrap_or_default();
+    for (at, padded) in padded.iter_mut().enumerate() {
+        *padded = x.get(at).copied().unwrap_or(0);
     }
+    padded
 }
 
 /// Blocks of four outputs.

@@ -18,10 +18,9 @@ pub fn pointwise(x: &[i8], affine: &Affine<'_>, _wide: &mut [u32], y: &mut [i8])
     }
 }
 
-/// One column of inputs, one of outputs.
+/// One column of outputs.
 fn column(x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
-    let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
     let blocks = units(affine).chunks_exact(affine.units().max(1));
     for ((block, factors), y) in blocks.zip(affine.factors).zip(y.chunks_mut(LANES)) {
         let [biases, multipliers]: &Factors = factors;
@@ -35,7 +34,11 @@ fn column(x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
     }
 }
 
-pub fn depthwise<'c>(columns: impl Iterator<Item = &'c [i8]>, affine: &Affine<'_>, y: &mut [i8]) {
+pub fn depthwise<'c>(
+    columns: impl Iterator<Item = &'c [i8]> + Clone,
+    affine: &Affine<'_>,
+    y: &mut [i8],
+) {
     let zero = i32::from(affine.zero_point);
     let columns: Columns<'_> = columns.take(MAX_TAPS).collect();
     let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();

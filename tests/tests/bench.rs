@@ -1,0 +1,268 @@
+//! What the device costs on every emulated processor, held to the table in `docs/bench.md`: a figure
+//! that is more than 2 % greater than the table's fails. `./x bench` prints the table anew, and
+//! `./x bench accept` writes it.
+//!
+//! Instructions, not cycles; with random weights in the shape of each tier, which cost what trained
+//! ones do. QEMU counts the same in every run, but compilers differ, so the table names its own.
+
+use std::{collections::BTreeMap, env, fmt::Write, fs, path::PathBuf};
+
+use wakeling::{
+    emulator::{APPLICATION, Emulator, EmulatorError, IMAGE, METER, Machine},
+    features::NormalizationKind,
+    files,
+    simulate::Simulation,
+};
+use wakeling_shared::artifact::{ImageModel, Model};
+use wakeling_tests::{
+    Random, Tier,
+    image::{Network, random_image_model},
+    model::random_model,
+    sound,
+};
+
+/// Cortex-M7 runs the program of Cortex-M4.
+const MACHINES: [Machine; 5] = [
+    Machine::CORTEX_M0,
+    Machine::CORTEX_M4,
+    Machine::CORTEX_M33,
+    Machine::CORTEX_M55,
+    Machine::RV32IMC,
+];
+const SECONDS: usize = 4;
+/// What may be worse than the table.
+const TOLERANCE: f64 = 0.02;
+/// A random model's seed, and the normalization that goes with it.
+const SEEDS: [(u64, NormalizationKind); 2] =
+    [(1, NormalizationKind::Log), (0, NormalizationKind::Pcan)];
+
+/// A figure of every processor, by its name; `None` where the processor's memory does not do.
+type Figures = BTreeMap<String, Vec<Option<f64>>>;
+
+/// The programs of one processor.
+struct Programs {
+    application: Emulator,
+    meter: Emulator,
+    image: Emulator,
+}
+
+impl Programs {
+    fn of(machine: Machine) -> Result<Self, EmulatorError> {
+        Ok(Self {
+            application: Emulator::built(machine, APPLICATION)?,
+            meter: Emulator::built(machine, METER)?,
+            image: Emulator::built(machine, IMAGE)?,
+        })
+    }
+}
+
+/// `None` where the programs may be missing and are.
+fn programs() -> Option<Vec<Programs>> {
+    match MACHINES.into_iter().map(Programs::of).collect() {
+        Ok(programs) => Some(programs),
+        Err(error @ (EmulatorError::NoQemu { .. } | EmulatorError::NoFirmware { .. })) => {
+            let required = env::var_os("WAKELING_REQUIRE_EMULATOR").is_some();
+            assert!(!required, "{error}");
+            eprintln!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The number after `name=` in a line of such pairs.
+fn field(line: &str, name: &str) -> f64 {
+    let value = line.split(' ').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    value.and_then(|value| value.parse().ok()).expect("the program prints it")
+}
+
+/// What the meter counts with a random model: instructions a frame and a step, and products a step.
+fn metered(meter: &Emulator, seed: u64, tier: Tier, pcm: &[i16]) -> [f64; 3] {
+    let bytes = random_model(seed, tier);
+    let model = Model::load(&bytes).expect("the model is valid");
+    let text = meter.measure(&bytes, pcm, &[]).expect("the meter runs");
+    let line = text.lines().last().expect("the meter prints a line");
+    let front = field(line, "powers") + field(line, "normalization");
+    let step = field(line, "network") / field(line, "steps");
+    [front / field(line, "frames"), step, model.step_macs() as f64]
+}
+
+/// Instructions of one image, and its products; `None` if it does not fit.
+fn imaged(image: &Emulator, network: Network) -> Option<[f64; 2]> {
+    let file = random_image_model(7, network);
+    let model = ImageModel::load(&file).expect("the model is valid");
+    let mut random = Random::new(8);
+    let samples: Vec<i16> =
+        (0..model.shape.bytes().div_ceil(2)).map(|_| random.bits() as i16).collect();
+    let text = image.run(&file, &samples, false).ok()?;
+    Some([field(text.trim_end().lines().last()?, "audio_instructions"), model.macs() as f64])
+}
+
+/// Bytes that a program puts into flash: the file sizes of its loaded segments (ELF32, figure 2-1).
+fn program_bytes(elf: &[u8]) -> f64 {
+    let half = |at: usize| usize::from(u16::from_le_bytes([elf[at], elf[at + 1]]));
+    let word = |at: usize| u32::from_le_bytes(elf[at..at + 4].try_into().expect("four bytes"));
+    let (start, size, count) = (word(28) as usize, half(42), half(44));
+    let segments = (0..count).map(|i| start + i * size).filter(|&at| word(at) == 1);
+    segments.map(|at| f64::from(word(at + 16))).sum()
+}
+
+/// What made a program: `rustc version 1.95.0`, which its section of comments says.
+fn compiler(elf: &[u8]) -> String {
+    const NAME: &[u8] = b"rustc version ";
+    let at = elf.windows(NAME.len()).position(|window| window == NAME);
+    let text = at.map(|at| &elf[at..(at + 40).min(elf.len())]).unwrap_or_default();
+    let text = String::from_utf8_lossy(text);
+    text.split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+fn measure(programs: &[Programs]) -> (Figures, String) {
+    let pcm = sound::speech_like(1, SECONDS);
+    let mut figures = Figures::new();
+    let mut made_by = String::new();
+    for Programs { application, meter, image } in programs {
+        let mut add = |name: String, value: Option<f64>| {
+            figures.entry(name).or_default().push(value);
+        };
+        for (seed, kind) in SEEDS {
+            let [frame, ..] = metered(meter, seed, Tier::Tiny, &pcm);
+            add(format!("1 front end ({kind:?}), a frame"), Some(frame));
+        }
+        for tier in [Tier::Alexa, Tier::S, Tier::M] {
+            let [_, step, macs] = metered(meter, 1, tier, &pcm);
+            add(format!("2 {tier:?} ({macs} MAC), a step"), Some(step));
+            add(format!("3 {tier:?}, a MAC"), Some(step / macs));
+            let bytes = random_model(1, tier);
+            let text = application.run(&bytes, &pcm, false).expect("the application runs");
+            let stats = Simulation::parse(&text).expect("events").stats.expect("the chip counts");
+            let second = stats.audio_instructions as f64 / SECONDS as f64;
+            add(format!("5 {tier:?}, a second of audio"), Some(second));
+            add(format!("6 {tier:?}, set-up"), Some(stats.setup_instructions as f64));
+            add(format!("7 {tier:?}, bytes of the model"), Some(bytes.len() as f64));
+            add(format!("8 {tier:?}, bytes of state"), Some(stats.arena_bytes as f64));
+            if tier == Tier::S {
+                add(
+                    "9 bytes of stack, with model and front end".into(),
+                    Some(stats.stack_bytes as f64),
+                );
+                add("9 bytes of other statics".into(), Some(stats.static_bytes as f64));
+            }
+        }
+        for network in [Network::KeywordSpotting, Network::VisualWakeWords] {
+            let found = imaged(image, network);
+            add(format!("4 {network:?}, an image"), found.map(|[instructions, _]| instructions));
+            add(format!("4 {network:?}, a MAC"), found.map(|[all, macs]| all / macs));
+        }
+        let elf = fs::read(application.firmware()).expect("the firmware is there");
+        add("9 bytes of program".into(), Some(program_bytes(&elf)));
+        made_by = compiler(&elf);
+    }
+    (figures, made_by)
+}
+
+/// The page, from the figures.
+fn page(figures: &Figures, made_by: &str) -> String {
+    let mut page = String::from(
+        "# What the device costs\n\n\
+         Instructions and bytes on processors that QEMU emulates (instructions, not cycles: nothing \
+         here ran on hardware), release profile, random weights in the shape of each tier, one word, \
+         4 s of synthetic sound. A Cortex-M7 runs the program of the Cortex-M4F. `–`: more memory \
+         than the machine is given. `./x bench` measures it anew and compares, `./x test` fails if a \
+         figure is more than 2 % worse, and `./x bench accept` writes this page.\n\n",
+    );
+    let names: Vec<&str> = MACHINES.iter().map(|machine| machine.name).collect();
+    let _ = writeln!(page, "Compiler: {made_by}.\n\n| | {} |", names.join(" | "));
+    let _ = writeln!(page, "|---|{}", "---:|".repeat(names.len()));
+    for (name, values) in figures {
+        let text: Vec<String> = values.iter().map(|&value| number(value)).collect();
+        let _ = writeln!(page, "| {} | {} |", &name[2..], text.join(" | "));
+    }
+    page
+}
+
+/// With commas, or two decimals below 100.
+fn number(value: Option<f64>) -> String {
+    match value {
+        None => "–".into(),
+        Some(value) if value < 100.0 => format!("{value:.2}"),
+        Some(value) => {
+            let digits = format!("{value:.0}");
+            let mut text = String::new();
+            for (at, digit) in digits.chars().enumerate() {
+                if at > 0 && (digits.len() - at).is_multiple_of(3) {
+                    text.push(',');
+                }
+                text.push(digit);
+            }
+            text
+        }
+    }
+}
+
+/// The cells of a row.
+fn cells(line: &str) -> Option<Vec<&str>> {
+    Some(line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect())
+}
+
+/// The rows of a page: names and numbers.
+fn rows(page: &str) -> BTreeMap<&str, Vec<Option<f64>>> {
+    let parse = |text: &str| text.trim().replace(',', "").parse().ok();
+    let rows = page.lines().filter(|line| !line.starts_with("| |")).filter_map(cells);
+    rows.map(|cells| (cells[0], cells[1..].iter().map(|&text| parse(text)).collect())).collect()
+}
+
+/// What is worse in `now` than in `table`, in words.
+fn regressions(table: &str, now: &str) -> Vec<String> {
+    let (old, new) = (rows(table), rows(now));
+    let mut worse = Vec::new();
+    for (name, figures) in &old {
+        let Some(found) = new.get(name) else {
+            worse.push(format!("{name}: is not measured any more"));
+            continue;
+        };
+        for ((machine, &before), &after) in MACHINES.iter().zip(figures).zip(found) {
+            let bound = before.map(|before| before * (1.0 + TOLERANCE));
+            if bound.is_some_and(|bound| after.is_none_or(|after| after > bound)) {
+                let [before, after] = [before, after].map(number);
+                worse.push(format!("{name} on {}: {after}, was {before}", machine.name));
+            }
+        }
+    }
+    let added = new.keys().filter(|name| !old.contains_key(*name));
+    worse.extend(added.map(|name| format!("{name}: is not in the table")));
+    worse
+}
+
+#[test]
+fn no_figure_is_worse_than_the_table() {
+    let Some(programs) = programs() else { return };
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs", "bench.md"].iter().collect();
+    let (figures, made_by) = measure(&programs);
+    let now = page(&figures, &made_by);
+    println!("{now}");
+    if env::var("WAKELING_BENCH").is_ok_and(|wish| wish == "accept") {
+        return files::write_atomic(&path, now.as_bytes()).expect("docs/ can be written");
+    }
+    let table = fs::read_to_string(&path).expect("docs/bench.md is part of the repository");
+    if !table.contains(&format!("Compiler: {made_by}.")) {
+        return eprintln!("skipped: the table is of another compiler than {made_by}");
+    }
+    let worse = regressions(&table, &now);
+    assert!(
+        worse.is_empty(),
+        "worse than docs/bench.md by more than 2 % (if that must be: ./x bench accept):\n{}",
+        worse.join("\n")
+    );
+}
+
+#[test]
+fn a_regression_is_found() {
+    let table = "| | a | b |\n|---|---:|---:|\n| step | 1,000 | 2.00 |\n| image | – | 10,000 |\n";
+    let with = |from: &str, to: &str| regressions(table, &table.replace(from, to)).len();
+    assert_eq!(with("1,000", "1,019"), 0);
+    assert_eq!(with("1,000", "1,021"), 1);
+    assert_eq!(with("2.00", "2.05"), 1);
+    assert_eq!(with("10,000", "–"), 1);
+    assert_eq!(with("–", "5,000"), 0);
+    assert_eq!(with("image", "picture"), 2);
+}
