@@ -6,7 +6,7 @@
 //! as many speakers as there are, trains a head on them with the base frozen, and plays the other
 //! recordings and 6.3 hours of other speech to it, as streams.
 
-use std::{collections::BTreeMap, ops::Range, path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use clap::Parser;
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
@@ -16,7 +16,7 @@ use wakeling::{
     compose::Row,
     corpus::{Corpus, Example},
     evaluate::{
-        Heard, Noise, Played, Point, Scores, Surroundings, float_scores, head_scores, interval,
+        Heard, Noise, Played, Point, Surroundings, float_scores, head_scores, interval,
         threshold_for,
     },
     features::{LogMel, load_log_mel},
@@ -210,7 +210,7 @@ impl<'a> Bench<'a> {
             let (rows, spans) = surroundings.rows(&test, &frontend, rate);
             let outputs = trunk_outputs(self.base, self.trunk, &rows)?;
             let scores = head_scores(self.base, self.trunk, entry, &outputs)?;
-            let played = played(surroundings.name(), scores, spans.clone());
+            let played = Played::new(surroundings.name(), scores, spans.clone());
             let detector = tuned.info.detector;
             let heard = Heard { played: &played, other: &other, hours, index: 0, detector };
             let at_rate = |rate: f64| {
@@ -231,7 +231,7 @@ impl<'a> Bench<'a> {
                     let (threshold, _) =
                         threshold_for(&other, 0, &detector, (0.5 * hours).floor() as usize);
                     let scores = float_scores(self.base, &tuned, &rows)?;
-                    let float = self::played(surroundings.name(), scores, spans);
+                    let float = Played::new(surroundings.name(), scores, spans);
                     let heard = Heard { played: &float, ..heard };
                     figures.misses[4] = heard.at(threshold).misses;
                 }
@@ -261,10 +261,6 @@ impl Figures {
     fn shares(&self) -> [f64; 5] {
         self.misses.map(|m| 100.0 * m as f64 / self.recordings.max(1) as f64)
     }
-}
-
-fn played(surroundings: String, scores: Scores, spans: Vec<Range<usize>>) -> Played {
-    Played { surroundings, scores, recordings: (0..spans.len()).collect(), spans }
 }
 
 /// Mean, and the half width of its 95 % interval by the normal approximation.

@@ -134,12 +134,7 @@ pub fn play_float(
     let frontend = base.tables.params(base.info.normalization);
     let (rows, spans) =
         Surroundings::Silence.rows(recordings, &frontend, base.info.trunk.steps_per_second());
-    let played = Played {
-        surroundings: "float".into(),
-        scores: float_scores(base, tuned, &rows)?,
-        recordings: (0..spans.len()).collect(),
-        spans,
-    };
+    let played = Played::new("float".into(), float_scores(base, tuned, &rows)?, spans);
     drop(rows);
     let rows = other.rows(negatives, &frontend);
     Ok((played, float_scores(base, tuned, &rows)?))

@@ -106,7 +106,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Shape of the head for a trunk with so many steps a second. It spans 1.1 s: the trunk's
+    /// Shape of the head for a trunk with so many steps a second. It spans 1.1 to 1.3 s: the trunk's
     /// outputs are local sounds, and a phrase is a sequence of them.
     fn head(&self, steps_per_second: f64) -> HeadConfig {
         let layer = |&(taps, spacing_s): &(usize, f64)| {

@@ -27,7 +27,8 @@ use crate::{
     progress::progress_bar,
 };
 
-/// Seconds from a frame's start to the middle of its second half: what it says of "until now".
+/// Seconds of sound beyond its hops that the last frame has heard, about: its window of 30 ms reaches
+/// 20 ms further, and the teacher's frames are 25 ms long.
 const FRAME_REACH_S: f32 = 0.025;
 
 /// What a teacher's numbers mean.

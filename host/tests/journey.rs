@@ -66,12 +66,7 @@ fn at_five_an_hour(
     other: &Scores,
 ) -> Point {
     let detector = tuned.info.detector;
-    let played = Played {
-        surroundings: "clean".into(),
-        scores: positives.clone(),
-        spans: spans.to_vec(),
-        recordings: (0..spans.len()).collect(),
-    };
+    let played = Played::new("clean".into(), positives.clone(), spans.to_vec());
     let hours = other.hours();
     let heard = Heard { played: &played, other, hours, index: 0, detector };
     let allowed = (5.0 * hours) as usize;

@@ -37,6 +37,13 @@ pub struct Played {
     pub recordings: Vec<usize>,
 }
 
+impl Played {
+    /// All of the recordings given, each at its span.
+    pub fn new(surroundings: String, scores: Scores, spans: Vec<Range<usize>>) -> Self {
+        Self { surroundings, scores, recordings: (0..spans.len()).collect(), spans }
+    }
+}
+
 /// Steps that a second of audio makes.
 fn rate(model: &Model<'_>) -> f64 {
     steps_per_second(model.frames_per_step.into())

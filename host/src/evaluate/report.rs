@@ -155,9 +155,7 @@ mod tests {
 
     fn played(surroundings: &str, streams: Vec<Vec<i16>>) -> Played {
         let spans = vec![2..3; streams.len()];
-        let recordings = (0..streams.len()).collect();
-        let surroundings = surroundings.into();
-        Played { surroundings, scores: scores(streams), spans, recordings }
+        Played::new(surroundings.into(), scores(streams), spans)
     }
 
     fn heard<'a>(played: &'a Played, other: &'a Scores) -> Heard<'a> {

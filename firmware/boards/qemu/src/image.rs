@@ -9,7 +9,7 @@ use core::{fmt, fmt::Write, ptr::addr_of_mut};
 
 use wakeling_firmware::microphone::{Microphone, ReadError};
 use wakeling_qemu::{
-    ARENA_BYTES,
+    ARENA_BYTES, conclude,
     counter::Counter,
     memory,
     semihosting::{Console, Recording, RecordingError, command_line},
@@ -106,14 +106,7 @@ fn run() -> bool {
     // SAFETY: this function runs once, on the only processor, and no interrupt is on; so this is the
     // only reference.
     let arena = unsafe { &mut *addr_of_mut!(ARENA) };
-    let mut console = Console::new();
-    let ended = classify(arena, &mut console);
-    // A console that fails leaves nothing to say it with.
-    let _ = match &ended {
-        Ok(stats) => writeln!(console, "{stats}"),
-        Err(failure) => writeln!(console, "error {failure}"),
-    };
-    ended.is_ok()
+    conclude(|console| classify(arena, console))
 }
 
 wakeling_qemu::machine!(run);

@@ -18,7 +18,10 @@ pub mod semihosting;
 #[cfg(target_arch = "riscv32")]
 mod start;
 
-use core::{fmt::Write, panic::PanicInfo};
+use core::{
+    fmt::{Display, Write},
+    panic::PanicInfo,
+};
 
 use wakeling_shared::decimal::Decimal;
 
@@ -50,6 +53,18 @@ pub fn panicked(info: &PanicInfo<'_>) -> ! {
 pub fn faulted(address: u32) -> ! {
     let _ = writeln!(Console::new(), "error fault at {address:#010x}");
     semihosting::exit(false)
+}
+
+/// Does the work, writes what came of it as the last line, and tells whether it went well.
+pub fn conclude<T: Display, E: Display>(work: impl FnOnce(&mut Console) -> Result<T, E>) -> bool {
+    let mut console = Console::new();
+    let ended = work(&mut console);
+    // A console that fails leaves nothing to say it with.
+    let _ = match &ended {
+        Ok(result) => writeln!(console, "{result}"),
+        Err(failure) => writeln!(console, "error {failure}"),
+    };
+    ended.is_ok()
 }
 
 /// The panic handler, the fault handler, and the entry that calls a function `fn() -> bool`; its

@@ -7,14 +7,14 @@
 #![no_std]
 #![no_main]
 
-use core::{convert::Infallible, fmt, fmt::Write, ptr::addr_of_mut};
+use core::{convert::Infallible, fmt, ptr::addr_of_mut};
 
 use wakeling_firmware::{
     listener::{ListenError, Listener, Options},
     microphone::{Microphone, ReadError},
 };
 use wakeling_qemu::{
-    ARENA_BYTES,
+    ARENA_BYTES, conclude,
     counter::{Counter, Moment, Ticks},
     memory,
     semihosting::{Console, Dark, Recording, RecordingError, command_line},
@@ -29,7 +29,7 @@ use wakeling_shared::{
 
 /// Longest block of samples.
 const MAX_BLOCK_SAMPLES: usize = 1_024;
-/// 20 ms: one step of two frames.
+/// 20 ms: two frames.
 const DEFAULT_BLOCK_SAMPLES: usize = 320;
 const COMMAND_LINE_BYTES: usize = 512;
 
@@ -150,14 +150,7 @@ fn run() -> bool {
     // SAFETY: this function runs once, on the only processor, and no interrupt is on; so these are
     // the only references.
     let (arena, block) = unsafe { (&mut *addr_of_mut!(ARENA), &mut *addr_of_mut!(BLOCK)) };
-    let mut console = Console::new();
-    let ended = listen(arena, block, &mut console);
-    // A console that fails leaves nothing to say it with.
-    let _ = match &ended {
-        Ok(stats) => writeln!(console, "{stats}"),
-        Err(failure) => writeln!(console, "error {failure}"),
-    };
-    ended.is_ok()
+    conclude(|console| listen(arena, block, console))
 }
 
 wakeling_qemu::machine!(run);

@@ -11,7 +11,7 @@ use core::{fmt, fmt::Write, ptr::addr_of_mut};
 
 use wakeling_firmware::microphone::Microphone;
 use wakeling_qemu::{
-    ARENA_BYTES,
+    ARENA_BYTES, conclude,
     counter::{Counter, Ticks},
     memory,
     semihosting::{Console, Recording, RecordingError, command_line},
@@ -137,14 +137,7 @@ fn run() -> bool {
     // SAFETY: this function runs once, on the only processor, and no interrupt is on; so this is the
     // only reference.
     let arena = unsafe { &mut *addr_of_mut!(ARENA) };
-    let mut console = Console::new();
-    let ended = measure(arena, &mut console);
-    // A console that fails leaves nothing to say it with.
-    let _ = match &ended {
-        Ok(costs) => writeln!(console, "{costs}"),
-        Err(failure) => writeln!(console, "error {failure}"),
-    };
-    ended.is_ok()
+    conclude(|console| measure(arena, console))
 }
 
 wakeling_qemu::machine!(run);
