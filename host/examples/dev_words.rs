@@ -13,17 +13,13 @@ use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use wakeling::{
     Result,
     base::Base,
-    compose::Row,
+    compare::{Ears, Figures, Ground, How, Measure, draw, mean},
     corpus::{Corpus, Example},
-    evaluate::{
-        Heard, Noise, Played, Point, Surroundings, float_scores, head_scores, interval,
-        threshold_for,
-    },
+    evaluate::{Noise, interval},
     features::{LogMel, load_log_mel},
-    finetune::{Prepared, Settings, finetune},
+    finetune::Settings,
     models,
-    negatives::{Negatives, Speech, Streams, TrunkOutputs, load_speech, trunk_outputs},
-    quantize::QuantizedTrunk,
+    negatives::{Negatives, load_speech},
     tokens::clean,
 };
 
@@ -39,6 +35,9 @@ struct Args {
     /// Recordings of each word to train on
     #[arg(long, default_value_t = 20)]
     samples: usize,
+    /// Folder that holds a folder of synthesized samples for each word, to train on as well
+    #[arg(long)]
+    synthesized: Option<PathBuf>,
     /// Draws of recordings
     #[arg(long, default_value_t = 1)]
     draws: u64,
@@ -48,6 +47,9 @@ struct Args {
     /// Settings of fine-tuning to change, as JSON: `{"dropout": 0.3}`; one table for each
     #[arg(long, default_value = "{}", num_args = 1..)]
     settings: Vec<String>,
+    /// How much moves: head, last:K, all, or scratch for a trunk that was never pretrained
+    #[arg(long, default_value = "head")]
+    train: How,
     /// Use what ships with the base instead of the training speech in DIR
     #[arg(long)]
     shipped_negatives: bool,
@@ -62,9 +64,7 @@ struct Args {
 fn main() -> Result<()> {
     wakeling::startup::prepare();
     let args = Args::parse();
-    let base = models::base(&args.base)?;
-    let trunk = QuantizedTrunk::of(&base)?;
-    let bench = Bench::new(&args, &base, &trunk)?;
+    let bench = Bench::new(&args, models::base(&args.base)?)?;
     args.settings.iter().try_for_each(|settings| table(&args, &bench, settings))
 }
 
@@ -83,12 +83,12 @@ fn table(args: &Args, bench: &Bench<'_>, settings: &str) -> Result<()> {
         for draw in 0..args.draws {
             let figures = bench.run(&word, &clips, (draw, settings))?;
             print_line(args, &word, draw, &figures);
-            all.push(figures.shares());
+            all.push(shares(&figures));
         }
     }
     let column = |i: usize| {
         let (mean, half) = mean(&all.iter().map(|s| s[i]).collect::<Vec<_>>());
-        format!("{mean:.1} ± {half:.1} %")
+        format!("{mean:.1} ± {:.1} %", half.unwrap_or(f64::NAN))
     };
     print!("| mean | | | | {} | | {} | {} | {} | |", column(0), column(1), column(2), column(3));
     println!("{}", if args.float { format!(" {} |", column(4)) } else { String::new() });
@@ -97,8 +97,8 @@ fn table(args: &Args, bench: &Bench<'_>, settings: &str) -> Result<()> {
 
 fn print_line(args: &Args, word: &str, draw: u64, figures: &Figures) {
     let n = figures.recordings;
-    let [clean, noisy, one, none, float] = figures.shares();
-    let (low, high) = interval(figures.misses[0], n);
+    let [clean, noisy, one, none, float] = shares(figures);
+    let (low, high) = interval(figures.clean[0], n);
     print!(
         "| {word} | {draw} | {n} | {:.2} | {clean:.1} % | {:.1}-{:.1} | {noisy:.1} % | {one:.1} % | \
          {none:.1} % | {:.1} %, {:.2} |",
@@ -114,20 +114,13 @@ fn print_line(args: &Args, word: &str, draw: u64, figures: &Figures) {
 /// What all words share.
 struct Bench<'a> {
     args: &'a Args,
-    base: &'a Base,
-    trunk: &'a QuantizedTrunk,
-    negatives: Negatives,
-    prepared: Prepared,
-    /// Other speech to test on, what is said in it, and what the trunk makes of it.
-    other: Streams,
-    outputs: TrunkOutputs,
-    /// Share of the other speech that is no pause put between clips.
-    spoken: f64,
+    ground: Ground,
     noise: Noise,
+    ears: Ears,
 }
 
 impl<'a> Bench<'a> {
-    fn new(args: &'a Args, base: &'a Base, trunk: &'a QuantizedTrunk) -> Result<Self> {
+    fn new(args: &'a Args, base: Base) -> Result<Self> {
         let open = |name: &str| Corpus::open(args.data.join(name)).map(|c| c.examples);
         let frontend = base.tables.params(base.info.normalization);
         let negatives = if args.shipped_negatives {
@@ -143,156 +136,75 @@ impl<'a> Bench<'a> {
             });
             Negatives {
                 speech: load_speech(&train, &frontend, "negatives"),
-                noise: load(base, &open("manifest/noise-train.jsonl")?, "noise"),
+                noise: load(&base, &open("manifest/noise-train.jsonl")?, "noise"),
             }
         };
-        let started = Instant::now();
-        let prepared = Prepared::new(base, trunk, &negatives, 1)?;
-        eprintln!("negatives prepared in {:.1} s", started.elapsed().as_secs_f64());
-
         let mut others = open("manifest/negative.jsonl")?;
         let sentences = |e: &Example| e.source.as_deref() == Some("so762-test");
         others.extend(open("manifest/test.jsonl")?.into_iter().filter(sentences));
         for lang in ["en", "es", "fr", "it", "ru"] {
             others.extend(open(&format!("negatives/{lang}"))?);
         }
-        let others = load_speech(&others, &frontend, "test speech");
-        let frames: usize = others.iter().map(|s| s.frames.len()).sum();
-        let other = test_streams(&others);
-        let spoken = frames as f64 / other.rows.iter().map(Row::len).sum::<usize>() as f64;
-        let outputs = trunk_outputs(base, trunk, &other.rows)?;
+        let ground = Ground::new(negatives, &load_speech(&others, &frontend, "test speech"));
         let noise = args.data.join("manifest/noise-test.jsonl");
         let noise = Noise::load(&noise, &Corpus::open(&noise)?.examples, 1)?;
-        Ok(Self { args, base, trunk, negatives, prepared, other, outputs, spoken, noise })
-    }
-
-    fn settings(&self, draw: u64, changes: &str) -> Settings {
-        let mut settings = serde_json::to_value(Settings::default()).expect("settings are JSON");
-        let changes: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(changes).expect("--settings is a JSON object");
-        for (name, value) in changes {
-            settings[name] = value;
-        }
-        let settings: Settings = serde_json::from_value(settings).expect("names of settings");
-        Settings { seed: draw + 1, ..settings }
+        let started = Instant::now();
+        let first = settings(0, args.settings.first().map_or("{}", String::as_str));
+        let ears = Ears::of(base, &ground, &first)?;
+        eprintln!("other speech heard in {:.1} s", started.elapsed().as_secs_f64());
+        Ok(Self { args, ground, noise, ears })
     }
 
     /// Trains and tests one draw of a word.
     fn run(&self, word: &str, clips: &Word, draw: (u64, &str)) -> Result<Figures> {
         let (draw, changes) = draw;
         let (enrol, test) = clips.draw(self.args.samples, draw);
-        let recordings = load(self.base, &enrol, "recordings");
-        let started = Instant::now();
-        let tuned = finetune(
-            self.base,
-            self.trunk,
-            &self.negatives,
-            &self.prepared,
-            word,
-            &recordings,
-            &self.settings(draw, changes),
-        )?;
-        eprintln!("{word}: {:.1} s", started.elapsed().as_secs_f64());
-        // Speech in which the word is known to be said is no speech without it.
-        let holding = Streams::holding(&self.other.texts, word);
-        let without = |i: &usize| !holding[*i];
-        let kept: Vec<usize> = (0..holding.len()).filter(without).collect();
-        let streams = kept.iter().map(|&i| self.outputs.streams[i].clone()).collect();
-        let outputs = TrunkOutputs { streams, ..self.outputs };
-        let entry = &[tuned.entry(self.trunk)?];
-        let other = head_scores(self.base, self.trunk, entry, &outputs)?;
-        let hours = other.hours() * self.spoken;
-        let frontend = self.base.tables.params(self.base.info.normalization);
-        let rate = self.base.info.trunk.steps_per_second();
-        let noisy = Surroundings::Noise { noise: &self.noise, snr_db: SNR_DB, seed: draw + 1 };
-        let mut figures = Figures { hours, ..Figures::default() };
-        for surroundings in [Surroundings::Silence, noisy] {
-            let (rows, spans) = surroundings.rows(&test, &frontend, rate);
-            let outputs = trunk_outputs(self.base, self.trunk, &rows)?;
-            let scores = head_scores(self.base, self.trunk, entry, &outputs)?;
-            let played = Played::new(surroundings.name(), scores, spans.clone());
-            let detector = tuned.info.detector;
-            let heard = Heard { played: &played, other: &other, hours, index: 0, detector };
-            let at_rate = |rate: f64| {
-                let (threshold, _) =
-                    threshold_for(&other, 0, &detector, (rate * hours).floor() as usize);
-                heard.at(threshold).misses
-            };
-            if matches!(surroundings, Surroundings::Silence) {
-                figures.recordings = heard.count();
-                figures.misses[0] = at_rate(0.5);
-                figures.misses[2] = at_rate(1.0);
-                figures.misses[3] = at_rate(0.0);
-                figures.own = heard.at(detector.threshold);
-                if self.args.float {
-                    let rows_of = |i: &usize| self.other.rows[*i].clone();
-                    let others: Vec<Row> = kept.iter().map(rows_of).collect();
-                    let other = float_scores(self.base, &tuned, &others)?;
-                    let (threshold, _) =
-                        threshold_for(&other, 0, &detector, (0.5 * hours).floor() as usize);
-                    let scores = float_scores(self.base, &tuned, &rows)?;
-                    let float = Played::new(surroundings.name(), scores, spans);
-                    let heard = Heard { played: &float, ..heard };
-                    figures.misses[4] = heard.at(threshold).misses;
-                }
-            } else {
-                figures.misses[1] = at_rate(0.5);
-            }
+        let mut recordings = load(&self.ears.base, &enrol, "recordings");
+        if let Some(folder) = &self.args.synthesized {
+            let spoken = Corpus::open(folder.join(word))?.examples;
+            // As the command does: people weigh as much as programs.
+            let repeats = (spoken.len() / recordings.len().max(1)).clamp(1, 10);
+            recordings = vec![recordings; repeats].concat();
+            recordings.extend(load(&self.ears.base, &spoken, "synthesized"));
         }
-        Ok(figures)
+        let started = Instant::now();
+        let settings = settings(draw, changes);
+        let (tuned, own) =
+            self.ground.train(&self.ears, self.args.train, (word, &recordings), &settings)?;
+        eprintln!("{word}: {:.1} s", started.elapsed().as_secs_f64());
+        let measure =
+            Measure { rates: &RATES, noise: Some((&self.noise, SNR_DB)), float: self.args.float };
+        let ears = own.as_ref().unwrap_or(&self.ears);
+        self.ground.measure(ears, &tuned, &test, &measure, draw + 1)
     }
 }
 
+/// False accepts per hour at which misses are counted.
+const RATES: [f64; 3] = [0.5, 1.0, 0.0];
 /// The loudest moment of a recording over that of the noise it is played in.
 const SNR_DB: f32 = 10.0;
 
-/// What one draw of a word gave.
-#[derive(Default)]
-struct Figures {
-    recordings: usize,
-    hours: f64,
-    /// Recordings missed: at 0.5/h clean and in noise, at 1/h, at none, at 0.5/h in float.
-    misses: [usize; 5],
-    /// Counts at the threshold that the model came with.
-    own: Point,
-}
-
-impl Figures {
-    fn shares(&self) -> [f64; 5] {
-        self.misses.map(|m| 100.0 * m as f64 / self.recordings.max(1) as f64)
+fn settings(draw: u64, changes: &str) -> Settings {
+    let mut settings = serde_json::to_value(Settings::default()).expect("settings are JSON");
+    let changes: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(changes).expect("--settings is a JSON object");
+    for (name, value) in changes {
+        settings[name] = value;
     }
+    let settings: Settings = serde_json::from_value(settings).expect("names of settings");
+    Settings { seed: draw + 1, ..settings }
 }
 
-/// Mean, and the half width of its 95 % interval by the normal approximation.
-fn mean(values: &[f64]) -> (f64, f64) {
-    let n = values.len().max(1) as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    (mean, 1.96 * (variance / n).sqrt())
+/// Shares missed, in percent: at 0.5/h clean and in noise, at 1/h, at none, at 0.5/h in float.
+fn shares(figures: &Figures) -> [f64; 5] {
+    let Figures { clean, noisy, float, .. } = figures;
+    [clean.first(), noisy.first(), clean.get(1), clean.get(2), float.first()]
+        .map(|n| 100.0 * n.copied().unwrap_or(0) as f64 / figures.recordings.max(1) as f64)
 }
 
 fn load(base: &Base, examples: &[Example], title: &'static str) -> Vec<LogMel> {
     let frontend = base.tables.params(base.info.normalization);
     load_log_mel(examples, &frontend, title).into_iter().flatten().collect()
-}
-
-/// Clips in order with pauses, cut at 60 s.
-fn test_streams(clips: &[Speech]) -> Streams {
-    let mut streams = Streams::default();
-    let mut at = usize::MAX;
-    for Speech { frames, text } in clips {
-        if at.saturating_add(frames.len()) > 6_000 {
-            streams.rows.push(Row::new(6_000.max(frames.len() + 60)));
-            streams.texts.push(String::new());
-            at = 20;
-        }
-        if let (Some(row), Some(texts)) = (streams.rows.last_mut(), streams.texts.last_mut()) {
-            row.add_clip(at, frames);
-            *texts = format!("{texts} | {}", clean(text));
-        }
-        at += frames.len() + 30;
-    }
-    streams
 }
 
 /// A word's clips: those to train on and those to test on, or all in one where no speaker is known.
@@ -305,21 +217,11 @@ struct Word {
 
 impl Word {
     fn draw(&self, samples: usize, seed: u64) -> (Vec<Example>, Vec<Example>) {
-        let mut rng = StdRng::seed_from_u64(1_000 + seed);
         if self.any.is_empty() {
-            let mut by_speaker: BTreeMap<&str, Vec<&Example>> = BTreeMap::new();
-            for e in &self.enrol {
-                by_speaker.entry(e.speaker.as_deref().unwrap_or("")).or_default().push(e);
-            }
-            let mut speakers: Vec<_> = by_speaker.into_values().collect();
-            speakers.iter_mut().for_each(|s| s.shuffle(&mut rng));
-            speakers.shuffle(&mut rng);
-            let deepest = speakers.iter().map(Vec::len).max().unwrap_or(0);
-            let rounds = (0..deepest).flat_map(|i| speakers.iter().filter_map(move |s| s.get(i)));
-            return (rounds.take(samples).map(|e| (*e).clone()).collect(), self.test.clone());
+            return (draw(&self.enrol, samples, 1_000 + seed), self.test.clone());
         }
         let mut all = self.any.clone();
-        all.shuffle(&mut rng);
+        all.shuffle(&mut StdRng::seed_from_u64(1_000 + seed));
         let test = all.split_off(samples.min(all.len()));
         (all, test)
     }

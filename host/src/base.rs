@@ -36,6 +36,14 @@ pub struct BaseInfo {
     pub licence: String,
 }
 
+impl BaseInfo {
+    /// Hours of speech that it was trained on: its provenance begins with them.
+    pub fn hours(&self) -> Option<f64> {
+        let (hours, _) = self.provenance.split_once(" hours ")?;
+        hours.trim().parse().ok().filter(|h: &f64| h.is_finite())
+    }
+}
+
 /// The format that this code writes and reads.
 pub const BASE_FORMAT: u32 = 1;
 /// Metadata key of the record.

@@ -7,7 +7,7 @@ mod report;
 mod surroundings;
 
 pub use detail::{Clip, Group, WordDetail};
-pub use html::{det_svg, page};
+pub use html::{chart, det_svg, page};
 pub use play::{Piece, Played, PlayedStream, play_clips, play_stream};
 use report::TABLE_RATES;
 pub use report::{Heard, Point, csv, table, thresholds};

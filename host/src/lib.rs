@@ -1,10 +1,12 @@
 //! The host side: corpus → batches → pretrain → finetune → quantize → artifact → evaluate → simulate.
 
+pub mod advise;
 pub mod artifact;
 pub mod audio;
 pub mod augment;
 pub mod base;
 pub mod cli;
+pub mod compare;
 pub mod compose;
 pub mod corpus;
 pub mod emulator;

@@ -28,9 +28,11 @@ enum Command {
     Finetune(cli::finetune::FinetuneArgs),
     Quantize(cli::quantize::QuantizeArgs),
     Evaluate(cli::evaluate::EvaluateArgs),
+    Compare(cli::compare::CompareArgs),
     Simulate(cli::simulate::SimulateArgs),
     Pack(cli::pack::PackArgs),
     CheckPhrase(cli::check_phrase::CheckPhraseArgs),
+    Advise(cli::advise::AdviseArgs),
     Synthesize(cli::synthesize::SynthesizeArgs),
 }
 
@@ -42,9 +44,11 @@ fn main() -> ExitCode {
         Command::Finetune(args) => cli::finetune::run(args),
         Command::Quantize(args) => cli::quantize::run(args),
         Command::Evaluate(args) => cli::evaluate::run(args),
+        Command::Compare(args) => cli::compare::run(args),
         Command::Simulate(args) => cli::simulate::run(args),
         Command::Pack(args) => cli::pack::run(args),
         Command::CheckPhrase(args) => cli::check_phrase::run(args),
+        Command::Advise(args) => cli::advise::run(args),
         Command::Synthesize(args) => cli::synthesize::run(args),
     };
     match result {

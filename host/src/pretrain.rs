@@ -42,7 +42,7 @@ use crate::{
     },
     quantize,
     taught::{Taught, TaughtClip},
-    tokens::{Tokenizer, clean},
+    tokens::{Tokenizer, clean, collapse, edit_distance},
     train::{Outcome, Run, Stage},
 };
 
@@ -371,10 +371,7 @@ impl Pretraining<'_> {
             let batch = self.batch(4, distortion, next, rng)?;
             self.trunk.forward(params, &batch.features, &mut mode)?;
         }
-        match mode {
-            Mode::Calibrate(samples) => Ok(samples),
-            Mode::Train(_) | Mode::Evaluate => Ok(Samples::new()),
-        }
+        Ok(mode.samples())
     }
 
     fn tasks(batch: &Batch) -> [(&'static str, &[CtcSegment], f64); 2] {
@@ -419,10 +416,7 @@ impl Stage for Pretraining<'_> {
             Some(loss) => loss,
             None => nothing()?,
         };
-        let moments = match mode {
-            Mode::Train(moments) => moments,
-            Mode::Evaluate | Mode::Calibrate(_) => Vec::new(),
-        };
+        let moments = mode.moments();
         Ok(Outcome { loss, moments, examples: batch.tokens.len().max(batch.words.len()) })
     }
 
@@ -472,7 +466,7 @@ impl Stage for Pretraining<'_> {
 }
 
 impl Pretraining<'_> {
-    /// Edits between best-path decodings (Graves et al. 2006, section 3.2) and transcripts, and the
+    /// Edits between best-path decodings and transcripts, and the
     /// number of tokens in the transcripts.
     fn token_errors(&self, params: &Params, batch: &Batch) -> Result<(usize, usize)> {
         if batch.tokens.is_empty() {
@@ -484,42 +478,8 @@ impl Pretraining<'_> {
         let mut errors = 0;
         for segment in &batch.tokens {
             let path = &best[segment.row][segment.start..segment.end];
-            let mut heard: Vec<u32> = Vec::new();
-            for (t, &token) in path.iter().enumerate() {
-                if token != 0 && (t == 0 || path[t - 1] != token) {
-                    heard.push(token);
-                }
-            }
-            errors += edit_distance(&heard, &segment.labels);
+            errors += edit_distance(&collapse(path), &segment.labels);
         }
         Ok((errors, batch.tokens.iter().map(|s| s.labels.len()).sum()))
-    }
-}
-
-/// Least number of insertions, deletions and substitutions (Levenshtein 1966).
-fn edit_distance(a: &[u32], b: &[u32]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn edits_are_counted() {
-        assert_eq!(edit_distance(&[1, 2, 3], &[1, 2, 3]), 0);
-        assert_eq!(edit_distance(&[1, 3], &[1, 2, 3]), 1);
-        assert_eq!(edit_distance(&[], &[4, 5]), 2);
-        assert_eq!(edit_distance(&[9, 8, 7], &[7]), 2);
     }
 }

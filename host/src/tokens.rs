@@ -46,11 +46,42 @@ impl Vocabulary {
         self.names.len() + 1
     }
 
+    /// The name of a token; none for the blank.
+    pub fn name(&self, token: u32) -> Option<&str> {
+        self.names.get((token as usize).checked_sub(1)?).map(String::as_str)
+    }
+
     /// Numbers of the tokens, from 1; tokens without a name are left out.
     pub fn encode(&self, tokens: &[String]) -> Vec<u32> {
         let number = |t: &String| self.names.binary_search(t).ok().map(|i| i as u32 + 1);
         tokens.iter().filter_map(number).collect()
     }
+}
+
+/// The tokens of a path of best tokens, one a step: repetitions and blanks removed (Graves et al. 2006,
+/// section 3.2).
+pub fn collapse(path: &[u32]) -> Vec<u32> {
+    let mut tokens = Vec::new();
+    for (t, &token) in path.iter().enumerate() {
+        if token != 0 && (t == 0 || path[t - 1] != token) {
+            tokens.push(token);
+        }
+    }
+    tokens
+}
+
+/// Least number of insertions, deletions and substitutions (Levenshtein 1966).
+pub fn edit_distance(a: &[u32], b: &[u32]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
 }
 
 /// Removes what is no speech from a transcript and lower-cases the rest.
@@ -196,6 +227,20 @@ fn split_phones(line: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn edits_are_counted() {
+        assert_eq!(edit_distance(&[1, 2, 3], &[1, 2, 3]), 0);
+        assert_eq!(edit_distance(&[1, 3], &[1, 2, 3]), 1);
+        assert_eq!(edit_distance(&[], &[4, 5]), 2);
+        assert_eq!(edit_distance(&[9, 8, 7], &[7]), 2);
+    }
+
+    #[test]
+    fn a_path_is_read_without_blanks_and_repetitions() {
+        assert_eq!(collapse(&[0, 3, 3, 0, 3, 4, 4, 0]), [3, 3, 4]);
+        assert!(collapse(&[0, 0]).is_empty() && collapse(&[]).is_empty());
+    }
 
     #[test]
     fn nothing_to_say_needs_no_program() {

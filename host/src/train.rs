@@ -364,6 +364,7 @@ mod tests {
             weight_decay: 0.0,
             clip_norm: 10.0,
             average_decay: 0.9,
+            trunk_rate_share: 1.0,
         };
         let title = "line";
         Run {

@@ -88,7 +88,7 @@ impl Place {
 
         let head = HeadConfig { hidden: 32, temporal: vec![(9, 2), (9, 5)] };
         let mut params = Params::default();
-        head.init(&mut params, vec![1.0; 8], rng).expect("weights");
+        head.init(&mut params, vec![1.0; 8], 1, rng).expect("weights");
         let ranges = head.layers().into_iter().map(|layer| (layer.name, 0.0, 4.0)).collect();
         let info = TunedInfo {
             label: "hey".into(),

@@ -12,10 +12,11 @@ use super::{
 };
 use crate::{
     Error, Result,
+    base::Base,
     corpus::Example,
     features::{LogMel, load_log_mel},
     files,
-    finetune::{Prepared, Settings, finetune},
+    finetune::{Prepared, Settings, Start, Train, finetune, tune},
     models,
     negatives::{Negatives, load_speech, trunk_outputs},
     quantize::QuantizedTrunk,
@@ -30,6 +31,8 @@ const FEW_RECORDINGS: usize = 5;
 /// Copies of each false wake, all but a few distorted. Windows that score high are drawn more often
 /// by themselves; this makes one recording a match for hours of other speech.
 const FALSE_WAKE_COPIES: usize = 20;
+/// Name of a base whose trunk moved.
+const TUNED_BASE: &str = "base.safetensors";
 /// Beside synthesized samples, each recording counts for up to so many and one more, so that people
 /// weigh as much as programs do.
 const MOST_REPEATS: usize = 9;
@@ -45,7 +48,9 @@ const MOST_REPEATS: usize = 9;
 Ten to twenty recordings, of several people if several will use it, from near and far,
 are a good start. What else a wake word must be told apart from ships with the base;
 --negatives and --noise add to it. The folder then holds NAME.head (float weights),
-model.wkl (the model for the device) and settings.json. Try it:
+model.wkl (the model for the device) and settings.json, and base.safetensors if the trunk
+moved. Below 50 recordings of a word moving the trunk does harm, so `--train auto` trains
+new heads alone; `wakeling compare` measures it on words of your own. Try the model:
   wakeling simulate FILE --model runs/computer/model.wkl")]
 pub struct FinetuneArgs {
     /// A word and its recordings: a folder, a manifest or a file; may be given several times
@@ -75,6 +80,10 @@ pub struct FinetuneArgs {
     /// Leave out what ships with the base
     #[arg(long, requires = "negatives")]
     only_own: bool,
+    /// What is trained: head (the pretrained trunk stays), last:K (its last K blocks move too), all,
+    /// or auto, which goes by the number of recordings
+    #[arg(long, value_name = "PART", default_value_t = Train::Auto)]
+    train: Train,
     /// Updates of the head
     #[arg(long, default_value_t = Settings::default().steps)]
     steps: usize,
@@ -112,18 +121,20 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         let remedy = "see the lines above; give the recordings that a device saved";
         return Err(Error::input(&args.false_wakes[0], "no recording in it can be read", remedy));
     }
-    let mut prepared = Prepared::new(&base, &trunk, &negatives, args.seed)?;
-    if !false_wakes.is_empty() {
-        let speech = vec![false_wakes; FALSE_WAKE_COPIES].concat();
-        let streams = Negatives { speech, noise: Vec::new() }.streams(args.seed);
-        prepared.train_also(trunk_outputs(&base, &trunk, &streams.rows)?);
-    }
     let settings = Settings {
         steps: args.steps,
         workers: args.workers,
         seed: args.seed,
         ..Settings::default()
     };
+    let (base, trunk) = args.move_trunk(base, trunk, (&negatives, &words), &settings)?;
+    let mut prepared =
+        Prepared::new(&base, &trunk, &negatives, settings.negative_copies, args.seed)?;
+    if !false_wakes.is_empty() {
+        let speech = vec![false_wakes; FALSE_WAKE_COPIES].concat();
+        let streams = Negatives { speech, noise: Vec::new() }.streams(args.seed);
+        prepared.train_also(trunk_outputs(&base, &trunk, &streams.rows)?);
+    }
     let mut heads = Vec::new();
     for Word { label, recordings, different } in &words {
         let mut tuned =
@@ -151,6 +162,33 @@ struct Word {
 }
 
 impl FinetuneArgs {
+    /// The base that heads are trained on: the one given, or, where its trunk moves, a new one, which
+    /// is written beside the heads.
+    fn move_trunk(
+        &self,
+        base: Base,
+        trunk: QuantizedTrunk,
+        (negatives, words): (&Negatives, &[Word]),
+        settings: &Settings,
+    ) -> Result<(Base, QuantizedTrunk)> {
+        let fewest = words.iter().map(|w| w.different).min().unwrap_or(0);
+        let (train, why) = self.train.decide(fewest);
+        if let Some(why) = why {
+            eprintln!("{why}");
+        }
+        if train == Train::Head {
+            return Ok((base, trunk));
+        }
+        let words: Vec<(&str, &[LogMel])> =
+            words.iter().map(|w| (w.label.as_str(), w.recordings.as_slice())).collect();
+        let base = tune(&base, Start::Pretrained, train, negatives, &words, settings)?;
+        let path = self.out.join(TUNED_BASE);
+        base.save(&path)?;
+        eprintln!("{}: the base that moved, for `wakeling quantize --base`", path.display());
+        let trunk = QuantizedTrunk::of(&base)?;
+        Ok((base, trunk))
+    }
+
     /// Reads recordings and synthesized samples, word by word.
     fn load_words(&self, load: impl Fn(&[Example]) -> Vec<LogMel>) -> Result<Vec<Word>> {
         let read = |path: &Path, examples: &[Example]| {
@@ -252,6 +290,7 @@ fn save_settings(path: &Path, args: &FinetuneArgs, settings: &Settings) -> Resul
         "noise": args.noise,
         "false_wakes": args.false_wakes,
         "only_own": args.only_own,
+        "train": args.train.to_string(),
         "settings": settings,
         "version": env!("CARGO_PKG_VERSION"),
     });

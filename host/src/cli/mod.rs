@@ -1,6 +1,8 @@
 //! The program's commands, one file each.
 
+pub mod advise;
 pub mod check_phrase;
+pub mod compare;
 pub mod corpus;
 pub mod evaluate;
 pub mod finetune;

@@ -113,6 +113,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
                 weight_decay: 0.02,
                 clip_norm: 5.0,
                 average_decay: 0.998,
+                trunk_rate_share: 1.0,
             },
             workers: args.workers,
             seed: args.seed,

@@ -4,7 +4,7 @@
 //! load anything; what comes from users (labels, paths, transcripts) is escaped. It is drawn for a
 //! phone first.
 
-mod chart;
+pub mod chart;
 mod media;
 
 use std::fmt::Write;
@@ -232,10 +232,6 @@ pub fn det_svg(label: &str, heard: &[Heard<'_>]) -> String {
         .map(|h| curve(&h.played.surroundings, h, Some(h.detector.threshold)))
         .collect();
     let chart = chart::det(&format!("Misses against false accepts of {label}"), &curves, hours);
-    let style = format!(
-        "<style>{}svg{{background:#fff}}@media(prefers-color-scheme:dark){{svg{{background:#12161d}}}}</style>",
-        chart::STYLE
-    );
     let names: String = curves
         .iter()
         .enumerate()
@@ -249,7 +245,7 @@ pub fn det_svg(label: &str, heard: &[Heard<'_>]) -> String {
         })
         .collect();
     let title = format!("<text x='54' y='28' font-weight='600'>{}</text>", escape(label));
-    chart.replacen('>', &format!(">{style}{title}{names}"), 1) + "\n"
+    chart::standalone(&chart, &format!("{title}{names}"))
 }
 
 fn noise_figure(word: &WordDetail<'_>, threshold: i16) -> String {

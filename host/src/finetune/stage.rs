@@ -1,4 +1,5 @@
-//! The stage that the training loop runs for a head: windows of trunk outputs, and their loss.
+//! The stage that the training loop runs for a word: windows of its streams and of others, and their
+//! loss under whatever network hears them.
 
 use std::{
     ops::Range,
@@ -6,19 +7,18 @@ use std::{
 };
 
 use candle_core::{Device, Tensor};
-use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
-use super::{
-    Prepared, Settings,
-    positives::{Phrase, PositiveRow},
-};
+use super::{Settings, positives::Phrase};
 use crate::{
     Result,
-    base::Base,
-    compose::Row,
-    negatives::{Streams, TrunkOutputs, trunk_outputs},
-    nn::{head::HeadConfig, ops::sigmoid_bce::sigmoid_bce, params::Params, trunk::Mode},
-    quantize::QuantizedTrunk,
+    negatives::TrunkOutputs,
+    nn::{
+        head::HeadConfig,
+        ops::sigmoid_bce::sigmoid_bce,
+        params::Params,
+        trunk::{Mode, Samples},
+    },
     train::{Outcome, Stage},
 };
 
@@ -26,12 +26,6 @@ use crate::{
 const WINDOW_S: f64 = 3.0;
 /// A window with the phrase ends up to so many seconds before its stream does.
 const JITTER_S: f64 = 0.4;
-/// Windows with the phrase, of each worker and update.
-const POSITIVE_WINDOWS: usize = 20;
-/// Windows with a part of it.
-const PARTIAL_WINDOWS: usize = 6;
-/// Windows of other speech and noise.
-const NEGATIVE_WINDOWS: usize = 40;
 /// Seconds after that in which the detector may still be falling.
 const FALLING_S: f64 = 0.5;
 /// How many of the highest-scoring negative windows are kept to draw from.
@@ -39,22 +33,84 @@ const HARD_WINDOWS: usize = 400;
 /// Of what is not the phrase in an update, so many seconds of the highest count once more.
 const HARD_S: f64 = 2.0;
 
-/// Trunk outputs of a word's streams and of everything else.
-pub struct HeadStage<'a> {
-    head: HeadConfig,
-    prepared: &'a Prepared,
-    positives: TrunkOutputs,
-    phrases: Vec<Option<Phrase>>,
-    /// Streams of `prepared` in which the phrase is not known to be said.
-    others: Vec<usize>,
+/// What a network hears: the numbers of every step, such as a trunk's outputs or its features, of
+/// the streams with a word and of all others.
+pub struct Material<'a> {
+    /// Streams with the phrase or a part of it.
+    pub positives: TrunkOutputs,
+    /// Where the phrase lies in each of them, in frames.
+    pub phrases: Vec<Option<Phrase>>,
+    /// Other speech and noise.
+    pub negatives: &'a TrunkOutputs,
+    /// Which of those are known not to hold the phrase, or not known to.
+    pub others: Vec<usize>,
+    /// What the network sees of each `(channel, q)`.
+    pub values: Vec<f32>,
+    /// Feature frames that make one step.
+    pub frames_per_step: usize,
+}
+
+/// The windows of one word's streams, and their loss under a network.
+pub struct WordStage<'a, N> {
+    network: N,
+    material: Material<'a>,
     whole: Vec<usize>,
     parts: Vec<usize>,
     hard: Mutex<Vec<(usize, usize)>>,
-    /// Value of each `(channel, q)`, with the head's input gain.
-    values: Vec<f32>,
-    frames_per_step: usize,
+    share: Share,
     dropout: f32,
     times: Times,
+}
+
+/// What gives the logits of one word.
+pub trait Network: Sync {
+    /// Steps before the current one that a logit depends on.
+    fn history(&self) -> usize;
+
+    /// The word's logits `[B, T]` of inputs `[B, T, channels]`, and a term to add to the loss.
+    fn logits(
+        &self,
+        params: &Params,
+        x: &Tensor,
+        mode: &mut Mode,
+    ) -> Result<(Tensor, Option<Tensor>)>;
+
+    /// How its batch norm works while it is trained.
+    fn training_mode(&self) -> Mode {
+        Mode::Evaluate
+    }
+}
+
+/// A head on the outputs of a trunk that stays as it is.
+impl Network for HeadConfig {
+    fn history(&self) -> usize {
+        Self::history(self)
+    }
+
+    fn logits(
+        &self,
+        params: &Params,
+        x: &Tensor,
+        mode: &mut Mode,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        Ok((self.forward(params, x, mode)?.squeeze(2)?, None))
+    }
+}
+
+/// Windows of one worker and update.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// With the phrase.
+    pub positives: usize,
+    /// With a part of it.
+    pub parts: usize,
+    /// Of other speech and noise.
+    pub negatives: usize,
+}
+
+impl Share {
+    /// What a head is trained with.
+    pub const HEAD: Self = Self { positives: 20, parts: 6, negatives: 40 };
 }
 
 /// Durations, in steps of the trunk.
@@ -92,43 +148,29 @@ pub struct Window {
     start: usize,
 }
 
-impl<'a> HeadStage<'a> {
-    /// Runs the trunk over the word's streams.
-    pub fn new(
-        base: &Base,
-        trunk: &QuantizedTrunk,
-        negatives: (&'a Prepared, &str),
-        positives: Vec<PositiveRow>,
-        settings: &Settings,
-        head: (&HeadConfig, &Params),
-    ) -> Result<Self> {
-        let (head, params) = head;
-        let (prepared, phrase) = negatives;
-        let holding = Streams::holding(&prepared.train_texts, phrase);
-        let phrases: Vec<Option<Phrase>> = positives.iter().map(|p| p.phrase).collect();
-        let rows: Vec<Row> = positives.into_iter().map(|p| p.row).collect();
+impl<'a, N: Network> WordStage<'a, N> {
+    /// A stage over streams that were heard before.
+    pub fn new(network: N, material: Material<'a>, share: Share, settings: &Settings) -> Self {
         let of_kind = |whole: bool| -> Vec<usize> {
-            (0..phrases.len()).filter(|&i| phrases[i].is_some() == whole).collect()
+            (0..material.phrases.len())
+                .filter(|&i| material.phrases[i].is_some() == whole)
+                .collect()
         };
-        let gains = HeadConfig::input_gains(params);
-        let values = gains
-            .iter()
-            .flat_map(|g| (-128..=127).map(move |q: i16| g * trunk.output.value(q as i8)))
-            .collect();
-        Ok(Self {
-            head: head.clone(),
-            prepared,
-            positives: trunk_outputs(base, trunk, &rows)?,
-            others: (0..holding.len()).filter(|&i| !holding[i]).collect(),
+        Self {
+            network,
             whole: of_kind(true),
             parts: of_kind(false),
-            phrases,
             hard: Mutex::new(Vec::new()),
-            values,
-            frames_per_step: base.info.trunk.frames_per_step,
+            share,
             dropout: settings.dropout,
-            times: Times::of(settings, base.info.trunk.steps_per_second()),
-        })
+            times: Times::of(settings, material.negatives.steps_per_second),
+            material,
+        }
+    }
+
+    /// What it learns from: the word's streams and the others.
+    pub fn streams(&self) -> [&TrunkOutputs; 2] {
+        [&self.material.positives, self.material.negatives]
     }
 
     /// Steps of a window with the history that its first smoothed logit needs.
@@ -137,11 +179,12 @@ impl<'a> HeadStage<'a> {
     }
 
     fn history(&self) -> usize {
-        self.head.history() + self.times.smoothing - 1
+        self.network.history() + self.times.smoothing - 1
     }
 
     fn stream(&self, window: Window) -> &[i8] {
-        let outputs = if window.is_positive { &self.positives } else { &self.prepared.train };
+        let material = &self.material;
+        let outputs = if window.is_positive { &material.positives } else { material.negatives };
         outputs.streams.get(window.stream).map_or(&[], Vec::as_slice)
     }
 
@@ -152,10 +195,11 @@ impl<'a> HeadStage<'a> {
     /// Draws the windows of one update.
     pub fn windows(&self, rng: &mut StdRng) -> Vec<Window> {
         let mut windows = Vec::new();
-        for (streams, count) in [(&self.whole, POSITIVE_WINDOWS), (&self.parts, PARTIAL_WINDOWS)] {
+        let Share { positives, parts, negatives } = self.share;
+        for (streams, count) in [(&self.whole, positives), (&self.parts, parts)] {
             for _ in 0..if streams.is_empty() { 0 } else { count } {
                 let stream = streams[rng.random_range(0..streams.len())];
-                let steps = self.steps_of(&self.positives, stream);
+                let steps = self.steps_of(&self.material.positives, stream);
                 // The last second holds the end of the phrase.
                 let start = steps
                     .saturating_sub(self.times.window + rng.random_range(0..self.times.jitter));
@@ -163,24 +207,23 @@ impl<'a> HeadStage<'a> {
             }
         }
         let hard = self.hard.lock().unwrap_or_else(PoisonError::into_inner);
-        let train = &self.prepared.train;
-        for i in 0..NEGATIVE_WINDOWS {
+        let train = self.material.negatives;
+        for i in 0..negatives {
             if i % 2 == 0 && !hard.is_empty() {
                 let (stream, start) = hard[rng.random_range(0..hard.len())];
                 windows.push(Window { is_positive: false, stream, start });
                 continue;
             }
-            let Some(&stream) = self.others.choose(rng) else { break };
+            let Some(&stream) = self.material.others.choose(rng) else { break };
             let last = self.steps_of(train, stream).saturating_sub(self.times.window);
             windows.push(Window { is_positive: false, stream, start: rng.random_range(0..=last) });
         }
         windows
     }
 
-    /// Trunk outputs of windows as the head sees them, `[windows, history + 150, channels]`; steps
-    /// before a stream's first are zeros, as on a device just switched on.
+    /// Windows as the network sees them, `[windows, history + window, channels]`; steps before a stream's first are zeros, as on a device just switched on.
     pub fn gather(&self, windows: &[Window], dropout: Option<&mut StdRng>) -> Result<Tensor> {
-        let channels = self.positives.channels;
+        let channels = self.material.positives.channels;
         let steps = self.window_steps();
         let mut values = vec![0f32; windows.len() * steps * channels];
         let mut dropout = dropout;
@@ -194,22 +237,38 @@ impl<'a> HeadStage<'a> {
                 let Some(step) = (window.start + t).checked_sub(self.history()) else { continue };
                 let column = stream.chunks_exact(channels).nth(step).unwrap_or_default();
                 for (c, (out, &q)) in out.iter_mut().zip(column).enumerate() {
-                    *out = keep[c] * self.values[256 * c + (i16::from(q) + 128) as usize];
+                    *out = keep[c] * self.material.values[256 * c + (i16::from(q) + 128) as usize];
                 }
             }
         }
         Ok(Tensor::from_vec(values, (windows.len(), steps, channels), &Device::Cpu)?)
     }
 
-    /// Smoothed logits `[windows, 150]`.
-    pub fn forward(&self, params: &Params, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
-        let logits = self.head.forward(params, x, mode)?.squeeze(2)?;
-        let first = self.head.history();
+    /// Smoothed logits `[windows, window]`, and what the network adds to the loss.
+    pub fn forward(
+        &self,
+        params: &Params,
+        x: &Tensor,
+        mode: &mut Mode,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let (logits, more) = self.network.logits(params, x, mode)?;
+        let first = self.network.history();
         let mut sum = logits.narrow(1, first, self.times.window)?;
         for shift in 1..self.times.smoothing {
             sum = (sum + logits.narrow(1, first + shift, self.times.window)?)?;
         }
-        Ok((sum * (1.0 / self.times.smoothing as f64))?)
+        Ok(((sum * (1.0 / self.times.smoothing as f64))?, more))
+    }
+
+    /// Values of the network's activations over windows as it is trained on.
+    pub fn calibrate(&self, params: &Params) -> Result<Samples> {
+        let mut mode = Mode::Calibrate(Samples::new());
+        let mut rng = StdRng::seed_from_u64(0);
+        for _ in 0..4 {
+            let windows = self.windows(&mut rng);
+            self.forward(params, &self.gather(&windows, None)?, &mut mode)?;
+        }
+        Ok(mode.samples())
     }
 
     /// Targets and weights of each window's steps, given the smoothed logits.
@@ -217,14 +276,16 @@ impl<'a> HeadStage<'a> {
     /// The steps around a phrase's end share one unit of weight, by the softmax of their logits, so
     /// that one moment suffices; the loss of the windows' other steps is a mean.
     fn targets(&self, windows: &[Window], smoothed: &[Vec<f32>]) -> (Vec<f32>, Vec<f32>) {
-        let positives = self.whole.len().clamp(1, POSITIVE_WINDOWS) as f32;
+        let positives = self.whole.len().clamp(1, self.share.positives) as f32;
         let mut targets = vec![0f32; windows.len() * self.times.window];
         let mut weights = vec![f32::NAN; targets.len()];
         for (i, window) in windows.iter().enumerate() {
-            let phrase = if window.is_positive { self.phrases[window.stream] } else { None };
+            let phrase =
+                if window.is_positive { self.material.phrases[window.stream] } else { None };
             let Some(phrase) = phrase else { continue };
-            let step =
-                |frame: usize| (frame / self.frames_per_step) as isize - window.start as isize;
+            let step = |frame: usize| {
+                (frame / self.material.frames_per_step) as isize - window.start as isize
+            };
             let (start, end) = (step(phrase.start), step(phrase.end));
             // Most of the phrase and what follows it are nobody's.
             let silent_from = start + (end - start) / 3;
@@ -274,33 +335,37 @@ fn draw_mask(keep: &mut [f32], dropout: f32, rng: &mut StdRng) {
     }
 }
 
-impl Stage for HeadStage<'_> {
+impl<N: Network> Stage for WordStage<'_, N> {
     fn loss(&self, params: &Params, rng: &mut StdRng) -> Result<Outcome> {
         let windows = self.windows(rng);
         let x = self.gather(&windows, Some(rng))?;
-        let smoothed = self.forward(params, &x, &mut Mode::Evaluate)?;
+        let mut mode = self.network.training_mode();
+        let (smoothed, more) = self.forward(params, &x, &mut mode)?;
         let values: Vec<Vec<f32>> = smoothed.to_vec2()?;
         let (targets, weights) = self.targets(&windows, &values);
         let shape = (windows.len(), self.times.window);
         let targets = Tensor::from_vec(targets, shape, &Device::Cpu)?;
         let weights = Tensor::from_vec(weights, shape, &Device::Cpu)?;
-        let loss = sigmoid_bce(&smoothed, &targets, &weights, 1.0, 0.0)?;
-        Ok(Outcome { loss, moments: Vec::new(), examples: windows.len() })
+        let mut loss = sigmoid_bce(&smoothed, &targets, &weights, 1.0, 0.0)?;
+        if let Some(more) = more {
+            loss = (loss + more)?;
+        }
+        Ok(Outcome { loss, moments: mode.moments(), examples: windows.len() })
     }
 
     /// Finds the windows of other speech that score highest now.
     fn refresh(&self, params: &Params) -> Result<()> {
         let mut found: Vec<(f32, usize, usize)> = Vec::new();
-        let train = &self.prepared.train;
+        let train = self.material.negatives;
         let mut all = Vec::new();
-        for &stream in &self.others {
+        for &stream in &self.material.others {
             let steps = self.steps_of(train, stream);
             let starts = (0..=steps.saturating_sub(self.times.window)).step_by(self.times.window);
             all.extend(starts.map(|start| Window { is_positive: false, stream, start }));
         }
         let mut score = |windows: &[Window]| -> Result<()> {
             let x = self.gather(windows, None)?;
-            let smoothed = self.forward(params, &x, &mut Mode::Evaluate)?;
+            let (smoothed, _) = self.forward(params, &x, &mut Mode::Evaluate)?;
             let best: Vec<f32> = smoothed.max(1)?.detach().to_vec1()?;
             found.extend(windows.iter().zip(best).map(|(w, b)| (b, w.stream, w.start)));
             Ok(())

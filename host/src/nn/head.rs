@@ -75,8 +75,15 @@ impl HeadConfig {
         self.temporal.iter().map(|(taps, dilation)| (taps - 1) * dilation).sum()
     }
 
-    /// Adds freshly drawn parameters for a trunk whose outputs have these root mean squares.
-    pub fn init(&self, params: &mut Params, rms: Vec<f32>, rng: &mut impl Rng) -> Result<()> {
+    /// Adds freshly drawn parameters for a trunk whose outputs have these root mean squares, and
+    /// for so many words.
+    pub fn init(
+        &self,
+        params: &mut Params,
+        rms: Vec<f32>,
+        words: usize,
+        rng: &mut impl Rng,
+    ) -> Result<()> {
         let mut inputs = rms.len();
         for layer in self.layers() {
             let outputs = self.hidden;
@@ -85,14 +92,14 @@ impl HeadConfig {
             params.insert(layer.bias(), &[outputs], vec![0.0; outputs])?;
             inputs = outputs;
         }
-        params.insert_normal("head.logits.weight", &[inputs, 1], inputs, 1.0, rng)?;
+        params.insert_normal("head.logits.weight", &[inputs, words], inputs, 1.0, rng)?;
         // Nearly everything ever heard is not the word.
-        params.insert("head.logits.bias", &[1], vec![-3.0])?;
+        params.insert("head.logits.bias", &[words], vec![-3.0; words])?;
         params.track(INPUT_RMS, rms);
         Ok(())
     }
 
-    /// Heads of this shape side by side, as one head whose logit is the mean of theirs: a mean of
+    /// Heads of this shape, of one word, side by side, as one head whose logit is the mean of theirs: a mean of
     /// networks that differ in what was drawn errs less than each (Hansen & Salamon 1990). Nothing
     /// leads from one member to another: those weights are 0.
     ///
@@ -134,12 +141,12 @@ impl HeadConfig {
         Ok((joint, params))
     }
 
-    /// What the head sees of one value of channel `channel` of the trunk.
+    /// [`input_gains`] of a head's parameters.
     pub fn input_gains(params: &Params) -> Vec<f32> {
-        params.tracked(INPUT_RMS).iter().map(|rms| 1.0 / rms.max(1e-4)).collect()
+        input_gains(params.tracked(INPUT_RMS))
     }
 
-    /// Logits `[B, T, 1]` of inputs that [`input_gains`](Self::input_gains) were applied to.
+    /// Logits `[B, T, words]` of inputs that [`input_gains`](Self::input_gains) were applied to.
     pub fn forward(&self, params: &Params, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
         let mut x = x.clone();
         for layer in self.layers() {
@@ -169,6 +176,11 @@ impl HeadConfig {
     }
 }
 
+/// What a head sees of 1 in each channel of a trunk whose outputs have these root mean squares.
+pub fn input_gains(rms: &[f32]) -> Vec<f32> {
+    rms.iter().map(|rms| 1.0 / rms.max(1e-4)).collect()
+}
+
 fn concatenated(members: &[Params], name: &str) -> Result<Vec<f32>> {
     let parts: Vec<Vec<f32>> = members.iter().map(|m| m.values(name)).collect::<Result<_>>()?;
     Ok(parts.concat())
@@ -188,7 +200,7 @@ mod tests {
         let members: Vec<Params> = (0..3)
             .map(|_| {
                 let mut params = Params::default();
-                config.init(&mut params, vec![1.5; 7], &mut rng).unwrap();
+                config.init(&mut params, vec![1.5; 7], 1, &mut rng).unwrap();
                 for (name, count) in [("head.0.bias", 5), ("head.logits.bias", 1)] {
                     params.set(name, (0..count).map(|_| normal(&mut rng)).collect()).unwrap();
                 }

@@ -23,6 +23,8 @@ pub struct Schedule {
     pub clip_norm: f64,
     /// Decay of the averaged weights; 0 keeps the last ones.
     pub average_decay: f64,
+    /// Rate of the trunk as a share of the others', for a trunk that knows something already.
+    pub trunk_rate_share: f64,
 }
 
 impl Schedule {
@@ -83,12 +85,14 @@ impl AdamW {
         let scale = (self.schedule.clip_norm / norm.max(1e-12)).min(1.0);
         let correction1 = 1.0 - Self::BETA1.powi(self.step as i32);
         let correction2 = 1.0 - Self::BETA2.powi(self.step as i32);
-        let step_size = (rate / correction1) as f32;
         // Early on the average follows closely, so that the random start does not linger.
         let average =
             self.schedule.average_decay.min((self.step as f64 + 1.0) / (self.step as f64 + 10.0));
         for (name, var) in params.vars() {
             let Some(gradient) = gradients.get(name) else { continue };
+            let is_trunk = name.starts_with("trunk.");
+            let rate = rate * if is_trunk { self.schedule.trunk_rate_share } else { 1.0 };
+            let step_size = (rate / correction1) as f32;
             let mut weights = params.values(name)?;
             let moments = self.moments.entry(name.to_owned()).or_insert_with(|| Moments {
                 first: vec![0.0; weights.len()],
@@ -159,6 +163,7 @@ mod tests {
         weight_decay: 0.0,
         clip_norm: 1.0,
         average_decay: 0.0,
+        trunk_rate_share: 1.0,
     };
 
     #[test]

@@ -106,6 +106,11 @@ impl Params {
         self.tracked.retain(|name, _| !name.starts_with(prefix));
     }
 
+    /// Drops one trained parameter.
+    pub fn forget(&mut self, name: &str) {
+        self.trained.remove(name);
+    }
+
     /// Tracks every tracked value of `other` under `prefix`.
     pub fn track_all(&mut self, other: &Params, prefix: &str) {
         for (name, value) in &other.tracked {

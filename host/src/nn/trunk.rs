@@ -4,7 +4,7 @@
 //! `x [B, T, 2·40]` → stem (pointwise, batch norm, ReLU) → blocks of
 //! `ReLU(x + BN(pointwise(ReLU(BN(depthwise(x))))))` → `[B, T, C]`, none negative.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use candle_core::Tensor;
 use rand::Rng;
@@ -94,9 +94,27 @@ impl TrunkConfig {
 
     /// Runs the trunk over whole sequences, zero history before the first step.
     pub fn forward(&self, params: &Params, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
+        let x = self.stem(params, x, mode)?;
+        self.blocks(params, &x, 0..self.dilations.len(), mode)
+    }
+
+    /// What the first block takes: `[B, T, C]` of features `[B, T, inputs]`.
+    pub fn stem(&self, params: &Params, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
         let stem = linear(x, params.get("trunk.stem.weight")?, None)?;
-        let mut x = norm(params, "trunk.stem", &stem, true, mode)?;
-        for (block, &dilation) in self.dilations.iter().enumerate() {
+        norm(params, "trunk.stem", &stem, true, mode)
+    }
+
+    /// Runs some of the blocks, zero history before the first step; `[B, T, C]` in and out.
+    pub fn blocks(
+        &self,
+        params: &Params,
+        x: &Tensor,
+        which: Range<usize>,
+        mode: &mut Mode,
+    ) -> Result<Tensor> {
+        let mut x = x.clone();
+        for block in which {
+            let Some(&dilation) = self.dilations.get(block) else { break };
             let name = |part: &str| format!("trunk.{block:02}.{part}");
             let y = depthwise_causal(&x, params.get(&name("depthwise.weight"))?, dilation)?;
             let y = norm(params, &name("depthwise"), &y, true, mode)?;
@@ -150,6 +168,22 @@ impl Mode {
     /// Training, nothing collected yet.
     pub fn train() -> Self {
         Self::Train(Vec::new())
+    }
+
+    /// The statistics that training collected.
+    pub fn moments(self) -> Vec<LayerMoments> {
+        match self {
+            Self::Train(moments) => moments,
+            Self::Evaluate | Self::Calibrate(_) => Vec::new(),
+        }
+    }
+
+    /// The samples that calibration kept.
+    pub fn samples(self) -> Samples {
+        match self {
+            Self::Calibrate(samples) => samples,
+            Self::Train(_) | Self::Evaluate => Samples::new(),
+        }
     }
 }
 

@@ -26,6 +26,12 @@ font:12px system-ui,sans-serif;fill:var(--ink)}
 .f0{fill:var(--s0)}.f1{fill:var(--s1)}.f2{fill:var(--s2)}.f3{fill:var(--s3)}.f4{fill:var(--s4)}
 .mark{stroke-width:2;fill:var(--back,#fff)}";
 
+/// A chart as a picture of its own, with its style and more `marks` in front.
+pub fn standalone(chart: &str, marks: &str) -> String {
+    let back = "svg{background:#fff}@media(prefers-color-scheme:dark){svg{background:#12161d}}";
+    chart.replacen('>', &format!("><style>{STYLE}{back}</style>{marks}"), 1) + "\n"
+}
+
 /// Bars of the widest histogram, and of the narrowest.
 const MOST_BINS: f64 = 60.0;
 const FEWEST_BINS: f64 = 8.0;
@@ -150,23 +156,36 @@ pub fn det(title: &str, curves: &[Curve], hours: f64) -> String {
         }
     }
     for (i, curve) in curves.iter().enumerate() {
+        if i == 0 {
+            band(&mut axes, curve, &x);
+        }
         draw(&mut axes, curve, i, &x);
     }
     axes.finish("false accepts per hour of other speech", title)
 }
 
+/// Points as the corners of a path.
+fn corners(
+    points: impl Iterator<Item = (f64, f64)>,
+    axes: &Axes,
+    x: &impl Fn(f64) -> f64,
+) -> String {
+    let at = |(value, share)| format!("{:.1} {:.1}", x(value), axes.y(share));
+    points.map(at).collect::<Vec<_>>().join("L")
+}
+
+/// The interval of the first curve.
+fn band(axes: &mut Axes, curve: &Curve, x: &impl Fn(f64) -> f64) {
+    if curve.points.len() > 1 {
+        let above = corners(curve.points.iter().map(|p| (p.0, p.2.1)), axes, x);
+        let below = corners(curve.points.iter().rev().map(|p| (p.0, p.2.0)), axes, x);
+        let _ = write!(axes.text, "<path class='band f0' d='M{above}L{below}Z'/>");
+    }
+}
+
 fn draw(axes: &mut Axes, curve: &Curve, number: usize, x: &impl Fn(f64) -> f64) {
     let hue = number % HUES;
-    let at = |rate: f64, share: f64, axes: &Axes| format!("{:.1} {:.1}", x(rate), axes.y(share));
-    let path = |points: &mut dyn Iterator<Item = (f64, f64)>, axes: &Axes| {
-        points.map(|(rate, share)| at(rate, share, axes)).collect::<Vec<_>>().join("L")
-    };
-    if number == 0 && curve.points.len() > 1 {
-        let above = path(&mut curve.points.iter().map(|p| (p.0, p.2.1)), axes);
-        let below = path(&mut curve.points.iter().rev().map(|p| (p.0, p.2.0)), axes);
-        let _ = write!(axes.text, "<path class='band f{hue}' d='M{above}L{below}Z'/>");
-    }
-    let line = path(&mut curve.points.iter().map(|p| (p.0, p.1)), axes);
+    let line = corners(curve.points.iter().map(|p| (p.0, p.1)), axes, x);
     let dash = if curve.is_dashed { " dash" } else { "" };
     let name = escape(&curve.name);
     if !line.is_empty() {
@@ -183,6 +202,50 @@ fn draw(axes: &mut Axes, curve: &Curve, number: usize, x: &impl Fn(f64) -> f64) 
             100.0 * share
         );
     }
+}
+
+/// Shares over a count from 1 on, on a logarithmic axis, with their intervals: of each curve, the
+/// counts, shares and intervals, by rising count.
+pub fn growth(title: &str, below: &str, curves: &[Curve]) -> String {
+    let points = || curves.iter().flat_map(|c| &c.points);
+    let most = points().map(|p| p.0).fold(2.0, f64::max);
+    let least = points().map(|p| p.0).fold(most, f64::min).max(0.5);
+    let mut axes = Axes::new(points().map(|p| p.2.1).fold(0.0, f64::max));
+    let span = (most / least).ln().max(1e-9);
+    let inner = WIDTH - LEFT - RIGHT - 20.0;
+    let x = |count: f64| LEFT + 10.0 + ((count.max(least) / least).ln() / span).min(1.0) * inner;
+    let mut counts: Vec<f64> = points().map(|p| p.0).collect();
+    counts.sort_by(f64::total_cmp);
+    counts.dedup();
+    let mut last = f64::NEG_INFINITY;
+    for &count in counts.iter().filter(|c| c.is_finite()) {
+        if x(count) - last >= 18.0 {
+            axes.tick(x(count), &format!("{count}"));
+            last = x(count);
+        }
+    }
+    for (i, curve) in curves.iter().enumerate() {
+        let hue = i % HUES;
+        for &(count, _, (low, high)) in &curve.points {
+            // Beside each other where several curves have the same count.
+            let x = x(count) + 2.5 * (i as f64 - (curves.len() as f64 - 1.0) / 2.0);
+            let (low, high) = (axes.y(low.max(0.0)), axes.y(high));
+            let _ = write!(
+                axes.text,
+                "<path class='whisker s{hue}' fill='none' d='M{x:.1} {low:.1}V{high:.1}'/>"
+            );
+        }
+        draw(&mut axes, curve, i, &x);
+        if let Some(&(count, share, _)) = curve.points.last() {
+            let name = escape(&curve.name);
+            let (x, y) = (x(count) - 4.0, axes.y(share) - 6.0);
+            let _ = write!(
+                axes.text,
+                "<text class='f{hue}' x='{x:.1}' y='{y:.1}' text-anchor='end'>{name}</text>"
+            );
+        }
+    }
+    axes.finish(below, title)
 }
 
 /// Shares over names, with their intervals.
@@ -277,6 +340,8 @@ mod tests {
         let charts = [
             det("t", &[curve(vec![point(0.0, 1.0), point(20.0, 0.0)])], 6.3),
             det("t", &[curve(vec![]), curve(vec![point(0.0, 0.0)])], 0.0),
+            growth("t", "<b>", &[curve(vec![point(1.0, 0.3), point(50.0, 0.1)]), curve(vec![])]),
+            growth("t", "b", &[]),
             columns("'t'", "b", &[]),
             columns("t", "b", &[Column { name: "<b>".into(), share: 0.0, interval: (0.0, 0.02) }]),
             histogram("t", "b", &[120.0, -40.0, 9e9], 40.0),

@@ -1,0 +1,236 @@
+//! Whether transfer should help a word, told before anything is trained.
+//!
+//! Three conditions are looked at (Pan & Yang 2010; the lecture this project comes from): base and word
+//! have the same input; the base was trained on far more than the word has; and what the base hears
+//! carries over. The last is measured: the base's own tokens of one recording are compared with those
+//! of the next. If recordings of the phrase look much more alike to it than other speech does, heads
+//! have something to build on.
+
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+
+use crate::{
+    Result,
+    base::Base,
+    compose::{FRAMES_PER_SECOND, Row},
+    features::{LogMel, band_center_hz},
+    finetune::{Train, phrase_in},
+    negatives::Negatives,
+    nn::{INPUT_SCALE, ops::linear::linear, trunk::Mode},
+    tokens::{collapse, edit_distance},
+};
+use candle_core::{D, Device, Tensor};
+use wakeling_shared::frontend::MEL_CHANNELS;
+
+/// Pairs that are compared, at most.
+const MOST_PAIRS: usize = 400;
+/// Frames of other sound before a phrase, so that the network is warm.
+const WARM_FRAMES: usize = 100;
+/// Octaves below the loudest band at which a band counts as empty: 50 dB.
+const EMPTY_OCTAVES: f32 = 16.6;
+/// Times as much speech behind the base as in the recordings from which it counts as far more.
+const FAR_MORE: f64 = 50.0;
+
+/// What was found out about a word's recordings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Advice {
+    /// Recordings that hold a phrase.
+    pub usable: usize,
+    /// Recordings in which none was found.
+    pub empty: usize,
+    /// Seconds of the phrase in all of them.
+    pub phrase_s: f64,
+    /// Different speakers that are named; none if no recording names one.
+    pub speakers: usize,
+    /// How far the phrase rises above what is before and after it, in dB; the median.
+    pub level_db: f64,
+    /// Upper limit of the recordings in Hz, if they have one; the median.
+    pub limit_hz: Option<f32>,
+    /// Hours of speech behind the base, if it says so.
+    pub base_hours: Option<f64>,
+    /// What the base hears.
+    pub carries: Option<Carries>,
+    /// What to train.
+    pub train: Train,
+}
+
+/// Differences between what a base hears of two recordings: edits over tokens, 0 the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Carries {
+    /// Of two recordings of the phrase.
+    pub within: f64,
+    /// Of a recording and a piece of other speech of its length.
+    pub against: f64,
+    /// The tokens of the recording that is most like the others.
+    pub example: String,
+}
+
+impl Carries {
+    /// Whether recordings of the phrase are clearly more alike than other speech.
+    pub fn is_clear(&self) -> bool {
+        self.within < 0.85 * self.against
+    }
+}
+
+impl Advice {
+    /// Looks at recordings; `speakers` are the different ones named with them.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) if the base is broken.
+    pub fn of(
+        base: &Base,
+        recordings: &[LogMel],
+        speakers: usize,
+        other: &Negatives,
+        seed: u64,
+    ) -> Result<Self> {
+        let phrases: Vec<&[[i16; MEL_CHANNELS]]> = recordings
+            .iter()
+            .filter_map(|r| phrase_in(r).and_then(|p| r.get(p.start..p.end)))
+            .collect();
+        let frames: usize = phrases.iter().map(|p| p.len()).sum();
+        Ok(Self {
+            usable: phrases.len(),
+            empty: recordings.len() - phrases.len(),
+            phrase_s: frames as f64 / f64::from(FRAMES_PER_SECOND),
+            speakers,
+            level_db: median(recordings.iter().filter_map(level_db).collect()).unwrap_or(0.0),
+            limit_hz: limit_hz(&phrases),
+            base_hours: base.info.hours(),
+            carries: carries(base, &phrases, other, seed)?,
+            train: Train::Auto.decide(phrases.len()).0,
+        })
+    }
+
+    /// Whether the base has heard far more than the recordings hold; `None` if it does not say.
+    pub fn has_far_more(&self) -> Option<bool> {
+        self.base_hours.map(|hours| hours * 3600.0 > FAR_MORE * self.phrase_s)
+    }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// Mean of the bands' logarithms, in octaves of power.
+fn octaves(frame: &[i16; MEL_CHANNELS]) -> f64 {
+    frame.iter().map(|&x| f64::from(x) / 256.0).sum::<f64>() / MEL_CHANNELS as f64
+}
+
+/// How far the phrase of a recording rises above the rest of it; none if there is no rest.
+fn level_db(recording: &LogMel) -> Option<f64> {
+    let phrase = phrase_in(recording)?;
+    let mean = |frames: &mut dyn Iterator<Item = &[i16; MEL_CHANNELS]>| {
+        let values: Vec<f64> = frames.map(octaves).collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    let inside = mean(&mut recording.get(phrase.start..phrase.end)?.iter())?;
+    let before = recording.iter().take(phrase.start);
+    let outside = mean(&mut before.chain(recording.iter().skip(phrase.end)))?;
+    Some((inside - outside) * 3.0103)
+}
+
+/// The frequency above which most recordings have nothing; none if they have something everywhere.
+fn limit_hz(phrases: &[&[[i16; MEL_CHANNELS]]]) -> Option<f32> {
+    let limit = |phrase: &&[[i16; MEL_CHANNELS]]| {
+        let loudest = |c: usize| phrase.iter().map(|f| f[c]).max().unwrap_or(0);
+        let peaks: Vec<f32> = (0..MEL_CHANNELS).map(|c| f32::from(loudest(c)) / 256.0).collect();
+        let top = peaks.iter().fold(0f32, |m, &p| m.max(p));
+        let last = peaks.iter().rposition(|&p| p > top - EMPTY_OCTAVES)?;
+        Some(f64::from(band_center_hz(last)))
+    };
+    let limit = median(phrases.iter().filter_map(limit).collect())? as f32;
+    (limit < band_center_hz(MEL_CHANNELS - 2)).then_some(limit)
+}
+
+/// What the base's tokens say; none if it has no tokens, or there are fewer than two phrases.
+fn carries(
+    base: &Base,
+    phrases: &[&[[i16; MEL_CHANNELS]]],
+    other: &Negatives,
+    seed: u64,
+) -> Result<Option<Carries>> {
+    if base.info.tokens.outputs() < 2 || phrases.len() < 2 || other.speech.is_empty() {
+        return Ok(None);
+    }
+    let mut rng = StdRng::seed_from_u64(seed);
+    let heard: Vec<Vec<u32>> = phrases.iter().map(|p| tokens(base, p)).collect::<Result<_>>()?;
+    let mut others = Vec::new();
+    for _ in 0..heard.len().min(40) {
+        let length = phrases.choose(&mut rng).map_or(0, |p| p.len());
+        let Some(speech) = other.speech.choose(&mut rng) else { break };
+        if speech.frames.len() > length {
+            let at = rng.random_range(0..speech.frames.len() - length);
+            others.push(tokens(base, &speech.frames[at..at + length])?);
+        }
+    }
+    let difference =
+        |a: &[u32], b: &[u32]| edit_distance(a, b) as f64 / a.len().max(b.len()).max(1) as f64;
+    let (mut within, mut against) = (Vec::new(), Vec::new());
+    while within.len() < MOST_PAIRS.min(heard.len() * (heard.len() - 1)) {
+        let (a, b) = (rng.random_range(0..heard.len()), rng.random_range(0..heard.len()));
+        if a != b {
+            within.push(difference(&heard[a], &heard[b]));
+            if let Some(other) = others.choose(&mut rng) {
+                against.push(difference(&heard[a], other));
+            }
+        }
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+    let apart = |a: &[u32]| heard.iter().map(|b| difference(a, b)).sum::<f64>();
+    let typical = heard.iter().min_by(|a, b| apart(a).total_cmp(&apart(b)));
+    let names = typical.into_iter().flatten().filter_map(|&t| base.info.tokens.name(t));
+    let names: Vec<&str> = names.map(|n| n.strip_prefix("zh:").unwrap_or(n)).collect();
+    Ok(Some(Carries { within: mean(&within), against: mean(&against), example: names.join(" ") }))
+}
+
+/// The base's tokens of a piece of sound, by the best path.
+fn tokens(base: &Base, sound: &[[i16; MEL_CHANNELS]]) -> Result<Vec<u32>> {
+    let frontend = base.tables.params(base.info.normalization);
+    // What lies before is silence of the sound's own kind: its first frame.
+    let mut frames = vec![*sound.first().unwrap_or(&[0; MEL_CHANNELS]); WARM_FRAMES];
+    frames.extend_from_slice(sound);
+    let mut row = Row::new(frames.len() + WARM_FRAMES / 4);
+    row.add_clip(0, &frames);
+    let width = base.info.trunk.inputs();
+    let mut values: Vec<f32> =
+        row.features(&frontend).into_iter().map(|f| f32::from(f) * INPUT_SCALE).collect();
+    let steps = values.len() / width;
+    values.truncate(steps * width);
+    let x = Tensor::from_vec(values, (1, steps, width), &Device::Cpu)?;
+    let x = base.info.trunk.forward(&base.params, &x, &mut Mode::Evaluate)?;
+    let bias = base.params.get("ctc.bias")?;
+    let logits = linear(&x, base.params.get("ctc.weight")?, Some(bias))?;
+    let path: Vec<u32> = logits.squeeze(0)?.argmax(D::Minus1)?.to_vec1()?;
+    let first = WARM_FRAMES / base.info.trunk.frames_per_step;
+    Ok(collapse(path.get(first..).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phrase(bands: usize) -> LogMel {
+        let frame = |level: i16| std::array::from_fn(|c| if c < bands { level } else { 100 });
+        let mut frames: LogMel = vec![frame(3_000); 60];
+        frames.extend(vec![frame(7_000); 70]);
+        frames.extend(vec![frame(3_000); 60]);
+        frames
+    }
+
+    #[test]
+    fn a_level_is_the_rise_over_what_is_around() {
+        let level = level_db(&phrase(40)).unwrap();
+        // 4,000 of 256 an octave of power.
+        assert!((level - 4_000.0 / 256.0 * 3.0103).abs() < 3.0, "{level}");
+        assert_eq!(level_db(&vec![[4_000; 40]; 5]), None);
+    }
+
+    #[test]
+    fn a_telephone_has_an_upper_limit() {
+        let (wide, narrow) = (phrase(40), phrase(25));
+        assert_eq!(limit_hz(&[&wide[60..130]]), None);
+        assert_eq!(limit_hz(&[&narrow[60..130]]), Some(band_center_hz(24)));
+        assert_eq!(limit_hz(&[]), None);
+    }
+}

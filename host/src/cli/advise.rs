@@ -1,0 +1,158 @@
+//! `wakeling advise`: whether transfer should help a word, and what more recordings would bring.
+
+use std::{collections::BTreeSet, fmt::Write};
+
+use clap::Args;
+
+use super::{WordPath, open_corpus, parse_word};
+use crate::{
+    Result,
+    advise::Advice,
+    features::load_log_mel,
+    finetune::{ENOUGH_TO_TUNE, Train},
+    models,
+};
+
+/// Mean misses of the development words at 0.5 false accepts per hour by recordings trained on, in
+/// percent: the table "what more recordings bring" of docs/log/fine-tuning.md.
+const MEASURED: [(usize, f64); 0] = [];
+/// Below this the phrase drowns in what is around it.
+const LOW_LEVEL_DB: f64 = 10.0;
+/// Speakers from which on one more matters less.
+const MANY_SPEAKERS: usize = 5;
+
+/// Say whether a word's recordings suit the base, and what more of them would bring
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  wakeling advise --word \"hey computer=recordings/\"
+
+Nothing is trained. It looks at what transfer learning needs: the same kind of input, a base
+that heard far more than you recorded, and sounds that the base can tell apart: recordings
+of the phrase should look more alike to it than other speech does. Then it says how much of
+the network to train, and what others gained by recording more. `wakeling compare` measures
+all that on your own words.")]
+pub struct AdviseArgs {
+    /// A word and its recordings: a folder, a manifest or a file; may be given several times
+    #[arg(long = "word", value_name = "NAME=PATH", required = true, num_args = 1..,
+        value_parser = parse_word)]
+    words: Vec<WordPath>,
+    /// Name of a shipped base, or path of one
+    #[arg(long, default_value = models::DEFAULT_BASE)]
+    base: String,
+    /// Seed of the pairs that are compared
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs the command.
+pub fn run(args: AdviseArgs) -> Result<()> {
+    let base = models::base(&args.base)?;
+    let frontend = base.tables.params(base.info.normalization);
+    let other = models::shipped_negatives()?;
+    for WordPath { label, path } in &args.words {
+        let examples = open_corpus(path)?;
+        let recordings: Vec<_> =
+            load_log_mel(&examples, &frontend, "recordings").into_iter().flatten().collect();
+        let speakers: BTreeSet<_> = examples.iter().filter_map(|e| e.speaker.as_ref()).collect();
+        let advice = Advice::of(&base, &recordings, speakers.len(), &other, args.seed)?;
+        print!("{}", show(label, &base.info.name, &base.info.provenance, &advice));
+    }
+    Ok(())
+}
+
+fn show(label: &str, base: &str, provenance: &str, advice: &Advice) -> String {
+    let mut text = format!(
+        "{label}: {} recordings with {:.0} s of the phrase",
+        advice.usable, advice.phrase_s
+    );
+    let _ = match advice.speakers {
+        0 => writeln!(text, "; no speaker is named"),
+        n => writeln!(text, " by {n} speakers"),
+    };
+    if advice.empty > 0 {
+        let _ =
+            writeln!(text, "  ! in {} more no phrase was found: record them again", advice.empty);
+    }
+    same_input(&mut text, advice);
+    let _ = match (advice.base_hours, advice.has_far_more()) {
+        (Some(hours), Some(true)) => writeln!(
+            text,
+            "  + far more data behind the base: {hours} h against {:.1} min",
+            advice.phrase_s / 60.0
+        ),
+        (Some(hours), _) => writeln!(
+            text,
+            "  ! {base} heard {hours} h, no more than 50 times what you recorded: a trunk trained from scratch may do as well"
+        ),
+        (None, _) => writeln!(text, "  ? the base does not say how much it heard: {provenance}"),
+    };
+    carried_over(&mut text, base, advice);
+    let _ = match advice.train {
+        Train::Head => writeln!(
+            text,
+            "  → train the head alone (--train head): moving the trunk pays from about {ENOUGH_TO_TUNE} recordings on"
+        ),
+        train => writeln!(text, "  → enough recordings to move the trunk: --train {train}"),
+    };
+    if advice.speakers > 0 && advice.speakers < MANY_SPEAKERS {
+        let _ = writeln!(
+            text,
+            "  → let others record it too: what a word misses are mostly whole speakers"
+        );
+    }
+    text + &gain(advice.usable)
+}
+
+fn same_input(text: &mut String, advice: &Advice) {
+    let _ = match advice.limit_hz {
+        None => writeln!(text, "  + same input: speech up to the base's 7.5 kHz"),
+        Some(hz) => writeln!(
+            text,
+            "  ! nothing above {:.1} kHz: trained for that as well, but the device should hear the same",
+            hz / 1000.0
+        ),
+    };
+    if advice.usable > 0 && advice.level_db < LOW_LEVEL_DB {
+        let _ = writeln!(
+            text,
+            "  ! the phrase is only {:.0} dB above what is around it: record nearer, or in quiet",
+            advice.level_db
+        );
+    }
+}
+
+fn carried_over(text: &mut String, base: &str, advice: &Advice) {
+    let Some(carries) = &advice.carries else {
+        let _ = writeln!(text, "  ? too little to see whether the base's sounds carry over");
+        return;
+    };
+    let _ = writeln!(
+        text,
+        "  {} {base} hears: {}\n    two recordings differ in {:.0} % of its sounds, a recording and other speech in {:.0} %{}",
+        if carries.is_clear() { "+" } else { "!" },
+        carries.example,
+        100.0 * carries.within,
+        100.0 * carries.against,
+        if carries.is_clear() {
+            ""
+        } else {
+            ": it may not help with this language or these recordings"
+        },
+    );
+}
+
+/// What recording more brought on the development words.
+fn gain(recordings: usize) -> String {
+    let more: Vec<String> = MEASURED
+        .iter()
+        .filter(|(n, _)| *n >= recordings.max(1))
+        .map(|(n, missed)| format!("{missed:.0} % with {n}"))
+        .collect();
+    if more.is_empty() {
+        return String::new();
+    }
+    format!(
+        "  measured on other words, missed at 0.5 false accepts per hour: {}\n",
+        more.join(", ")
+    )
+}

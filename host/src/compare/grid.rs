@@ -1,0 +1,291 @@
+//! Many trials: kept as they come, so that a run can be cut off and go on, and summed up as a table
+//! and a picture.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{Figures, mean};
+use crate::{
+    Error, Result,
+    evaluate::{
+        chart::{Curve, growth, standalone},
+        interval,
+    },
+    files::write_atomic,
+};
+
+/// What a trial was.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Trial {
+    /// The word.
+    pub word: String,
+    /// How its network was made, as `--train` takes it.
+    pub how: String,
+    /// Recordings it was trained on.
+    pub samples: usize,
+    /// Which draw of them.
+    pub draw: u64,
+}
+
+/// What a trial counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Counts {
+    /// Recordings played.
+    pub recordings: usize,
+    /// Hours of other speech.
+    pub hours: f64,
+    /// Recordings missed at each of the grid's rates.
+    pub missed: Vec<usize>,
+}
+
+impl From<&Figures> for Counts {
+    fn from(figures: &Figures) -> Self {
+        let Figures { recordings, hours, clean, .. } = figures;
+        Self { recordings: *recordings, hours: *hours, missed: clean.clone() }
+    }
+}
+
+/// Trials and their counts, in one CSV file that is whole at any moment.
+pub struct Grid {
+    path: PathBuf,
+    rates: Vec<f64>,
+    trials: BTreeMap<Trial, Counts>,
+}
+
+impl Grid {
+    /// Opens a file of trials at these false accepts per hour, or begins one.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the file is of other rates or no such file.
+    pub fn open(path: PathBuf, rates: &[f64]) -> Result<Self> {
+        let mut grid = Self { path, rates: rates.to_vec(), trials: BTreeMap::new() };
+        if grid.path.exists() {
+            let text = fs::read_to_string(&grid.path).map_err(Error::io(&grid.path, "read"))?;
+            let refused = |line: usize, problem: &str| {
+                let problem = format!("line {}: {problem}", line + 1);
+                Error::input(
+                    &grid.path,
+                    problem,
+                    "choose another --out folder, or remove this file",
+                )
+            };
+            let mut lines = text.lines().enumerate();
+            if lines.next().map(|(_, l)| l) != Some(grid.head().as_str()) {
+                return Err(refused(0, "not the table of a comparison at these rates"));
+            }
+            for (number, line) in lines {
+                let row = parse(line, rates.len());
+                let (trial, counts) = row.ok_or_else(|| refused(number, "not a trial"))?;
+                grid.trials.insert(trial, counts);
+            }
+        }
+        Ok(grid)
+    }
+
+    /// Whether a trial was made before.
+    pub fn holds(&self, trial: &Trial) -> bool {
+        self.trials.contains_key(trial)
+    }
+
+    /// Adds a trial and writes the file.
+    pub fn add(&mut self, trial: Trial, counts: Counts) -> Result<()> {
+        self.trials.insert(trial, counts);
+        let mut text = self.head() + "\n";
+        for (trial, counts) in &self.trials {
+            let Trial { word, how, samples, draw } = trial;
+            let Counts { recordings, hours, missed } = counts;
+            let missed: Vec<String> = missed.iter().map(usize::to_string).collect();
+            let word = word.replace('"', "\"\"");
+            let _ = writeln!(
+                text,
+                "\"{word}\",{how},{samples},{draw},{recordings},{hours:.4},{}",
+                missed.join(",")
+            );
+        }
+        write_atomic(&self.path, text.as_bytes())
+    }
+
+    fn head(&self) -> String {
+        let rates: Vec<String> = self.rates.iter().map(|r| format!("missed at {r}/h")).collect();
+        format!("word,train,samples,draw,recordings,hours,{}", rates.join(","))
+    }
+
+    /// Shares missed at the rate of that number, over words and draws.
+    fn shares(&self, how: &str, samples: usize, rate: usize) -> Vec<f64> {
+        let of = |(t, c): (&Trial, &Counts)| {
+            let missed = *c.missed.get(rate)? as f64;
+            (t.how == how && t.samples == samples).then(|| missed / c.recordings.max(1) as f64)
+        };
+        self.trials.iter().filter_map(of).collect()
+    }
+
+    /// Mean share and interval of a cell: over words and draws, or of the one trial's counts.
+    fn cell(&self, how: &str, samples: usize, rate: usize) -> Option<(f64, (f64, f64))> {
+        let shares = self.shares(how, samples, rate);
+        let (share, half) = mean(&shares);
+        if shares.is_empty() {
+            return None;
+        }
+        let range = match half {
+            Some(half) => ((share - half).max(0.0), (share + half).min(1.0)),
+            None => {
+                let only = |(t, _): &(&Trial, &Counts)| t.how == how && t.samples == samples;
+                let (_, counts) = self.trials.iter().find(only)?;
+                interval(*counts.missed.get(rate)?, counts.recordings)
+            }
+        };
+        Some((share, range))
+    }
+
+    fn hows(&self) -> Vec<String> {
+        // From nothing to everything, as people read it; names sort almost so.
+        let set: BTreeSet<&String> = self.trials.keys().map(|t| &t.how).collect();
+        let rank = |how: &str| match how {
+            "scratch" => 0,
+            "head" => 1,
+            "all" => 3,
+            _ => 2,
+        };
+        let mut hows: Vec<String> = set.into_iter().cloned().collect();
+        hows.sort_by_key(|how| rank(how));
+        hows
+    }
+
+    fn counts_of_samples(&self) -> BTreeSet<usize> {
+        self.trials.keys().map(|t| t.samples).collect()
+    }
+
+    /// Tables in Markdown, one for each rate: ways of training down, recordings across.
+    pub fn tables(&self) -> String {
+        let mut text = String::new();
+        let samples = self.counts_of_samples();
+        let words: BTreeSet<&String> = self.trials.keys().map(|t| &t.word).collect();
+        let hours = self.trials.values().map(|c| c.hours).fold(f64::INFINITY, f64::min);
+        for (rate, per_hour) in self.rates.iter().enumerate() {
+            let allowed = match (per_hour * hours).floor() {
+                0.0 => "without a false accept".to_owned(),
+                n => format!("with at most {n:.0} false accepts"),
+            };
+            let _ = writeln!(
+                text,
+                "Missed {allowed} in {hours:.2} h of other speech, mean of {} words and 95 % interval:\n",
+                words.len()
+            );
+            let heads: Vec<String> = samples.iter().map(|n| format!(" {n} |")).collect();
+            let _ = writeln!(text, "| trained, with recordings: |{}", heads.concat());
+            let _ = writeln!(text, "|---|{}", "---|".repeat(samples.len()));
+            for how in self.hows() {
+                let cell = |&n: &usize| match self.cell(&how, n, rate) {
+                    None => " – |".to_owned(),
+                    Some((share, (low, high))) => format!(
+                        " {:.1} % ({:.1}–{:.1}) |",
+                        100.0 * share,
+                        100.0 * low,
+                        100.0 * high
+                    ),
+                };
+                let cells: Vec<String> = samples.iter().map(cell).collect();
+                let _ = writeln!(text, "| {how} |{}", cells.concat());
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Misses at the rate of that number over the recordings, one curve a way of training.
+    pub fn picture(&self, rate: usize) -> String {
+        let curve = |how: String| Curve {
+            points: self
+                .counts_of_samples()
+                .into_iter()
+                .filter_map(|n| self.cell(&how, n, rate).map(|(s, range)| (n as f64, s, range)))
+                .collect(),
+            name: how,
+            mark: None,
+            is_dashed: false,
+        };
+        let curves: Vec<Curve> = self.hows().into_iter().map(curve).collect();
+        let per_hour = self.rates.get(rate).copied().unwrap_or(0.0);
+        let title = format!("misses at {per_hour} false accepts per hour");
+        standalone(&growth(&title, &format!("recordings; {title}"), &curves), "")
+    }
+
+    /// Writes `compare-RATE.svg` for each rate into a folder.
+    pub fn save_pictures(&self, folder: &Path) -> Result<()> {
+        for (number, rate) in self.rates.iter().enumerate() {
+            let path = folder.join(format!("compare-{rate}.svg"));
+            write_atomic(&path, self.picture(number).as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+fn parse(line: &str, rates: usize) -> Option<(Trial, Counts)> {
+    let rest = line.strip_prefix('"')?;
+    // The word may hold anything but a lone quotation mark.
+    let end = rest.rfind("\",")?;
+    let word = rest.get(..end)?.replace("\"\"", "\"");
+    let mut fields = rest.get(end + 2..)?.split(',');
+    let how = fields.next()?.to_owned();
+    let samples = fields.next()?.parse().ok()?;
+    let draw = fields.next()?.parse().ok()?;
+    let recordings = fields.next()?.parse().ok()?;
+    let hours: f64 = fields.next()?.parse().ok().filter(|h: &f64| h.is_finite())?;
+    let missed: Vec<usize> = fields.map(|f| f.parse().ok()).collect::<Option<_>>()?;
+    let whole = missed.len() == rates && missed.iter().all(|&m| m <= recordings);
+    whole.then_some((Trial { word, how, samples, draw }, Counts { recordings, hours, missed }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(word: &str, how: &str, samples: usize) -> Trial {
+        Trial { word: word.into(), how: how.into(), samples, draw: 0 }
+    }
+
+    fn counts(missed: usize) -> Counts {
+        Counts { recordings: 50, hours: 6.26, missed: vec![missed, 2 * missed] }
+    }
+
+    #[test]
+    fn trials_are_kept_and_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("compare.csv");
+        let mut grid = Grid::open(path.clone(), &[0.5, 0.0]).unwrap();
+        let odd = trial("say \"a, b\"", "last:2", 5);
+        grid.add(odd.clone(), counts(7)).unwrap();
+        grid.add(trial("one", "head", 5), counts(3)).unwrap();
+        let again = Grid::open(path.clone(), &[0.5, 0.0]).unwrap();
+        assert!(again.holds(&odd) && !again.holds(&trial("one", "all", 5)));
+        assert_eq!(again.trials, grid.trials);
+        assert!(Grid::open(path.clone(), &[0.5, 1.0]).is_err());
+        let cut = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &cut[..cut.len() - 4]).unwrap();
+        let error = Grid::open(path, &[0.5, 0.0]).err().unwrap().to_string();
+        assert!(error.contains("compare.csv") && error.contains("line 3"), "{error}");
+    }
+
+    #[test]
+    fn cells_are_means_over_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut grid = Grid::open(folder.path().join("c.csv"), &[0.5, 0.0]).unwrap();
+        for (word, missed) in [("one", 5), ("two", 15)] {
+            grid.add(trial(word, "head", 20), counts(missed)).unwrap();
+        }
+        grid.add(trial("one", "scratch", 20), counts(25)).unwrap();
+        let table = grid.tables();
+        let expected = "| head | 20.0 % (0.4–39.6) |";
+        assert!(table.contains(expected), "{table}");
+        assert!(table.find("scratch").unwrap() < table.find("| head").unwrap());
+        assert!(table.contains("at most 3 false accepts in 6.26 h"), "{table}");
+        // One trial alone has the interval of its counts.
+        assert!(table.contains("| scratch | 50.0 % (35.5–64.5) |"), "{table}");
+        let picture = grid.picture(0);
+        assert!(picture.contains("head") && picture.starts_with("<svg"), "{picture}");
+    }
+}

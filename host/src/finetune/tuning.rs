@@ -1,0 +1,414 @@
+//! Moving the trunk itself: its last blocks, or all of it, on the words at hand.
+//!
+//! With many recordings a trunk can learn what a head alone cannot make of it. It must not forget
+//! the rest of speech, from which the words are told apart, and transcripts are rarely at hand then;
+//! so the loss holds what the pretraining heads say of every window to what they said before (Li &
+//! Hoiem 2016, "Learning without Forgetting", with the squared error of logits: Ba & Caruana 2014).
+//! All words of a run move one trunk together. Afterwards it is calibrated and quantized anew, and
+//! heads are trained on it as on any other.
+
+use std::{collections::BTreeSet, fmt, ops::Range, str::FromStr};
+
+use candle_core::{Device, Tensor};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::{
+    Settings,
+    positives::{Around, compose},
+    prepared::{Heard, features, features_to_train_on},
+    stage::{Material, Network, Share, WordStage},
+};
+use crate::{
+    Error, Result,
+    base::Base,
+    features::LogMel,
+    negatives::{Negatives, TrunkOutputs},
+    nn::{
+        INPUT_SCALE,
+        head::HeadConfig,
+        ops::{linear::linear, squared_error::squared_error},
+        optimizer::Schedule,
+        params::Params,
+        trunk::{Mode, Samples, TrunkConfig},
+    },
+    quantize::ranges,
+    train::{Outcome, Run, Stage},
+};
+
+/// From so many recordings of each word on, `auto` moves the last blocks.
+pub const ENOUGH_TO_TUNE: usize = 50;
+/// Blocks that `auto` moves.
+const AUTO_BLOCKS: usize = 2;
+/// Windows of one worker and update: a window of features costs a hundred times one of outputs.
+const SHARE: Share = Share { positives: 10, parts: 3, negatives: 15 };
+/// Weight of what is held to the pretrained trunk; its numbers are of unit variance.
+const KEEP_WEIGHT: f64 = 1.0;
+/// Rate of a pretrained trunk, of the head's.
+const PRETRAINED_RATE_SHARE: f64 = 0.1;
+/// Streams of each kind that a moved trunk is calibrated on.
+const CALIBRATION_STREAMS: usize = 24;
+
+/// How much of a network fine-tuning moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Train {
+    /// New heads only.
+    Head,
+    /// Heads and so many of the trunk's last blocks.
+    Last(usize),
+    /// Everything.
+    All,
+    /// What the number of recordings suggests.
+    Auto,
+}
+
+impl FromStr for Train {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match (text, text.strip_prefix("last:").map(str::parse)) {
+            ("head", _) => Ok(Self::Head),
+            ("all", _) => Ok(Self::All),
+            ("auto", _) => Ok(Self::Auto),
+            (_, Some(Ok(blocks))) if blocks > 0 => Ok(Self::Last(blocks)),
+            _ => Err("expected head, last:K with K from 1, all, or auto".into()),
+        }
+    }
+}
+
+impl fmt::Display for Train {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Head => f.write_str("head"),
+            Self::Last(blocks) => write!(f, "last:{blocks}"),
+            Self::All => f.write_str("all"),
+            Self::Auto => f.write_str("auto"),
+        }
+    }
+}
+
+impl Train {
+    /// What `auto` stands for with so many different recordings of the rarest word, and why.
+    pub fn decide(self, recordings: usize) -> (Self, Option<String>) {
+        match self {
+            Self::Auto if recordings < ENOUGH_TO_TUNE => {
+                let why = format!(
+                    "training the head alone: {recordings} recordings are too few to move the trunk, from {ENOUGH_TO_TUNE} on it pays"
+                );
+                (Self::Head, Some(why))
+            }
+            Self::Auto => {
+                let why = format!(
+                    "training the head and the last {AUTO_BLOCKS} blocks: {recordings} recordings are enough to move them"
+                );
+                (Self::Last(AUTO_BLOCKS), Some(why))
+            }
+            chosen => (chosen, None),
+        }
+    }
+
+    /// Blocks that move, of a trunk; all of them with the stem if `None`.
+    fn blocks(self, trunk: &TrunkConfig) -> Result<Option<Range<usize>>> {
+        let count = trunk.dilations.len();
+        match self {
+            Self::Head | Self::Auto => Ok(Some(count..count)),
+            Self::All => Ok(None),
+            Self::Last(blocks) if blocks <= count => Ok(Some(count - blocks..count)),
+            Self::Last(blocks) => Err(Error::usage(
+                format!("the trunk has {count} blocks, not {blocks}"),
+                format!("give --train last:K with K up to {count}, or all"),
+            )),
+        }
+    }
+}
+
+/// What the trunk is before it moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// As it was pretrained; it is held to that.
+    Pretrained,
+    /// Drawn anew, to show what pretraining is worth.
+    Scratch,
+}
+
+/// Moves a base's trunk on some words; the base that comes back has the same pretraining heads.
+///
+/// # Errors
+/// [`Error::Usage`] if the trunk has fewer blocks than are to move, or no recording of a word holds
+/// a phrase.
+pub fn tune(
+    base: &Base,
+    start: Start,
+    train: Train,
+    negatives: &Negatives,
+    words: &[(&str, &[LogMel])],
+    settings: &Settings,
+) -> Result<Base> {
+    let mut rng = StdRng::seed_from_u64(settings.seed);
+    let moving = train.blocks(&base.info.trunk)?;
+    let base = &match start {
+        Start::Pretrained => base.clone(),
+        Start::Scratch => scratch(base, &mut rng)?,
+    };
+    let others = features_to_train_on(base, negatives, settings.seed)?;
+    let head = settings.head(base.info.trunk.steps_per_second());
+    let gains = output_gains(base, &others.outputs)?;
+    let mut params = moving_params(base, moving.as_ref())?;
+    head.init(&mut params, vec![1.0; base.info.trunk.channels], words.len(), &mut rng)?;
+    let mut stages = Vec::new();
+    for (column, &(label, recordings)) in words.iter().enumerate() {
+        let network = Tuned {
+            base,
+            moving: moving.clone(),
+            head: head.clone(),
+            column,
+            gains: gains.clone(),
+            keep: Keep::of(base, &others.outputs, start)?,
+        };
+        let material =
+            material(base, (negatives, &others), (label, recordings), settings, &mut rng)?;
+        let settings = Settings { dropout: 0.0, ..settings.clone() };
+        stages.push(WordStage::new(network, material, SHARE, &settings));
+    }
+    let stage = Joint { stages };
+    let params = run(settings, start).train(&stage, params)?;
+    moved(base, &params, &stage)
+}
+
+fn run(settings: &Settings, start: Start) -> Run {
+    let pretrained = start == Start::Pretrained;
+    Run {
+        schedule: Schedule {
+            steps: settings.trunk_steps,
+            warmup_steps: settings.trunk_steps / 20 + 1,
+            peak_rate: settings.rate,
+            weight_decay: settings.weight_decay,
+            clip_norm: 2.0,
+            average_decay: 0.98,
+            trunk_rate_share: if pretrained { PRETRAINED_RATE_SHARE } else { 1.0 },
+        },
+        workers: settings.workers,
+        seed: settings.seed,
+        validate_every: 0,
+        refresh_every: (settings.trunk_steps / 5).max(1),
+        folder: None,
+        checkpoint_every: settings.trunk_steps,
+        title: "trunk",
+    }
+}
+
+/// The base with all weights drawn anew, and no pretraining heads.
+fn scratch(base: &Base, rng: &mut StdRng) -> Result<Base> {
+    let mut params = Params::default();
+    base.info.trunk.init(&mut params, rng)?;
+    let mut base = Base { params, ..base.clone() };
+    base.info.provenance = "from scratch".into();
+    Ok(base)
+}
+
+/// A copy of the parameters that move, with all running statistics.
+fn moving_params(base: &Base, moving: Option<&Range<usize>>) -> Result<Params> {
+    let mut params = base.params.detached()?;
+    let names: BTreeSet<String> = base.params.vars().map(|(name, _)| name.to_owned()).collect();
+    for name in names {
+        let block = name.strip_prefix("trunk.").map(|rest| rest[..2.min(rest.len())].parse());
+        let moves = match (block, moving) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(Ok(block)), Some(moving)) => moving.contains(&block),
+            (Some(Err(_)), Some(_)) => false,
+        };
+        if !moves {
+            params.forget(&name);
+        }
+    }
+    Ok(params)
+}
+
+fn material<'a>(
+    base: &Base,
+    (negatives, others): (&Negatives, &'a Heard),
+    (label, recordings): (&str, &[LogMel]),
+    settings: &Settings,
+    rng: &mut StdRng,
+) -> Result<Material<'a>> {
+    let around = Around::of(negatives, label);
+    let rows = compose(recordings, &around, &settings.distortion, settings.positive_rows, rng);
+    if rows.is_empty() {
+        return Err(super::no_phrase(label, recordings.len()));
+    }
+    let phrases = rows.iter().map(|p| p.phrase).collect();
+    let rows: Vec<_> = rows.into_iter().map(|p| p.row).collect();
+    let positives = features(base, &rows);
+    let value = |q: i16| f32::from(q) * INPUT_SCALE;
+    let values = (0..positives.channels).flat_map(|_| (-128..=127).map(value)).collect();
+    Ok(Material {
+        positives,
+        phrases,
+        negatives: &others.outputs,
+        others: others.without(label),
+        values,
+        frames_per_step: base.info.trunk.frames_per_step,
+    })
+}
+
+/// Trunk and head on features, and the column of the head's logits that is one word's.
+struct Tuned<'a> {
+    base: &'a Base,
+    /// Blocks that move; all, and the stem, if none is named.
+    moving: Option<Range<usize>>,
+    head: HeadConfig,
+    /// What the head sees of 1 in each channel.
+    gains: Tensor,
+    column: usize,
+    keep: Option<Keep>,
+}
+
+impl Tuned<'_> {
+    /// The outputs of the moving trunk and, where they are held to it, of the pretrained one.
+    fn trunk(
+        &self,
+        params: &Params,
+        x: &Tensor,
+        mode: &mut Mode,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let (config, frozen) = (&self.base.info.trunk, &self.base.params);
+        let Some(moving) = self.moving.clone() else {
+            let before = match &self.keep {
+                Some(_) => Some(config.forward(frozen, x, &mut Mode::Evaluate)?.detach()),
+                None => None,
+            };
+            return Ok((config.forward(params, x, mode)?, before));
+        };
+        let stem = config.stem(frozen, x, &mut Mode::Evaluate)?;
+        let low = config.blocks(frozen, &stem, 0..moving.start, &mut Mode::Evaluate)?.detach();
+        let before = config.blocks(frozen, &low, moving.clone(), &mut Mode::Evaluate)?.detach();
+        Ok((config.blocks(params, &low, moving, mode)?, Some(before)))
+    }
+}
+
+impl Network for Tuned<'_> {
+    fn history(&self) -> usize {
+        self.base.info.trunk.receptive_field() - 1 + self.head.history()
+    }
+
+    fn logits(
+        &self,
+        params: &Params,
+        x: &Tensor,
+        mode: &mut Mode,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let (outputs, before) = self.trunk(params, x, mode)?;
+        let keep = match (&self.keep, before) {
+            (Some(keep), Some(before)) => Some(keep.loss(&outputs, &before)?),
+            _ => None,
+        };
+        let outputs = outputs.broadcast_mul(&self.gains)?;
+        let logits = self.head.forward(params, &outputs, &mut Mode::Evaluate)?;
+        Ok((logits.narrow(2, self.column, 1)?.squeeze(2)?, keep))
+    }
+
+    fn training_mode(&self) -> Mode {
+        // A trunk that knows something keeps its statistics: windows around words are not all of speech.
+        if self.keep.is_some() { Mode::Evaluate } else { Mode::train() }
+    }
+}
+
+/// What the pretraining heads said, to hold a trunk to.
+struct Keep {
+    /// `[channels, numbers]`: the heads' weights, so scaled that each number has unit variance; the
+    /// identity if a base has no heads.
+    weights: Tensor,
+}
+
+impl Keep {
+    fn of(base: &Base, others: &TrunkOutputs, start: Start) -> Result<Option<Self>> {
+        if start == Start::Scratch {
+            return Ok(None);
+        }
+        let channels = base.info.trunk.channels;
+        let mut heads = Vec::new();
+        for name in ["ctc.weight", "words.weight"] {
+            if base.params.vars().any(|(n, _)| n == name) {
+                heads.push(base.params.get(name)?.detach());
+            }
+        }
+        let weights = if heads.is_empty() {
+            Tensor::eye(channels, candle_core::DType::F32, &Device::Cpu)?
+        } else {
+            Tensor::cat(&heads, 1)?
+        };
+        let said = sample(base, others)?.matmul(&weights)?;
+        let mean = said.mean_keepdim(0)?;
+        let variance = said.broadcast_sub(&mean)?.sqr()?.mean_keepdim(0)?;
+        let deviation = (variance + 1e-6)?.sqrt()?;
+        Ok(Some(Self { weights: weights.broadcast_div(&deviation)? }))
+    }
+
+    fn loss(&self, outputs: &Tensor, before: &Tensor) -> Result<Tensor> {
+        let said = linear(outputs, &self.weights, None)?;
+        let was = linear(before, &self.weights, None)?.detach();
+        let rows = said.elem_count() / said.dims().last().copied().unwrap_or(1).max(1);
+        Ok((squared_error(&said, &was, &vec![1.0; rows])? * KEEP_WEIGHT)?)
+    }
+}
+
+/// One over the root mean square of each channel, as heads see a trunk that stays.
+fn output_gains(base: &Base, others: &TrunkOutputs) -> Result<Tensor> {
+    let squares = sample(base, others)?.sqr()?.mean(0)?;
+    // A channel that speech hardly moves must not be blown up.
+    let floor = (squares.mean_all()?.to_scalar::<f32>()? * 0.05).max(1e-6);
+    Ok(squares.maximum(f64::from(floor))?.sqrt()?.recip()?)
+}
+
+/// Trunk outputs `[steps, channels]` over some streams.
+fn sample(base: &Base, others: &TrunkOutputs) -> Result<Tensor> {
+    let x = stacked(others, 4)?;
+    let outputs = base.info.trunk.forward(&base.params, &x, &mut Mode::Evaluate)?.detach();
+    let channels = base.info.trunk.channels;
+    Ok(outputs.reshape((outputs.elem_count() / channels, channels))?)
+}
+
+/// The first streams as one input `[streams, steps, channels]`, cut to the shortest.
+fn stacked(streams: &TrunkOutputs, count: usize) -> Result<Tensor> {
+    let first: Vec<&Vec<i8>> = streams.streams.iter().take(count).collect();
+    let length = first.iter().map(|s| s.len()).min().unwrap_or(0);
+    let values =
+        first.iter().flat_map(|s| s.iter().take(length)).map(|&q| f32::from(q) * INPUT_SCALE);
+    let shape = (first.len(), length / streams.channels, streams.channels);
+    Ok(Tensor::from_vec(values.collect::<Vec<f32>>(), shape, &Device::Cpu)?)
+}
+
+/// One trunk for several words: each update of a worker is about one of them.
+struct Joint<'a> {
+    stages: Vec<WordStage<'a, Tuned<'a>>>,
+}
+
+impl Stage for Joint<'_> {
+    fn loss(&self, params: &Params, rng: &mut StdRng) -> Result<Outcome> {
+        self.stages[rng.random_range(0..self.stages.len())].loss(params, rng)
+    }
+
+    fn refresh(&self, params: &Params) -> Result<()> {
+        self.stages.iter().try_for_each(|stage| stage.refresh(params))
+    }
+}
+
+/// The base with what moved in it, calibrated again.
+fn moved(base: &Base, params: &Params, stage: &Joint<'_>) -> Result<Base> {
+    let mut base = Base { params: base.params.detached()?, ..base.clone() };
+    for (name, var) in params.vars().filter(|(name, _)| name.starts_with("trunk.")) {
+        base.params.insert(name, var.dims(), params.values(name)?)?;
+    }
+    base.params.track_all(params, "");
+    base.params.remove("head.");
+    let mut mode = Mode::Calibrate(Samples::new());
+    for stage in &stage.stages {
+        for streams in stage.streams() {
+            let x = stacked(streams, CALIBRATION_STREAMS)?;
+            base.info.trunk.forward(&base.params, &x, &mut mode)?;
+        }
+    }
+    base.info.ranges = ranges(&mode.samples());
+    base.info.name = format!("{}-tuned", base.info.name);
+    Ok(base)
+}
