@@ -1,13 +1,18 @@
 //! Packs: other speech and noise, small enough to ship with a base.
 //!
-//! A pack holds log-mel frames, not sound: 40 numbers every 10 ms in steps of 3 dB. Fine-tuning a
+//! A pack holds log-mel frames, not sound: 40 numbers every 20 ms in steps of 3 dB. Fine-tuning a
 //! head needs no more of what the word is not.
 //!
-//! File, little-endian: `WKNP`, version `u16`, then a zlib stream (RFC 1950) of
-//! `clips: u32`, and for each clip `kind: u8` (0 speech, 1 noise), in version 2 the transcript as
-//! `bytes: u32` and UTF-8 (empty if unknown), `frames: u32`, and `frames · 40` bytes: the difference, modulo 256, to the same band one frame earlier (0 before the
-//! first) of `round(log₂ power)`.
-//! Reading adds an even dither of one step, so that steady sounds are not flat.
+//! File, little-endian: `WKNP`, version `u16`, CRC-32 `u32` of all that follows, then
+//! `length: u32` of a zlib stream (RFC 1950), the stream, and the frames of all clips as
+//! [`frames`] codes them. The stream holds `clips: u32`, and for each clip `kind: u8` (0 speech, 1
+//! noise), the transcript as `bytes: u32` and UTF-8 (empty if unknown), and `frames: u32` of 10 ms.
+//!
+//! Versions 1 and 2 are not read: they had a frame every 10 ms, and half of the speech in as many
+//! bytes.
+
+mod frames;
+mod range;
 
 use std::{
     io::{Read, Write},
@@ -15,8 +20,7 @@ use std::{
 };
 
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
-use rand::{RngExt, SeedableRng, rngs::StdRng};
-use wakeling_shared::frontend::MEL_CHANNELS;
+use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
     Error, Result,
@@ -26,14 +30,11 @@ use crate::{
 };
 
 const MAGIC: &[u8; 4] = b"WKNP";
-const VERSION: u16 = 2;
-/// Versions that are read.
-const READABLE: std::ops::RangeInclusive<u16> = 1..=VERSION;
-/// One step, in the Q8 octaves of [`LogMel`]: an octave of power, 3 dB. A band of noise fluctuates
-/// more than that from frame to frame.
-const STEP: i16 = 256;
-/// No pack expands beyond this: a hostile file must not fill the memory.
-const LARGEST_BYTES: u64 = 1 << 28;
+const VERSION: u16 = 3;
+/// No pack expands beyond this many frames, a hundred hours: a hostile file must not fill the memory.
+const MOST_FRAMES: usize = 36_000_000;
+/// No table of clips is larger.
+const LARGEST_TABLE: u64 = 1 << 26;
 
 /// Writes a pack, whole or not at all.
 pub fn write(path: &Path, negatives: &Negatives) -> Result<()> {
@@ -42,28 +43,33 @@ pub fn write(path: &Path, negatives: &Negatives) -> Result<()> {
 
 /// The bytes of a pack.
 pub fn encode(negatives: &Negatives) -> std::io::Result<Vec<u8>> {
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend(VERSION.to_le_bytes());
-    let mut zlib = ZlibEncoder::new(bytes, Compression::best());
+    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
     let clips = negatives.speech.len() + negatives.noise.len();
     zlib.write_all(&(clips as u32).to_le_bytes())?;
     let speech = negatives.speech.iter().map(|s| (0u8, s.text.as_str(), &s.frames));
     let noise = negatives.noise.iter().map(|frames| (1, "", frames));
-    for (kind, text, clip) in speech.chain(noise) {
-        zlib.write_all(&[kind])?;
+    let all: Vec<(u8, &str, &LogMel)> = speech.chain(noise).collect();
+    for (kind, text, clip) in &all {
+        zlib.write_all(&[*kind])?;
         zlib.write_all(&(text.len() as u32).to_le_bytes())?;
         zlib.write_all(text.as_bytes())?;
         zlib.write_all(&(clip.len() as u32).to_le_bytes())?;
-        let mut last = [0u8; MEL_CHANNELS];
-        for frame in clip {
-            let coded = frame.map(|x| ((x + STEP / 2).div_euclid(STEP)).clamp(0, 255) as u8);
-            let deltas: [u8; MEL_CHANNELS] =
-                std::array::from_fn(|c| coded[c].wrapping_sub(last[c]));
-            zlib.write_all(&deltas)?;
-            last = coded;
-        }
     }
-    zlib.finish()
+    let table = zlib.finish()?;
+    let mut body = (table.len() as u32).to_le_bytes().to_vec();
+    body.extend(table);
+    body.extend(frames::encode(all.iter().map(|(_, _, clip)| *clip)));
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(VERSION.to_le_bytes());
+    bytes.extend(crc32(&body).to_le_bytes());
+    bytes.extend(body);
+    Ok(bytes)
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }
 
 /// Reads a pack.
@@ -81,29 +87,31 @@ fn decode(bytes: &[u8]) -> std::result::Result<Negatives, String> {
     let body = bytes.strip_prefix(MAGIC).ok_or("not a pack (it does not begin with WKNP)")?;
     let (version, body) = body.split_first_chunk::<2>().ok_or("truncated")?;
     let version = u16::from_le_bytes(*version);
-    if !READABLE.contains(&version) {
-        return Err(format!("version {version}, at most {VERSION} expected"));
+    if version != VERSION {
+        return Err(format!("version {version}, {VERSION} expected"));
     }
-    let damaged = |_| "damaged or truncated".to_owned();
+    let (crc, body) = body.split_first_chunk::<4>().ok_or("truncated")?;
+    if crc32(body) != u32::from_le_bytes(*crc) {
+        return Err("damaged or truncated".into());
+    }
+    let mut rest = body;
+    let length = number(&mut rest)? as usize;
+    let (table, coded) = rest.split_at_checked(length).ok_or("truncated")?;
     let mut raw = Vec::new();
-    ZlibDecoder::new(body).take(LARGEST_BYTES).read_to_end(&mut raw).map_err(damaged)?;
+    let damaged = |_| "damaged".to_owned();
+    ZlibDecoder::new(table).take(LARGEST_TABLE).read_to_end(&mut raw).map_err(damaged)?;
     let mut rest = raw.as_slice();
     let mut negatives = Negatives::default();
     let mut rng = StdRng::seed_from_u64(0);
+    let mut clips = frames::Clips::new(coded);
+    let mut frames_left = MOST_FRAMES;
     for _ in 0..number(&mut rest)? {
         let (&kind, after) = rest.split_first().ok_or("truncated")?;
         rest = after;
-        let text = if version > 1 { text(&mut rest)? } else { String::new() };
+        let text = text(&mut rest)?;
         let frames = number(&mut rest)? as usize;
-        let size = frames.checked_mul(MEL_CHANNELS).ok_or("damaged")?;
-        let (clip, after) = rest.split_at_checked(size).ok_or("truncated")?;
-        rest = after;
-        let mut last = [0u8; MEL_CHANNELS];
-        let frame = |deltas: &[u8; MEL_CHANNELS]| {
-            last = std::array::from_fn(|c| last[c].wrapping_add(deltas[c]));
-            last.map(|q| i16::from(q) * STEP + rng.random_range(-STEP / 2..STEP / 2))
-        };
-        let clip: LogMel = clip.as_chunks::<MEL_CHANNELS>().0.iter().map(frame).collect();
+        frames_left = frames_left.checked_sub(frames).ok_or("more than a hundred hours")?;
+        let clip = clips.next(frames, &mut rng);
         match kind {
             0 => negatives.speech.push(Speech { frames: clip, text }),
             1 => negatives.noise.push(clip),
@@ -129,6 +137,7 @@ fn number(rest: &mut &[u8]) -> std::result::Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::RngExt;
 
     fn negatives() -> Negatives {
         let clip = |seed: u64, frames: usize| -> LogMel {
@@ -144,20 +153,17 @@ mod tests {
     }
 
     #[test]
-    fn a_pack_reads_back_to_within_a_step() {
-        let written = negatives();
-        let read = decode(&encode(&written).unwrap()).unwrap();
+    fn a_pack_reads_back() {
+        let read = decode(&encode(&negatives()).unwrap()).unwrap();
         assert_eq!((read.speech.len(), read.noise.len()), (2, 1));
         assert_eq!(read.speech[0].text, "one 一");
-        for (a, b) in written.speech[0].frames.iter().zip(&read.speech[0].frames) {
-            for (a, b) in a.iter().zip(b) {
-                assert!((a - b).abs() <= STEP, "{a} {b}");
-            }
-        }
+        let lengths =
+            [read.speech[0].frames.len(), read.speech[1].frames.len(), read.noise[0].len()];
+        assert_eq!(lengths, [70, 0, 9]);
     }
 
     #[test]
-    fn every_truncation_is_refused_and_no_flip_panics() {
+    fn every_truncation_and_every_flip_is_refused() {
         let bytes = encode(&negatives()).unwrap();
         for length in 0..bytes.len() {
             assert!(decode(&bytes[..length]).is_err(), "{length}");
@@ -165,6 +171,20 @@ mod tests {
         for bit in 0..bytes.len() * 8 {
             let mut bytes = bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&bytes).is_err(), "{bit}");
+        }
+    }
+
+    #[test]
+    fn a_forged_body_with_the_right_checksum_does_not_panic() {
+        let bytes = encode(&negatives()).unwrap();
+        let mut rng = StdRng::seed_from_u64(5);
+        for _ in 0..300 {
+            let mut bytes = bytes.clone();
+            let at = rng.random_range(10..bytes.len());
+            bytes[at] = rng.random();
+            let crc = crc32(&bytes[10..]).to_le_bytes();
+            bytes[6..10].copy_from_slice(&crc);
             let _ = decode(&bytes);
         }
     }

@@ -87,6 +87,9 @@ pub struct FinetuneArgs {
     /// Updates of the head
     #[arg(long, default_value_t = Settings::default().steps)]
     steps: usize,
+    /// Updates of the trunk, where it moves
+    #[arg(long, default_value_t = Settings::default().trunk_steps)]
+    trunk_steps: usize,
     /// Worker threads
     #[arg(long, default_value_t = crate::default_workers())]
     workers: usize,
@@ -123,6 +126,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     }
     let settings = Settings {
         steps: args.steps,
+        trunk_steps: args.trunk_steps,
         workers: args.workers,
         seed: args.seed,
         ..Settings::default()

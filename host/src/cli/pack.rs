@@ -73,7 +73,7 @@ pub fn run(args: PackArgs) -> Result<()> {
 
     std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
     let noise_share = all.noise.len().div_ceil(args.files.max(1));
-    let (mut speech, mut noise) = (all.speech.into_iter(), all.noise.into_iter());
+    let (mut speech, mut noise) = (all.speech, all.noise.into_iter());
     for number in 1..=args.files {
         let path = args.out.join(format!("{number}.pack"));
         let mut part =
@@ -88,23 +88,33 @@ pub fn run(args: PackArgs) -> Result<()> {
     Ok(())
 }
 
-/// Adds speech until the pack would outgrow `limit` bytes.
-fn fill(
-    part: &mut Negatives,
-    speech: &mut impl Iterator<Item = Speech>,
-    limit: usize,
-) -> std::io::Result<()> {
-    const BATCH: usize = 50;
+/// Moves speech from the end of `left` to the pack until that would outgrow `limit` bytes, to within
+/// a twentieth.
+fn fill(part: &mut Negatives, left: &mut Vec<Speech>, limit: usize) -> std::io::Result<()> {
+    /// A first guess, which the first attempt corrects.
+    const BYTES_PER_FRAME: f64 = 5.0;
+    let of_noise = part.noise.iter().map(Vec::len).sum::<usize>();
+    let frames = |part: &Negatives| -> usize {
+        of_noise + part.speech.iter().map(|s| s.frames.len()).sum::<usize>()
+    };
+    let mut bytes_per_frame = BYTES_PER_FRAME;
     loop {
-        let before = part.speech.len();
-        part.speech.extend(speech.by_ref().take(BATCH));
-        if part.speech.len() == before {
+        let most = 0.98 * limit as f64 / bytes_per_frame;
+        let mut held = frames(part);
+        while held as f64 > most {
+            let Some(speech) = part.speech.pop() else { break };
+            held -= speech.frames.len();
+            left.push(speech);
+        }
+        while let Some(speech) = left.pop_if(|s| (held + s.frames.len()) as f64 <= most) {
+            held += speech.frames.len();
+            part.speech.push(speech);
+        }
+        let size = pack::encode(part)?.len();
+        let is_full = left.is_empty() || size * 20 > limit * 19;
+        if size <= limit && is_full || part.speech.is_empty() {
             return Ok(());
         }
-        // Compressing costs more than reading, so the size is looked at once a batch.
-        if pack::encode(part)?.len() > limit {
-            part.speech.truncate(before);
-            return Ok(());
-        }
+        bytes_per_frame = size as f64 / held.max(1) as f64;
     }
 }

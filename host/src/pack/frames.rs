@@ -1,0 +1,235 @@
+//! Frames as a pack keeps them: one for two of 10 ms, in steps of some decibels, each number coded by
+//! what lies beside it.
+//!
+//! A number is coded as its difference to the same band one coded frame earlier: whether it is 0, its
+//! sign, its size in unary. The chances depend on three differences that are known by then: of the
+//! band below to its past, of this band's past to the past before, and of the band above to this one,
+//! in the past.
+
+use rand::{Rng, RngExt};
+use wakeling_shared::frontend::MEL_CHANNELS;
+
+use super::range::{Chance, Decoder, Encoder};
+use crate::features::LogMel;
+
+/// Frames that one coded frame stands for.
+pub const FRAMES: usize = 2;
+/// One step in the Q8 octaves of [`LogMel`]: 3 dB.
+pub const STEP: i16 = 256;
+/// Sizes up to this are written in unary, the rest as a number of eight bits.
+const UNARY: usize = 12;
+/// Contexts of each kind.
+const CONTEXTS: usize = 7 * 5 * 5;
+
+type Coded = [u8; MEL_CHANNELS];
+
+/// The chances of everything that is coded.
+struct Chances {
+    is_zero: Vec<Chance>,
+    sign: Vec<Chance>,
+    /// By sign, by context of the band below, by size so far.
+    more: Vec<Chance>,
+    rest: [Chance; 256],
+}
+
+impl Chances {
+    fn new() -> Self {
+        Self {
+            is_zero: vec![Chance::default(); CONTEXTS],
+            sign: vec![Chance::default(); CONTEXTS],
+            more: vec![Chance::default(); 2 * 7 * UNARY],
+            rest: [Chance::default(); 256],
+        }
+    }
+}
+
+/// What is known of a number before it is coded.
+struct Context {
+    before: u8,
+    all: usize,
+    below: usize,
+}
+
+impl Context {
+    fn of(frame: &Coded, last: &Coded, earlier: &Coded, band: usize) -> Self {
+        let less = |a: u8, b: u8, most: i32| {
+            ((i32::from(a) - i32::from(b)).clamp(-most, most) + most) as usize
+        };
+        let below = if band > 0 { less(frame[band - 1], last[band - 1], 3) } else { 3 };
+        let past = less(last[band], earlier[band], 2);
+        let above = if band + 1 < MEL_CHANNELS { less(last[band + 1], last[band], 2) } else { 2 };
+        Self { before: last[band], all: (below * 5 + past) * 5 + above, below }
+    }
+}
+
+/// Codes numbers: the one procedure of writing and reading.
+trait Bits {
+    /// Writes `bit`, or reads one in its place.
+    fn bit(&mut self, chance: &mut Chance, bit: bool) -> bool;
+}
+
+impl Bits for Encoder {
+    fn bit(&mut self, chance: &mut Chance, bit: bool) -> bool {
+        Encoder::bit(self, chance, bit);
+        bit
+    }
+}
+
+impl Bits for Decoder<'_> {
+    fn bit(&mut self, chance: &mut Chance, _: bool) -> bool {
+        Decoder::bit(self, chance)
+    }
+}
+
+/// Writes `value`, or reads one, whatever it is.
+fn number(bits: &mut impl Bits, chances: &mut Chances, context: &Context, value: u8) -> u8 {
+    let difference = value.wrapping_sub(context.before) as i8;
+    if bits.bit(&mut chances.is_zero[context.all], difference == 0) {
+        return context.before;
+    }
+    let negative = bits.bit(&mut chances.sign[context.all], difference < 0);
+    let target = usize::from(difference.unsigned_abs());
+    let base = (usize::from(negative) * 7 + context.below) * UNARY;
+    let mut size = 1;
+    while size <= UNARY && bits.bit(&mut chances.more[base + size - 1], target > size) {
+        size += 1;
+    }
+    if size > UNARY {
+        let mut node = 1;
+        for shift in (0..8).rev() {
+            let bit = bits.bit(&mut chances.rest[node], target >> shift & 1 == 1);
+            node = (node << 1 | usize::from(bit)) & 255;
+            size = if shift == 7 { 0 } else { size } << 1 | usize::from(bit);
+        }
+    }
+    let size = size as u8;
+    context.before.wrapping_add(if negative { size.wrapping_neg() } else { size })
+}
+
+/// Clips, one after another, into one stream of bytes.
+pub fn encode<'a>(clips: impl Iterator<Item = &'a LogMel>) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    let mut chances = Chances::new();
+    for clip in clips {
+        let (mut last, mut earlier): (Coded, Coded) = ([0; MEL_CHANNELS], [0; MEL_CHANNELS]);
+        for pair in clip.chunks(FRAMES) {
+            let coded = coarse(pair);
+            let mut frame = [0; MEL_CHANNELS];
+            for band in 0..MEL_CHANNELS {
+                let context = Context::of(&frame, &last, &earlier, band);
+                frame[band] = number(&mut encoder, &mut chances, &context, coded[band]);
+            }
+            (earlier, last) = (last, frame);
+        }
+    }
+    encoder.finish()
+}
+
+/// Mean of the logarithms, in steps.
+fn coarse(frames: &[[i16; MEL_CHANNELS]]) -> Coded {
+    let count = frames.len().max(1) as i32;
+    std::array::from_fn(|c| {
+        let sum: i32 = frames.iter().map(|f| i32::from(f[c])).sum();
+        let step = i32::from(STEP) * count;
+        (sum + step / 2).div_euclid(step).clamp(0, 255) as u8
+    })
+}
+
+/// Reads clips of so many frames each.
+pub struct Clips<'a> {
+    decoder: Decoder<'a>,
+    chances: Chances,
+}
+
+impl<'a> Clips<'a> {
+    /// Over what [`encode`] wrote.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { decoder: Decoder::new(bytes), chances: Chances::new() }
+    }
+
+    /// The next clip. Between coded frames the logarithms are interpolated, and all get an even
+    /// dither of one step, so that steady sounds are not flat.
+    pub fn next(&mut self, frames: usize, rng: &mut impl Rng) -> LogMel {
+        let (mut last, mut earlier): (Coded, Coded) = ([0; MEL_CHANNELS], [0; MEL_CHANNELS]);
+        let mut coded: Vec<Coded> = Vec::with_capacity(frames.div_ceil(FRAMES));
+        for _ in 0..frames.div_ceil(FRAMES) {
+            let mut frame = [0; MEL_CHANNELS];
+            for band in 0..MEL_CHANNELS {
+                let context = Context::of(&frame, &last, &earlier, band);
+                frame[band] = number(&mut self.decoder, &mut self.chances, &context, 0);
+            }
+            coded.push(frame);
+            (earlier, last) = (last, frame);
+        }
+        (0..frames).map(|t| interpolated(&coded, t, rng)).collect()
+    }
+}
+
+/// Frame `t` of 10 ms: three parts of its own coded frame and one of the nearest other.
+fn interpolated(coded: &[Coded], t: usize, rng: &mut impl Rng) -> [i16; MEL_CHANNELS] {
+    let own = t / FRAMES;
+    let near = if t % FRAMES == 0 { own.saturating_sub(1) } else { own + 1 };
+    let at = |k: usize| coded.get(k.min(coded.len().saturating_sub(1)));
+    let (Some(a), Some(b)) = (at(own), at(near)) else { return [0; MEL_CHANNELS] };
+    std::array::from_fn(|c| {
+        let mixed = (3 * i32::from(a[c]) + i32::from(b[c])) * i32::from(STEP) / 4;
+        mixed as i16 + rng.random_range(-STEP / 2..STEP / 2)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    fn clip(seed: u64, frames: usize) -> LogMel {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut level = 4_000i16;
+        let frame = |_| {
+            level = (level + rng.random_range(-300..300)).clamp(0, 14_000);
+            std::array::from_fn(|c| level + 20 * c as i16 + rng.random_range(0..500))
+        };
+        (0..frames).map(frame).collect()
+    }
+
+    #[test]
+    fn slow_sounds_come_back_to_within_a_step() {
+        let slow: LogMel =
+            (0..101).map(|t| std::array::from_fn(|c| 3_000 + 13 * t + 90 * c as i16)).collect();
+        let clips = [slow, clip(1, 7), LogMel::new()];
+        let bytes = encode(clips.iter());
+        let mut reader = Clips::new(&bytes);
+        let mut rng = StdRng::seed_from_u64(0);
+        for (a, b) in clips[0].iter().zip(reader.next(101, &mut rng)) {
+            for (a, b) in a.iter().zip(b) {
+                assert!((a - b).abs() <= STEP + STEP / 4, "{a} {b}");
+            }
+        }
+        assert_eq!(reader.next(7, &mut rng).len(), 7);
+    }
+
+    #[test]
+    fn every_number_comes_back() {
+        // Jumps of any size, over the largest.
+        let mut rng = StdRng::seed_from_u64(3);
+        let clip: LogMel = (0..400)
+            .map(|_| {
+                [[0i16; 40], std::array::from_fn(|_| rng.random_range(0..=255i16) % 120 * STEP)]
+            })
+            .flat_map(|[_, f]| [f, f])
+            .collect();
+        let bytes = encode(std::iter::once(&clip));
+        let mut reader = Clips::new(&bytes);
+        let (mut last, mut earlier): (Coded, Coded) = ([0; MEL_CHANNELS], [0; MEL_CHANNELS]);
+        for pair in clip.chunks(FRAMES) {
+            let expected = coarse(pair);
+            let mut frame = [0; MEL_CHANNELS];
+            for band in 0..MEL_CHANNELS {
+                let context = Context::of(&frame, &last, &earlier, band);
+                frame[band] = number(&mut reader.decoder, &mut reader.chances, &context, 0);
+            }
+            assert_eq!(frame, expected);
+            (earlier, last) = (last, frame);
+        }
+    }
+}

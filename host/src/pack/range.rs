@@ -1,0 +1,169 @@
+//! An adaptive binary range coder (Martin 1979; the carry as in LZMA).
+//!
+//! Every bit has a probability that its context gives, which follows the bits seen: the mean of a
+//! fast and a slow estimate. Encoder and decoder are integer arithmetic, so both always agree.
+
+/// Bits of a probability.
+const PRECISION: u32 = 16;
+/// Below this the range is widened by a byte.
+const LEAST_RANGE: u32 = 1 << 24;
+
+/// The chance that a bit is 0, estimated at two speeds.
+#[derive(Clone, Copy, Debug)]
+pub struct Chance {
+    fast: u16,
+    slow: u16,
+}
+
+impl Default for Chance {
+    fn default() -> Self {
+        Self { fast: 1 << 15, slow: 1 << 15 }
+    }
+}
+
+impl Chance {
+    /// In `[32, 2¹⁶ − 32]`, as a share of `2¹⁶`.
+    fn of_zero(self) -> u32 {
+        ((u32::from(self.fast) + u32::from(self.slow)) / 2).clamp(32, (1 << PRECISION) - 32)
+    }
+
+    fn learn(&mut self, bit: bool) {
+        let toward = |p: u16, shift: u32| {
+            if bit { p - (p >> shift) } else { p + ((u16::MAX - p) >> shift) }
+        };
+        self.fast = toward(self.fast, 4);
+        self.slow = toward(self.slow, 7);
+    }
+}
+
+/// Writes bits.
+pub struct Encoder {
+    low: u64,
+    range: u32,
+    held: u8,
+    pending: u64,
+    bytes: Vec<u8>,
+}
+
+impl Encoder {
+    /// Nothing written.
+    pub fn new() -> Self {
+        Self { low: 0, range: u32::MAX, held: 0, pending: 1, bytes: Vec::new() }
+    }
+
+    /// Writes a bit.
+    pub fn bit(&mut self, chance: &mut Chance, bit: bool) {
+        let bound = (self.range >> PRECISION) * chance.of_zero();
+        if bit {
+            self.low += u64::from(bound);
+            self.range -= bound;
+        } else {
+            self.range = bound;
+        }
+        chance.learn(bit);
+        while self.range < LEAST_RANGE {
+            self.range <<= 8;
+            self.shift();
+        }
+    }
+
+    fn shift(&mut self) {
+        if self.low < 0xFF00_0000 || self.low > 0xFFFF_FFFF {
+            let carry = (self.low >> 32) as u8;
+            let mut byte = self.held;
+            while self.pending > 0 {
+                self.bytes.push(byte.wrapping_add(carry));
+                byte = 0xFF;
+                self.pending -= 1;
+            }
+            self.held = (self.low >> 24) as u8;
+        }
+        self.pending += 1;
+        self.low = (self.low & 0x00FF_FFFF) << 8;
+    }
+
+    /// All that was written.
+    pub fn finish(mut self) -> Vec<u8> {
+        for _ in 0..5 {
+            self.shift();
+        }
+        self.bytes
+    }
+}
+
+/// Reads bits; after the end of the bytes it reads zeros.
+pub struct Decoder<'a> {
+    code: u32,
+    range: u32,
+    bytes: std::slice::Iter<'a, u8>,
+}
+
+impl<'a> Decoder<'a> {
+    /// Over what an [`Encoder`] wrote.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let mut decoder = Self { code: 0, range: u32::MAX, bytes: bytes.iter() };
+        for _ in 0..5 {
+            decoder.shift();
+        }
+        decoder
+    }
+
+    fn shift(&mut self) {
+        self.code = (self.code << 8) | u32::from(self.bytes.next().copied().unwrap_or(0));
+    }
+
+    /// Reads a bit.
+    pub fn bit(&mut self, chance: &mut Chance) -> bool {
+        let bound = (self.range >> PRECISION) * chance.of_zero();
+        let bit = self.code >= bound;
+        if bit {
+            self.code -= bound;
+            self.range -= bound;
+        } else {
+            self.range = bound;
+        }
+        chance.learn(bit);
+        while self.range < LEAST_RANGE {
+            self.range <<= 8;
+            self.shift();
+        }
+        bit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+    #[test]
+    fn bits_come_back_and_take_their_entropy() {
+        let mut rng = StdRng::seed_from_u64(1);
+        for share in [0.5, 0.1, 0.01, 0.0] {
+            let bits: Vec<bool> = (0..40_000).map(|_| rng.random_bool(share)).collect();
+            let mut encoder = Encoder::new();
+            let mut chance = Chance::default();
+            bits.iter().for_each(|&bit| encoder.bit(&mut chance, bit));
+            let bytes = encoder.finish();
+            let mut decoder = Decoder::new(&bytes);
+            let mut chance = Chance::default();
+            assert!(bits.iter().all(|&bit| decoder.bit(&mut chance) == bit), "{share}");
+            let entropy = if share == 0.0 {
+                0.0
+            } else {
+                -share * share.log2() - (1.0 - share) * (1.0 - share).log2()
+            };
+            let spent = bytes.len() as f64 * 8.0 / 40_000.0;
+            assert!(spent < 1.1 * entropy + 0.01, "{share}: {spent} bits, {entropy} at best");
+        }
+    }
+
+    #[test]
+    fn any_bytes_decode_to_something() {
+        let mut rng = StdRng::seed_from_u64(2);
+        let bytes: Vec<u8> = (0..50).map(|_| rng.random()).collect();
+        let mut decoder = Decoder::new(&bytes);
+        let mut chance = Chance::default();
+        assert!((0..5_000).filter(|_| decoder.bit(&mut chance)).count() <= 5_000);
+    }
+}
