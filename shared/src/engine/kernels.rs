@@ -5,8 +5,7 @@
 //! [`Affine`] says. Lengths are the model's, checked at load; a slice that is too short only shortens
 //! the result.
 
-#[cfg(any(wakeling_dsp, wakeling_mve))]
-#[cfg_attr(wakeling_mve, allow(dead_code, reason = "vectors take the place of a part of it"))]
+#[cfg(all(wakeling_dsp, not(wakeling_mve)))]
 mod dsp;
 #[cfg(wakeling_mve)]
 mod mve;
@@ -17,7 +16,7 @@ pub(super) mod scalar;
 #[cfg(all(target_pointer_width = "64", not(any(wakeling_dsp, wakeling_mve))))]
 mod vector;
 
-#[cfg(wakeling_dsp)]
+#[cfg(all(wakeling_dsp, not(wakeling_mve)))]
 use dsp as fastest;
 #[cfg(wakeling_mve)]
 use mve as fastest;
@@ -83,7 +82,7 @@ pub fn depthwise_places(
     y: &mut [i8],
 ) {
     #[cfg(any(wakeling_dsp, wakeling_mve))]
-    let y = dsp::depthwise_places(x, offsets, step, affine, y);
+    let y = fastest::depthwise_places(x, offsets, step, affine, y);
     let places = y.chunks_exact_mut(usize::from(affine.outputs.max(1)));
     for (place, y) in places.enumerate() {
         let column = |&offset: &usize| x.get(offset + place * step..).unwrap_or_default();
