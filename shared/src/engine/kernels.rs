@@ -42,9 +42,19 @@ const UNIT_WORDS: usize = size_of::<Unit>() / size_of::<u32>();
 /// `|Σ odd·x| ≤ 2²²` survives the multiplication by 256 in an `i32`.
 const RUN: usize = 32;
 
-/// Words that a kernel needs in order to widen an input column of `inputs` channels to `i16`.
+/// Words that [`pointwise`] needs for a column of `inputs` channels, which some kernels widen to `i16`.
 pub const fn wide_words(inputs: usize) -> usize {
-    inputs.next_multiple_of(UNIT) / 2
+    if cfg!(wakeling_mve) { 0 } else { inputs.next_multiple_of(UNIT) / 2 }
+}
+
+/// Words that [`pointwise`] needs to be fastest over several columns, which some kernels put in
+/// another order.
+pub const fn wide_words_of_columns(inputs: usize) -> usize {
+    #[cfg(wakeling_mve)]
+    let words = mve::wide_words(inputs);
+    #[cfg(not(wakeling_mve))]
+    let words = wide_words(inputs);
+    words
 }
 
 /// `y[n,o] = requantize(bias[o] + Σᵢ w[o,i]·x[n,i], multiplier[o], zero_point)`.
@@ -87,6 +97,18 @@ pub fn depthwise_places(
     for (place, y) in places.enumerate() {
         let column = |&offset: &usize| x.get(offset + place * step..).unwrap_or_default();
         fastest::depthwise(offsets.iter().map(column), affine, y);
+    }
+}
+
+/// Puts rows of `row` elements, which begin `stride` apart in `x`, one after another into `y`.
+pub fn gather_rows(x: &[i8], stride: usize, row: usize, y: &mut [i8]) {
+    #[cfg(wakeling_mve)]
+    mve::gather_rows(x, stride, row, y);
+    #[cfg(not(wakeling_mve))]
+    for (source, row) in x.chunks(stride.max(1)).zip(y.chunks_exact_mut(row.max(1))) {
+        if let Some(source) = source.get(..row.len()) {
+            row.copy_from_slice(source);
+        }
     }
 }
 

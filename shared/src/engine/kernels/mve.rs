@@ -4,7 +4,7 @@
 //! | kernel | at once | instructions |
 //! |---|---|---|
 //! | [`pointwise`](self::pointwise) | 4 outputs × 8 inputs × 1 column | 9, and 19 for the outputs |
-//! | | 4 outputs × 8 inputs × 2 columns | 15, and 40 for the outputs |
+//! | | 2 outputs × 16 inputs × 4 columns | 19, and 34 for the outputs |
 //! | [`depthwise`] | 8 channels × 1 tap | 9, and 19 for the outputs |
 //! | [`add`] | 4 elements | 8 |
 //!
@@ -15,10 +15,14 @@
 
 mod add;
 mod depthwise;
+mod gather;
 mod pointwise;
+mod quads;
 
 pub use add::add;
 pub use depthwise::{depthwise, depthwise_places};
+pub use gather::gather_rows;
 pub use pointwise::pointwise;
+pub use quads::wide_words;
 
 use super::{AddScales, Affine, Columns, Factors, LANES, RUN, UNIT, UNIT_WORDS, plain};

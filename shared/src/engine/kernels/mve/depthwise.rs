@@ -141,8 +141,8 @@ unsafe fn places(
 
 /// Groups of eight channels at one place after another.
 ///
-/// `q3` are the addresses of the weights of two blocks, less the 8 bytes that each load adds; `q6`
-/// those of the biases of even channels, less the 64 bytes from group to group.
+/// `q3` are the addresses of the weights of two blocks, in words, less the 8 bytes that each load adds;
+/// `q6` those of the biases of even channels, less the 64 bytes from group to group.
 ///
 /// # Safety
 /// - `columns` are `taps ≥ 1` pointers; `start` bytes after each lies the first place's column, and
@@ -163,6 +163,8 @@ unsafe extern "C" fn depthwise_groups(call: &Depthwise) {
         "sub.w r1, r1, #8",
         "add.w r2, r2, r1",
         "vmov q3[2], q3[0], r1, r2",
+        "add.w r1, r1, #4",
+        "add.w r2, r2, #4",
         "vmov q3[3], q3[1], r1, r2",
         "vstrw.32 q3, [sp]",
         "ldr r1, [r0, #44]",
@@ -192,7 +194,7 @@ unsafe extern "C" fn depthwise_groups(call: &Depthwise) {
         "ldr.w r1, [r8], #4",
         "add.w r1, r1, r10",
         "vldrb.s16 q0, [r1]",
-        "vldrd.u64 q1, [q3, #8]!",
+        "vldrw.u32 q1, [q3, #8]!",
         "vmullb.s16 q2, q0, q1",
         "vadd.i32 q4, q4, q2",
         "vmullt.s16 q0, q0, q1",
