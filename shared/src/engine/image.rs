@@ -7,7 +7,10 @@
 
 use heapless::Vec;
 
-use super::{ARENA_ALIGNMENT, ArenaTooSmall, kernels};
+use super::{
+    ARENA_ALIGNMENT, ArenaTooSmall,
+    kernels::{self, Columns},
+};
 use crate::{
     artifact::{Affine, ImageLayer, ImageModel, ImageOp, MAX_TAPS, Shape, Tensor, Tensors, Window},
     fixed::requantize,
@@ -251,7 +254,9 @@ impl<'x> Image<'x> {
         };
         for (column, y) in y.chunks_exact_mut(channels).enumerate() {
             if !(first..end).contains(&column) {
-                kernels::depthwise(self.under(window, place(column), padding), affine, y);
+                let mut columns = Columns::of(channels);
+                self.under(window, place(column), padding, &mut columns);
+                kernels::depthwise(&columns, affine, y);
             }
         }
         if let (Some(y), true) = (y.get_mut(first * channels..end * channels), first < end) {
@@ -270,34 +275,25 @@ impl<'x> Image<'x> {
     }
 
     /// The pixels under a window, row by row.
-    fn under<'p>(
-        self,
-        window: &Window,
-        Place { row, column }: Place,
-        padding: &'p [i8],
-    ) -> impl Iterator<Item = &'p [i8]> + Clone
+    fn under<'p>(&self, window: &Window, at: Place, padding: &'p [i8], columns: &mut Columns<'p>)
     where
         'x: 'p,
     {
         let Shape { height, width, channels } = self.shape;
-        let (height, width) = (i32::from(height), i32::from(width));
         let bytes = usize::from(channels);
-        // Where the next pixel lies; means nothing beyond the image.
-        let mut start = ((row * width + column) as usize).wrapping_mul(bytes);
-        let next_row = ((width - i32::from(window.width)) as usize).wrapping_mul(bytes);
-        let (mut y, mut x) = (row, column);
-        let end = column + i32::from(window.width);
-        (0..window.area()).map(move |_| {
-            if x == end {
-                (y, x) = (y + 1, column);
-                start = start.wrapping_add(next_row);
+        for row in at.row..at.row + i32::from(window.height) {
+            let inside = (0..i32::from(height)).contains(&row);
+            // Means nothing beyond the image.
+            let mut start = ((row * i32::from(width) + at.column) as usize).wrapping_mul(bytes);
+            for column in at.column..at.column + i32::from(window.width) {
+                let mut pixel = padding;
+                if inside && (column as u32) < u32::from(width) {
+                    pixel = self.bytes.get(start..start.wrapping_add(bytes)).unwrap_or(padding);
+                }
+                start = start.wrapping_add(bytes);
+                columns.push(pixel);
             }
-            let inside = (0..height).contains(&y) && (0..width).contains(&x);
-            let pixel = self.bytes.get(start..start.wrapping_add(bytes)).filter(|_| inside);
-            x += 1;
-            start = start.wrapping_add(bytes);
-            pixel.unwrap_or(padding)
-        })
+        }
     }
 
     /// The pixels under a window as one column, in `patch`.
@@ -337,9 +333,16 @@ impl<'x> Image<'x> {
 
     /// Adds the pixels under a window within the image to `sums`, those of its channels from `first`.
     fn sum(&self, window: &Window, at: Place, first: usize, sums: &mut [i32]) {
-        for pixel in self.under(window, at, &[]) {
-            let channels = pixel.get(first..).unwrap_or_default();
-            sums.iter_mut().zip(channels).for_each(|(sum, &x)| *sum += i32::from(x));
+        let channels = usize::from(self.shape.channels);
+        let row_bytes = usize::from(self.shape.width) * channels;
+        let skipped = at.column.unsigned_abs() as usize * channels;
+        let rows = self.bytes.chunks(row_bytes.max(1)).skip(at.row.unsigned_abs() as usize);
+        for row in rows.take(window.height.into()) {
+            let pixels = row.get(skipped..).unwrap_or_default().chunks_exact(channels.max(1));
+            for pixel in pixels.take(window.width.into()) {
+                let channels = pixel.get(first..).unwrap_or_default();
+                sums.iter_mut().zip(channels).for_each(|(sum, &x)| *sum += i32::from(x));
+            }
         }
     }
 }

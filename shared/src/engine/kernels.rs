@@ -5,6 +5,7 @@
 //! [`Affine`] says. Lengths are the model's, checked at load; a slice that is too short only shortens
 //! the result.
 
+mod columns;
 #[cfg(all(wakeling_dsp, not(wakeling_mve)))]
 mod dsp;
 #[cfg(wakeling_mve)]
@@ -25,10 +26,10 @@ use scalar as fastest;
 #[cfg(all(target_pointer_width = "64", not(any(wakeling_dsp, wakeling_mve))))]
 use vector as fastest;
 
-use heapless::Vec;
+pub use columns::Columns;
 
 use crate::{
-    artifact::{Affine, Factors, LANES, MAX_TAPS, UNIT},
+    artifact::{Affine, Factors, LANES, UNIT},
     fixed::{requantize, requantize_logit},
 };
 
@@ -69,14 +70,17 @@ pub fn logits(x: &[i8], affine: &Affine<'_>, y: &mut [i16]) {
     plain::for_each_output(x, affine, y, requantize_logit);
 }
 
+/// [`pointwise`] of one column: `x (I)`, `y (≥ O)`.
+pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
+    let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
+    fastest::pointwise_column(x, affine, wide, y);
+}
+
 /// `y[c] = requantize(bias[c] + Σₖ w[k,c]·columns[k][c], multiplier[c], zero_point)`.
 ///
-/// Shapes: `columns (K, ≥ C)`, `y (≥ C)`.
-pub fn depthwise<'c>(
-    columns: impl Iterator<Item = &'c [i8]> + Clone,
-    affine: &Affine<'_>,
-    y: &mut [i8],
-) {
+/// Shapes: `columns (K, C)`, `y (≥ C)`.
+pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
+    let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
     fastest::depthwise(columns, affine, y);
 }
 
@@ -95,8 +99,11 @@ pub fn depthwise_places(
     let y = fastest::depthwise_places(x, offsets, step, affine, y);
     let places = y.chunks_exact_mut(usize::from(affine.outputs.max(1)));
     for (place, y) in places.enumerate() {
-        let column = |&offset: &usize| x.get(offset + place * step..).unwrap_or_default();
-        fastest::depthwise(offsets.iter().map(column), affine, y);
+        let mut columns = Columns::of(affine.outputs.into());
+        for &offset in offsets {
+            columns.push(x.get(offset + place * step..).unwrap_or_default());
+        }
+        fastest::depthwise(&columns, affine, y);
     }
 }
 
@@ -121,9 +128,6 @@ fn columns<'x, 'y>(
     let [inputs, outputs] = [affine.inputs, affine.outputs].map(|width| usize::from(width.max(1)));
     x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs))
 }
-
-/// The columns under the taps; more than a model can have are left out.
-type Columns<'c> = Vec<&'c [i8], MAX_TAPS>;
 
 /// The units of pointwise weights.
 fn units<'a>(affine: &Affine<'a>) -> &'a [Unit] {

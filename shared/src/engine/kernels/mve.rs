@@ -22,7 +22,7 @@ mod quads;
 pub use add::add;
 pub use depthwise::{depthwise, depthwise_places};
 pub use gather::gather_rows;
-pub use pointwise::pointwise;
+pub use pointwise::{pointwise, pointwise_column};
 pub use quads::wide_words;
 
-use super::{AddScales, Affine, Columns, Factors, LANES, RUN, UNIT, UNIT_WORDS, plain};
+use super::{AddScales, Affine, Factors, LANES, RUN, UNIT, UNIT_WORDS, plain};

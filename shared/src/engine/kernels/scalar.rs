@@ -5,21 +5,18 @@
 //! taken apart at the end of a run. So two products cost two multiplications, two additions and two
 //! loads, and no shifts.
 
-use super::{
-    Affine, Columns, Factors, LANES, MAX_TAPS, RUN, UNIT, Unit, plain, requantize, taps, units,
-};
+use super::{Affine, Columns, Factors, LANES, RUN, UNIT, Unit, plain, requantize, taps, units};
 
 #[cfg(not(test))]
 pub use super::plain::add;
 
-pub fn pointwise(x: &[i8], affine: &Affine<'_>, _wide: &mut [u32], y: &mut [i8]) {
+pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
     for (x, y) in super::columns(x, affine, y) {
-        column(x, affine, y);
+        pointwise_column(x, affine, wide, y);
     }
 }
 
-/// One column of outputs.
-fn column(x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
+pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, _wide: &mut [u32], y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
     let blocks = units(affine).chunks_exact(affine.units().max(1));
     for ((block, factors), y) in blocks.zip(affine.factors).zip(y.chunks_mut(LANES)) {
@@ -34,19 +31,14 @@ fn column(x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
     }
 }
 
-pub fn depthwise<'c>(
-    columns: impl Iterator<Item = &'c [i8]> + Clone,
-    affine: &Affine<'_>,
-    y: &mut [i8],
-) {
+pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
-    let columns: Columns<'_> = columns.take(MAX_TAPS).collect();
     let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
     let weights = taps(affine).chunks_exact(columns.len().max(1));
     let whole = y.as_chunks_mut::<LANES>().0.iter_mut().enumerate();
     for ((weights, [biases, multipliers]), (block, y)) in weights.zip(affine.factors).zip(whole) {
         let mut acc = *biases;
-        for (weights, column) in weights.iter().zip(&columns) {
+        for (weights, column) in weights.iter().zip(columns.iter()) {
             let x = column.get(block * LANES..).and_then(<[i8]>::first_chunk::<LANES>);
             for ((acc, &w), &x) in acc.iter_mut().zip(weights).zip(x.unwrap_or(&[0; LANES])) {
                 *acc += i32::from(w) * i32::from(x);
@@ -56,7 +48,7 @@ pub fn depthwise<'c>(
             *y = requantize(acc, multiplier, zero);
         }
     }
-    plain::depthwise_from(y.len() / LANES, &columns, affine, y);
+    plain::depthwise_from(y.len() / LANES, columns, affine, y);
 }
 
 /// Adds the products of at most [`RUN`] units.

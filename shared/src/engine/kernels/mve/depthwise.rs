@@ -6,7 +6,7 @@ use core::arch::naked_asm;
 
 use heapless::Vec;
 
-use super::{Affine, Columns, Factors, LANES, plain};
+use super::{super::Columns, Affine, Factors, LANES, plain};
 use crate::artifact::MAX_TAPS;
 
 /// Channels that are computed at once.
@@ -35,23 +35,12 @@ struct Depthwise {
     factors: *const Factors,
 }
 
-pub fn depthwise<'c>(
-    columns: impl Iterator<Item = &'c [i8]> + Clone,
-    affine: &Affine<'_>,
-    y: &mut [i8],
-) {
-    let channels = usize::from(affine.outputs);
-    let mut pointers: Vec<*const i8, MAX_TAPS> = Vec::new();
-    let mut fits = true;
-    for column in columns.clone() {
-        fits &= column.len() >= channels && pointers.push(column.as_ptr()).is_ok();
-    }
-    let Some(y) = y.get_mut(..channels) else { return };
-    // SAFETY: every pointer has `channels` readable bytes, if `fits`.
-    let done = if fits { unsafe { places(&pointers, 0, affine, y) } } else { 0 };
-    if done < channels {
-        let columns: Columns<'_> = columns.take(MAX_TAPS).collect();
-        plain::depthwise_from(done / LANES, &columns, affine, y);
+pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
+    let fits = columns.channels() >= affine.outputs.into();
+    // SAFETY: every pointer has as many readable bytes as the layer has channels.
+    let done = if fits { unsafe { places(columns.starts(), 0, affine, y) } } else { 0 };
+    if done < y.len() {
+        plain::depthwise_from(done / LANES, columns, affine, y);
     }
 }
 
@@ -87,17 +76,12 @@ pub fn depthwise_places<'y>(
 /// # Safety
 /// At each pointer, and at every multiple of `step` bytes behind it up to the last place, there are as
 /// many readable bytes as the layer has channels.
-unsafe fn places(
-    columns: &[*const i8],
-    step: usize,
-    affine: &Affine<'_>,
-    y: &mut [i8],
-) -> usize {
+unsafe fn places(columns: &[*const i8], step: usize, affine: &Affine<'_>, y: &mut [i8]) -> usize {
     let (channels, taps) = (usize::from(affine.outputs), columns.len());
     let (groups, places) = (channels / GROUP, y.len() / channels.max(1));
     let blocks = affine.blocks();
-    let enough = affine.factors.len() >= blocks
-        && affine.weights.len() >= blocks * taps * (LANES / 2);
+    let enough =
+        affine.factors.len() >= blocks && affine.weights.len() >= blocks * taps * (LANES / 2);
     if groups == 0 || places == 0 || taps == 0 || !enough {
         return 0;
     }

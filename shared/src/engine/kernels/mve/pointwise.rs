@@ -26,19 +26,28 @@ struct Pointwise {
 }
 
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
-    let (units, blocks) = (affine.units(), affine.blocks());
     let [inputs, outputs] = [affine.inputs, affine.outputs].map(usize::from);
-    let (weights, factors) = (affine.weights, affine.factors);
-    let fits = weights.len() >= blocks * units * UNIT_WORDS && factors.len() >= blocks;
-    if !fits || inputs == 0 || outputs == 0 {
-        return plain::pointwise(x, affine, &mut [], y);
-    }
-    let done = quads::pointwise(x, affine, wide, y);
+    let done = if fits(affine) { quads::pointwise(x, affine, wide, y) } else { 0 };
     let x = x.get(done * inputs..).unwrap_or_default();
     let y = y.get_mut(done * outputs..).unwrap_or_default();
     for (x, y) in super::super::columns(x, affine, y) {
-        column(x, affine, y);
+        pointwise_column(x, affine, wide, y);
     }
+}
+
+pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
+    if fits(affine) && x.len() == usize::from(affine.inputs) {
+        column(x, affine, y);
+    } else {
+        plain::pointwise_column(x, affine, wide, y);
+    }
+}
+
+/// There are inputs and outputs, and arrays for all of them.
+fn fits(affine: &Affine<'_>) -> bool {
+    let (units, blocks) = (affine.units(), affine.blocks());
+    let words = blocks * units * UNIT_WORDS;
+    words > 0 && affine.weights.len() >= words && affine.factors.len() >= blocks
 }
 
 /// One column; the arrays have been checked.
