@@ -12,7 +12,9 @@ mod dsp;
 mod mve;
 #[allow(dead_code, reason = "every other kernel takes the place of a part of it")]
 mod plain;
-#[cfg(any(test, not(any(wakeling_dsp, wakeling_mve, target_pointer_width = "64"))))]
+#[cfg(wakeling_rv32)]
+mod riscv;
+#[cfg(any(test, not(any(wakeling_dsp, wakeling_mve, wakeling_rv32, target_pointer_width = "64"))))]
 pub(super) mod scalar;
 #[cfg(all(target_pointer_width = "64", not(any(wakeling_dsp, wakeling_mve))))]
 mod vector;
@@ -21,7 +23,9 @@ mod vector;
 use dsp as fastest;
 #[cfg(wakeling_mve)]
 use mve as fastest;
-#[cfg(not(any(wakeling_dsp, wakeling_mve, target_pointer_width = "64")))]
+#[cfg(wakeling_rv32)]
+use riscv as fastest;
+#[cfg(not(any(wakeling_dsp, wakeling_mve, wakeling_rv32, target_pointer_width = "64")))]
 use scalar as fastest;
 #[cfg(all(target_pointer_width = "64", not(any(wakeling_dsp, wakeling_mve))))]
 use vector as fastest;
