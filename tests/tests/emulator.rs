@@ -5,7 +5,7 @@
 //! a machine without QEMU or firmware skips with a message.
 
 use wakeling::{
-    emulator::{APPLICATION, Emulator, EmulatorError, METER, Machine},
+    emulator::{APPLICATION, Emulator, EmulatorError, KERNELS, METER, Machine},
     features::mel_powers,
     simulate::{Chunking, Device, Simulation},
 };
@@ -93,6 +93,17 @@ fn every_processor_says_the_same_as_the_laptop() {
         let chunks = Chunking::Random { seed: 3, longest: 700 };
         compare(&random_model_with_heads(3, Tier::S, 2), &pcm, chunks, emulator.clone());
         compare(&random_model_with_heads(7, Tier::Odd, 1), &pcm, Chunking::Whole, emulator);
+    }
+}
+
+#[test]
+fn every_kernel_is_the_plain_one() {
+    for machine in Machine::ALL {
+        let Some(emulator) = built(machine, KERNELS) else { continue };
+        // Every machine has room for a model; this program looks at none.
+        let lines = emulator.measure(&[0], &[], &[]).expect("no case differs");
+        let cases = lines.trim_end().strip_prefix("kernels cases=").and_then(|n| n.parse().ok());
+        assert!(cases.is_some_and(|cases: u32| cases > 200), "{}: {lines}", machine.name);
     }
 }
 

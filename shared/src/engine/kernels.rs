@@ -11,7 +11,7 @@ mod dsp;
 #[cfg(wakeling_mve)]
 mod mve;
 #[allow(dead_code, reason = "every other kernel takes the place of a part of it")]
-mod plain;
+pub mod plain;
 #[cfg(wakeling_rv32)]
 mod riscv;
 #[cfg(any(test, not(any(wakeling_dsp, wakeling_mve, wakeling_rv32, target_pointer_width = "64"))))]
