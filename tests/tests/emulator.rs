@@ -156,7 +156,7 @@ fn recorded_speech_is_equal_to_the_byte() {
     let Some(pcm) = sound::recorded(60) else {
         return eprintln!("skipped: no recordings in ~/.cache/wakeling-data");
     };
-    let emulator = emulator.with_block(1_024).expect("1,024 samples fit");
+    let emulator = emulator.with_block(512).expect("512 samples fit");
     compare(&random_model(3, Tier::S), &pcm, Chunking::Fixed(160), emulator);
 }
 
