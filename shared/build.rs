@@ -1,5 +1,6 @@
 //! Chooses the kernels: `cfg(wakeling_dsp)` where the processor has the DSP instructions, and
-//! `cfg(wakeling_mve)` where it has those and the vectors of Armv8.1-M besides.
+//! `cfg(wakeling_mve)` where it has those and the vectors of Armv8.1-M besides, `cfg(wakeling_rv32)`
+//! where it is RISC-V of 32 bits that multiplies.
 //!
 //! `cfg(wakeling_dsp_is_optional)` says that the assembler must be told.
 //!
@@ -17,7 +18,9 @@ const MVE_CPUS: [&str; 3] =
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-check-cfg=cfg(wakeling_dsp, wakeling_mve, wakeling_dsp_is_optional)");
+    println!(
+        "cargo:rustc-check-cfg=cfg(wakeling_dsp, wakeling_mve, wakeling_rv32, wakeling_dsp_is_optional)"
+    );
     let variable = |name| env::var(name).unwrap_or_default();
     let target = variable("TARGET");
     let flags = variable("CARGO_ENCODED_RUSTFLAGS");
@@ -31,6 +34,9 @@ fn main() {
     }
     if names(&MVE_CPUS) {
         println!("cargo:rustc-cfg=wakeling_mve");
+    }
+    if target.starts_with("riscv32im") {
+        println!("cargo:rustc-cfg=wakeling_rv32");
     }
     if target.starts_with("thumbv8m") {
         println!("cargo:rustc-cfg=wakeling_dsp_is_optional");

@@ -20,8 +20,10 @@ pub const APPLICATION: &str = "wakeling-qemu";
 pub const METER: &str = "wakeling-qemu-meter";
 /// The program that runs networks over images.
 pub const IMAGE: &str = "wakeling-qemu-image";
+/// The program that compares the processor's kernels with the plain ones.
+pub const KERNELS: &str = "wakeling-qemu-kernels";
 /// What the firmware's block buffer holds.
-const MAX_BLOCK_SAMPLES: usize = 1_024;
+const MAX_BLOCK_SAMPLES: usize = 512;
 
 /// A processor with a little memory, as QEMU has it. The memory maps lie in
 /// `firmware/boards/qemu/memory`.

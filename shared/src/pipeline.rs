@@ -44,7 +44,9 @@ impl<'m, 'a> Pipeline<'m, 'a> {
     /// # Errors
     /// [`ArenaTooSmall`].
     pub fn new(model: &'m Model<'a>, arena: &'m mut [i8]) -> Result<Self, ArenaTooSmall> {
-        Engine::new(model, arena).map(|engine| Self::with_engine(model, engine))
+        let mut pipeline = Self::with_engine(model, Engine::new(model, arena)?);
+        pipeline.add_detectors(model);
+        Ok(pipeline)
     }
 
     /// As [`Pipeline::new`], but the pipeline is made where it stays: a board has no stack to spare
@@ -59,15 +61,24 @@ impl<'m, 'a> Pipeline<'m, 'a> {
         arena: &'m mut [i8],
     ) -> Result<&'s mut Self, ArenaTooSmall> {
         let engine = Engine::new(model, arena)?;
-        Ok(slot.insert(Self::with_engine(model, engine)))
+        *slot = None;
+        let pipeline = slot.get_or_insert_with(|| Self::with_engine(model, engine));
+        pipeline.add_detectors(model);
+        Ok(pipeline)
     }
 
+    fn add_detectors(&mut self, model: &Model<'a>) {
+        // There are no more words than it has room for.
+        self.detectors.extend(model.words.iter().map(|word| Detector::new(word.detector)));
+    }
+
+    /// Without detectors.
     #[inline(always)]
     fn with_engine(model: &'m Model<'a>, engine: Engine<'m, 'a>) -> Self {
         Self {
             frontend: Frontend::new(&model.frontend),
             engine,
-            detectors: model.words.iter().map(|w| Detector::new(w.detector)).collect(),
+            detectors: Vec::new(),
             logits: [0; MAX_WORDS],
             decisions: [Decision::default(); MAX_WORDS],
             frames_per_step: model.frames_per_step,

@@ -5,7 +5,7 @@
 //! a machine without QEMU or firmware skips with a message.
 
 use wakeling::{
-    emulator::{APPLICATION, Emulator, EmulatorError, METER, Machine},
+    emulator::{APPLICATION, Emulator, EmulatorError, KERNELS, METER, Machine},
     features::mel_powers,
     simulate::{Chunking, Device, Simulation},
 };
@@ -96,6 +96,17 @@ fn every_processor_says_the_same_as_the_laptop() {
     }
 }
 
+#[test]
+fn every_kernel_is_the_plain_one() {
+    for machine in Machine::ALL {
+        let Some(emulator) = built(machine, KERNELS) else { continue };
+        // Every machine has room for a model; this program looks at none.
+        let lines = emulator.measure(&[0], &[], &[]).expect("no case differs");
+        let cases = lines.trim_end().strip_prefix("kernels cases=").and_then(|n| n.parse().ok());
+        assert!(cases.is_some_and(|cases: u32| cases > 200), "{}: {lines}", machine.name);
+    }
+}
+
 /// What a front end may be tempted to get wrong: full scale, the least that is not silence, and steps
 /// between them.
 fn extremes() -> Vec<i16> {
@@ -145,7 +156,7 @@ fn recorded_speech_is_equal_to_the_byte() {
     let Some(pcm) = sound::recorded(60) else {
         return eprintln!("skipped: no recordings in ~/.cache/wakeling-data");
     };
-    let emulator = emulator.with_block(1_024).expect("1,024 samples fit");
+    let emulator = emulator.with_block(512).expect("512 samples fit");
     compare(&random_model(3, Tier::S), &pcm, Chunking::Fixed(160), emulator);
 }
 

@@ -33,6 +33,8 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let map = fs::read(format!("memory/{name}.x")).expect("every machine has a memory map");
     fs::write(out.join("memory.x"), map).expect("OUT_DIR is writable");
+    // No names of interrupts; see the table in lib.rs.
+    fs::write(out.join("device.x"), "").expect("OUT_DIR is writable");
     println!("cargo:rustc-link-search={}", out.display());
     println!("cargo:rustc-link-arg-bins=--nmagic");
     let script = if name == "rv32imc" { "memory.x" } else { "link.x" };

@@ -7,7 +7,10 @@
 
 use heapless::Vec;
 
-use super::{ARENA_ALIGNMENT, ArenaTooSmall, kernels};
+use super::{
+    ARENA_ALIGNMENT, ArenaTooSmall,
+    kernels::{self, Columns},
+};
 use crate::{
     artifact::{Affine, ImageLayer, ImageModel, ImageOp, MAX_TAPS, Shape, Tensor, Tensors, Window},
     fixed::requantize,
@@ -15,6 +18,8 @@ use crate::{
 
 /// Channels that are averaged at once.
 const SUMS: usize = 16;
+/// Windows of a convolution that are gathered at once: as many columns as kernels like.
+const WINDOWS: usize = 4;
 
 impl ImageModel<'_> {
     /// Channels of the widest column that a pointwise kernel reads.
@@ -28,19 +33,22 @@ impl ImageModel<'_> {
 
     /// Bytes in which columns are gathered, or padding pixels lie.
     fn patch_bytes(&self) -> usize {
+        let tensors = self.tensors();
         let bytes = self.layers.iter().map(|layer| match &layer.op {
-            ImageOp::Convolution { window, affine, .. } if !is_pixel(window) => {
-                usize::from(affine.inputs)
+            ImageOp::Convolution { window, affine, .. } => {
+                let shape = tensors.get(layer.input).map(|tensor| tensor.shape);
+                let direct = shape.is_some_and(|shape| *window == Window::pixel(shape));
+                if direct { 0 } else { WINDOWS * usize::from(affine.inputs) }
             }
             ImageOp::Depthwise { affine, .. } => usize::from(affine.inputs),
-            ImageOp::Convolution { .. } | ImageOp::Average { .. } | ImageOp::Add { .. } => 0,
+            ImageOp::Average { .. } | ImageOp::Add { .. } => 0,
         });
         bytes.max().unwrap_or(0)
     }
 
     /// Bytes that an [`ImageEngine`] needs: tensors as planned, and scratch.
     pub fn arena_bytes(&self) -> usize {
-        let wide = size_of::<u32>() * kernels::wide_words(self.column_bytes());
+        let wide = size_of::<u32>() * kernels::wide_words_of_columns(self.column_bytes());
         ARENA_ALIGNMENT - 1 + wide + self.patch_bytes() + self.tensors().bytes()
     }
 
@@ -65,11 +73,6 @@ fn pixels(window: &Window) -> usize {
     usize::from(window.rows) * usize::from(window.columns)
 }
 
-/// One pixel, and none of them padding.
-fn is_pixel(window: &Window) -> bool {
-    window.area() == 1
-}
-
 /// A network over an image, that runs.
 pub struct ImageEngine<'m, 'a> {
     model: &'m ImageModel<'a>,
@@ -87,7 +90,7 @@ impl<'m, 'a> ImageEngine<'m, 'a> {
     pub fn new(model: &'m ImageModel<'a>, arena: &'m mut [i8]) -> Result<Self, ArenaTooSmall> {
         let expected = model.arena_bytes();
         let too_small = ArenaTooSmall { expected, found: arena.len() };
-        let wide_bytes = size_of::<u32>() * kernels::wide_words(model.column_bytes());
+        let wide_bytes = size_of::<u32>() * kernels::wide_words_of_columns(model.column_bytes());
         let arena = super::aligned(arena, expected).ok_or(too_small)?;
         let (wide, arena) = arena.split_at_mut_checked(wide_bytes).ok_or(too_small)?;
         let wide = bytemuck::try_cast_slice_mut(wide).map_err(|_| too_small)?;
@@ -139,12 +142,16 @@ impl<'m, 'a> ImageEngine<'m, 'a> {
                 kernels::pointwise(x, affine, wide, y);
             }
             ImageOp::Convolution { window, input_zero, affine } => {
-                for (at, y) in positions(window).zip(y.chunks_exact_mut(output.channels())) {
-                    let x = if is_pixel(window) {
-                        image.pixel(at).unwrap_or_default()
-                    } else {
-                        image.gather(window, at, *input_zero, patch)
-                    };
+                let inputs = usize::from(affine.inputs);
+                let mut positions = positions(window);
+                for y in y.chunks_mut(WINDOWS * output.channels()) {
+                    let mut windows = 0;
+                    let places = positions.by_ref().take(y.len() / output.channels());
+                    for (at, patch) in places.zip(patch.chunks_exact_mut(inputs)) {
+                        image.gather(window, at, *input_zero, patch);
+                        windows += 1;
+                    }
+                    let x = patch.get(..windows * inputs).unwrap_or_default();
                     kernels::pointwise(x, affine, wide, y);
                 }
             }
@@ -216,17 +223,6 @@ struct Image<'x> {
 }
 
 impl<'x> Image<'x> {
-    /// The channels of a pixel; `None` beyond the image.
-    fn pixel(&self, Place { row, column }: Place) -> Option<&'x [i8]> {
-        let Shape { height, width, channels } = self.shape;
-        let (row, column) = (u32::try_from(row).ok()?, u32::try_from(column).ok()?);
-        if row >= u32::from(height) || column >= u32::from(width) {
-            return None;
-        }
-        let start = (row * u32::from(width) + column) as usize * usize::from(channels);
-        self.bytes.get(start..)?.get(..usize::from(channels))
-    }
-
     /// One row of outputs of a depthwise layer. Windows that lie within the image, neighbours of each
     /// other, are one call.
     fn depthwise_row(
@@ -258,7 +254,9 @@ impl<'x> Image<'x> {
         };
         for (column, y) in y.chunks_exact_mut(channels).enumerate() {
             if !(first..end).contains(&column) {
-                kernels::depthwise(self.under(window, place(column), padding), affine, y);
+                let mut columns = Columns::of(channels);
+                self.under(window, place(column), padding, &mut columns);
+                kernels::depthwise(&columns, affine, y);
             }
         }
         if let (Some(y), true) = (y.get_mut(first * channels..end * channels), first < end) {
@@ -277,69 +275,74 @@ impl<'x> Image<'x> {
     }
 
     /// The pixels under a window, row by row.
-    fn under<'p>(
-        self,
-        window: &Window,
-        Place { row, column }: Place,
-        padding: &'p [i8],
-    ) -> impl Iterator<Item = &'p [i8]> + Clone
+    fn under<'p>(&self, window: &Window, at: Place, padding: &'p [i8], columns: &mut Columns<'p>)
     where
         'x: 'p,
     {
         let Shape { height, width, channels } = self.shape;
-        let (height, width) = (i32::from(height), i32::from(width));
         let bytes = usize::from(channels);
-        // Where the next pixel lies; means nothing beyond the image.
-        let mut start = ((row * width + column) as usize).wrapping_mul(bytes);
-        let next_row = ((width - i32::from(window.width)) as usize).wrapping_mul(bytes);
-        let (mut y, mut x) = (row, column);
-        let end = column + i32::from(window.width);
-        (0..window.area()).map(move |_| {
-            if x == end {
-                (y, x) = (y + 1, column);
-                start = start.wrapping_add(next_row);
+        for row in at.row..at.row + i32::from(window.height) {
+            let inside = (0..i32::from(height)).contains(&row);
+            // Means nothing beyond the image.
+            let mut start = ((row * i32::from(width) + at.column) as usize).wrapping_mul(bytes);
+            for column in at.column..at.column + i32::from(window.width) {
+                let mut pixel = padding;
+                if inside && (column as u32) < u32::from(width) {
+                    pixel = self.bytes.get(start..start.wrapping_add(bytes)).unwrap_or(padding);
+                }
+                start = start.wrapping_add(bytes);
+                columns.push(pixel);
             }
-            let inside = (0..height).contains(&y) && (0..width).contains(&x);
-            let pixel = self.bytes.get(start..start.wrapping_add(bytes)).filter(|_| inside);
-            x += 1;
-            start = start.wrapping_add(bytes);
-            pixel.unwrap_or(padding)
-        })
+        }
     }
 
     /// The pixels under a window as one column, in `patch`.
-    fn gather<'p>(&self, window: &Window, at: Place, zero: i8, patch: &'p mut [i8]) -> &'p [i8] {
-        let channels = usize::from(self.shape.channels);
-        let row_bytes = usize::from(window.width) * channels;
-        let patch = patch.get_mut(..usize::from(window.height) * row_bytes).unwrap_or_default();
-        // Columns of the window that lie before the image, and those that do not lie behind it.
-        let before = at.column.min(0).unsigned_abs() as usize;
-        let behind = (i32::from(self.shape.width) - at.column).clamp(0, window.width.into());
-        let (start, end) = (before * channels, behind as usize * channels);
-        for (place, row) in (at.row..).zip(patch.chunks_exact_mut(row_bytes)) {
-            let first = Place { row: place, column: at.column.max(0) };
-            let source = self.pixel(first).and_then(|_| {
-                let from = (place as usize * usize::from(self.shape.width) + first.column as usize)
-                    * channels;
-                self.bytes.get(from..)?.get(..end.checked_sub(start)?)
-            });
-            match (row.get_mut(start..end), source) {
-                (Some(target), Some(source)) => {
-                    target.copy_from_slice(source);
-                    row.iter_mut().take(start).for_each(|x| *x = zero);
-                    row.iter_mut().skip(end).for_each(|x| *x = zero);
-                }
-                _ => row.fill(zero),
+    fn gather(&self, window: &Window, at: Place, zero: i8, patch: &mut [i8]) {
+        let Shape { height, width, channels } = self.shape;
+        let bytes = usize::from(channels);
+        let row_bytes = usize::from(window.width) * bytes;
+        let image_row = usize::from(width) * bytes;
+        // Rows and columns of the window that lie before the image, and those that do not lie behind it.
+        let [top, left] = [at.row, at.column].map(|first| first.min(0).unsigned_abs() as usize);
+        let end = |first: i32, length: u16, size: u8| {
+            (i32::from(length) - first).clamp(0, size.into()) as usize
+        };
+        let (bottom, right) =
+            (end(at.row, height, window.height), end(at.column, width, window.width));
+        let whole = top == 0
+            && left == 0
+            && bottom == usize::from(window.height)
+            && right == usize::from(window.width);
+        let start = at.row.max(0) as usize * image_row + at.column.max(0) as usize * bytes;
+        let source = self.bytes.get(start..).unwrap_or_default();
+        if whole {
+            return kernels::gather_rows(source, image_row, row_bytes, patch);
+        }
+        patch.fill(zero);
+        if bottom <= top || right <= left {
+            return;
+        }
+        let rows = patch.chunks_exact_mut(row_bytes).take(bottom).skip(top);
+        for (row, source) in rows.zip(source.chunks(image_row)) {
+            let target = row.get_mut(left * bytes..right * bytes).unwrap_or_default();
+            if let Some(source) = source.get(..target.len()) {
+                target.copy_from_slice(source);
             }
         }
-        patch
     }
 
     /// Adds the pixels under a window within the image to `sums`, those of its channels from `first`.
     fn sum(&self, window: &Window, at: Place, first: usize, sums: &mut [i32]) {
-        for pixel in self.under(window, at, &[]) {
-            let channels = pixel.get(first..).unwrap_or_default();
-            sums.iter_mut().zip(channels).for_each(|(sum, &x)| *sum += i32::from(x));
+        let channels = usize::from(self.shape.channels);
+        let row_bytes = usize::from(self.shape.width) * channels;
+        let skipped = at.column.unsigned_abs() as usize * channels;
+        let rows = self.bytes.chunks(row_bytes.max(1)).skip(at.row.unsigned_abs() as usize);
+        for row in rows.take(window.height.into()) {
+            let pixels = row.get(skipped..).unwrap_or_default().chunks_exact(channels.max(1));
+            for pixel in pixels.take(window.width.into()) {
+                let channels = pixel.get(first..).unwrap_or_default();
+                sums.iter_mut().zip(channels).for_each(|(sum, &x)| *sum += i32::from(x));
+            }
         }
     }
 }

@@ -5,31 +5,35 @@
 //! [`Affine`] says. Lengths are the model's, checked at load; a slice that is too short only shortens
 //! the result.
 
-#[cfg(any(wakeling_dsp, wakeling_mve))]
-#[cfg_attr(wakeling_mve, allow(dead_code, reason = "vectors take the place of a part of it"))]
+mod columns;
+#[cfg(all(wakeling_dsp, not(wakeling_mve)))]
 mod dsp;
 #[cfg(wakeling_mve)]
 mod mve;
 #[allow(dead_code, reason = "every other kernel takes the place of a part of it")]
-mod plain;
-#[cfg(any(test, not(any(wakeling_dsp, wakeling_mve, target_pointer_width = "64"))))]
+pub mod plain;
+#[cfg(wakeling_rv32)]
+mod riscv;
+#[cfg(any(test, not(any(wakeling_dsp, wakeling_mve, wakeling_rv32, target_pointer_width = "64"))))]
 pub(super) mod scalar;
 #[cfg(all(target_pointer_width = "64", not(any(wakeling_dsp, wakeling_mve))))]
 mod vector;
 
-#[cfg(wakeling_dsp)]
+#[cfg(all(wakeling_dsp, not(wakeling_mve)))]
 use dsp as fastest;
 #[cfg(wakeling_mve)]
 use mve as fastest;
-#[cfg(not(any(wakeling_dsp, wakeling_mve, target_pointer_width = "64")))]
+#[cfg(wakeling_rv32)]
+use riscv as fastest;
+#[cfg(not(any(wakeling_dsp, wakeling_mve, wakeling_rv32, target_pointer_width = "64")))]
 use scalar as fastest;
 #[cfg(all(target_pointer_width = "64", not(any(wakeling_dsp, wakeling_mve))))]
 use vector as fastest;
 
-use heapless::Vec;
+pub use columns::Columns;
 
 use crate::{
-    artifact::{Affine, Factors, LANES, MAX_TAPS, UNIT},
+    artifact::{Affine, Factors, LANES, UNIT},
     fixed::{requantize, requantize_logit},
 };
 
@@ -43,9 +47,19 @@ const UNIT_WORDS: usize = size_of::<Unit>() / size_of::<u32>();
 /// `|Σ odd·x| ≤ 2²²` survives the multiplication by 256 in an `i32`.
 const RUN: usize = 32;
 
-/// Words that a kernel needs in order to widen an input column of `inputs` channels to `i16`.
+/// Words that [`pointwise`] needs for a column of `inputs` channels, which some kernels widen to `i16`.
 pub const fn wide_words(inputs: usize) -> usize {
-    inputs.next_multiple_of(UNIT) / 2
+    if cfg!(wakeling_mve) { 0 } else { inputs.next_multiple_of(UNIT) / 2 }
+}
+
+/// Words that [`pointwise`] needs to be fastest over several columns, which some kernels put in
+/// another order.
+pub const fn wide_words_of_columns(inputs: usize) -> usize {
+    #[cfg(wakeling_mve)]
+    let words = mve::wide_words(inputs);
+    #[cfg(not(wakeling_mve))]
+    let words = wide_words(inputs);
+    words
 }
 
 /// `y[n,o] = requantize(bias[o] + Σᵢ w[o,i]·x[n,i], multiplier[o], zero_point)`.
@@ -60,14 +74,17 @@ pub fn logits(x: &[i8], affine: &Affine<'_>, y: &mut [i16]) {
     plain::for_each_output(x, affine, y, requantize_logit);
 }
 
+/// [`pointwise`] of one column: `x (I)`, `y (≥ O)`.
+pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
+    let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
+    fastest::pointwise_column(x, affine, wide, y);
+}
+
 /// `y[c] = requantize(bias[c] + Σₖ w[k,c]·columns[k][c], multiplier[c], zero_point)`.
 ///
-/// Shapes: `columns (K, ≥ C)`, `y (≥ C)`.
-pub fn depthwise<'c>(
-    columns: impl Iterator<Item = &'c [i8]> + Clone,
-    affine: &Affine<'_>,
-    y: &mut [i8],
-) {
+/// Shapes: `columns (K, C)`, `y (≥ C)`.
+pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
+    let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
     fastest::depthwise(columns, affine, y);
 }
 
@@ -83,11 +100,26 @@ pub fn depthwise_places(
     y: &mut [i8],
 ) {
     #[cfg(any(wakeling_dsp, wakeling_mve))]
-    let y = dsp::depthwise_places(x, offsets, step, affine, y);
+    let y = fastest::depthwise_places(x, offsets, step, affine, y);
     let places = y.chunks_exact_mut(usize::from(affine.outputs.max(1)));
     for (place, y) in places.enumerate() {
-        let column = |&offset: &usize| x.get(offset + place * step..).unwrap_or_default();
-        fastest::depthwise(offsets.iter().map(column), affine, y);
+        let mut columns = Columns::of(affine.outputs.into());
+        for &offset in offsets {
+            columns.push(x.get(offset + place * step..).unwrap_or_default());
+        }
+        fastest::depthwise(&columns, affine, y);
+    }
+}
+
+/// Puts rows of `row` elements, which begin `stride` apart in `x`, one after another into `y`.
+pub fn gather_rows(x: &[i8], stride: usize, row: usize, y: &mut [i8]) {
+    #[cfg(wakeling_mve)]
+    mve::gather_rows(x, stride, row, y);
+    #[cfg(not(wakeling_mve))]
+    for (source, row) in x.chunks(stride.max(1)).zip(y.chunks_exact_mut(row.max(1))) {
+        if let Some(source) = source.get(..row.len()) {
+            row.copy_from_slice(source);
+        }
     }
 }
 
@@ -100,9 +132,6 @@ fn columns<'x, 'y>(
     let [inputs, outputs] = [affine.inputs, affine.outputs].map(|width| usize::from(width.max(1)));
     x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs))
 }
-
-/// The columns under the taps; more than a model can have are left out.
-type Columns<'c> = Vec<&'c [i8], MAX_TAPS>;
 
 /// The units of pointwise weights.
 fn units<'a>(affine: &Affine<'a>) -> &'a [Unit] {

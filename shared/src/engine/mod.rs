@@ -13,6 +13,8 @@ pub use image::ImageEngine;
 
 use heapless::Vec;
 
+use kernels::Columns;
+
 use crate::artifact::{Affine, BUFFERS, Head, Layer, MAX_LAYERS, Model, Op};
 
 /// The arena is used from the first address that is a multiple of this.
@@ -283,14 +285,15 @@ fn run_layer(
             let due = place.wait == 0;
             place.wait = if due { stride - 1 } else { place.wait - 1 };
             if due {
-                let columns = columns(x, ring, usize::from(place.oldest), usize::from(*dilation));
-                kernels::depthwise(columns, affine, y);
+                let mut columns = Columns::of(x.len());
+                past(x, ring, (place.oldest, *dilation), &mut columns);
+                kernels::depthwise(&columns, affine, y);
             }
             remember(x, ring, &mut place.oldest);
             due
         }
         Op::Pointwise { affine } => {
-            kernels::pointwise(x, affine, wide, y);
+            kernels::pointwise_column(x, affine, wide, y);
             true
         }
         Op::Add { other, x_scale, o_scale, x_zero, o_zero, zero } => {
@@ -314,28 +317,16 @@ fn run_layer(
 
 /// The columns under the taps of a depthwise layer: `x`, then every `dilation`-th before it. `ring`
 /// holds the `(taps − 1) · dilation` columns before `x`, column `oldest` the first of them.
-fn columns<'c>(
-    x: &'c [i8],
-    ring: &'c [i8],
-    oldest: usize,
-    dilation: usize,
-) -> impl Iterator<Item = &'c [i8]> + Clone {
+fn past<'c>(x: &'c [i8], ring: &'c [i8], (oldest, dilation): (u16, u8), columns: &mut Columns<'c>) {
     let width = x.len();
-    let back = (dilation * width).max(1);
-    let mut at = oldest * width;
-    let mut left = ring.len();
-    let mut next = Some(x);
-    core::iter::from_fn(move || {
-        let column = next?;
-        next = if left >= back {
-            left -= back;
-            at = if at >= back { at } else { at + ring.len() }.wrapping_sub(back);
-            ring.get(at..at.wrapping_add(width))
-        } else {
-            None
-        };
-        Some(column)
-    })
+    let back = (usize::from(dilation) * width).max(1);
+    columns.push(x);
+    let (mut at, mut left) = (usize::from(oldest) * width, ring.len());
+    while left >= back {
+        left -= back;
+        at = if at >= back { at } else { at + ring.len() }.wrapping_sub(back);
+        columns.push(ring.get(at..at.wrapping_add(width)).unwrap_or_default());
+    }
 }
 
 /// Writes `x` over the oldest column of a ring.

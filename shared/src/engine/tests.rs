@@ -186,19 +186,21 @@ fn depthwise_over_a_ring_equals_the_convolution_of_the_whole_sequence() {
         let affine = layer.affine(width, width, 3);
         let sequence: Vec<Vec<i8>> = (0..50).map(|_| random.bytes(width)).collect();
         let zero = -7;
-        let mut ring = vec![zero; (taps - 1) * dilation * width];
+        let mut ring = vec![zero; (taps - 1) * usize::from(dilation) * width];
         let mut oldest = 0;
         for (t, column) in sequence.iter().enumerate() {
             let mut found = vec![0; width + 8];
-            let columns = super::columns(column, &ring, usize::from(oldest), dilation);
-            kernels::depthwise(columns, &affine, &mut found);
+            let mut columns = kernels::Columns::of(width);
+            super::past(column, &ring, (oldest, dilation), &mut columns);
+            kernels::depthwise(&columns, &affine, &mut found);
             assert_eq!(found.split_off(width), [0; 8]);
-            let columns = super::columns(column, &ring, usize::from(oldest), dilation);
             let mut scalar = vec![0; width];
-            kernels::scalar::depthwise(columns, &affine, &mut scalar);
+            kernels::scalar::depthwise(&columns, &affine, &mut scalar);
             assert_eq!(scalar, found, "scalar");
             for (c, &found) in found.iter().enumerate() {
-                let past = |k: usize| t.checked_sub(k * dilation).map_or(zero, |t| sequence[t][c]);
+                let past = |k: usize| {
+                    t.checked_sub(k * usize::from(dilation)).map_or(zero, |t| sequence[t][c])
+                };
                 let sum: i32 = (0..taps)
                     .map(|k| affine.depthwise_weight(taps, k, c) * i32::from(past(k)))
                     .sum();

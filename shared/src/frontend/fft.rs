@@ -103,6 +103,7 @@ impl Default for Spectrum {
 
 impl Spectrum {
     /// All zeros.
+    #[inline(always)]
     pub const fn new() -> Self {
         Self { bins: [[0; 2]; COMPLEX_POINTS] }
     }

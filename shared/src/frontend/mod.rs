@@ -65,6 +65,10 @@ pub struct PowerFrontend<'a> {
 impl<'a> PowerFrontend<'a> {
     /// An empty window. `params` must have passed [`FrontendParams::validate`]; with others nothing
     /// panics, but the powers mean nothing.
+    ///
+    /// Inlined, as all that it calls, so that it is made where it stays: what is built first and then
+    /// moved is on the stack twice.
+    #[inline(always)]
     pub fn new(params: &FrontendParams<'a>) -> Self {
         Self {
             window: Window::new(),
@@ -111,6 +115,7 @@ pub struct Frontend<'a> {
 
 impl<'a> Frontend<'a> {
     /// A front end that has heard nothing; see [`PowerFrontend::new`] for what `params` must be.
+    #[inline(always)]
     pub fn new(params: &FrontendParams<'a>) -> Self {
         Self {
             power: PowerFrontend::new(params),

@@ -29,6 +29,7 @@ pub struct Normalizer<'a> {
 
 impl<'a> Normalizer<'a> {
     /// Fresh memory. `params` must have passed [`Normalization::validate`].
+    #[inline(always)]
     pub fn new(params: Normalization<'a>) -> Self {
         Self { params, started: false, level: 0, channels: [0; MEL_CHANNELS] }
     }

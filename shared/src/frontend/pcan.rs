@@ -92,9 +92,20 @@ impl Pcan<'_> {
     }
 }
 
-/// `⌊√x⌋`; most powers are words, whose roots need no division of 64 bits.
+/// `⌊√x⌋`: the root of the word at the top, then bit by bit. A division of 64 bits is 1 KB of flash.
 fn root(x: u64) -> u64 {
-    u32::try_from(x).map_or_else(|_| x.isqrt(), |x| u64::from(x.isqrt()))
+    let bits = u64::BITS - x.leading_zeros();
+    let beyond = bits.saturating_sub(u32::BITS).div_ceil(2);
+    let mut root = u64::from(((x >> (2 * beyond)) as u32).isqrt());
+    for bit in (0..beyond).rev() {
+        root *= 2;
+        // A word, since the whole root is.
+        let next = root + 1;
+        if next * next <= x >> (2 * bit) {
+            root = next;
+        }
+    }
+    root
 }
 
 /// `PcanShrink`: quadratic below an SNR of 2, linear above.
@@ -116,4 +127,23 @@ fn log_scale(x: u64) -> u16 {
 /// `sat8((256·x + 333) / 666 - 128)`.
 fn quantize(x: u16) -> i8 {
     ((i32::from(x) * 256 + QUANTIZE_RANGE / 2) / QUANTIZE_RANGE - 128).clamp(-128, 127) as i8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::root;
+
+    #[test]
+    fn roots_are_rounded_down() {
+        for bit in 0..32 {
+            for root_near in [1u64 << bit, (1 << bit) + 1, (3 << bit) >> 1, (2 << bit) - 1] {
+                let square = root_near * root_near;
+                for x in [square.saturating_sub(1), square, square.saturating_add(1)] {
+                    assert_eq!(root(x), x.isqrt(), "{x}");
+                }
+            }
+        }
+        assert_eq!(root(0), 0);
+        assert_eq!(root(u64::MAX), u64::from(u32::MAX));
+    }
 }

@@ -79,6 +79,7 @@ impl Default for Window {
 
 impl Window {
     /// An empty window.
+    #[inline(always)]
     pub const fn new() -> Self {
         Self { samples: Samples([0; WINDOW_SAMPLES]), filled: 0 }
     }

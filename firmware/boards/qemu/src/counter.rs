@@ -60,8 +60,17 @@ mod arch {
     }
 
     pub fn instructions(ticks: u64) -> u64 {
-        const HERTZ: u64 = crate::parse(env!("WAKELING_HERTZ")) as u64;
-        ticks * super::SECOND_NS / (HERTZ * super::INSTRUCTION_NS)
+        const TICK_NS: u64 = crate::parse(env!("WAKELING_HERTZ")) as u64 * super::INSTRUCTION_NS;
+        /// What both have in common: what is left to divide by is a power of two on every machine,
+        /// which is a shift where a division of 64 bits is 1 KB of flash.
+        const COMMON: u64 = {
+            let (mut a, mut b) = (super::SECOND_NS, TICK_NS);
+            while b != 0 {
+                (a, b) = (b, a % b);
+            }
+            a
+        };
+        ticks * (super::SECOND_NS / COMMON) / (TICK_NS / COMMON)
     }
 }
 

@@ -27,6 +27,19 @@ use wakeling_shared::decimal::Decimal;
 
 use semihosting::Console;
 
+/// The vectors of interrupts, of which none is ever on: one, since there must be a table. Without it
+/// cortex-m-rt makes one of 240, a kilobyte.
+#[cfg(target_arch = "arm")]
+#[unsafe(link_section = ".vector_table.interrupts")]
+#[unsafe(no_mangle)]
+pub static __INTERRUPTS: [unsafe extern "C" fn(); 1] = {
+    unsafe extern "C" {
+        // Defined by cortex-m-rt.
+        fn DefaultHandler();
+    }
+    [DefaultHandler]
+};
+
 /// Room for a model's state on this machine.
 pub const ARENA_BYTES: usize = parse(env!("WAKELING_ARENA_BYTES")) as usize;
 

@@ -28,7 +28,7 @@ use wakeling_shared::{
 };
 
 /// Longest block of samples.
-const MAX_BLOCK_SAMPLES: usize = 1_024;
+const MAX_BLOCK_SAMPLES: usize = 512;
 /// 20 ms: two frames.
 const DEFAULT_BLOCK_SAMPLES: usize = 320;
 const COMMAND_LINE_BYTES: usize = 512;
@@ -66,17 +66,26 @@ impl fmt::Display for Failure {
 }
 
 /// What the host asked for.
-struct Request<'c> {
-    recording: &'c str,
+struct Request {
+    recording: Recording,
     options: Options,
     block_samples: usize,
 }
 
-impl<'c> Request<'c> {
-    /// Reads `wakeling RECORDING [scores] [block=SAMPLES]`.
-    fn parse(line: &'c str) -> Option<Self> {
-        let mut words = line.split_ascii_whitespace().skip(1);
-        let recording = words.next()?;
+impl Request {
+    /// Reads the command line. Not inlined: what it takes on the stack is free again afterwards.
+    #[inline(never)]
+    fn read() -> Result<Self, Failure> {
+        let mut line = [0; COMMAND_LINE_BYTES];
+        let line = command_line(&mut line);
+        let name = line.split_ascii_whitespace().nth(1).ok_or(Failure::Usage)?;
+        let recording = Recording::open(name).map_err(Failure::Recording)?;
+        Self::parse(line, recording).ok_or(Failure::Usage)
+    }
+
+    /// `wakeling RECORDING [scores] [block=SAMPLES]`.
+    fn parse(line: &str, recording: Recording) -> Option<Self> {
+        let words = line.split_ascii_whitespace().skip(2);
         let mut request =
             Self { recording, options: Options::default(), block_samples: DEFAULT_BLOCK_SAMPLES };
         for word in words {
@@ -117,8 +126,7 @@ fn listen(
     console: &mut Console,
 ) -> Result<Stats, Failure> {
     let counter = Counter::new();
-    let mut line = [0; COMMAND_LINE_BYTES];
-    let request = Request::parse(command_line(&mut line)).ok_or(Failure::Usage)?;
+    let request = Request::read()?;
     let arena_capacity = arena.len();
 
     let start = counter.now();
@@ -128,9 +136,8 @@ fn listen(
     let mut listener = Listener::new(model, pipeline, (Dark, &mut *console), request.options);
     let setup = counter.since(start);
 
-    let recording = Recording::open(request.recording).map_err(Failure::Recording)?;
-    let mut microphone =
-        Metered { microphone: recording, counter: &counter, since: None, ticks: Ticks::default() };
+    let (microphone, ticks) = (request.recording, Ticks::default());
+    let mut microphone = Metered { microphone, counter: &counter, since: None, ticks };
     let block = block.get_mut(..request.block_samples).ok_or(Failure::Usage)?;
     let samples = listener.run(&mut microphone, block).map_err(Failure::Listen)?;
     Ok(Stats {

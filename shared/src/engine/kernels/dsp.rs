@@ -16,7 +16,7 @@ use core::arch::{asm, naked_asm};
 
 use heapless::Vec;
 
-use super::{AddScales, Affine, Columns, Factors, LANES, RUN, UNIT, UNIT_WORDS, plain, wide_words};
+use super::{AddScales, Affine, Columns, Factors, LANES, RUN, UNIT, UNIT_WORDS, plain};
 use crate::artifact::MAX_TAPS;
 
 /// Bytes of a word.
@@ -51,51 +51,55 @@ struct Pointwise {
 }
 
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
+    for (x, y) in super::columns(x, affine, y) {
+        pointwise_column(x, affine, wide, y);
+    }
+}
+
+pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
     let (units, blocks) = (affine.units(), affine.blocks());
     let (weights, factors) = (affine.weights, affine.factors);
     let fits = weights.len() >= blocks * units * UNIT_WORDS && factors.len() >= blocks;
-    let room = wide.get_mut(..wide_words(affine.inputs.into()));
-    let (Some(wide), true, false) = (room, fits, units == 0) else {
-        return plain::pointwise(x, affine, &mut [], y);
+    let room = wide.get_mut(..units * UNIT / 2);
+    let (Some(wide), true, false) = (room, fits && y.len() <= blocks * LANES, units == 0) else {
+        return plain::pointwise_column(x, affine, &mut [], y);
     };
-    let x_start = wide.as_ptr();
-    let mut call = Pointwise {
-        x: x_start,
-        first_end: x_start.wrapping_add(((units - 1) % RUN + 1) * UNIT / 2),
-        x_end: x_start.wrapping_add(units * UNIT / 2),
+    widen(x, wide);
+    let inputs = wide.as_ptr_range();
+    let (whole, rest) = y.as_chunks_mut::<LANES>();
+    let whole_blocks = whole.len();
+    let outputs = whole.as_flattened_mut().as_mut_ptr_range();
+    let call = Pointwise {
+        x: inputs.start,
+        first_end: inputs.start.wrapping_add(((units - 1) % RUN + 1) * UNIT / 2),
+        x_end: inputs.end,
         skipped_code: UNIT_CODE * (units.wrapping_neg() % UNITS_UNROLLED),
         factors: factors.as_ptr(),
-        y: core::ptr::null_mut(),
-        y_end: core::ptr::null_mut(),
+        y: outputs.start,
+        y_end: outputs.end,
         zero: i32::from(affine.zero_point),
         weights: weights.as_ptr(),
     };
-    for (x, y) in super::columns(x, affine, y) {
-        widen(x, wide);
-        let (whole, rest) = y.as_chunks_mut::<LANES>();
-        if !whole.is_empty() {
-            let outputs = whole.as_flattened_mut().as_mut_ptr_range();
-            (call.y, call.y_end) = (outputs.start, outputs.end);
-            // SAFETY: `wide` holds `units ≥ 1` units of `i16`. `first_end` is after as many as are
-            // left beyond whole runs, a number equal to `units` modulo `RUN` and modulo
-            // `UNITS_UNROLLED`, which divides `RUN`. `y` is a positive number of whole blocks, and
-            // weights and factors are there for at least as many. All words are aligned.
-            unsafe { pointwise_blocks(&call) }
-        }
-        if !rest.is_empty() {
-            let mut last = [0; LANES];
-            let outputs = last.as_mut_ptr_range();
-            let last_call = Pointwise {
-                factors: factors.as_ptr().wrapping_add(whole.len()),
-                y: outputs.start,
-                y_end: outputs.end,
-                weights: weights.as_ptr().wrapping_add(whole.len() * units * UNIT_WORDS),
-                ..call
-            };
-            // SAFETY: as above, for the last block, which the outputs do not fill.
-            unsafe { pointwise_blocks(&last_call) }
-            rest.iter_mut().zip(last).for_each(|(y, last)| *y = last);
-        }
+    if whole_blocks > 0 {
+        // SAFETY: `wide` holds `units ≥ 1` units of `i16`. `first_end` is after as many as are left
+        // beyond whole runs, a number equal to `units` modulo `RUN` and modulo `UNITS_UNROLLED`, which
+        // divides `RUN`. `y` is a positive number of whole blocks, and weights and factors are there
+        // for at least as many. All words are aligned.
+        unsafe { pointwise_blocks(&call) }
+    }
+    if !rest.is_empty() {
+        let mut last = [0; LANES];
+        let outputs = last.as_mut_ptr_range();
+        let last_call = Pointwise {
+            factors: call.factors.wrapping_add(whole_blocks),
+            y: outputs.start,
+            y_end: outputs.end,
+            weights: call.weights.wrapping_add(whole_blocks * units * UNIT_WORDS),
+            ..call
+        };
+        // SAFETY: as above, for the last block, which the outputs do not fill.
+        unsafe { pointwise_blocks(&last_call) }
+        rest.iter_mut().zip(last).for_each(|(y, last)| *y = last);
     }
 }
 
@@ -269,30 +273,23 @@ struct Depthwise {
     start: usize,
 }
 
-pub fn depthwise<'c>(
-    columns: impl Iterator<Item = &'c [i8]> + Clone,
-    affine: &Affine<'_>,
-    y: &mut [i8],
-) {
-    let channels = usize::from(affine.outputs);
-    let blocks = channels / LANES;
-    let mut pointers: Vec<*const i8, MAX_TAPS> = Vec::new();
-    let mut fits = true;
-    for column in columns.clone() {
-        fits &= column.len() >= channels && pointers.push(column.as_ptr()).is_ok();
-    }
-    if let (Some(y), true) = (y.get_mut(..blocks * LANES), fits && blocks > 0)
-        && let Some(mut call) = Depthwise::new(&pointers, blocks, affine)
+pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
+    let whole = y.as_chunks_mut::<LANES>().0;
+    let blocks = whole.len();
+    let outputs = whole.as_flattened_mut().as_mut_ptr_range();
+    let mut done = 0;
+    if columns.channels() >= affine.outputs.into()
+        && blocks > 0
+        && let Some(mut call) = Depthwise::new(columns.starts(), blocks, affine)
     {
-        let outputs = y.as_mut_ptr_range();
         (call.y, call.y_end) = (outputs.start, outputs.end);
         // SAFETY: `y` is `blocks ≥ 1` blocks, for which the call was made; every pointer has as many
         // readable bytes.
         unsafe { depthwise_blocks(&call) };
+        done = blocks;
     }
-    if !channels.is_multiple_of(LANES) {
-        let columns: Columns<'_> = columns.take(MAX_TAPS).collect();
-        plain::depthwise_from(blocks, &columns, affine, y);
+    if done * LANES < y.len() {
+        plain::depthwise_from(done, columns, affine, y);
     }
 }
 

@@ -1,12 +1,18 @@
 //! The kernels in plain Rust: the truth, and what processors get that have no file of their own.
 
-use super::{AddScales, Affine, Factors, LANES, UNIT, Unit, requantize, taps, units};
+use super::{AddScales, Affine, Columns, Factors, LANES, UNIT, Unit, requantize, taps, units};
 
-pub fn pointwise(x: &[i8], affine: &Affine<'_>, _wide: &mut [u32], y: &mut [i8]) {
-    let zero = i32::from(affine.zero_point);
+/// See [`super::pointwise`].
+pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
     for (x, y) in super::columns(x, affine, y) {
-        for_each_output(x, affine, y, |acc, multiplier| requantize(acc, multiplier, zero));
+        pointwise_column(x, affine, wide, y);
     }
+}
+
+/// See [`super::pointwise_column`].
+pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, _wide: &mut [u32], y: &mut [i8]) {
+    let zero = i32::from(affine.zero_point);
+    for_each_output(x, affine, y, |acc, multiplier| requantize(acc, multiplier, zero));
 }
 
 /// Gives each output's accumulator and multiplier to `finish`.
@@ -44,8 +50,13 @@ fn sums(x: &[i8], block: &[Unit], [biases, _]: &Factors, outputs: usize) -> [i32
     acc
 }
 
+/// See [`super::depthwise`].
+pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
+    depthwise_from(0, columns, affine, y);
+}
+
 /// The blocks of channels from the `first`.
-pub fn depthwise_from(first: usize, columns: &[&[i8]], affine: &Affine<'_>, y: &mut [i8]) {
+pub fn depthwise_from(first: usize, columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
     let blocks = taps(affine).chunks_exact(columns.len().max(1));
     let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
@@ -53,7 +64,7 @@ pub fn depthwise_from(first: usize, columns: &[&[i8]], affine: &Affine<'_>, y: &
     for ((weights, factors), (block, y)) in blocks.zip(affine.factors).zip(outputs).skip(first) {
         let [biases, multipliers]: &Factors = factors;
         let mut acc = *biases;
-        for (weights, column) in weights.iter().zip(columns) {
+        for (weights, column) in weights.iter().zip(columns.iter()) {
             let x = column.get(block * LANES..).unwrap_or_default();
             for ((acc, &w), &x) in acc.iter_mut().zip(weights).zip(x) {
                 *acc += i32::from(w) * i32::from(x);
@@ -65,6 +76,7 @@ pub fn depthwise_from(first: usize, columns: &[&[i8]], affine: &Affine<'_>, y: &
     }
 }
 
+/// See [`super::add`].
 pub fn add(x: &[i8], o: &[i8], scales: AddScales, y: &mut [i8]) {
     let constant = scales.constant();
     for ((y, &x), &o) in y.iter_mut().zip(x).zip(o) {

@@ -1,25 +1,22 @@
-//! The kernels of processors with registers of 32 bits and no parallel products: RISC-V, Cortex-M0 and
-//! M3.
+//! The kernels of processors with registers of 32 bits and no parallel products: Cortex-M0, M3, and
+//! RISC-V without multiplication.
 //!
 //! A pair of weights is multiplied as it is, and its low byte once more; what is left without it is
 //! taken apart at the end of a run. So two products cost two multiplications, two additions and two
 //! loads, and no shifts.
 
-use super::{
-    Affine, Columns, Factors, LANES, MAX_TAPS, RUN, UNIT, Unit, plain, requantize, taps, units,
-};
+use super::{Affine, Columns, Factors, LANES, RUN, UNIT, Unit, plain, requantize, taps, units};
 
 #[cfg(not(test))]
 pub use super::plain::add;
 
-pub fn pointwise(x: &[i8], affine: &Affine<'_>, _wide: &mut [u32], y: &mut [i8]) {
+pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
     for (x, y) in super::columns(x, affine, y) {
-        column(x, affine, y);
+        pointwise_column(x, affine, wide, y);
     }
 }
 
-/// One column of outputs.
-fn column(x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
+pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, _wide: &mut [u32], y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
     let blocks = units(affine).chunks_exact(affine.units().max(1));
     for ((block, factors), y) in blocks.zip(affine.factors).zip(y.chunks_mut(LANES)) {
@@ -34,19 +31,14 @@ fn column(x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
     }
 }
 
-pub fn depthwise<'c>(
-    columns: impl Iterator<Item = &'c [i8]> + Clone,
-    affine: &Affine<'_>,
-    y: &mut [i8],
-) {
+pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
-    let columns: Columns<'_> = columns.take(MAX_TAPS).collect();
     let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
     let weights = taps(affine).chunks_exact(columns.len().max(1));
     let whole = y.as_chunks_mut::<LANES>().0.iter_mut().enumerate();
     for ((weights, [biases, multipliers]), (block, y)) in weights.zip(affine.factors).zip(whole) {
         let mut acc = *biases;
-        for (weights, column) in weights.iter().zip(&columns) {
+        for (weights, column) in weights.iter().zip(columns.iter()) {
             let x = column.get(block * LANES..).and_then(<[i8]>::first_chunk::<LANES>);
             for ((acc, &w), &x) in acc.iter_mut().zip(weights).zip(x.unwrap_or(&[0; LANES])) {
                 *acc += i32::from(w) * i32::from(x);
@@ -56,7 +48,7 @@ pub fn depthwise<'c>(
             *y = requantize(acc, multiplier, zero);
         }
     }
-    plain::depthwise_from(y.len() / LANES, &columns, affine, y);
+    plain::depthwise_from(y.len() / LANES, columns, affine, y);
 }
 
 /// Adds the products of at most [`RUN`] units.
@@ -74,7 +66,6 @@ fn add_run(units: &[Unit], x: &[i8], acc: &mut [i32; LANES]) {
 }
 
 /// `Σ pair·x` and `Σ (low byte of pair)·x` of the first pairs and of the second, added to `sums`.
-#[cfg(not(target_arch = "riscv32"))]
 #[inline(never)]
 fn add_units(units: &[Unit], x: &[[i8; UNIT]], sums: [i32; LANES]) -> [i32; LANES] {
     let [mut a, mut b, mut c, mut d] = sums;
@@ -86,58 +77,6 @@ fn add_units(units: &[Unit], x: &[[i8; UNIT]], sums: [i32; LANES]) -> [i32; LANE
             c += i32::from(w) * x;
             d += i32::from(w as i8) * x;
         }
-    }
-    [a, b, c, d]
-}
-
-/// As above. Compilers load a pair and shift its low byte out, which is two instructions; a second
-/// load is one.
-#[cfg(target_arch = "riscv32")]
-#[allow(unsafe_code)]
-#[inline(never)]
-fn add_units(units: &[Unit], x: &[[i8; UNIT]], sums: [i32; LANES]) -> [i32; LANES] {
-    let [mut a, mut b, mut c, mut d] = sums;
-    for (unit, x) in units.iter().zip(x) {
-        macro_rules! products {
-            ($($x:literal $first:literal $second:literal),*) => {
-                // SAFETY: the loads are within the unit, 32 bytes, and within the eight inputs.
-                unsafe {
-                    core::arch::asm!(
-                        $(
-                            concat!("lb {x}, ", $x, "({xs})"),
-                            concat!("lh {v}, ", $first, "({unit})"),
-                            concat!("lb {w}, ", $first, "({unit})"),
-                            concat!("lh {s}, ", $second, "({unit})"),
-                            concat!("lb {t}, ", $second, "({unit})"),
-                            "mul {v}, {v}, {x}",
-                            "mul {w}, {w}, {x}",
-                            "mul {s}, {s}, {x}",
-                            "mul {t}, {t}, {x}",
-                            "add {a}, {a}, {v}",
-                            "add {b}, {b}, {w}",
-                            "add {c}, {c}, {s}",
-                            "add {d}, {d}, {t}",
-                        )*
-                        xs = in(reg) x.as_ptr(),
-                        unit = in(reg) unit.as_ptr(),
-                        a = inout(reg) a,
-                        b = inout(reg) b,
-                        c = inout(reg) c,
-                        d = inout(reg) d,
-                        x = out(reg) _,
-                        v = out(reg) _,
-                        w = out(reg) _,
-                        s = out(reg) _,
-                        t = out(reg) _,
-                        options(pure, readonly, nostack)
-                    );
-                }
-            };
-        }
-        products!(
-            "0" "0" "16", "1" "2" "18", "2" "4" "20", "3" "6" "22",
-            "4" "8" "24", "5" "10" "26", "6" "12" "28", "7" "14" "30"
-        );
     }
     [a, b, c, d]
 }

@@ -1,9 +1,7 @@
 //! The kernels for laptops: eight products at once.
 
 pub use super::plain::add;
-use super::{
-    Affine, Columns, LANES, MAX_TAPS, Pairs, RUN, UNIT, Unit, plain, requantize, taps, units,
-};
+use super::{Affine, Columns, LANES, Pairs, RUN, UNIT, Unit, plain, requantize, taps, units};
 
 #[cfg(not(target_arch = "x86_64"))]
 use portable::{Halves, Sums};
@@ -15,10 +13,14 @@ const JOINED: usize = 4;
 
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
     for (x, y) in super::columns(x, affine, y) {
-        match widen(x, wide) {
-            Some(x) => column(x, affine, y),
-            None => plain::pointwise(x, affine, wide, y),
-        }
+        pointwise_column(x, affine, wide, y);
+    }
+}
+
+pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
+    match widen(x, wide) {
+        Some(x) => column(x, affine, y),
+        None => plain::pointwise_column(x, affine, wide, y),
     }
 }
 
@@ -166,12 +168,7 @@ mod portable {
     }
 }
 
-pub fn depthwise<'c>(
-    columns: impl Iterator<Item = &'c [i8]> + Clone,
-    affine: &Affine<'_>,
-    y: &mut [i8],
-) {
-    let columns: Columns<'_> = columns.take(MAX_TAPS).collect();
+pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
     let channels = usize::from(affine.outputs);
     let groups = taps(affine).chunks_exact(columns.len().max(1) * JOINED);
@@ -195,7 +192,7 @@ pub fn depthwise<'c>(
             *y = core::array::from_fn(|i| requantize(acc[i], multipliers[i], zero));
         }
     }
-    plain::depthwise_from(whole.len() * JOINED, &columns, affine, y);
+    plain::depthwise_from(whole.len() * JOINED, columns, affine, y);
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]

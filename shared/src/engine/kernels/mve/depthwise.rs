@@ -1,0 +1,208 @@
+//! Depthwise layers, eight channels at once: two blocks of the weights, which one load gathers. Products
+//! of the even channels and of the odd ones are two vectors of `i32`, and so are biases and
+//! multipliers; narrowing to `i16` puts them side by side again.
+
+use core::arch::naked_asm;
+
+use heapless::Vec;
+
+use super::{super::Columns, Affine, Factors, LANES, plain};
+use crate::artifact::MAX_TAPS;
+
+/// Channels that are computed at once.
+const GROUP: usize = 2 * LANES;
+
+/// See [`depthwise_groups`]. The order is that in which it loads them.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Depthwise {
+    y: *mut i8,
+    /// From the end of a place's groups to the next place's inputs.
+    x_skip: usize,
+    /// Bytes of a block of weights.
+    block_bytes: usize,
+    columns: *const *const i8,
+    places: usize,
+    zero: i32,
+    /// Bytes from each pointer to its column.
+    start: usize,
+    /// From the end of a place's groups to the next place's outputs.
+    y_skip: usize,
+    taps: usize,
+    /// Of a place.
+    groups: usize,
+    weights: *const u32,
+    factors: *const Factors,
+}
+
+pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
+    let fits = columns.channels() >= affine.outputs.into();
+    // SAFETY: every pointer has as many readable bytes as the layer has channels.
+    let done = if fits { unsafe { places(columns.starts(), 0, affine, y) } } else { 0 };
+    if done < y.len() {
+        plain::depthwise_from(done / LANES, columns, affine, y);
+    }
+}
+
+/// Computes the places that it can; returns the outputs of the others: all, if channels do not fill
+/// blocks or `x` is too short.
+pub fn depthwise_places<'y>(
+    x: &[i8],
+    offsets: &[usize],
+    step: usize,
+    affine: &Affine<'_>,
+    y: &'y mut [i8],
+) -> &'y mut [i8] {
+    let channels = usize::from(affine.outputs);
+    let count = y.len() / channels.max(1);
+    let furthest = offsets.iter().max().copied().unwrap_or(0);
+    let last = count.saturating_sub(1).checked_mul(step);
+    let end = last.and_then(|last| last.checked_add(furthest)?.checked_add(channels));
+    let fits = end.is_some_and(|end| end <= x.len()) && offsets.len() <= MAX_TAPS;
+    if !fits || channels < GROUP || !channels.is_multiple_of(LANES) {
+        return y;
+    }
+    let pointers: Vec<*const i8, MAX_TAPS> =
+        offsets.iter().map(|&offset| x.as_ptr().wrapping_add(offset)).collect();
+    let whole = y.get_mut(..count * channels).unwrap_or_default();
+    // SAFETY: every column of a place begins `step` bytes after that of the place before, and the
+    // furthest of the last place ends within `x`, as checked above.
+    if unsafe { places(&pointers, step, affine, whole) } == channels { &mut [] } else { y }
+}
+
+/// Computes the first channels at every place of `y (places, channels)`, and returns how many they
+/// are: all, if they are at least [`GROUP`] and fill blocks.
+///
+/// # Safety
+/// At each pointer, and at every multiple of `step` bytes behind it up to the last place, there are as
+/// many readable bytes as the layer has channels.
+unsafe fn places(columns: &[*const i8], step: usize, affine: &Affine<'_>, y: &mut [i8]) -> usize {
+    let (channels, taps) = (usize::from(affine.outputs), columns.len());
+    let (groups, places) = (channels / GROUP, y.len() / channels.max(1));
+    let blocks = affine.blocks();
+    let enough =
+        affine.factors.len() >= blocks && affine.weights.len() >= blocks * taps * (LANES / 2);
+    if groups == 0 || places == 0 || taps == 0 || !enough {
+        return 0;
+    }
+    let done = groups * GROUP;
+    let call = Depthwise {
+        y: y.as_mut_ptr(),
+        x_skip: step.wrapping_sub(done),
+        block_bytes: taps * LANES * size_of::<i16>(),
+        columns: columns.as_ptr(),
+        places,
+        zero: i32::from(affine.zero_point),
+        start: 0,
+        y_skip: channels - done,
+        taps,
+        groups,
+        weights: affine.weights.as_ptr(),
+        factors: affine.factors.as_ptr(),
+    };
+    // SAFETY: `y` is `places ≥ 1` times `channels`, of which `groups ≥ 1` groups are written; the
+    // columns are as the caller says, and weights and factors are there.
+    unsafe { depthwise_groups(&call) }
+    if channels != done + LANES {
+        return done;
+    }
+    // A block is left: once more the channels before it, which then have the same outputs.
+    let (first, blocks) = (channels - GROUP, channels / LANES - 2);
+    let last = Depthwise {
+        y: call.y.wrapping_add(first),
+        x_skip: step.wrapping_sub(GROUP),
+        start: first,
+        y_skip: first,
+        groups: 1,
+        weights: call.weights.wrapping_add(blocks * taps * (LANES / 2)),
+        factors: call.factors.wrapping_add(blocks),
+        ..call
+    };
+    // SAFETY: as above, for the last two blocks.
+    unsafe { depthwise_groups(&last) }
+    channels
+}
+
+/// Groups of eight channels at one place after another.
+///
+/// `q3` are the addresses of the weights of two blocks, in words, less the 8 bytes that each load adds;
+/// `q6` those of the biases of even channels, less the 64 bytes from group to group.
+///
+/// # Safety
+/// - `columns` are `taps ≥ 1` pointers; `start` bytes after each lies the first place's column, and
+///   after each place's `8 · groups` bytes and `x_skip` more the next one's.
+/// - `y` are `places ≥ 1` times `8 · groups`, at least 8, bytes with `y_skip` between them, which may be
+///   written.
+/// - `weights` and `factors` are those of `2 · groups` blocks of `taps`, and aligned to words.
+#[unsafe(naked)]
+unsafe extern "C" fn depthwise_groups(call: &Depthwise) {
+    naked_asm!(
+        ".cpu cortex-m55",
+        "push {{r4-r11, lr}}",
+        "vpush {{d8-d13}}",
+        "sub sp, #36",
+        "ldrd r7, r1, [r0, #36]",
+        "str r7, [sp, #32]",
+        "ldr r2, [r0, #8]",
+        "sub.w r1, r1, #8",
+        "add.w r2, r2, r1",
+        "vmov q3[2], q3[0], r1, r2",
+        "add.w r1, r1, #4",
+        "add.w r2, r2, #4",
+        "vmov q3[3], q3[1], r1, r2",
+        "vstrw.32 q3, [sp]",
+        "ldr r1, [r0, #44]",
+        "sub.w r1, r1, #64",
+        "add.w r2, r1, #32",
+        "vmov q6[2], q6[0], r1, r2",
+        "add.w r1, r1, #8",
+        "add.w r2, r2, #8",
+        "vmov q6[3], q6[1], r1, r2",
+        "vstrw.32 q6, [sp, #16]",
+        "ldrd r9, r12, [r0, #28]",
+        "ldr.w r10, [r0, #24]",
+        "ldm.w r0, {{r2-r7}}",
+        // A place.
+        "1:",
+        "vldrw.u32 q3, [sp]",
+        "vldrw.u32 q6, [sp, #16]",
+        "ldr.w r11, [sp, #32]",
+        // A group.
+        "2:",
+        "vldrw.u32 q4, [q6, #64]!",
+        "vldrw.u32 q5, [q6, #4]",
+        "mov r8, r5",
+        "dls lr, r12",
+        // A tap.
+        "3:",
+        "ldr.w r1, [r8], #4",
+        "add.w r1, r1, r10",
+        "vldrb.s16 q0, [r1]",
+        "vldrw.u32 q1, [q3, #8]!",
+        "vmullb.s16 q2, q0, q1",
+        "vadd.i32 q4, q4, q2",
+        "vmullt.s16 q0, q0, q1",
+        "vadd.i32 q5, q5, q0",
+        "le lr, 3b",
+        "vldrw.u32 q0, [q6, #16]",
+        "vldrw.u32 q1, [q6, #20]",
+        "vrmulh.s32 q4, q4, q0",
+        "vrmulh.s32 q5, q5, q1",
+        "vqmovnb.s32 q4, q4",
+        "vqmovnt.s32 q4, q5",
+        "vqadd.s16 q4, q4, r7",
+        "vqmovnb.s16 q4, q4",
+        "vstrb.16 q4, [r2], #8",
+        "add.w r10, r10, #8",
+        "vadd.i32 q3, q3, r4",
+        "subs.w r11, r11, #1",
+        "bne 2b",
+        "add.w r10, r10, r3",
+        "add.w r2, r2, r9",
+        "subs r6, #1",
+        "bne 1b",
+        "add sp, #36",
+        "vpop {{d8-d13}}",
+        "pop {{r4-r11, pc}}",
+    )
+}
