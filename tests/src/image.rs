@@ -4,11 +4,9 @@
 
 use wakeling::{
     artifact::{Packed, encode_image},
-    plan::{Lifetime, plan},
+    plan::place,
 };
-use wakeling_shared::artifact::{
-    Affine, Card, ImageLayer, ImageModel, ImageOp, Shape, Tensor, Window,
-};
+use wakeling_shared::artifact::{Affine, Card, ImageLayer, ImageModel, ImageOp, Shape, Window};
 
 use crate::{
     Random,
@@ -168,36 +166,6 @@ fn op<'a>(kind: &Kind, affine: Option<Affine<'a>>) -> ImageOp<'a> {
             o_zero: -128,
             zero: -128,
         },
-    }
-}
-
-/// Plans the arena.
-fn place(model: &mut ImageModel<'_>) {
-    let layers = model.layers.len();
-    let last_read = |tensor: usize| {
-        let reads = model.layers.iter().enumerate().filter(|(_, layer)| {
-            let other = match layer.op {
-                ImageOp::Add { other, .. } => Some(other),
-                _ => None,
-            };
-            usize::from(layer.input) == tensor || other.is_some_and(|o| usize::from(o) == tensor)
-        });
-        reads.map(|(at, _)| at + 1).next_back().unwrap_or(layers)
-    };
-    let lifetimes: Vec<Lifetime> = model
-        .tensors()
-        .iter()
-        .enumerate()
-        .map(|(tensor, Tensor { shape, .. })| Lifetime {
-            bytes: shape.bytes(),
-            born: tensor,
-            dies: last_read(tensor).max(tensor),
-        })
-        .collect();
-    let (offsets, _) = plan(&lifetimes);
-    model.offset = offsets[0] as u32;
-    for (layer, &offset) in model.layers.iter_mut().zip(&offsets[1..]) {
-        layer.offset = offset as u32;
     }
 }
 

@@ -4,6 +4,7 @@ pub mod check_phrase;
 pub mod corpus;
 pub mod evaluate;
 pub mod finetune;
+pub mod images;
 pub mod pack;
 pub mod pretrain;
 pub mod quantize;
