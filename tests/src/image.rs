@@ -4,6 +4,14 @@
 
 use wakeling::{
     artifact::{Packed, encode_image},
+    images::{
+        Labelling,
+        corpus::{Picture, Pictures},
+        file::ImageNetwork,
+        network::{NetworkConfig, Tier},
+        quantize,
+        training::calibrate,
+    },
     plan::place,
 };
 use wakeling_shared::artifact::{Affine, Card, ImageLayer, ImageModel, ImageOp, Shape, Window};
@@ -203,4 +211,22 @@ pub fn random_image_model(seed: u64, network: Network) -> Vec<u8> {
             network.finish(&["first", "second", "third"])
         }
     }
+}
+
+/// A valid model file in the shape of a tier for RGB pictures, two labels, with random weights.
+pub fn tier_model(seed: u64, tier: Tier, side: usize) -> Vec<u8> {
+    let mut random = Random::new(seed);
+    let config = NetworkConfig::new(tier.width(), side, 3);
+    let labels = ["nobody", "a person"].map(String::from);
+    let shape = config.shape();
+    let mut picture = || Picture {
+        pixels: (0..shape.bytes()).map(|_| random.bits() as u8).collect(),
+        answers: vec![Some(true), Some(false)],
+    };
+    let all = vec![picture(), picture()];
+    let mut network = ImageNetwork::fresh(config, Labelling::OneOf, &labels, seed)
+        .expect("the shape is a good one");
+    let pictures = Pictures { shape, labelling: Labelling::OneOf, labels: labels.into(), all };
+    calibrate(&mut network, &pictures).expect("the weights fit");
+    quantize::encode(&network).expect("a device loads it")
 }

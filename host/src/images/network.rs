@@ -25,7 +25,7 @@ use crate::{
 /// Rows and columns of every window but the pointwise one.
 const KERNEL: usize = 3;
 /// Larger images are halved by the stem.
-const LARGEST_FULL_SIDE: usize = 48;
+const LARGEST_FULL_SIDE: usize = 40;
 /// Sides that a network can be made for, pixels.
 pub const SIDES: std::ops::RangeInclusive<usize> = 16..=256;
 /// Blocks that a model has room for.

@@ -230,7 +230,10 @@ fn forward(
 }
 
 /// Finds the ranges of activations on pictures as they are.
-fn calibrate(network: &mut ImageNetwork, pictures: &Pictures) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Tensor`] if the weights do not fit the network.
+pub fn calibrate(network: &mut ImageNetwork, pictures: &Pictures) -> Result<()> {
     let mut mode = Mode::Calibrate(Default::default());
     let every = pictures.all.len().div_ceil(CALIBRATION).max(1);
     let some: Vec<Picture> = pictures.all.iter().step_by(every).cloned().collect();

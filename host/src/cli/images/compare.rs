@@ -22,7 +22,7 @@ use wakeling_shared::artifact::Shape;
 #[command(after_help = "Examples:
   wakeling images compare --train xrays/train --test xrays/test --pictures 100 --seeds 5
   wakeling images compare --train road/ --split train --test road/ --test-split test \\
-    --tasks --width 0.25 0.5 1 --hide 0.5 --side 48
+    --tasks --width 0.25 0.5 1 --hide 0.5 --side 64
 
 Each run draws pictures (or hidden labels), weights and distortions anew; every figure is of the
 int8 model on the test pictures, as mean and 95 % interval over the runs.")]
@@ -58,7 +58,7 @@ pub struct CompareArgs {
     #[arg(long, requires = "tasks", default_value_t = 0.0)]
     hide: f64,
     /// Rows and columns of the pictures
-    #[arg(long, requires = "tasks", default_value_t = 48)]
+    #[arg(long, requires = "tasks", default_value_t = 64)]
     side: usize,
     /// Gray or colours; without it, as the base, or colours
     #[arg(long, value_enum)]
