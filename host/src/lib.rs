@@ -16,6 +16,7 @@ pub mod features;
 pub mod feed;
 pub mod files;
 pub mod finetune;
+pub mod images;
 pub mod models;
 pub mod negatives;
 pub mod nn;

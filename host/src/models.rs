@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result, base::Base, negatives::Negatives, pack};
+use crate::{Error, Result, base::Base, images::file::ImageNetwork, negatives::Negatives, pack};
 
 /// The base that is used where none is named.
 pub const DEFAULT_BASE: &str = "base-m";
@@ -16,27 +16,38 @@ fn folders() -> Vec<PathBuf> {
     named.into_iter().chain(beside).chain([built]).collect()
 }
 
+/// The base for pictures that is used where none is named.
+pub const DEFAULT_IMAGE_BASE: &str = "objects-m";
+
 /// Loads a base by its path, or a shipped one by its name.
 ///
 /// # Errors
 /// [`Error::Usage`] if there is none of that name, with the folders that were searched.
 pub fn base(name: &str) -> Result<Base> {
+    Base::load(&path_of(name)?)
+}
+
+/// Loads a base for pictures, as [`base`].
+///
+/// # Errors
+/// As [`base`].
+pub fn image_base(name: &str) -> Result<ImageNetwork> {
+    ImageNetwork::load(&path_of(name)?)
+}
+
+fn path_of(name: &str) -> Result<PathBuf> {
     let path = Path::new(name);
     if path.exists() || path.components().count() > 1 || path.extension().is_some() {
-        return Base::load(path);
+        return Ok(path.to_owned());
     }
     let file = format!("{name}.safetensors");
-    let found = folders().into_iter().map(|f| f.join(&file)).find(|p| p.is_file());
-    match found {
-        Some(path) => Base::load(&path),
-        None => {
-            let searched: Vec<String> = folders().iter().map(|f| f.display().to_string()).collect();
-            Err(Error::usage(
-                format!("there is no base {name:?} in {}", searched.join(", ")),
-                "give the path of a .safetensors base, or set WAKELING_MODELS to the folder of bases",
-            ))
-        }
-    }
+    folders().into_iter().map(|f| f.join(&file)).find(|p| p.is_file()).ok_or_else(|| {
+        let searched: Vec<String> = folders().iter().map(|f| f.display().to_string()).collect();
+        Error::usage(
+            format!("there is no base {name:?} in {}", searched.join(", ")),
+            "give the path of a .safetensors base, or set WAKELING_MODELS to the folder of bases",
+        )
+    })
 }
 
 /// The other speech and noise that ships, all packs together; none if nothing ships.

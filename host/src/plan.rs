@@ -5,6 +5,8 @@
 //! largest first (greedy by size, Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net
 //! Inference", 2020, section 5.2), or as they are born, which suits chains.
 
+use wakeling_shared::artifact::{ImageModel, ImageOp, Tensor};
+
 /// Offsets are multiples of this, for processors that load words.
 const ALIGNMENT: usize = 8;
 
@@ -30,12 +32,42 @@ pub fn plan(tensors: &[Lifetime]) -> (Vec<usize>, usize) {
     let as_they_come: Vec<usize> = (0..tensors.len()).collect();
     let mut largest_first = as_they_come.clone();
     largest_first.sort_by_key(|&t| std::cmp::Reverse(tensors[t].bytes));
-    let (first, second) = (place(tensors, largest_first), place(tensors, as_they_come));
+    let (first, second) = (in_order(tensors, largest_first), in_order(tensors, as_they_come));
     if first.1 <= second.1 { first } else { second }
 }
 
+/// Gives every tensor of a network over images its place in the arena.
+pub fn place(model: &mut ImageModel<'_>) {
+    let layers = model.layers.len();
+    let last_read = |tensor: usize| {
+        let reads = model.layers.iter().enumerate().filter(|(_, layer)| {
+            let other = match layer.op {
+                ImageOp::Add { other, .. } => Some(other),
+                _ => None,
+            };
+            usize::from(layer.input) == tensor || other.is_some_and(|o| usize::from(o) == tensor)
+        });
+        reads.map(|(at, _)| at + 1).next_back().unwrap_or(layers)
+    };
+    let lifetimes: Vec<Lifetime> = model
+        .tensors()
+        .iter()
+        .enumerate()
+        .map(|(tensor, Tensor { shape, .. })| Lifetime {
+            bytes: shape.bytes(),
+            born: tensor,
+            dies: last_read(tensor).max(tensor),
+        })
+        .collect();
+    let (offsets, _) = plan(&lifetimes);
+    model.offset = offsets[0] as u32;
+    for (layer, &offset) in model.layers.iter_mut().zip(&offsets[1..]) {
+        layer.offset = offset as u32;
+    }
+}
+
 /// Places tensors in this order.
-fn place(tensors: &[Lifetime], order: Vec<usize>) -> (Vec<usize>, usize) {
+fn in_order(tensors: &[Lifetime], order: Vec<usize>) -> (Vec<usize>, usize) {
     let mut offsets = vec![0; tensors.len()];
     let mut placed: Vec<usize> = Vec::new();
     for tensor in order {

@@ -100,14 +100,14 @@ impl QuantizedLayer {
 }
 
 /// Float weights of an affine layer: `y[o] = bias[o] + Σ w[o][i] · x`, one row an output.
-struct Float {
-    rows: Vec<Vec<f32>>,
-    bias: Vec<f32>,
+pub(crate) struct Float {
+    pub(crate) rows: Vec<Vec<f32>>,
+    pub(crate) bias: Vec<f32>,
 }
 
 /// Which way the rows lie before they are packed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Order {
+pub(crate) enum Order {
     /// `(outputs, inputs)`.
     Rows,
     /// `(taps, channels)`: the transpose of one row of taps a channel.
@@ -115,7 +115,7 @@ enum Order {
 }
 
 /// Quantizes one layer; `output_scale` is the value of one step of its output.
-fn quantize_affine(
+pub(crate) fn quantize_affine(
     float: &Float,
     order: Order,
     input: Code,
@@ -163,7 +163,7 @@ fn quantize_affine(
 
 /// The code of `[lower, upper]`, widened where a multiplier would reach 2³¹: its step must be more
 /// than twice the largest `s_x · s_w`.
-fn widened(lower: f32, upper: f32, float: &Float, input: Code) -> Code {
+pub(crate) fn widened(lower: f32, upper: f32, float: &Float, input: Code) -> Code {
     let largest = float.rows.iter().flatten().fold(0f32, |m, w| m.max(w.abs()));
     let least_step = 2.01 * input.scale * largest / 127.0;
     let code = Code::of(lower, upper);
@@ -233,9 +233,7 @@ impl QuantizedTrunk {
                 quantize_affine(&mix, Order::Rows, y, z.scale, z.zero_point),
             ));
             let (_, upper) = range(&name("sum"))?;
-            // The scales of a sum say at most twice its own step.
-            let least = 255.0 * x.scale.max(z.scale) / 2.0;
-            let sum = Code::of(0.0, upper.max(least));
+            let sum = sum_code(x, z, upper);
             layers.push(QuantizedLayer { input: at, output: free, op: add(x, z, sum, 3) });
             x = sum;
             std::mem::swap(&mut at, &mut free);
@@ -248,15 +246,23 @@ impl QuantizedTrunk {
     }
 }
 
+/// The code of a sum of two activations whose largest value is `upper`: each of its scales says at
+/// most twice the sum's own step.
+pub(crate) fn sum_code(x: Code, o: Code, upper: f32) -> Code {
+    Code::of(0.0, upper.max(255.0 * x.scale.max(o.scale) / 2.0))
+}
+
+/// What one step of an addend is in steps of the sum: `round(2²⁰ · s / s_sum)`.
+pub(crate) fn sum_scale(addend: Code, sum: Code) -> i32 {
+    let ratio = f64::from(addend.scale) / f64::from(sum.scale) * f64::from(1 << 20);
+    ratio.round().min(f64::from(1 << 21)) as i32
+}
+
 fn add(x: Code, o: Code, sum: Code, other: u8) -> QuantizedOp {
-    let scale = |code: Code| {
-        let ratio = f64::from(code.scale) / f64::from(sum.scale) * f64::from(1 << 20);
-        ratio.round().min(f64::from(1 << 21)) as i32
-    };
     QuantizedOp::Add {
         other,
-        x_scale: scale(x),
-        o_scale: scale(o),
+        x_scale: sum_scale(x, sum),
+        o_scale: sum_scale(o, sum),
         x_zero: x.zero_point,
         o_zero: o.zero_point,
         zero: sum.zero_point,
@@ -264,7 +270,7 @@ fn add(x: Code, o: Code, sum: Code, other: u8) -> QuantizedOp {
 }
 
 /// A weight `[inputs or taps, outputs]` with batch norm folded in, one row an output.
-fn folded_rows(params: &Params, weight: &str, norm: &str) -> Result<Float> {
+pub(crate) fn folded_rows(params: &Params, weight: &str, norm: &str) -> Result<Float> {
     let (scale, shift) = folded_norm(params, norm)?;
     let mut float = rows(params, weight, shift)?;
     for (row, s) in float.rows.iter_mut().zip(&scale) {
@@ -273,7 +279,8 @@ fn folded_rows(params: &Params, weight: &str, norm: &str) -> Result<Float> {
     Ok(float)
 }
 
-fn rows(params: &Params, weight: &str, bias: Vec<f32>) -> Result<Float> {
+/// A weight `[inputs, outputs]` as one row an output.
+pub(crate) fn rows(params: &Params, weight: &str, bias: Vec<f32>) -> Result<Float> {
     let columns: Vec<Vec<f32>> = params.get(weight)?.to_vec2()?;
     let outputs = bias.len();
     let rows = (0..outputs).map(|o| columns.iter().map(|c| c[o]).collect()).collect();

@@ -4,11 +4,17 @@
 
 use wakeling::{
     artifact::{Packed, encode_image},
-    plan::{Lifetime, plan},
+    images::{
+        Labelling,
+        corpus::{Picture, Pictures},
+        file::ImageNetwork,
+        network::{NetworkConfig, Tier},
+        quantize,
+        training::calibrate,
+    },
+    plan::place,
 };
-use wakeling_shared::artifact::{
-    Affine, Card, ImageLayer, ImageModel, ImageOp, Shape, Tensor, Window,
-};
+use wakeling_shared::artifact::{Affine, Card, ImageLayer, ImageModel, ImageOp, Shape, Window};
 
 use crate::{
     Random,
@@ -171,36 +177,6 @@ fn op<'a>(kind: &Kind, affine: Option<Affine<'a>>) -> ImageOp<'a> {
     }
 }
 
-/// Plans the arena.
-fn place(model: &mut ImageModel<'_>) {
-    let layers = model.layers.len();
-    let last_read = |tensor: usize| {
-        let reads = model.layers.iter().enumerate().filter(|(_, layer)| {
-            let other = match layer.op {
-                ImageOp::Add { other, .. } => Some(other),
-                _ => None,
-            };
-            usize::from(layer.input) == tensor || other.is_some_and(|o| usize::from(o) == tensor)
-        });
-        reads.map(|(at, _)| at + 1).next_back().unwrap_or(layers)
-    };
-    let lifetimes: Vec<Lifetime> = model
-        .tensors()
-        .iter()
-        .enumerate()
-        .map(|(tensor, Tensor { shape, .. })| Lifetime {
-            bytes: shape.bytes(),
-            born: tensor,
-            dies: last_read(tensor).max(tensor),
-        })
-        .collect();
-    let (offsets, _) = plan(&lifetimes);
-    model.offset = offsets[0] as u32;
-    for (layer, &offset) in model.layers.iter_mut().zip(&offsets[1..]) {
-        layer.offset = offset as u32;
-    }
-}
-
 /// A valid model file for images.
 pub fn random_image_model(seed: u64, network: Network) -> Vec<u8> {
     match network {
@@ -235,4 +211,22 @@ pub fn random_image_model(seed: u64, network: Network) -> Vec<u8> {
             network.finish(&["first", "second", "third"])
         }
     }
+}
+
+/// A valid model file in the shape of a tier for RGB pictures, two labels, with random weights.
+pub fn tier_model(seed: u64, tier: Tier, side: usize) -> Vec<u8> {
+    let mut random = Random::new(seed);
+    let config = NetworkConfig::new(tier.width(), side, 3);
+    let labels = ["nobody", "a person"].map(String::from);
+    let shape = config.shape();
+    let mut picture = || Picture {
+        pixels: (0..shape.bytes()).map(|_| random.bits() as u8).collect(),
+        answers: vec![Some(true), Some(false)],
+    };
+    let all = vec![picture(), picture()];
+    let mut network = ImageNetwork::fresh(config, Labelling::OneOf, &labels, seed)
+        .expect("the shape is a good one");
+    let pictures = Pictures { shape, labelling: Labelling::OneOf, labels: labels.into(), all };
+    calibrate(&mut network, &pictures).expect("the weights fit");
+    quantize::encode(&network).expect("a device loads it")
 }

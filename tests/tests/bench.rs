@@ -11,12 +11,13 @@ use wakeling::{
     emulator::{APPLICATION, Emulator, EmulatorError, IMAGE, METER, Machine},
     features::NormalizationKind,
     files,
+    images::network::Tier as ImageTier,
     simulate::Simulation,
 };
 use wakeling_shared::artifact::{ImageModel, Model};
 use wakeling_tests::{
     Random, Tier,
-    image::{Network, random_image_model},
+    image::{Network, random_image_model, tier_model},
     model::random_model,
     sound,
 };
@@ -87,15 +88,24 @@ fn metered(meter: &Emulator, seed: u64, tier: Tier, pcm: &[i16]) -> [f64; 3] {
     [front / field(line, "frames"), step, model.step_macs() as f64]
 }
 
-/// Instructions of one image, and its products; `None` if it does not fit.
-fn imaged(image: &Emulator, network: Network) -> Option<[f64; 2]> {
-    let file = random_image_model(7, network);
-    let model = ImageModel::load(&file).expect("the model is valid");
+/// Instructions of one image, its products, and bytes of memory; `None` if it does not fit.
+fn imaged(image: &Emulator, file: &[u8]) -> Option<[f64; 3]> {
+    let model = ImageModel::load(file).expect("the model is valid");
     let mut random = Random::new(8);
     let samples: Vec<i16> =
         (0..model.shape.bytes().div_ceil(2)).map(|_| random.bits() as i16).collect();
-    let text = image.run(&file, &samples, false).ok()?;
-    Some([field(text.trim_end().lines().last()?, "audio_instructions"), model.macs() as f64])
+    let text = image.run(file, &samples, false).ok()?;
+    let line = text.trim_end().lines().last()?;
+    Some([field(line, "audio_instructions"), model.macs() as f64, field(line, "arena_bytes")])
+}
+
+/// Networks over images: MLPerf Tiny's shapes, and our own for pictures of 96 × 96.
+fn image_networks() -> Vec<(String, Vec<u8>)> {
+    let mlperf = [Network::KeywordSpotting, Network::VisualWakeWords];
+    let mlperf = mlperf.map(|network| (format!("{network:?}"), random_image_model(7, network)));
+    let ours = [ImageTier::S, ImageTier::M];
+    let ours = ours.map(|tier| (format!("Picture {tier:?} 96 × 96"), tier_model(7, tier, 96)));
+    mlperf.into_iter().chain(ours).collect()
 }
 
 /// Bytes that a program puts into flash: the file sizes of its loaded segments (ELF32, figure 2-1).
@@ -148,10 +158,11 @@ fn measure(programs: &[Programs]) -> (Figures, String) {
                 add("9 bytes of other statics".into(), Some(stats.static_bytes as f64));
             }
         }
-        for network in [Network::KeywordSpotting, Network::VisualWakeWords] {
-            let found = imaged(image, network);
-            add(format!("4 {network:?}, an image"), found.map(|[instructions, _]| instructions));
-            add(format!("4 {network:?}, a MAC"), found.map(|[all, macs]| all / macs));
+        for (name, file) in image_networks() {
+            let found = imaged(image, &file);
+            add(format!("4 {name}, an image"), found.map(|[instructions, ..]| instructions));
+            add(format!("4 {name}, a MAC"), found.map(|[all, macs, _]| all / macs));
+            add(format!("8 {name}, bytes of arena"), found.map(|[.., arena]| arena));
         }
         let elf = fs::read(application.firmware()).expect("the firmware is there");
         add("9 bytes of program".into(), Some(program_bytes(&elf)));

@@ -4,6 +4,14 @@
 use wakeling::{
     artifact::encode_image,
     emulator::{Emulator, EmulatorError, IMAGE, Machine},
+    images::{
+        file::ImageNetwork,
+        metrics::measure,
+        network::{NetworkConfig, Tier},
+        picture::quantized,
+        quantize, simulate,
+        training::{Settings, train},
+    },
 };
 use wakeling_shared::{
     artifact::{
@@ -15,8 +23,8 @@ use wakeling_shared::{
 };
 use wakeling_tests::{
     Random, Tier,
-    image::{Network, random_image_model},
-    random_model,
+    image::{Network, random_image_model, tier_model},
+    pictures, random_model,
 };
 
 const NETWORKS: [Network; 3] = [Network::Small, Network::KeywordSpotting, Network::VisualWakeWords];
@@ -260,8 +268,8 @@ fn a_tensor_that_was_written_over_cannot_be_read() {
 }
 
 /// The emulator with the firmware for images, or `None` where it may be missing and is.
-fn emulator() -> Option<Emulator> {
-    match Emulator::built(Machine::CORTEX_M4, IMAGE) {
+fn emulator(machine: Machine) -> Option<Emulator> {
+    match Emulator::built(machine, IMAGE) {
         Ok(emulator) => Some(emulator),
         Err(error @ (EmulatorError::NoQemu { .. } | EmulatorError::NoFirmware { .. })) => {
             let required = std::env::var_os("WAKELING_REQUIRE_EMULATOR").is_some();
@@ -273,9 +281,15 @@ fn emulator() -> Option<Emulator> {
     }
 }
 
+/// The number after `name=`.
+fn value(stats: &str, name: &str) -> u64 {
+    let found = stats.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+    found.and_then(|value| value.parse().ok()).expect("the statistic is there")
+}
+
 #[test]
 fn the_chip_says_what_the_laptop_says() {
-    let Some(emulator) = emulator() else { return };
+    let Some(emulator) = emulator(Machine::CORTEX_M4) else { return };
     // TensorFlow Lite Micro with CMSIS-NN takes 7.70 M and 24.10 M.
     for (network, limit) in NETWORKS.into_iter().zip([u64::MAX, 3_900_000, 13_000_000]) {
         let file = random_image_model(7, network);
@@ -290,13 +304,67 @@ fn the_chip_says_what_the_laptop_says() {
         let (lines, stats) = text.trim_end().split_once('\n').expect("logits, then statistics");
         let logits: Vec<String> = run(&model, &image).iter().map(i16::to_string).collect();
         assert_eq!(lines, format!("logits {}", logits.join(" ")), "{network:?}");
-        let value = |name: &str| -> u64 {
-            let found =
-                stats.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
-            found.and_then(|value| value.parse().ok()).expect("the statistic is there")
-        };
-        let instructions = value("audio_instructions");
+        let instructions = value(stats, "audio_instructions");
         println!("{network:?}: {} MAC, {instructions} instructions; {stats}", model.macs());
         assert!(instructions <= limit, "{network:?}: {instructions} instructions");
+    }
+}
+
+/// Trained on generated pictures: weights, ranges and scales as training makes them.
+fn trained() -> Vec<u8> {
+    let pictures = pictures::forms(1, 120, 16);
+    let config = NetworkConfig::new(0.5, 16, 1);
+    let fresh = ImageNetwork::fresh(config, pictures.labelling, &pictures.labels, 1);
+    let settings = Settings::new(80, 4e-3, 1, 1);
+    let network = train(fresh.expect("a network"), &pictures, None, &settings);
+    quantize::encode(&network.expect("it trains")).expect("a model")
+}
+
+#[test]
+fn a_trained_network_is_its_formulas_and_says_the_same_on_the_chip() {
+    let file = trained();
+    let model = ImageModel::load(&file).expect("the model is valid");
+    let test = pictures::forms(2, 60, 16);
+    let logits = simulate::logits(&model, &test).expect("it runs");
+    let measured = measure(&test, &logits);
+    assert!(measured.accuracy.right >= 54, "{:?}", measured.accuracy);
+    let emulator = emulator(Machine::CORTEX_M4);
+    for picture in &test.all[..6] {
+        let image: Vec<i8> = picture.pixels.iter().map(|&p| quantized(p)).collect();
+        let expected = reference(&model, &image);
+        assert_eq!(simulate::run(&model, &picture.pixels).expect("it runs"), expected);
+        if emulator.is_some() {
+            let lines = simulate::emulated_lines(Machine::CORTEX_M4, &file, &picture.pixels);
+            let lines = lines.expect("the board runs it");
+            let line = simulate::line(&model, &picture.pixels).expect("it runs");
+            assert_eq!(lines.lines().next(), Some(line.as_str()));
+        }
+    }
+}
+
+#[test]
+fn a_picture_of_96_by_96_costs_half_of_the_anchor_at_most() {
+    // TensorFlow Lite Micro with CMSIS-NN on MLPerf Tiny's visual wake words, 96 × 96 × 3: 24.10 M
+    // instructions and 100.7 KB on a Cortex-M4, 6.56 M on a Cortex-M55.
+    for (machine, half) in [(Machine::CORTEX_M4, 12_050_000), (Machine::CORTEX_M55, 3_280_000)] {
+        let Some(emulator) = emulator(machine) else { continue };
+        for tier in [Tier::S, Tier::M] {
+            let file = tier_model(1, tier, 96);
+            let model = ImageModel::load(&file).expect("the model is valid");
+            let samples = simulate::samples(&vec![77; model.shape.bytes()]);
+            let text = emulator.run(&file, &samples, false).expect("it runs");
+            let stats = text.trim_end().lines().last().expect("statistics");
+            let instructions = value(stats, "audio_instructions");
+            println!(
+                "{tier:?} on {}: {} MAC, {} bytes; {stats}",
+                machine.name,
+                model.macs(),
+                file.len()
+            );
+            // Tier M is within the bound on a Cortex-M4 only.
+            if tier == Tier::S || machine == Machine::CORTEX_M4 {
+                assert!(instructions <= half, "{tier:?} on {}: {instructions}", machine.name);
+            }
+        }
     }
 }

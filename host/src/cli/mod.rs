@@ -6,6 +6,7 @@ pub mod compare;
 pub mod corpus;
 pub mod evaluate;
 pub mod finetune;
+pub mod images;
 pub mod pack;
 pub mod pretrain;
 pub mod quantize;

@@ -127,7 +127,8 @@ impl TrunkConfig {
     }
 }
 
-fn init_norm(params: &mut Params, name: &str, channels: usize) -> Result<()> {
+/// Adds what a batch norm of so many channels has.
+pub(crate) fn init_norm(params: &mut Params, name: &str, channels: usize) -> Result<()> {
     params.insert(format!("{name}.gamma"), &[channels], vec![1.0; channels])?;
     params.insert(format!("{name}.beta"), &[channels], vec![0.0; channels])?;
     params.track(format!("{name}.mean"), vec![0.0; channels]);
@@ -154,7 +155,7 @@ pub type Samples = BTreeMap<String, Vec<f32>>;
 
 impl Mode {
     /// Keeps every 61st value of `x`, a number that no channel count divides.
-    pub(super) fn observe(&mut self, name: &str, x: &Tensor) -> Result<()> {
+    pub(crate) fn observe(&mut self, name: &str, x: &Tensor) -> Result<()> {
         const STRIDE: usize = 61;
         if let Self::Calibrate(samples) = self {
             let values: Vec<f32> = x.flatten_all()?.to_vec1()?;
@@ -187,7 +188,14 @@ impl Mode {
     }
 }
 
-fn norm(params: &Params, name: &str, x: &Tensor, relu: bool, mode: &mut Mode) -> Result<Tensor> {
+/// Batch norm by the statistics that `mode` says, and a ReLU where `relu` says so.
+pub(crate) fn norm(
+    params: &Params,
+    name: &str,
+    x: &Tensor,
+    relu: bool,
+    mode: &mut Mode,
+) -> Result<Tensor> {
     let gamma = params.get(&format!("{name}.gamma"))?;
     let beta = params.get(&format!("{name}.beta"))?;
     match mode {

@@ -1,6 +1,6 @@
 //! Operations that training runs on, each with its own gradient.
 //!
-//! Activations are channels-last, `[B, T, C]`, f32 and contiguous, so that every operation walks
+//! Activations are channels-last, `[B, T, C]` or for images `[B, H, W, C]`, f32 and contiguous, so that every operation walks
 //! whole rows of channels. They are custom because candle 0.11's own are either wrong on the CPU
 //! (`conv1d`: the gradient of the kernel) or several passes over memory where one will do (batch
 //! norm, log-softmax and CTC). Each runs on one thread: batches are split one level up.
@@ -11,12 +11,16 @@
 pub mod batch_norm;
 pub mod ctc;
 pub mod depthwise;
+pub mod depthwise2d;
 pub mod fake_quantize;
 pub mod linear;
+pub mod patches;
 pub mod residual;
 pub mod sigmoid_bce;
 pub mod softmax_cross_entropy;
+pub mod spatial_mean;
 pub mod squared_error;
+pub mod window;
 
 mod math;
 mod simd;

@@ -1,0 +1,133 @@
+//! `wakeling images compare`: what transfer and joint training are worth, measured.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Channels;
+use crate::{
+    Error, Result, files,
+    images::{
+        Labelling,
+        compare::{Repeats, Way, csv, table, tasks, ways},
+        corpus::Pictures,
+        network::SIDES,
+    },
+    models,
+};
+use wakeling_shared::artifact::Shape;
+
+/// Compare ways to train: from scratch or from a base, jointly or one network a label
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  wakeling images compare --train xrays/train --test xrays/test --pictures 100 --seeds 5
+  wakeling images compare --train road/ --split train --test road/ --test-split test \\
+    --tasks --width 0.25 0.5 1 --hide 0.5 --side 64
+
+Each run draws pictures (or hidden labels), weights and distortions anew; every figure is of the
+int8 model on the test pictures, as mean and 95 % interval over the runs.")]
+pub struct CompareArgs {
+    /// Pictures to draw from: a folder of class folders, or a table of labels
+    #[arg(long, value_name = "PATH")]
+    train: PathBuf,
+    /// Rows of its table
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Pictures to measure on
+    #[arg(long, value_name = "PATH")]
+    test: PathBuf,
+    /// Rows of its table
+    #[arg(long, value_name = "NAME")]
+    test_split: Option<String>,
+    /// How many pictures are trained on; one number or several. Without it, all
+    #[arg(long, num_args = 1..)]
+    pictures: Vec<usize>,
+    /// Ways to train on them
+    #[arg(long, value_enum, num_args = 1.., default_values = ["scratch", "head", "last", "all"])]
+    ways: Vec<Way>,
+    /// The base of all ways but scratch: a name or a path
+    #[arg(long, default_value = models::DEFAULT_IMAGE_BASE)]
+    base: String,
+    /// Instead of ways: one network for all labels against one for each, from scratch
+    #[arg(long, conflicts_with_all = ["pictures", "ways", "base"])]
+    tasks: bool,
+    /// Widths of the networks, as multiples of tier M
+    #[arg(long, num_args = 1.., requires = "tasks", default_values_t = [0.25, 0.5, 1.0])]
+    width: Vec<f64>,
+    /// Share of the labels that is hidden from training
+    #[arg(long, requires = "tasks", default_value_t = 0.0)]
+    hide: f64,
+    /// Rows and columns of the pictures
+    #[arg(long, requires = "tasks", default_value_t = 64)]
+    side: usize,
+    /// Gray or colours; without it, as the base, or colours
+    #[arg(long, value_enum)]
+    channels: Option<Channels>,
+    /// Runs of each
+    #[arg(long, default_value_t = 5)]
+    seeds: usize,
+    /// Seed of the first
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Updates of each run
+    #[arg(long, default_value_t = 300)]
+    steps: usize,
+    /// Worker threads
+    #[arg(long, default_value_t = crate::default_workers())]
+    workers: usize,
+    /// Write every run to this file, as CSV
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(args: CompareArgs) -> Result<()> {
+    let repeats = Repeats {
+        count: args.seeds.max(1),
+        first_seed: args.seed,
+        steps: args.steps,
+        workers: args.workers,
+    };
+    let cells = if args.tasks {
+        if let Some(width) = args.width.iter().find(|w| !(0.1..=8.0).contains(*w)) {
+            return Err(Error::usage(format!("no network of width {width}"), "give 0.1 to 8"));
+        }
+        if !(0.0..1.0).contains(&args.hide) || !SIDES.contains(&args.side) {
+            let remedy = "give --hide 0 to 0.99, and --side 16 to 256";
+            return Err(Error::usage("nothing would be left to learn from", remedy));
+        }
+        let channels = args.channels.unwrap_or(Channels::Rgb).count() as u16;
+        let side = args.side as u16;
+        let [train, test] = args.open(Shape { height: side, width: side, channels })?;
+        if train.labelling != Labelling::Several {
+            let problem = "a class excludes the others, so there is one task only";
+            return Err(Error::input(&args.train, problem, "give a table of labels"));
+        }
+        tasks([&train, &test], &args.width, args.hide, &repeats)?
+    } else {
+        let base = models::image_base(&args.base)?;
+        let mut shape = base.info.network.shape();
+        if let Some(channels) = args.channels {
+            shape.channels = channels.count() as u16;
+        }
+        let [train, test] = args.open(shape)?;
+        let all = [train.all.len()];
+        let counts = if args.pictures.is_empty() { &all[..] } else { &args.pictures };
+        ways(&base, [&train, &test], counts, &args.ways, &repeats)?
+    };
+    if let Some(path) = &args.out {
+        files::write_atomic(path, csv(&cells).as_bytes())?;
+    }
+    print!("{}", table(&cells));
+    Ok(())
+}
+
+impl CompareArgs {
+    fn open(&self, shape: Shape) -> Result<[Pictures; 2]> {
+        let train = Pictures::open(&self.train, self.split.as_deref(), shape)?;
+        let labels: Vec<&str> = train.labels.iter().map(String::as_str).collect();
+        let test = Pictures::open(&self.test, self.test_split.as_deref(), shape)?;
+        let test = test.in_order_of(&labels, &self.test)?;
+        Ok([train, test])
+    }
+}

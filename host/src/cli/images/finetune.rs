@@ -1,0 +1,143 @@
+//! `wakeling images finetune`: a tested model from few pictures, on a pretrained base.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Channels, write};
+use crate::{
+    Result, cli,
+    images::{
+        Labelling,
+        compare::Way,
+        corpus::Pictures,
+        file::ImageNetwork,
+        training::{Settings, train},
+    },
+    models,
+};
+
+/// Fewer pictures of the rarest class, and only the head is trained.
+const FEW_PICTURES: usize = 10;
+
+/// Fine-tune a network on few pictures, from a pretrained base
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  wakeling images finetune --train xrays/train --out runs/xray
+  wakeling images finetune --train road/labels.csv --split train --name road --out runs/road
+
+The folder then holds NAME.safetensors (float weights), model.wkl (the model for the device) and
+settings.json. Try it:
+  wakeling images simulate FILE --model runs/xray/model.wkl")]
+pub struct FinetuneArgs {
+    /// What to learn: a folder of class folders, or a table of labels with 1, 0 and ?
+    #[arg(long, value_name = "PATH")]
+    train: PathBuf,
+    /// Rows of a table to learn from, by its column `split`
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Pictures that are not trained on, to measure the model: float and int8
+    #[arg(long, value_name = "PATH")]
+    dev: Option<PathBuf>,
+    /// Rows of the held-out table
+    #[arg(long, value_name = "NAME", requires = "dev")]
+    dev_split: Option<String>,
+    /// Folder for the results
+    #[arg(long)]
+    out: PathBuf,
+    /// Name of the network
+    #[arg(long, default_value = "image")]
+    name: String,
+    /// Name of a shipped base for pictures, or path of one
+    #[arg(long, default_value = models::DEFAULT_IMAGE_BASE)]
+    base: String,
+    /// What is trained; without it, the number of pictures decides
+    #[arg(long, value_enum, value_name = "WHAT")]
+    way: Option<Way>,
+    /// Gray or colours; without it, as the base
+    #[arg(long, value_enum)]
+    channels: Option<Channels>,
+    /// Updates
+    #[arg(long, default_value_t = 300)]
+    steps: usize,
+    /// Worker threads
+    #[arg(long, default_value_t = crate::default_workers())]
+    workers: usize,
+    /// Highest learning rate; without it, one that suits what is trained
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Seed of everything drawn
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs the command.
+pub fn run(args: FinetuneArgs) -> Result<()> {
+    let base = models::image_base(&args.base)?;
+    let channels = args.channels.map_or(base.info.network.channels, Channels::count);
+    // Refuses colours where the base has none, before any picture is read.
+    let shape = base
+        .transferred(base.info.labelling, &base.info.labels, channels, args.seed)?
+        .info
+        .network
+        .shape();
+    let pictures = Pictures::open(&args.train, args.split.as_deref(), shape)?;
+    let labels: Vec<&str> = pictures.labels.iter().map(String::as_str).collect();
+    let held_out = match &args.dev {
+        Some(path) => Some(
+            Pictures::open(path, args.dev_split.as_deref(), shape)?.in_order_of(&labels, path)?,
+        ),
+        None => None,
+    };
+    let way = args.way.unwrap_or_else(|| decide(&pictures));
+    let mut network =
+        base.transferred(pictures.labelling, &pictures.labels, channels, args.seed)?;
+    if way == Way::Scratch {
+        let config = network.info.network.clone();
+        network = ImageNetwork::fresh(config, pictures.labelling, &pictures.labels, args.seed)?;
+        network.info.licence = "unstated".into();
+    }
+    let rate = args.rate.unwrap_or(way.rate());
+    let mut settings = Settings::new(args.steps, rate, args.workers, args.seed);
+    settings.first_trained = way.first_trained(&network.info.network);
+    let start = if way == Way::Scratch { "random weights" } else { base.info.name.as_str() };
+    network.info.name = cli::file_name(&args.name);
+    network.info.provenance = format!(
+        "{} pictures of {} labels, {} updates from {start} ({})",
+        pictures.all.len(),
+        pictures.labels.len(),
+        args.steps,
+        base.info.provenance
+    );
+    let network = train(network, &pictures, held_out.as_ref(), &settings)?;
+    let record = json!({
+        "train": args.train, "split": args.split, "dev": args.dev, "dev_split": args.dev_split,
+        "name": args.name, "base": args.base, "way": format!("{way:?}").to_lowercase(),
+        "settings": settings.record(), "version": env!("CARGO_PKG_VERSION"),
+    });
+    write(&network, &args.out, &record, held_out.as_ref())
+}
+
+/// What to train, from how many pictures there are, and says so.
+fn decide(pictures: &Pictures) -> Way {
+    let count = |label: usize, truth: bool| {
+        pictures.all.iter().filter(|p| p.answers[label] == Some(truth)).count()
+    };
+    let rarest = (0..pictures.labels.len())
+        .map(|label| match pictures.labelling {
+            Labelling::OneOf => count(label, true),
+            Labelling::Several => count(label, true).min(count(label, false)),
+        })
+        .min()
+        .unwrap_or(0);
+    if rarest < FEW_PICTURES {
+        eprintln!(
+            "training the head alone: the rarest label has {rarest} pictures, and below {FEW_PICTURES} more would only learn them by heart"
+        );
+        Way::Head
+    } else {
+        eprintln!("training all layers: the rarest label has {rarest} pictures");
+        Way::All
+    }
+}

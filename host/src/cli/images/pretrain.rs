@@ -1,0 +1,120 @@
+//! `wakeling images pretrain`: a base from many pictures.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Channels, write};
+use crate::{
+    Error, Result, cli,
+    images::{
+        compare::SCRATCH_RATE,
+        corpus::Pictures,
+        file::ImageNetwork,
+        network::{NetworkConfig, SIDES, Tier},
+        training::{Settings, train},
+    },
+};
+
+/// Pretrain a network on many pictures of one task
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  wakeling images pretrain --train objects/train --dev objects/test --name objects-m --out runs/objects
+
+A run that was cut off continues when the same command is given again.")]
+pub struct PretrainArgs {
+    /// What to learn from: a folder of class folders, or a table of labels
+    #[arg(long, value_name = "PATH")]
+    train: PathBuf,
+    /// Held-out pictures to measure it on
+    #[arg(long, value_name = "PATH")]
+    dev: Option<PathBuf>,
+    /// Rows of a table to learn from, by its column `split`
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Rows of the held-out table
+    #[arg(long, value_name = "NAME", requires = "dev")]
+    dev_split: Option<String>,
+    /// Folder for the network, the model, the checkpoint and the log
+    #[arg(long)]
+    out: PathBuf,
+    /// Name of the network
+    #[arg(long, default_value = "base")]
+    name: String,
+    /// Size of the network
+    #[arg(long, value_enum, ignore_case = true, default_value = "m")]
+    tier: Tier,
+    /// Rows and columns of the pictures, as the network sees them
+    #[arg(long, default_value_t = 32)]
+    side: usize,
+    /// Gray or colours
+    #[arg(long, value_enum, default_value = "rgb")]
+    channels: Channels,
+    /// Updates
+    #[arg(long, default_value_t = 4_000)]
+    steps: usize,
+    /// Pictures that each worker draws for an update
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    /// Worker threads
+    #[arg(long, default_value_t = crate::default_workers())]
+    workers: usize,
+    /// Highest learning rate
+    #[arg(long, default_value_t = SCRATCH_RATE)]
+    rate: f64,
+    /// Leave out distortions of the pictures
+    #[arg(long)]
+    no_augmentation: bool,
+    /// Seed of everything drawn
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// What the pictures' owners allow, for the model's card
+    #[arg(long, default_value = "unstated")]
+    licence: String,
+}
+
+/// Runs the command.
+pub fn run(args: PretrainArgs) -> Result<()> {
+    if !SIDES.contains(&args.side) {
+        let problem = format!("no network for pictures of {} pixels a side", args.side);
+        let remedy = format!("give --side {} to {}", SIDES.start(), SIDES.end());
+        return Err(Error::usage(problem, remedy));
+    }
+    let config = NetworkConfig::new(args.tier.width(), args.side, args.channels.count());
+    let pictures = Pictures::open(&args.train, args.split.as_deref(), config.shape())?;
+    let labels: Vec<&str> = pictures.labels.iter().map(String::as_str).collect();
+    let held_out = match &args.dev {
+        Some(path) => Some(
+            Pictures::open(path, args.dev_split.as_deref(), config.shape())?
+                .in_order_of(&labels, path)?,
+        ),
+        None => None,
+    };
+    let mut settings = Settings::new(args.steps, args.rate, args.workers, args.seed);
+    settings.batch = args.batch.max(1);
+    settings.run.folder = Some(args.out.clone());
+    settings.run.validate_every = 500;
+    settings.run.schedule.average_decay = 0.998;
+    if args.no_augmentation {
+        settings.augment = crate::images::augment::Augment::NONE;
+    }
+    std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
+    let mut network = ImageNetwork::fresh(config, pictures.labelling, &pictures.labels, args.seed)?;
+    network.info.name = cli::file_name(&args.name);
+    network.info.provenance = format!(
+        "pretrained on {} pictures of {} labels, {} updates of {} pictures",
+        pictures.all.len(),
+        pictures.labels.len(),
+        args.steps,
+        args.workers.max(1) * settings.batch
+    );
+    network.info.licence = args.licence.clone();
+    let network = train(network, &pictures, held_out.as_ref(), &settings)?;
+    let record = json!({
+        "train": args.train, "split": args.split, "dev": args.dev, "dev_split": args.dev_split,
+        "name": args.name, "tier": args.tier, "side": args.side,
+        "settings": settings.record(), "version": env!("CARGO_PKG_VERSION"),
+    });
+    write(&network, &args.out, &record, held_out.as_ref())
+}

@@ -1,0 +1,63 @@
+//! `wakeling images simulate`: what the device says of pictures.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{
+    Result, artifact,
+    emulator::Machine,
+    images::{
+        picture,
+        simulate::{emulated_lines, line, load, run as logits},
+    },
+};
+
+/// Show what the device says of pictures
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  wakeling images simulate xray.png --model runs/xray/model.wkl
+  wakeling images simulate xray.png --model runs/xray/model.wkl --emulator
+
+A picture is stretched to the model's size first. --lines prints what the device prints, byte for
+byte: one logit a label, in 1/256.")]
+pub struct SimulateArgs {
+    /// The pictures
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// The model file
+    #[arg(short, long, value_name = "FILE")]
+    model: PathBuf,
+    /// Print the device's own lines
+    #[arg(long)]
+    lines: bool,
+    /// Run the firmware in QEMU, and print its lines and what they cost
+    #[arg(long)]
+    emulator: bool,
+}
+
+/// Runs the command.
+pub fn run(args: SimulateArgs) -> Result<()> {
+    let bytes = artifact::read(&args.model)?;
+    let model = load(&args.model, &bytes)?;
+    for file in &args.files {
+        let pixels = picture::read(file, model.shape)?;
+        if args.emulator {
+            print!("{}", emulated_lines(Machine::CORTEX_M4, &bytes, &pixels)?);
+        } else if args.lines {
+            println!("{}", line(&model, &pixels)?);
+        } else {
+            println!("{}", file.display());
+            let mut scored: Vec<(f64, &str)> = logits(&model, &pixels)?
+                .into_iter()
+                .map(|logit| f64::from(logit) / 256.0)
+                .zip(model.labels.iter().copied())
+                .collect();
+            scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+            for (logit, label) in scored {
+                println!("  {logit:>8.3}  {label}");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,320 @@
+//! Pictures and their labels, as people have them: a folder for each class, or a table.
+//!
+//! - **Folders.** `corpus/cat/*.jpg`, `corpus/dog/*.png`: each picture has exactly one label, the name
+//!   of its folder.
+//! - **A table.** `labels.csv`, or a folder that holds one. The first row names the columns; the first
+//!   column is the picture's path, from where the table lies; every other column is a label, with `1`,
+//!   `0`, or `?` where nobody knows. A column `split` is no label: it tells rows for training from
+//!   rows for testing.
+//!
+//! What cannot be used is left out and told, with its line and the reason.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use indicatif::ProgressBar;
+use rayon::prelude::*;
+use wakeling_shared::artifact::{MAX_WORDS, Shape};
+
+use super::{Answers, Labelling, picture};
+use crate::{Error, Result, progress::progress_bar};
+
+/// The table that a folder may hold.
+pub const TABLE: &str = "labels.csv";
+/// The column of a table that is no label.
+const SPLIT: &str = "split";
+/// Endings of files that are looked into.
+const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
+
+/// The pictures of a corpus, not yet read.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// How labels go together.
+    pub labelling: Labelling,
+    /// Their names.
+    pub labels: Vec<String>,
+    /// Each picture's file and labels.
+    pub pictures: Vec<(PathBuf, Answers)>,
+    /// What was left out, and why.
+    pub skipped: Vec<String>,
+}
+
+impl Listing {
+    /// Lists a folder of class folders, a table, or a folder with a table; of a table, the rows of
+    /// `split` where one is named.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read; [`Error::Input`] if it is neither, names no label or more
+    /// than a model can hold, or has no usable row.
+    pub fn open(path: &Path, split: Option<&str>) -> Result<Self> {
+        let listing = if path.is_dir() && !path.join(TABLE).is_file() {
+            if let Some(split) = split {
+                let problem = format!("a folder of class folders has no split {split:?}");
+                return Err(Error::input(path, problem, "give the folder of that part"));
+            }
+            Self::of_folders(path)?
+        } else if path.is_dir() {
+            Self::of_table(&path.join(TABLE), split)?
+        } else {
+            Self::of_table(path, split)?
+        };
+        if listing.labels.len() > MAX_WORDS {
+            let problem = format!("{} labels, and a model holds {MAX_WORDS}", listing.labels.len());
+            return Err(Error::input(path, problem, "keep the ones that matter"));
+        }
+        if listing.pictures.is_empty() {
+            listing.tell();
+            return Err(Error::input(path, "no usable picture in it", "see the lines above"));
+        }
+        Ok(listing)
+    }
+
+    /// Says on stderr what was left out.
+    fn tell(&self) {
+        self.skipped.iter().for_each(|skipped| eprintln!("skipped: {skipped}"));
+    }
+
+    fn of_folders(path: &Path) -> Result<Self> {
+        let mut listing = Self {
+            labelling: Labelling::OneOf,
+            labels: Vec::new(),
+            pictures: Vec::new(),
+            skipped: Vec::new(),
+        };
+        let mut found = Vec::new();
+        for folder in entries(path)?.into_iter().filter(|entry| entry.is_dir()) {
+            let Some(label) = folder.file_name().and_then(|name| name.to_str()) else {
+                listing.skipped.push(format!("{}: its name is not UTF-8", folder.display()));
+                continue;
+            };
+            if label.starts_with('.') {
+                continue;
+            }
+            let before = found.len();
+            for file in entries(&folder)?.into_iter().filter(|entry| entry.is_file()) {
+                if is_picture(&file) {
+                    found.push((file, listing.labels.len()));
+                } else {
+                    let reason = "no picture by its name (png, jpg, jpeg, bmp)";
+                    listing.skipped.push(format!("{}: {reason}", file.display()));
+                }
+            }
+            if found.len() > before {
+                listing.labels.push(label.to_owned());
+            } else {
+                listing.skipped.push(format!("{}: no picture in it", folder.display()));
+            }
+        }
+        if listing.labels.len() < 2 {
+            listing.tell();
+            return Err(Error::input(
+                path,
+                format!(
+                    "{} folders with pictures, and 2 classes are the least",
+                    listing.labels.len()
+                ),
+                format!("give a folder with one folder of pictures a class, or with a {TABLE}"),
+            ));
+        }
+        let answers = |class| (0..listing.labels.len()).map(|label| Some(label == class)).collect();
+        listing.pictures = found.into_iter().map(|(file, class)| (file, answers(class))).collect();
+        Ok(listing)
+    }
+
+    fn of_table(path: &Path, split: Option<&str>) -> Result<Self> {
+        let text = fs::read(path).map_err(Error::io(path, "read"))?;
+        let refused = |problem: String| {
+            let remedy = "the first row names the columns: file, then labels; cells are 1, 0 or ?";
+            Error::input(path, problem, remedy)
+        };
+        let text = String::from_utf8(text).map_err(|_| refused("not a table in UTF-8".into()))?;
+        let mut lines = text.trim_start_matches('\u{feff}').lines();
+        let header = cells(lines.next().unwrap_or_default()).map_err(|e| refused(e.into()))?;
+        let split_column = header.iter().position(|name| name == SPLIT).filter(|&at| at > 0);
+        let is_label = |at: usize| at > 0 && Some(at) != split_column;
+        let labels: Vec<String> = header
+            .iter()
+            .enumerate()
+            .filter(|&(at, _)| is_label(at))
+            .map(|(_, name)| name.clone())
+            .collect();
+        if labels.is_empty() || labels.iter().any(String::is_empty) {
+            return Err(refused("its first row names no label, or one without a name".into()));
+        }
+        if let Some(twice) = labels.iter().enumerate().find(|(at, l)| labels[..*at].contains(l)) {
+            return Err(refused(format!("two columns are called {:?}", twice.1)));
+        }
+        if let (Some(split), None) = (split, split_column) {
+            return Err(refused(format!("no column {SPLIT:?}, and --split {split} is asked for")));
+        }
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let (mut pictures, mut skipped) = (Vec::new(), Vec::new());
+        for (number, line) in lines.enumerate().map(|(at, line)| (at + 2, line)) {
+            if line.trim().is_empty() {
+                continue;
+            }
+            let row = cells(line).map_err(str::to_owned).and_then(|cells| {
+                if cells.len() != header.len() {
+                    return Err(format!("{} columns, and there are {}", cells.len(), header.len()));
+                }
+                let labels = cells.iter().enumerate().filter(|&(at, _)| is_label(at));
+                let answers = labels.map(|(_, cell)| answer(cell)).collect::<Result<_, _>>()?;
+                Ok((cells, answers))
+            });
+            match row {
+                Ok((cells, answers)) => {
+                    let wanted =
+                        split.is_none_or(|s| split_column.is_some_and(|at| cells[at] == s));
+                    if wanted {
+                        pictures.push((folder.join(&cells[0]), answers));
+                    }
+                }
+                Err(reason) => skipped.push(format!("{}, line {number}: {reason}", path.display())),
+            }
+        }
+        Ok(Self { labelling: Labelling::Several, labels, pictures, skipped })
+    }
+}
+
+fn answer(cell: &str) -> Result<Option<bool>, String> {
+    match cell.trim() {
+        "1" => Ok(Some(true)),
+        "0" => Ok(Some(false)),
+        "?" => Ok(None),
+        other => Err(format!("{other:?} where 1, 0 or ? is expected")),
+    }
+}
+
+/// The cells of a line: separated by commas, between quotes where they hold one (RFC 4180, without
+/// line breaks).
+fn cells(line: &str) -> Result<Vec<String>, &'static str> {
+    let mut cells = vec![String::new()];
+    let mut quoted = false;
+    let mut characters = line.trim_end_matches('\r').chars().peekable();
+    while let Some(c) = characters.next() {
+        let Some(cell) = cells.last_mut() else { break };
+        match c {
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                cell.push('"');
+            }
+            '"' if quoted || cell.is_empty() => quoted = !quoted,
+            ',' if !quoted => cells.push(String::new()),
+            c => cell.push(c),
+        }
+    }
+    if quoted { Err("a quote is not closed") } else { Ok(cells) }
+}
+
+/// What lies in a folder, by name.
+fn entries(path: &Path) -> Result<Vec<PathBuf>> {
+    let read = fs::read_dir(path).map_err(Error::io(path, "read"))?;
+    let entries = read.map(|entry| entry.map(|entry| entry.path()));
+    let mut entries: Vec<PathBuf> =
+        entries.collect::<Result<_, _>>().map_err(Error::io(path, "read"))?;
+    entries.sort();
+    Ok(entries)
+}
+
+/// Whether a file's name ends like a picture's.
+pub fn is_picture(path: &Path) -> bool {
+    let ending = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
+    ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+}
+
+/// Pictures in memory, all of one size, `height · width · channels` bytes each.
+#[derive(Clone, Debug)]
+pub struct Pictures {
+    /// Their size.
+    pub shape: Shape,
+    /// How labels go together.
+    pub labelling: Labelling,
+    /// Their names.
+    pub labels: Vec<String>,
+    /// Pixels and labels of each.
+    pub all: Vec<Picture>,
+}
+
+/// A picture in memory.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// Row by row, `(height, width, channels)`.
+    pub pixels: Vec<u8>,
+    /// Its labels.
+    pub answers: Answers,
+}
+
+impl Picture {
+    /// The label of a picture that has exactly one.
+    pub fn class(&self) -> Option<usize> {
+        self.answers.iter().position(|&answer| answer == Some(true))
+    }
+}
+
+impl Pictures {
+    /// Reads every picture of a corpus; those that cannot be read are told on stderr.
+    ///
+    /// # Errors
+    /// As [`Listing::open`]; [`Error::Input`] if no picture can be read.
+    pub fn open(path: &Path, split: Option<&str>, shape: Shape) -> Result<Self> {
+        let mut listing = Listing::open(path, split)?;
+        let bar = progress_bar(listing.pictures.len() as u64, "pictures");
+        let read = read_all(&listing.pictures, shape, &bar);
+        bar.finish_and_clear();
+        let mut all = Vec::new();
+        for (picture, (_, answers)) in read.into_iter().zip(&listing.pictures) {
+            match picture {
+                Ok(pixels) => all.push(Picture { pixels, answers: answers.clone() }),
+                Err(error) => listing.skipped.push(error.to_string()),
+            }
+        }
+        listing.tell();
+        if all.is_empty() {
+            return Err(Error::input(path, "no picture in it can be read", "see the lines above"));
+        }
+        let Listing { labelling, labels, .. } = listing;
+        Ok(Self { shape, labelling, labels, all })
+    }
+
+    /// The same pictures with only some of their labels, by number, in that order.
+    pub fn with_labels(&self, labels: &[usize]) -> Self {
+        let pick = |answers: &Answers| labels.iter().map(|&l| answers[l]).collect();
+        let picture = |p: &Picture| Picture { pixels: p.pixels.clone(), answers: pick(&p.answers) };
+        Self {
+            labels: labels.iter().map(|&l| self.labels[l].clone()).collect(),
+            all: self.all.iter().map(picture).collect(),
+            ..*self
+        }
+    }
+
+    /// Orders the labels as a model has them.
+    ///
+    /// # Errors
+    /// [`Error::Input`], naming `path`, if the labels are not those of the model.
+    pub fn in_order_of(&self, labels: &[&str], path: &Path) -> Result<Self> {
+        let place = |label: &&str| self.labels.iter().position(|l| l == label);
+        let places: Option<Vec<usize>> = labels.iter().map(place).collect();
+        match places {
+            Some(places) if self.labels.len() == labels.len() => Ok(self.with_labels(&places)),
+            _ => Err(Error::input(
+                path,
+                format!("its labels are {:?}, the model's {labels:?}", self.labels),
+                "give pictures with the labels that the model was trained on",
+            )),
+        }
+    }
+}
+
+fn read_all(
+    pictures: &[(PathBuf, Answers)],
+    shape: Shape,
+    bar: &ProgressBar,
+) -> Vec<Result<Vec<u8>>> {
+    let read = |(path, _): &(PathBuf, Answers)| {
+        bar.inc(1);
+        picture::read(path, shape)
+    };
+    pictures.par_iter().map(read).collect()
+}

@@ -1,0 +1,278 @@
+//! How good logits are: accuracy, the area under the ROC curve, average precision, and intervals.
+//!
+//! The area is the share of pairs of a right and a wrong picture in which the right one has the
+//! higher score, ties counting one half (Hanley & McNeil 1982). Average precision is
+//! `Σ (Rₙ − Rₙ₋₁) · Pₙ` over the distinct scores, from the highest down (Davis & Goadrich 2006: no
+//! interpolation).
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::{Labelling, corpus::Pictures};
+use crate::evaluate::interval;
+
+/// So many of so many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Right ones.
+    pub right: usize,
+    /// All.
+    pub of: usize,
+}
+
+impl Count {
+    /// Right ones of all.
+    pub fn share(&self) -> f64 {
+        self.right as f64 / self.of.max(1) as f64
+    }
+
+    /// The exact 95 % interval of the share.
+    pub fn interval(&self) -> (f64, f64) {
+        interval(self.right, self.of)
+    }
+}
+
+/// Scores of one label: of each picture whose label is known, the score and what is right.
+pub type Scored = Vec<(f32, bool)>;
+
+/// Figures of one label.
+#[derive(Clone, Debug)]
+pub struct LabelFigures {
+    /// Its name.
+    pub label: String,
+    /// Pictures that have it, of those where it is known.
+    pub positives: Count,
+    /// Pictures judged rightly: by the highest logit, or by whether it is above 0.
+    pub accuracy: Count,
+    /// Area under the ROC curve; NaN without a positive or without a negative.
+    pub auc: f64,
+    /// Average precision; NaN without a positive.
+    pub average_precision: f64,
+    /// The scores themselves.
+    pub scored: Scored,
+}
+
+/// Figures of a model.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Pictures judged rightly; with several labels, labels of pictures.
+    pub accuracy: Count,
+    /// Mean over the labels that have one.
+    pub auc: f64,
+    /// Mean over the labels that have one.
+    pub mean_average_precision: f64,
+    /// Each label.
+    pub labels: Vec<LabelFigures>,
+}
+
+/// Measures logits, one row a picture.
+///
+/// Where exactly one label is right, a label's score is its log-odds after the softmax.
+pub fn measure(pictures: &Pictures, logits: &[Vec<f32>]) -> Measured {
+    let highest = |row: &[f32]| {
+        let first = (0, f32::NEG_INFINITY);
+        row.iter().enumerate().fold(first, |best, (i, &x)| if x > best.1 { (i, x) } else { best }).0
+    };
+    let one_of = pictures.labelling == Labelling::OneOf;
+    let label = |(l, name): (usize, &String)| {
+        let mut scored = Scored::new();
+        let mut accuracy = Count::default();
+        for (picture, row) in pictures.all.iter().zip(logits) {
+            let Some(truth) = picture.answers[l] else { continue };
+            let score = if one_of { log_odds(row, l) } else { row[l] };
+            let claimed = if one_of { highest(row) == l } else { row[l] > 0.0 };
+            accuracy.of += 1;
+            accuracy.right += usize::from(claimed == truth);
+            scored.push((score, truth));
+        }
+        let positives =
+            Count { right: scored.iter().filter(|(_, truth)| *truth).count(), of: scored.len() };
+        LabelFigures {
+            label: name.clone(),
+            positives,
+            accuracy,
+            auc: auc(&scored),
+            average_precision: average_precision(&scored),
+            scored,
+        }
+    };
+    let labels: Vec<LabelFigures> = pictures.labels.iter().enumerate().map(label).collect();
+    let accuracy = if one_of {
+        let right = pictures.all.iter().zip(logits);
+        let right = right.filter(|(picture, row)| picture.class() == Some(highest(row)));
+        Count { right: right.count(), of: pictures.all.len() }
+    } else {
+        let sum = |f: fn(&Count) -> usize| labels.iter().map(|l| f(&l.accuracy)).sum();
+        Count { right: sum(|c| c.right), of: sum(|c| c.of) }
+    };
+    Measured {
+        accuracy,
+        auc: mean(labels.iter().map(|l| l.auc).filter(|v| v.is_finite())),
+        mean_average_precision: mean(
+            labels.iter().map(|l| l.average_precision).filter(|v| v.is_finite()),
+        ),
+        labels,
+    }
+}
+
+/// `x_l − ln Σ_{k ≠ l} e^{x_k}`.
+fn log_odds(row: &[f32], label: usize) -> f32 {
+    let others = || row.iter().enumerate().filter(|&(k, _)| k != label).map(|(_, &x)| x);
+    let largest = others().fold(f32::NEG_INFINITY, f32::max);
+    if largest == f32::NEG_INFINITY {
+        return row[label];
+    }
+    row[label] - largest - others().map(|x| (x - largest).exp()).sum::<f32>().ln()
+}
+
+/// Mean; NaN of nothing.
+pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0), |(sum, count), v| (sum + v, count + 1));
+    if count == 0 { f64::NAN } else { sum / f64::from(count) }
+}
+
+/// Groups of equal scores from the highest down: positives and negatives in each.
+fn ranked(scored: &[(f32, bool)]) -> Vec<(f64, f64)> {
+    let mut sorted = scored.to_vec();
+    sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let groups = sorted.chunk_by(|a, b| a.0 == b.0);
+    let count = |group: &[(f32, bool)]| {
+        let positives = group.iter().filter(|(_, truth)| *truth).count();
+        (positives as f64, (group.len() - positives) as f64)
+    };
+    groups.map(count).collect()
+}
+
+/// Area under the ROC curve.
+pub fn auc(scored: &[(f32, bool)]) -> f64 {
+    let (mut above, mut area, mut negatives) = (0.0, 0.0, 0.0);
+    for (p, n) in ranked(scored) {
+        area += n * (above + p / 2.0);
+        above += p;
+        negatives += n;
+    }
+    area / (above * negatives)
+}
+
+/// Average precision.
+pub fn average_precision(scored: &[(f32, bool)]) -> f64 {
+    let (mut right, mut all, mut sum) = (0.0, 0.0, 0.0);
+    for (p, n) in ranked(scored) {
+        right += p;
+        all += p + n;
+        sum += p * right / all;
+    }
+    sum / right
+}
+
+/// 95 % interval of a figure over pictures drawn anew with replacement (Efron 1979, percentiles of
+/// 500 draws).
+pub fn bootstrap(scored: &[(f32, bool)], figure: fn(&[(f32, bool)]) -> f64) -> (f64, f64) {
+    const DRAWS: usize = 500;
+    let rng = &mut StdRng::seed_from_u64(1);
+    let mut draw = || -> Vec<(f32, bool)> {
+        (0..scored.len()).map(|_| scored[rng.random_range(0..scored.len())]).collect()
+    };
+    let mut found: Vec<f64> =
+        (0..DRAWS).map(|_| figure(&draw())).filter(|v| v.is_finite()).collect();
+    found.sort_by(f64::total_cmp);
+    let at = |share: f64| {
+        let place = (share * found.len() as f64) as usize;
+        found.get(place.min(found.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+    };
+    (at(0.025), at(0.975))
+}
+
+/// Mean of a few runs, and half of its 95 % interval by Student's t; infinite for a single run.
+pub fn mean_and_half(values: &[f64]) -> (f64, f64) {
+    // Two-sided 95 % quantiles for 1 … 30 degrees of freedom.
+    const T: [f64; 30] = [
+        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
+        2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
+        2.052, 2.048, 2.045, 2.042,
+    ];
+    let count = values.len() as f64;
+    let mean = mean(values.iter().copied());
+    let Some(freedom) = values.len().checked_sub(2) else { return (mean, f64::INFINITY) };
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    (mean, T.get(freedom).copied().unwrap_or(1.96) * (variance / count).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images::corpus::Picture;
+    use wakeling_shared::artifact::Shape;
+
+    fn close(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-9, "{found}, expected {expected}");
+    }
+
+    #[test]
+    fn areas_and_precisions_are_those_counted_by_hand() {
+        // Ranks: + − + (+ −): of 6 pairs, 2 + 1 + 0.5·1 … counted one by one.
+        let scored = [(0.9, true), (0.8, false), (0.7, true), (0.4, true), (0.4, false)];
+        // Pairs: 0.9 beats both (2), 0.7 beats one (1), 0.4 ties with one (0.5): 3.5 of 6.
+        close(auc(&scored), 3.5 / 6.0);
+        // At 0.9: 1/1, at 0.7: 2/3, at 0.4: 3/5; a third of the recall each.
+        close(average_precision(&scored), (1.0 + 2.0 / 3.0 + 3.0 / 5.0) / 3.0);
+        close(auc(&[(1.0, true), (0.0, false)]), 1.0);
+        close(auc(&[(0.5, true), (0.5, false), (0.5, false)]), 0.5);
+        assert!(auc(&[(0.5, true)]).is_nan() && average_precision(&[(0.5, false)]).is_nan());
+    }
+
+    #[test]
+    fn unknown_labels_count_for_nothing() {
+        let picture =
+            |answers: [Option<bool>; 2]| Picture { pixels: vec![], answers: answers.into() };
+        let pictures = Pictures {
+            shape: Shape { height: 1, width: 1, channels: 1 },
+            labelling: Labelling::Several,
+            labels: vec!["a".into(), "b".into()],
+            all: vec![
+                picture([Some(true), None]),
+                picture([Some(false), Some(true)]),
+                picture([None, Some(false)]),
+            ],
+        };
+        let found = measure(&pictures, &[vec![2.0, -9.0], vec![1.0, -1.0], vec![5.0, -2.0]]);
+        assert_eq!(found.accuracy, Count { right: 2, of: 4 });
+        close(found.auc, 1.0);
+        close(found.mean_average_precision, 1.0);
+        assert_eq!(found.labels[1].positives, Count { right: 1, of: 2 });
+    }
+
+    #[test]
+    fn with_one_label_right_the_highest_logit_decides() {
+        let picture = |class: usize| Picture {
+            pixels: vec![],
+            answers: (0..3).map(|l| Some(l == class)).collect(),
+        };
+        let pictures = Pictures {
+            shape: Shape { height: 1, width: 1, channels: 1 },
+            labelling: Labelling::OneOf,
+            labels: ["a", "b", "c"].map(String::from).into(),
+            all: vec![picture(0), picture(1), picture(2), picture(2)],
+        };
+        let logits = [[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [1.0, 0.0, 4.0], [1.0, 0.0, 0.5]];
+        let found = measure(&pictures, &logits.map(Vec::from));
+        assert_eq!(found.accuracy, Count { right: 3, of: 4 });
+        close(f64::from(log_odds(&[1.0, 0.0], 0)), 1.0);
+    }
+
+    #[test]
+    fn intervals_of_means_are_students() {
+        // t = 2.776 for 4 degrees of freedom, deviation √2.5.
+        let (mean, half) = mean_and_half(&[1.0, 2.0, 3.0, 4.0, 5.0]);
+        close(mean, 3.0);
+        close(half, 2.776 * (2.5f64 / 5.0).sqrt());
+        assert_eq!(mean_and_half(&[1.0]), (1.0, f64::INFINITY));
+    }
+
+    #[test]
+    fn the_bootstrap_holds_the_figure() {
+        let scored: Scored = (0..200).map(|i| ((i * 37 % 101) as f32, i % 3 == 0)).collect();
+        let (low, high) = bootstrap(&scored, auc);
+        let found = auc(&scored);
+        assert!(low < found && found < high && high - low < 0.25, "{low} {found} {high}");
+    }
+}

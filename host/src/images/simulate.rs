@@ -1,0 +1,77 @@
+//! A model for images, run as the device runs it: by the same engine here, or by the firmware in
+//! QEMU.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+use wakeling_shared::{artifact::ImageModel, engine::ImageEngine, events::Logits};
+
+use super::{corpus::Pictures, picture::quantized};
+use crate::{
+    Error, Result,
+    emulator::{Emulator, IMAGE, Machine},
+};
+
+/// [`ImageModel::load`], with an error that names the file and a remedy.
+///
+/// # Errors
+/// [`Error::Input`].
+pub fn load<'a>(path: &Path, bytes: &'a [u8]) -> Result<ImageModel<'a>> {
+    ImageModel::load(bytes).map_err(|error| {
+        let remedy = "give a model that `wakeling images finetune` wrote, or copy the file again";
+        Error::input(path, error.to_string(), remedy)
+    })
+}
+
+/// The logits (Q8) of a picture, `(height, width, channels)` bytes of the model's size.
+///
+/// # Errors
+/// [`Error::Usage`] if the picture is of another size.
+pub fn run(model: &ImageModel<'_>, pixels: &[u8]) -> Result<Vec<i16>> {
+    let mut arena = vec![0; model.arena_bytes()];
+    let refused = || {
+        let problem = format!("the model takes {} bytes of pixels", model.shape.bytes());
+        Error::usage(problem, "resize the picture to the model's size")
+    };
+    let mut engine = ImageEngine::new(model, &mut arena).map_err(|_| refused())?;
+    let input = engine.input();
+    if input.len() != pixels.len() {
+        return Err(refused());
+    }
+    input.iter_mut().zip(pixels).for_each(|(x, &p)| *x = quantized(p));
+    let mut logits = vec![0; model.labels.len()];
+    engine.run(&mut logits);
+    Ok(logits)
+}
+
+/// The logits of every picture, as numbers.
+///
+/// # Errors
+/// As [`run`].
+pub fn logits(model: &ImageModel<'_>, pictures: &Pictures) -> Result<Vec<Vec<f32>>> {
+    let one = |logits: Vec<i16>| logits.iter().map(|&logit| f32::from(logit) / 256.0).collect();
+    pictures.all.par_iter().map(|p| run(model, &p.pixels).map(one)).collect()
+}
+
+/// What the device prints for a picture.
+///
+/// # Errors
+/// As [`run`].
+pub fn line(model: &ImageModel<'_>, pixels: &[u8]) -> Result<String> {
+    Ok(Logits(&run(model, pixels)?).to_string())
+}
+
+/// What the emulated device prints for a picture: its logits, and what they cost.
+///
+/// # Errors
+/// What [`Emulator`] returns.
+pub fn emulated_lines(machine: Machine, file: &[u8], pixels: &[u8]) -> Result<String> {
+    Emulator::built(machine, IMAGE)?.run(file, &samples(pixels), false)
+}
+
+/// Pixels as the samples that the emulated board reads: two of their bytes each.
+pub fn samples(pixels: &[u8]) -> Vec<i16> {
+    let byte = |p: Option<&u8>| p.map_or(0, |&p| quantized(p) as u8);
+    let pair = |pair: &[u8]| i16::from_le_bytes([byte(pair.first()), byte(pair.get(1))]);
+    pixels.chunks(2).map(pair).collect()
+}

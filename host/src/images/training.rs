@@ -1,0 +1,247 @@
+//! Training over images, as a stage of the one loop: batches of distorted pictures, and a loss over
+//! the labels that are there.
+//!
+//! Where a picture has exactly one label the classes are drawn equally often, so that a rare one
+//! counts as much as a common one; where it has several, pictures are drawn equally often, and the
+//! loss is the sum of the logistic losses of the known labels, divided by their number.
+
+use candle_core::{Device, Tensor};
+use rand::{Rng, RngExt, rngs::StdRng};
+use serde::Serialize;
+
+use super::{
+    Labelling,
+    augment::Augment,
+    corpus::{Picture, Pictures},
+    file::ImageNetwork,
+    metrics::{Measured, measure},
+    network::NetworkConfig,
+    picture::value,
+};
+use crate::{
+    Error, Result,
+    nn::{
+        ops::{sigmoid_bce::sigmoid_bce, softmax_cross_entropy::softmax_cross_entropy},
+        optimizer::Schedule,
+        params::Params,
+        trunk::Mode,
+    },
+    quantize,
+    train::{Outcome, Run, Stage},
+};
+
+/// Pictures that calibration looks at.
+const CALIBRATION: usize = 512;
+/// Pictures that are evaluated at once.
+const EVALUATED_AT_ONCE: usize = 64;
+
+/// How a network is trained.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The loop's settings.
+    pub run: Run,
+    /// Pictures that each worker draws for an update.
+    pub batch: usize,
+    /// Distortions.
+    pub augment: Augment,
+    /// Parts before this one stay as they are; see [`NetworkConfig::parts`].
+    pub first_trained: usize,
+}
+
+/// What is recorded of them.
+#[derive(Serialize)]
+pub struct Record {
+    schedule: Schedule,
+    workers: usize,
+    seed: u64,
+    batch: usize,
+    augment: Augment,
+    first_trained: usize,
+}
+
+impl Settings {
+    /// Settings for so many updates at this rate.
+    pub fn new(steps: usize, rate: f64, workers: usize, seed: u64) -> Self {
+        Self {
+            run: Run {
+                schedule: Schedule {
+                    steps,
+                    warmup_steps: (steps / 20).clamp(1, 500),
+                    peak_rate: rate,
+                    weight_decay: 0.05,
+                    clip_norm: 5.0,
+                    average_decay: 0.99,
+                },
+                workers,
+                seed,
+                validate_every: 0,
+                refresh_every: 0,
+                folder: None,
+                checkpoint_every: 200,
+                title: "images",
+            },
+            batch: 32,
+            augment: Augment::default(),
+            first_trained: 0,
+        }
+    }
+
+    /// For `settings.json`.
+    pub fn record(&self) -> Record {
+        Record {
+            schedule: self.run.schedule,
+            workers: self.run.workers,
+            seed: self.run.seed,
+            batch: self.batch,
+            augment: self.augment,
+            first_trained: self.first_trained,
+        }
+    }
+}
+
+/// Trains a network on pictures, then looks how large its activations get; `held_out` is measured on
+/// the way.
+///
+/// # Errors
+/// [`Error::Usage`] if no picture has a label; else as [`Run::train`].
+pub fn train(
+    mut network: ImageNetwork,
+    pictures: &Pictures,
+    held_out: Option<&Pictures>,
+    settings: &Settings,
+) -> Result<ImageNetwork> {
+    let ImageNetwork { info, params } = &network;
+    let by_class = groups(pictures);
+    if by_class.is_empty() {
+        let remedy = "give pictures with labels that are 1 or 0";
+        return Err(Error::usage("no picture has a label", remedy));
+    }
+    let stage = ImageStage { config: &info.network, pictures, held_out, settings, by_class };
+    let params = settings.run.train(&stage, params.detached()?)?;
+    network.params = params;
+    calibrate(&mut network, pictures)?;
+    Ok(network)
+}
+
+/// The pictures that can be drawn: one group a class, or one of all that have a known label.
+fn groups(pictures: &Pictures) -> Vec<Vec<usize>> {
+    let all = || pictures.all.iter().enumerate();
+    let mut groups: Vec<Vec<usize>> = match pictures.labelling {
+        Labelling::OneOf => (0..pictures.labels.len())
+            .map(|class| all().filter(|(_, p)| p.class() == Some(class)).map(|(i, _)| i).collect())
+            .collect(),
+        Labelling::Several => {
+            let known = |p: &Picture| p.answers.iter().any(Option::is_some);
+            vec![all().filter(|(_, p)| known(p)).map(|(i, _)| i).collect()]
+        }
+    };
+    groups.retain(|group| !group.is_empty());
+    groups
+}
+
+/// Which pictures, which loss.
+struct ImageStage<'a> {
+    config: &'a NetworkConfig,
+    pictures: &'a Pictures,
+    held_out: Option<&'a Pictures>,
+    settings: &'a Settings,
+    by_class: Vec<Vec<usize>>,
+}
+
+impl ImageStage<'_> {
+    fn draw(&self, rng: &mut impl Rng) -> &Picture {
+        let group = &self.by_class[rng.random_range(0..self.by_class.len())];
+        &self.pictures.all[group[rng.random_range(0..group.len())]]
+    }
+}
+
+impl Stage for ImageStage<'_> {
+    fn loss(&self, params: &Params, rng: &mut StdRng) -> Result<Outcome> {
+        let Settings { batch, augment, first_trained, .. } = *self.settings;
+        let drawn: Vec<&Picture> = (0..batch).map(|_| self.draw(rng)).collect();
+        let mut x = Vec::with_capacity(batch * self.pictures.shape.bytes());
+        for picture in &drawn {
+            x.extend(augment.draw(&picture.pixels, self.pictures.shape, rng));
+        }
+        let mut mode = Mode::train();
+        let x = tensor(self.config, batch, x)?;
+        let logits = self.config.forward(params, &x, &mut mode, first_trained)?;
+        let loss = loss(&logits, &drawn, self.pictures.labelling)?;
+        let moments = if let Mode::Train(moments) = mode { moments } else { Vec::new() };
+        Ok(Outcome { loss, moments, examples: batch })
+    }
+
+    fn validate(&self, params: &Params) -> Result<Vec<(&'static str, f64)>> {
+        let Some(held_out) = self.held_out else { return Ok(Vec::new()) };
+        let Measured { accuracy, auc, .. } =
+            measure(held_out, &logits(self.config, params, held_out)?);
+        Ok(vec![("accuracy", accuracy.share()), ("auc", auc)])
+    }
+}
+
+/// `[B, H, W, C]`.
+fn tensor(config: &NetworkConfig, batch: usize, values: Vec<f32>) -> Result<Tensor> {
+    let shape = (batch, config.height, config.width, config.channels);
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+}
+
+fn loss(logits: &Tensor, drawn: &[&Picture], labelling: Labelling) -> Result<Tensor> {
+    Ok(match labelling {
+        Labelling::OneOf => {
+            let classes: Vec<u32> = drawn.iter().map(|p| p.class().unwrap_or(0) as u32).collect();
+            softmax_cross_entropy(logits, &classes, None)?
+        }
+        Labelling::Several => {
+            let answers = || drawn.iter().flat_map(|p| &p.answers);
+            let weights: Vec<f32> = answers().map(|a| f32::from(u8::from(a.is_some()))).collect();
+            let targets: Vec<f32> =
+                answers().map(|a| f32::from(u8::from(*a == Some(true)))).collect();
+            let known = weights.iter().sum::<f32>().max(1.0);
+            let tensor = |v: Vec<f32>| Tensor::from_vec(v, logits.shape(), &Device::Cpu);
+            sigmoid_bce(logits, &tensor(targets)?, &tensor(weights)?, known.into(), 0.0)?
+        }
+    })
+}
+
+/// The float network's logits of each picture.
+pub fn logits(
+    config: &NetworkConfig,
+    params: &Params,
+    pictures: &Pictures,
+) -> Result<Vec<Vec<f32>>> {
+    let mut all = Vec::new();
+    for pictures in pictures.all.chunks(EVALUATED_AT_ONCE) {
+        let logits = forward(config, params, pictures, &mut Mode::Evaluate)?;
+        all.extend(logits.to_vec2()?);
+    }
+    Ok(all)
+}
+
+fn forward(
+    config: &NetworkConfig,
+    params: &Params,
+    pictures: &[Picture],
+    mode: &mut Mode,
+) -> Result<Tensor> {
+    let pixels = pictures.iter().flat_map(|p| &p.pixels).map(|&p| value(f32::from(p)));
+    let x = tensor(config, pictures.len(), pixels.collect())?;
+    // Nothing is trained, so no graph is needed.
+    config.forward(params, &x, mode, config.parts())
+}
+
+/// Finds the ranges of activations on pictures as they are.
+///
+/// # Errors
+/// [`Error::Tensor`] if the weights do not fit the network.
+pub fn calibrate(network: &mut ImageNetwork, pictures: &Pictures) -> Result<()> {
+    let mut mode = Mode::Calibrate(Default::default());
+    let every = pictures.all.len().div_ceil(CALIBRATION).max(1);
+    let some: Vec<Picture> = pictures.all.iter().step_by(every).cloned().collect();
+    for pictures in some.chunks(EVALUATED_AT_ONCE) {
+        forward(&network.info.network, &network.params, pictures, &mut mode)?;
+    }
+    if let Mode::Calibrate(samples) = mode {
+        network.info.ranges = quantize::ranges(&samples);
+    }
+    Ok(())
+}
