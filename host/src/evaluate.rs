@@ -2,6 +2,7 @@
 
 mod detail;
 mod html;
+pub(crate) use html::chart;
 mod play;
 mod report;
 mod surroundings;

@@ -4,7 +4,7 @@
 //! load anything; what comes from users (labels, paths, transcripts) is escaped. It is drawn for a
 //! phone first.
 
-mod chart;
+pub(crate) mod chart;
 mod media;
 
 use std::fmt::Write;

@@ -13,10 +13,11 @@ use wakeling_shared::frontend::MEL_CHANNELS;
 
 use super::{
     ops::{
-        batch_norm::{affine, batch_norm},
+        batch_norm::affine,
         depthwise::depthwise_causal,
         linear::linear,
         residual::add_relu,
+        stack::{Stack, stack},
     },
     params::Params,
 };
@@ -94,6 +95,9 @@ impl TrunkConfig {
 
     /// Runs the trunk over whole sequences, zero history before the first step.
     pub fn forward(&self, params: &Params, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
+        if let Mode::Train(collected) = mode {
+            return self.train(params, x, collected);
+        }
         let stem = linear(x, params.get("trunk.stem.weight")?, None)?;
         let mut x = norm(params, "trunk.stem", &stem, true, mode)?;
         for (block, &dilation) in self.dilations.iter().enumerate() {
@@ -106,6 +110,39 @@ impl TrunkConfig {
             mode.observe(&name("sum"), &x)?;
         }
         Ok(x)
+    }
+}
+
+impl TrunkConfig {
+    /// The same in training, as one operation.
+    fn train(
+        &self,
+        params: &Params,
+        x: &Tensor,
+        collected: &mut Vec<LayerMoments>,
+    ) -> Result<Tensor> {
+        let mut norms = vec!["trunk.stem".to_owned()];
+        let mut tensors = vec![params.get("trunk.stem.weight")?];
+        let push = |norm: &str, tensors: &mut Vec<_>| -> Result<()> {
+            for part in ["gamma", "beta"] {
+                tensors.push(params.get(&format!("{norm}.{part}"))?);
+            }
+            Ok(())
+        };
+        push("trunk.stem", &mut tensors)?;
+        for block in 0..self.dilations.len() {
+            for part in ["depthwise", "pointwise"] {
+                let name = format!("trunk.{block:02}.{part}");
+                tensors.push(params.get(&format!("{name}.weight"))?);
+                push(&name, &mut tensors)?;
+                norms.push(name);
+            }
+        }
+        let config = Stack { dilations: self.dilations.clone(), epsilon: BATCH_NORM_EPSILON };
+        let (y, moments) = stack(x, &tensors, &config)?;
+        let named = norms.into_iter().zip(moments);
+        collected.extend(named.map(|(name, m)| (name, m.mean, m.variance)));
+        Ok(y)
     }
 }
 
@@ -153,25 +190,15 @@ impl Mode {
     }
 }
 
+/// A norm with its running statistics.
 fn norm(params: &Params, name: &str, x: &Tensor, relu: bool, mode: &mut Mode) -> Result<Tensor> {
-    let gamma = params.get(&format!("{name}.gamma"))?;
-    let beta = params.get(&format!("{name}.beta"))?;
-    match mode {
-        Mode::Train(collected) => {
-            let (y, moments) = batch_norm(x, gamma, beta, BATCH_NORM_EPSILON, relu)?;
-            collected.push((name.to_owned(), moments.mean, moments.variance));
-            Ok(y)
-        }
-        Mode::Evaluate | Mode::Calibrate(_) => {
-            let (scale, shift) = folded_norm(params, name)?;
-            let n = scale.len();
-            let scale = Tensor::from_vec(scale, n, x.device())?;
-            let shift = Tensor::from_vec(shift, n, x.device())?;
-            let y = affine(x, &scale, &shift, relu)?;
-            mode.observe(name, &y)?;
-            Ok(y)
-        }
-    }
+    let (scale, shift) = folded_norm(params, name)?;
+    let n = scale.len();
+    let scale = Tensor::from_vec(scale, n, x.device())?;
+    let shift = Tensor::from_vec(shift, n, x.device())?;
+    let y = affine(x, &scale, &shift, relu)?;
+    mode.observe(name, &y)?;
+    Ok(y)
 }
 
 /// Batch norm with its running statistics as `y = scale · x + shift` per channel.

@@ -17,9 +17,10 @@ pub mod residual;
 pub mod sigmoid_bce;
 pub mod softmax_cross_entropy;
 pub mod squared_error;
+pub mod stack;
 
 mod math;
-mod simd;
+
 mod stored_gradient;
 #[cfg(test)]
 mod testing;
