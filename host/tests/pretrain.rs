@@ -292,3 +292,101 @@ fn memory_does_not_grow_with_a_million_lines() {
     println!("{small} kB for 4,000 lines, {large} kB for 1,000,000");
     assert!(large < small + 24_000, "{small} kB for 4,000 lines, {large} kB for 1,000,000");
 }
+
+/// Several processes, where there is a launcher for them.
+#[cfg(feature = "mpi")]
+mod mpi {
+    use super::*;
+
+    /// The run as so many processes; none if no `mpirun` is installed.
+    fn among(
+        place: &Place,
+        processes: &str,
+        out: &str,
+        steps: &str,
+        more: &[&str],
+    ) -> Option<Command> {
+        if Command::new("mpirun").arg("--version").output().is_err() {
+            println!("SKIP: no mpirun; install openmpi-bin");
+            return None;
+        }
+        let program = place.command(out, steps, more);
+        let mut command = Command::new("mpirun");
+        // Open MPI's settings for more processes than cores, and for a container's root.
+        for (name, value) in [
+            ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
+            ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
+            ("OMPI_MCA_rmaps_base_oversubscribe", "1"),
+            ("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe"),
+            ("OMPI_MCA_mpi_yield_when_idle", "1"),
+            ("OMPI_MCA_btl_vader_single_copy_mechanism", "none"),
+        ] {
+            command.env(name, value);
+        }
+        command.args(["-n", processes]).arg(program.get_program()).args(program.get_args());
+        Some(command)
+    }
+
+    fn values(place: &Place, out: &str) -> Vec<(String, Vec<f32>)> {
+        let base = Base::load(&place.at(out).join("tiny.safetensors")).expect("a base");
+        let names: Vec<String> = base.params.vars().map(|(name, _)| name.to_owned()).collect();
+        names.into_iter().map(|n| (n.clone(), base.params.values(&n).expect("values"))).collect()
+    }
+
+    /// A corpus that is larger than the window, so that everyone walks a part of it.
+    const SMALL: &[&str] = &["--window", "40", "--checkpoint-every", "3", "--validate-every", "8"];
+
+    #[test]
+    fn two_processes_learn_what_one_with_two_workers_learns() {
+        let place = Place::new();
+        let Some(mut command) = among(&place, "2", "two", "16", SMALL) else { return };
+        succeeded(&command.output().expect("mpirun runs"));
+        succeeded(&place.run("one", "16", &[SMALL, &["--workers", "2"]].concat()));
+        for ((name, two), (_, one)) in values(&place, "two").iter().zip(values(&place, "one")) {
+            let scale = one.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+            for (a, b) in two.iter().zip(&one) {
+                assert!((a - b).abs() <= 1e-4 * scale, "{name}: {a} {b}");
+            }
+        }
+        let (two, one) = (place.rows("two"), place.rows("one"));
+        assert_eq!(two.len(), 17, "the first process alone writes the table");
+        assert_eq!(two.len(), one.len());
+        let errors = |rows: &[String]| {
+            rows[8].split_once("word_error_rate=").expect("a figure").1.to_owned()
+        };
+        assert_eq!(errors(&two), errors(&one));
+        // Alone with one worker it is another run.
+        succeeded(&place.run("other", "16", SMALL));
+        assert!(place.weights("other") != place.weights("one"));
+    }
+
+    #[test]
+    fn two_processes_that_are_killed_resume_with_the_same_weights() {
+        let place = Place::new();
+        let Some(mut command) = among(&place, "2", "whole", "16", SMALL) else { return };
+        let begun = Instant::now();
+        succeeded(&command.output().expect("mpirun runs"));
+        let duration = begun.elapsed();
+        let again = || among(&place, "2", "killed", "16", SMALL).expect("mpirun is there");
+        let mut run = again().stderr(Stdio::null()).spawn().expect("mpirun runs");
+        std::thread::sleep(duration.mul_f64(0.6));
+        run.kill().expect("a signal");
+        run.wait().expect("it ends");
+        // The processes notice that their launcher is gone.
+        std::thread::sleep(Duration::from_secs(2));
+        succeeded(&again().output().expect("mpirun runs"));
+        assert!(place.weights("whole") == place.weights("killed"), "the weights differ");
+        assert_eq!(place.rows("whole"), place.rows("killed"));
+    }
+
+    #[test]
+    fn an_error_in_one_process_ends_all() {
+        let place = Place::new();
+        let missing = &["--dev", "no/such/corpus"];
+        let Some(mut command) = among(&place, "2", "out", "16", missing) else { return };
+        let output = command.output().expect("mpirun runs");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success());
+        assert!(message.contains("no/such/corpus"), "{message}");
+    }
+}

@@ -236,6 +236,44 @@ pub(super) struct Passed<'a> {
 
 /// Rows summed in f32 before they are added in f64.
 const TILE: usize = 32;
+/// Channels whose sums are held in registers at a time.
+const BLOCK: usize = 32;
+
+/// Two sums for each channel, to which those of a tile are added block by block.
+struct Totals<'a> {
+    channels: usize,
+    /// First channel of the next block.
+    start: usize,
+    first: &'a mut [f64],
+    second: &'a mut [f64],
+}
+
+impl Totals<'_> {
+    /// Where the next whole block begins, if there is one.
+    #[inline(always)]
+    fn block(&self) -> Option<usize> {
+        (self.start + BLOCK <= self.channels).then_some(self.start)
+    }
+
+    #[inline(always)]
+    fn add(&mut self, first: &[f32; BLOCK], second: &[f32; BLOCK]) {
+        add_wide(&mut self.first[self.start..][..BLOCK], first);
+        add_wide(&mut self.second[self.start..][..BLOCK], second);
+        self.start += BLOCK;
+    }
+
+    /// The channels after the last whole block.
+    #[inline(always)]
+    fn tail(&self) -> std::ops::Range<usize> {
+        self.start..self.channels
+    }
+
+    #[inline(always)]
+    fn add_one(&mut self, channel: usize, first: f32, second: f32) {
+        self.first[channel] += f64::from(first);
+        self.second[channel] += f64::from(second);
+    }
+}
 
 simd! {
     /// Sums of `x - p` and of its square for each channel, with the first row as pivot `p`: keeps
@@ -243,21 +281,30 @@ simd! {
     fn add_moments(x: &[f32], sums: &mut [f64], squares: &mut [f64]) {
         let channels = sums.len();
         let pivot = &x[..channels];
-        let mut partial = vec![0.0f32; 2 * channels];
-        let (sum, square) = partial.split_at_mut(channels);
         for tile in x.chunks(TILE * channels) {
-            sum.fill(0.0);
-            square.fill(0.0);
-            for row in tile.chunks_exact(channels) {
-                let totals = sum.iter_mut().zip(square.iter_mut());
-                for (((s, q), &v), &p) in totals.zip(row).zip(pivot) {
-                    let v = v - p;
-                    *s += v;
-                    *q = v.mul_add(v, *q);
+            let mut totals = Totals { channels, start: 0, first: &mut *sums, second: &mut *squares };
+            while let Some(start) = totals.block() {
+                let pivot: &[f32; BLOCK] = pivot[start..].first_chunk().unwrap_or(&[0.0; BLOCK]);
+                let (mut sum, mut square) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+                for row in tile.chunks_exact(channels) {
+                    let row = &row[start..][..BLOCK];
+                    for (((s, q), &v), &p) in sum.iter_mut().zip(&mut square).zip(row).zip(pivot) {
+                        let v = v - p;
+                        *s += v;
+                        *q = v.mul_add(v, *q);
+                    }
                 }
+                totals.add(&sum, &square);
             }
-            add_wide(sums, sum);
-            add_wide(squares, square);
+            for c in totals.tail() {
+                let (mut sum, mut square) = (0.0f32, 0.0f32);
+                for row in tile.chunks_exact(channels) {
+                    let v = row[c] - pivot[c];
+                    sum += v;
+                    square = v.mul_add(v, square);
+                }
+                totals.add_one(c, sum, square);
+            }
         }
     }
 
@@ -282,24 +329,38 @@ simd! {
         products: &mut [f64],
     ) {
         let channels = mean.len();
-        let mut partial = vec![0.0f32; 2 * channels];
-        let (sum, product) = partial.split_at_mut(channels);
         let size = TILE * channels;
         for ((x, dy), gate) in x.chunks(size).zip(passed.dy.chunks(size)).zip(passed.gate.chunks(size))
         {
-            sum.fill(0.0);
-            product.fill(0.0);
-            let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
-            for ((x, dy), gate) in rows.zip(gate.chunks_exact(channels)) {
-                let totals = sum.iter_mut().zip(product.iter_mut());
-                for (((((s, p), &x), &dy), &gate), &m) in totals.zip(x).zip(dy).zip(gate).zip(mean) {
-                    let g = if gate > passed.lowest { dy } else { 0.0 };
-                    *s += g;
-                    *p = g.mul_add(x - m, *p);
+            let rows = || {
+                let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
+                rows.zip(gate.chunks_exact(channels))
+            };
+            let mut totals = Totals { channels, start: 0, first: &mut *sums, second: &mut *products };
+            while let Some(start) = totals.block() {
+                let mean: &[f32; BLOCK] = mean[start..].first_chunk().unwrap_or(&[0.0; BLOCK]);
+                let (mut sum, mut product) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+                for ((x, dy), gate) in rows() {
+                    let (x, dy) = (&x[start..][..BLOCK], &dy[start..][..BLOCK]);
+                    let inputs = x.iter().zip(dy).zip(&gate[start..][..BLOCK]).zip(mean);
+                    let totals = sum.iter_mut().zip(&mut product);
+                    for ((s, p), (((&x, &dy), &gate), &m)) in totals.zip(inputs) {
+                        let g = if gate > passed.lowest { dy } else { 0.0 };
+                        *s += g;
+                        *p = g.mul_add(x - m, *p);
+                    }
                 }
+                totals.add(&sum, &product);
             }
-            add_wide(sums, sum);
-            add_wide(products, product);
+            for c in totals.tail() {
+                let (mut sum, mut product) = (0.0f32, 0.0f32);
+                for ((x, dy), gate) in rows() {
+                    let g = if gate[c] > passed.lowest { dy[c] } else { 0.0 };
+                    sum += g;
+                    product = g.mul_add(x[c] - mean[c], product);
+                }
+                totals.add_one(c, sum, product);
+            }
         }
     }
 

@@ -131,6 +131,7 @@ simd! {
                     }
                     *block = sums;
                 }
+                tail.fill(0.0);
                 for k in 0..taps {
                     let x = &x[column(k) + tail_start..][..tail.len()];
                     let w = &w[k * channels + tail_start..][..tail.len()];
