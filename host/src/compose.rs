@@ -268,16 +268,16 @@ impl NoisePool {
 }
 
 /// Steady noise of a random colour. The power of a band of `n` bins of Gaussian noise fluctuates
-/// like a mean of `n` exponential variables; two to ten of them here.
+/// like a mean of `n` exponential variables, `-ln(Π u) / n` of uniform ones; two to nine of them here.
 fn steady_noise(frames: usize, rng: &mut impl Rng) -> Powers {
     let tilt = rng.random_range(-0.25..0.1f32);
     let bumps: [f32; MEL_CHANNELS] = std::array::from_fn(|_| 0.5 * normal(rng));
-    let mut exponential = || -rng.random::<f32>().max(1e-9).ln();
     (0..frames)
         .map(|_| {
             std::array::from_fn(|c| {
                 let bins = 2 + c / 5;
-                let fluctuation = (0..bins).map(|_| exponential()).sum::<f32>() / bins as f32;
+                let product: f32 = (0..bins).map(|_| rng.random::<f32>()).product();
+                let fluctuation = -product.max(f32::MIN_POSITIVE).ln() / bins as f32;
                 (tilt * c as f32 + bumps[c] + 12.0).exp2() * fluctuation
             })
         })
@@ -358,6 +358,18 @@ mod tests {
         row.add_background(&[[1.0; MEL_CHANNELS], [3.0; MEL_CHANNELS]], 1.0, 1);
         let first: Vec<f32> = row.powers.iter().map(|f| f[0]).collect();
         assert_eq!(first, [3.0, 1.0, 3.0, 2.0, 4.0]);
+    }
+
+    #[test]
+    fn steady_noise_fluctuates_as_much_as_its_bins_let_it() {
+        let noise = steady_noise(20_000, &mut StdRng::seed_from_u64(5));
+        for (c, bins) in [(0, 2.0), (12, 4.0), (39, 9.0)] {
+            let powers: Vec<f64> = noise.iter().map(|frame| f64::from(frame[c])).collect();
+            let mean = powers.iter().sum::<f64>() / powers.len() as f64;
+            let variance =
+                powers.iter().map(|p| (p / mean - 1.0).powi(2)).sum::<f64>() / powers.len() as f64;
+            assert!((variance * bins - 1.0).abs() < 0.1, "{c}: {variance}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use wakeling_shared::frontend::{
     log2_q8,
 };
 
-use crate::{Error, Result, corpus::Example, progress::progress_bar};
+use crate::{Error, Result, corpus::Example, progress::progress_bar, simd::simd};
 
 /// The lower edge of the lowest band.
 pub const DEFAULT_LOW_HZ: f64 = 125.0;
@@ -203,21 +203,24 @@ fn pcan_gain_table() -> Vec<i16> {
     table
 }
 
-/// The mel powers of a whole recording, by the device's [`PowerFrontend`].
-///
-/// `params` must be valid; those of [`FrontendTables`] are.
-pub fn mel_powers(pcm: &[i16], params: &FrontendParams<'_>) -> Vec<MelPowers> {
-    let mut frontend = PowerFrontend::new(params);
-    let mut frames = Vec::with_capacity(frame_count(pcm.len()));
-    let mut rest = pcm;
-    while !rest.is_empty() {
-        let (consumed, ready) = frontend.push(rest);
-        rest = &rest[consumed..];
-        if ready {
-            frames.push(*frontend.powers());
+simd! {
+    /// The mel powers of a whole recording, by the device's [`PowerFrontend`], compiled for this
+    /// machine's vectors.
+    ///
+    /// `params` must be valid; those of [`FrontendTables`] are.
+    pub fn mel_powers(pcm: &[i16], params: &FrontendParams<'_>) -> Vec<MelPowers> {
+        let mut frontend = PowerFrontend::new(params);
+        let mut frames = Vec::with_capacity(frame_count(pcm.len()));
+        let mut rest = pcm;
+        while !rest.is_empty() {
+            let (consumed, ready) = frontend.push(rest);
+            rest = &rest[consumed..];
+            if ready {
+                frames.push(*frontend.powers());
+            }
         }
+        frames
     }
-    frames
 }
 
 /// How many frames so many samples give.

@@ -27,6 +27,7 @@ pub mod pretrain;
 pub mod progress;
 pub mod quantize;
 pub mod remote;
+mod simd;
 pub mod simulate;
 pub mod startup;
 pub mod synthesize;

@@ -4,21 +4,28 @@
 //! graph on the same parameters (data parallel); their gradients are averaged in a fixed order. What
 //! a worker draws depends on the seed, the update and the worker alone, so a run that was cut off and
 //! resumed from a checkpoint ends with the same weights, bit for bit, as one that was not.
+//!
+//! Several processes ([`Peers`]) share an update out in the same way: the workers of all of them are
+//! numbered through, so two processes with one worker each do what one does with two.
+
+mod curves;
+mod log;
+mod peers;
 
 use std::{
     collections::HashMap,
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use candle_core::Tensor;
+pub use log::Figure;
+use log::Log;
+pub use peers::{Peers, Rank};
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
     Error, Result,
-    files::write_atomic,
     nn::{
         optimizer::{AdamW, Gradients, Schedule},
         params::Params,
@@ -39,8 +46,8 @@ pub struct Outcome {
 
 /// A stage of training: which examples, which loss.
 pub trait Stage: Sync {
-    /// The loss of one worker's share of an update.
-    fn loss(&self, params: &Params, rng: &mut StdRng) -> Result<Outcome>;
+    /// The loss of one worker's share of an update; `worker` counts those of this process.
+    fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<Outcome>;
 
     /// Looks at the weights now and then, to choose what to learn from next.
     fn refresh(&self, _params: &Params) -> Result<()> {
@@ -52,18 +59,19 @@ pub trait Stage: Sync {
         Ok(())
     }
 
-    /// How far the stage is in its examples; kept in the checkpoint.
-    fn position(&self) -> u64 {
-        0
+    /// How far each worker of this process is in its examples; kept in the checkpoint.
+    fn positions(&self, workers: usize) -> Vec<u64> {
+        vec![0; workers]
     }
 
     /// Goes to where a checkpoint was written, or to the start; called once, before all else.
-    fn seek(&self, _position: u64) -> Result<()> {
+    fn seek(&self, _positions: &[u64]) -> Result<()> {
         Ok(())
     }
 
-    /// Figures on held-out data, by name; none if there is nothing to hold out.
-    fn validate(&self, _params: &Params) -> Result<Vec<(&'static str, f64)>> {
+    /// Figures on the share of the held-out data that falls to this process: the same names from
+    /// everyone. None if there is nothing to hold out.
+    fn validate(&self, _params: &Params, _rank: Rank) -> Result<Vec<Figure>> {
         Ok(Vec::new())
     }
 }
@@ -100,15 +108,30 @@ impl Run {
         StdRng::from_seed(seed)
     }
 
+    /// Trains `params` alone; see [`Run::train_among`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn train(&self, stage: &dyn Stage, params: Params) -> Result<Params> {
+        self.train_among(&Peers::alone(), stage, params)
+    }
+
     /// Trains `params`; returns the averaged weights. Continues from the folder's checkpoint if
     /// there is one.
     ///
     /// # Errors
     /// Whatever the stage returns; a checkpoint that cannot be read or written.
-    pub fn train(&self, stage: &dyn Stage, params: Params) -> Result<Params> {
-        let (mut params, mut adam) = self.resume(stage, params)?;
-        let mut log = self.open_log(adam.steps_done())?;
+    pub fn train_among(&self, peers: &Peers, stage: &dyn Stage, params: Params) -> Result<Params> {
+        let rank = peers.rank();
+        let (mut params, mut adam) = self.resume(rank, stage, params)?;
+        let mut log = match &self.folder {
+            Some(folder) if rank.index == 0 => Some(Log::open(folder, adam.steps_done())?),
+            _ => None,
+        };
         let bar = progress_bar(self.schedule.steps as u64, self.title);
+        if rank.index > 0 {
+            bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+        }
         bar.set_position(adam.steps_done() as u64);
         bar.reset_eta();
         let mut recent = Recent::new();
@@ -117,8 +140,8 @@ impl Run {
             if self.refresh_every > 0 && step.is_multiple_of(self.refresh_every) {
                 stage.refresh(&params)?;
             }
-            let Share { loss, examples, gradients, moments } =
-                self.share_out(stage, &params, step)?;
+            let share = self.share_out(rank, stage, &params, step)?;
+            let Share { loss, examples, gradients, moments } = share.exchange(peers, &params)?;
             let norm = adam.update(&params, &gradients)?;
             for collected in &moments {
                 update_running(&mut params, collected);
@@ -128,33 +151,57 @@ impl Run {
             bar.set_message(format!("loss {:.3}  {:.0} examples/s", recent.loss(), recent.rate()));
             bar.inc(1);
             let done = step + 1;
-            let validation = if self.validate_every > 0 && done.is_multiple_of(self.validate_every)
-            {
-                stage.validate(&adam.averaged(&params)?)?
-            } else {
-                Vec::new()
-            };
+            let figures = self.figures(peers, stage, &params, &adam)?;
             if let Some(log) = &mut log {
-                log.row(done, loss, self.schedule.rate(step), norm, &validation)?;
-            }
-            if !validation.is_empty() {
-                let figures: Vec<String> =
-                    validation.iter().map(|(k, v)| format!("{k} {v:.4}")).collect();
-                bar.suspend(|| eprintln!("step {done}: {}", figures.join(", ")));
+                log.row(done, loss, self.schedule.rate(step), norm, &figures)?;
+                if !figures.is_empty() {
+                    let figures: Vec<String> = figures.iter().map(Figure::to_string).collect();
+                    bar.suspend(|| eprintln!("step {done}: {}", figures.join(", ")));
+                }
             }
             if done.is_multiple_of(self.checkpoint_every.max(1)) {
-                self.checkpoint(stage, &params, &adam)?;
+                self.checkpoint(peers, stage, &params, &adam)?;
+                log.as_mut().map_or(Ok(()), |log| log.draw(false))?;
             }
         }
         bar.finish_and_clear();
-        self.checkpoint(stage, &params, &adam)?;
+        self.checkpoint(peers, stage, &params, &adam)?;
+        log.as_mut().map_or(Ok(()), |log| log.draw(true))?;
         adam.averaged(&params)
     }
 
-    /// Every worker's loss and gradients, averaged in the order of the workers.
-    fn share_out(&self, stage: &dyn Stage, params: &Params, step: usize) -> Result<Share> {
-        let work = |worker: usize| Share::of(stage, params, &mut self.rng(step, worker));
+    /// What the averaged weights are worth on held-out data, if it is time to look.
+    fn figures(
+        &self,
+        peers: &Peers,
+        stage: &dyn Stage,
+        params: &Params,
+        adam: &AdamW,
+    ) -> Result<Vec<Figure>> {
+        if self.validate_every == 0 || !adam.steps_done().is_multiple_of(self.validate_every) {
+            return Ok(Vec::new());
+        }
+        let mut figures = stage.validate(&adam.averaged(params)?, peers.rank())?;
+        let mut sums: Vec<f64> = figures.iter().flat_map(|f| [f.sum, f.of]).collect();
+        peers.sum(&mut sums);
+        for (figure, [sum, of]) in figures.iter_mut().zip(sums.as_chunks().0) {
+            (figure.sum, figure.of) = (*sum, *of);
+        }
+        Ok(figures)
+    }
+
+    /// Every worker's loss and gradients, as this process's part of the mean over all workers.
+    fn share_out(
+        &self,
+        rank: Rank,
+        stage: &dyn Stage,
+        params: &Params,
+        step: usize,
+    ) -> Result<Share> {
         let workers = self.workers.max(1);
+        let work = |worker: usize| {
+            Share::of(stage, params, worker, &mut self.rng(step, rank.index * workers + worker))
+        };
         let results: Vec<Result<Share>> = std::thread::scope(|scope| {
             let others: Vec<_> = (1..workers).map(|w| scope.spawn(move || work(w))).collect();
             let mut results = vec![work(0)];
@@ -163,33 +210,49 @@ impl Run {
             }
             results
         });
-        let mut sum = Share::default();
+        let weight = 1.0 / (workers * rank.count) as f32;
+        let mut sum: Option<Share> = None;
         for result in results {
-            sum.add(result?, 1.0 / workers as f32);
+            match &mut sum {
+                Some(sum) => sum.add(result?, weight),
+                None => sum = Some(result?.scaled(weight)),
+            }
         }
-        Ok(sum)
+        Ok(sum.unwrap_or_default())
     }
 
     fn checkpoint_path(&self) -> Option<PathBuf> {
         self.folder.as_ref().map(|f| f.join("checkpoint.safetensors"))
     }
 
-    /// Parameters, optimizer and position in one file, so that they cannot disagree.
-    fn checkpoint(&self, stage: &dyn Stage, params: &Params, adam: &AdamW) -> Result<()> {
+    /// Parameters, optimizer and positions in one file, so that they cannot disagree.
+    fn checkpoint(
+        &self,
+        peers: &Peers,
+        stage: &dyn Stage,
+        params: &Params,
+        adam: &AdamW,
+    ) -> Result<()> {
         let Some(path) = self.checkpoint_path() else { return Ok(()) };
+        let positions = peers.gather(&stage.positions(self.workers.max(1)));
+        if peers.rank().index > 0 {
+            return Ok(());
+        }
         let mut all = params.clone();
         all.track_all(&adam.state(), "optimizer.");
+        let positions: Vec<String> = positions.iter().map(u64::to_string).collect();
         let metadata = HashMap::from([
             ("step".to_owned(), adam.steps_done().to_string()),
             ("seed".to_owned(), self.seed.to_string()),
-            ("position".to_owned(), stage.position().to_string()),
+            ("position".to_owned(), positions.join(" ")),
         ]);
         all.save(&path, metadata)
     }
 
-    fn resume(&self, stage: &dyn Stage, params: Params) -> Result<(Params, AdamW)> {
+    fn resume(&self, rank: Rank, stage: &dyn Stage, params: Params) -> Result<(Params, AdamW)> {
+        let workers = self.workers.max(1);
         let fresh = |params| {
-            stage.seek(0)?;
+            stage.seek(&vec![0; workers])?;
             Ok((params, AdamW::new(self.schedule)))
         };
         let Some(path) = self.checkpoint_path() else { return fresh(params) };
@@ -216,18 +279,33 @@ impl Run {
         }
         let state = all.take_tracked("optimizer.");
         let adam = AdamW::restore(self.schedule, step as usize, &all, &state);
-        // Checkpoints of stages that keep all they learn from have none.
-        stage.seek(number("position").unwrap_or(0))?;
-        eprintln!("resuming {} at step {step}", path.display());
+        let positions: Vec<u64> = metadata
+            .get("position")
+            .map_or(Vec::new(), |text| text.split(' ').filter_map(|p| p.parse().ok()).collect());
+        stage.seek(&shared_out(&positions, rank, workers))?;
+        if rank.index == 0 {
+            eprintln!("resuming {} at step {step}", path.display());
+            // A checkpoint of a stage that keeps all it learns from is at 0 throughout.
+            if positions.len() != workers * rank.count && positions.iter().any(|&p| p > 0) {
+                eprintln!(
+                    "it was written by {} workers; with {} the run goes on, but to other weights",
+                    positions.len(),
+                    workers * rank.count
+                );
+            }
+        }
         Ok((all, adam))
     }
+}
 
-    /// The log, without what was written after the checkpoint.
-    fn open_log(&self, steps_done: usize) -> Result<Option<Log>> {
-        let Some(folder) = &self.folder else { return Ok(None) };
-        fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
-        Log::open(&folder.join("train.csv"), steps_done).map(Some)
+/// A process's part of the positions of all workers. If there are now more or fewer workers than
+/// wrote them, all go on where the average was.
+fn shared_out(positions: &[u64], rank: Rank, workers: usize) -> Vec<u64> {
+    let all = workers * rank.count;
+    if positions.len() == all {
+        return positions[rank.index * workers..][..workers].to_vec();
     }
+    vec![positions.iter().sum::<u64>() / all as u64; workers]
 }
 
 /// What the workers found for one update.
@@ -242,8 +320,8 @@ struct Share {
 
 impl Share {
     /// One worker's loss and gradients.
-    fn of(stage: &dyn Stage, params: &Params, rng: &mut StdRng) -> Result<Self> {
-        let outcome = stage.loss(params, rng)?;
+    fn of(stage: &dyn Stage, params: &Params, worker: usize, rng: &mut StdRng) -> Result<Self> {
+        let outcome = stage.loss(params, worker, rng)?;
         let store = outcome.loss.backward()?;
         let mut gradients = Gradients::new();
         for (name, var) in params.vars() {
@@ -253,6 +331,15 @@ impl Share {
         }
         let loss = f64::from(outcome.loss.to_scalar::<f32>()?);
         Ok(Self { loss, examples: outcome.examples, gradients, moments: vec![outcome.moments] })
+    }
+
+    /// `weight` of its loss and gradients.
+    fn scaled(mut self, weight: f32) -> Self {
+        self.loss *= f64::from(weight);
+        if weight != 1.0 {
+            self.gradients.values_mut().flatten().for_each(|g| *g *= weight);
+        }
+        self
     }
 
     /// Adds `weight` of another worker's loss and gradients, and all of its moments.
@@ -265,49 +352,61 @@ impl Share {
         }
         self.moments.extend(other.moments);
     }
+
+    /// The sum over all processes, the same for each. A parameter has a gradient if it has one
+    /// anywhere.
+    fn exchange(mut self, peers: &Peers, params: &Params) -> Result<Self> {
+        if peers.rank() == Rank::ONLY {
+            return Ok(self);
+        }
+        let mut figures = vec![self.loss, self.examples as f64];
+        let mut values: Vec<f32> = Vec::with_capacity(params.count());
+        for (name, var) in params.vars() {
+            let gradient = self.gradients.get(name);
+            figures.push(f64::from(u8::from(gradient.is_some())));
+            match gradient {
+                Some(gradient) => values.extend(gradient),
+                None => values.resize(values.len() + var.elem_count(), 0.0),
+            }
+        }
+        peers.sum(&mut figures);
+        peers.sum(&mut values);
+        (self.loss, self.examples) = (figures[0], figures[1] as usize);
+        self.gradients.clear();
+        let mut rest = values.as_slice();
+        for ((name, var), &found) in params.vars().zip(&figures[2..]) {
+            let (gradient, after) = rest.split_at(var.elem_count());
+            rest = after;
+            if found > 0.0 {
+                self.gradients.insert(name.to_owned(), gradient.to_vec());
+            }
+        }
+        self.moments = exchange_moments(&self.moments, peers);
+        Ok(self)
+    }
 }
 
-/// `train.csv`: one row an update.
-struct Log {
-    file: fs::File,
-    path: PathBuf,
-}
-
-impl Log {
-    fn open(path: &Path, steps_done: usize) -> Result<Self> {
-        let is_new = !path.exists();
-        if path.is_file() {
-            let text = fs::read_to_string(path).map_err(Error::io(path, "read"))?;
-            let step = |line: &str| line.split(',').next().and_then(|s| s.parse::<usize>().ok());
-            let kept = text.split_inclusive('\n').take_while(|line| {
-                line.ends_with('\n') && step(line).is_none_or(|step| step <= steps_done)
-            });
-            write_atomic(path, kept.collect::<String>().as_bytes())?;
-        }
-        let file = fs::OpenOptions::new().create(true).append(true).open(path);
-        let file = file.map_err(Error::io(path, "create"))?;
-        let mut log = Self { file, path: path.to_owned() };
-        if is_new {
-            log.write("step,loss,rate,gradient_norm,validation\n")?;
-        }
-        Ok(log)
-    }
-
-    fn write(&mut self, text: &str) -> Result<()> {
-        self.file.write_all(text.as_bytes()).map_err(Error::io(&self.path, "write"))
-    }
-
-    fn row(
-        &mut self,
-        step: usize,
-        loss: f64,
-        rate: f64,
-        norm: f64,
-        validation: &[(&str, f64)],
-    ) -> Result<()> {
-        let figures: Vec<String> = validation.iter().map(|(k, v)| format!("{k}={v:.5}")).collect();
-        self.write(&format!("{step},{loss:.5},{rate:.3e},{norm:.3},{}\n", figures.join(" ")))
-    }
+/// The moments of all workers, in the order of their numbers. Every worker has the same layers.
+fn exchange_moments(moments: &[Vec<LayerMoments>], peers: &Peers) -> Vec<Vec<LayerMoments>> {
+    let own: Vec<f32> = moments
+        .iter()
+        .flatten()
+        .flat_map(|(_, mean, variance)| mean.iter().chain(variance).copied())
+        .collect();
+    let all = peers.gather(&own);
+    let mut rest = all.as_slice();
+    let mut take = |count: usize| {
+        let (taken, after) = rest.split_at(count);
+        rest = after;
+        taken.to_vec()
+    };
+    let layer = |(name, mean, variance): &LayerMoments, take: &mut dyn FnMut(usize) -> Vec<f32>| {
+        (name.clone(), take(mean.len()), take(variance.len()))
+    };
+    (0..peers.rank().count)
+        .flat_map(|_| moments)
+        .map(|worker| worker.iter().map(|l| layer(l, &mut take)).collect())
+        .collect()
 }
 
 /// Loss and speed of late, for the progress bar.
@@ -346,7 +445,7 @@ mod tests {
     struct Line;
 
     impl Stage for Line {
-        fn loss(&self, params: &Params, rng: &mut StdRng) -> Result<Outcome> {
+        fn loss(&self, params: &Params, _: usize, rng: &mut StdRng) -> Result<Outcome> {
             let x: Vec<f32> = (0..16).map(|_| rng.random_range(-1.0..1.0)).collect();
             let y: Vec<f32> = x.iter().map(|x| 3.0 * x).collect();
             let x = Tensor::from_vec(x, 16, &Device::Cpu)?;
@@ -399,12 +498,12 @@ mod tests {
         // Cut off after 30 updates of the same schedule: the stage fails, the last checkpoint stays.
         struct CutOff(std::sync::atomic::AtomicUsize);
         impl Stage for CutOff {
-            fn loss(&self, params: &Params, rng: &mut StdRng) -> Result<Outcome> {
+            fn loss(&self, params: &Params, w: usize, rng: &mut StdRng) -> Result<Outcome> {
                 let calls = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                 if calls > 60 {
                     Err(Error::usage("cut off", "resume"))
                 } else {
-                    Line.loss(params, rng)
+                    Line.loss(params, w, rng)
                 }
             }
         }

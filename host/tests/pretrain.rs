@@ -46,9 +46,14 @@ impl Place {
     /// A run in the folder `out`; with a small window, the corpus is walked many times.
     fn command(&self, out: &str, steps: &str, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wakeling"));
+        if !more.contains(&"--workers") {
+            command.args(["pretrain", "--workers", "1"]);
+        } else {
+            command.arg("pretrain");
+        }
         command
-            .args(["pretrain", "--tier", "s", "--task", "words", "--name", "tiny"])
-            .args(["--steps", steps, "--rows", "1", "--workers", "1", "--readers", "2"])
+            .args(["--tier", "s", "--task", "words", "--name", "tiny"])
+            .args(["--steps", steps, "--rows", "1", "--readers", "2"])
             .args([Path::new("--train"), &self.at("words"), Path::new("--out"), &self.at(out)])
             .args(more);
         command
@@ -96,11 +101,11 @@ fn a_base_is_trained_from_folders_of_words_and_a_run_continues() {
 }
 
 /// Kills a run at `kills` moments between its start and its end, and lets it end.
-fn kill_and_resume(steps: &str, kills: u32) {
-    const SMALL: &[&str] = &["--window", "40", "--checkpoint-every", "3"];
+fn kill_and_resume(steps: &str, kills: u32, workers: &str) {
+    let small = &["--window", "40", "--checkpoint-every", "3", "--workers", workers];
     let place = Place::new();
     let begun = Instant::now();
-    succeeded(&place.run("whole", steps, SMALL));
+    succeeded(&place.run("whole", steps, small));
     let duration = begun.elapsed();
     let mut random = 2_463_534_242u32;
     let mut killed = 0;
@@ -109,27 +114,67 @@ fn kill_and_resume(steps: &str, kills: u32) {
         random ^= random << 13;
         random ^= random >> 17;
         random ^= random << 5;
-        let mut command = place.command("killed", steps, SMALL);
+        let mut command = place.command("killed", steps, small);
         let mut run = command.stderr(Stdio::null()).spawn().expect("the program runs");
         std::thread::sleep(duration.mul_f64(f64::from(random) / f64::from(u32::MAX) * 0.8));
         run.kill().expect("a signal");
         killed += u32::from(!run.wait().expect("it ends").success());
     }
     assert!(killed > 0, "every run had ended before it was killed");
-    succeeded(&place.run("killed", steps, SMALL));
+    succeeded(&place.run("killed", steps, small));
     assert!(place.weights("whole") == place.weights("killed"), "the weights differ");
     assert_eq!(place.rows("whole"), place.rows("killed"));
 }
 
 #[test]
 fn a_run_that_is_killed_and_resumed_ends_with_the_same_weights() {
-    kill_and_resume("30", 3);
+    kill_and_resume("30", 3, "1");
+}
+
+#[test]
+fn workers_that_each_walk_a_part_resume_with_the_same_weights() {
+    kill_and_resume("20", 2, "2");
 }
 
 #[test]
 #[ignore = "a minute"]
 fn a_run_that_is_killed_ten_times_ends_with_the_same_weights() {
-    kill_and_resume("120", 10);
+    kill_and_resume("120", 10, "1");
+}
+
+#[test]
+fn a_long_clip_is_used_and_one_beyond_the_limit_has_a_line() {
+    let place = Place::new();
+    let tone = |seconds: i32| -> Vec<i16> {
+        (0..16_000 * seconds).map(|t| ((t % 50) * 300 - 7_500) as i16).collect()
+    };
+    audio::write_wav(place.at("words/low/90_nohash_0.wav"), &tone(15)).expect("a recording");
+    audio::write_wav(place.at("words/low/91_nohash_0.wav"), &tone(22)).expect("a recording");
+    let text = succeeded(&place.run("out", "4", &["--longest", "20"]));
+    assert!(text.contains("1 skipped, see"), "{text}");
+    let skipped = fs::read_to_string(place.at("out/skipped.txt")).expect("a list");
+    assert!(skipped.contains("low/91_nohash_0.wav: 22.0 s; the longest that is used is 20 s"));
+    assert_eq!(place.run("no", "4", &["--longest", "0"]).status.code(), Some(2));
+}
+
+#[test]
+fn voice_activity_is_learned_from_levels_alone() {
+    let place = Place::new();
+    let voice = &["--weight", "voice=1", "words=0", "--validate-every", "40"];
+    let text = succeeded(&place.run("out", "40", voice));
+    let figures = place.rows("out").pop().expect("a row");
+    let after = |name: &str| -> f64 {
+        let found = figures.split_once(name).expect(name).1;
+        found.split([' ', ',']).next().and_then(|v| v.parse().ok()).expect("a number")
+    };
+    // Rows of 12 s hold about as much sound as silence.
+    assert!(after("voice_error_rate.of=") > 100.0, "{figures}");
+    assert!(after("voice_error_rate=") < 0.1, "{figures}\n{text}");
+    assert!(!figures.contains("word_error_rate"), "{figures}");
+    let picture = fs::read_to_string(place.at("out/train.svg")).expect("a picture");
+    assert!(picture.contains("voice_error_rate") && picture.contains("dev_loss"));
+    let nothing = place.run("no", "4", &["--weight", "words=0"]);
+    assert_eq!(nothing.status.code(), Some(2));
 }
 
 #[test]
@@ -246,4 +291,102 @@ fn memory_does_not_grow_with_a_million_lines() {
     let (small, large) = (peak_kb(&place, 4_000), peak_kb(&place, 1_000_000));
     println!("{small} kB for 4,000 lines, {large} kB for 1,000,000");
     assert!(large < small + 24_000, "{small} kB for 4,000 lines, {large} kB for 1,000,000");
+}
+
+/// Several processes, where there is a launcher for them.
+#[cfg(feature = "mpi")]
+mod mpi {
+    use super::*;
+
+    /// The run as so many processes; none if no `mpirun` is installed.
+    fn among(
+        place: &Place,
+        processes: &str,
+        out: &str,
+        steps: &str,
+        more: &[&str],
+    ) -> Option<Command> {
+        if Command::new("mpirun").arg("--version").output().is_err() {
+            println!("SKIP: no mpirun; install openmpi-bin");
+            return None;
+        }
+        let program = place.command(out, steps, more);
+        let mut command = Command::new("mpirun");
+        // Open MPI's settings for more processes than cores, and for a container's root.
+        for (name, value) in [
+            ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
+            ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
+            ("OMPI_MCA_rmaps_base_oversubscribe", "1"),
+            ("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe"),
+            ("OMPI_MCA_mpi_yield_when_idle", "1"),
+            ("OMPI_MCA_btl_vader_single_copy_mechanism", "none"),
+        ] {
+            command.env(name, value);
+        }
+        command.args(["-n", processes]).arg(program.get_program()).args(program.get_args());
+        Some(command)
+    }
+
+    fn values(place: &Place, out: &str) -> Vec<(String, Vec<f32>)> {
+        let base = Base::load(&place.at(out).join("tiny.safetensors")).expect("a base");
+        let names: Vec<String> = base.params.vars().map(|(name, _)| name.to_owned()).collect();
+        names.into_iter().map(|n| (n.clone(), base.params.values(&n).expect("values"))).collect()
+    }
+
+    /// A corpus that is larger than the window, so that everyone walks a part of it.
+    const SMALL: &[&str] = &["--window", "40", "--checkpoint-every", "3", "--validate-every", "8"];
+
+    #[test]
+    fn two_processes_learn_what_one_with_two_workers_learns() {
+        let place = Place::new();
+        let Some(mut command) = among(&place, "2", "two", "16", SMALL) else { return };
+        succeeded(&command.output().expect("mpirun runs"));
+        succeeded(&place.run("one", "16", &[SMALL, &["--workers", "2"]].concat()));
+        for ((name, two), (_, one)) in values(&place, "two").iter().zip(values(&place, "one")) {
+            let scale = one.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+            for (a, b) in two.iter().zip(&one) {
+                assert!((a - b).abs() <= 1e-4 * scale, "{name}: {a} {b}");
+            }
+        }
+        let (two, one) = (place.rows("two"), place.rows("one"));
+        assert_eq!(two.len(), 17, "the first process alone writes the table");
+        assert_eq!(two.len(), one.len());
+        let errors = |rows: &[String]| {
+            rows[8].split_once("word_error_rate=").expect("a figure").1.to_owned()
+        };
+        assert_eq!(errors(&two), errors(&one));
+        // Alone with one worker it is another run.
+        succeeded(&place.run("other", "16", SMALL));
+        assert!(place.weights("other") != place.weights("one"));
+    }
+
+    #[test]
+    fn two_processes_that_are_killed_resume_with_the_same_weights() {
+        let place = Place::new();
+        let Some(mut command) = among(&place, "2", "whole", "16", SMALL) else { return };
+        let begun = Instant::now();
+        succeeded(&command.output().expect("mpirun runs"));
+        let duration = begun.elapsed();
+        let again = || among(&place, "2", "killed", "16", SMALL).expect("mpirun is there");
+        let mut run = again().stderr(Stdio::null()).spawn().expect("mpirun runs");
+        std::thread::sleep(duration.mul_f64(0.6));
+        run.kill().expect("a signal");
+        run.wait().expect("it ends");
+        // The processes notice that their launcher is gone.
+        std::thread::sleep(Duration::from_secs(2));
+        succeeded(&again().output().expect("mpirun runs"));
+        assert!(place.weights("whole") == place.weights("killed"), "the weights differ");
+        assert_eq!(place.rows("whole"), place.rows("killed"));
+    }
+
+    #[test]
+    fn an_error_in_one_process_ends_all() {
+        let place = Place::new();
+        let missing = &["--dev", "no/such/corpus"];
+        let Some(mut command) = among(&place, "2", "out", "16", missing) else { return };
+        let output = command.output().expect("mpirun runs");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success());
+        assert!(message.contains("no/such/corpus"), "{message}");
+    }
 }

@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::{
-    Result,
+    Error, Result,
     features::NormalizationKind,
     nn::{
         optimizer::Schedule,
         trunk::{Tier, TrunkConfig},
     },
-    pretrain::{Corpora, Settings, Task, pretrain},
+    pretrain::{Corpora, Settings, Task, Weights, pretrain},
     tokens::Tokenizer,
-    train::Run,
+    train::{Peers, Run},
 };
 
 /// Pretrain a base on speech with transcripts, on words, or on both
@@ -22,7 +22,9 @@ use crate::{
   wakeling pretrain --train speech_commands/ --noise _background_noise_/ --out runs/base
   wakeling pretrain --train train.jsonl --dev dev.jsonl --noise noise.jsonl --g2p espeak-ng --tier s --out runs/s
 
-A run that was cut off continues when the same command is given again.")]
+A run that was cut off continues when the same command is given again. Built with MPI
+(`cargo build --release -p wakeling --features mpi`), several processes train together:
+  mpirun -n 4 wakeling pretrain --workers 1 --train … --out runs/base   (see docs/scale.md)")]
 pub struct PretrainArgs {
     /// What to learn from: manifests, folders, shards, addresses (see docs/corpora.md)
     #[arg(long, required = true, num_args = 1..)]
@@ -48,6 +50,13 @@ pub struct PretrainArgs {
     /// Which labels to learn from
     #[arg(long, value_enum, default_value = "both")]
     task: Task,
+    /// How much a task counts, as TASK=NUMBER: transcripts (1 if not given), words (0.5), taught (4),
+    /// voice (0: whether someone speaks, learned from the levels of clips); 0 leaves it out
+    #[arg(long, value_parser = parse_weight, num_args = 1.., value_name = "TASK=NUMBER")]
+    weight: Vec<(String, f64)>,
+    /// Longest clip that is used, in seconds; longer ones are skipped, each with a line
+    #[arg(long, default_value_t = 40.0)]
+    longest: f64,
     /// Folder of speech and of what a larger network made of it, to learn from that network:
     /// `teacher.json` {name, hop_s, first_s}, `streams.jsonl` {audio, targets, clips}, `.npy` targets
     #[arg(long)]
@@ -61,22 +70,25 @@ pub struct PretrainArgs {
     /// Updates
     #[arg(long, default_value_t = 6_000)]
     steps: usize,
-    /// Rows of 12 s that each worker composes for an update
+    /// Rows of 12 s that each worker composes for an update; fewer if a clip needs longer ones
     #[arg(long, default_value_t = 8)]
     rows: usize,
     /// Clips in memory, from which rows are drawn at random (10 s take 80 kB); a larger corpus is
-    /// read through again and again
+    /// read through again and again, and workers share the window
     #[arg(long, default_value_t = 32_768)]
     window: usize,
     /// Threads that read clips ahead
     #[arg(long, default_value_t = crate::default_workers())]
     readers: usize,
-    /// Worker threads
+    /// Worker threads; of each process, if there are several
     #[arg(long, default_value_t = crate::default_workers())]
     workers: usize,
     /// Updates between checkpoints
     #[arg(long, default_value_t = 100)]
     checkpoint_every: usize,
+    /// Updates between looks at the held-out clips
+    #[arg(long, default_value_t = 500)]
+    validate_every: usize,
     /// Highest learning rate
     #[arg(long, default_value_t = 4e-3)]
     rate: f64,
@@ -88,21 +100,58 @@ pub struct PretrainArgs {
     licence: String,
 }
 
+fn parse_weight(text: &str) -> Result<(String, f64), String> {
+    let parsed = text.split_once('=').and_then(|(task, w)| Some((task, w.parse().ok()?)));
+    let (task, weight): (&str, f64) = parsed.ok_or("expected TASK=NUMBER")?;
+    Weights::default().set(task, weight).map_err(|error| error.to_string())?;
+    Ok((task.to_owned(), weight))
+}
+
 /// Runs the command.
 pub fn run(args: PretrainArgs) -> Result<()> {
-    let corpora = Corpora {
-        train: args.train.clone(),
-        dev: args.dev.clone(),
-        noise: args.noise.clone(),
-        without: args.without.clone(),
-    };
-    let settings = Settings {
+    let peers = Peers::join()?;
+    let result = run_among(args, &peers);
+    if let (Err(error), 2..) = (&result, peers.rank().count) {
+        // The others wait for this one's gradients, so they must be told.
+        eprintln!("error in process {}: {error}", peers.rank().index);
+        peers.stop(error.exit_code());
+    }
+    result
+}
+
+fn run_among(args: PretrainArgs, peers: &Peers) -> Result<()> {
+    if !(args.longest >= 1.0 && args.longest <= 600.0) {
+        return Err(Error::usage(
+            format!("--longest {} s is not possible", args.longest),
+            "give 1 to 600: every step of a clip stays in memory until its gradient is known",
+        ));
+    }
+    let settings = settings(&args)?;
+    let corpora =
+        Corpora { train: args.train, dev: args.dev, noise: args.noise, without: args.without };
+    let base = pretrain(&settings, &corpora, peers)?;
+    if peers.rank().index == 0 {
+        let path = args.out.join(format!("{}.safetensors", args.name));
+        base.save(&path)?;
+        println!("{}", path.display());
+    }
+    Ok(())
+}
+
+fn settings(args: &PretrainArgs) -> Result<Settings> {
+    let mut weights = Weights::default();
+    for (task, weight) in &args.weight {
+        weights.set(task, *weight)?;
+    }
+    Ok(Settings {
         name: args.name.clone(),
         trunk: TrunkConfig::of(args.tier),
         normalization: args.normalization,
         task: args.task,
+        weights,
+        longest_s: args.longest,
         taught: args.taught.clone(),
-        rows: args.rows,
+        rows: args.rows.max(1),
         window: args.window.max(1),
         readers: args.readers,
         run: Run {
@@ -117,7 +166,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
             },
             workers: args.workers,
             seed: args.seed,
-            validate_every: 500,
+            validate_every: args.validate_every,
             refresh_every: 0,
             folder: Some(args.out.clone()),
             checkpoint_every: args.checkpoint_every,
@@ -125,10 +174,5 @@ pub fn run(args: PretrainArgs) -> Result<()> {
         },
         licence: args.licence.clone(),
         tokenizer: Tokenizer { g2p: args.g2p.clone() },
-    };
-    let base = pretrain(&settings, &corpora)?;
-    let path = args.out.join(format!("{}.safetensors", args.name));
-    base.save(&path)?;
-    println!("{}", path.display());
-    Ok(())
+    })
 }

@@ -130,6 +130,27 @@ impl Listing {
         Ok(Self { path: path.to_owned(), blocks, groups, clips })
     }
 
+    /// The part of it that falls to `worker` of `workers`: every so many-th group, so that what must
+    /// be read together stays together. If there are fewer groups than workers, blocks are shared out
+    /// instead, and if there are fewer blocks, everyone has all.
+    pub fn part(&self, worker: usize, workers: usize) -> Self {
+        let falls = |number: usize| number % workers.max(1) == worker;
+        let (mut blocks, mut groups) = (Vec::new(), Vec::new());
+        let mut add = |range: Range<usize>| {
+            groups.push(blocks.len() as u32);
+            blocks.extend_from_slice(&self.blocks[range]);
+        };
+        if self.groups.len() >= workers {
+            self.groups().enumerate().filter(|(i, _)| falls(*i)).for_each(|(_, range)| add(range));
+        } else if self.blocks.len() >= workers {
+            (0..self.blocks.len()).filter(|&i| falls(i)).for_each(|i| add(i..i + 1));
+        } else {
+            self.groups().for_each(add);
+        }
+        let clips = blocks.iter().map(|block| u64::from(block.clips)).sum();
+        Self { path: self.path.clone(), blocks, groups, clips }
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -252,6 +273,27 @@ mod tests {
         assert_eq!(groups, [0..1, 1..2, 2..3, 3..5, 5..6, 6..7, 7..8]);
         assert_eq!(listing.read::<u32>(listing.blocks()[5]).unwrap(), [230]);
         assert_eq!(listing.blocks()[5].first, 230);
+    }
+
+    #[test]
+    fn parts_cover_every_clip_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let groups = [("", 130), ("s3://a", 100), ("s3://b", 1), ("", 65)];
+        let listing = list(&dir.path().join("list"), &groups);
+        for workers in 1..=8 {
+            let parts: Vec<Listing> = (0..workers).map(|w| listing.part(w, workers)).collect();
+            assert_eq!(parts.iter().map(Listing::clips).sum::<u64>(), 296);
+            let mut all: Vec<u32> = Vec::new();
+            for block in parts.iter().flat_map(Listing::blocks) {
+                all.extend::<Vec<u32>>(listing.read(*block).unwrap());
+            }
+            all.sort_unstable();
+            assert_eq!(all, (0..296).collect::<Vec<_>>());
+            let whole: Vec<_> = listing.groups().collect();
+            let grouped: Vec<_> = parts.iter().flat_map(Listing::groups).collect();
+            assert!(workers > whole.len() || grouped.len() == whole.len());
+        }
+        assert!((0..9).all(|w| listing.part(w, 9).clips() == 296));
     }
 
     #[test]

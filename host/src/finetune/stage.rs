@@ -336,7 +336,7 @@ fn draw_mask(keep: &mut [f32], dropout: f32, rng: &mut StdRng) {
 }
 
 impl<N: Network> Stage for WordStage<'_, N> {
-    fn loss(&self, params: &Params, rng: &mut StdRng) -> Result<Outcome> {
+    fn loss(&self, params: &Params, _: usize, rng: &mut StdRng) -> Result<Outcome> {
         let windows = self.windows(rng);
         let x = self.gather(&windows, Some(rng))?;
         let mut mode = self.network.training_mode();

@@ -384,8 +384,8 @@ struct Joint<'a> {
 }
 
 impl Stage for Joint<'_> {
-    fn loss(&self, params: &Params, rng: &mut StdRng) -> Result<Outcome> {
-        self.stages[rng.random_range(0..self.stages.len())].loss(params, rng)
+    fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<Outcome> {
+        self.stages[rng.random_range(0..self.stages.len())].loss(params, worker, rng)
     }
 
     fn refresh(&self, params: &Params) -> Result<()> {

@@ -27,7 +27,7 @@ use crate::{
         trunk::Mode,
     },
     quantize,
-    train::{Outcome, Run, Stage},
+    train::{Figure, Outcome, Rank, Run, Stage},
 };
 
 /// Pictures that calibration looks at.
@@ -71,6 +71,7 @@ impl Settings {
                     weight_decay: 0.05,
                     clip_norm: 5.0,
                     average_decay: 0.99,
+                    trunk_rate_share: 1.0,
                 },
                 workers,
                 seed,
@@ -156,7 +157,7 @@ impl ImageStage<'_> {
 }
 
 impl Stage for ImageStage<'_> {
-    fn loss(&self, params: &Params, rng: &mut StdRng) -> Result<Outcome> {
+    fn loss(&self, params: &Params, _: usize, rng: &mut StdRng) -> Result<Outcome> {
         let Settings { batch, augment, first_trained, .. } = *self.settings;
         let drawn: Vec<&Picture> = (0..batch).map(|_| self.draw(rng)).collect();
         let mut x = Vec::with_capacity(batch * self.pictures.shape.bytes());
@@ -171,11 +172,11 @@ impl Stage for ImageStage<'_> {
         Ok(Outcome { loss, moments, examples: batch })
     }
 
-    fn validate(&self, params: &Params) -> Result<Vec<(&'static str, f64)>> {
+    fn validate(&self, params: &Params, _: Rank) -> Result<Vec<Figure>> {
         let Some(held_out) = self.held_out else { return Ok(Vec::new()) };
         let Measured { accuracy, auc, .. } =
             measure(held_out, &logits(self.config, params, held_out)?);
-        Ok(vec![("accuracy", accuracy.share()), ("auc", auc)])
+        Ok(vec![Figure::mean("accuracy", accuracy.share(), 1.0), Figure::mean("auc", auc, 1.0)])
     }
 }
 

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, f64::consts::PI};
 
 use super::params::Params;
-use crate::Result;
+use crate::{Result, simd::simd};
 
 /// What the optimizer is told once.
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
@@ -47,6 +47,33 @@ struct Moments {
     first: Vec<f32>,
     second: Vec<f32>,
     average: Vec<f32>,
+}
+
+/// Numbers of one update of one parameter.
+#[derive(Clone, Copy)]
+struct Descent {
+    /// Of the gradient.
+    scale: f32,
+    decay: f32,
+    step_size: f32,
+    correction2: f32,
+    /// Decay of the averaged weights.
+    average: f32,
+}
+
+simd! {
+    fn descend(by: Descent, gradient: &[f32], weights: &mut [f32], moments: &mut Moments) {
+        let Moments { first, second, average } = moments;
+        let states = first.iter_mut().zip(second.iter_mut()).zip(average.iter_mut());
+        for ((w, &g), ((m, v), a)) in weights.iter_mut().zip(gradient).zip(states) {
+            let g = g * by.scale;
+            *m += (1.0 - AdamW::BETA1 as f32) * (g - *m);
+            *v += (1.0 - AdamW::BETA2 as f32) * (g * g - *v);
+            let deviation = (*v / by.correction2).sqrt() + AdamW::EPSILON as f32;
+            *w -= by.decay * *w + by.step_size * *m / deviation;
+            *a += (1.0 - by.average) * (*w - *a);
+        }
+    }
 }
 
 /// AdamW's state.
@@ -100,16 +127,14 @@ impl AdamW {
                 average: weights.clone(),
             });
             let decay = if var.dims().len() > 1 { rate * self.schedule.weight_decay } else { 0.0 };
-            let states =
-                moments.first.iter_mut().zip(&mut moments.second).zip(&mut moments.average);
-            for ((w, &g), ((m, v), a)) in weights.iter_mut().zip(gradient).zip(states) {
-                let g = g * scale as f32;
-                *m += (1.0 - Self::BETA1 as f32) * (g - *m);
-                *v += (1.0 - Self::BETA2 as f32) * (g * g - *v);
-                let deviation = (*v / correction2 as f32).sqrt() + Self::EPSILON as f32;
-                *w -= decay as f32 * *w + step_size * *m / deviation;
-                *a += (1.0 - average as f32) * (*w - *a);
-            }
+            let descent = Descent {
+                scale: scale as f32,
+                decay: decay as f32,
+                step_size,
+                correction2: correction2 as f32,
+                average: average as f32,
+            };
+            descend(descent, gradient, &mut weights, moments);
             params.set(name, weights)?;
         }
         Ok(norm)

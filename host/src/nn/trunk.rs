@@ -17,6 +17,7 @@ use super::{
         depthwise::depthwise_causal,
         linear::linear,
         residual::add_relu,
+        stack::{Stack, stack},
     },
     params::Params,
 };
@@ -94,6 +95,9 @@ impl TrunkConfig {
 
     /// Runs the trunk over whole sequences, zero history before the first step.
     pub fn forward(&self, params: &Params, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
+        if let Mode::Train(collected) = mode {
+            return self.train(params, x, collected);
+        }
         let x = self.stem(params, x, mode)?;
         self.blocks(params, &x, 0..self.dilations.len(), mode)
     }
@@ -124,6 +128,39 @@ impl TrunkConfig {
             mode.observe(&name("sum"), &x)?;
         }
         Ok(x)
+    }
+}
+
+impl TrunkConfig {
+    /// The same in training, as one operation.
+    fn train(
+        &self,
+        params: &Params,
+        x: &Tensor,
+        collected: &mut Vec<LayerMoments>,
+    ) -> Result<Tensor> {
+        let mut norms = vec!["trunk.stem".to_owned()];
+        let mut tensors = vec![params.get("trunk.stem.weight")?];
+        let push = |norm: &str, tensors: &mut Vec<_>| -> Result<()> {
+            for part in ["gamma", "beta"] {
+                tensors.push(params.get(&format!("{norm}.{part}"))?);
+            }
+            Ok(())
+        };
+        push("trunk.stem", &mut tensors)?;
+        for block in 0..self.dilations.len() {
+            for part in ["depthwise", "pointwise"] {
+                let name = format!("trunk.{block:02}.{part}");
+                tensors.push(params.get(&format!("{name}.weight"))?);
+                push(&name, &mut tensors)?;
+                norms.push(name);
+            }
+        }
+        let config = Stack { dilations: self.dilations.clone(), epsilon: BATCH_NORM_EPSILON };
+        let (y, moments) = stack(x, &tensors, &config)?;
+        let named = norms.into_iter().zip(moments);
+        collected.extend(named.map(|(name, m)| (name, m.mean, m.variance)));
+        Ok(y)
     }
 }
 

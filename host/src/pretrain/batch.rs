@@ -1,22 +1,30 @@
 //! Batches of pretraining: rows composed of clips, or cut from streams that a teacher has heard.
+//!
+//! A clip cannot be cut, since nobody knows what is said in which half of it. So rows are 12 s long,
+//! or as long as the longest clip of the batch needs, and so many fewer: what a batch holds, and the
+//! memory and the time that it takes, stays about the same.
 
 use candle_core::{Device, Tensor};
 use rand::{RngExt, rngs::StdRng};
 use wakeling_shared::frontend::{FrontendParams, MEL_CHANNELS};
 
-use super::prepare::Clip;
+use super::{
+    prepare::Clip,
+    voice::{self, Voice},
+};
 use crate::{
     Result,
-    compose::{Distortion, NoisePool, Row, loudness, mask},
-    features::LogMel,
+    compose::{Distortion, NoisePool, Powers, Row, loudness, mask},
     nn::ops::ctc::Segment,
     taught::Taught,
 };
 
-/// Frames of a training row: 12 s.
+/// Frames of a row, if no clip of the batch needs more: 12 s.
 pub const ROW_FRAMES: usize = 1_200;
+/// The shortest clip that is used, in frames.
+pub const LEAST_FRAMES: usize = 10;
 /// Background before the first clip of a row, in frames.
-pub const LEAD_FRAMES: usize = 60;
+const LEAD_FRAMES: usize = 60;
 /// CTC may place its tokens up to so many frames after the clip: the trunk is causal.
 const DELAY_FRAMES: usize = 30;
 /// The trunk says what the teacher says so many frames later.
@@ -34,6 +42,8 @@ pub struct Batch {
     pub words: Vec<Segment>,
     /// What a teacher says `[rows, steps, dimensions]`, and the weight of each step.
     pub taught: Option<(Tensor, Vec<f32>)>,
+    /// Whether someone speaks, `[rows, steps, 1]`, and the weight of each step.
+    pub voice: Option<(Tensor, Tensor)>,
 }
 
 /// A labelled stretch of a taught stream, in frames.
@@ -50,118 +60,211 @@ pub struct TaughtRows {
     pub stretches: Vec<Vec<Stretch>>,
 }
 
+/// Steps that CTC has for the tokens of a clip of so many frames.
+pub fn steps_for(frames: usize, frames_per_step: usize) -> usize {
+    (frames + DELAY_FRAMES) / frames_per_step
+}
+
+/// A clip as it will sound.
+struct Part<'c> {
+    clip: &'c Clip,
+    sound: Powers,
+    /// Frames from its end to the next clip.
+    gap: usize,
+}
+
+/// Clips that become rows of one batch.
+pub struct Parts<'c> {
+    parts: Vec<Part<'c>>,
+    /// Frames of every row.
+    row_frames: usize,
+}
+
+/// Which clips stand in a row, and from which frame on.
+type Layout = Vec<(usize, usize)>;
+
+impl<'c> Parts<'c> {
+    /// Takes what `next` gives, distorted, until it fills `rows` rows or there is none left.
+    pub fn gather(
+        rows: usize,
+        distortion: Distortion,
+        mut next: impl FnMut(&mut StdRng) -> Option<&'c Clip>,
+        rng: &mut StdRng,
+    ) -> Self {
+        let (mut parts, mut row_frames) = (Vec::new(), ROW_FRAMES);
+        let mut left = rows * (ROW_FRAMES - LEAD_FRAMES - 2 * DELAY_FRAMES);
+        while left > 0 {
+            let Some(clip) = next(rng) else { break };
+            let sound = distortion.apply(&clip.log_mel, rng);
+            let gap = rng.random_range(2..40);
+            left = left.saturating_sub(sound.len() + gap);
+            row_frames = row_frames.max(LEAD_FRAMES + sound.len() + 2 * DELAY_FRAMES);
+            parts.push(Part { clip, sound, gap });
+        }
+        Self { parts, row_frames }
+    }
+
+    /// How many rows of this length hold about what `rows` of the usual length do.
+    pub fn rows_for(&self, rows: usize) -> usize {
+        ((rows * ROW_FRAMES + self.row_frames / 2) / self.row_frames).max(1)
+    }
+
+    /// Distributes the clips over at most so many rows: the longest first, the others as they came,
+    /// each into the first row with room. Clips that find none are in none.
+    fn layout(&self, most: usize) -> Vec<Layout> {
+        let mut rows: Vec<(usize, Layout)> = Vec::new();
+        let length = |i: &usize| self.parts.get(*i).map_or(0, |part| part.sound.len());
+        // The first of the longest, so that the order does not hang on how ties are broken.
+        let longest = (0..self.parts.len()).rev().max_by_key(length);
+        let others = (0..self.parts.len()).filter(|&i| Some(i) != longest);
+        for index in longest.into_iter().chain(others) {
+            let part = &self.parts[index];
+            let fits = |at: usize| at + part.sound.len() + 2 * DELAY_FRAMES <= self.row_frames;
+            let row = match rows.iter().position(|(at, _)| fits(*at)) {
+                Some(row) => row,
+                None if rows.len() < most => {
+                    rows.push((LEAD_FRAMES, Vec::new()));
+                    rows.len() - 1
+                }
+                None => continue,
+            };
+            if let Some((at, layout)) = rows.get_mut(row) {
+                layout.push((index, *at));
+                *at += part.sound.len() + part.gap;
+            }
+        }
+        rows.into_iter().map(|(_, layout)| layout).collect()
+    }
+}
+
+/// What every row of a run has.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    /// Frames that make one step.
+    pub frames_per_step: usize,
+    /// Dimensions of a teacher's rows, 0 without one.
+    pub dimensions: usize,
+    /// Whether voice activity is labelled.
+    pub voice: bool,
+}
+
 /// A batch in the making.
 pub struct Builder<'a> {
     frontend: &'a FrontendParams<'a>,
     noise: &'a NoisePool,
     distortion: Distortion,
-    frames_per_step: usize,
-    dimensions: usize,
+    shape: Shape,
+    row_frames: usize,
     rows: usize,
     features: Vec<f32>,
     tokens: Vec<Segment>,
     words: Vec<Segment>,
     targets: Vec<f32>,
     weights: Vec<f32>,
+    voice: Vec<(f32, f32)>,
 }
 
 impl<'a> Builder<'a> {
-    /// Nothing yet; `dimensions` of a teacher's rows, 0 without one.
+    /// No row yet; rows are as long as `parts` need.
     pub fn new(
         frontend: &'a FrontendParams<'a>,
         noise: &'a NoisePool,
         distortion: Distortion,
-        frames_per_step: usize,
-        dimensions: usize,
+        shape: Shape,
+        parts: &Parts<'_>,
     ) -> Self {
+        let row_frames = parts.row_frames.next_multiple_of(shape.frames_per_step.max(1));
         Self {
             frontend,
             noise,
             distortion,
-            frames_per_step,
-            dimensions,
+            shape,
+            row_frames,
             rows: 0,
             features: Vec::new(),
             tokens: Vec::new(),
             words: Vec::new(),
             targets: Vec::new(),
             weights: Vec::new(),
+            voice: Vec::new(),
         }
     }
 
     fn steps(&self) -> usize {
-        ROW_FRAMES / self.frames_per_step
+        self.row_frames / self.shape.frames_per_step
     }
 
     fn is_distorted(&self) -> bool {
         self.distortion.tempo > 0.0
     }
 
-    /// Adds a row of `pending` and what `next` gives after it, as far as there is room; returns the
-    /// first clip that found none.
-    pub fn add_clips<'c>(
-        &mut self,
-        mut pending: Option<&'c Clip>,
-        mut next: impl FnMut(&mut StdRng) -> Option<&'c Clip>,
-        rng: &mut StdRng,
-    ) -> Option<&'c Clip> {
-        let mut row = Row::new(ROW_FRAMES);
-        let mut at = LEAD_FRAMES;
+    /// Adds at most so many rows of the clips, and returns how many clips are in them.
+    pub fn add_clips(&mut self, parts: &Parts<'_>, most: usize, rng: &mut StdRng) -> usize {
+        let rows = parts.layout(most);
+        for layout in &rows {
+            self.add_row(parts, layout, rng);
+        }
+        rows.iter().map(Vec::len).sum()
+    }
+
+    fn add_row(&mut self, parts: &Parts<'_>, layout: &Layout, rng: &mut StdRng) {
+        let mut row = Row::new(self.row_frames);
+        let mut voice = vec![Voice::Silent; self.row_frames];
         let mut level = None;
-        while let Some(clip) = pending {
-            let sound = self.distortion.apply(&clip.log_mel, rng);
-            if at + sound.len() + 2 * DELAY_FRAMES > ROW_FRAMES {
-                break;
-            }
-            level.get_or_insert_with(|| loudness(&sound));
-            row.add(at, &sound, 1.0);
+        for &(index, at) in layout {
+            let Part { clip, sound, .. } = &parts.parts[index];
+            level.get_or_insert_with(|| loudness(sound));
+            row.add(at, sound, 1.0);
             self.label(at, at + sound.len(), [&clip.tokens, &clip.words]);
-            at += sound.len() + rng.random_range(2..40);
-            pending = next(rng);
+            if self.shape.voice && !clip.is_noise {
+                let spoken = voice::of_clip(sound);
+                voice.iter_mut().skip(at).zip(spoken).for_each(|(v, spoken)| *v = spoken);
+            }
         }
         let steps = self.steps();
-        self.targets.resize(self.targets.len() + steps * self.dimensions, 0.0);
+        self.targets.resize(self.targets.len() + steps * self.shape.dimensions, 0.0);
         self.weights.resize(self.weights.len() + steps, 0.0);
-        self.finish_row(row, level.unwrap_or(1e6), rng);
-        pending
+        self.finish_row(row, &voice, level.unwrap_or(1e6), rng);
     }
 
     /// Adds a stretch of a taught stream.
     pub fn add_taught(&mut self, rows: &TaughtRows, rng: &mut StdRng) {
         let index = rng.random_range(0..rows.taught.streams.len());
         let stream = &rows.taught.streams[index];
-        let needed = (ROW_FRAMES as f32 * (1.0 + self.distortion.tempo)) as usize + 1;
+        let needed = (self.row_frames as f32 * (1.0 + self.distortion.tempo)) as usize + 1;
         let start = rng.random_range(0..=stream.log_mel.len().saturating_sub(needed));
         let piece = &stream.log_mel[start..(start + needed).min(stream.log_mel.len())];
         let sound = self.distortion.apply(piece, rng);
-        let mut row = Row::new(ROW_FRAMES);
+        let mut row = Row::new(self.row_frames);
         row.add(0, &sound, 1.0);
         // Tempo changes lengths; positions within the piece scale with it.
         let scale = sound.len() as f32 / piece.len().max(1) as f32;
         for stretch in rows.stretches[index].iter().filter(|s| s.start >= start) {
             let within = |frame: usize| ((frame - start) as f32 * scale) as usize;
             let (from, to) = (within(stretch.start), within(stretch.end));
-            if to + DELAY_FRAMES > ROW_FRAMES {
+            if to + DELAY_FRAMES > self.row_frames {
                 break;
             }
             self.label(from, to, [&stretch.tokens, &stretch.words]);
         }
         for step in 0..self.steps() {
-            let heard = (step + 1) * self.frames_per_step;
+            let heard = (step + 1) * self.shape.frames_per_step;
             let frame = heard.saturating_sub(TAUGHT_DELAY_FRAMES) as f32 / scale + start as f32;
             let first = self.targets.len();
-            self.targets.resize(first + self.dimensions, 0.0);
+            self.targets.resize(first + self.shape.dimensions, 0.0);
             let is_known = rows.taught.target(stream, frame, &mut self.targets[first..]);
             let counts = is_known && heard > TAUGHT_FROM_FRAME;
             self.weights.push(if counts { 1.0 } else { 0.0 });
         }
-        self.finish_row(row, loudness(&sound), rng);
+        // Streams have noise under them already, so their levels tell nothing.
+        let voice = vec![Voice::Unknown; self.row_frames];
+        self.finish_row(row, &voice, loudness(&sound), rng);
     }
 
     /// Labels frames `from..to` of the row in the making.
     fn label(&mut self, from: usize, to: usize, labels: [&Vec<u32>; 2]) {
-        let start = from / self.frames_per_step;
-        let end = ((to + DELAY_FRAMES) / self.frames_per_step).min(self.steps());
+        let start = from / self.shape.frames_per_step;
+        let end = ((to + DELAY_FRAMES) / self.shape.frames_per_step).min(self.steps());
         for (labels, segments) in labels.into_iter().zip([&mut self.tokens, &mut self.words]) {
             if !labels.is_empty() {
                 segments.push(Segment { row: self.rows, start, end, labels: labels.clone() });
@@ -169,7 +272,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn finish_row(&mut self, mut row: Row, level: f32, rng: &mut StdRng) {
+    fn finish_row(&mut self, mut row: Row, voice: &[Voice], level: f32, rng: &mut StdRng) {
         if self.is_distorted() && rng.random_bool(0.75) {
             let snr_db = rng.random_range(0.0..40.0);
             row.add_noise_below(self.noise, level, snr_db, rng);
@@ -179,28 +282,108 @@ impl<'a> Builder<'a> {
             mask(&mut row, rng);
         }
         self.features.extend(row.into_iter().map(|f| f32::from(f) * crate::nn::INPUT_SCALE));
+        if self.shape.voice {
+            self.voice.extend(voice::of_steps(voice, self.shape.frames_per_step));
+        }
         self.rows += 1;
     }
 
     /// The batch.
     pub fn build(self) -> Result<Batch> {
         let (rows, steps) = (self.rows, self.steps());
-        let shape = (rows, steps, self.frames_per_step * MEL_CHANNELS);
-        let features = Tensor::from_vec(self.features, shape, &Device::Cpu)?;
+        let of = |values: Vec<f32>, width: usize| {
+            Tensor::from_vec(values, (rows, steps, width), &Device::Cpu)
+        };
+        let features = of(self.features, self.shape.frames_per_step * MEL_CHANNELS)?;
         let taught = if self.weights.iter().any(|&w| w > 0.0) {
-            let shape = (rows, steps, self.dimensions);
-            Some((Tensor::from_vec(self.targets, shape, &Device::Cpu)?, self.weights))
+            Some((of(self.targets, self.shape.dimensions)?, self.weights))
         } else {
             None
         };
-        Ok(Batch { features, tokens: self.tokens, words: self.words, taught })
+        let voice = if self.voice.iter().any(|&(_, weight)| weight > 0.0) {
+            let (targets, weights) = self.voice.into_iter().unzip();
+            Some((of(targets, 1)?, of(weights, 1)?))
+        } else {
+            None
+        };
+        Ok(Batch { features, tokens: self.tokens, words: self.words, taught, voice })
     }
 }
 
-/// Frames of clips that fit into a row.
-pub const FRAMES: std::ops::Range<usize> = 10..ROW_FRAMES - LEAD_FRAMES - 50;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::{FrontendTables, NormalizationKind};
+    use rand::SeedableRng;
 
-/// Whether a clip fits into a row.
-pub fn fits(log_mel: &LogMel) -> bool {
-    FRAMES.contains(&log_mel.len())
+    fn clip(frames: usize) -> Clip {
+        let tokens = vec![1, 2];
+        let log_mel = vec![[6_000; MEL_CHANNELS]; frames];
+        Clip { log_mel, tokens, words: Vec::new(), weight: 1.0, is_noise: false }
+    }
+
+    fn gather<'c>(clips: &'c [Clip], rows: usize) -> Parts<'c> {
+        let mut left = clips.iter();
+        let mut rng = StdRng::seed_from_u64(3);
+        Parts::gather(rows, Distortion::NONE, |_| left.next(), &mut rng)
+    }
+
+    #[test]
+    fn long_clips_make_rows_longer_and_fewer() {
+        for (lengths, rows, frames) in [
+            (vec![300; 40], 4, 1_200),
+            (vec![300, 300, 3_480, 300, 300, 300, 300, 300, 300], 1, 3_600),
+            (vec![1_480; 6], 3, 1_600),
+        ] {
+            let clips: Vec<Clip> = lengths.into_iter().map(clip).collect();
+            let parts = gather(&clips, 4);
+            assert_eq!((parts.rows_for(4), parts.row_frames), (rows, frames));
+            let layout = parts.layout(rows);
+            assert_eq!(layout.len(), rows);
+            for row in &layout {
+                // Nothing overlaps, nothing reaches beyond the end, and there is time after the last.
+                let mut end = LEAD_FRAMES;
+                for &(index, at) in row {
+                    assert!(at >= end);
+                    end = at + parts.parts[index].sound.len();
+                }
+                assert!(end + 2 * DELAY_FRAMES <= frames);
+            }
+            let longest = clips.iter().map(|c| c.log_mel.len()).max().unwrap();
+            let mut placed = layout.iter().flatten().map(|&(i, _)| &parts.parts[i]);
+            assert!(placed.any(|part| part.sound.len() == longest));
+        }
+    }
+
+    #[test]
+    fn without_a_limit_every_clip_has_a_place() {
+        let clips: Vec<Clip> = (0..30).map(|i| clip(100 + 97 * (i % 11))).collect();
+        let parts = gather(&clips, 100);
+        let mut placed: Vec<usize> =
+            parts.layout(usize::MAX).iter().flatten().map(|&(index, _)| index).collect();
+        placed.sort_unstable();
+        assert_eq!(placed, (0..30).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn labels_stand_where_their_clips_do() -> Result<()> {
+        let clips = [clip(2_000), clip(100)];
+        let parts = gather(&clips, 8);
+        let tables = FrontendTables::default();
+        let frontend = tables.params(NormalizationKind::Log);
+        let noise = NoisePool::default();
+        let shape = Shape { frames_per_step: 4, dimensions: 0, voice: true };
+        let mut builder = Builder::new(&frontend, &noise, Distortion::NONE, shape, &parts);
+        assert_eq!(builder.add_clips(&parts, 2, &mut StdRng::seed_from_u64(1)), 2);
+        let batch = builder.build()?;
+        assert_eq!(batch.features.dims(), [2, 530, 160]);
+        let places: Vec<_> = batch.tokens.iter().map(|s| (s.row, s.start, s.end)).collect();
+        assert_eq!(places, [(0, 15, 522), (1, 15, 47)]);
+        let (targets, weights) = batch.voice.expect("labels");
+        assert_eq!(targets.flatten_all()?.sum_all()?.to_scalar::<f32>()?, 500.0 + 25.0);
+        assert_eq!(weights.flatten_all()?.sum_all()?.to_scalar::<f32>()?, 2.0 * 530.0);
+        let rows: Vec<Vec<f32>> = targets.squeeze(2)?.to_vec2()?;
+        assert_eq!((rows[1][14], rows[1][15], rows[1][39], rows[1][40]), (0.0, 1.0, 1.0, 0.0));
+        Ok(())
+    }
 }

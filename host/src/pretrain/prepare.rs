@@ -19,7 +19,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{LEAST_TOKEN_COUNT, LEAST_WORD_COUNT, Task, batch, texts, word_label};
+use super::{LEAST_TOKEN_COUNT, LEAST_WORD_COUNT, Settings, Task, batch, texts, word_label};
 use crate::{
     Error, Result,
     corpus::{Example, Item, Skipped, listing::Listing, nothing_usable, stream},
@@ -76,6 +76,8 @@ pub struct Clip {
     pub words: Vec<u32>,
     /// How often it is drawn.
     pub weight: f32,
+    /// Whether nobody speaks in it.
+    pub is_noise: bool,
 }
 
 /// `corpus.json`: what the walk found.
@@ -113,6 +115,8 @@ pub struct Labelling<'a> {
     pub tokenizer: &'a Tokenizer,
     /// Seed of the speakers that are held out.
     pub seed: u64,
+    /// Whether clips without labels teach too, when someone speaks.
+    pub voice: bool,
 }
 
 /// Walks the corpora, or takes up what an earlier call in this folder found.
@@ -123,9 +127,10 @@ pub struct Labelling<'a> {
 pub fn prepare(corpora: &Corpora, labelling: &Labelling<'_>, folder: &Path) -> Result<Prepared> {
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
     let at = |name: &str| folder.join(name);
+    let voice = if labelling.voice { " voice" } else { "" };
     let request = serde_json::to_string(&(
         corpora,
-        format!("{:?} {:?} {}", labelling.task, labelling.tokenizer, labelling.seed),
+        format!("{:?} {:?} {}{voice}", labelling.task, labelling.tokenizer, labelling.seed),
     ));
     let request =
         request.map_err(|e| Error::usage(format!("a name is not text: {e}"), "rename"))?;
@@ -141,7 +146,7 @@ pub fn prepare(corpora: &Corpora, labelling: &Labelling<'_>, folder: &Path) -> R
         |raw: &Listing, path: &Path, copies: &Copies, counts: &mut Counts, dev: bool| {
             Listing::write(path, |writer| {
                 label_all(raw, labelling, copies, |entry| {
-                    if entry.tokens.is_empty() && entry.word.is_empty() {
+                    if entry.tokens.is_empty() && entry.word.is_empty() && !labelling.voice {
                         unlabelled += u64::from(!dev);
                     } else if is_held(&entry.clip) == dev {
                         counts.add(&entry);
@@ -169,7 +174,7 @@ pub fn prepare(corpora: &Corpora, labelling: &Labelling<'_>, folder: &Path) -> R
         // Only room is lost if they stay.
         let _ = std::fs::remove_file(at(temporary));
     }
-    let found = counts.found(labelling.task, request, train.clips())?;
+    let found = counts.found(labelling, request, train.clips())?;
     found.write(&at("corpus.json"))?;
     let [train, dev, noise] = [train, dev, noise].map(Arc::new);
     Ok(Prepared { found, train, dev, noise, skipped: at("skipped.txt") })
@@ -390,7 +395,8 @@ impl Counts {
         entry.clip.source.iter().for_each(|source| count(&mut self.sources, source));
     }
 
-    fn found(self, task: Task, request: String, clips: u64) -> Result<Found> {
+    fn found(self, labelling: &Labelling<'_>, request: String, clips: u64) -> Result<Found> {
+        let task = labelling.task;
         let tokens = match task {
             Task::Words => Vocabulary::default(),
             _ => Vocabulary::frequent(self.tokens, LEAST_TOKEN_COUNT),
@@ -405,7 +411,7 @@ impl Counts {
                 "give clips of other speakers with --dev",
             ));
         }
-        if tokens.outputs() + words.outputs() == 2 {
+        if tokens.outputs() + words.outputs() == 2 && !labelling.voice {
             return Err(Error::usage(
                 "no example has a label that this task can learn from",
                 "give a manifest with `text`, or a folder of words with at least 40 clips each",
@@ -421,13 +427,41 @@ pub struct ClipLoader {
     normalization: NormalizationKind,
     tokens: Vocabulary,
     words: Vocabulary,
+    frames_per_step: usize,
+    longest_s: f64,
+    voice: bool,
 }
 
 impl ClipLoader {
     /// For clips with these labels.
-    pub fn new(found: &Found, normalization: NormalizationKind) -> Self {
-        let (tokens, words) = (found.tokens.clone(), found.words.clone());
-        Self { tables: FrontendTables::default(), normalization, tokens, words }
+    pub fn new(found: &Found, settings: &Settings) -> Self {
+        Self {
+            tables: FrontendTables::default(),
+            normalization: settings.normalization,
+            tokens: found.tokens.clone(),
+            words: found.words.clone(),
+            frames_per_step: settings.trunk.frames_per_step,
+            longest_s: settings.longest_s,
+            voice: settings.weights.voice > 0.0,
+        }
+    }
+
+    /// Why a clip of so many frames and tokens cannot be used.
+    fn objection(&self, frames: usize, tokens: &[u32]) -> Option<String> {
+        if frames < batch::LEAST_FRAMES {
+            return Some(format!("{frames} frames of 10 ms; at least {}", batch::LEAST_FRAMES));
+        }
+        if frames as f64 > 100.0 * self.longest_s {
+            return Some(format!(
+                "{:.1} s; the longest that is used is {} s, see --longest",
+                frames as f64 / 100.0,
+                self.longest_s
+            ));
+        }
+        let repeats = tokens.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        let steps = batch::steps_for(frames, self.frames_per_step);
+        (tokens.len() + repeats > steps)
+            .then(|| format!("{} tokens, and only {steps} steps to say them in", tokens.len()))
     }
 }
 
@@ -438,17 +472,21 @@ impl Load for ClipLoader {
     fn load(&self, entry: Entry) -> Result<Clip, Unusable> {
         let (tokens, words) = (self.tokens.encode(&entry.tokens), self.words.encode(&entry.word));
         let skip = |why: String| Unusable::Skip(format!("{}: {why}", entry.clip.name()));
-        if tokens.is_empty() && words.is_empty() {
+        if tokens.is_empty() && words.is_empty() && !self.voice {
             return Err(skip("no label that this run learns from".into()));
         }
-        let log_mel = frames(&entry.clip, &self.tables, self.normalization)?;
-        if !batch::fits(&log_mel) {
-            let (least, most) = (batch::FRAMES.start, batch::FRAMES.end - 1);
-            let found = log_mel.len();
-            return Err(skip(format!("{found} frames of 10 ms; {least} to {most} fit into a row")));
+        // What is too long is not read at all, if its length is known.
+        let frames = entry.clip.duration_s.map_or(0, |s| (100.0 * s.max(0.0)) as usize);
+        if frames as f64 > 100.0 * (self.longest_s + 0.1) {
+            return Err(skip(self.objection(frames, &tokens).unwrap_or_default()));
+        }
+        let log_mel = frames_of(&entry.clip, &self.tables, self.normalization)?;
+        if let Some(objection) = self.objection(log_mel.len(), &tokens) {
+            return Err(skip(objection));
         }
         let weight = entry.rarity * (log_mel.len() as f32).sqrt();
-        Ok(Clip { log_mel, tokens, words, weight })
+        let is_noise = matches!(entry.clip.kind.as_deref(), Some("noise" | "music"));
+        Ok(Clip { log_mel, tokens, words, weight, is_noise })
     }
 }
 
@@ -470,13 +508,13 @@ impl Load for NoiseLoader {
     type Clip = LogMel;
 
     fn load(&self, entry: Example) -> Result<LogMel, Unusable> {
-        let mut log_mel = frames(&entry, &self.tables, self.normalization)?;
+        let mut log_mel = frames_of(&entry, &self.tables, self.normalization)?;
         log_mel.truncate(NOISE_FRAMES);
         Ok(log_mel)
     }
 }
 
-fn frames(
+fn frames_of(
     clip: &Example,
     tables: &FrontendTables,
     normalization: NormalizationKind,

@@ -110,6 +110,7 @@ impl Spectrum {
 
     /// The complex transform `Z[k] = Σ z[n]·exp(-2πi·nk/256)` of the windowed samples
     /// `z[n] = x[2n] + i·x[2n+1]`, in natural order.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
     pub fn transform(&mut self, samples: &Samples) {
         kernels::window(samples, &COEFFICIENTS, &mut self.bins);
         kernels::pass_4(&mut self.bins, &TWIDDLES_4);
@@ -120,6 +121,7 @@ impl Spectrum {
     /// From `Z` to the powers `2¹⁶·|X[k]|²` of the real transform, k = 1…255; bin 0 is left as it is,
     /// for no mel band contains it. By the bound at [`SAMPLE_FRACTION_BITS`], and by Parseval's
     /// theorem, they sum to less than 2⁶².
+    #[cfg_attr(not(target_os = "none"), inline(always))]
     pub fn powers(&mut self) {
         kernels::powers(&mut self.bins, &SPLIT_TWIDDLES);
     }

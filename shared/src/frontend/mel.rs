@@ -36,6 +36,7 @@ impl<'a> MelBands<'a> {
     }
 
     /// `out[c] = ⌊2⁶⁻¹⁶ · Σ w·power⌋` with `w` in Q12.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
     pub fn accumulate(&self, spectrum: &Spectrum, out: &mut MelPowers) {
         kernels::mel_powers(&spectrum.bins, self, out);
     }

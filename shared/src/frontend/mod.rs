@@ -83,6 +83,7 @@ impl<'a> PowerFrontend<'a> {
     ///
     /// Call it again with the rest until nothing is left. The first frame comes with sample 480,
     /// then one with every 160, however the samples are divided.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
     pub fn push(&mut self, pcm: &[i16]) -> (usize, bool) {
         let (consumed, ready) = self.window.push(pcm);
         if ready {

@@ -85,6 +85,7 @@ impl Window {
     }
 
     /// Copies samples until the window is full; returns how many, and whether it is full.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
     pub fn push(&mut self, pcm: &[i16]) -> (usize, bool) {
         let room = self.samples.0.get_mut(self.filled..).unwrap_or_default();
         let consumed = room.len().min(pcm.len());
@@ -96,6 +97,7 @@ impl Window {
     }
 
     /// Makes room for the next hop.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
     pub fn advance(&mut self) {
         kernels::advance(&mut self.samples);
         self.filled = WINDOW_SAMPLES - HOP_SAMPLES;
@@ -107,6 +109,7 @@ impl Window {
     }
 
     /// The samples under the window.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
     pub const fn samples(&self) -> &Samples {
         &self.samples
     }

@@ -60,6 +60,14 @@ pub struct Column {
     pub interval: (f64, f64),
 }
 
+/// One curve of a run's course.
+pub struct Series<'a> {
+    /// Its name in the legend.
+    pub name: &'a str,
+    /// Where, and what; by rising place.
+    pub points: &'a [(f64, f64)],
+}
+
 /// From values to places.
 struct Axes {
     highest: f64,
@@ -70,19 +78,24 @@ impl Axes {
     /// A frame with percent on its left side, up to about `highest` (a share).
     fn new(highest: f64) -> Self {
         let step = nice(highest.clamp(0.02, 1.0) / GRID);
-        let highest = (highest.max(0.02) / step - 1e-9).ceil() * step;
+        let digits = usize::from(step < 0.0099);
+        Self::with(highest.max(0.02), step, |value| format!("{:.digits$}%", 100.0 * value))
+    }
+
+    /// A frame with lines every `step`, up to about `highest`.
+    fn with(highest: f64, step: f64, name: impl Fn(f64) -> String) -> Self {
+        let highest = (highest / step - 1e-9).ceil() * step;
         let mut axes = Self { highest, text: String::new() };
         let mut value = 0.0;
         while value <= highest + 1e-9 {
             let y = axes.y(value);
-            let digits = usize::from(step < 0.0099);
             let _ = write!(
                 axes.text,
-                "<path class='grid' d='M{LEFT} {y:.1}H{:.1}'/><text x='{:.1}' y='{:.1}' text-anchor='end'>{:.digits$}%</text>",
+                "<path class='grid' d='M{LEFT} {y:.1}H{:.1}'/><text x='{:.1}' y='{:.1}' text-anchor='end'>{}</text>",
                 WIDTH - RIGHT,
                 LEFT - 6.0,
                 y + 4.0,
-                100.0 * value
+                name(value)
             );
             value += step;
         }
@@ -248,6 +261,42 @@ pub fn growth(title: &str, below: &str, curves: &[Curve]) -> String {
     axes.finish(below, title)
 }
 
+/// The course of a run: curves from 0 upward, as shares in percent or as they are, and their names.
+pub fn progress(title: &str, below: &str, series: &[Series<'_>], are_shares: bool) -> String {
+    let points = || series.iter().flat_map(|s| s.points);
+    let highest = points().map(|p| p.1).fold(0.0, f64::max);
+    let mut axes = if are_shares {
+        Axes::new(highest)
+    } else {
+        let step = nice(highest.max(1e-3) / GRID);
+        let digits = (-step.log10().floor()).clamp(0.0, 4.0) as usize;
+        Axes::with(highest.max(1e-3), step, |value| format!("{value:.digits$}"))
+    };
+    let last = points().map(|p| p.0).fold(1.0, f64::max);
+    let x = |place: f64| LEFT + place / last * (WIDTH - LEFT - RIGHT);
+    let tick = nice(last / GRID);
+    let mut place = 0.0;
+    while place <= last * 1.001 {
+        axes.tick(x(place), &format!("{place:.0}"));
+        place += tick;
+    }
+    for (i, series) in series.iter().enumerate() {
+        let (hue, name) = (i % HUES, escape(series.name));
+        let at = |&(place, value): &(f64, f64)| format!("{:.1} {:.1}", x(place), axes.y(value));
+        let line = series.points.iter().map(at).collect::<Vec<_>>().join("L");
+        if !line.is_empty() {
+            let _ = write!(axes.text, "<path class='line s{hue}' d='M{line}'/>");
+        }
+        let _ = write!(
+            axes.text,
+            "<text class='f{hue}' x='{:.1}' y='{:.1}' text-anchor='end'>{name}</text>",
+            WIDTH - RIGHT - 4.0,
+            TOP + 12.0 + 15.0 * i as f64
+        );
+    }
+    axes.finish(below, title)
+}
+
 /// Shares over names, with their intervals.
 pub fn columns(title: &str, below: &str, columns: &[Column]) -> String {
     let highest = columns.iter().map(|c| c.interval.1).fold(0.0, f64::max);
@@ -346,6 +395,9 @@ mod tests {
             columns("t", "b", &[Column { name: "<b>".into(), share: 0.0, interval: (0.0, 0.02) }]),
             histogram("t", "b", &[120.0, -40.0, 9e9], 40.0),
             histogram("t", "b", &[0.0], 40.0),
+            progress("t", "b", &[], false),
+            progress("t", "b", &[Series { name: "<a>", points: &[(1.0, 0.0)] }], true),
+            progress("t", "b", &[Series { name: "a", points: &[(1.0, 7.0), (9e5, 0.2)] }], false),
         ];
         for chart in charts {
             assert!(chart.starts_with("<svg ") && chart.ends_with("</svg>"), "{chart}");

@@ -10,7 +10,8 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
-use super::{Reader, channels_of, expect_shape, simd::simd, values};
+use super::{Reader, channels_of, expect_shape, values};
+use crate::simd::simd;
 
 /// Statistics of each channel over one batch, for the running averages.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,13 +45,7 @@ pub fn batch_norm(
         bail!("batch norm: expected at least one row, found {:?}", x.dims())
     }
     let x = x.contiguous()?;
-    let moments = moments(Reader::new(&x).values()?, channels);
-    let inverse_deviation = moments
-        .variance
-        .iter()
-        .map(|&variance| (1.0 / (f64::from(variance) + eps).sqrt()) as f32)
-        .collect();
-    let op = Normalize { mean: moments.mean.clone(), inverse_deviation, relu, frozen: false };
+    let (op, moments) = Normalize::of_batch(Reader::new(&x).values()?, channels, eps, relu);
     Ok((x.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op)?, moments))
 }
 
@@ -88,7 +83,7 @@ fn moments(x: &[f32], channels: usize) -> Moments {
 }
 
 /// `y = relu(γ · (x - mean) · inverse_deviation + β)`.
-struct Normalize {
+pub(super) struct Normalize {
     mean: Vec<f32>,
     inverse_deviation: Vec<f32>,
     relu: bool,
@@ -110,11 +105,8 @@ impl CustomOp3 for Normalize {
         beta: &CpuStorage,
         beta_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (gamma, beta) = (values(gamma, gamma_layout)?, values(beta, beta_layout)?);
-        let scale: Vec<f32> =
-            gamma.iter().zip(&self.inverse_deviation).map(|(g, i)| g * i).collect();
-        let shift: Vec<f32> =
-            beta.iter().zip(&self.mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
+        let (scale, shift) =
+            self.coefficients(values(gamma, gamma_layout)?, values(beta, beta_layout)?);
         let x = values(x, x_layout)?;
         let mut y = vec![0.0; x.len()];
         let lowest = if self.relu { 0.0 } else { f32::NEG_INFINITY };
@@ -136,17 +128,13 @@ impl CustomOp3 for Normalize {
         // Without ReLU everything passes: dy stands in for y below a threshold that nothing meets.
         let (gate, lowest) =
             if self.relu { (y.values()?, 0.0) } else { (dy.values()?, f32::NEG_INFINITY) };
-        let mut sums = vec![0.0f64; channels];
-        let mut products = vec![0.0f64; channels];
         let passed = Passed { dy: dy.values()?, gate, lowest };
-        add_gradient_sums(passed, x_values.values()?, &self.mean, &mut sums, &mut products);
-        for (p, &i) in products.iter_mut().zip(&self.inverse_deviation) {
-            *p *= f64::from(i);
-        }
+        let (sums, products) = self.sums(passed, x_values.values()?, channels);
         let narrow = |v: &[f64]| v.iter().map(|&v| v as f32).collect::<Vec<f32>>();
         let mut dx = None;
         if x.track_op() {
-            let row = self.row_gradient(Reader::new(gamma).values()?, &sums, &products, x);
+            let rows = x.elem_count() / channels;
+            let row = self.row_gradient(Reader::new(gamma).values()?, &sums, &products, rows);
             let mut gradient = vec![0.0; x.elem_count()];
             input_gradient(passed, x_values.values()?, &row, &mut gradient);
             dx = Some(Tensor::from_vec(gradient, x.shape(), x.device())?);
@@ -158,16 +146,59 @@ impl CustomOp3 for Normalize {
 }
 
 impl Normalize {
+    /// Normalizes by the statistics of `x [N, C]`, `N >= 1`, which are returned too.
+    pub(super) fn of_batch(x: &[f32], channels: usize, eps: f64, relu: bool) -> (Self, Moments) {
+        let moments = moments(x, channels);
+        let inverse = |&variance: &f32| (1.0 / (f64::from(variance) + eps).sqrt()) as f32;
+        let inverse_deviation = moments.variance.iter().map(inverse).collect();
+        (Self { mean: moments.mean.clone(), inverse_deviation, relu, frozen: false }, moments)
+    }
+
+    /// `scale` and `shift` of `y = scale · x + shift`.
+    pub(super) fn coefficients(&self, gamma: &[f32], beta: &[f32]) -> (Vec<f32>, Vec<f32>) {
+        let scale: Vec<f32> =
+            gamma.iter().zip(&self.inverse_deviation).map(|(g, i)| g * i).collect();
+        let shift = beta.iter().zip(&self.mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
+        (scale, shift)
+    }
+
+    /// Gradients of β and γ.
+    fn sums(&self, passed: Passed<'_>, x: &[f32], channels: usize) -> (Vec<f64>, Vec<f64>) {
+        let mut sums = vec![0.0f64; channels];
+        let mut products = vec![0.0f64; channels];
+        add_gradient_sums(passed, x, &self.mean, &mut sums, &mut products);
+        for (p, &i) in products.iter_mut().zip(&self.inverse_deviation) {
+            *p *= f64::from(i);
+        }
+        (sums, products)
+    }
+
+    /// Writes the gradient of `x [N, C]` to `dx`, and those of γ and β to `dgamma` and `dbeta`.
+    pub(super) fn gradients(
+        &self,
+        passed: Passed<'_>,
+        x: &[f32],
+        gamma: &[f32],
+        dx: &mut [f32],
+        [dgamma, dbeta]: [&mut [f32]; 2],
+    ) {
+        let (sums, products) = self.sums(passed, x, gamma.len());
+        let row = self.row_gradient(gamma, &sums, &products, x.len() / gamma.len());
+        input_gradient(passed, x, &row, dx);
+        dgamma.iter_mut().zip(&products).for_each(|(d, &v)| *d = v as f32);
+        dbeta.iter_mut().zip(&sums).for_each(|(d, &v)| *d = v as f32);
+    }
+
     /// Coefficients of `dx = passed · g + slope · x + offset` for each channel.
     fn row_gradient(
         &self,
         gamma: &[f32],
         sums: &[f64],
         products: &[f64],
-        x: &Tensor,
+        rows: usize,
     ) -> RowGradient {
         let channels = gamma.len();
-        let rows = (x.elem_count() / channels).max(1) as f64;
+        let rows = rows.max(1) as f64;
         let mut row = RowGradient {
             passed: Vec::with_capacity(channels),
             slope: vec![0.0; channels],
@@ -197,14 +228,52 @@ struct RowGradient {
 
 /// The gradient behind the ReLU: `dy` where `gate > lowest`, else 0.
 #[derive(Clone, Copy)]
-struct Passed<'a> {
-    dy: &'a [f32],
-    gate: &'a [f32],
-    lowest: f32,
+pub(super) struct Passed<'a> {
+    pub dy: &'a [f32],
+    pub gate: &'a [f32],
+    pub lowest: f32,
 }
 
 /// Rows summed in f32 before they are added in f64.
 const TILE: usize = 32;
+/// Channels whose sums are held in registers at a time.
+const BLOCK: usize = 32;
+
+/// Two sums for each channel, to which those of a tile are added block by block.
+struct Totals<'a> {
+    channels: usize,
+    /// First channel of the next block.
+    start: usize,
+    first: &'a mut [f64],
+    second: &'a mut [f64],
+}
+
+impl Totals<'_> {
+    /// Where the next whole block begins, if there is one.
+    #[inline(always)]
+    fn block(&self) -> Option<usize> {
+        (self.start + BLOCK <= self.channels).then_some(self.start)
+    }
+
+    #[inline(always)]
+    fn add(&mut self, first: &[f32; BLOCK], second: &[f32; BLOCK]) {
+        add_wide(&mut self.first[self.start..][..BLOCK], first);
+        add_wide(&mut self.second[self.start..][..BLOCK], second);
+        self.start += BLOCK;
+    }
+
+    /// The channels after the last whole block.
+    #[inline(always)]
+    fn tail(&self) -> std::ops::Range<usize> {
+        self.start..self.channels
+    }
+
+    #[inline(always)]
+    fn add_one(&mut self, channel: usize, first: f32, second: f32) {
+        self.first[channel] += f64::from(first);
+        self.second[channel] += f64::from(second);
+    }
+}
 
 simd! {
     /// Sums of `x - p` and of its square for each channel, with the first row as pivot `p`: keeps
@@ -212,26 +281,35 @@ simd! {
     fn add_moments(x: &[f32], sums: &mut [f64], squares: &mut [f64]) {
         let channels = sums.len();
         let pivot = &x[..channels];
-        let mut partial = vec![0.0f32; 2 * channels];
-        let (sum, square) = partial.split_at_mut(channels);
         for tile in x.chunks(TILE * channels) {
-            sum.fill(0.0);
-            square.fill(0.0);
-            for row in tile.chunks_exact(channels) {
-                let totals = sum.iter_mut().zip(square.iter_mut());
-                for (((s, q), &v), &p) in totals.zip(row).zip(pivot) {
-                    let v = v - p;
-                    *s += v;
-                    *q = v.mul_add(v, *q);
+            let mut totals = Totals { channels, start: 0, first: &mut *sums, second: &mut *squares };
+            while let Some(start) = totals.block() {
+                let pivot: &[f32; BLOCK] = pivot[start..].first_chunk().unwrap_or(&[0.0; BLOCK]);
+                let (mut sum, mut square) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+                for row in tile.chunks_exact(channels) {
+                    let row = &row[start..][..BLOCK];
+                    for (((s, q), &v), &p) in sum.iter_mut().zip(&mut square).zip(row).zip(pivot) {
+                        let v = v - p;
+                        *s += v;
+                        *q = v.mul_add(v, *q);
+                    }
                 }
+                totals.add(&sum, &square);
             }
-            add_wide(sums, sum);
-            add_wide(squares, square);
+            for c in totals.tail() {
+                let (mut sum, mut square) = (0.0f32, 0.0f32);
+                for row in tile.chunks_exact(channels) {
+                    let v = row[c] - pivot[c];
+                    sum += v;
+                    square = v.mul_add(v, square);
+                }
+                totals.add_one(c, sum, square);
+            }
         }
     }
 
     /// `y = max(x · scale + shift, lowest)`.
-    fn scale_rows(x: &[f32], scale: &[f32], shift: &[f32], lowest: f32, y: &mut [f32]) {
+    pub(super) fn scale_rows(x: &[f32], scale: &[f32], shift: &[f32], lowest: f32, y: &mut [f32]) {
         let channels = scale.len();
         for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
             for (((y, &x), &a), &b) in y.iter_mut().zip(x).zip(scale).zip(shift) {
@@ -251,24 +329,38 @@ simd! {
         products: &mut [f64],
     ) {
         let channels = mean.len();
-        let mut partial = vec![0.0f32; 2 * channels];
-        let (sum, product) = partial.split_at_mut(channels);
         let size = TILE * channels;
         for ((x, dy), gate) in x.chunks(size).zip(passed.dy.chunks(size)).zip(passed.gate.chunks(size))
         {
-            sum.fill(0.0);
-            product.fill(0.0);
-            let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
-            for ((x, dy), gate) in rows.zip(gate.chunks_exact(channels)) {
-                let totals = sum.iter_mut().zip(product.iter_mut());
-                for (((((s, p), &x), &dy), &gate), &m) in totals.zip(x).zip(dy).zip(gate).zip(mean) {
-                    let g = if gate > passed.lowest { dy } else { 0.0 };
-                    *s += g;
-                    *p = g.mul_add(x - m, *p);
+            let rows = || {
+                let rows = x.chunks_exact(channels).zip(dy.chunks_exact(channels));
+                rows.zip(gate.chunks_exact(channels))
+            };
+            let mut totals = Totals { channels, start: 0, first: &mut *sums, second: &mut *products };
+            while let Some(start) = totals.block() {
+                let mean: &[f32; BLOCK] = mean[start..].first_chunk().unwrap_or(&[0.0; BLOCK]);
+                let (mut sum, mut product) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+                for ((x, dy), gate) in rows() {
+                    let (x, dy) = (&x[start..][..BLOCK], &dy[start..][..BLOCK]);
+                    let inputs = x.iter().zip(dy).zip(&gate[start..][..BLOCK]).zip(mean);
+                    let totals = sum.iter_mut().zip(&mut product);
+                    for ((s, p), (((&x, &dy), &gate), &m)) in totals.zip(inputs) {
+                        let g = if gate > passed.lowest { dy } else { 0.0 };
+                        *s += g;
+                        *p = g.mul_add(x - m, *p);
+                    }
                 }
+                totals.add(&sum, &product);
             }
-            add_wide(sums, sum);
-            add_wide(products, product);
+            for c in totals.tail() {
+                let (mut sum, mut product) = (0.0f32, 0.0f32);
+                for ((x, dy), gate) in rows() {
+                    let g = if gate[c] > passed.lowest { dy[c] } else { 0.0 };
+                    sum += g;
+                    product = g.mul_add(x[c] - mean[c], product);
+                }
+                totals.add_one(c, sum, product);
+            }
         }
     }
 

@@ -16,9 +16,9 @@ use candle_core::{Result, Tensor, bail};
 use super::{
     Reader,
     math::{add_scaled, exp, exp_shifted, ln, max},
-    simd::simd,
     stored_gradient::scalar_loss,
 };
+use crate::simd::simd;
 
 /// Log-probability of the impossible: finite, so that differences stay numbers.
 const NEVER: f32 = -1e30;

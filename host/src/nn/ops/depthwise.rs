@@ -11,7 +11,8 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
-use super::{Reader, channels_of, simd::simd, values};
+use super::{Reader, channels_of, values};
+use crate::simd::simd;
 
 /// Computes `y[b, t, c] = Σₖ w[k, c] · x[b, t - k·dilation, c]` with zero history.
 ///
@@ -36,10 +37,10 @@ pub fn depthwise_causal(x: &Tensor, w: &Tensor, dilation: usize) -> Result<Tenso
 
 /// Sizes of one call; one sequence is `steps * channels` values.
 #[derive(Clone, Copy)]
-struct Depthwise {
-    steps: usize,
-    channels: usize,
-    dilation: usize,
+pub(super) struct Depthwise {
+    pub steps: usize,
+    pub channels: usize,
+    pub dilation: usize,
 }
 
 impl CustomOp2 for Depthwise {
@@ -94,7 +95,7 @@ impl CustomOp2 for Depthwise {
 
 /// Which neighbours a column is made of: the past going forward, the future for the gradient.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
+pub(super) enum Direction {
     Past,
     Future,
 }
@@ -106,7 +107,7 @@ const TILE: usize = 16;
 
 simd! {
     /// `y[t] = Σₖ w[k] · x[t ∓ k·dilation]` for each sequence.
-    fn convolve(op: Depthwise, direction: Direction, x: &[f32], w: &[f32], y: &mut [f32]) {
+    pub(super) fn convolve(op: Depthwise, direction: Direction, x: &[f32], w: &[f32], y: &mut [f32]) {
         let Depthwise { steps, channels, dilation } = op;
         let sequence = steps * channels;
         for (x, y) in x.chunks_exact(sequence).zip(y.chunks_exact_mut(sequence)) {
@@ -130,6 +131,7 @@ simd! {
                     }
                     *block = sums;
                 }
+                tail.fill(0.0);
                 for k in 0..taps {
                     let x = &x[column(k) + tail_start..][..tail.len()];
                     let w = &w[k * channels + tail_start..][..tail.len()];
@@ -142,7 +144,7 @@ simd! {
     }
 
     /// `dw[k] += Σ_t dy[t] · x[t - k·dilation]` over all sequences.
-    fn tap_gradient(op: Depthwise, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    pub(super) fn tap_gradient(op: Depthwise, x: &[f32], dy: &[f32], dw: &mut [f32]) {
         let Depthwise { steps, channels, dilation } = op;
         let sequence = steps * channels;
         for (x, dy) in x.chunks_exact(sequence).zip(dy.chunks_exact(sequence)) {

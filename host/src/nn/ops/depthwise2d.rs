@@ -10,7 +10,8 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::{Reader, channels_of, expect_shape, simd::simd, values, window::Window};
+use super::{Reader, channels_of, expect_shape, values, window::Window};
+use crate::simd::simd;
 
 /// Computes `y[b, r, s, c] = Σₖ w[k, c] · x[b, pixel k under window (r, s), c]`.
 ///

@@ -8,7 +8,8 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
-use super::{Reader, simd::simd, values};
+use super::{Reader, values};
+use crate::simd::simd;
 
 /// Rounds `x` to the int8 grid: `scale · (clip(round(x / scale) + zero_point, -128, 127) - zero_point)`.
 ///

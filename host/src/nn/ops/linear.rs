@@ -144,7 +144,7 @@ fn weight_gradient(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<Option<Tensor>
 
 /// A matrix over borrowed values; strides are in elements.
 #[derive(Clone, Copy)]
-struct Matrix<'a> {
+pub(super) struct Matrix<'a> {
     values: &'a [f32],
     rows: usize,
     columns: usize,
@@ -154,12 +154,12 @@ struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// Row-major with `columns` > 0 columns and as many rows as there are values for.
-    fn new(values: &'a [f32], columns: usize) -> Self {
+    pub(super) fn new(values: &'a [f32], columns: usize) -> Self {
         let rows = values.len() / columns;
         Self { values, rows, columns, row_stride: columns, column_stride: 1 }
     }
 
-    fn transposed(self) -> Self {
+    pub(super) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -172,7 +172,7 @@ impl<'a> Matrix<'a> {
 
 /// What a product is added to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Onto {
+pub(super) enum Onto {
     Nothing,
     /// The values already in the destination.
     Present,
@@ -182,7 +182,7 @@ enum Onto {
 ///
 /// # Panics
 /// If the sizes disagree.
-fn product(a: Matrix<'_>, b: Matrix<'_>, y: &mut [f32], onto: Onto) {
+pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>, y: &mut [f32], onto: Onto) {
     assert_eq!(a.columns, b.rows, "inner sizes");
     assert_eq!(y.len(), a.rows * b.columns, "destination size");
     assert!(a.values.len() >= a.rows * a.columns && b.values.len() >= b.rows * b.columns);

@@ -4,7 +4,7 @@
 //! precision polynomials of Cephes (Moshier, `expf.c` and `logf.c`), inlined into [`simd!`] bodies.
 //! NaN stays NaN, so that a diverged network is seen and not hidden.
 
-use super::simd::simd;
+use crate::simd::simd;
 
 /// Below this, `e^x` is as good as 0 in f32 next to 1; it is returned as `e^-87`, about 1.6e-38.
 const EXP_LOWEST: f32 = -87.0;

@@ -20,10 +20,10 @@ pub mod sigmoid_bce;
 pub mod softmax_cross_entropy;
 pub mod spatial_mean;
 pub mod squared_error;
+pub mod stack;
 pub mod window;
 
 mod math;
-mod simd;
 mod stored_gradient;
 #[cfg(test)]
 mod testing;

@@ -7,7 +7,8 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::{Reader, expect_shape, simd::simd, values};
+use super::{Reader, expect_shape, values};
+use crate::simd::simd;
 
 /// Computes `max(a + b, 0)`.
 ///

@@ -14,9 +14,9 @@ use candle_core::{Result, Tensor, bail};
 use super::{
     Reader, expect_shape,
     math::{exp, softplus},
-    simd::simd,
     stored_gradient::scalar_loss,
 };
+use crate::simd::simd;
 
 /// Computes `1/normalizer · Σ w · (t · f(x) + (1 - t) · f(-x))`, `f(u) = -σ(-u)^γ · ln σ(u)`.
 ///

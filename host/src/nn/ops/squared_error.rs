@@ -8,7 +8,8 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::{Reader, expect_shape, simd::simd, stored_gradient::scalar_loss};
+use super::{Reader, expect_shape, stored_gradient::scalar_loss};
+use crate::simd::simd;
 
 /// Computes `1/(D · max(1, Σ w)) · Σ_rows w · Σ_d (x - t)²`.
 ///

@@ -15,6 +15,7 @@ use crate::frontend::{HOP_SAMPLES, MelPowers};
 /// Block `m` of four outputs has the inputs `n`, `n + 64`, `n + 128`, `n + 192`, where the three
 /// base-4 digits of `n` are those of `m` reversed; so a group of four blocks has one start, and the
 /// fourth block of each has zeros for its last input.
+#[cfg_attr(not(target_os = "none"), inline(always))]
 pub fn window(
     Samples(samples): &Samples,
     coefficients: &[[[i32; 2]; GROUP_PAIRS]; GROUPS],
@@ -96,23 +97,27 @@ fn of_halves(a: Complex, b: Complex, c: Complex, d: Complex) -> [Complex; 4] {
 }
 
 /// Every four transforms of 4 points become one.
+#[cfg_attr(not(target_os = "none"), inline(always))]
 pub fn pass_4(bins: &mut Bins, twiddles: &[Twiddles; 3]) {
     pass(bins, twiddles);
 }
 
 /// Every four transforms of 16 points become one.
+#[cfg_attr(not(target_os = "none"), inline(always))]
 pub fn pass_16(bins: &mut Bins, twiddles: &[Twiddles; 15]) {
     pass(bins, twiddles);
 }
 
 /// The four transforms of 64 points become one.
+#[cfg_attr(not(target_os = "none"), inline(always))]
 pub fn pass_64(bins: &mut Bins, twiddles: &[Twiddles; 63]) {
     pass(bins, twiddles);
 }
 
 /// Every four transforms of `twiddles.len() + 1` points become one. The first butterfly of each has
 /// no twiddles, which is faster, and exact.
-#[inline(never)]
+#[cfg_attr(target_os = "none", inline(never))]
+#[cfg_attr(not(target_os = "none"), inline(always))]
 fn pass(bins: &mut Bins, twiddles: &[Twiddles]) {
     let span = twiddles.len() + 1;
     for block in bins.chunks_exact_mut(4 * span) {
@@ -141,6 +146,7 @@ const fn square([re, im]: Complex) -> Complex {
 ///
 /// With `E = (Z[k] + Z*[256-k])/2` and `O = (Z[k] - Z*[256-k])/2i`, the transforms of the even
 /// and of the odd samples, `X[k] = E + w^k·O` and `X*[256-k] = E - w^k·O`.
+#[cfg_attr(not(target_os = "none"), inline(always))]
 pub fn powers(bins: &mut Bins, twiddles: &[Complex; SPLIT_PAIRS]) {
     let (low, high) = bins.split_at_mut(COMPLEX_POINTS / 2);
     let [middle, high @ ..] = high else { return };
@@ -161,6 +167,7 @@ pub fn powers(bins: &mut Bins, twiddles: &[Complex; SPLIT_PAIRS]) {
 ///
 /// The powers sum to less than 2⁶², so their high words times weights, and their low words times
 /// weights, each stay in 63 bits; together they are exact.
+#[cfg_attr(not(target_os = "none"), inline(always))]
 pub fn mel_powers(bins: &Bins, bands: &MelBands<'_>, powers: &mut MelPowers) {
     let Some((starts, mut weights)) = bands.tables() else { return };
     let mut starts = starts.iter().map(|&start| usize::from(u16::from_le_bytes(start)));
@@ -183,7 +190,8 @@ pub fn mel_powers(bins: &Bins, bands: &MelBands<'_>, powers: &mut MelPowers) {
 }
 
 /// `Σ w·power`, and `Σ power`.
-#[inline(never)]
+#[cfg_attr(target_os = "none", inline(never))]
+#[cfg_attr(not(target_os = "none"), inline(always))]
 fn segment_sums(bins: &[Complex], weights: &[[u8; 2]]) -> Sums {
     let mut sums = Sums::default();
     for (&[low, high], &weight) in bins.iter().zip(weights) {
@@ -237,6 +245,7 @@ impl Wide {
 }
 
 /// Moves the samples of the window down by a hop.
+#[cfg_attr(not(target_os = "none"), inline(always))]
 pub fn advance(Samples(samples): &mut Samples) {
     samples.copy_within(HOP_SAMPLES.., 0);
 }

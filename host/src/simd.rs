@@ -38,4 +38,4 @@ macro_rules! simd {
     )*};
 }
 
-pub(super) use simd;
+pub(crate) use simd;

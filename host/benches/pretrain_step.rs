@@ -1,0 +1,378 @@
+//! The whole training step of the M trunk, here and in PyTorch, in turns.
+//!
+//! `host/benches/pretrain_step.sh` installs PyTorch and calls this. One batch of rows of 12 s, its CTC
+//! labels and one set of initial weights are given to both; a turn is a fresh run of [`Run::train`]
+//! over a few updates (forward, CTC, backward, clipping, AdamW, averaged weights), and the same in
+//! `pretrain_step.py`. Both compute on one thread, and the CPU time of that thread counts. Turns
+//! alternate, so that a machine that gets slower slows both; the median of the ratios is printed. The
+//! losses of the updates must agree: otherwise the two do not do the same, and the program fails.
+//!
+//! Then what of an update goes into making its rows: the front end over the samples ("features on the
+//! fly"), and distortion, noise and normalization of the cached powers.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::Mutex,
+};
+
+use candle_core::{Device, Tensor};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use wakeling::{
+    Error, Result,
+    compose::{Distortion, NoisePool, Row, loudness, mask},
+    features::{FrontendTables, LogMel, NormalizationKind, log_mel, mel_powers},
+    nn::{
+        INPUT_SCALE,
+        ops::{
+            ctc::{Segment, ctc_loss},
+            linear::linear,
+        },
+        optimizer::Schedule,
+        params::{Params, normal},
+        trunk::{Mode, Tier, TrunkConfig},
+    },
+    train::{Outcome, Run, Stage},
+};
+
+/// Seconds of a row.
+const ROW_S: usize = 12;
+/// Frames of a row.
+const ROW_FRAMES: usize = 100 * ROW_S;
+/// Classes of the CTC head: base M's tokens and the blank.
+const CLASSES: usize = 120;
+/// Labelled clips in a row, and labels in a clip: ten phones a second.
+const CLIPS: usize = 4;
+const LABELS: usize = 28;
+/// Updates of a turn.
+const UPDATES: usize = 8;
+/// Losses of both must agree so far in each update of a turn.
+const TOLERANCE: f64 = 2e-3;
+
+/// CPU time of this thread, in seconds.
+fn cpu_s() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place for the answer, and the clock exists on every Unix that we
+    // build for.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    assert_eq!(failed, 0, "no clock of the thread");
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// One batch, used for every update.
+struct Batch {
+    trunk: TrunkConfig,
+    features: Tensor,
+    segments: Vec<Segment>,
+    losses: Mutex<Vec<f64>>,
+}
+
+impl Stage for Batch {
+    fn loss(&self, params: &Params, _: usize, _: &mut StdRng) -> Result<Outcome> {
+        let mut mode = Mode::train();
+        let trunk = self.trunk.forward(params, &self.features, &mut mode)?;
+        let logits = linear(&trunk, params.get("ctc.weight")?, Some(params.get("ctc.bias")?))?;
+        let loss = ctc_loss(&logits, &self.segments)?.loss;
+        self.losses.lock().expect("one thread").push(f64::from(loss.to_scalar::<f32>()?));
+        let Mode::Train(moments) = mode else { unreachable!("set above") };
+        Ok(Outcome { loss, moments, examples: self.segments.len() })
+    }
+}
+
+/// Noise with the rhythm of syllables, at 16 kHz.
+fn sound(seconds: usize, rng: &mut StdRng) -> Vec<i16> {
+    let mut low = 0.0f32;
+    (0..16_000 * seconds)
+        .map(|t| {
+            low += 0.3 * (normal(rng) - low);
+            let syllable = (t as f32 * std::f32::consts::TAU * 4.0 / 16_000.0).sin().max(0.02);
+            (4_000.0 * syllable * low) as i16
+        })
+        .collect()
+}
+
+/// What training does to cached powers to make one row.
+fn row(
+    powers: &LogMel,
+    frontend: &wakeling_shared::frontend::FrontendParams<'_>,
+    rng: &mut StdRng,
+) -> Vec<f32> {
+    let mut row = Row::new(ROW_FRAMES);
+    let clip = ROW_FRAMES / CLIPS;
+    for (index, powers) in powers.chunks(clip).take(CLIPS).enumerate() {
+        let sound = Distortion::STRONG.apply(powers, rng);
+        row.add(index * clip, &sound, 1.0);
+        if index == 0 {
+            row.add_noise_below(&NoisePool::default(), loudness(&sound), 20.0, rng);
+        }
+    }
+    let mut features = row.features(frontend);
+    mask(&mut features, rng);
+    features.into_iter().map(|f| f32::from(f) * INPUT_SCALE).collect()
+}
+
+fn batch(rows: usize, powers: &LogMel, rng: &mut StdRng) -> Result<Batch> {
+    let trunk = TrunkConfig::of(Tier::M);
+    let (tables, steps) = (FrontendTables::default(), ROW_FRAMES / trunk.frames_per_step);
+    let frontend = tables.params(NormalizationKind::Log);
+    let values: Vec<f32> = (0..rows).flat_map(|_| row(powers, &frontend, rng)).collect();
+    let features = Tensor::from_vec(values, (rows, steps, trunk.inputs()), &Device::Cpu)?;
+    let length = steps / CLIPS;
+    let segments = (0..rows * CLIPS).map(|clip| Segment {
+        row: clip / CLIPS,
+        start: clip % CLIPS * length,
+        end: (clip % CLIPS + 1) * length,
+        labels: (0..LABELS).map(|_| rng.random_range(1..CLASSES as u32)).collect(),
+    });
+    Ok(Batch { trunk, features, segments: segments.collect(), losses: Mutex::default() })
+}
+
+fn initial(trunk: &TrunkConfig, rng: &mut StdRng) -> Result<Params> {
+    let mut params = Params::default();
+    trunk.init(&mut params, rng)?;
+    params.insert_normal("ctc.weight", &[trunk.channels, CLASSES], trunk.channels, 1.0, rng)?;
+    params.insert("ctc.bias", &[CLASSES], vec![0.0; CLASSES])?;
+    Ok(params)
+}
+
+fn run() -> Run {
+    let schedule = Schedule {
+        steps: UPDATES,
+        warmup_steps: 1,
+        peak_rate: 1e-3,
+        weight_decay: 0.02,
+        clip_norm: 5.0,
+        average_decay: 0.998,
+        trunk_rate_share: 1.0,
+    };
+    Run {
+        schedule,
+        workers: 1,
+        seed: 1,
+        validate_every: 0,
+        refresh_every: 0,
+        folder: None,
+        checkpoint_every: usize::MAX,
+        title: "",
+    }
+}
+
+/// One turn here: CPU seconds and the losses.
+fn turn(batch: &Batch, params: &Params) -> Result<(f64, Vec<f64>)> {
+    batch.losses.lock().expect("one thread").clear();
+    let (run, params) = (run(), params.detached()?);
+    let start = cpu_s();
+    run.train(batch, params)?;
+    Ok((cpu_s() - start, batch.losses.lock().expect("one thread").clone()))
+}
+
+/// `pretrain_step.py`, waiting for turns.
+struct PyTorch {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+    version: String,
+}
+
+impl PyTorch {
+    fn start(python: &Path, folder: &Path, variant: &str) -> Result<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/pretrain_step.py");
+        let mut command = Command::new(python);
+        command.arg(&script).arg(folder).arg(variant).stdin(Stdio::piped()).stdout(Stdio::piped());
+        for name in ["OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
+            command.env(name, "1");
+        }
+        let mut child = command.spawn().map_err(Error::io(python, "start"))?;
+        let to = child.stdin.take().expect("piped");
+        let mut from = BufReader::new(child.stdout.take().expect("piped"));
+        let mut version = String::new();
+        from.read_line(&mut version).map_err(Error::io(script, "read"))?;
+        Ok(Self { child, to, from, version: version.trim().into() })
+    }
+
+    /// One turn there.
+    fn turn(&mut self) -> Result<(f64, Vec<f64>)> {
+        let mut line = String::new();
+        let asked = writeln!(self.to, "turn").and_then(|()| self.to.flush());
+        asked.and_then(|()| self.from.read_line(&mut line)).map_err(Error::io("PyTorch", "run"))?;
+        let numbers: Vec<f64> = line.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+        match numbers.split_first() {
+            Some((&seconds, losses)) => Ok((seconds, losses.to_vec())),
+            None => Err(Error::usage("PyTorch gave no answer", "look at what it wrote above")),
+        }
+    }
+}
+
+impl Drop for PyTorch {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The batch and the weights as files of little-endian numbers, with their shapes.
+fn export(folder: &Path, batch: &Batch, params: &Params) -> Result<()> {
+    let write = |name: &str, values: &[f32]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let path = folder.join(name);
+        fs::write(&path, bytes).map_err(Error::io(path, "write"))
+    };
+    write("features", &batch.features.flatten_all()?.to_vec1::<f32>()?)?;
+    for (name, _) in params.vars() {
+        write(name, &params.values(name)?)?;
+    }
+    let (schedule, segments) = (run().schedule, &batch.segments);
+    let segments: Vec<_> =
+        segments.iter().map(|s| (s.row, s.start, s.end, s.labels.clone())).collect();
+    let shapes: Vec<_> = params.vars().map(|(name, var)| (name, var.dims())).collect();
+    let meta = serde_json::json!({
+        "features": batch.features.dims(),
+        "dilations": batch.trunk.dilations,
+        "shapes": shapes,
+        "segments": segments,
+        "schedule": schedule,
+        "rates": (0..UPDATES).map(|step| schedule.rate(step)).collect::<Vec<_>>(),
+    });
+    let path = folder.join("meta.json");
+    fs::write(&path, meta.to_string()).map_err(Error::io(path, "write"))
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Prints clips and seconds of audio per core-second, and returns the seconds of an update.
+fn print_speed(name: &str, seconds: &[f64], rows: usize) -> f64 {
+    let update = median(&mut seconds.to_vec()) / UPDATES as f64;
+    let least = seconds.iter().copied().fold(f64::INFINITY, f64::min) / UPDATES as f64;
+    println!(
+        "{name:<42} {:6.1} ms an update (least {:.1})  {:6.0} clips and {:6.0} s of audio per core-second",
+        1e3 * update,
+        1e3 * least,
+        (rows * CLIPS) as f64 / update,
+        (rows * ROW_S) as f64 / update,
+    );
+    update
+}
+
+/// The medians of what making one row costs: front end, and composition.
+fn row_costs(rounds: usize, rng: &mut StdRng) -> (f64, f64) {
+    let tables = FrontendTables::default();
+    let frontend = tables.params(NormalizationKind::Log);
+    let pcm = sound(ROW_S, rng);
+    let (mut front, mut compose) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let start = cpu_s();
+        let powers = log_mel(&mel_powers(&pcm, &frontend));
+        let middle = cpu_s();
+        std::hint::black_box(row(&powers, &frontend, rng));
+        front.push(middle - start);
+        compose.push(cpu_s() - middle);
+    }
+    (median(&mut front), median(&mut compose))
+}
+
+struct Args {
+    python: Option<PathBuf>,
+    rows: usize,
+    rounds: usize,
+    variants: Vec<String>,
+}
+
+fn args() -> Args {
+    let mut args = Args { python: None, rows: 4, rounds: 15, variants: Vec::new() };
+    let mut given = std::env::args().skip(1);
+    while let Some(arg) = given.next() {
+        let mut number = || given.next().and_then(|n| n.parse().ok()).expect("a number");
+        match arg.as_str() {
+            "--rows" => args.rows = number(),
+            "--rounds" => args.rounds = number(),
+            "--python" => args.python = given.next().map(PathBuf::from),
+            _ => args.variants.push(arg),
+        }
+    }
+    if args.variants.is_empty() {
+        args.variants = vec!["conv1d".into(), "channels-last".into()];
+    }
+    args
+}
+
+fn main() -> Result<()> {
+    wakeling::startup::prepare();
+    let args = args();
+    let mut rng = StdRng::seed_from_u64(1);
+    let tables = FrontendTables::default();
+    let powers =
+        log_mel(&mel_powers(&sound(ROW_S, &mut rng), &tables.params(NormalizationKind::Log)));
+    let batch = batch(args.rows, &powers, &mut rng)?;
+    let params = initial(&batch.trunk, &mut rng)?;
+    let folder = std::env::temp_dir().join(format!("wakeling-step-{}", std::process::id()));
+    fs::create_dir_all(&folder).map_err(Error::io(&folder, "create"))?;
+    export(&folder, &batch, &params)?;
+    let result = compare(&args, &batch, &params, &folder);
+    // Only a few megabytes are lost if they stay.
+    let _ = fs::remove_dir_all(&folder);
+    let update = result?;
+    let (front, compose) = row_costs(args.rounds, &mut rng);
+    for (name, seconds) in
+        [("front end over the samples", front), ("composing rows of cached powers", compose)]
+    {
+        let all = seconds * args.rows as f64;
+        println!("{name:<42} {:6.1} ms, {:.1} % of the step", 1e3 * all, 100.0 * all / update);
+    }
+    Ok(())
+}
+
+/// Turns here and there; returns the seconds of an update here.
+fn compare(args: &Args, batch: &Batch, params: &Params, folder: &Path) -> Result<f64> {
+    let title = format!("{} parameters, {} rows of {ROW_S} s", params.count(), args.rows);
+    println!("M trunk with a CTC head, {title}, {} clips; one thread each", batch.segments.len());
+    let mut here = Vec::new();
+    let mut there: Vec<(PyTorch, Vec<f64>, Vec<f64>)> = Vec::new();
+    for variant in args.python.iter().flat_map(|_| &args.variants) {
+        let python = args.python.as_deref().unwrap_or(Path::new("python3"));
+        there.push((PyTorch::start(python, folder, variant)?, Vec::new(), Vec::new()));
+    }
+    let (_, losses) = turn(batch, params)?;
+    for (pytorch, _, _) in &mut there {
+        let (_, theirs) = pytorch.turn()?;
+        let differ = |(a, b): (&f64, &f64)| (a - b).abs() > TOLERANCE * a.abs();
+        if theirs.len() != losses.len() || losses.iter().zip(&theirs).any(differ) {
+            return Err(Error::usage(
+                format!("{}: other losses: {losses:?} here, {theirs:?} there", pytorch.version),
+                "make both do the same before comparing their speed",
+            ));
+        }
+    }
+    if !there.is_empty() {
+        println!(
+            "losses of {UPDATES} updates agree to {TOLERANCE}: {:.4} to {:.4}",
+            losses[0],
+            losses[UPDATES - 1]
+        );
+    }
+    for _ in 0..args.rounds {
+        let ours = turn(batch, params)?.0;
+        here.push(ours);
+        for (pytorch, seconds, ratios) in &mut there {
+            let theirs = pytorch.turn()?.0;
+            seconds.push(theirs);
+            ratios.push(theirs / ours);
+        }
+    }
+    let update = print_speed("wakeling", &here, args.rows);
+    for (pytorch, seconds, ratios) in &mut there {
+        print_speed(&pytorch.version, seconds, args.rows);
+        let ratio = median(ratios);
+        let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
+        println!(
+            "{:<42} {ratio:6.2} times as fast here (median of {} turns, {least:.2} to {most:.2})",
+            "", args.rounds
+        );
+    }
+    Ok(update)
+}

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The whole training step of the M trunk, here and in PyTorch, on one thread each and in turns.
+#
+#     host/benches/pretrain_step.sh [--rows N] [--rounds N] [VARIANT…]
+#
+# PyTorch is installed into target/torch, which takes some gigabytes; it is no part of the product. The
+# variants are explained in pretrain_step.py; without any, `conv1d` and `channels-last` are run.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+readonly venv=target/torch
+python=()
+if [[ -x $venv/bin/python ]] && "$venv/bin/python" -c 'import torch' 2>/dev/null; then
+    python=(--python "$venv/bin/python")
+elif python3 -m venv "$venv" && "$venv/bin/pip" install -q torch numpy; then
+    python=(--python "$venv/bin/python")
+else
+    printf 'PyTorch cannot be installed here: timing Wakeling alone.\n' >&2
+fi
+cargo build --release -p wakeling --example pretrain_step
+exec target/release/examples/pretrain_step "${python[@]}" "$@"

@@ -1,0 +1,403 @@
+//! What the training loop runs to pretrain: clips in memory, rows of them, and one loss of all tasks.
+//!
+//! Every worker has clips of its own: its part of the list of clips, walked in a window of its own, so
+//! that several processes read a corpus once between them. A corpus that fits into one window stands
+//! in it as a whole, and all workers draw from that.
+
+use std::sync::{
+    PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use candle_core::{Device, Tensor};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use wakeling_shared::frontend::FrontendParams;
+
+use super::{
+    Settings, Weights,
+    batch::{Batch, Builder, Parts, Shape, TaughtRows},
+    prepare::{Clip, ClipLoader, NoiseLoader, Prepared},
+    score::Score,
+};
+use crate::{
+    Result,
+    compose::{Distortion, NoisePool},
+    feed::{Feed, Walk},
+    nn::{
+        ops::{
+            ctc::ctc_loss, linear::linear, sigmoid_bce::sigmoid_bce, squared_error::squared_error,
+        },
+        params::Params,
+        trunk::{Mode, Samples, TrunkConfig},
+    },
+    train::{Figure, Outcome, Rank, Stage},
+};
+
+/// Rounds of four rows from which ranges of activations are taken.
+const CALIBRATION_ROUNDS: usize = 16;
+/// Rows of a batch of held-out clips.
+const DEV_ROWS: usize = 8;
+/// Held-out clips that are looked at; a large held-out corpus is represented by so many of it.
+const DEV_CLIPS: usize = 4_096;
+/// Noises to choose from; a large collection is represented by so many of it.
+const NOISE_CLIPS: usize = 1_000;
+
+/// A linear layer on the trunk, for one task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    Tokens,
+    Words,
+    Taught,
+    Voice,
+}
+
+impl Head {
+    pub const ALL: [Self; 4] = [Self::Tokens, Self::Words, Self::Taught, Self::Voice];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tokens => "ctc",
+            Self::Words => "words",
+            Self::Taught => "taught",
+            Self::Voice => "voice",
+        }
+    }
+
+    /// Adds its parameters for so many outputs.
+    pub fn init(
+        self,
+        params: &mut Params,
+        channels: usize,
+        outputs: usize,
+        rng: &mut StdRng,
+    ) -> Result<()> {
+        let (weight, shape) = (format!("{}.weight", self.name()), [channels, outputs]);
+        params.insert_normal(weight, &shape, channels, 1.0, rng)?;
+        params.insert(format!("{}.bias", self.name()), &[outputs], vec![0.0; outputs])
+    }
+
+    /// Whether it has parameters.
+    pub fn is_in(self, params: &Params) -> bool {
+        params.get(&format!("{}.weight", self.name())).is_ok()
+    }
+
+    /// `[rows, steps, channels]` → `[rows, steps, outputs]`.
+    pub fn logits(self, params: &Params, trunk: &Tensor) -> Result<Tensor> {
+        let bias = params.get(&format!("{}.bias", self.name()))?;
+        Ok(linear(trunk, params.get(&format!("{}.weight", self.name()))?, Some(bias))?)
+    }
+}
+
+/// The clips in memory, and how they are drawn.
+struct Pool {
+    feed: Feed<ClipLoader>,
+    /// Sum of the weights up to and including each clip of the window.
+    cumulative: Vec<f64>,
+    /// Clips that went into rows of this update.
+    used: u64,
+}
+
+impl Pool {
+    fn weigh(&mut self) {
+        let window = self.feed.window();
+        let mut sum = 0.0;
+        self.cumulative.clear();
+        self.cumulative.extend((0..window.len()).map(|index| {
+            sum += window.get(index).map_or(0.0, |clip| f64::from(clip.weight));
+            sum
+        }));
+    }
+
+    /// A clip, by weight.
+    fn draw(&self, rng: &mut StdRng) -> Option<&Clip> {
+        let total = self.cumulative.last().copied().filter(|total| *total > 0.0)?;
+        let at = rng.random_range(0.0..total);
+        // Holes weigh nothing, so the first clip whose sum exceeds `at` is none.
+        self.feed.window().get(self.cumulative.partition_point(|sum| *sum <= at))
+    }
+
+    /// Any clip.
+    fn choose(&self, rng: &mut StdRng) -> Option<&Clip> {
+        let window = self.feed.window();
+        let whole = window.iter().count();
+        (whole > 0).then(|| window.iter().nth(rng.random_range(0..whole)))?
+    }
+
+    /// Seconds of a clip, on average over the window.
+    fn mean_s(&self) -> f64 {
+        let window = self.feed.window();
+        let frames: usize = window.iter().map(|clip| clip.log_mel.len()).sum();
+        frames as f64 / 100.0 / window.len().max(1) as f64
+    }
+}
+
+/// The stage that the training loop runs.
+pub struct Pretraining<'a> {
+    trunk: TrunkConfig,
+    frontend: FrontendParams<'a>,
+    /// One a worker of this process, or one for all if the corpus fits into a window.
+    pools: Vec<RwLock<Pool>>,
+    clips: u64,
+    dev: Option<Feed<ClipLoader>>,
+    noise: NoisePool,
+    taught: Option<TaughtRows>,
+    rows: usize,
+    weights: Weights,
+    /// Stretches that had fewer steps than their labels need.
+    infeasible: AtomicUsize,
+    /// Stretches in all.
+    stretches: AtomicU64,
+}
+
+impl<'a> Pretraining<'a> {
+    /// Opens the lists; the clips to learn from are read once training begins.
+    pub fn of(
+        settings: &Settings,
+        lists: &Prepared,
+        frontend: FrontendParams<'a>,
+        taught: Option<TaughtRows>,
+        rank: Rank,
+    ) -> Result<Self> {
+        let walk = |window, threads, title| Walk {
+            seed: settings.run.seed,
+            window,
+            threads,
+            skipped: Some(lists.skipped.clone()),
+            title,
+        };
+        let readers = settings.readers.max(1);
+        let loader = || ClipLoader::new(&lists.found, settings);
+        let noise = if lists.noise.clips() == 0 {
+            NoisePool::default()
+        } else {
+            let walk = walk(NOISE_CLIPS, readers, "noise");
+            let noise =
+                Feed::start(&lists.noise, walk, NoiseLoader::new(settings.normalization), 0)?;
+            NoisePool::new(noise.window().iter().cloned().collect())
+        };
+        let dev = match lists.dev.clips() {
+            0 => None,
+            _ => Some(Feed::start(&lists.dev, walk(DEV_CLIPS, readers, "dev"), loader(), 0)?),
+        };
+        let pool = |list: &std::sync::Arc<_>, window, threads| -> Result<RwLock<Pool>> {
+            let feed = Feed::new(list, walk(window, threads, "train"), loader())?;
+            Ok(RwLock::new(Pool { feed, cumulative: Vec::new(), used: 0 }))
+        };
+        let workers = settings.run.workers.max(1);
+        let all = workers * rank.count;
+        let pools = if lists.train.clips() <= settings.window as u64 {
+            vec![pool(&lists.train, settings.window, readers)?]
+        } else {
+            let own = rank.index * workers..(rank.index + 1) * workers;
+            let (window, threads) = (settings.window.div_ceil(all), readers.div_ceil(workers));
+            own.map(|worker| {
+                let part = std::sync::Arc::new(lists.train.part(worker, all));
+                pool(&part, window, threads)
+            })
+            .collect::<Result<_>>()?
+        };
+        Ok(Self {
+            trunk: settings.trunk.clone(),
+            frontend,
+            pools,
+            clips: lists.train.clips(),
+            dev,
+            noise,
+            taught,
+            rows: settings.rows,
+            weights: settings.weights,
+            infeasible: AtomicUsize::new(0),
+            stretches: AtomicU64::new(0),
+        })
+    }
+
+    /// What the base was made of, for its card.
+    pub fn provenance(&self, settings: &Settings, sources: &[String]) -> String {
+        let teacher = self.taught.as_ref().map(|t| &t.taught.teacher.name);
+        format!(
+            "{:.1} hours of {}{}; {} updates, seed {}",
+            self.pool(0).mean_s() / 3_600.0 * self.clips as f64,
+            sources.join(", "),
+            teacher.map_or(String::new(), |name| format!(", taught by {name}")),
+            settings.run.schedule.steps,
+            settings.run.seed
+        )
+    }
+
+    /// Stretches of rows whose labels did not fit into their steps, and all stretches.
+    pub fn infeasible(&self) -> (usize, u64) {
+        (self.infeasible.load(Ordering::Relaxed), self.stretches.load(Ordering::Relaxed))
+    }
+}
+
+impl Pretraining<'_> {
+    /// Rows to train on, of this distortion; with a teacher, three in four are taught. Also how many
+    /// clips are in them.
+    fn batch<'c>(
+        &self,
+        rows: usize,
+        distortion: Distortion,
+        next: impl FnMut(&mut StdRng) -> Option<&'c Clip>,
+        rng: &mut StdRng,
+    ) -> Result<(Batch, usize)> {
+        let Some(taught) = &self.taught else {
+            let parts = Parts::gather(rows, distortion, next, rng);
+            let mut builder = self.builder(distortion, &parts);
+            let used = builder.add_clips(&parts, parts.rows_for(rows), rng);
+            return Ok((builder.build()?, used));
+        };
+        let parts = Parts::gather(rows / 4, distortion, next, rng);
+        let rows_in_all = parts.rows_for(rows);
+        let of_clips = if rows < 4 { 0 } else { (rows_in_all / 4).max(1) };
+        let mut builder = self.builder(distortion, &parts);
+        let used = builder.add_clips(&parts, of_clips, rng);
+        for _ in of_clips..rows_in_all {
+            builder.add_taught(taught, rng);
+        }
+        Ok((builder.build()?, used))
+    }
+
+    fn builder(&self, distortion: Distortion, parts: &Parts<'_>) -> Builder<'_> {
+        let shape = Shape {
+            frames_per_step: self.trunk.frames_per_step,
+            dimensions: self.taught.as_ref().map_or(0, |t| t.taught.dimensions),
+            voice: self.weights.voice > 0.0,
+        };
+        Builder::new(&self.frontend, &self.noise, distortion, shape, parts)
+    }
+
+    fn lock(&self, worker: usize) -> &RwLock<Pool> {
+        &self.pools[worker.min(self.pools.len() - 1)]
+    }
+
+    fn pool(&self, worker: usize) -> RwLockReadGuard<'_, Pool> {
+        self.lock(worker).read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pool_mut(&self, worker: usize) -> RwLockWriteGuard<'_, Pool> {
+        self.lock(worker).write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Samples of every activation over rows of clips, half of them undistorted.
+    pub fn calibrate(&self, params: &Params, rng: &mut StdRng) -> Result<Samples> {
+        let mut mode = Mode::Calibrate(Samples::new());
+        let pool = self.pool(0);
+        for round in 0..CALIBRATION_ROUNDS {
+            let distortion = if round % 2 == 0 { Distortion::NONE } else { Distortion::STRONG };
+            let parts = Parts::gather(4, distortion, |rng| pool.choose(rng), rng);
+            let mut builder = self.builder(distortion, &parts);
+            builder.add_clips(&parts, parts.rows_for(4), rng);
+            self.trunk.forward(params, &builder.build()?.features, &mut mode)?;
+        }
+        match mode {
+            Mode::Calibrate(samples) => Ok(samples),
+            Mode::Train(_) | Mode::Evaluate => Ok(Samples::new()),
+        }
+    }
+
+    /// Weighted sum of the losses of the tasks that the batch has labels for.
+    fn loss_of(&self, params: &Params, trunk: &Tensor, batch: &Batch) -> Result<Option<Tensor>> {
+        let mut sum: Option<Tensor> = None;
+        for head in Head::ALL.into_iter().filter(|head| head.is_in(params)) {
+            let logits = || head.logits(params, trunk);
+            let ctc = |segments: &[_]| -> Result<Option<Tensor>> {
+                if segments.is_empty() {
+                    return Ok(None);
+                }
+                let ctc = ctc_loss(&logits()?, segments)?;
+                self.infeasible.fetch_add(ctc.infeasible, Ordering::Relaxed);
+                self.stretches.fetch_add(segments.len() as u64, Ordering::Relaxed);
+                Ok(Some(ctc.loss))
+            };
+            let loss = match head {
+                Head::Tokens => ctc(&batch.tokens)?,
+                Head::Words => ctc(&batch.words)?,
+                Head::Taught => match &batch.taught {
+                    Some((targets, weights)) => Some(squared_error(&logits()?, targets, weights)?),
+                    None => None,
+                },
+                Head::Voice => match &batch.voice {
+                    Some((targets, weights)) => {
+                        let labelled = weights.sum_all()?.to_scalar::<f32>()?;
+                        let normalizer = f64::from(labelled.max(1.0));
+                        Some(sigmoid_bce(&logits()?, targets, weights, normalizer, 0.0)?)
+                    }
+                    None => None,
+                },
+            };
+            let Some(loss) = loss else { continue };
+            let loss = (loss * self.weights.of(head))?;
+            sum = Some(match sum {
+                Some(sum) => (sum + loss)?,
+                None => loss,
+            });
+        }
+        Ok(sum)
+    }
+}
+
+impl Stage for Pretraining<'_> {
+    fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<Outcome> {
+        let (batch, used) = {
+            let pool = self.pool(worker);
+            self.batch(self.rows, Distortion::STRONG, |rng| pool.draw(rng), rng)?
+        };
+        self.pool_mut(worker).used += used as u64;
+        let mut mode = Mode::train();
+        let trunk = self.trunk.forward(params, &batch.features, &mut mode)?;
+        let loss = match self.loss_of(params, &trunk, &batch)? {
+            Some(loss) => loss,
+            None => Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?,
+        };
+        let moments = match mode {
+            Mode::Train(moments) => moments,
+            Mode::Evaluate | Mode::Calibrate(_) => Vec::new(),
+        };
+        Ok(Outcome { loss, moments, examples: used.max(batch.tokens.len()) })
+    }
+
+    fn positions(&self, workers: usize) -> Vec<u64> {
+        (0..workers).map(|worker| self.pool(worker).feed.position()).collect()
+    }
+
+    fn seek(&self, positions: &[u64]) -> Result<()> {
+        for (worker, &position) in positions.iter().enumerate().take(self.pools.len()) {
+            let mut pool = self.pool_mut(worker);
+            pool.feed.seek(position)?;
+            pool.weigh();
+        }
+        Ok(())
+    }
+
+    fn advance(&self) -> Result<()> {
+        for worker in 0..self.pools.len() {
+            let mut pool = self.pool_mut(worker);
+            let used = std::mem::take(&mut pool.used);
+            pool.feed.advance(used)?;
+            if !pool.feed.is_whole() {
+                pool.weigh();
+            }
+        }
+        Ok(())
+    }
+
+    fn validate(&self, params: &Params, rank: Rank) -> Result<Vec<Figure>> {
+        let Some(dev) = &self.dev else { return Ok(Vec::new()) };
+        let mut left = dev.window().iter().peekable();
+        let mut rng = StdRng::seed_from_u64(0);
+        let (mut score, mut number) = (Score::default(), 0);
+        while left.peek().is_some() {
+            let parts = Parts::gather(DEV_ROWS, Distortion::NONE, |_| left.next(), &mut rng);
+            if rank.takes(number) {
+                let mut builder = self.builder(Distortion::NONE, &parts);
+                builder.add_clips(&parts, usize::MAX, &mut rng);
+                let batch = builder.build()?;
+                let trunk = self.trunk.forward(params, &batch.features, &mut Mode::Evaluate)?;
+                let loss = self.loss_of(params, &trunk, &batch)?;
+                score.add(params, &trunk, &batch, loss.as_ref())?;
+            }
+            number += 1;
+        }
+        Ok(score.figures(params))
+    }
+}

@@ -1,0 +1,155 @@
+//! What a run tells while it trains: `train.csv`, a row an update, and `train.svg`, its curves.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use super::curves::Curves;
+use crate::{Error, Result, files::write_atomic};
+
+/// A figure on held-out data: a count among so many, or a sum over so many.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Figure {
+    /// What it is called in the table.
+    pub name: &'static str,
+    /// Errors, or a sum.
+    pub sum: f64,
+    /// What there was to get right, or summands.
+    pub of: f64,
+    /// Whether both are counts, which are then shown.
+    pub is_count: bool,
+}
+
+impl Figure {
+    /// So many errors in so many.
+    pub fn errors(name: &'static str, errors: usize, of: usize) -> Self {
+        Self { name, sum: errors as f64, of: of as f64, is_count: true }
+    }
+
+    /// A mean.
+    pub fn mean(name: &'static str, sum: f64, of: f64) -> Self {
+        Self { name, sum, of, is_count: false }
+    }
+
+    /// The share of errors, or the mean.
+    pub fn value(&self) -> f64 {
+        self.sum / self.of.max(1.0)
+    }
+}
+
+impl std::fmt::Display for Figure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:.4}", self.name, self.value())?;
+        if self.is_count {
+            write!(f, " ({} of {})", self.sum, self.of)?;
+        }
+        Ok(())
+    }
+}
+
+/// The log of one run's folder.
+pub struct Log {
+    file: fs::File,
+    path: PathBuf,
+    curves: Curves,
+    drawn: Instant,
+}
+
+/// Time between two pictures.
+const PICTURE_EVERY: Duration = Duration::from_secs(20);
+
+impl Log {
+    /// Continues a folder's log, without what was written after the checkpoint.
+    pub fn open(folder: &Path, steps_done: usize) -> Result<Self> {
+        fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
+        let path = folder.join("train.csv");
+        let (mut curves, is_new) = (Curves::default(), !path.exists());
+        if path.is_file() {
+            let text = fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
+            let step = |line: &str| line.split(',').next().and_then(|s| s.parse::<usize>().ok());
+            let kept = text.split_inclusive('\n').take_while(|line| {
+                line.ends_with('\n') && step(line).is_none_or(|step| step <= steps_done)
+            });
+            let kept: String = kept.collect();
+            kept.lines().for_each(|line| curves.read(line));
+            write_atomic(&path, kept.as_bytes())?;
+        }
+        let file = fs::OpenOptions::new().create(true).append(true).open(&path);
+        let file = file.map_err(Error::io(&path, "create"))?;
+        let mut log = Self { file, path, curves, drawn: Instant::now() };
+        if is_new {
+            log.write("step,loss,rate,gradient_norm,validation\n")?;
+        }
+        Ok(log)
+    }
+
+    fn write(&mut self, text: &str) -> Result<()> {
+        self.file.write_all(text.as_bytes()).map_err(Error::io(&self.path, "write"))
+    }
+
+    /// A row; figures with their counts stand in the last column.
+    pub fn row(
+        &mut self,
+        step: usize,
+        loss: f64,
+        rate: f64,
+        norm: f64,
+        figures: &[Figure],
+    ) -> Result<()> {
+        let figure = |f: &Figure| {
+            let counts = if f.is_count {
+                format!(" {0}.count={1} {0}.of={2}", f.name, f.sum, f.of)
+            } else {
+                String::new()
+            };
+            format!("{}={:.5}{counts}", f.name, f.value())
+        };
+        let figures: Vec<String> = figures.iter().map(figure).collect();
+        let line = format!("{step},{loss:.5},{rate:.3e},{norm:.3},{}", figures.join(" "));
+        self.curves.read(&line);
+        self.write(&format!("{line}\n"))
+    }
+
+    /// Draws `train.svg` anew if that was long ago, or `now`.
+    pub fn draw(&mut self, now: bool) -> Result<()> {
+        if now || self.drawn.elapsed() > PICTURE_EVERY {
+            self.drawn = Instant::now();
+            write_atomic(self.path.with_extension("svg"), self.curves.picture().as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_and_the_picture_grow_and_continue() -> Result<()> {
+        let place = tempfile::tempdir().map_err(Error::io(".", "create"))?;
+        let mut log = Log::open(place.path(), 0)?;
+        let figures =
+            [Figure::errors("token_error_rate", 3, 4), Figure::mean("dev_loss", 9.0, 2.0)];
+        for step in 1..=6 {
+            log.row(step, 5.0, 1e-3, 1.0, if step == 2 { &figures } else { &[] })?;
+        }
+        log.draw(true)?;
+        // Cut off at step 4, and continued from there.
+        let mut log = Log::open(place.path(), 4)?;
+        log.row(5, 4.0, 1e-3, 1.0, &[])?;
+        log.draw(true)?;
+        let read = |name: &str| fs::read_to_string(place.path().join(name)).unwrap_or_default();
+        let table = read("train.csv");
+        let steps: Vec<&str> = table.lines().filter_map(|l| l.split(',').next()).collect();
+        assert_eq!(steps, ["step", "1", "2", "3", "4", "5"]);
+        assert!(table.contains(
+            "token_error_rate=0.75000 token_error_rate.count=3 token_error_rate.of=4 dev_loss=4.50000"
+        ));
+        let picture = read("train.svg");
+        assert!(picture.contains("token_error_rate") && picture.ends_with("</svg>\n"), "{picture}");
+        Ok(())
+    }
+}
