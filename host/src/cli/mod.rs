@@ -7,6 +7,7 @@ pub mod finetune;
 pub mod pack;
 pub mod pretrain;
 pub mod quantize;
+pub mod record;
 pub mod simulate;
 pub mod synthesize;
 
