@@ -5,6 +5,7 @@
 pub mod image;
 pub mod layout;
 pub mod model;
+pub mod null_sink;
 pub mod random;
 pub mod server;
 pub mod sound;

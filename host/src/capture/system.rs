@@ -54,6 +54,7 @@ fn list() -> Result<Vec<(Found, cpal::Device)>> {
     let default_id = default.as_ref().map(id_of);
     let mut all: Vec<(Found, cpal::Device)> = default
         .into_iter()
+        .filter(has_input)
         .map(|d| (Found { name: name_of(&d), id: id_of(&d), is_default: true }, d))
         .collect();
     let others = host.input_devices().map_err(|e| {
@@ -61,13 +62,22 @@ fn list() -> Result<Vec<(Found, cpal::Device)>> {
     })?;
     for device in others {
         let id = id_of(&device);
-        // The null device hears nothing.
-        if Some(&id) != default_id.as_ref() && id != "null" {
+        if Some(&id) != default_id.as_ref() && is_microphone(&id) && has_input(&device) {
             all.push((Found { name: name_of(&device), id, is_default: false }, device));
         }
     }
-    all.retain(|(_, device)| device.supports_input());
     Ok(all)
+}
+
+/// A default is named even where there is none; only opening it tells.
+fn has_input(device: &cpal::Device) -> bool {
+    device.supported_input_configs().is_ok_and(|mut offered| offered.next().is_some())
+}
+
+/// ALSA also lists its converters, its null device and several names of one card: those that convert
+/// what the card cannot are enough. Elsewhere every device is one.
+fn is_microphone(id: &str) -> bool {
+    !cfg!(target_os = "linux") || ["pulse", "pipewire"].contains(&id) || id.starts_with("plughw:")
 }
 
 /// Opens a microphone and starts it.
