@@ -36,6 +36,16 @@ pub enum Error {
         /// The system's own words.
         source: io::Error,
     },
+    /// A device that is no file: a microphone, a loudspeaker (exit code 4).
+    #[error("{device}: {problem}\n  remedy: {remedy}")]
+    Device {
+        /// Its name.
+        device: String,
+        /// What was expected and what was found.
+        problem: String,
+        /// What the user can do.
+        remedy: String,
+    },
     /// A tensor operation failed: a defect of ours, or not enough memory (exit code 5).
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
@@ -82,6 +92,15 @@ impl Error {
         Self::Usage { problem: problem.into(), remedy: remedy.into() }
     }
 
+    /// A device that does not do what it should.
+    pub fn device(
+        device: impl Into<String>,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self::Device { device: device.into(), problem: problem.into(), remedy: remedy.into() }
+    }
+
     /// Wraps a system error with the file and the verb.
     pub fn io(path: impl Into<PathBuf>, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
@@ -98,7 +117,7 @@ impl Error {
         match self {
             Self::Usage { .. } => 2,
             Self::Input { .. } => 3,
-            Self::Io { .. } => 4,
+            Self::Io { .. } | Self::Device { .. } => 4,
             Self::Tensor(_) => 5,
         }
     }

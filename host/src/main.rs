@@ -23,6 +23,7 @@ struct Wakeling {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Record(cli::record::RecordArgs),
     Corpus(cli::corpus::CorpusArgs),
     Pretrain(cli::pretrain::PretrainArgs),
     Finetune(cli::finetune::FinetuneArgs),
@@ -40,6 +41,7 @@ enum Command {
 fn main() -> ExitCode {
     wakeling::startup::prepare();
     let result = match Wakeling::parse().command {
+        Command::Record(args) => cli::record::run(args),
         Command::Corpus(args) => cli::corpus::run(args),
         Command::Pretrain(args) => cli::pretrain::run(args),
         Command::Finetune(args) => cli::finetune::run(args),

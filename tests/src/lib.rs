@@ -5,6 +5,7 @@
 pub mod image;
 pub mod layout;
 pub mod model;
+pub mod null_sink;
 pub mod pictures;
 pub mod random;
 pub mod server;

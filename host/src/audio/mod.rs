@@ -8,6 +8,7 @@
 
 mod checks;
 mod decode;
+pub mod live;
 mod resample;
 #[cfg(test)]
 mod tests;

@@ -46,22 +46,33 @@ fn output_length(frames: usize, rate: u32) -> usize {
 }
 
 fn run(samples: &[f32], rate: u32) -> Result<Vec<f32>, Box<dyn std::error::Error>> {
-    // The filter is centred on half a block, so the block must be an even multiple of the smallest
-    // one that both rates share; otherwise everything shifts by half an input sample.
-    let even = 2 * rate / greatest_common_divisor(rate, SAMPLE_RATE);
-    let block = ((f64::from(rate) * BLOCK_S) as u32).div_ceil(even).max(1) * even;
-    let window = WindowFunction::BlackmanHarris2;
-    let mut resampler = Fft::<f32>::new_custom(
-        rate as usize,
-        SAMPLE_RATE as usize,
-        block as usize,
-        1,
-        1,
-        window,
-        FixedSync::Both,
-    )?;
+    whole(samples, rate, SAMPLE_RATE)
+}
+
+/// A whole clip from one rate to another, delay removed; its length is rounded up.
+pub(super) fn whole(
+    samples: &[f32],
+    from: u32,
+    to: u32,
+) -> Result<Vec<f32>, Box<dyn std::error::Error>> {
+    let mut resampler = resampler(from, to, BLOCK_S)?;
     let input = InterleavedSlice::new(samples, 1, samples.len())?;
     Ok(resampler.process_all(&input, samples.len(), None)?.take_data())
+}
+
+/// A resampler of one channel in blocks of at least `block_s` seconds.
+pub(super) fn resampler(
+    from: u32,
+    to: u32,
+    block_s: f64,
+) -> Result<Fft<f32>, rubato::ResamplerConstructionError> {
+    // The filter is centred on half a block, so the block must be an even multiple of the smallest
+    // one that both rates share; otherwise everything shifts by half an input sample.
+    let even = 2 * from / greatest_common_divisor(from, to);
+    let block = ((f64::from(from) * block_s) as u32).div_ceil(even).max(1) * even;
+    let window = WindowFunction::BlackmanHarris2;
+    let (from, to) = (from as usize, to as usize);
+    Fft::new_custom(from, to, block as usize, 1, 1, window, FixedSync::Both)
 }
 
 fn greatest_common_divisor(a: u32, b: u32) -> u32 {

@@ -10,6 +10,7 @@ pub mod images;
 pub mod pack;
 pub mod pretrain;
 pub mod quantize;
+pub mod record;
 pub mod simulate;
 pub mod synthesize;
 

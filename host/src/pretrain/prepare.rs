@@ -527,7 +527,7 @@ fn frames_of(
             _ => Unusable::Stop(error),
         },
         Error::Input { problem, .. } => Unusable::Skip(format!("{}: {problem}", clip.name())),
-        Error::Usage { .. } | Error::Tensor(_) => Unusable::Stop(error),
+        Error::Usage { .. } | Error::Device { .. } | Error::Tensor(_) => Unusable::Stop(error),
     })?;
     Ok(log_mel(&mel_powers(&pcm, &tables.params(normalization))))
 }

@@ -1,0 +1,115 @@
+//! What a microphone and a loudspeaker are to the rest of the program.
+
+use std::time::Duration;
+
+use crate::{Error, Result};
+
+/// A microphone that is open. Sound is 16 kHz mono, whatever the device gives.
+pub trait Microphone {
+    /// What is shown as its name.
+    fn name(&self) -> &str;
+
+    /// All sound since the last call; waits up to `patience` for some, and gives none if none comes.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device has gone, or gives no sound for seconds.
+    fn hear(&mut self, patience: Duration) -> Result<Vec<i16>>;
+
+    /// Whether sound was lost since the last call, because the system was too busy.
+    fn has_gaps(&mut self) -> bool;
+}
+
+/// Plays sound.
+pub trait Loudspeaker {
+    /// Plays 16 kHz mono to its end.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if it cannot.
+    fn play(&mut self, pcm: &[i16]) -> Result<()>;
+}
+
+/// How a microphone is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Its number in the list, its name, or a part of its name; the system's default if none.
+    pub device: Option<String>,
+    /// The rate at which it is opened, in Hz; 16,000 if it offers that, its own rate otherwise.
+    pub rate: Option<u32>,
+}
+
+/// A microphone that could be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The system's name of it.
+    pub name: String,
+    /// The system's identifier.
+    pub id: String,
+    /// Whether it is the default.
+    pub is_default: bool,
+}
+
+/// Which of `found` is meant by `wanted`: a number from 1 on, a name or an identifier, or a part of
+/// exactly one name.
+///
+/// # Errors
+/// [`Error::Device`] if none or several are; the remedy lists all.
+pub fn choose<'a>(found: &'a [Found], wanted: &str) -> Result<&'a Found> {
+    let by_number = wanted.parse::<usize>().ok().and_then(|n| found.get(n.checked_sub(1)?));
+    let is_named = |f: &&Found| f.name == wanted || f.id == wanted;
+    if let Some(found) = found.iter().find(is_named).or(by_number) {
+        return Ok(found);
+    }
+    let wanted_lower = wanted.to_lowercase();
+    let mut parts = found.iter().filter(|f| f.name.to_lowercase().contains(&wanted_lower));
+    match (parts.next(), parts.next()) {
+        (Some(one), None) => Ok(one),
+        (one, _) => {
+            let problem = if one.is_some() {
+                "several have that in their name"
+            } else {
+                "there is no such microphone"
+            };
+            let names: Vec<String> =
+                found.iter().enumerate().map(|(i, f)| format!("{} {}", i + 1, f.name)).collect();
+            Err(Error::device(
+                wanted,
+                problem,
+                format!("--device takes one of: {}", names.join("; ")),
+            ))
+        }
+    }
+}
+
+/// What to do where the system offers no microphone.
+pub(crate) const NO_MICROPHONE: &str = "plug one in, allow this program to use it, and see `wakeling doctor`; recordings made elsewhere do as well: wakeling finetune --word NAME=FOLDER";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_microphone_is_chosen_by_number_name_or_part() {
+        let found =
+            |name: &str, id: &str| Found { name: name.into(), id: id.into(), is_default: false };
+        let all = [
+            found("USB Audio", "hw:1"),
+            found("Webcam C270", "hw:2"),
+            found("Webcam C920", "hw:3"),
+        ];
+        for (wanted, id) in [
+            ("1", "hw:1"),
+            ("hw:3", "hw:3"),
+            ("usb", "hw:1"),
+            ("Webcam C920", "hw:3"),
+            ("c270", "hw:2"),
+        ] {
+            assert_eq!(choose(&all, wanted).unwrap().id, id, "{wanted}");
+        }
+        for (wanted, problem) in
+            [("webcam", "several"), ("0", "several"), ("4", "no such"), ("piano", "no such")]
+        {
+            let error = choose(&all, wanted).unwrap_err().to_string();
+            assert!(error.contains(problem) && error.contains("2 Webcam C270"), "{error}");
+        }
+    }
+}

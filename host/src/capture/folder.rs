@@ -1,0 +1,286 @@
+//! Where recordings are kept: 16 kHz mono WAV files and `manifest.jsonl`, which names them.
+//!
+//! A recording is on the disk, file first and then its line, before the next one begins; so a run
+//! that is broken off at any moment loses nothing that was kept, and the next run goes on where it
+//! was. Lines that someone else wrote stay as they are. A file of ours without a line, from a run
+//! that was cut off between the two, gets one.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, audio, audio::SAMPLE_RATE, files, synthesize::MANIFEST, tokens::clean};
+
+/// What the manifest says of a recording, besides its file and length.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// What is said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// Who says it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub speaker: String,
+    /// How it was to be said, such as "far".
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub style: String,
+    /// "word", or "room" for what a room sounds like.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    audio_filepath: String,
+    #[serde(default)]
+    duration: f64,
+    #[serde(flatten)]
+    facts: Facts,
+}
+
+/// A recording that is on the disk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// Its file.
+    pub path: PathBuf,
+    /// Seconds.
+    pub duration_s: f64,
+    /// What is known of it.
+    pub facts: Facts,
+}
+
+/// A folder of recordings.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    prefix: &'static str,
+    /// The manifest, line by line.
+    lines: Vec<String>,
+    kept: Vec<Kept>,
+}
+
+impl Folder {
+    /// Opens or makes a folder, in which files are called `PREFIX-NNNN.wav`; a file that has no line
+    /// gets `facts`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be made or read.
+    pub fn open(path: &Path, prefix: &'static str, facts: &Facts) -> Result<Self> {
+        fs::create_dir_all(path).map_err(Error::io(path, "create"))?;
+        let manifest = path.join(MANIFEST);
+        let text = match fs::metadata(&manifest) {
+            // A device or a pipe may never end.
+            Ok(metadata) if !metadata.is_file() => {
+                let remedy = "move it away, or name another folder with --out";
+                return Err(Error::input(&manifest, "this is no file", remedy));
+            }
+            Ok(_) => fs::read_to_string(&manifest).map_err(Error::io(&manifest, "read"))?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(e) => return Err(Error::io(&manifest, "read")(e)),
+        };
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let mut folder = Self { path: path.to_path_buf(), prefix, lines, kept: Vec::new() };
+        let named: Vec<Line> =
+            folder.lines.iter().filter_map(|l| serde_json::from_str(l).ok()).collect();
+        let names: BTreeSet<&str> = named.iter().map(|l| l.audio_filepath.as_str()).collect();
+        let strays = folder.strays(&names)?;
+        for Line { audio_filepath, duration, facts } in named {
+            let path = path.join(audio_filepath);
+            if path.is_file() {
+                folder.kept.push(Kept { path, duration_s: duration, facts });
+            }
+        }
+        for name in strays {
+            let Ok(pcm) = audio::read(path.join(&name)) else { continue };
+            folder.append(&name, pcm.len(), facts)?;
+        }
+        Ok(folder)
+    }
+
+    /// Our files that no line names, in order.
+    fn strays(&self, named: &BTreeSet<&str>) -> Result<Vec<String>> {
+        let entries = fs::read_dir(&self.path).map_err(Error::io(&self.path, "read"))?;
+        let mut strays = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(Error::io(&self.path, "read"))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let number = name.strip_prefix(self.prefix).and_then(|n| n.strip_prefix('-'));
+            let number = number.and_then(|n| n.strip_suffix(".wav")).unwrap_or_default();
+            let is_ours = number.len() >= 4 && number.bytes().all(|b| b.is_ascii_digit());
+            if is_ours && !named.contains(name.as_str()) {
+                strays.push(name);
+            }
+        }
+        strays.sort();
+        Ok(strays)
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Every recording that the manifest names and that is there.
+    pub fn kept(&self) -> &[Kept] {
+        &self.kept
+    }
+
+    /// How many of them say `text`.
+    pub fn count(&self, text: &str) -> usize {
+        let text = clean(text);
+        self.kept.iter().filter(|k| clean(&k.facts.text) == text).count()
+    }
+
+    /// Seconds of all of them.
+    pub fn seconds(&self) -> f64 {
+        self.kept.iter().map(|k| k.duration_s).sum()
+    }
+
+    /// Keeps a recording: the file, then its line, both whole and on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system refuses; what was kept before is as it was.
+    pub fn keep(&mut self, pcm: &[i16], facts: &Facts) -> Result<PathBuf> {
+        let name = (1..)
+            .map(|n| format!("{}-{n:04}.wav", self.prefix))
+            .find(|name| !self.path.join(name).exists())
+            .unwrap_or_default();
+        let path = self.path.join(&name);
+        audio::write_wav(&path, pcm)?;
+        match self.append(&name, pcm.len(), facts) {
+            Ok(()) => Ok(path),
+            Err(error) => {
+                // A file without a line would be kept unasked by the next run.
+                let _ = fs::remove_file(&path);
+                Err(error)
+            }
+        }
+    }
+
+    fn append(&mut self, name: &str, samples: usize, facts: &Facts) -> Result<()> {
+        let seconds = samples as f64 / f64::from(SAMPLE_RATE);
+        let duration = (seconds * 1_000.0).round() / 1_000.0;
+        let line = Line { audio_filepath: name.to_owned(), duration, facts: facts.clone() };
+        let line = serde_json::to_string(&line)
+            .map_err(|e| Error::usage(e.to_string(), "report this as a defect"))?;
+        self.lines.push(line);
+        let text = self.lines.join("\n") + "\n";
+        if let Err(error) = files::write_atomic(self.path.join(MANIFEST), text.as_bytes()) {
+            self.lines.pop();
+            return Err(error);
+        }
+        self.kept.push(Kept {
+            path: self.path.join(name),
+            duration_s: duration,
+            facts: facts.clone(),
+        });
+        Ok(())
+    }
+
+    /// Takes the recording of that file name back: its line, then its file.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is none of that name; [`Error::Io`] if the system refuses.
+    pub fn remove(&mut self, name: &str) -> Result<()> {
+        let is_it = |path: &Path| path.file_name().is_some_and(|n| n == name);
+        let Some(at) = self.kept.iter().position(|k| is_it(&k.path)) else {
+            return Err(Error::usage(
+                format!("there is no recording {name:?}"),
+                "load the page again",
+            ));
+        };
+        let names_it = |line: &String| {
+            serde_json::from_str::<Line>(line).is_ok_and(|l| is_it(Path::new(&l.audio_filepath)))
+        };
+        let left: Vec<String> = self.lines.iter().filter(|l| !names_it(l)).cloned().collect();
+        let text: String = left.iter().map(|l| format!("{l}\n")).collect();
+        files::write_atomic(self.path.join(MANIFEST), text.as_bytes())?;
+        let path = self.kept.remove(at).path;
+        self.lines = left;
+        fs::remove_file(&path).map_err(Error::io(&path, "remove"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corpus::Corpus;
+
+    fn facts() -> Facts {
+        Facts {
+            text: "hey \"you\"".into(),
+            speaker: "Ana".into(),
+            style: "far".into(),
+            kind: "word".into(),
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_a_manifest_that_the_corpus_reads() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("a/b");
+        let mut folder = Folder::open(&path, "take", &facts()).unwrap();
+        folder.keep(&[7; 16_000], &facts()).unwrap();
+        folder.keep(&[8; 8_000], &Facts { speaker: String::new(), ..facts() }).unwrap();
+        let corpus = Corpus::open(path.join(MANIFEST)).unwrap();
+        assert!(corpus.skipped.is_empty());
+        let first = &corpus.examples[0];
+        assert_eq!(first.load().unwrap(), [7; 16_000]);
+        assert_eq!(
+            (first.text.as_deref(), first.speaker.as_deref()),
+            (Some("hey \"you\""), Some("Ana"))
+        );
+        assert_eq!((first.kind.as_deref(), first.labels["style"].as_str()), (Some("word"), "far"));
+        assert_eq!(corpus.examples[1].speaker, None);
+        assert_eq!((folder.count("Hey you"), folder.count("you"), folder.seconds()), (2, 0, 1.5));
+    }
+
+    #[test]
+    fn a_run_goes_on_where_the_last_was_cut_off() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path();
+        let mut folder = Folder::open(path, "take", &facts()).unwrap();
+        folder.keep(&[7; 16_000], &facts()).unwrap();
+        // The program was killed between file and line, after someone had edited the manifest.
+        audio::write_wav(path.join("take-0002.wav"), &[9; 16_000]).unwrap();
+        let mut text = fs::read_to_string(path.join(MANIFEST)).unwrap();
+        text += "{\"audio_filepath\": \"gone.wav\", \"text\": \"x\", \"mood\": \"good\"}\n# mine\n";
+        fs::write(path.join(MANIFEST), &text).unwrap();
+        fs::write(path.join("take-1.wav"), "not ours").unwrap();
+        let mut folder = Folder::open(path, "take", &facts()).unwrap();
+        assert_eq!(folder.count("hey you"), 2);
+        let third = folder.keep(&[1; 100], &facts()).unwrap();
+        assert!(third.ends_with("take-0003.wav"));
+        let written = fs::read_to_string(path.join(MANIFEST)).unwrap();
+        assert!(written.starts_with(&text) && written.lines().count() == 5, "{written}");
+        assert_eq!(Folder::open(path, "take", &facts()).unwrap().count("hey you"), 3);
+    }
+
+    #[test]
+    fn a_recording_can_be_taken_back() {
+        let place = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(place.path(), "take", &facts()).unwrap();
+        for _ in 0..3 {
+            folder.keep(&[7; 160], &facts()).unwrap();
+        }
+        folder.remove("take-0002.wav").unwrap();
+        assert!(folder.remove("take-0002.wav").is_err() && folder.remove("../x").is_err());
+        assert_eq!(folder.count("hey you"), 2);
+        assert_eq!(Folder::open(place.path(), "take", &facts()).unwrap().count("hey you"), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_manifest_that_cannot_be_written_keeps_nothing_by_halves() {
+        let place = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(place.path(), "take", &facts()).unwrap();
+        std::os::unix::fs::symlink("/dev/full", place.path().join(MANIFEST)).unwrap();
+        let error = folder.keep(&[7; 16_000], &facts()).unwrap_err().to_string();
+        assert!(error.contains(MANIFEST) && error.contains("make room"), "{error}");
+        assert!(!place.path().join("take-0001.wav").exists() && folder.kept().is_empty());
+        assert!(Folder::open(place.path(), "take", &facts()).is_err(), "it would never end");
+    }
+}

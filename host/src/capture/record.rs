@@ -1,0 +1,347 @@
+//! A recording session: prompts, takes, and what becomes of each.
+//!
+//! It runs on any microphone, loudspeaker and screen, so tests run it without a device.
+
+use std::time::Duration;
+
+use super::{
+    device::{Loudspeaker, Microphone},
+    folder::{Facts, Folder},
+    level::Meter,
+    take::{Phase, Recorded, Take, Verdict},
+};
+use crate::{
+    Error, Result,
+    audio::SAMPLE_RATE,
+    terminal::{Key, Screen, View},
+};
+
+/// How long one look at microphone and keys takes.
+const TICK: Duration = Duration::from_millis(40);
+/// Takes in a row in which nothing is heard, where nobody is asked, before the session gives up.
+const MOST_SILENT: usize = 5;
+/// Seconds of a file of room sound: what is lost at most if the power fails.
+const ROOM_FILE_S: usize = 30;
+
+/// How a phrase is to be said, take by take: a word for the manifest, and the prompt.
+pub const STYLES: [(&str, &str); 9] = [
+    ("plain", "as you would say it every day"),
+    ("near", "close to the microphone, a hand's width away"),
+    ("far", "from across the room"),
+    ("fast", "fast"),
+    ("slow", "slowly"),
+    ("soft", "softly, but do not whisper"),
+    ("loud", "loudly, as if from another room"),
+    ("away", "with your back to the microphone"),
+    (
+        "other",
+        "another person, if one is there (key s for the name); else in a higher or a lower voice",
+    ),
+];
+
+/// What a session records.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The phrase.
+    pub phrase: String,
+    /// Takes of it, with those that are in the folder already.
+    pub takes: usize,
+    /// Who speaks; empty if unknown.
+    pub speaker: String,
+    /// Keep what is good and record again what is not, without a question.
+    pub keep_good: bool,
+}
+
+/// What a session did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Takes that were kept now.
+    pub kept: usize,
+    /// Takes in the folder.
+    pub total: usize,
+}
+
+/// The devices of a session.
+pub struct Devices<'a> {
+    /// What is listened to.
+    pub microphone: &'a mut dyn Microphone,
+    /// What takes are played on.
+    pub loudspeaker: &'a mut dyn Loudspeaker,
+    /// What is shown.
+    pub screen: &'a mut dyn Screen,
+}
+
+/// Records until there are as many takes as planned, or somebody stops.
+///
+/// # Errors
+/// [`Error::Device`] if the microphone fails, or nothing is heard and nobody is there;
+/// [`Error::Io`] if a take cannot be written and nobody is there to make room.
+pub fn record(devices: &mut Devices<'_>, folder: &mut Folder, plan: &Plan) -> Result<Summary> {
+    let before = folder.count(&plan.phrase);
+    let mut session =
+        Session { devices, folder, plan: plan.clone(), meter: Meter::default(), silent: 0 };
+    let mut next = if plan.keep_good { Next::Take } else { Next::Ready };
+    while session.taken() < plan.takes {
+        next = match next {
+            Next::Ready => session.ready()?,
+            Next::Take => session.take()?,
+            Next::Stop => break,
+        };
+    }
+    let total = folder.count(&plan.phrase);
+    Ok(Summary { kept: total - before, total })
+}
+
+enum Next {
+    /// Wait for a key before the take.
+    Ready,
+    /// Count down.
+    Take,
+    /// Whoever records has enough.
+    Stop,
+}
+
+struct Session<'s, 'd> {
+    devices: &'s mut Devices<'d>,
+    folder: &'s mut Folder,
+    plan: Plan,
+    meter: Meter,
+    silent: usize,
+}
+
+const READY_KEYS: &[(&str, &str)] = &[("enter", "starts"), ("s", "speaker"), ("q", "stops")];
+const TAKE_KEYS: &[(&str, &str)] = &[("space", "pauses"), ("q", "stops")];
+const KEEP_KEYS: &[(&str, &str)] =
+    &[("enter or k", "keeps"), ("r", "again"), ("p", "plays"), ("s", "speaker"), ("q", "stops")];
+const REDO_KEYS: &[(&str, &str)] =
+    &[("enter or r", "again"), ("k", "keeps all the same"), ("p", "plays"), ("q", "stops")];
+const SILENT_KEYS: &[(&str, &str)] = &[("enter or r", "again"), ("q", "stops")];
+
+impl Session<'_, '_> {
+    fn taken(&self) -> usize {
+        self.folder.count(&self.plan.phrase)
+    }
+
+    fn style(&self) -> (&'static str, &'static str) {
+        STYLES[self.taken() % STYLES.len()]
+    }
+
+    fn view(&self, body: Vec<String>, keys: &'static [(&'static str, &'static str)]) -> View {
+        let Plan { phrase, takes, speaker, .. } = &self.plan;
+        let who = if speaker.is_empty() { String::new() } else { format!(" · {speaker}") };
+        let title = format!("\"{phrase}\" · take {} of {takes}{who}", self.taken() + 1);
+        let level = Some(self.meter.level());
+        View { title, body, bars: Vec::new(), level, keys, is_question: false }
+    }
+
+    /// Shows a question until a key answers it; the meter goes on meanwhile.
+    fn answer(
+        &mut self,
+        body: &[String],
+        keys: &'static [(&'static str, &'static str)],
+    ) -> Result<Key> {
+        loop {
+            let view = View { is_question: true, ..self.view(body.to_vec(), keys) };
+            self.devices.screen.show(&view)?;
+            if let Some(key) = self.devices.screen.key(Duration::ZERO)? {
+                return Ok(key);
+            }
+            let pcm = self.devices.microphone.hear(TICK)?;
+            self.meter.push(&pcm);
+        }
+    }
+
+    fn ready(&mut self) -> Result<Next> {
+        let body = [
+            format!("Say it {}.", self.style().1),
+            format!("Listening to {}. A countdown comes first.", self.devices.microphone.name()),
+        ];
+        Ok(match self.answer(&body, READY_KEYS)? {
+            Key::Enter | Key::Char(' ') => Next::Take,
+            Key::Char('s') => {
+                self.ask_speaker()?;
+                Next::Ready
+            }
+            Key::Char('q') | Key::End => Next::Stop,
+            Key::Char(_) => Next::Ready,
+        })
+    }
+
+    fn ask_speaker(&mut self) -> Result<()> {
+        if let Some(name) = self.devices.screen.ask("Who speaks", &self.plan.speaker)? {
+            self.plan.speaker = name;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Result<Next> {
+        // What was said since the last take is none.
+        self.devices.microphone.hear(Duration::ZERO)?;
+        self.devices.microphone.has_gaps();
+        let mut take = Take::new();
+        loop {
+            let pcm = self.devices.microphone.hear(TICK)?;
+            self.meter.push(&pcm);
+            let phase = take.push(&pcm);
+            if phase == Phase::Over {
+                break;
+            }
+            let sign = match phase {
+                Phase::Counting(left) => format!("{left} …"),
+                Phase::Waiting => "NOW".into(),
+                Phase::Speaking | Phase::Over => "NOW · heard".into(),
+            };
+            let body = vec![format!("Say it {}.", self.style().1), sign];
+            self.devices.screen.show(&self.view(body, TAKE_KEYS))?;
+            match self.devices.screen.key(Duration::ZERO)? {
+                Some(Key::Char(' ')) => return Ok(Next::Ready),
+                Some(Key::Char('q') | Key::End) => return Ok(Next::Stop),
+                _ => {}
+            }
+        }
+        let has_gaps = self.devices.microphone.has_gaps();
+        match take.finish() {
+            Some(recorded) => self.judge(&recorded, has_gaps),
+            None => self.nothing(),
+        }
+    }
+
+    fn nothing(&mut self) -> Result<Next> {
+        self.silent += 1;
+        if self.plan.keep_good {
+            if self.silent >= MOST_SILENT {
+                let name = self.devices.microphone.name().to_owned();
+                let problem = format!("nothing was heard in {MOST_SILENT} takes in a row");
+                return Err(Error::device(
+                    name,
+                    problem,
+                    "see that it is not muted: wakeling doctor",
+                ));
+            }
+            return Ok(Next::Take);
+        }
+        let body = ["Nothing was heard. Is this the right microphone, and is it on?".to_owned()];
+        loop {
+            match self.answer(&body, SILENT_KEYS)? {
+                Key::Enter | Key::Char('r' | ' ') => return Ok(Next::Take),
+                Key::Char('q') | Key::End => return Ok(Next::Stop),
+                Key::Char(_) => {}
+            }
+        }
+    }
+
+    fn judge(&mut self, recorded: &Recorded, has_gaps: bool) -> Result<Next> {
+        self.silent = 0;
+        let is_good = recorded.verdict == Verdict::Good && !has_gaps;
+        let mut heard = format!(
+            "{:.2} s, peak {:.0} dB: {}",
+            recorded.phrase_s,
+            recorded.level.peak_db,
+            recorded.verdict.advice()
+        );
+        if has_gaps {
+            heard += "; the computer was too busy, and a part is missing";
+        }
+        if self.plan.keep_good {
+            let body = vec![heard];
+            self.devices.screen.show(&self.view(body, &[]))?;
+            if is_good {
+                self.keep(recorded)?;
+            }
+            return Ok(Next::Take);
+        }
+        let keys = if is_good { KEEP_KEYS } else { REDO_KEYS };
+        let mut body = vec![heard];
+        loop {
+            match self.answer(&body, keys)? {
+                Key::Enter if !is_good => return Ok(Next::Take),
+                Key::Char('r') => return Ok(Next::Take),
+                // A disk that is full is no reason to lose the take: make room, press the key again.
+                Key::Enter | Key::Char('k' | ' ') => match self.keep(recorded) {
+                    Ok(()) => return Ok(Next::Take),
+                    Err(error) => body = told(&body, &error),
+                },
+                Key::Char('p') => {
+                    if let Err(error) = self.devices.loudspeaker.play(&recorded.pcm) {
+                        body = told(&body, &error);
+                    }
+                }
+                Key::Char('s') => self.ask_speaker()?,
+                Key::Char('q') | Key::End => return Ok(Next::Stop),
+                Key::Char(_) => {}
+            }
+        }
+    }
+
+    fn keep(&mut self, recorded: &Recorded) -> Result<()> {
+        let facts = Facts {
+            text: self.plan.phrase.clone(),
+            speaker: self.plan.speaker.clone(),
+            style: self.style().0.into(),
+            kind: "word".into(),
+        };
+        self.folder.keep(&recorded.pcm, &facts).map(drop)
+    }
+}
+
+/// The first line, and an error below it.
+fn told(body: &[String], error: &Error) -> Vec<String> {
+    let lines = error.to_string();
+    body.iter().take(1).cloned().chain(lines.lines().map(str::to_owned)).collect()
+}
+
+const ROOM_KEYS: &[(&str, &str)] = &[("q", "stops; what was recorded is kept")];
+
+/// Records what a room sounds like, until the folder holds `minutes` of it or somebody stops, in
+/// files of half a minute.
+///
+/// # Errors
+/// [`Error::Device`] if the microphone fails; [`Error::Io`] if a file cannot be written. What was
+/// heard before a failure is kept.
+pub fn record_room(devices: &mut Devices<'_>, folder: &mut Folder, minutes: f64) -> Result<f64> {
+    let rate = f64::from(SAMPLE_RATE);
+    let facts = Facts { kind: "room".into(), ..Facts::default() };
+    let (before, mut meter, mut pending) = (folder.seconds(), Meter::default(), Vec::new());
+    devices.microphone.hear(Duration::ZERO)?;
+    let outcome = loop {
+        let seconds = folder.seconds() + pending.len() as f64 / rate;
+        let left = minutes * 60.0 - seconds;
+        if left <= 0.0 {
+            break Ok(());
+        }
+        let file =
+            (ROOM_FILE_S * SAMPLE_RATE as usize).min((left * rate).ceil() as usize + pending.len());
+        match devices.microphone.hear(TICK) {
+            Ok(pcm) => {
+                meter.push(&pcm);
+                pending.extend(pcm);
+            }
+            Err(error) => break Err(error),
+        }
+        if pending.len() >= file {
+            folder.keep(&pending[..file], &facts)?;
+            pending.drain(..file);
+        }
+        let view = View {
+            title: format!("The room · {minutes} minutes"),
+            body: vec![
+                "Let it sound as it does every day: talk, television, dishes. Do not say the wake word.".into(),
+                format!("{} seconds left", (left.max(0.0) / 10.0).ceil() * 10.0),
+            ],
+            level: Some(meter.level()),
+            keys: ROOM_KEYS,
+            ..View::default()
+        };
+        devices.screen.show(&view)?;
+        if let Some(Key::Char('q') | Key::End) = devices.screen.key(Duration::ZERO)? {
+            break Ok(());
+        }
+    };
+    if pending.len() >= SAMPLE_RATE as usize {
+        folder.keep(&pending, &facts)?;
+    }
+    outcome.map(|()| folder.seconds() - before)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+use std::collections::VecDeque;
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::*;
+
+/// A microphone that plays a script, 40 ms at a time, and then has gone.
+struct Script(VecDeque<i16>);
+
+impl Script {
+    fn new(parts: &[(f64, i16)]) -> Self {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut sound = VecDeque::new();
+        for &(seconds, peak) in parts {
+            let count = (seconds * 16_000.0) as usize;
+            sound.extend((0..count).map(|_| rng.random_range(-peak..=peak)));
+        }
+        Self(sound)
+    }
+}
+
+impl Microphone for Script {
+    fn name(&self) -> &str {
+        "a script"
+    }
+
+    fn hear(&mut self, patience: Duration) -> Result<Vec<i16>> {
+        if patience.is_zero() {
+            return Ok(Vec::new());
+        }
+        if self.0.is_empty() {
+            return Err(Error::device("a script", "the microphone has gone", "write a longer one"));
+        }
+        Ok(self.0.drain(..640.min(self.0.len())).collect())
+    }
+
+    fn has_gaps(&mut self) -> bool {
+        false
+    }
+}
+
+/// Counts what it is given to play.
+struct Played(usize);
+
+impl Loudspeaker for Played {
+    fn play(&mut self, pcm: &[i16]) -> Result<()> {
+        self.0 += pcm.len();
+        Ok(())
+    }
+}
+
+/// Answers questions with the next of its keys, and remembers every view that differs.
+#[derive(Default)]
+struct Keys {
+    keys: VecDeque<Key>,
+    seen: Vec<String>,
+    is_question: bool,
+}
+
+impl Keys {
+    fn new(keys: &[Key]) -> Self {
+        Self { keys: keys.iter().copied().collect(), ..Self::default() }
+    }
+}
+
+impl Screen for Keys {
+    fn show(&mut self, view: &View) -> Result<()> {
+        self.is_question = view.is_question;
+        let lines: Vec<String> = View { level: None, ..view.clone() }
+            .draw(76)
+            .into_iter()
+            .map(|(_, line)| line)
+            .filter(|line| !line.is_empty())
+            .collect();
+        let text = lines.join(" / ");
+        if self.seen.last() != Some(&text) {
+            self.seen.push(text);
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, _: Duration) -> Result<Option<Key>> {
+        Ok(if self.is_question { Some(self.keys.pop_front().unwrap_or(Key::End)) } else { None })
+    }
+
+    fn ask(&mut self, _: &str, _: &str) -> Result<Option<String>> {
+        Ok(Some("Bo".into()))
+    }
+}
+
+const GOOD: [(f64, i16); 3] = [(2.0, 40), (0.8, 9_000), (1.4, 40)];
+
+fn plan(takes: usize) -> Plan {
+    Plan { phrase: "hey you".into(), takes, speaker: "Ana".into(), keep_good: false }
+}
+
+/// Runs a session in `place`; what it made of it, what was played, what was seen.
+fn session(
+    place: &std::path::Path,
+    sound: &[(f64, i16)],
+    keys: &[Key],
+    plan: &Plan,
+) -> (Result<Summary>, usize, Vec<String>) {
+    run(Folder::open(place, "take", &Facts::default()).unwrap(), sound, keys, plan)
+}
+
+fn run(
+    mut folder: Folder,
+    sound: &[(f64, i16)],
+    keys: &[Key],
+    plan: &Plan,
+) -> (Result<Summary>, usize, Vec<String>) {
+    let (mut microphone, mut played, mut screen) = (Script::new(sound), Played(0), Keys::new(keys));
+    let mut devices =
+        Devices { microphone: &mut microphone, loudspeaker: &mut played, screen: &mut screen };
+    let outcome = record(&mut devices, &mut folder, plan);
+    (outcome, played.0, screen.seen)
+}
+
+#[test]
+fn a_session_keeps_redoes_plays_and_names() {
+    let place = tempfile::tempdir().unwrap();
+    let sound = [GOOD, GOOD, GOOD].concat();
+    let keys = [
+        Key::Enter, // starts
+        Key::Char('p'),
+        Key::Char('k'),
+        Key::Char('r'), // the second, again
+        Key::Char('s'),
+        Key::Enter,
+    ];
+    let (outcome, played, mut seen) = session(place.path(), &sound, &keys, &plan(2));
+    assert_eq!(outcome.unwrap(), Summary { kept: 2, total: 2 });
+    assert!((20_000..26_000).contains(&played), "{played}");
+    // What a take's length and peak are is a matter of takes.
+    let (facts, advice) = seen[6].split_once(": good").unwrap();
+    assert!(facts.contains("0.8") && facts.ends_with("peak -11 dB"), "{facts}");
+    seen[6] = format!("FACTS: good{advice}");
+    assert_eq!(
+        seen[..8],
+        [
+            "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / Listening to a script. A countdown comes first. / enter starts · s speaker · q stops",
+            "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / 3 … / space pauses · q stops",
+            "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / 2 … / space pauses · q stops",
+            "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / 1 … / space pauses · q stops",
+            "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / NOW / space pauses · q stops",
+            "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / NOW · heard / space pauses · q stops",
+            "FACTS: good / enter or k keeps · r again · p plays · s speaker · q stops",
+            "\"hey you\" · take 2 of 2 · Ana / Say it close to the microphone, a hand's width away. / 3 … / space pauses · q stops",
+        ]
+    );
+    let folder = Folder::open(place.path(), "take", &Facts::default()).unwrap();
+    let facts: Vec<_> =
+        folder.kept().iter().map(|k| (&*k.facts.speaker, &*k.facts.style)).collect();
+    assert_eq!(facts, [("Ana", "plain"), ("Bo", "near")]);
+}
+
+#[test]
+fn what_was_kept_outlives_a_microphone_that_goes_and_the_next_run_goes_on() {
+    let place = tempfile::tempdir().unwrap();
+    let automatic = Plan { keep_good: true, ..plan(3) };
+    // The second take ends within the phrase.
+    let sound = [&GOOD[..], &[(2.0, 40), (0.3, 9_000)]].concat();
+    let (outcome, ..) = session(place.path(), &sound, &[], &automatic);
+    let error = outcome.unwrap_err();
+    assert!(error.exit_code() == 4 && error.to_string().contains("has gone"), "{error}");
+    let (outcome, ..) = session(place.path(), &[GOOD, GOOD].concat(), &[], &automatic);
+    assert_eq!(outcome.unwrap(), Summary { kept: 2, total: 3 });
+    let (outcome, ..) = session(place.path(), &[], &[], &automatic);
+    assert_eq!(outcome.unwrap(), Summary { kept: 0, total: 3 });
+}
+
+#[test]
+fn a_bad_take_is_done_again_unless_it_is_wanted() {
+    let place = tempfile::tempdir().unwrap();
+    let quiet = [(2.0, 2), (0.8, 300), (1.4, 2)];
+    let keys = [Key::Enter, Key::Enter, Key::Char('k')];
+    let sound = [quiet, quiet].concat();
+    let (outcome, _, seen) = session(place.path(), &sound, &keys, &plan(1));
+    assert_eq!(outcome.unwrap(), Summary { kept: 1, total: 1 });
+    assert_eq!(
+        seen.iter().filter(|s| s.contains("too quiet") && s.contains("enter or r")).count(),
+        2
+    );
+}
+
+#[test]
+fn silence_ends_a_session_in_which_nobody_is_asked() {
+    let place = tempfile::tempdir().unwrap();
+    let automatic = Plan { keep_good: true, ..plan(3) };
+    let (outcome, ..) = session(place.path(), &[(60.0, 2)], &[], &automatic);
+    let error = outcome.unwrap_err().to_string();
+    assert!(error.contains("nothing was heard in 5 takes"), "{error}");
+    let keys = [Key::Enter, Key::Char('q')];
+    let (outcome, _, seen) = session(place.path(), &[(60.0, 2)], &keys, &plan(3));
+    assert_eq!(outcome.unwrap().kept, 0);
+    assert!(seen.iter().any(|s| s.contains("Nothing was heard")));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_loses_no_take() {
+    let place = tempfile::tempdir().unwrap();
+    let manifest = place.path().join("manifest.jsonl");
+    let full = || {
+        let _ = std::fs::remove_file(&manifest);
+        let folder = Folder::open(place.path(), "take", &Facts::default()).unwrap();
+        std::os::unix::fs::symlink("/dev/full", &manifest).unwrap();
+        folder
+    };
+    let keys = [Key::Enter, Key::Enter, Key::Char('q')];
+    let (outcome, _, seen) = run(full(), &GOOD, &keys, &plan(1));
+    assert_eq!(outcome.unwrap().kept, 0);
+    let last = seen.last().unwrap();
+    assert!(last.contains("make room on the disk") && last.contains("enter or k keeps"), "{last}");
+    let automatic = Plan { keep_good: true, ..plan(1) };
+    let (outcome, ..) = run(full(), &GOOD, &[], &automatic);
+    assert_eq!(outcome.unwrap_err().exit_code(), 4);
+}
+
+#[test]
+fn a_room_is_kept_in_files_and_continued() {
+    let place = tempfile::tempdir().unwrap();
+    let run = |seconds: f64, minutes: f64| {
+        let mut folder = Folder::open(place.path(), "room", &Facts::default()).unwrap();
+        let mut microphone = Script::new(&[(seconds, 500)]);
+        let mut devices = Devices {
+            microphone: &mut microphone,
+            loudspeaker: &mut Played(0),
+            screen: &mut Keys::default(),
+        };
+        record_room(&mut devices, &mut folder, minutes)
+    };
+    // The microphone goes after 40 s of a minute: 30 s and 10 s are kept.
+    assert!(run(40.0, 1.0).is_err());
+    assert!((run(60.0, 1.0).unwrap() - 20.0).abs() < 0.05);
+    let folder = Folder::open(place.path(), "room", &Facts::default()).unwrap();
+    let lengths: Vec<f64> = folder.kept().iter().map(|k| k.duration_s.round()).collect();
+    assert_eq!(lengths, [30.0, 10.0, 20.0]);
+}

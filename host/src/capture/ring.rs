@@ -1,0 +1,56 @@
+//! The last seconds of sound, for whoever notices too late that they were worth keeping.
+
+use std::collections::VecDeque;
+
+/// The newest samples, up to a fixed number.
+#[derive(Clone, Debug)]
+pub struct Ring {
+    samples: VecDeque<i16>,
+    capacity: usize,
+}
+
+impl Ring {
+    /// Keeps the last `capacity` samples.
+    pub fn new(capacity: usize) -> Self {
+        Self { samples: VecDeque::with_capacity(capacity), capacity }
+    }
+
+    /// Adds samples; the oldest give way.
+    pub fn push(&mut self, pcm: &[i16]) {
+        let newest = &pcm[pcm.len().saturating_sub(self.capacity)..];
+        let excess = (self.samples.len() + newest.len()).saturating_sub(self.capacity);
+        self.samples.drain(..excess);
+        self.samples.extend(newest);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.samples.clear();
+    }
+
+    /// What is kept, oldest first.
+    pub fn to_vec(&self) -> Vec<i16> {
+        self.samples.iter().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_stay_however_they_come() {
+        let all: Vec<i16> = (0..1_000).collect();
+        for length in [1, 7, 100, 399, 1_000] {
+            let mut ring = Ring::new(300);
+            for (i, block) in all.chunks(length).enumerate() {
+                ring.push(block);
+                let heard = ((i + 1) * length).min(1_000);
+                assert_eq!(ring.to_vec(), all[heard.saturating_sub(300)..heard], "{length}");
+            }
+        }
+        let mut none = Ring::new(0);
+        none.push(&all);
+        assert!(none.to_vec().is_empty());
+    }
+}

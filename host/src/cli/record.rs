@@ -1,0 +1,200 @@
+//! `wakeling record`: takes of a phrase from the microphone, or what a room sounds like.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{check_phrase, file_name};
+use crate::{
+    Error, Result, capture,
+    capture::{
+        DefaultLoudspeaker,
+        device::{Found, Microphone, Wanted},
+        folder::{Facts, Folder},
+        record::{Devices, Plan, record, record_room},
+    },
+    synthesize,
+    terminal::{self, Screen},
+};
+
+/// Minutes of room sound that can be asked for at once.
+const MOST_MINUTES: f64 = 1_000.0;
+/// Takes that can be asked for at once.
+const MOST_TAKES: u64 = 10_000;
+
+/// Record a wake word, or what the room sounds like
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  wakeling record \"hey computer\"
+  wakeling record \"hey computer\" --takes 10 --speaker Ana --device usb
+  wakeling record --negatives 10
+
+Each take is counted down, cut to the phrase, judged (clipped, too quiet, cut off) and kept or done
+again with one key. What is kept is on the disk at once, as 16 kHz WAV with a line in
+manifest.jsonl; give the same command again to go on where you stopped. Then:
+  wakeling finetune --word \"hey computer=recordings/hey-computer\" \\
+    --negatives recordings/room --out runs/computer")]
+pub struct RecordArgs {
+    /// The phrase
+    #[arg(required_unless_present_any = ["negatives", "list"])]
+    phrase: Option<String>,
+    /// Takes to have in the end, with those that are there already
+    #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=MOST_TAKES))]
+    takes: u64,
+    /// Who speaks; a person of each name is kept together when recordings are split
+    #[arg(long, value_name = "NAME")]
+    speaker: Option<String>,
+    /// Record so many minutes of the room instead: all that the phrase must be told apart from
+    #[arg(long, value_name = "MINUTES", conflicts_with = "phrase")]
+    negatives: Option<f64>,
+    /// Folder for the recordings [default: recordings/PHRASE, or recordings/room]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    microphone: MicrophoneArgs,
+    /// List the microphones and do nothing else
+    #[arg(long)]
+    list: bool,
+    /// Ask nothing: keep what is good, and record again what is not
+    #[arg(long)]
+    keep_good: bool,
+}
+
+/// Which microphone.
+#[derive(Args, Clone, Debug)]
+pub struct MicrophoneArgs {
+    /// The microphone: its number in `wakeling record --list`, its name, or a part of it
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Rate in Hz at which it is opened [default: 16000 if it offers that, else its own]
+    #[arg(long, value_name = "HZ")]
+    rate: Option<u32>,
+}
+
+impl MicrophoneArgs {
+    /// Opens the microphone that is named, or asks if there are several.
+    ///
+    /// # Errors
+    /// As [`capture::open`], and those of the screen.
+    pub fn open(&self, screen: &mut dyn Screen, may_ask: bool) -> Result<Box<dyn Microphone>> {
+        let mut wanted = Wanted { device: self.device.clone(), rate: self.rate };
+        if wanted.device.is_none() && may_ask {
+            let found = capture::microphones()?;
+            if found.len() > 1 {
+                let list = listing(&found);
+                let answer = screen.ask(&format!("{list}Microphone"), "1")?;
+                wanted.device = answer;
+            }
+        }
+        capture::open(&wanted)
+    }
+}
+
+/// One microphone a line, with its number.
+fn listing(found: &[Found]) -> String {
+    let line = |(i, f): (usize, &Found)| {
+        let mark = if f.is_default { " (default)" } else { "" };
+        format!("{:3}  {}{mark}\n", i + 1, f.name)
+    };
+    found.iter().enumerate().map(line).collect()
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Those of the microphone, of the folder, and of what was asked for.
+pub fn run(args: RecordArgs) -> Result<()> {
+    if args.list {
+        print!("{}", listing(&capture::microphones()?));
+        return Ok(());
+    }
+    match (args.negatives, &args.phrase) {
+        (Some(minutes), _) => room(&args, minutes),
+        (None, Some(phrase)) => takes(&args, phrase.trim()),
+        (None, None) => Err(Error::usage("there is no phrase", "wakeling record \"hey computer\"")),
+    }
+}
+
+fn room(args: &RecordArgs, minutes: f64) -> Result<()> {
+    if !(minutes > 0.0 && minutes <= MOST_MINUTES) {
+        let problem = format!("{minutes} minutes cannot be recorded");
+        return Err(Error::usage(problem, format!("ask for 0.1 to {MOST_MINUTES}")));
+    }
+    let path = args.out.clone().unwrap_or_else(|| Path::new("recordings").join("room"));
+    let facts = Facts { kind: "room".into(), ..Facts::default() };
+    let mut folder = Folder::open(&path, "room", &facts)?;
+    let mut screen = terminal::screen()?;
+    let mut microphone = args.microphone.open(screen.as_mut(), !args.keep_good)?;
+    let mut devices = Devices {
+        microphone: microphone.as_mut(),
+        loudspeaker: &mut DefaultLoudspeaker,
+        screen: screen.as_mut(),
+    };
+    let outcome = record_room(&mut devices, &mut folder, minutes);
+    drop(screen);
+    let seconds = outcome?;
+    eprintln!(
+        "{seconds:.0} s recorded; {:.1} minutes are in {}",
+        folder.seconds() / 60.0,
+        path.display()
+    );
+    println!("{}", path.join(synthesize::MANIFEST).display());
+    Ok(())
+}
+
+fn takes(args: &RecordArgs, phrase: &str) -> Result<()> {
+    synthesize::check_text(phrase)?;
+    let default = || Path::new("recordings").join(file_name(&phrase.to_lowercase()));
+    let path = args.out.clone().unwrap_or_else(default);
+    let facts = Facts { text: phrase.into(), kind: "word".into(), ..Facts::default() };
+    let mut folder = Folder::open(&path, "take", &facts)?;
+    check_phrase::warn(phrase, None);
+    let there = folder.count(phrase);
+    if there > 0 {
+        eprintln!("{there} takes are in {} already", path.display());
+    }
+    let mut screen = terminal::screen()?;
+    let last = folder.kept().last().map(|k| k.facts.speaker.clone()).unwrap_or_default();
+    let speaker = match &args.speaker {
+        Some(name) => name.clone(),
+        None if args.keep_good => last,
+        None => {
+            screen.ask("Who speaks (empty if that does not matter)", &last)?.unwrap_or_default()
+        }
+    };
+    let mut microphone = args.microphone.open(screen.as_mut(), !args.keep_good)?;
+    let plan = Plan {
+        phrase: phrase.into(),
+        takes: args.takes as usize,
+        speaker,
+        keep_good: args.keep_good,
+    };
+    let mut devices = Devices {
+        microphone: microphone.as_mut(),
+        loudspeaker: &mut DefaultLoudspeaker,
+        screen: screen.as_mut(),
+    };
+    let outcome = record(&mut devices, &mut folder, &plan);
+    // The terminal is as it was before anything else is printed.
+    drop(screen);
+    let summary = outcome?;
+    eprintln!(
+        "{} takes kept; {} of {} are in {}",
+        summary.kept,
+        summary.total,
+        plan.takes,
+        path.display()
+    );
+    let next = if summary.total < plan.takes {
+        "give the same command again to go on".into()
+    } else {
+        format!(
+            "next: wakeling finetune --word \"{phrase}={}\" --out runs/{}",
+            path.display(),
+            file_name(phrase)
+        )
+    };
+    eprintln!("{next}");
+    println!("{}", path.join(synthesize::MANIFEST).display());
+    Ok(())
+}

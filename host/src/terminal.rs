@@ -1,0 +1,389 @@
+//! What `record` and `listen` show, on a terminal or line by line.
+//!
+//! A command describes what is to be seen as a [`View`]; [`View::draw`] makes text of it, which is
+//! what tests compare. On a terminal the view is drawn in place and single keys are read. Where
+//! there is none (a pipe, a log), what has changed is written as lines, and a key is a line whose
+//! first letter counts.
+
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    time::{Duration, Instant},
+};
+
+use crossterm::{
+    cursor, event, execute, queue, style,
+    style::{Attribute, Color},
+    terminal::{self, Clear, ClearType},
+};
+
+use crate::{Error, Result, capture::level::Level};
+
+/// The quietest level that the meter shows.
+const METER_FROM_DB: f32 = -60.0;
+/// Above this peak a meter warns, before anything clips.
+const NEARLY_CLIPPED_DB: f32 = -1.0;
+/// The widest bar, in characters.
+const LONGEST_BAR: usize = 40;
+
+/// A key that someone pressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// A letter in lower case, a digit or a sign.
+    Char(char),
+    /// The Enter key, or an empty line.
+    Enter,
+    /// Ctrl-C, Escape, or the end of the input.
+    End,
+}
+
+/// What is to be seen.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// What this is about.
+    pub title: String,
+    /// What is new, in one or a few lines.
+    pub body: Vec<String>,
+    /// Bars: a name, a share 0 … 1, a mark at another share, and a text behind.
+    pub bars: Vec<Bar>,
+    /// The microphone's level.
+    pub level: Option<Level>,
+    /// Keys, and what they do.
+    pub keys: &'static [(&'static str, &'static str)],
+    /// Whether nothing goes on until a key is pressed.
+    pub is_question: bool,
+}
+
+/// A value as a bar.
+#[derive(Clone, Debug)]
+pub struct Bar {
+    /// What it is.
+    pub name: String,
+    /// 0 … 1.
+    pub share: f64,
+    /// Where a mark stands, 0 … 1.
+    pub mark: f64,
+    /// What stands behind it.
+    pub text: String,
+}
+
+/// How a line is shown where there are colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// As it is.
+    Plain,
+    /// Bold.
+    Title,
+    /// Red.
+    Warning,
+    /// Dim.
+    Keys,
+}
+
+/// `[######----|---]`: a bar of `width` characters with a mark.
+fn bar(share: f64, mark: Option<f64>, width: usize) -> String {
+    // `as` takes NaN to 0.
+    let place = |share: f64| ((share.clamp(0.0, 1.0) * width as f64).round() as usize).min(width);
+    let (filled, mark) = (place(share), mark.map(|m| place(m).min(width.saturating_sub(1))));
+    let cell = |i: usize| match mark {
+        Some(mark) if mark == i => '|',
+        _ if i < filled => '#',
+        _ => '-',
+    };
+    (0..width).map(cell).collect()
+}
+
+/// The first `width` characters.
+fn fit(text: &str, width: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(width).collect()
+}
+
+impl View {
+    /// The view as lines of at most `width` characters.
+    pub fn draw(&self, width: usize) -> Vec<(Look, String)> {
+        let mut lines = vec![(Look::Title, fit(&self.title, width)), (Look::Plain, String::new())];
+        lines.extend(self.body.iter().map(|line| (Look::Plain, fit(line, width))));
+        let names = self.bars.iter().map(|b| b.name.chars().count()).max().unwrap_or(0).min(24);
+        for Bar { name, share, mark, text } in &self.bars {
+            let length = width.saturating_sub(names + text.chars().count() + 6).min(LONGEST_BAR);
+            let line = format!(
+                "{:names$}  [{}] {text}",
+                fit(name, names),
+                bar(*share, Some(*mark), length)
+            );
+            lines.push((Look::Plain, fit(&line, width)));
+        }
+        if let Some(level) = self.level {
+            lines.push((Look::Plain, String::new()));
+            lines.push(meter(level, width));
+        }
+        if !self.keys.is_empty() {
+            let keys: Vec<String> =
+                self.keys.iter().map(|(key, does)| format!("{key} {does}")).collect();
+            lines.push((Look::Plain, String::new()));
+            lines.push((Look::Keys, fit(&keys.join(" · "), width)));
+        }
+        lines
+    }
+}
+
+/// The microphone's level, its peak of the last second as the mark, and a warning.
+fn meter(level: Level, width: usize) -> (Look, String) {
+    let share = |db: f32| f64::from((db - METER_FROM_DB) / -METER_FROM_DB);
+    let length = width.saturating_sub(44).clamp(8, LONGEST_BAR);
+    let bar = bar(share(level.rms_db), Some(share(level.peak_db)), length);
+    let (look, warning) = if level.is_clipped {
+        (Look::Warning, "  CLIPPING: softer, or turn it down")
+    } else if level.peak_db > NEARLY_CLIPPED_DB {
+        (Look::Warning, "  nearly clipping")
+    } else {
+        (Look::Plain, "")
+    };
+    (look, fit(&format!("microphone [{bar}] {:4.0} dB{warning}", level.peak_db), width))
+}
+
+/// Where views are shown and keys are read.
+pub trait Screen {
+    /// Shows a view.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written.
+    fn show(&mut self, view: &View) -> Result<()>;
+
+    /// The next key. Waits up to `patience`; line by line it waits for a line if the last view was a
+    /// question, and does not wait otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if no key can be read.
+    fn key(&mut self, patience: Duration) -> Result<Option<Key>>;
+
+    /// Asks for a line; `default` if it is empty, none if there is no more input.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written or read.
+    fn ask(&mut self, question: &str, default: &str) -> Result<Option<String>>;
+}
+
+/// A terminal if there is one for keys and for showing, lines otherwise.
+///
+/// # Errors
+/// [`Error::Io`] if the terminal does not do as it should.
+pub fn screen() -> Result<Box<dyn Screen>> {
+    if io::stdin().is_terminal() && io::stderr().is_terminal() {
+        return Ok(Box::new(Terminal::enter()?));
+    }
+    Ok(Box::new(Lines::default()))
+}
+
+fn refused(error: io::Error) -> Error {
+    Error::io("terminal", "use")(error)
+}
+
+/// Draws in place, at the end of what the terminal already shows.
+struct Terminal {
+    /// Lines of the last view, which the next one overwrites.
+    drawn: u16,
+    last: Vec<(Look, String)>,
+}
+
+impl Terminal {
+    fn enter() -> Result<Self> {
+        terminal::enable_raw_mode().map_err(refused)?;
+        let terminal = Self { drawn: 0, last: Vec::new() };
+        execute!(io::stderr(), cursor::Hide).map_err(refused)?;
+        Ok(terminal)
+    }
+
+    fn draw(&mut self, lines: &[(Look, String)]) -> io::Result<()> {
+        let mut out = io::BufWriter::new(io::stderr().lock());
+        queue!(out, cursor::MoveToColumn(0))?;
+        if self.drawn > 0 {
+            queue!(out, cursor::MoveUp(self.drawn))?;
+        }
+        for (look, line) in lines {
+            let (color, attribute) = match look {
+                Look::Plain => (Color::Reset, Attribute::Reset),
+                Look::Title => (Color::Reset, Attribute::Bold),
+                Look::Warning => (Color::Red, Attribute::Bold),
+                Look::Keys => (Color::Reset, Attribute::Dim),
+            };
+            queue!(
+                out,
+                style::SetAttribute(attribute),
+                style::SetForegroundColor(color),
+                style::Print(line),
+                style::SetAttribute(Attribute::Reset),
+                Clear(ClearType::UntilNewLine),
+                style::Print("\r\n")
+            )?;
+        }
+        queue!(out, Clear(ClearType::FromCursorDown))?;
+        self.drawn = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+        out.flush()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // There is nobody left to tell.
+        let _ = execute!(io::stderr(), cursor::Show, style::ResetColor);
+        let _ = terminal::disable_raw_mode();
+    }
+}
+
+impl Screen for Terminal {
+    fn show(&mut self, view: &View) -> Result<()> {
+        let (width, height) = terminal::size().unwrap_or((80, 24));
+        let mut lines = view.draw(usize::from(width.max(20)) - 1);
+        // A view taller than the screen could not be overwritten.
+        lines.truncate(usize::from(height.max(4)) - 1);
+        if lines != self.last {
+            self.draw(&lines).map_err(refused)?;
+            self.last = lines;
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, patience: Duration) -> Result<Option<Key>> {
+        let until = Instant::now() + patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if !event::poll(left).map_err(refused)? {
+                return Ok(None);
+            }
+            if let event::Event::Key(key) = event::read().map_err(refused)?
+                && key.kind != event::KeyEventKind::Release
+                && let Some(key) = known(key)
+            {
+                return Ok(Some(key));
+            }
+        }
+    }
+
+    fn ask(&mut self, question: &str, default: &str) -> Result<Option<String>> {
+        terminal::disable_raw_mode().map_err(refused)?;
+        execute!(io::stderr(), cursor::Show).map_err(refused)?;
+        let answer = ask_line(question, default);
+        terminal::enable_raw_mode().map_err(refused)?;
+        execute!(io::stderr(), cursor::Hide).map_err(refused)?;
+        (self.drawn, self.last) = (0, Vec::new());
+        answer
+    }
+}
+
+fn known(key: event::KeyEvent) -> Option<Key> {
+    let is_control = key.modifiers.contains(event::KeyModifiers::CONTROL);
+    match key.code {
+        event::KeyCode::Char('c' | 'd') if is_control => Some(Key::End),
+        event::KeyCode::Esc => Some(Key::End),
+        event::KeyCode::Enter => Some(Key::Enter),
+        event::KeyCode::Char(c) if !is_control => Some(Key::Char(c.to_ascii_lowercase())),
+        event::KeyCode::Up => Some(Key::Char('+')),
+        event::KeyCode::Down => Some(Key::Char('-')),
+        _ => None,
+    }
+}
+
+/// Asks on stderr, and reads a line of stdin.
+fn ask_line(question: &str, default: &str) -> Result<Option<String>> {
+    let shown = if default.is_empty() { String::new() } else { format!(" [{default}]") };
+    eprint!("{question}{shown}: ");
+    io::stderr().flush().map_err(refused)?;
+    Ok(read_line()?.map(|line| if line.is_empty() { default.to_owned() } else { line }))
+}
+
+/// A line of stdin without blanks around it; none at its end.
+fn read_line() -> Result<Option<String>> {
+    let mut line = String::new();
+    let count =
+        io::stdin().lock().read_line(&mut line).map_err(Error::io("standard input", "read"))?;
+    Ok((count > 0).then(|| line.trim().to_owned()))
+}
+
+/// Writes what changes.
+#[derive(Default)]
+struct Lines {
+    title: String,
+    body: Vec<String>,
+    is_question: bool,
+}
+
+impl Screen for Lines {
+    fn show(&mut self, view: &View) -> Result<()> {
+        let mut out = io::stderr().lock();
+        let mut write = |line: &str| writeln!(out, "{}", fit(line, usize::MAX)).map_err(refused);
+        if view.title != self.title {
+            write(&view.title)?;
+            self.title.clone_from(&view.title);
+            self.body.clear();
+        }
+        for line in view.body.iter().filter(|l| !l.is_empty() && !self.body.contains(l)) {
+            write(line)?;
+        }
+        self.body.clone_from(&view.body);
+        if view.is_question && !self.is_question {
+            let keys: Vec<String> =
+                view.keys.iter().map(|(key, does)| format!("{key} {does}")).collect();
+            write(&format!("{} ?", keys.join(", ")))?;
+        }
+        self.is_question = view.is_question;
+        Ok(())
+    }
+
+    fn key(&mut self, _: Duration) -> Result<Option<Key>> {
+        if !std::mem::take(&mut self.is_question) {
+            return Ok(None);
+        }
+        Ok(Some(match read_line()? {
+            None => Key::End,
+            Some(line) => {
+                line.chars().next().map_or(Key::Enter, |c| Key::Char(c.to_ascii_lowercase()))
+            }
+        }))
+    }
+
+    fn ask(&mut self, question: &str, default: &str) -> Result<Option<String>> {
+        ask_line(question, default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(view: &View, width: usize) -> String {
+        view.draw(width).into_iter().map(|(_, line)| line + "\n").collect()
+    }
+
+    #[test]
+    fn a_view_is_text_that_fits() {
+        let level = Level { peak_db: -12.0, rms_db: -30.0, is_clipped: false };
+        let view = View {
+            title: "hey computer".into(),
+            body: vec!["say it now".into()],
+            bars: vec![Bar { name: "hey".into(), share: 0.25, mark: 0.5, text: "0.2500".into() }],
+            level: Some(level),
+            keys: &[("k", "keep"), ("r", "redo")],
+            is_question: false,
+        };
+        assert_eq!(
+            text(&view, 72),
+            "hey computer\n\nsay it now\n\
+             hey  [##########----------|-------------------] 0.2500\n\n\
+             microphone [##############--------|-----]  -12 dB\n\nk keep · r redo\n"
+        );
+        for width in [0, 1, 5, 30] {
+            assert!(view.draw(width).iter().all(|(_, l)| l.chars().count() <= width), "{width}");
+        }
+        let clipped = View { level: Some(Level { is_clipped: true, ..level }), ..view };
+        let lines = clipped.draw(100);
+        assert!(lines.iter().any(|(look, l)| *look == Look::Warning && l.contains("CLIPPING")));
+    }
+
+    #[test]
+    fn a_bar_is_as_long_as_it_should_be() {
+        assert_eq!(bar(0.5, None, 4), "##--");
+        assert_eq!(bar(f64::NAN, Some(f64::NAN), 3), "|--");
+        assert_eq!(bar(9.0, Some(9.0), 3), "##|");
+        assert_eq!(bar(1.0, Some(0.0), 0), "");
+    }
+}

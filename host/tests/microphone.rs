@@ -1,0 +1,204 @@
+//! The program on a real capture path: a PulseAudio null sink plays known sound, whose monitor cpal
+//! records through ALSA. Skipped, with a message, where PulseAudio is missing.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use wakeling::{audio, corpus::Corpus};
+use wakeling_tests::null_sink::NullSink;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeling");
+/// The longest that anything here may take.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn demo(name: &str) -> Vec<i16> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/test").join(name);
+    audio::read(path).expect("the demo's samples are in the repository")
+}
+
+/// A WAV in which a phrase is said again and again, with pauses in which a take can count down.
+fn said_again_and_again(place: &Path, phrase: &[i16]) -> PathBuf {
+    let pause = vec![0; 48_000];
+    let sound: Vec<i16> = (0..12).flat_map(|_| [&pause[..], phrase].concat()).collect();
+    let path = place.join("said.wav");
+    audio::write_wav(&path, &sound).expect("a recording");
+    path
+}
+
+fn record(sink: &NullSink, place: &Path, rest: &[&str]) -> Child {
+    sink.command(PROGRAM)
+        .args(["record", "hey wakeling", "--keep-good", "--out", "takes"])
+        .args(rest)
+        .current_dir(place)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts")
+}
+
+/// Waits until `done`; what ends the waiting is told.
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < PATIENCE, "{what} takes too long");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn takes(place: &Path) -> usize {
+    fs::read_to_string(place.join("takes/manifest.jsonl")).map_or(0, |text| text.lines().count())
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The correlation of `take` with the stretch of `played` that is most like it, and how many of its
+/// samples are the same to the bit there.
+fn alignment(take: &[i16], played: &[i16]) -> (f64, usize) {
+    let dot = |a: &[i16], b: &[i16]| -> f64 {
+        a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+    };
+    let correlation = |a: &[i16], b: &[i16]| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(1.0);
+    // The middle of a take finds the place.
+    let middle = take.len() / 2;
+    let part = &take[middle..middle + 1_000];
+    let last = played.len() - take.len();
+    let like = |offset: usize| correlation(part, &played[offset + middle..offset + middle + 1_000]);
+    let best = (0..=last).max_by(|&a, &b| like(a).total_cmp(&like(b))).expect("an offset");
+    let there = &played[best..best + take.len()];
+    (correlation(take, there), take.iter().zip(there).filter(|(a, b)| a == b).count())
+}
+
+#[test]
+fn takes_are_what_was_played() {
+    let phrase = demo("am_onyx-0.ogg");
+    let padded = [&[0; 24_000][..], &phrase, &[0; 24_000]].concat();
+    for (rate, channels, rest, exact) in [
+        (16_000, 1, &["-n", "2", "--speaker", "Onyx"][..], 0.99),
+        (48_000, 2, &["-n", "1", "--rate", "48000"][..], 0.0),
+        (44_100, 2, &["-n", "1", "--rate", "44100"][..], 0.0),
+    ] {
+        let place = tempfile::tempdir().expect("a temporary folder");
+        let Some(sink) = NullSink::start(place.path(), rate, channels) else { return };
+        let mut player = sink.play(&said_again_and_again(place.path(), &phrase));
+        let output = record(&sink, place.path(), rest).wait_with_output().expect("it ends");
+        player.kill().expect("paplay ends");
+        player.wait().expect("paplay ends");
+        assert!(output.status.success(), "{rate} Hz: {}", stderr(&output));
+        let corpus = Corpus::open(place.path().join("takes/manifest.jsonl")).expect("a manifest");
+        assert_eq!(corpus.examples.len().to_string(), rest[1]);
+        for example in &corpus.examples {
+            assert_eq!(example.text.as_deref(), Some("hey wakeling"));
+            let take = example.load().expect("a take");
+            let (correlation, same) = alignment(&take, &padded);
+            let share = same as f64 / take.len() as f64;
+            eprintln!(
+                "{rate} Hz: {} samples, correlation {correlation:.5}, {share:.4} bit exact",
+                take.len()
+            );
+            assert!(correlation > 0.995 && share >= exact, "{rate} Hz: {correlation} {share}");
+        }
+    }
+}
+
+#[test]
+fn a_microphone_that_vanishes_takes_nothing_with_it() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let Some(mut sink) = NullSink::start(place.path(), 16_000, 1) else { return };
+    let mut player = sink.play(&said_again_and_again(place.path(), &demo("am_onyx-0.ogg")));
+    let child = record(&sink, place.path(), &["-n", "9"]);
+    wait_for("the first take", || takes(place.path()) == 1);
+    sink.vanish();
+    let output = child.wait_with_output().expect("it ends");
+    player.wait().expect("paplay ends");
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(4), "{message}");
+    assert!(message.contains("gone") || message.contains("no sample"), "{message}");
+    assert!(message.contains("remedy:") && !message.contains("panicked"), "{message}");
+    assert_eq!(takes(place.path()), 1, "what was kept is kept");
+    let corpus = Corpus::open(place.path().join("takes/manifest.jsonl")).expect("a manifest");
+    corpus.examples[0].load().expect("a whole take");
+}
+
+#[test]
+fn no_microphone_is_told_with_a_remedy() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let command = |arguments: &[&str]| {
+        Command::new(PROGRAM)
+            .args(arguments)
+            .current_dir(place.path())
+            // Where no sound service is, and no configuration names one.
+            .env("HOME", place.path())
+            .env("XDG_RUNTIME_DIR", place.path())
+            .env("PULSE_SERVER", "unix:/nonexistent")
+            .env("ALSA_CONFIG_PATH", "/nonexistent")
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program starts")
+    };
+    for arguments in
+        [&["record", "hey you there", "--keep-good"][..], &["record", "--negatives", "1"]]
+    {
+        let output = command(arguments);
+        let message = stderr(&output);
+        if cfg!(target_os = "linux") {
+            assert_eq!(output.status.code(), Some(4), "{message}");
+            assert!(message.contains("remedy:") && message.contains("doctor"), "{message}");
+        }
+        assert!(!message.contains("panicked"), "{message}");
+    }
+}
+
+/// A file system of 100 KB, which only root can make; none elsewhere.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(path: &Path) -> Option<Self> {
+        fs::create_dir_all(path).expect("a folder");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=100k", "none"])
+            .arg(path)
+            .stderr(Stdio::null())
+            .status();
+        if mount.is_ok_and(|s| s.success()) {
+            return Some(Self(path.to_path_buf()));
+        }
+        eprintln!("skipped: only root can make a small disk");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // A folder that stays mounted is removed by nobody; there is nobody to tell.
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_keeps_what_was_kept() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let Some(sink) = NullSink::start(place.path(), 16_000, 1) else { return };
+    // A take is about 68 KB, so the second does not fit.
+    let Some(_disk) = SmallDisk::mount(&place.path().join("takes")) else { return };
+    let mut player = sink.play(&said_again_and_again(place.path(), &demo("am_onyx-0.ogg")));
+    let output = record(&sink, place.path(), &["-n", "9"]).wait_with_output().expect("it ends");
+    player.kill().expect("paplay ends");
+    player.wait().expect("paplay ends");
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(4), "{message}");
+    assert!(message.contains("make room on the disk"), "{message}");
+    assert_eq!(takes(place.path()), 1);
+    let names: Vec<String> = fs::read_dir(place.path().join("takes"))
+        .expect("the folder")
+        .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
+        .filter(|name| name != "manifest.jsonl" && name != "take-0001.wav")
+        .collect();
+    assert!(names.is_empty(), "litter: {names:?}");
+}

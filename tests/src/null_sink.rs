@@ -1,0 +1,118 @@
+//! A sound card that is none: a PulseAudio daemon of our own, whose null sink's monitor is the
+//! microphone that ALSA, and so cpal, finds.
+//!
+//! It needs `pulseaudio`, `pactl` and `paplay`, and ALSA's pulse plugin (Debian: pulseaudio
+//! pulseaudio-utils libasound2-plugins). Where they are missing, [`NullSink::start`] gives none, and
+//! the tests say that they were skipped.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How long the daemon may take to start.
+const START: Duration = Duration::from_secs(20);
+
+/// A running daemon; it ends with this.
+pub struct NullSink {
+    daemon: Child,
+    home: PathBuf,
+}
+
+impl NullSink {
+    /// Starts a daemon whose files lie in `home`, with a sink of this rate in Hz and so many channels.
+    pub fn start(home: &Path, rate: u32, channels: u32) -> Option<Self> {
+        let has = |program: &str| {
+            Command::new(program)
+                .arg("--version")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+        };
+        let plugin = ["x86_64-linux-gnu", "aarch64-linux-gnu", ""].iter().any(|arch| {
+            Path::new("/usr/lib").join(arch).join("alsa-lib/libasound_module_pcm_pulse.so").exists()
+        });
+        if !plugin || ["pulseaudio", "pactl", "paplay"].iter().any(|p| has(p).is_err()) {
+            eprintln!(
+                "skipped: no pulseaudio, pactl, paplay or ALSA plugin; type: sudo apt-get install pulseaudio pulseaudio-utils libasound2-plugins"
+            );
+            return None;
+        }
+        let home = home.join("sound");
+        fs::create_dir_all(&home).expect("a folder");
+        fs::write(
+            home.join(".asoundrc"),
+            "pcm.!default { type pulse }\nctl.!default { type pulse }\n",
+        )
+        .expect("a file");
+        let socket = home.join("socket");
+        let sink =
+            format!("module-null-sink sink_name=vmic rate={rate} channels={channels} format=s16le");
+        let protocol =
+            format!("module-native-protocol-unix auth-anonymous=1 socket={}", socket.display());
+        let daemon = Self::isolated(Command::new("pulseaudio"), &home)
+            .args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--disable-shm=yes"])
+            .args(["-L", &protocol, "-L", &sink])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("pulseaudio starts");
+        let sink = Self { daemon, home };
+        let started = Instant::now();
+        while !sink.control(&["set-default-source", "vmic.monitor"]) {
+            assert!(started.elapsed() < START, "pulseaudio does not answer");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Some(sink)
+    }
+
+    fn isolated(mut command: Command, home: &Path) -> Command {
+        command
+            .env("HOME", home)
+            .env("XDG_RUNTIME_DIR", home)
+            .env("XDG_CONFIG_HOME", home)
+            .env("PULSE_SERVER", format!("unix:{}", home.join("socket").display()))
+            .env("ALSA_CONFIG_PATH", "/usr/share/alsa/alsa.conf");
+        command
+    }
+
+    /// A program that finds this sound card and no other.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        Self::isolated(Command::new(program), &self.home)
+    }
+
+    fn control(&self, arguments: &[&str]) -> bool {
+        let status = self
+            .command("pactl")
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|s| s.success())
+    }
+
+    /// Begins to play a WAV file into the microphone.
+    pub fn play(&self, wav: &Path) -> Child {
+        self.command("paplay")
+            .arg("--device=vmic")
+            .arg(wav)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("paplay starts")
+    }
+
+    /// The microphone vanishes.
+    pub fn vanish(&mut self) {
+        // A daemon that has gone already has vanished as well.
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+impl Drop for NullSink {
+    fn drop(&mut self) {
+        self.vanish();
+    }
+}
