@@ -95,8 +95,8 @@ impl Ears {
     /// As [`Prepared::new`].
     pub fn of(base: Base, ground: &Ground, settings: &Settings) -> Result<Self> {
         let trunk = QuantizedTrunk::of(&base)?;
-        let copies = settings.negative_copies;
-        let prepared = Prepared::new(&base, &trunk, &ground.negatives, copies, settings.seed)?;
+        let hours = settings.negative_hours;
+        let prepared = Prepared::new(&base, &trunk, &ground.negatives, hours, settings.seed)?;
         let outputs = trunk_outputs(&base, &trunk, &ground.other.rows)?;
         Ok(Self { base, trunk, prepared, outputs })
     }

@@ -55,8 +55,9 @@ pub struct Settings {
     pub temporal: Vec<(usize, f64)>,
     /// What happens to the recordings of a word.
     pub distortion: Distortion,
-    /// Times that each clip of other speech is composed, each time distorted otherwise.
-    pub negative_copies: usize,
+    /// Hours of other speech and noise to hear, if there are fewer: clips are composed several times
+    /// then, each time distorted otherwise.
+    pub negative_hours: f64,
     /// Streams composed from the recordings of a word, at least.
     pub positive_rows: usize,
     /// Updates of each member.
@@ -90,7 +91,7 @@ impl Default for Settings {
             hidden: 16,
             temporal: vec![(9, 0.04), (9, 0.1)],
             distortion: Distortion::STRONG,
-            negative_copies: 1,
+            negative_hours: 12.0,
             positive_rows: 480,
             steps: 400,
             trunk_steps: 300,

@@ -14,7 +14,7 @@ use wakeling_shared::{
 use crate::{
     Error, Result,
     base::Base,
-    compose::{Distortion, NoisePool, Row, loudness},
+    compose::{Distortion, FRAMES_PER_SECOND, NoisePool, Row, loudness},
     corpus::Example,
     features::{LogMel, load_log_mel},
     quantize::{CardText, QuantizedTrunk, with_model},
@@ -109,6 +109,13 @@ impl TrunkOutputs {
 }
 
 impl Negatives {
+    /// Hours of all clips.
+    pub fn hours(&self) -> f64 {
+        let speech = self.speech.iter().map(|s| s.frames.len());
+        let frames: usize = speech.chain(self.noise.iter().map(Vec::len)).sum();
+        frames as f64 / f64::from(FRAMES_PER_SECOND) / 3600.0
+    }
+
     /// Composes every clip once into streams, distorted and with noise under three in four, and adds
     /// streams of noise alone.
     pub fn streams(&self, seed: u64) -> Streams {

@@ -39,7 +39,7 @@ fn twenty_voices_make_a_model_that_hears_twelve_others() -> Result<()> {
         load_log_mel(&demo(folder), &frontend, "demo").into_iter().flatten().collect()
     };
     let negatives = packed(1)?;
-    let prepared = Prepared::new(&base, &trunk, &negatives, 1, 1)?;
+    let prepared = Prepared::new(&base, &trunk, &negatives, 0.0, 1)?;
     let settings = Settings { steps: 200, positive_rows: 200, workers: 2, ..Settings::default() };
     let tuned = finetune(&base, &trunk, &negatives, &prepared, LABEL, &load("train"), &settings)?;
 

@@ -133,7 +133,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     };
     let (base, trunk) = args.move_trunk(base, trunk, (&negatives, &words), &settings)?;
     let mut prepared =
-        Prepared::new(&base, &trunk, &negatives, settings.negative_copies, args.seed)?;
+        Prepared::new(&base, &trunk, &negatives, settings.negative_hours, args.seed)?;
     if !false_wakes.is_empty() {
         let speech = vec![false_wakes; FALSE_WAKE_COPIES].concat();
         let streams = Negatives { speech, noise: Vec::new() }.streams(args.seed);

@@ -6,12 +6,16 @@ use crate::{
     Error, Result,
     base::Base,
     compose::Row,
-    negatives::{Negatives, Streams, TrunkOutputs, says, trunk_outputs},
+    negatives::{Negatives, Speech, Streams, TrunkOutputs, says, trunk_outputs},
     quantize::QuantizedTrunk,
 };
 
 /// One stream in so many is kept from training, to choose thresholds by.
 const HELD_OUT_ONE_IN: usize = 4;
+/// Less than this is no other speech.
+const LEAST_HOURS: f64 = 0.13;
+/// A clip is composed no more often than this.
+const MOST_COPIES: f64 = 4.0;
 
 /// Streams, and all that is known to be said in each of them.
 pub struct Heard {
@@ -26,46 +30,43 @@ impl Heard {
         (0..self.texts.len()).filter(|&i| !says(&self.texts[i], phrase)).collect()
     }
 
+    fn extend(&mut self, other: Self) {
+        self.outputs.streams.extend(other.outputs.streams);
+        self.texts.extend(other.texts);
+    }
+
     fn of(streams: Streams, hear: impl Fn(&[Row]) -> Result<TrunkOutputs>) -> Result<Self> {
         Ok(Self { outputs: hear(&streams.rows)?, texts: streams.texts })
     }
 }
 
-/// Other speech and noise, apart: what is trained on, and what thresholds are chosen by.
+/// Other speech and noise, apart: what is trained on, and what thresholds are chosen by. Every clip is
+/// on one side only.
 struct Parts {
-    train: Streams,
-    held_out: Streams,
+    train: Negatives,
+    held_out: Negatives,
 }
 
 impl Parts {
-    /// Every clip is on one side only; each to train on is composed `copies` times, never alike.
-    fn of(negatives: &Negatives, copies: usize, seed: u64) -> Result<Self> {
-        let mut rng = StdRng::seed_from_u64(seed);
-        let mut parts = [Negatives::default(), Negatives::default()];
-        let mut order: Vec<usize> = (0..negatives.speech.len()).collect();
-        order.shuffle(&mut rng);
-        for (i, &clip) in order.iter().enumerate() {
-            let part = &mut parts[usize::from(i % HELD_OUT_ONE_IN == 0)];
-            part.speech.extend(negatives.speech.get(clip).cloned());
-        }
-        for (i, clip) in negatives.noise.iter().enumerate() {
-            parts[usize::from(i % HELD_OUT_ONE_IN == 0)].noise.push(clip.clone());
-        }
-        let [train, held_out] = parts;
-        let held_out = held_out.streams(seed);
-        let mut streams = Streams::default();
-        for copy in 0..copies.max(1) {
-            let Streams { rows, texts } = train.streams(seed.wrapping_add(copy as u64));
-            streams.rows.extend(rows);
-            streams.texts.extend(texts);
-        }
-        if held_out.rows.len() < 2 {
+    fn of(negatives: &Negatives, seed: u64) -> Result<Self> {
+        if negatives.hours() < LEAST_HOURS {
             return Err(Error::usage(
-                format!("{} minutes of other speech are too few", streams.rows.len()),
+                format!("{:.0} minutes of other speech are too few", 60.0 * negatives.hours()),
                 "give at least a quarter of an hour with --negatives, or use what ships with the base",
             ));
         }
-        Ok(Self { train: streams, held_out })
+        let mut parts = [Negatives::default(), Negatives::default()];
+        let part = |i: usize| usize::from(i.is_multiple_of(HELD_OUT_ONE_IN));
+        let mut speech: Vec<&Speech> = negatives.speech.iter().collect();
+        speech.shuffle(&mut StdRng::seed_from_u64(seed));
+        for (i, clip) in speech.into_iter().enumerate() {
+            parts[part(i)].speech.push(clip.clone());
+        }
+        for (i, clip) in negatives.noise.iter().enumerate() {
+            parts[part(i)].noise.push(clip.clone());
+        }
+        let [train, held_out] = parts;
+        Ok(Self { train, held_out })
     }
 }
 
@@ -74,7 +75,8 @@ impl Parts {
 /// # Errors
 /// [`Error::Usage`] if there are less than eight minutes of other speech.
 pub fn features_to_train_on(base: &Base, negatives: &Negatives, seed: u64) -> Result<Heard> {
-    Heard::of(Parts::of(negatives, 1, seed)?.train, |rows| Ok(features(base, rows)))
+    let streams = Parts::of(negatives, seed)?.train.streams(seed);
+    Heard::of(streams, |rows| Ok(features(base, rows)))
 }
 
 /// The features of streams as numbers of every step.
@@ -104,7 +106,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Runs the trunk over every negative stream.
+    /// Runs the trunk over every negative stream; clips are composed several times, if that is what
+    /// it takes to hear about so many `hours`.
     ///
     /// # Errors
     /// [`Error::Usage`] if there are less than eight minutes of them.
@@ -112,14 +115,18 @@ impl Prepared {
         base: &Base,
         trunk: &QuantizedTrunk,
         negatives: &Negatives,
-        copies: usize,
+        hours: f64,
         seed: u64,
     ) -> Result<Self> {
-        let parts = Parts::of(negatives, copies, seed)?;
+        let parts = Parts::of(negatives, seed)?;
         let hear = |rows: &[Row]| trunk_outputs(base, trunk, rows);
-        let train = Heard::of(parts.train, hear)?;
+        let mut train = Heard::of(parts.train.streams(seed), hear)?;
+        let copies = (hours / negatives.hours()).round().clamp(1.0, MOST_COPIES) as u64;
+        for copy in 1..copies {
+            train.extend(Heard::of(parts.train.streams(seed.wrapping_add(copy)), hear)?);
+        }
         let rms = root_mean_squares(&train.outputs, trunk);
-        Ok(Self { train, held_out: Heard::of(parts.held_out, hear)?, rms })
+        Ok(Self { train, held_out: Heard::of(parts.held_out.streams(seed), hear)?, rms })
     }
 
     /// The held-out streams in which `phrase` is not known to be said.
@@ -153,4 +160,35 @@ fn root_mean_squares(outputs: &TrunkOutputs, trunk: &QuantizedTrunk) -> Vec<f32>
     // A channel that other speech hardly moves must not be blown up.
     let floor = sums.iter().sum::<f64>() / (steps * sums.len().max(1) as f64) * 0.05;
     sums.iter().map(|sum| (sum / steps).max(floor).sqrt() as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn negatives(clips: usize) -> Negatives {
+        let frames = |i: usize| vec![[4_000 + i as i16; 40]; 3_000];
+        let speech = |i: usize| Speech { frames: frames(i), text: format!("clip {i}") };
+        Negatives {
+            speech: (0..clips).map(speech).collect(),
+            noise: (0..8).map(frames).collect(),
+        }
+    }
+
+    #[test]
+    fn what_thresholds_are_chosen_by_is_never_trained_on() {
+        let all = negatives(40);
+        let parts = Parts::of(&all, 7).unwrap();
+        assert_eq!((parts.train.speech.len(), parts.held_out.speech.len()), (30, 10));
+        assert_eq!((parts.train.noise.len(), parts.held_out.noise.len()), (6, 2));
+        let texts = |n: &Negatives| n.speech.iter().map(|s| s.text.clone()).collect::<Vec<_>>();
+        let held_out = texts(&parts.held_out);
+        assert!(texts(&parts.train).iter().all(|text| !held_out.contains(text)));
+    }
+
+    #[test]
+    fn a_few_minutes_are_refused() {
+        let error = Parts::of(&negatives(2), 1).err().unwrap().to_string();
+        assert!(error.contains("5 minutes") && error.contains("--negatives"), "{error}");
+    }
 }
