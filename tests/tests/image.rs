@@ -7,7 +7,7 @@ use wakeling::{
     images::{
         file::ImageNetwork,
         metrics::measure,
-        network::{NetworkConfig, Tier},
+        network::{NetworkConfig, Tier as ImageTier},
         picture::quantized,
         quantize, simulate,
         training::{Settings, train},
@@ -348,7 +348,7 @@ fn a_picture_of_96_by_96_costs_half_of_the_anchor_at_most() {
     // instructions and 100.7 KB on a Cortex-M4, 6.56 M on a Cortex-M55.
     for (machine, half) in [(Machine::CORTEX_M4, 12_050_000), (Machine::CORTEX_M55, 3_280_000)] {
         let Some(emulator) = emulator(machine) else { continue };
-        for tier in [Tier::S, Tier::M] {
+        for tier in [ImageTier::S, ImageTier::M] {
             let file = tier_model(1, tier, 96);
             let model = ImageModel::load(&file).expect("the model is valid");
             let samples = simulate::samples(&vec![77; model.shape.bytes()]);
@@ -362,7 +362,7 @@ fn a_picture_of_96_by_96_costs_half_of_the_anchor_at_most() {
                 file.len()
             );
             // Tier M is within the bound on a Cortex-M4 only.
-            if tier == Tier::S || machine == Machine::CORTEX_M4 {
+            if tier == ImageTier::S || machine == Machine::CORTEX_M4 {
                 assert!(instructions <= half, "{tier:?} on {}: {instructions}", machine.name);
             }
         }
