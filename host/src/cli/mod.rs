@@ -2,8 +2,11 @@
 
 pub mod check_phrase;
 pub mod corpus;
+pub mod doctor;
 pub mod evaluate;
 pub mod finetune;
+pub mod generate;
+pub mod listen;
 pub mod pack;
 pub mod pretrain;
 pub mod quantize;
