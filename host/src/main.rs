@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use wakeling::cli;
 
 /// Raise a wake word on a laptop, set it loose on a microcontroller
@@ -24,6 +24,7 @@ struct Wakeling {
 #[derive(Debug, Subcommand)]
 enum Command {
     Record(cli::record::RecordArgs),
+    Listen(cli::listen::ListenArgs),
     Corpus(cli::corpus::CorpusArgs),
     Pretrain(cli::pretrain::PretrainArgs),
     Finetune(cli::finetune::FinetuneArgs),
@@ -36,11 +37,15 @@ enum Command {
     CheckPhrase(cli::check_phrase::CheckPhraseArgs),
     Advise(cli::advise::AdviseArgs),
     Synthesize(cli::synthesize::SynthesizeArgs),
+    Doctor(cli::doctor::DoctorArgs),
+    Completions(cli::generate::CompletionsArgs),
+    Man(cli::generate::ManArgs),
 }
 
 fn main() -> ExitCode {
     wakeling::startup::prepare();
     let result = match Wakeling::parse().command {
+        Command::Listen(args) => cli::listen::run(args),
         Command::Record(args) => cli::record::run(args),
         Command::Corpus(args) => cli::corpus::run(args),
         Command::Pretrain(args) => cli::pretrain::run(args),
@@ -54,6 +59,9 @@ fn main() -> ExitCode {
         Command::CheckPhrase(args) => cli::check_phrase::run(args),
         Command::Advise(args) => cli::advise::run(args),
         Command::Synthesize(args) => cli::synthesize::run(args),
+        Command::Doctor(args) => cli::doctor::run(args),
+        Command::Completions(args) => cli::generate::completions(args, Wakeling::command()),
+        Command::Man(args) => cli::generate::man(args, Wakeling::command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

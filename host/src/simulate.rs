@@ -228,7 +228,8 @@ fn threshold_for(word: &Word<'_>, rate: f64) -> Result<i16> {
     ))
 }
 
-fn rate_of(point: &wakeling_shared::artifact::OperatingPoint) -> f64 {
+/// False accepts per hour that a point supports: [`supported_rate`].
+pub fn rate_of(point: &wakeling_shared::artifact::OperatingPoint) -> f64 {
     supported_rate(point.false_accepts, point.audio_seconds)
 }
 

@@ -69,6 +69,11 @@ impl Detector {
         &self.params
     }
 
+    /// Changes the threshold (Q8); what was heard so far still counts.
+    pub const fn set_threshold(&mut self, threshold: i16) {
+        self.params.threshold = threshold;
+    }
+
     /// Takes the logit of one step.
     pub fn step(&mut self, logit: i16) -> Decision {
         let length = usize::from(self.params.smoothing_steps).clamp(1, MAX_SMOOTHING);
@@ -113,6 +118,14 @@ mod tests {
         // The window starts at −12: four columns near +12 bring the mean above 1.
         let expected: [bool; 16] = core::array::from_fn(|i| i >= 2 && (i - 2) % 4 == 0);
         assert_eq!(fired, expected);
+    }
+
+    #[test]
+    fn a_threshold_changes_while_it_listens() {
+        let mut detector = Detector::new(PARAMS);
+        assert!((0..9).all(|_| !detector.step(200).fired));
+        detector.set_threshold(200);
+        assert!(detector.step(200).fired);
     }
 
     #[test]

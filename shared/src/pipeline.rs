@@ -108,6 +108,13 @@ impl<'m, 'a> Pipeline<'m, 'a> {
         }
     }
 
+    /// Changes the threshold (Q8) of the model's word of that index, if there is one.
+    pub fn set_threshold(&mut self, word: usize, threshold: i16) {
+        if let Some(detector) = self.detectors.get_mut(word) {
+            detector.set_threshold(threshold);
+        }
+    }
+
     fn step(&mut self, on_step: &mut impl FnMut(Step<'_>)) {
         let words = self.detectors.len();
         if !self.engine.step(&mut self.logits) {

@@ -72,12 +72,17 @@ pub struct MicrophoneArgs {
 }
 
 impl MicrophoneArgs {
+    /// The microphone that is named, if any.
+    pub fn wanted(&self) -> Wanted {
+        Wanted { device: self.device.clone(), rate: self.rate }
+    }
+
     /// Opens the microphone that is named, or asks if there are several.
     ///
     /// # Errors
     /// As [`capture::open`], and those of the screen.
     pub fn open(&self, screen: &mut dyn Screen, may_ask: bool) -> Result<Box<dyn Microphone>> {
-        let mut wanted = Wanted { device: self.device.clone(), rate: self.rate };
+        let mut wanted = self.wanted();
         if wanted.device.is_none() && may_ask {
             let found = capture::microphones()?;
             if found.len() > 1 {

@@ -169,10 +169,7 @@ mod tests {
     fn negatives(clips: usize) -> Negatives {
         let frames = |i: usize| vec![[4_000 + i as i16; 40]; 3_000];
         let speech = |i: usize| Speech { frames: frames(i), text: format!("clip {i}") };
-        Negatives {
-            speech: (0..clips).map(speech).collect(),
-            noise: (0..8).map(frames).collect(),
-        }
+        Negatives { speech: (0..clips).map(speech).collect(), noise: (0..8).map(frames).collect() }
     }
 
     #[test]

@@ -1,0 +1,89 @@
+//! `wakeling listen`: what the device would hear of the microphone, live.
+
+use std::{
+    io::{self, ErrorKind, IsTerminal, Write},
+    path::PathBuf,
+};
+
+use clap::Args;
+
+use super::record::MicrophoneArgs;
+use crate::{
+    Error, Result, artifact,
+    listen::{Heard, Options, listen},
+    simulate::Sensitivity,
+    terminal,
+};
+
+/// Hear the microphone as the device would, live
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  wakeling listen runs/computer/model.wkl
+  wakeling listen runs/computer/model.wkl --false-accepts-per-hour 1
+  wakeling listen runs/computer/model.wkl --seconds 60 --json > heard.jsonl
+
++ and - walk through the model's table of false accepts per hour. f saves the last three seconds as
+a false wake, m as a miss; then:
+  wakeling finetune --word \"hey computer=recordings/hey-computer\" \\
+    --false-wakes runs/listen/false-wakes --samples runs/listen/misses/hey-computer --out runs/v2")]
+pub struct ListenArgs {
+    /// The model file
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    #[command(flatten)]
+    microphone: MicrophoneArgs,
+    /// Start with the threshold of the model's table for at most this rate
+    #[arg(long, value_name = "RATE")]
+    false_accepts_per_hour: Option<f64>,
+    /// Stop after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<f64>,
+    /// Folder in which false wakes and misses are saved
+    #[arg(long, value_name = "DIR", default_value = "runs/listen")]
+    out: PathBuf,
+    /// Print detections as one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command; a closed standard output ends it quietly.
+///
+/// # Errors
+/// Those of the model, of the sensitivity asked for, and of the microphone.
+pub fn run(args: ListenArgs) -> Result<()> {
+    let bytes = artifact::read(&args.model)?;
+    let mut model = artifact::load(&args.model, &bytes)?;
+    if let Some(rate) = args.false_accepts_per_hour {
+        Sensitivity::FalseAcceptsPerHour(rate).apply(&mut model)?;
+    }
+    let mut screen = terminal::screen()?;
+    let mut microphone = args.microphone.open(screen.as_mut(), false)?;
+    // On a terminal the screen shows them already.
+    let is_printed = args.json || !io::stdout().is_terminal();
+    let mut is_closed = false;
+    let mut on_heard = |heard: &Heard| {
+        if is_printed && let Err(error) = print(heard, args.json) {
+            is_closed = error.kind() == ErrorKind::BrokenPipe;
+            return Err(Error::io("standard output", "write")(error));
+        }
+        Ok(())
+    };
+    let mut options = Options { seconds: args.seconds, out: &args.out, on_heard: &mut on_heard };
+    let outcome = listen(&model, microphone.as_mut(), screen.as_mut(), &mut options);
+    drop(screen);
+    if is_closed { Ok(()) } else { outcome }
+}
+
+fn print(heard: &Heard, json: bool) -> io::Result<()> {
+    let Heard { time_s, word, score, threshold } = heard;
+    let mut out = io::stdout().lock();
+    if json {
+        let line = serde_json::json!({
+            "time_s": time_s, "word": word, "score": score, "threshold": threshold,
+        });
+        writeln!(out, "{line}")?;
+    } else {
+        writeln!(out, "{time_s:9.2} s  {score:6.4}  {word}")?;
+    }
+    out.flush()
+}
