@@ -169,8 +169,12 @@ impl<'a> Bench<'a> {
         }
         let started = Instant::now();
         let settings = settings(draw, changes);
-        let (tuned, own) =
-            self.ground.train(&self.ears, self.args.train, (word, &recordings), &settings)?;
+        let (tuned, own) = self.ground.train(
+            &self.ears,
+            self.args.train,
+            (word, recordings.as_slice().into()),
+            &settings,
+        )?;
         eprintln!("{word}: {:.1} s", started.elapsed().as_secs_f64());
         let measure =
             Measure { rates: &RATES, noise: Some((&self.noise, SNR_DB)), float: self.args.float };

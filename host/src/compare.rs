@@ -19,8 +19,7 @@ use crate::{
     evaluate::{
         Heard, Noise, Played, Point, Scores, Surroundings, float_scores, head_scores, threshold_for,
     },
-    features::LogMel,
-    finetune::{Prepared, Settings, Start, Train, finetune, tune},
+    finetune::{Prepared, Recordings, Settings, Start, Train, finetune, tune},
     negatives::{Negatives, Speech, Streams, TrunkOutputs, says, trunk_outputs},
     quantize::QuantizedTrunk,
     tokens::clean,
@@ -170,7 +169,7 @@ impl Ground {
         &self,
         ears: &Ears,
         how: How,
-        (label, recordings): (&str, &[LogMel]),
+        (label, recordings): (&str, Recordings<'_>),
         settings: &Settings,
     ) -> Result<(Tuned, Option<Ears>)> {
         let own = match how.train {

@@ -12,7 +12,7 @@ mod stage;
 mod threshold;
 mod tuning;
 
-pub use positives::{Phrase, phrase_in};
+pub use positives::{Phrase, Recordings, phrase_in};
 pub use prepared::Prepared;
 pub use threshold::RATES_PER_HOUR;
 pub use tuning::{ENOUGH_TO_TUNE, Start, Train, tune};
@@ -25,7 +25,6 @@ use crate::{
     base::Base,
     compose::{Distortion, Row},
     evaluate::head_scores,
-    features::LogMel,
     negatives::{Negatives, trunk_outputs},
     nn::{
         head::{HeadConfig, input_gains},
@@ -137,7 +136,7 @@ pub fn finetune(
     negatives: &Negatives,
     prepared: &Prepared,
     label: &str,
-    recordings: &[LogMel],
+    recordings: Recordings<'_>,
     settings: &Settings,
 ) -> Result<Tuned> {
     let mut rng = StdRng::seed_from_u64(settings.seed);
@@ -150,7 +149,7 @@ pub fn finetune(
         &mut rng,
     );
     if rows.is_empty() {
-        return Err(no_phrase(label, recordings.len()));
+        return Err(no_phrase(label, recordings.of.len()));
     }
     let rate = base.info.trunk.steps_per_second();
     let head = settings.head(rate);
@@ -175,7 +174,7 @@ pub fn finetune(
         ranges: ranges(&samples),
         detector: settings.detector(i16::MAX, rate),
         points: Vec::new(),
-        recordings: recordings.len(),
+        recordings: recordings.of.len(),
     };
     let mut tuned = Tuned { info, params };
     let held_out = prepared.held_out_without(label);

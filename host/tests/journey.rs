@@ -41,7 +41,15 @@ fn twenty_voices_make_a_model_that_hears_twelve_others() -> Result<()> {
     let negatives = packed(1)?;
     let prepared = Prepared::new(&base, &trunk, &negatives, 0.0, 1)?;
     let settings = Settings { steps: 200, positive_rows: 200, workers: 2, ..Settings::default() };
-    let tuned = finetune(&base, &trunk, &negatives, &prepared, LABEL, &load("train"), &settings)?;
+    let tuned = finetune(
+        &base,
+        &trunk,
+        &negatives,
+        &prepared,
+        LABEL,
+        load("train").as_slice().into(),
+        &settings,
+    )?;
 
     let rate = base.info.trunk.steps_per_second();
     let (positives, spans) = Surroundings::Silence.rows(&demo("test"), &frontend, rate);

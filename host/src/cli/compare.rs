@@ -225,7 +225,8 @@ impl CompareArgs {
         let chosen = draw(&word.train, trial.samples, seed);
         let recordings: Vec<_> =
             load_log_mel(&chosen, &frontend, "recordings").into_iter().flatten().collect();
-        let (tuned, own) = ground.train(ears, how, (&word.label, &recordings), &settings)?;
+        let (tuned, own) =
+            ground.train(ears, how, (&word.label, recordings.as_slice().into()), &settings)?;
         let measure = Measure { rates: &self.rates, noise: None, float: false };
         let ears = own.as_ref().unwrap_or(ears);
         Ok(Counts::from(&ground.measure(ears, &tuned, &word.test, &measure, seed)?))

@@ -16,9 +16,9 @@ use crate::{
     corpus::Example,
     features::{LogMel, load_log_mel},
     files,
-    finetune::{Prepared, Settings, Start, Train, finetune, tune},
+    finetune::{Prepared, Recordings, Settings, Start, Train, finetune, tune},
     models,
-    negatives::{Negatives, load_speech, trunk_outputs},
+    negatives::{Negatives, load_speech, says, trunk_outputs},
     quantize::QuantizedTrunk,
     simulate::score,
     synthesize,
@@ -140,7 +140,10 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         prepared.train_also(trunk_outputs(&base, &trunk, &streams.rows)?);
     }
     let mut heads = Vec::new();
-    for Word { label, recordings, different } in &words {
+    for word in &words {
+        let Word { label, different, .. } = word;
+        let against = word.against(&words);
+        let recordings = word.all(&against);
         let mut tuned =
             finetune(&base, &trunk, &negatives, &prepared, label, recordings, &settings)?;
         tuned.info.recordings = *different;
@@ -165,6 +168,19 @@ struct Word {
     different: usize,
 }
 
+impl Word {
+    /// The recordings of the other words, but for words in which this one is said: "computer" is in
+    /// "hey computer".
+    fn against(&self, words: &[Self]) -> Vec<LogMel> {
+        let others = words.iter().filter(|w| !says(&clean(&w.label), &self.label));
+        others.flat_map(|w| w.recordings.iter().cloned()).collect()
+    }
+
+    fn all<'w>(&'w self, against: &'w [LogMel]) -> Recordings<'w> {
+        Recordings { of: &self.recordings, against }
+    }
+}
+
 impl FinetuneArgs {
     /// The base that heads are trained on: the one given, or, where its trunk moves, a new one, which
     /// is written beside the heads.
@@ -183,8 +199,9 @@ impl FinetuneArgs {
         if train == Train::Head {
             return Ok((base, trunk));
         }
-        let words: Vec<(&str, &[LogMel])> =
-            words.iter().map(|w| (w.label.as_str(), w.recordings.as_slice())).collect();
+        let against: Vec<_> = words.iter().map(|word| word.against(words)).collect();
+        let pairs = words.iter().zip(&against);
+        let words: Vec<_> = pairs.map(|(w, others)| (w.label.as_str(), w.all(others))).collect();
         let base = tune(&base, Start::Pretrained, train, negatives, &words, settings)?;
         let path = self.out.join(TUNED_BASE);
         base.save(&path)?;

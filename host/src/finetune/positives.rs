@@ -1,6 +1,7 @@
 //! Recordings to streams: where the phrase lies, and what is put around it.
 
 use rand::{Rng, RngExt, seq::IndexedRandom};
+use wakeling_shared::frontend::MEL_CHANNELS;
 
 use crate::{
     compose::{Distortion, NoisePool, Row, loudness},
@@ -93,17 +94,33 @@ impl<'a> Around<'a> {
     }
 }
 
+/// Recordings of a phrase, and of what it must be told apart from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Recordings<'a> {
+    /// In which the phrase is said.
+    pub of: &'a [LogMel],
+    /// In which something else is said, such as the other words of a model.
+    pub against: &'a [LogMel],
+}
+
+impl<'a> From<&'a [LogMel]> for Recordings<'a> {
+    fn from(of: &'a [LogMel]) -> Self {
+        Self { of, against: &[] }
+    }
+}
+
 /// At least `count` streams with the phrase, every recording equally often, and a third as many with
-/// parts of it: a half phrase is the false wake that people meet most.
+/// parts of it, since a half phrase is the false wake that people meet most, and as many with what it
+/// must be told apart from, if there are recordings of that.
 pub fn compose(
-    recordings: &[LogMel],
+    recordings: Recordings<'_>,
     around: &Around<'_>,
     distortion: &Distortion,
     count: usize,
     rng: &mut impl Rng,
 ) -> Vec<PositiveRow> {
     let found: Vec<(&LogMel, Phrase)> =
-        recordings.iter().filter_map(|r| Some((r, phrase_in(r)?))).collect();
+        recordings.of.iter().filter_map(|r| Some((r, phrase_in(r)?))).collect();
     let copies = count.div_ceil(found.len().max(1));
     let mut rows = Vec::new();
     for &(recording, phrase) in &found {
@@ -113,6 +130,16 @@ pub fn compose(
                 rows.push(part(recording, phrase, (around, distortion), rng));
             }
         }
+    }
+    if rows.is_empty() {
+        return rows;
+    }
+    let others: Vec<(&LogMel, Phrase)> =
+        recordings.against.iter().filter_map(|r| Some((r, phrase_in(r)?))).collect();
+    let copies = (count / 3).div_ceil(others.len().max(1));
+    for &(recording, phrase) in others.iter().cycle().take(copies * others.len()) {
+        let clip = recording.get(phrase.start..phrase.end).unwrap_or_default();
+        rows.push(without(clip, (around, distortion), rng));
     }
     rows
 }
@@ -155,11 +182,8 @@ fn part(
     how: (&Around<'_>, &Distortion),
     rng: &mut impl Rng,
 ) -> PositiveRow {
-    let (around, distortion) = how;
     let length = phrase.end - phrase.start;
     let cut = phrase.start + (length as f32 * rng.random_range(0.4..0.6f32)) as usize;
-    let mut row = Row::new(ROW_FRAMES);
-    let at = rng.random_range(120..220);
     let mut clip = Vec::new();
     match rng.random_range(0..3) {
         0 => clip.extend_from_slice(&recording[phrase.start..cut]),
@@ -169,7 +193,18 @@ fn part(
             clip.extend_from_slice(&recording[phrase.start..cut]);
         }
     }
-    let sound = distortion.apply(&clip, rng);
+    without(&clip, how, rng)
+}
+
+/// Something that is not the phrase, among other speech.
+fn without(
+    clip: &[[i16; MEL_CHANNELS]],
+    (around, distortion): (&Around<'_>, &Distortion),
+    rng: &mut impl Rng,
+) -> PositiveRow {
+    let mut row = Row::new(ROW_FRAMES);
+    let at = rng.random_range(120..220);
+    let sound = distortion.apply(clip, rng);
     let level = loudness(&sound);
     surround(&mut row, 0, at, level, around, rng);
     row.add(at, &sound, 1.0);
@@ -238,12 +273,24 @@ mod tests {
             noise: Vec::new(),
         };
         let recordings = [recording(40, 80), recording(10, 60)];
-        let rows =
-            compose(&recordings, &Around::of(&negatives, ""), &Distortion::STRONG, 30, &mut rng);
+        let rows = compose(
+            (&recordings[..]).into(),
+            &Around::of(&negatives, ""),
+            &Distortion::STRONG,
+            30,
+            &mut rng,
+        );
         let whole: Vec<Phrase> = rows.iter().filter_map(|r| r.phrase).collect();
         assert_eq!((whole.len(), rows.len()), (30, 40));
         for phrase in whole {
             assert!(phrase.start < phrase.end && phrase.end + 40 < ROW_FRAMES, "{phrase:?}");
         }
+        let against = [recording(30, 70), recording(0, 50), recording(3, 2)];
+        let both = Recordings { of: &recordings, against: &against };
+        let around = Around::of(&negatives, "");
+        let rows = compose(both, &around, &Distortion::STRONG, 30, &mut rng);
+        let whole = rows.iter().filter(|r| r.phrase.is_some()).count();
+        // Ten parts, and five copies of each of two; in the third there is nothing.
+        assert_eq!((whole, rows.len()), (30, 50));
     }
 }

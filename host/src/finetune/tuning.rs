@@ -14,14 +14,13 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
     Settings,
-    positives::{Around, compose},
+    positives::{Around, Recordings, compose},
     prepared::{Heard, features, features_to_train_on},
     stage::{Material, Network, Share, WordStage},
 };
 use crate::{
     Error, Result,
     base::Base,
-    features::LogMel,
     negatives::{Negatives, TrunkOutputs},
     nn::{
         INPUT_SCALE,
@@ -140,7 +139,7 @@ pub fn tune(
     start: Start,
     train: Train,
     negatives: &Negatives,
-    words: &[(&str, &[LogMel])],
+    words: &[(&str, Recordings<'_>)],
     settings: &Settings,
 ) -> Result<Base> {
     let mut rng = StdRng::seed_from_u64(settings.seed);
@@ -227,14 +226,14 @@ fn moving_params(base: &Base, moving: Option<&Range<usize>>) -> Result<Params> {
 fn material<'a>(
     base: &Base,
     (negatives, others): (&Negatives, &'a Heard),
-    (label, recordings): (&str, &[LogMel]),
+    (label, recordings): (&str, Recordings<'_>),
     settings: &Settings,
     rng: &mut StdRng,
 ) -> Result<Material<'a>> {
     let around = Around::of(negatives, label);
     let rows = compose(recordings, &around, &settings.distortion, settings.positive_rows, rng);
     if rows.is_empty() {
-        return Err(super::no_phrase(label, recordings.len()));
+        return Err(super::no_phrase(label, recordings.of.len()));
     }
     let phrases = rows.iter().map(|p| p.phrase).collect();
     let rows: Vec<_> = rows.into_iter().map(|p| p.row).collect();
