@@ -81,7 +81,7 @@ fn forms_are_learned_then_another_task_from_few_pictures() {
     // A text among the pictures is told, and is no picture.
     fs::write(folder.join("train/disc/notes.txt"), "discs").expect("a file");
     fs::write(folder.join("train/disc/broken.png"), "no picture").expect("a file");
-    let settings = ["--tier", "s", "--side", "16", "--channels", "gray", "--steps", "150"];
+    let settings = ["--tier", "s", "--side", "16", "--channels", "gray", "--steps", "500"];
     let (out, err) = succeed(
         folder,
         &[
