@@ -390,6 +390,7 @@ pub fn with_model<T>(
         trunk_layers: trunk.layers.len() as u8,
         heads: Bounded::new(),
         words: Bounded::new(),
+        gate: None,
     };
     let heads = words.iter().flat_map(|w| &w.head.layers);
     for layer in trunk.layers.iter().chain(heads) {
