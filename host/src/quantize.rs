@@ -397,6 +397,7 @@ pub fn with_model<T>(
         trunk_layers: trunk.layers.len() as u8,
         heads: Bounded::new(),
         words: Bounded::new(),
+        gate: None,
     };
     let heads = words.iter().flat_map(|w| &w.head.layers);
     for layer in trunk.layers.iter().chain(heads) {

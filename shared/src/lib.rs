@@ -5,6 +5,7 @@
 //! |---|---|---|---|
 //! | model file | [`artifact`] | bytes in flash | a checked [`artifact::Model`] that borrows them |
 //! | features | [`frontend`] | 16 kHz mono `i16` | 40 mel features `i8` every 10 ms |
+//! | gate, if the model has one | [`gate`] | features of one step | whether the network runs |
 //! | network | [`engine`] | features of one step | one logit a word, `i16` in Q8 |
 //! | decision | [`detector`] | logits | detections |
 //! | all of it | [`pipeline`] | PCM blocks of any length | steps and detections |
@@ -40,4 +41,5 @@ pub mod engine;
 pub mod events;
 pub mod fixed;
 pub mod frontend;
+pub mod gate;
 pub mod pipeline;

@@ -6,15 +6,20 @@
 use heapless::Vec;
 
 use crate::{
-    artifact::{MAX_WORDS, Model},
-    detector::{Decision, Detector},
+    artifact::{MAX_FRAMES_PER_STEP, MAX_WORDS, Model, Op},
+    detector::{Decision, Detector, LOGIT_CLAMP},
     engine::{ArenaTooSmall, Engine},
     frontend::{Frontend, HOP_SAMPLES, MEL_CHANNELS, WINDOW_SAMPLES},
+    gate::{Gate, Passage},
 };
+
+/// Features of the longest step.
+const MAX_STEP_FEATURES: usize = MAX_FRAMES_PER_STEP as usize * MEL_CHANNELS;
 
 /// A model that listens.
 pub struct Pipeline<'m, 'a> {
     frontend: Frontend<'m>,
+    gate: Option<Gate>,
     engine: Engine<'m, 'a>,
     detectors: Vec<Detector, MAX_WORDS>,
     logits: [i16; MAX_WORDS],
@@ -32,10 +37,12 @@ pub struct Step<'s> {
     pub index: u64,
     /// Samples heard so far, up to the end of the step's last window.
     pub end_samples: u64,
-    /// One logit a word, Q8.
+    /// One logit a word, Q8. Where a gate is closed, the least that counts: −12.
     pub logits: &'s [i16],
     /// One decision a word.
     pub decisions: &'s [Decision],
+    /// Whether the network ran: a gate was open, or there is none.
+    pub listened: bool,
 }
 
 impl<'m, 'a> Pipeline<'m, 'a> {
@@ -77,6 +84,7 @@ impl<'m, 'a> Pipeline<'m, 'a> {
     fn with_engine(model: &'m Model<'a>, engine: Engine<'m, 'a>) -> Self {
         Self {
             frontend: Frontend::new(&model.frontend),
+            gate: model.gate.filter(|_| !has_stride(model)).map(Gate::new),
             engine,
             detectors: Vec::new(),
             logits: [0; MAX_WORDS],
@@ -117,7 +125,17 @@ impl<'m, 'a> Pipeline<'m, 'a> {
 
     fn step(&mut self, on_step: &mut impl FnMut(Step<'_>)) {
         let words = self.detectors.len();
-        if !self.engine.step(&mut self.logits) {
+        let passage = match &mut self.gate {
+            Some(gate) => gate.step(self.engine.input()),
+            None => Passage::Open,
+        };
+        if let Passage::Opening(kept) = passage {
+            self.catch_up(kept);
+        }
+        let listened = passage != Passage::Closed;
+        if !listened {
+            self.logits = [-LOGIT_CLAMP; MAX_WORDS];
+        } else if !self.engine.step(&mut self.logits) {
             return;
         }
         let decided = self.decisions.iter_mut().zip(&mut self.detectors).zip(&self.logits);
@@ -129,7 +147,32 @@ impl<'m, 'a> Pipeline<'m, 'a> {
             end_samples: (self.total_frames - 1) * HOP_SAMPLES as u64 + WINDOW_SAMPLES as u64,
             logits: self.logits.get(..words).unwrap_or_default(),
             decisions: self.decisions.get(..words).unwrap_or_default(),
+            listened,
         });
         self.steps += 1;
     }
+
+    /// Runs the network on the steps that the gate kept; what it says to them comes too late and is
+    /// not heard. Not inlined: the room for a step is then on the stack only here.
+    #[inline(never)]
+    fn catch_up(&mut self, kept: u16) {
+        let Some(gate) = &mut self.gate else { return };
+        let input = self.engine.input();
+        let mut current = [0; MAX_STEP_FEATURES];
+        let width = input.len();
+        let Some(current) = current.get_mut(..width) else { return };
+        current.copy_from_slice(input);
+        for age in 0..kept {
+            let input = self.engine.input();
+            input.iter_mut().zip(gate.kept(age, width)).for_each(|(x, &kept)| *x = kept);
+            self.engine.step(&mut self.logits);
+        }
+        gate.forget();
+        self.engine.input().copy_from_slice(current);
+    }
+}
+
+/// Whether a layer does not compute at every step: a gate would not know which steps it may keep.
+fn has_stride(model: &Model<'_>) -> bool {
+    model.layers.iter().any(|layer| matches!(layer.op, Op::Depthwise { stride, .. } if stride > 1))
 }

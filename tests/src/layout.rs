@@ -36,6 +36,11 @@ pub fn fields(file: &[u8]) -> Read<Vec<Field>> {
     walk.u8("trunk_layers")?;
     walk.list("heads", Walk::head)?;
     walk.list("words", Walk::word)?;
+    if walk.position < described(file) {
+        walk.variant("gate", &["None", "Some"])?;
+        walk.u8("gate.margin")?;
+        walk.u8("gate.hold_steps")?;
+    }
     walk.padding()?;
     for (name, words) in std::mem::take(&mut walk.arrays) {
         walk.take(4 * words, &name)?;
@@ -46,6 +51,13 @@ pub fn fields(file: &[u8]) -> Read<Vec<Field>> {
     } else {
         Err(Unreadable(format!("{} bytes are left", file.len() - walk.position)))
     }
+}
+
+/// Where the description ends, without its padding.
+fn described(file: &[u8]) -> usize {
+    const HEADER_BYTES: usize = 24;
+    let bytes = file.get(12..16).unwrap_or_default();
+    HEADER_BYTES + bytes.iter().rev().fold(0, |v, &b| v << 8 | usize::from(b))
 }
 
 /// Reads field after field.

@@ -12,6 +12,7 @@ use wakeling_shared::{
     artifact::{Card, Head, Layer, Model, Op, OperatingPoint, Word},
     detector::DetectorParams,
     frontend::MEL_CHANNELS,
+    gate::GateParams,
 };
 
 use crate::Random;
@@ -211,8 +212,15 @@ pub fn random_model_with_heads(seed: u64, tier: Tier, heads: usize) -> Vec<u8> {
             .map(|[.., logits]| Head { layers: 2, input: 3, logits: logits.affine() })
             .collect(),
         words: LABELS.iter().take(heads).map(|label| word(label)).collect(),
+        gate: None,
     };
     encode(&model).expect("a model this small can be written")
+}
+
+/// The same file with a gate before the network.
+pub fn gated(file: &[u8], gate: GateParams) -> Vec<u8> {
+    let model = Model::load(file).expect("the model is valid");
+    encode(&Model { gate: Some(gate), ..model }).expect("a model this small can be written")
 }
 
 /// A valid model file with one word.

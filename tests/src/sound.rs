@@ -105,3 +105,14 @@ fn joined(folder: &Path, length: usize) -> Option<Vec<i16>> {
     }
     (!pcm.is_empty()).then_some(pcm)
 }
+
+/// So many seconds of [`speech_like`] after every six seconds of hiss, twice.
+pub fn between_silences(seed: u64, seconds: usize) -> Vec<i16> {
+    let mut random = Random::new(seed);
+    let mut pcm = Vec::new();
+    for part in 0..2 {
+        pcm.extend((0..6 * SAMPLE_RATE_HZ).map(|_| (12.0 * random.unit()) as i16));
+        pcm.extend(speech_like(seed + part, seconds));
+    }
+    pcm
+}

@@ -205,6 +205,7 @@ fn example() -> Vec<u8> {
         }]
         .into_iter()
         .collect(),
+        gate: None,
     };
     encode(&model).expect("the example can be written")
 }

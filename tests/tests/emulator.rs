@@ -9,10 +9,10 @@ use wakeling::{
     features::mel_powers,
     simulate::{Chunking, Device, Simulation},
 };
-use wakeling_shared::{artifact::Model, frontend::Normalizer};
+use wakeling_shared::{artifact::Model, frontend::Normalizer, gate::GateParams};
 use wakeling_tests::{
     Random, Tier,
-    model::{random_model, random_model_with_heads},
+    model::{gated, random_model, random_model_with_heads},
     sound,
 };
 
@@ -93,6 +93,19 @@ fn every_processor_says_the_same_as_the_laptop() {
         let chunks = Chunking::Random { seed: 3, longest: 700 };
         compare(&random_model_with_heads(3, Tier::S, 2), &pcm, chunks, emulator.clone());
         compare(&random_model_with_heads(7, Tier::Odd, 1), &pcm, Chunking::Whole, emulator);
+    }
+}
+
+#[test]
+fn a_gate_opens_on_the_chip_when_it_does_on_the_laptop() {
+    let pcm = sound::between_silences(4, 4);
+    let bytes = gated(&random_model_with_heads(5, Tier::S, 2), GateParams::default());
+    let tiny = gated(&random_model(6, Tier::Tiny), GateParams { margin: 16, hold_steps: 9 });
+    for machine in [Machine::CORTEX_M0, Machine::CORTEX_M4, Machine::CORTEX_M55, Machine::RV32IMC] {
+        let Some(emulator) = built(machine, APPLICATION) else { continue };
+        let chunks = Chunking::Random { seed: 6, longest: 700 };
+        compare(&bytes, &pcm, chunks, emulator.clone());
+        compare(&tiny, &pcm, Chunking::Whole, emulator);
     }
 }
 

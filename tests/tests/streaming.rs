@@ -4,10 +4,12 @@ use wakeling::simulate::{Chunking, Device};
 use wakeling_shared::{
     artifact::{Model, Op},
     engine::Engine,
+    gate::GateParams,
+    pipeline::Pipeline,
 };
 use wakeling_tests::{
     Random, Tier,
-    model::{random_model, random_model_with_heads},
+    model::{gated, random_model, random_model_with_heads},
     sound,
 };
 
@@ -44,6 +46,37 @@ fn a_prefix_says_a_prefix() {
             Device::Host(Chunking::Whole).lines(&model, &pcm[..samples], true).expect("it runs");
         assert!(whole.starts_with(&front), "{samples}");
     }
+}
+
+#[test]
+fn a_gate_leaves_out_silence_and_nothing_else() {
+    let plain = random_model_with_heads(7, Tier::S, 2);
+    let file = gated(&plain, GateParams { margin: 24, hold_steps: 10 });
+    let model = Model::load(&file).expect("the model is valid");
+    let pcm = sound::between_silences(7, 6);
+    let whole = Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("it runs");
+    for chunks in [Chunking::Fixed(7), Chunking::Random { seed: 5, longest: 2_000 }] {
+        let cut = Device::Host(chunks).lines(&model, &pcm, true).expect("it runs");
+        assert!(cut == whole, "{chunks:?} differs");
+    }
+    let steps = |file: &[u8]| {
+        let model = Model::load(file).expect("the model is valid");
+        let mut arena = vec![0; model.arena_bytes()];
+        let mut pipeline = Pipeline::new(&model, &mut arena).expect("the arena fits");
+        let mut steps = Vec::new();
+        pipeline.push(&pcm, |step| steps.push((step.listened, step.logits.to_vec())));
+        steps
+    };
+    let (all, some) = (steps(&plain), steps(&file));
+    assert_eq!(all.len(), some.len());
+    assert!(all.iter().all(|(listened, _)| *listened));
+    // Until it closes for the first time, a gate changes nothing.
+    let first = some.iter().position(|(listened, _)| !listened).expect("there is silence");
+    assert_eq!(all[..first], some[..first]);
+    let closed = some.iter().filter(|(listened, _)| !listened).count();
+    assert!((some.len() / 4..some.len() * 3 / 4).contains(&closed), "{closed} of {}", some.len());
+    let silent = some.iter().all(|(listened, logits)| *listened || logits[..] == [-3_072; 2]);
+    assert!(silent, "a closed gate says −12");
 }
 
 #[test]

@@ -64,6 +64,7 @@ impl Tables {
             trunk_layers: 1,
             heads: [Head { layers: 0, input: 1, logits }].into_iter().collect(),
             words: [word].into_iter().collect(),
+            gate: None,
         }
     }
 }

@@ -154,7 +154,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     }
     save_settings(&args.out.join("settings.json"), &args, &settings)?;
     let model = args.out.join("model.wkl");
-    write_model(&model, &base, &trunk, &heads)?;
+    write_model(&model, &base, &trunk, (&heads, None))?;
     println!("{}", model.display());
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use wakeling_shared::{artifact::Model, gate::GateParams};
 
 use crate::{
     Result, artifact,
@@ -26,6 +27,9 @@ pub struct QuantizeArgs {
     /// The model file
     #[arg(long)]
     out: PathBuf,
+    /// Put a gate before the network, which then does not run in silence
+    #[arg(long)]
+    gate: bool,
 }
 
 /// Runs the command.
@@ -34,7 +38,8 @@ pub fn run(args: QuantizeArgs) -> Result<()> {
     let trunk = QuantizedTrunk::of(&base)?;
     let heads: Vec<Tuned> =
         args.heads.iter().map(|path| Tuned::load(path, &base)).collect::<Result<_>>()?;
-    write_model(&args.out, &base, &trunk, &heads)?;
+    let gate = args.gate.then(GateParams::default);
+    write_model(&args.out, &base, &trunk, (&heads, gate))?;
     println!("{}", args.out.display());
     Ok(())
 }
@@ -44,7 +49,7 @@ pub fn write_model(
     path: &Path,
     base: &Base,
     trunk: &QuantizedTrunk,
-    heads: &[Tuned],
+    (heads, gate): (&[Tuned], Option<GateParams>),
 ) -> Result<()> {
     let words = heads.iter().map(|h| h.entry(trunk)).collect::<Result<Vec<_>>>()?;
     let labels: Vec<&str> = heads.iter().map(|h| h.info.label.as_str()).collect();
@@ -54,6 +59,7 @@ pub fn write_model(
         provenance: format!("{recordings} recordings; base: {}", base.info.provenance),
     };
     with_model(base, trunk, &words, &card, |model| {
+        let model = &Model { gate, ..model.clone() };
         artifact::write(path, model)?;
         let bytes = artifact::encode(model)?.len();
         eprintln!(

@@ -303,6 +303,7 @@ mod tests {
             trunk_layers: 0,
             heads: Default::default(),
             words: Default::default(),
+            gate: None,
         };
         let detection = Detection { end_samples: 8_000, logit: 512, word: "hey \"you\"".into() };
         let simulation = Simulation {

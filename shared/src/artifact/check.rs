@@ -5,7 +5,9 @@
 
 use core::fmt;
 
-use super::model::{Affine, BUFFERS, Factors, Head, Layer, MAX_TAPS, MAX_WORDS, Model, Op};
+use super::model::{
+    Affine, BUFFERS, Factors, Head, Layer, MAX_FRAMES_PER_STEP, MAX_TAPS, MAX_WORDS, Model, Op,
+};
 use crate::{decimal::Decimal, detector::DetectorError, frontend::FrontendError};
 
 /// What contradicts itself. Layers count from 0, heads' layers included.
@@ -84,7 +86,7 @@ impl fmt::Display for ShapeError {
 /// Checks a model against everything that the device flow relies on.
 pub(super) fn check(model: &Model<'_>) -> Result<(), ShapeError> {
     model.frontend.validate().map_err(ShapeError::Frontend)?;
-    if model.frames_per_step == 0 || model.frames_per_step > 16 {
+    if model.frames_per_step == 0 || model.frames_per_step > MAX_FRAMES_PER_STEP {
         return Err(ShapeError::FramesPerStep(model.frames_per_step));
     }
     let mut widths = [None; BUFFERS];

@@ -17,8 +17,8 @@ pub use header::{
 };
 pub use image::{ImageLayer, ImageModel, ImageOp, Shape, Tensor, Tensors, Window};
 pub use model::{
-    Affine, BUFFERS, Card, Factors, Head, LANES, Layer, MAX_HEADS, MAX_LAYERS, MAX_POINTS,
-    MAX_TAPS, MAX_WORDS, Model, Op, OperatingPoint, UNIT, Word,
+    Affine, BUFFERS, Card, Factors, Head, LANES, Layer, MAX_FRAMES_PER_STEP, MAX_HEADS, MAX_LAYERS,
+    MAX_POINTS, MAX_TAPS, MAX_WORDS, Model, Op, OperatingPoint, UNIT, Word,
 };
 
 impl<'a> Model<'a> {

@@ -6,7 +6,7 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::{detector::DetectorParams, frontend::FrontendParams};
+use crate::{detector::DetectorParams, frontend::FrontendParams, gate::GateParams};
 
 /// Layers in a model, heads included.
 pub const MAX_LAYERS: usize = 64;
@@ -18,6 +18,8 @@ pub const MAX_WORDS: usize = 16;
 pub const MAX_POINTS: usize = 4;
 /// Activation buffers that layers read and write; buffer 0 is the input.
 pub const BUFFERS: usize = 4;
+/// Frames that make a step.
+pub const MAX_FRAMES_PER_STEP: u8 = 16;
 /// Taps of a depthwise layer.
 pub const MAX_TAPS: usize = 32;
 /// Outputs that lie together in packed weights and factors.
@@ -43,6 +45,9 @@ pub struct Model<'a> {
     pub heads: Vec<Head<'a>, MAX_HEADS>,
     /// One word a logit, in the order of the heads' logits.
     pub words: Vec<Word<'a>, MAX_WORDS>,
+    /// When the network need not run; without it, it always does. Left out of a file that has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateParams>,
 }
 
 impl<'a> Model<'a> {

@@ -14,6 +14,7 @@ use super::model::{Affine, Card, Factors, Head, Layer, Model, Op, OperatingPoint
 use crate::{
     detector::DetectorParams,
     frontend::{FrontendParams, Level, LevelStatistic, Normalization, Quantizer},
+    gate::GateParams,
 };
 
 impl Model<'_> {
@@ -36,6 +37,7 @@ impl Model<'_> {
             trunk_layers: 0,
             heads: Vec::new(),
             words: Vec::new(),
+            gate: None,
         }
     }
 }
@@ -58,6 +60,14 @@ pub(super) struct Reader<'a>(Deserializer<'a, Slice<'a>>);
 pub(super) fn description<'a>(bytes: &'a [u8], model: &mut Model<'a>) -> Result<(), LoadError> {
     let mut reader = Reader::new(bytes);
     reader.model(model)?;
+    // A gate is an option that is left out where there is none.
+    let gate = match reader.rest()? {
+        [] => return Ok(()),
+        [1, gate @ ..] => gate,
+        rest => return Err(LoadError::Trailing { bytes: rest.len() }),
+    };
+    let mut reader = Reader::new(gate);
+    model.gate = Some(GateParams { margin: reader.u8()?, hold_steps: reader.u8()? });
     reader.finish()
 }
 
@@ -66,18 +76,23 @@ impl<'a> Reader<'a> {
         Self(Deserializer::from_bytes(bytes))
     }
 
+    /// What is left.
+    fn rest(self) -> Result<&'a [u8], LoadError> {
+        self.0.finalize().map_err(|_| LoadError::Body)
+    }
+
     /// Nothing may be left.
     pub fn finish(self) -> Result<(), LoadError> {
-        match self.0.finalize() {
-            Ok([]) => Ok(()),
-            Ok(rest) => Err(LoadError::Trailing { bytes: rest.len() }),
-            Err(_) => Err(LoadError::Body),
+        match self.rest()? {
+            [] => Ok(()),
+            rest => Err(LoadError::Trailing { bytes: rest.len() }),
         }
     }
 
     fn model(&mut self, model: &mut Model<'a>) -> Read<()> {
         // The order is that of the fields, in which the derived `Serialize` writes them.
-        let Model { card, frontend, frames_per_step, layers, trunk_layers, heads, words } = model;
+        let Model { card, frontend, frames_per_step, layers, trunk_layers, heads, words, gate: _ } =
+            model;
         *card = self.card()?;
         *frontend = self.frontend()?;
         *frames_per_step = self.u8()?;

@@ -1,0 +1,187 @@
+//! A gate before the network: in silence it is closed, and the network does not run.
+//!
+//! What it looks at is the mean of a step's features, which are logarithms of power less a running
+//! level. It follows the quiet of the place, down fast and up slowly, and opens as soon as a step is
+//! louder by a margin; it closes when none was for a while. Closed, it keeps the last 160 ms of
+//! features, and the network hears them first when it opens, so that the quiet beginning of a word is
+//! not lost. To the network, a silence is thus as long as the gate stays open in it, then goes on where
+//! sound begins; its rings keep what they had.
+//!
+//! In: a step's features. Out: whether the network runs, on what. Integers only, so laptop and chip
+//! open at the same step.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{artifact::MAX_FRAMES_PER_STEP, frontend::MEL_CHANNELS};
+
+/// Features that a closed gate keeps: as many as the longest step has.
+const KEPT: usize = MAX_FRAMES_PER_STEP as usize * MEL_CHANNELS;
+/// Fractional bits of means and levels.
+const LEVEL_BITS: u32 = 8;
+/// The quiet falls by a sixteenth of the gap at a step, and rises by a 256th.
+const FALL_SHIFT: u32 = 4;
+const RISE_SHIFT: u32 = 8;
+
+/// When a gate opens and closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateParams {
+    /// By how much the mean feature of a step exceeds the quiet to open, in eighths of a feature's
+    /// step.
+    pub margin: u8,
+    /// Steps without such that the gate stays open.
+    pub hold_steps: u8,
+}
+
+impl Default for GateParams {
+    /// Three steps of a feature, three eighths of an octave with the logarithmic features; 30 steps, which
+    /// are 1.2 s where a step is 40 ms.
+    fn default() -> Self {
+        Self { margin: 24, hold_steps: 30 }
+    }
+}
+
+/// A gate, open at first.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    params: GateParams,
+    /// The quiet, once a step was heard.
+    quiet: Option<i32>,
+    /// Steps until it closes; 0 when closed.
+    hold: u8,
+    /// The last steps' features, oldest at `next` once they fill it.
+    kept: [i8; KEPT],
+    next: u16,
+    count: u16,
+}
+
+/// What the gate says to a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// The network runs on it.
+    Open,
+    /// The network runs on so many steps that were kept, then on this one.
+    Opening(u16),
+    /// The network does not run; the features were kept.
+    Closed,
+}
+
+impl Gate {
+    /// Open, for as long as it holds.
+    #[inline(always)]
+    pub fn new(params: GateParams) -> Self {
+        let hold = params.hold_steps.saturating_add(1);
+        Self { params, quiet: None, hold, kept: [0; KEPT], next: 0, count: 0 }
+    }
+
+    /// Looks at a step's features, at most 640.
+    pub fn step(&mut self, features: &[i8]) -> Passage {
+        let sum: i32 = features.iter().map(|&feature| i32::from(feature)).sum();
+        let mean = (sum << LEVEL_BITS) / (features.len() as i32).max(1);
+        let quiet = self.quiet.unwrap_or(mean);
+        let loud = mean - quiet > i32::from(self.params.margin) << (LEVEL_BITS - 3);
+        let shift = if mean < quiet { FALL_SHIFT } else { RISE_SHIFT };
+        self.quiet = Some(quiet + ((mean - quiet) >> shift));
+        let was_open = self.hold > 0;
+        self.hold = if loud {
+            self.params.hold_steps.saturating_add(1)
+        } else {
+            self.hold.saturating_sub(1)
+        };
+        match (was_open, self.hold > 0) {
+            (_, false) => {
+                self.keep(features);
+                Passage::Closed
+            }
+            (false, true) => Passage::Opening(self.count),
+            (true, true) => Passage::Open,
+        }
+    }
+
+    fn keep(&mut self, features: &[i8]) {
+        let slots = (KEPT / features.len().max(1)) as u16;
+        let start = usize::from(self.next) * features.len();
+        if let Some(slot) = self.kept.get_mut(start..start + features.len()) {
+            slot.copy_from_slice(features);
+        }
+        self.next = if self.next + 1 < slots { self.next + 1 } else { 0 };
+        self.count = (self.count + 1).min(slots);
+    }
+
+    /// The features of the `age`-th step that was kept, of so many features each, the oldest first.
+    pub fn kept(&self, age: u16, features: usize) -> &[i8] {
+        let slots = (KEPT / features.max(1)).max(1);
+        // Until they fill it, the oldest lies at 0.
+        let first = if usize::from(self.count) == slots { usize::from(self.next) } else { 0 };
+        let start = (first + usize::from(age)) % slots * features;
+        self.kept.get(start..start + features).unwrap_or_default()
+    }
+
+    /// Forgets what was kept.
+    pub fn forget(&mut self) {
+        (self.next, self.count) = (0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::{vec, vec::Vec};
+
+    /// Two frames a step.
+    const WIDTH: usize = 80;
+
+    fn gate() -> Gate {
+        Gate::new(GateParams { margin: 24, hold_steps: 3 })
+    }
+
+    fn passages(gate: &mut Gate, levels: &[i8]) -> Vec<Passage> {
+        levels.iter().map(|&level| gate.step(&[level; WIDTH])).collect()
+    }
+
+    #[test]
+    fn it_closes_in_silence_and_opens_with_what_it_kept() {
+        let mut gate = gate();
+        let mut found = passages(&mut gate, &[-20; 6]);
+        assert_eq!(found.split_off(3), [Passage::Closed; 3]);
+        assert_eq!(found, [Passage::Open; 3]);
+        assert_eq!(gate.step(&[-17; WIDTH]), Passage::Closed, "no more than the margin");
+        assert_eq!(gate.step(&[-16; WIDTH]), Passage::Opening(4));
+        let kept: Vec<i8> = (0..4).map(|age| gate.kept(age, WIDTH)[0]).collect();
+        assert_eq!(kept, [-20, -20, -20, -17]);
+        gate.forget();
+        assert_eq!(passages(&mut gate, &[-20; 4])[2..], [Passage::Open, Passage::Closed]);
+    }
+
+    #[test]
+    fn it_keeps_the_last_160_ms() {
+        let mut gate = gate();
+        let levels: Vec<i8> = (0..23).map(|i| -(20 + i)).collect();
+        passages(&mut gate, &levels);
+        assert_eq!(gate.step(&[100; WIDTH]), Passage::Opening(8));
+        let kept: Vec<i8> = (0..8).map(|age| gate.kept(age, WIDTH)[WIDTH - 1]).collect();
+        assert_eq!(kept, (15..23).map(|i| -(20 + i)).collect::<Vec<i8>>());
+    }
+
+    #[test]
+    fn a_noise_that_stays_becomes_the_quiet() {
+        let mut gate = gate();
+        passages(&mut gate, &[-60; 10]);
+        let mut found = passages(&mut gate, &vec![-20; 2_000]);
+        assert_eq!(found[0], Passage::Opening(7));
+        assert_eq!(found.pop(), Some(Passage::Closed));
+        // And quiet again at once.
+        passages(&mut gate, &[-60; 60]);
+        assert_ne!(gate.step(&[-50; WIDTH]), Passage::Closed);
+    }
+
+    #[test]
+    fn extremes_and_nothing_do_not_overflow() {
+        let mut gate = Gate::new(GateParams { margin: u8::MAX, hold_steps: u8::MAX });
+        for level in [i8::MIN, i8::MAX, i8::MIN] {
+            gate.step(&[level; KEPT]);
+        }
+        assert_eq!(gate.step(&[]), Passage::Open);
+        assert!(gate.kept(3, 0).is_empty());
+    }
+}
