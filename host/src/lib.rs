@@ -34,6 +34,7 @@ mod simd;
 pub mod simulate;
 pub mod startup;
 pub mod synthesize;
+pub mod table;
 pub mod taught;
 pub mod terminal;
 pub mod tokens;

@@ -107,6 +107,42 @@ fn more_blocks_than_there_are_and_other_words_are_refused() {
     }
 }
 
+/// A table of the demo's phrases and talk; `talk` is what stands in its two columns for the talk.
+fn table(place: &TempDir, talk: &str) {
+    let mut text = "file,hey wakeling,is synthetic\n".to_owned();
+    for (folder, answers) in [("train", "1,1"), ("talk", talk)] {
+        for entry in fs::read_dir(demo(folder)).expect("the demo") {
+            let path = entry.expect("a file").path();
+            if path.extension().is_some_and(|e| e == "ogg" || e == "wav" || e == "flac") {
+                text += &format!("{},{answers}\n", path.display());
+            }
+        }
+    }
+    fs::write(place.path().join("labels.csv"), text).expect("a table");
+}
+
+#[test]
+fn a_table_says_of_each_recording_what_is_known() {
+    let place = place();
+    table(&place, "0,?");
+    let train = ["finetune", "--labels", "labels.csv", "--steps", "60", "--out", "out"];
+    let (_, stderr) = succeeded(&run(&place, &train));
+    let settings = fs::read_to_string(place.path().join("out/settings.json")).expect("settings");
+    assert!(settings.contains("labels.csv"), "{settings}");
+    assert!(place.path().join("out/hey-wakeling.head").exists(), "{stderr}");
+    assert!(place.path().join("out/is-synthetic.head").exists(), "{stderr}");
+
+    let twice = format!("hey wakeling={}", demo("train"));
+    let output = run(&place, &[&train[..], &["--word", &twice]].concat());
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && message.contains("given twice"), "{message}");
+    fs::write(place.path().join("labels.csv"), "file,hey\nnowhere.wav,1\n").expect("a table");
+    let output = run(&place, &train);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && message.contains("labels.csv"), "{message}");
+    assert!(message.contains("nowhere.wav") && message.contains("remedy"), "{message}");
+}
+
 #[test]
 fn a_comparison_goes_on_where_it_was() {
     let place = place();

@@ -22,6 +22,7 @@ use crate::{
     quantize::QuantizedTrunk,
     simulate::score,
     synthesize,
+    table::Table,
     tokens::clean,
     tuned::Tuned,
 };
@@ -43,6 +44,7 @@ const MOST_REPEATS: usize = 9;
   wakeling finetune --word \"hey computer=recordings/\" --out runs/computer
   wakeling finetune --word left=left/ --word right=right/ --negatives talk/ --out runs/steer
   wakeling finetune --samples speech/ --out runs/computer
+  wakeling finetune --labels labels.csv --out runs/house
   wakeling finetune --word \"hey computer=recordings/\" --false-wakes alarms/ --out runs/v2
 
 Ten to twenty recordings, of several people if several will use it, from near and far,
@@ -54,13 +56,17 @@ new heads alone; `wakeling compare` measures it on words of your own. Try the mo
   wakeling simulate FILE --model runs/computer/model.wkl")]
 pub struct FinetuneArgs {
     /// A word and its recordings: a folder, a manifest or a file; may be given several times
-    #[arg(long = "word", value_name = "NAME=PATH", required_unless_present = "samples",
+    #[arg(long = "word", value_name = "NAME=PATH", required_unless_present_any = ["samples", "labels"],
         value_parser = parse_word)]
     words: Vec<WordPath>,
     /// A folder that `synthesize` made: samples of the word that its manifest names, beside the
     /// recordings of it, if there are any
     #[arg(long, value_name = "DIR")]
     samples: Vec<PathBuf>,
+    /// A table of recordings (CSV): the first column is the file, every other a word, with 1 where it
+    /// is said, 0 where it is not, ? where nobody knows
+    #[arg(long, value_name = "FILE")]
+    labels: Vec<PathBuf>,
     /// Folder for the results
     #[arg(long)]
     out: PathBuf,
@@ -105,12 +111,6 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     let frontend = base.tables.params(base.info.normalization);
     let load =
         |examples: &[_], title| load_log_mel(examples, &frontend, title).into_iter().flatten();
-    for (i, word) in args.words.iter().enumerate() {
-        if args.words[..i].iter().any(|w| w.label == word.label) {
-            let problem = format!("the word {:?} is given twice", word.label);
-            return Err(Error::usage(problem, "put all its recordings in one folder"));
-        }
-    }
     // What the user gave is looked at before anything long begins.
     let words = args.load_words(|examples| load(examples, "recordings").collect())?;
     std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
@@ -166,14 +166,27 @@ struct Word {
     recordings: Vec<LogMel>,
     /// How many different ones.
     different: usize,
+    /// Recordings in which it is known not to be said.
+    against: Vec<LogMel>,
+    /// The table it is from.
+    table: Option<PathBuf>,
 }
 
 impl Word {
-    /// The recordings of the other words, but for words in which this one is said: "computer" is in
-    /// "hey computer".
+    fn new(label: String, recordings: Vec<LogMel>) -> Self {
+        Self { label, recordings, different: 0, against: Vec::new(), table: None }
+    }
+
+    /// What is known to be something else, and the recordings of the other words, but for words in
+    /// which this one is said ("computer" is in "hey computer"), and for those of its own table,
+    /// which says of each recording what is known.
     fn against(&self, words: &[Self]) -> Vec<LogMel> {
-        let others = words.iter().filter(|w| !says(&clean(&w.label), &self.label));
-        others.flat_map(|w| w.recordings.iter().cloned()).collect()
+        let others = words.iter().filter(|w| {
+            let same_table = w.table.is_some() && w.table == self.table;
+            !same_table && !says(&clean(&w.label), &self.label)
+        });
+        let others = others.flat_map(|w| &w.recordings);
+        self.against.iter().chain(others).cloned().collect()
     }
 
     fn all<'w>(&'w self, against: &'w [LogMel]) -> Recordings<'w> {
@@ -223,7 +236,16 @@ impl FinetuneArgs {
         let mut words = Vec::new();
         for WordPath { label, path } in &self.words {
             let recordings = read(path, &open_corpus(path)?)?;
-            words.push(Word { label: label.clone(), recordings, different: 0 });
+            words.push(Word::new(label.clone(), recordings));
+        }
+        for path in &self.labels {
+            words.extend(labelled(path, &load)?);
+        }
+        for (i, word) in words.iter().enumerate() {
+            if words[..i].iter().any(|w| clean(&w.label) == clean(&word.label)) {
+                let problem = format!("the word {:?} is given twice", word.label);
+                return Err(Error::usage(problem, "put all its recordings in one folder or table"));
+            }
         }
         let recorded: Vec<usize> = words.iter().map(|w: &Word| w.recordings.len()).collect();
         for folder in &self.samples {
@@ -233,7 +255,7 @@ impl FinetuneArgs {
             let samples = read(folder, &examples)?;
             match words.iter().position(|w| clean(&w.label) == clean(&label)) {
                 Some(i) => words[i].recordings.extend(samples),
-                None => words.push(Word { label, recordings: samples, different: 0 }),
+                None => words.push(Word::new(label, samples)),
             }
         }
         for (i, word) in words.iter_mut().enumerate() {
@@ -255,6 +277,36 @@ impl FinetuneArgs {
         }
         Ok(words)
     }
+}
+
+/// The words of a table of recordings.
+fn labelled(path: &Path, load: &impl Fn(&[Example]) -> Vec<LogMel>) -> Result<Vec<Word>> {
+    let table = Table::open(path, None)?;
+    table.skipped.iter().for_each(|skipped| eprintln!("skipped: {skipped}"));
+    let recordings: Vec<(LogMel, &[Option<bool>])> = table
+        .rows
+        .iter()
+        .filter_map(|(file, answers)| {
+            let recording = load(&[Example::unlabelled(file)]).pop()?;
+            Some((recording, answers.as_slice()))
+        })
+        .collect();
+    let mut words = Vec::new();
+    for (column, label) in table.labels.iter().enumerate() {
+        let where_it_is = |wanted: bool| -> Vec<LogMel> {
+            let rows = recordings.iter().filter(|(_, a)| a.get(column) == Some(&Some(wanted)));
+            rows.map(|(recording, _)| recording.clone()).collect()
+        };
+        let mut word = Word::new(label.clone(), where_it_is(true));
+        if word.recordings.is_empty() {
+            let problem = format!("no recording that can be read has a 1 under {label:?}");
+            return Err(Error::input(path, problem, "see the lines above; or drop the column"));
+        }
+        word.against = where_it_is(false);
+        word.table = Some(path.to_owned());
+        words.push(word);
+    }
+    Ok(words)
 }
 
 /// The one text of a folder of samples.
@@ -307,6 +359,7 @@ fn save_settings(path: &Path, args: &FinetuneArgs, settings: &Settings) -> Resul
         "base": args.base,
         "words": words,
         "samples": args.samples,
+        "labels": args.labels,
         "negatives": args.negatives,
         "noise": args.noise,
         "false_wakes": args.false_wakes,

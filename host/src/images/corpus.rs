@@ -2,10 +2,7 @@
 //!
 //! - **Folders.** `corpus/cat/*.jpg`, `corpus/dog/*.png`: each picture has exactly one label, the name
 //!   of its folder.
-//! - **A table.** `labels.csv`, or a folder that holds one. The first row names the columns; the first
-//!   column is the picture's path, from where the table lies; every other column is a label, with `1`,
-//!   `0`, or `?` where nobody knows. A column `split` is no label: it tells rows for training from
-//!   rows for testing.
+//! - **A table.** `labels.csv`, or a folder that holds one; see [`table`](crate::table).
 //!
 //! What cannot be used is left out and told, with its line and the reason.
 
@@ -19,12 +16,10 @@ use rayon::prelude::*;
 use wakeling_shared::artifact::{MAX_WORDS, Shape};
 
 use super::{Answers, Labelling, picture};
-use crate::{Error, Result, progress::progress_bar};
+use crate::{Error, Result, progress::progress_bar, table::Table};
 
 /// The table that a folder may hold.
 pub const TABLE: &str = "labels.csv";
-/// The column of a table that is no label.
-const SPLIT: &str = "split";
 /// Endings of files that are looked into.
 const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
 
@@ -124,88 +119,9 @@ impl Listing {
     }
 
     fn of_table(path: &Path, split: Option<&str>) -> Result<Self> {
-        let text = fs::read(path).map_err(Error::io(path, "read"))?;
-        let refused = |problem: String| {
-            let remedy = "the first row names the columns: file, then labels; cells are 1, 0 or ?";
-            Error::input(path, problem, remedy)
-        };
-        let text = String::from_utf8(text).map_err(|_| refused("not a table in UTF-8".into()))?;
-        let mut lines = text.trim_start_matches('\u{feff}').lines();
-        let header = cells(lines.next().unwrap_or_default()).map_err(|e| refused(e.into()))?;
-        let split_column = header.iter().position(|name| name == SPLIT).filter(|&at| at > 0);
-        let is_label = |at: usize| at > 0 && Some(at) != split_column;
-        let labels: Vec<String> = header
-            .iter()
-            .enumerate()
-            .filter(|&(at, _)| is_label(at))
-            .map(|(_, name)| name.clone())
-            .collect();
-        if labels.is_empty() || labels.iter().any(String::is_empty) {
-            return Err(refused("its first row names no label, or one without a name".into()));
-        }
-        if let Some(twice) = labels.iter().enumerate().find(|(at, l)| labels[..*at].contains(l)) {
-            return Err(refused(format!("two columns are called {:?}", twice.1)));
-        }
-        if let (Some(split), None) = (split, split_column) {
-            return Err(refused(format!("no column {SPLIT:?}, and --split {split} is asked for")));
-        }
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let (mut pictures, mut skipped) = (Vec::new(), Vec::new());
-        for (number, line) in lines.enumerate().map(|(at, line)| (at + 2, line)) {
-            if line.trim().is_empty() {
-                continue;
-            }
-            let row = cells(line).map_err(str::to_owned).and_then(|cells| {
-                if cells.len() != header.len() {
-                    return Err(format!("{} columns, and there are {}", cells.len(), header.len()));
-                }
-                let labels = cells.iter().enumerate().filter(|&(at, _)| is_label(at));
-                let answers = labels.map(|(_, cell)| answer(cell)).collect::<Result<_, _>>()?;
-                Ok((cells, answers))
-            });
-            match row {
-                Ok((cells, answers)) => {
-                    let wanted =
-                        split.is_none_or(|s| split_column.is_some_and(|at| cells[at] == s));
-                    if wanted {
-                        pictures.push((folder.join(&cells[0]), answers));
-                    }
-                }
-                Err(reason) => skipped.push(format!("{}, line {number}: {reason}", path.display())),
-            }
-        }
-        Ok(Self { labelling: Labelling::Several, labels, pictures, skipped })
+        let Table { labels, rows, skipped } = Table::open(path, split)?;
+        Ok(Self { labelling: Labelling::Several, labels, pictures: rows, skipped })
     }
-}
-
-fn answer(cell: &str) -> Result<Option<bool>, String> {
-    match cell.trim() {
-        "1" => Ok(Some(true)),
-        "0" => Ok(Some(false)),
-        "?" => Ok(None),
-        other => Err(format!("{other:?} where 1, 0 or ? is expected")),
-    }
-}
-
-/// The cells of a line: separated by commas, between quotes where they hold one (RFC 4180, without
-/// line breaks).
-fn cells(line: &str) -> Result<Vec<String>, &'static str> {
-    let mut cells = vec![String::new()];
-    let mut quoted = false;
-    let mut characters = line.trim_end_matches('\r').chars().peekable();
-    while let Some(c) = characters.next() {
-        let Some(cell) = cells.last_mut() else { break };
-        match c {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                cell.push('"');
-            }
-            '"' if quoted || cell.is_empty() => quoted = !quoted,
-            ',' if !quoted => cells.push(String::new()),
-            c => cell.push(c),
-        }
-    }
-    if quoted { Err("a quote is not closed") } else { Ok(cells) }
 }
 
 /// What lies in a folder, by name.
