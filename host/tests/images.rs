@@ -165,6 +165,23 @@ fn forms_are_learned_then_another_task_from_few_pictures() {
 }
 
 #[test]
+fn the_shipped_base_learns_gray_forms_from_few_pictures() {
+    let place = TempDir::new().expect("a folder");
+    let folder = place.path();
+    class_folders(folder, "train", 12, 1);
+    class_folders(folder, "test", 20, 2);
+    let arguments = ["finetune", "--train", "train", "--channels", "gray", "--out", "tuned"];
+    let (out, err) = succeed(folder, &[&arguments[..], &["--steps", "60"]].concat());
+    assert!(err.contains("training all layers: the rarest label has 12 pictures"), "{err}");
+    let bytes = fs::read(folder.join(out.trim())).expect("a model");
+    let model = ImageModel::load(&bytes).expect("a device loads it");
+    assert_eq!((model.card.base, model.shape.channels), ("objects-m", 1));
+    assert!(model.card.licence.contains("academic"), "{}", model.card.licence);
+    let (out, _) = succeed(folder, &["evaluate", "--model", "tuned/model.wkl", "--test", "test"]);
+    assert!(number(&out, "pictures, ") >= 80.0, "{out}");
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_a_reason() {
     let place = TempDir::new().expect("a folder");
     let folder = place.path();
@@ -216,7 +233,7 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         fail(folder, &train(path), code, words);
     }
     let base = ["finetune", "--train", "train", "--out", "out"];
-    fail(folder, &base, 2, &["there is no base \"objects-m\""]);
+    fail(folder, &[&base[..], &["--base", "nothing"]].concat(), 2, &["no base \"nothing\""]);
     fail(folder, &[&base[..], &["--base", "text.wkl"]].concat(), 3, &["text.wkl"]);
     fail(folder, &[&train("train")[..], &["--side", "7"]].concat(), 2, &["7 pixels", "16 to 256"]);
     fail(folder, &[&train("train")[..], &["--split", "dev"]].concat(), 3, &["no split \"dev\""]);

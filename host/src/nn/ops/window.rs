@@ -89,8 +89,8 @@ mod tests {
         for image in [[1, 1], [2, 5], [7, 3], [8, 9]] {
             for (size, stride) in [(1, 1), (3, 1), (3, 2), (2, 2), (5, 3)] {
                 let window = Window::same(image, size, stride)?;
-                for axis in 0..2 {
-                    assert_eq!(window.output[axis], image[axis].div_ceil(stride));
+                for (axis, length) in image.into_iter().enumerate() {
+                    assert_eq!(window.output[axis], length.div_ceil(stride));
                     for tap in 0..size {
                         let within: Vec<usize> = (0..window.output[axis])
                             .filter(|&at| window.line(axis, at, tap).is_some())
