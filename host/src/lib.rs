@@ -29,6 +29,7 @@ pub mod quantize;
 pub mod remote;
 pub mod simulate;
 pub mod startup;
+pub mod studio;
 pub mod synthesize;
 pub mod taught;
 pub mod terminal;

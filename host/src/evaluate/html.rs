@@ -5,7 +5,7 @@
 //! phone first.
 
 mod chart;
-mod media;
+pub(crate) mod media;
 
 use std::fmt::Write;
 
