@@ -85,7 +85,10 @@ impl Studio {
         })?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|e| {
-            Error::usage(format!("the system gives no random numbers: {e}"), "report this as a defect")
+            Error::usage(
+                format!("the system gives no random numbers: {e}"),
+                "report this as a defect",
+            )
         })?;
         let token = format!("{:032x}", u128::from_ne_bytes(random));
         Ok(Self { server, address, token, session: Session::new(places) })
