@@ -1,7 +1,7 @@
 //! Evaluation: misses against false accepts per hour, on streams, by the int8 model that ships.
 
 mod detail;
-mod html;
+pub(crate) mod html;
 mod play;
 mod report;
 mod surroundings;

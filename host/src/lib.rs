@@ -33,6 +33,7 @@ pub mod remote;
 mod simd;
 pub mod simulate;
 pub mod startup;
+pub mod studio;
 pub mod synthesize;
 pub mod table;
 pub mod taught;

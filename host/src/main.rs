@@ -25,6 +25,7 @@ struct Wakeling {
 enum Command {
     Record(cli::record::RecordArgs),
     Listen(cli::listen::ListenArgs),
+    Studio(cli::studio::StudioArgs),
     Corpus(cli::corpus::CorpusArgs),
     Pretrain(cli::pretrain::PretrainArgs),
     Finetune(cli::finetune::FinetuneArgs),
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     wakeling::startup::prepare();
     let result = match Wakeling::parse().command {
         Command::Listen(args) => cli::listen::run(args),
+        Command::Studio(args) => cli::studio::run(args),
         Command::Record(args) => cli::record::run(args),
         Command::Corpus(args) => cli::corpus::run(args),
         Command::Pretrain(args) => cli::pretrain::run(args),

@@ -383,3 +383,19 @@ fn every_help_has_an_example() {
         help(&[command, "--help"]);
     }
 }
+
+#[test]
+fn completions_and_man_pages_know_every_command() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let output = place.run(&["completions", shell]);
+        let script = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && script.contains("false-wakes"), "{shell}: {script}");
+    }
+    assert!(place.run(&["man", "pages"]).status.success());
+    let page = |name: &str| fs::read_to_string(place.path("pages").join(name)).expect("a page");
+    assert!(page("wakeling.1").contains("wakeling\\-record(1)"));
+    assert!(page("wakeling-record.1").contains("\\-\\-takes"));
+    assert!(page("wakeling-corpus-fetch.1").contains(".TH wakeling-corpus-fetch"));
+    place.refused(&["man", "good/a.wav"], "good/a.wav");
+}

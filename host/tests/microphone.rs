@@ -202,3 +202,94 @@ fn a_full_disk_keeps_what_was_kept() {
         .collect();
     assert!(names.is_empty(), "litter: {names:?}");
 }
+
+/// A terminal of 80 columns in tmux, in which the program records from the sink.
+struct Terminal<'s> {
+    sink: &'s NullSink,
+    socket: PathBuf,
+}
+
+impl<'s> Terminal<'s> {
+    fn start(sink: &'s NullSink, place: &Path, arguments: &str) -> Option<Self> {
+        let terminal = Self { sink, socket: place.join("tmux") };
+        if sink.command("tmux").arg("-V").output().is_err() {
+            eprintln!("skipped: no tmux; type: sudo apt-get install tmux");
+            return None;
+        }
+        let command = format!("{PROGRAM} {arguments}; echo \"exit code $?\"; sleep 60");
+        let place = place.display().to_string();
+        terminal.tmux(&[
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            "80",
+            "-y",
+            "24",
+            "-c",
+            &place,
+            &command,
+        ]);
+        Some(terminal)
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> String {
+        let output = self.sink.command("tmux").arg("-S").arg(&self.socket).args(arguments).output();
+        String::from_utf8_lossy(&output.expect("tmux runs").stdout).into_owned()
+    }
+
+    /// The screen, with what differs from run to run replaced: levels, lengths.
+    fn screen(&self) -> String {
+        let text = self.tmux(&["capture-pane", "-p"]);
+        let lines = text.trim_end().lines().map(|line| match line.split_once('[') {
+            Some(("microphone ", _)) => "microphone [LEVEL".to_owned(),
+            _ if line.contains(" s, peak ") => {
+                format!("SECONDS, PEAK:{}", line.rsplit(':').next().unwrap_or_default())
+            }
+            _ => line.trim_end().to_owned(),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn wait_for(&self, text: &str) -> String {
+        wait_for(text, || self.screen().contains(text));
+        self.screen()
+    }
+
+    fn press(&self, key: &str) {
+        self.tmux(&["send-keys", key]);
+    }
+}
+
+impl Drop for Terminal<'_> {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+    }
+}
+
+#[test]
+fn the_terminal_shows_what_the_snapshots_show() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let Some(sink) = NullSink::start(place.path(), 16_000, 1) else { return };
+    let arguments = "record 'hey wakeling' --takes 2 --speaker Ana --out takes --device default";
+    let Some(terminal) = Terminal::start(&sink, place.path(), arguments) else { return };
+    let mut shown = vec![terminal.wait_for("enter starts")];
+    let mut player = sink.play(&said_again_and_again(place.path(), &demo("am_onyx-0.ogg")));
+    terminal.press("Enter");
+    shown.push(terminal.wait_for("2 …"));
+    shown.push(terminal.wait_for("keeps"));
+    terminal.press("k");
+    shown.push(terminal.wait_for("take 2 of 2"));
+    terminal.press("q");
+    shown.push(terminal.wait_for("exit code"));
+    player.kill().expect("paplay ends");
+    player.wait().expect("paplay ends");
+    let shown = shown.join(&format!("\n{}\n", "-".repeat(80))) + "\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/record.txt");
+    if std::env::var_os("WAKELING_BLESS").is_some() {
+        fs::write(&path, &shown).expect("a snapshot");
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(shown, expected, "WAKELING_BLESS=1 writes {} anew", path.display());
+}

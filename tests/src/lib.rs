@@ -2,6 +2,7 @@
 //!
 //! Everything comes from a seed, so a failure repeats itself.
 
+pub mod browser;
 pub mod image;
 pub mod layout;
 pub mod model;

@@ -15,6 +15,7 @@ pub mod pretrain;
 pub mod quantize;
 pub mod record;
 pub mod simulate;
+pub mod studio;
 pub mod synthesize;
 
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@
 //! phone first.
 
 pub mod chart;
-mod media;
+pub(crate) mod media;
 
 use std::fmt::Write;
 

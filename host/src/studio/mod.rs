@@ -1,0 +1,177 @@
+//! The studio: a page in the browser for recording, training, reading the report and trying.
+//!
+//! The server listens on loopback only. The page itself holds nothing; everything else needs the
+//! token, random for each start, which the browser gets in the part of the address that is never
+//! sent (`#…`) and returns in a header of its own. So another site can neither guess it nor make a
+//! browser send it; besides, a request that names another host or another origin is refused, which
+//! keeps out pages whose name was pointed at this machine. One request is answered at a time.
+//!
+//! The browser sends sound as it comes, and the same code as in `record` and `listen` decides: the
+//! take, the trimming, the verdict, the device's pipeline.
+
+mod live;
+mod session;
+#[cfg(test)]
+mod tests;
+mod training;
+
+use std::{
+    io::{Cursor, Read},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+};
+
+use serde_json::{Value, json};
+use tiny_http::{Header, Method, Request, Response, Server};
+
+pub use session::Places;
+use session::Session;
+
+use crate::{Error, Result};
+
+/// Bytes of the longest request: 30 s of 16-bit sound at 48 kHz.
+const LONGEST_BODY: u64 = 3_000_000;
+/// The header with the token.
+const TOKEN_HEADER: &str = "X-Wakeling-Token";
+/// Nothing but the page's own files is run or loaded; what it shows is held as data.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    connect-src 'self'; img-src data:; media-src data:; frame-src blob:; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'self'";
+
+/// The page's files: path, kind, content.
+const FILES: [(&str, &str, &str); 5] = [
+    ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
+    ("/studio.css", "text/css; charset=utf-8", include_str!("page/studio.css")),
+    ("/studio.js", "text/javascript; charset=utf-8", include_str!("page/studio.js")),
+    ("/strings.js", "text/javascript; charset=utf-8", include_str!("page/strings.js")),
+    ("/worklet.js", "text/javascript; charset=utf-8", include_str!("page/worklet.js")),
+];
+
+/// A studio that is open.
+pub struct Studio {
+    server: Server,
+    address: SocketAddr,
+    token: String,
+    session: Session,
+}
+
+/// What is answered.
+struct Answer {
+    status: u16,
+    kind: &'static str,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(value: &Value) -> Self {
+        Self { status: 200, kind: "application/json", body: value.to_string().into_bytes() }
+    }
+
+    fn refused(status: u16, why: &str) -> Self {
+        Self { status, ..Self::json(&json!({ "error": why })) }
+    }
+}
+
+impl Studio {
+    /// Opens a studio on loopback; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the port is taken.
+    pub fn open(port: u16, places: Places) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .map_err(Error::io(format!("127.0.0.1:{port}"), "listen at"))?;
+        let address = listener.local_addr().map_err(Error::io("127.0.0.1", "listen at"))?;
+        let server = Server::from_listener(listener, None).map_err(|e| {
+            Error::usage(format!("the page cannot be served: {e}"), "choose another --port")
+        })?;
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|e| {
+            Error::usage(
+                format!("the system gives no random numbers: {e}"),
+                "report this as a defect",
+            )
+        })?;
+        let token = format!("{:032x}", u128::from_ne_bytes(random));
+        Ok(Self { server, address, token, session: Session::new(places) })
+    }
+
+    /// Where the browser finds it, with the token.
+    pub fn url(&self) -> String {
+        format!("http://{}/#{}", self.address, self.token)
+    }
+
+    /// Answers requests until the process ends.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system takes the port away.
+    pub fn serve(&mut self) -> Result<()> {
+        loop {
+            let request = self.server.recv().map_err(Error::io("the page", "serve"))?;
+            self.handle(request);
+        }
+    }
+
+    fn handle(&mut self, mut request: Request) {
+        let answer = self.answer(&mut request);
+        let header = |name: &str, value: &str| Header::from_bytes(name, value).ok();
+        let headers = [
+            header("Content-Type", answer.kind),
+            header("Content-Security-Policy", POLICY),
+            header("X-Content-Type-Options", "nosniff"),
+            header("Referrer-Policy", "no-referrer"),
+            header("Cross-Origin-Resource-Policy", "same-origin"),
+            header("Cache-Control", "no-store"),
+        ];
+        let length = answer.body.len();
+        let headers = headers.into_iter().flatten().collect();
+        let body = Cursor::new(answer.body);
+        let response = Response::new(answer.status.into(), headers, body, Some(length), None);
+        // Whoever does not wait for the answer any more does not need it.
+        let _ = request.respond(response);
+    }
+
+    fn answer(&mut self, request: &mut Request) -> Answer {
+        let header = |name: &str| {
+            let is_it = |h: &&Header| h.field.as_str().as_str().eq_ignore_ascii_case(name);
+            request.headers().iter().find(is_it).map(|h| h.value.as_str().to_owned())
+        };
+        let port = self.address.port();
+        let hosts = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
+        if !header("Host").is_some_and(|host| hosts.contains(&host)) {
+            return Answer::refused(403, "this name is not mine");
+        }
+        let is_own = |origin: String| hosts.iter().any(|h| origin == format!("http://{h}"));
+        if !header("Origin").is_none_or(is_own) {
+            return Answer::refused(403, "another page may not ask this");
+        }
+        let url = request.url().to_owned();
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        if *request.method() == Method::Get
+            && let Some((_, kind, content)) = FILES.iter().find(|(name, ..)| *name == path)
+        {
+            return Answer { status: 200, kind, body: content.as_bytes().to_vec() };
+        }
+        if !header(TOKEN_HEADER).is_some_and(|token| is_same(&token, &self.token)) {
+            return Answer::refused(
+                401,
+                "the token is missing or wrong: open the address that was printed",
+            );
+        }
+        let mut body = Vec::new();
+        let read = request.as_reader().take(LONGEST_BODY + 1).read_to_end(&mut body);
+        if read.is_err() || body.len() as u64 > LONGEST_BODY {
+            return Answer::refused(413, "the request is too long");
+        }
+        let method = request.method().clone();
+        match self.session.answer(&method, &url, &body) {
+            Ok(answer) => answer,
+            Err(error) => {
+                Answer::refused(if error.exit_code() == 2 { 400 } else { 500 }, &error.to_string())
+            }
+        }
+    }
+}
+
+/// Compares in a time that does not depend on where they differ.
+fn is_same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+}

@@ -1,0 +1,75 @@
+// Every text of the page. Another language is another entry with the same keys; what is missing in
+// one is taken from English. {name} stands for a value.
+const languages = {
+  en: {
+    title: "Wakeling studio",
+    intro: "Record a phrase, train a model for it, and hear what the device will hear. Nothing leaves this computer.",
+    phraseTitle: "1. The phrase",
+    phraseLabel: "Phrase",
+    speakerLabel: "Who speaks (may stay empty)",
+    begin: "Begin",
+    takesTitle: "2. Record it",
+    prompt: "Next: say it {how}.",
+    "style.plain": "as you would every day",
+    "style.near": "close to the microphone",
+    "style.far": "from across the room",
+    "style.fast": "fast",
+    "style.slow": "slowly",
+    "style.soft": "softly, but do not whisper",
+    "style.loud": "loudly, as if from another room",
+    "style.away": "with your back to the microphone",
+    "style.other": "another person, if one is there; else in a higher or a lower voice",
+    take: "Record a take",
+    stop: "Stop",
+    automatic: "Keep good takes and go on by itself",
+    level: "Microphone",
+    levelText: "{db} dB",
+    clipping: "clipping: softer, or turn it down",
+    counting: "{count} …",
+    waiting: "Now",
+    speaking: "Now · heard",
+    nothing: "Nothing was heard. Is this the right microphone, and is it on?",
+    verdict: "{seconds} s, peak {db} dB: {advice}",
+    waveAlt: "Wave of the take, {seconds} seconds",
+    spectrogramAlt: "Spectrogram of the take, up to 7.5 kHz",
+    keep: "Keep",
+    redo: "Record again",
+    kept: "{count} takes kept. Ten to twenty are a good start.",
+    takeLine: "{style}, {seconds} s {speaker}",
+    remove: "Remove",
+    removeLabel: "Remove take {number}",
+    roomTitle: "3. The room",
+    roomText: "Half a minute or more of how it sounds here every day, without the phrase: talk, television, dishes. The report counts false accepts in it.",
+    roomStart: "Record the room",
+    roomSeconds: "{seconds} s recorded",
+    trainTitle: "4. Train",
+    trainText: "It takes about a minute. From eight takes on and with sound of the room, every fourth take is kept from training, for the report.",
+    train: "Train",
+    trainingOn: "Training on {train} takes, {test} are kept for the report: {stage} {percent} %",
+    evaluating: "Measuring {test} takes: {stage} {percent} %",
+    trained: "Trained on {train} takes.",
+    failed: "Training failed. The last lines say why:",
+    log: "What the program says",
+    tryTitle: "5. Try it",
+    listenStart: "Listen",
+    listenStop: "Stop listening",
+    download: "Download the model",
+    report: "Read the report",
+    noReport: "There is no report: it takes eight takes and some sound of the room.",
+    sensitivity: "Sensitivity",
+    wordLine: "{word}: {score}, heard from {threshold} on",
+    heardLine: "{time} s: {word}, score {score}",
+    noMicrophone: "The browser gives no microphone: {why}. Allow this page to use it, or choose another in the browser's settings.",
+    noToken: "The address is not complete: open the one that the program printed.",
+    gone: "The program does not answer. Start it again: wakeling studio",
+  },
+};
+
+const wanted = (navigator.languages ?? []).map((l) => l.slice(0, 2)).find((l) => l in languages);
+export const language = wanted ?? "en";
+
+/** The text of a key, with values filled in. */
+export function text(key, values = {}) {
+  const found = languages[language][key] ?? languages.en[key] ?? key;
+  return found.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
+}

@@ -1,0 +1,327 @@
+//! What the page asks for, and what is answered. See the table at [`Session::answer`].
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tiny_http::Method;
+
+use super::{
+    Answer,
+    live::Live,
+    training::{Job, Training},
+};
+use crate::{
+    Error, Result,
+    audio::{SAMPLE_RATE, live::Live as Resampler},
+    capture::{
+        folder::{Facts, Folder},
+        level::Level,
+        record::STYLES,
+        take::{Phase, Recorded, Take, Verdict},
+    },
+    cli::file_name,
+    evaluate::html::media,
+    features::{FrontendTables, NormalizationKind, log_mel, mel_powers},
+    synthesize,
+};
+
+/// Columns of a drawn wave.
+const WAVE_COLUMNS: usize = 240;
+/// Seconds of room sound that are kept in one file.
+const ROOM_FILE_S: usize = 10;
+/// Characters of the longest name of a speaker.
+const LONGEST_NAME: usize = 80;
+
+/// Where recordings and models go.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// Folder of the folders of recordings.
+    pub recordings: PathBuf,
+    /// Folder of the folders of models.
+    pub runs: PathBuf,
+    /// More arguments for `finetune`.
+    pub finetune: Vec<String>,
+}
+
+/// One person's work on one phrase.
+pub struct Session {
+    places: Places,
+    phrase: String,
+    speaker: String,
+    takes: Option<Folder>,
+    resampler: Option<(u32, Resampler)>,
+    take: Option<Take>,
+    recorded: Option<Recorded>,
+    room: Option<Folder>,
+    room_pcm: Vec<i16>,
+    training: Option<Training>,
+    live: Option<Live>,
+}
+
+#[derive(Deserialize)]
+struct Begin {
+    phrase: String,
+    #[serde(default)]
+    speaker: String,
+}
+
+/// The value of `name` in the query of an address; only plain characters are ever sent.
+fn query<'u>(url: &'u str, name: &str) -> Option<&'u str> {
+    let (_, query) = url.split_once('?')?;
+    query
+        .split('&')
+        .find_map(|pair| pair.split_once('=').filter(|(n, _)| *n == name))
+        .map(|(_, v)| v)
+}
+
+impl Session {
+    /// Nothing begun.
+    pub fn new(places: Places) -> Self {
+        Self {
+            places,
+            phrase: String::new(),
+            speaker: String::new(),
+            takes: None,
+            resampler: None,
+            take: None,
+            recorded: None,
+            room: None,
+            room_pcm: Vec::new(),
+            training: None,
+            live: None,
+        }
+    }
+
+    /// | request | does |
+    /// |---|---|
+    /// | `GET /api/state` | phrase, takes, seconds of room, training |
+    /// | `POST /api/begin` | phrase and speaker, as JSON |
+    /// | `POST /api/take` | begins a take |
+    /// | `POST /api/sound?for=take\|room\|live&rate=HZ` | 16-bit samples as they come |
+    /// | `POST /api/keep` | keeps the take that was just heard |
+    /// | `POST /api/remove?take=FILE` | takes one back |
+    /// | `POST /api/train` | trains and measures |
+    /// | `POST /api/live` | begins to listen with the model |
+    /// | `POST /api/level?row=N` | moves through the model's table |
+    /// | `GET /api/report`, `GET /api/model` | the files |
+    pub fn answer(&mut self, method: &Method, url: &str, body: &[u8]) -> Result<Answer> {
+        let path = url.split('?').next().unwrap_or_default();
+        let value = match (method, path) {
+            (Method::Get, "/api/state") => self.state(),
+            (Method::Post, "/api/begin") => self.begin(body)?,
+            (Method::Post, "/api/take") => {
+                self.folder()?;
+                (self.take, self.recorded, self.resampler) = (Some(Take::new()), None, None);
+                json!({})
+            }
+            (Method::Post, "/api/sound") => self.sound(url, body)?,
+            (Method::Post, "/api/keep") => self.keep()?,
+            (Method::Post, "/api/remove") => {
+                self.folder()?.remove(query(url, "take").unwrap_or_default())?;
+                self.state()
+            }
+            (Method::Post, "/api/train") => self.train()?,
+            (Method::Post, "/api/live") => {
+                self.resampler = None;
+                let live = Live::start(&self.result("model.wkl")?)?;
+                let state = live.hear(Vec::new())?;
+                self.live = Some(live);
+                state
+            }
+            (Method::Post, "/api/level") => {
+                let row = query(url, "row").and_then(|r| r.parse().ok()).unwrap_or(0);
+                self.live()?.move_to(row)?
+            }
+            (Method::Get, "/api/report") => {
+                return self.file("report.html", "text/html; charset=utf-8");
+            }
+            (Method::Get, "/api/model") => {
+                return self.file("model.wkl", "application/octet-stream");
+            }
+            _ => return Ok(Answer::refused(404, "there is nothing here")),
+        };
+        Ok(Answer::json(&value))
+    }
+
+    fn folder(&mut self) -> Result<&mut Folder> {
+        let missing = || Error::usage("there is no phrase yet", "say first what is recorded");
+        self.takes.as_mut().ok_or_else(missing)
+    }
+
+    fn live(&self) -> Result<&Live> {
+        let missing = || Error::usage("nothing listens", "start listening first");
+        self.live.as_ref().ok_or_else(missing)
+    }
+
+    fn style(&self) -> (&'static str, &'static str) {
+        let taken = self.takes.as_ref().map_or(0, |f| f.count(&self.phrase));
+        STYLES[taken % STYLES.len()]
+    }
+
+    fn begin(&mut self, body: &[u8]) -> Result<Value> {
+        let begin: Begin = serde_json::from_slice(body)
+            .map_err(|e| Error::usage(format!("this is no phrase: {e}"), "load the page again"))?;
+        let phrase = begin.phrase.trim();
+        synthesize::check_text(phrase)?;
+        if begin.speaker.chars().count() > LONGEST_NAME
+            || begin.speaker.chars().any(char::is_control)
+        {
+            return Err(Error::usage("this is no name", "give a shorter one"));
+        }
+        let facts = Facts { text: phrase.into(), kind: "word".into(), ..Facts::default() };
+        let path = self.places.recordings.join(file_name(&phrase.to_lowercase()));
+        self.takes = Some(Folder::open(&path, "take", &facts)?);
+        let facts = Facts { kind: "room".into(), ..Facts::default() };
+        self.room = Some(Folder::open(&self.places.recordings.join("room"), "room", &facts)?);
+        (self.phrase, self.speaker) = (phrase.to_owned(), begin.speaker.trim().to_owned());
+        (self.take, self.recorded) = (None, None);
+        if !self.training.as_ref().is_some_and(Training::is_running) {
+            self.training = None;
+        }
+        Ok(self.state())
+    }
+
+    fn state(&self) -> Value {
+        let takes = self.takes.iter().flat_map(|f| f.kept());
+        let takes: Vec<Value> = takes
+            .map(|k| {
+                let name = k.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                json!({ "name": name, "seconds": k.duration_s, "speaker": k.facts.speaker, "style": k.facts.style })
+            })
+            .collect();
+        let exists = |name: &str| self.result(name).is_ok_and(|path| path.is_file());
+        json!({
+            "phrase": self.phrase,
+            "speaker": self.speaker,
+            "takes": takes,
+            "style": self.style().0,
+            "prompt": self.style().1,
+            "room_seconds": self.room.as_ref().map_or(0.0, Folder::seconds),
+            "training": self.training.as_ref().map(Training::progress),
+            "model": exists("model.wkl"),
+            "report": exists("report.html"),
+        })
+    }
+
+    /// Sound from the browser: little-endian 16-bit samples of one channel.
+    fn sound(&mut self, url: &str, body: &[u8]) -> Result<Value> {
+        let rate = query(url, "rate").and_then(|r| r.parse().ok()).unwrap_or(SAMPLE_RATE);
+        if self.resampler.as_ref().is_none_or(|(known, _)| *known != rate) {
+            self.resampler = Some((rate, Resampler::new(rate, 1)?));
+        }
+        let samples = body.as_chunks::<2>().0.iter().map(|b| f32::from(i16::from_le_bytes(*b)));
+        let (samples, mut pcm) = (samples.collect::<Vec<f32>>(), Vec::new());
+        if let Some((_, resampler)) = &mut self.resampler {
+            resampler.push(&samples, &mut pcm);
+        }
+        let level = Level::of(&pcm);
+        let mut value = match query(url, "for") {
+            Some("take") => self.take_hears(&pcm)?,
+            Some("room") => self.room_hears(&pcm)?,
+            Some("live") => self.live()?.hear(pcm)?,
+            _ => return Err(Error::usage("sound for nothing", "load the page again")),
+        };
+        value["peak_db"] = json!(level.peak_db);
+        value["clipped"] = json!(level.is_clipped);
+        Ok(value)
+    }
+
+    fn take_hears(&mut self, pcm: &[i16]) -> Result<Value> {
+        let missing = || Error::usage("no take was begun", "begin one first");
+        let phase = self.take.as_mut().ok_or_else(missing)?.push(pcm);
+        let (name, count) = match phase {
+            Phase::Counting(count) => ("counting", count),
+            Phase::Waiting => ("waiting", 0),
+            Phase::Speaking => ("speaking", 0),
+            Phase::Over => ("over", 0),
+        };
+        let mut value = json!({ "phase": name, "count": count });
+        if phase == Phase::Over {
+            self.recorded = self.take.take().and_then(Take::finish);
+            value["take"] = self.recorded.as_ref().map_or(Value::Null, pictured);
+        }
+        Ok(value)
+    }
+
+    fn room_hears(&mut self, pcm: &[i16]) -> Result<Value> {
+        self.room_pcm.extend(pcm);
+        let file = ROOM_FILE_S * SAMPLE_RATE as usize;
+        let missing = || Error::usage("there is no phrase yet", "say first what is recorded");
+        let room = self.room.as_mut().ok_or_else(missing)?;
+        while self.room_pcm.len() >= file {
+            let facts = Facts { kind: "room".into(), ..Facts::default() };
+            room.keep(&self.room_pcm[..file], &facts)?;
+            self.room_pcm.drain(..file);
+        }
+        let pending = self.room_pcm.len() as f64 / f64::from(SAMPLE_RATE);
+        Ok(json!({ "seconds": room.seconds() + pending }))
+    }
+
+    fn keep(&mut self) -> Result<Value> {
+        let missing = || Error::usage("there is no take to keep", "record one first");
+        let pcm = self.recorded.as_ref().ok_or_else(missing)?.pcm.clone();
+        let facts = Facts {
+            text: self.phrase.clone(),
+            speaker: self.speaker.clone(),
+            style: self.style().0.into(),
+            kind: "word".into(),
+        };
+        self.folder()?.keep(&pcm, &facts)?;
+        // Only what is on the disk is forgotten.
+        self.recorded = None;
+        Ok(self.state())
+    }
+
+    fn train(&mut self) -> Result<Value> {
+        if self.training.as_ref().is_some_and(Training::is_running) {
+            return Err(Error::usage("a training runs already", "wait for its end"));
+        }
+        let room = self.room.as_ref().filter(|r| !r.kept().is_empty());
+        let job = Job {
+            phrase: self.phrase.clone(),
+            room: room.map(|r| r.path().to_path_buf()),
+            out: self.places.runs.join(file_name(&self.phrase.to_lowercase())),
+            finetune: self.places.finetune.clone(),
+            takes: self.folder()?.kept().to_vec(),
+        };
+        self.live = None;
+        self.training = Some(Training::start(job)?);
+        Ok(self.state())
+    }
+
+    /// A file of the training that has ended.
+    fn result(&self, name: &str) -> Result<PathBuf> {
+        let missing = || Error::usage("there is no model yet", "train first");
+        let training = self.training.as_ref().filter(|t| !t.is_running()).ok_or_else(missing)?;
+        Ok(training.out().join(name))
+    }
+
+    fn file(&self, name: &str, kind: &'static str) -> Result<Answer> {
+        let path = self.result(name)?;
+        let body = std::fs::read(&path).map_err(Error::io(&path, "read"))?;
+        Ok(Answer { status: 200, kind, body })
+    }
+}
+
+/// What the page shows of a take: facts, the wave as extremes of columns, the spectrogram, the sound.
+fn pictured(recorded: &Recorded) -> Value {
+    let tables = FrontendTables::default();
+    let frames = log_mel(&mel_powers(&recorded.pcm, &tables.params(NormalizationKind::Log)));
+    let column = recorded.pcm.len().div_ceil(WAVE_COLUMNS).max(1);
+    let extremes = |part: &[i16]| {
+        let least = part.iter().min().copied().unwrap_or(0);
+        let most = part.iter().max().copied().unwrap_or(0);
+        [f32::from(least) / 32_768.0, f32::from(most) / 32_768.0]
+    };
+    let wave: Vec<[f32; 2]> = recorded.pcm.chunks(column).map(extremes).collect();
+    json!({
+        "seconds": recorded.phrase_s,
+        "peak_db": recorded.level.peak_db,
+        "good": recorded.verdict == Verdict::Good,
+        "advice": recorded.verdict.advice(),
+        "wave": wave,
+        "spectrogram": media::data_url("image/png", &media::spectrogram(&frames)),
+        "sound": media::data_url("audio/wav", &media::wav(&recorded.pcm)),
+    })
+}

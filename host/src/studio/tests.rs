@@ -1,0 +1,166 @@
+use std::{io::Write, net::TcpStream};
+
+use super::*;
+
+/// A studio that answers on a thread of its own, for as long as the tests run.
+fn studio(place: &std::path::Path) -> (SocketAddr, String) {
+    let places = Places {
+        recordings: place.join("recordings"),
+        runs: place.join("runs"),
+        finetune: Vec::new(),
+    };
+    let mut studio = Studio::open(0, places).unwrap();
+    let found = (studio.address, studio.token.clone());
+    std::thread::spawn(move || studio.serve());
+    found
+}
+
+/// Sends a request as it stands; status and body.
+fn send(address: SocketAddr, head: &str, body: &[u8]) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!("{head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).unwrap();
+    // A request that is refused is not read to its end.
+    let _ = stream.write_all(body);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+    (status, answer)
+}
+
+fn ask(address: SocketAddr, token: &str, request: &str, body: &[u8]) -> (u16, Value) {
+    let head = format!("{request} HTTP/1.1\r\nHost: {address}\r\n{TOKEN_HEADER}: {token}");
+    let (status, answer) = send(address, &head, body);
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+#[test]
+fn nobody_else_is_answered() {
+    let place = tempfile::tempdir().unwrap();
+    let (address, token) = studio(place.path());
+    let state = "GET /api/state HTTP/1.1";
+    let own = format!("Host: {address}\r\n{TOKEN_HEADER}: {token}");
+    let wrong = "0".repeat(32);
+    for (head, status) in [
+        (format!("{state}\r\n{own}"), 200),
+        (format!("{state}\r\n{own}\r\nOrigin: http://{address}"), 200),
+        (format!("{state}\r\n{own}\r\nOrigin: http://example.org"), 403),
+        (format!("{state}\r\n{own}\r\nOrigin: null"), 403),
+        (format!("{state}\r\n{own}\r\nOrigin: https://{address}"), 403),
+        (
+            format!("{state}\r\nHost: example.org:{}\r\n{TOKEN_HEADER}: {token}", address.port()),
+            403,
+        ),
+        (format!("{state}\r\n{TOKEN_HEADER}: {token}"), 403),
+        (format!("{state}\r\nHost: {address}"), 401),
+        (format!("{state}\r\nHost: {address}\r\n{TOKEN_HEADER}: {wrong}"), 401),
+        (format!("{state}\r\nHost: {address}\r\n{TOKEN_HEADER}: "), 401),
+        (format!("OPTIONS /api/state HTTP/1.1\r\nHost: {address}"), 401),
+        (format!("GET /../../etc/passwd HTTP/1.1\r\n{own}"), 404),
+        (format!("GET / HTTP/1.1\r\nHost: {address}"), 200),
+        (format!("GET / HTTP/1.1\r\nHost: example.org"), 403),
+    ] {
+        let (found, answer) = send(address, &head, b"");
+        assert_eq!(found, status, "{head}\n{answer}");
+        assert!(!answer.to_lowercase().contains("access-control-allow"), "{answer}");
+        assert!(answer.contains("Content-Security-Policy: default-src 'none'"), "{answer}");
+    }
+    assert!(address.ip().is_loopback());
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_the_studio_goes_on() {
+    let place = tempfile::tempdir().unwrap();
+    let (address, token) = studio(place.path());
+    for (request, body, status) in [
+        ("POST /api/begin", &b"{"[..], 400),
+        ("POST /api/begin", b"{\"phrase\": \"-x\"}", 400),
+        ("POST /api/begin", b"{\"phrase\": \"../../x\"}", 200),
+        ("POST /api/sound?for=take&rate=16000", b"\0\0", 400),
+        ("POST /api/sound?for=live", b"\0\0", 400),
+        ("POST /api/sound?for=room&rate=0", b"\0\0", 500),
+        ("POST /api/keep", b"", 400),
+        ("POST /api/train", b"", 400),
+        ("POST /api/live", b"", 400),
+        ("POST /api/remove?take=../../x", b"", 400),
+        ("GET /api/model", b"", 400),
+        ("GET /nothing", b"", 404),
+    ] {
+        let (found, answer) = ask(address, &token, request, body);
+        assert_eq!(found, status, "{request}: {answer}");
+    }
+    let long = vec![0; LONGEST_BODY as usize + 2];
+    assert_eq!(ask(address, &token, "POST /api/sound?for=room", &long).0, 413);
+    // No path is made of what is said.
+    let names: Vec<_> = std::fs::read_dir(place.path().join("recordings"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert!(names.iter().all(|n| n == "room" || n == "------x"), "{names:?}");
+}
+
+#[test]
+fn a_take_is_heard_judged_kept_and_removed() {
+    let place = tempfile::tempdir().unwrap();
+    let (address, token) = studio(place.path());
+    let ask = |request: &str, body: &[u8]| {
+        let (status, value) = ask(address, &token, request, body);
+        assert_eq!(status, 200, "{request}: {value}");
+        value
+    };
+    ask("POST /api/begin", b"{\"phrase\": \"hey you\", \"speaker\": \"Ana\"}");
+    ask("POST /api/take", b"");
+    // 48 kHz, as a browser has it that does not convert: a room, a tone of 0.8 s, a room.
+    let sound: Vec<i16> = (0..48_000 * 5)
+        .map(|i| {
+            let tone = (i as f32 * 0.05).sin()
+                * if (96_000..134_400).contains(&i) { 9_000.0 } else { 30.0 };
+            tone as i16
+        })
+        .collect();
+    let mut phases = Vec::new();
+    let mut take = Value::Null;
+    for block in sound.chunks(4_800) {
+        let bytes: Vec<u8> = block.iter().flat_map(|s| s.to_le_bytes()).collect();
+        let value = ask("POST /api/sound?for=take&rate=48000", &bytes);
+        phases.push(value["phase"].as_str().unwrap().to_owned());
+        if value["phase"] == "over" {
+            take = value["take"].clone();
+            break;
+        }
+    }
+    phases.dedup();
+    assert_eq!(phases, ["counting", "waiting", "speaking", "over"]);
+    assert_eq!(take["good"], true, "{take}");
+    assert!((take["seconds"].as_f64().unwrap() - 0.8).abs() < 0.06, "{}", take["seconds"]);
+    assert!(take["spectrogram"].as_str().unwrap().starts_with("data:image/png;base64,"));
+    let state = ask("POST /api/keep", b"");
+    assert_eq!(
+        (&state["takes"][0]["speaker"], &state["takes"][0]["style"]),
+        (&json!("Ana"), &json!("plain"))
+    );
+    assert!(place.path().join("recordings/hey-you/take-0001.wav").is_file());
+    let state = ask("POST /api/remove?take=take-0001.wav", b"");
+    assert_eq!(state["takes"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn every_text_of_the_page_has_its_string() {
+    let [(.., page), _, (.., script), (.., strings), _] = FILES;
+    let keys = |text: &str, before: &str| -> Vec<String> {
+        text.split(before)
+            .skip(1)
+            .filter_map(|rest| Some(rest.split('"').next()?.to_owned()))
+            .collect()
+    };
+    let all = [keys(page, "data-text=\""), keys(script, "text(\"")].concat();
+    assert!(all.len() > 40, "{}", all.len());
+    for key in all {
+        assert!(strings.contains(&format!("\n    {key}: \"")), "{key}");
+    }
+    for (style, _) in crate::capture::record::STYLES {
+        assert!(strings.contains(&format!("\"style.{style}\": ")), "{style}");
+    }
+}

@@ -1,0 +1,178 @@
+//! A browser that tests drive: headless Chromium, by the DevTools protocol over a pipe.
+//!
+//! Its microphone is a WAV file. Where Chromium or bash is missing, [`Browser::start`] gives none,
+//! and the tests say that they were skipped.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+/// Names under which it may be installed.
+const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+
+/// A running browser with one page; it ends with this.
+pub struct Browser {
+    process: Child,
+    requests: File,
+    answers: BufReader<File>,
+    session: Value,
+    next: u64,
+}
+
+impl Browser {
+    /// Starts with its files in `place`; what it downloads goes to `place/downloads`.
+    pub fn start(place: &Path, microphone: &Path, url: &str) -> Option<Self> {
+        let has = |name: &&&str| {
+            Command::new(name)
+                .arg("--version")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|s| s.success())
+        };
+        let Some(program) = NAMES.iter().find(has) else {
+            eprintln!("skipped: no Chromium; type: sudo apt-get install chromium");
+            return None;
+        };
+        let pipe = |name: &str| {
+            let path = place.join(name);
+            let made = Command::new("mkfifo").arg(&path).status();
+            assert!(made.is_ok_and(|s| s.success()), "a pipe");
+            path
+        };
+        let (requests, answers) = (pipe("requests"), pipe("answers"));
+        let profile = place.join("profile");
+        // The protocol is spoken on the descriptors 3 and 4, which only a shell can set up plainly.
+        let process = Command::new("bash")
+            .args(["-c", "exec \"$@\" 3<requests 4>answers", "bash", program])
+            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"])
+            .args(["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"])
+            .arg(format!("--use-file-for-fake-audio-capture={}", microphone.display()))
+            .arg(format!("--user-data-dir={}", profile.display()))
+            .arg("--autoplay-policy=no-user-gesture-required")
+            .arg("--window-size=900,1400")
+            .current_dir(place)
+            .env("HOME", place)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("bash starts");
+        let requests = OpenOptions::new().write(true).open(requests).expect("a pipe");
+        let answers = BufReader::new(File::open(answers).expect("a pipe"));
+        let mut browser = Self { process, requests, answers, session: Value::Null, next: 0 };
+        let target = browser.ask("Target.createTarget", json!({ "url": url }));
+        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        let session = browser.ask("Target.attachToTarget", attach)["sessionId"].clone();
+        let downloads = place.join("downloads");
+        fs::create_dir_all(&downloads).expect("a folder");
+        browser.ask(
+            "Browser.setDownloadBehavior",
+            json!({ "behavior": "allow", "downloadPath": downloads }),
+        );
+        browser.session = session;
+        Some(browser)
+    }
+
+    fn ask(&mut self, method: &str, parameters: Value) -> Value {
+        self.next += 1;
+        let mut request = json!({ "id": self.next, "method": method, "params": parameters });
+        if !self.session.is_null() {
+            request["sessionId"] = self.session.clone();
+        }
+        self.requests.write_all(format!("{request}\0").as_bytes()).expect("the browser listens");
+        loop {
+            let mut answer = Vec::new();
+            self.answers.read_until(0, &mut answer).expect("the browser answers");
+            assert_eq!(answer.pop(), Some(0), "the browser has ended");
+            let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+            if answer["id"] == self.next {
+                assert!(answer["error"].is_null(), "{method}: {answer}");
+                return answer["result"].clone();
+            }
+        }
+    }
+
+    /// The value of an expression in the page; a promise is waited for.
+    pub fn evaluate(&mut self, expression: &str) -> Value {
+        let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true });
+        let answer = self.ask("Runtime.evaluate", parameters);
+        assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
+        answer["result"]["value"].clone()
+    }
+
+    /// Waits until an expression in the page is true.
+    pub fn wait_for(&mut self, expression: &str, patience: Duration) {
+        let started = Instant::now();
+        while self.evaluate(expression) != true {
+            if started.elapsed() > patience {
+                let page = self.evaluate("document.body.innerText");
+                panic!(
+                    "{expression} takes too long; the page says:\n{}",
+                    page.as_str().unwrap_or_default()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Presses a key, such as "Tab" or "Enter".
+    pub fn press(&mut self, key: &str) {
+        let (code, text) = match key {
+            "Enter" => (13, "\r"),
+            "Tab" => (9, ""),
+            _ => (0, key),
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let text = if kind == "keyDown" { text } else { "" };
+            let event =
+                json!({ "type": kind, "key": key, "windowsVirtualKeyCode": code, "text": text });
+            self.ask("Input.dispatchKeyEvent", event);
+        }
+    }
+
+    /// Types into what has the focus.
+    pub fn type_text(&mut self, text: &str) {
+        self.ask("Input.insertText", json!({ "text": text }));
+    }
+
+    /// What can be read of the page without seeing it: roles and names, a line each.
+    pub fn spoken(&mut self) -> Vec<String> {
+        let nodes = self.ask("Accessibility.getFullAXTree", json!({}));
+        let nodes = nodes["nodes"].as_array().cloned().unwrap_or_default();
+        let line = |node: Value| {
+            let part = |name: &str| node[name]["value"].as_str().unwrap_or_default().to_owned();
+            format!("{}: {}", part("role"), part("name"))
+        };
+        nodes.into_iter().filter(|n| n["ignored"] != true).map(line).collect()
+    }
+
+    /// A picture of the page, into the folder that WAKELING_SCREENSHOTS names, if it names one.
+    pub fn picture(&mut self, name: &str) {
+        let Some(folder) = std::env::var_os("WAKELING_SCREENSHOTS") else { return };
+        let answer = self.ask("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));
+        let mut decoder = Command::new("base64")
+            .arg("-d")
+            .stdin(Stdio::piped())
+            .stdout(File::create(Path::new(&folder).join(name)).expect("a file"))
+            .spawn()
+            .expect("base64");
+        let text = answer["data"].as_str().unwrap_or_default().as_bytes();
+        decoder.stdin.take().expect("a pipe").write_all(text).expect("base64");
+        decoder.wait().expect("base64");
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // One that has ended by itself cannot be ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
