@@ -37,6 +37,15 @@ struct Joined {
     _universe: mpi::environment::Universe,
 }
 
+/// Where Open MPI, MPICH and Slurm tell the processes they start how many they are.
+const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
+
+/// How many processes this one was started together with, itself included.
+fn started_together() -> usize {
+    let size = |name: &&str| std::env::var(name).ok()?.parse().ok();
+    SIZES.iter().filter_map(size).max().unwrap_or(1)
+}
+
 impl Peers {
     /// One process that works alone.
     pub fn alone() -> Self {
@@ -55,14 +64,7 @@ impl Peers {
     /// [`Error::Usage`](crate::Error::Usage) if it was started as one of several all the same: each
     /// would train the same network, and all would write the same files.
     pub fn join() -> crate::Result<Self> {
-        /// What Open MPI, MPICH and Slurm tell the processes they start.
-        const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"];
-        let size = |name: &&str| std::env::var(name).ok()?.parse::<usize>().ok();
-        // A shell within a Slurm job sees its size too; SLURM_PROCID is there in its steps only.
-        let in_step = |name: &&&str| {
-            !name.starts_with("SLURM") || std::env::var_os("SLURM_STEP_NUM_TASKS").is_some()
-        };
-        let most = SIZES.iter().filter(in_step).filter_map(size).max().unwrap_or(1);
+        let most = started_together();
         if most > 1 {
             return Err(crate::Error::usage(
                 format!("started as one of {most} processes, but built without MPI"),
@@ -100,6 +102,10 @@ impl Peers {
     /// [`Error::Usage`](crate::Error::Usage) if MPI was begun before.
     pub fn join() -> crate::Result<Self> {
         use mpi::traits::Communicator;
+        // A program that was started by itself leaves MPI alone.
+        if started_together() < 2 {
+            return Ok(Self::alone());
+        }
         let Some((universe, _)) = mpi::initialize_with_threading(mpi::Threading::Funneled) else {
             return Err(crate::Error::usage(
                 "MPI was begun twice in one process",
