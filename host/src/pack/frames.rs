@@ -173,7 +173,9 @@ fn interpolated(coded: &[Coded], t: usize, rng: &mut impl Rng) -> [i16; MEL_CHAN
     let (Some(a), Some(b)) = (at(own), at(near)) else { return [0; MEL_CHANNELS] };
     std::array::from_fn(|c| {
         let mixed = (3 * i32::from(a[c]) + i32::from(b[c])) * i32::from(STEP) / 4;
-        mixed as i16 + rng.random_range(-STEP / 2..STEP / 2)
+        let dither = rng.random_range(-STEP / 2..STEP / 2);
+        // No power reaches the upper limit, but a forged file might say so.
+        (mixed + i32::from(dither)).clamp(i16::MIN.into(), i16::MAX.into()) as i16
     })
 }
 
