@@ -33,10 +33,10 @@ pub struct GateParams {
 }
 
 impl Default for GateParams {
-    /// Three steps of a feature, three eighths of an octave with the logarithmic features; 30 steps, which
-    /// are 1.2 s where a step is 40 ms.
+    /// Twenty steps of a feature; 30 steps, which are 1.2 s where a step is 40 ms. Greater margins close
+    /// more often and lose words in noise; docs/log/engine-speed.md has the figures.
     fn default() -> Self {
-        Self { margin: 24, hold_steps: 30 }
+        Self { margin: 160, hold_steps: 30 }
     }
 }
 
