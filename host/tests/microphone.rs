@@ -218,7 +218,19 @@ impl<'s> Terminal<'s> {
         }
         let command = format!("{PROGRAM} {arguments}; echo \"exit code $?\"; sleep 60");
         let place = place.display().to_string();
-        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "-c", &place, &command]);
+        terminal.tmux(&[
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            "80",
+            "-y",
+            "24",
+            "-c",
+            &place,
+            &command,
+        ]);
         Some(terminal)
     }
 
