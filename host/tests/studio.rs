@@ -72,7 +72,7 @@ fn a_person_records_trains_hears_and_downloads() {
         return;
     };
     let count = "document.querySelectorAll('#takes li').length";
-    page.wait_for("document.readyState === 'complete' && document.querySelector('h1').textContent === 'Wakeling studio'", SHORT);
+    page.wait_for("document.readyState === 'complete' && document.querySelector('h1')?.textContent === 'Wakeling studio'", SHORT);
 
     // By the keyboard alone.
     page.press("Tab");

@@ -99,6 +99,7 @@ impl Session {
     /// | `POST /api/begin` | phrase and speaker, as JSON |
     /// | `POST /api/take` | begins a take |
     /// | `POST /api/sound?for=take\|room\|live&rate=HZ` | 16-bit samples as they come |
+    /// | `POST /api/room` | ends the sound of the room: what was heard of it is kept |
     /// | `POST /api/keep` | keeps the take that was just heard |
     /// | `POST /api/remove?take=FILE` | takes one back |
     /// | `POST /api/train` | trains and measures |
@@ -116,6 +117,10 @@ impl Session {
                 json!({})
             }
             (Method::Post, "/api/sound") => self.sound(url, body)?,
+            (Method::Post, "/api/room") => {
+                self.room_ends()?;
+                self.state()
+            }
             (Method::Post, "/api/keep") => self.keep()?,
             (Method::Post, "/api/remove") => {
                 self.folder()?.remove(query(url, "take").unwrap_or_default())?;
@@ -169,6 +174,9 @@ impl Session {
         {
             return Err(Error::usage("this is no name", "give a shorter one"));
         }
+        if self.is_training() && phrase != self.phrase {
+            return Err(Error::usage("another phrase is being trained", "wait for its end"));
+        }
         let facts = Facts { text: phrase.into(), kind: "word".into(), ..Facts::default() };
         let path = self.places.recordings.join(file_name(&phrase.to_lowercase()));
         self.takes = Some(Folder::open(&path, "take", &facts)?);
@@ -176,7 +184,7 @@ impl Session {
         self.room = Some(Folder::open(&self.places.recordings.join("room"), "room", &facts)?);
         (self.phrase, self.speaker) = (phrase.to_owned(), begin.speaker.trim().to_owned());
         (self.take, self.recorded) = (None, None);
-        if !self.training.as_ref().is_some_and(Training::is_running) {
+        if !self.is_training() {
             self.training = None;
         }
         Ok(self.state())
@@ -190,7 +198,7 @@ impl Session {
                 json!({ "name": name, "seconds": k.duration_s, "speaker": k.facts.speaker, "style": k.facts.style })
             })
             .collect();
-        let exists = |name: &str| self.result(name).is_ok_and(|path| path.is_file());
+        let exists = |name: &str| self.result(name).is_ok();
         json!({
             "phrase": self.phrase,
             "speaker": self.speaker,
@@ -258,6 +266,15 @@ impl Session {
         Ok(json!({ "seconds": room.seconds() + pending }))
     }
 
+    /// Keeps what does not fill a file yet; less than a second is nothing.
+    fn room_ends(&mut self) -> Result<()> {
+        if let (Some(room), true) = (&mut self.room, self.room_pcm.len() >= SAMPLE_RATE as usize) {
+            room.keep(&self.room_pcm, &Facts { kind: "room".into(), ..Facts::default() })?;
+        }
+        self.room_pcm.clear();
+        Ok(())
+    }
+
     fn keep(&mut self) -> Result<Value> {
         let missing = || Error::usage("there is no take to keep", "record one first");
         let pcm = self.recorded.as_ref().ok_or_else(missing)?.pcm.clone();
@@ -274,14 +291,14 @@ impl Session {
     }
 
     fn train(&mut self) -> Result<Value> {
-        if self.training.as_ref().is_some_and(Training::is_running) {
+        if self.is_training() {
             return Err(Error::usage("a training runs already", "wait for its end"));
         }
         let room = self.room.as_ref().filter(|r| !r.kept().is_empty());
         let job = Job {
             phrase: self.phrase.clone(),
             room: room.map(|r| r.path().to_path_buf()),
-            out: self.places.runs.join(file_name(&self.phrase.to_lowercase())),
+            out: self.run(),
             finetune: self.places.finetune.clone(),
             takes: self.folder()?.kept().to_vec(),
         };
@@ -290,11 +307,22 @@ impl Session {
         Ok(self.state())
     }
 
-    /// A file of the training that has ended.
+    /// Where the phrase's models are.
+    fn run(&self) -> PathBuf {
+        self.places.runs.join(file_name(&self.phrase.to_lowercase()))
+    }
+
+    fn is_training(&self) -> bool {
+        self.training.as_ref().is_some_and(Training::is_running)
+    }
+
+    /// A file of the last training, of this start or an earlier one.
     fn result(&self, name: &str) -> Result<PathBuf> {
-        let missing = || Error::usage("there is no model yet", "train first");
-        let training = self.training.as_ref().filter(|t| !t.is_running()).ok_or_else(missing)?;
-        Ok(training.out().join(name))
+        let path = self.run().join(name);
+        if self.phrase.is_empty() || self.is_training() || !path.is_file() {
+            return Err(Error::usage("there is no model yet", "train first, and wait for the end"));
+        }
+        Ok(path)
     }
 
     fn file(&self, name: &str, kind: &'static str) -> Result<Answer> {

@@ -69,7 +69,6 @@ impl Progress {
 pub struct Training {
     progress: Arc<Mutex<Progress>>,
     child: Arc<Mutex<Option<Child>>>,
-    out: PathBuf,
 }
 
 impl Training {
@@ -95,7 +94,7 @@ impl Training {
             takes: counts,
             ..Progress::default()
         }));
-        let training = Self { progress, child: Arc::default(), out: job.out.clone() };
+        let training = Self { progress, child: Arc::default() };
         let (progress, child) = (training.progress.clone(), training.child.clone());
         std::thread::spawn(move || {
             let word = |list: &Path| format!("{}={}", job.phrase, list.display());
@@ -133,11 +132,6 @@ impl Training {
     /// Whether it still runs.
     pub fn is_running(&self) -> bool {
         matches!(lock(&self.progress).state, "finetune" | "evaluate")
-    }
-
-    /// Where its results are.
-    pub fn out(&self) -> &Path {
-        &self.out
     }
 }
 

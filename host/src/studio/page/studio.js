@@ -6,6 +6,8 @@ const token = location.hash.slice(1);
 let state = {};
 /** What the sound is for: "take", "room", "live" or nothing. */
 let purpose = "";
+/** Counts what was begun, so that what was begun later wins. */
+let begun = 0;
 let microphone = null;
 
 document.documentElement.lang = language;
@@ -99,7 +101,7 @@ async function heard(block) {
 
 function begin(what) {
   finish();
-  waiting = [];
+  begun += 1;
   purpose = what;
 }
 
@@ -130,7 +132,9 @@ const handlers = { take: takeHeard, room: roomHeard, live: liveHeard };
 async function startTake() {
   await openMicrophone();
   byId("picture").hidden = true;
+  const mine = begun;
   await ask("POST", "/api/take");
+  if (mine !== begun) return;
   begin("take");
   byId("take").textContent = text("stop");
 }
@@ -198,7 +202,7 @@ byId("redo").onclick = guarded(startTake);
 byId("room").onclick = guarded(async () => {
   if (purpose === "room") {
     finish();
-    show(await askJson("GET", "/api/state"));
+    show(await askJson("POST", "/api/room"));
     return;
   }
   await openMicrophone();
