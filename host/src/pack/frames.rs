@@ -168,7 +168,7 @@ impl<'a> Clips<'a> {
 /// Frame `t` of 10 ms: three parts of its own coded frame and one of the nearest other.
 fn interpolated(coded: &[Coded], t: usize, rng: &mut impl Rng) -> [i16; MEL_CHANNELS] {
     let own = t / FRAMES;
-    let near = if t % FRAMES == 0 { own.saturating_sub(1) } else { own + 1 };
+    let near = if t.is_multiple_of(FRAMES) { own.saturating_sub(1) } else { own + 1 };
     let at = |k: usize| coded.get(k.min(coded.len().saturating_sub(1)));
     let (Some(a), Some(b)) = (at(own), at(near)) else { return [0; MEL_CHANNELS] };
     std::array::from_fn(|c| {
