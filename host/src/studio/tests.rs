@@ -60,7 +60,7 @@ fn nobody_else_is_answered() {
         (format!("OPTIONS /api/state HTTP/1.1\r\nHost: {address}"), 401),
         (format!("GET /../../etc/passwd HTTP/1.1\r\n{own}"), 404),
         (format!("GET / HTTP/1.1\r\nHost: {address}"), 200),
-        (format!("GET / HTTP/1.1\r\nHost: example.org"), 403),
+        ("GET / HTTP/1.1\r\nHost: example.org".to_owned(), 403),
     ] {
         let (found, answer) = send(address, &head, b"");
         assert_eq!(found, status, "{head}\n{answer}");
