@@ -19,6 +19,8 @@ pub mod simulate;
 
 pub mod compare;
 
+pub mod advise;
+
 use serde::{Deserialize, Serialize};
 
 /// How the labels of a picture go together.

@@ -120,7 +120,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
 }
 
 /// What to train, from how many pictures there are, and says so.
-fn decide(pictures: &Pictures) -> Way {
+pub fn decide(pictures: &Pictures) -> Way {
     let count = |label: usize, truth: bool| {
         pictures.all.iter().filter(|p| p.answers[label] == Some(truth)).count()
     };

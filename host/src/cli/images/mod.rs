@@ -1,5 +1,6 @@
 //! `wakeling images`: networks over pictures, by the same steps as for sound.
 
+pub mod advise;
 pub mod compare;
 pub mod evaluate;
 pub mod finetune;
@@ -44,6 +45,7 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     Simulate(simulate::SimulateArgs),
     Compare(compare::CompareArgs),
+    Advise(advise::AdviseArgs),
 }
 
 /// Runs the command.
@@ -54,6 +56,7 @@ pub fn run(args: ImagesArgs) -> Result<()> {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Simulate(args) => simulate::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Advise(args) => advise::run(args),
     }
 }
 

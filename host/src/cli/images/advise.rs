@@ -1,0 +1,75 @@
+//! `wakeling images advise`: whether a base for pictures should help a task.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Channels, finetune::decide};
+use crate::{
+    Result,
+    images::{advise::Advice, compare::Way, corpus::Pictures},
+    models,
+};
+
+/// Say whether pictures suit the base, and what to train
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  wakeling images advise --train xrays/train --channels gray
+
+Nothing is trained. Every picture is described by the base's last layer, and told apart by the
+nearest of the classes' means of all other pictures; then the same with a network that never
+learned anything. If the base does better, what it learned carries over.
+`wakeling images compare` measures what training makes of it.")]
+pub struct AdviseArgs {
+    /// What to learn: a folder of class folders, or a table of labels with 1, 0 and ?
+    #[arg(long, value_name = "PATH")]
+    train: PathBuf,
+    /// Rows of a table to look at, by its column `split`
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Name of a shipped base for pictures, or path of one
+    #[arg(long, default_value = models::DEFAULT_IMAGE_BASE)]
+    base: String,
+    /// Gray or colours; without it, as the base
+    #[arg(long, value_enum)]
+    channels: Option<Channels>,
+    /// Seed of the network that never learned anything
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs the command.
+pub fn run(args: AdviseArgs) -> Result<()> {
+    let base = models::image_base(&args.base)?;
+    let channels = args.channels.map_or(base.info.network.channels, Channels::count);
+    let shape =
+        |labelling, labels: &[String]| base.transferred(labelling, labels, channels, args.seed);
+    let of_base = shape(base.info.labelling, &base.info.labels)?.info.network.shape();
+    let pictures = Pictures::open(&args.train, args.split.as_deref(), of_base)?;
+    let network = shape(pictures.labelling, &pictures.labels)?;
+    let advice = Advice::of(&network, &pictures, args.seed)?;
+    println!(
+        "{}: {} pictures of {} labels, {} of the rarest",
+        args.train.display(),
+        advice.pictures,
+        pictures.labels.len(),
+        advice.fewest
+    );
+    println!("  base {}: {}", base.info.name, base.info.provenance);
+    println!(
+        "  {} told apart without training: {:.0} % by the base, {:.0} % by a network that never learned, {:.0} % by guessing{}",
+        if advice.carries() { "+" } else { "!" },
+        100.0 * advice.by_base,
+        100.0 * advice.by_random,
+        100.0 * advice.by_guess,
+        if advice.carries() { "" } else { ": what the base learned may not carry over" },
+    );
+    let way = match decide(&pictures) {
+        Way::Head => "the head alone (--way head): too few pictures to move more",
+        Way::Last => "the head and the last blocks (--way last)",
+        Way::All => "all layers from the base's weights (--way all)",
+        Way::Scratch => "from scratch (--way scratch)",
+    };
+    println!("  → train {way}; `wakeling images compare` measures all ways on these pictures");
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! Whether a base for pictures should help a task, told before anything is trained.
+//!
+//! What carries over is measured: each picture is described by the base's last layer before its head,
+//! and by that of a network never trained, and is told apart by the nearest of the classes' means of
+//! all *other* pictures (leave one out). If the base's description does that better, a head has
+//! something to build on.
+
+use candle_core::{DType, Device, Tensor};
+
+use super::{Labelling, corpus::Pictures, file::ImageNetwork, training::logits};
+use crate::Result;
+
+/// What was found out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Advice {
+    /// Pictures, and those of the rarest class: of a table, of the rarest answer.
+    pub pictures: usize,
+    /// Of the rarest class.
+    pub fewest: usize,
+    /// Pictures right by the base's description, mean over classes and labels.
+    pub by_base: f64,
+    /// The same by a network that was never trained.
+    pub by_random: f64,
+    /// The same by guessing.
+    pub by_guess: f64,
+}
+
+impl Advice {
+    /// Looks at pictures; `base` already has their size, channels and labels.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor) if the base is broken.
+    pub fn of(base: &ImageNetwork, pictures: &Pictures, seed: u64) -> Result<Self> {
+        let config = base.info.network.clone();
+        let random = ImageNetwork::fresh(config, pictures.labelling, &pictures.labels, seed)?;
+        let questions = questions(pictures);
+        let told = |network: &ImageNetwork| -> Result<f64> {
+            let described = described(network, pictures)?;
+            let right = questions.iter().map(|q| leave_one_out(&described, q));
+            Ok(right.sum::<f64>() / questions.len().max(1) as f64)
+        };
+        let counts = questions.iter().flat_map(Question::counts);
+        let classes: usize = questions.iter().map(|q| q.classes).sum();
+        Ok(Self {
+            pictures: pictures.all.len(),
+            fewest: counts.min().unwrap_or(0),
+            by_base: told(base)?,
+            by_random: told(&random)?,
+            by_guess: questions.len() as f64 / classes.max(1) as f64,
+        })
+    }
+
+    /// Whether the base tells more of what guessing leaves open than chance could make it.
+    pub fn carries(&self) -> bool {
+        // One standard deviation of a share of so many pictures, at most.
+        let noise = 0.5 / (self.pictures.max(1) as f64).sqrt();
+        self.by_base > self.by_guess + 2.0 * noise && self.by_base > self.by_random
+    }
+}
+
+/// One thing to tell of each picture.
+struct Question {
+    classes: usize,
+    /// The answer for each picture; none where nobody knows.
+    answers: Vec<Option<usize>>,
+}
+
+impl Question {
+    fn counts(&self) -> Vec<usize> {
+        let count = |class| self.answers.iter().filter(|a| **a == Some(class)).count();
+        (0..self.classes).map(count).collect()
+    }
+}
+
+fn questions(pictures: &Pictures) -> Vec<Question> {
+    match pictures.labelling {
+        Labelling::OneOf => vec![Question {
+            classes: pictures.labels.len(),
+            answers: pictures.all.iter().map(|p| p.class()).collect(),
+        }],
+        Labelling::Several => (0..pictures.labels.len())
+            .map(|label| Question {
+                classes: 2,
+                answers: pictures
+                    .all
+                    .iter()
+                    .map(|p| p.answers.get(label).copied().flatten().map(usize::from))
+                    .collect(),
+            })
+            .collect(),
+    }
+}
+
+/// The numbers before the head, each of unit variance over the pictures.
+fn described(network: &ImageNetwork, pictures: &Pictures) -> Result<Vec<Vec<f32>>> {
+    let config = &network.info.network;
+    let width = config.outputs();
+    let mut params = network.params.detached()?;
+    // With the identity for a head, the logits are what comes before it.
+    let identity = Tensor::eye(width, DType::F32, &Device::Cpu)?.flatten_all()?.to_vec1()?;
+    params.insert("head.weight", &[width, width], identity)?;
+    params.insert("head.bias", &[width], vec![0.0; width])?;
+    let mut described = logits(config, &params, pictures)?;
+    let count = described.len().max(1) as f32;
+    for c in 0..width {
+        let mean = described.iter().map(|d| d[c]).sum::<f32>() / count;
+        let variance = described.iter().map(|d| (d[c] - mean).powi(2)).sum::<f32>() / count;
+        let scale = 1.0 / (variance.sqrt() + 1e-6);
+        described.iter_mut().for_each(|d| d[c] *= scale);
+    }
+    Ok(described)
+}
+
+/// Share of pictures right by the nearest mean of the others, mean over classes.
+fn leave_one_out(described: &[Vec<f32>], question: &Question) -> f64 {
+    let width = described.first().map_or(0, Vec::len);
+    let counts = question.counts();
+    let mut sums = vec![vec![0f32; width]; question.classes];
+    let known = || described.iter().zip(&question.answers).filter_map(|(d, a)| Some((d, (*a)?)));
+    for (d, answer) in known() {
+        sums[answer].iter_mut().zip(d).for_each(|(s, d)| *s += d);
+    }
+    let mut right = vec![0usize; question.classes];
+    for (d, answer) in known() {
+        let distance = |class: usize| -> f32 {
+            let own = usize::from(class == answer);
+            let others = counts[class] - own;
+            if others == 0 {
+                return f32::INFINITY;
+            }
+            let mean = |c: usize| (sums[class][c] - own as f32 * d[c]) / others as f32;
+            d.iter().enumerate().map(|(c, x)| (x - mean(c)).powi(2)).sum()
+        };
+        let distances: Vec<f32> = (0..question.classes).map(distance).collect();
+        let nearest = (0..question.classes).min_by(|&a, &b| distances[a].total_cmp(&distances[b]));
+        right[answer] += usize::from(nearest == Some(answer));
+    }
+    let shares = right.iter().zip(&counts).filter(|(_, n)| **n > 0);
+    let classes = counts.iter().filter(|n| **n > 0).count().max(1);
+    shares.map(|(r, n)| *r as f64 / *n as f64).sum::<f64>() / classes as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_apart_is_told_apart_and_no_picture_tells_of_itself() {
+        let question =
+            Question { classes: 2, answers: vec![Some(0), Some(0), Some(1), Some(1), None] };
+        let apart = [[0.0], [0.1], [5.0], [5.1], [9.0]].map(Vec::from);
+        assert_eq!(leave_one_out(&apart, &question), 1.0);
+        let mixed = [[0.0], [5.0], [0.1], [5.1], [9.0]].map(Vec::from);
+        assert_eq!(leave_one_out(&mixed, &question), 0.0);
+        // A class of one has no others to be told by.
+        let single = Question { classes: 2, answers: vec![Some(0), Some(1), Some(1)] };
+        let described = [[0.0], [5.0], [5.1]].map(Vec::from);
+        assert_eq!(leave_one_out(&described, &single), 0.5);
+    }
+}
