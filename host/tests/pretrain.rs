@@ -160,8 +160,8 @@ fn a_long_clip_is_used_and_one_beyond_the_limit_has_a_line() {
 #[test]
 fn voice_activity_is_learned_from_levels_alone() {
     let place = Place::new();
-    let voice = &["--weight", "voice=1", "words=0", "--validate-every", "40"];
-    let text = succeeded(&place.run("out", "40", voice));
+    let voice = &["--weight", "voice=1", "words=0", "--validate-every", "150"];
+    let text = succeeded(&place.run("out", "150", voice));
     let figures = place.rows("out").pop().expect("a row");
     let after = |name: &str| -> f64 {
         let found = figures.split_once(name).expect(name).1;
