@@ -321,7 +321,8 @@ function show(next) {
 guarded(async () => {
   if (!token) throw new Error(text("noToken"));
   show(await askJson("GET", "/api/state"));
-  byId("phrase").value = state.phrase;
-  byId("speaker").value = state.speaker;
+  // What was typed meanwhile stays.
+  byId("phrase").value ||= state.phrase;
+  byId("speaker").value ||= state.speaker;
   if (state.training) follow();
 })();
