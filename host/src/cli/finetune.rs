@@ -90,6 +90,10 @@ pub struct FinetuneArgs {
     /// or auto, which goes by the number of recordings
     #[arg(long, value_name = "PART", default_value_t = Train::Auto)]
     train: Train,
+    /// Hours of other speech and noise to hear: if there are fewer, clips are heard several times,
+    /// up to four, each time distorted otherwise
+    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().negative_hours)]
+    negative_hours: f64,
     /// Updates of the head
     #[arg(long, default_value_t = Settings::default().steps)]
     steps: usize,
@@ -125,6 +129,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         return Err(Error::input(&args.false_wakes[0], "no recording in it can be read", remedy));
     }
     let settings = Settings {
+        negative_hours: args.negative_hours,
         steps: args.steps,
         trunk_steps: args.trunk_steps,
         workers: args.workers,
