@@ -15,10 +15,10 @@ use crate::{
     features::{LogMel, band_center_hz},
     finetune::{Train, phrase_in},
     negatives::Negatives,
-    nn::{INPUT_SCALE, ops::linear::linear, trunk::Mode},
+    nn::ops::linear::linear,
     tokens::{collapse, edit_distance},
 };
-use candle_core::{D, Device, Tensor};
+use candle_core::D;
 use wakeling_shared::frontend::MEL_CHANNELS;
 
 /// Pairs that are compared, at most.
@@ -186,21 +186,13 @@ fn carries(
 
 /// The base's tokens of a piece of sound, by the best path.
 fn tokens(base: &Base, sound: &[[i16; MEL_CHANNELS]]) -> Result<Vec<u32>> {
-    let frontend = base.tables.params(base.info.normalization);
     // What lies before is silence of the sound's own kind: its first frame.
     let mut frames = vec![*sound.first().unwrap_or(&[0; MEL_CHANNELS]); WARM_FRAMES];
     frames.extend_from_slice(sound);
     let mut row = Row::new(frames.len() + WARM_FRAMES / 4);
     row.add_clip(0, &frames);
-    let width = base.info.trunk.inputs();
-    let mut values: Vec<f32> =
-        row.features(&frontend).into_iter().map(|f| f32::from(f) * INPUT_SCALE).collect();
-    let steps = values.len() / width;
-    values.truncate(steps * width);
-    let x = Tensor::from_vec(values, (1, steps, width), &Device::Cpu)?;
-    let x = base.info.trunk.forward(&base.params, &x, &mut Mode::Evaluate)?;
     let bias = base.params.get("ctc.bias")?;
-    let logits = linear(&x, base.params.get("ctc.weight")?, Some(bias))?;
+    let logits = linear(&base.hear(&row)?, base.params.get("ctc.weight")?, Some(bias))?;
     let path: Vec<u32> = logits.squeeze(0)?.argmax(D::Minus1)?.to_vec1()?;
     let first = WARM_FRAMES / base.info.trunk.frames_per_step;
     Ok(collapse(path.get(first..).unwrap_or_default()))

@@ -4,12 +4,18 @@
 
 use std::{collections::HashMap, path::Path};
 
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
+    compose::Row,
     features::{FrontendTables, NormalizationKind},
-    nn::{params::Params, trunk::TrunkConfig},
+    nn::{
+        INPUT_SCALE,
+        params::Params,
+        trunk::{Mode, TrunkConfig},
+    },
     tokens::Vocabulary,
 };
 
@@ -66,6 +72,20 @@ impl Base {
         let record = serde_json::to_string(&self.info)
             .map_err(|e| Error::input(path, e.to_string(), "report this as a defect"))?;
         self.params.save(path, HashMap::from([(KEY.to_owned(), record)]))
+    }
+
+    /// What the float trunk makes of a row, `[1, steps, channels]`; frames that fill no step are left
+    /// out.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the weights do not fit the trunk.
+    pub fn hear(&self, row: &Row) -> Result<Tensor> {
+        let features = row.features(&self.tables.params(self.info.normalization));
+        let width = self.info.trunk.inputs();
+        let steps = features.len() / width;
+        let values = features.into_iter().take(steps * width).map(|f| f32::from(f) * INPUT_SCALE);
+        let x = Tensor::from_vec(values.collect::<Vec<f32>>(), (1, steps, width), &Device::Cpu)?;
+        self.info.trunk.forward(&self.params, &x, &mut Mode::Evaluate)
     }
 
     /// Reads a base.

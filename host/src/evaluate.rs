@@ -27,7 +27,7 @@ use crate::{
     compose::Row,
     corpus::Example,
     negatives::TrunkOutputs,
-    nn::{INPUT_SCALE, head::HeadConfig, trunk::Mode},
+    nn::{head::HeadConfig, trunk::Mode},
     quantize::{CardText, QuantizedTrunk, WordEntry, with_model},
     tuned::Tuned,
 };
@@ -99,18 +99,10 @@ pub fn head_scores(
 
 /// Logits of the float network, before any quantization but that of the features, for comparison.
 pub fn float_scores(base: &Base, tuned: &Tuned, rows: &[Row]) -> Result<Scores> {
-    let frontend = base.tables.params(base.info.normalization);
     let gains = HeadConfig::input_gains(&tuned.params);
     let gains = Tensor::from_slice(&gains, gains.len(), &Device::Cpu)?;
     let hear = |row: &Row| -> Result<Vec<i16>> {
-        let width = base.info.trunk.inputs();
-        let mut values: Vec<f32> =
-            row.features(&frontend).into_iter().map(|f| f32::from(f) * INPUT_SCALE).collect();
-        let steps = values.len() / width;
-        values.truncate(steps * width);
-        let x = Tensor::from_vec(values, (1, steps, width), &Device::Cpu)?;
-        let x = base.info.trunk.forward(&base.params, &x, &mut Mode::Evaluate)?;
-        let x = x.broadcast_mul(&gains)?;
+        let x = base.hear(row)?.broadcast_mul(&gains)?;
         let logits = tuned.info.head.forward(&tuned.params, &x, &mut Mode::Evaluate)?;
         let logits: Vec<f32> = logits.flatten_all()?.to_vec1()?;
         Ok(logits.into_iter().map(|l| (l * 256.0).round() as i16).collect())

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{WordPath, open_corpora, open_corpus, parse_word};
+use super::{OtherSpeech, WordPath, open_corpora, open_corpus, parse_word};
 use crate::{
     Error, Result,
     compare::{
@@ -67,15 +67,8 @@ pub struct CompareArgs {
     /// Name of a shipped base, or path of one
     #[arg(long, default_value = models::DEFAULT_BASE)]
     base: String,
-    /// Speech without the words to train on, added to what ships with the base
-    #[arg(long, num_args = 1..)]
-    negatives: Vec<PathBuf>,
-    /// Noise to train on, added to what ships with the base
-    #[arg(long, num_args = 1..)]
-    noise: Vec<PathBuf>,
-    /// Leave out what ships with the base
-    #[arg(long, requires = "negatives")]
-    only_own: bool,
+    #[command(flatten)]
+    other: OtherSpeech,
     /// Updates of the head
     #[arg(long, default_value_t = Settings::default().steps)]
     steps: usize,
@@ -194,15 +187,7 @@ impl CompareArgs {
     fn ground(&self, settings: &Settings) -> Result<(Ground, Ears)> {
         let base = models::base(&self.base)?;
         let frontend = base.tables.params(base.info.normalization);
-        let mut negatives =
-            if self.only_own { Default::default() } else { models::shipped_negatives()? };
-        negatives.speech.extend(load_speech(
-            &open_corpora(&self.negatives)?,
-            &frontend,
-            "negatives",
-        ));
-        let noise = load_log_mel(&open_corpora(&self.noise)?, &frontend, "noise");
-        negatives.noise.extend(noise.into_iter().flatten());
+        let negatives = self.other.load(&frontend)?;
         let talk = load_speech(&open_corpora(&self.talk)?, &frontend, "talk");
         if talk.is_empty() {
             let remedy = "see the lines above; give speech that can be read";
@@ -248,9 +233,9 @@ fn save_settings(path: &Path, args: &CompareArgs, settings: &Settings) -> Result
         "words": paths(&args.words),
         "test": paths(&args.tests),
         "talk": args.talk,
-        "negatives": args.negatives,
-        "noise": args.noise,
-        "only_own": args.only_own,
+        "negatives": args.other.negatives,
+        "noise": args.other.noise,
+        "only_own": args.other.only_own,
         "settings": settings,
         "version": env!("CARGO_PKG_VERSION"),
     });

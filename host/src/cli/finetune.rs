@@ -8,7 +8,8 @@ use std::{
 use clap::Args;
 
 use super::{
-    WordPath, check_phrase, file_name, open_corpora, open_corpus, parse_word, quantize::write_model,
+    OtherSpeech, WordPath, check_phrase, file_name, open_corpora, open_corpus, parse_word,
+    quantize::write_model,
 };
 use crate::{
     Error, Result,
@@ -51,8 +52,8 @@ Ten to twenty recordings, of several people if several will use it, from near an
 are a good start. What else a wake word must be told apart from ships with the base;
 --negatives and --noise add to it. The folder then holds NAME.head (float weights),
 model.wkl (the model for the device) and settings.json, and base.safetensors if the trunk
-moved. Below 50 recordings of a word moving the trunk does harm, so `--train auto` trains
-new heads alone; `wakeling compare` measures it on words of your own. Try the model:
+moved. With 20 recordings of a word moving the trunk changed nothing, so `--train auto`
+trains new heads alone below 50; `wakeling compare` measures it on your words. Try the model:
   wakeling simulate FILE --model runs/computer/model.wkl")]
 pub struct FinetuneArgs {
     /// A word and its recordings: a folder, a manifest or a file; may be given several times
@@ -73,19 +74,12 @@ pub struct FinetuneArgs {
     /// Name of a shipped base, or path of one
     #[arg(long, default_value = models::DEFAULT_BASE)]
     base: String,
-    /// Speech without the word, added to what ships with the base
-    #[arg(long, num_args = 1..)]
-    negatives: Vec<PathBuf>,
-    /// Noise and music, added to what ships with the base
-    #[arg(long, num_args = 1..)]
-    noise: Vec<PathBuf>,
+    #[command(flatten)]
+    other: OtherSpeech,
     /// Recordings that woke a device and should not have; each counts 20 times in training, and
     /// not when thresholds are chosen
     #[arg(long, value_name = "DIR", num_args = 1..)]
     false_wakes: Vec<PathBuf>,
-    /// Leave out what ships with the base
-    #[arg(long, requires = "negatives")]
-    only_own: bool,
     /// What is trained: head (the pretrained trunk stays), last:K (its last K blocks move too), all,
     /// or auto, which goes by the number of recordings
     #[arg(long, value_name = "PART", default_value_t = Train::Auto)]
@@ -119,10 +113,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     let words = args.load_words(|examples| load(examples, "recordings").collect())?;
     std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
 
-    let mut negatives =
-        if args.only_own { Default::default() } else { models::shipped_negatives()? };
-    negatives.speech.extend(load_speech(&open_corpora(&args.negatives)?, &frontend, "negatives"));
-    negatives.noise.extend(load(&open_corpora(&args.noise)?, "noise"));
+    let negatives = args.other.load(&frontend)?;
     let false_wakes = load_speech(&open_corpora(&args.false_wakes)?, &frontend, "false wakes");
     if false_wakes.is_empty() && !args.false_wakes.is_empty() {
         let remedy = "see the lines above; give the recordings that a device saved";
@@ -365,10 +356,10 @@ fn save_settings(path: &Path, args: &FinetuneArgs, settings: &Settings) -> Resul
         "words": words,
         "samples": args.samples,
         "labels": args.labels,
-        "negatives": args.negatives,
-        "noise": args.noise,
+        "negatives": args.other.negatives,
+        "noise": args.other.noise,
         "false_wakes": args.false_wakes,
-        "only_own": args.only_own,
+        "only_own": args.other.only_own,
         "train": args.train.to_string(),
         "settings": settings,
         "version": env!("CARGO_PKG_VERSION"),

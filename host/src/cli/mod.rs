@@ -20,9 +20,15 @@ pub mod synthesize;
 
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+use wakeling_shared::frontend::FrontendParams;
+
 use crate::{
     Error, Result,
     corpus::{Corpus, Example},
+    features::load_log_mel,
+    models,
+    negatives::{Negatives, load_speech},
 };
 
 /// The clips of a corpus; what it had to leave out is told on stderr.
@@ -47,6 +53,35 @@ pub fn open_corpora(paths: &[PathBuf]) -> Result<Vec<Example>> {
         all.extend(open_corpus(path)?);
     }
     Ok(all)
+}
+
+/// What a wake word is not: what ships with the base, and what the user has.
+#[derive(Clone, Debug, Args)]
+pub struct OtherSpeech {
+    /// Speech without the word, added to what ships with the base
+    #[arg(long, num_args = 1..)]
+    negatives: Vec<PathBuf>,
+    /// Noise and music, added to what ships with the base
+    #[arg(long, num_args = 1..)]
+    noise: Vec<PathBuf>,
+    /// Leave out what ships with the base
+    #[arg(long, requires = "negatives")]
+    only_own: bool,
+}
+
+impl OtherSpeech {
+    /// Reads all of it.
+    ///
+    /// # Errors
+    /// As [`open_corpora`], and if a pack that ships is damaged.
+    pub fn load(&self, frontend: &FrontendParams<'_>) -> Result<Negatives> {
+        let mut all =
+            if self.only_own { Negatives::default() } else { models::shipped_negatives()? };
+        all.speech.extend(load_speech(&open_corpora(&self.negatives)?, frontend, "negatives"));
+        let noise = load_log_mel(&open_corpora(&self.noise)?, frontend, "noise");
+        all.noise.extend(noise.into_iter().flatten());
+        Ok(all)
+    }
 }
 
 /// A word and where its recordings are: `NAME=PATH`.

@@ -142,11 +142,6 @@ impl Prepared {
         self.train.texts.extend(vec![String::new(); outputs.streams.len()]);
         self.train.outputs.streams.extend(outputs.streams);
     }
-
-    /// Hours that thresholds are chosen by.
-    pub fn held_out_hours(&self) -> f64 {
-        self.held_out.outputs.hours()
-    }
 }
 
 fn root_mean_squares(outputs: &TrunkOutputs, trunk: &QuantizedTrunk) -> Vec<f32> {

@@ -150,7 +150,12 @@ pub fn tune(
     };
     let others = features_to_train_on(base, negatives, settings.seed)?;
     let head = settings.head(base.info.trunk.steps_per_second());
-    let gains = output_gains(base, &others.outputs)?;
+    let outputs = sample(base, &others.outputs)?;
+    let gains = output_gains(&outputs)?;
+    let keep = match start {
+        Start::Pretrained => Some(Keep::of(base, &outputs)?),
+        Start::Scratch => None,
+    };
     let mut params = moving_params(base, moving.as_ref())?;
     head.init(&mut params, vec![1.0; base.info.trunk.channels], words.len(), &mut rng)?;
     let mut stages = Vec::new();
@@ -161,7 +166,7 @@ pub fn tune(
             head: head.clone(),
             column,
             gains: gains.clone(),
-            keep: Keep::of(base, &others.outputs, start)?,
+            keep: keep.clone(),
         };
         let material =
             material(base, (negatives, &others), (label, recordings), settings, &mut rng)?;
@@ -313,6 +318,7 @@ impl Network for Tuned<'_> {
 }
 
 /// What the pretraining heads said, to hold a trunk to.
+#[derive(Clone)]
 struct Keep {
     /// `[channels, numbers]`: the heads' weights, so scaled that each number has unit variance; the
     /// identity if a base has no heads.
@@ -320,10 +326,8 @@ struct Keep {
 }
 
 impl Keep {
-    fn of(base: &Base, others: &TrunkOutputs, start: Start) -> Result<Option<Self>> {
-        if start == Start::Scratch {
-            return Ok(None);
-        }
+    /// For a base whose trunk says `outputs`, `[steps, channels]`, of other speech.
+    fn of(base: &Base, outputs: &Tensor) -> Result<Self> {
         let channels = base.info.trunk.channels;
         let mut heads = Vec::new();
         for name in ["ctc.weight", "words.weight"] {
@@ -336,11 +340,11 @@ impl Keep {
         } else {
             Tensor::cat(&heads, 1)?
         };
-        let said = sample(base, others)?.matmul(&weights)?;
+        let said = outputs.matmul(&weights)?;
         let mean = said.mean_keepdim(0)?;
         let variance = said.broadcast_sub(&mean)?.sqr()?.mean_keepdim(0)?;
         let deviation = (variance + 1e-6)?.sqrt()?;
-        Ok(Some(Self { weights: weights.broadcast_div(&deviation)? }))
+        Ok(Self { weights: weights.broadcast_div(&deviation)? })
     }
 
     fn loss(&self, outputs: &Tensor, before: &Tensor) -> Result<Tensor> {
@@ -352,8 +356,8 @@ impl Keep {
 }
 
 /// One over the root mean square of each channel, as heads see a trunk that stays.
-fn output_gains(base: &Base, others: &TrunkOutputs) -> Result<Tensor> {
-    let squares = sample(base, others)?.sqr()?.mean(0)?;
+fn output_gains(outputs: &Tensor) -> Result<Tensor> {
+    let squares = outputs.sqr()?.mean(0)?;
     // A channel that speech hardly moves must not be blown up.
     let floor = (squares.mean_all()?.to_scalar::<f32>()? * 0.05).max(1e-6);
     Ok(squares.maximum(f64::from(floor))?.sqrt()?.recip()?)

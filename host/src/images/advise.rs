@@ -13,10 +13,8 @@ use crate::Result;
 /// What was found out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Advice {
-    /// Pictures, and those of the rarest class: of a table, of the rarest answer.
+    /// Pictures.
     pub pictures: usize,
-    /// Of the rarest class.
-    pub fewest: usize,
     /// Pictures right by the base's description, mean over classes and labels.
     pub by_base: f64,
     /// The same by a network that was never trained.
@@ -39,11 +37,9 @@ impl Advice {
             let right = questions.iter().map(|q| leave_one_out(&described, q));
             Ok(right.sum::<f64>() / questions.len().max(1) as f64)
         };
-        let counts = questions.iter().flat_map(Question::counts);
         let classes: usize = questions.iter().map(|q| q.classes).sum();
         Ok(Self {
             pictures: pictures.all.len(),
-            fewest: counts.min().unwrap_or(0),
             by_base: told(base)?,
             by_random: told(&random)?,
             by_guess: questions.len() as f64 / classes.max(1) as f64,

@@ -194,6 +194,18 @@ impl Pictures {
         Ok(Self { shape, labelling, labels, all })
     }
 
+    /// How many pictures the rarest class has; of a table, the rarest answer to any label.
+    pub fn rarest(&self) -> usize {
+        let count = |label: usize, truth: bool| {
+            self.all.iter().filter(|p| p.answers[label] == Some(truth)).count()
+        };
+        let of_label = |label: usize| match self.labelling {
+            Labelling::OneOf => count(label, true),
+            Labelling::Several => count(label, true).min(count(label, false)),
+        };
+        (0..self.labels.len()).map(of_label).min().unwrap_or(0)
+    }
+
     /// The same pictures with only some of their labels, by number, in that order.
     pub fn with_labels(&self, labels: &[usize]) -> Self {
         let pick = |answers: &Answers| labels.iter().map(|&l| answers[l]).collect();

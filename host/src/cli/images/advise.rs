@@ -53,7 +53,7 @@ pub fn run(args: AdviseArgs) -> Result<()> {
         args.train.display(),
         advice.pictures,
         pictures.labels.len(),
-        advice.fewest
+        pictures.rarest()
     );
     println!("  base {}: {}", base.info.name, base.info.provenance);
     println!(

@@ -9,7 +9,6 @@ use super::{Channels, write};
 use crate::{
     Result, cli,
     images::{
-        Labelling,
         compare::Way,
         corpus::Pictures,
         file::ImageNetwork,
@@ -121,16 +120,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
 
 /// What to train, from how many pictures there are, and says so.
 pub fn decide(pictures: &Pictures) -> Way {
-    let count = |label: usize, truth: bool| {
-        pictures.all.iter().filter(|p| p.answers[label] == Some(truth)).count()
-    };
-    let rarest = (0..pictures.labels.len())
-        .map(|label| match pictures.labelling {
-            Labelling::OneOf => count(label, true),
-            Labelling::Several => count(label, true).min(count(label, false)),
-        })
-        .min()
-        .unwrap_or(0);
+    let rarest = pictures.rarest();
     if rarest < FEW_PICTURES {
         eprintln!(
             "training the head alone: the rarest label has {rarest} pictures, and below {FEW_PICTURES} more would only learn them by heart"
