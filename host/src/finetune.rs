@@ -63,6 +63,10 @@ pub struct Settings {
     pub steps: usize,
     /// Updates of the trunk, if it moves.
     pub trunk_steps: usize,
+    /// Learning rate of a pretrained trunk that moves, of the head's.
+    pub trunk_rate_share: f64,
+    /// Weight of what holds a pretrained trunk to what it said before; its numbers have unit variance.
+    pub keep_weight: f64,
     /// Highest learning rate.
     pub rate: f64,
     /// Decoupled weight decay.
@@ -95,6 +99,8 @@ impl Default for Settings {
             positive_rows: 480,
             steps: 400,
             trunk_steps: 300,
+            trunk_rate_share: 0.1,
+            keep_weight: 1.0,
             rate: 3e-3,
             weight_decay: 0.05,
             dropout: 0.2,

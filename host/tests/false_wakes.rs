@@ -11,6 +11,7 @@ use wakeling::{
     corpus::{Corpus, Example},
     evaluate::{Surroundings, play_clips},
 };
+use wakeling_tests::shipped::few_models;
 
 fn demo(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(folder)
@@ -45,11 +46,7 @@ fn peaks(model: &Path, examples: &[Example]) -> Vec<i32> {
 #[test]
 fn a_false_wake_disappears_after_retraining_and_the_word_stays() {
     let place = tempfile::tempdir().expect("a temporary folder");
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    fs::create_dir_all(place.path().join("models/negatives")).expect("a folder");
-    for file in ["base-m.safetensors", "negatives/1.pack"] {
-        fs::copy(shipped.join(file), place.path().join("models").join(file)).expect("a copy");
-    }
+    few_models(place.path(), "base-m");
     let talk = Corpus::open(demo("talk")).expect("the demo's samples").examples;
     let words = Corpus::open(demo("test")).expect("the demo's samples").examples;
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use wakeling::{artifact, audio};
-use wakeling_tests::browser::Browser;
+use wakeling_tests::{browser::Browser, shipped::few_models};
 
 /// Training in a test shares the machine with others.
 const TRAINING: Duration = Duration::from_secs(600);
@@ -46,15 +46,10 @@ fn microphone(place: &Path) -> PathBuf {
 
 /// The studio with one pack of the shipped negatives; its address.
 fn studio(place: &Path) -> (Program, String) {
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    fs::create_dir_all(place.join("models/negatives")).expect("a folder");
-    for file in ["base-m.safetensors", "negatives/1.pack"] {
-        fs::copy(shipped.join(file), place.join("models").join(file)).expect("a file that ships");
-    }
     let mut child = Command::new(env!("CARGO_BIN_EXE_wakeling"))
         .args(["studio", "--steps", "150"])
         .current_dir(place)
-        .env("WAKELING_MODELS", place.join("models"))
+        .env("WAKELING_MODELS", few_models(place, "base-m"))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

@@ -11,6 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 use wakeling::{audio, corpus::Corpus};
+use wakeling_tests::shipped::few_models;
 
 /// The program in a folder of its own, with the models in its `models`, if there are any.
 fn wakeling(folder: &Path, arguments: &[&str]) -> Output {
@@ -151,6 +152,7 @@ fn a_phrase_that_nobody_recorded_becomes_a_model_that_hears_people() {
         return;
     }
     let place = TempDir::new().expect("a temporary folder");
+    few_models(place.path(), "base-m");
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo");
     let near =
         ["synthesize", "hey wakeling", "--out", "speech", "--negatives", "near", "--count", "60"];

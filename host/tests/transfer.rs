@@ -8,6 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 use wakeling::{base::Base, nn::params::Params};
+use wakeling_tests::shipped::few_models;
 
 fn demo(folder: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(folder).display().to_string()
@@ -16,11 +17,7 @@ fn demo(folder: &str) -> String {
 /// A folder with the small base and one pack of other speech.
 fn place() -> TempDir {
     let place = tempfile::tempdir().expect("a temporary folder");
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    fs::create_dir_all(place.path().join("models/negatives")).expect("a folder");
-    for file in ["base-s.safetensors", "negatives/1.pack"] {
-        fs::copy(shipped.join(file), place.path().join("models").join(file)).expect("a copy");
-    }
+    few_models(place.path(), "base-s");
     place
 }
 

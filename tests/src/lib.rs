@@ -10,6 +10,7 @@ pub mod null_sink;
 pub mod pictures;
 pub mod random;
 pub mod server;
+pub mod shipped;
 pub mod sound;
 
 pub use model::{Tier, random_model};

@@ -40,10 +40,6 @@ pub const ENOUGH_TO_TUNE: usize = 50;
 const AUTO_BLOCKS: usize = 2;
 /// Windows of one worker and update: a window of features costs a hundred times one of outputs.
 const SHARE: Share = Share { positives: 10, parts: 3, negatives: 15 };
-/// Weight of what is held to the pretrained trunk; its numbers are of unit variance.
-const KEEP_WEIGHT: f64 = 1.0;
-/// Rate of a pretrained trunk, of the head's.
-const PRETRAINED_RATE_SHARE: f64 = 0.1;
 /// Streams of each kind that a moved trunk is calibrated on.
 const CALIBRATION_STREAMS: usize = 24;
 
@@ -153,7 +149,7 @@ pub fn tune(
     let outputs = sample(base, &others.outputs)?;
     let gains = output_gains(&outputs)?;
     let keep = match start {
-        Start::Pretrained => Some(Keep::of(base, &outputs)?),
+        Start::Pretrained => Some(Keep::of(base, &outputs, settings.keep_weight)?),
         Start::Scratch => None,
     };
     let mut params = moving_params(base, moving.as_ref())?;
@@ -188,7 +184,7 @@ fn run(settings: &Settings, start: Start) -> Run {
             weight_decay: settings.weight_decay,
             clip_norm: 2.0,
             average_decay: 0.98,
-            trunk_rate_share: if pretrained { PRETRAINED_RATE_SHARE } else { 1.0 },
+            trunk_rate_share: if pretrained { settings.trunk_rate_share } else { 1.0 },
         },
         workers: settings.workers,
         seed: settings.seed,
@@ -323,11 +319,13 @@ struct Keep {
     /// `[channels, numbers]`: the heads' weights, so scaled that each number has unit variance; the
     /// identity if a base has no heads.
     weights: Tensor,
+    /// Of the loss.
+    weight: f64,
 }
 
 impl Keep {
     /// For a base whose trunk says `outputs`, `[steps, channels]`, of other speech.
-    fn of(base: &Base, outputs: &Tensor) -> Result<Self> {
+    fn of(base: &Base, outputs: &Tensor, weight: f64) -> Result<Self> {
         let channels = base.info.trunk.channels;
         let mut heads = Vec::new();
         for name in ["ctc.weight", "words.weight"] {
@@ -344,14 +342,14 @@ impl Keep {
         let mean = said.mean_keepdim(0)?;
         let variance = said.broadcast_sub(&mean)?.sqr()?.mean_keepdim(0)?;
         let deviation = (variance + 1e-6)?.sqrt()?;
-        Ok(Self { weights: weights.broadcast_div(&deviation)? })
+        Ok(Self { weights: weights.broadcast_div(&deviation)?, weight })
     }
 
     fn loss(&self, outputs: &Tensor, before: &Tensor) -> Result<Tensor> {
         let said = linear(outputs, &self.weights, None)?;
         let was = linear(before, &self.weights, None)?.detach();
         let rows = said.elem_count() / said.dims().last().copied().unwrap_or(1).max(1);
-        Ok((squared_error(&said, &was, &vec![1.0; rows])? * KEEP_WEIGHT)?)
+        Ok((squared_error(&said, &was, &vec![1.0; rows])? * self.weight)?)
     }
 }
 
