@@ -15,6 +15,9 @@ use std::{
 /// How long the daemon may take to start.
 const START: Duration = Duration::from_secs(20);
 
+/// How long a program may take to open the microphone.
+const LISTENER: Duration = Duration::from_secs(30);
+
 /// A running daemon; it ends with this.
 pub struct NullSink {
     daemon: Child,
@@ -91,6 +94,22 @@ impl NullSink {
             .stderr(Stdio::null())
             .status();
         status.is_ok_and(|s| s.success())
+    }
+
+    /// Waits until a program records from the microphone.
+    ///
+    /// # Panics
+    /// If none does within half a minute.
+    pub fn wait_for_listener(&self) {
+        let started = Instant::now();
+        let records = || {
+            let output = self.command("pactl").args(["list", "short", "source-outputs"]).output();
+            output.is_ok_and(|output| !output.stdout.is_empty())
+        };
+        while !records() {
+            assert!(started.elapsed() < LISTENER, "no program records");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Begins to play a WAV file into the microphone.
