@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | sound | [`microphone`] | the board's converter | 16 kHz mono `i16` blocks |
 //! | application | [`listener`] | blocks | an indicator that lights, lines that tell |
+//! | another model, if the feature `update` is on | `update` | a serial line | a slot of the flash |
 //!
 //! A board is one small crate under `boards/`: it implements [`microphone::Microphone`], hands over an
 //! [`embedded_hal::digital::OutputPin`] and a [`core::fmt::Write`], and calls
@@ -14,3 +15,5 @@
 
 pub mod listener;
 pub mod microphone;
+#[cfg(feature = "update")]
+pub mod update;
