@@ -11,7 +11,7 @@
 //! In: loudness and whitened column of each step, by [`Observer`]. Out: a [`Patch`]. Integers only.
 
 use crate::{
-    artifact::{Affine, Factors, LANES, Model, Op, Patches, file_words},
+    artifact::{Affine, LANES, Model, Op, Patches, file_words},
     pipeline::{Observer, Step},
 };
 
@@ -99,7 +99,7 @@ impl Head {
 /// Where the arrays of a layer lie in the file, or those of a head's logits, which follow the layers.
 fn place(model: &Model<'_>, file: &[u32], index: usize) -> Option<[usize; 2]> {
     let words = |affine: &Affine<'_>| {
-        [affine.weights.len(), affine.factors.len() * size_of::<Factors>() / size_of::<u32>()]
+        [affine.weights.len(), size_of_val(affine.factors) / size_of::<u32>()]
     };
     let behind: usize = model.affines().flat_map(words).sum();
     let mut at = file_words(file)?.checked_sub(behind)?;
@@ -336,7 +336,7 @@ impl Patch {
         // Of the largest channel, twice the mean is full scale; a multiplier is below 2³¹.
         let scale = ((127i64 << 32) / (2 * largest)).min(i64::from(i32::MAX));
         // The logit adds the channels with this weight each; see the exporter.
-        let score = (i128::from(common) * i128::from(scale) >> 32) as i64 * LOGIT_WEIGHT;
+        let score = ((i128::from(common) * i128::from(scale)) >> 32) as i64 * LOGIT_WEIGHT;
         // Sums of channels that are rounded must still say something.
         if score < 8_192 {
             return None;

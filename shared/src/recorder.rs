@@ -215,10 +215,11 @@ impl<const ENTRIES: usize, const BYTES: usize> Observer for Recorder<ENTRIES, BY
             }
             (0, None) => self.near = false,
             // A near miss that becomes a detection, or comes nearer.
-            (1.., Some(event)) if pending.kind == Kind::NearMiss => {
-                if event.kind == Kind::Detection || event.smoothed > pending.smoothed {
-                    (*pending, *tail) = (event, TAIL_STEPS);
-                }
+            (1.., Some(event))
+                if pending.kind == Kind::NearMiss
+                    && (event.kind == Kind::Detection || event.smoothed > pending.smoothed) =>
+            {
+                (*pending, *tail) = (event, TAIL_STEPS);
             }
             _ => {}
         }

@@ -247,7 +247,8 @@ fn cuts_at_drawn_moments_leave_a_whole_model() {
     let Some(case) = Case::new() else { return };
     let named = env::var("WAKELING_EMULATED_CUTS").ok().map(|n| n.parse().expect("a number"));
     let cuts = named.unwrap_or(12);
-    const LONG: u32 = 1 << 31;
+    // No multiple of the timer's turn, and longer than any update.
+    const LONG: u32 = 1_500_000_000;
     let fuse = format!("fuse={LONG}");
     let whole = case.emulator.run_on_flash(&case.flash, case.moment(), &case.stream, &[&fuse]);
     let lines = whole.expect("it runs").0;

@@ -101,6 +101,8 @@ mod power {
             reload.write_volatile((ticks % TURN).max(1));
             value.write_volatile(0);
             control.write_volatile(0b111);
+            // The first length is taken over a little later.
+            while value.read_volatile() == 0 {}
             reload.write_volatile(TURN - 1);
         }
     }
