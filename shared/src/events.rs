@@ -7,6 +7,7 @@
 //! | `detection <end sample> <score> <logit> <word>` | a word was heard |
 //! | `logits <logit> …` | a network over images has run |
 //! | `overrun <sample>` | the microphone lost samples |
+//! | `fault <sample> <kind>` | `stuck`, `clipping` or `offset` sound from here on, or `none` of them any more |
 //! | `stats <name>=<value> …` | at the end, where the end is known |
 //! | `error <message>` | the device gave up |
 //!
@@ -21,6 +22,7 @@ use heapless::Vec;
 use crate::{
     artifact::{MAX_WORDS, Model},
     decimal::Decimal,
+    fault::{Fault, FaultKind},
     fixed::sigmoid,
     pipeline::Step,
 };
@@ -226,6 +228,8 @@ pub enum Event<'a> {
     Detection(Detection<'a>),
     /// An `overrun` line.
     Overrun(Overrun),
+    /// A `fault` line.
+    Fault(Fault),
     /// A `stats` line.
     Stats(Stats),
     /// The message of an `error` line.
@@ -241,6 +245,7 @@ impl<'a> Event<'a> {
             "step" => parse_step(rest).map(Self::Step),
             "detection" => parse_detection(rest).map(Self::Detection),
             "overrun" => Some(Self::Overrun(Overrun { end_samples: rest.parse().ok()? })),
+            "fault" => parse_fault(rest).map(Self::Fault),
             "stats" => parse_stats(rest).map(Self::Stats),
             "error" => Some(Self::Error(rest)),
             _ => None,
@@ -268,6 +273,11 @@ fn parse_detection(rest: &str) -> Option<Detection<'_>> {
     let logit = fields.next()?.parse().ok()?;
     let detection = Detection { end_samples, logit, word: fields.next()? };
     (detection.score() == score).then_some(detection)
+}
+
+fn parse_fault(rest: &str) -> Option<Fault> {
+    let (end_samples, kind) = rest.split_once(' ')?;
+    Some(Fault { end_samples: end_samples.parse().ok()?, kind: FaultKind::of(kind)? })
 }
 
 fn parse_stats(rest: &str) -> Option<Stats> {
@@ -312,6 +322,9 @@ mod tests {
 
         let overrun = Overrun { end_samples: 3 };
         assert_eq!(Event::parse(&overrun.to_string()), Some(Event::Overrun(overrun)));
+
+        let fault = Fault { end_samples: 32_000, kind: FaultKind::Clipping };
+        assert_eq!(Event::parse(&fault.to_string()), Some(Event::Fault(fault)));
     }
 
     #[test]
@@ -322,7 +335,15 @@ mod tests {
 
     #[test]
     fn other_lines_are_no_events() {
-        for line in ["", "step", "step x 3", "detection 1 2 3 word", "stats a=1", "hello world"] {
+        for line in [
+            "",
+            "step",
+            "step x 3",
+            "detection 1 2 3 word",
+            "stats a=1",
+            "fault 1 x",
+            "hello world",
+        ] {
             assert_eq!(Event::parse(line), None, "{line}");
         }
     }

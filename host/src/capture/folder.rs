@@ -69,7 +69,8 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`] if the folder cannot be made or read.
     pub fn open(path: &Path, prefix: &'static str, facts: &Facts) -> Result<Self> {
-        fs::create_dir_all(path).map_err(Error::io(path, "create"))?;
+        // Another process may have written a file and not yet its line.
+        let _claim = files::claim_when_free(path)?;
         let manifest = path.join(MANIFEST);
         let text = match fs::metadata(&manifest) {
             // A device or a pipe may never end.
@@ -144,6 +145,8 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`] if the system refuses; what was kept before is as it was.
     pub fn keep(&mut self, pcm: &[i16], facts: &Facts) -> Result<PathBuf> {
+        let _claim = files::claim_when_free(&self.path)?;
+        self.reread()?;
         let name = (1..)
             .map(|n| format!("{}-{n:04}.wav", self.prefix))
             .find(|name| !self.path.join(name).exists())
@@ -158,6 +161,17 @@ impl Folder {
                 Err(error)
             }
         }
+    }
+
+    /// Takes up the lines that another process wrote since; its recordings are not counted here.
+    fn reread(&mut self) -> Result<()> {
+        let manifest = self.path.join(MANIFEST);
+        match fs::read_to_string(&manifest) {
+            Ok(text) => self.lines = text.lines().map(str::to_owned).collect(),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io(&manifest, "read")(e)),
+        }
+        Ok(())
     }
 
     fn append(&mut self, name: &str, samples: usize, facts: &Facts) -> Result<()> {
@@ -192,6 +206,8 @@ impl Folder {
                 "load the page again",
             ));
         };
+        let _claim = files::claim_when_free(&self.path)?;
+        self.reread()?;
         let names_it = |line: &String| {
             serde_json::from_str::<Line>(line).is_ok_and(|l| is_it(Path::new(&l.audio_filepath)))
         };

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::{
     Error, Result,
     features::NormalizationKind,
+    files,
     nn::{
         optimizer::Schedule,
         trunk::{Tier, TrunkConfig},
@@ -127,6 +128,8 @@ fn run_among(args: PretrainArgs, peers: &Peers) -> Result<()> {
         ));
     }
     let settings = settings(&args)?;
+    // The processes of one run are one.
+    let _claim = (peers.rank().index == 0).then(|| files::claim(&args.out)).transpose()?;
     let corpora =
         Corpora { train: args.train, dev: args.dev, noise: args.noise, without: args.without };
     let base = pretrain(&settings, &corpora, peers)?;
