@@ -71,18 +71,7 @@ impl Folder {
     pub fn open(path: &Path, prefix: &'static str, facts: &Facts) -> Result<Self> {
         // Another process may have written a file and not yet its line.
         let _claim = files::claim_when_free(path)?;
-        let manifest = path.join(MANIFEST);
-        let text = match fs::metadata(&manifest) {
-            // A device or a pipe may never end.
-            Ok(metadata) if !metadata.is_file() => {
-                let remedy = "move it away, or name another folder with --out";
-                return Err(Error::input(&manifest, "this is no file", remedy));
-            }
-            Ok(_) => fs::read_to_string(&manifest).map_err(Error::io(&manifest, "read"))?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(Error::io(&manifest, "read")(e)),
-        };
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let lines = read_lines(&path.join(MANIFEST))?;
         let mut folder = Self { path: path.to_path_buf(), prefix, lines, kept: Vec::new() };
         let named: Vec<Line> =
             folder.lines.iter().filter_map(|l| serde_json::from_str(l).ok()).collect();
@@ -166,10 +155,9 @@ impl Folder {
     /// Takes up the lines that another process wrote since; its recordings are not counted here.
     fn reread(&mut self) -> Result<()> {
         let manifest = self.path.join(MANIFEST);
-        match fs::read_to_string(&manifest) {
-            Ok(text) => self.lines = text.lines().map(str::to_owned).collect(),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(Error::io(&manifest, "read")(e)),
+        // What is there and no file was never written by another; writing will say what it is.
+        if manifest.is_file() {
+            self.lines = read_lines(&manifest)?;
         }
         Ok(())
     }
@@ -218,6 +206,21 @@ impl Folder {
         self.lines = left;
         fs::remove_file(&path).map_err(Error::io(&path, "remove"))
     }
+}
+
+/// The lines of a manifest; none if there is none.
+fn read_lines(manifest: &Path) -> Result<Vec<String>> {
+    let text = match fs::metadata(manifest) {
+        // A device or a pipe may never end.
+        Ok(metadata) if !metadata.is_file() => {
+            let remedy = "move it away, or name another folder with --out";
+            return Err(Error::input(manifest, "this is no file", remedy));
+        }
+        Ok(_) => fs::read_to_string(manifest).map_err(Error::io(manifest, "read"))?,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(e) => return Err(Error::io(manifest, "read")(e)),
+    };
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 #[cfg(test)]
