@@ -101,9 +101,9 @@ impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
             match microphone.read(block) {
                 Ok(count) => self.hear(block.get(..count).unwrap_or_default())?,
                 Err(ReadError::End) => return Ok(self.samples),
-                Err(ReadError::Overrun) => {
-                    writeln!(self.sink, "{}", Overrun { end_samples: self.samples })
-                        .map_err(|_| ListenError::Sink)?;
+                Err(ReadError::Overrun { lost_samples }) => {
+                    let overrun = Overrun { end_samples: self.samples, lost_samples };
+                    writeln!(self.sink, "{overrun}").map_err(|_| ListenError::Sink)?;
                 }
                 Err(ReadError::Board(error)) => return Err(ListenError::Microphone(error)),
             }
