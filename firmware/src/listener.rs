@@ -9,6 +9,7 @@ use embedded_hal::digital::OutputPin;
 use wakeling_shared::{
     artifact::Model,
     events::{self, Loaded, Overrun},
+    fault::FaultDetector,
     pipeline::Pipeline,
 };
 
@@ -62,6 +63,7 @@ pub struct Listener<'p, 'm, 'a, P, W> {
     options: Options,
     samples: u64,
     dark_at: Option<u64>,
+    faults: FaultDetector,
 }
 
 impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
@@ -72,7 +74,8 @@ impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
         (indicator, sink): (P, W),
         options: Options,
     ) -> Self {
-        Self { model, pipeline, indicator, sink, options, samples: 0, dark_at: None }
+        let faults = FaultDetector::new();
+        Self { model, pipeline, indicator, sink, options, samples: 0, dark_at: None, faults }
     }
 
     /// Samples heard so far.
@@ -99,7 +102,7 @@ impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
         self.indicator.set_low().map_err(ListenError::Indicator)?;
         loop {
             match microphone.read(block) {
-                Ok(count) => self.hear(block.get(..count).unwrap_or_default())?,
+                Ok(count) => self.hear_and_judge(block.get(..count).unwrap_or_default())?,
                 Err(ReadError::End) => return Ok(self.samples),
                 Err(ReadError::Overrun { lost_samples }) => {
                     let overrun = Overrun { end_samples: self.samples, lost_samples };
@@ -110,7 +113,22 @@ impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
         }
     }
 
-    /// Hears one block.
+    /// Hears one block, and says where sound begins to be faulty or ends to be.
+    fn hear_and_judge<M>(&mut self, mut pcm: &[i16]) -> Result<(), ListenError<M, P::Error>> {
+        loop {
+            let (count, fault) = self.faults.push(pcm);
+            self.hear(pcm.get(..count).unwrap_or_default())?;
+            if let Some(fault) = fault {
+                writeln!(self.sink, "{fault}").map_err(|_| ListenError::Sink)?;
+            }
+            pcm = pcm.get(count..).unwrap_or_default();
+            if pcm.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Hears a part of a block.
     fn hear<M>(&mut self, pcm: &[i16]) -> Result<(), ListenError<M, P::Error>> {
         let Self { model, pipeline, sink, options, dark_at, .. } = self;
         let mut reported = Ok(());

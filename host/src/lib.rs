@@ -1,5 +1,7 @@
 //! The host side: corpus → batches → pretrain → finetune → quantize → artifact → evaluate → simulate.
 
+#![deny(unsafe_code)]
+
 pub mod advise;
 pub mod artifact;
 pub mod audio;

@@ -157,7 +157,7 @@ impl Speech {
         for utterance in utterances {
             check_text(&utterance.text)?;
         }
-        std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
+        let _claim = files::claim(folder)?;
         self.refuse_other_texts(utterances, folder)?;
         let bar = progress_bar(utterances.len() as u64, "speaking");
         let broken: Mutex<BTreeMap<String, String>> = Mutex::default();

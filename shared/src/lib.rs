@@ -9,6 +9,7 @@
 //! | network | [`engine`] | features of one step | one logit a word, `i16` in Q8 |
 //! | decision | [`detector`] | logits | detections |
 //! | all of it | [`pipeline`] | PCM blocks of any length | steps and detections |
+//! | health | [`fault`] | PCM | what is wrong with the microphone, told when it changes |
 //! | report | [`events`] | steps and detections | the lines that a device prints |
 //!
 //! Integer arithmetic only, no allocation, no clock, no I/O: the same samples give the same bytes on
@@ -39,6 +40,7 @@ pub mod decimal;
 pub mod detector;
 pub mod engine;
 pub mod events;
+pub mod fault;
 pub mod fixed;
 pub mod frontend;
 pub mod gate;

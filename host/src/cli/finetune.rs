@@ -111,7 +111,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         |examples: &[_], title| load_log_mel(examples, &frontend, title).into_iter().flatten();
     // What the user gave is looked at before anything long begins.
     let words = args.load_words(|examples| load(examples, "recordings").collect())?;
-    std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
+    let _claim = files::claim(&args.out)?;
 
     let negatives = args.other.load(&frontend)?;
     let false_wakes = load_speech(&open_corpora(&args.false_wakes)?, &frontend, "false wakes");

@@ -8,6 +8,7 @@ use crate::{
     Error, Result,
     compose::Distortion,
     features::NormalizationKind,
+    files,
     nn::{
         optimizer::Schedule,
         trunk::{Tier, TrunkConfig},
@@ -131,6 +132,8 @@ fn run_among(args: PretrainArgs, peers: &Peers) -> Result<()> {
         ));
     }
     let settings = settings(&args)?;
+    // The processes of one run are one.
+    let _claim = (peers.rank().index == 0).then(|| files::claim(&args.out)).transpose()?;
     let corpora =
         Corpora { train: args.train, dev: args.dev, noise: args.noise, without: args.without };
     let base = pretrain(&settings, &corpora, peers)?;
