@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::Args;
+use rand::{SeedableRng, rngs::StdRng, seq::IteratorRandom};
 
 use super::{
     OtherSpeech, WordPath, check_phrase, file_name, open_corpora, open_corpus, parse_word,
@@ -17,10 +18,13 @@ use crate::{
     corpus::Example,
     features::{LogMel, load_log_mel},
     files,
-    finetune::{Prepared, Recordings, Settings, Start, Train, finetune, tune},
+    finetune::{Prepared, Recordings, Settings, Start, Train, features, finetune, tune},
     models,
-    negatives::{Negatives, load_speech, says, trunk_outputs},
+    negatives::{
+        Negatives, Speech, TrunkOutputs, load_speech, says, trunk_outputs, trunk_outputs_of,
+    },
     quantize::QuantizedTrunk,
+    recorder::{self, Event},
     simulate::score,
     synthesize,
     table::Table,
@@ -76,8 +80,8 @@ pub struct FinetuneArgs {
     base: String,
     #[command(flatten)]
     other: OtherSpeech,
-    /// Recordings that woke a device and should not have; each counts 20 times in training, and
-    /// not when thresholds are chosen
+    /// Recordings that woke a device and should not have, or what `wakeling device log` wrote; each
+    /// counts 20 times in training, and not when thresholds are chosen
     #[arg(long, value_name = "DIR", num_args = 1..)]
     false_wakes: Vec<PathBuf>,
     /// What is trained: head (the pretrained trunk stays), last:K (its last K blocks move too), all,
@@ -114,8 +118,9 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     let _claim = files::claim(&args.out)?;
 
     let negatives = args.other.load(&frontend)?;
-    let false_wakes = load_speech(&open_corpora(&args.false_wakes)?, &frontend, "false wakes");
-    if false_wakes.is_empty() && !args.false_wakes.is_empty() {
+    let (events, sounds) = args.events()?;
+    let false_wakes = load_speech(&open_corpora(&sounds)?, &frontend, "false wakes");
+    if false_wakes.is_empty() && events.is_empty() && !args.false_wakes.is_empty() {
         let remedy = "see the lines above; give the recordings that a device saved";
         return Err(Error::input(&args.false_wakes[0], "no recording in it can be read", remedy));
     }
@@ -135,6 +140,9 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         let streams = Negatives { speech, noise: Vec::new() }.streams(args.seed);
         prepared.train_also(trunk_outputs(&base, &trunk, &streams.rows)?);
     }
+    if !events.is_empty() {
+        prepared.train_also(recorded(&base, &trunk, (&events, &negatives), args.seed)?);
+    }
     let mut heads = Vec::new();
     for word in &words {
         let Word { label, different, .. } = word;
@@ -153,6 +161,25 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     write_model(&model, &base, &trunk, (&heads, None))?;
     println!("{}", model.display());
     Ok(())
+}
+
+/// What the trunk says of events that a device recorded.
+fn recorded(
+    base: &Base,
+    trunk: &QuantizedTrunk,
+    (events, negatives): (&[Event], &Negatives),
+    seed: u64,
+) -> Result<TrunkOutputs> {
+    /// Clips of other speech, parts of which are heard around the events.
+    const CONTEXT_CLIPS: usize = 200;
+    let mut rng = StdRng::seed_from_u64(seed);
+    let speech = negatives.speech.iter().sample(&mut rng, CONTEXT_CLIPS);
+    let speech: Vec<Speech> = speech.into_iter().cloned().collect();
+    let contexts = Negatives { speech, noise: Vec::new() }.streams(seed);
+    let mut heard = features(base, &contexts.rows);
+    let shape = (base.info.trunk.inputs(), FALSE_WAKE_COPIES);
+    heard.streams = recorder::streams(events, &heard.streams, shape, &mut rng)?;
+    trunk_outputs_of(base, trunk, &heard.streams)
 }
 
 /// A word and all that is heard of it.
@@ -216,6 +243,19 @@ impl Word {
 }
 
 impl FinetuneArgs {
+    /// What `--false-wakes` names: events of a flight recorder, and what holds recordings.
+    fn events(&self) -> Result<(Vec<Event>, Vec<PathBuf>)> {
+        let (mut events, mut sounds) = (Vec::new(), Vec::new());
+        for path in &self.false_wakes {
+            let found = recorder::load_events(path)?;
+            if found.is_empty() {
+                sounds.push(path.clone());
+            }
+            events.extend(found);
+        }
+        Ok((events, sounds))
+    }
+
     /// The base that heads are trained on: the one given, or, where its trunk moves, a new one, which
     /// is written beside the heads.
     fn move_trunk(
