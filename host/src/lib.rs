@@ -14,6 +14,7 @@ pub mod compose;
 pub mod corpus;
 pub mod doctor;
 pub mod emulator;
+pub mod enroll;
 pub mod error;
 pub mod evaluate;
 pub mod features;
@@ -31,6 +32,7 @@ pub mod plan;
 pub mod pretrain;
 pub mod progress;
 pub mod quantize;
+pub mod recorder;
 pub mod remote;
 mod simd;
 pub mod simulate;
@@ -43,6 +45,7 @@ pub mod terminal;
 pub mod tokens;
 pub mod train;
 pub mod tuned;
+pub mod update;
 
 pub use error::{Error, Result};
 

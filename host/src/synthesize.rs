@@ -31,6 +31,8 @@ use crate::{
 
 /// The manifest of a folder of synthesized samples.
 pub const MANIFEST: &str = "manifest.jsonl";
+/// The source that the manifest gives of samples, by which they are told from people's.
+pub const SOURCE: &str = "synthetic";
 /// The peak of a file that has sound, in i16 steps: 36 dB below full scale.
 const QUIETEST_PEAK: u16 = 500;
 /// Seconds from the first to the last loud sample of the shortest phrase.
@@ -277,7 +279,7 @@ impl Speech {
                 "speaker": utterance.voice,
                 "lang": self.language,
                 "kind": self.kind,
-                "source": "synthetic",
+                "source": SOURCE,
             });
             manifest += &format!("{line}\n");
         }

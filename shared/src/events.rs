@@ -6,7 +6,7 @@
 //! | `step <index> <end sample> <logit>:<smoothed> …` | every step, if scores are wanted |
 //! | `detection <end sample> <score> <logit> <word>` | a word was heard |
 //! | `logits <logit> …` | a network over images has run |
-//! | `overrun <sample>` | the microphone lost samples |
+//! | `overrun <sample> <lost samples>` | the microphone lost samples |
 //! | `fault <sample> <kind>` | `stuck`, `clipping` or `offset` sound from here on, or `none` of them any more |
 //! | `stats <name>=<value> …` | at the end, where the end is known |
 //! | `error <message>` | the device gave up |
@@ -140,11 +140,14 @@ impl Display for Logits<'_> {
 pub struct Overrun {
     /// Samples heard so far.
     pub end_samples: u64,
+    /// How many are missing, as far as the board can tell.
+    pub lost_samples: u64,
 }
 
 impl Display for Overrun {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "overrun {}", Decimal::of(self.end_samples))
+        let [end, lost] = [self.end_samples, self.lost_samples].map(Decimal::of);
+        write!(f, "overrun {end} {lost}")
     }
 }
 
@@ -244,7 +247,7 @@ impl<'a> Event<'a> {
             "model" => Some(Self::Model(rest)),
             "step" => parse_step(rest).map(Self::Step),
             "detection" => parse_detection(rest).map(Self::Detection),
-            "overrun" => Some(Self::Overrun(Overrun { end_samples: rest.parse().ok()? })),
+            "overrun" => parse_overrun(rest).map(Self::Overrun),
             "fault" => parse_fault(rest).map(Self::Fault),
             "stats" => parse_stats(rest).map(Self::Stats),
             "error" => Some(Self::Error(rest)),
@@ -273,6 +276,11 @@ fn parse_detection(rest: &str) -> Option<Detection<'_>> {
     let logit = fields.next()?.parse().ok()?;
     let detection = Detection { end_samples, logit, word: fields.next()? };
     (detection.score() == score).then_some(detection)
+}
+
+fn parse_overrun(rest: &str) -> Option<Overrun> {
+    let (end, lost) = rest.split_once(' ')?;
+    Some(Overrun { end_samples: end.parse().ok()?, lost_samples: lost.parse().ok()? })
 }
 
 fn parse_fault(rest: &str) -> Option<Fault> {
@@ -320,7 +328,8 @@ mod tests {
         let stats = Stats { samples: 5, stack_bytes: 6, ..Stats::default() };
         assert_eq!(Event::parse(&stats.to_string()), Some(Event::Stats(stats)));
 
-        let overrun = Overrun { end_samples: 3 };
+        let overrun = Overrun { end_samples: 3, lost_samples: 320 };
+        assert_eq!(overrun.to_string(), "overrun 3 320");
         assert_eq!(Event::parse(&overrun.to_string()), Some(Event::Overrun(overrun)));
 
         let fault = Fault { end_samples: 32_000, kind: FaultKind::Clipping };
@@ -340,6 +349,7 @@ mod tests {
             "step",
             "step x 3",
             "detection 1 2 3 word",
+            "overrun 3",
             "stats a=1",
             "fault 1 x",
             "hello world",

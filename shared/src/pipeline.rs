@@ -45,6 +45,83 @@ pub struct Step<'s> {
     pub listened: bool,
 }
 
+/// Who is told what is heard.
+pub trait Observer {
+    /// A step's features, before the network runs on them.
+    fn features(&mut self, features: &[i8]);
+
+    /// The network's buffer that it wants to see after each step, if any.
+    fn column_buffer(&self) -> Option<u8> {
+        None
+    }
+
+    /// That buffer, after the network ran.
+    fn column(&mut self, _column: &[i8]) {}
+
+    /// What the step said.
+    fn step(&mut self, step: Step<'_>);
+}
+
+/// Two are told.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn features(&mut self, features: &[i8]) {
+        self.0.features(features);
+        self.1.features(features);
+    }
+
+    /// The second one's.
+    fn column_buffer(&self) -> Option<u8> {
+        self.1.column_buffer()
+    }
+
+    fn column(&mut self, column: &[i8]) {
+        self.1.column(column);
+    }
+
+    fn step(&mut self, step: Step<'_>) {
+        self.0.step(step);
+        self.1.step(step);
+    }
+}
+
+/// Shared with somebody who reads it between blocks.
+impl<O: Observer> Observer for &core::cell::RefCell<O> {
+    fn features(&mut self, features: &[i8]) {
+        if let Ok(mut observer) = self.try_borrow_mut() {
+            observer.features(features);
+        }
+    }
+
+    fn column_buffer(&self) -> Option<u8> {
+        self.try_borrow().ok()?.column_buffer()
+    }
+
+    fn column(&mut self, column: &[i8]) {
+        if let Ok(mut observer) = self.try_borrow_mut() {
+            observer.column(column);
+        }
+    }
+
+    fn step(&mut self, step: Step<'_>) {
+        if let Ok(mut observer) = self.try_borrow_mut() {
+            observer.step(step);
+        }
+    }
+}
+
+/// Wants nothing but the steps.
+struct OnStep<F>(F);
+
+impl<F: FnMut(Step<'_>)> Observer for OnStep<F> {
+    #[inline(always)]
+    fn features(&mut self, _: &[i8]) {}
+
+    #[inline(always)]
+    fn step(&mut self, step: Step<'_>) {
+        (self.0)(step);
+    }
+}
+
 impl<'m, 'a> Pipeline<'m, 'a> {
     /// Builds the stages on `arena`, which must hold [`Model::arena_bytes`].
     ///
@@ -99,7 +176,12 @@ impl<'m, 'a> Pipeline<'m, 'a> {
     }
 
     /// Hears `pcm` (16 kHz mono) and calls `on_step` after each step that it completes.
-    pub fn push(&mut self, mut pcm: &[i16], mut on_step: impl FnMut(Step<'_>)) {
+    pub fn push(&mut self, pcm: &[i16], on_step: impl FnMut(Step<'_>)) {
+        self.push_to(pcm, &mut OnStep(on_step));
+    }
+
+    /// Hears `pcm` (16 kHz mono) and tells `observer` of each step that it completes.
+    pub fn push_to(&mut self, mut pcm: &[i16], observer: &mut impl Observer) {
         loop {
             let start = usize::from(self.frames) * MEL_CHANNELS;
             let input = self.engine.input().get_mut(start..).unwrap_or_default();
@@ -113,7 +195,7 @@ impl<'m, 'a> Pipeline<'m, 'a> {
             self.frames += 1;
             if self.frames == self.frames_per_step {
                 self.frames = 0;
-                self.step(&mut on_step);
+                self.step(observer);
             }
         }
     }
@@ -131,8 +213,9 @@ impl<'m, 'a> Pipeline<'m, 'a> {
         (self.total_frames, self.steps) = (frames, steps);
     }
 
-    fn step(&mut self, on_step: &mut impl FnMut(Step<'_>)) {
+    fn step(&mut self, observer: &mut impl Observer) {
         let words = self.detectors.len();
+        observer.features(self.engine.input());
         let passage = match &mut self.gate {
             Some(gate) => gate.step(self.engine.input()),
             None => Passage::Open,
@@ -145,12 +228,14 @@ impl<'m, 'a> Pipeline<'m, 'a> {
             self.logits = [-LOGIT_CLAMP; MAX_WORDS];
         } else if !self.engine.step(&mut self.logits) {
             return;
+        } else if let Some(buffer) = observer.column_buffer() {
+            observer.column(self.engine.buffer(buffer));
         }
         let decided = self.decisions.iter_mut().zip(&mut self.detectors).zip(&self.logits);
         for ((decision, detector), &logit) in decided {
             *decision = detector.step(logit);
         }
-        on_step(Step {
+        observer.step(Step {
             index: self.steps,
             end_samples: end_samples(self.total_frames),
             logits: self.logits.get(..words).unwrap_or_default(),

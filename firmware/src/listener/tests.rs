@@ -81,7 +81,7 @@ impl Microphone for Player<'_> {
 
     fn read(&mut self, block: &mut [i16]) -> Result<usize, ReadError<&'static str>> {
         if self.overrun_at.take_if(|at| *at <= self.position).is_some() {
-            return Err(ReadError::Overrun);
+            return Err(ReadError::Overrun { lost_samples: 320 });
         }
         let count = block.len().min(self.pcm.len() - self.position);
         if count == 0 {
@@ -162,7 +162,7 @@ fn the_lines_do_not_depend_on_the_blocks() {
 #[test]
 fn an_overrun_is_told_and_survived() {
     let (levels, lines) = listen(320, Some(6_400), false);
-    assert_eq!(lines.lines().nth(1), Some("overrun 6400"));
+    assert_eq!(lines.lines().nth(1), Some("overrun 6400 320"));
     assert_eq!(levels, [false, true, false]);
 }
 

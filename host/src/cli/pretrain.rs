@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::{
     Error, Result,
+    compose::Distortion,
     features::NormalizationKind,
     files,
     nn::{
@@ -93,6 +94,9 @@ pub struct PretrainArgs {
     /// Highest learning rate
     #[arg(long, default_value_t = 4e-3)]
     rate: f64,
+    /// Leave out distortions of the clips and noise under them
+    #[arg(long)]
+    no_augmentation: bool,
     /// Seed of everything drawn
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -154,6 +158,7 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
         weights,
         longest_s: args.longest,
         taught: args.taught.clone(),
+        distortion: if args.no_augmentation { Distortion::NONE } else { Distortion::STRONG },
         rows: args.rows.max(1),
         window: args.window.max(1),
         readers: args.readers,

@@ -192,6 +192,11 @@ impl<'m, 'a> Engine<'m, 'a> {
         buffer.unwrap_or_default()
     }
 
+    /// What a buffer holds after a step, as wide as the widest; empty if there is no such buffer.
+    pub fn buffer(&self, index: u8) -> &[i8] {
+        self.buffers.get(usize::from(index)).map_or(&[], |buffer| buffer)
+    }
+
     /// Runs every head on the trunk's output; writes one logit (Q8) a word.
     pub fn heads(&mut self, logits: &mut [i16]) {
         let model = self.model;

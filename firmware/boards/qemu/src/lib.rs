@@ -7,13 +7,15 @@
 //! | first instructions | cortex-m-rt, or [`start`] | Arm, RISC-V |
 //! | command line, sound, lines, exit | [`semihosting`] | one instruction |
 //! | counting instructions | [`counter`] | Arm, RISC-V |
+//! | flash and serial line, for updates | [`nrf51`] | only QEMU's microbit has them |
 //!
-//! No peripheral of a board is touched, so one crate serves every machine.
+//! No other peripheral of a board is touched, so one crate serves every machine.
 
 #![no_std]
 
 pub mod counter;
 pub mod memory;
+pub mod nrf51;
 pub mod semihosting;
 #[cfg(target_arch = "riscv32")]
 mod start;
