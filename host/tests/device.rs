@@ -6,6 +6,7 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Command, Output},
+    time::Duration,
 };
 
 use wakeling::{
@@ -98,7 +99,14 @@ fn a_device_takes_signed_models_over_tcp_and_tells_what_it_recorded() {
     let info = device(&["update", "1.wku"]);
     assert!(info.contains("version 10 in slot 0"), "{info}");
     // It hears its six seconds after the first model came.
-    let events = device(&["log", "--out", "alarms"]);
+    let mut events = String::new();
+    for _ in 0..50 {
+        events = device(&["log", "--out", "alarms"]);
+        if !events.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
     assert!(events.contains("alarms/0000"), "{events}");
     let events = load_events(&place.join("alarms")).expect("events");
     assert!(!events.is_empty() && events.iter().all(|event| event.entry.width == 80));
@@ -126,7 +134,7 @@ fn wait_for(run: impl Fn() -> Output) -> String {
         if output.status.success() {
             return String::from_utf8_lossy(&output.stdout).into_owned();
         }
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
     }
     panic!("the device does not answer: {:?}", run());
 }
