@@ -1,10 +1,12 @@
-//! The host side: corpus → batches → pretrain → finetune → quantize → artifact → evaluate → simulate.
+//! The host side: corpus → batches → pretrain → finetune → quantize → artifact → evaluate → simulate → flash.
 
 pub mod advise;
 pub mod artifact;
+pub mod attached;
 pub mod audio;
 pub mod augment;
 pub mod base;
+pub mod board;
 pub mod capture;
 pub mod cli;
 pub mod compare;
@@ -18,6 +20,7 @@ pub mod features;
 pub mod feed;
 pub mod files;
 pub mod finetune;
+pub mod flash;
 pub mod images;
 pub mod listen;
 pub mod models;

@@ -1,12 +1,14 @@
 //! The program's commands, one file each.
 
 pub mod advise;
+pub mod boards;
 pub mod check_phrase;
 pub mod compare;
 pub mod corpus;
 pub mod doctor;
 pub mod evaluate;
 pub mod finetune;
+pub mod flash;
 pub mod generate;
 pub mod images;
 pub mod listen;
