@@ -8,6 +8,7 @@
 //! | loop | [`listener`] | blocks | an indicator that lights, lines that tell |
 //! | outputs | [`outputs`] | one indicator, one sink | a lamp and a pin, a UART and a log |
 //! | application | [`application`] | a board's flash, microphone, outputs, watchdog | all of the above |
+//! | another model, if the feature `update` is on | `update` | a serial line | a slot of the flash |
 //!
 //! A board is one small crate under `boards/`: it implements [`microphone::Microphone`], hands over an
 //! [`embedded_hal::digital::OutputPin`] and a [`core::fmt::Write`], and calls
@@ -23,3 +24,5 @@ pub mod convert;
 pub mod listener;
 pub mod microphone;
 pub mod outputs;
+#[cfg(feature = "update")]
+pub mod update;

@@ -9,7 +9,8 @@ use embedded_hal::digital::OutputPin;
 use wakeling_shared::{
     artifact::Model,
     events::{self, Loaded, Overrun},
-    pipeline::Pipeline,
+    fault::FaultDetector,
+    pipeline::{Observer, Pipeline, Step},
 };
 
 use crate::microphone::{Microphone, ReadError};
@@ -53,15 +54,28 @@ impl<M: fmt::Display, P: fmt::Debug> fmt::Display for ListenError<M, P> {
     }
 }
 
-/// A model that listens, with what it lights and where it reports.
-pub struct Listener<'p, 'm, 'a, P, W> {
+/// Nobody else wants to know what is heard.
+#[derive(Clone, Copy, Debug)]
+pub struct Nobody;
+
+impl Observer for Nobody {
+    fn features(&mut self, _: &[i8]) {}
+
+    fn step(&mut self, _: Step<'_>) {}
+}
+
+/// A model that listens, with what it lights, where it reports, and who else is told (a flight
+/// recorder).
+pub struct Listener<'p, 'm, 'a, P, W, O = Nobody> {
     model: &'m Model<'a>,
     pipeline: &'p mut Pipeline<'m, 'a>,
     indicator: P,
     sink: W,
     options: Options,
+    observer: O,
     samples: u64,
     dark_at: Option<u64>,
+    faults: FaultDetector,
 }
 
 impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
@@ -72,9 +86,27 @@ impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
         (indicator, sink): (P, W),
         options: Options,
     ) -> Self {
-        Self { model, pipeline, indicator, sink, options, samples: 0, dark_at: None }
+        Self {
+            model,
+            pipeline,
+            indicator,
+            sink,
+            options,
+            observer: Nobody,
+            samples: 0,
+            dark_at: None,
+            faults: FaultDetector::new(),
+        }
     }
 
+    /// The same, which tells `observer` of everything as well.
+    pub fn with_observer<O: Observer>(self, observer: O) -> Listener<'p, 'm, 'a, P, W, O> {
+        let Self { model, pipeline, indicator, sink, options, samples, dark_at, faults, .. } = self;
+        Listener { model, pipeline, indicator, sink, options, observer, samples, dark_at, faults }
+    }
+}
+
+impl<P: OutputPin, W: Write, O: Observer> Listener<'_, '_, '_, P, W, O> {
     /// Samples heard so far.
     pub fn samples(&self) -> u64 {
         self.samples
@@ -99,7 +131,7 @@ impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
         self.indicator.set_low().map_err(ListenError::Indicator)?;
         loop {
             match microphone.read(block) {
-                Ok(count) => self.hear(block.get(..count).unwrap_or_default())?,
+                Ok(count) => self.hear_and_judge(block.get(..count).unwrap_or_default())?,
                 Err(ReadError::End) => return Ok(self.samples),
                 Err(ReadError::Overrun { lost_samples }) => {
                     let overrun = Overrun { end_samples: self.samples, lost_samples };
@@ -110,18 +142,29 @@ impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
         }
     }
 
-    /// Hears one block.
-    fn hear<M>(&mut self, pcm: &[i16]) -> Result<(), ListenError<M, P::Error>> {
-        let Self { model, pipeline, sink, options, dark_at, .. } = self;
-        let mut reported = Ok(());
-        let mut heard = false;
-        pipeline.push(pcm, |step| {
-            reported = reported.and(events::report(&step, model, options.scores, sink));
-            if step.decisions.iter().any(|d| d.fired) {
-                heard = true;
-                *dark_at = Some(step.end_samples + u64::from(options.hold_samples));
+    /// Hears one block, and says where sound begins to be faulty or ends to be.
+    fn hear_and_judge<M>(&mut self, mut pcm: &[i16]) -> Result<(), ListenError<M, P::Error>> {
+        loop {
+            let (count, fault) = self.faults.push(pcm);
+            self.hear(pcm.get(..count).unwrap_or_default())?;
+            if let Some(fault) = fault {
+                writeln!(self.sink, "{fault}").map_err(|_| ListenError::Sink)?;
             }
-        });
+            pcm = pcm.get(count..).unwrap_or_default();
+            if pcm.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Hears a part of a block.
+    fn hear<M>(&mut self, pcm: &[i16]) -> Result<(), ListenError<M, P::Error>> {
+        let Self { model, pipeline, sink, options, observer, dark_at, .. } = self;
+        let (model, reported) = (*model, Ok(()));
+        let mut ears =
+            Ears { model, sink, options: *options, observer, dark_at, reported, heard: false };
+        pipeline.push_to(pcm, &mut ears);
+        let Ears { reported, heard, .. } = ears;
         reported.map_err(|_| ListenError::Sink)?;
         self.samples += pcm.len() as u64;
         if heard {
@@ -132,6 +175,41 @@ impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
             self.indicator.set_low().map_err(ListenError::Indicator)?;
         }
         Ok(())
+    }
+}
+
+/// What a step does to a listener.
+struct Ears<'l, 'm, 'a, W, O> {
+    model: &'m Model<'a>,
+    sink: &'l mut W,
+    options: Options,
+    observer: &'l mut O,
+    dark_at: &'l mut Option<u64>,
+    reported: fmt::Result,
+    heard: bool,
+}
+
+impl<W: Write, O: Observer> Observer for Ears<'_, '_, '_, W, O> {
+    fn features(&mut self, features: &[i8]) {
+        self.observer.features(features);
+    }
+
+    fn column_buffer(&self) -> Option<u8> {
+        self.observer.column_buffer()
+    }
+
+    fn column(&mut self, column: &[i8]) {
+        self.observer.column(column);
+    }
+
+    fn step(&mut self, step: Step<'_>) {
+        let report = events::report(&step, self.model, self.options.scores, self.sink);
+        self.reported = self.reported.and(report);
+        if step.decisions.iter().any(|d| d.fired) {
+            self.heard = true;
+            *self.dark_at = Some(step.end_samples + u64::from(self.options.hold_samples));
+        }
+        self.observer.step(step);
     }
 }
 

@@ -26,3 +26,11 @@ pub trait Microphone {
     /// [`ReadError`]; after [`ReadError::Overrun`] reading may go on.
     fn read(&mut self, block: &mut [i16]) -> Result<usize, ReadError<Self::Error>>;
 }
+
+impl<M: Microphone + ?Sized> Microphone for &mut M {
+    type Error = M::Error;
+
+    fn read(&mut self, block: &mut [i16]) -> Result<usize, ReadError<M::Error>> {
+        M::read(self, block)
+    }
+}

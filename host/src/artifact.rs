@@ -92,6 +92,12 @@ impl Packed {
         }
     }
 
+    /// A copy of what a model borrows.
+    pub fn of(affine: &Affine<'_>) -> Self {
+        let Affine { inputs, outputs, zero_point, weights, factors } = *affine;
+        Self { inputs, outputs, zero_point, weights: weights.to_vec(), factors: factors.to_vec() }
+    }
+
     /// As a model borrows it.
     pub fn affine(&self) -> Affine<'_> {
         Affine {

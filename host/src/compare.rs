@@ -10,6 +10,7 @@ pub mod grid;
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use std::collections::BTreeMap;
+use wakeling_shared::detector::DetectorParams;
 
 use crate::{
     Result,
@@ -21,7 +22,7 @@ use crate::{
     },
     finetune::{Prepared, Recordings, Settings, Start, Train, finetune, tune},
     negatives::{Negatives, Speech, Streams, TrunkOutputs, says, trunk_outputs},
-    quantize::QuantizedTrunk,
+    quantize::{QuantizedTrunk, WordEntry},
     tokens::clean,
     tuned::Tuned,
 };
@@ -160,6 +161,21 @@ pub struct Measure<'a> {
     pub float: bool,
 }
 
+/// Misses at each rate asked for.
+fn misses(
+    measure: &Measure<'_>,
+    played: &Played,
+    other: &Scores,
+    (hours, detector): (f64, DetectorParams),
+) -> Vec<usize> {
+    let heard = Heard { played, other, hours, index: 0, detector };
+    let at = |&rate: &f64| {
+        let allowed = (rate * hours).floor() as usize;
+        heard.at(threshold_for(other, 0, &detector, allowed).0).misses
+    };
+    measure.rates.iter().map(at).collect()
+}
+
 impl Ground {
     /// Trains a word; where the trunk moves, the ears that go with it come too.
     ///
@@ -198,24 +214,49 @@ impl Ground {
         measure: &Measure<'_>,
         seed: u64,
     ) -> Result<Figures> {
+        let Ears { base, trunk, .. } = ears;
+        let entry = tuned.entry(trunk)?;
+        let mut figures = self.measure_entry(ears, &entry, test, measure, seed)?;
+        if measure.float {
+            let kept = self.without(&tuned.info.label);
+            let others: Vec<Row> =
+                kept.iter().filter_map(|&i| self.other.rows.get(i).cloned()).collect();
+            let other = float_scores(base, tuned, &others)?;
+            let frontend = base.tables.params(base.info.normalization);
+            let rate = base.info.trunk.steps_per_second();
+            let (rows, spans) = Surroundings::Silence.rows(test, &frontend, rate);
+            let scores = float_scores(base, tuned, &rows)?;
+            let played = Played::new(Surroundings::Silence.name(), scores, spans);
+            figures.float = misses(measure, &played, &other, (figures.hours, tuned.info.detector));
+        }
+        Ok(figures)
+    }
+
+    /// As [`Ground::measure`], of a head that was not trained but enrolled; its float network, which
+    /// it does not have, is not measured.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`](crate::Error::Tensor).
+    pub fn measure_entry(
+        &self,
+        ears: &Ears,
+        entry: &WordEntry,
+        test: &[Example],
+        measure: &Measure<'_>,
+        seed: u64,
+    ) -> Result<Figures> {
         let Ears { base, trunk, outputs, .. } = ears;
-        let kept = self.without(&tuned.info.label);
+        let kept = self.without(&entry.label);
         let streams = kept.iter().filter_map(|&i| outputs.streams.get(i).cloned()).collect();
-        let entry = &[tuned.entry(trunk)?];
+        let detector = entry.detector;
+        let entry = std::slice::from_ref(entry);
         let other = head_scores(base, trunk, entry, &TrunkOutputs { streams, ..*outputs })?;
         let hours = other.hours() * self.spoken;
         let frontend = base.tables.params(base.info.normalization);
         let rate = base.info.trunk.steps_per_second();
-        let detector = tuned.info.detector;
         let mut figures = Figures { hours, ..Figures::default() };
-        let misses = |played: &Played, other: &Scores| -> Vec<usize> {
-            let heard = Heard { played, other, hours, index: 0, detector };
-            let at = |&rate: &f64| {
-                let allowed = (rate * hours).floor() as usize;
-                heard.at(threshold_for(other, 0, &detector, allowed).0).misses
-            };
-            measure.rates.iter().map(at).collect()
-        };
+        let misses =
+            |played: &Played, other: &Scores| misses(measure, played, other, (hours, detector));
         let play = |rows: &[Row], surroundings: &Surroundings<'_>, spans| -> Result<Played> {
             let outputs = trunk_outputs(base, trunk, rows)?;
             let scores = head_scores(base, trunk, entry, &outputs)?;
@@ -223,18 +264,11 @@ impl Ground {
         };
         let silence = Surroundings::Silence;
         let (rows, spans) = silence.rows(test, &frontend, rate);
-        let played = play(&rows, &silence, spans.clone())?;
-        figures.recordings = spans.len();
+        let played = play(&rows, &silence, spans)?;
+        figures.recordings = played.spans.len();
         figures.clean = misses(&played, &other);
         let heard = Heard { played: &played, other: &other, hours, index: 0, detector };
         figures.own = heard.at(detector.threshold);
-        if measure.float {
-            let others: Vec<Row> =
-                kept.iter().filter_map(|&i| self.other.rows.get(i).cloned()).collect();
-            let other = float_scores(base, tuned, &others)?;
-            let scores = float_scores(base, tuned, &rows)?;
-            figures.float = misses(&Played::new(silence.name(), scores, spans), &other);
-        }
         if let Some((noise, snr_db)) = measure.noise {
             let noisy = Surroundings::Noise { noise, snr_db, seed };
             let (rows, spans) = noisy.rows(test, &frontend, rate);

@@ -10,6 +10,9 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+mod flash;
+
+pub use flash::Served;
 use wakeling_shared::events::Event;
 
 /// Names the firmware's ELF file, if it lies elsewhere than where `./x firmware` puts it.
@@ -20,8 +23,12 @@ pub const APPLICATION: &str = "wakeling-qemu";
 pub const METER: &str = "wakeling-qemu-meter";
 /// The program that runs networks over images.
 pub const IMAGE: &str = "wakeling-qemu-image";
+/// The program that links only if nothing in it can panic.
+pub const NO_PANIC: &str = "wakeling-qemu-no-panic";
 /// The program that compares the processor's kernels with the plain ones.
 pub const KERNELS: &str = "wakeling-qemu-kernels";
+/// The program whose model can be replaced while it runs; on [`Machine::CORTEX_M0`] only.
+pub const UPDATE: &str = "wakeling-qemu-update";
 /// What the firmware's block buffer holds.
 const MAX_BLOCK_SAMPLES: usize = 512;
 
@@ -313,11 +320,17 @@ impl Emulator {
         if model.len() > largest {
             return Err(EmulatorError::ModelTooLarge { found: model.len(), largest });
         }
-        let folder = Scratch::new()?;
-        folder.write("model.bin", model)?;
-        folder.write("input.pcm", &pcm.iter().flat_map(|s| s.to_le_bytes()).collect::<Vec<_>>())?;
+        let folder = Scratch::with(model, pcm)?;
+        self.output_in(&folder, words)
+    }
+
+    fn output_in(
+        &self,
+        folder: &Scratch,
+        words: &[String],
+    ) -> Result<(String, Output), EmulatorError> {
         let output = self
-            .command(&folder.path, words)
+            .command(&folder.path, words, "none")
             .output()
             .map_err(|source| io_error(&self.qemu, "run", source))?;
         let lines = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -332,7 +345,7 @@ impl Emulator {
     }
 
     /// Relative names only: QEMU's option syntax has its own meaning for commas.
-    fn command(&self, folder: &Path, words: &[String]) -> Command {
+    fn command(&self, folder: &Path, words: &[String], serial: &str) -> Command {
         let request: String = ["wakeling", "input.pcm"]
             .into_iter()
             .chain(words.iter().map(String::as_str))
@@ -342,7 +355,7 @@ impl Emulator {
         let mut command = Command::new(&self.qemu);
         command
             .args(self.machine.arguments)
-            .args(["-display", "none", "-monitor", "none", "-serial", "none"])
+            .args(["-display", "none", "-monitor", "none", "-serial", serial])
             .arg("-kernel")
             .arg(&self.firmware)
             .arg("-device")
@@ -385,6 +398,14 @@ impl Scratch {
         let path = env::temp_dir().join(format!("wakeling-emulator-{}-{count}", process::id()));
         fs::create_dir_all(&path).map_err(|e| io_error(&path, "create", e))?;
         Ok(Self { path })
+    }
+
+    /// A folder with a model, or whatever the region for models is to hold, and a recording.
+    fn with(model: &[u8], pcm: &[i16]) -> Result<Self, EmulatorError> {
+        let folder = Self::new()?;
+        folder.write("model.bin", model)?;
+        folder.write("input.pcm", &pcm.iter().flat_map(|s| s.to_le_bytes()).collect::<Vec<_>>())?;
+        Ok(folder)
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), EmulatorError> {

@@ -13,7 +13,7 @@ mod threshold;
 mod tuning;
 
 pub use positives::{Phrase, Recordings, phrase_in};
-pub use prepared::Prepared;
+pub use prepared::{Prepared, features};
 pub use threshold::RATES_PER_HOUR;
 pub use tuning::{ENOUGH_TO_TUNE, Start, Train, tune};
 

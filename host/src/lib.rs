@@ -1,5 +1,7 @@
 //! The host side: corpus → batches → pretrain → finetune → quantize → artifact → evaluate → simulate → flash.
 
+#![deny(unsafe_code)]
+
 pub mod advise;
 pub mod artifact;
 pub mod attached;
@@ -14,6 +16,7 @@ pub mod compose;
 pub mod corpus;
 pub mod doctor;
 pub mod emulator;
+pub mod enroll;
 pub mod error;
 pub mod evaluate;
 pub mod features;
@@ -32,6 +35,7 @@ pub mod plan;
 pub mod pretrain;
 pub mod progress;
 pub mod quantize;
+pub mod recorder;
 pub mod remote;
 mod simd;
 pub mod simulate;
@@ -44,6 +48,7 @@ pub mod terminal;
 pub mod tokens;
 pub mod train;
 pub mod tuned;
+pub mod update;
 
 pub use error::{Error, Result};
 

@@ -174,11 +174,32 @@ pub fn trunk_outputs(base: &Base, trunk: &QuantizedTrunk, rows: &[Row]) -> Resul
     let frontend = base.tables.params(base.info.normalization);
     with_model(base, trunk, &[], &CardText::default(), |model| {
         let streams = rows.par_iter().map(|row| run_trunk(model, &row.features(&frontend)));
-        Ok(TrunkOutputs {
-            channels: base.info.trunk.channels,
-            steps_per_second: base.info.trunk.steps_per_second(),
-            streams: streams.collect::<Result<_>>()?,
-        })
+        said(base, streams)
+    })
+}
+
+/// What the quantized trunk says of each stream of features.
+///
+/// # Errors
+/// As [`trunk_outputs`].
+pub fn trunk_outputs_of(
+    base: &Base,
+    trunk: &QuantizedTrunk,
+    features: &[Vec<i8>],
+) -> Result<TrunkOutputs> {
+    with_model(base, trunk, &[], &CardText::default(), |model| {
+        said(base, features.par_iter().map(|stream| run_trunk(model, stream)))
+    })
+}
+
+fn said(
+    base: &Base,
+    streams: impl ParallelIterator<Item = Result<Vec<i8>>>,
+) -> Result<TrunkOutputs> {
+    Ok(TrunkOutputs {
+        channels: base.info.trunk.channels,
+        steps_per_second: base.info.trunk.steps_per_second(),
+        streams: streams.collect::<Result<_>>()?,
     })
 }
 

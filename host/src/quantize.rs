@@ -8,6 +8,7 @@
 use heapless::Vec as Bounded;
 use wakeling_shared::artifact::{Card, Head, Layer, Model, Op, OperatingPoint, Word};
 use wakeling_shared::detector::DetectorParams;
+use wakeling_shared::enroll::LOGIT_WEIGHT;
 use wakeling_shared::fixed::LOGIT_FRACTION_BITS;
 
 use crate::{
@@ -340,6 +341,53 @@ impl QuantizedHead {
         let step = 1.0 / (1u32 << LOGIT_FRACTION_BITS) as f32;
         let logits = quantize_affine(&float, Order::Rows, x, step, 0);
         Ok(Self { layers, input: at, logits })
+    }
+}
+
+impl QuantizedHead {
+    /// An enrollment head that has learned nothing (`wakeling_shared::enroll`): it whitens, its taps
+    /// over time are zeros, and its logit is as low as a logit can be.
+    pub(crate) fn enrollment(
+        white: &Float,
+        (taps, dilation): (usize, usize),
+        step: f32,
+        trunk: &QuantizedTrunk,
+    ) -> Self {
+        let channels = white.rows.len();
+        let zeros = vec![0; channels];
+        let scales = Scales { biases: &zeros, multipliers: &zeros, zero_point: 0 };
+        let over_time = Packed::depthwise(&vec![0; taps * channels], scales);
+        let lowest = Scales { biases: &[-(1 << 28)], multipliers: &[i32::MAX], zero_point: 0 };
+        let logits = Packed::pointwise(&vec![LOGIT_WEIGHT as i8; channels], lowest);
+        let mut buffers = (0..4).filter(|&b| b != trunk.buffer());
+        let (column, output) = (buffers.next().unwrap_or(0), buffers.next().unwrap_or(0));
+        let affine = quantize_affine(white, Order::Rows, trunk.output, step, 0);
+        let op = QuantizedOp::Pointwise { affine };
+        let whitening = QuantizedLayer { input: trunk.buffer(), output: column, op };
+        let [taps, dilation] = [taps, dilation].map(|n| n as u8);
+        let op = QuantizedOp::Depthwise { taps, dilation, input_zero: 0, affine: over_time };
+        let over_time = QuantizedLayer { input: column, output, op };
+        Self { layers: vec![whitening, over_time], input: output, logits }
+    }
+
+    /// A copy of a model's last head, if that is of plain layers: what a device enrolled.
+    pub fn last_of(model: &Model<'_>) -> Option<Self> {
+        let head = model.heads.last()?;
+        let first = model.layers.len().checked_sub(head.layers.into())?;
+        let layers = model.layers.iter().skip(first).map(|layer| {
+            let op = match &layer.op {
+                Op::Pointwise { affine } => QuantizedOp::Pointwise { affine: Packed::of(affine) },
+                Op::Depthwise { taps, dilation, stride: 1, input_zero, affine } => {
+                    let (taps, dilation, input_zero) = (*taps, *dilation, *input_zero);
+                    let affine = Packed::of(affine);
+                    QuantizedOp::Depthwise { taps, dilation, input_zero, affine }
+                }
+                _ => return None,
+            };
+            Some(QuantizedLayer { input: layer.input, output: layer.output, op })
+        });
+        let logits = Packed::of(&head.logits);
+        Some(Self { layers: layers.collect::<Option<_>>()?, input: head.input, logits })
     }
 }
 

@@ -45,6 +45,83 @@ pub struct Step<'s> {
     pub listened: bool,
 }
 
+/// Who is told what is heard.
+pub trait Observer {
+    /// A step's features, before the network runs on them.
+    fn features(&mut self, features: &[i8]);
+
+    /// The network's buffer that it wants to see after each step, if any.
+    fn column_buffer(&self) -> Option<u8> {
+        None
+    }
+
+    /// That buffer, after the network ran.
+    fn column(&mut self, _column: &[i8]) {}
+
+    /// What the step said.
+    fn step(&mut self, step: Step<'_>);
+}
+
+/// Two are told.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn features(&mut self, features: &[i8]) {
+        self.0.features(features);
+        self.1.features(features);
+    }
+
+    /// The second one's.
+    fn column_buffer(&self) -> Option<u8> {
+        self.1.column_buffer()
+    }
+
+    fn column(&mut self, column: &[i8]) {
+        self.1.column(column);
+    }
+
+    fn step(&mut self, step: Step<'_>) {
+        self.0.step(step);
+        self.1.step(step);
+    }
+}
+
+/// Shared with somebody who reads it between blocks.
+impl<O: Observer> Observer for &core::cell::RefCell<O> {
+    fn features(&mut self, features: &[i8]) {
+        if let Ok(mut observer) = self.try_borrow_mut() {
+            observer.features(features);
+        }
+    }
+
+    fn column_buffer(&self) -> Option<u8> {
+        self.try_borrow().ok()?.column_buffer()
+    }
+
+    fn column(&mut self, column: &[i8]) {
+        if let Ok(mut observer) = self.try_borrow_mut() {
+            observer.column(column);
+        }
+    }
+
+    fn step(&mut self, step: Step<'_>) {
+        if let Ok(mut observer) = self.try_borrow_mut() {
+            observer.step(step);
+        }
+    }
+}
+
+/// Wants nothing but the steps.
+struct OnStep<F>(F);
+
+impl<F: FnMut(Step<'_>)> Observer for OnStep<F> {
+    #[inline(always)]
+    fn features(&mut self, _: &[i8]) {}
+
+    #[inline(always)]
+    fn step(&mut self, step: Step<'_>) {
+        (self.0)(step);
+    }
+}
+
 impl<'m, 'a> Pipeline<'m, 'a> {
     /// Builds the stages on `arena`, which must hold [`Model::arena_bytes`].
     ///
@@ -75,8 +152,10 @@ impl<'m, 'a> Pipeline<'m, 'a> {
     }
 
     fn add_detectors(&mut self, model: &Model<'a>) {
-        // There are no more words than it has room for.
-        self.detectors.extend(model.words.iter().map(|word| Detector::new(word.detector)));
+        for word in &model.words {
+            // There are no more words than it has room for; `extend` would panic if there were.
+            let _ = self.detectors.push(Detector::new(word.detector));
+        }
     }
 
     /// Without detectors.
@@ -97,7 +176,12 @@ impl<'m, 'a> Pipeline<'m, 'a> {
     }
 
     /// Hears `pcm` (16 kHz mono) and calls `on_step` after each step that it completes.
-    pub fn push(&mut self, mut pcm: &[i16], mut on_step: impl FnMut(Step<'_>)) {
+    pub fn push(&mut self, pcm: &[i16], on_step: impl FnMut(Step<'_>)) {
+        self.push_to(pcm, &mut OnStep(on_step));
+    }
+
+    /// Hears `pcm` (16 kHz mono) and tells `observer` of each step that it completes.
+    pub fn push_to(&mut self, mut pcm: &[i16], observer: &mut impl Observer) {
         loop {
             let start = usize::from(self.frames) * MEL_CHANNELS;
             let input = self.engine.input().get_mut(start..).unwrap_or_default();
@@ -107,11 +191,11 @@ impl<'m, 'a> Pipeline<'m, 'a> {
             if !ready {
                 return;
             }
-            self.total_frames += 1;
+            self.total_frames = self.total_frames.wrapping_add(1);
             self.frames += 1;
             if self.frames == self.frames_per_step {
                 self.frames = 0;
-                self.step(&mut on_step);
+                self.step(observer);
             }
         }
     }
@@ -123,8 +207,15 @@ impl<'m, 'a> Pipeline<'m, 'a> {
         }
     }
 
-    fn step(&mut self, on_step: &mut impl FnMut(Step<'_>)) {
+    /// Counts on as if so many frames and steps had been heard before, for a device that slept. Counts
+    /// run over in silence, samples after 36 million years.
+    pub fn set_position(&mut self, frames: u64, steps: u64) {
+        (self.total_frames, self.steps) = (frames, steps);
+    }
+
+    fn step(&mut self, observer: &mut impl Observer) {
         let words = self.detectors.len();
+        observer.features(self.engine.input());
         let passage = match &mut self.gate {
             Some(gate) => gate.step(self.engine.input()),
             None => Passage::Open,
@@ -137,19 +228,21 @@ impl<'m, 'a> Pipeline<'m, 'a> {
             self.logits = [-LOGIT_CLAMP; MAX_WORDS];
         } else if !self.engine.step(&mut self.logits) {
             return;
+        } else if let Some(buffer) = observer.column_buffer() {
+            observer.column(self.engine.buffer(buffer));
         }
         let decided = self.decisions.iter_mut().zip(&mut self.detectors).zip(&self.logits);
         for ((decision, detector), &logit) in decided {
             *decision = detector.step(logit);
         }
-        on_step(Step {
+        observer.step(Step {
             index: self.steps,
-            end_samples: (self.total_frames - 1) * HOP_SAMPLES as u64 + WINDOW_SAMPLES as u64,
+            end_samples: end_samples(self.total_frames),
             logits: self.logits.get(..words).unwrap_or_default(),
             decisions: self.decisions.get(..words).unwrap_or_default(),
             listened,
         });
-        self.steps += 1;
+        self.steps = self.steps.wrapping_add(1);
     }
 
     /// Runs the network on the steps that the gate kept; what it says to them comes too late and is
@@ -168,8 +261,15 @@ impl<'m, 'a> Pipeline<'m, 'a> {
             self.engine.step(&mut self.logits);
         }
         gate.forget();
-        self.engine.input().copy_from_slice(current);
+        // Of equal length, which the compiler cannot know; `copy_from_slice` would panic if not.
+        self.engine.input().iter_mut().zip(current).for_each(|(x, &mut current)| *x = current);
     }
+}
+
+/// Samples up to the end of the window of a frame, counted from 1.
+fn end_samples(frames: u64) -> u64 {
+    let hops = frames.wrapping_sub(1).wrapping_mul(HOP_SAMPLES as u64);
+    hops.wrapping_add(WINDOW_SAMPLES as u64)
 }
 
 /// Whether a layer does not compute at every step: a gate would not know which steps it may keep.

@@ -8,6 +8,7 @@ use wakeling_shared::{artifact::Model, gate::GateParams};
 use crate::{
     Result, artifact,
     base::Base,
+    enroll::empty_entry,
     models,
     quantize::{CardText, QuantizedTrunk, with_model},
     tuned::Tuned,
@@ -16,10 +17,11 @@ use crate::{
 /// Make a model for the device from a base and fine-tuned heads
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  wakeling quantize --head runs/a/hey-computer.head runs/b/stop.head --out both.wkl")]
+  wakeling quantize --head runs/a/hey-computer.head runs/b/stop.head --out both.wkl
+  wakeling quantize --enroll \"my word\" --base base-s --out mine.wkl")]
 pub struct QuantizeArgs {
     /// Heads that `wakeling finetune` wrote; each is a word of the model
-    #[arg(long = "head", required = true, num_args = 1..)]
+    #[arg(long = "head", required_unless_present = "enroll", num_args = 1..)]
     heads: Vec<PathBuf>,
     /// The base they were trained on
     #[arg(long, default_value = models::DEFAULT_BASE)]
@@ -30,6 +32,9 @@ pub struct QuantizeArgs {
     /// Put a gate before the network, which then does not run in silence
     #[arg(long)]
     gate: bool,
+    /// Add a word that the device is to learn by itself: `wakeling device enroll`
+    #[arg(long, value_name = "WORD", conflicts_with = "gate")]
+    enroll: Option<String>,
 }
 
 /// Runs the command.
@@ -39,7 +44,17 @@ pub fn run(args: QuantizeArgs) -> Result<()> {
     let heads: Vec<Tuned> =
         args.heads.iter().map(|path| Tuned::load(path, &base)).collect::<Result<_>>()?;
     let gate = args.gate.then(GateParams::default);
-    write_model(&args.out, &base, &trunk, (&heads, gate))?;
+    match &args.enroll {
+        None => write_model(&args.out, &base, &trunk, (&heads, gate))?,
+        Some(word) => {
+            let empty = empty_entry(&base, &trunk, &models::shipped_negatives()?, word)?;
+            let mut words = heads.iter().map(|h| h.entry(&trunk)).collect::<Result<Vec<_>>>()?;
+            words.push(empty);
+            let provenance = format!("to be enrolled; base: {}", base.info.provenance);
+            let card = CardText { name: word.clone(), provenance };
+            with_model(&base, &trunk, &words, &card, |model| artifact::write(&args.out, model))?;
+        }
+    }
     println!("{}", args.out.display());
     Ok(())
 }

@@ -9,6 +9,7 @@ mod checksum;
 mod header;
 mod image;
 mod model;
+mod patched;
 mod read;
 
 pub use check::ShapeError;
@@ -20,6 +21,8 @@ pub use model::{
     Affine, BUFFERS, Card, Factors, Head, LANES, Layer, MAX_FRAMES_PER_STEP, MAX_HEADS, MAX_LAYERS,
     MAX_POINTS, MAX_TAPS, MAX_WORDS, Model, Op, OperatingPoint, UNIT, Word,
 };
+
+pub use patched::{Patches, file_words};
 
 impl<'a> Model<'a> {
     /// Reads and checks a model file; what follows the body in `bytes` is ignored, so that a whole

@@ -143,7 +143,8 @@ impl<'m, 'a> Engine<'m, 'a> {
         let wide = bytemuck::try_cast_slice_mut(wide).map_err(|_| too_small)?;
         let width = model.buffer_width();
         let (activations, rings) = arena.split_at_mut_checked(BUFFERS * width).ok_or(too_small)?;
-        let mut chunks = activations.chunks_exact_mut(width);
+        // Never 0, but that the compiler cannot know.
+        let mut chunks = activations.chunks_exact_mut(width.max(1));
         let buffers = core::array::from_fn(|_| chunks.next().unwrap_or_default());
         let places = places(model);
         let mut engine = Self { model, wide, buffers, rings, places };
@@ -189,6 +190,11 @@ impl<'m, 'a> Engine<'m, 'a> {
         let output = usize::from(self.model.trunk_output());
         let buffer = self.buffers.get_mut(output).and_then(|b| b.get_mut(..width));
         buffer.unwrap_or_default()
+    }
+
+    /// What a buffer holds after a step, as wide as the widest; empty if there is no such buffer.
+    pub fn buffer(&self, index: u8) -> &[i8] {
+        self.buffers.get(usize::from(index)).map_or(&[], |buffer| buffer)
     }
 
     /// Runs every head on the trunk's output; writes one logit (Q8) a word.

@@ -18,11 +18,16 @@ unsafe extern "C" {
     static _stack_start: u32;
 }
 
+/// Address and length of the flash region of the model.
+pub fn model_region_bounds() -> (usize, usize) {
+    ((&raw const _model_start).expose_provenance(), (&raw const _model_length).addr())
+}
+
 /// The flash region of the model, whatever it holds.
 pub fn model_region() -> &'static [u8] {
-    let length = (&raw const _model_length).addr();
-    // SAFETY: the memory map reserves these bytes for the model alone, the program has no other reference
-    // to them, and nothing writes them while it runs.
+    let (_, length) = model_region_bounds();
+    // SAFETY: the memory map reserves these bytes for models alone. Nothing writes them while a program
+    // runs but that of updates, which then asks for no more than a last look at them.
     unsafe { slice::from_raw_parts(&raw const _model_start, length) }
 }
 

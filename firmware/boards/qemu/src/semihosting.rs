@@ -165,6 +165,60 @@ impl Microphone for Recording {
     }
 }
 
+/// A file of the host whose bytes stand for those of a serial line.
+pub struct Stream {
+    handle: usize,
+}
+
+impl Stream {
+    /// Opens `name`, relative to the folder in which the emulator runs; `None` if it cannot be opened.
+    pub fn open(name: &str) -> Option<Self> {
+        const READ_BINARY: usize = 1;
+        Some(Self { handle: open(name, READ_BINARY)? })
+    }
+
+    /// The next bytes; 0 at the end.
+    pub fn read(&mut self, bytes: &mut [u8]) -> usize {
+        let length = bytes.len();
+        let mut arguments = [self.handle, bytes.as_mut_ptr().expose_provenance(), length];
+        // SAFETY: the host writes at most `length` bytes into `bytes`, which live through the call.
+        let missing = unsafe { call_with(operation::READ, &mut arguments) };
+        length.checked_sub(missing).unwrap_or(0)
+    }
+}
+
+/// A file of the host to which memory is written.
+pub struct Dump {
+    handle: u32,
+}
+
+impl Dump {
+    /// Makes `name` anew; `None` if that is not possible.
+    pub fn create(name: &str) -> Option<Self> {
+        const WRITE_BINARY: usize = 5;
+        let handle = u32::try_from(open(name, WRITE_BINARY)?).ok()?;
+        Some(Self { handle })
+    }
+
+    /// What a handler keeps of it.
+    pub fn handle(&self) -> u32 {
+        self.handle
+    }
+
+    /// From [`Dump::handle`]; `None` for `u32::MAX`, which is none.
+    pub fn of_handle(handle: u32) -> Option<Self> {
+        (handle != u32::MAX).then_some(Self { handle })
+    }
+
+    /// Writes all of `bytes`; a host that refuses leaves a file that is too short.
+    pub fn write(&self, bytes: &[u8]) {
+        let address = bytes.as_ptr().expose_provenance();
+        let mut block = [self.handle as usize, address, bytes.len()];
+        // SAFETY: the host reads the bytes, which live through the call.
+        unsafe { call_with(operation::WRITE, &mut block) };
+    }
+}
+
 /// The host's standard output. What is written goes out line by line: a call stops the machine.
 pub struct Console {
     /// `None` if the host has no console; then nothing is said.

@@ -1,0 +1,341 @@
+//! A device whose model can be replaced while it runs, on QEMU's microbit (Cortex-M0), which has a
+//! flash controller and a serial line.
+//!
+//! `wakeling RECORDING [scores] [serve] [stream=FILE] [dump=FILE] [cut=CALL] [fuse=TICKS]`: it starts
+//! from what its flash holds, hears the recording, and then, with `serve`, waits for the serial line to
+//! ask for a restart, after which it starts again. With `stream` the bytes of the line come from a file
+//! of the host instead, so that a run repeats itself. The power fails within the `cut`th word or page
+//! that is written, or after `fuse` ticks of the processor's clock; what the flash holds then goes to
+//! `dump`, and nothing else survives.
+
+#![no_std]
+#![no_main]
+
+use core::{
+    cell::RefCell,
+    convert::Infallible,
+    fmt,
+    ptr::{addr_of, addr_of_mut},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use embedded_storage::nor_flash::NorFlashErrorKind;
+use wakeling_firmware::{
+    listener::{ListenError, Listener, Options},
+    update::{Attended, PINNED_KEY, Updates},
+};
+use wakeling_qemu::{
+    conclude, memory,
+    nrf51::{Flash, Uart},
+    semihosting::{self, Console, Dark, Dump, Recording, RecordingError, Stream, command_line},
+};
+use wakeling_shared::{
+    artifact::{LoadError, Model},
+    decimal::Decimal,
+    enroll::Enroller,
+    pipeline::Pipeline,
+    recorder::{DEFAULT_MARGIN, Recorder},
+    update::{image::Pinned, session::Session, store::Place},
+};
+
+/// 16 KB of state, which a base of tier M with three words needs; the rest is for stack and recorder.
+const ARENA_BYTES: usize = 17 * 1024;
+const BLOCK_SAMPLES: usize = 320;
+const COMMAND_LINE_BYTES: usize = 512;
+
+/// Why the board gave up.
+enum Failure {
+    Usage,
+    Flash,
+    Model(LoadError),
+    Arena,
+    Recording(RecordingError),
+    Listen(ListenError<RecordingError, Infallible>),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage => f.write_str(
+                "the command line must be: wakeling RECORDING [scores] [serve] [stream=FILE] \
+                 [dump=FILE] [cut=CALL] [fuse=TICKS]",
+            ),
+            Self::Flash => f.write_str("the flash failed"),
+            Self::Model(error) => write!(f, "a model that was good is not: {error}"),
+            Self::Arena => f.write_str("a model that was good needs more memory"),
+            Self::Recording(error) => error.fmt(f),
+            Self::Listen(error) => error.fmt(f),
+        }
+    }
+}
+
+/// When the power fails, and where what the flash holds goes. Set before anything is written, read by
+/// the flash and by the timer's handler.
+mod power {
+    use super::*;
+
+    /// Words and pages that are written until then; 0 never.
+    static CUT: AtomicU32 = AtomicU32::new(0);
+    /// Whole turns of the timer until then; `u32::MAX` never.
+    static TURNS: AtomicU32 = AtomicU32::new(u32::MAX);
+    /// Handle of the file for what the flash holds.
+    static DUMP: AtomicU32 = AtomicU32::new(u32::MAX);
+    /// `SYST_CSR`, `SYST_RVR`, `SYST_CVR` (Armv6-M architecture reference, B3.3).
+    const TIMER: [usize; 3] = [0xE000_E010, 0xE000_E014, 0xE000_E018];
+    const TURN: u32 = 1 << 24;
+
+    pub fn dump_to(dump: &Dump) {
+        DUMP.store(dump.handle(), Ordering::Relaxed);
+    }
+
+    pub fn cut_at(call: u32) {
+        CUT.store(call, Ordering::Relaxed);
+    }
+
+    pub fn fuse(ticks: u32) {
+        TURNS.store(ticks / TURN, Ordering::Relaxed);
+        let [control, reload, value] = TIMER.map(core::ptr::with_exposed_provenance_mut::<u32>);
+        // SAFETY: every Cortex-M has these registers, as aligned words. On, counting the processor's
+        // clock, with an interrupt; a new length counts from the second turn on.
+        unsafe {
+            reload.write_volatile((ticks % TURN).max(1));
+            value.write_volatile(0);
+            control.write_volatile(0b111);
+            reload.write_volatile(TURN - 1);
+        }
+    }
+
+    /// Before a word or page is written.
+    pub fn spend() {
+        let left = CUT.load(Ordering::Relaxed);
+        if left == 1 {
+            fail();
+        }
+        CUT.store(left.saturating_sub(1), Ordering::Relaxed);
+    }
+
+    /// Ticks that are left of the fuse, if one burns.
+    pub fn left() -> u32 {
+        let value = core::ptr::with_exposed_provenance::<u32>(TIMER[2]);
+        // SAFETY: as above; reading it has no side effect.
+        let value = unsafe { value.read_volatile() };
+        TURNS.load(Ordering::Relaxed).wrapping_mul(TURN).wrapping_add(value)
+    }
+
+    /// A turn of the timer.
+    pub fn turn() {
+        let left = TURNS.load(Ordering::Relaxed);
+        if left == 0 {
+            fail();
+        }
+        TURNS.store(left.wrapping_sub(1), Ordering::Relaxed);
+    }
+
+    /// The power fails: what the flash holds is all that is left.
+    pub fn fail() -> ! {
+        save();
+        semihosting::exit(true)
+    }
+
+    /// Writes what the flash holds to the host.
+    pub fn save() {
+        if let Some(dump) = Dump::of_handle(DUMP.load(Ordering::Relaxed)) {
+            dump.write(memory::model_region());
+        }
+    }
+}
+
+#[cfg(target_arch = "arm")]
+#[cortex_m_rt::exception]
+fn SysTick() {
+    power::turn();
+}
+
+/// What the host asked for.
+struct Request {
+    recording: Recording,
+    options: Options,
+    serve: bool,
+    line: Line,
+}
+
+impl Request {
+    /// Reads the command line. Not inlined: what it takes on the stack is free again afterwards.
+    #[inline(never)]
+    fn read() -> Result<Self, Failure> {
+        let mut line = [0; COMMAND_LINE_BYTES];
+        let line = command_line(&mut line);
+        let name = line.split_ascii_whitespace().nth(1).ok_or(Failure::Usage)?;
+        let recording = Recording::open(name).map_err(Failure::Recording)?;
+        Self::parse(line, recording).ok_or(Failure::Usage)
+    }
+
+    fn parse(line: &str, recording: Recording) -> Option<Self> {
+        let options = Options::default();
+        let mut request = Self { recording, options, serve: false, line: Line::Uart(Uart::new()) };
+        let mut fuse = None;
+        for word in line.split_ascii_whitespace().skip(2) {
+            match word.split_once('=') {
+                None if word == "scores" => request.options.scores = true,
+                None if word == "serve" => request.serve = true,
+                Some(("stream", name)) => request.line = Line::Stream(Stream::open(name)?),
+                Some(("dump", name)) => power::dump_to(&Dump::create(name)?),
+                Some(("cut", call)) => power::cut_at(call.parse().ok()?),
+                Some(("fuse", ticks)) => fuse = Some(ticks.parse().ok()?),
+                _ => return None,
+            }
+        }
+        if let Some(ticks) = fuse {
+            power::fuse(ticks);
+        }
+        Some(request)
+    }
+}
+
+/// Where the bytes of the line come from.
+enum Line {
+    Uart(Uart),
+    /// A file of the host; replies go nowhere.
+    Stream(Stream),
+}
+
+impl embedded_io::ErrorType for Line {
+    type Error = Infallible;
+}
+
+impl embedded_io::ReadReady for Line {
+    fn read_ready(&mut self) -> Result<bool, Infallible> {
+        match self {
+            Self::Uart(uart) => uart.read_ready(),
+            Self::Stream(_) => Ok(true),
+        }
+    }
+}
+
+impl embedded_io::Read for Line {
+    fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Infallible> {
+        match self {
+            Self::Uart(uart) => uart.read(bytes),
+            Self::Stream(stream) => Ok(stream.read(bytes)),
+        }
+    }
+}
+
+impl embedded_io::Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        match self {
+            Self::Uart(uart) => uart.write(bytes),
+            Self::Stream(_) => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// The last two events, of 1.2 s where a step is 40 ms of 160 features.
+type Log = Recorder<2, 4_800>;
+type Tools = RefCell<(Log, Enroller)>;
+type Device<'r> = Updates<'r, Flash, Pinned, Line, Log, Enroller>;
+
+/// The end of the work, as a line: ticks that are left of the fuse.
+struct Ended {
+    left: u32,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ended left={}", Decimal::of(self.left))
+    }
+}
+
+fn work(
+    arena: &mut [i8],
+    block: &mut [i16],
+    tools: &Tools,
+    console: &mut Console,
+) -> Result<Ended, Failure> {
+    let request = Request::read()?;
+    // SAFETY: this is the only one; `work` runs once, and nothing else of the program writes there.
+    let flash = unsafe { Flash::new(power::spend) };
+    let session = Session::new("microbit (QEMU)", Pinned(PINNED_KEY));
+    let device = Device::open(session, flash, request.line, tools);
+    let mut device = device.map_err(|_| Failure::Flash)?;
+    let mut recording = request.recording;
+    loop {
+        let started = device.start(arena);
+        match started.map_err(|_: NorFlashErrorKind| Failure::Flash)? {
+            Some(place) => {
+                announce(console, &place);
+                let microphone = Attended::new(&mut recording, &mut device);
+                let output = (&mut *console, request.options, tools);
+                listen(&place, (&mut *arena, &mut *block), output, microphone)?;
+            }
+            None => say(console, "no model"),
+        }
+        device.serve();
+        while request.serve && !device.restart() {
+            device.serve();
+        }
+        if !device.restart() {
+            break;
+        }
+    }
+    let left = power::left();
+    power::save();
+    Ok(Ended { left })
+}
+
+fn announce(console: &mut Console, place: &Place) {
+    let [version, slot] = [place.header.version, place.slot.index().into()].map(Decimal::of);
+    // A console that fails leaves nothing to say it with.
+    let _ = fmt::Write::write_fmt(console, format_args!("started version={version} slot={slot}\n"));
+}
+
+fn say(console: &mut Console, text: &str) {
+    let _ = fmt::Write::write_fmt(console, format_args!("{text}\n"));
+}
+
+/// Recorder and enroller belong to this model from now on.
+fn watch(tools: &Tools, model: &Model<'_>, bytes: &[u8]) {
+    let Ok(mut tools) = tools.try_borrow_mut() else { return };
+    tools.0.watch(model, DEFAULT_MARGIN);
+    // SAFETY: every pattern of bits is a word.
+    let (_, words, _) = unsafe { bytes.align_to() };
+    tools.1.watch(model, words);
+}
+
+/// Listens with the model of a place. Not inlined: its stack is free again at the next start.
+#[inline(never)]
+fn listen(
+    place: &Place,
+    (arena, block): (&mut [i8], &mut [i16]),
+    (console, options, tools): (&mut Console, Options, &Tools),
+    mut microphone: Attended<'_, '_, &mut Recording, Flash, Pinned, Line, Log, Enroller>,
+) -> Result<(), Failure> {
+    // SAFETY: this slot's model runs from here on, so the store writes the other one, and this one not
+    // before its next start, which is after this function.
+    let bytes = unsafe { Flash::bytes_in_use(place.model_at, place.header.model_bytes) };
+    let (mut model, mut pipeline) = (None, None);
+    let model = Model::load_into(&mut model, bytes).map_err(Failure::Model)?;
+    let pipeline = Pipeline::new_into(&mut pipeline, model, arena).map_err(|_| Failure::Arena)?;
+    watch(tools, model, bytes);
+    let listener = Listener::new(model, pipeline, (Dark, console), options);
+    let mut listener = listener.with_observer(tools);
+    listener.run(&mut microphone, block).map(drop).map_err(Failure::Listen)
+}
+
+/// Returns whether the work came to its end.
+fn run() -> bool {
+    static mut ARENA: [i8; ARENA_BYTES] = [0; ARENA_BYTES];
+    static mut BLOCK: [i16; BLOCK_SAMPLES] = [0; BLOCK_SAMPLES];
+    static mut TOOLS: Tools = RefCell::new((Log::new(), Enroller::new()));
+    // SAFETY: this function runs once, on the only processor, and the one interrupt that may be on
+    // touches neither; so these are the only references.
+    let (arena, block, tools) =
+        unsafe { (&mut *addr_of_mut!(ARENA), &mut *addr_of_mut!(BLOCK), &*addr_of!(TOOLS)) };
+    conclude(|console| work(arena, block, tools, console))
+}
+
+wakeling_qemu::machine!(run);

@@ -1,0 +1,83 @@
+//! `wakeling sign`: a model as an image that a device takes while it runs.
+
+use std::{
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use clap::Args;
+
+use crate::{
+    Error, Result, files,
+    update::{
+        image,
+        keys::{Key, hex},
+    },
+};
+
+/// Sign a model for updates over a serial line
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  wakeling sign --new-key ~/wakeling.key
+  wakeling sign runs/computer/model.wkl --key ~/wakeling.key
+  wakeling device update runs/computer/model.wku --port /dev/ttyACM0
+
+A firmware pins the public key that is in WAKELING_UPDATE_KEY when it is built, and then takes
+no other model. Without --key the development key signs, which everybody has. The version of a
+model must be higher than that of the one before; by default it is the time in seconds.")]
+pub struct SignArgs {
+    /// The model that `wakeling finetune` or `quantize` wrote
+    #[arg(required_unless_present = "new_key")]
+    model: Option<PathBuf>,
+    /// File of the secret key
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Make a key, write it to a new file that only you can read, and print its public half
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    new_key: Option<PathBuf>,
+    /// Pack it without a signature, for a firmware that asks for none
+    #[arg(long, conflicts_with_all = ["key", "new_key"])]
+    unsigned: bool,
+    /// Version of the model, which only goes up [default: seconds since 1970]
+    #[arg(long, value_name = "NUMBER")]
+    model_version: Option<u32>,
+    /// The image [default: the model's name with .wku]
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(args: SignArgs) -> Result<()> {
+    let key = match (&args.new_key, &args.key) {
+        (Some(path), _) => {
+            let key = Key::create(path)?;
+            eprintln!("{}: a new key; keep it, and a copy of it, to yourself", path.display());
+            println!("{}", hex(&key.public()));
+            eprintln!("build the firmware with WAKELING_UPDATE_KEY={}", hex(&key.public()));
+            Some(key)
+        }
+        (None, Some(path)) => Some(Key::load(path)?),
+        (None, None) if args.unsigned => None,
+        (None, None) => {
+            eprintln!(
+                "warning: the development key signs, which everybody has; --key for your own"
+            );
+            Some(Key::development())
+        }
+    };
+    let Some(path) = &args.model else { return Ok(()) };
+    let model = std::fs::read(path).map_err(Error::io(path, "read"))?;
+    let version = args.model_version.unwrap_or_else(seconds);
+    let bytes = image::pack(path, &model, version, key.as_ref())?;
+    let out = args.out.unwrap_or_else(|| path.with_extension("wku"));
+    files::write_atomic(&out, &bytes)?;
+    eprintln!("{}: version {version}, {} bytes", out.display(), bytes.len());
+    println!("{}", out.display());
+    Ok(())
+}
+
+/// Seconds since 1970, until 2106.
+fn seconds() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,191 @@
+//! Enrollment heads: what a model needs so that a device can learn a word by itself, from five
+//! utterances (`wakeling_shared::enroll`).
+//!
+//! The laptop's part is a whitening of the trunk's output: over other speech, its principal components
+//! of unit variance. In these coordinates a matched filter is the linear discriminant.
+
+use rand::{SeedableRng, rngs::StdRng, seq::IteratorRandom};
+use wakeling_shared::{
+    artifact::Model,
+    detector::DetectorParams,
+    enroll::{Enroller, Learn, MAX_CHANNELS},
+    pipeline::Pipeline,
+};
+
+use crate::{
+    Error, Result, artifact,
+    base::Base,
+    negatives::{Negatives, Speech, TrunkOutputs, trunk_outputs},
+    quantize::{CardText, Float, QuantizedHead, QuantizedTrunk, WordEntry, with_model},
+};
+
+/// Clips of other speech that the whitening is made from: about a quarter of an hour.
+const CLIPS: usize = 400;
+/// Taps over time and their distance in steps: 0.96 s where a step is 40 ms.
+const SHAPE: (usize, usize) = (8, 3);
+/// Steps of `i8` that a deviation takes: five of them fit.
+const DEVIATION: f64 = 24.0;
+/// Of the largest variance, what is added to each: directions that other speech hardly takes are noise.
+const RIDGE: f64 = 1e-3;
+
+/// A word that a device is to learn, for a model of this trunk.
+///
+/// # Errors
+/// As [`trunk_outputs`].
+pub fn empty_entry(
+    base: &Base,
+    trunk: &QuantizedTrunk,
+    negatives: &Negatives,
+    label: &str,
+) -> Result<WordEntry> {
+    let mut rng = StdRng::seed_from_u64(1);
+    let speech: Vec<Speech> =
+        negatives.speech.iter().sample(&mut rng, CLIPS).into_iter().cloned().collect();
+    let rows = Negatives { speech, noise: negatives.noise.clone() }.streams(1).rows;
+    let outputs = trunk_outputs(base, trunk, &rows)?;
+    let white = whitening(&outputs, trunk);
+    let step = 1.0 / DEVIATION as f32;
+    Ok(WordEntry {
+        label: label.to_owned(),
+        // The threshold is a logit of 0, wherever that lies.
+        detector: DetectorParams { smoothing_steps: 2, threshold: 0, refractory_steps: 25 },
+        points: Vec::new(),
+        head: QuantizedHead::enrollment(&white, SHAPE, step, trunk),
+    })
+}
+
+/// Principal components of unit variance, the largest first.
+fn whitening(outputs: &TrunkOutputs, trunk: &QuantizedTrunk) -> Float {
+    let n = outputs.channels;
+    let mut mean = vec![0f64; n];
+    let mut products = vec![0f64; n * n];
+    let steps = outputs.steps().max(1) as f64;
+    for column in outputs.streams.iter().flat_map(|s| s.chunks_exact(n)) {
+        let x: Vec<f64> = column.iter().map(|&q| f64::from(trunk.output.value(q))).collect();
+        for i in 0..n {
+            mean[i] += x[i] / steps;
+            for j in 0..=i {
+                products[i * n + j] += x[i] * x[j] / steps;
+            }
+        }
+    }
+    for i in 0..n {
+        for j in 0..=i {
+            let covariance = products[i * n + j] - mean[i] * mean[j];
+            (products[i * n + j], products[j * n + i]) = (covariance, covariance);
+        }
+    }
+    let (variances, vectors) = eigen(products, n);
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|&a, &b| variances[b].total_cmp(&variances[a]));
+    let ridge = RIDGE * order.first().map_or(1.0, |&i| variances[i]);
+    let row = |&component: &usize| -> Vec<f32> {
+        let scale = 1.0 / (variances[component].max(0.0) + ridge).sqrt();
+        (0..n).map(|i| (vectors[i * n + component] * scale) as f32).collect()
+    };
+    let rows: Vec<Vec<f32>> = order.iter().take(MAX_CHANNELS).map(row).collect();
+    let bias = |row: &Vec<f32>| -row.iter().zip(&mean).map(|(w, m)| w * *m as f32).sum::<f32>();
+    let bias = rows.iter().map(bias).collect();
+    Float { rows, bias }
+}
+
+/// Eigenvalues and eigenvectors (in columns) of a symmetric matrix, by Jacobi's rotations (Golub and
+/// Van Loan, Matrix Computations, 8.5).
+fn eigen(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
+    const SWEEPS: usize = 12;
+    let mut vectors = vec![0f64; n * n];
+    (0..n).for_each(|i| vectors[i * n + i] = 1.0);
+    for _ in 0..SWEEPS {
+        for p in 0..n {
+            for q in p + 1..n {
+                let off = a[p * n + q];
+                if off.abs() < 1e-14 {
+                    continue;
+                }
+                let theta = (a[q * n + q] - a[p * n + p]) / (2.0 * off);
+                let t = theta.signum() / (theta.abs() + theta.hypot(1.0));
+                let c = 1.0 / t.hypot(1.0);
+                let s = t * c;
+                for k in 0..n {
+                    let (x, y) = (a[k * n + p], a[k * n + q]);
+                    (a[k * n + p], a[k * n + q]) = (c * x - s * y, s * x + c * y);
+                }
+                for k in 0..n {
+                    let (x, y) = (a[p * n + k], a[q * n + k]);
+                    (a[p * n + k], a[q * n + k]) = (c * x - s * y, s * x + c * y);
+                }
+                for k in 0..n {
+                    let (x, y) = (vectors[k * n + p], vectors[k * n + q]);
+                    (vectors[k * n + p], vectors[k * n + q]) = (c * x - s * y, s * x + c * y);
+                }
+            }
+        }
+    }
+    ((0..n).map(|i| a[i * n + i]).collect(), vectors)
+}
+
+/// What a device makes of utterances, each with quiet around it: the same code, here. `None` if it
+/// did not hear five, or they have too little in common.
+///
+/// # Errors
+/// As [`with_model`].
+pub fn enroll(
+    base: &Base,
+    trunk: &QuantizedTrunk,
+    empty: &WordEntry,
+    utterances: &[Vec<i16>],
+) -> Result<Option<WordEntry>> {
+    let entries = std::slice::from_ref(empty);
+    let file = with_model(base, trunk, entries, &CardText::default(), artifact::encode)?;
+    let Some(patched) = enroll_file(&file, utterances)? else { return Ok(None) };
+    let model = Model::load(&patched)
+        .map_err(|e| Error::usage(format!("an enrolled model: {e}"), "report this as a defect"))?;
+    let head = QuantizedHead::last_of(&model);
+    Ok(head.map(|head| WordEntry { head, ..empty.clone() }))
+}
+
+/// The same, from model file to model file.
+///
+/// # Errors
+/// [`Error::Usage`] if `file` is no model.
+pub fn enroll_file(file: &[u8], utterances: &[Vec<i16>]) -> Result<Option<Vec<u8>>> {
+    let words: Vec<u32> = file
+        .chunks_exact(4)
+        .map(|bytes| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte)))
+        .collect();
+    let defect = |text: String| Error::usage(text, "give a model of `wakeling quantize --enroll`");
+    let model = Model::load(file).map_err(|e| defect(e.to_string()))?;
+    let mut arena = vec![0; model.arena_bytes()];
+    let mut pipeline = Pipeline::new(&model, &mut arena).map_err(|e| defect(format!("{e:?}")))?;
+    let mut enroller = Box::new(Enroller::new());
+    enroller.watch(&model, &words);
+    enroller.begin().map_err(|e| defect(format!("{e:?}")))?;
+    for utterance in utterances {
+        pipeline.push_to(utterance, &mut *enroller);
+    }
+    let Ok(patch) = enroller.patch() else { return Ok(None) };
+    let mut patches = patch.patches();
+    let sealed = patches.seal(words.len(), |i| words.get(i).copied().ok_or(()));
+    sealed.map_err(|()| defect("it is cut short".into()))?;
+    let mut patched = words.clone();
+    patches.overlay(0, &mut patched);
+    Ok(Some(patched.into_iter().flat_map(u32::to_le_bytes).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eigenvectors_are_those_of_the_matrix() {
+        let a = vec![4.0, 1.0, 0.5, 1.0, 3.0, 0.25, 0.5, 0.25, 1.0];
+        let (values, vectors) = eigen(a.clone(), 3);
+        for k in 0..3 {
+            for i in 0..3 {
+                let product: f64 = (0..3).map(|j| a[i * 3 + j] * vectors[j * 3 + k]).sum();
+                assert!((product - values[k] * vectors[i * 3 + k]).abs() < 1e-9);
+            }
+        }
+        assert!((values.iter().sum::<f64>() - 8.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,288 @@
+//! A device on a line: asks, waits, asks again.
+
+use std::{
+    io::{self, Read, Write},
+    time::{Duration, Instant},
+};
+
+use wakeling_shared::enroll::UTTERANCES;
+use wakeling_shared::update::{
+    frame::{self, Deframer, MAX_FRAME, MAX_PAYLOAD},
+    image::HEADER_BYTES,
+    message::{self, CHUNK_BYTES, Candidate, Info, PROTOCOL, Refusal, Reply, Request, Running},
+};
+
+use super::{image::Image, port::Port};
+use crate::{Error, Result, recorder::Event};
+
+/// How often a request is sent.
+const ATTEMPTS: usize = 4;
+/// A reply may take so long: a page of 128 KB is erased in up to 4 s (STM32F4, datasheet).
+const PATIENCE: Duration = Duration::from_secs(5);
+/// To this one longer: a signature on a small processor.
+const FINISH_PATIENCE: Duration = Duration::from_secs(60);
+/// A restart may take so long, self-test included.
+const RESTART_PATIENCE: Duration = Duration::from_secs(30);
+/// A read waits so long before the clock is looked at.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What a device says of itself, kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// Name of the board.
+    pub board: String,
+    /// The model that runs.
+    pub running: Option<Running>,
+    /// The least version that is accepted.
+    pub next_version: u32,
+    /// What is not confirmed.
+    pub candidate: Option<Candidate>,
+    /// Most bytes of an image.
+    pub slot_bytes: u32,
+    /// The key that must have signed.
+    pub key: Option<[u8; 32]>,
+    /// Version of the last candidate that failed.
+    pub rolled_back: Option<u32>,
+}
+
+impl From<Info<'_>> for DeviceInfo {
+    fn from(info: Info<'_>) -> Self {
+        Self {
+            board: info.board.to_owned(),
+            running: info.running,
+            next_version: info.next_version,
+            candidate: info.candidate,
+            slot_bytes: info.slot_bytes,
+            key: info.key,
+            rolled_back: info.rolled_back,
+        }
+    }
+}
+
+/// A device on a line.
+pub struct Device {
+    name: String,
+    port: Box<dyn Port>,
+    deframer: Deframer,
+    tag: u8,
+}
+
+impl Device {
+    /// The device at a port, which errors call `name`.
+    ///
+    /// # Errors
+    /// [`Error::Device`].
+    pub fn new(name: &str, mut port: Box<dyn Port>) -> Result<Self> {
+        port.set_timeout(TICK).map_err(|e| failed(name, &e))?;
+        // A tag that was not used a moment ago by another run.
+        let tag = Instant::now().elapsed().subsec_nanos() as u8 ^ std::process::id() as u8;
+        Ok(Self { name: name.to_owned(), port, deframer: Deframer::default(), tag })
+    }
+
+    /// Asks, and gives the reply to `read`.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device refuses or does not answer.
+    pub fn ask<T>(
+        &mut self,
+        request: &Request<'_>,
+        patience: Duration,
+        read: impl FnOnce(Reply<'_>) -> Option<T>,
+    ) -> Result<T> {
+        let (mut payload, mut out) = ([0; MAX_PAYLOAD], [0; MAX_FRAME]);
+        let payload = message::encode(request, &mut payload)
+            .ok_or_else(|| self.error("a request does not fit a frame", "report this defect"))?;
+        self.tag = self.tag.wrapping_add(1);
+        for _ in 0..ATTEMPTS {
+            let frame = frame::write(self.tag, payload, &mut out).unwrap_or_default();
+            let sent = self.port.write_all(frame).and_then(|()| self.port.flush());
+            sent.map_err(|e| failed(&self.name, &e))?;
+            let Some(reply) = self.reply(patience)? else { continue };
+            return match message::decode(&reply) {
+                Some(Reply::Refused(refusal)) => Err(refused(&self.name, refusal)),
+                Some(reply) => read(reply).ok_or_else(|| self.strange()),
+                None => Err(self.strange()),
+            };
+        }
+        let problem = format!("no answer to {ATTEMPTS} requests");
+        Err(self
+            .error(problem, "check the port, the baud rate, and that the firmware takes updates"))
+    }
+
+    /// The payload of the next frame with the tag of the last request.
+    fn reply(&mut self, patience: Duration) -> Result<Option<Vec<u8>>> {
+        let start = Instant::now();
+        let mut bytes = [0; 256];
+        loop {
+            while let Some(frame) = self.deframer.frame() {
+                if frame.tag == self.tag {
+                    return Ok(Some(frame.payload.to_vec()));
+                }
+            }
+            if start.elapsed() > patience {
+                return Ok(None);
+            }
+            // One byte at a time goes through the deframer, so that no frame is pushed out.
+            match self.port.read(&mut bytes[..1]) {
+                Ok(0) => return Err(self.error("the line was closed", "check device and cable")),
+                Ok(_) => self.deframer.push(bytes[0]),
+                Err(error) if is_timeout(&error) => {}
+                Err(error) => return Err(failed(&self.name, &error)),
+            }
+        }
+    }
+
+    /// What the device says of itself.
+    ///
+    /// # Errors
+    /// As [`Device::ask`].
+    pub fn info(&mut self) -> Result<DeviceInfo> {
+        let (protocol, info) = self.ask(&Request::Info, PATIENCE, |reply| match reply {
+            Reply::Info(info) => Some((info.protocol, info.into())),
+            _ => None,
+        })?;
+        if protocol != PROTOCOL {
+            let problem = format!("it speaks version {protocol} of the protocol, not {PROTOCOL}");
+            return Err(self.error(problem, "use the `wakeling` of its firmware"));
+        }
+        Ok(info)
+    }
+
+    fn done(&mut self, request: &Request<'_>, patience: Duration) -> Result<u32> {
+        self.ask(request, patience, |reply| match reply {
+            Reply::Done { received } => Some(received),
+            _ => None,
+        })
+    }
+
+    /// Sends an image; `sent` is told how many bytes have arrived. It is the candidate of the next
+    /// start then.
+    ///
+    /// # Errors
+    /// As [`Device::ask`].
+    pub fn send(&mut self, image: &Image, trial: bool, sent: impl Fn(u64)) -> Result<()> {
+        let header = image.bytes.get(..HEADER_BYTES).unwrap_or_default();
+        self.done(&Request::Begin(header), PATIENCE)?;
+        let mut offset = 0;
+        for bytes in image.body().chunks(CHUNK_BYTES) {
+            offset = self.done(&Request::Data { offset, bytes }, PATIENCE)?;
+            sent(u64::from(offset));
+        }
+        self.done(&Request::Finish { trial }, FINISH_PATIENCE).map(drop)
+    }
+
+    /// Restarts the device and waits until it answers.
+    ///
+    /// # Errors
+    /// As [`Device::ask`].
+    pub fn restart(&mut self) -> Result<DeviceInfo> {
+        self.done(&Request::Restart, PATIENCE)?;
+        let start = Instant::now();
+        loop {
+            match self.info() {
+                Err(error) if start.elapsed() > RESTART_PATIENCE => return Err(error),
+                Err(_) => {}
+                Ok(info) => return Ok(info),
+            }
+        }
+    }
+
+    /// Keeps the model on trial.
+    ///
+    /// # Errors
+    /// As [`Device::ask`].
+    pub fn confirm(&mut self) -> Result<()> {
+        self.done(&Request::Confirm, PATIENCE).map(drop)
+    }
+
+    /// The events that the flight recorder holds, oldest first.
+    ///
+    /// # Errors
+    /// As [`Device::ask`].
+    pub fn events(&mut self) -> Result<Vec<Event>> {
+        let mut events = Vec::new();
+        for index in 0..=u8::MAX {
+            let entry = self.ask(&Request::Event(index), PATIENCE, |reply| match reply {
+                Reply::Event(entry) => Some(entry),
+                _ => None,
+            })?;
+            let Some(entry) = entry else { break };
+            // Between two requests an old one may have gone, and the others moved up.
+            if events.last().is_some_and(|last: &Event| last.entry.number >= entry.number) {
+                continue;
+            }
+            let mut features = Vec::new();
+            while features.len() < usize::from(entry.features) {
+                let (number, offset) = (entry.number, features.len() as u16);
+                let request = Request::Features { number, offset };
+                let more = self.ask(&request, PATIENCE, |reply| match reply {
+                    Reply::Features(bytes) if !bytes.is_empty() => Some(bytes.to_vec()),
+                    _ => None,
+                })?;
+                features.extend(more.into_iter().map(|byte| byte as i8));
+            }
+            events.push(Event { entry, features });
+        }
+        Ok(events)
+    }
+
+    /// Lets the device listen for five utterances and makes the head of them; `heard` is told how many
+    /// there are. It runs after the next restart.
+    ///
+    /// # Errors
+    /// As [`Device::ask`], and if they do not come within two minutes.
+    pub fn enroll(&mut self, heard: impl Fn(u32)) -> Result<()> {
+        /// Five words and pauses.
+        const LONGEST: Duration = Duration::from_secs(120);
+        self.done(&Request::Enroll, PATIENCE)?;
+        let start = Instant::now();
+        loop {
+            let count = self.done(&Request::Enrolled, PATIENCE)?;
+            heard(count);
+            if count as usize >= UTTERANCES {
+                return self.done(&Request::Keep, FINISH_PATIENCE).map(drop);
+            }
+            if start.elapsed() > LONGEST {
+                let problem = format!("it heard {count} of {UTTERANCES} utterances");
+                return Err(self.error(problem, "speak up, with a second of quiet between"));
+            }
+            std::thread::sleep(TICK);
+        }
+    }
+
+    fn strange(&self) -> Error {
+        self.error("an answer that is none", "use the `wakeling` of its firmware")
+    }
+
+    fn error(&self, problem: impl Into<String>, remedy: &str) -> Error {
+        Error::device(&self.name, problem, remedy)
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::TimedOut | Kind::WouldBlock | Kind::Interrupted)
+}
+
+fn failed(name: &str, error: &io::Error) -> Error {
+    Error::device(name, error.to_string(), "check device and cable, then give the command again")
+}
+
+fn refused(name: &str, refusal: Refusal) -> Error {
+    let remedy = match refusal {
+        Refusal::Version { .. } => "sign it again with a higher --model-version",
+        Refusal::Large { .. } => "use a smaller tier (base-s), or fewer words",
+        Refusal::Unsigned => {
+            "sign it with the key that the firmware pins: wakeling sign --key FILE"
+        }
+        Refusal::ForeignKey | Refusal::Signature => "sign it with the key that the firmware pins",
+        Refusal::OnTrial => "wakeling device confirm, or wakeling device restart",
+        Refusal::Request | Refusal::Format => "build firmware and program from the same source",
+        Refusal::NothingToLearn => "update it with a model of `wakeling quantize --enroll WORD`",
+        Refusal::Utterances(_) | Refusal::Unlike => "say the same word five times, with pauses",
+        Refusal::NoEvent => "a new event took its place; read the log again",
+        Refusal::Flash => "power the device off and on, then try again",
+        _ => "give the command again",
+    };
+    Error::device(name, format!("the device refused: {refusal}"), remedy)
+}

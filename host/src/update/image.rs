@@ -1,0 +1,115 @@
+//! Images: what lies in a slot of a device, and in a `.wku` file.
+
+use std::path::Path;
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use wakeling_shared::{
+    artifact::Model,
+    engine::Engine,
+    update::{
+        crc32_of,
+        image::{HEADER_BYTES, Header, SIGNED_BYTES, Signature},
+    },
+};
+
+use super::keys::Key;
+use crate::{Error, Result, artifact};
+
+/// Steps of a self-test: 1.3 s where a step is 40 ms, longer than any trunk remembers.
+const TEST_STEPS: usize = 32;
+
+/// Packs a model for a device: its self-test is what the engine says here, and `key` signs all of it.
+///
+/// # Errors
+/// [`Error::Input`], naming `path`, if `model` is no model for sound.
+pub fn pack(path: &Path, model: &[u8], version: u32, key: Option<&Key>) -> Result<Vec<u8>> {
+    let loaded = artifact::load(path, model)?;
+    let mut body = model.to_vec();
+    body.resize(body.len().next_multiple_of(8), 0);
+    let model_bytes = body.len() as u32;
+    body.extend(self_test(&loaded));
+    let mut header = Header {
+        version,
+        model_bytes,
+        test_bytes: body.len() as u32 - model_bytes,
+        body_crc: crc32_of(&body),
+        signature: None,
+        enrolled: false,
+    };
+    if let Some(key) = key {
+        header.signature = Some(Signature { key: key.public(), bytes: [0; 64] });
+        let mut message = header.encode()[..SIGNED_BYTES].to_vec();
+        message.extend(&body);
+        header.signature = Some(Signature { key: key.public(), bytes: key.sign(&message) });
+    }
+    let mut image = header.encode().to_vec();
+    image.extend(body);
+    Ok(image)
+}
+
+/// Features that wander, and the logits that the engine makes of them, in the form of
+/// `wakeling_shared::update::self_test`.
+fn self_test(model: &Model<'_>) -> Vec<u8> {
+    let (width, words) = (usize::from(model.step_width()), model.words.len());
+    let mut random = StdRng::seed_from_u64(1);
+    let mut arena = vec![0; model.arena_bytes()];
+    let mut features = vec![0i8; width];
+    let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+    // A model that was loaded fits the arena that it asks for.
+    if let Ok(mut engine) = Engine::new(model, &mut arena) {
+        let mut logits = vec![0; words];
+        for _ in 0..TEST_STEPS {
+            for feature in &mut features {
+                *feature = feature.saturating_add(random.random_range(-30..=30));
+            }
+            engine.input().copy_from_slice(&features);
+            engine.step(&mut logits);
+            inputs.extend(features.iter().map(|&feature| feature as u8));
+            outputs.extend(logits.iter().flat_map(|logit: &i16| logit.to_le_bytes()));
+        }
+    }
+    let front = [TEST_STEPS, width, words, 0].map(|count| count as u16);
+    let mut test: Vec<u8> = front.iter().flat_map(|count| count.to_le_bytes()).collect();
+    test.extend(inputs);
+    test.extend(outputs);
+    test
+}
+
+/// An image and what its header says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// What the header says.
+    pub header: Header,
+    /// Header, model, self-test.
+    pub bytes: Vec<u8>,
+}
+
+impl Image {
+    /// Reads an image.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if it is none, or was changed.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
+        Self::of(bytes).ok_or_else(|| {
+            Error::input(
+                path,
+                "this is no whole image of `wakeling sign`",
+                "make one: wakeling sign model.wkl",
+            )
+        })
+    }
+
+    /// The image of these bytes, if they are one.
+    pub fn of(bytes: Vec<u8>) -> Option<Self> {
+        let (front, body) = bytes.split_at_checked(HEADER_BYTES)?;
+        let header = Header::decode(front).ok()?;
+        let whole = header.body_bytes() as usize == body.len();
+        (whole && header.body_crc == crc32_of(body)).then_some(Self { header, bytes })
+    }
+
+    /// Model and self-test.
+    pub fn body(&self) -> &[u8] {
+        self.bytes.get(HEADER_BYTES..).unwrap_or_default()
+    }
+}

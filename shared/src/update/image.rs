@@ -1,0 +1,261 @@
+//! What lies in a slot: a header, the model file, and its self-test.
+//!
+//! | offset | size | field |
+//! |---:|---:|---|
+//! | 0 | 4 | magic `WKUP` |
+//! | 4 | 2 | format version, 1 |
+//! | 6 | 2 | flags: bit 0, signed; bit 1, made on the device by enrolling |
+//! | 8 | 4 | version of the model; it only goes up |
+//! | 12 | 4 | bytes of the model, a multiple of 8 |
+//! | 16 | 4 | bytes of the self-test behind it |
+//! | 20 | 4 | CRC-32 of model and self-test |
+//! | 24 | 32 | public key that signed, or zeros |
+//! | 56 | 64 | Ed25519 signature (RFC 8032) over bytes 0 … 55, model and self-test |
+//! | 120 | 4 | zeros |
+//! | 124 | 4 | CRC-32 of bytes 0 … 123 |
+//!
+//! All little-endian. The model begins at byte 128, so it is aligned if the slot is.
+
+use super::{crc32_of, message::Refusal, put, word};
+
+/// Bytes of a header.
+pub const HEADER_BYTES: usize = 128;
+/// Bytes of the header that the signature covers.
+pub const SIGNED_BYTES: usize = 56;
+/// Bytes of a public key.
+pub const KEY_BYTES: usize = 32;
+/// The public half of the development key, whose secret half is in `host/src/update/keys.rs` for all
+/// to see: anybody can sign with it. Products pin their own.
+pub const DEVELOPMENT_KEY: [u8; KEY_BYTES] = [
+    0xe1, 0xe5, 0x94, 0xf1, 0xfc, 0x75, 0x2c, 0x45, 0xd5, 0x05, 0xf0, 0x52, 0x31, 0xde, 0x24, 0xe8,
+    0x9c, 0x73, 0x46, 0xe7, 0x4c, 0x71, 0x8f, 0x45, 0x99, 0x3c, 0x9e, 0x9a, 0x4b, 0x0f, 0xca, 0xfa,
+];
+/// Bytes of a signature.
+pub const SIGNATURE_BYTES: usize = 64;
+/// The first four bytes.
+const MAGIC: u32 = u32::from_le_bytes(*b"WKUP");
+const FORMAT: u16 = 1;
+/// Flag bit 0.
+const SIGNED: u16 = 1;
+/// Flag bit 1.
+const ENROLLED: u16 = 2;
+/// Models begin and end at multiples of this.
+const GRANULE: u32 = 8;
+/// Where the CRC-32 of the header is.
+const CRC_AT: usize = HEADER_BYTES - 4;
+
+/// What a header says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Version of the model.
+    pub version: u32,
+    /// Bytes of the model file.
+    pub model_bytes: u32,
+    /// Bytes of the self-test.
+    pub test_bytes: u32,
+    /// CRC-32 of both.
+    pub body_crc: u32,
+    /// Who signed, and the signature.
+    pub signature: Option<Signature>,
+    /// The device made it itself, and nobody else did.
+    pub enrolled: bool,
+}
+
+/// A public key, and its signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// Public key of who signed.
+    pub key: [u8; KEY_BYTES],
+    /// Its signature.
+    pub bytes: [u8; SIGNATURE_BYTES],
+}
+
+impl Header {
+    /// Bytes behind the header.
+    pub fn body_bytes(&self) -> u32 {
+        self.model_bytes.saturating_add(self.test_bytes)
+    }
+
+    /// The 128 bytes.
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        let signed = if self.signature.is_some() { SIGNED } else { 0 };
+        let flags = signed | if self.enrolled { ENROLLED } else { 0 };
+        let front = [
+            MAGIC,
+            u32::from(FORMAT) | u32::from(flags) << 16,
+            self.version,
+            self.model_bytes,
+            self.test_bytes,
+            self.body_crc,
+        ];
+        for (i, word) in front.into_iter().enumerate() {
+            put(&mut bytes, 4 * i, word);
+        }
+        if let Some(signature) = &self.signature {
+            bytes[24..SIGNED_BYTES].copy_from_slice(&signature.key);
+            bytes[SIGNED_BYTES..SIGNED_BYTES + SIGNATURE_BYTES].copy_from_slice(&signature.bytes);
+        }
+        let sum = crc32_of(&bytes[..CRC_AT]);
+        put(&mut bytes, CRC_AT, sum);
+        bytes
+    }
+
+    /// Reads a header.
+    ///
+    /// # Errors
+    /// [`Refusal::Header`] if it is none, or was changed; [`Refusal::Format`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+        let bytes: &[u8; HEADER_BYTES] = bytes.try_into().map_err(|_| Refusal::Header)?;
+        if word(bytes, 0) != MAGIC || word(bytes, CRC_AT) != crc32_of(&bytes[..CRC_AT]) {
+            return Err(Refusal::Header);
+        }
+        let [format, flags] = [word(bytes, 4) as u16, (word(bytes, 4) >> 16) as u16];
+        if format != FORMAT || flags & !(SIGNED | ENROLLED) != 0 {
+            return Err(Refusal::Format);
+        }
+        let signature = || {
+            let (key, rest) = bytes.get(24..)?.split_first_chunk()?;
+            Some(Signature { key: *key, bytes: *rest.first_chunk()? })
+        };
+        let header = Self {
+            version: word(bytes, 8),
+            model_bytes: word(bytes, 12),
+            test_bytes: word(bytes, 16),
+            body_crc: word(bytes, 20),
+            signature: if flags & SIGNED != 0 { signature() } else { None },
+            enrolled: flags & ENROLLED != 0,
+        };
+        let whole = header.model_bytes.checked_add(header.test_bytes).is_some();
+        let aligned = header.model_bytes.is_multiple_of(GRANULE);
+        if whole && aligned && header.encode() == *bytes {
+            Ok(header)
+        } else {
+            Err(Refusal::Header)
+        }
+    }
+}
+
+/// Whose models a device takes.
+pub trait Authority {
+    /// A check under way.
+    type Check;
+
+    /// The key that it asks for, if it asks for one.
+    fn key(&self) -> Option<[u8; KEY_BYTES]>;
+
+    /// Begins to check an image.
+    ///
+    /// # Errors
+    /// [`Refusal::Unsigned`], [`Refusal::ForeignKey`].
+    fn begin(&self, header: &Header) -> Result<Self::Check, Refusal>;
+
+    /// Takes more of model and self-test.
+    fn absorb(&self, check: &mut Self::Check, bytes: &[u8]);
+
+    /// Whether all of it is what was signed.
+    ///
+    /// # Errors
+    /// [`Refusal::Signature`].
+    fn finish(&self, check: Self::Check) -> Result<(), Refusal>;
+}
+
+/// Takes everybody's models.
+#[derive(Clone, Copy, Debug)]
+pub struct Anyone;
+
+impl Authority for Anyone {
+    type Check = ();
+
+    fn key(&self) -> Option<[u8; KEY_BYTES]> {
+        None
+    }
+
+    fn begin(&self, _: &Header) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn absorb(&self, (): &mut (), _: &[u8]) {}
+
+    fn finish(&self, (): ()) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+/// Takes only what the holder of a key has signed.
+#[cfg(feature = "signature")]
+#[derive(Clone, Copy, Debug)]
+pub struct Pinned(pub [u8; KEY_BYTES]);
+
+#[cfg(feature = "signature")]
+impl Authority for Pinned {
+    type Check = ed25519_compact::VerifyingState;
+
+    fn key(&self) -> Option<[u8; KEY_BYTES]> {
+        Some(self.0)
+    }
+
+    fn begin(&self, header: &Header) -> Result<Self::Check, Refusal> {
+        let signature = header.signature.as_ref().ok_or(Refusal::Unsigned)?;
+        if signature.key != self.0 {
+            return Err(Refusal::ForeignKey);
+        }
+        // The key is the pinned one, not what the header says.
+        let key = ed25519_compact::PublicKey::new(self.0);
+        let signature = ed25519_compact::Signature::new(signature.bytes);
+        let mut check = key.verify_incremental(&signature).map_err(|_| Refusal::Signature)?;
+        check.absorb(&header.encode()[..SIGNED_BYTES]);
+        Ok(check)
+    }
+
+    fn absorb(&self, check: &mut Self::Check, bytes: &[u8]) {
+        check.absorb(bytes);
+    }
+
+    fn finish(&self, check: Self::Check) -> Result<(), Refusal> {
+        check.verify().map_err(|_| Refusal::Signature)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> Header {
+        let signature = Signature { key: [7; KEY_BYTES], bytes: [9; SIGNATURE_BYTES] };
+        Header {
+            version: 3,
+            model_bytes: 4_096,
+            test_bytes: 100,
+            body_crc: 0x1234_5678,
+            signature: Some(signature),
+            enrolled: false,
+        }
+    }
+
+    #[test]
+    fn a_header_reads_back() {
+        for header in [header(), Header { signature: None, enrolled: true, ..header() }] {
+            assert_eq!(Header::decode(&header.encode()), Ok(header));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused() {
+        let bytes = header().encode();
+        for bit in 0..8 * HEADER_BYTES {
+            let mut damaged = bytes;
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Header::decode(&damaged), Err(Refusal::Header), "bit {bit}");
+        }
+        assert_eq!(Header::decode(&bytes[1..]), Err(Refusal::Header));
+    }
+
+    #[test]
+    fn lengths_that_make_no_sense_are_refused() {
+        for (model_bytes, test_bytes) in [(4_097, 0), (u32::MAX - 7, 8)] {
+            let header = Header { model_bytes, test_bytes, ..header() };
+            assert_eq!(Header::decode(&header.encode()), Err(Refusal::Header));
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Updates on an emulated device with a flash controller (QEMU's microbit, Cortex-M0): power fails at
+//! every page write and at drawn moments, and the device always wakes with a whole model, whose scores
+//! are to the byte those of the laptop.
+//!
+//! `WAKELING_EMULATED_CUTS` sets how many moments are drawn; `docs/log/updates.md` has the figures of
+//! full counts.
+
+use std::{env, path::Path};
+
+use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
+use wakeling::{
+    emulator::{Emulator, EmulatorError, Machine, UPDATE},
+    simulate::{Chunking, Device},
+    update::{
+        image::{Image, pack},
+        keys::Key,
+    },
+};
+use wakeling_shared::{
+    artifact::Model,
+    update::{
+        frame::{self, MAX_FRAME, MAX_PAYLOAD},
+        image::{DEVELOPMENT_KEY, HEADER_BYTES, Pinned},
+        message::{self, CHUNK_BYTES, Request},
+        ram::RamFlash,
+        self_test,
+        store::{Mapped, Place, Question, Store},
+    },
+};
+use wakeling_tests::{Random, Tier, model::random_model, sound};
+
+const PAGE: usize = 1024;
+const WORD: usize = 4;
+
+fn emulator() -> Option<Emulator> {
+    match Emulator::built(Machine::CORTEX_M0, UPDATE) {
+        Ok(emulator) => Some(emulator),
+        Err(error @ (EmulatorError::NoQemu { .. } | EmulatorError::NoFirmware { .. })) => {
+            let required = env::var_os("WAKELING_REQUIRE_EMULATOR").is_some();
+            assert!(!required, "{error}");
+            eprintln!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// An image of a model with random weights, signed with the development key.
+fn image(seed: u64, version: u32) -> (Vec<u8>, Image) {
+    let model = random_model(seed, Tier::Tiny);
+    let bytes = pack(Path::new("model"), &model, version, Some(&Key::development()));
+    (model, Image::of(bytes.expect("it is a model")).expect("it is an image"))
+}
+
+/// The laptop's version of the microbit's flash, which counts what is written.
+struct Counted<'b> {
+    flash: RamFlash<'b, WORD, PAGE>,
+    /// Of each word or page, the call that wrote or erased it.
+    calls: Vec<usize>,
+}
+
+impl ErrorType for Counted<'_> {
+    type Error = NorFlashErrorKind;
+}
+
+impl ReadNorFlash for Counted<'_> {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+        self.flash.read(offset, bytes)
+    }
+
+    fn capacity(&self) -> usize {
+        self.flash.capacity()
+    }
+}
+
+impl Counted<'_> {
+    fn count(&mut self, operations: usize) {
+        let call = self.calls.last().map_or(0, |call| call + 1);
+        self.calls.extend(vec![call; operations]);
+    }
+}
+
+impl NorFlash for Counted<'_> {
+    const WRITE_SIZE: usize = WORD;
+    const ERASE_SIZE: usize = PAGE;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), NorFlashErrorKind> {
+        self.count((to - from) as usize / PAGE);
+        self.flash.erase(from, to)
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
+        self.count(bytes.len() / WORD);
+        self.flash.write(offset, bytes)
+    }
+}
+
+impl Mapped for Counted<'_> {
+    fn mapped(&self, offset: u32, length: u32) -> &[u8] {
+        self.flash.mapped(offset, length)
+    }
+}
+
+/// What the firmware asks of a model.
+fn good(flash: &Counted<'_>, place: &Place, question: Question) -> bool {
+    let bytes = flash.mapped(place.model_at, place.header.model_bytes);
+    let Ok(model) = Model::load(bytes) else { return false };
+    let test = flash.mapped(place.test_at(), place.header.test_bytes);
+    let mut arena = vec![0; model.arena_bytes()];
+    question == Question::Loads || self_test::run(&model, test, &mut arena).is_ok()
+}
+
+/// Updates the flash in `words` on the laptop; the calls of each word and page that was written.
+fn update_here(words: &mut [u64], image: &Image) -> Vec<usize> {
+    let flash = Counted { flash: RamFlash::new(words), calls: Vec::new() };
+    let pinned = Pinned(DEVELOPMENT_KEY);
+    let mut store = Store::open(flash).ok().expect("it opens");
+    store.start(good).expect("it reads");
+    store.begin(&image.bytes[..HEADER_BYTES], &pinned).expect("it is accepted");
+    for (i, bytes) in image.body().chunks(CHUNK_BYTES).enumerate() {
+        store.data((i * CHUNK_BYTES) as u32, bytes).expect("it is written");
+    }
+    store.finish(false, &pinned).expect("it is signed");
+    let running = store.start(good).expect("it reads").expect("a model runs");
+    assert_eq!(running.header.version, image.header.version);
+    store.release().calls
+}
+
+fn bytes_of(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// The requests of an update, restart included, as a host sends them.
+fn stream(image: &Image) -> Vec<u8> {
+    let mut stream = Vec::new();
+    let mut ask = |request: &Request<'_>| {
+        let (mut payload, mut out) = ([0; MAX_PAYLOAD], [0; MAX_FRAME]);
+        let payload = message::encode(request, &mut payload).expect("it fits");
+        stream.extend(frame::write(1, payload, &mut out).expect("it fits"));
+    };
+    ask(&Request::Begin(&image.bytes[..HEADER_BYTES]));
+    for (i, bytes) in image.body().chunks(CHUNK_BYTES).enumerate() {
+        ask(&Request::Data { offset: (i * CHUNK_BYTES) as u32, bytes });
+    }
+    ask(&Request::Finish { trial: false });
+    ask(&Request::Restart);
+    stream
+}
+
+/// Two models, what the laptop hears with each, and the flash of a device that runs the first.
+struct Case {
+    emulator: Emulator,
+    flash: Vec<u8>,
+    stream: Vec<u8>,
+    calls: Vec<usize>,
+    pcm: Vec<i16>,
+    heard: [String; 2],
+}
+
+impl Case {
+    fn new() -> Option<Self> {
+        let emulator = emulator()?;
+        let pcm = sound::speech_like(3, 1);
+        let [(old_model, old), (new_model, new)] = [image(1, 1), image(2, 2)];
+        let mut words = vec![u64::MAX; emulator.flash_bytes() / 8];
+        update_here(&mut words, &old);
+        let flash = bytes_of(&words);
+        let calls = update_here(&mut words, &new);
+        let heard = [old_model, new_model].map(|model| {
+            let model = Model::load(&model).expect("the model is valid");
+            Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("the host runs")
+        });
+        assert_ne!(heard[0], heard[1], "a test of nothing");
+        Some(Self { emulator, flash, stream: stream(&new), calls, pcm, heard })
+    }
+
+    /// Cuts the power as `word` says, starts again, and returns the version that runs; its scores are
+    /// the laptop's.
+    fn version_after(&self, word: &str) -> usize {
+        let cut = self.emulator.run_on_flash(&self.flash, &self.pcm, &self.stream, &[word]);
+        let (_, flash) = cut.unwrap_or_else(|e| panic!("{word}: {e}"));
+        self.version_of(&flash, word)
+    }
+
+    fn version_of(&self, flash: &[u8], word: &str) -> usize {
+        assert_eq!(flash.len(), self.flash.len(), "{word}: the flash was not saved");
+        let woke = self.emulator.run_on_flash(flash, &self.pcm, &[], &["scores"]);
+        let (lines, _) = woke.unwrap_or_else(|e| panic!("a brick, {word}: {e}"));
+        let (first, rest) = lines.split_once('\n').unwrap_or_default();
+        let (heard, last) = rest.trim_end().rsplit_once('\n').unwrap_or_default();
+        assert!(last.starts_with("ended"), "a brick, {word}: {lines}");
+        let version = (1..=2).find(|v| first == format!("started version={v} slot={}", v - 1));
+        let version = version.unwrap_or_else(|| panic!("a brick, {word}: {first}"));
+        assert_eq!(heard, self.heard[version - 1].trim_end(), "{word}: it does not hear the same");
+        version
+    }
+}
+
+#[test]
+fn a_whole_update_runs_the_new_model() {
+    let Some(case) = Case::new() else { return };
+    let whole = case.emulator.run_on_flash(&case.flash, &case.pcm, &case.stream, &["scores"]);
+    let (lines, flash) = whole.expect("it runs");
+    assert!(lines.starts_with("started version=1 slot=0\n"), "{lines}");
+    assert!(lines.contains("\nstarted version=2 slot=1\n"), "{lines}");
+    assert_eq!(case.version_of(&flash, "whole"), 2);
+    // A changed byte of the new model: the signature does not fit, and the old one stays.
+    let mut stream = case.stream.clone();
+    let at = stream.len() / 2;
+    stream[at] ^= 1;
+    let changed = case.emulator.run_on_flash(&case.flash, &case.pcm, &stream, &[]);
+    assert_eq!(case.version_of(&changed.expect("it runs").1, "changed"), 1);
+}
+
+#[test]
+fn a_cut_at_every_page_write_leaves_a_whole_model() {
+    let Some(case) = Case::new() else { return };
+    let calls = case.calls.last().map_or(0, |call| call + 1);
+    let mut woke = [0; 2];
+    let mut cuts = 0;
+    for call in 0..calls {
+        // Before its first word, and within it.
+        let words = case.calls.iter().filter(|&&of| of == call).count();
+        let first = case.calls.iter().position(|&of| of == call).expect("it wrote something") + 1;
+        let mut places = vec![first, first + words / 2];
+        places.dedup();
+        for place in places {
+            woke[case.version_after(&format!("cut={place}")) - 1] += 1;
+            cuts += 1;
+        }
+    }
+    assert!(woke[0] > 0 && woke[1] > 0, "{woke:?}");
+    eprintln!(
+        "{cuts} cuts at {calls} writes and erasures: {woke:?} woke with the old, the new model"
+    );
+}
+
+#[test]
+fn cuts_at_drawn_moments_leave_a_whole_model() {
+    let Some(case) = Case::new() else { return };
+    let named = env::var("WAKELING_EMULATED_CUTS").ok().map(|n| n.parse().expect("a number"));
+    let cuts = named.unwrap_or(12);
+    const LONG: u32 = 1 << 31;
+    let fuse = format!("fuse={LONG}");
+    let whole = case.emulator.run_on_flash(&case.flash, &case.pcm, &case.stream, &[&fuse]);
+    let lines = whole.expect("it runs").0;
+    let left = lines.trim_end().rsplit_once("ended left=").and_then(|(_, n)| n.parse().ok());
+    let ticks = LONG - left.unwrap_or_else(|| panic!("{lines}"));
+    let mut random = Random::new(6);
+    let mut woke = [0; 2];
+    for _ in 0..cuts {
+        let fuse = 1 + random.below(ticks as usize);
+        woke[case.version_after(&format!("fuse={fuse}")) - 1] += 1;
+    }
+    eprintln!(
+        "{cuts} cuts within {ticks} ticks of 62.5 ns: {woke:?} woke with the old, the new model"
+    );
+}
