@@ -9,6 +9,7 @@ use embedded_hal::digital::OutputPin;
 use wakeling_shared::{
     artifact::Model,
     events::{self, Loaded, Overrun},
+    fault::FaultDetector,
     pipeline::{Observer, Pipeline, Step},
 };
 
@@ -74,6 +75,7 @@ pub struct Listener<'p, 'm, 'a, P, W, O = Nobody> {
     observer: O,
     samples: u64,
     dark_at: Option<u64>,
+    faults: FaultDetector,
 }
 
 impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
@@ -93,13 +95,14 @@ impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
             observer: Nobody,
             samples: 0,
             dark_at: None,
+            faults: FaultDetector::new(),
         }
     }
 
     /// The same, which tells `observer` of everything as well.
     pub fn with_observer<O: Observer>(self, observer: O) -> Listener<'p, 'm, 'a, P, W, O> {
-        let Self { model, pipeline, indicator, sink, options, samples, dark_at, .. } = self;
-        Listener { model, pipeline, indicator, sink, options, observer, samples, dark_at }
+        let Self { model, pipeline, indicator, sink, options, samples, dark_at, faults, .. } = self;
+        Listener { model, pipeline, indicator, sink, options, observer, samples, dark_at, faults }
     }
 }
 
@@ -128,18 +131,33 @@ impl<P: OutputPin, W: Write, O: Observer> Listener<'_, '_, '_, P, W, O> {
         self.indicator.set_low().map_err(ListenError::Indicator)?;
         loop {
             match microphone.read(block) {
-                Ok(count) => self.hear(block.get(..count).unwrap_or_default())?,
+                Ok(count) => self.hear_and_judge(block.get(..count).unwrap_or_default())?,
                 Err(ReadError::End) => return Ok(self.samples),
-                Err(ReadError::Overrun) => {
-                    writeln!(self.sink, "{}", Overrun { end_samples: self.samples })
-                        .map_err(|_| ListenError::Sink)?;
+                Err(ReadError::Overrun { lost_samples }) => {
+                    let overrun = Overrun { end_samples: self.samples, lost_samples };
+                    writeln!(self.sink, "{overrun}").map_err(|_| ListenError::Sink)?;
                 }
                 Err(ReadError::Board(error)) => return Err(ListenError::Microphone(error)),
             }
         }
     }
 
-    /// Hears one block.
+    /// Hears one block, and says where sound begins to be faulty or ends to be.
+    fn hear_and_judge<M>(&mut self, mut pcm: &[i16]) -> Result<(), ListenError<M, P::Error>> {
+        loop {
+            let (count, fault) = self.faults.push(pcm);
+            self.hear(pcm.get(..count).unwrap_or_default())?;
+            if let Some(fault) = fault {
+                writeln!(self.sink, "{fault}").map_err(|_| ListenError::Sink)?;
+            }
+            pcm = pcm.get(count..).unwrap_or_default();
+            if pcm.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Hears a part of a block.
     fn hear<M>(&mut self, pcm: &[i16]) -> Result<(), ListenError<M, P::Error>> {
         let Self { model, pipeline, sink, options, observer, dark_at, .. } = self;
         let (model, reported) = (*model, Ok(()));

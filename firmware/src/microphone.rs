@@ -5,8 +5,11 @@
 pub enum ReadError<E> {
     /// The sound is over: a recording has an end, a microphone has none.
     End,
-    /// The board came too late and samples are lost; the next read goes on behind the gap.
-    Overrun,
+    /// The board came too late; the next read goes on behind the gap.
+    Overrun {
+        /// How many samples are missing, as far as the board can tell.
+        lost_samples: u64,
+    },
     /// The board's own trouble.
     Board(E),
 }

@@ -23,6 +23,8 @@ pub const APPLICATION: &str = "wakeling-qemu";
 pub const METER: &str = "wakeling-qemu-meter";
 /// The program that runs networks over images.
 pub const IMAGE: &str = "wakeling-qemu-image";
+/// The program that links only if nothing in it can panic.
+pub const NO_PANIC: &str = "wakeling-qemu-no-panic";
 /// The program that compares the processor's kernels with the plain ones.
 pub const KERNELS: &str = "wakeling-qemu-kernels";
 /// The program whose model can be replaced while it runs; on [`Machine::CORTEX_M0`] only.

@@ -63,6 +63,7 @@ fn remedy(kind: io::ErrorKind) -> &'static str {
         Kind::NotADirectory | Kind::AlreadyExists => {
             "a file is where a folder should be: name another place"
         }
+        Kind::ResourceBusy => "wait until the other has ended, or name another folder",
         Kind::ConnectionAborted => {
             "check the address and the network, then give the same command again; what has been \
              fetched is kept"

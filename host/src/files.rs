@@ -4,9 +4,12 @@
 //! none, because it looks like one. So everything is written to a temporary file in the same
 //! folder (a rename across file systems is not atomic), flushed to the disk, and only then renamed
 //! over its name. Whatever was there before stays untouched until that moment.
+//!
+//! Two processes that write into one folder would spoil what the other counts on, so long commands
+//! [`claim`] it.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -67,6 +70,52 @@ pub fn write_atomic_with(
         let _ = folder.sync_all();
     }
     Ok(())
+}
+
+/// Keeps other processes out of a folder until it is dropped, or until its process ends, however it
+/// ends.
+///
+/// The folder itself is locked (`flock`), so nothing is left behind. Where a system cannot lock
+/// folders, nobody is kept out.
+#[derive(Debug)]
+#[must_use = "the claim ends when this is dropped"]
+pub struct Claim(#[allow(dead_code, reason = "held, not read")] Option<File>);
+
+/// Makes `folder` if need be, and claims it.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be made, or if another process has claimed it.
+pub fn claim(folder: &Path) -> Result<Claim> {
+    let Some(file) = open_folder(folder)? else { return Ok(Claim(None)) };
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let taken = io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another `wakeling` is writing into this folder",
+            );
+            Err(Error::io(folder, "begin")(taken))
+        }
+        _ => Ok(Claim(Some(file))),
+    }
+}
+
+/// As [`claim`], but waits while another process has it: for what takes a moment.
+///
+/// # Errors
+/// [`Error::Io`] if the folder cannot be made.
+pub fn claim_when_free(folder: &Path) -> Result<Claim> {
+    let file = open_folder(folder)?;
+    // Where there are no locks, nobody else has one.
+    if let Some(file) = &file {
+        let _ = file.lock();
+    }
+    Ok(Claim(file))
+}
+
+/// A folder, made if need be; none where a system cannot open folders.
+fn open_folder(folder: &Path) -> Result<Option<File>> {
+    fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
+    Ok(File::open(folder).ok())
 }
 
 fn fill(file: File, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<File> {
@@ -151,6 +200,22 @@ mod tests {
             std::panic::catch_unwind(|| write_atomic_with(&path, |_| panic!("on purpose")));
         assert!(outcome.is_err());
         assert!(names(dir.path()).is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_claim_keeps_others_out_until_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("out");
+        let claimed = claim(&place).unwrap();
+        let error = claim(&place).unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        let message = error.to_string();
+        assert!(message.contains("another `wakeling`") && message.contains("wait"), "{message}");
+        drop(claimed);
+        drop(claim_when_free(&place).unwrap());
+        drop(claim(&place).unwrap());
+        assert!(names(&place).is_empty());
     }
 
     #[test]

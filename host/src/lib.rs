@@ -1,10 +1,14 @@
-//! The host side: corpus → batches → pretrain → finetune → quantize → artifact → evaluate → simulate.
+//! The host side: corpus → batches → pretrain → finetune → quantize → artifact → evaluate → simulate → flash.
+
+#![deny(unsafe_code)]
 
 pub mod advise;
 pub mod artifact;
+pub mod attached;
 pub mod audio;
 pub mod augment;
 pub mod base;
+pub mod board;
 pub mod capture;
 pub mod cli;
 pub mod compare;
@@ -19,6 +23,7 @@ pub mod features;
 pub mod feed;
 pub mod files;
 pub mod finetune;
+pub mod flash;
 pub mod images;
 pub mod listen;
 pub mod models;

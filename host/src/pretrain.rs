@@ -23,6 +23,7 @@ use stage::{Head, Pretraining};
 use crate::{
     Error, Result,
     base::{BASE_FORMAT, Base, BaseInfo},
+    compose::Distortion,
     corpus::Example,
     features::{FrontendTables, NormalizationKind},
     nn::{params::Params, trunk::TrunkConfig},
@@ -122,6 +123,8 @@ pub struct Settings {
     pub longest_s: f64,
     /// Folder of streams that a teacher has heard; see [`taught`](crate::taught).
     pub taught: Option<PathBuf>,
+    /// What clips go through before they are learned from, and whether there is noise under them.
+    pub distortion: Distortion,
     /// Rows of 12 s a worker composes for one update, or fewer longer ones.
     pub rows: usize,
     /// Clips in memory, of all workers, from which rows are drawn.

@@ -8,6 +8,7 @@ use std::{borrow::Cow, fmt::Write};
 use wakeling_shared::{
     artifact::{Model, Word},
     events::{self, Event, Loaded, Scores, Stats},
+    fault::{Fault, FaultDetector},
     fixed::{LOGIT_FRACTION_BITS, sigmoid},
     pipeline::Pipeline,
 };
@@ -97,11 +98,20 @@ fn host_lines(model: &Model<'_>, pcm: &[i16], chunks: Chunking, scores: bool) ->
         Error::usage(format!("the model does not run: {error:?}"), "report this as a defect")
     })?;
     let mut lines = format!("{}\n", Loaded(model));
-    for block in chunks.blocks(pcm) {
-        // A String never refuses.
-        pipeline.push(block, |step| {
-            let _ = events::report(&step, model, scores, &mut lines);
-        });
+    let mut faults = FaultDetector::new();
+    for mut rest in chunks.blocks(pcm) {
+        while !rest.is_empty() {
+            let (count, fault) = faults.push(rest);
+            let (part, others) = rest.split_at(count);
+            rest = others;
+            // A String never refuses.
+            pipeline.push(part, |step| {
+                let _ = events::report(&step, model, scores, &mut lines);
+            });
+            if let Some(fault) = fault {
+                let _ = writeln!(lines, "{fault}");
+            }
+        }
     }
     Ok(lines)
 }
@@ -129,6 +139,8 @@ pub struct Simulation {
     pub steps: Vec<Scores>,
     /// In order of time.
     pub detections: Vec<Detection>,
+    /// Where sound began to be faulty, or ended to be.
+    pub faults: Vec<Fault>,
     /// What the run cost; only a device counts it.
     pub stats: Option<Stats>,
 }
@@ -148,6 +160,7 @@ impl Simulation {
                     let word = word.to_owned();
                     simulation.detections.push(Detection { end_samples, logit, word });
                 }
+                Some(Event::Fault(fault)) => simulation.faults.push(fault),
                 Some(Event::Stats(stats)) => simulation.stats = Some(stats),
                 Some(Event::Model(_) | Event::Overrun(_)) => {}
                 Some(Event::Error(message)) => return Err(Error::usage(message, REMEDY)),

@@ -31,6 +31,8 @@ use crate::{
 
 /// The manifest of a folder of synthesized samples.
 pub const MANIFEST: &str = "manifest.jsonl";
+/// The source that the manifest gives of samples, by which they are told from people's.
+pub const SOURCE: &str = "synthetic";
 /// The peak of a file that has sound, in i16 steps: 36 dB below full scale.
 const QUIETEST_PEAK: u16 = 500;
 /// Seconds from the first to the last loud sample of the shortest phrase.
@@ -155,7 +157,7 @@ impl Speech {
         for utterance in utterances {
             check_text(&utterance.text)?;
         }
-        std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
+        let _claim = files::claim(folder)?;
         self.refuse_other_texts(utterances, folder)?;
         let bar = progress_bar(utterances.len() as u64, "speaking");
         let broken: Mutex<BTreeMap<String, String>> = Mutex::default();
@@ -277,7 +279,7 @@ impl Speech {
                 "speaker": utterance.voice,
                 "lang": self.language,
                 "kind": self.kind,
-                "source": "synthetic",
+                "source": SOURCE,
             });
             manifest += &format!("{line}\n");
         }

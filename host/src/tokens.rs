@@ -94,7 +94,10 @@ pub fn clean(text: &str) -> String {
             ']' | '}' => depth = depth.saturating_sub(1),
             _ if depth > 0 => {}
             '\'' | '’' => out.push('\''),
-            c if c.is_alphanumeric() => out.extend(c.to_lowercase()),
+            // A dotted capital I becomes two characters, of which the second is no letter.
+            c if c.is_alphanumeric() => {
+                out.extend(c.to_lowercase().filter(|c| c.is_alphanumeric()));
+            }
             _ if out.ends_with(' ') || out.is_empty() => {}
             _ => out.push(' '),
         }

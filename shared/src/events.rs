@@ -6,7 +6,8 @@
 //! | `step <index> <end sample> <logit>:<smoothed> …` | every step, if scores are wanted |
 //! | `detection <end sample> <score> <logit> <word>` | a word was heard |
 //! | `logits <logit> …` | a network over images has run |
-//! | `overrun <sample>` | the microphone lost samples |
+//! | `overrun <sample> <lost samples>` | the microphone lost samples |
+//! | `fault <sample> <kind>` | `stuck`, `clipping` or `offset` sound from here on, or `none` of them any more |
 //! | `stats <name>=<value> …` | at the end, where the end is known |
 //! | `error <message>` | the device gave up |
 //!
@@ -21,6 +22,7 @@ use heapless::Vec;
 use crate::{
     artifact::{MAX_WORDS, Model},
     decimal::Decimal,
+    fault::{Fault, FaultKind},
     fixed::sigmoid,
     pipeline::Step,
 };
@@ -138,11 +140,14 @@ impl Display for Logits<'_> {
 pub struct Overrun {
     /// Samples heard so far.
     pub end_samples: u64,
+    /// How many are missing, as far as the board can tell.
+    pub lost_samples: u64,
 }
 
 impl Display for Overrun {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "overrun {}", Decimal::of(self.end_samples))
+        let [end, lost] = [self.end_samples, self.lost_samples].map(Decimal::of);
+        write!(f, "overrun {end} {lost}")
     }
 }
 
@@ -226,6 +231,8 @@ pub enum Event<'a> {
     Detection(Detection<'a>),
     /// An `overrun` line.
     Overrun(Overrun),
+    /// A `fault` line.
+    Fault(Fault),
     /// A `stats` line.
     Stats(Stats),
     /// The message of an `error` line.
@@ -240,7 +247,8 @@ impl<'a> Event<'a> {
             "model" => Some(Self::Model(rest)),
             "step" => parse_step(rest).map(Self::Step),
             "detection" => parse_detection(rest).map(Self::Detection),
-            "overrun" => Some(Self::Overrun(Overrun { end_samples: rest.parse().ok()? })),
+            "overrun" => parse_overrun(rest).map(Self::Overrun),
+            "fault" => parse_fault(rest).map(Self::Fault),
             "stats" => parse_stats(rest).map(Self::Stats),
             "error" => Some(Self::Error(rest)),
             _ => None,
@@ -268,6 +276,16 @@ fn parse_detection(rest: &str) -> Option<Detection<'_>> {
     let logit = fields.next()?.parse().ok()?;
     let detection = Detection { end_samples, logit, word: fields.next()? };
     (detection.score() == score).then_some(detection)
+}
+
+fn parse_overrun(rest: &str) -> Option<Overrun> {
+    let (end, lost) = rest.split_once(' ')?;
+    Some(Overrun { end_samples: end.parse().ok()?, lost_samples: lost.parse().ok()? })
+}
+
+fn parse_fault(rest: &str) -> Option<Fault> {
+    let (end_samples, kind) = rest.split_once(' ')?;
+    Some(Fault { end_samples: end_samples.parse().ok()?, kind: FaultKind::of(kind)? })
 }
 
 fn parse_stats(rest: &str) -> Option<Stats> {
@@ -310,8 +328,12 @@ mod tests {
         let stats = Stats { samples: 5, stack_bytes: 6, ..Stats::default() };
         assert_eq!(Event::parse(&stats.to_string()), Some(Event::Stats(stats)));
 
-        let overrun = Overrun { end_samples: 3 };
+        let overrun = Overrun { end_samples: 3, lost_samples: 320 };
+        assert_eq!(overrun.to_string(), "overrun 3 320");
         assert_eq!(Event::parse(&overrun.to_string()), Some(Event::Overrun(overrun)));
+
+        let fault = Fault { end_samples: 32_000, kind: FaultKind::Clipping };
+        assert_eq!(Event::parse(&fault.to_string()), Some(Event::Fault(fault)));
     }
 
     #[test]
@@ -322,7 +344,16 @@ mod tests {
 
     #[test]
     fn other_lines_are_no_events() {
-        for line in ["", "step", "step x 3", "detection 1 2 3 word", "stats a=1", "hello world"] {
+        for line in [
+            "",
+            "step",
+            "step x 3",
+            "detection 1 2 3 word",
+            "overrun 3",
+            "stats a=1",
+            "fault 1 x",
+            "hello world",
+        ] {
             assert_eq!(Event::parse(line), None, "{line}");
         }
     }

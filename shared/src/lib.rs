@@ -9,6 +9,7 @@
 //! | network | [`engine`] | features of one step | one logit a word, `i16` in Q8 |
 //! | decision | [`detector`] | logits | detections |
 //! | all of it | [`pipeline`] | PCM blocks of any length | steps and detections |
+//! | health | [`fault`] | PCM | what is wrong with the microphone, told when it changes |
 //! | report | [`events`] | steps and detections | the lines that a device prints |
 //! | flight recorder, if a device wants one | [`recorder`] | features and decisions | windows around the last events |
 //! | learning a word on the device | [`enroll`] | five utterances | weights of a prototype head |
@@ -43,6 +44,7 @@ pub mod detector;
 pub mod engine;
 pub mod enroll;
 pub mod events;
+pub mod fault;
 pub mod fixed;
 pub mod frontend;
 pub mod gate;

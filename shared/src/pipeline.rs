@@ -152,8 +152,10 @@ impl<'m, 'a> Pipeline<'m, 'a> {
     }
 
     fn add_detectors(&mut self, model: &Model<'a>) {
-        // There are no more words than it has room for.
-        self.detectors.extend(model.words.iter().map(|word| Detector::new(word.detector)));
+        for word in &model.words {
+            // There are no more words than it has room for; `extend` would panic if there were.
+            let _ = self.detectors.push(Detector::new(word.detector));
+        }
     }
 
     /// Without detectors.
@@ -189,7 +191,7 @@ impl<'m, 'a> Pipeline<'m, 'a> {
             if !ready {
                 return;
             }
-            self.total_frames += 1;
+            self.total_frames = self.total_frames.wrapping_add(1);
             self.frames += 1;
             if self.frames == self.frames_per_step {
                 self.frames = 0;
@@ -203,6 +205,12 @@ impl<'m, 'a> Pipeline<'m, 'a> {
         if let Some(detector) = self.detectors.get_mut(word) {
             detector.set_threshold(threshold);
         }
+    }
+
+    /// Counts on as if so many frames and steps had been heard before, for a device that slept. Counts
+    /// run over in silence, samples after 36 million years.
+    pub fn set_position(&mut self, frames: u64, steps: u64) {
+        (self.total_frames, self.steps) = (frames, steps);
     }
 
     fn step(&mut self, observer: &mut impl Observer) {
@@ -229,12 +237,12 @@ impl<'m, 'a> Pipeline<'m, 'a> {
         }
         observer.step(Step {
             index: self.steps,
-            end_samples: (self.total_frames - 1) * HOP_SAMPLES as u64 + WINDOW_SAMPLES as u64,
+            end_samples: end_samples(self.total_frames),
             logits: self.logits.get(..words).unwrap_or_default(),
             decisions: self.decisions.get(..words).unwrap_or_default(),
             listened,
         });
-        self.steps += 1;
+        self.steps = self.steps.wrapping_add(1);
     }
 
     /// Runs the network on the steps that the gate kept; what it says to them comes too late and is
@@ -253,8 +261,15 @@ impl<'m, 'a> Pipeline<'m, 'a> {
             self.engine.step(&mut self.logits);
         }
         gate.forget();
-        self.engine.input().copy_from_slice(current);
+        // Of equal length, which the compiler cannot know; `copy_from_slice` would panic if not.
+        self.engine.input().iter_mut().zip(current).for_each(|(x, &mut current)| *x = current);
     }
+}
+
+/// Samples up to the end of the window of a frame, counted from 1.
+fn end_samples(frames: u64) -> u64 {
+    let hops = frames.wrapping_sub(1).wrapping_mul(HOP_SAMPLES as u64);
+    hops.wrapping_add(WINDOW_SAMPLES as u64)
 }
 
 /// Whether a layer does not compute at every step: a gate would not know which steps it may keep.

@@ -213,8 +213,8 @@ pub fn random_image_model(seed: u64, network: Network) -> Vec<u8> {
     }
 }
 
-/// A valid model file in the shape of a tier for RGB pictures, two labels, with random weights.
-pub fn tier_model(seed: u64, tier: Tier, side: usize) -> Vec<u8> {
+/// A network in the shape of a tier for RGB pictures, two labels, with random weights, calibrated.
+pub fn seen_network(seed: u64, tier: Tier, side: usize) -> ImageNetwork {
     let mut random = Random::new(seed);
     let config = NetworkConfig::new(tier.width(), side, 3);
     let labels = ["nobody", "a person"].map(String::from);
@@ -228,5 +228,10 @@ pub fn tier_model(seed: u64, tier: Tier, side: usize) -> Vec<u8> {
         .expect("the shape is a good one");
     let pictures = Pictures { shape, labelling: Labelling::OneOf, labels: labels.into(), all };
     calibrate(&mut network, &pictures).expect("the weights fit");
-    quantize::encode(&network).expect("a device loads it")
+    network
+}
+
+/// A valid model file of [`seen_network`].
+pub fn tier_model(seed: u64, tier: Tier, side: usize) -> Vec<u8> {
+    quantize::encode(&seen_network(seed, tier, side)).expect("a device loads it")
 }

@@ -2,7 +2,10 @@
 //!
 //! Everything comes from a seed, so a failure repeats itself.
 
+#![forbid(unsafe_code)]
+
 pub mod browser;
+pub mod hostile;
 pub mod image;
 pub mod layout;
 pub mod model;

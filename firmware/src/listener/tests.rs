@@ -81,7 +81,7 @@ impl Microphone for Player<'_> {
 
     fn read(&mut self, block: &mut [i16]) -> Result<usize, ReadError<&'static str>> {
         if self.overrun_at.take_if(|at| *at <= self.position).is_some() {
-            return Err(ReadError::Overrun);
+            return Err(ReadError::Overrun { lost_samples: 320 });
         }
         let count = block.len().min(self.pcm.len() - self.position);
         if count == 0 {
@@ -162,8 +162,39 @@ fn the_lines_do_not_depend_on_the_blocks() {
 #[test]
 fn an_overrun_is_told_and_survived() {
     let (levels, lines) = listen(320, Some(6_400), false);
-    assert_eq!(lines.lines().nth(1), Some("overrun 6400"));
+    assert_eq!(lines.lines().nth(1), Some("overrun 6400 320"));
     assert_eq!(levels, [false, true, false]);
+}
+
+#[test]
+fn a_fault_is_told_once_in_its_place_and_survived() {
+    let (_, whole) = listen(60_000, None, true);
+    let lines: Vec<&str> = whole.lines().collect();
+    let faults: Vec<usize> =
+        (0..lines.len()).filter(|&at| lines[at].starts_with("fault ")).collect();
+    // Two seconds from 2 s on are silence without a flicker; what follows is no whole period.
+    assert_eq!(faults.len(), 0, "{faults:?}");
+    let tables = Tables::new();
+    let model = tables.model();
+    let pcm: Vec<i16> = [vec![0; 32_000], recording(), vec![0; 64_000]].concat();
+    let heard = |block: usize| {
+        let mut arena = vec![0; model.arena_bytes()];
+        let mut pipeline = Pipeline::new(&model, &mut arena).unwrap();
+        let options = Options { scores: true, ..Options::default() };
+        let outputs = (Pin::default(), String::new());
+        let mut listener = Listener::new(&model, &mut pipeline, outputs, options);
+        let mut player = Player { pcm: &pcm, position: 0, overrun_at: None };
+        listener.run(&mut player, &mut vec![0; block]).unwrap();
+        listener.release().1
+    };
+    let lines = heard(320);
+    let faults: Vec<&str> = lines.lines().filter(|l| l.starts_with("fault ")).collect();
+    assert_eq!(faults, ["fault 32000 stuck", "fault 64000 none", "fault 96000 stuck"]);
+    assert!(lines.lines().any(|l| l.starts_with("detection ")), "{lines}");
+    // Where they stand among the steps does not depend on the blocks either.
+    for block in [7, 160, 1_000, 500_000] {
+        assert!(heard(block) == lines, "{block}");
+    }
 }
 
 #[test]

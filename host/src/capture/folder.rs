@@ -69,19 +69,9 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`] if the folder cannot be made or read.
     pub fn open(path: &Path, prefix: &'static str, facts: &Facts) -> Result<Self> {
-        fs::create_dir_all(path).map_err(Error::io(path, "create"))?;
-        let manifest = path.join(MANIFEST);
-        let text = match fs::metadata(&manifest) {
-            // A device or a pipe may never end.
-            Ok(metadata) if !metadata.is_file() => {
-                let remedy = "move it away, or name another folder with --out";
-                return Err(Error::input(&manifest, "this is no file", remedy));
-            }
-            Ok(_) => fs::read_to_string(&manifest).map_err(Error::io(&manifest, "read"))?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(e) => return Err(Error::io(&manifest, "read")(e)),
-        };
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        // Another process may have written a file and not yet its line.
+        let _claim = files::claim_when_free(path)?;
+        let lines = read_lines(&path.join(MANIFEST))?;
         let mut folder = Self { path: path.to_path_buf(), prefix, lines, kept: Vec::new() };
         let named: Vec<Line> =
             folder.lines.iter().filter_map(|l| serde_json::from_str(l).ok()).collect();
@@ -144,6 +134,8 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`] if the system refuses; what was kept before is as it was.
     pub fn keep(&mut self, pcm: &[i16], facts: &Facts) -> Result<PathBuf> {
+        let _claim = files::claim_when_free(&self.path)?;
+        self.reread()?;
         let name = (1..)
             .map(|n| format!("{}-{n:04}.wav", self.prefix))
             .find(|name| !self.path.join(name).exists())
@@ -158,6 +150,16 @@ impl Folder {
                 Err(error)
             }
         }
+    }
+
+    /// Takes up the lines that another process wrote since; its recordings are not counted here.
+    fn reread(&mut self) -> Result<()> {
+        let manifest = self.path.join(MANIFEST);
+        // What is there and no file was never written by another; writing will say what it is.
+        if manifest.is_file() {
+            self.lines = read_lines(&manifest)?;
+        }
+        Ok(())
     }
 
     fn append(&mut self, name: &str, samples: usize, facts: &Facts) -> Result<()> {
@@ -192,6 +194,8 @@ impl Folder {
                 "load the page again",
             ));
         };
+        let _claim = files::claim_when_free(&self.path)?;
+        self.reread()?;
         let names_it = |line: &String| {
             serde_json::from_str::<Line>(line).is_ok_and(|l| is_it(Path::new(&l.audio_filepath)))
         };
@@ -202,6 +206,21 @@ impl Folder {
         self.lines = left;
         fs::remove_file(&path).map_err(Error::io(&path, "remove"))
     }
+}
+
+/// The lines of a manifest; none if there is none.
+fn read_lines(manifest: &Path) -> Result<Vec<String>> {
+    let text = match fs::metadata(manifest) {
+        // A device or a pipe may never end.
+        Ok(metadata) if !metadata.is_file() => {
+            let remedy = "move it away, or name another folder with --out";
+            return Err(Error::input(manifest, "this is no file", remedy));
+        }
+        Ok(_) => fs::read_to_string(manifest).map_err(Error::io(manifest, "read"))?,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(e) => return Err(Error::io(manifest, "read")(e)),
+    };
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ struct Word {
 /// Runs the command.
 pub fn run(args: CompareArgs) -> Result<()> {
     let words = args.load_words()?;
-    std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
+    let _claim = files::claim(&args.out)?;
     let mut grid = Grid::open(args.out.join("compare.csv"), &args.rates)?;
     let trials = args.trials(&words);
     let left: Vec<_> = trials.iter().filter(|(_, _, trial)| !grid.holds(trial)).collect();

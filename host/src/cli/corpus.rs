@@ -16,7 +16,7 @@ use crate::{
         inspect::{Inspection, Lists},
         nothing_usable, stream,
     },
-    files::write_atomic_with,
+    files::{self, write_atomic_with},
 };
 
 /// Clips that are heard at once.
@@ -118,7 +118,7 @@ fn inspect(args: &InspectArgs) -> Result<()> {
             look(args, &mut Lists { clips: &mut io::sink(), skipped: &mut shown })?
         }
         Some(folder) => {
-            std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
+            let _claim = files::claim(folder)?;
             look_and_write(args, folder)?
         }
     };

@@ -115,7 +115,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         |examples: &[_], title| load_log_mel(examples, &frontend, title).into_iter().flatten();
     // What the user gave is looked at before anything long begins.
     let words = args.load_words(|examples| load(examples, "recordings").collect())?;
-    std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
+    let _claim = files::claim(&args.out)?;
 
     let negatives = args.other.load(&frontend)?;
     let (events, sounds) = args.events()?;
@@ -185,9 +185,13 @@ fn recorded(
 /// A word and all that is heard of it.
 struct Word {
     label: String,
-    /// Some of them several times.
+    /// By people.
     recordings: Vec<LogMel>,
-    /// How many different ones.
+    /// By programs.
+    synthesized: Vec<LogMel>,
+    /// How many people's recordings there are, once all of them are weighed.
+    recorded: usize,
+    /// How many different ones, of both kinds.
     different: usize,
     /// Recordings in which it is known not to be said.
     against: Vec<LogMel>,
@@ -197,7 +201,28 @@ struct Word {
 
 impl Word {
     fn new(label: String, recordings: Vec<LogMel>) -> Self {
-        Self { label, recordings, different: 0, against: Vec::new(), table: None }
+        Self {
+            label,
+            recordings,
+            synthesized: Vec::new(),
+            recorded: 0,
+            different: 0,
+            against: Vec::new(),
+            table: None,
+        }
+    }
+
+    /// With all of its recordings in one list, in which people's repeat until they weigh as much as
+    /// programs'.
+    fn weighed(mut self) -> Self {
+        self.recorded = self.recordings.len();
+        self.different = self.recorded + self.synthesized.len();
+        if let Some(times) = self.synthesized.len().checked_div(self.recorded) {
+            let real = self.recordings.clone();
+            self.recordings.extend(std::iter::repeat_n(real, times.min(MOST_REPEATS)).flatten());
+        }
+        self.recordings.append(&mut self.synthesized);
+        self
     }
 
     /// What is known to be something else, and the recordings of the other words, but for words in
@@ -240,7 +265,8 @@ impl FinetuneArgs {
         (negatives, words): (&Negatives, &[Word]),
         settings: &Settings,
     ) -> Result<(Base, QuantizedTrunk)> {
-        let fewest = words.iter().map(|w| w.different).min().unwrap_or(0);
+        // What programs say moves a trunk towards programs.
+        let fewest = words.iter().map(|w| w.recorded).min().unwrap_or(0);
         let (train, why) = self.train.decide(fewest);
         if let Some(why) = why {
             eprintln!("{why}");
@@ -261,17 +287,12 @@ impl FinetuneArgs {
 
     /// Reads recordings and synthesized samples, word by word.
     fn load_words(&self, load: impl Fn(&[Example]) -> Vec<LogMel>) -> Result<Vec<Word>> {
-        let read = |path: &Path, examples: &[Example]| {
-            let recordings = load(examples);
-            if recordings.is_empty() {
-                let remedy = "see the lines above; record again, or give another folder";
-                return Err(Error::input(path, "no recording in it can be read", remedy));
-            }
-            Ok(recordings)
-        };
         let mut words = Vec::new();
         for WordPath { label, path } in &self.words {
-            let recordings = read(path, &open_corpus(path)?)?;
+            let recordings = load(&open_corpus(path)?);
+            if recordings.is_empty() {
+                return Err(none_readable(path));
+            }
             words.push(Word::new(label.clone(), recordings));
         }
         for path in &self.labels {
@@ -283,36 +304,42 @@ impl FinetuneArgs {
                 return Err(Error::usage(problem, "put all its recordings in one folder or table"));
             }
         }
-        let recorded: Vec<usize> = words.iter().map(|w: &Word| w.recordings.len()).collect();
         for folder in &self.samples {
             let manifest = folder.join(synthesize::MANIFEST);
             let examples = open_corpus(if manifest.is_file() { &manifest } else { folder })?;
             let label = label_of(folder, &examples)?;
-            let samples = read(folder, &examples)?;
-            match words.iter().position(|w| clean(&w.label) == clean(&label)) {
-                Some(i) => words[i].recordings.extend(samples),
-                None => words.push(Word::new(label, samples)),
+            // What `listen` saved as missed lies in such a folder too, and people said that.
+            let (spoken, said): (Vec<_>, Vec<_>) =
+                examples.into_iter().partition(|e| e.source.as_deref() == Some(synthesize::SOURCE));
+            let (spoken, said) = (load(&spoken), load(&said));
+            if spoken.is_empty() && said.is_empty() {
+                return Err(none_readable(folder));
             }
+            let i =
+                words.iter().position(|w| clean(&w.label) == clean(&label)).unwrap_or_else(|| {
+                    words.push(Word::new(label, Vec::new()));
+                    words.len() - 1
+                });
+            words[i].recordings.extend(said);
+            words[i].synthesized.extend(spoken);
         }
-        for (i, word) in words.iter_mut().enumerate() {
+        for word in &words {
             check_phrase::warn(&word.label, None);
-            let recorded = recorded.get(i).copied().unwrap_or(0);
-            word.different = word.recordings.len();
-            let synthesized = word.different - recorded;
-            if synthesized == 0 && recorded < FEW_RECORDINGS {
+            let recorded = word.recordings.len();
+            if word.synthesized.is_empty() && recorded < FEW_RECORDINGS {
                 eprintln!(
                     "warning: {recorded} recordings of {:?} are few; from {FEW_RECORDINGS} on it gets good",
                     word.label
                 );
             }
-            if recorded > 0 {
-                let real = word.recordings[..recorded].to_vec();
-                let repeats = (synthesized / recorded).min(MOST_REPEATS);
-                word.recordings.extend(std::iter::repeat_n(real, repeats).flatten());
-            }
         }
-        Ok(words)
+        Ok(words.into_iter().map(Word::weighed).collect())
     }
+}
+
+fn none_readable(path: &Path) -> Error {
+    let remedy = "see the lines above; record again, or give another folder";
+    Error::input(path, "no recording in it can be read", remedy)
 }
 
 /// The words of a table of recordings.
@@ -405,4 +432,24 @@ fn save_settings(path: &Path, args: &FinetuneArgs, settings: &Settings) -> Resul
         "version": env!("CARGO_PKG_VERSION"),
     });
     files::write_atomic(path, format!("{record:#}\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_weigh_as_much_as_programs_and_only_they_are_counted_as_recorded() {
+        let mut word = Word::new("amelia".into(), vec![LogMel::default(); 3]);
+        word.synthesized = vec![LogMel::default(); 60];
+        let word = word.weighed();
+        assert_eq!((word.recorded, word.different), (3, 63));
+        assert_eq!(word.recordings.len(), 3 * (1 + MOST_REPEATS) + 60);
+        assert_eq!(Train::Auto.decide(word.recorded).0, Train::Head);
+
+        let mut word = Word::new("amelia".into(), Vec::new());
+        word.synthesized = vec![LogMel::default(); 60];
+        let word = word.weighed();
+        assert_eq!((word.recorded, word.recordings.len()), (0, 60));
+    }
 }

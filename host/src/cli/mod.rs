@@ -1,6 +1,7 @@
 //! The program's commands, one file each.
 
 pub mod advise;
+pub mod boards;
 pub mod check_phrase;
 pub mod compare;
 pub mod corpus;
@@ -8,6 +9,7 @@ pub mod device;
 pub mod doctor;
 pub mod evaluate;
 pub mod finetune;
+pub mod flash;
 pub mod generate;
 pub mod images;
 pub mod listen;

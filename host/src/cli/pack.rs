@@ -9,6 +9,7 @@ use super::open_corpora;
 use crate::{
     Error, Result,
     features::{FrontendTables, NormalizationKind, load_log_mel},
+    files,
     negatives::{Negatives, Speech, load_speech},
     pack,
 };
@@ -71,7 +72,7 @@ pub fn run(args: PackArgs) -> Result<()> {
     });
     all.noise.retain(|clip| !clip.is_empty());
 
-    std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
+    let _claim = files::claim(&args.out)?;
     let noise_share = all.noise.len().div_ceil(args.files.max(1));
     let (mut speech, mut noise) = (all.speech, all.noise.into_iter());
     for number in 1..=args.files {

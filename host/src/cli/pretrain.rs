@@ -6,7 +6,9 @@ use clap::Args;
 
 use crate::{
     Error, Result,
+    compose::Distortion,
     features::NormalizationKind,
+    files,
     nn::{
         optimizer::Schedule,
         trunk::{Tier, TrunkConfig},
@@ -92,6 +94,9 @@ pub struct PretrainArgs {
     /// Highest learning rate
     #[arg(long, default_value_t = 4e-3)]
     rate: f64,
+    /// Leave out distortions of the clips and noise under them
+    #[arg(long)]
+    no_augmentation: bool,
     /// Seed of everything drawn
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -127,6 +132,8 @@ fn run_among(args: PretrainArgs, peers: &Peers) -> Result<()> {
         ));
     }
     let settings = settings(&args)?;
+    // The processes of one run are one.
+    let _claim = (peers.rank().index == 0).then(|| files::claim(&args.out)).transpose()?;
     let corpora =
         Corpora { train: args.train, dev: args.dev, noise: args.noise, without: args.without };
     let base = pretrain(&settings, &corpora, peers)?;
@@ -151,6 +158,7 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
         weights,
         longest_s: args.longest,
         taught: args.taught.clone(),
+        distortion: if args.no_augmentation { Distortion::NONE } else { Distortion::STRONG },
         rows: args.rows.max(1),
         window: args.window.max(1),
         readers: args.readers,

@@ -11,7 +11,7 @@ use std::{
 
 use clap::Args;
 use serde::{Serialize, Serializer};
-use wakeling_shared::artifact::Model;
+use wakeling_shared::{artifact::Model, fault::FaultKind};
 
 use crate::{
     Error, Result, artifact, audio,
@@ -195,10 +195,26 @@ fn seconds(samples: u64) -> f64 {
     samples as f64 / f64::from(SAMPLE_RATE_HZ)
 }
 
+/// For a person.
+fn describe(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::None => "the sound is in order again",
+        FaultKind::Stuck => "the sound is one value: the microphone is off, muted or not connected",
+        FaultKind::Clipping => {
+            "the sound clips: turn the microphone down, or speak from further away"
+        }
+        FaultKind::Offset => "the sound is not around zero: the microphone has a large offset",
+    }
+}
+
 impl<W: Write> Printer<'_, '_, W> {
     /// Everything about one file, in order of time; a step comes before what it detected.
     fn file(&mut self, file: &Path, simulation: &Simulation) -> io::Result<()> {
         let name = file.display().to_string();
+        for fault in &simulation.faults {
+            let (from_s, what) = (seconds(fault.end_samples), describe(fault.kind));
+            eprintln!("{name}: from {from_s:.2} s on: {what}");
+        }
         let mut detections = simulation.detections.iter().peekable();
         for step in &simulation.steps {
             while let Some(earlier) = detections.next_if(|d| d.end_samples < step.end_samples) {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::unpack::{Unpacked, unpack};
 use crate::{
-    Error, Result,
+    Error, Result, files,
     progress::progress_bar,
     remote::{self, hex},
 };
@@ -85,7 +85,7 @@ impl Fetch {
         if target.is_dir() {
             return Ok((only_folder(target), None));
         }
-        std::fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder, "create"))?;
+        let _claim = files::claim(&self.folder)?;
         let fetched = remote::is_url(&self.from);
         let archive = if fetched { self.folder.join(&name) } else { self.from.clone() };
         if fetched && !archive.exists() {

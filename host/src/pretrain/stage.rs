@@ -141,6 +141,7 @@ pub struct Pretraining<'a> {
     dev: Option<Feed<ClipLoader>>,
     noise: NoisePool,
     taught: Option<TaughtRows>,
+    distortion: Distortion,
     rows: usize,
     weights: Weights,
     /// Stretches that had fewer steps than their labels need.
@@ -204,6 +205,7 @@ impl<'a> Pretraining<'a> {
             dev,
             noise,
             taught,
+            distortion: settings.distortion,
             rows: settings.rows,
             weights: settings.weights,
             infeasible: AtomicUsize::new(0),
@@ -340,7 +342,7 @@ impl Stage for Pretraining<'_> {
     fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<Outcome> {
         let (batch, used) = {
             let pool = self.pool(worker);
-            self.batch(self.rows, Distortion::STRONG, |rng| pool.draw(rng), rng)?
+            self.batch(self.rows, self.distortion, |rng| pool.draw(rng), rng)?
         };
         self.pool_mut(worker).used += used as u64;
         let mut mode = Mode::train();

@@ -143,7 +143,8 @@ impl<'m, 'a> Engine<'m, 'a> {
         let wide = bytemuck::try_cast_slice_mut(wide).map_err(|_| too_small)?;
         let width = model.buffer_width();
         let (activations, rings) = arena.split_at_mut_checked(BUFFERS * width).ok_or(too_small)?;
-        let mut chunks = activations.chunks_exact_mut(width);
+        // Never 0, but that the compiler cannot know.
+        let mut chunks = activations.chunks_exact_mut(width.max(1));
         let buffers = core::array::from_fn(|_| chunks.next().unwrap_or_default());
         let places = places(model);
         let mut engine = Self { model, wide, buffers, rings, places };

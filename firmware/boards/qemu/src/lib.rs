@@ -83,13 +83,17 @@ pub fn conclude<T: Display, E: Display>(work: impl FnOnce(&mut Console) -> Resul
 }
 
 /// The panic handler, the fault handler, and the entry that calls a function `fn() -> bool`; its
-/// result is the exit status that the host sees.
+/// result is the exit status that the host sees. With a second name, that of a function
+/// `fn(&PanicInfo) -> !`, that is what happens at a panic.
 #[macro_export]
 macro_rules! machine {
     ($main:ident) => {
+        $crate::machine!($main, $crate::panicked);
+    };
+    ($main:ident, $panicked:path) => {
         #[panic_handler]
         fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-            $crate::panicked(info)
+            $panicked(info)
         }
 
         // SAFETY: cortex-m-rt wants the handler declared unsafe; it touches no state.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Channels, write};
 use crate::{
-    Result, cli,
+    Result, cli, files,
     images::{
         compare::Way,
         corpus::Pictures,
@@ -97,6 +97,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         network = ImageNetwork::fresh(config, pictures.labelling, &pictures.labels, args.seed)?;
         network.info.licence = "unstated".into();
     }
+    let _claim = files::claim(&args.out)?;
     let rate = args.rate.unwrap_or(way.rate());
     let mut settings = Settings::new(args.steps, rate, args.workers, args.seed);
     settings.first_trained = way.first_trained(&network.info.network);

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Channels, write};
 use crate::{
-    Error, Result, cli,
+    Error, Result, cli, files,
     images::{
         compare::SCRATCH_RATE,
         corpus::Pictures,
@@ -99,7 +99,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
     if args.no_augmentation {
         settings.augment = crate::images::augment::Augment::NONE;
     }
-    std::fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
+    let _claim = files::claim(&args.out)?;
     let mut network = ImageNetwork::fresh(config, pictures.labelling, &pictures.labels, args.seed)?;
     network.info.name = cli::file_name(&args.name);
     network.info.provenance = format!(

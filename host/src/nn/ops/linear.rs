@@ -182,6 +182,7 @@ pub(super) enum Onto {
 ///
 /// # Panics
 /// If the sizes disagree.
+#[allow(unsafe_code)]
 pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>, y: &mut [f32], onto: Onto) {
     assert_eq!(a.columns, b.rows, "inner sizes");
     assert_eq!(y.len(), a.rows * b.columns, "destination size");

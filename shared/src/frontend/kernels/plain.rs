@@ -26,7 +26,9 @@ pub fn window(
     for (group, (out, weights)) in groups {
         let start = group_start(group);
         let at = |j: usize, i: usize| {
-            let ([a, b], [wa, wb]) = (pairs[start + 16 * j + 64 * i], weights[4 * j + i]);
+            // Always within, which not every compiler sees; an index could panic there.
+            let [a, b] = pairs.get(start + 16 * j + 64 * i).copied().unwrap_or_default();
+            let [wa, wb] = weights[4 * j + i];
             [weigh(a, wa), weigh(b, wb)]
         };
         let (blocks, _) = out.as_chunks_mut::<4>();

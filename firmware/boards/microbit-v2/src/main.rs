@@ -1,0 +1,147 @@
+//! Wakeling on the micro:bit v2 (nRF52833): a timer starts the converter 16,000 times a second, and
+//! DMA writes the readings into two buffers in turn. Pins are in `docs/boards.md`.
+//!
+//! Built, and never run on hardware.
+
+#![no_std]
+#![no_main]
+
+use core::fmt;
+
+use embassy_executor::InterruptExecutor;
+use embassy_nrf::{
+    Peri, bind_interrupts, config,
+    gpio::{Level, Output, OutputDrive},
+    interrupt::{self, InterruptExt, Priority},
+    peripherals,
+    saadc::{self, CallbackResult, ChannelConfig, Saadc},
+    timer::Frequency,
+    uarte::{self, UarteTx},
+    wdt::{self, Watchdog},
+};
+use static_cell::ConstStaticCell;
+use wakeling_board::{BoardFiller, arena, lines, model_region, queue};
+use wakeling_firmware::{
+    application::{self, Board, WATCHDOG_MS},
+    blocks::BLOCK_SAMPLES,
+    convert::Analog,
+    outputs::Both,
+};
+
+bind_interrupts!(struct Irqs {
+    SAADC => saadc::InterruptHandler;
+    UARTE0 => uarte::InterruptHandler<peripherals::UARTE0>;
+});
+
+/// Ticks of the timer's 16 MHz in a sample.
+const TICKS_PER_SAMPLE: u32 = 1_000;
+
+/// 14 bits and four more are the 16 of a sample and 12 dB: the microphone's amplifier gives 206 mV (see
+/// [`microphone`]) for a sound that nobody makes.
+const GAIN_BITS: u32 = 4;
+
+/// Runs [`record`] above the loop.
+static EXECUTOR: InterruptExecutor = InterruptExecutor::new();
+
+#[embassy_nrf::interrupt]
+unsafe fn EGU0_SWI0() {
+    // SAFETY: this is the interrupt that `EXECUTOR` was started with.
+    unsafe { EXECUTOR.on_interrupt() }
+}
+
+/// What starts the converter.
+struct Clock {
+    timer: Peri<'static, peripherals::TIMER0>,
+    end_to_start: Peri<'static, peripherals::PPI_CH0>,
+    tick_to_sample: Peri<'static, peripherals::PPI_CH1>,
+}
+
+/// Moves what the DMA wrote into the queue.
+#[embassy_executor::task]
+async fn record(mut microphone: Saadc<'static, 1>, clock: Clock, mut filler: BoardFiller) {
+    static BUFFERS: ConstStaticCell<[[[i16; 1]; BLOCK_SAMPLES]; 2]> =
+        ConstStaticCell::new([[[0]; _]; 2]);
+    let Clock { timer, end_to_start, tick_to_sample } = clock;
+    let mut analog = Analog::new(GAIN_BITS);
+    let put = |readings: &[[i16; 1]]| {
+        filler.fill(|block| {
+            for (sample, [reading]) in block.iter_mut().zip(readings) {
+                *sample = analog.sample(*reading);
+            }
+        });
+        CallbackResult::Continue
+    };
+    let (ticks, buffers) = (TICKS_PER_SAMPLE, BUFFERS.take());
+    microphone
+        .run_task_sampler(
+            timer,
+            end_to_start,
+            tick_to_sample,
+            Frequency::F16MHz,
+            ticks,
+            buffers,
+            put,
+        )
+        .await;
+}
+
+/// As the micro:bit's own software sets it (codal-microbit-v2 `MicroBitAudio.cpp`, codal-nrf52
+/// `NRF52ADC.cpp`): a quarter of the supply as reference and a gain of four, so 206 mV are 2¹⁴.
+fn microphone_config(pin: Peri<'static, peripherals::P0_05>) -> ChannelConfig<'static> {
+    let mut channel = ChannelConfig::single_ended(pin);
+    channel.reference = saadc::Reference::VDD1_4;
+    channel.gain = saadc::Gain::Gain4;
+    channel.time = saadc::Time::_3US;
+    channel
+}
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    let mut config = config::Config::default();
+    // The crystal: the internal oscillator jitters too much for a microphone.
+    config.hfclk_source = config::HfclkSource::ExternalXtal;
+    let p = embassy_nrf::init(config);
+
+    // Power for the microphone, which also lights its lamp.
+    let _power = Output::new(p.P0_20, Level::High, OutputDrive::HighDrive);
+    let mut converter = saadc::Config::default();
+    converter.resolution = saadc::Resolution::_14bit;
+    let microphone = Saadc::new(p.SAADC, Irqs, converter, [microphone_config(p.P0_05)]);
+    let clock = Clock { timer: p.TIMER0, end_to_start: p.PPI_CH0, tick_to_sample: p.PPI_CH1 };
+    let mut uart = UarteTx::new(p.UARTE0, Irqs, p.P0_06, uarte::Config::default());
+    // The lamp in the upper left corner: its column is held low.
+    let _column = Output::new(p.P0_28, Level::Low, OutputDrive::Standard);
+    let lamp = Output::new(p.P0_21, Level::Low, OutputDrive::Standard);
+    let pin = Output::new(p.P0_02, Level::Low, OutputDrive::Standard);
+    let mut watchdog_config = wdt::Config::default();
+    watchdog_config.timeout_ticks = wdt_ticks(WATCHDOG_MS);
+    let watchdog = Watchdog::try_new(p.WDT, watchdog_config);
+
+    let (filler, samples) = queue(cortex_m::asm::wfe);
+    interrupt::EGU0_SWI0.set_priority(Priority::P6);
+    let spawner = EXECUTOR.start(interrupt::EGU0_SWI0);
+    if let Ok(task) = record(microphone, clock, filler) {
+        spawner.spawn(task);
+    }
+
+    let mut watchdog = watchdog.ok().map(|(_, [handle])| handle);
+    let board = Board {
+        microphone: samples,
+        indicator: Both(lamp, pin),
+        sink: lines(|text| uart.blocking_write(text).map_err(|_| fmt::Error)),
+        feed: || {
+            if let Some(watchdog) = &mut watchdog {
+                watchdog.pet();
+            }
+        },
+    };
+    application::run(model_region(), arena(), board);
+    loop {
+        cortex_m::asm::wfe();
+    }
+}
+
+/// The watchdog counts at 32,768 Hz.
+const fn wdt_ticks(ms: u32) -> u32 {
+    ms * 32_768 / 1_000
+}

@@ -1,0 +1,111 @@
+//! Wakeling on the Arduino Nano 33 BLE Sense (nRF52840): the chip's own PDM peripheral filters the
+//! microphone's bits and writes samples by DMA into two buffers in turn. Pins are in `docs/boards.md`.
+//!
+//! Built, and never run on hardware.
+
+#![no_std]
+#![no_main]
+
+use core::fmt;
+
+use embassy_executor::InterruptExecutor;
+use embassy_nrf::{
+    bind_interrupts, config,
+    gpio::{Level, Output, OutputDrive},
+    interrupt::{self, InterruptExt, Priority},
+    pdm::{self, Pdm, SamplerState},
+    peripherals,
+    uarte::{self, UarteTx},
+    wdt::{self, Watchdog},
+};
+use fixed::types::I7F1;
+use static_cell::ConstStaticCell;
+use wakeling_board::{BoardFiller, arena, lines, model_region, queue};
+use wakeling_firmware::{
+    application::{self, Board, WATCHDOG_MS},
+    blocks::Block,
+    outputs::{ActiveLow, Both},
+};
+
+bind_interrupts!(struct Irqs {
+    PDM => pdm::InterruptHandler<peripherals::PDM>;
+    UARTE0 => uarte::InterruptHandler<peripherals::UARTE0>;
+});
+
+/// Runs [`record`] above the loop.
+static EXECUTOR: InterruptExecutor = InterruptExecutor::new();
+
+#[embassy_nrf::interrupt]
+unsafe fn EGU0_SWI0() {
+    // SAFETY: this is the interrupt that `EXECUTOR` was started with.
+    unsafe { EXECUTOR.on_interrupt() }
+}
+
+/// Moves what the DMA wrote into the queue.
+#[embassy_executor::task]
+async fn record(mut microphone: Pdm<'static>, mut filler: BoardFiller) {
+    static BUFFERS: ConstStaticCell<[Block; 2]> = ConstStaticCell::new([[0; _]; 2]);
+    let put = |samples: &Block| {
+        filler.fill(|block| *block = *samples);
+        SamplerState::Sampled
+    };
+    // It ends only if it was running already; then the watchdog starts the board again.
+    let _ = microphone.run_task_sampler(BUFFERS.take(), put).await;
+}
+
+/// 1.28 MHz / 80 = 16 kHz. The MP34DT05's clock may lie between 1.2 and 3.25 MHz (its data sheet,
+/// table 4), so the slower pairs that also give 16 kHz are out. Its sensitivity is −26 dB of full scale
+/// at 94 dB SPL, so 20 dB more is as much as leaves loud speech whole.
+fn microphone_config() -> pdm::Config {
+    let mut config = pdm::Config::default();
+    config.frequency = pdm::Frequency::_1280k;
+    config.ratio = pdm::Ratio::Ratio80;
+    config.gain_left = I7F1::from_num(20);
+    config
+}
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    let mut config = config::Config::default();
+    // The crystal: the internal oscillator jitters too much for a microphone.
+    config.hfclk_source = config::HfclkSource::ExternalXtal;
+    let p = embassy_nrf::init(config);
+
+    // Power for the microphone.
+    let _power = Output::new(p.P0_17, Level::High, OutputDrive::Standard);
+    let microphone = Pdm::new(p.PDM, Irqs, p.P0_26, p.P0_25, microphone_config());
+    let mut uart = UarteTx::new(p.UARTE0, Irqs, p.P1_03, uarte::Config::default());
+    let lamp = ActiveLow(Output::new(p.P0_16, Level::High, OutputDrive::Standard));
+    let pin = Output::new(p.P1_11, Level::Low, OutputDrive::Standard);
+    let mut watchdog_config = wdt::Config::default();
+    watchdog_config.timeout_ticks = wdt_ticks(WATCHDOG_MS);
+    let watchdog = Watchdog::try_new(p.WDT, watchdog_config);
+
+    let (filler, samples) = queue(cortex_m::asm::wfe);
+    interrupt::EGU0_SWI0.set_priority(Priority::P6);
+    let spawner = EXECUTOR.start(interrupt::EGU0_SWI0);
+    if let Ok(task) = record(microphone, filler) {
+        spawner.spawn(task);
+    }
+
+    let mut watchdog = watchdog.ok().map(|(_, [handle])| handle);
+    let board = Board {
+        microphone: samples,
+        indicator: Both(lamp, pin),
+        sink: lines(|text| uart.blocking_write(text).map_err(|_| fmt::Error)),
+        feed: || {
+            if let Some(watchdog) = &mut watchdog {
+                watchdog.pet();
+            }
+        },
+    };
+    application::run(model_region(), arena(), board);
+    loop {
+        cortex_m::asm::wfe();
+    }
+}
+
+/// The watchdog counts at 32,768 Hz.
+const fn wdt_ticks(ms: u32) -> u32 {
+    ms * 32_768 / 1_000
+}

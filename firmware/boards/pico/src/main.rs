@@ -1,0 +1,165 @@
+//! Wakeling on the Raspberry Pi Pico (RP2040) and, from the same source, on the Pico 2 (RP2350): a
+//! state machine of the PIO clocks an I²S microphone and collects its bits, DMA writes them. Pins are in
+//! `docs/boards.md`.
+//!
+//! Built, and never run on hardware.
+
+#![no_std]
+#![no_main]
+
+use core::fmt;
+
+use embassy_executor::InterruptExecutor;
+use embassy_rp::{
+    bind_interrupts, dma,
+    gpio::{Level, Output},
+    interrupt::{self, InterruptExt, Priority},
+    peripherals::{DMA_CH0, PIO0},
+    pio::{
+        self, Common, Config, Direction, FifoJoin, Pin, Pio, ShiftConfig, ShiftDirection,
+        StateMachine, program::pio_asm,
+    },
+    pio_programs::clock_divider::calculate_pio_clock_divider,
+    uart::{self, UartTx},
+    watchdog::Watchdog,
+};
+use embassy_time::Duration;
+use static_cell::ConstStaticCell;
+use wakeling_board::{BoardFiller, arena, lines, model_region, queue};
+use wakeling_firmware::{
+    application::{self, Board, WATCHDOG_MS},
+    blocks::BLOCK_SAMPLES,
+    convert::from_i2s,
+    outputs::Both,
+};
+
+bind_interrupts!(struct Irqs {
+    PIO0_IRQ_0 => pio::InterruptHandler<PIO0>;
+    DMA_IRQ_0 => dma::InterruptHandler<DMA_CH0>;
+});
+
+/// Two slots of 32 bits in a frame, two instructions for each bit.
+const INSTRUCTIONS_PER_SAMPLE: u32 = 2 * 2 * 32;
+const SAMPLE_RATE: u32 = 16_000;
+
+/// Runs [`record`] above the loop.
+static EXECUTOR: InterruptExecutor = InterruptExecutor::new();
+
+#[embassy_rp::interrupt]
+unsafe fn SWI_IRQ_1() {
+    // SAFETY: this is the interrupt that `EXECUTOR` was started with.
+    unsafe { EXECUTOR.on_interrupt() }
+}
+
+/// The microphone's three wires.
+struct Wires {
+    data: Pin<'static, PIO0>,
+    bit_clock: Pin<'static, PIO0>,
+    word_select: Pin<'static, PIO0>,
+}
+
+/// A state machine that pushes the 32 bits of every left slot. embassy-rp's own program makes slots of
+/// 16, and microphones like the INMP441 want 64 clocks a frame (its data sheet, DS-000069, "serial data
+/// interface").
+///
+/// The side-set is word select, then bit clock. Bits change as the clock falls and are read as it rises;
+/// the first comes one clock after word select has changed, the last together with the other slot's
+/// first clock.
+fn left_slots(
+    common: &mut Common<'static, PIO0>,
+    machine: &mut StateMachine<'static, PIO0, 0>,
+    wires: &Wires,
+) {
+    let program = pio_asm!(
+        ".side_set 2",
+        ".wrap_target",
+        "    set x, 29       side 0b00",
+        "    nop             side 0b01",
+        "    nop             side 0b00",
+        "left:",
+        "    in pins, 1      side 0b01",
+        "    jmp x-- left    side 0b00",
+        "    in pins, 1      side 0b01",
+        "    set x, 29       side 0b10",
+        "    in pins, 1      side 0b11",
+        "    nop             side 0b10",
+        "right:",
+        "    nop             side 0b11",
+        "    jmp x-- right   side 0b10",
+        "    nop             side 0b11",
+        ".wrap",
+    );
+    let program = common.load_program(&program.program);
+    let mut config = Config::default();
+    config.use_program(&program, &[&wires.bit_clock, &wires.word_select]);
+    config.set_in_pins(&[&wires.data]);
+    config.clock_divider = calculate_pio_clock_divider(SAMPLE_RATE * INSTRUCTIONS_PER_SAMPLE);
+    config.shift_in =
+        ShiftConfig { auto_fill: true, threshold: 32, direction: ShiftDirection::Left };
+    // Eight samples, half a millisecond, between two transfers.
+    config.fifo_join = FifoJoin::RxOnly;
+    machine.set_config(&config);
+    machine.set_pin_dirs(Direction::In, &[&wires.data]);
+    machine.set_pin_dirs(Direction::Out, &[&wires.bit_clock, &wires.word_select]);
+    machine.set_enable(true);
+}
+
+/// Moves what the DMA wrote into the queue.
+#[embassy_executor::task]
+async fn record(
+    mut machine: StateMachine<'static, PIO0, 0>,
+    mut dma: dma::Channel<'static>,
+    mut filler: BoardFiller,
+) {
+    static SLOTS: ConstStaticCell<[u32; BLOCK_SAMPLES]> = ConstStaticCell::new([0; _]);
+    let slots = SLOTS.take();
+    loop {
+        machine.rx().dma_pull(&mut dma, slots, false).await;
+        if machine.rx().stalled() {
+            filler.lose(1);
+        }
+        filler.fill(|block| {
+            for (sample, slot) in block.iter_mut().zip(&*slots) {
+                *sample = from_i2s(*slot);
+            }
+        });
+    }
+}
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    let p = embassy_rp::init(Default::default());
+
+    let Pio { mut common, mut sm0, .. } = Pio::new(p.PIO0, Irqs);
+    let wires = Wires {
+        data: common.make_pio_pin(p.PIN_12),
+        bit_clock: common.make_pio_pin(p.PIN_10),
+        word_select: common.make_pio_pin(p.PIN_11),
+    };
+    left_slots(&mut common, &mut sm0, &wires);
+    let dma = dma::Channel::new(p.DMA_CH0, Irqs);
+    let mut uart = UartTx::new_blocking(p.UART0, p.PIN_0, uart::Config::default());
+    let lamp = Output::new(p.PIN_25, Level::Low);
+    let pin = Output::new(p.PIN_15, Level::Low);
+    let timeout = Duration::from_millis(WATCHDOG_MS.into());
+    let mut watchdog = Watchdog::new(p.WATCHDOG);
+    watchdog.start(timeout);
+
+    let (filler, samples) = queue(cortex_m::asm::wfe);
+    interrupt::SWI_IRQ_1.set_priority(Priority::P3);
+    let spawner = EXECUTOR.start(interrupt::SWI_IRQ_1);
+    if let Ok(task) = record(sm0, dma, filler) {
+        spawner.spawn(task);
+    }
+
+    let board = Board {
+        microphone: samples,
+        indicator: Both(lamp, pin),
+        sink: lines(|text| uart.blocking_write(text).map_err(|_| fmt::Error)),
+        feed: || watchdog.feed(timeout),
+    };
+    application::run(model_region(), arena(), board);
+    loop {
+        cortex_m::asm::wfe();
+    }
+}

@@ -1,0 +1,66 @@
+//! The proof that nothing panics: a panic in this program calls a function that does not exist, so it
+//! links only if the optimizer sees that no panic can be reached.
+//!
+//! It does all that the application does: loads whatever lies in the region of the model, builds the
+//! pipeline, hears a recording block by block, and prints scores, detections and faults. So the proof
+//! holds from `Model::load_into` on, for any bytes and any sound, with checks of bounds in place; what
+//! an optimized build does not check, overflow, is checked in every test on the laptop.
+//!
+//! The command line is `no-panic RECORDING`; `tests/tests/no_panic.rs` runs it, so that what is proven
+//! is also seen to work.
+
+#![no_std]
+#![no_main]
+
+use core::{fmt::Write, panic::PanicInfo, ptr::addr_of_mut};
+
+use wakeling_firmware::listener::{Listener, Options};
+use wakeling_qemu::{
+    ARENA_BYTES, memory,
+    semihosting::{Console, Dark, Recording, command_line},
+};
+use wakeling_shared::{artifact::Model, decimal::Decimal, pipeline::Pipeline};
+
+const BLOCK_SAMPLES: usize = 320;
+const COMMAND_LINE_BYTES: usize = 512;
+
+/// What a panic does.
+#[cfg(not(debug_assertions))]
+fn unreachable(_: &PanicInfo<'_>) -> ! {
+    unsafe extern "C" {
+        /// Defined nowhere.
+        fn wakeling_a_panic_can_be_reached() -> !;
+    }
+    // SAFETY: there is no such function, so a program with this call does not link.
+    unsafe { wakeling_a_panic_can_be_reached() }
+}
+
+/// Without optimization nothing is proven.
+#[cfg(debug_assertions)]
+fn unreachable(info: &PanicInfo<'_>) -> ! {
+    wakeling_qemu::panicked(info)
+}
+
+/// Returns whether the sound was heard to its end.
+fn run() -> bool {
+    static mut ARENA: [i8; ARENA_BYTES] = [0; ARENA_BYTES];
+    // SAFETY: this function runs once, on the only processor, and no interrupt is on; so this is the
+    // only reference.
+    let arena = unsafe { &mut *addr_of_mut!(ARENA) };
+    let mut console = Console::new();
+    let mut line = [0; COMMAND_LINE_BYTES];
+    let name = command_line(&mut line).split_ascii_whitespace().nth(1).unwrap_or_default();
+    let (mut model, mut pipeline) = (None, None);
+    let heard = Model::load_into(&mut model, memory::model_region()).ok().and_then(|model| {
+        let pipeline = Pipeline::new_into(&mut pipeline, model, arena).ok()?;
+        let options = Options { scores: true, ..Options::default() };
+        let mut listener = Listener::new(model, pipeline, (Dark, &mut console), options);
+        listener.run(&mut Recording::open(name).ok()?, &mut [0; BLOCK_SAMPLES]).ok()
+    });
+    let stack = Decimal::of(memory::peak_stack_bytes());
+    // A console that fails leaves nothing to say it with.
+    let _ = writeln!(console, "stack {stack}");
+    heard.is_some()
+}
+
+wakeling_qemu::machine!(run, unreachable);

@@ -1,0 +1,142 @@
+//! Wakeling on the STM32F4-Discovery (STM32F407VG): the chip has no filter for a PDM microphone, so
+//! I2S2 takes its bits in 16 at a time, DMA writes them into a ring, and the program filters them. Pins
+//! are in `docs/boards.md`.
+//!
+//! Built, and never run on hardware.
+
+#![no_std]
+#![no_main]
+
+use core::fmt;
+
+use embassy_executor::InterruptExecutor;
+use embassy_stm32::{
+    bind_interrupts, dma,
+    gpio::{Level, Output, Speed},
+    i2s::{self, ClockPolarity, Format, I2S, Standard},
+    interrupt::{self, InterruptExt, Priority},
+    peripherals::DMA1_CH3,
+    rcc::{
+        AHBPrescaler, APBPrescaler, Hse, HseMode, Pll, PllMul, PllPDiv, PllPreDiv, PllQDiv,
+        PllRDiv, PllSource, Sysclk,
+    },
+    time::Hertz,
+    usart::{self, UartTx},
+    wdg::IndependentWatchdog,
+};
+use static_cell::ConstStaticCell;
+use wakeling_board::{BoardFiller, arena, lines, model_region, queue};
+use wakeling_firmware::{
+    application::{self, Board, WATCHDOG_MS},
+    blocks::BLOCK_SAMPLES,
+    cic::{Cic, WORDS_PER_SAMPLE},
+    outputs::Both,
+};
+
+bind_interrupts!(struct Irqs {
+    DMA1_STREAM3 => dma::InterruptHandler<DMA1_CH3>;
+});
+
+/// Words of 16 bits that make a block.
+const BLOCK_WORDS: usize = BLOCK_SAMPLES * WORDS_PER_SAMPLE;
+/// The ring's: DMA tells when half of it is full, and a block has to be read while the next comes in.
+const RING_WORDS: usize = 4 * BLOCK_WORDS;
+
+/// Runs [`record`] above the loop; nothing is on UART 4.
+static EXECUTOR: InterruptExecutor = InterruptExecutor::new();
+
+#[embassy_stm32::interrupt]
+unsafe fn UART4() {
+    // SAFETY: this is the interrupt that `EXECUTOR` was started with.
+    unsafe { EXECUTOR.on_interrupt() }
+}
+
+/// Filters what the DMA wrote into the queue.
+#[embassy_executor::task]
+async fn record(mut microphone: I2S<'static, u16>, mut filler: BoardFiller) {
+    static WORDS: ConstStaticCell<[u16; BLOCK_WORDS]> = ConstStaticCell::new([0; _]);
+    let words = WORDS.take();
+    let mut filter = Cic::default();
+    microphone.start();
+    loop {
+        match microphone.read(words).await {
+            Ok(()) => filler.fill(|block| filter.fill(words, block)),
+            // The driver starts over behind a whole ring.
+            Err(_) => filler.lose((RING_WORDS / BLOCK_WORDS) as u32),
+        }
+    }
+}
+
+/// 168 MHz from the crystal of 8, and 8 · 256 / 8 / 5 = 51.2 MHz for I2S2, which is 50 times the
+/// microphone's clock (RM0090, table 127: 32 kHz, 16 bits).
+fn clocks() -> embassy_stm32::Config {
+    let mut config = embassy_stm32::Config::default();
+    let rcc = &mut config.rcc;
+    rcc.hse = Some(Hse { freq: Hertz(8_000_000), mode: HseMode::Oscillator });
+    rcc.pll_src = PllSource::HSE;
+    let pll = |mul| Pll { prediv: PllPreDiv::DIV8, mul, divp: None, divq: None, divr: None };
+    rcc.pll =
+        Some(Pll { divp: Some(PllPDiv::DIV2), divq: Some(PllQDiv::DIV7), ..pll(PllMul::MUL336) });
+    rcc.plli2s = Some(Pll { divr: Some(PllRDiv::DIV5), ..pll(PllMul::MUL256) });
+    rcc.sys = Sysclk::PLL1_P;
+    rcc.ahb_pre = AHBPrescaler::DIV1;
+    rcc.apb1_pre = APBPrescaler::DIV4;
+    rcc.apb2_pre = APBPrescaler::DIV2;
+    config
+}
+
+/// A frame of 32 bits at 32 kHz: 1.024 MHz of clock, as ST's own driver of the board sets it (STM32F4
+/// firmware package, `stm32f4_discovery_audio.c`). The MP45DT02 wants 1 to 3.25 MHz.
+fn microphone_config() -> i2s::Config {
+    let mut config = i2s::Config::default();
+    config.frequency = Hertz(32_000);
+    config.standard = Standard::LsbFirst;
+    config.format = Format::Data16Channel16;
+    config.clock_polarity = ClockPolarity::IdleHigh;
+    config.master_clock = false;
+    config
+}
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    let p = embassy_stm32::init(clocks());
+
+    static RING: ConstStaticCell<[u16; RING_WORDS]> = ConstStaticCell::new([0; _]);
+    // Word select has a pin that leads nowhere.
+    let microphone = I2S::new_rxonly_nomck(
+        p.SPI2,
+        p.PC3,
+        p.PB12,
+        p.PB10,
+        p.DMA1_CH3,
+        RING.take(),
+        Irqs,
+        microphone_config(),
+    );
+    let mut uart = UartTx::new_blocking(p.USART2, p.PA2, usart::Config::default()).ok();
+    let lamp = Output::new(p.PD15, Level::Low, Speed::Low);
+    let pin = Output::new(p.PD0, Level::Low, Speed::Low);
+    let mut watchdog = IndependentWatchdog::new(p.IWDG, WATCHDOG_MS * 1_000);
+    watchdog.unleash();
+
+    let (filler, samples) = queue(cortex_m::asm::wfe);
+    interrupt::UART4.set_priority(Priority::P6);
+    let spawner = EXECUTOR.start(interrupt::UART4);
+    if let Ok(task) = record(microphone, filler) {
+        spawner.spawn(task);
+    }
+
+    let board = Board {
+        microphone: samples,
+        indicator: Both(lamp, pin),
+        sink: lines(|text| {
+            let uart = uart.as_mut().ok_or(fmt::Error)?;
+            uart.blocking_write(text).map_err(|_| fmt::Error)
+        }),
+        feed: || watchdog.pet(),
+    };
+    application::run(model_region(), arena(), board);
+    loop {
+        cortex_m::asm::wfe();
+    }
+}

@@ -1,0 +1,196 @@
+//! What every board does once its clocks and pins are set: check the model, listen, keep the watchdog
+//! quiet, and say what went wrong.
+//!
+//! The watchdog is fed whenever a block of sound was heard, so it starts the board again if the
+//! microphone, the loop or the line stands still. After an error nobody feeds it either: the `error`
+//! line comes again with every start, until somebody writes a valid model.
+
+use core::fmt::{self, Debug, Display, Write};
+
+use embedded_hal::digital::OutputPin;
+use wakeling_shared::{
+    artifact::{LoadError, Model},
+    decimal::Decimal,
+    engine::ArenaTooSmall,
+    pipeline::Pipeline,
+};
+
+use crate::{
+    blocks::BLOCK_SAMPLES,
+    listener::{ListenError, Listener, Options},
+    microphone::{Microphone, ReadError},
+};
+
+/// How long the watchdog waits, in milliseconds: more than the longest set-up, in which the checksum of
+/// a megabyte is computed by a slow core.
+pub const WATCHDOG_MS: u32 = 4_000;
+
+/// What a board brings. `W` feeds the watchdog.
+pub struct Board<M, P, S, W> {
+    /// 16 kHz mono.
+    pub microphone: M,
+    /// High while a word is shown.
+    pub indicator: P,
+    /// Where event lines go.
+    pub sink: S,
+    /// Called after every block.
+    pub feed: W,
+}
+
+/// Why a board stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure<M, P> {
+    /// There is no valid model in the flash region.
+    Model(LoadError),
+    /// The model needs more memory than the board has.
+    Arena(ArenaTooSmall),
+    /// The loop gave up.
+    Listen(ListenError<M, P>),
+    /// The sound ended, which a microphone's does not.
+    End,
+}
+
+impl<M: Display, P: Debug> Display for Failure<M, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Model(error) => {
+                write!(f, "no valid model: {error}; write one with wakeling flash --model-only")
+            }
+            &Self::Arena(ArenaTooSmall { expected, found }) => {
+                let [expected, found] = [expected, found].map(Decimal::of);
+                write!(f, "the model needs an arena of {expected} bytes; this board has {found}")
+            }
+            Self::Listen(error) => Display::fmt(error, f),
+            Self::End => f.write_str("the microphone ended"),
+        }
+    }
+}
+
+/// Listens with the model at the front of `flash` until something fails, and writes that as an `error`
+/// line. `arena` is the model's state.
+pub fn run<M, P, S, W>(
+    flash: &[u8],
+    arena: &mut [i8],
+    board: Board<M, P, S, W>,
+) -> Failure<M::Error, P::Error>
+where
+    M: Microphone,
+    P: OutputPin,
+    S: Write,
+    W: FnMut(),
+{
+    let Board { microphone, indicator, mut sink, feed } = board;
+    let mut watched = Watched { microphone, feed };
+    let failure = listen(flash, arena, &mut watched, (indicator, &mut sink));
+    // A line that fails leaves nothing to say it with.
+    let _ = writeln!(sink, "error {failure}");
+    failure
+}
+
+/// Model and pipeline lie in this frame, made where they stay.
+fn listen<M: Microphone, P: OutputPin>(
+    flash: &[u8],
+    arena: &mut [i8],
+    microphone: &mut M,
+    outputs: (P, &mut impl Write),
+) -> Failure<M::Error, P::Error> {
+    let (mut model, mut pipeline) = (None, None);
+    let model = match Model::load_into(&mut model, flash) {
+        Ok(model) => model,
+        Err(error) => return Failure::Model(error),
+    };
+    let pipeline = match Pipeline::new_into(&mut pipeline, model, arena) {
+        Ok(pipeline) => pipeline,
+        Err(error) => return Failure::Arena(error),
+    };
+    let mut listener = Listener::new(model, pipeline, outputs, Options::default());
+    match listener.run(microphone, &mut [0; BLOCK_SAMPLES]) {
+        Ok(_) => Failure::End,
+        Err(error) => Failure::Listen(error),
+    }
+}
+
+/// A microphone that feeds the watchdog after every block.
+struct Watched<M, W> {
+    microphone: M,
+    feed: W,
+}
+
+impl<M: Microphone, W: FnMut()> Microphone for Watched<M, W> {
+    type Error = M::Error;
+
+    fn read(&mut self, block: &mut [i16]) -> Result<usize, ReadError<M::Error>> {
+        let read = self.microphone.read(block);
+        if read.is_ok() {
+            (self.feed)();
+        }
+        read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use core::convert::Infallible;
+    use embedded_hal::digital::ErrorType;
+    use std::string::String;
+
+    /// A second of silence.
+    struct Silence(usize);
+
+    impl Microphone for Silence {
+        type Error = &'static str;
+
+        fn read(&mut self, block: &mut [i16]) -> Result<usize, ReadError<&'static str>> {
+            self.0 = self.0.checked_sub(block.len()).ok_or(ReadError::End)?;
+            block.fill(0);
+            Ok(block.len())
+        }
+    }
+
+    struct Dark;
+
+    impl ErrorType for Dark {
+        type Error = Infallible;
+    }
+
+    impl OutputPin for Dark {
+        fn set_low(&mut self) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        fn set_high(&mut self) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_board_without_a_model_says_so_and_does_not_feed_the_watchdog() {
+        let mut lines = String::new();
+        let mut fed = 0;
+        let board = Board {
+            microphone: Silence(16_000),
+            indicator: Dark,
+            sink: &mut lines,
+            feed: || fed += 1,
+        };
+        let failure = run(&[0xff; 4_096], &mut [0; 64], board);
+        assert!(matches!(failure, Failure::Model(_)), "{failure}");
+        assert!(lines.starts_with("error no valid model: "), "{lines}");
+        assert!(lines.ends_with("wakeling flash --model-only\n"), "{lines}");
+        assert_eq!(fed, 0);
+    }
+
+    #[test]
+    fn the_watchdog_is_fed_for_each_block_and_not_for_a_gap() {
+        let mut fed = 0;
+        let mut watched = Watched { microphone: Silence(960), feed: || fed += 1 };
+        let mut block = [0; 320];
+        for _ in 0..3 {
+            assert_eq!(watched.read(&mut block), Ok(320));
+        }
+        assert_eq!(watched.read(&mut block), Err(ReadError::End));
+        assert_eq!(fed, 3);
+    }
+}

@@ -1,0 +1,131 @@
+//! What faults of a microphone cost: how many recordings of a word are missed under each, and what the
+//! device says of it. Writes the table of SECURITY.md.
+//!
+//! ```text
+//! ./x demo      # makes the model
+//! cargo run --release -p wakeling --example stream_faults -- runs/demo/device.wkl demo/test
+//! ```
+//!
+//! A stream is 4 s of a quiet room, a recording, and 2 s of the room. A fault is over all of it, or
+//! over the first 4 s alone: then it is counted whether the word is heard right behind it.
+
+use std::{env, path::Path};
+
+use wakeling::{
+    Error, Result, artifact, audio,
+    corpus::Corpus,
+    simulate::{Chunking, Device},
+};
+
+/// Seconds of room before a recording: two periods in which faults are judged.
+const BEFORE: usize = 64_000;
+const AFTER: usize = 32_000;
+
+/// What is done to a stream, sample by sample or as a whole.
+type Fault = fn(&mut Vec<i16>);
+
+const FAULTS: [(&str, Fault); 9] = [
+    ("none", |_| {}),
+    ("offset of 6,000", |pcm| pcm.iter_mut().for_each(|x| *x = x.saturating_add(6_000))),
+    ("18 dB too loud, clipped", |pcm| pcm.iter_mut().for_each(|x| *x = x.saturating_mul(8))),
+    ("20 ms of every second lost", |pcm| {
+        *pcm = pcm
+            .chunks(16_000)
+            .flat_map(|second| &second[320.min(second.len())..])
+            .copied()
+            .collect();
+    }),
+    ("20 ms of every second twice", |pcm| {
+        let second = |second: &[i16]| [&second[..320.min(second.len())], second].concat();
+        *pcm = pcm.chunks(16_000).flat_map(second).collect();
+    }),
+    ("20 ms of every second silent", |pcm| {
+        pcm.chunks_mut(16_000).for_each(|second| second.iter_mut().take(320).for_each(|x| *x = 0));
+    }),
+    ("digital silence", |pcm| pcm.fill(0)),
+    ("stuck at 12,000", |pcm| pcm.fill(12_000)),
+    ("square wave at full scale", |pcm| {
+        pcm.iter_mut().enumerate().for_each(|(n, x)| *x = [i16::MIN, i16::MAX][n / 20 % 2]);
+    }),
+];
+
+/// A room: the last bits flicker.
+fn room(samples: usize) -> Vec<i16> {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as i16 % 16 - 8
+    };
+    (0..samples).map(|_| next()).collect()
+}
+
+/// What a device makes of all recordings under a fault.
+#[derive(Default)]
+struct Counted {
+    heard: usize,
+    /// Names of faults that were told.
+    told: Vec<String>,
+    /// Streams at whose end nothing was wrong any more.
+    recovered: usize,
+}
+
+fn main() -> Result<()> {
+    let mut arguments = env::args().skip(1);
+    let (Some(model), Some(recordings)) = (arguments.next(), arguments.next()) else {
+        return Err(Error::usage(
+            "a model and recordings are expected",
+            "stream_faults MODEL FOLDER",
+        ));
+    };
+    let path = Path::new(&model);
+    let bytes = artifact::read(path)?;
+    let model = artifact::load(path, &bytes)?;
+    let clips: Vec<Vec<i16>> = Corpus::open(&recordings)?
+        .examples
+        .iter()
+        .map(|e| audio::read(&e.path))
+        .collect::<Result<_>>()?;
+    let device = Device::Host(Chunking::Whole);
+    println!(
+        "| fault | missed of {} | told | missed right after it | over at the end |",
+        clips.len()
+    );
+    println!("|---|---|---|---|---|");
+    for (name, fault) in FAULTS {
+        let count = |whole: bool| -> Result<Counted> {
+            let mut counted = Counted::default();
+            for clip in &clips {
+                let mut before = room(BEFORE);
+                let mut rest = [&clip[..], &room(AFTER)].concat();
+                if whole {
+                    before.extend(rest);
+                    fault(&mut before);
+                } else {
+                    fault(&mut before);
+                    rest.extend(room(AFTER));
+                    before.extend(rest);
+                }
+                let heard = device.run(&model, &before, false)?;
+                counted.heard += usize::from(!heard.detections.is_empty());
+                let names = heard.faults.iter().map(|f| f.kind.name().to_owned());
+                counted.told.extend(names.filter(|name| name != "none"));
+                let last = heard.faults.last();
+                counted.recovered += usize::from(last.is_none_or(|f| f.kind.name() == "none"));
+            }
+            Ok(counted)
+        };
+        let (all, before) = (count(true)?, count(false)?);
+        let mut told = [&all.told[..], &before.told].concat();
+        told.sort();
+        told.dedup();
+        println!(
+            "| {name} | {} | {} | {} | {} of {} |",
+            clips.len() - all.heard,
+            if told.is_empty() { "–".into() } else { told.join(", ") },
+            clips.len() - before.heard,
+            before.recovered,
+            clips.len(),
+        );
+    }
+    Ok(())
+}

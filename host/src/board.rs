@@ -1,0 +1,263 @@
+//! The boards that firmware is built for: chip, flash, and how a program gets into it.
+//!
+//! What is in this table is also in `firmware/boards/*/memory.x`, which the linker reads; a test holds
+//! the two together. Pins and wiring are in `docs/boards.md`.
+
+use std::{
+    env,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use crate::{Error, Result};
+
+/// Room for a model's state in every board's firmware (`firmware/boards/support`).
+pub const ARENA_BYTES: usize = 64 * 1024;
+
+/// How a program gets into a board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loader {
+    /// A debug probe, which probe-rs drives.
+    Probe,
+    /// A debug probe, or a file that is copied to the board's drive.
+    ProbeOrUf2 {
+        /// What the boot ROM takes a file for.
+        family: Family,
+    },
+    /// Espressif's protocol over the serial port, by the program espflash.
+    Espflash,
+}
+
+/// A UF2 family: whom a file is for (`uf2families.json` of github.com/microsoft/uf2; the RP2350's is in
+/// its datasheet, 5.5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// RP2040.
+    Rp2040,
+    /// RP2350, Arm, secure.
+    Rp2350ArmS,
+}
+
+impl Family {
+    /// Its number in a file.
+    pub const fn id(self) -> u32 {
+        match self {
+            Self::Rp2040 => 0xE48B_FF56,
+            Self::Rp2350ArmS => 0xE48B_FF59,
+        }
+    }
+}
+
+/// A device on USB: vendor and product.
+pub type UsbId = (u16, u16);
+
+/// A board.
+#[derive(Debug)]
+pub struct Board {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// Its maker's name for it.
+    pub title: &'static str,
+    /// What probe-rs or espflash calls its chip.
+    pub chip: &'static str,
+    /// What the compiler calls its processor.
+    pub target: &'static str,
+    /// Where its sound comes from.
+    pub microphone: &'static str,
+    /// Where the program may lie.
+    pub program: Range<u32>,
+    /// Where the model may lie. On an ESP32 an offset in flash, as all its addresses here.
+    pub model: Range<u32>,
+    /// How a program gets into it.
+    pub loader: Loader,
+    /// What it looks like on USB: running, waiting for a program, or its probe.
+    pub usb: &'static [UsbId],
+}
+
+/// All of them.
+pub const BOARDS: &[Board] = &[
+    Board {
+        name: "nano33",
+        title: "Arduino Nano 33 BLE Sense",
+        chip: "nRF52840_xxAA",
+        target: "thumbv7em-none-eabihf",
+        microphone: "on board",
+        program: 0x0001_0000..0x0008_0000,
+        model: 0x0008_0000..0x0010_0000,
+        loader: Loader::Probe,
+        usb: &[(0x2341, 0x805A), (0x2341, 0x005A)],
+    },
+    Board {
+        name: "microbit-v2",
+        title: "micro:bit v2",
+        chip: "nRF52833_xxAA",
+        target: "thumbv7em-none-eabihf",
+        microphone: "on board",
+        program: 0x0000_0000..0x0002_0000,
+        model: 0x0002_0000..0x0008_0000,
+        loader: Loader::Probe,
+        usb: &[(0x0D28, 0x0204)],
+    },
+    Board {
+        name: "pico",
+        title: "Raspberry Pi Pico",
+        chip: "RP2040",
+        target: "thumbv6m-none-eabi",
+        microphone: "I2S, such as an INMP441",
+        program: 0x1000_0000..0x1010_0000,
+        model: 0x1010_0000..0x1020_0000,
+        loader: Loader::ProbeOrUf2 { family: Family::Rp2040 },
+        usb: &[(0x2E8A, 0x0003)],
+    },
+    Board {
+        name: "pico2",
+        title: "Raspberry Pi Pico 2",
+        chip: "RP235x",
+        target: "thumbv8m.main-none-eabihf",
+        microphone: "I2S, such as an INMP441",
+        program: 0x1000_0000..0x1010_0000,
+        model: 0x1010_0000..0x1020_0000,
+        loader: Loader::ProbeOrUf2 { family: Family::Rp2350ArmS },
+        usb: &[(0x2E8A, 0x000F)],
+    },
+    Board {
+        name: "stm32f4-discovery",
+        title: "STM32F4-Discovery",
+        chip: "STM32F407VG",
+        target: "thumbv7em-none-eabihf",
+        microphone: "on board",
+        program: 0x0800_0000..0x0804_0000,
+        model: 0x0804_0000..0x0810_0000,
+        loader: Loader::Probe,
+        usb: &[(0x0483, 0x3748), (0x0483, 0x374B)],
+    },
+    Board {
+        name: "esp32-c3",
+        title: "ESP32-C3-DevKitM-1",
+        chip: "esp32c3",
+        target: "riscv32imc-unknown-none-elf",
+        microphone: "I2S, such as an INMP441",
+        program: 0x0001_0000..0x0020_0000,
+        model: 0x0020_0000..0x0030_0000,
+        loader: Loader::Espflash,
+        usb: &[(0x10C4, 0xEA60), (0x303A, 0x1001)],
+    },
+];
+
+/// The folder of the repository that has the boards' workspace.
+const WORKSPACE: &str = "firmware/boards";
+
+impl Board {
+    /// The board of that name.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the names that there are.
+    pub fn named(name: &str) -> Result<&'static Self> {
+        BOARDS.iter().find(|board| board.name == name).ok_or_else(|| {
+            let names: Vec<&str> = BOARDS.iter().map(|board| board.name).collect();
+            Error::usage(
+                format!("there is no board {name:?}"),
+                format!("name one of: {}", names.join(", ")),
+            )
+        })
+    }
+
+    /// A file of the board's workspace, in the nearest folder above the current one that has it.
+    fn find(&self, file: &Path, remedy: &str) -> Result<PathBuf> {
+        let path = Path::new(WORKSPACE).join(file);
+        let here = env::current_dir().map_err(Error::io(".", "read"))?;
+        let found = here.ancestors().map(|folder| folder.join(&path)).find(|path| path.is_file());
+        found.ok_or_else(|| {
+            let problem = format!("not in {} or above", here.display());
+            Error::input(path, problem, remedy)
+        })
+    }
+
+    /// The program that `./x boards` builds.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if it is not there.
+    pub fn firmware(&self) -> Result<PathBuf> {
+        let Self { name, target, .. } = self;
+        let remedy = format!(
+            "build it with `./x boards {name}` in Wakeling's repository and call from there, or name it with --firmware"
+        );
+        self.find(&Path::new("target").join(target).join("release").join(self.package()), &remedy)
+    }
+
+    /// An ESP32's table of partitions.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if it is not there.
+    pub fn partitions(&self) -> Result<PathBuf> {
+        let remedy = "call from a folder of Wakeling's repository";
+        self.find(&Path::new(self.name).join("partitions.csv"), remedy)
+    }
+
+    fn package(&self) -> String {
+        format!("wakeling-{}", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn workspace() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(WORKSPACE)
+    }
+
+    /// `NAME : ORIGIN = 0x…, LENGTH = 448K` or `1024K - 0x100` of a memory map.
+    fn region(map: &str, name: &str) -> Option<Range<u32>> {
+        let line = map.lines().find(|line| line.trim_start().starts_with(name))?;
+        let (_, origin) = line.split_once("ORIGIN = ")?;
+        let (origin, length) = origin.split_once(", LENGTH = ")?;
+        let number = |text: &str| match text.trim().strip_prefix("0x") {
+            Some(hex) => u32::from_str_radix(hex, 16).ok(),
+            None => text.trim().strip_suffix('K')?.parse::<u32>().ok().map(|k| k * 1024),
+        };
+        let mut parts = length.split('-').map(number);
+        let length = parts.next()?? - parts.next().flatten().unwrap_or(0);
+        let origin = number(origin)?;
+        Some(origin..origin + length)
+    }
+
+    #[test]
+    fn the_table_agrees_with_the_memory_maps() {
+        for board in BOARDS.iter().filter(|board| board.loader != Loader::Espflash) {
+            let path = workspace().join(board.name).join("memory.x");
+            let map = fs::read_to_string(&path).expect("every board has a memory map");
+            let flash = region(&map, "FLASH").expect("FLASH");
+            let start = region(&map, "BOOT2").map_or(flash.start, |boot| boot.start);
+            assert_eq!(start..flash.end, board.program, "{}: program", board.name);
+            assert_eq!(region(&map, "MODEL"), Some(board.model.clone()), "{}: model", board.name);
+        }
+        let support = fs::read_to_string(workspace().join("support/src/lib.rs")).expect("support");
+        assert!(support.contains("pub const ARENA_BYTES: usize = 64 * 1024;"));
+    }
+
+    #[test]
+    fn the_table_agrees_with_the_partitions() {
+        let board = Board::named("esp32-c3").expect("it is in the table");
+        let path = workspace().join(board.name).join("partitions.csv");
+        let table = fs::read_to_string(path).expect("it has partitions");
+        let partition = |name: &str| {
+            let line = table.lines().find(|line| line.starts_with(name)).expect("a line");
+            let numbers = line.split(',').filter_map(|field| field.trim().strip_prefix("0x"));
+            let numbers: Vec<u32> =
+                numbers.filter_map(|hex| u32::from_str_radix(hex, 16).ok()).collect();
+            let [.., offset, bytes] = numbers[..] else { panic!("{line}") };
+            offset..offset + bytes
+        };
+        assert_eq!(partition("factory"), board.program);
+        assert_eq!(partition("model"), board.model);
+    }
+
+    #[test]
+    fn names_are_told() {
+        let error = Board::named("nano").expect_err("it is nano33").to_string();
+        assert!(error.contains("nano33, microbit-v2"), "{error}");
+    }
+}

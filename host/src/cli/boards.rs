@@ -1,0 +1,74 @@
+//! `wakeling boards`: the boards that there is firmware for, what each needs, and what is plugged in.
+
+use std::path::Path;
+
+use clap::Args;
+
+use crate::{
+    Result,
+    attached::{DEVICES, USB_DEVICES, UsbDevice, serial_ports, usb_devices},
+    board::{BOARDS, Board, Loader},
+};
+
+/// List boards: microphone, how they are flashed, whether one is plugged in
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  wakeling boards
+
+No firmware has run on these boards yet; it is built only. Pins and wiring: docs/boards.md.")]
+pub struct BoardsArgs {}
+
+/// Runs the command.
+pub fn run(_: BoardsArgs) -> Result<()> {
+    print!("{}", listing(&usb_devices(Path::new(USB_DEVICES))));
+    let ports = serial_ports(Path::new(DEVICES));
+    let ports: Vec<_> = ports.iter().map(|port| port.display().to_string()).collect();
+    let ports = if ports.is_empty() { "none".to_owned() } else { ports.join(" ") };
+    println!("serial ports: {ports}");
+    Ok(())
+}
+
+/// Three lines a board.
+fn listing(devices: &[UsbDevice]) -> String {
+    let entry = |board: &Board| {
+        let Board { name, title, chip, microphone, loader, usb, .. } = board;
+        let needs = match loader {
+            Loader::Probe => "a debug probe (on board, or wired to it) and probe-rs",
+            Loader::ProbeOrUf2 { .. } => {
+                "--uf2 and the board's drive, or a debug probe and probe-rs"
+            }
+            Loader::Espflash => "espflash (cargo install espflash --locked)",
+        };
+        let attached = match devices.iter().find(|device| usb.contains(&device.id)) {
+            Some(device) => format!("{} ({})", device.product, device.node.display()),
+            None => "no".to_owned(),
+        };
+        format!(
+            "{name:18} {title} ({chip}); microphone: {microphone}\n{:18} to flash: {needs}\n{:18} attached: {attached}\n",
+            "", ""
+        )
+    };
+    BOARDS.iter().map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_board_that_is_plugged_in_is_told() {
+        let device = UsbDevice {
+            id: (0x0D28, 0x0204),
+            product: "BBC micro:bit CMSIS-DAP".into(),
+            node: "/dev/bus/usb/001/012".into(),
+        };
+        let text = listing(&[device]);
+        assert_eq!(text.lines().count(), 3 * BOARDS.len());
+        let line = text.lines().skip_while(|line| !line.starts_with("microbit-v2")).nth(2);
+        assert_eq!(
+            line.map(str::trim),
+            Some("attached: BBC micro:bit CMSIS-DAP (/dev/bus/usb/001/012)")
+        );
+        assert_eq!(text.matches("attached: no").count(), BOARDS.len() - 1);
+    }
+}

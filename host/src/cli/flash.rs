@@ -1,0 +1,125 @@
+//! `wakeling flash`: a program and a model into a board's flash.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+
+use crate::{
+    Error, Result,
+    board::{Board, Loader},
+    files,
+    flash::{Plan, Source, espflash, uf2},
+};
+
+/// Write firmware and a model into a board's flash
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  ./x boards pico                                # builds the firmware
+  wakeling flash --board pico runs/computer/model.wkl --dry-run
+  wakeling flash --board pico runs/computer/model.wkl --uf2 hey.uf2
+  wakeling flash --board pico runs/tuesday/model.wkl --model-only
+
+--uf2 writes a file for boards that show a drive (pico, pico2: hold BOOTSEL while plugging in). The
+esp32-c3 is flashed by espflash, all others by a debug probe, for which the commands of probe-rs are
+printed: this program cannot drive one yet.")]
+pub struct FlashArgs {
+    /// The model
+    model: PathBuf,
+    /// The board; `wakeling boards` lists them
+    #[arg(long)]
+    board: String,
+    /// The board's program, if it is not where `./x boards` leaves it
+    #[arg(long, conflicts_with = "model_only")]
+    firmware: Option<PathBuf>,
+    /// Leave the program that is there, write only the model
+    #[arg(long)]
+    model_only: bool,
+    /// Write a UF2 file instead, to be copied to the board's drive
+    #[arg(long, value_name = "FILE")]
+    uf2: Option<PathBuf>,
+    /// Say what would be written where, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs the command.
+pub fn run(args: FlashArgs) -> Result<()> {
+    let board = Board::named(&args.board)?;
+    let firmware = match (&args.firmware, args.model_only) {
+        (_, true) => None,
+        (Some(path), _) => Some(path.clone()),
+        (None, _) => Some(board.firmware()?),
+    };
+    let program = firmware.as_deref().map(read).transpose()?;
+    let program = firmware.as_deref().zip(program.as_deref());
+    let model = read(&args.model)?;
+    let plan = Plan::new(
+        board,
+        program.map(|(path, bytes)| Source { path, bytes }),
+        Source { path: &args.model, bytes: &model },
+    )?;
+    print!("{plan}");
+    if let Some(path) = &args.uf2 {
+        return write_uf2(&plan, path, args.dry_run);
+    }
+    match board.loader {
+        Loader::Espflash => {
+            for arguments in espflash::commands(board, firmware.as_deref(), &args.model)? {
+                let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
+                println!("{} {}", espflash::PROGRAM, words.join(" "));
+                if !args.dry_run {
+                    espflash::run(&arguments)?;
+                }
+            }
+            Ok(())
+        }
+        _ if args.dry_run => Ok(()),
+        _ => Err(by_probe(&plan, firmware.as_deref(), &args.model)),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(Error::io(path, "read"))
+}
+
+fn write_uf2(plan: &Plan, path: &Path, dry_run: bool) -> Result<()> {
+    let Loader::ProbeOrUf2 { family } = plan.board.loader else {
+        return Err(Error::usage(
+            format!("{} has no drive that takes UF2 files", plan.board.title),
+            "flash it without --uf2",
+        ));
+    };
+    let file = uf2::write(plan, family);
+    let bytes = file.len();
+    if dry_run {
+        println!("{}: {bytes} bytes would be written", path.display());
+        return Ok(());
+    }
+    files::write_atomic(path, &file)?;
+    println!(
+        "{}: {bytes} bytes; hold BOOTSEL, plug the board in, copy it to the drive",
+        path.display()
+    );
+    Ok(())
+}
+
+/// What a debug probe must be told by hand.
+fn by_probe(plan: &Plan, firmware: Option<&Path>, model: &Path) -> Error {
+    let Board { chip, model: region, .. } = plan.board;
+    let mut remedy = "with probe-rs's own program (https://probe.rs):".to_owned();
+    if let Some(firmware) = firmware {
+        remedy += &format!("\n    probe-rs download --chip {chip} {}", firmware.display());
+    }
+    remedy += &format!(
+        "\n    probe-rs download --chip {chip} --binary-format bin --base-address {:#x} {}",
+        region.start,
+        model.display()
+    );
+    if matches!(plan.board.loader, Loader::ProbeOrUf2 { .. }) {
+        remedy += "\n    or write a file for the board's drive: --uf2 FILE";
+    }
+    Error::usage("this program cannot drive a debug probe yet", remedy)
+}

@@ -1,0 +1,54 @@
+//! ESP32: the commands of espflash (github.com/esp-rs/espflash), which speaks with the chip's ROM.
+
+use std::{ffi::OsString, io, path::Path, process::Command};
+
+use crate::{Error, Result, board::Board};
+
+/// The program's name.
+pub const PROGRAM: &str = "espflash";
+
+/// The arguments of each call: the program with its partitions, unless only the model changes; then the
+/// model at its offset.
+///
+/// # Errors
+/// [`Error::Input`] if the table of partitions is not there.
+pub fn commands(
+    board: &Board,
+    firmware: Option<&Path>,
+    model: &Path,
+) -> Result<Vec<Vec<OsString>>> {
+    let mut commands = Vec::new();
+    if let Some(firmware) = firmware {
+        let mut flash = words(&["flash", "--chip", board.chip, "--partition-table"]);
+        flash.extend([board.partitions()?.into_os_string(), firmware.into()]);
+        commands.push(flash);
+    }
+    let mut write = words(&["write-bin", "--chip", board.chip]);
+    write.extend([format!("{:#x}", board.model.start).into(), model.into()]);
+    commands.push(write);
+    Ok(commands)
+}
+
+fn words(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
+}
+
+/// Runs one of [`commands`].
+///
+/// # Errors
+/// [`Error::Device`] if the program is missing or fails.
+pub fn run(arguments: &[OsString]) -> Result<()> {
+    let refuse = |problem: String, remedy: &str| Err(Error::device(PROGRAM, problem, remedy));
+    match Command::new(PROGRAM).args(arguments).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => refuse(
+            format!("it ended with {status}"),
+            "see the lines above; hold BOOT while you press RESET if the board does not answer",
+        ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => refuse(
+            "it is not installed".to_owned(),
+            "cargo install espflash --locked, or see https://github.com/esp-rs/espflash",
+        ),
+        Err(error) => refuse(error.to_string(), "check that espflash can be started"),
+    }
+}

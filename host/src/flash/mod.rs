@@ -1,0 +1,152 @@
+//! Puts a program and a model into a board's flash: first a plan, address by address, then whoever can
+//! carry it out.
+//!
+//! | step | file | what |
+//! |---|---|---|
+//! | plan | here | parts with their addresses, each inside its region, none over another |
+//! | program | [`elf`] | an ELF file → parts |
+//! | drive | [`uf2`] | a plan → a file for a board with a drive, and back |
+//! | serial | [`espflash`] | a plan → the commands that flash an ESP32 |
+
+pub mod elf;
+pub mod espflash;
+pub mod uf2;
+
+use std::{
+    fmt::{self, Display},
+    ops::Range,
+    path::Path,
+};
+
+use crate::{
+    Error, Result, artifact,
+    board::{ARENA_BYTES, Board},
+};
+
+/// Bytes for one stretch of flash.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Part {
+    /// `program` or `model`.
+    pub what: &'static str,
+    /// Where the first byte goes.
+    pub address: u32,
+    /// What goes there.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, address, bytes } = self;
+        write!(f, "{what} at {address:#010x}, {} bytes", bytes.len())
+    }
+}
+
+impl Part {
+    /// Its first address and the one behind its last; beyond what a chip has where it is too long.
+    pub fn range(&self) -> Range<u64> {
+        let start = u64::from(self.address);
+        start..start + self.bytes.len() as u64
+    }
+
+    /// Refuses a part that is not inside `region`.
+    fn within(self, region: &Range<u32>, board: &Board, from: &Path) -> Result<Self> {
+        let part = self.range();
+        if part.start >= u64::from(region.start) && part.end <= u64::from(region.end) {
+            return Ok(self);
+        }
+        Err(Error::input(
+            from,
+            format!(
+                "its {} takes {:#010x}..{:#010x}, which is outside {}'s flash for it, {:#010x}..{:#010x}",
+                self.what, part.start, part.end, board.name, region.start, region.end
+            ),
+            match self.what {
+                "model" => "take a smaller base, or a board with more flash".to_owned(),
+                _ => format!("build it for this board: ./x boards {}", board.name),
+            },
+        ))
+    }
+}
+
+/// What goes where.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Whose flash.
+    pub board: &'static Board,
+    /// In the order of their addresses, none over another.
+    pub parts: Vec<Part>,
+}
+
+/// Something to read, and where it came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'s> {
+    /// For messages.
+    pub path: &'s Path,
+    /// The file.
+    pub bytes: &'s [u8],
+}
+
+impl Plan {
+    /// A plan for `model`, and for `firmware` unless it is only the model that changes.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a file is not what it should be, if it is not meant for this board, or if the
+    /// model needs more flash or memory than the board has.
+    pub fn new(
+        board: &'static Board,
+        firmware: Option<Source<'_>>,
+        model: Source<'_>,
+    ) -> Result<Self> {
+        let mut parts = match firmware {
+            Some(firmware) => elf::parts(board, firmware)?,
+            None => Vec::new(),
+        };
+        parts.push(model_part(board, model)?);
+        parts.sort_by_key(|part| part.address);
+        let overlap = parts.windows(2).find(|pair| pair[0].range().end > pair[1].range().start);
+        if let (Some(pair), Some(firmware)) = (overlap, firmware) {
+            let problem = format!("two of its parts overlap: {:?}, and {:?}", pair[0], pair[1]);
+            return Err(Error::input(firmware.path, problem, "build it again: ./x boards"));
+        }
+        Ok(Self { board, parts })
+    }
+
+    /// Bytes in all.
+    pub fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.bytes.len()).sum()
+    }
+}
+
+/// A line for each part: `0x00080000..0x000A1000  135168 bytes  model`.
+impl Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} ({}), {} bytes:", self.board.title, self.board.chip, self.bytes())?;
+        for part in &self.parts {
+            let Range { start, end } = part.range();
+            let bytes = part.bytes.len();
+            writeln!(f, "  {start:#010x}..{end:#010x} {bytes:>8} bytes  {}", part.what)?;
+        }
+        Ok(())
+    }
+}
+
+/// The model, checked as the board will check it.
+fn model_part(board: &Board, source: Source<'_>) -> Result<Part> {
+    let model = artifact::load(source.path, source.bytes)?;
+    let needs = model.arena_bytes();
+    if needs > ARENA_BYTES {
+        let problem = format!(
+            "the model needs {needs} bytes of memory for its state, and the firmware keeps {ARENA_BYTES}"
+        );
+        return Err(Error::input(source.path, problem, "take a smaller base, or fewer words"));
+    }
+    let bytes = source.bytes.to_vec();
+    Part { what: "model", address: board.model.start, bytes }.within(
+        &board.model,
+        board,
+        source.path,
+    )
+}
+
+#[cfg(test)]
+mod tests;

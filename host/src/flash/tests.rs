@@ -1,0 +1,202 @@
+//! Plans, their refusals, and UF2 files, with programs made here: an ELF file of 32 bits with segments.
+
+use wakeling_tests::{Tier, model::random_model};
+
+use super::*;
+use crate::board::{BOARDS, Family, Loader};
+
+/// A program whose segments lie at these addresses: `(address, bytes, type)`.
+fn elf(segments: &[(u32, Vec<u8>, u32)]) -> Vec<u8> {
+    const HEADER: usize = 52;
+    const SEGMENT: usize = 32;
+    let half = |n: u16| n.to_le_bytes();
+    let word = |n: u32| n.to_le_bytes();
+    let mut file = vec![0x7F, b'E', b'L', b'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    file.extend([half(2), half(40)].concat());
+    file.extend([word(1), word(0), word(HEADER as u32), word(0), word(0)].concat());
+    let halves = [HEADER as u16, SEGMENT as u16, segments.len() as u16, 40, 0, 0];
+    file.extend(halves.map(half).concat());
+    let mut offset = HEADER + segments.len() * SEGMENT;
+    for (address, bytes, kind) in segments {
+        let length = bytes.len() as u32;
+        let runs_at = 0x2000_0000;
+        let words = [*kind, offset as u32, runs_at, *address, length, length, 5, 4];
+        file.extend(words.map(word).concat());
+        offset += bytes.len();
+    }
+    segments.iter().for_each(|(_, bytes, _)| file.extend(bytes));
+    file
+}
+
+const LOAD: u32 = 1;
+
+fn plan(name: &str, segments: &[(u32, Vec<u8>, u32)], model: &[u8]) -> Result<Plan> {
+    let firmware = elf(segments);
+    let board = Board::named(name)?;
+    let source = |path, bytes| Source { path: Path::new(path), bytes };
+    Plan::new(board, Some(source("board.elf", &firmware)), source("model.wkl", model))
+}
+
+fn model() -> Vec<u8> {
+    random_model(1, Tier::S)
+}
+
+#[test]
+fn a_plan_has_what_is_loaded_where_it_is_kept_and_the_model_behind() {
+    let bytes = vec![1; 1_000];
+    let segments = [
+        (0x0001_1000, vec![2; 20], LOAD),
+        (0x0001_0000, bytes.clone(), LOAD),
+        // Nothing of it is kept; and another kind of segment.
+        (0x2000_0000, vec![], LOAD),
+        (0, vec![9; 4], 0x7000_0001),
+    ];
+    let model = model();
+    let plan = plan("nano33", &segments, &model).expect("it fits");
+    let found: Vec<_> = plan.parts.iter().map(|p| (p.what, p.address, p.bytes.len())).collect();
+    let expected =
+        [("program", 0x1_0000, 1_000), ("program", 0x1_1000, 20), ("model", 0x8_0000, model.len())];
+    assert_eq!(found, expected);
+    assert_eq!(plan.parts[0].bytes, bytes);
+    assert_eq!(plan.bytes(), 1_020 + model.len());
+    let text = plan.to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[1], "  0x00010000..0x000103e8     1000 bytes  program");
+    let (end, bytes) = (0x8_0000 + model.len(), model.len());
+    assert_eq!(lines[3], format!("  0x00080000..{end:#010x} {bytes:>8} bytes  model"));
+}
+
+#[test]
+fn every_board_takes_a_program_in_its_own_region_and_none_outside() {
+    let model = model();
+    for board in BOARDS.iter().filter(|board| board.loader != Loader::Espflash) {
+        let Range { start, end } = board.program;
+        let at = |address| plan(board.name, &[(address, vec![7; 64], LOAD)], &model);
+        for inside in [start, end - 64] {
+            assert_eq!(at(inside).expect("it is inside").parts.len(), 2, "{}", board.name);
+        }
+        for outside in
+            [start.wrapping_sub(64), start.wrapping_sub(1), end - 63, end, 0x2000_0000, u32::MAX]
+        {
+            let error = at(outside).expect_err("it is outside").to_string();
+            assert!(error.contains("board.elf") && error.contains("./x boards"), "{error}");
+            assert!(error.contains(&format!("{outside:#010x}")), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_model_alone_is_a_plan() {
+    let (board, model) = (Board::named("esp32-c3").expect("a board"), model());
+    let source = Source { path: Path::new("model.wkl"), bytes: &model };
+    let plan = Plan::new(board, None, source).expect("it fits");
+    assert_eq!(plan.parts.len(), 1);
+    assert_eq!(plan.parts[0].address, 0x0020_0000);
+}
+
+#[test]
+fn what_is_no_model_or_no_program_is_refused() {
+    let good = [(0x1000_0000, vec![1; 64], LOAD)];
+    let model = model();
+    let mut broken = model.clone();
+    let last = broken.len() - 1;
+    broken[last] ^= 1;
+    for bad in [&[][..], b"RIFF", &model[..100], &broken] {
+        let error = plan("pico", &good, bad).expect_err("it is no model").to_string();
+        assert!(error.starts_with("model.wkl: "), "{error}");
+    }
+
+    let firmware = elf(&good);
+    let board = Board::named("pico").expect("a board");
+    let parts = |bytes: &[u8]| elf::parts(board, Source { path: Path::new("board.elf"), bytes });
+    assert_eq!(parts(&firmware).map(|parts| parts.len()).ok(), Some(1));
+    for length in 0..firmware.len() {
+        let error = parts(&firmware[..length]).expect_err("it was cut short").to_string();
+        assert!(error.starts_with("board.elf: "), "{error}");
+    }
+    let empty = parts(&elf(&[])).expect_err("nothing is loaded").to_string();
+    assert!(empty.contains("nothing in it is loaded"), "{empty}");
+}
+
+#[test]
+fn overlapping_segments_are_refused() {
+    let segments = [(0x1000_0000, vec![1; 64], LOAD), (0x1000_0020, vec![2; 64], LOAD)];
+    let error = plan("pico", &segments, &model()).expect_err("they overlap").to_string();
+    assert!(error.contains("overlap"), "{error}");
+}
+
+#[test]
+fn a_model_that_is_too_large_for_the_region_is_refused() {
+    let model = random_model(1, Tier::M);
+    let region = 0x0800_0000..0x0800_0000 + model.len() as u32 - 1;
+    let board = Board::named("nano33").expect("a board");
+    let part = Part { what: "model", address: region.start, bytes: model };
+    let error = part.within(&region, board, Path::new("m.wkl")).expect_err("a byte too much");
+    assert!(error.to_string().contains("smaller base"), "{error}");
+}
+
+#[test]
+fn a_uf2_file_reads_back_in_whole_sectors() {
+    let program: Vec<u8> = (0..5_000u32).map(|n| (n * 7) as u8).collect();
+    let segments = [(0x1000_0000, program.clone(), LOAD), (0x1000_3010, vec![3; 8], LOAD)];
+    for (name, family, extra) in [("pico", Family::Rp2040, 0), ("pico2", Family::Rp2350ArmS, 1)] {
+        let model = model();
+        let plan = plan(name, &segments, &model).expect("it fits");
+        let file = uf2::write(&plan, family);
+        let parts = uf2::read(&file, family).expect("it was written here");
+        let sectors = 2 + 1 + model.len().div_ceil(4_096);
+        assert_eq!(file.len(), (sectors * 16 + extra) * uf2::BLOCK_BYTES);
+        // The sector in between is not written.
+        let starts: Vec<u32> = parts.iter().map(|part| part.address).collect();
+        assert_eq!(starts, [0x1000_0000, 0x1000_3000, 0x1010_0000]);
+        assert_eq!(parts[0].bytes[..5_000], program);
+        assert!(parts[0].bytes[5_000..].iter().all(|&b| b == 0xFF));
+        assert_eq!(parts[1].bytes[..0x10], [0xFF; 0x10]);
+        assert_eq!(parts[1].bytes[0x10..0x18], [3; 8]);
+        assert_eq!(parts[2].bytes[..model.len()], model);
+        assert!(parts.iter().all(|part| part.bytes.len() % 4_096 == 0));
+    }
+}
+
+/// The words of the format's description, and for the RP2350 picotool's.
+#[test]
+fn a_block_is_as_the_format_says() {
+    let plan = plan("pico2", &[(0x1000_0000, vec![5; 256], LOAD)], &model()).expect("it fits");
+    let file = uf2::write(&plan, Family::Rp2350ArmS);
+    let word = |block: usize, at: usize| {
+        let at = block * 512 + at;
+        u32::from_le_bytes(file[at..at + 4].try_into().expect("four bytes"))
+    };
+    let all = (file.len() / 512 - 1) as u32;
+    let first: Vec<u32> = (0..8).map(|i| word(1, 4 * i)).collect();
+    let expected = [0x0A32_4655, 0x9E5D_5157, 0x2000, 0x1000_0000, 256, 0, all, 0xE48B_FF59];
+    assert_eq!(first, expected);
+    assert_eq!(file[512 + 32..512 + 288], [5; 256]);
+    assert!(file[512 + 288..1_020].iter().all(|&b| b == 0));
+    assert_eq!(word(1, 508), 0x0AB1_6F30);
+
+    let ignored: Vec<u32> = (2..8).map(|i| word(0, 4 * i)).collect();
+    assert_eq!(ignored, [0xA000, 0x10FF_FF00, 256, 0, 2, 0xE48B_FF57]);
+    assert_eq!(word(0, 288), 0x9957_E304);
+}
+
+#[test]
+fn a_damaged_uf2_file_is_an_error() {
+    let plan = plan("pico", &[(0x1000_0000, vec![5; 256], LOAD)], &model()).expect("it fits");
+    let file = uf2::write(&plan, Family::Rp2040);
+    let read = |bytes: &[u8]| uf2::read(bytes, Family::Rp2040);
+    assert_eq!(read(&file[..700]), Err(uf2::Uf2Error::Length { bytes: 700 }));
+    for at in [0, 7, 508] {
+        let mut damaged = file.clone();
+        damaged[512 + at] ^= 1;
+        assert_eq!(read(&damaged), Err(uf2::Uf2Error::Magic { block: 1 }));
+    }
+    let mut long = file.clone();
+    long[16..20].copy_from_slice(&477u32.to_le_bytes());
+    assert_eq!(read(&long), Err(uf2::Uf2Error::Payload { block: 0, bytes: 477 }));
+    let all = (file.len() / 512) as u32;
+    let missing = [&file[..512], &file[1_024..]].concat();
+    assert_eq!(read(&missing), Err(uf2::Uf2Error::Order { block: 1, found: 2, all }));
+    // Another chip's blocks are none of ours.
+    assert_eq!(uf2::read(&file, Family::Rp2350ArmS), Ok(vec![]));
+}

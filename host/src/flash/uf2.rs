@@ -1,0 +1,166 @@
+//! UF2: a file that a board with a drive writes into its own flash (github.com/microsoft/uf2).
+//!
+//! Blocks of 512 bytes, each with 256 bytes of flash, its address, its number and the number of all.
+//! Whole sectors of 4 KiB are written, with `0xFF` where the plan has nothing, since the RP2040's boot
+//! ROM mishandles those that are filled in part (erratum RP2040-E14).
+
+use std::collections::BTreeMap;
+
+use super::{Part, Plan};
+use crate::board::Family;
+
+/// A block's length.
+pub const BLOCK_BYTES: usize = 512;
+/// What a block carries.
+const PAYLOAD_BYTES: usize = 256;
+/// What the boards with a drive erase at a time.
+const SECTOR_BYTES: usize = 4096;
+const MAGIC_START: [u32; 2] = [0x0A32_4655, 0x9E5D_5157];
+const MAGIC_END: u32 = 0x0AB1_6F30;
+const FLAG_NOT_MAIN_FLASH: u32 = 0x0000_0001;
+const FLAG_FAMILY: u32 = 0x0000_2000;
+const FLAG_EXTENSIONS: u32 = 0x0000_8000;
+/// The words of a block's head, and where its payload starts.
+const HEAD_WORDS: usize = 8;
+const HEAD_BYTES: usize = 4 * HEAD_WORDS;
+
+/// Erratum RP2350-E10: a boot ROM with a partition table drops the first block that it gets of a family.
+/// picotool therefore puts one before the file that says of itself that it is to be ignored.
+mod e10 {
+    /// The family of addresses that are absolute (RP2350 datasheet, 5.5.3).
+    pub const FAMILY: u32 = 0xE48B_FF57;
+    /// The last page of the flash's window.
+    pub const ADDRESS: u32 = 0x10FF_FF00;
+    /// What the page is filled with.
+    pub const FILL: u8 = 0xEF;
+    /// `UF2_EXTENSION_RP2_IGNORE_BLOCK`, behind the payload.
+    pub const IGNORE: u32 = 0x9957_E304;
+}
+
+/// The file of a plan.
+pub fn write(plan: &Plan, family: Family) -> Vec<u8> {
+    let mut pages: Vec<(u32, [u8; PAYLOAD_BYTES])> = Vec::new();
+    for (address, sector) in sectors(plan) {
+        let (chunks, _) = sector.as_chunks();
+        let addresses = (address..).step_by(PAYLOAD_BYTES);
+        pages.extend(addresses.zip(chunks.iter().copied()));
+    }
+    let mut file = Vec::with_capacity((pages.len() + 1) * BLOCK_BYTES);
+    if family == Family::Rp2350ArmS {
+        file.extend(ignored_block());
+    }
+    let all = pages.len() as u32;
+    for (number, (address, page)) in (0..).zip(&pages) {
+        file.extend(block([FLAG_FAMILY, *address, number, all, family.id()], page));
+    }
+    file
+}
+
+/// The plan's parts, laid out in sectors.
+fn sectors(plan: &Plan) -> BTreeMap<u32, [u8; SECTOR_BYTES]> {
+    let mut sectors = BTreeMap::new();
+    for part in &plan.parts {
+        for (address, byte) in (part.address..).zip(&part.bytes) {
+            let offset = address as usize % SECTOR_BYTES;
+            let sector = sectors.entry(address - offset as u32).or_insert([0xFF; SECTOR_BYTES]);
+            sector[offset] = *byte;
+        }
+    }
+    sectors
+}
+
+/// A block of flags, address, number, number of all, family, and a payload.
+fn block(
+    [flags, address, number, all, family]: [u32; 5],
+    payload: &[u8; PAYLOAD_BYTES],
+) -> [u8; BLOCK_BYTES] {
+    let head =
+        [MAGIC_START[0], MAGIC_START[1], flags, address, PAYLOAD_BYTES as u32, number, all, family];
+    let mut block = [0; BLOCK_BYTES];
+    for (place, word) in block.chunks_exact_mut(4).zip(head) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    block[HEAD_BYTES..HEAD_BYTES + PAYLOAD_BYTES].copy_from_slice(payload);
+    block[BLOCK_BYTES - 4..].copy_from_slice(&MAGIC_END.to_le_bytes());
+    block
+}
+
+fn ignored_block() -> [u8; BLOCK_BYTES] {
+    let flags = FLAG_FAMILY | FLAG_EXTENSIONS;
+    let mut block = block([flags, e10::ADDRESS, 0, 2, e10::FAMILY], &[e10::FILL; PAYLOAD_BYTES]);
+    let behind = HEAD_BYTES + PAYLOAD_BYTES;
+    block[behind..behind + 4].copy_from_slice(&e10::IGNORE.to_le_bytes());
+    block
+}
+
+/// Why a file is no UF2 file, and in which of its blocks, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Uf2Error {
+    /// Blocks have 512 bytes.
+    #[error("{bytes} bytes are no whole number of blocks of {BLOCK_BYTES}")]
+    Length {
+        /// The file's.
+        bytes: usize,
+    },
+    /// A magic number is wrong.
+    #[error("block {block} is none of UF2's")]
+    Magic {
+        /// Which.
+        block: usize,
+    },
+    /// It carries more than a block can hold.
+    #[error("block {block} says that it carries {bytes} bytes, and 476 is the most")]
+    Payload {
+        /// Which.
+        block: usize,
+        /// Its word for it.
+        bytes: u32,
+    },
+    /// Blocks are missing or in another order.
+    #[error("block {block} says that it is number {found} of {all}")]
+    Order {
+        /// Which.
+        block: usize,
+        /// Its word for it.
+        found: u32,
+        /// How many there are in its word.
+        all: u32,
+    },
+}
+
+/// What a file writes for `family`: contiguous stretches, in its order.
+///
+/// # Errors
+/// [`Uf2Error`].
+pub fn read(file: &[u8], family: Family) -> Result<Vec<Part>, Uf2Error> {
+    let (blocks, rest) = file.as_chunks::<BLOCK_BYTES>();
+    if !rest.is_empty() {
+        return Err(Uf2Error::Length { bytes: file.len() });
+    }
+    let mut parts: Vec<Part> = Vec::new();
+    let mut expected = 0;
+    for (index, block) in blocks.iter().enumerate() {
+        let (words, _) = block.as_chunks::<4>();
+        let word = |i: usize| u32::from_le_bytes(words[i]);
+        if [word(0), word(1)] != MAGIC_START || word(BLOCK_BYTES / 4 - 1) != MAGIC_END {
+            return Err(Uf2Error::Magic { block: index });
+        }
+        let (flags, address, bytes, number, all) = (word(2), word(3), word(4), word(5), word(6));
+        let payload = block[..BLOCK_BYTES - 4].get(HEAD_BYTES..HEAD_BYTES + bytes as usize);
+        let payload = payload.ok_or(Uf2Error::Payload { block: index, bytes })?;
+        if flags & FLAG_NOT_MAIN_FLASH != 0 || flags & FLAG_FAMILY == 0 || word(7) != family.id() {
+            continue;
+        }
+        if number != expected || all <= number {
+            return Err(Uf2Error::Order { block: index, found: number, all });
+        }
+        expected += 1;
+        match parts.last_mut() {
+            Some(part) if part.range().end == u64::from(address) => {
+                part.bytes.extend_from_slice(payload);
+            }
+            _ => parts.push(Part { what: "flash", address, bytes: payload.to_vec() }),
+        }
+    }
+    Ok(parts)
+}

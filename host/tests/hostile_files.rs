@@ -1,0 +1,478 @@
+//! Commands that write, where the world does not let them: killed at any moment, on a full disk, in
+//! folders that cannot be written, two at once, among names that are no text, links that lead in
+//! circles, and very many files.
+//!
+//! What stands under an output's name is always the whole of what was there before or the whole of
+//! what was to be there; and a recording that was kept is never lost.
+
+#![cfg(unix)]
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::{OsStr, OsString},
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::{ffi::OsStringExt, fs::PermissionsExt, fs::symlink},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use wakeling::{
+    audio,
+    capture::folder::{Facts, Folder},
+    corpus::Corpus,
+};
+use wakeling_tests::{
+    Random, Tier,
+    hostile::own::{small_base, small_head},
+    random_model, sound,
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeling");
+/// How often each command is killed.
+const KILLS: u64 = 12;
+/// Files in the folder of many; `WAKELING_MANY_FILES` says otherwise.
+const MANY_FILES: usize = 20_000;
+
+/// A folder with a base, a head, a model, a few recordings, an archive.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().expect("a temporary folder"));
+        let base = small_base();
+        base.save(&place.path("base.safetensors")).expect("a base");
+        small_head(&base).save(&place.path("hey.head")).expect("a head");
+        fs::write(place.path("good.wkl"), random_model(1, Tier::Tiny)).expect("a model");
+        fs::create_dir_all(place.path("speech/yes")).expect("a folder");
+        for number in 0..4 {
+            let pcm = sound::speech_like(number, 1);
+            let path = place.path(&format!("speech/yes/{number}_nohash_0.wav"));
+            audio::write_wav(path, &pcm).expect("a recording");
+        }
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append_dir_all("corpus", place.path("speech")).expect("memory");
+        fs::write(place.path("corpus.tar"), tar.into_inner().expect("memory")).expect("an archive");
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).current_dir(self.0.path()).env("WAKELING_MODELS", self.0.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the program starts")
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Refused with a code of ours, a reason that names `file`, and a remedy.
+fn assert_refused(output: &Output, file: &str) {
+    let message = stderr(output);
+    assert!(
+        output.status.code().is_some_and(|c| (2..=4).contains(&c)),
+        "{:?} {message}",
+        output.status
+    );
+    assert!(message.contains(file) && message.contains("remedy:"), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+}
+
+/// Commands that write to `out/`, each with what it is called.
+const WRITERS: [(&str, &[&str]); 6] = [
+    (
+        "quantize",
+        &["quantize", "--head", "hey.head", "--base", "base.safetensors", "--out", "out/a.wkl"],
+    ),
+    ("inspect", &["corpus", "inspect", "speech", "--out", "out"]),
+    ("fetch", &["corpus", "fetch", "corpus.tar", "--out", "out"]),
+    ("man", &["man", "out"]),
+    (
+        "evaluate",
+        &[
+            "evaluate",
+            "--model",
+            "good.wkl",
+            "--word",
+            "hey wakeling=speech",
+            "--negatives",
+            "speech",
+            "--out",
+            "out",
+            "--report",
+            "out/page.html",
+        ],
+    ),
+    ("pack", &["pack", "--speech", "speech", "--out", "out", "--files", "2", "--megabytes", "0.1"]),
+];
+
+/// Every visible file below a folder, with its bytes.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for path in entries.map(|e| e.expect("a name").path()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with('.') || name.ends_with(".unpacking") {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.insert(path.clone(), fs::read(&path).expect("it can be read"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_command_that_is_killed_leaves_whole_files_or_none() {
+    let place = Place::new();
+    let out = place.path("out");
+    for (name, arguments) in WRITERS {
+        let fresh = || {
+            let _ = fs::remove_dir_all(&out);
+            fs::create_dir(&out).expect("a folder");
+        };
+        fresh();
+        let begun = Instant::now();
+        let output = place.run(arguments);
+        assert!(output.status.success(), "{name}: {}", stderr(&output));
+        let took = begun.elapsed();
+        let whole = files(&out);
+        assert!(!whole.is_empty(), "{name} writes nothing");
+        let mut cut = 0;
+        for kill in 0..KILLS {
+            fresh();
+            let random = &mut Random::new(kill);
+            let mut child = place.command(arguments).spawn().expect("the program starts");
+            // Most of the time goes by before anything is written.
+            std::thread::sleep(
+                took.mul_f64(0.3 + 0.8 * f64::from(random.below(1_000) as u32) / 1e3),
+            );
+            child.kill().expect("it can be killed");
+            child.wait().expect("it ends");
+            let left = files(&out);
+            for (path, bytes) in &left {
+                assert!(
+                    whole.get(path) == Some(bytes),
+                    "{name}: {} is no whole file",
+                    path.display()
+                );
+            }
+            cut += u64::from(left.len() < whole.len());
+        }
+        // The same command then does all of it, whatever was left.
+        let output = place.run(arguments);
+        assert!(output.status.success(), "{name}: {}", stderr(&output));
+        assert!(files(&out) == whole, "{name} does not end as it would have");
+        eprintln!("{name}: {KILLS} killed, {cut} of them before the end");
+    }
+}
+
+/// What a child of this test does: keeps recordings until it is killed, and says so after each.
+#[test]
+fn child_that_records() {
+    let Some(folder) = env::var_os("WAKELING_TEST_RECORDS") else { return };
+    let value: i16 = env::var("WAKELING_TEST_VALUE").expect("a number").parse().expect("a number");
+    let facts = Facts { text: "hey".into(), ..Facts::default() };
+    let mut folder = Folder::open(Path::new(&folder), "take", &facts).expect("a folder");
+    for _ in 0..env::var("WAKELING_TEST_COUNT").expect("a number").parse().expect("a number") {
+        let path = folder.keep(&vec![value; 4_000], &facts).expect("it is kept");
+        println!("\nkept {}", path.display());
+    }
+}
+
+fn recorder(folder: &Path, value: i16, count: usize) -> Child {
+    Command::new(env::current_exe().expect("this test"))
+        .args(["--exact", "child_that_records", "--nocapture"])
+        .env("WAKELING_TEST_RECORDS", folder)
+        .env("WAKELING_TEST_VALUE", value.to_string())
+        .env("WAKELING_TEST_COUNT", count.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this test starts")
+}
+
+/// The recordings that a recorder said it kept.
+fn kept(child: &mut Child) -> Vec<PathBuf> {
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let lines = lines.map_while(Result::ok);
+    lines.filter_map(|l| l.strip_prefix("kept ").map(PathBuf::from)).collect()
+}
+
+#[test]
+fn a_recording_that_was_kept_survives_every_kill() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let folder = place.path().join("takes");
+    let mut all: Vec<PathBuf> = Vec::new();
+    for kill in 0..10 {
+        let mut child = recorder(&folder, 5, 10_000);
+        let killer = std::thread::spawn({
+            let (id, wait) = (child.id(), 60 + Random::new(kill).below(150) as u64);
+            move || {
+                std::thread::sleep(Duration::from_millis(wait));
+                let done = Command::new("kill").args(["-9", &id.to_string()]).status();
+                assert!(done.expect("kill is there").success());
+            }
+        });
+        all.extend(kept(&mut child));
+        killer.join().expect("it was killed");
+        child.wait().expect("it ends");
+        let facts = Facts::default();
+        let open = Folder::open(&folder, "take", &facts).expect("a folder");
+        let names: Vec<&Path> = open.kept().iter().map(|k| k.path.as_path()).collect();
+        for path in &all {
+            assert!(names.contains(&path.as_path()), "{} is lost", path.display());
+        }
+        for path in &names {
+            assert_eq!(audio::read(path).expect("a whole recording"), [5; 4_000]);
+        }
+        // What the manifest says is what a corpus reads.
+        let corpus = Corpus::open(folder.join("manifest.jsonl")).expect("a manifest");
+        assert!(corpus.skipped.is_empty());
+        assert_eq!(corpus.examples.len(), names.len());
+    }
+    assert!(all.len() > 20, "only {} recordings: a test of nothing", all.len());
+    eprintln!("10 killed, {} recordings kept", all.len());
+}
+
+#[test]
+fn two_that_record_into_one_folder_lose_nothing() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let mut children = [1, 2].map(|value| recorder(place.path(), value, 40));
+    let kept: Vec<Vec<PathBuf>> = children.iter_mut().map(kept).collect();
+    children.iter_mut().for_each(|c| assert!(c.wait().expect("it ends").success()));
+    for (paths, value) in kept.iter().zip([1, 2]) {
+        assert_eq!(paths.len(), 40);
+        for path in paths {
+            assert_eq!(audio::read(path).expect("a recording"), [value; 4_000], "overwritten");
+        }
+    }
+    let corpus = Corpus::open(place.path().join("manifest.jsonl")).expect("a manifest");
+    assert_eq!((corpus.examples.len(), corpus.skipped.len()), (80, 0));
+}
+
+/// A program that speaks forever, in place of text-to-speech.
+fn slow_speaker(place: &Place) -> String {
+    let path = place.path("speaker.sh");
+    fs::write(&path, "#!/bin/sh\ntouch started\nexec sleep 60\n").expect("a program");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
+    format!("'{}' {{voice}} {{out}} {{text}}", path.display())
+}
+
+#[test]
+fn a_second_process_is_kept_out_of_a_folder_until_the_first_ends() {
+    let place = Place::new();
+    let command = slow_speaker(&place);
+    let arguments =
+        ["synthesize", "hey you", "--out", "out", "--command", &command, "--voices", "a"];
+    let mut first = place.command(&arguments).spawn().expect("the program starts");
+    let begun = Instant::now();
+    while !place.path("started").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the first never begins");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let inspect = ["corpus", "inspect", "speech", "--out", "out"];
+    for second in [&arguments[..], &inspect] {
+        let output = place.run(second);
+        assert_eq!(output.status.code(), Some(4));
+        assert_refused(&output, "another `wakeling` is writing");
+    }
+    first.kill().expect("it can be killed");
+    first.wait().expect("it ends");
+    let output = place.run(&inspect);
+    assert!(output.status.success(), "a folder stays claimed: {}", stderr(&output));
+}
+
+#[test]
+fn a_full_disk_leaves_what_was_there() {
+    let place = Place::new();
+    for (name, arguments) in WRITERS {
+        let out = place.path("out");
+        let _ = fs::remove_dir_all(&out);
+        fs::create_dir(&out).expect("a folder");
+        assert!(place.run(arguments).status.success(), "{name}");
+        let before = files(&out);
+        if name == "fetch" {
+            fs::remove_dir_all(&out).expect("ours");
+        }
+        // No file may grow beyond 512 bytes; the signal that says so is ignored, as on a full disk.
+        let output = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"", PROGRAM])
+            .args(arguments)
+            .current_dir(place.0.path())
+            .env("WAKELING_MODELS", place.0.path())
+            .output()
+            .expect("a shell");
+        if name == "inspect" && output.status.success() {
+            continue; // Its tables are that small.
+        }
+        assert_refused(&output, "out");
+        let after = files(&out);
+        if name == "fetch" {
+            assert!(after.is_empty(), "{after:?}");
+        } else {
+            assert!(
+                after == before
+                    || after.iter().all(|(path, bytes)| before.get(path) == Some(bytes))
+            );
+            assert_eq!(after.len(), before.len(), "{name} lost a file");
+        }
+        let litter = fs::read_dir(&out).into_iter().flatten().filter_map(Result::ok);
+        let litter: Vec<OsString> = litter
+            .map(|e| e.file_name())
+            .filter(|n| n.as_encoded_bytes().starts_with(b"."))
+            .collect();
+        assert!(litter.is_empty(), "{name} left {litter:?}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_told() {
+    let place = Place::new();
+    let out = place.path("out");
+    fs::create_dir(&out).expect("a folder");
+    fs::set_permissions(&out, fs::Permissions::from_mode(0o555)).expect("ours");
+    fs::set_permissions(place.0.path(), fs::Permissions::from_mode(0o755)).expect("ours");
+    // Who may write everywhere becomes nobody for this; the program lies where nobody may run it.
+    let is_root = fs::write(out.join("probe"), b"").is_ok();
+    let program = place.path("wakeling");
+    if is_root {
+        fs::remove_file(out.join("probe")).expect("ours");
+        fs::copy(PROGRAM, &program).expect("room on the disk");
+    }
+    let run = |arguments: &[&str]| {
+        let mut command = if is_root {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
+            command
+        } else {
+            Command::new(PROGRAM)
+        };
+        command.args(arguments).current_dir(place.0.path()).env("WAKELING_MODELS", place.0.path());
+        command.output()
+    };
+    let hears = ["simulate", "speech/yes/0_nohash_0.wav", "--model", "good.wkl"];
+    match run(&hears) {
+        Ok(output) if output.status.success() => {}
+        other => {
+            eprintln!("SKIP: nobody cannot run the program here: {other:?}");
+            return;
+        }
+    }
+    for (_, arguments) in WRITERS {
+        assert_refused(&run(arguments).expect("the program starts"), "out");
+        assert_eq!(fs::read_dir(&out).expect("ours").count(), 0);
+    }
+    // Nor what cannot be read.
+    fs::set_permissions(place.path("good.wkl"), fs::Permissions::from_mode(0o000)).expect("ours");
+    assert_refused(&run(&hears).expect("the program starts"), "good.wkl");
+}
+
+#[test]
+fn names_that_are_no_text_work_as_others_do() {
+    let place = Place::new();
+    let odd = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    let wav = fs::read(place.path("speech/yes/0_nohash_0.wav")).expect("a recording");
+    let folder = place.0.path().join(odd(b"sp\xffeech"));
+    fs::create_dir_all(folder.join(odd(b"w\xfe"))).expect("a folder");
+    for name in [&b"a\xff.wav"[..], b"b\n.wav", b"-c.wav", b"d\x1b[31m.wav", b"\xf0\x9f.wav"] {
+        fs::write(folder.join(odd(b"w\xfe")).join(odd(name)), &wav).expect("a recording");
+        fs::write(folder.join(odd(name)), &wav).expect("a recording");
+    }
+    let run = |arguments: &[&OsStr]| {
+        let mut command = place.command(&[]);
+        command.args(arguments).stdout(Stdio::piped());
+        command.output().expect("the program starts")
+    };
+    let (speech, out) = (folder.as_os_str(), odd(b"o\xffut"));
+    let [simulate, model, good] = ["simulate", "--model", "good.wkl"].map(OsStr::new);
+    let output = run(&[simulate, speech, model, good]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let [corpus, inspect, to] = ["corpus", "inspect", "--out"].map(OsStr::new);
+    let output = run(&[corpus, inspect, speech, to, &out]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let clips = fs::read(place.0.path().join(&out).join("clips.tsv")).expect("a table");
+    // A table has a line a clip, whatever their names.
+    assert_eq!(
+        clips.iter().filter(|&&b| b == b'\n').count(),
+        1 + 10,
+        "{}",
+        String::from_utf8_lossy(&clips)
+    );
+    let [quantize, head, hey, base, small] =
+        ["quantize", "--head", "hey.head", "--base", "base.safetensors"].map(OsStr::new);
+    let model = Path::new(&out).join(odd(b"\xff.wkl"));
+    let output = run(&[quantize, head, hey, base, small, to, model.as_os_str()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(place.0.path().join(model).is_file());
+}
+
+#[test]
+fn links_in_circles_end() {
+    let place = Place::new();
+    let speech = place.path("speech");
+    symlink(&speech, speech.join("again")).expect("a link");
+    symlink("..", speech.join("yes/up")).expect("a link");
+    symlink("itself", speech.join("itself")).expect("a link");
+    symlink("nowhere", speech.join("lost.wav")).expect("a link");
+    let output = place.run(&["corpus", "inspect", "speech", "--out", "out"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let clips = fs::read_to_string(place.path("out/clips.tsv")).expect("a table");
+    assert_eq!(clips.lines().count(), 1 + 4, "clips are counted twice:\n{clips}");
+    // A link to nothing, or to itself, in an output's place.
+    symlink("loop.wkl", place.path("loop.wkl")).expect("a link");
+    let quantize = ["quantize", "--head", "hey.head", "--base", "base.safetensors", "--out"];
+    let output = place.run(&[&quantize[..], &["loop.wkl"]].concat());
+    let heard = ["simulate", "speech/yes/0_nohash_0.wav", "--model", "loop.wkl"];
+    let is_whole = place.run(&heard).status.success();
+    assert!(output.status.success() == is_whole, "{}", stderr(&output));
+}
+
+#[test]
+fn very_many_files_are_walked_through() {
+    let place = Place::new();
+    let count =
+        env::var("WAKELING_MANY_FILES").map_or(MANY_FILES, |n| n.parse().expect("a number"));
+    let original = place.path("speech/yes/0_nohash_0.wav");
+    let many = place.path("many/word");
+    fs::create_dir_all(&many).expect("a folder");
+    fs::write(many.join("seed.txt"), b"").expect("a file");
+    for number in 0..count {
+        // A link takes no room; no file system lets one file have a million.
+        if number % 30_000 == 0 {
+            fs::copy(&original, many.join(format!("{number:07}.wav"))).expect("room on the disk");
+        } else {
+            let from = many.join(format!("{:07}.wav", number / 30_000 * 30_000));
+            fs::hard_link(from, many.join(format!("{number:07}.wav"))).expect("a link");
+        }
+    }
+    let begun = Instant::now();
+    let manifest = {
+        let mut clips = 0;
+        wakeling::corpus::stream(&place.path("many"), None, &mut |item| {
+            clips += usize::from(matches!(item, wakeling::corpus::Item::Clip(_)));
+            Ok(())
+        })
+        .expect("a corpus");
+        clips
+    };
+    assert_eq!(manifest, count);
+    eprintln!("{count} files in {:.1} s", begun.elapsed().as_secs_f64());
+}

@@ -1,0 +1,117 @@
+//! Hostile input: one function a door, each of which takes any bytes at all and must neither panic,
+//! overflow nor hand on what its caller may not rely on.
+//!
+//! The same functions are run twice: by `tests/hostile.rs` on good input that a seeded mutator has
+//! damaged, in every `cargo test`; and by the programs under `fuzz/`, where coverage chooses the
+//! input. `SECURITY.md` counts both.
+//!
+//! | file | doors |
+//! |---|---|
+//! | [`device`] | model files, descriptions, sound under a loaded model, event lines |
+//! | [`corpora`] | what people have: manifests, tables, transcripts, shards, archives, sound, pictures |
+//! | [`own`] | what we wrote ourselves and somebody may have touched: bases, heads, packs, lists |
+
+pub mod corpora;
+pub mod device;
+pub mod own;
+
+use crate::Random;
+
+/// A door, what knocks on it, and good input to start from.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// The name of its fuzzing program, and of the folder of inputs that once broke it.
+    pub name: &'static str,
+    /// Must return, whatever the bytes.
+    pub run: fn(&[u8]),
+    /// Input that goes through the door.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// Every door.
+pub const TARGETS: [Target; 20] = [
+    Target { name: "artifact", run: device::artifact, seeds: device::artifacts },
+    Target { name: "description", run: device::description, seeds: device::descriptions },
+    Target { name: "pipeline", run: device::pipeline, seeds: device::sounds },
+    Target { name: "events", run: device::events, seeds: device::lines },
+    Target { name: "manifest", run: corpora::manifest, seeds: corpora::manifests },
+    Target { name: "common_voice", run: corpora::common_voice, seeds: corpora::tables },
+    Target { name: "librispeech", run: corpora::librispeech, seeds: corpora::transcripts },
+    Target { name: "speech_commands", run: corpora::speech_commands, seeds: corpora::folders },
+    Target { name: "shards", run: corpora::shards, seeds: corpora::shard_files },
+    Target { name: "archive", run: corpora::archive, seeds: corpora::archives },
+    Target { name: "audio", run: corpora::audio, seeds: corpora::recordings },
+    Target { name: "picture", run: corpora::picture, seeds: corpora::pictures },
+    Target { name: "labels", run: corpora::labels, seeds: corpora::label_tables },
+    Target { name: "tokens", run: corpora::tokens, seeds: corpora::texts },
+    Target { name: "base", run: own::base, seeds: own::bases },
+    Target { name: "head", run: own::head, seeds: own::heads },
+    Target { name: "image_network", run: own::image_network, seeds: own::image_networks },
+    Target { name: "pack", run: own::pack, seeds: own::packs },
+    Target { name: "listing", run: own::listing, seeds: own::listings },
+    Target { name: "recordings", run: own::recordings, seeds: own::recording_manifests },
+];
+
+/// The door of that name.
+///
+/// # Panics
+/// If there is none.
+pub fn target(name: &str) -> Target {
+    *TARGETS.iter().find(|t| t.name == name).expect("a door of that name")
+}
+
+/// Numbers that sit at the edges of types, as text and as bytes.
+const EDGES: [u64; 10] =
+    [0, 1, 127, 128, 255, 65_535, 1 << 31, u32::MAX as u64, i64::MAX as u64, u64::MAX];
+/// Text that readers treat in a way of its own.
+const PIECES: [&str; 16] = [
+    "\n", "\t", "\0", "\"", "{", "}", "[", "..", "/", "-", "nan", "1e999", "\u{feff}", "\u{202e}",
+    "null", "\r",
+];
+
+/// Damages `bytes` in one to eight places, as a broken disk, a careless editor or an enemy would.
+pub fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..1 + random.below(8) {
+        mutate_once(bytes, random);
+    }
+}
+
+fn mutate_once(bytes: &mut Vec<u8>, random: &mut Random) {
+    let at = random.below(bytes.len() + 1);
+    let span = |random: &mut Random, length: usize| {
+        let count = 1 + random.below(16.min(length - at.min(length - 1)));
+        at.min(length - 1)..(at + count).min(length)
+    };
+    match random.below(10) {
+        // Most formats tell most by single bits and bytes.
+        0 | 1 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
+        2 if at < bytes.len() => bytes[at] = random.bits() as u8,
+        3 if at < bytes.len() => bytes[at] = [0, 0x7f, 0x80, 0xff][random.below(4)],
+        4 => bytes.truncate(at),
+        5 if !bytes.is_empty() => {
+            let range = span(random, bytes.len());
+            bytes.drain(range);
+        }
+        6 if !bytes.is_empty() => {
+            let range = span(random, bytes.len());
+            let copy = bytes[range].to_vec();
+            let to = random.below(bytes.len());
+            bytes.splice(to..to, copy);
+        }
+        7 => {
+            let piece = PIECES[random.below(PIECES.len())];
+            bytes.splice(at..at, piece.bytes());
+        }
+        8 => {
+            let edge = EDGES[random.below(EDGES.len())];
+            bytes.splice(at..at, edge.to_string().into_bytes());
+        }
+        _ => {
+            let edge = EDGES[random.below(EDGES.len())].to_le_bytes();
+            let width = [1, 2, 4, 8][random.below(4)];
+            for (byte, edge) in bytes.iter_mut().skip(at).zip(&edge[..width]) {
+                *byte = *edge;
+            }
+        }
+    }
+}

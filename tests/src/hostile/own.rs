@@ -1,0 +1,230 @@
+//! What we wrote ourselves, and somebody may have touched since.
+
+use std::{path::PathBuf, sync::LazyLock};
+
+use rand::{SeedableRng, rngs::StdRng};
+use wakeling::{
+    artifact,
+    base::{BASE_FORMAT, Base, BaseInfo},
+    capture::folder::{Facts, Folder},
+    compose::Row,
+    corpus::{Example, listing::Listing},
+    features::{FrontendTables, NormalizationKind},
+    images::{self, file::ImageNetwork},
+    negatives::{Negatives, Speech},
+    nn::{head::HeadConfig, params::Params, trunk::TrunkConfig},
+    pack as packs_of,
+    quantize::{CardText, QuantizedTrunk, with_model},
+    tuned::{Tuned, TunedInfo, fingerprint},
+};
+use wakeling_shared::{artifact::OperatingPoint, detector::DetectorParams};
+
+use super::{
+    corpora::{in_scratch, put},
+    device::refused_or_runs,
+};
+use crate::{Random, image::seen_network};
+
+/// A base of random weights as small as one can be.
+pub fn small_base() -> Base {
+    let trunk = TrunkConfig { channels: 8, taps: 5, dilations: vec![1], frames_per_step: 2 };
+    let rng = &mut StdRng::seed_from_u64(1);
+    let mut params = Params::default();
+    trunk.init(&mut params, rng).expect("weights");
+    let names = ["stem", "00.depthwise", "00.pointwise", "00.sum"];
+    let info = BaseInfo {
+        format: BASE_FORMAT,
+        name: "random".into(),
+        trunk,
+        normalization: NormalizationKind::Log,
+        tokens: Default::default(),
+        words: Default::default(),
+        ranges: names.map(|name| (format!("trunk.{name}"), -4.0, 4.0)).into(),
+        provenance: "1 hours of nothing".into(),
+        licence: "CC0-1.0".into(),
+    };
+    Base { info, params, tables: FrontendTables::default() }
+}
+
+/// A head of random weights on a base.
+pub fn small_head(base: &Base) -> Tuned {
+    let head = HeadConfig { hidden: 8, temporal: vec![(3, 1)] };
+    let rng = &mut StdRng::seed_from_u64(2);
+    let mut params = Params::default();
+    let channels = base.info.trunk.channels;
+    head.init(&mut params, vec![1.0; channels], 1, rng).expect("weights");
+    let info = TunedInfo {
+        label: "hey".into(),
+        base: base.info.name.clone(),
+        base_fingerprint: fingerprint(base).expect("weights"),
+        ranges: head.layers().into_iter().map(|layer| (layer.name, 0.0, 4.0)).collect(),
+        head,
+        detector: DetectorParams { smoothing_steps: 4, threshold: 512, refractory_steps: 50 },
+        points: vec![OperatingPoint { false_accepts: 1, audio_seconds: 60, threshold: 700 }],
+        recordings: 1,
+    };
+    Tuned { info, params }
+}
+
+/// The model file of one word on a base; none if base and head do not fit.
+pub fn model_of(base: &Base, tuned: &Tuned) -> wakeling::Result<Vec<u8>> {
+    let trunk = QuantizedTrunk::of(base)?;
+    let word = tuned.entry(&trunk)?;
+    let card = CardText { name: "hostile".into(), provenance: "tests".into() };
+    with_model(base, &trunk, &[word], &card, artifact::encode)
+}
+
+/// The bytes that `save` writes.
+fn saved(save: impl FnOnce(&std::path::Path) -> wakeling::Result<()>) -> Vec<u8> {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let path = place.path().join("file");
+    save(&path).expect("it can be written");
+    std::fs::read(path).expect("it was written")
+}
+
+/// A safetensors file with the length in front set to what its header takes, so that changes of the
+/// record are read and not refused for their length.
+fn repaired(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let data = bytes.windows(3).position(|end| end == b"]}}");
+    if let Some(length) = data.and_then(|at| (at + 3).checked_sub(8)) {
+        bytes[..8].copy_from_slice(&(length as u64).to_le_bytes());
+    }
+    bytes
+}
+
+fn with_file(bytes: &[u8], with: impl Fn(PathBuf)) {
+    in_scratch(|folder| {
+        with(put(folder, "as-it-is", bytes));
+        with(put(folder, "repaired", &repaired(bytes)));
+    });
+}
+
+/// The base under [`head`].
+static BASE: LazyLock<Base> = LazyLock::new(small_base);
+
+/// A base: refused, or it can be quantized or says why not.
+pub fn base(bytes: &[u8]) {
+    with_file(bytes, |path| {
+        let Ok(base) = Base::load(&path) else { return };
+        if let Ok(trunk) = QuantizedTrunk::of(&base) {
+            let card = CardText { name: "hostile".into(), provenance: String::new() };
+            let _ = with_model(&base, &trunk, &[], &card, artifact::encode);
+        }
+        let _ = base.hear(&Row::new(8));
+    });
+}
+
+/// A small base.
+pub fn bases() -> Vec<Vec<u8>> {
+    vec![saved(|path| small_base().save(path))]
+}
+
+/// A head: refused, or it makes a model that is refused or runs.
+pub fn head(bytes: &[u8]) {
+    with_file(bytes, |path| {
+        let Ok(tuned) = Tuned::load(&path, &BASE) else { return };
+        if let Ok(file) = model_of(&BASE, &tuned) {
+            refused_or_runs(&file);
+        }
+    });
+}
+
+/// A small head.
+pub fn heads() -> Vec<Vec<u8>> {
+    vec![saved(|path| small_head(&BASE).save(path))]
+}
+
+/// A network over images: refused, or it can be quantized or says why not.
+pub fn image_network(bytes: &[u8]) {
+    with_file(bytes, |path| {
+        let Ok(network) = ImageNetwork::load(&path) else { return };
+        if let Ok(file) = images::quantize::encode(&network) {
+            refused_or_runs(&file);
+        }
+    });
+}
+
+/// A small network over images.
+pub fn image_networks() -> Vec<Vec<u8>> {
+    vec![saved(|path| seen_network(1, images::network::Tier::S, 16).save(path))]
+}
+
+/// A pack of other speech, as it came and with its checksum made right.
+pub fn pack(bytes: &[u8]) {
+    in_scratch(|folder| {
+        let _ = packs_of::read(&put(folder, "as-it-is.pack", bytes));
+        if let Some((_, body)) = bytes.split_at_checked(10) {
+            let mut crc = flate2::Crc::new();
+            crc.update(body);
+            let mut sealed = bytes.to_vec();
+            sealed[6..10].copy_from_slice(&crc.sum().to_le_bytes());
+            let _ = packs_of::read(&put(folder, "sealed.pack", &sealed));
+        }
+    });
+}
+
+/// A small pack.
+pub fn packs() -> Vec<Vec<u8>> {
+    let clip = |seed: u64, frames: usize| {
+        let random = &mut Random::new(seed);
+        (0..frames).map(|_| std::array::from_fn(|_| random.below(12_000) as i16)).collect()
+    };
+    let speech = vec![Speech { frames: clip(1, 70), text: "one 一".into() }];
+    let negatives = Negatives { speech, noise: vec![clip(2, 9)] };
+    vec![packs_of::encode(&negatives).expect("memory")]
+}
+
+/// A list of clips beside a checkpoint.
+pub fn listing(bytes: &[u8]) {
+    in_scratch(|folder| {
+        let Ok(listing) = Listing::open(&put(folder, "clips.jsonl", bytes)) else { return };
+        let mut clips = 0;
+        let read = listing.for_each::<Example>(|block| {
+            clips += block.len() as u64;
+            Ok(())
+        });
+        assert!(read.is_err() || clips == listing.clips());
+        for workers in [1, 2, 5] {
+            let parts = (0..workers).map(|worker| listing.part(worker, workers).clips());
+            assert!(parts.sum::<u64>() >= listing.clips());
+        }
+    });
+}
+
+/// A list of three clips in two groups.
+pub fn listings() -> Vec<Vec<u8>> {
+    let written = saved(|path| {
+        Listing::write(path, |out| {
+            for (group, name) in [("a", "a.wav"), ("a", "b.wav"), ("b", "c.wav")] {
+                out.add(group, &Example::unlabelled(name));
+            }
+            Ok(())
+        })
+        .map(drop)
+    });
+    vec![written]
+}
+
+/// The manifest of a folder of recordings, which `record` goes on with: what it names and what it
+/// does not stays.
+pub fn recordings(bytes: &[u8]) {
+    in_scratch(|folder| {
+        let manifest = put(folder, "manifest.jsonl", bytes);
+        let facts = Facts { text: "hey".into(), ..Facts::default() };
+        let Ok(mut open) = Folder::open(folder, "take", &facts) else { return };
+        let kept = open.kept().len();
+        open.keep(&[1; 160], &facts).expect("room on the disk");
+        assert_eq!(open.kept().len(), kept + 1);
+        let text = std::fs::read_to_string(manifest).expect("the manifest");
+        let before = String::from_utf8_lossy(bytes);
+        assert!(before.lines().all(|line| text.contains(line)), "a line is lost");
+    });
+}
+
+/// Manifests of `record`.
+pub fn recording_manifests() -> Vec<Vec<u8>> {
+    let line = "{\"audio_filepath\":\"take-0001.wav\",\"duration\":1.5,\"text\":\"hey\",\"speaker\":\
+                \"Ana\",\"style\":\"far\",\"kind\":\"word\"}\n";
+    vec![line.into(), format!("{line}# a note\n{line}").into()]
+}

@@ -1,0 +1,170 @@
+//! Every door against damaged input, a little in every run and as much as one likes with
+//! `WAKELING_FUZZ_CASES`; every bit of a real model; and every input that ever broke something.
+
+use std::{
+    env, fs, panic,
+    path::{Path, PathBuf},
+};
+
+use wakeling::base::Base;
+use wakeling_shared::artifact::{HEADER_BYTES, Model};
+use wakeling_tests::{
+    Random,
+    hostile::{self, TARGETS, Target, device, own},
+};
+
+/// Cases a door, where `WAKELING_FUZZ_CASES` does not say.
+const CASES: u64 = 200;
+/// Where the input that broke a door is kept.
+const FOUND: &str = env!("CARGO_TARGET_TMPDIR");
+
+fn cases() -> u64 {
+    env::var("WAKELING_FUZZ_CASES").map_or(CASES, |count| count.parse().expect("a number of cases"))
+}
+
+/// Runs a door on one input; keeps the input if it breaks.
+fn knock(target: Target, input: &[u8], what: &str) {
+    if let Err(problem) = panic::catch_unwind(|| (target.run)(input)) {
+        let path = Path::new(FOUND).join(format!("{}-{what}", target.name));
+        fs::write(&path, input).expect("the input can be kept");
+        eprintln!("{} broke at {what}; the input is {}", target.name, path.display());
+        panic::resume_unwind(problem);
+    }
+}
+
+/// Good input, then damaged input.
+fn fuzz(name: &str) {
+    let target = hostile::target(name);
+    let seeds = (target.seeds)();
+    for (number, seed) in seeds.iter().enumerate() {
+        knock(target, seed, &format!("seed-{number}"));
+    }
+    for case in 0..cases() {
+        let random = &mut Random::new(case);
+        let mut input = seeds[random.below(seeds.len())].clone();
+        hostile::mutate(&mut input, random);
+        knock(target, &input, &format!("case-{case}"));
+    }
+}
+
+macro_rules! doors {
+    ($($name:ident),*) => {
+        const TESTED: &[&str] = &[$(stringify!($name)),*];
+        $(#[test] fn $name() { fuzz(stringify!($name)); })*
+    };
+}
+
+doors!(
+    artifact,
+    description,
+    pipeline,
+    events,
+    manifest,
+    common_voice,
+    librispeech,
+    speech_commands,
+    shards,
+    archive,
+    audio,
+    picture,
+    labels,
+    tokens,
+    base,
+    head,
+    image_network,
+    pack,
+    listing,
+    recordings
+);
+
+#[test]
+fn no_door_is_left_out() {
+    let names: Vec<&str> = TARGETS.iter().map(|t| t.name).collect();
+    assert_eq!(names, TESTED);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/fuzz_targets");
+    let mut programs: Vec<String> = fs::read_dir(root)
+        .expect("the fuzzing programs")
+        .map(|e| e.expect("a name").path().file_stem().unwrap_or_default().to_string_lossy().into())
+        .collect();
+    programs.sort();
+    let mut sorted = names.clone();
+    sorted.sort();
+    assert_eq!(programs, sorted);
+}
+
+/// What once broke a door, by the door's name.
+#[test]
+fn what_broke_something_once_does_no_more() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("hostile");
+    let entries = |path: &Path| -> Vec<PathBuf> {
+        let read = fs::read_dir(path).expect("a folder of inputs");
+        read.map(|e| e.expect("a name").path()).collect()
+    };
+    let mut tried = 0;
+    for folder in entries(&root).iter().filter(|path| path.is_dir()) {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        for path in entries(folder) {
+            let input = fs::read(&path).expect("an input");
+            knock(hostile::target(&name), &input, "regression");
+            tried += 1;
+        }
+    }
+    assert!(tried > 0);
+}
+
+/// The shipped trunk of tier S with a small head: a model as people have them.
+fn real() -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/models/base-s.safetensors");
+    let base = Base::load(&path).expect("the base that ships");
+    own::model_of(&base, &own::small_head(&base)).expect("a model")
+}
+
+/// Bytes before the arrays: header and description.
+fn structure(file: &[u8]) -> usize {
+    let described = u32::from_le_bytes([file[12], file[13], file[14], file[15]]) as usize;
+    HEADER_BYTES + described.next_multiple_of(8)
+}
+
+#[test]
+fn every_truncation_of_a_real_model_is_refused() {
+    let file = real();
+    assert!(device::refused_or_runs(&file));
+    let flash = device::Flash::new(&file);
+    for length in 0..file.len() {
+        assert!(Model::load(&flash.bytes()[..length]).is_err(), "{length}");
+    }
+}
+
+#[test]
+fn every_flip_of_a_real_models_structure_is_refused_or_runs() {
+    let file = real();
+    let structure = structure(&file);
+    let (mut ran, mut refused) = (0, 0);
+    for bit in 0..8 * structure {
+        let mut damaged = file.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(!device::refused_or_runs(&damaged), "bit {bit} was not noticed");
+        // What the checksum covers, forged.
+        if bit >= 8 * HEADER_BYTES {
+            let forged = device::resealed(&damaged).expect("a header");
+            *(if device::refused_or_runs(&forged) { &mut ran } else { &mut refused }) += 1;
+        }
+    }
+    assert!(ran > 500 && refused > 100, "{ran} ran, {refused} refused");
+}
+
+#[test]
+fn flips_of_a_real_models_weights_are_refused_and_run_when_forged() {
+    let file = real();
+    let (first, random) = (structure(&file), &mut Random::new(1));
+    let mut ran = 0;
+    for _ in 0..cases() {
+        let at = first + random.below(file.len() - first);
+        let mut damaged = file.clone();
+        damaged[at] ^= 1 << random.below(8);
+        assert!(!device::refused_or_runs(&damaged), "byte {at} was not noticed");
+        ran += u64::from(device::refused_or_runs(&device::resealed(&damaged).expect("a header")));
+    }
+    // Most weights may have any value; biases and multipliers may not.
+    assert!(ran > cases() / 2, "{ran} of {} ran", cases());
+}

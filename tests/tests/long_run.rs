@@ -1,0 +1,156 @@
+//! Hours of sound in a row: nothing drifts, no counter runs over, and what is heard does not depend on
+//! when listening began.
+//!
+//! `WAKELING_LONG_HOURS` says how long, a minute and a half if it does not; SECURITY.md has what was
+//! run. In a release build 24 hours take some minutes.
+
+use std::env;
+
+use wakeling_shared::{
+    artifact::Model, fault::FaultDetector, frontend::HOP_SAMPLES, frontend::WINDOW_SAMPLES,
+    pipeline::Pipeline,
+};
+use wakeling_tests::{
+    Tier,
+    model::{gated, random_model_with_heads},
+    sound,
+};
+
+/// Hours, where nobody says.
+const SHORT_HOURS: f64 = 0.025;
+/// The scene that is heard again and again, seconds; a whole number of steps of every model here.
+const SCENE_S: usize = 6;
+/// Scenes until levels and rings have forgotten how it began.
+const WARM_UP: usize = 8;
+
+fn hours() -> f64 {
+    env::var("WAKELING_LONG_HOURS").map_or(SHORT_HOURS, |hours| hours.parse().expect("hours"))
+}
+
+/// What a step said, with its place within its scene.
+type Said = (u64, Vec<(i16, i16, bool)>);
+
+/// Hears `scenes` repetitions from sample `start` on, in blocks of 20 ms; hands on what each step of
+/// a scene said.
+fn listen(
+    model: &Model<'_>,
+    (scene, start, scenes): (&[i16], usize, usize),
+    first: (u64, u64),
+    mut each: impl FnMut(usize, Vec<Said>),
+) -> u64 {
+    let mut arena = vec![0; model.arena_bytes()];
+    let mut pipeline = Pipeline::new(model, &mut arena).expect("the arena fits");
+    pipeline.set_position(first.0, first.1);
+    let mut faults = FaultDetector::new();
+    let length = scene.len() as u64;
+    let step_samples = (usize::from(model.frames_per_step) * HOP_SAMPLES) as u64;
+    let origin = first.0.wrapping_mul(HOP_SAMPLES as u64);
+    let (mut index, mut said, mut steps) = (0, Vec::new(), 0u64);
+    for repetition in 0..scenes {
+        let part = if repetition == 0 { &scene[start..] } else { scene };
+        for block in part.chunks(320) {
+            pipeline.push(block, |step| {
+                steps += 1;
+                // Counted from the first sample, never from the last step: nothing can drift.
+                let expected = steps * step_samples + (WINDOW_SAMPLES - HOP_SAMPLES) as u64;
+                assert_eq!(step.end_samples.wrapping_sub(origin), expected);
+                assert_eq!(step.index, first.1.wrapping_add(steps - 1));
+                let at = start as u64 + expected;
+                if at / length != index as u64 {
+                    each(index, std::mem::take(&mut said));
+                    index = (at / length) as usize;
+                }
+                let words = step.logits.iter().zip(step.decisions);
+                let words = words.map(|(&l, d)| (l, d.smoothed, d.fired)).collect();
+                said.push((at % length, words));
+            });
+            let mut rest = block;
+            while !rest.is_empty() {
+                rest = &rest[faults.push(rest).0..];
+            }
+        }
+    }
+    steps
+}
+
+/// A model that hears something in every scene, and the scene.
+fn subject(file: &[u8]) -> (Model<'_>, Vec<i16>) {
+    let mut model = Model::load(file).expect("the model is valid");
+    let scene = sound::speech_like(3, SCENE_S);
+    let mut all: Vec<i16> = Vec::new();
+    listen(&model, (&scene, 0, WARM_UP), (0, 0), |_, said| {
+        all.extend(said.iter().map(|(_, words)| words[0].1));
+    });
+    all.sort_unstable();
+    for word in &mut model.words {
+        // Reached by one step in fifty.
+        word.detector.threshold = all[all.len() * 49 / 50];
+        word.detector.refractory_steps = 20;
+    }
+    (model, scene)
+}
+
+#[test]
+fn hours_say_the_same_again_and_again() {
+    let plain = random_model_with_heads(1, Tier::S, 2);
+    let gated = gated(&plain, Default::default());
+    for file in [&plain, &gated] {
+        let (model, scene) = subject(file);
+        let scenes = ((hours() * 3_600.0) as usize / SCENE_S).max(WARM_UP + 4);
+        let mut known: Option<Vec<Said>> = None;
+        let (mut compared, mut detections) = (0, 0);
+        let steps = listen(&model, (&scene, 0, scenes), (0, 0), |index, said| {
+            if index < WARM_UP {
+                return;
+            }
+            detections += said.iter().filter(|(_, words)| words.iter().any(|w| w.2)).count();
+            let known = known.get_or_insert_with(|| said.clone());
+            assert!(said == *known, "scene {index} is not what the scenes before it were");
+            compared += 1;
+        });
+        assert!(compared + 2 > scenes - WARM_UP && detections > compared / 2);
+        eprintln!(
+            "{:.2} h: {steps} steps, {compared} scenes alike, {detections} detections",
+            (scenes * SCENE_S) as f64 / 3_600.0
+        );
+    }
+}
+
+#[test]
+fn what_is_heard_does_not_depend_on_when_listening_began() {
+    let file = random_model_with_heads(1, Tier::S, 2);
+    let (model, scene) = subject(&file);
+    let step = usize::from(model.frames_per_step) * HOP_SAMPLES;
+    let heard = |start: usize| {
+        let mut last = Vec::new();
+        listen(&model, (&scene, start, WARM_UP + 4), (0, 0), |_, said| last = said);
+        last
+    };
+    let expected = heard(0);
+    assert!(expected.iter().any(|(_, words)| words[0].2), "a test of nothing");
+    for start in [1, 2, 7, 40, 75, 90].map(|steps| steps * step) {
+        assert!(heard(start) == expected, "from sample {start} on other things are heard");
+    }
+    // Between steps the frames lie elsewhere; those that begin alike say the same.
+    for start in [1, 77, 159, 160, 333, 639] {
+        assert!(heard(start) == heard(start + 3 * step), "sample {start}");
+    }
+}
+
+#[test]
+fn counters_near_their_ends_run_over_in_silence() {
+    let file = random_model_with_heads(1, Tier::Tiny, 2);
+    let (model, scene) = subject(&file);
+    let heard = |first: (u64, u64)| {
+        let mut all = Vec::new();
+        listen(&model, (&scene, 0, 3), first, |_, said| all.push(said));
+        all
+    };
+    let expected = heard((0, 0));
+    let limits = [u64::from(u32::MAX), u64::MAX / HOP_SAMPLES as u64, u64::MAX];
+    for limit in limits {
+        // A hundred steps before the end, of 300.
+        let first = (limit - 100 * u64::from(model.frames_per_step), limit - 100);
+        assert!(heard(first) == expected, "{limit}");
+    }
+}

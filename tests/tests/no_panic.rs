@@ -1,0 +1,75 @@
+//! Nothing panics on the chip: `wakeling-qemu-no-panic` links only if no panic can be reached from
+//! loading a model to hearing sound with it, so that it was built is the proof. Here it is seen that
+//! what was proven is the whole device, that the application itself holds no panic either, and how
+//! deep the stack goes on the longest ways through it.
+
+use std::{env, fs};
+
+use wakeling::{
+    emulator::{APPLICATION, Emulator, EmulatorError, Machine, NO_PANIC},
+    simulate::{Chunking, Device},
+};
+use wakeling_shared::{artifact::Model, gate::GateParams};
+use wakeling_tests::{
+    Tier,
+    model::{gated, random_model_with_heads},
+    sound,
+};
+
+/// The stack that a board must keep free, bytes.
+const STACK_BYTES: usize = 17 * 1024;
+
+/// A program on the Cortex-M4F, or `None` where it may be missing and is.
+fn built(program: &str) -> Option<Emulator> {
+    match Emulator::built(Machine::CORTEX_M4, program) {
+        Ok(emulator) => Some(emulator),
+        Err(error @ (EmulatorError::NoQemu { .. } | EmulatorError::NoFirmware { .. })) => {
+            assert!(env::var_os("WAKELING_REQUIRE_EMULATOR").is_none(), "{error}");
+            eprintln!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Whether a program holds a function of `core::panicking`, or of another module that only panics.
+fn can_panic(program: &Emulator) -> bool {
+    let elf = fs::read(program.firmware()).expect("the program can be read");
+    let holds = |name: &[u8]| elf.windows(name.len()).any(|window| window == name);
+    assert!(holds(b"wakeling_shared"), "the program keeps its names, or this test sees nothing");
+    holds(b"9panicking") || holds(b"unwrap_failed") || holds(b"expect_failed")
+}
+
+#[test]
+fn no_panic_can_be_reached() {
+    let (Some(proof), Some(application)) = (built(NO_PANIC), built(APPLICATION)) else { return };
+    assert!(!can_panic(&proof));
+    assert!(!can_panic(&application), "the application can panic where the proof does not look");
+}
+
+#[test]
+fn what_was_proven_is_the_whole_device_and_its_stack_is_bounded() {
+    let Some(proof) = built(NO_PANIC) else { return };
+    // Gates that open and close, every normalization, the most heads.
+    let gate = GateParams { margin: 240, hold_steps: 5 };
+    let pcm = sound::between_silences(7, 6);
+    for seed in 0..4 {
+        let file = gated(&random_model_with_heads(seed, Tier::S, 4), gate);
+        let mut model = Model::load(&file).expect("the model is valid");
+        // Every word is heard as often as may be.
+        model.words.iter_mut().for_each(|word| word.detector.threshold = i16::MIN);
+        let file = wakeling::artifact::encode(&model).expect("it can be written");
+        let host = Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("it runs");
+        assert!(host.contains("detection "), "a test of nothing");
+        let chip = proof.measure(&file, &pcm, &[]).expect("it runs");
+        let (lines, stack) = chip.trim_end().rsplit_once('\n').expect("several lines");
+        assert!(lines == host.trim_end(), "seed {seed}: laptop and chip differ");
+        let stack: usize =
+            stack.strip_prefix("stack ").and_then(|s| s.parse().ok()).expect("bytes");
+        eprintln!("seed {seed}: {stack} bytes of stack");
+        assert!(stack <= STACK_BYTES, "{stack} bytes of stack");
+    }
+    // Whatever lies in flash: a model that is none ends in a refusal.
+    let refused = proof.measure(b"no model", &pcm, &[]);
+    assert!(refused.is_err());
+}
