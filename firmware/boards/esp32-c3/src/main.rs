@@ -1,7 +1,7 @@
 //! Wakeling on the ESP32-C3-DevKitM-1: the chip's I²S peripheral clocks the microphone, and DMA writes
 //! its slots into a ring of descriptors, which is the queue here. Pins are in `docs/boards.md`.
 //!
-//! Not built yet, and never run on hardware.
+//! Never run on hardware.
 
 #![no_std]
 #![no_main]
@@ -10,6 +10,7 @@ use core::fmt;
 
 use esp_hal::{
     Blocking,
+    clock::CpuClock,
     dma::{DmaError, DmaTransferRxCircular},
     gpio::{Level, Output, OutputConfig},
     i2s::master::{self, Channels, DataFormat, I2s, I2sRx},
@@ -112,7 +113,7 @@ fn microphone_config() -> master::Config {
 
 /// Everything after the chip's own start. An error of the set-up is told and left to the watchdog.
 fn listen() -> Result<(), &'static str> {
-    let p = esp_hal::init(esp_hal::Config::default());
+    let p = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::_160MHz));
     let mut watchdog = TimerGroup::new(p.TIMG0).wdt;
     watchdog.set_timeout(MwdtStage::Stage0, Duration::from_millis(WATCHDOG_MS.into()));
     watchdog.enable();
