@@ -296,7 +296,7 @@ fn a_start_itself_may_be_cut_as_well() {
 fn device(models: &Models) -> (Chip<4, 1024>, Store<Chip<4, 1024>>) {
     let chip = Chip::new(12, 1);
     assert_eq!(models.update(&chip, 1), Some(1));
-    let mut store = Store::open(chip.clone()).ok().expect("it opens");
+    let mut store = Store::open(chip.clone()).expect("it opens");
     store.start(|chip, place, _| models.good(chip, place)).expect("it reads");
     (chip, store)
 }
@@ -319,7 +319,7 @@ fn a_version_cannot_go_back() {
     let models = Models { random: 11, bytes: 500 };
     let (chip, _) = device(&models);
     assert_eq!(models.update(&chip, 7), Some(7));
-    let mut later = Store::open(chip.clone()).ok().expect("it opens");
+    let mut later = Store::open(chip.clone()).expect("it opens");
     later.start(|chip, place, _| models.good(chip, place)).expect("it reads");
     for version in [0, 1, 6, 7] {
         let refused = later.begin(&models.image(version).0.encode(), &Anyone);
@@ -338,7 +338,7 @@ fn a_model_that_fails_its_self_test_is_rolled_back() {
     let (chip, mut store) = device(&models);
     assert_eq!(send(&mut store, &models.image(2), false, &Anyone), Ok(700));
     let mut asked = Vec::new();
-    let mut store = Store::open(chip.clone()).ok().expect("it opens");
+    let mut store = Store::open(chip.clone()).expect("it opens");
     let running = store.start(|_, place, question| {
         asked.push((place.header.version, question));
         question == Question::Loads
@@ -359,7 +359,7 @@ fn a_model_at_which_the_device_hangs_is_rolled_back() {
     let mut tries = 0;
     loop {
         // The watchdog bites within the self-test: the power is gone before it says anything.
-        let mut store = Store::open(chip.clone()).ok().expect("it opens");
+        let mut store = Store::open(chip.clone()).expect("it opens");
         let mut hung = false;
         let started = store.start(|chip, place, question| {
             hung = question == Question::PassesItsTest;
@@ -385,7 +385,7 @@ fn a_trial_lasts_until_the_next_start() {
     assert_eq!(store.confirm(), Err(Refusal::NothingToConfirm));
     for (confirmed, then) in [(false, 1), (true, 2)] {
         assert_eq!(send(&mut store, &models.image(2), true, &Anyone), Ok(700));
-        store = Store::open(chip.clone()).ok().expect("it opens");
+        store = Store::open(chip.clone()).expect("it opens");
         let running = store.start(|chip, place, _| models.good(chip, place)).expect("it reads");
         assert_eq!(running.map(|place| place.header.version), Some(2));
         assert_eq!(store.state().candidate, Some(Candidate::Trial));
@@ -395,7 +395,7 @@ fn a_trial_lasts_until_the_next_start() {
             assert_eq!(store.confirm(), Ok(()));
         }
         assert_eq!(models.start(&chip), Some(then));
-        store = Store::open(chip.clone()).ok().expect("it opens");
+        store = Store::open(chip.clone()).expect("it opens");
         store.start(|chip, place, _| models.good(chip, place)).expect("it reads");
     }
 }
@@ -406,7 +406,7 @@ fn a_model_that_rots_gives_way_to_the_one_before() {
     let (chip, mut store) = device(&models);
     assert_eq!(send(&mut store, &models.image(2), false, &Anyone), Ok(700));
     assert_eq!(models.start(&chip), Some(2));
-    let mut store = Store::open(chip.clone()).ok().expect("it opens");
+    let mut store = Store::open(chip.clone()).expect("it opens");
     let place = store.start(|chip, place, _| models.good(chip, place)).expect("it reads");
     let place = place.expect("a model runs");
     chip.bytes.borrow_mut()[place.model_at as usize + 300] ^= 1;
@@ -602,7 +602,7 @@ fn a_flash_in_ram_does_as_well() {
     use wakeling_shared::update::ram::RamFlash;
     let models = Models { random: 20, bytes: 1_000 };
     let mut words = vec![u64::MAX; 1_024];
-    let mut store = Store::open(RamFlash::<4, 512>::new(&mut words)).ok().expect("it opens");
+    let mut store = Store::open(RamFlash::<4, 512>::new(&mut words)).expect("it opens");
     assert_eq!(store.start(|_, _, _| true).expect("it reads"), None);
     assert_eq!(send(&mut store, &models.image(1), false, &Anyone), Ok(1_000));
     let place = store.start(|_, _, _| true).expect("it reads").expect("a model runs");

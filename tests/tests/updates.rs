@@ -116,7 +116,7 @@ fn good(flash: &Counted<'_>, place: &Place, question: Question) -> bool {
 fn update_here(words: &mut [u64], image: &Image) -> Vec<usize> {
     let flash = Counted { flash: RamFlash::new(words), calls: Vec::new() };
     let pinned = Pinned(DEVELOPMENT_KEY);
-    let mut store = Store::open(flash).ok().expect("it opens");
+    let mut store = Store::open(flash).expect("it opens");
     store.start(good).expect("it reads");
     store.begin(&image.bytes[..HEADER_BYTES], &pinned).expect("it is accepted");
     for (i, bytes) in image.body().chunks(CHUNK_BYTES).enumerate() {
