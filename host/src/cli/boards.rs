@@ -28,16 +28,19 @@ pub fn run(_: BoardsArgs) -> Result<()> {
     Ok(())
 }
 
+/// What a debug probe needs besides, if this program cannot drive it.
+const PROBE_RS: &str = if cfg!(feature = "probe") { "" } else { " and probe-rs" };
+
 /// Three lines a board.
 fn listing(devices: &[UsbDevice]) -> String {
     let entry = |board: &Board| {
         let Board { name, title, chip, microphone, loader, usb, .. } = board;
         let needs = match loader {
-            Loader::Probe => "a debug probe (on board, or wired to it) and probe-rs",
+            Loader::Probe => format!("a debug probe (on board, or wired to it){PROBE_RS}"),
             Loader::ProbeOrUf2 { .. } => {
-                "--uf2 and the board's drive, or a debug probe and probe-rs"
+                format!("--uf2 and the board's drive, or a debug probe{PROBE_RS}")
             }
-            Loader::Espflash => "espflash (cargo install espflash --locked)",
+            Loader::Espflash => "espflash (cargo install espflash --locked)".to_owned(),
         };
         let attached = match devices.iter().find(|device| usb.contains(&device.id)) {
             Some(device) => format!("{} ({})", device.product, device.node.display()),

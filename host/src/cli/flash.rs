@@ -14,6 +14,9 @@ use crate::{
     flash::{Plan, Source, espflash, uf2},
 };
 
+#[cfg(feature = "probe")]
+use crate::flash::probe;
+
 /// Write firmware and a model into a board's flash
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
@@ -23,8 +26,9 @@ use crate::{
   wakeling flash --board pico runs/tuesday/model.wkl --model-only
 
 --uf2 writes a file for boards that show a drive (pico, pico2: hold BOOTSEL while plugging in). The
-esp32-c3 is flashed by espflash, all others by a debug probe, for which the commands of probe-rs are
-printed: this program cannot drive one yet.")]
+esp32-c3 is flashed by espflash, all others by a debug probe: by this program if it was built with the
+feature `probe` (cargo build --release -p wakeling --features wakeling/probe), which then also compares
+what was written; without it, the commands of probe-rs's own program are printed.")]
 pub struct FlashArgs {
     /// The model
     model: PathBuf,
@@ -76,8 +80,7 @@ pub fn run(args: FlashArgs) -> Result<()> {
             }
             Ok(())
         }
-        _ if args.dry_run => Ok(()),
-        _ => Err(by_probe(&plan, firmware.as_deref(), &args.model)),
+        _ => by_probe(&plan, firmware.as_deref(), &args.model, args.dry_run),
     }
 }
 
@@ -106,8 +109,25 @@ fn write_uf2(plan: &Plan, path: &Path, dry_run: bool) -> Result<()> {
     Ok(())
 }
 
+#[cfg(feature = "probe")]
+fn by_probe(plan: &Plan, _: Option<&Path>, _: &Path, dry_run: bool) -> Result<()> {
+    let Board { title, chip, .. } = plan.board;
+    if dry_run {
+        probe::check(plan)?;
+        println!("it fits the memory that probe-rs knows of {chip}; nothing was written");
+        return Ok(());
+    }
+    probe::flash(plan)?;
+    println!("{title}: written, compared, and started");
+    Ok(())
+}
+
 /// What a debug probe must be told by hand.
-fn by_probe(plan: &Plan, firmware: Option<&Path>, model: &Path) -> Error {
+#[cfg(not(feature = "probe"))]
+fn by_probe(plan: &Plan, firmware: Option<&Path>, model: &Path, dry_run: bool) -> Result<()> {
+    if dry_run {
+        return Ok(());
+    }
     let Board { chip, model: region, .. } = plan.board;
     let mut remedy = "with probe-rs's own program (https://probe.rs):".to_owned();
     if let Some(firmware) = firmware {
@@ -121,5 +141,6 @@ fn by_probe(plan: &Plan, firmware: Option<&Path>, model: &Path) -> Error {
     if matches!(plan.board.loader, Loader::ProbeOrUf2 { .. }) {
         remedy += "\n    or write a file for the board's drive: --uf2 FILE";
     }
-    Error::usage("this program cannot drive a debug probe yet", remedy)
+    let problem = "this program was built without the feature `probe`, so it drives no debug probe";
+    Err(Error::usage(problem, remedy))
 }

@@ -7,9 +7,12 @@
 //! | program | [`elf`] | an ELF file → parts |
 //! | drive | [`uf2`] | a plan → a file for a board with a drive, and back |
 //! | serial | [`espflash`] | a plan → the commands that flash an ESP32 |
+//! | probe | `probe` | a plan → a chip through a debug probe, with the feature `probe` |
 
 pub mod elf;
 pub mod espflash;
+#[cfg(feature = "probe")]
+pub mod probe;
 pub mod uf2;
 
 use std::{
