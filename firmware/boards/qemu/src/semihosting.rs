@@ -183,7 +183,7 @@ impl Stream {
         let mut arguments = [self.handle, bytes.as_mut_ptr().expose_provenance(), length];
         // SAFETY: the host writes at most `length` bytes into `bytes`, which live through the call.
         let missing = unsafe { call_with(operation::READ, &mut arguments) };
-        length.checked_sub(missing).unwrap_or(0)
+        length.saturating_sub(missing)
     }
 }
 

@@ -124,7 +124,8 @@ mod power {
         TURNS.load(Ordering::Relaxed).wrapping_mul(TURN).wrapping_add(value)
     }
 
-    /// A turn of the timer.
+    /// A turn of the timer, which only the processor interrupts with.
+    #[cfg(target_arch = "arm")]
     pub fn turn() {
         let left = TURNS.load(Ordering::Relaxed);
         if left == 0 {
