@@ -80,9 +80,6 @@ pub fn choose<'a>(found: &'a [Found], wanted: &str) -> Result<&'a Found> {
     }
 }
 
-/// What to do where the system offers no microphone.
-pub(crate) const NO_MICROPHONE: &str = "plug one in, allow this program to use it, and see `wakeling doctor`; recordings made elsewhere do as well: wakeling finetune --word NAME=FOLDER";
-
 #[cfg(test)]
 mod tests {
     use super::*;

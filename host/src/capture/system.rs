@@ -17,7 +17,7 @@ use cpal::{
     traits::{DeviceTrait, HostTrait, StreamTrait},
 };
 
-use super::device::{Found, Loudspeaker, Microphone, NO_MICROPHONE, Wanted, choose};
+use super::device::{Found, Loudspeaker, Microphone, Wanted, choose};
 use crate::{
     Error, Result,
     audio::{
@@ -25,6 +25,9 @@ use crate::{
         live::{Live, for_playback},
     },
 };
+
+/// What to do where the system offers no microphone.
+const NO_MICROPHONE: &str = "plug one in, allow this program to use it, and see `wakeling doctor`; recordings made elsewhere do as well: wakeling finetune --word NAME=FOLDER";
 
 /// Seconds of sound that wait at most.
 const QUEUE_S: usize = 4;
