@@ -10,7 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wakeling::{artifact, audio};
+use wakeling::{
+    artifact, audio,
+    board::{Board, Family},
+    flash::uf2,
+};
 use wakeling_tests::{browser::Browser, shipped::few_models};
 
 /// Training in a test shares the machine with others.
@@ -126,14 +130,28 @@ fn a_person_records_trains_hears_and_downloads() {
     assert_eq!(problem, "");
 
     page.evaluate("document.getElementById('download').click()");
-    let path = place.path().join("downloads/hey-wakeling.wkl");
-    let started = Instant::now();
-    while !path.is_file() {
-        assert!(started.elapsed() < SHORT, "nothing is downloaded");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let path = downloaded(place.path(), "hey-wakeling.wkl");
     let bytes = artifact::read(&path).expect("a model");
     let model = artifact::load(&path, &bytes).expect("a model");
     assert_eq!(model.words[0].label, "hey wakeling");
     assert_eq!(bytes, fs::read(place.path().join("runs/hey-wakeling/model.wkl")).expect("a model"));
+
+    page.evaluate("document.getElementById('drives').selectedIndex = 1; document.getElementById('uf2').click()");
+    let file = fs::read(downloaded(place.path(), "hey-wakeling-pico2.uf2")).expect("a file");
+    let board = Board::named("pico2").expect("a board");
+    let parts = uf2::read(&file, Family::Rp2350ArmS).expect("a UF2 file");
+    let written = parts.iter().find(|part| part.address == board.model.start).expect("the model");
+    assert!(written.bytes.starts_with(&bytes), "the drive's file holds another model");
+    page.picture("downloads.png");
+}
+
+/// A file that the page was told to save.
+fn downloaded(place: &Path, name: &str) -> PathBuf {
+    let path = place.join("downloads").join(name);
+    let started = Instant::now();
+    while !path.is_file() {
+        assert!(started.elapsed() < SHORT, "{name} is not downloaded");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    path
 }

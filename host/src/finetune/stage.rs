@@ -75,6 +75,11 @@ pub trait Network: Sync {
         mode: &mut Mode,
     ) -> Result<(Tensor, Option<Tensor>)>;
 
+    /// The word's logits alone.
+    fn scores(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
+        Ok(self.logits(params, x, &mut Mode::Evaluate)?.0)
+    }
+
     /// How its batch norm works while it is trained.
     fn training_mode(&self) -> Mode {
         Mode::Evaluate
@@ -252,12 +257,17 @@ impl<'a, N: Network> WordStage<'a, N> {
         mode: &mut Mode,
     ) -> Result<(Tensor, Option<Tensor>)> {
         let (logits, more) = self.network.logits(params, x, mode)?;
+        Ok((self.smoothed(&logits)?, more))
+    }
+
+    /// What the detector compares, `[windows, window]`, of logits with their history.
+    fn smoothed(&self, logits: &Tensor) -> Result<Tensor> {
         let first = self.network.history();
         let mut sum = logits.narrow(1, first, self.times.window)?;
         for shift in 1..self.times.smoothing {
             sum = (sum + logits.narrow(1, first + shift, self.times.window)?)?;
         }
-        Ok(((sum * (1.0 / self.times.smoothing as f64))?, more))
+        Ok((sum * (1.0 / self.times.smoothing as f64))?)
     }
 
     /// Values of the network's activations over windows as it is trained on.
@@ -365,7 +375,7 @@ impl<N: Network> Stage for WordStage<'_, N> {
         }
         let mut score = |windows: &[Window]| -> Result<()> {
             let x = self.gather(windows, None)?;
-            let (smoothed, _) = self.forward(params, &x, &mut Mode::Evaluate)?;
+            let smoothed = self.smoothed(&self.network.scores(params, &x)?)?;
             let best: Vec<f32> = smoothed.max(1)?.detach().to_vec1()?;
             found.extend(windows.iter().zip(best).map(|(w, b)| (b, w.stream, w.start)));
             Ok(())

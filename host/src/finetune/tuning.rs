@@ -264,25 +264,27 @@ struct Tuned<'a> {
 }
 
 impl Tuned<'_> {
-    /// The outputs of the moving trunk and, where they are held to it, of the pretrained one.
-    fn trunk(
-        &self,
-        params: &Params,
-        x: &Tensor,
-        mode: &mut Mode,
-    ) -> Result<(Tensor, Option<Tensor>)> {
+    /// What the part that moves hears: features, or what the blocks below it say.
+    fn below(&self, x: &Tensor) -> Result<Tensor> {
         let (config, frozen) = (&self.base.info.trunk, &self.base.params);
-        let Some(moving) = self.moving.clone() else {
-            let before = match &self.keep {
-                Some(_) => Some(config.forward(frozen, x, &mut Mode::Evaluate)?.detach()),
-                None => None,
-            };
-            return Ok((config.forward(params, x, mode)?, before));
-        };
+        let Some(moving) = &self.moving else { return Ok(x.clone()) };
         let stem = config.stem(frozen, x, &mut Mode::Evaluate)?;
-        let low = config.blocks(frozen, &stem, 0..moving.start, &mut Mode::Evaluate)?.detach();
-        let before = config.blocks(frozen, &low, moving.clone(), &mut Mode::Evaluate)?.detach();
-        Ok((config.blocks(params, &low, moving, mode)?, Some(before)))
+        Ok(config.blocks(frozen, &stem, 0..moving.start, &mut Mode::Evaluate)?.detach())
+    }
+
+    /// What the part that moves says with these weights, to what is below it.
+    fn outputs(&self, params: &Params, below: &Tensor, mode: &mut Mode) -> Result<Tensor> {
+        let config = &self.base.info.trunk;
+        match &self.moving {
+            Some(moving) => config.blocks(params, below, moving.clone(), mode),
+            None => config.forward(params, below, mode),
+        }
+    }
+
+    fn head(&self, params: &Params, outputs: &Tensor) -> Result<Tensor> {
+        let outputs = outputs.broadcast_mul(&self.gains)?;
+        let logits = self.head.forward(params, &outputs, &mut Mode::Evaluate)?;
+        Ok(logits.narrow(2, self.column, 1)?.squeeze(2)?)
     }
 }
 
@@ -297,14 +299,21 @@ impl Network for Tuned<'_> {
         x: &Tensor,
         mode: &mut Mode,
     ) -> Result<(Tensor, Option<Tensor>)> {
-        let (outputs, before) = self.trunk(params, x, mode)?;
-        let keep = match (&self.keep, before) {
-            (Some(keep), Some(before)) => Some(keep.loss(&outputs, &before)?),
-            _ => None,
+        let below = self.below(x)?;
+        let outputs = self.outputs(params, &below, mode)?;
+        let keep = match &self.keep {
+            Some(keep) => {
+                let before = self.outputs(&self.base.params, &below, &mut Mode::Evaluate)?;
+                Some(keep.loss(&outputs, &before.detach())?)
+            }
+            None => None,
         };
-        let outputs = outputs.broadcast_mul(&self.gains)?;
-        let logits = self.head.forward(params, &outputs, &mut Mode::Evaluate)?;
-        Ok((logits.narrow(2, self.column, 1)?.squeeze(2)?, keep))
+        Ok((self.head(params, &outputs)?, keep))
+    }
+
+    fn scores(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
+        let outputs = self.outputs(params, &self.below(x)?, &mut Mode::Evaluate)?;
+        self.head(params, &outputs)
     }
 
     fn training_mode(&self) -> Mode {

@@ -1,6 +1,6 @@
 //! What the page asks for, and what is answered. See the table at [`Session::answer`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Error, Result,
     audio::{SAMPLE_RATE, live::Live as Resampler},
+    board::{BOARDS, Board, Family, Loader},
     capture::{
         folder::{Facts, Folder},
         level::Level,
@@ -23,6 +24,7 @@ use crate::{
     cli::file_name,
     evaluate::html::media,
     features::{FrontendTables, NormalizationKind, log_mel, mel_powers},
+    flash::{Plan, Source, uf2},
     synthesize,
 };
 
@@ -30,6 +32,8 @@ use crate::{
 const WAVE_COLUMNS: usize = 240;
 /// Seconds of room sound that are kept in one file.
 const ROOM_FILE_S: usize = 10;
+/// Kind of a file that only a device reads.
+const BYTES: &str = "application/octet-stream";
 /// Characters of the longest name of a speaker.
 const LONGEST_NAME: usize = 80;
 
@@ -106,6 +110,7 @@ impl Session {
     /// | `POST /api/live` | begins to listen with the model |
     /// | `POST /api/level?row=N` | moves through the model's table |
     /// | `GET /api/report`, `GET /api/model` | the files |
+    /// | `GET /api/uf2?board=NAME` | the model as a file for the board's drive |
     pub fn answer(&mut self, method: &Method, url: &str, body: &[u8]) -> Result<Answer> {
         let path = url.split('?').next().unwrap_or_default();
         let value = match (method, path) {
@@ -142,7 +147,11 @@ impl Session {
                 return self.file("report.html", "text/html; charset=utf-8");
             }
             (Method::Get, "/api/model") => {
-                return self.file("model.wkl", "application/octet-stream");
+                return self.file("model.wkl", BYTES);
+            }
+            (Method::Get, "/api/uf2") => {
+                let body = self.uf2(query(url, "board").unwrap_or_default())?;
+                return Ok(Answer { status: 200, kind: BYTES, body });
             }
             _ => return Ok(Answer::refused(404, "there is nothing here")),
         };
@@ -209,6 +218,9 @@ impl Session {
             "training": self.training.as_ref().map(Training::progress),
             "model": exists("model.wkl"),
             "report": exists("report.html"),
+            "drives": drives().map(|(board, _)| json!({
+                "name": board.name, "title": board.title, "program": board.firmware().is_ok(),
+            })).collect::<Vec<_>>(),
         })
     }
 
@@ -327,9 +339,38 @@ impl Session {
 
     fn file(&self, name: &str, kind: &'static str) -> Result<Answer> {
         let path = self.result(name)?;
-        let body = std::fs::read(&path).map_err(Error::io(&path, "read"))?;
+        let body = read(&path)?;
         Ok(Answer { status: 200, kind, body })
     }
+
+    /// The model for a board's drive, and the board's program where `./x boards` has built it.
+    fn uf2(&self, name: &str) -> Result<Vec<u8>> {
+        let found = drives().find(|(board, _)| board.name == name);
+        let (board, family) = found.ok_or_else(|| {
+            Error::usage(format!("{name:?} is no board with a drive"), "choose one of the list")
+        })?;
+        let path = self.result("model.wkl")?;
+        let model = read(&path)?;
+        let program = match board.firmware() {
+            Ok(path) => Some((read(&path)?, path)),
+            Err(_) => None,
+        };
+        let program = program.as_ref().map(|(bytes, path)| Source { path, bytes });
+        let plan = Plan::new(board, program, Source { path: &path, bytes: &model })?;
+        Ok(uf2::write(&plan, family))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(Error::io(path, "read"))
+}
+
+/// The boards that show a drive, and whom their files are for.
+fn drives() -> impl Iterator<Item = (&'static Board, Family)> {
+    BOARDS.iter().filter_map(|board| match board.loader {
+        Loader::ProbeOrUf2 { family } => Some((board, family)),
+        Loader::Probe | Loader::Espflash => None,
+    })
 }
 
 /// What the page shows of a take: facts, the wave as extremes of columns, the spectrogram, the sound.

@@ -284,7 +284,18 @@ const download = async (path, name) => {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 };
-byId("download").onclick = guarded(() => download("/api/model", `${state.phrase.replace(/\s+/g, "-")}.wkl`));
+const fileName = () => state.phrase.replace(/\s+/g, "-");
+byId("download").onclick = guarded(() => download("/api/model", `${fileName()}.wkl`));
+
+const showDrive = () => {
+  const { name, title, program } = state.drives[byId("drives").selectedIndex];
+  byId("drive-text").textContent = text(program ? "drive.whole" : "drive.model", { board: title, name });
+};
+byId("drives").onchange = showDrive;
+byId("uf2").onclick = guarded(() => {
+  const { name } = state.drives[byId("drives").selectedIndex];
+  return download(`/api/uf2?board=${name}`, `${fileName()}-${name}.uf2`);
+});
 byId("report").onclick = guarded(async () => {
   if (!state.report) throw new Error(text("noReport"));
   const page = await (await ask("GET", "/api/report")).blob();
@@ -300,6 +311,10 @@ function show(next) {
   const has = Boolean(state.phrase);
   for (const id of ["takes-section", "room-section", "train-section"]) byId(id).hidden = !has;
   byId("try-section").hidden = !state.model;
+  if (!byId("drives").options.length) {
+    byId("drives").append(...state.drives.map(({ title, name }) => new Option(title, name)));
+  }
+  showDrive();
   if (!has) return;
   byId("prompt").textContent = text("prompt", { how: text(`style.${state.style}`) });
   byId("count").textContent = text("kept", { count: state.takes.length });
