@@ -15,6 +15,7 @@
 
 mod add;
 mod depthwise;
+mod eight;
 mod gather;
 mod pointwise;
 mod quads;
