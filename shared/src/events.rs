@@ -21,7 +21,7 @@ use heapless::Vec;
 
 use crate::{
     artifact::{MAX_WORDS, Model},
-    decimal::Decimal,
+    decimal::{Decimal, Verbatim},
     fault::{Fault, FaultKind},
     fixed::sigmoid,
     pipeline::Step,
@@ -47,7 +47,7 @@ impl Display for Loaded<'_, '_> {
         let frames = Decimal::of(model.frames_per_step);
         write!(f, "model {} {frames} ", Decimal::of(model.arena_bytes()))?;
         for (i, word) in model.words.iter().enumerate() {
-            let comma = if i == 0 { "" } else { "," };
+            let comma = Verbatim(if i == 0 { "" } else { "," });
             write!(f, "{comma}{}", Text(word.label))?;
         }
         write!(f, " {}", Text(model.card.name))
@@ -194,7 +194,7 @@ impl Display for Stats {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str("stats")?;
         let mut named = Self::NAMES.iter().zip(self.values());
-        named.try_for_each(|(name, value)| write!(f, " {name}={}", Decimal::of(value)))
+        named.try_for_each(|(name, value)| write!(f, " {}={}", Verbatim(name), Decimal::of(value)))
     }
 }
 

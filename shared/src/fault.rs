@@ -10,7 +10,10 @@
 
 use core::fmt::{self, Display, Formatter};
 
-use crate::{decimal::Decimal, frontend::SAMPLE_RATE_HZ};
+use crate::{
+    decimal::{Decimal, Verbatim},
+    frontend::SAMPLE_RATE_HZ,
+};
 
 /// Samples that are judged together: 2 s.
 pub const PERIOD_SAMPLES: usize = 2 * SAMPLE_RATE_HZ;
@@ -68,7 +71,7 @@ pub struct Fault {
 
 impl Display for Fault {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "fault {} {}", Decimal::of(self.end_samples), self.kind.name())
+        write!(f, "fault {} {}", Decimal::of(self.end_samples), Verbatim(self.kind.name()))
     }
 }
 

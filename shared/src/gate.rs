@@ -1,8 +1,11 @@
 //! A gate before the network: in silence it is closed, and the network does not run.
 //!
-//! What it looks at is the mean of a step's features, which are logarithms of power less a running
-//! level. It follows the quiet of the place, down fast and up slowly, and opens as soon as a step is
-//! louder by a margin; it closes when none was for a while. Closed, it keeps the last 160 ms of
+//! What it looks at is the loudness of a step: the mean of its features, which are logarithms of power
+//! less a running level, and that level, where the front end has one. Without it, a word would raise the
+//! level and so lower the features of the hiss after it; the quiet would follow them down, and as the
+//! level falls again, the hiss would be louder than the quiet. It follows the quiet of the place, down
+//! fast and up slowly, and opens as soon as a step is louder by a margin; it closes when none was for a
+//! while. Closed, it keeps the last 160 ms of
 //! features, and the network hears them first when it opens, so that the quiet beginning of a word is
 //! not lost. To the network, a silence is thus as long as the gate stays open in it, then goes on where
 //! sound begins; its rings keep what they had.
@@ -25,18 +28,17 @@ const RISE_SHIFT: u32 = 8;
 /// When a gate opens and closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateParams {
-    /// By how much the mean feature of a step exceeds the quiet to open, in eighths of a feature's
-    /// step.
+    /// By how much the loudness of a step exceeds the quiet to open, in eighths of a feature's step.
     pub margin: u8,
     /// Steps without such that the gate stays open.
     pub hold_steps: u8,
 }
 
 impl Default for GateParams {
-    /// Twenty steps of a feature; 30 steps, which are 1.2 s where a step is 40 ms. Greater margins close
+    /// Twelve steps of a feature; 30 steps, which are 1.2 s where a step is 40 ms. Greater margins close
     /// more often and lose words in noise; docs/log/engine-speed.md has the figures.
     fn default() -> Self {
-        Self { margin: 160, hold_steps: 30 }
+        Self { margin: 96, hold_steps: 30 }
     }
 }
 
@@ -73,14 +75,15 @@ impl Gate {
         Self { params, quiet: None, hold, kept: [0; KEPT], next: 0, count: 0 }
     }
 
-    /// Looks at a step's features, at most 640.
-    pub fn step(&mut self, features: &[i8]) -> Passage {
+    /// Looks at a step's features, at most 640, and at the `level` that is not in them any more: its
+    /// mean over the step, in features' steps, Q8, at most 2²⁴ either way.
+    pub fn step(&mut self, features: &[i8], level: i32) -> Passage {
         let sum: i32 = features.iter().map(|&feature| i32::from(feature)).sum();
-        let mean = (sum << LEVEL_BITS) / (features.len() as i32).max(1);
-        let quiet = self.quiet.unwrap_or(mean);
-        let loud = mean - quiet > i32::from(self.params.margin) << (LEVEL_BITS - 3);
-        let shift = if mean < quiet { FALL_SHIFT } else { RISE_SHIFT };
-        self.quiet = Some(quiet + ((mean - quiet) >> shift));
+        let loudness = (sum << LEVEL_BITS) / (features.len() as i32).max(1) + level;
+        let quiet = self.quiet.unwrap_or(loudness);
+        let loud = loudness - quiet > i32::from(self.params.margin) << (LEVEL_BITS - 3);
+        let shift = if loudness < quiet { FALL_SHIFT } else { RISE_SHIFT };
+        self.quiet = Some(quiet + ((loudness - quiet) >> shift));
         let was_open = self.hold > 0;
         self.hold = if loud {
             self.params.hold_steps.saturating_add(1)
@@ -136,7 +139,7 @@ mod tests {
     }
 
     fn passages(gate: &mut Gate, levels: &[i8]) -> Vec<Passage> {
-        levels.iter().map(|&level| gate.step(&[level; WIDTH])).collect()
+        levels.iter().map(|&level| gate.step(&[level; WIDTH], 0)).collect()
     }
 
     #[test]
@@ -145,8 +148,8 @@ mod tests {
         let mut found = passages(&mut gate, &[-20; 6]);
         assert_eq!(found.split_off(3), [Passage::Closed; 3]);
         assert_eq!(found, [Passage::Open; 3]);
-        assert_eq!(gate.step(&[-17; WIDTH]), Passage::Closed, "no more than the margin");
-        assert_eq!(gate.step(&[-16; WIDTH]), Passage::Opening(4));
+        assert_eq!(gate.step(&[-17; WIDTH], 0), Passage::Closed, "no more than the margin");
+        assert_eq!(gate.step(&[-16; WIDTH], 0), Passage::Opening(4));
         let kept: Vec<i8> = (0..4).map(|age| gate.kept(age, WIDTH)[0]).collect();
         assert_eq!(kept, [-20, -20, -20, -17]);
         gate.forget();
@@ -158,7 +161,7 @@ mod tests {
         let mut gate = gate();
         let levels: Vec<i8> = (0..23).map(|i| -(20 + i)).collect();
         passages(&mut gate, &levels);
-        assert_eq!(gate.step(&[100; WIDTH]), Passage::Opening(8));
+        assert_eq!(gate.step(&[100; WIDTH], 0), Passage::Opening(8));
         let kept: Vec<i8> = (0..8).map(|age| gate.kept(age, WIDTH)[WIDTH - 1]).collect();
         assert_eq!(kept, (15..23).map(|i| -(20 + i)).collect::<Vec<i8>>());
     }
@@ -172,16 +175,26 @@ mod tests {
         assert_eq!(found.pop(), Some(Passage::Closed));
         // And quiet again at once.
         passages(&mut gate, &[-60; 60]);
-        assert_ne!(gate.step(&[-50; WIDTH]), Passage::Closed);
+        assert_ne!(gate.step(&[-50; WIDTH], 0), Passage::Closed);
+    }
+
+    #[test]
+    fn a_level_that_moves_is_neither_quiet_nor_loud() {
+        let mut gate = gate();
+        passages(&mut gate, &[-20; 10]);
+        for raised in (0..40).chain((0..40).rev()) {
+            let passage = gate.step(&[-20 - raised; WIDTH], i32::from(raised) << LEVEL_BITS);
+            assert_eq!(passage, Passage::Closed, "{raised}");
+        }
     }
 
     #[test]
     fn extremes_and_nothing_do_not_overflow() {
         let mut gate = Gate::new(GateParams { margin: u8::MAX, hold_steps: u8::MAX });
         for level in [i8::MIN, i8::MAX, i8::MIN] {
-            gate.step(&[level; KEPT]);
+            gate.step(&[level; KEPT], i32::from(level) << 17);
         }
-        assert_eq!(gate.step(&[]), Passage::Open);
+        assert_eq!(gate.step(&[], 0), Passage::Open);
         assert!(gate.kept(3, 0).is_empty());
     }
 }

@@ -20,6 +20,8 @@ const MAX_STEP_FEATURES: usize = MAX_FRAMES_PER_STEP as usize * MEL_CHANNELS;
 pub struct Pipeline<'m, 'a> {
     frontend: Frontend<'m>,
     gate: Option<Gate>,
+    /// Sum of the front end's levels over the step's frames, for the gate.
+    levels: i32,
     engine: Engine<'m, 'a>,
     detectors: Vec<Detector, MAX_WORDS>,
     logits: [i16; MAX_WORDS],
@@ -164,6 +166,7 @@ impl<'m, 'a> Pipeline<'m, 'a> {
         Self {
             frontend: Frontend::new(&model.frontend),
             gate: model.gate.filter(|_| !has_stride(model)).map(Gate::new),
+            levels: 0,
             engine,
             detectors: Vec::new(),
             logits: [0; MAX_WORDS],
@@ -193,6 +196,9 @@ impl<'m, 'a> Pipeline<'m, 'a> {
             }
             self.total_frames = self.total_frames.wrapping_add(1);
             self.frames += 1;
+            if self.gate.is_some() {
+                self.levels += self.frontend.level();
+            }
             if self.frames == self.frames_per_step {
                 self.frames = 0;
                 self.step(observer);
@@ -216,8 +222,9 @@ impl<'m, 'a> Pipeline<'m, 'a> {
     fn step(&mut self, observer: &mut impl Observer) {
         let words = self.detectors.len();
         observer.features(self.engine.input());
+        let level = core::mem::take(&mut self.levels) / i32::from(self.frames_per_step.max(1));
         let passage = match &mut self.gate {
-            Some(gate) => gate.step(self.engine.input()),
+            Some(gate) => gate.step(self.engine.input(), level),
             None => Passage::Open,
         };
         if let Passage::Opening(kept) = passage {

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::decimal::Decimal;
+use crate::decimal::{Decimal, Verbatim};
 
 /// Why feature parameters were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,7 @@ impl fmt::Display for FrontendError {
         match *self {
             Self::TableBytes { table, expected, found } => {
                 let [expected, found] = [Decimal::of(expected), Decimal::of(found)];
+                let table = Verbatim(table);
                 write!(f, "the {table} table has {found} bytes instead of {expected}")
             }
             Self::MelStart { index, bin } => {
@@ -61,6 +62,7 @@ impl fmt::Display for FrontendError {
             }
             Self::Range { parameter, found, largest } => {
                 let [found, largest] = [number(found), number(largest)];
+                let parameter = Verbatim(parameter);
                 write!(f, "{parameter} is {found}, above {largest}")
             }
             Self::ZeroScale => write!(f, "the feature scale is zero"),

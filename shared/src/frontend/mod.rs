@@ -134,6 +134,11 @@ impl<'a> Frontend<'a> {
         (consumed, ready)
     }
 
+    /// The level of the latest frame; see [`Normalizer::level`].
+    pub fn level(&self) -> i32 {
+        self.normalizer.level()
+    }
+
     /// Forgets samples and levels, as if new.
     pub fn reset(&mut self) {
         self.power.reset();

@@ -79,6 +79,23 @@ impl<'a> Normalizer<'a> {
         features
     }
 
+    /// What the running level took off the features of the latest frame, in their steps, Q8: at most 2²³
+    /// either way, and 0 where there is no such level.
+    pub fn level(&self) -> i32 {
+        match self.params {
+            Normalization::Log { level: Some(_), quantizer, .. } => {
+                let scaled = i64::from(self.level_q8()) * i64::from(quantizer.scale_q16);
+                (scaled >> 8) as i32
+            }
+            _ => 0,
+        }
+    }
+
+    /// The running level in Q8, rounded half up.
+    fn level_q8(&self) -> i32 {
+        (self.level + (1 << (LEVEL_EXTRA_BITS - 1))) >> LEVEL_EXTRA_BITS
+    }
+
     /// Moves the running level towards this frame's and returns it in Q8, rounded half up.
     fn follow(&mut self, logs: &[i32; MEL_CHANNELS], level: Level) -> i32 {
         if !self.started {
@@ -91,7 +108,7 @@ impl<'a> Normalizer<'a> {
         let gap = (i64::from(heard) << LEVEL_EXTRA_BITS) - i64::from(self.level);
         let shift = if gap > 0 { level.attack_shift } else { level.decay_shift };
         self.level = (i64::from(self.level) + (gap >> shift)) as i32;
-        (self.level + (1 << (LEVEL_EXTRA_BITS - 1))) >> LEVEL_EXTRA_BITS
+        self.level_q8()
     }
 }
 

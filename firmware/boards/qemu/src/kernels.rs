@@ -1,5 +1,5 @@
 //! The processor's kernels against the plain ones, on shapes that fit no block and values at their
-//! extremes. The last line is `kernels cases=N`, or `error …` with the first case that differs.
+//! extremes; and the functions that copy and fill memory. The last line is `kernels cases=N`, or `error …` with the first case that differs.
 
 #![no_std]
 #![no_main]
@@ -52,6 +52,8 @@ const DEPTHWISE: [[usize; 3]; 13] = [
     [4, 263, 1],
 ];
 const LENGTHS: [usize; 8] = [0, 1, 3, 4, 5, 7, 48, 130];
+/// The most bytes that are copied: two rounds of a loop, and everything that a rest can be.
+const BYTES: usize = 48;
 /// Pairs of weights at their extremes; 0x7FFF is −1 and 128.
 const EXTREMES: [u32; 6] =
     [0x7FFF_7FFF, 0x8080_8080, 0x7F7F_7F7F, 0x8000_8000, 0x80FF_80FF, 0x7F80_7F7F];
@@ -229,6 +231,46 @@ impl Room {
     }
 }
 
+impl Room {
+    /// Copies, moves and fills `length` bytes, which compilers leave to functions that a board may bring
+    /// (`wakeling-bytes`), from and to addresses of every kind.
+    fn bytes(&mut self, length: usize) -> Result<(), Differs> {
+        const BEHIND: usize = 8;
+        let value = |i: usize| (i * 37 + 11) as i8;
+        for (from, to) in (0..16).map(|case| (case / 4, case % 4)) {
+            let Self { x, o, y: Outputs { found, .. }, .. } = self;
+            x.iter_mut().enumerate().for_each(|(i, x)| *x = value(i));
+            *o = *x;
+            found.fill(1);
+            let holds = |bytes: &[i8], expected: &dyn Fn(usize) -> i8| {
+                bytes.iter().enumerate().all(|(i, &byte)| byte == expected(i))
+            };
+            let source = x.get(from..from + length).unwrap_or_default();
+            if let Some(target) = found.get_mut(to..to + length) {
+                target.copy_from_slice(source);
+            }
+            let inside = |i: usize| (to..to + length).contains(&i);
+            let copied = |i: usize| if inside(i) { value(i - to + from) } else { 1 };
+            let mut equal = holds(found, &copied);
+            if let Some(target) = found.get_mut(to..to + length) {
+                target.fill(-3);
+            }
+            equal &= holds(found, &|i| if inside(i) { -3 } else { 1 });
+            // Forwards and backwards, over itself.
+            for (from, to) in [(from, to + BEHIND), (from + BEHIND, to)] {
+                o.copy_within(from..from + length, to);
+                let inside = |i: usize| (to..to + length).contains(&i);
+                equal &= holds(o, &|i| value(if inside(i) { i - to + from } else { i }));
+                *o = *x;
+            }
+            if !equal {
+                return Err(Differs("copying", [length, from, to]));
+            }
+        }
+        Ok(())
+    }
+}
+
 fn check(room: &mut Room) -> Result<Cases, Differs> {
     let mut random = Random(0x9E37_79B9);
     let mut cases = 0;
@@ -243,6 +285,10 @@ fn check(room: &mut Room) -> Result<Cases, Differs> {
             room.depthwise(shape)?;
             cases += 1;
         }
+    }
+    for length in 0..=BYTES {
+        room.bytes(length)?;
+        cases += 1;
     }
     for length in LENGTHS {
         room.fill(&mut random, None);

@@ -25,7 +25,8 @@ use core::{
     panic::PanicInfo,
 };
 
-use wakeling_shared::decimal::Decimal;
+use wakeling_bytes as _;
+use wakeling_shared::decimal::{Decimal, Hexadecimal, Verbatim};
 
 use semihosting::Console;
 
@@ -59,14 +60,14 @@ pub fn panicked(info: &PanicInfo<'_>) -> ! {
     if let Some(place) = info.location() {
         let line = Decimal::of(place.line());
         // A console that fails leaves nothing to say it with.
-        let _ = writeln!(Console::new(), "error panic at {}:{line}", place.file());
+        let _ = writeln!(Console::new(), "error panic at {}:{line}", Verbatim(place.file()));
     }
     semihosting::exit(false)
 }
 
 /// Says where a fault happened and ends the emulation; without it a fault would spin for ever.
 pub fn faulted(address: u32) -> ! {
-    let _ = writeln!(Console::new(), "error fault at {address:#010x}");
+    let _ = writeln!(Console::new(), "error fault at {}", Hexadecimal(address));
     semihosting::exit(false)
 }
 

@@ -21,7 +21,7 @@ use wakeling_qemu::{
 };
 use wakeling_shared::{
     artifact::{LoadError, Model},
-    decimal::Decimal,
+    decimal::{Decimal, Hexadecimal},
     engine::ArenaTooSmall,
     events::Stats,
     pipeline::Pipeline,
@@ -52,8 +52,8 @@ impl fmt::Display for Failure {
                 Decimal::of(MAX_BLOCK_SAMPLES)
             ),
             Self::Model(error) => {
-                let region = memory::model_region();
-                write!(f, "no valid model at {:p}: {error}", region.as_ptr())
+                let (address, _) = memory::model_region_bounds();
+                write!(f, "no valid model at {}: {error}", Hexadecimal(address as u32))
             }
             &Self::Arena(ArenaTooSmall { expected, found }) => {
                 let [expected, found] = [Decimal::of(expected), Decimal::of(found)];

@@ -5,6 +5,7 @@
 //! | the model's flash region | `_model_start`, `_model_length` of the board's `memory.x` |
 //! | memory for the queue and for the model's state | statics here |
 //! | the log | defmt over RTT |
+//! | copying and filling memory | `wakeling-bytes` |
 //! | a panic | its place goes to the log; the watchdog then starts the board again |
 
 #![no_std]
@@ -14,6 +15,7 @@ use core::{fmt, panic::PanicInfo};
 use defmt_rtt as _;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use static_cell::{ConstStaticCell, StaticCell};
+use wakeling_bytes as _;
 use wakeling_firmware::{
     blocks::{BLOCK_SAMPLES, Blocks, Filler, QUEUE_BLOCKS, QueuedMicrophone, Storage},
     outputs::Lines,

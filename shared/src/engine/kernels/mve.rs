@@ -3,9 +3,10 @@
 //!
 //! | kernel | at once | instructions |
 //! |---|---|---|
-//! | [`pointwise`](self::pointwise) | 4 outputs × 8 inputs × 1 column | 9, and 19 for the outputs |
+//! | [`pointwise`](self::pointwise) | 8 outputs × 8 inputs × 1 column | 14, and 26 for the outputs |
+//! | | 4 outputs × 8 inputs × 1 column, where those do not fit | 9, and 19 for the outputs |
 //! | | 2 outputs × 16 inputs × 4 columns | 19, and 34 for the outputs |
-//! | [`depthwise`] | 8 channels × 1 tap | 9, and 19 for the outputs |
+//! | [`depthwise`] | 8 channels × 1 tap | 6, and 14 for the outputs; 9 and 19 if taps are more than 9 |
 //! | [`add`] | 4 elements | 8 |
 //!
 //! Loops whose number of elements fits no vector end in one that is masked (`DLSTP`, `LETP`): what it
@@ -15,6 +16,7 @@
 
 mod add;
 mod depthwise;
+mod eight;
 mod gather;
 mod pointwise;
 mod quads;

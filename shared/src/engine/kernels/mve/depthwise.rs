@@ -1,6 +1,9 @@
 //! Depthwise layers, eight channels at once: two blocks of the weights, which one load gathers. Products
 //! of the even channels and of the odd ones are two vectors of `i32`, and so are biases and
 //! multipliers; narrowing to `i16` puts them side by side again.
+//!
+//! Where there are at most [`UNROLLED`] taps, all pointers stay in registers; that saves three
+//! instructions of nine a tap.
 
 use core::arch::naked_asm;
 
@@ -11,6 +14,13 @@ use crate::artifact::MAX_TAPS;
 
 /// Channels that are computed at once.
 const GROUP: usize = 2 * LANES;
+
+/// Taps whose pointers are held in registers, of which only the first seven can be those of a vector.
+const UNROLLED: usize = 9;
+/// Bytes of code of one tap, 6 instructions of 4 bytes.
+const TAP_CODE: usize = 24;
+/// Bytes of code that the last two taps need besides, to move their pointers: 4 instructions of 4 bytes.
+const MOVE_CODE: usize = 16;
 
 /// See [`depthwise_groups`]. The order is that in which it loads them.
 #[derive(Clone, Copy)]
@@ -33,6 +43,10 @@ struct Depthwise {
     groups: usize,
     weights: *const u32,
     factors: *const Factors,
+    /// Of [`UNROLLED`] taps, how many there are not.
+    absent: usize,
+    /// Bytes of their code.
+    skipped_code: usize,
 }
 
 pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
@@ -99,10 +113,16 @@ unsafe fn places(columns: &[*const i8], step: usize, affine: &Affine<'_>, y: &mu
         groups,
         weights: affine.weights.as_ptr(),
         factors: affine.factors.as_ptr(),
+        absent: UNROLLED.saturating_sub(taps),
+        skipped_code: 0,
     };
+    let skipped_code = TAP_CODE * call.absent + MOVE_CODE * call.absent.min(2);
+    let call = Depthwise { skipped_code, ..call };
+    let groups_of = if taps > UNROLLED { depthwise_groups } else { depthwise_unrolled };
     // SAFETY: `y` is `places ≥ 1` times `channels`, of which `groups ≥ 1` groups are written; the
-    // columns are as the caller says, and weights and factors are there.
-    unsafe { depthwise_groups(&call) }
+    // columns are as the caller says, and weights and factors are there. The taps are few where
+    // `depthwise_unrolled` was chosen, and what it leaves out is as they are.
+    unsafe { groups_of(&call) }
     if channels != done + LANES {
         return done;
     }
@@ -203,6 +223,162 @@ unsafe extern "C" fn depthwise_groups(call: &Depthwise) {
         "bne 1b",
         "add sp, #36",
         "vpop {{d8-d13}}",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
+/// The channels of a tap. `$x` is where they lie, which the first seven taps' instruction also moves on;
+/// so the instruction's end is given besides.
+macro_rules! tap {
+    ($x:literal, $moved:literal) => {
+        concat!(
+            "vldrb.s16 q0, [",
+            $x,
+            "]",
+            $moved,
+            "\n",
+            "vldrw.u32 q1, [q3, #8]!\n",
+            "vmullb.s16 q2, q0, q1\n",
+            "vadd.i32 q4, q4, q2\n",
+            "vmullt.s16 q0, q0, q1\n",
+            "vadd.i32 q5, q5, q0\n",
+        )
+    };
+}
+
+/// One of the last two taps, whose pointer lies where vectors cannot be loaded from: it takes the place
+/// of that of the outputs.
+macro_rules! far_tap {
+    ($x:literal) => {
+        concat!(
+            "mov.w r8, r7\n",
+            "mov.w r7, ",
+            $x,
+            "\n",
+            tap!("r7", ""),
+            "add.w ",
+            $x,
+            ", ",
+            $x,
+            ", #8\n",
+            "mov.w r7, r8\n",
+        )
+    };
+}
+
+/// As [`depthwise_groups`], for at most [`UNROLLED`] taps, whose pointers are the last of `r9`, `r10`,
+/// `r0` to `r6`; `start` must be 0.
+///
+/// Frame: `q3` and `q6` of a place's start; groups and places left at 32, `x_skip` and `y_skip` at 40,
+/// `block_bytes` at 48. `q7` is the zero point.
+///
+/// # Safety
+/// As [`depthwise_groups`], with `taps` at most [`UNROLLED`]; `absent` are those that are missing, and
+/// `skipped_code` is theirs.
+#[unsafe(naked)]
+unsafe extern "C" fn depthwise_unrolled(call: &Depthwise) {
+    naked_asm!(
+        ".cpu cortex-m55",
+        "push {{r4-r11, lr}}",
+        "vpush {{d8-d15}}",
+        "sub sp, #52",
+        "ldrd r5, r1, [r0, #36]",
+        "ldrd r3, r2, [r0, #4]",
+        "str r2, [sp, #48]",
+        "sub.w r1, r1, #8",
+        "add.w r2, r2, r1",
+        "vmov q3[2], q3[0], r1, r2",
+        "add.w r1, r1, #4",
+        "add.w r2, r2, #4",
+        "vmov q3[3], q3[1], r1, r2",
+        "vstrw.32 q3, [sp]",
+        "ldrd r1, r4, [r0, #44]",
+        "sub.w r1, r1, #64",
+        "add.w r2, r1, #32",
+        "vmov q6[2], q6[0], r1, r2",
+        "add.w r1, r1, #8",
+        "add.w r2, r2, #8",
+        "vmov q6[3], q6[1], r1, r2",
+        "vstrw.32 q6, [sp, #16]",
+        "ldr.w lr, [r0, #12]",
+        "ldrd r1, r2, [r0, #16]",
+        "vdup.16 q7, r2",
+        "strd r5, r1, [sp, #32]",
+        "ldr r1, [r0, #28]",
+        "strd r3, r1, [sp, #40]",
+        "ldr r1, [r0, #52]",
+        "adr.w r12, 3f",
+        "add r12, r1",
+        "ldr r7, [r0]",
+        "adr.w r11, 4f",
+        "add.w r11, r11, r4, lsl #2",
+        "mov pc, r11",
+        ".p2align 2",
+        "4:",
+        "ldr.w r9, [lr], #4",
+        "ldr.w r10, [lr], #4",
+        "ldr.w r0, [lr], #4",
+        "ldr.w r1, [lr], #4",
+        "ldr.w r2, [lr], #4",
+        "ldr.w r3, [lr], #4",
+        "ldr.w r4, [lr], #4",
+        "ldr.w r5, [lr], #4",
+        "ldr.w r6, [lr], #4",
+        // A place.
+        "1:",
+        "ldrd r11, lr, [sp, #32]",
+        "subs.w lr, lr, #1",
+        "str.w lr, [sp, #36]",
+        "dls lr, r11",
+        "ldr.w r11, [sp, #48]",
+        "vldrw.u32 q3, [sp]",
+        "vldrw.u32 q6, [sp, #16]",
+        // A group.
+        "2:",
+        "vldrw.u32 q4, [q6, #64]!",
+        "vldrw.u32 q5, [q6, #4]",
+        "mov pc, r12",
+        ".p2align 2",
+        "3:",
+        far_tap!("r9"),
+        far_tap!("r10"),
+        tap!("r0", ", #8"),
+        tap!("r1", ", #8"),
+        tap!("r2", ", #8"),
+        tap!("r3", ", #8"),
+        tap!("r4", ", #8"),
+        tap!("r5", ", #8"),
+        tap!("r6", ", #8"),
+        "vldrw.u32 q0, [q6, #16]",
+        "vldrw.u32 q1, [q6, #20]",
+        "vrmulh.s32 q4, q4, q0",
+        "vrmulh.s32 q5, q5, q1",
+        "vqmovnb.s32 q4, q4",
+        "vqmovnt.s32 q4, q5",
+        "vqadd.s16 q4, q4, q7",
+        "vqmovnb.s16 q4, q4",
+        "vstrb.16 q4, [r7], #8",
+        "vadd.i32 q3, q3, r11",
+        "le lr, 2b",
+        // To the next place, if there is one.
+        "ldr.w r11, [sp, #36]",
+        "cmp.w r11, #0",
+        "beq 5f",
+        "ldrd r11, lr, [sp, #40]",
+        "add r7, lr",
+        "add r9, r11",
+        "add r10, r11",
+        "add r0, r11",
+        "add r1, r11",
+        "add r2, r11",
+        "add r3, r11",
+        "add r4, r11",
+        "add r5, r11",
+        "add r6, r11",
+        "b 1b",
+        "5:",
+        "add sp, #52",
+        "vpop {{d8-d15}}",
         "pop {{r4-r11, pc}}",
     )
 }

@@ -4,7 +4,7 @@
 
 use core::arch::naked_asm;
 
-use super::{Affine, Factors, LANES, RUN, UNIT, UNIT_WORDS, plain, quads};
+use super::{Affine, Factors, LANES, RUN, UNIT, UNIT_WORDS, eight, plain, quads};
 
 /// Inputs after which sums must be taken apart; see [`RUN`].
 const RUN_INPUTS: usize = RUN * UNIT;
@@ -52,13 +52,22 @@ fn fits(affine: &Affine<'_>) -> bool {
 
 /// One column; the arrays have been checked.
 fn column(x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
+    let done = eight::pointwise_column(x, affine, y);
+    if done < y.len() {
+        outputs_from(done / LANES, x, affine, y.get_mut(done..).unwrap_or_default());
+    }
+}
+
+/// The outputs from the `first` block on.
+fn outputs_from(first: usize, x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
     let run = if x.len() > RUN_INPUTS { blocks_of_runs } else { blocks_of_run };
     let inputs = x.as_ptr_range();
+    let block_words = affine.units() * UNIT_WORDS;
     let (whole, rest) = y.as_chunks_mut::<LANES>();
     let call = Pointwise {
         x: inputs.start,
-        weights: affine.weights.as_ptr(),
-        factors: affine.factors.as_ptr(),
+        weights: affine.weights.as_ptr().wrapping_add(first * block_words),
+        factors: affine.factors.as_ptr().wrapping_add(first),
         first: x.len().min(RUN_INPUTS),
         y: whole.as_mut_ptr().cast(),
         blocks: whole.len(),
@@ -73,7 +82,7 @@ fn column(x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
     }
     if !rest.is_empty() {
         let mut last = [0; LANES];
-        let words = whole.len() * affine.units() * UNIT_WORDS;
+        let words = whole.len() * block_words;
         let last_call = Pointwise {
             weights: call.weights.wrapping_add(words),
             factors: call.factors.wrapping_add(whole.len()),

@@ -1,0 +1,161 @@
+//! Eight outputs of a column at once: two blocks share what they load of the inputs, which otherwise
+//! takes two instructions of nine.
+//!
+//! `VMLADAVA` adds to even registers only, and there are eight: the sums of pairs and of even weights of
+//! four pairs of outputs. The odd registers hold what runs.
+
+use core::arch::naked_asm;
+
+use super::{Affine, Factors, LANES, RUN, UNIT, UNIT_WORDS};
+
+/// Outputs computed at once.
+const OUTPUTS: usize = 2 * LANES;
+/// Units that [`pairs_of_blocks`] multiplies between two looks at the end of its loop.
+const UNITS_UNROLLED: usize = 4;
+/// Bytes of code of one unit: 14 instructions of 4 bytes.
+const UNIT_CODE: usize = 56;
+
+/// See [`pairs_of_blocks`]. The order is that in which it loads them.
+#[repr(C)]
+struct Eight {
+    x: *const i8,
+    /// A multiple of [`OUTPUTS`] after `y`.
+    y_end: *mut i8,
+    weights: *const u32,
+    zero: i32,
+    /// The weights of the second block.
+    second_weights: *const u32,
+    /// Bytes of code that the first pass leaves out, and 1, for an address that is branched to is odd.
+    skipped_code: usize,
+    y: *mut i8,
+    factors: *const Factors,
+    x_end: *const i8,
+    block_bytes: usize,
+}
+
+/// Computes as many outputs as it can, and returns how many: none if inputs are more than a run or fill
+/// no units. The arrays have been checked, and there are inputs.
+pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, y: &mut [i8]) -> usize {
+    let (whole, units) = (y.as_chunks_mut::<OUTPUTS>().0, affine.units());
+    if whole.is_empty() || units > RUN || !x.len().is_multiple_of(UNIT) {
+        return 0;
+    }
+    let done = whole.len() * OUTPUTS;
+    let (inputs, outputs) = (x.as_ptr_range(), whole.as_flattened_mut().as_mut_ptr_range());
+    let (weights, block_words) = (affine.weights.as_ptr(), units * UNIT_WORDS);
+    let call = Eight {
+        x: inputs.start,
+        y_end: outputs.end,
+        weights,
+        zero: i32::from(affine.zero_point),
+        second_weights: weights.wrapping_add(block_words),
+        skipped_code: UNIT_CODE * (units.wrapping_neg() % UNITS_UNROLLED) + 1,
+        y: outputs.start,
+        factors: affine.factors.as_ptr(),
+        x_end: inputs.end,
+        block_bytes: block_words * size_of::<u32>(),
+    };
+    // SAFETY: `x` is a positive number of whole units, at most [`RUN`]. `y` is a positive number of
+    // pairs of blocks, and weights and factors are there for at least as many, and aligned.
+    unsafe { pairs_of_blocks(&call) }
+    done
+}
+
+/// A vector of weights, from `$weights` on: a pair of outputs, with sums in `$both` and `$even`.
+macro_rules! pair {
+    ($weights:literal, $both:literal, $even:literal) => {
+        concat!(
+            "vldrw.u32 q2, [",
+            $weights,
+            "], #16\n",
+            "vmladava.s16 ",
+            $both,
+            ", q2, q0\n",
+            "vmladava.s8 ",
+            $even,
+            ", q2, q1\n",
+        )
+    };
+}
+
+/// Two blocks of four outputs, from `y` to `y_end`.
+///
+/// Frame: what a pair of blocks begins with, `x` for `r1` between zeros for the sums; `y_end` and `zero`
+/// at 36, the code's address at 44. `q3` are the addresses of the biases of even outputs, less the 64
+/// bytes from pair to pair.
+///
+/// # Safety
+/// - `x` to `x_end` are `n` whole units of inputs, from 1 to [`RUN`]; `skipped_code` is that of
+///   `(−n) % UNITS_UNROLLED` units, and 1.
+/// - `y_end − y` is a positive multiple of [`OUTPUTS`], and those bytes may be written.
+/// - `weights` and `factors` are those of as many outputs, and aligned to words; a block's weights are
+///   `block_bytes`.
+#[unsafe(naked)]
+unsafe extern "C" fn pairs_of_blocks(call: &Eight) {
+    naked_asm!(
+        ".cpu cortex-m55",
+        "push {{r4-r11, lr}}",
+        "sub sp, #52",
+        "ldm.w r0, {{r1-r9, r11}}",
+        "vmov.i32 q0, #0",
+        "vstrw.32 q0, [sp]",
+        "vstrw.32 q0, [sp, #16]",
+        "vstrw.32 q0, [sp, #20]",
+        "str r1, [sp, #4]",
+        "strd r2, r4, [sp, #36]",
+        "adr.w r10, 2f",
+        "add r10, r6",
+        "str.w r10, [sp, #44]",
+        "sub.w r8, r8, #64",
+        "add.w r0, r8, #32",
+        "vmov q3[2], q3[0], r8, r0",
+        "add.w r8, r8, #8",
+        "add.w r0, r0, #8",
+        "vmov q3[3], q3[1], r8, r0",
+        // A pair of blocks.
+        "1:",
+        "ldm.w sp, {{r0, r1, r2, r4, r6, r8, r10, r12, lr}}",
+        "ldr.w pc, [sp, #44]",
+        // A pass: four units, fewer the first time.
+        ".p2align 2",
+        "2:",
+        ".rept 4",
+        "vldrb.s16 q0, [r1]",
+        "vldrb.u16 q1, [r1], #8",
+        pair!("r3", "r4", "r0"),
+        pair!("r3", "r6", "r2"),
+        pair!("r5", "r12", "r8"),
+        pair!("r5", "lr", "r10"),
+        ".endr",
+        "cmp r1, r9",
+        "bne.w 2b",
+        // The sums of even outputs, and of odd ones; then both are requantized.
+        "vmov q0[2], q0[0], r0, r8",
+        "vmov q0[3], q0[1], r2, r10",
+        "vmov q1[2], q1[0], r4, r12",
+        "vmov q1[3], q1[1], r6, lr",
+        "vsub.i32 q1, q1, q0",
+        "vshr.s32 q1, q1, #8",
+        "vldrw.u32 q2, [q3, #64]!",
+        "vadd.i32 q0, q0, q2",
+        "vldrw.u32 q2, [q3, #4]",
+        "vadd.i32 q1, q1, q2",
+        "vldrw.u32 q2, [q3, #16]",
+        "vrmulh.s32 q0, q0, q2",
+        "vldrw.u32 q2, [q3, #20]",
+        "vrmulh.s32 q1, q1, q2",
+        "vqmovnb.s32 q0, q0",
+        "vqmovnt.s32 q0, q1",
+        "ldrd r0, r2, [sp, #36]",
+        "vqadd.s16 q0, q0, r2",
+        "vqmovnb.s16 q0, q0",
+        "vstrb.16 q0, [r7], #8",
+        // The second block's weights ended where the next pair's begin.
+        "mov r3, r5",
+        "add r5, r11",
+        "cmp r7, r0",
+        "bne.w 1b",
+        "add sp, #52",
+        "pop {{r4-r11, pc}}",
+    )
+}
