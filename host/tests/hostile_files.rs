@@ -28,7 +28,6 @@ use wakeling::{
 use wakeling_tests::{
     Random, Tier,
     hostile::own::{small_base, small_head},
-    pictures::{FORMS, form},
     random_model,
     shipped::few_models,
     sound,
@@ -37,8 +36,8 @@ use wakeling_tests::{
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeling");
 /// How often each command is killed.
 const KILLS: u64 = 12;
-/// And each that trains, which takes longer.
-const TRAINER_KILLS: u64 = 5;
+/// And a training, which takes longer.
+const TRAINING_KILLS: u64 = 5;
 /// Files in the folder of many; `WAKELING_MANY_FILES` says otherwise.
 const MANY_FILES: usize = 20_000;
 
@@ -62,27 +61,6 @@ impl Place {
         tar.append_dir_all("corpus", place.path("speech")).expect("memory");
         fs::write(place.path("corpus.tar"), tar.into_inner().expect("memory")).expect("an archive");
         place
-    }
-
-    /// Pictures of forms, and a base that has seen them.
-    fn add_pictures(&self) {
-        const SIDE: usize = 16;
-        let random = &mut Random::new(1);
-        for (number, class) in FORMS.iter().enumerate() {
-            let class = self.path("pictures").join(class);
-            fs::create_dir_all(&class).expect("a folder");
-            for i in 0..6 {
-                let (path, side) = (class.join(format!("{i}.png")), SIDE as u32);
-                let pixels = form(random, number, SIDE);
-                image::save_buffer(path, &pixels, side, side, image::ExtendedColorType::L8)
-                    .expect("a picture");
-            }
-        }
-        let pretrain =
-            ["images", "pretrain", "--train", "pictures", "--name", "forms", "--out", "."];
-        let settings = ["--tier", "s", "--side", "16", "--channels", "gray", "--steps", "2"];
-        let output = self.run(&[&pretrain[..], &settings].concat());
-        assert!(output.status.success(), "{}", stderr(&output));
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -211,117 +189,43 @@ fn a_command_that_is_killed_leaves_whole_files_or_none() {
     }
 }
 
-/// Commands that train, into `out/`, which holds what they made before.
-const TRAINERS: [(&str, &[&str]); 3] = [
-    (
-        "finetune",
-        &[
-            "finetune",
-            "--word",
-            "hey=speech/yes",
-            "--base",
-            "base.safetensors",
-            "--negative-hours",
-            "0.3",
-            "--steps",
-            "30",
-        ],
-    ),
-    (
-        "compare",
-        &[
-            "compare",
-            "--word",
-            "hey=speech/yes",
-            "--test",
-            "hey=speech/yes",
-            "--talk",
-            "speech",
-            "--base",
-            "base.safetensors",
-            "--samples",
-            "1",
-            "2",
-            "--steps",
-            "10",
-            "--members",
-            "1",
-        ],
-    ),
-    (
-        "images finetune",
-        &[
-            "images",
-            "finetune",
-            "--train",
-            "pictures",
-            "--base",
-            "forms.safetensors",
-            "--steps",
-            "20",
-        ],
-    ),
-];
-
 #[test]
 fn a_training_that_is_killed_leaves_the_one_before() {
     let place = Place::new();
-    place.add_pictures();
     few_models(place.0.path(), "base-s");
     fs::rename(place.path("models/negatives"), place.path("negatives")).expect("ours");
     let out = place.path("out");
-    for (name, arguments) in TRAINERS {
-        let run = |seed: &str| {
-            let rest = ["--workers", "1", "--seed", seed, "--out", "out"];
-            let arguments = [arguments, &rest].concat();
-            let begun = Instant::now();
-            let output = place.run(&arguments);
-            assert!(output.status.success(), "{name}: {}", stderr(&output));
-            (files(&out), begun.elapsed())
-        };
-        let _ = fs::remove_dir_all(&out);
-        let (before, _) = run("1");
-        let (whole, took) = run("2");
-        assert!(before != whole && before.keys().eq(whole.keys()), "{name}: a test of nothing");
-        let restore =
-            || before.iter().for_each(|(path, bytes)| fs::write(path, bytes).expect("ours"));
-        let mut cut = 0;
-        for kill in 0..TRAINER_KILLS {
-            restore();
-            let arguments =
-                [arguments, &["--workers", "1", "--seed", "2", "--out", "out"]].concat();
-            let random = &mut Random::new(kill);
-            let mut child = place.command(&arguments).spawn().expect("the program starts");
-            std::thread::sleep(
-                took.mul_f64(0.4 + 0.65 * f64::from(random.below(1_000) as u32) / 1e3),
-            );
-            child.kill().expect("it can be killed");
-            child.wait().expect("it ends");
-            let left = files(&out);
-            assert!(left.keys().eq(before.keys()), "{name}: {:?}", left.keys());
-            for (path, bytes) in &left {
-                // A comparison's files also have the states between: so many whole trials.
-                let is_between = || name == "compare" && is_whole(path, bytes, &whole[path]);
-                assert!(
-                    *bytes == before[path] || *bytes == whole[path] || is_between(),
-                    "{name}: {} is no whole file",
-                    path.display()
-                );
-            }
-            cut += u64::from(left != whole);
+    let arguments = |seed| {
+        let word = ["finetune", "--word", "hey=speech/yes", "--base", "base.safetensors"];
+        let quick = ["--negative-hours", "0.3", "--steps", "30", "--workers", "1", "--out", "out"];
+        [&word[..], &quick, &["--seed", seed]].concat()
+    };
+    let run = |seed| {
+        let begun = Instant::now();
+        let output = place.run(&arguments(seed));
+        assert!(output.status.success(), "{}", stderr(&output));
+        (files(&out), begun.elapsed())
+    };
+    let (before, _) = run("1");
+    let (whole, took) = run("2");
+    assert!(before != whole && before.keys().eq(whole.keys()), "a test of nothing");
+    let mut cut = 0;
+    for kill in 0..TRAINING_KILLS {
+        before.iter().for_each(|(path, bytes)| fs::write(path, bytes).expect("ours"));
+        let random = &mut Random::new(kill);
+        let mut child = place.command(&arguments("2")).spawn().expect("the program starts");
+        std::thread::sleep(took.mul_f64(0.4 + 0.65 * f64::from(random.below(1_000) as u32) / 1e3));
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+        let left = files(&out);
+        assert!(left.keys().eq(before.keys()), "{:?}", left.keys());
+        for (path, bytes) in &left {
+            let is_whole = *bytes == before[path] || *bytes == whole[path];
+            assert!(is_whole, "{} is no whole file", path.display());
         }
-        restore();
-        assert!(run("2").0 == whole, "{name} does not end as it would have");
-        eprintln!("{name}: {TRAINER_KILLS} killed, {cut} of them before the end");
+        cut += u64::from(left != whole);
     }
-}
-
-/// Whether a table is whole lines of what it will be, and a picture is closed.
-fn is_whole(path: &Path, bytes: &[u8], will_be: &[u8]) -> bool {
-    match path.extension().and_then(OsStr::to_str) {
-        Some("csv") => bytes.ends_with(b"\n") && will_be.starts_with(bytes),
-        _ => bytes.trim_ascii_end().ends_with(b"</svg>"),
-    }
+    eprintln!("finetune: {TRAINING_KILLS} killed, {cut} of them before the end");
 }
 
 /// What a child of this test does: keeps recordings until it is killed, and says so after each.

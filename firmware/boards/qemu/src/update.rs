@@ -38,8 +38,9 @@ use wakeling_shared::{
     update::{image::Pinned, session::Session, store::Place},
 };
 
-/// 16 KB of state, which a base of tier M with three words needs; the rest is for stack and recorder.
-const ARENA_BYTES: usize = 17 * 1024;
+/// State of a base of tier S with two words; a larger one fits no slot. The rest is for recorder and stack,
+/// of which enrolling takes most: with an arena of 17 KB the stack ran into it, and the board stopped.
+const ARENA_BYTES: usize = 9 * 1024;
 const BLOCK_SAMPLES: usize = 320;
 const COMMAND_LINE_BYTES: usize = 512;
 
