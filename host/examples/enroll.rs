@@ -1,29 +1,40 @@
 //! Misses of a head that a device enrolled from five utterances, against the head that the laptop
-//! trains on the same five.
+//! trains on the same five; and how alike five utterances are that are one word, or are not.
 //!
-//! `cargo run --release --example enroll -- --data DIR [--base base-m] [--draws 3] [--words amelia]`
+//! `cargo run --release --example enroll -- --data DIR [--base base-s] [--draws 3] [--words amelia]`
 //!
-//! `DIR` is that of `dev_words`. Each draw takes five recordings of a word, plays them with half a
-//! second of faint noise around to the device's own code, and plays the other recordings and the other
-//! speech to what comes of it.
+//! `DIR` is that of `dev_words`. Each draw takes five recordings of a word, of one speaker where speakers
+//! are known (and two to spare, if it does not hear one), plays them to the device's own code, each between two stretches of its own quiet, and plays
+//! the speaker's other recordings (else everybody's) and the other speech to what comes of it. With
+//! `--likeness` nothing is measured but how alike five utterances are: of a word, or of five words, five
+//! pieces of sentences, five of noise, which nobody should be able to teach.
 
-use std::path::PathBuf;
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+    path::PathBuf,
+};
 
 use clap::Parser;
-use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use rand::{
+    RngExt, SeedableRng,
+    rngs::StdRng,
+    seq::{IndexedRandom, SliceRandom},
+};
 use wakeling::{
     Result,
     audio::{self, SAMPLE_RATE},
-    compare::{Ears, Figures, Ground, How, Measure, draw, mean},
+    compare::{Ears, Figures, Ground, How, Measure},
     corpus::{Corpus, Example},
-    enroll::{empty_entry, enroll},
+    enroll::{Learned, empty_entry, enroll},
     features::load_log_mel,
     finetune::Settings,
     models,
     negatives::load_speech,
+    quantize::{QuantizedTrunk, WordEntry},
     tokens::clean,
 };
-use wakeling_shared::enroll::UTTERANCES;
+use wakeling_shared::enroll::{Likeness, UTTERANCES};
 
 /// Enrolled heads against trained ones
 #[derive(Parser)]
@@ -38,18 +49,23 @@ struct Args {
     #[arg(long, default_value_t = 1)]
     draws: u64,
     /// Words
-    #[arg(long, num_args = 1.., default_values_t = ["amelia", "athena", "hey floyd", "operator", "ó sauro", "上海"].map(String::from))]
+    #[arg(long, num_args = 1.., default_values_t = ["amelia", "athena", "hey floyd", "ó sauro", "open", "上海", "北京"].map(String::from))]
     words: Vec<String>,
+    /// See how alike five utterances are that are a word, and that are none
+    #[arg(long)]
+    likeness: bool,
     /// Leave out the laptop's heads
     #[arg(long)]
     enrolled_only: bool,
 }
 
-const RATES: [f64; 3] = [0.5, 1.0, 0.0];
-
 fn main() -> Result<()> {
     wakeling::startup::prepare();
     let args = Args::parse();
+    let all = Corpus::open(args.data.join("manifest/all.jsonl"))?.examples;
+    if args.likeness {
+        return likeness(&args, &all);
+    }
     let base = models::base(&args.base)?;
     let frontend = base.tables.params(base.info.normalization);
     let open = |name: &str| Corpus::open(args.data.join(name)).map(|c| c.examples);
@@ -65,28 +81,26 @@ fn main() -> Result<()> {
     let settings = |seed| Settings { negative_hours: 1.0, seed, ..Settings::default() };
     let ears = Ears::of(base, &ground, &settings(1))?;
     let empty = empty_entry(&ears.base, &ears.trunk, &ground.negatives, "")?;
-    let all = open("manifest/all.jsonl")?;
-    println!(
-        "| word | draw | recordings | enrolled: 0.5/h | 1/h | own threshold, per hour | trained: 0.5/h | 1/h | own threshold, per hour |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|");
-    let mut shares: [Vec<f64>; 2] = Default::default();
+    let measure = Measure { rates: &RATES, noise: None, float: false };
+    println!("| word | draws, refused | recordings | enrolled: {COLUMNS} | trained: {COLUMNS} |");
+    println!("{}|", "|---".repeat(3 + 2 * 4));
+    let mut totals: [Counts; 2] = Default::default();
     for word in &args.words {
+        let mut counts: [Counts; 2] = Default::default();
+        let mut refused = 0;
         for seed in 0..args.draws {
             let (mut enrol, test) = clips(&all, word, seed);
-            let measure = Measure { rates: &RATES, noise: None, float: false };
             let mut rng = StdRng::seed_from_u64(seed);
-            let utterances = enrol.iter().filter_map(|e| in_quiet(e, &mut rng));
-            let utterances: Vec<Vec<i16>> = utterances.collect();
+            let utterances: Vec<_> = enrol.iter().filter_map(|e| in_quiet(e, &mut rng)).collect();
             let mut empty = empty.clone();
             empty.label.clone_from(word);
-            let Some(entry) = enroll(&ears.base, &ears.trunk, &empty, &utterances)? else {
-                println!("| {word} | {seed} | it did not hear {UTTERANCES} that are alike |");
+            let learned = enroll(&ears.base, &ears.trunk, &empty, &utterances)?;
+            eprintln!("{word} {seed}: {}", told(&learned));
+            let Ok(entry) = learned.outcome else {
+                refused += 1;
                 continue;
             };
-            let enrolled = ground.measure_entry(&ears, &entry, &test, &measure, seed)?;
-            print!("| {word} | {seed} | {} | {}", enrolled.recordings, cells(&enrolled));
-            shares[0].push(share(&enrolled));
+            counts[0].add(&ground.measure_entry(&ears, &entry, &test, &measure, seed)?);
             if !args.enrolled_only {
                 enrol.truncate(UTTERANCES);
                 let frontend = ears.base.tables.params(ears.base.info.normalization);
@@ -95,61 +109,170 @@ fn main() -> Result<()> {
                 let how: How = "head".parse().expect("a way to train");
                 let recordings = (word.as_str(), recordings.as_slice().into());
                 let (tuned, _) = ground.train(&ears, how, recordings, &settings(seed + 1))?;
-                let trained = ground.measure(&ears, &tuned, &test, &measure, seed)?;
-                print!(" {}", cells(&trained));
-                shares[1].push(share(&trained));
+                counts[1].add(&ground.measure(&ears, &tuned, &test, &measure, seed)?);
             }
-            println!();
         }
+        let [enrolled, trained] = &counts;
+        let draws = format!("{}, {refused}", args.draws);
+        println!("| {word} | {draws} | {} | {enrolled} | {trained} |", enrolled.recordings);
+        totals.iter_mut().zip(&counts).for_each(|(total, counts)| total.extend(counts));
     }
-    for (name, shares) in ["enrolled", "trained"].iter().zip(&shares) {
-        let (mean, half) = mean(shares);
-        println!("{name}: {mean:.1} ± {:.1} % at 0.5/h", half.unwrap_or(f64::NAN));
+    let [enrolled, trained] = &totals;
+    println!("| all | | {} | {enrolled} | {trained} |", enrolled.recordings);
+    Ok(())
+}
+
+/// How alike five utterances are.
+fn likeness(args: &Args, all: &[Example]) -> Result<()> {
+    let base = models::base(&args.base)?;
+    let trunk = QuantizedTrunk::of(&base)?;
+    let empty = empty_entry(&base, &trunk, &models::shipped_negatives()?, "none")?;
+    for word in &args.words {
+        let mut taken = 0;
+        for seed in 0..args.draws {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let (said, _) = clips(all, word, seed);
+            let utterances: Vec<_> = said.iter().filter_map(|e| in_quiet(e, &mut rng)).collect();
+            let learned = enroll(&base, &trunk, &empty, &utterances)?;
+            eprintln!("{word} {seed}: {}", told(&learned));
+            taken += usize::from(learned.outcome.is_ok());
+        }
+        println!("{word}: {taken} of {} taken", args.draws);
+    }
+    let kind = |kind: &str, split: &str| -> Vec<Example> {
+        let is = |e: &&Example| {
+            e.kind.as_deref() == Some(kind)
+                && e.split.as_deref().is_some_and(|s| s.starts_with(split))
+        };
+        all.iter().filter(is).cloned().collect()
+    };
+    let noise = Corpus::open(args.data.join("manifest/noise-test.jsonl"))?.examples;
+    let speech = Corpus::open(args.data.join("negatives/en"))?.examples;
+    for (name, from) in [("words", kind("word", "train")), ("sentences", speech), ("noise", noise)]
+    {
+        let mut taken = 0;
+        for seed in 0..args.draws {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let mut utterances = Vec::new();
+            while utterances.len() < UTTERANCES + SPARE {
+                let Some(example) = from.choose(&mut rng) else { break };
+                // A word's length of it.
+                let piece = |pcm: Vec<i16>| pcm.into_iter().take(16_000).collect::<Vec<_>>();
+                let Some(pcm) = audio::read(&example.path).ok().map(piece) else { continue };
+                utterances.push(quiet_around(pcm, &mut rng));
+            }
+            let learned = enroll(&base, &trunk, &empty, &utterances)?;
+            eprintln!("{name} {seed}: {}", told(&learned));
+            taken += usize::from(learned.outcome.is_ok());
+        }
+        println!("{name}: {taken} of {} taken", args.draws);
     }
     Ok(())
 }
 
-fn share(figures: &Figures) -> f64 {
-    100.0 * figures.clean[0] as f64 / figures.recordings.max(1) as f64
-}
-
-fn cells(figures: &Figures) -> String {
-    let percent = |n: usize| 100.0 * n as f64 / figures.recordings.max(1) as f64;
-    format!(
-        "{:.1} % | {:.1} % | {:.1} %, {:.2} |",
-        percent(figures.clean[0]),
-        percent(figures.clean[1]),
-        percent(figures.own.misses),
-        figures.own.false_accepts as f64 / figures.hours,
-    )
-}
-
-/// Recordings to enroll with, a few more than needed since some may be too faint to be heard, and
-/// those to test on; of other speakers where speakers are known.
-fn clips(all: &[Example], word: &str, seed: u64) -> (Vec<Example>, Vec<Example>) {
-    let of = |split: &str| -> Vec<Example> {
-        let is = |e: &&Example| {
-            e.split.as_deref() == Some(split)
-                && e.kind.as_deref() == Some("word")
-                && clean(e.text.as_deref().unwrap_or("")) == word
-        };
-        all.iter().filter(is).cloned().collect()
+fn told(learned: &Learned<WordEntry>) -> String {
+    let outcome = match &learned.outcome {
+        Ok(_) => "taken".to_owned(),
+        Err(error) => format!("{error:?}"),
     };
-    let mut any = of("wake-nospeaker");
-    if any.is_empty() {
-        return (draw(&of("wake-enrol"), UTTERANCES, 1_000 + seed), of("wake-test"));
+    match learned.likeness {
+        Some(Likeness { mean_q8, least_q8 }) => {
+            let [mean, least] = [mean_q8, least_q8].map(|q8| f64::from(q8) / 256.0);
+            format!("{outcome}, cosines {mean:.2}, the least {least:.2}")
+        }
+        None => outcome,
     }
-    any.shuffle(&mut StdRng::seed_from_u64(1_000 + seed));
-    let test = any.split_off(UTTERANCES.min(any.len()));
-    (any, test)
 }
 
-/// A recording between two stretches of faint noise, as a room has it.
-fn in_quiet(example: &Example, rng: &mut StdRng) -> Option<Vec<i16>> {
-    let pcm = audio::read(&example.path).ok()?;
-    let mut room = |seconds: f64| -> Vec<i16> {
-        let samples = (seconds * f64::from(SAMPLE_RATE)) as usize;
-        (0..samples).map(|_| rng.random_range(-6..=6)).collect()
+/// Recordings beyond five that the device may hear, where one is too short or too faint for it.
+const SPARE: usize = 2;
+
+/// What is counted of heads, over draws.
+#[derive(Default)]
+struct Counts {
+    recordings: usize,
+    misses: [usize; 3],
+    own_misses: usize,
+    own_false_accepts: usize,
+    hours: f64,
+}
+
+const RATES: [f64; 3] = [0.5, 1.0, 0.0];
+const COLUMNS: &str =
+    "missed at 0.5/h | 1/h | none | own threshold: missed, false accepts per hour";
+
+impl Counts {
+    fn add(&mut self, figures: &Figures) {
+        self.recordings += figures.recordings;
+        self.misses.iter_mut().zip(&figures.clean).for_each(|(sum, misses)| *sum += misses);
+        self.own_misses += figures.own.misses;
+        self.own_false_accepts += figures.own.false_accepts;
+        self.hours += figures.hours;
+    }
+
+    fn extend(&mut self, more: &Self) {
+        self.recordings += more.recordings;
+        self.misses.iter_mut().zip(&more.misses).for_each(|(sum, misses)| *sum += misses);
+        self.own_misses += more.own_misses;
+        self.own_false_accepts += more.own_false_accepts;
+        self.hours += more.hours;
+    }
+}
+
+impl Display for Counts {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let percent = |n: usize| 100.0 * n as f64 / self.recordings.max(1) as f64;
+        let [half, one, none] = self.misses.map(percent);
+        let own = percent(self.own_misses);
+        let per_hour = self.own_false_accepts as f64 / self.hours.max(1e-9);
+        write!(f, "{half:.1} % | {one:.1} % | {none:.1} % | {own:.1} %, {per_hour:.2}")
+    }
+}
+
+/// Recordings to enroll with, and those to test on: of one speaker who said the word nine times or more,
+/// else of anybody.
+fn clips(all: &[Example], word: &str, seed: u64) -> (Vec<Example>, Vec<Example>) {
+    let mut by_speaker: BTreeMap<&str, Vec<Example>> = BTreeMap::new();
+    for example in all {
+        let split = example.split.as_deref().unwrap_or("");
+        let is_word = example.kind.as_deref() == Some("word")
+            && clean(example.text.as_deref().unwrap_or("")) == word;
+        if split.starts_with("wake") && is_word {
+            let speaker = example.speaker.as_deref().filter(|_| split != "wake-nospeaker");
+            by_speaker.entry(speaker.unwrap_or("")).or_default().push(example.clone());
+        }
+    }
+    const SAID: usize = UTTERANCES + SPARE + 2;
+    let mut speakers: Vec<Vec<Example>> = if by_speaker.values().any(|said| said.len() >= SAID) {
+        by_speaker.into_values().filter(|said| said.len() >= SAID).collect()
+    } else {
+        vec![by_speaker.into_values().flatten().collect()]
     };
-    Some([room(0.8), pcm, room(0.8)].concat())
+    // Another speaker each draw, as long as there are more.
+    speakers.shuffle(&mut StdRng::seed_from_u64(999));
+    let of = seed as usize % speakers.len().max(1);
+    let Some(mut said) = speakers.into_iter().nth(of) else { return Default::default() };
+    said.shuffle(&mut StdRng::seed_from_u64(1_000 + seed));
+    let test = said.split_off((UTTERANCES + SPARE).min(said.len()));
+    (said, test)
+}
+
+/// A recording between two stretches of its own quiet.
+fn in_quiet(example: &Example, rng: &mut StdRng) -> Option<Vec<i16>> {
+    Some(quiet_around(audio::read(&example.path).ok()?, rng))
+}
+
+/// Sound between two stretches of 2 s of its own quiet: its quietest 0.1 s, forth and back. A device that
+/// is taught by people in several rooms hears each room for so long.
+fn quiet_around(pcm: Vec<i16>, rng: &mut StdRng) -> Vec<i16> {
+    const QUIET: usize = SAMPLE_RATE as usize / 10;
+    let power = |piece: &&[i16]| piece.iter().map(|&x| i64::from(x) * i64::from(x)).sum::<i64>();
+    let quiet = pcm.windows(QUIET).step_by(QUIET / 4).min_by_key(power).unwrap_or(&[0]).to_vec();
+    let mut room = || -> Vec<i16> {
+        let forth_and_back = quiet.iter().chain(quiet.iter().rev()).cycle();
+        let faint = |&x: &i16| x.saturating_add(rng.random_range(-6..=6));
+        forth_and_back.take(2 * SAMPLE_RATE as usize).map(faint).collect()
+    };
+    let before = room();
+    [before, pcm, room()].concat()
 }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A stream is 4 s of a quiet room, a recording, and 2 s of the room. A fault is over all of it, or
-//! over the first 4 s alone: then it is counted whether the word is heard right behind it.
+//! over the first 4 s alone: then it is counted whether the word is heard right behind it. The second
+//! table has how long a fault is felt: the room is heard for some seconds between it and the word.
 
 use std::{env, path::Path};
 
@@ -16,15 +17,19 @@ use wakeling::{
     corpus::Corpus,
     simulate::{Chunking, Device},
 };
+use wakeling_shared::artifact::Model;
 
 /// Seconds of room before a recording: two periods in which faults are judged.
 const BEFORE: usize = 64_000;
 const AFTER: usize = 32_000;
 
+/// Seconds of room between the end of a fault and a word.
+const GAPS: [usize; 6] = [0, 1, 2, 4, 8, 16];
+
 /// What is done to a stream, sample by sample or as a whole.
 type Fault = fn(&mut Vec<i16>);
 
-const FAULTS: [(&str, Fault); 9] = [
+const FAULTS: [(&str, Fault); 10] = [
     ("none", |_| {}),
     ("offset of 6,000", |pcm| pcm.iter_mut().for_each(|x| *x = x.saturating_add(6_000))),
     ("18 dB too loud, clipped", |pcm| pcm.iter_mut().for_each(|x| *x = x.saturating_mul(8))),
@@ -46,6 +51,10 @@ const FAULTS: [(&str, Fault); 9] = [
     ("stuck at 12,000", |pcm| pcm.fill(12_000)),
     ("square wave at full scale", |pcm| {
         pcm.iter_mut().enumerate().for_each(|(n, x)| *x = [i16::MIN, i16::MAX][n / 20 % 2]);
+    }),
+    // As loud, but not at the end of the scale: the level follows it.
+    ("square wave of 32,600", |pcm| {
+        pcm.iter_mut().enumerate().for_each(|(n, x)| *x = [-32_600, 32_600][n / 20 % 2]);
     }),
 ];
 
@@ -85,36 +94,14 @@ fn main() -> Result<()> {
         .iter()
         .map(|e| audio::read(&e.path))
         .collect::<Result<_>>()?;
-    let device = Device::Host(Chunking::Whole);
+    let ears = Ears { model: &model, clips: &clips };
     println!(
         "| fault | missed of {} | told | missed right after it | over at the end |",
         clips.len()
     );
     println!("|---|---|---|---|---|");
     for (name, fault) in FAULTS {
-        let count = |whole: bool| -> Result<Counted> {
-            let mut counted = Counted::default();
-            for clip in &clips {
-                let mut before = room(BEFORE);
-                let mut rest = [&clip[..], &room(AFTER)].concat();
-                if whole {
-                    before.extend(rest);
-                    fault(&mut before);
-                } else {
-                    fault(&mut before);
-                    rest.extend(room(AFTER));
-                    before.extend(rest);
-                }
-                let heard = device.run(&model, &before, false)?;
-                counted.heard += usize::from(!heard.detections.is_empty());
-                let names = heard.faults.iter().map(|f| f.kind.name().to_owned());
-                counted.told.extend(names.filter(|name| name != "none"));
-                let last = heard.faults.last();
-                counted.recovered += usize::from(last.is_none_or(|f| f.kind.name() == "none"));
-            }
-            Ok(counted)
-        };
-        let (all, before) = (count(true)?, count(false)?);
+        let (all, before) = (ears.count(fault, None)?, ears.count(fault, Some(0))?);
         let mut told = [&all.told[..], &before.told].concat();
         told.sort();
         told.dedup();
@@ -127,5 +114,45 @@ fn main() -> Result<()> {
             clips.len(),
         );
     }
+    let seconds = GAPS.map(|gap| format!(" {gap} s |")).concat();
+    println!("\n| missed so long after |{seconds}\n|{}", "---|".repeat(1 + GAPS.len()));
+    for (name, fault) in FAULTS {
+        print!("| {name} |");
+        for gap in GAPS {
+            print!(" {} |", clips.len() - ears.count(fault, Some(gap))?.heard);
+        }
+        println!();
+    }
     Ok(())
+}
+
+/// Who hears recordings.
+struct Ears<'m> {
+    model: &'m Model<'m>,
+    clips: &'m [Vec<i16>],
+}
+
+impl Ears<'_> {
+    /// What is heard of recordings under a fault, or so many seconds after it.
+    fn count(&self, fault: Fault, seconds_after: Option<usize>) -> Result<Counted> {
+        let mut counted = Counted::default();
+        for clip in self.clips {
+            let mut stream = room(BEFORE);
+            if let Some(seconds) = seconds_after {
+                fault(&mut stream);
+                stream.extend(room(seconds * 16_000));
+                stream.extend([&clip[..], &room(2 * AFTER)].concat());
+            } else {
+                stream.extend([&clip[..], &room(AFTER)].concat());
+                fault(&mut stream);
+            }
+            let heard = Device::Host(Chunking::Whole).run(self.model, &stream, false)?;
+            counted.heard += usize::from(!heard.detections.is_empty());
+            let names = heard.faults.iter().map(|f| f.kind.name().to_owned());
+            counted.told.extend(names.filter(|name| name != "none"));
+            let last = heard.faults.last();
+            counted.recovered += usize::from(last.is_none_or(|f| f.kind.name() == "none"));
+        }
+        Ok(counted)
+    }
 }

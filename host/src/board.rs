@@ -4,9 +4,10 @@
 //! the two together. Pins and wiring are in `docs/boards.md`.
 
 use std::{
-    env,
+    env, io,
     ops::Range,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use crate::{Error, Result};
@@ -62,6 +63,8 @@ pub struct Board {
     pub chip: &'static str,
     /// What the compiler calls its processor.
     pub target: &'static str,
+    /// What else the compiler is told, where the target leaves the processor open.
+    pub flags: &'static str,
     /// Where its sound comes from.
     pub microphone: &'static str,
     /// Where the program may lie.
@@ -81,6 +84,7 @@ pub const BOARDS: &[Board] = &[
         title: "Arduino Nano 33 BLE Sense",
         chip: "nRF52840_xxAA",
         target: "thumbv7em-none-eabihf",
+        flags: "",
         microphone: "on board",
         program: 0x0001_0000..0x0008_0000,
         model: 0x0008_0000..0x0010_0000,
@@ -92,6 +96,7 @@ pub const BOARDS: &[Board] = &[
         title: "micro:bit v2",
         chip: "nRF52833_xxAA",
         target: "thumbv7em-none-eabihf",
+        flags: "",
         microphone: "on board",
         program: 0x0000_0000..0x0002_0000,
         model: 0x0002_0000..0x0008_0000,
@@ -103,6 +108,7 @@ pub const BOARDS: &[Board] = &[
         title: "Raspberry Pi Pico",
         chip: "RP2040",
         target: "thumbv6m-none-eabi",
+        flags: "",
         microphone: "I2S, such as an INMP441",
         program: 0x1000_0000..0x1010_0000,
         model: 0x1010_0000..0x1020_0000,
@@ -114,6 +120,7 @@ pub const BOARDS: &[Board] = &[
         title: "Raspberry Pi Pico 2",
         chip: "RP235x",
         target: "thumbv8m.main-none-eabihf",
+        flags: "-C target-cpu=cortex-m33",
         microphone: "I2S, such as an INMP441",
         program: 0x1000_0000..0x1010_0000,
         model: 0x1010_0000..0x1020_0000,
@@ -125,6 +132,7 @@ pub const BOARDS: &[Board] = &[
         title: "STM32F4-Discovery",
         chip: "STM32F407VG",
         target: "thumbv7em-none-eabihf",
+        flags: "",
         microphone: "on board",
         program: 0x0800_0000..0x0804_0000,
         model: 0x0804_0000..0x0810_0000,
@@ -136,6 +144,7 @@ pub const BOARDS: &[Board] = &[
         title: "ESP32-C3-DevKitM-1",
         chip: "esp32c3",
         target: "riscv32imc-unknown-none-elf",
+        flags: "",
         microphone: "I2S, such as an INMP441",
         program: 0x0001_0000..0x0020_0000,
         model: 0x0020_0000..0x0030_0000,
@@ -173,16 +182,59 @@ impl Board {
         })
     }
 
-    /// The program that `./x boards` builds.
+    /// Builds the program, as `./x boards` does, in the repository in which this is called; where it lies
+    /// then. The compiler's messages go to stderr. What is built already costs cargo a second.
     ///
     /// # Errors
-    /// [`Error::Input`] if it is not there.
-    pub fn firmware(&self) -> Result<PathBuf> {
-        let Self { name, target, .. } = self;
+    /// [`Error::Input`] if there is no repository above the current folder, [`Error::Usage`] if cargo is
+    /// not there or does not come to an end.
+    pub fn build_firmware(&self) -> Result<PathBuf> {
+        let Self { name, target, flags, .. } = self;
+        let manifest = self.find(
+            Path::new("Cargo.toml"),
+            &format!(
+                "call from a checkout of Wakeling's repository, where it is built, or name the board's \
+                 program with --firmware (`./x boards {name}` builds it there), or leave the program \
+                 that is on the board: --model-only"
+            ),
+        )?;
+        let workspace = manifest.parent().unwrap_or(Path::new("."));
+        let folder = workspace.join("target");
+        let triple: String = target
+            .chars()
+            .map(|c| if c.is_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+            .collect();
+        // Cargo tells its children where it is.
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let remedy = format!(
-            "build it with `./x boards {name}` in Wakeling's repository and call from there, or name it with --firmware"
+            "the compiler's messages above say why; perhaps: rustup target add {target}; or name a program \
+             that is built already: --firmware"
         );
-        self.find(&Path::new("target").join(target).join("release").join(self.package()), &remedy)
+        let status = Command::new(&cargo)
+            .args(["build", "--release", "--locked", "--target", target, "-p", &self.package()])
+            .current_dir(workspace)
+            .env("CARGO_TARGET_DIR", &folder)
+            .env(format!("CARGO_TARGET_{triple}_RUSTFLAGS"), flags)
+            .stdin(Stdio::null())
+            // What is printed here is the plan.
+            .stdout(io::stderr())
+            .status();
+        match status {
+            Ok(status) if status.success() => {
+                Ok(folder.join(target).join("release").join(self.package()))
+            }
+            Ok(status) => Err(Error::usage(
+                format!("building the firmware for {name} failed: {status}"),
+                remedy,
+            )),
+            Err(error) => {
+                let problem = format!("{} cannot be run: {error}", Path::new(&cargo).display());
+                Err(Error::usage(
+                    problem,
+                    "install Rust: https://rustup.rs; or name a program: --firmware",
+                ))
+            }
+        }
     }
 
     /// An ESP32's table of partitions.
@@ -253,6 +305,22 @@ mod tests {
         };
         assert_eq!(partition("factory"), board.program);
         assert_eq!(partition("model"), board.model);
+    }
+
+    #[test]
+    fn the_table_agrees_with_the_script() {
+        let script = workspace().join("../../x");
+        let script = fs::read_to_string(script).expect("the repository's script");
+        let table = |name: &str| {
+            let (_, rest) = script.split_once(&format!("declare -rA {name}=(")).expect("a table");
+            rest.split_once(')').expect("its end").0
+        };
+        for board in BOARDS {
+            let target = format!("[{}]={}", board.name, board.target);
+            assert!(table("BOARDS").split_whitespace().any(|entry| entry == target), "{target}");
+            let flags = format!("[{}]='{}'", board.name, board.flags);
+            assert_eq!(table("BOARD_FLAGS").contains(&flags), !board.flags.is_empty(), "{flags}");
+        }
     }
 
     #[test]

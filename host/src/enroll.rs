@@ -8,7 +8,7 @@ use rand::{SeedableRng, rngs::StdRng, seq::IteratorRandom};
 use wakeling_shared::{
     artifact::Model,
     detector::DetectorParams,
-    enroll::{Enroller, Learn, MAX_CHANNELS},
+    enroll::{EnrollError, Enroller, Learn, Likeness, MAX_CHANNELS},
     pipeline::Pipeline,
 };
 
@@ -124,8 +124,16 @@ fn eigen(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
     ((0..n).map(|i| a[i * n + i]).collect(), vectors)
 }
 
-/// What a device makes of utterances, each with quiet around it: the same code, here. `None` if it
-/// did not hear five, or they have too little in common.
+/// What a device made of utterances.
+#[derive(Clone, Debug)]
+pub struct Learned<T> {
+    /// How alike they are, if it heard five.
+    pub likeness: Option<Likeness>,
+    /// What came of them, or why nothing did.
+    pub outcome: std::result::Result<T, EnrollError>,
+}
+
+/// What a device makes of utterances, each with quiet around it: the same code, here.
 ///
 /// # Errors
 /// As [`with_model`].
@@ -134,21 +142,29 @@ pub fn enroll(
     trunk: &QuantizedTrunk,
     empty: &WordEntry,
     utterances: &[Vec<i16>],
-) -> Result<Option<WordEntry>> {
+) -> Result<Learned<WordEntry>> {
     let entries = std::slice::from_ref(empty);
     let file = with_model(base, trunk, entries, &CardText::default(), artifact::encode)?;
-    let Some(patched) = enroll_file(&file, utterances)? else { return Ok(None) };
-    let model = Model::load(&patched)
-        .map_err(|e| Error::usage(format!("an enrolled model: {e}"), "report this as a defect"))?;
-    let head = QuantizedHead::last_of(&model);
-    Ok(head.map(|head| WordEntry { head, ..empty.clone() }))
+    let Learned { likeness, outcome } = enroll_file(&file, utterances)?;
+    let defect = |error: String| Error::usage(error, "report this as a defect");
+    let entry = |patched: Vec<u8>| -> Result<WordEntry> {
+        let model = Model::load(&patched).map_err(|e| defect(format!("an enrolled model: {e}")))?;
+        let head = QuantizedHead::last_of(&model);
+        let head = head.ok_or_else(|| defect("an enrolled model has no head".into()))?;
+        Ok(WordEntry { head, ..empty.clone() })
+    };
+    let outcome = match outcome {
+        Ok(patched) => Ok(entry(patched)?),
+        Err(error) => Err(error),
+    };
+    Ok(Learned { likeness, outcome })
 }
 
 /// The same, from model file to model file.
 ///
 /// # Errors
 /// [`Error::Usage`] if `file` is no model.
-pub fn enroll_file(file: &[u8], utterances: &[Vec<i16>]) -> Result<Option<Vec<u8>>> {
+pub fn enroll_file(file: &[u8], utterances: &[Vec<i16>]) -> Result<Learned<Vec<u8>>> {
     let words: Vec<u32> = file
         .chunks_exact(4)
         .map(|bytes| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte)))
@@ -163,13 +179,18 @@ pub fn enroll_file(file: &[u8], utterances: &[Vec<i16>]) -> Result<Option<Vec<u8
     for utterance in utterances {
         pipeline.push_to(utterance, &mut *enroller);
     }
-    let Ok(patch) = enroller.patch() else { return Ok(None) };
+    let likeness = enroller.likeness();
+    let patch = match enroller.patch() {
+        Ok(patch) => patch,
+        Err(error) => return Ok(Learned { likeness, outcome: Err(error) }),
+    };
     let mut patches = patch.patches();
     let sealed = patches.seal(words.len(), |i| words.get(i).copied().ok_or(()));
     sealed.map_err(|()| defect("it is cut short".into()))?;
     let mut patched = words.clone();
     patches.overlay(0, &mut patched);
-    Ok(Some(patched.into_iter().flat_map(u32::to_le_bytes).collect()))
+    let patched = patched.into_iter().flat_map(u32::to_le_bytes).collect();
+    Ok(Learned { likeness, outcome: Ok(patched) })
 }
 
 #[cfg(test)]

@@ -10,17 +10,13 @@ use std::{
     process::{Command, Output},
 };
 
-use rand::{SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
-use wakeling::{
-    audio,
-    base::{BASE_FORMAT, Base, BaseInfo},
-    features::{FrontendTables, NormalizationKind},
-    nn::{head::HeadConfig, params::Params, trunk::TrunkConfig},
-    tuned::{Tuned, TunedInfo, fingerprint},
+use wakeling::audio;
+use wakeling_tests::{
+    Tier,
+    hostile::own::{small_base, small_head},
+    random_model, sound,
 };
-use wakeling_shared::detector::DetectorParams;
-use wakeling_tests::{Tier, random_model, sound};
 
 /// The word of [`random_model`].
 const WORD: &str = "hey wakeling";
@@ -66,41 +62,9 @@ impl Place {
 
     /// A base of random weights, `base.safetensors`, and a head on it, `hey.head`.
     fn write_base(&self) {
-        let trunk = TrunkConfig { channels: 8, taps: 5, dilations: vec![1], frames_per_step: 2 };
-        let rng = &mut StdRng::seed_from_u64(1);
-        let mut params = Params::default();
-        trunk.init(&mut params, rng).expect("weights");
-        let names = ["stem", "00.depthwise", "00.pointwise", "00.sum"];
-        let ranges = names.map(|name| (format!("trunk.{name}"), -4.0, 4.0));
-        let info = BaseInfo {
-            format: BASE_FORMAT,
-            name: "random".into(),
-            trunk,
-            normalization: NormalizationKind::Log,
-            tokens: Default::default(),
-            words: Default::default(),
-            ranges: ranges.into(),
-            provenance: "random weights".into(),
-            licence: "CC0-1.0".into(),
-        };
-        let base = Base { info, params, tables: FrontendTables::default() };
+        let base = small_base();
         base.save(&self.path("base.safetensors")).expect("a base");
-
-        let head = HeadConfig { hidden: 32, temporal: vec![(9, 2), (9, 5)] };
-        let mut params = Params::default();
-        head.init(&mut params, vec![1.0; 8], 1, rng).expect("weights");
-        let ranges = head.layers().into_iter().map(|layer| (layer.name, 0.0, 4.0)).collect();
-        let info = TunedInfo {
-            label: "hey".into(),
-            base: "random".into(),
-            base_fingerprint: fingerprint(&base).expect("weights"),
-            head,
-            ranges,
-            detector: DetectorParams { smoothing_steps: 4, threshold: 512, refractory_steps: 50 },
-            points: Vec::new(),
-            recordings: 1,
-        };
-        Tuned { info, params }.save(&self.path("hey.head")).expect("a head");
+        small_head(&base).save(&self.path("hey.head")).expect("a head");
         let bytes = fs::read(self.path("hey.head")).expect("a head");
         self.write("cut.head", &bytes[..bytes.len() / 2]);
         self.write("text.head", b"# not a head\n");

@@ -2,7 +2,7 @@
 //! QEMU, which runs them, refuses others, and gives its flight recorder's events to `finetune`.
 
 use std::{
-    env, fs,
+    fs,
     net::TcpListener,
     path::Path,
     process::{Command, Output},
@@ -10,15 +10,19 @@ use std::{
 };
 
 use wakeling::{
-    emulator::{Emulator, EmulatorError, Machine, UPDATE},
+    audio,
+    emulator::{Emulator, Machine, Served, UPDATE},
     recorder::load_events,
     update::{image::Image, keys::Key},
 };
-use wakeling_tests::{Tier, model::random_model, sound};
+use wakeling_tests::{
+    Random, Tier, device::emulator, model::random_model, shipped::few_models, sound,
+};
 
 fn wakeling(place: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wakeling"));
-    command.args(args).current_dir(place).output().expect("the program starts")
+    command.args(args).current_dir(place).env("WAKELING_MODELS", place.join("models"));
+    command.output().expect("the program starts")
 }
 
 fn succeeds(place: &Path, args: &[&str]) -> String {
@@ -62,14 +66,7 @@ fn a_key_is_made_once_signs_and_is_never_shown() {
 
 #[test]
 fn a_device_takes_signed_models_over_tcp_and_tells_what_it_recorded() {
-    let emulator = match Emulator::built(Machine::CORTEX_M0, UPDATE) {
-        Ok(emulator) => emulator,
-        Err(error @ (EmulatorError::NoQemu { .. } | EmulatorError::NoFirmware { .. })) => {
-            assert!(env::var_os("WAKELING_REQUIRE_EMULATOR").is_none(), "{error}");
-            return eprintln!("skipped: {error}");
-        }
-        Err(error) => panic!("{error}"),
-    };
+    let Some(emulator) = emulator(Machine::CORTEX_M0, UPDATE) else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let place = folder.path();
     for seed in [1, 2] {
@@ -83,19 +80,9 @@ fn a_device_takes_signed_models_over_tcp_and_tells_what_it_recorded() {
     let foreign = ["sign", "2.wkl", "--key", "key", "--model-version", "30", "--out", "f.wku"];
     succeeds(place, &foreign);
 
-    // Free a moment ago.
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    drop(listener);
-    let erased = vec![0xFF; emulator.flash_bytes()];
-    let _device = emulator.serve(&erased, &sound::speech_like(4, 6), port).expect("it starts");
-    let port = format!("tcp://127.0.0.1:{port}");
-    let device = |args: &[&str]| succeeds(place, &[&["device"], args, &["--port", &port]].concat());
-    let refuses =
-        |args: &[&str]| fails(place, 4, &[&["device"], args, &["--port", &port]].concat());
-
-    let info = wait_for(|| wakeling(place, &["device", "info", "--port", &port]));
-    assert!(info.contains("microbit") && info.contains("no model"), "{info}");
+    let asked = Asked::new(place, &emulator, &sound::speech_like(4, 6));
+    let device = |args: &[&str]| asked.succeeds(args);
+    let refuses = |args: &[&str]| asked.refuses(args);
     let info = device(&["update", "1.wku"]);
     assert!(info.contains("version 10 in slot 0"), "{info}");
     // It hears its six seconds after the first model came.
@@ -125,6 +112,89 @@ fn a_device_takes_signed_models_over_tcp_and_tells_what_it_recorded() {
     assert!(refuses(&["update", "f.wku"]).contains("another key"));
     assert!(refuses(&["confirm"]).contains("no model is on trial"));
     assert!(device(&["info"]).contains("version 20 in slot 1"));
+}
+
+/// Five people's voices teach the device a phrase, and it hears two others say it.
+#[test]
+fn a_word_is_taught_over_the_line_and_then_heard() {
+    let Some(emulator) = emulator(Machine::CORTEX_M0, UPDATE) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path();
+    few_models(place, "base-s");
+    let word = "hey wakeling";
+    let quantize = ["quantize", "--enroll", word, "--base", "base-s", "--out", "mine.wkl"];
+    succeeds(place, &quantize);
+    succeeds(place, &["sign", "mine.wkl", "--model-version", "7"]);
+
+    // The board hears faster than people speak, so what it is taught comes again and again: wherever the
+    // request finds it, five more follow.
+    let demo = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(name);
+        [audio::read(&path).expect("a recording"), room(1.5)].concat()
+    };
+    let taught = ["am_adam", "am_echo", "am_eric", "am_fenrir", "am_liam"];
+    let taught = taught.map(|name| demo(&format!("train/{name}.ogg"))).concat();
+    let others = ["am_michael", "am_onyx"].map(|name| demo(&format!("test/{name}-0.ogg"))).concat();
+    let pcm = [room(4.0), taught.repeat(4), room(1.0), others].concat();
+
+    let device = Asked::new(place, &emulator, &pcm);
+    let info = device.succeeds(&["update", "mine.wku"]);
+    assert!(info.contains("version 7 in slot 0") && !info.contains("enrolled here"), "{info}");
+    let info = device.succeeds(&["enroll"]);
+    assert!(info.contains("version 7 in slot 1, enrolled here"), "{info}");
+    // The recorder's last events are of the others' voices.
+    let heard = |events: &str| events.lines().filter(|l| l.contains("-detection")).count() == 2;
+    let mut events = String::new();
+    for _ in 0..100 {
+        // It goes on hearing, so an event may be gone before it is read.
+        let log = ["device", "log", "--out", "heard", "--port", &device.port];
+        events = String::from_utf8_lossy(&wakeling(place, &log).stdout).into_owned();
+        let last = load_events(&place.join("heard")).unwrap_or_default();
+        let last = last.iter().map(|event| event.entry.end_samples).max().unwrap_or(0);
+        if heard(&events) && last > (pcm.len() - 5 * 16_000) as u64 {
+            return;
+        }
+        let _ = fs::remove_dir_all(place.join("heard"));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    panic!("it did not hear the word: {events}");
+}
+
+/// A quiet room for so many seconds.
+fn room(seconds: f64) -> Vec<i16> {
+    let random = &mut Random::new(9);
+    (0..(16_000.0 * seconds) as usize).map(|_| random.below(17) as i16 - 8).collect()
+}
+
+/// An emulated device that is asked over TCP.
+struct Asked<'p> {
+    place: &'p Path,
+    port: String,
+    _device: Served,
+}
+
+impl<'p> Asked<'p> {
+    /// With nothing in its flash; it answers.
+    fn new(place: &'p Path, emulator: &Emulator, pcm: &[i16]) -> Self {
+        // Free a moment ago.
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let erased = vec![0xFF; emulator.flash_bytes()];
+        let device = emulator.serve(&erased, pcm, port).expect("it starts");
+        let asked = Self { place, port: format!("tcp://127.0.0.1:{port}"), _device: device };
+        let info = wait_for(|| wakeling(place, &["device", "info", "--port", &asked.port]));
+        assert!(info.contains("microbit") && info.contains("no model"), "{info}");
+        asked
+    }
+
+    fn succeeds(&self, args: &[&str]) -> String {
+        succeeds(self.place, &[&["device"], args, &["--port", &self.port]].concat())
+    }
+
+    fn refuses(&self, args: &[&str]) -> String {
+        fails(self.place, 4, &[&["device"], args, &["--port", &self.port]].concat())
+    }
 }
 
 /// What a command says once it succeeds: QEMU takes a moment to listen.

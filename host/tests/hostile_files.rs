@@ -28,12 +28,16 @@ use wakeling::{
 use wakeling_tests::{
     Random, Tier,
     hostile::own::{small_base, small_head},
-    random_model, sound,
+    random_model,
+    shipped::few_models,
+    sound,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeling");
 /// How often each command is killed.
 const KILLS: u64 = 12;
+/// And a training, which takes longer.
+const TRAINING_KILLS: u64 = 5;
 /// Files in the folder of many; `WAKELING_MANY_FILES` says otherwise.
 const MANY_FILES: usize = 20_000;
 
@@ -183,6 +187,45 @@ fn a_command_that_is_killed_leaves_whole_files_or_none() {
         assert!(files(&out) == whole, "{name} does not end as it would have");
         eprintln!("{name}: {KILLS} killed, {cut} of them before the end");
     }
+}
+
+#[test]
+fn a_training_that_is_killed_leaves_the_one_before() {
+    let place = Place::new();
+    few_models(place.0.path(), "base-s");
+    fs::rename(place.path("models/negatives"), place.path("negatives")).expect("ours");
+    let out = place.path("out");
+    let arguments = |seed| {
+        let word = ["finetune", "--word", "hey=speech/yes", "--base", "base.safetensors"];
+        let quick = ["--negative-hours", "0.3", "--steps", "30", "--workers", "1", "--out", "out"];
+        [&word[..], &quick, &["--seed", seed]].concat()
+    };
+    let run = |seed| {
+        let begun = Instant::now();
+        let output = place.run(&arguments(seed));
+        assert!(output.status.success(), "{}", stderr(&output));
+        (files(&out), begun.elapsed())
+    };
+    let (before, _) = run("1");
+    let (whole, took) = run("2");
+    assert!(before != whole && before.keys().eq(whole.keys()), "a test of nothing");
+    let mut cut = 0;
+    for kill in 0..TRAINING_KILLS {
+        before.iter().for_each(|(path, bytes)| fs::write(path, bytes).expect("ours"));
+        let random = &mut Random::new(kill);
+        let mut child = place.command(&arguments("2")).spawn().expect("the program starts");
+        std::thread::sleep(took.mul_f64(0.4 + 0.65 * f64::from(random.below(1_000) as u32) / 1e3));
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+        let left = files(&out);
+        assert!(left.keys().eq(before.keys()), "{:?}", left.keys());
+        for (path, bytes) in &left {
+            let is_whole = *bytes == before[path] || *bytes == whole[path];
+            assert!(is_whole, "{} is no whole file", path.display());
+        }
+        cut += u64::from(left != whole);
+    }
+    eprintln!("finetune: {TRAINING_KILLS} killed, {cut} of them before the end");
 }
 
 /// What a child of this test does: keeps recordings until it is killed, and says so after each.

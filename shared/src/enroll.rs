@@ -31,10 +31,23 @@ const LAG: usize = 2;
 const SILENCE: u8 = (LAG + SLACK) as u8 + 2;
 /// Loud steps that are an utterance: 0.24 s.
 const SHORTEST: u8 = 6;
+/// Fractional bits of loudness and quiet.
+const LOUDNESS_BITS: u32 = 4;
 /// By how much a step's mean feature exceeds the quiet to be loud.
-const LOUD: i32 = 12;
+const LOUD: i32 = 12 << LOUDNESS_BITS;
+/// By how much the quiet rises at a step: half a step of a feature. After a word the features' running
+/// level comes down, so the features of a silence go up: where the word raised it by 24 dB, by a step of
+/// a feature at first. If the quiet rose more slowly, such a silence would be loud.
+const RISE: i32 = 1 << (LOUDNESS_BITS - 1);
 /// Logits (Q8) between nothing and the mean of the utterances, each against the others.
 const SPAN: i64 = 12 * 256;
+/// The least mean of cosines at which five utterances are one word: 0.1. Five people's recordings of a word
+/// from home lie little above it, and so do many fives of different words (docs/log/updates.md): it refuses
+/// only what has nothing in common.
+const LEAST_LIKENESS_Q8: i32 = 26;
+/// Sixteen steps of a channel: each of 64 channels is rounded by a third of one (root mean square), all
+/// together by 2.3.
+const LEAST_SCORE: i64 = 16 * LOGIT_WEIGHT;
 /// Where between the two the threshold lies, which is a logit of 0: in 256ths.
 pub const THRESHOLD_Q8: i64 = 140;
 
@@ -202,6 +215,12 @@ impl Enroller {
         usize::from(self.heard) == UTTERANCES
     }
 
+    /// How alike the utterances are, once all are there.
+    pub fn likeness(&self) -> Option<Likeness> {
+        let head = self.head.filter(|_| self.is_complete())?;
+        Some(Likeness::of(head, &self.utterances))
+    }
+
     /// The column so many steps before the newest; zeros before the first.
     fn past(&self, back: usize) -> &Column {
         const NONE: &Column = &[0; MAX_CHANNELS];
@@ -260,6 +279,9 @@ impl Learn for Enroller {
         if !self.is_complete() {
             return Err(EnrollError::Utterances(self.heard));
         }
+        if Likeness::of(head, &self.utterances).mean_q8 < LEAST_LIKENESS_Q8 {
+            return Err(EnrollError::Unlike);
+        }
         Patch::of(head, &self.utterances).ok_or(EnrollError::Unlike)
     }
 }
@@ -267,10 +289,10 @@ impl Learn for Enroller {
 impl Observer for Enroller {
     fn features(&mut self, features: &[i8]) {
         let sum: i32 = features.iter().map(|&feature| i32::from(feature)).sum();
-        self.loudness = (sum << 4) / (features.len() as i32).max(1);
+        self.loudness = (sum << LOUDNESS_BITS) / (features.len() as i32).max(1);
         // Down at once, up slowly: the quiet of the place.
         let quiet = self.quiet.unwrap_or(self.loudness).min(self.loudness);
-        self.quiet = Some(quiet + 1);
+        self.quiet = Some(quiet + RISE);
     }
 
     fn column_buffer(&self) -> Option<u8> {
@@ -286,7 +308,7 @@ impl Observer for Enroller {
 
     fn step(&mut self, _: Step<'_>) {
         let (Some(head), true) = (self.head, self.active) else { return };
-        let is_loud = self.loudness - self.quiet.unwrap_or(0) > LOUD << 4;
+        let is_loud = self.loudness - self.quiet.unwrap_or(0) > LOUD;
         if is_loud {
             self.loud = self.loud.saturating_add(1);
             self.silent = 0;
@@ -299,6 +321,39 @@ impl Observer for Enroller {
                 (self.loud, self.silent) = (0, 0);
             }
         }
+    }
+}
+
+/// How much utterances have in common: the cosine between each and the sum of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Likeness {
+    /// The mean of the cosines, Q8.
+    pub mean_q8: i32,
+    /// The least of them, Q8.
+    pub least_q8: i32,
+}
+
+impl Likeness {
+    fn of(head: Head, utterances: &[[Column; MAX_TAPS]; UTTERANCES]) -> Self {
+        let (mut sum, mut least) = (0, i32::MAX);
+        for own in utterances {
+            let (mut product, mut power, mut others_power) = (0i64, 0u64, 0u64);
+            for k in 0..head.taps {
+                for c in 0..head.channels {
+                    let x = i64::from(own[k][c]);
+                    let all: i64 = utterances.iter().map(|u| i64::from(u[k][c])).sum();
+                    product += x * (all - x);
+                    power += (x * x).unsigned_abs();
+                    others_power += ((all - x) * (all - x)).unsigned_abs();
+                }
+            }
+            // At most 2⁷ · 2⁹ · 768 < 2²⁶ above, and 2²⁴ · 2²⁸ below.
+            let norm = (power * others_power).isqrt().max(1);
+            let cosine = ((product << 8) / norm as i64) as i32;
+            sum += cosine;
+            least = least.min(cosine);
+        }
+        Self { mean_q8: sum / UTTERANCES as i32, least_q8: least }
     }
 }
 
@@ -338,7 +393,7 @@ impl Patch {
         // The logit adds the channels with this weight each; see the exporter.
         let score = ((i128::from(common) * i128::from(scale)) >> 32) as i64 * LOGIT_WEIGHT;
         // Sums of channels that are rounded must still say something.
-        if score < 8_192 {
+        if score < LEAST_SCORE {
             return None;
         }
         let multiplier = ((SPAN << 32) / score).min(i64::from(i32::MAX));

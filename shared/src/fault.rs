@@ -24,6 +24,9 @@ const STRIDE: usize = 13;
 const CLIPPED: i16 = 32_700;
 /// A period clips where one of so many samples does. Speech that is a little too loud does not.
 const CLIPPED_ONE_OF: u32 = 32;
+/// A window is at full scale where all samples but one of so many are clipped: a square wave, a wire that
+/// came off. Clipped speech keeps more of its shape, and must move the level, or it is missed more often.
+const FULL_SCALE_ALL_BUT_ONE_OF: usize = 16;
 /// A mean beyond this, −24 dB of full scale, is an offset. Converters have some hundreds.
 const OFFSET: u32 = 2_048;
 
@@ -86,6 +89,17 @@ pub struct FaultDetector {
     least: i16,
     most: i16,
     clipped: u32,
+}
+
+/// Whether nearly all samples of a window are at the end of the scale, as every thirteenth tells.
+///
+/// The front end does not follow the level of such a window: what it says is that something is broken, and
+/// nothing of the room.
+#[inline]
+pub fn is_full_scale(window: &[i16]) -> bool {
+    let clipped = window.iter().step_by(STRIDE).filter(|x| x.saturating_abs() >= CLIPPED).count();
+    let others = window.len().div_ceil(STRIDE) - clipped;
+    clipped != 0 && others <= clipped / FULL_SCALE_ALL_BUT_ONE_OF
 }
 
 impl Default for FaultDetector {
@@ -213,6 +227,19 @@ mod tests {
         let mut peaks = tone;
         peaks.iter_mut().step_by(50).for_each(|x| *x = i16::MAX);
         assert_eq!(said(&peaks, 320), []);
+    }
+
+    #[test]
+    fn a_window_is_at_full_scale_where_nearly_all_of_it_is_clipped() {
+        let window = |clipped: usize| -> Vec<i16> {
+            (0..480)
+                .map(|n| if n < clipped { [i16::MIN, i16::MAX][n / 20 % 2] } else { 5 })
+                .collect()
+        };
+        assert!(is_full_scale(&window(480)) && is_full_scale(&window(460)));
+        assert!(!is_full_scale(&window(430)) && !is_full_scale(&window(0)) && !is_full_scale(&[]));
+        // A tone 18 dB too loud is at the end for 92 % of the time.
+        assert!(!is_full_scale(&tone(260_000.0, 0.0)[..480]));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod browser;
+pub mod device;
+pub mod elf;
 pub mod hostile;
 pub mod image;
 pub mod layout;

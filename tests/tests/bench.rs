@@ -17,6 +17,7 @@ use wakeling::{
 use wakeling_shared::artifact::{ImageModel, Model};
 use wakeling_tests::{
     Random, Tier,
+    device::if_there,
     image::{Network, random_image_model, tier_model},
     model::random_model,
     sound,
@@ -67,18 +68,8 @@ fn machines() -> Vec<Machine> {
     MACHINES.into_iter().filter(is_wanted).collect()
 }
 
-/// `None` where the programs may be missing and are.
 fn programs(machines: &[Machine]) -> Option<Vec<Programs>> {
-    match machines.iter().copied().map(Programs::of).collect() {
-        Ok(programs) => Some(programs),
-        Err(error @ (EmulatorError::NoQemu { .. } | EmulatorError::NoFirmware { .. })) => {
-            let required = env::var_os("WAKELING_REQUIRE_EMULATOR").is_some();
-            assert!(!required, "{error}");
-            eprintln!("skipped: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+    if_there(machines.iter().copied().map(Programs::of).collect())
 }
 
 /// The number after `name=` in a line of such pairs.

@@ -1,38 +1,23 @@
 //! The laptop and the chip say the same: the lines of the host's simulator and of the firmware on
 //! emulated processors are equal byte for byte.
 //!
-//! `./x test` builds the firmware first and sets `WAKELING_REQUIRE_EMULATOR`; without that variable,
-//! a machine without QEMU or firmware skips with a message.
+//! A machine without QEMU or firmware skips with a message ([`device::if_there`]).
 
 use wakeling::{
-    emulator::{APPLICATION, Emulator, EmulatorError, KERNELS, METER, Machine},
+    emulator::{APPLICATION, Emulator, KERNELS, METER, Machine},
     features::mel_powers,
     simulate::{Chunking, Device, Simulation},
 };
 use wakeling_shared::{artifact::Model, frontend::Normalizer, gate::GateParams};
 use wakeling_tests::{
-    Random, Tier,
+    Random, Tier, device,
     model::{gated, random_model, random_model_with_heads},
     sound,
 };
 
-/// A program on a machine, or `None` where it may be missing and is.
-fn built(machine: Machine, program: &str) -> Option<Emulator> {
-    match Emulator::built(machine, program) {
-        Ok(emulator) => Some(emulator),
-        Err(error @ (EmulatorError::NoQemu { .. } | EmulatorError::NoFirmware { .. })) => {
-            let required = std::env::var_os("WAKELING_REQUIRE_EMULATOR").is_some();
-            assert!(!required, "{error}");
-            eprintln!("skipped: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
-
 /// The application on a Cortex-M4F.
 fn emulator() -> Option<Emulator> {
-    built(Machine::CORTEX_M4, APPLICATION)
+    device::emulator(Machine::CORTEX_M4, APPLICATION)
 }
 
 /// Runs both, compares every line but the statistics, and returns those with what was heard.
@@ -88,7 +73,7 @@ fn a_width_that_fits_no_block_is_equal_to_the_byte() {
 fn every_processor_says_the_same_as_the_laptop() {
     let pcm = sound::speech_like(9, 5);
     for machine in Machine::ALL {
-        let Some(emulator) = built(machine, APPLICATION) else { continue };
+        let Some(emulator) = device::emulator(machine, APPLICATION) else { continue };
         eprintln!("{}:", machine.name);
         let chunks = Chunking::Random { seed: 3, longest: 700 };
         compare(&random_model_with_heads(3, Tier::S, 2), &pcm, chunks, emulator.clone());
@@ -102,7 +87,7 @@ fn a_gate_opens_on_the_chip_when_it_does_on_the_laptop() {
     let bytes = gated(&random_model_with_heads(5, Tier::S, 2), GateParams::default());
     let tiny = gated(&random_model(6, Tier::Tiny), GateParams { margin: 16, hold_steps: 9 });
     for machine in [Machine::CORTEX_M0, Machine::CORTEX_M4, Machine::CORTEX_M55, Machine::RV32IMC] {
-        let Some(emulator) = built(machine, APPLICATION) else { continue };
+        let Some(emulator) = device::emulator(machine, APPLICATION) else { continue };
         let chunks = Chunking::Random { seed: 6, longest: 700 };
         compare(&bytes, &pcm, chunks, emulator.clone());
         compare(&tiny, &pcm, Chunking::Whole, emulator);
@@ -112,7 +97,7 @@ fn a_gate_opens_on_the_chip_when_it_does_on_the_laptop() {
 #[test]
 fn every_kernel_is_the_plain_one() {
     for machine in Machine::ALL {
-        let Some(emulator) = built(machine, KERNELS) else { continue };
+        let Some(emulator) = device::emulator(machine, KERNELS) else { continue };
         // Every machine has room for a model; this program looks at none.
         let lines = emulator.measure(&[0], &[], &[]).expect("no case differs");
         let cases = lines.trim_end().strip_prefix("kernels cases=").and_then(|n| n.parse().ok());
@@ -141,7 +126,7 @@ fn extremes() -> Vec<i16> {
 fn every_processor_computes_the_same_powers_and_features() {
     let pcm = extremes();
     for machine in Machine::ALL {
-        let Some(emulator) = built(machine, METER) else { continue };
+        let Some(emulator) = device::emulator(machine, METER) else { continue };
         // Four seeds, four normalizations.
         for seed in 0..4 {
             let bytes = random_model(seed, Tier::Tiny);

@@ -3,7 +3,7 @@
 
 use wakeling::{
     artifact::encode_image,
-    emulator::{Emulator, EmulatorError, IMAGE, Machine},
+    emulator::{Emulator, IMAGE, Machine},
     images::{
         file::ImageNetwork,
         metrics::measure,
@@ -22,7 +22,7 @@ use wakeling_shared::{
     fixed::{requantize, requantize_logit},
 };
 use wakeling_tests::{
-    Random, Tier,
+    Random, Tier, device,
     image::{Network, random_image_model, tier_model},
     pictures, random_model,
 };
@@ -267,18 +267,9 @@ fn a_tensor_that_was_written_over_cannot_be_read() {
     assert_eq!(ImageModel::load(&forged).err(), Some(LoadError::Shape(expected)));
 }
 
-/// The emulator with the firmware for images, or `None` where it may be missing and is.
+/// The emulator with the firmware for images.
 fn emulator(machine: Machine) -> Option<Emulator> {
-    match Emulator::built(machine, IMAGE) {
-        Ok(emulator) => Some(emulator),
-        Err(error @ (EmulatorError::NoQemu { .. } | EmulatorError::NoFirmware { .. })) => {
-            let required = std::env::var_os("WAKELING_REQUIRE_EMULATOR").is_some();
-            assert!(!required, "{error}");
-            eprintln!("skipped: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+    device::emulator(machine, IMAGE)
 }
 
 /// The number after `name=`.

@@ -3,15 +3,16 @@
 //! what was proven is the whole device, that the application itself holds no panic either, and how
 //! deep the stack goes on the longest ways through it.
 
-use std::{env, fs};
+use std::fs;
 
 use wakeling::{
-    emulator::{APPLICATION, Emulator, EmulatorError, Machine, NO_PANIC},
+    emulator::{APPLICATION, Emulator, Machine, NO_PANIC},
     simulate::{Chunking, Device},
 };
 use wakeling_shared::{artifact::Model, gate::GateParams};
 use wakeling_tests::{
     Tier,
+    device::emulator,
     model::{gated, random_model_with_heads},
     sound,
 };
@@ -19,17 +20,9 @@ use wakeling_tests::{
 /// The stack that a board must keep free, bytes.
 const STACK_BYTES: usize = 17 * 1024;
 
-/// A program on the Cortex-M4F, or `None` where it may be missing and is.
+/// A program on the Cortex-M4F.
 fn built(program: &str) -> Option<Emulator> {
-    match Emulator::built(Machine::CORTEX_M4, program) {
-        Ok(emulator) => Some(emulator),
-        Err(error @ (EmulatorError::NoQemu { .. } | EmulatorError::NoFirmware { .. })) => {
-            assert!(env::var_os("WAKELING_REQUIRE_EMULATOR").is_none(), "{error}");
-            eprintln!("skipped: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+    emulator(Machine::CORTEX_M4, program)
 }
 
 /// Whether a program holds a function of `core::panicking`, or of another module that only panics.

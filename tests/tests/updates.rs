@@ -9,7 +9,12 @@ use std::{env, path::Path};
 
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use wakeling::{
-    emulator::{Emulator, EmulatorError, Machine, UPDATE},
+    artifact,
+    emulator::{Emulator, Machine, UPDATE},
+    enroll::{empty_entry, enroll_file},
+    features::{log_mel, mel_powers},
+    negatives::{Negatives, Speech},
+    quantize::{CardText, QuantizedTrunk, with_model},
     simulate::{Chunking, Device},
     update::{
         image::{Image, pack},
@@ -18,32 +23,23 @@ use wakeling::{
 };
 use wakeling_shared::{
     artifact::Model,
+    enroll::{Enroller, Learn},
+    pipeline::Pipeline,
     update::{
         frame::{self, MAX_FRAME, MAX_PAYLOAD},
-        image::{DEVELOPMENT_KEY, HEADER_BYTES, Pinned},
+        image::{Anyone, Authority, DEVELOPMENT_KEY, HEADER_BYTES, Pinned},
         message::{self, CHUNK_BYTES, Request},
         ram::RamFlash,
         self_test,
         store::{Mapped, Place, Question, Store},
     },
 };
-use wakeling_tests::{Random, Tier, model::random_model, sound};
+use wakeling_tests::{
+    Random, Tier, device::emulator, hostile::own::small_base, model::random_model, sound,
+};
 
 const PAGE: usize = 1024;
 const WORD: usize = 4;
-
-fn emulator() -> Option<Emulator> {
-    match Emulator::built(Machine::CORTEX_M0, UPDATE) {
-        Ok(emulator) => Some(emulator),
-        Err(error @ (EmulatorError::NoQemu { .. } | EmulatorError::NoFirmware { .. })) => {
-            let required = env::var_os("WAKELING_REQUIRE_EMULATOR").is_some();
-            assert!(!required, "{error}");
-            eprintln!("skipped: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
 
 /// An image of a model with random weights, signed with the development key.
 fn image(seed: u64, version: u32) -> (Vec<u8>, Image) {
@@ -113,16 +109,15 @@ fn good(flash: &Counted<'_>, place: &Place, question: Question) -> bool {
 }
 
 /// Updates the flash in `words` on the laptop; the calls of each word and page that was written.
-fn update_here(words: &mut [u64], image: &Image) -> Vec<usize> {
+fn update_here(words: &mut [u64], image: &Image, authority: &impl Authority) -> Vec<usize> {
     let flash = Counted { flash: RamFlash::new(words), calls: Vec::new() };
-    let pinned = Pinned(DEVELOPMENT_KEY);
     let mut store = Store::open(flash).expect("it opens");
     store.start(good).expect("it reads");
-    store.begin(&image.bytes[..HEADER_BYTES], &pinned).expect("it is accepted");
+    store.begin(&image.bytes[..HEADER_BYTES], authority).expect("it is accepted");
     for (i, bytes) in image.body().chunks(CHUNK_BYTES).enumerate() {
         store.data((i * CHUNK_BYTES) as u32, bytes).expect("it is written");
     }
-    store.finish(false, &pinned).expect("it is signed");
+    store.finish(false, authority).expect("it is signed");
     let running = store.start(good).expect("it reads").expect("a model runs");
     assert_eq!(running.header.version, image.header.version);
     store.release().calls
@@ -161,13 +156,14 @@ struct Case {
 
 impl Case {
     fn new() -> Option<Self> {
-        let emulator = emulator()?;
+        let emulator = emulator(Machine::CORTEX_M0, UPDATE)?;
         let pcm = sound::speech_like(3, 1);
         let [(old_model, old), (new_model, new)] = [image(1, 1), image(2, 2)];
+        let pinned = Pinned(DEVELOPMENT_KEY);
         let mut words = vec![u64::MAX; emulator.flash_bytes() / 8];
-        update_here(&mut words, &old);
+        update_here(&mut words, &old, &pinned);
         let flash = bytes_of(&words);
-        let calls = update_here(&mut words, &new);
+        let calls = update_here(&mut words, &new, &pinned);
         let heard = [old_model, new_model].map(|model| {
             let model = Model::load(&model).expect("the model is valid");
             Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("the host runs")
@@ -201,6 +197,57 @@ impl Case {
         assert_eq!(heard, self.heard[version - 1].trim_end(), "{word}: it does not hear the same");
         version
     }
+}
+
+/// Was never tried end to end: what a device learned is installed as a candidate, to the byte what the
+/// laptop makes of the same sound, and runs after the restart.
+#[test]
+fn what_a_device_learned_is_what_the_laptop_makes_of_it_and_runs() {
+    let base = small_base();
+    let trunk = QuantizedTrunk::of(&base).expect("it can be quantized");
+    let params = base.tables.params(base.info.normalization);
+    let frames = |seed| log_mel(&mel_powers(&sound::speech_like(seed, 8), &params));
+    let speech = (10..14).map(|seed| Speech { frames: frames(seed), text: String::new() });
+    let negatives = Negatives { speech: speech.collect(), noise: vec![frames(20)] };
+    let empty = empty_entry(&base, &trunk, &negatives, "word").expect("a head");
+    let card = CardText::default();
+    let model = with_model(&base, &trunk, &[empty], &card, artifact::encode).expect("a model");
+    let room = |samples: usize| (0..samples).map(|n| [2, -3, 1][n % 3]).collect::<Vec<i16>>();
+    let word = [room(24_000), sound::speech_like(3, 1)[..9_000].to_vec(), room(24_000)].concat();
+    let said = word.repeat(5);
+    let here = enroll_file(&model, std::slice::from_ref(&said)).expect("it has a head");
+    let here = here.outcome.expect("they are alike");
+
+    let image = Image::of(pack(Path::new("model"), &model, 1, None).expect("it is a model"));
+    let mut words = vec![u64::MAX; 48 * 1024 / 8];
+    update_here(&mut words, &image.expect("an image"), &Anyone);
+    let mut store = Store::open(RamFlash::<WORD, PAGE>::new(&mut words)).expect("it opens");
+    let held = |flash: &RamFlash<'_, WORD, PAGE>, place: &Place| {
+        flash.mapped(place.model_at, place.header.model_bytes).to_vec()
+    };
+    let mut ran = None;
+    store.start(|flash, place, _| ran.insert(held(flash, place)).len() > 0).expect("it reads");
+    assert_eq!(ran.as_ref(), Some(&model));
+
+    let file: Vec<u32> =
+        model.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect();
+    let loaded = Model::load(&model).expect("it is valid");
+    let mut arena = vec![0; loaded.arena_bytes()];
+    let mut pipeline = Pipeline::new(&loaded, &mut arena).expect("it has its arena");
+    let mut enroller = Box::new(Enroller::new());
+    enroller.watch(&loaded, &file);
+    enroller.begin().expect("there is a head");
+    pipeline.push_to(&said, &mut *enroller);
+    let patch = enroller.patch().expect("the laptop took them");
+    store.install(patch.patches()).expect("it is installed");
+
+    let running = store.start(|flash, place, _| {
+        ran = Some(held(flash, place));
+        Model::load(&held(flash, place)).is_ok()
+    });
+    let running = running.expect("it reads").expect("a model runs");
+    assert!(running.header.enrolled && running.slot.index() == 1);
+    assert_eq!(ran, Some(here), "device and laptop differ");
 }
 
 #[test]

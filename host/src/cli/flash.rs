@@ -20,10 +20,12 @@ use crate::flash::probe;
 /// Write firmware and a model into a board's flash
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  ./x boards pico                                # builds the firmware
   wakeling flash --board pico runs/computer/model.wkl --dry-run
   wakeling flash --board pico runs/computer/model.wkl --uf2 hey.uf2
   wakeling flash --board pico runs/tuesday/model.wkl --model-only
+
+Called from a checkout of Wakeling's repository it builds the board's program first, as
+`./x boards NAME` does; elsewhere name one that was built: --firmware.
 
 --uf2 writes a file for boards that show a drive (pico, pico2: hold BOOTSEL while plugging in). The
 esp32-c3 is flashed by espflash, all others by a debug probe: by this program if it was built with the
@@ -35,7 +37,7 @@ pub struct FlashArgs {
     /// The board; `wakeling boards` lists them
     #[arg(long)]
     board: String,
-    /// The board's program, if it is not where `./x boards` leaves it
+    /// The board's program, instead of building it
     #[arg(long, conflicts_with = "model_only")]
     firmware: Option<PathBuf>,
     /// Leave the program that is there, write only the model
@@ -55,7 +57,7 @@ pub fn run(args: FlashArgs) -> Result<()> {
     let firmware = match (&args.firmware, args.model_only) {
         (_, true) => None,
         (Some(path), _) => Some(path.clone()),
-        (None, _) => Some(board.firmware()?),
+        (None, _) => Some(board.build_firmware()?),
     };
     let program = firmware.as_deref().map(read).transpose()?;
     let program = firmware.as_deref().zip(program.as_deref());

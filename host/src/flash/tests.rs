@@ -1,34 +1,13 @@
-//! Plans, their refusals, and UF2 files, with programs made here: an ELF file of 32 bits with segments.
+//! Plans, their refusals, and UF2 files, with programs made here.
 
-use wakeling_tests::{Tier, model::random_model};
+use wakeling_tests::{
+    Tier,
+    elf::{LOAD, elf},
+    model::random_model,
+};
 
 use super::*;
 use crate::board::{BOARDS, Family, Loader};
-
-/// A program whose segments lie at these addresses: `(address, bytes, type)`.
-fn elf(segments: &[(u32, Vec<u8>, u32)]) -> Vec<u8> {
-    const HEADER: usize = 52;
-    const SEGMENT: usize = 32;
-    let half = |n: u16| n.to_le_bytes();
-    let word = |n: u32| n.to_le_bytes();
-    let mut file = vec![0x7F, b'E', b'L', b'F', 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    file.extend([half(2), half(40)].concat());
-    file.extend([word(1), word(0), word(HEADER as u32), word(0), word(0)].concat());
-    let halves = [HEADER as u16, SEGMENT as u16, segments.len() as u16, 40, 0, 0];
-    file.extend(halves.map(half).concat());
-    let mut offset = HEADER + segments.len() * SEGMENT;
-    for (address, bytes, kind) in segments {
-        let length = bytes.len() as u32;
-        let runs_at = 0x2000_0000;
-        let words = [*kind, offset as u32, runs_at, *address, length, length, 5, 4];
-        file.extend(words.map(word).concat());
-        offset += bytes.len();
-    }
-    segments.iter().for_each(|(_, bytes, _)| file.extend(bytes));
-    file
-}
-
-const LOAD: u32 = 1;
 
 fn plan(name: &str, segments: &[(u32, Vec<u8>, u32)], model: &[u8]) -> Result<Plan> {
     let firmware = elf(segments);
@@ -108,7 +87,8 @@ fn what_is_no_model_or_no_program_is_refused() {
 
     let firmware = elf(&good);
     let board = Board::named("pico").expect("a board");
-    let parts = |bytes: &[u8]| elf::parts(board, Source { path: Path::new("board.elf"), bytes });
+    let parts =
+        |bytes: &[u8]| super::elf::parts(board, Source { path: Path::new("board.elf"), bytes });
     assert_eq!(parts(&firmware).map(|parts| parts.len()).ok(), Some(1));
     for length in 0..firmware.len() {
         let error = parts(&firmware[..length]).expect_err("it was cut short").to_string();

@@ -12,6 +12,9 @@
 //! can keep the powers, augment them, and run the very code of the device over the result.
 //! [`Frontend`] is the two in a row.
 //!
+//! A window at [full scale](crate::fault::is_full_scale) leaves the level as it is: the level falls
+//! more slowly than such sound raises it, and the device would be hard of hearing for seconds after.
+//!
 //! All arithmetic is on integers, with one rounding at each place and no scaling that depends on
 //! the data: every processor gives the same bytes, and quiet sound is as exact as loud sound. The
 //! structure (30 ms Hann window, 512 points, 40 bands of triangles from 125 to 7,500 Hz) is that of
@@ -33,6 +36,7 @@ pub use log::log2_q8;
 pub use normalize::Normalizer;
 pub use params::{FrontendParams, Level, LevelStatistic, Normalization, Quantizer};
 
+use crate::fault::is_full_scale;
 use fft::Spectrum;
 use window::Window;
 
@@ -60,6 +64,7 @@ pub struct PowerFrontend<'a> {
     spectrum: Spectrum,
     mel: mel::MelBands<'a>,
     powers: MelPowers,
+    full_scale: bool,
 }
 
 impl<'a> PowerFrontend<'a> {
@@ -75,6 +80,7 @@ impl<'a> PowerFrontend<'a> {
             spectrum: Spectrum::new(),
             mel: mel::MelBands::new(params),
             powers: [0; MEL_CHANNELS],
+            full_scale: false,
         }
     }
 
@@ -88,6 +94,7 @@ impl<'a> PowerFrontend<'a> {
         let (consumed, ready) = self.window.push(pcm);
         if ready {
             self.spectrum.transform(self.window.samples());
+            self.full_scale = is_full_scale(&self.window.samples().0);
             self.window.advance();
             self.spectrum.powers();
             self.mel.accumulate(&self.spectrum, &mut self.powers);
@@ -100,10 +107,16 @@ impl<'a> PowerFrontend<'a> {
         &self.powers
     }
 
+    /// Whether the latest frame's window was at full scale, so that its level says nothing.
+    pub fn is_full_scale(&self) -> bool {
+        self.full_scale
+    }
+
     /// Forgets every sample, as if new.
     pub fn reset(&mut self) {
         self.window.reset();
         self.powers = [0; MEL_CHANNELS];
+        self.full_scale = false;
     }
 }
 
@@ -129,7 +142,12 @@ impl<'a> Frontend<'a> {
     pub fn push(&mut self, pcm: &[i16], features: &mut Features) -> (usize, bool) {
         let (consumed, ready) = self.power.push(pcm);
         if ready {
-            *features = self.normalizer.process(self.power.powers());
+            let powers = self.power.powers();
+            *features = if self.power.is_full_scale() {
+                self.normalizer.process_apart(powers)
+            } else {
+                self.normalizer.process(powers)
+            };
         }
         (consumed, ready)
     }

@@ -43,6 +43,16 @@ impl<'a> Normalizer<'a> {
 
     /// The features of the next frame.
     pub fn process(&mut self, powers: &MelPowers) -> Features {
+        self.frame(powers, true)
+    }
+
+    /// The features of a frame that tells nothing of the room: the running level of `Log` stays where it
+    /// is. The other two come down as fast as they go up, and follow it.
+    pub fn process_apart(&mut self, powers: &MelPowers) -> Features {
+        self.frame(powers, false)
+    }
+
+    fn frame(&mut self, powers: &MelPowers, follows: bool) -> Features {
         let mut features = [0; MEL_CHANNELS];
         match self.params {
             Normalization::Log { floor, level, quantizer } => {
@@ -50,7 +60,7 @@ impl<'a> Normalizer<'a> {
                 for (log, &p) in logs.iter_mut().zip(powers) {
                     *log = log2_q8(p.min(LARGEST_POWER) + floor);
                 }
-                let level_q8 = level.map_or(0, |level| self.follow(&logs, level));
+                let level_q8 = level.map_or(0, |level| self.follow(&logs, level, follows));
                 for (y, log) in features.iter_mut().zip(logs) {
                     *y = quantizer.quantize(log - level_q8);
                 }
@@ -96,18 +106,20 @@ impl<'a> Normalizer<'a> {
         (self.level + (1 << (LEVEL_EXTRA_BITS - 1))) >> LEVEL_EXTRA_BITS
     }
 
-    /// Moves the running level towards this frame's and returns it in Q8, rounded half up.
-    fn follow(&mut self, logs: &[i32; MEL_CHANNELS], level: Level) -> i32 {
+    /// Moves the running level towards this frame's, if it is to, and returns it in Q8, rounded half up.
+    fn follow(&mut self, logs: &[i32; MEL_CHANNELS], level: Level, moves: bool) -> i32 {
         if !self.started {
             self.level = i32::from(level.initial_q8) << LEVEL_EXTRA_BITS;
         }
-        let heard = match level.statistic {
-            LevelStatistic::Mean => logs.iter().sum::<i32>() / MEL_CHANNELS as i32,
-            LevelStatistic::Max => logs.iter().copied().max().unwrap_or(0),
-        };
-        let gap = (i64::from(heard) << LEVEL_EXTRA_BITS) - i64::from(self.level);
-        let shift = if gap > 0 { level.attack_shift } else { level.decay_shift };
-        self.level = (i64::from(self.level) + (gap >> shift)) as i32;
+        if moves {
+            let heard = match level.statistic {
+                LevelStatistic::Mean => logs.iter().sum::<i32>() / MEL_CHANNELS as i32,
+                LevelStatistic::Max => logs.iter().copied().max().unwrap_or(0),
+            };
+            let gap = (i64::from(heard) << LEVEL_EXTRA_BITS) - i64::from(self.level);
+            let shift = if gap > 0 { level.attack_shift } else { level.decay_shift };
+            self.level = (i64::from(self.level) + (gap >> shift)) as i32;
+        }
         self.level_q8()
     }
 }

@@ -317,6 +317,53 @@ fn the_level_takes_loudness_out() {
     assert_eq!(settle(20), settle(44));
 }
 
+/// What was wrong: four seconds of a square wave raised the level by some twenty octaves, and it came down
+/// over many seconds.
+#[test]
+fn full_scale_leaves_the_level_of_the_room() {
+    let table = Table::new();
+    let level = Level {
+        statistic: LevelStatistic::Mean,
+        initial_q8: 26 * 256,
+        attack_shift: 6,
+        decay_shift: 8,
+    };
+    let quantizer = Quantizer { offset_q8: 256, scale_q16: 8 * 256 };
+    let normalization = Normalization::Log { floor: 1 << 16, level: Some(level), quantizer };
+    let params = FrontendParams { normalization, ..table.params() };
+    let mut random = Random(7);
+    let room = random.noise(5 * 16_000, 300.0);
+    let square = |n: usize| (0..n).map(|n| [i16::MIN, i16::MAX][n / 20 % 2]).collect::<Vec<i16>>();
+    // Behind the room, with so many samples at full scale in its middle: the features of its last second.
+    let after = |fault: &[i16]| -> Vec<Features> {
+        let (before, behind) = room.split_at(4 * 16_000);
+        let pcm = [before, fault, behind].concat();
+        let (mut frontend, mut features) = (Frontend::new(&params), [0; MEL_CHANNELS]);
+        let (mut rest, mut all) = (&pcm[..], Vec::new());
+        while !rest.is_empty() {
+            let (count, ready) = frontend.push(rest, &mut features);
+            rest = &rest[count..];
+            if ready {
+                all.push(features);
+            }
+        }
+        // Behind the windows that hold both.
+        all.split_off(all.len() - 95)
+    };
+    let quiet = after(&[]);
+    for fault in [square(16_000), square(64_000), vec![i16::MIN; 64_000]] {
+        let found = after(&fault);
+        let apart = quiet.iter().flatten().zip(found.iter().flatten());
+        let worst = apart.map(|(a, b)| (i32::from(*a) - i32::from(*b)).abs()).max();
+        // The windows that hold both still move the level: by an octave and a half, eight steps each.
+        assert!(worst <= Some(12), "{worst:?}");
+    }
+    // Loud sound that is no fault raises it, as ever.
+    let found = after(&Random(8).noise(64_000, 12_000.0));
+    let apart = quiet.iter().flatten().zip(found.iter().flatten());
+    assert!(apart.map(|(a, b)| i32::from(*a) - i32::from(*b)).max() > Some(40));
+}
+
 #[test]
 fn pcen_is_its_formula() {
     let quantizer = Quantizer { offset_q8: 0, scale_q16: 8 * 256 };

@@ -12,6 +12,7 @@ mod operation {
     pub const OPEN: usize = 0x01;
     pub const WRITE: usize = 0x05;
     pub const READ: usize = 0x06;
+    pub const SEEK: usize = 0x0A;
     pub const GET_COMMAND_LINE: usize = 0x15;
     pub const EXIT: usize = 0x18;
 }
@@ -131,6 +132,17 @@ impl Recording {
     pub fn open(name: &str) -> Result<Self, RecordingError> {
         const READ_BINARY: usize = 1;
         Ok(Self { handle: open(name, READ_BINARY).ok_or(RecordingError::Open)? })
+    }
+
+    /// Is heard from its beginning again.
+    ///
+    /// # Errors
+    /// [`RecordingError::Read`].
+    pub fn rewind(&mut self) -> Result<(), RecordingError> {
+        let mut arguments = [self.handle, 0];
+        // SAFETY: a handle and a place in its file; no memory is named.
+        let answer = unsafe { call_with(operation::SEEK, &mut arguments) };
+        if answer == 0 { Ok(()) } else { Err(RecordingError::Read) }
     }
 }
 

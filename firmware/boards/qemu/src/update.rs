@@ -3,7 +3,7 @@
 //!
 //! `wakeling RECORDING [scores] [serve] [stream=FILE] [dump=FILE] [cut=CALL] [fuse=TICKS]`: it starts
 //! from what its flash holds, hears the recording, and then, with `serve`, waits for the serial line to
-//! ask for a restart, after which it starts again. With `stream` the bytes of the line come from a file
+//! ask for a restart, after which it starts again and hears the recording from its beginning. With `stream` the bytes of the line come from a file
 //! of the host instead, so that a run repeats itself. The power fails within the `cut`th word or page
 //! that is written, or after `fuse` ticks of the processor's clock; what the flash holds then goes to
 //! `dump`, and nothing else survives.
@@ -38,8 +38,9 @@ use wakeling_shared::{
     update::{image::Pinned, session::Session, store::Place},
 };
 
-/// 16 KB of state, which a base of tier M with three words needs; the rest is for stack and recorder.
-const ARENA_BYTES: usize = 17 * 1024;
+/// State of a base of tier S with two words; a larger one fits no slot. The rest is for recorder and stack,
+/// of which enrolling takes most: with an arena of 17 KB the stack ran into it, and the board stopped.
+const ARENA_BYTES: usize = 9 * 1024;
 const BLOCK_SAMPLES: usize = 320;
 const COMMAND_LINE_BYTES: usize = 512;
 
@@ -283,6 +284,9 @@ fn work(
         }
         if !device.restart() {
             break;
+        }
+        if request.serve {
+            recording.rewind().map_err(Failure::Recording)?;
         }
     }
     let left = power::left();
