@@ -34,10 +34,8 @@ use crate::{
     train::{Outcome, Run, Stage},
 };
 
-/// From so many recordings of each word on, `auto` moves the last blocks.
+/// From so many recordings of each word on, `auto` moves the whole trunk.
 pub const ENOUGH_TO_TUNE: usize = 50;
-/// Blocks that `auto` moves.
-const AUTO_BLOCKS: usize = 2;
 /// Windows of one worker and update: a window of features costs a hundred times one of outputs.
 const SHARE: Share = Share { positives: 10, parts: 3, negatives: 15 };
 /// Streams of each kind that a moved trunk is calibrated on.
@@ -93,9 +91,9 @@ impl Train {
             }
             Self::Auto => {
                 let why = format!(
-                    "training the head and the last {AUTO_BLOCKS} blocks: {recordings} recordings are enough to move them"
+                    "training the head and the whole trunk, which takes some minutes: {recordings} recordings are enough to move it"
                 );
-                (Self::Last(AUTO_BLOCKS), Some(why))
+                (Self::All, Some(why))
             }
             chosen => (chosen, None),
         }
