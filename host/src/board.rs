@@ -182,6 +182,18 @@ impl Board {
         })
     }
 
+    /// The program, if the repository in which this is called has built it already.
+    pub fn built_firmware(&self) -> Option<PathBuf> {
+        let manifest = self.find(Path::new("Cargo.toml"), "").ok()?;
+        let path = self.program_in(&manifest.parent()?.join("target"));
+        path.is_file().then_some(path)
+    }
+
+    /// Where cargo leaves the program.
+    fn program_in(&self, target: &Path) -> PathBuf {
+        target.join(self.target).join("release").join(self.package())
+    }
+
     /// Builds the program, as `./x boards` does, in the repository in which this is called; where it lies
     /// then. The compiler's messages go to stderr. What is built already costs cargo a second.
     ///
@@ -220,9 +232,7 @@ impl Board {
             .stdout(io::stderr())
             .status();
         match status {
-            Ok(status) if status.success() => {
-                Ok(folder.join(target).join("release").join(self.package()))
-            }
+            Ok(status) if status.success() => Ok(self.program_in(&folder)),
             Ok(status) => Err(Error::usage(
                 format!("building the firmware for {name} failed: {status}"),
                 remedy,

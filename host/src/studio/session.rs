@@ -219,7 +219,7 @@ impl Session {
             "model": exists("model.wkl"),
             "report": exists("report.html"),
             "drives": drives().map(|(board, _)| json!({
-                "name": board.name, "title": board.title, "program": board.firmware().is_ok(),
+                "name": board.name, "title": board.title, "program": board.built_firmware().is_some(),
             })).collect::<Vec<_>>(),
         })
     }
@@ -351,9 +351,9 @@ impl Session {
         })?;
         let path = self.result("model.wkl")?;
         let model = read(&path)?;
-        let program = match board.firmware() {
-            Ok(path) => Some((read(&path)?, path)),
-            Err(_) => None,
+        let program = match board.built_firmware() {
+            Some(path) => Some((read(&path)?, path)),
+            None => None,
         };
         let program = program.as_ref().map(|(bytes, path)| Source { path, bytes });
         let plan = Plan::new(board, program, Source { path: &path, bytes: &model })?;
