@@ -37,7 +37,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeling");
 /// How often each command is killed.
 const KILLS: u64 = 12;
 /// And a training, which takes longer.
-const TRAINING_KILLS: u64 = 5;
+const TRAINING_KILLS: u64 = 3;
 /// Files in the folder of many; `WAKELING_MANY_FILES` says otherwise.
 const MANY_FILES: usize = 20_000;
 

@@ -226,7 +226,7 @@ fn what_a_device_learned_is_what_the_laptop_makes_of_it_and_runs() {
         flash.mapped(place.model_at, place.header.model_bytes).to_vec()
     };
     let mut ran = None;
-    store.start(|flash, place, _| ran.insert(held(flash, place)).len() > 0).expect("it reads");
+    store.start(|flash, place, _| !ran.insert(held(flash, place)).is_empty()).expect("it reads");
     assert_eq!(ran.as_ref(), Some(&model));
 
     let file: Vec<u32> =
