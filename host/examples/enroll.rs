@@ -4,9 +4,9 @@
 //! `cargo run --release --example enroll -- --data DIR [--base base-s] [--draws 3] [--words amelia]`
 //!
 //! `DIR` is that of `dev_words`. Each draw takes five recordings of a word, of one speaker where speakers
-//! are known (and two to spare, if it does not hear one), plays them to the device's own code, each between two stretches of its own quiet, and plays
-//! the speaker's other recordings (else everybody's) and the other speech to what comes of it. With
-//! `--likeness` nothing is measured but how alike five utterances are: of a word, or of five words, five
+//! are known (and two to spare, if it does not hear one), plays them to the device's own code, each between
+//! two stretches of its own quiet, and plays the speaker's other recordings (else everybody's) and the
+//! other speech to what comes of it. With `--likeness` nothing is measured but how alike five utterances are: of a word, or of five words, five
 //! pieces of sentences, five of noise, which nobody should be able to teach.
 
 use std::{
@@ -100,7 +100,8 @@ fn main() -> Result<()> {
                 refused += 1;
                 continue;
             };
-            counts[0].add(&ground.measure_entry(&ears, &entry, &test, &measure, seed)?);
+            let figures = ground.measure_entry(&ears, &entry, &test, &measure, seed)?;
+            counts[0].extend(&Counts::of(&figures));
             if !args.enrolled_only {
                 enrol.truncate(UTTERANCES);
                 let frontend = ears.base.tables.params(ears.base.info.normalization);
@@ -109,7 +110,8 @@ fn main() -> Result<()> {
                 let how: How = "head".parse().expect("a way to train");
                 let recordings = (word.as_str(), recordings.as_slice().into());
                 let (tuned, _) = ground.train(&ears, how, recordings, &settings(seed + 1))?;
-                counts[1].add(&ground.measure(&ears, &tuned, &test, &measure, seed)?);
+                let figures = ground.measure(&ears, &tuned, &test, &measure, seed)?;
+                counts[1].extend(&Counts::of(&figures));
             }
         }
         let [enrolled, trained] = &counts;
@@ -202,12 +204,16 @@ const COLUMNS: &str =
     "missed at 0.5/h | 1/h | none | own threshold: missed, false accepts per hour";
 
 impl Counts {
-    fn add(&mut self, figures: &Figures) {
-        self.recordings += figures.recordings;
-        self.misses.iter_mut().zip(&figures.clean).for_each(|(sum, misses)| *sum += misses);
-        self.own_misses += figures.own.misses;
-        self.own_false_accepts += figures.own.false_accepts;
-        self.hours += figures.hours;
+    fn of(figures: &Figures) -> Self {
+        let mut misses = [0; 3];
+        misses.iter_mut().zip(&figures.clean).for_each(|(own, found)| *own = *found);
+        Self {
+            recordings: figures.recordings,
+            misses,
+            own_misses: figures.own.misses,
+            own_false_accepts: figures.own.false_accepts,
+            hours: figures.hours,
+        }
     }
 
     fn extend(&mut self, more: &Self) {

@@ -171,22 +171,24 @@ impl Board {
         })
     }
 
-    /// A file of the board's workspace, in the nearest folder above the current one that has it.
-    fn find(&self, file: &Path, remedy: &str) -> Result<PathBuf> {
+    /// A file of the boards' workspace, in `here` or the nearest folder above that has it.
+    fn above(here: &Path, file: &Path) -> Option<PathBuf> {
         let path = Path::new(WORKSPACE).join(file);
+        here.ancestors().map(|folder| folder.join(&path)).find(|path| path.is_file())
+    }
+
+    /// The same from the current folder on, where there is nothing to do without it.
+    fn find(&self, file: &Path, remedy: &str) -> Result<PathBuf> {
         let here = env::current_dir().map_err(Error::io(".", "read"))?;
-        let found = here.ancestors().map(|folder| folder.join(&path)).find(|path| path.is_file());
-        found.ok_or_else(|| {
+        Self::above(&here, file).ok_or_else(|| {
             let problem = format!("not in {} or above", here.display());
-            Error::input(path, problem, remedy)
+            Error::input(Path::new(WORKSPACE).join(file), problem, remedy)
         })
     }
 
     /// The program, if the repository in which this is called has built it already.
     pub fn built_firmware(&self) -> Option<PathBuf> {
-        let manifest = self.find(Path::new("Cargo.toml"), "").ok()?;
-        let path = self.program_in(&manifest.parent()?.join("target"));
-        path.is_file().then_some(path)
+        Self::above(&env::current_dir().ok()?, &self.program_in(Path::new("target")))
     }
 
     /// Where cargo leaves the program.

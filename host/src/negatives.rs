@@ -68,12 +68,21 @@ impl Speech {
 /// in Mandarin, the same characters.
 pub fn says(text: &str, phrase: &str) -> bool {
     let phrase = clean(phrase);
-    let is_spaced = phrase.chars().all(|c| (c as u32) < 0x2E80);
-    match (phrase.is_empty(), is_spaced) {
+    match (phrase.is_empty(), phrase.chars().all(is_spaced)) {
         (true, _) => false,
         (_, true) => format!(" {text} ").contains(&format!(" {phrase} ")),
         (_, false) => text.contains(&phrase),
     }
+}
+
+/// Whether words of a letter's script are spaced; those of Han, kana and what follows them are not.
+pub fn is_spaced(letter: char) -> bool {
+    (letter as u32) < 0x2E80
+}
+
+/// Hours of so many frames.
+pub fn hours(frames: usize) -> f64 {
+    frames as f64 / f64::from(FRAMES_PER_SECOND) / 3600.0
 }
 
 /// Streams of what a wake word is not.
@@ -113,7 +122,7 @@ impl Negatives {
     pub fn hours(&self) -> f64 {
         let speech = self.speech.iter().map(|s| s.frames.len());
         let frames: usize = speech.chain(self.noise.iter().map(Vec::len)).sum();
-        frames as f64 / f64::from(FRAMES_PER_SECOND) / 3600.0
+        hours(frames)
     }
 
     /// Composes every clip once into streams, distorted and with noise under three in four, and adds

@@ -102,8 +102,8 @@ fn a_false_wake_disappears_after_retraining_and_the_word_stays() {
     for (what, i) in [("recording", worst), ("flight recorder", second)] {
         let [then, now] = [heard[i], again[i]];
         eprintln!("{what}: {then} → {now} (Q8), hits {hits_before} → {hits_after}");
-        // Two units of a logit below: the odds fall to less than a seventh.
-        assert!(now < then - 512, "{what}: it still scores {now}, of {then} before");
+        // Two units of a logit below a threshold that it just passed: the odds fall to less than a seventh.
+        assert!(now < then - 1 - 512, "{what}: it still scores {now}, of {then} before");
     }
     assert!(hits_after + 2 >= hits_before, "{hits_before} words heard before, {hits_after} after");
 }

@@ -91,13 +91,19 @@ pub struct FaultDetector {
     clipped: u32,
 }
 
+/// Whether a sample is at the end of the scale.
+#[inline(always)]
+fn is_clipped(sample: i16) -> bool {
+    sample.saturating_abs() >= CLIPPED
+}
+
 /// Whether nearly all samples of a window are at the end of the scale, as every thirteenth tells.
 ///
 /// The front end does not follow the level of such a window: what it says is that something is broken, and
 /// nothing of the room.
 #[inline]
 pub fn is_full_scale(window: &[i16]) -> bool {
-    let clipped = window.iter().step_by(STRIDE).filter(|x| x.saturating_abs() >= CLIPPED).count();
+    let clipped = window.iter().step_by(STRIDE).filter(|&&x| is_clipped(x)).count();
     let others = window.len().div_ceil(STRIDE) - clipped;
     clipped != 0 && others <= clipped / FULL_SCALE_ALL_BUT_ONE_OF
 }
@@ -135,7 +141,7 @@ impl FaultDetector {
             self.sum += i32::from(sample);
             self.least = self.least.min(sample);
             self.most = self.most.max(sample);
-            self.clipped += u32::from(sample.saturating_abs() >= CLIPPED);
+            self.clipped += u32::from(is_clipped(sample));
         }
         self.heard += count;
         if self.heard < PERIOD_SAMPLES {

@@ -58,8 +58,8 @@ are a good start. What else a wake word must be told apart from ships with the b
 model.wkl (the model for the device) and settings.json, and base.safetensors if the trunk
 moved. `--train auto` trains new heads alone below 50 recordings of a word, and moves the whole
 trunk from there on, which takes some minutes. `--train all` does so with fewer: with 20 it
-halved the misses of one word of three and left the others; `wakeling compare` measures it on
-your words. Try the model:
+took two fifths off the misses of one word of three and nothing off the others'; `wakeling compare`
+measures it on your words. Try the model:
   wakeling simulate FILE --model runs/computer/model.wkl")]
 pub struct FinetuneArgs {
     /// A word and its recordings: a folder, a manifest or a file; may be given several times

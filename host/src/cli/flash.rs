@@ -1,9 +1,6 @@
 //! `wakeling flash`: a program and a model into a board's flash.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -11,7 +8,7 @@ use crate::{
     Error, Result,
     board::{Board, Loader},
     files,
-    flash::{Plan, Source, espflash, uf2},
+    flash::{Plan, espflash, uf2},
 };
 
 #[cfg(feature = "probe")]
@@ -59,14 +56,7 @@ pub fn run(args: FlashArgs) -> Result<()> {
         (Some(path), _) => Some(path.clone()),
         (None, _) => Some(board.build_firmware()?),
     };
-    let program = firmware.as_deref().map(read).transpose()?;
-    let program = firmware.as_deref().zip(program.as_deref());
-    let model = read(&args.model)?;
-    let plan = Plan::new(
-        board,
-        program.map(|(path, bytes)| Source { path, bytes }),
-        Source { path: &args.model, bytes: &model },
-    )?;
+    let plan = Plan::of_files(board, firmware.as_deref(), &args.model)?;
     print!("{plan}");
     if let Some(path) = &args.uf2 {
         return write_uf2(&plan, path, args.dry_run);
@@ -84,10 +74,6 @@ pub fn run(args: FlashArgs) -> Result<()> {
         }
         _ => by_probe(&plan, firmware.as_deref(), &args.model, args.dry_run),
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(Error::io(path, "read"))
 }
 
 fn write_uf2(plan: &Plan, path: &Path, dry_run: bool) -> Result<()> {

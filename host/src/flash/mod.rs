@@ -17,6 +17,7 @@ pub mod uf2;
 
 use std::{
     fmt::{self, Display},
+    fs,
     ops::Range,
     path::Path,
 };
@@ -112,6 +113,18 @@ impl Plan {
             return Err(Error::input(firmware.path, problem, "build it again: ./x boards"));
         }
         Ok(Self { board, parts })
+    }
+
+    /// The same of files.
+    ///
+    /// # Errors
+    /// As [`Plan::new`]; [`Error::Io`] if a file cannot be read.
+    pub fn of_files(board: &'static Board, firmware: Option<&Path>, model: &Path) -> Result<Self> {
+        let read = |path: &Path| fs::read(path).map_err(Error::io(path, "read"));
+        let program = firmware.map(read).transpose()?;
+        let program = firmware.zip(program.as_deref());
+        let firmware = program.map(|(path, bytes)| Source { path, bytes });
+        Self::new(board, firmware, Source { path: model, bytes: &read(model)? })
     }
 
     /// Bytes in all.

@@ -1,6 +1,6 @@
 //! What the page asks for, and what is answered. See the table at [`Session::answer`].
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ use crate::{
     cli::file_name,
     evaluate::html::media,
     features::{FrontendTables, NormalizationKind, log_mel, mel_powers},
-    flash::{Plan, Source, uf2},
+    flash::{Plan, uf2},
     synthesize,
 };
 
@@ -339,7 +339,7 @@ impl Session {
 
     fn file(&self, name: &str, kind: &'static str) -> Result<Answer> {
         let path = self.result(name)?;
-        let body = read(&path)?;
+        let body = std::fs::read(&path).map_err(Error::io(&path, "read"))?;
         Ok(Answer { status: 200, kind, body })
     }
 
@@ -350,19 +350,9 @@ impl Session {
             Error::usage(format!("{name:?} is no board with a drive"), "choose one of the list")
         })?;
         let path = self.result("model.wkl")?;
-        let model = read(&path)?;
-        let program = match board.built_firmware() {
-            Some(path) => Some((read(&path)?, path)),
-            None => None,
-        };
-        let program = program.as_ref().map(|(bytes, path)| Source { path, bytes });
-        let plan = Plan::new(board, program, Source { path: &path, bytes: &model })?;
+        let plan = Plan::of_files(board, board.built_firmware().as_deref(), &path)?;
         Ok(uf2::write(&plan, family))
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(Error::io(path, "read"))
 }
 
 /// The boards that show a drive, and whom their files are for.

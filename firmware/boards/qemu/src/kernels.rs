@@ -1,5 +1,6 @@
 //! The processor's kernels against the plain ones, on shapes that fit no block and values at their
-//! extremes; and the functions that copy and fill memory. The last line is `kernels cases=N`, or `error …` with the first case that differs.
+//! extremes; and the functions that copy and fill memory. The last line is `kernels cases=N`, or `error …`
+//! with the first case that differs.
 
 #![no_std]
 #![no_main]
@@ -229,9 +230,7 @@ impl Room {
         kernels::gather_rows(x, stride, row, found);
         y.equal("gather_rows", [row, 0, 0])
     }
-}
 
-impl Room {
     /// Copies, moves and fills `length` bytes, which compilers leave to functions that a board may bring
     /// (`wakeling-bytes`), from and to addresses of every kind.
     fn bytes(&mut self, length: usize) -> Result<(), Differs> {

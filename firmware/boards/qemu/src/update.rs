@@ -3,8 +3,8 @@
 //!
 //! `wakeling RECORDING [scores] [serve] [stream=FILE] [dump=FILE] [cut=CALL] [fuse=TICKS]`: it starts
 //! from what its flash holds, hears the recording, and then, with `serve`, waits for the serial line to
-//! ask for a restart, after which it starts again and hears the recording from its beginning. With `stream` the bytes of the line come from a file
-//! of the host instead, so that a run repeats itself. The power fails within the `cut`th word or page
+//! ask for a restart, after which it starts again and hears the recording from its beginning. With `stream`
+//! the bytes of the line come from a file of the host instead, so that a run repeats itself. The power fails within the `cut`th word or page
 //! that is written, or after `fuse` ticks of the processor's clock; what the flash holds then goes to
 //! `dump`, and nothing else survives.
 

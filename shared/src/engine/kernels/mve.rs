@@ -14,6 +14,19 @@
 
 #![allow(unsafe_code)]
 
+/// Puts four addresses into `$vector`: `$a` and `$b`, and both with `$apart` added, to which they are moved.
+#[rustfmt::skip]
+macro_rules! four_addresses {
+    ($vector:literal, $a:literal, $b:literal, $apart:literal) => {
+        concat!(
+            "vmov ", $vector, "[2], ", $vector, "[0], ", $a, ", ", $b, "\n",
+            "add.w ", $a, ", ", $a, ", ", $apart, "\n",
+            "add.w ", $b, ", ", $b, ", ", $apart, "\n",
+            "vmov ", $vector, "[3], ", $vector, "[1], ", $a, ", ", $b, "\n",
+        )
+    };
+}
+
 mod add;
 mod depthwise;
 mod eight;

@@ -100,6 +100,7 @@ unsafe fn places(columns: &[*const i8], step: usize, affine: &Affine<'_>, y: &mu
         return 0;
     }
     let done = groups * GROUP;
+    let absent = UNROLLED.saturating_sub(taps);
     let call = Depthwise {
         y: y.as_mut_ptr(),
         x_skip: step.wrapping_sub(done),
@@ -113,11 +114,9 @@ unsafe fn places(columns: &[*const i8], step: usize, affine: &Affine<'_>, y: &mu
         groups,
         weights: affine.weights.as_ptr(),
         factors: affine.factors.as_ptr(),
-        absent: UNROLLED.saturating_sub(taps),
-        skipped_code: 0,
+        absent,
+        skipped_code: TAP_CODE * absent + MOVE_CODE * absent.min(2),
     };
-    let skipped_code = TAP_CODE * call.absent + MOVE_CODE * call.absent.min(2);
-    let call = Depthwise { skipped_code, ..call };
     let groups_of = if taps > UNROLLED { depthwise_groups } else { depthwise_unrolled };
     // SAFETY: `y` is `places ≥ 1` times `channels`, of which `groups ≥ 1` groups are written; the
     // columns are as the caller says, and weights and factors are there. The taps are few where
@@ -166,18 +165,12 @@ unsafe extern "C" fn depthwise_groups(call: &Depthwise) {
         "ldr r2, [r0, #8]",
         "sub.w r1, r1, #8",
         "add.w r2, r2, r1",
-        "vmov q3[2], q3[0], r1, r2",
-        "add.w r1, r1, #4",
-        "add.w r2, r2, #4",
-        "vmov q3[3], q3[1], r1, r2",
+        four_addresses!("q3", "r1", "r2", "#4"),
         "vstrw.32 q3, [sp]",
         "ldr r1, [r0, #44]",
         "sub.w r1, r1, #64",
         "add.w r2, r1, #32",
-        "vmov q6[2], q6[0], r1, r2",
-        "add.w r1, r1, #8",
-        "add.w r2, r2, #8",
-        "vmov q6[3], q6[1], r1, r2",
+        four_addresses!("q6", "r1", "r2", "#8"),
         "vstrw.32 q6, [sp, #16]",
         "ldrd r9, r12, [r0, #28]",
         "ldr.w r10, [r0, #24]",
@@ -287,18 +280,12 @@ unsafe extern "C" fn depthwise_unrolled(call: &Depthwise) {
         "str r2, [sp, #48]",
         "sub.w r1, r1, #8",
         "add.w r2, r2, r1",
-        "vmov q3[2], q3[0], r1, r2",
-        "add.w r1, r1, #4",
-        "add.w r2, r2, #4",
-        "vmov q3[3], q3[1], r1, r2",
+        four_addresses!("q3", "r1", "r2", "#4"),
         "vstrw.32 q3, [sp]",
         "ldrd r1, r4, [r0, #44]",
         "sub.w r1, r1, #64",
         "add.w r2, r1, #32",
-        "vmov q6[2], q6[0], r1, r2",
-        "add.w r1, r1, #8",
-        "add.w r2, r2, #8",
-        "vmov q6[3], q6[1], r1, r2",
+        four_addresses!("q6", "r1", "r2", "#8"),
         "vstrw.32 q6, [sp, #16]",
         "ldr.w lr, [r0, #12]",
         "ldrd r1, r2, [r0, #16]",

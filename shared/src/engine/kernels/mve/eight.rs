@@ -108,10 +108,7 @@ unsafe extern "C" fn pairs_of_blocks(call: &Eight) {
         "str.w r10, [sp, #44]",
         "sub.w r8, r8, #64",
         "add.w r0, r8, #32",
-        "vmov q3[2], q3[0], r8, r0",
-        "add.w r8, r8, #8",
-        "add.w r0, r0, #8",
-        "vmov q3[3], q3[1], r8, r0",
+        four_addresses!("q3", "r8", "r0", "#8"),
         // A pair of blocks.
         "1:",
         "ldm.w sp, {{r0, r1, r2, r4, r6, r8, r10, r12, lr}}",
