@@ -201,13 +201,13 @@ fn heard<'a>(
 ) -> Result<Material<'a>> {
     let phrases = rows.iter().map(|p| p.phrase).collect();
     let rows: Vec<Row> = rows.into_iter().map(|p| p.row).collect();
-    let value = |gain: f32| (-128..=127).map(move |q: i16| gain * trunk.output.value(q as i8));
     Ok(Material {
         positives: trunk_outputs(base, trunk, &rows)?,
         phrases,
         negatives: &prepared.train.outputs,
         others: prepared.train.without(label),
-        values: input_gains(&prepared.rms).into_iter().flat_map(value).collect(),
+        code: trunk.output,
+        gains: input_gains(&prepared.rms),
         frames_per_step: base.info.trunk.frames_per_step,
     })
 }

@@ -8,6 +8,7 @@ use std::{
 
 use candle_core::{Device, Tensor};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use rayon::prelude::*;
 
 use super::{Settings, positives::Phrase};
 use crate::{
@@ -19,6 +20,8 @@ use crate::{
         params::Params,
         trunk::{Mode, Samples},
     },
+    quantize::Code,
+    simd::simd,
     train::{Outcome, Stage},
 };
 
@@ -44,8 +47,10 @@ pub struct Material<'a> {
     pub negatives: &'a TrunkOutputs,
     /// Which of those are known not to hold the phrase, or not known to.
     pub others: Vec<usize>,
-    /// What the network sees of each `(channel, q)`.
-    pub values: Vec<f32>,
+    /// What the numbers stand for …
+    pub code: Code,
+    /// … and what the network sees of 1 in each channel.
+    pub gains: Vec<f32>,
     /// Feature frames that make one step.
     pub frames_per_step: usize,
 }
@@ -226,27 +231,40 @@ impl<'a, N: Network> WordStage<'a, N> {
         windows
     }
 
-    /// Windows as the network sees them, `[windows, history + window, channels]`; steps before a stream's first are zeros, as on a device just switched on.
+    /// Windows as the network sees them, `[windows, history + window, channels]`.
     pub fn gather(&self, windows: &[Window], dropout: Option<&mut StdRng>) -> Result<Tensor> {
         let channels = self.material.positives.channels;
         let steps = self.window_steps();
         let mut values = vec![0f32; windows.len() * steps * channels];
+        let mut gains = self.gains();
         let mut dropout = dropout;
-        let mut keep = vec![1f32; channels];
         for (window, out) in windows.iter().zip(values.chunks_exact_mut(steps * channels)) {
             if let Some(rng) = dropout.as_deref_mut() {
-                draw_mask(&mut keep, self.dropout, rng);
+                gains = self.gains();
+                drop_channels(&mut gains, self.dropout, rng);
             }
-            let stream = self.stream(*window);
-            for (t, out) in out.chunks_exact_mut(channels).enumerate() {
-                let Some(step) = (window.start + t).checked_sub(self.history()) else { continue };
-                let column = stream.chunks_exact(channels).nth(step).unwrap_or_default();
-                for (c, (out, &q)) in out.iter_mut().zip(column).enumerate() {
-                    *out = keep[c] * self.material.values[256 * c + (i16::from(q) + 128) as usize];
-                }
-            }
+            self.look(self.stream(*window), window.start, &gains, out);
         }
         Ok(Tensor::from_vec(values, (windows.len(), steps, channels), &Device::Cpu)?)
+    }
+
+    /// What the network sees of one step of each channel.
+    fn gains(&self) -> Vec<f32> {
+        self.material.gains.iter().map(|gain| gain * self.material.code.scale).collect()
+    }
+
+    /// Fills `out` with the steps of a stream from the history of step `start` on; steps before a
+    /// stream's first are zeros, as on a device just switched on, and so are those after its last.
+    fn look(&self, stream: &[i8], start: usize, gains: &[f32], out: &mut [f32]) {
+        let channels = gains.len();
+        let missing = self.history().saturating_sub(start).min(out.len() / channels.max(1));
+        let from = (start + missing - self.history()) * channels;
+        dequantize(
+            stream.get(from..).unwrap_or_default(),
+            f32::from(self.material.code.zero_point),
+            gains,
+            &mut out[missing * channels..],
+        );
     }
 
     /// Smoothed logits `[windows, window]`, and what the network adds to the loss.
@@ -260,14 +278,35 @@ impl<'a, N: Network> WordStage<'a, N> {
         Ok((self.smoothed(&logits)?, more))
     }
 
-    /// What the detector compares, `[windows, window]`, of logits with their history.
+    /// What the detector compares, `[windows, steps]`, of logits with their history.
     fn smoothed(&self, logits: &Tensor) -> Result<Tensor> {
         let first = self.network.history();
-        let mut sum = logits.narrow(1, first, self.times.window)?;
+        let steps = logits.dim(1)?.saturating_sub(self.history());
+        let mut sum = logits.narrow(1, first, steps)?;
         for shift in 1..self.times.smoothing {
-            sum = (sum + logits.narrow(1, first + shift, self.times.window)?)?;
+            sum = (sum + logits.narrow(1, first + shift, steps)?)?;
         }
         Ok((sum * (1.0 / self.times.smoothing as f64))?)
+    }
+
+    /// The highest smoothed logit of each window of a stream of others, with the stream and the
+    /// window's start. The stream is heard as a whole, so that no step is anyone's history twice.
+    fn highest(&self, params: &Params, stream: usize) -> Result<Vec<(f32, usize, usize)>> {
+        let others = self.material.negatives;
+        let (steps, window) = (self.steps_of(others, stream), self.times.window);
+        let shape = (1, self.history() + steps.max(window), others.channels);
+        let mut values = vec![0f32; shape.1 * shape.2];
+        let codes = others.streams.get(stream).map_or(&[][..], Vec::as_slice);
+        self.look(codes, 0, &self.gains(), &mut values);
+        let x = Tensor::from_vec(values, shape, &Device::Cpu)?;
+        let smoothed = self.smoothed(&self.network.scores(params, &x)?)?.detach();
+        let smoothed: Vec<f32> = smoothed.flatten_all()?.to_vec1()?;
+        let last = steps.saturating_sub(window);
+        let best = smoothed.chunks(window).enumerate().map(|(i, logits)| {
+            let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            (highest, stream, (i * window).min(last))
+        });
+        Ok(best.collect())
     }
 
     /// Values of the network's activations over windows as it is trained on.
@@ -339,9 +378,22 @@ fn weigh_negatives(weights: &mut [f32], smoothed: &[Vec<f32>], hard: usize) {
     open.iter().take(hard).for_each(|&i| weights[i] += 1.0 / hard as f32);
 }
 
-fn draw_mask(keep: &mut [f32], dropout: f32, rng: &mut StdRng) {
-    for k in keep {
-        *k = if rng.random::<f32>() < dropout { 0.0 } else { 1.0 / (1.0 - dropout) };
+/// Hides a share of the channels, and makes up for it in the others.
+fn drop_channels(gains: &mut [f32], dropout: f32, rng: &mut StdRng) {
+    for gain in gains {
+        *gain *= if rng.random::<f32>() < dropout { 0.0 } else { 1.0 / (1.0 - dropout) };
+    }
+}
+
+simd! {
+    /// `gain * (code - zero)` for every channel of every step of `codes` that `out` has room for.
+    fn dequantize(codes: &[i8], zero: f32, gains: &[f32], out: &mut [f32]) {
+        let channels = gains.len().max(1);
+        for (out, codes) in out.chunks_exact_mut(channels).zip(codes.chunks_exact(channels)) {
+            for ((out, &code), &gain) in out.iter_mut().zip(codes).zip(gains) {
+                *out = gain * (f32::from(code) - zero);
+            }
+        }
     }
 }
 
@@ -365,22 +417,11 @@ impl<N: Network> Stage for WordStage<'_, N> {
 
     /// Finds the windows of other speech that score highest now.
     fn refresh(&self, params: &Params) -> Result<()> {
-        let mut found: Vec<(f32, usize, usize)> = Vec::new();
-        let train = self.material.negatives;
-        let mut all = Vec::new();
-        for &stream in &self.material.others {
-            let steps = self.steps_of(train, stream);
-            let starts = (0..=steps.saturating_sub(self.times.window)).step_by(self.times.window);
-            all.extend(starts.map(|start| Window { is_positive: false, stream, start }));
-        }
-        let mut score = |windows: &[Window]| -> Result<()> {
-            let x = self.gather(windows, None)?;
-            let smoothed = self.smoothed(&self.network.scores(params, &x)?)?;
-            let best: Vec<f32> = smoothed.max(1)?.detach().to_vec1()?;
-            found.extend(windows.iter().zip(best).map(|(w, b)| (b, w.stream, w.start)));
-            Ok(())
-        };
-        all.chunks(64).try_for_each(&mut score)?;
+        let others = self.material.others.par_iter();
+        let mut found: Vec<_> = others
+            .map(|&stream| self.highest(params, stream))
+            .collect::<Result<Vec<_>>>()?
+            .concat();
         found.sort_by(|a, b| b.0.total_cmp(&a.0));
         let hard = found.into_iter().take(HARD_WINDOWS).map(|(_, stream, start)| (stream, start));
         *self.hard.lock().unwrap_or_else(PoisonError::into_inner) = hard.collect();

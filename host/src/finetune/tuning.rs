@@ -30,7 +30,7 @@ use crate::{
         params::Params,
         trunk::{Mode, Samples, TrunkConfig},
     },
-    quantize::ranges,
+    quantize::{Code, ranges},
     train::{Outcome, Run, Stage},
 };
 
@@ -237,14 +237,13 @@ fn material<'a>(
     let phrases = rows.iter().map(|p| p.phrase).collect();
     let rows: Vec<_> = rows.into_iter().map(|p| p.row).collect();
     let positives = features(base, &rows);
-    let value = |q: i16| f32::from(q) * INPUT_SCALE;
-    let values = (0..positives.channels).flat_map(|_| (-128..=127).map(value)).collect();
     Ok(Material {
+        code: Code::INPUT,
+        gains: vec![1.0; positives.channels],
         positives,
         phrases,
         negatives: &others.outputs,
         others: others.without(label),
-        values,
         frames_per_step: base.info.trunk.frames_per_step,
     })
 }

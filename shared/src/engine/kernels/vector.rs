@@ -1,4 +1,5 @@
-//! The kernels for laptops: eight products at once.
+//! The kernels for laptops: eight products at once, sixteen where an x86-64 has AVX2, which is asked
+//! for as it runs.
 
 pub use super::plain::add;
 use super::{Affine, Columns, LANES, Pairs, RUN, UNIT, Unit, plain, requantize, taps, units};
@@ -26,6 +27,21 @@ pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut
 
 /// One column of outputs.
 fn column(x: &[Pairs], affine: &Affine<'_>, y: &mut [i8]) {
+    #[cfg(target_arch = "x86_64")]
+    if avx2::column(x, affine, y) {
+        return;
+    }
+    column_by(add_run, x, affine, y);
+}
+
+/// [`column`] with something that adds the products of at most [`RUN`] units.
+#[inline(always)]
+fn column_by(
+    add_run: impl Fn(&[Unit], &[Pairs], &mut [i32; LANES]),
+    x: &[Pairs],
+    affine: &Affine<'_>,
+    y: &mut [i8],
+) {
     let zero = i32::from(affine.zero_point);
     let blocks = units(affine).chunks_exact(affine.units().max(1));
     for ((block, [biases, multipliers]), y) in blocks.zip(affine.factors).zip(y.chunks_mut(LANES)) {
@@ -168,7 +184,82 @@ mod portable {
     }
 }
 
+/// AVX2, in functions compiled for it: twice the width, and products of `i32`. What it gives out
+/// does nothing and says so where the processor has none.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod avx2 {
+    use core::arch::x86_64::{
+        __m256i, _mm256_add_epi32, _mm256_broadcastsi128_si256, _mm256_madd_epi16,
+        _mm256_setzero_si256, _mm256_slli_epi16, _mm256_srai_epi16,
+    };
+
+    use super::{Affine, Columns, LANES, Pairs, Unit};
+
+    extern crate std;
+    use std::is_x86_feature_detected;
+
+    pub fn column(x: &[Pairs], affine: &Affine<'_>, y: &mut [i8]) -> bool {
+        #[target_feature(enable = "avx2")]
+        fn with(x: &[Pairs], affine: &Affine<'_>, y: &mut [i8]) {
+            super::column_by(|block, x, acc| add_run(block, x, acc), x, affine, y);
+        }
+        let is_there = is_x86_feature_detected!("avx2");
+        if is_there {
+            // SAFETY: the processor was just found to have AVX2.
+            unsafe { with(x, affine, y) }
+        }
+        is_there
+    }
+
+    pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) -> bool {
+        #[target_feature(enable = "avx2")]
+        fn with(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
+            super::depthwise_of(columns, affine, y);
+        }
+        let is_there = is_x86_feature_detected!("avx2");
+        if is_there {
+            // SAFETY: the processor was just found to have AVX2.
+            unsafe { with(columns, affine, y) }
+        }
+        is_there
+    }
+
+    /// As the one above, two pairs of outputs at once.
+    #[target_feature(enable = "avx2")]
+    fn add_run(block: &[Unit], x: &[Pairs], acc: &mut [i32; LANES]) {
+        let mut both = [_mm256_setzero_si256(); LANES / 4];
+        let mut even = both;
+        for (unit, &x) in block.iter().zip(x) {
+            let x = _mm256_broadcastsi128_si256(bytemuck::cast(x));
+            let halves: [__m256i; LANES / 4] = bytemuck::cast(*unit);
+            for ((pairs, both), even) in halves.into_iter().zip(&mut both).zip(&mut even) {
+                let low_bytes = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(pairs));
+                *both = _mm256_add_epi32(*both, _mm256_madd_epi16(pairs, x));
+                *even = _mm256_add_epi32(*even, _mm256_madd_epi16(low_bytes, x));
+            }
+        }
+        let total = |sums: [i32; 4]| sums.iter().sum::<i32>();
+        let both: [[i32; 4]; LANES / 2] = bytemuck::cast(both);
+        let even: [[i32; 4]; LANES / 2] = bytemuck::cast(even);
+        for ((acc, both), even) in acc.as_chunks_mut::<2>().0.iter_mut().zip(both).zip(even) {
+            let (both, even) = (total(both), total(even));
+            acc[0] += even;
+            acc[1] += (both - even) >> 8;
+        }
+    }
+}
+
 pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
+    #[cfg(target_arch = "x86_64")]
+    if avx2::depthwise(columns, affine, y) {
+        return;
+    }
+    depthwise_of(columns, affine, y);
+}
+
+#[inline(always)]
+fn depthwise_of(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
     let channels = usize::from(affine.outputs);
     let groups = taps(affine).chunks_exact(columns.len().max(1) * JOINED);
