@@ -53,6 +53,9 @@ struct Args {
     /// Use what ships with the base instead of the training speech in DIR
     #[arg(long)]
     shipped_negatives: bool,
+    /// More speech without the words to train against: manifests or folders
+    #[arg(long, num_args = 1..)]
+    negatives: Vec<PathBuf>,
     /// Leave out training speech beyond so many hours
     #[arg(long, default_value_t = 100.0)]
     negative_hours: f64,
@@ -123,7 +126,7 @@ impl<'a> Bench<'a> {
     fn new(args: &'a Args, base: Base) -> Result<Self> {
         let open = |name: &str| Corpus::open(args.data.join(name)).map(|c| c.examples);
         let frontend = base.tables.params(base.info.normalization);
-        let negatives = if args.shipped_negatives {
+        let mut negatives = if args.shipped_negatives {
             models::shipped_negatives()?
         } else {
             let mut train = open("manifest/train.jsonl")?;
@@ -139,6 +142,10 @@ impl<'a> Bench<'a> {
                 noise: load(&base, &open("manifest/noise-train.jsonl")?, "noise"),
             }
         };
+        for path in &args.negatives {
+            let more = Corpus::open(path)?.examples;
+            negatives.speech.extend(load_speech(&more, &frontend, "more negatives"));
+        }
         let mut others = open("manifest/negative.jsonl")?;
         let sentences = |e: &Example| e.source.as_deref() == Some("so762-test");
         others.extend(open("manifest/test.jsonl")?.into_iter().filter(sentences));
@@ -172,14 +179,14 @@ impl<'a> Bench<'a> {
         let (tuned, own) = self.ground.train(
             &self.ears,
             self.args.train,
-            (word, recordings.as_slice().into()),
+            &[(word, recordings.as_slice().into())],
             &settings,
         )?;
         eprintln!("{word}: {:.1} s", started.elapsed().as_secs_f64());
         let measure =
             Measure { rates: &RATES, noise: Some((&self.noise, SNR_DB)), float: self.args.float };
         let ears = own.as_ref().unwrap_or(&self.ears);
-        self.ground.measure(ears, &tuned, &test, &measure, draw + 1)
+        self.ground.measure(ears, &tuned[0], &test, &measure, draw + 1)
     }
 }
 

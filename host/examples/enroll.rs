@@ -109,8 +109,8 @@ fn main() -> Result<()> {
                     load_log_mel(&enrol, &frontend, "recordings").into_iter().flatten().collect();
                 let how: How = "head".parse().expect("a way to train");
                 let recordings = (word.as_str(), recordings.as_slice().into());
-                let (tuned, _) = ground.train(&ears, how, recordings, &settings(seed + 1))?;
-                let figures = ground.measure(&ears, &tuned, &test, &measure, seed)?;
+                let (tuned, _) = ground.train(&ears, how, &[recordings], &settings(seed + 1))?;
+                let figures = ground.measure(&ears, &tuned[0], &test, &measure, seed)?;
                 counts[1].extend(&Counts::of(&figures));
             }
         }

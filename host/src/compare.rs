@@ -102,7 +102,7 @@ impl Ears {
     }
 }
 
-/// How a network for a word is made.
+/// How a network for a word, or for several, is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct How {
     /// What the trunk is at first.
@@ -116,19 +116,31 @@ impl std::str::FromStr for How {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         match text {
-            "scratch" => Ok(Self { start: Start::Scratch, train: Train::All }),
-            text => match text.parse() {
-                Ok(Train::Auto) | Err(_) => Err("expected scratch, head, last:K or all".into()),
-                Ok(train) => Ok(Self { start: Start::Pretrained, train }),
+            "scratch" => Ok(Self { start: Start::Scratch(100), train: Train::All }),
+            text => match (text.strip_prefix("scratch:").map(str::parse), text.parse()) {
+                (Some(Ok(percent)), _) if WIDTHS.contains(&percent) => {
+                    Ok(Self { start: Start::Scratch(percent), train: Train::All })
+                }
+                (None, Ok(train)) if train != Train::Auto => {
+                    Ok(Self { start: Start::Pretrained, train })
+                }
+                _ => {
+                    Err("expected scratch, scratch:PERCENT with 5 to 400, head, last:K or all"
+                        .into())
+                }
             },
         }
     }
 }
 
+/// Widths of a network from scratch, in percent of the base's.
+const WIDTHS: std::ops::RangeInclusive<u16> = 5..=400;
+
 impl std::fmt::Display for How {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.start {
-            Start::Scratch => f.write_str("scratch"),
+            Start::Scratch(100) => f.write_str("scratch"),
+            Start::Scratch(percent) => write!(f, "scratch:{percent}"),
             Start::Pretrained => self.train.fmt(f),
         }
     }
@@ -177,7 +189,8 @@ fn misses(
 }
 
 impl Ground {
-    /// Trains a word; where the trunk moves, the ears that go with it come too.
+    /// Trains words; where the trunk moves, it is one for all of them, and the ears that go with it
+    /// come too.
     ///
     /// # Errors
     /// As [`finetune`] and [`tune`].
@@ -185,21 +198,22 @@ impl Ground {
         &self,
         ears: &Ears,
         how: How,
-        (label, recordings): (&str, Recordings<'_>),
+        words: &[(&str, Recordings<'_>)],
         settings: &Settings,
-    ) -> Result<(Tuned, Option<Ears>)> {
+    ) -> Result<(Vec<Tuned>, Option<Ears>)> {
         let own = match how.train {
             Train::Head => None,
             _ => {
-                let words = [(label, recordings)];
                 let base =
-                    tune(&ears.base, how.start, how.train, &self.negatives, &words, settings)?;
+                    tune(&ears.base, how.start, how.train, &self.negatives, words, settings)?;
                 Some(Ears::of(base, self, settings)?)
             }
         };
         let Ears { base, trunk, prepared, .. } = own.as_ref().unwrap_or(ears);
-        let tuned = finetune(base, trunk, &self.negatives, prepared, label, recordings, settings)?;
-        Ok((tuned, own))
+        let head = |&(label, recordings): &(&str, Recordings<'_>)| {
+            finetune(base, trunk, &self.negatives, prepared, label, recordings, settings)
+        };
+        Ok((words.iter().map(head).collect::<Result<_>>()?, own))
     }
 
     /// Plays recordings that a word was not trained on, and the other speech.

@@ -142,6 +142,37 @@ fn a_table_says_of_each_recording_what_is_known() {
     assert!(message.contains("nowhere.wav") && message.contains("remedy"), "{message}");
 }
 
+/// A comparison that shows that it works, and not what it finds.
+const QUICK: [&str; 8] =
+    ["--steps", "60", "--trunk-steps", "4", "--members", "1", "--negative-hours", "1"];
+
+#[test]
+fn words_are_compared_on_one_trunk_and_on_their_own() {
+    let place = place();
+    let (train, test, talk) = (demo("train"), demo("test"), demo("talk"));
+    let word = |name: &str, folder: &str| format!("{name}={folder}");
+    let fixed = ["compare", "--talk", &talk, "--out", "out", "--samples", "3"];
+    let ways = ["--train", "head", "scratch:25", "--tasks", "joint", "separate"];
+    let one = ["--word", &word("one", &train), "--test", &word("one", &test)].map(str::to_owned);
+    let two = ["--word", &word("two", &train), "--test", &word("two", &test)].map(str::to_owned);
+    let compare = |words: &[&[String]]| {
+        let words: Vec<&str> = words.iter().flat_map(|w| w.iter().map(String::as_str)).collect();
+        run(&place, &[&fixed[..], &QUICK, &ways, &words].concat())
+    };
+    let output = compare(&[&one]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && message.contains("shares nothing"), "{message}");
+    let (table, _) = succeeded(&compare(&[&one, &two]));
+    let trials = fs::read_to_string(place.path().join("out/compare.csv")).expect("a table");
+    // A trunk that stays is the same for both, so heads are trained once.
+    for (way, times) in
+        [("head,", 2), ("head joint", 0), ("scratch:25,", 2), ("scratch:25 joint,", 2)]
+    {
+        assert_eq!(trials.matches(&format!(",{way}")).count(), times, "{way} in {trials}");
+    }
+    assert!(table.contains("| scratch:25 joint |") && table.contains("| head |"), "{table}");
+}
+
 #[test]
 fn a_comparison_goes_on_where_it_was() {
     let place = place();
@@ -149,9 +180,8 @@ fn a_comparison_goes_on_where_it_was() {
     let (word, test) = (format!("hey wakeling={train}"), format!("hey wakeling={test}"));
     let compare = |samples: &[&str], out: &str| {
         let fixed = ["compare", "--word", &word, "--test", &test, "--talk", &talk, "--out", out];
-        let quick = ["--steps", "60", "--trunk-steps", "4", "--members", "1"];
         let ways = ["--train", "scratch", "head", "--samples"];
-        run(&place, &[&fixed[..], &quick, &ways, samples].concat())
+        run(&place, &[&fixed[..], &QUICK, &ways, samples].concat())
     };
     let (table, _) = succeeded(&compare(&["2"], "out"));
     assert!(table.contains("| scratch |") && table.contains("| head |"), "{table}");
@@ -159,7 +189,7 @@ fn a_comparison_goes_on_where_it_was() {
     assert_eq!(first.lines().count(), 3, "{first}");
 
     let (table, stderr) = succeeded(&compare(&["2", "8", "2000"], "out"));
-    assert!(stderr.contains("2 of 4 trials are there"), "{stderr}");
+    assert!(stderr.contains("2 of 4 trainings are there"), "{stderr}");
     assert!(stderr.contains("no trial with 2000"), "{stderr}");
     assert!(table.contains("| 2 | 8 |"), "{table}");
     let second = fs::read_to_string(place.path().join("out/compare.csv")).expect("a table");

@@ -1,4 +1,5 @@
-//! `wakeling compare`: what more recordings, and what moving more of the network, are worth.
+//! `wakeling compare`: what more recordings, what moving more of the network, and what one network
+//! for several words are worth.
 
 use std::path::{Path, PathBuf};
 
@@ -12,12 +13,13 @@ use crate::{
         grid::{Counts, Grid, Trial},
     },
     corpus::{Example, split_by_speaker},
-    features::load_log_mel,
+    features::{LogMel, load_log_mel},
     files,
-    finetune::Settings,
+    finetune::{Recordings, Settings, Train},
     models,
     negatives::load_speech,
     progress::progress_bar,
+    tuned::Tuned,
 };
 
 /// Share of a word's recordings that is played, where no others are given for that.
@@ -29,15 +31,22 @@ const TEST_SHARE: f64 = 0.4;
   wakeling compare --word \"hey computer=recordings/\" --talk talk/ --out runs/compare
   wakeling compare --word left=l/ right=r/ --talk talk/ --samples 5 20 --train scratch head all \\
     --draws 3 --out runs/compare
+  wakeling compare --word up=u/ down=d/ stop=s/ --talk talk/ --samples 50 --tasks separate joint \\
+    --train scratch:25 scratch:50 scratch all --out runs/joint
 
 Each trial draws recordings of a word, trains on them, and plays others, of other speakers
 where speakers are known, and the talk to the device's own pipeline. It prints how many are
 missed at fixed false accepts per hour, as means over words and draws with intervals, and
 writes compare.csv and pictures. A run that was cut off goes on where it was.
 
-Ways of training: scratch (a trunk that was never pretrained), head (the pretrained trunk
-stays), last:K (its last K blocks move as well), all. With `head` a trial takes seconds,
-with the others minutes.")]
+Ways of training: scratch (a trunk that was never pretrained; scratch:25 has a quarter of
+its channels), head (the pretrained trunk stays), last:K (its last K blocks move as well),
+all. With `head` a trial takes seconds, with the others minutes.
+
+With --tasks joint, one trunk is moved for all words at once, each with a head of its own,
+and costs the device once what separate ones cost for each word: a width at which joint
+misses more than separate is too small for the words together. Heads on a trunk that stays
+do not know of each other, so `head` is the same either way and is run once.")]
 pub struct CompareArgs {
     /// A word and its recordings, of as many speakers as possible
     #[arg(long = "word", value_name = "NAME=PATH", required = true, num_args = 1..,
@@ -52,9 +61,12 @@ pub struct CompareArgs {
     /// Numbers of recordings to train on
     #[arg(long, num_args = 1.., default_values_t = [1, 3, 5, 10, 20])]
     samples: Vec<usize>,
-    /// Ways of training: scratch, head, last:K, all
+    /// Ways of training: scratch, scratch:PERCENT of the channels, head, last:K, all
     #[arg(long, num_args = 1.., default_values_t = ["head".parse::<How>().expect("a way")])]
     train: Vec<How>,
+    /// Whether each word has a trunk of its own, all words share one, or both in turn
+    #[arg(long, value_enum, num_args = 1.., default_values_t = [Tasks::Separate])]
+    tasks: Vec<Tasks>,
     /// Draws of recordings for each number
     #[arg(long, default_value_t = 1)]
     draws: u64,
@@ -69,6 +81,9 @@ pub struct CompareArgs {
     base: String,
     #[command(flatten)]
     other: OtherSpeech,
+    /// Hours of other speech and noise to hear, as `finetune` has it
+    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().negative_hours)]
+    negative_hours: f64,
     /// Updates of the head
     #[arg(long, default_value_t = Settings::default().steps)]
     steps: usize,
@@ -86,6 +101,21 @@ pub struct CompareArgs {
     seed: u64,
 }
 
+/// Which words share a trunk that moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Tasks {
+    /// Each has its own.
+    Separate,
+    /// All of them.
+    Joint,
+}
+
+/// One training, of the words that share it.
+struct Job<'w> {
+    how: How,
+    words: Vec<(&'w Word, Trial)>,
+}
+
 /// A word's recordings: to train on, and to play.
 struct Word {
     label: String,
@@ -98,20 +128,22 @@ pub fn run(args: CompareArgs) -> Result<()> {
     let words = args.load_words()?;
     let _claim = files::claim(&args.out)?;
     let mut grid = Grid::open(args.out.join("compare.csv"), &args.rates)?;
-    let trials = args.trials(&words);
-    let left: Vec<_> = trials.iter().filter(|(_, _, trial)| !grid.holds(trial)).collect();
-    if left.len() < trials.len() {
-        eprintln!("going on: {} of {} trials are there", trials.len() - left.len(), trials.len());
+    let jobs = args.jobs(&words)?;
+    let left: Vec<&Job<'_>> =
+        jobs.iter().filter(|job| job.words.iter().any(|(_, trial)| !grid.holds(trial))).collect();
+    if left.len() < jobs.len() {
+        eprintln!("going on: {} of {} trainings are there", jobs.len() - left.len(), jobs.len());
     }
     if !left.is_empty() {
         let settings = args.settings();
         save_settings(&args.out.join("settings.json"), &args, &settings)?;
         let (ground, ears) = args.ground(&settings)?;
-        let bar = progress_bar(left.len() as u64, "trials");
-        for (word, how, trial) in left {
-            bar.set_message(format!("{}, {how}, {} recordings", trial.word, trial.samples));
-            let counts = args.trial((&ground, &ears), (word, *how, trial), &settings)?;
-            grid.add(trial.clone(), counts)?;
+        let bar = progress_bar(left.len() as u64, "trainings");
+        for job in left {
+            bar.set_message(job.to_string());
+            for (trial, counts) in args.run(&ground, &ears, job, &settings)? {
+                grid.add(trial, counts)?;
+            }
             grid.save_pictures(&args.out)?;
             bar.inc(1);
         }
@@ -149,32 +181,54 @@ impl CompareArgs {
         Ok(words)
     }
 
-    /// Every trial; where a word has fewer recordings than asked for, that number is left out.
-    fn trials<'w>(&self, words: &'w [Word]) -> Vec<(&'w Word, How, Trial)> {
-        let mut trials = Vec::new();
-        for word in words {
-            for &samples in &self.samples {
-                if samples > word.train.len() {
-                    eprintln!(
-                        "{:?} has {} recordings to train on: no trial with {samples}",
-                        word.label,
-                        word.train.len()
-                    );
-                    continue;
+    /// Every training; where a word has fewer recordings than asked for, that number is left out.
+    fn jobs<'w>(&self, words: &'w [Word]) -> Result<Vec<Job<'w>>> {
+        if self.tasks.contains(&Tasks::Joint) && words.len() < 2 {
+            let remedy = "give --word several times, or leave --tasks joint out";
+            return Err(Error::usage("one word alone shares nothing", remedy));
+        }
+        let mut jobs = Vec::new();
+        for &samples in &self.samples {
+            let (enough, few): (Vec<&Word>, Vec<&Word>) =
+                words.iter().partition(|word| samples <= word.train.len());
+            for word in few {
+                eprintln!(
+                    "{:?} has {} recordings to train on: no trial with {samples}",
+                    word.label,
+                    word.train.len()
+                );
+            }
+            for (&how, draw) in
+                self.train.iter().flat_map(|how| (0..self.draws).map(move |d| (how, d)))
+            {
+                let trial = |word: &Word, how: String| Trial {
+                    word: word.label.clone(),
+                    how,
+                    samples,
+                    draw,
+                };
+                if self.tasks.contains(&Tasks::Separate) || how.train == Train::Head {
+                    let alone = |&word: &&'w Word| Job {
+                        how,
+                        words: vec![(word, trial(word, how.to_string()))],
+                    };
+                    jobs.extend(enough.iter().map(alone));
                 }
-                for &how in &self.train {
-                    trials.extend((0..self.draws).map(|draw| {
-                        let (word_name, how_name) = (word.label.clone(), how.to_string());
-                        (word, how, Trial { word: word_name, how: how_name, samples, draw })
-                    }));
+                if self.tasks.contains(&Tasks::Joint)
+                    && how.train != Train::Head
+                    && enough.len() > 1
+                {
+                    let joint = |&word: &&'w Word| (word, trial(word, format!("{how} joint")));
+                    jobs.push(Job { how, words: enough.iter().map(joint).collect() });
                 }
             }
         }
-        trials
+        Ok(jobs)
     }
 
     fn settings(&self) -> Settings {
         Settings {
+            negative_hours: self.negative_hours,
             steps: self.steps,
             trunk_steps: self.trunk_steps,
             members: self.members,
@@ -198,23 +252,44 @@ impl CompareArgs {
         Ok((ground, ears))
     }
 
-    fn trial(
+    fn run(
         &self,
-        (ground, ears): (&Ground, &Ears),
-        (word, how, trial): (&Word, How, &Trial),
+        ground: &Ground,
+        ears: &Ears,
+        job: &Job<'_>,
         settings: &Settings,
-    ) -> Result<Counts> {
-        let seed = self.seed.wrapping_add(trial.draw);
-        let settings = Settings { seed, ..settings.clone() };
+    ) -> Result<Vec<(Trial, Counts)>> {
         let frontend = ears.base.tables.params(ears.base.info.normalization);
-        let chosen = draw(&word.train, trial.samples, seed);
-        let recordings: Vec<_> =
-            load_log_mel(&chosen, &frontend, "recordings").into_iter().flatten().collect();
-        let (tuned, own) =
-            ground.train(ears, how, (&word.label, recordings.as_slice().into()), &settings)?;
+        let seed = |trial: &Trial| self.seed.wrapping_add(trial.draw);
+        let recordings = |(word, trial): &(&Word, Trial)| -> Vec<LogMel> {
+            let chosen = draw(&word.train, trial.samples, seed(trial));
+            load_log_mel(&chosen, &frontend, "recordings").into_iter().flatten().collect()
+        };
+        let recordings: Vec<Vec<LogMel>> = job.words.iter().map(recordings).collect();
+        let words: Vec<(&str, Recordings<'_>)> = job
+            .words
+            .iter()
+            .zip(&recordings)
+            .map(|((word, _), recordings)| (word.label.as_str(), recordings.as_slice().into()))
+            .collect();
+        let first = job.words.first().map_or(self.seed, |(_, trial)| seed(trial));
+        let settings = Settings { seed: first, ..settings.clone() };
+        let (tuned, own) = ground.train(ears, job.how, &words, &settings)?;
         let measure = Measure { rates: &self.rates, noise: None, float: false };
         let ears = own.as_ref().unwrap_or(ears);
-        Ok(Counts::from(&ground.measure(ears, &tuned, &word.test, &measure, seed)?))
+        let counts = |((word, trial), tuned): (&(&Word, Trial), &Tuned)| {
+            let figures = ground.measure(ears, tuned, &word.test, &measure, seed(trial))?;
+            Ok((trial.clone(), Counts::from(&figures)))
+        };
+        job.words.iter().zip(&tuned).map(counts).collect()
+    }
+}
+
+impl std::fmt::Display for Job<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words: Vec<&str> = self.words.iter().map(|(word, _)| word.label.as_str()).collect();
+        let samples = self.words.first().map_or(0, |(_, trial)| trial.samples);
+        write!(f, "{}, {}, {samples} recordings", words.join(" with "), self.how)
     }
 }
 

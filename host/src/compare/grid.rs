@@ -23,7 +23,7 @@ use crate::{
 pub struct Trial {
     /// The word.
     pub word: String,
-    /// How its network was made, as `--train` takes it.
+    /// How its network was made, as `--train` takes it, and whether with other words (`joint`).
     pub how: String,
     /// Recordings it was trained on.
     pub samples: usize,
@@ -144,10 +144,10 @@ impl Grid {
     fn hows(&self) -> Vec<String> {
         // From nothing to everything, as people read it; names sort almost so.
         let set: BTreeSet<&String> = self.trials.keys().map(|t| &t.how).collect();
-        let rank = |how: &str| match how {
-            "scratch" => 0,
-            "head" => 1,
-            "all" => 3,
+        let rank = |how: &str| match how.split([' ', ':']).next() {
+            Some("scratch") => 0,
+            Some("head") => 1,
+            Some("all") => 3,
             _ => 2,
         };
         let mut hows: Vec<String> = set.into_iter().cloned().collect();

@@ -11,6 +11,7 @@ use std::{collections::BTreeSet, fmt, ops::Range, str::FromStr};
 
 use candle_core::{Device, Tensor};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use wakeling_shared::artifact::UNIT;
 
 use super::{
     Settings,
@@ -119,8 +120,8 @@ impl Train {
 pub enum Start {
     /// As it was pretrained; it is held to that.
     Pretrained,
-    /// Drawn anew, to show what pretraining is worth.
-    Scratch,
+    /// Drawn anew, to show what pretraining is worth, with so many percent of the base's channels.
+    Scratch(u16),
 }
 
 /// Moves a base's trunk on some words; the base that comes back has the same pretraining heads.
@@ -140,7 +141,7 @@ pub fn tune(
     let moving = train.blocks(&base.info.trunk)?;
     let base = &match start {
         Start::Pretrained => base.clone(),
-        Start::Scratch => scratch(base, &mut rng)?,
+        Start::Scratch(percent) => scratch(base, percent, &mut rng)?,
     };
     let others = features_to_train_on(base, negatives, settings.seed)?;
     let head = settings.head(base.info.trunk.steps_per_second());
@@ -148,7 +149,7 @@ pub fn tune(
     let gains = output_gains(&outputs)?;
     let keep = match start {
         Start::Pretrained => Some(Keep::of(base, &outputs, settings.keep_weight)?),
-        Start::Scratch => None,
+        Start::Scratch(_) => None,
     };
     let mut params = moving_params(base, moving.as_ref())?;
     head.init(&mut params, vec![1.0; base.info.trunk.channels], words.len(), &mut rng)?;
@@ -194,11 +195,12 @@ fn run(settings: &Settings, start: Start) -> Run {
     }
 }
 
-/// The base with all weights drawn anew, and no pretraining heads.
-fn scratch(base: &Base, rng: &mut StdRng) -> Result<Base> {
-    let mut params = Params::default();
-    base.info.trunk.init(&mut params, rng)?;
-    let mut base = Base { params, ..base.clone() };
+/// The base with so many percent of its channels, all weights drawn anew, and no pretraining heads.
+fn scratch(base: &Base, percent: u16, rng: &mut StdRng) -> Result<Base> {
+    let mut base = Base { params: Params::default(), ..base.clone() };
+    let channels = base.info.trunk.channels * usize::from(percent) / 100;
+    base.info.trunk.channels = channels.next_multiple_of(UNIT).max(UNIT);
+    base.info.trunk.init(&mut base.params, rng)?;
     base.info.provenance = "from scratch".into();
     Ok(base)
 }
