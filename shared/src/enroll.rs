@@ -210,6 +210,11 @@ impl Enroller {
         (self.active, self.heard, self.steps, self.quiet) = (false, 0, 0, None);
     }
 
+    /// The same of the file's bytes, which must begin and end at words; else nothing can be learned.
+    pub fn watch_file(&mut self, model: &Model<'_>, file: &[u8]) {
+        self.watch(model, bytemuck::try_cast_slice(file).unwrap_or_default());
+    }
+
     /// All are there.
     pub fn is_complete(&self) -> bool {
         usize::from(self.heard) == UTTERANCES
