@@ -19,8 +19,8 @@ use crate::{
     update::image::{Image, pack},
 };
 
-/// Version of a model that nobody signed: the least, so that any signed one may follow.
-const UNSIGNED_VERSION: u32 = 0;
+/// Version of a model that nobody signed: the least that a store takes, so that any other may follow.
+const UNSIGNED_VERSION: u32 = 1;
 
 /// What is flashed: an image of `wakeling sign`, or a model, which gets a self-test and no signature. Who
 /// can flash a board can give it any model, so no key is asked for.

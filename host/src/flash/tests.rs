@@ -54,10 +54,11 @@ fn a_plan_has_what_is_loaded_where_it_is_kept_and_the_model_behind() {
     let found: Vec<_> = plan.parts.iter().map(|p| (p.what, p.address, p.bytes.len())).collect();
     let length = plan.parts[2].bytes.len();
     let expected =
-        [("program", 0x1_0000, 1_000), ("program", 0x1_1000, 20), ("model", 0x8_0000, model.len())];
+        [("program", 0x1_0000, 1_000), ("program", 0x1_1000, 20), ("model", 0x3_0000, length)];
     assert_eq!(found, expected);
     assert_eq!(plan.parts[0].bytes, bytes);
-    assert_eq!(plan.bytes(), 1_020 + model.len());
+    assert_eq!(plan.parts[2].bytes[IN_FRONT..][..model.len()], model);
+    assert_eq!(plan.bytes(), 1_020 + length);
     let text = plan.to_string();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[1], "  0x00010000..0x000103e8     1000 bytes  program");
@@ -102,7 +103,7 @@ fn a_board_with_slots_runs_what_is_flashed_and_takes_what_is_newer() {
     let model = model();
     let signed = pack(Path::new("m"), &model, 7, Some(&Key::development())).expect("a model");
     for board in BOARDS.iter().filter(|board| board.page_bytes.is_some()) {
-        for (file, version) in [(&model, 0), (&signed, 7)] {
+        for (file, version) in [(&model, 1), (&signed, 7)] {
             let plan = Plan::new(board, None, source("m", file), false).expect(board.name);
             let part = &plan.parts[0];
             assert_eq!(part.address, board.model.start);
