@@ -42,7 +42,7 @@ const RISE: i32 = 1 << (LOUDNESS_BITS - 1);
 /// Logits (Q8) between nothing and the mean of the utterances, each against the others.
 const SPAN: i64 = 12 * 256;
 /// The least mean of cosines at which five utterances are one word: 0.4. Of one person's recordings of a
-/// word most fives lie above it, of five people's a third; of fives that are no word one in seven
+/// word most fives lie above it, of five people's a third; of fives that are no word one in six
 /// (docs/log/updates.md).
 const LEAST_LIKENESS_Q8: i32 = 102;
 /// Sixteen steps of a channel: each of 64 channels is rounded by a third of one (root mean square), all
