@@ -54,7 +54,7 @@ const THRESHOLD_Q8: i64 = 192;
 /// Root mean square of each whitened channel over other speech, in steps of `i8`.
 pub const DEVIATION: i64 = 24;
 /// The least length of an utterance along what all have in common, against the length that other speech has
-/// on average: 0.53. What is fainter is hiss, or the end of a word, and a head of it fires everywhere.
+/// on average: 0.53. A head of what is fainter fires everywhere.
 const LEAST_STRENGTH_Q8: i64 = 136;
 
 /// Why there is no head yet.
