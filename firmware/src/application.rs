@@ -12,12 +12,12 @@ use wakeling_shared::{
     artifact::{LoadError, Model},
     decimal::Decimal,
     engine::ArenaTooSmall,
-    pipeline::Pipeline,
+    pipeline::{Observer, Pipeline},
 };
 
 use crate::{
     blocks::BLOCK_SAMPLES,
-    listener::{ListenError, Listener, Options},
+    listener::{ListenError, Listener, Nobody, Options},
     microphone::{Microphone, ReadError},
 };
 
@@ -48,6 +48,8 @@ pub enum Failure<M, P> {
     Listen(ListenError<M, P>),
     /// The sound ended, which a microphone's does not.
     End,
+    /// The flash of the slots cannot be read or written, or has no room for them.
+    Flash,
 }
 
 impl<M: Display, P: Debug> Display for Failure<M, P> {
@@ -62,6 +64,7 @@ impl<M: Display, P: Debug> Display for Failure<M, P> {
             }
             Self::Listen(error) => Display::fmt(error, f),
             Self::End => f.write_str("the microphone ended"),
+            Self::Flash => f.write_str("the flash failed"),
         }
     }
 }
@@ -80,40 +83,42 @@ where
     W: FnMut(),
 {
     let Board { microphone, indicator, mut sink, feed } = board;
-    let mut watched = Watched { microphone, feed };
-    let failure = listen(flash, arena, &mut watched, (indicator, &mut sink));
+    let mut microphone = Watched { microphone, feed };
+    let outputs = (indicator, &mut sink, Options::default());
+    let ended = listen(flash, arena, &mut microphone, outputs, |_| Nobody);
+    let failure = ended.err().unwrap_or(Failure::End);
     // A line that fails leaves nothing to say it with.
     let _ = writeln!(sink, "error {failure}");
     failure
 }
 
-/// Model and pipeline lie in this frame, made where they stay.
-fn listen<M: Microphone, P: OutputPin>(
+/// Listens with the model at the front of `flash` until the microphone ends; who is told besides is made
+/// by `observer`, of the model. Model and pipeline lie in this frame, made where they stay. Not inlined:
+/// its stack is free again afterwards.
+///
+/// # Errors
+/// [`Failure`].
+#[inline(never)]
+pub fn listen<M: Microphone, P: OutputPin, O: Observer>(
     flash: &[u8],
     arena: &mut [i8],
     microphone: &mut M,
-    outputs: (P, &mut impl Write),
-) -> Failure<M::Error, P::Error> {
+    (indicator, sink, options): (P, &mut impl Write, Options),
+    observer: impl FnOnce(&Model<'_>) -> O,
+) -> Result<(), Failure<M::Error, P::Error>> {
     let (mut model, mut pipeline) = (None, None);
-    let model = match Model::load_into(&mut model, flash) {
-        Ok(model) => model,
-        Err(error) => return Failure::Model(error),
-    };
-    let pipeline = match Pipeline::new_into(&mut pipeline, model, arena) {
-        Ok(pipeline) => pipeline,
-        Err(error) => return Failure::Arena(error),
-    };
-    let mut listener = Listener::new(model, pipeline, outputs, Options::default());
-    match listener.run(microphone, &mut [0; BLOCK_SAMPLES]) {
-        Ok(_) => Failure::End,
-        Err(error) => Failure::Listen(error),
-    }
+    let model = Model::load_into(&mut model, flash).map_err(Failure::Model)?;
+    let pipeline = Pipeline::new_into(&mut pipeline, model, arena).map_err(Failure::Arena)?;
+    let listener = Listener::new(model, pipeline, (indicator, sink), options);
+    let mut listener = listener.with_observer(observer(model));
+    let heard = listener.run(microphone, &mut [0; BLOCK_SAMPLES]);
+    heard.map(drop).map_err(Failure::Listen)
 }
 
 /// A microphone that feeds the watchdog after every block.
-struct Watched<M, W> {
-    microphone: M,
-    feed: W,
+pub(crate) struct Watched<M, W> {
+    pub(crate) microphone: M,
+    pub(crate) feed: W,
 }
 
 impl<M: Microphone, W: FnMut()> Microphone for Watched<M, W> {

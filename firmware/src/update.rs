@@ -1,17 +1,19 @@
 //! Another model for this device, while it listens: [`Updates`] serves a serial line between blocks of
 //! sound, and decides at every start which model runs.
 //!
-//! A board hands over a flash ([`Mapped`]), a line ([`embedded_io`]) and an [`Authority`]; it wraps its
-//! microphone in [`Attended`] and starts again when that asks for it. The rules lie in
+//! A board hands over a flash ([`Mapped`]), a line ([`embedded_io`]) and an [`Authority`], and calls
+//! [`run`], or [`Device::round`] where it has more to say about when to start again. The rules lie in
 //! `wakeling_shared::update`.
 
-use core::cell::RefCell;
+use core::{cell::RefCell, fmt};
 
+use embedded_hal::digital::OutputPin;
 use embedded_io::{Read, ReadReady, Write};
 use wakeling_shared::{
     artifact::Model,
-    enroll::Learn,
-    recorder::Log,
+    decimal::Decimal,
+    enroll::{Enroller, Learn},
+    recorder::{DEFAULT_MARGIN, Log, Recorder},
     update::{
         image::{Authority, DEVELOPMENT_KEY, KEY_BYTES},
         self_test,
@@ -20,7 +22,11 @@ use wakeling_shared::{
     },
 };
 
-use crate::microphone::{Microphone, ReadError};
+use crate::{
+    application::{self, Board, Failure, Watched},
+    listener::Options,
+    microphone::{Microphone, ReadError},
+};
 
 /// Bytes that are taken from the line at once.
 const READ_BYTES: usize = 64;
@@ -128,6 +134,104 @@ where
     }
 }
 
+/// A flight recorder of so many events, of so many bytes of features each, and who learns words.
+pub type Tools<const EVENTS: usize, const BYTES: usize> =
+    RefCell<(Recorder<EVENTS, BYTES>, Enroller)>;
+
+/// A device with both.
+pub type Device<'t, F, A, L, const EVENTS: usize, const BYTES: usize> =
+    Updates<'t, F, A, L, Recorder<EVENTS, BYTES>, Enroller>;
+
+/// The model of a place in the flash, as long as it runs: meanwhile the other slot is written.
+pub type Running = fn(&Place) -> &'static [u8];
+
+impl<F, A, L, const EVENTS: usize, const BYTES: usize> Device<'_, F, A, L, EVENTS, BYTES>
+where
+    F: Mapped,
+    A: Authority,
+    L: Read + ReadReady + Write,
+{
+    /// One start: decides which model runs, says so in a line, and listens until the microphone ends or
+    /// the host wants a restart. Without a model it says that, and returns at once. `running` is called
+    /// for the place that runs, and what it gives is no longer used when this returns.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn round<M: Microphone, P: OutputPin>(
+        &mut self,
+        running: Running,
+        arena: &mut [i8],
+        microphone: M,
+        (indicator, sink, options): (P, &mut impl fmt::Write, Options),
+    ) -> Result<(), Failure<M::Error, P::Error>> {
+        // A line that fails leaves nothing to say it with.
+        if let Some(place) = self.start(arena).map_err(|_| Failure::Flash)? {
+            let Place { slot, header, .. } = &place;
+            let [version, slot] = [header.version, slot.index().into()].map(Decimal::of);
+            let _ = writeln!(sink, "started version={version} slot={slot}");
+            let (model, tools) = (running(&place), self.tools);
+            let mut microphone = Attended::new(microphone, self);
+            let outputs = (indicator, sink, options);
+            application::listen(model, arena, &mut microphone, outputs, |loaded| {
+                watch(tools, loaded, model);
+                tools
+            })?;
+        } else {
+            let _ = writeln!(sink, "no model");
+        }
+        self.serve();
+        Ok(())
+    }
+}
+
+/// Recorder and enroller belong to this model from now on.
+fn watch<const EVENTS: usize, const BYTES: usize>(
+    tools: &Tools<EVENTS, BYTES>,
+    model: &Model<'_>,
+    file: &[u8],
+) {
+    let Ok(mut tools) = tools.try_borrow_mut() else { return };
+    tools.0.watch(model, DEFAULT_MARGIN);
+    tools.1.watch_file(model, file);
+}
+
+/// Listens with the model of a slot, and starts again whenever the host asks for it, until something
+/// fails, and writes that as an `error` line. A board without a model waits for one and keeps its
+/// watchdog quiet. `arena` is the model's state.
+pub fn run<M, P, S, W, F, A, L, const EVENTS: usize, const BYTES: usize>(
+    device: Result<Device<'_, F, A, L, EVENTS, BYTES>, OpenError<F::Error>>,
+    running: Running,
+    arena: &mut [i8],
+    board: Board<M, P, S, W>,
+) -> Failure<M::Error, P::Error>
+where
+    M: Microphone,
+    P: OutputPin,
+    S: fmt::Write,
+    W: FnMut(),
+    F: Mapped,
+    A: Authority,
+    L: Read + ReadReady + Write,
+{
+    let Board { microphone, mut indicator, mut sink, feed } = board;
+    let mut microphone = Watched { microphone, feed };
+    let failure = match device {
+        Err(_) => Failure::Flash,
+        Ok(mut device) => loop {
+            let outputs = (&mut indicator, &mut sink, Options::default());
+            if let Err(failure) = device.round(running, arena, &mut microphone, outputs) {
+                break failure;
+            }
+            while !device.restart() {
+                (microphone.feed)();
+                device.serve();
+            }
+        },
+    };
+    let _ = writeln!(sink, "error {failure}");
+    failure
+}
+
 /// Whether the model of a slot can be run, and says what it should. Not inlined: the model is 4.6 KB
 /// of stack, free again afterwards.
 #[inline(never)]
@@ -172,5 +276,97 @@ where
     fn read(&mut self, block: &mut [i16]) -> Result<usize, ReadError<M::Error>> {
         self.updates.serve();
         if self.updates.restart() { Err(ReadError::End) } else { self.microphone.read(block) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use core::convert::Infallible;
+    use embedded_hal::digital::ErrorType;
+    use std::{boxed::Box, string::String, vec};
+    use wakeling_shared::update::{image::Anyone, ram::RamFlash};
+
+    struct Silent;
+
+    impl embedded_io::ErrorType for Silent {
+        type Error = Infallible;
+    }
+
+    impl ReadReady for Silent {
+        fn read_ready(&mut self) -> Result<bool, Infallible> {
+            Ok(false)
+        }
+    }
+
+    impl Read for Silent {
+        fn read(&mut self, _: &mut [u8]) -> Result<usize, Infallible> {
+            Ok(0)
+        }
+    }
+
+    impl Write for Silent {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+
+    impl ErrorType for Silent {
+        type Error = Infallible;
+    }
+
+    impl OutputPin for Silent {
+        fn set_low(&mut self) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        fn set_high(&mut self) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+
+    impl Microphone for Silent {
+        type Error = Infallible;
+
+        fn read(&mut self, _: &mut [i16]) -> Result<usize, ReadError<Infallible>> {
+            Err(ReadError::End)
+        }
+    }
+
+    /// Runs a board on an empty flash of so many pages; what it says, and what ended it.
+    fn run_on(
+        pages: usize,
+        lines: &mut String,
+        feed: impl FnMut(),
+    ) -> Failure<Infallible, Infallible> {
+        let mut words = vec![u64::MAX; pages * 1_024 / 8];
+        let tools: Box<Tools<1, 64>> = Box::new(RefCell::new((Recorder::new(), Enroller::new())));
+        let flash = RamFlash::<4, 1_024>::new(&mut words);
+        let device = Updates::open(Session::new("test", Anyone), flash, Silent, &tools);
+        let board = Board { microphone: Silent, indicator: Silent, sink: lines, feed };
+        run(device, |_| &[], &mut [0; 64], board)
+    }
+
+    #[test]
+    fn a_flash_without_room_for_slots_is_told_and_the_watchdog_bites() {
+        let mut lines = String::new();
+        let failure = run_on(3, &mut lines, || panic!("it was fed"));
+        assert_eq!(failure, Failure::Flash);
+        assert_eq!(lines, "error the flash failed\n");
+    }
+
+    #[test]
+    #[should_panic = "it waits"]
+    fn a_board_without_a_model_waits_for_one_and_keeps_the_watchdog_quiet() {
+        let mut fed = 0;
+        run_on(16, &mut String::new(), || {
+            fed += 1;
+            assert!(fed < 100, "it waits");
+        });
     }
 }

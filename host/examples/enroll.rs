@@ -4,13 +4,14 @@
 //! `cargo run --release --example enroll -- --data DIR [--base base-s] [--draws 3] [--words amelia]`
 //!
 //! `DIR` is that of `dev_words`. Each draw takes five recordings of a word, of one speaker where speakers
-//! are known (and two to spare, if it does not hear one), plays them to the device's own code, each between
-//! two stretches of its own quiet, and plays the speaker's other recordings (else everybody's) and the
-//! other speech to what comes of it. With `--likeness` nothing is measured but how alike five utterances are: of a word, or of five words, five
-//! pieces of sentences, five of noise, which nobody should be able to teach.
+//! are known (and two to spare, if it does not hear one), plays them to the device's own code with the quiet
+//! of the first around each, as in one room, and plays the speaker's other recordings (else everybody's) and
+//! the other speech to what comes of it. With `--likeness` nothing is measured but how alike five utterances
+//! are: of a word, or of five words of one person or of several, five pieces of one reader's sentences, five
+//! of noise, which nobody should be able to teach.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt::{self, Display, Formatter},
     path::PathBuf,
 };
@@ -91,7 +92,7 @@ fn main() -> Result<()> {
         for seed in 0..args.draws {
             let (mut enrol, test) = clips(&all, word, seed);
             let mut rng = StdRng::seed_from_u64(seed);
-            let utterances: Vec<_> = enrol.iter().filter_map(|e| in_quiet(e, &mut rng)).collect();
+            let utterances = in_a_room(&enrol, MAX_SAMPLES, &mut rng);
             let mut empty = empty.clone();
             empty.label.clone_from(word);
             let learned = enroll(&ears.base, &ears.trunk, &empty, &utterances)?;
@@ -134,42 +135,57 @@ fn likeness(args: &Args, all: &[Example]) -> Result<()> {
         for seed in 0..args.draws {
             let mut rng = StdRng::seed_from_u64(seed);
             let (said, _) = clips(all, word, seed);
-            let utterances: Vec<_> = said.iter().filter_map(|e| in_quiet(e, &mut rng)).collect();
+            let utterances = in_a_room(&said, MAX_SAMPLES, &mut rng);
             let learned = enroll(&base, &trunk, &empty, &utterances)?;
             eprintln!("{word} {seed}: {}", told(&learned));
             taken += usize::from(learned.outcome.is_ok());
         }
         println!("{word}: {taken} of {} taken", args.draws);
     }
-    let kind = |kind: &str, split: &str| -> Vec<Example> {
-        let is = |e: &&Example| {
-            e.kind.as_deref() == Some(kind)
-                && e.split.as_deref().is_some_and(|s| s.starts_with(split))
-        };
+    let noise = Corpus::open(args.data.join("manifest/noise-test.jsonl"))?.examples;
+    let kind = |kind: &str| -> Vec<Example> {
+        let is =
+            |e: &&Example| e.kind.as_deref() == Some(kind) && e.split.as_deref() == Some("test");
         all.iter().filter(is).cloned().collect()
     };
-    let noise = Corpus::open(args.data.join("manifest/noise-test.jsonl"))?.examples;
-    let speech = Corpus::open(args.data.join("negatives/en"))?.examples;
-    for (name, from) in [("words", kind("word", "train")), ("sentences", speech), ("noise", noise)]
-    {
+    let (words, sentences) = (kind("word"), kind("sentence"));
+    let garbage: [(&str, &[Example], bool, usize); 4] = [
+        ("one person's words", &words, true, MAX_SAMPLES),
+        ("several people's words", &words, false, MAX_SAMPLES),
+        ("pieces of one reader's sentences", &sentences, true, PIECE_SAMPLES),
+        ("pieces of noise", &noise, false, PIECE_SAMPLES),
+    ];
+    for (name, from, of_one, samples) in garbage {
         let mut taken = 0;
         for seed in 0..args.draws {
             let mut rng = StdRng::seed_from_u64(seed);
-            let mut utterances = Vec::new();
-            while utterances.len() < UTTERANCES + SPARE {
-                let Some(example) = from.choose(&mut rng) else { break };
-                // A word's length of it.
-                let piece = |pcm: Vec<i16>| pcm.into_iter().take(16_000).collect::<Vec<_>>();
-                let Some(pcm) = audio::read(&example.path).ok().map(piece) else { continue };
-                utterances.push(quiet_around(pcm, &mut rng));
-            }
-            let learned = enroll(&base, &trunk, &empty, &utterances)?;
+            let clips = different(from, of_one, &mut rng);
+            let learned = enroll(&base, &trunk, &empty, &in_a_room(&clips, samples, &mut rng))?;
             eprintln!("{name} {seed}: {}", told(&learned));
             taken += usize::from(learned.outcome.is_ok());
         }
         println!("{name}: {taken} of {} taken", args.draws);
     }
     Ok(())
+}
+
+/// Recordings of which no two say the same, of one speaker if so wished.
+fn different(from: &[Example], of_one: bool, rng: &mut StdRng) -> Vec<Example> {
+    const WANTED: usize = UTTERANCES + SPARE;
+    for first in from.sample(rng, from.len()) {
+        let mut own: Vec<&Example> =
+            from.iter().filter(|e| !of_one || e.speaker == first.speaker).collect();
+        own.shuffle(rng);
+        let mut texts = HashSet::new();
+        // Noise has no text, and nobody says it twice.
+        own.retain(|e| {
+            e.kind.as_deref() == Some("noise") || texts.insert(e.text.as_deref().map(clean))
+        });
+        if own.len() >= WANTED {
+            return own.into_iter().take(WANTED).cloned().collect();
+        }
+    }
+    Vec::new()
 }
 
 fn told(learned: &Learned<WordEntry>) -> String {
@@ -263,22 +279,25 @@ fn clips(all: &[Example], word: &str, seed: u64) -> (Vec<Example>, Vec<Example>)
     (said, test)
 }
 
-/// A recording between two stretches of its own quiet.
-fn in_quiet(example: &Example, rng: &mut StdRng) -> Option<Vec<i16>> {
-    Some(quiet_around(audio::read(&example.path).ok()?, rng))
-}
+/// Longest recording of a word.
+const MAX_SAMPLES: usize = 3 * SAMPLE_RATE as usize;
+/// Of a sentence or of noise, what could be a word: 1.25 s.
+const PIECE_SAMPLES: usize = SAMPLE_RATE as usize * 5 / 4;
 
-/// Sound between two stretches of 2 s of its own quiet: its quietest 0.1 s, forth and back. A device that
-/// is taught by people in several rooms hears each room for so long.
-fn quiet_around(pcm: Vec<i16>, rng: &mut StdRng) -> Vec<i16> {
+/// So much of each recording between two stretches of 2 s of quiet: the quietest 0.1 s of the first, forth
+/// and back. A device stands in one room; where that changed with every recording it would hear the change.
+fn in_a_room(examples: &[Example], samples: usize, rng: &mut StdRng) -> Vec<Vec<i16>> {
     const QUIET: usize = SAMPLE_RATE as usize / 10;
+    let read = |e: &Example| audio::read(&e.path).ok();
+    let cut = |pcm: Vec<i16>| pcm.into_iter().take(samples).collect::<Vec<_>>();
+    let clips: Vec<_> = examples.iter().filter_map(read).map(cut).collect();
     let power = |piece: &&[i16]| piece.iter().map(|&x| i64::from(x) * i64::from(x)).sum::<i64>();
-    let quiet = pcm.windows(QUIET).step_by(QUIET / 4).min_by_key(power).unwrap_or(&[0]).to_vec();
+    let first = clips.first().map_or(&[][..], Vec::as_slice);
+    let quiet = first.windows(QUIET).step_by(QUIET / 4).min_by_key(power).unwrap_or(&[0]).to_vec();
     let mut room = || -> Vec<i16> {
         let forth_and_back = quiet.iter().chain(quiet.iter().rev()).cycle();
         let faint = |&x: &i16| x.saturating_add(rng.random_range(-6..=6));
         forth_and_back.take(2 * SAMPLE_RATE as usize).map(faint).collect()
     };
-    let before = room();
-    [before, pcm, room()].concat()
+    clips.into_iter().map(|pcm| [room(), pcm, room()].concat()).collect()
 }

@@ -13,7 +13,7 @@ use std::{
 use crate::{Error, Result};
 
 /// Room for a model's state in every board's firmware (`firmware/boards/support`).
-pub const ARENA_BYTES: usize = 64 * 1024;
+pub const ARENA_BYTES: usize = 32 * 1024;
 
 /// How a program gets into a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +69,10 @@ pub struct Board {
     pub microphone: &'static str,
     /// Where the program may lie.
     pub program: Range<u32>,
-    /// Where the model may lie. On an ESP32 an offset in flash, as all its addresses here.
+    /// Where models may lie. On an ESP32 an offset in flash, as all its addresses here.
     pub model: Range<u32>,
+    /// If two slots for models lie there: how many bytes are erased at a time.
+    pub page_bytes: Option<u32>,
     /// How a program gets into it.
     pub loader: Loader,
     /// What it looks like on USB: running, waiting for a program, or its probe.
@@ -86,8 +88,9 @@ pub const BOARDS: &[Board] = &[
         target: "thumbv7em-none-eabihf",
         flags: "",
         microphone: "on board",
-        program: 0x0001_0000..0x0008_0000,
-        model: 0x0008_0000..0x0010_0000,
+        program: 0x0001_0000..0x0003_0000,
+        model: 0x0003_0000..0x0010_0000,
+        page_bytes: Some(4 * 1024),
         loader: Loader::Probe,
         usb: &[(0x2341, 0x805A), (0x2341, 0x005A)],
     },
@@ -100,6 +103,7 @@ pub const BOARDS: &[Board] = &[
         microphone: "on board",
         program: 0x0000_0000..0x0002_0000,
         model: 0x0002_0000..0x0008_0000,
+        page_bytes: Some(4 * 1024),
         loader: Loader::Probe,
         usb: &[(0x0D28, 0x0204)],
     },
@@ -112,6 +116,7 @@ pub const BOARDS: &[Board] = &[
         microphone: "I2S, such as an INMP441",
         program: 0x1000_0000..0x1010_0000,
         model: 0x1010_0000..0x1020_0000,
+        page_bytes: Some(4 * 1024),
         loader: Loader::ProbeOrUf2 { family: Family::Rp2040 },
         usb: &[(0x2E8A, 0x0003)],
     },
@@ -124,6 +129,7 @@ pub const BOARDS: &[Board] = &[
         microphone: "I2S, such as an INMP441",
         program: 0x1000_0000..0x1010_0000,
         model: 0x1010_0000..0x1020_0000,
+        page_bytes: Some(4 * 1024),
         loader: Loader::ProbeOrUf2 { family: Family::Rp2350ArmS },
         usb: &[(0x2E8A, 0x000F)],
     },
@@ -136,6 +142,7 @@ pub const BOARDS: &[Board] = &[
         microphone: "on board",
         program: 0x0800_0000..0x0804_0000,
         model: 0x0804_0000..0x0810_0000,
+        page_bytes: Some(128 * 1024),
         loader: Loader::Probe,
         usb: &[(0x0483, 0x3748), (0x0483, 0x374B)],
     },
@@ -148,6 +155,7 @@ pub const BOARDS: &[Board] = &[
         microphone: "I2S, such as an INMP441",
         program: 0x0001_0000..0x0020_0000,
         model: 0x0020_0000..0x0030_0000,
+        page_bytes: None,
         loader: Loader::Espflash,
         usb: &[(0x10C4, 0xEA60), (0x303A, 0x1001)],
     },
@@ -197,12 +205,13 @@ impl Board {
     }
 
     /// Builds the program, as `./x boards` does, in the repository in which this is called; where it lies
-    /// then. The compiler's messages go to stderr. What is built already costs cargo a second.
+    /// then. A `plain` one has no slots and takes no updates. The compiler's messages go to stderr. What is
+    /// built already costs cargo a second.
     ///
     /// # Errors
     /// [`Error::Input`] if there is no repository above the current folder, [`Error::Usage`] if cargo is
     /// not there or does not come to an end.
-    pub fn build_firmware(&self) -> Result<PathBuf> {
+    pub fn build_firmware(&self, plain: bool) -> Result<PathBuf> {
         let Self { name, target, flags, .. } = self;
         let manifest = self.find(
             Path::new("Cargo.toml"),
@@ -213,7 +222,8 @@ impl Board {
             ),
         )?;
         let workspace = manifest.parent().unwrap_or(Path::new("."));
-        let folder = workspace.join("target");
+        // The studio and `built_firmware` take what lies in the first for a program with slots.
+        let folder = workspace.join(if plain { "target/plain" } else { "target" });
         let triple: String = target
             .chars()
             .map(|c| if c.is_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
@@ -226,6 +236,7 @@ impl Board {
         );
         let status = Command::new(&cargo)
             .args(["build", "--release", "--locked", "--target", target, "-p", &self.package()])
+            .args(plain.then_some("--no-default-features"))
             .current_dir(workspace)
             .env("CARGO_TARGET_DIR", &folder)
             .env(format!("CARGO_TARGET_{triple}_RUSTFLAGS"), flags)
@@ -297,9 +308,15 @@ mod tests {
             let start = region(&map, "BOOT2").map_or(flash.start, |boot| boot.start);
             assert_eq!(start..flash.end, board.program, "{}: program", board.name);
             assert_eq!(region(&map, "MODEL"), Some(board.model.clone()), "{}: model", board.name);
+            // What the program holds to be a page of the flash that it writes.
+            let page = map
+                .lines()
+                .find_map(|line| line.strip_prefix("_model_page = ")?.strip_suffix("K;"));
+            let page = page.and_then(|kib| kib.parse::<u32>().ok()).map(|kib| kib * 1024);
+            assert_eq!(page, board.page_bytes, "{}: page", board.name);
         }
         let support = fs::read_to_string(workspace().join("support/src/lib.rs")).expect("support");
-        assert!(support.contains("pub const ARENA_BYTES: usize = 64 * 1024;"));
+        assert!(support.contains("pub const ARENA_BYTES: usize = 32 * 1024;"));
     }
 
     #[test]

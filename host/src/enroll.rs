@@ -8,7 +8,7 @@ use rand::{SeedableRng, rngs::StdRng, seq::IteratorRandom};
 use wakeling_shared::{
     artifact::Model,
     detector::DetectorParams,
-    enroll::{EnrollError, Enroller, Learn, Likeness, MAX_CHANNELS},
+    enroll::{DEVIATION, EnrollError, Enroller, Learn, Likeness, MAX_CHANNELS},
     pipeline::Pipeline,
 };
 
@@ -23,8 +23,6 @@ use crate::{
 const CLIPS: usize = 400;
 /// Taps over time and their distance in steps: 0.96 s where a step is 40 ms.
 const SHAPE: (usize, usize) = (8, 3);
-/// Steps of `i8` that a deviation takes: five of them fit.
-const DEVIATION: f64 = 24.0;
 /// Of the largest variance, what is added to each: directions that other speech hardly takes are noise.
 const RIDGE: f64 = 1e-3;
 
@@ -44,6 +42,7 @@ pub fn empty_entry(
     let rows = Negatives { speech, noise: negatives.noise.clone() }.streams(1).rows;
     let outputs = trunk_outputs(base, trunk, &rows)?;
     let white = whitening(&outputs, trunk);
+    // Five deviations fit an `i8`.
     let step = 1.0 / DEVIATION as f32;
     Ok(WordEntry {
         label: label.to_owned(),

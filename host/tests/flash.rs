@@ -18,6 +18,8 @@ use wakeling_tests::{
 /// Where a Pico's program and model lie.
 const PROGRAM: u32 = 0x1000_0000;
 const MODEL: u32 = 0x1010_0000;
+/// Two pages of journal and a header lie before a model in the first slot.
+const IN_FRONT: usize = 2 * 4_096 + 128;
 
 /// A folder with a model, a Pico's program, and one that lies outside its flash.
 struct Place(TempDir);
@@ -68,7 +70,8 @@ impl Place {
 fn a_dry_run_shows_addresses_and_writes_nothing() {
     let place = Place::new();
     let model = fs::metadata(place.path().join("hey.wkl")).expect("it is there").len();
-    let plan = place.plan(&["--firmware", "pico.elf", "--uf2", "hey.uf2", "--dry-run"]);
+    let arguments = ["--firmware", "pico.elf", "--plain", "--uf2", "hey.uf2", "--dry-run"];
+    let plan = place.plan(&arguments);
     assert!(plan.contains("  0x10000000..0x10001388     5000 bytes  program\n"), "{plan}");
     let end = u64::from(MODEL) + model;
     assert!(
@@ -103,7 +106,14 @@ fn a_file_for_the_drive_reads_back() {
     assert_eq!((program.address, model.address), (PROGRAM, MODEL));
     assert_eq!(program.bytes[..5_000], [7; 5_000]);
     let expected = fs::read(place.path().join("hey.wkl")).expect("it is there");
-    assert_eq!(model.bytes[..expected.len()], expected);
+    assert_eq!(model.bytes[IN_FRONT..][..expected.len()], expected);
+
+    // The same for other programs, without the program and what fills a sector.
+    place.plan(&["--model-only", "--bin", "region.bin"]);
+    let region = fs::read(place.path().join("region.bin")).expect("it was written");
+    assert!(model.bytes.starts_with(&region) && region.len() > IN_FRONT + expected.len());
+    place.plan(&["--model-only", "--plain", "--bin", "plain.bin"]);
+    assert_eq!(fs::read(place.path().join("plain.bin")).expect("it was written"), expected);
 }
 
 /// A script stands for cargo: it says what it was asked, and leaves a program where cargo would.

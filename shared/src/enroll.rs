@@ -41,15 +41,21 @@ const LOUD: i32 = 12 << LOUDNESS_BITS;
 const RISE: i32 = 1 << (LOUDNESS_BITS - 1);
 /// Logits (Q8) between nothing and the mean of the utterances, each against the others.
 const SPAN: i64 = 12 * 256;
-/// The least mean of cosines at which five utterances are one word: 0.1. Five people's recordings of a word
-/// from home lie little above it, and so do many fives of different words (docs/log/updates.md): it refuses
-/// only what has nothing in common.
-const LEAST_LIKENESS_Q8: i32 = 26;
+/// The least mean of cosines at which five utterances are one word: 0.4. Of one person's recordings of a
+/// word most fives lie above it, of five people's a third; of fives that are no word one in six
+/// (docs/log/updates.md).
+const LEAST_LIKENESS_Q8: i32 = 102;
 /// Sixteen steps of a channel: each of 64 channels is rounded by a third of one (root mean square), all
 /// together by 2.3.
 const LEAST_SCORE: i64 = 16 * LOGIT_WEIGHT;
-/// Where between the two the threshold lies, which is a logit of 0: in 256ths.
-pub const THRESHOLD_Q8: i64 = 140;
+/// Where between the two the threshold lies, which is a logit of 0: three quarters of the way. At 140/256 a
+/// head fires several times as often without the word, and misses hardly less (docs/log/updates.md).
+const THRESHOLD_Q8: i64 = 192;
+/// Root mean square of each whitened channel over other speech, in steps of `i8`.
+pub const DEVIATION: i64 = 24;
+/// The least length of an utterance along what all have in common, against the length that other speech has
+/// on average: 0.53. A head of what is fainter fires everywhere.
+const LEAST_STRENGTH_Q8: i64 = 136;
 
 /// Why there is no head yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,6 +214,11 @@ impl Enroller {
     pub fn watch(&mut self, model: &Model<'_>, file: &[u32]) {
         self.head = Head::of(model, file);
         (self.active, self.heard, self.steps, self.quiet) = (false, 0, 0, None);
+    }
+
+    /// The same of the file's bytes, which must begin and end at words; else nothing can be learned.
+    pub fn watch_file(&mut self, model: &Model<'_>, file: &[u8]) {
+        self.watch(model, bytemuck::try_cast_slice(file).unwrap_or_default());
     }
 
     /// All are there.
@@ -376,18 +387,24 @@ impl Patch {
         const N: i64 = UTTERANCES as i64;
         let at = |k: usize, c: usize| utterances.iter().map(move |u| i64::from(u[k][c]));
         // What a channel says to the mean utterance, and what each says to the others.
-        let (mut largest, mut common) = (1i64, 0i64);
+        let (mut largest, mut common, mut all) = (1i64, 0i64, 0u64);
         for c in 0..head.channels {
             let mut power = 0;
             for k in 0..head.taps {
                 let sum: i64 = at(k, c).sum();
                 power += sum * sum / N;
+                all += (sum * sum).unsigned_abs();
                 common += at(k, c).map(|x| x * (sum - x)).sum::<i64>();
             }
             largest = largest.max(power);
         }
         // A product with the sum of all, not of the four others; the mean of five.
         let common = common * N / (N - 1) / N;
+        // At most 768 products of 2⁷ and 5 · 2⁷, five times: below 2³⁸ and 2³².
+        let other = (all * (head.taps * head.channels) as u64).isqrt() as i64 * DEVIATION;
+        if common << 8 < other * LEAST_STRENGTH_Q8 {
+            return None;
+        }
         // Of the largest channel, twice the mean is full scale; a multiplier is below 2³¹.
         let scale = ((127i64 << 32) / (2 * largest)).min(i64::from(i32::MAX));
         // The logit adds the channels with this weight each; see the exporter.

@@ -21,6 +21,9 @@ use crate::flash::probe;
   wakeling flash --board pico runs/computer/model.wkl --uf2 hey.uf2
   wakeling flash --board pico runs/tuesday/model.wkl --model-only
 
+On a board with two slots the model (a `.wkl`, or a signed `.wku` with its version) goes into the first,
+and `wakeling device update` can replace it later. Where it does not fit a slot: --plain.
+
 Called from a checkout of Wakeling's repository it builds the board's program first, as
 `./x boards NAME` does; elsewhere name one that was built: --firmware.
 
@@ -29,7 +32,7 @@ esp32-c3 is flashed by espflash, all others by a debug probe: by this program if
 feature `probe` (cargo build --release -p wakeling --features wakeling/probe), which then also compares
 what was written; without it, the commands of probe-rs's own program are printed.")]
 pub struct FlashArgs {
-    /// The model
+    /// The model: of `wakeling quantize`, or of `wakeling sign` where the board has slots
     model: PathBuf,
     /// The board; `wakeling boards` lists them
     #[arg(long)]
@@ -40,6 +43,12 @@ pub struct FlashArgs {
     /// Leave the program that is there, write only the model
     #[arg(long)]
     model_only: bool,
+    /// A program without slots: the model has the whole region, and is replaced only by flashing
+    #[arg(long)]
+    plain: bool,
+    /// Write the model's region into a file instead, for other programs that flash
+    #[arg(long, value_name = "FILE", conflicts_with = "uf2")]
+    bin: Option<PathBuf>,
     /// Write a UF2 file instead, to be copied to the board's drive
     #[arg(long, value_name = "FILE")]
     uf2: Option<PathBuf>,
@@ -54,12 +63,15 @@ pub fn run(args: FlashArgs) -> Result<()> {
     let firmware = match (&args.firmware, args.model_only) {
         (_, true) => None,
         (Some(path), _) => Some(path.clone()),
-        (None, _) => Some(board.build_firmware()?),
+        (None, _) => Some(board.build_firmware(args.plain)?),
     };
-    let plan = Plan::of_files(board, firmware.as_deref(), &args.model)?;
+    let plan = Plan::of_files(board, firmware.as_deref(), &args.model, args.plain)?;
     print!("{plan}");
     if let Some(path) = &args.uf2 {
         return write_uf2(&plan, path, args.dry_run);
+    }
+    if let Some(path) = &args.bin {
+        return write_region(&plan, path, args.dry_run);
     }
     match board.loader {
         Loader::Espflash => {
@@ -72,7 +84,7 @@ pub fn run(args: FlashArgs) -> Result<()> {
             }
             Ok(())
         }
-        _ => by_probe(&plan, firmware.as_deref(), &args.model, args.dry_run),
+        _ => by_probe(&plan, firmware.as_deref(), &args),
     }
 }
 
@@ -97,10 +109,24 @@ fn write_uf2(plan: &Plan, path: &Path, dry_run: bool) -> Result<()> {
     Ok(())
 }
 
-#[cfg(feature = "probe")]
-fn by_probe(plan: &Plan, _: Option<&Path>, _: &Path, dry_run: bool) -> Result<()> {
-    let Board { title, chip, .. } = plan.board;
+/// The bytes of the model's region, from its first address on.
+fn write_region(plan: &Plan, path: &Path, dry_run: bool) -> Result<()> {
+    let start = plan.board.model.start;
+    let part = plan.parts.iter().find(|part| part.address == start);
+    let bytes = part.map_or(&[][..], |part| &part.bytes);
     if dry_run {
+        println!("{}: {} bytes would be written", path.display(), bytes.len());
+        return Ok(());
+    }
+    files::write_atomic(path, bytes)?;
+    println!("{}: {} bytes, for {start:#010x}", path.display(), bytes.len());
+    Ok(())
+}
+
+#[cfg(feature = "probe")]
+fn by_probe(plan: &Plan, _: Option<&Path>, args: &FlashArgs) -> Result<()> {
+    let Board { title, chip, .. } = plan.board;
+    if args.dry_run {
         probe::check(plan)?;
         println!("it fits the memory that probe-rs knows of {chip}; nothing was written");
         return Ok(());
@@ -112,19 +138,24 @@ fn by_probe(plan: &Plan, _: Option<&Path>, _: &Path, dry_run: bool) -> Result<()
 
 /// What a debug probe must be told by hand.
 #[cfg(not(feature = "probe"))]
-fn by_probe(plan: &Plan, firmware: Option<&Path>, model: &Path, dry_run: bool) -> Result<()> {
-    if dry_run {
+fn by_probe(plan: &Plan, firmware: Option<&Path>, args: &FlashArgs) -> Result<()> {
+    if args.dry_run {
         return Ok(());
     }
-    let Board { chip, model: region, .. } = plan.board;
+    let Board { name, chip, model: region, page_bytes, .. } = plan.board;
+    let (model, start) = (args.model.display(), region.start);
     let mut remedy = "with probe-rs's own program (https://probe.rs):".to_owned();
     if let Some(firmware) = firmware {
         remedy += &format!("\n    probe-rs download --chip {chip} {}", firmware.display());
     }
+    let mut bytes = model.to_string();
+    if page_bytes.is_some() && !args.plain {
+        bytes = "region.bin".to_owned();
+        remedy +=
+            &format!("\n    wakeling flash --board {name} --model-only {model} --bin {bytes}");
+    }
     remedy += &format!(
-        "\n    probe-rs download --chip {chip} --binary-format bin --base-address {:#x} {}",
-        region.start,
-        model.display()
+        "\n    probe-rs download --chip {chip} --binary-format bin --base-address {start:#x} {bytes}"
     );
     if matches!(plan.board.loader, Loader::ProbeOrUf2 { .. }) {
         remedy += "\n    or write a file for the board's drive: --uf2 FILE";

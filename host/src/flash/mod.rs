@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | plan | here | parts with their addresses, each inside its region, none over another |
 //! | program | [`elf`] | an ELF file → parts |
+//! | slots | [`slots`] | a model → the region of models of a board whose model can be replaced |
 //! | drive | [`uf2`] | a plan → a file for a board with a drive, and back |
 //! | serial | [`espflash`] | a plan → the commands that flash an ESP32 |
 //! | probe | `probe` | a plan → a chip through a debug probe, with the feature `probe` |
@@ -13,6 +14,7 @@ pub mod elf;
 pub mod espflash;
 #[cfg(feature = "probe")]
 pub mod probe;
+pub mod slots;
 pub mod uf2;
 
 use std::{
@@ -91,7 +93,8 @@ pub struct Source<'s> {
 }
 
 impl Plan {
-    /// A plan for `model`, and for `firmware` unless it is only the model that changes.
+    /// A plan for `model`, and for `firmware` unless it is only the model that changes. If the board has
+    /// slots the model goes into the first, unless the program is a `plain` one that knows none.
     ///
     /// # Errors
     /// [`Error::Input`] if a file is not what it should be, if it is not meant for this board, or if the
@@ -100,12 +103,13 @@ impl Plan {
         board: &'static Board,
         firmware: Option<Source<'_>>,
         model: Source<'_>,
+        plain: bool,
     ) -> Result<Self> {
         let mut parts = match firmware {
             Some(firmware) => elf::parts(board, firmware)?,
             None => Vec::new(),
         };
-        parts.push(model_part(board, model)?);
+        parts.push(model_part(board, model, plain)?);
         parts.sort_by_key(|part| part.address);
         let overlap = parts.windows(2).find(|pair| pair[0].range().end > pair[1].range().start);
         if let (Some(pair), Some(firmware)) = (overlap, firmware) {
@@ -119,12 +123,17 @@ impl Plan {
     ///
     /// # Errors
     /// As [`Plan::new`]; [`Error::Io`] if a file cannot be read.
-    pub fn of_files(board: &'static Board, firmware: Option<&Path>, model: &Path) -> Result<Self> {
+    pub fn of_files(
+        board: &'static Board,
+        firmware: Option<&Path>,
+        model: &Path,
+        plain: bool,
+    ) -> Result<Self> {
         let read = |path: &Path| fs::read(path).map_err(Error::io(path, "read"));
         let program = firmware.map(read).transpose()?;
         let program = firmware.zip(program.as_deref());
         let firmware = program.map(|(path, bytes)| Source { path, bytes });
-        Self::new(board, firmware, Source { path: model, bytes: &read(model)? })
+        Self::new(board, firmware, Source { path: model, bytes: &read(model)? }, plain)
     }
 
     /// Bytes in all.
@@ -146,22 +155,37 @@ impl Display for Plan {
     }
 }
 
-/// The model, checked as the board will check it.
-fn model_part(board: &Board, source: Source<'_>) -> Result<Part> {
-    let model = artifact::load(source.path, source.bytes)?;
-    let needs = model.arena_bytes();
+/// The model, checked as the board will check it, and what lies around it in a region with slots.
+fn model_part(board: &Board, source: Source<'_>, plain: bool) -> Result<Part> {
+    let bytes = match board.page_bytes {
+        Some(page) if !plain => {
+            let image = slots::image(source)?;
+            let model = image.body().get(..image.header.model_bytes as usize);
+            check(Source { bytes: model.unwrap_or_default(), ..source })?;
+            slots::region(board, page, source.path, &image)?
+        }
+        _ => {
+            check(source)?;
+            source.bytes.to_vec()
+        }
+    };
+    Part { what: "model", address: board.model.start, bytes }.within(
+        &board.model,
+        board,
+        source.path,
+    )
+}
+
+/// Refuses what the board's program would refuse.
+fn check(source: Source<'_>) -> Result<()> {
+    let needs = artifact::load(source.path, source.bytes)?.arena_bytes();
     if needs > ARENA_BYTES {
         let problem = format!(
             "the model needs {needs} bytes of memory for its state, and the firmware keeps {ARENA_BYTES}"
         );
         return Err(Error::input(source.path, problem, "take a smaller base, or fewer words"));
     }
-    let bytes = source.bytes.to_vec();
-    Part { what: "model", address: board.model.start, bytes }.within(
-        &board.model,
-        board,
-        source.path,
-    )
+    Ok(())
 }
 
 #[cfg(test)]

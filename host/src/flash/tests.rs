@@ -6,15 +6,34 @@ use wakeling_tests::{
     model::random_model,
 };
 
+use wakeling_shared::update::{
+    crc32_of,
+    image::{HEADER_BYTES, Header},
+    ram::RamFlash,
+    store::{Mapped, Question, Store},
+};
+
 use super::*;
-use crate::board::{BOARDS, Family, Loader};
+use crate::{
+    board::{BOARDS, Family, Loader},
+    update::{
+        image::{Image, pack},
+        keys::Key,
+    },
+};
 
 fn plan(name: &str, segments: &[(u32, Vec<u8>, u32)], model: &[u8]) -> Result<Plan> {
     let firmware = elf(segments);
     let board = Board::named(name)?;
-    let source = |path, bytes| Source { path: Path::new(path), bytes };
-    Plan::new(board, Some(source("board.elf", &firmware)), source("model.wkl", model))
+    Plan::new(board, Some(source("board.elf", &firmware)), source("model.wkl", model), false)
 }
+
+fn source<'s>(path: &'s str, bytes: &'s [u8]) -> Source<'s> {
+    Source { path: Path::new(path), bytes }
+}
+
+/// Bytes of a board's region in front of its model: a journal and a header.
+const IN_FRONT: usize = 2 * 4_096 + HEADER_BYTES;
 
 fn model() -> Vec<u8> {
     random_model(1, Tier::S)
@@ -33,16 +52,18 @@ fn a_plan_has_what_is_loaded_where_it_is_kept_and_the_model_behind() {
     let model = model();
     let plan = plan("nano33", &segments, &model).expect("it fits");
     let found: Vec<_> = plan.parts.iter().map(|p| (p.what, p.address, p.bytes.len())).collect();
+    let length = plan.parts[2].bytes.len();
     let expected =
-        [("program", 0x1_0000, 1_000), ("program", 0x1_1000, 20), ("model", 0x8_0000, model.len())];
+        [("program", 0x1_0000, 1_000), ("program", 0x1_1000, 20), ("model", 0x3_0000, length)];
     assert_eq!(found, expected);
     assert_eq!(plan.parts[0].bytes, bytes);
-    assert_eq!(plan.bytes(), 1_020 + model.len());
+    assert_eq!(plan.parts[2].bytes[IN_FRONT..][..model.len()], model);
+    assert_eq!(plan.bytes(), 1_020 + length);
     let text = plan.to_string();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[1], "  0x00010000..0x000103e8     1000 bytes  program");
-    let (end, bytes) = (0x8_0000 + model.len(), model.len());
-    assert_eq!(lines[3], format!("  0x00080000..{end:#010x} {bytes:>8} bytes  model"));
+    let end = 0x3_0000 + length;
+    assert_eq!(lines[3], format!("  0x00030000..{end:#010x} {length:>8} bytes  model"));
 }
 
 #[test]
@@ -67,10 +88,70 @@ fn every_board_takes_a_program_in_its_own_region_and_none_outside() {
 #[test]
 fn a_model_alone_is_a_plan() {
     let (board, model) = (Board::named("esp32-c3").expect("a board"), model());
-    let source = Source { path: Path::new("model.wkl"), bytes: &model };
-    let plan = Plan::new(board, None, source).expect("it fits");
+    let plan = Plan::new(board, None, source("model.wkl", &model), false).expect("it fits");
     assert_eq!(plan.parts.len(), 1);
-    assert_eq!(plan.parts[0].address, 0x0020_0000);
+    assert_eq!((plan.parts[0].address, &plan.parts[0].bytes), (0x0020_0000, &model));
+    // A program without slots finds it at the front of its region.
+    let board = Board::named("nano33").expect("a board");
+    let plan = Plan::new(board, None, source("model.wkl", &model), true).expect("it fits");
+    assert_eq!((plan.parts[0].address, &plan.parts[0].bytes), (0x0003_0000, &model));
+}
+
+/// What the firmware does at its start, on what is flashed over whatever was there before.
+#[test]
+fn a_board_with_slots_runs_what_is_flashed_and_takes_what_is_newer() {
+    let model = model();
+    let signed = pack(Path::new("m"), &model, 7, Some(&Key::development())).expect("a model");
+    for board in BOARDS.iter().filter(|board| board.page_bytes.is_some()) {
+        for (file, version) in [(&model, 1), (&signed, 7)] {
+            let plan = Plan::new(board, None, source("m", file), false).expect(board.name);
+            let part = &plan.parts[0];
+            assert_eq!(part.address, board.model.start);
+            let mut region = vec![0u64; board.model.len() / 8];
+            // Whole pages are erased before they are written.
+            let page = board.page_bytes.expect("it has slots") as usize;
+            let mut bytes = part.bytes.clone();
+            bytes.resize(bytes.len().next_multiple_of(page), 0xFF);
+            for (word, bytes) in region.iter_mut().zip(bytes.as_chunks().0) {
+                *word = u64::from_le_bytes(*bytes);
+            }
+            match page {
+                4_096 => starts::<4_096>(&mut region, &model, version),
+                _ => starts::<131_072>(&mut region, &model, version),
+            }
+        }
+    }
+}
+
+fn starts<const PAGE: usize>(region: &mut [u64], model: &[u8], version: u32) {
+    let mut store = Store::open(RamFlash::<4, PAGE>::new(region)).expect("it opens");
+    let mut asked = 0;
+    let place = store.start(|flash, place, question| {
+        asked += 1;
+        let held = flash.mapped(place.model_at, place.header.model_bytes);
+        question == Question::Loads && held[..model.len()] == *model
+    });
+    let place = place.expect("it reads").expect("it runs");
+    assert_eq!((place.header.version, place.slot.index(), asked), (version, 0, 1));
+    assert_eq!(store.next_version(), version + 1);
+}
+
+#[test]
+fn a_model_that_fits_the_region_and_no_slot_is_refused() {
+    let board = Board::named("microbit-v2").expect("a board");
+    let model = vec![0; board.model.len() / 2];
+    let header = Header {
+        version: 1,
+        model_bytes: model.len() as u32,
+        test_bytes: 0,
+        body_crc: crc32_of(&model),
+        signature: None,
+        enrolled: false,
+    };
+    let image = Image::of([&header.encode()[..], &model].concat()).expect("an image");
+    let error = slots::region(board, 4_096, Path::new("m.wkl"), &image).expect_err("too large");
+    let error = error.to_string();
+    assert!(error.contains("m.wkl") && error.contains("--plain"), "{error}");
 }
 
 #[test]
@@ -124,7 +205,8 @@ fn a_uf2_file_reads_back_in_whole_sectors() {
         let plan = plan(name, &segments, &model).expect("it fits");
         let file = uf2::write(&plan, family);
         let parts = uf2::read(&file, family).expect("it was written here");
-        let sectors = 2 + 1 + model.len().div_ceil(4_096);
+        let length = plan.parts[2].bytes.len();
+        let sectors = 2 + 1 + length.div_ceil(4_096);
         assert_eq!(file.len(), (sectors * 16 + extra) * uf2::BLOCK_BYTES);
         // The sector in between is not written.
         let starts: Vec<u32> = parts.iter().map(|part| part.address).collect();
@@ -133,7 +215,7 @@ fn a_uf2_file_reads_back_in_whole_sectors() {
         assert!(parts[0].bytes[5_000..].iter().all(|&b| b == 0xFF));
         assert_eq!(parts[1].bytes[..0x10], [0xFF; 0x10]);
         assert_eq!(parts[1].bytes[0x10..0x18], [3; 8]);
-        assert_eq!(parts[2].bytes[..model.len()], model);
+        assert_eq!(parts[2].bytes[IN_FRONT..][..model.len()], model);
         assert!(parts.iter().all(|part| part.bytes.len() % 4_096 == 0));
     }
 }

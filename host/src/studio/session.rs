@@ -350,7 +350,7 @@ impl Session {
             Error::usage(format!("{name:?} is no board with a drive"), "choose one of the list")
         })?;
         let path = self.result("model.wkl")?;
-        let plan = Plan::of_files(board, board.built_firmware().as_deref(), &path)?;
+        let plan = Plan::of_files(board, board.built_firmware().as_deref(), &path, false)?;
         Ok(uf2::write(&plan, family))
     }
 }

@@ -19,7 +19,7 @@ use esp_hal::{
     uart::{self, UartTx},
 };
 use static_cell::{ConstStaticCell, StaticCell};
-use wakeling_board::{UART_BAUD, arena, lines};
+use wakeling_board::{UART_BAUD, arena, line::lines};
 use wakeling_firmware::{
     application::{self, Board, WATCHDOG_MS},
     blocks::{BLOCK_SAMPLES, QUEUE_BLOCKS},

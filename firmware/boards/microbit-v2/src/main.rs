@@ -6,31 +6,31 @@
 #![no_std]
 #![no_main]
 
-use core::fmt;
+use core::cell::RefCell;
 
 use embassy_executor::InterruptExecutor;
 use embassy_nrf::{
-    Peri, bind_interrupts, config,
+    Peri, bind_interrupts,
+    buffered_uarte::{self, BufferedUarte},
+    config,
     gpio::{Level, Output, OutputDrive},
     interrupt::{self, InterruptExt, Priority},
+    nvmc::Nvmc,
     peripherals,
     saadc::{self, CallbackResult, ChannelConfig, Saadc},
     timer::Frequency,
-    uarte::{self, UarteTx},
+    uarte,
     wdt::{self, Watchdog},
 };
 use static_cell::ConstStaticCell;
-use wakeling_board::{BoardFiller, arena, lines, model_region, queue};
+use wakeling_board::{BoardFiller, Parts, line::buffers, queue};
 use wakeling_firmware::{
-    application::{self, Board, WATCHDOG_MS},
-    blocks::BLOCK_SAMPLES,
-    convert::Analog,
-    outputs::Both,
+    application::WATCHDOG_MS, blocks::BLOCK_SAMPLES, convert::Analog, outputs::Both,
 };
 
 bind_interrupts!(struct Irqs {
     SAADC => saadc::InterruptHandler;
-    UARTE0 => uarte::InterruptHandler<peripherals::UARTE0>;
+    UARTE0 => buffered_uarte::InterruptHandler<peripherals::UARTE0>;
 });
 
 /// Ticks of the timer's 16 MHz in a sample.
@@ -108,7 +108,20 @@ fn main() -> ! {
     converter.resolution = saadc::Resolution::_14bit;
     let microphone = Saadc::new(p.SAADC, Irqs, converter, [microphone_config(p.P0_05)]);
     let clock = Clock { timer: p.TIMER0, end_to_start: p.PPI_CH0, tick_to_sample: p.PPI_CH1 };
-    let mut uart = UarteTx::new(p.UARTE0, Irqs, p.P0_06, uarte::Config::default());
+    let (receive, send) = buffers();
+    let uart = BufferedUarte::new(
+        p.UARTE0,
+        p.TIMER1,
+        p.PPI_CH2,
+        p.PPI_CH3,
+        p.PPI_GROUP0,
+        p.P1_08,
+        p.P0_06,
+        Irqs,
+        uarte::Config::default(),
+        receive,
+        send,
+    );
     // The lamp in the upper left corner: its column is held low.
     let _column = Output::new(p.P0_28, Level::Low, OutputDrive::Standard);
     let lamp = Output::new(p.P0_21, Level::Low, OutputDrive::Standard);
@@ -124,21 +137,22 @@ fn main() -> ! {
         spawner.spawn(task);
     }
 
-    let mut watchdog = watchdog.ok().map(|(_, [handle])| handle);
-    let board = Board {
-        microphone: samples,
-        indicator: Both(lamp, pin),
-        sink: lines(|text| uart.blocking_write(text).map_err(|_| fmt::Error)),
-        feed: || {
-            if let Some(watchdog) = &mut watchdog {
-                watchdog.pet();
-            }
-        },
+    let watchdog = RefCell::new(watchdog.ok().map(|(_, [handle])| handle));
+    let feed = || {
+        if let Some(watchdog) = &mut *watchdog.borrow_mut() {
+            watchdog.pet();
+        }
     };
-    application::run(model_region(), arena(), board);
-    loop {
-        cortex_m::asm::wfe();
-    }
+    wakeling_board::run(
+        "microbit-v2",
+        Parts {
+            microphone: samples,
+            indicator: Both(lamp, pin),
+            feed,
+            uart: uart.split(),
+            flash: (Nvmc::new(p.NVMC), 0),
+        },
+    )
 }
 
 /// The watchdog counts at 32,768 Hz.

@@ -6,30 +6,32 @@
 #![no_std]
 #![no_main]
 
-use core::fmt;
+use core::cell::RefCell;
 
 use embassy_executor::InterruptExecutor;
 use embassy_nrf::{
-    bind_interrupts, config,
+    bind_interrupts,
+    buffered_uarte::{self, BufferedUarte},
+    config,
     gpio::{Level, Output, OutputDrive},
     interrupt::{self, InterruptExt, Priority},
+    nvmc::Nvmc,
     pdm::{self, Pdm, SamplerState},
-    peripherals,
-    uarte::{self, UarteTx},
+    peripherals, uarte,
     wdt::{self, Watchdog},
 };
 use fixed::types::I7F1;
 use static_cell::ConstStaticCell;
-use wakeling_board::{BoardFiller, arena, lines, model_region, queue};
+use wakeling_board::{BoardFiller, Parts, line::buffers, queue};
 use wakeling_firmware::{
-    application::{self, Board, WATCHDOG_MS},
+    application::WATCHDOG_MS,
     blocks::Block,
     outputs::{ActiveLow, Both},
 };
 
 bind_interrupts!(struct Irqs {
     PDM => pdm::InterruptHandler<peripherals::PDM>;
-    UARTE0 => uarte::InterruptHandler<peripherals::UARTE0>;
+    UARTE0 => buffered_uarte::InterruptHandler<peripherals::UARTE0>;
 });
 
 /// Runs [`record`] above the loop.
@@ -57,11 +59,12 @@ async fn record(mut microphone: Pdm<'static>, mut filler: BoardFiller) {
 /// table 4), so the slower pairs that also give 16 kHz are out. Its sensitivity is −26 dB of full scale
 /// at 94 dB SPL, so 20 dB more is as much as leaves loud speech whole.
 fn microphone_config() -> pdm::Config {
-    let mut config = pdm::Config::default();
-    config.frequency = pdm::Frequency::_1280k;
-    config.ratio = pdm::Ratio::Ratio80;
-    config.gain_left = I7F1::from_num(20);
-    config
+    pdm::Config {
+        frequency: pdm::Frequency::_1280k,
+        ratio: pdm::Ratio::Ratio80,
+        gain_left: I7F1::from_num(20),
+        ..pdm::Config::default()
+    }
 }
 
 #[cortex_m_rt::entry]
@@ -74,7 +77,20 @@ fn main() -> ! {
     // Power for the microphone.
     let _power = Output::new(p.P0_17, Level::High, OutputDrive::Standard);
     let microphone = Pdm::new(p.PDM, Irqs, p.P0_26, p.P0_25, microphone_config());
-    let mut uart = UarteTx::new(p.UARTE0, Irqs, p.P1_03, uarte::Config::default());
+    let (receive, send) = buffers();
+    let uart = BufferedUarte::new(
+        p.UARTE0,
+        p.TIMER0,
+        p.PPI_CH0,
+        p.PPI_CH1,
+        p.PPI_GROUP0,
+        p.P1_10,
+        p.P1_03,
+        Irqs,
+        uarte::Config::default(),
+        receive,
+        send,
+    );
     let lamp = ActiveLow(Output::new(p.P0_16, Level::High, OutputDrive::Standard));
     let pin = Output::new(p.P1_11, Level::Low, OutputDrive::Standard);
     let mut watchdog_config = wdt::Config::default();
@@ -88,21 +104,22 @@ fn main() -> ! {
         spawner.spawn(task);
     }
 
-    let mut watchdog = watchdog.ok().map(|(_, [handle])| handle);
-    let board = Board {
-        microphone: samples,
-        indicator: Both(lamp, pin),
-        sink: lines(|text| uart.blocking_write(text).map_err(|_| fmt::Error)),
-        feed: || {
-            if let Some(watchdog) = &mut watchdog {
-                watchdog.pet();
-            }
-        },
+    let watchdog = RefCell::new(watchdog.ok().map(|(_, [handle])| handle));
+    let feed = || {
+        if let Some(watchdog) = &mut *watchdog.borrow_mut() {
+            watchdog.pet();
+        }
     };
-    application::run(model_region(), arena(), board);
-    loop {
-        cortex_m::asm::wfe();
-    }
+    wakeling_board::run(
+        "nano33",
+        Parts {
+            microphone: samples,
+            indicator: Both(lamp, pin),
+            feed,
+            uart: uart.split(),
+            flash: (Nvmc::new(p.NVMC), 0),
+        },
+    )
 }
 
 /// The watchdog counts at 32,768 Hz.

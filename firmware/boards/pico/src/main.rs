@@ -7,36 +7,43 @@
 #![no_std]
 #![no_main]
 
-use core::fmt;
+use core::cell::RefCell;
 
 use embassy_executor::InterruptExecutor;
 use embassy_rp::{
     bind_interrupts, dma,
+    flash::{FLASH_BASE, Flash},
     gpio::{Level, Output},
     interrupt::{self, InterruptExt, Priority},
-    peripherals::{DMA_CH0, PIO0},
+    peripherals::{DMA_CH0, PIO0, UART0},
     pio::{
         self, Common, Config, Direction, FifoJoin, Pin, Pio, ShiftConfig, ShiftDirection,
         StateMachine, program::pio_asm,
     },
     pio_programs::clock_divider::calculate_pio_clock_divider,
-    uart::{self, UartTx},
+    uart::{self, BufferedInterruptHandler, BufferedUart},
     watchdog::Watchdog,
 };
 use embassy_time::Duration;
 use static_cell::ConstStaticCell;
-use wakeling_board::{BoardFiller, arena, lines, model_region, queue};
+use wakeling_board::{BoardFiller, Parts, line::buffers, queue};
 use wakeling_firmware::{
-    application::{self, Board, WATCHDOG_MS},
-    blocks::BLOCK_SAMPLES,
-    convert::from_i2s,
-    outputs::Both,
+    application::WATCHDOG_MS, blocks::BLOCK_SAMPLES, convert::from_i2s, outputs::Both,
 };
 
 bind_interrupts!(struct Irqs {
     PIO0_IRQ_0 => pio::InterruptHandler<PIO0>;
     DMA_IRQ_0 => dma::InterruptHandler<DMA_CH0>;
+    UART0_IRQ => BufferedInterruptHandler<UART0>;
 });
+
+/// This board's.
+const NAME: &str = match env!("CARGO_PKG_NAME").as_bytes() {
+    b"wakeling-pico2" => "pico2",
+    _ => "pico",
+};
+/// To the end of the region of models; the Pico 2 has as much again.
+const FLASH_BYTES: usize = 2 * 1024 * 1024;
 
 /// Two slots of 32 bits in a frame, two instructions for each bit.
 const INSTRUCTIONS_PER_SAMPLE: u32 = 2 * 2 * 32;
@@ -138,7 +145,10 @@ fn main() -> ! {
     };
     left_slots(&mut common, &mut sm0, &wires);
     let dma = dma::Channel::new(p.DMA_CH0, Irqs);
-    let mut uart = UartTx::new_blocking(p.UART0, p.PIN_0, uart::Config::default());
+    let (receive, send) = buffers();
+    let config = uart::Config::default();
+    let uart = BufferedUart::new(p.UART0, p.PIN_0, p.PIN_1, Irqs, send, receive, config);
+    let (send, receive) = uart.split();
     let lamp = Output::new(p.PIN_25, Level::Low);
     let pin = Output::new(p.PIN_15, Level::Low);
     let timeout = Duration::from_millis(WATCHDOG_MS.into());
@@ -152,14 +162,15 @@ fn main() -> ! {
         spawner.spawn(task);
     }
 
-    let board = Board {
-        microphone: samples,
-        indicator: Both(lamp, pin),
-        sink: lines(|text| uart.blocking_write(text).map_err(|_| fmt::Error)),
-        feed: || watchdog.feed(timeout),
-    };
-    application::run(model_region(), arena(), board);
-    loop {
-        cortex_m::asm::wfe();
-    }
+    let watchdog = RefCell::new(watchdog);
+    wakeling_board::run(
+        NAME,
+        Parts {
+            microphone: samples,
+            indicator: Both(lamp, pin),
+            feed: || watchdog.borrow_mut().feed(timeout),
+            uart: (receive, send),
+            flash: (Flash::<_, _, FLASH_BYTES>::new_blocking(p.FLASH), FLASH_BASE as u32),
+        },
+    )
 }

@@ -92,10 +92,15 @@ macro_rules! machine {
         $crate::machine!($main, $crate::panicked);
     };
     ($main:ident, $panicked:path) => {
+        // On a laptop the kernels may ask `std` what its processor has, and `std` has a handler.
+        #[cfg(not(target_arch = "x86_64"))]
         #[panic_handler]
         fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
             $panicked(info)
         }
+
+        #[cfg(target_arch = "x86_64")]
+        const _: fn(&core::panic::PanicInfo<'_>) -> ! = $panicked;
 
         // SAFETY: cortex-m-rt wants the handler declared unsafe; it touches no state.
         #[cfg(target_arch = "arm")]

@@ -7,7 +7,7 @@
 #![no_std]
 #![no_main]
 
-use core::{convert::Infallible, fmt, ptr::addr_of_mut};
+use core::{convert::Infallible, fmt, ptr::addr_of_mut, str::SplitAsciiWhitespace};
 
 use wakeling_firmware::{
     listener::{ListenError, Listener, Options},
@@ -17,7 +17,7 @@ use wakeling_qemu::{
     ARENA_BYTES, conclude,
     counter::{Counter, Moment, Ticks},
     memory,
-    semihosting::{Console, Dark, Recording, RecordingError, command_line},
+    semihosting::{self, Console, Dark, Recording, RecordingError},
 };
 use wakeling_shared::{
     artifact::{LoadError, Model},
@@ -31,7 +31,6 @@ use wakeling_shared::{
 const MAX_BLOCK_SAMPLES: usize = 512;
 /// 20 ms: two frames.
 const DEFAULT_BLOCK_SAMPLES: usize = 320;
-const COMMAND_LINE_BYTES: usize = 512;
 
 /// Why the board gave up.
 enum Failure {
@@ -65,6 +64,12 @@ impl fmt::Display for Failure {
     }
 }
 
+impl From<RecordingError> for Failure {
+    fn from(error: RecordingError) -> Self {
+        Self::Recording(error)
+    }
+}
+
 /// What the host asked for.
 struct Request {
     recording: Recording,
@@ -73,19 +78,8 @@ struct Request {
 }
 
 impl Request {
-    /// Reads the command line. Not inlined: what it takes on the stack is free again afterwards.
-    #[inline(never)]
-    fn read() -> Result<Self, Failure> {
-        let mut line = [0; COMMAND_LINE_BYTES];
-        let line = command_line(&mut line);
-        let name = line.split_ascii_whitespace().nth(1).ok_or(Failure::Usage)?;
-        let recording = Recording::open(name).map_err(Failure::Recording)?;
-        Self::parse(line, recording).ok_or(Failure::Usage)
-    }
-
     /// `wakeling RECORDING [scores] [block=SAMPLES]`.
-    fn parse(line: &str, recording: Recording) -> Option<Self> {
-        let words = line.split_ascii_whitespace().skip(2);
+    fn parse(recording: Recording, words: SplitAsciiWhitespace<'_>) -> Option<Self> {
         let mut request =
             Self { recording, options: Options::default(), block_samples: DEFAULT_BLOCK_SAMPLES };
         for word in words {
@@ -126,7 +120,7 @@ fn listen(
     console: &mut Console,
 ) -> Result<Stats, Failure> {
     let counter = Counter::new();
-    let request = Request::read()?;
+    let request = semihosting::request(Failure::Usage, Request::parse)?;
     let arena_capacity = arena.len();
 
     let start = counter.now();

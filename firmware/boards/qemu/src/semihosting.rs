@@ -3,7 +3,11 @@
 //!
 //! Nothing here differs from machine to machine but the instruction that calls the host.
 
-use core::{convert::Infallible, fmt, str};
+use core::{
+    convert::Infallible,
+    fmt,
+    str::{self, SplitAsciiWhitespace},
+};
 
 use wakeling_firmware::microphone::{Microphone, ReadError};
 
@@ -96,6 +100,27 @@ pub fn command_line(buffer: &mut [u8]) -> &str {
     let written = if status == 0 { buffer.get(..block[1]) } else { None };
     let text = written.and_then(|b| b.split(|&b| b == 0).next()).unwrap_or_default();
     str::from_utf8(text).unwrap_or_default()
+}
+
+/// Longest command line that a program takes.
+const COMMAND_LINE_BYTES: usize = 512;
+
+/// What the host asked for, `wakeling RECORDING [WORD…]`: what `parse` makes of the recording and of the
+/// words behind it. Not inlined: what it takes on the stack is free again afterwards.
+///
+/// # Errors
+/// `usage` if no recording is named or `parse` gives nothing; if it cannot be opened, that.
+#[inline(never)]
+pub fn request<T, E: From<RecordingError>>(
+    usage: E,
+    parse: impl FnOnce(Recording, SplitAsciiWhitespace<'_>) -> Option<T>,
+) -> Result<T, E> {
+    let mut line = [0; COMMAND_LINE_BYTES];
+    let mut words = command_line(&mut line).split_ascii_whitespace();
+    match words.nth(1) {
+        Some(name) => parse(Recording::open(name)?, words).ok_or(usage),
+        None => Err(usage),
+    }
 }
 
 /// Why a recording cannot be heard.

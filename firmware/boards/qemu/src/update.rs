@@ -16,42 +16,42 @@ use core::{
     convert::Infallible,
     fmt,
     ptr::{addr_of, addr_of_mut},
+    str::SplitAsciiWhitespace,
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use embedded_storage::nor_flash::NorFlashErrorKind;
 use wakeling_firmware::{
-    listener::{ListenError, Listener, Options},
-    update::{Attended, PINNED_KEY, Updates},
+    application,
+    listener::Options,
+    update::{self, Device, PINNED_KEY},
 };
 use wakeling_qemu::{
     conclude, memory,
     nrf51::{Flash, Uart},
-    semihosting::{self, Console, Dark, Dump, Recording, RecordingError, Stream, command_line},
+    semihosting::{self, Console, Dark, Dump, Recording, RecordingError, Stream},
 };
 use wakeling_shared::{
-    artifact::{LoadError, Model},
     decimal::Decimal,
     enroll::Enroller,
-    pipeline::Pipeline,
-    recorder::{DEFAULT_MARGIN, Recorder},
+    recorder::Recorder,
     update::{image::Pinned, session::Session, store::Place},
 };
 
 /// State of a base of tier S with two words; a larger one fits no slot. The rest is for recorder and stack,
 /// of which enrolling takes most: with an arena of 17 KB the stack ran into it, and the board stopped.
 const ARENA_BYTES: usize = 9 * 1024;
-const BLOCK_SAMPLES: usize = 320;
-const COMMAND_LINE_BYTES: usize = 512;
 
 /// Why the board gave up.
 enum Failure {
     Usage,
-    Flash,
-    Model(LoadError),
-    Arena,
     Recording(RecordingError),
-    Listen(ListenError<RecordingError, Infallible>),
+    Application(application::Failure<RecordingError, Infallible>),
+}
+
+impl From<RecordingError> for Failure {
+    fn from(error: RecordingError) -> Self {
+        Self::Recording(error)
+    }
 }
 
 impl fmt::Display for Failure {
@@ -61,11 +61,8 @@ impl fmt::Display for Failure {
                 "the command line must be: wakeling RECORDING [scores] [serve] [stream=FILE] \
                  [dump=FILE] [cut=CALL] [fuse=TICKS]",
             ),
-            Self::Flash => f.write_str("the flash failed"),
-            Self::Model(error) => write!(f, "a model that was good is not: {error}"),
-            Self::Arena => f.write_str("a model that was good needs more memory"),
             Self::Recording(error) => error.fmt(f),
-            Self::Listen(error) => error.fmt(f),
+            Self::Application(failure) => failure.fmt(f),
         }
     }
 }
@@ -164,21 +161,11 @@ struct Request {
 }
 
 impl Request {
-    /// Reads the command line. Not inlined: what it takes on the stack is free again afterwards.
-    #[inline(never)]
-    fn read() -> Result<Self, Failure> {
-        let mut line = [0; COMMAND_LINE_BYTES];
-        let line = command_line(&mut line);
-        let name = line.split_ascii_whitespace().nth(1).ok_or(Failure::Usage)?;
-        let recording = Recording::open(name).map_err(Failure::Recording)?;
-        Self::parse(line, recording).ok_or(Failure::Usage)
-    }
-
-    fn parse(line: &str, recording: Recording) -> Option<Self> {
+    fn parse(recording: Recording, words: SplitAsciiWhitespace<'_>) -> Option<Self> {
         let options = Options::default();
         let mut request = Self { recording, options, serve: false, line: Line::Uart(Uart::new()) };
         let mut fuse = None;
-        for word in line.split_ascii_whitespace().skip(2) {
+        for word in words {
             match word.split_once('=') {
                 None if word == "scores" => request.options.scores = true,
                 None if word == "serve" => request.serve = true,
@@ -238,10 +225,11 @@ impl embedded_io::Write for Line {
     }
 }
 
-/// The last two events, of 1.2 s where a step is 40 ms of 160 features.
-type Log = Recorder<2, 4_800>;
-type Tools = RefCell<(Log, Enroller)>;
-type Device<'r> = Updates<'r, Flash, Pinned, Line, Log, Enroller>;
+/// Of the last events: two.
+const EVENTS: usize = 2;
+/// Of each 1.2 s, where a step is 40 ms of 160 features.
+const EVENT_BYTES: usize = 4_800;
+type Tools = update::Tools<EVENTS, EVENT_BYTES>;
 
 /// The end of the work, as a line: ticks that are left of the fuse.
 struct Ended {
@@ -254,31 +242,24 @@ impl fmt::Display for Ended {
     }
 }
 
-fn work(
-    arena: &mut [i8],
-    block: &mut [i16],
-    tools: &Tools,
-    console: &mut Console,
-) -> Result<Ended, Failure> {
-    let request = Request::read()?;
+/// The model of a place that runs.
+fn running(place: &Place) -> &'static [u8] {
+    // SAFETY: this slot's model runs from here on, so the store writes the other one, and this one not
+    // before its next start, which comes when nothing uses these bytes any more.
+    unsafe { Flash::bytes_in_use(place.model_at, place.header.model_bytes) }
+}
+
+fn work(arena: &mut [i8], tools: &Tools, console: &mut Console) -> Result<Ended, Failure> {
+    let request = semihosting::request(Failure::Usage, Request::parse)?;
     // SAFETY: this is the only one; `work` runs once, and nothing else of the program writes there.
     let flash = unsafe { Flash::new(power::spend) };
     let session = Session::new("microbit (QEMU)", Pinned(PINNED_KEY));
     let device = Device::open(session, flash, request.line, tools);
-    let mut device = device.map_err(|_| Failure::Flash)?;
+    let mut device = device.map_err(|_| Failure::Application(application::Failure::Flash))?;
     let mut recording = request.recording;
     loop {
-        let started = device.start(arena);
-        match started.map_err(|_: NorFlashErrorKind| Failure::Flash)? {
-            Some(place) => {
-                announce(console, &place);
-                let microphone = Attended::new(&mut recording, &mut device);
-                let output = (&mut *console, request.options, tools);
-                listen(&place, (&mut *arena, &mut *block), output, microphone)?;
-            }
-            None => say(console, "no model"),
-        }
-        device.serve();
+        let output = (Dark, &mut *console, request.options);
+        device.round(running, arena, &mut recording, output).map_err(Failure::Application)?;
         while request.serve && !device.restart() {
             device.serve();
         }
@@ -294,55 +275,14 @@ fn work(
     Ok(Ended { left })
 }
 
-fn announce(console: &mut Console, place: &Place) {
-    let [version, slot] = [place.header.version, place.slot.index().into()].map(Decimal::of);
-    // A console that fails leaves nothing to say it with.
-    let _ = fmt::Write::write_fmt(console, format_args!("started version={version} slot={slot}\n"));
-}
-
-fn say(console: &mut Console, text: &str) {
-    let _ = fmt::Write::write_fmt(console, format_args!("{text}\n"));
-}
-
-/// Recorder and enroller belong to this model from now on.
-fn watch(tools: &Tools, model: &Model<'_>, bytes: &[u8]) {
-    let Ok(mut tools) = tools.try_borrow_mut() else { return };
-    tools.0.watch(model, DEFAULT_MARGIN);
-    // SAFETY: every pattern of bits is a word.
-    let (_, words, _) = unsafe { bytes.align_to() };
-    tools.1.watch(model, words);
-}
-
-/// Listens with the model of a place. Not inlined: its stack is free again at the next start.
-#[inline(never)]
-fn listen(
-    place: &Place,
-    (arena, block): (&mut [i8], &mut [i16]),
-    (console, options, tools): (&mut Console, Options, &Tools),
-    mut microphone: Attended<'_, '_, &mut Recording, Flash, Pinned, Line, Log, Enroller>,
-) -> Result<(), Failure> {
-    // SAFETY: this slot's model runs from here on, so the store writes the other one, and this one not
-    // before its next start, which is after this function.
-    let bytes = unsafe { Flash::bytes_in_use(place.model_at, place.header.model_bytes) };
-    let (mut model, mut pipeline) = (None, None);
-    let model = Model::load_into(&mut model, bytes).map_err(Failure::Model)?;
-    let pipeline = Pipeline::new_into(&mut pipeline, model, arena).map_err(|_| Failure::Arena)?;
-    watch(tools, model, bytes);
-    let listener = Listener::new(model, pipeline, (Dark, console), options);
-    let mut listener = listener.with_observer(tools);
-    listener.run(&mut microphone, block).map(drop).map_err(Failure::Listen)
-}
-
 /// Returns whether the work came to its end.
 fn run() -> bool {
     static mut ARENA: [i8; ARENA_BYTES] = [0; ARENA_BYTES];
-    static mut BLOCK: [i16; BLOCK_SAMPLES] = [0; BLOCK_SAMPLES];
-    static mut TOOLS: Tools = RefCell::new((Log::new(), Enroller::new()));
+    static mut TOOLS: Tools = RefCell::new((Recorder::new(), Enroller::new()));
     // SAFETY: this function runs once, on the only processor, and the one interrupt that may be on
     // touches neither; so these are the only references.
-    let (arena, block, tools) =
-        unsafe { (&mut *addr_of_mut!(ARENA), &mut *addr_of_mut!(BLOCK), &*addr_of!(TOOLS)) };
-    conclude(|console| work(arena, block, tools, console))
+    let (arena, tools) = unsafe { (&mut *addr_of_mut!(ARENA), &*addr_of!(TOOLS)) };
+    conclude(|console| work(arena, tools, console))
 }
 
 wakeling_qemu::machine!(run);

@@ -7,27 +7,28 @@
 #![no_std]
 #![no_main]
 
-use core::fmt;
+use core::cell::RefCell;
 
 use embassy_executor::InterruptExecutor;
 use embassy_stm32::{
     bind_interrupts, dma,
+    flash::{FLASH_BASE, Flash},
     gpio::{Level, Output, Speed},
     i2s::{self, ClockPolarity, Format, I2S, Standard},
     interrupt::{self, InterruptExt, Priority},
-    peripherals::DMA1_CH3,
+    peripherals::{DMA1_CH3, USART2},
     rcc::{
         AHBPrescaler, APBPrescaler, Hse, HseMode, Pll, PllMul, PllPDiv, PllPreDiv, PllQDiv,
         PllRDiv, PllSource, Sysclk,
     },
     time::Hertz,
-    usart::{self, UartTx},
+    usart::{self, BufferedUart},
     wdg::IndependentWatchdog,
 };
 use static_cell::ConstStaticCell;
-use wakeling_board::{BoardFiller, arena, lines, model_region, queue};
+use wakeling_board::{BoardFiller, Parts, line::buffers, queue};
 use wakeling_firmware::{
-    application::{self, Board, WATCHDOG_MS},
+    application::WATCHDOG_MS,
     blocks::BLOCK_SAMPLES,
     cic::{Cic, WORDS_PER_SAMPLE},
     outputs::Both,
@@ -35,6 +36,7 @@ use wakeling_firmware::{
 
 bind_interrupts!(struct Irqs {
     DMA1_STREAM3 => dma::InterruptHandler<DMA1_CH3>;
+    USART2 => usart::BufferedInterruptHandler<USART2>;
 });
 
 /// Words of 16 bits that make a block.
@@ -113,7 +115,11 @@ fn main() -> ! {
         Irqs,
         microphone_config(),
     );
-    let mut uart = UartTx::new_blocking(p.USART2, p.PA2, usart::Config::default()).ok();
+    let (receive, send) = buffers();
+    let config = usart::Config::default();
+    let uart = BufferedUart::new(p.USART2, p.PA3, p.PA2, send, receive, Irqs, config);
+    // Its settings are constants that the driver takes.
+    let (send, receive) = uart.expect("115,200 baud").split();
     let lamp = Output::new(p.PD15, Level::Low, Speed::Low);
     let pin = Output::new(p.PD0, Level::Low, Speed::Low);
     let mut watchdog = IndependentWatchdog::new(p.IWDG, WATCHDOG_MS * 1_000);
@@ -126,17 +132,15 @@ fn main() -> ! {
         spawner.spawn(task);
     }
 
-    let board = Board {
-        microphone: samples,
-        indicator: Both(lamp, pin),
-        sink: lines(|text| {
-            let uart = uart.as_mut().ok_or(fmt::Error)?;
-            uart.blocking_write(text).map_err(|_| fmt::Error)
-        }),
-        feed: || watchdog.pet(),
-    };
-    application::run(model_region(), arena(), board);
-    loop {
-        cortex_m::asm::wfe();
-    }
+    let watchdog = RefCell::new(watchdog);
+    wakeling_board::run(
+        "stm32f4-discovery",
+        Parts {
+            microphone: samples,
+            indicator: Both(lamp, pin),
+            feed: || watchdog.borrow_mut().pet(),
+            uart: (receive, send),
+            flash: (Flash::new_blocking(p.FLASH), FLASH_BASE as u32),
+        },
+    )
 }

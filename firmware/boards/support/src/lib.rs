@@ -3,6 +3,8 @@
 //! | what | where it comes from |
 //! |---|---|
 //! | the model's flash region | `_model_start`, `_model_length` of the board's `memory.x` |
+//! | the same as two slots, with the feature `update` | `slots` |
+//! | the UART, in and out | [`line`] |
 //! | memory for the queue and for the model's state | statics here |
 //! | the log | defmt over RTT |
 //! | copying and filling memory | `wakeling-bytes` |
@@ -10,22 +12,25 @@
 
 #![no_std]
 
-use core::{fmt, panic::PanicInfo};
+pub mod line;
+#[cfg(feature = "update")]
+mod slots;
+
+use core::panic::PanicInfo;
 
 use defmt_rtt as _;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use static_cell::{ConstStaticCell, StaticCell};
 use wakeling_bytes as _;
-use wakeling_firmware::{
-    blocks::{BLOCK_SAMPLES, Blocks, Filler, QUEUE_BLOCKS, QueuedMicrophone, Storage},
-    outputs::Lines,
+use wakeling_firmware::blocks::{
+    BLOCK_SAMPLES, Blocks, Filler, QUEUE_BLOCKS, QueuedMicrophone, Storage,
 };
 
 /// Bits a second on the UART, 8N1.
 pub const UART_BAUD: u32 = 115_200;
 
-/// Room for a model's state, five times what base M takes (`docs/bench.md`).
-pub const ARENA_BYTES: usize = 64 * 1024;
+/// Room for a model's state, more than twice what base M takes (`docs/bench.md`).
+pub const ARENA_BYTES: usize = 32 * 1024;
 
 /// The interrupt's side of the queue.
 pub type BoardFiller = Filler<'static, CriticalSectionRawMutex>;
@@ -53,23 +58,106 @@ pub fn arena() -> &'static mut [i8] {
     ARENA.take()
 }
 
-/// Event lines on a UART and in the log.
-pub fn lines<B: FnMut(&[u8]) -> fmt::Result>(uart: B) -> Lines<B, fn(&str)> {
-    Lines::new(uart, |line| defmt::info!("{=str}", line))
+/// What a board hands over, besides its name: sound, an indicator, a watchdog, a UART, and a flash.
+#[cfg(target_arch = "arm")]
+pub struct Parts<M, P, W, R, T, F> {
+    /// 16 kHz mono.
+    pub microphone: M,
+    /// High while a word is shown.
+    pub indicator: P,
+    /// Feeds the watchdog.
+    pub feed: W,
+    /// The two halves of a UART's driver.
+    pub uart: (R, T),
+    /// The chip's flash, with the address of its first byte.
+    pub flash: (F, u32),
 }
 
-/// The flash region of the model, whatever it holds.
+/// Listens until something fails, with the model at the front of the region of models; the rest is left
+/// to the watchdog. What comes in over the UART is not read.
+#[cfg(all(target_arch = "arm", not(feature = "update")))]
+pub fn run<M, P, W, R, T, F>(_: &'static str, parts: Parts<M, P, W, R, T, F>) -> !
+where
+    M: wakeling_firmware::microphone::Microphone,
+    P: embedded_hal::digital::OutputPin,
+    W: FnMut(),
+    R: embedded_io_async::Read,
+    T: embedded_io_async::Write,
+{
+    let Parts { microphone, indicator, feed, uart, .. } = parts;
+    let mut line = line::Line::new(uart);
+    let (_, sender) = line.split();
+    let sink = line::lines(|bytes| sender.send(bytes));
+    let board = wakeling_firmware::application::Board { microphone, indicator, sink, feed };
+    wakeling_firmware::application::run(model_region(), arena(), board);
+    stop()
+}
+
+/// Listens until something fails, with a model of one of two slots, and takes others over the UART; the
+/// rest is left to the watchdog.
+#[cfg(all(target_arch = "arm", feature = "update"))]
+pub fn run<M, P, W, R, T, F>(name: &'static str, parts: Parts<M, P, W, R, T, F>) -> !
+where
+    M: wakeling_firmware::microphone::Microphone,
+    P: embedded_hal::digital::OutputPin,
+    W: Fn(),
+    R: embedded_io_async::Read,
+    T: embedded_io_async::Write,
+    F: embedded_storage::nor_flash::NorFlash,
+{
+    use core::cell::RefCell;
+    use wakeling_firmware::update::{self, PINNED_KEY, Tools, Updates};
+    use wakeling_shared::{
+        enroll::Enroller,
+        recorder::Recorder,
+        update::{image::Pinned, session::Session},
+    };
+
+    /// Events that the flight recorder keeps, of 1.2 s where a step is 40 ms of 160 features.
+    const EVENTS: usize = 2;
+    const EVENT_BYTES: usize = 4_800;
+    static TOOLS: ConstStaticCell<Tools<EVENTS, EVENT_BYTES>> =
+        ConstStaticCell::new(RefCell::new((Recorder::new(), Enroller::new())));
+
+    let Parts { microphone, indicator, feed, uart, flash: (flash, origin) } = parts;
+    let mut line = line::Line::new(uart);
+    let (received, sender) = line.split();
+    let sink = line::lines(|bytes| sender.send(bytes));
+    let session = Session::new(name, Pinned(PINNED_KEY));
+    let flash = slots::Region::new(flash, origin, &feed);
+    let serial = line::Serial { received, sender };
+    let device = Updates::open(session, flash, serial, TOOLS.take());
+    let board = wakeling_firmware::application::Board { microphone, indicator, sink, feed: &feed };
+    update::run(device, slots::running, arena(), board);
+    stop()
+}
+
+/// Waits for the watchdog.
 #[cfg(target_arch = "arm")]
-pub fn model_region() -> &'static [u8] {
+fn stop() -> ! {
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+/// Address and length of the flash region of models.
+#[cfg(target_arch = "arm")]
+fn model_bounds() -> (*const u8, usize) {
     unsafe extern "C" {
         // Only their addresses mean something.
         static _model_start: u8;
         static _model_length: u8;
     }
-    let length = (&raw const _model_length).addr();
+    (&raw const _model_start, (&raw const _model_length).addr())
+}
+
+/// The flash region of the model, whatever it holds.
+#[cfg(all(target_arch = "arm", not(feature = "update")))]
+fn model_region() -> &'static [u8] {
+    let (start, length) = model_bounds();
     // SAFETY: the memory map reserves these bytes of flash for the model alone, and nothing writes them
     // while the program runs.
-    unsafe { core::slice::from_raw_parts(&raw const _model_start, length) }
+    unsafe { core::slice::from_raw_parts(start, length) }
 }
 
 /// Says where, and leaves the rest to the watchdog.

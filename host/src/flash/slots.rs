@@ -1,0 +1,73 @@
+//! The region of models of a board with two slots, as the board would have written it itself: a journal
+//! that names the first slot, and a model in it. The second slot's bytes are left as they are, for the
+//! journal says that they hold nothing.
+
+use std::path::Path;
+
+use wakeling_shared::update::{
+    image::{Anyone, HEADER_BYTES},
+    journal::PAGES,
+    message::{CHUNK_BYTES, Refusal},
+    ram::RamFlash,
+    store::Store,
+};
+
+use super::Source;
+use crate::{
+    Error, Result,
+    board::Board,
+    update::image::{Image, pack},
+};
+
+/// Version of a model that nobody signed: the least that a store takes, so that any other may follow.
+const UNSIGNED_VERSION: u32 = 1;
+
+/// What is flashed: an image of `wakeling sign`, or a model, which gets a self-test and no signature. Who
+/// can flash a board can give it any model, so no key is asked for.
+///
+/// # Errors
+/// [`Error::Input`] if it is neither.
+pub fn image(source: Source<'_>) -> Result<Image> {
+    if let Some(image) = Image::of(source.bytes.to_vec()) {
+        return Ok(image);
+    }
+    let image = pack(source.path, source.bytes, UNSIGNED_VERSION, None)?;
+    let defect = || Error::usage("a model that was packed is no image", "report this as a defect");
+    Image::of(image).ok_or_else(defect)
+}
+
+/// The region's bytes up to the end of the image, for a board whose flash is erased by `page_bytes`.
+///
+/// # Errors
+/// [`Error::Input`], naming `path`, if the image does not fit a slot.
+pub fn region(board: &Board, page_bytes: u32, path: &Path, image: &Image) -> Result<Vec<u8>> {
+    let mut words = vec![u64::MAX; board.model.len() / size_of::<u64>()];
+    let laid = match page_bytes {
+        0x1000 => lay::<0x1000>(&mut words, image),
+        0x2_0000 => lay::<0x2_0000>(&mut words, image),
+        _ => return Err(Error::usage("a board with other pages", "report this as a defect")),
+    };
+    laid.map_err(|refusal| {
+        let problem = format!("{}: {refusal}", board.name);
+        let remedy = "take a smaller base, or a program without updates, whose model has the whole region: --plain";
+        Error::input(path, problem, remedy)
+    })?;
+    let end = PAGES * page_bytes as usize + image.bytes.len();
+    let bytes = words.into_iter().flat_map(u64::to_le_bytes);
+    Ok(bytes.take(end).collect())
+}
+
+/// An update of an empty flash, from its beginning to the start that confirms it. The length of a word
+/// changes nothing in what is written.
+fn lay<const PAGE: usize>(words: &mut [u64], image: &Image) -> Result<(), Refusal> {
+    const WORD: usize = 4;
+    let mut store = Store::open(RamFlash::<WORD, PAGE>::new(words)).map_err(|_| Refusal::Flash)?;
+    store.begin(image.bytes.get(..HEADER_BYTES).unwrap_or_default(), &Anyone)?;
+    let offsets = (0..).step_by(CHUNK_BYTES);
+    for (offset, bytes) in offsets.zip(image.body().chunks(CHUNK_BYTES)) {
+        store.data(offset, bytes)?;
+    }
+    store.finish(false, &Anyone)?;
+    store.start(|_, _, _| true).map_err(|_| Refusal::Flash)?;
+    Ok(())
+}
