@@ -9,10 +9,8 @@ pub mod phones;
 pub mod words;
 
 mod confusions;
-mod talk;
 
 pub use confusions::confusions;
-pub use talk::talk;
 
 use serde::Serialize;
 

@@ -31,8 +31,6 @@ use crate::{
 
 /// The manifest of a folder of synthesized samples.
 pub const MANIFEST: &str = "manifest.jsonl";
-/// The folder, within one of samples, of other speech in the same voices.
-pub const TALK: &str = "talk";
 /// The source that the manifest gives of samples, by which they are told from people's.
 pub const SOURCE: &str = "synthetic";
 /// The peak of a file that has sound, in i16 steps: 36 dB below full scale.
@@ -98,13 +96,6 @@ impl Ways {
             })
         };
         (0..count).map_while(utterance).collect()
-    }
-
-    /// Each text once, in one way after the other, as [`utterances`](Self::utterances) has them.
-    pub fn one_each(&self, texts: &[String], seed: u64) -> Vec<Utterance> {
-        let ways = self.utterances("", texts.len(), seed);
-        let in_a_way = |(text, way): (&String, Utterance)| Utterance { text: text.clone(), ..way };
-        texts.iter().zip(ways.into_iter().cycle()).map(in_a_way).collect()
     }
 }
 
@@ -373,13 +364,8 @@ mod tests {
             assert_eq!(round.iter().map(|u| &u.voice).collect::<BTreeSet<_>>().len(), 3);
         }
         assert_eq!(ways().utterances("hey", 5, 1), all[..5]);
-        let texts: Vec<String> = (0..14).map(|i| format!("text {i}")).collect();
-        let talk = ways().one_each(&texts, 1);
-        assert_eq!(talk.iter().map(|u| u.text.clone()).collect::<Vec<_>>(), texts);
-        assert_eq!((&talk[3].voice, &talk[3].speed), (&all[3].voice, &all[3].speed));
-        assert_eq!(talk[12].voice, all[0].voice, "and again from the first way on");
         let none = Ways { voices: Vec::new(), ..ways() };
-        assert!(none.utterances("hey", 5, 1).is_empty() && none.one_each(&texts, 1).is_empty());
+        assert!(none.utterances("hey", 5, 1).is_empty());
     }
 
     #[test]

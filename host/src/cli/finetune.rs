@@ -26,7 +26,7 @@ use crate::{
     quantize::QuantizedTrunk,
     recorder::{self, Event},
     simulate::score,
-    synthesize::{MANIFEST, SOURCE, TALK},
+    synthesize,
     table::Table,
     tokens::clean,
     tuned::Tuned,
@@ -119,8 +119,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     let words = args.load_words(|examples| load(examples, "recordings").collect())?;
     let _claim = files::claim(&args.out)?;
 
-    let mut negatives = args.other.load(&frontend)?;
-    negatives.speech.extend(load_speech(&args.spoken_talk()?, &frontend, "talk"));
+    let negatives = args.other.load(&frontend)?;
     let (events, sounds) = args.events()?;
     let false_wakes = load_speech(&open_corpora(&sounds)?, &frontend, "false wakes");
     if false_wakes.is_empty() && events.is_empty() && !args.false_wakes.is_empty() {
@@ -288,13 +287,6 @@ impl FinetuneArgs {
         Ok((base, trunk))
     }
 
-    /// What the voices of synthesized samples said besides the word.
-    fn spoken_talk(&self) -> Result<Vec<Example>> {
-        let manifests = self.samples.iter().map(|f| f.join(TALK).join(MANIFEST));
-        let there: Vec<PathBuf> = manifests.filter(|path| path.is_file()).collect();
-        open_corpora(&there)
-    }
-
     /// Reads recordings and synthesized samples, word by word.
     fn load_words(&self, load: impl Fn(&[Example]) -> Vec<LogMel>) -> Result<Vec<Word>> {
         let mut words = Vec::new();
@@ -315,12 +307,12 @@ impl FinetuneArgs {
             }
         }
         for folder in &self.samples {
-            let manifest = folder.join(MANIFEST);
+            let manifest = folder.join(synthesize::MANIFEST);
             let examples = open_corpus(if manifest.is_file() { &manifest } else { folder })?;
             let label = label_of(folder, &examples)?;
             // What `listen` saved as missed lies in such a folder too, and people said that.
             let (spoken, said): (Vec<_>, Vec<_>) =
-                examples.into_iter().partition(|e| e.source.as_deref() == Some(SOURCE));
+                examples.into_iter().partition(|e| e.source.as_deref() == Some(synthesize::SOURCE));
             let (spoken, said) = (load(&spoken), load(&said));
             if spoken.is_empty() && said.is_empty() {
                 return Err(none_readable(folder));

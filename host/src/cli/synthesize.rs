@@ -7,7 +7,7 @@ use clap::Args;
 use super::check_phrase;
 use crate::{
     Error, Result, phrase,
-    synthesize::{Engine, Preset, Speech, Spoken, TALK, Template, Utterance, Ways, check_text},
+    synthesize::{Engine, Preset, Speech, Spoken, Template, Utterance, Ways, check_text},
 };
 
 /// Speak a phrase in many voices, to fine-tune on
@@ -25,9 +25,7 @@ with --voices, --speeds and --pitches in its own words; {language} is known too.
 {text} the program reads the phrase from its standard input. No shell is involved.
 
 Every file is checked for sound and length and becomes 16 kHz mono; manifest.jsonl names
-the voice of each. The same command goes on where it was cut off. OUT/talk gets sentences of
-everyday words in the same voices, which `finetune --samples OUT` hears as other speech: else
-it learns what a program sounds like, and misses people. --negatives near/ speaks
+the voice of each. The same command goes on where it was cut off. --negatives near/ speaks
 the phrase's parts, its words in another order or twice, and words that sound like it, for
 finetune --negatives near/: fewer wakes by half the phrase, and more misses, many more if
 all voices are mechanical. Try it with recordings of people beside it.")]
@@ -40,9 +38,6 @@ pub struct SynthesizeArgs {
     /// Folder for samples of what the phrase must be told apart from
     #[arg(long, value_name = "DIR")]
     negatives: Option<PathBuf>,
-    /// Sentences of everyday words to speak as well, into the folder `talk` within that of the samples
-    #[arg(long, value_name = "COUNT", default_value_t = 100)]
-    talk: usize,
     /// A known program: its command line, voices, speeds and pitches
     #[arg(long, value_enum, default_value = "espeak-ng")]
     engine: Engine,
@@ -92,12 +87,6 @@ pub fn run(args: SynthesizeArgs) -> Result<()> {
         |kind| Speech { template: template.clone(), language: language.clone(), kind, timeout };
     let utterances = ways.utterances(&args.phrase, args.count, args.seed);
     report(&speech("word").speak(&utterances, &args.out)?, &args.out, utterances.len());
-    if args.talk > 0 {
-        let texts = phrase::talk(&args.phrase, &language, args.talk, args.seed);
-        let utterances = ways.one_each(&texts, args.seed);
-        let folder = args.out.join(TALK);
-        report(&speech("speech").speak(&utterances, &folder)?, &folder, utterances.len());
-    }
     if let Some(folder) = &args.negatives {
         let utterances = args.negative_utterances(&ways, &language);
         report(&speech("speech").speak(&utterances, folder)?, folder, utterances.len());
