@@ -1,9 +1,13 @@
 //! `wakeling compare`: what more recordings, what moving more of the network, and what one network
 //! for several words are worth.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::{OtherSpeech, WordPath, open_corpora, open_corpus, parse_word};
 use crate::{
@@ -127,7 +131,14 @@ struct Word {
 pub fn run(args: CompareArgs) -> Result<()> {
     let words = args.load_words()?;
     let _claim = files::claim(&args.out)?;
-    let mut grid = Grid::open(args.out.join("compare.csv"), &args.rates)?;
+    let (table, record) = (args.out.join("compare.csv"), args.out.join("settings.json"));
+    let settings = args.settings();
+    let settings_text = format!("{:#}\n", args.record(&settings));
+    let goes_on = table.exists();
+    let mut grid = Grid::open(table, &args.rates)?;
+    if goes_on {
+        assert_same_ground(&record, &settings_text)?;
+    }
     let jobs = args.jobs(&words)?;
     let left: Vec<&Job<'_>> =
         jobs.iter().filter(|job| job.words.iter().any(|(_, trial)| !grid.holds(trial))).collect();
@@ -135,8 +146,7 @@ pub fn run(args: CompareArgs) -> Result<()> {
         eprintln!("going on: {} of {} trainings are there", jobs.len() - left.len(), jobs.len());
     }
     if !left.is_empty() {
-        let settings = args.settings();
-        save_settings(&args.out.join("settings.json"), &args, &settings)?;
+        files::write_atomic(&record, settings_text.as_bytes())?;
         let (ground, ears) = args.ground(&settings)?;
         let bar = progress_bar(left.len() as u64, "trainings");
         for job in left {
@@ -238,6 +248,24 @@ impl CompareArgs {
         }
     }
 
+    /// For `settings.json`.
+    fn record(&self, settings: &Settings) -> Value {
+        let paths = |words: &[WordPath]| -> Vec<_> {
+            words.iter().map(|w| json!({"label": w.label, "path": w.path})).collect()
+        };
+        json!({
+            "base": self.base,
+            "words": paths(&self.words),
+            "test": paths(&self.tests),
+            "talk": self.talk,
+            "negatives": self.other.negatives,
+            "noise": self.other.noise,
+            "only_own": self.other.only_own,
+            "settings": settings,
+            "version": env!("CARGO_PKG_VERSION"),
+        })
+    }
+
     fn ground(&self, settings: &Settings) -> Result<(Ground, Ears)> {
         let base = models::base(&self.base)?;
         let frontend = base.tables.params(base.info.normalization);
@@ -299,20 +327,38 @@ fn parted(all: &[Example], seed: u64) -> Result<(Vec<Example>, Vec<Example>)> {
     Ok((parts.next().unwrap_or_default(), parts.next().unwrap_or_default()))
 }
 
-fn save_settings(path: &Path, args: &CompareArgs, settings: &Settings) -> Result<()> {
-    let paths = |words: &[WordPath]| -> Vec<_> {
-        words.iter().map(|w| serde_json::json!({"label": w.label, "path": w.path})).collect()
+/// What of `settings.json` may differ between runs whose trials are of one table: words are added, and
+/// neither threads nor versions make another ground.
+const MAY_DIFFER: [&str; 5] = ["words", "test", "settings", "workers", "version"];
+
+/// Trials of another ground would be summed up as if they were of this one.
+///
+/// # Errors
+/// [`Error::Input`] if the folder's trials were made otherwise.
+fn assert_same_ground(path: &Path, now: &str) -> Result<()> {
+    let refused =
+        |problem| Error::input(path, problem, "choose another --out folder, or remove this one");
+    let before = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+    // Both come from text, so that a number is the same however it is rounded.
+    let parse = |text| {
+        serde_json::from_str::<Value>(text)
+            .map_err(|error| refused(format!("not the settings of a comparison: {error}")))
     };
-    let record = serde_json::json!({
-        "base": args.base,
-        "words": paths(&args.words),
-        "test": paths(&args.tests),
-        "talk": args.talk,
-        "negatives": args.other.negatives,
-        "noise": args.other.noise,
-        "only_own": args.other.only_own,
-        "settings": settings,
-        "version": env!("CARGO_PKG_VERSION"),
-    });
-    files::write_atomic(path, format!("{record:#}\n").as_bytes())
+    let (before, now) = (parse(&before)?, parse(now)?);
+    let (before, now) = (facts(&before), facts(&now));
+    match before.keys().chain(now.keys()).find(|name| before.get(*name) != now.get(*name)) {
+        Some(name) => {
+            Err(refused(format!("the trials in this folder were made with another {name}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What a record holds that may not differ, that inside `settings` as well.
+fn facts(record: &Value) -> BTreeMap<&str, &Value> {
+    let inside = |value| Value::as_object(value).into_iter().flatten();
+    let all = inside(record).chain(inside(&record["settings"]));
+    all.map(|(name, value)| (name.as_str(), value))
+        .filter(|(name, _)| !MAY_DIFFER.contains(name))
+        .collect()
 }

@@ -98,22 +98,29 @@ pub(super) struct Listing {
 impl Listing {
     pub(super) fn read(folder: &Path) -> io::Result<Self> {
         let mut listing = Self { audio: Vec::new(), folders: Vec::new(), skipped: Vec::new() };
-        let mut paths = fs::read_dir(folder)?
-            .map(|entry| entry.map(|e| e.path()))
+        let mut entries = fs::read_dir(folder)?
+            .map(|entry| entry.map(|e| (e.file_name(), e.file_type())))
             .collect::<io::Result<Vec<_>>>()?;
-        paths.sort();
-        for path in paths {
-            if path.file_name().is_none_or(|n| n.as_encoded_bytes().starts_with(b".")) {
+        // Names alone: all are of one folder, and paths are compared part by part.
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (name, kind) in entries {
+            if name.as_encoded_bytes().starts_with(b".") {
                 continue;
             }
+            let path = folder.join(name);
             let extension = extension(&path);
-            // Follows links; one that leads nowhere or in a circle is an error here.
-            match fs::metadata(&path) {
-                Ok(m) if m.is_dir() => listing.folders.push(path),
-                Ok(m) if m.is_file() && AUDIO.contains(&extension.as_str()) => {
+            // A folder tells what lies in it, so only a link costs a question; one that leads nowhere or
+            // in a circle is an error here.
+            let kind = match kind {
+                Ok(kind) if !kind.is_symlink() => Ok(kind),
+                _ => fs::metadata(&path).map(|m| m.file_type()),
+            };
+            match kind {
+                Ok(kind) if kind.is_dir() => listing.folders.push(path),
+                Ok(kind) if kind.is_file() && AUDIO.contains(&extension.as_str()) => {
                     listing.audio.push(path);
                 }
-                Ok(m) if m.is_file() && UNSUPPORTED.contains(&extension.as_str()) => {
+                Ok(kind) if kind.is_file() && UNSUPPORTED.contains(&extension.as_str()) => {
                     listing.skipped.push(Skipped::new(&path, unsupported(&extension)));
                 }
                 Ok(_) => {}

@@ -66,21 +66,22 @@ impl Log {
     pub fn open(folder: &Path, steps_done: usize) -> Result<Self> {
         fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
         let path = folder.join("train.csv");
-        let (mut curves, is_new) = (Curves::default(), !path.exists());
+        let (mut curves, mut kept) = (Curves::default(), String::new());
         if path.is_file() {
             let text = fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
             let step = |line: &str| line.split(',').next().and_then(|s| s.parse::<usize>().ok());
-            let kept = text.split_inclusive('\n').take_while(|line| {
+            let whole = text.split_inclusive('\n').take_while(|line| {
                 line.ends_with('\n') && step(line).is_none_or(|step| step <= steps_done)
             });
-            let kept: String = kept.collect();
+            kept = whole.collect();
             kept.lines().for_each(|line| curves.read(line));
             write_atomic(&path, kept.as_bytes())?;
         }
         let file = fs::OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(Error::io(&path, "create"))?;
         let mut log = Self { file, path, curves, drawn: Instant::now() };
-        if is_new {
+        // A run may have been killed before the first line was there.
+        if kept.is_empty() {
             log.write("step,loss,rate,gradient_norm,validation\n")?;
         }
         Ok(log)
@@ -126,6 +127,19 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_that_was_cut_in_its_first_line_gets_it_again() -> Result<()> {
+        let place = tempfile::tempdir().map_err(Error::io(".", "create"))?;
+        let path = place.path().join("train.csv");
+        for cut in ["", "step,lo"] {
+            fs::write(&path, cut).map_err(Error::io(&path, "write"))?;
+            Log::open(place.path(), 0)?.row(1, 5.0, 1e-3, 1.0, &[])?;
+            let table = fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
+            assert!(table.starts_with("step,loss,") && table.lines().count() == 2, "{table}");
+        }
+        Ok(())
+    }
 
     #[test]
     fn the_table_and_the_picture_grow_and_continue() -> Result<()> {
