@@ -104,6 +104,10 @@ impl Base {
             let problem = format!("format {}, {BASE_FORMAT} expected", info.format);
             return Err(Error::input(path, problem, remedy));
         }
+        if !info.trunk.is_sound() {
+            let problem = format!("no trunk has this shape: {:?}", info.trunk);
+            return Err(Error::input(path, problem, remedy));
+        }
         Ok(Self { info, params, tables: FrontendTables::default() })
     }
 }

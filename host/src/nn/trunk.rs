@@ -39,6 +39,9 @@ pub enum Tier {
     L,
 }
 
+/// No number of a trunk's shape is greater.
+const LARGEST: usize = 4096;
+
 /// Shape of a trunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrunkConfig {
@@ -61,6 +64,13 @@ impl TrunkConfig {
             Tier::L => (256, [1, 1, 2].repeat(4)),
         };
         Self { channels, taps: 5, dilations, frames_per_step: 4 }
+    }
+
+    /// Whether every number of it lies within what a trunk can have, so that what is computed of them
+    /// neither divides by zero nor overflows: a file may say anything.
+    pub fn is_sound(&self) -> bool {
+        let numbers = [self.channels, self.taps, self.frames_per_step, self.dilations.len()];
+        numbers.iter().chain(&self.dilations).all(|n| (1..=LARGEST).contains(n))
     }
 
     /// Steps that a second of audio makes.
