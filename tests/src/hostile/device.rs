@@ -238,9 +238,11 @@ pub fn events(bytes: &[u8]) {
             Event::Stats(event) => event.to_string(),
             Event::Model(_) | Event::Error(_) => continue,
         };
-        // A word's control characters are printed as marks, and a plus or zeros before a number not.
+        // A word's control characters are printed as marks, a plus or zeros before a number not, and
+        // a count that `i64` cannot hold as the largest that it can.
         let again = Event::parse(&printed).expect("what is printed can be read");
-        if !line.chars().any(char::is_control) {
+        let is_largest = printed.contains(&i64::MAX.to_string());
+        if !line.chars().any(char::is_control) && !is_largest {
             assert_eq!(again, event);
         }
     }
