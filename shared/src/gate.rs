@@ -5,9 +5,9 @@
 //! level and so lower the features of the hiss after it; the quiet would follow them down, and as the
 //! level falls again, the hiss would be louder than the quiet. It follows the quiet of the place, down
 //! fast and up slowly, and opens as soon as a step is louder by a margin; it closes when none was for a
-//! while. Closed, it keeps the last 160 ms of features, and the network hears them first when it opens, so that the quiet beginning of a word is
-//! not lost. To the network, a silence is thus as long as the gate stays open in it, then goes on where
-//! sound begins; its rings keep what they had.
+//! while. Closed, it keeps the last 160 ms of features, and the network hears them first when it opens,
+//! so that the quiet beginning of a word is not lost. To the network, a silence is thus as long as the
+//! gate stays open in it, then goes on where sound begins; its rings keep what they had.
 //!
 //! In: a step's features. Out: whether the network runs, on what. Integers only, so laptop and chip
 //! open at the same step.

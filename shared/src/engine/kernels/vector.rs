@@ -82,8 +82,13 @@ fn add_run(block: &[Unit], x: &[Pairs], acc: &mut [i32; LANES]) {
             even.add_products(pairs.low_bytes(), x);
         }
     }
+    add_sums(both.map(Sums::total), even.map(Sums::total), acc);
+}
+
+/// Adds what a run came to, `256 · Σ odd·x + Σ even·x` and `Σ even·x` of each pair of outputs.
+#[inline(always)]
+fn add_sums(both: [i32; LANES / 2], even: [i32; LANES / 2], acc: &mut [i32; LANES]) {
     for ((acc, both), even) in acc.as_chunks_mut::<2>().0.iter_mut().zip(both).zip(even) {
-        let (both, even) = (both.total(), even.total());
         acc[0] += even;
         acc[1] += (both - even) >> 8;
     }
@@ -225,7 +230,7 @@ mod avx2 {
         is_there
     }
 
-    /// As the one above, two pairs of outputs at once.
+    /// As the one of the same name, two pairs of outputs at once.
     #[target_feature(enable = "avx2")]
     fn add_run(block: &[Unit], x: &[Pairs], acc: &mut [i32; LANES]) {
         let mut both = [_mm256_setzero_si256(); LANES / 4];
@@ -239,14 +244,11 @@ mod avx2 {
                 *even = _mm256_add_epi32(*even, _mm256_madd_epi16(low_bytes, x));
             }
         }
-        let total = |sums: [i32; 4]| sums.iter().sum::<i32>();
-        let both: [[i32; 4]; LANES / 2] = bytemuck::cast(both);
-        let even: [[i32; 4]; LANES / 2] = bytemuck::cast(even);
-        for ((acc, both), even) in acc.as_chunks_mut::<2>().0.iter_mut().zip(both).zip(even) {
-            let (both, even) = (total(both), total(even));
-            acc[0] += even;
-            acc[1] += (both - even) >> 8;
-        }
+        let totals = |sums: [__m256i; LANES / 4]| {
+            let sums: [[i32; 4]; LANES / 2] = bytemuck::cast(sums);
+            sums.map(|sums| sums.iter().sum())
+        };
+        super::add_sums(totals(both), totals(even), acc);
     }
 }
 
