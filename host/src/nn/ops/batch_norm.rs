@@ -10,7 +10,7 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
-use super::{Reader, channels_of, expect_shape, values};
+use super::{Reader, channels_of, composed, expect_shape, values};
 use crate::simd::simd;
 
 /// Statistics of each channel over one batch, for the running averages.
@@ -30,7 +30,7 @@ pub struct Moments {
 /// through mean and variance.
 ///
 /// # Errors
-/// If shapes disagree, there is no row, or the tensors are not f32 on the CPU.
+/// If shapes disagree, there is no row, or the tensors are not f32 on one device.
 pub fn batch_norm(
     x: &Tensor,
     gamma: &Tensor,
@@ -45,6 +45,9 @@ pub fn batch_norm(
         bail!("batch norm: expected at least one row, found {:?}", x.dims())
     }
     let x = x.contiguous()?;
+    if !x.device().is_cpu() {
+        return composed::batch_norm(&x, gamma, beta, eps, relu);
+    }
     let (op, moments) = Normalize::of_batch(Reader::new(&x).values()?, channels, eps, relu);
     Ok((x.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op)?, moments))
 }
@@ -55,11 +58,14 @@ pub fn batch_norm(
 /// clipping is left out. All three have gradients.
 ///
 /// # Errors
-/// If shapes disagree or the tensors are not f32 on the CPU.
+/// If shapes disagree or the tensors are not f32 on one device.
 pub fn affine(x: &Tensor, scale: &Tensor, shift: &Tensor, relu: bool) -> Result<Tensor> {
     let channels = channels_of("affine x", x)?;
     expect_shape("affine scale", scale, &[channels])?;
     expect_shape("affine shift", shift, &[channels])?;
+    if !x.device().is_cpu() {
+        return composed::affine(x, scale, shift, relu);
+    }
     let op = Normalize {
         mean: vec![0.0; channels],
         inverse_deviation: vec![1.0; channels],

@@ -11,7 +11,7 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
-use super::{Reader, channels_of, values};
+use super::{Reader, channels_of, composed, values};
 use crate::simd::simd;
 
 /// Computes `y[b, t, c] = Σₖ w[k, c] · x[b, t - k·dilation, c]` with zero history.
@@ -19,7 +19,7 @@ use crate::simd::simd;
 /// `x [B, T, C]`, `w [K, C]` with `K >= 1`, `dilation >= 1`.
 ///
 /// # Errors
-/// If shapes disagree, `dilation` is 0, or the tensors are not f32 on the CPU.
+/// If shapes disagree, `dilation` is 0, or the tensors are not f32 on one device.
 pub fn depthwise_causal(x: &Tensor, w: &Tensor, dilation: usize) -> Result<Tensor> {
     let channels = channels_of("depthwise x", x)?;
     let (_, steps, _) = x.dims3()?;
@@ -30,6 +30,9 @@ pub fn depthwise_causal(x: &Tensor, w: &Tensor, dilation: usize) -> Result<Tenso
              found w {:?} and dilation {dilation}",
             w.dims()
         )
+    }
+    if !x.device().is_cpu() {
+        return composed::depthwise_causal(x, w, dilation);
     }
     let op = Depthwise { steps, channels, dilation };
     x.contiguous()?.apply_op2(&w.contiguous()?, op)

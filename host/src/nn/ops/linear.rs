@@ -8,7 +8,7 @@
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
-use super::{Reader, channels_of, expect_shape, math::add_column_sums, values};
+use super::{Reader, channels_of, composed, expect_shape, math::add_column_sums, values};
 
 /// Computes `y[.., o] = b[o] + Σᵢ x[.., i] · W[i, o]`.
 ///
@@ -16,17 +16,20 @@ use super::{Reader, channels_of, expect_shape, math::add_column_sums, values};
 /// network, that is neither a variable nor computed from one.
 ///
 /// # Errors
-/// If shapes disagree or the tensors are not f32 on the CPU.
+/// If shapes disagree or the tensors are not f32 on one device.
 pub fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let inputs = channels_of("linear x", x)?;
     let outputs = channels_of("linear w", w)?;
     expect_shape("linear w", w, &[inputs, outputs])?;
+    if let Some(bias) = bias {
+        expect_shape("linear bias", bias, &[outputs])?;
+    }
     let (x, w) = (x.contiguous()?, w.contiguous()?);
+    if !x.device().is_cpu() {
+        return composed::linear(&x, &w, bias);
+    }
     match bias {
-        Some(bias) => {
-            expect_shape("linear bias", bias, &[outputs])?;
-            x.apply_op3(&w, &bias.contiguous()?, Linear)
-        }
+        Some(bias) => x.apply_op3(&w, &bias.contiguous()?, Linear),
         None => x.apply_op2(&w, Linear),
     }
 }

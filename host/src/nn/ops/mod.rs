@@ -5,6 +5,10 @@
 //! (`conv1d`: the gradient of the kernel) or several passes over memory where one will do (batch
 //! norm, log-softmax and CTC). Each runs on one thread: batches are split one level up.
 //!
+//! They run on the CPU. Those of the trunk and of linear heads, which is what pretraining sends to a
+//! GPU, also take tensors on another device, and are composed of candle's operations there; the others
+//! refuse them.
+//!
 //! A gradient is only computed for an argument that needs one: pass plain tensors for network
 //! inputs and `Var`s (or what was computed from them) for the rest.
 
@@ -23,6 +27,7 @@ pub mod squared_error;
 pub mod stack;
 pub mod window;
 
+mod composed;
 mod math;
 mod stored_gradient;
 #[cfg(test)]

@@ -7,15 +7,18 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::{Reader, expect_shape, values};
+use super::{Reader, composed, expect_shape, values};
 use crate::simd::simd;
 
 /// Computes `max(a + b, 0)`.
 ///
 /// # Errors
-/// If the shapes differ, or an argument is not f32 on the CPU.
+/// If the shapes differ, or the arguments are not f32 on one device.
 pub fn add_relu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     expect_shape("residual", b, a.dims())?;
+    if !a.device().is_cpu() {
+        return composed::add_relu(a, b);
+    }
     a.contiguous()?.apply_op2(&b.contiguous()?, AddRelu)
 }
 

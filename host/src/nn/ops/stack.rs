@@ -19,7 +19,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use super::{
     Reader,
     batch_norm::{Moments, Normalize, Passed, scale_rows},
-    channels_of,
+    channels_of, composed,
     depthwise::{Depthwise, Direction, convolve, tap_gradient},
     linear::{Matrix, Onto, product},
     values,
@@ -36,9 +36,9 @@ pub struct Stack {
 }
 
 /// Parameters of a block: taps `[K, C]`, γ, β, weights `[C, C]`, γ, β.
-const BLOCK_PARAMETERS: usize = 6;
+pub(super) const BLOCK_PARAMETERS: usize = 6;
 /// Parameters of the stem: weights `[I, C]`, γ, β.
-const STEM_PARAMETERS: usize = 3;
+pub(super) const STEM_PARAMETERS: usize = 3;
 
 /// Runs the trunk; returns its output and the moments of every norm, in order.
 ///
@@ -47,9 +47,12 @@ const STEM_PARAMETERS: usize = 3;
 /// gradient.
 ///
 /// # Errors
-/// If shapes disagree, there is no column, or the tensors are not f32 on the CPU.
+/// If shapes disagree, there is no column, or the tensors are not f32 on one device.
 pub fn stack(x: &Tensor, parameters: &[&Tensor], stack: &Stack) -> Result<(Tensor, Vec<Moments>)> {
     let sizes = Sizes::of(x, parameters, stack)?;
+    if !x.device().is_cpu() {
+        return composed::stack(x, parameters, stack);
+    }
     let flat = parameters.iter().map(|p| p.flatten_all()).collect::<Result<Vec<_>>>()?;
     let packed = Tensor::cat(&flat, 0)?;
     let saved = Arc::new(Mutex::new(Saved::default()));
