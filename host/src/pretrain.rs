@@ -15,6 +15,7 @@ mod voice;
 use std::path::PathBuf;
 
 use batch::{Stretch, TaughtRows};
+use candle_core::Device;
 pub use prepare::Corpora;
 use prepare::{Found, Labelling, Prepared, prepare};
 use rand::{SeedableRng, rngs::StdRng};
@@ -131,6 +132,8 @@ pub struct Settings {
     pub window: usize,
     /// Threads that read clips ahead of the updates.
     pub readers: usize,
+    /// Where the network is trained.
+    pub device: Device,
     /// Rates, lengths, seeds, folder.
     pub run: Run,
     /// Licence of the weights.
@@ -172,7 +175,8 @@ pub fn pretrain(settings: &Settings, corpora: &Corpora, peers: &Peers) -> Result
         eprintln!("{} tokens, {} words, {} clips", tokens - 1, words - 1, lists.train.clips());
         eprintln!("{} parameters to train", params.count());
     }
-    let params = settings.run.train_among(peers, &stage, params)?;
+    // What becomes of the base is the CPU's, so its ranges are too.
+    let params = settings.run.train_among(peers, &stage, params)?.to_device(&Device::Cpu)?;
     let ranges = quantize::ranges(&stage.calibrate(&params, &mut rng)?);
     if is_first {
         tell_left_out(&lists, &stage)?;
@@ -219,7 +223,7 @@ fn initial(
     dimensions: usize,
     rng: &mut StdRng,
 ) -> Result<Params> {
-    let mut params = Params::default();
+    let mut params = Params::on(settings.device.clone());
     settings.trunk.init(&mut params, rng)?;
     for head in Head::ALL {
         let outputs = match head {

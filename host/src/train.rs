@@ -7,6 +7,10 @@
 //!
 //! Several processes ([`Peers`]) share an update out in the same way: the workers of all of them are
 //! numbered through, so two processes with one worker each do what one does with two.
+//!
+//! Networks on a GPU have one worker a process: candle gives all threads one cuBLAS handle and each a
+//! stream of its own, so that two would write each other's workspace. Gradients, moments and the
+//! optimizer are in host memory wherever the network is.
 
 mod curves;
 mod log;
@@ -81,7 +85,7 @@ pub trait Stage: Sync {
 pub struct Run {
     /// Rates and lengths.
     pub schedule: Schedule,
-    /// Threads that each compute a share of every update.
+    /// Threads that each compute a share of every update; one for a network on a GPU.
     pub workers: usize,
     /// Seed of everything drawn.
     pub seed: u64,
@@ -120,9 +124,16 @@ impl Run {
     /// there is one.
     ///
     /// # Errors
-    /// Whatever the stage returns; a checkpoint that cannot be read or written.
+    /// Whatever the stage returns; a checkpoint that cannot be read or written; several workers for a
+    /// network on a GPU.
     pub fn train_among(&self, peers: &Peers, stage: &dyn Stage, params: Params) -> Result<Params> {
         let rank = peers.rank();
+        if self.workers > 1 && !params.device().is_cpu() {
+            return Err(Error::usage(
+                format!("{} workers of one process cannot share a GPU", self.workers),
+                "give --workers 1 and more --rows; for several GPUs, see docs/scale.md",
+            ));
+        }
         let (mut params, mut adam) = self.resume(rank, stage, params)?;
         let mut log = match &self.folder {
             Some(folder) if rank.index == 0 => Some(Log::open(folder, adam.steps_done())?),
@@ -259,7 +270,8 @@ impl Run {
         if !path.exists() {
             return fresh(params);
         }
-        let (mut all, metadata) = Params::load(&path)?;
+        let (all, metadata) = Params::load(&path)?;
+        let mut all = all.to_device(params.device())?;
         let number = |key: &str| metadata.get(key).and_then(|v| v.parse::<u64>().ok());
         let (Some(step), Some(seed)) = (number("step"), number("seed")) else {
             return Err(Error::input(

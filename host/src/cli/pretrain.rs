@@ -11,6 +11,7 @@ use crate::{
     files,
     nn::{
         optimizer::Schedule,
+        processor::Processor,
         trunk::{Tier, TrunkConfig},
     },
     pretrain::{Corpora, Settings, Task, Weights, pretrain},
@@ -26,7 +27,9 @@ use crate::{
 
 A run that was cut off continues when the same command is given again. Built with MPI
 (`cargo build --release -p wakeling --features mpi`), several processes train together:
-  mpirun -n 4 wakeling pretrain --workers 1 --train … --out runs/base   (see docs/scale.md)")]
+  mpirun -n 4 wakeling pretrain --workers 1 --train … --out runs/base   (see docs/scale.md)
+Built with CUDA (`--features cuda`), it trains on an NVIDIA GPU, untried so far:
+  wakeling pretrain --device cuda --rows 64 --train … --out runs/base")]
 pub struct PretrainArgs {
     /// What to learn from: manifests, folders, shards, addresses (see docs/corpora.md)
     #[arg(long, required = true, num_args = 1..)]
@@ -82,9 +85,14 @@ pub struct PretrainArgs {
     /// Threads that read clips ahead
     #[arg(long, default_value_t = crate::default_workers())]
     readers: usize,
-    /// Worker threads; of each process, if there are several
-    #[arg(long, default_value_t = crate::default_workers())]
-    workers: usize,
+    /// Worker threads; of each process, if there are several [default: one a core,
+    /// at most four, and one on a GPU]
+    #[arg(long)]
+    workers: Option<usize>,
+    /// Where the network is trained: `cpu`, or in a program built with the feature `cuda` a GPU,
+    /// `cuda` or `cuda:NUMBER`
+    #[arg(long, default_value_t = Processor::Cpu)]
+    device: Processor,
     /// Updates between checkpoints
     #[arg(long, default_value_t = 100)]
     checkpoint_every: usize,
@@ -150,6 +158,8 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
     for (task, weight) in &args.weight {
         weights.set(task, *weight)?;
     }
+    let device = args.device.open()?;
+    let default_workers = if device.is_cpu() { crate::default_workers() } else { 1 };
     Ok(Settings {
         name: args.name.clone(),
         trunk: TrunkConfig::of(args.tier),
@@ -162,6 +172,7 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
         rows: args.rows.max(1),
         window: args.window.max(1),
         readers: args.readers,
+        device,
         run: Run {
             schedule: Schedule {
                 steps: args.steps,
@@ -172,7 +183,7 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
                 average_decay: 0.998,
                 trunk_rate_share: 1.0,
             },
-            workers: args.workers,
+            workers: args.workers.unwrap_or(default_workers),
             seed: args.seed,
             validate_every: args.validate_every,
             refresh_every: 0,

@@ -6,6 +6,7 @@ pub mod head;
 pub mod ops;
 pub mod optimizer;
 pub mod params;
+pub mod processor;
 pub mod trunk;
 
 /// What one step of an `i8` feature is worth to the network; zero stays zero.

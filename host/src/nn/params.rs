@@ -2,7 +2,8 @@
 //!
 //! Trained tensors are candle [`Var`]s, so that a graph built on them yields gradients. Tracked
 //! tensors (the running statistics of batch norm) are plain values. Both lie in one safetensors
-//! file, the tracked ones under the prefix `running.`.
+//! file, the tracked ones under the prefix `running.`. Trained tensors live on one device, which all that
+//! is computed from them follows; tracked values, and all that is read or written, lie in host memory.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,13 +19,36 @@ use crate::{Error, Result, files};
 const TRACKED: &str = "running.";
 
 /// Named parameters in a fixed (alphabetical) order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Params {
+    device: Device,
     trained: BTreeMap<String, Var>,
     tracked: BTreeMap<String, Vec<f32>>,
 }
 
+impl Default for Params {
+    /// None yet, to live on the CPU.
+    fn default() -> Self {
+        Self::on(Device::Cpu)
+    }
+}
+
 impl Params {
+    /// None yet, to live on `device`.
+    pub fn on(device: Device) -> Self {
+        Self { device, trained: BTreeMap::new(), tracked: BTreeMap::new() }
+    }
+
+    /// Where the trained parameters live.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The same on `device`; itself if it lives there already.
+    pub fn to_device(self, device: &Device) -> Result<Self> {
+        if self.device.same_device(device) { Ok(self) } else { self.copied_to(device) }
+    }
+
     /// The tensor of a trained parameter.
     ///
     /// # Errors
@@ -56,7 +80,7 @@ impl Params {
         shape: &[usize],
         values: Vec<f32>,
     ) -> Result<()> {
-        let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?;
+        let tensor = Tensor::from_vec(values, shape, &self.device)?;
         self.trained.insert(name.into(), Var::from_tensor(&tensor)?);
         Ok(())
     }
@@ -95,7 +119,7 @@ impl Params {
     /// Replaces the values of a trained parameter, whose shape stays.
     pub fn set(&self, name: &str, values: Vec<f32>) -> Result<()> {
         if let Some(var) = self.trained.get(name) {
-            var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu)?)?;
+            var.set(&Tensor::from_vec(values, var.shape(), &self.device)?)?;
         }
         Ok(())
     }
@@ -133,7 +157,11 @@ impl Params {
 
     /// An independent copy: training one leaves the other alone.
     pub fn detached(&self) -> Result<Self> {
-        let mut copy = Self { tracked: self.tracked.clone(), ..Self::default() };
+        self.copied_to(&self.device)
+    }
+
+    fn copied_to(&self, device: &Device) -> Result<Self> {
+        let mut copy = Self { tracked: self.tracked.clone(), ..Self::on(device.clone()) };
         for (name, var) in self.vars() {
             copy.insert(name, var.dims(), self.values(name)?)?;
         }

@@ -289,7 +289,7 @@ impl Pretraining<'_> {
             let parts = Parts::gather(4, distortion, |rng| pool.choose(rng), rng);
             let mut builder = self.builder(distortion, &parts);
             builder.add_clips(&parts, parts.rows_for(4), rng);
-            self.trunk.forward(params, &builder.build()?.features, &mut mode)?;
+            self.hear(params, &builder.build()?, &mut mode)?;
         }
         match mode {
             Mode::Calibrate(samples) => Ok(samples),
@@ -297,11 +297,19 @@ impl Pretraining<'_> {
         }
     }
 
-    /// Weighted sum of the losses of the tasks that the batch has labels for.
+    /// The trunk's output `[rows, steps, channels]`, where the parameters live.
+    fn hear(&self, params: &Params, batch: &Batch, mode: &mut Mode) -> Result<Tensor> {
+        let features = batch.features.to_device(params.device())?;
+        self.trunk.forward(params, &features, mode)
+    }
+
+    /// Weighted sum of the losses of the tasks that the batch has labels for. Losses are the CPU's, and
+    /// logits are brought there: CTC is no work for a GPU, and labels need not leave.
     fn loss_of(&self, params: &Params, trunk: &Tensor, batch: &Batch) -> Result<Option<Tensor>> {
         let mut sum: Option<Tensor> = None;
         for head in Head::ALL.into_iter().filter(|head| head.is_in(params)) {
-            let logits = || head.logits(params, trunk);
+            let logits =
+                || -> Result<Tensor> { Ok(head.logits(params, trunk)?.to_device(&Device::Cpu)?) };
             let ctc = |segments: &[_]| -> Result<Option<Tensor>> {
                 if segments.is_empty() {
                     return Ok(None);
@@ -346,7 +354,7 @@ impl Stage for Pretraining<'_> {
         };
         self.pool_mut(worker).used += used as u64;
         let mut mode = Mode::train();
-        let trunk = self.trunk.forward(params, &batch.features, &mut mode)?;
+        let trunk = self.hear(params, &batch, &mut mode)?;
         let loss = match self.loss_of(params, &trunk, &batch)? {
             Some(loss) => loss,
             None => Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?,
@@ -394,7 +402,7 @@ impl Stage for Pretraining<'_> {
                 let mut builder = self.builder(Distortion::NONE, &parts);
                 builder.add_clips(&parts, usize::MAX, &mut rng);
                 let batch = builder.build()?;
-                let trunk = self.trunk.forward(params, &batch.features, &mut Mode::Evaluate)?;
+                let trunk = self.hear(params, &batch, &mut Mode::Evaluate)?;
                 let loss = self.loss_of(params, &trunk, &batch)?;
                 score.add(params, &trunk, &batch, loss.as_ref())?;
             }

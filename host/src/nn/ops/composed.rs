@@ -346,4 +346,12 @@ mod tests {
     fn values_and_gradients_are_those_of_the_cpus_operations() {
         CHECKS.iter().for_each(|check| check(&Device::Cpu));
     }
+
+    #[cfg(feature = "cuda")]
+    #[test]
+    #[ignore = "needs a GPU"]
+    fn a_gpu_computes_what_the_cpu_does() {
+        let gpu = Device::new_cuda(0).expect("a GPU");
+        CHECKS.iter().for_each(|check| check(&gpu));
+    }
 }
