@@ -111,7 +111,7 @@ fn decode(bytes: &[u8]) -> std::result::Result<Negatives, String> {
         let text = text(&mut rest)?;
         let frames = number(&mut rest)? as usize;
         frames_left = frames_left.checked_sub(frames).ok_or("more than a hundred hours")?;
-        let clip = clips.next(frames, &mut rng);
+        let clip = clips.next(frames, &mut rng).ok_or("it ends before its clips do")?;
         match kind {
             0 => negatives.speech.push(Speech { frames: clip, text }),
             1 => negatives.noise.push(clip),
@@ -173,6 +173,25 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert!(decode(&bytes).is_err(), "{bit}");
         }
+    }
+
+    #[test]
+    fn a_clip_longer_than_the_frames_that_are_there_is_refused() {
+        let mut bytes = encode(&negatives()).unwrap();
+        let length = u32::from_le_bytes(bytes[10..14].try_into().unwrap()) as usize;
+        let mut table = Vec::new();
+        ZlibDecoder::new(&bytes[14..14 + length]).read_to_end(&mut table).unwrap();
+        let last = table.len() - 4;
+        table[last..].copy_from_slice(&30_000_000u32.to_le_bytes());
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
+        zlib.write_all(&table).unwrap();
+        let table = zlib.finish().unwrap();
+        let body =
+            [&(table.len() as u32).to_le_bytes(), &table[..], &bytes[14 + length..]].concat();
+        bytes.truncate(6);
+        bytes.extend(crc32(&body).to_le_bytes());
+        bytes.extend(body);
+        assert_eq!(decode(&bytes).err().as_deref(), Some("it ends before its clips do"));
     }
 
     #[test]

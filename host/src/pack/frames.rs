@@ -147,21 +147,25 @@ impl<'a> Clips<'a> {
         Self { decoder: Decoder::new(bytes), chances: Chances::new() }
     }
 
-    /// The next clip. Between coded frames the logarithms are interpolated, and all get an even
-    /// dither of one step, so that steady sounds are not flat.
-    pub fn next(&mut self, frames: usize, rng: &mut impl Rng) -> LogMel {
+    /// The next clip; none if the bytes end before it does. Between coded frames the logarithms are
+    /// interpolated, and all get an even dither of one step, so that steady sounds are not flat.
+    pub fn next(&mut self, frames: usize, rng: &mut impl Rng) -> Option<LogMel> {
         let (mut last, mut earlier): (Coded, Coded) = ([0; MEL_CHANNELS], [0; MEL_CHANNELS]);
-        let mut coded: Vec<Coded> = Vec::with_capacity(frames.div_ceil(FRAMES));
+        // Room is made as frames come: a forged length must not take memory.
+        let mut coded: Vec<Coded> = Vec::new();
         for _ in 0..frames.div_ceil(FRAMES) {
             let mut frame = [0; MEL_CHANNELS];
             for band in 0..MEL_CHANNELS {
                 let context = Context::of(&frame, &last, &earlier, band);
                 frame[band] = number(&mut self.decoder, &mut self.chances, &context, 0);
             }
+            if self.decoder.is_past_end() {
+                return None;
+            }
             coded.push(frame);
             (earlier, last) = (last, frame);
         }
-        (0..frames).map(|t| interpolated(&coded, t, rng)).collect()
+        Some((0..frames).map(|t| interpolated(&coded, t, rng)).collect())
     }
 }
 
@@ -202,12 +206,14 @@ mod tests {
         let bytes = encode(clips.iter());
         let mut reader = Clips::new(&bytes);
         let mut rng = StdRng::seed_from_u64(0);
-        for (a, b) in clips[0].iter().zip(reader.next(101, &mut rng)) {
+        for (a, b) in clips[0].iter().zip(reader.next(101, &mut rng).unwrap()) {
             for (a, b) in a.iter().zip(b) {
                 assert!((a - b).abs() <= STEP + STEP / 4, "{a} {b}");
             }
         }
-        assert_eq!(reader.next(7, &mut rng).len(), 7);
+        assert_eq!(reader.next(7, &mut rng).unwrap().len(), 7);
+        assert_eq!(reader.next(0, &mut rng), Some(LogMel::new()));
+        assert_eq!(reader.next(2_000_000, &mut rng), None);
     }
 
     #[test]

@@ -91,17 +91,19 @@ impl Encoder {
     }
 }
 
-/// Reads bits; after the end of the bytes it reads zeros.
+/// Reads bits; after the end of the bytes it reads zeros, and says so.
 pub struct Decoder<'a> {
     code: u32,
     range: u32,
     bytes: std::slice::Iter<'a, u8>,
+    is_past_end: bool,
 }
 
 impl<'a> Decoder<'a> {
     /// Over what an [`Encoder`] wrote.
     pub fn new(bytes: &'a [u8]) -> Self {
-        let mut decoder = Self { code: 0, range: u32::MAX, bytes: bytes.iter() };
+        let mut decoder =
+            Self { code: 0, range: u32::MAX, bytes: bytes.iter(), is_past_end: false };
         for _ in 0..5 {
             decoder.shift();
         }
@@ -109,7 +111,15 @@ impl<'a> Decoder<'a> {
     }
 
     fn shift(&mut self) {
-        self.code = (self.code << 8) | u32::from(self.bytes.next().copied().unwrap_or(0));
+        let byte = self.bytes.next();
+        self.is_past_end |= byte.is_none();
+        self.code = (self.code << 8) | u32::from(byte.copied().unwrap_or(0));
+    }
+
+    /// Whether more was read than an [`Encoder`] wrote: it writes as many bytes as it takes to read
+    /// its bits.
+    pub fn is_past_end(&self) -> bool {
+        self.is_past_end
     }
 
     /// Reads a bit.
@@ -148,6 +158,7 @@ mod tests {
             let mut decoder = Decoder::new(&bytes);
             let mut chance = Chance::default();
             assert!(bits.iter().all(|&bit| decoder.bit(&mut chance) == bit), "{share}");
+            assert!(!decoder.is_past_end(), "{share}");
             let entropy = if share == 0.0 {
                 0.0
             } else {
@@ -165,5 +176,6 @@ mod tests {
         let mut decoder = Decoder::new(&bytes);
         let mut chance = Chance::default();
         assert!((0..5_000).filter(|_| decoder.bit(&mut chance)).count() <= 5_000);
+        assert!(decoder.is_past_end(), "no chance makes 50 bytes last for 5,000 bits");
     }
 }
