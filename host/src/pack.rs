@@ -59,11 +59,12 @@ pub fn encode(negatives: &Negatives) -> std::io::Result<Vec<u8>> {
     let mut body = (table.len() as u32).to_le_bytes().to_vec();
     body.extend(table);
     body.extend(frames::encode(all.iter().map(|(_, _, clip)| *clip)));
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend(VERSION.to_le_bytes());
-    bytes.extend(crc32(&body).to_le_bytes());
-    bytes.extend(body);
-    Ok(bytes)
+    Ok(sealed(&body))
+}
+
+/// A body behind what every pack begins with.
+fn sealed(body: &[u8]) -> Vec<u8> {
+    [&MAGIC[..], &VERSION.to_le_bytes(), &crc32(body).to_le_bytes(), body].concat()
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_clip_longer_than_the_frames_that_are_there_is_refused() {
-        let mut bytes = encode(&negatives()).unwrap();
+        let bytes = encode(&negatives()).unwrap();
         let length = u32::from_le_bytes(bytes[10..14].try_into().unwrap()) as usize;
         let mut table = Vec::new();
         ZlibDecoder::new(&bytes[14..14 + length]).read_to_end(&mut table).unwrap();
@@ -188,10 +189,8 @@ mod tests {
         let table = zlib.finish().unwrap();
         let body =
             [&(table.len() as u32).to_le_bytes(), &table[..], &bytes[14 + length..]].concat();
-        bytes.truncate(6);
-        bytes.extend(crc32(&body).to_le_bytes());
-        bytes.extend(body);
-        assert_eq!(decode(&bytes).err().as_deref(), Some("it ends before its clips do"));
+        let forged = sealed(&body);
+        assert_eq!(decode(&forged).err().as_deref(), Some("it ends before its clips do"));
     }
 
     #[test]
@@ -202,9 +201,7 @@ mod tests {
             let mut bytes = bytes.clone();
             let at = rng.random_range(10..bytes.len());
             bytes[at] = rng.random();
-            let crc = crc32(&bytes[10..]).to_le_bytes();
-            bytes[6..10].copy_from_slice(&crc);
-            let _ = decode(&bytes);
+            let _ = decode(&sealed(&bytes[10..]));
         }
     }
 }
