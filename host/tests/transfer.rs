@@ -7,7 +7,11 @@ use std::{
 };
 
 use tempfile::TempDir;
-use wakeling::{base::Base, nn::params::Params};
+use wakeling::{
+    base::Base,
+    nn::{head::HeadConfig, params::Params},
+    tuned::Tuned,
+};
 use wakeling_tests::shipped::few_models;
 
 fn demo(folder: &str) -> String {
@@ -104,6 +108,30 @@ fn more_blocks_than_there_are_and_other_words_are_refused() {
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && message.contains(problem), "{train}: {message}");
     }
+}
+
+#[test]
+fn a_head_may_be_a_single_node() {
+    let place = place();
+    let word = format!("hey wakeling={}", demo("train"));
+    let finetune = |layers| {
+        let shape = ["--members", "1", "--head-channels", "1", "--head-layers", layers];
+        let quick = ["--steps", "60", "--negative-hours", "0", "--out", "node"];
+        run(&place, &[&["finetune", "--word", &word][..], &shape, &quick].concat())
+    };
+    succeeded(&finetune("0"));
+    let base = Base::load(&place.path().join("models/base-s.safetensors")).expect("a base");
+    let head = Tuned::load(&place.path().join("node/hey-wakeling.head"), &base).expect("a head");
+    assert_eq!(head.info.head, HeadConfig { hidden: 1, temporal: Vec::new() });
+    let simulated = Command::new(env!("CARGO_BIN_EXE_wakeling"))
+        .args(["simulate", &demo("test"), "--model", "node/model.wkl"])
+        .current_dir(place.path())
+        .output()
+        .expect("the program starts");
+    succeeded(&simulated);
+    let refused = finetune("3");
+    let message = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && message.contains("--head-layers"), "{message}");
 }
 
 /// A table of the demo's phrases and talk; `talk` is what stands in its two columns for the talk.

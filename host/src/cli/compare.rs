@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{OtherSpeech, WordPath, open_corpora, open_corpus, parse_word};
+use super::{NewHead, OtherSpeech, WordPath, open_corpora, open_corpus, parse_word};
 use crate::{
     Error, Result,
     compare::{
@@ -88,15 +88,11 @@ pub struct CompareArgs {
     /// Hours of other speech and noise to hear, as `finetune` has it
     #[arg(long, value_name = "HOURS", default_value_t = Settings::default().negative_hours)]
     negative_hours: f64,
-    /// Updates of the head
-    #[arg(long, default_value_t = Settings::default().steps)]
-    steps: usize,
+    #[command(flatten)]
+    head: NewHead,
     /// Updates of the trunk, where it moves
     #[arg(long, default_value_t = Settings::default().trunk_steps)]
     trunk_steps: usize,
-    /// Heads that are trained and averaged
-    #[arg(long, default_value_t = Settings::default().members)]
-    members: usize,
     /// Worker threads
     #[arg(long, default_value_t = crate::default_workers())]
     workers: usize,
@@ -239,12 +235,10 @@ impl CompareArgs {
     fn settings(&self) -> Settings {
         Settings {
             negative_hours: self.negative_hours,
-            steps: self.steps,
             trunk_steps: self.trunk_steps,
-            members: self.members,
             workers: self.workers,
             seed: self.seed,
-            ..Settings::default()
+            ..self.head.settings()
         }
     }
 

@@ -9,7 +9,7 @@ use clap::Args;
 use rand::{SeedableRng, rngs::StdRng, seq::IteratorRandom};
 
 use super::{
-    OtherSpeech, WordPath, check_phrase, file_name, open_corpora, open_corpus, parse_word,
+    NewHead, OtherSpeech, WordPath, check_phrase, file_name, open_corpora, open_corpus, parse_word,
     quantize::write_model,
 };
 use crate::{
@@ -94,9 +94,8 @@ pub struct FinetuneArgs {
     /// up to four, each time distorted otherwise
     #[arg(long, value_name = "HOURS", default_value_t = Settings::default().negative_hours)]
     negative_hours: f64,
-    /// Updates of the head
-    #[arg(long, default_value_t = Settings::default().steps)]
-    steps: usize,
+    #[command(flatten)]
+    head: NewHead,
     /// Updates of the trunk, where it moves
     #[arg(long, default_value_t = Settings::default().trunk_steps)]
     trunk_steps: usize,
@@ -128,11 +127,10 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     }
     let settings = Settings {
         negative_hours: args.negative_hours,
-        steps: args.steps,
         trunk_steps: args.trunk_steps,
         workers: args.workers,
         seed: args.seed,
-        ..Settings::default()
+        ..args.head.settings()
     };
     let (base, trunk) = args.move_trunk(base, trunk, (&negatives, &words), &settings)?;
     let mut prepared =

@@ -24,13 +24,14 @@ pub mod synthesize;
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, builder::RangedU64ValueParser};
 use wakeling_shared::frontend::FrontendParams;
 
 use crate::{
     Error, Result,
     corpus::{Corpus, Example},
     features::load_log_mel,
+    finetune::Settings,
     models,
     negatives::{Negatives, load_speech},
 };
@@ -86,6 +87,46 @@ impl OtherSpeech {
         all.noise.extend(noise.into_iter().flatten());
         Ok(all)
     }
+}
+
+/// What is put on the trunk for a word, and how long it is trained.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct NewHead {
+    /// Updates of the head
+    #[arg(long, default_value_t = Settings::default().steps)]
+    steps: usize,
+    /// Heads that are trained, each from other draws, and averaged into one
+    #[arg(long, default_value_t = Settings::default().members, value_parser = at_most(1, 8))]
+    members: usize,
+    /// Channels of each head's layers: 1 is a single node
+    #[arg(long, value_name = "COUNT", default_value_t = Settings::default().hidden,
+        value_parser = at_most(1, 64))]
+    head_channels: usize,
+    /// Layers over time in each head: with 0 it sees one moment, with 2 the whole phrase
+    #[arg(long, value_name = "COUNT", default_value_t = Settings::default().temporal.len(),
+        value_parser = at_most(0, Settings::default().temporal.len()))]
+    head_layers: usize,
+}
+
+impl NewHead {
+    /// Settings with such heads.
+    pub fn settings(self) -> Settings {
+        let mut settings = Settings {
+            steps: self.steps,
+            members: self.members,
+            hidden: self.head_channels,
+            ..Settings::default()
+        };
+        // Of fewer layers, those that reach furthest back.
+        let left_out = settings.temporal.len().saturating_sub(self.head_layers);
+        settings.temporal.drain(..left_out);
+        settings
+    }
+}
+
+/// Parses a count within bounds.
+fn at_most(least: u64, most: usize) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least..=most as u64)
 }
 
 /// A word and where its recordings are: `NAME=PATH`.
