@@ -100,7 +100,7 @@ pub fn page(model: &str, words: &[WordDetail<'_>]) -> String {
          Shares come with exact 95 % intervals; a rate of false accepts with the highest one that the hours allow.</p>\
          <nav>{nav}</nav>\n{sections}\
          <footer>Made by wakeling {} evaluate. This page holds all it shows and loads nothing.</footer></main></body></html>\n",
-        chart::STYLE,
+        chart::style(),
         env!("CARGO_PKG_VERSION"),
     )
 }

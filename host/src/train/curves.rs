@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::evaluate::chart::{STYLE, Series, progress};
+use crate::evaluate::chart::{Series, progress, standalone_style};
 
 /// Points of a curve before neighbours are joined.
 const POINTS_MAX: usize = 600;
@@ -85,7 +85,8 @@ impl Curves {
             format!("<svg y='{}' width='400' height='270'>{chart}</svg>\n", 270 * i)
         });
         format!(
-            "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 400 {height}'>\n<style>{STYLE}</style>\n{}</svg>\n",
+            "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 400 {height}'>\n<style>{}</style>\n{}</svg>\n",
+            standalone_style(),
             placed.collect::<String>()
         )
     }

@@ -14,29 +14,68 @@ const BOTTOM: f64 = 44.0;
 /// Lines of a chart's grid, about.
 const GRID: f64 = 4.0;
 
-/// The style that a chart needs where no page gives it one; `series` 0, 1 … are told apart by hue and
-/// by lightness.
-pub const STYLE: &str = "\
-.chart{--grid:#d9dde3;--ink:#3b4252;--s0:#0b5fb0;--s1:#d9730d;--s2:#2f8f5b;--s3:#a3459b;--s4:#7d6608;
-font:12px system-ui,sans-serif;fill:var(--ink)}
-@media(prefers-color-scheme:dark){.chart{--grid:#333b48;--ink:#c6cdd8;--s0:#6cb6ff;--s1:#ffab5e;--s2:#6fd39b;--s3:#e59be0;--s4:#d9c86b}}
-.grid{stroke:var(--grid);fill:none}.line{fill:none;stroke-width:2.2;stroke-linejoin:round}
+/// Colours by name, on white and on black; `s0`, `s1` … are of series, told apart by hue and by
+/// lightness.
+const COLOURS: [(&str, &str, &str); 8] = [
+    ("grid", "#d9dde3", "#333b48"),
+    ("ink", "#3b4252", "#c6cdd8"),
+    ("back", "#fff", "#12161d"),
+    ("s0", "#0b5fb0", "#6cb6ff"),
+    ("s1", "#d9730d", "#ffab5e"),
+    ("s2", "#2f8f5b", "#6fd39b"),
+    ("s3", "#a3459b", "#e59be0"),
+    ("s4", "#7d6608", "#d9c86b"),
+];
+/// Series that have a colour of their own.
+const HUES: usize = 5;
+/// What the classes of a chart look like, colours by name.
+const CLASSES: &str = "\
+.chart{font:12px system-ui,sans-serif;fill:var(--ink)}
+.grid{stroke:var(--grid);fill:none}.ink{stroke:var(--ink);fill:none}
+.line{fill:none;stroke-width:2.2;stroke-linejoin:round}
 .dash{stroke-dasharray:5 4}.band{opacity:.16;stroke:none}.whisker{stroke-width:1.6}
 .s0{stroke:var(--s0)}.s1{stroke:var(--s1)}.s2{stroke:var(--s2)}.s3{stroke:var(--s3)}.s4{stroke:var(--s4)}
 .f0{fill:var(--s0)}.f1{fill:var(--s1)}.f2{fill:var(--s2)}.f3{fill:var(--s3)}.f4{fill:var(--s4)}
-.mark{stroke-width:2;fill:var(--back,#fff)}";
+.mark{stroke-width:2;fill:var(--back)}
+";
+
+/// The colours, by name.
+fn colours(is_dark: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
+    COLOURS.iter().map(move |&(name, light, dark)| (name, if is_dark { dark } else { light }))
+}
+
+/// The style of a page's charts, light or dark as the reader has it. The page itself gives `--back`,
+/// which is what lies behind them.
+pub fn style() -> String {
+    let names = |is_dark| -> String {
+        let own = colours(is_dark).filter(|(name, _)| *name != "back");
+        own.map(|(name, colour)| format!("--{name}:{colour};")).collect()
+    };
+    let (light, dark) = (names(false), names(true));
+    format!("{CLASSES}.chart{{{light}}}@media(prefers-color-scheme:dark){{.chart{{{dark}}}}}")
+}
+
+/// The style of a picture that is a file of its own, what lies behind it included. Colours are
+/// written out: only browsers know them by name, and people open pictures with other programs too.
+pub fn standalone_style() -> String {
+    let written = |is_dark| {
+        colours(is_dark)
+            .fold(format!("{CLASSES}svg{{background:var(--back)}}"), |text, (name, colour)| {
+                text.replace(&format!("var(--{name})"), colour)
+            })
+    };
+    let (light, dark) = (written(false), written(true));
+    format!("{light}@media(prefers-color-scheme:dark){{{dark}}}")
+}
 
 /// A chart as a picture of its own, with its style and more `marks` in front.
 pub fn standalone(chart: &str, marks: &str) -> String {
-    let back = "svg{background:#fff}@media(prefers-color-scheme:dark){svg{background:#12161d}}";
-    chart.replacen('>', &format!("><style>{STYLE}{back}</style>{marks}"), 1) + "\n"
+    chart.replacen('>', &format!("><style>{}</style>{marks}", standalone_style()), 1) + "\n"
 }
 
 /// Bars of the widest histogram, and of the narrowest.
 const MOST_BINS: f64 = 60.0;
 const FEWEST_BINS: f64 = 8.0;
-/// Hues in [`STYLE`].
-const HUES: usize = 5;
 
 /// One curve of misses against false accepts per hour.
 pub struct Curve {
@@ -249,16 +288,35 @@ pub fn growth(title: &str, below: &str, curves: &[Curve]) -> String {
             );
         }
         draw(&mut axes, curve, i, &x);
-        if let Some(&(count, share, _)) = curve.points.last() {
-            let name = escape(&curve.name);
-            let (x, y) = (x(count) - 4.0, axes.y(share) - 6.0);
-            let _ = write!(
-                axes.text,
-                "<text class='f{hue}' x='{x:.1}' y='{y:.1}' text-anchor='end'>{name}</text>"
-            );
-        }
+    }
+    let ends = curves.iter().enumerate().filter_map(|(i, c)| Some((i, c, c.points.last()?)));
+    let ends: Vec<_> = ends.collect();
+    let heights: Vec<f64> = ends.iter().map(|(.., point)| axes.y(point.1) - 6.0).collect();
+    for ((i, curve, point), y) in ends.into_iter().zip(apart(&heights, HEIGHT - BOTTOM - 4.0)) {
+        let (hue, name, x) = (i % HUES, escape(&curve.name), x(point.0) - 4.0);
+        let _ = write!(
+            axes.text,
+            "<text class='f{hue}' x='{x:.1}' y='{y:.1}' text-anchor='end'>{name}</text>"
+        );
     }
     axes.finish(below, title)
+}
+
+/// Heights at which names can be read, near those where they belong and none below `lowest`.
+fn apart(heights: &[f64], lowest: f64) -> Vec<f64> {
+    const LINE: f64 = 13.0;
+    let mut order: Vec<usize> = (0..heights.len()).collect();
+    order.sort_by(|&a, &b| heights[a].total_cmp(&heights[b]));
+    let mut placed = heights.to_vec();
+    for pair in order.windows(2) {
+        placed[pair[1]] = placed[pair[1]].max(placed[pair[0]] + LINE);
+    }
+    let mut below = lowest + LINE;
+    for &name in order.iter().rev() {
+        placed[name] = placed[name].min(below - LINE);
+        below = placed[name];
+    }
+    placed
 }
 
 /// The course of a run: curves from 0 upward, as shares in percent or as they are, and their names.
@@ -311,7 +369,7 @@ pub fn columns(title: &str, below: &str, columns: &[Column]) -> String {
         let _ = write!(
             axes.text,
             "<rect class='f0' opacity='.75' x='{:.1}' y='{y:.1}' width='{:.1}' height='{:.1}'/>\
-             <path class='whisker' stroke='var(--ink)' fill='none' d='M{x:.1} {low:.1}V{high:.1}M{:.1} {high:.1}h10M{:.1} {low:.1}h10'/>\
+             <path class='whisker ink' d='M{x:.1} {low:.1}V{high:.1}M{:.1} {high:.1}h10M{:.1} {low:.1}h10'/>\
              <text x='{:.1}' y='{:.1}'>{:.1}%</text>",
             x - half,
             2.0 * half,
@@ -378,6 +436,30 @@ mod tests {
     fn steps_are_round() {
         for (x, step) in [(0.03, 0.05), (0.05, 0.05), (0.11, 0.2), (0.9, 1.0), (0.0, 1e-9)] {
             assert!((nice(x) - step).abs() < 1e-9, "{x}: {}", nice(x));
+        }
+    }
+
+    #[test]
+    fn names_do_not_lie_on_each_other() {
+        for heights in [&[200.0, 195.0, 215.0, 198.0][..], &[50.0, 20.0], &[222.0], &[]] {
+            let mut placed = apart(heights, 222.0);
+            assert!(placed.iter().all(|&y| y <= 222.0), "{placed:?}");
+            if let [a, b] = heights {
+                assert_eq!(placed, [*a, *b]);
+            }
+            placed.sort_by(f64::total_cmp);
+            assert!(placed.windows(2).all(|pair| pair[1] - pair[0] >= 13.0), "{placed:?}");
+        }
+    }
+
+    #[test]
+    fn a_picture_names_no_colour_and_a_page_all_of_them() {
+        let picture = standalone(&growth("t", "b", &[]), "");
+        assert!(!picture.contains("var(") && picture.contains(".s0{stroke:#0b5fb0}"), "{picture}");
+        assert!(picture.contains("dark){") && picture.contains(".s0{stroke:#6cb6ff}"), "{picture}");
+        let style = style();
+        for used in style.split("var(").skip(1).filter_map(|rest| rest.split(')').next()) {
+            assert!(used == "--back" || style.contains(&format!("{used}:#")), "{used}");
         }
     }
 
