@@ -58,8 +58,9 @@ are a good start. What else a wake word must be told apart from ships with the b
 model.wkl (the model for the device) and settings.json, and base.safetensors if the trunk
 moved. `--train auto` trains new heads alone below 50 recordings of a word, and moves the whole
 trunk from there on, which takes some minutes. `--train all` does so with fewer: with 20 it
-took two fifths off the misses of one word of three and nothing off the others'; `wakeling compare`
-measures it on your words. Try the model:
+made three words of twelve better, two of them over the telephone, and nine worse; `wakeling
+compare` measures it on your words. The new head is three small networks, averaged; `--members 1
+--head-channels 1 --head-layers 0` makes it a single node. Try the model:
   wakeling simulate FILE --model runs/computer/model.wkl")]
 pub struct FinetuneArgs {
     /// A word and its recordings: a folder, a manifest or a file; may be given several times

@@ -292,7 +292,7 @@ pub fn growth(title: &str, below: &str, curves: &[Curve]) -> String {
     let ends = curves.iter().enumerate().filter_map(|(i, c)| Some((i, c, c.points.last()?)));
     let ends: Vec<_> = ends.collect();
     let heights: Vec<f64> = ends.iter().map(|(.., point)| axes.y(point.1) - 6.0).collect();
-    for ((i, curve, point), y) in ends.into_iter().zip(apart(&heights, HEIGHT - BOTTOM - 4.0)) {
+    for ((i, curve, point), y) in ends.into_iter().zip(apart(&heights, TOP + 8.0)) {
         let (hue, name, x) = (i % HUES, escape(&curve.name), x(point.0) - 4.0);
         let _ = write!(
             axes.text,
@@ -302,19 +302,20 @@ pub fn growth(title: &str, below: &str, curves: &[Curve]) -> String {
     axes.finish(below, title)
 }
 
-/// Heights at which names can be read, near those where they belong and none below `lowest`.
-fn apart(heights: &[f64], lowest: f64) -> Vec<f64> {
+/// Heights at which names can be read: each where it belongs or above that, unless that is higher than
+/// `highest` (a smaller number).
+fn apart(heights: &[f64], highest: f64) -> Vec<f64> {
     const LINE: f64 = 13.0;
     let mut order: Vec<usize> = (0..heights.len()).collect();
-    order.sort_by(|&a, &b| heights[a].total_cmp(&heights[b]));
+    order.sort_by(|&a, &b| heights[b].total_cmp(&heights[a]));
     let mut placed = heights.to_vec();
     for pair in order.windows(2) {
-        placed[pair[1]] = placed[pair[1]].max(placed[pair[0]] + LINE);
+        placed[pair[1]] = placed[pair[1]].min(placed[pair[0]] - LINE);
     }
-    let mut below = lowest + LINE;
+    let mut above = highest - LINE;
     for &name in order.iter().rev() {
-        placed[name] = placed[name].min(below - LINE);
-        below = placed[name];
+        placed[name] = placed[name].max(above + LINE);
+        above = placed[name];
     }
     placed
 }
@@ -441,9 +442,9 @@ mod tests {
 
     #[test]
     fn names_do_not_lie_on_each_other() {
-        for heights in [&[200.0, 195.0, 215.0, 198.0][..], &[50.0, 20.0], &[222.0], &[]] {
-            let mut placed = apart(heights, 222.0);
-            assert!(placed.iter().all(|&y| y <= 222.0), "{placed:?}");
+        for heights in [&[30.0, 25.0, 45.0, 28.0][..], &[50.0, 22.0], &[22.0], &[]] {
+            let mut placed = apart(heights, 22.0);
+            assert!(placed.iter().all(|&y| y >= 22.0), "{placed:?}");
             if let [a, b] = heights {
                 assert_eq!(placed, [*a, *b]);
             }
