@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{NewHead, OtherSpeech, WordPath, open_corpora, open_corpus, parse_word};
+use super::{OtherSpeech, Training, WordPath, open_corpora, open_corpus, parse_word};
 use crate::{
     Error, Result,
     compare::{
@@ -85,20 +85,8 @@ pub struct CompareArgs {
     base: String,
     #[command(flatten)]
     other: OtherSpeech,
-    /// Hours of other speech and noise to hear, as `finetune` has it
-    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().negative_hours)]
-    negative_hours: f64,
     #[command(flatten)]
-    head: NewHead,
-    /// Updates of the trunk, where it moves
-    #[arg(long, default_value_t = Settings::default().trunk_steps)]
-    trunk_steps: usize,
-    /// Worker threads
-    #[arg(long, default_value_t = crate::default_workers())]
-    workers: usize,
-    /// Seed of everything drawn
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    training: Training,
 }
 
 /// Which words share a trunk that moves.
@@ -128,7 +116,7 @@ pub fn run(args: CompareArgs) -> Result<()> {
     let words = args.load_words()?;
     let _claim = files::claim(&args.out)?;
     let (table, record) = (args.out.join("compare.csv"), args.out.join("settings.json"));
-    let settings = args.settings();
+    let settings = args.training.settings();
     let settings_text = format!("{:#}\n", args.record(&settings));
     let goes_on = table.exists();
     let mut grid = Grid::open(table, &args.rates)?;
@@ -181,7 +169,7 @@ impl CompareArgs {
                 test.extend(open_corpus(&given.path)?);
             }
             let (train, test) =
-                if test.is_empty() { parted(&all, self.seed)? } else { (all, test) };
+                if test.is_empty() { parted(&all, self.training.seed)? } else { (all, test) };
             words.push(Word { label: label.clone(), train, test });
         }
         Ok(words)
@@ -232,16 +220,6 @@ impl CompareArgs {
         Ok(jobs)
     }
 
-    fn settings(&self) -> Settings {
-        Settings {
-            negative_hours: self.negative_hours,
-            trunk_steps: self.trunk_steps,
-            workers: self.workers,
-            seed: self.seed,
-            ..self.head.settings()
-        }
-    }
-
     /// For `settings.json`.
     fn record(&self, settings: &Settings) -> Value {
         let paths = |words: &[WordPath]| -> Vec<_> {
@@ -282,7 +260,7 @@ impl CompareArgs {
         settings: &Settings,
     ) -> Result<Vec<(Trial, Counts)>> {
         let frontend = ears.base.tables.params(ears.base.info.normalization);
-        let seed = |trial: &Trial| self.seed.wrapping_add(trial.draw);
+        let seed = |trial: &Trial| self.training.seed.wrapping_add(trial.draw);
         let recordings = |(word, trial): &(&Word, Trial)| -> Vec<LogMel> {
             let chosen = draw(&word.train, trial.samples, seed(trial));
             load_log_mel(&chosen, &frontend, "recordings").into_iter().flatten().collect()
@@ -294,7 +272,7 @@ impl CompareArgs {
             .zip(&recordings)
             .map(|((word, _), recordings)| (word.label.as_str(), recordings.as_slice().into()))
             .collect();
-        let first = job.words.first().map_or(self.seed, |(_, trial)| seed(trial));
+        let first = job.words.first().map_or(self.training.seed, |(_, trial)| seed(trial));
         let settings = Settings { seed: first, ..settings.clone() };
         let (tuned, own) = ground.train(ears, job.how, &words, &settings)?;
         let measure = Measure { rates: &self.rates, noise: None, float: false };

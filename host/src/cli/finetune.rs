@@ -9,8 +9,8 @@ use clap::Args;
 use rand::{SeedableRng, rngs::StdRng, seq::IteratorRandom};
 
 use super::{
-    NewHead, OtherSpeech, WordPath, check_phrase, file_name, open_corpora, open_corpus, parse_word,
-    quantize::write_model,
+    OtherSpeech, Training, WordPath, check_phrase, file_name, open_corpora, open_corpus,
+    parse_word, quantize::write_model,
 };
 use crate::{
     Error, Result,
@@ -91,21 +91,8 @@ pub struct FinetuneArgs {
     /// or auto, which goes by the number of recordings
     #[arg(long, value_name = "PART", default_value_t = Train::Auto)]
     train: Train,
-    /// Hours of other speech and noise to hear: if there are fewer, clips are heard several times,
-    /// up to four, each time distorted otherwise
-    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().negative_hours)]
-    negative_hours: f64,
     #[command(flatten)]
-    head: NewHead,
-    /// Updates of the trunk, where it moves
-    #[arg(long, default_value_t = Settings::default().trunk_steps)]
-    trunk_steps: usize,
-    /// Worker threads
-    #[arg(long, default_value_t = crate::default_workers())]
-    workers: usize,
-    /// Seed of everything drawn
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    training: Training,
 }
 
 /// Runs the command.
@@ -126,23 +113,17 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         let remedy = "see the lines above; give the recordings that a device saved";
         return Err(Error::input(&args.false_wakes[0], "no recording in it can be read", remedy));
     }
-    let settings = Settings {
-        negative_hours: args.negative_hours,
-        trunk_steps: args.trunk_steps,
-        workers: args.workers,
-        seed: args.seed,
-        ..args.head.settings()
-    };
+    let settings = args.training.settings();
     let (base, trunk) = args.move_trunk(base, trunk, (&negatives, &words), &settings)?;
     let mut prepared =
-        Prepared::new(&base, &trunk, &negatives, settings.negative_hours, args.seed)?;
+        Prepared::new(&base, &trunk, &negatives, settings.negative_hours, settings.seed)?;
     if !false_wakes.is_empty() {
         let speech = vec![false_wakes; FALSE_WAKE_COPIES].concat();
-        let streams = Negatives { speech, noise: Vec::new() }.streams(args.seed);
+        let streams = Negatives { speech, noise: Vec::new() }.streams(settings.seed);
         prepared.train_also(trunk_outputs(&base, &trunk, &streams.rows)?);
     }
     if !events.is_empty() {
-        prepared.train_also(recorded(&base, &trunk, (&events, &negatives), args.seed)?);
+        prepared.train_also(recorded(&base, &trunk, (&events, &negatives), settings.seed)?);
     }
     let mut heads = Vec::new();
     for word in &words {

@@ -89,32 +89,49 @@ impl OtherSpeech {
     }
 }
 
-/// What is put on the trunk for a word, and how long it is trained.
+/// How words are trained, as far as the command line says it.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct NewHead {
+pub struct Training {
+    /// Hours of other speech and noise to hear: if there are fewer, clips are heard several times,
+    /// up to four, each time distorted otherwise
+    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().negative_hours)]
+    negative_hours: f64,
     /// Updates of the head
     #[arg(long, default_value_t = Settings::default().steps)]
     steps: usize,
     /// Heads that are trained, each from other draws, and averaged into one
-    #[arg(long, default_value_t = Settings::default().members, value_parser = at_most(1, 8))]
+    #[arg(long, default_value_t = Settings::default().members, value_parser = within(1, 8))]
     members: usize,
     /// Channels of each head's layers: 1 is a single node
     #[arg(long, value_name = "COUNT", default_value_t = Settings::default().hidden,
-        value_parser = at_most(1, 64))]
+        value_parser = within(1, 64))]
     head_channels: usize,
     /// Layers over time in each head: with 0 it sees one moment, with 2 the whole phrase
     #[arg(long, value_name = "COUNT", default_value_t = Settings::default().temporal.len(),
-        value_parser = at_most(0, Settings::default().temporal.len()))]
+        value_parser = within(0, Settings::default().temporal.len()))]
     head_layers: usize,
+    /// Updates of the trunk, where it moves
+    #[arg(long, default_value_t = Settings::default().trunk_steps)]
+    trunk_steps: usize,
+    /// Worker threads
+    #[arg(long, default_value_t = crate::default_workers())]
+    workers: usize,
+    /// Seed of everything drawn
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
-impl NewHead {
-    /// Settings with such heads.
+impl Training {
+    /// The settings that are meant.
     pub fn settings(self) -> Settings {
         let mut settings = Settings {
+            negative_hours: self.negative_hours,
             steps: self.steps,
             members: self.members,
             hidden: self.head_channels,
+            trunk_steps: self.trunk_steps,
+            workers: self.workers,
+            seed: self.seed,
             ..Settings::default()
         };
         // Of fewer layers, those that reach furthest back.
@@ -124,8 +141,8 @@ impl NewHead {
     }
 }
 
-/// Parses a count within bounds.
-fn at_most(least: u64, most: usize) -> RangedU64ValueParser<usize> {
+/// Parses a count from `least` to `most`.
+fn within(least: u64, most: usize) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(least..=most as u64)
 }
 
