@@ -145,7 +145,7 @@ pub fn enroll(
     let entries = std::slice::from_ref(empty);
     let file = with_model(base, trunk, entries, &CardText::default(), artifact::encode)?;
     let Learned { likeness, outcome } = enroll_file(&file, utterances)?;
-    let defect = |error: String| Error::usage(error, "report this as a defect");
+    let defect = Error::defect::<String>;
     let entry = |patched: Vec<u8>| -> Result<WordEntry> {
         let model = Model::load(&patched).map_err(|e| defect(format!("an enrolled model: {e}")))?;
         let head = QuantizedHead::last_of(&model);

@@ -46,9 +46,15 @@ pub enum Error {
         /// What the user can do.
         remedy: String,
     },
-    /// A tensor operation failed: a defect of ours, or not enough memory (exit code 5).
+    /// A tensor operation failed: a defect of this program, or not enough memory (exit code 5).
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+    /// Something that cannot happen did: a defect of this program (exit code 5).
+    #[error(
+        "a defect in wakeling: {0}\n  remedy: report it, with the command and the line above; what \
+         was written before is kept"
+    )]
+    Defect(String),
 }
 
 /// What helps against a refusal of the system.
@@ -102,6 +108,11 @@ impl Error {
         Self::Device { device: device.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
+    /// A defect of this program: a state that it should rule out. Its remedy is a report.
+    pub fn defect<T: Into<String>>(what: T) -> Self {
+        Self::Defect(what.into())
+    }
+
     /// Wraps a system error with the file and the verb.
     pub fn io(path: impl Into<PathBuf>, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
@@ -119,7 +130,41 @@ impl Error {
             Self::Usage { .. } => 2,
             Self::Input { .. } => 3,
             Self::Io { .. } | Self::Device { .. } => 4,
-            Self::Tensor(_) => 5,
+            Self::Tensor(_) | Self::Defect(_) => 5,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_error_has_the_exit_code_of_the_readme() {
+        let io = || io::Error::from(io::ErrorKind::NotFound);
+        assert_eq!(Error::usage("x", "y").exit_code(), 2);
+        assert_eq!(Error::input("x", "y", "z").exit_code(), 3);
+        assert_eq!(Error::io("x", "read")(io()).exit_code(), 4);
+        assert_eq!(Error::device("x", "y", "z").exit_code(), 4);
+        assert_eq!(Error::defect("x").exit_code(), 5);
+    }
+
+    #[test]
+    fn no_defect_hides_in_another_kind_of_error() {
+        // The words that a defect's remedy has: they belong to `Error::Defect` alone.
+        let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut folders = vec![sources];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("error.rs")
+                {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    assert!(!text.contains("report this"), "{}", path.display());
+                }
+            }
         }
     }
 }

@@ -78,8 +78,8 @@ pub fn head_scores(
 ) -> Result<Scores> {
     with_model(base, trunk, words, &CardText::default(), |model| {
         let mut arena = vec![0; model.arena_bytes()];
-        let mut engine = Engine::new(model, &mut arena)
-            .map_err(|e| Error::usage(format!("{e:?}"), "report this as a defect"))?;
+        let mut engine =
+            Engine::new(model, &mut arena).map_err(|e| Error::defect(format!("{e:?}")))?;
         let mut streams = Vec::with_capacity(outputs.streams.len());
         for stream in &outputs.streams {
             engine.reset();

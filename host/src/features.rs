@@ -242,7 +242,7 @@ pub fn load_log_mel(
             match example.load() {
                 Ok(pcm) => Some(log_mel(&mel_powers(&pcm, frontend))),
                 Err(error) => {
-                    bar.suspend(|| eprintln!("skipped: {error}"));
+                    bar.suspend(|| crate::log!("skipped: {error}"));
                     None
                 }
             }

@@ -391,9 +391,8 @@ impl<C: Send + 'static> Ahead<C> {
                 self.pending.push_back(receiver);
             }
             let Some(first) = self.pending.pop_front() else { return Ok(None) };
-            let outcome = first.recv().map_err(|_| {
-                Error::usage("a thread that reads clips failed", "report this as a defect")
-            })?;
+            let outcome =
+                first.recv().map_err(|_| Error::defect("a thread that reads clips failed"))?;
             self.ready.extend(outcome?);
         }
     }

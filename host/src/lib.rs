@@ -1,6 +1,8 @@
 //! The host side: corpus → batches → pretrain → finetune → quantize → artifact → evaluate → simulate → flash.
 
 #![deny(unsafe_code)]
+// A log that cannot be written must not end the work: `console` ignores that, `eprintln!` panics.
+#![cfg_attr(not(test), deny(clippy::print_stderr))]
 
 pub mod advise;
 pub mod artifact;
@@ -13,6 +15,7 @@ pub mod capture;
 pub mod cli;
 pub mod compare;
 pub mod compose;
+pub mod console;
 pub mod corpus;
 pub mod doctor;
 pub mod emulator;

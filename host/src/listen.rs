@@ -116,9 +116,8 @@ pub fn listen(
     options: &mut Options<'_>,
 ) -> Result<()> {
     let mut arena = vec![0; model.arena_bytes()];
-    let mut pipeline = Pipeline::new(model, &mut arena).map_err(|error| {
-        Error::usage(format!("the model does not run: {error:?}"), "report this as a defect")
-    })?;
+    let mut pipeline = Pipeline::new(model, &mut arena)
+        .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;
     let mut listener = Listener::new(model);
     loop {
         let pcm = microphone.hear(TICK)?;

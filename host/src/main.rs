@@ -1,5 +1,7 @@
 //! The `wakeling` program: parses, dispatches, and maps errors to exit codes.
 
+#![deny(clippy::print_stderr)]
+
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -76,7 +78,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            wakeling::log!("error: {error}");
             ExitCode::from(error.exit_code())
         }
     }

@@ -215,8 +215,7 @@ fn said(
 /// Runs a model's trunk over features, frame after frame; `(steps, channels)`.
 pub fn run_trunk(model: &Model<'_>, features: &[i8]) -> Result<Vec<i8>> {
     let mut arena = vec![0; model.arena_bytes()];
-    let mut engine = Engine::new(model, &mut arena)
-        .map_err(|e| Error::usage(format!("{e:?}"), "report this as a defect"))?;
+    let mut engine = Engine::new(model, &mut arena).map_err(|e| Error::defect(format!("{e:?}")))?;
     let step = usize::from(model.frames_per_step) * MEL_CHANNELS;
     let mut outputs = Vec::with_capacity(features.len() / step * model.trunk_width());
     for input in features.chunks_exact(step) {

@@ -172,8 +172,8 @@ pub fn pretrain(settings: &Settings, corpora: &Corpora, peers: &Peers) -> Result
     let is_first = peers.rank().index == 0;
     if is_first {
         let (tokens, words) = (lists.found.tokens.outputs(), lists.found.words.outputs());
-        eprintln!("{} tokens, {} words, {} clips", tokens - 1, words - 1, lists.train.clips());
-        eprintln!("{} parameters to train", params.count());
+        crate::log!("{} tokens, {} words, {} clips", tokens - 1, words - 1, lists.train.clips());
+        crate::log!("{} parameters to train", params.count());
     }
     // What becomes of the base is the CPU's, so its ranges are too.
     let params = settings.run.train_among(peers, &stage, params)?.to_device(&Device::Cpu)?;
@@ -263,10 +263,10 @@ fn tell_left_out(lists: &Prepared, stage: &Pretraining<'_>) -> Result<()> {
     let skipped = std::fs::read_to_string(&lists.skipped);
     let left_out = skipped.map_err(Error::io(&lists.skipped, "read"))?.lines().count();
     if left_out > 0 {
-        eprintln!("{left_out} skipped, see {}", lists.skipped.display());
+        crate::log!("{left_out} skipped, see {}", lists.skipped.display());
     }
     if let (infeasible @ 1.., all) = stage.infeasible() {
-        eprintln!(
+        crate::log!(
             "{infeasible} of {all} times, a clip was sped up so much that its labels did not fit into \
              its steps, and taught nothing"
         );

@@ -59,7 +59,7 @@ impl TermLike for Lines {
     fn write_str(&self, text: &str) -> io::Result<()> {
         let text = text.trim();
         if !text.is_empty() {
-            eprintln!("{text}");
+            crate::log!("{text}");
         }
         Ok(())
     }

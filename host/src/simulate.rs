@@ -94,9 +94,8 @@ impl Device {
 
 fn host_lines(model: &Model<'_>, pcm: &[i16], chunks: Chunking, scores: bool) -> Result<String> {
     let mut arena = vec![0; model.arena_bytes()];
-    let mut pipeline = Pipeline::new(model, &mut arena).map_err(|error| {
-        Error::usage(format!("the model does not run: {error:?}"), "report this as a defect")
-    })?;
+    let mut pipeline = Pipeline::new(model, &mut arena)
+        .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;
     let mut lines = format!("{}\n", Loaded(model));
     let mut faults = FaultDetector::new();
     for mut rest in chunks.blocks(pcm) {

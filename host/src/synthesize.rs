@@ -172,7 +172,7 @@ impl Speech {
                 None => self.one(utterance, folder)?,
             };
             if let Made::Failed(Some(why)) = &made {
-                bar.suspend(|| eprintln!("voice {:?} failed: {why}", utterance.voice));
+                bar.suspend(|| crate::log!("voice {:?} failed: {why}", utterance.voice));
                 let mut broken = broken.lock().unwrap_or_else(PoisonError::into_inner);
                 broken.insert(utterance.voice.clone(), why.clone());
             }

@@ -286,8 +286,7 @@ fn known(key: event::KeyEvent) -> Option<Key> {
 /// Asks on stderr, and reads a line of stdin.
 fn ask_line(question: &str, default: &str) -> Result<Option<String>> {
     let shown = if default.is_empty() { String::new() } else { format!(" [{default}]") };
-    eprint!("{question}{shown}: ");
-    io::stderr().flush().map_err(refused)?;
+    crate::console::raw(&format!("{question}{shown}: "));
     Ok(read_line()?.map(|line| if line.is_empty() { default.to_owned() } else { line }))
 }
 

@@ -167,7 +167,7 @@ impl Run {
                 log.row(done, loss, self.schedule.rate(step), norm, &figures)?;
                 if !figures.is_empty() {
                     let figures: Vec<String> = figures.iter().map(Figure::to_string).collect();
-                    bar.suspend(|| eprintln!("step {done}: {}", figures.join(", ")));
+                    bar.suspend(|| crate::log!("step {done}: {}", figures.join(", ")));
                 }
             }
             if done.is_multiple_of(self.checkpoint_every.max(1)) {
@@ -296,10 +296,10 @@ impl Run {
             .map_or(Vec::new(), |text| text.split(' ').filter_map(|p| p.parse().ok()).collect());
         stage.seek(&shared_out(&positions, rank, workers))?;
         if rank.index == 0 {
-            eprintln!("resuming {} at step {step}", path.display());
+            crate::log!("resuming {} at step {step}", path.display());
             // A checkpoint of a stage that keeps all it learns from is at 0 throughout.
             if positions.len() != workers * rank.count && positions.iter().any(|&p| p > 0) {
-                eprintln!(
+                crate::log!(
                     "it was written by {} workers; with {} the run goes on, but to other weights",
                     positions.len(),
                     workers * rank.count

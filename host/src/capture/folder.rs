@@ -166,8 +166,7 @@ impl Folder {
         let seconds = samples as f64 / f64::from(SAMPLE_RATE);
         let duration = (seconds * 1_000.0).round() / 1_000.0;
         let line = Line { audio_filepath: name.to_owned(), duration, facts: facts.clone() };
-        let line = serde_json::to_string(&line)
-            .map_err(|e| Error::usage(e.to_string(), "report this as a defect"))?;
+        let line = serde_json::to_string(&line).map_err(|e| Error::defect(e.to_string()))?;
         self.lines.push(line);
         let text = self.lines.join("\n") + "\n";
         if let Err(error) = files::write_atomic(self.path.join(MANIFEST), text.as_bytes()) {

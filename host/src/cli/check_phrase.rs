@@ -64,7 +64,7 @@ pub fn warn(text: &str, language: Option<&str>) {
     let language = language.unwrap_or_else(|| guess_language(text));
     let program = is_there(phrase::G2P).then_some(phrase::G2P);
     if let Some(warning) = phrase::check(text, language, program).warning() {
-        eprintln!("warning: {warning}; see `wakeling check-phrase {text:?}`");
+        crate::log!("warning: {warning}; see `wakeling check-phrase {text:?}`");
     }
 }
 

@@ -127,7 +127,7 @@ pub fn run(args: CompareArgs) -> Result<()> {
     let left: Vec<&Job<'_>> =
         jobs.iter().filter(|job| job.words.iter().any(|(_, trial)| !grid.holds(trial))).collect();
     if left.len() < jobs.len() {
-        eprintln!("going on: {} of {} trainings are there", jobs.len() - left.len(), jobs.len());
+        crate::log!("going on: {} of {} trainings are there", jobs.len() - left.len(), jobs.len());
     }
     if !left.is_empty() {
         files::write_atomic(&record, settings_text.as_bytes())?;
@@ -145,7 +145,7 @@ pub fn run(args: CompareArgs) -> Result<()> {
     }
     grid.save_pictures(&args.out)?;
     print!("{}", grid.tables());
-    eprintln!("{}", args.out.join("compare.csv").display());
+    crate::log!("{}", args.out.join("compare.csv").display());
     Ok(())
 }
 
@@ -186,7 +186,7 @@ impl CompareArgs {
             let (enough, few): (Vec<&Word>, Vec<&Word>) =
                 words.iter().partition(|word| samples <= word.train.len());
             for word in few {
-                eprintln!(
+                crate::log!(
                     "{:?} has {} recordings to train on: no trial with {samples}",
                     word.label,
                     word.train.len()

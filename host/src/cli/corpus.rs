@@ -96,17 +96,17 @@ pub fn run(args: CorpusArgs) -> Result<()> {
 fn fetch(args: FetchArgs) -> Result<()> {
     let checksum = args.sha256.map(Checksum::Sha256).or(args.md5.map(Checksum::Md5));
     if checksum.is_none() {
-        eprintln!("no checksum given: what arrives is not compared with anything");
+        crate::log!("no checksum given: what arrives is not compared with anything");
     }
     let fetch = Fetch { from: args.from, folder: args.out, checksum, keep: args.keep };
     let (folder, unpacked) = fetch.run()?;
     match unpacked {
         Some(unpacked) => {
-            unpacked.skipped.iter().for_each(|skipped| eprintln!("skipped: {skipped}"));
+            unpacked.skipped.iter().for_each(|skipped| crate::log!("skipped: {skipped}"));
             let gigabytes = unpacked.bytes as f64 / 1e9;
-            eprintln!("{} files, {gigabytes:.2} GB", unpacked.files);
+            crate::log!("{} files, {gigabytes:.2} GB", unpacked.files);
         }
-        None => eprintln!("it is there already"),
+        None => crate::log!("it is there already"),
     }
     print(&format!("{}\n", folder.display()))
 }
@@ -196,7 +196,7 @@ impl Write for FirstLines {
             if *byte == b'\n' {
                 self.0 += 1;
                 if self.0 == LINES_SHOWN + 1 {
-                    eprintln!("... and more: give --out FOLDER for the full list");
+                    crate::log!("... and more: give --out FOLDER for the full list");
                 }
             }
         }

@@ -106,7 +106,7 @@ pub fn run(args: DeviceArgs) -> Result<()> {
             let mut device = port.device()?;
             update(&mut device, &image, trial)?;
             if no_restart {
-                eprintln!("it is tested and run at the next restart: wakeling device restart");
+                crate::log!("it is tested and run at the next restart: wakeling device restart");
             } else {
                 let info = device.restart()?;
                 started(&port.port, &info, image.header.version)?;
@@ -127,11 +127,11 @@ pub fn run(args: DeviceArgs) -> Result<()> {
                     [event.entry.smoothed, event.entry.threshold].map(|q8| f64::from(q8) / 256.0);
                 println!("{} {smoothed:.2} of {threshold:.2}", path.display());
             }
-            eprintln!("{} events", events.len());
+            crate::log!("{} events", events.len());
         }
         Command::Enroll { port } => {
             let mut device = port.device()?;
-            eprintln!("say the word {UTTERANCES} times, with a second of quiet between");
+            crate::log!("say the word {UTTERANCES} times, with a second of quiet between");
             let bar = progress_bar(UTTERANCES as u64, "enroll");
             let enrolled = device.enroll(|count| bar.set_position(count.into()));
             bar.finish_and_clear();

@@ -251,7 +251,7 @@ impl FinetuneArgs {
         let fewest = words.iter().map(|w| w.recorded).min().unwrap_or(0);
         let (train, why) = self.train.decide(fewest);
         if let Some(why) = why {
-            eprintln!("{why}");
+            crate::log!("{why}");
         }
         if train == Train::Head {
             return Ok((base, trunk));
@@ -262,7 +262,7 @@ impl FinetuneArgs {
         let base = tune(&base, Start::Pretrained, train, negatives, &words, settings)?;
         let path = self.out.join(TUNED_BASE);
         base.save(&path)?;
-        eprintln!("{}: the base that moved, for `wakeling quantize --base`", path.display());
+        crate::log!("{}: the base that moved, for `wakeling quantize --base`", path.display());
         let trunk = QuantizedTrunk::of(&base)?;
         Ok((base, trunk))
     }
@@ -309,7 +309,7 @@ impl FinetuneArgs {
             check_phrase::warn(&word.label, None);
             let recorded = word.recordings.len();
             if word.synthesized.is_empty() && recorded < FEW_RECORDINGS {
-                eprintln!(
+                crate::log!(
                     "warning: {recorded} recordings of {:?} are few; from {FEW_RECORDINGS} on it gets good",
                     word.label
                 );
@@ -327,7 +327,7 @@ fn none_readable(path: &Path) -> Error {
 /// The words of a table of recordings.
 fn labelled(path: &Path, load: &impl Fn(&[Example]) -> Vec<LogMel>) -> Result<Vec<Word>> {
     let table = Table::open(path, None)?;
-    table.skipped.iter().for_each(|skipped| eprintln!("skipped: {skipped}"));
+    table.skipped.iter().for_each(|skipped| crate::log!("skipped: {skipped}"));
     let recordings: Vec<(LogMel, &[Option<bool>])> = table
         .rows
         .iter()
@@ -376,10 +376,10 @@ fn label_of(folder: &Path, examples: &[Example]) -> Result<String> {
 /// What the thresholds are, and what they rest on.
 fn report(tuned: &Tuned, path: &Path) {
     let info = &tuned.info;
-    eprintln!("{}: {} recordings of {:?}", path.display(), info.recordings, info.label);
+    crate::log!("{}: {} recordings of {:?}", path.display(), info.recordings, info.label);
     let in_force = info.detector.threshold;
     if !info.points.iter().any(|p| p.threshold == in_force) {
-        eprintln!(
+        crate::log!(
             "  threshold {:.4}, in force: estimated for 0.5 false accepts per hour; more --negatives would show it",
             score(in_force)
         );
@@ -389,7 +389,7 @@ fn report(tuned: &Tuned, path: &Path) {
         let mark = if point.threshold == in_force { ", in force" } else { "" };
         // With n events counted, the 95 % bound; 3/T for none (Hanley & Lippman-Hand 1983).
         let bound = crate::evaluate::upper_rate(point.false_accepts as usize, hours);
-        eprintln!(
+        crate::log!(
             "  threshold {:.4}{mark}: {} false accepts in {hours:.2} h of other speech, which shows at most {bound:.1} per hour",
             score(point.threshold),
             point.false_accepts

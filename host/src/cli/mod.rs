@@ -43,7 +43,7 @@ use crate::{
 pub fn open_corpus(path: &Path) -> Result<Vec<Example>> {
     let corpus = Corpus::open(path)?;
     for skipped in &corpus.skipped {
-        eprintln!("skipped: {skipped}");
+        crate::log!("skipped: {skipped}");
     }
     if corpus.examples.is_empty() {
         return Err(Error::input(path, "no usable clip in it", "see the lines above"));

@@ -126,7 +126,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
     let result = run_among(args, &peers);
     if let (Err(error), 2..) = (&result, peers.rank().count) {
         // The others wait for this one's gradients, so they must be told.
-        eprintln!("error in process {}: {error}", peers.rank().index);
+        crate::log!("error in process {}: {error}", peers.rank().index);
         peers.stop(error.exit_code());
     }
     result

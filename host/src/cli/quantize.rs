@@ -77,7 +77,7 @@ pub fn write_model(
         let model = &Model { gate, ..model.clone() };
         artifact::write(path, model)?;
         let bytes = artifact::encode(model)?.len();
-        eprintln!(
+        crate::log!(
             "{}: {} bytes of flash, {} bytes of state, {:.1} million multiply-accumulates a second",
             path.display(),
             bytes,

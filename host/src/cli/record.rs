@@ -138,7 +138,7 @@ fn room(args: &RecordArgs, minutes: f64) -> Result<()> {
     let outcome = record_room(&mut devices, &mut folder, minutes);
     drop(screen);
     let seconds = outcome?;
-    eprintln!(
+    crate::log!(
         "{seconds:.0} s recorded; {:.1} minutes are in {}",
         folder.seconds() / 60.0,
         path.display()
@@ -156,7 +156,7 @@ fn takes(args: &RecordArgs, phrase: &str) -> Result<()> {
     check_phrase::warn(phrase, None);
     let there = folder.count(phrase);
     if there > 0 {
-        eprintln!("{there} takes are in {} already", path.display());
+        crate::log!("{there} takes are in {} already", path.display());
     }
     let mut screen = terminal::screen()?;
     let last = folder.kept().last().map(|k| k.facts.speaker.clone()).unwrap_or_default();
@@ -183,7 +183,7 @@ fn takes(args: &RecordArgs, phrase: &str) -> Result<()> {
     // The terminal is as it was before anything else is printed.
     drop(screen);
     let summary = outcome?;
-    eprintln!(
+    crate::log!(
         "{} takes kept; {} of {} are in {}",
         summary.kept,
         summary.total,
@@ -199,7 +199,7 @@ fn takes(args: &RecordArgs, phrase: &str) -> Result<()> {
             file_name(phrase)
         )
     };
-    eprintln!("{next}");
+    crate::log!("{next}");
     println!("{}", path.join(synthesize::MANIFEST).display());
     Ok(())
 }

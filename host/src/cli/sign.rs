@@ -51,15 +51,15 @@ pub fn run(args: SignArgs) -> Result<()> {
     let key = match (&args.new_key, &args.key) {
         (Some(path), _) => {
             let key = Key::create(path)?;
-            eprintln!("{}: a new key; keep it, and a copy of it, to yourself", path.display());
+            crate::log!("{}: a new key; keep it, and a copy of it, to yourself", path.display());
             println!("{}", hex(&key.public()));
-            eprintln!("build the firmware with WAKELING_UPDATE_KEY={}", hex(&key.public()));
+            crate::log!("build the firmware with WAKELING_UPDATE_KEY={}", hex(&key.public()));
             Some(key)
         }
         (None, Some(path)) => Some(Key::load(path)?),
         (None, None) if args.unsigned => None,
         (None, None) => {
-            eprintln!(
+            crate::log!(
                 "warning: the development key signs, which everybody has; --key for your own"
             );
             Some(Key::development())
@@ -71,7 +71,7 @@ pub fn run(args: SignArgs) -> Result<()> {
     let bytes = image::pack(path, &model, version, key.as_ref())?;
     let out = args.out.unwrap_or_else(|| path.with_extension("wku"));
     files::write_atomic(&out, &bytes)?;
-    eprintln!("{}: version {version}, {} bytes", out.display(), bytes.len());
+    crate::log!("{}: version {version}, {} bytes", out.display(), bytes.len());
     println!("{}", out.display());
     Ok(())
 }

@@ -213,7 +213,7 @@ impl<W: Write> Printer<'_, '_, W> {
         let name = file.display().to_string();
         for fault in &simulation.faults {
             let (from_s, what) = (seconds(fault.end_samples), describe(fault.kind));
-            eprintln!("{name}: from {from_s:.2} s on: {what}");
+            crate::log!("{name}: from {from_s:.2} s on: {what}");
         }
         let mut detections = simulation.detections.iter().peekable();
         for step in &simulation.steps {

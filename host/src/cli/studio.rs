@@ -49,7 +49,7 @@ pub fn run(args: StudioArgs) -> Result<()> {
     println!("{}", studio.url());
     // Whoever closed the output has the address.
     let _ = std::io::stdout().flush();
-    eprintln!("open the address above in a browser; Ctrl-C ends the studio");
+    crate::log!("open the address above in a browser; Ctrl-C ends the studio");
     if args.open {
         browse(&studio.url());
     }
@@ -68,6 +68,6 @@ fn browse(url: &str) {
     let mut command = Command::new(program);
     let command = command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if command.spawn().is_err() {
-        eprintln!("no browser could be opened");
+        crate::log!("no browser could be opened");
     }
 }

@@ -154,5 +154,5 @@ fn report(spoken: &Spoken, folder: &std::path::Path, asked: usize) {
             line += &format!(", {count} {what}");
         }
     }
-    eprintln!("{line}");
+    crate::log!("{line}");
 }

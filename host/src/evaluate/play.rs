@@ -52,8 +52,8 @@ fn rate(model: &Model<'_>) -> f64 {
 /// Plays `pcm` to a fresh device; `(steps, words)` logits.
 fn play(model: &Model<'_>, pcm: &[i16]) -> Result<Vec<i16>> {
     let mut arena = vec![0; model.arena_bytes()];
-    let mut pipeline = Pipeline::new(model, &mut arena)
-        .map_err(|e| Error::usage(format!("{e:?}"), "report this as a defect"))?;
+    let mut pipeline =
+        Pipeline::new(model, &mut arena).map_err(|e| Error::defect(format!("{e:?}")))?;
     let mut logits = Vec::new();
     pipeline.push(pcm, |step| logits.extend_from_slice(step.logits));
     Ok(logits)
@@ -130,7 +130,7 @@ pub fn play_stream(model: &Model<'_>, examples: &[Example]) -> Result<PlayedStre
                     pcm.extend(samples);
                     pcm.extend([0; PAUSE_SAMPLES]);
                 }
-                Err(error) => bar.suspend(|| eprintln!("skipped: {error}")),
+                Err(error) => bar.suspend(|| crate::log!("skipped: {error}")),
             }
         }
         Ok((play(model, &pcm)?, pieces))
@@ -165,7 +165,7 @@ pub fn play_clips(
         let recording = match example.load() {
             Ok(recording) => recording,
             Err(error) => {
-                bar.suspend(|| eprintln!("skipped: {error}"));
+                bar.suspend(|| crate::log!("skipped: {error}"));
                 return Ok(None);
             }
         };

@@ -81,7 +81,7 @@ impl Noise {
                     clips.push(clip);
                 }
                 Ok(_) => {}
-                Err(error) => eprintln!("skipped: {error}"),
+                Err(error) => crate::log!("skipped: {error}"),
             }
             if seconds >= MOST_NOISE_S {
                 break;
@@ -173,7 +173,7 @@ impl Surroundings<'_> {
             let recording = match example.load() {
                 Ok(recording) => recording,
                 Err(error) => {
-                    bar.suspend(|| eprintln!("skipped: {error}"));
+                    bar.suspend(|| crate::log!("skipped: {error}"));
                     return None;
                 }
             };

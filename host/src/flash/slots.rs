@@ -32,7 +32,7 @@ pub fn image(source: Source<'_>) -> Result<Image> {
         return Ok(image);
     }
     let image = pack(source.path, source.bytes, UNSIGNED_VERSION, None)?;
-    let defect = || Error::usage("a model that was packed is no image", "report this as a defect");
+    let defect = || Error::defect("a model that was packed is no image");
     Image::of(image).ok_or_else(defect)
 }
 
@@ -45,7 +45,7 @@ pub fn region(board: &Board, page_bytes: u32, path: &Path, image: &Image) -> Res
     let laid = match page_bytes {
         0x1000 => lay::<0x1000>(&mut words, image),
         0x2_0000 => lay::<0x2_0000>(&mut words, image),
-        _ => return Err(Error::usage("a board with other pages", "report this as a defect")),
+        _ => return Err(Error::defect("a board with other pages")),
     };
     laid.map_err(|refusal| {
         let problem = format!("{}: {refusal}", board.name);

@@ -164,7 +164,7 @@ pub fn ways(
             }
             let column = format!("{way:?}").to_lowercase();
             let cell = Cell { row: format!("{count} pictures"), column, runs };
-            eprintln!("{}", cell.line());
+            crate::log!("{}", cell.line());
             cells.push(cell);
         }
     }
@@ -215,7 +215,7 @@ pub fn tasks(
         }
         for (column, runs) in [("joint", joint), ("separate", separate)] {
             let cell = Cell { row: format!("width {width}"), column: column.into(), runs };
-            eprintln!("{}", cell.line());
+            crate::log!("{}", cell.line());
             cells.push(cell);
         }
     }

@@ -68,7 +68,7 @@ impl Listing {
 
     /// Says on stderr what was left out.
     fn tell(&self) {
-        self.skipped.iter().for_each(|skipped| eprintln!("skipped: {skipped}"));
+        self.skipped.iter().for_each(|skipped| crate::log!("skipped: {skipped}"));
     }
 
     fn of_folders(path: &Path) -> Result<Self> {

@@ -124,7 +124,7 @@ impl ImageNetwork {
     /// Writes the network, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<()> {
         let record = serde_json::to_string(&self.info)
-            .map_err(|e| Error::input(path, e.to_string(), "report this as a defect"))?;
+            .map_err(|e| Error::defect(format!("{}: {e}", path.display())))?;
         self.params.save(path, HashMap::from([(KEY.to_owned(), record)]))
     }
 

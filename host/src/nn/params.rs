@@ -179,7 +179,7 @@ impl Params {
             tensors.insert(format!("{TRACKED}{name}"), tensor);
         }
         let bytes = safetensors::serialize(tensors, Some(metadata))
-            .map_err(|e| Error::input(path, e.to_string(), "report this as a defect"))?;
+            .map_err(|e| Error::defect(format!("{}: {e}", path.display())))?;
         files::write_atomic(path, &bytes)
     }
 

@@ -167,7 +167,7 @@ pub fn prepare(corpora: &Corpora, labelling: &Labelling<'_>, folder: &Path) -> R
     };
     let noise = walk.list(&corpora.noise, &[], &at("noise.jsonl"), 0)?;
     if unlabelled > 0 {
-        eprintln!("{unlabelled} clips have no label for this task and are left out");
+        crate::log!("{unlabelled} clips have no label for this task and are left out");
     }
     walk.end()?;
     for temporary in ["clips.tmp", "dev.tmp"] {
@@ -325,9 +325,9 @@ impl Walk {
     fn skip(&mut self, skipped: &Skipped) -> Result<()> {
         self.count += 1;
         if self.count <= LINES_SHOWN {
-            eprintln!("skipped: {skipped}");
+            crate::log!("skipped: {skipped}");
         } else if self.count == LINES_SHOWN + 1 {
-            eprintln!("skipped: more, see {}", self.skipped_path.display());
+            crate::log!("skipped: more, see {}", self.skipped_path.display());
         }
         writeln!(self.skipped, "{skipped}").map_err(Error::io(&self.skipped_path, "write"))
     }
@@ -527,7 +527,9 @@ fn frames_of(
             _ => Unusable::Stop(error),
         },
         Error::Input { problem, .. } => Unusable::Skip(format!("{}: {problem}", clip.name())),
-        Error::Usage { .. } | Error::Device { .. } | Error::Tensor(_) => Unusable::Stop(error),
+        Error::Usage { .. } | Error::Device { .. } | Error::Tensor(_) | Error::Defect(_) => {
+            Unusable::Stop(error)
+        }
     })?;
     Ok(log_mel(&mel_powers(&pcm, &tables.params(normalization))))
 }

@@ -84,12 +84,8 @@ impl Studio {
             Error::usage(format!("the page cannot be served: {e}"), "choose another --port")
         })?;
         let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|e| {
-            Error::usage(
-                format!("the system gives no random numbers: {e}"),
-                "report this as a defect",
-            )
-        })?;
+        getrandom::fill(&mut random)
+            .map_err(|e| Error::io("random numbers", "read")(std::io::Error::other(e)))?;
         let token = format!("{:032x}", u128::from_ne_bytes(random));
         Ok(Self { server, address, token, session: Session::new(places) })
     }

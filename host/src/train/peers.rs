@@ -107,10 +107,7 @@ impl Peers {
             return Ok(Self::alone());
         }
         let Some((universe, _)) = mpi::initialize_with_threading(mpi::Threading::Funneled) else {
-            return Err(crate::Error::usage(
-                "MPI was begun twice in one process",
-                "report this as a defect",
-            ));
+            return Err(crate::Error::defect("MPI was begun twice in one process"));
         };
         let world = universe.world();
         if world.size() < 2 {

@@ -91,7 +91,7 @@ impl Device {
     ) -> Result<T> {
         let (mut payload, mut out) = ([0; MAX_PAYLOAD], [0; MAX_FRAME]);
         let payload = message::encode(request, &mut payload)
-            .ok_or_else(|| self.error("a request does not fit a frame", "report this defect"))?;
+            .ok_or_else(|| Error::defect("a request does not fit a frame"))?;
         self.tag = self.tag.wrapping_add(1);
         for _ in 0..ATTEMPTS {
             let frame = frame::write(self.tag, payload, &mut out).unwrap_or_default();

@@ -123,12 +123,12 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
 pub fn decide(pictures: &Pictures) -> Way {
     let rarest = pictures.rarest();
     if rarest < FEW_PICTURES {
-        eprintln!(
+        crate::log!(
             "training the head alone: the rarest label has {rarest} pictures, and below {FEW_PICTURES} more would only learn them by heart"
         );
         Way::Head
     } else {
-        eprintln!("training all layers: the rarest label has {rarest} pictures");
+        crate::log!("training all layers: the rarest label has {rarest} pictures");
         Way::All
     }
 }

@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use wakeling_shared::artifact::ImageModel;
 
 use crate::{
-    Error, Result, files,
+    Error, Result, console, files,
     images::{
         corpus::Pictures,
         evaluate::table,
@@ -95,11 +95,11 @@ fn write(
     let path = folder.join("model.wkl");
     files::write_atomic(&path, &bytes)?;
     let model = load(&path, &bytes)?;
-    eprintln!("{}", costs(&model, bytes.len()));
+    crate::log!("{}", costs(&model, bytes.len()));
     if let Some(held_out) = held_out {
         let float = training::logits(&network.info.network, &network.params, held_out)?;
         for (title, logits) in [("float", float), ("int8", logits(&model, held_out)?)] {
-            eprint!("{}", table(title, &measure(held_out, &logits), held_out.labelling));
+            console::raw(&table(title, &measure(held_out, &logits), held_out.labelling));
         }
     }
     println!("{}", path.display());
