@@ -7,10 +7,11 @@ use std::{borrow::Cow, fmt::Write};
 
 use wakeling_shared::{
     artifact::{Model, Word},
-    events::{self, Event, Loaded, Scores, Stats},
-    fault::{Fault, FaultDetector},
+    events::{self, Event, Scores, Stats},
+    fault::Fault,
     fixed::{LOGIT_FRACTION_BITS, sigmoid},
-    pipeline::Pipeline,
+    monitor::Monitor,
+    pipeline::{NoObserver, Pipeline},
 };
 
 use crate::{Error, Result, artifact, emulator::Emulator};
@@ -96,21 +97,12 @@ fn host_lines(model: &Model<'_>, pcm: &[i16], chunks: Chunking, scores: bool) ->
     let mut arena = vec![0; model.arena_bytes()];
     let mut pipeline = Pipeline::new(model, &mut arena)
         .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;
-    let mut lines = format!("{}\n", Loaded(model));
-    let mut faults = FaultDetector::new();
-    for mut rest in chunks.blocks(pcm) {
-        while !rest.is_empty() {
-            let (count, fault) = faults.push(rest);
-            let (part, others) = rest.split_at(count);
-            rest = others;
-            // A String never refuses.
-            pipeline.push(part, |step| {
-                let _ = events::report(&step, model, scores, &mut lines);
-            });
-            if let Some(fault) = fault {
-                let _ = writeln!(lines, "{fault}");
-            }
-        }
+    let mut monitor = Monitor::new(model, &mut pipeline, scores);
+    let mut lines = String::new();
+    let never = |_| Error::defect("a line could not be added to a string");
+    monitor.announce(&mut lines).map_err(never)?;
+    for block in chunks.blocks(pcm) {
+        monitor.push(block, &mut lines, &mut NoObserver).map_err(never)?;
     }
     Ok(lines)
 }

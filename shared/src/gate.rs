@@ -14,7 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{artifact::MAX_FRAMES_PER_STEP, frontend::MEL_CHANNELS};
+use crate::{frontend::MEL_CHANNELS, timebase::MAX_FRAMES_PER_STEP};
 
 /// Features that a closed gate keeps: as many as the longest step has.
 const KEPT: usize = MAX_FRAMES_PER_STEP as usize * MEL_CHANNELS;
