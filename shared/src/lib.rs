@@ -5,14 +5,14 @@
 /// Allows the instructions where the architecture has them as an option: compilers do not tell the
 /// assembler of whole functions what `target-cpu` said.
 #[cfg(wakeling_dsp_is_optional)]
-#[allow(unused_macros)]
+#[allow(unused_macros, reason = "only the assembly kernels use it")]
 macro_rules! allow_dsp {
     () => {
         ".cpu cortex-m33"
     };
 }
 #[cfg(not(wakeling_dsp_is_optional))]
-#[allow(unused_macros)]
+#[allow(unused_macros, reason = "only the assembly kernels use it")]
 macro_rules! allow_dsp {
     () => {
         ""
