@@ -39,8 +39,9 @@ fn shown(program: &str) -> Vec<(String, Vec<String>)> {
         for command in scripts.flat_map(|(_, script)| commands(script)) {
             let mut words = words(&command);
             let at = words.iter().position(|word| word.rsplit('/').next() == Some(program));
-            // An ellipsis stands for what the page does not repeat.
-            if let (Some(at), false) = (at, command.contains('…')) {
+            // An ellipsis stands for what the page does not repeat; cargo's `-p wakeling` is a package.
+            let whole = !command.contains('…') && !words.iter().any(|word| word == "cargo");
+            if let (Some(at), true) = (at, whole) {
                 found.push((format!("{}: {command}", page.display()), words.split_off(at + 1)));
             }
         }
@@ -55,7 +56,8 @@ fn the_program_takes_every_command_that_a_page_shows() {
     let mut faults = Vec::new();
     for (place, words) in commands {
         // With --help behind it a command is parsed up to there, values of options too, and not run.
-        let output = Command::new(env!("CARGO_BIN_EXE_wakeling")).args(&words).arg("--help").output();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_wakeling")).args(&words).arg("--help").output();
         let output = output.expect("the program starts");
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
@@ -78,7 +80,8 @@ fn x_has_every_task_that_a_page_shows() {
 
 #[test]
 fn commands_are_split_as_a_shell_does() {
-    let script = "# no\nwakeling finetune --word \"hey computer=a b/\" \\\n  --out o   # why\n\n./x test\n";
+    let script =
+        "# no\nwakeling finetune --word \"hey computer=a b/\" \\\n  --out o   # why\n\n./x test\n";
     let found = commands(script);
     assert_eq!(found.len(), 2);
     let finetune = ["wakeling", "finetune", "--word", "hey computer=a b/", "--out", "o"];

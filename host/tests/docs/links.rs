@@ -15,7 +15,8 @@ fn target(page: &Path, link: &str) -> Option<(PathBuf, Option<String>)> {
     if link.contains("://") || link.starts_with("mailto:") {
         return None;
     }
-    let (path, anchor) = link.split_once('#').map_or((link, None), |(p, a)| (p, Some(a.to_owned())));
+    let (path, anchor) =
+        link.split_once('#').map_or((link, None), |(p, a)| (p, Some(a.to_owned())));
     if path.is_empty() {
         return Some((page.to_owned(), anchor));
     }
@@ -76,7 +77,8 @@ fn every_file_of_the_documents_is_reached_from_their_index() {
 fn sources_name_documents_that_exist() {
     let source = |path: &Path| {
         let extension = path.extension().and_then(|e| e.to_str());
-        path == Path::new("x") || matches!(extension, Some("rs" | "toml" | "py" | "sh" | "html" | "js"))
+        path == Path::new("x")
+            || matches!(extension, Some("rs" | "toml" | "py" | "sh" | "html" | "js"))
     };
     let mut faults = Vec::new();
     for file in files("", source) {
@@ -87,7 +89,8 @@ fn sources_name_documents_that_exist() {
         let text = read(&file);
         for (at, _) in text.match_indices("docs/") {
             // `probe.rs/docs/` is on another site.
-            if text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '/') && !text[..at].ends_with("../")
+            if text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '/')
+                && !text[..at].ends_with("../")
             {
                 continue;
             }
