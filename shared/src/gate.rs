@@ -35,7 +35,7 @@ pub struct GateParams {
 
 impl Default for GateParams {
     /// Twelve steps of a feature; 30 steps, which are 1.2 s where a step is 40 ms. Greater margins close
-    /// more often and lose words in noise; docs/log/engine-speed.md has the figures.
+    /// more often and lose words in noise; docs/lab/engine-speed.md has the figures.
     fn default() -> Self {
         Self { margin: 96, hold_steps: 30 }
     }

@@ -1,7 +1,7 @@
 //! The model file: one header, one checksum, one postcard description, and the arrays that it
 //! describes, which stay in flash.
 //!
-//! `docs/artifact.md` documents the bytes with a worked example. A file is checked once, by
+//! `docs/reference/model-file.md` documents the bytes with a worked example. A file is checked once, by
 //! [`Model::load`]; the stages behind it rely on what was checked there and cannot fail.
 
 mod check;
