@@ -90,29 +90,80 @@ impl Device {
     pub fn run(&self, model: &Model<'_>, pcm: &[i16], scores: bool) -> Result<Simulation> {
         Simulation::parse(&self.lines(model, pcm, scores)?)
     }
-}
 
-fn host_lines(model: &Model<'_>, pcm: &[i16], chunks: Chunking, scores: bool) -> Result<String> {
-    let mut arena = vec![0; model.arena_bytes()];
-    let mut pipeline = Pipeline::new(model, &mut arena)
-        .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;
-    let mut lines = format!("{}\n", Loaded(model));
-    let mut faults = FaultDetector::new();
-    for mut rest in chunks.blocks(pcm) {
-        while !rest.is_empty() {
-            let (count, fault) = faults.push(rest);
-            let (part, others) = rest.split_at(count);
-            rest = others;
-            // A String never refuses.
-            pipeline.push(part, |step| {
-                let _ = events::report(&step, model, scores, &mut lines);
-            });
-            if let Some(fault) = fault {
-                let _ = writeln!(lines, "{fault}");
+    /// Runs as [`Device::run`] does, on a recording that comes in blocks and is never in memory as a
+    /// whole.
+    ///
+    /// # Errors
+    /// Those of [`Device::run`] and of the blocks.
+    pub fn run_blocks(
+        &self,
+        model: &Model<'_>,
+        blocks: &mut Blocks<'_>,
+        scores: bool,
+    ) -> Result<Simulation> {
+        match self {
+            Self::Host(chunking) => {
+                let mut simulation = Simulation::default();
+                let mut arena = vec![0; model.arena_bytes()];
+                let mut device = HostDevice::new(model, &mut arena, scores)?;
+                for block in blocks {
+                    let block = block?;
+                    chunking.blocks(&block).for_each(|chunk| device.push(chunk));
+                    simulation.add(&device.lines)?;
+                    device.lines.clear();
+                }
+                Ok(simulation)
+            }
+            Self::Emulator(emulator) => {
+                let lines = emulator.run_blocks(&artifact::encode(model)?, blocks, scores)?;
+                Simulation::parse(&lines)
             }
         }
     }
-    Ok(lines)
+}
+
+/// A recording in blocks of 16 kHz mono, such as an [`AudioReader`](crate::audio::AudioReader) gives.
+pub type Blocks<'b> = dyn Iterator<Item = Result<Vec<i16>>> + 'b;
+
+fn host_lines(model: &Model<'_>, pcm: &[i16], chunks: Chunking, scores: bool) -> Result<String> {
+    let mut arena = vec![0; model.arena_bytes()];
+    let mut device = HostDevice::new(model, &mut arena, scores)?;
+    chunks.blocks(pcm).for_each(|chunk| device.push(chunk));
+    Ok(device.lines)
+}
+
+/// The pipeline here, and the lines that it prints.
+struct HostDevice<'m, 'a> {
+    pipeline: Pipeline<'m, 'a>,
+    faults: FaultDetector,
+    model: &'m Model<'a>,
+    scores: bool,
+    lines: String,
+}
+
+impl<'m, 'a> HostDevice<'m, 'a> {
+    fn new(model: &'m Model<'a>, arena: &'m mut [i8], scores: bool) -> Result<Self> {
+        let pipeline = Pipeline::new(model, arena)
+            .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;
+        let lines = format!("{}\n", Loaded(model));
+        Ok(Self { pipeline, faults: FaultDetector::new(), model, scores, lines })
+    }
+
+    fn push(&mut self, mut rest: &[i16]) {
+        while !rest.is_empty() {
+            let (count, fault) = self.faults.push(rest);
+            let (part, others) = rest.split_at(count);
+            rest = others;
+            // A String never refuses.
+            self.pipeline.push(part, |step| {
+                let _ = events::report(&step, self.model, self.scores, &mut self.lines);
+            });
+            if let Some(fault) = fault {
+                let _ = writeln!(self.lines, "{fault}");
+            }
+        }
+    }
 }
 
 /// The score of a smoothed logit or threshold in Q8, 0 … 1: the device's own [`sigmoid`].
@@ -150,17 +201,23 @@ impl Simulation {
     /// # Errors
     /// [`Error::Usage`] at a line that no device of this version prints, or an `error` line.
     pub fn parse(lines: &str) -> Result<Self> {
-        const REMEDY: &str = "build firmware and host from the same source: ./x firmware";
         let mut simulation = Self::default();
+        simulation.add(lines)?;
+        Ok(simulation)
+    }
+
+    /// Adds what a device printed next, in whole lines.
+    fn add(&mut self, lines: &str) -> Result<()> {
+        const REMEDY: &str = "build firmware and host from the same source: ./x firmware";
         for line in lines.lines() {
             match Event::parse(line) {
-                Some(Event::Step(scores)) => simulation.steps.push(scores),
+                Some(Event::Step(scores)) => self.steps.push(scores),
                 Some(Event::Detection(events::Detection { end_samples, logit, word })) => {
                     let word = word.to_owned();
-                    simulation.detections.push(Detection { end_samples, logit, word });
+                    self.detections.push(Detection { end_samples, logit, word });
                 }
-                Some(Event::Fault(fault)) => simulation.faults.push(fault),
-                Some(Event::Stats(stats)) => simulation.stats = Some(stats),
+                Some(Event::Fault(fault)) => self.faults.push(fault),
+                Some(Event::Stats(stats)) => self.stats = Some(stats),
                 Some(Event::Model(_) | Event::Overrun(_)) => {}
                 Some(Event::Error(message)) => return Err(Error::usage(message, REMEDY)),
                 None => {
@@ -169,7 +226,7 @@ impl Simulation {
                 }
             }
         }
-        Ok(simulation)
+        Ok(())
     }
 }
 
