@@ -91,20 +91,66 @@ impl Device {
     pub fn run(&self, model: &Model<'_>, pcm: &[i16], scores: bool) -> Result<Simulation> {
         Simulation::parse(&self.lines(model, pcm, scores)?)
     }
+
+    /// Runs as [`Device::run`] does, on a recording that comes in blocks and is never in memory as a
+    /// whole.
+    ///
+    /// # Errors
+    /// Those of [`Device::run`] and of the blocks.
+    pub fn run_blocks(
+        &self,
+        model: &Model<'_>,
+        blocks: &mut Blocks<'_>,
+        scores: bool,
+    ) -> Result<Simulation> {
+        match self {
+            Self::Host(chunking) => {
+                let mut simulation = Simulation::default();
+                let mut arena = vec![0; model.arena_bytes()];
+                let mut pipeline = pipeline(model, &mut arena)?;
+                let mut monitor = Monitor::new(model, &mut pipeline, scores);
+                let mut lines = String::new();
+                monitor.announce(&mut lines).map_err(never)?;
+                for block in blocks {
+                    for chunk in chunking.blocks(&block?) {
+                        monitor.push(chunk, &mut lines, &mut NoObserver).map_err(never)?;
+                    }
+                    simulation.add(&lines)?;
+                    lines.clear();
+                }
+                Ok(simulation)
+            }
+            Self::Emulator(emulator) => {
+                let lines = emulator.run_blocks(&artifact::encode(model)?, blocks, scores)?;
+                Simulation::parse(&lines)
+            }
+        }
+    }
 }
+
+/// A recording in blocks of 16 kHz mono, such as an [`AudioReader`](crate::audio::AudioReader) gives.
+pub type Blocks<'b> = dyn Iterator<Item = Result<Vec<i16>>> + 'b;
 
 fn host_lines(model: &Model<'_>, pcm: &[i16], chunks: Chunking, scores: bool) -> Result<String> {
     let mut arena = vec![0; model.arena_bytes()];
-    let mut pipeline = Pipeline::new(model, &mut arena)
-        .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;
+    let mut pipeline = pipeline(model, &mut arena)?;
     let mut monitor = Monitor::new(model, &mut pipeline, scores);
     let mut lines = String::new();
-    let never = |_| Error::defect("a line could not be added to a string");
     monitor.announce(&mut lines).map_err(never)?;
     for block in chunks.blocks(pcm) {
         monitor.push(block, &mut lines, &mut NoObserver).map_err(never)?;
     }
     Ok(lines)
+}
+
+fn pipeline<'m, 'a>(model: &'m Model<'a>, arena: &'m mut [i8]) -> Result<Pipeline<'m, 'a>> {
+    Pipeline::new(model, arena)
+        .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))
+}
+
+/// Returns the error of a sink that has none.
+fn never(_: std::fmt::Error) -> Error {
+    Error::defect("a line could not be added to a string")
 }
 
 /// The score of a smoothed logit or threshold in Q8, 0 … 1: the device's own [`sigmoid`].
@@ -142,17 +188,23 @@ impl Simulation {
     /// # Errors
     /// [`Error::Usage`] at a line that no device of this version prints, or an `error` line.
     pub fn parse(lines: &str) -> Result<Self> {
-        const REMEDY: &str = "build firmware and host from the same source: ./x firmware";
         let mut simulation = Self::default();
+        simulation.add(lines)?;
+        Ok(simulation)
+    }
+
+    /// Adds what a device printed next, in whole lines.
+    fn add(&mut self, lines: &str) -> Result<()> {
+        const REMEDY: &str = "build firmware and host from the same source: ./x firmware";
         for line in lines.lines() {
             match Event::parse(line) {
-                Some(Event::Step(scores)) => simulation.steps.push(scores),
+                Some(Event::Step(scores)) => self.steps.push(scores),
                 Some(Event::Detection(events::Detection { end_samples, logit, word })) => {
                     let word = word.to_owned();
-                    simulation.detections.push(Detection { end_samples, logit, word });
+                    self.detections.push(Detection { end_samples, logit, word });
                 }
-                Some(Event::Fault(fault)) => simulation.faults.push(fault),
-                Some(Event::Stats(stats)) => simulation.stats = Some(stats),
+                Some(Event::Fault(fault)) => self.faults.push(fault),
+                Some(Event::Stats(stats)) => self.stats = Some(stats),
                 Some(Event::Model(_) | Event::Overrun(_)) => {}
                 Some(Event::Error(message)) => return Err(Error::usage(message, REMEDY)),
                 None => {
@@ -161,7 +213,7 @@ impl Simulation {
                 }
             }
         }
-        Ok(simulation)
+        Ok(())
     }
 }
 

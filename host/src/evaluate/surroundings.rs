@@ -22,11 +22,11 @@ use crate::{
 };
 
 /// Samples of silence before a recording: 2 s.
-const LEAD_SAMPLES: usize = 32_000;
+pub(super) const LEAD_SAMPLES: usize = 32_000;
 /// Samples of noise before it: 4 s, in which the device's level and the network settle on the noise.
 const NOISE_LEAD_SAMPLES: usize = 64_000;
 /// Samples after it: 1.2 s.
-const TAIL_SAMPLES: usize = 19_200;
+pub(super) const TAIL_SAMPLES: usize = 19_200;
 /// Samples whose energy is a level: 32 ms.
 const LEVEL_SAMPLES: usize = 512;
 /// The noise under a recording may be so much quieter than around it, in energy: 20 dB. Else it is
@@ -51,10 +51,15 @@ pub struct Placed {
 impl Placed {
     /// The device's steps that end within the recording.
     pub fn steps(&self, steps_per_second: f64) -> Range<usize> {
-        let step =
-            |sample: usize| (sample as f64 / f64::from(SAMPLE_RATE) * steps_per_second) as usize;
-        step(self.recording.start)..step(self.recording.end)
+        steps(&self.recording, steps_per_second)
     }
+}
+
+/// The device's steps that end within these samples.
+pub(super) fn steps(samples: &Range<usize>, steps_per_second: f64) -> Range<usize> {
+    let step =
+        |sample: usize| (sample as f64 / f64::from(SAMPLE_RATE) * steps_per_second) as usize;
+    step(samples.start)..step(samples.end)
 }
 
 /// Clips of noise that no training heard.
@@ -74,7 +79,8 @@ impl Noise {
         order.shuffle(&mut StdRng::seed_from_u64(seed));
         let (mut clips, mut seconds) = (Vec::new(), 0.0);
         for example in order {
-            match example.load() {
+            let most = ((MOST_NOISE_S - seconds) * f64::from(SAMPLE_RATE)).ceil() as usize;
+            match example.load_samples(0..most) {
                 Ok(clip) if clip.iter().any(|&s| s != 0) => {
                     seconds += clip.len() as f64 / f64::from(SAMPLE_RATE);
                     clips.push(clip);
