@@ -24,8 +24,7 @@ pub fn check(text: &str, language: &str) -> Value {
         "unknown" => Vec::new(),
         _ => check.findings.iter().map(|finding| finding.text.as_str()).collect(),
     };
-    let near: Vec<&str> =
-        check.near_words.iter().take(3).map(|near| near.text.as_str()).collect();
+    let near: Vec<&str> = check.near_words.iter().take(3).map(|near| near.text.as_str()).collect();
     json!({
         "phrase": check.phrase, "verdict": verdict, "language": language, "guessed": is_guessed,
         "findings": findings, "near": near,

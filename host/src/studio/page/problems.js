@@ -8,13 +8,14 @@ const shown = new Map();
 const placeOf = (control) => control.closest("[data-row]") ?? control;
 
 /**
- * Shows a message beside a control, and moves the focus to the control unless it already is nearby.
+ * Shows a message beside a control, and moves the focus to the control if `takesFocus`.
  * `isResolved` is asked at each new state of the studio.
  */
 export function showProblem(control, message, { isResolved, takesFocus = true } = {}) {
   const [problem, remedy] = message.split(/\n\s*remedy:\s*/);
   let { element } = shown.get(control.id) ?? {};
-  if (!element) {
+  const isNew = !element;
+  if (isNew) {
     element = document.createElement("p");
     element.id = `problem-${control.id}`;
     element.className = "problem";
@@ -28,12 +29,15 @@ export function showProblem(control, message, { isResolved, takesFocus = true } 
   const lines = [problem, remedy].filter(Boolean).map((line) => line[0].toUpperCase() + line.slice(1));
   const text = lines.map((line) => (/[.!?:]$/.test(line) ? line : `${line}.`)).join("\n");
   if (element.textContent !== text) element.textContent = text;
-  if (!takesFocus) return;
-  // A control that cannot take the focus leaves it to the message.
-  control.focus({ preventScroll: true });
-  if (document.activeElement !== control) element.focus({ preventScroll: true });
-  control.scrollIntoView({ block: "nearest" });
-  element.scrollIntoView({ block: "nearest" });
+  if (takesFocus) {
+    control.focus({ preventScroll: true });
+    // A control that cannot take the focus leaves it to the message.
+    if (document.activeElement !== control) element.focus({ preventScroll: true });
+  }
+  if (takesFocus || isNew) {
+    control.scrollIntoView({ block: "nearest" });
+    element.scrollIntoView({ block: "nearest" });
+  }
 }
 
 /** Removes the message of a control. */

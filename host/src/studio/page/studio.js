@@ -270,7 +270,7 @@ byId("cancel").onclick = guarded(byId("cancel"), async () => {
 /** Follows a training to its end. A program that does not answer is asked again. */
 let following = false;
 async function follow() {
-  if (following) return;
+  if (following || !isRunning()) return;
   following = true;
   while (isRunning()) {
     await new Promise((resolve) => setTimeout(resolve, 500));
