@@ -40,6 +40,7 @@ pub mod progress;
 pub mod quantize;
 pub mod recorder;
 pub mod remote;
+pub mod sensitivity;
 mod simd;
 pub mod simulate;
 pub mod startup;
