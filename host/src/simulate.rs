@@ -148,8 +148,9 @@ impl Simulation {
     /// Reads what a device printed.
     ///
     /// # Errors
-    /// [`Error::Usage`] at a line that no device of this version prints, or an `error` line.
+    /// [`Error::Device`] at a line that no device of this version prints, or an `error` line.
     pub fn parse(lines: &str) -> Result<Self> {
+        const DEVICE: &str = "emulated device";
         const REMEDY: &str = "build firmware and host from the same source: ./x firmware";
         let mut simulation = Self::default();
         for line in lines.lines() {
@@ -162,10 +163,10 @@ impl Simulation {
                 Some(Event::Fault(fault)) => simulation.faults.push(fault),
                 Some(Event::Stats(stats)) => simulation.stats = Some(stats),
                 Some(Event::Model(_) | Event::Overrun(_)) => {}
-                Some(Event::Error(message)) => return Err(Error::usage(message, REMEDY)),
+                Some(Event::Error(message)) => return Err(Error::device(DEVICE, message, REMEDY)),
                 None => {
-                    let problem = format!("the device printed an unknown line: {line:?}");
-                    return Err(Error::usage(problem, REMEDY));
+                    let problem = format!("it printed an unknown line: {line:?}");
+                    return Err(Error::device(DEVICE, problem, REMEDY));
                 }
             }
         }
