@@ -190,7 +190,7 @@ impl Simulation {
     /// Reads what a device printed.
     ///
     /// # Errors
-    /// [`Error::Usage`] at a line that no device of this version prints, or an `error` line.
+    /// [`Error::Device`] at a line that no device of this version prints, or an `error` line.
     pub fn parse(lines: &str) -> Result<Self> {
         let mut simulation = Self::default();
         for line in lines.lines() {
@@ -203,6 +203,7 @@ impl Simulation {
 
     /// Takes a line. Returns the scores of a step instead of keeping them.
     fn take(&mut self, line: &str) -> Result<Option<Scores>> {
+        const DEVICE: &str = "emulated device";
         const REMEDY: &str = "build firmware and host from the same source: ./x firmware";
         match Event::parse(line) {
             Some(Event::Step(scores)) => return Ok(Some(scores)),
@@ -213,10 +214,10 @@ impl Simulation {
             Some(Event::Fault(fault)) => self.faults.push(fault),
             Some(Event::Stats(stats)) => self.stats = Some(stats),
             Some(Event::Model(_) | Event::Overrun(_)) => {}
-            Some(Event::Error(message)) => return Err(Error::usage(message, REMEDY)),
+            Some(Event::Error(message)) => return Err(Error::device(DEVICE, message, REMEDY)),
             None => {
-                let problem = format!("the device printed an unknown line: {line:?}");
-                return Err(Error::usage(problem, REMEDY));
+                let problem = format!("it printed an unknown line: {line:?}");
+                return Err(Error::device(DEVICE, problem, REMEDY));
             }
         }
         Ok(None)

@@ -143,7 +143,18 @@ fn a_person_records_trains_hears_and_downloads() {
     page.wait_for("document.querySelectorAll('#heard li').length > 0", SHORT);
     page.picture("heard.png");
     let heard = page.evaluate("document.querySelector('#heard li').textContent");
-    assert!(heard.as_str().is_some_and(|s| s.contains("hey wakeling, score")), "{heard}");
+    assert!(heard.as_str().is_some_and(|s| s.contains("hey wakeling, peak level ")), "{heard}");
+    // The threshold stands at one place, and three sensitivities have names.
+    let level = heard.as_str().and_then(|s| s.rsplit(' ').next()?.parse::<u32>().ok());
+    assert!(level.is_some_and(|level| (50..=100).contains(&level)), "{heard}");
+    let rows = page.evaluate("document.getElementById('rows').innerText");
+    let rows: Vec<&str> = rows.as_str().unwrap_or_default().lines().collect();
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    for (row, name) in rows.iter().zip(["Strict: ", "Normal: ", "Eager: "]) {
+        // One pack of negatives is less than half an hour.
+        assert!(row.starts_with(name) && !row.contains("/h"), "{row}");
+    }
+    page.evaluate("document.getElementById('row-2').click()");
     let problem = page.evaluate("document.querySelector('.problem')?.textContent ?? ''");
     assert_eq!(problem, "");
 

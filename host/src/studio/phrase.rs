@@ -3,30 +3,21 @@
 use serde_json::{Value, json};
 
 use crate::{
+    Error, Result,
     cli::check_phrase::is_there,
-    phrase::{self, Verdict, guess_language, words::Spelling},
+    phrase::{self, language},
 };
 
-/// Checks a phrase; an empty language is guessed. The verdict is "good", "fair", "poor" or "unknown".
-pub fn check(text: &str, language: &str) -> Value {
-    let is_guessed = language.is_empty();
-    let language = if is_guessed { guess_language(text) } else { language };
+/// Judges a phrase; an empty language is guessed. Returns the fields of
+/// [`PhraseCheck`](phrase::PhraseCheck).
+///
+/// # Errors
+/// [`Error::Usage`] if the language is none.
+pub fn check(text: &str, language: &str) -> Result<Value> {
+    let given = (!language.is_empty()).then(|| language::parse(language));
+    let given = given.transpose().map_err(|expected| {
+        Error::usage(format!("\"{language}\" is no language: {expected}"), "or leave it empty")
+    })?;
     let program = is_there(phrase::G2P).then_some(phrase::G2P);
-    let check = phrase::check(text, language, program);
-    // What is spelled letter by letter is not what people say.
-    let verdict = match (check.spelling, check.verdict) {
-        (Spelling::Letters, _) => "unknown",
-        (_, Verdict::Good) => "good",
-        (_, Verdict::Fair) => "fair",
-        (_, Verdict::Poor) => "poor",
-    };
-    let findings: Vec<&str> = match verdict {
-        "unknown" => Vec::new(),
-        _ => check.findings.iter().map(|finding| finding.text.as_str()).collect(),
-    };
-    let near: Vec<&str> = check.near_words.iter().take(3).map(|near| near.text.as_str()).collect();
-    json!({
-        "phrase": check.phrase, "verdict": verdict, "language": language, "guessed": is_guessed,
-        "findings": findings, "near": near,
-    })
+    Ok(json!(phrase::judge(text, given.as_deref(), program)))
 }

@@ -226,11 +226,12 @@ impl Session {
         }
         let facts = Facts { text: phrase.into(), kind: "word".into(), ..Facts::default() };
         let path = self.places.recordings.join(file_name(&phrase.to_lowercase()));
+        let check = phrase::check(phrase, begin.language.trim())?;
         self.takes = Some(Folder::open(&path, "take", &facts)?);
         let facts = Facts { kind: "room".into(), ..Facts::default() };
         self.room = Some(Folder::open(&self.places.recordings.join("room"), "room", &facts)?);
         (self.phrase, self.speaker) = (phrase.to_owned(), begin.speaker.trim().to_owned());
-        self.check = phrase::check(phrase, begin.language.trim());
+        self.check = check;
         (self.take, self.recorded) = (None, None);
         if !self.is_training() {
             self.training = None;

@@ -218,17 +218,23 @@ fn the_phrase_is_checked_before_the_first_take() {
     };
     let short = check("{\"phrase\": \"go\"}");
     assert_eq!((&short["verdict"], &short["language"]), (&json!("poor"), &json!("en")), "{short}");
-    assert_eq!(short["guessed"], true);
-    assert!(short["findings"][0].as_str().unwrap().contains("too short"), "{short}");
-    let good = check("{\"phrase\": \"computer terminal\", \"language\": \"en\"}");
-    assert_eq!((&good["verdict"], &good["guessed"]), (&json!("good"), &json!(false)), "{good}");
+    assert_ne!(short["language_guess"]["confidence"], "given", "{short}");
+    assert!(short["findings"][0]["text"].as_str().unwrap().contains("too short"), "{short}");
+    let good = check("{\"phrase\": \"computer terminal\", \"language\": \"English\"}");
+    assert_eq!((&good["verdict"], &good["language"]), (&json!("good"), &json!("en")), "{good}");
+    assert_eq!(good["language_guess"]["confidence"], "given", "{good}");
+    let foreign = check("{\"phrase\": \"привет робот\", \"language\": \"en\"}");
+    assert_eq!(foreign["verdict"], "unknown", "{foreign}");
+    let body = b"{\"phrase\": \"hey you\", \"language\": \"?\"}";
+    let (status, answer) = ask(address, &token, "POST /api/begin", body);
+    assert_eq!(status, 400, "{answer}");
 }
 
 #[test]
 fn every_text_of_the_page_has_its_string() {
     let content = |name: &str| FILES.iter().find(|(path, ..)| *path == name).unwrap().2;
     let (page, strings) = (content("/"), content("/strings.js"));
-    let scripts = ["/studio.js", "/api.js", "/microphone.js"].map(content).concat();
+    let scripts = ["/studio.js", "/api.js", "/microphone.js", "/scores.js"].map(content).concat();
     let keys = |text: &str, before: &str| -> Vec<String> {
         // Not `getContext("2d")`.
         let whole = |at: &usize| !text[..*at].ends_with(|c: char| c.is_alphanumeric());

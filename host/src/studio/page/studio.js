@@ -2,6 +2,7 @@
 import { ask, askJson, token } from "./api.js";
 import { openMicrophone } from "./microphone.js";
 import { clearProblem, resolveProblems, showProblem } from "./problems.js";
+import { resetBars, showEvents, showLevels, wordBar } from "./scores.js";
 import { language, text } from "./strings.js";
 
 const byId = (id) => document.getElementById(id);
@@ -134,28 +135,22 @@ byId("phrase-form").onsubmit = guarded(byId("phrase"), async () => {
 });
 byId("phrase-form").oninput = () => clearProblem(byId("phrase"));
 
+/** Shows the verdict on the phrase, what it rests on and in which language it was judged. */
 function showCheck(check) {
   byId("check").hidden = !check;
   if (!check) return;
-  const { verdict, phrase, language, guessed, findings, near } = check;
+  const { verdict, phrase, language_guess, findings, near_words, remedy } = check;
   const line = (kind, content) => Object.assign(document.createElement(kind), { textContent: content });
   const list = document.createElement("ul");
-  list.append(...findings.map((finding) => line("li", finding)));
-  const parts = [line("p", text(`check.${verdict}`, { phrase: `“${phrase}”` }))];
-  parts[0].className = `verdict ${verdict}`;
-  if (findings.length) parts.push(list);
-  const about = [text(guessed ? "check.guessed" : "check.language", { language: languageName(language) })];
-  if (near.length && verdict !== "unknown") about.push(text("check.near", { words: near.map((word) => `“${word}”`).join(", ") }));
-  parts.push(line("p", about.join(" ")));
-  replaceIfChanged(byId("check"), parts);
-}
-
-function languageName(code) {
-  try {
-    return `${new Intl.DisplayNames([language], { type: "language" }).of(code)} (${code})`;
-  } catch {
-    return code;
-  }
+  list.append(...findings.map((finding) => line("li", finding.text)));
+  const title = line("p", text(`check.${verdict}`, { phrase: `“${phrase}”` }));
+  title.className = `verdict ${verdict}`;
+  const isGuessed = language_guess.confidence !== "given";
+  const about = [text(isGuessed ? "check.guessed" : "check.language", { language: language_guess.text })];
+  const near = near_words.slice(0, 3).map((word) => `“${word.text}”`);
+  if (near.length && verdict !== "unknown") about.push(text("check.near", { words: near.join(", ") }));
+  if (remedy) about.push(text("check.remedy", { remedy }));
+  replaceIfChanged(byId("check"), [title, ...(findings.length ? [list] : []), line("p", about.join(" "))]);
 }
 
 /** Replaces the content only if it differs, so that focus and announcements are not disturbed. */
@@ -328,36 +323,44 @@ function setText(element, content) {
 
 // --- trying -----------------------------------------------------------------------------------
 
+/** Index of the sensitivity that was chosen; none for the model's own. */
+let chosen = null;
+
 byId("listen").onclick = guarded(byId("listen"), async () => {
   if (purpose === "live") {
     finish();
     return;
   }
   await useMicrophone();
-  const answer = await askJson("POST", "/api/live");
-  const rows = answer.levels.map((row, i) => new Option(row, i, false, i === answer.level));
-  byId("rows").replaceChildren(...rows);
+  let answer = await askJson("POST", "/api/live");
+  if (chosen !== null) answer = await askJson("POST", `/api/level?row=${chosen}`);
+  showSettings(answer);
+  byId("words").replaceChildren(...answer.words.map(wordBar));
   byId("heard").replaceChildren();
   begin("live");
   pressed("listen", true, "listenStop");
 });
-byId("rows").onchange = guarded(byId("rows"), () => ask("POST", `/api/level?row=${byId("rows").value}`));
 
-function liveHeard({ words, heard: found }) {
-  const lines = words.map(({ word, score, threshold }) => {
-    const line = document.createElement("p");
-    const meter = document.createElement("meter");
-    Object.assign(meter, { max: 1, value: score, high: threshold });
-    const values = { word, score: score.toFixed(3), threshold: threshold.toFixed(3) };
-    line.append(meter, " ", text("wordLine", values));
-    return line;
-  });
-  byId("words").replaceChildren(...lines);
-  for (const { time_s, word, score } of found) {
-    const item = document.createElement("li");
-    item.textContent = text("heardLine", { time: time_s.toFixed(2), word, score: score.toFixed(3) });
-    byId("heard").prepend(item);
-  }
+/** Shows the named sensitivities of the model, with the false accepts that were counted. */
+function showSettings({ settings, level }) {
+  byId("settings").hidden = false;
+  byId("rows").replaceChildren(...settings.map(({ name, counted }, i) => {
+    const label = document.createElement("label");
+    const radio = Object.assign(document.createElement("input"), { type: "radio", name: "row", id: `row-${i}`, checked: i === level });
+    radio.onchange = guarded(radio, async () => {
+      if (purpose === "live") await ask("POST", `/api/level?row=${i}`);
+      chosen = i;
+      resetBars(byId("words"));
+    });
+    const known = text(`sensitivity.${name}`);
+    label.append(radio, " ", known === `sensitivity.${name}` ? name : known, `: ${counted}`);
+    return label;
+  }));
+}
+
+function liveHeard({ words, heard, ended }) {
+  showLevels(byId("words"), words);
+  showEvents(byId("heard"), heard, ended);
 }
 
 const download = async (path, name) => {
@@ -446,6 +449,7 @@ attempt(byId("intro"), async () => {
   // What was typed meanwhile stays.
   byId("phrase").value ||= state.phrase;
   byId("speaker").value ||= state.speaker;
-  if (state.check && !state.check.guessed) byId("language").value ||= state.check.language;
+  const { language, language_guess } = state.check ?? {};
+  if (language_guess?.confidence === "given") byId("language").value ||= language;
   follow();
 });
