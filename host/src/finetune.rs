@@ -33,7 +33,7 @@ use crate::{
         trunk::Samples,
     },
     quantize::{QuantizedTrunk, ranges},
-    train::Run,
+    train::{Run, SHARDS},
     tuned::{Tuned, TunedInfo, fingerprint},
 };
 use positives::PositiveRow;
@@ -81,7 +81,7 @@ pub struct Settings {
     pub smoothing_s: f64,
     /// Seconds after a detection in which there is no other.
     pub refractory_s: f64,
-    /// Worker threads.
+    /// Worker threads; the result does not depend on it.
     pub workers: usize,
     /// Seed of everything drawn.
     pub seed: u64,
@@ -136,7 +136,7 @@ impl Settings {
 /// Trains one head for `label` on its recordings.
 ///
 /// # Errors
-/// [`Error::Usage`] if no recording holds a phrase.
+/// [`Error::Input`] if no recording holds a phrase.
 pub fn finetune(
     base: &Base,
     trunk: &QuantizedTrunk,
@@ -223,6 +223,7 @@ fn head_run(settings: &Settings, member: usize) -> Run {
             average_decay: 0.98,
             trunk_rate_share: 1.0,
         },
+        shards: SHARDS,
         workers: settings.workers,
         seed: settings.seed.wrapping_add(MEMBER_SEEDS.wrapping_mul(member as u64)),
         validate_every: 0,
@@ -234,8 +235,9 @@ fn head_run(settings: &Settings, member: usize) -> Run {
 }
 
 fn no_phrase(label: &str, recordings: usize) -> Error {
-    Error::usage(
-        format!("none of the {recordings} recordings of {label:?} holds a phrase"),
+    Error::input(
+        label,
+        format!("none of its {recordings} recordings holds a phrase"),
         "record it again, louder or nearer; see `wakeling finetune --help`",
     )
 }

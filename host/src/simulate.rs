@@ -3,7 +3,10 @@
 //! Two devices: the pipeline run here, and the firmware in an emulator. Both give text, and one
 //! parser reads it, so whatever is made of a simulation would be made of a board's output as well.
 
-use std::{borrow::Cow, fmt::Write};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+};
 
 use wakeling_shared::{
     artifact::{Model, Word},
@@ -14,7 +17,11 @@ use wakeling_shared::{
     pipeline::{NoObserver, Pipeline},
 };
 
-use crate::{Error, Result, artifact, emulator::Emulator};
+use crate::{
+    Error, Result, artifact,
+    emulator::Emulator,
+    sensitivity::{DetectionEvent, FalseAccepts, Preset},
+};
 
 /// Samples a second.
 pub const SAMPLE_RATE_HZ: u32 = 16_000;
@@ -79,7 +86,11 @@ impl Device {
     /// Those of [`Emulator::run`]; the host's pipeline has none but too little memory.
     pub fn lines(&self, model: &Model<'_>, pcm: &[i16], scores: bool) -> Result<String> {
         match self {
-            Self::Host(chunking) => host_lines(model, pcm, *chunking, scores),
+            Self::Host(chunking) => {
+                let mut lines = String::new();
+                host_lines(model, pcm, *chunking, scores, &mut lines)?;
+                Ok(lines)
+            }
             Self::Emulator(emulator) => emulator.run(&artifact::encode(model)?, pcm, scores),
         }
     }
@@ -92,8 +103,9 @@ impl Device {
         Simulation::parse(&self.lines(model, pcm, scores)?)
     }
 
-    /// Runs as [`Device::run`] does, on a recording that comes in blocks and is never in memory as a
-    /// whole.
+    /// Runs on a recording that comes in blocks, is never in memory as a whole, and follows each
+    /// detection to its peak. The device prints the scores of every step for that; they are kept only
+    /// if `scores`.
     ///
     /// # Errors
     /// Those of [`Device::run`] and of the blocks.
@@ -103,54 +115,45 @@ impl Device {
         blocks: &mut Blocks<'_>,
         scores: bool,
     ) -> Result<Simulation> {
+        let mut reader = LineReader::new(model, scores);
         match self {
             Self::Host(chunking) => {
-                let mut simulation = Simulation::default();
-                let mut arena = vec![0; model.arena_bytes()];
-                let mut pipeline = pipeline(model, &mut arena)?;
-                let mut monitor = Monitor::new(model, &mut pipeline, scores);
-                let mut lines = String::new();
-                monitor.announce(&mut lines).map_err(never)?;
-                for block in blocks {
-                    for chunk in chunking.blocks(&block?) {
-                        monitor.push(chunk, &mut lines, &mut NoObserver).map_err(never)?;
-                    }
-                    simulation.add(&lines)?;
-                    lines.clear();
-                }
-                Ok(simulation)
+                let chunking = *chunking;
+                host_lines(model, blocks, chunking, true, &mut reader)?;
             }
             Self::Emulator(emulator) => {
-                let lines = emulator.run_blocks(&artifact::encode(model)?, blocks, scores)?;
-                Simulation::parse(&lines)
+                let lines = emulator.run_blocks(&artifact::encode(model)?, blocks, true)?;
+                // The reader keeps its first error for the end.
+                let _ = reader.write_str(&lines);
             }
         }
+        reader.finish()
     }
 }
 
 /// A recording in blocks of 16 kHz mono, such as an [`AudioReader`](crate::audio::AudioReader) gives.
 pub type Blocks<'b> = dyn Iterator<Item = Result<Vec<i16>>> + 'b;
 
-fn host_lines(model: &Model<'_>, pcm: &[i16], chunks: Chunking, scores: bool) -> Result<String> {
+/// Writes the lines of the device to a sink.
+fn host_lines(
+    model: &Model<'_>,
+    blocks: &mut Blocks<'_>,
+    chunking: Chunking,
+    scores: bool,
+    lines: &mut impl Write,
+) -> Result<()> {
+    let refused = |_| Error::defect("a sink in memory refused a line");
     let mut arena = vec![0; model.arena_bytes()];
-    let mut pipeline = pipeline(model, &mut arena)?;
+    let mut pipeline = Pipeline::new(model, &mut arena)
+        .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;
     let mut monitor = Monitor::new(model, &mut pipeline, scores);
-    let mut lines = String::new();
-    monitor.announce(&mut lines).map_err(never)?;
-    for block in chunks.blocks(pcm) {
-        monitor.push(block, &mut lines, &mut NoObserver).map_err(never)?;
+    monitor.announce(lines).map_err(refused)?;
+    for block in blocks {
+        for chunk in chunking.blocks(&block?) {
+            monitor.push(chunk, lines, &mut NoObserver).map_err(refused)?;
+        }
     }
-    Ok(lines)
-}
-
-fn pipeline<'m, 'a>(model: &'m Model<'a>, arena: &'m mut [i8]) -> Result<Pipeline<'m, 'a>> {
-    Pipeline::new(model, arena)
-        .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))
-}
-
-/// Returns the error of a sink that has none.
-fn never(_: std::fmt::Error) -> Error {
-    Error::defect("a line could not be added to a string")
+    Ok(())
 }
 
 /// The score of a smoothed logit or threshold in Q8, 0 … 1: the device's own [`sigmoid`].
@@ -165,6 +168,9 @@ pub struct Detection {
     pub end_samples: u64,
     /// The smoothed logit, Q8.
     pub logit: i16,
+    /// Highest smoothed logit of the event, Q8, as [`DetectionEvent`] defines it; that of the decision
+    /// where the scores of the steps were not read.
+    pub peak: i16,
     /// The word's label.
     pub word: String,
 }
@@ -180,37 +186,128 @@ pub struct Simulation {
     pub faults: Vec<Fault>,
     /// What the run cost; only a device counts it.
     pub stats: Option<Stats>,
+    /// Highest smoothed logit of each word, Q8; empty where the scores of the steps were not read.
+    pub highest: Vec<i16>,
 }
 
 impl Simulation {
     /// Reads what a device printed.
     ///
     /// # Errors
-    /// [`Error::Usage`] at a line that no device of this version prints, or an `error` line.
+    /// [`Error::Device`] at a line that no device of this version prints, or an `error` line.
     pub fn parse(lines: &str) -> Result<Self> {
         let mut simulation = Self::default();
-        simulation.add(lines)?;
+        for line in lines.lines() {
+            if let Some(scores) = simulation.take(line)? {
+                simulation.steps.push(scores);
+            }
+        }
         Ok(simulation)
     }
 
-    /// Adds what a device printed next, in whole lines.
-    fn add(&mut self, lines: &str) -> Result<()> {
+    /// Takes a line. Returns the scores of a step instead of keeping them.
+    fn take(&mut self, line: &str) -> Result<Option<Scores>> {
+        const DEVICE: &str = "emulated device";
         const REMEDY: &str = "build firmware and host from the same source: ./x firmware";
-        for line in lines.lines() {
-            match Event::parse(line) {
-                Some(Event::Step(scores)) => self.steps.push(scores),
-                Some(Event::Detection(events::Detection { end_samples, logit, word })) => {
-                    let word = word.to_owned();
-                    self.detections.push(Detection { end_samples, logit, word });
-                }
-                Some(Event::Fault(fault)) => self.faults.push(fault),
-                Some(Event::Stats(stats)) => self.stats = Some(stats),
-                Some(Event::Model(_) | Event::Overrun(_)) => {}
-                Some(Event::Error(message)) => return Err(Error::usage(message, REMEDY)),
-                None => {
-                    let problem = format!("the device printed an unknown line: {line:?}");
-                    return Err(Error::usage(problem, REMEDY));
-                }
+        match Event::parse(line) {
+            Some(Event::Step(scores)) => return Ok(Some(scores)),
+            Some(Event::Detection(events::Detection { end_samples, logit, word })) => {
+                let word = word.to_owned();
+                self.detections.push(Detection { end_samples, logit, peak: logit, word });
+            }
+            Some(Event::Fault(fault)) => self.faults.push(fault),
+            Some(Event::Stats(stats)) => self.stats = Some(stats),
+            Some(Event::Model(_) | Event::Overrun(_)) => {}
+            Some(Event::Error(message)) => return Err(Error::device(DEVICE, message, REMEDY)),
+            None => {
+                let problem = format!("it printed an unknown line: {line:?}");
+                return Err(Error::device(DEVICE, problem, REMEDY));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Reads the lines of a device as they are printed, and follows each detection to its peak. Memory
+/// does not grow with the number of steps, unless they are kept.
+struct LineReader<'m, 'a> {
+    model: &'m Model<'a>,
+    keep_steps: bool,
+    /// The part of a line that has come so far.
+    line: String,
+    simulation: Simulation,
+    /// For each word the detection that goes on, and its index.
+    open: Vec<Option<(usize, DetectionEvent)>>,
+    outcome: Result<()>,
+}
+
+impl<'m, 'a> LineReader<'m, 'a> {
+    fn new(model: &'m Model<'a>, keep_steps: bool) -> Self {
+        let open = vec![None; model.words.len()];
+        let (line, simulation) = (String::new(), Simulation::default());
+        Self { model, keep_steps, line, simulation, open, outcome: Ok(()) }
+    }
+
+    fn finish(mut self) -> Result<Simulation> {
+        if !self.line.is_empty() {
+            self.end_line();
+        }
+        self.outcome.map(|()| self.simulation)
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        if self.outcome.is_ok() {
+            self.outcome = self.take(&line);
+        }
+    }
+
+    fn take(&mut self, line: &str) -> Result<()> {
+        let before = self.simulation.detections.len();
+        if let Some(scores) = self.simulation.take(line)? {
+            self.step(scores);
+        } else if self.simulation.detections.len() > before {
+            self.detection(before);
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, scores: Scores) {
+        let simulation = &mut self.simulation;
+        simulation.highest.resize(scores.words.len(), i16::MIN);
+        for (highest, score) in simulation.highest.iter_mut().zip(&scores.words) {
+            *highest = score.smoothed.max(*highest);
+        }
+        for (open, score) in self.open.iter_mut().zip(&scores.words) {
+            let Some((index, event)) = open else { continue };
+            if event.extend(score.smoothed) {
+                simulation.detections[*index].peak = event.peak;
+            } else {
+                *open = None;
+            }
+        }
+        if self.keep_steps {
+            simulation.steps.push(scores);
+        }
+    }
+
+    fn detection(&mut self, index: usize) {
+        let detection = &self.simulation.detections[index];
+        // A label is printed without control characters.
+        let is_word = |w: &Word<'_>| events::Text(w.label).to_string() == detection.word;
+        let Some(word) = self.model.words.iter().position(is_word) else { return };
+        let Detection { end_samples, logit, .. } = *detection;
+        let event = DetectionEvent::start(end_samples, logit, &self.model.words[word].detector);
+        self.open[word] = Some((index, event));
+    }
+}
+
+impl Write for LineReader<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive('\n') {
+            self.line.push_str(part.trim_end_matches('\n'));
+            if part.ends_with('\n') {
+                self.end_line();
             }
         }
         Ok(())
@@ -223,6 +320,8 @@ pub enum Sensitivity {
     /// As the model says.
     #[default]
     Model,
+    /// A named sensitivity.
+    Preset(Preset),
     /// The smoothed score at which a word counts as heard, between 0 and 1.
     Score(f64),
     /// The loosest of the model's operating points that stays within this many false accepts per
@@ -240,6 +339,7 @@ impl Sensitivity {
         for word in &mut model.words {
             word.detector.threshold = match self {
                 Self::Model => word.detector.threshold,
+                Self::Preset(preset) => preset.threshold(&word.points, word.detector.threshold),
                 Self::Score(score) => logit_q8(score)?,
                 Self::FalseAcceptsPerHour(rate) => threshold_for(word, rate)?,
             };
@@ -296,15 +396,8 @@ fn table(word: &Word<'_>) -> Cow<'static, str> {
     let mut text = String::from("its table has");
     for (i, point) in word.points.iter().enumerate() {
         let comma = if i == 0 { "" } else { "," };
-        let below = if point.false_accepts == 0 { "below " } else { "" };
-        let hours = f64::from(point.audio_seconds) / 3_600.0;
         // A String never refuses.
-        let _ = write!(
-            text,
-            "{comma} {below}{:.3}/h ({} in {hours:.2} h)",
-            rate_of(point),
-            point.false_accepts
-        );
+        let _ = write!(text, "{comma} {}", FalseAccepts::from(point));
     }
     text.into()
 }
@@ -328,6 +421,40 @@ mod tests {
         for chunking in chunkings {
             assert_eq!(chunking.blocks(&pcm).collect::<Vec<_>>().concat(), pcm, "{chunking:?}");
         }
+    }
+
+    #[test]
+    fn a_detection_is_followed_to_its_peak_however_its_lines_come() {
+        let bytes = wakeling_tests::random_model(1, wakeling_tests::Tier::Tiny);
+        let mut model = Model::load(&bytes).unwrap();
+        model.words[0].detector =
+            DetectorParams { smoothing_steps: 1, threshold: 100, refractory_steps: 3 };
+        let word = events::Text(model.words[0].label).to_string();
+        let mut lines = format!("{}\n", Loaded(&model));
+        // Crossing at 110 with a peak of 180; the refractory period hides 900; then one of 120.
+        let smoothed = [50, 110, 180, 90, 900, 20, 120, 99];
+        for (i, &smoothed) in smoothed.iter().enumerate() {
+            let words = [events::Score { logit: 0, smoothed }].into_iter().collect();
+            let (index, end_samples) = (i as u64, 320 * i as u64);
+            let _ = writeln!(lines, "{}", Scores { index, end_samples, words });
+            if [110, 120].contains(&smoothed) {
+                let detection = events::Detection { end_samples, logit: smoothed, word: &word };
+                let _ = writeln!(lines, "{detection}");
+            }
+        }
+        for size in [1, 7, lines.len()] {
+            let mut reader = LineReader::new(&model, false);
+            for part in lines.as_bytes().chunks(size) {
+                reader.write_str(std::str::from_utf8(part).unwrap()).unwrap();
+            }
+            let simulation = reader.finish().unwrap();
+            let peaks: Vec<_> = simulation.detections.iter().map(|d| (d.logit, d.peak)).collect();
+            assert_eq!(peaks, [(110, 180), (120, 120)]);
+            assert_eq!((simulation.highest[0], simulation.steps.len()), (900, 0));
+        }
+        let mut reader = LineReader::new(&model, true);
+        reader.write_str("step 0 320 0:5\nsmoke\n").unwrap();
+        assert!(reader.finish().unwrap_err().to_string().contains("smoke"));
     }
 
     #[test]
@@ -357,7 +484,7 @@ mod tests {
         assert_eq!(threshold_for(&word, 2.0).unwrap(), 500);
         let refused = threshold_for(&word, 0.1).unwrap_err().to_string();
         assert!(
-            refused.contains("below 0.300/h (0 in 10.00 h), 0.400/h (4 in 10.00 h)"),
+            refused.contains("none in 10.0 h (at most 0.30/h), 4 in 10.0 h (at most 0.92/h)"),
             "{refused}"
         );
     }

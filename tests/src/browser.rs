@@ -99,6 +99,15 @@ impl Browser {
         }
     }
 
+    /// Sets the size of the page's viewport, and its color scheme, "light" or "dark".
+    pub fn set_viewport(&mut self, (width, height): (u32, u32), scheme: &str) {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.ask("Emulation.setDeviceMetricsOverride", size);
+        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+        self.ask("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
+    }
+
     /// The value of an expression in the page; a promise is waited for.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true });

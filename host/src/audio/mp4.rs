@@ -57,10 +57,13 @@ fn index(file: &mut (impl Read + Seek)) -> io::Result<Option<Vec<u8>>> {
 
 fn edit_in(index: &[u8], track: u32) -> Option<Edit> {
     let movie_scale = timescale(child(index, b"mvhd")?)?;
-    let track = boxes(index).filter(|(name, _)| name == b"trak").map(|(_, body)| body).find(|t| {
-        let header = child(t, b"tkhd");
-        header.is_some_and(|h| u32_at(h, if h.first() == Some(&1) { 20 } else { 12 }) == Some(track))
-    })?;
+    let track =
+        boxes(index).filter(|(name, _)| name == b"trak").map(|(_, body)| body).find(|t| {
+            let header = child(t, b"tkhd");
+            header.is_some_and(|h| {
+                u32_at(h, if h.first() == Some(&1) { 20 } else { 12 }) == Some(track)
+            })
+        })?;
     let media_scale = timescale(child(child(track, b"mdia")?, b"mdhd")?)?;
     let list = child(child(track, b"edts")?, b"elst")?;
     let is_long = list.first() == Some(&1);

@@ -98,7 +98,8 @@ impl PacketFrames {
             .map_err(refused)?;
         let no_track = || Error::input(path, "there is no audio track inside", CONVERT);
         let track = container.default_track(TrackType::Audio).ok_or_else(no_track)?;
-        let parameters = track.codec_params.as_ref().and_then(|p| p.audio()).ok_or_else(no_track)?;
+        let parameters =
+            track.codec_params.as_ref().and_then(|p| p.audio()).ok_or_else(no_track)?;
         let codec = Codec::new(path, parameters, format)?;
         let (stored, id) = (stored_as(parameters, format), track.id);
         let promised_s = stated_length(container.as_ref(), track, stored, format);
@@ -368,7 +369,8 @@ fn stated_length(
     let by_media = || {
         let info = container.media_info();
         let (base, length) = info.time_base.zip(info.duration)?;
-        let seconds = length.get() as f64 * f64::from(base.numer.get()) / f64::from(base.denom.get());
+        let seconds =
+            length.get() as f64 * f64::from(base.numer.get()) / f64::from(base.denom.get());
         (format == Format::Matroska).then_some(seconds)
     };
     by_frames.or_else(by_media)

@@ -326,7 +326,12 @@ fn a_file_that_is_cut_off_is_used_up_to_there() {
     let dir = Folder::new();
     let sound = le(&[1, 2, 3, 4]);
     let cases = [
-        ("short.wav", Header { data_bytes: Some(12), ..Header::default() }.with(&sound), 4, "4 of 6"),
+        (
+            "short.wav",
+            Header { data_bytes: Some(12), ..Header::default() }.with(&sound),
+            4,
+            "4 of 6",
+        ),
         ("odd.wav", Header::default().with(&sound[..7]), 3, "1 of 2 bytes"),
         (
             "stereo.wav",
@@ -342,7 +347,8 @@ fn a_file_that_is_cut_off_is_used_up_to_there() {
         assert_eq!(read(&path).unwrap().len(), samples, "{name}");
     }
     // A part that lies before the cut is whole.
-    let path = dir.file("a.wav", &Header { data_bytes: Some(40), ..Header::default() }.with(&sound));
+    let path =
+        dir.file("a.wav", &Header { data_bytes: Some(40), ..Header::default() }.with(&sound));
     let part = read_recording(path, None, 0.0, Some(2.0 / 16_000.0)).unwrap();
     assert_eq!((part.samples, part.shortfall), (vec![1, 2], None));
 }
@@ -462,7 +468,8 @@ fn a_container_wider_than_its_samples_is_read() {
     for (container, valid) in [(32u16, 24u16), (32, 20), (24, 20), (16, 12)] {
         let bytes = usize::from(container / 8);
         // With fewer bits than 16, the sound itself is coarser.
-        let coarse = |s: &i16| s >> (16 - u32::from(valid.min(16))) << (16 - u32::from(valid.min(16)));
+        let coarse =
+            |s: &i16| s >> (16 - u32::from(valid.min(16))) << (16 - u32::from(valid.min(16)));
         let expected: Vec<i16> = expected.iter().map(coarse).collect();
         let spread = u32::from(container - valid);
         for top in [true, false] {

@@ -25,7 +25,7 @@ use crate::{
     },
     quantize::QuantizedTrunk,
     recorder::{self, Event},
-    simulate::score,
+    sensitivity::{Evidence, Preset},
     synthesize,
     table::Table,
     tokens::clean,
@@ -373,26 +373,20 @@ fn label_of(folder: &Path, examples: &[Example]) -> Result<String> {
     }
 }
 
-/// What the thresholds are, and what they rest on.
+/// Logs the named sensitivities of a word, and the false accepts that were counted for each.
 fn report(tuned: &Tuned, path: &Path) {
     let info = &tuned.info;
     crate::log!("{}: {} recordings of {:?}", path.display(), info.recordings, info.label);
-    let in_force = info.detector.threshold;
-    if !info.points.iter().any(|p| p.threshold == in_force) {
-        crate::log!(
-            "  threshold {:.4}, in force: estimated for 0.5 false accepts per hour; more --negatives would show it",
-            score(in_force)
-        );
+    crate::log!("  sensitivity  false accepts in other speech that it was not trained on");
+    let own = info.detector.threshold;
+    for preset in Preset::ALL {
+        let evidence = Evidence::of(&info.points, preset.threshold(&info.points, own));
+        let mark = if preset == Preset::Normal { "; in force" } else { "" };
+        crate::log!("  {preset:<11}  {evidence}{mark}");
     }
-    for point in &info.points {
-        let hours = f64::from(point.audio_seconds) / 3600.0;
-        let mark = if point.threshold == in_force { ", in force" } else { "" };
-        // With n events counted, the 95 % bound; 3/T for none (Hanley & Lippman-Hand 1983).
-        let bound = crate::evaluate::upper_rate(point.false_accepts as usize, hours);
+    if !info.points.iter().any(|p| p.threshold == own) {
         crate::log!(
-            "  threshold {:.4}{mark}: {} false accepts in {hours:.2} h of other speech, which shows at most {bound:.1} per hour",
-            score(point.threshold),
-            point.false_accepts
+            "  the threshold of normal is estimated for 0.5 false accepts per hour; more --negatives would show it"
         );
     }
 }

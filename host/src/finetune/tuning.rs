@@ -32,7 +32,7 @@ use crate::{
         trunk::{Mode, Samples, TrunkConfig},
     },
     quantize::{Code, ranges},
-    train::{Outcome, Run, Stage},
+    train::{Outcome, Run, SHARDS, Stage},
 };
 
 /// From so many recordings of each word on, `auto` moves the whole trunk.
@@ -185,6 +185,7 @@ fn run(settings: &Settings, start: Start) -> Run {
             average_decay: 0.98,
             trunk_rate_share: if pretrained { settings.trunk_rate_share } else { 1.0 },
         },
+        shards: SHARDS,
         workers: settings.workers,
         seed: settings.seed,
         validate_every: 0,
