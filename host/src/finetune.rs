@@ -23,7 +23,7 @@ use wakeling_shared::detector::DetectorParams;
 use crate::{
     Error, Result,
     base::Base,
-    compose::{Distortion, Row},
+    compose::{BackgroundMix, Distortion, Row},
     evaluate::head_scores,
     negatives::{Negatives, trunk_outputs},
     nn::{
@@ -54,6 +54,10 @@ pub struct Settings {
     pub temporal: Vec<(usize, f64)>,
     /// What happens to the recordings of a word.
     pub distortion: Distortion,
+    /// Backgrounds of the streams with a word.
+    pub background: BackgroundMix,
+    /// Backgrounds of the streams without it.
+    pub negative_background: BackgroundMix,
     /// Hours of other speech and noise to hear, if there are fewer: clips are composed several times
     /// then, each time distorted otherwise.
     pub negative_hours: f64,
@@ -94,6 +98,8 @@ impl Default for Settings {
             hidden: 16,
             temporal: vec![(9, 0.04), (9, 0.1)],
             distortion: Distortion::STRONG,
+            background: BackgroundMix::NOISY,
+            negative_background: BackgroundMix::NOISY,
             // What ships, three times; what the figures of the README were made with.
             negative_hours: 14.0,
             positive_rows: 480,
@@ -147,7 +153,7 @@ pub fn finetune(
     settings: &Settings,
 ) -> Result<Tuned> {
     let mut rng = StdRng::seed_from_u64(settings.seed);
-    let around = positives::Around::of(negatives, label);
+    let around = positives::Around::of(negatives, label, &settings.background);
     let rows = positives::compose(
         recordings,
         &around,
