@@ -88,7 +88,8 @@ impl Device {
         match self {
             Self::Host(chunking) => {
                 let mut lines = String::new();
-                host_lines(model, pcm, *chunking, scores, &mut lines)?;
+                let mut blocks = std::iter::once(Ok(pcm.to_vec()));
+                host_lines(model, &mut blocks, *chunking, scores, &mut lines)?;
                 Ok(lines)
             }
             Self::Emulator(emulator) => emulator.run(&artifact::encode(model)?, pcm, scores),
@@ -405,6 +406,7 @@ fn table(word: &Word<'_>) -> Cow<'static, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wakeling_shared::events::Loaded;
     use wakeling_shared::{artifact::OperatingPoint, detector::DetectorParams};
 
     #[test]

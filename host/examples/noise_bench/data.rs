@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use wakeling::{
     Error, Result,
     audio::to_i16,
-    augment::level::active_rms,
     base::Base,
     compare::in_a_row,
     compose::Row,
@@ -295,4 +294,19 @@ impl Cache {
         let hours = outputs.hours() * share;
         Ok(Negative { outputs, hours, texts })
     }
+}
+
+/// Returns the root mean square of `x` over its 20 ms frames that are at most 25 dB below the loudest.
+/// A sentence with a second of silence around it is as loud as the sentence.
+fn active_rms(x: &[f32]) -> f32 {
+    const FRAME: usize = 320;
+    const PAUSE_DB: f32 = 25.0;
+    let power = |frame: &[f32]| frame.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+    let mean = |frame: &[f32]| power(frame) / frame.len() as f64;
+    let floor =
+        x.chunks(FRAME).map(mean).fold(0.0, f64::max) * 10f64.powf(f64::from(-PAUSE_DB) / 10.0);
+    let active: Vec<&[f32]> = x.chunks(FRAME).filter(|frame| mean(frame) >= floor).collect();
+    let samples: usize = active.iter().map(|frame| frame.len()).sum();
+    let sum: f64 = active.iter().map(|frame| power(frame)).sum();
+    (sum / samples.max(1) as f64).sqrt() as f32
 }
