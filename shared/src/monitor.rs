@@ -55,9 +55,9 @@ impl<'p, 'm, 'a> Monitor<'p, 'm, 'a> {
         writeln!(sink, "{}", Overrun { end_samples: self.samples, lost_samples })
     }
 
-    /// Processes a block of 16 kHz mono samples of any length. Forwards every callback to `observer`.
+    /// Processes a block of 16 kHz mono samples of any length.
     ///
-    /// Writes the lines of the steps that the block completes, in order, and a line where the
+    /// Forwards every callback to `observer`. Writes the lines of the steps that the block completes, in order, and a line where the
     /// microphone's health changes. Returns the end of the last step with a detection, in samples
     /// since the first one pushed; `None` without a detection.
     ///

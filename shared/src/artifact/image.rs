@@ -28,8 +28,8 @@ pub struct ImageModel<'a> {
     pub offset: u32,
     /// The layers in the order in which they run.
     pub layers: Vec<ImageLayer<'a>, MAX_LAYERS>,
-    /// `logit[o] = sat16(round_high(bias[o] + Σᵢ w[o,i] · x[i], multiplier[o]))`, Q8, of the whole last
-    /// tensor.
+    /// `logit[o] = sat16(round_high(bias[o] + Σᵢ w[o,i] · x[i], multiplier[o]))`, Q8, of the whole
+    /// last tensor.
     pub logits: Affine<'a>,
     /// Label of each logit.
     pub labels: Vec<&'a str, MAX_WORDS>,
@@ -133,8 +133,8 @@ pub enum ImageOp<'a> {
         /// Pointwise weights, biases, scales.
         affine: Affine<'a>,
     },
-    /// `y[p,c] = requantize(bias[c] + Σₖ w[k,c] · x[k,c])` over the pixels `k` of the window, at most
-    /// [`MAX_TAPS`].
+    /// `y[p,c] = requantize(bias[c] + Σₖ w[k,c] · x[k,c])` over the pixels `k` of the window, at
+    /// most [`MAX_TAPS`].
     Depthwise {
         /// The pixels read.
         window: Window,
@@ -143,8 +143,8 @@ pub enum ImageOp<'a> {
         /// Depthwise weights, biases, scales.
         affine: Affine<'a>,
     },
-    /// `y[p,c] = requantize(bias + Σₖ x[k,c])` over the pixels `k` of a window within the image; with
-    /// `n` pixels, `bias = −n · x_zero` and `multiplier = round(2³² · s_x / (n · s_y))`.
+    /// `y[p,c] = requantize(bias + Σₖ x[k,c])` over the pixels `k` of a window within the image.
+    /// With `n` pixels, `bias = −n · x_zero` and `multiplier = round(2³² · s_x / (n · s_y))`.
     Average {
         /// The pixels read.
         window: Window,

@@ -174,8 +174,8 @@ macro_rules! four_pairs {
 /// `skipped_code`; then the end of the run at 32, and the sums of the odd outputs at 36 and 40.
 ///
 /// # Safety
-/// - `x` to `x_end` are `n ≥ 1` units of inputs; `first_end` is after the first `(n − 1) % RUN + 1`;
-///   `skipped_code` is that of `(−n) % UNITS_UNROLLED` units.
+/// - `x` to `x_end` are `n ≥ 1` units of inputs. `first_end` is after the first
+///   `(n − 1) % RUN + 1`, and `skipped_code` is that of `(−n) % UNITS_UNROLLED` units.
 /// - `y_end − y` is a positive multiple of [`LANES`], and those bytes may be written.
 /// - `weights` and `factors` are those of as many blocks of `n` units, and aligned to words.
 #[unsafe(naked)]

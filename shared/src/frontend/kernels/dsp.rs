@@ -27,8 +27,8 @@ pub fn window(
     coefficients: &[[[i32; 2]; GROUP_PAIRS]; GROUPS],
     bins: &mut Bins,
 ) {
-    // SAFETY: the function reads the 480 samples, whose words it may load from any even address, and
-    // the 480 coefficients, and writes the 256 values; all three are borrowed.
+    // SAFETY: the function reads the 480 samples, whose words it may load from any even address,
+    // and the 480 coefficients, and writes the 256 values; all three are borrowed.
     unsafe { window_asm(samples, coefficients, bins) }
 }
 
@@ -83,8 +83,8 @@ struct Mel {
 
 /// Assembly version of [`plain::advance`](super::plain::advance).
 pub fn advance(samples: &mut Samples) {
-    // SAFETY: the function reads the last 640 bytes of the samples, which are aligned to 4, and writes
-    // the first 640; each word is read before it is written.
+    // SAFETY: the function reads the last 640 bytes of the samples, which are aligned to 4, and
+    // writes the first 640; each word is read before it is written.
     unsafe { advance_asm(samples) }
 }
 
