@@ -2,7 +2,7 @@
 //!
 //! | stage | file | in | out |
 //! |---|---|---|---|
-//! | conversion, if the chip has none | [`cic`], [`convert`] | bits, slots, voltages | `i16` at 16 kHz |
+//! | conversion, if needed | [`cic`], [`convert`] | bits, slots, voltages | 16 kHz `i16` |
 //! | queue | [`blocks`] | blocks that an interrupt fills | blocks in the loop |
 //! | sound | [`microphone`] | any source of samples | 16 kHz mono `i16` blocks |
 //! | loop | [`listener`] | blocks | indicator and event lines |
