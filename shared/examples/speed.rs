@@ -1,6 +1,6 @@
 //! Measures the time for a step of the network and for a second of audio on this machine, and the
-//! hours of audio that one core converts to features in a second: `cargo run --release -p
-//! wakeling-shared --example speed -- MODEL…`.
+//! hours of audio that one core converts to features in a second:
+//! `cargo run --release -p wakeling-shared --example speed -- MODEL…`.
 //!
 //! Each figure is the least of several rounds, since other programs can only slow a round down.
 

@@ -23,8 +23,8 @@ pub const fn round_high(a: i32, b: i32) -> i32 {
 
 /// Returns `sat8(zero_point + round_high(acc, multiplier))`.
 ///
-/// Converts an accumulator of scale `s_x·s_w` to an activation of scale `s_y`, with `multiplier =
-/// round(2³² · s_x·s_w / s_y)`.
+/// Converts an accumulator of scale `s_x·s_w` to an activation of scale `s_y`, with
+/// `multiplier = round(2³² · s_x·s_w / s_y)`.
 #[inline(always)]
 pub const fn requantize(acc: i32, multiplier: i32, zero_point: i32) -> i8 {
     let y = zero_point + round_high(acc, multiplier);

@@ -64,8 +64,8 @@ pub struct ImageLayer<'a> {
     pub op: ImageOp<'a>,
 }
 
-/// Receptive field of an output pixel. It starts at row `y·stride_y − top` and column `x·stride_x −
-/// left`. Pixels outside the image have the value of the input's zero point.
+/// Receptive field of an output pixel. It starts at row `y·stride_y − top` and column
+/// `x·stride_x − left`. Pixels outside the image have the value of the input's zero point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Window {
     /// Rows, at least 1.

@@ -99,8 +99,9 @@ impl<'a> Op<'a> {
 /// A zero point is the `i8` that represents 0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Op<'a> {
-    /// Causal depthwise convolution over time: `y[c] = requantize(bias[c] + Σₖ w[k,c] · x[t −
-    /// k·dilation, c])`. Tap 0 is the current column.
+    /// Causal depthwise convolution over time:
+    /// `y[c] = requantize(bias[c] + Σₖ w[k,c] · x[t − k·dilation, c])`. Tap 0 is the current
+    /// column.
     Depthwise {
         /// Number of taps, 1 … [`MAX_TAPS`].
         taps: u8,

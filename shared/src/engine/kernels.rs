@@ -91,8 +91,8 @@ pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     fastest::depthwise(columns, affine, y);
 }
 
-/// Runs [`depthwise`] at several places: the column of tap `k` at place `n` starts at `x[offsets[k]
-/// + n · step]`.
+/// Runs [`depthwise`] at several places: the column of tap `k` at place `n` starts at
+/// `x[offsets[k] + n · step]`.
 ///
 /// Shapes: `offsets (K)`, `y (N, C)`.
 pub fn depthwise_places(
@@ -165,8 +165,8 @@ impl AddScales {
     /// Fractional bits of the scales.
     const BITS: u32 = 20;
 
-    /// Part that does not depend on the elements: `y = sat8((x·x_scale + o·o_scale + constant) >>
-    /// 20)`.
+    /// Part that does not depend on the elements:
+    /// `y = sat8((x·x_scale + o·o_scale + constant) >> 20)`.
     ///
     /// A sum with it always fits `i32`: `255 · 2 · 2²¹ + 2²⁷ + 2¹⁹ < 2³¹`.
     const fn constant(&self) -> i32 {

@@ -3,8 +3,8 @@
 //!
 //! A step takes `frames_per_step · 40` features and returns one logit per keyword. All state is in
 //! one arena that the caller owns: first the input of a pointwise layer as `i16`, then [`BUFFERS`]
-//! activation buffers of equal width, then the rings in the order of the layers, each of `(taps −
-//! 1) · dilation` columns.
+//! activation buffers of equal width, then the rings in the order of the layers, each of
+//! `(taps − 1) · dilation` columns.
 
 mod image;
 pub mod kernels;

@@ -57,8 +57,9 @@ const CIRCLE: [Complex; CIRCLE_POINTS] = {
     table
 };
 
-/// Returns the twiddles `w^j, w^2j, w^3j`, j = 1…`COUNT`, of a pass over sub-transforms of `COUNT +
-/// 1` points, with `w = exp(-2πi / (4·(COUNT + 1)))`, as `[cos, sin]` of the positive angle.
+/// Returns the twiddles `w^j, w^2j, w^3j`, j = 1…`COUNT`, of a pass over sub-transforms of
+/// `COUNT + 1` points, with `w = exp(-2πi / (4·(COUNT + 1)))`, as `[cos, sin]` of the positive
+/// angle.
 const fn pass_twiddles<const COUNT: usize>() -> [Twiddles; COUNT] {
     let mut table = [[[0; 2]; 3]; COUNT];
     let mut j = 0;

@@ -22,9 +22,9 @@ pub(super) const GROUPS: usize = 16;
 /// Number of pairs of samples in a group; the sixteenth is padding.
 pub(super) const GROUP_PAIRS: usize = WINDOW_SAMPLES / 2 / GROUPS;
 
-/// Hann coefficients `round(2²³ · (½ - ½·cos(2π(i + ½)/480)))` for the samples `i = 2n` and `2n +
-/// 1` of each pair `n`, in the order in which the first pass reads them. Group `g` has `n = r +
-/// 16·j + 64·i` with `i` fastest, where `r` is [`group_start`] of `g`.
+/// Hann coefficients `round(2²³ · (½ - ½·cos(2π(i + ½)/480)))` for the samples `i = 2n` and
+/// `2n + 1` of each pair `n`, in the order in which the first pass reads them. Group `g` has
+/// `n = r + 16·j + 64·i` with `i` fastest, where `r` is [`group_start`] of `g`.
 pub(super) static COEFFICIENTS: [[[i32; 2]; GROUP_PAIRS]; GROUPS] = {
     let hann = hann();
     let mut table = [[[0; 2]; GROUP_PAIRS]; GROUPS];

@@ -1,6 +1,6 @@
 //! Test of the processor's kernels against the plain ones, on shapes that fill no block and values
-//! at their extremes. Also tests the functions that copy and fill memory. The last line is `kernels
-//! cases=N`, or `error …` with the first case that differs.
+//! at their extremes. Also tests the functions that copy and fill memory. The last line is
+//! `kernels cases=N`, or `error …` with the first case that differs.
 
 #![no_std]
 #![no_main]

@@ -82,9 +82,9 @@ pub fn conclude<T: Display, E: Display>(work: impl FnOnce(&mut Console) -> Resul
     ended.is_ok()
 }
 
-/// Defines the panic handler, the fault handler, and the entry point, which calls a function `fn()
-/// -> bool`. Its result is the exit status for the host. A second argument, the name of a function
-/// `fn(&PanicInfo) -> !`, replaces the panic handler.
+/// Defines the panic handler, the fault handler, and the entry point, which calls a function
+/// `fn() -> bool`. Its result is the exit status for the host. A second argument, the name of a
+/// function `fn(&PanicInfo) -> !`, replaces the panic handler.
 #[macro_export]
 macro_rules! machine {
     ($main:ident) => {

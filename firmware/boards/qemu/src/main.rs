@@ -1,8 +1,9 @@
 //! Wakeling on an emulated processor, to test on a laptop what a chip will compute.
 //!
 //! QEMU runs this very program. The host puts a model into the flash region that the memory map
-//! reserves for it, and names a recording on the semihosting command line: `wakeling RECORDING
-//! [scores] [block=SAMPLES]`. The program prints event lines, and statistics last.
+//! reserves for it, and names a recording on the semihosting command line:
+//! `wakeling RECORDING [scores] [block=SAMPLES]`. The program prints event lines, and statistics
+//! last.
 
 #![no_std]
 #![no_main]

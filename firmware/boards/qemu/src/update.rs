@@ -1,8 +1,8 @@
 //! A device whose model can be replaced while it runs, on QEMU's microbit (Cortex-M0), which has a
 //! flash controller and a serial line.
 //!
-//! The command line is `wakeling RECORDING [scores] [serve] [stream=FILE] [dump=FILE] [cut=CALL]
-//! [fuse=TICKS]`.
+//! The command line is
+//! `wakeling RECORDING [scores] [serve] [stream=FILE] [dump=FILE] [cut=CALL] [fuse=TICKS]`.
 //!
 //! The device starts from the contents of its flash and processes the recording. With `serve` it
 //! then waits for a request to restart, after which it starts again at the beginning of the

@@ -1,6 +1,7 @@
-//! Pointwise layers. A vector of weights holds those of two outputs for eight inputs, each `256·odd
-//! + even`. It is multiplied twice without being separated: as `i16` by the inputs as `i16`, and as
-//! `i8` by the inputs with a zero after each, which gives the products of the even weights alone.
+//! Pointwise layers. A vector of weights holds those of two outputs for eight inputs, each
+//! `256·odd + even`. It is multiplied twice without being separated: as `i16` by the inputs as
+//! `i16`, and as `i8` by the inputs with a zero after each, which gives the products of the even
+//! weights alone.
 
 use core::arch::naked_asm;
 
