@@ -7,8 +7,8 @@
 //! overflows cancel. Bits at 1.024 MHz become samples at 16 kHz, with a gain of 64³ = 2¹⁸, that is
 //! 18 bits and a sign.
 //!
-//! The attenuation is 2.7 dB at 4 kHz and 10 dB at 7.5 kHz, which matters little to features that
-//! follow the level. The alias of 4 kHz (12 kHz) is 31 dB down, but that of 7.5 kHz only 13 dB.
+//! The attenuation is 2.7 dB at 4 kHz and 10 dB at 7.5 kHz, which matters little to features with
+//! one level per band. The alias of 4 kHz (12 kHz) is 31 dB down, but that of 7.5 kHz only 13 dB.
 //!
 //! Shapes: 4 words of 16 bits, the first bit on top, for each `i16`.
 

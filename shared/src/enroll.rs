@@ -33,7 +33,7 @@ const SILENCE: u8 = (LAG + SLACK) as u8 + 2;
 const SHORTEST: u8 = 6;
 /// Fractional bits of the loudness and the noise floor.
 const LOUDNESS_BITS: u32 = 4;
-/// Excess of a step's mean feature over the noise floor from which on the step is loud.
+/// Excess of a step's mean feature over the noise floor above which the step is loud.
 const LOUD: i32 = 12 << LOUDNESS_BITS;
 /// Rise of the noise floor per step: half a unit of a feature. After a word the running level of
 /// the features comes down, so the features of a silence go up, at first by one unit per step where

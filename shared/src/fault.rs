@@ -29,7 +29,7 @@ const CLIPPED_ONE_OF: u32 = 32;
 /// is a square wave, or a wire that came off. Clipped speech keeps more of its shape; the front end
 /// must follow its level, or more keywords are missed.
 const FULL_SCALE_ALL_BUT_ONE_OF: usize = 16;
-/// Least magnitude of a mean that counts as an offset: −24 dB of full scale. Converters have
+/// Magnitude above which a mean counts as an offset: −24 dB of full scale. Converters have
 /// offsets of some hundreds.
 const OFFSET: u32 = 2_048;
 

@@ -16,7 +16,7 @@ use crate::{
     pipeline::{Observer, Step},
 };
 
-/// Number of steps after an event that its window still includes.
+/// Number of steps from an event, its own included, to the end of its window.
 const TAIL_STEPS: u8 = 6;
 /// Default margin of a near miss: 1 (Q8) on the logit, which is a factor of e in the odds.
 pub const DEFAULT_MARGIN: i16 = 256;
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!((entry.kind, entry.word, entry.smoothed), (Kind::NearMiss, 0, 490));
         assert_eq!((entry.end_samples, entry.width, entry.features), (4, 80, 400));
         assert_eq!(recorder.entry(1), None);
-        // The event was at step 4, and the window ends six steps later.
+        // The event was at step 4, and the window ends with the sixth step from there.
         assert_eq!(window(&recorder, 0), [5, 6, 7, 8, 9]);
     }
 

@@ -39,7 +39,8 @@ pub enum ShapeError {
         /// Index of the layer.
         layer: usize,
     },
-    /// A layer inside a head has a stride. Other heads would then lack results at some steps.
+    /// A layer inside a head has a stride. The head would then have no result at some steps at
+    /// which other heads have one.
     HeadStride {
         /// Index of the layer.
         layer: usize,
