@@ -57,9 +57,10 @@ impl<'p, 'm, 'a> Monitor<'p, 'm, 'a> {
 
     /// Processes a block of 16 kHz mono samples of any length.
     ///
-    /// Forwards every callback to `observer`. Writes the lines of the steps that the block completes,
-    /// in order, and a line where the microphone's health changes. Returns the end of the last step
-    /// with a detection, in samples since the first one pushed; `None` without a detection.
+    /// Forwards every callback to `observer`. Writes the lines of the steps that the block
+    /// completes, in order, and a line where the microphone's health changes. Returns the end of
+    /// the last step with a detection, in samples since the first one pushed; `None` without a
+    /// detection.
     ///
     /// # Errors
     /// Returns the error of the sink. The part of the block up to the next check of the
