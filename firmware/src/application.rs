@@ -12,12 +12,12 @@ use wakeling_shared::{
     artifact::{LoadError, Model},
     decimal::Decimal,
     engine::ArenaTooSmall,
-    pipeline::{Observer, Pipeline},
+    pipeline::{NoObserver, Observer, Pipeline},
 };
 
 use crate::{
     blocks::BLOCK_SAMPLES,
-    listener::{ListenError, Listener, Nobody, Options},
+    listener::{ListenError, Listener, Options},
     microphone::{Microphone, ReadError},
 };
 
@@ -85,7 +85,7 @@ where
     let Board { microphone, indicator, mut sink, feed } = board;
     let mut microphone = Watched { microphone, feed };
     let outputs = (indicator, &mut sink, Options::default());
-    let ended = listen(flash, arena, &mut microphone, outputs, |_| Nobody);
+    let ended = listen(flash, arena, &mut microphone, outputs, |_| NoObserver);
     let failure = ended.err().unwrap_or(Failure::End);
     // A line that fails leaves nothing to say it with.
     let _ = writeln!(sink, "error {failure}");

@@ -1,7 +1,7 @@
 //! The boards that firmware is built for: chip, flash, and how a program gets into it.
 //!
 //! What is in this table is also in `firmware/boards/*/memory.x`, which the linker reads; a test holds
-//! the two together. Pins and wiring are in `docs/boards.md`.
+//! the two together. Pins and wiring are in `docs/reference/boards.md`.
 
 use std::{
     env, io,

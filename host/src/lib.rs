@@ -8,7 +8,6 @@ pub mod advise;
 pub mod artifact;
 pub mod attached;
 pub mod audio;
-pub mod augment;
 pub mod base;
 pub mod board;
 pub mod capture;

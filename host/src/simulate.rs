@@ -3,24 +3,25 @@
 //! Two devices: the pipeline run here, and the firmware in an emulator. Both give text, and one
 //! parser reads it, so whatever is made of a simulation would be made of a board's output as well.
 
-use std::{
-    borrow::Cow,
-    fmt::{self, Write},
-};
+mod reader;
+
+use std::{borrow::Cow, fmt::Write};
 
 use wakeling_shared::{
     artifact::{Model, Word},
-    events::{self, Event, Loaded, Scores, Stats},
-    fault::{Fault, FaultDetector},
+    events::{self, Event, Scores, Stats},
+    fault::Fault,
     fixed::{LOGIT_FRACTION_BITS, sigmoid},
-    pipeline::Pipeline,
+    monitor::Monitor,
+    pipeline::{NoObserver, Pipeline},
 };
 
 use crate::{
     Error, Result, artifact,
     emulator::Emulator,
-    sensitivity::{DetectionEvent, FalseAccepts, Preset},
+    sensitivity::{FalseAccepts, Preset},
 };
+use reader::LineReader;
 
 /// Samples a second.
 pub const SAMPLE_RATE_HZ: u32 = 16_000;
@@ -85,11 +86,7 @@ impl Device {
     /// Those of [`Emulator::run`]; the host's pipeline has none but too little memory.
     pub fn lines(&self, model: &Model<'_>, pcm: &[i16], scores: bool) -> Result<String> {
         match self {
-            Self::Host(chunking) => {
-                let mut lines = String::new();
-                host_lines(model, pcm, *chunking, scores, &mut lines)?;
-                Ok(lines)
-            }
+            Self::Host(chunking) => host_lines(model, pcm, *chunking, scores),
             Self::Emulator(emulator) => emulator.run(&artifact::encode(model)?, pcm, scores),
         }
     }
@@ -102,54 +99,63 @@ impl Device {
         Simulation::parse(&self.lines(model, pcm, scores)?)
     }
 
-    /// The same, with each detection followed to its peak. The device prints the scores of every step
-    /// for that; they are kept only if `scores`.
+    /// Runs as [`Device::run`] does, on a recording that comes in blocks and is never in memory as a
+    /// whole, and follows each detection to its peak. The device prints the scores of every step for
+    /// that; they are kept only if `scores`.
     ///
     /// # Errors
-    /// Those of [`Device::run`].
-    pub fn run_with_peaks(
+    /// Those of [`Device::run`] and of the blocks.
+    pub fn run_blocks(
         &self,
         model: &Model<'_>,
-        pcm: &[i16],
+        blocks: &mut Blocks<'_>,
         scores: bool,
     ) -> Result<Simulation> {
-        let mut reader = LineReader::new(model, scores);
+        let mut lines = LineReader::new(model, scores);
         match self {
-            Self::Host(chunking) => host_lines(model, pcm, *chunking, true, &mut reader)?,
-            // The reader keeps its first error for the end.
-            Self::Emulator(_) => drop(reader.write_str(&self.lines(model, pcm, true)?)),
+            Self::Host(chunking) => {
+                let mut arena = vec![0; model.arena_bytes()];
+                let mut pipeline = pipeline(model, &mut arena)?;
+                let mut monitor = Monitor::new(model, &mut pipeline, true);
+                monitor.announce(&mut lines).map_err(never)?;
+                for block in blocks {
+                    for chunk in chunking.blocks(&block?) {
+                        monitor.push(chunk, &mut lines, &mut NoObserver).map_err(never)?;
+                    }
+                }
+            }
+            Self::Emulator(emulator) => {
+                let printed = emulator.run_blocks(&artifact::encode(model)?, blocks, true)?;
+                lines.write_str(&printed).map_err(never)?;
+            }
         }
-        reader.finish()
+        lines.finish()
     }
 }
 
-/// Writes the lines of the device to a sink, which must not refuse.
-fn host_lines(
-    model: &Model<'_>,
-    pcm: &[i16],
-    chunks: Chunking,
-    scores: bool,
-    lines: &mut impl Write,
-) -> Result<()> {
+/// A recording in blocks of 16 kHz mono, such as an [`AudioReader`](crate::audio::AudioReader) gives.
+pub type Blocks<'b> = dyn Iterator<Item = Result<Vec<i16>>> + 'b;
+
+fn host_lines(model: &Model<'_>, pcm: &[i16], chunks: Chunking, scores: bool) -> Result<String> {
     let mut arena = vec![0; model.arena_bytes()];
-    let mut pipeline = Pipeline::new(model, &mut arena)
-        .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;
-    let _ = writeln!(lines, "{}", Loaded(model));
-    let mut faults = FaultDetector::new();
-    for mut rest in chunks.blocks(pcm) {
-        while !rest.is_empty() {
-            let (count, fault) = faults.push(rest);
-            let (part, others) = rest.split_at(count);
-            rest = others;
-            pipeline.push(part, |step| {
-                let _ = events::report(&step, model, scores, lines);
-            });
-            if let Some(fault) = fault {
-                let _ = writeln!(lines, "{fault}");
-            }
-        }
+    let mut pipeline = pipeline(model, &mut arena)?;
+    let mut monitor = Monitor::new(model, &mut pipeline, scores);
+    let mut lines = String::new();
+    monitor.announce(&mut lines).map_err(never)?;
+    for block in chunks.blocks(pcm) {
+        monitor.push(block, &mut lines, &mut NoObserver).map_err(never)?;
     }
-    Ok(())
+    Ok(lines)
+}
+
+fn pipeline<'m, 'a>(model: &'m Model<'a>, arena: &'m mut [i8]) -> Result<Pipeline<'m, 'a>> {
+    Pipeline::new(model, arena)
+        .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))
+}
+
+/// Returns the error of a sink that has none.
+fn never(_: std::fmt::Error) -> Error {
+    Error::defect("a line could not be added to a string")
 }
 
 /// The score of a smoothed logit or threshold in Q8, 0 … 1: the device's own [`sigmoid`].
@@ -220,92 +226,6 @@ impl Simulation {
             }
         }
         Ok(None)
-    }
-}
-
-/// Reads the lines of a device as they are printed, and follows each detection to its peak. Memory
-/// does not grow with the number of steps, unless they are kept.
-struct LineReader<'m, 'a> {
-    model: &'m Model<'a>,
-    keep_steps: bool,
-    /// The part of a line that has come so far.
-    line: String,
-    simulation: Simulation,
-    /// For each word the detection that goes on, and its index.
-    open: Vec<Option<(usize, DetectionEvent)>>,
-    outcome: Result<()>,
-}
-
-impl<'m, 'a> LineReader<'m, 'a> {
-    fn new(model: &'m Model<'a>, keep_steps: bool) -> Self {
-        let open = vec![None; model.words.len()];
-        let (line, simulation) = (String::new(), Simulation::default());
-        Self { model, keep_steps, line, simulation, open, outcome: Ok(()) }
-    }
-
-    fn finish(mut self) -> Result<Simulation> {
-        if !self.line.is_empty() {
-            self.end_line();
-        }
-        self.outcome.map(|()| self.simulation)
-    }
-
-    fn end_line(&mut self) {
-        let line = std::mem::take(&mut self.line);
-        if self.outcome.is_ok() {
-            self.outcome = self.take(&line);
-        }
-    }
-
-    fn take(&mut self, line: &str) -> Result<()> {
-        let before = self.simulation.detections.len();
-        if let Some(scores) = self.simulation.take(line)? {
-            self.step(scores);
-        } else if self.simulation.detections.len() > before {
-            self.detection(before);
-        }
-        Ok(())
-    }
-
-    fn step(&mut self, scores: Scores) {
-        let simulation = &mut self.simulation;
-        simulation.highest.resize(scores.words.len(), i16::MIN);
-        for (highest, score) in simulation.highest.iter_mut().zip(&scores.words) {
-            *highest = score.smoothed.max(*highest);
-        }
-        for (open, score) in self.open.iter_mut().zip(&scores.words) {
-            let Some((index, event)) = open else { continue };
-            if event.extend(score.smoothed) {
-                simulation.detections[*index].peak = event.peak;
-            } else {
-                *open = None;
-            }
-        }
-        if self.keep_steps {
-            simulation.steps.push(scores);
-        }
-    }
-
-    fn detection(&mut self, index: usize) {
-        let detection = &self.simulation.detections[index];
-        // A label is printed without control characters.
-        let is_word = |w: &Word<'_>| events::Text(w.label).to_string() == detection.word;
-        let Some(word) = self.model.words.iter().position(is_word) else { return };
-        let Detection { end_samples, logit, .. } = *detection;
-        let event = DetectionEvent::start(end_samples, logit, &self.model.words[word].detector);
-        self.open[word] = Some((index, event));
-    }
-}
-
-impl Write for LineReader<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for part in text.split_inclusive('\n') {
-            self.line.push_str(part.trim_end_matches('\n'));
-            if part.ends_with('\n') {
-                self.end_line();
-            }
-        }
-        Ok(())
     }
 }
 
@@ -416,40 +336,6 @@ mod tests {
         for chunking in chunkings {
             assert_eq!(chunking.blocks(&pcm).collect::<Vec<_>>().concat(), pcm, "{chunking:?}");
         }
-    }
-
-    #[test]
-    fn a_detection_is_followed_to_its_peak_however_its_lines_come() {
-        let bytes = wakeling_tests::random_model(1, wakeling_tests::Tier::Tiny);
-        let mut model = Model::load(&bytes).unwrap();
-        model.words[0].detector =
-            DetectorParams { smoothing_steps: 1, threshold: 100, refractory_steps: 3 };
-        let word = events::Text(model.words[0].label).to_string();
-        let mut lines = format!("{}\n", Loaded(&model));
-        // Crossing at 110 with a peak of 180; the refractory period hides 900; then one of 120.
-        let smoothed = [50, 110, 180, 90, 900, 20, 120, 99];
-        for (i, &smoothed) in smoothed.iter().enumerate() {
-            let words = [events::Score { logit: 0, smoothed }].into_iter().collect();
-            let (index, end_samples) = (i as u64, 320 * i as u64);
-            let _ = writeln!(lines, "{}", Scores { index, end_samples, words });
-            if [110, 120].contains(&smoothed) {
-                let detection = events::Detection { end_samples, logit: smoothed, word: &word };
-                let _ = writeln!(lines, "{detection}");
-            }
-        }
-        for size in [1, 7, lines.len()] {
-            let mut reader = LineReader::new(&model, false);
-            for part in lines.as_bytes().chunks(size) {
-                reader.write_str(std::str::from_utf8(part).unwrap()).unwrap();
-            }
-            let simulation = reader.finish().unwrap();
-            let peaks: Vec<_> = simulation.detections.iter().map(|d| (d.logit, d.peak)).collect();
-            assert_eq!(peaks, [(110, 180), (120, 120)]);
-            assert_eq!((simulation.highest[0], simulation.steps.len()), (900, 0));
-        }
-        let mut reader = LineReader::new(&model, true);
-        reader.write_str("step 0 320 0:5\nsmoke\n").unwrap();
-        assert!(reader.finish().unwrap_err().to_string().contains("smoke"));
     }
 
     #[test]

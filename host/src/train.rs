@@ -131,7 +131,7 @@ impl Run {
         if self.workers > 1 && !params.device().is_cpu() {
             return Err(Error::usage(
                 format!("{} workers of one process cannot share a GPU", self.workers),
-                "give --workers 1 and more --rows; for several GPUs, see docs/scale.md",
+                "give --workers 1 and more --rows; for several GPUs, see docs/guide/scaling.md",
             ));
         }
         let (mut params, mut adam) = self.resume(rank, stage, params)?;

@@ -43,13 +43,13 @@ const RISE: i32 = 1 << (LOUDNESS_BITS - 1);
 const SPAN: i64 = 12 * 256;
 /// The least mean of cosines at which five utterances are one word: 0.4. Of one person's recordings of a
 /// word most fives lie above it, of five people's a third; of fives that are no word one in six
-/// (docs/log/updates.md).
+/// (docs/lab/updates.md).
 const LEAST_LIKENESS_Q8: i32 = 102;
 /// Sixteen steps of a channel: each of 64 channels is rounded by a third of one (root mean square), all
 /// together by 2.3.
 const LEAST_SCORE: i64 = 16 * LOGIT_WEIGHT;
 /// Where between the two the threshold lies, which is a logit of 0: three quarters of the way. At 140/256 a
-/// head fires several times as often without the word, and misses hardly less (docs/log/updates.md).
+/// head fires several times as often without the word, and misses hardly less (docs/lab/updates.md).
 const THRESHOLD_Q8: i64 = 192;
 /// Root mean square of each whitened channel over other speech, in steps of `i8`.
 pub const DEVIATION: i64 = 24;

@@ -12,7 +12,7 @@ use core::fmt::{self, Display, Formatter};
 
 use crate::{
     decimal::{Decimal, Verbatim},
-    frontend::SAMPLE_RATE_HZ,
+    timebase::SAMPLE_RATE_HZ,
 };
 
 /// Samples that are judged together: 2 s.

@@ -14,7 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{artifact::MAX_FRAMES_PER_STEP, frontend::MEL_CHANNELS};
+use crate::{frontend::MEL_CHANNELS, timebase::MAX_FRAMES_PER_STEP};
 
 /// Features that a closed gate keeps: as many as the longest step has.
 const KEPT: usize = MAX_FRAMES_PER_STEP as usize * MEL_CHANNELS;
@@ -35,7 +35,7 @@ pub struct GateParams {
 
 impl Default for GateParams {
     /// Twelve steps of a feature; 30 steps, which are 1.2 s where a step is 40 ms. Greater margins close
-    /// more often and lose words in noise; docs/log/engine-speed.md has the figures.
+    /// more often and lose words in noise; docs/lab/engine-speed.md has the figures.
     fn default() -> Self {
         Self { margin: 96, hold_steps: 30 }
     }

@@ -6,11 +6,12 @@
 use heapless::Vec;
 
 use crate::{
-    artifact::{MAX_FRAMES_PER_STEP, MAX_WORDS, Model, Op},
+    artifact::{MAX_WORDS, Model, Op},
     detector::{Decision, Detector, LOGIT_CLAMP},
     engine::{ArenaTooSmall, Engine},
-    frontend::{Frontend, HOP_SAMPLES, MEL_CHANNELS, WINDOW_SAMPLES},
+    frontend::{Frontend, MEL_CHANNELS},
     gate::{Gate, Passage},
+    timebase::{MAX_FRAMES_PER_STEP, frame_end},
 };
 
 /// Features of the longest step.
@@ -64,7 +65,17 @@ pub trait Observer {
     fn step(&mut self, step: Step<'_>);
 }
 
-/// Two are told.
+/// Observer that ignores every callback.
+#[derive(Clone, Copy, Debug)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {
+    fn features(&mut self, _: &[i8]) {}
+
+    fn step(&mut self, _: Step<'_>) {}
+}
+
+/// Forwards every callback to both observers.
 impl<A: Observer, B: Observer> Observer for (A, B) {
     fn features(&mut self, features: &[i8]) {
         self.0.features(features);
@@ -244,7 +255,7 @@ impl<'m, 'a> Pipeline<'m, 'a> {
         }
         observer.step(Step {
             index: self.steps,
-            end_samples: end_samples(self.total_frames),
+            end_samples: frame_end(self.total_frames),
             logits: self.logits.get(..words).unwrap_or_default(),
             decisions: self.decisions.get(..words).unwrap_or_default(),
             listened,
@@ -271,12 +282,6 @@ impl<'m, 'a> Pipeline<'m, 'a> {
         // Of equal length, which the compiler cannot know; `copy_from_slice` would panic if not.
         self.engine.input().iter_mut().zip(current).for_each(|(x, &mut current)| *x = current);
     }
-}
-
-/// Samples up to the end of the window of a frame, counted from 1.
-fn end_samples(frames: u64) -> u64 {
-    let hops = frames.wrapping_sub(1).wrapping_mul(HOP_SAMPLES as u64);
-    hops.wrapping_add(WINDOW_SAMPLES as u64)
 }
 
 /// Whether a layer does not compute at every step: a gate would not know which steps it may keep.

@@ -2,7 +2,7 @@
 //! moments; lines lose and change bytes; streams are nonsense. The device must always wake with a
 //! whole model that it was given.
 //!
-//! `WAKELING_POWER_CUTS` and `WAKELING_FUZZ_CASES` set how many; `docs/log/updates.md` has the figures
+//! `WAKELING_POWER_CUTS` and `WAKELING_FUZZ_CASES` set how many; `docs/lab/updates.md` has the figures
 //! of full counts.
 
 use std::{

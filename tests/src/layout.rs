@@ -1,4 +1,4 @@
-//! A second reader of model files, written from `docs/artifact.md` alone: it names every field and
+//! A second reader of model files, written from `docs/reference/model-file.md` alone: it names every field and
 //! shares no code with the loader, so page and code can be held against each other.
 
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! What the device costs on every emulated processor, held to the table in `docs/bench.md`: a figure
+//! What the device costs on every emulated processor, held to the table in `docs/reference/bench.md`: a figure
 //! that is more than 2 % greater than the table's fails. `./x bench` prints the table anew, and
 //! `./x bench accept` writes it.
 //!
@@ -260,22 +260,24 @@ fn no_figure_is_worse_than_the_table() {
     let machines = machines();
     assert!(!machines.is_empty(), "no such processor: ./x help lists them");
     let Some(programs) = programs(&machines) else { return };
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs", "bench.md"].iter().collect();
+    let path: PathBuf =
+        [env!("CARGO_MANIFEST_DIR"), "..", "docs", "reference", "bench.md"].iter().collect();
     let (figures, made_by) = measure(&programs);
     let now = page(&machines, &figures, &made_by);
     println!("{now}");
     if env::var("WAKELING_BENCH").is_ok_and(|wish| wish == "accept") {
         assert_eq!(machines.len(), MACHINES.len(), "a page has all processors");
-        return files::write_atomic(&path, now.as_bytes()).expect("docs/ can be written");
+        return files::write_atomic(&path, now.as_bytes()).expect("docs/reference/ can be written");
     }
-    let table = fs::read_to_string(&path).expect("docs/bench.md is part of the repository");
+    let table =
+        fs::read_to_string(&path).expect("docs/reference/bench.md is part of the repository");
     if !table.contains(&format!("Compiler: {made_by}.")) {
         return eprintln!("skipped: the table is of another compiler than {made_by}");
     }
     let worse = regressions(&table, &now);
     assert!(
         worse.is_empty(),
-        "worse than docs/bench.md by more than 2 % (if that must be: ./x bench accept):\n{}",
+        "worse than docs/reference/bench.md by more than 2 % (if that must be: ./x bench accept):\n{}",
         worse.join("\n")
     );
 }

@@ -2,7 +2,7 @@
 //! every page write and at drawn moments, and the device always wakes with a whole model, whose scores
 //! are to the byte those of the laptop.
 //!
-//! `WAKELING_EMULATED_CUTS` sets how many moments are drawn; `docs/log/updates.md` has the figures of
+//! `WAKELING_EMULATED_CUTS` sets how many moments are drawn; `docs/lab/updates.md` has the figures of
 //! full counts.
 
 use std::{env, path::Path};

@@ -8,7 +8,7 @@ use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use super::open_corpora;
 use crate::{
     Error, Result,
-    features::{FrontendTables, NormalizationKind, load_log_mel},
+    features::{FrontendTables, NormalizationKind, load_log_mel_start},
     files,
     negatives::{Negatives, Speech, load_speech},
     pack,
@@ -58,11 +58,10 @@ pub fn run(args: PackArgs) -> Result<()> {
     let tables = FrontendTables::default();
     // Only the mel powers are packed, which every normalization begins with.
     let frontend = tables.params(NormalizationKind::Log);
-    let clips =
-        |examples: &[_], title| load_log_mel(examples, &frontend, title).into_iter().flatten();
+    let noise = load_log_mel_start(&noise, &frontend, LONGEST_NOISE_FRAMES, "noise");
     let mut all = Negatives {
         speech: load_speech(&speech, &frontend, "speech"),
-        noise: clips(&noise, "noise").collect(),
+        noise: noise.into_iter().flatten().collect(),
     };
     all.noise.shuffle(&mut rng);
     let mut frames_left = (args.noise_minutes * 6_000.0) as usize;

@@ -27,11 +27,11 @@ use crate::{
 
 A run that was cut off continues when the same command is given again. Built with MPI
 (`cargo build --release -p wakeling --features mpi`), several processes train together:
-  mpirun -n 4 wakeling pretrain --workers 1 --train … --out runs/base   (see docs/scale.md)
+  mpirun -n 4 wakeling pretrain --workers 1 --train … --out runs/base   (see docs/guide/scaling.md)
 Built with CUDA (`--features cuda`), it trains on an NVIDIA GPU, untried so far:
   wakeling pretrain --device cuda --rows 64 --train … --out runs/base")]
 pub struct PretrainArgs {
-    /// What to learn from: manifests, folders, shards, addresses (see docs/corpora.md)
+    /// What to learn from: manifests, folders, shards, addresses (see docs/guide/datasets.md)
     #[arg(long, required = true, num_args = 1..)]
     train: Vec<PathBuf>,
     /// Held-out corpus; without it, one speaker in twenty of --train is held out

@@ -4,6 +4,7 @@
 //! very end is heard only once the receptive field has passed over it.
 
 use std::{
+    collections::HashSet,
     fs,
     io::{self, BufWriter, ErrorKind, Write},
     path::{Path, PathBuf},
@@ -18,8 +19,9 @@ use wakeling_shared::{
 };
 
 use crate::{
-    Error, Result, artifact, audio,
-    corpus::AUDIO,
+    Error, Result, artifact,
+    audio::{self, AudioReader},
+    corpus::folder::Listing,
     emulator::Emulator,
     sensitivity::{DetectionLevel, Preset},
     simulate::{Chunking, Detection, Device, SAMPLE_RATE_HZ, Sensitivity, Simulation},
@@ -33,8 +35,8 @@ const LONGEST_TAIL_S: f64 = 60.0;
     after_help = "Example:\n  wakeling simulate recordings/ kitchen.wav --model hey.wkl --json\n  wakeling simulate kitchen.wav --model hey.wkl --emulator\n\nThe level of a detection is its peak on a scale of 0 to 100 on which the threshold in force is 50;\nten levels are a factor of 7.4 in the odds. --json has it beside the raw scores."
 )]
 pub struct SimulateArgs {
-    /// Recordings, or folders of them (wav, flac, mp3, ogg)
-    #[arg(required = true, value_name = "FILE")]
+    /// Recordings, or folders of them
+    #[arg(required = true, value_name = "FILE", help = format!("Recordings, or folders of them: {}", audio::FORMATS))]
     pub files: Vec<PathBuf>,
     /// The model file
     #[arg(short, long, value_name = "FILE")]
@@ -93,10 +95,12 @@ impl SimulateArgs {
     }
 }
 
-/// Runs the command; a closed standard output ends it quietly.
+/// Runs the command; a closed standard output ends it quietly. A recording that cannot be read is
+/// logged, and the others follow.
 ///
 /// # Errors
-/// Those of reading model and recordings, of the sensitivity asked for, and of the emulator.
+/// Those of the model, of the sensitivity asked for, and of the emulator; [`Error::Input`] at the end if
+/// a recording could not be read.
 pub fn run(args: SimulateArgs) -> Result<()> {
     let bytes = artifact::read(&args.model)?;
     let mut model = artifact::load(&args.model, &bytes)?;
@@ -110,27 +114,72 @@ pub fn run(args: SimulateArgs) -> Result<()> {
         model: &model,
         width: files.iter().map(|f| f.display().to_string().chars().count()).max().unwrap_or(0),
     };
+    let mut unread = Vec::new();
     for file in &files {
-        let mut pcm = audio::read(file)?;
-        pcm.resize(pcm.len() + tail, 0);
-        let simulation = device.run_with_peaks(&model, &pcm, args.scores)?;
+        let simulation = match simulate(&device, &model, file, tail, args.scores) {
+            Ok(simulation) => simulation,
+            Err(error) if files.len() == 1 => return Err(error),
+            Err(error) if is_about(&error, file) => {
+                crate::log!("skipped: {error}");
+                unread.push(file);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         match printer.file(file, &simulation) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
             written => written.map_err(Error::io("standard output", "write"))?,
         }
     }
-    Ok(())
+    match unread.first() {
+        None => Ok(()),
+        Some(first) => Err(Error::input(
+            first,
+            format!(
+                "{} of {} recordings cannot be read; this is the first",
+                unread.len(),
+                files.len()
+            ),
+            "see the lines above; all others were played",
+        )),
+    }
 }
 
-/// The files named, and those in the folders named, each folder's in order of name.
+/// Whether it is the recording that is at fault.
+fn is_about(error: &Error, file: &Path) -> bool {
+    matches!(error, Error::Input { path, .. } | Error::Io { path, .. } if path == file)
+}
+
+/// Plays a file and the tail to a fresh device, block by block.
+fn simulate(
+    device: &Device,
+    model: &Model<'_>,
+    file: &Path,
+    tail: usize,
+    scores: bool,
+) -> Result<Simulation> {
+    let mut reader = AudioReader::open(file)?;
+    let mut blocks = reader.by_ref().chain(std::iter::once(Ok(vec![0; tail])));
+    let simulation = device.run_blocks(model, &mut blocks, scores)?;
+    if let Some(what) = reader.shortfall() {
+        audio::log_shortfall(&file.display().to_string(), &what);
+    }
+    Ok(simulation)
+}
+
+/// The files named, and those in the folders named, each folder's in order of name. Files that hold
+/// sound and are not read are logged.
 fn recordings(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in named {
         if path.is_dir() {
-            let before = files.len();
-            collect(path, &mut files)?;
+            let (before, mut skipped) = (files.len(), 0);
+            collect(path, &mut HashSet::new(), &mut files, &mut skipped)?;
             if files.len() == before {
-                let remedy = "name a folder that holds wav, flac, mp3 or ogg files";
+                let remedy = match skipped {
+                    0 => format!("name a folder that holds recordings: {}", audio::FORMATS),
+                    _ => "convert what is named above".to_owned(),
+                };
                 return Err(Error::input(path, "no recordings in this folder", remedy));
             }
         } else {
@@ -140,25 +189,32 @@ fn recordings(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let entries: io::Result<Vec<_>> = fs::read_dir(folder).and_then(|entries| entries.collect());
-    let mut entries = entries.map_err(Error::io(folder, "read"))?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        let kind = entry.file_type().map_err(Error::io(&path, "read"))?;
-        if kind.is_dir() {
-            collect(&path, files)?;
-        } else if is_recording(&path) {
+/// Adds the recordings below a folder. Folders that were `seen`, through a link, are not entered again.
+fn collect(
+    folder: &Path,
+    seen: &mut HashSet<PathBuf>,
+    files: &mut Vec<PathBuf>,
+    skipped: &mut usize,
+) -> Result<()> {
+    if !seen.insert(fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned())) {
+        return Ok(());
+    }
+    let listing = Listing::read(folder).map_err(Error::io(folder, "read"))?;
+    for left_out in &listing.skipped {
+        crate::log!("skipped: {left_out}");
+    }
+    *skipped += listing.skipped.len();
+    let mut entries: Vec<(PathBuf, bool)> = listing.audio.into_iter().map(|p| (p, false)).collect();
+    entries.extend(listing.folders.into_iter().map(|p| (p, true)));
+    entries.sort();
+    for (path, is_folder) in entries {
+        if is_folder {
+            collect(&path, seen, files, skipped)?;
+        } else {
             files.push(path);
         }
     }
     Ok(())
-}
-
-fn is_recording(path: &Path) -> bool {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    AUDIO.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// Writes what was heard, as a table or as JSON.
@@ -431,12 +487,14 @@ mod tests {
     #[test]
     fn a_folder_gives_its_recordings_in_order() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["b.WAV", "a.flac", "note.txt"] {
+        for name in ["b.WAV", "a.flac", "note.txt", "._b.WAV", ".c.wav", "d.amr"] {
             fs::write(folder.path().join(name), "").unwrap();
         }
+        fs::create_dir(folder.path().join("ab")).unwrap();
+        fs::write(folder.path().join("ab/a.m4a"), "").unwrap();
         let found = recordings(&[folder.path().to_owned()]).unwrap();
         let names: Vec<_> = found.iter().filter_map(|f| f.file_name()).collect();
-        assert_eq!(names, ["a.flac", "b.WAV"]);
+        assert_eq!(names, ["a.flac", "a.m4a", "b.WAV"]);
         let empty = tempfile::tempdir().unwrap();
         assert!(recordings(&[empty.path().to_owned()]).is_err());
     }

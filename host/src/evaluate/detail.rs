@@ -216,12 +216,11 @@ impl WordDetail<'_> {
         let pieces = self.other.pieces.get(stream)?;
         let piece = pieces.iter().rev().find(|p| p.start <= at)?;
         let example = self.negatives.get(piece.recording)?;
-        let pcm = example.load().ok()?;
         let within = at - piece.start;
         // The clip begins with a whole step of the stream.
         let from =
             (piece.start + within.saturating_sub(BEFORE_SAMPLES)).next_multiple_of(step_samples);
-        let to = (piece.start + (within + AFTER_SAMPLES).min(pcm.len())).max(from);
+        let to = (piece.start + (within + AFTER_SAMPLES).min(piece.samples)).max(from);
         let seconds = within as f64 / f64::from(SAMPLE_RATE) + example.offset_s;
         let passes = if peak >= threshold { "a false accept" } else { "below the threshold" };
         let said = example.text.iter().map(|text| format!("\u{201c}{text}\u{201d}"));
@@ -232,7 +231,7 @@ impl WordDetail<'_> {
             facts: [facts].into_iter().chain(said).collect::<Vec<_>>().join(", "),
             scores: steps(&scores, from..to, step_samples),
             recording: 0..to - from,
-            pcm: pcm.get(from - piece.start..to - piece.start)?.to_vec(),
+            pcm: example.load_samples(from - piece.start..to - piece.start).ok()?,
         })
     }
 }

@@ -48,7 +48,7 @@ impl Heard {
 /// Corpora hold thousands of single words between pauses, 2,000 an hour, and each is as near to a wake
 /// word as anything gets. They are good to learn from, but thresholds chosen by them are a promise about
 /// word lists: more than twice as much was missed as the rate that was meant asks for
-/// (docs/log/fine-tuning.md).
+/// (docs/lab/fine-tuning.md).
 fn is_talk(speech: &Speech) -> bool {
     let halves = |word: &str| match word.chars().filter(|&c| !is_spaced(c)).count() {
         0 => 2,

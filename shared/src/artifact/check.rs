@@ -5,10 +5,11 @@
 
 use core::fmt;
 
-use super::model::{
-    Affine, BUFFERS, Factors, Head, Layer, MAX_FRAMES_PER_STEP, MAX_TAPS, MAX_WORDS, Model, Op,
+use super::model::{Affine, BUFFERS, Factors, Head, Layer, MAX_TAPS, MAX_WORDS, Model, Op};
+use crate::{
+    decimal::Decimal, detector::DetectorError, frontend::FrontendError,
+    timebase::MAX_FRAMES_PER_STEP,
 };
-use crate::{decimal::Decimal, detector::DetectorError, frontend::FrontendError};
 
 /// What contradicts itself. Layers count from 0, heads' layers included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

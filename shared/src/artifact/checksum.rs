@@ -48,7 +48,7 @@ impl Checksum {
 
 /// The same in assembly, 1.15 instructions a word; compilers take three.
 #[cfg(any(wakeling_dsp, wakeling_mve))]
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "an assembly loop")]
 mod dsp {
     use core::arch::naked_asm;
 

@@ -1,11 +1,12 @@
 //! The model file: one header, one checksum, one postcard description, and the arrays that it
 //! describes, which stay in flash.
 //!
-//! `docs/artifact.md` documents the bytes with a worked example. A file is checked once, by
+//! `docs/reference/model-file.md` documents the bytes with a worked example. A file is checked once, by
 //! [`Model::load`]; the stages behind it rely on what was checked there and cannot fail.
 
 mod check;
 mod checksum;
+mod geometry;
 mod header;
 mod image;
 mod model;
@@ -18,8 +19,8 @@ pub use header::{
 };
 pub use image::{ImageLayer, ImageModel, ImageOp, Shape, Tensor, Tensors, Window};
 pub use model::{
-    Affine, BUFFERS, Card, Factors, Head, LANES, Layer, MAX_FRAMES_PER_STEP, MAX_HEADS, MAX_LAYERS,
-    MAX_POINTS, MAX_TAPS, MAX_WORDS, Model, Op, OperatingPoint, UNIT, Word,
+    Affine, BUFFERS, Card, Factors, Head, LANES, Layer, MAX_HEADS, MAX_LAYERS, MAX_POINTS,
+    MAX_TAPS, MAX_WORDS, Model, Op, OperatingPoint, UNIT, Word,
 };
 
 pub use patched::{Patches, file_words};

@@ -18,8 +18,6 @@ pub const MAX_WORDS: usize = 16;
 pub const MAX_POINTS: usize = 4;
 /// Activation buffers that layers read and write; buffer 0 is the input.
 pub const BUFFERS: usize = 4;
-/// Frames that make a step.
-pub const MAX_FRAMES_PER_STEP: u8 = 16;
 /// Taps of a depthwise layer.
 pub const MAX_TAPS: usize = 32;
 /// Outputs that lie together in packed weights and factors.

@@ -15,7 +15,7 @@ use heapless::Vec;
 
 use kernels::Columns;
 
-use crate::artifact::{Affine, BUFFERS, Head, Layer, MAX_LAYERS, Model, Op};
+use crate::artifact::{BUFFERS, Head, Layer, MAX_LAYERS, Model, Op};
 
 /// The arena is used from the first address that is a multiple of this.
 const ARENA_ALIGNMENT: usize = 8;
@@ -29,52 +29,7 @@ pub struct ArenaTooSmall {
     pub found: usize,
 }
 
-impl Op<'_> {
-    /// Bytes of history that the layer keeps.
-    fn ring_bytes(&self) -> usize {
-        match self {
-            Op::Depthwise { taps, dilation, affine, .. } => {
-                (usize::from(*taps) - 1) * usize::from(*dilation) * usize::from(affine.inputs)
-            }
-            Op::Pointwise { .. } | Op::Add { .. } => 0,
-        }
-    }
-
-    /// Channels written, if the layer does not simply keep its input's.
-    fn outputs(&self) -> Option<usize> {
-        match self {
-            Op::Depthwise { affine, .. } | Op::Pointwise { affine } => {
-                Some(usize::from(affine.outputs))
-            }
-            Op::Add { .. } => None,
-        }
-    }
-}
-
 impl Model<'_> {
-    /// Features that make one step's input column.
-    pub fn step_width(&self) -> u16 {
-        u16::from(self.frames_per_step) * crate::frontend::MEL_CHANNELS as u16
-    }
-
-    /// The buffer that holds the trunk's output.
-    pub fn trunk_output(&self) -> u8 {
-        let last = usize::from(self.trunk_layers).saturating_sub(1);
-        self.layers.get(last).map_or(0, |l| l.output)
-    }
-
-    /// Channels that the trunk gives a head.
-    pub fn trunk_width(&self) -> usize {
-        let trunk = self.layers.iter().take(usize::from(self.trunk_layers));
-        trunk.filter_map(|l| l.op.outputs()).next_back().unwrap_or(0)
-    }
-
-    /// Channels of the widest activation.
-    fn buffer_width(&self) -> usize {
-        let widest = self.layers.iter().filter_map(|l| l.op.outputs()).max().unwrap_or(0);
-        widest.max(usize::from(self.step_width()))
-    }
-
     /// Words in which the widest input of a pointwise layer is widened.
     fn wide_words(&self) -> usize {
         let inputs = self.layers.iter().map(|l| match &l.op {
@@ -89,17 +44,6 @@ impl Model<'_> {
         let rings: usize = self.layers.iter().map(|l| l.op.ring_bytes()).sum();
         let wide = size_of::<u32>() * self.wide_words();
         ARENA_ALIGNMENT - 1 + wide + BUFFERS * self.buffer_width() + rings
-    }
-
-    /// Multiply-accumulates of one step, with every head, if no layer has a stride.
-    pub fn step_macs(&self) -> usize {
-        let dense = |a: &Affine<'_>| usize::from(a.inputs) * usize::from(a.outputs);
-        let layers = self.layers.iter().map(|l| match &l.op {
-            Op::Depthwise { affine, taps, .. } => usize::from(*taps) * usize::from(affine.outputs),
-            Op::Pointwise { affine } => dense(affine),
-            Op::Add { .. } => 0,
-        });
-        layers.chain(self.heads.iter().map(|h| dense(&h.logits))).sum()
     }
 }
 

@@ -36,16 +36,12 @@ pub use log::log2_q8;
 pub use normalize::Normalizer;
 pub use params::{FrontendParams, Level, LevelStatistic, Normalization, Quantizer};
 
+pub use crate::timebase::{HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
+
 use crate::fault::is_full_scale;
 use fft::Spectrum;
 use window::Window;
 
-/// Samples a second of the audio.
-pub const SAMPLE_RATE_HZ: usize = 16_000;
-/// Samples under one window: 30 ms.
-pub const WINDOW_SAMPLES: usize = 480;
-/// Samples from one window to the next: 10 ms.
-pub const HOP_SAMPLES: usize = 160;
 /// Points of the real Fourier transform; the window is padded with zeros up to it.
 pub const FFT_SIZE: usize = 512;
 /// Mel bands of a frame.

@@ -12,7 +12,8 @@
 //! | self-test | [`self_test`] | the model of a slot | whether it says what it should |
 //!
 //! Nothing here knows a device: the flash is an [`embedded_storage::nor_flash::NorFlash`], whose page
-//! and word are taken from the trait. `docs/updates.md` has the bytes and the threats.
+//! and word are taken from the trait. `docs/reference/update-protocol.md` has the
+//! bytes and the threats.
 
 pub mod frame;
 pub mod image;

@@ -33,14 +33,10 @@ pub trait Mapped: NorFlash {
     fn mapped(&self, offset: u32, length: u32) -> &[u8];
 }
 
-/// The flash is too small for a journal and two slots of a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlashTooSmall;
-
 /// Why a store cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenError<E> {
-    /// See [`FlashTooSmall`].
+    /// The flash has no room for a journal and two slots of a page each.
     TooSmall,
     /// The flash's own trouble.
     Flash(E),

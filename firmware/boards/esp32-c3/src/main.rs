@@ -1,5 +1,6 @@
 //! Wakeling on the ESP32-C3-DevKitM-1: the chip's I²S peripheral clocks the microphone, and DMA writes
-//! its slots into a ring of descriptors, which is the queue here. Pins are in `docs/boards.md`.
+//! its slots into a ring of descriptors, which is the queue here. Pins are in
+//! `docs/reference/boards.md`.
 //!
 //! Never run on hardware.
 

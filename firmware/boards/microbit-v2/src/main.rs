@@ -1,5 +1,5 @@
 //! Wakeling on the micro:bit v2 (nRF52833): a timer starts the converter 16,000 times a second, and
-//! DMA writes the readings into two buffers in turn. Pins are in `docs/boards.md`.
+//! DMA writes the readings into two buffers in turn. Pins are in `docs/reference/boards.md`.
 //!
 //! Built, and never run on hardware.
 

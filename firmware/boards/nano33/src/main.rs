@@ -1,5 +1,6 @@
 //! Wakeling on the Arduino Nano 33 BLE Sense (nRF52840): the chip's own PDM peripheral filters the
-//! microphone's bits and writes samples by DMA into two buffers in turn. Pins are in `docs/boards.md`.
+//! microphone's bits and writes samples by DMA into two buffers in turn. Pins are in
+//! `docs/reference/boards.md`.
 //!
 //! Built, and never run on hardware.
 

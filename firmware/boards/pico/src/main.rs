@@ -1,6 +1,6 @@
 //! Wakeling on the Raspberry Pi Pico (RP2040) and, from the same source, on the Pico 2 (RP2350): a
 //! state machine of the PIO clocks an I²S microphone and collects its bits, DMA writes them. Pins are in
-//! `docs/boards.md`.
+//! `docs/reference/boards.md`.
 //!
 //! Built, and never run on hardware.
 

@@ -1,6 +1,6 @@
 //! Wakeling on the STM32F4-Discovery (STM32F407VG): the chip has no filter for a PDM microphone, so
 //! I2S2 takes its bits in 16 at a time, DMA writes them into a ring, and the program filters them. Pins
-//! are in `docs/boards.md`.
+//! are in `docs/reference/boards.md`.
 //!
 //! Built, and never run on hardware.
 

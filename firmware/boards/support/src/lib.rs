@@ -29,7 +29,7 @@ use wakeling_firmware::blocks::{
 /// Bits a second on the UART, 8N1.
 pub const UART_BAUD: u32 = 115_200;
 
-/// Room for a model's state, more than twice what base M takes (`docs/bench.md`).
+/// Room for a model's state, more than twice what base M takes (`docs/reference/bench.md`).
 pub const ARENA_BYTES: usize = 32 * 1024;
 
 /// The interrupt's side of the queue.

@@ -1,7 +1,7 @@
 //! The columns under the taps of a depthwise layer, as where they begin: kernels in assembly take them
 //! as they are.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "pointers for assembly kernels")]
 
 use core::{marker::PhantomData, slice};
 

@@ -10,7 +10,7 @@
 //! Depthwise: two `SXTB16` widen four channels of a column, and each product is one `SMLAxy`. A tap
 //! costs 2.25 instructions a channel, the rest 5.75.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "instructions of the Cortex-M DSP extension")]
 
 use core::arch::{asm, naked_asm};
 

@@ -12,7 +12,7 @@
 //! Loops whose number of elements fits no vector end in one that is masked (`DLSTP`, `LETP`): what it
 //! loads beyond the end is 0.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "vector instructions of Armv8.1-M")]
 
 /// Puts four addresses into `$vector`: `$a` and `$b`, and both with `$apart` added, to which they are moved.
 #[rustfmt::skip]

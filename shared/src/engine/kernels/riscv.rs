@@ -10,7 +10,7 @@
 //! A pair, `256 · odd + even`, is multiplied as it is and its low byte once more; what the sums differ
 //! by is 256 times the odd one.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "an assembly kernel")]
 
 use core::arch::naked_asm;
 

@@ -96,7 +96,7 @@ fn add_sums(both: [i32; LANES / 2], even: [i32; LANES / 2], acc: &mut [i32; LANE
 
 /// SSE2, which every x86-64 has: compilers do not find `PMADDWD` here.
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "vector instructions")]
 mod sse2 {
     use core::arch::x86_64::{
         __m128i, _mm_add_epi32, _mm_madd_epi16, _mm_setzero_si128, _mm_slli_epi16, _mm_srai_epi16,
@@ -192,7 +192,7 @@ mod portable {
 /// AVX2, in functions compiled for it: twice the width, and products of `i32`. What it gives out
 /// does nothing and says so where the processor has none.
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "vector instructions")]
 mod avx2 {
     use core::arch::x86_64::{
         __m256i, _mm256_add_epi32, _mm256_broadcastsi128_si256, _mm256_madd_epi16,

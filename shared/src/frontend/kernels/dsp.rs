@@ -11,7 +11,7 @@
 //! Each function keeps to the procedure call standard: arguments in `r0` to `r3`, `r4` to `r11`
 //! restored. None calls another, and none uses more stack than for those.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "instructions of the Cortex-M DSP extension")]
 
 use core::arch::naked_asm;
 
