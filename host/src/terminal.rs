@@ -414,7 +414,7 @@ mod tests {
             "hey computer\n\nsay it now\n\
              hey  [##########----------|-------------------] 0.2500\n\n\
              microphone [##############--------|-----]  -12 dB\n            \
-             too quiet  |     good     | clips\n\nk keep · r redo\n"
+             too quiet  |     good      | clips\n\nk keep · r redo\n"
         );
         for width in [0, 1, 5, 30] {
             assert!(view.draw(width).iter().all(|(_, l)| l.chars().count() <= width), "{width}");

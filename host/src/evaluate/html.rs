@@ -47,7 +47,7 @@ figcaption{font-size:.85rem}figure h3{margin:0 0 .4rem}
 .key{display:inline-flex;align-items:center;gap:.35rem;margin-right:.9rem;white-space:nowrap}.key svg{width:1.6rem;height:.7rem;flex:none}
 .wide{overflow-x:auto;-webkit-overflow-scrolling:touch}.wide:focus-visible{outline:2px solid var(--s0);outline-offset:2px}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem;width:100%}
 th,td{padding:.35rem .7rem;text-align:right;border-bottom:1px solid var(--edge);white-space:nowrap}th:first-child,td:first-child{text-align:left}.numbers th:first-child,.numbers td:first-child{position:sticky;left:0;background:var(--back)}
-td .soft{display:block;font-weight:400;font-size:.8rem}th{font-weight:600;color:var(--soft)}.numbers th{white-space:normal;vertical-align:bottom}tr.own td{font-weight:650}td.name{white-space:normal;overflow-wrap:anywhere;max-width:12rem}
+td .soft{display:block;font-weight:400;font-size:.8rem}th{font-weight:600;color:var(--soft)}.numbers th{white-space:normal;vertical-align:bottom}.numbers td:first-child{white-space:normal;min-width:6rem}tr.own td{font-weight:650}td.name{white-space:normal;overflow-wrap:anywhere;max-width:12rem}
 .bar{position:relative;height:.55rem;min-width:6rem;background:var(--edge);border-radius:.3rem;overflow:hidden}.bar i{position:absolute;inset:0 auto 0 0;background:var(--s0)}
 .clips{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr));gap:1rem}
 .clip figcaption{margin-bottom:.5rem;overflow-wrap:anywhere}.clip b{color:var(--ink)}.clip audio{width:100%;height:2.4rem;margin-top:.5rem}

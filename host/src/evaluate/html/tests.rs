@@ -99,7 +99,7 @@ fn the_page_shows_counts_curves_groups_latency_and_mistakes() {
         "Misses by speaker",
         "In numbers",
         "a false accept, level 59",
-        "clean, highest level 11",
+        "clean, highest level 10",
         "role='region' aria-label='In numbers: hey you'",
     ] {
         assert!(page.contains(part), "no {part:?}");
@@ -119,9 +119,12 @@ fn seconds_of_audio_make_no_rate() {
     for part in ["<b>1 in 43 s</b>", "too short for a rate", "1 in 43 s: too short for a rate"] {
         assert!(page.contains(part), "no {part:?}");
     }
-    let rate =
-        page.match_indices("/h").map(|(at, _)| at).find(|&at| !page[at - 1..].starts_with("</h"));
-    assert_eq!(rate.map(|at| &page[at - 40..at + 10]), None);
+    // Sounds and pictures may hold any letters.
+    let text: String = page
+        .split("base64,")
+        .map(|part| part.split_once('\'').map_or(part, |(_, rest)| rest))
+        .collect();
+    assert!(!text.contains("/h)") && !text.contains("/h<") && !text.contains(" / h"), "a rate");
     assert!(!page.contains("per hour"), "an axis of rates");
 }
 
