@@ -9,7 +9,7 @@ mod surroundings;
 pub use detail::{Clip, Group, WordDetail};
 pub use html::{chart, det_svg, page};
 pub use play::{Piece, Played, PlayedStream, play_clips, play_stream};
-use report::TABLE_RATES;
+use report::rows;
 pub use report::{Heard, Point, csv, table, thresholds};
 pub use surroundings::{Noise, Placed, Surroundings};
 

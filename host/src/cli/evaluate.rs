@@ -25,7 +25,9 @@ const SNR_DB: std::ops::RangeInclusive<f32> = -30.0..=60.0;
 
 Every recording of a word is played after 2 s and before 1.2 s of silence; the negatives
 are played one after another, as one long stream. Counts come with exact 95 % intervals:
-T hours without a false accept only show that there are fewer than 3/T an hour.
+T hours without a false accept only show that there are fewer than 3/T an hour, and less than
+half an hour shows no rate at all. Rows: the sensitivities that listen and simulate know, and
+the lowest threshold without a false accept and with some counted rates.
 
 With noise, every recording is played again for each --snr, after 4 s of it and over it:
   wakeling evaluate --model M.wkl --word W=test/ --negatives talk/ --noise kitchen/ --snr 10 5
@@ -87,7 +89,8 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     let mut details = Vec::new();
     let heard = hear(&words_played, &other, &words, &model);
     for (i, (word, heard)) in args.words.iter().zip(&heard).enumerate() {
-        print!("{}", evaluate::table(&word.label, heard));
+        let points = &model.words[words[i]].points;
+        print!("{}", evaluate::table(&word.label, heard, points));
         if let Some(folder) = &args.out {
             save_curves(folder, &word.label, heard)?;
         }
@@ -100,6 +103,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         details.push(WordDetail {
             label: &word.label,
             heard,
+            points,
             surroundings: &surroundings,
             recordings: &words_played[i].0,
             other: &other,

@@ -33,7 +33,8 @@ const MOST_TAKES: u64 = 10_000;
   wakeling record \"hey computer\" --takes 10 --speaker Ana --device usb
   wakeling record --negatives 10
 
-Each take is counted down, cut to the phrase, judged (clipped, too quiet, cut off) and kept or done
+Each take is counted down; a short tone (where there is no loudspeaker, the terminal's bell) and NOW
+mean that the phrase is due. From across the room there is more time. Each is then cut to the phrase, judged (clipped, too quiet, cut off) and kept or done
 again with one key. What is kept is on the disk at once, as 16 kHz WAV with a line in
 manifest.jsonl; give the same command again to go on where you stopped. Then:
   wakeling finetune --word \"hey computer=recordings/hey-computer\" \\
@@ -62,6 +63,9 @@ pub struct RecordArgs {
     /// Ask nothing: keep what is good, and record again what is not
     #[arg(long)]
     keep_good: bool,
+    /// Give no sound when the phrase is due
+    #[arg(long, short)]
+    quiet: bool,
 }
 
 /// Which microphone.
@@ -173,6 +177,7 @@ fn takes(args: &RecordArgs, phrase: &str) -> Result<()> {
         takes: args.takes as usize,
         speaker,
         keep_good: args.keep_good,
+        quiet: args.quiet,
     };
     let mut devices = Devices {
         microphone: microphone.as_mut(),

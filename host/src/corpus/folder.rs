@@ -45,6 +45,7 @@ pub(super) fn stream(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
         sink(match item {
             Item::Clip(mut example) => {
                 example.speaker = prefixes.of(&example);
+                example.is_speaker_guessed = example.speaker.is_some() && hash(&example).is_none();
                 Item::Clip(example)
             }
             skipped => skipped,

@@ -63,6 +63,10 @@ pub struct Example {
     pub text: Option<String>,
     /// Who speaks. Clips of one speaker never land on both sides of a split.
     pub speaker: Option<String>,
+    /// Whether the speaker is only a guess from the name of the file: good enough for a split, but
+    /// several people may count as one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_speaker_guessed: bool,
     /// The language's code, such as "en" or "zh".
     pub lang: Option<String>,
     /// "word", "speech", "noise" or "music"; manifests may hold other values.
@@ -85,6 +89,7 @@ impl Example {
             duration_s: None,
             text: None,
             speaker: None,
+            is_speaker_guessed: false,
             lang: None,
             kind: None,
             source: None,

@@ -103,10 +103,8 @@ fn a_microphone_hears_what_simulate_hears() {
     let (pcm, out) = (sound::speech_like(3, 6), tempfile::tempdir().unwrap());
     with_model(&pcm, |model| {
         let device = Device::Host(Chunking::Whole);
-        let expected = device
-            .run_blocks(model, &mut std::iter::once(Ok(pcm.clone())), false)
-            .unwrap()
-            .detections;
+        let mut blocks = std::iter::once(Ok(pcm.clone()));
+        let expected = device.run_blocks(model, &mut blocks, false).unwrap().detections;
         let (found, screen) = heard(model, &pcm, &[], out.path());
         assert!(!expected.is_empty());
         assert_eq!(found.len(), expected.len());
