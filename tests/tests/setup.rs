@@ -10,6 +10,7 @@ use std::{
     process::{Command, Output},
 };
 
+use object::{Object, ObjectSection};
 use tempfile::TempDir;
 
 /// What every Debian has, as far as `x` uses it.
@@ -27,24 +28,12 @@ const TASKS: [(&[&str], &[&str], &[&str]); 10] = [
     (&["boards"], &["binutils", "build-essential"], &ALL_TARGETS),
     (
         &["test"],
-        &[
-            "build-essential",
-            "libasound2-dev",
-            "pkg-config",
-            "qemu-system-arm",
-            "qemu-system-misc",
-        ],
+        &["build-essential", "libasound2-dev", "pkg-config", "qemu-system-arm", "qemu-system-misc"],
         &ALL_TARGETS,
     ),
     (
         &["bench", "cortex-m0"],
-        &[
-            "build-essential",
-            "libasound2-dev",
-            "pkg-config",
-            "qemu-system-arm",
-            "qemu-system-misc",
-        ],
+        &["build-essential", "libasound2-dev", "pkg-config", "qemu-system-arm", "qemu-system-misc"],
         &["thumbv6m-none-eabi"],
     ),
     (&["fuzz"], &["build-essential", "libasound2-dev", "pkg-config"], &[]),
@@ -65,16 +54,13 @@ const ALL_TARGETS: [&str; 4] = [
 ];
 
 /// A machine with Rust and nothing else: a PATH of its own, and a log of what was called.
-struct Machine {
-    folder: TempDir,
-    is_root: bool,
-}
+struct Machine(TempDir);
 
 impl Machine {
     /// `is_root`: installing is allowed. apt-get and rustup install what is asked for, and say so in the
     /// log; cargo only logs, and fails, so that `x` ends where compiling would begin.
     fn new(is_root: bool) -> Self {
-        let machine = Self { folder: TempDir::new().expect("a folder"), is_root };
+        let machine = Self(TempDir::new().expect("a folder"));
         fs::create_dir(machine.bin()).expect("a folder");
         fs::create_dir(machine.path("home")).expect("a folder");
         for name in ESSENTIAL {
@@ -108,7 +94,7 @@ impl Machine {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.0.path().join(name)
     }
 
     fn bin(&self) -> PathBuf {
@@ -156,7 +142,7 @@ impl Machine {
             .env_clear()
             .env("PATH", self.bin())
             .env("HOME", self.path("home"))
-            .env("MACHINE", self.folder.path())
+            .env("MACHINE", self.0.path())
             .stdin(std::process::Stdio::null())
             .output()
             .expect("bash starts");
@@ -287,7 +273,8 @@ fn a_missing_or_old_compiler_is_named_with_all_the_rest() {
 
 #[test]
 fn a_wrong_argument_installs_nothing() {
-    for task in [&["firmware", "z80"][..], &["boards", "toaster"], &["bench", "z80"], &["fuzz", "x"]]
+    for task in
+        [&["firmware", "z80"][..], &["boards", "toaster"], &["bench", "z80"], &["fuzz", "x"]]
     {
         let machine = Machine::new(true);
         let (log, message, output) = machine.x(task);
@@ -305,5 +292,37 @@ fn without_rustup_boards_name_the_target() {
     let (_, message, output) = machine.x(&["boards", "pico"]);
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("rustup target add thumbv6m-none-eabi"), "{message}");
-    assert!(machine.is_root);
+}
+
+/// Builds a small program with the workspace's release profile.
+#[test]
+fn a_release_build_has_names_of_functions_and_no_debug_information() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("the workspace");
+    let (_, rest) = manifest.split_once("[profile.release]").expect("a release profile");
+    let profile = rest.split("\n[").next().expect("the section");
+
+    let place = TempDir::new().expect("a folder");
+    let package =
+        "[package]\nname = \"small\"\nedition = \"2024\"\n[workspace]\n[profile.release]\n";
+    fs::write(place.path().join("Cargo.toml"), format!("{package}{profile}")).expect("a file");
+    fs::create_dir(place.path().join("src")).expect("a folder");
+    let source = "#[inline(never)] fn name_to_be_kept() { println!(\"{:?}\", std::env::args()) }
+        fn main() { name_to_be_kept() }";
+    fs::write(place.path().join("src/main.rs"), source).expect("a file");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--release", "--offline"])
+        .current_dir(place.path())
+        .env("CARGO_TARGET_DIR", place.path().join("target"))
+        .env_remove("RUSTFLAGS")
+        .output()
+        .expect("cargo starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let program = fs::read(place.path().join("target/release/small")).expect("it was built");
+    let program = object::File::parse(&*program).expect("an executable");
+    assert!(program.symbol_map().symbols().iter().any(|s| s.name().contains("name_to_be_kept")));
+    let debug = program.sections().find(|s| s.name().is_ok_and(|name| name.contains("debug_info")));
+    assert!(debug.is_none(), "debug information is in it");
 }
