@@ -52,6 +52,7 @@ pub mod table;
 pub mod taught;
 pub mod terminal;
 pub mod tokens;
+pub mod toolchain;
 pub mod train;
 pub mod tuned;
 pub mod update;
