@@ -17,7 +17,10 @@ use std::{
 use pinyin::ToPinyin;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    text::{is_mark, is_word_character, nfc},
+};
 
 /// Names the tokens; token 0 is CTC's blank and has no name here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,11 +87,12 @@ pub fn edit_distance(a: &[u32], b: &[u32]) -> usize {
     row[b.len()]
 }
 
-/// Removes what is no speech from a transcript and lower-cases the rest.
+/// Removes what is no speech from a transcript and lower-cases the rest. Composes letters and their
+/// accents (NFC), and keeps the marks of letters.
 pub fn clean(text: &str) -> String {
     let mut out = String::new();
     let mut depth = 0usize;
-    for c in text.chars() {
+    for c in nfc(text).chars() {
         match c {
             '[' | '{' => depth += 1,
             ']' | '}' => depth = depth.saturating_sub(1),
@@ -98,6 +102,8 @@ pub fn clean(text: &str) -> String {
             c if c.is_alphanumeric() => {
                 out.extend(c.to_lowercase().filter(|c| c.is_alphanumeric()));
             }
+            // A mark without a letter before it, such as the one of an emoji, is none of speech.
+            c if is_mark(c) && out.ends_with(is_word_character) => out.push(c),
             _ if out.ends_with(' ') || out.is_empty() => {}
             _ => out.push(' '),
         }
@@ -185,7 +191,10 @@ impl Tokenizer {
             let text = clean(text);
             match phones.get(&(lang.clone(), text.clone())) {
                 Some(phones) => phones.clone(),
-                None => text.chars().filter(|c| c.is_alphabetic()).map(String::from).collect(),
+                None => {
+                    let is_letter = |c: &char| c.is_alphabetic() || is_mark(*c);
+                    text.chars().filter(is_letter).map(String::from).collect()
+                }
             }
         };
         Ok(texts.iter().map(tokens).collect())
@@ -263,6 +272,14 @@ mod tests {
             "think engine isn't it"
         );
         assert_eq!(clean(" [x] "), "");
+    }
+
+    #[test]
+    fn letters_keep_their_marks() {
+        assert_eq!(clean("नमस्ते!"), "नमस्ते");
+        assert_ne!(clean("ข่า"), clean("ข้า"));
+        assert_eq!(clean("Cafe\u{301}"), "café");
+        assert_eq!(clean("❤\u{fe0f} İ"), "i");
     }
 
     #[test]

@@ -2,11 +2,14 @@
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
+use super::stages::Stages;
 use crate::{
     Error, Result,
     base::Base,
     compose::Row,
-    negatives::{Negatives, Speech, Streams, TrunkOutputs, hours, is_spaced, says, trunk_outputs},
+    negatives::{
+        Negatives, Speech, Streams, TrunkOutputs, hours, is_spaced, says, trunk_outputs_ticking,
+    },
     quantize::QuantizedTrunk,
     tokens::clean,
 };
@@ -141,10 +144,27 @@ impl Prepared {
         hours: f64,
         seed: u64,
     ) -> Result<Self> {
+        Self::with_progress(base, trunk, negatives, (hours, seed), &Stages::hidden())
+    }
+
+    /// As [`Prepared::new`], and shows how far it is.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_progress(
+        base: &Base,
+        trunk: &QuantizedTrunk,
+        negatives: &Negatives,
+        (hours, seed): (f64, u64),
+        stages: &Stages,
+    ) -> Result<Self> {
         let parts = Parts::of(negatives, seed)?;
-        let hear = |rows: &[Row]| trunk_outputs(base, trunk, rows);
-        let mut train = Heard::of(parts.train.streams(seed), hear)?;
+        let hear = |rows: &[Row]| {
+            trunk_outputs_ticking(base, trunk, rows, &|row| stages.embedded(row.minutes()))
+        };
         let copies = (hours / negatives.hours()).round().clamp(1.0, MOST_COPIES) as u64;
+        stages.begin("mixing and embedding other speech");
+        let mut train = Heard::of(parts.train.streams(seed), hear)?;
         for copy in 1..copies {
             train.extend(Heard::of(parts.train.streams(seed.wrapping_add(copy)), hear)?);
         }
