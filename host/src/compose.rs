@@ -245,6 +245,11 @@ impl Row {
         self.powers.len()
     }
 
+    /// Length in minutes.
+    pub fn minutes(&self) -> f64 {
+        self.len() as f64 / f64::from(FRAMES_PER_SECOND) / 60.0
+    }
+
     /// Whether there is no frame.
     pub fn is_empty(&self) -> bool {
         self.powers.is_empty()

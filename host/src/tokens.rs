@@ -14,12 +14,13 @@ use std::{
     process::{Command, Stdio},
 };
 
-use icu_normalizer::ComposingNormalizerBorrowed;
-use icu_properties::{CodePointMapData, props::GeneralCategoryGroup};
 use pinyin::ToPinyin;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    text::{is_mark, is_word_character, nfc},
+};
 
 /// Names the tokens; token 0 is CTC's blank and has no name here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,18 +87,12 @@ pub fn edit_distance(a: &[u32], b: &[u32]) -> usize {
     row[b.len()]
 }
 
-/// Whether a character belongs to the letter before it: a virama, a tone mark, a joiner.
-fn is_mark(c: char) -> bool {
-    let is_joiner = matches!(c, '\u{200c}' | '\u{200d}');
-    is_joiner || GeneralCategoryGroup::Mark.contains(CodePointMapData::new().get(c))
-}
-
-/// Removes what is no speech from a transcript and lower-cases the rest. The result is in Unicode's
-/// normalization form C, so that one text is one text however it was typed.
+/// Removes what is no speech from a transcript and lower-cases the rest. Composes letters and their
+/// accents (NFC), so that one text is one text however it was typed, and keeps the marks of letters.
 pub fn clean(text: &str) -> String {
     let mut out = String::new();
     let mut depth = 0usize;
-    for c in ComposingNormalizerBorrowed::new_nfc().normalize_iter(text.chars()) {
+    for c in nfc(text).chars() {
         match c {
             '[' | '{' => depth += 1,
             ']' | '}' => depth = depth.saturating_sub(1),
@@ -107,8 +102,9 @@ pub fn clean(text: &str) -> String {
             c if c.is_alphanumeric() => {
                 out.extend(c.to_lowercase().filter(|c| c.is_alphanumeric()));
             }
+            // A mark without a letter before it, such as the one of an emoji, is none of speech.
+            c if is_mark(c) && out.ends_with(is_word_character) => out.push(c),
             _ if out.ends_with(' ') || out.is_empty() => {}
-            c if is_mark(c) => out.push(c),
             _ => out.push(' '),
         }
     }
@@ -196,7 +192,10 @@ impl Tokenizer {
             let text = clean(text);
             match phones.get(&(lang.clone(), text.clone())) {
                 Some(phones) => phones.clone(),
-                None => text.chars().filter(|c| c.is_alphabetic()).map(String::from).collect(),
+                None => {
+                    let is_letter = |c: &char| c.is_alphabetic() || is_mark(*c);
+                    text.chars().filter(is_letter).map(String::from).collect()
+                }
             }
         };
         Ok(texts.iter().map(tokens).collect())
@@ -286,11 +285,14 @@ mod tests {
     }
 
     #[test]
-    fn combining_marks_are_kept_and_composed() {
+    fn letters_keep_their_marks() {
         assert_eq!(clean("नमस्ते!"), "नमस्ते");
         assert_eq!(clean("ข้า ข่า"), "ข้า ข่า");
-        assert_eq!(clean("Cafe\u{301}"), "caf\u{e9}");
+        assert_ne!(clean("ข่า"), clean("ข้า"));
+        assert_eq!(clean("Cafe\u{301}"), "café");
         assert_eq!(clean("\u{301} x"), "x");
+        assert_eq!(clean("❤\u{fe0f} İ"), "i");
+        assert_eq!(clean("می\u{200c}خواهم"), "می\u{200c}خواهم");
     }
 
     #[test]

@@ -128,6 +128,20 @@ impl Run {
         self.train_among(&Peers::alone(), stage, params)
     }
 
+    /// Trains `params` alone, as [`Run::train`] does; calls `tick` after each update, if there is one,
+    /// instead of showing a bar.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn train_ticking(
+        &self,
+        stage: &dyn Stage,
+        params: Params,
+        tick: Option<&dyn Fn()>,
+    ) -> Result<Params> {
+        self.updates(&Peers::alone(), stage, params, tick)
+    }
+
     /// Trains `params`; returns the averaged weights. Continues from the folder's checkpoint if
     /// there is one.
     ///
@@ -135,6 +149,16 @@ impl Run {
     /// Whatever the stage returns; a checkpoint that cannot be read or written; several workers for a
     /// network on a GPU.
     pub fn train_among(&self, peers: &Peers, stage: &dyn Stage, params: Params) -> Result<Params> {
+        self.updates(peers, stage, params, None)
+    }
+
+    fn updates(
+        &self,
+        peers: &Peers,
+        stage: &dyn Stage,
+        params: Params,
+        tick: Option<&dyn Fn()>,
+    ) -> Result<Params> {
         let rank = peers.rank();
         if self.shards > 1 && !params.device().is_cpu() {
             return Err(Error::usage(
@@ -148,7 +172,7 @@ impl Run {
             _ => None,
         };
         let bar = progress_bar(self.schedule.steps as u64, self.title);
-        if rank.index > 0 {
+        if rank.index > 0 || tick.is_some() {
             bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
         bar.set_position(adam.steps_done() as u64);
@@ -169,6 +193,9 @@ impl Run {
             recent.add(loss, examples);
             bar.set_message(format!("loss {:.3}  {:.0} examples/s", recent.loss(), recent.rate()));
             bar.inc(1);
+            if let Some(tick) = tick {
+                tick();
+            }
             let done = step + 1;
             let figures = self.figures(peers, stage, &params, &adam)?;
             if let Some(log) = &mut log {

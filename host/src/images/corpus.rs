@@ -16,7 +16,12 @@ use rayon::prelude::*;
 use wakeling_shared::artifact::{MAX_WORDS, Shape};
 
 use super::{Answers, Labelling, picture};
-use crate::{Error, Result, progress::progress_bar, table::Table};
+use crate::{
+    Error, Result,
+    progress::progress_bar,
+    table::Table,
+    text::{name_key, nfc, quoted},
+};
 
 /// The table that a folder may hold.
 pub const TABLE: &str = "labels.csv";
@@ -97,7 +102,7 @@ impl Listing {
                 }
             }
             if found.len() > before {
-                listing.labels.push(label.to_owned());
+                listing.labels.push(nfc(label).into_owned());
             } else {
                 listing.skipped.push(format!("{}: no picture in it", folder.display()));
             }
@@ -120,7 +125,8 @@ impl Listing {
 
     fn of_table(path: &Path, split: Option<&str>) -> Result<Self> {
         let Table { labels, rows, skipped } = Table::open(path, split)?;
-        Ok(Self { labelling: Labelling::Several, labels, pictures: rows, skipped })
+        let pictures = rows.into_iter().map(|row| (row.path, row.answers)).collect();
+        Ok(Self { labelling: Labelling::Several, labels, pictures, skipped })
     }
 }
 
@@ -222,17 +228,22 @@ impl Pictures {
     /// # Errors
     /// [`Error::Input`], naming `path`, if the labels are not those of the model.
     pub fn in_order_of(&self, labels: &[&str], path: &Path) -> Result<Self> {
-        let place = |label: &&str| self.labels.iter().position(|l| l == label);
+        let place = |label: &&str| self.labels.iter().position(|l| name_key(l) == name_key(label));
         let places: Option<Vec<usize>> = labels.iter().map(place).collect();
         match places {
             Some(places) if self.labels.len() == labels.len() => Ok(self.with_labels(&places)),
             _ => Err(Error::input(
                 path,
-                format!("its labels are {:?}, the model's {labels:?}", self.labels),
+                format!("its labels are {}, the model's {}", list(&self.labels), list(labels)),
                 "give pictures with the labels that the model was trained on",
             )),
         }
     }
+}
+
+/// Names between quotes, for a message.
+fn list<T: AsRef<str>>(names: &[T]) -> String {
+    names.iter().map(|name| quoted(name.as_ref()).to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn read_all(

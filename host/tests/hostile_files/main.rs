@@ -105,7 +105,7 @@ const WRITERS: [(&str, &[&str]); 6] = [
             "--model",
             "good.wkl",
             "--word",
-            "hey wakeling=speech",
+            "hey wakeling=speech/yes",
             "--negatives",
             "speech",
             "--out",
