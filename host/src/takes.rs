@@ -304,6 +304,14 @@ fn piece(
     Ok(Piece { take: Take { example, frames, hash: SoundHash::of(pcm), source }, weakness })
 }
 
+/// Returns why a recording cannot be trained on; none if it can.
+pub fn fault_of(pcm: &[i16], frontend: &FrontendParams<'_>) -> Option<(Fault, String)> {
+    match silence(pcm) {
+        Some(reason) => Some((Fault::Silent, reason)),
+        None => phrase_of(pcm, &log_mel(&mel_powers(pcm, frontend))).err(),
+    }
+}
+
 /// Returns why there is no sound in samples; none if there is.
 fn silence(pcm: &[i16]) -> Option<String> {
     let (least, most) = (pcm.iter().min().copied()?, pcm.iter().max().copied()?);
