@@ -1,12 +1,12 @@
 //! Depthwise convolution over images: each channel has its own taps.
 //!
-//! `y[b, r, s, c] = Σ_{ky, kx} w[(ky, kx), c] · x[b, r·stride + ky − top, s·stride + kx − left, c]`,
-//! with `x = 0` in the padding. Gradients: `dx` sums `w · dy` over the windows that hold a pixel,
-//! `dw[(ky, kx), c] = Σ dy · x` over all windows.
+//! `y[b, r, s, c] = Σ_{ky, kx} w[(ky, kx), c] · x[b, r·stride + ky − top, s·stride + kx − left,
+//! c]`, with `x = 0` in the padding. Gradients: `dx` sums `w · dy` over the windows that hold a
+//! pixel, `dw[(ky, kx), c] = Σ dy · x` over all windows.
 //! Shapes: `x [B, H, W, C]`, `w [K·K, C]`, `y [B, R, S, C]`.
 //!
-//! Custom because candle's grouped convolution is one convolution per channel. Channels-last, every
-//! tap is a product of two rows.
+//! This is a custom operation because candle's grouped convolution is one convolution per channel.
+//! With channels last, every tap is a product of two rows.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
@@ -77,7 +77,7 @@ impl CustomOp2 for Depthwise2d {
     }
 }
 
-/// Channels held in registers at a time.
+/// Number of channels held in registers at a time.
 const BLOCK: usize = 16;
 
 /// `y[c] += a[c] · b[c]`.
