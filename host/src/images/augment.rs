@@ -56,8 +56,8 @@ impl Augment {
         cutout: 0.0,
     };
 
-    /// Returns an augmented image as the network's input: `(p − 128) / 64`, `(height, width,
-    /// channels)`.
+    /// Returns an augmented image as the network's input: `(p − 128) / 64`,
+    /// `(height, width, channels)`.
     pub fn draw(&self, pixels: &[u8], shape: Shape, rng: &mut impl Rng) -> Vec<f32> {
         let mut uniform = |most: f32| most * (2.0 * rng.random::<f32>() - 1.0);
         let [shift_y, shift_x] = [uniform(self.shift), uniform(self.shift)];

@@ -1,8 +1,9 @@
 //! Metrics over logits: accuracy, area under the ROC curve, average precision, and their intervals.
 //!
 //! The area is the share of pairs of a positive and a negative image in which the positive has the
-//! higher score; ties count one half (Hanley & McNeil 1982). Average precision is `Σ (Rₙ − Rₙ₋₁) ·
-//! Pₙ` over the distinct scores, from the highest down (Davis & Goadrich 2006: no interpolation).
+//! higher score; ties count one half (Hanley & McNeil 1982). Average precision is
+//! `Σ (Rₙ − Rₙ₋₁) · Pₙ` over the distinct scores, from the highest down (Davis & Goadrich 2006: no
+//! interpolation).
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 

@@ -1,9 +1,9 @@
 //! Network over images: depthwise-separable blocks (MobileNet, Howard et al. 2017), with a residual
 //! sum where a block keeps the shape of its input (He et al. 2016).
 //!
-//! `x [B, H, W, I]` → stem (3 × 3 convolution, batch norm, ReLU) → blocks of `ReLU(x +
-//! BN(pointwise(ReLU(BN(depthwise(x))))))` → mean of all pixels → logits `[B, L]`. Blocks that
-//! halve the image or change the number of channels omit the sum.
+//! `x [B, H, W, I]` → stem (3 × 3 convolution, batch norm, ReLU) → blocks of
+//! `ReLU(x + BN(pointwise(ReLU(BN(depthwise(x))))))` → mean of all pixels → logits `[B, L]`. Blocks
+//! that halve the image or change the number of channels omit the sum.
 
 use candle_core::Tensor;
 use rand::Rng;

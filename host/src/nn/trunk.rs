@@ -1,8 +1,8 @@
 //! Backbone: causal depthwise-separable temporal convolutions with dilation and residuals (the MDTC
 //! and DS-TCN family), shared by any number of heads.
 //!
-//! `x [B, T, frames_per_step·40]` → stem (pointwise, batch norm, ReLU) → blocks of `ReLU(x +
-//! BN(pointwise(ReLU(BN(depthwise(x))))))` → `[B, T, C]`, none negative.
+//! `x [B, T, frames_per_step·40]` → stem (pointwise, batch norm, ReLU) → blocks of
+//! `ReLU(x + BN(pointwise(ReLU(BN(depthwise(x))))))` → `[B, T, C]`, none negative.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -264,8 +264,8 @@ pub(crate) fn norm(
     }
 }
 
-/// Returns scale and shift per channel of batch norm with its running statistics, `y = scale · x +
-/// shift`.
+/// Returns scale and shift per channel of batch norm with its running statistics,
+/// `y = scale · x + shift`.
 pub fn folded_norm(params: &Params, name: &str) -> Result<(Vec<f32>, Vec<f32>)> {
     let gamma = params.values(&format!("{name}.gamma"))?;
     let beta = params.values(&format!("{name}.beta"))?;

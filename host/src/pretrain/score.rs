@@ -21,8 +21,8 @@ pub struct Score {
 }
 
 impl Score {
-    /// Adds the network's errors on a batch. `trunk` holds the embeddings `[rows, steps,
-    /// channels]`.
+    /// Adds the network's errors on a batch. `trunk` holds the embeddings
+    /// `[rows, steps, channels]`.
     pub fn add(
         &mut self,
         params: &Params,

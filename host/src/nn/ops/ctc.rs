@@ -50,8 +50,8 @@ pub struct CtcLoss {
     pub infeasible: usize,
 }
 
-/// Computes the mean over segments of `-ln p(labels | logits[row, start..end]) / max(1,
-/// labels.len())`.
+/// Computes the mean over segments of
+/// `-ln p(labels | logits[row, start..end]) / max(1, labels.len())`.
 ///
 /// `logits [B, T, V]` are unnormalized; class 0 is the blank. Segments may overlap. Infeasible ones
 /// are left out of the mean and counted. Without a need for gradients only the forward recursion

@@ -2,8 +2,8 @@
 //!
 //! `y[b, t, c] = Σₖ w[k, c] · x[b, t - k·dilation, c]`, with `x = 0` before `t = 0`. Tap 0 weighs
 //! the current column, so a stream needs only the past.
-//! Gradients: `dx[b, s, c] = Σₖ w[k, c] · dy[b, s + k·dilation, c]` and `dw[k, c] = Σ_{b, t} dy[b,
-//! t, c] · x[b, t - k·dilation, c]`.
+//! Gradients: `dx[b, s, c] = Σₖ w[k, c] · dy[b, s + k·dilation, c]` and
+//! `dw[k, c] = Σ_{b, t} dy[b, t, c] · x[b, t - k·dilation, c]`.
 //! Shapes: `x [B, T, C]`, `w [K, C]`, `y [B, T, C]`.
 //!
 //! This is a custom operation because candle's grouped conv1d is one convolution per channel, and

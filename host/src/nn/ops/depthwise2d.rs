@@ -1,8 +1,8 @@
 //! Depthwise convolution over images: each channel has its own taps.
 //!
 //! `y[b, r, s, c] = Σ_{ky, kx} w[(ky, kx), c] · x[b, r·stride + ky − top, s·stride + kx − left,
-//! c]`, with `x = 0` in the padding. Gradients: `dx` sums `w · dy` over the windows that hold a
-//! pixel, `dw[(ky, kx), c] = Σ dy · x` over all windows.
+//! c]`, with `x = 0` in the padding. Gradients: `dx` sums `w ·
+//! dy` over the windows that hold a pixel, `dw[(ky, kx), c] = Σ dy · x` over all windows.
 //! Shapes: `x [B, H, W, C]`, `w [K·K, C]`, `y [B, R, S, C]`.
 //!
 //! This is a custom operation because candle's grouped convolution is one convolution per channel.

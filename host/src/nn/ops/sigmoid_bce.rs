@@ -1,9 +1,9 @@
 //! Weighted binary cross-entropy of independent detectors, from logits, with a focal exponent.
 //!
-//! `loss = 1/normalizer · Σ w · (t · f(x) + (1 - t) · f(-x))`, with `f(u) = σ(-u)^γ · ln(1 +
-//! e^-u)`: the cross-entropy `-ln σ(u)`, damped where the prediction is already right (Lin et al.
-//! 2017, section 3). `γ = 0` is plain cross-entropy. Gradient of a term: `f'(u) = -σ(-u)^γ · (σ(-u)
-//! + γ · σ(u) · ln(1 + e^-u))`.
+//! `loss = 1/normalizer · Σ w · (t · f(x) + (1 - t) · f(-x))`, with
+//! `f(u) = σ(-u)^γ · ln(1 + e^-u)`: the cross-entropy `-ln σ(u)`, damped where the prediction is
+//! already right (Lin et al. 2017, section 3). `γ = 0` is plain cross-entropy. Gradient of a term:
+//! `f'(u) = -σ(-u)^γ · (σ(-u) + γ · σ(u) · ln(1 + e^-u))`.
 //! Shapes: `logits`, `targets`, `weights` equal and of any shape, loss scalar.
 //!
 //! This is a custom operation because a stable composition takes many passes over mostly missing

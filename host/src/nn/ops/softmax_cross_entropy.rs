@@ -1,7 +1,7 @@
 //! Cross-entropy of a softmax over classes, one target class per row.
 //!
-//! `loss = Σₙ wₙ · (ln Σᵥ e^logits[n, v] - logits[n, targetₙ]) / Σₙ wₙ`; gradient `wₙ / Σ w ·
-//! (softmax[n, v] - 1{v = targetₙ})`.
+//! `loss = Σₙ wₙ · (ln Σᵥ e^logits[n, v] - logits[n, targetₙ]) / Σₙ wₙ`; gradient
+//! `wₙ / Σ w · (softmax[n, v] - 1{v = targetₙ})`.
 //! Shapes: `logits [N, V]`, targets and weights `N` values, loss scalar.
 //!
 //! This is a custom operation because candle's log-softmax and gather take several passes in each

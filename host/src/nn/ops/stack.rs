@@ -1,9 +1,10 @@
 //! Backbone in training as one operation: stem and blocks, forward and backward.
 //!
-//! `h₀ = relu(BN(x · W))`, then for each block `hᵢ₊₁ = relu(hᵢ +
-//! BN(pointwise(relu(BN(depthwise(hᵢ))))))`, with the batch's statistics in every norm. Each part
-//! and its gradient is that of [`linear`](super::linear), [`depthwise`](super::depthwise),
-//! [`batch_norm`](super::batch_norm) and [`residual`](super::residual), whose code it calls.
+//! `h₀ = relu(BN(x · W))`, then for each block
+//! `hᵢ₊₁ = relu(hᵢ + BN(pointwise(relu(BN(depthwise(hᵢ))))))`, with the batch's statistics in every
+//! norm. Each part and its gradient is that of [`linear`](super::linear),
+//! [`depthwise`](super::depthwise), [`batch_norm`](super::batch_norm) and
+//! [`residual`](super::residual), whose code it calls.
 //!
 //! It is one operation because candle adds every gradient of every operation to fresh zeros, and
 //! each operation fills a fresh tensor with zeros before it writes the values. These unnecessary

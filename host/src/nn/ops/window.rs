@@ -1,5 +1,5 @@
-//! Square window of a 2-D layer that moves over an image, with padding so that the output has `size
-//! / stride` rows and columns (rounded up), where `size` is that of the image.
+//! Square window of a 2-D layer that moves over an image, with padding so that the output has
+//! `size / stride` rows and columns (rounded up), where `size` is that of the image.
 //!
 //! The padding is that of TensorFlow's `SAME`: split evenly, with an odd row at the bottom or
 //! right.
