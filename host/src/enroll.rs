@@ -48,7 +48,7 @@ pub fn empty_entry(
     let step = 1.0 / DEVIATION as f32;
     Ok(WordEntry {
         label: label.to_owned(),
-        // The threshold is a logit of 0; enrollment shifts the logits accordingly.
+        // The threshold is a logit of 0; enrollment sets the bias that goes with it.
         detector: DetectorParams { smoothing_steps: 2, threshold: 0, refractory_steps: 25 },
         points: Vec::new(),
         head: QuantizedHead::enrollment(&white, SHAPE, step, trunk),
