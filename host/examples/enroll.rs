@@ -12,7 +12,7 @@
 //!
 //! With `--likeness`, only the similarity of five utterances is measured: of one keyword, of five
 //! different words of one speaker or of several, of five pieces of one reader's sentences, and of
-//! five pieces of noise. Enrollment should reject all but the first.
+//! five pieces of noise. Enrollment should never accept noise.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -288,10 +288,10 @@ const MAX_SAMPLES: usize = 3 * SAMPLE_RATE as usize;
 /// Length of a piece of a sentence or of noise, about that of a keyword: 1.25 s.
 const PIECE_SAMPLES: usize = SAMPLE_RATE as usize * 5 / 4;
 
-/// Returns the first `samples` samples of each recording between two stretches of 2 s of quiet,
-/// made from the quietest 0.1 s of the first recording, alternately forward and backward. A device
-/// stays in one room; if the quiet changed with every recording, that change would influence the
-/// result.
+/// Returns the first `samples` samples of each recording between two stretches of 2 s of quiet. The
+/// quiet is the quietest 0.1 s of the first recording, alternately forward and backward, with faint
+/// noise. A device stays in one room; if the quiet changed with every recording, that change would
+/// influence the result.
 fn in_a_room(examples: &[Example], samples: usize, rng: &mut StdRng) -> Vec<Vec<i16>> {
     const QUIET: usize = SAMPLE_RATE as usize / 10;
     let read = |e: &Example| audio::read(&e.path).ok();

@@ -53,7 +53,7 @@ const FAULTS: [(&str, Fault); 10] = [
     ("square wave at full scale", |pcm| {
         pcm.iter_mut().enumerate().for_each(|(n, x)| *x = [i16::MIN, i16::MAX][n / 20 % 2]);
     }),
-    // As loud, but below full scale; the normalization follows the level.
+    // As loud, but below full scale; the running level follows it.
     ("square wave of 32,600", |pcm| {
         pcm.iter_mut().enumerate().for_each(|(n, x)| *x = [-32_600, 32_600][n / 20 % 2]);
     }),

@@ -45,7 +45,7 @@ const OCTAVES_PER_DB: f32 = 0.332_193;
 pub struct Distortion {
     /// Tempo is sampled from `1 ± this`.
     pub tempo: f32,
-    /// The frequency axis is stretched by `1 ± this`.
+    /// Stretch of the frequency axis is sampled from `1 ± this`.
     pub vocal_tract: f32,
     /// Gain is sampled from `± this`, in dB.
     pub gain_db: f32,

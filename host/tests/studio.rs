@@ -1,6 +1,6 @@
 //! Test of a whole session of the studio in a browser: type the phrase, record takes and the room
-//! from a fake microphone, train, read the report, see a detection, download the model. Skipped,
-//! with a message, if Chromium is missing.
+//! from a fake microphone, train, read the report, trigger a detection, download the model.
+//! Skipped, with a message, if Chromium is missing.
 
 use std::{
     fs,
@@ -145,7 +145,7 @@ fn a_person_records_trains_hears_and_downloads() {
     page.picture("heard.png");
     let heard = page.evaluate("document.querySelector('#heard li').textContent");
     assert!(heard.as_str().is_some_and(|s| s.contains("hey wakeling, peak level ")), "{heard}");
-    // The same threshold is shown everywhere, and three sensitivities have names.
+    // Levels have the threshold at 50, and three sensitivities have names.
     let level = heard.as_str().and_then(|s| s.rsplit(' ').next()?.parse::<u32>().ok());
     assert!(level.is_some_and(|level| (50..=100).contains(&level)), "{heard}");
     let rows = page.evaluate("document.getElementById('rows').innerText");

@@ -101,7 +101,7 @@ impl Part {
     }
 }
 
-/// Layers so far; each reads the output of an earlier one.
+/// Layers so far; each reads the output of the previous one.
 struct Parts<'a> {
     network: &'a ImageNetwork,
     all: Vec<Part>,

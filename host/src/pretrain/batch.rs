@@ -40,7 +40,7 @@ pub struct Batch {
     pub features: Tensor,
     /// Transcripts, as tokens.
     pub tokens: Vec<Segment>,
-    /// Words.
+    /// Words, as classes.
     pub words: Vec<Segment>,
     /// Teacher's embeddings `[rows, steps, dimensions]`, and the weight of each step.
     pub taught: Option<(Tensor, Vec<f32>)>,

@@ -19,7 +19,8 @@ use crate::{Error, Result, recorder::Event};
 const ATTEMPTS: usize = 4;
 /// Time limit of a reply. Erasing a page of 128 KB takes up to 4 s (STM32F4, datasheet).
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Time limit of the reply to `Finish`, which verifies a signature on a small processor.
+/// Time limit of replies that take longer, such as to `Finish`: a small processor verifies a
+/// signature.
 const FINISH_PATIENCE: Duration = Duration::from_secs(60);
 /// Time limit of a restart, self-test included.
 const RESTART_PATIENCE: Duration = Duration::from_secs(30);
@@ -35,7 +36,7 @@ pub struct DeviceInfo {
     pub running: Option<Running>,
     /// Lowest version that the device accepts.
     pub next_version: u32,
-    /// Installed model that is not yet confirmed.
+    /// Candidate model, not yet confirmed.
     pub candidate: Option<Candidate>,
     /// Maximum size of a signed package, in bytes.
     pub slot_bytes: u32,

@@ -252,8 +252,8 @@ fn a_folder_that_cannot_be_written_is_told() {
     fs::create_dir(&out).expect("a folder");
     fs::set_permissions(&out, fs::Permissions::from_mode(0o555)).expect("ours");
     fs::set_permissions(place.0.path(), fs::Permissions::from_mode(0o755)).expect("ours");
-    // The root user can write everywhere, so the commands run as the user nobody, with a copy of
-    // the program that this user may run.
+    // Root can write everywhere. In that case the commands run as the user `nobody`, with a copy of
+    // the program in a folder that `nobody` can read.
     let is_root = fs::write(out.join("probe"), b"").is_ok();
     let program = place.path("wakeling");
     if is_root {

@@ -76,7 +76,7 @@ pub fn affine(x: &Tensor, scale: &Tensor, shift: &Tensor, relu: bool) -> Result<
     x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, op)
 }
 
-/// Mean and biased variance of each channel of `x [N, C]`, `N >= 1`.
+/// Computes mean and biased variance of each channel of `x [N, C]`, `N >= 1`.
 fn moments(x: &[f32], channels: usize) -> Moments {
     let rows = x.len() / channels;
     let mut sums = vec![0.0f64; channels];
@@ -89,7 +89,7 @@ fn moments(x: &[f32], channels: usize) -> Moments {
     Moments { mean, variance: variance.collect(), rows }
 }
 
-/// `y = relu(γ · (x - mean) · inverse_deviation + β)`.
+/// Operation `y = relu(γ · (x - mean) · inverse_deviation + β)`.
 pub(super) struct Normalize {
     mean: Vec<f32>,
     inverse_deviation: Vec<f32>,
@@ -317,7 +317,7 @@ simd! {
         }
     }
 
-    /// `y = max(x · scale + shift, lowest)`.
+    /// Computes `y = max(x · scale + shift, lowest)`.
     pub(super) fn scale_rows(x: &[f32], scale: &[f32], shift: &[f32], lowest: f32, y: &mut [f32]) {
         let channels = scale.len();
         for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
@@ -329,7 +329,7 @@ simd! {
         }
     }
 
-    /// `sums += Σ g` and `products += Σ g · (x - mean)` for each channel.
+    /// Adds `Σ g` to `sums` and `Σ g · (x - mean)` to `products` for each channel.
     fn add_gradient_sums(
         passed: Passed<'_>,
         x: &[f32],
@@ -373,7 +373,7 @@ simd! {
         }
     }
 
-    /// `dx = passed · g + slope · (x - mean) + offset`.
+    /// Computes `dx = passed · g + slope · (x - mean) + offset`.
     fn input_gradient(passed: Passed<'_>, x: &[f32], row: &RowGradient, dx: &mut [f32]) {
         let channels = row.passed.len();
         let coefficients = || row.passed.iter().zip(&row.slope).zip(&row.mean).zip(&row.offset);

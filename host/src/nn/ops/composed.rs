@@ -16,7 +16,7 @@ use super::{
     stack::{BLOCK_PARAMETERS, STEM_PARAMETERS, Stack},
 };
 
-/// `y = x · W + b`: `x [.., I]`, `w [I, O]`, `bias [O]`.
+/// Computes `y = x · W + b`: `x [.., I]`, `w [I, O]`, `bias [O]`.
 pub(super) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let (inputs, outputs) = w.dims2()?;
     let mut dims = x.dims().to_vec();
@@ -31,7 +31,8 @@ pub(super) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Te
     y.reshape(dims)
 }
 
-/// `y[b, t, c] = Σₖ w[k, c] · x[b, t - k·dilation, c]`: `x [B, T, C]`, `w [K, C]`, `K >= 1`.
+/// Computes `y[b, t, c] = Σₖ w[k, c] · x[b, t - k·dilation, c]`: `x [B, T, C]`, `w [K, C]`,
+/// `K >= 1`.
 pub(super) fn depthwise_causal(x: &Tensor, w: &Tensor, dilation: usize) -> Result<Tensor> {
     let (_, steps, _) = x.dims3()?;
     let last = w.dim(0)? - 1;
@@ -46,13 +47,13 @@ pub(super) fn depthwise_causal(x: &Tensor, w: &Tensor, dilation: usize) -> Resul
     Ok(y)
 }
 
-/// `y = relu(scale · x + shift)`: `x [.., C]`, `scale` and `shift` `[C]` or `[1, C]`.
+/// Computes `y = relu(scale · x + shift)`: `x [.., C]`, `scale` and `shift` `[C]` or `[1, C]`.
 pub(super) fn affine(x: &Tensor, scale: &Tensor, shift: &Tensor, relu: bool) -> Result<Tensor> {
     let y = x.broadcast_mul(scale)?.broadcast_add(shift)?;
     if relu { y.relu() } else { Ok(y) }
 }
 
-/// `y = relu(a + b)`, all of one shape.
+/// Computes `y = relu(a + b)`, all of one shape.
 pub(super) fn add_relu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     (a + b)?.relu()
 }

@@ -124,7 +124,7 @@ struct Lattice {
     alpha: Vec<f32>,
     /// One step of a recursion between two impossible states at either end, `S + 4`.
     current: Vec<f32>,
-    /// `max(S, V)` values.
+    /// Scratch space of `max(S, V)` values.
     scratch: Vec<f32>,
 }
 
@@ -259,7 +259,7 @@ impl Lattice {
 }
 
 simd! {
-    /// `out[s] = ln(e^near[s] + e^middle[s] + e^(far[s] + skip[s]))`.
+    /// Computes `out[s] = ln(e^near[s] + e^middle[s] + e^(far[s] + skip[s]))`.
     fn enter(from: [&[f32]; 3], skip: &[f32], out: &mut [f32]) {
         let [near, middle, far] = from;
         let from = near.iter().zip(middle).zip(far).zip(skip);
@@ -271,12 +271,12 @@ simd! {
         }
     }
 
-    /// `x -= by`.
+    /// Computes `x -= by`.
     fn shift(x: &mut [f32], by: f32) {
         x.iter_mut().for_each(|x| *x -= by);
     }
 
-    /// `x = e^(x - by)`; returns the sum.
+    /// Computes `x = e^(x - by)` in place, and returns the sum.
     fn exponentiate(x: &mut [f32], by: f32) -> f32 {
         let mut sum = 0.0;
         x.iter_mut().for_each(|x| *x = exp(*x - by));

@@ -110,7 +110,7 @@ const BLOCK: usize = 32;
 const TILE: usize = 16;
 
 simd! {
-    /// `y[t] = Σₖ w[k] · x[t ∓ k·dilation]` for each sequence.
+    /// Computes `y[t] = Σₖ w[k] · x[t ∓ k·dilation]` for each sequence.
     pub(super) fn convolve(op: Depthwise, direction: Direction, x: &[f32], w: &[f32], y: &mut [f32]) {
         let Depthwise { steps, channels, dilation } = op;
         let sequence = steps * channels;
@@ -147,7 +147,7 @@ simd! {
         }
     }
 
-    /// `dw[k] += Σ_t dy[t] · x[t - k·dilation]` over all sequences.
+    /// Computes `dw[k] += Σ_t dy[t] · x[t - k·dilation]` over all sequences.
     pub(super) fn tap_gradient(op: Depthwise, x: &[f32], dy: &[f32], dw: &mut [f32]) {
         let Depthwise { steps, channels, dilation } = op;
         let sequence = steps * channels;
@@ -169,7 +169,7 @@ simd! {
     }
 }
 
-/// `totals[c] += Σ_rows a[r, c] · b[r, c]`, rows of `totals.len()` values.
+/// Computes `totals[c] += Σ_rows a[r, c] · b[r, c]` over rows of `totals.len()` values.
 #[inline(always)]
 fn add_products(a: &[f32], b: &[f32], totals: &mut [f32]) {
     let channels = totals.len();

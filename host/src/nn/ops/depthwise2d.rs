@@ -80,7 +80,7 @@ impl CustomOp2 for Depthwise2d {
 /// Number of channels held in registers at a time.
 const BLOCK: usize = 16;
 
-/// `y[c] += a[c] · b[c]`.
+/// Computes `y[c] += a[c] · b[c]`.
 #[inline(always)]
 fn multiply_add(a: &[f32], b: &[f32], y: &mut [f32]) {
     let (y_blocks, y_tail) = y.as_chunks_mut::<BLOCK>();
@@ -97,7 +97,7 @@ fn multiply_add(a: &[f32], b: &[f32], y: &mut [f32]) {
 }
 
 simd! {
-    /// `y[r, s] = Σₖ w[k] · x[…]`, image by image.
+    /// Computes `y[r, s] = Σₖ w[k] · x[…]`, image by image.
     fn convolve(op: Depthwise2d, x: &[f32], w: &[f32], y: &mut [f32]) {
         let Depthwise2d { window, channels } = op;
         let [rows, columns] = window.output;
@@ -117,7 +117,7 @@ simd! {
         }
     }
 
-    /// `dx[…] += w[k] · dy[r, s]`, image by image.
+    /// Computes `dx[…] += w[k] · dy[r, s]`, image by image.
     fn spread(op: Depthwise2d, dy: &[f32], w: &[f32], dx: &mut [f32]) {
         let Depthwise2d { window, channels } = op;
         let [rows, columns] = window.output;
@@ -137,7 +137,7 @@ simd! {
         }
     }
 
-    /// `dw[k] += Σ dy[r, s] · x[…]` over all images.
+    /// Computes `dw[k] += Σ dy[r, s] · x[…]` over all images.
     fn tap_gradient(op: Depthwise2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
         let Depthwise2d { window, channels } = op;
         let [rows, columns] = window.output;

@@ -94,14 +94,14 @@ simd! {
         sum_body(&out[..x.len()])
     }
 
-    /// `y[i] += factor * x[i]`.
+    /// Computes `y[i] += factor * x[i]`.
     pub(super) fn add_scaled(y: &mut [f32], factor: f32, x: &[f32]) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = factor.mul_add(x, *y);
         }
     }
 
-    /// `totals[c] += Σ_rows rows[r, c]` over rows of `totals.len()` values.
+    /// Computes `totals[c] += Σ_rows rows[r, c]` over rows of `totals.len()` values.
     pub(super) fn add_column_sums(rows: &[f32], totals: &mut [f32]) {
         /// Number of rows summed separately before they are added, which keeps the rounding error
         /// of long columns small.

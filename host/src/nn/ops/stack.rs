@@ -393,7 +393,7 @@ impl Op {
 }
 
 simd! {
-    /// `y = max(x · scale + shift + onto, 0)`.
+    /// Computes `y = max(x · scale + shift + onto, 0)`.
     fn scale_onto(x: &[f32], scale: &[f32], shift: &[f32], onto: &[f32], y: &mut [f32]) {
         let channels = scale.len();
         let rows = x.chunks_exact(channels).zip(onto.chunks_exact(channels));
@@ -407,7 +407,7 @@ simd! {
         }
     }
 
-    /// `dx += dy` where `y > 0`.
+    /// Adds `dy` to `dx` where `y > 0`.
     fn add_passed(dy: &[f32], y: &[f32], dx: &mut [f32]) {
         for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
             *dx += if y > 0.0 { dy } else { 0.0 };
