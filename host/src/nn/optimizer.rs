@@ -102,7 +102,7 @@ impl AdamW {
 
     /// Performs one training step (Loshchilov & Hutter 2019, algorithm 2). Parameters without a
     /// gradient stay unchanged. Returns the norm of the gradients before clipping; if it is not
-    /// finite, the weights are not changed.
+    /// finite, the step counts but the weights stay.
     pub fn update(&mut self, params: &Params, gradients: &Gradients) -> Result<f64> {
         let squares = gradients.values().flatten().map(|&g| f64::from(g).powi(2));
         let norm = squares.sum::<f64>().sqrt();

@@ -117,7 +117,7 @@ impl Params {
         Ok(self.get(name)?.flatten_all()?.to_vec1()?)
     }
 
-    /// Replaces the values of a trained parameter; its shape stays.
+    /// Replaces the values of a trained parameter; its shape stays. Unknown names are ignored.
     pub fn set(&self, name: &str, values: Vec<f32>) -> Result<()> {
         if let Some(var) = self.trained.get(name) {
             var.set(&Tensor::from_vec(values, var.shape(), &self.device)?)?;

@@ -1,10 +1,16 @@
 //! Preparation of datasets of any size: index of labelled clips, and decoding of its clips.
 //!
 //! The datasets are scanned once per run, before the first training step. The folder of the run
-//! then holds `train.jsonl` and `dev.jsonl` (see [`Listing`]), in which every clip has its tokens,
-//! its word and the rarity of its text; `corpus.json` with the vocabularies; and `skipped.txt` with
-//! a line and a reason for each clip that cannot be used. A resumed run reads these files instead
-//! of scanning again, so later changes to the datasets cannot change its training data.
+//! then holds
+//!
+//! - `train.jsonl` and `dev.jsonl` (see [`Listing`]): each clip with its tokens, its word and the
+//!   rarity of its text;
+//! - `noise.jsonl`: the noise clips;
+//! - `corpus.json`: the vocabularies;
+//! - `skipped.txt`: a line with the reason for each clip that cannot be used.
+//!
+//! A resumed run reads these files instead of scanning again, so later changes to the datasets
+//! cannot change its training data.
 //!
 //! Memory holds only counts of tokens, words and texts. When there are too many texts, rare ones
 //! are dropped (lossy counting: Manku & Motwani 2002).

@@ -75,7 +75,7 @@ impl Device {
     /// [`Error::Device`] if the port's time limit cannot be set.
     pub fn new(name: &str, mut port: Box<dyn Port>) -> Result<Self> {
         port.set_timeout(TICK).map_err(|e| failed(name, &e))?;
-        // Random start, so that the tag differs from those of a previous run.
+        // The start value varies, so that the tag probably differs from that of a previous run.
         let tag = Instant::now().elapsed().subsec_nanos() as u8 ^ std::process::id() as u8;
         Ok(Self { name: name.to_owned(), port, deframer: Deframer::default(), tag })
     }
