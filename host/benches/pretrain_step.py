@@ -1,7 +1,8 @@
 """The training step of `pretrain_step.rs` in PyTorch, on one thread; started by that benchmark.
 
-`pretrain_step.py FOLDER VARIANT` reads the batch and the weights, and prints the version of PyTorch.
-For each line on its standard input it runs one turn, and prints its CPU seconds and losses. Variants:
+`pretrain_step.py FOLDER VARIANT` reads the batch and the weights, and prints the version of
+PyTorch. For each line on its standard input it runs one turn, and prints its CPU seconds and
+losses. Variants:
 
 - conv1d: every layer as its `torch.nn` module, `[batch, channels, time]`, the usual form;
 - channels-last: `[batch, time, channels]`, pointwise layers as `Linear`, the depthwise one as shifted

@@ -2,7 +2,7 @@
 //! reads.
 //!
 //! An event is a file `NUMBER-KIND.features.json`: the keyword, the score, the time, and the window
-//! of `i8` features, oldest first. In training, a window never stands alone, because the network
+//! of `i8` features, oldest first. In training, a window is never used alone, because the network
 //! would learn the silence before it. Each use follows several seconds of negative speech,
 //! different each time.
 
