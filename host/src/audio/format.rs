@@ -87,7 +87,10 @@ impl Format {
             _ if at(0, b"FORM") && (at(8, b"AIFF") || at(8, b"AIFC")) => Self::Aiff,
             _ if at(0, b"FORM") => Self::Unsupported("this kind of IFF"),
             // Pictures in the same container.
-            _ if [&b"ftyphei"[..], b"ftypmif1", b"ftypmsf1", b"ftypavif"].iter().any(|m| at(4, m)) => {
+            _ if [&b"ftyphei"[..], b"ftypmif1", b"ftypmsf1", b"ftypavif"]
+                .iter()
+                .any(|m| at(4, m)) =>
+            {
                 Self::Unknown
             }
             _ if at(4, b"ftyp") => Self::Mp4,

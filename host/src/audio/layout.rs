@@ -61,8 +61,7 @@ pub(super) fn find(path: &Path, source: &mut Source, format: Format) -> Result<F
             let coding = stored.coding(path, &mut file, data_at, promised.min(length - data_at))?;
             let (channels, rate) = (stored.channels, stored.rate);
             let frame_bytes = (coding.bytes() * channels) as u64;
-            let (frames, shortfall) =
-                whole_frames(path, length - data_at, promised, frame_bytes)?;
+            let (frames, shortfall) = whole_frames(path, length - data_at, promised, frame_bytes)?;
             Ok(Found::Pcm(PcmLayout { coding, channels, rate, data_at, frames, shortfall }))
         }
     }

@@ -80,8 +80,7 @@ impl AudioReader {
 
     pub(super) fn of_part(path: &Path, member: Option<&Member>, range: Range) -> Result<Self> {
         let mut source = Source::open(path, member)?;
-        let (format, magic) =
-            Format::detect(&mut source).map_err(Error::io(path, "read"))?;
+        let (format, magic) = Format::detect(&mut source).map_err(Error::io(path, "read"))?;
         let mut part = Part { range, skip: 0, left: u64::MAX, seen: 0 };
         let (frames, rate_hz, format): (Box<dyn Frames>, _, _) = match format {
             Format::Unsupported(name) => {

@@ -66,7 +66,11 @@ pub(super) fn mp3_is_cut(file: &mut (impl BufRead + Seek)) -> io::Result<Option<
             frames += 1;
         }
         if bytes.len() < frame.bytes {
-            return Ok(Some(format!("its last frame has {} of {} bytes", bytes.len(), frame.bytes)));
+            return Ok(Some(format!(
+                "its last frame has {} of {} bytes",
+                bytes.len(),
+                frame.bytes
+            )));
         }
     }
     let promised = promised.filter(|p| frames.saturating_add(FRAMES_SLACK) < *p);

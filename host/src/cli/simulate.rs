@@ -126,7 +126,11 @@ pub fn run(args: SimulateArgs) -> Result<()> {
         None => Ok(()),
         Some(first) => Err(Error::input(
             first,
-            format!("{} of {} recordings cannot be read; this is the first", unread.len(), files.len()),
+            format!(
+                "{} of {} recordings cannot be read; this is the first",
+                unread.len(),
+                files.len()
+            ),
             "see the lines above; all others were played",
         )),
     }

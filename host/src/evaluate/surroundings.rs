@@ -58,8 +58,7 @@ impl Placed {
 
 /// The device's steps that end within these samples.
 pub(super) fn steps(samples: &Range<usize>, steps_per_second: f64) -> Range<usize> {
-    let step =
-        |sample: usize| (sample as f64 / f64::from(SAMPLE_RATE) * steps_per_second) as usize;
+    let step = |sample: usize| (sample as f64 / f64::from(SAMPLE_RATE) * steps_per_second) as usize;
     step(samples.start)..step(samples.end)
 }
 

@@ -479,8 +479,7 @@ impl Load for ClipLoader {
         }
         // One frame more than is used, so that a clip that is too long is known as such.
         let most = (100.0 * self.longest_s) as usize + 1;
-        let (log_mel, shortfall) =
-            frames_of(&entry.clip, &self.tables, self.normalization, most)?;
+        let (log_mel, shortfall) = frames_of(&entry.clip, &self.tables, self.normalization, most)?;
         if let Some(what) = shortfall {
             // Its labels are of the whole.
             return Err(skip(format!("the file is truncated: {what}")));
