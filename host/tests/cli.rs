@@ -100,7 +100,8 @@ fn bad_recordings(wav: &[u8]) -> [(&'static str, Vec<u8>); 4] {
     [
         ("zero.wav", Vec::new()),
         ("headed.wav", silent),
-        ("cut.wav", wav[..wav.len() / 2].to_vec()),
+        // Not one sample is whole; of a longer file, what is there is used.
+        ("cut.wav", wav[..45].to_vec()),
         ("text.wav", b"it rains in the mountains\n".to_vec()),
     ]
 }
