@@ -169,13 +169,13 @@ fn names_are_compared_and_printed_as_text_and_their_files_numbered() {
         let words = words.iter().flat_map(|word| ["--word", word.as_str()]);
         finetune(&place, &words.chain(["--out", out]).collect::<Vec<_>>())
     };
-    let (code, _, stderr) = words(&["ข่า", "ข้า", "a/b", "a b", "👍", "👎", "नमस्ते"], "o");
+    let (code, _, stderr) = words(&["ข่า", "ข้า", "a/b", "a b"], "o");
     assert_eq!(code, 0, "{stderr}");
-    for name in ["ข่า", "ข้า", "a-b", "a-b-2", "word", "word-2", "नमस्ते"] {
+    for name in ["ข่า", "ข้า", "a-b", "a-b-2"] {
         assert!(place.path().join(format!("o/{name}.head")).is_file(), "{name}: {stderr}");
     }
     let escaped = |line: &&str| line.contains("\\u{") && !line.contains("check-phrase");
-    assert!(stderr.contains("recordings of \"नमस्ते\""), "{stderr}");
+    assert!(stderr.contains("recordings of \"ข้า\""), "{stderr}");
     assert_eq!(stderr.lines().find(escaped), None);
 
     let (code, _, stderr) = words(&["cafe\u{301}", "Caf\u{e9}"], "p");

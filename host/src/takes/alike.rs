@@ -9,12 +9,12 @@ use wakeling_shared::frontend::MEL_CHANNELS;
 
 use crate::features::{FrontendTables, NormalizationKind, log_mel, mel_powers};
 
-/// Neighbours with which a stretch is compared.
-const NEIGHBOURS: usize = 2;
-/// Stretches are alike if they are nearer than this share of the distance to another order. Of the
-/// demo's 20 voices, four at a time, the largest is 0.86; of parts of its sentences, the smallest is
-/// 0.94. Takes of one voice are far below.
-const NEAR: f32 = 0.9;
+/// Stretches that are compared, each with each: the first ones of a file, at most.
+const COMPARED: usize = 12;
+/// Stretches are alike if half of all pairs are nearer than this share of the distance to another
+/// order. Of 25 people who recorded one word four times and more, 21 are; their medians lie between
+/// 0.50 and 0.92. Of 25 people who recorded five different words each, none is (0.83 to 0.97).
+const NEAR: f32 = 0.82;
 /// Frames that make one step of the comparison: 20 ms.
 const STEP: usize = 2;
 /// Octaves of power below the loudest band at which a band counts as silent: 36 dB.
@@ -22,23 +22,24 @@ const SILENT_OCTAVES: f32 = 12.0;
 
 type Sound = Vec<[f32; MEL_CHANNELS]>;
 
-/// Returns true if neighbouring stretches are takes of the same words.
+/// Returns true if stretches are takes of the same words.
 pub fn are_alike(stretches: &[&[i16]]) -> bool {
-    nearness(stretches).is_some_and(|near| near < NEAR)
+    nearness(stretches).is_some_and(|near| near <= NEAR)
 }
 
-/// Returns the mean distance of neighbours, as a share of that to the same sounds in another order;
-/// none if there is nothing to compare.
+/// Returns the distance of two stretches, as a share of that to the same sound in another order: the
+/// median over all pairs; none if there is no pair.
 pub fn nearness(stretches: &[&[i16]]) -> Option<f32> {
-    let sounds: Vec<Sound> = stretches.iter().map(|pcm| sound(pcm)).collect();
-    let (mut near, mut far) = (0.0, 0.0);
+    let sounds: Vec<Sound> = stretches.iter().take(COMPARED).map(|pcm| sound(pcm)).collect();
+    let mut shares = Vec::new();
     for (i, a) in sounds.iter().enumerate() {
-        for b in sounds.iter().skip(i + 1).take(NEIGHBOURS) {
-            near += distance(a, b);
-            far += (distance(a, &reversed(b)) + distance(a, &swapped(b))) / 2.0;
+        for b in sounds.iter().skip(i + 1) {
+            let other = (distance(a, &reversed(b)) + distance(a, &swapped(b))) / 2.0;
+            shares.push(if other > 0.0 { distance(a, b) / other } else { 1.0 });
         }
     }
-    (far > 0.0).then_some(near / far)
+    shares.sort_by(f32::total_cmp);
+    shares.get(shares.len() / 2).copied()
 }
 
 /// Log-mel steps in octaves, less the mean of each band, which is speaker and room.

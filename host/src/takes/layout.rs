@@ -25,7 +25,7 @@ const LONGEST_FRAMES: usize = 300;
 /// Frames of a stretch that is a click and no speech.
 const CLICK_FRAMES: usize = 15;
 /// A slow take is at most so many times as long as a fast one.
-const STRETCH: usize = 2;
+const STRETCH: usize = 3;
 /// Frames over which levels are averaged: single frames of noise rise and fall.
 const SMOOTH_FRAMES: usize = 5;
 
