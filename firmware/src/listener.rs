@@ -1,7 +1,7 @@
-//! The application loop: reads blocks, runs the shared [`Monitor`] over them, and holds the indicator
-//! lit after a detection.
+//! The application loop: reads blocks, runs the shared [`Monitor`] over them, and keeps the
+//! indicator lit after a detection.
 //!
-//! Time is counted in samples, so the loop needs no clock and behaves alike in an emulator, on a
+//! Time is counted in samples. The loop thus needs no clock, and behaves alike in an emulator, on a
 //! board, and in a test.
 
 use core::fmt::{self, Write};
@@ -15,15 +15,16 @@ use wakeling_shared::{
 
 use crate::microphone::{Microphone, ReadError};
 
-/// Half a second at 16 kHz: long enough to be seen.
+/// Default time for which the indicator stays lit, in samples: half a second, which is long enough
+/// to be seen.
 pub const DEFAULT_HOLD_SAMPLES: u32 = 8_000;
 
-/// What the listener should do besides listening.
+/// Options of the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Print a line with the scores of every step.
+    /// Writes a line with the scores of every step.
     pub scores: bool,
-    /// Samples for which the indicator stays lit after a word.
+    /// Number of samples for which the indicator stays lit after a detection.
     pub hold_samples: u32,
 }
 
@@ -33,7 +34,7 @@ impl Default for Options {
     }
 }
 
-/// Why the loop gave up.
+/// Reason for which the loop stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenError<M, P> {
     /// The microphone failed.
@@ -66,7 +67,7 @@ pub struct Listener<'p, 'm, 'a, P, W, O = NoObserver> {
 }
 
 impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
-    /// Listens with a pipeline of `model`, fresh from [`Pipeline::new_into`].
+    /// Creates a listener with a pipeline of `model`, fresh from [`Pipeline::new_into`].
     pub fn new(
         model: &'m Model<'a>,
         pipeline: &'p mut Pipeline<'m, 'a>,
@@ -96,11 +97,14 @@ impl<P: OutputPin, W: Write, O: Observer> Listener<'_, '_, '_, P, W, O> {
         (self.indicator, self.sink)
     }
 
-    /// Announces the model, then listens until the microphone ends; returns the number of samples.
-    /// `block` is where the microphone writes; its length changes nothing but the delay.
+    /// Announces the model, then processes sound until the microphone ends. Returns the number of
+    /// samples.
+    ///
+    /// The microphone writes to `block`, whose length affects only the delay.
     ///
     /// # Errors
-    /// [`ListenError`]. An overrun is none: it is reported, and listening goes on.
+    /// [`ListenError`], by its cause. An overrun is not an error: it is reported, and the loop
+    /// continues.
     pub fn run<M: Microphone>(
         &mut self,
         microphone: &mut M,

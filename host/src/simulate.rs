@@ -86,7 +86,12 @@ impl Device {
     /// Those of [`Emulator::run`]; the host's pipeline has none but too little memory.
     pub fn lines(&self, model: &Model<'_>, pcm: &[i16], scores: bool) -> Result<String> {
         match self {
-            Self::Host(chunking) => host_lines(model, pcm, *chunking, scores),
+            Self::Host(chunking) => {
+                let mut lines = String::new();
+                let mut blocks = std::iter::once(Ok(pcm.to_vec()));
+                host_lines(model, &mut blocks, *chunking, scores, &mut lines)?;
+                Ok(lines)
+            }
             Self::Emulator(emulator) => emulator.run(&artifact::encode(model)?, pcm, scores),
         }
     }
@@ -99,9 +104,9 @@ impl Device {
         Simulation::parse(&self.lines(model, pcm, scores)?)
     }
 
-    /// Runs as [`Device::run`] does, on a recording that comes in blocks and is never in memory as a
-    /// whole, and follows each detection to its peak. The device prints the scores of every step for
-    /// that; they are kept only if `scores`.
+    /// Runs on a recording that comes in blocks, is never in memory as a whole, and follows each
+    /// detection to its peak. The device prints the scores of every step for that; they are kept only
+    /// if `scores`.
     ///
     /// # Errors
     /// Those of [`Device::run`] and of the blocks.
@@ -111,51 +116,45 @@ impl Device {
         blocks: &mut Blocks<'_>,
         scores: bool,
     ) -> Result<Simulation> {
-        let mut lines = LineReader::new(model, scores);
+        let mut reader = LineReader::new(model, scores);
         match self {
             Self::Host(chunking) => {
-                let mut arena = vec![0; model.arena_bytes()];
-                let mut pipeline = pipeline(model, &mut arena)?;
-                let mut monitor = Monitor::new(model, &mut pipeline, true);
-                monitor.announce(&mut lines).map_err(never)?;
-                for block in blocks {
-                    for chunk in chunking.blocks(&block?) {
-                        monitor.push(chunk, &mut lines, &mut NoObserver).map_err(never)?;
-                    }
-                }
+                let chunking = *chunking;
+                host_lines(model, blocks, chunking, true, &mut reader)?;
             }
             Self::Emulator(emulator) => {
-                let printed = emulator.run_blocks(&artifact::encode(model)?, blocks, true)?;
-                lines.write_str(&printed).map_err(never)?;
+                let lines = emulator.run_blocks(&artifact::encode(model)?, blocks, true)?;
+                // The reader keeps its first error for the end.
+                let _ = reader.write_str(&lines);
             }
         }
-        lines.finish()
+        reader.finish()
     }
 }
 
 /// A recording in blocks of 16 kHz mono, such as an [`AudioReader`](crate::audio::AudioReader) gives.
 pub type Blocks<'b> = dyn Iterator<Item = Result<Vec<i16>>> + 'b;
 
-fn host_lines(model: &Model<'_>, pcm: &[i16], chunks: Chunking, scores: bool) -> Result<String> {
+/// Writes the lines of the device to a sink.
+fn host_lines(
+    model: &Model<'_>,
+    blocks: &mut Blocks<'_>,
+    chunking: Chunking,
+    scores: bool,
+    lines: &mut impl Write,
+) -> Result<()> {
+    let refused = |_| Error::defect("a sink in memory refused a line");
     let mut arena = vec![0; model.arena_bytes()];
-    let mut pipeline = pipeline(model, &mut arena)?;
+    let mut pipeline = Pipeline::new(model, &mut arena)
+        .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;
     let mut monitor = Monitor::new(model, &mut pipeline, scores);
-    let mut lines = String::new();
-    monitor.announce(&mut lines).map_err(never)?;
-    for block in chunks.blocks(pcm) {
-        monitor.push(block, &mut lines, &mut NoObserver).map_err(never)?;
+    monitor.announce(lines).map_err(refused)?;
+    for block in blocks {
+        for chunk in chunking.blocks(&block?) {
+            monitor.push(chunk, lines, &mut NoObserver).map_err(refused)?;
+        }
     }
-    Ok(lines)
-}
-
-fn pipeline<'m, 'a>(model: &'m Model<'a>, arena: &'m mut [i8]) -> Result<Pipeline<'m, 'a>> {
-    Pipeline::new(model, arena)
-        .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))
-}
-
-/// Returns the error of a sink that has none.
-fn never(_: std::fmt::Error) -> Error {
-    Error::defect("a line could not be added to a string")
+    Ok(())
 }
 
 /// The score of a smoothed logit or threshold in Q8, 0 … 1: the device's own [`sigmoid`].
@@ -196,7 +195,7 @@ impl Simulation {
     /// Reads what a device printed.
     ///
     /// # Errors
-    /// [`Error::Usage`] at a line that no device of this version prints, or an `error` line.
+    /// [`Error::Device`] at a line that no device of this version prints, or an `error` line.
     pub fn parse(lines: &str) -> Result<Self> {
         let mut simulation = Self::default();
         for line in lines.lines() {
@@ -209,6 +208,7 @@ impl Simulation {
 
     /// Takes a line. Returns the scores of a step instead of keeping them.
     fn take(&mut self, line: &str) -> Result<Option<Scores>> {
+        const DEVICE: &str = "emulated device";
         const REMEDY: &str = "build firmware and host from the same source: ./x firmware";
         match Event::parse(line) {
             Some(Event::Step(scores)) => return Ok(Some(scores)),
@@ -219,10 +219,10 @@ impl Simulation {
             Some(Event::Fault(fault)) => self.faults.push(fault),
             Some(Event::Stats(stats)) => self.stats = Some(stats),
             Some(Event::Model(_) | Event::Overrun(_)) => {}
-            Some(Event::Error(message)) => return Err(Error::usage(message, REMEDY)),
+            Some(Event::Error(message)) => return Err(Error::device(DEVICE, message, REMEDY)),
             None => {
-                let problem = format!("the device printed an unknown line: {line:?}");
-                return Err(Error::usage(problem, REMEDY));
+                let problem = format!("it printed an unknown line: {line:?}");
+                return Err(Error::device(DEVICE, problem, REMEDY));
             }
         }
         Ok(None)
@@ -320,6 +320,7 @@ fn table(word: &Word<'_>) -> Cow<'static, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wakeling_shared::events::Loaded;
     use wakeling_shared::{artifact::OperatingPoint, detector::DetectorParams};
 
     #[test]

@@ -353,21 +353,21 @@ struct Lines {
 
 impl Screen for Lines {
     fn show(&mut self, view: &View) -> Result<()> {
-        let mut out = io::stderr().lock();
-        let mut write = |line: &str| writeln!(out, "{}", fit(line, usize::MAX)).map_err(refused);
+        // Lines that nobody reads do not stop a recording.
+        let write = |line: &str| crate::log!("{}", fit(line, usize::MAX));
         if view.title != self.title {
-            write(&view.title)?;
+            write(&view.title);
             self.title.clone_from(&view.title);
             self.body.clear();
         }
         for line in view.body.iter().filter(|l| !l.is_empty() && !self.body.contains(l)) {
-            write(line)?;
+            write(line);
         }
         self.body.clone_from(&view.body);
         if view.is_question && !self.is_question {
             let keys: Vec<String> =
                 view.keys.iter().map(|(key, does)| format!("{key} {does}")).collect();
-            write(&format!("{} ?", keys.join(", ")))?;
+            write(&format!("{} ?", keys.join(", ")));
         }
         self.is_question = view.is_question;
         Ok(())

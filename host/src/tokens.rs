@@ -14,6 +14,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use icu_normalizer::ComposingNormalizerBorrowed;
+use icu_properties::{CodePointMapData, props::GeneralCategoryGroup};
 use pinyin::ToPinyin;
 use serde::{Deserialize, Serialize};
 
@@ -84,11 +86,18 @@ pub fn edit_distance(a: &[u32], b: &[u32]) -> usize {
     row[b.len()]
 }
 
-/// Removes what is no speech from a transcript and lower-cases the rest.
+/// Whether a character belongs to the letter before it: a virama, a tone mark, a joiner.
+fn is_mark(c: char) -> bool {
+    let is_joiner = matches!(c, '\u{200c}' | '\u{200d}');
+    is_joiner || GeneralCategoryGroup::Mark.contains(CodePointMapData::new().get(c))
+}
+
+/// Removes what is no speech from a transcript and lower-cases the rest. The result is in Unicode's
+/// normalization form C, so that one text is one text however it was typed.
 pub fn clean(text: &str) -> String {
     let mut out = String::new();
     let mut depth = 0usize;
-    for c in text.chars() {
+    for c in ComposingNormalizerBorrowed::new_nfc().normalize_iter(text.chars()) {
         match c {
             '[' | '{' => depth += 1,
             ']' | '}' => depth = depth.saturating_sub(1),
@@ -99,10 +108,11 @@ pub fn clean(text: &str) -> String {
                 out.extend(c.to_lowercase().filter(|c| c.is_alphanumeric()));
             }
             _ if out.ends_with(' ') || out.is_empty() => {}
+            c if is_mark(c) => out.push(c),
             _ => out.push(' '),
         }
     }
-    out.trim_end().to_owned()
+    out.trim_end_matches([' ', '\u{200c}', '\u{200d}']).to_owned()
 }
 
 /// Mandarin finals and initials of toned syllables, in the order of the text.
@@ -161,7 +171,8 @@ impl Tokenizer {
     /// Tokens of each `(language, transcript)`, in the same order.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the grapheme-to-phoneme program does not run.
+    /// [`Error::Device`] if the grapheme-to-phoneme program cannot be started, [`Error::Usage`] if it
+    /// fails.
     pub fn tokenize(&self, texts: &[(String, String)]) -> Result<Vec<Vec<String>>> {
         let mut phones: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
         if let Some(program) = &self.g2p {
@@ -205,7 +216,11 @@ fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<Str
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|e| failed(e.to_string()))?;
+        .map_err(|e| {
+            let remedy =
+                "install it (apt-get install espeak-ng), or leave --g2p away to train on letters";
+            Error::device(program, format!("the program cannot be started: {e}"), remedy)
+        })?;
     let mut input = child.stdin.take().ok_or_else(|| failed("it has no input".into()))?;
     let text = lines.join("\n") + "\n";
     // Written from a thread of its own: both pipes are shorter than the text.
@@ -220,11 +235,16 @@ fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<Str
     Ok(phones)
 }
 
-/// `h_ə_l_ˈoʊ` → `h ə l oʊ`.
+/// `h_ə_l_ˈoʊ` → `h ə l oʊ`. Names of voices, `(en)`, stand between phones or before one.
 fn split_phones(line: &str) -> Vec<String> {
-    let bare = |phone: &str| phone.replace(['ˈ', 'ˌ', 'ː', '\u{329}', '-'], "");
-    let phones = line.split([' ', '_']).map(bare);
-    phones.filter(|p| !p.is_empty() && !p.starts_with('(')).collect()
+    let bare = |phone: &str| {
+        let phone = match phone.strip_prefix('(') {
+            Some(rest) => rest.split_once(')').map_or("", |(_, phone)| phone),
+            None => phone,
+        };
+        phone.replace(['ˈ', 'ˌ', 'ː', '\u{329}', '-'], "")
+    };
+    line.split([' ', '_']).map(bare).filter(|p| !p.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -266,6 +286,14 @@ mod tests {
     }
 
     #[test]
+    fn combining_marks_are_kept_and_composed() {
+        assert_eq!(clean("नमस्ते!"), "नमस्ते");
+        assert_eq!(clean("ข้า ข่า"), "ข้า ข่า");
+        assert_eq!(clean("Cafe\u{301}"), "caf\u{e9}");
+        assert_eq!(clean("\u{301} x"), "x");
+    }
+
+    #[test]
     fn mandarin_becomes_initials_finals_and_tones() {
         assert_eq!(tokens("zh", "北京"), ["zh:b", "zh:ei", "zh:3", "zh:j", "zh:ing", "zh:1"]);
         assert_eq!(tokens("zh", "zuo4"), ["zh:z", "zh:uo", "zh:4"]);
@@ -277,6 +305,7 @@ mod tests {
     fn letters_serve_where_no_phones_are() {
         assert_eq!(tokens("en", "Hi there"), ["h", "i", "t", "h", "e", "r", "e"]);
         assert_eq!(split_phones("h_ə_l_ˈoʊ (en)_t_ˈuː"), ["h", "ə", "l", "oʊ", "t", "u"]);
+        assert_eq!(split_phones("(hi)n_ə_m_(en-us) (ru)"), ["n", "ə", "m"]);
     }
 
     #[test]

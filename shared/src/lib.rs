@@ -2,8 +2,8 @@
 #![no_std]
 #![deny(unsafe_code)]
 
-/// Allows the instructions where the architecture has them as an option: compilers do not tell the
-/// assembler of whole functions what `target-cpu` said.
+/// Assembler directive that enables the optional DSP instructions. Compilers do not pass
+/// `target-cpu` on to the assembler of naked functions.
 #[cfg(wakeling_dsp_is_optional)]
 #[allow(unused_macros, reason = "only the assembly kernels use it")]
 macro_rules! allow_dsp {
@@ -19,7 +19,7 @@ macro_rules! allow_dsp {
     };
 }
 
-// In the order in which data meets them.
+// The order is that in which data meets them.
 pub mod timebase;
 pub mod artifact;
 pub mod frontend;
@@ -35,6 +35,6 @@ pub mod enroll;
 #[cfg(feature = "update")]
 pub mod update;
 
-// Used by all of them.
+// These two serve all modules above.
 pub mod decimal;
 pub mod fixed;

@@ -22,8 +22,10 @@ pub struct Monitor<'p, 'm, 'a> {
 }
 
 impl<'p, 'm, 'a> Monitor<'p, 'm, 'a> {
-    /// Starts at the first sample. `pipeline` is one of `model`, fresh from [`Pipeline::new`]; a line
-    /// for every step is written only if `with_scores`.
+    /// Creates a monitor at the first sample.
+    ///
+    /// `pipeline` must run `model` and come fresh from [`Pipeline::new`]. A line for every step is
+    /// written only if `with_scores`.
     pub fn new(
         model: &'m Model<'a>,
         pipeline: &'p mut Pipeline<'m, 'a>,
@@ -32,7 +34,7 @@ impl<'p, 'm, 'a> Monitor<'p, 'm, 'a> {
         Self { model, pipeline, health: FaultDetector::new(), samples: 0, with_scores }
     }
 
-    /// Number of samples that were pushed.
+    /// Number of samples pushed so far.
     pub fn samples(&self) -> u64 {
         self.samples
     }
@@ -40,7 +42,7 @@ impl<'p, 'm, 'a> Monitor<'p, 'm, 'a> {
     /// Writes the line that names the model and its keywords.
     ///
     /// # Errors
-    /// The sink's.
+    /// Returns the error of the sink.
     pub fn announce(&self, sink: &mut impl Write) -> fmt::Result {
         writeln!(sink, "{}", Loaded(self.model))
     }
@@ -48,20 +50,21 @@ impl<'p, 'm, 'a> Monitor<'p, 'm, 'a> {
     /// Writes the line for samples that the microphone lost.
     ///
     /// # Errors
-    /// The sink's.
+    /// Returns the error of the sink.
     pub fn report_overrun(&self, lost_samples: u64, sink: &mut impl Write) -> fmt::Result {
         writeln!(sink, "{}", Overrun { end_samples: self.samples, lost_samples })
     }
 
-    /// Processes a block of 16 kHz mono samples of any length. Forwards every callback to `observer`.
+    /// Processes a block of 16 kHz mono samples of any length.
     ///
-    /// Writes the lines of the steps that the block completes, in order, and a line where the
-    /// microphone's health changes. Returns the end of the last step with a detection, in samples
-    /// from the first one pushed.
+    /// Forwards every callback to `observer`. Writes the lines of the steps that the block
+    /// completes, in order, and a line where the microphone's health changes. Returns the end of
+    /// the last step with a detection, in samples since the first one pushed; `None` without a
+    /// detection.
     ///
     /// # Errors
-    /// The sink's, after the whole part of the block up to the next check of the microphone's health
-    /// was processed.
+    /// Returns the error of the sink. The part of the block up to the next check of the
+    /// microphone's health has then been processed.
     pub fn push(
         &mut self,
         mut pcm: &[i16],

@@ -6,7 +6,7 @@
 //! | frame | a window of 480 samples (30 ms), every 160 samples (10 ms) | 40 features |
 //! | step | 1 … 16 frames, by the model | one logit per keyword |
 //!
-//! Every rate and length of the project is defined here, or derived from what is.
+//! Every rate and length in the project is defined here or derived from these constants.
 
 /// Sample rate of the audio, in Hz.
 pub const SAMPLE_RATE_HZ: usize = 16_000;

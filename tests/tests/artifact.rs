@@ -1,5 +1,5 @@
-//! Hostile model files: whatever is cut, flipped or invented is refused, or runs without a panic.
-//! And `docs/reference/model-file.md` tells the truth about the bytes.
+//! Hostile model files: truncated, changed or invented files are rejected, or run without a panic.
+//! Also compares `docs/reference/model-file.md` with the bytes.
 
 use std::{env, fs, path::Path};
 
@@ -89,12 +89,12 @@ fn a_model_must_lie_at_whole_words() {
     }
 }
 
-/// Bytes of the description, as the header says.
+/// Returns the length of the description in bytes, from the header.
 fn described(file: &[u8]) -> usize {
     u32::from_le_bytes(file[12..16].try_into().expect("four bytes")) as usize
 }
 
-/// A body behind a header that holds.
+/// Builds a file with a valid header.
 fn sealed(description: usize, body: &[u8]) -> Vec<u8> {
     let words: Vec<u32> =
         body.as_chunks::<4>().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect();
@@ -103,7 +103,8 @@ fn sealed(description: usize, body: &[u8]) -> Vec<u8> {
     file
 }
 
-/// Loads a file; one that is accepted must listen for half a second, with overflow checks on.
+/// Loads a file. If it is accepted, it must process half a second of sound, with overflow checks
+/// on.
 fn refused_or_runs(file: &[u8], pcm: &[i16]) -> bool {
     let Ok(model) = Model::load(file) else { return false };
     let lines = Device::Host(Chunking::Fixed(1_000)).lines(&model, pcm, true).expect("it runs");
@@ -117,7 +118,7 @@ fn a_forged_checksum_leads_to_refusal_or_to_a_model_that_runs() {
     let pcm = &pcm[..8_000];
     let mut accepted = 0;
     let mut refused = 0;
-    // Each seed has another normalization.
+    // Each seed uses another normalization.
     for seed in 0..4 {
         let file = random_model(seed, Tier::Tiny);
         let (description, body) = (described(&file), file[HEADER_BYTES..].to_vec());
@@ -143,7 +144,7 @@ fn a_forged_checksum_leads_to_refusal_or_to_a_model_that_runs() {
             }) += 1;
         }
     }
-    // Both happen, or the test tries nothing.
+    // Both must occur, or the test is meaningless.
     assert!(accepted > 500 && refused > 500, "{accepted} accepted, {refused} refused");
 }
 
@@ -172,7 +173,7 @@ fn a_file_survives_its_way_through_the_structures() {
     }
 }
 
-/// The smallest model that shows every kind of field but the deeper layers.
+/// Builds the smallest model with every kind of field except the deeper layers.
 fn example() -> Vec<u8> {
     let starts: Vec<u8> = (5..47u16).flat_map(u16::to_le_bytes).collect();
     let shares: Vec<u8> = [2_048u16; 41].into_iter().flat_map(u16::to_le_bytes).collect();

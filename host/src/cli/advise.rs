@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use clap::Args;
 
-use super::{WordPath, open_corpus, parse_word};
+use super::{WordPath, number, open_corpus, parse_word};
 use crate::{
     Result,
     advise::Advice,
@@ -40,7 +40,7 @@ pub struct AdviseArgs {
     #[arg(long, default_value = models::DEFAULT_BASE)]
     base: String,
     /// Seed of the pairs that are compared
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
 }
 

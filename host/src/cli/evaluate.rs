@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use wakeling_shared::artifact::Model;
 
-use super::{WordPath, file_name, open_corpora, open_corpus, parse_word};
+use super::{WordPath, file_name, number, open_corpora, open_corpus, parse_word};
 use crate::{
     Error, Result, artifact,
     base::Base,
@@ -51,10 +51,10 @@ pub struct EvaluateArgs {
     noise: Vec<PathBuf>,
     /// How far the recordings rise above the noise, in dB; one or several
     #[arg(long, num_args = 1.., requires = "noise", allow_negative_numbers = true,
-        value_name = "DB", default_values_t = [10.0])]
+        value_name = "DB", default_values_t = [10.0], value_parser = number::within(SNR_DB))]
     snr: Vec<f32>,
     /// Seed of the noise that is drawn
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
     /// Write a page to open in a browser: curves, groups, and the worst mistakes to listen to
     #[arg(long, value_name = "FILE")]
@@ -181,10 +181,6 @@ impl EvaluateArgs {
     }
 
     fn load_noise(&self) -> Result<Option<Noise>> {
-        if let Some(snr) = self.snr.iter().find(|snr| !SNR_DB.contains(snr)) {
-            let remedy = format!("give {} to {} dB, for instance 10", SNR_DB.start(), SNR_DB.end());
-            return Err(Error::usage(format!("an --snr of {snr} dB cannot be mixed"), remedy));
-        }
         let Some(first) = self.noise.first() else { return Ok(None) };
         Noise::load(first, &open_corpora(&self.noise)?, self.seed).map(Some)
     }

@@ -115,8 +115,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     }
     let settings = args.training.settings();
     let (base, trunk) = args.move_trunk(base, trunk, (&negatives, &words), &settings)?;
-    let mut prepared =
-        Prepared::new(&base, &trunk, &negatives, settings.negative_hours, settings.seed)?;
+    let mut prepared = Prepared::new(&base, &trunk, &negatives, &settings)?;
     if !false_wakes.is_empty() {
         let speech = vec![false_wakes; FALSE_WAKE_COPIES].concat();
         let streams = Negatives { speech, noise: Vec::new() }.streams(settings.seed);

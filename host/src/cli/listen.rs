@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use wakeling_shared::artifact::Model;
 
-use super::record::MicrophoneArgs;
+use super::{number, record::MicrophoneArgs};
 use crate::{
     Error, Result, artifact,
     listen::{Heard, Options, listen},
@@ -16,6 +16,9 @@ use crate::{
     simulate::Sensitivity,
     terminal,
 };
+
+/// Longest time to listen: 366 days.
+const MOST_SECONDS: f64 = 31_622_400.0;
 
 /// Hear the microphone as the device would, live
 #[derive(Debug, Args)]
@@ -41,10 +44,10 @@ pub struct ListenArgs {
     #[arg(long, value_enum, value_name = "NAME", conflicts_with = "false_accepts_per_hour")]
     sensitivity: Option<Preset>,
     /// Start with the threshold of the model's table for at most this rate
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = number::within(0.0..=number::MOST_PER_HOUR))]
     false_accepts_per_hour: Option<f64>,
     /// Stop after so many seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = number::within(0.1..=MOST_SECONDS))]
     seconds: Option<f64>,
     /// Folder in which false wakes and misses are saved
     #[arg(long, value_name = "DIR", default_value = "runs/listen")]

@@ -18,6 +18,7 @@ use wakeling_shared::{
     fault::FaultKind,
 };
 
+use super::number;
 use crate::{
     Error, Result, artifact,
     audio::{self, AudioReader},
@@ -28,6 +29,8 @@ use crate::{
 };
 
 const LONGEST_TAIL_S: f64 = 60.0;
+/// Scores that have a logit.
+const SCORES: std::ops::RangeInclusive<f64> = 0.000_001..=0.999_999;
 
 /// Hear recordings as the device will.
 #[derive(Args, Clone, Debug)]
@@ -54,16 +57,16 @@ pub struct SimulateArgs {
     #[arg(long)]
     pub scores: bool,
     /// Seconds of silence that follow each file
-    #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.5, value_parser = number::within(0.0..=LONGEST_TAIL_S))]
     pub tail_s: f64,
     /// How easily a word is detected
     #[arg(long, value_enum, value_name = "NAME", conflicts_with_all = ["threshold", "false_accepts_per_hour"])]
     pub sensitivity: Option<Preset>,
     /// Raw score (0 … 1) at which a word counts as heard, instead of the model's
-    #[arg(long, value_name = "SCORE", conflicts_with = "false_accepts_per_hour")]
+    #[arg(long, value_name = "SCORE", conflicts_with = "false_accepts_per_hour", value_parser = number::within(SCORES))]
     pub threshold: Option<f64>,
     /// Take the threshold from the model's table for at most this rate
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = number::within(0.0..=number::MOST_PER_HOUR))]
     pub false_accepts_per_hour: Option<f64>,
 }
 
@@ -85,13 +88,8 @@ impl SimulateArgs {
         }
     }
 
-    fn tail_samples(&self) -> Result<usize> {
-        if (0.0..=LONGEST_TAIL_S).contains(&self.tail_s) {
-            Ok((self.tail_s * f64::from(SAMPLE_RATE_HZ)).round() as usize)
-        } else {
-            let problem = format!("a tail of {} s is not possible", self.tail_s);
-            Err(Error::usage(problem, format!("choose 0 to {LONGEST_TAIL_S}")))
-        }
+    fn tail_samples(&self) -> usize {
+        (self.tail_s * f64::from(SAMPLE_RATE_HZ)).round() as usize
     }
 }
 
@@ -106,7 +104,7 @@ pub fn run(args: SimulateArgs) -> Result<()> {
     let mut model = artifact::load(&args.model, &bytes)?;
     args.sensitivity().apply(&mut model)?;
     let device = args.device()?;
-    let tail = args.tail_samples()?;
+    let tail = args.tail_samples();
     let files = recordings(&args.files)?;
     let mut printer = Printer {
         out: BufWriter::new(io::stdout().lock()),
@@ -402,7 +400,7 @@ mod tests {
     fn the_command_line_is_consistent() {
         let args = parse("simulate a.wav b/ --model m.wkl --threshold 0.7 --tail-s 1").unwrap();
         assert_eq!(args.sensitivity(), Sensitivity::Score(0.7));
-        assert_eq!(args.tail_samples().unwrap(), 16_000);
+        assert_eq!(args.tail_samples(), 16_000);
         assert!(parse("simulate --model m.wkl").is_err());
         assert!(parse("simulate a.wav --model m --firmware f").is_err());
         assert!(parse("simulate a --model m --threshold 0.7 --false-accepts-per-hour 1").is_err());
@@ -410,7 +408,7 @@ mod tests {
         assert_eq!(args.sensitivity(), Sensitivity::Preset(Preset::Eager));
         assert!(parse("simulate a --model m --sensitivity eager --threshold 0.7").is_err());
         assert!(parse("simulate a --model m --sensitivity loud").is_err());
-        assert!(parse("simulate a --model m --tail-s NaN").unwrap().tail_samples().is_err());
+        assert!(parse("simulate a --model m --tail-s NaN").is_err());
     }
 
     /// What is printed of a simulation with a word whose threshold (Q8) is `threshold`.

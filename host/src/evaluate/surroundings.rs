@@ -68,6 +68,11 @@ pub struct Noise {
 }
 
 impl Noise {
+    /// Noise from clips in memory.
+    pub fn of(clips: Vec<Vec<i16>>) -> Self {
+        Self { clips }
+    }
+
     /// Reads up to an hour of the clips, drawn by `seed`; those that cannot be read are told on
     /// stderr. `path` is where they come from.
     ///

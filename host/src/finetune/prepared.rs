@@ -2,6 +2,7 @@
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
+use super::Settings;
 use crate::{
     Error, Result,
     base::Base,
@@ -97,8 +98,13 @@ impl Parts {
 ///
 /// # Errors
 /// [`Error::Usage`] if there are less than eight minutes of other speech.
-pub fn features_to_train_on(base: &Base, negatives: &Negatives, seed: u64) -> Result<Heard> {
-    let streams = Parts::of(negatives, seed)?.train.streams(seed);
+pub fn features_to_train_on(
+    base: &Base,
+    negatives: &Negatives,
+    settings: &Settings,
+) -> Result<Heard> {
+    let Settings { seed, negative_background: mix, .. } = settings;
+    let streams = Parts::of(negatives, *seed)?.train.streams_with(mix, *seed);
     Heard::of(streams, |rows| Ok(features(base, rows)))
 }
 
@@ -130,7 +136,7 @@ pub struct Prepared {
 
 impl Prepared {
     /// Runs the trunk over every negative stream; clips are composed several times, if that is what
-    /// it takes to hear about so many `hours`.
+    /// it takes to hear about as many hours as `settings` ask for.
     ///
     /// # Errors
     /// [`Error::Usage`] if there are less than eight minutes of them.
@@ -138,15 +144,16 @@ impl Prepared {
         base: &Base,
         trunk: &QuantizedTrunk,
         negatives: &Negatives,
-        hours: f64,
-        seed: u64,
+        settings: &Settings,
     ) -> Result<Self> {
+        let Settings { negative_hours: hours, negative_background: mix, seed, .. } = *settings;
         let parts = Parts::of(negatives, seed)?;
         let hear = |rows: &[Row]| trunk_outputs(base, trunk, rows);
-        let mut train = Heard::of(parts.train.streams(seed), hear)?;
+        let mut train = Heard::of(parts.train.streams_with(&mix, seed), hear)?;
         let copies = (hours / negatives.hours()).round().clamp(1.0, MOST_COPIES) as u64;
         for copy in 1..copies {
-            train.extend(Heard::of(parts.train.streams(seed.wrapping_add(copy)), hear)?);
+            let streams = parts.train.streams_with(&mix, seed.wrapping_add(copy));
+            train.extend(Heard::of(streams, hear)?);
         }
         let rms = root_mean_squares(&train.outputs, trunk);
         Ok(Self { train, held_out: Heard::of(parts.held_out.streams(seed), hear)?, rms })

@@ -1,6 +1,6 @@
 //! Sizes that follow from a model's layers alone: widths, rings, multiply-accumulates.
 //!
-//! The validator and the engine both read them here.
+//! Both the validator and the engine use them.
 
 use super::model::{Affine, Model, Op};
 use crate::frontend::MEL_CHANNELS;
