@@ -76,7 +76,7 @@ fn check_pcm(pcm: &[i16]) -> Checked {
             Some(verdict.advice())
         }
         // Files from elsewhere begin and end where they please.
-        Verdict::Good | Verdict::CutOff | Verdict::TooLong => None,
+        Verdict::Good | Verdict::CutOff | Verdict::Early | Verdict::TooLong => None,
     };
     Checked { fault: None, warning }
 }
