@@ -5,6 +5,8 @@
 //! sound rises above it and ends after a pause. What is kept is cut by the same search that
 //! fine-tuning uses ([`phrase_in`]), with a margin.
 
+use std::ops::Range;
+
 use super::{
     activity::{Activity, FAINTEST_DB},
     level::{Level, QUIET_DB, SILENCE_DB},
@@ -30,6 +32,8 @@ const TONE_HZ: f32 = 1_760.0;
 const TONE_SAMPLES: usize = 1_920;
 /// Share of a frame's energy from which on it is the tone and not speech.
 const TONE_SHARE: f32 = 0.6;
+/// Share of 80 ms of a phrase from which on the tone lies under it.
+const MIXED_SHARE: f32 = 0.15;
 /// The longest phrase, in frames: longer than what fine-tuning keeps.
 const LONGEST_FRAMES: usize = 350;
 /// The phrase must rise so far above the room for a good take, in dB.
@@ -96,17 +100,31 @@ pub fn tone() -> Vec<i16> {
     (0..TONE_SAMPLES).map(sample).collect()
 }
 
-/// Whether a frame is mostly the signal tone: the share of its energy at the tone's frequency (one bin
-/// of a discrete Fourier transform).
-fn is_tone(frame: &[i16]) -> bool {
-    let (mut re, mut im, mut energy) = (0f32, 0f32, 0f32);
-    for (i, &sample) in frame.iter().enumerate() {
-        let (x, phase) = (f32::from(sample), std::f32::consts::TAU * TONE_HZ * i as f32);
-        let (sin, cos) = (phase / SAMPLE_RATE as f32).sin_cos();
+/// Share of the energy at the tone's frequency (one bin of a discrete Fourier transform), 0 to 1.
+fn tone_share(samples: &[i16]) -> f32 {
+    let (mut re, mut im, mut energy) = (0f64, 0f64, 0f64);
+    for (i, &sample) in samples.iter().enumerate() {
+        let turns = f64::from(TONE_HZ) * i as f64 / f64::from(SAMPLE_RATE);
+        let (sin, cos) = (std::f64::consts::TAU * turns.fract()).sin_cos();
+        let x = f64::from(sample);
         (re, im, energy) = (re + x * cos, im + x * sin, energy + x * x);
     }
+    if energy == 0.0 {
+        return 0.0;
+    }
     // Of a pure tone, half of the energy lies in this bin and half in its mirror.
-    2.0 * (re * re + im * im) > TONE_SHARE * energy * frame.len() as f32 && energy > 0.0
+    (2.0 * (re * re + im * im) / (energy * samples.len() as f64)) as f32
+}
+
+/// Whether a frame is mostly the signal tone.
+fn is_tone(frame: &[i16]) -> bool {
+    tone_share(frame) > TONE_SHARE
+}
+
+/// Whether the signal tone lies under a phrase. Over 80 ms the bin is so narrow that a voice, whose
+/// pitch moves, has little in it.
+fn has_tone(said: &[i16]) -> bool {
+    said.windows(8 * FRAME).step_by(4 * FRAME).any(|window| tone_share(window) > MIXED_SHARE)
 }
 
 /// A take in progress.
@@ -232,7 +250,11 @@ impl Take {
 
     /// What was recorded, cut to the phrase; none if nothing was said.
     pub fn finish(self) -> Option<Recorded> {
-        (self.phase == Phase::Over).then(|| trim(&self.pcm)).flatten()
+        let mut recorded = (self.phase == Phase::Over).then(|| trim(&self.pcm)).flatten()?;
+        if self.signal == Some(Signal::Tone) && has_tone(recorded.said()) {
+            recorded.verdict = Verdict::Early;
+        }
+        Some(recorded)
     }
 }
 
@@ -249,6 +271,8 @@ pub enum Verdict {
     Noisy,
     /// The sound begins or ends within the phrase.
     CutOff,
+    /// The phrase began before the signal was over, which is now part of it.
+    Early,
     /// Too short for a phrase.
     TooShort,
     /// Longer than a phrase may be.
@@ -264,6 +288,7 @@ impl Verdict {
             Self::TooQuiet => "too quiet: come nearer, or turn the microphone up",
             Self::Noisy => "the room is nearly as loud as the phrase",
             Self::CutOff => "cut off: wait for the sign, and be quiet after the phrase",
+            Self::Early => "too early: the tone is in it; wait for its end",
             Self::TooLong => "too long: a phrase takes less than three seconds",
             Self::TooShort => "too short: was that the phrase?",
         }
@@ -279,11 +304,18 @@ pub struct Recorded {
     pub level: Level,
     /// Seconds of the phrase itself.
     pub phrase_s: f64,
+    /// Where the phrase lies in `pcm`, in samples.
+    phrase: Range<usize>,
     /// What stands against it.
     pub verdict: Verdict,
 }
 
 impl Recorded {
+    /// The phrase without the margin.
+    fn said(&self) -> &[i16] {
+        &self.pcm[self.phrase.clone()]
+    }
+
     /// Seconds with the margin.
     pub fn duration_s(&self) -> f64 {
         self.pcm.len() as f64 / f64::from(SAMPLE_RATE)
@@ -324,7 +356,8 @@ pub fn trim(pcm: &[i16]) -> Option<Recorded> {
     };
     let from = sample(phrase.start.saturating_sub(MARGIN_FRAMES));
     let to = sample(phrase.end + MARGIN_FRAMES);
-    Some(Recorded { pcm: pcm[from..to].to_vec(), level, phrase_s, verdict })
+    let phrase = sample(phrase.start) - from..sample(phrase.end) - from;
+    Some(Recorded { pcm: pcm[from..to].to_vec(), level, phrase_s, phrase, verdict })
 }
 
 #[cfg(test)]
@@ -412,6 +445,30 @@ mod tests {
         // Taken for speech, it would be what is kept.
         let tone_kept = |r: &Recorded| r.pcm.chunks_exact(FRAME).any(is_tone);
         assert!(signalled(0.4, 0.5, None).is_none_or(|r| tone_kept(&r) || r.phrase_s > 0.9));
+    }
+
+    #[test]
+    fn a_phrase_over_the_tone_is_early_and_voices_are_not_taken_for_it() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/test");
+        let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        for path in paths.filter(|path| path.extension().is_some_and(|e| e == "ogg")) {
+            let mut said = crate::audio::read(&path).unwrap();
+            assert!(!has_tone(&said), "{}", path.display());
+            // Half as loud as it is played, in the middle of the phrase.
+            let middle = said.len() / 2;
+            said[middle..].iter_mut().zip(tone()).for_each(|(s, t)| *s = s.saturating_add(t / 2));
+            assert!(has_tone(&said), "{}", path.display());
+        }
+        let quiet = noise(1.5, 40);
+        let mut sound = [quiet.clone(), noise(0.8, 9_000), noise(2.0, 40)].concat();
+        sound[28_000..].iter_mut().zip(tone()).for_each(|(s, t)| *s = s.saturating_add(t));
+        let mut take = Take::new();
+        for block in sound.chunks(640) {
+            if !matches!(take.push(block), Phase::Counting(_)) {
+                take.expect(Signal::Tone);
+            }
+        }
+        assert_eq!(take.finish().unwrap().verdict, Verdict::Early);
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn check_pcm(pcm: &[i16]) -> Checked {
             verdict @ (Verdict::Clipped | Verdict::TooQuiet | Verdict::Noisy | Verdict::TooShort),
         ) => Some(verdict.advice()),
         // Files from elsewhere begin and end where they please.
-        Some(Verdict::Good | Verdict::CutOff | Verdict::TooLong) | None => None,
+        Some(Verdict::Good | Verdict::CutOff | Verdict::Early | Verdict::TooLong) | None => None,
     };
     Checked { fault: None, warning }
 }
