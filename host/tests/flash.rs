@@ -127,7 +127,7 @@ fn a_file_for_the_drive_reads_back() {
 mod checkout {
     use std::os::unix::fs::PermissionsExt;
 
-    use wakeling::board::BOARDS;
+    use wakeling::board::{BOARDS, Loader};
 
     use super::*;
 
@@ -205,7 +205,13 @@ mod checkout {
                 assert!(log[0] == added && log[1].starts_with(&built), "{}: {log:?}", board.name);
                 assert_eq!(log[1].ends_with("--no-default-features"), plain, "{log:?}");
                 let plan = String::from_utf8_lossy(&output.stdout);
-                assert!(plan.contains("5000 bytes  program"), "{plan}");
+                // espflash lays its program out itself.
+                let shown = if board.loader == Loader::Espflash {
+                    "espflash flash"
+                } else {
+                    "5000 bytes  program"
+                };
+                assert!(plan.contains(shown), "{plan}");
                 assert!(!plan.contains("compiling") && !plan.contains("downloading"), "{plan}");
 
                 // It is there now.
