@@ -70,6 +70,8 @@ pub struct Heard {
     pub limit_hz: Option<f32>,
     /// Whether every sample is the same.
     pub silent: bool,
+    /// Description of what is missing at the end of a file that was cut off.
+    pub shortfall: Option<String>,
 }
 
 impl Heard {
@@ -88,6 +90,7 @@ impl Heard {
             hash: SoundHash::of(pcm),
             limit_hz: if silent { None } else { limit(pcm) },
             silent,
+            shortfall: recording.shortfall,
         })
     }
 
@@ -213,6 +216,10 @@ impl Inspection {
             None => {
                 self.first_heard.insert(heard.hash, number);
             }
+        }
+        if let Some(what) = &heard.shortfall {
+            let reason = format!("the file is cut off ({what}); what is there is used");
+            self.list_skipped(&example.name(), &reason, lists)?;
         }
         if heard.silent {
             self.silent += 1;
