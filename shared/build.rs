@@ -1,18 +1,21 @@
-//! Chooses the kernels: `cfg(wakeling_dsp)` where the processor has the DSP instructions, and
-//! `cfg(wakeling_mve)` where it has those and the vectors of Armv8.1-M besides, `cfg(wakeling_rv32)`
-//! where it is RISC-V of 32 bits that multiplies.
+//! Selects the kernels by target.
 //!
-//! `cfg(wakeling_dsp_is_optional)` says that the assembler must be told.
+//! | condition | set for processors with |
+//! |---|---|
+//! | `cfg(wakeling_dsp)` | the DSP instructions of Armv7E-M or Armv8-M |
+//! | `cfg(wakeling_mve)` | the vectors of Armv8.1-M, besides the DSP instructions |
+//! | `cfg(wakeling_rv32)` | 32-bit RISC-V with multiplication |
+//! | `cfg(wakeling_dsp_is_optional)` | the DSP instructions only as an option of the assembler |
 //!
-//! Names decide, and not `cfg(target_feature = "dsp")`: stable compilers do not tell that feature, so
-//! code behind it would be fast for nobody but its author.
+//! The target's name decides. `cfg(target_feature = "dsp")` is not available on stable compilers,
+//! so code behind it would be compiled for almost no user.
 
 use std::env;
 
-/// Processors of `thumbv8m.main` that have the instructions, which are an option there; without the
-/// flag the assembler refuses them as well.
+/// Values of `target-cpu` that imply the DSP instructions on `thumbv8m.main`, where they are
+/// optional. Without the flag the assembler rejects them.
 const DSP_CPUS: [&str; 2] = ["target-cpu=cortex-m33", "target-cpu=cortex-m35p"];
-/// Those that have vectors, which their compilers make of plain code too.
+/// Values of `target-cpu` that imply vectors. Compilers also use those in plain code.
 const MVE_CPUS: [&str; 3] =
     ["target-cpu=cortex-m52", "target-cpu=cortex-m55", "target-cpu=cortex-m85"];
 
@@ -28,7 +31,7 @@ fn main() {
         let mut flags = flags.split('\x1f').map(|flag| flag.trim_start_matches("-C"));
         target.starts_with("thumbv8m.main") && flags.any(|flag| cpus.contains(&flag))
     };
-    // thumbv7em is Cortex-M4 and M7, which always have the instructions.
+    // thumbv7em is Cortex-M4 and Cortex-M7, which always have the instructions.
     if target.starts_with("thumbv7em") || names(&DSP_CPUS) {
         println!("cargo:rustc-cfg=wakeling_dsp");
     }

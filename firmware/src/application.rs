@@ -1,9 +1,9 @@
-//! What every board does once its clocks and pins are set: check the model, listen, keep the watchdog
-//! quiet, and say what went wrong.
+//! Application of every board, run once its clocks and pins are set. It checks the model, runs the
+//! pipeline, feeds the watchdog, and reports failures.
 //!
-//! The watchdog is fed whenever a block of sound was heard, so it starts the board again if the
-//! microphone, the loop or the line stands still. After an error nobody feeds it either: the `error`
-//! line comes again with every start, until somebody writes a valid model.
+//! The watchdog is fed after every processed block, so it restarts the board if the microphone, the
+//! loop or the line stops. It is not fed after a failure either. The `error` line thus recurs at
+//! every start, until a valid model is written.
 
 use core::fmt::{self, Debug, Display, Write};
 
@@ -12,43 +12,43 @@ use wakeling_shared::{
     artifact::{LoadError, Model},
     decimal::Decimal,
     engine::ArenaTooSmall,
-    pipeline::{Observer, Pipeline},
+    pipeline::{NoObserver, Observer, Pipeline},
 };
 
 use crate::{
     blocks::BLOCK_SAMPLES,
-    listener::{ListenError, Listener, Nobody, Options},
+    listener::{ListenError, Listener, Options},
     microphone::{Microphone, ReadError},
 };
 
-/// How long the watchdog waits, in milliseconds: more than the longest set-up, in which the checksum of
-/// a megabyte is computed by a slow core.
+/// Timeout of the watchdog in milliseconds. It exceeds the longest set-up, in which a slow core
+/// computes the checksum of a megabyte.
 pub const WATCHDOG_MS: u32 = 4_000;
 
-/// What a board brings. `W` feeds the watchdog.
+/// Parts that a board supplies.
 pub struct Board<M, P, S, W> {
-    /// 16 kHz mono.
+    /// Source of 16 kHz mono samples.
     pub microphone: M,
-    /// High while a word is shown.
+    /// Pin that is high while a detection is shown.
     pub indicator: P,
-    /// Where event lines go.
+    /// Sink for event lines.
     pub sink: S,
-    /// Called after every block.
+    /// Callback after every block, which feeds the watchdog.
     pub feed: W,
 }
 
-/// Why a board stopped.
+/// Reason for which a board stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure<M, P> {
-    /// There is no valid model in the flash region.
+    /// The flash region has no valid model.
     Model(LoadError),
     /// The model needs more memory than the board has.
     Arena(ArenaTooSmall),
-    /// The loop gave up.
+    /// The loop failed.
     Listen(ListenError<M, P>),
-    /// The sound ended, which a microphone's does not.
+    /// The sound ended, which does not happen with a microphone.
     End,
-    /// The flash of the slots cannot be read or written, or has no room for them.
+    /// The flash of the slots cannot be read or written, or is too small for them.
     Flash,
 }
 
@@ -69,8 +69,8 @@ impl<M: Display, P: Debug> Display for Failure<M, P> {
     }
 }
 
-/// Listens with the model at the front of `flash` until something fails, and writes that as an `error`
-/// line. `arena` is the model's state.
+/// Runs the model at the front of `flash` until something fails, and writes the failure as an
+/// `error` line. `arena` is the memory for the model's state.
 pub fn run<M, P, S, W>(
     flash: &[u8],
     arena: &mut [i8],
@@ -85,18 +85,19 @@ where
     let Board { microphone, indicator, mut sink, feed } = board;
     let mut microphone = Watched { microphone, feed };
     let outputs = (indicator, &mut sink, Options::default());
-    let ended = listen(flash, arena, &mut microphone, outputs, |_| Nobody);
+    let ended = listen(flash, arena, &mut microphone, outputs, |_| NoObserver);
     let failure = ended.err().unwrap_or(Failure::End);
-    // A line that fails leaves nothing to say it with.
+    // If the sink fails, the error cannot be reported.
     let _ = writeln!(sink, "error {failure}");
     failure
 }
 
-/// Listens with the model at the front of `flash` until the microphone ends; who is told besides is made
-/// by `observer`, of the model. Model and pipeline lie in this frame, made where they stay. Not inlined:
-/// its stack is free again afterwards.
+/// Runs the model at the front of `flash` until the microphone ends. `observer` creates an
+/// additional observer for the model. Model and pipeline are built in place in this frame. Not
+/// inlined, so that its stack is free again afterwards.
 ///
 /// # Errors
+/// [`Failure`], by its cause.
 /// [`Failure`].
 #[inline(never)]
 pub fn listen<M: Microphone, P: OutputPin, O: Observer>(
@@ -115,7 +116,7 @@ pub fn listen<M: Microphone, P: OutputPin, O: Observer>(
     heard.map(drop).map_err(Failure::Listen)
 }
 
-/// A microphone that feeds the watchdog after every block.
+/// Microphone that feeds the watchdog after every block.
 pub(crate) struct Watched<M, W> {
     pub(crate) microphone: M,
     pub(crate) feed: W,
@@ -141,7 +142,7 @@ mod tests {
     use embedded_hal::digital::ErrorType;
     use std::string::String;
 
-    /// A second of silence.
+    /// One second of silence.
     struct Silence(usize);
 
     impl Microphone for Silence {

@@ -1,8 +1,9 @@
-//! From the microphone's interrupt to the loop: a few blocks of samples that both sides use in place.
+//! Queue from the microphone's interrupt to the loop: a few blocks of samples that both sides use
+//! in place.
 //!
-//! The interrupt fills the slot that [`Filler::fill`] lends, or, where the chip's driver keeps buffers
-//! of its own, has one copied in. The loop reads the oldest slot. If the loop falls behind, blocks are
-//! lost whole and counted, and the loop learns how many at the next read. The queue itself is
+//! The interrupt fills the slot that [`Filler::fill`] lends. Where the chip's driver has its own
+//! buffers, it copies one in. The loop reads the oldest slot. If the loop falls behind, whole
+//! blocks are lost and counted, and the next read returns their number. The queue itself is
 //! embassy-sync's `zerocopy_channel`.
 
 use core::{
@@ -17,29 +18,31 @@ use embassy_sync::{
 
 use crate::microphone::{Microphone, ReadError};
 
-/// 20 ms: two frames.
+/// Length of a block in samples: 20 ms, or two frames.
 pub const BLOCK_SAMPLES: usize = 320;
-/// 160 ms in which the loop may be late: writing a long line to a slow UART takes 10.
+/// Length of the queue in blocks: the loop may be late by 160 ms. Writing a long line to a slow
+/// UART takes 10.
 pub const QUEUE_BLOCKS: usize = 8;
 
-/// What the microphone delivers at a time.
+/// Block of samples from the microphone.
 pub type Block = [i16; BLOCK_SAMPLES];
-/// Room for a queue.
+/// Memory for a queue.
 pub type Storage = [Block; QUEUE_BLOCKS];
 
-/// The queue. `M` guards its state: on a chip, a critical section.
+/// Queue of blocks. `M` guards its state: on a chip, a critical section.
 pub struct Blocks<'b, M: RawMutex> {
     channel: Channel<'b, M, Block>,
     lost: AtomicU32,
 }
 
 impl<'b, M: RawMutex> Blocks<'b, M> {
-    /// An empty queue in `storage`.
+    /// Creates an empty queue in `storage`.
     pub fn new(storage: &'b mut Storage) -> Self {
         Self { channel: Channel::new(storage), lost: AtomicU32::new(0) }
     }
 
-    /// The interrupt's side and the loop's, which calls `wait` while there is nothing to read.
+    /// Splits the queue into the sides of interrupt and loop. The loop side calls `wait` while
+    /// there is nothing to read.
     pub fn split<I: FnMut()>(&mut self, wait: I) -> (Filler<'_, M>, QueuedMicrophone<'_, M, I>) {
         let Self { channel, lost } = self;
         let (sender, receiver) = channel.split();
@@ -48,14 +51,14 @@ impl<'b, M: RawMutex> Blocks<'b, M> {
     }
 }
 
-/// The interrupt's side.
+/// Interrupt side of the queue.
 pub struct Filler<'q, M: RawMutex> {
     sender: Sender<'q, M, Block>,
     lost: &'q AtomicU32,
 }
 
 impl<M: RawMutex> Filler<'_, M> {
-    /// Lets `fill` write the next block, or counts one that is lost since all are full.
+    /// Fills the next block with `fill`, or counts a lost block if all are full.
     pub fn fill(&mut self, fill: impl FnOnce(&mut Block)) {
         match self.sender.try_send() {
             Some(slot) => {
@@ -66,25 +69,25 @@ impl<M: RawMutex> Filler<'_, M> {
         }
     }
 
-    /// The chip's own driver lost `blocks`.
+    /// Counts `blocks` that the chip's own driver lost.
     pub fn lose(&mut self, blocks: u32) {
-        // Nobody else writes it, so this needs no atomic addition, which small chips lack.
+        // There is no other writer, so this needs no atomic addition, which small chips lack.
         self.lost.store(self.lost.load(Ordering::Relaxed).wrapping_add(blocks), Ordering::Relaxed);
     }
 }
 
-/// The loop's side.
+/// Loop side of the queue.
 pub struct QueuedMicrophone<'q, M: RawMutex, I> {
     receiver: Receiver<'q, M, Block>,
     lost: &'q AtomicU32,
     known_lost: u32,
-    /// Samples of the oldest block that were read.
+    /// Number of samples of the oldest block that were read.
     position: usize,
     wait: I,
 }
 
 impl<M: RawMutex, I> QueuedMicrophone<'_, M, I> {
-    /// Blocks lost so far, those included that were not told yet.
+    /// Number of blocks lost so far, including those not yet reported.
     pub fn lost_blocks(&self) -> u32 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -128,7 +131,7 @@ mod tests {
         Blocks::new(Box::leak(Box::new([[0; BLOCK_SAMPLES]; QUEUE_BLOCKS])))
     }
 
-    /// The block of which every sample is `n`.
+    /// Pushes a block in which every sample is `n`.
     fn put(filler: &mut Filler<'_, NoopRawMutex>, n: i16) {
         filler.fill(|block| block.fill(n));
     }

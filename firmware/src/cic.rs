@@ -1,25 +1,28 @@
-//! Pulse density to samples, for boards whose microphone sends bits and whose chip has no filter.
+//! CIC filter: pulse density to samples, for boards with a PDM microphone and a chip without a
+//! filter.
 //!
-//! A cascaded integrator–comb (Hogenauer 1981, "An economical class of digital filters for decimation
-//! and interpolation", figure 1): three integrators at the bits' rate, every 64th value kept, three
-//! combs. Only additions, and wrapping ones: as long as the output fits, what overflows inside cancels.
-//! 1.024 MHz of bits become 16 kHz of samples, with a gain of 64³ = 2¹⁸, that is 18 bits and a sign.
-//! It takes 2.7 dB at 4 kHz and 10 dB at 7.5 kHz, which hardly matters to features that know the level
-//! of each band; what folds onto 4 kHz (12 kHz) is 31 dB down, but onto 7.5 kHz only 13 dB.
+//! It is a cascaded integrator–comb filter (Hogenauer 1981, "An economical class of digital filters
+//! for decimation and interpolation", figure 1): three integrators at the bits' rate, every 64th
+//! value kept, and three combs. It only adds, with wrapping. As long as the output fits, internal
+//! overflows cancel. Bits at 1.024 MHz become samples at 16 kHz, with a gain of 64³ = 2¹⁸, that is
+//! 18 bits and a sign.
+//!
+//! The attenuation is 2.7 dB at 4 kHz and 10 dB at 7.5 kHz, which matters little to features with
+//! one level per band. The alias of 4 kHz (12 kHz) is 31 dB down, but that of 7.5 kHz only 13 dB.
 //!
 //! Shapes: 4 words of 16 bits, the first bit on top, for each `i16`.
 
-/// Bits for each sample.
+/// Number of bits per sample.
 pub const DECIMATION: usize = 64;
-/// Words of 16 bits for each sample.
+/// Number of 16-bit words per sample.
 pub const WORDS_PER_SAMPLE: usize = DECIMATION / 16;
-/// Integrators, and combs.
+/// Number of integrators, and of combs.
 const ORDER: usize = 3;
-/// The bits of gain above those of `i16`: 64³ = 2¹⁸ is the value of all ones, and of all zeros its
-/// negative.
+/// Bits of gain beyond those of `i16`: the value of all ones is 64³ = 2¹⁸, and that of all zeros
+/// its negative.
 const GAIN_BITS: u32 = 18 - 15;
 
-/// The filter's memory.
+/// State of the filter.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cic {
     integrators: [i32; ORDER],
@@ -27,13 +30,13 @@ pub struct Cic {
 }
 
 impl Cic {
-    /// Of as many words as make one sample: −32,768 stands for zeros alone, 32,767 for ones alone. A
-    /// louder microphone than its bits can say has no meaning, so nothing but all ones saturates.
+    /// Computes one sample from its words, from −32,768 for zeros alone to 32,767 for ones alone.
+    /// Only all ones saturate, since no microphone is louder than its bits.
     pub fn sample(&mut self, words: &[u16; WORDS_PER_SAMPLE]) -> i16 {
         let [first, second, third] = &mut self.integrators;
         for &word in words {
             for bit in (0..16).rev() {
-                // ±1
+                // The value is ±1.
                 *first = first.wrapping_add((i32::from(word >> bit & 1) << 1) - 1);
                 *second = second.wrapping_add(*first);
                 *third = third.wrapping_add(*second);
@@ -49,7 +52,7 @@ impl Cic {
         rounded.clamp(i16::MIN.into(), i16::MAX.into()) as i16
     }
 
-    /// Fills `samples` from the words before them; what is longer than the other is left.
+    /// Fills `samples` from their words; the rest of the longer slice is ignored.
     pub fn fill(&mut self, words: &[u16], samples: &mut [i16]) {
         let (words, _) = words.as_chunks();
         for (words, sample) in words.iter().zip(samples) {
@@ -64,7 +67,7 @@ mod tests {
     use super::*;
     use std::{f64::consts::PI, vec, vec::Vec};
 
-    /// First-order sigma–delta modulation of a tone, as a microphone does it, into words.
+    /// Modulates a tone into words by a first-order sigma–delta converter, like a microphone.
     fn modulated(hertz: f64, amplitude: f64, samples: usize) -> Vec<u16> {
         let mut error = 0.0;
         let mut words = vec![0; samples * WORDS_PER_SAMPLE];
@@ -77,7 +80,7 @@ mod tests {
         words
     }
 
-    /// The formula: the bits convolved three times with 64 ones, every 64th value kept.
+    /// Computes the formula: the bits convolved three times with 64 ones, every 64th value kept.
     fn reference(words: &[u16]) -> Vec<i16> {
         let bit = |n: usize| 2 * i64::from(words[n / 16] >> (15 - n % 16) & 1) - 1;
         let mut values: Vec<i64> = (0..words.len() * 16).map(bit).collect();
@@ -106,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_extremes_are_the_rails_for_ever() {
-        // Six seconds: the integrators have overflowed many times.
+        // After six seconds the integrators have overflowed many times.
         let mut cic = Cic::default();
         for (word, rail) in [(u16::MAX, i16::MAX), (0, i16::MIN)] {
             let last = (0..100_000).map(|_| cic.sample(&[word; WORDS_PER_SAMPLE])).last();

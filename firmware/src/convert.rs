@@ -1,26 +1,27 @@
-//! What converters deliver, to 16-bit samples around zero.
+//! Conversion of microphone readings to 16-bit samples around zero.
 //!
-//! | microphone | delivers | here |
+//! | microphone | output | conversion |
 //! |---|---|---|
 //! | I²S (INMP441, ICS-43434, SPH0645) | 24 bits on top of a slot of 32 | [`from_i2s`] |
-//! | analog, through the chip's converter | a voltage upon half the supply or so | [`Analog`] |
+//! | analog, through the chip's converter | voltage around about half the supply | [`Analog`] |
 
-/// The upper 16 bits of the slot, four bits louder: these microphones put 94 dB SPL at −26 dB of full
-/// scale (data sheet of the INMP441, DS-000069), so speech at a metre would use six bits of 16. What is
-/// louder than 96 dB SPL saturates.
+/// Converts an I²S slot: takes its upper 16 bits with a gain of four bits.
+///
+/// These microphones give −26 dB of full scale at 94 dB SPL (data sheet of the INMP441, DS-000069).
+/// Speech at one metre would thus use six bits of 16. Sound above 96 dB SPL saturates.
 pub fn from_i2s(slot: u32) -> i16 {
     const GAIN_BITS: u32 = 4;
     let value = slot.cast_signed() >> (16 - GAIN_BITS);
     value.clamp(i16::MIN.into(), i16::MAX.into()) as i16
 }
 
-/// Takes the direct voltage out of an analog signal and makes it louder.
+/// Converter for an analog signal: removes its direct voltage and amplifies it.
 ///
-/// `y[n] = sat16((x[n] − d[n]) · 2^gain)`, `d[n+1] = d[n] + (x[n] − d[n]) / 2¹⁰`: a high-pass whose corner
-/// lies at 16,000 / (2π · 1,024) = 2.5 Hz.
+/// `y[n] = sat16((x[n] − d[n]) · 2^gain)`, `d[n+1] = d[n] + (x[n] − d[n]) / 2¹⁰`. This is a
+/// high-pass filter with its corner at 16,000 / (2π · 1,024) = 2.5 Hz.
 #[derive(Clone, Copy, Debug)]
 pub struct Analog {
-    /// Of `d`, with 10 bits behind the point; `None` before the first sample.
+    /// The value `d` with 10 fractional bits; `None` before the first sample.
     level: Option<i32>,
     gain_bits: u32,
 }
@@ -28,15 +29,16 @@ pub struct Analog {
 impl Analog {
     const TRACK_BITS: u32 = 10;
 
-    /// `gain_bits` is at most 8; more is taken for 8.
+    /// Creates a converter. `gain_bits` is clamped to at most 8.
     pub fn new(gain_bits: u32) -> Self {
         Self { level: None, gain_bits: gain_bits.min(8) }
     }
 
-    /// One sample.
+    /// Converts one sample.
     pub fn sample(&mut self, reading: i16) -> i16 {
         let reading = i32::from(reading);
-        // The first reading is the best guess, or else half a second of a step would be heard.
+        // The first reading is the best estimate; otherwise a step of half a second would be
+        // audible.
         let level = self.level.get_or_insert(reading << Self::TRACK_BITS);
         let difference = reading - (*level >> Self::TRACK_BITS);
         *level += difference;

@@ -1,29 +1,29 @@
-//! Where a board's sound comes from: the one thing that differs from board to board.
+//! Source of a board's sound, the one part that differs from board to board.
 
-/// Why there is no next block.
+/// Reason for which there is no next block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadError<E> {
-    /// The sound is over: a recording has an end, a microphone has none.
+    /// The sound ended. A recording has an end, a microphone has none.
     End,
-    /// The board came too late; the next read goes on behind the gap.
+    /// The board was too late; the next read continues after the gap.
     Overrun {
-        /// How many samples are missing, as far as the board can tell.
+        /// Number of missing samples, as far as the board can count them.
         lost_samples: u64,
     },
-    /// The board's own trouble.
+    /// The board failed.
     Board(E),
 }
 
 /// A source of 16 kHz mono samples.
 pub trait Microphone {
-    /// What can go wrong on this board.
+    /// Error of this board.
     type Error: core::fmt::Display;
 
-    /// Waits for samples and writes them to the front of `block`; returns how many, at least 1 and at
-    /// most `block.len()`.
+    /// Waits for samples and writes them to the front of `block`. Returns their number, at least 1
+    /// and at most `block.len()`.
     ///
     /// # Errors
-    /// [`ReadError`]; after [`ReadError::Overrun`] reading may go on.
+    /// [`ReadError`], by its cause. After [`ReadError::Overrun`] the caller may continue to read.
     fn read(&mut self, block: &mut [i16]) -> Result<usize, ReadError<Self::Error>>;
 }
 

@@ -1,11 +1,11 @@
-//! Adapters for what a board shows: several pins as one, lamps that light when low, and lines that go to
-//! several places.
+//! Adapters for a board's outputs: several pins as one, active-low LEDs, and lines for several
+//! sinks.
 
 use core::fmt::{self, Write};
 
 use embedded_hal::digital::{ErrorType, OutputPin};
 
-/// Two pins that do the same: a lamp for people and a pin for another chip.
+/// Two pins with the same level: an LED for people and a pin for another chip.
 pub struct Both<A, B>(pub A, pub B);
 
 impl<A: ErrorType, B: ErrorType<Error = A::Error>> ErrorType for Both<A, B> {
@@ -24,7 +24,7 @@ impl<A: OutputPin, B: OutputPin<Error = A::Error>> OutputPin for Both<A, B> {
     }
 }
 
-/// A lamp that lights when its pin is low.
+/// LED that is lit when its pin is low.
 pub struct ActiveLow<P>(pub P);
 
 impl<P: ErrorType> ErrorType for ActiveLow<P> {
@@ -41,10 +41,10 @@ impl<P: OutputPin> OutputPin for ActiveLow<P> {
     }
 }
 
-/// The longest line that is handed over whole; what is longer comes in pieces.
+/// Longest line that is passed on as a whole; longer ones are split.
 pub const LINE_BYTES: usize = 128;
 
-/// Hands text to `bytes` as it comes and to `line` a line at a time, without its end.
+/// Passes text to `bytes` at once, and to `line` by line, without line endings.
 pub struct Lines<B, L> {
     bytes: B,
     line: L,
@@ -52,7 +52,7 @@ pub struct Lines<B, L> {
 }
 
 impl<B: FnMut(&[u8]) -> fmt::Result, L: FnMut(&str)> Lines<B, L> {
-    /// `bytes` is a UART, `line` a log.
+    /// Creates a sink; `bytes` is a UART, `line` a log.
     pub fn new(bytes: B, line: L) -> Self {
         Self { bytes, line, pending: heapless::String::new() }
     }

@@ -1,9 +1,9 @@
-//! Another model for this device, while it listens: [`Updates`] serves a serial line between blocks of
-//! sound, and decides at every start which model runs.
+//! Model updates while the device runs. [`Updates`] serves a serial line between blocks of sound,
+//! and selects the model at every start.
 //!
-//! A board hands over a flash ([`Mapped`]), a line ([`embedded_io`]) and an [`Authority`], and calls
-//! [`run`], or [`Device::round`] where it has more to say about when to start again. The rules lie in
-//! `wakeling_shared::update`.
+//! A board supplies a flash ([`Mapped`]), a line ([`embedded_io`]) and an [`Authority`]. It calls
+//! [`run`], or [`Device::round`] to control restarts itself. `wakeling_shared::update` defines the
+//! protocol.
 
 use core::{cell::RefCell, fmt};
 
@@ -28,17 +28,17 @@ use crate::{
     microphone::{Microphone, ReadError},
 };
 
-/// Bytes that are taken from the line at once.
+/// Number of bytes taken from the line at once.
 const READ_BYTES: usize = 64;
 
-/// The key that this build pins: what `WAKELING_UPDATE_KEY` named in 64 hexadecimal digits when it was
-/// built, else [`DEVELOPMENT_KEY`].
+/// Public key that this build pins: the 64 hexadecimal digits of `WAKELING_UPDATE_KEY` at build
+/// time, else [`DEVELOPMENT_KEY`].
 pub const PINNED_KEY: [u8; KEY_BYTES] = match option_env!("WAKELING_UPDATE_KEY") {
     Some(digits) => key(digits.as_bytes()),
     None => DEVELOPMENT_KEY,
 };
 
-/// A key from hexadecimal digits, at compile time.
+/// Parses a key from hexadecimal digits at compile time.
 const fn key(digits: &[u8]) -> [u8; KEY_BYTES] {
     const fn digit(byte: u8) -> u8 {
         match byte {
@@ -58,8 +58,8 @@ const fn key(digits: &[u8]) -> [u8; KEY_BYTES] {
     key
 }
 
-/// The slots of this device and the line by which they are written; by the same line a flight
-/// recorder is read, and words are enrolled.
+/// Slots of this device, and the serial line that updates them. The same line reads the flight
+/// recorder and controls enrollment.
 pub struct Updates<'r, F, A, L, R = (), E = ()> {
     store: Store<F>,
     session: Session<A>,
@@ -76,11 +76,12 @@ where
     R: Log,
     E: Learn,
 {
-    /// Reads the journal of a flash. `session` names the board and whose models it takes; a board
-    /// without a flight recorder, or one on which nothing is enrolled, gives a `()` for it.
+    /// Opens the slots by reading the journal of a flash. `session` has the name of the board and
+    /// the accepted key. A board without a flight recorder or without enrollment passes `()` in its
+    /// place.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// [`OpenError`] if the flash is too small or fails.
     pub fn open(
         session: Session<A>,
         flash: F,
@@ -90,31 +91,31 @@ where
         Ok(Self { store: Store::open(flash)?, session, line, tools, restart: false })
     }
 
-    /// Decides which model runs; a new one is tried on its self-test, for which it needs `arena`.
-    /// `None`: there is none, and the device can only wait for one.
+    /// Selects the model to run. A new one must pass its self-test, which uses `arena`. Returns
+    /// `None` if there is no model; the device can then only wait for one.
     ///
     /// # Errors
-    /// The flash's own.
+    /// Returns the error of the flash.
     pub fn start(&mut self, arena: &mut [i8]) -> Result<Option<Place>, F::Error> {
         self.restart = false;
         self.store.start(|flash, place, question| good(flash, place, question, arena))
     }
 
-    /// The slots.
+    /// Store of the slots.
     pub fn store(&self) -> &Store<F> {
         &self.store
     }
 
-    /// Whether the host asked for a restart.
+    /// Returns whether the host requested a restart.
     pub fn restart(&self) -> bool {
         self.restart
     }
 
-    /// Serves what has come over the line, and waits for nothing. A line that fails is served again
-    /// at the next call: the host asks again.
+    /// Serves the bytes that have arrived on the line, without waiting. After an error the next
+    /// call tries again, and the host repeats its request.
     pub fn serve(&mut self) {
         let Self { store, session, line, tools, restart } = self;
-        // Only who listens holds it otherwise, and does not while the line is served.
+        // Only the observer borrows it otherwise, and not while the line is served.
         let Ok(mut tools) = tools.try_borrow_mut() else { return };
         let (log, learner) = &mut *tools;
         while !*restart && line.read_ready().unwrap_or(false) {
@@ -125,7 +126,7 @@ where
             }
             for &byte in bytes.get(..count).unwrap_or_default() {
                 let wish = session.push(byte, (&mut *store, &*log, &mut *learner), |frame| {
-                    // A reply that does not get out is asked for again.
+                    // If a reply is lost, the host repeats its request.
                     let _ = line.write_all(frame);
                 });
                 *restart |= wish == Some(Wish::Restart);
@@ -134,15 +135,15 @@ where
     }
 }
 
-/// A flight recorder of so many events, of so many bytes of features each, and who learns words.
+/// Flight recorder with `EVENTS` windows of `BYTES` features each, and enroller.
 pub type Tools<const EVENTS: usize, const BYTES: usize> =
     RefCell<(Recorder<EVENTS, BYTES>, Enroller)>;
 
-/// A device with both.
+/// Device with a flight recorder and enrollment.
 pub type Device<'t, F, A, L, const EVENTS: usize, const BYTES: usize> =
     Updates<'t, F, A, L, Recorder<EVENTS, BYTES>, Enroller>;
 
-/// The model of a place in the flash, as long as it runs: meanwhile the other slot is written.
+/// Returns the model of a running package in the flash. Only the other slot is written meanwhile.
 pub type Running = fn(&Place) -> &'static [u8];
 
 impl<F, A, L, const EVENTS: usize, const BYTES: usize> Device<'_, F, A, L, EVENTS, BYTES>
@@ -151,12 +152,13 @@ where
     A: Authority,
     L: Read + ReadReady + Write,
 {
-    /// One start: decides which model runs, says so in a line, and listens until the microphone ends or
-    /// the host wants a restart. Without a model it says that, and returns at once. `running` is called
-    /// for the place that runs, and what it gives is no longer used when this returns.
+    /// Runs one start: selects the model, reports it in a line, and processes sound until the
+    /// microphone ends or the host requests a restart. Without a model it reports that, and returns
+    /// at once. `running` is called for the running package; its result is not used after this
+    /// function returns.
     ///
     /// # Errors
-    /// [`Failure`].
+    /// [`Failure`], by its cause.
     pub fn round<M: Microphone, P: OutputPin>(
         &mut self,
         running: Running,
@@ -164,7 +166,7 @@ where
         microphone: M,
         (indicator, sink, options): (P, &mut impl fmt::Write, Options),
     ) -> Result<(), Failure<M::Error, P::Error>> {
-        // A line that fails leaves nothing to say it with.
+        // If the sink fails, the error cannot be reported.
         if let Some(place) = self.start(arena).map_err(|_| Failure::Flash)? {
             let Place { slot, header, .. } = &place;
             let [version, slot] = [header.version, slot.index().into()].map(Decimal::of);
@@ -184,7 +186,7 @@ where
     }
 }
 
-/// Recorder and enroller belong to this model from now on.
+/// Assigns recorder and enroller to this model.
 fn watch<const EVENTS: usize, const BYTES: usize>(
     tools: &Tools<EVENTS, BYTES>,
     model: &Model<'_>,
@@ -195,9 +197,9 @@ fn watch<const EVENTS: usize, const BYTES: usize>(
     tools.1.watch_file(model, file);
 }
 
-/// Listens with the model of a slot, and starts again whenever the host asks for it, until something
-/// fails, and writes that as an `error` line. A board without a model waits for one and keeps its
-/// watchdog quiet. `arena` is the model's state.
+/// Runs the model of a slot until something fails, with a new start at every request of the host.
+/// Writes the failure as an `error` line. A board without a model waits for one and feeds its
+/// watchdog. `arena` is the memory for the model's state.
 pub fn run<M, P, S, W, F, A, L, const EVENTS: usize, const BYTES: usize>(
     device: Result<Device<'_, F, A, L, EVENTS, BYTES>, OpenError<F::Error>>,
     running: Running,
@@ -232,8 +234,8 @@ where
     failure
 }
 
-/// Whether the model of a slot can be run, and says what it should. Not inlined: the model is 4.6 KB
-/// of stack, free again afterwards.
+/// Returns whether the model of a slot loads and, if `question` requires it, passes its self-test.
+/// Not inlined, so that the model's 4.6 KB of stack are free again afterwards.
 #[inline(never)]
 fn good<F: Mapped>(flash: &F, place: &Place, question: Question, arena: &mut [i8]) -> bool {
     let mut slot = None;
@@ -243,20 +245,20 @@ fn good<F: Mapped>(flash: &F, place: &Place, question: Question, arena: &mut [i8
         return false;
     }
     let test = flash.mapped(place.test_at(), place.header.test_bytes);
-    // What was enrolled here is the model that ran, but for one head.
+    // An enrolled model equals the one that ran, but for one head.
     question == Question::Loads
         || place.header.enrolled
         || self_test::run(model, test, arena).is_ok()
 }
 
-/// A microphone; before each block the line is served. It ends when the host wants a restart.
+/// Microphone that serves the line before each block. It ends when the host requests a restart.
 pub struct Attended<'u, 'r, M, F, A, L, R, E> {
     microphone: M,
     updates: &'u mut Updates<'r, F, A, L, R, E>,
 }
 
 impl<'u, 'r, M, F, A, L, R, E> Attended<'u, 'r, M, F, A, L, R, E> {
-    /// Both.
+    /// Combines a microphone and updates.
     pub fn new(microphone: M, updates: &'u mut Updates<'r, F, A, L, R, E>) -> Self {
         Self { microphone, updates }
     }
@@ -338,7 +340,8 @@ mod tests {
         }
     }
 
-    /// Runs a board on an empty flash of so many pages; what it says, and what ended it.
+    /// Runs a board on an empty flash of this many pages. Returns the reason for its end; `lines`
+    /// holds its output.
     fn run_on(
         pages: usize,
         lines: &mut String,

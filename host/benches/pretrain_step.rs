@@ -149,6 +149,7 @@ fn run() -> Run {
     };
     Run {
         schedule,
+        shards: 1,
         workers: 1,
         seed: 1,
         validate_every: 0,

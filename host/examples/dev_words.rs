@@ -6,22 +6,23 @@
 //! as many speakers as there are, trains a head on them with the base frozen, and plays the other
 //! recordings and 6.3 hours of other speech to it, as streams.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+mod common;
+
+use std::{path::PathBuf, time::Instant};
 
 use clap::Parser;
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use wakeling::{
     Result,
     base::Base,
-    compare::{Ears, Figures, Ground, How, Measure, draw, mean},
-    corpus::{Corpus, Example},
+    compare::{Ears, Figures, Ground, How, Measure, mean},
+    corpus::Corpus,
     evaluate::{Noise, interval},
-    features::{LogMel, load_log_mel},
-    finetune::Settings,
     models,
     negatives::{Negatives, load_speech},
-    tokens::clean,
 };
+
+use common::{Word, load, settings, test_negatives, words};
 
 /// Misses of the development wake words
 #[derive(Parser)]
@@ -146,12 +147,7 @@ impl<'a> Bench<'a> {
             let more = Corpus::open(path)?.examples;
             negatives.speech.extend(load_speech(&more, &frontend, "more negatives"));
         }
-        let mut others = open("manifest/negative.jsonl")?;
-        let sentences = |e: &Example| e.source.as_deref() == Some("so762-test");
-        others.extend(open("manifest/test.jsonl")?.into_iter().filter(sentences));
-        for lang in ["en", "es", "fr", "it", "ru"] {
-            others.extend(open(&format!("negatives/{lang}"))?);
-        }
+        let others = test_negatives(&args.data)?;
         let ground = Ground::new(negatives, &load_speech(&others, &frontend, "test speech"));
         let noise = args.data.join("manifest/noise-test.jsonl");
         let noise = Noise::load(&noise, &Corpus::open(&noise)?.examples, 1)?;
@@ -195,78 +191,9 @@ const RATES: [f64; 3] = [0.5, 1.0, 0.0];
 /// The loudest moment of a recording over that of the noise it is played in.
 const SNR_DB: f32 = 10.0;
 
-fn settings(draw: u64, changes: &str) -> Settings {
-    let mut settings = serde_json::to_value(Settings::default()).expect("settings are JSON");
-    let changes: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(changes).expect("--settings is a JSON object");
-    for (name, value) in changes {
-        settings[name] = value;
-    }
-    let settings: Settings = serde_json::from_value(settings).expect("names of settings");
-    Settings { seed: draw + 1, ..settings }
-}
-
 /// Shares missed, in percent: at 0.5/h clean and in noise, at 1/h, at none, at 0.5/h in float.
 fn shares(figures: &Figures) -> [f64; 5] {
     let Figures { clean, noisy, float, .. } = figures;
     [clean.first(), noisy.first(), clean.get(1), clean.get(2), float.first()]
         .map(|n| 100.0 * n.copied().unwrap_or(0) as f64 / figures.recordings.max(1) as f64)
-}
-
-fn load(base: &Base, examples: &[Example], title: &'static str) -> Vec<LogMel> {
-    let frontend = base.tables.params(base.info.normalization);
-    load_log_mel(examples, &frontend, title).into_iter().flatten().collect()
-}
-
-/// A word's clips: those to train on and those to test on, or all in one where no speaker is known.
-#[derive(Default)]
-struct Word {
-    enrol: Vec<Example>,
-    test: Vec<Example>,
-    any: Vec<Example>,
-}
-
-impl Word {
-    fn draw(&self, samples: usize, seed: u64) -> (Vec<Example>, Vec<Example>) {
-        if self.any.is_empty() {
-            return (draw(&self.enrol, samples, 1_000 + seed), self.test.clone());
-        }
-        let mut all = self.any.clone();
-        all.shuffle(&mut StdRng::seed_from_u64(1_000 + seed));
-        let test = all.split_off(samples.min(all.len()));
-        (all, test)
-    }
-}
-
-fn words(all: &[Example]) -> BTreeMap<String, Word> {
-    let names = [
-        "operator",
-        "wildfire",
-        "open",
-        "北京",
-        "上海",
-        "复旦",
-        "athena",
-        "amelia",
-        "hey savant",
-        "hey chatterbox",
-        "hey floyd",
-        "ó sauro",
-    ];
-    let mut words: BTreeMap<String, Word> = BTreeMap::new();
-    for e in all {
-        let text = clean(e.text.as_deref().unwrap_or(""));
-        let (Some(split), Some("word")) = (e.split.as_deref(), e.kind.as_deref()) else { continue };
-        if !names.contains(&text.as_str()) {
-            continue;
-        }
-        let word = words.entry(text).or_default();
-        match split {
-            "wake-enrol" => word.enrol.push(e.clone()),
-            "wake-test" => word.test.push(e.clone()),
-            "wake-nospeaker" => word.any.push(e.clone()),
-            _ => {}
-        }
-    }
-    words
 }

@@ -1,7 +1,8 @@
 //! Writes model files: packs weights in the order in which kernels read them, and puts description
 //! and arrays behind a header.
 //!
-//! Reading is [`Model::load`], the same code as on the device; `docs/artifact.md` has the bytes.
+//! Reading is [`Model::load`], the same code as on the device; `docs/reference/model-file.md`
+//! has the bytes.
 
 use std::path::Path;
 

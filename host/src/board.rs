@@ -1,7 +1,7 @@
 //! The boards that firmware is built for: chip, flash, and how a program gets into it.
 //!
 //! What is in this table is also in `firmware/boards/*/memory.x`, which the linker reads; a test holds
-//! the two together. Pins and wiring are in `docs/boards.md`.
+//! the two together. Pins and wiring are in `docs/reference/boards.md`.
 
 use std::{
     env, io,
@@ -10,7 +10,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{Error, Result};
+use crate::{Error, Result, toolchain};
 
 /// Room for a model's state in every board's firmware (`firmware/boards/support`).
 pub const ARENA_BYTES: usize = 32 * 1024;
@@ -206,11 +206,11 @@ impl Board {
 
     /// Builds the program, as `./x boards` does, in the repository in which this is called; where it lies
     /// then. A `plain` one has no slots and takes no updates. The compiler's messages go to stderr. What is
-    /// built already costs cargo a second.
+    /// built already costs cargo a second. A target that the compiler lacks is added with rustup.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is no repository above the current folder, [`Error::Usage`] if cargo is
-    /// not there or does not come to an end.
+    /// [`Error::Input`] if there is no repository above the current folder, [`Error::Device`] if the target
+    /// is missing and cannot be added, [`Error::Usage`] if cargo is not there or does not come to an end.
     pub fn build_firmware(&self, plain: bool) -> Result<PathBuf> {
         let Self { name, target, flags, .. } = self;
         let manifest = self.find(
@@ -221,6 +221,7 @@ impl Board {
                  that is on the board: --model-only"
             ),
         )?;
+        toolchain::need_target(target)?;
         let workspace = manifest.parent().unwrap_or(Path::new("."));
         // The studio and `built_firmware` take what lies in the first for a program with slots.
         let folder = workspace.join(if plain { "target/plain" } else { "target" });
@@ -231,7 +232,7 @@ impl Board {
         // Cargo tells its children where it is.
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let remedy = format!(
-            "the compiler's messages above say why; perhaps: rustup target add {target}; or name a program \
+            "see the compiler's messages above; `./x boards {name}` builds the same; or name a program \
              that is built already: --firmware"
         );
         let status = Command::new(&cargo)

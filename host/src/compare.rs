@@ -59,7 +59,7 @@ impl Ground {
 }
 
 /// Clips in order with pauses, cut at a minute.
-fn in_a_row(clips: &[Speech]) -> Streams {
+pub fn in_a_row(clips: &[Speech]) -> Streams {
     let mut streams = Streams::default();
     let mut at = usize::MAX;
     for Speech { frames, text } in clips {
@@ -95,8 +95,7 @@ impl Ears {
     /// As [`Prepared::new`].
     pub fn of(base: Base, ground: &Ground, settings: &Settings) -> Result<Self> {
         let trunk = QuantizedTrunk::of(&base)?;
-        let hours = settings.negative_hours;
-        let prepared = Prepared::new(&base, &trunk, &ground.negatives, hours, settings.seed)?;
+        let prepared = Prepared::new(&base, &trunk, &ground.negatives, settings)?;
         let outputs = trunk_outputs(&base, &trunk, &ground.other.rows)?;
         Ok(Self { base, trunk, prepared, outputs })
     }

@@ -10,8 +10,11 @@
 //!
 //! Shapes: a clip `(frames, 40)` of log₂ power in Q8; a row `(frames, 40)` of power.
 
+mod background;
+
 use std::sync::LazyLock;
 
+pub use background::{BackgroundMix, Backgrounds};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use wakeling_shared::frontend::{FrontendParams, MEL_CHANNELS, MelPowers, Normalizer};
@@ -216,9 +219,25 @@ impl Row {
         rng: &mut impl Rng,
     ) {
         let noise = pool.draw(self.powers.len(), rng);
-        let gain = level / loudness(&noise).max(1e-3) * 10f32.powf(-snr_db / 10.0);
         let start = rng.random_range(0..noise.len().max(1));
-        self.add_background(&noise, gain, start);
+        self.add_below(&noise, level, snr_db, start);
+    }
+
+    /// Adds a sound as [`Row::add_background`] does, `snr_db` below `level`.
+    pub fn add_below(
+        &mut self,
+        sound: &[[f32; MEL_CHANNELS]],
+        level: f32,
+        snr_db: f32,
+        start: usize,
+    ) {
+        let gain = level / loudness(sound).max(1e-3) * 10f32.powf(-snr_db / 10.0);
+        self.add_background(sound, gain, start);
+    }
+
+    /// Powers of every frame.
+    pub fn powers(&self) -> &[[f32; MEL_CHANNELS]] {
+        &self.powers
     }
 
     /// Frames.

@@ -1,9 +1,44 @@
-//! Lines on standard error that never stop the work.
+//! Standard error and standard output that never stop the work.
 //!
 //! `eprintln!` panics when standard error is closed or its disk is full, and a training would end with
 //! it. [`log!`](crate::log) ignores such failures: a log that cannot be written costs only the log.
+//!
+//! `println!` panics in the same way. In this crate the name stands for a macro that keeps the first
+//! failure instead and drops what follows. The program ends with [`finish`], which returns the failure
+//! once the work is saved.
 
-use std::{fmt, io::Write};
+use std::{
+    fmt,
+    io::{self, Write},
+    sync::{Mutex, PoisonError},
+};
+
+use crate::{Error, Result};
+
+/// First failure of standard output.
+static FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Writes to standard output. Keeps the first failure for [`finish`], and writes nothing after it.
+pub fn print(text: fmt::Arguments<'_>) {
+    let mut failure = FAILURE.lock().unwrap_or_else(PoisonError::into_inner);
+    if failure.is_none() {
+        *failure = io::stdout().lock().write_fmt(text).err();
+    }
+}
+
+/// Flushes standard output and returns its first failure. A reader that ended early is none.
+///
+/// # Errors
+/// [`Error::Io`] if something could not be written.
+pub fn finish() -> Result<()> {
+    let mut failure = FAILURE.lock().unwrap_or_else(PoisonError::into_inner);
+    match failure.take().map_or_else(|| io::stdout().lock().flush(), Err) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::io("standard output", "write")(error))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Writes a line to standard error. Ignores failures.
 ///
@@ -17,6 +52,22 @@ pub fn raw(text: &str) {
     let mut stderr = std::io::stderr().lock();
     // There is no other place in which to report that standard error cannot be written.
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
+/// `print!` that does not panic: see [`console`](crate::console). Tests keep their own, whose output is
+/// captured.
+#[cfg(not(test))]
+macro_rules! print {
+    ($($arguments:tt)*) => { $crate::console::print(::core::format_args!($($arguments)*)) };
+}
+
+/// `println!` that does not panic: see [`console`](crate::console).
+#[cfg(not(test))]
+macro_rules! println {
+    () => { $crate::console::print(::core::format_args!("\n")) };
+    ($($arguments:tt)*) => {
+        $crate::console::print(::core::format_args!("{}\n", ::core::format_args!($($arguments)*)))
+    };
 }
 
 /// Logs a line to standard error, with the arguments of [`format!`]. Never fails: see

@@ -4,7 +4,8 @@
 //! semihosting. `-icount` makes a run repeat itself to the instruction.
 
 use std::{
-    env, fs, io,
+    env, fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::{self, Command, Output, Stdio},
     sync::atomic::{AtomicU64, Ordering},
@@ -14,6 +15,8 @@ mod flash;
 
 pub use flash::Served;
 use wakeling_shared::events::Event;
+
+use crate::simulate::Blocks;
 
 /// Names the firmware's ELF file, if it lies elsewhere than where `./x firmware` puts it.
 pub const FIRMWARE_VARIABLE: &str = "WAKELING_FIRMWARE";
@@ -31,6 +34,8 @@ pub const KERNELS: &str = "wakeling-qemu-kernels";
 pub const UPDATE: &str = "wakeling-qemu-update";
 /// What the firmware's block buffer holds.
 const MAX_BLOCK_SAMPLES: usize = 512;
+/// The recording, as the firmware's command line names it.
+const INPUT: &str = "input.pcm";
 
 /// A processor with a little memory, as QEMU has it. The memory maps lie in
 /// `firmware/boards/qemu/memory`.
@@ -278,18 +283,39 @@ impl Emulator {
         Ok(self.lines(model, pcm, scores)?)
     }
 
+    /// Runs as [`Emulator::run`] does, on a recording that comes in blocks and goes into a file.
+    ///
+    /// # Errors
+    /// [`EmulatorError`], and those of the blocks.
+    pub fn run_blocks(
+        &self,
+        model: &[u8],
+        blocks: &mut Blocks<'_>,
+        scores: bool,
+    ) -> crate::Result<String> {
+        self.check_size(model)?;
+        let folder = Scratch::new()?;
+        folder.write("model.bin", model)?;
+        folder.write_blocks(INPUT, blocks)?;
+        let (lines, output) = self.output_in(&folder, &self.words(scores))?;
+        Ok(complete(lines, &output)?)
+    }
+
     fn lines(&self, model: &[u8], pcm: &[i16], scores: bool) -> Result<String, EmulatorError> {
-        let mut words = Vec::new();
-        if scores {
-            words.push("scores".to_owned());
-        }
-        words.extend(self.block_samples.map(|samples| format!("block={samples}")));
-        let (lines, output) = self.output(model, pcm, &words)?;
-        let complete = lines.lines().last().and_then(Event::parse);
-        if !output.status.success() || !matches!(complete, Some(Event::Stats(_))) {
-            return Err(ended_early(&output));
-        }
-        Ok(lines)
+        let (lines, output) = self.output(model, pcm, &self.words(scores))?;
+        complete(lines, &output)
+    }
+
+    /// The firmware's command line.
+    fn words(&self, scores: bool) -> Vec<String> {
+        let scores = scores.then(|| "scores".to_owned());
+        let block = self.block_samples.map(|samples| format!("block={samples}"));
+        scores.into_iter().chain(block).collect()
+    }
+
+    fn check_size(&self, model: &[u8]) -> Result<(), EmulatorError> {
+        let (found, largest) = (model.len(), self.machine.model_region_bytes);
+        if found > largest { Err(EmulatorError::ModelTooLarge { found, largest }) } else { Ok(()) }
     }
 
     /// The lines of another program than [`APPLICATION`], such as [`METER`], that hears `pcm` and is
@@ -316,10 +342,7 @@ impl Emulator {
         pcm: &[i16],
         words: &[String],
     ) -> Result<(String, Output), EmulatorError> {
-        let largest = self.machine.model_region_bytes;
-        if model.len() > largest {
-            return Err(EmulatorError::ModelTooLarge { found: model.len(), largest });
-        }
+        self.check_size(model)?;
         let folder = Scratch::with(model, pcm)?;
         self.output_in(&folder, words)
     }
@@ -346,7 +369,7 @@ impl Emulator {
 
     /// Relative names only: QEMU's option syntax has its own meaning for commas.
     fn command(&self, folder: &Path, words: &[String], serial: &str) -> Command {
-        let request: String = ["wakeling", "input.pcm"]
+        let request: String = ["wakeling", INPUT]
             .into_iter()
             .chain(words.iter().map(String::as_str))
             .map(|word| format!(",arg={word}"))
@@ -366,6 +389,15 @@ impl Emulator {
             .stdin(Stdio::null());
         command
     }
+}
+
+/// The lines, if the last one shows that the firmware came to its end.
+fn complete(lines: String, output: &Output) -> Result<String, EmulatorError> {
+    let last = lines.lines().last().and_then(Event::parse);
+    if !output.status.success() || !matches!(last, Some(Event::Stats(_))) {
+        return Err(ended_early(output));
+    }
+    Ok(lines)
 }
 
 fn ended_early(output: &Output) -> EmulatorError {
@@ -404,8 +436,26 @@ impl Scratch {
     fn with(model: &[u8], pcm: &[i16]) -> Result<Self, EmulatorError> {
         let folder = Self::new()?;
         folder.write("model.bin", model)?;
-        folder.write("input.pcm", &pcm.iter().flat_map(|s| s.to_le_bytes()).collect::<Vec<_>>())?;
+        folder.write(INPUT, &pcm.iter().flat_map(|s| s.to_le_bytes()).collect::<Vec<_>>())?;
         Ok(folder)
+    }
+
+    /// Writes a recording as 16-bit samples, little-endian.
+    fn write_blocks(&self, name: &str, blocks: &mut Blocks<'_>) -> crate::Result<()> {
+        let path = self.path.join(name);
+        let refused = crate::Error::io(&path, "write");
+        let file = fs::File::create(&path).map_err(crate::Error::io(&path, "create"))?;
+        let mut file = io::BufWriter::new(file);
+        let write = || -> crate::Result<io::Result<()>> {
+            for block in blocks {
+                let bytes: Vec<u8> = block?.iter().flat_map(|s| s.to_le_bytes()).collect();
+                if let Err(error) = file.write_all(&bytes) {
+                    return Ok(Err(error));
+                }
+            }
+            Ok(file.flush())
+        };
+        write()?.map_err(refused)
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), EmulatorError> {

@@ -36,7 +36,7 @@ pub enum Error {
         /// The system's own words.
         source: io::Error,
     },
-    /// A device that is no file: a microphone, a loudspeaker (exit code 4).
+    /// A device or a program that does not do what it should: a microphone, espeak-ng (exit code 4).
     #[error("{device}: {problem}\n  remedy: {remedy}")]
     Device {
         /// Its name.

@@ -9,9 +9,11 @@ mod surroundings;
 pub use detail::{Clip, Group, WordDetail};
 pub use html::{chart, det_svg, page};
 pub use play::{Piece, Played, PlayedStream, play_clips, play_stream};
-use report::TABLE_RATES;
+use report::rows;
 pub use report::{Heard, Point, csv, table, thresholds};
 pub use surroundings::{Noise, Placed, Surroundings};
+
+pub use crate::sensitivity::upper_rate;
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
@@ -168,26 +170,6 @@ pub fn threshold_for(
     (high, count(high))
 }
 
-/// Upper 95 % bound of a rate per hour after `events` in `hours`: the one-sided exact Poisson limit,
-/// which is 3/T for none.
-pub fn upper_rate(events: usize, hours: f64) -> f64 {
-    // P(X <= n) for X ~ Poisson(mean), falling in the mean.
-    let at_most = |mean: f64| {
-        let (mut term, mut sum) = ((-mean).exp(), (-mean).exp());
-        for i in 1..=events {
-            term *= mean / i as f64;
-            sum += term;
-        }
-        sum
-    };
-    let (mut low, mut high) = (0.0, 10.0 + 3.0 * events as f64);
-    for _ in 0..60 {
-        let middle = 0.5 * (low + high);
-        if at_most(middle) > 0.05 { low = middle } else { high = middle }
-    }
-    high / hours.max(1e-9)
-}
-
 /// The exact binomial interval of `misses` of `trials` at 95 % (Clopper & Pearson 1934), as shares.
 pub fn interval(misses: usize, trials: usize) -> (f64, f64) {
     if trials == 0 {
@@ -231,13 +213,6 @@ mod tests {
             let found = interval(k, n);
             assert!((found.0 - low).abs() < 1e-3 && (found.1 - high).abs() < 1e-3, "{found:?}");
         }
-    }
-
-    #[test]
-    fn no_event_in_t_hours_bounds_the_rate_by_three_over_t() {
-        assert!((upper_rate(0, 6.0) - 3.0 / 6.0).abs() < 1e-3);
-        // Poisson tables: 5 events, one-sided 95 %: 10.513.
-        assert!((upper_rate(5, 1.0) - 10.513).abs() < 1e-2);
     }
 
     #[test]

@@ -16,7 +16,9 @@ use wakeling_shared::frontend::{
     log2_q8,
 };
 
-use crate::{Error, Result, corpus::Example, progress::progress_bar, simd::simd};
+use crate::{
+    Error, Result, audio::log_shortfall, corpus::Example, progress::progress_bar, simd::simd,
+};
 
 /// The lower edge of the lowest band.
 pub const DEFAULT_LOW_HZ: f64 = 125.0;
@@ -209,8 +211,17 @@ simd! {
     ///
     /// `params` must be valid; those of [`FrontendTables`] are.
     pub fn mel_powers(pcm: &[i16], params: &FrontendParams<'_>) -> Vec<MelPowers> {
-        let mut frontend = PowerFrontend::new(params);
         let mut frames = Vec::with_capacity(frame_count(pcm.len()));
+        push_mel_powers(&mut PowerFrontend::new(params), pcm, &mut frames);
+        frames
+    }
+
+    /// Adds the mel powers that the next samples of a recording complete, in any blocks.
+    pub fn push_mel_powers(
+        frontend: &mut PowerFrontend<'_>,
+        pcm: &[i16],
+        frames: &mut Vec<MelPowers>,
+    ) {
         let mut rest = pcm;
         while !rest.is_empty() {
             let (consumed, ready) = frontend.push(rest);
@@ -219,8 +230,50 @@ simd! {
                 frames.push(*frontend.powers());
             }
         }
-        frames
     }
+}
+
+/// Decodes a clip into at most `most_frames` log-mel frames, block by block: its samples are never in
+/// memory as a whole, and what follows those frames is not read. Returns besides what is missing of a
+/// file that was cut off.
+///
+/// # Errors
+/// As [`Example::record`].
+pub fn decode_log_mel(
+    example: &Example,
+    params: &FrontendParams<'_>,
+    most_frames: usize,
+) -> Result<(LogMel, Option<String>)> {
+    let mut frontend = PowerFrontend::new(params);
+    let (mut powers, mut frames) = (Vec::new(), LogMel::new());
+    let mut reader = example.reader()?;
+    for block in reader.by_ref() {
+        powers.clear();
+        push_mel_powers(&mut frontend, &block?, &mut powers);
+        frames.extend(log_mel(&powers));
+        if frames.len() >= most_frames {
+            frames.truncate(most_frames);
+            break;
+        }
+    }
+    Ok((frames, reader.shortfall()))
+}
+
+/// Decodes a clip as [`decode_log_mel`] does; of a file that was cut off, what is there is used, and a
+/// line on stderr says so.
+///
+/// # Errors
+/// As [`Example::record`].
+pub fn read_log_mel(
+    example: &Example,
+    params: &FrontendParams<'_>,
+    most_frames: usize,
+) -> Result<LogMel> {
+    let (frames, shortfall) = decode_log_mel(example, params, most_frames)?;
+    if let Some(what) = shortfall {
+        log_shortfall(&example.name(), &what);
+    }
+    Ok(frames)
 }
 
 /// How many frames so many samples give.
@@ -228,10 +281,21 @@ pub fn frame_count(samples: usize) -> usize {
     samples.checked_sub(WINDOW_SAMPLES).map_or(0, |rest| 1 + rest / HOP_SAMPLES)
 }
 
-/// Log-mel frames of every example that can be read; the others are told on stderr.
+/// Log-mel frames of every example that can be read; the others are logged.
 pub fn load_log_mel(
     examples: &[Example],
     frontend: &FrontendParams<'_>,
+    title: &'static str,
+) -> Vec<Option<LogMel>> {
+    load_log_mel_start(examples, frontend, usize::MAX, title)
+}
+
+/// The first frames of every example that can be read, at most `most_frames` of each; the others are
+/// logged.
+pub fn load_log_mel_start(
+    examples: &[Example],
+    frontend: &FrontendParams<'_>,
+    most_frames: usize,
     title: &'static str,
 ) -> Vec<Option<LogMel>> {
     let bar = progress_bar(examples.len() as u64, title);
@@ -239,8 +303,8 @@ pub fn load_log_mel(
         .par_iter()
         .map(|example| {
             bar.inc(1);
-            match example.load() {
-                Ok(pcm) => Some(log_mel(&mel_powers(&pcm, frontend))),
+            match read_log_mel(example, frontend, most_frames) {
+                Ok(frames) => Some(frames),
                 Err(error) => {
                     bar.suspend(|| crate::log!("skipped: {error}"));
                     None

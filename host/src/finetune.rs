@@ -24,7 +24,7 @@ use wakeling_shared::detector::DetectorParams;
 use crate::{
     Error, Result,
     base::Base,
-    compose::{Distortion, Row},
+    compose::{BackgroundMix, Distortion, Row},
     evaluate::head_scores,
     negatives::{Negatives, trunk_outputs_ticking},
     nn::{
@@ -35,7 +35,7 @@ use crate::{
     },
     quantize::{QuantizedTrunk, ranges},
     text::quoted,
-    train::Run,
+    train::{Run, SHARDS},
     tuned::{Tuned, TunedInfo, fingerprint},
 };
 use positives::PositiveRow;
@@ -57,6 +57,10 @@ pub struct Settings {
     pub temporal: Vec<(usize, f64)>,
     /// What happens to the recordings of a word.
     pub distortion: Distortion,
+    /// Backgrounds of the streams with a word.
+    pub background: BackgroundMix,
+    /// Backgrounds of the streams without it.
+    pub negative_background: BackgroundMix,
     /// Hours of other speech and noise to hear, if there are fewer: clips are composed several times
     /// then, each time distorted otherwise.
     pub negative_hours: f64,
@@ -84,7 +88,7 @@ pub struct Settings {
     pub smoothing_s: f64,
     /// Seconds after a detection in which there is no other.
     pub refractory_s: f64,
-    /// Worker threads.
+    /// Worker threads; the result does not depend on it.
     pub workers: usize,
     /// Seed of everything drawn.
     pub seed: u64,
@@ -97,6 +101,8 @@ impl Default for Settings {
             hidden: 16,
             temporal: vec![(9, 0.04), (9, 0.1)],
             distortion: Distortion::STRONG,
+            background: BackgroundMix::NOISY,
+            negative_background: BackgroundMix::NOISY,
             // What ships, three times; what the figures of the README were made with.
             negative_hours: 14.0,
             positive_rows: 480,
@@ -139,7 +145,7 @@ impl Settings {
 /// Trains one head for `label` on its recordings.
 ///
 /// # Errors
-/// [`Error::Usage`] if no recording holds a phrase.
+/// [`Error::Input`] if no recording holds a phrase.
 pub fn finetune(
     base: &Base,
     trunk: &QuantizedTrunk,
@@ -168,7 +174,7 @@ pub fn finetune_with_progress(
     let begin = |stage: String| stages.map_or((), |stages| stages.begin(stage));
     begin(format!("mixing and embedding {}", quoted(label)));
     let mut rng = StdRng::seed_from_u64(settings.seed);
-    let around = positives::Around::of(negatives, label);
+    let around = positives::Around::of(negatives, label, &settings.background);
     let rows = positives::compose(
         recordings,
         &around,
@@ -250,6 +256,7 @@ fn head_run(settings: &Settings, member: usize) -> Run {
             average_decay: 0.98,
             trunk_rate_share: 1.0,
         },
+        shards: SHARDS,
         workers: settings.workers,
         seed: settings.seed.wrapping_add(MEMBER_SEEDS.wrapping_mul(member as u64)),
         validate_every: 0,
@@ -261,8 +268,9 @@ fn head_run(settings: &Settings, member: usize) -> Run {
 }
 
 fn no_phrase(label: &str, recordings: usize) -> Error {
-    Error::usage(
-        format!("none of the {recordings} recordings of {} holds a phrase", quoted(label)),
+    Error::input(
+        label,
+        format!("none of its {recordings} recordings holds a phrase"),
         "record it again, louder or nearer; see `wakeling finetune --help`",
     )
 }

@@ -4,18 +4,20 @@
 // A log that cannot be written must not end the work: `console` ignores that, `eprintln!` panics.
 #![cfg_attr(not(test), deny(clippy::print_stderr))]
 
+// First, since its macros stand for those of the standard library in the modules below.
+#[macro_use]
+pub mod console;
+
 pub mod advise;
 pub mod artifact;
 pub mod attached;
 pub mod audio;
-pub mod augment;
 pub mod base;
 pub mod board;
 pub mod capture;
 pub mod cli;
 pub mod compare;
 pub mod compose;
-pub mod console;
 pub mod corpus;
 pub mod doctor;
 pub mod emulator;
@@ -40,6 +42,7 @@ pub mod progress;
 pub mod quantize;
 pub mod recorder;
 pub mod remote;
+pub mod sensitivity;
 mod simd;
 pub mod simulate;
 pub mod startup;
@@ -51,13 +54,23 @@ pub mod taught;
 pub mod terminal;
 pub mod text;
 pub mod tokens;
+pub mod toolchain;
 pub mod train;
 pub mod tuned;
 pub mod update;
 
 pub use error::{Error, Result};
 
-/// Threads to train with where the user names none: one a core, at most four.
+/// Threads to train with where the user names none: one a core, as far as training uses them.
 pub fn default_workers() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| n.get().min(4))
+    cores().min(train::SHARDS)
+}
+
+/// Threads to read clips with where the user names none: one a core, at most four.
+pub fn default_readers() -> usize {
+    cores().min(4)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

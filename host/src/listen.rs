@@ -1,13 +1,14 @@
 //! The live microphone through the device's own pipeline.
 //!
-//! Sensitivity is a number that people can judge: false accepts per hour. The model carries a table
-//! of thresholds with the hours that they were counted over, and `+` and `-` walk through it.
+//! Scores are shown as levels, on which the threshold is 50 for every model. Sensitivity has three
+//! named settings, each with the false accepts that the model's table counts for it; `+` and `-` move
+//! through them.
 
 use std::{collections::VecDeque, time::Duration};
 
 use wakeling_shared::{
-    artifact::{Model, OperatingPoint, Word},
-    detector::LOGIT_CLAMP,
+    artifact::Model,
+    detector::{DetectorParams, LOGIT_CLAMP},
     pipeline::Pipeline,
 };
 
@@ -20,7 +21,8 @@ use crate::{
         level::Meter,
         ring::Ring,
     },
-    simulate::{rate_of, score},
+    sensitivity::{DetectionEvent, DetectionLevel, SensitivityScale},
+    simulate::score,
     terminal::{Bar, Key, Screen, View},
 };
 
@@ -33,65 +35,33 @@ const SHOWN: usize = 6;
 /// A bar holds a word's highest score for so many samples.
 const HOLD_SAMPLES: u64 = SAMPLE_RATE as u64;
 
-/// A word that was heard.
+/// A detected word, once its event is over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Heard {
     /// Seconds of sound up to the decision.
     pub time_s: f64,
     /// The word.
     pub word: String,
-    /// Its score, 0 … 1.
+    /// Raw score at the decision, 0 … 1.
     pub score: f64,
-    /// The threshold that it reached.
+    /// Raw threshold that it reached, 0 … 1.
     pub threshold: f64,
+    /// Highest raw score of the event, 0 … 1.
+    pub peak: f64,
+    /// Level of the peak.
+    pub level: DetectionLevel,
 }
 
-/// How easily a word is heard.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sensitivity {
-    /// What the table counted at these thresholds; none where it names no such count.
-    pub counted: Option<OperatingPoint>,
-    /// A threshold (Q8) a word.
-    pub thresholds: Vec<i16>,
-}
-
-impl Sensitivity {
-    /// All rows of a model's table and the model's own thresholds, strictest first; and which of
-    /// them is the model's own. Words of different tables go through them side by side.
-    pub fn all(model: &Model<'_>) -> (Vec<Self>, usize) {
-        let own: Vec<i16> = model.words.iter().map(|w| w.detector.threshold).collect();
-        let rows = model.words.iter().map(|w| w.points.len()).max().unwrap_or(0);
-        let row = |row: usize| {
-            let point = |word: &Word<'_>| word.points.get(row).or(word.points.last()).copied();
-            let points = model.words.iter().map(point).collect::<Option<Vec<OperatingPoint>>>()?;
-            let count = |p: &OperatingPoint| (p.false_accepts, p.audio_seconds);
-            let first = points.first()?;
-            let is_one = points.iter().all(|p| count(p) == count(first));
-            let thresholds = points.iter().map(|p| p.threshold).collect();
-            Some(Self { counted: is_one.then_some(*first), thresholds })
-        };
-        let mut all: Vec<Self> = (0..rows).filter_map(row).collect();
-        if !all.iter().any(|s| s.thresholds == own) {
-            all.push(Self { counted: None, thresholds: own.clone() });
+impl Heard {
+    fn new(word: &str, event: &DetectionEvent) -> Self {
+        Self {
+            time_s: event.end_samples as f64 / f64::from(SAMPLE_RATE),
+            word: word.to_owned(),
+            score: score(event.logit),
+            threshold: score(event.threshold),
+            peak: score(event.peak),
+            level: DetectionLevel::of(event.peak, event.threshold),
         }
-        // A high threshold is strict; the first word decides between rows of several.
-        all.sort_by(|a, b| b.thresholds.cmp(&a.thresholds));
-        all.dedup_by(|a, b| a.thresholds == b.thresholds);
-        let index = all.iter().position(|s| s.thresholds == own).unwrap_or(0);
-        (all, index)
-    }
-
-    /// For a person: false accepts per hour, and what that rests on.
-    pub fn describe(&self) -> String {
-        let Some(point) = self.counted else {
-            return "the model's own threshold, which its table does not count".into();
-        };
-        let hours = f64::from(point.audio_seconds) / 3_600.0;
-        let rate = rate_of(&point);
-        if point.false_accepts == 0 {
-            return format!("below {rate:.2} false accepts per hour (none in {hours:.2} h)");
-        }
-        format!("{rate:.2} false accepts per hour ({} in {hours:.2} h)", point.false_accepts)
     }
 }
 
@@ -99,9 +69,12 @@ impl Sensitivity {
 pub struct Options<'a> {
     /// Stops after so many seconds of sound.
     pub seconds: Option<f64>,
+    /// Settings of the sensitivity, and the one to start with.
+    pub sensitivity: SensitivityScale,
     /// Where false wakes and misses are saved.
     pub out: &'a std::path::Path,
-    /// Told of every detection.
+    /// Called with every detection once it is over: when the score falls below the threshold, and at
+    /// the latest with the refractory period.
     pub on_heard: &'a mut dyn FnMut(&Heard) -> Result<()>,
 }
 
@@ -118,10 +91,26 @@ pub fn listen(
     let mut arena = vec![0; model.arena_bytes()];
     let mut pipeline = Pipeline::new(model, &mut arena)
         .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;
-    let mut listener = Listener::new(model);
+    let mut listener = Listener::new(model, options.sensitivity.clone());
+    listener.set_thresholds(&mut pipeline);
+    let outcome = run(&mut listener, &mut pipeline, microphone, screen, options);
+    // A detection that goes on at the end is one too.
+    for heard in listener.end() {
+        (options.on_heard)(&heard)?;
+    }
+    outcome
+}
+
+fn run(
+    listener: &mut Listener,
+    pipeline: &mut Pipeline<'_, '_>,
+    microphone: &mut dyn Microphone,
+    screen: &mut dyn Screen,
+    options: &mut Options<'_>,
+) -> Result<()> {
     loop {
         let pcm = microphone.hear(TICK)?;
-        for heard in listener.hear(&mut pipeline, &pcm) {
+        for heard in listener.hear(pipeline, &pcm) {
             (options.on_heard)(&heard)?;
         }
         if microphone.has_gaps() {
@@ -130,7 +119,7 @@ pub fn listen(
         screen.show(&listener.view(microphone.name()))?;
         match screen.key(Duration::ZERO)? {
             Some(Key::Char('q') | Key::End) => return Ok(()),
-            Some(Key::Char(key)) => listener.press(key, &mut pipeline, options.out),
+            Some(Key::Char(key)) => listener.press(key, pipeline, options.out),
             _ => {}
         }
         if options.seconds.is_some_and(|s| listener.seconds() >= s) {
@@ -140,8 +129,8 @@ pub fn listen(
 }
 
 const KEYS: &[(&str, &str)] = &[
-    ("+", "hears more"),
-    ("-", "hears less"),
+    ("+", "more sensitive"),
+    ("-", "stricter"),
     ("f", "saves 3 s as a false wake"),
     ("m", "as a miss"),
     ("q", "stops"),
@@ -149,8 +138,10 @@ const KEYS: &[(&str, &str)] = &[
 
 struct Listener {
     labels: Vec<String>,
-    levels: Vec<Sensitivity>,
-    level: usize,
+    detectors: Vec<DetectorParams>,
+    sensitivity: SensitivityScale,
+    /// For each word the detection that goes on.
+    open: Vec<Option<DetectionEvent>>,
     /// A word's highest smoothed logit of the last second, and when it was.
     peaks: Vec<(i16, u64)>,
     heard: VecDeque<Heard>,
@@ -161,12 +152,12 @@ struct Listener {
 }
 
 impl Listener {
-    fn new(model: &Model<'_>) -> Self {
-        let (levels, level) = Sensitivity::all(model);
+    fn new(model: &Model<'_>, sensitivity: SensitivityScale) -> Self {
         Self {
             labels: model.words.iter().map(|w| w.label.to_owned()).collect(),
-            levels,
-            level,
+            detectors: model.words.iter().map(|w| w.detector).collect(),
+            sensitivity,
+            open: vec![None; model.words.len()],
             peaks: vec![(-LOGIT_CLAMP, 0); model.words.len()],
             heard: VecDeque::new(),
             samples: 0,
@@ -180,44 +171,52 @@ impl Listener {
         self.samples as f64 / f64::from(SAMPLE_RATE)
     }
 
-    fn sensitivity(&self) -> &Sensitivity {
-        &self.levels[self.level]
-    }
-
-    /// Hears some sound; what was detected in it.
+    /// Hears some sound. Returns the detections that ended in it.
     fn hear(&mut self, pipeline: &mut Pipeline<'_, '_>, pcm: &[i16]) -> Vec<Heard> {
         self.ring.push(pcm);
         self.meter.push(pcm);
         self.samples += pcm.len() as u64;
-        let (labels, thresholds) = (&self.labels, &self.levels[self.level].thresholds);
-        let (mut heard, peaks) = (Vec::new(), &mut self.peaks);
+        let Self { labels, detectors, peaks, open, .. } = self;
+        let mut ended = Vec::new();
         pipeline.push(pcm, |step| {
             for (word, decision) in step.decisions.iter().enumerate() {
                 let peak = &mut peaks[word];
                 if decision.smoothed >= peak.0 || peak.1 + HOLD_SAMPLES < step.end_samples {
                     *peak = (decision.smoothed, step.end_samples);
                 }
+                if let Some(event) = open[word].take_if(|event| !event.extend(decision.smoothed)) {
+                    ended.push(Heard::new(&labels[word], &event));
+                }
                 if decision.fired {
-                    heard.push(Heard {
-                        time_s: step.end_samples as f64 / f64::from(SAMPLE_RATE),
-                        word: labels[word].clone(),
-                        score: score(decision.smoothed),
-                        threshold: score(thresholds[word]),
-                    });
+                    let (at, logit) = (step.end_samples, decision.smoothed);
+                    open[word] = Some(DetectionEvent::start(at, logit, &detectors[word]));
                 }
             }
         });
-        for one in &heard {
+        self.show(&ended);
+        ended
+    }
+
+    /// Ends the detections that go on.
+    fn end(&mut self) -> Vec<Heard> {
+        let open = self.open.iter_mut().zip(&self.labels);
+        let ended: Vec<Heard> =
+            open.filter_map(|(e, label)| Some(Heard::new(label, &e.take()?))).collect();
+        self.show(&ended);
+        ended
+    }
+
+    fn show(&mut self, ended: &[Heard]) {
+        for one in ended {
             self.heard.push_front(one.clone());
         }
         self.heard.truncate(SHOWN);
-        heard
     }
 
     fn press(&mut self, key: char, pipeline: &mut Pipeline<'_, '_>, out: &std::path::Path) {
         match key {
-            '+' | '=' => self.move_to(self.level + 1, pipeline),
-            '-' => self.move_to(self.level.wrapping_sub(1), pipeline),
+            '+' | '=' => self.move_to(Some(self.sensitivity.current() + 1), pipeline),
+            '-' => self.move_to(self.sensitivity.current().checked_sub(1), pipeline),
             'f' => self.save(out, None),
             'm' => {
                 // Of several words, the one that was nearest to be heard was meant.
@@ -228,16 +227,28 @@ impl Listener {
         }
     }
 
-    fn move_to(&mut self, level: usize, pipeline: &mut Pipeline<'_, '_>) {
-        let Some(sensitivity) = self.levels.get(level) else {
-            self.note = "the model's table goes no further".into();
+    /// Puts the setting of an index in force, if there is one.
+    fn move_to(&mut self, index: Option<usize>, pipeline: &mut Pipeline<'_, '_>) {
+        let settings = self.sensitivity.settings().len();
+        let Some(index) = index.filter(|&index| index < settings) else {
+            let name = self.sensitivity.setting().name();
+            let end = if self.sensitivity.current() == 0 { "strictest" } else { "most sensitive" };
+            self.note = format!("{name} is the {end} setting");
             return;
         };
-        for (word, &threshold) in sensitivity.thresholds.iter().enumerate() {
+        self.sensitivity.move_to(index);
+        self.set_thresholds(pipeline);
+        self.note = String::new();
+    }
+
+    /// Lets the pipeline detect with the setting in force.
+    fn set_thresholds(&mut self, pipeline: &mut Pipeline<'_, '_>) {
+        let thresholds = &self.sensitivity.setting().thresholds;
+        for (word, (detector, &threshold)) in self.detectors.iter_mut().zip(thresholds).enumerate()
+        {
+            detector.threshold = threshold;
             pipeline.set_threshold(word, threshold);
         }
-        self.level = level;
-        self.note = String::new();
     }
 
     /// Saves the last seconds, as a miss of a word or as a false wake.
@@ -268,34 +279,34 @@ impl Listener {
     }
 
     fn view(&self, microphone: &str) -> View {
-        let thresholds = &self.sensitivity().thresholds;
-        let bars = self.labels.iter().zip(&self.peaks).zip(thresholds);
-        let bars = bars.map(|((label, &(peak, _)), &threshold)| Bar {
-            name: label.clone(),
-            share: score(peak),
-            mark: score(threshold),
-            text: format!("{:.4}, heard from {:.4} on", score(peak), score(threshold)),
-        });
         let mut body = vec![
-            format!(
-                "Sensitivity {} of {}: {}",
-                self.level + 1,
-                self.levels.len(),
-                self.sensitivity().describe()
-            ),
+            format!("Sensitivity: {}", self.sensitivity.names()),
+            format!("False accepts counted: {}", self.sensitivity.setting().evidence()),
             self.note.clone(),
         ];
-        body.extend(self.heard.iter().map(|h| {
-            format!("{:8.2} s  {}  {:.4} (threshold {:.4})", h.time_s, h.word, h.score, h.threshold)
-        }));
-        body.resize(2 + SHOWN, String::new());
+        body.extend(
+            self.heard.iter().map(|h| format!("{:8.2} s  {}  level {}", h.time_s, h.word, h.level)),
+        );
+        body.resize(3 + SHOWN, String::new());
         View {
-            title: format!("Listening to {microphone}"),
+            title: format!("Listening to {microphone}. A word is detected from level 50 on."),
             body,
-            bars: bars.collect(),
+            bars: (0..self.labels.len()).map(|word| self.bar(word)).collect(),
             level: Some(self.meter.level()),
             keys: KEYS,
             is_question: false,
+        }
+    }
+
+    /// A word's highest level of the last second, with the threshold as the mark.
+    fn bar(&self, word: usize) -> Bar {
+        let level = DetectionLevel::of(self.peaks[word].0, self.detectors[word].threshold);
+        let sign = if self.open[word].is_some() { "  DETECTED" } else { "" };
+        Bar {
+            name: self.labels[word].clone(),
+            share: level.share(),
+            mark: DetectionLevel::THRESHOLD.share(),
+            text: format!("{level:>3}{sign}"),
         }
     }
 }

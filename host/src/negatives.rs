@@ -14,7 +14,9 @@ use wakeling_shared::{
 use crate::{
     Error, Result,
     base::Base,
-    compose::{Distortion, FRAMES_PER_SECOND, NoisePool, Row, loudness},
+    compose::{
+        BackgroundMix, Backgrounds, Distortion, FRAMES_PER_SECOND, NoisePool, Row, loudness,
+    },
     corpus::Example,
     features::{LogMel, load_log_mel},
     quantize::{CardText, QuantizedTrunk, with_model},
@@ -128,8 +130,14 @@ impl Negatives {
     /// Composes every clip once into streams, distorted and with noise under three in four, and adds
     /// streams of noise alone.
     pub fn streams(&self, seed: u64) -> Streams {
+        self.streams_with(&BackgroundMix::MILD, seed)
+    }
+
+    /// As [`Negatives::streams`], with other backgrounds; babble is made of the same speech.
+    pub fn streams_with(&self, mix: &BackgroundMix, seed: u64) -> Streams {
         let mut rng = StdRng::seed_from_u64(seed);
-        let pool = NoisePool::new(self.noise.clone());
+        let talkers = self.speech.iter().map(|s| &s.frames).collect();
+        let pool = Backgrounds::new(NoisePool::new(self.noise.clone()), talkers);
         let mut order: Vec<&Speech> = self.speech.iter().collect();
         order.shuffle(&mut rng);
         let mut streams = Streams::default();
@@ -153,9 +161,8 @@ impl Negatives {
                 text = format!("{text} | {}", clean(&speech.text));
                 order.pop();
             }
-            if rng.random_bool(0.75) {
-                let snr_db = rng.random_range(0.0..40.0);
-                row.add_noise_below(&pool, level.unwrap_or(1e6), snr_db, &mut rng);
+            for talker in pool.add(&mut row, level.unwrap_or(1e6), mix, &mut rng) {
+                text = format!("{text} | {}", clean(&self.speech[talker].text));
             }
             streams.rows.push(row);
             streams.texts.push(text);
@@ -167,7 +174,7 @@ impl Negatives {
                 let at = rng.random_range(0..STREAM_FRAMES);
                 row.add(at, &Distortion::STRONG.apply(clip, &mut rng), 1.0);
             }
-            row.add_noise_below(&pool, 1e7, rng.random_range(-10.0..20.0), &mut rng);
+            row.add_noise_below(pool.noise(), 1e7, rng.random_range(-10.0..20.0), &mut rng);
             streams.rows.push(row);
             streams.texts.push(String::new());
         }
@@ -254,6 +261,25 @@ mod tests {
         assert!(said("hey, floyd.", "Hey Floyd"));
         assert!(!said("the opener", "open") && !said("", "open") && !said("anything", ""));
         assert!(said("我住在北京市", "北京") && !said("背景", "北京"));
+    }
+
+    #[test]
+    fn what_babble_says_is_known_too() {
+        let speech = |text: &str, frames| Speech {
+            frames: vec![[9_000; MEL_CHANNELS]; frames],
+            text: text.into(),
+        };
+        // Every clip fills a stream, so the second text can only come from babble.
+        let speech = vec![speech("hey", 5_990), speech("floyd", 5_990)];
+        let negatives = Negatives { speech, noise: Vec::new() };
+        let mix =
+            BackgroundMix { chance: 1.0, snr_db: (0.0, 1.0), babble_chance: 1.0, most_talkers: 9 };
+        let both = |streams: Streams| {
+            streams.texts.iter().filter(|t| says(t, "hey") && says(t, "floyd")).count()
+        };
+        let streams = |mix| (0..9).map(|seed| both(negatives.streams_with(mix, seed))).sum();
+        let (without, with): (usize, usize) = (streams(&BackgroundMix::MILD), streams(&mix));
+        assert!(without == 0 && with > 9, "{without} {with}");
     }
 
     #[test]

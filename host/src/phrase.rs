@@ -5,12 +5,17 @@
 //! frequencies are those of written and subtitled language ([`words`]). Both tell bad phrases from
 //! good ones; neither tells by how much.
 
+pub mod language;
 pub mod phones;
 pub mod words;
 
 mod confusions;
+mod obstacle;
+#[cfg(test)]
+mod tests;
 
 pub use confusions::confusions;
+pub use language::{Candidate, Confidence, LanguageGuess};
 
 use serde::Serialize;
 
@@ -51,6 +56,8 @@ pub enum Verdict {
     Fair,
     /// Choose another.
     Poor,
+    /// Its pronunciation is not known, so it cannot be judged.
+    Unknown,
 }
 
 /// Something that speaks against a phrase.
@@ -78,8 +85,10 @@ pub struct Near {
 pub struct PhraseCheck {
     /// The phrase, cleaned.
     pub phrase: String,
-    /// Its language.
+    /// Code of its language.
     pub language: String,
+    /// Where the language is from.
+    pub language_guess: LanguageGuess,
     /// Its phones, or letters.
     pub tokens: Vec<String>,
     /// What they are.
@@ -96,12 +105,15 @@ pub struct PhraseCheck {
     pub findings: Vec<Finding>,
     /// The worst of them.
     pub verdict: Verdict,
+    /// One line for people: language, verdict, length.
+    pub summary: String,
+    /// What to do where the verdict is [`Verdict::Unknown`].
+    pub remedy: Option<String>,
 }
 
-/// "zh" for a phrase with Chinese characters, "en" for others.
+/// Code of the language that a phrase looks like; see [`language::guess`].
 pub fn guess_language(phrase: &str) -> &'static str {
-    let is_han = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
-    if phrase.chars().any(is_han) { "zh" } else { "en" }
+    language::code_of(&language::guess(phrase))
 }
 
 /// Tokens without any program.
@@ -111,25 +123,45 @@ fn plain_tokens(language: &str, text: &str) -> Vec<String> {
     Tokenizer::default().tokenize(&texts).ok().and_then(|mut all| all.pop()).unwrap_or_default()
 }
 
-/// Looks at a phrase; `g2p` is a program with espeak-ng's interface, and is done without where it
-/// does not run.
+/// Judges a phrase in the language that the user names, or else in the one that it looks like.
+///
+/// `g2p` is a program with espeak-ng's interface. Without it, words of the lists that ship and Mandarin
+/// can be judged; the verdict on all else is [`Verdict::Unknown`].
+pub fn judge(phrase: &str, language: Option<&str>, g2p: Option<&str>) -> PhraseCheck {
+    judge_in(phrase, language.map_or_else(|| language::guess(phrase), language::given), g2p)
+}
+
+/// Judges a phrase in a language; see [`judge`].
 pub fn check(phrase: &str, language: &str, g2p: Option<&str>) -> PhraseCheck {
+    judge(phrase, Some(language), g2p)
+}
+
+fn judge_in(phrase: &str, guess: LanguageGuess, g2p: Option<&str>) -> PhraseCheck {
     let phrase = clean(phrase);
-    let (tokens, spelling) = tokens(&phrase, language, g2p);
+    let language = guess.code.clone();
+    let (mut tokens, spelling) = tokens(&phrase, &language, g2p);
+    let obstacle = obstacle::find(&phrase, &language, (&tokens, spelling), g2p);
+    // Letters at least resemble each other as the sounds do; the names of letters do not.
+    if obstacle.is_some() && spelling == Spelling::Phones {
+        tokens.clear();
+    }
     let phones = tokens.iter().filter(|t| is_phone(t)).count();
     let syllables = tokens.iter().filter(|t| is_syllable(t)).count();
     let said = segments(&tokens);
-    let (near_words, near_pairs) = match Words::of(language) {
-        Some(words) => (
+    let (near_words, near_pairs) = match Words::of(&language) {
+        Some(words) if !said.is_empty() => (
             near_words(&phrase, &said, words, spelling, LISTED),
             near_pairs(&said, words, spelling),
         ),
-        None => (Vec::new(), Vec::new()),
+        _ => (Vec::new(), Vec::new()),
     };
     let mut check = PhraseCheck {
-        language: language.to_owned(),
+        language,
+        language_guess: guess,
         verdict: Verdict::Good,
         findings: Vec::new(),
+        summary: String::new(),
+        remedy: None,
         phrase,
         tokens,
         spelling,
@@ -138,10 +170,35 @@ pub fn check(phrase: &str, language: &str, g2p: Option<&str>) -> PhraseCheck {
         near_words,
         near_pairs,
     };
-    check.findings = findings(&check);
+    match obstacle {
+        Some(obstacle) => {
+            check.findings.push(Finding { verdict: Verdict::Unknown, text: obstacle.reason });
+            check.remedy = Some(obstacle.remedy);
+        }
+        None => check.findings = findings(&check),
+    }
     check.findings.sort_by_key(|f| std::cmp::Reverse(f.verdict));
     check.verdict = check.findings.first().map_or(Verdict::Good, |f| f.verdict);
+    check.summary = summary(&check);
     check
+}
+
+/// `looks like Portuguese (pt): good, 5 phones, 3 syllables`.
+fn summary(check: &PhraseCheck) -> String {
+    let language = &check.language_guess.text;
+    let PhraseCheck { phones, syllables, .. } = check;
+    let verdict = match check.verdict {
+        Verdict::Good => "good",
+        Verdict::Fair => "fair",
+        Verdict::Poor => "poor",
+        Verdict::Unknown => return format!("{language}: cannot be judged"),
+    };
+    let by_length = if check.near_words.is_empty() {
+        format!("; judged by length alone, no word list ships for {}", check.language_guess.name)
+    } else {
+        String::new()
+    };
+    format!("{language}: {verdict}, {phones} phones, {syllables} syllables{by_length}")
 }
 
 fn findings(check: &PhraseCheck) -> Vec<Finding> {
@@ -204,7 +261,7 @@ fn times(n: f64) -> String {
 
 /// `"one", "two"`.
 fn names(near: &[&Near]) -> String {
-    near.iter().take(3).map(|n| format!("{:?}", n.text)).collect::<Vec<_>>().join(", ")
+    near.iter().take(3).map(|n| format!("\"{}\"", n.text)).collect::<Vec<_>>().join(", ")
 }
 
 /// The words that sound most like something said; of two as near, the more frequent one first.
@@ -250,7 +307,7 @@ fn near_pairs(said: &[Segment], words: &Words, spelling: Spelling) -> Vec<Near> 
                 let distance = distance(said, &joined);
                 let text = format!("{} {}", a.text, b.text);
                 // Any two of Mandarin's characters are syllables, but few are words that meet.
-                let are_syllables = text.chars().count() == 3 && guess_language(&text) == "zh";
+                let are_syllables = text.chars().count() == 3 && !text.is_ascii();
                 // Said the same, in two words: that is the phrase.
                 if distance > 0.0 && !are_syllables && found.iter().all(|n| n.text != text) {
                     let per_hour = a.per_hour * b.per_hour / words::WORDS_PER_HOUR;
@@ -278,53 +335,7 @@ impl PhraseCheck {
             return None;
         }
         let texts: Vec<&str> = self.findings.iter().map(|f| f.text.as_str()).collect();
-        Some(format!("{:?}: {}", self.phrase, texts.join("; ")))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn verdict(phrase: &str, language: &str) -> PhraseCheck {
-        check(phrase, language, None)
-    }
-
-    #[test]
-    fn short_common_and_confusable_phrases_are_told() {
-        let told = |phrase, language, verdict, what: &str| {
-            let check = self::verdict(phrase, language);
-            assert_eq!(check.verdict, verdict, "{check:#?}");
-            let warning = check.warning().unwrap_or_default();
-            assert!(warning.contains(what), "{warning}");
-        };
-        told("go", "en", Verdict::Poor, "too short: 2 phones");
-        told("open", "en", Verdict::Poor, "common: said about");
-        told("背景", "zh", Verdict::Poor, "\"北京\"");
-        told("how are you", "en", Verdict::Fair, "common: said at most");
-        let good = verdict("computer terminal", "en");
-        assert_eq!((good.verdict, good.warning()), (Verdict::Good, None), "{good:#?}");
-    }
-
-    #[test]
-    fn the_nearest_words_come_first_and_the_phrase_is_not_among_them() {
-        let check = verdict("operator", "en");
-        let texts: Vec<&str> = check.near_words.iter().map(|n| n.text.as_str()).collect();
-        assert!(texts.contains(&"operators") && !texts.contains(&"operator"), "{texts:?}");
-        for near in [&check.near_words, &check.near_pairs] {
-            assert!(near.len() > 2 && near.is_sorted_by(|a, b| a.distance <= b.distance));
-        }
-        assert_eq!((check.phones, check.syllables), (7, 4));
-    }
-
-    #[test]
-    fn odd_phrases_are_looked_at_without_harm() {
-        for phrase in ["", " ", "?!", "123", "🦀", "a", &"very ".repeat(30)] {
-            for language in ["en", "zh", "xx"] {
-                assert!(verdict(phrase, language).phones < 200);
-            }
-        }
-        assert_eq!(verdict("", "en").verdict, Verdict::Poor);
-        assert_eq!(guess_language("你好 wakeling"), "zh");
+        // Not `{:?}`, which writes combining marks as numbers.
+        Some(format!("\"{}\": {}", self.phrase, texts.join("; ")))
     }
 }

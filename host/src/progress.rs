@@ -1,30 +1,87 @@
-//! What long work shows on stderr.
+//! Progress of long work on stderr: bars for a person, or lines for a program.
+//!
+//! A program that starts this one sets [`LINES`] and reads a line of JSON behind a fixed prefix for
+//! each update:
+//!
+//! ```text
+//! wakeling-progress {"bar":3,"stage":"finetune","position":30,"length":400}
+//! ```
+//!
+//! JSON survives what a terminal library does to text, such as expanding tabs and trimming spaces.
 
-use std::io;
+use std::{
+    fmt, io,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
+use serde::{Deserialize, Serialize};
 
-/// If this is set, progress is told as lines, `progress TITLE POSITION LENGTH` with tabs between,
-/// for a program that started this one.
+/// Environment variable that asks for progress as lines instead of bars.
 pub const LINES: &str = "WAKELING_PROGRESS_LINES";
+/// Start of each line of progress.
+const PREFIX: &str = "wakeling-progress ";
 /// Lines a second.
 const LINES_HZ: u8 = 4;
+
+/// State of one bar, as a line of progress holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// Number of the bar: a new bar has a new one, also under the same title.
+    pub bar: u64,
+    /// Title of the bar.
+    pub stage: String,
+    /// Units done.
+    pub position: u64,
+    /// Units in all; 0 while it is not known.
+    pub length: u64,
+}
+
+impl Update {
+    /// Parses a line; `None` if it is no line of progress.
+    pub fn parse(line: &str) -> Option<Self> {
+        serde_json::from_str(line.trim().strip_prefix(PREFIX)?).ok()
+    }
+
+    /// Share of the bar that is done, 0 to 1.
+    pub fn share(&self) -> f64 {
+        (self.position as f64 / self.length.max(1) as f64).min(1.0)
+    }
+}
+
+impl fmt::Display for Update {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let json = serde_json::to_string(self).map_err(|_| fmt::Error)?;
+        write!(f, "{PREFIX}{json}")
+    }
+}
 
 /// A bar on stderr with position, time left and a message.
 pub fn progress_bar(length: u64, title: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(length);
-    let as_lines = std::env::var_os(LINES).is_some();
-    let template = if as_lines {
+    let style = if std::env::var_os(LINES).is_some() {
         bar.set_draw_target(ProgressDrawTarget::term_like_with_hz(Box::new(Lines), LINES_HZ));
-        "progress\t{prefix}\t{pos}\t{len}"
+        lines_style(title)
     } else {
-        "{prefix:>12} [{bar:30}] {pos}/{len} {eta} left  {msg}"
+        ProgressStyle::with_template("{prefix:>12} [{bar:30}] {pos}/{len} {eta} left  {msg}")
     };
-    if let Ok(style) = ProgressStyle::with_template(template) {
+    if let Ok(style) = style {
         bar.set_style(style.progress_chars("=> "));
     }
     bar.set_prefix(title);
     bar
+}
+
+/// Style that draws a bar as a line of progress.
+fn lines_style(title: &'static str) -> Result<ProgressStyle, indicatif::style::TemplateError> {
+    static BARS: AtomicU64 = AtomicU64::new(0);
+    let bar = BARS.fetch_add(1, Ordering::Relaxed);
+    let line = move |state: &ProgressState, out: &mut dyn fmt::Write| {
+        let (position, length) = (state.pos(), state.len().unwrap_or(0));
+        // A text in memory takes whatever is written to it.
+        let _ = write!(out, "{}", Update { bar, stage: title.to_owned(), position, length });
+    };
+    Ok(ProgressStyle::with_template("{update}")?.with_key("update", line))
 }
 
 /// A terminal that cannot go back: whatever is drawn is a line of its own.
@@ -73,22 +130,16 @@ impl TermLike for Lines {
     }
 }
 
-/// Reads a line that [`LINES`] asked for: title, position, length.
-pub fn parse(line: &str) -> Option<(&str, u64, u64)> {
-    let mut fields = line.strip_prefix("progress\t")?.split('\t');
-    let (title, position, length) = (fields.next()?, fields.next()?, fields.next()?);
-    Some((title.trim(), position.trim().parse().ok()?, length.trim().parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_progress_is_read_back() {
-        assert_eq!(parse("progress\tfinetune\t30\t400"), Some(("finetune", 30, 400)));
-        for other in ["", "progress", "progress\tx\ty\tz", "warning: few"] {
-            assert_eq!(parse(other), None, "{other}");
+    fn other_lines_are_no_progress() {
+        let update = Update { bar: 1, stage: "false\twakes".into(), position: 30, length: 400 };
+        assert_eq!(Update::parse(&format!("  {update} ")), Some(update));
+        for other in ["", PREFIX, "wakeling-progress {}", "progress\tx\t1\t2", "warning: few"] {
+            assert_eq!(Update::parse(other), None, "{other}");
         }
     }
 }

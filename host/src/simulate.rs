@@ -3,17 +3,25 @@
 //! Two devices: the pipeline run here, and the firmware in an emulator. Both give text, and one
 //! parser reads it, so whatever is made of a simulation would be made of a board's output as well.
 
+mod reader;
+
 use std::{borrow::Cow, fmt::Write};
 
 use wakeling_shared::{
     artifact::{Model, Word},
-    events::{self, Event, Loaded, Scores, Stats},
-    fault::{Fault, FaultDetector},
+    events::{self, Event, Scores, Stats},
+    fault::Fault,
     fixed::{LOGIT_FRACTION_BITS, sigmoid},
-    pipeline::Pipeline,
+    monitor::Monitor,
+    pipeline::{NoObserver, Pipeline},
 };
 
-use crate::{Error, Result, artifact, emulator::Emulator};
+use crate::{
+    Error, Result, artifact,
+    emulator::Emulator,
+    sensitivity::{FalseAccepts, Preset},
+};
+use reader::LineReader;
 
 /// Samples a second.
 pub const SAMPLE_RATE_HZ: u32 = 16_000;
@@ -78,7 +86,12 @@ impl Device {
     /// Those of [`Emulator::run`]; the host's pipeline has none but too little memory.
     pub fn lines(&self, model: &Model<'_>, pcm: &[i16], scores: bool) -> Result<String> {
         match self {
-            Self::Host(chunking) => host_lines(model, pcm, *chunking, scores),
+            Self::Host(chunking) => {
+                let mut lines = String::new();
+                let mut blocks = std::iter::once(Ok(pcm.to_vec()));
+                host_lines(model, &mut blocks, *chunking, scores, &mut lines)?;
+                Ok(lines)
+            }
             Self::Emulator(emulator) => emulator.run(&artifact::encode(model)?, pcm, scores),
         }
     }
@@ -90,29 +103,58 @@ impl Device {
     pub fn run(&self, model: &Model<'_>, pcm: &[i16], scores: bool) -> Result<Simulation> {
         Simulation::parse(&self.lines(model, pcm, scores)?)
     }
+
+    /// Runs on a recording that comes in blocks, is never in memory as a whole, and follows each
+    /// detection to its peak. The device prints the scores of every step for that; they are kept only
+    /// if `scores`.
+    ///
+    /// # Errors
+    /// Those of [`Device::run`] and of the blocks.
+    pub fn run_blocks(
+        &self,
+        model: &Model<'_>,
+        blocks: &mut Blocks<'_>,
+        scores: bool,
+    ) -> Result<Simulation> {
+        let mut reader = LineReader::new(model, scores);
+        match self {
+            Self::Host(chunking) => {
+                let chunking = *chunking;
+                host_lines(model, blocks, chunking, true, &mut reader)?;
+            }
+            Self::Emulator(emulator) => {
+                let lines = emulator.run_blocks(&artifact::encode(model)?, blocks, true)?;
+                // The reader keeps its first error for the end.
+                let _ = reader.write_str(&lines);
+            }
+        }
+        reader.finish()
+    }
 }
 
-fn host_lines(model: &Model<'_>, pcm: &[i16], chunks: Chunking, scores: bool) -> Result<String> {
+/// A recording in blocks of 16 kHz mono, such as an [`AudioReader`](crate::audio::AudioReader) gives.
+pub type Blocks<'b> = dyn Iterator<Item = Result<Vec<i16>>> + 'b;
+
+/// Writes the lines of the device to a sink.
+fn host_lines(
+    model: &Model<'_>,
+    blocks: &mut Blocks<'_>,
+    chunking: Chunking,
+    scores: bool,
+    lines: &mut impl Write,
+) -> Result<()> {
+    let refused = |_| Error::defect("a sink in memory refused a line");
     let mut arena = vec![0; model.arena_bytes()];
     let mut pipeline = Pipeline::new(model, &mut arena)
         .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;
-    let mut lines = format!("{}\n", Loaded(model));
-    let mut faults = FaultDetector::new();
-    for mut rest in chunks.blocks(pcm) {
-        while !rest.is_empty() {
-            let (count, fault) = faults.push(rest);
-            let (part, others) = rest.split_at(count);
-            rest = others;
-            // A String never refuses.
-            pipeline.push(part, |step| {
-                let _ = events::report(&step, model, scores, &mut lines);
-            });
-            if let Some(fault) = fault {
-                let _ = writeln!(lines, "{fault}");
-            }
+    let mut monitor = Monitor::new(model, &mut pipeline, scores);
+    monitor.announce(lines).map_err(refused)?;
+    for block in blocks {
+        for chunk in chunking.blocks(&block?) {
+            monitor.push(chunk, lines, &mut NoObserver).map_err(refused)?;
         }
     }
-    Ok(lines)
+    Ok(())
 }
 
 /// The score of a smoothed logit or threshold in Q8, 0 … 1: the device's own [`sigmoid`].
@@ -127,6 +169,9 @@ pub struct Detection {
     pub end_samples: u64,
     /// The smoothed logit, Q8.
     pub logit: i16,
+    /// Highest smoothed logit of the event, Q8, as [`DetectionEvent`] defines it; that of the decision
+    /// where the scores of the steps were not read.
+    pub peak: i16,
     /// The word's label.
     pub word: String,
 }
@@ -142,34 +187,45 @@ pub struct Simulation {
     pub faults: Vec<Fault>,
     /// What the run cost; only a device counts it.
     pub stats: Option<Stats>,
+    /// Highest smoothed logit of each word, Q8; empty where the scores of the steps were not read.
+    pub highest: Vec<i16>,
 }
 
 impl Simulation {
     /// Reads what a device printed.
     ///
     /// # Errors
-    /// [`Error::Usage`] at a line that no device of this version prints, or an `error` line.
+    /// [`Error::Device`] at a line that no device of this version prints, or an `error` line.
     pub fn parse(lines: &str) -> Result<Self> {
-        const REMEDY: &str = "build firmware and host from the same source: ./x firmware";
         let mut simulation = Self::default();
         for line in lines.lines() {
-            match Event::parse(line) {
-                Some(Event::Step(scores)) => simulation.steps.push(scores),
-                Some(Event::Detection(events::Detection { end_samples, logit, word })) => {
-                    let word = word.to_owned();
-                    simulation.detections.push(Detection { end_samples, logit, word });
-                }
-                Some(Event::Fault(fault)) => simulation.faults.push(fault),
-                Some(Event::Stats(stats)) => simulation.stats = Some(stats),
-                Some(Event::Model(_) | Event::Overrun(_)) => {}
-                Some(Event::Error(message)) => return Err(Error::usage(message, REMEDY)),
-                None => {
-                    let problem = format!("the device printed an unknown line: {line:?}");
-                    return Err(Error::usage(problem, REMEDY));
-                }
+            if let Some(scores) = simulation.take(line)? {
+                simulation.steps.push(scores);
             }
         }
         Ok(simulation)
+    }
+
+    /// Takes a line. Returns the scores of a step instead of keeping them.
+    fn take(&mut self, line: &str) -> Result<Option<Scores>> {
+        const DEVICE: &str = "emulated device";
+        const REMEDY: &str = "build firmware and host from the same source: ./x firmware";
+        match Event::parse(line) {
+            Some(Event::Step(scores)) => return Ok(Some(scores)),
+            Some(Event::Detection(events::Detection { end_samples, logit, word })) => {
+                let word = word.to_owned();
+                self.detections.push(Detection { end_samples, logit, peak: logit, word });
+            }
+            Some(Event::Fault(fault)) => self.faults.push(fault),
+            Some(Event::Stats(stats)) => self.stats = Some(stats),
+            Some(Event::Model(_) | Event::Overrun(_)) => {}
+            Some(Event::Error(message)) => return Err(Error::device(DEVICE, message, REMEDY)),
+            None => {
+                let problem = format!("it printed an unknown line: {line:?}");
+                return Err(Error::device(DEVICE, problem, REMEDY));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -179,6 +235,8 @@ pub enum Sensitivity {
     /// As the model says.
     #[default]
     Model,
+    /// A named sensitivity.
+    Preset(Preset),
     /// The smoothed score at which a word counts as heard, between 0 and 1.
     Score(f64),
     /// The loosest of the model's operating points that stays within this many false accepts per
@@ -196,6 +254,7 @@ impl Sensitivity {
         for word in &mut model.words {
             word.detector.threshold = match self {
                 Self::Model => word.detector.threshold,
+                Self::Preset(preset) => preset.threshold(&word.points, word.detector.threshold),
                 Self::Score(score) => logit_q8(score)?,
                 Self::FalseAcceptsPerHour(rate) => threshold_for(word, rate)?,
             };
@@ -252,15 +311,8 @@ fn table(word: &Word<'_>) -> Cow<'static, str> {
     let mut text = String::from("its table has");
     for (i, point) in word.points.iter().enumerate() {
         let comma = if i == 0 { "" } else { "," };
-        let below = if point.false_accepts == 0 { "below " } else { "" };
-        let hours = f64::from(point.audio_seconds) / 3_600.0;
         // A String never refuses.
-        let _ = write!(
-            text,
-            "{comma} {below}{:.3}/h ({} in {hours:.2} h)",
-            rate_of(point),
-            point.false_accepts
-        );
+        let _ = write!(text, "{comma} {}", FalseAccepts::from(point));
     }
     text.into()
 }
@@ -313,7 +365,7 @@ mod tests {
         assert_eq!(threshold_for(&word, 2.0).unwrap(), 500);
         let refused = threshold_for(&word, 0.1).unwrap_err().to_string();
         assert!(
-            refused.contains("below 0.300/h (0 in 10.00 h), 0.400/h (4 in 10.00 h)"),
+            refused.contains("none in 10.0 h (at most 0.30/h), 4 in 10.0 h (at most 0.92/h)"),
             "{refused}"
         );
     }

@@ -8,7 +8,7 @@
 ///   train on one graph a thread instead, which needs the cores itself.
 ///
 /// Call it first in `main`, before any thread exists.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "sets the environment before there are threads")]
 pub fn prepare() {
     const CANDLE_THREADS: &str = "CANDLE_NUM_THREADS";
     if std::env::var_os(CANDLE_THREADS).is_none() {

@@ -154,8 +154,8 @@ impl Speech {
     /// A voice that fails is not asked again. Files that are there already are kept.
     ///
     /// # Errors
-    /// [`Error::Usage`], with the command and what it printed, if the program cannot be started or
-    /// more than half of the utterances fail; [`Error::Input`] if the folder holds samples of another
+    /// [`Error::Device`] if the program cannot be started; [`Error::Usage`], with the command and what
+    /// it printed, if more than half of the utterances fail; [`Error::Input`] if the folder holds samples of another
     /// phrase; [`Error::Io`].
     pub fn speak(&self, utterances: &[Utterance], folder: &Path) -> Result<Spoken> {
         for utterance in utterances {

@@ -23,7 +23,7 @@ use crate::{
     Error, Result,
     compose::FRAMES_PER_SECOND,
     corpus::Example,
-    features::{LogMel, log_mel, mel_powers},
+    features::{LogMel, read_log_mel},
     progress::progress_bar,
 };
 
@@ -161,8 +161,7 @@ fn stream(
     frontend: &FrontendParams<'_>,
 ) -> Result<(TaughtStream, usize)> {
     let audio = folder.join(&line.audio);
-    let pcm = Example::unlabelled(&audio).load()?;
-    let log_mel = log_mel(&mel_powers(&pcm, frontend));
+    let log_mel = read_log_mel(&Example::unlabelled(&audio), frontend, usize::MAX)?;
     let path = folder.join(&line.targets);
     let problem = |problem: String| Error::input(&path, problem, REMEDY);
     let targets = Tensor::read_npy(&path)

@@ -16,7 +16,10 @@ use crossterm::{
     terminal::{self, Clear, ClearType},
 };
 
-use crate::{Error, Result, capture::level::Level};
+use crate::{
+    Error, Result,
+    capture::level::{Level, QUIET_DB},
+};
 
 /// The quietest level that the meter shows.
 const METER_FROM_DB: f32 = -60.0;
@@ -115,6 +118,7 @@ impl View {
         if let Some(level) = self.level {
             lines.push((Look::Plain, String::new()));
             lines.push(meter(level, width));
+            lines.push((Look::Keys, meter_marks(width)));
         }
         if !self.keys.is_empty() {
             let keys: Vec<String> =
@@ -126,11 +130,22 @@ impl View {
     }
 }
 
+/// Start of the meter's line, up to the first character of the bar.
+const METER_NAME: &str = "microphone [";
+
+/// Characters of the meter's bar.
+fn meter_length(width: usize) -> usize {
+    width.saturating_sub(44).clamp(8, LONGEST_BAR)
+}
+
+/// Share of the meter's bar that a level fills.
+fn meter_share(db: f32) -> f64 {
+    f64::from((db - METER_FROM_DB) / -METER_FROM_DB)
+}
+
 /// The microphone's level, its peak of the last second as the mark, and a warning.
 fn meter(level: Level, width: usize) -> (Look, String) {
-    let share = |db: f32| f64::from((db - METER_FROM_DB) / -METER_FROM_DB);
-    let length = width.saturating_sub(44).clamp(8, LONGEST_BAR);
-    let bar = bar(share(level.rms_db), Some(share(level.peak_db)), length);
+    let bar = bar(meter_share(level.rms_db), Some(meter_share(level.peak_db)), meter_length(width));
     let (look, warning) = if level.is_clipped {
         (Look::Warning, "  CLIPPING: softer, or turn it down")
     } else if level.peak_db > NEARLY_CLIPPED_DB {
@@ -138,7 +153,25 @@ fn meter(level: Level, width: usize) -> (Look, String) {
     } else {
         (Look::Plain, "")
     };
-    (look, fit(&format!("microphone [{bar}] {:4.0} dB{warning}", level.peak_db), width))
+    (look, fit(&format!("{METER_NAME}{bar}] {:4.0} dB{warning}", level.peak_db), width))
+}
+
+/// Marks below the meter: where the peak of a phrase is too quiet, good, and clips.
+fn meter_marks(width: usize) -> String {
+    let length = meter_length(width);
+    let quiet = (meter_share(QUIET_DB) * length as f64).round() as usize;
+    let good = length.saturating_sub(quiet + 2);
+    // Of a name for a narrow place, the last word says enough.
+    let name = |long: &'static str, short: &'static str, room: usize| match room {
+        _ if long.len() < room => long,
+        _ if short.len() <= room => short,
+        _ => "",
+    };
+    let (left, right) = (name("too quiet", "quiet", quiet), name("good", "ok", good));
+    fit(
+        &format!("{:indent$}{left:<quiet$}|{right:^good$}| clips", "", indent = METER_NAME.len()),
+        width,
+    )
 }
 
 /// Where views are shown and keys are read.
@@ -161,6 +194,14 @@ pub trait Screen {
     /// # Errors
     /// [`Error::Io`] if it cannot be written or read.
     fn ask(&mut self, question: &str, default: &str) -> Result<Option<String>>;
+
+    /// Rings the bell, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written.
+    fn bell(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A terminal if there is one for keys and for showing, lines otherwise.
@@ -268,6 +309,10 @@ impl Screen for Terminal {
         (self.drawn, self.last) = (0, Vec::new());
         answer
     }
+
+    fn bell(&mut self) -> Result<()> {
+        execute!(io::stderr(), style::Print('\u{7}')).map_err(refused)
+    }
 }
 
 fn known(key: event::KeyEvent) -> Option<Key> {
@@ -308,21 +353,21 @@ struct Lines {
 
 impl Screen for Lines {
     fn show(&mut self, view: &View) -> Result<()> {
-        let mut out = io::stderr().lock();
-        let mut write = |line: &str| writeln!(out, "{}", fit(line, usize::MAX)).map_err(refused);
+        // Lines that nobody reads do not stop a recording.
+        let write = |line: &str| crate::log!("{}", fit(line, usize::MAX));
         if view.title != self.title {
-            write(&view.title)?;
+            write(&view.title);
             self.title.clone_from(&view.title);
             self.body.clear();
         }
         for line in view.body.iter().filter(|l| !l.is_empty() && !self.body.contains(l)) {
-            write(line)?;
+            write(line);
         }
         self.body.clone_from(&view.body);
         if view.is_question && !self.is_question {
             let keys: Vec<String> =
                 view.keys.iter().map(|(key, does)| format!("{key} {does}")).collect();
-            write(&format!("{} ?", keys.join(", ")))?;
+            write(&format!("{} ?", keys.join(", ")));
         }
         self.is_question = view.is_question;
         Ok(())
@@ -368,7 +413,8 @@ mod tests {
             text(&view, 72),
             "hey computer\n\nsay it now\n\
              hey  [##########----------|-------------------] 0.2500\n\n\
-             microphone [##############--------|-----]  -12 dB\n\nk keep · r redo\n"
+             microphone [##############--------|-----]  -12 dB\n            \
+             too quiet  |     good      | clips\n\nk keep · r redo\n"
         );
         for width in [0, 1, 5, 30] {
             assert!(view.draw(width).iter().all(|(_, l)| l.chars().count() <= width), "{width}");

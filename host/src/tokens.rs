@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
-    text::{is_mark, is_word_character, nfc},
+    text::{is_joiner, is_mark, is_word_character, nfc},
 };
 
 /// Names the tokens; token 0 is CTC's blank and has no name here.
@@ -103,12 +103,12 @@ pub fn clean(text: &str) -> String {
                 out.extend(c.to_lowercase().filter(|c| c.is_alphanumeric()));
             }
             // A mark without a letter before it, such as the one of an emoji, is none of speech.
-            c if is_mark(c) && out.ends_with(is_word_character) => out.push(c),
+            c if (is_mark(c) || is_joiner(c)) && out.ends_with(is_word_character) => out.push(c),
             _ if out.ends_with(' ') || out.is_empty() => {}
             _ => out.push(' '),
         }
     }
-    out.trim_end().to_owned()
+    out.trim_end_matches([' ', '\u{200c}', '\u{200d}']).to_owned()
 }
 
 /// Mandarin finals and initials of toned syllables, in the order of the text.
@@ -167,7 +167,8 @@ impl Tokenizer {
     /// Tokens of each `(language, transcript)`, in the same order.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the grapheme-to-phoneme program does not run.
+    /// [`Error::Device`] if the grapheme-to-phoneme program cannot be started, [`Error::Usage`] if it
+    /// fails.
     pub fn tokenize(&self, texts: &[(String, String)]) -> Result<Vec<Vec<String>>> {
         let mut phones: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
         if let Some(program) = &self.g2p {
@@ -214,7 +215,11 @@ fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<Str
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|e| failed(e.to_string()))?;
+        .map_err(|e| {
+            let remedy =
+                "install it (apt-get install espeak-ng), or leave --g2p away to train on letters";
+            Error::device(program, format!("the program cannot be started: {e}"), remedy)
+        })?;
     let mut input = child.stdin.take().ok_or_else(|| failed("it has no input".into()))?;
     let text = lines.join("\n") + "\n";
     // Written from a thread of its own: both pipes are shorter than the text.
@@ -229,11 +234,16 @@ fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<Str
     Ok(phones)
 }
 
-/// `h_ə_l_ˈoʊ` → `h ə l oʊ`.
+/// `h_ə_l_ˈoʊ` → `h ə l oʊ`. Names of voices, `(en)`, stand between phones or before one.
 fn split_phones(line: &str) -> Vec<String> {
-    let bare = |phone: &str| phone.replace(['ˈ', 'ˌ', 'ː', '\u{329}', '-'], "");
-    let phones = line.split([' ', '_']).map(bare);
-    phones.filter(|p| !p.is_empty() && !p.starts_with('(')).collect()
+    let bare = |phone: &str| {
+        let phone = match phone.strip_prefix('(') {
+            Some(rest) => rest.split_once(')').map_or("", |(_, phone)| phone),
+            None => phone,
+        };
+        phone.replace(['ˈ', 'ˌ', 'ː', '\u{329}', '-'], "")
+    };
+    line.split([' ', '_']).map(bare).filter(|p| !p.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -277,8 +287,9 @@ mod tests {
     #[test]
     fn letters_keep_their_marks() {
         assert_eq!(clean("नमस्ते!"), "नमस्ते");
-        assert_ne!(clean("ข่า"), clean("ข้า"));
-        assert_eq!(clean("Cafe\u{301}"), "café");
+        assert_eq!(clean("ข้า ข่า"), "ข้า ข่า");
+        assert_eq!(clean("Cafe\u{301}"), "caf\u{e9}");
+        assert_eq!(clean("\u{301} x"), "x");
         assert_eq!(clean("❤\u{fe0f} İ"), "i");
     }
 
@@ -294,6 +305,7 @@ mod tests {
     fn letters_serve_where_no_phones_are() {
         assert_eq!(tokens("en", "Hi there"), ["h", "i", "t", "h", "e", "r", "e"]);
         assert_eq!(split_phones("h_ə_l_ˈoʊ (en)_t_ˈuː"), ["h", "ə", "l", "oʊ", "t", "u"]);
+        assert_eq!(split_phones("(hi)n_ə_m_(en-us) (ru)"), ["n", "ə", "m"]);
     }
 
     #[test]

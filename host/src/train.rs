@@ -1,14 +1,15 @@
 //! The one training loop; a stage of training is data for it.
 //!
-//! Each update asks the [`Stage`] for one loss a worker. Workers are threads that each run their own
-//! graph on the same parameters (data parallel); their gradients are averaged in a fixed order. What
-//! a worker draws depends on the seed, the update and the worker alone, so a run that was cut off and
-//! resumed from a checkpoint ends with the same weights, bit for bit, as one that was not.
+//! Each update is a fixed number of shards, and asks the [`Stage`] for the loss of each. Shards run
+//! their own graphs on the same parameters (data parallel), on as many threads as there are; their
+//! gradients are averaged in the order of the shards. What a shard draws depends on the seed, the update
+//! and the shard's number alone. So weights do not depend on the number of threads, bit for bit, and a
+//! run that was cut off and resumed from a checkpoint ends with the same weights as one that was not.
 //!
-//! Several processes ([`Peers`]) share an update out in the same way: the workers of all of them are
-//! numbered through, so two processes with one worker each do what one does with two.
+//! Several processes ([`Peers`]) share an update out in the same way: the shards of all of them are
+//! numbered through, so two processes with one shard each do what one does with two.
 //!
-//! Networks on a GPU have one worker a process: candle gives all threads one cuBLAS handle and each a
+//! Networks on a GPU have one shard a process: candle gives all threads one cuBLAS handle and each a
 //! stream of its own, so that two would write each other's workspace. Gradients, moments and the
 //! optimizer are in host memory wherever the network is.
 
@@ -37,6 +38,10 @@ use crate::{
     },
     progress::progress_bar,
 };
+
+/// Shards of an update wherever the user has no say in it. Results depend on the number, so that it is
+/// the same on every machine; two keep both cores of a small laptop busy.
+pub const SHARDS: usize = 2;
 
 /// What one worker found for one update.
 pub struct Outcome {
@@ -85,7 +90,10 @@ pub trait Stage: Sync {
 pub struct Run {
     /// Rates and lengths.
     pub schedule: Schedule,
-    /// Threads that each compute a share of every update; one for a network on a GPU.
+    /// Parts of every update, each with a batch of its own; one for a network on a GPU. The result
+    /// depends on it.
+    pub shards: usize,
+    /// Threads that compute the shards; the result does not depend on it.
     pub workers: usize,
     /// Seed of everything drawn.
     pub seed: u64,
@@ -152,10 +160,10 @@ impl Run {
         tick: Option<&dyn Fn()>,
     ) -> Result<Params> {
         let rank = peers.rank();
-        if self.workers > 1 && !params.device().is_cpu() {
+        if self.shards > 1 && !params.device().is_cpu() {
             return Err(Error::usage(
-                format!("{} workers of one process cannot share a GPU", self.workers),
-                "give --workers 1 and more --rows; for several GPUs, see docs/scale.md",
+                format!("{} workers of one process cannot share a GPU", self.shards),
+                "give --workers 1 and more --rows; for several GPUs, see docs/guide/scaling.md",
             ));
         }
         let (mut params, mut adam) = self.resume(rank, stage, params)?;
@@ -228,7 +236,7 @@ impl Run {
         Ok(figures)
     }
 
-    /// Every worker's loss and gradients, as this process's part of the mean over all workers.
+    /// Loss and gradients of every shard, as this process's part of the mean over all shards.
     fn share_out(
         &self,
         rank: Rank,
@@ -236,21 +244,27 @@ impl Run {
         params: &Params,
         step: usize,
     ) -> Result<Share> {
-        let workers = self.workers.max(1);
-        let work = |worker: usize| {
-            Share::of(stage, params, worker, &mut self.rng(step, rank.index * workers + worker))
+        let shards = self.shards.max(1);
+        let threads = self.workers.clamp(1, shards);
+        let work = |shard: usize| {
+            Share::of(stage, params, shard, &mut self.rng(step, rank.index * shards + shard))
         };
-        let results: Vec<Result<Share>> = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..workers).map(|w| scope.spawn(move || work(w))).collect();
-            let mut results = vec![work(0)];
+        // Thread `t` computes the shards `t`, `t + threads`, …
+        let some = |thread: usize| -> Vec<Result<Share>> {
+            (thread..shards).step_by(threads).map(work).collect()
+        };
+        let results: Vec<Vec<Result<Share>>> = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|t| scope.spawn(move || some(t))).collect();
+            let mut results = vec![some(0)];
             for other in others {
                 results.push(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
             results
         });
-        let weight = 1.0 / (workers * rank.count) as f32;
+        let mut results: Vec<_> = results.into_iter().map(Vec::into_iter).collect();
+        let weight = 1.0 / (shards * rank.count) as f32;
         let mut sum: Option<Share> = None;
-        for result in results {
+        for result in (0..shards).filter_map(|shard| results[shard % threads].next()) {
             match &mut sum {
                 Some(sum) => sum.add(result?, weight),
                 None => sum = Some(result?.scaled(weight)),
@@ -272,7 +286,7 @@ impl Run {
         adam: &AdamW,
     ) -> Result<()> {
         let Some(path) = self.checkpoint_path() else { return Ok(()) };
-        let positions = peers.gather(&stage.positions(self.workers.max(1)));
+        let positions = peers.gather(&stage.positions(self.shards.max(1)));
         if peers.rank().index > 0 {
             return Ok(());
         }
@@ -288,7 +302,7 @@ impl Run {
     }
 
     fn resume(&self, rank: Rank, stage: &dyn Stage, params: Params) -> Result<(Params, AdamW)> {
-        let workers = self.workers.max(1);
+        let workers = self.shards.max(1);
         let fresh = |params| {
             stage.seek(&vec![0; workers])?;
             Ok((params, AdamW::new(self.schedule)))
@@ -507,6 +521,7 @@ mod tests {
         let title = "line";
         Run {
             schedule,
+            shards: 2,
             workers: 2,
             seed: 1,
             validate_every: 0,
@@ -527,6 +542,20 @@ mod tests {
     fn it_learns_a_slope() -> Result<()> {
         let slope = run(None, 150).train(&Line, start()?)?.values("slope")?[0];
         assert!((slope - 3.0).abs() < 0.05, "{slope}");
+        Ok(())
+    }
+
+    #[test]
+    fn weights_do_not_depend_on_the_number_of_threads() -> Result<()> {
+        for shards in 1..6 {
+            let slope = |workers| -> Result<Vec<f32>> {
+                Run { shards, workers, ..run(None, 20) }.train(&Line, start()?)?.values("slope")
+            };
+            let one = slope(1)?;
+            for workers in [0, 2, 3, 4, 9] {
+                assert_eq!(slope(workers)?, one, "{shards} shards, {workers} threads");
+            }
+        }
         Ok(())
     }
 

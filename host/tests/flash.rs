@@ -42,9 +42,15 @@ impl Place {
     }
 
     fn flash(&self, arguments: &[&str]) -> Output {
+        self.flash_board("pico", "hey.wkl", arguments)
+    }
+
+    /// Only programs of this folder are in `PATH`.
+    fn flash_board(&self, board: &str, model: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wakeling"));
-        command.args(["flash", "hey.wkl", "--board", "pico"]).args(arguments);
+        command.args(["flash", model, "--board", board]).args(arguments);
         command.current_dir(self.path()).env("CARGO", self.path().join("cargo.sh"));
+        command.env("PATH", self.path());
         command.output().expect("the program starts")
     }
 
@@ -116,40 +122,163 @@ fn a_file_for_the_drive_reads_back() {
     assert_eq!(fs::read(place.path().join("plain.bin")).expect("it was written"), expected);
 }
 
-/// A script stands for cargo: it says what it was asked, and leaves a program where cargo would.
+/// A checkout whose compiler, cargo and rustup are scripts that write down how they are called.
 #[cfg(unix)]
-#[test]
-fn in_a_checkout_the_program_is_built_first() {
+mod checkout {
     use std::os::unix::fs::PermissionsExt;
 
-    let place = Place::new();
-    let message = place.refused(&["--dry-run"], 3);
-    assert!(message.contains("checkout") && message.contains("--firmware"), "{message}");
+    use wakeling::board::BOARDS;
 
-    let boards = place.path().join("firmware/boards");
-    fs::create_dir_all(&boards).expect("a folder");
-    fs::write(boards.join("Cargo.toml"), "[workspace]\n").expect("a file");
-    let message = place.refused(&["--dry-run"], 2);
-    assert!(message.contains("cargo.sh") && message.contains("rustup"), "{message}");
+    use super::*;
 
-    let cargo = |last: &str| {
-        let script = format!(
-            "#!/bin/sh\necho \"asked: $*, flags $CARGO_TARGET_THUMBV6M_NONE_EABI_RUSTFLAGS.\"\n\
-             out=$CARGO_TARGET_DIR/thumbv6m-none-eabi/release\n\
-             mkdir -p $out && cp ../../pico.elf $out/wakeling-pico\n{last}\n"
-        );
-        place.write("cargo.sh", script.as_bytes());
-        let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(place.path().join("cargo.sh"), mode).expect("ours");
-    };
-    cargo("exit 1");
-    let message = place.refused(&["--dry-run"], 2);
-    assert!(message.contains("rustup target add thumbv6m-none-eabi"), "{message}");
-    let asked = "build --release --locked --target thumbv6m-none-eabi -p wakeling-pico, flags .";
-    assert!(message.contains(asked), "{message}");
+    /// cargo that leaves a program for each board where cargo would, and prints on stdout, which must not
+    /// reach the plan.
+    const CARGO: &str = "echo \"cargo $*\" >>$LOG; echo compiling
+        for target in $CARGO_TARGET_DIR/*-*/release; do for program in ../../*.elf; do
+            name=${program##*/}; cp $program $target/wakeling-${name%.elf}
+        done; done";
+    /// rustup that adds what it is asked for.
+    const RUSTUP: &str =
+        "echo \"rustup $*\" >>$LOG; echo downloading; mkdir -p $SYSROOT/lib/rustlib/$3/lib";
 
-    cargo("exit 0");
-    let plan = place.plan(&["--uf2", "hey.uf2"]);
-    assert!(plan.contains("5000 bytes  program") && !plan.contains("asked"), "{plan}");
-    assert!(place.path().join("hey.uf2").exists());
+    impl Place {
+        /// A checkout in which no target is installed.
+        fn checkout() -> Self {
+            let place = Self::new();
+            for board in BOARDS {
+                let program = elf(&[(board.program.start, vec![7; 5_000], LOAD)]);
+                place.write(&format!("{}.elf", board.name), &program);
+                let folder = format!("firmware/boards/target/{}/release", board.target);
+                fs::create_dir_all(place.path().join(&folder)).expect("a folder");
+                let folder = folder.replace("/target/", "/target/plain/");
+                fs::create_dir_all(place.path().join(folder)).expect("a folder");
+            }
+            place.write("firmware/boards/Cargo.toml", b"[workspace]\n");
+            fs::create_dir_all(place.path().join("firmware/boards/esp32-c3")).expect("a folder");
+            place.write("firmware/boards/esp32-c3/partitions.csv", b"");
+            place.script("rustc", "echo $SYSROOT");
+            place.script("cargo.sh", CARGO);
+            place.script("rustup", RUSTUP);
+            place
+        }
+
+        /// A program in `PATH`, which has the system's commands besides.
+        fn script(&self, name: &str, text: &str) {
+            let here = self.path().display();
+            let text = format!(
+                "#!/bin/sh\nPATH=/usr/bin:/bin LOG={here}/log SYSROOT={here}/sysroot\n{text}\n"
+            );
+            self.write(name, text.as_bytes());
+            let mode = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(self.path().join(name), mode).expect("ours");
+        }
+
+        /// The calls since the last time.
+        fn log(&self) -> Vec<String> {
+            let path = self.path().join("log");
+            let log = fs::read_to_string(&path).unwrap_or_default();
+            let _ = fs::remove_file(path);
+            log.lines().map(str::to_owned).collect()
+        }
+    }
+
+    #[test]
+    fn outside_of_one_it_is_named() {
+        let place = Place::new();
+        let message = place.refused(&["--dry-run"], 3);
+        assert!(message.contains("checkout") && message.contains("--firmware"), "{message}");
+    }
+
+    #[test]
+    fn a_missing_target_is_added_for_every_board() {
+        for board in BOARDS {
+            for plain in [false, true] {
+                let place = Place::checkout();
+                let arguments: &[&str] =
+                    if plain { &["--dry-run", "--plain"] } else { &["--dry-run"] };
+                let output = place.flash_board(board.name, "hey.wkl", arguments);
+                let message = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{}: {message}", board.name);
+                let added = format!("rustup target add {}", board.target);
+                let built = format!("cargo build --release --locked --target {}", board.target);
+                let log = place.log();
+                assert!(log[0] == added && log[1].starts_with(&built), "{}: {log:?}", board.name);
+                assert_eq!(log[1].ends_with("--no-default-features"), plain, "{log:?}");
+                let plan = String::from_utf8_lossy(&output.stdout);
+                assert!(plan.contains("5000 bytes  program"), "{plan}");
+                assert!(!plan.contains("compiling") && !plan.contains("downloading"), "{plan}");
+
+                // It is there now.
+                assert!(place.flash_board(board.name, "hey.wkl", arguments).status.success());
+                assert!(place.log().iter().all(|line| !line.starts_with("rustup")));
+            }
+        }
+    }
+
+    #[test]
+    fn a_target_that_cannot_be_added_is_named_with_the_command() {
+        let place = Place::checkout();
+        let command = "rustup target add thumbv6m-none-eabi";
+        place.script("rustup", "exit 1");
+        let message = place.refused(&["--uf2", "hey.uf2"], 4);
+        assert!(message.contains(&format!("type: {command}\n")), "{message}");
+        assert!(place.log().is_empty(), "nothing is compiled");
+
+        fs::remove_file(place.path().join("rustup")).expect("it was there");
+        let message = place.refused(&["--dry-run"], 4);
+        assert!(message.contains("https://rustup.rs") && message.contains(command), "{message}");
+
+        fs::remove_file(place.path().join("rustc")).expect("it was there");
+        let message = place.refused(&["--dry-run"], 4);
+        assert!(message.contains("https://rustup.rs"), "{message}");
+    }
+
+    #[test]
+    fn the_users_arguments_are_checked_before_anything_is_built() {
+        let place = Place::checkout();
+        place.write("noise.wkl", &[7; 1_000]);
+        let refused = |board: &str, model: &str, arguments: &[&str], code: i32, part: &str| {
+            let output = place.flash_board(board, model, arguments);
+            let message = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(
+                output.status.code(),
+                Some(code),
+                "{board} {model} {arguments:?}: {message}"
+            );
+            assert!(message.contains(part), "{board} {model} {arguments:?}: {message}");
+            assert_eq!(place.log(), [""; 0], "{board} {model} {arguments:?}");
+        };
+        for board in BOARDS.iter().map(|board| board.name) {
+            for arguments in [&["--dry-run"][..], &["--dry-run", "--plain"], &["--bin", "x.bin"]] {
+                refused(board, "none.wkl", arguments, 4, "none.wkl: cannot read");
+                refused(board, "noise.wkl", arguments, 3, "noise.wkl");
+            }
+        }
+        refused("pico", "none.wkl", &["--uf2", "x.uf2"], 4, "none.wkl: cannot read");
+        refused("nano33", "hey.wkl", &["--uf2", "x.uf2"], 2, "no drive");
+        refused("pico", "hey.wkl", &["--uf2", "none/x.uf2"], 4, "none/x.uf2");
+        refused("esp32-c3", "hey.wkl", &[], 4, "espflash: it is not installed");
+    }
+
+    #[test]
+    fn a_region_of_models_needs_no_program() {
+        let place = Place::checkout();
+        place.plan(&["--bin", "region.bin"]);
+        assert!(place.path().join("region.bin").exists() && place.log().is_empty());
+    }
+
+    #[test]
+    fn the_program_is_built_first() {
+        let place = Place::checkout();
+        place.script("cargo.sh", &format!("{CARGO}\nexit 1"));
+        let message = place.refused(&["--dry-run"], 2);
+        assert!(message.contains("compiling") && message.contains("./x boards pico"), "{message}");
+        place.script("cargo.sh", CARGO);
+        place.plan(&["--uf2", "hey.uf2"]);
+        assert!(place.path().join("hey.uf2").exists());
+
+        fs::remove_file(place.path().join("cargo.sh")).expect("it was there");
+        let message = place.refused(&["--dry-run"], 2);
+        assert!(message.contains("cargo.sh") && message.contains("rustup"), "{message}");
+    }
 }

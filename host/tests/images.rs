@@ -235,7 +235,7 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
     let base = ["finetune", "--train", "train", "--out", "out"];
     fail(folder, &[&base[..], &["--base", "nothing"]].concat(), 2, &["no base \"nothing\""]);
     fail(folder, &[&base[..], &["--base", "text.wkl"]].concat(), 3, &["text.wkl"]);
-    fail(folder, &[&train("train")[..], &["--side", "7"]].concat(), 2, &["7 pixels", "16 to 256"]);
+    fail(folder, &[&train("train")[..], &["--side", "7"]].concat(), 2, &["--side", "16 to 256"]);
     fail(folder, &[&train("train")[..], &["--split", "dev"]].concat(), 3, &["no split \"dev\""]);
     fail(folder, &["evaluate", "--model", "text.wkl", "--test", "train"], 3, &["text.wkl"]);
     fail(folder, &["simulate", "x.png", "--model", "missing.wkl"], 4, &["missing.wkl"]);

@@ -39,8 +39,14 @@ fn twenty_voices_make_a_model_that_hears_twelve_others() -> Result<()> {
         load_log_mel(&demo(folder), &frontend, "demo").into_iter().flatten().collect()
     };
     let negatives = packed(1)?;
-    let prepared = Prepared::new(&base, &trunk, &negatives, 0.0, 1)?;
-    let settings = Settings { steps: 200, positive_rows: 200, workers: 2, ..Settings::default() };
+    let settings = Settings {
+        steps: 200,
+        positive_rows: 200,
+        negative_hours: 0.0,
+        workers: 2,
+        ..Settings::default()
+    };
+    let prepared = Prepared::new(&base, &trunk, &negatives, &settings)?;
     let tuned = finetune(
         &base,
         &trunk,

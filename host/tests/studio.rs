@@ -10,12 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::{Value, json};
 use wakeling::{
     artifact, audio,
     board::{Board, Family},
     flash::uf2,
 };
-use wakeling_tests::{browser::Browser, shipped::few_models};
+use wakeling_tests::{Random, browser::Browser, shipped::few_models};
 
 /// Training in a test shares the machine with others.
 const TRAINING: Duration = Duration::from_secs(600);
@@ -43,15 +44,23 @@ fn microphone(place: &Path) -> PathBuf {
         sound.extend(vec![0; 40_000]);
         sound.extend(audio::read(voice).expect("a voice"));
     }
+    // A microphone that is on has some noise.
+    let mut random = Random::new(1);
+    sound.iter_mut().for_each(|s| *s = s.saturating_add((20.0 * random.unit()) as i16));
+    recording(place, &sound)
+}
+
+/// What the browser's fake microphone plays, again and again.
+fn recording(place: &Path, sound: &[i16]) -> PathBuf {
     let path = place.join("microphone.wav");
-    audio::write_wav(&path, &sound).expect("a recording");
+    audio::write_wav(&path, sound).expect("a recording");
     path
 }
 
 /// The studio with one pack of the shipped negatives; its address.
 fn studio(place: &Path) -> (Program, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_wakeling"))
-        .args(["studio", "--steps", "150"])
+        .args(["studio", "--steps", "60"])
         .current_dir(place)
         .env("WAKELING_MODELS", few_models(place, "base-m"))
         .stdout(Stdio::piped())
@@ -108,8 +117,17 @@ fn a_person_records_trains_hears_and_downloads() {
     }
 
     page.evaluate("document.getElementById('train').click()");
-    page.wait_for("document.getElementById('bar').value > 0 || document.getElementById('stage').textContent.startsWith('Trained')", TRAINING);
+    page.wait_for(
+        "document.getElementById('bar').value > 0 && document.getElementById('bar').value < 100",
+        TRAINING,
+    );
     page.picture("training.png");
+    // The training belongs to the program: a page that is loaded again shows it.
+    page.evaluate("location.reload()");
+    page.wait_for("document.getElementById('stage')?.textContent.startsWith('Training on 6 takes') && document.activeElement === document.body", SHORT);
+    let log = page.evaluate("document.getElementById('log').textContent");
+    assert!(log.as_str().is_some_and(|log| !log.contains("progress")), "{log}");
+    page.evaluate("document.getElementById('train-section').scrollIntoView()");
     page.wait_for("/^Trained|failed/.test(document.getElementById('stage').textContent)", TRAINING);
     let stage = page.evaluate(
         "document.getElementById('stage').textContent + document.getElementById('log').textContent",
@@ -125,8 +143,19 @@ fn a_person_records_trains_hears_and_downloads() {
     page.wait_for("document.querySelectorAll('#heard li').length > 0", SHORT);
     page.picture("heard.png");
     let heard = page.evaluate("document.querySelector('#heard li').textContent");
-    assert!(heard.as_str().is_some_and(|s| s.contains("hey wakeling, score")), "{heard}");
-    let problem = page.evaluate("document.getElementById('problem').textContent");
+    assert!(heard.as_str().is_some_and(|s| s.contains("hey wakeling, peak level ")), "{heard}");
+    // The threshold stands at one place, and three sensitivities have names.
+    let level = heard.as_str().and_then(|s| s.rsplit(' ').next()?.parse::<u32>().ok());
+    assert!(level.is_some_and(|level| (50..=100).contains(&level)), "{heard}");
+    let rows = page.evaluate("document.getElementById('rows').innerText");
+    let rows: Vec<&str> = rows.as_str().unwrap_or_default().lines().collect();
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    for (row, name) in rows.iter().zip(["Strict: ", "Normal: ", "Eager: "]) {
+        // One pack of negatives is less than half an hour.
+        assert!(row.starts_with(name) && !row.contains("/h"), "{row}");
+    }
+    page.evaluate("document.getElementById('row-2').click()");
+    let problem = page.evaluate("document.querySelector('.problem')?.textContent ?? ''");
     assert_eq!(problem, "");
 
     page.evaluate("document.getElementById('download').click()");
@@ -156,4 +185,256 @@ fn downloaded(place: &Path, name: &str) -> PathBuf {
         std::thread::sleep(Duration::from_millis(100));
     }
     path
+}
+
+/// Phrase-like sound: three syllables of harmonics in faint noise.
+fn take(random: &mut Random) -> Vec<i16> {
+    let noise = |random: &mut Random, samples: usize| -> Vec<f64> {
+        (0..samples).map(|_| 20.0 * random.unit()).collect()
+    };
+    let mut sound = noise(random, 8_000);
+    let pitch_hz = 140.0 + 50.0 * random.unit();
+    for formant_hz in [700.0, 400.0, 1_100.0] {
+        let length = 3_200 + random.below(800);
+        sound.extend((0..length).map(|n| {
+            let t = n as f64 / 16_000.0;
+            let wave = |h: usize| {
+                let hz = pitch_hz * h as f64;
+                (std::f64::consts::TAU * hz * t).sin() / (1.0 + ((hz - formant_hz) / 200.0).powi(2))
+            };
+            let envelope = (std::f64::consts::PI * n as f64 / length as f64).sin();
+            5_000.0 * envelope * (1..20).map(wave).sum::<f64>() + 20.0 * random.unit()
+        }));
+        sound.extend(noise(random, 300));
+    }
+    sound.extend(noise(random, 8_000));
+    // `as` saturates.
+    sound.into_iter().map(|s| s as i16).collect()
+}
+
+/// Takes of "hey you" and a room, as an earlier run would have kept them.
+fn recordings(place: &Path, takes: usize) {
+    let mut random = Random::new(3);
+    let folder = place.join("recordings/hey-you");
+    fs::create_dir_all(&folder).expect("a folder");
+    for number in 1..=takes {
+        let path = folder.join(format!("take-{number:04}.wav"));
+        audio::write_wav(path, &take(&mut random)).expect("a take");
+    }
+    let room: Vec<i16> = (0..16_000 * 12).map(|_| (300.0 * random.unit()) as i16).collect();
+    let folder = place.join("recordings/room");
+    fs::create_dir_all(&folder).expect("a folder");
+    audio::write_wav(folder.join("room-0001.wav"), &room).expect("a room");
+}
+
+/// Asks the studio at an address with its token. Returns the answer's JSON.
+fn ask(url: &str, path: &str, body: Option<&Value>) -> Value {
+    let (address, token) = url.split_once("/#").expect("a token");
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let (address, name) = (format!("{address}{path}"), "X-Wakeling-Token");
+    let answer = match body {
+        Some(body) => agent.post(address).header(name, token).send(body.to_string()),
+        None => agent.get(address).header(name, token).call(),
+    };
+    let text = answer.expect("an answer").body_mut().read_to_string().expect("text");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// States of a training until it ends, or until one is as looked for.
+fn follow(url: &str, is_it: impl Fn(&Value) -> bool) -> Vec<Value> {
+    let started = Instant::now();
+    let mut states = Vec::new();
+    loop {
+        assert!(started.elapsed() < TRAINING, "{:#?}", states.last());
+        let training = ask(url, "/api/state", None)["training"].clone();
+        let is_running =
+            ["finetune", "evaluate"].iter().any(|running| training["state"] == **running);
+        let is_last = !is_running || is_it(&training);
+        states.push(training);
+        if is_last {
+            return states;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn the_progress_of_a_training_goes_through_all_stages() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    recordings(place.path(), 8);
+    let silent = place.path().join("recordings/hey-you/take-0009.wav");
+    audio::write_wav(silent, &[0; 16_000]).expect("a take");
+    let (_program, url) = studio(place.path());
+    ask(&url, "/api/begin", Some(&json!({ "phrase": "hey you" })));
+    let state = ask(&url, "/api/train", Some(&json!({})));
+    assert_eq!(state["training"]["left_out"][0]["name"], "take-0009.wav", "{state}");
+    assert_eq!(state["training"]["takes"], json!([6, 2]), "{state}");
+
+    let states = follow(&url, |_| false);
+    let last = states.last().expect("a state");
+    assert_eq!((&last["state"], &last["share"]), (&json!("done"), &json!(1.0)), "{last:#}");
+    let shares: Vec<f64> = states.iter().filter_map(|s| s["share"].as_f64()).collect();
+    assert!(shares.is_sorted(), "{shares:?}");
+    let different = shares.chunk_by(|a, b| a == b).count();
+    assert!(different > 10, "{shares:?}");
+    assert!(shares.iter().any(|s| (0.01..0.5).contains(s)), "{shares:?}");
+    assert!(states.iter().any(|s| s["left_s"].as_u64().is_some()), "{states:?}");
+    // The page has words for each stage, and the messages are not lost among lines of progress.
+    let strings = include_str!("../src/studio/page/strings.js");
+    for stage in states.iter().filter_map(|s| s["stage"].as_str()).filter(|s| !s.is_empty()) {
+        assert!(strings.contains(&format!("\"stage.{stage}\": ")), "{stage}");
+    }
+    let log: Vec<&str> =
+        last["log"].as_array().expect("a log").iter().flat_map(Value::as_str).collect();
+    assert!(log.iter().any(|line| line.contains("recordings of")), "{log:#?}");
+    assert!(!log.iter().any(|line| line.contains("progress")), "{log:#?}");
+    let state = ask(&url, "/api/state", None);
+    assert_eq!((&state["model"], &state["report"]), (&json!(true), &json!(true)));
+}
+
+#[test]
+fn a_training_is_cancelled_and_the_next_one_begins() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    recordings(place.path(), 3);
+    let (_program, url) = studio(place.path());
+    ask(&url, "/api/begin", Some(&json!({ "phrase": "hey you" })));
+    for _ in 0..2 {
+        let state = ask(&url, "/api/train", Some(&json!({})));
+        assert_eq!(state["training"]["state"], "finetune", "{state}");
+        let states = follow(&url, |training| training["share"].as_f64() > Some(0.0));
+        assert_eq!(states.last().expect("a state")["state"], "finetune", "{states:#?}");
+        let state = ask(&url, "/api/cancel", Some(&json!({})));
+        assert_eq!(state["training"]["state"], "cancelled", "{state}");
+        assert_eq!(state["model"], false, "{state}");
+    }
+}
+
+/// What there is to see of the message of a control: its text, and whether it is in the viewport,
+/// the control has the focus and refers to it.
+const PROBLEM: &str = "(id => {
+    const element = document.getElementById(`problem-${id}`);
+    if (!element) return null;
+    const { top, bottom, height } = element.getBoundingClientRect();
+    const control = document.getElementById(id);
+    const next = control.getBoundingClientRect();
+    return [
+        element.textContent,
+        height > 0 && top >= 0 && bottom <= innerHeight && next.top >= 0 && next.bottom <= innerHeight,
+        element.getAttribute('role') === 'alert',
+        document.activeElement === control,
+        control.getAttribute('aria-describedby')?.split(' ').includes(element.id) ?? false,
+    ];
+})";
+
+/// Waits for the message of a control, and checks that it is beside the control and stays.
+fn assert_problem(page: &mut Browser, id: &str, text: &str) {
+    page.wait_for(&format!("{PROBLEM}('{id}') !== null"), SHORT);
+    for _ in 0..2 {
+        let found = page.evaluate(&format!("{PROBLEM}('{id}')"));
+        assert!(found[0].as_str().is_some_and(|t| t.contains(text)), "{id}: {found}");
+        assert_eq!(
+            found.as_array().map(|f| &f[1..]),
+            Some(&[json!(true), json!(true), json!(true), json!(true)][..]),
+            "{id}: in view, an alert, focused, described: {found}"
+        );
+        std::thread::sleep(Duration::from_millis(700));
+    }
+}
+
+fn assert_resolved(page: &mut Browser, id: &str) {
+    page.wait_for(&format!("{PROBLEM}('{id}') === null"), SHORT);
+    let described = page.evaluate(&format!(
+        "(document.getElementById('{id}').getAttribute('aria-describedby') ?? '').includes('problem')"
+    ));
+    assert_eq!(described, false, "{id}");
+}
+
+#[test]
+fn errors_stay_beside_their_control_until_they_are_resolved() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    recordings(place.path(), 12);
+    let (program, url) = studio(place.path());
+    let Some(mut page) = Browser::start(place.path(), &microphone(place.path()), &url) else {
+        return;
+    };
+    // So low that the top of the page is out of sight.
+    page.set_viewport((800, 500), "light");
+    page.wait_for("document.querySelector('h1')?.textContent === 'Wakeling studio'", SHORT);
+    let click = |page: &mut Browser, id: &str| {
+        page.evaluate(&format!("document.getElementById('{id}').click()"));
+    };
+
+    // Input that is missing or refused: the message goes with the next letter.
+    click(&mut page, "begin");
+    assert_problem(&mut page, "phrase", "There is no phrase");
+    page.type_text("-you");
+    assert_resolved(&mut page, "phrase");
+    page.press("Enter");
+    assert_problem(&mut page, "phrase", "begins with a dash");
+    page.evaluate("document.getElementById('phrase').select()");
+    page.type_text("hey you");
+    assert_resolved(&mut page, "phrase");
+    page.press("Enter");
+    page.wait_for("!document.getElementById('takes-section').hidden", SHORT);
+    let check = page.evaluate("document.getElementById('check').textContent");
+    assert!(check.as_str().is_some_and(|c| c.contains("The language was guessed")), "{check}");
+
+    // A microphone that is refused, and then allowed.
+    let devices = "navigator.mediaDevices";
+    page.evaluate(&format!("(window.given = {devices}.getUserMedia.bind({devices}), {devices}.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError')), 0)"));
+    for id in ["room", "take"] {
+        click(&mut page, id);
+        assert_problem(&mut page, id, "does not allow this page to use the microphone");
+    }
+    page.picture("refused.png");
+    page.evaluate(&format!("({devices}.getUserMedia = window.given, 0)"));
+    for id in ["room", "take"] {
+        click(&mut page, id);
+        assert_resolved(&mut page, id);
+    }
+
+    // A program that does not answer for a while.
+    page.evaluate("(window.asked = window.fetch, window.fetch = () => Promise.reject(new TypeError('failed')), 0)");
+    for id in ["train", "remove-take-0011.wav"] {
+        click(&mut page, id);
+        assert_problem(&mut page, id, "does not answer");
+    }
+    page.evaluate("(window.fetch = window.asked, 0)");
+    click(&mut page, "train");
+    assert_resolved(&mut page, "train");
+    click(&mut page, "cancel");
+    page.wait_for("document.activeElement.id === 'train'", SHORT);
+
+    // A program that has ended.
+    drop(program);
+    for id in ["train", "take", "remove-take-0012.wav"] {
+        click(&mut page, id);
+        assert_problem(&mut page, id, "does not answer");
+    }
+    page.picture("gone.png");
+}
+
+#[test]
+fn a_muted_microphone_is_named_within_two_seconds() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let (_program, url) = studio(place.path());
+    let muted = recording(place.path(), &[0; 16_000 * 20]);
+    let Some(mut page) = Browser::start(place.path(), &muted, &url) else { return };
+    page.set_viewport((360, 640), "dark");
+    page.wait_for("document.querySelector('h1')?.textContent === 'Wakeling studio'", SHORT);
+    page.evaluate("document.getElementById('phrase').focus()");
+    page.type_text("hey you");
+    page.press("Enter");
+    page.wait_for("document.activeElement.id === 'take'", SHORT);
+    page.evaluate("new MutationObserver(() => { if (document.getElementById('problem-take')) window.named ??= performance.now() }).observe(document.body, { childList: true, subtree: true })");
+    page.press("Enter");
+    assert_problem(&mut page, "take", "muted or off");
+    let delay = page.evaluate("window.named - performance.getEntriesByType('resource').find((r) => r.name.includes('/api/sound')).startTime");
+    assert!(delay.as_f64().is_some_and(|ms| ms < 2_000.0), "{delay} ms");
+    // It is not forgotten when the take is over, and nothing was kept.
+    page.wait_for("document.getElementById('take').textContent === 'Record a take'", SHORT);
+    assert_problem(&mut page, "take", "muted or off");
+    assert_eq!(page.evaluate("document.querySelectorAll('#takes li').length"), 0);
+    page.picture("muted.png");
 }

@@ -1,8 +1,8 @@
-//! How long this machine takes for a step of the network and for a second of audio, and how many
-//! hours of audio a core of it turns into features in a second:
+//! Measures the time for a step of the network and for a second of audio on this machine, and the
+//! hours of audio that one core converts to features in a second:
 //! `cargo run --release -p wakeling-shared --example speed -- MODEL…`.
 //!
-//! Each figure is the least of several rounds, since other programs can only add to it.
+//! Each figure is the least of several rounds, since other programs can only slow a round down.
 
 use std::{env, fs, hint::black_box, process::ExitCode, time::Instant};
 
@@ -45,7 +45,7 @@ fn measure(path: &str) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Nanoseconds of the fastest round.
+/// Returns the nanoseconds of the fastest round.
 fn least(mut round: impl FnMut()) -> f64 {
     let mut timed = || {
         let start = Instant::now();
@@ -55,7 +55,7 @@ fn least(mut round: impl FnMut()) -> f64 {
     (0..ROUNDS).map(|_| timed()).fold(f64::MAX, f64::min)
 }
 
-/// The arena holds [`Model::arena_bytes`], so neither this nor [`hear_all`] fails.
+/// Runs all steps. The arena holds [`Model::arena_bytes`], so neither this nor [`hear_all`] fails.
 fn step_all(model: &Model<'_>, arena: &mut [i8]) {
     let Ok(mut engine) = Engine::new(model, arena) else { return };
     let mut logits = [0; MAX_WORDS];
@@ -91,7 +91,7 @@ fn all_features(model: &Model<'_>) {
     }
 }
 
-/// A second of white noise.
+/// Returns one second of white noise.
 fn noise() -> Vec<i16> {
     let mut seed = 1u32;
     (0..SAMPLE_RATE_HZ)

@@ -1,31 +1,31 @@
-//! Numbers and text for people, without `core::fmt`'s ways of it: an implementation for each kind of
-//! integer, and a division of 64 bits, are 2 KB of flash; what pads text and hexadecimal numbers to a
-//! width that nobody asks for, 1.3 KB.
+//! Small replacements for the formatting of `core::fmt`. An implementation per integer type and a
+//! 64-bit division take 2 KB of flash; padding and hexadecimal numbers take another 1.3 KB that no
+//! output here uses.
 
 use core::fmt::{self, Display, Formatter};
 
-/// Digits that are divided off at once: 10,000 · 2¹⁶ fits 32 bits.
+/// Divisor that takes off several digits at once: 10,000 · 2¹⁶ fits 32 bits.
 const GROUP: u32 = 10_000;
 const GROUP_DIGITS: usize = 4;
-/// 2⁶³ has 19 digits; a sign, and up to whole groups.
+/// 2⁶³ has 19 digits. With a sign, rounded up to a whole number of groups.
 const LONGEST: usize = 21;
 
-/// A number that prints as `{}` prints it, whatever width is asked for.
+/// Integer that prints as with `{}`; ignores the requested width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decimal(pub i64);
 
 impl Decimal {
-    /// A count; what `i64` cannot hold becomes its largest value.
+    /// Converts an integer; saturates at the largest `i64` where it does not fit.
     pub fn of<T: TryInto<i64>>(count: T) -> Self {
         Self(count.try_into().unwrap_or(i64::MAX))
     }
 }
 
-/// A number that prints as `{:#x}` prints it, whatever width is asked for.
+/// Integer that prints as with `{:#x}`; ignores the requested width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hexadecimal(pub u32);
 
-/// Text that prints as `{}` prints it, whatever width is asked for.
+/// Text that prints as with `{}`; ignores the requested width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verbatim<'a>(pub &'a str);
 
@@ -53,7 +53,7 @@ impl Display for Decimal {
         let mut left = self.0.unsigned_abs();
         let mut text = [b'0'; LONGEST];
         let mut end = LONGEST;
-        // From the last group to the first, digits from the last to the first.
+        // Groups and their digits are written from the last to the first.
         while left > 0 && end >= GROUP_DIGITS {
             let mut group = divide(&mut left);
             for digit in text.iter_mut().take(end).rev().take(GROUP_DIGITS) {
@@ -73,7 +73,7 @@ impl Display for Decimal {
     }
 }
 
-/// Divides by [`GROUP`], 16 bits at a time; returns the remainder.
+/// Divides `number` by [`GROUP`], 16 bits at a time, and returns the remainder.
 fn divide(number: &mut u64) -> u32 {
     let mut remainder = 0;
     let mut quotient = 0;

@@ -1,36 +1,39 @@
-//! Smoothing and decision: a word's logits in, at most one detection an utterance out.
+//! Smoothing and decision: a keyword's logits in, at most one detection per utterance out.
 //!
-//! The logit is clamped, so that one wild column cannot carry a whole window, averaged over the last
-//! few steps, and compared with a threshold; after a detection the word is deaf for the refractory
-//! time.
+//! The logit is clamped, so that a single outlier cannot dominate the window. It is averaged over
+//! the last few steps and compared with a threshold. After a detection there is no other until the
+//! refractory period ends.
 
 use serde::{Deserialize, Serialize};
 
-/// Longest smoothing window in steps.
+/// Longest smoothing window, in steps.
 pub const MAX_SMOOTHING: usize = 16;
 /// Logits are clamped to ±12 (Q8) before they are averaged: `sigmoid(12) = 0.999994`.
 pub const LOGIT_CLAMP: i16 = 12 * 256;
 
-/// How a word's logits become detections.
+/// Parameters that turn a keyword's logits into detections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DetectorParams {
-    /// Steps averaged, 1 … [`MAX_SMOOTHING`].
+    /// Length of the smoothing window in steps, 1 … [`MAX_SMOOTHING`].
     pub smoothing_steps: u8,
-    /// The smoothed logit (Q8) at which the word counts as heard.
+    /// Smoothed logit (Q8) from which on the keyword is detected.
     pub threshold: i16,
-    /// Steps after a detection in which there is no other.
+    /// Number of steps after a detection without another one.
     pub refractory_steps: u16,
 }
 
-/// Why a detector's parameters were refused.
+/// Reason for which a detector's parameters are rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DetectorError {
-    /// Not within 1 … [`MAX_SMOOTHING`].
+    /// Length of the smoothing window, outside 1 … [`MAX_SMOOTHING`].
     Smoothing(u8),
 }
 
 impl DetectorParams {
     /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`DetectorError::Smoothing`] if the length of the window is out of range.
     pub fn validate(&self) -> Result<(), DetectorError> {
         if (1..=MAX_SMOOTHING).contains(&usize::from(self.smoothing_steps)) {
             Ok(())
@@ -40,7 +43,7 @@ impl DetectorParams {
     }
 }
 
-/// One word's state.
+/// State of one keyword's detector.
 #[derive(Clone, Debug)]
 pub struct Detector {
     params: DetectorParams,
@@ -49,32 +52,32 @@ pub struct Detector {
     deaf_steps: u16,
 }
 
-/// What one step did to a word.
+/// Result of one step for one keyword.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     /// Mean of the clamped logits in the window, Q8, rounded toward −∞.
     pub smoothed: i16,
-    /// The word was heard at this step.
+    /// `true` if the keyword was detected at this step.
     pub fired: bool,
 }
 
 impl Detector {
-    /// A detector that has heard nothing; its window is full of the least logit.
+    /// Creates a detector whose window is filled with the least logit.
     pub const fn new(params: DetectorParams) -> Self {
         Self { params, window: [-LOGIT_CLAMP; MAX_SMOOTHING], position: 0, deaf_steps: 0 }
     }
 
-    /// The parameters in force.
+    /// Parameters in use.
     pub const fn params(&self) -> &DetectorParams {
         &self.params
     }
 
-    /// Changes the threshold (Q8); what was heard so far still counts.
+    /// Sets the threshold (Q8). The smoothing window keeps its contents.
     pub const fn set_threshold(&mut self, threshold: i16) {
         self.params.threshold = threshold;
     }
 
-    /// Takes the logit of one step.
+    /// Processes the logit (Q8) of one step.
     pub fn step(&mut self, logit: i16) -> Decision {
         let length = usize::from(self.params.smoothing_steps).clamp(1, MAX_SMOOTHING);
         if let Some(slot) = self.window.get_mut(self.position) {

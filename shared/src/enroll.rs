@@ -1,12 +1,12 @@
-//! Learning a word on the device: five utterances make a prototype head on the frozen trunk.
+//! Enrollment on the device: builds a prototype head on the frozen backbone from five utterances.
 //!
-//! A model can carry an *enrollment head*: a pointwise layer that whitens the trunk's output over
-//! other speech (made on the laptop), a depthwise layer over time whose weights are zeros, and a logit
-//! that adds it up. Enrolling fills the zeros: the weights become the sum of what the whitened trunk
-//! said in five utterances, aligned. In whitened coordinates the product with a mean is the linear
-//! discriminant between it and everything else (Fisher 1936, Hastie et al., The Elements of Statistical
-//! Learning, 4.3). Nothing else of the model changes, so what is written is the old file with other
-//! words in three places ([`Patch`]).
+//! A model can carry an *enrollment head*, made on the laptop. It has three layers: a pointwise
+//! layer that whitens the embeddings over negative data, a depthwise layer over time whose weights
+//! are zeros, and a logit that sums it. Enrollment fills in the zeros: the weights become the sum
+//! of the aligned, whitened embeddings of the five utterances. In whitened coordinates the product
+//! with a mean is the linear discriminant between that mean and everything else (Fisher 1936;
+//! Hastie et al., The Elements of Statistical Learning, section 4.3). The rest of the model stays
+//! as it is, so the new file is the old one with other words in three places ([`Patch`]).
 //!
 //! In: loudness and whitened column of each step, by [`Observer`]. Out: a [`Patch`]. Integers only.
 
@@ -15,74 +15,77 @@ use crate::{
     pipeline::{Observer, Step},
 };
 
-/// Utterances that make a head.
+/// Number of utterances that make a head.
 pub const UTTERANCES: usize = 5;
-/// Most channels of the whitened trunk.
+/// Largest number of channels of the whitened embeddings.
 pub const MAX_CHANNELS: usize = 64;
-/// Most taps of the depthwise layer.
+/// Largest number of taps of the depthwise layer.
 pub const MAX_TAPS: usize = 12;
-/// Columns that are kept: 2.56 s where a step is 40 ms.
+/// Number of columns that are kept: 2.56 s where a step is 40 ms.
 const RING: usize = 64;
-/// How far an utterance is moved to lie on those before it, in steps, to either side.
+/// Largest shift that aligns an utterance with those before it, in steps, to either side.
 const SLACK: usize = 6;
-/// Steps behind the last loud one that still belong to an utterance.
+/// Number of steps after the last loud one that still belong to an utterance.
 const LAG: usize = 2;
-/// Quiet steps after which an utterance is over; enough for lag and slack.
+/// Number of quiet steps that end an utterance; enough for lag and slack.
 const SILENCE: u8 = (LAG + SLACK) as u8 + 2;
-/// Loud steps that are an utterance: 0.24 s.
+/// Least number of loud steps in an utterance: 0.24 s.
 const SHORTEST: u8 = 6;
-/// Fractional bits of loudness and quiet.
+/// Fractional bits of the loudness and the noise floor.
 const LOUDNESS_BITS: u32 = 4;
-/// By how much a step's mean feature exceeds the quiet to be loud.
+/// Excess of a step's mean feature over the noise floor above which the step is loud.
 const LOUD: i32 = 12 << LOUDNESS_BITS;
-/// By how much the quiet rises at a step: half a step of a feature. After a word the features' running
-/// level comes down, so the features of a silence go up: where the word raised it by 24 dB, by a step of
-/// a feature at first. If the quiet rose more slowly, such a silence would be loud.
+/// Rise of the noise floor per step: half a unit of a feature. After a word the running level of
+/// the features comes down, so the features of a silence go up, at first by one unit per step where
+/// the word raised the level by 24 dB. With a slower noise floor, such a silence would be loud.
 const RISE: i32 = 1 << (LOUDNESS_BITS - 1);
-/// Logits (Q8) between nothing and the mean of the utterances, each against the others.
+/// Distance (Q8) between a logit of nothing and the mean logit of the utterances, each against the
+/// others.
 const SPAN: i64 = 12 * 256;
-/// The least mean of cosines at which five utterances are one word: 0.4. Of one person's recordings of a
-/// word most fives lie above it, of five people's a third; of fives that are no word one in six
-/// (docs/log/updates.md).
+/// Least mean of cosines at which five utterances count as one keyword: 0.4. Most sets of five
+/// recordings of a word by one person exceed it; of five persons' sets a third does, of sets
+/// without a common word one in six (docs/lab/updates.md).
 const LEAST_LIKENESS_Q8: i32 = 102;
-/// Sixteen steps of a channel: each of 64 channels is rounded by a third of one (root mean square), all
-/// together by 2.3.
+/// Least score: sixteen units of a channel. Rounding moves each of 64 channels by a third of a unit
+/// (root mean square), and all together by 2.3.
 const LEAST_SCORE: i64 = 16 * LOGIT_WEIGHT;
-/// Where between the two the threshold lies, which is a logit of 0: three quarters of the way. At 140/256 a
-/// head fires several times as often without the word, and misses hardly less (docs/log/updates.md).
+/// Position of the threshold (a logit of 0) between nothing and the mean: three quarters of the
+/// way. At 140/256 a head has several times as many false accepts, with hardly fewer misses
+/// (docs/lab/updates.md).
 const THRESHOLD_Q8: i64 = 192;
-/// Root mean square of each whitened channel over other speech, in steps of `i8`.
+/// Root mean square of each whitened channel over negative data, in units of `i8`.
 pub const DEVIATION: i64 = 24;
-/// The least length of an utterance along what all have in common, against the length that other speech has
-/// on average: 0.53. A head of what is fainter fires everywhere.
+/// Least length of an utterance along the direction that all have in common: 0.53 of the mean
+/// length of negative data. A head made from weaker utterances fires everywhere.
 const LEAST_STRENGTH_Q8: i64 = 136;
 
-/// Why there is no head yet.
+/// Reason for which there is no head yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnrollError {
     /// The model has no enrollment head.
     NoHead,
-    /// So many utterances were heard.
+    /// Only this many utterances were recorded.
     Utterances(u8),
     /// The utterances have too little in common.
     Unlike,
 }
 
-/// An enrollment head of a model, and where its arrays lie in the file.
+/// The enrollment head of a model, and the positions of its arrays in the file.
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
     taps: usize,
     dilation: usize,
     channels: usize,
-    /// The buffer that holds the whitened column after a step.
+    /// Index of the buffer that holds the whitened column after a step.
     pub column: u8,
-    /// First word in the file of the depthwise weights, of its factors, and of the logit's factors.
+    /// Index in the file of the first word of the depthwise weights, of their factors, and of the
+    /// logit's factors.
     at: [usize; 3],
 }
 
 impl Head {
-    /// The enrollment head of a model: the last head that is a pointwise and a depthwise layer
-    /// without a ReLU, and one logit.
+    /// Finds the enrollment head of a model: the last head with a pointwise and a depthwise layer,
+    /// neither with a ReLU, and one logit.
     pub fn of(model: &Model<'_>, file: &[u32]) -> Option<Self> {
         let mut first = usize::from(model.trunk_layers);
         let mut found = None;
@@ -115,7 +118,8 @@ impl Head {
     }
 }
 
-/// Where the arrays of a layer lie in the file, or those of a head's logits, which follow the layers.
+/// Returns the positions in the file of a layer's arrays. Indices after the layers mean the heads'
+/// logits.
 fn place(model: &Model<'_>, file: &[u32], index: usize) -> Option<[usize; 2]> {
     let words = |affine: &Affine<'_>| {
         [affine.weights.len(), size_of_val(affine.factors) / size_of::<u32>()]
@@ -136,25 +140,25 @@ fn place(model: &Model<'_>, file: &[u32], index: usize) -> Option<[usize; 2]> {
 
 type Column = [i8; MAX_CHANNELS];
 
-/// What a host can ask of a device that learns.
+/// Enrollment commands that a host can send to a device.
 pub trait Learn {
-    /// Begins to listen for five utterances.
+    /// Starts to record five utterances.
     ///
     /// # Errors
-    /// [`EnrollError::NoHead`].
+    /// [`EnrollError::NoHead`] if the model has no enrollment head.
     fn begin(&mut self) -> Result<(), EnrollError>;
 
-    /// Utterances heard since.
+    /// Number of utterances recorded since.
     fn heard(&self) -> u8;
 
-    /// The head that they make.
+    /// Builds the head from the utterances.
     ///
     /// # Errors
-    /// [`EnrollError`].
+    /// Any [`EnrollError`], by its cause.
     fn patch(&self) -> Result<Patch, EnrollError>;
 }
 
-/// Learns nothing.
+/// Implementation for a device without enrollment.
 impl Learn for () {
     fn begin(&mut self) -> Result<(), EnrollError> {
         Err(EnrollError::NoHead)
@@ -169,18 +173,18 @@ impl Learn for () {
     }
 }
 
-/// Listens for utterances.
+/// Records utterances and builds a head from them.
 #[derive(Clone, Debug)]
 pub struct Enroller {
     head: Option<Head>,
-    /// Wants utterances.
+    /// `true` while utterances are recorded.
     active: bool,
     ring: [Column; RING],
-    /// Steps heard.
+    /// Number of steps processed.
     steps: usize,
     quiet: Option<i32>,
     loudness: i32,
-    /// Loud steps of the utterance under way, and quiet ones since.
+    /// Number of loud steps in the current utterance, and of quiet ones after them.
     loud: u8,
     silent: u8,
     utterances: [[Column; MAX_TAPS]; UTTERANCES],
@@ -194,7 +198,7 @@ impl Default for Enroller {
 }
 
 impl Enroller {
-    /// Of no model.
+    /// Creates an enroller without a model.
     pub const fn new() -> Self {
         Self {
             head: None,
@@ -210,39 +214,41 @@ impl Enroller {
         }
     }
 
-    /// Belongs to the model in `file` from now on.
+    /// Uses the enrollment head of `model`, whose file is `file`, from now on.
     pub fn watch(&mut self, model: &Model<'_>, file: &[u32]) {
         self.head = Head::of(model, file);
         (self.active, self.heard, self.steps, self.quiet) = (false, 0, 0, None);
     }
 
-    /// The same of the file's bytes, which must begin and end at words; else nothing can be learned.
+    /// As [`Enroller::watch`], with the bytes of the file. They must start and end at words, or no
+    /// head is found.
     pub fn watch_file(&mut self, model: &Model<'_>, file: &[u8]) {
         self.watch(model, bytemuck::try_cast_slice(file).unwrap_or_default());
     }
 
-    /// All are there.
+    /// Returns whether all utterances are recorded.
     pub fn is_complete(&self) -> bool {
         usize::from(self.heard) == UTTERANCES
     }
 
-    /// How alike the utterances are, once all are there.
+    /// Similarity of the utterances, once all are recorded.
     pub fn likeness(&self) -> Option<Likeness> {
         let head = self.head.filter(|_| self.is_complete())?;
         Some(Likeness::of(head, &self.utterances))
     }
 
-    /// The column so many steps before the newest; zeros before the first.
+    /// Returns the column `back` steps before the newest; zeros before the first.
     fn past(&self, back: usize) -> &Column {
         const NONE: &Column = &[0; MAX_CHANNELS];
         let at = self.steps.checked_sub(back + 1).filter(|_| back < RING);
         at.and_then(|at| self.ring.get(at % RING)).unwrap_or(NONE)
     }
 
-    /// An utterance has ended: its last loud step is `back` steps ago.
+    /// Stores an utterance whose last loud step is `back` steps ago.
     fn take(&mut self, head: Head, back: usize) {
         let end = back.saturating_sub(LAG);
-        // The first lies where it is loud; the others where they fit the ones before best.
+        // The first utterance is placed by its loudness; the others where they fit the earlier ones
+        // best.
         let heard = usize::from(self.heard);
         let (first, last) =
             if heard == 0 { (end, end) } else { (end.saturating_sub(SLACK), end + SLACK) };
@@ -258,7 +264,7 @@ impl Enroller {
                     power += i64::from(x) * i64::from(x);
                 }
             }
-            // The cosine, but for what all have in common.
+            // Cosine, up to a factor that all positions share.
             (product << 8) / i64::from(power.unsigned_abs().isqrt() as u32).max(1)
         };
         let end = (first..=last).max_by_key(fit).unwrap_or(end);
@@ -301,7 +307,7 @@ impl Observer for Enroller {
     fn features(&mut self, features: &[i8]) {
         let sum: i32 = features.iter().map(|&feature| i32::from(feature)).sum();
         self.loudness = (sum << LOUDNESS_BITS) / (features.len() as i32).max(1);
-        // Down at once, up slowly: the quiet of the place.
+        // The noise floor falls at once and rises slowly.
         let quiet = self.quiet.unwrap_or(self.loudness).min(self.loudness);
         self.quiet = Some(quiet + RISE);
     }
@@ -335,12 +341,12 @@ impl Observer for Enroller {
     }
 }
 
-/// How much utterances have in common: the cosine between each and the sum of the others.
+/// Similarity of the utterances: the cosine between each and the sum of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Likeness {
-    /// The mean of the cosines, Q8.
+    /// Mean of the cosines, Q8.
     pub mean_q8: i32,
-    /// The least of them, Q8.
+    /// Least of the cosines, Q8.
     pub least_q8: i32,
 }
 
@@ -358,7 +364,7 @@ impl Likeness {
                     others_power += ((all - x) * (all - x)).unsigned_abs();
                 }
             }
-            // At most 2⁷ · 2⁹ · 768 < 2²⁶ above, and 2²⁴ · 2²⁸ below.
+            // At most 2⁷ · 2⁹ · 768 < 2²⁶ in the numerator, and 2²⁴ · 2²⁸ in the denominator.
             let norm = (power * others_power).isqrt().max(1);
             let cosine = ((product << 8) / norm as i64) as i32;
             sum += cosine;
@@ -368,12 +374,12 @@ impl Likeness {
     }
 }
 
-/// Words of the depthwise weights, most.
+/// Largest number of words of the depthwise weights.
 const WEIGHT_WORDS: usize = MAX_CHANNELS * MAX_TAPS / 2;
-/// Words of the depthwise factors, most.
+/// Largest number of words of the depthwise factors.
 const FACTOR_WORDS: usize = MAX_CHANNELS * 2;
 
-/// What replaces the zeros of an enrollment head.
+/// Values that replace the zeros of an enrollment head.
 #[derive(Clone, Debug)]
 pub struct Patch {
     head: Head,
@@ -386,7 +392,7 @@ impl Patch {
     fn of(head: Head, utterances: &[[Column; MAX_TAPS]; UTTERANCES]) -> Option<Self> {
         const N: i64 = UTTERANCES as i64;
         let at = |k: usize, c: usize| utterances.iter().map(move |u| i64::from(u[k][c]));
-        // What a channel says to the mean utterance, and what each says to the others.
+        // Response of a channel to the mean utterance, and of each utterance to the others.
         let (mut largest, mut common, mut all) = (1i64, 0i64, 0u64);
         for c in 0..head.channels {
             let mut power = 0;
@@ -398,18 +404,19 @@ impl Patch {
             }
             largest = largest.max(power);
         }
-        // A product with the sum of all, not of the four others; the mean of five.
+        // The product is with the sum of all rather than of the four others; it is the mean of
+        // five.
         let common = common * N / (N - 1) / N;
         // At most 768 products of 2⁷ and 5 · 2⁷, five times: below 2³⁸ and 2³².
         let other = (all * (head.taps * head.channels) as u64).isqrt() as i64 * DEVIATION;
         if common << 8 < other * LEAST_STRENGTH_Q8 {
             return None;
         }
-        // Of the largest channel, twice the mean is full scale; a multiplier is below 2³¹.
+        // Twice the mean of the largest channel is full scale; a multiplier is below 2³¹.
         let scale = ((127i64 << 32) / (2 * largest)).min(i64::from(i32::MAX));
-        // The logit adds the channels with this weight each; see the exporter.
+        // The logit sums the channels, each with this weight; see the exporter.
         let score = ((i128::from(common) * i128::from(scale)) >> 32) as i64 * LOGIT_WEIGHT;
-        // Sums of channels that are rounded must still say something.
+        // The sum must exceed the rounding of its channels.
         if score < LEAST_SCORE {
             return None;
         }
@@ -424,7 +431,7 @@ impl Patch {
         for k in 0..head.taps {
             for c in 0..head.channels {
                 let sum = at(k, c).sum::<i64>() as i16 as u16;
-                // `(blocks of 4 channels, taps, 4)`, two a word.
+                // The layout is `(blocks of 4 channels, taps, 4)`, two values per word.
                 let half = (c / LANES * head.taps + k) * LANES + c % LANES;
                 if let Some(word) = patch.weights.get_mut(half / 2) {
                     *word |= u32::from(sum) << (16 * (half % 2));
@@ -442,7 +449,7 @@ impl Patch {
         Some(patch)
     }
 
-    /// What to put over the file of the model.
+    /// Words to write over the file of the model.
     pub fn patches(&self) -> Patches<'_> {
         let Head { taps, channels, at: [weights, factors, logit], .. } = self.head;
         let blocks = channels.div_ceil(LANES);
@@ -452,5 +459,5 @@ impl Patch {
     }
 }
 
-/// The weight of each channel in an enrollment head's logit.
+/// Weight of each channel in the logit of an enrollment head.
 pub const LOGIT_WEIGHT: i64 = 64;

@@ -1,19 +1,19 @@
-//! What a device says, one line an event; the simulator prints the same bytes.
+//! Event lines of a device, one per event. The simulator prints the same bytes.
 //!
 //! | line | when |
 //! |---|---|
 //! | `model <arena bytes> <frames a step> <word>,<word>… <name>` | once a model is loaded |
-//! | `step <index> <end sample> <logit>:<smoothed> …` | every step, if scores are wanted |
-//! | `detection <end sample> <score> <logit> <word>` | a word was heard |
-//! | `logits <logit> …` | a network over images has run |
-//! | `overrun <sample> <lost samples>` | the microphone lost samples |
-//! | `fault <sample> <kind>` | `stuck`, `clipping` or `offset` sound from here on, or `none` of them any more |
-//! | `stats <name>=<value> …` | at the end, where the end is known |
-//! | `error <message>` | the device gave up |
+//! | `step <index> <end sample> <logit>:<smoothed> …` | at every step, if scores are on |
+//! | `detection <end sample> <score> <logit> <word>` | at a detection |
+//! | `logits <logit> …` | after a run of an image network |
+//! | `overrun <sample> <lost samples>` | when the microphone lost samples |
+//! | `fault <sample> <kind>` | at a change of health: `stuck`, `clipping`, `offset` or `none` |
+//! | `stats <name>=<value> …` | at the end of a run, where it has one |
+//! | `error <message>` | when the device gives up |
 //!
-//! Logits are Q8, the score of a detection is [`sigmoid`] of the smoothed logit in Q16, and samples
-//! count from the first one heard. A word comes last on its line, since it may hold spaces; control
-//! characters in it become `?`, so a line stays a line.
+//! Logits are Q8. The score of a detection is [`sigmoid`] of the smoothed logit in Q16. Samples
+//! count from the first one processed. The keyword is the last field of its line, since it may
+//! contain spaces. Control characters in it become `?`, so an event stays on one line.
 
 use core::fmt::{self, Display, Formatter, Write};
 
@@ -27,7 +27,7 @@ use crate::{
     pipeline::Step,
 };
 
-/// Text from a model, made safe for one line.
+/// Text from a model, with control characters replaced by `?`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Text<'a>(pub &'a str);
 
@@ -37,7 +37,7 @@ impl Display for Text<'_> {
     }
 }
 
-/// The words of a loaded model and what it needs.
+/// Line with the keywords of a loaded model and the memory that it needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Loaded<'m, 'a>(pub &'m Model<'a>);
 
@@ -54,23 +54,23 @@ impl Display for Loaded<'_, '_> {
     }
 }
 
-/// One word's logits at a step.
+/// Logits of one keyword at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Score {
-    /// What the network said, Q8.
+    /// Output of the network, Q8.
     pub logit: i16,
-    /// What the detector made of it, Q8.
+    /// Mean over the smoothing window, Q8.
     pub smoothed: i16,
 }
 
-/// The scores of one step.
+/// Line with the scores of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scores {
-    /// Counts computed steps from 0.
+    /// Number of the step, counted from 0.
     pub index: u64,
-    /// Samples heard up to the end of the step.
+    /// Number of samples from the start to the end of the step.
     pub end_samples: u64,
-    /// One a word.
+    /// One score per keyword.
     pub words: Vec<Score, MAX_WORDS>,
 }
 
@@ -97,19 +97,19 @@ impl Display for Scores {
     }
 }
 
-/// A word was heard.
+/// Line for a detected keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Detection<'a> {
-    /// Samples heard up to the end of the step that decided.
+    /// Number of samples from the start to the end of the deciding step.
     pub end_samples: u64,
-    /// The smoothed logit, Q8.
+    /// Smoothed logit, Q8.
     pub logit: i16,
-    /// The word's label.
+    /// Label of the keyword.
     pub word: &'a str,
 }
 
 impl Detection<'_> {
-    /// The probability that the smoothed logit stands for, Q16.
+    /// Probability that corresponds to the smoothed logit, Q16.
     pub fn score(&self) -> u16 {
         sigmoid(self.logit)
     }
@@ -124,7 +124,7 @@ impl Display for Detection<'_> {
     }
 }
 
-/// What a network over images says, one logit a label, Q8.
+/// Line with the logits of an image network, one per label, Q8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Logits<'a>(pub &'a [i16]);
 
@@ -135,12 +135,13 @@ impl Display for Logits<'_> {
     }
 }
 
-/// The microphone lost samples before sample `end_samples`; positions after it are too small.
+/// Line for samples that the microphone lost before sample `end_samples`. Later positions are too
+/// small by their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overrun {
-    /// Samples heard so far.
+    /// Number of samples processed so far.
     pub end_samples: u64,
-    /// How many are missing, as far as the board can tell.
+    /// Number of missing samples, as far as the board can count them.
     pub lost_samples: u64,
 }
 
@@ -151,20 +152,21 @@ impl Display for Overrun {
     }
 }
 
-/// What a run cost the device. Instructions, not cycles: they are what an emulator can count.
+/// Line with the cost of a run. Counts instructions rather than cycles, since an emulator has no
+/// cycles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Checking the model and building the pipeline.
+    /// Instructions of loading the model and building the pipeline.
     pub setup_instructions: u64,
-    /// Everything between two reads of the microphone, summed.
+    /// Instructions between any two reads of the microphone, summed.
     pub audio_instructions: u64,
-    /// Samples heard.
+    /// Number of samples processed.
     pub samples: u64,
-    /// Deepest stack.
+    /// Deepest stack, in bytes.
     pub stack_bytes: u64,
-    /// Statically allocated memory without the arena.
+    /// Statically allocated memory without the arena, in bytes.
     pub static_bytes: u64,
-    /// The part of the arena that the model uses.
+    /// Part of the arena that the model uses, in bytes.
     pub arena_bytes: u64,
 }
 
@@ -198,10 +200,10 @@ impl Display for Stats {
     }
 }
 
-/// Writes what a step has to say: its scores if they are wanted, then a line for each word heard.
+/// Writes the scores of a step, if `with_scores`, then a line per detected keyword.
 ///
 /// # Errors
-/// The sink's.
+/// Returns the error of the sink.
 pub fn report(
     step: &Step<'_>,
     model: &Model<'_>,
@@ -220,7 +222,7 @@ pub fn report(
     Ok(())
 }
 
-/// A line, read back.
+/// A parsed event line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The rest of a `model` line.
@@ -240,7 +242,7 @@ pub enum Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// Reads a line without its end; `None` if no device prints such a line.
+    /// Parses a line without its line ending. Returns `None` if no device prints such a line.
     pub fn parse(line: &'a str) -> Option<Self> {
         let (kind, rest) = line.split_once(' ')?;
         match kind {

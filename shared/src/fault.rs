@@ -1,46 +1,49 @@
-//! What is wrong with the microphone, as far as samples tell: it says one value for ever, it clips, or
-//! its zero is somewhere else. The network hears nothing in such sound, and a user should know why.
+//! Microphone health: detects a stuck value, clipping and a wrong zero level. The network detects
+//! nothing in such sound, and a user needs the reason.
 //!
-//! Sound is judged in periods of 2 s, counted from the first sample, by every thirteenth sample: faults
-//! that last are seen as well in a few of the samples, and a judgement costs at most two percent of
-//! what the smallest model does. What is said depends on the samples alone, not on how they are
-//! cut. Listening goes on meanwhile: a fault that ends is told as well.
+//! Sound is judged in periods of 2 s, counted from the first sample, by every 13th sample. That is
+//! enough for lasting faults, and costs at most 2 % of the smallest model's work. The result
+//! depends on the samples alone, not on how they are divided into blocks. The pipeline keeps
+//! running meanwhile, and the end of a fault is reported as well.
 //!
-//! In: `i16`. Out: a [`Fault`] at the end of a period that differs from the one before.
+//! In: `i16`. Out: a [`Fault`] at the end of a period whose state differs from the one before.
 
 use core::fmt::{self, Display, Formatter};
 
 use crate::{
     decimal::{Decimal, Verbatim},
-    frontend::SAMPLE_RATE_HZ,
+    timebase::SAMPLE_RATE_HZ,
 };
 
-/// Samples that are judged together: 2 s.
+/// Length of a period in samples: 2 s.
 pub const PERIOD_SAMPLES: usize = 2 * SAMPLE_RATE_HZ;
-/// Of so many samples one is looked at. Not a divisor of the rate, so that a tone of a whole number of
-/// Hertz does not look like one value.
+/// Distance between two samples that are checked. It does not divide the sample rate, so a tone of
+/// a whole number of Hertz does not look like one value.
 const STRIDE: usize = 13;
-/// Samples of this magnitude count as clipped.
+/// Least magnitude of a clipped sample.
 const CLIPPED: i16 = 32_700;
-/// A period clips where one of so many samples does. Speech that is a little too loud does not.
+/// A period is clipping if more than one of this many samples is clipped. Speech that is slightly
+/// too loud stays below that.
 const CLIPPED_ONE_OF: u32 = 32;
-/// A window is at full scale where all samples but one of so many are clipped: a square wave, a wire that
-/// came off. Clipped speech keeps more of its shape, and must move the level, or it is missed more often.
+/// A window is at full scale if at most one sample per this many clipped ones is not clipped. That
+/// is a square wave, or a wire that came off. Clipped speech keeps more of its shape; the front end
+/// must follow its level, or more keywords are missed.
 const FULL_SCALE_ALL_BUT_ONE_OF: usize = 16;
-/// A mean beyond this, −24 dB of full scale, is an offset. Converters have some hundreds.
+/// Magnitude above which a mean counts as an offset: −24 dB of full scale. Converters have
+/// offsets of some hundreds.
 const OFFSET: u32 = 2_048;
 
-/// What is wrong.
+/// State of the microphone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FaultKind {
-    /// Nothing that can be seen.
+    /// No fault detected.
     #[default]
     None,
-    /// One value for a whole period, digital silence too: a real microphone flickers.
+    /// One value for a whole period, digital silence included. A real microphone always has noise.
     Stuck,
-    /// More than one sample of 32 is at the end of the scale.
+    /// More than one sample in 32 is at the end of the scale.
     Clipping,
-    /// The mean of a period is further from 0 than 2,048.
+    /// The mean of a period is more than 2,048 away from 0.
     Offset,
 }
 
@@ -52,23 +55,23 @@ impl FaultKind {
         (Self::Offset, "offset"),
     ];
 
-    /// As the event line has it.
+    /// Name in the event line.
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(kind, _)| *kind == self).map_or("none", |(_, name)| name)
     }
 
-    /// The kind of that name.
+    /// Returns the kind with this name.
     pub fn of(name: &str) -> Option<Self> {
         Self::NAMES.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
     }
 }
 
-/// From here on something else is wrong than before, or nothing any more.
+/// Change of the microphone's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Samples heard up to the end of the period that showed it.
+    /// Number of samples from the start to the end of the period that showed the change.
     pub end_samples: u64,
-    /// What is wrong.
+    /// The new state.
     pub kind: FaultKind,
 }
 
@@ -78,11 +81,11 @@ impl Display for Fault {
     }
 }
 
-/// Judges period after period.
+/// Checks the microphone's health period by period.
 #[derive(Clone, Debug)]
 pub struct FaultDetector {
     periods: u64,
-    /// Samples of the period that were heard.
+    /// Number of samples of the current period so far.
     heard: usize,
     told: FaultKind,
     sum: i32,
@@ -91,16 +94,17 @@ pub struct FaultDetector {
     clipped: u32,
 }
 
-/// Whether a sample is at the end of the scale.
+/// Returns whether a sample is at the end of the scale.
 #[inline(always)]
 fn is_clipped(sample: i16) -> bool {
     sample.saturating_abs() >= CLIPPED
 }
 
-/// Whether nearly all samples of a window are at the end of the scale, as every thirteenth tells.
+/// Returns whether nearly all samples of a window are at the end of the scale. Checks every 13th
+/// sample.
 ///
-/// The front end does not follow the level of such a window: what it says is that something is broken, and
-/// nothing of the room.
+/// The front end does not adapt its level to such a window: it results from a defect and carries no
+/// information about the room.
 #[inline]
 pub fn is_full_scale(window: &[i16]) -> bool {
     let clipped = window.iter().step_by(STRIDE).filter(|&&x| is_clipped(x)).count();
@@ -115,7 +119,7 @@ impl Default for FaultDetector {
 }
 
 impl FaultDetector {
-    /// Before the first sample; nothing is wrong.
+    /// Creates a detector before the first sample, without a fault.
     #[inline(always)]
     pub const fn new() -> Self {
         Self {
@@ -129,15 +133,15 @@ impl FaultDetector {
         }
     }
 
-    /// Takes samples, up to the end of the period at most; returns how many, and what is wrong from
-    /// here on if that has changed. Call it again with the rest until nothing is left.
+    /// Processes samples up to the end of the period at most. Returns their number, and the new
+    /// state if it changed. The caller repeats the call with the rest until nothing is left.
     pub fn push(&mut self, pcm: &[i16]) -> (usize, Option<Fault>) {
         let count = pcm.len().min(PERIOD_SAMPLES - self.heard.min(PERIOD_SAMPLES));
-        // The next sample of the period whose number is a multiple of the stride.
+        // Index of the next sample whose number in the period is a multiple of the stride.
         let first = self.heard.next_multiple_of(STRIDE) - self.heard;
         let looked_at = pcm.get(first..count).unwrap_or_default();
         for &sample in looked_at.iter().step_by(STRIDE) {
-            // At most 2,462 samples of 2¹⁵: the sum stays below 2²⁷.
+            // At most 2,462 samples of 2¹⁵, so the sum stays below 2²⁷.
             self.sum += i32::from(sample);
             self.least = self.least.min(sample);
             self.most = self.most.max(sample);
@@ -150,7 +154,7 @@ impl FaultDetector {
         (count, self.judge())
     }
 
-    /// Judges the period and begins the next.
+    /// Judges the period and starts the next one.
     #[inline(never)]
     fn judge(&mut self) -> Option<Fault> {
         const LOOKED_AT: u32 = PERIOD_SAMPLES.div_ceil(STRIDE) as u32;
@@ -176,7 +180,7 @@ mod tests {
     use super::*;
     use std::{string::ToString, vec, vec::Vec};
 
-    /// What is said of sound in blocks of so many samples.
+    /// Returns the changes of state for sound in blocks of this many samples.
     fn said(pcm: &[i16], block: usize) -> Vec<(u64, FaultKind)> {
         let mut detector = FaultDetector::new();
         let mut faults = Vec::new();
@@ -190,7 +194,7 @@ mod tests {
         faults
     }
 
-    /// A tone of 440 Hz and of that amplitude around `zero`.
+    /// A tone of 440 Hz with this amplitude around `zero`.
     fn tone(amplitude: f64, zero: f64) -> Vec<i16> {
         let angle = core::f64::consts::TAU * 440.0 / 16_000.0;
         (0..PERIOD_SAMPLES).map(|n| (zero + amplitude * (angle * n as f64).sin()) as i16).collect()

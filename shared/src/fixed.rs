@@ -1,28 +1,30 @@
-//! Fixed-point arithmetic that more than one stage needs: requantization, the logistic function and
+//! Fixed-point arithmetic that several stages share: requantization, the logistic function and
 //! softmax.
 //!
-//! There is one rounding in the network: [`round_high`]. A value in Q8 is an integer that stands for
+//! The network rounds in one way only: [`round_high`]. A value in Q8 is an integer that represents
 //! `value / 256`.
 
-/// Fractional bits of a logit: `i16` in Q8 spans ±128 in steps of 1/256.
+/// Number of fractional bits of a logit: `i16` in Q8 spans ±128 in steps of 1/256.
 pub const LOGIT_FRACTION_BITS: u32 = 8;
 
-/// `⌊(a · b) / 2³² + ½⌋`: the high word of the product, ties toward +∞.
+/// Returns `⌊(a · b) / 2³² + ½⌋`, the high word of the product; ties go toward +∞.
 ///
-/// It is one instruction (`SMMULR`) on Cortex-M4 and later.
+/// On Cortex-M4 and later it is one instruction (`SMMULR`).
 #[inline(always)]
 pub const fn round_high(a: i32, b: i32) -> i32 {
     let product = a as i64 * b as i64;
     if cfg!(target_arch = "riscv32") {
-        // The same with a shift and an addition in place of one of 64 bits.
+        // Equal result, with a shift and a 32-bit addition instead of a 64-bit one.
         (product >> 32) as i32 + (product as u32 >> 31) as i32
     } else {
         ((product + (1 << 31)) >> 32) as i32
     }
 }
 
-/// `sat8(zero_point + round_high(acc, multiplier))`: an accumulator of scale `s_x·s_w` becomes an
-/// activation of scale `s_y`, with `multiplier = round(2³² · s_x·s_w / s_y)`.
+/// Returns `sat8(zero_point + round_high(acc, multiplier))`.
+///
+/// Converts an accumulator of scale `s_x·s_w` to an activation of scale `s_y`, with
+/// `multiplier = round(2³² · s_x·s_w / s_y)`.
 #[inline(always)]
 pub const fn requantize(acc: i32, multiplier: i32, zero_point: i32) -> i8 {
     let y = zero_point + round_high(acc, multiplier);
@@ -35,7 +37,7 @@ pub const fn requantize(acc: i32, multiplier: i32, zero_point: i32) -> i8 {
     }
 }
 
-/// `sat16(round_high(acc, multiplier))`: an accumulator becomes a logit in Q8.
+/// Returns `sat16(round_high(acc, multiplier))`: converts an accumulator to a logit in Q8.
 #[inline(always)]
 pub const fn requantize_logit(acc: i32, multiplier: i32) -> i16 {
     let y = round_high(acc, multiplier);
@@ -48,13 +50,13 @@ pub const fn requantize_logit(acc: i32, multiplier: i32) -> i16 {
     }
 }
 
-/// Steps of the exponential's table per unit of its argument.
+/// Entries of the exponential's table per unit of its argument.
 const EXP_STEPS_PER_UNIT: usize = 16;
-/// Beyond this argument `exp(-x)` is 0 in Q16 (`exp(-12) · 2¹⁶ = 0.4`).
+/// Argument from which on `exp(-x)` is 0 in Q16 (`exp(-12) · 2¹⁶ = 0.4`).
 const EXP_LIMIT: usize = 12;
 const EXP_ENTRIES: usize = EXP_LIMIT * EXP_STEPS_PER_UNIT + 1;
 
-/// `round(2¹⁶ · exp(-i/16))`, by repeated multiplication in Q62.
+/// `round(2¹⁶ · exp(-i/16))`, computed by repeated multiplication in Q62.
 static EXP_NEG: [u32; EXP_ENTRIES] = exp_table();
 
 const fn exp_table() -> [u32; EXP_ENTRIES] {
@@ -71,8 +73,10 @@ const fn exp_table() -> [u32; EXP_ENTRIES] {
     table
 }
 
-/// `exp(-x)` in Q16 for `x ≥ 0` in Q8, by a table of 193 entries and linear interpolation; the
-/// absolute error is below 2⁻¹⁰ · exp(-x) + 2⁻¹⁶.
+/// Returns `exp(-x)` in Q16 for `x ≥ 0` in Q8.
+///
+/// Interpolates linearly in a table of 193 entries; the absolute error is below 2⁻¹⁰ · exp(-x) +
+/// 2⁻¹⁶.
 pub fn exp_neg(x_q8: u32) -> u32 {
     const STEP_BITS: u32 = LOGIT_FRACTION_BITS - EXP_STEPS_PER_UNIT.trailing_zeros();
     let index = (x_q8 >> STEP_BITS) as usize;
@@ -83,21 +87,21 @@ pub fn exp_neg(x_q8: u32) -> u32 {
     a - (((a - b) * fraction) >> STEP_BITS)
 }
 
-/// The logistic function `1 / (1 + exp(-x))` of a logit in Q8, in Q16: 0 … 65 535.
+/// Logistic function `1 / (1 + exp(-x))` of a logit in Q8. Returns Q16 in 0 … 65 535.
 ///
 /// Monotone; the absolute error is below 2⁻¹¹.
 pub fn sigmoid(logit_q8: i16) -> u16 {
     let e = exp_neg(u32::from(logit_q8.unsigned_abs()));
     // The larger of the two probabilities: 1 / (1 + e), with e in Q16 and the result in Q16.
     let denominator = (1u32 << 16) + e;
-    // Never 0, and so written that compilers see it.
+    // The denominator is never 0; `max` makes that visible to the compiler.
     let large = (u32::MAX / denominator.max(1)).min(65_535);
     if logit_q8 >= 0 { large as u16 } else { (65_536 - large) as u16 }
 }
 
-/// Softmax of logits in Q8 into probabilities in Q16 that sum to at most 65 536.
+/// Softmax of logits in Q8. Writes probabilities in Q16 that sum to at most 65 536.
 ///
-/// Writes `min(logits.len(), out.len())` values; an empty slice is left as it is.
+/// Writes `min(logits.len(), out.len())` values; without logits it leaves `out` unchanged.
 pub fn softmax(logits_q8: &[i16], out: &mut [u16]) {
     let Some(&largest) = logits_q8.iter().max() else { return };
     let exp = |l: i16| exp_neg((i32::from(largest) - i32::from(l)) as u32);

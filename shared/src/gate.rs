@@ -1,81 +1,85 @@
-//! A gate before the network: in silence it is closed, and the network does not run.
+//! Energy gate in front of the network: it is closed in silence, and the network then does not run.
 //!
-//! What it looks at is the loudness of a step: the mean of its features, which are logarithms of power
-//! less a running level, and that level, where the front end has one. Without it, a word would raise the
-//! level and so lower the features of the hiss after it; the quiet would follow them down, and as the
-//! level falls again, the hiss would be louder than the quiet. It follows the quiet of the place, down
-//! fast and up slowly, and opens as soon as a step is louder by a margin; it closes when none was for a
-//! while. Closed, it keeps the last 160 ms of features, and the network hears them first when it opens,
-//! so that the quiet beginning of a word is not lost. To the network, a silence is thus as long as the
-//! gate stays open in it, then goes on where sound begins; its rings keep what they had.
+//! The gate measures the loudness of a step: the mean of its features, plus the running level that
+//! the front end subtracts from them, where it has one. Features alone would not do. A keyword
+//! raises the running level and so lowers the features of the noise after it. The estimated noise
+//! floor would follow them down, and the noise would count as loud once the level falls again.
 //!
-//! In: a step's features. Out: whether the network runs, on what. Integers only, so laptop and chip
-//! open at the same step.
+//! The noise floor follows the loudness down fast and up slowly. The gate opens as soon as a step
+//! exceeds the floor by a margin, and closes after a hold time without such a step. While closed,
+//! it keeps the last 160 ms of features. The network runs on them first when the gate opens, so
+//! that the quiet start of a keyword is not lost. For the network, a silence lasts only as long as
+//! the gate stays open in it; its ring buffers keep their contents meanwhile.
+//!
+//! In: a step's features. Out: whether the network runs, and on which steps. Integers only, so
+//! laptop and chip open at the same step.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{artifact::MAX_FRAMES_PER_STEP, frontend::MEL_CHANNELS};
+use crate::{frontend::MEL_CHANNELS, timebase::MAX_FRAMES_PER_STEP};
 
-/// Features that a closed gate keeps: as many as the longest step has.
+/// Number of features that a closed gate keeps: as many as the longest step has.
 const KEPT: usize = MAX_FRAMES_PER_STEP as usize * MEL_CHANNELS;
 /// Fractional bits of means and levels.
 const LEVEL_BITS: u32 = 8;
-/// The quiet falls by a sixteenth of the gap at a step, and rises by a 256th.
+/// The noise floor falls by 1/16 of the gap per step, and rises by 1/256.
 const FALL_SHIFT: u32 = 4;
 const RISE_SHIFT: u32 = 8;
 
-/// When a gate opens and closes.
+/// Conditions for opening and closing the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateParams {
-    /// By how much the loudness of a step exceeds the quiet to open, in eighths of a feature's step.
+    /// Excess of a step's loudness over the noise floor that opens the gate, in eighths of a
+    /// feature's unit.
     pub margin: u8,
-    /// Steps without such that the gate stays open.
+    /// Number of steps without such an excess for which the gate stays open.
     pub hold_steps: u8,
 }
 
 impl Default for GateParams {
-    /// Twelve steps of a feature; 30 steps, which are 1.2 s where a step is 40 ms. Greater margins close
-    /// more often and lose words in noise; docs/log/engine-speed.md has the figures.
+    /// Twelve units of a feature, and 30 steps, which are 1.2 s where a step is 40 ms. Larger
+    /// margins close more often and lose keywords in noise; see docs/lab/engine-speed.md.
     fn default() -> Self {
         Self { margin: 96, hold_steps: 30 }
     }
 }
 
-/// A gate, open at first.
+/// Energy gate; open at first.
 #[derive(Clone, Debug)]
 pub struct Gate {
     params: GateParams,
-    /// The quiet, once a step was heard.
+    /// Estimated noise floor, from the first step on.
     quiet: Option<i32>,
-    /// Steps until it closes; 0 when closed.
+    /// Number of steps until the gate closes; 0 when closed.
     hold: u8,
-    /// The last steps' features, oldest at `next` once they fill it.
+    /// Features of the last steps; the oldest is at `next` once they fill the buffer.
     kept: [i8; KEPT],
     next: u16,
     count: u16,
 }
 
-/// What the gate says to a step.
+/// Decision of the gate for a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passage {
-    /// The network runs on it.
+    /// The network runs on this step.
     Open,
-    /// The network runs on so many steps that were kept, then on this one.
+    /// The network runs on this many kept steps, then on this one.
     Opening(u16),
     /// The network does not run; the features were kept.
     Closed,
 }
 
 impl Gate {
-    /// Open, for as long as it holds.
+    /// Creates a gate that is open for one hold time.
     #[inline(always)]
     pub fn new(params: GateParams) -> Self {
         let hold = params.hold_steps.saturating_add(1);
         Self { params, quiet: None, hold, kept: [0; KEPT], next: 0, count: 0 }
     }
 
-    /// Looks at a step's features, at most 640, and at the `level` that is not in them any more: its
-    /// mean over the step, in features' steps, Q8, at most 2²⁴ either way.
+    /// Processes the features of a step, at most 640, and decides whether the network runs. `level`
+    /// is the level that the front end subtracted: its mean over the step, in units of a feature,
+    /// Q8, at most 2²⁴ in magnitude.
     pub fn step(&mut self, features: &[i8], level: i32) -> Passage {
         let sum: i32 = features.iter().map(|&feature| i32::from(feature)).sum();
         let loudness = (sum << LEVEL_BITS) / (features.len() as i32).max(1) + level;
@@ -109,16 +113,17 @@ impl Gate {
         self.count = (self.count + 1).min(slots);
     }
 
-    /// The features of the `age`-th step that was kept, of so many features each, the oldest first.
+    /// Returns the features of the `age`-th kept step, oldest first. Each step has `features` of
+    /// them.
     pub fn kept(&self, age: u16, features: usize) -> &[i8] {
         let slots = (KEPT / features.max(1)).max(1);
-        // Until they fill it, the oldest lies at 0.
+        // Until the buffer is full, the oldest step is at 0.
         let first = if usize::from(self.count) == slots { usize::from(self.next) } else { 0 };
         let start = (first + usize::from(age)) % slots * features;
         self.kept.get(start..start + features).unwrap_or_default()
     }
 
-    /// Forgets what was kept.
+    /// Discards the kept features.
     pub fn forget(&mut self) {
         (self.next, self.count) = (0, 0);
     }
@@ -130,7 +135,7 @@ mod tests {
     use super::*;
     use std::{vec, vec::Vec};
 
-    /// Two frames a step.
+    /// Two frames per step.
     const WIDTH: usize = 80;
 
     fn gate() -> Gate {
@@ -172,7 +177,7 @@ mod tests {
         let mut found = passages(&mut gate, &vec![-20; 2_000]);
         assert_eq!(found[0], Passage::Opening(7));
         assert_eq!(found.pop(), Some(Passage::Closed));
-        // And quiet again at once.
+        // The gate closes again at once in the quiet.
         passages(&mut gate, &[-60; 60]);
         assert_ne!(gate.step(&[-50; WIDTH], 0), Passage::Closed);
     }

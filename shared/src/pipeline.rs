@@ -1,22 +1,23 @@
-//! The whole device: PCM blocks of any length in, steps and detections out.
+//! The whole device flow: PCM blocks of any length in, steps and detections out.
 //!
-//! Trainer, simulator and firmware all run this. What comes out depends on the samples alone, not on
-//! how they were cut into blocks.
+//! Trainer, simulator and firmware all run this code. The output depends on the samples alone, not
+//! on how they are divided into blocks.
 
 use heapless::Vec;
 
 use crate::{
-    artifact::{MAX_FRAMES_PER_STEP, MAX_WORDS, Model, Op},
+    artifact::{MAX_WORDS, Model, Op},
     detector::{Decision, Detector, LOGIT_CLAMP},
     engine::{ArenaTooSmall, Engine},
-    frontend::{Frontend, HOP_SAMPLES, MEL_CHANNELS, WINDOW_SAMPLES},
+    frontend::{Frontend, MEL_CHANNELS},
     gate::{Gate, Passage},
+    timebase::{MAX_FRAMES_PER_STEP, frame_end},
 };
 
-/// Features of the longest step.
+/// Number of features in the longest step.
 const MAX_STEP_FEATURES: usize = MAX_FRAMES_PER_STEP as usize * MEL_CHANNELS;
 
-/// A model that listens.
+/// A model with the state of every stage: front end, gate, engine and detectors.
 pub struct Pipeline<'m, 'a> {
     frontend: Frontend<'m>,
     gate: Option<Gate>,
@@ -32,46 +33,56 @@ pub struct Pipeline<'m, 'a> {
     steps: u64,
 }
 
-/// What one step of the network said.
+/// Result of one inference step: a logit and a decision per keyword.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'s> {
-    /// Counts computed steps from 0.
+    /// Number of the step, counted from 0.
     pub index: u64,
-    /// Samples heard so far, up to the end of the step's last window.
+    /// Number of samples from the start to the end of the step's last window.
     pub end_samples: u64,
-    /// One logit a word, Q8. Where a gate is closed, the least that counts: −12.
+    /// One logit per keyword, Q8; −12, the lower clamp, where the gate is closed.
     pub logits: &'s [i16],
-    /// One decision a word.
+    /// One decision per keyword.
     pub decisions: &'s [Decision],
-    /// Whether the network ran: a gate was open, or there is none.
+    /// `true` if the network ran, because the gate was open or the model has none.
     pub listened: bool,
 }
 
-/// Who is told what is heard.
+/// Callbacks of a [`Pipeline`] for the features and the result of each step.
 pub trait Observer {
-    /// A step's features, before the network runs on them.
+    /// Called with the features of a step, before the network runs on them.
     fn features(&mut self, features: &[i8]);
 
-    /// The network's buffer that it wants to see after each step, if any.
+    /// Index of the network buffer that [`Observer::column`] receives after each step, if any.
     fn column_buffer(&self) -> Option<u8> {
         None
     }
 
-    /// That buffer, after the network ran.
+    /// Called with the contents of that buffer, after the network ran.
     fn column(&mut self, _column: &[i8]) {}
 
-    /// What the step said.
+    /// Called with the result of the step.
     fn step(&mut self, step: Step<'_>);
 }
 
-/// Two are told.
+/// Observer that ignores every callback.
+#[derive(Clone, Copy, Debug)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {
+    fn features(&mut self, _: &[i8]) {}
+
+    fn step(&mut self, _: Step<'_>) {}
+}
+
+/// Forwards every callback to both observers.
 impl<A: Observer, B: Observer> Observer for (A, B) {
     fn features(&mut self, features: &[i8]) {
         self.0.features(features);
         self.1.features(features);
     }
 
-    /// The second one's.
+    /// Returns the buffer that the second observer requests.
     fn column_buffer(&self) -> Option<u8> {
         self.1.column_buffer()
     }
@@ -86,7 +97,7 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     }
 }
 
-/// Shared with somebody who reads it between blocks.
+/// Forwards every callback to an observer that the caller can read between blocks.
 impl<O: Observer> Observer for &core::cell::RefCell<O> {
     fn features(&mut self, features: &[i8]) {
         if let Ok(mut observer) = self.try_borrow_mut() {
@@ -111,7 +122,7 @@ impl<O: Observer> Observer for &core::cell::RefCell<O> {
     }
 }
 
-/// Wants nothing but the steps.
+/// Observer that calls a closure for each step.
 struct OnStep<F>(F);
 
 impl<F: FnMut(Step<'_>)> Observer for OnStep<F> {
@@ -128,18 +139,18 @@ impl<'m, 'a> Pipeline<'m, 'a> {
     /// Builds the stages on `arena`, which must hold [`Model::arena_bytes`].
     ///
     /// # Errors
-    /// [`ArenaTooSmall`].
+    /// [`ArenaTooSmall`] if the arena is smaller.
     pub fn new(model: &'m Model<'a>, arena: &'m mut [i8]) -> Result<Self, ArenaTooSmall> {
         let mut pipeline = Self::with_engine(model, Engine::new(model, arena)?);
         pipeline.add_detectors(model);
         Ok(pipeline)
     }
 
-    /// As [`Pipeline::new`], but the pipeline is made where it stays: a board has no stack to spare
-    /// for copies of it.
+    /// As [`Pipeline::new`], but builds the pipeline in place. A board has no stack to spare for
+    /// copies of it.
     ///
     /// # Errors
-    /// [`ArenaTooSmall`]; `slot` is then as it was.
+    /// [`ArenaTooSmall`]; `slot` is then unchanged.
     #[inline(never)]
     pub fn new_into<'s>(
         slot: &'s mut Option<Self>,
@@ -155,12 +166,13 @@ impl<'m, 'a> Pipeline<'m, 'a> {
 
     fn add_detectors(&mut self, model: &Model<'a>) {
         for word in &model.words {
-            // There are no more words than it has room for; `extend` would panic if there were.
+            // A model has no more words than this list has room for; `extend` would panic if it
+            // had.
             let _ = self.detectors.push(Detector::new(word.detector));
         }
     }
 
-    /// Without detectors.
+    /// Builds the stages without detectors.
     #[inline(always)]
     fn with_engine(model: &'m Model<'a>, engine: Engine<'m, 'a>) -> Self {
         Self {
@@ -178,12 +190,12 @@ impl<'m, 'a> Pipeline<'m, 'a> {
         }
     }
 
-    /// Hears `pcm` (16 kHz mono) and calls `on_step` after each step that it completes.
+    /// Processes `pcm` (16 kHz mono) and calls `on_step` after each step that it completes.
     pub fn push(&mut self, pcm: &[i16], on_step: impl FnMut(Step<'_>)) {
         self.push_to(pcm, &mut OnStep(on_step));
     }
 
-    /// Hears `pcm` (16 kHz mono) and tells `observer` of each step that it completes.
+    /// Processes `pcm` (16 kHz mono) and calls `observer` at each step that it completes.
     pub fn push_to(&mut self, mut pcm: &[i16], observer: &mut impl Observer) {
         loop {
             let start = usize::from(self.frames) * MEL_CHANNELS;
@@ -206,15 +218,15 @@ impl<'m, 'a> Pipeline<'m, 'a> {
         }
     }
 
-    /// Changes the threshold (Q8) of the model's word of that index, if there is one.
+    /// Sets the threshold (Q8) of the keyword at index `word`; an unknown index has no effect.
     pub fn set_threshold(&mut self, word: usize, threshold: i16) {
         if let Some(detector) = self.detectors.get_mut(word) {
             detector.set_threshold(threshold);
         }
     }
 
-    /// Counts on as if so many frames and steps had been heard before, for a device that slept. Counts
-    /// run over in silence, samples after 36 million years.
+    /// Sets the counts of frames and steps, for a device that slept. Both counts wrap around
+    /// silently; the count of samples does so after 36 million years.
     pub fn set_position(&mut self, frames: u64, steps: u64) {
         (self.total_frames, self.steps) = (frames, steps);
     }
@@ -244,7 +256,7 @@ impl<'m, 'a> Pipeline<'m, 'a> {
         }
         observer.step(Step {
             index: self.steps,
-            end_samples: end_samples(self.total_frames),
+            end_samples: frame_end(self.total_frames),
             logits: self.logits.get(..words).unwrap_or_default(),
             decisions: self.decisions.get(..words).unwrap_or_default(),
             listened,
@@ -252,8 +264,9 @@ impl<'m, 'a> Pipeline<'m, 'a> {
         self.steps = self.steps.wrapping_add(1);
     }
 
-    /// Runs the network on the steps that the gate kept; what it says to them comes too late and is
-    /// not heard. Not inlined: the room for a step is then on the stack only here.
+    /// Runs the network on the steps that the gate kept. Their logits are dropped, since they are
+    /// too late for a decision. Not inlined, so that the buffer for a step is on the stack only
+    /// here.
     #[inline(never)]
     fn catch_up(&mut self, kept: u16) {
         let Some(gate) = &mut self.gate else { return };
@@ -268,18 +281,13 @@ impl<'m, 'a> Pipeline<'m, 'a> {
             self.engine.step(&mut self.logits);
         }
         gate.forget();
-        // Of equal length, which the compiler cannot know; `copy_from_slice` would panic if not.
+        // The lengths are equal, but the compiler cannot prove it; `copy_from_slice` would panic.
         self.engine.input().iter_mut().zip(current).for_each(|(x, &mut current)| *x = current);
     }
 }
 
-/// Samples up to the end of the window of a frame, counted from 1.
-fn end_samples(frames: u64) -> u64 {
-    let hops = frames.wrapping_sub(1).wrapping_mul(HOP_SAMPLES as u64);
-    hops.wrapping_add(WINDOW_SAMPLES as u64)
-}
-
-/// Whether a layer does not compute at every step: a gate would not know which steps it may keep.
+/// Returns whether a layer has a stride. Such a layer skips steps, so a gate could not decide which
+/// steps to keep.
 fn has_stride(model: &Model<'_>) -> bool {
     model.layers.iter().any(|layer| matches!(layer.op, Op::Depthwise { stride, .. } if stride > 1))
 }

@@ -1,11 +1,13 @@
-//! A flight recorder: the features, not the sound, of the last detections and near misses, in RAM.
+//! A flight recorder: keeps the features, not the sound, of the last detections and near misses in
+//! RAM.
 //!
-//! A near miss is a word whose smoothed logit came within a margin of its threshold and did not reach
-//! it. Features are 40 levels of bands every 10 ms, less the level of the room: enough to train with,
-//! too little to hear who said what. A window ends a little after the event, so that the whole word is
-//! in it. When all places are taken the oldest goes.
+//! A near miss is a keyword whose smoothed logit came within a margin of its threshold without
+//! reaching it. Features are the levels of 40 bands every 10 ms, relative to the level of the room.
+//! They suffice for training, but not for recognizing a speaker or a sentence. A window ends a
+//! little after the event, so that it holds the whole keyword. The newest event replaces the
+//! oldest.
 //!
-//! In: a step's features, then its decisions. Out: [`Entry`]s.
+//! In: the features of a step, then its decisions. Out: [`Entry`]s.
 
 use heapless::Vec;
 
@@ -14,51 +16,51 @@ use crate::{
     pipeline::{Observer, Step},
 };
 
-/// Steps that are heard after an event before its window is kept.
+/// Number of steps from an event, its own included, to the end of its window.
 const TAIL_STEPS: u8 = 6;
-/// How near is near: 1 (Q8) on the logit, which is a factor of e in the odds.
+/// Default margin of a near miss: 1 (Q8) on the logit, which is a factor of e in the odds.
 pub const DEFAULT_MARGIN: i16 = 256;
 
-/// What was recorded.
+/// Kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
-    /// A word was heard.
+    /// A keyword was detected.
     Detection,
-    /// A word was almost heard.
+    /// A keyword came close to its threshold.
     NearMiss,
 }
 
-/// An event, without its features.
+/// A recorded event, without its features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Entry {
-    /// Counts events from 0; a number is never used again.
+    /// Number of the event, counted from 0. Numbers are not reused.
     pub number: u32,
-    /// What it was.
+    /// Kind of the event.
     pub kind: Kind,
-    /// Which word of the model.
+    /// Index of the keyword in the model.
     pub word: u8,
-    /// Its smoothed logit (Q8), the highest of the event.
+    /// Highest smoothed logit (Q8) of the keyword during the event.
     pub smoothed: i16,
-    /// The threshold that it reached, or did not.
+    /// Threshold (Q8) of the keyword at the time.
     pub threshold: i16,
-    /// Samples heard up to the event.
+    /// Number of samples from the start to the event.
     pub end_samples: u64,
-    /// Features of a step.
+    /// Number of features per step.
     pub width: u16,
-    /// Features of the window, a whole number of steps.
+    /// Number of features in the window, a whole number of steps.
     pub features: u16,
 }
 
-/// What can be read out.
+/// Read access to recorded events.
 pub trait Log {
-    /// The entries that are held, oldest first.
+    /// Returns the entry at `index`, oldest first.
     fn entry(&self, index: usize) -> Option<Entry>;
 
-    /// The features of an entry by its number, oldest step first.
+    /// Returns the features of the entry with this number, oldest step first, in two parts.
     fn window(&self, number: u32) -> Option<[&[i8]; 2]>;
 }
 
-/// No recorder.
+/// Log of a device without a recorder; always empty.
 impl Log for () {
     fn entry(&self, _: usize) -> Option<Entry> {
         None
@@ -69,18 +71,18 @@ impl Log for () {
     }
 }
 
-/// A window and what it is of.
+/// An event and its window.
 #[derive(Clone, Copy, Debug)]
 struct Kept<const BYTES: usize> {
     entry: Entry,
     window: Ring<BYTES>,
 }
 
-/// The last features.
+/// Ring buffer of the last features.
 #[derive(Clone, Copy, Debug)]
 struct Ring<const BYTES: usize> {
     features: [i8; BYTES],
-    /// Where the next step goes, and how many features there are.
+    /// Index at which the next step goes, and number of features in the buffer.
     next: u16,
     filled: u16,
 }
@@ -98,36 +100,38 @@ impl<const BYTES: usize> Ring<BYTES> {
         self.filled = (usize::from(self.filled) + step.len()).min(whole) as u16;
     }
 
-    /// Oldest first, in two parts.
+    /// Returns the features in two parts, oldest first.
     fn parts(&self) -> [&[i8]; 2] {
         let [next, filled] = [self.next, self.filled].map(usize::from);
-        // Until it is full, the oldest lies at 0.
+        // Until the buffer is full, the oldest feature is at 0.
         let (new, old) = self.features.split_at_checked(next).unwrap_or_default();
         let old = old.get(..filled.saturating_sub(next)).unwrap_or_default();
         [old, new]
     }
 }
 
-/// The last `ENTRIES` events, with windows of up to `BYTES` features each (at most 65,535); it takes
-/// about `(ENTRIES + 1) · BYTES` bytes of RAM. 1.5 s are 6,000 bytes.
+/// Recorder of the last `ENTRIES` events, with windows of up to `BYTES` features each (at most
+/// 65,535).
+///
+/// Takes about `(ENTRIES + 1) · BYTES` bytes of RAM; a window of 1.5 s has 6,000.
 #[derive(Clone, Debug)]
 pub struct Recorder<const ENTRIES: usize, const BYTES: usize> {
     thresholds: Vec<i16, MAX_WORDS>,
     margin: i16,
     history: Ring<BYTES>,
     width: u16,
-    /// The event of each number is at that number modulo `ENTRIES`, until it is overwritten.
+    /// Event `n` is at index `n % ENTRIES` until another replaces it.
     kept: [Kept<BYTES>; ENTRIES],
-    /// Of the next event.
+    /// Number of the next event.
     number: u32,
-    /// An event whose tail is being heard, and steps until it is kept; 0: there is none.
+    /// An event that waits for the end of its window, and the steps until then; 0 if there is none.
     pending: (Entry, u8),
-    /// A word has been near ever since the last event.
+    /// `true` while a keyword has stayed near its threshold since the last event.
     near: bool,
 }
 
 impl Entry {
-    /// All zeros, so that a recorder that has heard nothing is no bytes in flash.
+    /// All zeros, so that an empty recorder needs no bytes in flash.
     const ZERO: Self = Self {
         number: 0,
         kind: Kind::Detection,
@@ -147,7 +151,7 @@ impl<const ENTRIES: usize, const BYTES: usize> Default for Recorder<ENTRIES, BYT
 }
 
 impl<const ENTRIES: usize, const BYTES: usize> Recorder<ENTRIES, BYTES> {
-    /// A recorder of no model: it keeps nothing until [`Recorder::watch`].
+    /// Creates a recorder without a model; it records nothing until [`Recorder::watch`].
     pub const fn new() -> Self {
         const { assert!(BYTES <= u16::MAX as usize && ENTRIES > 0) };
         Self {
@@ -162,31 +166,31 @@ impl<const ENTRIES: usize, const BYTES: usize> Recorder<ENTRIES, BYTES> {
         }
     }
 
-    /// Records the words of this model from now on, those as well that come within `margin` (Q8) of
-    /// their thresholds. Events of the model before stay.
+    /// Records the keywords of `model` from now on, near misses within `margin` (Q8) of a threshold
+    /// included. Earlier events stay.
     pub fn watch(&mut self, model: &Model<'_>, margin: i16) {
         self.thresholds = model.words.iter().map(|word| word.detector.threshold).collect();
         (self.margin, self.near, self.pending.1) = (margin, false, 0);
         (self.history.next, self.history.filled) = (0, 0);
     }
 
-    /// Written where it stays: a board has no stack to spare for a window.
+    /// Writes the entry in place, since a board has no stack to spare for a window.
     fn keep(&mut self, entry: Entry) {
         let Some(kept) = self.kept.get_mut(self.number as usize % ENTRIES) else { return };
         let features = self.history.filled;
         kept.entry = Entry { number: self.number, width: self.width, features, ..entry };
         kept.window.clone_from(&self.history);
-        // After four billion events the numbers begin anew.
+        // The numbers wrap around after four billion events.
         self.number = self.number.wrapping_add(1);
     }
 
-    /// The event of a step: the word that fired, else the nearest one.
+    /// Returns the event of a step: the keyword that fired, else the one nearest to its threshold.
     fn event(&self, step: &Step<'_>) -> Option<Entry> {
         let words = step.decisions.iter().zip(&self.thresholds).enumerate();
         let near = words.filter_map(|(word, (decision, &threshold))| {
             let over = i32::from(decision.smoothed) - i32::from(threshold);
             let kind = if decision.fired { Kind::Detection } else { Kind::NearMiss };
-            // Above the threshold without firing: deaf after a detection.
+            // A logit above the threshold without a detection means the refractory period.
             let counts = decision.fired || (-i32::from(self.margin)..0).contains(&over);
             let (smoothed, end_samples) = (decision.smoothed, step.end_samples);
             let word = word as u8;
@@ -214,7 +218,7 @@ impl<const ENTRIES: usize, const BYTES: usize> Observer for Recorder<ENTRIES, BY
                 self.near = true;
             }
             (0, None) => self.near = false,
-            // A near miss that becomes a detection, or comes nearer.
+            // A near miss becomes a detection, or comes nearer to its threshold.
             (1.., Some(event))
                 if pending.kind == Kind::NearMiss
                     && (event.kind == Kind::Detection || event.smoothed > pending.smoothed) =>
@@ -241,7 +245,7 @@ impl<const ENTRIES: usize, const BYTES: usize> Log for Recorder<ENTRIES, BYTES> 
     }
 
     fn window(&self, number: u32) -> Option<[&[i8]; 2]> {
-        // Before so many have happened, a number that was not used is one of an empty place.
+        // Before the ring is full, an unused number would match an empty place.
         let kept = self.kept.get(number as usize % ENTRIES).filter(|_| number < self.number)?;
         (kept.entry.number == number).then(|| kept.window.parts())
     }
@@ -255,7 +259,7 @@ mod tests {
     use std::vec::Vec as Std;
 
     const WIDTH: usize = 80;
-    /// Five steps.
+    /// Room for windows of five steps.
     type Small = Recorder<2, 400>;
 
     fn recorder() -> Small {
@@ -265,7 +269,7 @@ mod tests {
         recorder
     }
 
-    /// Steps whose features are their number, and what two words' smoothed logits are.
+    /// Pushes steps whose features are their number, with the smoothed logits of two keywords.
     fn hear(recorder: &mut Small, from: usize, smoothed: &[(i16, i16)]) {
         for (i, &(first, second)) in smoothed.iter().enumerate() {
             recorder.features(&[(from + i) as i8; WIDTH]);
@@ -298,7 +302,7 @@ mod tests {
         assert_eq!((entry.kind, entry.word, entry.smoothed), (Kind::NearMiss, 0, 490));
         assert_eq!((entry.end_samples, entry.width, entry.features), (4, 80, 400));
         assert_eq!(recorder.entry(1), None);
-        // The event was at step 4, and six steps count from there.
+        // The event was at step 4, and the window ends with the sixth step from there.
         assert_eq!(window(&recorder, 0), [5, 6, 7, 8, 9]);
     }
 
@@ -309,7 +313,7 @@ mod tests {
             let mut heard = [(-900, -900); 12].to_vec();
             heard[0] = (0, 600);
             heard[1] = (0, 800);
-            // Deaf, and still above: nothing of its own.
+            // Above the threshold in the refractory period, so no event of its own.
             heard[2] = (0, 699);
             hear(&mut recorder, 12 * round, &heard);
         }

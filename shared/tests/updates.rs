@@ -1,9 +1,9 @@
-//! Updates on a simulated flash: power fails at every operation, within operations, and at drawn
-//! moments; lines lose and change bytes; streams are nonsense. The device must always wake with a
-//! whole model that it was given.
+//! Tests of updates on a simulated flash. Power fails at every operation, within operations, and at
+//! random moments; lines lose and change bytes; streams are garbage. The device must always start
+//! with an intact model that it was given.
 //!
-//! `WAKELING_POWER_CUTS` and `WAKELING_FUZZ_CASES` set how many; `docs/log/updates.md` has the figures
-//! of full counts.
+//! `WAKELING_POWER_CUTS` and `WAKELING_FUZZ_CASES` set the number of cases. `docs/lab/updates.md`
+//! has the results for full counts.
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,7 +21,7 @@ use wakeling_shared::update::{
     store::{Mapped, Place, Question, Store},
 };
 
-/// A xorshift generator (Marsaglia 2003): a failure repeats itself.
+/// Xorshift generator (Marsaglia 2003), so that a failure can be repeated.
 struct Random(u64);
 
 impl Random {
@@ -46,7 +46,7 @@ fn count(variable: &str, default: usize) -> usize {
     named.unwrap_or(default)
 }
 
-/// The supply of a device: how many words may still be written or pages erased.
+/// Power supply of a device: the number of words and pages that can still be written or erased.
 #[derive(Clone, Default)]
 struct Power {
     left: Rc<Cell<Option<usize>>>,
@@ -54,7 +54,7 @@ struct Power {
 }
 
 impl Power {
-    /// Takes one; `false` if it fails now or has failed.
+    /// Takes one operation; returns `false` if the supply fails now or has failed.
     fn take(&self) -> bool {
         self.spent.set(self.spent.get() + 1);
         match self.left.get() {
@@ -68,8 +68,8 @@ impl Power {
     }
 }
 
-/// What a chip holds, behind a supply that may fail. A word under way is then any word between old and
-/// new; a page under way has any of its bits set.
+/// Contents of a chip whose supply may fail. A word being written is then any word between old and
+/// new; a page being erased has any of its bits set.
 #[derive(Clone)]
 struct Chip<const WORD: usize, const PAGE: usize> {
     bytes: Rc<RefCell<Vec<u8>>>,
@@ -141,7 +141,8 @@ impl<const WORD: usize, const PAGE: usize> NorFlash for Chip<WORD, PAGE> {
     }
 }
 
-/// Models of versions 1, 2, …: bytes that tell which; an image is good if all of it is as it was made.
+/// Models of versions 1, 2, …, with different bytes. A package is good if all its bytes are
+/// unchanged.
 struct Models {
     random: u64,
     bytes: usize,
@@ -172,14 +173,14 @@ impl Models {
         body == self.body(place.header.version)
     }
 
-    /// Starts a device; the version that runs.
+    /// Starts a device and returns the running version.
     fn start<const W: usize, const P: usize>(&self, chip: &Chip<W, P>) -> Option<u32> {
         let mut store = Store::open(chip.clone()).ok()?;
         let running = store.start(|chip, place, _| self.good(chip, place)).ok()?;
         running.map(|place| place.header.version)
     }
 
-    /// An update from beginning to restart, as far as the power lasts.
+    /// Runs an update from the first request to the restart, as far as the power lasts.
     fn update<const W: usize, const P: usize>(
         &self,
         chip: &Chip<W, P>,
@@ -213,8 +214,8 @@ fn cut<const W: usize, const P: usize>(
     woke
 }
 
-/// At every operation of an update, on this kind of flash; then again at every one on what the cuts
-/// left, since torn records and pages stay.
+/// Cuts the power at every operation of an update on this kind of flash, and then again at every
+/// one on the flash that the cuts left, since torn records and pages remain.
 fn every_operation<const W: usize, const P: usize>(pages: usize, bytes: usize) -> usize {
     let models = Models { random: 0x5EED ^ (W as u64) << 8, bytes };
     let fresh = Chip::<W, P>::new(pages, 7);
@@ -232,7 +233,7 @@ fn every_operation<const W: usize, const P: usize>(pages: usize, bytes: usize) -
             1 => old += 1,
             _ => new += 1,
         }
-        // And it can still be updated, with whatever the cut left.
+        // The device must still accept an update, with whatever the cut left.
         assert_eq!(models.update(&chip, 3), Some(3), "after a cut at {at}");
     }
     assert!(old > 0 && new > 0, "{old} cuts left the old model, {new} the new one");
@@ -241,7 +242,7 @@ fn every_operation<const W: usize, const P: usize>(pages: usize, bytes: usize) -
 
 #[test]
 fn a_cut_at_every_operation_leaves_a_whole_model() {
-    // nRF51 and nRF52 by their words; RP2040 with its pages; STM32L4 with its double words.
+    // Word and page sizes of nRF51, nRF52, RP2040 and STM32L4.
     let nrf51 = every_operation::<4, 1024>(12, 3_333);
     let nrf52 = every_operation::<4, 4096>(6, 5_000);
     let rp2040 = every_operation::<1, 4096>(6, 2_001);
@@ -258,7 +259,7 @@ fn many_cuts_of_one_device_leave_a_whole_model() {
     let mut random = Random(0xC0FFEE);
     let (mut version, mut updated) = (1, 0);
     for _ in 0..cuts {
-        // An update has about 700 operations; some are not cut at all.
+        // An update has about 700 operations, so some updates are not cut at all.
         let at = 1 + random.below(900);
         let woke = cut(&models, &chip, version, at);
         updated += usize::from(woke != version);
@@ -277,7 +278,7 @@ fn a_start_itself_may_be_cut_as_well() {
         let spent = chip.power.spent.get();
         models.update(&chip, 2);
         let all = chip.power.spent.get() - spent;
-        // Near the end of the update, then in the starts after it.
+        // Cuts near the end of the update, then in the starts after it.
         let chip = Chip::<4, 256>::new(20, first as u64);
         assert_eq!(models.update(&chip, 1), Some(1));
         chip.power.left.set(Some(all - first.min(all - 1)));
@@ -292,7 +293,7 @@ fn a_start_itself_may_be_cut_as_well() {
     }
 }
 
-/// A device with version 1, started.
+/// A started device with version 1.
 fn device(models: &Models) -> (Chip<4, 1024>, Store<Chip<4, 1024>>) {
     let chip = Chip::new(12, 1);
     assert_eq!(models.update(&chip, 1), Some(1));
@@ -326,7 +327,7 @@ fn a_version_cannot_go_back() {
         assert_eq!(refused, Err(Refusal::Version { least: 8 }));
     }
     assert_eq!(later.begin(&models.image(8).0.encode(), &Anyone), Ok(()));
-    // A candidate alone does not raise it.
+    // A candidate alone does not raise the least version.
     let (_, mut store) = device(&models);
     assert_eq!(send(&mut store, &models.image(2), true, &Anyone), Ok(500));
     assert_eq!(store.next_version(), 2);
@@ -346,7 +347,7 @@ fn a_model_that_fails_its_self_test_is_rolled_back() {
     assert_eq!(running.expect("it reads").map(|place| place.header.version), Some(1));
     assert_eq!(asked, [(2, Question::PassesItsTest), (1, Question::Loads)]);
     assert_eq!(store.state().failed, Some(2));
-    // It is not tried again, and the same version may come again.
+    // It is not tried again, and the same version may be sent again.
     assert_eq!(models.start(&chip), Some(1));
     assert_eq!(models.update(&chip, 2), Some(2));
 }
@@ -358,7 +359,7 @@ fn a_model_at_which_the_device_hangs_is_rolled_back() {
     assert_eq!(send(&mut store, &models.image(2), false, &Anyone), Ok(700));
     let mut tries = 0;
     loop {
-        // The watchdog bites within the self-test: the power is gone before it says anything.
+        // The watchdog resets the device within the self-test, before there is a result.
         let mut store = Store::open(chip.clone()).expect("it opens");
         let mut hung = false;
         let started = store.start(|chip, place, question| {
@@ -435,7 +436,7 @@ fn a_pinned_key_refuses_unsigned_foreign_and_changed_models() {
     let mut send = |image| send(&mut store, &image, false, &pinned);
     assert_eq!(send(models.image(2)), Err(Refusal::Unsigned));
     assert_eq!(send(signed(&models, 2, &other)), Err(Refusal::ForeignKey));
-    // Somebody else's signature under the pinned key's name.
+    // Another key's signature, with the pinned key in the header.
     let (mut header, body) = signed(&models, 2, &other);
     header.signature.as_mut().expect("it is signed").key = *own.pk;
     assert_eq!(send((header, body)), Err(Refusal::Signature));
@@ -459,7 +460,7 @@ fn what_a_device_makes_itself_does_not_come_over_the_line() {
     assert_eq!(store.begin(&enrolled.encode(), &Anyone), Err(Refusal::Header));
 }
 
-/// A device behind a line, and a host that asks it.
+/// A device on a line, and a host that sends requests.
 struct Line {
     session: Session<Anyone>,
     store: Store<Chip<4, 1024>>,
@@ -485,7 +486,7 @@ impl Line {
         self.send(&frame);
     }
 
-    /// The replies so far, in words.
+    /// Returns the replies so far, as text.
     fn replies(&mut self) -> Vec<(u8, String)> {
         let mut deframer = Deframer::default();
         let mut all = Vec::new();
@@ -510,7 +511,7 @@ fn requests_are_answered_under_their_tags() {
     line.send(b"detection 1 2 3 hey\n");
     line.ask(1, &Request::Begin(&header.encode()));
     line.ask(2, &Request::Data { offset: 0, bytes: &body[..CHUNK_BYTES] });
-    // The reply was lost, so it is sent again.
+    // The reply was lost, so the host repeats the request.
     line.ask(3, &Request::Data { offset: 0, bytes: &body[..CHUNK_BYTES] });
     line.ask(4, &Request::Data { offset: 999, bytes: &body[CHUNK_BYTES..] });
     line.ask(5, &Request::Finish { trial: false });
@@ -531,7 +532,7 @@ fn requests_are_answered_under_their_tags() {
     assert!(info.contains("test board") && info.contains("Pending"), "{info}");
 }
 
-/// Requests that are well formed but make no sense, frames with damage, and noise.
+/// Returns well-formed but senseless requests, damaged frames, or noise.
 fn nonsense(random: &mut Random, models: &Models) -> Vec<u8> {
     let mut payload = [0; MAX_PAYLOAD];
     let mut out = [0; MAX_FRAME];
@@ -590,7 +591,7 @@ fn nonsense_yields_only_errors_and_changes_no_model() {
         }
     }
     assert!(refused > 0);
-    // And it still takes a real one.
+    // The device still accepts a valid package.
     line.send(&[0; MAX_FRAME]);
     assert_eq!(send(&mut line.store, &models.image(2), false, &Anyone), Ok(1_500));
     assert_eq!(models.start(&chip), Some(2));

@@ -1,4 +1,4 @@
-//! Writes the good input of every door to `FOLDER/DOOR/`, for fuzzing to start from.
+//! Writes the valid seeds of every entry point to `FOLDER/NAME/`, as a start for fuzzing.
 //!
 //! `cargo run -p wakeling-tests --example fuzz_seeds -- fuzz/corpus`
 

@@ -1,5 +1,5 @@
-//! Writes a model with random weights, for measurements: `random_model TIER WORDS SEED FILE`, or a
-//! network over images, `random_model KeywordSpotting|VisualWakeWords - SEED FILE`.
+//! Writes a model with random weights, for measurements: `random_model TIER WORDS SEED FILE`. For
+//! an image network: `random_model KeywordSpotting|VisualWakeWords - SEED FILE`.
 //!
 //! `cargo run -p wakeling-tests --example random_model -- M 1 0 random.wkl`
 

@@ -4,7 +4,7 @@ Usage: python pymicro.py FILE.wav... > features
 Needs: pip install pymicro-features  (TensorFlow Lite's micro front end as a package)
 
 For each file (16 kHz, mono, 16 bits) it writes, little-endian: the number of samples as u32, the
-samples as i16, the number of frames as u32, and 40 u16 a frame, as the C code returns them.
+samples as i16, the number of frames as u32, and 40 u16 per frame, as the C code returns them.
 """
 
 import array
@@ -14,7 +14,7 @@ import wave
 from pymicro_features import MicroFrontend
 
 CHUNK_BYTES = 2 * 160
-PACKAGE_SCALE = 0.0390625  # the package multiplies the integers by it
+PACKAGE_SCALE = 0.0390625  # factor by which the package multiplies the integers
 
 
 def read(path):

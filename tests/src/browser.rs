@@ -1,7 +1,7 @@
-//! A browser that tests drive: headless Chromium, by the DevTools protocol over a pipe.
+//! A browser for tests: headless Chromium, controlled by the DevTools protocol over a pipe.
 //!
-//! Its microphone is a WAV file. Where Chromium or bash is missing, [`Browser::start`] gives none,
-//! and the tests say that they were skipped.
+//! Its microphone is a WAV file. [`Browser::start`] returns `None` where Chromium or bash is
+//! missing, and the tests print that they were skipped.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -13,10 +13,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// Names under which it may be installed.
+/// Names of the program, depending on the distribution.
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
-/// A running browser with one page; it ends with this.
+/// A running browser with one page; dropping it ends the browser.
 pub struct Browser {
     process: Child,
     requests: File,
@@ -26,7 +26,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts with its files in `place`; what it downloads goes to `place/downloads`.
+    /// Starts a browser with its files in `place`; downloads go to `place/downloads`.
     pub fn start(place: &Path, microphone: &Path, url: &str) -> Option<Self> {
         let has = |name: &&&str| {
             Command::new(name)
@@ -48,7 +48,7 @@ impl Browser {
         };
         let (requests, answers) = (pipe("requests"), pipe("answers"));
         let profile = place.join("profile");
-        // The protocol is spoken on the descriptors 3 and 4, which only a shell can set up plainly.
+        // The protocol uses descriptors 3 and 4, which only a shell can set up simply.
         let process = Command::new("bash")
             .args(["-c", "exec \"$@\" 3<requests 4>answers", "bash", program])
             .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"])
@@ -99,7 +99,16 @@ impl Browser {
         }
     }
 
-    /// The value of an expression in the page; a promise is waited for.
+    /// Sets the size of the page's viewport, and its color scheme, "light" or "dark".
+    pub fn set_viewport(&mut self, (width, height): (u32, u32), scheme: &str) {
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.ask("Emulation.setDeviceMetricsOverride", size);
+        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+        self.ask("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
+    }
+
+    /// Evaluates an expression in the page and returns its value, after any promise.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true });
         let answer = self.ask("Runtime.evaluate", parameters);
@@ -137,12 +146,12 @@ impl Browser {
         }
     }
 
-    /// Types into what has the focus.
+    /// Types into the focused element.
     pub fn type_text(&mut self, text: &str) {
         self.ask("Input.insertText", json!({ "text": text }));
     }
 
-    /// What can be read of the page without seeing it: roles and names, a line each.
+    /// Returns the page as a screen reader presents it: roles and names, one per line.
     pub fn spoken(&mut self) -> Vec<String> {
         let nodes = self.ask("Accessibility.getFullAXTree", json!({}));
         let nodes = nodes["nodes"].as_array().cloned().unwrap_or_default();
@@ -153,7 +162,7 @@ impl Browser {
         nodes.into_iter().filter(|n| n["ignored"] != true).map(line).collect()
     }
 
-    /// A picture of the page, into the folder that WAKELING_SCREENSHOTS names, if it names one.
+    /// Saves an image of the page in the folder that `WAKELING_SCREENSHOTS` names, if it is set.
     pub fn picture(&mut self, name: &str) {
         let Some(folder) = std::env::var_os("WAKELING_SCREENSHOTS") else { return };
         let answer = self.ask("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));
@@ -171,7 +180,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // One that has ended by itself cannot be ended.
+        // A browser that has ended by itself cannot be killed.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,19 +1,20 @@
-//! The emulated device, where there is one.
+//! The emulated device, where it is available.
 
 use std::env;
 
 use wakeling::emulator::{Emulator, EmulatorError, Machine};
 
-/// The firmware's program on a machine; see [`if_there`].
+/// Returns the firmware's program on a machine; see [`if_there`].
 pub fn emulator(machine: Machine, program: &str) -> Option<Emulator> {
     if_there(Emulator::built(machine, program))
 }
 
-/// What was found. Where QEMU or the firmware is missing, a test says that it was skipped and gets none;
-/// `./x test` builds the firmware first and sets `WAKELING_REQUIRE_EMULATOR`, with which that fails.
+/// Returns the emulator that was found. If QEMU or the firmware is missing, prints that the test is
+/// skipped and returns `None`. `./x test` builds the firmware first and sets
+/// `WAKELING_REQUIRE_EMULATOR`, which makes that case fail.
 ///
 /// # Panics
-/// If it is required and missing, and at any other error.
+/// If the emulator is required and missing, and at any other error.
 pub fn if_there<T>(built: Result<T, EmulatorError>) -> Option<T> {
     match built {
         Ok(found) => Some(found),

@@ -1,9 +1,9 @@
-//! Programs for boards, made here: ELF files of 32 bits with segments and nothing in them that runs.
+//! Generated programs for boards: 32-bit ELF files with segments, and nothing in them that runs.
 
-/// The type of a segment that is loaded (`PT_LOAD`).
+/// Type of a segment that is loaded (`PT_LOAD`).
 pub const LOAD: u32 = 1;
 
-/// A program whose segments lie at these addresses: `(address, bytes, type)`.
+/// Builds a program with segments at these addresses: `(address, bytes, type)`.
 pub fn elf(segments: &[(u32, Vec<u8>, u32)]) -> Vec<u8> {
     const HEADER: usize = 52;
     const SEGMENT: usize = 32;

@@ -1,5 +1,5 @@
-//! Networks over images with random weights, in the shapes of MLPerf Tiny's keyword spotting and
-//! visual wake words (Banbury et al., "MLPerf Tiny Benchmark", 2021, table 1), and a small one with a
+//! Image networks with random weights, in the shapes of MLPerf Tiny's keyword spotting and visual
+//! wake words (Banbury et al., "MLPerf Tiny Benchmark", 2021, table 1), and a small one with a
 //! residual sum.
 
 use wakeling::{
@@ -21,19 +21,19 @@ use crate::{
     model::{Input, Output, depthwise, pointwise},
 };
 
-/// A network's shape.
+/// Shape of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// 49 × 10 spectrogram, 64 channels, four separable blocks, 12 words: 2.66 M MAC.
+    /// Spectrogram of 49 × 10, 64 channels, four separable blocks, 12 keywords: 2.66 M MAC.
     KeywordSpotting,
-    /// 96 × 96 × 3 image, MobileNetV1 of width 0.25, 2 classes: 7.49 M MAC.
+    /// Image of 96 × 96 × 3, MobileNetV1 of width 0.25, 2 classes: 7.49 M MAC.
     VisualWakeWords,
     /// Odd sizes, uneven strides and padding, a residual sum.
     Small,
 }
 
-/// Where a window lies along one axis, as TensorFlow's `SAME` padding has it: the output's length,
-/// and the padding before.
+/// Returns the length of the output along one axis, and the padding before it, for TensorFlow's
+/// `SAME` padding.
 fn same(length: u16, size: u8, stride: u8) -> (u16, u8) {
     let output = length.div_ceil(stride.into());
     let padding = ((output - 1) * u16::from(stride) + u16::from(size)).saturating_sub(length);
@@ -60,7 +60,7 @@ enum Kind {
     Add(u8),
 }
 
-/// Layers one after another.
+/// Builds layers one after another.
 struct Builder {
     random: Random,
     input: Shape,
@@ -74,7 +74,7 @@ impl Builder {
         Self { random: Random::new(seed), input: shape, shape, parts: Vec::new() }
     }
 
-    /// What the next layer reads.
+    /// Scale of the next layer's input.
     fn read(&self) -> Input {
         if self.parts.is_empty() { Input::FEATURES } else { Input::RELU }
     }
@@ -104,7 +104,7 @@ impl Builder {
         self.convolution(outputs, (1, 1), (1, 1));
     }
 
-    /// The mean of all pixels.
+    /// Adds the mean of all pixels.
     fn average(&mut self) {
         let Shape { height, width, .. } = self.shape;
         let window = Window {
@@ -118,7 +118,7 @@ impl Builder {
         self.shape = Shape { height: 1, width: 1, ..self.shape };
     }
 
-    /// The sum of the last tensor and an earlier one.
+    /// Adds the sum of the last tensor and an earlier one.
     fn add(&mut self, other: u8) {
         self.push(Kind::Add(other), None);
     }
@@ -162,7 +162,7 @@ fn op<'a>(kind: &Kind, affine: Option<Affine<'a>>) -> ImageOp<'a> {
         Kind::Average(window) => ImageOp::Average {
             window,
             bias: 128 * window.area() as i32,
-            // A little more than the mean, which would lie close to the middle.
+            // Slightly more than the mean, which would be close to the middle.
             multiplier: (1.5 * 4_294_967_296.0 / window.area() as f64).min(2e9) as i32,
             zero_point: -128,
         },
@@ -177,7 +177,7 @@ fn op<'a>(kind: &Kind, affine: Option<Affine<'a>>) -> ImageOp<'a> {
     }
 }
 
-/// A valid model file for images.
+/// Builds a valid model file for images.
 pub fn random_image_model(seed: u64, network: Network) -> Vec<u8> {
     match network {
         Network::KeywordSpotting => {
@@ -213,7 +213,8 @@ pub fn random_image_model(seed: u64, network: Network) -> Vec<u8> {
     }
 }
 
-/// A network in the shape of a tier for RGB pictures, two labels, with random weights, calibrated.
+/// Builds a calibrated network in the shape of a tier for RGB images, with two labels and random
+/// weights.
 pub fn seen_network(seed: u64, tier: Tier, side: usize) -> ImageNetwork {
     let mut random = Random::new(seed);
     let config = NetworkConfig::new(tier.width(), side, 3);
@@ -231,7 +232,7 @@ pub fn seen_network(seed: u64, tier: Tier, side: usize) -> ImageNetwork {
     network
 }
 
-/// A valid model file of [`seen_network`].
+/// Builds a valid model file of [`seen_network`].
 pub fn tier_model(seed: u64, tier: Tier, side: usize) -> Vec<u8> {
     quantize::encode(&seen_network(seed, tier, side)).expect("a device loads it")
 }

@@ -1,5 +1,5 @@
-//! A second reader of model files, written from `docs/artifact.md` alone: it names every field and
-//! shares no code with the loader, so page and code can be held against each other.
+//! A second reader of model files, written from `docs/reference/model-file.md` alone. It names
+//! every field and shares no code with the loader, so tests can compare the document with the code.
 
 use std::fmt::Write;
 
@@ -8,11 +8,11 @@ use std::fmt::Write;
 pub struct Field {
     /// Offset from the start of the file.
     pub offset: usize,
-    /// Its bytes.
+    /// Bytes of the field.
     pub bytes: Vec<u8>,
     /// Path of the field.
     pub name: String,
-    /// Its value, in words.
+    /// Value of the field as text.
     pub value: String,
 }
 
@@ -22,10 +22,10 @@ pub struct Unreadable(pub String);
 
 type Read<T> = Result<T, Unreadable>;
 
-/// Every field of `file`, in order.
+/// Returns every field of `file`, in order.
 ///
 /// # Errors
-/// [`Unreadable`], naming the field.
+/// [`Unreadable`], with the name of the field.
 pub fn fields(file: &[u8]) -> Read<Vec<Field>> {
     let mut walk = Walk { file, position: 0, fields: Vec::new(), arrays: Vec::new() };
     walk.header()?;
@@ -53,19 +53,19 @@ pub fn fields(file: &[u8]) -> Read<Vec<Field>> {
     }
 }
 
-/// Where the description ends, without its padding.
+/// Returns the end of the description, without its padding.
 fn described(file: &[u8]) -> usize {
     const HEADER_BYTES: usize = 24;
     let bytes = file.get(12..16).unwrap_or_default();
     HEADER_BYTES + bytes.iter().rev().fold(0, |v, &b| v << 8 | usize::from(b))
 }
 
-/// Reads field after field.
+/// Reads one field after another.
 struct Walk<'f> {
     file: &'f [u8],
     position: usize,
     fields: Vec<Field>,
-    /// Arrays that the description promises, and their words.
+    /// Names of the arrays that the description implies, and their lengths in words.
     arrays: Vec<(String, usize)>,
 }
 
@@ -153,7 +153,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A layer's shape: inputs and outputs.
+    /// Reads the shape of a layer and returns its inputs and outputs.
     fn affine(&mut self, name: &str) -> Read<(usize, usize)> {
         let inputs = self.unsigned(&format!("{name}.inputs"))?;
         let outputs = self.unsigned(&format!("{name}.outputs"))?;
@@ -161,20 +161,20 @@ impl Walk<'_> {
         Ok((inputs as usize, outputs as usize))
     }
 
-    /// A layer in which every output sees every input.
+    /// Reads a layer that connects every output to every input.
     fn dense(&mut self, name: &str) -> Read<()> {
         let (inputs, outputs) = self.affine(name)?;
         self.promise(name, outputs.div_ceil(4) * inputs.div_ceil(8) * 8, outputs);
         Ok(())
     }
 
-    /// Notes that a layer has arrays behind the description.
+    /// Records that a layer has arrays after the description.
     fn promise(&mut self, name: &str, weights: usize, outputs: usize) {
         self.arrays.push((format!("{name}.weights"), weights));
         self.arrays.push((format!("{name}.factors"), outputs.div_ceil(4) * 8));
     }
 
-    /// Zeros up to a multiple of 8.
+    /// Reads zeros up to a multiple of 8.
     fn padding(&mut self) -> Read<()> {
         let size = self.position.next_multiple_of(8) - self.position;
         let bytes = self.take(size, "padding")?;
@@ -260,7 +260,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Value and length of the varint at the position, which stays.
+    /// Returns value and length of the varint at the position, which does not change.
     fn varint(&self, name: &str) -> Read<(u64, usize)> {
         let mut value = 0;
         for (i, &byte) in self.file[self.position..].iter().take(10).enumerate() {
@@ -282,7 +282,7 @@ impl Walk<'_> {
         bytes.map(<[u8]>::to_vec).ok_or(Unreadable(name.to_owned()))
     }
 
-    /// Books `size` bytes under `name` and goes on behind them.
+    /// Records `size` bytes under `name` and advances past them.
     fn note(&mut self, size: usize, name: &str, value: String) {
         let bytes = self.file[self.position..self.position + size].to_vec();
         let name = name.to_owned();
@@ -291,7 +291,7 @@ impl Walk<'_> {
     }
 }
 
-/// The fields as a Markdown table; of long ones, the first bytes.
+/// Formats the fields as a Markdown table, with only the first bytes of long ones.
 pub fn table(fields: &[Field]) -> String {
     const SHOWN: usize = 8;
     let mut text = String::from("| offset | bytes | field | value |\n|---:|---|---|---|\n");
@@ -301,18 +301,18 @@ pub fn table(fields: &[Field]) -> String {
         if bytes.len() > SHOWN {
             hex.push("…".into());
         }
-        // A String never refuses.
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "| {offset} | `{}` | {name} | {value} |", hex.join(" "));
     }
     text
 }
 
-/// Offset and 16 bytes a line.
+/// Formats the bytes with their offset, 16 per line.
 pub fn dump(file: &[u8]) -> String {
     let mut text = String::new();
     for (line, bytes) in file.chunks(16).enumerate() {
         let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        // A String never refuses.
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "{:04x}  {}", 16 * line, hex.join(" "));
     }
     text

@@ -1,6 +1,6 @@
-//! Helpers for the tests that cross crates: models with random weights, and sound that needs no data.
+//! Helpers for the tests that cross crates: models with random weights, and synthetic sound.
 //!
-//! Everything comes from a seed, so a failure repeats itself.
+//! Everything is derived from a seed, so that a failure can be repeated.
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,8 @@
 //! Models with random weights, in the shape of the tiers: 80 features → C channels → 8 residual
 //! blocks of depthwise (k = 5) and pointwise → heads.
 //!
-//! Weights are uniform; multipliers follow from the deviation that each sum then has, so that
-//! activations spread over `i8` and neither vanish nor all saturate, whatever the depth.
+//! Weights are uniform. Multipliers follow from the resulting deviation of each sum. Activations
+//! thus spread over `i8`, and neither vanish nor all saturate, at any depth.
 
 use wakeling::{
     artifact::{Packed, Scales, encode},
@@ -17,18 +17,19 @@ use wakeling_shared::{
 
 use crate::Random;
 
-/// Width of the trunk.
+/// Width of the backbone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
-    /// 8 channels: for tests that try every bit.
+    /// Width of 8 channels, for tests that try every bit.
     Tiny,
-    /// 263 channels, a prime above 256: for the tails of the kernels' blocks.
+    /// Width of 263 channels, a prime above 256, for the tails of the kernels' blocks.
     Odd,
-    /// 48 channels, seven blocks: about as many products a step as microWakeWord's alexa, 24,000.
+    /// Width of 48 channels, seven blocks: about as many products per step as microWakeWord's
+    /// alexa, 24,000.
     Alexa,
-    /// The shape of the tier of that name, and so is M.
+    /// Shape of the tier S.
     S,
-    /// See S.
+    /// Shape of the tier M.
     M,
 }
 
@@ -64,9 +65,9 @@ impl Tier {
 }
 
 const HEAD_CHANNELS: u16 = 32;
-/// What a ReLU's output uses as 0.
+/// Zero point of a ReLU's output.
 const RELU_ZERO: i8 = i8::MIN;
-/// Deviations of activations in steps of `i8`: of features, of sums before a ReLU, elsewhere.
+/// Deviations of activations in units of `i8`: of features, of sums before a ReLU, elsewhere.
 const FEATURE_DEVIATION: f64 = 50.0;
 const RELU_DEVIATION: f64 = 90.0;
 const LINEAR_DEVIATION: f64 = 40.0;
@@ -74,7 +75,7 @@ const LINEAR_DEVIATION: f64 = 40.0;
 const LOGIT_DEVIATION: f64 = 3.0 * 256.0;
 const LABELS: [&str; 4] = ["hey wakeling", "lights on", "stop", "你好小鸭"];
 
-/// Seeds go through them in turn.
+/// Normalizations, which seeds use in turn.
 const NORMALIZATIONS: [NormalizationKind; 4] = [
     NormalizationKind::Pcan,
     NormalizationKind::Log,
@@ -82,7 +83,7 @@ const NORMALIZATIONS: [NormalizationKind; 4] = [
     NormalizationKind::LogPlain,
 ];
 
-/// What a layer reads: its zero point, and its root mean square around it.
+/// Input of a layer: its zero point, and its root mean square around it.
 #[derive(Clone, Copy, Debug)]
 pub struct Input {
     zero: i8,
@@ -90,7 +91,7 @@ pub struct Input {
 }
 
 impl Input {
-    /// The `i8` that stands for 0.
+    /// Zero point: the `i8` that represents 0.
     pub const fn zero(self) -> i8 {
         self.zero
     }
@@ -98,11 +99,11 @@ impl Input {
     /// Features of sound, or pixels.
     pub const FEATURES: Self = Self { zero: 0, rms: FEATURE_DEVIATION };
     const LINEAR: Self = Self { zero: 0, rms: LINEAR_DEVIATION };
-    /// Half of the sums are cut off.
+    /// Half of the sums are clipped.
     pub const RELU: Self = Self { zero: RELU_ZERO, rms: RELU_DEVIATION * 0.707 };
 }
 
-/// What a layer writes.
+/// Output of a layer: its zero point and deviation.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
     zero: i8,
@@ -111,13 +112,13 @@ pub struct Output {
 
 impl Output {
     const LINEAR: Self = Self { zero: 0, deviation: LINEAR_DEVIATION };
-    /// Half of the sums are cut off.
+    /// Half of the sums are clipped.
     pub const RELU: Self = Self { zero: RELU_ZERO, deviation: RELU_DEVIATION };
-    /// A logit in Q8.
+    /// Logit in Q8.
     pub const LOGIT: Self = Self { zero: 0, deviation: LOGIT_DEVIATION };
 }
 
-/// A pointwise layer, convolution or logits of `(inputs, outputs)`.
+/// Builds a pointwise layer, convolution or logits of `(inputs, outputs)`.
 pub fn pointwise(
     random: &mut Random,
     (inputs, outputs): (u16, u16),
@@ -131,7 +132,7 @@ pub fn pointwise(
     Packed::pointwise(&weights, scales)
 }
 
-/// A depthwise layer.
+/// Builds a depthwise layer.
 pub fn depthwise(random: &mut Random, taps: u8, channels: u16, x: Input, y: Output) -> Packed {
     let width = usize::from(channels);
     let weights = weights(random, usize::from(taps) * width);
@@ -143,15 +144,15 @@ pub fn depthwise(random: &mut Random, taps: u8, channels: u16, x: Input, y: Outp
     Packed::depthwise(&weights, scales)
 }
 
-/// Biases and multipliers. `rows` are the sums of each output's weights: the input's zero point is
-/// folded into the bias.
+/// Returns biases and multipliers. `rows` are the sums of each output's weights, since the zero
+/// point of the input is folded into the bias.
 fn factors(
     random: &mut Random,
     fan_in: u16,
     rows: &[i32],
     (x, y): (Input, Output),
 ) -> (Vec<i32>, Vec<i32>) {
-    /// Of a uniform distribution over −127 … 127.
+    /// Deviation of a uniform distribution over −127 … 127.
     const WEIGHT_DEVIATION: f64 = 73.3;
     let deviation = f64::from(fan_in).sqrt() * WEIGHT_DEVIATION * x.rms;
     let scale = y.deviation / deviation * 4_294_967_296.0;
@@ -171,7 +172,7 @@ fn sum(row: &[i8]) -> i32 {
     row.iter().map(|&w| i32::from(w)).sum()
 }
 
-/// A valid model file with `heads` words, each with a head of its own (1 to 4).
+/// Builds a valid model file with `heads` keywords (1 to 4), each with its own head.
 pub fn random_model_with_heads(seed: u64, tier: Tier, heads: usize) -> Vec<u8> {
     let random = &mut Random::new(seed);
     let channels = tier.channels();
@@ -217,25 +218,25 @@ pub fn random_model_with_heads(seed: u64, tier: Tier, heads: usize) -> Vec<u8> {
     encode(&model).expect("a model this small can be written")
 }
 
-/// The same file with a gate before the network.
+/// Adds a gate in front of the network of a model file.
 pub fn gated(file: &[u8], gate: GateParams) -> Vec<u8> {
     let model = Model::load(file).expect("the model is valid");
     encode(&Model { gate: Some(gate), ..model }).expect("a model this small can be written")
 }
 
-/// A valid model file with one word.
+/// Builds a valid model file with one keyword.
 pub fn random_model(seed: u64, tier: Tier) -> Vec<u8> {
     random_model_with_heads(seed, tier, 1)
 }
 
-/// The trunk's layers, and the buffer that holds its output. The residual stream goes to and fro
-/// between buffers 1 and 0.
+/// Returns the layers of the backbone, and the index of its output buffer. The residual stream
+/// alternates between buffers 1 and 0.
 fn trunk<'a>(
     entry: &'a Packed,
     blocks: &'a [[Packed; 2]],
     dilations: &[u8],
 ) -> (Vec<Layer<'a>>, u8) {
-    /// `2²⁰ · 0.7`: the sum of two equal deviations keeps the deviation.
+    /// Scale `2²⁰ · 0.7`: the sum of two equal deviations keeps the deviation.
     const ADD_SCALE: i32 = 734_003;
     let entry = Op::Pointwise { affine: entry.affine() };
     let mut layers = vec![Layer { input: 0, output: 1, op: entry }];

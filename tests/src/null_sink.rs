@@ -1,9 +1,9 @@
-//! A sound card that is none: a PulseAudio daemon of our own, whose null sink's monitor is the
-//! microphone that ALSA, and so cpal, finds.
+//! Virtual sound card: a private PulseAudio daemon. The monitor of its null sink is the microphone
+//! that ALSA, and so cpal, finds.
 //!
 //! It needs `pulseaudio`, `pactl` and `paplay`, and ALSA's pulse plugin (Debian: pulseaudio
-//! pulseaudio-utils libasound2-plugins). Where they are missing, [`NullSink::start`] gives none, and
-//! the tests say that they were skipped.
+//! pulseaudio-utils libasound2-plugins). [`NullSink::start`] returns `None` where they are missing,
+//! and the tests print that they were skipped.
 
 use std::{
     fs,
@@ -12,20 +12,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the daemon may take to start.
+/// Time limit for the start of the daemon.
 const START: Duration = Duration::from_secs(20);
 
-/// How long a program may take to open the microphone.
+/// Time limit for a program to open the microphone.
 const LISTENER: Duration = Duration::from_secs(30);
 
-/// A running daemon; it ends with this.
+/// A running daemon; dropping it ends the daemon.
 pub struct NullSink {
     daemon: Child,
     home: PathBuf,
 }
 
 impl NullSink {
-    /// Starts a daemon whose files lie in `home`, with a sink of this rate in Hz and so many channels.
+    /// Starts a daemon with its files in `home`, with a sink of this rate in Hz and this number of
+    /// channels.
     pub fn start(home: &Path, rate: u32, channels: u32) -> Option<Self> {
         let has = |program: &str| {
             Command::new(program)
@@ -81,7 +82,7 @@ impl NullSink {
         command
     }
 
-    /// A program that finds this sound card and no other.
+    /// Creates a command for a program that finds only this sound card.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         Self::isolated(Command::new(program), &self.home)
     }
@@ -112,7 +113,7 @@ impl NullSink {
         }
     }
 
-    /// Begins to play a WAV file into the microphone.
+    /// Starts to play a WAV file into the microphone.
     pub fn play(&self, wav: &Path) -> Child {
         self.command("paplay")
             .arg("--device=vmic")
@@ -122,9 +123,9 @@ impl NullSink {
             .expect("paplay starts")
     }
 
-    /// The microphone vanishes.
+    /// Removes the microphone.
     pub fn vanish(&mut self) {
-        // A daemon that has gone already has vanished as well.
+        // If the daemon has already ended, the microphone is gone as well.
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
     }

@@ -1,4 +1,4 @@
-//! Generated pictures: discs, crosses and stripes somewhere in a noisy picture.
+//! Generated images: discs, crosses and stripes at random places in noise.
 
 use wakeling::images::{
     Labelling,
@@ -8,11 +8,11 @@ use wakeling_shared::artifact::Shape;
 
 use crate::Random;
 
-/// What is in a picture.
+/// Labels of the images.
 pub const FORMS: [&str; 3] = ["cross", "disc", "stripes"];
 
-/// The pixels of one picture, gray, `side × side`: form `form` of [`FORMS`], lighter than what lies
-/// behind it, anywhere and of any size.
+/// Returns the pixels of a gray image, `side × side`: form `form` of [`FORMS`], lighter than the
+/// background, at a random position and of a random size.
 pub fn form(random: &mut Random, form: usize, side: usize) -> Vec<u8> {
     let mut between = |low: f64, high: f64| low + (high - low) * (random.unit() + 1.0) / 2.0;
     let length = side as f64;
@@ -36,7 +36,7 @@ pub fn form(random: &mut Random, form: usize, side: usize) -> Vec<u8> {
     pixels
 }
 
-/// `count` gray pictures with one form each, in turn.
+/// Returns `count` gray images with one form each, in turn.
 pub fn forms(seed: u64, count: usize, side: usize) -> Pictures {
     let random = &mut Random::new(seed);
     let picture = |i: usize| Picture {

@@ -1,5 +1,5 @@
-//! A web server on loopback that speaks as much HTTP as fetching needs: `GET`, ranges, validators,
-//! S3's list of a bucket, and connections that break.
+//! A web server on loopback with the parts of HTTP that fetching needs: `GET`, ranges, validators,
+//! S3's list of a bucket, and broken connections.
 
 use std::{
     collections::BTreeMap,
@@ -8,35 +8,35 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// What the server holds and does.
+/// Contents and behaviour of the server.
 #[derive(Default)]
 pub struct Content {
     /// Files by path, such as `/bucket/key`.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// The validator of every file; none is sent if empty.
+    /// Validator of every file; not sent if empty.
     pub etag: String,
-    /// Bytes of the body after which each of the next connections breaks.
+    /// Numbers of bytes after which each of the next connections breaks.
     pub breaks: Vec<usize>,
-    /// Statuses with which the next requests are refused.
+    /// Error statuses of the next requests.
     pub refusals: Vec<u16>,
-    /// The access key that every request must be signed with; none must if empty.
+    /// Access key with which every request must be signed; signatures are not required if empty.
     pub access_key: String,
-    /// The request lines and ranges that were asked for.
+    /// Request lines and ranges received so far.
     pub asked: Vec<String>,
-    /// Keys on one page of a list.
+    /// Number of keys on one page of a list.
     pub page: usize,
 }
 
-/// A running server; it lasts as long as the process.
+/// A running server, which ends with the process.
 #[derive(Clone)]
 pub struct Server {
-    /// `http://127.0.0.1:PORT`.
+    /// Address of the form `http://127.0.0.1:PORT`.
     pub address: String,
     content: Arc<Mutex<Content>>,
 }
 
 impl Server {
-    /// Starts on a free port.
+    /// Starts a server on a free port.
     pub fn start(content: Content) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
@@ -51,7 +51,7 @@ impl Server {
         Self { address, content }
     }
 
-    /// Changes or reads what the server holds.
+    /// Changes or reads the contents of the server.
     pub fn with<T>(&self, change: impl FnOnce(&mut Content) -> T) -> T {
         change(&mut self.content.lock().expect("the server"))
     }
@@ -61,11 +61,11 @@ struct Answer {
     status: u16,
     headers: Vec<String>,
     body: Vec<u8>,
-    /// Bytes of the body that are sent before the connection breaks.
+    /// Number of bytes of the body that are sent before the connection breaks.
     send: usize,
 }
 
-/// Answers one request and closes.
+/// Answers one request and closes the connection.
 fn serve(mut stream: TcpStream, content: &Mutex<Content>) {
     let Ok(clone) = stream.try_clone() else { return };
     let mut lines = BufReader::new(clone).lines().map_while(Result::ok);
@@ -127,7 +127,7 @@ fn answer(request: &str, headers: &BTreeMap<String, String>, content: &mut Conte
     answer
 }
 
-/// One page of ListObjectsV2 (Amazon S3 API Reference): keys after the continuation token.
+/// Returns one page of ListObjectsV2 (Amazon S3 API Reference): keys after the continuation token.
 fn list(path: &str, query: &str, content: &Content) -> String {
     let parameter = |name: &str| {
         let found = query.split('&').filter_map(|p| p.split_once('=')).find(|(n, _)| *n == name);

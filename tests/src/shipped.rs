@@ -1,13 +1,13 @@
-//! A part of the models that ship: one pack of other speech instead of all, so that a test that
-//! fine-tunes hears minutes and not hours.
+//! A part of the shipped models: one pack of negative data instead of all, so that a test of
+//! fine-tuning uses minutes of sound rather than hours.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Copies the base `base` and one pack of other speech to `place/models`, which is what to name in
-/// `WAKELING_MODELS`.
+/// Copies the pretrained model `base` and one pack of negative data to `place/models`. Returns that
+/// folder, for `WAKELING_MODELS`.
 ///
 /// # Panics
 /// If they cannot be copied.

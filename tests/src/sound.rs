@@ -1,6 +1,6 @@
-//! Sound that needs no data: speech-like syllables, noise of changing level, silence, and clipping.
+//! Synthetic sound: speech-like syllables, noise of changing level, silence, and clipping.
 //!
-//! Where `~/.cache/wakeling-data` exists, real speech and noise are at hand as well.
+//! Real speech and noise are available as well where `~/.cache/wakeling-data` exists.
 
 use std::{
     env, fs,
@@ -11,11 +11,11 @@ use wakeling::audio;
 
 use crate::Random;
 
-/// Samples a second.
+/// Samples per second.
 pub const SAMPLE_RATE_HZ: usize = 16_000;
 
-/// `seconds` of syllables: harmonics of a gliding pitch under a moving formant, with breath between
-/// them, silences, noise, and now and then a level that clips.
+/// Returns `seconds` of syllables: harmonics of a gliding pitch under a moving formant, with breath
+/// between them, silences, noise, and sometimes a level that clips.
 pub fn speech_like(seed: u64, seconds: usize) -> Vec<i16> {
     let random = &mut Random::new(seed);
     let length = seconds * SAMPLE_RATE_HZ;
@@ -31,25 +31,25 @@ pub fn speech_like(seed: u64, seconds: usize) -> Vec<i16> {
     pcm
 }
 
-/// From 0.05 s to 0.55 s.
+/// Returns a number of samples for 0.05 s to 0.55 s.
 fn duration(random: &mut Random) -> usize {
     SAMPLE_RATE_HZ / 20 + random.below(SAMPLE_RATE_HZ / 2)
 }
 
-/// Digital silence, or the last bit flickering.
+/// Adds digital silence, or silence with a random last bit.
 fn silence(random: &mut Random, pcm: &mut Vec<i16>) {
     let flicker = random.below(2) as f64;
     pcm.extend((0..duration(random)).map(|_| (flicker * random.unit()).round() as i16));
 }
 
-/// White, or smoothed to a rumble.
+/// Adds white noise, or noise smoothed to a rumble.
 fn noise(random: &mut Random, pcm: &mut Vec<i16>) {
     let level = 10f64.powf(random.unit() * 2.0 + 2.3);
     let keep = if random.below(2) == 0 { 0.0 } else { 0.95 };
     let mut last = 0.0;
     for _ in 0..duration(random) {
         last = keep * last + (1.0 - keep) * random.unit();
-        // `as` saturates.
+        // The conversion by `as` saturates.
         pcm.push((level * last) as i16);
     }
 }
@@ -77,12 +77,12 @@ fn syllable(random: &mut Random, pcm: &mut Vec<i16>) {
             })
             .sum();
         let envelope = (std::f64::consts::PI * t).sin();
-        // `as` saturates.
+        // The conversion by `as` saturates.
         pcm.push((level * envelope * (0.3 * voiced + 0.05 * random.unit())) as i16);
     }
 }
 
-/// Real speech and noise, mixed, where the data are on this machine; at most `seconds` of them.
+/// Returns at most `seconds` of real speech mixed with noise, where the data are available.
 pub fn recorded(seconds: usize) -> Option<Vec<i16>> {
     let root = PathBuf::from(env::var_os("HOME")?).join(".cache/wakeling-data/wav");
     let length = seconds * SAMPLE_RATE_HZ;
@@ -106,7 +106,7 @@ fn joined(folder: &Path, length: usize) -> Option<Vec<i16>> {
     (!pcm.is_empty()).then_some(pcm)
 }
 
-/// So many seconds of [`speech_like`] after every six seconds of hiss, twice.
+/// Returns `seconds` of [`speech_like`] after every six seconds of hiss, twice.
 pub fn between_silences(seed: u64, seconds: usize) -> Vec<i16> {
     let mut random = Random::new(seed);
     let mut pcm = Vec::new();

@@ -1,9 +1,10 @@
-//! What the device costs on every emulated processor, held to the table in `docs/bench.md`: a figure
-//! that is more than 2 % greater than the table's fails. `./x bench` prints the table anew, and
-//! `./x bench accept` writes it.
+//! Cost of the device on every emulated processor, compared with the table in
+//! `docs/reference/bench.md`. A figure more than 2 % above the table fails. `./x bench` prints a
+//! new table, and `./x bench accept` writes it.
 //!
-//! Instructions, not cycles; with random weights in the shape of each tier, which cost what trained
-//! ones do. QEMU counts the same in every run, but compilers differ, so the table names its own.
+//! The figures are instructions, not cycles, with random weights in the shape of each tier, which
+//! cost as much as trained ones. QEMU counts the same in every run, but compilers differ, so the
+//! table names its own.
 
 use std::{collections::BTreeMap, env, fmt::Write, fs, path::PathBuf};
 
@@ -23,7 +24,7 @@ use wakeling_tests::{
     sound,
 };
 
-/// Cortex-M7 runs the program of Cortex-M4.
+/// Machines to measure. Cortex-M7 runs the program of Cortex-M4.
 const MACHINES: [Machine; 5] = [
     Machine::CORTEX_M0,
     Machine::CORTEX_M4,
@@ -32,16 +33,16 @@ const MACHINES: [Machine; 5] = [
     Machine::RV32IMC,
 ];
 const SECONDS: usize = 4;
-/// What may be worse than the table.
+/// Relative increase over the table that is allowed.
 const TOLERANCE: f64 = 0.02;
-/// A random model's seed, and the normalization that goes with it.
+/// Seeds of random models, with the resulting normalization.
 const SEEDS: [(u64, NormalizationKind); 2] =
     [(1, NormalizationKind::Log), (0, NormalizationKind::Pcan)];
 
-/// A figure of every processor, by its name; `None` where the processor's memory does not do.
+/// Figures by name, one per processor; `None` where the processor's memory is too small.
 type Figures = BTreeMap<String, Vec<Option<f64>>>;
 
-/// The programs of one processor.
+/// Programs of one processor.
 struct Programs {
     application: Emulator,
     meter: Emulator,
@@ -58,7 +59,8 @@ impl Programs {
     }
 }
 
-/// Those that are to be measured: all, or those that the environment names as `./x firmware` does.
+/// Returns the machines to measure: all, or those that the environment names as `./x firmware`
+/// does.
 fn machines() -> Vec<Machine> {
     let wanted = env::var("WAKELING_BENCH_PROCESSORS").unwrap_or_default();
     let is_wanted = |machine: &Machine| {
@@ -72,13 +74,14 @@ fn programs(machines: &[Machine]) -> Option<Vec<Programs>> {
     if_there(machines.iter().copied().map(Programs::of).collect())
 }
 
-/// The number after `name=` in a line of such pairs.
+/// Returns the number after `name=` in a line of such pairs.
 fn field(line: &str, name: &str) -> f64 {
     let value = line.split(' ').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
     value.and_then(|value| value.parse().ok()).expect("the program prints it")
 }
 
-/// What the meter counts with a random model: instructions a frame and a step, and products a step.
+/// Returns the meter's counts for a random model: instructions per frame and per step, and products
+/// per step.
 fn metered(meter: &Emulator, seed: u64, tier: Tier, pcm: &[i16]) -> [f64; 3] {
     let bytes = random_model(seed, tier);
     let model = Model::load(&bytes).expect("the model is valid");
@@ -89,7 +92,8 @@ fn metered(meter: &Emulator, seed: u64, tier: Tier, pcm: &[i16]) -> [f64; 3] {
     [front / field(line, "frames"), step, model.step_macs() as f64]
 }
 
-/// Instructions of one image, its products, and bytes of memory; `None` if it does not fit.
+/// Returns the instructions for one image, its products, and bytes of memory; `None` if it does not
+/// fit.
 fn imaged(image: &Emulator, file: &[u8]) -> Option<[f64; 3]> {
     let model = ImageModel::load(file).expect("the model is valid");
     let mut random = Random::new(8);
@@ -100,7 +104,7 @@ fn imaged(image: &Emulator, file: &[u8]) -> Option<[f64; 3]> {
     Some([field(line, "audio_instructions"), model.macs() as f64, field(line, "arena_bytes")])
 }
 
-/// Networks over images: MLPerf Tiny's shapes, and our own for pictures of 96 × 96.
+/// Returns image networks: the shapes of MLPerf Tiny, and our own for images of 96 × 96.
 fn image_networks() -> Vec<(String, Vec<u8>)> {
     let mlperf = [Network::KeywordSpotting, Network::VisualWakeWords];
     let mlperf = mlperf.map(|network| (format!("{network:?}"), random_image_model(7, network)));
@@ -109,7 +113,8 @@ fn image_networks() -> Vec<(String, Vec<u8>)> {
     mlperf.into_iter().chain(ours).collect()
 }
 
-/// Bytes that a program puts into flash: the file sizes of its loaded segments (ELF32, figure 2-1).
+/// Returns the bytes of a program in flash: the file sizes of its loaded segments (ELF32, figure
+/// 2-1).
 fn program_bytes(elf: &[u8]) -> f64 {
     let half = |at: usize| usize::from(u16::from_le_bytes([elf[at], elf[at + 1]]));
     let word = |at: usize| u32::from_le_bytes(elf[at..at + 4].try_into().expect("four bytes"));
@@ -118,7 +123,7 @@ fn program_bytes(elf: &[u8]) -> f64 {
     segments.map(|at| f64::from(word(at + 16))).sum()
 }
 
-/// What made a program: `rustc version 1.95.0`, which its section of comments says.
+/// Returns the compiler of a program, such as `rustc version 1.95.0`, from its comment section.
 fn compiler(elf: &[u8]) -> String {
     const NAME: &[u8] = b"rustc version ";
     let at = elf.windows(NAME.len()).position(|window| window == NAME);
@@ -172,7 +177,7 @@ fn measure(programs: &[Programs]) -> (Figures, String) {
     (figures, made_by)
 }
 
-/// The page, from the figures.
+/// Formats the page with the figures.
 fn page(machines: &[Machine], figures: &Figures, made_by: &str) -> String {
     let mut page = String::from(
         "# What the device costs\n\n\
@@ -192,7 +197,7 @@ fn page(machines: &[Machine], figures: &Figures, made_by: &str) -> String {
     page
 }
 
-/// With commas, or two decimals below 100.
+/// Formats a number with commas, or with two decimals below 100.
 fn number(value: Option<f64>) -> String {
     match value {
         None => "–".into(),
@@ -211,15 +216,15 @@ fn number(value: Option<f64>) -> String {
     }
 }
 
-/// The cells of a row.
+/// Returns the cells of a row.
 fn cells(line: &str) -> Option<Vec<&str>> {
     Some(line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect())
 }
 
-/// What a row of a page has to say of one processor.
+/// Values of one row of a page, by processor.
 type Row<'p> = BTreeMap<&'p str, Option<f64>>;
 
-/// The rows of a page, by their names.
+/// Returns the rows of a page, by their names.
 fn rows(page: &str) -> BTreeMap<&str, Row<'_>> {
     let parse = |text: &str| text.trim().replace(',', "").parse().ok();
     let is_head = |line: &&str| line.starts_with("| | ");
@@ -232,7 +237,7 @@ fn rows(page: &str) -> BTreeMap<&str, Row<'_>> {
     rows.map(|cells| (cells[0], row(&cells[1..]))).collect()
 }
 
-/// What is worse in `now` than in `table`, in words, of the processors that `now` has.
+/// Describes the figures that are worse in `now` than in `table`, for the processors in `now`.
 fn regressions(table: &str, now: &str) -> Vec<String> {
     let (old, new) = (rows(table), rows(now));
     let mut worse = Vec::new();
@@ -260,22 +265,24 @@ fn no_figure_is_worse_than_the_table() {
     let machines = machines();
     assert!(!machines.is_empty(), "no such processor: ./x help lists them");
     let Some(programs) = programs(&machines) else { return };
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "docs", "bench.md"].iter().collect();
+    let path: PathBuf =
+        [env!("CARGO_MANIFEST_DIR"), "..", "docs", "reference", "bench.md"].iter().collect();
     let (figures, made_by) = measure(&programs);
     let now = page(&machines, &figures, &made_by);
     println!("{now}");
     if env::var("WAKELING_BENCH").is_ok_and(|wish| wish == "accept") {
         assert_eq!(machines.len(), MACHINES.len(), "a page has all processors");
-        return files::write_atomic(&path, now.as_bytes()).expect("docs/ can be written");
+        return files::write_atomic(&path, now.as_bytes()).expect("docs/reference/ can be written");
     }
-    let table = fs::read_to_string(&path).expect("docs/bench.md is part of the repository");
+    let table =
+        fs::read_to_string(&path).expect("docs/reference/bench.md is part of the repository");
     if !table.contains(&format!("Compiler: {made_by}.")) {
         return eprintln!("skipped: the table is of another compiler than {made_by}");
     }
     let worse = regressions(&table, &now);
     assert!(
         worse.is_empty(),
-        "worse than docs/bench.md by more than 2 % (if that must be: ./x bench accept):\n{}",
+        "worse than docs/reference/bench.md by more than 2 % (if that must be: ./x bench accept):\n{}",
         worse.join("\n")
     );
 }

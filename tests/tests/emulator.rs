@@ -1,7 +1,7 @@
-//! The laptop and the chip say the same: the lines of the host's simulator and of the firmware on
-//! emulated processors are equal byte for byte.
+//! Laptop and chip agree: the lines of the host's simulator and of the firmware on emulated
+//! processors are equal byte for byte.
 //!
-//! A machine without QEMU or firmware skips with a message ([`device::if_there`]).
+//! Without QEMU or firmware the tests are skipped with a message ([`device::if_there`]).
 
 use wakeling::{
     emulator::{APPLICATION, Emulator, KERNELS, METER, Machine},
@@ -15,12 +15,12 @@ use wakeling_tests::{
     sound,
 };
 
-/// The application on a Cortex-M4F.
+/// Returns the application on a Cortex-M4F.
 fn emulator() -> Option<Emulator> {
     device::emulator(Machine::CORTEX_M4, APPLICATION)
 }
 
-/// Runs both, compares every line but the statistics, and returns those with what was heard.
+/// Runs both, compares every line but the statistics, and returns the statistics with the events.
 fn compare(bytes: &[u8], pcm: &[i16], chunks: Chunking, emulator: Emulator) -> Option<Simulation> {
     let model = Model::load(bytes).expect("the model is valid");
     let host = Device::Host(chunks).lines(&model, pcm, true).expect("the host runs");
@@ -48,7 +48,7 @@ fn a_minute_is_equal_to_the_byte() {
     let simulation = compare(&random_model(1, Tier::M), &pcm, chunks, emulator);
     let stats = simulation.and_then(|s| s.stats).expect("the chip counts");
     assert_eq!(stats.samples, pcm.len() as u64);
-    // 61 s are 1,524 steps of 40 ms; a processor of 64 MHz must keep up with a margin.
+    // A recording of 61 s has 1,524 steps of 40 ms; a 64 MHz processor must keep up with a margin.
     let per_second = stats.audio_instructions / 61;
     assert!(per_second < 64_000_000, "{per_second} instructions a second of audio");
 }
@@ -98,14 +98,14 @@ fn a_gate_opens_on_the_chip_when_it_does_on_the_laptop() {
 fn every_kernel_is_the_plain_one() {
     for machine in Machine::ALL {
         let Some(emulator) = device::emulator(machine, KERNELS) else { continue };
-        // Every machine has room for a model; this program looks at none.
+        // Every machine has room for a model, but this program reads none.
         let lines = emulator.measure(&[0], &[], &[]).expect("no case differs");
         let cases = lines.trim_end().strip_prefix("kernels cases=").and_then(|n| n.parse().ok());
         assert!(cases.is_some_and(|cases: u32| cases > 200), "{}: {lines}", machine.name);
     }
 }
 
-/// What a front end may be tempted to get wrong: full scale, the least that is not silence, and steps
+/// Returns difficult input for a front end: full scale, the least signal above silence, and steps
 /// between them.
 fn extremes() -> Vec<i16> {
     let mut random = Random::new(11);
@@ -127,7 +127,7 @@ fn every_processor_computes_the_same_powers_and_features() {
     let pcm = extremes();
     for machine in Machine::ALL {
         let Some(emulator) = device::emulator(machine, METER) else { continue };
-        // Four seeds, four normalizations.
+        // Four seeds give four normalizations.
         for seed in 0..4 {
             let bytes = random_model(seed, Tier::Tiny);
             let model = Model::load(&bytes).expect("the model is valid");
@@ -183,7 +183,7 @@ fn silence_of_no_length_is_heard_to_its_end() {
     }
 }
 
-/// The figures of the documents:
+/// Prints the figures of the documents:
 /// `cargo test -p wakeling-tests --test emulator figures -- --ignored --nocapture`.
 #[test]
 #[ignore = "it measures and proves nothing"]
@@ -193,7 +193,7 @@ fn figures() {
     let pcm = sound::speech_like(1, SECONDS);
     println!("tier words normalization model_bytes setup_M M_per_s stack static arena");
     for (tier, heads) in [(Tier::S, 1), (Tier::S, 4), (Tier::M, 1), (Tier::M, 4)] {
-        // Four seeds, four normalizations.
+        // Four seeds give four normalizations.
         for seed in 0..4 {
             let bytes = random_model_with_heads(seed, tier, heads);
             let lines = emulator.run(&bytes, &pcm, false).expect("it runs");

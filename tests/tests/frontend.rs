@@ -1,12 +1,13 @@
-//! The front end against the established one, over real speech, and the host's use of it.
+//! Tests of the front end against the established one, over real speech, and of the host's use of
+//! it.
 //!
 //! `pymicro-features` is TensorFlow Lite's micro front end as a Python package. It keeps 16 bits of
-//! the spectrum, rescaled with each block, so bands far below the loudest one are noise of its
-//! arithmetic: there the two must differ. Where its arithmetic resolves a band, and once the noise
-//! estimate has settled, they must agree.
+//! the spectrum, rescaled per block, so bands far below the loudest one hold the noise of its
+//! arithmetic. There the two must differ. They must agree where its arithmetic resolves a band,
+//! once the noise estimate has settled.
 //!
-//! Runs when `$WAKELING_PYTHON` (or `python3`) has the package and `~/.cache/wakeling-data` has
-//! speech; says SKIP otherwise.
+//! Runs if `$WAKELING_PYTHON` (or `python3`) has the package and `~/.cache/wakeling-data` has
+//! speech; prints SKIP otherwise.
 
 use std::{
     env, fmt,
@@ -23,26 +24,27 @@ use wakeling_shared::frontend::{
 };
 use wakeling_tests::{Random, sound};
 
-/// Frames until the slower noise estimate (0.025 a frame) has forgotten its start.
+/// Number of frames until the slower noise estimate (0.025 per frame) no longer depends on its
+/// start.
 const SETTLING_FRAMES: usize = 100;
-/// A band counts as resolved by the reference from this magnitude on, for a block that fills its 16
-/// bits: one unit of its spectrum is a magnitude of 64, and each bin is off by a few.
+/// Least magnitude of a band that the reference resolves, for a block that fills its 16 bits. One
+/// unit of its spectrum is a magnitude of 64, and each bin is off by a few.
 const RESOLVED_MAGNITUDE: u64 = 256 * 64;
-/// From this magnitude on the reference's noise hardly matters.
+/// Magnitude from which on the reference's noise hardly matters.
 const CLEAR_MAGNITUDE: u64 = 1_024 * 64;
-/// Below this feature the integers before the logarithm are so small that one unit is a step or
-/// more.
+/// Feature below which the integers before the logarithm are so small that one unit is at least a
+/// step.
 const COARSE_FEATURE: i8 = 0;
-/// Recordings of each corpus.
+/// Number of recordings from each corpus.
 const FILES: usize = 25;
 
-/// One recording, as `golden/pymicro.py` gives it.
+/// One recording from `golden/pymicro.py`.
 struct Golden {
     pcm: Vec<i16>,
     frames: Vec<Features>,
 }
 
-/// Takes `count` little-endian 16-bit words after a 32-bit count of items.
+/// Reads a 32-bit count of items, then `words_per_item` little-endian 16-bit words for each.
 fn take_words(bytes: &mut &[u8], words_per_item: usize) -> Vec<u16> {
     let (count, rest) = bytes.split_first_chunk::<4>().expect("a count");
     let (words, rest) = rest.split_at(2 * words_per_item * u32::from_le_bytes(*count) as usize);
@@ -50,12 +52,12 @@ fn take_words(bytes: &mut &[u8], words_per_item: usize) -> Vec<u16> {
     words.as_chunks::<2>().0.iter().map(|&pair| u16::from_le_bytes(pair)).collect()
 }
 
-/// microWakeWord's quantization of the reference's integers.
+/// Quantizes the reference's integers like microWakeWord.
 fn quantize(feature: u16) -> i8 {
     ((i32::from(feature) * 256 + 333) / 666 - 128).clamp(-128, 127) as i8
 }
 
-/// By how much the reference scales up the block of a frame.
+/// Returns the bits by which the reference scales up the block of a frame.
 fn block_shift(window: &[i16]) -> u32 {
     let windowed = window.iter().enumerate().map(|(i, &sample)| {
         let angle = std::f64::consts::TAU * (i as f64 + 0.5) / window.len() as f64;
@@ -99,7 +101,7 @@ fn golden(recordings: &[PathBuf]) -> Result<Vec<Golden>, String> {
     Ok(golden)
 }
 
-/// Counts of absolute differences in feature steps.
+/// Counts of absolute differences, in feature steps.
 struct Histogram([u64; 256]);
 
 impl Histogram {
@@ -213,12 +215,12 @@ fn the_host_and_the_device_give_the_same_features() {
     }
 }
 
-/// A transcription of the front end's first half in `f64`, by the definition of the transform.
+/// Transcription in `f64` of the front end's first half, by the definition of the transform.
 struct Reference {
-    /// `cos` and `sin` of 2πk/512.
+    /// Table of `cos` and `sin` of 2πk/512.
     circle: Vec<[f64; 2]>,
     hann: Vec<f64>,
-    /// From bin `start` on: its segment and the share of its power for the band below.
+    /// Segment, and share of the power for the band below, for each bin from `start` on.
     shares: Vec<(usize, f64)>,
     start: usize,
 }
@@ -242,7 +244,7 @@ impl Reference {
         }
     }
 
-    /// `64 · Σ w·|X|²` of each band.
+    /// Returns `64 · Σ w·|X|²` of each band.
     fn powers(&self, window: &[i16]) -> [f64; MEL_CHANNELS] {
         let x: Vec<f64> = window.iter().zip(&self.hann).map(|(&x, h)| f64::from(x) * h).collect();
         let mut bands = [0.0; MEL_CHANNELS + 2];
@@ -254,22 +256,23 @@ impl Reference {
             bands[segment] += 64.0 * share * (re * re + im * im);
             bands[segment + 1] += 64.0 * (1.0 - share) * (re * re + im * im);
         }
-        // The lowest share lies under the first band.
+        // The lowest share is below the first band.
         std::array::from_fn(|channel| bands[channel + 1])
     }
 }
 
-/// White noise of `rms` units of a sample, rounded to integers as a converter does.
+/// Returns white noise of `rms` units of a sample, rounded to integers like the output of a
+/// converter.
 fn quiet_noise(seed: u64, rms: f64) -> Vec<i16> {
     let mut random = Random::new(seed);
-    // Twelve uniform numbers sum to a normal one, of deviation 2 as they lie in -1…1.
+    // The sum of twelve uniform numbers in -1…1 is nearly normal, with deviation 2.
     (0..4 * sound::SAMPLE_RATE_HZ)
         .map(|_| (0.5 * rms * (0..12).map(|_| random.unit()).sum::<f64>()).round() as i16)
         .collect()
 }
 
-/// How far powers, and features made of them, are from the reference's: speech, loud and quiet, and
-/// noise of a few units, where the integers have least to work with.
+/// Measures the distance of powers, and of features from them, to the reference: speech, loud and
+/// quiet, and noise of a few units, where integers are least precise.
 #[test]
 fn powers_and_features_are_those_of_the_f64_reference() {
     /// 1 in Q6.
@@ -292,7 +295,7 @@ fn powers_and_features_are_those_of_the_f64_reference() {
         for (hop, powers) in mel_powers(&pcm, &params).iter().enumerate() {
             let expected = reference.powers(&pcm[hop * HOP_SAMPLES..][..WINDOW_SAMPLES]);
             for (&p, e) in powers.iter().zip(expected) {
-                // In octaves; a unit of power keeps digital silence finite.
+                // Errors are in octaves; a unit of power keeps digital silence finite.
                 let error = ((p as f64 + UNIT) / (e + UNIT)).log2().abs();
                 worst = worst.max(error);
                 squares += error * error;

@@ -1,5 +1,6 @@
-//! Every door against damaged input, a little in every run and as much as one likes with
-//! `WAKELING_FUZZ_CASES`; every bit of a real model; and every input that ever broke something.
+//! Tests every entry point with damaged input: a few cases in every run, and any number of them
+//! with `WAKELING_FUZZ_CASES`. Also tests every bit of a real model, and every input that once
+//! broke something.
 
 use std::{
     env, fs, panic,
@@ -13,16 +14,16 @@ use wakeling_tests::{
     hostile::{self, TARGETS, Target, device, own},
 };
 
-/// Cases a door, where `WAKELING_FUZZ_CASES` does not say.
+/// Number of cases per entry point, unless `WAKELING_FUZZ_CASES` is set.
 const CASES: u64 = 200;
-/// Where the input that broke a door is kept.
+/// Folder for inputs that break an entry point.
 const FOUND: &str = env!("CARGO_TARGET_TMPDIR");
 
 fn cases() -> u64 {
     env::var("WAKELING_FUZZ_CASES").map_or(CASES, |count| count.parse().expect("a number of cases"))
 }
 
-/// Runs a door on one input; keeps the input if it breaks.
+/// Runs an entry point on one input; saves the input if it breaks.
 fn knock(target: Target, input: &[u8], what: &str) {
     if let Err(problem) = panic::catch_unwind(|| (target.run)(input)) {
         let path = Path::new(FOUND).join(format!("{}-{what}", target.name));
@@ -32,7 +33,7 @@ fn knock(target: Target, input: &[u8], what: &str) {
     }
 }
 
-/// Good input, then damaged input.
+/// Runs an entry point on valid input, then on damaged input.
 fn fuzz(name: &str) {
     let target = hostile::target(name);
     let seeds = (target.seeds)();
@@ -92,7 +93,7 @@ fn no_door_is_left_out() {
     assert_eq!(programs, sorted);
 }
 
-/// What once broke a door, by the door's name.
+/// Every input that once broke an entry point, by the name of the entry point.
 #[test]
 fn what_broke_something_once_does_no_more() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("hostile");
@@ -112,14 +113,14 @@ fn what_broke_something_once_does_no_more() {
     assert!(tried > 0);
 }
 
-/// The shipped trunk of tier S with a small head: a model as people have them.
+/// A model as users have it: the shipped backbone of tier S with a small head.
 fn real() -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/models/base-s.safetensors");
     let base = Base::load(&path).expect("the base that ships");
     own::model_of(&base, &own::small_head(&base)).expect("a model")
 }
 
-/// Bytes before the arrays: header and description.
+/// Returns the number of bytes before the arrays: header and description.
 fn structure(file: &[u8]) -> usize {
     let described = u32::from_le_bytes([file[12], file[13], file[14], file[15]]) as usize;
     HEADER_BYTES + described.next_multiple_of(8)
@@ -144,7 +145,7 @@ fn every_flip_of_a_real_models_structure_is_refused_or_runs() {
         let mut damaged = file.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
         assert!(!device::refused_or_runs(&damaged), "bit {bit} was not noticed");
-        // What the checksum covers, forged.
+        // Forges the bytes that the checksum covers.
         if bit >= 8 * HEADER_BYTES {
             let forged = device::resealed(&damaged).expect("a header");
             *(if device::refused_or_runs(&forged) { &mut ran } else { &mut refused }) += 1;
@@ -165,6 +166,6 @@ fn flips_of_a_real_models_weights_are_refused_and_run_when_forged() {
         assert!(!device::refused_or_runs(&damaged), "byte {at} was not noticed");
         ran += u64::from(device::refused_or_runs(&device::resealed(&damaged).expect("a header")));
     }
-    // Most weights may have any value; biases and multipliers may not.
+    // Most weights may have any value, but biases and multipliers may not.
     assert!(ran > cases() / 2, "{ran} of {} ran", cases());
 }

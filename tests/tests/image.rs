@@ -1,5 +1,5 @@
-//! Networks over images: the engine against layers transcribed from their formulas, hostile files,
-//! and the emulated chip against the laptop.
+//! Tests of image networks: the engine against layers transcribed from their formulas, hostile
+//! files, and the emulated chip against the laptop.
 
 use wakeling::{
     artifact::encode_image,
@@ -43,7 +43,7 @@ fn run(model: &ImageModel<'_>, image: &[i8]) -> Vec<i16> {
     logits
 }
 
-/// The pixels under the window at `(y, x)`: row, column, or `None` beyond the image.
+/// Returns the pixels of the window at `(y, x)`: row and column, or `None` outside the image.
 fn under(window: &Window, shape: Shape, y: usize, x: usize) -> Vec<Option<(usize, usize)>> {
     let mut pixels = Vec::new();
     for ky in 0..usize::from(window.height) {
@@ -59,7 +59,7 @@ fn under(window: &Window, shape: Shape, y: usize, x: usize) -> Vec<Option<(usize
     pixels
 }
 
-/// One layer, transcribed.
+/// Transcription of one layer.
 fn layer(op: &ImageOp<'_>, x: &[i8], o: &[i8], shape: Shape) -> Vec<i8> {
     let output = op.output(shape);
     let channels = usize::from(shape.channels);
@@ -116,7 +116,7 @@ fn layer(op: &ImageOp<'_>, x: &[i8], o: &[i8], shape: Shape) -> Vec<i8> {
     y
 }
 
-/// The whole network with a vector for each tensor.
+/// Transcription of the whole network, with a vector for each tensor.
 fn reference(model: &ImageModel<'_>, image: &[i8]) -> Vec<i16> {
     let mut tensors = vec![(image.to_vec(), model.shape)];
     for l in &model.layers {
@@ -212,7 +212,7 @@ fn every_truncation_and_flipped_bit_is_refused() {
     }
 }
 
-/// What a network costs, roughly: a forged one may be valid and take a day.
+/// Returns the approximate cost of a network, since a forged one may be valid and run for a day.
 fn work(model: &ImageModel<'_>) -> usize {
     let tensors = model.tensors();
     let layers = model.layers.iter().zip(tensors.iter().skip(1)).map(|(layer, tensor)| {
@@ -234,7 +234,7 @@ fn a_forged_checksum_leads_to_refusal_or_to_a_model_that_runs() {
     let random = &mut Random::new(9);
     for round in 0..12_000 {
         let mut body = file[HEADER_BYTES..].to_vec();
-        // Mostly in the description, byte after byte.
+        // Changes mostly the description, in several bytes.
         let places = if round < 6_000 { described } else { body.len() };
         for _ in 0..1 + random.below(3) {
             body[random.below(places)] = random.bits() as u8;
@@ -260,19 +260,19 @@ fn a_forged_checksum_leads_to_refusal_or_to_a_model_that_runs() {
 fn a_tensor_that_was_written_over_cannot_be_read() {
     let file = random_image_model(6, Network::Small);
     let mut model = ImageModel::load(&file).expect("the model is valid");
-    // Layer 3 adds tensor 2, so layer 2 must not write where that lies.
+    // Layer 3 adds tensor 2, so layer 2 must not overwrite it.
     model.layers[2].offset = model.layers[1].offset;
     let forged = encode_image(&model).expect("it can be written");
     let expected = ShapeError::Buffer { layer: 2, buffer: 2 };
     assert_eq!(ImageModel::load(&forged).err(), Some(LoadError::Shape(expected)));
 }
 
-/// The emulator with the firmware for images.
+/// Returns the emulator with the firmware for image networks.
 fn emulator(machine: Machine) -> Option<Emulator> {
     device::emulator(machine, IMAGE)
 }
 
-/// The number after `name=`.
+/// Returns the number after `name=`.
 fn value(stats: &str, name: &str) -> u64 {
     let found = stats.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
     found.and_then(|value| value.parse().ok()).expect("the statistic is there")
@@ -281,12 +281,12 @@ fn value(stats: &str, name: &str) -> u64 {
 #[test]
 fn the_chip_says_what_the_laptop_says() {
     let Some(emulator) = emulator(Machine::CORTEX_M4) else { return };
-    // TensorFlow Lite Micro with CMSIS-NN takes 7.70 M and 24.10 M.
+    // The limits compare with 7.70 M and 24.10 M of TensorFlow Lite Micro with CMSIS-NN.
     for (network, limit) in NETWORKS.into_iter().zip([u64::MAX, 3_900_000, 13_000_000]) {
         let file = random_image_model(7, network);
         let model = ImageModel::load(&file).expect("the model is valid");
         let image = image(8, model.shape);
-        // Pairs of bytes travel as samples.
+        // A sample holds two bytes of the image.
         let samples: Vec<i16> = image
             .chunks(2)
             .map(|pair| i16::from_le_bytes([pair[0] as u8, pair.get(1).map_or(0, |&x| x as u8)]))
@@ -301,7 +301,7 @@ fn the_chip_says_what_the_laptop_says() {
     }
 }
 
-/// Trained on generated pictures: weights, ranges and scales as training makes them.
+/// Trains a model on generated images, so that weights, ranges and scales are realistic.
 fn trained() -> Vec<u8> {
     let pictures = pictures::forms(1, 120, 16);
     let config = NetworkConfig::new(0.5, 16, 1);
@@ -335,8 +335,8 @@ fn a_trained_network_is_its_formulas_and_says_the_same_on_the_chip() {
 
 #[test]
 fn a_picture_of_96_by_96_costs_half_of_the_anchor() {
-    // TensorFlow Lite Micro with CMSIS-NN on MLPerf Tiny's visual wake words, 96 × 96 × 3: 24.10 M
-    // instructions and 100.7 KB on a Cortex-M4, 6.56 M on a Cortex-M55.
+    // TensorFlow Lite Micro with CMSIS-NN takes 24.10 M instructions and 100.7 KB on a Cortex-M4,
+    // and 6.56 M on a Cortex-M55, for MLPerf Tiny's visual wake words, 96 × 96 × 3.
     for (machine, tier, limit) in [
         (Machine::CORTEX_M4, ImageTier::S, 24_100_000 / 2),
         (Machine::CORTEX_M4, ImageTier::M, 24_100_000 / 2),

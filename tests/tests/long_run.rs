@@ -1,8 +1,8 @@
-//! Hours of sound in a row: nothing drifts, no counter runs over, and what is heard does not depend on
-//! when listening began.
+//! Tests with hours of continuous sound: nothing drifts, no counter overflows, and detections do
+//! not depend on the start.
 //!
-//! `WAKELING_LONG_HOURS` says how long, a minute and a half if it does not; SECURITY.md has what was
-//! run. In a release build 24 hours take some minutes.
+//! `WAKELING_LONG_HOURS` sets the duration, by default a minute and a half. SECURITY.md lists the
+//! runs so far. In a release build 24 hours take some minutes.
 
 use std::env;
 
@@ -16,22 +16,22 @@ use wakeling_tests::{
     sound,
 };
 
-/// Hours, where nobody says.
+/// Default duration in hours.
 const SHORT_HOURS: f64 = 0.025;
-/// The scene that is heard again and again, seconds; a whole number of steps of every model here.
+/// Length of the repeated scene in seconds, a whole number of steps of every model here.
 const SCENE_S: usize = 6;
-/// Scenes until levels and rings have forgotten how it began.
+/// Number of scenes until levels and rings no longer depend on the start.
 const WARM_UP: usize = 8;
 
 fn hours() -> f64 {
     env::var("WAKELING_LONG_HOURS").map_or(SHORT_HOURS, |hours| hours.parse().expect("hours"))
 }
 
-/// What a step said, with its place within its scene.
+/// Result of a step, with its position within its scene.
 type Said = (u64, Vec<(i16, i16, bool)>);
 
-/// Hears `scenes` repetitions from sample `start` on, in blocks of 20 ms; hands on what each step of
-/// a scene said.
+/// Processes `scenes` repetitions from sample `start` on, in blocks of 20 ms. Calls `each` with the
+/// results of the steps in each scene.
 fn listen(
     model: &Model<'_>,
     (scene, start, scenes): (&[i16], usize, usize),
@@ -51,7 +51,8 @@ fn listen(
         for block in part.chunks(320) {
             pipeline.push(block, |step| {
                 steps += 1;
-                // Counted from the first sample, never from the last step: nothing can drift.
+                // The position is counted from the first sample rather than from the last step, so
+                // it cannot drift.
                 let expected = steps * step_samples + (WINDOW_SAMPLES - HOP_SAMPLES) as u64;
                 assert_eq!(step.end_samples.wrapping_sub(origin), expected);
                 assert_eq!(step.index, first.1.wrapping_add(steps - 1));
@@ -73,7 +74,7 @@ fn listen(
     steps
 }
 
-/// A model that hears something in every scene, and the scene.
+/// Returns a model that detects something in every scene, and the scene.
 fn subject(file: &[u8]) -> (Model<'_>, Vec<i16>) {
     let mut model = Model::load(file).expect("the model is valid");
     let scene = sound::speech_like(3, SCENE_S);
@@ -83,7 +84,7 @@ fn subject(file: &[u8]) -> (Model<'_>, Vec<i16>) {
     });
     all.sort_unstable();
     for word in &mut model.words {
-        // Reached by one step in fifty.
+        // One step in fifty reaches this threshold.
         word.detector.threshold = all[all.len() * 49 / 50];
         word.detector.refractory_steps = 20;
     }
@@ -131,7 +132,7 @@ fn what_is_heard_does_not_depend_on_when_listening_began() {
     for start in [1, 2, 7, 40, 75, 90].map(|steps| steps * step) {
         assert!(heard(start) == expected, "from sample {start} on other things are heard");
     }
-    // Between steps the frames lie elsewhere; those that begin alike say the same.
+    // Between steps the frames are at other positions; starts with equal frames give equal results.
     for start in [1, 77, 159, 160, 333, 639] {
         assert!(heard(start) == heard(start + 3 * step), "sample {start}");
     }
@@ -149,7 +150,7 @@ fn counters_near_their_ends_run_over_in_silence() {
     let expected = heard((0, 0));
     let limits = [u64::from(u32::MAX), u64::MAX / HOP_SAMPLES as u64, u64::MAX];
     for limit in limits {
-        // A hundred steps before the end, of 300.
+        // The limit is reached after a hundred of 300 steps.
         let first = (limit - 100 * u64::from(model.frames_per_step), limit - 100);
         assert!(heard(first) == expected, "{limit}");
     }

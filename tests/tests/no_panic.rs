@@ -1,7 +1,7 @@
-//! Nothing panics on the chip: `wakeling-qemu-no-panic` links only if no panic can be reached from
-//! loading a model to hearing sound with it, so that it was built is the proof. Here it is seen that
-//! what was proven is the whole device, that the application itself holds no panic either, and how
-//! deep the stack goes on the longest ways through it.
+//! Proof that nothing panics on the chip. `wakeling-qemu-no-panic` links only if no panic can be
+//! reached from loading a model to processing sound with it, so a successful build is the proof.
+//! These tests check that the proven program is the whole device, and that the application contains
+//! no panic either. They also measure the depth of the stack on the longest paths.
 
 use std::fs;
 
@@ -17,15 +17,16 @@ use wakeling_tests::{
     sound,
 };
 
-/// The stack that a board must keep free, bytes.
+/// Stack that a board must keep free, in bytes.
 const STACK_BYTES: usize = 17 * 1024;
 
-/// A program on the Cortex-M4F.
+/// Returns a program on the Cortex-M4F.
 fn built(program: &str) -> Option<Emulator> {
     emulator(Machine::CORTEX_M4, program)
 }
 
-/// Whether a program holds a function of `core::panicking`, or of another module that only panics.
+/// Returns whether a program contains a function of `core::panicking`, or of another module that
+/// only panics.
 fn can_panic(program: &Emulator) -> bool {
     let elf = fs::read(program.firmware()).expect("the program can be read");
     let holds = |name: &[u8]| elf.windows(name.len()).any(|window| window == name);
@@ -43,13 +44,14 @@ fn no_panic_can_be_reached() {
 #[test]
 fn what_was_proven_is_the_whole_device_and_its_stack_is_bounded() {
     let Some(proof) = built(NO_PANIC) else { return };
-    // Gates that open and close, every normalization, the most heads.
+    // The cases are gates that open and close, every normalization, and the largest number of
+    // heads.
     let gate = GateParams { margin: 240, hold_steps: 5 };
     let pcm = sound::between_silences(7, 6);
     for seed in 0..4 {
         let file = gated(&random_model_with_heads(seed, Tier::S, 4), gate);
         let mut model = Model::load(&file).expect("the model is valid");
-        // Every word is heard as often as may be.
+        // Every keyword is detected as often as possible.
         model.words.iter_mut().for_each(|word| word.detector.threshold = i16::MIN);
         let file = wakeling::artifact::encode(&model).expect("it can be written");
         let host = Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("it runs");
@@ -62,7 +64,7 @@ fn what_was_proven_is_the_whole_device_and_its_stack_is_bounded() {
         eprintln!("seed {seed}: {stack} bytes of stack");
         assert!(stack <= STACK_BYTES, "{stack} bytes of stack");
     }
-    // Whatever lies in flash: a model that is none ends in a refusal.
+    // Bytes in flash that are no model are rejected.
     let refused = proof.measure(b"no model", &pcm, &[]);
     assert!(refused.is_err());
 }

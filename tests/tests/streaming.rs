@@ -1,4 +1,4 @@
-//! What the pipeline says depends on the samples, not on how they are cut.
+//! The output of the pipeline depends on the samples, not on the chunks.
 
 use wakeling::simulate::{Chunking, Device};
 use wakeling_shared::{
@@ -20,7 +20,8 @@ fn any_chunking_equals_the_whole() {
         let model = Model::load(&bytes).expect("the model is valid");
         let pcm = sound::speech_like(seed, 12);
         let whole = Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("it runs");
-        // A frame every 160 samples once a window of 480 is full, and a step of whole frames.
+        // There is a frame every 160 samples once a window of 480 is full, and a step of whole
+        // frames.
         let frames = 1 + (pcm.len() - 480) / 160;
         let steps = frames / usize::from(model.frames_per_step);
         assert_eq!(whole.lines().filter(|l| l.starts_with("step ")).count(), steps);
@@ -70,7 +71,7 @@ fn a_gate_leaves_out_silence_and_nothing_else() {
     let (all, some) = (steps(&plain), steps(&file));
     assert_eq!(all.len(), some.len());
     assert!(all.iter().all(|(listened, _)| *listened));
-    // Until it closes for the first time, a gate changes nothing.
+    // Until it closes for the first time, a gate has no effect.
     let first = some.iter().position(|(listened, _)| !listened).expect("there is silence");
     assert_eq!(all[..first], some[..first]);
     let closed = some.iter().filter(|(listened, _)| !listened).count();

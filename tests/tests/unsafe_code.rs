@@ -1,12 +1,12 @@
-//! `unsafe` stands in the kernels of an architecture, in what touches a board, and in a few named
-//! places of the host that ask the system; each block with its proof.
+//! Allows `unsafe` only in the kernels of an architecture, in code that accesses a board, and in a
+//! few named places of the host that call the system. Each block needs its proof.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Files and folders in which it may stand, and why.
+/// Files and folders that may contain it, with the reason.
 const ALLOWED: [(&str, &str); 9] = [
     ("shared/src/engine/kernels/", "instructions of a processor"),
     ("shared/src/frontend/kernels/", "instructions of a processor"),
@@ -18,21 +18,21 @@ const ALLOWED: [(&str, &str); 9] = [
     ("host/benches/pretrain_step.rs", "the clock of a thread"),
     ("host/examples/data_path.rs", "the clock of a thread"),
 ];
-/// Crates, by their root, that forbid it or deny it but where a file allows it.
+/// Crates, by their root, that forbid it, or deny it except where a file allows it.
 const CLOSED: [(&str, &str); 4] = [
     ("shared/src/lib.rs", "#![deny(unsafe_code)]"),
     ("host/src/lib.rs", "#![deny(unsafe_code)]"),
     ("tests/src/lib.rs", "#![forbid(unsafe_code)]"),
     ("firmware/src/lib.rs", "#![forbid(unsafe_code)]"),
 ];
-/// Lines above a block among which its proof begins.
+/// Number of lines above a block within which its proof starts.
 const NEAR: usize = 12;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Every source file of ours.
+/// Returns every source file of the project.
 fn sources() -> Vec<PathBuf> {
     let root = root();
     let mut folders =
@@ -50,13 +50,13 @@ fn sources() -> Vec<PathBuf> {
     found
 }
 
-/// A line without its comment and without what stands in quotes.
+/// Returns a line without its comment and its quoted text.
 fn code(line: &str) -> String {
     let line = line.split("//").next().unwrap_or_default();
     line.split('"').step_by(2).collect()
 }
 
-/// Whether the word stands in it, as a word.
+/// Returns whether the line contains the keyword.
 fn says_unsafe(code: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     code.split(|c| !is_part(c)).any(|word| word == "unsafe")
@@ -67,7 +67,7 @@ fn unsafe_stands_only_where_it_must_and_with_its_proof() {
     let (mut blocks, mut used) = (0, [false; ALLOWED.len()]);
     for path in sources() {
         if path.ends_with(file!()) {
-            continue; // The word in it is what it looks for.
+            continue; // The file contains the word that it searches for.
         }
         let text = fs::read_to_string(&path).expect("a source file");
         let name =
@@ -81,7 +81,7 @@ fn unsafe_stands_only_where_it_must_and_with_its_proof() {
             let allowed = ALLOWED.iter().position(|(place, _)| name.starts_with(place));
             let allowed = allowed.unwrap_or_else(|| panic!("{name}:{}: unsafe", at + 1));
             used[allowed] = true;
-            // What is declared is proven where it is called.
+            // A declaration is proven where it is called.
             if !code.contains("unsafe {") {
                 continue;
             }

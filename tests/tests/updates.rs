@@ -1,8 +1,8 @@
-//! Updates on an emulated device with a flash controller (QEMU's microbit, Cortex-M0): power fails at
-//! every page write and at drawn moments, and the device always wakes with a whole model, whose scores
-//! are to the byte those of the laptop.
+//! Tests of updates on an emulated device with a flash controller (QEMU's microbit, Cortex-M0).
+//! Power fails at every page write and at random moments. The device always starts with an intact
+//! model, whose scores equal those of the laptop to the byte.
 //!
-//! `WAKELING_EMULATED_CUTS` sets how many moments are drawn; `docs/log/updates.md` has the figures of
+//! `WAKELING_EMULATED_CUTS` sets the number of moments. `docs/lab/updates.md` has the results for
 //! full counts.
 
 use std::{env, path::Path};
@@ -41,17 +41,17 @@ use wakeling_tests::{
 const PAGE: usize = 1024;
 const WORD: usize = 4;
 
-/// An image of a model with random weights, signed with the development key.
+/// Returns a signed package with random weights, signed with the development key, and its model.
 fn image(seed: u64, version: u32) -> (Vec<u8>, Image) {
     let model = random_model(seed, Tier::Tiny);
     let bytes = pack(Path::new("model"), &model, version, Some(&Key::development()));
     (model, Image::of(bytes.expect("it is a model")).expect("it is an image"))
 }
 
-/// The laptop's version of the microbit's flash, which counts what is written.
+/// Copy of the microbit's flash on the laptop, which counts writes.
 struct Counted<'b> {
     flash: RamFlash<'b, WORD, PAGE>,
-    /// Of each word or page, the call that wrote or erased it.
+    /// Number of the call that wrote or erased each word or page.
     calls: Vec<usize>,
 }
 
@@ -99,7 +99,7 @@ impl Mapped for Counted<'_> {
     }
 }
 
-/// What the firmware asks of a model.
+/// Checks a model like the firmware.
 fn good(flash: &Counted<'_>, place: &Place, question: Question) -> bool {
     let bytes = flash.mapped(place.model_at, place.header.model_bytes);
     let Ok(model) = Model::load(bytes) else { return false };
@@ -108,7 +108,8 @@ fn good(flash: &Counted<'_>, place: &Place, question: Question) -> bool {
     question == Question::Loads || self_test::run(&model, test, &mut arena).is_ok()
 }
 
-/// Updates the flash in `words` on the laptop; the calls of each word and page that was written.
+/// Updates the flash in `words` on the laptop. Returns the call of each word and page that was
+/// written.
 fn update_here(words: &mut [u64], image: &Image, authority: &impl Authority) -> Vec<usize> {
     let flash = Counted { flash: RamFlash::new(words), calls: Vec::new() };
     let mut store = Store::open(flash).expect("it opens");
@@ -127,7 +128,7 @@ fn bytes_of(words: &[u64]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// The requests of an update, restart included, as a host sends them.
+/// Returns the requests of an update, restart included, as a host sends them.
 fn stream(image: &Image) -> Vec<u8> {
     let mut stream = Vec::new();
     let mut ask = |request: &Request<'_>| {
@@ -144,7 +145,7 @@ fn stream(image: &Image) -> Vec<u8> {
     stream
 }
 
-/// Two models, what the laptop hears with each, and the flash of a device that runs the first.
+/// Two models, the laptop's results for each, and the flash of a device that runs the first.
 struct Case {
     emulator: Emulator,
     flash: Vec<u8>,
@@ -172,15 +173,16 @@ impl Case {
         Some(Self { emulator, flash, stream: stream(&new), calls, pcm, heard })
     }
 
-    /// Cuts the power as `word` says, starts again, and returns the version that runs; its scores are
-    /// the laptop's.
+    /// Cuts the power as `word` specifies, starts again, and returns the version that runs. Its
+    /// scores must equal those of the laptop.
     fn version_after(&self, word: &str) -> usize {
         let cut = self.emulator.run_on_flash(&self.flash, self.moment(), &self.stream, &[word]);
         let (_, flash) = cut.unwrap_or_else(|e| panic!("{word}: {e}"));
         self.version_of(&flash, word)
     }
 
-    /// What is heard during an update: so little that nearly all the time is the update's.
+    /// Returns the sound during an update, which is so short that the update takes nearly all the
+    /// time.
     fn moment(&self) -> &[i16] {
         &self.pcm[..320]
     }
@@ -199,8 +201,8 @@ impl Case {
     }
 }
 
-/// Was never tried end to end: what a device learned is installed as a candidate, to the byte what the
-/// laptop makes of the same sound, and runs after the restart.
+/// End-to-end test of enrollment. The device installs the head as a candidate, equal to the byte to
+/// the laptop's head for the same sound, and runs it after the restart.
 #[test]
 fn what_a_device_learned_is_what_the_laptop_makes_of_it_and_runs() {
     let base = small_base();
@@ -258,7 +260,8 @@ fn a_whole_update_runs_the_new_model() {
     assert!(lines.starts_with("started version=1 slot=0\n"), "{lines}");
     assert!(lines.contains("\nstarted version=2 slot=1\n"), "{lines}");
     assert_eq!(case.version_of(&flash, "whole"), 2);
-    // A changed byte of the new model: the signature does not fit, and the old one stays.
+    // After a change to one byte of the new model, the signature does not match, and the old model
+    // stays.
     let mut stream = case.stream.clone();
     let at = stream.len() / 2;
     stream[at] ^= 1;
@@ -273,7 +276,7 @@ fn a_cut_at_every_page_write_leaves_a_whole_model() {
     let mut woke = [0; 2];
     let mut cuts = 0;
     for call in 0..calls {
-        // Before its first word, and within it.
+        // Cuts before the first word of a call, and within the call.
         let words = case.calls.iter().filter(|&&of| of == call).count();
         let first = case.calls.iter().position(|&of| of == call).expect("it wrote something") + 1;
         let mut places = vec![first, first + words / 2];
@@ -294,7 +297,7 @@ fn cuts_at_drawn_moments_leave_a_whole_model() {
     let Some(case) = Case::new() else { return };
     let named = env::var("WAKELING_EMULATED_CUTS").ok().map(|n| n.parse().expect("a number"));
     let cuts = named.unwrap_or(12);
-    // No multiple of the timer's turn, and longer than any update.
+    // Not a multiple of the timer's period, and longer than any update.
     const LONG: u32 = 1_500_000_000;
     let fuse = format!("fuse={LONG}");
     let whole = case.emulator.run_on_flash(&case.flash, case.moment(), &case.stream, &[&fuse]);

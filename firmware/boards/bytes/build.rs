@@ -1,5 +1,5 @@
-//! `cfg(wakeling_thumb2)` where the processor has Thumb-2 and loads words from any address: the names of
-//! targets decide, since stable compilers do not tell those features.
+//! Sets `cfg(wakeling_thumb2)` where the processor has Thumb-2 and loads words from any address.
+//! The name of the target decides, since stable compilers do not expose these features.
 
 use std::env;
 

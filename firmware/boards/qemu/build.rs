@@ -1,12 +1,12 @@
-//! Puts the machine's memory map where the linker looks.
+//! Copies the machine's memory map to the linker's search path.
 //!
-//! Link arguments stand here and not in rustflags, so that changing them does not rebuild `core`. The
-//! target tells the machine, and among those of `thumbv8m.main` the processor named in rustflags.
+//! Link arguments are here rather than in rustflags, so that changing them does not rebuild `core`.
+//! The target selects the machine. For `thumbv8m.main`, the processor named in rustflags does so.
 
 use std::{env, fs, path::PathBuf};
 
-/// What a target starts with, a processor that must be named besides, the machine, its frequency in
-/// Hertz, and the room for a model's state.
+/// Machines: start of the target's name, required processor in rustflags, name, frequency in Hertz,
+/// and arena size in bytes.
 const MACHINES: [(&str, &str, &str, u32, u32); 5] = [
     ("thumbv6m", "", "cortex-m0", 16_000_000, 32 * 1024),
     ("thumbv7em", "", "cortex-m4", 25_000_000, 64 * 1024),
@@ -33,7 +33,7 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let map = fs::read(format!("memory/{name}.x")).expect("every machine has a memory map");
     fs::write(out.join("memory.x"), map).expect("OUT_DIR is writable");
-    // No names of interrupts; see the table in lib.rs.
+    // The file lists no interrupts; see the table in lib.rs.
     fs::write(out.join("device.x"), "").expect("OUT_DIR is writable");
     println!("cargo:rustc-link-search={}", out.display());
     println!("cargo:rustc-link-arg-bins=--nmagic");

@@ -1,4 +1,4 @@
-//! The loop with a microphone and a pin made of vectors, and a model that hears loudness.
+//! Tests of the loop with a simulated microphone and pin, and a model that detects loudness.
 
 extern crate std;
 
@@ -14,7 +14,7 @@ use wakeling_shared::{
 
 use super::*;
 
-/// All of the spectrum in one segment, and all of the segment in the band above it.
+/// Tables with the whole spectrum in one segment, and the whole segment in the band above it.
 struct Tables {
     starts: Vec<u8>,
     weights: Vec<u8>,
@@ -24,7 +24,7 @@ struct Tables {
 impl Tables {
     fn new() -> Self {
         let starts = [1u16].into_iter().chain([256; 41]);
-        // Ten units of eight words; the first half word is output 0's weight for input 0.
+        // Ten units of eight words; the first half word is the weight of output 0 for input 0.
         let mut input_weights = vec![0; 80];
         input_weights[0] = 1;
         Self {
@@ -34,7 +34,7 @@ impl Tables {
         }
     }
 
-    /// Its logit rises with the power of band 0.
+    /// Builds a model whose logit rises with the power of band 0.
     fn model(&self) -> Model<'_> {
         static HALF: [Factors; 1] = [[[0; 4], [i32::MAX, 0, 0, 0]]];
         static HUNDRED: [u32; 8] = [100, 0, 0, 0, 0, 0, 0, 0];
@@ -69,7 +69,7 @@ impl Tables {
     }
 }
 
-/// Plays a recording, and overruns once where told.
+/// Plays a recording, with one overrun at a given position.
 struct Player<'p> {
     pcm: &'p [i16],
     position: usize,
@@ -93,7 +93,7 @@ impl Microphone for Player<'_> {
     }
 }
 
-/// Remembers every level it was given.
+/// Pin that records every level.
 #[derive(Default)]
 struct Pin(Vec<bool>);
 
@@ -113,7 +113,7 @@ impl OutputPin for Pin {
     }
 }
 
-/// A second of silence, half a second of a loud square wave, two seconds of silence.
+/// One second of silence, half a second of a loud square wave, two seconds of silence.
 fn recording() -> Vec<i16> {
     let loud = (0..8_000).map(|n| if n / 16 % 2 == 0 { 16_000 } else { -16_000 });
     [0; 16_000].into_iter().chain(loud).chain([0; 32_000]).collect()
@@ -141,7 +141,7 @@ fn a_word_lights_the_indicator_for_a_while_and_is_told_once() {
         let (levels, lines) = listen(block_samples, None, false);
         assert_eq!(levels, [false, true, false], "{block_samples}");
         let lines: Vec<&str> = lines.lines().collect();
-        // 7 bytes to align, 2 a widened input, four buffers of 80.
+        // There are 7 bytes for alignment, 2 per widened input, and four buffers of 80.
         assert_eq!(lines[0], "model 487 2 loud loudness");
         let [_, detection] = lines[..] else { panic!("{lines:?}") };
         let position = detection.split(' ').nth(1).unwrap().parse::<u64>().unwrap();
@@ -172,7 +172,7 @@ fn a_fault_is_told_once_in_its_place_and_survived() {
     let lines: Vec<&str> = whole.lines().collect();
     let faults: Vec<usize> =
         (0..lines.len()).filter(|&at| lines[at].starts_with("fault ")).collect();
-    // Two seconds from 2 s on are silence without a flicker; what follows is no whole period.
+    // The silence from 2 s on is stuck for two seconds, but its period is not complete.
     assert_eq!(faults.len(), 0, "{faults:?}");
     let tables = Tables::new();
     let model = tables.model();
@@ -191,7 +191,7 @@ fn a_fault_is_told_once_in_its_place_and_survived() {
     let faults: Vec<&str> = lines.lines().filter(|l| l.starts_with("fault ")).collect();
     assert_eq!(faults, ["fault 32000 stuck", "fault 64000 none", "fault 96000 stuck"]);
     assert!(lines.lines().any(|l| l.starts_with("detection ")), "{lines}");
-    // Where they stand among the steps does not depend on the blocks either.
+    // Their positions among the steps do not depend on the blocks either.
     for block in [7, 160, 1_000, 500_000] {
         assert!(heard(block) == lines, "{block}");
     }

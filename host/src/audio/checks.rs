@@ -18,15 +18,6 @@ pub(super) fn truncated(path: &Path, found: u64, promised: u64) -> Error {
     )
 }
 
-/// The error for a compressed file that ends before its end.
-pub(super) fn cut_off(path: &Path, what: &str) -> Error {
-    Error::input(
-        path,
-        format!("the file is truncated: {what}"),
-        "copy or record it again, rewrite it with ffmpeg to keep what is there, or leave it out",
-    )
-}
-
 /// The error for a file whose header is fine and whose sound is missing.
 pub(super) fn no_samples(path: &Path) -> Error {
     Error::input(path, "the file holds no samples", "record it again, or leave it out")

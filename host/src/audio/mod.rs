@@ -1,19 +1,29 @@
 //! Audio files in and out: whatever people have becomes 16 kHz mono i16, the one shape that the
 //! features take.
 //!
-//! A file passes three doors. [`decode`](self) looks at its first bytes, not at its name, and turns
-//! it into one channel of `f32` in units of an i16 step; `resample` brings it to [`SAMPLE_RATE`];
-//! [`to_i16`] rounds to nearest and saturates. A 16 kHz mono 16-bit WAV comes through bit exact.
+//! An [`AudioReader`] works block by block, in three stages. `pcm` or `packets`, chosen by the first
+//! bytes and not by the name, decodes one channel of `f32` in units of an i16 step; `resample` brings
+//! it to [`SAMPLE_RATE`]; [`to_i16`] rounds to nearest and saturates. A 16 kHz mono 16-bit WAV comes
+//! through bit exact. [`read`] and its siblings collect the blocks.
 //! Shapes: file of any rate and channel count in, `(samples)` out.
 
 mod checks;
-mod decode;
+mod format;
+mod layout;
 pub mod live;
+mod mp4;
+mod opus;
+mod packets;
+mod pcm;
+mod reader;
 mod resample;
+mod source;
 #[cfg(test)]
 mod tests;
-mod wav;
 mod whole;
+
+pub use format::{Content, EXTENSIONS, FORMATS, UNSUPPORTED_EXTENSIONS, content};
+pub use reader::AudioReader;
 
 use std::{io::Cursor, path::Path};
 
@@ -26,24 +36,43 @@ pub const SAMPLE_RATE: u32 = 16_000;
 /// not sound: telephones use 8,000 and the best converters 768,000.
 const PLAUSIBLE_RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 
-/// One decoded channel, in units of an i16 step (full scale is 32,768), at the file's own rate.
-struct Decoded {
-    samples: Vec<f32>,
-    rate: u32,
-    format: FileFormat,
+/// The units of an i16 step in a decoder's full scale of 1.
+const FULL_SCALE: f32 = 32_768.0;
+
+/// Decodes a file, block by block, at the file's own rate.
+trait Frames: Send {
+    /// Adds the next frames to `out`, one channel in units of an i16 step. False if these are the last.
+    fn next(&mut self, out: &mut Vec<f32>) -> Result<bool>;
+
+    /// Description of what is missing at the end of the file, once it is reached.
+    fn shortfall(&self) -> Option<String>;
 }
 
 /// What a file holds, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileFormat {
-    /// RIFF WAVE.
+    /// WAVE, in RIFF, RF64 or Wave64.
     Wav,
-    /// FLAC, bare or in Ogg.
+    /// FLAC, in any container.
     Flac,
-    /// MPEG audio.
+    /// MPEG audio, in any container.
     Mp3,
-    /// Ogg Vorbis.
+    /// Vorbis, in Ogg or Matroska.
     Ogg,
+    /// Opus, in any container.
+    Opus,
+    /// Advanced Audio Coding, in any container.
+    Aac,
+    /// Apple Lossless, in MP4 or CAF.
+    Alac,
+    /// Uncompressed sound in AIFF.
+    Aiff,
+    /// Uncompressed sound in CAF.
+    Caf,
+    /// Sun and NeXT audio.
+    Au,
+    /// Another codec in MP4 or Matroska.
+    Other,
 }
 
 /// A file inside an archive that is not compressed, as bytes of the archive.
@@ -66,6 +95,8 @@ pub struct Recording {
     pub rate_hz: u32,
     /// How it was stored.
     pub format: FileFormat,
+    /// Description of what is missing at the end of a file that was cut off.
+    pub shortfall: Option<String>,
 }
 
 /// A part of a file, in seconds from its start.
@@ -78,15 +109,30 @@ struct Range {
 impl Range {
     const ALL: Self = Self { offset_s: 0.0, duration_s: None };
 
+    fn checked(path: &Path, offset_s: f64, duration_s: Option<f64>) -> Result<Self> {
+        let is_time = |t: f64| t.is_finite() && t >= 0.0;
+        if is_time(offset_s) && duration_s.is_none_or(is_time) {
+            return Ok(Self { offset_s, duration_s });
+        }
+        Err(Error::input(
+            path,
+            format!("offset {offset_s} s with duration {duration_s:?} is not a part of a file"),
+            "offsets and durations are seconds, and not negative",
+        ))
+    }
+
+    /// The first frame, and the number of frames from there on.
+    fn bounds(self, rate: u32) -> (u64, u64) {
+        // `as` saturates, and both factors are finite and not negative.
+        let frames = |seconds: f64| (seconds * f64::from(rate)).round() as u64;
+        (frames(self.offset_s), self.duration_s.map_or(u64::MAX, frames))
+    }
+
     /// The frames `start..end` of a file of `frames` frames. A duration that reaches beyond the end
     /// is cut there, since manifests round it.
     fn frames(self, path: &Path, rate: u32, frames: u64) -> Result<std::ops::Range<u64>> {
-        // `as` saturates, and both factors are finite and not negative.
-        let start = (self.offset_s * f64::from(rate)).round() as u64;
-        let end = self.duration_s.map_or(frames, |duration_s| {
-            let length = (duration_s * f64::from(rate)).round() as u64;
-            start.saturating_add(length).min(frames)
-        });
+        let (start, length) = self.bounds(rate);
+        let end = start.saturating_add(length).min(frames);
         if start >= end {
             let length_s = frames as f64 / f64::from(rate);
             return Err(Error::input(
@@ -103,16 +149,18 @@ impl Range {
     }
 }
 
-/// Reads a whole file as 16 kHz mono: WAV (8, 16, 24, 32-bit integer, 32-bit float), FLAC, Ogg
-/// Vorbis or MP3, at any rate and with any number of channels, which are averaged.
+/// Reads a whole file of one of the [`FORMATS`] as 16 kHz mono, at any rate and with any number of
+/// channels, which are averaged.
 ///
-/// A file of `n` frames at `r` Hz gives `round(n · 16000 / r)` samples, aligned with the input.
+/// A file of `n` frames at `r` Hz gives `round(n · 16000 / r)` samples, aligned with the input. A file
+/// that was cut off is used up to there, and a line on stderr says so.
 ///
 /// # Errors
-/// [`Error::Input`] if the file is no audio, is damaged or truncated, or holds no sample;
-/// [`Error::Io`] if it cannot be read.
+/// [`Error::Input`] if the file is no audio, is damaged, or holds no sample; [`Error::Io`] if it cannot
+/// be read.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<i16>> {
-    Ok(read_part(path.as_ref(), None, Range::ALL)?.samples)
+    let path = path.as_ref();
+    Ok(logged(path, read_recording(path, None, 0.0, None)?))
 }
 
 /// Reads `duration_s` seconds from `offset_s` on (to the end if `None`), as [`read`] does.
@@ -128,11 +176,25 @@ pub fn read_range(
     offset_s: f64,
     duration_s: Option<f64>,
 ) -> Result<Vec<i16>> {
-    Ok(read_recording(path, None, offset_s, duration_s)?.samples)
+    let path = path.as_ref();
+    Ok(logged(path, read_recording(path, None, offset_s, duration_s)?))
 }
 
-/// Reads as [`read_range`] does, from a file or from a file inside an archive, and tells how the
-/// sound was stored.
+/// Logs that a file was cut off.
+fn logged(path: &Path, recording: Recording) -> Vec<i16> {
+    if let Some(what) = &recording.shortfall {
+        log_shortfall(&path.display().to_string(), what);
+    }
+    recording.samples
+}
+
+/// Logs that a recording was cut off, and that what is there is used.
+pub fn log_shortfall(name: &str, what: &str) {
+    crate::log!("{name}: the file is cut off ({what}); what is there is used");
+}
+
+/// Reads as [`read_range`] does, from a file or from a file inside an archive, and returns how the
+/// sound was stored. Nothing is logged.
 ///
 /// # Errors
 /// As [`read_range`]; those about a file inside an archive name the archive and the file.
@@ -142,29 +204,7 @@ pub fn read_recording(
     offset_s: f64,
     duration_s: Option<f64>,
 ) -> Result<Recording> {
-    let path = path.as_ref();
-    let is_time = |t: f64| t.is_finite() && t >= 0.0;
-    if !is_time(offset_s) || !duration_s.is_none_or(is_time) {
-        return Err(Error::input(
-            path,
-            format!("offset {offset_s} s with duration {duration_s:?} is not a part of a file"),
-            "offsets and durations are seconds, and not negative",
-        ));
-    }
-    let read = || read_part(path, member, Range { offset_s, duration_s });
-    read().map_err(|error| match (error, member) {
-        (Error::Input { path, problem, remedy }, Some(member)) => {
-            Error::Input { path, problem: format!("{} in it: {problem}", member.name), remedy }
-        }
-        (error, _) => error,
-    })
-}
-
-fn read_part(path: &Path, member: Option<&Member>, range: Range) -> Result<Recording> {
-    let decoded = decode::decode(path, member, range)?;
-    let (rate_hz, format) = (decoded.rate, decoded.format);
-    let samples = resample::to_16k(path, decoded)?;
-    Ok(Recording { samples: to_i16(&samples), rate_hz, format })
+    AudioReader::open_part(path, member, offset_s, duration_s)?.collect_recording()
 }
 
 /// Rounds to the nearest integer, ties away from zero, and saturates to −32,768 … 32,767.

@@ -1,52 +1,125 @@
 //! Brings sound to 16 kHz.
 //!
-//! rubato's FFT resampler: the ratio is fixed and the clip is in memory, so its anti-aliasing filter
+//! rubato's FFT resampler: the ratio is fixed and a clip may come late, so its anti-aliasing filter
 //! may be as long as we like. Blocks of at least 128 ms put the filter's edge just below the lower
 //! Nyquist frequency. Shapes: `(n)` at `r` Hz in, `(round(n · 16000 / r))` out, delay removed.
 
 use std::path::Path;
 
 use rubato::{
-    Fft, FixedSync, Resampler, WindowFunction, audioadapter_buffers::direct::InterleavedSlice,
+    Fft, FixedSync, Indexing, Resampler, WindowFunction,
+    audioadapter_buffers::direct::InterleavedSlice,
 };
 
-use super::{Decoded, SAMPLE_RATE};
+use super::SAMPLE_RATE;
 use crate::{Error, Result};
 
 /// Length of an FFT block, in seconds: 2,048 samples at 16 kHz.
 const BLOCK_S: f64 = 0.128;
 
-pub(super) fn to_16k(path: &Path, decoded: Decoded) -> Result<Vec<f32>> {
-    let Decoded { samples, rate, .. } = decoded;
-    if rate == SAMPLE_RATE {
-        return Ok(samples);
+/// Brings one clip to 16 kHz, block by block; the blocks in which it comes do not change the result.
+pub(super) struct Stream {
+    rate: u32,
+    /// None at 16 kHz.
+    resampler: Option<Fft<f32>>,
+    /// Input that does not fill a block yet.
+    pending: Vec<f32>,
+    block: Vec<f32>,
+    /// The resampler's delay, which is left out at the beginning.
+    skip: usize,
+    frames_in: u64,
+    frames_out: u64,
+}
+
+impl Stream {
+    /// For a clip of this rate in Hz.
+    pub(super) fn new(path: &Path, rate: u32) -> Result<Self> {
+        let resampler = match rate {
+            SAMPLE_RATE => None,
+            _ => Some(resampler(rate, SAMPLE_RATE, BLOCK_S).map_err(|e| refused(path, rate, &e))?),
+        };
+        Ok(Self {
+            rate,
+            pending: Vec::new(),
+            block: vec![0.0; resampler.as_ref().map_or(0, |r| r.output_frames_max())],
+            skip: resampler.as_ref().map_or(0, |r| r.output_delay()),
+            resampler,
+            frames_in: 0,
+            frames_out: 0,
+        })
     }
-    let frames = samples.len();
-    let wanted = output_length(frames, rate);
-    if wanted == 0 {
-        return Err(super::checks::no_samples(path));
+
+    /// Takes samples, and adds those that they complete to `out`.
+    pub(super) fn push(&mut self, path: &Path, samples: &[f32], out: &mut Vec<f32>) -> Result<()> {
+        self.frames_in += samples.len() as u64;
+        let Some(length) = self.resampler.as_ref().map(|r| r.input_frames_next()) else {
+            self.frames_out += samples.len() as u64;
+            out.extend_from_slice(samples);
+            return Ok(());
+        };
+        self.pending.extend_from_slice(samples);
+        let mut taken = 0;
+        // A block that may be the last one waits, since the last one is treated apart.
+        while self.pending.len() - taken > length {
+            self.run(path, taken..taken + length, out)?;
+            taken += length;
+        }
+        self.pending.drain(..taken);
+        Ok(())
     }
-    let mut output = run(&samples, rate).map_err(|e| {
-        Error::input(
-            path,
-            format!("cannot be resampled from {rate} Hz: {e}"),
-            super::checks::CONVERT,
-        )
-    })?;
-    // rubato rounds the length up.
-    output.resize(wanted, 0.0);
-    Ok(output)
+
+    /// Adds what is left once all samples were taken. In all there are [`output_length`] of them.
+    pub(super) fn finish(&mut self, path: &Path, out: &mut Vec<f32>) -> Result<()> {
+        let wanted = output_length(self.frames_in, self.rate);
+        let last = 0..self.pending.len();
+        if self.resampler.is_some() && !last.is_empty() {
+            self.run(path, last, out)?;
+        }
+        while self.resampler.is_some() && self.frames_out < wanted {
+            self.run(path, 0..0, out)?;
+        }
+        let surplus = self.frames_out.saturating_sub(wanted) as usize;
+        out.truncate(out.len().saturating_sub(surplus));
+        self.frames_out = wanted;
+        Ok(())
+    }
+
+    /// Resamples one block of the pending samples; zeros follow what is too short for one.
+    fn run(&mut self, path: &Path, part: std::ops::Range<usize>, out: &mut Vec<f32>) -> Result<()> {
+        let (rate, input) = (self.rate, &self.pending[part]);
+        let Some(resampler) = &mut self.resampler else { return Ok(()) };
+        let is_short = input.len() < resampler.input_frames_next();
+        let indexing = is_short.then(|| Indexing {
+            input_offset: 0,
+            output_offset: 0,
+            active_channels_mask: None,
+            partial_len: Some(input.len()),
+        });
+        let room = self.block.len();
+        let mut run = || -> Result<usize, Box<dyn std::error::Error>> {
+            let input = InterleavedSlice::new(input, 1, input.len())?;
+            let mut output = InterleavedSlice::new_mut(&mut self.block, 1, room)?;
+            Ok(resampler.process_into_buffer(&input, &mut output, indexing.as_ref())?.1)
+        };
+        let written = run().map_err(|e| refused(path, rate, e.as_ref()))?;
+        let skipped = self.skip.min(written);
+        self.skip -= skipped;
+        out.extend_from_slice(&self.block[skipped..written]);
+        self.frames_out += (written - skipped) as u64;
+        Ok(())
+    }
+}
+
+fn refused(path: &Path, rate: u32, error: &dyn std::error::Error) -> Error {
+    let problem = format!("cannot be resampled from {rate} Hz: {error}");
+    Error::input(path, problem, super::checks::CONVERT)
 }
 
 /// `round(n · 16000 / rate)`, in integers.
-fn output_length(frames: usize, rate: u32) -> usize {
+fn output_length(frames: u64, rate: u32) -> u64 {
     let rate = u128::from(rate);
-    let scaled = frames as u128 * u128::from(SAMPLE_RATE);
-    ((2 * scaled + rate) / (2 * rate)) as usize
-}
-
-fn run(samples: &[f32], rate: u32) -> Result<Vec<f32>, Box<dyn std::error::Error>> {
-    whole(samples, rate, SAMPLE_RATE)
+    let scaled = u128::from(frames) * u128::from(SAMPLE_RATE);
+    ((2 * scaled + rate) / (2 * rate)) as u64
 }
 
 /// A whole clip from one rate to another, delay removed; its length is rounded up.

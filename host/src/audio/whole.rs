@@ -1,10 +1,12 @@
-//! Whether an Ogg or MP3 file is all there.
+//! Detection of Ogg, MP3 and AAC files that end too early.
 //!
 //! Their decoders take the end of the bytes for the end of the sound, so that a copy that broke off
-//! reads as a shorter clip whose transcript is then wrong. The containers tell: Ogg marks its last
+//! reads as a shorter clip whose transcript is then wrong. The containers show it: Ogg marks its last
 //! page (RFC 3533, section 6); MP3 states each frame's length (ISO/IEC 11172-3, 2.4.2.3), and most
 //! encoders the number of frames in front of the first. An MP3 without that number which was cut
 //! exactly between two frames cannot be told from a shorter one.
+
+use std::io::{self, BufRead, Read, Seek};
 
 /// Bytes of a page's header before its segment table.
 const PAGE_HEADER: usize = 27;
@@ -12,57 +14,117 @@ const LAST_PAGE: u8 = 4;
 /// Frames that an encoder may count differently: its own header, and the decoder's delay.
 const FRAMES_SLACK: u32 = 2;
 
-/// What is missing of an Ogg file; none if it is whole.
-pub(super) fn ogg_is_cut(bytes: &[u8]) -> Option<String> {
-    let mut rest = bytes;
-    let mut ended = false;
-    while rest.starts_with(b"OggS") {
-        let at = bytes.len() - rest.len();
-        let header = rest.get(..PAGE_HEADER);
-        let table = header.and_then(|h| rest.get(PAGE_HEADER..PAGE_HEADER + usize::from(h[26])));
-        let (Some(header), Some(table)) = (header, table) else {
-            return Some(format!("it ends in the header of the page at byte {at}"));
-        };
-        let body: usize = table.iter().map(|&length| usize::from(length)).sum();
-        let length = PAGE_HEADER + table.len() + body;
-        if rest.len() < length {
-            return Some(format!("the page at byte {at} has {} of {length} bytes", rest.len()));
+/// Description of what is missing of an Ogg file; none if it is whole.
+///
+/// # Errors
+/// What the system refuses.
+pub(super) fn ogg_is_cut(file: &mut (impl BufRead + Seek)) -> io::Result<Option<String>> {
+    let (mut at, mut ended) = (0u64, false);
+    let mut header = Vec::with_capacity(PAGE_HEADER + 255);
+    loop {
+        header.clear();
+        file.by_ref().take(PAGE_HEADER as u64).read_to_end(&mut header)?;
+        if !header.starts_with(b"OggS") {
+            break;
+        }
+        let segments = header.get(26).copied().map_or(0, usize::from);
+        file.by_ref().take(segments as u64).read_to_end(&mut header)?;
+        if header.len() < PAGE_HEADER + segments {
+            return Ok(Some(format!("it ends in the header of the page at byte {at}")));
+        }
+        let body: u64 = header[PAGE_HEADER..].iter().map(|&length| u64::from(length)).sum();
+        let found = skip(file, body)?;
+        let (found, length) = (header.len() as u64 + found, header.len() as u64 + body);
+        if found < length {
+            return Ok(Some(format!("the page at byte {at} has {found} of {length} bytes")));
         }
         ended = header[5] & LAST_PAGE != 0;
-        rest = &rest[length..];
+        at += length;
     }
-    (!ended).then(|| "its last page is missing".to_owned())
+    Ok((!ended).then(|| "its last page is missing".to_owned()))
 }
 
-/// What is missing of an MP3 file; none if it is whole, or if nobody can tell.
-pub(super) fn mp3_is_cut(bytes: &[u8]) -> Option<String> {
-    let mut rest = after_id3(bytes)?;
+/// Description of what is missing of an MP3 file; none if it is whole, or if nobody can tell.
+///
+/// # Errors
+/// What the system refuses.
+pub(super) fn mp3_is_cut(file: &mut (impl BufRead + Seek)) -> io::Result<Option<String>> {
+    if !skip_id3(file)? {
+        return Ok(None);
+    }
     let (mut frames, mut promised) = (0u32, None);
-    while let Some(frame) = Frame::of(rest) {
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        file.by_ref().take(4).read_to_end(&mut bytes)?;
+        let Some(frame) = Frame::of(&bytes) else { break };
+        file.by_ref().take(frame.bytes.saturating_sub(4) as u64).read_to_end(&mut bytes)?;
         if frames == 0 && promised.is_none() {
-            promised = frame.promised(rest);
+            promised = frame.promised(&bytes);
             frames = u32::from(promised.is_none());
         } else {
             frames += 1;
         }
-        if rest.len() < frame.bytes {
-            return Some(format!("its last frame has {} of {} bytes", rest.len(), frame.bytes));
+        if bytes.len() < frame.bytes {
+            return Ok(Some(format!(
+                "its last frame has {} of {} bytes",
+                bytes.len(),
+                frame.bytes
+            )));
         }
-        rest = &rest[frame.bytes..];
     }
-    let promised = promised.filter(|p| frames.saturating_add(FRAMES_SLACK) < *p)?;
-    Some(format!("{frames} of {promised} frames are there"))
+    let promised = promised.filter(|p| frames.saturating_add(FRAMES_SLACK) < *p);
+    Ok(promised.map(|promised| format!("{frames} of {promised} frames are there")))
 }
 
-/// What follows tags of ID3v2 (id3.org, "ID3 tag version 2.4.0", section 3.1).
-fn after_id3(mut bytes: &[u8]) -> Option<&[u8]> {
-    while bytes.starts_with(b"ID3") {
-        let size = bytes.get(6..10)?;
-        let size = size.iter().fold(0usize, |sum, b| sum << 7 | usize::from(b & 0x7f));
-        let footer = if bytes[5] & 0x10 != 0 { 10 } else { 0 };
-        bytes = bytes.get(10 + size + footer..)?;
+/// Description of what is missing of AAC in ADTS frames (ISO/IEC 13818-7, 6.2); none if nobody can
+/// tell.
+///
+/// # Errors
+/// What the system refuses.
+pub(super) fn adts_is_cut(file: &mut (impl BufRead + Seek)) -> io::Result<Option<String>> {
+    const HEADER: u64 = 7;
+    if !skip_id3(file)? {
+        return Ok(None);
     }
-    Some(bytes)
+    let mut header = Vec::new();
+    loop {
+        header.clear();
+        file.by_ref().take(HEADER).read_to_end(&mut header)?;
+        let &[0xff, sync, _, b3, b4, b5, _] = &header[..] else { return Ok(None) };
+        if sync & 0xf6 != 0xf0 {
+            return Ok(None);
+        }
+        let length = u64::from(b3 & 3) << 11 | u64::from(b4) << 3 | u64::from(b5) >> 5;
+        let found = HEADER + skip(file, length.saturating_sub(HEADER))?;
+        if found < length {
+            return Ok(Some(format!("its last frame has {found} of {length} bytes")));
+        }
+    }
+}
+
+/// Skips so many bytes; returns how many there are.
+fn skip(file: &mut (impl BufRead + Seek), bytes: u64) -> io::Result<u64> {
+    io::copy(&mut file.by_ref().take(bytes), &mut io::sink())
+}
+
+/// Skips tags of ID3v2 (id3.org, "ID3 tag version 2.4.0", section 3.1); false if the file ends there.
+fn skip_id3(file: &mut (impl BufRead + Seek)) -> io::Result<bool> {
+    loop {
+        let begin = file.stream_position()?;
+        let mut header = Vec::new();
+        file.by_ref().take(10).read_to_end(&mut header)?;
+        if !header.starts_with(b"ID3") {
+            file.seek(io::SeekFrom::Start(begin))?;
+            return Ok(true);
+        }
+        let &[.., flags, a, b, c, d] = &header[..] else { return Ok(false) };
+        let size = [a, b, c, d].iter().fold(0u64, |sum, b| sum << 7 | u64::from(b & 0x7f));
+        let footer = if header.len() == 10 && flags & 0x10 != 0 { 10 } else { 0 };
+        if header.len() < 10 || skip(file, size + footer)? < size + footer {
+            return Ok(false);
+        }
+    }
 }
 
 /// The header of one frame.
@@ -117,7 +179,17 @@ impl Frame {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
+
+    fn ogg(bytes: &[u8]) -> Option<String> {
+        ogg_is_cut(&mut Cursor::new(bytes)).unwrap()
+    }
+
+    fn mp3(bytes: &[u8]) -> Option<String> {
+        mp3_is_cut(&mut Cursor::new(bytes)).unwrap()
+    }
 
     /// A page of `body` bytes.
     fn page(flags: u8, body: usize) -> Vec<u8> {
@@ -135,12 +207,12 @@ mod tests {
     #[test]
     fn every_cut_of_an_ogg_file_is_told() {
         let whole = [page(2, 30), page(0, 600), page(4, 255)].concat();
-        assert_eq!(ogg_is_cut(&whole), None);
+        assert_eq!(ogg(&whole), None);
         for length in 0..whole.len() {
-            assert!(ogg_is_cut(&whole[..length]).is_some(), "{length}");
+            assert!(ogg(&whole[..length]).is_some(), "{length}");
         }
         // Tags behind the end are no sound.
-        assert_eq!(ogg_is_cut(&[&whole[..], b"TAG"].concat()), None);
+        assert_eq!(ogg(&[&whole[..], b"TAG"].concat()), None);
     }
 
     /// A frame of MPEG-2 layer III, 16 kHz mono, 32 kbit/s: 144 bytes.
@@ -162,15 +234,15 @@ mod tests {
         let bare = frame(None).repeat(9);
         let id3v1 = [&bare[..], b"TAG", &[0; 125]].concat();
         for whole in [&tagged, &bare, &id3v1] {
-            assert_eq!(mp3_is_cut(whole), None);
+            assert_eq!(mp3(whole), None);
         }
         for length in 20..tagged.len() - FRAMES_SLACK as usize * 144 {
-            assert!(mp3_is_cut(&tagged[..length]).is_some(), "{length}");
+            assert!(mp3(&tagged[..length]).is_some(), "{length}");
         }
         for length in (4..bare.len()).filter(|length| length % 144 > 4) {
-            assert!(mp3_is_cut(&bare[..length]).is_some(), "{length}");
+            assert!(mp3(&bare[..length]).is_some(), "{length}");
         }
-        assert_eq!(mp3_is_cut(&bare[..144 * 5]), None);
-        assert_eq!(mp3_is_cut(b""), None);
+        assert_eq!(mp3(&bare[..144 * 5]), None);
+        assert_eq!(mp3(b""), None);
     }
 }

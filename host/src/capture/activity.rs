@@ -26,6 +26,11 @@ impl Activity {
         Self { floor_db, risen: 0, quiet_frames: 0 }
     }
 
+    /// Forgets the frames so far.
+    pub(crate) fn restart(&mut self) {
+        (self.risen, self.quiet_frames) = (0, 0);
+    }
+
     /// Takes the level of the next frame before speech; returns true if speech has begun.
     pub(crate) fn begins(&mut self, level_db: f32) -> bool {
         let is_risen = level_db > (self.floor_db + RISE_DB).max(FAINTEST_DB);

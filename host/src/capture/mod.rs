@@ -12,6 +12,8 @@ pub mod level;
 pub mod record;
 pub mod ring;
 #[cfg(feature = "audio")]
+mod silence;
+#[cfg(feature = "audio")]
 mod system;
 pub mod take;
 

@@ -8,7 +8,7 @@ use super::{
     device::{Loudspeaker, Microphone},
     folder::{Facts, Folder},
     level::Meter,
-    take::{Phase, Recorded, Take, Verdict},
+    take::{Phase, Recorded, Signal, Take, Timing, Verdict, tone},
 };
 use crate::{
     Error, Result,
@@ -39,6 +39,9 @@ pub const STYLES: [(&str, &str); 9] = [
     ),
 ];
 
+/// The style that is said from where the speaker has to walk.
+const FAR: &str = "far";
+
 /// What a session records.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -50,6 +53,8 @@ pub struct Plan {
     pub speaker: String,
     /// Keep what is good and record again what is not, without a question.
     pub keep_good: bool,
+    /// Give no sound when the phrase is due.
+    pub quiet: bool,
 }
 
 /// What a session did.
@@ -78,8 +83,15 @@ pub struct Devices<'a> {
 /// [`Error::Io`] if a take cannot be written and nobody is there to make room.
 pub fn record(devices: &mut Devices<'_>, folder: &mut Folder, plan: &Plan) -> Result<Summary> {
     let before = folder.count(&plan.phrase);
-    let mut session =
-        Session { devices, folder, plan: plan.clone(), meter: Meter::default(), silent: 0 };
+    let mut session = Session {
+        devices,
+        folder,
+        plan: plan.clone(),
+        meter: Meter::default(),
+        silent: 0,
+        has_loudspeaker: true,
+        was_far: false,
+    };
     let mut next = if plan.keep_good { Next::Take } else { Next::Ready };
     while session.taken() < plan.takes {
         next = match next {
@@ -107,6 +119,10 @@ struct Session<'s, 'd> {
     plan: Plan,
     meter: Meter,
     silent: usize,
+    /// Whether the loudspeaker has not failed so far.
+    has_loudspeaker: bool,
+    /// Whether the last take was said from across the room.
+    was_far: bool,
 }
 
 const READY_KEYS: &[(&str, &str)] = &[("enter", "starts"), ("s", "speaker"), ("q", "stops")];
@@ -124,6 +140,22 @@ impl Session<'_, '_> {
 
     fn style(&self) -> (&'static str, &'static str) {
         STYLES[self.taken() % STYLES.len()]
+    }
+
+    /// Times of the next take. Where nobody is asked between takes, the way back takes time too.
+    fn timing(&self) -> Timing {
+        let walks = self.style().0 == FAR || (self.was_far && self.plan.keep_good);
+        if walks { Timing::FAR } else { Timing::NEAR }
+    }
+
+    fn prompt(&self, timing: Timing) -> String {
+        let prompt = format!("Say it {}.", self.style().1);
+        match timing {
+            Timing::FAR => {
+                format!("{prompt} The countdown of {:.0} s is for the way.", timing.countdown_s())
+            }
+            _ => prompt,
+        }
     }
 
     fn view(&self, body: Vec<String>, keys: &'static [(&'static str, &'static str)]) -> View {
@@ -153,7 +185,7 @@ impl Session<'_, '_> {
 
     fn ready(&mut self) -> Result<Next> {
         let body = [
-            format!("Say it {}.", self.style().1),
+            self.prompt(self.timing()),
             format!("Listening to {}. A countdown comes first.", self.devices.microphone.name()),
         ];
         Ok(match self.answer(&body, READY_KEYS)? {
@@ -178,7 +210,11 @@ impl Session<'_, '_> {
         // What was said since the last take is none.
         self.devices.microphone.hear(Duration::ZERO)?;
         self.devices.microphone.has_gaps();
-        let mut take = Take::new();
+        let timing = self.timing();
+        let prompt = self.prompt(timing);
+        self.was_far = self.style().0 == FAR;
+        let mut take = Take::with(timing);
+        let mut is_due = false;
         loop {
             let pcm = self.devices.microphone.hear(TICK)?;
             self.meter.push(&pcm);
@@ -191,8 +227,11 @@ impl Session<'_, '_> {
                 Phase::Waiting => "NOW".into(),
                 Phase::Speaking | Phase::Over => "NOW · heard".into(),
             };
-            let body = vec![format!("Say it {}.", self.style().1), sign];
+            let body = vec![prompt.clone(), sign];
             self.devices.screen.show(&self.view(body, TAKE_KEYS))?;
+            if phase == Phase::Waiting && !std::mem::replace(&mut is_due, true) {
+                self.signal(&mut take)?;
+            }
             match self.devices.screen.key(Duration::ZERO)? {
                 Some(Key::Char(' ')) => return Ok(Next::Ready),
                 Some(Key::Char('q') | Key::End) => return Ok(Next::Stop),
@@ -204,6 +243,21 @@ impl Session<'_, '_> {
             Some(recorded) => self.judge(&recorded, has_gaps),
             None => self.nothing(),
         }
+    }
+
+    /// Gives the sound that says that the phrase is due: a tone, or the terminal's bell where there is
+    /// no loudspeaker. The microphone goes on meanwhile.
+    fn signal(&mut self, take: &mut Take) -> Result<()> {
+        if self.plan.quiet {
+            return Ok(());
+        }
+        if self.has_loudspeaker && self.devices.loudspeaker.play(&tone()).is_ok() {
+            take.expect(Signal::Tone);
+            return Ok(());
+        }
+        self.has_loudspeaker = false;
+        take.expect(Signal::Bell);
+        self.devices.screen.bell()
     }
 
     fn nothing(&mut self) -> Result<Next> {

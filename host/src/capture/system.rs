@@ -17,7 +17,10 @@ use cpal::{
     traits::{DeviceTrait, HostTrait, StreamTrait},
 };
 
-use super::device::{Found, Loudspeaker, Microphone, Wanted, choose};
+use super::{
+    device::{Found, Loudspeaker, Microphone, Wanted, choose},
+    silence::Silence,
+};
 use crate::{
     Error, Result,
     audio::{
@@ -28,6 +31,9 @@ use crate::{
 
 /// What to do where the system offers no microphone.
 const NO_MICROPHONE: &str = "plug one in, allow this program to use it, and see `wakeling doctor`; recordings made elsewhere do as well: wakeling finetune --word NAME=FOLDER";
+
+/// What to do where the system's sound service does not answer.
+const NO_SERVICE: &str = "start the sound service (pipewire or pulseaudio on Linux), then give the same command again; recordings made elsewhere do as well: wakeling finetune --word NAME=FOLDER";
 
 /// Seconds of sound that wait at most.
 const QUEUE_S: usize = 4;
@@ -47,6 +53,7 @@ pub fn microphones() -> Result<Vec<Found>> {
 }
 
 fn list() -> Result<Vec<(Found, cpal::Device)>> {
+    let _silence = Silence::new();
     let host = cpal::default_host();
     let name_of = |device: &cpal::Device| {
         device.description().map_or_else(|_| "unnamed".into(), |d| d.name().to_owned())
@@ -61,7 +68,7 @@ fn list() -> Result<Vec<(Found, cpal::Device)>> {
         .map(|d| (Found { name: name_of(&d), id: id_of(&d), is_default: true }, d))
         .collect();
     let others = host.input_devices().map_err(|e| {
-        Error::device("sound", format!("microphones cannot be listed: {e}"), NO_MICROPHONE)
+        Error::device("sound", format!("microphones cannot be listed: {e}"), NO_SERVICE)
     })?;
     for device in others {
         let id = id_of(&device);
@@ -88,6 +95,7 @@ fn is_microphone(id: &str) -> bool {
 /// # Errors
 /// [`Error::Device`] if there is none, none of that name, or it cannot be opened.
 pub fn open(wanted: &Wanted) -> Result<Box<dyn Microphone>> {
+    let _silence = Silence::new();
     let all = list()?;
     let (found, device) = match &wanted.device {
         Some(name) => {
@@ -295,6 +303,7 @@ impl Loudspeaker for DefaultLoudspeaker {
                 "choose another default output",
             )
         };
+        let silence = Silence::new();
         let device = cpal::default_host().default_output_device().ok_or_else(|| {
             Error::device(
                 "loudspeaker",
@@ -323,6 +332,7 @@ impl Loudspeaker for DefaultLoudspeaker {
         let stream =
             device.build_output_stream(config, fill, |_| (), Some(OPEN_TIMEOUT)).map_err(failed)?;
         stream.play().map_err(failed)?;
+        drop(silence);
         std::thread::sleep(Duration::from_secs_f64(seconds));
         Ok(())
     }

@@ -5,6 +5,8 @@
 //! sound rises above it and ends after a pause. What is kept is cut by the same search that
 //! fine-tuning uses ([`phrase_in`]), with a margin.
 
+use std::ops::Range;
+
 use super::{
     activity::{Activity, FAINTEST_DB},
     level::{Level, QUIET_DB, SILENCE_DB},
@@ -17,14 +19,21 @@ use crate::{
 
 /// Samples of the stretches whose level is followed: 10 ms, the hop of the features.
 pub(crate) const FRAME: usize = SAMPLE_RATE as usize / 100;
-/// Frames of one step of the countdown, of which there are [`COUNTDOWN`].
-const COUNT_FRAMES: usize = 50;
-/// From what the countdown counts.
-pub const COUNTDOWN: usize = 3;
 /// Frames of the countdown that are kept: who is quick is not cut off.
 const LEAD_FRAMES: usize = 50;
-/// Frames in which the phrase must begin.
-const PATIENCE_FRAMES: usize = 400;
+/// Frames after the countdown in which a signal tone may still be heard: a loudspeaker and its driver
+/// take some tenths of a second.
+const TONE_FRAMES: usize = 100;
+/// Frames after the countdown that are left out where the terminal's bell may sound in them.
+const BELL_FRAMES: usize = 25;
+/// Frequency of the signal tone in Hz.
+const TONE_HZ: f32 = 1_760.0;
+/// Samples of the signal tone: 0.12 s.
+const TONE_SAMPLES: usize = 1_920;
+/// Share of a frame's energy from which on it is the tone and not speech.
+const TONE_SHARE: f32 = 0.6;
+/// Share of 80 ms of a phrase from which on the tone lies under it.
+const MIXED_SHARE: f32 = 0.15;
 /// The longest phrase, in frames: longer than what fine-tuning keeps.
 const LONGEST_FRAMES: usize = 350;
 /// The phrase must rise so far above the room for a good take, in dB.
@@ -49,9 +58,80 @@ pub enum Phase {
     Over,
 }
 
+/// Times of a take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// From what the countdown counts.
+    pub counts: usize,
+    /// Frames of each count.
+    count_frames: usize,
+    /// Frames in which the phrase must begin.
+    patience_frames: usize,
+}
+
+impl Timing {
+    /// For a speaker at the microphone: 1.5 s of countdown, and 4 s to begin.
+    pub const NEAR: Self = Self { counts: 3, count_frames: 50, patience_frames: 400 };
+    /// For a speaker who has to walk: 8 s of countdown, and 6 s to begin.
+    pub const FAR: Self = Self { counts: 8, count_frames: 100, patience_frames: 600 };
+
+    /// Seconds of the countdown.
+    pub fn countdown_s(&self) -> f64 {
+        (self.counts * self.count_frames * FRAME) as f64 / f64::from(SAMPLE_RATE)
+    }
+}
+
+/// Sound that says that the phrase is due. The microphone records it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// [`tone`], from the loudspeaker: its frames are found by their frequency and left out.
+    Tone,
+    /// The terminal's bell, whose sound is unknown: a quarter of a second is left out.
+    Bell,
+}
+
+/// Signal tone: 0.12 s of a sine that swells and fades, at a quarter of full scale.
+pub fn tone() -> Vec<i16> {
+    let sample = |i: usize| {
+        let edge = i.min(TONE_SAMPLES - 1 - i) as f32 / (TONE_SAMPLES / 8) as f32;
+        let phase = std::f32::consts::TAU * TONE_HZ * i as f32 / SAMPLE_RATE as f32;
+        (8_192.0 * edge.min(1.0) * phase.sin()) as i16
+    };
+    (0..TONE_SAMPLES).map(sample).collect()
+}
+
+/// Share of the energy at the tone's frequency (one bin of a discrete Fourier transform), 0 to 1.
+fn tone_share(samples: &[i16]) -> f32 {
+    let (mut re, mut im, mut energy) = (0f64, 0f64, 0f64);
+    for (i, &sample) in samples.iter().enumerate() {
+        let turns = f64::from(TONE_HZ) * i as f64 / f64::from(SAMPLE_RATE);
+        let (sin, cos) = (std::f64::consts::TAU * turns.fract()).sin_cos();
+        let x = f64::from(sample);
+        (re, im, energy) = (re + x * cos, im + x * sin, energy + x * x);
+    }
+    if energy == 0.0 {
+        return 0.0;
+    }
+    // Of a pure tone, half of the energy lies in this bin and half in its mirror.
+    (2.0 * (re * re + im * im) / (energy * samples.len() as f64)) as f32
+}
+
+/// Whether a frame is mostly the signal tone.
+fn is_tone(frame: &[i16]) -> bool {
+    tone_share(frame) > TONE_SHARE
+}
+
+/// Whether the signal tone lies under a phrase. Over 80 ms the bin is so narrow that a voice, whose
+/// pitch moves, has little in it.
+fn has_tone(said: &[i16]) -> bool {
+    said.windows(8 * FRAME).step_by(4 * FRAME).any(|window| tone_share(window) > MIXED_SHARE)
+}
+
 /// A take in progress.
 #[derive(Clone, Debug)]
 pub struct Take {
+    timing: Timing,
+    signal: Option<Signal>,
     phase: Phase,
     /// Samples that do not fill a frame yet.
     pending: Vec<i16>,
@@ -70,10 +150,17 @@ impl Default for Take {
 }
 
 impl Take {
-    /// Begins to count down.
+    /// Begins to count down, for a speaker at the microphone.
     pub fn new() -> Self {
+        Self::with(Timing::NEAR)
+    }
+
+    /// Begins to count down.
+    pub fn with(timing: Timing) -> Self {
         Self {
-            phase: Phase::Counting(COUNTDOWN),
+            timing,
+            signal: None,
+            phase: Phase::Counting(timing.counts),
             pending: Vec::new(),
             pcm: Vec::new(),
             room: Vec::new(),
@@ -85,6 +172,12 @@ impl Take {
     /// Where the take is.
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Expects a signal in what the microphone records from now on, and leaves it out. Speech before
+    /// the signal is left out with it.
+    pub fn expect(&mut self, signal: Signal) {
+        self.signal = Some(signal);
     }
 
     /// Hears more. What comes after the end of the take is ignored.
@@ -107,10 +200,14 @@ impl Take {
         self.frames += 1;
         match self.phase {
             Phase::Counting(_) => self.count(level_db),
+            Phase::Waiting if self.is_signal(frame) => {
+                self.pcm.clear();
+                self.activity.restart();
+            }
             Phase::Waiting => {
                 if self.activity.begins(level_db) {
                     self.enter(Phase::Speaking);
-                } else if self.frames >= PATIENCE_FRAMES {
+                } else if self.frames >= self.timing.patience_frames {
                     self.enter(Phase::Over);
                 }
             }
@@ -123,9 +220,17 @@ impl Take {
         }
     }
 
+    fn is_signal(&self, frame: &[i16]) -> bool {
+        match self.signal {
+            None => false,
+            Some(Signal::Tone) => self.frames <= TONE_FRAMES && is_tone(frame),
+            Some(Signal::Bell) => self.frames <= BELL_FRAMES,
+        }
+    }
+
     fn count(&mut self, level_db: f32) {
         self.room.push(level_db);
-        let left = COUNTDOWN.saturating_sub(self.frames / COUNT_FRAMES);
+        let left = self.timing.counts.saturating_sub(self.frames / self.timing.count_frames);
         if left > 0 {
             self.phase = Phase::Counting(left);
             return;
@@ -145,7 +250,11 @@ impl Take {
 
     /// What was recorded, cut to the phrase; none if nothing was said.
     pub fn finish(self) -> Option<Recorded> {
-        (self.phase == Phase::Over).then(|| trim(&self.pcm)).flatten()
+        let mut recorded = (self.phase == Phase::Over).then(|| trim(&self.pcm)).flatten()?;
+        if self.signal == Some(Signal::Tone) && has_tone(recorded.said()) {
+            recorded.verdict = Verdict::Early;
+        }
+        Some(recorded)
     }
 }
 
@@ -162,6 +271,8 @@ pub enum Verdict {
     Noisy,
     /// The sound begins or ends within the phrase.
     CutOff,
+    /// The phrase began before the signal was over, which is now part of it.
+    Early,
     /// Too short for a phrase.
     TooShort,
     /// Longer than a phrase may be.
@@ -177,6 +288,7 @@ impl Verdict {
             Self::TooQuiet => "too quiet: come nearer, or turn the microphone up",
             Self::Noisy => "the room is nearly as loud as the phrase",
             Self::CutOff => "cut off: wait for the sign, and be quiet after the phrase",
+            Self::Early => "too early: the tone is in it; wait for its end",
             Self::TooLong => "too long: a phrase takes less than three seconds",
             Self::TooShort => "too short: was that the phrase?",
         }
@@ -192,11 +304,18 @@ pub struct Recorded {
     pub level: Level,
     /// Seconds of the phrase itself.
     pub phrase_s: f64,
+    /// Where the phrase lies in `pcm`, in samples.
+    phrase: Range<usize>,
     /// What stands against it.
     pub verdict: Verdict,
 }
 
 impl Recorded {
+    /// The phrase without the margin.
+    fn said(&self) -> &[i16] {
+        &self.pcm[self.phrase.clone()]
+    }
+
     /// Seconds with the margin.
     pub fn duration_s(&self) -> f64 {
         self.pcm.len() as f64 / f64::from(SAMPLE_RATE)
@@ -237,7 +356,8 @@ pub fn trim(pcm: &[i16]) -> Option<Recorded> {
     };
     let from = sample(phrase.start.saturating_sub(MARGIN_FRAMES));
     let to = sample(phrase.end + MARGIN_FRAMES);
-    Some(Recorded { pcm: pcm[from..to].to_vec(), level, phrase_s, verdict })
+    let phrase = sample(phrase.start) - from..sample(phrase.end) - from;
+    Some(Recorded { pcm: pcm[from..to].to_vec(), level, phrase_s, phrase, verdict })
 }
 
 #[cfg(test)]
@@ -282,6 +402,88 @@ mod tests {
             assert!((recorded.phrase_s - 0.8).abs() < 0.05, "{}", recorded.phrase_s);
             assert!((recorded.duration_s() - 1.4).abs() < 0.06, "{}", recorded.duration_s());
         }
+    }
+
+    #[test]
+    fn who_walks_has_longer() {
+        let seconds = |timing: Timing| (timing.countdown_s(), timing.patience_frames / 100);
+        assert_eq!((seconds(Timing::NEAR), seconds(Timing::FAR)), ((1.5, 4), (8.0, 6)));
+        let sound = [noise(13.0, 40), noise(0.8, 9_000), noise(2.0, 40)].concat();
+        let mut far = Take::with(Timing::FAR);
+        far.push(&sound);
+        assert_eq!(far.finish().unwrap().verdict, Verdict::Good);
+        // The other timing has ended by then.
+        let near = take(&sound, 160).0.finish();
+        assert!(near.is_none_or(|r| r.verdict != Verdict::Good));
+    }
+
+    /// A take of a phrase that begins `after` seconds after a tone, which comes `late` seconds after
+    /// the countdown.
+    fn signalled(late: f64, after: f64, signal: Option<Signal>) -> Option<Recorded> {
+        let sound =
+            [noise(1.5 + late, 40), tone(), noise(after, 40), noise(0.8, 9_000), noise(2.0, 40)];
+        let mut take = Take::new();
+        for block in sound.concat().chunks(640) {
+            if take.push(block) == Phase::Waiting
+                && let Some(signal) = signal
+            {
+                take.expect(signal);
+            }
+        }
+        take.finish()
+    }
+
+    #[test]
+    fn the_signal_is_no_part_of_a_take() {
+        for (late, after) in [(0.02, 0.3), (0.1, 0.15), (0.4, 0.5), (0.8, 1.0)] {
+            let recorded = signalled(late, after, Some(Signal::Tone)).unwrap();
+            assert_eq!(recorded.verdict, Verdict::Good, "{late} s and {after} s");
+            assert!((recorded.phrase_s - 0.8).abs() < 0.05, "{}", recorded.phrase_s);
+            assert!(!recorded.pcm.chunks_exact(FRAME).any(is_tone), "{late} s and {after} s");
+        }
+        assert_eq!(signalled(0.02, 0.3, Some(Signal::Bell)).unwrap().verdict, Verdict::Good);
+        // Taken for speech, it would be what is kept.
+        let tone_kept = |r: &Recorded| r.pcm.chunks_exact(FRAME).any(is_tone);
+        assert!(signalled(0.4, 0.5, None).is_none_or(|r| tone_kept(&r) || r.phrase_s > 0.9));
+    }
+
+    #[test]
+    fn a_phrase_over_the_tone_is_early_and_voices_are_not_taken_for_it() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/test");
+        let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        for path in paths.filter(|path| path.extension().is_some_and(|e| e == "ogg")) {
+            let mut said = crate::audio::read(&path).unwrap();
+            assert!(!has_tone(&said), "{}", path.display());
+            // Half as loud as it is played, in the middle of the phrase.
+            let middle = said.len() / 2;
+            said[middle..].iter_mut().zip(tone()).for_each(|(s, t)| *s = s.saturating_add(t / 2));
+            assert!(has_tone(&said), "{}", path.display());
+        }
+        let quiet = noise(1.5, 40);
+        let mut sound = [quiet.clone(), noise(0.8, 9_000), noise(2.0, 40)].concat();
+        sound[28_000..].iter_mut().zip(tone()).for_each(|(s, t)| *s = s.saturating_add(t));
+        let mut take = Take::new();
+        for block in sound.chunks(640) {
+            if !matches!(take.push(block), Phase::Counting(_)) {
+                take.expect(Signal::Tone);
+            }
+        }
+        assert_eq!(take.finish().unwrap().verdict, Verdict::Early);
+    }
+
+    #[test]
+    fn only_the_tone_is_a_tone() {
+        let tone = tone();
+        assert!(tone[480..1_440].chunks_exact(FRAME).all(is_tone));
+        assert!(!is_tone(&[0; FRAME]) && !is_tone(&noise(0.01, 9_000)));
+        // A voice of 176 Hz has a harmonic there, among others.
+        let voice: Vec<i16> = (0..16_000)
+            .map(|i| {
+                let phase = std::f32::consts::TAU * 176.0 * i as f32 / 16_000.0;
+                (1..=12).map(|n| 2_000.0 * (phase * n as f32).sin()).sum::<f32>() as i16
+            })
+            .collect();
+        assert!(!voice.chunks_exact(FRAME).any(is_tone));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use clap::Args;
 
-use super::{WordPath, open_takes, parse_word};
+use super::{WordPath, number, open_takes, parse_word};
 use crate::{
     Result,
     advise::Advice,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Mean misses of the development words at 0.5 false accepts per hour by recordings trained on, in
-/// percent: the table "From 5, 20 and 50 recordings" of docs/log/fine-tuning.md.
+/// percent: the table "From 5, 20 and 50 recordings" of docs/lab/fine-tuning.md.
 const MEASURED: [(usize, f64); 3] = [(5, 28.7), (20, 15.0), (50, 11.8)];
 /// Below this the phrase drowns in what is around it.
 const LOW_LEVEL_DB: f64 = 10.0;
@@ -40,7 +40,7 @@ pub struct AdviseArgs {
     #[arg(long, default_value = models::DEFAULT_BASE)]
     base: String,
     /// Seed of the pairs that are compared
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
 }
 

@@ -15,7 +15,8 @@ use crate::{
 #[command(after_help = "Example:
   wakeling boards
 
-No firmware has run on these boards yet; it is built only. Pins and wiring: docs/boards.md.")]
+No firmware has run on these boards yet; it is built only.
+Pins and wiring: docs/reference/boards.md.")]
 pub struct BoardsArgs {}
 
 /// Runs the command.

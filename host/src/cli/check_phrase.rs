@@ -1,4 +1,4 @@
-//! `wakeling check-phrase`: whether a phrase makes a good wake word, before anybody records it.
+//! `wakeling check-phrase`: verdict on a wake phrase before anybody records it.
 
 use std::{
     fmt::Write,
@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::{
     Error, Result,
-    phrase::{self, PhraseCheck, Verdict, guess_language, words::Spelling},
+    phrase::{self, Confidence, PhraseCheck, Verdict, language, words::Spelling},
 };
 
 /// Say whether a phrase makes a good wake word, before recording it
@@ -17,19 +17,22 @@ use crate::{
 #[command(after_help = "Examples:
   wakeling check-phrase \"hey computer\"
   wakeling check-phrase 你好百度 --json
+  wakeling check-phrase \"ó sauro\" --language pt
 
 It counts phones, looks up how often the words are said, and lists the everyday words and
 pairs of words that sound most like the phrase (0 the same, 1 nothing in common; how often
-two words meet is not known, hence the dash). Phones
-come from espeak-ng where it is installed; without it, from the list of words, or letters
-stand for them. Word lists ship for English and Mandarin. A phrase with a warning can
-still be trained: it will need more recordings, or cost more false accepts.")]
+two words meet is not known, hence the dash). The language is guessed from script, accents
+and frequent words, and printed; --language corrects it. Phones come from espeak-ng where
+it is installed; without it, only listed words and Mandarin can be judged. Word lists ship
+for English and Mandarin; phrases of other languages are judged by length alone. Where
+espeak-ng spells letters instead of reading them, there is no verdict. A phrase with a
+warning can still be trained: it will need more recordings, or cost more false accepts.")]
 pub struct CheckPhraseArgs {
     /// The phrase
     #[arg(required = true)]
     phrases: Vec<String>,
-    /// Its language, such as en or zh [default: zh for Chinese characters, else en]
-    #[arg(long)]
+    /// Its language, a code or an English name: en, pt-br, Portuguese [default: guessed]
+    #[arg(long, value_parser = language::parse)]
     language: Option<String>,
     /// A grapheme-to-phoneme program with espeak-ng's interface
     #[arg(long, default_value = phrase::G2P)]
@@ -47,10 +50,9 @@ pub fn run(args: CheckPhraseArgs) -> Result<()> {
             let problem = format!("{text:?} is no phrase: it has no letter");
             return Err(Error::usage(problem, "write it in words, for instance \"hey computer\""));
         }
-        let language = args.language.as_deref().unwrap_or_else(|| guess_language(text));
-        let check = phrase::check(text, language, program);
+        let check = phrase::judge(text, args.language.as_deref(), program);
         if args.json {
-            let line = serde_json::to_string(&check).unwrap_or_default();
+            let line = serde_json::to_string(&check).map_err(|e| Error::defect(e.to_string()))?;
             println!("{line}");
         } else {
             print!("{}", show(&check));
@@ -59,16 +61,29 @@ pub fn run(args: CheckPhraseArgs) -> Result<()> {
     Ok(())
 }
 
-/// A line on stderr for a phrase that something speaks against.
+/// Logs a line about a phrase that something speaks against, that cannot be judged, or whose language
+/// had to be guessed.
 pub fn warn(text: &str, language: Option<&str>) {
-    let language = language.unwrap_or_else(|| guess_language(text));
     let program = is_there(phrase::G2P).then_some(phrase::G2P);
-    if let Some(warning) = phrase::check(text, language, program).warning() {
-        crate::log!("warning: {warning}; see `wakeling check-phrase {text:?}`");
+    if let Some(line) = advice(&phrase::judge(text, language, program)) {
+        crate::log!("{line}");
     }
 }
 
-/// Whether a program can be started.
+/// The line of [`warn`].
+fn advice(check: &PhraseCheck) -> Option<String> {
+    let PhraseCheck { phrase, language_guess: guess, .. } = check;
+    let is_plain = guess.confidence == Confidence::Given || guess.code == "en";
+    let see = format!("see `wakeling check-phrase \"{phrase}\"`");
+    if let Some(warning) = check.warning() {
+        let note = if is_plain { String::new() } else { format!(" ({})", guess.text) };
+        let remedy = check.remedy.as_ref().map_or(String::new(), |r| format!("; {r}"));
+        return Some(format!("warning: {warning}{note}{remedy}; {see}"));
+    }
+    (!is_plain).then(|| format!("\"{phrase}\" {}; {see}", check.summary))
+}
+
+/// Returns true if a program can be started.
 pub fn is_there(program: &str) -> bool {
     let mut command = Command::new(program);
     let quiet = command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null());
@@ -80,24 +95,31 @@ fn show(check: &PhraseCheck) -> String {
         Verdict::Good => "good",
         Verdict::Fair => "fair",
         Verdict::Poor => "poor",
+        Verdict::Unknown => "cannot be judged",
     };
-    let shown: Vec<&str> =
-        check.tokens.iter().map(|t| t.strip_prefix("zh:").unwrap_or(t)).collect();
-    let mut text = format!(
-        "{}: {verdict}\n  {} phones, {} syllables: {}\n",
-        check.phrase,
-        check.phones,
-        check.syllables,
-        shown.join(" ")
-    );
-    if check.spelling == Spelling::Letters {
-        text += "  (letters, for want of phones: install espeak-ng for a better answer)\n";
-    }
+    let guess = &check.language_guess;
+    let correct = match guess.confidence {
+        Confidence::Given => "",
+        _ => "; give --language if it is another",
+    };
+    let mut text = format!("{}: {verdict}\n  {}{correct}\n", check.phrase, guess.text);
     for finding in &check.findings {
         let _ = writeln!(text, "  - {}", finding.text);
     }
+    if let Some(remedy) = &check.remedy {
+        let _ = writeln!(text, "    remedy: {remedy}");
+    }
+    if !check.tokens.is_empty() && check.spelling == Spelling::Phones {
+        let shown: Vec<&str> =
+            check.tokens.iter().map(|t| t.strip_prefix("zh:").unwrap_or(t)).collect();
+        let (phones, syllables) = (check.phones, check.syllables);
+        let _ = writeln!(text, "  {phones} phones, {syllables} syllables: {}", shown.join(" "));
+    }
     if check.near_words.is_empty() {
-        let _ = writeln!(text, "  no list of words ships for {:?}: not compared", check.language);
+        if check.verdict != Verdict::Unknown {
+            let _ =
+                writeln!(text, "  judged by length alone: no word list ships for {}", guess.name);
+        }
         return text;
     }
     let _ = writeln!(text, "  {:<24} {:>8} {:>12}", "sounds most like", "distance", "said an hour");
@@ -109,4 +131,28 @@ fn show(check: &PhraseCheck) -> String {
         let _ = writeln!(text, "  {:<24} {:>8.2} {:>12}", near.text, near.distance, "-");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_names_a_guess_and_a_reason() {
+        let line = |text, language| advice(&phrase::judge(text, language, None));
+        assert_eq!(line("hey computer", None), None);
+        let foreign = line("ó sauro", None).unwrap();
+        assert!(foreign.contains("Portuguese (pt)") && foreign.contains("espeak-ng"), "{foreign}");
+        let short = line("go", None).unwrap();
+        assert!(short.starts_with("warning: \"go\": too short"), "{short}");
+        let mandarin = line("你好百度", None).unwrap();
+        assert!(mandarin.contains("looks like Mandarin (zh): good"), "{mandarin}");
+    }
+
+    #[test]
+    fn combining_marks_are_printed_as_text() {
+        let shown = show(&phrase::judge("नमस्ते", None, None));
+        assert!(shown.starts_with("नमस्ते: cannot be judged\n  looks like Hindi (hi)"), "{shown}");
+        assert!(!shown.contains("\\u{"), "{shown}");
+    }
 }

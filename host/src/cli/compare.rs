@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{OtherSpeech, Training, WordPath, open_corpora, open_takes, parse_word};
+use super::{OtherSpeech, Training, WordPath, number, open_corpora, open_takes, parse_word};
 use crate::{
     Error, Result,
     compare::{
@@ -65,7 +65,7 @@ pub struct CompareArgs {
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
     talk: Vec<PathBuf>,
     /// Numbers of recordings to train on
-    #[arg(long, num_args = 1.., default_values_t = [1, 3, 5, 10, 20])]
+    #[arg(long, num_args = 1.., default_values_t = [1, 3, 5, 10, 20], value_parser = number::within(1..=1_000_000))]
     samples: Vec<usize>,
     /// Ways of training: scratch, scratch:PERCENT of the channels, head, last:K, all
     #[arg(long, num_args = 1.., default_values_t = ["head".parse::<How>().expect("a way")])]
@@ -74,10 +74,10 @@ pub struct CompareArgs {
     #[arg(long, value_enum, num_args = 1.., default_values_t = [Tasks::Separate])]
     tasks: Vec<Tasks>,
     /// Draws of recordings for each number
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = number::within(1..=10_000))]
     draws: u64,
     /// False accepts per hour
-    #[arg(long, num_args = 1.., default_values_t = [0.5, 0.0])]
+    #[arg(long, num_args = 1.., default_values_t = [0.5, 0.0], value_parser = number::within(0.0..=number::MOST_PER_HOUR))]
     rates: Vec<f64>,
     /// Folder for the results
     #[arg(long)]
@@ -158,10 +158,6 @@ impl CompareArgs {
         {
             let problem = format!("--test names {}, which no --word does", quoted(&test.label));
             return Err(Error::usage(problem, "give both the same name"));
-        }
-        if self.samples.contains(&0) || self.draws == 0 {
-            let remedy = "give --samples and --draws from 1 on";
-            return Err(Error::usage("nothing to train on", remedy));
         }
         let mut words = Vec::new();
         let tables = FrontendTables::default();

@@ -67,7 +67,7 @@ struct InspectArgs {
   wakeling corpus fetch https://www.openslr.org/resources/12/dev-clean.tar.gz --out corpora
 
 Prints the folder of the corpus. A fetch that was cut off continues when the same
-command is given again. docs/corpora.md lists corpora.")]
+command is given again. docs/guide/datasets.md lists corpora.")]
 struct FetchArgs {
     /// Address (http, https or s3), or an archive on this machine
     from: PathBuf,

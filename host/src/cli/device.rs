@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use wakeling_shared::{enroll::UTTERANCES, update::message::Candidate};
 
+use super::number;
 use crate::{
     Error, Result,
     progress::progress_bar,
@@ -41,7 +42,7 @@ struct PortArgs {
     #[arg(long)]
     port: String,
     /// Bits a second of a serial port
-    #[arg(long, default_value_t = 115_200)]
+    #[arg(long, default_value_t = 115_200, value_parser = number::within(300..=12_000_000))]
     baud: u32,
 }
 

@@ -1,5 +1,7 @@
 //! `wakeling doctor`: what is missing on this machine, and the remedy for each.
 
+use std::io::{self, IsTerminal};
+
 use clap::Args;
 
 use super::record::MicrophoneArgs;
@@ -8,13 +10,18 @@ use crate::{
     doctor::{Status, examine},
 };
 
-/// Check this machine: base, microphone, permissions, compiler, emulator, probe, text-to-speech
+/// Check this machine: pretrained model, microphone, permissions, compiler, probe, emulator
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   wakeling doctor
 
-ok works; -- is missing and only some need it; BAD is missing and everybody needs it. The exit code
-is 0 if nothing is BAD, 4 otherwise.")]
+  ok   works
+  --   is missing and optional
+  !!   is there and does not work as it should
+  BAD  is missing and needed
+
+The exit code is 4 if something is BAD, 0 otherwise: recordings can come from elsewhere, so a microphone
+is optional.")]
 pub struct DoctorArgs {
     #[command(flatten)]
     microphone: MicrophoneArgs,
@@ -25,16 +32,23 @@ pub struct DoctorArgs {
 /// # Errors
 /// [`Error::Device`] if something that everybody needs is missing.
 pub fn run(args: DoctorArgs) -> Result<()> {
-    let checks = examine(&args.microphone.wanted());
-    for check in &checks {
-        println!("{check}");
-    }
-    match checks.iter().filter(|c| c.status == Status::Bad).count() {
+    let report = examine(&args.microphone.wanted());
+    print!("{}", report.layout(width()));
+    match report.count(Status::Bad) {
         0 => Ok(()),
-        bad => Err(Error::device(
+        _ => Err(Error::device(
             "this machine",
-            format!("{bad} of {} checks are bad", checks.len()),
+            "something that is needed is missing",
             "see the lines marked BAD",
         )),
     }
+}
+
+/// Width of the terminal; lines in a file or a pipe are not broken.
+fn width() -> usize {
+    const WIDEST: u16 = 120;
+    if !io::stdout().is_terminal() {
+        return usize::MAX;
+    }
+    crossterm::terminal::size().map_or(80, |(columns, _)| columns.clamp(40, WIDEST).into())
 }

@@ -21,7 +21,7 @@ use crate::{
     negatives::{Negatives, Speech, TrunkOutputs, load_speech, trunk_outputs, trunk_outputs_of},
     quantize::QuantizedTrunk,
     recorder::{self, Event},
-    simulate::score,
+    sensitivity::{Evidence, Preset},
     takes::record::{TrainedOn, WordRecordings},
     text::{file_names, quoted},
     tuned::Tuned,
@@ -113,8 +113,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         Train::Head => (base, trunk),
         _ => args.move_trunk(&base, train, (&negatives, &words), (&settings, &stages))?,
     };
-    let how = (settings.negative_hours, settings.seed);
-    let mut prepared = Prepared::with_progress(&base, &trunk, &negatives, how, &stages)?;
+    let mut prepared = Prepared::with_progress(&base, &trunk, &negatives, &settings, &stages)?;
     if !false_wakes.is_empty() {
         let speech = vec![false_wakes; FALSE_WAKE_COPIES].concat();
         let streams = Negatives { speech, noise: Vec::new() }.streams(settings.seed);
@@ -231,28 +230,22 @@ impl FinetuneArgs {
     }
 }
 
-/// What the thresholds are, and what they rest on.
+/// Logs the named sensitivities of a word, and the false accepts that were counted for each.
 fn report(tuned: &Tuned, path: &Path, stages: &Stages) {
     let info = &tuned.info;
     let (path, label) = (path.display(), quoted(&info.label));
     stages.log(&format!("{path}: {} recordings of {label}", info.recordings));
-    let in_force = info.detector.threshold;
-    if !info.points.iter().any(|p| p.threshold == in_force) {
-        stages.log(&format!(
-            "  threshold {:.4}, in force: estimated for 0.5 false accepts per hour; more --negatives would show it",
-            score(in_force)
-        ));
+    stages.log("  sensitivity  false accepts in other speech that it was not trained on");
+    let own = info.detector.threshold;
+    for preset in Preset::ALL {
+        let evidence = Evidence::of(&info.points, preset.threshold(&info.points, own));
+        let mark = if preset == Preset::Normal { "; in force" } else { "" };
+        stages.log(&format!("  {preset:<11}  {evidence}{mark}"));
     }
-    for point in &info.points {
-        let hours = f64::from(point.audio_seconds) / 3600.0;
-        let mark = if point.threshold == in_force { ", in force" } else { "" };
-        // With n events counted, the 95 % bound; 3/T for none (Hanley & Lippman-Hand 1983).
-        let bound = crate::evaluate::upper_rate(point.false_accepts as usize, hours);
-        stages.log(&format!(
-            "  threshold {:.4}{mark}: {} false accepts in {hours:.2} h of other speech, which shows at most {bound:.1} per hour",
-            score(point.threshold),
-            point.false_accepts
-        ));
+    if !info.points.iter().any(|p| p.threshold == own) {
+        stages.log(
+            "  the threshold of normal is estimated for 0.5 false accepts per hour; more --negatives would show it",
+        );
     }
 }
 

@@ -1,12 +1,15 @@
 //! `wakeling flash`: a program and a model into a board's flash.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 
 use crate::{
     Error, Result,
-    board::{Board, Loader},
+    board::{Board, Family, Loader},
     files,
     flash::{Plan, espflash, uf2},
 };
@@ -25,7 +28,8 @@ On a board with two slots the model (a `.wkl`, or a signed `.wku` with its versi
 and `wakeling device update` can replace it later. Where it does not fit a slot: --plain.
 
 Called from a checkout of Wakeling's repository it builds the board's program first, as
-`./x boards NAME` does; elsewhere name one that was built: --firmware.
+`./x boards NAME` does, and adds the target with rustup if it is missing; elsewhere name one that
+was built: --firmware.
 
 --uf2 writes a file for boards that show a drive (pico, pico2: hold BOOTSEL while plugging in). The
 esp32-c3 is flashed by espflash, all others by a debug probe: by this program if it was built with the
@@ -60,10 +64,12 @@ pub struct FlashArgs {
 /// Runs the command.
 pub fn run(args: FlashArgs) -> Result<()> {
     let board = Board::named(&args.board)?;
-    let firmware = match (&args.firmware, args.model_only) {
-        (_, true) => None,
-        (Some(path), _) => Some(path.clone()),
-        (None, _) => Some(board.build_firmware(args.plain)?),
+    check_arguments(board, &args)?;
+    let firmware = match &args.firmware {
+        Some(path) => Some(path.clone()),
+        // A file of the model's region has no program.
+        None if args.model_only || args.bin.is_some() => None,
+        None => Some(board.build_firmware(args.plain)?),
     };
     let plan = Plan::of_files(board, firmware.as_deref(), &args.model, args.plain)?;
     print!("{plan}");
@@ -88,14 +94,38 @@ pub fn run(args: FlashArgs) -> Result<()> {
     }
 }
 
-fn write_uf2(plan: &Plan, path: &Path, dry_run: bool) -> Result<()> {
-    let Loader::ProbeOrUf2 { family } = plan.board.loader else {
-        return Err(Error::usage(
-            format!("{} has no drive that takes UF2 files", plan.board.title),
+/// Checks what can be checked before the firmware is built, which takes minutes: the model, the files to
+/// write, and the program that flashes.
+fn check_arguments(board: &'static Board, args: &FlashArgs) -> Result<()> {
+    if args.uf2.is_some() {
+        family(board)?;
+    }
+    Plan::of_files(board, args.firmware.as_deref(), &args.model, args.plain)?;
+    if let Some(path) = args.uf2.as_ref().or(args.bin.as_ref()) {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        fs::metadata(folder.unwrap_or(Path::new("."))).map_err(Error::io(path, "create"))?;
+    } else if board.loader == Loader::Espflash {
+        board.partitions()?;
+        if !args.dry_run {
+            espflash::check_installed()?;
+        }
+    }
+    Ok(())
+}
+
+/// Family of UF2 files that the board's drive takes.
+fn family(board: &Board) -> Result<Family> {
+    match board.loader {
+        Loader::ProbeOrUf2 { family } => Ok(family),
+        Loader::Probe | Loader::Espflash => Err(Error::usage(
+            format!("{} has no drive that takes UF2 files", board.title),
             "flash it without --uf2",
-        ));
-    };
-    let file = uf2::write(plan, family);
+        )),
+    }
+}
+
+fn write_uf2(plan: &Plan, path: &Path, dry_run: bool) -> Result<()> {
+    let file = uf2::write(plan, family(plan.board)?);
     let bytes = file.len();
     if dry_run {
         println!("{}: {bytes} bytes would be written", path.display());

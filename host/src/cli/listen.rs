@@ -6,14 +6,19 @@ use std::{
 };
 
 use clap::Args;
+use wakeling_shared::artifact::Model;
 
-use super::record::MicrophoneArgs;
+use super::{number, record::MicrophoneArgs};
 use crate::{
     Error, Result, artifact,
     listen::{Heard, Options, listen},
+    sensitivity::{Preset, SensitivityScale},
     simulate::Sensitivity,
     terminal,
 };
+
+/// Longest time to listen: 366 days.
+const MOST_SECONDS: f64 = 31_622_400.0;
 
 /// Hear the microphone as the device would, live
 #[derive(Debug, Args)]
@@ -22,7 +27,10 @@ use crate::{
   wakeling listen runs/computer/model.wkl --false-accepts-per-hour 1
   wakeling listen runs/computer/model.wkl --seconds 60 --json > heard.jsonl
 
-+ and - walk through the model's table of false accepts per hour. f saves the last three seconds as
++ makes it more sensitive and - stricter: strict, normal (the model's own threshold), eager. Each is
+shown with the false accepts that were counted for it, and with the most that this leaves possible.
+The level of a detection is its peak on a scale of 0 to 100, on which the threshold is 50. A line is
+printed when the word is over, at most the refractory period (a second) after its detection. f saves the last three seconds as
 a false wake, m as a miss; then:
   wakeling finetune --word \"hey computer=recordings/hey-computer\" \\
     --false-wakes runs/listen/false-wakes --samples runs/listen/misses/hey-computer --out runs/v2")]
@@ -32,11 +40,14 @@ pub struct ListenArgs {
     model: PathBuf,
     #[command(flatten)]
     microphone: MicrophoneArgs,
+    /// How easily a word is detected at the start
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "false_accepts_per_hour")]
+    sensitivity: Option<Preset>,
     /// Start with the threshold of the model's table for at most this rate
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = number::within(0.0..=number::MOST_PER_HOUR))]
     false_accepts_per_hour: Option<f64>,
     /// Stop after so many seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = number::within(0.1..=MOST_SECONDS))]
     seconds: Option<f64>,
     /// Folder in which false wakes and misses are saved
     #[arg(long, value_name = "DIR", default_value = "runs/listen")]
@@ -52,10 +63,8 @@ pub struct ListenArgs {
 /// Those of the model, of the sensitivity asked for, and of the microphone.
 pub fn run(args: ListenArgs) -> Result<()> {
     let bytes = artifact::read(&args.model)?;
-    let mut model = artifact::load(&args.model, &bytes)?;
-    if let Some(rate) = args.false_accepts_per_hour {
-        Sensitivity::FalseAcceptsPerHour(rate).apply(&mut model)?;
-    }
+    let model = artifact::load(&args.model, &bytes)?;
+    let sensitivity = args.sensitivity(&model)?;
     let mut screen = terminal::screen()?;
     let mut microphone = args.microphone.open(screen.as_mut(), false)?;
     // On a terminal the screen shows them already.
@@ -68,22 +77,39 @@ pub fn run(args: ListenArgs) -> Result<()> {
         }
         Ok(())
     };
-    let mut options = Options { seconds: args.seconds, out: &args.out, on_heard: &mut on_heard };
+    let (seconds, out) = (args.seconds, &args.out);
+    let mut options = Options { seconds, sensitivity, out, on_heard: &mut on_heard };
     let outcome = listen(&model, microphone.as_mut(), screen.as_mut(), &mut options);
     drop(screen);
     if is_closed { Ok(()) } else { outcome }
 }
 
+impl ListenArgs {
+    /// Settings of the sensitivity, and the one to start with.
+    fn sensitivity(&self, model: &Model<'_>) -> Result<SensitivityScale> {
+        let mut scale = SensitivityScale::of(model);
+        if let Some(rate) = self.false_accepts_per_hour {
+            let mut chosen = model.clone();
+            Sensitivity::FalseAcceptsPerHour(rate).apply(&mut chosen)?;
+            let thresholds = chosen.words.iter().map(|w| w.detector.threshold).collect();
+            return Ok(scale.with_thresholds(model, thresholds));
+        }
+        scale.move_to(self.sensitivity.unwrap_or_default() as usize);
+        Ok(scale)
+    }
+}
+
 fn print(heard: &Heard, json: bool) -> io::Result<()> {
-    let Heard { time_s, word, score, threshold } = heard;
+    let Heard { time_s, word, score, threshold, peak, level } = heard;
     let mut out = io::stdout().lock();
     if json {
         let line = serde_json::json!({
             "time_s": time_s, "word": word, "score": score, "threshold": threshold,
+            "peak": peak, "level": level.value(),
         });
         writeln!(out, "{line}")?;
     } else {
-        writeln!(out, "{time_s:9.2} s  {score:6.4}  {word}")?;
+        writeln!(out, "{time_s:9.2} s  level {level:>3}  {word}")?;
     }
     out.flush()
 }

@@ -13,6 +13,7 @@ pub mod flash;
 pub mod generate;
 pub mod images;
 pub mod listen;
+pub mod number;
 pub mod pack;
 pub mod pretrain;
 pub mod quantize;
@@ -24,7 +25,7 @@ pub mod synthesize;
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, builder::RangedU64ValueParser};
+use clap::Args;
 use wakeling_shared::frontend::FrontendParams;
 
 use crate::{
@@ -119,30 +120,30 @@ impl OtherSpeech {
 pub struct Training {
     /// Hours of other speech and noise to hear: if there are fewer, clips are heard several times,
     /// up to four, each time distorted otherwise
-    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().negative_hours)]
+    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().negative_hours, value_parser = number::within(0.0..=1_000.0))]
     negative_hours: f64,
     /// Updates of the head
-    #[arg(long, default_value_t = Settings::default().steps)]
+    #[arg(long, default_value_t = Settings::default().steps, value_parser = number::steps())]
     steps: usize,
     /// Heads that are trained, each from other draws, and averaged into one
-    #[arg(long, default_value_t = Settings::default().members, value_parser = within(1, 8))]
+    #[arg(long, default_value_t = Settings::default().members, value_parser = number::within(1..=8))]
     members: usize,
     /// Channels of each head's layers: 1 is a single node
     #[arg(long, value_name = "COUNT", default_value_t = Settings::default().hidden,
-        value_parser = within(1, 64))]
+        value_parser = number::within(1..=64))]
     head_channels: usize,
     /// Layers over time in each head: with 0 it sees one moment, with 2 the whole phrase
     #[arg(long, value_name = "COUNT", default_value_t = Settings::default().temporal.len(),
-        value_parser = within(0, Settings::default().temporal.len()))]
+        value_parser = number::within(0..=Settings::default().temporal.len()))]
     head_layers: usize,
     /// Updates of the trunk, where it moves
-    #[arg(long, default_value_t = Settings::default().trunk_steps)]
+    #[arg(long, default_value_t = Settings::default().trunk_steps, value_parser = number::steps())]
     trunk_steps: usize,
-    /// Worker threads
-    #[arg(long, default_value_t = crate::default_workers())]
+    /// Worker threads, of which training uses up to two; the result does not depend on it
+    #[arg(long, default_value_t = crate::default_workers(), value_parser = number::workers())]
     workers: usize,
     /// Seed of everything drawn
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
 }
 
@@ -164,11 +165,6 @@ impl Training {
         settings.temporal.drain(..left_out);
         settings
     }
-}
-
-/// Parses a count from `least` to `most`.
-fn within(least: u64, most: usize) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(least..=most as u64)
 }
 
 /// A word and where its recordings are: `NAME=PATH`.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-use super::open_corpora;
+use super::{number, open_corpora};
 use crate::{
     Error, Result,
-    features::{FrontendTables, NormalizationKind, load_log_mel},
+    features::{FrontendTables, NormalizationKind, load_log_mel_start},
     files,
     negatives::{Negatives, Speech, load_speech},
     pack,
@@ -35,16 +35,16 @@ pub struct PackArgs {
     #[arg(long)]
     out: PathBuf,
     /// How many files
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 6, value_parser = number::within(1..=100_000))]
     files: usize,
     /// Largest size of a file
-    #[arg(long, default_value_t = 1.9)]
+    #[arg(long, default_value_t = 1.9, value_parser = number::within(0.01..=1_000.0))]
     megabytes: f64,
     /// Minutes of noise in all
-    #[arg(long, default_value_t = 25.0)]
+    #[arg(long, default_value_t = 25.0, value_parser = number::within(0.0..=1_000_000.0))]
     noise_minutes: f64,
     /// Seed of the choice of clips
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
 }
 
@@ -58,11 +58,10 @@ pub fn run(args: PackArgs) -> Result<()> {
     let tables = FrontendTables::default();
     // Only the mel powers are packed, which every normalization begins with.
     let frontend = tables.params(NormalizationKind::Log);
-    let clips =
-        |examples: &[_], title| load_log_mel(examples, &frontend, title).into_iter().flatten();
+    let noise = load_log_mel_start(&noise, &frontend, LONGEST_NOISE_FRAMES, "noise");
     let mut all = Negatives {
         speech: load_speech(&speech, &frontend, "speech"),
-        noise: clips(&noise, "noise").collect(),
+        noise: noise.into_iter().flatten().collect(),
     };
     all.noise.shuffle(&mut rng);
     let mut frames_left = (args.noise_minutes * 6_000.0) as usize;
@@ -73,7 +72,7 @@ pub fn run(args: PackArgs) -> Result<()> {
     all.noise.retain(|clip| !clip.is_empty());
 
     let _claim = files::claim(&args.out)?;
-    let noise_share = all.noise.len().div_ceil(args.files.max(1));
+    let noise_share = all.noise.len().div_ceil(args.files);
     let (mut speech, mut noise) = (all.speech, all.noise.into_iter());
     for number in 1..=args.files {
         let path = args.out.join(format!("{number}.pack"));

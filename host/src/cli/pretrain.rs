@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::number;
 use crate::{
-    Error, Result,
+    Result,
     compose::Distortion,
     features::NormalizationKind,
     files,
@@ -16,7 +17,7 @@ use crate::{
     },
     pretrain::{Corpora, Settings, Task, Weights, pretrain},
     tokens::Tokenizer,
-    train::{Peers, Run},
+    train::{Peers, Run, SHARDS},
 };
 
 /// Pretrain a base on speech with transcripts, on words, or on both
@@ -27,11 +28,11 @@ use crate::{
 
 A run that was cut off continues when the same command is given again. Built with MPI
 (`cargo build --release -p wakeling --features mpi`), several processes train together:
-  mpirun -n 4 wakeling pretrain --workers 1 --train … --out runs/base   (see docs/scale.md)
+  mpirun -n 4 wakeling pretrain --workers 1 --train … --out runs/base   (see docs/guide/scaling.md)
 Built with CUDA (`--features cuda`), it trains on an NVIDIA GPU, untried so far:
   wakeling pretrain --device cuda --rows 64 --train … --out runs/base")]
 pub struct PretrainArgs {
-    /// What to learn from: manifests, folders, shards, addresses (see docs/corpora.md)
+    /// What to learn from: manifests, folders, shards, addresses (see docs/guide/datasets.md)
     #[arg(long, required = true, num_args = 1..)]
     train: Vec<PathBuf>,
     /// Held-out corpus; without it, one speaker in twenty of --train is held out
@@ -59,8 +60,9 @@ pub struct PretrainArgs {
     /// voice (0: whether someone speaks, learned from the levels of clips); 0 leaves it out
     #[arg(long, value_parser = parse_weight, num_args = 1.., value_name = "TASK=NUMBER")]
     weight: Vec<(String, f64)>,
-    /// Longest clip that is used, in seconds; longer ones are skipped, each with a line
-    #[arg(long, default_value_t = 40.0)]
+    /// Longest clip that is used, in seconds; longer ones are skipped, each with a line. Every step of a
+    /// clip stays in memory until its gradient is known
+    #[arg(long, default_value_t = 40.0, value_parser = number::within(1.0..=600.0))]
     longest: f64,
     /// Folder of speech and of what a larger network made of it, to learn from that network:
     /// `teacher.json` {name, hop_s, first_s}, `streams.jsonl` {audio, targets, clips}, `.npy` targets
@@ -73,40 +75,40 @@ pub struct PretrainArgs {
     #[arg(long, num_args = 1..)]
     without: Vec<String>,
     /// Updates
-    #[arg(long, default_value_t = 6_000)]
+    #[arg(long, default_value_t = 6_000, value_parser = number::steps())]
     steps: usize,
     /// Rows of 12 s that each worker composes for an update; fewer if a clip needs longer ones
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = number::within(1..=4_096))]
     rows: usize,
     /// Clips in memory, from which rows are drawn at random (10 s take 80 kB); a larger corpus is
     /// read through again and again, and workers share the window
-    #[arg(long, default_value_t = 32_768)]
+    #[arg(long, default_value_t = 32_768, value_parser = number::within(1..=1_000_000_000))]
     window: usize,
     /// Threads that read clips ahead
-    #[arg(long, default_value_t = crate::default_workers())]
+    #[arg(long, default_value_t = crate::default_readers(), value_parser = number::workers())]
     readers: usize,
-    /// Worker threads; of each process, if there are several [default: one a core,
-    /// at most four, and one on a GPU]
-    #[arg(long)]
+    /// Worker threads, each with a batch of its own; of each process, if there are several. The result
+    /// depends on it: an update of more workers holds more rows [default: 2, and 1 on a GPU]
+    #[arg(long, value_parser = number::workers())]
     workers: Option<usize>,
     /// Where the network is trained: `cpu`, or in a program built with the feature `cuda` a GPU,
     /// `cuda` or `cuda:NUMBER`
     #[arg(long, default_value_t = Processor::Cpu)]
     device: Processor,
     /// Updates between checkpoints
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = number::steps())]
     checkpoint_every: usize,
     /// Updates between looks at the held-out clips
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 500, value_parser = number::within(0..=number::MOST_STEPS))]
     validate_every: usize,
     /// Highest learning rate
-    #[arg(long, default_value_t = 4e-3)]
+    #[arg(long, default_value_t = 4e-3, value_parser = number::within(number::LEARNING_RATES))]
     rate: f64,
     /// Leave out distortions of the clips and noise under them
     #[arg(long)]
     no_augmentation: bool,
     /// Seed of everything drawn
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
     /// Licence of the weights, as an SPDX expression
     #[arg(long, default_value = "CC-BY-SA-4.0")]
@@ -133,12 +135,6 @@ pub fn run(args: PretrainArgs) -> Result<()> {
 }
 
 fn run_among(args: PretrainArgs, peers: &Peers) -> Result<()> {
-    if !(args.longest >= 1.0 && args.longest <= 600.0) {
-        return Err(Error::usage(
-            format!("--longest {} s is not possible", args.longest),
-            "give 1 to 600: every step of a clip stays in memory until its gradient is known",
-        ));
-    }
     let settings = settings(&args)?;
     // The processes of one run are one.
     let _claim = (peers.rank().index == 0).then(|| files::claim(&args.out)).transpose()?;
@@ -159,7 +155,7 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
         weights.set(task, *weight)?;
     }
     let device = args.device.open()?;
-    let default_workers = if device.is_cpu() { crate::default_workers() } else { 1 };
+    let workers = args.workers.unwrap_or(if device.is_cpu() { SHARDS } else { 1 });
     Ok(Settings {
         name: args.name.clone(),
         trunk: TrunkConfig::of(args.tier),
@@ -169,8 +165,8 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
         longest_s: args.longest,
         taught: args.taught.clone(),
         distortion: if args.no_augmentation { Distortion::NONE } else { Distortion::STRONG },
-        rows: args.rows.max(1),
-        window: args.window.max(1),
+        rows: args.rows,
+        window: args.window,
         readers: args.readers,
         device,
         run: Run {
@@ -183,7 +179,8 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
                 average_decay: 0.998,
                 trunk_rate_share: 1.0,
             },
-            workers: args.workers.unwrap_or(default_workers),
+            shards: workers,
+            workers,
             seed: args.seed,
             validate_every: args.validate_every,
             refresh_every: 0,

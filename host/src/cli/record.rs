@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{check_phrase, file_name};
+use super::{check_phrase, file_name, number};
 use crate::{
     Error, Result, capture,
     capture::{
@@ -17,8 +17,12 @@ use crate::{
     terminal::{self, Screen},
 };
 
-/// Minutes of room sound that can be asked for at once.
+/// Minutes of room sound at least …
+const LEAST_MINUTES: f64 = 0.01;
+/// … and at most.
 const MOST_MINUTES: f64 = 1_000.0;
+/// Sampling rates that a microphone may have.
+const RATES_HZ: std::ops::RangeInclusive<u32> = 1_000..=1_536_000;
 /// Takes that can be asked for at once.
 const MOST_TAKES: u64 = 10_000;
 
@@ -29,7 +33,8 @@ const MOST_TAKES: u64 = 10_000;
   wakeling record \"hey computer\" --takes 10 --speaker Ana --device usb
   wakeling record --negatives 10
 
-Each take is counted down, cut to the phrase, judged (clipped, too quiet, cut off) and kept or done
+Each take is counted down; a short tone (where there is no loudspeaker, the terminal's bell) and NOW
+mean that the phrase is due. From across the room there is more time. Each is then cut to the phrase, judged (clipped, too quiet, cut off) and kept or done
 again with one key. What is kept is on the disk at once, as 16 kHz WAV with a line in
 manifest.jsonl; give the same command again to go on where you stopped. Then:
   wakeling finetune --word \"hey computer=recordings/hey-computer\" \\
@@ -39,13 +44,13 @@ pub struct RecordArgs {
     #[arg(required_unless_present_any = ["negatives", "list"])]
     phrase: Option<String>,
     /// Takes to have in the end, with those that are there already
-    #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=MOST_TAKES))]
+    #[arg(short = 'n', long, default_value_t = 20, value_parser = number::within(1..=MOST_TAKES))]
     takes: u64,
     /// Who speaks; a person of each name is kept together when recordings are split
     #[arg(long, value_name = "NAME")]
     speaker: Option<String>,
     /// Record so many minutes of the room instead: all that the phrase must be told apart from
-    #[arg(long, value_name = "MINUTES", conflicts_with = "phrase")]
+    #[arg(long, value_name = "MINUTES", conflicts_with = "phrase", value_parser = number::within(LEAST_MINUTES..=MOST_MINUTES))]
     negatives: Option<f64>,
     /// Folder for the recordings [default: recordings/PHRASE, or recordings/room]
     #[arg(long, value_name = "DIR")]
@@ -58,6 +63,9 @@ pub struct RecordArgs {
     /// Ask nothing: keep what is good, and record again what is not
     #[arg(long)]
     keep_good: bool,
+    /// Give no sound when the phrase is due
+    #[arg(long, short)]
+    quiet: bool,
 }
 
 /// Which microphone.
@@ -67,7 +75,7 @@ pub struct MicrophoneArgs {
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     /// Rate in Hz at which it is opened [default: 16000 if it offers that, else its own]
-    #[arg(long, value_name = "HZ")]
+    #[arg(long, value_name = "HZ", value_parser = number::within(RATES_HZ))]
     rate: Option<u32>,
 }
 
@@ -121,10 +129,6 @@ pub fn run(args: RecordArgs) -> Result<()> {
 }
 
 fn room(args: &RecordArgs, minutes: f64) -> Result<()> {
-    if !(minutes > 0.0 && minutes <= MOST_MINUTES) {
-        let problem = format!("{minutes} minutes cannot be recorded");
-        return Err(Error::usage(problem, format!("ask for 0.1 to {MOST_MINUTES}")));
-    }
     let path = args.out.clone().unwrap_or_else(|| Path::new("recordings").join("room"));
     let facts = Facts { kind: "room".into(), ..Facts::default() };
     let mut folder = Folder::open(&path, "room", &facts)?;
@@ -173,6 +177,7 @@ fn takes(args: &RecordArgs, phrase: &str) -> Result<()> {
         takes: args.takes as usize,
         speaker,
         keep_good: args.keep_good,
+        quiet: args.quiet,
     };
     let mut devices = Devices {
         microphone: microphone.as_mut(),

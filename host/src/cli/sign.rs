@@ -7,6 +7,7 @@ use std::{
 
 use clap::Args;
 
+use super::number;
 use crate::{
     Error, Result, files,
     update::{
@@ -39,7 +40,7 @@ pub struct SignArgs {
     #[arg(long, conflicts_with_all = ["key", "new_key"])]
     unsigned: bool,
     /// Version of the model, which only goes up [default: seconds since 1970]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::within(0..=u32::MAX))]
     model_version: Option<u32>,
     /// The image [default: the model's name with .wku]
     #[arg(long)]

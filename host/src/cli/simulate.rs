@@ -4,6 +4,7 @@
 //! very end is heard only once the receptive field has passed over it.
 
 use std::{
+    collections::HashSet,
     fs,
     io::{self, BufWriter, ErrorKind, Write},
     path::{Path, PathBuf},
@@ -11,25 +12,34 @@ use std::{
 
 use clap::Args;
 use serde::{Serialize, Serializer};
-use wakeling_shared::{artifact::Model, fault::FaultKind};
+use wakeling_shared::{
+    artifact::{Model, Word},
+    events,
+    fault::FaultKind,
+};
 
+use super::number;
 use crate::{
-    Error, Result, artifact, audio,
-    corpus::AUDIO,
+    Error, Result, artifact,
+    audio::{self, AudioReader},
+    corpus::folder::Listing,
     emulator::Emulator,
+    sensitivity::{DetectionLevel, Preset},
     simulate::{Chunking, Detection, Device, SAMPLE_RATE_HZ, Sensitivity, Simulation},
 };
 
 const LONGEST_TAIL_S: f64 = 60.0;
+/// Scores that have a logit.
+const SCORES: std::ops::RangeInclusive<f64> = 0.000_001..=0.999_999;
 
 /// Hear recordings as the device will.
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Example:\n  wakeling simulate recordings/ kitchen.wav --model hey.wkl --json\n  wakeling simulate kitchen.wav --model hey.wkl --emulator"
+    after_help = "Example:\n  wakeling simulate recordings/ kitchen.wav --model hey.wkl --json\n  wakeling simulate kitchen.wav --model hey.wkl --emulator\n\nThe level of a detection is its peak on a scale of 0 to 100 on which the threshold in force is 50;\nten levels are a factor of 7.4 in the odds. --json has it beside the raw scores."
 )]
 pub struct SimulateArgs {
-    /// Recordings, or folders of them (wav, flac, mp3, ogg)
-    #[arg(required = true, value_name = "FILE")]
+    /// Recordings, or folders of them
+    #[arg(required = true, value_name = "FILE", help = format!("Recordings, or folders of them: {}", audio::FORMATS))]
     pub files: Vec<PathBuf>,
     /// The model file
     #[arg(short, long, value_name = "FILE")]
@@ -47,22 +57,26 @@ pub struct SimulateArgs {
     #[arg(long)]
     pub scores: bool,
     /// Seconds of silence that follow each file
-    #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.5, value_parser = number::within(0.0..=LONGEST_TAIL_S))]
     pub tail_s: f64,
-    /// Score (0 … 1) at which a word counts as heard, instead of the model's
-    #[arg(long, value_name = "SCORE", conflicts_with = "false_accepts_per_hour")]
+    /// How easily a word is detected
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with_all = ["threshold", "false_accepts_per_hour"])]
+    pub sensitivity: Option<Preset>,
+    /// Raw score (0 … 1) at which a word counts as heard, instead of the model's
+    #[arg(long, value_name = "SCORE", conflicts_with = "false_accepts_per_hour", value_parser = number::within(SCORES))]
     pub threshold: Option<f64>,
     /// Take the threshold from the model's table for at most this rate
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = number::within(0.0..=number::MOST_PER_HOUR))]
     pub false_accepts_per_hour: Option<f64>,
 }
 
 impl SimulateArgs {
     fn sensitivity(&self) -> Sensitivity {
-        match (self.threshold, self.false_accepts_per_hour) {
-            (Some(score), _) => Sensitivity::Score(score),
-            (None, Some(rate)) => Sensitivity::FalseAcceptsPerHour(rate),
-            (None, None) => Sensitivity::Model,
+        match (self.threshold, self.false_accepts_per_hour, self.sensitivity) {
+            (Some(score), ..) => Sensitivity::Score(score),
+            (None, Some(rate), _) => Sensitivity::FalseAcceptsPerHour(rate),
+            (None, None, Some(preset)) => Sensitivity::Preset(preset),
+            (None, None, None) => Sensitivity::Model,
         }
     }
 
@@ -74,26 +88,23 @@ impl SimulateArgs {
         }
     }
 
-    fn tail_samples(&self) -> Result<usize> {
-        if (0.0..=LONGEST_TAIL_S).contains(&self.tail_s) {
-            Ok((self.tail_s * f64::from(SAMPLE_RATE_HZ)).round() as usize)
-        } else {
-            let problem = format!("a tail of {} s is not possible", self.tail_s);
-            Err(Error::usage(problem, format!("choose 0 to {LONGEST_TAIL_S}")))
-        }
+    fn tail_samples(&self) -> usize {
+        (self.tail_s * f64::from(SAMPLE_RATE_HZ)).round() as usize
     }
 }
 
-/// Runs the command; a closed standard output ends it quietly.
+/// Runs the command; a closed standard output ends it quietly. A recording that cannot be read is
+/// logged, and the others follow.
 ///
 /// # Errors
-/// Those of reading model and recordings, of the sensitivity asked for, and of the emulator.
+/// Those of the model, of the sensitivity asked for, and of the emulator; [`Error::Input`] at the end if
+/// a recording could not be read.
 pub fn run(args: SimulateArgs) -> Result<()> {
     let bytes = artifact::read(&args.model)?;
     let mut model = artifact::load(&args.model, &bytes)?;
     args.sensitivity().apply(&mut model)?;
     let device = args.device()?;
-    let tail = args.tail_samples()?;
+    let tail = args.tail_samples();
     let files = recordings(&args.files)?;
     let mut printer = Printer {
         out: BufWriter::new(io::stdout().lock()),
@@ -101,27 +112,72 @@ pub fn run(args: SimulateArgs) -> Result<()> {
         model: &model,
         width: files.iter().map(|f| f.display().to_string().chars().count()).max().unwrap_or(0),
     };
+    let mut unread = Vec::new();
     for file in &files {
-        let mut pcm = audio::read(file)?;
-        pcm.resize(pcm.len() + tail, 0);
-        let simulation = device.run(&model, &pcm, args.scores)?;
+        let simulation = match simulate(&device, &model, file, tail, args.scores) {
+            Ok(simulation) => simulation,
+            Err(error) if files.len() == 1 => return Err(error),
+            Err(error) if is_about(&error, file) => {
+                crate::log!("skipped: {error}");
+                unread.push(file);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         match printer.file(file, &simulation) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
             written => written.map_err(Error::io("standard output", "write"))?,
         }
     }
-    Ok(())
+    match unread.first() {
+        None => Ok(()),
+        Some(first) => Err(Error::input(
+            first,
+            format!(
+                "{} of {} recordings cannot be read; this is the first",
+                unread.len(),
+                files.len()
+            ),
+            "see the lines above; all others were played",
+        )),
+    }
 }
 
-/// The files named, and those in the folders named, each folder's in order of name.
+/// Whether it is the recording that is at fault.
+fn is_about(error: &Error, file: &Path) -> bool {
+    matches!(error, Error::Input { path, .. } | Error::Io { path, .. } if path == file)
+}
+
+/// Plays a file and the tail to a fresh device, block by block.
+fn simulate(
+    device: &Device,
+    model: &Model<'_>,
+    file: &Path,
+    tail: usize,
+    scores: bool,
+) -> Result<Simulation> {
+    let mut reader = AudioReader::open(file)?;
+    let mut blocks = reader.by_ref().chain(std::iter::once(Ok(vec![0; tail])));
+    let simulation = device.run_blocks(model, &mut blocks, scores)?;
+    if let Some(what) = reader.shortfall() {
+        audio::log_shortfall(&file.display().to_string(), &what);
+    }
+    Ok(simulation)
+}
+
+/// The files named, and those in the folders named, each folder's in order of name. Files that hold
+/// sound and are not read are logged.
 fn recordings(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in named {
         if path.is_dir() {
-            let before = files.len();
-            collect(path, &mut files)?;
+            let (before, mut skipped) = (files.len(), 0);
+            collect(path, &mut HashSet::new(), &mut files, &mut skipped)?;
             if files.len() == before {
-                let remedy = "name a folder that holds wav, flac, mp3 or ogg files";
+                let remedy = match skipped {
+                    0 => format!("name a folder that holds recordings: {}", audio::FORMATS),
+                    _ => "convert what is named above".to_owned(),
+                };
                 return Err(Error::input(path, "no recordings in this folder", remedy));
             }
         } else {
@@ -131,25 +187,32 @@ fn recordings(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let entries: io::Result<Vec<_>> = fs::read_dir(folder).and_then(|entries| entries.collect());
-    let mut entries = entries.map_err(Error::io(folder, "read"))?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        let kind = entry.file_type().map_err(Error::io(&path, "read"))?;
-        if kind.is_dir() {
-            collect(&path, files)?;
-        } else if is_recording(&path) {
+/// Adds the recordings below a folder. Folders that were `seen`, through a link, are not entered again.
+fn collect(
+    folder: &Path,
+    seen: &mut HashSet<PathBuf>,
+    files: &mut Vec<PathBuf>,
+    skipped: &mut usize,
+) -> Result<()> {
+    if !seen.insert(fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned())) {
+        return Ok(());
+    }
+    let listing = Listing::read(folder).map_err(Error::io(folder, "read"))?;
+    for left_out in &listing.skipped {
+        crate::log!("skipped: {left_out}");
+    }
+    *skipped += listing.skipped.len();
+    let mut entries: Vec<(PathBuf, bool)> = listing.audio.into_iter().map(|p| (p, false)).collect();
+    entries.extend(listing.folders.into_iter().map(|p| (p, true)));
+    entries.sort();
+    for (path, is_folder) in entries {
+        if is_folder {
+            collect(&path, seen, files, skipped)?;
+        } else {
             files.push(path);
         }
     }
     Ok(())
-}
-
-fn is_recording(path: &Path) -> bool {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    AUDIO.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// Writes what was heard, as a table or as JSON.
@@ -167,6 +230,9 @@ struct DetectionLine<'l> {
     time_s: f64,
     word: &'l str,
     score: f64,
+    peak: f64,
+    threshold: f64,
+    level: f64,
 }
 
 #[derive(Serialize)]
@@ -220,18 +286,19 @@ impl<W: Write> Printer<'_, '_, W> {
             while let Some(earlier) = detections.next_if(|d| d.end_samples < step.end_samples) {
                 self.detection(&name, earlier)?;
             }
-            let scores = step.words.iter().map(|s| score(s.smoothed));
-            self.step(&name, seconds(step.end_samples), scores)?;
+            let smoothed = step.words.iter().map(|s| s.smoothed);
+            self.step(&name, seconds(step.end_samples), smoothed)?;
         }
         detections.try_for_each(|d| self.detection(&name, d))?;
         if simulation.detections.is_empty() && !self.json {
-            writeln!(self.out, "{name:<width$}  nothing heard", width = self.width)?;
+            let nearest = self.nearest(simulation);
+            writeln!(self.out, "{name:<width$}  nothing heard{nearest}", width = self.width)?;
         }
         if let (Some(stats), false) = (&simulation.stats, self.json) {
             let heard_s = seconds(stats.samples).max(f64::MIN_POSITIVE);
             writeln!(
                 self.out,
-                "{name:<width$}  device: {:.2} M instructions a second, {} bytes of stack, {} of arena",
+                "{name:<width$}  device: {:.2} M instructions a second, {} bytes of stack, {} of arena; printing of scores included",
                 stats.audio_instructions as f64 / heard_s / 1e6,
                 stats.stack_bytes,
                 stats.arena_bytes,
@@ -246,34 +313,62 @@ impl<W: Write> Printer<'_, '_, W> {
         self.out.write_all(b"\n")
     }
 
-    fn detection(&mut self, file: &str, detection: &Detection) -> io::Result<()> {
-        let time_s = seconds(detection.end_samples);
-        let (word, score) = (&detection.word, score(detection.logit));
-        if self.json {
-            self.json_line(&DetectionLine { file, time_s, word, score })
-        } else {
-            writeln!(
-                self.out,
-                "{file:<width$}  {time_s:9.2} s  {score:6.4}  {word}",
-                width = self.width
-            )
+    /// The level that came nearest to a detection, and its word if there are several.
+    fn nearest(&self, simulation: &Simulation) -> String {
+        let words = self.model.words.iter().zip(&simulation.highest);
+        let levels = words.map(|(w, &l)| (DetectionLevel::of(l, w.detector.threshold), w.label));
+        match levels.max_by_key(|(level, _)| *level) {
+            None => String::new(),
+            Some((level, _)) if self.model.words.len() == 1 => format!(" (highest level {level})"),
+            Some((level, word)) => format!(" (highest level {level}, {word})"),
         }
     }
 
+    /// Threshold of a word as a device prints it, Q8.
+    fn threshold(&self, word: &str) -> i16 {
+        let is_word = |w: &&Word<'_>| events::Text(w.label).to_string() == word;
+        // A device prints no word but the model's.
+        self.model.words.iter().find(is_word).map_or(0, |w| w.detector.threshold)
+    }
+
+    fn detection(&mut self, file: &str, detection: &Detection) -> io::Result<()> {
+        let time_s = seconds(detection.end_samples);
+        let (word, threshold) = (&detection.word, self.threshold(&detection.word));
+        let level = DetectionLevel::of(detection.peak, threshold);
+        if self.json {
+            return self.json_line(&DetectionLine {
+                file,
+                time_s,
+                word,
+                score: score(detection.logit),
+                peak: score(detection.peak),
+                threshold: score(threshold),
+                level: level.value(),
+            });
+        }
+        writeln!(
+            self.out,
+            "{file:<width$}  {time_s:9.2} s  level {level:>3}  {word}",
+            width = self.width
+        )
+    }
+
+    /// A step with the smoothed logit (Q8) of each word.
     fn step(
         &mut self,
         file: &str,
         time_s: f64,
-        scores: impl Iterator<Item = f64>,
+        smoothed: impl Iterator<Item = i16>,
     ) -> io::Result<()> {
-        let labelled = self.model.words.iter().map(|w| w.label).zip(scores);
+        let words = self.model.words.iter().zip(smoothed);
         if self.json {
-            let scores = WordScores(labelled.collect());
+            let scores = WordScores(words.map(|(w, logit)| (w.label, score(logit))).collect());
             return self.json_line(&StepLine { file, time_s, scores });
         }
         write!(self.out, "{file:<width$}  {time_s:9.2} s ", width = self.width)?;
-        for (label, score) in labelled {
-            write!(self.out, "  {label} {score:6.4}")?;
+        for (word, logit) in words {
+            let level = DetectionLevel::of(logit, word.detector.threshold);
+            write!(self.out, "  {} {level:>3}", word.label)?;
         }
         writeln!(self.out)
     }
@@ -283,7 +378,11 @@ impl<W: Write> Printer<'_, '_, W> {
 mod tests {
     use super::*;
     use clap::Parser;
-    use wakeling_shared::{artifact::Card, events::Stats};
+    use wakeling_shared::{
+        artifact::Card,
+        detector::DetectorParams,
+        events::{Score, Scores, Stats},
+    };
 
     use crate::features::{FrontendTables, NormalizationKind};
 
@@ -301,16 +400,22 @@ mod tests {
     fn the_command_line_is_consistent() {
         let args = parse("simulate a.wav b/ --model m.wkl --threshold 0.7 --tail-s 1").unwrap();
         assert_eq!(args.sensitivity(), Sensitivity::Score(0.7));
-        assert_eq!(args.tail_samples().unwrap(), 16_000);
+        assert_eq!(args.tail_samples(), 16_000);
         assert!(parse("simulate --model m.wkl").is_err());
         assert!(parse("simulate a.wav --model m --firmware f").is_err());
         assert!(parse("simulate a --model m --threshold 0.7 --false-accepts-per-hour 1").is_err());
-        assert!(parse("simulate a --model m --tail-s NaN").unwrap().tail_samples().is_err());
+        let args = parse("simulate a --model m --sensitivity eager").unwrap();
+        assert_eq!(args.sensitivity(), Sensitivity::Preset(Preset::Eager));
+        assert!(parse("simulate a --model m --sensitivity eager --threshold 0.7").is_err());
+        assert!(parse("simulate a --model m --sensitivity loud").is_err());
+        assert!(parse("simulate a --model m --tail-s NaN").is_err());
     }
 
-    #[test]
-    fn json_is_one_object_a_line() {
+    /// What is printed of a simulation with a word whose threshold (Q8) is `threshold`.
+    fn printed(simulation: &Simulation, threshold: i16, json: bool) -> String {
         let tables = FrontendTables::default();
+        let detector = DetectorParams { smoothing_steps: 1, threshold, refractory_steps: 9 };
+        let word = Word { label: "hey \"you\"", detector, points: Default::default() };
         let model = Model {
             card: Card::default(),
             frontend: tables.params(NormalizationKind::Log),
@@ -318,32 +423,76 @@ mod tests {
             layers: Default::default(),
             trunk_layers: 0,
             heads: Default::default(),
-            words: Default::default(),
+            words: [word].into_iter().collect(),
             gate: None,
         };
-        let detection = Detection { end_samples: 8_000, logit: 512, word: "hey \"you\"".into() };
+        let mut printer = Printer { out: Vec::new(), json, model: &model, width: 5 };
+        printer.file(Path::new("a.wav"), simulation).unwrap();
+        String::from_utf8(printer.out).unwrap()
+    }
+
+    #[test]
+    fn json_is_one_object_a_line_with_raw_score_peak_threshold_and_level() {
+        let word = "hey \"you\"".into();
+        let detection = Detection { end_samples: 8_000, logit: 512, peak: 1_024, word };
         let simulation = Simulation {
             detections: vec![detection],
             stats: Some(Stats::default()),
             ..Simulation::default()
         };
-        let mut printer = Printer { out: Vec::new(), json: true, model: &model, width: 5 };
-        printer.file(Path::new("a.wav"), &simulation).unwrap();
         assert_eq!(
-            String::from_utf8(printer.out).unwrap(),
-            "{\"file\":\"a.wav\",\"time_s\":0.5,\"word\":\"hey \\\"you\\\"\",\"score\":0.8808}\n"
+            printed(&simulation, 0, true),
+            "{\"file\":\"a.wav\",\"time_s\":0.5,\"word\":\"hey \\\"you\\\"\",\"score\":0.8808,\
+             \"peak\":0.982,\"threshold\":0.5,\"level\":70.0}\n"
         );
+    }
+
+    #[test]
+    fn people_read_levels_with_the_threshold_at_fifty_for_every_model() {
+        // Thresholds of three trainings: 0.0046, 0.9994, 0.0288.
+        for threshold in [-1_377, 1_898, -901] {
+            let score = |above: i16| Score { logit: 0, smoothed: threshold + above };
+            let step = |index, above| Scores {
+                index,
+                end_samples: 160 * index,
+                words: [score(above)].into_iter().collect(),
+            };
+            let detection = Detection {
+                end_samples: 320,
+                logit: threshold,
+                peak: threshold + 700,
+                word: "hey \"you\"".into(),
+            };
+            let simulation = Simulation {
+                steps: vec![step(1, -256), step(2, 0)],
+                detections: vec![detection],
+                ..Simulation::default()
+            };
+            assert_eq!(
+                printed(&simulation, threshold, false),
+                "a.wav       0.01 s   hey \"you\"  45\n\
+                 a.wav       0.02 s   hey \"you\"  50\n\
+                 a.wav       0.02 s  level  63  hey \"you\"\n"
+            );
+            let silent = Simulation { highest: vec![threshold - 1], ..Simulation::default() };
+            assert_eq!(
+                printed(&silent, threshold, false),
+                "a.wav  nothing heard (highest level 49)\n"
+            );
+        }
     }
 
     #[test]
     fn a_folder_gives_its_recordings_in_order() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["b.WAV", "a.flac", "note.txt"] {
+        for name in ["b.WAV", "a.flac", "note.txt", "._b.WAV", ".c.wav", "d.amr"] {
             fs::write(folder.path().join(name), "").unwrap();
         }
+        fs::create_dir(folder.path().join("ab")).unwrap();
+        fs::write(folder.path().join("ab/a.m4a"), "").unwrap();
         let found = recordings(&[folder.path().to_owned()]).unwrap();
         let names: Vec<_> = found.iter().filter_map(|f| f.file_name()).collect();
-        assert_eq!(names, ["a.flac", "b.WAV"]);
+        assert_eq!(names, ["a.flac", "a.m4a", "b.WAV"]);
         let empty = tempfile::tempdir().unwrap();
         assert!(recordings(&[empty.path().to_owned()]).is_err());
     }

@@ -8,6 +8,7 @@ use std::{
 
 use clap::Args;
 
+use super::number;
 use crate::{
     Result,
     studio::{Places, Studio},
@@ -22,7 +23,7 @@ It prints an address for a browser on this computer; nobody else can open it, an
 computer. Recordings and models lie in the same places as those of `record` and `finetune`.")]
 pub struct StudioArgs {
     /// Port on 127.0.0.1 [default: a free one]
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_parser = number::within(0..=u16::MAX))]
     port: u16,
     /// Folder of the folders of recordings
     #[arg(long, value_name = "DIR", default_value = "recordings")]
@@ -31,7 +32,7 @@ pub struct StudioArgs {
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs: PathBuf,
     /// Updates of the head, as of `finetune`
-    #[arg(long)]
+    #[arg(long, value_parser = number::steps())]
     steps: Option<usize>,
     /// Open the address in the default browser
     #[arg(long)]

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::check_phrase;
+use super::{check_phrase, number};
 use crate::{
     Error, Result, phrase,
     synthesize::{Engine, Preset, Speech, Spoken, Template, Utterance, Ways, check_text},
@@ -54,16 +54,16 @@ pub struct SynthesizeArgs {
     #[arg(long, num_args = 1..)]
     pitches: Vec<String>,
     /// Files to make, or as many as there are ways to speak
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = number::within(1..=1_000_000))]
     count: usize,
-    /// Its language, such as en or zh [default: zh for Chinese characters, else en]
-    #[arg(long)]
+    /// Its language, a code or an English name: en, pt-br, Portuguese [default: guessed]
+    #[arg(long, value_parser = phrase::language::parse)]
     language: Option<String>,
     /// Seconds after which a program is taken to hang
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = number::within(0.01..=86_400.0))]
     timeout_s: f64,
     /// Seed of the order in which voices, speeds and pitches are drawn
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
 }
 
@@ -73,16 +73,11 @@ const VOICES_PER_NEGATIVE: usize = 8;
 /// Runs the command.
 pub fn run(args: SynthesizeArgs) -> Result<()> {
     check_text(&args.phrase)?;
-    if args.count == 0 {
-        return Err(Error::usage("a --count of 0 makes nothing", "ask for 50 or more"));
-    }
-    let timeout = Duration::try_from_secs_f64(args.timeout_s).map_err(|error| {
-        Error::usage(format!("--timeout-s {}: {error}", args.timeout_s), "give seconds, such as 60")
-    })?;
+    let timeout = Duration::from_secs_f64(args.timeout_s);
     let language =
         args.language.clone().unwrap_or_else(|| phrase::guess_language(&args.phrase).into());
+    check_phrase::warn(&args.phrase, args.language.as_deref());
     let Preset { template, ways } = args.preset(&language)?;
-    check_phrase::warn(&args.phrase, Some(&language));
     let speech =
         |kind| Speech { template: template.clone(), language: language.clone(), kind, timeout };
     let utterances = ways.utterances(&args.phrase, args.count, args.seed);

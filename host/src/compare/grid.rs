@@ -16,6 +16,7 @@ use crate::{
         interval,
     },
     files::write_atomic,
+    sensitivity::{FalseAccepts, duration},
 };
 
 /// What a trial was.
@@ -170,9 +171,13 @@ impl Grid {
                 0.0 => "without a false accept".to_owned(),
                 n => format!("with at most {n:.0} false accepts"),
             };
+            let audio = match (FalseAccepts { count: 0, hours }).is_rate() {
+                true => format!("{hours:.2} h"),
+                false => duration(hours),
+            };
             let _ = writeln!(
                 text,
-                "Missed {allowed} in {hours:.2} h of other speech, mean of {} words and 95 % interval:\n",
+                "Missed {allowed} in {audio} of other speech, mean of {} words and 95 % interval:\n",
                 words.len()
             );
             let heads: Vec<String> = samples.iter().map(|n| format!(" {n} |")).collect();
@@ -209,9 +214,18 @@ impl Grid {
             is_dashed: false,
         };
         let curves: Vec<Curve> = self.hows().into_iter().map(curve).collect();
-        let per_hour = self.rates.get(rate).copied().unwrap_or(0.0);
-        let title = format!("misses at {per_hour} false accepts per hour");
+        let title = self.title(self.rates.get(rate).copied().unwrap_or(0.0));
         standalone(&growth(&title, &format!("recordings; {title}"), &curves), "")
+    }
+
+    /// What a picture shows; a count where the other speech is too short for a rate.
+    fn title(&self, per_hour: f64) -> String {
+        let hours = self.trials.values().map(|c| c.hours).fold(f64::INFINITY, f64::min);
+        if (FalseAccepts { count: 0, hours }).is_rate() {
+            return format!("misses at {per_hour} false accepts per hour");
+        }
+        let allowed = (per_hour * hours).floor();
+        format!("misses at {allowed} false accepts in {}", duration(hours))
     }
 
     /// Writes `compare-RATE.svg` for each rate into a folder.
@@ -287,5 +301,13 @@ mod tests {
         assert!(table.contains("| scratch | 50.0 % (35.5–64.5) |"), "{table}");
         let picture = grid.picture(0);
         assert!(picture.contains("head") && picture.starts_with("<svg"), "{picture}");
+        assert!(picture.contains("misses at 0.5 false accepts per hour"), "{picture}");
+        // Of 43 s there is no rate.
+        let short = Counts { hours: 43.0 / 3_600.0, ..counts(4) };
+        grid.add(trial("one", "all", 5), short).unwrap();
+        let (table, picture) = (grid.tables(), grid.picture(0));
+        assert!(table.contains("without a false accept in 43 s"), "{table}");
+        assert!(picture.contains("misses at 0 false accepts in 43 s"), "{picture}");
+        assert!(!picture.contains("per hour"), "{picture}");
     }
 }

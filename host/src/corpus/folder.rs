@@ -5,7 +5,8 @@
 //! `_unknown_` is other words. Audio directly inside has no text. Deeper folders are not searched,
 //! because their names could mean a speaker, a chapter or a split; they are listed as skipped.
 //! `validation_list.txt` and `testing_list.txt`, where present, give the split. Hidden files are
-//! ignored.
+//! ignored. Files that hold sound and are not read are listed as skipped, the first of a folder with a
+//! command that converts all of them.
 //!
 //! A `manifest.jsonl` beside audio files, as `wakeling record` writes it, describes those of them that
 //! it names: their text, speaker and other labels are the manifest's.
@@ -22,8 +23,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{AUDIO, Example, Item, Sink, Skipped, UNSUPPORTED, extension, manifest, unsupported};
-use crate::{Error, Result, synthesize::MANIFEST};
+use super::{AUDIO, Example, Item, Sink, Skipped, UNSUPPORTED, extension, manifest};
+use crate::{
+    Error, Result,
+    audio::{self, Content},
+    synthesize::MANIFEST,
+};
 
 /// Different parts of file names that are remembered while speakers are looked for. A corpus with
 /// more of them does not name its speakers that way.
@@ -47,6 +52,7 @@ pub(super) fn stream(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
         sink(match item {
             Item::Clip(mut example) if example.speaker.is_none() => {
                 example.speaker = prefixes.of(&example);
+                example.is_speaker_guessed = example.speaker.is_some() && hash(&example).is_none();
                 Item::Clip(example)
             }
             other => other,
@@ -94,27 +100,166 @@ fn word(folder: &Path, path: &Path, splits: &SpeechCommandsSplits) -> Example {
     Example { text, kind: Some(kind.to_owned()), split, ..Example::unlabelled(path) }
 }
 
+/// Files whose name begins with a dot, such as those that macOS leaves beside every file (`._a.wav`).
+pub(crate) fn is_hidden(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+/// Extensions of files that hold no sound, so that they need not be opened.
+const NO_SOUND: &[&str] = &[
+    "txt",
+    "json",
+    "jsonl",
+    "csv",
+    "tsv",
+    "md",
+    "html",
+    "xml",
+    "yaml",
+    "yml",
+    "toml",
+    "py",
+    "sh",
+    "log",
+    "lab",
+    "textgrid",
+    "trn",
+    "png",
+    "jpg",
+    "jpeg",
+    "gif",
+    "svg",
+    "pdf",
+    "zip",
+    "gz",
+    "tgz",
+    "tar",
+    "npy",
+    "head",
+    "wkl",
+    "safetensors",
+];
+
+/// What becomes of a file in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// It is a clip.
+    Clip,
+    /// It holds sound and is left out, for this reason.
+    Unread(Reason),
+    /// It is no sound.
+    Other,
+}
+
+/// Why sound is left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The format is not read.
+    Format(String),
+    /// The name is not that of an audio file.
+    Name(String),
+}
+
+impl Use {
+    /// Decides by the name, and by the first bytes where the name does not tell.
+    pub(crate) fn of(path: &Path) -> Self {
+        let extension = extension(path);
+        if AUDIO.contains(&extension.as_str()) {
+            return Self::Clip;
+        }
+        if NO_SOUND.contains(&extension.as_str()) {
+            return Self::Other;
+        }
+        let is_audio = UNSUPPORTED.contains(&extension.as_str());
+        Self::Unread(match audio::content(path) {
+            Content::Unsupported(name) => Reason::Format(format!("{name} is not read")),
+            Content::Readable(name) => Reason::Name(format!(
+                "it holds {name} sound, but its name does not end like one of an audio file; rename \
+                 it, for instance to end in .wav: the content decides how it is read"
+            )),
+            Content::Other if is_audio => Reason::Format(format!(".{extension} is not read")),
+            Content::Other => return Self::Other,
+        })
+    }
+}
+
+/// Files of one folder that hold sound and are left out.
+#[derive(Default)]
+pub(crate) struct Unread(Vec<(PathBuf, Reason)>);
+
+impl Unread {
+    pub(crate) fn add(&mut self, path: PathBuf, reason: Reason) {
+        self.0.push((path, reason));
+    }
+
+    /// Names each file; the first of an unread format has the command that converts all of them.
+    pub(crate) fn skipped(self, folder: &Path) -> Vec<Skipped> {
+        let is_format = |(_, reason): &&(PathBuf, Reason)| matches!(reason, Reason::Format(_));
+        let files: Vec<&Path> = self.0.iter().filter(is_format).map(|(p, _)| p.as_path()).collect();
+        let all = match files.len() {
+            1 => "to convert it".to_owned(),
+            count => format!("to convert all {count} such files of this folder"),
+        };
+        let mut remedy = Some(format!("; {all}: {}", conversion(folder, &files)));
+        let skipped = self.0.iter().map(|(path, reason)| match reason {
+            Reason::Name(reason) => Skipped::new(path, reason),
+            Reason::Format(reason) => {
+                Skipped::new(path, format!("{reason}{}", remedy.take().unwrap_or_default()))
+            }
+        });
+        skipped.collect()
+    }
+}
+
+/// A shell command that converts these files of a folder to WAV, each beside itself.
+fn conversion(folder: &Path, files: &[&Path]) -> String {
+    let mut patterns: Vec<String> = Vec::new();
+    for file in files {
+        let pattern = match file.extension().map(|e| e.to_string_lossy()) {
+            Some(e) if e.chars().all(char::is_alphanumeric) => format!("*.{e}"),
+            _ => quoted(&file.file_name().unwrap_or_default().to_string_lossy()),
+        };
+        if !patterns.contains(&pattern) {
+            patterns.push(pattern);
+        }
+    }
+    format!(
+        "cd {} && for f in {}; do ffmpeg -i \"$f\" -ac 1 -ar 16000 \"$f.wav\"; done",
+        quoted(&folder.to_string_lossy()),
+        patterns.join(" ")
+    )
+}
+
+/// Text as one word of a shell.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// The visible content of one folder, sorted by name.
-pub(super) struct Listing {
-    pub(super) audio: Vec<PathBuf>,
-    pub(super) folders: Vec<PathBuf>,
-    pub(super) skipped: Vec<Skipped>,
+pub(crate) struct Listing {
+    pub(crate) audio: Vec<PathBuf>,
+    pub(crate) folders: Vec<PathBuf>,
+    pub(crate) skipped: Vec<Skipped>,
 }
 
 impl Listing {
-    pub(super) fn read(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn read(folder: &Path) -> io::Result<Self> {
         let mut listing = Self { audio: Vec::new(), folders: Vec::new(), skipped: Vec::new() };
         let mut entries = fs::read_dir(folder)?
             .map(|entry| entry.map(|e| (e.file_name(), e.file_type())))
             .collect::<io::Result<Vec<_>>>()?;
         // Names alone: all are of one folder, and paths are compared part by part.
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut unread = Unread::default();
         for (name, kind) in entries {
-            if name.as_encoded_bytes().starts_with(b".") {
+            if is_hidden(&name) {
                 continue;
             }
             let path = folder.join(name);
-            let extension = extension(&path);
             // A folder tells what lies in it, so only a link costs a question; one that leads nowhere or
             // in a circle is an error here.
             let kind = match kind {
@@ -123,18 +268,18 @@ impl Listing {
             };
             match kind {
                 Ok(kind) if kind.is_dir() => listing.folders.push(path),
-                Ok(kind) if kind.is_file() && AUDIO.contains(&extension.as_str()) => {
-                    listing.audio.push(path);
-                }
-                Ok(kind) if kind.is_file() && UNSUPPORTED.contains(&extension.as_str()) => {
-                    listing.skipped.push(Skipped::new(&path, unsupported(&extension)));
-                }
+                Ok(kind) if kind.is_file() => match Use::of(&path) {
+                    Use::Clip => listing.audio.push(path),
+                    Use::Unread(reason) => unread.add(path, reason),
+                    Use::Other => {}
+                },
                 Ok(_) => {}
                 Err(e) => {
                     listing.skipped.push(Skipped::new(&path, format!("cannot be read: {e}")));
                 }
             }
         }
+        listing.skipped.extend(unread.skipped(folder));
         Ok(listing)
     }
 

@@ -19,7 +19,7 @@
 
 mod common_voice;
 pub mod fetch;
-mod folder;
+pub(crate) mod folder;
 pub mod inspect;
 #[cfg(test)]
 mod layout_tests;
@@ -44,7 +44,7 @@ pub use split::split_by_speaker;
 
 use crate::{
     Error, Result,
-    audio::{self, Member, Recording},
+    audio::{self, AudioReader, Member, Recording},
     remote,
 };
 
@@ -64,6 +64,10 @@ pub struct Example {
     pub text: Option<String>,
     /// Who speaks. Clips of one speaker never land on both sides of a split.
     pub speaker: Option<String>,
+    /// Whether the speaker is only a guess from the name of the file: good enough for a split, but
+    /// several people may count as one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_speaker_guessed: bool,
     /// The language's code, such as "en" or "zh".
     pub lang: Option<String>,
     /// "word", "speech", "noise" or "music"; manifests may hold other values.
@@ -86,6 +90,7 @@ impl Example {
             duration_s: None,
             text: None,
             speaker: None,
+            is_speaker_guessed: false,
             lang: None,
             kind: None,
             source: None,
@@ -94,29 +99,80 @@ impl Example {
         }
     }
 
-    /// Reads the clip as 16 kHz mono.
+    /// Reads the clip as 16 kHz mono. A file that was cut off is used up to there, and a line on stderr
+    /// says so.
     ///
     /// # Errors
     /// As [`Example::record`].
     pub fn load(&self) -> Result<Vec<i16>> {
-        Ok(self.record()?.samples)
+        let recording = self.record()?;
+        if let Some(what) = &recording.shortfall {
+            audio::log_shortfall(&self.name(), what);
+        }
+        Ok(recording.samples)
     }
 
-    /// Reads the clip, and tells how its sound was stored. A shard that is far away is fetched into
+    /// Reads the clip, and returns how its sound was stored. A shard that is far away is fetched into
     /// the cache first.
     ///
     /// # Errors
     /// As [`audio::read_recording`] and [`remote::local`].
     pub fn record(&self) -> Result<Recording> {
-        let read = || {
+        self.reader()?.collect_recording()
+    }
+
+    /// Opens the clip to be read block by block, as [`Example::record`] does.
+    ///
+    /// # Errors
+    /// As [`AudioReader::open_part`] and [`remote::local`].
+    pub fn reader(&self) -> Result<AudioReader> {
+        let open = || {
             let path = remote::local(&self.path)?;
-            audio::read_recording(path, self.member.as_ref(), self.offset_s, self.duration_s)
+            AudioReader::open_part(path, self.member.as_ref(), self.offset_s, self.duration_s)
         };
-        match read() {
+        match open() {
             // The cache may have dropped the shard between the two lines above.
-            Err(error) if error.is_missing() && remote::is_url(&self.path) => read(),
+            Err(error) if error.is_missing() && remote::is_url(&self.path) => open(),
             result => result,
         }
+    }
+
+    /// Reads these samples of the clip, as many as there are. What follows them is not read, and what
+    /// precedes them is not kept.
+    ///
+    /// # Errors
+    /// As [`Example::record`].
+    pub fn load_samples(&self, range: std::ops::Range<usize>) -> Result<Vec<i16>> {
+        let (mut samples, mut position) = (Vec::new(), 0);
+        for block in self.reader()? {
+            let block = block?;
+            let part = |at: usize| at.saturating_sub(position).min(block.len());
+            samples.extend_from_slice(&block[part(range.start)..part(range.end)]);
+            position += block.len();
+            if position >= range.end {
+                break;
+            }
+        }
+        Ok(samples)
+    }
+
+    /// Hands the clip, block by block, to `take`; returns the number of samples.
+    ///
+    /// A file that was cut off is used up to there, and a line on stderr says so.
+    ///
+    /// # Errors
+    /// As [`Example::record`]; some blocks may have been handed on by then.
+    pub fn for_each_block(&self, mut take: impl FnMut(&[i16])) -> Result<usize> {
+        let (mut reader, mut samples) = (self.reader()?, 0);
+        for block in reader.by_ref() {
+            let block = block?;
+            samples += block.len();
+            take(&block);
+        }
+        if let Some(what) = reader.shortfall() {
+            audio::log_shortfall(&self.name(), &what);
+        }
+        Ok(samples)
     }
 
     /// The file, and the part of it, for a person to read.
@@ -142,7 +198,7 @@ pub struct Skipped {
 }
 
 impl Skipped {
-    fn new(path: &Path, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(path: &Path, reason: impl Into<String>) -> Self {
         Self { path: path.to_path_buf(), line: None, reason: reason.into() }
     }
 
@@ -219,8 +275,10 @@ impl Format {
             )),
             _ => Err(Error::input(
                 path,
-                "this is neither a manifest (.jsonl, .tsv), nor a shard (.tar), nor audio (.wav, \
-                 .flac, .ogg, .mp3)",
+                format!(
+                    "this is neither a manifest (.jsonl, .tsv), nor a shard (.tar), nor audio ({})",
+                    audio::FORMATS
+                ),
                 NAME_A_CORPUS,
             )),
         }
@@ -299,9 +357,12 @@ pub fn nothing_usable(path: &Path, skipped: usize, first: Option<&Skipped>) -> E
         return Error::input(
             path,
             "there is no clip in it",
-            "put recordings (.wav, .flac, .ogg, .mp3) into it, or one folder of recordings for each \
-             word; if they lie deeper, name the folder just above the words. A manifest holds one \
-             JSON object a line, such as {\"audio_filepath\": \"a.wav\", \"text\": \"hello\"}",
+            format!(
+                "put recordings ({}) into it, or one folder of recordings for each word; if they lie \
+                 deeper, name the folder just above the words. A manifest holds one JSON object a \
+                 line, such as {{\"audio_filepath\": \"a.wav\", \"text\": \"hello\"}}",
+                audio::FORMATS
+            ),
         );
     };
     Error::input(
@@ -311,16 +372,12 @@ pub fn nothing_usable(path: &Path, skipped: usize, first: Option<&Skipped>) -> E
     )
 }
 
-/// Extensions of files that are taken for audio. What is inside decides how it is decoded.
-pub const AUDIO: &[&str] = &["wav", "wave", "flac", "ogg", "oga", "mp3"];
-
-/// File names of audio that we cannot decode, so that the user hears of it.
-const UNSUPPORTED: &[&str] =
-    &["m4a", "mp4", "aac", "opus", "wma", "aif", "aiff", "webm", "amr", "caf", "spx", "sph"];
+pub use audio::EXTENSIONS as AUDIO;
+use audio::UNSUPPORTED_EXTENSIONS as UNSUPPORTED;
 
 /// Why a file of that extension is skipped.
 fn unsupported(extension: &str) -> String {
-    format!(".{extension} is not supported; convert it to .wav")
+    format!(".{extension} is not read; convert it to .wav")
 }
 
 /// The part after the last dot, in lower case; empty if there is none.

@@ -54,6 +54,7 @@ fn word_folders_are_words() {
     assert_eq!((no.text.as_deref(), no.split.as_deref()), (Some("no"), Some("test")));
     assert_eq!((yes.text.as_deref(), yes.split.as_deref()), (Some("yes"), Some("train")));
     assert_eq!(yes.speaker.as_deref(), Some("0a7c2a8d"));
+    assert!(!yes.is_speaker_guessed, "Speech Commands names its speakers so");
     assert_eq!(corpus.skipped.len(), 1);
     assert!(corpus.skipped[0].reason.contains("m4a"));
     assert_eq!(yes.load().unwrap(), [7, -7, 9, 5]);
@@ -69,6 +70,8 @@ fn flat_folders_have_no_text_and_guess_speakers_only_from_shared_prefixes() {
     let speakers: Vec<_> = corpus.examples.iter().map(|e| e.speaker.as_deref()).collect();
     let (anna, ben) = (Some("anna"), Some("ben"));
     assert_eq!(speakers, [anna, anna, ben, ben, None, None]);
+    let guessed: Vec<_> = corpus.examples.iter().map(|e| e.is_speaker_guessed).collect();
+    assert_eq!(guessed, [true, true, true, true, false, false]);
     assert!(corpus.examples.iter().all(|e| e.text.is_none()));
 
     let dir = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use wakeling_shared::{
+    artifact::OperatingPoint,
     detector::{Detector, DetectorParams},
     frontend::{HOP_SAMPLES, WINDOW_SAMPLES},
 };
@@ -37,6 +38,8 @@ pub struct WordDetail<'a> {
     pub label: &'a str,
     /// In each of `surroundings`, which begin with silence.
     pub heard: &'a [Heard<'a>],
+    /// Its table of operating points.
+    pub points: &'a [OperatingPoint],
     /// What it was played in.
     pub surroundings: &'a [Surroundings<'a>],
     /// Its recordings.
@@ -97,7 +100,8 @@ impl WordDetail<'_> {
         latencies
     }
 
-    /// Misses at `threshold` in silence by each label with 2 to 12 values, and by speaker.
+    /// Misses at `threshold` in silence by each label with 2 to 12 values, and by speaker where that is
+    /// known. A guess from names of files may take several people for one.
     pub fn groups(&self, threshold: i16) -> Vec<(String, Vec<Group>)> {
         let Some(heard) = self.heard.first() else { return Vec::new() };
         let mut fields: BTreeMap<&str, BTreeMap<&str, Group>> = BTreeMap::new();
@@ -167,8 +171,8 @@ impl WordDetail<'_> {
         let from = within.start.saturating_sub(AROUND_SAMPLES) / step_samples * step_samples;
         let to = (within.end + AROUND_SAMPLES).min(placed.pcm.len()).min(from + LONGEST_SAMPLES);
         let name = heard.played.surroundings.as_str();
-        let facts = [format!("{name}, best score {:.2}", crate::simulate::score(best))];
-        let speaker = example.speaker.iter().map(|s| format!("speaker {s}"));
+        let facts = [format!("{name}, highest level {}", heard.level(best))];
+        let speaker = known_speaker(example).into_iter().map(|s| format!("speaker {s}"));
         Some(Clip {
             name: example.path.display().to_string(),
             facts: facts.into_iter().chain(speaker).collect::<Vec<_>>().join(", "),
@@ -212,24 +216,22 @@ impl WordDetail<'_> {
         let pieces = self.other.pieces.get(stream)?;
         let piece = pieces.iter().rev().find(|p| p.start <= at)?;
         let example = self.negatives.get(piece.recording)?;
-        let pcm = example.load().ok()?;
         let within = at - piece.start;
         // The clip begins with a whole step of the stream.
         let from =
             (piece.start + within.saturating_sub(BEFORE_SAMPLES)).next_multiple_of(step_samples);
-        let to = (piece.start + (within + AFTER_SAMPLES).min(pcm.len())).max(from);
+        let to = (piece.start + (within + AFTER_SAMPLES).min(piece.samples)).max(from);
         let seconds = within as f64 / f64::from(SAMPLE_RATE) + example.offset_s;
         let passes = if peak >= threshold { "a false accept" } else { "below the threshold" };
         let said = example.text.iter().map(|text| format!("\u{201c}{text}\u{201d}"));
-        let facts =
-            format!("{passes}, score {:.2}, at {seconds:.1} s", crate::simulate::score(peak));
+        let facts = format!("{passes}, level {}, at {seconds:.1} s", heard.level(peak));
         let scores = smoothed(heard.other, stream, heard.index, &heard.detector);
         Some(Clip {
             name: example.path.display().to_string(),
             facts: [facts].into_iter().chain(said).collect::<Vec<_>>().join(", "),
             scores: steps(&scores, from..to, step_samples),
             recording: 0..to - from,
-            pcm: pcm.get(from - piece.start..to - piece.start)?.to_vec(),
+            pcm: example.load_samples(from - piece.start..to - piece.start).ok()?,
         })
     }
 }
@@ -249,8 +251,16 @@ fn smoothed(scores: &Scores, stream: usize, word: usize, params: &DetectorParams
 
 /// What a manifest says of a recording that could make groups.
 fn labels(example: &Example) -> impl Iterator<Item = (&str, &str)> {
-    let known =
-        [("speaker", &example.speaker), ("lang", &example.lang), ("source", &example.source)];
-    let known = known.into_iter().filter_map(|(field, value)| Some((field, value.as_deref()?)));
+    let known = [
+        ("speaker", known_speaker(example)),
+        ("lang", example.lang.as_deref()),
+        ("source", example.source.as_deref()),
+    ];
+    let known = known.into_iter().filter_map(|(field, value)| Some((field, value?)));
     known.chain(example.labels.iter().map(|(field, value)| (field.as_str(), value.as_str())))
+}
+
+/// The speaker, unless it is only a guess.
+fn known_speaker(example: &Example) -> Option<&str> {
+    example.speaker.as_deref().filter(|_| !example.is_speaker_guessed)
 }

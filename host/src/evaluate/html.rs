@@ -9,18 +9,18 @@ pub(crate) mod media;
 
 use std::fmt::Write;
 
-use wakeling_shared::detector::LOGIT_CLAMP;
-
 use super::{
-    Heard, TABLE_RATES,
+    Heard,
     detail::{Clip, Group, WordDetail},
-    interval, threshold_for, thresholds, upper_rate,
+    interval,
+    report::Row,
+    rows, thresholds,
 };
 use crate::{
     features::{FrontendTables, NormalizationKind, log_mel, mel_powers},
-    simulate::score,
+    sensitivity::{DetectionLevel, duration},
 };
-use chart::{Column, Curve};
+use chart::{Column, Curve, Mark};
 
 /// Worst misses and worst false accepts of a word that are shown.
 const CLIPS: usize = 6;
@@ -45,9 +45,9 @@ nav{display:flex;flex-wrap:wrap;gap:.5rem;margin:.8rem 0}nav a{padding:.3rem .7r
 figure{margin:0;background:var(--card);border-radius:.6rem;padding:.8rem;min-width:0}figure>svg.chart{display:block;width:100%;height:auto;--back:var(--card)}
 figcaption{font-size:.85rem}figure h3{margin:0 0 .4rem}
 .key{display:inline-flex;align-items:center;gap:.35rem;margin-right:.9rem;white-space:nowrap}.key svg{width:1.6rem;height:.7rem;flex:none}
-.wide{overflow-x:auto;-webkit-overflow-scrolling:touch}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem;width:100%}
+.wide{overflow-x:auto;-webkit-overflow-scrolling:touch}.wide:focus-visible{outline:2px solid var(--s0);outline-offset:2px}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem;width:100%}
 th,td{padding:.35rem .7rem;text-align:right;border-bottom:1px solid var(--edge);white-space:nowrap}th:first-child,td:first-child{text-align:left}.numbers th:first-child,.numbers td:first-child{position:sticky;left:0;background:var(--back)}
-th{font-weight:600;color:var(--soft)}tr.own td{font-weight:650}td.name{white-space:normal;overflow-wrap:anywhere;max-width:12rem}
+td .soft{display:block;font-weight:400;font-size:.8rem}th{font-weight:600;color:var(--soft)}.numbers th{white-space:normal;vertical-align:bottom}.numbers td:first-child{white-space:normal;min-width:6rem}tr.own td{font-weight:650}td.name{white-space:normal;overflow-wrap:anywhere;max-width:12rem}
 .bar{position:relative;height:.55rem;min-width:6rem;background:var(--edge);border-radius:.3rem;overflow:hidden}.bar i{position:absolute;inset:0 auto 0 0;background:var(--s0)}
 .clips{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr));gap:1rem}
 .clip figcaption{margin-bottom:.5rem;overflow-wrap:anywhere}.clip b{color:var(--ink)}.clip audio{width:100%;height:2.4rem;margin-top:.5rem}
@@ -79,7 +79,7 @@ pub fn escape(text: &str) -> String {
 
 /// The page: one section a word. `model` names the file that was measured.
 pub fn page(model: &str, words: &[WordDetail<'_>]) -> String {
-    let hours = words.first().map_or(0.0, |w| w.other.hours);
+    let audio = duration(words.first().map_or(0.0, |w| w.other.hours));
     let clips: usize = words.first().map_or(0, |w| w.other.pieces.iter().map(Vec::len).sum());
     let names = words
         .iter()
@@ -96,8 +96,10 @@ pub fn page(model: &str, words: &[WordDetail<'_>]) -> String {
          <title>{model}: misses and false accepts</title><link rel='icon' href='data:,'>\
          <style>{STYLE}{}</style></head>\n<body><main>\
          <h1>Misses and false accepts of {model}</h1>\
-         <p>The int8 model as the device runs it, on streams. {hours:.2} hours of other speech and noise ({clips} clips) were played without a word in them. \
-         Shares come with exact 95 % intervals; a rate of false accepts with the highest one that the hours allow.</p>\
+         <p>The int8 model as the device runs it, on streams. {audio} of other speech and noise ({clips} clips) were played without a word in them. \
+         Shares come with exact 95 % intervals; a count of false accepts comes with the highest rate that it leaves possible, \
+         if there is half an hour of audio. A level is a score on a scale of 0 to 100, on which the model's own threshold is 50; \
+         ten levels are a factor of 7.4 in the odds.</p>\
          <nav>{nav}</nav>\n{sections}\
          <footer>Made by wakeling {} evaluate. This page holds all it shows and loads nothing.</footer></main></body></html>\n",
         chart::style(),
@@ -124,14 +126,14 @@ fn section(number: usize, word: &WordDetail<'_>) -> String {
     text += &clips(
         "Nearest to the word, though it was not said",
         &format!(
-            "The highest scores in the other speech; at the model's threshold {fired} of them wake the device."
+            "The highest levels in the other speech; at the model's threshold {fired} of them wake the device."
         ),
         &word.worst_false_accepts(threshold, CLIPS),
         threshold,
     );
     text += &clips(
         "Missed",
-        "Recordings of the word at which the model's threshold is not reached, the lowest scores first.",
+        "Recordings of the word at which the model's threshold is not reached, the lowest levels first.",
         &word.worst_misses(threshold, CLIPS),
         threshold,
     );
@@ -165,20 +167,28 @@ fn tiles(word: &WordDetail<'_>, threshold: i16, latencies: &[f64]) -> String {
             &tile(&name, &percent(misses, n), &format!("{misses} of {n}; {}", range(misses, n)));
     }
     if let Some(clean) = word.heard.first() {
-        let (count, hours) = (clean.at(threshold).false_accepts, clean.hours);
-        let rate = format!("{:.2} / h", count as f64 / hours.max(1e-9));
-        let note = format!("{count} in {hours:.2} h; below {:.2} / h", upper_rate(count, hours));
-        text += &tile("false accepts", &rate, &note);
+        let counted = clean.false_accepts(&clean.at(threshold));
+        let audio = duration(counted.hours);
+        text += &tile("false accepts", &format!("{} in {audio}", counted.count), &counted.bound());
     }
     if !latencies.is_empty() {
         let mut sorted = latencies.to_vec();
         sorted.sort_by(f64::total_cmp);
         let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
-        let note = format!("median after the phrase; nine in ten by {:.0} ms", at(0.9));
-        text += &tile("heard", &format!("{:.0} ms", at(0.5)), &note);
+        let (median, median_side) = from_end(at(0.5));
+        let (most, most_side) = from_end(at(0.9));
+        let note =
+            format!("{median_side} of the phrase (median); nine in ten by {most} {most_side}");
+        text += &tile("detected", &median, &note);
     }
-    text += &tile("threshold", &format!("{:.4}", score(threshold)), "the model's own score");
+    text += &tile("sensitivity", "normal", "the model's own threshold, level 50");
     text + "</div>"
+}
+
+/// A time from the end of the phrase: `60 ms` and `before the end`.
+fn from_end(ms: f64) -> (String, &'static str) {
+    let side = if ms < 0.0 { "before the end" } else { "after the end" };
+    (format!("{:.0} ms", ms.abs()), side)
 }
 
 fn curve(name: &str, heard: &Heard<'_>, mark: Option<i16>) -> Curve {
@@ -191,8 +201,15 @@ fn curve(name: &str, heard: &Heard<'_>, mark: Option<i16>) -> Curve {
         .map(|p| (rate(p.false_accepts), share(p.misses), interval(p.misses, n)))
         .collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
-    let mark = mark.map(|threshold| heard.at(threshold));
-    let mark = mark.map(|p| (rate(p.false_accepts), share(p.misses)));
+    let mark = mark.map(|threshold| heard.at(threshold)).map(|p| Mark {
+        rate: rate(p.false_accepts),
+        share: share(p.misses),
+        text: format!(
+            "{} missed; false accepts: {}",
+            percent(p.misses, n),
+            heard.false_accepts(&p)
+        ),
+    });
     Curve { name: name.to_owned(), points, mark, is_dashed: false }
 }
 
@@ -211,7 +228,7 @@ fn det_figure(word: &WordDetail<'_>, threshold: i16) -> String {
     let keys: String = curves.iter().enumerate().map(|(i, c)| key(i, c)).collect();
     format!(
         "<figure><h3>Misses against false accepts</h3>{chart}<figcaption>{keys}<br>\
-         The ring is the model's own threshold, the shade the 95 % interval of the first curve.</figcaption></figure>"
+         The ring is the model's own threshold (normal), the shade the 95 % interval of the first curve.</figcaption></figure>"
     )
 }
 
@@ -277,10 +294,10 @@ fn latency_figure(latencies: &[f64]) -> String {
         return String::new();
     }
     let chart =
-        chart::histogram("Latency", "ms after the end of the phrase", latencies, LATENCY_BIN_MS);
+        chart::histogram("Latency", "ms before (−) and after the end", latencies, LATENCY_BIN_MS);
     format!(
         "<figure><h3>How soon it is heard</h3>{chart}<figcaption>Share of the {} recordings that are heard. The end of a \
-         phrase is found by its energy; a negative time is before it. The line is the median.</figcaption></figure>",
+         phrase is found by its energy; what is detected before it stands to the left of 0. The line is the median.</figcaption></figure>",
         latencies.len()
     )
 }
@@ -301,7 +318,7 @@ fn group_figure(field: &str, groups: &[Group]) -> String {
     let rest =
         if rest > 0 { format!(" {rest} others miss no larger share.") } else { String::new() };
     format!(
-        "<figure><h3>Misses by {}</h3><div class='wide'><table><tr><th>{0}</th><th>missed</th><th></th><th></th></tr>{rows}</table></div>\
+        "<figure><h3>Misses by {}</h3><div class='wide' tabindex='0' role='region' aria-label='Misses by {0}'><table><tr><th>{0}</th><th>missed</th><th></th><th></th></tr>{rows}</table></div>\
          <figcaption>Clean, at the model's own threshold.{rest} Few recordings a group prove little.</figcaption></figure>",
         escape(field)
     )
@@ -309,55 +326,41 @@ fn group_figure(field: &str, groups: &[Group]) -> String {
 
 fn numbers(word: &WordDetail<'_>) -> String {
     let Some(clean) = word.heard.first() else { return String::new() };
-    let mut head = String::from(
-        "<th></th><th>threshold</th><th>false accepts</th><th>per hour</th><th>95 %: below</th>",
-    );
+    let mut head = String::from("<th></th><th>level</th><th>false accepts</th>");
     for heard in word.heard {
-        let _ =
-            write!(head, "<th>missed, {}</th><th>95 %</th>", escape(&heard.played.surroundings));
+        let _ = write!(head, "<th>missed, {}</th>", escape(&heard.played.surroundings));
     }
     if word.float.is_some() {
         head += "<th>missed, float</th>";
     }
-    let mut rows = String::new();
-    let mut row = |name: &str, threshold: i16, float: Option<usize>| {
+    let mut body = String::new();
+    for Row { name, threshold, allowed } in rows(clean, word.points) {
         let class = if threshold == clean.detector.threshold { " class='own'" } else { "" };
-        let count = clean.at(threshold).false_accepts;
-        let _ = write!(
-            rows,
-            "<tr{class}><td>{name}</td><td>{:.4}</td><td>{count}</td><td>{:.2}</td><td>{:.2}</td>",
-            score(threshold),
-            count as f64 / clean.hours.max(1e-9),
-            upper_rate(count, clean.hours)
-        );
+        let counted = clean.false_accepts(&clean.at(threshold));
+        let level = clean.level(threshold);
+        let _ = write!(body, "<tr{class}><td>{name}</td><td>{level}</td><td>{counted}</td>");
         for heard in word.heard {
             let (misses, n) = (heard.at(threshold).misses, heard.count());
-            let _ = write!(rows, "<td>{}</td><td>{}</td>", percent(misses, n), range(misses, n));
+            let (share, range) = (percent(misses, n), range(misses, n));
+            let _ = write!(body, "<td>{share} <span class='soft'>{range}</span></td>");
         }
         if let Some(heard) = &word.float {
-            let cell = float.map_or("–".into(), |misses| percent(misses, heard.count()));
-            let _ = write!(rows, "<td>{cell}</td>");
+            // Only a count of false accepts compares two networks with different scores.
+            let misses = allowed.map(|allowed| heard.at(heard.threshold_for(allowed)).misses);
+            let cell = misses.map_or("–".into(), |misses| percent(misses, heard.count()));
+            let _ = write!(body, "<td>{cell}</td>");
         }
-        rows += "</tr>";
-    };
-    row("the model's own", clean.detector.threshold, None);
-    for rate in TABLE_RATES {
-        let allowed = (rate * clean.hours).floor() as usize;
-        if allowed == 0 && rate > 0.0 {
-            continue;
-        }
-        let of =
-            |heard: &Heard<'_>| threshold_for(heard.other, heard.index, &heard.detector, allowed).0;
-        let float = word.float.as_ref().map(|heard| heard.at(of(heard)).misses);
-        let name = if allowed == 0 { "none".into() } else { format!("at most {rate} / h") };
-        row(&name, of(clean), float);
+        body += "</tr>";
     }
     let note = if word.float.is_some() {
         "<p>Float is the network before quantization, each at its own threshold for the same count of false accepts.</p>"
     } else {
         ""
     };
-    format!("<div class='wide numbers'><table><tr>{head}</tr>{rows}</table></div>{note}")
+    format!(
+        "<div class='wide numbers' tabindex='0' role='region' aria-label='In numbers: {}'><table><tr>{head}</tr>{body}</table></div>{note}",
+        escape(word.label)
+    )
 }
 
 fn clips(title: &str, note: &str, clips: &[Clip], threshold: i16) -> String {
@@ -366,7 +369,7 @@ fn clips(title: &str, note: &str, clips: &[Clip], threshold: i16) -> String {
     }
     let all: String = clips.iter().map(|clip| figure(clip, threshold)).collect();
     format!(
-        "<h3>{}</h3><p>{} Below each picture of the sound (up to 7.5 kHz) is the score, with the threshold as a broken line.</p>\
+        "<h3>{}</h3><p>{} Below each picture of the sound (up to 7.5 kHz) is the level, with the threshold as a broken line.</p>\
          <div class='clips'>{all}</div>",
         escape(title),
         escape(note)
@@ -389,11 +392,11 @@ fn figure(clip: &Clip, threshold: i16) -> String {
     )
 }
 
-/// The score over a clip, as a logit; the recording itself is shaded.
+/// The level over a clip, with the threshold in the middle; the recording itself is shaded.
 fn trace(clip: &Clip, threshold: i16) -> String {
     let y = |logit: i16| {
-        let share = (f64::from(logit) / f64::from(LOGIT_CLAMP)).clamp(-1.0, 1.0);
-        SCORE_HEIGHT / 2.0 * (1.0 - 0.94 * share)
+        let share = DetectionLevel::of(logit, threshold).share();
+        SCORE_HEIGHT / 2.0 * (1.0 - 0.94 * (2.0 * share - 1.0))
     };
     let steps = clip.scores.len().max(2) as f64 - 1.0;
     let points: Vec<String> = clip
@@ -406,7 +409,7 @@ fn trace(clip: &Clip, threshold: i16) -> String {
     let (from, to) = (place(clip.recording.start), place(clip.recording.end));
     let limit = y(threshold);
     format!(
-        "<svg class='score' viewBox='0 0 100 {SCORE_HEIGHT}' preserveAspectRatio='none' role='img' aria-label='score'>\
+        "<svg class='score' viewBox='0 0 100 {SCORE_HEIGHT}' preserveAspectRatio='none' role='img' aria-label='level'>\
          <path class='within' d='M{from:.1} 0H{to:.1}V{SCORE_HEIGHT}H{from:.1}Z'/>\
          <path class='limit' d='M0 {limit:.1}H100'/><path class='trace' d='M{}'/></svg>",
         if points.is_empty() { "0 0".into() } else { points.join("L") }

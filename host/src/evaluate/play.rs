@@ -9,13 +9,16 @@ use wakeling_shared::{
     pipeline::Pipeline,
 };
 
-use super::{Scores, Surroundings};
+use super::{
+    Scores, Surroundings,
+    surroundings::{LEAD_SAMPLES, TAIL_SAMPLES, steps},
+};
 use crate::{
     Error, Result,
     audio::SAMPLE_RATE,
     compose::{FRAMES_PER_SECOND, Row, steps_per_second},
     corpus::Example,
-    features::{log_mel, mel_powers},
+    features::read_log_mel,
     progress::progress_bar,
 };
 
@@ -49,14 +52,35 @@ fn rate(model: &Model<'_>) -> f64 {
     steps_per_second(model.frames_per_step.into())
 }
 
-/// Plays `pcm` to a fresh device; `(steps, words)` logits.
-fn play(model: &Model<'_>, pcm: &[i16]) -> Result<Vec<i16>> {
-    let mut arena = vec![0; model.arena_bytes()];
-    let mut pipeline =
-        Pipeline::new(model, &mut arena).map_err(|e| Error::defect(format!("{e:?}")))?;
-    let mut logits = Vec::new();
-    pipeline.push(pcm, |step| logits.extend_from_slice(step.logits));
-    Ok(logits)
+/// A fresh device and the logits of its steps, `(steps, words)`.
+struct Player<'m, 'a> {
+    pipeline: Pipeline<'m, 'a>,
+    logits: Vec<i16>,
+    /// Samples that were played.
+    samples: usize,
+}
+
+impl<'m, 'a> Player<'m, 'a> {
+    fn new(model: &'m Model<'a>, arena: &'m mut Vec<i8>) -> Result<Self> {
+        arena.resize(model.arena_bytes(), 0);
+        let pipeline = Pipeline::new(model, arena).map_err(|e| Error::defect(format!("{e:?}")))?;
+        Ok(Self { pipeline, logits: Vec::new(), samples: 0 })
+    }
+
+    fn push(&mut self, pcm: &[i16]) {
+        self.samples += pcm.len();
+        self.pipeline.push(pcm, |step| self.logits.extend_from_slice(step.logits));
+    }
+
+    /// Plays a clip block by block, and the pause that follows; returns the samples of the clip.
+    ///
+    /// # Errors
+    /// Those of reading it; some of it may have been played by then.
+    fn push_clip(&mut self, example: &Example, pause: usize) -> Result<usize> {
+        let samples = example.for_each_block(|block| self.push(block))?;
+        self.push(&vec![0; pause]);
+        Ok(samples)
+    }
 }
 
 /// Audio without the words, played one clip after another.
@@ -78,9 +102,9 @@ impl PlayedStream {
             let frames = f64::from(FRAMES_PER_SECOND) / self.scores.steps_per_second;
             let mut row = Row::new((steps as f64 * frames) as usize);
             for piece in pieces {
-                let pcm = clips.get(piece.recording).map(Example::load);
-                if let Some(Ok(pcm)) = pcm {
-                    let frames = log_mel(&mel_powers(&pcm, frontend));
+                let clip = clips.get(piece.recording);
+                let frames = clip.map(|clip| read_log_mel(clip, frontend, usize::MAX));
+                if let Some(Ok(frames)) = frames {
                     row.add_clip(piece.start / HOP_SAMPLES, &frames);
                 }
             }
@@ -121,19 +145,24 @@ pub fn play_stream(model: &Model<'_>, examples: &[Example]) -> Result<PlayedStre
     }
     let bar = progress_bar(examples.len() as u64, "negatives");
     let hear = |part: &Vec<usize>| {
-        let (mut pcm, mut pieces) = (Vec::new(), Vec::new());
+        let (mut arena, mut pieces) = (Vec::new(), Vec::new());
+        let mut player = Player::new(model, &mut arena)?;
         for &recording in part {
             bar.inc(1);
-            match examples[recording].load() {
-                Ok(samples) => {
-                    pieces.push(Piece { recording, start: pcm.len(), samples: samples.len() });
-                    pcm.extend(samples);
-                    pcm.extend([0; PAUSE_SAMPLES]);
+            let start = player.samples;
+            match player.push_clip(&examples[recording], PAUSE_SAMPLES) {
+                Ok(samples) => pieces.push(Piece { recording, start, samples }),
+                Err(error) if player.samples == start => {
+                    bar.suspend(|| crate::log!("skipped: {error}"));
                 }
-                Err(error) => bar.suspend(|| crate::log!("skipped: {error}")),
+                Err(error) => {
+                    bar.suspend(|| crate::log!("used up to where it is damaged: {error}"));
+                    pieces.push(Piece { recording, start, samples: player.samples - start });
+                    player.push(&[0; PAUSE_SAMPLES]);
+                }
             }
         }
-        Ok((play(model, &pcm)?, pieces))
+        Ok((player.logits, pieces))
     };
     let mut heard: Vec<(Vec<i16>, Vec<Piece>)> =
         parts.par_iter().map(hear).collect::<Result<_>>()?;
@@ -162,16 +191,28 @@ pub fn play_clips(
     let bar = progress_bar(examples.len() as u64, "words");
     let hear = |(number, example): (usize, &Example)| {
         bar.inc(1);
-        let recording = match example.load() {
-            Ok(recording) => recording,
+        let mut arena = Vec::new();
+        let mut player = Player::new(model, &mut arena)?;
+        let recording = match surroundings {
+            Surroundings::Silence => {
+                player.push(&[0; LEAD_SAMPLES]);
+                let clip = player.push_clip(example, TAIL_SAMPLES);
+                clip.map(|samples| LEAD_SAMPLES..LEAD_SAMPLES + samples)
+            }
+            // The noise is as loud as the whole recording demands.
+            Surroundings::Noise { .. } => example.load().map(|recording| {
+                let placed = surroundings.place(&recording, number);
+                player.push(&placed.pcm);
+                placed.recording
+            }),
+        };
+        match recording {
+            Ok(recording) => Ok(Some((player.logits, steps(&recording, rate(model)), number))),
             Err(error) => {
                 bar.suspend(|| crate::log!("skipped: {error}"));
-                return Ok(None);
+                Ok(None)
             }
-        };
-        let placed = surroundings.place(&recording, number);
-        let rate = rate(model);
-        play(model, &placed.pcm).map(|stream| Some((stream, placed.steps(rate), number)))
+        }
     };
     let heard = examples.par_iter().enumerate().map(hear).collect::<Result<Vec<_>>>()?;
     bar.finish_and_clear();

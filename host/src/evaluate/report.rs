@@ -2,14 +2,16 @@
 
 use std::{fmt::Write, ops::Range};
 
-use wakeling_shared::detector::DetectorParams;
+use wakeling_shared::{artifact::OperatingPoint, detector::DetectorParams};
 
-use crate::simulate::score;
+use crate::sensitivity::{DetectionLevel, FalseAccepts, Preset, duration, upper_rate};
 
-use super::{Played, Scores, detections, interval, threshold_for, upper_rate};
+use super::{Played, Scores, detections, interval, threshold_for};
 
-/// False accepts per hour at which the table has a row.
-pub(super) const TABLE_RATES: [f64; 4] = [0.0, 0.5, 1.0, 5.0];
+/// False accepts per hour at which the table has a row, if the audio is long enough for a rate.
+const TABLE_RATES: [f64; 3] = [0.5, 1.0, 5.0];
+/// False accepts per hour up to which curves are drawn, at least.
+const CURVE_RATE: f64 = 20.0;
 
 /// A word's logits over recordings with it and over audio without it.
 #[derive(Clone, Copy)]
@@ -65,55 +67,98 @@ impl Heard<'_> {
     pub fn count(&self) -> usize {
         self.played.spans.len()
     }
+
+    /// False accepts at a point, with the hours behind them.
+    pub fn false_accepts(&self, point: &Point) -> FalseAccepts {
+        FalseAccepts { count: point.false_accepts, hours: self.hours }
+    }
+
+    /// A threshold (Q8) as a level on the scale of the model's own, which is 50.
+    pub fn level(&self, threshold: i16) -> DetectionLevel {
+        DetectionLevel::of(threshold, self.detector.threshold)
+    }
+
+    /// The lowest threshold (Q8) with at most so many false accepts.
+    pub fn threshold_for(&self, allowed: usize) -> i16 {
+        threshold_for(self.other, self.index, &self.detector, allowed).0
+    }
 }
 
-/// Thresholds from no false accept up to 20 an hour, in falling order.
+/// A named row of the table.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Row {
+    /// Its name.
+    pub name: String,
+    /// Its threshold, Q8.
+    pub threshold: i16,
+    /// False accepts that it allows; none for the named sensitivities.
+    pub allowed: Option<usize>,
+}
+
+/// Rows of the table: the named sensitivities, the lowest threshold without a false accept, and those
+/// for some rates. `points` is the word's table of operating points.
+pub(super) fn rows(heard: &Heard<'_>, points: &[OperatingPoint]) -> Vec<Row> {
+    let own = heard.detector.threshold;
+    let preset = |preset: Preset| {
+        let threshold = preset.threshold(points, own);
+        let note = if preset == Preset::Normal { " (the model's own)" } else { "" };
+        Row { name: format!("{preset}{note}"), threshold, allowed: None }
+    };
+    let counted = |name: String, allowed: usize| Row {
+        name,
+        threshold: heard.threshold_for(allowed),
+        allowed: Some(allowed),
+    };
+    let mut rows: Vec<Row> = Preset::ALL.map(preset).into();
+    rows.push(counted("no false accept".into(), 0));
+    for rate in TABLE_RATES {
+        let allowed = (rate * heard.hours).floor() as usize;
+        // Less than one event an audio is no rate: the row above, none, shows all there is.
+        if allowed > 0 && (FalseAccepts { count: allowed, hours: heard.hours }).is_rate() {
+            rows.push(counted(format!("{rate}/h counted"), allowed));
+        }
+    }
+    rows
+}
+
+/// Thresholds of a curve in falling order: from no false accept up to 20 an hour, and as far as the
+/// model's own, which is one of them.
 pub fn thresholds(heard: &Heard<'_>) -> Vec<i16> {
-    let most = (20.0 * heard.hours).ceil() as usize;
-    let lowest = |allowed| threshold_for(heard.other, heard.index, &heard.detector, allowed).0;
-    let mut thresholds: Vec<i16> = (0..=most).map(lowest).collect();
+    let own = heard.detector.threshold;
+    let most = (CURVE_RATE * heard.hours).ceil() as usize;
+    let mut thresholds: Vec<i16> = (0..=most).map(|n| heard.threshold_for(n)).collect();
+    // In growing steps from there on: a loose model may have thousands.
+    let (last, mut allowed) = (heard.at(own).false_accepts, most);
+    while allowed < last {
+        allowed += allowed / 4 + 1;
+        thresholds.push(heard.threshold_for(allowed.min(last)));
+    }
+    thresholds.push(own);
+    thresholds.sort_unstable_by(|a, b| b.cmp(a));
     thresholds.dedup();
     thresholds
 }
 
-/// A table for people: the model's own threshold, and those for some rates. `heard` is one word in
-/// different surroundings.
-pub fn table(label: &str, heard: &[Heard<'_>]) -> String {
+/// A table for people: the named sensitivities, and the thresholds for some rates. `heard` is one word
+/// in different surroundings, `points` the word's table of operating points.
+pub fn table(label: &str, heard: &[Heard<'_>], points: &[OperatingPoint]) -> String {
     let Some(first) = heard.first() else { return String::new() };
-    let hours = first.hours;
-    let mut text = format!("{label}: {} recordings; {hours:.2} hours without it\n", first.count());
-    let _ = write!(text, "{:>24} {:>9}", "", "threshold");
+    let audio = duration(first.hours);
+    let mut text = format!("{label}: {} recordings; {audio} without it\n", first.count());
+    let _ = write!(text, "{:>26} {:>6}", "", "level");
     for heard in heard {
         let name = format!("misses, {}", heard.played.surroundings);
         let _ = write!(text, " {name:>24}");
     }
-    let _ = writeln!(text, " {:>24}", "false accepts per hour");
-    let mut row = |name: String, threshold: i16| {
-        let _ = write!(text, "{name:>24} {:>9.4}", score(threshold));
-        let mut false_accepts = 0;
+    let _ = writeln!(text, "   false accepts");
+    for Row { name, threshold, .. } in rows(first, points) {
+        let _ = write!(text, "{name:>26} {:>6}", first.level(threshold));
         for heard in heard {
-            let p = heard.at(threshold);
-            false_accepts = p.false_accepts;
-            let _ = write!(text, " {:>24}", share(p.misses, heard.count()));
+            let _ = write!(text, " {:>24}", share(heard.at(threshold).misses, heard.count()));
         }
-        let rate = format!(
-            "{false_accepts} = {:.2} (below {:.2})",
-            false_accepts as f64 / hours.max(1e-9),
-            upper_rate(false_accepts, hours)
-        );
-        let _ = writeln!(text, " {rate:>24}");
-    };
-    row("the model's own".into(), first.detector.threshold);
-    for rate in TABLE_RATES {
-        let allowed = (rate * hours).floor() as usize;
-        // Less than one event an audio is no rate: the first row, none, says all there is.
-        if allowed == 0 && rate > 0.0 {
-            continue;
-        }
-        let (threshold, _) = threshold_for(first.other, first.index, &first.detector, allowed);
-        let name = if allowed == 0 { "none".into() } else { format!("at most {rate}/h") };
-        row(name, threshold);
+        let _ = writeln!(text, "   {}", first.false_accepts(&first.at(threshold)));
     }
+    text += "Level: the threshold on a scale on which the model's own is 50; ten more are 7.4 times the odds.\n";
     text
 }
 
@@ -124,19 +169,27 @@ fn share(count: usize, of: usize) -> String {
     format!("{count}/{of} {percent:.1} % ({:.1}-{:.1})", 100.0 * low, 100.0 * high)
 }
 
-/// Curves as comma-separated values: one column of misses for each surroundings.
+/// Curves as comma-separated values: one column of misses for each surroundings. After them, the hours
+/// of audio, the upper 95 % bound of false accepts per hour, and 1 where the audio is too short for
+/// that to be a rate.
 pub fn csv(heard: &[Heard<'_>], thresholds: &[i16]) -> String {
     let mut text = String::from("threshold_q8,false_accepts");
     for heard in heard {
         let name = heard.played.surroundings.replace(' ', "_");
         let _ = write!(text, ",misses_{name}");
     }
-    text.push('\n');
+    text += ",hours,at_most_per_hour,too_short_for_a_rate\n";
     for &threshold in thresholds {
         let points: Vec<Point> = heard.iter().map(|h| h.at(threshold)).collect();
-        let false_accepts = points.first().map_or(0, |p| p.false_accepts);
+        let count = points.first().map_or(0, |p| p.false_accepts);
         let misses: String = points.iter().map(|p| format!(",{}", p.misses)).collect();
-        let _ = writeln!(text, "{threshold},{false_accepts}{misses}");
+        let hours = heard.first().map_or(0.0, |h| h.hours);
+        let (bound, is_rate) = (upper_rate(count, hours), FalseAccepts { count, hours }.is_rate());
+        let _ = writeln!(
+            text,
+            "{threshold},{count}{misses},{hours:.4},{bound:.3},{}",
+            u8::from(!is_rate)
+        );
     }
     text
 }
@@ -182,13 +235,48 @@ mod tests {
         assert_eq!(heard[0].detected_at(500), [Some(2), None, None, None]);
         let thresholds = thresholds(&heard[0]);
         assert_eq!(thresholds[0], 701);
-        let table = table("a word", &heard);
-        for part in ["3/4 75.0 % (19.4-99.4)", "4/4 100.0 %", "misses, 10 dB", "2 = 10.00 (below"] {
+        let table = table("a word", &heard, &[]);
+        for part in [
+            "3/4 75.0 % (19.4-99.4)",
+            "4/4 100.0 %",
+            "misses, 10 dB",
+            "normal (the model's own)     50",
+            "2 in 12 min: too short for a rate",
+            "none in 12 min: too short for a rate",
+        ] {
             assert!(table.contains(part), "no {part:?} in\n{table}");
         }
+        assert!(!table.contains("/h"), "a rate from 12 minutes in\n{table}");
         let csv = csv(&heard, &thresholds);
         assert!(
-            csv.starts_with("threshold_q8,false_accepts,misses_clean,misses_10_dB\n701,0,3,4\n")
+            csv.starts_with(
+                "threshold_q8,false_accepts,misses_clean,misses_10_dB,hours,at_most_per_hour,\
+                 too_short_for_a_rate\n701,0,3,4,0.2000,14.979,1\n"
+            ),
+            "{csv}"
         );
+        let long = heard.map(|h| Heard { hours: 2.5, ..h });
+        let long_table = super::table("a word", &long, &[]);
+        for part in ["2 in 2.5 h (at most 2.6/h)", "none in 2.5 h (at most 1.2/h)", "0.5/h counted"]
+        {
+            assert!(long_table.contains(part), "no {part:?} in\n{long_table}");
+        }
+        assert!(super::csv(&long, &thresholds).contains(",2.5000,1.198,0\n"));
+    }
+    #[test]
+    fn the_curve_reaches_the_models_own_threshold() {
+        // Ten peaks of other speech, all above a loose threshold; 20 an hour would be one of them.
+        let peaks = (0..10).flat_map(|i| [vec![600 + 10 * i], vec![-900; 20]].concat());
+        let other = scores(vec![peaks.collect()]);
+        let clean = played("clean", vec![vec![-900; 60]]);
+        for own in [-1_000, 500, 3_000] {
+            let detector = DetectorParams { threshold: own, ..detector() };
+            let heard = Heard { hours: 0.04, detector, ..heard(&clean, &other) };
+            let thresholds = thresholds(&heard);
+            assert!(thresholds.contains(&own), "{own} in {thresholds:?}");
+            assert!(thresholds.windows(2).all(|pair| pair[0] > pair[1]), "{thresholds:?}");
+            let last = heard.at(thresholds[thresholds.len() - 1]);
+            assert!(last.false_accepts >= heard.at(own).false_accepts);
+        }
     }
 }

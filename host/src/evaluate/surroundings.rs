@@ -8,14 +8,13 @@
 
 use std::{ops::Range, path::Path};
 
-use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use rayon::prelude::*;
 use wakeling_shared::frontend::FrontendParams;
 
 use crate::{
     Error, Result,
     audio::{SAMPLE_RATE, to_i16},
-    augment::level::loop_from,
     compose::Row,
     corpus::Example,
     features::{log_mel, mel_powers},
@@ -23,11 +22,11 @@ use crate::{
 };
 
 /// Samples of silence before a recording: 2 s.
-const LEAD_SAMPLES: usize = 32_000;
+pub(super) const LEAD_SAMPLES: usize = 32_000;
 /// Samples of noise before it: 4 s, in which the device's level and the network settle on the noise.
 const NOISE_LEAD_SAMPLES: usize = 64_000;
 /// Samples after it: 1.2 s.
-const TAIL_SAMPLES: usize = 19_200;
+pub(super) const TAIL_SAMPLES: usize = 19_200;
 /// Samples whose energy is a level: 32 ms.
 const LEVEL_SAMPLES: usize = 512;
 /// The noise under a recording may be so much quieter than around it, in energy: 20 dB. Else it is
@@ -52,10 +51,14 @@ pub struct Placed {
 impl Placed {
     /// The device's steps that end within the recording.
     pub fn steps(&self, steps_per_second: f64) -> Range<usize> {
-        let step =
-            |sample: usize| (sample as f64 / f64::from(SAMPLE_RATE) * steps_per_second) as usize;
-        step(self.recording.start)..step(self.recording.end)
+        steps(&self.recording, steps_per_second)
     }
+}
+
+/// The device's steps that end within these samples.
+pub(super) fn steps(samples: &Range<usize>, steps_per_second: f64) -> Range<usize> {
+    let step = |sample: usize| (sample as f64 / f64::from(SAMPLE_RATE) * steps_per_second) as usize;
+    step(samples.start)..step(samples.end)
 }
 
 /// Clips of noise that no training heard.
@@ -65,6 +68,11 @@ pub struct Noise {
 }
 
 impl Noise {
+    /// Noise from clips in memory.
+    pub fn of(clips: Vec<Vec<i16>>) -> Self {
+        Self { clips }
+    }
+
     /// Reads up to an hour of the clips, drawn by `seed`; those that cannot be read are told on
     /// stderr. `path` is where they come from.
     ///
@@ -75,7 +83,8 @@ impl Noise {
         order.shuffle(&mut StdRng::seed_from_u64(seed));
         let (mut clips, mut seconds) = (Vec::new(), 0.0);
         for example in order {
-            match example.load() {
+            let most = ((MOST_NOISE_S - seconds) * f64::from(SAMPLE_RATE)).ceil() as usize;
+            match example.load_samples(0..most) {
                 Ok(clip) if clip.iter().any(|&s| s != 0) => {
                     seconds += clip.len() as f64 / f64::from(SAMPLE_RATE);
                     clips.push(clip);
@@ -216,15 +225,33 @@ fn mix(pcm: &[i16], noise: &[f32], within: Range<usize>, snr_db: f32) -> Vec<i16
     to_i16(&x)
 }
 
+/// Returns `length` samples of `noise` from a random place on, starting over as often as needed;
+/// zeros if there is none.
+fn loop_from(noise: &[i16], length: usize, rng: &mut impl Rng) -> Vec<f32> {
+    if noise.is_empty() {
+        return vec![0.0; length];
+    }
+    let start = rng.random_range(0..noise.len());
+    noise.iter().cycle().skip(start).take(length).map(|&n| f32::from(n)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::augment::{NoiseKind, synthetic_noise};
 
     fn noise() -> Noise {
         let mut rng = StdRng::seed_from_u64(5);
-        let clips = NoiseKind::all().map(|kind| synthetic_noise(kind, 50_000, &mut rng)).collect();
-        Noise { clips }
+        // Bright, dark and humming.
+        let mut white = || rng.random_range(-3_000.0..3_000.0f32);
+        let bright: Vec<i16> = (0..50_000).map(|_| white() as i16).collect();
+        let mut low = 0.0;
+        let mut dark = |_| {
+            low += 0.05 * (white() - low);
+            (4.0 * low) as i16
+        };
+        let dark = (0..50_000).map(&mut dark).collect();
+        let hum = (0..50_000).map(|i| (2_000.0 * (i as f32 * 0.04).sin()) as i16).collect();
+        Noise { clips: vec![bright, dark, hum] }
     }
 
     fn recording() -> Vec<i16> {

@@ -4,7 +4,7 @@ use rand::{Rng, RngExt, seq::IndexedRandom};
 use wakeling_shared::frontend::MEL_CHANNELS;
 
 use crate::{
-    compose::{Distortion, NoisePool, Row, loudness},
+    compose::{BackgroundMix, Backgrounds, Distortion, NoisePool, Row, loudness},
     features::LogMel,
     negatives::{Negatives, Speech},
 };
@@ -80,17 +80,18 @@ pub struct PositiveRow {
 /// What is put around a phrase: speech in which it is not said, and noise.
 pub struct Around<'a> {
     speech: Vec<&'a Speech>,
-    pool: NoisePool,
+    pool: Backgrounds<'a>,
+    mix: BackgroundMix,
 }
 
 impl<'a> Around<'a> {
     /// All of `negatives` but where `phrase` is known to be said: that must not be taught to be
     /// something else.
-    pub fn of(negatives: &'a Negatives, phrase: &str) -> Self {
-        Self {
-            speech: negatives.speech.iter().filter(|s| !s.holds(phrase)).collect(),
-            pool: NoisePool::new(negatives.noise.clone()),
-        }
+    pub fn of(negatives: &'a Negatives, phrase: &str, mix: &BackgroundMix) -> Self {
+        let speech: Vec<&Speech> = negatives.speech.iter().filter(|s| !s.holds(phrase)).collect();
+        let talkers = speech.iter().map(|s| &s.frames).collect();
+        let pool = Backgrounds::new(NoisePool::new(negatives.noise.clone()), talkers);
+        Self { speech, pool, mix: *mix }
     }
 }
 
@@ -171,7 +172,7 @@ fn whole(
     row.add(at, &sound, 1.0);
     let end = at + within(phrase.end);
     surround(&mut row, end + 15, ROW_FRAMES, level, around, rng);
-    background(&mut row, level, around, rng);
+    around.pool.add(&mut row, level, &around.mix, rng);
     PositiveRow { row, phrase: Some(Phrase { start: at + within(phrase.start), end }) }
 }
 
@@ -209,7 +210,7 @@ fn without(
     surround(&mut row, 0, at, level, around, rng);
     row.add(at, &sound, 1.0);
     surround(&mut row, at + sound.len(), ROW_FRAMES, level, around, rng);
-    background(&mut row, level, around, rng);
+    around.pool.add(&mut row, level, &around.mix, rng);
     PositiveRow { row, phrase: None }
 }
 
@@ -236,12 +237,6 @@ fn surround(
     let gain_db = rng.random_range(-12.0..6.0f32);
     let gain = level / loudness(kept).max(1.0) * 10f32.powf(gain_db / 10.0);
     row.add(at, kept, gain);
-}
-
-fn background(row: &mut Row, level: f32, around: &Around<'_>, rng: &mut impl Rng) {
-    if rng.random_bool(0.8) {
-        row.add_noise_below(&around.pool, level, rng.random_range(0.0..35.0), rng);
-    }
 }
 
 #[cfg(test)]
@@ -275,7 +270,7 @@ mod tests {
         let recordings = [recording(40, 80), recording(10, 60)];
         let rows = compose(
             (&recordings[..]).into(),
-            &Around::of(&negatives, ""),
+            &Around::of(&negatives, "", &BackgroundMix::NOISY),
             &Distortion::STRONG,
             30,
             &mut rng,
@@ -287,7 +282,7 @@ mod tests {
         }
         let against = [recording(30, 70), recording(0, 50), recording(3, 2)];
         let both = Recordings { of: &recordings, against: &against };
-        let around = Around::of(&negatives, "");
+        let around = Around::of(&negatives, "", &BackgroundMix::NOISY);
         let rows = compose(both, &around, &Distortion::STRONG, 30, &mut rng);
         let whole = rows.iter().filter(|r| r.phrase.is_some()).count();
         // Ten parts, and five copies of each of two; in the third there is nothing.

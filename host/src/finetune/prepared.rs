@@ -2,7 +2,7 @@
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-use super::stages::Stages;
+use super::{Settings, stages::Stages};
 use crate::{
     Error, Result,
     base::Base,
@@ -51,7 +51,7 @@ impl Heard {
 /// Corpora hold thousands of single words between pauses, 2,000 an hour, and each is as near to a wake
 /// word as anything gets. They are good to learn from, but thresholds chosen by them are a promise about
 /// word lists: more than twice as much was missed as the rate that was meant asks for
-/// (docs/log/fine-tuning.md).
+/// (docs/lab/fine-tuning.md).
 fn is_talk(speech: &Speech) -> bool {
     let halves = |word: &str| match word.chars().filter(|&c| !is_spaced(c)).count() {
         0 => 2,
@@ -100,8 +100,13 @@ impl Parts {
 ///
 /// # Errors
 /// [`Error::Usage`] if there are less than eight minutes of other speech.
-pub fn features_to_train_on(base: &Base, negatives: &Negatives, seed: u64) -> Result<Heard> {
-    let streams = Parts::of(negatives, seed)?.train.streams(seed);
+pub fn features_to_train_on(
+    base: &Base,
+    negatives: &Negatives,
+    settings: &Settings,
+) -> Result<Heard> {
+    let Settings { seed, negative_background: mix, .. } = settings;
+    let streams = Parts::of(negatives, *seed)?.train.streams_with(mix, *seed);
     Heard::of(streams, |rows| Ok(features(base, rows)))
 }
 
@@ -133,7 +138,7 @@ pub struct Prepared {
 
 impl Prepared {
     /// Runs the trunk over every negative stream; clips are composed several times, if that is what
-    /// it takes to hear about so many `hours`.
+    /// it takes to hear about as many hours as `settings` ask for.
     ///
     /// # Errors
     /// [`Error::Usage`] if there are less than eight minutes of them.
@@ -141,10 +146,9 @@ impl Prepared {
         base: &Base,
         trunk: &QuantizedTrunk,
         negatives: &Negatives,
-        hours: f64,
-        seed: u64,
+        settings: &Settings,
     ) -> Result<Self> {
-        Self::with_progress(base, trunk, negatives, (hours, seed), &Stages::hidden())
+        Self::with_progress(base, trunk, negatives, settings, &Stages::hidden())
     }
 
     /// As [`Prepared::new`], and shows how far it is.
@@ -155,18 +159,20 @@ impl Prepared {
         base: &Base,
         trunk: &QuantizedTrunk,
         negatives: &Negatives,
-        (hours, seed): (f64, u64),
+        settings: &Settings,
         stages: &Stages,
     ) -> Result<Self> {
+        let Settings { negative_hours: hours, negative_background: mix, seed, .. } = *settings;
         let parts = Parts::of(negatives, seed)?;
         let hear = |rows: &[Row]| {
             trunk_outputs_ticking(base, trunk, rows, &|row| stages.embedded(row.minutes()))
         };
         let copies = (hours / negatives.hours()).round().clamp(1.0, MOST_COPIES) as u64;
         stages.begin("mixing and embedding other speech");
-        let mut train = Heard::of(parts.train.streams(seed), hear)?;
+        let mut train = Heard::of(parts.train.streams_with(&mix, seed), hear)?;
         for copy in 1..copies {
-            train.extend(Heard::of(parts.train.streams(seed.wrapping_add(copy)), hear)?);
+            let streams = parts.train.streams_with(&mix, seed.wrapping_add(copy));
+            train.extend(Heard::of(streams, hear)?);
         }
         let rms = root_mean_squares(&train.outputs, trunk);
         Ok(Self { train, held_out: Heard::of(parts.held_out.streams(seed), hear)?, rms })

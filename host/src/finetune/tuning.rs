@@ -32,7 +32,7 @@ use crate::{
         trunk::{Mode, Samples, TrunkConfig},
     },
     quantize::{Code, ranges},
-    train::{Outcome, Run, Stage},
+    train::{Outcome, Run, SHARDS, Stage},
 };
 
 /// From so many recordings of each word on, `auto` moves the whole trunk.
@@ -158,7 +158,7 @@ pub fn tune_ticking(
         Start::Pretrained => base.clone(),
         Start::Scratch(percent) => scratch(base, percent, &mut rng)?,
     };
-    let others = features_to_train_on(base, negatives, settings.seed)?;
+    let others = features_to_train_on(base, negatives, settings)?;
     let head = settings.head(base.info.trunk.steps_per_second());
     let outputs = sample(base, &others.outputs)?;
     let gains = output_gains(&outputs)?;
@@ -200,6 +200,7 @@ fn run(settings: &Settings, start: Start) -> Run {
             average_decay: 0.98,
             trunk_rate_share: if pretrained { settings.trunk_rate_share } else { 1.0 },
         },
+        shards: SHARDS,
         workers: settings.workers,
         seed: settings.seed,
         validate_every: 0,
@@ -246,7 +247,7 @@ fn material<'a>(
     settings: &Settings,
     rng: &mut StdRng,
 ) -> Result<Material<'a>> {
-    let around = Around::of(negatives, label);
+    let around = Around::of(negatives, label, &settings.background);
     let rows = compose(recordings, &around, &settings.distortion, settings.positive_rows, rng);
     if rows.is_empty() {
         return Err(super::no_phrase(label, recordings.of.len()));

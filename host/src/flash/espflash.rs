@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, io, path::Path, process::Command};
 
-use crate::{Error, Result, board::Board};
+use crate::{Error, Result, board::Board, toolchain::on_path};
 
 /// The program's name.
 pub const PROGRAM: &str = "espflash";
@@ -33,6 +33,18 @@ fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
+/// How to get the program.
+const INSTALL: &str = "cargo install espflash --locked, or see https://github.com/esp-rs/espflash";
+
+/// Tests whether the program is in `PATH`.
+///
+/// # Errors
+/// [`Error::Device`] if it is not; the remedy installs it.
+pub fn check_installed() -> Result<()> {
+    let found = on_path(PROGRAM).or_else(|| on_path("espflash.exe"));
+    found.map(drop).ok_or_else(|| Error::device(PROGRAM, "it is not installed", INSTALL))
+}
+
 /// Runs one of [`commands`].
 ///
 /// # Errors
@@ -45,10 +57,9 @@ pub fn run(arguments: &[OsString]) -> Result<()> {
             format!("it ended with {status}"),
             "see the lines above; hold BOOT while you press RESET if the board does not answer",
         ),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => refuse(
-            "it is not installed".to_owned(),
-            "cargo install espflash --locked, or see https://github.com/esp-rs/espflash",
-        ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            refuse("it is not installed".to_owned(), INSTALL)
+        }
         Err(error) => refuse(error.to_string(), "check that espflash can be started"),
     }
 }

@@ -33,7 +33,8 @@ pub fn run(model: &ImageModel<'_>, pixels: &[u8]) -> Result<Vec<i16>> {
         let problem = format!("the model takes {} bytes of pixels", model.shape.bytes());
         Error::usage(problem, "resize the picture to the model's size")
     };
-    let mut engine = ImageEngine::new(model, &mut arena).map_err(|_| refused())?;
+    let mut engine = ImageEngine::new(model, &mut arena)
+        .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;
     let input = engine.input();
     if input.len() != pixels.len() {
         return Err(refused());

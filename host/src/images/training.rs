@@ -27,7 +27,7 @@ use crate::{
         trunk::Mode,
     },
     quantize,
-    train::{Figure, Outcome, Rank, Run, Stage},
+    train::{Figure, Outcome, Rank, Run, SHARDS, Stage},
 };
 
 /// Pictures that calibration looks at.
@@ -40,7 +40,7 @@ const EVALUATED_AT_ONCE: usize = 64;
 pub struct Settings {
     /// The loop's settings.
     pub run: Run,
-    /// Pictures that each worker draws for an update.
+    /// Pictures of each shard of an update.
     pub batch: usize,
     /// Distortions.
     pub augment: Augment,
@@ -73,6 +73,7 @@ impl Settings {
                     average_decay: 0.99,
                     trunk_rate_share: 1.0,
                 },
+                shards: SHARDS,
                 workers,
                 seed,
                 validate_every: 0,

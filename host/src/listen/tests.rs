@@ -92,7 +92,8 @@ fn heard(
         Ok(())
     };
     let seconds = Some(pcm.len() as f64 / 16_000.0);
-    let mut options = Options { seconds, out, on_heard: &mut on_heard };
+    let sensitivity = SensitivityScale::of(model);
+    let mut options = Options { seconds, sensitivity, out, on_heard: &mut on_heard };
     listen(model, &mut microphone, &mut screen, &mut options).unwrap();
     (all, screen.last)
 }
@@ -101,19 +102,32 @@ fn heard(
 fn a_microphone_hears_what_simulate_hears() {
     let (pcm, out) = (sound::speech_like(3, 6), tempfile::tempdir().unwrap());
     with_model(&pcm, |model| {
-        let expected = Device::Host(Chunking::Whole).run(model, &pcm, false).unwrap().detections;
+        let device = Device::Host(Chunking::Whole);
+        let mut blocks = std::iter::once(Ok(pcm.clone()));
+        let expected = device.run_blocks(model, &mut blocks, false).unwrap().detections;
         let (found, screen) = heard(model, &pcm, &[], out.path());
         assert!(!expected.is_empty());
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(&expected) {
             assert_eq!((found.time_s * 16_000.0).round() as u64, expected.end_samples);
-            assert_eq!(found.score, score(expected.logit));
+            let threshold = model.words[0].detector.threshold;
+            assert_eq!((found.score, found.threshold), (score(expected.logit), score(threshold)));
+            assert_eq!(found.peak, score(expected.peak));
+            assert_eq!(found.level, DetectionLevel::of(expected.peak, threshold));
         }
-        assert!(
-            screen.contains("Sensitivity 2 of 3: 1.00 false accepts per hour (2 in 2.00 h)"),
-            "{screen}"
-        );
-        assert!(screen.contains("hey wakeling") && screen.contains("heard from"), "{screen}");
+        let rises = |d: &crate::simulate::Detection| d.peak > d.logit;
+        assert!(expected.iter().any(rises), "a peak above its crossing");
+        for part in [
+            "Sensitivity: strict · [normal] · eager",
+            "False accepts counted: 2 in 2.0 h (at most 3.2/h)",
+            "hey wakeling",
+        ] {
+            assert!(screen.contains(part), "no {part:?} in\n{screen}");
+        }
+        // The mark is in the middle of the bar, whatever the threshold is.
+        let bar = screen.lines().find(|l| l.starts_with("hey wakeling  [")).unwrap();
+        let bar = bar.split(['[', ']']).nth(1).unwrap();
+        assert_eq!(bar.find('|'), Some(bar.len() / 2), "{bar}");
     });
 }
 
@@ -125,10 +139,15 @@ fn keys_move_the_threshold_through_the_table() {
         let (own, _) = count(' ');
         let (more, screen) = count('+');
         assert!(more.len() > own.len(), "{} and {}", more.len(), own.len());
-        assert!(screen.contains("Sensitivity 3 of 3: 10.00"), "{screen}");
+        assert!(screen.contains("strict · normal · [eager]"), "{screen}");
+        assert!(screen.contains("20 in 2.0 h (at most 15/h)"), "{screen}");
         let (less, screen) = count('-');
         assert_eq!(less.len(), 0);
-        assert!(screen.contains("Sensitivity 1 of 3: below 1.50"), "{screen}");
+        assert!(screen.contains("[strict] · normal · eager"), "{screen}");
+        // Nobody gets past the ends.
+        let keys: Vec<_> = (1..6).map(|at| (at, Key::Char('+'))).collect();
+        let (_, screen) = heard(model, &pcm, &keys, out.path());
+        assert!(screen.contains("eager is the most sensitive setting"), "{screen}");
     });
 }
 

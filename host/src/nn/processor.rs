@@ -52,7 +52,7 @@ impl Processor {
         if !cfg!(feature = "cuda") {
             return Err(Error::usage(
                 format!("{self} was asked for, but this program was built without CUDA"),
-                "build it with `cargo build --release -p wakeling --features cuda` (see docs/scale.md), \
+                "build it with `cargo build --release -p wakeling --features cuda` (see docs/guide/scaling.md), \
                  or train on the processor, with --device cpu",
             ));
         }

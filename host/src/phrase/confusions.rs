@@ -4,7 +4,7 @@
 use super::{
     PhraseCheck, near_words,
     phones::segments,
-    words::{Words, tokens},
+    words::{Words, is_mandarin, tokens},
 };
 use crate::tokens::clean;
 
@@ -19,7 +19,7 @@ const SAME: f32 = 0.06;
 /// it holds the phrase.
 pub fn confusions(check: &PhraseCheck, g2p: Option<&str>) -> Vec<String> {
     let phrase = clean(&check.phrase);
-    let is_spaced = check.language != "zh";
+    let is_spaced = !is_mandarin(&check.language);
     let units: Vec<String> = if is_spaced {
         phrase.split(' ').map(String::from).collect()
     } else {

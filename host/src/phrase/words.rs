@@ -90,9 +90,14 @@ pub enum Spelling {
     Letters,
 }
 
+/// Whether a code is one of Mandarin's.
+pub(super) fn is_mandarin(language: &str) -> bool {
+    matches!(super::language::primary(language), "zh" | "cmn")
+}
+
 /// The tokens of a clean phrase by the best means there is: the program, the list of words, letters.
 pub fn tokens(phrase: &str, language: &str, g2p: Option<&str>) -> (Vec<String>, Spelling) {
-    if language == "zh" {
+    if is_mandarin(language) {
         return (super::plain_tokens("zh", phrase), Spelling::Phones);
     }
     if let Some(program) = g2p {

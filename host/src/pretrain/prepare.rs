@@ -23,7 +23,7 @@ use super::{LEAST_TOKEN_COUNT, LEAST_WORD_COUNT, Settings, Task, batch, texts, w
 use crate::{
     Error, Result,
     corpus::{Example, Item, Skipped, listing::Listing, nothing_usable, stream},
-    features::{FrontendTables, LogMel, NormalizationKind, log_mel, mel_powers},
+    features::{FrontendTables, LogMel, NormalizationKind, decode_log_mel},
     feed::{Load, Unusable, hash},
     files::write_atomic,
     remote,
@@ -452,11 +452,8 @@ impl ClipLoader {
             return Some(format!("{frames} frames of 10 ms; at least {}", batch::LEAST_FRAMES));
         }
         if frames as f64 > 100.0 * self.longest_s {
-            return Some(format!(
-                "{:.1} s; the longest that is used is {} s, see --longest",
-                frames as f64 / 100.0,
-                self.longest_s
-            ));
+            let longest_s = self.longest_s;
+            return Some(format!("longer than the {longest_s} s that are used, see --longest"));
         }
         let repeats = tokens.windows(2).filter(|pair| pair[0] == pair[1]).count();
         let steps = batch::steps_for(frames, self.frames_per_step);
@@ -480,7 +477,13 @@ impl Load for ClipLoader {
         if frames as f64 > 100.0 * (self.longest_s + 0.1) {
             return Err(skip(self.objection(frames, &tokens).unwrap_or_default()));
         }
-        let log_mel = frames_of(&entry.clip, &self.tables, self.normalization)?;
+        // One frame more than is used, so that a clip that is too long is known as such.
+        let most = (100.0 * self.longest_s) as usize + 1;
+        let (log_mel, shortfall) = frames_of(&entry.clip, &self.tables, self.normalization, most)?;
+        if let Some(what) = shortfall {
+            // Its labels are of the whole.
+            return Err(skip(format!("the file is truncated: {what}")));
+        }
         if let Some(objection) = self.objection(log_mel.len(), &tokens) {
             return Err(skip(objection));
         }
@@ -508,9 +511,7 @@ impl Load for NoiseLoader {
     type Clip = LogMel;
 
     fn load(&self, entry: Example) -> Result<LogMel, Unusable> {
-        let mut log_mel = frames_of(&entry, &self.tables, self.normalization)?;
-        log_mel.truncate(NOISE_FRAMES);
-        Ok(log_mel)
+        Ok(frames_of(&entry, &self.tables, self.normalization, NOISE_FRAMES)?.0)
     }
 }
 
@@ -518,8 +519,9 @@ fn frames_of(
     clip: &Example,
     tables: &FrontendTables,
     normalization: NormalizationKind,
-) -> Result<LogMel, Unusable> {
-    let pcm = clip.load().map_err(|error| match &error {
+    most_frames: usize,
+) -> Result<(LogMel, Option<String>), Unusable> {
+    decode_log_mel(clip, &tables.params(normalization), most_frames).map_err(|error| match &error {
         Error::Io { source, .. } => match source.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
                 Unusable::Skip(format!("{}: {source}", clip.name()))
@@ -530,6 +532,5 @@ fn frames_of(
         Error::Usage { .. } | Error::Device { .. } | Error::Tensor(_) | Error::Defect(_) => {
             Unusable::Stop(error)
         }
-    })?;
-    Ok(log_mel(&mel_powers(&pcm, &tables.params(normalization))))
+    })
 }

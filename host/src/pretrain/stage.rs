@@ -184,7 +184,7 @@ impl<'a> Pretraining<'a> {
             let feed = Feed::new(list, walk(window, threads, "train"), loader())?;
             Ok(RwLock::new(Pool { feed, cumulative: Vec::new(), used: 0 }))
         };
-        let workers = settings.run.workers.max(1);
+        let workers = settings.run.shards.max(1);
         let all = workers * rank.count;
         let pools = if lists.train.clips() <= settings.window as u64 {
             vec![pool(&lists.train, settings.window, readers)?]

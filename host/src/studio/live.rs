@@ -3,14 +3,23 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use serde_json::{Value, json};
-use wakeling_shared::{detector::LOGIT_CLAMP, pipeline::Pipeline};
+use wakeling_shared::{
+    artifact::Model,
+    detector::{DetectorParams, LOGIT_CLAMP},
+    pipeline::Pipeline,
+};
 
-use crate::{Error, Result, artifact, audio::SAMPLE_RATE, listen::Sensitivity, simulate::score};
+use crate::{
+    Error, Result, artifact,
+    audio::SAMPLE_RATE,
+    sensitivity::{DetectionEvent, DetectionLevel, SensitivityScale, Setting},
+    simulate::score,
+};
 
 /// What the thread is asked.
 enum Ask {
     Hear(Vec<i16>),
-    /// Move to a row of the model's table.
+    /// Put a setting of the sensitivity in force.
     Move(usize),
 }
 
@@ -59,45 +68,104 @@ impl Live {
 
 fn run(bytes: &[u8], asked: &Receiver<Ask>, answer: &Sender<Value>) {
     let Ok(model) = artifact::load(std::path::Path::new("model"), bytes) else { return };
-    let (levels, mut level) = Sensitivity::all(&model);
     let mut arena = vec![0; model.arena_bytes()];
     let Ok(mut pipeline) = Pipeline::new(&model, &mut arena) else { return };
-    let described: Vec<String> = levels.iter().map(Sensitivity::describe).collect();
+    let mut live = Detections::new(&model);
     for ask in asked {
-        let mut peaks = vec![-LOGIT_CLAMP; model.words.len()];
-        let mut heard = Vec::new();
-        match ask {
-            Ask::Move(to) => {
-                level = to.min(levels.len().saturating_sub(1));
-                let thresholds =
-                    levels.get(level).map(|l| l.thresholds.clone()).unwrap_or_default();
-                thresholds.iter().enumerate().for_each(|(w, &t)| pipeline.set_threshold(w, t));
-            }
-            Ask::Hear(pcm) => pipeline.push(&pcm, |step| {
-                for (word, decision) in step.decisions.iter().enumerate() {
-                    peaks[word] = peaks[word].max(decision.smoothed);
-                    if decision.fired {
-                        let time_s = step.end_samples as f64 / f64::from(SAMPLE_RATE);
-                        heard.push(json!({
-                            "time_s": time_s,
-                            "word": model.words[word].label,
-                            "score": score(decision.smoothed),
-                        }));
-                    }
-                }
-            }),
-        }
-        let thresholds = levels.get(level).map(|l| l.thresholds.as_slice()).unwrap_or_default();
-        let words: Vec<Value> = model
-            .words
-            .iter()
-            .zip(&peaks)
-            .zip(thresholds)
-            .map(|((w, &p), &t)| json!({ "word": w.label, "score": score(p), "threshold": score(t) }))
-            .collect();
-        let value = json!({ "words": words, "heard": heard, "level": level, "levels": described });
+        let value = match ask {
+            Ask::Move(to) => live.move_to(to, &mut pipeline),
+            Ask::Hear(pcm) => live.hear(&pcm, &mut pipeline),
+        };
         if answer.send(value).is_err() {
             return;
         }
     }
+}
+
+/// Scores and detections of a model that listens, as JSON.
+///
+/// Every answer has `words` (`word`, raw `score` and `threshold` 0 … 1, and `level` 0 … 100 with the
+/// threshold at 50), `heard` (detections that began: `time_s`, `word`, raw `score`, `level`), `ended`
+/// (detections that are over: `time_s` as when they began, `word`, raw `peak`, `level` of the peak),
+/// `levels` (each setting of the sensitivity in words), `settings` (`name` and `counted` of each), and
+/// `level` (the index of the setting in force).
+struct Detections<'m, 'a> {
+    model: &'m Model<'a>,
+    sensitivity: SensitivityScale,
+    detectors: Vec<DetectorParams>,
+    open: Vec<Option<DetectionEvent>>,
+}
+
+impl<'m, 'a> Detections<'m, 'a> {
+    fn new(model: &'m Model<'a>) -> Self {
+        Self {
+            model,
+            sensitivity: SensitivityScale::of(model),
+            detectors: model.words.iter().map(|w| w.detector).collect(),
+            open: vec![None; model.words.len()],
+        }
+    }
+
+    fn move_to(&mut self, index: usize, pipeline: &mut Pipeline<'_, '_>) -> Value {
+        let thresholds = &self.sensitivity.move_to(index).thresholds;
+        for (word, (detector, &threshold)) in self.detectors.iter_mut().zip(thresholds).enumerate()
+        {
+            detector.threshold = threshold;
+            pipeline.set_threshold(word, threshold);
+        }
+        self.answer(&vec![-LOGIT_CLAMP; self.open.len()], &[], &[])
+    }
+
+    fn hear(&mut self, pcm: &[i16], pipeline: &mut Pipeline<'_, '_>) -> Value {
+        let Self { model, detectors, open, .. } = self;
+        let mut peaks = vec![-LOGIT_CLAMP; open.len()];
+        let (mut heard, mut ended) = (Vec::new(), Vec::new());
+        pipeline.push(pcm, |step| {
+            for (word, decision) in step.decisions.iter().enumerate() {
+                let label = model.words[word].label;
+                peaks[word] = peaks[word].max(decision.smoothed);
+                if let Some(event) = open[word].take_if(|event| !event.extend(decision.smoothed)) {
+                    ended.push(detection(label, &event, ("peak", event.peak)));
+                }
+                if decision.fired {
+                    let (at, logit) = (step.end_samples, decision.smoothed);
+                    let event = DetectionEvent::start(at, logit, &detectors[word]);
+                    heard.push(detection(label, &event, ("score", event.logit)));
+                    open[word] = Some(event);
+                }
+            }
+        });
+        self.answer(&peaks, &heard, &ended)
+    }
+
+    fn answer(&self, peaks: &[i16], heard: &[Value], ended: &[Value]) -> Value {
+        let words = self.model.words.iter().zip(peaks).zip(&self.detectors);
+        let words: Vec<Value> = words
+            .map(|((word, &peak), DetectorParams { threshold, .. })| {
+                let level = DetectionLevel::of(peak, *threshold).value();
+                let (score, threshold) = (score(peak), score(*threshold));
+                json!({ "word": word.label, "score": score, "threshold": threshold, "level": level })
+            })
+            .collect();
+        let settings = self.sensitivity.settings();
+        let counted = |s: &Setting| json!({ "name": s.name(), "counted": s.evidence() });
+        json!({
+            "words": words,
+            "heard": heard,
+            "ended": ended,
+            "level": self.sensitivity.current(),
+            "levels": settings.iter().map(Setting::to_string).collect::<Vec<_>>(),
+            "settings": settings.iter().map(counted).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// A detection with the raw score and the level of one of its logits.
+fn detection(label: &str, event: &DetectionEvent, (name, logit): (&str, i16)) -> Value {
+    json!({
+        "time_s": event.end_samples as f64 / f64::from(SAMPLE_RATE),
+        "word": label,
+        name: score(logit),
+        "level": DetectionLevel::of(logit, event.threshold).value(),
+    })
 }

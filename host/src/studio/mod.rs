@@ -10,7 +10,11 @@
 //! take, the trimming, the verdict, the device's pipeline.
 
 mod live;
+mod phrase;
 mod session;
+mod silence;
+mod stages;
+mod takes;
 #[cfg(test)]
 mod tests;
 mod training;
@@ -38,10 +42,14 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
     form-action 'none'; frame-ancestors 'self'";
 
 /// The page's files: path, kind, content.
-const FILES: [(&str, &str, &str); 5] = [
+const FILES: [(&str, &str, &str); 9] = [
     ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("/studio.css", "text/css; charset=utf-8", include_str!("page/studio.css")),
     ("/studio.js", "text/javascript; charset=utf-8", include_str!("page/studio.js")),
+    ("/api.js", "text/javascript; charset=utf-8", include_str!("page/api.js")),
+    ("/microphone.js", "text/javascript; charset=utf-8", include_str!("page/microphone.js")),
+    ("/problems.js", "text/javascript; charset=utf-8", include_str!("page/problems.js")),
+    ("/scores.js", "text/javascript; charset=utf-8", include_str!("page/scores.js")),
     ("/strings.js", "text/javascript; charset=utf-8", include_str!("page/strings.js")),
     ("/worklet.js", "text/javascript; charset=utf-8", include_str!("page/worklet.js")),
 ];

@@ -9,14 +9,17 @@ use tiny_http::Method;
 use super::{
     Answer,
     live::Live,
-    training::{Job, Training},
+    phrase,
+    silence::Silence,
+    takes::{Checks, is_digital_silence},
+    training::{Job, LeftOut, Training},
 };
 use crate::{
     Error, Result,
     audio::{SAMPLE_RATE, live::Live as Resampler},
     board::{BOARDS, Board, Family, Loader},
     capture::{
-        folder::{Facts, Folder},
+        folder::{Facts, Folder, Kept},
         level::Level,
         record::STYLES,
         take::{Phase, Recorded, Take, Verdict},
@@ -53,7 +56,11 @@ pub struct Session {
     places: Places,
     phrase: String,
     speaker: String,
+    /// Check of the phrase, as the page shows it.
+    check: Value,
     takes: Option<Folder>,
+    checks: Checks,
+    silence: Silence,
     resampler: Option<(u32, Resampler)>,
     take: Option<Take>,
     recorded: Option<Recorded>,
@@ -68,9 +75,24 @@ struct Begin {
     phrase: String,
     #[serde(default)]
     speaker: String,
+    /// Language of the phrase; guessed if empty.
+    #[serde(default)]
+    language: String,
 }
 
-/// The value of `name` in the query of an address; only plain characters are ever sent.
+/// Undoes percent encoding. What is no UTF-8 then names nothing here.
+fn decoded(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|d| std::str::from_utf8(d).ok());
+        let byte = digits.filter(|_| first == b'%').and_then(|d| u8::from_str_radix(d, 16).ok());
+        bytes.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// The value of `name` in the query of an address, as it was sent.
 fn query<'u>(url: &'u str, name: &str) -> Option<&'u str> {
     let (_, query) = url.split_once('?')?;
     query
@@ -86,7 +108,10 @@ impl Session {
             places,
             phrase: String::new(),
             speaker: String::new(),
+            check: Value::Null,
             takes: None,
+            checks: Checks::default(),
+            silence: Silence::default(),
             resampler: None,
             take: None,
             recorded: None,
@@ -99,14 +124,15 @@ impl Session {
 
     /// | request | does |
     /// |---|---|
-    /// | `GET /api/state` | phrase, takes, seconds of room, training |
-    /// | `POST /api/begin` | phrase and speaker, as JSON |
+    /// | `GET /api/state` | phrase and its check, takes, seconds of room, training |
+    /// | `POST /api/begin` | phrase, speaker and language, as JSON |
     /// | `POST /api/take` | begins a take |
     /// | `POST /api/sound?for=take\|room\|live&rate=HZ` | 16-bit samples as they come |
     /// | `POST /api/room` | ends the sound of the room: what was heard of it is kept |
     /// | `POST /api/keep` | keeps the take that was just heard |
     /// | `POST /api/remove?take=FILE` | takes one back |
     /// | `POST /api/train` | trains and measures |
+    /// | `POST /api/cancel` | ends the training |
     /// | `POST /api/live` | begins to listen with the model |
     /// | `POST /api/level?row=N` | moves through the model's table |
     /// | `GET /api/report`, `GET /api/model` | the files |
@@ -119,6 +145,7 @@ impl Session {
             (Method::Post, "/api/take") => {
                 self.folder()?;
                 (self.take, self.recorded, self.resampler) = (Some(Take::new()), None, None);
+                self.silence = Silence::default();
                 json!({})
             }
             (Method::Post, "/api/sound") => self.sound(url, body)?,
@@ -128,12 +155,19 @@ impl Session {
             }
             (Method::Post, "/api/keep") => self.keep()?,
             (Method::Post, "/api/remove") => {
-                self.folder()?.remove(query(url, "take").unwrap_or_default())?;
+                let name = decoded(query(url, "take").unwrap_or_default());
+                self.folder()?.remove(&name)?;
                 self.state()
             }
             (Method::Post, "/api/train") => self.train()?,
+            (Method::Post, "/api/cancel") => {
+                if let Some(training) = &mut self.training {
+                    training.cancel();
+                }
+                self.state()
+            }
             (Method::Post, "/api/live") => {
-                self.resampler = None;
+                (self.resampler, self.silence) = (None, Silence::default());
                 let live = Live::start(&self.result("model.wkl")?)?;
                 let state = live.hear(Vec::new())?;
                 self.live = Some(live);
@@ -178,6 +212,10 @@ impl Session {
             .map_err(|e| Error::usage(format!("this is no phrase: {e}"), "load the page again"))?;
         let phrase = begin.phrase.trim();
         synthesize::check_text(phrase)?;
+        if phrase.contains('=') {
+            let problem = format!("{phrase:?} cannot be trained: it holds an equals sign");
+            return Err(Error::usage(problem, "give the phrase in words"));
+        }
         if begin.speaker.chars().count() > LONGEST_NAME
             || begin.speaker.chars().any(char::is_control)
         {
@@ -188,10 +226,12 @@ impl Session {
         }
         let facts = Facts { text: phrase.into(), kind: "word".into(), ..Facts::default() };
         let path = self.places.recordings.join(file_name(&phrase.to_lowercase()));
+        let check = phrase::check(phrase, begin.language.trim())?;
         self.takes = Some(Folder::open(&path, "take", &facts)?);
         let facts = Facts { kind: "room".into(), ..Facts::default() };
         self.room = Some(Folder::open(&self.places.recordings.join("room"), "room", &facts)?);
         (self.phrase, self.speaker) = (phrase.to_owned(), begin.speaker.trim().to_owned());
+        self.check = check;
         (self.take, self.recorded) = (None, None);
         if !self.is_training() {
             self.training = None;
@@ -199,18 +239,22 @@ impl Session {
         Ok(self.state())
     }
 
-    fn state(&self) -> Value {
+    fn state(&mut self) -> Value {
         let takes = self.takes.iter().flat_map(|f| f.kept());
         let takes: Vec<Value> = takes
-            .map(|k| {
-                let name = k.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                json!({ "name": name, "seconds": k.duration_s, "speaker": k.facts.speaker, "style": k.facts.style })
+            .map(|take| {
+                let checked = self.checks.of(take);
+                json!({
+                    "name": name_of(take), "seconds": take.duration_s, "speaker": take.facts.speaker,
+                    "style": take.facts.style, "fault": checked.fault, "warning": checked.warning,
+                })
             })
             .collect();
         let exists = |name: &str| self.result(name).is_ok();
         json!({
             "phrase": self.phrase,
             "speaker": self.speaker,
+            "check": self.check,
             "takes": takes,
             "style": self.style().0,
             "prompt": self.style().1,
@@ -236,6 +280,7 @@ impl Session {
             resampler.push(&samples, &mut pcm);
         }
         let level = Level::of(&pcm);
+        let silent_s = self.silence.push(&pcm);
         let mut value = match query(url, "for") {
             Some("take") => self.take_hears(&pcm)?,
             Some("room") => self.room_hears(&pcm)?,
@@ -244,6 +289,7 @@ impl Session {
         };
         value["peak_db"] = json!(level.peak_db);
         value["clipped"] = json!(level.is_clipped);
+        value["silent_s"] = json!(silent_s);
         Ok(value)
     }
 
@@ -270,8 +316,7 @@ impl Session {
         let missing = || Error::usage("there is no phrase yet", "say first what is recorded");
         let room = self.room.as_mut().ok_or_else(missing)?;
         while self.room_pcm.len() >= file {
-            let facts = Facts { kind: "room".into(), ..Facts::default() };
-            room.keep(&self.room_pcm[..file], &facts)?;
+            keep_room(room, &self.room_pcm[..file])?;
             self.room_pcm.drain(..file);
         }
         let pending = self.room_pcm.len() as f64 / f64::from(SAMPLE_RATE);
@@ -280,8 +325,9 @@ impl Session {
 
     /// Keeps what does not fill a file yet; less than a second is nothing.
     fn room_ends(&mut self) -> Result<()> {
+        self.silence = Silence::default();
         if let (Some(room), true) = (&mut self.room, self.room_pcm.len() >= SAMPLE_RATE as usize) {
-            room.keep(&self.room_pcm, &Facts { kind: "room".into(), ..Facts::default() })?;
+            keep_room(room, &self.room_pcm)?;
         }
         self.room_pcm.clear();
         Ok(())
@@ -304,7 +350,15 @@ impl Session {
 
     fn train(&mut self) -> Result<Value> {
         if self.is_training() {
-            return Err(Error::usage("a training runs already", "wait for its end"));
+            return Err(Error::usage("a training runs already", "wait for its end, or cancel it"));
+        }
+        let kept = self.folder()?.kept().to_vec();
+        let (mut takes, mut left_out) = (Vec::new(), Vec::new());
+        for take in kept {
+            match self.checks.of(&take).fault {
+                Some(reason) => left_out.push(LeftOut { name: name_of(&take), reason }),
+                None => takes.push(take),
+            }
         }
         let room = self.room.as_ref().filter(|r| !r.kept().is_empty());
         let job = Job {
@@ -312,7 +366,8 @@ impl Session {
             room: room.map(|r| r.path().to_path_buf()),
             out: self.run(),
             finetune: self.places.finetune.clone(),
-            takes: self.folder()?.kept().to_vec(),
+            takes,
+            left_out,
         };
         self.live = None;
         self.training = Some(Training::start(job)?);
@@ -353,6 +408,19 @@ impl Session {
         let plan = Plan::of_files(board, board.built_firmware().as_deref(), &path, false)?;
         Ok(uf2::write(&plan, family))
     }
+}
+
+/// Keeps sound of the room. That of a muted microphone would only make the report look good.
+fn keep_room(room: &mut Folder, pcm: &[i16]) -> Result<()> {
+    if is_digital_silence(pcm) {
+        return Ok(());
+    }
+    room.keep(pcm, &Facts { kind: "room".into(), ..Facts::default() }).map(drop)
+}
+
+/// File name of a take.
+fn name_of(take: &Kept) -> String {
+    take.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The boards that show a drive, and whom their files are for.

@@ -147,9 +147,94 @@ fn a_take_is_heard_judged_kept_and_removed() {
     assert_eq!(state["takes"].as_array().unwrap().len(), 0);
 }
 
+/// Blocks of 100 ms until the answer has what is looked for; that answer.
+fn send_until(
+    (address, token): (SocketAddr, &str),
+    (purpose, sample): (&str, i16),
+    found: impl Fn(&Value) -> bool,
+) -> Value {
+    let block = sample.to_le_bytes().repeat(1_600);
+    for _ in 0..100 {
+        let request = format!("POST /api/sound?for={purpose}&rate=16000");
+        let (status, value) = ask(address, token, &request, &block);
+        assert_eq!(status, 200, "{value}");
+        if found(&value) {
+            return value;
+        }
+    }
+    panic!("{purpose}: not found in ten seconds");
+}
+
+#[test]
+fn a_muted_microphone_is_named_and_its_takes_are_not_kept() {
+    let place = tempfile::tempdir().unwrap();
+    let (address, token) = studio(place.path());
+    let ask = |request: &str, body: &[u8]| ask(address, &token, request, body);
+    ask("POST /api/begin", b"{\"phrase\": \"hey you\"}");
+    ask("POST /api/take", b"");
+    let value = send_until((address, &token), ("take", 0), |v| v["phase"] == "over");
+    assert!(value["take"].is_null(), "{value}");
+    assert!(value["silent_s"].as_f64().unwrap() > 5.0, "{value}");
+    assert_eq!(ask("POST /api/keep", b"").0, 400);
+    // A sound ends the silence.
+    ask("POST /api/take", b"");
+    let sound: Vec<u8> = (0..1_600_i16).flat_map(|i| (i % 100).to_le_bytes()).collect();
+    let (_, value) = ask("POST /api/sound?for=take&rate=16000", &sound);
+    assert_eq!(value["silent_s"], 0.0, "{value}");
+    // The room of a muted microphone would only make a report look good.
+    let value = send_until((address, &token), ("room", 0), |v| v["silent_s"].as_f64() > Some(2.0));
+    assert!(value["seconds"].as_f64() > Some(2.0), "{value}");
+    let (_, state) = ask("POST /api/room", b"");
+    assert_eq!(state["room_seconds"], 0.0, "{state}");
+}
+
+#[test]
+fn takes_without_sound_are_marked_and_not_trained_on() {
+    let place = tempfile::tempdir().unwrap();
+    let (address, token) = studio(place.path());
+    let takes = place.path().join("recordings/hey-you");
+    std::fs::create_dir_all(&takes).unwrap();
+    crate::audio::write_wav(takes.join("take-0001.wav"), &[0; 16_000]).unwrap();
+    let (_, state) = ask(address, &token, "POST /api/begin", b"{\"phrase\": \"hey you\"}");
+    let fault = state["takes"][0]["fault"].as_str().unwrap();
+    assert!(fault.contains("digital silence"), "{fault}");
+    let (status, answer) = ask(address, &token, "POST /api/train", b"");
+    let error = answer["error"].as_str().unwrap();
+    assert_eq!(status, 400, "{error}");
+    assert!(error.contains("take-0001.wav: digital silence"), "{error}");
+}
+
+#[test]
+fn the_phrase_is_checked_before_the_first_take() {
+    let place = tempfile::tempdir().unwrap();
+    let (address, token) = studio(place.path());
+    let check = |body: &str| {
+        let (status, state) = ask(address, &token, "POST /api/begin", body.as_bytes());
+        assert_eq!(status, 200, "{state}");
+        // A page that is loaded again gets it too.
+        let (_, again) = ask(address, &token, "GET /api/state", b"");
+        assert_eq!(state["check"], again["check"]);
+        state["check"].clone()
+    };
+    let short = check("{\"phrase\": \"go\"}");
+    assert_eq!((&short["verdict"], &short["language"]), (&json!("poor"), &json!("en")), "{short}");
+    assert_ne!(short["language_guess"]["confidence"], "given", "{short}");
+    assert!(short["findings"][0]["text"].as_str().unwrap().contains("too short"), "{short}");
+    let good = check("{\"phrase\": \"computer terminal\", \"language\": \"English\"}");
+    assert_eq!((&good["verdict"], &good["language"]), (&json!("good"), &json!("en")), "{good}");
+    assert_eq!(good["language_guess"]["confidence"], "given", "{good}");
+    let foreign = check("{\"phrase\": \"привет робот\", \"language\": \"en\"}");
+    assert_eq!(foreign["verdict"], "unknown", "{foreign}");
+    let body = b"{\"phrase\": \"hey you\", \"language\": \"?\"}";
+    let (status, answer) = ask(address, &token, "POST /api/begin", body);
+    assert_eq!(status, 400, "{answer}");
+}
+
 #[test]
 fn every_text_of_the_page_has_its_string() {
-    let [(.., page), _, (.., script), (.., strings), _] = FILES;
+    let content = |name: &str| FILES.iter().find(|(path, ..)| *path == name).unwrap().2;
+    let (page, strings) = (content("/"), content("/strings.js"));
+    let scripts = ["/studio.js", "/api.js", "/microphone.js", "/scores.js"].map(content).concat();
     let keys = |text: &str, before: &str| -> Vec<String> {
         // Not `getContext("2d")`.
         let whole = |at: &usize| !text[..*at].ends_with(|c: char| c.is_alphanumeric());
@@ -159,7 +244,7 @@ fn every_text_of_the_page_has_its_string() {
             .filter_map(|at| Some(text[at + before.len()..].split('"').next()?.to_owned()))
             .collect()
     };
-    let all = [keys(page, "data-text=\""), keys(script, "text(\"")].concat();
+    let all = [keys(page, "data-text=\""), keys(&scripts, "text(\"")].concat();
     assert!(all.len() > 40, "{}", all.len());
     for key in all {
         assert!(strings.contains(&format!("\n    {key}: \"")), "{key}");

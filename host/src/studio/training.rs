@@ -7,18 +7,30 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    process::{Child, ChildStderr, Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::Instant,
 };
 
 use serde::Serialize;
 
-use crate::{Error, Result, capture::folder::Kept, files, progress};
+use super::stages::Overall;
+use crate::{
+    Error, Result,
+    capture::folder::Kept,
+    files,
+    progress::{self, Update},
+};
 
 /// One take in so many is kept for the report, if there are enough.
 const TEST_ONE_IN: usize = 4;
 /// From so many takes on.
 const ENOUGH_TAKES: usize = 8;
+/// From this share on, the time left is estimated.
+const ESTIMATED_FROM: f64 = 0.1;
+/// Last lines of the program that are kept.
+const LOG_LINES: usize = 40;
 
 /// What to train, and where.
 pub struct Job {
@@ -26,6 +38,8 @@ pub struct Job {
     pub phrase: String,
     /// Its takes.
     pub takes: Vec<Kept>,
+    /// Takes that are not used, and why.
+    pub left_out: Vec<LeftOut>,
     /// Sound of the room, if there is some.
     pub room: Option<PathBuf>,
     /// Folder for the results.
@@ -34,41 +48,99 @@ pub struct Job {
     pub finetune: Vec<String>,
 }
 
-/// How far it is, as the page is told.
+/// A take that is not trained on.
+#[derive(Clone, Debug, Serialize)]
+pub struct LeftOut {
+    /// Its file.
+    pub name: String,
+    /// The reason.
+    pub reason: String,
+}
+
+/// State of a training, as the page gets it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Progress {
-    /// "", "finetune", "evaluate", "done" or "failed".
+    /// "", "finetune", "evaluate", "done", "failed" or "cancelled".
     pub state: &'static str,
-    /// What is being done, in the program's words.
+    /// Share of all stages that is done, 0 to 1.
+    pub share: f64,
+    /// Seconds left, once they can be estimated.
+    pub left_s: Option<u64>,
+    /// Title of the present stage.
     pub stage: String,
-    /// Of this stage.
+    /// Units done of this stage.
     pub position: u64,
-    /// Of this stage.
+    /// Units of this stage in all.
     pub length: u64,
     /// The last lines that the program printed.
     pub log: Vec<String>,
+    /// Why it failed, with a remedy.
+    pub error: String,
     /// Takes that it trains on, and takes for the report.
     pub takes: (usize, usize),
+    /// Takes that are not used.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Progress {
-    fn line(&mut self, line: &str) {
-        const LINES: usize = 40;
-        if let Some((title, position, length)) = progress::parse(line) {
-            (self.stage, self.position, self.length) = (title.to_owned(), position, length);
-            return;
+    /// Takes up a line that is no progress. An error and what follows it is the reason of a failure.
+    fn log(&mut self, line: &str) {
+        if let Some(error) = line.strip_prefix("error: ") {
+            self.error = error.to_owned();
+        } else if !self.error.is_empty() {
+            self.error += "\n";
+            self.error += line;
         }
-        if self.log.len() >= LINES {
+        if self.log.len() >= LOG_LINES {
             self.log.remove(0);
         }
         self.log.push(line.to_owned());
     }
 }
 
+/// What the thread that follows a training shares with the studio.
+struct Shared {
+    progress: Progress,
+    overall: Overall,
+    child: Option<Child>,
+    is_cancelled: bool,
+    started: Instant,
+}
+
+impl Shared {
+    fn begin(&mut self, command: &'static str) {
+        self.progress.state = command;
+        self.overall.begin(command);
+    }
+
+    fn line(&mut self, line: &str) {
+        match Update::parse(line) {
+            // A bar of no length has no work under it.
+            Some(update) if update.length == 0 => {}
+            Some(update) => {
+                self.overall.update(&update);
+                let Update { stage, position, length, .. } = update;
+                let progress = &mut self.progress;
+                (progress.stage, progress.position, progress.length) = (stage, position, length);
+            }
+            None => self.progress.log(line),
+        }
+    }
+
+    /// The state now.
+    fn progress(&self) -> Progress {
+        let is_done = self.progress.state == "done";
+        let share = if is_done { 1.0 } else { self.overall.share() };
+        let left_s = (share >= ESTIMATED_FROM && !is_done)
+            .then(|| (self.started.elapsed().as_secs_f64() * (1.0 - share) / share).round() as u64);
+        Progress { share, left_s, ..self.progress.clone() }
+    }
+}
+
 /// A training that runs or has ended. Dropping it ends the program that trains.
 pub struct Training {
-    progress: Arc<Mutex<Progress>>,
-    child: Arc<Mutex<Option<Child>>>,
+    shared: Arc<Mutex<Shared>>,
+    follower: Option<JoinHandle<()>>,
 }
 
 impl Training {
@@ -78,77 +150,110 @@ impl Training {
     /// [`Error::Usage`] if there is no take; [`Error::Io`] if the lists of takes cannot be written.
     pub fn start(job: Job) -> Result<Self> {
         if job.takes.is_empty() {
-            return Err(Error::usage("there is no take yet", "record a few first"));
+            return Err(no_take(&job.left_out));
         }
         fs::create_dir_all(&job.out).map_err(Error::io(&job.out, "create"))?;
         let is_enough = job.takes.len() >= ENOUGH_TAKES && job.room.is_some();
         let is_test = |i: usize| is_enough && i % TEST_ONE_IN == TEST_ONE_IN - 1;
         let part =
             |test: bool| job.takes.iter().enumerate().filter(move |(i, _)| is_test(*i) == test);
-        let (train, test) = (job.out.join("train.jsonl"), job.out.join("test.jsonl"));
-        let counts = (list(&train, part(false))?, list(&test, part(true))?);
-        // What an earlier training left says nothing of this one.
-        let _ = fs::remove_file(job.out.join("report.html"));
-        let progress = Arc::new(Mutex::new(Progress {
-            state: "finetune",
-            takes: counts,
-            ..Progress::default()
-        }));
-        let training = Self { progress, child: Arc::default() };
-        let (progress, child) = (training.progress.clone(), training.child.clone());
-        std::thread::spawn(move || {
-            let word = |list: &Path| format!("{}={}", job.phrase, list.display());
-            let out = job.out.display().to_string();
-            let mut finetune =
-                vec!["finetune".into(), "--word".into(), word(&train), "--out".into(), out];
-            finetune.extend(job.finetune);
-            let mut is_good = run(&finetune, &progress, &child);
-            if let (true, Some(room), true) = (is_good, &job.room, counts.1 > 0) {
-                lock(&progress).state = "evaluate";
-                let path = |name: &str| job.out.join(name).display().to_string();
-                let evaluate = [
-                    "evaluate".into(),
-                    "--model".into(),
-                    path("model.wkl"),
-                    "--word".into(),
-                    word(&test),
-                    "--negatives".into(),
-                    room.display().to_string(),
-                    "--report".into(),
-                    path("report.html"),
-                ];
-                is_good = run(&evaluate, &progress, &child);
-            }
-            lock(&progress).state = if is_good { "done" } else { "failed" };
-        });
-        Ok(training)
+        let takes = (
+            list(&job.out.join("train.jsonl"), part(false))?,
+            list(&job.out.join("test.jsonl"), part(true))?,
+        );
+        let progress = Progress { takes, left_out: job.left_out.clone(), ..Progress::default() };
+        let mut shared = Shared {
+            progress,
+            overall: Overall::default(),
+            child: None,
+            is_cancelled: false,
+            started: Instant::now(),
+        };
+        shared.begin("finetune");
+        let shared = Arc::new(Mutex::new(shared));
+        let followed = shared.clone();
+        let follower = std::thread::spawn(move || follow(&job, &followed, takes.1 > 0));
+        Ok(Self { shared, follower: Some(follower) })
     }
 
-    /// How far it is.
+    /// The state now.
     pub fn progress(&self) -> Progress {
-        lock(&self.progress).clone()
+        lock(&self.shared).progress()
     }
 
-    /// Whether it still runs.
+    /// Returns whether it still runs.
     pub fn is_running(&self) -> bool {
-        matches!(lock(&self.progress).state, "finetune" | "evaluate")
+        matches!(lock(&self.shared).progress.state, "finetune" | "evaluate")
+    }
+
+    /// Ends a training that runs, and waits until its program has ended. An earlier model stays.
+    pub fn cancel(&mut self) {
+        {
+            let mut shared = lock(&self.shared);
+            shared.is_cancelled = true;
+            if let Some(child) = &mut shared.child {
+                // One that has ended by itself cannot be ended.
+                let _ = child.kill();
+            }
+        }
+        if let Some(follower) = self.follower.take() {
+            // A thread that panicked has ended too.
+            let _ = follower.join();
+        }
     }
 }
 
 impl Drop for Training {
     fn drop(&mut self) {
-        if let Some(child) = lock(&self.child).as_mut() {
-            // One that has ended by itself cannot be ended.
-            let _ = child.kill();
-        }
+        self.cancel();
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes a manifest of takes, with paths that hold from anywhere; how many there are.
+fn no_take(left_out: &[LeftOut]) -> Error {
+    if left_out.is_empty() {
+        return Error::usage("there is no take yet", "record a few first");
+    }
+    let reasons: Vec<String> =
+        left_out.iter().map(|take| format!("{}: {}", take.name, take.reason)).collect();
+    Error::usage(
+        format!("no take can be trained on: {}", reasons.join("; ")),
+        "check the microphone, and record again",
+    )
+}
+
+/// Runs the commands of a training one after another, and follows them to the end.
+fn follow(job: &Job, shared: &Mutex<Shared>, has_test: bool) {
+    let path = |name: &str| job.out.join(name).display().to_string();
+    let word = |list: &str| format!("{}={}", job.phrase, path(list));
+    let mut finetune: Vec<String> = ["finetune", "--word"].map(String::from).into();
+    finetune.extend([word("train.jsonl"), "--out".into(), job.out.display().to_string()]);
+    finetune.extend(job.finetune.iter().cloned());
+    let mut is_good = run(&finetune, shared);
+    if is_good {
+        // The report of an earlier model is none of this one.
+        let _ = fs::remove_file(job.out.join("report.html"));
+    }
+    if let (true, Some(room), true) = (is_good, &job.room, has_test) {
+        lock(shared).begin("evaluate");
+        let mut evaluate: Vec<String> = ["evaluate", "--model"].map(String::from).into();
+        evaluate.extend([path("model.wkl"), "--word".into(), word("test.jsonl")]);
+        evaluate.extend(["--negatives".into(), room.display().to_string()]);
+        evaluate.extend(["--report".into(), path("report.html")]);
+        is_good = run(&evaluate, shared);
+    }
+    let mut shared = lock(shared);
+    shared.progress.state = match is_good {
+        true => "done",
+        false if shared.is_cancelled => "cancelled",
+        false => "failed",
+    };
+}
+
+/// Writes a manifest of takes, with paths that hold from anywhere. Returns their number.
 fn list<'a>(path: &Path, takes: impl Iterator<Item = (usize, &'a Kept)>) -> Result<usize> {
     let (mut text, mut count) = (String::new(), 0);
     for (_, take) in takes {
@@ -163,29 +268,52 @@ fn list<'a>(path: &Path, takes: impl Iterator<Item = (usize, &'a Kept)>) -> Resu
     files::write_atomic(path, text.as_bytes()).map(|()| count)
 }
 
-/// Runs this program and follows what it prints; whether it ended well.
-fn run(arguments: &[String], progress: &Mutex<Progress>, slot: &Mutex<Option<Child>>) -> bool {
-    let started = std::env::current_exe().and_then(|program| {
-        Command::new(program)
-            .args(arguments)
-            .env(progress::LINES, "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-    });
-    let mut child = match started {
-        Ok(child) => child,
+/// Runs this program and takes up what it prints. Returns whether it succeeded.
+fn run(arguments: &[String], shared: &Mutex<Shared>) -> bool {
+    let stderr = match start(arguments, &mut lock(shared)) {
+        Ok(Some(stderr)) => stderr,
+        Ok(None) => return false,
         Err(error) => {
-            lock(progress).line(&format!("error: the program cannot be started: {error}"));
+            lock(shared).line(&format!("error: the program cannot be started: {error}"));
             return false;
         }
     };
-    let stderr = child.stderr.take();
-    *lock(slot) = Some(child);
-    for line in stderr.into_iter().flat_map(|e| BufReader::new(e).lines()).map_while(|l| l.ok()) {
-        lock(progress).line(&line);
+    // A line that is no UTF-8 must not end the log.
+    for line in BufReader::new(stderr).split(b'\n').map_while(|line| line.ok()) {
+        lock(shared).line(String::from_utf8_lossy(&line).trim_end());
     }
-    let child = lock(slot).take();
-    child.is_some_and(|mut child| child.wait().is_ok_and(|status| status.success()))
+    let Some(mut child) = lock(shared).child.take() else { return false };
+    let status = child.wait();
+    let mut shared = lock(shared);
+    if shared.is_cancelled {
+        return false;
+    }
+    match status {
+        Ok(status) if status.success() => return true,
+        Ok(status) if shared.progress.error.is_empty() => {
+            let name = &arguments[0];
+            shared.line(&format!("error: wakeling {name} ended without a message: {status}"));
+            shared.line("  remedy: if memory is short, close other programs; then train again");
+        }
+        Ok(_) => {}
+        Err(error) => shared.line(&format!("error: the program cannot be waited for: {error}")),
+    }
+    false
+}
+
+/// Starts this program, unless the training was cancelled. Returns its standard error.
+fn start(arguments: &[String], shared: &mut Shared) -> std::io::Result<Option<ChildStderr>> {
+    if shared.is_cancelled {
+        return Ok(None);
+    }
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(arguments)
+        .env(progress::LINES, "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let stderr = child.stderr.take();
+    shared.child = Some(child);
+    Ok(stderr)
 }

@@ -110,7 +110,7 @@ impl Template {
     /// Runs the program to its end; the command as one can type it, or what went wrong.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the program cannot be started. That it fails is no error here.
+    /// [`Error::Device`] if the program cannot be started. That it fails is no error here.
     pub fn run(&self, values: &Values<'_>, timeout: Duration) -> Result<Result<String, String>> {
         let arguments = self.fill(values);
         let Some((program, rest)) = arguments.split_first() else { return Ok(Err(String::new())) };
@@ -144,8 +144,9 @@ impl Template {
 }
 
 fn cannot_start(shown: &str, error: &io::Error) -> Error {
-    Error::usage(
-        format!("`{shown}` cannot be started: {error}"),
+    Error::device(
+        format!("`{shown}`"),
+        format!("it cannot be started: {error}"),
         "install the program (apt-get install espeak-ng), or name another with --command",
     )
 }

@@ -96,8 +96,8 @@ impl Engine {
     /// The preset for a language's code, such as "en" or "zh", with voices of the user's if any.
     ///
     /// # Errors
-    /// [`Error::Usage`] if espeak-ng is not there or has no voice for the language, or the neural
-    /// programs have none.
+    /// [`Error::Device`] if espeak-ng is not there; [`Error::Usage`] if it has no voice for the language,
+    /// or the neural programs have none.
     pub fn preset(self, language: &str, own: &[String]) -> Result<Preset> {
         let (line, voices, speeds, pitches): (_, _, &[&str], &[&str]) = match self {
             Self::EspeakNg => (
@@ -154,14 +154,18 @@ fn espeak_voices(language: &str) -> Result<Vec<String>> {
     let failed = |why: String| {
         Error::usage(
             format!("`espeak-ng --voices={language}` failed: {why}"),
-            "install it (apt-get install espeak-ng), or name another program with --command",
+            "name another --language (espeak-ng --voices lists them), or another program with --command",
         )
     };
     let output = Command::new("espeak-ng")
         .arg(format!("--voices={language}"))
         .stdin(Stdio::null())
         .output()
-        .map_err(|e| failed(e.to_string()))?;
+        .map_err(|e| {
+            let remedy =
+                "install it (apt-get install espeak-ng), or name another program with --command";
+            Error::device("espeak-ng", format!("it cannot be started: {e}"), remedy)
+        })?;
     if !output.status.success() {
         return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }

@@ -7,7 +7,8 @@
 //! | port | [`port`] | `/dev/ttyACM0`, `COM3`, `tcp://HOST:PORT` | bytes, with a time limit |
 //! | device | [`device`] | requests | replies, asked for again if one is lost |
 //!
-//! The device's end is `wakeling_shared::update`; `docs/updates.md` has the bytes and the threats.
+//! The device's end is `wakeling_shared::update`; `docs/reference/update-protocol.md` has the bytes
+//! and the threats.
 
 pub mod device;
 pub mod image;

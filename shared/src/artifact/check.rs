@@ -1,53 +1,55 @@
-//! The door: everything that the stages behind it take for granted.
+//! Validation of a model: checks everything that the later stages rely on.
 //!
 //! Bounds on accumulators: with `inputs ≤ 2¹⁵`, `|bias| < 2³⁰` and `|w·x| ≤ 2¹⁴`, a sum stays below
-//! `2³⁰ + 2²⁹ < 2³¹`; with `taps ≤ 32` and `|w·x| ≤ 2²²`, as well.
+//! `2³⁰ + 2²⁹ < 2³¹`. With `taps ≤ 32` and `|w·x| ≤ 2²²`, it does so as well.
 
 use core::fmt;
 
-use super::model::{
-    Affine, BUFFERS, Factors, Head, Layer, MAX_FRAMES_PER_STEP, MAX_TAPS, MAX_WORDS, Model, Op,
+use super::model::{Affine, BUFFERS, Factors, Head, Layer, MAX_TAPS, MAX_WORDS, Model, Op};
+use crate::{
+    decimal::Decimal, detector::DetectorError, frontend::FrontendError,
+    timebase::MAX_FRAMES_PER_STEP,
 };
-use crate::{decimal::Decimal, detector::DetectorError, frontend::FrontendError};
 
-/// What contradicts itself. Layers count from 0, heads' layers included.
+/// Contradiction within a model. Layers count from 0, those of the heads included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShapeError {
-    /// The features cannot be computed.
+    /// The parameters of the front end are invalid.
     Frontend(FrontendError),
-    /// A step takes no frame, or more than 16.
+    /// Number of frames per step, which is 0 or more than 16.
     FramesPerStep(u8),
-    /// A layer names a buffer that does not exist, that nothing wrote, or its own input.
+    /// A layer names a buffer that does not exist, that no layer wrote, or that is its own input.
     Buffer {
-        /// The layer.
+        /// Index of the layer.
         layer: usize,
-        /// The buffer.
+        /// Index of the buffer.
         buffer: u8,
     },
-    /// A layer expects another width than its buffer has.
+    /// A layer expects another number of channels than its buffer has.
     Width {
-        /// The layer.
+        /// Index of the layer.
         layer: usize,
-        /// Channels that the layer expects.
+        /// Number of channels that the layer expects.
         expected: u16,
-        /// Channels that the buffer holds.
+        /// Number of channels in the buffer.
         found: u16,
     },
-    /// No taps or too many, no dilation, stride, channels, or a bias, multiplier or scale out of its range.
+    /// A value is out of its range: taps, dilation, stride, channels, bias, multiplier or scale.
     Value {
-        /// The layer.
+        /// Index of the layer.
         layer: usize,
     },
-    /// A stride inside a head, which would leave other heads without a partner step.
+    /// A layer inside a head has a stride. The head would then have no result at some steps at
+    /// which other heads have one.
     HeadStride {
-        /// The layer.
+        /// Index of the layer.
         layer: usize,
     },
-    /// The layers are not the trunk's and the heads' together.
+    /// The number of layers is not that of the backbone and the heads together.
     LayerCount,
-    /// There are not as many words as logits, or none.
+    /// The number of keywords differs from that of logits, or is 0.
     WordCount,
-    /// A word's detector cannot work.
+    /// The detector parameters of a keyword are invalid.
     Detector(DetectorError),
 }
 
@@ -101,7 +103,7 @@ pub(super) fn check(model: &Model<'_>) -> Result<(), ShapeError> {
         model.layers.split_at_checked(trunk).ok_or(ShapeError::LayerCount)?;
     check_layers(trunk_layers, 0, &mut widths)?;
 
-    // Heads are independent: each sees what the trunk left, and must leave the trunk's output alone.
+    // Heads are independent: each reads the backbone's output and must not overwrite it.
     let kept = model.trunk_output();
     let mut first = trunk;
     let mut logits = 0;
@@ -162,7 +164,7 @@ fn check_layers(
     Ok(())
 }
 
-/// The width that the layer writes.
+/// Returns the number of channels that the layer writes.
 fn check_op(
     op: &Op<'_>,
     output: u8,
@@ -208,7 +210,7 @@ pub(super) fn check_width(expected: u16, found: u16, layer: usize) -> Result<(),
     if expected == found { Ok(()) } else { Err(ShapeError::Width { layer, expected, found }) }
 }
 
-/// `fan_in` weights an output; ranges.
+/// Checks the ranges of a layer with `fan_in` weights per output.
 pub(super) fn check_affine(
     affine: &Affine<'_>,
     fan_in: usize,
@@ -218,9 +220,9 @@ pub(super) fn check_affine(
     if sound { Ok(()) } else { Err(ShapeError::Value { layer }) }
 }
 
-/// Every bias lies in −2³⁰ … 2³⁰ − 1, and no multiplier is negative.
+/// Returns whether every bias is in −2³⁰ … 2³⁰ − 1 and no multiplier is negative.
 fn in_range(factors: &[Factors]) -> bool {
-    // Bits 30 and 31 of a bias are equal, and bit 31 of a multiplier is 0.
+    // In range, bits 30 and 31 of a bias are equal, and bit 31 of a multiplier is 0.
     let stray = |bits: i32, &[[a, b, c, d], [i, j, k, l]]: &Factors| {
         let biases = (a ^ a << 1) | (b ^ b << 1) | (c ^ c << 1) | (d ^ d << 1);
         bits | biases | i | j | k | l

@@ -1,74 +1,80 @@
 //! The checksum of model files.
 
-/// A file, read as one large little-endian integer `N` of words, modulo a prime: with
-/// `M = K·2³² − 1`, the state stands for `hi + K·lo (mod M)`, and taking the word `w` in multiplies
-/// it by `K = 2⁻³² (mod M)` after adding `w`. It costs one instruction (`UMAAL`) a word on Cortex-M4.
+/// Checksum of a file, which is read as one large little-endian integer `N` of words, modulo a
+/// prime.
 ///
-/// It detects what changes `N` by no multiple of `M`, wherever that happens:
+/// With `M = K·2³² − 1`, the state represents `hi + K·lo (mod M)`. Adding a word `w` adds `w` and
+/// then multiplies by `K = 2⁻³² (mod M)`, which is one instruction (`UMAAL`) per word on Cortex-M4.
+///
+/// It detects every error that does not change `N` by a multiple of `M`, at any position:
 /// - every error within 63 consecutive bits, since `|δ| < 2⁶³ < M` and `M` is prime;
-/// - every pair of flipped bits outside the checksum itself, since `2ⁿ ≡ ±1 (mod M)` for no `n` below 2⁶¹: `M` is a safe prime;
-/// - of other errors all but about one in 2⁶⁴.
+/// - every pair of flipped bits outside the checksum itself, since `2ⁿ ≡ ±1 (mod M)` for no `n`
+///   below 2⁶¹ (`M` is a safe prime);
+/// - all but about one in 2⁶⁴ of the other errors.
 ///
-/// The multiplier is that of Thomas's MWC64X generator ("The MWC64X Random Number Generator", 2011),
-/// chosen so that `M` and `(M − 1) / 2` are prime. As any checksum without a key, it is no signature.
+/// The multiplier is that of Thomas's MWC64X generator ("The MWC64X Random Number Generator",
+/// 2011), chosen so that `M` and `(M − 1) / 2` are prime. Like any checksum without a key, it is no
+/// signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Checksum(u64);
 
 impl Checksum {
-    /// Of no words; not 0, so that leading zeros count.
+    /// Checksum of no words; not 0, so that leading zeros count.
     pub const START: Self = Self(1);
-    /// `K`.
+    /// The multiplier `K`.
     const MULTIPLIER: u32 = 0xFFFE_B81B;
 
-    /// With `words` taken in.
+    /// Returns the checksum with `words` appended.
     #[cfg(not(any(wakeling_dsp, wakeling_mve)))]
     pub fn words(self, words: &[u32]) -> Self {
         words.iter().fold(self, |sum, &word| sum.word(word))
     }
 
-    /// With `words` taken in.
+    /// Returns the checksum with `words` appended.
     #[cfg(any(wakeling_dsp, wakeling_mve))]
     pub fn words(self, words: &[u32]) -> Self {
         let (blocks, tail) = words.as_chunks();
         tail.iter().fold(Self(dsp::blocks(self.0, blocks)), |sum, &word| sum.word(word))
     }
 
-    /// `K·lo + hi + w` is below 2⁶⁴, whatever they are.
+    /// Appends one word. `K·lo + hi + w` is below 2⁶⁴ for all values.
     #[inline(always)]
     fn word(self, word: u32) -> Self {
         let (high, low) = (self.0 >> 32, self.0 & u64::from(u32::MAX));
         Self(u64::from(Self::MULTIPLIER) * low + high + u64::from(word))
     }
 
-    /// The state, `hi·2³² + lo`.
+    /// The state as `hi·2³² + lo`.
     pub const fn value(self) -> u64 {
         self.0
     }
 }
 
-/// The same in assembly, 1.15 instructions a word; compilers take three.
+/// Assembly version: 1.15 instructions per word, where compilers take three.
 #[cfg(any(wakeling_dsp, wakeling_mve))]
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "an assembly loop")]
 mod dsp {
     use core::arch::naked_asm;
 
     use super::Checksum;
 
-    /// Words between two looks at the loop's end: six times as many as there are registers for.
+    /// Words per pass of the loop: six times as many as fit the registers.
     const BLOCK: usize = 54;
 
-    /// The state after all blocks.
+    /// Returns the state after all blocks.
     pub fn blocks(state: u64, blocks: &[[u32; BLOCK]]) -> u64 {
         let words = blocks.as_ptr_range();
         // SAFETY: the pointers are the ends of a slice of whole blocks, aligned to words.
         unsafe { block_words(state, words.start.cast(), words.end.cast()) }
     }
 
-    /// `UMAAL a, b, c, d` makes `b·2³² + a` of `c·d + a + b`: with a word in `a`, the high half in `b`
-    /// and the low half in `c`, that is the step, and the register of the word becomes the low half.
+    /// Appends whole blocks of words.
+    ///
+    /// `UMAAL a, b, c, d` replaces `b·2³² + a` by `c·d + a + b`. With a word in `a`, the high half
+    /// in `b` and the low half in `c`, that is one step; the word's register becomes the low half.
     ///
     /// # Safety
-    /// From `words` to `end` there are whole blocks of readable, aligned words.
+    /// `words` to `end` must be whole blocks of readable, aligned words.
     #[unsafe(naked)]
     unsafe extern "C" fn block_words(state: u64, words: *const u32, end: *const u32) -> u64 {
         naked_asm!(
@@ -126,7 +132,7 @@ mod tests {
         (1..=count as u32).map(|i| i.wrapping_mul(0x9E37_79B9) ^ i << 7).collect()
     }
 
-    /// The number for which a state stands.
+    /// Returns the number that a state represents.
     fn residue(state: u64) -> u128 {
         let (high, low) = (u128::from(state >> 32), u128::from(state as u32));
         (high + u128::from(Checksum::MULTIPLIER) * low) % MODULUS
@@ -144,7 +150,7 @@ mod tests {
         }
     }
 
-    /// Miller and Rabin; with the first twelve primes as bases it decides below 2⁶⁴.
+    /// Miller–Rabin test; with the first twelve primes as bases it is exact below 2⁶⁴.
     fn is_prime(n: u64) -> bool {
         let power = |base: u64, mut exponent: u64| {
             let (mut result, mut square) = (1u128, u128::from(base));

@@ -1,82 +1,82 @@
-//! The 24 bytes before the body: magic, version, flags, lengths, checksum; all little-endian.
+//! The 24 bytes before the body: magic, version, flags, lengths and checksum, all little-endian.
 
 use super::{check::ShapeError, checksum::Checksum};
 use crate::decimal::Decimal;
 
 /// The first four bytes of every model file.
 pub const MAGIC: [u8; 4] = *b"WKLG";
-/// The version this code writes, and the only one that it reads.
+/// Format version that this code writes, and the only one that it reads.
 pub const VERSION: u16 = 2;
 /// Header length in bytes.
 pub const HEADER_BYTES: usize = 24;
-/// Words of the header that the checksum covers: all but the checksum itself.
+/// Number of header words that the checksum covers: all but the checksum itself.
 const CHECKED_WORDS: usize = 4;
-/// A model and its weights start at addresses that are multiples of this; see [`LoadError::Alignment`].
+/// Alignment of a model and of its weights, in bytes; see [`LoadError::Alignment`].
 pub const ALIGNMENT: usize = 4;
-/// Lengths of description and arrays are multiples of this.
+/// Granularity of the lengths of description and arrays, in bytes.
 pub(super) const GRANULE: usize = 8;
-/// Flag bit 0, reserved: an Ed25519 signature of 64 bytes over header and body follows the body. This
-/// version refuses it.
+/// Flag bit 0, reserved for a signature: 64 bytes of Ed25519 over header and body, after the body.
+/// This version rejects it.
 pub const FLAG_SIGNED: u16 = 1;
-/// Flag bit 1: the network is for images ([`ImageModel`](super::ImageModel)), not for sound.
+/// Flag bit 1: the network is for images ([`ImageModel`](super::ImageModel)) rather than sound.
 pub const FLAG_IMAGE: u16 = 2;
 
-/// Why a model file was refused.
+/// Reason for which a model file is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadError {
-    /// Shorter than its header, or than the header says.
+    /// The file is shorter than its header, or than the length in the header.
     Truncated {
-        /// Bytes that should be there.
+        /// Number of bytes required.
         expected: usize,
-        /// Bytes that are.
+        /// Number of bytes present.
         found: usize,
     },
-    /// The first four bytes are not [`MAGIC`]: this is no model file.
+    /// The first four bytes are not [`MAGIC`], so this is no model file.
     Magic,
-    /// Made by another version of Wakeling.
+    /// Another version of Wakeling made the file.
     Version {
-        /// The version in the header.
+        /// Version in the header.
         found: u16,
     },
-    /// A flag bit that this version does not know.
+    /// The header has a flag bit that this version does not define.
     Flags {
-        /// The flags in the header.
+        /// Flags in the header.
         found: u16,
     },
-    /// The network is for images where one for sound was wanted, or the other way round.
+    /// The network is for images where one for sound is expected, or the other way round.
     Kind {
-        /// It is for images.
+        /// `true` if the network is for images.
         image: bool,
     },
-    /// The bytes do not begin at a multiple of [`ALIGNMENT`], so weights cannot be read as words.
+    /// The bytes do not start at a multiple of [`ALIGNMENT`], so weights cannot be read as words.
     Alignment {
-        /// The remainder of the address.
+        /// Remainder of the address.
         remainder: usize,
     },
-    /// The header's lengths are no multiples of 8, or the description is longer than the body.
+    /// A length in the header is not a multiple of 8, or the description is longer than the body.
     Lengths,
-    /// The file is not the one that was written.
+    /// The bytes differ from those that were written.
     Checksum {
-        /// The checksum in the header.
+        /// Checksum in the header.
         expected: u64,
-        /// The checksum of the file.
+        /// Checksum of the bytes.
         found: u64,
     },
-    /// The description is no postcard encoding of a model.
+    /// The description is not a postcard encoding of a model.
     Body,
-    /// Bytes are left over within the description.
+    /// The description has bytes after the model.
     Trailing {
-        /// How many.
+        /// Number of those bytes.
         bytes: usize,
     },
-    /// There are other arrays than the description says.
+    /// The arrays differ in length from what the description implies.
     Arrays {
-        /// Words that the description says.
+        /// Number of words that the description implies.
         expected: usize,
-        /// Words there are.
+        /// Number of words present.
         found: usize,
     },
-    /// The model contradicts itself.
+    /// The values of the model contradict each other.
     Shape(ShapeError),
 }
 
@@ -123,14 +123,14 @@ impl core::fmt::Display for LoadError {
 
 impl core::error::Error for LoadError {}
 
-/// The checksum of a file: of the header's first four words, then of the body.
+/// Returns the checksum of the header's first four words, then of the body.
 fn checksum(header: &[u32; CHECKED_WORDS], body: &[u32]) -> u64 {
     Checksum::START.words(header).words(body).value()
 }
 
-/// The header of a file with this body, of which the description takes the first
-/// `description_bytes`. Bodies of 4 GiB and more are not representable; lengths saturate and the
-/// loader then refuses the file.
+/// Builds the header of a file with this body, whose first `description_bytes` are the description.
+/// A body of 4 GiB or more is not representable: its lengths saturate, and the loader rejects the
+/// file.
 pub fn write_header(description_bytes: usize, body: &[u32], flags: u16) -> [u8; HEADER_BYTES] {
     let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
     let front = [
@@ -144,16 +144,16 @@ pub fn write_header(description_bytes: usize, body: &[u32], flags: u16) -> [u8; 
     bytemuck::cast(words.map(u32::to_le_bytes))
 }
 
-/// A body whose header and checksum hold.
+/// The body of a file whose header and checksum are valid.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Body<'a> {
-    /// Postcard, without its padding.
+    /// Postcard encoding, without its padding.
     pub description: &'a [u8],
     /// Weights and factors.
     pub arrays: &'a [u32],
 }
 
-/// The body of a file of this kind (its flag, or 0 for sound) whose header and checksum hold.
+/// Checks header and checksum, and returns the body. `kind` is the expected flag, 0 for sound.
 pub(super) fn body(bytes: &[u8], kind: u16) -> Result<Body<'_>, LoadError> {
     const { assert!(cfg!(target_endian = "little"), "words in flash are little-endian") };
     let truncated = |expected| LoadError::Truncated { expected, found: bytes.len() };
@@ -167,7 +167,7 @@ pub(super) fn body(bytes: &[u8], kind: u16) -> Result<Body<'_>, LoadError> {
     if version as u16 != VERSION {
         return Err(LoadError::Version { found: version as u16 });
     }
-    // Nothing verifies signatures yet, so a file that claims one is refused rather than trusted.
+    // Nothing verifies signatures yet, so a file that claims one is rejected rather than trusted.
     let flags = (version >> 16) as u16;
     if flags & !FLAG_IMAGE != 0 {
         return Err(LoadError::Flags { found: flags });

@@ -1,8 +1,8 @@
-//! A network over a whole image, or over anything else that lies on a grid: 2-D layers, one after
-//! another, each writing a tensor into an arena that was planned at export.
+//! A network over a whole image, or over other data on a grid. Its 2-D layers run one after
+//! another, each of which writes a tensor into an arena that the exporter planned.
 //!
-//! Tensors are `(height, width, channels)` `i8`. Tensor 0 is the input, tensor `n` what layer
-//! `n − 1` wrote. Behind the last come the logits, one a label.
+//! Tensors are `(height, width, channels)` `i8`. Tensor 0 is the input, and layer `n − 1` writes
+//! tensor `n`. The last tensor gives the logits, one per label.
 
 use heapless::Vec;
 use serde::Serialize;
@@ -14,28 +14,28 @@ use super::{
     read::{Arrays, Malformed, Read, Reader},
 };
 
-/// The largest arena: 16 MiB.
+/// Largest arena in bytes: 16 MiB.
 const MAX_ARENA: u64 = 1 << 24;
 
-/// A network over a whole image. Serialized, it is the description of a file.
+/// A network over a whole image. Its serialization is the description of a file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ImageModel<'a> {
     /// Provenance and licence.
     pub card: Card<'a>,
-    /// The image.
+    /// Shape of the image.
     pub shape: Shape,
-    /// Where the image lies in the arena, in bytes.
+    /// Offset of the image in the arena, in bytes.
     pub offset: u32,
-    /// The layers.
+    /// The layers in the order in which they run.
     pub layers: Vec<ImageLayer<'a>, MAX_LAYERS>,
-    /// `logit[o] = sat16(round_high(bias[o] + Σᵢ w[o,i] · x[i], multiplier[o]))`, Q8, of the whole last
-    /// tensor.
+    /// `logit[o] = sat16(round_high(bias[o] + Σᵢ w[o,i] · x[i], multiplier[o]))`, Q8, of the whole
+    /// last tensor.
     pub logits: Affine<'a>,
-    /// What each logit is called.
+    /// Label of each logit.
     pub labels: Vec<&'a str, MAX_WORDS>,
 }
 
-/// Size of a tensor.
+/// Shape of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Shape {
     /// Rows.
@@ -47,25 +47,25 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Bytes of the tensor.
+    /// Size of the tensor in bytes.
     pub const fn bytes(&self) -> usize {
         self.height as usize * self.width as usize * self.channels as usize
     }
 }
 
-/// One layer.
+/// One layer of an image network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ImageLayer<'a> {
-    /// The tensor read.
+    /// Number of the tensor that the layer reads.
     pub input: u8,
-    /// Where the tensor written lies in the arena, in bytes.
+    /// Offset in the arena of the tensor that it writes, in bytes.
     pub offset: u32,
-    /// What is computed.
+    /// The operation.
     pub op: ImageOp<'a>,
 }
 
-/// Which pixels an output pixel sees: those from row `y·stride_y − top` and column
-/// `x·stride_x − left`. What lies beyond the image is the input's zero point.
+/// Receptive field of an output pixel. It starts at row `y·stride_y − top` and column
+/// `x·stride_x − left`. Pixels outside the image have the value of the input's zero point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Window {
     /// Rows, at least 1.
@@ -87,18 +87,18 @@ pub struct Window {
 }
 
 impl Window {
-    /// One pixel, for each pixel of `shape`.
+    /// Returns a window of one pixel for each pixel of `shape`.
     pub const fn pixel(shape: Shape) -> Self {
         let Shape { height: rows, width: columns, .. } = shape;
         Self { height: 1, width: 1, stride_y: 1, stride_x: 1, top: 0, left: 0, rows, columns }
     }
 
-    /// Pixels under it.
+    /// Number of pixels in the window.
     pub const fn area(&self) -> usize {
         self.height as usize * self.width as usize
     }
 
-    /// Every window touches the image.
+    /// Returns whether every window overlaps the image.
     fn fits(&self, Shape { height, width, .. }: Shape) -> bool {
         let axis = |size: u8, stride: u8, before: u8, count: u16, length: u16| {
             let last = u32::from(count).saturating_sub(1) * u32::from(stride);
@@ -108,7 +108,7 @@ impl Window {
             && axis(self.width, self.stride_x, self.left, self.columns, width)
     }
 
-    /// No window leaves the image.
+    /// Returns whether every window is inside the image.
     fn lies_within(&self, Shape { height, width, .. }: Shape) -> bool {
         let end = |size: u8, stride: u8, count: u16| {
             u32::from(count).saturating_sub(1) * u32::from(stride) + u32::from(size)
@@ -119,44 +119,45 @@ impl Window {
     }
 }
 
-/// The kinds of layer; rounding and saturation are those of [`Op`](super::Op).
+/// Kinds of layer. Rounding and saturation are those of [`Op`](super::Op).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum ImageOp<'a> {
-    /// `y[p,o] = requantize(bias[o] + Σᵢ w[o,i] · x[i])` over the pixels of the window, `i` counting
-    /// rows, columns, channels. A window of one pixel makes it pointwise, one of all pixels dense.
+    /// `y[p,o] = requantize(bias[o] + Σᵢ w[o,i] · x[i])` over the pixels of the window, where `i`
+    /// counts rows, columns, channels. A window of one pixel makes it pointwise, one of all pixels
+    /// dense.
     Convolution {
-        /// The pixels seen.
+        /// The pixels read.
         window: Window,
-        /// Value of what lies beyond the image.
+        /// Value of pixels outside the image.
         input_zero: i8,
         /// Pointwise weights, biases, scales.
         affine: Affine<'a>,
     },
-    /// `y[p,c] = requantize(bias[c] + Σₖ w[k,c] · x[k,c])` over the pixels `k` of the window, at most
-    /// [`MAX_TAPS`].
+    /// `y[p,c] = requantize(bias[c] + Σₖ w[k,c] · x[k,c])` over the pixels `k` of the window, at
+    /// most [`MAX_TAPS`].
     Depthwise {
-        /// The pixels seen.
+        /// The pixels read.
         window: Window,
-        /// Value of what lies beyond the image.
+        /// Value of pixels outside the image.
         input_zero: i8,
         /// Depthwise weights, biases, scales.
         affine: Affine<'a>,
     },
-    /// `y[p,c] = requantize(bias + Σₖ x[k,c])` over the pixels `k` of a window within the image; with
-    /// `n` pixels, `bias = −n · x_zero` and `multiplier = round(2³² · s_x / (n · s_y))`.
+    /// `y[p,c] = requantize(bias + Σₖ x[k,c])` over the pixels `k` of a window within the image.
+    /// With `n` pixels, `bias = −n · x_zero` and `multiplier = round(2³² · s_x / (n · s_y))`.
     Average {
-        /// The pixels seen.
+        /// The pixels read.
         window: Window,
-        /// Below 2³⁰ in magnitude.
+        /// Bias, below 2³⁰ in magnitude.
         bias: i32,
-        /// Not negative.
+        /// Multiplier, not negative.
         multiplier: i32,
         /// Zero point of the output.
         zero_point: i8,
     },
-    /// Residual sum of two tensors of one shape, as [`Op::Add`](super::Op::Add).
+    /// Residual sum of two tensors of equal shape, as [`Op::Add`](super::Op::Add).
     Add {
-        /// The second tensor.
+        /// Number of the second tensor.
         other: u8,
         /// `round(2²⁰ · s_x / s_y)`, at most 2²¹.
         x_scale: i32,
@@ -172,7 +173,7 @@ pub enum ImageOp<'a> {
 }
 
 impl<'a> ImageOp<'a> {
-    /// The shape written, of a layer that reads `input`.
+    /// Returns the shape of the layer's output for the shape `input`.
     pub fn output(&self, input: Shape) -> Shape {
         let shape = |window: &Window, channels| Shape {
             height: window.rows,
@@ -188,7 +189,7 @@ impl<'a> ImageOp<'a> {
         }
     }
 
-    /// The layer's arrays.
+    /// Weights, biases and scales of the layer; `None` if it has none.
     pub fn affine(&self) -> Option<&Affine<'a>> {
         match self {
             Self::Convolution { affine, .. } | Self::Depthwise { affine, .. } => Some(affine),
@@ -201,7 +202,7 @@ impl<'a> ImageModel<'a> {
     /// Reads and checks a model file, as [`Model::load`](super::Model::load).
     ///
     /// # Errors
-    /// [`LoadError`].
+    /// [`LoadError`], with what was expected and what was found.
     pub fn load(bytes: &'a [u8]) -> Result<Self, LoadError> {
         let body = header::body(bytes, FLAG_IMAGE)?;
         let mut reader = Reader::new(body.description);
@@ -224,12 +225,12 @@ impl<'a> ImageModel<'a> {
         Ok(model)
     }
 
-    /// Every layer's arrays, then the logits': the order in which a file holds them.
+    /// Iterates over every layer's arrays, then the logits': the order in which a file stores them.
     pub fn affines(&self) -> impl Iterator<Item = &Affine<'a>> {
         self.layers.iter().filter_map(|l| l.op.affine()).chain([&self.logits])
     }
 
-    /// Shape and place of every tensor.
+    /// Returns shape and offset of every tensor.
     pub fn tensors(&self) -> Tensors {
         let mut tensors = Tensors(Vec::new());
         tensors.push(Tensor { shape: self.shape, offset: self.offset });
@@ -241,17 +242,17 @@ impl<'a> ImageModel<'a> {
     }
 }
 
-/// A tensor's shape and place.
+/// Shape and place of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tensor {
-    /// Its shape.
+    /// Shape of the tensor.
     pub shape: Shape,
-    /// Its first byte in the arena.
+    /// Offset of its first byte in the arena.
     pub offset: u32,
 }
 
 impl Tensor {
-    /// The byte after its last.
+    /// Offset of the byte after its last.
     const fn end(&self) -> u64 {
         self.offset as u64
             + self.shape.height as u64 * self.shape.width as u64 * self.shape.channels as u64
@@ -266,33 +267,33 @@ impl Shape {
     const NONE: Self = Self { height: 0, width: 0, channels: 0 };
 }
 
-/// The input and what each layer writes.
+/// The input and the output of each layer.
 #[derive(Clone, Debug)]
 pub struct Tensors(Vec<Tensor, { MAX_LAYERS + 1 }>);
 
 impl Tensors {
     fn push(&mut self, tensor: Tensor) {
-        // One more than there can be layers.
+        // The list has room for one more than the layers.
         let _ = self.0.push(tensor);
     }
 
-    /// The tensor of this number.
+    /// Returns the tensor with this number.
     pub fn get(&self, number: u8) -> Option<&Tensor> {
         self.0.get(usize::from(number))
     }
 
-    /// All, the input first.
+    /// Iterates over all tensors, the input first.
     pub fn iter(&self) -> impl Iterator<Item = &Tensor> {
         self.0.iter()
     }
 
-    /// Bytes from the first tensor's place to the end of the last: the peak of activations.
+    /// Size of the arena in bytes, up to the end of the last tensor: the peak of the activations.
     pub fn bytes(&self) -> usize {
         self.0.iter().map(Tensor::end).max().unwrap_or(0) as usize
     }
 }
 
-/// Everything that the engine takes for granted.
+/// Checks everything that the engine relies on.
 fn check(model: &ImageModel<'_>) -> Result<(), ShapeError> {
     let tensors = model.tensors();
     for (layer, tensor) in tensors.iter().enumerate() {
@@ -324,8 +325,8 @@ fn check(model: &ImageModel<'_>) -> Result<(), ShapeError> {
     }
 }
 
-/// The shape of a tensor that a layer reads: it was written, and nothing since lies over it, the
-/// layer's own output included.
+/// Returns the shape of a tensor that a layer reads. The tensor must have been written, and no
+/// later one, the layer's own output included, may overlap it.
 fn readable(tensors: &Tensors, number: u8, layer: usize) -> Result<Shape, ShapeError> {
     let refused = ShapeError::Buffer { layer, buffer: number };
     let written = usize::from(number) <= layer;

@@ -1,11 +1,12 @@
-//! The model file: one header, one checksum, one postcard description, and the arrays that it
-//! describes, which stay in flash.
+//! The model file: header, checksum, a postcard description, and the arrays that it describes. The
+//! arrays stay in flash.
 //!
-//! `docs/artifact.md` documents the bytes with a worked example. A file is checked once, by
-//! [`Model::load`]; the stages behind it rely on what was checked there and cannot fail.
+//! `docs/reference/model-file.md` documents the bytes with a worked example. [`Model::load`] checks
+//! a file once. The later stages rely on these checks and cannot fail.
 
 mod check;
 mod checksum;
+mod geometry;
 mod header;
 mod image;
 mod model;
@@ -18,26 +19,26 @@ pub use header::{
 };
 pub use image::{ImageLayer, ImageModel, ImageOp, Shape, Tensor, Tensors, Window};
 pub use model::{
-    Affine, BUFFERS, Card, Factors, Head, LANES, Layer, MAX_FRAMES_PER_STEP, MAX_HEADS, MAX_LAYERS,
-    MAX_POINTS, MAX_TAPS, MAX_WORDS, Model, Op, OperatingPoint, UNIT, Word,
+    Affine, BUFFERS, Card, Factors, Head, LANES, Layer, MAX_HEADS, MAX_LAYERS, MAX_POINTS,
+    MAX_TAPS, MAX_WORDS, Model, Op, OperatingPoint, UNIT, Word,
 };
 
 pub use patched::{Patches, file_words};
 
 impl<'a> Model<'a> {
-    /// Reads and checks a model file; what follows the body in `bytes` is ignored, so that a whole
-    /// flash region can be given.
+    /// Reads and checks a model file. Bytes after the body are ignored, so `bytes` may be a whole
+    /// flash region.
     ///
     /// # Errors
-    /// [`LoadError`] tells what was expected and what was found; nothing is kept.
+    /// [`LoadError`], with what was expected and what was found.
     pub fn load(bytes: &'a [u8]) -> Result<Self, LoadError> {
         let mut model = Self::empty();
         model.read(bytes)?;
         Ok(model)
     }
 
-    /// As [`Model::load`], but the model is made where it stays: a board has no stack to spare for
-    /// copies of it.
+    /// As [`Model::load`], but builds the model in place. A board has no stack to spare for copies
+    /// of it.
     ///
     /// # Errors
     /// As [`Model::load`]; `slot` is then `None`.

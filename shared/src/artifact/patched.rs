@@ -1,4 +1,4 @@
-//! A model file with other words in a few places: what a device writes that learned something.
+//! A model file with other words in a few places. An enrolled device writes it.
 
 use super::{HEADER_BYTES, checksum::Checksum};
 
@@ -8,13 +8,13 @@ const HEADER_WORDS: usize = HEADER_BYTES / WORD;
 const CHECKED_WORDS: usize = HEADER_WORDS - 2;
 const PLACES: usize = 3;
 
-/// Words of the model file whose header stands at the front of `file`, header and body.
+/// Returns the length in words, header and body, of the model file at the start of `file`.
 pub fn file_words(file: &[u32]) -> Option<usize> {
     let body = usize::try_from(*file.get(2)?).ok()?;
     HEADER_WORDS.checked_add(body / WORD)
 }
 
-/// Words to be put over those of a file, each run of them from a place of its own on.
+/// Runs of words that replace those of a file, each from its own position on.
 #[derive(Clone, Copy, Debug)]
 pub struct Patches<'p> {
     places: [(usize, &'p [u32]); PLACES],
@@ -22,12 +22,14 @@ pub struct Patches<'p> {
 }
 
 impl<'p> Patches<'p> {
-    /// Runs of words, and where each begins in the file. The checksum must follow.
+    /// Creates patches from positions in the file and the words from there on. Call
+    /// [`Patches::seal`] next, for the checksum.
     pub fn new(places: [(usize, &'p [u32]); PLACES]) -> Self {
         Self { places, checksum: 0 }
     }
 
-    /// Puts them over `words`, which are those of the file from `first` on; the new checksum too.
+    /// Writes the patches and the new checksum over `words`, which are those of the file from
+    /// `first` on.
     pub fn overlay(&self, first: usize, words: &mut [u32]) {
         let sum = [self.checksum as u32, (self.checksum >> 32) as u32];
         for (at, run) in self.places.into_iter().chain([(CHECKED_WORDS, &sum[..])]) {
@@ -39,10 +41,10 @@ impl<'p> Patches<'p> {
         }
     }
 
-    /// Computes the checksum of the patched file; `read` is called once for every word, in order.
+    /// Computes the checksum of the patched file. Calls `read` once for every word, in order.
     ///
     /// # Errors
-    /// What `read` says.
+    /// Returns the first error of `read`.
     pub fn seal<E>(
         &mut self,
         words: usize,

@@ -1,9 +1,9 @@
-//! Decodes the description field by field into a model that already lies where it will stay, and
-//! tells its layers where their arrays lie.
+//! Decodes the description field by field into a model in its final place, and assigns the layers
+//! their arrays.
 //!
-//! A derived `Deserialize` would build the lists first and the model from them afterwards, and a
-//! device would need stack for both; and it takes 5 KB more of flash than this, which asks postcard
-//! for one number, text or array of bytes at a time.
+//! A derived `Deserialize` would build the lists first and the model from them, with stack for
+//! both. It also takes 5 KB more flash than this code, which requests one number, text or byte
+//! array at a time from postcard.
 
 use heapless::Vec;
 use postcard::{Deserializer, de_flavors::Slice};
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Model<'_> {
-    /// A model of nothing, which no check accepts.
+    /// Returns an empty model, which no check accepts.
     pub(super) const fn empty() -> Self {
         Self {
             card: Card { name: "", base: "", provenance: "", licence: "" },
@@ -42,7 +42,7 @@ impl Model<'_> {
     }
 }
 
-/// The description ends too early, or holds what no field can.
+/// The description ends too early, or a value does not fit its field.
 pub(super) struct Malformed;
 
 pub(super) type Read<T> = Result<T, Malformed>;
@@ -53,14 +53,14 @@ impl From<Malformed> for LoadError {
     }
 }
 
-/// Reads field after field.
+/// Reads one field after another.
 pub(super) struct Reader<'a>(Deserializer<'a, Slice<'a>>);
 
-/// Fills an empty `model`.
+/// Decodes the description into an empty `model`.
 pub(super) fn description<'a>(bytes: &'a [u8], model: &mut Model<'a>) -> Result<(), LoadError> {
     let mut reader = Reader::new(bytes);
     reader.model(model)?;
-    // A gate is an option that is left out where there is none.
+    // The gate is optional, and a file without one omits it.
     let gate = match reader.rest()? {
         [] => return Ok(()),
         [1, gate @ ..] => gate,
@@ -76,12 +76,12 @@ impl<'a> Reader<'a> {
         Self(Deserializer::from_bytes(bytes))
     }
 
-    /// What is left.
+    /// Returns the remaining bytes.
     fn rest(self) -> Result<&'a [u8], LoadError> {
         self.0.finalize().map_err(|_| LoadError::Body)
     }
 
-    /// Nothing may be left.
+    /// Checks that no bytes remain.
     pub fn finish(self) -> Result<(), LoadError> {
         match self.rest()? {
             [] => Ok(()),
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
     }
 
     fn model(&mut self, model: &mut Model<'a>) -> Read<()> {
-        // The order is that of the fields, in which the derived `Serialize` writes them.
+        // The order is that in which the derived `Serialize` writes the fields.
         let Model { card, frontend, frames_per_step, layers, trunk_layers, heads, words, gate: _ } =
             model;
         *card = self.card()?;
@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
         self.field()
     }
 
-    /// Counts and variants are `u32` as well.
+    /// Also reads counts and enum variants, which are `u32` as well.
     #[inline(never)]
     pub fn u32(&mut self) -> Read<u32> {
         self.field()
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
         self.bytes().and_then(|bytes| core::str::from_utf8(bytes).map_err(|_| Malformed))
     }
 
-    /// A list, filled where it lies.
+    /// Reads a list into its final place.
     pub fn list<T, const N: usize>(
         &mut self,
         list: &mut Vec<T, N>,
@@ -286,7 +286,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Tells every layer and head where its arrays lie, in the order of [`Model::affines`].
+/// Assigns every layer and head its arrays, in the order of [`Model::affines`].
 pub(super) fn arrays<'a>(arrays: &'a [u32], model: &mut Model<'a>) -> Result<(), LoadError> {
     let mut arrays = Arrays::new(arrays);
     for layer in &mut model.layers {
@@ -303,7 +303,7 @@ pub(super) fn arrays<'a>(arrays: &'a [u32], model: &mut Model<'a>) -> Result<(),
     arrays.finish()
 }
 
-/// The arrays behind a description: weights, then factors, one layer after another.
+/// The arrays after a description: weights, then factors, layer by layer.
 pub(super) struct Arrays<'a> {
     rest: &'a [u32],
     expected: usize,
@@ -315,12 +315,12 @@ impl<'a> Arrays<'a> {
         Self { rest: words, expected: 0, found: words.len() }
     }
 
-    /// The arrays of the next layer, a pointwise one.
+    /// Assigns the next arrays to a pointwise layer.
     pub fn attach_pointwise(&mut self, affine: &mut Affine<'a>) {
         self.attach(affine, affine.pointwise_words());
     }
 
-    /// The next layer's arrays, with so many words of weights.
+    /// Assigns the next arrays to a layer with `words` words of weights.
     pub fn attach(&mut self, affine: &mut Affine<'a>, words: usize) {
         let factors = affine.blocks() * FACTOR_WORDS;
         affine.weights = take(&mut self.rest, words);
@@ -329,17 +329,17 @@ impl<'a> Arrays<'a> {
         self.expected = self.expected.saturating_add(words + factors);
     }
 
-    /// Nothing may be missing or left.
+    /// Checks that no words are missing or left.
     pub fn finish(self) -> Result<(), LoadError> {
         let Self { expected, found, .. } = self;
         if expected == found { Ok(()) } else { Err(LoadError::Arrays { expected, found }) }
     }
 }
 
-/// Words of [`Factors`].
+/// Number of words in one [`Factors`].
 const FACTOR_WORDS: usize = size_of::<Factors>() / size_of::<u32>();
 
-/// The first `count` words, or none of them if there are fewer.
+/// Takes the first `count` words off `words`; none if there are fewer.
 fn take<'a>(words: &mut &'a [u32], count: usize) -> &'a [u32] {
     let Some((front, rest)) = words.split_at_checked(count) else { return &[] };
     *words = rest;

@@ -1,9 +1,9 @@
-//! A network over a whole image: its layers one after another, each from one place of the arena to
-//! another.
+//! A network over a whole image. Its layers run one after another, each from one region of the
+//! arena to another.
 //!
-//! Shapes: a tensor is `(height, width, channels)`. A convolution gathers the pixels under a window
-//! into one column and is the pointwise kernel on it; a depthwise layer is the kernel of the temporal
-//! one, with pixels for columns.
+//! A tensor is `(height, width, channels)`. A convolution gathers the pixels of a window into one
+//! column and runs the pointwise kernel on it. A depthwise layer runs the kernel of the temporal
+//! one, with pixels as columns.
 
 use heapless::Vec;
 
@@ -16,13 +16,14 @@ use crate::{
     fixed::requantize,
 };
 
-/// Channels that are averaged at once.
+/// Number of channels that are averaged at once.
 const SUMS: usize = 16;
-/// Windows of a convolution that are gathered at once: as many columns as kernels like.
+/// Number of convolution windows that are gathered at once; kernels run fastest on this many
+/// columns.
 const WINDOWS: usize = 4;
 
 impl ImageModel<'_> {
-    /// Channels of the widest column that a pointwise kernel reads.
+    /// Number of channels in the widest column that a pointwise kernel reads.
     fn column_bytes(&self) -> usize {
         let inputs = self.layers.iter().map(|layer| match &layer.op {
             ImageOp::Convolution { affine, .. } => usize::from(affine.inputs),
@@ -31,7 +32,7 @@ impl ImageModel<'_> {
         inputs.max().unwrap_or(0)
     }
 
-    /// Bytes in which columns are gathered, or padding pixels lie.
+    /// Size of the scratch memory for gathered columns or padding pixels, in bytes.
     fn patch_bytes(&self) -> usize {
         let tensors = self.tensors();
         let bytes = self.layers.iter().map(|layer| match &layer.op {
@@ -46,13 +47,13 @@ impl ImageModel<'_> {
         bytes.max().unwrap_or(0)
     }
 
-    /// Bytes that an [`ImageEngine`] needs: tensors as planned, and scratch.
+    /// Number of bytes that an [`ImageEngine`] needs for tensors and scratch memory.
     pub fn arena_bytes(&self) -> usize {
         let wide = size_of::<u32>() * kernels::wide_words_of_columns(self.column_bytes());
         ARENA_ALIGNMENT - 1 + wide + self.patch_bytes() + self.tensors().bytes()
     }
 
-    /// Multiply-accumulates of one image.
+    /// Number of multiply-accumulates per image.
     pub fn macs(&self) -> usize {
         let layers = self.layers.iter().map(|layer| match &layer.op {
             ImageOp::Convolution { window, affine, .. } => {
@@ -68,12 +69,12 @@ impl ImageModel<'_> {
     }
 }
 
-/// Pixels that a layer writes.
+/// Number of pixels that a layer writes.
 fn pixels(window: &Window) -> usize {
     usize::from(window.rows) * usize::from(window.columns)
 }
 
-/// A network over an image, that runs.
+/// An image network with its arena.
 pub struct ImageEngine<'m, 'a> {
     model: &'m ImageModel<'a>,
     tensors: Tensors,
@@ -83,10 +84,10 @@ pub struct ImageEngine<'m, 'a> {
 }
 
 impl<'m, 'a> ImageEngine<'m, 'a> {
-    /// Takes [`ImageModel::arena_bytes`] of `arena`.
+    /// Creates an engine on the first [`ImageModel::arena_bytes`] of `arena`.
     ///
     /// # Errors
-    /// [`ArenaTooSmall`].
+    /// [`ArenaTooSmall`] if the arena is smaller.
     pub fn new(model: &'m ImageModel<'a>, arena: &'m mut [i8]) -> Result<Self, ArenaTooSmall> {
         let expected = model.arena_bytes();
         let too_small = ArenaTooSmall { expected, found: arena.len() };
@@ -101,13 +102,13 @@ impl<'m, 'a> ImageEngine<'m, 'a> {
         Ok(Self { model, tensors, wide, patch, arena })
     }
 
-    /// Where the image goes before each run, row by row; layers may write over it.
+    /// The image, row by row, to be written before each run. Layers may overwrite it.
     pub fn input(&mut self) -> &mut [i8] {
         let range = self.tensors.get(0).map_or(0..0, range);
         self.arena.get_mut(range).unwrap_or_default()
     }
 
-    /// Runs the network on the input; writes one logit (Q8) a label.
+    /// Runs the network on the input and writes one logit (Q8) per label.
     pub fn run(&mut self, logits: &mut [i16]) {
         let model = self.model;
         for (number, layer) in (1..).zip(&model.layers) {
@@ -132,7 +133,7 @@ impl<'m, 'a> ImageEngine<'m, 'a> {
             }
             return;
         }
-        // The loader checks that an output lies over no input.
+        // The loader checks that an output overlaps no input.
         let Ok([x, y]) = arena.get_disjoint_mut([range(input), range(output)]) else { return };
         let image = Image { bytes: x, shape: input.shape };
         match &layer.op {
@@ -186,20 +187,20 @@ impl Tensor {
     }
 }
 
-/// The bytes of a tensor in the arena.
+/// Returns the byte range of a tensor in the arena.
 fn range(tensor: &Tensor) -> core::ops::Range<usize> {
     let start = tensor.offset as usize;
     start..start + tensor.shape.bytes()
 }
 
-/// Row and column; negative ones, and those from the image's size on, are padding.
+/// Row and column of a pixel. Outside the image, which includes negative values, it is padding.
 #[derive(Clone, Copy)]
 struct Place {
     row: i32,
     column: i32,
 }
 
-/// The first pixel under each window, row by row.
+/// Iterates over the first pixel of each window, row by row.
 fn positions(window: &Window) -> impl Iterator<Item = Place> + use<> {
     let [stride_y, stride_x] = [window.stride_y, window.stride_x].map(i32::from);
     let left = -i32::from(window.left);
@@ -215,7 +216,7 @@ fn positions(window: &Window) -> impl Iterator<Item = Place> + use<> {
     })
 }
 
-/// A tensor that is read.
+/// A tensor that a layer reads.
 #[derive(Clone, Copy)]
 struct Image<'x> {
     bytes: &'x [i8],
@@ -223,8 +224,8 @@ struct Image<'x> {
 }
 
 impl<'x> Image<'x> {
-    /// One row of outputs of a depthwise layer. Windows that lie within the image, neighbours of each
-    /// other, are one call.
+    /// Computes one row of outputs of a depthwise layer. Adjacent windows inside the image share
+    /// one call.
     fn depthwise_row(
         &self,
         (window, row): (&Window, usize),
@@ -239,7 +240,7 @@ impl<'x> Image<'x> {
         let columns = usize::from(window.columns);
         let top = row as i32 * i32::from(window.stride_y) - i32::from(window.top);
         let rows_inside = (0..=i32::from(height) - i32::from(window.height)).contains(&top);
-        // Windows from `first` to `end` lie within the image.
+        // Windows from `first` to `end` are inside the image.
         let last_start = (usize::from(width) + left).checked_sub(window.width.into());
         let (first, end) = match last_start {
             Some(last) if rows_inside => {
@@ -266,7 +267,7 @@ impl<'x> Image<'x> {
         }
     }
 
-    /// How far the pixels under a window lie behind the first.
+    /// Returns the byte offsets of a window's pixels from the first one.
     fn offsets(&self, window: &Window) -> Vec<usize, MAX_TAPS> {
         let Shape { width, channels, .. } = self.shape;
         let pixels = (0..usize::from(window.height))
@@ -274,7 +275,7 @@ impl<'x> Image<'x> {
         pixels.take(MAX_TAPS).map(|pixel| pixel * usize::from(channels)).collect()
     }
 
-    /// The pixels under a window, row by row.
+    /// Adds the pixels of a window to `columns`, row by row.
     fn under<'p>(&self, window: &Window, at: Place, padding: &'p [i8], columns: &mut Columns<'p>)
     where
         'x: 'p,
@@ -283,7 +284,7 @@ impl<'x> Image<'x> {
         let bytes = usize::from(channels);
         for row in at.row..at.row + i32::from(window.height) {
             let inside = (0..i32::from(height)).contains(&row);
-            // Means nothing beyond the image.
+            // Outside the image the value is unused.
             let mut start = ((row * i32::from(width) + at.column) as usize).wrapping_mul(bytes);
             for column in at.column..at.column + i32::from(window.width) {
                 let mut pixel = padding;
@@ -296,13 +297,13 @@ impl<'x> Image<'x> {
         }
     }
 
-    /// The pixels under a window as one column, in `patch`.
+    /// Gathers the pixels of a window into one column in `patch`.
     fn gather(&self, window: &Window, at: Place, zero: i8, patch: &mut [i8]) {
         let Shape { height, width, channels } = self.shape;
         let bytes = usize::from(channels);
         let row_bytes = usize::from(window.width) * bytes;
         let image_row = usize::from(width) * bytes;
-        // Rows and columns of the window that lie before the image, and those that do not lie behind it.
+        // Number of the window's rows and columns before the image, and of those not after it.
         let [top, left] = [at.row, at.column].map(|first| first.min(0).unsigned_abs() as usize);
         let end = |first: i32, length: u16, size: u8| {
             (i32::from(length) - first).clamp(0, size.into()) as usize
@@ -331,7 +332,7 @@ impl<'x> Image<'x> {
         }
     }
 
-    /// Adds the pixels under a window within the image to `sums`, those of its channels from `first`.
+    /// Adds the pixels of a window inside the image to `sums`, for its channels from `first` on.
     fn sum(&self, window: &Window, at: Place, first: usize, sums: &mut [i32]) {
         let channels = usize::from(self.shape.channels);
         let row_bytes = usize::from(self.shape.width) * channels;

@@ -1,9 +1,9 @@
-//! The int8 kernels: one file of plain Rust that is the truth, and one file a kind of processor with
-//! the same bits.
+//! The int8 kernels: a reference in plain Rust, and one file per kind of processor with bit-equal
+//! results.
 //!
-//! Activations are `i8`, accumulators `i32`, the rounding is [`requantize`]; how weights are packed,
-//! [`Affine`] says. Lengths are the model's, checked at load; a slice that is too short only shortens
-//! the result.
+//! Activations are `i8`, accumulators `i32`, and the rounding is [`requantize`]. [`Affine`]
+//! describes the packing of the weights. Lengths are those of the model, which were checked at
+//! load; a slice that is too short only shortens the result.
 
 mod columns;
 #[cfg(all(wakeling_dsp, not(wakeling_mve)))]
@@ -37,24 +37,25 @@ use crate::{
     fixed::{requantize, requantize_logit},
 };
 
-/// The weights of two outputs for the inputs of a unit, `256 · odd + even` each.
+/// The weights of two outputs for the inputs of a unit, each `256 · odd + even`.
 type Pairs = [i16; UNIT];
 /// The weights of [`LANES`] outputs for [`UNIT`] inputs.
 type Unit = [Pairs; LANES / 2];
-/// Words of a [`Unit`].
+/// Number of words in a [`Unit`].
 const UNIT_WORDS: usize = size_of::<Unit>() / size_of::<u32>();
-/// Units after which a sum `256 · Σ odd·x + Σ even·x` must be taken apart: 256 inputs, so that
-/// `|Σ odd·x| ≤ 2²²` survives the multiplication by 256 in an `i32`.
+/// Number of units after which a sum `256 · Σ odd·x + Σ even·x` must be separated: 256 inputs, so
+/// that `|Σ odd·x| ≤ 2²²` can be multiplied by 256 in an `i32`.
 const RUN: usize = 32;
 
-/// Words that [`pointwise`] needs for a column of `inputs` channels, which some kernels widen to `i16`.
-/// The same on every processor, so that devices and laptops say the same of a model.
+/// Number of words that [`pointwise`] needs for a column of `inputs` channels, which some kernels
+/// widen to `i16`. Equal on every processor, so that devices and laptops agree on the size of a
+/// model's arena.
 pub const fn wide_words(inputs: usize) -> usize {
     inputs.next_multiple_of(UNIT) / 2
 }
 
-/// Words that [`pointwise`] needs to be fastest over several columns, which some kernels put in
-/// another order.
+/// Number of words with which [`pointwise`] is fastest over several columns, which some kernels
+/// reorder.
 pub const fn wide_words_of_columns(inputs: usize) -> usize {
     #[cfg(wakeling_mve)]
     let words = mve::wide_words(inputs);
@@ -65,17 +66,18 @@ pub const fn wide_words_of_columns(inputs: usize) -> usize {
 
 /// `y[n,o] = requantize(bias[o] + Σᵢ w[o,i]·x[n,i], multiplier[o], zero_point)`.
 ///
-/// Shapes: `x (N, I)`, `y (≥ N · O)`, `wide` [`wide_words`] of `I`; what is left there means nothing.
+/// Shapes: `x (N, I)`, `y (≥ N · O)`, `wide` [`wide_words`] of `I`, whose contents are then
+/// undefined.
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
     fastest::pointwise(x, affine, wide, y);
 }
 
-/// `y[o] = sat16(round_high(bias[o] + Σᵢ w[o,i]·x[i], multiplier[o]))`, a logit in Q8.
+/// Computes logits in Q8: `y[o] = sat16(round_high(bias[o] + Σᵢ w[o,i]·x[i], multiplier[o]))`.
 pub fn logits(x: &[i8], affine: &Affine<'_>, y: &mut [i16]) {
     plain::for_each_output(x, affine, y, requantize_logit);
 }
 
-/// [`pointwise`] of one column: `x (I)`, `y (≥ O)`.
+/// Runs [`pointwise`] on one column: `x (I)`, `y (≥ O)`.
 pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
     let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
     fastest::pointwise_column(x, affine, wide, y);
@@ -89,7 +91,7 @@ pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     fastest::depthwise(columns, affine, y);
 }
 
-/// [`depthwise`] at one place after another: the column under tap `k` at place `n` begins at
+/// Runs [`depthwise`] at several places: the column of tap `k` at place `n` starts at
 /// `x[offsets[k] + n · step]`.
 ///
 /// Shapes: `offsets (K)`, `y (N, C)`.
@@ -112,7 +114,7 @@ pub fn depthwise_places(
     }
 }
 
-/// Puts rows of `row` elements, which begin `stride` apart in `x`, one after another into `y`.
+/// Copies rows of `row` elements, which start `stride` apart in `x`, one after another into `y`.
 pub fn gather_rows(x: &[i8], stride: usize, row: usize, y: &mut [i8]) {
     #[cfg(wakeling_mve)]
     mve::gather_rows(x, stride, row, y);
@@ -124,7 +126,7 @@ pub fn gather_rows(x: &[i8], stride: usize, row: usize, y: &mut [i8]) {
     }
 }
 
-/// Columns of inputs, one after another, and of outputs.
+/// Iterates over the columns of inputs and the columns of outputs.
 fn columns<'x, 'y>(
     x: &'x [i8],
     affine: &Affine<'_>,
@@ -134,12 +136,12 @@ fn columns<'x, 'y>(
     x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs))
 }
 
-/// The units of pointwise weights.
+/// Returns the units of pointwise weights.
 fn units<'a>(affine: &Affine<'a>) -> &'a [Unit] {
     bytemuck::cast_slice(affine.weights.as_chunks::<UNIT_WORDS>().0)
 }
 
-/// The taps of depthwise weights: `(blocks, taps)` of four channels.
+/// Returns the taps of depthwise weights: `(blocks, taps)` of four channels.
 fn taps<'a>(affine: &Affine<'a>) -> &'a [[i16; LANES]] {
     bytemuck::cast_slice(affine.weights.as_chunks::<{ LANES / 2 }>().0)
 }
@@ -163,18 +165,19 @@ impl AddScales {
     /// Fractional bits of the scales.
     const BITS: u32 = 20;
 
-    /// What does not depend on the elements: `y = sat8((x·x_scale + o·o_scale + constant) >> 20)`.
+    /// Part that does not depend on the elements:
+    /// `y = sat8((x·x_scale + o·o_scale + constant) >> 20)`.
     ///
-    /// No sum with it leaves `i32`: `255 · 2 · 2²¹ + 2²⁷ + 2¹⁹ < 2³¹`.
+    /// A sum with it always fits `i32`: `255 · 2 · 2²¹ + 2²⁷ + 2¹⁹ < 2³¹`.
     const fn constant(&self) -> i32 {
         let zeros = self.x_zero as i32 * self.x_scale + self.o_zero as i32 * self.o_scale;
         ((self.zero as i32) << Self::BITS) + (1 << (Self::BITS - 1)) - zeros
     }
 }
 
-/// `y = sat8(zero + ((x − x_zero)·x_scale + (o − o_zero)·o_scale + 2¹⁹) >> 20)`: ties toward +∞.
+/// `y = sat8(zero + ((x − x_zero)·x_scale + (o − o_zero)·o_scale + 2¹⁹) >> 20)`; ties go toward +∞.
 ///
-/// As many elements as the shortest slice has.
+/// Computes as many elements as the shortest slice has.
 pub fn add(x: &[i8], o: &[i8], scales: AddScales, y: &mut [i8]) {
     fastest::add(x, o, scales, y);
 }

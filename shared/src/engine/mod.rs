@@ -1,10 +1,10 @@
-//! The network, one step at a time: each temporal layer keeps the past that it needs in a ring, so a
-//! step computes only its newest column.
+//! The network, one step at a time. Each temporal layer keeps the past columns that it needs in a
+//! ring buffer, so a step computes only its newest column.
 //!
-//! Shapes: a step takes `frames_per_step · 40` features and gives one logit a word. All state lies in
+//! A step takes `frames_per_step · 40` features and returns one logit per keyword. All state is in
 //! one arena that the caller owns: first the input of a pointwise layer as `i16`, then [`BUFFERS`]
-//! activation buffers of equal width, then the rings in the order of the layers,
-//! `(taps − 1) · dilation` columns each.
+//! activation buffers of equal width, then the rings in the order of the layers, each of
+//! `(taps − 1) · dilation` columns.
 
 mod image;
 pub mod kernels;
@@ -15,67 +15,22 @@ use heapless::Vec;
 
 use kernels::Columns;
 
-use crate::artifact::{Affine, BUFFERS, Head, Layer, MAX_LAYERS, Model, Op};
+use crate::artifact::{BUFFERS, Head, Layer, MAX_LAYERS, Model, Op};
 
-/// The arena is used from the first address that is a multiple of this.
+/// Alignment in bytes of the first address in use.
 const ARENA_ALIGNMENT: usize = 8;
 
-/// The arena is smaller than [`Model::arena_bytes`].
+/// Error for an arena smaller than [`Model::arena_bytes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArenaTooSmall {
-    /// Bytes needed.
+    /// Number of bytes required.
     pub expected: usize,
-    /// Bytes given.
+    /// Number of bytes in the arena.
     pub found: usize,
 }
 
-impl Op<'_> {
-    /// Bytes of history that the layer keeps.
-    fn ring_bytes(&self) -> usize {
-        match self {
-            Op::Depthwise { taps, dilation, affine, .. } => {
-                (usize::from(*taps) - 1) * usize::from(*dilation) * usize::from(affine.inputs)
-            }
-            Op::Pointwise { .. } | Op::Add { .. } => 0,
-        }
-    }
-
-    /// Channels written, if the layer does not simply keep its input's.
-    fn outputs(&self) -> Option<usize> {
-        match self {
-            Op::Depthwise { affine, .. } | Op::Pointwise { affine } => {
-                Some(usize::from(affine.outputs))
-            }
-            Op::Add { .. } => None,
-        }
-    }
-}
-
 impl Model<'_> {
-    /// Features that make one step's input column.
-    pub fn step_width(&self) -> u16 {
-        u16::from(self.frames_per_step) * crate::frontend::MEL_CHANNELS as u16
-    }
-
-    /// The buffer that holds the trunk's output.
-    pub fn trunk_output(&self) -> u8 {
-        let last = usize::from(self.trunk_layers).saturating_sub(1);
-        self.layers.get(last).map_or(0, |l| l.output)
-    }
-
-    /// Channels that the trunk gives a head.
-    pub fn trunk_width(&self) -> usize {
-        let trunk = self.layers.iter().take(usize::from(self.trunk_layers));
-        trunk.filter_map(|l| l.op.outputs()).next_back().unwrap_or(0)
-    }
-
-    /// Channels of the widest activation.
-    fn buffer_width(&self) -> usize {
-        let widest = self.layers.iter().filter_map(|l| l.op.outputs()).max().unwrap_or(0);
-        widest.max(usize::from(self.step_width()))
-    }
-
-    /// Words in which the widest input of a pointwise layer is widened.
+    /// Number of words to which the widest input of a pointwise layer is widened.
     fn wide_words(&self) -> usize {
         let inputs = self.layers.iter().map(|l| match &l.op {
             Op::Pointwise { affine } => usize::from(affine.inputs),
@@ -84,43 +39,33 @@ impl Model<'_> {
         kernels::wide_words(inputs.max().unwrap_or(0))
     }
 
-    /// Bytes that an [`Engine`] needs: activations and rings.
+    /// Number of bytes that an [`Engine`] needs for activations and rings.
     pub fn arena_bytes(&self) -> usize {
         let rings: usize = self.layers.iter().map(|l| l.op.ring_bytes()).sum();
         let wide = size_of::<u32>() * self.wide_words();
         ARENA_ALIGNMENT - 1 + wide + BUFFERS * self.buffer_width() + rings
     }
-
-    /// Multiply-accumulates of one step, with every head, if no layer has a stride.
-    pub fn step_macs(&self) -> usize {
-        let dense = |a: &Affine<'_>| usize::from(a.inputs) * usize::from(a.outputs);
-        let layers = self.layers.iter().map(|l| match &l.op {
-            Op::Depthwise { affine, taps, .. } => usize::from(*taps) * usize::from(affine.outputs),
-            Op::Pointwise { affine } => dense(affine),
-            Op::Add { .. } => 0,
-        });
-        layers.chain(self.heads.iter().map(|h| dense(&h.logits))).sum()
-    }
 }
 
-/// The first `bytes` of an arena, from the first aligned address; `bytes` counts what that may cost.
+/// Returns the first `bytes` of an arena, from the first aligned address on. `bytes` includes the
+/// loss to alignment.
 fn aligned(arena: &mut [i8], bytes: usize) -> Option<&mut [i8]> {
     let start = arena.as_ptr().align_offset(ARENA_ALIGNMENT).min(ARENA_ALIGNMENT - 1);
     arena.get_mut(..bytes)?.get_mut(start..)
 }
 
-/// A layer's width, and its place in time.
+/// Width of a layer, and its position in time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
-    /// Channels of the input.
+    /// Number of channels of the input.
     width: u16,
-    /// Column of the ring that is oldest, and is written next.
+    /// Index of the oldest column in the ring, which is overwritten next.
     oldest: u16,
-    /// Steps until a strided layer computes.
+    /// Number of steps until a strided layer computes.
     wait: u8,
 }
 
-/// A model that runs.
+/// A model with its arena.
 pub struct Engine<'m, 'a> {
     model: &'m Model<'a>,
     wide: &'m mut [u32],
@@ -130,10 +75,10 @@ pub struct Engine<'m, 'a> {
 }
 
 impl<'m, 'a> Engine<'m, 'a> {
-    /// Takes [`Model::arena_bytes`] of `arena` and resets them.
+    /// Creates an engine on the first [`Model::arena_bytes`] of `arena`, and resets them.
     ///
     /// # Errors
-    /// [`ArenaTooSmall`]; nothing was written.
+    /// [`ArenaTooSmall`] if the arena is smaller; it is then unchanged.
     pub fn new(model: &'m Model<'a>, arena: &'m mut [i8]) -> Result<Self, ArenaTooSmall> {
         let expected = model.arena_bytes();
         let too_small = ArenaTooSmall { expected, found: arena.len() };
@@ -143,7 +88,7 @@ impl<'m, 'a> Engine<'m, 'a> {
         let wide = bytemuck::try_cast_slice_mut(wide).map_err(|_| too_small)?;
         let width = model.buffer_width();
         let (activations, rings) = arena.split_at_mut_checked(BUFFERS * width).ok_or(too_small)?;
-        // Never 0, but that the compiler cannot know.
+        // The width is never 0, but the compiler cannot prove it.
         let mut chunks = activations.chunks_exact_mut(width.max(1));
         let buffers = core::array::from_fn(|_| chunks.next().unwrap_or_default());
         let places = places(model);
@@ -152,7 +97,7 @@ impl<'m, 'a> Engine<'m, 'a> {
         Ok(engine)
     }
 
-    /// Forgets everything heard: rings hold zeros (each layer's zero point) again.
+    /// Resets the state: every ring holds zeros again, that is, its layer's zero point.
     pub fn reset(&mut self) {
         self.buffers.iter_mut().for_each(|b| b.fill(0));
         self.places.iter_mut().for_each(|p| *p = Place { width: p.width, ..Place::default() });
@@ -168,13 +113,13 @@ impl<'m, 'a> Engine<'m, 'a> {
         }
     }
 
-    /// Where the features of the next step go, oldest frame first.
+    /// The features of the next step, to be written before it, oldest frame first.
     pub fn input(&mut self) -> &mut [i8] {
         let width = usize::from(self.model.step_width());
         self.buffers[0].get_mut(..width).unwrap_or_default()
     }
 
-    /// Runs the trunk on the input; `None` at steps that a strided layer skips.
+    /// Runs the backbone on the input; returns `None` at steps that a strided layer skips.
     pub fn trunk(&mut self) -> Option<&[i8]> {
         let trunk = usize::from(self.model.trunk_layers);
         if !self.layers(0, 0, trunk) {
@@ -184,7 +129,8 @@ impl<'m, 'a> Engine<'m, 'a> {
         self.buffers.get(output)?.get(..self.model.trunk_width())
     }
 
-    /// The trunk's output, to be set where it was computed before; [`Engine::heads`] reads it.
+    /// Output of the backbone, which [`Engine::heads`] reads. Write to it to run heads on stored
+    /// embeddings.
     pub fn trunk_output(&mut self) -> &mut [i8] {
         let width = self.model.trunk_width();
         let output = usize::from(self.model.trunk_output());
@@ -192,12 +138,13 @@ impl<'m, 'a> Engine<'m, 'a> {
         buffer.unwrap_or_default()
     }
 
-    /// What a buffer holds after a step, as wide as the widest; empty if there is no such buffer.
+    /// Returns the contents of a buffer after a step, as wide as the widest; empty if there is no
+    /// such buffer.
     pub fn buffer(&self, index: u8) -> &[i8] {
         self.buffers.get(usize::from(index)).map_or(&[], |buffer| buffer)
     }
 
-    /// Runs every head on the trunk's output; writes one logit (Q8) a word.
+    /// Runs every head on the output of the backbone, and writes one logit (Q8) per keyword.
     pub fn heads(&mut self, logits: &mut [i16]) {
         let model = self.model;
         let mut first = usize::from(model.trunk_layers);
@@ -214,8 +161,8 @@ impl<'m, 'a> Engine<'m, 'a> {
         }
     }
 
-    /// The trunk, then the heads. `false` at steps that a strided layer skips; `logits` then keeps
-    /// what it had.
+    /// Runs the backbone, then the heads. Returns `false` at steps that a strided layer skips;
+    /// `logits` is then unchanged.
     pub fn step(&mut self, logits: &mut [i16]) -> bool {
         let computed = self.trunk().is_some();
         if computed {
@@ -236,8 +183,8 @@ impl<'m, 'a> Engine<'m, 'a> {
         rest
     }
 
-    /// Runs `count` layers from `first`, whose rings begin at byte `ring`; `false` if a strided layer
-    /// swallowed the step.
+    /// Runs `count` layers from `first`, whose rings start at byte `ring`. Returns `false` if a
+    /// strided layer skipped the step.
     fn layers(&mut self, ring: usize, first: usize, count: usize) -> bool {
         let model = self.model;
         let mut rings = self.rings.get_mut(ring..).unwrap_or_default();
@@ -255,7 +202,7 @@ impl<'m, 'a> Engine<'m, 'a> {
     }
 }
 
-/// Every layer's place at the start.
+/// Returns every layer's width and initial position.
 fn places(model: &Model<'_>) -> Vec<Place, MAX_LAYERS> {
     let mut widths = [0; BUFFERS];
     widths[0] = model.step_width();
@@ -264,7 +211,7 @@ fn places(model: &Model<'_>) -> Vec<Place, MAX_LAYERS> {
         let found = widths.get(usize::from(layer.input)).copied().unwrap_or(0);
         let affine = layer.op.affine();
         let width = affine.map_or(found, |affine| affine.inputs);
-        // There are no more layers than places.
+        // The list has room for the largest number of layers.
         let _ = places.push(Place { width, ..Place::default() });
         if let Some(output) = widths.get_mut(usize::from(layer.output)) {
             *output = affine.map_or(width, |affine| affine.outputs);
@@ -273,7 +220,7 @@ fn places(model: &Model<'_>) -> Vec<Place, MAX_LAYERS> {
     places
 }
 
-/// Runs one layer; `false` if its stride skips this step.
+/// Runs one layer. Returns `false` if its stride skips this step.
 fn run_layer(
     layer: &Layer<'_>,
     (wide, buffers): (&mut [u32], &mut [&mut [i8]; BUFFERS]),
@@ -281,7 +228,7 @@ fn run_layer(
     place: &mut Place,
 ) -> bool {
     let output = usize::from(layer.output);
-    // The output is taken out of the array while the layer runs, so that inputs can be borrowed.
+    // The output leaves the array while the layer runs, so that inputs can be borrowed.
     let Some(slot) = buffers.get_mut(output) else { return false };
     let y = core::mem::take(slot);
     let input: &[i8] = buffers.get(usize::from(layer.input)).map_or(&[], |b| b);
@@ -321,8 +268,9 @@ fn run_layer(
     computed
 }
 
-/// The columns under the taps of a depthwise layer: `x`, then every `dilation`-th before it. `ring`
-/// holds the `(taps − 1) · dilation` columns before `x`, column `oldest` the first of them.
+/// Adds the columns at the taps of a depthwise layer: `x`, then every `dilation`-th before it.
+/// `ring` holds the `(taps − 1) · dilation` columns before `x`, the first of them at column
+/// `oldest`.
 fn past<'c>(x: &'c [i8], ring: &'c [i8], (oldest, dilation): (u16, u8), columns: &mut Columns<'c>) {
     let width = x.len();
     let back = (usize::from(dilation) * width).max(1);

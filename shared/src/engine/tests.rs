@@ -1,4 +1,4 @@
-//! The engine against its formulas, transcribed over the whole sequence at once.
+//! Tests of the engine against its formulas, transcribed over the whole sequence at once.
 
 extern crate std;
 use std::{vec, vec::Vec};
@@ -9,7 +9,7 @@ use crate::{
     fixed::{requantize, requantize_logit},
 };
 
-/// xorshift64*: inputs that are never constant.
+/// Generator xorshift64*; makes inputs that are never constant.
 struct Random(u64);
 
 impl Random {
@@ -20,7 +20,7 @@ impl Random {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// Every tenth value is an extreme.
+    /// Returns random bytes, of which every tenth is an extreme value.
     fn bytes(&mut self, n: usize) -> Vec<i8> {
         let mut byte = || match self.next() >> 32 {
             r if r % 20 == 0 => i8::MIN,
@@ -30,13 +30,13 @@ impl Random {
         (0..n).map(|_| byte()).collect()
     }
 
-    /// Words that hold such bytes.
+    /// Returns words of such bytes.
     fn words(&mut self, n: usize) -> Vec<u32> {
         let bytes = self.bytes(4 * n);
         bytes.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(b.map(|b| b as u8))).collect()
     }
 
-    /// Of either sign, below `range` in magnitude.
+    /// Returns values of either sign, below `range` in magnitude.
     fn four(&mut self, range: i32) -> [i32; 4] {
         core::array::from_fn(|_| (self.next() >> 32) as i32 % range)
     }
@@ -48,7 +48,7 @@ struct Layer {
 }
 
 impl Layer {
-    /// Whatever is beyond the outputs is random as well.
+    /// Creates a random layer; elements beyond the outputs are random as well.
     fn random(random: &mut Random, outputs: usize, words: usize) -> Self {
         let factors =
             |random: &mut Random| [random.four(1 << 20), random.four(1 << 24).map(i32::abs)];
@@ -82,7 +82,7 @@ impl Layer {
     }
 }
 
-/// `bias[o] + Σᵢ w[o,i]·x[i]`, transcribed.
+/// Transcription of `bias[o] + Σᵢ w[o,i]·x[i]`.
 fn pointwise_reference(x: &[i8], layer: &Layer, outputs: usize) -> Vec<i32> {
     let affine = layer.affine(x.len(), outputs, 0);
     let row = |o: usize| {
@@ -93,7 +93,7 @@ fn pointwise_reference(x: &[i8], layer: &Layer, outputs: usize) -> Vec<i32> {
     (0..outputs).map(row).collect()
 }
 
-/// Tails of every kernel's blocks, and more inputs than one run has.
+/// Shapes with tails in every kernel's blocks, and with more inputs than one run.
 const SHAPES: [(usize, usize); 11] = [
     (1, 1),
     (3, 5),
@@ -115,7 +115,7 @@ fn pointwise_equals_its_formula() {
         let layer = Layer::pointwise(&mut random, inputs, outputs);
         let affine = layer.affine(inputs, outputs, -128);
         let x = random.bytes(inputs);
-        // Wider than the layer, as the engine's buffers are.
+        // Wider than the layer, like the engine's buffers.
         let mut found = vec![0; outputs + 8];
         kernels::pointwise(&x, &affine, &mut vec![0; kernels::wide_words(inputs)], &mut found);
         assert_eq!(found.split_off(outputs), [0; 8]);
@@ -123,7 +123,7 @@ fn pointwise_equals_its_formula() {
         let expected = |(o, &acc)| requantize(acc, layer.multiplier(o), -128);
         let expected: Vec<i8> = sums.iter().enumerate().map(expected).collect();
         assert_eq!(found, expected, "{inputs} {outputs}");
-        // Two columns at once, the second the same.
+        // Two equal columns at once.
         let twice = [x.clone(), x.clone()].concat();
         let mut both = vec![0; 2 * outputs + 3];
         let mut wide = vec![0; kernels::wide_words(inputs)];
@@ -132,7 +132,7 @@ fn pointwise_equals_its_formula() {
         let mut scalar = vec![0; 2 * outputs + 3];
         kernels::scalar::pointwise(&twice, &affine, &mut [], &mut scalar);
         assert_eq!(scalar, both, "{inputs} {outputs}, scalar");
-        // Without room to widen, the plain kernel.
+        // Without room to widen, the plain kernel runs.
         kernels::pointwise(&x, &affine, &mut [], &mut found);
         assert_eq!(found, expected, "{inputs} {outputs}, plain");
     }
@@ -140,7 +140,7 @@ fn pointwise_equals_its_formula() {
 
 #[test]
 fn the_widest_sums_are_exact() {
-    // Every weight and input at its extreme; 0x7FFF is −1 and 128.
+    // Every weight and input is at its extreme; 0x7FFF is −1 and 128.
     for word in [0x7FFF_7FFF, 0x8080_8080, 0x7F7F_7F7F, 0x8000_8000, 0x80FF_80FF] {
         for value in [i8::MIN, i8::MAX] {
             let (inputs, outputs) = (2_048, 4);

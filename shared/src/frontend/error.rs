@@ -1,45 +1,45 @@
-//! What [`FrontendParams::validate`](super::FrontendParams::validate) refuses.
+//! Errors of [`FrontendParams::validate`](super::FrontendParams::validate).
 
 use core::fmt;
 
 use crate::decimal::{Decimal, Verbatim};
 
-/// Why feature parameters were refused.
+/// Reason for which feature parameters are rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrontendError {
     /// A table has the wrong number of bytes.
     TableBytes {
-        /// Which table.
+        /// Name of the table.
         table: &'static str,
-        /// The bytes it should have.
+        /// Number of bytes expected.
         expected: usize,
-        /// The bytes it has.
+        /// Number of bytes found.
         found: usize,
     },
-    /// A mel band starts outside bins 1…256, or before the band under it.
+    /// A mel band starts outside bins 1…256, or before the band below it.
     MelStart {
-        /// Position in the table.
+        /// Index in the table.
         index: usize,
-        /// The bin there.
+        /// Bin at this index.
         bin: u16,
     },
-    /// A mel weight exceeds 4,096, which stands for 1.
+    /// A mel weight exceeds 4,096, which represents 1.
     MelWeight {
-        /// Position in the table.
+        /// Index in the table.
         index: usize,
-        /// The weight there.
+        /// Weight at this index.
         weight: u16,
     },
     /// A parameter of the normalization is out of its range.
     Range {
-        /// The parameter.
+        /// Name of the parameter.
         parameter: &'static str,
-        /// Its value.
+        /// Value of the parameter.
         found: u64,
-        /// The largest value allowed.
+        /// Largest value allowed.
         largest: u64,
     },
-    /// A scale of zero would make every feature equal.
+    /// The scale of the quantizer is zero, which would make every feature equal.
     ZeroScale,
 }
 

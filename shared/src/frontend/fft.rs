@@ -1,11 +1,11 @@
 //! The spectrum: a real 512-point Fourier transform in place, and its powers.
 //!
-//! 512 real samples are 256 complex ones. A radix-4 transform (four passes, decimation in time; the
-//! first also applies the window and reorders) and one pass that splits even from odd samples give
-//! the bins. Values are `i32` in Q7, twiddles `i32` in Q31, and a product is the rounded high word of
-//! the 64-bit one ([`round_high`](crate::fixed::round_high)): one `SMMULR` on Cortex-M4 and later.
-//! There is no scaling between the passes; the bound at [`SAMPLE_FRACTION_BITS`] makes it
-//! unnecessary. The arithmetic of the passes is in [`kernels`].
+//! 512 real samples are treated as 256 complex ones. A radix-4 transform has four passes with
+//! decimation in time, of which the first also applies the window and reorders. One more pass
+//! separates even from odd samples and gives the bins. Values are `i32` in Q7 and twiddles `i32` in
+//! Q31. A product is the rounded high word of 64 bits ([`round_high`](crate::fixed::round_high)),
+//! one `SMMULR` on Cortex-M4 and later. Passes need no scaling between them; see the bound at
+//! [`SAMPLE_FRACTION_BITS`]. [`kernels`] holds the arithmetic of the passes.
 //!
 //! In: 480 samples. Out: 255 `u64` powers in Q16, in the memory of the bins.
 
@@ -13,29 +13,29 @@ use super::FFT_SIZE;
 use super::kernels;
 use super::window::{COEFFICIENTS, SAMPLE_FRACTION_BITS, Samples};
 
-/// Points of the complex transform.
+/// Number of points of the complex transform.
 pub const COMPLEX_POINTS: usize = FFT_SIZE / 2;
-/// Fractional bits of a bin's power: those of the square of twice a value.
+/// Number of fractional bits of a bin's power: those of the square of twice a value.
 pub const POWER_FRACTION_BITS: u32 = 2 * (SAMPLE_FRACTION_BITS + 1);
 
 /// Real and imaginary part.
 pub type Complex = [i32; 2];
-/// The complex values of the transform.
+/// Complex values of the transform.
 pub type Bins = [Complex; COMPLEX_POINTS];
-/// The twiddles of one butterfly: those of its second, third and fourth input.
+/// Twiddles of one butterfly: those of its second, third and fourth input.
 pub type Twiddles = [Complex; 3];
 
 /// 1 in Q62.
 pub(super) const Q62_ONE: i64 = 1 << 62;
 
-/// The product of two complex numbers of magnitude 1, `[cos, sin]` in Q62.
+/// Multiplies two complex numbers of magnitude 1, `[cos, sin]` in Q62.
 pub(super) const fn rotate_q62([a, b]: [i64; 2], [c, d]: [i64; 2]) -> [i64; 2] {
     let (a, b, c, d) = (a as i128, b as i128, c as i128, d as i128);
     let half = 1 << 61;
     [((a * c - b * d + half) >> 62) as i64, ((a * d + b * c + half) >> 62) as i64]
 }
 
-/// The largest multiple of 2π/512 that a pass needs is 3 · 63 · 2.
+/// Number of table entries; the largest multiple of 2π/512 that a pass needs is 3 · 63 · 2.
 const CIRCLE_POINTS: usize = 3 * FFT_SIZE / 4;
 
 /// `[cos, sin]` of 2πk/512 in Q31, at most 2³¹ - 1.
@@ -57,8 +57,9 @@ const CIRCLE: [Complex; CIRCLE_POINTS] = {
     table
 };
 
-/// The twiddles `w^j, w^2j, w^3j`, j = 1…`COUNT`, of a pass over sub-transforms of `COUNT + 1`
-/// points, `w = exp(-2πi / (4·(COUNT + 1)))`, as `[cos, sin]` of the positive angle.
+/// Returns the twiddles `w^j, w^2j, w^3j`, j = 1…`COUNT`, of a pass over sub-transforms of
+/// `COUNT + 1` points, with `w = exp(-2πi / (4·(COUNT + 1)))`, as `[cos, sin]` of the positive
+/// angle.
 const fn pass_twiddles<const COUNT: usize>() -> [Twiddles; COUNT] {
     let mut table = [[[0; 2]; 3]; COUNT];
     let mut j = 0;
@@ -74,7 +75,7 @@ static TWIDDLES_4: [Twiddles; 3] = pass_twiddles();
 static TWIDDLES_16: [Twiddles; 15] = pass_twiddles();
 static TWIDDLES_64: [Twiddles; 63] = pass_twiddles();
 
-/// Pairs of bins k and 256 - k.
+/// Number of pairs of bins k and 256 - k.
 pub(super) const SPLIT_PAIRS: usize = COMPLEX_POINTS / 2 - 1;
 
 /// `[cos, sin]` of 2πk/512 for k = 1…127.
@@ -88,7 +89,7 @@ static SPLIT_TWIDDLES: [Complex; SPLIT_PAIRS] = {
     table
 };
 
-/// The transform's memory: windowed samples, then bins, then powers.
+/// Memory of the transform: windowed samples, then bins, then powers.
 #[derive(Clone, Debug)]
 pub struct Spectrum {
     /// Complex values in Q7; after [`Spectrum::powers`] the low and the high word of each power.
@@ -102,13 +103,13 @@ impl Default for Spectrum {
 }
 
 impl Spectrum {
-    /// All zeros.
+    /// Creates a spectrum of zeros.
     #[inline(always)]
     pub const fn new() -> Self {
         Self { bins: [[0; 2]; COMPLEX_POINTS] }
     }
 
-    /// The complex transform `Z[k] = Σ z[n]·exp(-2πi·nk/256)` of the windowed samples
+    /// Computes the complex transform `Z[k] = Σ z[n]·exp(-2πi·nk/256)` of the windowed samples
     /// `z[n] = x[2n] + i·x[2n+1]`, in natural order.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     pub fn transform(&mut self, samples: &Samples) {
@@ -118,16 +119,16 @@ impl Spectrum {
         kernels::pass_64(&mut self.bins, &TWIDDLES_64);
     }
 
-    /// From `Z` to the powers `2¹⁶·|X[k]|²` of the real transform, k = 1…255; bin 0 is left as it is,
-    /// for no mel band contains it. By the bound at [`SAMPLE_FRACTION_BITS`], and by Parseval's
-    /// theorem, they sum to less than 2⁶².
+    /// Replaces `Z` by the powers `2¹⁶·|X[k]|²` of the real transform, k = 1…255. Bin 0 is
+    /// unchanged, since no mel band contains it. By the bound at [`SAMPLE_FRACTION_BITS`] and
+    /// Parseval's theorem, the powers sum to less than 2⁶².
     #[cfg_attr(not(target_os = "none"), inline(always))]
     pub fn powers(&mut self) {
         kernels::powers(&mut self.bins, &SPLIT_TWIDDLES);
     }
 }
 
-/// The power in a bin after [`Spectrum::powers`].
+/// Returns the power in a bin after [`Spectrum::powers`].
 #[inline(always)]
 pub const fn power([low, high]: Complex) -> u64 {
     (low as u32 as u64) | ((high as u32 as u64) << 32)

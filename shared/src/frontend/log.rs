@@ -1,9 +1,9 @@
-//! Logarithms to base 2 of integers, by leading zeros, a table of 33 entries and interpolation.
+//! Base-2 logarithms of integers, by leading zeros, a table of 33 entries and interpolation.
 
-/// Segments of an octave in the table.
+/// Number of bits that index the segments of an octave in the table.
 const SEGMENT_BITS: u32 = 5;
 const SEGMENTS: usize = 1 << SEGMENT_BITS;
-/// Fractional bits of the table.
+/// Number of fractional bits of the table.
 pub(super) const LOG_BITS: u32 = 16;
 
 /// `round(2¹⁶ · log₂(1 + i/32))`.
@@ -14,8 +14,8 @@ const fn log2_table() -> [u32; SEGMENTS + 1] {
     let mut table = [0; SEGMENTS + 1];
     let mut i = 0;
     while i < SEGMENTS {
-        // Squaring a number in [1, 2) yields its logarithm bit by bit: each square at or above 2
-        // is a one.
+        // Squaring a number in [1, 2) yields its logarithm bit by bit: each square at or above 2 is
+        // a one.
         let mut x = ((SEGMENTS + i) as u128) << (62 - SEGMENT_BITS);
         let mut log = 0u32;
         let mut bit = 0;
@@ -35,10 +35,10 @@ const fn log2_table() -> [u32; SEGMENTS + 1] {
     table
 }
 
-/// `log₂(x)` in Q16; 0 for 0. The error is below 1/5,000 octave, monotone.
+/// Returns `log₂(x)` in Q16; 0 for 0. Monotone; the error is below 1/5,000 octave.
 pub(super) fn log2_q16(x: u64) -> u32 {
     let (high, low) = ((x >> 32) as u32, x as u32);
-    // The leading one and the 31 bits under it; words, since most devices have no wider shifts.
+    // The leading one and the 31 bits below it. Words, since most devices have no wider shifts.
     let (octave, leading) = if high != 0 {
         let zeros = high.leading_zeros();
         (63 - zeros, high << zeros | (low >> 1) >> (31 - zeros))
@@ -53,7 +53,7 @@ pub(super) fn log2_q16(x: u64) -> u32 {
     (octave << LOG_BITS) + a + (((b - a) * position) >> 16)
 }
 
-/// `log₂(x)` in Q8, rounded to nearest; 0 for 0. Between 0 and 16,384.
+/// Returns `log₂(x)` in Q8, rounded to nearest; 0 for 0. The result is between 0 and 16,384.
 ///
 /// Monotone; the absolute error is below 0.6/256 octave.
 pub fn log2_q8(x: u64) -> i32 {

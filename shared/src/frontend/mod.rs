@@ -3,23 +3,24 @@
 //! | stage | file | in | out |
 //! |---|---|---|---|
 //! | window | [`window`] | any number of `i16` | the last 480, every 160 samples |
-//! | spectrum | [`fft`] | 480 `i16`, weighed | bins 1…255, `\|X\|²` as `u64` in Q16 |
+//! | spectrum | [`fft`] | 480 `i16`, windowed | bins 1…255, `\|X\|²` as `u64` in Q16 |
 //! | mel bands | [`mel`] | bins 1…255 | [`MelPowers`], 40 `u64` in Q6 |
 //! | normalization | [`normalize`] | [`MelPowers`] | 40 `i8` |
 //!
-//! The first three are [`PowerFrontend`] and have no state but the last 320 samples; the last is
-//! [`Normalizer`], which follows the level of a room and a voice. They are apart so that a trainer
-//! can keep the powers, augment them, and run the very code of the device over the result.
-//! [`Frontend`] is the two in a row.
+//! The first three stages are [`PowerFrontend`], whose only state is the last 320 samples. The last
+//! stage is [`Normalizer`], which follows the level of the room and the voice. They are separate so
+//! that a trainer can store the powers, augment them, and then run the code of the device on the
+//! result. [`Frontend`] combines the two.
 //!
-//! A window at [full scale](crate::fault::is_full_scale) leaves the level as it is: the level falls
-//! more slowly than such sound raises it, and the device would be hard of hearing for seconds after.
+//! A window at [full scale](crate::fault::is_full_scale) does not change the level. Such sound
+//! raises the level faster than it falls, and the device would miss keywords for seconds
+//! afterwards.
 //!
 //! All arithmetic is on integers, with one rounding at each place and no scaling that depends on
-//! the data: every processor gives the same bytes, and quiet sound is as exact as loud sound. The
-//! structure (30 ms Hann window, 512 points, 40 bands of triangles from 125 to 7,500 Hz) is that of
-//! TensorFlow Lite's `tensorflow/lite/experimental/microfrontend`; unlike it, the spectrum keeps
-//! 32 bits, so no block of samples is rescaled.
+//! the data. Every processor thus returns the same bytes, and quiet sound is as exact as loud
+//! sound. The structure (30 ms Hann window, 512 points, 40 bands of triangles from 125 to 7,500 Hz)
+//! is that of TensorFlow Lite's `tensorflow/lite/experimental/microfrontend`. Unlike there, the
+//! spectrum keeps 32 bits, so no block of samples is rescaled.
 
 pub mod error;
 pub mod fft;
@@ -36,28 +37,24 @@ pub use log::log2_q8;
 pub use normalize::Normalizer;
 pub use params::{FrontendParams, Level, LevelStatistic, Normalization, Quantizer};
 
+pub use crate::timebase::{HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
+
 use crate::fault::is_full_scale;
 use fft::Spectrum;
 use window::Window;
 
-/// Samples a second of the audio.
-pub const SAMPLE_RATE_HZ: usize = 16_000;
-/// Samples under one window: 30 ms.
-pub const WINDOW_SAMPLES: usize = 480;
-/// Samples from one window to the next: 10 ms.
-pub const HOP_SAMPLES: usize = 160;
-/// Points of the real Fourier transform; the window is padded with zeros up to it.
+/// Number of points of the real Fourier transform. The window is padded with zeros to this length.
 pub const FFT_SIZE: usize = 512;
-/// Mel bands of a frame.
+/// Number of mel bands in a frame.
 pub const MEL_CHANNELS: usize = 40;
 
-/// The power of each mel band, `64 · Σ w·|X|²` rounded down, where `X` is the unscaled 512-point
+/// Power of each mel band, `64 · Σ w·|X|²` rounded down, where `X` is the unscaled 512-point
 /// transform of the windowed samples. At most 2⁵².
 pub type MelPowers = [u64; MEL_CHANNELS];
-/// What the network sees of one frame.
+/// Features of one frame, the input of the network.
 pub type Features = [i8; MEL_CHANNELS];
 
-/// Samples to mel powers: window, spectrum, mel bands. About 3.4 KB.
+/// Computes mel powers from samples: window, spectrum, mel bands. Takes about 3.4 KB.
 #[derive(Clone, Debug)]
 pub struct PowerFrontend<'a> {
     window: Window,
@@ -68,11 +65,12 @@ pub struct PowerFrontend<'a> {
 }
 
 impl<'a> PowerFrontend<'a> {
-    /// An empty window. `params` must have passed [`FrontendParams::validate`]; with others nothing
-    /// panics, but the powers mean nothing.
+    /// Creates a front end with an empty window. `params` must have passed
+    /// [`FrontendParams::validate`]. With invalid ones nothing panics, but the powers are
+    /// meaningless.
     ///
-    /// Inlined, as all that it calls, so that it is made where it stays: what is built first and then
-    /// moved is on the stack twice.
+    /// Inlined, with all that it calls, so that it is built in place. A value that is built and
+    /// then moved is on the stack twice.
     #[inline(always)]
     pub fn new(params: &FrontendParams<'a>) -> Self {
         Self {
@@ -84,11 +82,11 @@ impl<'a> PowerFrontend<'a> {
         }
     }
 
-    /// Takes samples until a frame is ready; returns how many it took and whether
-    /// [`PowerFrontend::powers`] is new.
+    /// Processes samples until a frame is ready. Returns the number of samples consumed, and
+    /// whether [`PowerFrontend::powers`] is new.
     ///
-    /// Call it again with the rest until nothing is left. The first frame comes with sample 480,
-    /// then one with every 160, however the samples are divided.
+    /// The caller repeats the call with the rest until nothing is left. The first frame is ready at
+    /// sample 480, and then one at every 160, however the samples are divided.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     pub fn push(&mut self, pcm: &[i16]) -> (usize, bool) {
         let (consumed, ready) = self.window.push(pcm);
@@ -102,17 +100,17 @@ impl<'a> PowerFrontend<'a> {
         (consumed, ready)
     }
 
-    /// The powers of the latest frame; zeros before the first.
+    /// Powers of the latest frame; zeros before the first.
     pub fn powers(&self) -> &MelPowers {
         &self.powers
     }
 
-    /// Whether the latest frame's window was at full scale, so that its level says nothing.
+    /// Returns whether the latest frame's window was at full scale. Its level is then meaningless.
     pub fn is_full_scale(&self) -> bool {
         self.full_scale
     }
 
-    /// Forgets every sample, as if new.
+    /// Resets to the initial state.
     pub fn reset(&mut self) {
         self.window.reset();
         self.powers = [0; MEL_CHANNELS];
@@ -120,7 +118,7 @@ impl<'a> PowerFrontend<'a> {
     }
 }
 
-/// Samples to features: [`PowerFrontend`], then [`Normalizer`].
+/// Computes features from samples: [`PowerFrontend`], then [`Normalizer`].
 #[derive(Clone, Debug)]
 pub struct Frontend<'a> {
     power: PowerFrontend<'a>,
@@ -128,7 +126,8 @@ pub struct Frontend<'a> {
 }
 
 impl<'a> Frontend<'a> {
-    /// A front end that has heard nothing; see [`PowerFrontend::new`] for what `params` must be.
+    /// Creates a front end before the first sample; see [`PowerFrontend::new`] for the requirements
+    /// on `params`.
     #[inline(always)]
     pub fn new(params: &FrontendParams<'a>) -> Self {
         Self {
@@ -137,8 +136,8 @@ impl<'a> Frontend<'a> {
         }
     }
 
-    /// Takes samples until a frame is ready; returns how many it took and whether `features` was
-    /// written. See [`PowerFrontend::push`].
+    /// Processes samples until a frame is ready. Returns the number of samples consumed, and
+    /// whether `features` was written. See [`PowerFrontend::push`].
     pub fn push(&mut self, pcm: &[i16], features: &mut Features) -> (usize, bool) {
         let (consumed, ready) = self.power.push(pcm);
         if ready {
@@ -152,12 +151,12 @@ impl<'a> Frontend<'a> {
         (consumed, ready)
     }
 
-    /// The level of the latest frame; see [`Normalizer::level`].
+    /// Level of the latest frame; see [`Normalizer::level`].
     pub fn level(&self) -> i32 {
         self.normalizer.level()
     }
 
-    /// Forgets samples and levels, as if new.
+    /// Resets to the initial state.
     pub fn reset(&mut self) {
         self.power.reset();
         self.normalizer.reset();

@@ -1,53 +1,53 @@
-//! Normalization: mel powers to `i8` features, with what must be remembered from frame to frame.
+//! Normalization: mel powers to `i8` features, with state from frame to frame.
 //!
-//! Which formula is run is data of the model: [`Normalization`]. Each takes 40 `u64` in Q6 and gives
-//! 40 `i8`.
+//! The model selects the formula: [`Normalization`]. Each takes 40 `u64` in Q6 and returns 40 `i8`.
 
 use super::log::log2_q8;
 use super::params::{Level, LevelStatistic, Normalization};
 use super::pcan::Pcan;
 use super::{Features, MEL_CHANNELS, MelPowers};
 
-/// Powers above it count as this much: 16 times what samples can give, so that sums stay in `u64`.
+/// Upper clamp of a power: 16 times the largest that samples can give, so that sums fit `u64`.
 const LARGEST_POWER: u64 = 1 << 56;
-/// Fractional bits of the running level beyond its Q8.
+/// Number of fractional bits of the running level beyond its Q8.
 const LEVEL_EXTRA_BITS: u32 = 16;
-/// Fractional bits of a smoothed power beyond its Q6.
+/// Number of fractional bits of a smoothed power beyond its Q6.
 const SMOOTH_EXTRA_BITS: u32 = 6;
 
-/// A [`Normalization`] and its memory (about 350 bytes).
+/// A [`Normalization`] and its state (about 350 bytes).
 #[derive(Clone, Debug)]
 pub struct Normalizer<'a> {
     params: Normalization<'a>,
-    /// Whether a frame has been seen since the reset.
+    /// `true` once a frame was processed since the reset.
     started: bool,
-    /// `Log`: the running level, Q8 with 16 more bits.
+    /// State of `Log`: the running level, Q8 with 16 more bits.
     level: i32,
-    /// `LogPcen`: smoothed powers in Q12. `Pcan`: noise estimates in Q10.
+    /// State of `LogPcen`: smoothed powers in Q12. State of `Pcan`: noise estimates in Q10.
     channels: [u64; MEL_CHANNELS],
 }
 
 impl<'a> Normalizer<'a> {
-    /// Fresh memory. `params` must have passed [`Normalization::validate`].
+    /// Creates the initial state. `params` must have passed [`Normalization::validate`].
     #[inline(always)]
     pub fn new(params: Normalization<'a>) -> Self {
         Self { params, started: false, level: 0, channels: [0; MEL_CHANNELS] }
     }
 
-    /// Forgets every frame, as if new.
+    /// Resets to the initial state.
     pub fn reset(&mut self) {
         self.started = false;
         self.level = 0;
         self.channels = [0; MEL_CHANNELS];
     }
 
-    /// The features of the next frame.
+    /// Returns the features of the next frame.
     pub fn process(&mut self, powers: &MelPowers) -> Features {
         self.frame(powers, true)
     }
 
-    /// The features of a frame that tells nothing of the room: the running level of `Log` stays where it
-    /// is. The other two come down as fast as they go up, and follow it.
+    /// Returns the features of a frame that carries no information about the room, and leaves the
+    /// running level of `Log` as it is. The other two formulas update their state, which falls as
+    /// fast as it rises.
     pub fn process_apart(&mut self, powers: &MelPowers) -> Features {
         self.frame(powers, false)
     }
@@ -89,8 +89,8 @@ impl<'a> Normalizer<'a> {
         features
     }
 
-    /// What the running level took off the features of the latest frame, in their steps, Q8: at most 2²³
-    /// either way, and 0 where there is no such level.
+    /// Running level subtracted from the features of the latest frame, in units of a feature, Q8.
+    /// At most 2²³ in magnitude; 0 if the formula has no such level.
     pub fn level(&self) -> i32 {
         match self.params {
             Normalization::Log { level: Some(_), quantizer, .. } => {
@@ -101,12 +101,13 @@ impl<'a> Normalizer<'a> {
         }
     }
 
-    /// The running level in Q8, rounded half up.
+    /// Running level in Q8, rounded half up.
     fn level_q8(&self) -> i32 {
         (self.level + (1 << (LEVEL_EXTRA_BITS - 1))) >> LEVEL_EXTRA_BITS
     }
 
-    /// Moves the running level towards this frame's, if it is to, and returns it in Q8, rounded half up.
+    /// Moves the running level towards that of this frame if `moves`. Returns it in Q8, rounded
+    /// half up.
     fn follow(&mut self, logs: &[i32; MEL_CHANNELS], level: Level, moves: bool) -> i32 {
         if !self.started {
             self.level = i32::from(level.initial_q8) << LEVEL_EXTRA_BITS;
@@ -124,7 +125,7 @@ impl<'a> Normalizer<'a> {
     }
 }
 
-/// `M += (P - M) / 2^shift`, rounded down; without a shift `M = P`, as in the first frame.
+/// Computes `M += (P - M) / 2^shift`, rounded down; without a shift `M = P`, as in the first frame.
 fn smooth(p: u64, shift: Option<u8>, m: &mut u64) {
     let p = p << SMOOTH_EXTRA_BITS;
     *m = match shift {

@@ -1,6 +1,7 @@
-//! The parameters of the features, as they travel in a model: postcard, tables borrowed from flash.
+//! Parameters of the features, as stored in a model: postcard, with tables borrowed from flash.
 //!
-//! Tables are little-endian 16-bit words in byte slices, because flash need not be aligned.
+//! Tables are byte slices of little-endian 16-bit words, since their place in flash need not be
+//! aligned.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,105 +10,110 @@ use super::error::FrontendError;
 use super::fft::COMPLEX_POINTS;
 use super::pcan::{GAIN_TABLE_WORDS, SHARE_BITS};
 
-/// Fractional bits of a mel weight: 4,096 stands for 1.
+/// Number of fractional bits of a mel weight: 4,096 represents 1.
 pub const MEL_WEIGHT_BITS: u32 = 12;
-/// Entries of [`FrontendParams::mel_starts`]: 41 segments have 42 ends.
+/// Number of entries in [`FrontendParams::mel_starts`]: 41 segments have 42 ends.
 pub const MEL_STARTS: usize = MEL_CHANNELS + 2;
-/// The largest floor: the largest power, 2⁵².
+/// Largest floor, equal to the largest power, 2⁵².
 const LARGEST_FLOOR: u64 = 1 << 52;
-/// The largest exponent of a time constant: 2¹⁵ frames are 5½ minutes.
+/// Largest exponent of a time constant: 2¹⁵ frames are 5½ minutes.
 const LARGEST_SHIFT: u64 = 15;
 /// 1 in Q8.
 const Q8_ONE: u64 = 256;
 
-/// Everything that the front end of one model needs.
+/// Parameters of the front end of one model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrontendParams<'a> {
-    /// 42 `u16`: the first bin of each of the 41 segments between band centres, and the bin after
-    /// the last segment. Ascending, from 1 to 256.
+    /// First bin of each of the 41 segments between band centres, and the bin after the last
+    /// segment: 42 `u16`. Ascending, from 1 to 256.
     #[serde(borrow)]
     pub mel_starts: &'a [u8],
     /// One `u16` in Q12 for each bin from the first start to the last: the share of its power for
-    /// the lower band of the two around it, 0…4,096.
+    /// the lower of the two bands around it, 0…4,096.
     pub mel_weights: &'a [u8],
-    /// From powers to features.
+    /// Formula from powers to features.
     pub normalization: Normalization<'a>,
 }
 
-/// From mel powers `P` to features; see [`Normalizer`](super::Normalizer) for how each is run.
+/// Formula from mel powers `P` to features; [`Normalizer`](super::Normalizer) computes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Normalization<'a> {
     /// `quantize(log₂(P + floor) - level)`.
     Log {
-        /// Added to each power, in Q6: silence below it looks the same. At most 2⁵².
+        /// Constant added to each power, in Q6, at most 2⁵². It hides differences between sounds
+        /// below it.
         floor: u64,
-        /// What to subtract; `None` subtracts nothing.
+        /// Level to subtract; `None` subtracts nothing.
         level: Option<Level>,
-        /// Onto `i8`.
+        /// Map onto `i8`.
         quantizer: Quantizer,
     },
     /// `quantize(log₂(P + floor) - strength · log₂(M + floor))`, where `M` is the smoothed power of
-    /// the band: per-channel energy normalization (Wang et al. 2017, "Trainable Frontend for Robust
-    /// and Far-Field Keyword Spotting", eq. 1 and 2) before its root compression, as a logarithm.
+    /// the band. It is per-channel energy normalization (Wang et al. 2017, "Trainable Frontend for
+    /// Robust and Far-Field Keyword Spotting", eq. 1 and 2) before its root compression, as a
+    /// logarithm.
     LogPcen {
-        /// Added to both powers, in Q6, at most 2⁵².
+        /// Constant added to both powers, in Q6, at most 2⁵².
         floor: u64,
         /// Exponent of the gain in Q8, 0…256.
         strength_q8: u16,
-        /// `M += (P - M) / 2^shift` a frame, at most 15. `M` starts as the first `P`.
+        /// Exponent in `M += (P - M) / 2^shift` per frame, at most 15. `M` starts as the first `P`.
         smoothing_shift: u8,
-        /// Onto `i8`.
+        /// Map onto `i8`.
         quantizer: Quantizer,
     },
-    /// Noise reduction, per-channel automatic gain, logarithm and quantization as TensorFlow Lite's
-    /// micro front end and microWakeWord do them.
+    /// Noise reduction, per-channel automatic gain, logarithm and quantization as in TensorFlow
+    /// Lite's micro front end and microWakeWord.
     Pcan {
-        /// Smoothing of the noise estimate of channels 0, 2, …, in Q14.
+        /// Smoothing factor of the noise estimate of channels 0, 2, …, in Q14.
         even_smoothing: u16,
-        /// Smoothing of the noise estimate of channels 1, 3, …, in Q14.
+        /// Smoothing factor of the noise estimate of channels 1, 3, …, in Q14.
         odd_smoothing: u16,
-        /// The share of a signal that noise reduction leaves at least, in Q14.
+        /// Least share of a signal that noise reduction keeps, in Q14.
         min_signal_remaining: u16,
-        /// 125 `i16`: the gain as a function of the noise estimate, piecewise quadratic over
-        /// octaves (`PcanGainLookupFunction`, gain bits 21).
+        /// Gain as a function of the noise estimate, piecewise quadratic over octaves: 125 `i16`
+        /// (`PcanGainLookupFunction`, gain bits 21).
         #[serde(borrow)]
         gain_table: &'a [u8],
     },
 }
 
-/// A slow running level of the whole frame, to take loudness out of the features.
+/// A slow running level of the whole frame, which removes loudness from the features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Level {
-    /// What is followed.
+    /// Loudness that the level follows.
     pub statistic: LevelStatistic,
-    /// The level at the start, log₂ in Q8.
+    /// Level at the start, log₂ in Q8.
     pub initial_q8: i16,
-    /// A rising level moves `1 / 2^attack_shift` of the way each frame; at most 15.
+    /// Exponent of the attack: a rising level moves `1 / 2^attack_shift` of the gap per frame; at
+    /// most 15.
     pub attack_shift: u8,
-    /// A falling level moves `1 / 2^decay_shift` of the way each frame; at most 15.
+    /// Exponent of the decay: a falling level moves `1 / 2^decay_shift` of the gap per frame; at
+    /// most 15.
     pub decay_shift: u8,
 }
 
-/// The loudness of a frame.
+/// Loudness of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LevelStatistic {
-    /// The mean of the 40 logarithms, rounded down.
+    /// Mean of the 40 logarithms, rounded down.
     Mean,
-    /// The largest of the 40 logarithms.
+    /// Largest of the 40 logarithms.
     Max,
 }
 
-/// `sat8(⌊(x - offset) · scale / 2¹⁶ + ½⌋)` of a logarithm `x` in Q8: `scale / 256` steps an octave.
+/// Map of a logarithm `x` in Q8 onto `i8`: `sat8(⌊(x - offset) · scale / 2¹⁶ + ½⌋)`. An octave has
+/// `scale / 256` units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quantizer {
-    /// The logarithm that becomes 0, in Q8.
+    /// Logarithm that becomes 0, in Q8.
     pub offset_q8: i16,
-    /// Steps of the feature for each unit of Q8, in Q16; not 0.
+    /// Units of the feature for each unit of Q8, in Q16; not 0.
     pub scale_q16: u16,
 }
 
 impl Quantizer {
-    /// The formula above. Exact for any `x_q8` of less than 30 bits.
+    /// Computes the formula of [`Quantizer`]. Exact for any `x_q8` of less than 30 bits.
     #[inline]
     pub fn quantize(&self, x_q8: i32) -> i8 {
         let scaled = i64::from(x_q8 - i32::from(self.offset_q8)) * i64::from(self.scale_q16);
@@ -119,7 +125,7 @@ impl Quantizer {
     }
 }
 
-/// The little-endian words of a table.
+/// Iterates over the little-endian words of a table.
 pub(super) fn words(table: &[u8]) -> impl Iterator<Item = u16> + '_ {
     table.as_chunks::<2>().0.iter().map(|&pair| u16::from_le_bytes(pair))
 }
@@ -137,16 +143,16 @@ fn at_most(parameter: &'static str, largest: u64, found: u64) -> Result<(), Fron
 }
 
 impl FrontendParams<'_> {
-    /// Checks every table and number; after it nothing in the front end can overflow or fail.
+    /// Checks every table and number. With valid parameters the front end cannot overflow or fail.
     ///
     /// # Errors
-    /// The first inconsistency, as [`FrontendError`] describes it.
+    /// Returns the first inconsistency as a [`FrontendError`].
     pub fn validate(&self) -> Result<(), FrontendError> {
         self.validate_tables()?;
         self.normalization.validate()
     }
 
-    /// Checks the mel bands alone.
+    /// Checks the tables of the mel bands.
     pub(super) fn validate_tables(&self) -> Result<(), FrontendError> {
         bytes("mel start", 2 * MEL_STARTS, self.mel_starts)?;
         let (mut lowest, mut last) = (None, 1);
@@ -172,7 +178,7 @@ impl Normalization<'_> {
     /// Checks the numbers of the variant.
     ///
     /// # Errors
-    /// The first inconsistency, as [`FrontendError`] describes it.
+    /// Returns the first inconsistency as a [`FrontendError`].
     pub fn validate(&self) -> Result<(), FrontendError> {
         match self {
             Self::Log { floor, level, quantizer } => {

@@ -1,9 +1,9 @@
-//! TensorFlow Lite's per-channel chain: square root, noise reduction, gain control, logarithm; then
-//! microWakeWord's quantization.
+//! Per-channel normalization of TensorFlow Lite: square root, noise reduction, gain control,
+//! logarithm. The quantization is that of microWakeWord.
 //!
 //! Sources: `tensorflow/lite/experimental/microfrontend/lib/{noise_reduction,pcan_gain_control,
 //! log_scale}.c`, and ESPHome's `micro_wake_word` for the last step. The scales are those of the
-//! source, so that a network trained on its features meets the same ones here.
+//! source, so that networks trained on its features receive the same ones here.
 //!
 //! In: 40 `u64` in Q6. Out: 40 `i8`. State: 40 noise estimates in Q10.
 
@@ -11,33 +11,32 @@ use super::log::{LOG_BITS, log2_q16};
 use super::params::words;
 use super::{Features, MEL_CHANNELS, MelPowers};
 
-/// Entries of the gain table: two, then three and a blank for each octave from 2 to 32 bits.
+/// Entries of the gain table: two, then three and an unused one for each octave from 2 to 32 bits.
 pub const GAIN_TABLE_WORDS: usize = 4 * 32 - 3;
-/// Fractional bits of a smoothing factor.
+/// Number of fractional bits of a smoothing factor.
 pub const SHARE_BITS: u32 = 14;
 
-/// From the root of a power in Q6 to the source's magnitude, which is `|X|/8`.
+/// Shift from the root of a power in Q6 to the source's magnitude, which is `|X|/8`.
 const MAGNITUDE_SHIFT: u32 = 6;
-/// The source's `smoothing_bits`.
+/// Constant `smoothing_bits` of the source.
 const ESTIMATE_BITS: u32 = 10;
-/// Magnitudes above it count as this much, so that an estimate fits 32 bits; samples give less
-/// than 2²⁰.
+/// Upper clamp of a magnitude, so that an estimate fits 32 bits. Samples give less than 2²⁰.
 const LARGEST_MAGNITUDE: u64 = u32::MAX as u64 >> ESTIMATE_BITS;
-/// The source's `correction_bits`: log₂(512) - 12/2.
+/// Constant `correction_bits` of the source: log₂(512) - 12/2.
 const CORRECTION_BITS: u32 = 3;
-/// The source's `kPcanSnrBits` and `kPcanOutputBits`.
+/// Constants `kPcanSnrBits` and `kPcanOutputBits` of the source.
 const SNR_BITS: u32 = 12;
 const OUTPUT_BITS: u32 = 6;
 /// `gain_bits - correction_bits - kPcanSnrBits`.
 const SNR_SHIFT: u32 = 21 - CORRECTION_BITS - SNR_BITS;
-/// `round(2¹⁶ · ln 2)`, the source's `kLogCoeff`.
+/// Constant `kLogCoeff` of the source: `round(2¹⁶ · ln 2)`.
 const LN_2_Q16: u64 = 45_426;
-/// The source's `scale_shift`: features are 64 · ln(x).
+/// Constant `scale_shift` of the source: features are 64 · ln(x).
 const LOG_SCALE_SHIFT: u32 = 6;
-/// microWakeWord maps 0…666 (25.6 · 26) onto 256 steps.
+/// Range of microWakeWord's quantization: 0…666 (25.6 · 26) onto 256 steps.
 const QUANTIZE_RANGE: i32 = 666;
 
-/// The parameters of [`Normalization::Pcan`](super::Normalization::Pcan).
+/// Parameters of [`Normalization::Pcan`](super::Normalization::Pcan).
 #[derive(Clone, Copy)]
 pub(super) struct Pcan<'a> {
     pub even_smoothing: u16,
@@ -47,7 +46,7 @@ pub(super) struct Pcan<'a> {
 }
 
 impl Pcan<'_> {
-    /// One frame; `estimates` are the noise estimates, zeros at first.
+    /// Processes one frame. `estimates` are the noise estimates, zeros at first.
     pub fn process(&self, powers: &MelPowers, estimates: &mut [u64; MEL_CHANNELS]) -> Features {
         let mut features = [0; MEL_CHANNELS];
         for (channel, ((y, &power), estimate)) in
@@ -62,7 +61,7 @@ impl Pcan<'_> {
         features
     }
 
-    /// `NoiseReductionApply`.
+    /// Subtracts the noise estimate (`NoiseReductionApply`).
     fn reduce_noise(&self, magnitude: u64, smoothing: u16, estimate: &mut u64) -> u64 {
         let smoothing = u64::from(smoothing);
         let scaled = magnitude << ESTIMATE_BITS;
@@ -72,7 +71,7 @@ impl Pcan<'_> {
         (scaled.saturating_sub(*estimate) >> ESTIMATE_BITS).max(floor)
     }
 
-    /// `WideDynamicFunction`: the gain at a noise estimate, quadratic within an octave.
+    /// Returns the gain at a noise estimate, quadratic within an octave (`WideDynamicFunction`).
     fn gain(&self, estimate: u64) -> u64 {
         let entry = |index: usize| {
             let word = words(self.gain_table).nth(index).unwrap_or(0);
@@ -92,14 +91,14 @@ impl Pcan<'_> {
     }
 }
 
-/// `⌊√x⌋`: the root of the word at the top, then bit by bit. A division of 64 bits is 1 KB of flash.
+/// Returns `⌊√x⌋`: the root of the upper word, then bit by bit. A 64-bit division is 1 KB of flash.
 fn root(x: u64) -> u64 {
     let bits = u64::BITS - x.leading_zeros();
     let beyond = bits.saturating_sub(u32::BITS).div_ceil(2);
     let mut root = u64::from(((x >> (2 * beyond)) as u32).isqrt());
     for bit in (0..beyond).rev() {
         root *= 2;
-        // A word, since the whole root is.
+        // The root fits a word, so this does as well.
         let next = root + 1;
         if next * next <= x >> (2 * bit) {
             root = next;
@@ -108,7 +107,7 @@ fn root(x: u64) -> u64 {
     root
 }
 
-/// `PcanShrink`: quadratic below an SNR of 2, linear above.
+/// Compresses the SNR: quadratic below 2, linear above (`PcanShrink`).
 fn shrink(snr: u64) -> u64 {
     if snr < 2 << SNR_BITS {
         (snr * snr) >> (2 + 2 * SNR_BITS - OUTPUT_BITS)
@@ -117,14 +116,14 @@ fn shrink(snr: u64) -> u64 {
     }
 }
 
-/// `LogScaleApply`: `64 · ln(x)`, rounded; 0 for 0 and 1.
+/// Returns `64 · ln(x)`, rounded; 0 for 0 and 1 (`LogScaleApply`).
 fn log_scale(x: u64) -> u16 {
     let half = 1u64 << (LOG_BITS - 1);
     let natural = (u64::from(log2_q16(x)) * LN_2_Q16 + half) >> LOG_BITS;
     (((natural << LOG_SCALE_SHIFT) + half) >> LOG_BITS).min(u64::from(u16::MAX)) as u16
 }
 
-/// `sat8((256·x + 333) / 666 - 128)`.
+/// Returns `sat8((256·x + 333) / 666 - 128)`.
 fn quantize(x: u16) -> i8 {
     ((i32::from(x) * 256 + QUANTIZE_RANGE / 2) / QUANTIZE_RANGE - 128).clamp(-128, 127) as i8
 }

@@ -1,4 +1,4 @@
-//! The front end against `f64`, and at its extremes.
+//! Tests of the front end against `f64`, and at its extremes.
 
 extern crate std;
 
@@ -8,11 +8,11 @@ use super::fft::{COMPLEX_POINTS, POWER_FRACTION_BITS, power};
 use super::window::SAMPLE_FRACTION_BITS;
 use super::*;
 
-/// The mel table of 125 to 7,500 Hz, and its Q12 shares in `f64`.
+/// Mel table of 125 to 7,500 Hz, and its Q12 shares in `f64`.
 struct Table {
     starts: Vec<u8>,
     weights: Vec<u8>,
-    /// For each bin from 1 on: its segment and the share for the lower band.
+    /// Segment and share for the lower band, for each bin from 1 on.
     shares: Vec<(usize, f64)>,
 }
 
@@ -49,7 +49,7 @@ impl Table {
         }
     }
 
-    /// `64 · Σ w·|X|²` of one window, all in `f64`.
+    /// Returns `64 · Σ w·|X|²` of one window, all in `f64`.
     fn reference(&self, samples: &[i16]) -> Vec<f64> {
         let windowed: Vec<f64> = samples
             .iter()
@@ -73,7 +73,7 @@ impl Table {
 
 const TAU: f64 = core::f64::consts::TAU;
 
-/// xorshift64*, so that the inputs are the same everywhere.
+/// Generator xorshift64*, so that the inputs are the same everywhere.
 struct Random(u64);
 
 impl Random {
@@ -140,8 +140,8 @@ fn all_powers(
     frames
 }
 
-/// The largest distance of a bin's value from that of the `f64` transform of the same samples, in
-/// units of the 16-bit sample.
+/// Largest distance of a bin's value from that of the `f64` transform of the same samples, in units
+/// of the 16-bit sample.
 const BIN_ERROR: f64 = 0.35;
 
 #[test]
@@ -173,7 +173,7 @@ fn the_transform_is_within_a_third_of_a_sample_unit() {
             if !near_zero {
                 worst.0 = worst.0.max(error);
             }
-            // Samples are weighed and rounded down: half a unit of Q7 each, which bin 0 sums up.
+            // Samples are windowed and rounded down: half a unit of Q7 each, which bin 0 sums up.
             let allowed = if near_zero { 2.0 } else { BIN_ERROR };
             assert!(error < allowed, "{name} {k}: {error}");
         }
@@ -190,9 +190,9 @@ fn the_transform_is_within_a_third_of_a_sample_unit() {
     std::println!("complex bins within {:.4}, real magnitudes within {:.4}", worst.0, worst.1);
 }
 
-/// The root of a mel power is within 10⁻⁵ of the `f64` reference, plus what an error of
-/// `0.25 + 5·10⁻⁷ · Σ|x|` in each bin's value explains: the arithmetic's, and that of the window's 16
-/// bits. (The rounding of samples to 16 bits alone gives a bin an error of 3.9.)
+/// The root of a mel power is within 10⁻⁵ of the `f64` reference, plus the effect of an error of
+/// `0.25 + 5·10⁻⁷ · Σ|x|` in each bin's value. That covers the arithmetic and the 16 bits of the
+/// window. (The rounding of samples to 16 bits alone gives a bin an error of 3.9.)
 #[test]
 fn mel_powers_are_those_of_the_f64_reference() {
     let table = Table::new();
@@ -229,7 +229,7 @@ fn any_chunking_gives_the_same_frames() {
         let chunked = all_powers(&pcm, &table.params(), || 1 + random.next() as usize % longest);
         assert!(chunked == whole, "seed {seed}");
     }
-    // The frame at hop h is that of its own window alone.
+    // The frame at hop h depends only on its own window.
     for (hop, frame) in whole.iter().enumerate() {
         let window = &pcm[hop * HOP_SAMPLES..][..WINDOW_SAMPLES];
         assert_eq!(all_powers(window, &table.params(), || 480), [*frame]);
@@ -312,13 +312,13 @@ fn the_level_takes_loudness_out() {
         assert_eq!(normalizer.process(&powers), first);
         last
     };
-    // Rounding of the level and of the logarithm may move a feature by one step, but not here.
+    // Rounding of the level and of the logarithm may move a feature by one step, but does not here.
     assert_eq!(settle(20), settle(30));
     assert_eq!(settle(20), settle(44));
 }
 
-/// What was wrong: four seconds of a square wave raised the level by some twenty octaves, and it came down
-/// over many seconds.
+/// Regression test: four seconds of a square wave raised the level by some twenty octaves, and it
+/// came down over many seconds.
 #[test]
 fn full_scale_leaves_the_level_of_the_room() {
     let table = Table::new();
@@ -334,7 +334,7 @@ fn full_scale_leaves_the_level_of_the_room() {
     let mut random = Random(7);
     let room = random.noise(5 * 16_000, 300.0);
     let square = |n: usize| (0..n).map(|n| [i16::MIN, i16::MAX][n / 20 % 2]).collect::<Vec<i16>>();
-    // Behind the room, with so many samples at full scale in its middle: the features of its last second.
+    // Features of the last second, with the samples of `fault` inserted into the room noise.
     let after = |fault: &[i16]| -> Vec<Features> {
         let (before, behind) = room.split_at(4 * 16_000);
         let pcm = [before, fault, behind].concat();
@@ -347,7 +347,7 @@ fn full_scale_leaves_the_level_of_the_room() {
                 all.push(features);
             }
         }
-        // Behind the windows that hold both.
+        // Drops the windows that hold both.
         all.split_off(all.len() - 95)
     };
     let quiet = after(&[]);
@@ -355,10 +355,11 @@ fn full_scale_leaves_the_level_of_the_room() {
         let found = after(&fault);
         let apart = quiet.iter().flatten().zip(found.iter().flatten());
         let worst = apart.map(|(a, b)| (i32::from(*a) - i32::from(*b)).abs()).max();
-        // The windows that hold both still move the level: by an octave and a half, eight steps each.
+        // The windows that hold both still move the level by an octave and a half, which has eight
+        // steps each.
         assert!(worst <= Some(12), "{worst:?}");
     }
-    // Loud sound that is no fault raises it, as ever.
+    // Loud sound without a fault still raises the level.
     let found = after(&Random(8).noise(64_000, 12_000.0));
     let apart = quiet.iter().flatten().zip(found.iter().flatten());
     assert!(apart.map(|(a, b)| i32::from(*a) - i32::from(*b)).max() > Some(40));

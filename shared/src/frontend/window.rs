@@ -1,31 +1,30 @@
-//! The sliding window: keeps the last 480 samples; and the Hann window to weigh them with.
+//! The sliding window over the last 480 samples, and its Hann coefficients.
 //!
 //! In: `i16` samples in chunks of any length. Out: [`Samples`].
 
 use super::fft::{Q62_ONE, rotate_q62};
 use super::{HOP_SAMPLES, WINDOW_SAMPLES, kernels};
 
-/// The samples under the window, aligned for kernels that move two at once.
+/// Samples under the window, aligned for kernels that move two at once.
 #[derive(Clone, Debug)]
 #[repr(align(4))]
 pub struct Samples(pub [i16; WINDOW_SAMPLES]);
 
-/// Fractional bits of the windowed samples. `Σ|x|` over the window is at most
-/// 2¹⁵ · 240 · 2⁷ < 2³⁰, so neither the transform nor its intermediate sums leave `i32`, and neither
-/// does twice a bin.
+/// Number of fractional bits of the windowed samples. `Σ|x|` over the window is at most 2¹⁵ · 240 ·
+/// 2⁷ < 2³⁰, so the transform, its intermediate sums and twice a bin all fit `i32`.
 pub const SAMPLE_FRACTION_BITS: u32 = 7;
-/// Fractional bits of the window's coefficients: the high 32 bits of the 48 of a product are the
-/// windowed sample, which is one instruction (`SMULWB`) on Cortex-M4 and later.
+/// Number of fractional bits of the window's coefficients. The high 32 bits of a 48-bit product are
+/// the windowed sample, which is one instruction (`SMULWB`) on Cortex-M4 and later.
 pub const COEFFICIENT_BITS: u32 = 16 + SAMPLE_FRACTION_BITS;
 
-/// Groups of 16 complex values that the first pass makes of 60 or 64 samples.
+/// Number of groups of 16 complex values that the first pass computes from 60 or 64 samples.
 pub(super) const GROUPS: usize = 16;
-/// Pairs of samples in a group; the sixteenth is padding.
+/// Number of pairs of samples in a group; the sixteenth is padding.
 pub(super) const GROUP_PAIRS: usize = WINDOW_SAMPLES / 2 / GROUPS;
 
-/// `round(2²³ · (½ - ½·cos(2π(i + ½)/480)))` for the samples `i = 2n` and `2n + 1` of each pair `n`,
-/// in the order in which the first pass reads them: group `g` has `n = r + 16·j + 64·i` with `i`
-/// fastest, where `r` is [`group_start`] of `g`.
+/// Hann coefficients `round(2²³ · (½ - ½·cos(2π(i + ½)/480)))` for the samples `i = 2n` and
+/// `2n + 1` of each pair `n`, in the order in which the first pass reads them. Group `g` has
+/// `n = r + 16·j + 64·i` with `i` fastest, where `r` is [`group_start`] of `g`.
 pub(super) static COEFFICIENTS: [[[i32; 2]; GROUP_PAIRS]; GROUPS] = {
     let hann = hann();
     let mut table = [[[0; 2]; GROUP_PAIRS]; GROUPS];
@@ -42,7 +41,7 @@ pub(super) static COEFFICIENTS: [[[i32; 2]; GROUP_PAIRS]; GROUPS] = {
     table
 };
 
-/// The two base-4 digits of a group exchanged: the pair of samples that comes first in it.
+/// Returns the first pair of samples in a group: its number with the two base-4 digits exchanged.
 #[inline(always)]
 pub(super) const fn group_start(group: usize) -> usize {
     (group & 3) << 2 | (group >> 2) & 3
@@ -64,7 +63,7 @@ const fn hann() -> [i32; WINDOW_SAMPLES] {
     table
 }
 
-/// The last samples heard.
+/// Window over the last samples.
 #[derive(Clone, Debug)]
 pub struct Window {
     samples: Samples,
@@ -78,13 +77,14 @@ impl Default for Window {
 }
 
 impl Window {
-    /// An empty window.
+    /// Creates an empty window.
     #[inline(always)]
     pub const fn new() -> Self {
         Self { samples: Samples([0; WINDOW_SAMPLES]), filled: 0 }
     }
 
-    /// Copies samples until the window is full; returns how many, and whether it is full.
+    /// Copies samples until the window is full. Returns their number, and whether the window is
+    /// full.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     pub fn push(&mut self, pcm: &[i16]) -> (usize, bool) {
         let room = self.samples.0.get_mut(self.filled..).unwrap_or_default();
@@ -96,19 +96,19 @@ impl Window {
         (consumed, self.filled == WINDOW_SAMPLES)
     }
 
-    /// Makes room for the next hop.
+    /// Moves the window by one hop.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     pub fn advance(&mut self) {
         kernels::advance(&mut self.samples);
         self.filled = WINDOW_SAMPLES - HOP_SAMPLES;
     }
 
-    /// Forgets every sample.
+    /// Empties the window.
     pub fn reset(&mut self) {
         self.filled = 0;
     }
 
-    /// The samples under the window.
+    /// Samples under the window.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     pub const fn samples(&self) -> &Samples {
         &self.samples

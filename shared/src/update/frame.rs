@@ -1,32 +1,33 @@
-//! Frames: what is sent over a line that loses bytes and carries other text as well.
+//! Frames for a line that loses bytes and also carries text.
 //!
-//! `A5, tag, length (u16), payload, CRC-32` of tag, length and payload; all little-endian. A reply has
-//! the tag of its request, so an answer that comes late is known as one. A reader that finds no frame
-//! where one should begin goes on by one byte, so it passes over event lines and damage.
+//! A frame is `A5, tag, length (u16), payload, CRC-32` of tag, length and payload; all
+//! little-endian. A reply has the tag of its request, so that a late reply is recognized. A reader
+//! that finds no frame where one should start moves on by one byte, and thus skips event lines and
+//! damage.
 
 use super::{crc32_of, word};
 
-/// The first byte of every frame; no text in ASCII contains it.
+/// First byte of every frame; ASCII text does not contain it.
 pub const START: u8 = 0xA5;
-/// Longest payload in bytes.
+/// Largest payload in bytes.
 pub const MAX_PAYLOAD: usize = 272;
-/// Start, tag, length.
+/// Number of bytes of start, tag and length.
 const FRONT_BYTES: usize = 4;
 const CRC_BYTES: usize = 4;
 /// Longest frame in bytes.
 pub const MAX_FRAME: usize = FRONT_BYTES + MAX_PAYLOAD + CRC_BYTES;
 
-/// A frame whose CRC-32 holds.
+/// A frame whose CRC-32 is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'b> {
-    /// Chosen by who asks, repeated by who answers.
+    /// Tag that the requester chooses and the reply repeats.
     pub tag: u8,
     /// The message.
     pub payload: &'b [u8],
 }
 
-/// Writes a frame to the front of `out` and returns it; `None` if the payload is longer than
-/// [`MAX_PAYLOAD`] or `out` is shorter than the frame.
+/// Writes a frame to the front of `out` and returns it. Returns `None` if the payload is longer
+/// than [`MAX_PAYLOAD`] or `out` is shorter than the frame.
 pub fn write<'b>(tag: u8, payload: &[u8], out: &'b mut [u8]) -> Option<&'b [u8]> {
     let length = u16::try_from(payload.len()).ok().filter(|_| payload.len() <= MAX_PAYLOAD)?;
     let end = FRONT_BYTES + payload.len();
@@ -44,7 +45,7 @@ pub fn write<'b>(tag: u8, payload: &[u8], out: &'b mut [u8]) -> Option<&'b [u8]>
 pub struct Deframer {
     bytes: [u8; MAX_FRAME],
     filled: usize,
-    /// Bytes at the front that belong to the frame handed out last.
+    /// Number of bytes at the front that belong to the frame returned last.
     taken: usize,
 }
 
@@ -55,7 +56,7 @@ impl Default for Deframer {
 }
 
 impl Deframer {
-    /// Takes the next byte of the stream; call [`Deframer::frame`] until it has no more.
+    /// Adds the next byte of the stream. Call [`Deframer::frame`] next, until it returns `None`.
     pub fn push(&mut self, byte: u8) {
         self.drop_taken();
         if self.filled == MAX_FRAME {
@@ -67,7 +68,7 @@ impl Deframer {
         }
     }
 
-    /// The next frame that is complete.
+    /// Returns the next complete frame.
     pub fn frame(&mut self) -> Option<Frame<'_>> {
         self.drop_taken();
         let length = loop {
@@ -82,7 +83,7 @@ impl Deframer {
         Some(Frame { tag, payload: self.bytes.get(FRONT_BYTES..length - CRC_BYTES)? })
     }
 
-    /// What lies at the front.
+    /// Classifies the bytes at the front.
     fn complete(&self) -> Found {
         let held = self.bytes.get(..self.filled).unwrap_or_default();
         match held.first() {
@@ -119,13 +120,13 @@ impl Deframer {
     }
 }
 
-/// What lies at the front of a stream.
+/// Content at the front of a stream.
 enum Found {
-    /// Nothing, or the beginning of what may be a frame.
+    /// Nothing, or the start of a possible frame.
     Nothing,
-    /// A byte that begins no frame.
+    /// A byte that starts no frame.
     Garbage,
-    /// A frame of so many bytes.
+    /// A frame of this length in bytes.
     Frame(usize),
 }
 
@@ -163,7 +164,7 @@ mod tests {
         stream.extend(damaged);
         stream.extend(b"detection \xC3\xA9\n");
         stream.extend(framed(4, b"last"));
-        // A start that promises more than comes, until enough has come.
+        // A start whose length exceeds the bytes that follow, until enough have arrived.
         stream.extend([START, 9, 16, 0]);
         stream.extend(framed(5, b"hidden"));
         stream.extend(framed(6, b""));

@@ -1,82 +1,82 @@
-//! What lies in a slot: a header, the model file, and its self-test.
+//! Signed package in a slot: a header, the model file, and its self-test.
 //!
 //! | offset | size | field |
 //! |---:|---:|---|
 //! | 0 | 4 | magic `WKUP` |
 //! | 4 | 2 | format version, 1 |
-//! | 6 | 2 | flags: bit 0, signed; bit 1, made on the device by enrolling |
-//! | 8 | 4 | version of the model; it only goes up |
+//! | 6 | 2 | flags: bit 0, signed; bit 1, made on the device by enrollment |
+//! | 8 | 4 | version of the model, which only increases |
 //! | 12 | 4 | bytes of the model, a multiple of 8 |
-//! | 16 | 4 | bytes of the self-test behind it |
+//! | 16 | 4 | bytes of the self-test after it |
 //! | 20 | 4 | CRC-32 of model and self-test |
-//! | 24 | 32 | public key that signed, or zeros |
+//! | 24 | 32 | public key of the signer, or zeros |
 //! | 56 | 64 | Ed25519 signature (RFC 8032) over bytes 0 … 55, model and self-test |
 //! | 120 | 4 | zeros |
 //! | 124 | 4 | CRC-32 of bytes 0 … 123 |
 //!
-//! All little-endian. The model begins at byte 128, so it is aligned if the slot is.
+//! All fields are little-endian. The model starts at byte 128, so it is aligned if the slot is.
 
 use super::{crc32_of, message::Refusal, put, word};
 
-/// Bytes of a header.
+/// Size of a header in bytes.
 pub const HEADER_BYTES: usize = 128;
-/// Bytes of the header that the signature covers.
+/// Number of header bytes that the signature covers.
 pub const SIGNED_BYTES: usize = 56;
-/// Bytes of a public key.
+/// Size of a public key in bytes.
 pub const KEY_BYTES: usize = 32;
-/// The public half of the development key, whose secret half is in `host/src/update/keys.rs` for all
-/// to see: anybody can sign with it. Products pin their own.
+/// Public half of the development key. The secret half is published in `host/src/update/keys.rs`,
+/// so anyone can sign with it. A product pins its own key.
 pub const DEVELOPMENT_KEY: [u8; KEY_BYTES] = [
     0xe1, 0xe5, 0x94, 0xf1, 0xfc, 0x75, 0x2c, 0x45, 0xd5, 0x05, 0xf0, 0x52, 0x31, 0xde, 0x24, 0xe8,
     0x9c, 0x73, 0x46, 0xe7, 0x4c, 0x71, 0x8f, 0x45, 0x99, 0x3c, 0x9e, 0x9a, 0x4b, 0x0f, 0xca, 0xfa,
 ];
-/// Bytes of a signature.
+/// Size of a signature in bytes.
 pub const SIGNATURE_BYTES: usize = 64;
-/// The first four bytes.
+/// First four bytes of a package.
 const MAGIC: u32 = u32::from_le_bytes(*b"WKUP");
 const FORMAT: u16 = 1;
-/// Flag bit 0.
+/// Flag bit 0: signed.
 const SIGNED: u16 = 1;
-/// Flag bit 1.
+/// Flag bit 1: made on the device by enrollment.
 const ENROLLED: u16 = 2;
-/// Models begin and end at multiples of this.
+/// Models start and end at multiples of this many bytes.
 const GRANULE: u32 = 8;
-/// Where the CRC-32 of the header is.
+/// Offset of the CRC-32 of the header.
 const CRC_AT: usize = HEADER_BYTES - 4;
 
-/// What a header says.
+/// Fields of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Version of the model.
     pub version: u32,
-    /// Bytes of the model file.
+    /// Size of the model file in bytes.
     pub model_bytes: u32,
-    /// Bytes of the self-test.
+    /// Size of the self-test in bytes.
     pub test_bytes: u32,
-    /// CRC-32 of both.
+    /// CRC-32 of model and self-test.
     pub body_crc: u32,
-    /// Who signed, and the signature.
+    /// Public key and signature, if the package is signed.
     pub signature: Option<Signature>,
-    /// The device made it itself, and nobody else did.
+    /// `true` if the device made the model itself by enrollment.
     pub enrolled: bool,
 }
 
-/// A public key, and its signature.
+/// A signature and the public key that verifies it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
-    /// Public key of who signed.
+    /// Public key of the signer.
     pub key: [u8; KEY_BYTES],
-    /// Its signature.
+    /// The signature.
     pub bytes: [u8; SIGNATURE_BYTES],
 }
 
 impl Header {
-    /// Bytes behind the header.
+    /// Number of bytes after the header.
     pub fn body_bytes(&self) -> u32 {
         self.model_bytes.saturating_add(self.test_bytes)
     }
 
-    /// The 128 bytes.
+    /// Encodes the header.
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         let signed = if self.signature.is_some() { SIGNED } else { 0 };
@@ -101,10 +101,11 @@ impl Header {
         bytes
     }
 
-    /// Reads a header.
+    /// Decodes a header.
     ///
     /// # Errors
-    /// [`Refusal::Header`] if it is none, or was changed; [`Refusal::Format`].
+    /// [`Refusal::Header`] if the bytes are no header or were changed; [`Refusal::Format`] if the
+    /// format or a flag is unknown.
     pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
         let bytes: &[u8; HEADER_BYTES] = bytes.try_into().map_err(|_| Refusal::Header)?;
         if word(bytes, 0) != MAGIC || word(bytes, CRC_AT) != crc32_of(&bytes[..CRC_AT]) {
@@ -136,31 +137,31 @@ impl Header {
     }
 }
 
-/// Whose models a device takes.
+/// Decides whose models a device accepts.
 pub trait Authority {
-    /// A check under way.
+    /// State of a check in progress.
     type Check;
 
-    /// The key that it asks for, if it asks for one.
+    /// Required public key, if any.
     fn key(&self) -> Option<[u8; KEY_BYTES]>;
 
-    /// Begins to check an image.
+    /// Starts to check a package.
     ///
     /// # Errors
-    /// [`Refusal::Unsigned`], [`Refusal::ForeignKey`].
+    /// [`Refusal::Unsigned`] or [`Refusal::ForeignKey`] if the required key did not sign it.
     fn begin(&self, header: &Header) -> Result<Self::Check, Refusal>;
 
-    /// Takes more of model and self-test.
+    /// Adds the next bytes of model and self-test.
     fn absorb(&self, check: &mut Self::Check, bytes: &[u8]);
 
-    /// Whether all of it is what was signed.
+    /// Checks the signature over all bytes.
     ///
     /// # Errors
-    /// [`Refusal::Signature`].
+    /// [`Refusal::Signature`] if it does not match.
     fn finish(&self, check: Self::Check) -> Result<(), Refusal>;
 }
 
-/// Takes everybody's models.
+/// Accepts every model.
 #[derive(Clone, Copy, Debug)]
 pub struct Anyone;
 
@@ -182,7 +183,7 @@ impl Authority for Anyone {
     }
 }
 
-/// Takes only what the holder of a key has signed.
+/// Accepts only models signed with one key.
 #[cfg(feature = "signature")]
 #[derive(Clone, Copy, Debug)]
 pub struct Pinned(pub [u8; KEY_BYTES]);
@@ -200,7 +201,7 @@ impl Authority for Pinned {
         if signature.key != self.0 {
             return Err(Refusal::ForeignKey);
         }
-        // The key is the pinned one, not what the header says.
+        // Uses the pinned key rather than the one in the header.
         let key = ed25519_compact::PublicKey::new(self.0);
         let signature = ed25519_compact::Signature::new(signature.bytes);
         let mut check = key.verify_incremental(&signature).map_err(|_| Refusal::Signature)?;

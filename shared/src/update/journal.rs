@@ -1,28 +1,31 @@
-//! Which slot counts: a journal of records on two erasable pages.
+//! The active slot: a journal of records on two erasable pages.
 //!
-//! Every record carries the whole state, so the newest one that is whole is all there is to know. A
-//! record that a power cut tore has a wrong CRC-32 and is passed over; the place is not used again
-//! before its page is erased. When a page is full the other one is erased and goes on, and the full one
-//! is not touched until the next record lies there.
+//! Every record carries the whole state, so the newest intact record is sufficient. A record that a
+//! power cut interrupted has a wrong CRC-32 and is skipped. Its place is not reused before the page
+//! is erased. When a page is full, the other one is erased and continues. The full page is not
+//! touched until the next record is on the other one.
 //!
 //! | offset | size | field of a record |
 //! |---:|---:|---|
 //! | 0 | 4 | magic `WKJ1` |
-//! | 4 | 4 | sequence: one more than the record before |
-//! | 8 | 4 | highest version that was ever confirmed |
+//! | 4 | 4 | sequence: one more than that of the record before |
+//! | 8 | 4 | highest version ever confirmed |
 //! | 12 | 1 | confirmed slot, or `FF` |
 //! | 13 | 1 | candidate in the other slot: 0 none, 1 pending, 2 on trial |
-//! | 14 | 1 | how often it was tried |
-//! | 15 | 1 | bit 0: the other slot holds the model before; bit 1: the candidate wants a trial; bit 2: the last candidate failed |
+//! | 14 | 1 | number of starts at which it was tried |
+//! | 15 | 1 | flags |
 //! | 16 | 4 | version of the last candidate that failed |
 //! | 20 | 8 | zeros |
 //! | 28 | 4 | CRC-32 of bytes 0 … 27 |
+//!
+//! Flag bit 0: the other slot holds the previous model. Bit 1: the candidate runs on trial. Bit 2:
+//! the last candidate failed.
 
 use embedded_storage::nor_flash::NorFlash;
 
 use super::{crc32_of, message::Candidate, put, word};
 
-/// Bytes of a record.
+/// Size of a record in bytes.
 pub const RECORD_BYTES: usize = 32;
 const MAGIC: u32 = u32::from_le_bytes(*b"WKJ1");
 const CRC_AT: usize = RECORD_BYTES - 4;
@@ -30,20 +33,20 @@ const NO_SLOT: u8 = 0xFF;
 const OLD_IS_WHOLE: u8 = 1;
 const WANTS_TRIAL: u8 = 2;
 const FAILED: u8 = 4;
-/// Pages of a journal.
+/// Number of pages in a journal.
 pub const PAGES: usize = 2;
 
-/// One of the two places for an image.
+/// One of the two slots for a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
-    /// The first.
+    /// The first slot.
     A,
-    /// The second.
+    /// The second slot.
     B,
 }
 
 impl Slot {
-    /// The other one.
+    /// Returns the other slot.
     pub const fn other(self) -> Self {
         match self {
             Self::A => Self::B,
@@ -51,33 +54,33 @@ impl Slot {
         }
     }
 
-    /// 0 or 1.
+    /// Index of the slot, 0 or 1.
     pub const fn index(self) -> u8 {
         self as u8
     }
 }
 
-/// What is known about the slots.
+/// State of the two slots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    /// The slot whose model was confirmed last.
+    /// Slot whose model was confirmed last.
     pub confirmed: Option<Slot>,
-    /// What the other slot ([`State::spare`]) holds, if it is to be run.
+    /// State of the package in the other slot ([`State::spare`]), if it is to run.
     pub candidate: Option<Candidate>,
-    /// How often the candidate was tried.
+    /// Number of starts at which the candidate was tried.
     pub tries: u8,
-    /// The candidate is to be confirmed by a person.
+    /// `true` if a person must confirm the candidate.
     pub wants_trial: bool,
-    /// Without a candidate: the other slot holds the model before, whole.
+    /// `true` if there is no candidate and the other slot holds the previous model, intact.
     pub old_is_whole: bool,
-    /// Highest version that was ever confirmed.
+    /// Highest version ever confirmed.
     pub floor: u32,
     /// Version of the last candidate that failed.
     pub failed: Option<u32>,
 }
 
 impl State {
-    /// The slot that is written next.
+    /// Slot that is written next.
     pub fn spare(&self) -> Slot {
         self.confirmed.map_or(Slot::A, Slot::other)
     }
@@ -104,7 +107,7 @@ impl State {
         bytes
     }
 
-    /// Sequence and state of a record that is whole.
+    /// Decodes an intact record into its sequence and state.
     fn decode(bytes: &[u8; RECORD_BYTES]) -> Option<(u32, Self)> {
         if word(bytes, 0) != MAGIC || word(bytes, CRC_AT) != crc32_of(&bytes[..CRC_AT]) {
             return None;
@@ -132,25 +135,25 @@ impl State {
     }
 }
 
-/// Where the journal stands.
+/// Position in a journal.
 #[derive(Clone, Copy, Debug)]
 pub struct Journal {
-    /// Where the two pages begin.
+    /// Offset of the two pages in the flash.
     start: u32,
     /// Sequence of the newest record.
     sequence: u32,
-    /// Page (0 or 1) of the newest record.
+    /// Page of the newest record, 0 or 1.
     page: u8,
-    /// Offset in it of the next one.
+    /// Offset of the next record in that page.
     next: u32,
 }
 
 impl Journal {
-    /// Looks for the newest record of the journal at `start`; without one, the state is that of a
+    /// Finds the newest record of the journal at `start`. Without one, the state is that of a
     /// device that never had a model.
     ///
     /// # Errors
-    /// The flash's own.
+    /// Returns the error of the flash.
     pub fn open<F: NorFlash>(flash: &mut F, start: u32) -> Result<(Self, State), F::Error> {
         const {
             assert!(RECORD_BYTES.is_multiple_of(F::WRITE_SIZE), "records are whole words");
@@ -158,11 +161,11 @@ impl Journal {
             assert!(F::ERASE_SIZE >= 2 * RECORD_BYTES, "a page holds several records");
         }
         let page_bytes = F::ERASE_SIZE as u32;
-        // An empty journal begins by erasing page 0.
+        // An empty journal starts by erasing page 0.
         let mut journal = Self { start, sequence: 0, page: 1, next: page_bytes };
         let mut newest = None;
         for page in 0..PAGES as u8 {
-            // Behind the last place that is not erased.
+            // Offset after the last place that is not erased.
             let mut free = 0;
             let mut best = None;
             for offset in (0..page_bytes).step_by(RECORD_BYTES) {
@@ -189,10 +192,10 @@ impl Journal {
         self.start + u32::from(page) * F::ERASE_SIZE as u32 + offset
     }
 
-    /// Writes a state; it counts from the moment at which its last word lies in the flash.
+    /// Writes a state, which takes effect once its last word is in the flash.
     ///
     /// # Errors
-    /// The flash's own; the state before then still counts.
+    /// Returns the error of the flash; the previous state then remains in effect.
     pub fn append<F: NorFlash>(&mut self, flash: &mut F, state: &State) -> Result<(), F::Error> {
         let page_bytes = F::ERASE_SIZE as u32;
         if self.next + RECORD_BYTES as u32 > page_bytes {
@@ -202,7 +205,7 @@ impl Journal {
             (self.page, self.next) = (other, 0);
         }
         let at = self.address::<F>(self.page, self.next);
-        // Whatever comes of it, the place is used.
+        // The place is used, whether or not the write succeeds.
         self.next += RECORD_BYTES as u32;
         self.sequence = self.sequence.wrapping_add(1);
         flash.write(at, &state.encode(self.sequence))

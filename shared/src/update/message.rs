@@ -1,7 +1,7 @@
 //! Requests of a host and replies of a device, each one postcard value in a frame.
 //!
-//! The variants are numbered in their order; new ones are added at the end, so an old device answers
-//! a request that it does not know with [`Refusal::Request`].
+//! The variants are numbered in their order, and new ones are appended. An old device thus answers
+//! an unknown request with [`Refusal::Request`].
 
 use core::fmt;
 
@@ -10,155 +10,156 @@ use serde::{Deserialize, Serialize};
 use super::{frame::MAX_PAYLOAD, image::KEY_BYTES};
 use crate::{decimal::Decimal, enroll::EnrollError, recorder::Entry};
 
-/// Version of what is said here.
+/// Version of the protocol.
 pub const PROTOCOL: u8 = 1;
-/// Bytes of model and self-test in a [`Request::Data`], but for the last.
+/// Number of bytes of model and self-test in each [`Request::Data`] but the last.
 pub const CHUNK_BYTES: usize = 256;
 
-/// What a host asks.
+/// Request of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request<'a> {
-    /// What runs, and what is accepted.
+    /// Asks for [`Info`].
     Info,
-    /// An image with this header will follow.
+    /// Announces a package with this header.
     Begin(#[serde(borrow)] &'a [u8]),
-    /// Bytes of model and self-test, [`CHUNK_BYTES`] of them or the last.
+    /// Sends bytes of model and self-test: [`CHUNK_BYTES`], or the last ones.
     Data {
-        /// Where they belong.
+        /// Position of the bytes after the header.
         offset: u32,
-        /// Them.
+        /// The bytes.
         bytes: &'a [u8],
     },
-    /// All was sent: check it, and run it after the next restart.
+    /// Ends the transfer: the device checks the package, and runs it after the next restart.
     Finish {
-        /// Go back to the old model at the restart after that, unless [`Request::Confirm`] comes.
+        /// Runs the model on trial: the restart after that returns to the old one, unless
+        /// [`Request::Confirm`] comes first.
         trial: bool,
     },
-    /// Keep the model that is on trial.
+    /// Confirms the model on trial.
     Confirm,
-    /// Restart.
+    /// Restarts the device.
     Restart,
-    /// An event of the flight recorder, by its place: 0 is the oldest.
+    /// Asks for an event of the flight recorder by its position; 0 is the oldest.
     Event(u8),
-    /// Features of an event by its number, from this one on: [`CHUNK_BYTES`] of them or the last.
+    /// Asks for features of an event, from `offset` on: [`CHUNK_BYTES`], or the last ones.
     Features {
-        /// The event's number.
+        /// Number of the event.
         number: u32,
-        /// The first feature.
+        /// Index of the first feature.
         offset: u16,
     },
-    /// Listen for five utterances of a word.
+    /// Starts to record five utterances of a keyword.
     Enroll,
-    /// How many were heard.
+    /// Asks for the number of utterances recorded.
     Enrolled,
-    /// Make the head of them, and run it after the next restart.
+    /// Builds the head from the utterances, and runs it after the next restart.
     Keep,
 }
 
-/// What a device answers.
+/// Reply of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply<'a> {
-    /// To [`Request::Info`].
+    /// Reply to [`Request::Info`].
     Info(#[serde(borrow)] Info<'a>),
-    /// Done; so many bytes of the image were received, or utterances heard, in all.
+    /// The request succeeded.
     Done {
-        /// Bytes, or utterances.
+        /// Total number of bytes of the package received, or of utterances recorded.
         received: u32,
     },
-    /// Not done.
+    /// The request failed.
     Refused(Refusal),
-    /// To [`Request::Event`]: it, if there is one at that place.
+    /// Reply to [`Request::Event`]: the event, if there is one at that position.
     Event(Option<Entry>),
-    /// To [`Request::Features`]: `i8` features.
+    /// Reply to [`Request::Features`]: `i8` features.
     Features(&'a [u8]),
 }
 
-/// What a device says of itself.
+/// State of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info<'a> {
-    /// [`PROTOCOL`].
+    /// Version of the protocol, [`PROTOCOL`].
     pub protocol: u8,
     /// Name of the board.
     pub board: &'a str,
-    /// Version and origin of the model that runs, if one does.
+    /// The running model, if any.
     pub running: Option<Running>,
-    /// The least version that is accepted.
+    /// Least version that the device accepts.
     pub next_version: u32,
-    /// What waits for a restart or for a confirmation.
+    /// Model that waits for a restart or for a confirmation.
     pub candidate: Option<Candidate>,
-    /// Most bytes of header, model and self-test.
+    /// Largest size of header, model and self-test in bytes.
     pub slot_bytes: u32,
-    /// The key that must have signed, if one must.
+    /// Public key that must have signed a package, if any.
     pub key: Option<[u8; KEY_BYTES]>,
-    /// The last thing that went wrong with an update.
+    /// Version of the last candidate that failed.
     pub rolled_back: Option<u32>,
 }
 
-/// The model that runs.
+/// The running model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
-    /// Its version.
+    /// Version of the model.
     pub version: u32,
-    /// Which of the two slots holds it.
+    /// Index of its slot, 0 or 1.
     pub slot: u8,
-    /// It was made on the device.
+    /// `true` if it was made on the device by enrollment.
     pub enrolled: bool,
 }
 
 /// A model that is not confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Candidate {
-    /// It is tested at the next restart.
+    /// The model is tested at the next restart.
     Pending,
-    /// It runs, and goes at the next restart unless it is confirmed.
+    /// The model runs, and is dropped at the next restart unless it is confirmed.
     Trial,
 }
 
-/// Why a device did not do what it was asked.
+/// Reason for which a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
-    /// A request that it does not know.
+    /// The request is unknown.
     Request,
-    /// The header is none, or was changed.
+    /// The bytes are no header, or were changed.
     Header,
-    /// An image of a format that it does not know.
+    /// The format of the package is unknown.
     Format,
-    /// The version is not above the one that was confirmed last.
+    /// The version is not above the highest confirmed one.
     Version {
-        /// The least that is accepted.
+        /// Least version that is accepted.
         least: u32,
     },
-    /// The image is larger than a slot.
+    /// The package is larger than a slot.
     Large {
-        /// Bytes of a slot.
+        /// Size of a slot in bytes.
         slot_bytes: u32,
     },
-    /// Nobody signed it, and somebody must have.
+    /// The package is unsigned, and a signature is required.
     Unsigned,
-    /// Another key signed it.
+    /// Another key signed the package.
     ForeignKey,
-    /// The signature is not that key's for this image.
+    /// The signature does not match the key and the package.
     Signature,
-    /// Data without [`Request::Begin`].
+    /// The data came without [`Request::Begin`].
     NotReceiving,
-    /// The bytes are not those that come next.
+    /// The bytes are not the next ones.
     Offset {
-        /// Where the next ones belong.
+        /// Position of the next bytes.
         expected: u32,
     },
-    /// The CRC-32 of what was received is not the header's.
+    /// The CRC-32 of the received bytes differs from that in the header.
     Checksum,
-    /// The other slot runs on trial: it must be confirmed, or the device restarted.
+    /// The other slot is on trial. Confirm it or restart the device first.
     OnTrial,
-    /// Nothing is on trial.
+    /// No model is on trial.
     NothingToConfirm,
-    /// The flash refused.
+    /// The flash reported an error.
     Flash,
-    /// The flight recorder does not hold that event any more, or not so many features.
+    /// The flight recorder no longer holds that event, or it has fewer features.
     NoEvent,
-    /// The model that runs, if one does, has no head that can be enrolled.
+    /// No model with an enrollment head is running.
     NothingToLearn,
-    /// So many utterances are too few.
+    /// Only this many utterances were recorded.
     Utterances(u8),
     /// The utterances have too little in common.
     Unlike,
@@ -209,12 +210,12 @@ impl fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
-/// A message as bytes.
+/// Encodes a message; `None` if it does not fit.
 pub fn encode<'b>(message: &impl Serialize, out: &'b mut [u8; MAX_PAYLOAD]) -> Option<&'b [u8]> {
     postcard::to_slice(message, out).ok().map(|bytes| &*bytes)
 }
 
-/// A message from bytes, all of which must belong to it.
+/// Decodes a message; `None` if the bytes are not exactly one.
 pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     let (message, rest) = postcard::take_from_bytes(bytes).ok()?;
     rest.is_empty().then_some(message)

@@ -1,18 +1,19 @@
-//! Another model for a running device: over a byte stream, into one of two slots of a flash, without
-//! a moment at which a power cut leaves no whole model.
+//! Updates of the model on a running device, over a byte stream, into one of two slots of a flash.
+//! A power cut leaves an intact model at every moment.
 //!
 //! | stage | file | in | out |
 //! |---|---|---|---|
-//! | frames | [`frame`] | bytes of a line that may lose or add some | payloads whose CRC-32 holds |
+//! | frames | [`frame`] | bytes of a line with errors | payloads whose CRC-32 is valid |
 //! | messages | [`message`] | payloads | requests and replies |
-//! | session | [`session`] | requests | what is done to the store, and replies |
-//! | image | [`image`] | a header of 128 bytes | version, lengths, CRC-32, signature |
+//! | session | [`session`] | requests | operations on the store, and replies |
+//! | signed package | [`image`] | a header of 128 bytes | version, lengths, CRC-32, signature |
 //! | slots | [`store`] | header, then chunks | a slot that is written, checked, tried, confirmed |
-//! | journal | [`journal`] | which slot counts | the last of two pages of records that is whole |
-//! | self-test | [`self_test`] | the model of a slot | whether it says what it should |
+//! | journal | [`journal`] | state of the slots | the newest intact record on two pages |
+//! | self-test | [`self_test`] | the model of a slot | whether its logits are as expected |
 //!
-//! Nothing here knows a device: the flash is an [`embedded_storage::nor_flash::NorFlash`], whose page
-//! and word are taken from the trait. `docs/updates.md` has the bytes and the threats.
+//! Nothing here depends on a device: the flash is an [`embedded_storage::nor_flash::NorFlash`], and
+//! the trait gives the sizes of page and word. `docs/reference/update-protocol.md` documents the
+//! bytes and the threats.
 
 pub mod frame;
 pub mod image;
@@ -25,23 +26,23 @@ pub mod store;
 
 use crc::{CRC_32_ISO_HDLC, Crc, Digest, NoTable};
 
-/// CRC-32 as in Ethernet and zip (reflected `0xEDB88320`); without a table, which is a kilobyte.
+/// CRC-32 as in Ethernet and zip (reflected `0xEDB88320`), without a table, which would take 1 KB.
 static CRC32: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 
-/// A CRC-32 that takes bytes in parts.
+/// CRC-32 computed in parts.
 pub type Crc32 = Digest<'static, u32, NoTable>;
 
-/// The CRC-32 of nothing yet.
+/// Returns the CRC-32 of no bytes yet.
 pub fn crc32() -> Crc32 {
     CRC32.digest()
 }
 
-/// The CRC-32 of `bytes`.
+/// Returns the CRC-32 of `bytes`.
 pub fn crc32_of(bytes: &[u8]) -> u32 {
     CRC32.checksum(bytes)
 }
 
-/// A little-endian word at byte `at`; 0 beyond the end.
+/// Returns the little-endian word at byte `at`; 0 beyond the end.
 pub(crate) fn word(bytes: &[u8], at: usize) -> u32 {
     let bytes = bytes.get(at..).and_then(|rest| rest.first_chunk());
     bytes.map_or(0, |&bytes| u32::from_le_bytes(bytes))

@@ -1,4 +1,4 @@
-//! A flash in RAM: for boards and tests without one. What it holds is gone with the power.
+//! A flash in RAM, for boards and tests without one. Its contents are lost without power.
 
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
@@ -6,14 +6,16 @@ use embedded_storage::nor_flash::{
 
 use super::store::Mapped;
 
-/// Words of RAM that behave like a flash: writing only clears bits, erasing sets those of a page.
+/// Words of RAM that behave like a flash: writing only clears bits, and erasing sets those of a
+/// page.
 #[derive(Debug)]
 pub struct RamFlash<'b, const WORD: usize, const PAGE: usize> {
     bytes: &'b mut [u8],
 }
 
 impl<'b, const WORD: usize, const PAGE: usize> RamFlash<'b, WORD, PAGE> {
-    /// A flash on `words`, which keeps what they hold; words, so that models in it are aligned.
+    /// Creates a flash on `words`, with their contents. Words rather than bytes, so that models in
+    /// it are aligned.
     pub fn new(words: &'b mut [u64]) -> Self {
         Self { bytes: bytemuck::cast_slice_mut(words) }
     }

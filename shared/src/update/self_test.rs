@@ -1,38 +1,38 @@
-//! A model's self-test: features, and the logits that the network must make of them, to the bit.
+//! Self-test of a model: features, and the exact logits that the network must compute from them.
 //!
-//! Whoever signs an image runs the same engine on the laptop and stores what it said. A device on
-//! which the network says anything else does not run that model: a kernel that differs, weights that
-//! are not where they should be, or RAM that does not hold them.
+//! The signer of a package runs the same engine on the laptop and stores its logits. A device whose
+//! network returns other logits does not run that model. The cause may be a kernel that differs,
+//! weights in the wrong place, or defective RAM.
 //!
 //! | offset | size | field |
 //! |---:|---:|---|
 //! | 0 | 2 | steps |
-//! | 2 | 2 | features of a step |
-//! | 4 | 2 | words |
+//! | 2 | 2 | features per step |
+//! | 4 | 2 | keywords |
 //! | 6 | 2 | zero |
-//! | 8 | steps · features | `i8` features, step after step |
-//! | then | 2 · steps · words | `i16` logits (Q8), step after step |
+//! | 8 | steps · features | `i8` features, step by step |
+//! | then | 2 · steps · keywords | `i16` logits (Q8), step by step |
 //!
-//! All little-endian.
+//! All fields are little-endian.
 
 use crate::{
     artifact::{MAX_WORDS, Model},
     engine::Engine,
 };
 
-/// Bytes before the features.
+/// Number of bytes before the features.
 pub const FRONT_BYTES: usize = 8;
 
-/// Why a self-test failed.
+/// Reason for which a self-test failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TestError {
-    /// Its lengths are not the model's.
+    /// Its lengths differ from those of the model.
     Shape,
     /// The arena is too small for the model.
     Arena,
-    /// The network said something else at this step.
+    /// The network computed another logit at this step.
     Differs {
-        /// The step.
+        /// Number of the step.
         step: u16,
     },
 }
@@ -40,7 +40,7 @@ pub enum TestError {
 /// Runs a model on its self-test.
 ///
 /// # Errors
-/// [`TestError`].
+/// [`TestError`], by its cause.
 #[inline(never)]
 pub fn run(model: &Model<'_>, test: &[u8], arena: &mut [i8]) -> Result<(), TestError> {
     let (front, rest) = test.split_first_chunk::<FRONT_BYTES>().ok_or(TestError::Shape)?;

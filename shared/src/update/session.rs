@@ -1,4 +1,4 @@
-//! The device's end of the line: bytes in, requests served, replies out.
+//! Device side of an update line: receives bytes, serves requests, sends replies.
 
 use embedded_storage::nor_flash::NorFlash;
 
@@ -10,14 +10,14 @@ use super::{
 };
 use crate::{enroll::Learn, recorder::Log};
 
-/// What the device is to do besides answering.
+/// Action that the device must take besides replying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// Restart, once the reply is out.
+    /// Restart once the reply is sent.
     Restart,
 }
 
-/// A line to a host.
+/// Session of a device with a host over one line.
 pub struct Session<A> {
     board: &'static str,
     authority: A,
@@ -25,13 +25,14 @@ pub struct Session<A> {
 }
 
 impl<A: Authority> Session<A> {
-    /// A line of a board of this name, which takes models of `authority`.
+    /// Creates a session for a board of this name, which accepts models of `authority`.
     pub fn new(board: &'static str, authority: A) -> Self {
         Self { board, authority, deframer: Deframer::default() }
     }
 
-    /// Takes a byte; serves every request that it completes, and gives `send` each reply, framed.
-    /// Without a flight recorder `log` is `()`; what is not there to learn is a `()` too.
+    /// Processes a byte. Serves every request that it completes, and passes each framed reply to
+    /// `send`. A device without a flight recorder passes `()` as the log, and one without
+    /// enrollment `()` as the learner.
     pub fn push<F: NorFlash>(
         &mut self,
         byte: u8,
@@ -75,13 +76,13 @@ impl<A: Authority> Session<A> {
     }
 }
 
-/// Installs what was learned. Not inlined: the head is 2 KB of stack, free again afterwards.
+/// Installs the enrolled head. Not inlined, so that its 2 KB of stack are free again afterwards.
 #[inline(never)]
 fn keep<F: NorFlash>(store: &mut Store<F>, learner: &impl Learn) -> Result<(), Refusal> {
     store.install(learner.patch()?.patches())
 }
 
-/// A part of the features of an event.
+/// Returns a part of the features of an event.
 fn features<'c>(
     log: &impl Log,
     (number, offset): (u32, u16),

@@ -1,16 +1,18 @@
-//! Two slots for an image and the journal that says which one counts.
+//! Two slots for signed packages, and the journal with the active one.
 //!
-//! A flash, from its beginning: two pages of journal, slot A, slot B, each of as many whole pages as
-//! fit. The slot whose model is confirmed is never written. So:
+//! The flash holds two pages of journal, slot A and slot B, in this order; each slot has as many
+//! whole pages as fit. The slot with the confirmed model is never written. The steps of an update
+//! are:
 //!
-//! 1. *begin* notes that the other slot holds nothing;
+//! 1. *begin* records that the other slot is empty;
 //! 2. *data* erases its pages as they are reached, and writes model and self-test;
-//! 3. *finish* reads them back, checks CRC-32 and signature, writes the header, and notes a candidate;
-//! 4. the next start notes that the candidate is tried, runs its self-test, and notes that it is
-//!    confirmed, or that it failed.
+//! 3. *finish* reads them back, checks CRC-32 and signature, writes the header, and records a
+//!    candidate;
+//! 4. the next start records a try, runs the self-test, and records that the candidate is confirmed
+//!    or has failed.
 //!
-//! A power cut between or within any of these leaves the journal's record before, and the slot that
-//! it names untouched.
+//! A power cut between or within these steps leaves the previous record of the journal, and the
+//! slot that it names intact.
 
 use embedded_storage::nor_flash::NorFlash;
 
@@ -22,36 +24,32 @@ use super::{
 };
 use crate::artifact::{Patches, file_words};
 
-/// Starts at which a candidate may fail to come to an end.
+/// Number of starts at which a candidate may hang.
 const MAX_TRIES: u8 = 3;
-/// Bytes that are read at once.
+/// Number of bytes read at once.
 const READ_BYTES: usize = HEADER_BYTES;
 
-/// A flash whose bytes can be read in place, as a model must be.
+/// A flash that is mapped into memory, so that a model can be read in place.
 pub trait Mapped: NorFlash {
-    /// So many bytes from `offset`; fewer or none beyond the end.
+    /// Returns `length` bytes from `offset`; fewer or none beyond the end.
     fn mapped(&self, offset: u32, length: u32) -> &[u8];
 }
 
-/// The flash is too small for a journal and two slots of a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlashTooSmall;
-
-/// Why a store cannot be opened.
+/// Reason for which a store cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenError<E> {
-    /// See [`FlashTooSmall`].
+    /// The flash has no room for a journal and two slots of one page each.
     TooSmall,
-    /// The flash's own trouble.
+    /// The flash reported an error.
     Flash(E),
 }
 
-/// Where an image lies.
+/// A package in the flash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Its slot.
+    /// Slot of the package.
     pub slot: Slot,
-    /// What its header says.
+    /// Header of the package.
     pub header: Header,
     /// Offset of the model in the flash.
     pub model_at: u32,
@@ -64,16 +62,16 @@ impl Place {
     }
 }
 
-/// What a start wants to know about an image, besides that its header is whole.
+/// Check of a package at a start, besides that of its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// Can it be loaded? It ran before.
+    /// Check that the model loads. It has run before.
     Loads,
-    /// Can it be loaded, and does it pass its self-test?
+    /// Check that the model loads and passes its self-test.
     PassesItsTest,
 }
 
-/// An image under way.
+/// A package being received.
 struct Receiving {
     header: Header,
     received: u32,
@@ -92,10 +90,10 @@ pub struct Store<F> {
 }
 
 impl<F: NorFlash> Store<F> {
-    /// Reads the journal. Nothing is written.
+    /// Opens the store by reading its journal. Nothing is written.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// [`OpenError`] if the flash is too small or fails.
     pub fn open(mut flash: F) -> Result<Self, OpenError<F::Error>> {
         const {
             assert!(HEADER_BYTES.is_multiple_of(F::WRITE_SIZE), "a header is whole words");
@@ -113,32 +111,32 @@ impl<F: NorFlash> Store<F> {
         Ok(Self { flash, journal, state, slot_bytes, running: None, receiving: None })
     }
 
-    /// Bytes that a slot has for header, model and self-test.
+    /// Size of a slot for header, model and self-test, in bytes.
     pub fn slot_bytes(&self) -> u32 {
         self.slot_bytes
     }
 
-    /// What the journal says.
+    /// State in the journal.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// The image that [`Store::start`] found good.
+    /// The package that runs since [`Store::start`].
     pub fn running(&self) -> Option<&Place> {
         self.running.as_ref()
     }
 
-    /// The flash.
+    /// Reference to the flash.
     pub fn flash(&self) -> &F {
         &self.flash
     }
 
-    /// Gives the flash back.
+    /// Returns the flash.
     pub fn release(self) -> F {
         self.flash
     }
 
-    /// The least version that is accepted.
+    /// Least version that is accepted.
     pub fn next_version(&self) -> u32 {
         self.state.floor.saturating_add(1)
     }
@@ -148,13 +146,13 @@ impl<F: NorFlash> Store<F> {
     }
 
     fn note(&mut self, state: State) -> Result<(), F::Error> {
-        // What the journal holds counts, so the state changes only once it does.
+        // The journal takes precedence, so the state changes only after it.
         self.journal.append(&mut self.flash, &state)?;
         self.state = state;
         Ok(())
     }
 
-    /// The image of a slot, if its header is whole and fits.
+    /// Returns the package in a slot, if its header is intact and it fits.
     fn place(&mut self, slot: Slot) -> Result<Option<Place>, F::Error> {
         let start = self.slot_start(slot);
         let mut bytes = [0; HEADER_BYTES];
@@ -168,14 +166,15 @@ impl<F: NorFlash> Store<F> {
         header.body_bytes() <= self.slot_bytes - HEADER_BYTES as u32
     }
 
-    /// Decides which model runs, at every start of the device. `good` answers a [`Question`] about an
-    /// image. A candidate is tried first; if it fails, or did not come to an end at three starts, the
-    /// confirmed model runs; if that cannot be loaded, the one before, if it is still there.
+    /// Selects the model to run. Call it at every start of the device; `good` performs the check
+    /// ([`Question`]) of a package.
     ///
-    /// `None`: there is no model; updates are still taken.
+    /// A candidate is tried first. If it fails, or hung at three starts, the confirmed model runs.
+    /// If that does not load, the previous one runs, if it is still there. Returns `None` if there
+    /// is no model; updates are still accepted.
     ///
     /// # Errors
-    /// The flash's own.
+    /// Returns the error of the flash.
     pub fn start(
         &mut self,
         mut good: impl FnMut(&F, &Place, Question) -> bool,
@@ -221,7 +220,7 @@ impl<F: NorFlash> Store<F> {
                 return Ok(Some(place));
             }
         }
-        // On trial, and nobody confirmed it; or it failed.
+        // The candidate failed, or was on trial and not confirmed.
         let failed = self.place(self.state.spare())?.map(|place| place.header.version);
         let old = State { candidate: None, tries: 0, wants_trial: false, ..self.state };
         self.note(State { failed: failed.or(old.failed), ..old })?;
@@ -240,20 +239,20 @@ impl<F: NorFlash> Store<F> {
         })
     }
 
-    /// Keeps the model that is on trial.
+    /// Confirms the model on trial.
     ///
     /// # Errors
-    /// [`Refusal::NothingToConfirm`], [`Refusal::Flash`].
+    /// [`Refusal::NothingToConfirm`] without one; [`Refusal::Flash`].
     pub fn confirm(&mut self) -> Result<(), Refusal> {
         let trial = self.state.candidate == Some(Candidate::Trial);
         let place = self.running.clone().filter(|_| trial).ok_or(Refusal::NothingToConfirm)?;
         self.confirm_place(&place).map_err(|_| Refusal::Flash)
     }
 
-    /// Prepares for an image with this header. What was being received before is forgotten.
+    /// Prepares to receive a package with this header. An earlier transfer is dropped.
     ///
     /// # Errors
-    /// [`Refusal`]; nothing is then written.
+    /// [`Refusal`] by its cause; nothing is then written.
     pub fn begin(&mut self, header: &[u8], authority: &impl Authority) -> Result<(), Refusal> {
         let header = Header::decode(header)?;
         if header.enrolled {
@@ -268,7 +267,7 @@ impl<F: NorFlash> Store<F> {
         if self.state.candidate == Some(Candidate::Trial) {
             return Err(Refusal::OnTrial);
         }
-        // What the device makes itself is of the version that it was made from.
+        // A model made on the device has the version of the model that it was made from.
         if !header.enrolled && header.version < self.next_version() {
             return Err(Refusal::Version { least: self.next_version() });
         }
@@ -283,17 +282,19 @@ impl<F: NorFlash> Store<F> {
         Ok(())
     }
 
-    /// Takes the next bytes of model and self-test: [`CHUNK_BYTES`], or all that are left. Returns how
-    /// many there are now. Bytes that came before are taken again without being written.
+    /// Writes the next bytes of model and self-test: [`CHUNK_BYTES`], or all that are left. Returns
+    /// the number received so far. Bytes that are repeated are accepted without being written
+    /// again.
     ///
     /// # Errors
-    /// [`Refusal::NotReceiving`], [`Refusal::Offset`], [`Refusal::Flash`].
+    /// [`Refusal::NotReceiving`] without [`Store::begin`], [`Refusal::Offset`] for other bytes than
+    /// the next ones, [`Refusal::Flash`].
     pub fn data(&mut self, offset: u32, bytes: &[u8]) -> Result<u32, Refusal> {
         let start = self.slot_start(self.state.spare());
         let receiving = self.receiving.as_mut().ok_or(Refusal::NotReceiving)?;
         let left = receiving.header.body_bytes() - receiving.received;
         let count = bytes.len() as u32;
-        // A reply was lost, and the host asks again.
+        // A reply was lost, and the host repeats the request.
         if offset.checked_add(count) == Some(receiving.received) && count > 0 {
             return Ok(receiving.received);
         }
@@ -308,7 +309,7 @@ impl<F: NorFlash> Store<F> {
             erased.map_err(|_| Refusal::Flash)?;
             receiving.erased += F::ERASE_SIZE as u32;
         }
-        // The last one is filled up to a whole word.
+        // The last chunk is padded to a whole word.
         let mut chunk = [0xFF; CHUNK_BYTES];
         chunk.iter_mut().zip(bytes).for_each(|(slot, &byte)| *slot = byte);
         let whole = bytes.len().next_multiple_of(F::WRITE_SIZE).min(CHUNK_BYTES);
@@ -318,10 +319,11 @@ impl<F: NorFlash> Store<F> {
         Ok(receiving.received)
     }
 
-    /// Checks what was received, and makes it the candidate of the next start.
+    /// Checks the received package, and makes it the candidate of the next start. Returns the
+    /// number of bytes received.
     ///
     /// # Errors
-    /// [`Refusal`]; what was received is then forgotten, unless some of it is missing.
+    /// [`Refusal`] by its cause. The package is then dropped, unless part of it is missing.
     pub fn finish(&mut self, trial: bool, authority: &impl Authority) -> Result<u32, Refusal> {
         let slot = self.state.spare();
         let receiving = self.receiving.as_ref().ok_or(Refusal::NotReceiving)?;
@@ -340,11 +342,11 @@ impl<F: NorFlash> Store<F> {
         Ok(received)
     }
 
-    /// Writes the running model with other words in a few places to the other slot, as the candidate of
-    /// the next start. It has no self-test, and nobody signed it.
+    /// Writes the running model, with other words in a few places, to the other slot, as the
+    /// candidate of the next start. The new package has no self-test and no signature.
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`Refusal`] by its cause.
     pub fn install(&mut self, mut patches: Patches<'_>) -> Result<(), Refusal> {
         let place = self.running.clone().ok_or(Refusal::NothingToLearn)?;
         let words = place.header.model_bytes as usize / size_of::<u32>();
@@ -393,7 +395,7 @@ impl<F: NorFlash> Store<F> {
         self.finish(false, &Anyone).map(drop)
     }
 
-    /// Reads a body back, and holds it to CRC-32 and signature.
+    /// Reads a body back, and checks its CRC-32 and signature.
     fn check_body(
         &mut self,
         header: &Header,
@@ -421,10 +423,10 @@ impl<F: NorFlash> Store<F> {
     }
 }
 
-/// Words that are read at once.
+/// Number of words read at once.
 const PART: usize = READ_BYTES / size_of::<u32>();
 
-/// Words of the model of a place, from one of them on; a slot ends with a whole part.
+/// Returns words of a package's model from word `first` on; a slot ends with a whole part.
 fn part_of<F: NorFlash>(
     flash: &mut F,
     place: &Place,

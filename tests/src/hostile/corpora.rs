@@ -1,4 +1,5 @@
-//! What people have: each input becomes a file where a reader expects one, among good ones.
+//! Entry points for user data. Each input becomes a file among valid ones, where a reader expects
+//! it.
 
 use std::{
     ffi::OsStr,
@@ -20,11 +21,11 @@ use wakeling_shared::artifact::Shape;
 
 use crate::{Random, pictures as forms, sound};
 
-/// Clips that a reader handed on and of which the sound is read too.
+/// Number of clips from a reader whose sound is read as well.
 const HEARD_CLIPS: usize = 4;
 
 thread_local! {
-    /// A folder of this thread, emptied before each input.
+    /// Folder of this thread, emptied before each input.
     static SCRATCH: TempDir = tempfile::tempdir().expect("a temporary folder");
 }
 
@@ -56,7 +57,7 @@ pub(super) fn put(folder: &Path, name: impl AsRef<Path>, bytes: &[u8]) -> PathBu
     path
 }
 
-/// Reads a corpus in every format that could be meant, then the sound of its first clips.
+/// Reads a dataset in every format that its path may mean, then the sound of its first clips.
 fn read(path: &Path) {
     let mut clips = Vec::new();
     let outcome = corpus::stream(path, None, &mut |item| {
@@ -70,7 +71,7 @@ fn read(path: &Path) {
     if let Err(error) = outcome {
         assert!(error.to_string().contains("remedy"), "{error}");
     }
-    // A manifest may name any file of this machine; only ours are read here.
+    // A manifest may name any file on this machine; only those of the test are read here.
     let ours = path.ancestors().find(|a| a.ends_with("input")).unwrap_or(path);
     for clip in clips.iter().filter(|clip| clip.path.starts_with(ours)) {
         if !clip.path.components().any(|part| part.as_os_str() == "..") {
@@ -79,7 +80,7 @@ fn read(path: &Path) {
     }
 }
 
-/// A NeMo manifest.
+/// Reads a NeMo manifest.
 pub fn manifest(bytes: &[u8]) {
     in_scratch(|folder| {
         put(folder, "a.wav", &WAV);
@@ -87,7 +88,7 @@ pub fn manifest(bytes: &[u8]) {
     });
 }
 
-/// Manifests with everything a line may hold.
+/// Manifests with everything that a line may contain.
 pub fn manifests() -> Vec<Vec<u8>> {
     let line = "{\"audio_filepath\": \"a.wav\", \"offset\": 0.01, \"duration\": 0.05, \"text\": \
                 \"hey you\", \"speaker\": 7, \"lang\": \"en\", \"kind\": \"word\", \"gender\": \
@@ -96,7 +97,7 @@ pub fn manifests() -> Vec<Vec<u8>> {
     vec![[line, bare].concat().into(), line.repeat(3).into(), bare.into()]
 }
 
-/// A table of Common Voice.
+/// Reads a table of Common Voice.
 pub fn common_voice(bytes: &[u8]) {
     in_scratch(|folder| {
         put(folder, "clips/a.mp3", &WAV);
@@ -106,14 +107,14 @@ pub fn common_voice(bytes: &[u8]) {
     });
 }
 
-/// Tables with and without the columns that may be left out.
+/// Tables with and without the optional columns.
 pub fn tables() -> Vec<Vec<u8>> {
     let whole = "client_id\tpath\tsentence\tup_votes\tlocale\nab12\ta.mp3\tHey, you\t2\ten\nab13\ta\t\
                  one\t0\ten\n";
     vec![whole.into(), "path\tsentence\na.mp3\tone two\na\t-\n".into()]
 }
 
-/// A transcript of LibriSpeech.
+/// Reads a transcript of LibriSpeech.
 pub fn librispeech(bytes: &[u8]) {
     in_scratch(|folder| {
         let chapter = folder.join("train-clean-100/19/198");
@@ -124,7 +125,7 @@ pub fn librispeech(bytes: &[u8]) {
     });
 }
 
-/// Transcripts.
+/// Transcripts of LibriSpeech.
 pub fn transcripts() -> Vec<Vec<u8>> {
     vec![
         b"19-198-0000 NORTHANGER ABBEY\n19-198-0001 THIS LITTLE WORK\n".into(),
@@ -132,7 +133,8 @@ pub fn transcripts() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Names of files in folders of words, one a line, and the lists beside them.
+/// Reads folders of words, as in Speech Commands. The input holds the names of files, one per line,
+/// and is also the list beside them.
 pub fn speech_commands(bytes: &[u8]) {
     in_scratch(|folder| {
         for name in bytes.split(|&byte| byte == b'\n').take(16) {
@@ -141,7 +143,7 @@ pub fn speech_commands(bytes: &[u8]) {
             let is_free = path.symlink_metadata().is_err();
             let above = path.parent().unwrap_or(folder);
             if is_free && fs::create_dir_all(above).is_ok() {
-                // A name may be too long, or one that the file system refuses.
+                // A name may be too long, or not allowed by the file system.
                 let _ = fs::write(&path, &*WAV);
             }
         }
@@ -150,7 +152,7 @@ pub fn speech_commands(bytes: &[u8]) {
     });
 }
 
-/// A path below a folder, of at most three parts.
+/// Returns a path below a folder, of at most three parts.
 fn safe(name: &[u8]) -> Option<PathBuf> {
     if name.is_empty() || name.contains(&0) || name.len() > 300 {
         return None;
@@ -173,7 +175,7 @@ pub fn folders() -> Vec<Vec<u8>> {
     ]
 }
 
-/// A WebDataset shard.
+/// Reads a WebDataset shard.
 pub fn shards(bytes: &[u8]) {
     in_scratch(|folder| {
         let shard = put(folder, "s.tar", bytes);
@@ -191,7 +193,7 @@ pub fn shard_files() -> Vec<Vec<u8>> {
     vec![tar(&labelled), tar(&odd)]
 }
 
-/// A tar file.
+/// Builds a tar file.
 fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, content) in files {
@@ -203,7 +205,7 @@ fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     builder.into_inner().expect("memory")
 }
 
-/// An archive to unpack: whatever it says, nothing is written but below the folder that was named.
+/// Unpacks an archive. Nothing may be written outside the target folder, whatever its contents.
 pub fn archive(bytes: &[u8]) {
     in_scratch(|folder| {
         let archive = put(folder, "in/a.tar", bytes);
@@ -222,7 +224,7 @@ pub fn archive(bytes: &[u8]) {
     });
 }
 
-/// Archives of every kind, one that wants out of its folder.
+/// Archives of every kind, including one that climbs out of its folder.
 pub fn archives() -> Vec<Vec<u8>> {
     let files: [(&str, &[u8]); 2] = [("a/b.txt", b"hello"), ("c.txt", b"")];
     let plain = tar(&files);
@@ -240,7 +242,7 @@ pub fn archives() -> Vec<Vec<u8>> {
     vec![plain, gz.finish().expect("memory"), zip.finish().expect("memory").into_inner(), climbing]
 }
 
-/// A file of sound, whatever its name says.
+/// Reads a sound file, independently of its extension.
 pub fn audio(bytes: &[u8]) {
     in_scratch(|folder| {
         for name in ["a.wav", "a.mp3"] {
@@ -251,11 +253,11 @@ pub fn audio(bytes: &[u8]) {
     });
 }
 
-/// WAV of several kinds, and what ships as Ogg Vorbis.
+/// WAV files of several kinds, and a shipped Ogg Vorbis file.
 pub fn recordings() -> Vec<Vec<u8>> {
     let ogg = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/train/bf_alice.ogg");
     let ogg = fs::read(ogg).expect("the demo's recordings");
-    // The first pages are whole by themselves.
+    // The first pages form a valid file by themselves.
     let mut seeds = vec![WAV.clone(), ogg[..ogg.len().min(6_000)].to_vec()];
     for (bits, channels) in [(8u16, 1u16), (24, 2), (32, 3)] {
         let frame = usize::from(bits / 8 * channels);
@@ -273,7 +275,7 @@ pub fn recordings() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// A picture, whatever its name says.
+/// Reads an image, independently of its extension.
 pub fn picture(bytes: &[u8]) {
     in_scratch(|folder| {
         let path = put(folder, "a.png", bytes);
@@ -286,7 +288,7 @@ pub fn picture(bytes: &[u8]) {
     });
 }
 
-/// A picture in every format that is read.
+/// An image in every supported format.
 pub fn pictures() -> Vec<Vec<u8>> {
     let pixels = forms::form(&mut Random::new(1), 1, 12);
     let gray = image::GrayImage::from_raw(12, 12, pixels).expect("12 × 12");
@@ -300,7 +302,7 @@ pub fn pictures() -> Vec<Vec<u8>> {
         .into()
 }
 
-/// A table of labels.
+/// Reads a table of labels.
 pub fn labels(bytes: &[u8]) {
     in_scratch(|folder| {
         let table = put(folder, "labels.csv", bytes);
@@ -321,7 +323,7 @@ pub fn label_tables() -> Vec<Vec<u8>> {
     ]
 }
 
-/// A transcript in two languages, as training takes it and as a phrase to check.
+/// Tokenizes a transcript in two languages, as training does, and checks it as a phrase.
 pub fn tokens(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let cleaned = clean(&text);

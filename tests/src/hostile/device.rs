@@ -1,4 +1,4 @@
-//! What a device reads: model files, and sound; and what it writes and the host reads back.
+//! Entry points for data that a device reads or writes: model files, sound, and event lines.
 
 use std::sync::LazyLock;
 
@@ -18,21 +18,22 @@ use crate::{
     sound,
 };
 
-/// Samples that a model which was accepted must hear.
+/// Number of samples that every accepted model must process.
 const HEARD_SAMPLES: usize = 3_200;
-/// Models beyond these are loaded and not run: one step would take longer than all else.
+/// Models with more multiply-accumulates are loaded but not run, since one step would dominate the
+/// test.
 const MOST_MACS: usize = 4_000_000;
-/// Arrays beyond this many words are not made up for a description that wants them.
+/// Largest number of words of arrays that are generated for a description.
 const MOST_WORDS: usize = 1 << 16;
 
-/// A model file at an address where it may lie.
+/// A model file at a properly aligned address.
 pub struct Flash {
     words: Vec<u32>,
     length: usize,
 }
 
 impl Flash {
-    /// A copy of `bytes`.
+    /// Copies `bytes`.
     pub fn new(bytes: &[u8]) -> Self {
         let mut words = vec![0; bytes.len().div_ceil(4)];
         for (word, bytes) in words.iter_mut().zip(bytes.chunks(4)) {
@@ -43,13 +44,13 @@ impl Flash {
         Self { words, length: bytes.len() }
     }
 
-    /// The bytes.
+    /// Bytes of the file.
     pub fn bytes(&self) -> &[u8] {
         &bytemuck::cast_slice(&self.words)[..self.length]
     }
 }
 
-/// The worst of sounds for sums: full scale, silence, and noise at every level.
+/// The worst sound for sums: full scale, silence, and noise at every level.
 static WORST: LazyLock<Vec<i16>> = LazyLock::new(|| {
     let random = &mut Random::new(7);
     let sample = |n: usize| match n / 800 {
@@ -61,7 +62,7 @@ static WORST: LazyLock<Vec<i16>> = LazyLock::new(|| {
     (0..HEARD_SAMPLES).map(sample).collect()
 });
 
-/// Loads a file of either kind, and runs it if it is accepted. Tells whether it was.
+/// Loads a file of either kind, and runs it if it is accepted. Returns whether it was accepted.
 pub fn refused_or_runs(file: &[u8]) -> bool {
     let flash = Flash::new(file);
     match (Model::load(flash.bytes()), ImageModel::load(flash.bytes())) {
@@ -69,7 +70,7 @@ pub fn refused_or_runs(file: &[u8]) -> bool {
         (Ok(model), Err(_)) => listens(&model),
         (Err(_), Ok(model)) => sees(&model),
         (Err(sound), Err(image)) => {
-            // What is refused says why.
+            // A rejected file has a reason.
             assert!(!sound.to_string().is_empty() && !image.to_string().is_empty());
             return false;
         }
@@ -106,19 +107,20 @@ fn sees(model: &ImageModel<'_>) {
     engine.run(&mut logits);
 }
 
-/// The file with a header that holds: lengths as they are, and the right checksum. None if there is
-/// no header to repair.
+/// Returns the file with a valid header: lengths as they are, and the right checksum. `None` if
+/// there is no header to repair.
 pub fn resealed(file: &[u8]) -> Option<Vec<u8>> {
     let (header, body) = file.split_at_checked(HEADER_BYTES)?;
     let flags = u16::from_le_bytes([header[6], header[7]]);
     let described = u32::from_le_bytes([header[12], header[13], header[14], header[15]]);
-    // The length in the header, where it says less than there is: what follows a body is ignored.
+    // The length in the header, if it is less than the bytes present: bytes after a body are
+    // ignored.
     let told = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
     let body = &body[..told.min(body.len()) / 8 * 8];
     Some(sealed(described as usize, body, flags & FLAG_IMAGE))
 }
 
-/// A body of whole words behind a header that holds.
+/// Builds a file with a valid header and a body of whole words.
 pub fn sealed(described: usize, body: &[u8], flags: u16) -> Vec<u8> {
     let words = body.as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word));
     let words: Vec<u32> = words.collect();
@@ -127,7 +129,7 @@ pub fn sealed(described: usize, body: &[u8], flags: u16) -> Vec<u8> {
     file
 }
 
-/// A model file as it came, and with its checksum made right.
+/// Loads a model file as it is, and with its checksum repaired.
 pub fn artifact(bytes: &[u8]) {
     refused_or_runs(bytes);
     if let Some(file) = resealed(bytes) {
@@ -145,7 +147,7 @@ pub fn artifacts() -> Vec<Vec<u8>> {
     files
 }
 
-/// A description alone; the arrays that it asks for are made up. The first byte is the kind.
+/// Loads a description alone, with generated arrays. The first byte is the kind.
 pub fn description(bytes: &[u8]) {
     let Some((kind, described)) = bytes.split_first() else { return };
     let flags = if kind % 2 == 0 { 0 } else { FLAG_IMAGE };
@@ -168,7 +170,7 @@ pub fn description(bytes: &[u8]) {
     if wanted > MOST_WORDS {
         return;
     }
-    // Small numbers, none negative, so that they do as weights, biases and multipliers.
+    // Small numbers, none negative, so that they are valid as weights, biases and multipliers.
     let random = &mut Random::new(11);
     let arrays = (0..wanted.next_multiple_of(2)).map(|_| random.bits() >> (2 + random.below(20)));
     body.extend(arrays.flat_map(u32::to_le_bytes));
@@ -185,14 +187,15 @@ pub fn descriptions() -> Vec<Vec<u8>> {
     artifacts().into_iter().map(of).collect()
 }
 
-/// Models that listen, one a normalization, then with a gate, then with four heads.
+/// Models for sound: one per normalization, then with a gate, then with four heads.
 static LISTENERS: LazyLock<Vec<Flash>> = LazyLock::new(|| {
     let files = artifacts().into_iter().map(|file| Flash::new(&file));
     files.filter(|flash| Model::load(flash.bytes()).is_ok()).collect()
 });
 
-/// Any sound under a loaded model, cut in any way, says what it says when it comes at once. Byte 0
-/// chooses the model, byte 1 the cuts, bytes 2 … 6 what a detector may be set to; the rest is sound.
+/// Runs any sound under a loaded model, in any chunks. The output must equal that for one chunk.
+/// Byte 0 selects the model, byte 1 the chunks, bytes 2 … 6 the settings of a detector; the rest is
+/// sound.
 pub fn pipeline(bytes: &[u8]) {
     let Some((&[which, cuts, steps, low, high, deaf], pcm)) = bytes.split_first_chunk() else {
         return;
@@ -224,7 +227,7 @@ pub fn sounds() -> Vec<Vec<u8>> {
     (0..6).map(sound).collect()
 }
 
-/// Lines of a device: whatever is read prints as it was.
+/// Parses lines of a device. Each parsed event must print as the same line.
 pub fn events(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = Simulation::parse(&text);
@@ -238,8 +241,8 @@ pub fn events(bytes: &[u8]) {
             Event::Stats(event) => event.to_string(),
             Event::Model(_) | Event::Error(_) => continue,
         };
-        // A word's control characters are printed as marks, a plus or zeros before a number not, and
-        // a count that `i64` cannot hold as the largest that it can.
+        // Exceptions are a keyword's control characters, which are printed as marks, a plus or
+        // zeros before a number, which are not printed, and a count beyond `i64`, which saturates.
         let again = Event::parse(&printed).expect("what is printed can be read");
         let is_largest = printed.contains(&i64::MAX.to_string());
         if !line.chars().any(char::is_control) && !is_largest {
@@ -248,7 +251,7 @@ pub fn events(bytes: &[u8]) {
     }
 }
 
-/// What devices print.
+/// Lines that devices print.
 pub fn lines() -> Vec<Vec<u8>> {
     let file = random_model_with_heads(2, Tier::Tiny, 3);
     let flash = Flash::new(&file);

@@ -1,15 +1,15 @@
-//! Hostile input: one function a door, each of which takes any bytes at all and must neither panic,
-//! overflow nor hand on what its caller may not rely on.
+//! Hostile input: one function per entry point. Each accepts any bytes, and must neither panic,
+//! overflow nor return anything that its caller cannot rely on.
 //!
-//! The same functions are run twice: by `tests/hostile.rs` on good input that a seeded mutator has
-//! damaged, in every `cargo test`; and by the programs under `fuzz/`, where coverage chooses the
-//! input. `SECURITY.md` counts both.
+//! The same functions run twice: in every `cargo test`, where `tests/hostile.rs` damages valid
+//! input with a seeded mutator; and in the programs under `fuzz/`, where coverage guides the input.
+//! `SECURITY.md` counts both.
 //!
-//! | file | doors |
+//! | file | entry points |
 //! |---|---|
 //! | [`device`] | model files, descriptions, sound under a loaded model, event lines |
-//! | [`corpora`] | what people have: manifests, tables, transcripts, shards, archives, sound, pictures |
-//! | [`own`] | what we wrote ourselves and somebody may have touched: bases, heads, packs, lists |
+//! | [`corpora`] | user data: manifests, tables, transcripts, shards, archives, sound, images |
+//! | [`own`] | files of our own that may have been modified: models, heads, packs, lists |
 
 pub mod corpora;
 pub mod device;
@@ -17,18 +17,18 @@ pub mod own;
 
 use crate::Random;
 
-/// A door, what knocks on it, and good input to start from.
+/// A fuzz target: an entry point and valid input to start from.
 #[derive(Clone, Copy)]
 pub struct Target {
-    /// The name of its fuzzing program, and of the folder of inputs that once broke it.
+    /// Name of its fuzzing program, and of the folder with inputs that once broke it.
     pub name: &'static str,
-    /// Must return, whatever the bytes.
+    /// The entry point, which must return for any bytes.
     pub run: fn(&[u8]),
-    /// Input that goes through the door.
+    /// Input that the entry point accepts.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
-/// Every door.
+/// All fuzz targets.
 pub const TARGETS: [Target; 20] = [
     Target { name: "artifact", run: device::artifact, seeds: device::artifacts },
     Target { name: "description", run: device::description, seeds: device::descriptions },
@@ -52,7 +52,7 @@ pub const TARGETS: [Target; 20] = [
     Target { name: "recordings", run: own::recordings, seeds: own::recording_manifests },
 ];
 
-/// The door of that name.
+/// Returns the target with this name.
 ///
 /// # Panics
 /// If there is none.
@@ -60,16 +60,16 @@ pub fn target(name: &str) -> Target {
     *TARGETS.iter().find(|t| t.name == name).expect("a door of that name")
 }
 
-/// Numbers that sit at the edges of types, as text and as bytes.
+/// Numbers at the limits of types, inserted as text and as bytes.
 const EDGES: [u64; 10] =
     [0, 1, 127, 128, 255, 65_535, 1 << 31, u32::MAX as u64, i64::MAX as u64, u64::MAX];
-/// Text that readers treat in a way of its own.
+/// Text that readers treat specially.
 const PIECES: [&str; 16] = [
     "\n", "\t", "\0", "\"", "{", "}", "[", "..", "/", "-", "nan", "1e999", "\u{feff}", "\u{202e}",
     "null", "\r",
 ];
 
-/// Damages `bytes` in one to eight places, as a broken disk, a careless editor or an enemy would.
+/// Damages `bytes` in one to eight places, like a broken disk, a careless editor or an attacker.
 pub fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..1 + random.below(8) {
         mutate_once(bytes, random);
@@ -83,7 +83,7 @@ fn mutate_once(bytes: &mut Vec<u8>, random: &mut Random) {
         at.min(length - 1)..(at + count).min(length)
     };
     match random.below(10) {
-        // Most formats tell most by single bits and bytes.
+        // In most formats single bits and bytes carry the most meaning.
         0 | 1 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
         2 if at < bytes.len() => bytes[at] = random.bits() as u8,
         3 if at < bytes.len() => bytes[at] = [0, 0x7f, 0x80, 0xff][random.below(4)],

@@ -1,4 +1,4 @@
-//! What we wrote ourselves, and somebody may have touched since.
+//! Entry points for files of our own that may have been modified.
 
 use std::{path::PathBuf, sync::LazyLock};
 
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{Random, image::seen_network};
 
-/// A base of random weights as small as one can be.
+/// Builds the smallest possible pretrained model, with random weights.
 pub fn small_base() -> Base {
     let trunk = TrunkConfig { channels: 8, taps: 5, dilations: vec![1], frames_per_step: 2 };
     let rng = &mut StdRng::seed_from_u64(1);
@@ -46,7 +46,7 @@ pub fn small_base() -> Base {
     Base { info, params, tables: FrontendTables::default() }
 }
 
-/// A head of random weights on a base.
+/// Builds a head with random weights for a pretrained model.
 pub fn small_head(base: &Base) -> Tuned {
     let head = HeadConfig { hidden: 8, temporal: vec![(3, 1)] };
     let rng = &mut StdRng::seed_from_u64(2);
@@ -66,7 +66,7 @@ pub fn small_head(base: &Base) -> Tuned {
     Tuned { info, params }
 }
 
-/// The model file of one word on a base; none if base and head do not fit.
+/// Encodes the model file of one keyword; an error if pretrained model and head do not fit.
 pub fn model_of(base: &Base, tuned: &Tuned) -> wakeling::Result<Vec<u8>> {
     let trunk = QuantizedTrunk::of(base)?;
     let word = tuned.entry(&trunk)?;
@@ -74,7 +74,7 @@ pub fn model_of(base: &Base, tuned: &Tuned) -> wakeling::Result<Vec<u8>> {
     with_model(base, &trunk, &[word], &card, artifact::encode)
 }
 
-/// The bytes that `save` writes.
+/// Returns the bytes that `save` writes.
 fn saved(save: impl FnOnce(&std::path::Path) -> wakeling::Result<()>) -> Vec<u8> {
     let place = tempfile::tempdir().expect("a temporary folder");
     let path = place.path().join("file");
@@ -82,8 +82,8 @@ fn saved(save: impl FnOnce(&std::path::Path) -> wakeling::Result<()>) -> Vec<u8>
     std::fs::read(path).expect("it was written")
 }
 
-/// A safetensors file with the length in front set to what its header takes, so that changes of the
-/// record are read and not refused for their length.
+/// Corrects the leading length of a safetensors file to that of its header, so that changed records
+/// are read rather than rejected for their length.
 fn repaired(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     let data = bytes.windows(3).position(|end| end == b"]}}");
@@ -100,10 +100,10 @@ fn with_file(bytes: &[u8], with: impl Fn(PathBuf)) {
     });
 }
 
-/// The base under [`head`].
+/// Pretrained model for [`head`].
 static BASE: LazyLock<Base> = LazyLock::new(small_base);
 
-/// A base: refused, or it can be quantized or says why not.
+/// Loads a pretrained model. It is rejected, or it can be quantized or gives an error.
 pub fn base(bytes: &[u8]) {
     with_file(bytes, |path| {
         let Ok(base) = Base::load(&path) else { return };
@@ -115,12 +115,12 @@ pub fn base(bytes: &[u8]) {
     });
 }
 
-/// A small base.
+/// A small pretrained model.
 pub fn bases() -> Vec<Vec<u8>> {
     vec![saved(|path| small_base().save(path))]
 }
 
-/// A head: refused, or it makes a model that is refused or runs.
+/// Loads a head. It is rejected, or it makes a model that is rejected or runs.
 pub fn head(bytes: &[u8]) {
     with_file(bytes, |path| {
         let Ok(tuned) = Tuned::load(&path, &BASE) else { return };
@@ -135,7 +135,7 @@ pub fn heads() -> Vec<Vec<u8>> {
     vec![saved(|path| small_head(&BASE).save(path))]
 }
 
-/// A network over images: refused, or it can be quantized or says why not.
+/// Loads an image network. It is rejected, or it can be quantized or gives an error.
 pub fn image_network(bytes: &[u8]) {
     with_file(bytes, |path| {
         let Ok(network) = ImageNetwork::load(&path) else { return };
@@ -145,12 +145,12 @@ pub fn image_network(bytes: &[u8]) {
     });
 }
 
-/// A small network over images.
+/// A small image network.
 pub fn image_networks() -> Vec<Vec<u8>> {
     vec![saved(|path| seen_network(1, images::network::Tier::S, 16).save(path))]
 }
 
-/// A pack of other speech, as it came and with its checksum made right.
+/// Reads a pack of negative data as it is, and with its checksum repaired.
 pub fn pack(bytes: &[u8]) {
     in_scratch(|folder| {
         let _ = packs_of::read(&put(folder, "as-it-is.pack", bytes));
@@ -175,7 +175,7 @@ pub fn packs() -> Vec<Vec<u8>> {
     vec![packs_of::encode(&negatives).expect("memory")]
 }
 
-/// A list of clips beside a checkpoint.
+/// Reads a list of clips beside a checkpoint.
 pub fn listing(bytes: &[u8]) {
     in_scratch(|folder| {
         let Ok(listing) = Listing::open(&put(folder, "clips.jsonl", bytes)) else { return };
@@ -206,8 +206,8 @@ pub fn listings() -> Vec<Vec<u8>> {
     vec![written]
 }
 
-/// The manifest of a folder of recordings, which `record` goes on with: what it names and what it
-/// does not stays.
+/// Opens the manifest of a folder of recordings, as `record` does to continue one. Its entries and
+/// its other lines must stay.
 pub fn recordings(bytes: &[u8]) {
     in_scratch(|folder| {
         let manifest = put(folder, "manifest.jsonl", bytes);

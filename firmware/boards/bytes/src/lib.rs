@@ -1,14 +1,15 @@
-//! What compilers call to copy, move and fill memory (Run-time ABI for the Arm Architecture, 4.3.3 and
-//! 4.3.4), on Cortex-M3 and later. A program only has to name this crate: the linker prefers these
-//! symbols to the weak ones of `compiler_builtins`, which are 2.7 KB and take 4.5 instructions a word.
+//! Functions that compilers call to copy, move and fill memory, on Cortex-M3 and later (Run-time
+//! ABI for the Arm Architecture, 4.3.3 and 4.3.4). A program only has to name this crate. The
+//! linker prefers these symbols to the weak ones of `compiler_builtins`, which are 2.7 KB and take
+//! 4.5 instructions per word.
 //!
 //! | function | bytes of code | instructions for 16 aligned bytes |
 //! |---|---:|---:|
 //! | `memcpy` | 110 | 4; 10 if not aligned |
-//! | `memmove` | 22 | as `memcpy`; 64 if the target overlaps the source and lies behind it |
+//! | `memmove` | 22 | as `memcpy`; 64 if the target overlaps the source and starts after it |
 //! | `memset` and `memclr` | 84 | 3 |
 //!
-//! Words are loaded from any address, which these processors do unless a program forbids it
+//! Words are loaded from any address, which these processors allow unless a program forbids it
 //! (`CCR.UNALIGN_TRP`).
 
 #![no_std]
@@ -23,7 +24,7 @@ core::arch::global_asm!(
     "\\symbol:",
     ".endr",
     ".endm",
-    // Target, source, count; gives the target back.
+    // Arguments are target, source and count; returns the target.
     ".section .text.memcpy, \"ax\", %progbits",
     ".p2align 2",
     "wakeling_function memcpy, __aeabi_memcpy, __aeabi_memcpy4, __aeabi_memcpy8",
@@ -38,7 +39,7 @@ core::arch::global_asm!(
     "stm.w r0!, {{r3, r4, r5, lr}}",
     "subs r2, #16",
     "bhs 1b",
-    // What is left is the count modulo 16: bits 3 and 2 of it in carry and sign, then 1 and 0.
+    // The rest is the count modulo 16: bits 3 and 2 of it in carry and sign, then 1 and 0.
     "2:",
     "lsls r3, r2, #28",
     "beq 3f",
@@ -75,7 +76,8 @@ core::arch::global_asm!(
     "subs r2, #16",
     "bhs 5b",
     "b 2b",
-    // The same, where they may overlap: forwards, unless that would overwrite what is still to be read.
+    // As memcpy, where regions may overlap: forwards, unless that would overwrite bytes before they
+    // are read.
     ".section .text.memmove, \"ax\", %progbits",
     ".p2align 2",
     "wakeling_function memmove, __aeabi_memmove, __aeabi_memmove4, __aeabi_memmove8",
@@ -89,7 +91,7 @@ core::arch::global_asm!(
     "ldrb r3, [r1, r2]",
     "strb r3, [r0, r2]",
     "b 1b",
-    // Target, count, byte.
+    // Arguments are target, count and byte.
     ".section .text.memset, \"ax\", %progbits",
     ".p2align 2",
     "wakeling_function __aeabi_memclr, __aeabi_memclr4, __aeabi_memclr8",
@@ -130,7 +132,7 @@ core::arch::global_asm!(
     "strbmi r2, [r0]",
     "5:",
     "pop {{r4, pc}}",
-    // Target, byte, count, as in C; gives the target back.
+    // Arguments are target, byte and count, as in C; returns the target.
     "wakeling_function memset",
     "push {{r0, lr}}",
     "mov r3, r1",

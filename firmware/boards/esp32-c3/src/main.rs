@@ -1,5 +1,6 @@
-//! Wakeling on the ESP32-C3-DevKitM-1: the chip's I²S peripheral clocks the microphone, and DMA writes
-//! its slots into a ring of descriptors, which is the queue here. Pins are in `docs/boards.md`.
+//! Wakeling on the ESP32-C3-DevKitM-1. The chip's I²S peripheral clocks the microphone, and DMA
+//! writes the slots into a ring of descriptors, which serves as the queue. Pins are in
+//! `docs/reference/boards.md`.
 //!
 //! Never run on hardware.
 
@@ -36,16 +37,16 @@ const SLOT_BYTES: usize = 4;
 const BLOCK_BYTES: usize = BLOCK_SAMPLES * SLOT_BYTES;
 const RING_BYTES: usize = QUEUE_BLOCKS * BLOCK_BYTES;
 
-/// A ring that DMA writes, and what was taken out of it and not yet heard.
+/// Ring that DMA writes, and the bytes taken out of it but not yet processed.
 struct Ring<'r> {
     transfer: DmaTransferRxCircular<'r, I2sRx<'r, Blocking>>,
     taken: &'static mut [u8; RING_BYTES],
-    /// Bytes of `taken`: those heard, and those there.
+    /// Number of bytes of `taken` that were processed, and number of bytes in it.
     heard: usize,
     end: usize,
 }
 
-/// The driver's trouble.
+/// Error of the driver.
 struct Trouble(DmaError);
 
 impl fmt::Display for Trouble {
@@ -58,7 +59,7 @@ impl fmt::Display for Trouble {
 }
 
 impl Ring<'_> {
-    /// Takes out what came, waiting for something.
+    /// Takes the received bytes out of the ring; waits until there are some.
     fn take(&mut self) -> Result<(), DmaError> {
         while self.transfer.available()? == 0 {
             core::hint::spin_loop();
@@ -68,7 +69,7 @@ impl Ring<'_> {
         Ok(())
     }
 
-    /// DMA has gone around. Giving all descriptors back lets it go on.
+    /// Restarts after DMA has overrun the ring. Returning all descriptors lets DMA continue.
     fn start_over(&mut self) -> Result<u64, DmaError> {
         self.transfer.pop(self.taken)?;
         (self.heard, self.end) = (0, 0);
@@ -103,7 +104,7 @@ impl Microphone for Ring<'_> {
 }
 
 fn microphone_config() -> master::Config {
-    // Two slots of 32 bits a frame, of which the left one is kept.
+    // A frame has two slots of 32 bits, of which the left one is kept.
     let unit = master::UnitConfig::new_tdm_philips()
         .with_sample_rate(Rate::from_hz(16_000))
         .with_data_format(DataFormat::Data32Channel32)
@@ -111,7 +112,7 @@ fn microphone_config() -> master::Config {
     master::Config::new_tdm_philips().with_rx_config(unit)
 }
 
-/// Everything after the chip's own start. An error of the set-up is told and left to the watchdog.
+/// Runs the board after the chip's own start. A set-up error is printed and left to the watchdog.
 fn listen() -> Result<(), &'static str> {
     let p = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::_160MHz));
     let mut watchdog = TimerGroup::new(p.TIMG0).wdt;
@@ -142,7 +143,7 @@ fn listen() -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The driver writes what fits into the FIFO and says how much that was.
+/// Writes all of `text`. The driver writes only what fits into the FIFO, and returns its length.
 fn write_all(uart: &mut UartTx<'_, Blocking>, mut text: &[u8]) -> fmt::Result {
     while !text.is_empty() {
         let count = uart.write(text).map_err(|_| fmt::Error)?;

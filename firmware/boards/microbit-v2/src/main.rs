@@ -1,5 +1,5 @@
-//! Wakeling on the micro:bit v2 (nRF52833): a timer starts the converter 16,000 times a second, and
-//! DMA writes the readings into two buffers in turn. Pins are in `docs/boards.md`.
+//! Wakeling on the micro:bit v2 (nRF52833). A timer starts the converter 16,000 times a second, and
+//! DMA writes the readings into two buffers in turn. Pins are in `docs/reference/boards.md`.
 //!
 //! Built, and never run on hardware.
 
@@ -33,11 +33,12 @@ bind_interrupts!(struct Irqs {
     UARTE0 => buffered_uarte::InterruptHandler<peripherals::UARTE0>;
 });
 
-/// Ticks of the timer's 16 MHz in a sample.
+/// Ticks of the 16 MHz timer per sample.
 const TICKS_PER_SAMPLE: u32 = 1_000;
 
-/// 14 bits and four more are the 16 of a sample and 12 dB: the microphone's amplifier gives 206 mV (see
-/// [`microphone`]) for a sound that nobody makes.
+/// Bits by which a 14-bit reading is shifted: two to the 16 bits of a sample, and two for 12 dB.
+/// The microphone's amplifier gives 206 mV (see [`microphone_config`]) only for unrealistically
+/// loud sound.
 const GAIN_BITS: u32 = 4;
 
 /// Runs [`record`] above the loop.
@@ -49,14 +50,14 @@ unsafe fn EGU0_SWI0() {
     unsafe { EXECUTOR.on_interrupt() }
 }
 
-/// What starts the converter.
+/// Peripherals that start the converter.
 struct Clock {
     timer: Peri<'static, peripherals::TIMER0>,
     end_to_start: Peri<'static, peripherals::PPI_CH0>,
     tick_to_sample: Peri<'static, peripherals::PPI_CH1>,
 }
 
-/// Moves what the DMA wrote into the queue.
+/// Moves the samples that DMA wrote into the queue.
 #[embassy_executor::task]
 async fn record(mut microphone: Saadc<'static, 1>, clock: Clock, mut filler: BoardFiller) {
     static BUFFERS: ConstStaticCell<[[[i16; 1]; BLOCK_SAMPLES]; 2]> =
@@ -85,8 +86,9 @@ async fn record(mut microphone: Saadc<'static, 1>, clock: Clock, mut filler: Boa
         .await;
 }
 
-/// As the micro:bit's own software sets it (codal-microbit-v2 `MicroBitAudio.cpp`, codal-nrf52
-/// `NRF52ADC.cpp`): a quarter of the supply as reference and a gain of four, so 206 mV are 2¹⁴.
+/// Configures the converter as the micro:bit's own software does (codal-microbit-v2
+/// `MicroBitAudio.cpp`, codal-nrf52 `NRF52ADC.cpp`): a quarter of the supply as reference and a
+/// gain of four, so 206 mV are 2¹⁴.
 fn microphone_config(pin: Peri<'static, peripherals::P0_05>) -> ChannelConfig<'static> {
     let mut channel = ChannelConfig::single_ended(pin);
     channel.reference = saadc::Reference::VDD1_4;
@@ -98,11 +100,11 @@ fn microphone_config(pin: Peri<'static, peripherals::P0_05>) -> ChannelConfig<'s
 #[cortex_m_rt::entry]
 fn main() -> ! {
     let mut config = config::Config::default();
-    // The crystal: the internal oscillator jitters too much for a microphone.
+    // The crystal, since the internal oscillator jitters too much for a microphone.
     config.hfclk_source = config::HfclkSource::ExternalXtal;
     let p = embassy_nrf::init(config);
 
-    // Power for the microphone, which also lights its lamp.
+    // Power for the microphone, which also lights its LED.
     let _power = Output::new(p.P0_20, Level::High, OutputDrive::HighDrive);
     let mut converter = saadc::Config::default();
     converter.resolution = saadc::Resolution::_14bit;
@@ -122,7 +124,7 @@ fn main() -> ! {
         receive,
         send,
     );
-    // The lamp in the upper left corner: its column is held low.
+    // The LED in the upper left corner, whose column is held low.
     let _column = Output::new(p.P0_28, Level::Low, OutputDrive::Standard);
     let lamp = Output::new(p.P0_21, Level::Low, OutputDrive::Standard);
     let pin = Output::new(p.P0_02, Level::Low, OutputDrive::Standard);
@@ -155,7 +157,7 @@ fn main() -> ! {
     )
 }
 
-/// The watchdog counts at 32,768 Hz.
+/// Converts milliseconds to ticks of the watchdog, which counts at 32,768 Hz.
 const fn wdt_ticks(ms: u32) -> u32 {
     ms * 32_768 / 1_000
 }

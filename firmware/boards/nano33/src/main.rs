@@ -1,5 +1,6 @@
-//! Wakeling on the Arduino Nano 33 BLE Sense (nRF52840): the chip's own PDM peripheral filters the
-//! microphone's bits and writes samples by DMA into two buffers in turn. Pins are in `docs/boards.md`.
+//! Wakeling on the Arduino Nano 33 BLE Sense (nRF52840). The chip's own PDM peripheral filters the
+//! microphone's bits, and writes samples by DMA into two buffers in turn. Pins are in
+//! `docs/reference/boards.md`.
 //!
 //! Built, and never run on hardware.
 
@@ -43,7 +44,7 @@ unsafe fn EGU0_SWI0() {
     unsafe { EXECUTOR.on_interrupt() }
 }
 
-/// Moves what the DMA wrote into the queue.
+/// Moves the samples that DMA wrote into the queue.
 #[embassy_executor::task]
 async fn record(mut microphone: Pdm<'static>, mut filler: BoardFiller) {
     static BUFFERS: ConstStaticCell<[Block; 2]> = ConstStaticCell::new([[0; _]; 2]);
@@ -51,13 +52,14 @@ async fn record(mut microphone: Pdm<'static>, mut filler: BoardFiller) {
         filler.fill(|block| *block = *samples);
         SamplerState::Sampled
     };
-    // It ends only if it was running already; then the watchdog starts the board again.
+    // It ends only if it was already running; the watchdog then restarts the board.
     let _ = microphone.run_task_sampler(BUFFERS.take(), put).await;
 }
 
-/// 1.28 MHz / 80 = 16 kHz. The MP34DT05's clock may lie between 1.2 and 3.25 MHz (its data sheet,
-/// table 4), so the slower pairs that also give 16 kHz are out. Its sensitivity is −26 dB of full scale
-/// at 94 dB SPL, so 20 dB more is as much as leaves loud speech whole.
+/// Configures the sample rate, 1.28 MHz / 80 = 16 kHz, and the gain. The clock of the MP34DT05 must
+/// be between 1.2 and 3.25 MHz (data sheet, table 4), which excludes the slower pairs that also
+/// give 16 kHz. Its sensitivity is −26 dB of full scale at 94 dB SPL. More than 20 dB of gain would
+/// clip loud speech.
 fn microphone_config() -> pdm::Config {
     pdm::Config {
         frequency: pdm::Frequency::_1280k,
@@ -70,7 +72,7 @@ fn microphone_config() -> pdm::Config {
 #[cortex_m_rt::entry]
 fn main() -> ! {
     let mut config = config::Config::default();
-    // The crystal: the internal oscillator jitters too much for a microphone.
+    // The crystal, since the internal oscillator jitters too much for a microphone.
     config.hfclk_source = config::HfclkSource::ExternalXtal;
     let p = embassy_nrf::init(config);
 
@@ -122,7 +124,7 @@ fn main() -> ! {
     )
 }
 
-/// The watchdog counts at 32,768 Hz.
+/// Converts milliseconds to ticks of the watchdog, which counts at 32,768 Hz.
 const fn wdt_ticks(ms: u32) -> u32 {
     ms * 32_768 / 1_000
 }

@@ -1,6 +1,6 @@
-//! Wakeling on the Raspberry Pi Pico (RP2040) and, from the same source, on the Pico 2 (RP2350): a
-//! state machine of the PIO clocks an I²S microphone and collects its bits, DMA writes them. Pins are in
-//! `docs/boards.md`.
+//! Wakeling on the Raspberry Pi Pico (RP2040) and, from the same source, on the Pico 2 (RP2350). A
+//! state machine of the PIO clocks an I²S microphone and collects its bits, and DMA writes them.
+//! Pins are in `docs/reference/boards.md`.
 //!
 //! Built, and never run on hardware.
 
@@ -37,15 +37,15 @@ bind_interrupts!(struct Irqs {
     UART0_IRQ => BufferedInterruptHandler<UART0>;
 });
 
-/// This board's.
+/// Name of this board.
 const NAME: &str = match env!("CARGO_PKG_NAME").as_bytes() {
     b"wakeling-pico2" => "pico2",
     _ => "pico",
 };
-/// To the end of the region of models; the Pico 2 has as much again.
+/// Size of the flash to the end of the region of models; the Pico 2 has twice as much.
 const FLASH_BYTES: usize = 2 * 1024 * 1024;
 
-/// Two slots of 32 bits in a frame, two instructions for each bit.
+/// Instructions of the state machine per sample: two slots of 32 bits, two instructions per bit.
 const INSTRUCTIONS_PER_SAMPLE: u32 = 2 * 2 * 32;
 const SAMPLE_RATE: u32 = 16_000;
 
@@ -58,20 +58,20 @@ unsafe fn SWI_IRQ_1() {
     unsafe { EXECUTOR.on_interrupt() }
 }
 
-/// The microphone's three wires.
+/// The three wires of the microphone.
 struct Wires {
     data: Pin<'static, PIO0>,
     bit_clock: Pin<'static, PIO0>,
     word_select: Pin<'static, PIO0>,
 }
 
-/// A state machine that pushes the 32 bits of every left slot. embassy-rp's own program makes slots of
-/// 16, and microphones like the INMP441 want 64 clocks a frame (its data sheet, DS-000069, "serial data
-/// interface").
+/// Configures a state machine that pushes the 32 bits of every left slot. The program in embassy-rp
+/// makes slots of 16 bits, but microphones like the INMP441 require 64 clocks per frame (data sheet
+/// DS-000069, "serial data interface").
 ///
-/// The side-set is word select, then bit clock. Bits change as the clock falls and are read as it rises;
-/// the first comes one clock after word select has changed, the last together with the other slot's
-/// first clock.
+/// The side-set is word select, then bit clock. Bits change as the clock falls and are read as it
+/// rises. The first bit comes one clock after word select has changed, and the last together with
+/// the first clock of the other slot.
 fn left_slots(
     common: &mut Common<'static, PIO0>,
     machine: &mut StateMachine<'static, PIO0, 0>,
@@ -103,7 +103,7 @@ fn left_slots(
     config.clock_divider = calculate_pio_clock_divider(SAMPLE_RATE * INSTRUCTIONS_PER_SAMPLE);
     config.shift_in =
         ShiftConfig { auto_fill: true, threshold: 32, direction: ShiftDirection::Left };
-    // Eight samples, half a millisecond, between two transfers.
+    // The FIFO holds eight samples, half a millisecond, between two transfers.
     config.fifo_join = FifoJoin::RxOnly;
     machine.set_config(&config);
     machine.set_pin_dirs(Direction::In, &[&wires.data]);
@@ -111,7 +111,7 @@ fn left_slots(
     machine.set_enable(true);
 }
 
-/// Moves what the DMA wrote into the queue.
+/// Moves the samples that DMA wrote into the queue.
 #[embassy_executor::task]
 async fn record(
     mut machine: StateMachine<'static, PIO0, 0>,

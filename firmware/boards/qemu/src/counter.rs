@@ -1,24 +1,24 @@
-//! Counts instructions.
+//! Instruction counter.
 //!
-//! On Arm the system timer (Armv7-M architecture reference, B3.3) counts the processor's clock; under
-//! `-icount shift=5` an instruction takes 2⁵ = 32 ns of the machine's time. On RISC-V `minstret` counts
-//! instructions themselves, if an instruction takes 1 ns: `-icount shift=0`.
+//! On Arm the system timer (Armv7-M architecture reference, B3.3) counts the processor's clock.
+//! Under `-icount shift=5` an instruction takes 2⁵ = 32 ns of the machine's time. On RISC-V
+//! `minstret` counts the instructions themselves, if an instruction takes 1 ns: `-icount shift=0`.
 
-/// Nanoseconds of an instruction, and of a second.
+/// Nanoseconds per instruction, and per second.
 #[cfg(not(target_arch = "riscv32"))]
 const INSTRUCTION_NS: u64 = 32;
 #[cfg(not(target_arch = "riscv32"))]
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// The counter, running.
+/// A running counter.
 #[derive(Debug)]
 pub struct Counter(());
 
-/// A moment, to count from.
+/// Reading of the counter.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment(u32);
 
-/// How much has passed: add them up, and convert in the end.
+/// Elapsed ticks. Sum them and convert the sum once.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ticks(u64);
 
@@ -32,11 +32,11 @@ impl core::ops::AddAssign for Ticks {
 mod arch {
     use core::ptr;
 
-    /// `SYST_CSR`, `SYST_RVR`, `SYST_CVR`.
+    /// Addresses of `SYST_CSR`, `SYST_RVR`, `SYST_CVR`.
     const CONTROL: usize = 0xE000_E010;
     const RELOAD: usize = 0xE000_E014;
     const VALUE: usize = 0xE000_E018;
-    /// The timer has 24 bits and counts down.
+    /// Range of the timer, which has 24 bits and counts down.
     pub const MASK: u32 = 0x00FF_FFFF;
 
     fn write(register: usize, value: u32) {
@@ -46,7 +46,7 @@ mod arch {
     }
 
     pub fn start() {
-        /// On, counting the processor's clock, without an interrupt.
+        /// Enables the timer on the processor's clock, without an interrupt.
         const ENABLE: u32 = 0b101;
         write(RELOAD, MASK);
         write(VALUE, 0);
@@ -61,8 +61,8 @@ mod arch {
 
     pub fn instructions(ticks: u64) -> u64 {
         const TICK_NS: u64 = crate::parse(env!("WAKELING_HERTZ")) as u64 * super::INSTRUCTION_NS;
-        /// What both have in common: what is left to divide by is a power of two on every machine,
-        /// which is a shift where a division of 64 bits is 1 KB of flash.
+        /// Greatest common divisor. The remaining divisor is a power of two on every machine, so
+        /// the division is a shift; a 64-bit division would take 1 KB of flash.
         const COMMON: u64 = {
             let (mut a, mut b) = (super::SECOND_NS, TICK_NS);
             while b != 0 {
@@ -93,18 +93,18 @@ mod arch {
 }
 
 impl Counter {
-    /// Starts it.
+    /// Starts the counter.
     pub fn new() -> Self {
         arch::start();
         Self(())
     }
 
-    /// Now.
+    /// Returns the current reading.
     pub fn now(&self) -> Moment {
         Moment(arch::now())
     }
 
-    /// From `start` to now, if that was less than 16 million instructions ago.
+    /// Returns the ticks since `start`, if those were fewer than 16 million instructions.
     pub fn since(&self, Moment(start): Moment) -> Ticks {
         Ticks(u64::from(arch::now().wrapping_sub(start) & arch::MASK))
     }
@@ -117,7 +117,7 @@ impl Default for Counter {
 }
 
 impl Ticks {
-    /// In instructions, rounded down.
+    /// Converts to instructions, rounded down.
     pub fn instructions(self) -> u64 {
         arch::instructions(self.0)
     }

@@ -1,6 +1,6 @@
-//! Networks over images on an emulated processor: loads the model, reads one image, runs, prints the
-//! logits and what it cost. The way in is that of `main.rs`: the image comes as a recording, two bytes
-//! a sample.
+//! Image networks on an emulated processor: loads the model, reads one image, runs, prints the
+//! logits and the cost. As in `main.rs`, the input is a recording; here it holds the image, two
+//! bytes per sample.
 
 #![no_std]
 #![no_main]
@@ -21,17 +21,17 @@ use wakeling_shared::{
     events::{Logits, Stats},
 };
 
-/// Samples that are read at once.
+/// Number of samples read at once.
 const BLOCK_SAMPLES: usize = 256;
 const COMMAND_LINE_BYTES: usize = 512;
 
-/// Why the board gave up.
+/// Reason for which the board stopped.
 enum Failure {
     Usage,
     Model(LoadError),
     Arena(ArenaTooSmall),
     Recording(RecordingError),
-    /// The image ends after so many bytes.
+    /// The image ends after this many bytes.
     Image(usize),
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Reads a whole image, two pixels' bytes a sample.
+/// Reads a whole image, two bytes of pixels per sample. Returns the number of samples.
 fn read_image(name: &str, pixels: &mut [i8]) -> Result<u64, Failure> {
     let mut recording = Recording::open(name).map_err(Failure::Recording)?;
     let mut block = [0; BLOCK_SAMPLES];
@@ -88,7 +88,7 @@ fn classify(arena: &mut [i8], console: &mut Console) -> Result<Stats, Failure> {
     let start = counter.now();
     engine.run(&mut logits);
     let cost = counter.since(start);
-    // A console that fails leaves nothing to say it with.
+    // If the console fails, the error cannot be reported.
     let _ = writeln!(console, "{}", Logits(logits.get(..model.labels.len()).unwrap_or_default()));
     Ok(Stats {
         setup_instructions: setup.instructions(),
@@ -103,7 +103,7 @@ fn classify(arena: &mut [i8], console: &mut Console) -> Result<Stats, Failure> {
 /// Returns whether the image was classified.
 fn run() -> bool {
     static mut ARENA: [i8; ARENA_BYTES] = [0; ARENA_BYTES];
-    // SAFETY: this function runs once, on the only processor, and no interrupt is on; so this is the
+    // SAFETY: this function runs once, on the only processor, without interrupts, so this is the
     // only reference.
     let arena = unsafe { &mut *addr_of_mut!(ARENA) };
     conclude(|console| classify(arena, console))

@@ -1,6 +1,6 @@
-//! The processor's kernels against the plain ones, on shapes that fit no block and values at their
-//! extremes; and the functions that copy and fill memory. The last line is `kernels cases=N`, or `error …`
-//! with the first case that differs.
+//! Test of the processor's kernels against the plain ones, on shapes that fill no block and values
+//! at their extremes. Also tests the functions that copy and fill memory. The last line is
+//! `kernels cases=N`, or `error …` with the first case that differs.
 
 #![no_std]
 #![no_main]
@@ -13,7 +13,7 @@ use wakeling_shared::{
     engine::kernels::{self, AddScales, Columns, plain},
 };
 
-/// Inputs, outputs and columns of pointwise layers.
+/// Numbers of inputs, outputs and columns of pointwise layers.
 const POINTWISE: [[usize; 3]; 20] = [
     [1, 1, 1],
     [3, 5, 2],
@@ -36,7 +36,7 @@ const POINTWISE: [[usize; 3]; 20] = [
     [600, 9, 2],
     [1_031, 3, 1],
 ];
-/// Taps, channels and places of depthwise layers.
+/// Numbers of taps, channels and places of depthwise layers.
 const DEPTHWISE: [[usize; 3]; 13] = [
     [1, 1, 1],
     [5, 3, 2],
@@ -53,13 +53,13 @@ const DEPTHWISE: [[usize; 3]; 13] = [
     [4, 263, 1],
 ];
 const LENGTHS: [usize; 8] = [0, 1, 3, 4, 5, 7, 48, 130];
-/// The most bytes that are copied: two rounds of a loop, and everything that a rest can be.
+/// Largest number of bytes copied: two rounds of a loop, and every possible rest.
 const BYTES: usize = 48;
 /// Pairs of weights at their extremes; 0x7FFF is −1 and 128.
 const EXTREMES: [u32; 6] =
     [0x7FFF_7FFF, 0x8080_8080, 0x7F7F_7F7F, 0x8000_8000, 0x80FF_80FF, 0x7F80_7F7F];
 
-/// Where the random weights, inputs and outputs of a case lie.
+/// Memory for the random weights, inputs and outputs of a case.
 struct Room {
     weights: [u32; 3_072],
     factors: [Factors; 66],
@@ -69,20 +69,20 @@ struct Room {
     y: Outputs,
 }
 
-/// What the processor's kernels wrote, and the plain ones.
+/// Outputs of the processor's kernels and of the plain ones.
 struct Outputs {
     found: [i8; 1_024],
     expected: [i8; 1_024],
 }
 
 impl Outputs {
-    /// Both have run: whether outputs, and what lies behind them, are equal.
+    /// Compares the outputs of both kernels, and the memory after them.
     fn equal(&self, kernel: &'static str, shape: [usize; 3]) -> Result<(), Differs> {
         if self.found == self.expected { Ok(()) } else { Err(Differs(kernel, shape)) }
     }
 }
 
-/// Which case failed.
+/// Case with different outputs: kernel and shape.
 struct Differs(&'static str, [usize; 3]);
 
 impl fmt::Display for Differs {
@@ -92,7 +92,7 @@ impl fmt::Display for Differs {
     }
 }
 
-/// How many cases were equal.
+/// Number of cases with equal outputs.
 struct Cases(usize);
 
 impl fmt::Display for Cases {
@@ -101,7 +101,7 @@ impl fmt::Display for Cases {
     }
 }
 
-/// xorshift32 (Marsaglia, 2003).
+/// Generator xorshift32 (Marsaglia, 2003).
 struct Random(u32);
 
 impl Random {
@@ -112,7 +112,7 @@ impl Random {
         self.0
     }
 
-    /// Every tenth is an extreme.
+    /// Fills `bytes`, every tenth of them with an extreme value.
     fn bytes(&mut self, bytes: &mut [i8]) {
         for byte in bytes {
             let random = self.next() >> 8;
@@ -130,7 +130,7 @@ impl Random {
 }
 
 impl Room {
-    /// New values everywhere; `extreme` are all weights, if they are not random.
+    /// Fills everything with new values. All weights are `extreme`, if given.
     fn fill(&mut self, random: &mut Random, extreme: Option<u32>) {
         self.weights.iter_mut().for_each(|word| *word = extreme.unwrap_or_else(|| random.next()));
         for [biases, multipliers] in &mut self.factors {
@@ -162,7 +162,7 @@ impl Room {
         let found = y.found.get_mut(..columns * outputs).unwrap_or_default();
         kernels::pointwise(x, &affine, wide.get_mut(..words).unwrap_or_default(), found);
         y.equal("pointwise", shape)?;
-        // Without room, and one column alone.
+        // Without scratch memory, and one column alone.
         let found = y.found.get_mut(..columns * outputs).unwrap_or_default();
         found.fill(0);
         kernels::pointwise(x, &affine, &mut [], found);
@@ -174,7 +174,7 @@ impl Room {
     }
 
     fn depthwise(&mut self, shape: [usize; 3]) -> Result<(), Differs> {
-        /// Between the columns of a place; those of places overlap.
+        /// Distance between the columns of a place; those of different places overlap.
         const GAP: usize = 7;
         let [taps, channels, places] = shape;
         let blocks = channels.div_ceil(LANES);
@@ -231,8 +231,8 @@ impl Room {
         y.equal("gather_rows", [row, 0, 0])
     }
 
-    /// Copies, moves and fills `length` bytes, which compilers leave to functions that a board may bring
-    /// (`wakeling-bytes`), from and to addresses of every kind.
+    /// Copies, moves and fills `length` bytes, from and to addresses of every alignment. Compilers
+    /// leave this to functions that a board may supply (`wakeling-bytes`).
     fn bytes(&mut self, length: usize) -> Result<(), Differs> {
         const BEHIND: usize = 8;
         let value = |i: usize| (i * 37 + 11) as i8;
@@ -255,7 +255,7 @@ impl Room {
                 target.fill(-3);
             }
             equal &= holds(found, &|i| if inside(i) { -3 } else { 1 });
-            // Forwards and backwards, over itself.
+            // Forwards and backwards within one buffer, with overlap.
             for (from, to) in [(from, to + BEHIND), (from + BEHIND, to)] {
                 o.copy_within(from..from + length, to);
                 let inside = |i: usize| (to..to + length).contains(&i);
@@ -308,7 +308,7 @@ fn run() -> bool {
         o: [0; 2_048],
         y: Outputs { found: [0; 1_024], expected: [0; 1_024] },
     };
-    // SAFETY: this function runs once, on the only processor, and no interrupt is on; so this is the
+    // SAFETY: this function runs once, on the only processor, without interrupts, so this is the
     // only reference.
     let room = unsafe { &mut *addr_of_mut!(ROOM) };
     conclude(|_: &mut Console| check(room))

@@ -1,7 +1,6 @@
-//! An emulated machine: where the program starts, its memory, the host behind it, and a counter of
-//! instructions.
+//! An emulated machine: entry point, memory, host, and instruction counter.
 //!
-//! | what | file | differs by |
+//! | part | file | differs by |
 //! |---|---|---|
 //! | memory map | `memory/*.x` | machine |
 //! | first instructions | cortex-m-rt, or [`start`] | Arm, RISC-V |
@@ -9,7 +8,7 @@
 //! | counting instructions | [`counter`] | Arm, RISC-V |
 //! | flash and serial line, for updates | [`nrf51`] | only QEMU's microbit has them |
 //!
-//! No other peripheral of a board is touched, so one crate serves every machine.
+//! The crate uses no other peripheral of a board, so it serves every machine.
 
 #![no_std]
 
@@ -30,8 +29,8 @@ use wakeling_shared::decimal::{Decimal, Hexadecimal, Verbatim};
 
 use semihosting::Console;
 
-/// The vectors of interrupts, of which none is ever on: one, since there must be a table. Without it
-/// cortex-m-rt makes one of 240, a kilobyte.
+/// Interrupt vectors. No interrupt is ever enabled, but there must be a table, so it has one entry.
+/// Otherwise cortex-m-rt makes a table of 240, which takes 1 KB.
 #[cfg(target_arch = "arm")]
 #[unsafe(link_section = ".vector_table.interrupts")]
 #[unsafe(no_mangle)]
@@ -43,10 +42,10 @@ pub static __INTERRUPTS: [unsafe extern "C" fn(); 1] = {
     [DefaultHandler]
 };
 
-/// Room for a model's state on this machine.
+/// Size of the arena for a model's state on this machine, in bytes.
 pub const ARENA_BYTES: usize = parse(env!("WAKELING_ARENA_BYTES")) as usize;
 
-/// A decimal number, at compile time.
+/// Parses a decimal number at compile time.
 const fn parse(digits: &str) -> u32 {
     match u32::from_str_radix(digits, 10) {
         Ok(number) => number,
@@ -54,28 +53,28 @@ const fn parse(digits: &str) -> u32 {
     }
 }
 
-/// Says where and ends the emulation. The place tells enough: messages would keep 8 KB of formatting
+/// Panic handler: prints the place and ends the emulation. Messages would keep 8 KB of formatting
 /// in flash.
 pub fn panicked(info: &PanicInfo<'_>) -> ! {
     if let Some(place) = info.location() {
         let line = Decimal::of(place.line());
-        // A console that fails leaves nothing to say it with.
+        // If the console fails, the error cannot be reported.
         let _ = writeln!(Console::new(), "error panic at {}:{line}", Verbatim(place.file()));
     }
     semihosting::exit(false)
 }
 
-/// Says where a fault happened and ends the emulation; without it a fault would spin for ever.
+/// Fault handler: prints the address and ends the emulation. Without it a fault would loop forever.
 pub fn faulted(address: u32) -> ! {
     let _ = writeln!(Console::new(), "error fault at {}", Hexadecimal(address));
     semihosting::exit(false)
 }
 
-/// Does the work, writes what came of it as the last line, and tells whether it went well.
+/// Runs `work` and writes its result as the last line. Returns whether it succeeded.
 pub fn conclude<T: Display, E: Display>(work: impl FnOnce(&mut Console) -> Result<T, E>) -> bool {
     let mut console = Console::new();
     let ended = work(&mut console);
-    // A console that fails leaves nothing to say it with.
+    // If the console fails, the error cannot be reported.
     let _ = match &ended {
         Ok(result) => writeln!(console, "{result}"),
         Err(failure) => writeln!(console, "error {failure}"),
@@ -83,16 +82,17 @@ pub fn conclude<T: Display, E: Display>(work: impl FnOnce(&mut Console) -> Resul
     ended.is_ok()
 }
 
-/// The panic handler, the fault handler, and the entry that calls a function `fn() -> bool`; its
-/// result is the exit status that the host sees. With a second name, that of a function
-/// `fn(&PanicInfo) -> !`, that is what happens at a panic.
+/// Defines the panic handler, the fault handler, and the entry point, which calls a function
+/// `fn() -> bool`. Its result is the exit status for the host. A second argument, the name of a
+/// function `fn(&PanicInfo) -> !`, replaces the panic handler.
 #[macro_export]
 macro_rules! machine {
     ($main:ident) => {
         $crate::machine!($main, $crate::panicked);
     };
     ($main:ident, $panicked:path) => {
-        // On a laptop the kernels may ask `std` what its processor has, and `std` has a handler.
+        // On a laptop the kernels use `std` to detect the processor's features, and `std` has a
+        // handler.
         #[cfg(not(target_arch = "x86_64"))]
         #[panic_handler]
         fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
@@ -102,7 +102,7 @@ macro_rules! machine {
         #[cfg(target_arch = "x86_64")]
         const _: fn(&core::panic::PanicInfo<'_>) -> ! = $panicked;
 
-        // SAFETY: cortex-m-rt wants the handler declared unsafe; it touches no state.
+        // SAFETY: cortex-m-rt requires the handler to be unsafe; it touches no state.
         #[cfg(target_arch = "arm")]
         #[cortex_m_rt::exception]
         unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {

@@ -1,8 +1,9 @@
-//! Wakeling on an emulated processor, to prove on a laptop what a chip will say.
+//! Wakeling on an emulated processor, to test on a laptop what a chip will compute.
 //!
-//! QEMU runs this very program; the host puts a model into the flash region that the memory map keeps
-//! for it, and names a recording on the semihosting command line:
-//! `wakeling RECORDING [scores] [block=SAMPLES]`. Event lines come out, statistics last.
+//! QEMU runs this very program. The host puts a model into the flash region that the memory map
+//! reserves for it, and names a recording on the semihosting command line:
+//! `wakeling RECORDING [scores] [block=SAMPLES]`. The program prints event lines, and statistics
+//! last.
 
 #![no_std]
 #![no_main]
@@ -29,10 +30,10 @@ use wakeling_shared::{
 
 /// Longest block of samples.
 const MAX_BLOCK_SAMPLES: usize = 512;
-/// 20 ms: two frames.
+/// Default block of samples: 20 ms, or two frames.
 const DEFAULT_BLOCK_SAMPLES: usize = 320;
 
-/// Why the board gave up.
+/// Reason for which the board stopped.
 enum Failure {
     Usage,
     Model(LoadError),
@@ -70,7 +71,7 @@ impl From<RecordingError> for Failure {
     }
 }
 
-/// What the host asked for.
+/// Parsed command line.
 struct Request {
     recording: Recording,
     options: Options,
@@ -78,7 +79,7 @@ struct Request {
 }
 
 impl Request {
-    /// `wakeling RECORDING [scores] [block=SAMPLES]`.
+    /// Parses `wakeling RECORDING [scores] [block=SAMPLES]`.
     fn parse(recording: Recording, words: SplitAsciiWhitespace<'_>) -> Option<Self> {
         let mut request =
             Self { recording, options: Options::default(), block_samples: DEFAULT_BLOCK_SAMPLES };
@@ -93,7 +94,7 @@ impl Request {
     }
 }
 
-/// A microphone that counts the instructions spent between its reads.
+/// Microphone that counts the instructions between its reads.
 struct Metered<'c, M> {
     microphone: M,
     counter: &'c Counter,
@@ -144,12 +145,12 @@ fn listen(
     })
 }
 
-/// Returns whether the sound was heard to its end.
+/// Returns whether the recording was processed to its end.
 fn run() -> bool {
     static mut ARENA: [i8; ARENA_BYTES] = [0; ARENA_BYTES];
     static mut BLOCK: [i16; MAX_BLOCK_SAMPLES] = [0; MAX_BLOCK_SAMPLES];
-    // SAFETY: this function runs once, on the only processor, and no interrupt is on; so these are
-    // the only references.
+    // SAFETY: this function runs once, on the only processor, without interrupts, so these are the
+    // only references.
     let (arena, block) = unsafe { (&mut *addr_of_mut!(ARENA), &mut *addr_of_mut!(BLOCK)) };
     conclude(|console| listen(arena, block, console))
 }

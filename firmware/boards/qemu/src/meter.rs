@@ -1,8 +1,8 @@
-//! Counts what each stage costs on an emulated processor, and shows what it computes, so that a laptop
-//! can compare.
+//! Counts the instructions of each stage on an emulated processor, and prints its results for
+//! comparison on the laptop.
 //!
-//! The command line is `meter RECORDING [frames]`; the model lies where the application wants it. With
-//! `frames` each frame's powers and features are a line; [`Costs`] is the last line.
+//! The command line is `meter RECORDING [frames]`; the model is in the region that the application
+//! uses. With `frames`, each frame's powers and features are a line. [`Costs`] is the last line.
 
 #![no_std]
 #![no_main]
@@ -24,7 +24,7 @@ use wakeling_shared::{
 
 const COMMAND_LINE_BYTES: usize = 512;
 
-/// Why nothing was measured.
+/// Reason for which nothing was measured.
 enum Failure {
     Usage,
     Model(LoadError),
@@ -70,7 +70,7 @@ impl fmt::Display for Costs {
     }
 }
 
-/// A line of a frame: powers, then features, in hexadecimal.
+/// Line of a frame: powers, then features, in hexadecimal.
 struct Frame<'f>(&'f MelPowers, &'f Features);
 
 impl fmt::Display for Frame<'_> {
@@ -131,10 +131,10 @@ fn measure(arena: &mut [i8], console: &mut Console) -> Result<Costs, Failure> {
     Ok(costs)
 }
 
-/// Returns whether something was measured.
+/// Returns whether the measurement succeeded.
 fn run() -> bool {
     static mut ARENA: [i8; ARENA_BYTES] = [0; ARENA_BYTES];
-    // SAFETY: this function runs once, on the only processor, and no interrupt is on; so this is the
+    // SAFETY: this function runs once, on the only processor, without interrupts, so this is the
     // only reference.
     let arena = unsafe { &mut *addr_of_mut!(ARENA) };
     conclude(|console| measure(arena, console))

@@ -1,13 +1,14 @@
-//! The proof that nothing panics: a panic in this program calls a function that does not exist, so it
-//! links only if the optimizer sees that no panic can be reached.
+//! Proof that nothing panics. A panic in this program calls a function that does not exist, so it
+//! links only if the optimizer proves that no panic is reachable.
 //!
-//! It does all that the application does: loads whatever lies in the region of the model, builds the
-//! pipeline, hears a recording block by block, and prints scores, detections and faults. So the proof
-//! holds from `Model::load_into` on, for any bytes and any sound, with checks of bounds in place; what
-//! an optimized build does not check, overflow, is checked in every test on the laptop.
+//! The program does everything that the application does. It loads any bytes in the region of the
+//! model, builds the pipeline, processes a recording block by block, and prints scores, detections
+//! and faults. The proof thus holds from `Model::load_into` on, for any bytes and any sound, with
+//! bounds checks in place. An optimized build does not check for overflow; every test on the laptop
+//! does.
 //!
-//! The command line is `no-panic RECORDING`; `tests/tests/no_panic.rs` runs it, so that what is proven
-//! is also seen to work.
+//! The command line is `no-panic RECORDING`. `tests/tests/no_panic.rs` runs it, so that the proven
+//! program is also tested.
 
 #![no_std]
 #![no_main]
@@ -24,27 +25,27 @@ use wakeling_shared::{artifact::Model, decimal::Decimal, pipeline::Pipeline};
 const BLOCK_SAMPLES: usize = 320;
 const COMMAND_LINE_BYTES: usize = 512;
 
-/// What a panic does.
+/// Panic handler that prevents linking if a panic is reachable.
 #[cfg(not(debug_assertions))]
 fn unreachable(_: &PanicInfo<'_>) -> ! {
     unsafe extern "C" {
-        /// Defined nowhere.
+        /// Not defined anywhere.
         fn wakeling_a_panic_can_be_reached() -> !;
     }
     // SAFETY: there is no such function, so a program with this call does not link.
     unsafe { wakeling_a_panic_can_be_reached() }
 }
 
-/// Without optimization nothing is proven.
+/// Panic handler without optimization, where nothing is proven.
 #[cfg(debug_assertions)]
 fn unreachable(info: &PanicInfo<'_>) -> ! {
     wakeling_qemu::panicked(info)
 }
 
-/// Returns whether the sound was heard to its end.
+/// Returns whether the recording was processed to its end.
 fn run() -> bool {
     static mut ARENA: [i8; ARENA_BYTES] = [0; ARENA_BYTES];
-    // SAFETY: this function runs once, on the only processor, and no interrupt is on; so this is the
+    // SAFETY: this function runs once, on the only processor, without interrupts, so this is the
     // only reference.
     let arena = unsafe { &mut *addr_of_mut!(ARENA) };
     let mut console = Console::new();
@@ -58,7 +59,7 @@ fn run() -> bool {
         listener.run(&mut Recording::open(name).ok()?, &mut [0; BLOCK_SAMPLES]).ok()
     });
     let stack = Decimal::of(memory::peak_stack_bytes());
-    // A console that fails leaves nothing to say it with.
+    // If the console fails, the error cannot be reported.
     let _ = writeln!(console, "stack {stack}");
     heard.is_some()
 }

@@ -1,7 +1,7 @@
-//! Two peripherals of the nRF51, which QEMU's microbit has: the flash controller and the serial line.
+//! Two peripherals of the nRF51 that QEMU's microbit has: the flash controller and the serial line.
 //!
-//! Sources: Nordic nRF51 Series Reference Manual v3.0, 6.1 (NVMC) and 29 (UART). The flash is that of
-//! the region `MODEL` of `memory/cortex-m0.x`.
+//! Sources: Nordic nRF51 Series Reference Manual v3.0, 6.1 (NVMC) and 29 (UART). The flash is the
+//! region `MODEL` of `memory/cortex-m0.x`.
 
 use core::{convert::Infallible, ptr, slice};
 
@@ -35,8 +35,8 @@ mod uart {
 }
 
 fn write(register: usize, value: u32) {
-    // SAFETY: called with the constants above, which are aligned registers that access no memory of
-    // the program, and with words of the flash region.
+    // SAFETY: the arguments are the constants above, which are aligned registers that access no
+    // memory of the program, and words of the flash region.
     unsafe { ptr::with_exposed_provenance_mut::<u32>(register).write_volatile(value) }
 }
 
@@ -45,11 +45,11 @@ fn read(register: usize) -> u32 {
     unsafe { ptr::with_exposed_provenance::<u32>(register).read_volatile() }
 }
 
-/// Called before each word that is written (`true`) and each page that is erased, so that a test can
-/// cut the power there.
+/// Callback before each word that is written and each page that is erased, so that a test can cut
+/// the power there.
 pub type Watch = fn();
 
-/// The flash of models.
+/// Flash with the region of models.
 pub struct Flash {
     start: usize,
     length: usize,
@@ -57,19 +57,19 @@ pub struct Flash {
 }
 
 impl Flash {
-    /// The region that the memory map keeps for models.
+    /// Creates the flash from the region that the memory map reserves for models.
     ///
     /// # Safety
-    /// There is only one, and nobody else writes the region.
+    /// There must be only one, and nothing else may write the region.
     pub unsafe fn new(watch: Watch) -> Self {
         let region = memory::model_region_bounds();
         Self { start: region.0, length: region.1, watch }
     }
 
-    /// Bytes of a place that is not written while they are used.
+    /// Returns bytes of a package that is not written while they are used.
     ///
     /// # Safety
-    /// Nothing writes these bytes as long as the program runs on them: they belong to the slot whose
+    /// Nothing may write these bytes while the program uses them. They belong to the slot whose
     /// model runs, which a store never writes before its next start.
     pub unsafe fn bytes_in_use(offset: u32, length: u32) -> &'static [u8] {
         let (start, region) = memory::model_region_bounds();
@@ -77,7 +77,7 @@ impl Flash {
         if offset.checked_add(length).is_none_or(|end| end > region) {
             return &[];
         }
-        // SAFETY: the range lies within the region; the rest is the caller's.
+        // SAFETY: the range is within the region; the caller guarantees the rest.
         unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(start + offset), length) }
     }
 }
@@ -132,7 +132,7 @@ impl NorFlash for Flash {
 
 impl Mapped for Flash {
     fn mapped(&self, offset: u32, length: u32) -> &[u8] {
-        // SAFETY: as long as the bytes are borrowed, so is the flash, and writing takes it mutably.
+        // SAFETY: the bytes borrow the flash, and writing borrows it mutably.
         unsafe { Self::bytes_in_use(offset, length) }
     }
 }
@@ -141,7 +141,7 @@ impl Mapped for Flash {
 pub struct Uart(());
 
 impl Uart {
-    /// Turns it on. There is one.
+    /// Enables the line. There is only one.
     pub fn new() -> Self {
         write(uart::ENABLE, uart::ENABLED);
         write(uart::START_RX, 1);

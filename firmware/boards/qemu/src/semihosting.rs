@@ -1,7 +1,7 @@
-//! The host behind the emulator: its command line, a recording that stands for a microphone, the lines
-//! that are printed, and the end (Arm semihosting, version 2.0, which RISC-V uses as well).
+//! Semihosting: command line, a recording in place of a microphone, printed lines, and exit (Arm
+//! semihosting, version 2.0, which RISC-V uses as well).
 //!
-//! Nothing here differs from machine to machine but the instruction that calls the host.
+//! Machines differ only in the instruction that calls the host.
 
 use core::{
     convert::Infallible,
@@ -21,18 +21,18 @@ mod operation {
     pub const EXIT: usize = 0x18;
 }
 
-/// What a file operation answers when it fails: −1.
+/// Result of a file operation that fails: −1.
 const FAILED: usize = usize::MAX;
 
-/// Asks the host.
+/// Calls the host.
 ///
 /// # Safety
-/// `argument` must be what `operation` wants: a code, or the exposed address of a block whose
-/// addresses are valid for what the host does with them.
+/// `argument` must fit `operation`: a code, or the exposed address of a block whose addresses are
+/// valid for the host's use of them.
 #[cfg(target_arch = "arm")]
 unsafe fn call(operation: usize, argument: usize) -> usize {
     let result;
-    // SAFETY: the caller's; besides the memory that the block names only `r0` changes.
+    // SAFETY: guaranteed by the caller; besides the memory that the block names only `r0` changes.
     unsafe {
         core::arch::asm!("bkpt #0xAB", inlateout("r0") operation => result, in("r1") argument,
             options(nostack, preserves_flags));
@@ -40,14 +40,14 @@ unsafe fn call(operation: usize, argument: usize) -> usize {
     result
 }
 
-/// Asks the host; the three instructions must lie in one page.
+/// Calls the host. The three instructions must be in one page.
 ///
 /// # Safety
 /// As above.
 #[cfg(target_arch = "riscv32")]
 unsafe fn call(operation: usize, argument: usize) -> usize {
     let result;
-    // SAFETY: the caller's; besides the memory that the block names only `a0` changes.
+    // SAFETY: guaranteed by the caller; besides the memory that the block names only `a0` changes.
     unsafe {
         core::arch::asm!(
             ".balign 16",
@@ -63,7 +63,7 @@ unsafe fn call(operation: usize, argument: usize) -> usize {
     result
 }
 
-/// There is no such host on the laptop's own target, where the code is only checked.
+/// Fails, since the laptop's own target has no such host. The code is only checked there.
 ///
 /// # Safety
 /// As above.
@@ -72,18 +72,18 @@ unsafe fn call(_operation: usize, _argument: usize) -> usize {
     FAILED
 }
 
-/// Asks the host with a block of arguments.
+/// Calls the host with a block of arguments.
 ///
 /// # Safety
-/// The addresses in `block` must be valid for what the host does with them.
+/// The addresses in `block` must be valid for the host's use of them.
 unsafe fn call_with<const N: usize>(operation: usize, block: &mut [usize; N]) -> usize {
-    // SAFETY: the block lives through the call; the rest is the caller's.
+    // SAFETY: the block is valid during the call; the caller guarantees the rest.
     unsafe { call(operation, block.as_mut_ptr().expose_provenance()) }
 }
 
-/// Ends the emulation with the status that the host sees: 0 or 1.
+/// Ends the emulation with exit status 0 on success, else 1.
 pub fn exit(success: bool) -> ! {
-    /// `ADP_Stopped_ApplicationExit` and `ADP_Stopped_RunTimeErrorUnknown`.
+    /// Codes of `ADP_Stopped_ApplicationExit` and `ADP_Stopped_RunTimeErrorUnknown`.
     const REASONS: [usize; 2] = [0x2_0026, 0x2_0023];
     loop {
         // SAFETY: the argument is a code.
@@ -91,25 +91,26 @@ pub fn exit(success: bool) -> ! {
     }
 }
 
-/// The command line that the host gave, into `buffer`; empty if there is none, or none that fits.
+/// Reads the command line into `buffer`; returns an empty string if there is none, or none that
+/// fits.
 pub fn command_line(buffer: &mut [u8]) -> &str {
     let mut block = [buffer.as_mut_ptr().expose_provenance(), buffer.len()];
-    // SAFETY: the block holds the address and the length of a buffer that lives through the call; the
-    // host writes within it, and the length that it wrote into the block.
+    // SAFETY: the block holds the address and the length of a buffer that is valid during the call.
+    // The host writes within it, and stores the written length in the block.
     let status = unsafe { call_with(operation::GET_COMMAND_LINE, &mut block) };
     let written = if status == 0 { buffer.get(..block[1]) } else { None };
     let text = written.and_then(|b| b.split(|&b| b == 0).next()).unwrap_or_default();
     str::from_utf8(text).unwrap_or_default()
 }
 
-/// Longest command line that a program takes.
+/// Longest command line that a program accepts.
 const COMMAND_LINE_BYTES: usize = 512;
 
-/// What the host asked for, `wakeling RECORDING [WORD…]`: what `parse` makes of the recording and of the
-/// words behind it. Not inlined: what it takes on the stack is free again afterwards.
+/// Parses the command line `wakeling RECORDING [WORD…]`. Opens the recording, and passes it and the
+/// words after it to `parse`. Not inlined, so that its stack is free again afterwards.
 ///
 /// # Errors
-/// `usage` if no recording is named or `parse` gives nothing; if it cannot be opened, that.
+/// `usage` if no recording is named or `parse` returns `None`; the error of opening the recording.
 #[inline(never)]
 pub fn request<T, E: From<RecordingError>>(
     usage: E,
@@ -123,12 +124,12 @@ pub fn request<T, E: From<RecordingError>>(
     }
 }
 
-/// Why a recording cannot be heard.
+/// Error of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordingError {
-    /// The host does not open the file.
+    /// The host cannot open the file.
     Open,
-    /// The host stopped reading.
+    /// The host cannot read the file.
     Read,
 }
 
@@ -141,45 +142,45 @@ impl fmt::Display for RecordingError {
     }
 }
 
-/// A file of raw little-endian `i16` samples on the host.
+/// File of raw little-endian `i16` samples on the host.
 pub struct Recording {
     handle: usize,
 }
 
 impl Recording {
-    /// Longest name.
+    /// Longest name in bytes.
     const NAME_BYTES: usize = 256;
 
     /// Opens `name`, relative to the folder in which the emulator runs.
     ///
     /// # Errors
-    /// [`RecordingError::Open`].
+    /// [`RecordingError::Open`] if the host cannot open it.
     pub fn open(name: &str) -> Result<Self, RecordingError> {
         const READ_BINARY: usize = 1;
         Ok(Self { handle: open(name, READ_BINARY).ok_or(RecordingError::Open)? })
     }
 
-    /// Is heard from its beginning again.
+    /// Continues at the start of the recording.
     ///
     /// # Errors
-    /// [`RecordingError::Read`].
+    /// [`RecordingError::Read`] if the host fails.
     pub fn rewind(&mut self) -> Result<(), RecordingError> {
         let mut arguments = [self.handle, 0];
-        // SAFETY: a handle and a place in its file; no memory is named.
+        // SAFETY: the arguments are a handle and a position in its file; they name no memory.
         let answer = unsafe { call_with(operation::SEEK, &mut arguments) };
         if answer == 0 { Ok(()) } else { Err(RecordingError::Read) }
     }
 }
 
-/// The handle of a file, unless the name is too long or the host refuses.
+/// Returns the handle of a file, unless the name is too long or the host fails.
 fn open(name: &str, mode: usize) -> Option<usize> {
-    // One byte stays 0, as the host wants it.
+    // One byte stays 0, since the host requires a terminator.
     let mut path = [0u8; Recording::NAME_BYTES + 1];
     path.get_mut(..name.len())
         .filter(|front| front.len() <= Recording::NAME_BYTES)?
         .copy_from_slice(name.as_bytes());
     let mut block = [path.as_ptr().expose_provenance(), mode, name.len()];
-    // SAFETY: the block names a zero-terminated path that lives through the call.
+    // SAFETY: the block names a zero-terminated path that is valid during the call.
     let handle = unsafe { call_with(operation::OPEN, &mut block) };
     (handle != FAILED).then_some(handle)
 }
@@ -191,8 +192,8 @@ impl Microphone for Recording {
         const { assert!(cfg!(target_endian = "little")) };
         let bytes = size_of_val(block);
         let mut arguments = [self.handle, block.as_mut_ptr().expose_provenance(), bytes];
-        // SAFETY: the host writes at most `bytes` bytes into `block`, which lives through the call,
-        // and every pattern of bits is an i16.
+        // SAFETY: the host writes at most `bytes` bytes into `block`, which is valid during the
+        // call, and every bit pattern is an i16.
         let missing = unsafe { call_with(operation::READ, &mut arguments) };
         let read = bytes.checked_sub(missing).ok_or(ReadError::Board(RecordingError::Read))?;
         match read / size_of::<i16>() {
@@ -202,81 +203,83 @@ impl Microphone for Recording {
     }
 }
 
-/// A file of the host whose bytes stand for those of a serial line.
+/// File on the host that replaces the input of a serial line.
 pub struct Stream {
     handle: usize,
 }
 
 impl Stream {
-    /// Opens `name`, relative to the folder in which the emulator runs; `None` if it cannot be opened.
+    /// Opens `name`, relative to the folder in which the emulator runs; `None` if it cannot be
+    /// opened.
     pub fn open(name: &str) -> Option<Self> {
         const READ_BINARY: usize = 1;
         Some(Self { handle: open(name, READ_BINARY)? })
     }
 
-    /// The next bytes; 0 at the end.
+    /// Reads the next bytes and returns their number; 0 at the end.
     pub fn read(&mut self, bytes: &mut [u8]) -> usize {
         let length = bytes.len();
         let mut arguments = [self.handle, bytes.as_mut_ptr().expose_provenance(), length];
-        // SAFETY: the host writes at most `length` bytes into `bytes`, which live through the call.
+        // SAFETY: the host writes at most `length` bytes into `bytes`, which are valid during the
+        // call.
         let missing = unsafe { call_with(operation::READ, &mut arguments) };
         length.saturating_sub(missing)
     }
 }
 
-/// A file of the host to which memory is written.
+/// File on the host to which memory is written.
 pub struct Dump {
     handle: u32,
 }
 
 impl Dump {
-    /// Makes `name` anew; `None` if that is not possible.
+    /// Creates or truncates `name`; `None` if that is not possible.
     pub fn create(name: &str) -> Option<Self> {
         const WRITE_BINARY: usize = 5;
         let handle = u32::try_from(open(name, WRITE_BINARY)?).ok()?;
         Some(Self { handle })
     }
 
-    /// What a handler keeps of it.
+    /// Returns the handle, which an interrupt handler can store.
     pub fn handle(&self) -> u32 {
         self.handle
     }
 
-    /// From [`Dump::handle`]; `None` for `u32::MAX`, which is none.
+    /// Restores a dump from [`Dump::handle`]; `None` for `u32::MAX`, which is no handle.
     pub fn of_handle(handle: u32) -> Option<Self> {
         (handle != u32::MAX).then_some(Self { handle })
     }
 
-    /// Writes all of `bytes`; a host that refuses leaves a file that is too short.
+    /// Writes all of `bytes`. If the host fails, the file is too short.
     pub fn write(&self, bytes: &[u8]) {
         let address = bytes.as_ptr().expose_provenance();
         let mut block = [self.handle as usize, address, bytes.len()];
-        // SAFETY: the host reads the bytes, which live through the call.
+        // SAFETY: the host reads the bytes, which are valid during the call.
         unsafe { call_with(operation::WRITE, &mut block) };
     }
 }
 
-/// The host's standard output. What is written goes out line by line: a call stops the machine.
+/// Standard output of the host. Output is buffered by line, since a call stops the machine.
 pub struct Console {
-    /// `None` if the host has no console; then nothing is said.
+    /// Handle of the console; `None` if the host has none, and output is then discarded.
     handle: Option<usize>,
     line: [u8; Self::LINE_BYTES],
     filled: usize,
 }
 
 impl Console {
-    /// Longer lines take several calls.
+    /// Size of the buffer; longer lines take several calls.
     const LINE_BYTES: usize = 256;
-    /// A host may take less than it is given: how often to try.
+    /// Largest number of attempts, since a host may accept only part of the bytes.
     const PATIENCE: u32 = 1_000_000;
 
-    /// Opens it.
+    /// Opens the console.
     pub fn new() -> Self {
         const WRITE: usize = 4;
         Self { handle: open(":tt", WRITE), line: [0; Self::LINE_BYTES], filled: 0 }
     }
 
-    /// Hands over what has gathered.
+    /// Writes the buffered bytes.
     fn flush(&mut self) -> fmt::Result {
         let filled = core::mem::take(&mut self.filled);
         let Some(handle) = self.handle else { return Ok(()) };
@@ -286,7 +289,7 @@ impl Console {
                 return Ok(());
             }
             let mut block = [handle, rest.as_ptr().expose_provenance(), rest.len()];
-            // SAFETY: the host reads the bytes of `rest`, which live through the call.
+            // SAFETY: the host reads the bytes of `rest`, which are valid during the call.
             let missing = unsafe { call_with(operation::WRITE, &mut block) };
             rest = rest.get(rest.len().saturating_sub(missing)..).unwrap_or(rest);
         }
@@ -315,7 +318,7 @@ impl fmt::Write for Console {
     }
 }
 
-/// An indicator that nobody sees; the event lines say the same.
+/// Indicator without a display, since the event lines carry the same information.
 pub struct Dark;
 
 impl embedded_hal::digital::ErrorType for Dark {

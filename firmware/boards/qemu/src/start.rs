@@ -1,5 +1,5 @@
-//! The first instructions on RISC-V: stack, zeroed statics, painted stack, then `wakeling_entry` of
-//! the [`machine`](crate::machine) macro. QEMU has already loaded what is initialized.
+//! First instructions on RISC-V: stack, zeroed statics, painted stack, then `wakeling_entry` of the
+//! [`machine`](crate::machine) macro. QEMU has already loaded the initialized data.
 
 use core::arch::global_asm;
 
@@ -34,7 +34,7 @@ global_asm!(
     paint = const STACK_PAINT,
 );
 
-/// Every exception ends here. Aligned to 4, as `mtvec` wants it.
+/// Handler of every exception, aligned to 4 as `mtvec` requires.
 #[unsafe(naked)]
 extern "C" fn trap() -> ! {
     core::arch::naked_asm!(".balign 4", "csrr a0, mepc", "j {faulted}", faulted = sym crate::faulted)

@@ -1,12 +1,16 @@
 //! A device whose model can be replaced while it runs, on QEMU's microbit (Cortex-M0), which has a
 //! flash controller and a serial line.
 //!
-//! `wakeling RECORDING [scores] [serve] [stream=FILE] [dump=FILE] [cut=CALL] [fuse=TICKS]`: it starts
-//! from what its flash holds, hears the recording, and then, with `serve`, waits for the serial line to
-//! ask for a restart, after which it starts again and hears the recording from its beginning. With `stream`
-//! the bytes of the line come from a file of the host instead, so that a run repeats itself. The power fails within the `cut`th word or page
-//! that is written, or after `fuse` ticks of the processor's clock; what the flash holds then goes to
-//! `dump`, and nothing else survives.
+//! The command line is
+//! `wakeling RECORDING [scores] [serve] [stream=FILE] [dump=FILE] [cut=CALL] [fuse=TICKS]`.
+//!
+//! The device starts from the contents of its flash and processes the recording. With `serve` it
+//! then waits for a request to restart, after which it starts again at the beginning of the
+//! recording. With `stream`, the bytes of the line come from a file on the host instead, so that a
+//! run can be repeated.
+//!
+//! The power fails within the `cut`th word or page that is written, or after `fuse` ticks of the
+//! processor's clock. The contents of the flash then go to `dump`, and nothing else survives.
 
 #![no_std]
 #![no_main]
@@ -37,11 +41,12 @@ use wakeling_shared::{
     update::{image::Pinned, session::Session, store::Place},
 };
 
-/// State of a base of tier S with two words; a larger one fits no slot. The rest is for recorder and stack,
-/// of which enrolling takes most: with an arena of 17 KB the stack ran into it, and the board stopped.
+/// Size of the arena in bytes: the state of a model of tier S with two keywords; a larger one fits
+/// no slot. The rest is for recorder and stack, of which enrollment takes most. With an arena of 17
+/// KB the stack overflowed into it, and the board stopped.
 const ARENA_BYTES: usize = 9 * 1024;
 
-/// Why the board gave up.
+/// Reason for which the board stopped.
 enum Failure {
     Usage,
     Recording(RecordingError),
@@ -67,18 +72,18 @@ impl fmt::Display for Failure {
     }
 }
 
-/// When the power fails, and where what the flash holds goes. Set before anything is written, read by
-/// the flash and by the timer's handler.
+/// Time of the power failure, and destination of the flash's contents. Both are set before anything
+/// is written; the flash and the timer's handler read them.
 mod power {
     use super::*;
 
-    /// Words and pages that are written until then; 0 never.
+    /// Number of words and pages until the failure; 0 means never.
     static CUT: AtomicU32 = AtomicU32::new(0);
-    /// Whole turns of the timer until then; `u32::MAX` never.
+    /// Number of whole periods of the timer until the failure; `u32::MAX` means never.
     static TURNS: AtomicU32 = AtomicU32::new(u32::MAX);
-    /// Handle of the file for what the flash holds.
+    /// Handle of the file for the contents of the flash.
     static DUMP: AtomicU32 = AtomicU32::new(u32::MAX);
-    /// `SYST_CSR`, `SYST_RVR`, `SYST_CVR` (Armv6-M architecture reference, B3.3).
+    /// Addresses of `SYST_CSR`, `SYST_RVR`, `SYST_CVR` (Armv6-M architecture reference, B3.3).
     const TIMER: [usize; 3] = [0xE000_E010, 0xE000_E014, 0xE000_E018];
     const TURN: u32 = 1 << 24;
 
@@ -93,19 +98,19 @@ mod power {
     pub fn fuse(ticks: u32) {
         TURNS.store(ticks / TURN, Ordering::Relaxed);
         let [control, reload, value] = TIMER.map(core::ptr::with_exposed_provenance_mut::<u32>);
-        // SAFETY: every Cortex-M has these registers, as aligned words. On, counting the processor's
-        // clock, with an interrupt; a new length counts from the second turn on.
+        // SAFETY: every Cortex-M has these registers, as aligned words. The timer is enabled on the
+        // processor's clock, with an interrupt; a new length applies from the second period on.
         unsafe {
             reload.write_volatile((ticks % TURN).max(1));
             value.write_volatile(0);
             control.write_volatile(0b111);
-            // The first length is taken over a little later.
+            // The timer loads the first length slightly later.
             while value.read_volatile() == 0 {}
             reload.write_volatile(TURN - 1);
         }
     }
 
-    /// Before a word or page is written.
+    /// Counts a word or page before it is written.
     pub fn spend() {
         let left = CUT.load(Ordering::Relaxed);
         if left == 1 {
@@ -114,15 +119,15 @@ mod power {
         CUT.store(left.saturating_sub(1), Ordering::Relaxed);
     }
 
-    /// Ticks that are left of the fuse, if one burns.
+    /// Number of ticks left of the fuse, if one is set.
     pub fn left() -> u32 {
         let value = core::ptr::with_exposed_provenance::<u32>(TIMER[2]);
-        // SAFETY: as above; reading it has no side effect.
+        // SAFETY: as above; reading the value has no side effect.
         let value = unsafe { value.read_volatile() };
         TURNS.load(Ordering::Relaxed).wrapping_mul(TURN).wrapping_add(value)
     }
 
-    /// A turn of the timer, which only the processor interrupts with.
+    /// Counts a period of the timer; its interrupt calls this.
     #[cfg(target_arch = "arm")]
     pub fn turn() {
         let left = TURNS.load(Ordering::Relaxed);
@@ -132,13 +137,13 @@ mod power {
         TURNS.store(left.wrapping_sub(1), Ordering::Relaxed);
     }
 
-    /// The power fails: what the flash holds is all that is left.
+    /// Simulates a power failure: saves the contents of the flash and ends the emulation.
     pub fn fail() -> ! {
         save();
         semihosting::exit(true)
     }
 
-    /// Writes what the flash holds to the host.
+    /// Writes the contents of the flash to the host.
     pub fn save() {
         if let Some(dump) = Dump::of_handle(DUMP.load(Ordering::Relaxed)) {
             dump.write(memory::model_region());
@@ -152,7 +157,7 @@ fn SysTick() {
     power::turn();
 }
 
-/// What the host asked for.
+/// Parsed command line.
 struct Request {
     recording: Recording,
     options: Options,
@@ -183,10 +188,10 @@ impl Request {
     }
 }
 
-/// Where the bytes of the line come from.
+/// Source of the bytes on the line.
 enum Line {
     Uart(Uart),
-    /// A file of the host; replies go nowhere.
+    /// A file on the host; replies are discarded.
     Stream(Stream),
 }
 
@@ -225,13 +230,13 @@ impl embedded_io::Write for Line {
     }
 }
 
-/// Of the last events: two.
+/// Number of events that the flight recorder keeps.
 const EVENTS: usize = 2;
-/// Of each 1.2 s, where a step is 40 ms of 160 features.
+/// Size of a window: 1.2 s, where a step is 40 ms of 160 features.
 const EVENT_BYTES: usize = 4_800;
 type Tools = update::Tools<EVENTS, EVENT_BYTES>;
 
-/// The end of the work, as a line: ticks that are left of the fuse.
+/// Last line of the work: number of ticks left of the fuse.
 struct Ended {
     left: u32,
 }
@@ -242,16 +247,16 @@ impl fmt::Display for Ended {
     }
 }
 
-/// The model of a place that runs.
+/// Returns the model of the running package.
 fn running(place: &Place) -> &'static [u8] {
-    // SAFETY: this slot's model runs from here on, so the store writes the other one, and this one not
-    // before its next start, which comes when nothing uses these bytes any more.
+    // SAFETY: this slot's model runs from here on, so the store writes the other one. It writes
+    // this one only after its next start, when nothing uses these bytes any more.
     unsafe { Flash::bytes_in_use(place.model_at, place.header.model_bytes) }
 }
 
 fn work(arena: &mut [i8], tools: &Tools, console: &mut Console) -> Result<Ended, Failure> {
     let request = semihosting::request(Failure::Usage, Request::parse)?;
-    // SAFETY: this is the only one; `work` runs once, and nothing else of the program writes there.
+    // SAFETY: this is the only one; `work` runs once, and nothing else in the program writes there.
     let flash = unsafe { Flash::new(power::spend) };
     let session = Session::new("microbit (QEMU)", Pinned(PINNED_KEY));
     let device = Device::open(session, flash, request.line, tools);
@@ -275,12 +280,12 @@ fn work(arena: &mut [i8], tools: &Tools, console: &mut Console) -> Result<Ended,
     Ok(Ended { left })
 }
 
-/// Returns whether the work came to its end.
+/// Returns whether the work completed.
 fn run() -> bool {
     static mut ARENA: [i8; ARENA_BYTES] = [0; ARENA_BYTES];
     static mut TOOLS: Tools = RefCell::new((Recorder::new(), Enroller::new()));
-    // SAFETY: this function runs once, on the only processor, and the one interrupt that may be on
-    // touches neither; so these are the only references.
+    // SAFETY: this function runs once, on the only processor, and the only interrupt touches
+    // neither, so these are the only references.
     let (arena, tools) = unsafe { (&mut *addr_of_mut!(ARENA), &*addr_of!(TOOLS)) };
     conclude(|console| work(arena, tools, console))
 }

@@ -1,6 +1,6 @@
-//! Wakeling on the STM32F4-Discovery (STM32F407VG): the chip has no filter for a PDM microphone, so
-//! I2S2 takes its bits in 16 at a time, DMA writes them into a ring, and the program filters them. Pins
-//! are in `docs/boards.md`.
+//! Wakeling on the STM32F4-Discovery (STM32F407VG). The chip has no filter for a PDM microphone.
+//! I2S2 receives its bits in words of 16, DMA writes them into a ring, and the program filters
+//! them. Pins are in `docs/reference/boards.md`.
 //!
 //! Built, and never run on hardware.
 
@@ -39,12 +39,13 @@ bind_interrupts!(struct Irqs {
     USART2 => usart::BufferedInterruptHandler<USART2>;
 });
 
-/// Words of 16 bits that make a block.
+/// Number of 16-bit words per block.
 const BLOCK_WORDS: usize = BLOCK_SAMPLES * WORDS_PER_SAMPLE;
-/// The ring's: DMA tells when half of it is full, and a block has to be read while the next comes in.
+/// Size of the ring in words. DMA signals each half, and a block must be read while the next one
+/// arrives.
 const RING_WORDS: usize = 4 * BLOCK_WORDS;
 
-/// Runs [`record`] above the loop; nothing is on UART 4.
+/// Runs [`record`] above the loop, by the interrupt of the unused UART 4.
 static EXECUTOR: InterruptExecutor = InterruptExecutor::new();
 
 #[embassy_stm32::interrupt]
@@ -53,7 +54,7 @@ unsafe fn UART4() {
     unsafe { EXECUTOR.on_interrupt() }
 }
 
-/// Filters what the DMA wrote into the queue.
+/// Filters the bits that DMA wrote into the queue.
 #[embassy_executor::task]
 async fn record(mut microphone: I2S<'static, u16>, mut filler: BoardFiller) {
     static WORDS: ConstStaticCell<[u16; BLOCK_WORDS]> = ConstStaticCell::new([0; _]);
@@ -63,14 +64,14 @@ async fn record(mut microphone: I2S<'static, u16>, mut filler: BoardFiller) {
     loop {
         match microphone.read(words).await {
             Ok(()) => filler.fill(|block| filter.fill(words, block)),
-            // The driver starts over behind a whole ring.
+            // The driver restarts after a whole ring.
             Err(_) => filler.lose((RING_WORDS / BLOCK_WORDS) as u32),
         }
     }
 }
 
-/// 168 MHz from the crystal of 8, and 8 · 256 / 8 / 5 = 51.2 MHz for I2S2, which is 50 times the
-/// microphone's clock (RM0090, table 127: 32 kHz, 16 bits).
+/// Configures the clocks: 168 MHz from the 8 MHz crystal, and 8 · 256 / 8 / 5 = 51.2 MHz for I2S2,
+/// which is 50 times the microphone's clock (RM0090, table 127: 32 kHz, 16 bits).
 fn clocks() -> embassy_stm32::Config {
     let mut config = embassy_stm32::Config::default();
     let rcc = &mut config.rcc;
@@ -87,8 +88,9 @@ fn clocks() -> embassy_stm32::Config {
     config
 }
 
-/// A frame of 32 bits at 32 kHz: 1.024 MHz of clock, as ST's own driver of the board sets it (STM32F4
-/// firmware package, `stm32f4_discovery_audio.c`). The MP45DT02 wants 1 to 3.25 MHz.
+/// Configures a frame of 32 bits at 32 kHz, a clock of 1.024 MHz, as ST's own driver of the board
+/// does (STM32F4 firmware package, `stm32f4_discovery_audio.c`). The MP45DT02 requires 1 to 3.25
+/// MHz.
 fn microphone_config() -> i2s::Config {
     let mut config = i2s::Config::default();
     config.frequency = Hertz(32_000);
@@ -104,7 +106,7 @@ fn main() -> ! {
     let p = embassy_stm32::init(clocks());
 
     static RING: ConstStaticCell<[u16; RING_WORDS]> = ConstStaticCell::new([0; _]);
-    // Word select has a pin that leads nowhere.
+    // Word select has an unconnected pin.
     let microphone = I2S::new_rxonly_nomck(
         p.SPI2,
         p.PC3,
@@ -118,7 +120,7 @@ fn main() -> ! {
     let (receive, send) = buffers();
     let config = usart::Config::default();
     let uart = BufferedUart::new(p.USART2, p.PA3, p.PA2, send, receive, Irqs, config);
-    // Its settings are constants that the driver takes.
+    // The driver accepts these constant settings.
     let (send, receive) = uart.expect("115,200 baud").split();
     let lamp = Output::new(p.PD15, Level::Low, Speed::Low);
     let pin = Output::new(p.PD0, Level::Low, Speed::Low);

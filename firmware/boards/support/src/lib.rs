@@ -1,6 +1,6 @@
-//! What the boards on hardware have in common, besides the application itself in `wakeling-firmware`.
+//! Common parts of the boards on hardware, besides the application itself in `wakeling-firmware`.
 //!
-//! | what | where it comes from |
+//! | part | source |
 //! |---|---|
 //! | the model's flash region | `_model_start`, `_model_length` of the board's `memory.x` |
 //! | the same as two slots, with the feature `update` | `slots` |
@@ -8,7 +8,7 @@
 //! | memory for the queue and for the model's state | statics here |
 //! | the log | defmt over RTT |
 //! | copying and filling memory | `wakeling-bytes` |
-//! | a panic | its place goes to the log; the watchdog then starts the board again |
+//! | panic handler | logs the place; the watchdog then restarts the board |
 
 #![no_std]
 
@@ -26,19 +26,19 @@ use wakeling_firmware::blocks::{
     BLOCK_SAMPLES, Blocks, Filler, QUEUE_BLOCKS, QueuedMicrophone, Storage,
 };
 
-/// Bits a second on the UART, 8N1.
+/// Bits per second on the UART, 8N1.
 pub const UART_BAUD: u32 = 115_200;
 
-/// Room for a model's state, more than twice what base M takes (`docs/bench.md`).
+/// Size of the arena in bytes, more than twice what `base-m` needs (`docs/reference/bench.md`).
 pub const ARENA_BYTES: usize = 32 * 1024;
 
-/// The interrupt's side of the queue.
+/// Interrupt side of the queue.
 pub type BoardFiller = Filler<'static, CriticalSectionRawMutex>;
 
-/// The loop's side of the queue.
+/// Loop side of the queue.
 pub type BoardMicrophone = QueuedMicrophone<'static, CriticalSectionRawMutex, fn()>;
 
-/// The queue between interrupt and loop; `wait` sleeps until an interrupt.
+/// Creates the queue between interrupt and loop; `wait` sleeps until an interrupt.
 ///
 /// # Panics
 /// If called twice.
@@ -49,7 +49,7 @@ pub fn queue(wait: fn()) -> (BoardFiller, BoardMicrophone) {
     QUEUE.init(Blocks::new(STORAGE.take())).split(wait)
 }
 
-/// Memory for the model's state.
+/// Returns the memory for the model's state.
 ///
 /// # Panics
 /// If called twice.
@@ -58,23 +58,24 @@ pub fn arena() -> &'static mut [i8] {
     ARENA.take()
 }
 
-/// What a board hands over, besides its name: sound, an indicator, a watchdog, a UART, and a flash.
+/// Parts that a board supplies besides its name: sound, an indicator, a watchdog, a UART, and a
+/// flash.
 #[cfg(target_arch = "arm")]
 pub struct Parts<M, P, W, R, T, F> {
-    /// 16 kHz mono.
+    /// Source of 16 kHz mono samples.
     pub microphone: M,
-    /// High while a word is shown.
+    /// Pin that is high while a detection is shown.
     pub indicator: P,
-    /// Feeds the watchdog.
+    /// Callback that feeds the watchdog.
     pub feed: W,
-    /// The two halves of a UART's driver.
+    /// Both halves of a UART driver.
     pub uart: (R, T),
-    /// The chip's flash, with the address of its first byte.
+    /// Flash of the chip, with the address of its first byte.
     pub flash: (F, u32),
 }
 
-/// Listens until something fails, with the model at the front of the region of models; the rest is left
-/// to the watchdog. What comes in over the UART is not read.
+/// Runs the model at the front of the region of models until something fails, and then waits for
+/// the watchdog. Input on the UART is not read.
 #[cfg(all(target_arch = "arm", not(feature = "update")))]
 pub fn run<M, P, W, R, T, F>(_: &'static str, parts: Parts<M, P, W, R, T, F>) -> !
 where
@@ -93,8 +94,8 @@ where
     stop()
 }
 
-/// Listens until something fails, with a model of one of two slots, and takes others over the UART; the
-/// rest is left to the watchdog.
+/// Runs the model of one of two slots, and accepts others over the UART, until something fails.
+/// Then waits for the watchdog.
 #[cfg(all(target_arch = "arm", feature = "update"))]
 pub fn run<M, P, W, R, T, F>(name: &'static str, parts: Parts<M, P, W, R, T, F>) -> !
 where
@@ -113,7 +114,8 @@ where
         update::{image::Pinned, session::Session},
     };
 
-    /// Events that the flight recorder keeps, of 1.2 s where a step is 40 ms of 160 features.
+    /// Number of events that the flight recorder keeps; windows are 1.2 s, where a step is 40 ms of
+    /// 160 features.
     const EVENTS: usize = 2;
     const EVENT_BYTES: usize = 4_800;
     static TOOLS: ConstStaticCell<Tools<EVENTS, EVENT_BYTES>> =
@@ -140,27 +142,27 @@ fn stop() -> ! {
     }
 }
 
-/// Address and length of the flash region of models.
+/// Returns address and length of the flash region of models.
 #[cfg(target_arch = "arm")]
 fn model_bounds() -> (*const u8, usize) {
     unsafe extern "C" {
-        // Only their addresses mean something.
+        // Only their addresses are meaningful.
         static _model_start: u8;
         static _model_length: u8;
     }
     (&raw const _model_start, (&raw const _model_length).addr())
 }
 
-/// The flash region of the model, whatever it holds.
+/// Flash region of the model, with any contents.
 #[cfg(all(target_arch = "arm", not(feature = "update")))]
 fn model_region() -> &'static [u8] {
     let (start, length) = model_bounds();
-    // SAFETY: the memory map reserves these bytes of flash for the model alone, and nothing writes them
-    // while the program runs.
+    // SAFETY: the memory map reserves these bytes of flash for the model alone, and nothing writes
+    // them while the program runs.
     unsafe { core::slice::from_raw_parts(start, length) }
 }
 
-/// Says where, and leaves the rest to the watchdog.
+/// Panic handler: logs the place, and waits for the watchdog.
 #[panic_handler]
 fn panicked(info: &PanicInfo<'_>) -> ! {
     if let Some(place) = info.location() {

@@ -1,8 +1,8 @@
 //! The UART of a board: event lines and replies go out, requests come in.
 //!
-//! The chips' drivers fill and empty buffers of theirs by interrupts, and offer them to tasks that wait
-//! (`embedded-io-async`). The loop does not wait for the line: [`Received`] takes what is there, and
-//! [`Line`] writes until the buffer has taken all. Both poll once and ask nobody to be woken.
+//! The chips' drivers fill and empty their buffers by interrupts, and offer them to async tasks
+//! (`embedded-io-async`). The loop does not wait for input: [`Received`] takes the bytes that have
+//! arrived, and [`Line`] writes until the buffer has accepted all. Both poll once, without a waker.
 
 use core::{
     cell::RefCell,
@@ -17,14 +17,15 @@ use embedded_io::{ErrorType, ReadReady};
 use static_cell::ConstStaticCell;
 use wakeling_firmware::outputs::Lines;
 
-/// Bytes that wait while the loop is busy: a request, and half of another.
+/// Size of the receive buffer in bytes, for the time in which the loop is busy: one and a half
+/// requests.
 const RECEIVE_BYTES: usize = 512;
-/// Bytes that go out while the loop does something else: a reply, or four lines.
+/// Size of the send buffer in bytes, sent in the background: a reply, or four lines.
 const SEND_BYTES: usize = 512;
-/// Bytes that are taken from the driver at once.
+/// Number of bytes taken from the driver at once.
 const HELD_BYTES: usize = 64;
 
-/// Buffers for the driver of a UART: to receive, to send.
+/// Returns the receive and the send buffer for a UART driver.
 ///
 /// # Panics
 /// If called twice.
@@ -34,7 +35,7 @@ pub fn buffers() -> (&'static mut [u8], &'static mut [u8]) {
     (RECEIVE.take(), SEND.take())
 }
 
-/// What a future has by now.
+/// Polls a future once.
 fn now<T>(future: impl Future<Output = T>) -> Poll<T> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
@@ -46,19 +47,19 @@ pub struct Line<R, T> {
 }
 
 impl<R, T: embedded_io_async::Write> Line<R, T> {
-    /// Of the two halves of a driver.
+    /// Creates a line from both halves of a driver.
     pub fn new((receive, send): (R, T)) -> Self {
         let received = Received { driver: receive, held: [0; HELD_BYTES], from: 0, to: 0 };
         Self { received, send: RefCell::new(send) }
     }
 
-    /// What comes in, and who sends: a line of events goes out between replies, never within one.
+    /// Splits the line into input and output. Event lines go out between replies, never within one.
     pub fn split(&mut self) -> (&mut Received<R>, Sender<'_, T>) {
         (&mut self.received, Sender(&self.send))
     }
 }
 
-/// What comes in.
+/// Input of the line.
 pub struct Received<R> {
     driver: R,
     held: [u8; HELD_BYTES],
@@ -67,7 +68,8 @@ pub struct Received<R> {
 }
 
 impl<R: embedded_io_async::Read> Received<R> {
-    /// Bytes that are there, after at most one look into the driver. What it lost, the host sends again.
+    /// Returns the bytes that have arrived, after at most one read of the driver. If the driver
+    /// loses bytes, the host repeats its request.
     fn look(&mut self) -> &[u8] {
         if self.from == self.to {
             let came = match now(self.driver.read(&mut self.held)) {
@@ -80,7 +82,7 @@ impl<R: embedded_io_async::Read> Received<R> {
     }
 }
 
-/// Who sends.
+/// Output of the line.
 pub struct Sender<'l, T>(&'l RefCell<T>);
 
 impl<T> Clone for Sender<'_, T> {
@@ -92,10 +94,10 @@ impl<T> Clone for Sender<'_, T> {
 impl<T> Copy for Sender<'_, T> {}
 
 impl<T: embedded_io_async::Write> Sender<'_, T> {
-    /// Writes all of it; waits while the buffer is full.
+    /// Writes all of `bytes`; waits while the buffer is full.
     ///
     /// # Errors
-    /// Only without detail: there is no other line to tell it by.
+    /// If the driver fails, without its error: there is no other line to report it on.
     pub fn send(&self, mut bytes: &[u8]) -> fmt::Result {
         let mut driver = self.0.try_borrow_mut().map_err(|_| fmt::Error)?;
         while !bytes.is_empty() {
@@ -109,16 +111,17 @@ impl<T: embedded_io_async::Write> Sender<'_, T> {
     }
 }
 
-/// Event lines on a UART and in the log.
+/// Creates a sink that writes event lines to a UART and to the log.
 pub fn lines<B: FnMut(&[u8]) -> fmt::Result>(uart: B) -> Lines<B, fn(&str)> {
     Lines::new(uart, |line| defmt::info!("{=str}", line))
 }
 
-/// Both, as requests are served. An error is what was lost: the host asks again.
+/// Both directions, in which requests are served. Errors are treated as lost bytes, and the host
+/// repeats its request.
 pub struct Serial<'l, R, T> {
-    /// What comes in.
+    /// Input of the line.
     pub received: &'l mut Received<R>,
-    /// Who sends.
+    /// Output of the line.
     pub sender: Sender<'l, T>,
 }
 

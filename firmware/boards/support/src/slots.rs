@@ -1,4 +1,5 @@
-//! The region of models as two slots: a part of the flash that a chip's driver writes, read in place.
+//! The region of models as two slots: a part of the flash, written by the chip's driver and read in
+//! place.
 
 use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read,
@@ -8,24 +9,24 @@ use wakeling_shared::update::store::{Mapped, Place};
 
 use crate::model_bounds;
 
-/// The region of models. A page that is erased is progress, for which the watchdog is fed: an update
-/// that the device makes itself erases a whole slot at once.
+/// Region of models in the flash. Feeds the watchdog at every erased page, since an update that the
+/// device makes itself erases a whole slot at once.
 pub struct Region<F, W> {
     flash: F,
-    /// Of the region's first byte in what `flash` counts.
+    /// Offset of the region's first byte in the addresses of `flash`.
     offset: u32,
     feed: W,
 }
 
 impl<F: NorFlash, W: FnMut()> Region<F, W> {
-    /// A part of `flash`, whose first byte is at the address `origin`.
+    /// Creates a region in `flash`, whose first byte is at the address `origin`.
     ///
     /// # Panics
-    /// If the driver's page is not what the memory map says: `wakeling flash` then lays a model where this
-    /// program does not look.
+    /// If the driver's page size differs from that in the memory map. `wakeling flash` would then
+    /// write a model to another place than the one that this program reads.
     pub fn new(flash: F, origin: u32, feed: W) -> Self {
         unsafe extern "C" {
-            // Only its address means something.
+            // Only its address is meaningful.
             static _model_page: u8;
         }
         assert!((&raw const _model_page).addr() == F::ERASE_SIZE);
@@ -68,29 +69,29 @@ impl<F: NorFlash, W: FnMut()> NorFlash for Region<F, W> {
 
 impl<F: NorFlash, W: FnMut()> Mapped for Region<F, W> {
     fn mapped(&self, offset: u32, length: u32) -> &[u8] {
-        // SAFETY: as long as the bytes are borrowed, so is the flash, and writing takes it mutably.
+        // SAFETY: the bytes borrow the flash, and writing borrows it mutably.
         unsafe { part(offset, length) }
     }
 }
 
-/// The model of a place that runs.
+/// Returns the model of the running package.
 pub fn running(place: &Place) -> &'static [u8] {
-    // SAFETY: this slot's model runs from here on, so the store writes the other one, and this one not
-    // before its next start, which comes when nothing uses these bytes any more.
+    // SAFETY: this slot's model runs from here on, so the store writes the other one. It writes
+    // this one only after its next start, when nothing uses these bytes any more.
     unsafe { part(place.model_at, place.header.model_bytes) }
 }
 
-/// Bytes of the region; none beyond its end.
+/// Returns bytes of the region; none beyond its end.
 ///
 /// # Safety
-/// Nothing writes these bytes as long as they are used.
+/// Nothing may write these bytes while they are used.
 unsafe fn part<'b>(offset: u32, length: u32) -> &'b [u8] {
     let (start, region) = model_bounds();
     let (offset, length) = (offset as usize, length as usize);
     if offset.checked_add(length).is_none_or(|end| end > region) {
         return &[];
     }
-    // SAFETY: the range lies within the flash that the memory map keeps for models; the rest is the
-    // caller's.
+    // SAFETY: the range is within the flash that the memory map reserves for models; the caller
+    // guarantees the rest.
     unsafe { core::slice::from_raw_parts(start.wrapping_add(offset), length) }
 }

@@ -49,12 +49,22 @@ impl Loudspeaker for Played {
     }
 }
 
+/// A loudspeaker that fails.
+struct Missing;
+
+impl Loudspeaker for Missing {
+    fn play(&mut self, _: &[i16]) -> Result<()> {
+        Err(Error::device("loudspeaker", "the system has none", "plug one in"))
+    }
+}
+
 /// Answers questions with the next of its keys, and remembers every view that differs.
 #[derive(Default)]
 struct Keys {
     keys: VecDeque<Key>,
     seen: Vec<String>,
     is_question: bool,
+    bells: usize,
 }
 
 impl Keys {
@@ -86,12 +96,17 @@ impl Screen for Keys {
     fn ask(&mut self, _: &str, _: &str) -> Result<Option<String>> {
         Ok(Some("Bo".into()))
     }
+
+    fn bell(&mut self) -> Result<()> {
+        self.bells += 1;
+        Ok(())
+    }
 }
 
 const GOOD: [(f64, i16); 3] = [(2.0, 40), (0.8, 9_000), (1.4, 40)];
 
 fn plan(takes: usize) -> Plan {
-    Plan { phrase: "hey you".into(), takes, speaker: "Ana".into(), keep_good: false }
+    Plan { phrase: "hey you".into(), takes, speaker: "Ana".into(), keep_good: false, quiet: true }
 }
 
 /// Runs a session in `place`; what it made of it, what was played, what was seen.
@@ -164,10 +179,47 @@ fn what_was_kept_outlives_a_microphone_that_goes_and_the_next_run_goes_on() {
     let (outcome, ..) = session(place.path(), &sound, &[], &automatic);
     let error = outcome.unwrap_err();
     assert!(error.exit_code() == 4 && error.to_string().contains("has gone"), "{error}");
-    let (outcome, ..) = session(place.path(), &[GOOD, GOOD].concat(), &[], &automatic);
+    // The third take is said from across the room, after a longer countdown.
+    let far = [(8.5, 40), GOOD[1], GOOD[2]];
+    let (outcome, ..) = session(place.path(), &[GOOD, far].concat(), &[], &automatic);
     assert_eq!(outcome.unwrap(), Summary { kept: 2, total: 3 });
     let (outcome, ..) = session(place.path(), &[], &[], &automatic);
     assert_eq!(outcome.unwrap(), Summary { kept: 0, total: 3 });
+}
+
+#[test]
+fn who_speaks_from_across_the_room_has_time_to_walk_there_and_back() {
+    let place = tempfile::tempdir().unwrap();
+    let automatic = Plan { keep_good: true, ..plan(5) };
+    let far = [(8.5, 40), GOOD[1], GOOD[2]];
+    let sound = [GOOD, GOOD, far, far, GOOD].concat();
+    let (outcome, _, seen) = session(place.path(), &sound, &[], &automatic);
+    assert_eq!(outcome.unwrap().kept, 5);
+    let counts = |style: &str, count: &str| {
+        seen.iter().any(|s| s.contains(style) && s.contains(&format!("/ {count} …")))
+    };
+    assert!(counts("from across the room. The countdown of 8 s is for the way.", "8"), "{seen:#?}");
+    assert!(counts("fast", "8") && !counts("slowly", "4") && counts("slowly", "3"), "{seen:#?}");
+}
+
+#[test]
+fn a_sound_marks_when_the_phrase_is_due_unless_it_is_switched_off() {
+    let signals = |quiet: bool, loudspeaker: &mut dyn Loudspeaker| {
+        let place = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(place.path(), "take", &Facts::default()).unwrap();
+        let (mut microphone, mut screen) = (Script::new(&[GOOD, GOOD].concat()), Keys::default());
+        let mut devices = Devices { microphone: &mut microphone, loudspeaker, screen: &mut screen };
+        let plan = Plan { keep_good: true, quiet, ..plan(2) };
+        let summary = record(&mut devices, &mut folder, &plan).unwrap();
+        assert_eq!(summary.kept, 2);
+        screen.bells
+    };
+    let mut played = Played(0);
+    assert_eq!((signals(false, &mut played), played.0), (0, 2 * tone().len()));
+    assert_eq!(signals(false, &mut Missing), 2);
+    let mut played = Played(0);
+    assert_eq!((signals(true, &mut played), played.0), (0, 0));
+    assert_eq!(signals(true, &mut Missing), 0);
 }
 
 #[test]

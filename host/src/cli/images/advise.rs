@@ -7,6 +7,7 @@ use clap::Args;
 use super::{Channels, finetune::decide};
 use crate::{
     Result,
+    cli::number,
     images::{advise::Advice, compare::Way, corpus::Pictures},
     models,
 };
@@ -34,7 +35,7 @@ pub struct AdviseArgs {
     #[arg(long, value_enum)]
     channels: Option<Channels>,
     /// Seed of the network that never learned anything
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
 }
 

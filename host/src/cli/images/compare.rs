@@ -6,7 +6,9 @@ use clap::Args;
 
 use super::Channels;
 use crate::{
-    Error, Result, files,
+    Error, Result,
+    cli::number,
+    files,
     images::{
         Labelling,
         compare::{Repeats, Way, csv, table, tasks, ways},
@@ -40,7 +42,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "NAME")]
     test_split: Option<String>,
     /// How many pictures are trained on; one number or several. Without it, all
-    #[arg(long, num_args = 1..)]
+    #[arg(long, num_args = 1.., value_parser = number::within(1..=100_000_000))]
     pictures: Vec<usize>,
     /// Ways to train on them
     #[arg(long, value_enum, num_args = 1.., default_values = ["scratch", "head", "last", "all"])]
@@ -52,28 +54,28 @@ pub struct CompareArgs {
     #[arg(long, conflicts_with_all = ["pictures", "ways", "base"])]
     tasks: bool,
     /// Widths of the networks, as multiples of tier M
-    #[arg(long, num_args = 1.., requires = "tasks", default_values_t = [0.25, 0.5, 1.0])]
+    #[arg(long, num_args = 1.., requires = "tasks", default_values_t = [0.25, 0.5, 1.0], value_parser = number::within(0.1..=8.0))]
     width: Vec<f64>,
     /// Share of the labels that is hidden from training
-    #[arg(long, requires = "tasks", default_value_t = 0.0)]
+    #[arg(long, requires = "tasks", default_value_t = 0.0, value_parser = number::within(0.0..=0.99))]
     hide: f64,
     /// Rows and columns of the pictures
-    #[arg(long, requires = "tasks", default_value_t = 64)]
+    #[arg(long, requires = "tasks", default_value_t = 64, value_parser = number::within(SIDES))]
     side: usize,
     /// Gray or colours; without it, as the base, or colours
     #[arg(long, value_enum)]
     channels: Option<Channels>,
     /// Runs of each
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = number::within(1..=10_000))]
     seeds: usize,
     /// Seed of the first
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
     /// Updates of each run
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_parser = number::steps())]
     steps: usize,
-    /// Worker threads
-    #[arg(long, default_value_t = crate::default_workers())]
+    /// Worker threads, of which training uses up to two; the result does not depend on it
+    #[arg(long, default_value_t = crate::default_workers(), value_parser = number::workers())]
     workers: usize,
     /// Write every run to this file, as CSV
     #[arg(long, value_name = "FILE")]
@@ -83,19 +85,12 @@ pub struct CompareArgs {
 /// Runs the command.
 pub fn run(args: CompareArgs) -> Result<()> {
     let repeats = Repeats {
-        count: args.seeds.max(1),
+        count: args.seeds,
         first_seed: args.seed,
         steps: args.steps,
         workers: args.workers,
     };
     let cells = if args.tasks {
-        if let Some(width) = args.width.iter().find(|w| !(0.1..=8.0).contains(*w)) {
-            return Err(Error::usage(format!("no network of width {width}"), "give 0.1 to 8"));
-        }
-        if !(0.0..1.0).contains(&args.hide) || !SIDES.contains(&args.side) {
-            let remedy = "give --hide 0 to 0.99, and --side 16 to 256";
-            return Err(Error::usage("nothing would be left to learn from", remedy));
-        }
         let channels = args.channels.unwrap_or(Channels::Rgb).count() as u16;
         let side = args.side as u16;
         let [train, test] = args.open(Shape { height: side, width: side, channels })?;

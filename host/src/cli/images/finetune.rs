@@ -58,16 +58,16 @@ pub struct FinetuneArgs {
     #[arg(long, value_enum)]
     channels: Option<Channels>,
     /// Updates
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_parser = cli::number::steps())]
     steps: usize,
-    /// Worker threads
-    #[arg(long, default_value_t = crate::default_workers())]
+    /// Worker threads, of which training uses up to two; the result does not depend on it
+    #[arg(long, default_value_t = crate::default_workers(), value_parser = cli::number::workers())]
     workers: usize,
     /// Highest learning rate; without it, one that suits what is trained
-    #[arg(long)]
+    #[arg(long, value_parser = cli::number::within(cli::number::LEARNING_RATES))]
     rate: Option<f64>,
     /// Seed of everything drawn
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = cli::number::seed())]
     seed: u64,
 }
 

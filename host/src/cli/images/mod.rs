@@ -32,7 +32,7 @@ use crate::{
   wakeling images evaluate --model runs/xray/model.wkl --test xrays/test
 
 Pictures are PNG, JPEG or BMP: in a folder for each class, or named in a table labels.csv
-whose first column is the file and whose others are labels with 1, 0 or ? (docs/images.md).")]
+whose first column is the file and whose others are labels with 1, 0 or ? (docs/guide/images.md).")]
 pub struct ImagesArgs {
     #[command(subcommand)]
     command: Command,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Channels, write};
 use crate::{
-    Error, Result, cli, files,
+    Result, cli, files,
     images::{
         compare::SCRATCH_RATE,
         corpus::Pictures,
@@ -46,28 +46,28 @@ pub struct PretrainArgs {
     #[arg(long, value_enum, ignore_case = true, default_value = "m")]
     tier: Tier,
     /// Rows and columns of the pictures, as the network sees them
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = cli::number::within(SIDES))]
     side: usize,
     /// Gray or colours
     #[arg(long, value_enum, default_value = "rgb")]
     channels: Channels,
     /// Updates
-    #[arg(long, default_value_t = 4_000)]
+    #[arg(long, default_value_t = 4_000, value_parser = cli::number::steps())]
     steps: usize,
-    /// Pictures that each worker draws for an update
-    #[arg(long, default_value_t = 32)]
+    /// Pictures in each half of an update
+    #[arg(long, default_value_t = 32, value_parser = cli::number::within(1..=65_536))]
     batch: usize,
-    /// Worker threads
-    #[arg(long, default_value_t = crate::default_workers())]
+    /// Worker threads, of which training uses up to two; the result does not depend on it
+    #[arg(long, default_value_t = crate::default_workers(), value_parser = cli::number::workers())]
     workers: usize,
     /// Highest learning rate
-    #[arg(long, default_value_t = SCRATCH_RATE)]
+    #[arg(long, default_value_t = SCRATCH_RATE, value_parser = cli::number::within(cli::number::LEARNING_RATES))]
     rate: f64,
     /// Leave out distortions of the pictures
     #[arg(long)]
     no_augmentation: bool,
     /// Seed of everything drawn
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = cli::number::seed())]
     seed: u64,
     /// What the pictures' owners allow, for the model's card
     #[arg(long, default_value = "unstated")]
@@ -76,11 +76,6 @@ pub struct PretrainArgs {
 
 /// Runs the command.
 pub fn run(args: PretrainArgs) -> Result<()> {
-    if !SIDES.contains(&args.side) {
-        let problem = format!("no network for pictures of {} pixels a side", args.side);
-        let remedy = format!("give --side {} to {}", SIDES.start(), SIDES.end());
-        return Err(Error::usage(problem, remedy));
-    }
     let config = NetworkConfig::new(args.tier.width(), args.side, args.channels.count());
     let pictures = Pictures::open(&args.train, args.split.as_deref(), config.shape())?;
     let labels: Vec<&str> = pictures.labels.iter().map(String::as_str).collect();
@@ -92,7 +87,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
         None => None,
     };
     let mut settings = Settings::new(args.steps, args.rate, args.workers, args.seed);
-    settings.batch = args.batch.max(1);
+    settings.batch = args.batch;
     settings.run.folder = Some(args.out.clone());
     settings.run.validate_every = 500;
     settings.run.schedule.average_decay = 0.998;
@@ -107,7 +102,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
         pictures.all.len(),
         pictures.labels.len(),
         args.steps,
-        args.workers.max(1) * settings.batch
+        settings.run.shards * settings.batch
     );
     network.info.licence = args.licence.clone();
     let network = train(network, &pictures, held_out.as_ref(), &settings)?;

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use super::escape;
+use crate::sensitivity::{FalseAccepts, duration};
 
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 270.0;
@@ -83,10 +84,20 @@ pub struct Curve {
     pub name: String,
     /// False accepts per hour, share missed, and its 95 % interval; by rising rate.
     pub points: Vec<(f64, f64, (f64, f64))>,
-    /// Where the model stands.
-    pub mark: Option<(f64, f64)>,
+    /// Where the model's own threshold stands.
+    pub mark: Option<Mark>,
     /// Drawn broken.
     pub is_dashed: bool,
+}
+
+/// A point of a curve with a text of its own.
+pub struct Mark {
+    /// False accepts per hour.
+    pub rate: f64,
+    /// Share missed.
+    pub share: f64,
+    /// What is shown of it.
+    pub text: String,
 }
 
 /// A value with its interval over a name.
@@ -177,26 +188,31 @@ fn nice(x: f64) -> f64 {
 }
 
 /// Misses against false accepts per hour, the rate on a logarithmic axis; none at all stands at the
-/// left edge, at half of what one in `hours` would be.
+/// left edge, at half of what one in `hours` would be. Where the audio is too short for a rate, the axis
+/// counts false accepts.
 pub fn det(title: &str, curves: &[Curve], hours: f64) -> String {
     let least = 0.5 / hours.max(1e-3);
-    let rates = curves.iter().flat_map(|c| c.points.iter().map(|p| p.0));
+    let marks = curves.iter().filter_map(|c| c.mark.as_ref()).map(|m| m.rate);
+    let rates = curves.iter().flat_map(|c| c.points.iter().map(|p| p.0)).chain(marks);
     let most = rates.fold(2.0 * least, f64::max).max(least * 4.0);
-    let shares =
-        curves.iter().flat_map(|c| c.points.iter().map(|p| p.1).chain(c.mark.map(|m| m.1)));
+    let shares = curves
+        .iter()
+        .flat_map(|c| c.points.iter().map(|p| p.1).chain(c.mark.iter().map(|m| m.share)));
     let mut axes = Axes::new(shares.fold(0.0, f64::max));
     let x = |rate: f64| {
         let share = (rate.max(least) / least).ln() / (most / least).ln();
         LEFT + share.min(1.0) * (WIDTH - LEFT - RIGHT)
     };
     axes.tick(x(0.0), "none");
+    let (unit, below) = unit(hours);
     let room = 34.0;
     let mut last = x(0.0) + 8.0;
-    for power in -3..=2 {
+    for power in -3..=4 {
         for n in [1.0, 2.0, 5.0] {
-            let rate = n * 10f64.powi(power);
+            let value = n * 10f64.powi(power);
+            let rate = value / unit;
             if rate > 1.2 * least && rate <= most * 1.001 && x(rate) - last >= room {
-                axes.tick(x(rate), &format!("{rate}"));
+                axes.tick(x(rate), &format!("{value}"));
                 let _ = write!(
                     axes.text,
                     "<path class='grid' d='M{:.1} {TOP}V{:.1}'/>",
@@ -213,7 +229,16 @@ pub fn det(title: &str, curves: &[Curve], hours: f64) -> String {
         }
         draw(&mut axes, curve, i, &x);
     }
-    axes.finish("false accepts per hour of other speech", title)
+    axes.finish(&below, title)
+}
+
+/// What a rate of one per hour counts on the axis, and the name of the axis.
+fn unit(hours: f64) -> (f64, String) {
+    if (FalseAccepts { count: 0, hours }).is_rate() {
+        (1.0, "false accepts per hour of other speech".into())
+    } else {
+        (hours.max(1e-3), format!("false accepts in {} of other speech", duration(hours)))
+    }
 }
 
 /// Points as the corners of a path.
@@ -246,12 +271,12 @@ fn draw(axes: &mut Axes, curve: &Curve, number: usize, x: &impl Fn(f64) -> f64) 
             "<path class='line s{hue}{dash}' d='M{line}'><title>{name}</title></path>"
         );
     }
-    if let Some((rate, share)) = curve.mark {
-        let (x, y) = (x(rate), axes.y(share));
+    if let Some(Mark { rate, share, text }) = &curve.mark {
+        let (x, y) = (x(*rate), axes.y(*share));
         let _ = write!(
             axes.text,
-            "<circle class='mark s{hue}' cx='{x:.1}' cy='{y:.1}' r='4.5'><title>{name}: {:.1} % missed, {rate:.2} false accepts per hour</title></circle>",
-            100.0 * share
+            "<circle class='mark s{hue}' cx='{x:.1}' cy='{y:.1}' r='4.5'><title>{name}: {}</title></circle>",
+            escape(text)
         );
     }
 }
@@ -465,13 +490,23 @@ mod tests {
     }
 
     #[test]
+    fn seconds_of_audio_have_an_axis_of_counts() {
+        let short = det("t", &[], 43.0 / 3_600.0);
+        assert!(short.contains("false accepts in 43 s of other speech"), "{short}");
+        assert!(short.contains(">1</text>") && !short.contains("per hour"), "{short}");
+        assert!(det("t", &[], 6.0).contains("false accepts per hour of other speech"));
+    }
+
+    #[test]
     fn no_chart_holds_a_number_that_is_none_or_lies_outside() {
         let point = |rate, share| (rate, share, (0.0, 1.0));
+        let mark = || Mark { rate: 900.0, share: 0.5, text: "<b>".into() };
         let curve =
-            |points| Curve { name: "<a>".into(), points, mark: Some((0.0, 0.5)), is_dashed: true };
+            |points| Curve { name: "<a>".into(), points, mark: Some(mark()), is_dashed: true };
         let charts = [
             det("t", &[curve(vec![point(0.0, 1.0), point(20.0, 0.0)])], 6.3),
             det("t", &[curve(vec![]), curve(vec![point(0.0, 0.0)])], 0.0),
+            det("t", &[curve(vec![point(0.0, 1.0), point(84.0, 0.0)])], 43.0 / 3_600.0),
             growth("t", "<b>", &[curve(vec![point(1.0, 0.3), point(50.0, 0.1)]), curve(vec![])]),
             growth("t", "b", &[]),
             columns("'t'", "b", &[]),

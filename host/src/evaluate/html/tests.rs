@@ -41,6 +41,10 @@ fn place() -> Place {
 
 /// The first recording is heard, the others are not; two moments of other speech score.
 fn page_of(place: &Place, label: &str) -> String {
+    page_of_hours(place, label, 2.0)
+}
+
+fn page_of_hours(place: &Place, label: &str, hours: f64) -> String {
     let stream = |at: Option<usize>| -> Vec<i16> {
         (0..220).map(|t| if at == Some(t) { 1_500 } else { -1_000 - (t % 7) as i16 }).collect()
     };
@@ -60,11 +64,12 @@ fn page_of(place: &Place, label: &str) -> String {
         Piece { recording: 1, start: 0, samples: 20_000 },
         Piece { recording: 2, start: 24_800, samples: 20_000 },
     ]];
-    let other = PlayedStream { scores: scores.clone(), pieces, hours: 2.0 };
+    let other = PlayedStream { scores: scores.clone(), pieces, hours };
     let detector = DetectorParams { smoothing_steps: 1, threshold: 1_000, refractory_steps: 20 };
-    let heard = |played| Heard { played, other: &other.scores, hours: 2.0, index: 0, detector };
+    let heard = |played| Heard { played, other: &other.scores, hours, index: 0, detector };
     let word = WordDetail {
         label,
+        points: &[],
         heard: &[heard(&clean), heard(&noisy)],
         surroundings: &[Surroundings::Silence, Surroundings::Silence],
         recordings: &place.recordings,
@@ -81,28 +86,61 @@ fn the_page_shows_counts_curves_groups_latency_and_mistakes() {
     let page = page_of(&place, "hey you");
     for part in [
         "<h2>hey you</h2>",
-        "66.7 %",                      // two of three missed
-        "2 of 3; 9.4–99.2 %",          // with their interval
-        "0.50 / h",                    // one false accept in two hours
-        "1 in 2.00 h; below 2.37 / h", // and its bound
+        "66.7 %",                     // two of three missed
+        "2 of 3; 9.4–99.2 %",         // with their interval
+        "<b>1 in 2.0 h</b>",          // one false accept in two hours
+        "at most 2.4/h",              // and its bound
+        "1 in 2.0 h (at most 2.4/h)", // in one form with the table of numbers
+        "normal (the model's own)",
         "Misses against false accepts",
         "float, clean",
         "Misses by signal-to-noise ratio",
         "How soon it is heard",
         "Misses by speaker",
         "In numbers",
-        "a false accept, score 1.00",
-        "clean, best score 0.02",
+        "a false accept, level 59",
+        "clean, highest level 10",
+        "role='region' aria-label='In numbers: hey you'",
     ] {
         assert!(page.contains(part), "no {part:?}");
     }
     // Two misses clean and three in noise, and the six highest moments of other speech, of which one
     // is a false accept: each with a picture, a sound and a score.
-    assert_eq!(page.matches("a false accept, score").count(), 1);
-    assert_eq!(page.matches("below the threshold, score").count(), 5);
+    assert_eq!(page.matches("a false accept, level").count(), 1);
+    assert_eq!(page.matches("below the threshold, level").count(), 5);
     for (part, count) in [("<audio ", 11), ("data:image/png;base64,", 11), ("class='trace'", 11)] {
         assert_eq!(page.matches(part).count(), count, "{part}");
     }
+}
+
+#[test]
+fn seconds_of_audio_make_no_rate() {
+    let page = page_of_hours(&place(), "hey you", 43.0 / 3_600.0);
+    for part in ["<b>1 in 43 s</b>", "too short for a rate", "1 in 43 s: too short for a rate"] {
+        assert!(page.contains(part), "no {part:?}");
+    }
+    // Sounds and pictures may hold any letters.
+    let text: String = page
+        .split("base64,")
+        .map(|part| part.split_once('\'').map_or(part, |(_, rest)| rest))
+        .collect();
+    assert!(!text.contains("/h)") && !text.contains("/h<") && !text.contains(" / h"), "a rate");
+    assert!(!page.contains("per hour"), "an axis of rates");
+}
+
+#[test]
+fn speakers_are_listed_only_where_they_are_known() {
+    let mut place = place();
+    assert!(page_of(&place, "hey you").contains("Misses by speaker"));
+    place.recordings.iter_mut().for_each(|recording| recording.is_speaker_guessed = true);
+    let page = page_of(&place, "hey you");
+    assert!(!page.contains("Misses by speaker") && !page.contains("speaker ann"));
+}
+
+#[test]
+fn a_time_before_the_end_is_not_a_negative_time_after_it() {
+    assert_eq!(from_end(-60.2), ("60 ms".into(), "before the end"));
+    assert_eq!(from_end(120.0), ("120 ms".into(), "after the end"));
 }
 
 #[test]

@@ -185,7 +185,7 @@ pub(super) enum Onto {
 ///
 /// # Panics
 /// If the sizes disagree.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "the matrix product takes pointers")]
 pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>, y: &mut [f32], onto: Onto) {
     assert_eq!(a.columns, b.rows, "inner sizes");
     assert_eq!(y.len(), a.rows * b.columns, "destination size");

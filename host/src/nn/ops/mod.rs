@@ -16,7 +16,6 @@ pub mod batch_norm;
 pub mod ctc;
 pub mod depthwise;
 pub mod depthwise2d;
-pub mod fake_quantize;
 pub mod linear;
 pub mod patches;
 pub mod residual;

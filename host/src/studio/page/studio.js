@@ -1,75 +1,70 @@
-// The page: shows what the program says, and sends it what the microphone hears.
+// The page: shows the state of the program, and sends it the sound of the microphone.
+import { ask, askJson, token } from "./api.js";
+import { openMicrophone } from "./microphone.js";
+import { clearProblem, resolveProblems, showProblem } from "./problems.js";
+import { resetBars, showEvents, showLevels, wordBar } from "./scores.js";
 import { language, text } from "./strings.js";
 
 const byId = (id) => document.getElementById(id);
-const token = location.hash.slice(1);
 let state = {};
 /** What the sound is for: "take", "room", "live" or nothing. */
 let purpose = "";
 /** Counts what was begun, so that what was begun later wins. */
 let begun = 0;
 let microphone = null;
+/** The button of each purpose. */
+const buttons = { take: byId("take"), room: byId("room"), live: byId("listen") };
+/** From so many seconds of digital silence on, the microphone counts as muted. */
+const MUTED_S = 1.5;
 
 document.documentElement.lang = language;
 for (const element of document.querySelectorAll("[data-text]")) {
   element.textContent = text(element.dataset.text);
 }
 
-function problem(message) {
-  byId("problem").textContent = message;
-  byId("problem").hidden = !message;
-}
+/** Controls whose action runs: a second press waits for the first. */
+const busy = new Set();
 
-async function ask(method, path, body) {
-  let response;
-  try {
-    response = await fetch(path, { method, body, headers: { "X-Wakeling-Token": token } });
-  } catch {
-    throw new Error(text("gone"));
-  }
-  if (!response.ok) throw new Error((await response.json()).error);
-  return response;
-}
-
-const askJson = async (...request) => (await ask(...request)).json();
-
-/** Runs what a button does; what goes wrong is shown. */
-const guarded = (action) => async (event) => {
-  event?.preventDefault();
-  problem("");
+/** Runs an action of a control. What goes wrong is shown beside it until the action succeeds. */
+async function attempt(control, action, options) {
+  if (busy.has(control)) return;
+  busy.add(control);
   try {
     await action();
+    if (!muted.has(control)) clearProblem(control);
   } catch (error) {
     finish();
-    problem(error.message);
+    showProblem(control, error.message, options);
+  } finally {
+    busy.delete(control);
   }
+}
+
+const guarded = (control, action, options) => (event) => {
+  event?.preventDefault();
+  return attempt(control, action, options);
 };
 
 // --- the microphone ---------------------------------------------------------------------------
 
-async function openMicrophone() {
-  if (microphone) return;
-  try {
-    // The device has no such helpers, so the model must not learn from sound that passed them.
-    const audio = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-    const stream = await navigator.mediaDevices.getUserMedia({ audio });
-    let context, source;
-    try {
-      context = new AudioContext({ sampleRate: 16000 });
-      source = context.createMediaStreamSource(stream);
-    } catch {
-      // This browser does not convert; the program does.
-      context = new AudioContext();
-      source = context.createMediaStreamSource(stream);
-    }
-    await context.audioWorklet.addModule("worklet.js");
-    const capture = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
-    source.connect(capture);
-    capture.port.onmessage = (message) => heard(message.data);
-    await context.resume();
-    microphone = { rate: context.sampleRate };
-  } catch (error) {
-    throw new Error(text("noMicrophone", { why: error.message }));
+async function useMicrophone() {
+  microphone ??= await openMicrophone(heard, () => {
+    microphone = null;
+    const button = buttons[purpose];
+    finish();
+    if (button) showProblem(button, text("ended"));
+  });
+}
+
+/** Controls beside which a muted microphone is named. */
+const muted = new Set();
+
+function showSilence(button, silentS) {
+  if (silentS >= MUTED_S && !muted.has(button)) {
+    muted.add(button);
+    showProblem(button, text("silent"), { takesFocus: false });
+  } else if (!silentS && muted.delete(button)) {
+    clearProblem(button);
   }
 }
 
@@ -89,11 +84,13 @@ async function heard(block) {
       const url = `/api/sound?for=${sentFor}&rate=${microphone.rate}`;
       const answer = await askJson("POST", url, new Blob(blocks));
       showLevel(answer);
+      showSilence(buttons[sentFor], answer.silent_s);
       if (purpose === sentFor) handlers[sentFor](answer);
     }
   } catch (error) {
+    const button = buttons[purpose];
     finish();
-    problem(error.message);
+    if (button) showProblem(button, error.message);
   } finally {
     sending = false;
   }
@@ -127,10 +124,47 @@ function showLevel({ peak_db, clipped }) {
 
 const handlers = { take: takeHeard, room: roomHeard, live: liveHeard };
 
+// --- the phrase -------------------------------------------------------------------------------
+
+byId("phrase-form").onsubmit = guarded(byId("phrase"), async () => {
+  const [phrase, speaker, language] = ["phrase", "speaker", "language"].map((id) => byId(id).value.trim());
+  if (!phrase) throw new Error(text("noPhrase"));
+  finish();
+  show(await askJson("POST", "/api/begin", JSON.stringify({ phrase, speaker, language })));
+  byId("take").focus();
+});
+byId("phrase-form").oninput = () => clearProblem(byId("phrase"));
+
+/** Shows the verdict on the phrase, what it rests on and in which language it was judged. */
+function showCheck(check) {
+  byId("check").hidden = !check;
+  if (!check) return;
+  const { verdict, phrase, language_guess, findings, near_words, remedy } = check;
+  const line = (kind, content) => Object.assign(document.createElement(kind), { textContent: content });
+  const list = document.createElement("ul");
+  list.append(...findings.map((finding) => line("li", finding.text)));
+  const title = line("p", text(`check.${verdict}`, { phrase: `“${phrase}”` }));
+  title.className = `verdict ${verdict}`;
+  const isGuessed = language_guess.confidence !== "given";
+  const about = [text(isGuessed ? "check.guessed" : "check.language", { language: language_guess.text })];
+  const near = near_words.slice(0, 3).map((word) => `“${word.text}”`);
+  if (near.length && verdict !== "unknown") about.push(text("check.near", { words: near.join(", ") }));
+  if (remedy) about.push(text("check.remedy", { remedy }));
+  replaceIfChanged(byId("check"), [title, ...(findings.length ? [list] : []), line("p", about.join(" "))]);
+}
+
+/** Replaces the content only if it differs, so that focus and announcements are not disturbed. */
+function replaceIfChanged(element, children) {
+  const html = children.map((child) => child.outerHTML).join("");
+  if (element.dataset.html === html) return;
+  element.dataset.html = html;
+  element.replaceChildren(...children);
+}
+
 // --- takes ------------------------------------------------------------------------------------
 
 async function startTake() {
-  await openMicrophone();
+  await useMicrophone();
   byId("picture").hidden = true;
   const mine = begun;
   await ask("POST", "/api/take");
@@ -146,16 +180,22 @@ function takeHeard({ phase, count, take }) {
     return;
   }
   finish();
+  const button = byId("take");
   const isAutomatic = byId("automatic").checked;
   if (!take) {
-    byId("sign").textContent = text("nothing");
-    if (isAutomatic) guarded(startTake)();
+    // A muted microphone is named already, and does not mend itself by another try.
+    if (muted.has(button)) showProblem(button, text("silent"));
+    else if (isAutomatic) again();
+    else showProblem(button, text("nothing"));
     return;
   }
   showTake(take);
-  if (isAutomatic) guarded(take.good ? keep : startTake)();
-  else byId(take.good ? "keep" : "redo").focus();
+  if (!isAutomatic) byId(take.good ? "keep" : "redo").focus();
+  else if (take.good) attempt(byId("keep"), keep);
+  else again();
 }
+
+const again = () => attempt(byId("take"), startTake);
 
 function showTake({ seconds, peak_db, advice, good, wave, spectrogram, sound }) {
   byId("picture").hidden = false;
@@ -180,32 +220,26 @@ function showTake({ seconds, peak_db, advice, good, wave, spectrogram, sound }) 
 
 async function keep() {
   show(await askJson("POST", "/api/keep"));
-  if (byId("automatic").checked) await startTake();
+  if (byId("automatic").checked) again();
   else {
     byId("picture").hidden = true;
     byId("take").focus();
   }
 }
 
-byId("phrase-form").onsubmit = guarded(async () => {
-  const body = JSON.stringify({ phrase: byId("phrase").value, speaker: byId("speaker").value });
-  finish();
-  show(await askJson("POST", "/api/begin", body));
-  byId("take").focus();
-});
-byId("take").onclick = guarded(() => (purpose === "take" ? finish() : startTake()));
-byId("keep").onclick = guarded(keep);
-byId("redo").onclick = guarded(startTake);
+byId("take").onclick = guarded(byId("take"), () => (purpose === "take" ? finish() : startTake()));
+byId("keep").onclick = guarded(byId("keep"), keep);
+byId("redo").onclick = guarded(byId("redo"), startTake);
 
 // --- the room ---------------------------------------------------------------------------------
 
-byId("room").onclick = guarded(async () => {
+byId("room").onclick = guarded(byId("room"), async () => {
   if (purpose === "room") {
     finish();
     show(await askJson("POST", "/api/room"));
     return;
   }
-  await openMicrophone();
+  await useMicrophone();
   begin("room");
   pressed("room", true, "stop");
 });
@@ -216,65 +250,117 @@ function roomHeard({ seconds }) {
 
 // --- training ---------------------------------------------------------------------------------
 
-byId("train").onclick = guarded(async () => {
+const isRunning = () => ["finetune", "evaluate"].includes(state.training?.state);
+
+byId("train").onclick = guarded(byId("train"), async () => {
   finish();
   show(await askJson("POST", "/api/train"));
   follow();
 });
+byId("cancel").onclick = guarded(byId("cancel"), async () => {
+  show(await askJson("POST", "/api/cancel"));
+  byId("train").focus();
+}, { isResolved: () => !isRunning() });
 
-function follow() {
-  setTimeout(guarded(async () => {
-    show(await askJson("GET", "/api/state"));
-    if (["finetune", "evaluate"].includes(state.training?.state)) follow();
-    else if (state.model) byId("listen").focus();
-  }), 500);
+/** Follows a training to its end. A program that does not answer is asked again. */
+let following = false;
+async function follow() {
+  if (following || !isRunning()) return;
+  following = true;
+  while (isRunning()) {
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const wasAtCancel = document.activeElement === byId("cancel");
+    try {
+      show(await askJson("GET", "/api/state"));
+      clearProblem(byId("cancel"));
+    } catch (error) {
+      // Said once: the focus must not jump at each try.
+      const isNew = !byId("problem-cancel");
+      showProblem(byId("cancel"), error.message, { takesFocus: isNew });
+    }
+    if (wasAtCancel && !isRunning()) byId("train").focus();
+  }
+  following = false;
+  if (state.training?.state === "done") byId("listen").focus();
 }
 
 function showTraining(training) {
   byId("training").hidden = !training;
+  byId("cancel").hidden = !isRunning();
+  byId("train").disabled = isRunning() || !state.takes.length;
   if (!training) return;
-  const percent = Math.round((100 * training.position) / Math.max(1, training.length));
   const [train, test] = training.takes;
-  const key = { finetune: "trainingOn", evaluate: "evaluating", done: "trained", failed: "failed" }[training.state];
-  byId("stage").textContent = text(key, { train, test, percent, stage: training.stage });
-  byId("bar").value = training.state === "done" ? 100 : percent;
+  const key = { finetune: "trainingOn", evaluate: "evaluating", done: "trained" }[training.state] ?? training.state;
+  setText(byId("stage"), text(key, { train, test }));
+  byId("bar").value = 100 * training.share;
+  byId("bar").parentElement.hidden = !isRunning();
+  byId("detail").textContent = detail(training);
   byId("log").textContent = training.log.join("\n");
-  byId("log").parentElement.open ||= training.state === "failed";
-  byId("train").disabled = ["finetune", "evaluate"].includes(training.state);
+  byId("left-out").hidden = !training.left_out.length;
+  byId("left-out-takes").replaceChildren(...training.left_out.map(({ name, reason }) => {
+    return Object.assign(document.createElement("li"), { textContent: `${name}: ${reason}` });
+  }));
+  if (training.state === "failed" && !byId("problem-train")) {
+    byId("log").parentElement.open = true;
+    const isResolved = ({ training: now }) => now?.state !== "failed";
+    showProblem(byId("train"), training.error || text("failed"), { isResolved, takesFocus: following });
+  }
+}
+
+function detail({ share, left_s, stage }) {
+  const known = text(`stage.${stage}`);
+  const values = { percent: Math.round(100 * share), stage: known === `stage.${stage}` ? stage : known };
+  if (left_s === null) return text("detail", values);
+  const isLong = left_s >= 90;
+  const count = isLong ? Math.round(left_s / 60) : 5 * Math.ceil(left_s / 5);
+  return text("detailLeft", { ...values, left: text(isLong ? "minutes" : "seconds", { count }) });
+}
+
+/** Sets a text only if it differs: a status is announced at each change. */
+function setText(element, content) {
+  if (element.textContent !== content) element.textContent = content;
 }
 
 // --- trying -----------------------------------------------------------------------------------
 
-byId("listen").onclick = guarded(async () => {
+/** Index of the sensitivity that was chosen; none for the model's own. */
+let chosen = null;
+
+byId("listen").onclick = guarded(byId("listen"), async () => {
   if (purpose === "live") {
     finish();
     return;
   }
-  await openMicrophone();
-  const answer = await askJson("POST", "/api/live");
-  const rows = answer.levels.map((row, i) => new Option(row, i, false, i === answer.level));
-  byId("rows").replaceChildren(...rows);
+  await useMicrophone();
+  let answer = await askJson("POST", "/api/live");
+  if (chosen !== null) answer = await askJson("POST", `/api/level?row=${chosen}`);
+  showSettings(answer);
+  byId("words").replaceChildren(...answer.words.map(wordBar));
   byId("heard").replaceChildren();
   begin("live");
   pressed("listen", true, "listenStop");
 });
-byId("rows").onchange = guarded(() => ask("POST", `/api/level?row=${byId("rows").value}`));
 
-function liveHeard({ words, heard: found }) {
-  const lines = words.map(({ word, score, threshold }) => {
-    const line = document.createElement("p");
-    const meter = document.createElement("meter");
-    Object.assign(meter, { max: 1, value: score, high: threshold });
-    const values = { word, score: score.toFixed(3), threshold: threshold.toFixed(3) };
-    line.append(meter, " ", text("wordLine", values));
-    return line;
-  });
-  byId("words").replaceChildren(...lines);
-  for (const { time_s, word, score } of found) {
-    const item = document.createElement("li");
-    item.textContent = text("heardLine", { time: time_s.toFixed(2), word, score: score.toFixed(3) });
-    byId("heard").prepend(item);
-  }
+/** Shows the named sensitivities of the model, with the false accepts that were counted. */
+function showSettings({ settings, level }) {
+  byId("settings").hidden = false;
+  byId("rows").replaceChildren(...settings.map(({ name, counted }, i) => {
+    const label = document.createElement("label");
+    const radio = Object.assign(document.createElement("input"), { type: "radio", name: "row", id: `row-${i}`, checked: i === level });
+    radio.onchange = guarded(radio, async () => {
+      if (purpose === "live") await ask("POST", `/api/level?row=${i}`);
+      chosen = i;
+      resetBars(byId("words"));
+    });
+    const known = text(`sensitivity.${name}`);
+    label.append(radio, " ", known === `sensitivity.${name}` ? name : known, `: ${counted}`);
+    return label;
+  }));
+}
+
+function liveHeard({ words, heard, ended }) {
+  showLevels(byId("words"), words);
+  showEvents(byId("heard"), heard, ended);
 }
 
 const download = async (path, name) => {
@@ -285,24 +371,28 @@ const download = async (path, name) => {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 };
 const fileName = () => state.phrase.replace(/\s+/g, "-");
-byId("download").onclick = guarded(() => download("/api/model", `${fileName()}.wkl`));
+byId("download").onclick = guarded(byId("download"), () => download("/api/model", `${fileName()}.wkl`));
 
 const showDrive = () => {
   const { name, title, program } = state.drives[byId("drives").selectedIndex];
   byId("drive-text").textContent = text(program ? "drive.whole" : "drive.model", { board: title, name });
 };
-byId("drives").onchange = showDrive;
-byId("uf2").onclick = guarded(() => {
+byId("drives").onchange = () => {
+  clearProblem(byId("uf2"));
+  showDrive();
+};
+byId("uf2").onclick = guarded(byId("uf2"), () => {
   const { name } = state.drives[byId("drives").selectedIndex];
   return download(`/api/uf2?board=${name}`, `${fileName()}-${name}.uf2`);
 });
-byId("report").onclick = guarded(async () => {
+byId("report").onclick = guarded(byId("report"), async () => {
   if (!state.report) throw new Error(text("noReport"));
   const page = await (await ask("GET", "/api/report")).blob();
   byId("report-frame").src = URL.createObjectURL(page);
   byId("report-frame").title = text("report");
   byId("report-frame").hidden = false;
-});
+  byId("report-frame").scrollIntoView({ block: "nearest" });
+}, { isResolved: ({ report }) => report });
 
 // --- everything -------------------------------------------------------------------------------
 
@@ -315,29 +405,51 @@ function show(next) {
     byId("drives").append(...state.drives.map(({ title, name }) => new Option(title, name)));
   }
   showDrive();
-  if (!has) return;
-  byId("prompt").textContent = text("prompt", { how: text(`style.${state.style}`) });
-  byId("count").textContent = text("kept", { count: state.takes.length });
-  const lines = state.takes.map(({ name, seconds, speaker, style }, i) => {
-    const line = document.createElement("li");
-    const remove = document.createElement("button");
-    remove.textContent = text("remove");
-    remove.setAttribute("aria-label", text("removeLabel", { number: i + 1 }));
-    remove.onclick = guarded(async () => show(await askJson("POST", `/api/remove?take=${name}`)));
-    line.append(text("takeLine", { style, seconds: seconds.toFixed(1), speaker }), " ", remove);
-    return line;
-  });
-  byId("takes").replaceChildren(...lines);
-  byId("train").disabled = !state.takes.length;
-  byId("room-seconds").textContent = text("roomSeconds", { seconds: Math.floor(state.room_seconds) });
-  showTraining(state.training);
+  showCheck(state.check);
+  if (has) {
+    byId("prompt").textContent = text("prompt", { how: text(`style.${state.style}`) });
+    byId("count").textContent = text("kept", { count: state.takes.length });
+    showTakes();
+    byId("room-seconds").textContent = text("roomSeconds", { seconds: Math.floor(state.room_seconds) });
+    showTraining(state.training);
+  }
+  resolveProblems(state);
 }
 
-guarded(async () => {
+/** Takes that the list shows. */
+let listed = "";
+
+function showTakes() {
+  const now = JSON.stringify(state.takes);
+  if (now === listed) return;
+  listed = now;
+  byId("takes").replaceChildren(...state.takes.map(takeItem));
+}
+
+function takeItem({ name, seconds, speaker, style, fault, warning }, i) {
+  const item = document.createElement("li");
+  item.dataset.row = "";
+  const remove = Object.assign(document.createElement("button"), { id: `remove-${name}`, textContent: text("remove") });
+  remove.setAttribute("aria-label", text("removeLabel", { number: i + 1 }));
+  remove.onclick = guarded(remove, async () => {
+    show(await askJson("POST", `/api/remove?take=${encodeURIComponent(name)}`));
+    (byId("takes").querySelectorAll("button")[i] ?? byId("take")).focus();
+  });
+  const line = text("takeLine", { style, seconds: seconds.toFixed(1), speaker });
+  item.append(fault ? `${name} ` : line, " ");
+  const remark = fault ? text("takeFault", { fault }) : warning;
+  if (remark) item.append(Object.assign(document.createElement("span"), { className: "bad", textContent: remark }), " ");
+  item.append(remove);
+  return item;
+}
+
+attempt(byId("intro"), async () => {
   if (!token) throw new Error(text("noToken"));
   show(await askJson("GET", "/api/state"));
   // What was typed meanwhile stays.
   byId("phrase").value ||= state.phrase;
   byId("speaker").value ||= state.speaker;
-  if (state.training) follow();
-})();
+  const { language, language_guess } = state.check ?? {};
+  if (language_guess?.confidence === "given") byId("language").value ||= language;
+  follow();
+});

@@ -1,7 +1,6 @@
-//! The columns under the taps of a depthwise layer, as where they begin: kernels in assembly take them
-//! as they are.
+//! The columns at the taps of a depthwise layer, stored as start pointers for the assembly kernels.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "pointers for assembly kernels")]
 
 use core::{marker::PhantomData, slice};
 
@@ -9,23 +8,23 @@ use heapless::Vec;
 
 use crate::artifact::MAX_TAPS;
 
-/// Columns of equal length; more than a model can have are left out.
+/// Columns of equal length; holds at most as many as a model can have taps.
 #[derive(Debug)]
 pub struct Columns<'c> {
-    /// Each has `channels` readable bytes behind it, for as long as `'c`.
+    /// Pointers, each to `channels` bytes that are readable for `'c`.
     starts: Vec<*const i8, MAX_TAPS>,
     channels: usize,
     borrowed: PhantomData<&'c [i8]>,
 }
 
 impl<'c> Columns<'c> {
-    /// No columns yet, of so many channels.
+    /// Creates an empty list for columns of `channels` channels.
     #[inline(always)]
     pub fn of(channels: usize) -> Self {
         Self { starts: Vec::new(), channels, borrowed: PhantomData }
     }
 
-    /// Adds the first channels of `x`; nothing, if they are fewer.
+    /// Adds the first channels of `x`; ignores a slice that is shorter.
     #[inline(always)]
     pub fn push(&mut self, x: &'c [i8]) {
         if x.len() >= self.channels {
@@ -33,29 +32,29 @@ impl<'c> Columns<'c> {
         }
     }
 
-    /// How many there are.
+    /// Number of columns.
     pub fn len(&self) -> usize {
         self.starts.len()
     }
 
-    /// None yet.
+    /// Returns whether there are no columns.
     pub fn is_empty(&self) -> bool {
         self.starts.is_empty()
     }
 
-    /// Channels of each.
+    /// Number of channels in each column.
     pub fn channels(&self) -> usize {
         self.channels
     }
 
-    /// Where they begin.
+    /// Start pointers of the columns.
     pub fn starts(&self) -> &[*const i8] {
         &self.starts
     }
 
-    /// One after another.
+    /// Iterates over the columns.
     pub fn iter(&self) -> impl Iterator<Item = &'c [i8]> + '_ {
-        // SAFETY: [`Columns::push`] was given them for `'c`, and saw that they are as long.
+        // SAFETY: [`Columns::push`] borrowed each column for `'c` and checked its length.
         let column = |&start: &*const i8| unsafe { slice::from_raw_parts(start, self.channels) };
         self.starts.iter().map(column)
     }

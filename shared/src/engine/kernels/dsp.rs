@@ -1,16 +1,18 @@
-//! The kernels with the DSP instructions of Cortex-M4, M7 and M33, in assembly: compilers that saw
-//! single instructions spilled, and the intrinsics of `core::arch` for this are not stable.
+//! Kernels with the DSP instructions of Cortex-M4, M7 and M33. They are in assembly, since
+//! compilers spill registers around single instructions, and the intrinsics of `core::arch` are not
+//! stable.
 //!
 //! Pointwise: `x` is widened to `i16` once. A word of weights holds two inputs for two outputs,
-//! `256·odd + even` each. `SMLAD` multiplies it by two inputs as it is; `SXTB16` leaves the even
-//! weights, and `SMLAD` multiplies those. So four products cost three instructions; loads (`LDM`) add
-//! a twelfth, and what an output costs besides is 9.75 instructions. Of the fourteen registers, four
-//! hold eight inputs, four as many pairs of weights, four the sums, two the pointers.
+//! each `256·odd + even`. `SMLAD` multiplies it by two inputs without separating it. `SXTB16`
+//! extracts the even weights, which `SMLAD` multiplies again. Four products thus take three
+//! instructions. Loads (`LDM`) add a twelfth, and an output adds 9.75 instructions. Of the fourteen
+//! registers, four hold eight inputs, four as many pairs of weights, four the sums, and two the
+//! pointers.
 //!
 //! Depthwise: two `SXTB16` widen four channels of a column, and each product is one `SMLAxy`. A tap
-//! costs 2.25 instructions a channel, the rest 5.75.
+//! takes 2.25 instructions per channel, the rest 5.75.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "instructions of the Cortex-M DSP extension")]
 
 use core::arch::{asm, naked_asm};
 
@@ -19,18 +21,18 @@ use heapless::Vec;
 use super::{AddScales, Affine, Columns, Factors, LANES, RUN, UNIT, UNIT_WORDS, plain};
 use crate::artifact::MAX_TAPS;
 
-/// Bytes of a word.
+/// Bytes in a word.
 const CHUNK: usize = 4;
-/// Units that [`pointwise_blocks`] multiplies between two looks at the end of its loop.
+/// Units per pass of the loop in [`pointwise_blocks`].
 const UNITS_UNROLLED: usize = 4;
 /// Bytes of code of one unit: 27 instructions of 4 bytes.
 const UNIT_CODE: usize = 108;
-/// Taps that [`depthwise_blocks`] multiplies between two looks at the end of its loop.
+/// Taps per pass of the loop in [`depthwise_blocks`].
 const TAPS_UNROLLED: usize = 9;
 /// Bytes of code of one tap: 9 instructions of 4 bytes.
 const TAP_CODE: usize = 36;
 
-/// See [`pointwise_blocks`]. The order is that of its stack frame.
+/// Arguments of [`pointwise_blocks`], in the order of its stack frame.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Pointwise {
@@ -40,7 +42,7 @@ struct Pointwise {
     first_end: *const u32,
     /// End of the inputs, a multiple of [`RUN`] units after `first_end`.
     x_end: *const u32,
-    /// Bytes of code that the first pass of a run leaves out.
+    /// Bytes of code that the first pass of a run skips.
     skipped_code: usize,
     factors: *const Factors,
     y: *mut i8,
@@ -81,10 +83,10 @@ pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut
         weights: weights.as_ptr(),
     };
     if whole_blocks > 0 {
-        // SAFETY: `wide` holds `units ≥ 1` units of `i16`. `first_end` is after as many as are left
-        // beyond whole runs, a number equal to `units` modulo `RUN` and modulo `UNITS_UNROLLED`, which
-        // divides `RUN`. `y` is a positive number of whole blocks, and weights and factors are there
-        // for at least as many. All words are aligned.
+        // SAFETY: `wide` holds `units ≥ 1` units of `i16`. `first_end` is after the units left over
+        // by whole runs; their number equals `units` modulo `RUN`, and modulo `UNITS_UNROLLED`,
+        // which divides `RUN`. `y` is a positive number of whole blocks, and weights and factors
+        // exist for at least as many. All words are aligned.
         unsafe { pointwise_blocks(&call) }
     }
     if !rest.is_empty() {
@@ -103,7 +105,7 @@ pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut
     }
 }
 
-/// `x` as `i16`, filled up with zeros to whole units; `wide` has exactly that room.
+/// Widens `x` to `i16`, padded with zeros to whole units; `wide` has exactly that size.
 fn widen(x: &[i8], wide: &mut [u32]) {
     let (front, tail) = x.as_chunks::<UNIT>();
     let (units, _) = wide.as_chunks_mut::<{ UNIT / 2 }>();
@@ -115,7 +117,7 @@ fn widen(x: &[i8], wide: &mut [u32]) {
     }
 }
 
-/// Eight `i8` as four pairs of `i16`.
+/// Widens eight `i8` to four pairs of `i16`.
 #[inline(always)]
 fn widen_unit(x: &[i8; UNIT]) -> [u32; UNIT / 2] {
     let [a, b, c, d, e, f, g, h] = *x;
@@ -124,13 +126,13 @@ fn widen_unit(x: &[i8; UNIT]) -> [u32; UNIT / 2] {
     [i, j, k, l]
 }
 
-/// Four `i8` as two pairs of `i16`.
+/// Widens four `i8` to two pairs of `i16`.
 #[inline(always)]
 fn widen_word(bytes: [i8; CHUNK]) -> [u32; 2] {
     let word = u32::from_le_bytes(bytes.map(|x| x as u8));
     let (low, high);
-    // SAFETY: the instructions only read and write the registers named, and exist where build.rs
-    // chose this file.
+    // SAFETY: the instructions only read and write the named registers. build.rs selects this file
+    // only where they exist.
     unsafe {
         asm!(
             "sxtb16 {even}, {word}",
@@ -146,7 +148,8 @@ fn widen_word(bytes: [i8; CHUNK]) -> [u32; 2] {
     [low, high]
 }
 
-/// Four pairs of inputs, `r0` to `r3`, times those of two outputs; sums in `$both` and `$even`.
+/// Multiplies four pairs of inputs, `r0` to `r3`, by those of two outputs; sums in `$both` and
+/// `$even`.
 macro_rules! four_pairs {
     ($both:literal, $even:literal) => {
         concat!(
@@ -165,14 +168,14 @@ macro_rules! four_pairs {
     };
 }
 
-/// Blocks of four outputs, from `y` to `y_end`.
+/// Computes blocks of four outputs, from `y` to `y_end`.
 ///
-/// Frame: the fields of [`Pointwise`] up to `zero`, the code's address in place of `skipped_code`;
-/// then the end of the run at 32, and the odd outputs' sums at 36 and 40.
+/// Frame: the fields of [`Pointwise`] up to `zero`, with the code's address in place of
+/// `skipped_code`; then the end of the run at 32, and the sums of the odd outputs at 36 and 40.
 ///
 /// # Safety
-/// - `x` to `x_end` are `n ≥ 1` units of inputs; `first_end` is after the first `(n − 1) % RUN + 1`;
-///   `skipped_code` is that of `(−n) % UNITS_UNROLLED` units.
+/// - `x` to `x_end` are `n ≥ 1` units of inputs. `first_end` is after the first
+///   `(n − 1) % RUN + 1`, and `skipped_code` is that of `(−n) % UNITS_UNROLLED` units.
 /// - `y_end − y` is a positive multiple of [`LANES`], and those bytes may be written.
 /// - `weights` and `factors` are those of as many blocks of `n` units, and aligned to words.
 #[unsafe(naked)]
@@ -187,8 +190,8 @@ unsafe extern "C" fn pointwise_blocks(call: &Pointwise) {
         "add r4, r0, r4",
         "orr r4, r4, #1",
         "stm.w sp, {{r1-r8}}",
-        // A block: biases into the sums; `both` and `even` start alike, since only their difference
-        // makes the odd sums.
+        // A block starts with the biases in the sums. `both` and `even` start equal, since only
+        // their difference makes the odd sums.
         "1:",
         "ldr r0, [sp, #16]",
         "ldm r0!, {{r4-r7}}",
@@ -201,7 +204,7 @@ unsafe extern "C" fn pointwise_blocks(call: &Pointwise) {
         "ldrd lr, r0, [sp]",
         "str r0, [sp, #32]",
         "ldr.w pc, [sp, #12]",
-        // A pass: four units, fewer the first time.
+        // A pass has four units, the first one fewer.
         ".p2align 2",
         "2:",
         ".rept 4",
@@ -212,7 +215,7 @@ unsafe extern "C" fn pointwise_blocks(call: &Pointwise) {
         "ldr r0, [sp, #32]",
         "cmp lr, r0",
         "bne.w 2b",
-        // The end of a run: takes the odd sums out.
+        // The end of a run: extracts the odd sums.
         "ldrd r4, r5, [sp, #36]",
         "sub r8, r8, r9",
         "sub r10, r10, r11",
@@ -255,12 +258,12 @@ unsafe extern "C" fn pointwise_blocks(call: &Pointwise) {
     )
 }
 
-/// See [`depthwise_blocks`]. The first four are the order of its stack frame.
+/// Arguments of [`depthwise_blocks`]; the first four are in the order of its stack frame.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Depthwise {
     columns: *const *const i8,
-    /// Bytes of code that the first pass over the taps leaves out.
+    /// Bytes of code that the first pass over the taps skips.
     skipped_code: usize,
     zero: i32,
     /// A multiple of [`LANES`] after `y`.
@@ -283,8 +286,8 @@ pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
         && let Some(mut call) = Depthwise::new(columns.starts(), blocks, affine)
     {
         (call.y, call.y_end) = (outputs.start, outputs.end);
-        // SAFETY: `y` is `blocks ≥ 1` blocks, for which the call was made; every pointer has as many
-        // readable bytes.
+        // SAFETY: `y` is `blocks ≥ 1` blocks, for which the call was made; every pointer has as
+        // many readable bytes.
         unsafe { depthwise_blocks(&call) };
         done = blocks;
     }
@@ -294,8 +297,8 @@ pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
 }
 
 impl Depthwise {
-    /// A call without outputs, for so many blocks; `None` if there are no columns, or weights and
-    /// factors are fewer.
+    /// Creates a call for `blocks` blocks, without outputs. Returns `None` if there are no columns,
+    /// or too few weights or factors.
     fn new(columns: &[*const i8], blocks: usize, affine: &Affine<'_>) -> Option<Self> {
         let count = columns.len();
         let enough =
@@ -314,8 +317,8 @@ impl Depthwise {
     }
 }
 
-/// Computes the places that it can; returns the outputs of the others: all, if channels do not fill
-/// blocks or `x` is too short.
+/// Computes the places that it can, and returns the remaining outputs: all of them if the channels
+/// do not fill blocks or `x` is too short.
 pub fn depthwise_places<'y>(
     x: &[i8],
     offsets: &[usize],
@@ -347,11 +350,11 @@ pub fn depthwise_places<'y>(
     &mut []
 }
 
-/// Blocks of four channels, from `y` to `y_end`.
+/// Computes blocks of four channels, from `y` to `y_end`.
 ///
 /// # Safety
-/// - `columns` to `columns_end` are `k ≥ 1` pointers; `start` bytes after each lies a column, readable
-///   for `y_end − y` bytes; `skipped_code` is that of `(−k) % TAPS_UNROLLED` taps.
+/// - `columns` to `columns_end` are `k ≥ 1` pointers. A column starts `start` bytes after each,
+///   readable for `y_end − y` bytes. `skipped_code` is that of `(−k) % TAPS_UNROLLED` taps.
 /// - `y_end − y` is a positive multiple of [`LANES`], and those bytes may be written.
 /// - `weights` and `factors` are those of as many blocks of `k` taps, and aligned to words.
 #[unsafe(naked)]
@@ -370,12 +373,12 @@ unsafe extern "C" fn depthwise_blocks(call: &Depthwise) {
         "mov r11, r6",
         "mov r12, r7",
         "mov lr, r8",
-        // A block: biases into the sums.
+        // A block starts with the biases in the sums.
         "1:",
         "ldm.w r11!, {{r4-r7}}",
         "ldr.w r8, [sp]",
         "ldr.w pc, [sp, #4]",
-        // A pass: nine taps, fewer the first time.
+        // A pass has nine taps, the first one fewer.
         ".p2align 2",
         "2:",
         ".rept 9",
@@ -414,7 +417,7 @@ unsafe extern "C" fn depthwise_blocks(call: &Depthwise) {
     )
 }
 
-/// See [`add_words`].
+/// Arguments of [`add_words`].
 #[repr(C)]
 struct Add {
     x: *const i8,
@@ -448,7 +451,7 @@ pub fn add(x: &[i8], o: &[i8], scales: AddScales, y: &mut [i8]) {
     plain::add(x.unwrap_or_default(), o.unwrap_or_default(), scales, tail);
 }
 
-/// One element of a sum.
+/// Computes one element of a sum.
 macro_rules! add_element {
     ($x:literal, $o:literal) => {
         concat!(
@@ -466,11 +469,11 @@ macro_rules! add_element {
     };
 }
 
-/// Four elements at a time, 7 instructions each.
+/// Adds four elements at a time, with 7 instructions each.
 ///
 /// # Safety
-/// `y_end − y` is a positive multiple of [`CHUNK`]; those bytes may be written, and as many read at
-/// `x` and `o`.
+/// `y_end − y` is a positive multiple of [`CHUNK`]. Those bytes may be written, and as many may be
+/// read at `x` and `o`.
 #[unsafe(naked)]
 unsafe extern "C" fn add_words(call: &Add) {
     naked_asm!(

@@ -1,20 +1,21 @@
-//! The kernels with the vectors of Armv8.1-M (Cortex-M52, M55, M85), in assembly: their intrinsics are
-//! not stable, and compilers do not find them in plain code of this packing.
+//! Kernels with the vectors of Armv8.1-M (Cortex-M52, M55, M85), in assembly. The intrinsics are
+//! not stable, and compilers do not vectorize plain code with this packing.
 //!
 //! | kernel | at once | instructions |
 //! |---|---|---|
-//! | [`pointwise`](self::pointwise) | 8 outputs × 8 inputs × 1 column | 14, and 26 for the outputs |
-//! | | 4 outputs × 8 inputs × 1 column, where those do not fit | 9, and 19 for the outputs |
-//! | | 2 outputs × 16 inputs × 4 columns | 19, and 34 for the outputs |
-//! | [`depthwise`] | 8 channels × 1 tap | 6, and 14 for the outputs; 9 and 19 if taps are more than 9 |
+//! | [`pointwise`](self::pointwise) | 8 outputs × 8 inputs × 1 column | 14, and 26 for outputs |
+//! | | 4 outputs × 8 inputs × 1 column, where those do not fit | 9, and 19 for outputs |
+//! | | 2 outputs × 16 inputs × 4 columns | 19, and 34 for outputs |
+//! | [`depthwise`] | 8 channels × 1 tap | 6, and 14 for outputs; 9 and 19 for over 9 taps |
 //! | [`add`] | 4 elements | 8 |
 //!
-//! Loops whose number of elements fits no vector end in one that is masked (`DLSTP`, `LETP`): what it
-//! loads beyond the end is 0.
+//! Where the elements do not fill whole vectors, the last pass of a loop is masked (`DLSTP`,
+//! `LETP`): its loads beyond the end return 0.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "vector instructions of Armv8.1-M")]
 
-/// Puts four addresses into `$vector`: `$a` and `$b`, and both with `$apart` added, to which they are moved.
+/// Puts four addresses into `$vector`: `$a`, `$b`, and both with `$apart` added, to which they
+/// move.
 #[rustfmt::skip]
 macro_rules! four_addresses {
     ($vector:literal, $a:literal, $b:literal, $apart:literal) => {

@@ -1,21 +1,21 @@
-//! The kernels in plain Rust: the truth, and what processors get that have no file of their own.
+//! Reference kernels in plain Rust, also used on processors without a file of their own.
 
 use super::{AddScales, Affine, Columns, Factors, LANES, UNIT, Unit, requantize, taps, units};
 
-/// See [`super::pointwise`].
+/// Reference of [`super::pointwise`].
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
     for (x, y) in super::columns(x, affine, y) {
         pointwise_column(x, affine, wide, y);
     }
 }
 
-/// See [`super::pointwise_column`].
+/// Reference of [`super::pointwise_column`].
 pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, _wide: &mut [u32], y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
     for_each_output(x, affine, y, |acc, multiplier| requantize(acc, multiplier, zero));
 }
 
-/// Gives each output's accumulator and multiplier to `finish`.
+/// Computes each output from its accumulator and multiplier by `finish`.
 pub fn for_each_output<Y>(
     x: &[i8],
     affine: &Affine<'_>,
@@ -32,7 +32,7 @@ pub fn for_each_output<Y>(
     }
 }
 
-/// The accumulators of a block of which so many outputs are wanted.
+/// Returns the accumulators of a block; only the first `outputs` of them are used.
 #[inline(never)]
 fn sums(x: &[i8], block: &[Unit], [biases, _]: &Factors, outputs: usize) -> [i32; LANES] {
     let mut acc = *biases;
@@ -50,12 +50,12 @@ fn sums(x: &[i8], block: &[Unit], [biases, _]: &Factors, outputs: usize) -> [i32
     acc
 }
 
-/// See [`super::depthwise`].
+/// Reference of [`super::depthwise`].
 pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     depthwise_from(0, columns, affine, y);
 }
 
-/// The blocks of channels from the `first`.
+/// Computes the blocks of channels from block `first` on.
 pub fn depthwise_from(first: usize, columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
     let blocks = taps(affine).chunks_exact(columns.len().max(1));
@@ -76,7 +76,7 @@ pub fn depthwise_from(first: usize, columns: &Columns<'_>, affine: &Affine<'_>, 
     }
 }
 
-/// See [`super::add`].
+/// Reference of [`super::add`].
 pub fn add(x: &[i8], o: &[i8], scales: AddScales, y: &mut [i8]) {
     let constant = scales.constant();
     for ((y, &x), &o) in y.iter_mut().zip(x).zip(o) {

@@ -1,25 +1,25 @@
-//! The kernels of RISC-V with 32 bits and multiplication, in assembly: compilers keep sums in memory,
-//! and load a pair of weights and shift its low byte out, where a second load is one instruction.
+//! Kernels for 32-bit RISC-V with multiplication, in assembly. Compilers keep sums in memory, and
+//! load a pair of weights and shift out its low byte, where a second load is one instruction.
 //!
 //! | kernel | instructions |
 //! |---|---|
-//! | pointwise, one column | 3.3 a product, 15 an output |
-//! | pointwise, two columns | 2.8 a product, 15 an output |
-//! | depthwise | 5.3 a product, 14 an output |
+//! | pointwise, one column | 3.3 per product, 15 per output |
+//! | pointwise, two columns | 2.8 per product, 15 per output |
+//! | depthwise | 5.3 per product, 14 per output |
 //!
-//! A pair, `256 · odd + even`, is multiplied as it is and its low byte once more; what the sums differ
-//! by is 256 times the odd one.
+//! A pair, `256 · odd + even`, is multiplied as a whole, and its low byte once more. The difference
+//! of the two sums is 256 times the odd one.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "an assembly kernel")]
 
 use core::arch::naked_asm;
 
 use super::{AddScales, Affine, Columns, Factors, LANES, RUN, UNIT, UNIT_WORDS, plain};
 
-/// Inputs after which sums must be taken apart; see [`RUN`].
+/// Number of inputs after which sums must be separated; see [`RUN`].
 const RUN_INPUTS: usize = RUN * UNIT;
 
-/// See [`blocks`] and [`pair_blocks`]. The order is that in which they load them.
+/// Arguments of [`blocks`] and [`pair_blocks`], in the order in which they load them.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Pointwise {
@@ -30,12 +30,13 @@ struct Pointwise {
     blocks: usize,
     inputs: usize,
     zero: i32,
-    /// From an output to the next column's.
+    /// Bytes from an output to that of the next column.
     y_step: usize,
 }
 
 impl Pointwise {
-    /// A call for some blocks; `None` if there are no inputs or outputs, or not arrays for all.
+    /// Creates a call for no blocks yet. Returns `None` if there are no inputs or outputs, or too
+    /// few weights or factors.
     fn new(affine: &Affine<'_>) -> Option<Self> {
         let (units, blocks) = (affine.units(), affine.blocks());
         let words = blocks * units * UNIT_WORDS;
@@ -63,8 +64,8 @@ pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) 
         call.blocks = outputs / LANES;
         for (x, y) in x.chunks_exact(2 * inputs).zip(y.chunks_exact_mut(2 * outputs)) {
             (call.x, call.y) = (x.as_ptr(), y.as_mut_ptr());
-            // SAFETY: `x` and `y` are two columns of at least one input and whole blocks of outputs,
-            // for which weights and factors are there and aligned; the inputs are one run.
+            // SAFETY: `x` and `y` are two columns of at least one input and whole blocks of
+            // outputs, for which weights and factors exist and are aligned; the inputs are one run.
             unsafe { pair_blocks(&call) }
             done += 2;
         }
@@ -85,8 +86,8 @@ pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut
     let (whole, rest) = y.as_chunks_mut::<LANES>();
     if !whole.is_empty() {
         (call.y, call.blocks) = (whole.as_mut_ptr().cast(), whole.len());
-        // SAFETY: `x` are all inputs, at least one, and `y` no more blocks than there are weights and
-        // factors for, which are aligned.
+        // SAFETY: `x` are all inputs, at least one. Weights and factors exist for at least the
+        // blocks of `y`, and are aligned.
         unsafe { blocks(&call) }
     }
     if !rest.is_empty() {
@@ -105,7 +106,7 @@ pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut
     }
 }
 
-/// An input of one column at byte `$x`, and the pairs at bytes `$w` and `$v`.
+/// Multiplies an input of one column, at byte `$x`, by the pairs at bytes `$w` and `$v`.
 macro_rules! products {
     ($x:literal, $w:literal, $v:literal) => {
         concat!(
@@ -136,7 +137,7 @@ macro_rules! products {
     };
 }
 
-/// As [`products`], of two columns.
+/// As [`products`], for two columns.
 macro_rules! pair_products {
     ($x:literal, $w:literal, $v:literal) => {
         concat!(
@@ -174,7 +175,7 @@ macro_rules! pair_products {
     };
 }
 
-/// The products of a unit.
+/// Multiplies the inputs of a unit.
 macro_rules! unit {
     ($products:ident) => {
         concat!(
@@ -191,7 +192,7 @@ macro_rules! unit {
 }
 
 /// Requantizes `$sum` with the multiplier at byte `$multiplier` of the factors into byte `$at` of
-/// `$y`; `s6` is the zero point, `s7` and `s8` are 127 and −128.
+/// `$y`. `s6` is the zero point; `s7` and `s8` are 127 and −128.
 macro_rules! output {
     ($sum:literal, $multiplier:literal, $at:literal, $y:literal) => {
         concat!(
@@ -222,8 +223,8 @@ macro_rules! output {
     };
 }
 
-/// Allows multiplication, of which compilers do not tell the assembler of whole functions; saves `s0` to
-/// `s11`, and loads the fields of a call from `a0` into `s0` to `s6`.
+/// Enables multiplication, which compilers do not announce to the assembler in naked functions.
+/// Saves `s0` to `s11`, and loads the fields of a call from `a0` into `s0` to `s6`.
 macro_rules! enter {
     () => {
         ".option push
@@ -253,7 +254,7 @@ macro_rules! enter {
     };
 }
 
-/// Undoes [`enter`] and returns.
+/// Restores the registers that [`enter`] saved, and returns.
 macro_rules! leave {
     () => {
         "lw s0, 0(sp)
@@ -274,13 +275,14 @@ macro_rules! leave {
     };
 }
 
-/// Blocks of four outputs for one column. `a1` and `a3` are the sums of the even outputs, which start
-/// with their biases, `a2` and `a4` those of pairs, which start alike; `a5` and `a6` are the odd
-/// outputs.
+/// Computes blocks of four outputs for one column.
+///
+/// `a1` and `a3` are the sums of the even outputs, which start with their biases. `a2` and `a4` are
+/// those of pairs, which start equal. `a5` and `a6` are the odd outputs.
 ///
 /// # Safety
 /// - `x` are `inputs`, at least one.
-/// - `y` are as many blocks as `blocks`, which is not 0, and may be written.
+/// - `y` are `blocks ≥ 1` blocks, which may be written.
 /// - `weights` and `factors` are those of as many blocks of such inputs, and aligned to words.
 #[unsafe(naked)]
 unsafe extern "C" fn blocks(call: &Pointwise) {
@@ -313,7 +315,7 @@ unsafe extern "C" fn blocks(call: &Pointwise) {
         "addi t0, t0, 8",
         "addi s1, s1, 32",
         "bne t0, t1, 4b",
-        // What is left beyond whole units.
+        // The inputs beyond whole units.
         "5:",
         "beq t0, s10, 7f",
         "addi s11, s1, 32",
@@ -344,11 +346,12 @@ unsafe extern "C" fn blocks(call: &Pointwise) {
     )
 }
 
-/// Blocks of four outputs for two columns, whose sums are `a1` to `a4`, and `a5`, `a6`, `a7` and `t6`.
+/// Computes blocks of four outputs for two columns. Their sums are `a1` to `a4`, and `a5`, `a6`,
+/// `a7` and `t6`.
 ///
 /// # Safety
-/// As [`blocks`], but `x` are two columns of at most [`RUN_INPUTS`], and `y` those of the first; the
-/// second's begin `y_step` behind them.
+/// As [`blocks`], but `x` are two columns of at most [`RUN_INPUTS`] and `y` the outputs of the
+/// first. Those of the second start `y_step` bytes later.
 #[unsafe(naked)]
 unsafe extern "C" fn pair_blocks(call: &Pointwise) {
     naked_asm!(
@@ -377,7 +380,7 @@ unsafe extern "C" fn pair_blocks(call: &Pointwise) {
         "addi t1, t1, 8",
         "addi s1, s1, 32",
         "bne t0, s10, 4b",
-        // What is left beyond whole units.
+        // The inputs beyond whole units.
         "5:",
         "beq t0, s9, 7f",
         "addi s10, s1, 32",
@@ -420,7 +423,7 @@ unsafe extern "C" fn pair_blocks(call: &Pointwise) {
     )
 }
 
-/// See [`depthwise_blocks`]. The order is that in which it loads them.
+/// Arguments of [`depthwise_blocks`], in the order in which it loads them.
 #[repr(C)]
 struct Depthwise {
     columns: *const *const i8,
@@ -451,8 +454,8 @@ pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
             columns_end: starts.end,
             zero: affine.zero_point.into(),
         };
-        // SAFETY: there is a column, and each has all channels, which are no fewer than the `blocks ≥ 1`
-        // blocks of `y`; weights and factors are there for them, and aligned.
+        // SAFETY: there is a column, and each has all channels, which are no fewer than those of
+        // the `blocks ≥ 1` blocks of `y`. Weights and factors exist for them, and are aligned.
         unsafe { depthwise_blocks(&call) }
     }
     if done * LANES < y.len() {
@@ -460,17 +463,17 @@ pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     }
 }
 
-/// Blocks of four channels.
+/// Computes blocks of four channels.
 ///
 /// # Safety
 /// - `columns` to `columns_end` are at least one pointer to `4 · blocks` readable bytes.
-/// - `y` are as many blocks as `blocks`, which is not 0, and may be written.
+/// - `y` are `blocks ≥ 1` blocks, which may be written.
 /// - `weights` and `factors` are those of as many blocks, and aligned to words.
 #[unsafe(naked)]
 unsafe extern "C" fn depthwise_blocks(call: &Depthwise) {
     naked_asm!(
         enter!(),
-        // Where a block begins in each column.
+        // Offset of a block in each column.
         "li s9, 0",
         "1:",
         "lw a1, 0(s2)",
@@ -514,7 +517,7 @@ unsafe extern "C" fn depthwise_blocks(call: &Depthwise) {
     )
 }
 
-/// See [`super::add`]. The order is that in which [`add_elements`] loads them.
+/// Arguments of [`add_elements`], in the order in which it loads them; see [`super::add`].
 #[repr(C)]
 struct Add {
     x: *const i8,
@@ -544,8 +547,10 @@ pub fn add(x: &[i8], o: &[i8], scales: AddScales, y: &mut [i8]) {
     }
 }
 
+/// Adds elements of two slices.
+///
 /// # Safety
-/// `y` to `y_end` are at least one byte, and may be written; as many can be read at `x` and `o`.
+/// `y` to `y_end` are at least one byte, which may be written; as many can be read at `x` and `o`.
 #[unsafe(naked)]
 unsafe extern "C" fn add_elements(call: &Add) {
     naked_asm!(

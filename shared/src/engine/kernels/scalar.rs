@@ -1,9 +1,9 @@
-//! The kernels of processors with registers of 32 bits and no parallel products: Cortex-M0, M3, and
-//! RISC-V without multiplication.
+//! Kernels for 32-bit processors without parallel products: Cortex-M0, M3, and RISC-V without
+//! multiplication.
 //!
-//! A pair of weights is multiplied as it is, and its low byte once more; what is left without it is
-//! taken apart at the end of a run. So two products cost two multiplications, two additions and two
-//! loads, and no shifts.
+//! A pair of weights is multiplied as a whole, and its low byte once more. The sums are separated
+//! at the end of a run. Two products thus take two multiplications, two additions and two loads,
+//! and no shifts.
 
 use super::{Affine, Columns, Factors, LANES, RUN, UNIT, Unit, plain, requantize, taps, units};
 
@@ -51,7 +51,7 @@ pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     plain::depthwise_from(y.len() / LANES, columns, affine, y);
 }
 
-/// Adds the products of at most [`RUN`] units.
+/// Adds the products of at most [`RUN`] units to `acc`.
 fn add_run(units: &[Unit], x: &[i8], acc: &mut [i32; LANES]) {
     let (whole, tail) = x.as_chunks::<UNIT>();
     let (front, back) = units.split_at(whole.len().min(units.len()));
@@ -65,7 +65,8 @@ fn add_run(units: &[Unit], x: &[i8], acc: &mut [i32; LANES]) {
     acc.iter_mut().zip(sums).for_each(|(acc, sum)| *acc += sum);
 }
 
-/// `Σ pair·x` and `Σ (low byte of pair)·x` of the first pairs and of the second, added to `sums`.
+/// Returns `sums` plus `Σ pair·x` and `Σ (low byte of pair)·x` of the first pairs and of the
+/// second.
 #[inline(never)]
 fn add_units(units: &[Unit], x: &[[i8; UNIT]], sums: [i32; LANES]) -> [i32; LANES] {
     let [mut a, mut b, mut c, mut d] = sums;

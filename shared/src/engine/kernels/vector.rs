@@ -1,5 +1,5 @@
-//! The kernels for laptops: eight products at once, sixteen where an x86-64 has AVX2, which is asked
-//! for as it runs.
+//! Kernels for laptops: eight products at once, or sixteen on an x86-64 with AVX2, which is
+//! detected at run time.
 
 pub use super::plain::add;
 use super::{Affine, Columns, LANES, Pairs, RUN, UNIT, Unit, plain, requantize, taps, units};
@@ -9,7 +9,7 @@ use portable::{Halves, Sums};
 #[cfg(target_arch = "x86_64")]
 use sse2::{Halves, Sums};
 
-/// Blocks of depthwise channels that are computed at once.
+/// Number of depthwise blocks that are computed at once.
 const JOINED: usize = 4;
 
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
@@ -25,7 +25,7 @@ pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut
     }
 }
 
-/// One column of outputs.
+/// Computes one column of outputs.
 fn column(x: &[Pairs], affine: &Affine<'_>, y: &mut [i8]) {
     #[cfg(target_arch = "x86_64")]
     if avx2::column(x, affine, y) {
@@ -34,7 +34,7 @@ fn column(x: &[Pairs], affine: &Affine<'_>, y: &mut [i8]) {
     column_by(add_run, x, affine, y);
 }
 
-/// [`column`] with something that adds the products of at most [`RUN`] units.
+/// Computes [`column`] with a function that adds the products of at most [`RUN`] units.
 #[inline(always)]
 fn column_by(
     add_run: impl Fn(&[Unit], &[Pairs], &mut [i32; LANES]),
@@ -55,7 +55,7 @@ fn column_by(
     }
 }
 
-/// `x` as units of `i16`, filled up with zeros; `None` if `wide` has no room for them.
+/// Widens `x` to units of `i16`, padded with zeros; `None` if `wide` is too short.
 fn widen<'w>(x: &[i8], wide: &'w mut [u32]) -> Option<&'w [Pairs]> {
     let (words, _) = wide.get_mut(..super::wide_words(x.len()))?.as_chunks_mut::<{ UNIT / 2 }>();
     let units: &mut [Pairs] = bytemuck::cast_slice_mut(words);
@@ -69,7 +69,7 @@ fn widen<'w>(x: &[i8], wide: &'w mut [u32]) -> Option<&'w [Pairs]> {
     Some(units)
 }
 
-/// Adds the products of at most [`RUN`] units.
+/// Adds the products of at most [`RUN`] units to `acc`.
 #[inline(always)]
 fn add_run(block: &[Unit], x: &[Pairs], acc: &mut [i32; LANES]) {
     let mut both = [Sums::default(); LANES / 2];
@@ -85,7 +85,7 @@ fn add_run(block: &[Unit], x: &[Pairs], acc: &mut [i32; LANES]) {
     add_sums(both.map(Sums::total), even.map(Sums::total), acc);
 }
 
-/// Adds what a run came to, `256 · Σ odd·x + Σ even·x` and `Σ even·x` of each pair of outputs.
+/// Adds the sums of a run, `256 · Σ odd·x + Σ even·x` and `Σ even·x`, of each pair of outputs.
 #[inline(always)]
 fn add_sums(both: [i32; LANES / 2], even: [i32; LANES / 2], acc: &mut [i32; LANES]) {
     for ((acc, both), even) in acc.as_chunks_mut::<2>().0.iter_mut().zip(both).zip(even) {
@@ -94,9 +94,9 @@ fn add_sums(both: [i32; LANES / 2], even: [i32; LANES / 2], acc: &mut [i32; LANE
     }
 }
 
-/// SSE2, which every x86-64 has: compilers do not find `PMADDWD` here.
+/// SSE2, which every x86-64 has. Compilers do not generate `PMADDWD` for this code.
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "vector instructions")]
 mod sse2 {
     use core::arch::x86_64::{
         __m128i, _mm_add_epi32, _mm_madd_epi16, _mm_setzero_si128, _mm_slli_epi16, _mm_srai_epi16,
@@ -104,7 +104,7 @@ mod sse2 {
 
     use super::Pairs;
 
-    /// Eight `i16`.
+    /// Vector of eight `i16`.
     #[derive(Clone, Copy)]
     pub struct Halves(__m128i);
 
@@ -114,7 +114,7 @@ mod sse2 {
             Self(bytemuck::cast(*halves))
         }
 
-        /// Each one's low byte, with its sign.
+        /// Returns the low byte of each element, sign-extended.
         #[inline(always)]
         pub fn low_bytes(self) -> Self {
             // SAFETY: every x86-64 has SSE2.
@@ -122,7 +122,7 @@ mod sse2 {
         }
     }
 
-    /// Four sums of products.
+    /// Vector of four sums of products.
     #[derive(Clone, Copy)]
     pub struct Sums(__m128i);
 
@@ -148,12 +148,12 @@ mod sse2 {
     }
 }
 
-/// For other processors of 64 bits.
+/// Kernels for other 64-bit processors.
 #[cfg(any(test, not(target_arch = "x86_64")))]
 mod portable {
     use super::{Pairs, UNIT};
 
-    /// Eight `i16`.
+    /// Vector of eight `i16`.
     #[derive(Clone, Copy)]
     pub struct Halves(Pairs);
 
@@ -163,7 +163,7 @@ mod portable {
             Self(*halves)
         }
 
-        /// Each one's low byte, with its sign.
+        /// Returns the low byte of each element, sign-extended.
         #[inline(always)]
         pub fn low_bytes(self) -> Self {
             Self(self.0.map(|half| i16::from(half as i8)))
@@ -189,10 +189,10 @@ mod portable {
     }
 }
 
-/// AVX2, in functions compiled for it: twice the width, and products of `i32`. What it gives out
-/// does nothing and says so where the processor has none.
+/// AVX2, in functions compiled for it: twice the width, and products of `i32`. Its public functions
+/// compute nothing and return `false` on a processor without it.
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "vector instructions")]
 mod avx2 {
     use core::arch::x86_64::{
         __m256i, _mm256_add_epi32, _mm256_broadcastsi128_si256, _mm256_madd_epi16,
@@ -230,7 +230,7 @@ mod avx2 {
         is_there
     }
 
-    /// As the one of the same name, two pairs of outputs at once.
+    /// As the function of the same name above, with two pairs of outputs at once.
     #[target_feature(enable = "avx2")]
     fn add_run(block: &[Unit], x: &[Pairs], acc: &mut [i32; LANES]) {
         let mut both = [_mm256_setzero_si256(); LANES / 4];

@@ -1,17 +1,17 @@
-//! The kernels with the DSP instructions of Cortex-M4, M7, M33 and M55: whole functions in assembly,
-//! since a radix-4 butterfly needs thirteen registers, which compilers spill.
+//! Kernels with the DSP instructions of Cortex-M4, M7, M33 and M55. Whole functions are in
+//! assembly, since a radix-4 butterfly needs thirteen registers, which compilers spill.
 //!
-//! | instruction | is |
+//! | instruction | operation |
 //! |---|---|
-//! | `SMULWB`, `SMULWT` | the product of 32 bits and the lower or upper 16, less its 16 lowest bits |
+//! | `SMULWB`, `SMULWT` | product of 32 bits and the lower or upper 16, less its 16 low bits |
 //! | `SMMULR` | [`round_high`](crate::fixed::round_high) |
 //! | `SMMLAR`, `SMMLSR` | the same of a product, or of its negative, added to a register |
-//! | `SMULL`, `SMLAL` | a product of 64 bits, set or added |
+//! | `SMULL`, `SMLAL` | 64-bit product, set or added |
 //!
-//! Each function keeps to the procedure call standard: arguments in `r0` to `r3`, `r4` to `r11`
-//! restored. None calls another, and none uses more stack than for those.
+//! Every function follows the procedure call standard, with arguments in `r0` to `r3` and `r4` to
+//! `r11` restored. None calls another, and none but `mel_powers_asm` uses stack for more than that.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "instructions of the Cortex-M DSP extension")]
 
 use core::arch::naked_asm;
 
@@ -21,43 +21,43 @@ use crate::frontend::params::MEL_WEIGHT_BITS;
 use crate::frontend::window::{GROUP_PAIRS, GROUPS, Samples};
 use crate::frontend::{MEL_CHANNELS, MelPowers};
 
-/// See [`plain::window`](super::plain::window).
+/// Assembly version of [`plain::window`](super::plain::window).
 pub fn window(
     samples: &Samples,
     coefficients: &[[[i32; 2]; GROUP_PAIRS]; GROUPS],
     bins: &mut Bins,
 ) {
-    // SAFETY: the function reads the 480 samples, whose words it may load from any even address, and
-    // the 480 coefficients, and writes the 256 values; all three are borrowed.
+    // SAFETY: the function reads the 480 samples, whose words it may load from any even address,
+    // and the 480 coefficients, and writes the 256 values; all three are borrowed.
     unsafe { window_asm(samples, coefficients, bins) }
 }
 
-/// See [`plain::pass_4`](super::plain::pass_4).
+/// Assembly version of [`plain::pass_4`](super::plain::pass_4).
 pub fn pass_4(bins: &mut Bins, twiddles: &[Twiddles; 3]) {
-    // SAFETY: the function reads three twiddles again for each of 16 blocks of 16 values, which it
-    // reads and writes, and touches nothing else.
+    // SAFETY: the function reads three twiddles for each of 16 blocks of 16 values. It reads and
+    // writes these values, and accesses nothing else.
     unsafe { pass_4_asm(bins, twiddles) }
 }
 
-/// See [`plain::pass_16`](super::plain::pass_16).
+/// Assembly version of [`plain::pass_16`](super::plain::pass_16).
 pub fn pass_16(bins: &mut Bins, twiddles: &[Twiddles; 15]) {
     // SAFETY: as above, with 15 twiddles for each of 4 blocks of 64 values.
     unsafe { pass_16_asm(bins, twiddles) }
 }
 
-/// See [`plain::pass_64`](super::plain::pass_64).
+/// Assembly version of [`plain::pass_64`](super::plain::pass_64).
 pub fn pass_64(bins: &mut Bins, twiddles: &[Twiddles; 63]) {
     // SAFETY: as above, with 63 twiddles for one block of 256 values.
     unsafe { pass_64_asm(bins, twiddles) }
 }
 
-/// See [`plain::powers`](super::plain::powers).
+/// Assembly version of [`plain::powers`](super::plain::powers).
 pub fn powers(bins: &mut Bins, twiddles: &[Complex; SPLIT_PAIRS]) {
     // SAFETY: the function reads the 127 twiddles, and reads and writes values 1 to 255.
     unsafe { powers_asm(bins, twiddles) }
 }
 
-/// See [`plain::mel_powers`](super::plain::mel_powers).
+/// Assembly version of [`plain::mel_powers`](super::plain::mel_powers).
 pub fn mel_powers(bins: &Bins, bands: &MelBands<'_>, powers: &mut MelPowers) {
     if let Some((starts, weights)) = bands.tables() {
         let call = Mel {
@@ -72,7 +72,7 @@ pub fn mel_powers(bins: &Bins, bands: &MelBands<'_>, powers: &mut MelPowers) {
     }
 }
 
-/// See [`mel_powers_asm`]. The order is that in which it loads them.
+/// Arguments of [`mel_powers_asm`], in the order in which it loads them.
 #[repr(C)]
 struct Mel {
     bins: *const Bins,
@@ -81,14 +81,14 @@ struct Mel {
     powers: *mut u64,
 }
 
-/// See [`plain::advance`](super::plain::advance).
+/// Assembly version of [`plain::advance`](super::plain::advance).
 pub fn advance(samples: &mut Samples) {
-    // SAFETY: the function reads the last 640 bytes of the samples, which are aligned to 4, and writes
-    // the first 640; each word is read before it is written.
+    // SAFETY: the function reads the last 640 bytes of the samples, which are aligned to 4, and
+    // writes the first 640; each word is read before it is written.
     unsafe { advance_asm(samples) }
 }
 
-/// Loads the pair of samples at `r0 + 64·j + 256·i` and weighs it with the next two coefficients.
+/// Loads the pair of samples at `r0 + 64·j + 256·i` and multiplies it by the next two coefficients.
 macro_rules! weigh {
     ($re:literal, $im:literal, $at:literal) => {
         concat!(
@@ -114,7 +114,7 @@ macro_rules! weigh {
     };
 }
 
-/// A block of the first pass: pairs at four offsets from `r0`, four values to `r2 + out`.
+/// Computes a block of the first pass: pairs at four offsets from `r0`, four values to `r2 + out`.
 macro_rules! first {
     ($a:literal, $b:literal, $c:literal, $d:literal; $o0:literal, $o1:literal, $o2:literal, $o3:literal) => {
         concat!(
@@ -122,12 +122,12 @@ macro_rules! first {
             weigh!("r5", "r6", $b),
             weigh!("r7", "r8", $c),
             weigh!("r9", "r10", $d),
-            // Sums of the even two in r11, r3, differences in r7, r8.
+            // Sums of the even two are in r11, r3, differences in r7, r8.
             "add r11, r3, r7\n",
             "sub r7, r3, r7\n",
             "add r3, r4, r8\n",
             "sub r8, r4, r8\n",
-            // Sums of the odd two in r4, r5, differences in r9, r10.
+            // Sums of the odd two are in r4, r5, differences in r9, r10.
             "add r4, r5, r9\n",
             "sub r9, r5, r9\n",
             "add r5, r6, r10\n",
@@ -156,8 +156,8 @@ macro_rules! first {
     };
 }
 
-/// Four times four groups. The start of a group moves by 4 pairs within four groups, and by 1 pair
-/// from four groups to the next.
+/// Computes four times four groups. The start of a group moves by 4 pairs within four groups, and
+/// by 1 pair from four groups to the next.
 #[unsafe(naked)]
 unsafe extern "C" fn window_asm(
     samples: *const Samples,
@@ -174,7 +174,7 @@ unsafe extern "C" fn window_asm(
         first!("0", "256", "512", "768"; "0", "8", "16", "24"),
         first!("64", "320", "576", "832"; "32", "40", "48", "56"),
         first!("128", "384", "640", "896"; "64", "72", "80", "88"),
-        // The fourth block has zeros for its last input.
+        // The last input of the fourth block is zeros.
         weigh!("r3", "r4", "192"),
         weigh!("r5", "r6", "448"),
         weigh!("r7", "r8", "704"),
@@ -205,7 +205,8 @@ unsafe extern "C" fn window_asm(
     )
 }
 
-/// Loads a value at `r0 + at` and puts half of it, rotated by the next twiddle, into two registers.
+/// Loads a value at `r0 + at`, rotates it by the next twiddle, and puts half of it into two
+/// registers.
 macro_rules! rotate {
     ($re:literal, $im:literal, $at:literal) => {
         concat!(
@@ -233,8 +234,8 @@ macro_rules! rotate {
     };
 }
 
-/// A pass. `r0` is `2·span - 1` values behind the first input of a butterfly, so that the four inputs
-/// are in reach and the last store moves it on by the way.
+/// Defines a pass. `r0` is `2·span - 1` values after the first input of a butterfly, so that the
+/// four inputs are in reach and the last store also advances it.
 macro_rules! pass {
     ($name:ident, $twiddles:ty, blocks $blocks:literal, butterflies $rest:literal,
      offsets $a:literal, $b:literal, $d:literal,
@@ -278,12 +279,12 @@ macro_rules! pass {
                 rotate!("r5", "r6", "8"),
                 rotate!("r7", "r8", $d),
                 concat!("ldrd r9, r10, [r0, #", $a, "]"),
-                // Sums of the even two in r11, r12, differences in r9, r10.
+                // Sums of the even two are in r11, r12, differences in r9, r10.
                 "add r11, r9, r5, lsl #1",
                 "sub r9, r9, r5, lsl #1",
                 "add r12, r10, r6, lsl #1",
                 "sub r10, r10, r6, lsl #1",
-                // Half the sums of the odd two in r5, r6, half the differences in r3, r4.
+                // Half the sums of the odd two are in r5, r6, half the differences in r3, r4.
                 "add r5, r3, r7",
                 "sub r3, r3, r7",
                 "add r6, r4, r8",
@@ -312,8 +313,8 @@ macro_rules! pass {
     };
 }
 
-// With spans of 8·4, 8·16 and 8·64 bytes: bias 2·span - 8, offsets -bias, 8 - span, 8 + span; the next
-// block is 3 spans behind the last butterfly, and a twiddle has 24 bytes.
+// With spans of 8·4, 8·16 and 8·64 bytes, bias is 2·span - 8 and the offsets are -bias, 8 - span, 8
+// + span. The next block is 3 spans after the last butterfly, and a twiddle has 24 bytes.
 pass!(pass_4_asm, [Twiddles; 3], blocks "16", butterflies "3",
     offsets "-56", "-24", "40", bias "56", next "96", rewind "72");
 pass!(pass_16_asm, [Twiddles; 15], blocks "4", butterflies "15",
@@ -321,7 +322,7 @@ pass!(pass_16_asm, [Twiddles; 15], blocks "4", butterflies "15",
 pass!(pass_64_asm, [Twiddles; 63], blocks "1", butterflies "63",
     offsets "-1016", "-504", "520", bias "1016", next "1536", rewind "1512");
 
-/// `r0` walks up from value 1, `r1` down from value 255.
+/// Computes the powers. `r0` walks up from value 1, `r1` down from value 255.
 #[unsafe(naked)]
 unsafe extern "C" fn powers_asm(bins: *mut Bins, twiddles: *const [Complex; SPLIT_PAIRS]) {
     naked_asm!(
@@ -355,7 +356,7 @@ unsafe extern "C" fn powers_asm(bins: *mut Bins, twiddles: *const [Complex; SPLI
         "strd r7, r8, [r1], #-8",
         "subs r14, #1",
         "bne 2b",
-        // Value 128: twice itself.
+        // Value 128 is doubled.
         "ldrd r3, r4, [r0]",
         "lsls r3, r3, #1",
         "lsls r4, r4, #1",
@@ -366,10 +367,11 @@ unsafe extern "C" fn powers_asm(bins: *mut Bins, twiddles: *const [Complex; SPLI
     )
 }
 
-/// Sums of high and of low words times weights: those of the band that ends in `r3` to `r6`, those of
-/// the band that begins, with the other shares, in `r7` to `r10`.
+/// Sums high and low words times weights. Sums for the band that ends are in `r3` to `r6`. Sums
+/// with the other shares, for the band that starts, are in `r7` to `r10`.
 ///
-/// Frame: the next start at 0, the next power at 4, segments to come at 8, the bins at 12.
+/// Frame: the next start at 0, the next power at 4, the number of remaining segments at 8, the bins
+/// at 12.
 #[unsafe(naked)]
 unsafe extern "C" fn mel_powers_asm(call: &Mel) {
     naked_asm!(
@@ -387,7 +389,7 @@ unsafe extern "C" fn mel_powers_asm(call: &Mel) {
         "movs r8, #0",
         "movs r9, #0",
         "movs r10, #0",
-        // A segment: who began before ends now.
+        // A segment: the band that started in the one before now ends.
         "2:",
         "mov r3, r7",
         "mov r4, r8",
@@ -416,7 +418,7 @@ unsafe extern "C" fn mel_powers_asm(call: &Mel) {
         "bne 3b",
         "4:",
         "ldrd r11, r12, [sp, #4]",
-        // What ends with the first segment lies under the lowest band: nobody's.
+        // The share that ends with the first segment is below the lowest band and belongs to none.
         "cmp r12, #{segments}",
         "beq 5f",
         "lsrs r5, r5, #22",

@@ -1,14 +1,14 @@
 //! The inner loops of the spectrum and of the mel bands.
 //!
-//! [`plain`] is the truth. Where the processor has the DSP instructions of Cortex-M4, [`dsp`] does the
-//! same to the last bit. `build.rs` tells.
+//! [`plain`] is the reference. On processors with the DSP instructions of Cortex-M4, [`dsp`]
+//! replaces it with bit-equal results; `build.rs` selects it.
 //!
 //! | kernel | in | out |
 //! |---|---|---|
-//! | `window` | 480 samples | weighed, reordered, in transforms of 4 points |
-//! | `pass_4`, `pass_16`, `pass_64` | transforms of 4, 16, 64 points | transforms of four times as many |
+//! | `window` | 480 samples | windowed, reordered, in transforms of 4 points |
+//! | `pass_4`, `pass_16`, `pass_64` | transforms of 4, 16, 64 points | transforms 4 times as long |
 //! | `powers` | the complex transform | powers of the real one |
-//! | `mel_powers` | powers | their sums, weighed, in mel bands |
+//! | `mel_powers` | powers | their weighted sums in mel bands |
 //! | `advance` | 480 samples | the last 320 of them in front |
 
 #[cfg(any(wakeling_dsp, wakeling_mve))]

@@ -1,4 +1,4 @@
-//! The kernels in plain Rust: what every other must equal.
+//! Reference kernels in plain Rust; every other implementation must equal them.
 
 use crate::fixed::round_high;
 use crate::frontend::fft::{
@@ -9,12 +9,12 @@ use crate::frontend::params::MEL_WEIGHT_BITS;
 use crate::frontend::window::{COEFFICIENT_BITS, GROUP_PAIRS, GROUPS, Samples, group_start};
 use crate::frontend::{HOP_SAMPLES, MelPowers};
 
-/// Weighs the samples, pads them with zeros to 512, and does the first pass: transforms of four
-/// points 64 apart, in digit-reversed order.
+/// Applies the window to the samples, pads them with zeros to 512, and does the first pass:
+/// transforms of four points 64 apart, in digit-reversed order.
 ///
-/// Block `m` of four outputs has the inputs `n`, `n + 64`, `n + 128`, `n + 192`, where the three
-/// base-4 digits of `n` are those of `m` reversed; so a group of four blocks has one start, and the
-/// fourth block of each has zeros for its last input.
+/// Block `m` of four outputs has the inputs `n`, `n + 64`, `n + 128`, `n + 192`, where `n` has the
+/// three base-4 digits of `m` reversed. A group of four blocks thus has one start, and the last
+/// input of each fourth block is zeros.
 #[cfg_attr(not(target_os = "none"), inline(always))]
 pub fn window(
     Samples(samples): &Samples,
@@ -26,7 +26,8 @@ pub fn window(
     for (group, (out, weights)) in groups {
         let start = group_start(group);
         let at = |j: usize, i: usize| {
-            // Always within, which not every compiler sees; an index could panic there.
+            // The index is always in range, but not every compiler proves it; an index expression
+            // could panic.
             let [a, b] = pairs.get(start + 16 * j + 64 * i).copied().unwrap_or_default();
             let [wa, wb] = weights[4 * j + i];
             [weigh(a, wa), weigh(b, wb)]
@@ -39,33 +40,33 @@ pub fn window(
     }
 }
 
-/// Pairs of samples under the window.
+/// Number of pairs of samples under the window.
 const PAIRS: usize = GROUPS * GROUP_PAIRS;
 
-/// `⌊sample · coefficient · 2⁷⌋` for a coefficient in Q23; the magnitude is below 2²².
+/// Returns `⌊sample · coefficient · 2⁷⌋` for a coefficient in Q23; the magnitude is below 2²².
 #[inline(always)]
 fn weigh(sample: i16, coefficient: i32) -> i32 {
     const { assert!(COEFFICIENT_BITS == 23) };
     ((i64::from(sample) * i64::from(coefficient)) >> 16) as i32
 }
 
-/// `⌊½ - (a · b) / 2³²⌋`: the rounded high word of the negative of a product, as `SMMLSR` has it. It
+/// Returns `⌊½ - (a · b) / 2³²⌋`, the rounded high word of a product's negative, like `SMMLSR`. It
 /// differs from the negative of [`round_high`] for ties.
 #[inline(always)]
 const fn round_high_negative(a: i32, b: i32) -> i32 {
     (((1 << 31) - a as i64 * b as i64) >> 32) as i32
 }
 
-/// Half of `z · exp(-iθ)`, given `[cos θ, sin θ]` in Q31.
+/// Returns half of `z · exp(-iθ)`, given `[cos θ, sin θ]` in Q31.
 ///
-/// Products are rounded to nearest: rounding them down would add up in a few bins.
+/// Products are rounded to nearest, since rounding them down would accumulate in a few bins.
 #[inline(always)]
 const fn half_rotated([re, im]: Complex, [cos, sin]: Complex) -> Complex {
     [round_high(re, cos) + round_high(im, sin), round_high(im, cos) + round_high_negative(re, sin)]
 }
 
-/// The butterfly of four sub-transforms, given the sum `a + c` and the difference `a - c` of the
-/// even two, and the sum and the difference of the odd two.
+/// Combines four sub-transforms, given the sum `a + c` and the difference `a - c` of the even two,
+/// and the sum and the difference of the odd two.
 #[inline(always)]
 fn combine(sum: Complex, difference: Complex, odd_sum: Complex, odd: Complex) -> [Complex; 4] {
     [
@@ -76,7 +77,7 @@ fn combine(sum: Complex, difference: Complex, odd_sum: Complex, odd: Complex) ->
     ]
 }
 
-/// A butterfly without twiddles.
+/// Computes a butterfly without twiddles.
 #[inline(always)]
 fn butterfly(a: Complex, b: Complex, c: Complex, d: Complex) -> [Complex; 4] {
     combine(
@@ -87,7 +88,7 @@ fn butterfly(a: Complex, b: Complex, c: Complex, d: Complex) -> [Complex; 4] {
     )
 }
 
-/// A butterfly whose last three inputs are halves of what they stand for.
+/// Computes a butterfly whose last three inputs are halved.
 #[inline(always)]
 fn of_halves(a: Complex, b: Complex, c: Complex, d: Complex) -> [Complex; 4] {
     combine(
@@ -98,26 +99,26 @@ fn of_halves(a: Complex, b: Complex, c: Complex, d: Complex) -> [Complex; 4] {
     )
 }
 
-/// Every four transforms of 4 points become one.
+/// Combines every four transforms of 4 points into one.
 #[cfg_attr(not(target_os = "none"), inline(always))]
 pub fn pass_4(bins: &mut Bins, twiddles: &[Twiddles; 3]) {
     pass(bins, twiddles);
 }
 
-/// Every four transforms of 16 points become one.
+/// Combines every four transforms of 16 points into one.
 #[cfg_attr(not(target_os = "none"), inline(always))]
 pub fn pass_16(bins: &mut Bins, twiddles: &[Twiddles; 15]) {
     pass(bins, twiddles);
 }
 
-/// The four transforms of 64 points become one.
+/// Combines the four transforms of 64 points into one.
 #[cfg_attr(not(target_os = "none"), inline(always))]
 pub fn pass_64(bins: &mut Bins, twiddles: &[Twiddles; 63]) {
     pass(bins, twiddles);
 }
 
-/// Every four transforms of `twiddles.len() + 1` points become one. The first butterfly of each has
-/// no twiddles, which is faster, and exact.
+/// Combines every four transforms of `twiddles.len() + 1` points into one. The first butterfly of
+/// each has no twiddles, which is faster, and exact.
 #[cfg_attr(target_os = "none", inline(never))]
 #[cfg_attr(not(target_os = "none"), inline(always))]
 fn pass(bins: &mut Bins, twiddles: &[Twiddles]) {
@@ -137,17 +138,17 @@ fn pass(bins: &mut Bins, twiddles: &[Twiddles]) {
     }
 }
 
-/// `|z|²`, as the low and the high word.
+/// Returns `|z|²` as its low and its high word.
 #[inline(always)]
 const fn square([re, im]: Complex) -> Complex {
     let power = (re as i64 * re as i64) as u64 + (im as i64 * im as i64) as u64;
     [power as i32, (power >> 32) as i32]
 }
 
-/// From the complex transform `Z` to `|2·X|²` of the real one.
+/// Replaces the complex transform `Z` by `|2·X|²` of the real one.
 ///
-/// With `E = (Z[k] + Z*[256-k])/2` and `O = (Z[k] - Z*[256-k])/2i`, the transforms of the even
-/// and of the odd samples, `X[k] = E + w^k·O` and `X*[256-k] = E - w^k·O`.
+/// With `E = (Z[k] + Z*[256-k])/2` and `O = (Z[k] - Z*[256-k])/2i`, the transforms of the even and
+/// of the odd samples, `X[k] = E + w^k·O` and `X*[256-k] = E - w^k·O`.
 #[cfg_attr(not(target_os = "none"), inline(always))]
 pub fn powers(bins: &mut Bins, twiddles: &[Complex; SPLIT_PAIRS]) {
     let (low, high) = bins.split_at_mut(COMPLEX_POINTS / 2);
@@ -157,7 +158,7 @@ pub fn powers(bins: &mut Bins, twiddles: &[Complex; SPLIT_PAIRS]) {
     for ((z, mirrored), &twiddle) in low.iter_mut().skip(1).zip(high.iter_mut().rev()).zip(twiddles)
     {
         let even = [z[0] + mirrored[0], z[1] - mirrored[1]];
-        // 2i·O, so that its half rotated is i·w^k·O.
+        // The value is 2i·O, so that its rotated half is i·w^k·O.
         let odd = [z[0] - mirrored[0], z[1] + mirrored[1]];
         let [re, im] = half_rotated(odd, twiddle);
         *z = square([even[0] + 2 * im, even[1] - 2 * re]);
@@ -167,22 +168,22 @@ pub fn powers(bins: &mut Bins, twiddles: &[Complex; SPLIT_PAIRS]) {
 
 /// `powers[c] = ⌊2⁶⁻¹⁶ · Σ w·power⌋` with `w` in Q12; see [`mel`](crate::frontend::mel).
 ///
-/// The powers sum to less than 2⁶², so their high words times weights, and their low words times
-/// weights, each stay in 63 bits; together they are exact.
+/// The powers sum to less than 2⁶². Their high words times weights, and their low words times
+/// weights, thus each fit 63 bits, and together they are exact.
 #[cfg_attr(not(target_os = "none"), inline(always))]
 pub fn mel_powers(bins: &Bins, bands: &MelBands<'_>, powers: &mut MelPowers) {
     let Some((starts, mut weights)) = bands.tables() else { return };
     let mut starts = starts.iter().map(|&start| usize::from(u16::from_le_bytes(start)));
     let mut start = starts.next().unwrap_or(0);
     let mut bins = bins.get(start..).unwrap_or_default();
-    // The share of the segment below that belongs to the band whose centre ends it.
+    // Share of the segment below that belongs to the band whose centre ends it.
     let mut carried = Wide::default();
     for (segment, end) in starts.enumerate() {
         let count = end.saturating_sub(start).min(bins.len()).min(weights.len());
         let (inside, above) = bins.split_at(count);
         let (shares, later) = weights.split_at(count);
         let sums = segment_sums(inside, shares);
-        // The first segment's falling share lies under the lowest band: nobody's.
+        // The falling share of the first segment is below the lowest band and belongs to none.
         if let Some(power) = segment.checked_sub(1).and_then(|c| powers.get_mut(c)) {
             *power = carried.mel_power(sums);
         }
@@ -191,7 +192,7 @@ pub fn mel_powers(bins: &Bins, bands: &MelBands<'_>, powers: &mut MelPowers) {
     }
 }
 
-/// `Σ w·power`, and `Σ power`.
+/// Returns the sums of `w·power` and of `power`.
 #[cfg_attr(target_os = "none", inline(never))]
 #[cfg_attr(not(target_os = "none"), inline(always))]
 fn segment_sums(bins: &[Complex], weights: &[[u8; 2]]) -> Sums {
@@ -205,7 +206,7 @@ fn segment_sums(bins: &[Complex], weights: &[[u8; 2]]) -> Sums {
     sums
 }
 
-/// Fractional bits of a mel power.
+/// Number of fractional bits of a mel power.
 const MEL_FRACTION_BITS: u32 = 6;
 
 /// Sums over a part of the powers.
@@ -223,12 +224,12 @@ struct Sums {
 #[derive(Clone, Copy, Debug, Default)]
 struct Wide {
     high: u64,
-    /// Negative when something greater was taken away.
+    /// Negative if the sum subtracted from it was larger.
     low: i64,
 }
 
 impl Wide {
-    /// `Σ (1 - w)·power`.
+    /// Returns `Σ (1 - w)·power`.
     const fn rest(Sums { high, low, total }: Sums) -> Self {
         const ONE: u64 = 1 << MEL_WEIGHT_BITS;
         Self {
@@ -237,7 +238,7 @@ impl Wide {
         }
     }
 
-    /// The sum with `Σ w·power` of `sums`, in Q6 and rounded down.
+    /// Returns the sum with `Σ w·power` of `sums`, in Q6 and rounded down.
     const fn mel_power(self, sums: Sums) -> u64 {
         const SHIFT: u32 = POWER_FRACTION_BITS + MEL_WEIGHT_BITS - MEL_FRACTION_BITS;
         let high = self.high.wrapping_add(sums.high);
@@ -246,7 +247,7 @@ impl Wide {
     }
 }
 
-/// Moves the samples of the window down by a hop.
+/// Moves the samples of the window down by one hop.
 #[cfg_attr(not(target_os = "none"), inline(always))]
 pub fn advance(Samples(samples): &mut Samples) {
     samples.copy_within(HOP_SAMPLES.., 0);

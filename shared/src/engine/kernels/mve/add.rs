@@ -1,10 +1,10 @@
-//! Residual sums, four elements at once.
+//! Residual sums of four elements at once.
 
 use core::arch::naked_asm;
 
 use super::AddScales;
 
-/// See [`add_elements`]. The order is that in which it loads them.
+/// Arguments of [`add_elements`], in the order in which it loads them.
 #[repr(C)]
 struct Add {
     x: *const i8,
@@ -33,8 +33,8 @@ pub fn add(x: &[i8], o: &[i8], scales: AddScales, y: &mut [i8]) {
     }
 }
 
-/// Sums of 28 bits, of which the first narrowing leaves the upper 16 and the second the upper 12,
-/// saturated.
+/// Adds elements. Sums have 28 bits; the first narrowing keeps the upper 16 and the second the
+/// upper 12, saturated.
 ///
 /// # Safety
 /// `x`, `o` and `y` are `count ≥ 1` bytes; those of `y` may be written.

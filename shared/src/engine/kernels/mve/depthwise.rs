@@ -1,9 +1,9 @@
-//! Depthwise layers, eight channels at once: two blocks of the weights, which one load gathers. Products
-//! of the even channels and of the odd ones are two vectors of `i32`, and so are biases and
-//! multipliers; narrowing to `i16` puts them side by side again.
+//! Depthwise layers, eight channels at once. These are two blocks of weights, which one gather load
+//! reads. The products of the even and of the odd channels are two vectors of `i32`, and so are
+//! biases and multipliers. Narrowing to `i16` interleaves them again.
 //!
-//! Where there are at most [`UNROLLED`] taps, all pointers stay in registers; that saves three
-//! instructions of nine a tap.
+//! With at most [`UNROLLED`] taps, all pointers stay in registers, which saves three of nine
+//! instructions per tap.
 
 use core::arch::naked_asm;
 
@@ -12,40 +12,41 @@ use heapless::Vec;
 use super::{super::Columns, Affine, Factors, LANES, plain};
 use crate::artifact::MAX_TAPS;
 
-/// Channels that are computed at once.
+/// Number of channels that are computed at once.
 const GROUP: usize = 2 * LANES;
 
-/// Taps whose pointers are held in registers, of which only the first seven can be those of a vector.
+/// Number of taps whose pointers are in registers. Only the first seven can be the base of a vector
+/// load.
 const UNROLLED: usize = 9;
 /// Bytes of code of one tap, 6 instructions of 4 bytes.
 const TAP_CODE: usize = 24;
-/// Bytes of code that the last two taps need besides, to move their pointers: 4 instructions of 4 bytes.
+/// Bytes of code by which the last two taps also move their pointers: 4 instructions of 4 bytes.
 const MOVE_CODE: usize = 16;
 
-/// See [`depthwise_groups`]. The order is that in which it loads them.
+/// Arguments of [`depthwise_groups`], in the order in which it loads them.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Depthwise {
     y: *mut i8,
-    /// From the end of a place's groups to the next place's inputs.
+    /// Bytes from the end of a place's groups to the next place's inputs.
     x_skip: usize,
-    /// Bytes of a block of weights.
+    /// Bytes in a block of weights.
     block_bytes: usize,
     columns: *const *const i8,
     places: usize,
     zero: i32,
     /// Bytes from each pointer to its column.
     start: usize,
-    /// From the end of a place's groups to the next place's outputs.
+    /// Bytes from the end of a place's groups to the next place's outputs.
     y_skip: usize,
     taps: usize,
-    /// Of a place.
+    /// Number of groups at a place.
     groups: usize,
     weights: *const u32,
     factors: *const Factors,
-    /// Of [`UNROLLED`] taps, how many there are not.
+    /// Number of missing taps out of [`UNROLLED`].
     absent: usize,
-    /// Bytes of their code.
+    /// Bytes of code of the missing taps.
     skipped_code: usize,
 }
 
@@ -58,8 +59,8 @@ pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     }
 }
 
-/// Computes the places that it can; returns the outputs of the others: all, if channels do not fill
-/// blocks or `x` is too short.
+/// Computes the places that it can, and returns the remaining outputs: all of them if the channels
+/// do not fill blocks or `x` is too short.
 pub fn depthwise_places<'y>(
     x: &[i8],
     offsets: &[usize],
@@ -79,17 +80,17 @@ pub fn depthwise_places<'y>(
     let pointers: Vec<*const i8, MAX_TAPS> =
         offsets.iter().map(|&offset| x.as_ptr().wrapping_add(offset)).collect();
     let whole = y.get_mut(..count * channels).unwrap_or_default();
-    // SAFETY: every column of a place begins `step` bytes after that of the place before, and the
+    // SAFETY: every column of a place starts `step` bytes after that of the place before, and the
     // furthest of the last place ends within `x`, as checked above.
     if unsafe { places(&pointers, step, affine, whole) } == channels { &mut [] } else { y }
 }
 
-/// Computes the first channels at every place of `y (places, channels)`, and returns how many they
-/// are: all, if they are at least [`GROUP`] and fill blocks.
+/// Computes the first channels at every place of `y (places, channels)`, and returns their number:
+/// all of them if they are at least [`GROUP`] and fill blocks.
 ///
 /// # Safety
-/// At each pointer, and at every multiple of `step` bytes behind it up to the last place, there are as
-/// many readable bytes as the layer has channels.
+/// At each pointer, and at every multiple of `step` bytes after it up to the last place, as many
+/// bytes as the layer has channels must be readable.
 unsafe fn places(columns: &[*const i8], step: usize, affine: &Affine<'_>, y: &mut [i8]) -> usize {
     let (channels, taps) = (usize::from(affine.outputs), columns.len());
     let (groups, places) = (channels / GROUP, y.len() / channels.max(1));
@@ -118,14 +119,14 @@ unsafe fn places(columns: &[*const i8], step: usize, affine: &Affine<'_>, y: &mu
         skipped_code: TAP_CODE * absent + MOVE_CODE * absent.min(2),
     };
     let groups_of = if taps > UNROLLED { depthwise_groups } else { depthwise_unrolled };
-    // SAFETY: `y` is `places ≥ 1` times `channels`, of which `groups ≥ 1` groups are written; the
-    // columns are as the caller says, and weights and factors are there. The taps are few where
-    // `depthwise_unrolled` was chosen, and what it leaves out is as they are.
+    // SAFETY: `y` is `places ≥ 1` times `channels`, of which `groups ≥ 1` groups are written. The
+    // caller vouches for the columns, and weights and factors were checked. `depthwise_unrolled` is
+    // chosen only for few taps, and `absent` and `skipped_code` follow from their number.
     unsafe { groups_of(&call) }
     if channels != done + LANES {
         return done;
     }
-    // A block is left: once more the channels before it, which then have the same outputs.
+    // One block is left: it runs together with the block before it, whose outputs do not change.
     let (first, blocks) = (channels - GROUP, channels / LANES - 2);
     let last = Depthwise {
         y: call.y.wrapping_add(first),
@@ -142,16 +143,16 @@ unsafe fn places(columns: &[*const i8], step: usize, affine: &Affine<'_>, y: &mu
     channels
 }
 
-/// Groups of eight channels at one place after another.
+/// Computes groups of eight channels at one place after another.
 ///
-/// `q3` are the addresses of the weights of two blocks, in words, less the 8 bytes that each load adds;
-/// `q6` those of the biases of even channels, less the 64 bytes from group to group.
+/// `q3` holds the addresses of the weights of two blocks, in words, less the 8 bytes that each load
+/// adds. `q6` holds those of the biases of even channels, less the 64 bytes from group to group.
 ///
 /// # Safety
-/// - `columns` are `taps ≥ 1` pointers; `start` bytes after each lies the first place's column, and
-///   after each place's `8 · groups` bytes and `x_skip` more the next one's.
-/// - `y` are `places ≥ 1` times `8 · groups`, at least 8, bytes with `y_skip` between them, which may be
-///   written.
+/// - `columns` are `taps ≥ 1` pointers. The first place's column starts `start` bytes after each,
+///   and each next one `x_skip` bytes after the `8 · groups` bytes of the place before.
+/// - `y` are `places ≥ 1` times `8 · groups`, at least 8, bytes with `y_skip` between them, which
+///   may be written.
 /// - `weights` and `factors` are those of `2 · groups` blocks of `taps`, and aligned to words.
 #[unsafe(naked)]
 unsafe extern "C" fn depthwise_groups(call: &Depthwise) {
@@ -220,8 +221,8 @@ unsafe extern "C" fn depthwise_groups(call: &Depthwise) {
     )
 }
 
-/// The channels of a tap. `$x` is where they lie, which the first seven taps' instruction also moves on;
-/// so the instruction's end is given besides.
+/// Multiplies the channels of a tap. `$x` is their address. The first seven taps' instruction also
+/// advances it, so the end of the instruction is a second argument.
 macro_rules! tap {
     ($x:literal, $moved:literal) => {
         concat!(
@@ -239,8 +240,8 @@ macro_rules! tap {
     };
 }
 
-/// One of the last two taps, whose pointer lies where vectors cannot be loaded from: it takes the place
-/// of that of the outputs.
+/// Multiplies one of the last two taps, whose pointer is in a register that vector loads cannot
+/// use. It takes the register of the output pointer meanwhile.
 macro_rules! far_tap {
     ($x:literal) => {
         concat!(
@@ -259,15 +260,15 @@ macro_rules! far_tap {
     };
 }
 
-/// As [`depthwise_groups`], for at most [`UNROLLED`] taps, whose pointers are the last of `r9`, `r10`,
-/// `r0` to `r6`; `start` must be 0.
+/// As [`depthwise_groups`], for at most [`UNROLLED`] taps. Their pointers are the last of `r9`,
+/// `r10`, `r0` to `r6`; `start` must be 0.
 ///
-/// Frame: `q3` and `q6` of a place's start; groups and places left at 32, `x_skip` and `y_skip` at 40,
-/// `block_bytes` at 48. `q7` is the zero point.
+/// Frame: `q3` and `q6` of a place's start, remaining groups and places at 32, `x_skip` and
+/// `y_skip` at 40, `block_bytes` at 48. `q7` is the zero point.
 ///
 /// # Safety
-/// As [`depthwise_groups`], with `taps` at most [`UNROLLED`]; `absent` are those that are missing, and
-/// `skipped_code` is theirs.
+/// As [`depthwise_groups`], with at most [`UNROLLED`] `taps`; `absent` is the number of missing
+/// taps, and `skipped_code` the size of their code.
 #[unsafe(naked)]
 unsafe extern "C" fn depthwise_unrolled(call: &Depthwise) {
     naked_asm!(
@@ -347,7 +348,7 @@ unsafe extern "C" fn depthwise_unrolled(call: &Depthwise) {
         "vstrb.16 q4, [r7], #8",
         "vadd.i32 q3, q3, r11",
         "le lr, 2b",
-        // To the next place, if there is one.
+        // Advance to the next place, if there is one.
         "ldr.w r11, [sp, #36]",
         "cmp.w r11, #0",
         "beq 5f",

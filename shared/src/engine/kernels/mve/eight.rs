@@ -1,21 +1,21 @@
-//! Eight outputs of a column at once: two blocks share what they load of the inputs, which otherwise
-//! takes two instructions of nine.
+//! Eight outputs of a column at once. Two blocks share the loads of the inputs, which otherwise
+//! take two of nine instructions.
 //!
-//! `VMLADAVA` adds to even registers only, and there are eight: the sums of pairs and of even weights of
-//! four pairs of outputs. The odd registers hold what runs.
+//! `VMLADAVA` adds only to even registers, and there are eight of them: the sums of pairs and of
+//! even weights for four pairs of outputs. The odd registers hold pointers and counters.
 
 use core::arch::naked_asm;
 
 use super::{Affine, Factors, LANES, RUN, UNIT, UNIT_WORDS};
 
-/// Outputs computed at once.
+/// Number of outputs computed at once.
 const OUTPUTS: usize = 2 * LANES;
-/// Units that [`pairs_of_blocks`] multiplies between two looks at the end of its loop.
+/// Units per pass of the loop in [`pairs_of_blocks`].
 const UNITS_UNROLLED: usize = 4;
 /// Bytes of code of one unit: 14 instructions of 4 bytes.
 const UNIT_CODE: usize = 56;
 
-/// See [`pairs_of_blocks`]. The order is that in which it loads them.
+/// Arguments of [`pairs_of_blocks`], in the order in which it loads them.
 #[repr(C)]
 struct Eight {
     x: *const i8,
@@ -25,7 +25,7 @@ struct Eight {
     zero: i32,
     /// The weights of the second block.
     second_weights: *const u32,
-    /// Bytes of code that the first pass leaves out, and 1, for an address that is branched to is odd.
+    /// Bytes of code that the first pass skips, plus 1, since branch addresses are odd.
     skipped_code: usize,
     y: *mut i8,
     factors: *const Factors,
@@ -33,8 +33,8 @@ struct Eight {
     block_bytes: usize,
 }
 
-/// Computes as many outputs as it can, and returns how many: none if inputs are more than a run or fill
-/// no units. The arrays have been checked, and there are inputs.
+/// Computes as many outputs as it can, and returns their number: none if the inputs exceed a run or
+/// do not fill whole units. The caller checks the arrays, and that there are inputs.
 pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, y: &mut [i8]) -> usize {
     let (whole, units) = (y.as_chunks_mut::<OUTPUTS>().0, affine.units());
     if whole.is_empty() || units > RUN || !x.len().is_multiple_of(UNIT) {
@@ -56,12 +56,13 @@ pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, y: &mut [i8]) -> usize {
         block_bytes: block_words * size_of::<u32>(),
     };
     // SAFETY: `x` is a positive number of whole units, at most [`RUN`]. `y` is a positive number of
-    // pairs of blocks, and weights and factors are there for at least as many, and aligned.
+    // pairs of blocks, and weights and factors exist for at least as many, and are aligned.
     unsafe { pairs_of_blocks(&call) }
     done
 }
 
-/// A vector of weights, from `$weights` on: a pair of outputs, with sums in `$both` and `$even`.
+/// Multiplies a vector of weights at `$weights`: a pair of outputs, with sums in `$both` and
+/// `$even`.
 macro_rules! pair {
     ($weights:literal, $both:literal, $even:literal) => {
         concat!(
@@ -78,18 +79,18 @@ macro_rules! pair {
     };
 }
 
-/// Two blocks of four outputs, from `y` to `y_end`.
+/// Computes two blocks of four outputs at a time, from `y` to `y_end`.
 ///
-/// Frame: what a pair of blocks begins with, `x` for `r1` between zeros for the sums; `y_end` and `zero`
-/// at 36, the code's address at 44. `q3` are the addresses of the biases of even outputs, less the 64
-/// bytes from pair to pair.
+/// Frame: the registers at the start of a pair of blocks, which are `x` for `r1` between zeros for
+/// the sums; `y_end` and `zero` at 36, the code's address at 44. `q3` holds the addresses of the
+/// biases of even outputs, less the 64 bytes from pair to pair.
 ///
 /// # Safety
-/// - `x` to `x_end` are `n` whole units of inputs, from 1 to [`RUN`]; `skipped_code` is that of
-///   `(−n) % UNITS_UNROLLED` units, and 1.
+/// - `x` to `x_end` are `n` whole units of inputs, from 1 to [`RUN`]. `skipped_code` is that of
+///   `(−n) % UNITS_UNROLLED` units, plus 1.
 /// - `y_end − y` is a positive multiple of [`OUTPUTS`], and those bytes may be written.
-/// - `weights` and `factors` are those of as many outputs, and aligned to words; a block's weights are
-///   `block_bytes`.
+/// - `weights` and `factors` are those of as many outputs, and aligned to words; a block of weights
+///   has `block_bytes`.
 #[unsafe(naked)]
 unsafe extern "C" fn pairs_of_blocks(call: &Eight) {
     naked_asm!(
@@ -113,7 +114,7 @@ unsafe extern "C" fn pairs_of_blocks(call: &Eight) {
         "1:",
         "ldm.w sp, {{r0, r1, r2, r4, r6, r8, r10, r12, lr}}",
         "ldr.w pc, [sp, #44]",
-        // A pass: four units, fewer the first time.
+        // A pass has four units, the first one fewer.
         ".p2align 2",
         "2:",
         ".rept 4",
@@ -126,7 +127,7 @@ unsafe extern "C" fn pairs_of_blocks(call: &Eight) {
         ".endr",
         "cmp r1, r9",
         "bne.w 2b",
-        // The sums of even outputs, and of odd ones; then both are requantized.
+        // Combines the sums of even and odd outputs, and requantizes both.
         "vmov q0[2], q0[0], r0, r8",
         "vmov q0[3], q0[1], r2, r10",
         "vmov q1[2], q1[0], r4, r12",
@@ -147,7 +148,7 @@ unsafe extern "C" fn pairs_of_blocks(call: &Eight) {
         "vqadd.s16 q0, q0, r2",
         "vqmovnb.s16 q0, q0",
         "vstrb.16 q0, [r7], #8",
-        // The second block's weights ended where the next pair's begin.
+        // The weights of the second block end where those of the next pair start.
         "mov r3, r5",
         "add r5, r11",
         "cmp r7, r0",

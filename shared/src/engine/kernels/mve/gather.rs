@@ -1,8 +1,8 @@
-//! Short rows put one after another: a call of `memcpy` for each costs more than its bytes.
+//! Copies short rows one after another. A call of `memcpy` per row would cost more than its bytes.
 
 use core::arch::naked_asm;
 
-/// See [`super::super::gather_rows`].
+/// Assembly version of [`super::super::gather_rows`].
 pub fn gather_rows(x: &[i8], stride: usize, row: usize, y: &mut [i8]) {
     let rows = y.len() / row.max(1);
     let last = rows.saturating_sub(1).checked_mul(stride);
@@ -13,9 +13,11 @@ pub fn gather_rows(x: &[i8], stride: usize, row: usize, y: &mut [i8]) {
     }
 }
 
+/// Copies rows one after another.
+///
 /// # Safety
-/// `rows ≥ 1` rows of `row ≥ 1` bytes can be read `stride` apart from `x`, and as many written one after
-/// another at `y`.
+/// `rows ≥ 1` rows of `row ≥ 1` bytes can be read `stride` apart from `x`, and as many can be
+/// written one after another at `y`.
 #[unsafe(naked)]
 unsafe extern "C" fn copy_rows(x: *const i8, stride: usize, y: *mut i8, rows: usize, row: usize) {
     naked_asm!(

@@ -1,22 +1,23 @@
-//! Pointwise layers. A vector of weights holds those of two outputs for eight inputs, `256·odd + even`
-//! each, and is multiplied twice, neither time taken apart: as `i16` by the inputs as `i16`, and as
-//! `i8` by the inputs with a zero after each, which leaves the even weights' products.
+//! Pointwise layers. A vector of weights holds those of two outputs for eight inputs, each
+//! `256·odd + even`. It is multiplied twice without being separated: as `i16` by the inputs as
+//! `i16`, and as `i8` by the inputs with a zero after each, which gives the products of the even
+//! weights alone.
 
 use core::arch::naked_asm;
 
 use super::{Affine, Factors, LANES, RUN, UNIT, UNIT_WORDS, eight, plain, quads};
 
-/// Inputs after which sums must be taken apart; see [`RUN`].
+/// Number of inputs after which sums must be separated; see [`RUN`].
 const RUN_INPUTS: usize = RUN * UNIT;
 
-/// See [`blocks_of_run`]. The order is that in which it loads them.
+/// Arguments of [`blocks_of_run`], in the order in which it loads them.
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Pointwise {
     x: *const i8,
     weights: *const u32,
     factors: *const Factors,
-    /// Inputs of the first run.
+    /// Number of inputs in the first run.
     first: usize,
     y: *mut i8,
     blocks: usize,
@@ -43,14 +44,14 @@ pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut
     }
 }
 
-/// There are inputs and outputs, and arrays for all of them.
+/// Returns whether there are inputs and outputs, and arrays for all of them.
 fn fits(affine: &Affine<'_>) -> bool {
     let (units, blocks) = (affine.units(), affine.blocks());
     let words = blocks * units * UNIT_WORDS;
     words > 0 && affine.weights.len() >= words && affine.factors.len() >= blocks
 }
 
-/// One column; the arrays have been checked.
+/// Computes one column, with arrays that have been checked.
 fn column(x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
     let done = eight::pointwise_column(x, affine, y);
     if done < y.len() {
@@ -58,7 +59,7 @@ fn column(x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
     }
 }
 
-/// The outputs from the `first` block on.
+/// Computes the outputs from block `first` on.
 fn outputs_from(first: usize, x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
     let run = if x.len() > RUN_INPUTS { blocks_of_runs } else { blocks_of_run };
     let inputs = x.as_ptr_range();
@@ -75,9 +76,9 @@ fn outputs_from(first: usize, x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
         x_end: inputs.end,
     };
     if !whole.is_empty() {
-        // SAFETY: `first` is the first run of the inputs, which are not empty, and all of them where
-        // `blocks_of_run` was chosen. `y` is a positive number of blocks, and weights and factors are
-        // there for at least as many, and aligned.
+        // SAFETY: `first` is the first run of the inputs, which are not empty, and all of them
+        // where `blocks_of_run` was chosen. `y` is a positive number of blocks, and weights and
+        // factors exist for at least as many, and are aligned.
         unsafe { run(&call) }
     }
     if !rest.is_empty() {
@@ -96,12 +97,12 @@ fn outputs_from(first: usize, x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
     }
 }
 
-/// Blocks of four outputs for one column. Between the products of a run and the outputs stands
-/// `$run_end`.
+/// Computes blocks of four outputs for one column. `$run_end` goes between the products of a run
+/// and the outputs.
 ///
-/// `r4` and `r6` are the sums of the even outputs, which start with their biases, `r8` and `r10` those
-/// of pairs, which start alike: the difference is 256 times the odd ones. `r5` and `r9` are the odd
-/// outputs.
+/// `r4` and `r6` are the sums of the even outputs, which start with their biases. `r8` and `r10`
+/// are those of pairs, which start equal, so their difference is 256 times the odd sums. `r5` and
+/// `r9` are the odd outputs.
 macro_rules! blocks {
     ($($run_end:literal,)*) => {
         naked_asm!(
@@ -153,19 +154,23 @@ macro_rules! blocks {
     };
 }
 
+/// Computes blocks whose inputs are a single run.
+///
 /// # Safety
 /// - `x` are `first` inputs, from 1 to [`RUN_INPUTS`].
-/// - `y` are as many blocks as `blocks`, which is not 0, and may be written.
+/// - `y` are `blocks ≥ 1` blocks, which may be written.
 /// - `weights` and `factors` are those of as many blocks of such inputs, and aligned to words.
 #[unsafe(naked)]
 unsafe extern "C" fn blocks_of_run(call: &Pointwise) {
-    // The constant is named in a comment, since every operand must be.
+    // The comment mentions the constant, since `naked_asm!` requires every operand to be used.
     blocks!("@ {run}",)
 }
 
+/// Computes blocks whose inputs may be several runs.
+///
 /// # Safety
-/// As [`blocks_of_run`], but the inputs go on to `x_end`, and `first` is [`RUN_INPUTS`] if they are
-/// more.
+/// As [`blocks_of_run`], but the inputs continue to `x_end`, and `first` is [`RUN_INPUTS`] if there
+/// are more than that.
 #[unsafe(naked)]
 unsafe extern "C" fn blocks_of_runs(call: &Pointwise) {
     blocks!(

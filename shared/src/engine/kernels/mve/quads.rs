@@ -1,36 +1,36 @@
-//! Pointwise layers over four columns at once. Of two units of weights, each `256·odd + even`, one
-//! instruction leaves the sixteen even weights and two make the odd ones, so that a product of vectors
-//! is sixteen products. Inputs are put beforehand in the order in which the weights then lie: first
-//! unit and second by turns.
+//! Pointwise layers over four columns at once. From two units of weights, each `256·odd + even`,
+//! one instruction extracts the sixteen even weights, and two make the odd ones. A product of
+//! vectors is then sixteen products. The inputs are first put in the resulting order of the
+//! weights, which alternates between the two units.
 //!
-//! An odd weight of 128, which a pair can hold and a byte cannot, is looked for first; no exporter
-//! makes it.
+//! An odd weight of 128 fits a pair but not a byte, so the weights are checked for it first. No
+//! exporter makes one.
 
 use core::arch::naked_asm;
 
 use super::{Affine, Factors, LANES, UNIT, UNIT_WORDS};
 
-/// Columns that are computed at once.
+/// Number of columns that are computed at once.
 const COLUMNS: usize = 4;
-/// The greatest pair whose odd weight is a byte: `256 · 127 + 127`.
+/// Largest pair whose odd weight fits a byte: `256 · 127 + 127`.
 const MAX_PAIR: i32 = 0x7F7F;
-/// Outputs whose places, of four columns, fit offsets of 16 bits.
+/// Largest number of outputs whose addresses, in four columns, fit offsets of 16 bits.
 const MAX_OUTPUTS: usize = 0xFFFF / COLUMNS;
 
-/// Words in which four columns of inputs are put in order.
+/// Number of words for four columns of reordered inputs.
 pub const fn wide_words(inputs: usize) -> usize {
     COLUMNS * inputs.next_multiple_of(2 * UNIT) / size_of::<u32>()
 }
 
-/// See [`quad_columns`]. The first eight are the order of its stack frame.
+/// Arguments of [`quad_columns`]; the first eight are in the order of its stack frame.
 #[repr(C)]
 struct Quads {
     wide: *mut u32,
-    /// Pairs of units.
+    /// Number of pairs of units.
     passes: usize,
-    /// 1 if there is a unit besides.
+    /// 1 if one unit is left over, else 0.
     odd: usize,
-    /// Inputs beyond whole pairs of units.
+    /// Number of inputs beyond whole pairs of units.
     rest: usize,
     inputs: usize,
     outputs: usize,
@@ -42,8 +42,8 @@ struct Quads {
     zero: i32,
 }
 
-/// Computes as many columns as it can, and returns how many. The arrays have been checked, and neither
-/// inputs nor outputs are 0.
+/// Computes as many columns as it can, and returns their number. The caller checks the arrays, and
+/// that there are inputs and outputs.
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) -> usize {
     let [inputs, outputs] = [affine.inputs, affine.outputs].map(usize::from);
     let quads = (x.len() / inputs).min(y.len() / outputs) / COLUMNS;
@@ -77,7 +77,7 @@ pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) 
     quads * COLUMNS
 }
 
-/// The greatest pair of weights.
+/// Returns the largest pair of weights.
 ///
 /// # Safety
 /// `weights` are `units ≥ 1` units, aligned to words.
@@ -100,8 +100,9 @@ unsafe extern "C" fn greatest(weights: *const u32, units: usize) -> i32 {
     )
 }
 
-/// A pass over the inputs for two outputs of four columns: `r0`, `r4`, `r8` and `r12` are the even
-/// output's sums, `r2`, `r6`, `r10` and `lr` the odd one's (only even registers can be).
+/// Multiplies all inputs for two outputs of four columns. `r0`, `r4`, `r8` and `r12` are the sums
+/// of the even output, `r2`, `r6`, `r10` and `lr` those of the odd one, since only even registers
+/// can be sums.
 macro_rules! two_outputs {
     () => {
         "movs r0, #0
@@ -175,15 +176,16 @@ macro_rules! two_outputs {
     };
 }
 
-/// Four columns after four columns, block after block of outputs. `q4` are the places of two outputs of
-/// four columns.
+/// Computes four columns after another, block by block of outputs. `q4` holds the offsets of two
+/// outputs of four columns.
 ///
-/// What vectors hold beyond an odd last unit is multiplied by inputs that are 0.
+/// Vector elements beyond an odd last unit are multiplied by inputs that are 0.
 ///
 /// # Safety
-/// - `x` are `4 · quads ≥ 4` columns of `inputs`; `y` as many of `outputs`, a positive multiple of
-///   [`LANES`] that is at most [`MAX_OUTPUTS`], which may be written.
-/// - `wide` are [`wide_words`] that may be written; `passes`, `odd` and `rest` follow from `inputs`.
+/// - `x` are `4 · quads ≥ 4` columns of `inputs`. `y` are as many of `outputs`, a positive multiple
+///   of [`LANES`] that is at most [`MAX_OUTPUTS`], which may be written.
+/// - `wide` are [`wide_words`] that may be written; `passes`, `odd` and `rest` follow from
+///   `inputs`.
 /// - `weights` and `factors` are those of all outputs, and aligned to words; no odd weight is 128.
 #[unsafe(naked)]
 unsafe extern "C" fn quad_columns(call: &Quads) {
@@ -195,7 +197,7 @@ unsafe extern "C" fn quad_columns(call: &Quads) {
         "mov r12, r0",
         "ldm.w r12!, {{r1-r8}}",
         "stm.w sp, {{r1-r8}}",
-        // The places, as eight `i16`.
+        // The offsets, as eight `i16`.
         "mov r2, #0x10000",
         "add.w r3, r6, r6, lsl #16",
         "add.w r4, r2, r3, lsl #1",
@@ -207,7 +209,7 @@ unsafe extern "C" fn quad_columns(call: &Quads) {
         "vdup.16 q3, r4",
         "strd r1, r3, [sp, #32]",
         "mov r11, r2",
-        // Four columns: puts their inputs in order.
+        // Four columns: reorders their inputs.
         "7:",
         "ldr r1, [sp, #32]",
         "ldr r2, [sp]",
@@ -253,7 +255,7 @@ unsafe extern "C" fn quad_columns(call: &Quads) {
         two_outputs!(),
         two_outputs!(),
         "add.w r9, r9, #16",
-        // To the next block's weights.
+        // Advance to the next block's weights.
         "ldrd r0, r1, [sp, #4]",
         "add.w r1, r1, r0, lsl #1",
         "sub.w r7, r7, #32",
@@ -261,7 +263,7 @@ unsafe extern "C" fn quad_columns(call: &Quads) {
         "ldr r0, [sp, #40]",
         "cmp r11, r0",
         "bne.w 1b",
-        // To the next four columns' outputs.
+        // Advance to the next four columns' outputs.
         "ldr r0, [sp, #20]",
         "add.w r0, r0, r0, lsl #1",
         "add r11, r0",

@@ -1,0 +1,312 @@
+//! Test data of the benchmark: conditions, babble, and cached embeddings.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use serde::{Deserialize, Serialize};
+use wakeling::{
+    Error, Result,
+    audio::to_i16,
+    base::Base,
+    compare::in_a_row,
+    compose::Row,
+    corpus::{Corpus, Example},
+    evaluate::{Noise, Surroundings},
+    features::{log_mel, mel_powers},
+    files,
+    negatives::{Speech, TrunkOutputs, load_speech, says, trunk_outputs},
+    quantize::QuantizedTrunk,
+    tokens::clean,
+    tuned::fingerprint,
+};
+
+use crate::common::{WORDS, Word, test_negatives};
+
+/// Changes whenever the content of a cached file does.
+const CACHE_VERSION: u32 = 1;
+/// Seed of noise, babble and their places under the recordings.
+const SEED: u64 = 1;
+/// Clips of babble, 12 s each: 40 minutes.
+const BABBLE_CLIPS: usize = 200;
+const BABBLE_SAMPLES: usize = 12 * 16_000;
+/// Level of babble in i16 steps, which leaves room for the peaks.
+const BABBLE_RMS: f32 = 2_000.0;
+
+/// Background of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Background {
+    /// Silence.
+    Quiet,
+    /// Recorded household noise of the split `noise-test`.
+    Noise,
+    /// Two to six speakers of the split `dev`.
+    Babble,
+}
+
+/// Condition in which recordings are tested.
+#[derive(Debug)]
+pub struct Condition {
+    /// Name in tables and file names.
+    pub name: &'static str,
+    /// Background under the recordings.
+    pub background: Background,
+    /// Loudest 32 ms of a recording over the loudest 32 ms of its background, in dB.
+    pub snr_db: f32,
+}
+
+/// Conditions of the benchmark.
+pub const CONDITIONS: [Condition; 5] = [
+    Condition { name: "quiet", background: Background::Quiet, snr_db: f32::INFINITY },
+    Condition { name: "noise 10 dB", background: Background::Noise, snr_db: 10.0 },
+    Condition { name: "noise 5 dB", background: Background::Noise, snr_db: 5.0 },
+    Condition { name: "babble 10 dB", background: Background::Babble, snr_db: 10.0 },
+    Condition { name: "babble 5 dB", background: Background::Babble, snr_db: 5.0 },
+];
+
+/// Embeddings of audio without the words.
+pub struct Negative {
+    /// Embeddings, one stream a minute.
+    pub outputs: TrunkOutputs,
+    /// Hours without the pauses between clips.
+    pub hours: f64,
+    texts: Vec<String>,
+}
+
+impl Negative {
+    /// Streams whose text does not satisfy `holds`.
+    pub fn without(&self, holds: impl Fn(&str) -> bool) -> Self {
+        let kept = (0..self.texts.len()).filter(|&i| !holds(&self.texts[i]));
+        let (streams, texts): (Vec<_>, Vec<_>) =
+            kept.map(|i| (self.outputs.streams[i].clone(), self.texts[i].clone())).unzip();
+        let outputs = TrunkOutputs { streams, ..self.outputs };
+        let hours = self.hours * outputs.hours() / self.outputs.hours();
+        Self { outputs, hours, texts }
+    }
+}
+
+/// Embedded test data and its backgrounds.
+pub struct TestData {
+    /// Speech without the words.
+    pub speech: Negative,
+    /// Household noise alone.
+    pub noise: Negative,
+    /// Babble alone.
+    pub babble: Negative,
+    backgrounds: [Noise; 2],
+    cache: Cache,
+}
+
+impl TestData {
+    /// Loads everything; embeddings come from the cache where it has them.
+    pub fn load(base: &Base, trunk: &QuantizedTrunk, data: &Path, folder: PathBuf) -> Result<Self> {
+        let frontend = base.tables.params(base.info.normalization);
+        let cache = Cache { folder, fingerprint: fingerprint(base)? };
+        let path = data.join("manifest/noise-test.jsonl");
+        let household = Corpus::open(&path)?.examples;
+        let noise = Noise::load(&path, &household, SEED)?;
+        let babble = babble(&Corpus::open(data.join("manifest/dev.jsonl"))?.examples)?;
+        let speech = test_negatives(data)?;
+        let crowd_of = |pcm: &Vec<i16>| Speech {
+            frames: log_mel(&mel_powers(pcm, &frontend)),
+            ..Speech::default()
+        };
+        let negative = |name: &str, examples: &[Example]| {
+            let parts: Vec<String> = examples.iter().map(Example::name).collect();
+            cache.negative(base, trunk, (name, &parts), || {
+                load_speech(examples, &frontend, "test data")
+            })
+        };
+        let seed = format!("{SEED} {BABBLE_CLIPS} {BABBLE_SAMPLES} {BABBLE_RMS}");
+        Ok(Self {
+            speech: negative("speech", &speech)?,
+            noise: negative("noise", &household)?,
+            babble: cache.negative(base, trunk, ("babble", &[seed]), || {
+                babble.iter().map(crowd_of).collect()
+            })?,
+            backgrounds: [noise, Noise::of(babble)],
+            cache,
+        })
+    }
+
+    /// Embeddings of some clips of a word in a condition, and the steps at which each lies.
+    ///
+    /// All clips of the word are embedded together, so that every draw finds its own in the cache.
+    pub fn clips(
+        &self,
+        base: &Base,
+        trunk: &QuantizedTrunk,
+        (name, word): (&str, &Word),
+        condition: &Condition,
+        wanted: &[Example],
+    ) -> Result<(TrunkOutputs, Vec<Range<usize>>)> {
+        let all = if word.any.is_empty() { &word.test } else { &word.any };
+        let surroundings = match condition.background {
+            Background::Quiet => Surroundings::Silence,
+            Background::Noise => self.surroundings(0, condition.snr_db),
+            Background::Babble => self.surroundings(1, condition.snr_db),
+        };
+        let frontend = base.tables.params(base.info.normalization);
+        let rate = base.info.trunk.steps_per_second();
+        let place = || {
+            let (rows, spans) = surroundings.rows(all, &frontend, rate);
+            let spans = spans.into_iter().map(|span| (span.start, span.end)).collect();
+            Streams { rows, spans, texts: Vec::new(), share: 1.0 }
+        };
+        let names: Vec<String> = all.iter().map(Example::name).collect();
+        let file = format!("{name} {}", condition.name);
+        let found = self.cache.embed(base, trunk, (&file, &names), place)?;
+        let numbers: HashMap<&String, usize> = names.iter().zip(0..).collect();
+        let wanted = wanted.iter().filter_map(|e| numbers.get(&e.name()).copied());
+        let pairs = wanted.filter_map(|i| Some((found.streams.get(i)?, found.spans.get(i)?)));
+        let (streams, spans) = pairs.map(|(stream, span)| (stream.clone(), span.0..span.1)).unzip();
+        Ok((outputs(base, streams), spans))
+    }
+
+    fn surroundings(&self, background: usize, snr_db: f32) -> Surroundings<'_> {
+        Surroundings::Noise { noise: &self.backgrounds[background], snr_db, seed: SEED }
+    }
+}
+
+fn outputs(base: &Base, streams: Vec<Vec<i8>>) -> TrunkOutputs {
+    TrunkOutputs {
+        channels: base.info.trunk.channels,
+        steps_per_second: base.info.trunk.steps_per_second(),
+        streams,
+    }
+}
+
+/// Babble of two to six speakers, each with sentences one after another, within 6 dB of each other.
+fn babble(dev: &[Example]) -> Result<Vec<Vec<i16>>> {
+    let mut speakers: BTreeMap<String, Vec<Vec<f32>>> = BTreeMap::new();
+    for example in dev {
+        let text = clean(example.text.as_deref().unwrap_or(""));
+        let is_free = !text.is_empty() && !WORDS.iter().any(|word| says(&text, word));
+        if example.kind.as_deref() == Some("sentence") && is_free {
+            let pcm: Vec<f32> = example.load()?.into_iter().map(f32::from).collect();
+            let loudness = active_rms(&pcm);
+            if loudness > 0.0 {
+                let speaker = example.speaker.clone().unwrap_or_default();
+                let pcm = pcm.into_iter().map(|s| s / loudness).collect();
+                speakers.entry(speaker).or_default().push(pcm);
+            }
+        }
+    }
+    let speakers: Vec<&Vec<Vec<f32>>> = speakers.values().collect();
+    let mut rng = StdRng::seed_from_u64(SEED);
+    let clip = |_| {
+        let count = rng.random_range(2..=6);
+        let mut sum = vec![0f32; BABBLE_SAMPLES];
+        for sentences in speakers.sample(&mut rng, count) {
+            let gain = 10f32.powf(rng.random_range(-6.0..=6.0f32) / 20.0);
+            // The first sentence has begun before the clip does.
+            let mut at = 0;
+            while at < BABBLE_SAMPLES {
+                let Some(sentence) = sentences.choose(&mut rng) else { break };
+                let skipped = if at == 0 { rng.random_range(0..sentence.len()) } else { 0 };
+                let kept = &sentence[skipped..];
+                sum[at..].iter_mut().zip(kept).for_each(|(sum, s)| *sum += gain * s);
+                at += kept.len() + rng.random_range(800..8_000usize);
+            }
+        }
+        let loudness = active_rms(&sum).max(f32::MIN_POSITIVE);
+        to_i16(&sum.iter().map(|s| s * BABBLE_RMS / loudness).collect::<Vec<f32>>())
+    };
+    Ok((0..BABBLE_CLIPS).map(clip).collect())
+}
+
+/// Embeddings of streams as they are kept in a file.
+#[derive(Serialize, Deserialize)]
+struct Embedded {
+    streams: Vec<Vec<i8>>,
+    /// Steps at which a recording lies in each.
+    spans: Vec<(usize, usize)>,
+    /// Transcript of each.
+    texts: Vec<String>,
+    /// Share of the streams that is no pause between clips.
+    share: f64,
+}
+
+/// Streams to embed.
+struct Streams {
+    rows: Vec<Row>,
+    spans: Vec<(usize, usize)>,
+    texts: Vec<String>,
+    share: f64,
+}
+
+/// Folder of embeddings. A file's name holds a checksum of everything that its content depends on.
+struct Cache {
+    folder: PathBuf,
+    fingerprint: u32,
+}
+
+impl Cache {
+    /// Embeddings under a name, of the given parts; `make` makes the streams if they are not cached.
+    fn embed(
+        &self,
+        base: &Base,
+        trunk: &QuantizedTrunk,
+        (name, parts): (&str, &[String]),
+        make: impl FnOnce() -> Streams,
+    ) -> Result<Embedded> {
+        let mut crc = flate2::Crc::new();
+        let version = [CACHE_VERSION, self.fingerprint].map(u32::to_le_bytes);
+        crc.update(version.as_flattened());
+        parts.iter().for_each(|part| crc.update(format!("{part}\n").as_bytes()));
+        let path = self.folder.join(format!("{name} {:08x}.bin", crc.sum()));
+        if let Ok(bytes) = fs::read(&path)
+            && let Ok(found) = postcard::from_bytes(&bytes)
+        {
+            return Ok(found);
+        }
+        let Streams { rows, spans, texts, share } = make();
+        let streams = trunk_outputs(base, trunk, &rows)?.streams;
+        let embedded = Embedded { streams, spans, texts, share };
+        fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder, "create"))?;
+        let bytes = postcard::to_allocvec(&embedded)
+            .map_err(|e| Error::defect(format!("{}: {e}", path.display())))?;
+        files::write_atomic(&path, &bytes)?;
+        Ok(embedded)
+    }
+
+    fn negative(
+        &self,
+        base: &Base,
+        trunk: &QuantizedTrunk,
+        name: (&str, &[String]),
+        load: impl FnOnce() -> Vec<Speech>,
+    ) -> Result<Negative> {
+        let make = || {
+            let clips = load();
+            let frames: usize = clips.iter().map(|clip| clip.frames.len()).sum();
+            let streams = in_a_row(&clips);
+            let all: usize = streams.rows.iter().map(Row::len).sum();
+            let share = frames as f64 / all.max(1) as f64;
+            Streams { rows: streams.rows, spans: Vec::new(), texts: streams.texts, share }
+        };
+        let Embedded { streams, texts, share, .. } = self.embed(base, trunk, name, make)?;
+        let outputs = outputs(base, streams);
+        let hours = outputs.hours() * share;
+        Ok(Negative { outputs, hours, texts })
+    }
+}
+
+/// Returns the root mean square of `x` over its 20 ms frames that are at most 25 dB below the loudest.
+/// A sentence with a second of silence around it is as loud as the sentence.
+fn active_rms(x: &[f32]) -> f32 {
+    const FRAME: usize = 320;
+    const PAUSE_DB: f32 = 25.0;
+    let power = |frame: &[f32]| frame.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+    let mean = |frame: &[f32]| power(frame) / frame.len() as f64;
+    let floor =
+        x.chunks(FRAME).map(mean).fold(0.0, f64::max) * 10f64.powf(f64::from(-PAUSE_DB) / 10.0);
+    let active: Vec<&[f32]> = x.chunks(FRAME).filter(|frame| mean(frame) >= floor).collect();
+    let samples: usize = active.iter().map(|frame| frame.len()).sum();
+    let sum: f64 = active.iter().map(|frame| power(frame)).sum();
+    (sum / samples.max(1) as f64).sqrt() as f32
+}

@@ -1,0 +1,239 @@
+//! Misses of the development wake words in quiet, in household noise and in babble.
+//!
+//! ```sh
+//! cargo run --release --example noise_bench -- --data DIR --out runs/noise \
+//!   --recipe today='{}' --recipe plain='{"background": {"chance": 0.8, "snr_db": [0, 35], "babble_chance": 0}}' \
+//!   --samples 5 20 --draws 3
+//! ```
+//!
+//! `DIR` is the folder that `unpack` and `more-negatives` wrote. Each trial samples recordings of a
+//! word, trains a head on them against the negatives that ship, and runs the int8 model over the other
+//! recordings in every condition and over 6.3 hours of speech without the word. Misses are counted at
+//! the lowest threshold with at most 0.5 false accepts an hour. At that threshold false accepts are also
+//! counted in the noise and the babble alone.
+//!
+//! Babble is made of two to six speakers of the `dev` split. They are in no training data and in no
+//! other test data. Embeddings of all test data are cached, so a new recipe costs only its training.
+//! Trials already in `OUT/trials.csv` are not repeated.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod data;
+mod report;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+
+use clap::Parser;
+use wakeling::{
+    Result,
+    base::Base,
+    corpus::Corpus,
+    evaluate::{Heard, Played, Point, head_scores, threshold_for},
+    finetune::{Prepared, Settings, finetune},
+    models,
+    negatives::{Negatives, TrunkOutputs, says},
+    quantize::QuantizedTrunk,
+};
+
+use common::{Word, load, settings, words};
+use data::{CONDITIONS, TestData};
+use report::{Counts, Table, Trial};
+
+/// False accepts per hour at which misses are counted.
+const RATE_PER_HOUR: f64 = 0.5;
+
+/// Misses of the development wake words in quiet, noise and babble
+#[derive(Parser)]
+struct Args {
+    /// Folder that `unpack` and `more-negatives` wrote
+    #[arg(long)]
+    data: PathBuf,
+    /// Folder for trials.csv, noise.md and noise.svg
+    #[arg(long)]
+    out: PathBuf,
+    /// Folder for cached embeddings of the test data [default: OUT/cache]
+    #[arg(long)]
+    cache: Option<PathBuf>,
+    /// Pretrained model: a name or a path
+    #[arg(long, default_value = models::DEFAULT_BASE)]
+    base: String,
+    /// Name of a recipe and the settings of fine-tuning that it changes, as JSON
+    #[arg(long = "recipe", value_name = "NAME=JSON", default_value = "today={}", value_parser = parse_recipe)]
+    recipes: Vec<(String, String)>,
+    /// Recordings of each word to train on
+    #[arg(long, num_args = 1.., default_values_t = [5, 20])]
+    samples: Vec<usize>,
+    /// Draws of recordings, each with a seed of its own
+    #[arg(long, default_value_t = 3)]
+    draws: u64,
+    /// Words to run; all if none is named
+    #[arg(long, num_args = 1..)]
+    words: Vec<String>,
+    /// Print the table of the trials so far and run nothing
+    #[arg(long)]
+    only_report: bool,
+}
+
+fn parse_recipe(text: &str) -> std::result::Result<(String, String), String> {
+    let (name, json) = text.split_once('=').ok_or("expected NAME=JSON")?;
+    if name.is_empty() || name.contains([',', '"', '|', '\n']) {
+        return Err("a recipe needs a name without commas, quotes and bars".into());
+    }
+    serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json)
+        .map_err(|e| format!("{json:?} is not a JSON object: {e}"))?;
+    Ok((name.to_owned(), json.to_owned()))
+}
+
+fn main() -> Result<()> {
+    wakeling::startup::prepare();
+    let args = Args::parse();
+    let mut table = Table::open(args.out.join("trials.csv"))?;
+    if !args.only_report {
+        run(&args, &mut table)?;
+    }
+    table.keep(&args.recipes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>());
+    table.save(&args.out)?;
+    print!("{}", table.markdown());
+    Ok(())
+}
+
+/// Runs every trial that the table does not hold yet.
+fn run(args: &Args, table: &mut Table) -> Result<()> {
+    let all = words(&Corpus::open(args.data.join("manifest/all.jsonl"))?.examples);
+    let chosen: BTreeMap<&str, &Word> = all
+        .iter()
+        .map(|(name, word)| (name.as_str(), word))
+        .filter(|(name, _)| args.words.is_empty() || args.words.iter().any(|w| w == name))
+        .collect();
+    let base = models::base(&args.base)?;
+    let trunk = QuantizedTrunk::of(&base)?;
+    let cache = args.cache.clone().unwrap_or_else(|| args.out.join("cache"));
+    let test = TestData::load(&base, &trunk, &args.data, cache)?;
+    let negatives = models::shipped_negatives()?;
+    for (recipe, changes) in &args.recipes {
+        let mut bench = None;
+        for draw in 0..args.draws {
+            for &samples in &args.samples {
+                for (&name, word) in &chosen {
+                    let trial = Trial {
+                        recipe: recipe.clone(),
+                        word: name.to_owned(),
+                        samples,
+                        seed: draw,
+                    };
+                    if table.holds(&trial) {
+                        continue;
+                    }
+                    let settings = settings(draw, changes);
+                    if bench.is_none() {
+                        bench = Some(Bench::new(&base, &trunk, &negatives, &test, changes)?);
+                    }
+                    let Some(bench) = &bench else { continue };
+                    let counts = bench.trial(name, word, samples, &settings)?;
+                    eprintln!("{trial}: {counts}");
+                    table.add(trial, counts)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Data that all trials of one recipe share.
+struct Bench<'a> {
+    base: &'a Base,
+    trunk: &'a QuantizedTrunk,
+    negatives: &'a Negatives,
+    test: &'a TestData,
+    prepared: Prepared,
+}
+
+impl<'a> Bench<'a> {
+    fn new(
+        base: &'a Base,
+        trunk: &'a QuantizedTrunk,
+        negatives: &'a Negatives,
+        test: &'a TestData,
+        changes: &str,
+    ) -> Result<Self> {
+        let started = (Instant::now(), cpu_seconds());
+        let settings = settings(0, changes);
+        let prepared = Prepared::new(base, trunk, negatives, &settings)?;
+        eprintln!(
+            "negatives embedded in {:.1} s, {:.1} CPU seconds",
+            started.0.elapsed().as_secs_f64(),
+            cpu_seconds() - started.1
+        );
+        Ok(Self { base, trunk, negatives, test, prepared })
+    }
+
+    fn trial(
+        &self,
+        name: &str,
+        word: &Word,
+        samples: usize,
+        settings: &Settings,
+    ) -> Result<Counts> {
+        let Self { base, trunk, negatives, test, prepared } = self;
+        let (enrol, held_out) = word.draw(samples, settings.seed - 1);
+        let recordings = load(base, &enrol, "recordings");
+        let started = cpu_seconds();
+        let tuned = finetune(
+            base,
+            trunk,
+            negatives,
+            prepared,
+            name,
+            recordings.as_slice().into(),
+            settings,
+        )?;
+        let train_s = cpu_seconds() - started;
+        let (detector, entry) = (tuned.info.detector, [tuned.entry(trunk)?]);
+        let scores = |outputs: &TrunkOutputs| head_scores(base, trunk, &entry, outputs);
+        let speech = test.speech.without(|text| says(text, name));
+        let other = scores(&speech.outputs)?;
+        let allowed = (RATE_PER_HOUR * speech.hours).floor() as usize;
+        let (threshold, false_accepts) = threshold_for(&other, 0, &detector, allowed);
+        let mut counts = Counts {
+            hours: speech.hours,
+            false_accepts,
+            recordings: held_out.len(),
+            train_s,
+            ..Counts::default()
+        };
+        for (i, alone) in [&test.noise, &test.babble].into_iter().enumerate() {
+            let heard = scores(&alone.outputs)?;
+            let count = |threshold| {
+                let steps = wakeling::evaluate::detections(&heard, 0, &detector, threshold);
+                steps.iter().map(Vec::len).sum()
+            };
+            counts.alone[i] = (alone.hours, count(threshold), count(detector.threshold));
+        }
+        for (i, condition) in CONDITIONS.iter().enumerate() {
+            let (outputs, spans) = test.clips(base, trunk, (name, word), condition, &held_out)?;
+            let played = Played::new(condition.name.into(), scores(&outputs)?, spans);
+            let heard =
+                Heard { played: &played, other: &other, hours: speech.hours, index: 0, detector };
+            counts.misses[i] = heard.at(threshold).misses;
+            let Point { misses, false_accepts, .. } = heard.at(detector.threshold);
+            counts.own_misses[i] = misses;
+            counts.own_false_accepts = false_accepts;
+        }
+        Ok(counts)
+    }
+}
+
+/// CPU seconds that this process used so far; NaN where the system does not list them.
+///
+/// Elapsed time says little on a machine that others use as well.
+fn cpu_seconds() -> f64 {
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let ticks = || -> Option<f64> {
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // The name of the program stands in parentheses and may hold spaces.
+        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+        let ticks = |i: usize| fields.get(i)?.parse::<f64>().ok();
+        Some(ticks(11)? + ticks(12)?)
+    };
+    ticks().map_or(f64::NAN, |ticks| ticks / TICKS_PER_SECOND)
+}

@@ -1,0 +1,115 @@
+//! Edit lists of MP4 files (ISO/IEC 14496-12, 8.6.6): the part of a track that is to be played.
+//!
+//! An encoder's first frames hold no sound of the recording; the edit list leaves them out.
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+/// Largest index that is looked at.
+const INDEX_MAX: u64 = 1 << 26;
+/// Boxes at the top of a file that are looked at.
+const BOXES_MAX: usize = 10_000;
+
+/// The part of a track that is to be played, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Edit {
+    pub(super) skip_s: f64,
+    pub(super) length_s: Option<f64>,
+}
+
+/// Finds the edit of a track; the whole track if there is none that cuts it.
+///
+/// # Errors
+/// What the system refuses.
+pub(super) fn edit(file: &mut (impl Read + Seek), track: u32) -> io::Result<Edit> {
+    let Some(index) = index(file)? else { return Ok(Edit::default()) };
+    Ok(edit_in(&index, track).unwrap_or_default())
+}
+
+/// Reads the box `moov`.
+fn index(file: &mut (impl Read + Seek)) -> io::Result<Option<Vec<u8>>> {
+    let mut at = 0u64;
+    for _ in 0..BOXES_MAX {
+        file.seek(SeekFrom::Start(at))?;
+        let mut header = Vec::with_capacity(16);
+        file.by_ref().take(16).read_to_end(&mut header)?;
+        let (Some(size), Some(name)) = (u32_at(&header, 0), header.get(4..8)) else { break };
+        let (header_bytes, size) = match size {
+            0 => (8, u64::MAX),
+            1 => (16, u64_at(&header, 8).unwrap_or(0)),
+            size => (8, u64::from(size)),
+        };
+        if size < header_bytes {
+            break;
+        }
+        if name == b"moov" {
+            let mut body = Vec::new();
+            file.seek(SeekFrom::Start(at + header_bytes))?;
+            file.by_ref().take((size - header_bytes).min(INDEX_MAX)).read_to_end(&mut body)?;
+            return Ok(Some(body));
+        }
+        at = match at.checked_add(size) {
+            Some(next) => next,
+            None => break,
+        };
+    }
+    Ok(None)
+}
+
+fn edit_in(index: &[u8], track: u32) -> Option<Edit> {
+    let movie_scale = timescale(child(index, b"mvhd")?)?;
+    let track =
+        boxes(index).filter(|(name, _)| name == b"trak").map(|(_, body)| body).find(|t| {
+            let header = child(t, b"tkhd");
+            header.is_some_and(|h| {
+                u32_at(h, if h.first() == Some(&1) { 20 } else { 12 }) == Some(track)
+            })
+        })?;
+    let media_scale = timescale(child(child(track, b"mdia")?, b"mdhd")?)?;
+    let list = child(child(track, b"edts")?, b"elst")?;
+    let is_long = list.first() == Some(&1);
+    let entry_bytes = if is_long { 20 } else { 12 };
+    let count = u32_at(list, 4)? as usize;
+    let mut played = list.get(8..)?.chunks_exact(entry_bytes).take(count).filter_map(|entry| {
+        let (length, begin) = match is_long {
+            true => (u64_at(entry, 0)?, u64_at(entry, 8)?.cast_signed()),
+            false => (u64::from(u32_at(entry, 0)?), i64::from(u32_at(entry, 4)?.cast_signed())),
+        };
+        // A negative begin is a pause before the sound.
+        (begin >= 0).then_some((length, begin))
+    });
+    let (length, begin) = played.next()?;
+    let skip_s = begin as f64 / f64::from(media_scale);
+    // Several parts are played as one. Fragments do not know their length in advance.
+    let is_single = played.next().is_none();
+    let length_s = length as f64 / f64::from(movie_scale);
+    Some(Edit { skip_s, length_s: (is_single && length > 0).then_some(length_s) })
+}
+
+/// Units a second of `mvhd` and `mdhd`.
+fn timescale(header: &[u8]) -> Option<u32> {
+    u32_at(header, if header.first() == Some(&1) { 20 } else { 12 }).filter(|&scale| scale > 0)
+}
+
+fn child<'b>(body: &'b [u8], name: &[u8; 4]) -> Option<&'b [u8]> {
+    boxes(body).find(|(found, _)| found == name).map(|(_, body)| body)
+}
+
+/// The boxes in a body, with their names.
+fn boxes(mut rest: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
+    std::iter::from_fn(move || {
+        let size = u32_at(rest, 0)? as usize;
+        let name: [u8; 4] = rest.get(4..8)?.try_into().ok()?;
+        let size = if size == 0 { rest.len() } else { size };
+        let body = rest.get(8..size)?;
+        rest = &rest[size..];
+        Some((name, body))
+    })
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}

@@ -1,0 +1,206 @@
+//! Reasons for which the phones of a phrase are not its pronunciation.
+//!
+//! espeak-ng reads letters that a voice does not know by their names: "arabic letter meem", "o acute".
+//! A verdict on such a string would be about the names, so there is none.
+
+use super::{
+    language::{guess, name, script, script_name, writes},
+    words::{Spelling, is_mandarin},
+};
+use crate::tokens::Tokenizer;
+
+/// Phones of a letter at most, where a word is read and not spelled: a Korean syllable has four with a
+/// glide.
+const MOST_PHONES_A_LETTER: usize = 3;
+
+/// Why a phrase cannot be judged, and what helps.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// What is in the way.
+    pub reason: String,
+    /// What the user can do.
+    pub remedy: String,
+}
+
+fn obstacle(reason: impl Into<String>, remedy: impl Into<String>) -> Obstacle {
+    Obstacle { reason: reason.into(), remedy: remedy.into() }
+}
+
+/// Returns what is in the way of a verdict, if anything.
+pub fn find(
+    phrase: &str,
+    language: &str,
+    (tokens, spelling): (&[String], Spelling),
+    g2p: Option<&str>,
+) -> Option<Obstacle> {
+    // An empty phrase is too short in every language.
+    if !phrase.chars().any(char::is_alphabetic) {
+        return None;
+    }
+    foreign_script(phrase, language)
+        .or_else(|| unread_mandarin(phrase, language, tokens))
+        .or_else(|| no_phones(language, spelling, g2p))
+        .or_else(|| spelled_out(phrase, language, g2p?))
+}
+
+/// Letters of a script that the language is not written in. Latin words within another script are
+/// loanwords, which espeak-ng reads in English.
+fn foreign_script(phrase: &str, language: &str) -> Option<Obstacle> {
+    let scripts = || phrase.chars().filter_map(script);
+    let is_own = |s| writes(language, s);
+    let is_loan = |s| script_name(s) == "Latin" && scripts().any(is_own) && !is_mandarin(language);
+    let foreign = scripts().find(|&s| !is_own(s) && !is_loan(s))?;
+    let letters: String = phrase.chars().filter(|&c| script(c) == Some(foreign)).collect();
+    let likely = guess(&letters);
+    Some(obstacle(
+        format!(
+            "{} is not written in {} letters (\"{letters}\")",
+            name(language),
+            script_name(foreign)
+        ),
+        format!(
+            "name the language with --language, perhaps {} for {}; write a phrase in one script",
+            likely.code, likely.name
+        ),
+    ))
+}
+
+/// Words in a Mandarin phrase that are neither characters nor syllables with tones.
+fn unread_mandarin(phrase: &str, language: &str, tokens: &[String]) -> Option<Obstacle> {
+    if !is_mandarin(language) {
+        return None;
+    }
+    let is_latin =
+        |c: char| c.is_alphabetic() && script(c).is_some_and(|s| script_name(s) == "Latin");
+    let words = phrase.split(|c: char| !is_latin(c) && !c.is_ascii_digit());
+    let unread = |word: &&str| {
+        word.chars().any(is_latin) && !word.ends_with(|c: char| ('1'..='5').contains(&c))
+    };
+    if let Some(word) = words.into_iter().find(unread) {
+        return Some(obstacle(
+            format!("no Mandarin pronunciation of \"{word}\" is known"),
+            "write it in characters, or as syllables with tones, such as ni3 hao3",
+        ));
+    }
+    tokens
+        .is_empty()
+        .then(|| obstacle("no Mandarin pronunciation of these characters is known", "write others"))
+}
+
+/// Letters stand for phones: there is no program, or it has no voice.
+fn no_phones(language: &str, spelling: Spelling, g2p: Option<&str>) -> Option<Obstacle> {
+    if spelling == Spelling::Phones {
+        return None;
+    }
+    let name = name(language);
+    Some(match g2p {
+        Some(program) => obstacle(
+            format!("{program} has no voice for {name} ({language})"),
+            "name a similar language that has one with --language (espeak-ng --voices lists them)",
+        ),
+        None => obstacle(
+            format!("its pronunciation in {name} is not known without espeak-ng"),
+            "install espeak-ng (apt-get install espeak-ng)",
+        ),
+    })
+}
+
+/// Words whose phones are the names of their letters.
+fn spelled_out(phrase: &str, language: &str, g2p: &str) -> Option<Obstacle> {
+    if is_mandarin(language) {
+        return None;
+    }
+    let words: Vec<&str> =
+        phrase.split(' ').filter(|w| w.chars().any(char::is_alphabetic)).collect();
+    let letters = |word: &str| -> Vec<String> {
+        word.chars().filter(|c| c.is_alphabetic()).map(String::from).collect()
+    };
+    let texts: Vec<(String, String)> = words
+        .iter()
+        .map(|w| (*w).to_owned())
+        .chain(words.iter().flat_map(|w| letters(w)))
+        .map(|text| (language.to_owned(), text))
+        .collect();
+    let tokenizer = Tokenizer { g2p: Some(g2p.to_owned()) };
+    let phones = tokenizer.tokenize(&texts).ok()?;
+    let (of_words, mut of_letters) = phones.split_at_checked(words.len())?;
+    for (word, phones) in words.iter().zip(of_words) {
+        let (own, rest) = of_letters.split_at_checked(letters(word).len())?;
+        of_letters = rest;
+        if is_spelled(word, phones, own) {
+            return Some(spelled(word, language, own.len()));
+        }
+    }
+    None
+}
+
+/// Whether a word's phones are the names of its letters, given the phones of each letter by itself.
+fn is_spelled(word: &str, phones: &[String], letters: &[Vec<String>]) -> bool {
+    // The name of a plain letter is how it is said; digits are read as numbers.
+    if word.chars().any(char::is_numeric) || (word.is_ascii() && letters.len() == 1) {
+        return false;
+    }
+    let is_long = phones.len() > MOST_PHONES_A_LETTER * letters.len() + 1;
+    let names: Vec<&String> = letters.iter().flatten().collect();
+    let is_named = letters.len() > 1 && phones.len() > letters.len() && phones.iter().eq(names);
+    phones.is_empty() || is_long || is_named
+}
+
+fn spelled(word: &str, language: &str, letters: usize) -> Obstacle {
+    let name = name(language);
+    if word.chars().any(|c| script(c).is_some_and(|s| script_name(s) == "Chinese")) {
+        return obstacle(
+            format!("espeak-ng does not read the Chinese characters of \"{word}\" in {name}"),
+            "write it as it is said (Japanese in kana), or name another language with --language",
+        );
+    }
+    let mut remedy = "name its language with --language".to_owned();
+    if word.is_ascii() && letters > 1 {
+        let apart: Vec<String> = word.chars().map(String::from).collect();
+        remedy +=
+            &format!(", or write it as it is said; if it is spelled, \"{}\"", apart.join(" "));
+    }
+    obstacle(format!("espeak-ng spells \"{word}\" letter by letter in {name}"), remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phones(text: &str) -> Vec<String> {
+        text.split_whitespace().map(String::from).collect()
+    }
+
+    #[test]
+    fn names_of_letters_are_told_from_words() {
+        let letters = |list: &[&str]| list.iter().map(|l| phones(l)).collect::<Vec<_>>();
+        assert!(is_spelled("usb", &phones("j u ɛ s b i"), &letters(&["j u", "ɛ s", "b i"])));
+        assert!(is_spelled("ó", &phones("oʊ ɐ k j u t"), &letters(&["oʊ ɐ k j u t"])));
+        assert!(!is_spelled("x", &[], &letters(&[""])));
+        assert!(!is_spelled("ó", &phones("ɔ"), &letters(&["ɔ"])));
+        assert!(!is_spelled("io", &phones("i o"), &letters(&["i", "o"])));
+        assert!(!is_spelled("hey", &phones("h eɪ"), &letters(&["eɪ tʃ", "i", "w aɪ"])));
+        assert!(!is_spelled("w", &phones("d ʌ b əl j u"), &letters(&["d ʌ b əl j u"])));
+        assert!(is_spelled("مر", &phones("a ɹ ə b ɪ k m i m ɹ eɪ"), &letters(&["a", "b"])));
+    }
+
+    #[test]
+    fn scripts_are_those_of_the_language() {
+        let reason = |phrase, language| foreign_script(phrase, language).map(|o| o.reason);
+        assert_eq!(reason("привет", "ru"), None);
+        assert_eq!(reason("hey алиса", "ru"), None);
+        assert_eq!(reason("こんにちは 東京", "ja"), None);
+        assert!(reason("привет", "en").unwrap().contains("English is not written in Cyrillic"));
+        assert!(reason("hey robot", "ru").unwrap().contains("Latin"));
+        assert!(reason("привет שלום", "ru").unwrap().contains("Hebrew"));
+        assert!(foreign_script("привет", "en").unwrap().remedy.contains("ru for Russian"));
+    }
+
+    #[test]
+    fn mandarin_is_read_from_characters_and_toned_syllables_only() {
+        let unread = |phrase| unread_mandarin(phrase, "zh", &[String::from("zh:n")]).is_some();
+        assert!(
+            !unread("你好") && !unread("ni3 hao3") && unread("你好 wakeling") && unread("ni hao")
+        );
+    }
+}

@@ -1,0 +1,16 @@
+//! Scores, false accepts and sensitivity in the form in which people read them.
+//!
+//! Each model has another threshold: 0.0046, 0.9994 and 0.0288 came out of three trainings. So people
+//! see a [`DetectionLevel`], on which every threshold is 50. A count of false accepts is a
+//! [`FalseAccepts`], with the bound that the audio behind it allows. A [`Preset`] is one of three
+//! named thresholds, and a [`SensitivityScale`] holds those of a model.
+
+mod event;
+mod level;
+mod preset;
+mod rate;
+
+pub use event::DetectionEvent;
+pub use level::DetectionLevel;
+pub use preset::{Evidence, Preset, SensitivityScale, Setting};
+pub use rate::{FalseAccepts, duration, upper_rate};

@@ -1,0 +1,171 @@
+//! Counts of false accepts, and what they show about a rate.
+
+use std::fmt;
+
+use wakeling_shared::artifact::OperatingPoint;
+
+/// Hours of audio below which a count is no rate.
+const FEWEST_HOURS: f64 = 0.5;
+/// Events from which on the bound is computed by an approximation.
+const MANY_EVENTS: usize = 200;
+
+/// False accepts that were counted in audio without the keyword.
+///
+/// Written as `none in 1.2 h (at most 2.5/h)` or `1 in 1.2 h (at most 4.0/h)`: the count, and the
+/// highest rate that it leaves possible, [`upper_rate`]. Below half an hour of audio a rate would mislead,
+/// so it is `1 in 43 s: too short for a rate`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FalseAccepts {
+    /// False accepts.
+    pub count: usize,
+    /// Hours of audio.
+    pub hours: f64,
+}
+
+impl From<&OperatingPoint> for FalseAccepts {
+    fn from(point: &OperatingPoint) -> Self {
+        let hours = f64::from(point.audio_seconds) / 3_600.0;
+        Self { count: point.false_accepts as usize, hours }
+    }
+}
+
+impl FalseAccepts {
+    /// Whether there is enough audio for a rate.
+    pub fn is_rate(&self) -> bool {
+        self.hours >= FEWEST_HOURS
+    }
+
+    /// Upper 95 % bound of the rate per hour; none where the audio is too short for a rate.
+    pub fn at_most_per_hour(&self) -> Option<f64> {
+        self.is_rate().then(|| upper_rate(self.count, self.hours))
+    }
+
+    /// The bound as text, such as `at most 2.5/h`, or why there is none.
+    pub fn bound(&self) -> String {
+        match self.at_most_per_hour() {
+            Some(bound) => format!("at most {}/h", round_up(bound)),
+            None => "too short for a rate".into(),
+        }
+    }
+}
+
+impl fmt::Display for FalseAccepts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            0 => write!(f, "none in {}", duration(self.hours))?,
+            count => write!(f, "{count} in {}", duration(self.hours))?,
+        }
+        if self.is_rate() {
+            write!(f, " ({})", self.bound())
+        } else {
+            write!(f, ": {}", self.bound())
+        }
+    }
+}
+
+/// Length of audio: seconds, minutes, or hours with one decimal.
+pub fn duration(hours: f64) -> String {
+    let seconds = hours * 3_600.0;
+    if hours >= FEWEST_HOURS {
+        format!("{hours:.1} h")
+    } else if seconds < 120.0 {
+        format!("{seconds:.0} s")
+    } else {
+        format!("{:.0} min", (seconds / 60.0).floor())
+    }
+}
+
+/// A bound with two digits, rounded up: a bound that is rounded down is none.
+fn round_up(bound: f64) -> String {
+    let digits: usize = match bound {
+        b if b < 0.0995 => 3,
+        b if b < 0.995 => 2,
+        b if b < 9.95 => 1,
+        _ => 0,
+    };
+    let unit = 10f64.powi(digits as i32);
+    // What is left of a decimal fraction in binary must not count as more.
+    format!("{:.digits$}", (bound * unit - 1e-3).ceil() / unit)
+}
+
+/// Upper 95 % bound of a rate per hour after `events` in `hours`: the one-sided exact Poisson limit,
+/// which is 3/T for none ("rule of three", Hanley and Lippman-Hand 1983). From 200 events on it is
+/// computed by the approximation of Wilson and Hilferty (1931), which is then right to five digits.
+pub fn upper_rate(events: usize, hours: f64) -> f64 {
+    let mean = if events < MANY_EVENTS { exact_limit(events) } else { approximate_limit(events) };
+    mean / hours.max(1e-9)
+}
+
+/// The mean of a Poisson variable that is at most `events` with a probability of 5 %.
+fn exact_limit(events: usize) -> f64 {
+    // P(X <= n) for X ~ Poisson(mean), falling in the mean.
+    let at_most = |mean: f64| {
+        let (mut term, mut sum) = ((-mean).exp(), (-mean).exp());
+        for i in 1..=events {
+            term *= mean / i as f64;
+            sum += term;
+        }
+        sum
+    };
+    let (mut low, mut high) = (0.0, 10.0 + 3.0 * events as f64);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        if at_most(middle) > 0.05 { low = middle } else { high = middle }
+    }
+    high
+}
+
+fn approximate_limit(events: usize) -> f64 {
+    // Of the standard normal distribution, at 95 %.
+    const QUANTILE: f64 = 1.644_853_627;
+    let n = events as f64 + 1.0;
+    n * (1.0 - 1.0 / (9.0 * n) + QUANTILE / (3.0 * n.sqrt())).powi(3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(count: usize, hours: f64) -> String {
+        FalseAccepts { count, hours }.to_string()
+    }
+
+    #[test]
+    fn counts_have_one_form() {
+        assert_eq!(shown(0, 1.2), "none in 1.2 h (at most 2.5/h)");
+        assert_eq!(shown(1, 1.2), "1 in 1.2 h (at most 4.0/h)");
+        assert_eq!(shown(0, 100.0), "none in 100.0 h (at most 0.030/h)");
+        assert_eq!(shown(0, 6.0), "none in 6.0 h (at most 0.50/h)");
+        assert_eq!(shown(30, 1.0), "30 in 1.0 h (at most 41/h)");
+    }
+
+    #[test]
+    fn seconds_give_no_rate() {
+        assert_eq!(shown(1, 43.0 / 3_600.0), "1 in 43 s: too short for a rate");
+        assert_eq!(shown(0, 0.49), "none in 29 min: too short for a rate");
+        assert_eq!(shown(0, 0.0), "none in 0 s: too short for a rate");
+        assert_eq!(FalseAccepts { count: 1, hours: 0.1 }.at_most_per_hour(), None);
+        assert!(shown(2, 0.5).starts_with("2 in 0.5 h (at most 13/h)"));
+    }
+
+    #[test]
+    fn no_event_in_t_hours_bounds_the_rate_by_three_over_t() {
+        assert!((upper_rate(0, 6.0) - 3.0 / 6.0).abs() < 1e-3);
+        // Poisson tables: 5 events, one-sided 95 %: 10.513.
+        assert!((upper_rate(5, 1.0) - 10.513).abs() < 1e-2);
+    }
+
+    #[test]
+    fn the_bound_lies_above_many_events_too() {
+        for events in [MANY_EVENTS - 1, MANY_EVENTS] {
+            let ratio = exact_limit(events) / approximate_limit(events);
+            assert!((ratio - 1.0).abs() < 1e-5, "{ratio}");
+        }
+        // Beyond 745 the exact form would underflow.
+        for events in [700, 1_000, 100_000] {
+            let bound = upper_rate(events, 1.0);
+            let expected = events as f64 + 1.645 * (events as f64).sqrt();
+            assert!((bound / expected - 1.0).abs() < 0.01, "{events}: {bound}");
+        }
+    }
+}

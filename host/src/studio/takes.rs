@@ -1,0 +1,137 @@
+//! Checks of takes before they are trained on.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use crate::{
+    audio,
+    capture::{
+        folder::Kept,
+        take::{Verdict, trim},
+    },
+    takes,
+};
+
+/// Largest difference between samples of digital silence, in steps of 16 bits.
+const SILENCE_STEPS: u16 = 2;
+
+/// Result of a check.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Why the take cannot be trained on.
+    pub fault: Option<String>,
+    /// What is wrong with a take that can.
+    pub warning: Option<&'static str>,
+}
+
+impl Checked {
+    fn fault(reason: impl Into<String>) -> Self {
+        Self { fault: Some(reason.into()), warning: None }
+    }
+}
+
+/// Checks of files, each done once while the file stays as it is.
+#[derive(Default)]
+pub struct Checks(HashMap<PathBuf, (Stamp, Checked)>);
+
+/// Length and time of the last change.
+type Stamp = (u64, Option<SystemTime>);
+
+impl Checks {
+    /// Checks a take, or returns what an earlier check of the same file found.
+    pub fn of(&mut self, take: &Kept) -> Checked {
+        let metadata = fs::metadata(&take.path);
+        let stamp = metadata.map(|m| (m.len(), m.modified().ok())).unwrap_or_default();
+        match self.0.get(&take.path) {
+            Some((known, checked)) if *known == stamp => checked.clone(),
+            _ => {
+                let checked = check(&take.path);
+                self.0.insert(take.path.clone(), (stamp, checked.clone()));
+                checked
+            }
+        }
+    }
+}
+
+/// Reads a file and checks what is in it.
+fn check(path: &Path) -> Checked {
+    match audio::read(path) {
+        Ok(pcm) => check_pcm(&pcm),
+        Err(error) => Checked::fault(error.to_string().lines().next().unwrap_or("unreadable")),
+    }
+}
+
+fn check_pcm(pcm: &[i16]) -> Checked {
+    if let Some((_, reason)) = takes::fault(pcm) {
+        return Checked::fault(reason);
+    }
+    let Some(recorded) = trim(pcm) else {
+        return Checked::fault("no phrase was found in it");
+    };
+    let warning = match recorded.verdict {
+        verdict @ (Verdict::Clipped | Verdict::TooQuiet | Verdict::Noisy | Verdict::TooShort) => {
+            Some(verdict.advice())
+        }
+        // Files from elsewhere begin and end where they please.
+        Verdict::Good | Verdict::CutOff | Verdict::Early | Verdict::TooLong => None,
+    };
+    Checked { fault: None, warning }
+}
+
+/// Returns whether samples hold no sound at all, as those of a muted microphone.
+pub fn is_digital_silence(pcm: &[i16]) -> bool {
+    let least = pcm.iter().min().copied().unwrap_or(0);
+    let most = pcm.iter().max().copied().unwrap_or(0);
+    most.abs_diff(least) <= SILENCE_STEPS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(samples: usize, peak: i32) -> Vec<i16> {
+        // A linear congruential generator: any rough sound will do.
+        let mut x = 1_u32;
+        let mut next = || {
+            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((x >> 16) as i32 % (2 * peak + 1) - peak) as i16
+        };
+        (0..samples).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn silence_and_takes_without_a_phrase_are_faults() {
+        for silence in [vec![], vec![0; 16_000], vec![-7; 16_000], noise(16_000, 1)] {
+            let fault = check_pcm(&silence).fault.unwrap();
+            assert!(fault.contains("digital silence"), "{fault}");
+        }
+        let fault = check_pcm(&noise(32_000, 400)).fault.unwrap();
+        assert!(fault.contains("no phrase"), "{fault}");
+    }
+
+    #[test]
+    fn a_phrase_is_no_fault_and_a_quiet_one_is_a_warning() {
+        let said = |peak| [noise(8_000, 2), noise(12_000, peak), noise(8_000, 2)].concat();
+        assert_eq!(check_pcm(&said(9_000)), Checked::default());
+        let quiet = check_pcm(&said(300));
+        assert!(quiet.fault.is_none() && quiet.warning.unwrap().contains("too quiet"));
+    }
+
+    #[test]
+    fn a_file_is_checked_again_only_when_it_changes() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("take.wav");
+        let take = Kept { path: path.clone(), duration_s: 1.0, facts: Default::default() };
+        let mut checks = Checks::default();
+        assert!(checks.of(&take).fault.unwrap().contains("take.wav"));
+        audio::write_wav(&path, &[0; 16_000]).unwrap();
+        assert!(checks.of(&take).fault.unwrap().contains("digital silence"));
+        let said = [noise(8_000, 2), noise(12_000, 9_000), noise(8_000, 2)].concat();
+        audio::write_wav(&path, &said).unwrap();
+        assert_eq!(checks.of(&take), Checked::default());
+    }
+}

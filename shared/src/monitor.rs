@@ -1,0 +1,130 @@
+//! The loop of a device: microphone health, pipeline, event lines.
+//!
+//! The simulator and the firmware run this loop, so that both print the same bytes. A board adds a
+//! microphone in front of it and an indicator behind it.
+
+use core::fmt::{self, Write};
+
+use crate::{
+    artifact::Model,
+    events::{self, Loaded, Overrun},
+    fault::FaultDetector,
+    pipeline::{Observer, Pipeline, Step},
+};
+
+/// Runs a pipeline over blocks of samples, checks the microphone's health, and writes event lines.
+pub struct Monitor<'p, 'm, 'a> {
+    model: &'m Model<'a>,
+    pipeline: &'p mut Pipeline<'m, 'a>,
+    health: FaultDetector,
+    samples: u64,
+    with_scores: bool,
+}
+
+impl<'p, 'm, 'a> Monitor<'p, 'm, 'a> {
+    /// Creates a monitor at the first sample.
+    ///
+    /// `pipeline` must run `model` and come fresh from [`Pipeline::new`]. A line for every step is
+    /// written only if `with_scores`.
+    pub fn new(
+        model: &'m Model<'a>,
+        pipeline: &'p mut Pipeline<'m, 'a>,
+        with_scores: bool,
+    ) -> Self {
+        Self { model, pipeline, health: FaultDetector::new(), samples: 0, with_scores }
+    }
+
+    /// Number of samples pushed so far.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Writes the line that names the model and its keywords.
+    ///
+    /// # Errors
+    /// Returns the error of the sink.
+    pub fn announce(&self, sink: &mut impl Write) -> fmt::Result {
+        writeln!(sink, "{}", Loaded(self.model))
+    }
+
+    /// Writes the line for samples that the microphone lost.
+    ///
+    /// # Errors
+    /// Returns the error of the sink.
+    pub fn report_overrun(&self, lost_samples: u64, sink: &mut impl Write) -> fmt::Result {
+        writeln!(sink, "{}", Overrun { end_samples: self.samples, lost_samples })
+    }
+
+    /// Processes a block of 16 kHz mono samples of any length.
+    ///
+    /// Forwards every callback to `observer`. Writes the lines of the steps that the block
+    /// completes, in order, and a line where the microphone's health changes. Returns the end of
+    /// the last step with a detection, in samples since the first one pushed; `None` without a
+    /// detection.
+    ///
+    /// # Errors
+    /// Returns the error of the sink. The part of the block up to the next check of the
+    /// microphone's health has then been processed.
+    pub fn push(
+        &mut self,
+        mut pcm: &[i16],
+        sink: &mut impl Write,
+        observer: &mut impl Observer,
+    ) -> Result<Option<u64>, fmt::Error> {
+        let mut detected = None;
+        while !pcm.is_empty() {
+            let (count, fault) = self.health.push(pcm);
+            let (part, rest) = pcm.split_at_checked(count).unwrap_or((pcm, &[]));
+            pcm = rest;
+            let mut reporter = Reporter {
+                model: self.model,
+                with_scores: self.with_scores,
+                sink: &mut *sink,
+                observer: &mut *observer,
+                written: Ok(()),
+                detected,
+            };
+            self.pipeline.push_to(part, &mut reporter);
+            detected = reporter.detected;
+            reporter.written?;
+            self.samples += part.len() as u64;
+            if let Some(fault) = fault {
+                writeln!(sink, "{fault}")?;
+            }
+        }
+        Ok(detected)
+    }
+}
+
+/// Writes the lines of each step, and forwards every callback to the observer of the caller.
+struct Reporter<'r, 'm, 'a, W, O> {
+    model: &'m Model<'a>,
+    with_scores: bool,
+    sink: &'r mut W,
+    observer: &'r mut O,
+    written: fmt::Result,
+    detected: Option<u64>,
+}
+
+impl<W: Write, O: Observer> Observer for Reporter<'_, '_, '_, W, O> {
+    fn features(&mut self, features: &[i8]) {
+        self.observer.features(features);
+    }
+
+    fn column_buffer(&self) -> Option<u8> {
+        self.observer.column_buffer()
+    }
+
+    fn column(&mut self, column: &[i8]) {
+        self.observer.column(column);
+    }
+
+    fn step(&mut self, step: Step<'_>) {
+        let written = events::report(&step, self.model, self.with_scores, self.sink);
+        self.written = self.written.and(written);
+        if step.decisions.iter().any(|d| d.fired) {
+            self.detected = Some(step.end_samples);
+        }
+        self.observer.step(step);
+    }
+}
