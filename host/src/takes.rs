@@ -20,7 +20,7 @@ use crate::{
     audio::SAMPLE_RATE,
     capture::level::{Level, QUIET_DB, SILENCE_DB, decibels},
     corpus::{Example, inspect::SoundHash},
-    features::{LogMel, log_mel, mel_powers},
+    features::{FrontendTables, LogMel, NormalizationKind, log_mel, mel_powers},
     finetune::{Phrase, phrase_in},
     progress::progress_bar,
 };
@@ -28,7 +28,9 @@ use layout::{Layout, layout};
 
 /// Samples of a frame of 10 ms.
 const FRAME: usize = SAMPLE_RATE as usize / 100;
-/// Below this peak, in dBFS, nothing was recorded: a converter's last bits flicker.
+/// Steps between the samples of digital silence, at most: the converter's last bit flickers.
+const LAST_BITS: u16 = 2;
+/// Below this peak, in dBFS, nothing was recorded but the converter's own noise.
 const MUTED_DB: f32 = -72.0;
 /// A phrase whose peak is below this, in dBFS, is lost in the converter's noise: it has six bits.
 const FAR_TOO_QUIET_DB: f32 = -54.0;
@@ -37,7 +39,8 @@ const RUINED: f64 = 0.05;
 /// From this size on a sample is at the converter's end.
 const RAIL: u16 = 32_600;
 /// A sound whose level varies less than this many dB, from the quiet tenth of its frames to the loud
-/// tenth, is a room or a fan and no phrase. White noise has 1; speech has pauses and soft sounds.
+/// tenth, is a room or a fan and no phrase. White noise has 1; of 2,800 recordings of 17 words by
+/// people, none has less than this.
 const STEADY_DB: f32 = 3.0;
 /// Names that one line lists.
 const NAMES_SHOWN: usize = 3;
@@ -304,23 +307,28 @@ fn piece(
     Ok(Piece { take: Take { example, frames, hash: SoundHash::of(pcm), source }, weakness })
 }
 
-/// Returns why a recording cannot be trained on; none if it can.
-pub fn fault_of(pcm: &[i16], frontend: &FrontendParams<'_>) -> Option<(Fault, String)> {
-    match silence(pcm) {
-        Some(reason) => Some((Fault::Silent, reason)),
-        None => phrase_of(pcm, &log_mel(&mel_powers(pcm, frontend))).err(),
+/// Returns why samples hold no take that can be trained on; none if they do.
+pub fn fault(pcm: &[i16]) -> Option<(Fault, String)> {
+    if let Some(reason) = silence(pcm) {
+        return Some((Fault::Silent, reason));
     }
+    let tables = FrontendTables::default();
+    let frames = log_mel(&mel_powers(pcm, &tables.params(NormalizationKind::Log)));
+    phrase_of(pcm, &frames).err()
 }
 
 /// Returns why there is no sound in samples; none if there is.
 fn silence(pcm: &[i16]) -> Option<String> {
-    let (least, most) = (pcm.iter().min().copied()?, pcm.iter().max().copied()?);
-    // Around their middle: a converter's offset is no sound.
-    let peak_db = decibels((f32::from(most) - f32::from(least)) / 2.0);
-    let muted = "was the microphone muted?";
-    match peak_db {
-        SILENCE_DB => Some(format!("silent, every sample is the same: {muted}")),
-        db if db < MUTED_DB => Some(format!("silent, its peak is {db:.0} dB: {muted}")),
+    let least = pcm.iter().min().copied().unwrap_or(0);
+    let most = pcm.iter().max().copied().unwrap_or(0);
+    // A converter's offset is no sound.
+    let span = most.abs_diff(least);
+    let peak_db = decibels(f32::from(span) / 2.0);
+    match span {
+        0..=LAST_BITS => Some("digital silence: the microphone was muted or off".into()),
+        _ if peak_db < MUTED_DB => {
+            Some(format!("silent (its peak is {peak_db:.0} dB): the microphone was muted or off"))
+        }
         _ => None,
     }
 }

@@ -15,8 +15,6 @@ use icu_properties::{
 
 /// File name of a label without a letter or a digit, such as an emoji.
 const NAMELESS: &str = "word";
-/// Joiners that change how letters of Persian or Hindi are written.
-const JOINERS: [char; 2] = ['\u{200C}', '\u{200D}'];
 
 /// Returns the text in NFC.
 pub fn nfc(text: &str) -> Cow<'_, str> {
@@ -27,9 +25,14 @@ fn category(c: char) -> GeneralCategory {
     CodePointMapData::<GeneralCategory>::new().get(c)
 }
 
-/// Returns true for accents, vowel signs, tone marks, joiners: what belongs to the letter before it.
+/// Returns true for accents, vowel signs, tone marks: what belongs to the letter before it.
 pub fn is_mark(c: char) -> bool {
-    !c.is_ascii() && (JOINERS.contains(&c) || GeneralCategoryGroup::Mark.contains(category(c)))
+    !c.is_ascii() && GeneralCategoryGroup::Mark.contains(category(c))
+}
+
+/// Returns true for the joiners that change how letters of Persian or Hindi are written.
+pub fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 /// Returns true for what words consist of: letters and digits of any script, and their marks.
@@ -76,7 +79,7 @@ pub fn file_name(label: &str) -> String {
     if !label.chars().any(char::is_alphanumeric) {
         return NAMELESS.to_owned();
     }
-    let plain = |c: char| if is_word_character(c) { c } else { '-' };
+    let plain = |c: char| if is_word_character(c) || is_joiner(c) { c } else { '-' };
     label.chars().map(plain).collect()
 }
 
@@ -120,7 +123,7 @@ impl fmt::Display for Quoted<'_> {
         use fmt::Write;
         f.write_char('"')?;
         for c in self.0.chars() {
-            let acts = c.is_control() || (is_invisible(c) && !JOINERS.contains(&c));
+            let acts = c.is_control() || (is_invisible(c) && !is_joiner(c));
             match c {
                 '"' | '\\' => write!(f, "\\{c}")?,
                 c if acts || c == '\u{2028}' || c == '\u{2029}' => {

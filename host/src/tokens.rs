@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
-    text::{is_mark, is_word_character, nfc},
+    text::{is_joiner, is_mark, is_word_character, nfc},
 };
 
 /// Names of the tokens. Token 0 is CTC's blank and has no name here.
@@ -106,7 +106,7 @@ pub fn clean(text: &str) -> String {
                 out.extend(c.to_lowercase().filter(|c| c.is_alphanumeric()));
             }
             // A mark without a letter before it, such as the one of an emoji, is none of speech.
-            c if is_mark(c) && out.ends_with(is_word_character) => out.push(c),
+            c if (is_mark(c) || is_joiner(c)) && out.ends_with(is_word_character) => out.push(c),
             _ if out.ends_with(' ') || out.is_empty() => {}
             _ => out.push(' '),
         }

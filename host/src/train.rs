@@ -174,10 +174,10 @@ impl Run {
             Some(folder) if rank.index == 0 => Some(Log::open(folder, adam.steps_done())?),
             _ => None,
         };
-        let bar = progress_bar(self.schedule.steps as u64, self.title);
-        if rank.index > 0 || tick.is_some() {
-            bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
-        }
+        let bar = match (rank.index, tick) {
+            (0, None) => progress_bar(self.schedule.steps as u64, self.title),
+            _ => indicatif::ProgressBar::hidden(),
+        };
         bar.set_position(adam.steps_done() as u64);
         bar.reset_eta();
         let mut recent = Recent::new();

@@ -110,7 +110,7 @@ fn takes_without_sound_are_left_out_and_refused_when_none_is_left() {
     ["takes/x.wav", "silent/1.wav", "silent/2.wav"].iter().for_each(|name| silence(name));
     let (code, stdout, stderr) = finetune(&place, &["--word", "hey wakeling=takes", "--out", "o"]);
     assert_eq!(code, 0, "{stderr}");
-    assert!(stderr.contains("x.wav: silent"), "{stderr}");
+    assert!(stderr.contains("x.wav: digital silence"), "{stderr}");
     assert!(stderr.contains("3 recordings of \"hey wakeling\""), "{stderr}");
     // What comes next is the last line; the path is all of stdout.
     assert!(

@@ -26,9 +26,9 @@ impl Activity {
         Self { floor_db, risen: 0, quiet_frames: 0 }
     }
 
-    /// Forgets the frames before, such as those of a signal tone; speech has not begun.
+    /// Forgets the frames so far.
     pub(crate) fn restart(&mut self) {
-        self.risen = 0;
+        (self.risen, self.quiet_frames) = (0, 0);
     }
 
     /// Takes the level of the next frame before speech; returns true if speech has begun.

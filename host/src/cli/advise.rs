@@ -66,8 +66,10 @@ pub fn run(args: AdviseArgs) -> Result<()> {
 
 fn show(label: &str, (base, provenance): (&str, &str), advice: &Advice, left_out: usize) -> String {
     let mut text = format!(
-        "{label}: {} recordings with {:.0} s of the phrase",
-        advice.usable, advice.phrase_s
+        "{label}: {} recording{} with {:.0} s of the phrase",
+        advice.usable,
+        if advice.usable == 1 { "" } else { "s" },
+        advice.phrase_s
     );
     let _ = match advice.speakers {
         0 => writeln!(text, "; no speaker is named"),

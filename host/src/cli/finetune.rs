@@ -14,7 +14,7 @@ use crate::{
     files,
     finetune::{
         Prepared, Settings, Start, Train, features, finetune_with_progress,
-        stages::{Stages, Work},
+        stages::{Costs, Stages, Work},
         tune_ticking,
     },
     models,
@@ -106,7 +106,8 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     }
     let settings = args.training.settings();
     let train = args.decide(&words);
-    let work = Work { words: words.len(), hours: negatives.hours(), train };
+    let costs = Costs::of(&base.info.trunk);
+    let work = Work { words: words.len(), hours: negatives.hours(), train, costs };
     let stages = Stages::new(work, &settings);
     let (base, trunk) = match train {
         Train::Head => (base, trunk),

@@ -9,14 +9,17 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::ProgressBar;
 
 use super::{Settings, Train};
-use crate::progress::progress_bar;
+use crate::{nn::trunk::TrunkConfig, progress::progress_bar};
 
 /// Positions of the bar: percent.
 const PERCENT: u64 = 100;
-/// Minutes of audio that cost as much to mix and embed as one training step of a head.
-const MINUTES_A_STEP: f64 = 0.8;
-/// Training steps of a head that cost as much as one of a trunk that moves.
-const TRUNK_STEP: f64 = 25.0;
+/// Training steps of a head that cost as much as mixing a minute of audio and its features …
+const MIX_A_MINUTE: f64 = 0.46;
+/// … as embedding it, for each million multiply-accumulates a second of the trunk (measured on two
+/// cores with the bases S and M) …
+const EMBED_A_MINUTE: f64 = 0.3;
+/// … and as a training step of a trunk that moves, for each of those millions.
+const TRUNK_STEP: f64 = 7.0;
 /// Seconds of a stream composed from a recording, and how many there are for each that is asked for:
 /// parts of phrases and other words come on top.
 const POSITIVE_S: f64 = 5.6;
@@ -31,27 +34,40 @@ pub struct Work {
     pub hours: f64,
     /// What moves.
     pub train: Train,
+    /// Costs on this trunk.
+    pub costs: Costs,
+}
+
+/// What audio and training steps cost on a trunk, in training steps of a head.
+#[derive(Clone, Copy, Debug)]
+pub struct Costs {
+    minute: f64,
+    trunk_step: f64,
+}
+
+impl Costs {
+    /// Estimates the costs by the size of a trunk.
+    pub fn of(trunk: &TrunkConfig) -> Self {
+        let blocks = trunk.dilations.len() * (trunk.channels + trunk.taps);
+        let macs = (trunk.channels * (trunk.inputs() + blocks)) as f64;
+        let millions = macs * trunk.steps_per_second() / 1e6;
+        Self { minute: MIX_A_MINUTE + EMBED_A_MINUTE * millions, trunk_step: TRUNK_STEP * millions }
+    }
 }
 
 impl Work {
     /// Cost of everything, in training steps of a head.
     fn cost(&self, settings: &Settings) -> f64 {
-        let word = cost_of_positives(settings) + (settings.steps * settings.members.max(1)) as f64;
+        let positives = settings.positive_rows as f64 * POSITIVE_SHARE * POSITIVE_S / 60.0;
+        let steps = (settings.steps * settings.members.max(1)) as f64;
+        let word = positives * self.costs.minute + steps;
         let trunk = match self.train {
             Train::Head => 0.0,
-            _ => settings.trunk_steps as f64 * TRUNK_STEP,
+            _ => settings.trunk_steps as f64 * self.costs.trunk_step,
         };
         let copies = (settings.negative_hours / self.hours.max(1e-3)).round().clamp(1.0, 4.0);
-        minutes(self.hours * copies * 60.0) + self.words as f64 * word + trunk
+        self.hours * copies * 60.0 * self.costs.minute + self.words as f64 * word + trunk
     }
-}
-
-fn minutes(minutes: f64) -> f64 {
-    minutes / MINUTES_A_STEP
-}
-
-fn cost_of_positives(settings: &Settings) -> f64 {
-    minutes(settings.positive_rows as f64 * POSITIVE_SHARE * POSITIVE_S / 60.0)
 }
 
 /// The bar.
@@ -59,6 +75,7 @@ pub struct Stages {
     bar: ProgressBar,
     /// Cost of everything.
     total: f64,
+    costs: Costs,
     done: Mutex<f64>,
 }
 
@@ -67,16 +84,16 @@ impl Stages {
     pub fn new(work: Work, settings: &Settings) -> Self {
         let bar = progress_bar(PERCENT, "finetune");
         bar.enable_steady_tick(std::time::Duration::from_millis(500));
-        Self::on(bar, work.cost(settings))
+        Self::on(bar, work.cost(settings), work.costs)
     }
 
     /// Shows nothing.
     pub fn hidden() -> Self {
-        Self::on(ProgressBar::hidden(), 1.0)
+        Self::on(ProgressBar::hidden(), 1.0, Costs { minute: 0.0, trunk_step: 0.0 })
     }
 
-    fn on(bar: ProgressBar, total: f64) -> Self {
-        Self { bar, total: total.max(1.0), done: Mutex::new(0.0) }
+    fn on(bar: ProgressBar, total: f64, costs: Costs) -> Self {
+        Self { bar, total: total.max(1.0), costs, done: Mutex::new(0.0) }
     }
 
     /// Names what is being done.
@@ -86,7 +103,7 @@ impl Stages {
 
     /// Counts embedded audio, in minutes.
     pub fn embedded(&self, audio: f64) {
-        self.add(minutes(audio));
+        self.add(audio * self.costs.minute);
     }
 
     /// Counts a training step of a head.
@@ -96,7 +113,7 @@ impl Stages {
 
     /// Counts a training step of a trunk.
     pub fn trunk_step(&self) {
-        self.add(TRUNK_STEP);
+        self.add(self.costs.trunk_step);
     }
 
     fn add(&self, cost: f64) {
@@ -129,16 +146,18 @@ impl Drop for Stages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::trunk::Tier;
 
     #[test]
     fn the_bar_covers_all_stages_and_moves_in_each() {
         let settings = Settings::default();
-        let work = Work { words: 2, hours: 4.7, train: Train::Head };
-        let stages = Stages::on(ProgressBar::hidden(), work.cost(&settings));
+        let costs = Costs::of(&TrunkConfig::of(Tier::M));
+        let work = Work { words: 2, hours: 4.7, train: Train::Head, costs };
+        let stages = Stages::on(ProgressBar::hidden(), work.cost(&settings), costs);
         let at = || stages.bar.position();
         (0..14 * 60).for_each(|_| stages.embedded(1.0));
         let embedded = at();
-        assert!((20..80).contains(&embedded), "{embedded}");
+        assert!((20..70).contains(&embedded), "{embedded}");
         for _ in 0..2 {
             let before = at();
             (0..settings.positive_rows)

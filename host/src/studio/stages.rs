@@ -16,13 +16,11 @@ const fn stage(command: &'static str, title: &'static str, weight: f64) -> Stage
 
 /// Stages in their order; a title stands once for each bar of that title. Weights are those of a
 /// training with the shipped negatives and default settings on two cores. A bar that is not listed
-/// is shown by its title and moves nothing.
-const STAGES: [Stage; 7] = [
+/// is shown by its title and moves nothing. The bar `finetune` covers all that follows the reading of
+/// recordings.
+const STAGES: [Stage; 4] = [
     stage("finetune", "recordings", 2.0),
-    stage("finetune", "embedding", 46.0),
-    stage("finetune", "finetune", 16.0),
-    stage("finetune", "finetune", 16.0),
-    stage("finetune", "finetune", 16.0),
+    stage("finetune", "finetune", 94.0),
     stage("evaluate", "words", 2.0),
     stage("evaluate", "negatives", 2.0),
 ];

@@ -13,7 +13,6 @@ use crate::{
         folder::Kept,
         take::{Verdict, trim},
     },
-    features::{FrontendTables, NormalizationKind},
     takes,
 };
 
@@ -67,8 +66,7 @@ fn check(path: &Path) -> Checked {
 }
 
 fn check_pcm(pcm: &[i16]) -> Checked {
-    let tables = FrontendTables::default();
-    if let Some((_, reason)) = takes::fault_of(pcm, &tables.params(NormalizationKind::Log)) {
+    if let Some((_, reason)) = takes::fault(pcm) {
         return Checked::fault(reason);
     }
     let warning = match trim(pcm).map(|recorded| recorded.verdict) {

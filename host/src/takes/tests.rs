@@ -113,7 +113,7 @@ fn takes_without_a_usable_phrase_are_left_out_by_name() {
     ];
     assert_eq!(found, expected);
     let line = checked.left_out[0].to_string();
-    assert!(line.contains("zero.wav: silent") && line.contains("muted"), "{line}");
+    assert!(line.contains("zero.wav: digital silence") && line.contains("muted"), "{line}");
     assert!(checked.refusal("x").is_none());
 }
 
