@@ -86,7 +86,7 @@ pub fn edit_distance(a: &[u32], b: &[u32]) -> usize {
     row[b.len()]
 }
 
-/// Whether a character belongs to the letter before it: a virama, a tone mark, a joiner.
+/// Returns true if a character belongs to the letter before it: a virama, a tone mark, a joiner.
 fn is_mark(c: char) -> bool {
     let is_joiner = matches!(c, '\u{200c}' | '\u{200d}');
     is_joiner || GeneralCategoryGroup::Mark.contains(CodePointMapData::new().get(c))
@@ -215,6 +215,7 @@ fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<Str
         .args(["-q", "--ipa", "--sep=_", "-v", voice])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| {
             let remedy =
@@ -230,7 +231,9 @@ fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<Str
     let printed = String::from_utf8_lossy(&output.stdout);
     let phones: Vec<Vec<String>> = printed.lines().map(split_phones).collect();
     if !output.status.success() || !written || phones.len() != lines.len() {
-        return Err(failed(format!("{} lines for {} given", phones.len(), lines.len())));
+        let printed = String::from_utf8_lossy(&output.stderr);
+        let why = printed.lines().next().unwrap_or("it printed nothing on standard error");
+        return Err(failed(format!("{} lines for {} given; {why}", phones.len(), lines.len())));
     }
     Ok(phones)
 }

@@ -39,8 +39,8 @@ use crate::{
     progress::progress_bar,
 };
 
-/// Shards of an update wherever the user has no say in it. Results depend on the number, so that it is
-/// the same on every machine; two keep both cores of a small laptop busy.
+/// Shards of an update where the command line does not set them. Results depend on the number, so it is
+/// the same on every machine. Two keep both cores of a small laptop busy.
 pub const SHARDS: usize = 2;
 
 /// What one worker found for one update.

@@ -1,5 +1,5 @@
-//! What holds whatever the machine, the terminal and the disk are: one seed gives one model with any
-//! number of threads, output that cannot be written costs no work, and exit codes are those of the
+//! Promises that do not depend on the machine, the terminal or the disk. One seed gives one model with
+//! any number of threads. Output that cannot be written costs no work. Exit codes are those of the
 //! README.
 
 use std::{
