@@ -174,6 +174,13 @@ mod tests {
         let options = numeric_options(&Wakeling::command(), &[]);
         let name = |arg: &Arg| arg.get_long().unwrap_or_default().to_owned();
         assert!(options.len() > 50, "{}", options.len());
+        let signed = [TypeId::of::<i32>(), TypeId::of::<i64>(), TypeId::of::<isize>()];
+        for (path, arg) in &options {
+            let id = arg.get_value_parser().type_id();
+            let is_signed = signed.iter().any(|signed| id == *signed);
+            // No field is; a range of literals without a suffix is `i32`, and parsing it panics.
+            assert!(!is_signed, "{} --{}", path.join(" "), name(arg));
+        }
         for (path, arg) in &options {
             let option = name(arg);
             let wrong = ["nan", "inf", "-inf", "-1e9", "1e300", "18446744073709551616", "x", ""];

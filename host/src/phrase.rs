@@ -107,7 +107,7 @@ pub struct PhraseCheck {
     pub verdict: Verdict,
     /// One line for people: language, verdict, length.
     pub summary: String,
-    /// What to do where the verdict is [`Verdict::Unknown`].
+    /// Advice where the verdict is [`Verdict::Unknown`].
     pub remedy: Option<String>,
 }
 
@@ -198,7 +198,8 @@ fn summary(check: &PhraseCheck) -> String {
     } else {
         String::new()
     };
-    format!("{language}: {verdict}, {phones} phones, {syllables} syllables{by_length}")
+    let s = if *syllables == 1 { "" } else { "s" };
+    format!("{language}: {verdict}, {phones} phones, {syllables} syllable{s}{by_length}")
 }
 
 fn findings(check: &PhraseCheck) -> Vec<Finding> {

@@ -217,6 +217,7 @@ fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<Str
         .args(["-q", "--ipa", "--sep=_", "-v", voice])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| {
             let remedy =
@@ -232,7 +233,9 @@ fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<Str
     let printed = String::from_utf8_lossy(&output.stdout);
     let phones: Vec<Vec<String>> = printed.lines().map(split_phones).collect();
     if !output.status.success() || !written || phones.len() != lines.len() {
-        return Err(failed(format!("{} lines for {} given", phones.len(), lines.len())));
+        let printed = String::from_utf8_lossy(&output.stderr);
+        let why = printed.lines().next().unwrap_or("it printed nothing on standard error");
+        return Err(failed(format!("{} lines for {} given; {why}", phones.len(), lines.len())));
     }
     Ok(phones)
 }

@@ -113,7 +113,8 @@ fn show(check: &PhraseCheck) -> String {
         let shown: Vec<&str> =
             check.tokens.iter().map(|t| t.strip_prefix("zh:").unwrap_or(t)).collect();
         let (phones, syllables) = (check.phones, check.syllables);
-        let _ = writeln!(text, "  {phones} phones, {syllables} syllables: {}", shown.join(" "));
+        let s = if syllables == 1 { "" } else { "s" };
+        let _ = writeln!(text, "  {phones} phones, {syllables} syllable{s}: {}", shown.join(" "));
     }
     if check.near_words.is_empty() {
         if check.verdict != Verdict::Unknown {
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn advice_names_a_guess_and_a_reason() {
         let line = |text, language| advice(&phrase::judge(text, language, None));
-        assert_eq!(line("hey computer", None), None);
+        assert_eq!(line("computer terminal", None), None);
         let foreign = line("ó sauro", None).unwrap();
         assert!(foreign.contains("Portuguese (pt)") && foreign.contains("espeak-ng"), "{foreign}");
         let short = line("go", None).unwrap();

@@ -65,7 +65,8 @@ pub struct CompareArgs {
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
     talk: Vec<PathBuf>,
     /// Numbers of recordings to train on
-    #[arg(long, num_args = 1.., default_values_t = [1, 3, 5, 10, 20], value_parser = number::within(1..=1_000_000))]
+    #[arg(long, num_args = 1.., default_values_t = [1, 3, 5, 10, 20],
+        value_parser = number::within(1..=1_000_000_usize))]
     samples: Vec<usize>,
     /// Ways of training: scratch, scratch:PERCENT of the channels, head, last:K, all
     #[arg(long, num_args = 1.., default_values_t = ["head".parse::<How>().expect("a way")])]
@@ -74,10 +75,11 @@ pub struct CompareArgs {
     #[arg(long, value_enum, num_args = 1.., default_values_t = [Tasks::Separate])]
     tasks: Vec<Tasks>,
     /// Draws of recordings for each number
-    #[arg(long, default_value_t = 1, value_parser = number::within(1..=10_000))]
+    #[arg(long, default_value_t = 1, value_parser = number::within(1..=10_000_u64))]
     draws: u64,
     /// False accepts per hour
-    #[arg(long, num_args = 1.., default_values_t = [0.5, 0.0], value_parser = number::within(0.0..=number::MOST_PER_HOUR))]
+    #[arg(long, num_args = 1.., default_values_t = [0.5, 0.0],
+        value_parser = number::within(0.0..=number::MOST_PER_HOUR))]
     rates: Vec<f64>,
     /// Folder for the results
     #[arg(long)]

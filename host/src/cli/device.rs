@@ -42,7 +42,7 @@ struct PortArgs {
     #[arg(long)]
     port: String,
     /// Bits a second of a serial port
-    #[arg(long, default_value_t = 115_200, value_parser = number::within(300..=12_000_000))]
+    #[arg(long, default_value_t = 115_200, value_parser = number::within(300..=12_000_000_u32))]
     baud: u32,
 }
 

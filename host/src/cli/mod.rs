@@ -120,13 +120,15 @@ impl OtherSpeech {
 pub struct Training {
     /// Hours of other speech and noise to hear: if there are fewer, clips are heard several times,
     /// up to four, each time distorted otherwise
-    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().negative_hours, value_parser = number::within(0.0..=1_000.0))]
+    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().negative_hours,
+        value_parser = number::within(0.0..=1_000.0))]
     negative_hours: f64,
     /// Updates of the head
     #[arg(long, default_value_t = Settings::default().steps, value_parser = number::steps())]
     steps: usize,
     /// Heads that are trained, each from other draws, and averaged into one
-    #[arg(long, default_value_t = Settings::default().members, value_parser = number::within(1..=8_usize))]
+    #[arg(long, default_value_t = Settings::default().members,
+        value_parser = number::within(1..=8_usize))]
     members: usize,
     /// Channels of each head's layers: 1 is a single node
     #[arg(long, value_name = "COUNT", default_value_t = Settings::default().hidden,

@@ -16,6 +16,9 @@ pub const LEARNING_RATES: RangeInclusive<f64> = 1e-9..=10.0;
 
 /// Returns a parser of numbers in `range`. A number that is not one, `nan` and infinities are refused
 /// with a message that names the range.
+///
+/// The type of the range must be that of the option's field. clap finds a difference only when it parses,
+/// so literals of whole numbers need a suffix (`1..=8_usize`).
 pub fn within<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
 where
     T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,

@@ -35,7 +35,7 @@ pub struct PackArgs {
     #[arg(long)]
     out: PathBuf,
     /// How many files
-    #[arg(long, default_value_t = 6, value_parser = number::within(1..=100_000))]
+    #[arg(long, default_value_t = 6, value_parser = number::within(1..=100_000_usize))]
     files: usize,
     /// Largest size of a file
     #[arg(long, default_value_t = 1.9, value_parser = number::within(0.01..=1_000.0))]

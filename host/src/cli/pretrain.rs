@@ -78,11 +78,11 @@ pub struct PretrainArgs {
     #[arg(long, default_value_t = 6_000, value_parser = number::steps())]
     steps: usize,
     /// Rows of 12 s that each worker composes for an update; fewer if a clip needs longer ones
-    #[arg(long, default_value_t = 8, value_parser = number::within(1..=4_096))]
+    #[arg(long, default_value_t = 8, value_parser = number::within(1..=4_096_usize))]
     rows: usize,
     /// Clips in memory, from which rows are drawn at random (10 s take 80 kB); a larger corpus is
     /// read through again and again, and workers share the window
-    #[arg(long, default_value_t = 32_768, value_parser = number::within(1..=1_000_000_000))]
+    #[arg(long, default_value_t = 32_768, value_parser = number::within(1..=1_000_000_000_usize))]
     window: usize,
     /// Threads that read clips ahead
     #[arg(long, default_value_t = crate::default_readers(), value_parser = number::workers())]

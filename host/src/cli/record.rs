@@ -50,7 +50,8 @@ pub struct RecordArgs {
     #[arg(long, value_name = "NAME")]
     speaker: Option<String>,
     /// Record so many minutes of the room instead: all that the phrase must be told apart from
-    #[arg(long, value_name = "MINUTES", conflicts_with = "phrase", value_parser = number::within(LEAST_MINUTES..=MOST_MINUTES))]
+    #[arg(long, value_name = "MINUTES", conflicts_with = "phrase",
+        value_parser = number::within(LEAST_MINUTES..=MOST_MINUTES))]
     negatives: Option<f64>,
     /// Folder for the recordings [default: recordings/PHRASE, or recordings/room]
     #[arg(long, value_name = "DIR")]

@@ -57,13 +57,16 @@ pub struct SimulateArgs {
     #[arg(long)]
     pub scores: bool,
     /// Seconds of silence that follow each file
-    #[arg(long, value_name = "SECONDS", default_value_t = 0.5, value_parser = number::within(0.0..=LONGEST_TAIL_S))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.5,
+        value_parser = number::within(0.0..=LONGEST_TAIL_S))]
     pub tail_s: f64,
     /// How easily a word is detected
-    #[arg(long, value_enum, value_name = "NAME", conflicts_with_all = ["threshold", "false_accepts_per_hour"])]
+    #[arg(long, value_enum, value_name = "NAME",
+        conflicts_with_all = ["threshold", "false_accepts_per_hour"])]
     pub sensitivity: Option<Preset>,
     /// Raw score (0 … 1) at which a word counts as heard, instead of the model's
-    #[arg(long, value_name = "SCORE", conflicts_with = "false_accepts_per_hour", value_parser = number::within(SCORES))]
+    #[arg(long, value_name = "SCORE", conflicts_with = "false_accepts_per_hour",
+        value_parser = number::within(SCORES))]
     pub threshold: Option<f64>,
     /// Take the threshold from the model's table for at most this rate
     #[arg(long, value_name = "RATE", value_parser = number::within(0.0..=number::MOST_PER_HOUR))]

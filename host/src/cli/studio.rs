@@ -23,7 +23,8 @@ It prints an address for a browser on this computer; nobody else can open it, an
 computer. Recordings and models lie in the same places as those of `record` and `finetune`.")]
 pub struct StudioArgs {
     /// Port on 127.0.0.1 [default: a free one]
-    #[arg(long, default_value_t = 0, hide_default_value = true, value_parser = number::within(0..=u16::MAX))]
+    #[arg(long, default_value_t = 0, hide_default_value = true,
+        value_parser = number::within(0..=u16::MAX))]
     port: u16,
     /// Folder of the folders of recordings
     #[arg(long, value_name = "DIR", default_value = "recordings")]

@@ -54,13 +54,14 @@ pub struct SynthesizeArgs {
     #[arg(long, num_args = 1..)]
     pitches: Vec<String>,
     /// Files to make, or as many as there are ways to speak
-    #[arg(long, default_value_t = 200, value_parser = number::within(1..=1_000_000))]
+    #[arg(long, default_value_t = 200, value_parser = number::within(1..=1_000_000_usize))]
     count: usize,
     /// Its language, a code or an English name: en, pt-br, Portuguese [default: guessed]
     #[arg(long, value_parser = phrase::language::parse)]
     language: Option<String>,
     /// Seconds after which a program is taken to hang
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = number::within(0.01..=86_400.0))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0,
+        value_parser = number::within(0.01..=86_400.0))]
     timeout_s: f64,
     /// Seed of the order in which voices, speeds and pitches are drawn
     #[arg(long, default_value_t = 1, value_parser = number::seed())]

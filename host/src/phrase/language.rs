@@ -4,6 +4,7 @@
 //! language does not have speak against it, letters and words that few languages have speak for it.
 //! [`LanguageGuess`] carries the runners-up and whether the evidence decides.
 
+mod latin;
 mod table;
 
 use icu_properties::{CodePointMapData, props::Script};
@@ -30,7 +31,7 @@ const DECIDES: f32 = 0.9;
 /// Candidates further behind than this are not named.
 const FAR_BEHIND: f32 = 1.4;
 
-/// How much evidence a language has.
+/// Weight of the evidence for a language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
@@ -108,7 +109,8 @@ pub fn guess(phrase: &str) -> LanguageGuess {
     let alone = writing.languages.iter().filter(|l| l.prior >= 0.3).count() <= 1;
     let is_decided = alone || (lead >= DECIDES && score > best.prior);
     let confidence = if is_decided { Confidence::Likely } else { Confidence::Unsure };
-    let others = ranked[1..].iter().filter(|(_, other)| !alone && score - other < FAR_BEHIND);
+    // Where the evidence decides, others would only raise doubts.
+    let others = ranked[1..].iter().filter(|(_, other)| !is_decided && score - other < FAR_BEHIND);
     let others = others.take(ALTERNATIVES).map(|(l, _)| candidate(l)).collect();
     // The prior alone, against English as against the others, is no evidence.
     let why = if score > best.prior { "" } else { "nothing in it points to another language" };
@@ -157,7 +159,13 @@ pub(super) fn name(code: &str) -> &str {
     languages().find(|l| l.code == primary(code)).map_or(code, |l| l.name)
 }
 
-/// Whether a language is written in a script; also true for languages that the table does not have.
+/// `Portuguese (pt)`, or the code alone where no name is known.
+pub(super) fn named(code: &str) -> String {
+    let name = name(code);
+    if name == code { code.to_owned() } else { format!("{name} ({code})") }
+}
+
+/// Returns true if a language is written in a script; also for languages that the table does not have.
 pub(super) fn writes(code: &str, script: Script) -> bool {
     let code = primary(code);
     let known = languages().any(|l| l.code == code);
@@ -181,7 +189,7 @@ fn described(
     why: &str,
 ) -> LanguageGuess {
     let name = name(code).to_owned();
-    let named = if name == code { name.clone() } else { format!("{name} ({code})") };
+    let named = named(code);
     let mut text = match confidence {
         Confidence::Given => named,
         Confidence::Likely => format!("looks like {named}"),
@@ -210,7 +218,7 @@ fn writing_of(phrase: &str) -> Option<&'static Writing> {
     used().filter(|w| w.script != Script::Latin).max_by_key(count).or_else(|| used().next())
 }
 
-/// What a phrase shows of its language.
+/// Letters and words of a phrase that point to languages.
 struct Evidence {
     /// The phrase with a blank at both ends.
     padded: String,

@@ -3,8 +3,10 @@
 //! espeak-ng reads letters that a voice does not know by their names: "arabic letter meem", "o acute".
 //! A verdict on such a string would be about the names, so there is none.
 
+use icu_properties::props::Script;
+
 use super::{
-    language::{guess, name, script, script_name, writes},
+    language::{guess, name, named, script, script_name, writes},
     words::{Spelling, is_mandarin},
 };
 use crate::tokens::Tokenizer;
@@ -13,12 +15,16 @@ use crate::tokens::Tokenizer;
 /// glide.
 const MOST_PHONES_A_LETTER: usize = 3;
 
-/// Why a phrase cannot be judged, and what helps.
+/// Scripts whose letters have names that differ from their sounds.
+const ALPHABETS: [Script; 5] =
+    [Script::Latin, Script::Cyrillic, Script::Greek, Script::Armenian, Script::Georgian];
+
+/// Reason for which a phrase cannot be judged, and a remedy.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Obstacle {
-    /// What is in the way.
+    /// The reason.
     pub reason: String,
-    /// What the user can do.
+    /// Advice to the user.
     pub remedy: String,
 }
 
@@ -48,21 +54,26 @@ pub fn find(
 fn foreign_script(phrase: &str, language: &str) -> Option<Obstacle> {
     let scripts = || phrase.chars().filter_map(script);
     let is_own = |s| writes(language, s);
-    let is_loan = |s| script_name(s) == "Latin" && scripts().any(is_own) && !is_mandarin(language);
+    let is_loan = |s| s == Script::Latin && scripts().any(is_own) && !is_mandarin(language);
     let foreign = scripts().find(|&s| !is_own(s) && !is_loan(s))?;
-    let letters: String = phrase.chars().filter(|&c| script(c) == Some(foreign)).collect();
-    let likely = guess(&letters);
-    Some(obstacle(
-        format!(
-            "{} is not written in {} letters (\"{letters}\")",
-            name(language),
-            script_name(foreign)
-        ),
-        format!(
-            "name the language with --language, perhaps {} for {}; write a phrase in one script",
-            likely.code, likely.name
-        ),
-    ))
+    let is_foreign = |word: &&str| word.chars().any(|c| script(c) == Some(foreign));
+    let words: Vec<&str> = phrase.split(' ').filter(is_foreign).collect();
+    let words = words.join(" ");
+    let mut remedy = name_another(&words, language);
+    if words != phrase {
+        remedy += ", or write the phrase in one script";
+    }
+    let (name, letters) = (name(language), script_name(foreign));
+    Some(obstacle(format!("{name} is not written in {letters} letters (\"{words}\")"), remedy))
+}
+
+/// Advice to name another language, with the one that a text looks like.
+fn name_another(text: &str, language: &str) -> String {
+    let likely = guess(text).code;
+    if likely == language {
+        return "name another language with --language".into();
+    }
+    format!("name the language with --language, perhaps {likely} for {}", name(&likely))
 }
 
 /// Words in a Mandarin phrase that are neither characters nor syllables with tones.
@@ -70,8 +81,7 @@ fn unread_mandarin(phrase: &str, language: &str, tokens: &[String]) -> Option<Ob
     if !is_mandarin(language) {
         return None;
     }
-    let is_latin =
-        |c: char| c.is_alphabetic() && script(c).is_some_and(|s| script_name(s) == "Latin");
+    let is_latin = |c: char| script(c) == Some(Script::Latin);
     let words = phrase.split(|c: char| !is_latin(c) && !c.is_ascii_digit());
     let unread = |word: &&str| {
         word.chars().any(is_latin) && !word.ends_with(|c: char| ('1'..='5').contains(&c))
@@ -95,7 +105,7 @@ fn no_phones(language: &str, spelling: Spelling, g2p: Option<&str>) -> Option<Ob
     let name = name(language);
     Some(match g2p {
         Some(program) => obstacle(
-            format!("{program} has no voice for {name} ({language})"),
+            format!("{program} has no voice for {}", named(language)),
             "name a similar language that has one with --language (espeak-ng --voices lists them)",
         ),
         None => obstacle(
@@ -134,7 +144,7 @@ fn spelled_out(phrase: &str, language: &str, g2p: &str) -> Option<Obstacle> {
     None
 }
 
-/// Whether a word's phones are the names of its letters, given the phones of each letter by itself.
+/// Returns true if a word's phones are the names of its letters, given the phones of each letter by itself.
 fn is_spelled(word: &str, phones: &[String], letters: &[Vec<String>]) -> bool {
     // The name of a plain letter is how it is said; digits are read as numbers.
     if word.chars().any(char::is_numeric) || (word.is_ascii() && letters.len() == 1) {
@@ -142,19 +152,22 @@ fn is_spelled(word: &str, phones: &[String], letters: &[Vec<String>]) -> bool {
     }
     let is_long = phones.len() > MOST_PHONES_A_LETTER * letters.len() + 1;
     let names: Vec<&String> = letters.iter().flatten().collect();
-    let is_named = letters.len() > 1 && phones.len() > letters.len() && phones.iter().eq(names);
+    // A syllable or a consonant with its vowel is said as it is named.
+    let is_alphabet = word.chars().filter_map(script).all(|s| ALPHABETS.contains(&s));
+    let is_named =
+        is_alphabet && letters.len() > 1 && phones.len() > letters.len() && phones.iter().eq(names);
     phones.is_empty() || is_long || is_named
 }
 
 fn spelled(word: &str, language: &str, letters: usize) -> Obstacle {
     let name = name(language);
-    if word.chars().any(|c| script(c).is_some_and(|s| script_name(s) == "Chinese")) {
+    if word.chars().any(|c| script(c) == Some(Script::Han)) {
         return obstacle(
             format!("espeak-ng does not read the Chinese characters of \"{word}\" in {name}"),
             "write it as it is said (Japanese in kana), or name another language with --language",
         );
     }
-    let mut remedy = "name its language with --language".to_owned();
+    let mut remedy = name_another(word, language);
     if word.is_ascii() && letters > 1 {
         let apart: Vec<String> = word.chars().map(String::from).collect();
         remedy +=
@@ -175,6 +188,8 @@ mod tests {
     fn names_of_letters_are_told_from_words() {
         let letters = |list: &[&str]| list.iter().map(|l| phones(l)).collect::<Vec<_>>();
         assert!(is_spelled("usb", &phones("j u ɛ s b i"), &letters(&["j u", "ɛ s", "b i"])));
+        let hangul = letters(&["ɐ n", "n j ʌ ŋ"]);
+        assert!(!is_spelled("안녕", &phones("ɐ n n j ʌ ŋ"), &hangul));
         assert!(is_spelled("ó", &phones("oʊ ɐ k j u t"), &letters(&["oʊ ɐ k j u t"])));
         assert!(!is_spelled("x", &[], &letters(&[""])));
         assert!(!is_spelled("ó", &phones("ɔ"), &letters(&["ɔ"])));

@@ -90,7 +90,7 @@ pub enum Spelling {
     Letters,
 }
 
-/// Whether a code is one of Mandarin's.
+/// Returns true for a code of Mandarin.
 pub(super) fn is_mandarin(language: &str) -> bool {
     matches!(super::language::primary(language), "zh" | "cmn")
 }

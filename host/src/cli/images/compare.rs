@@ -42,7 +42,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "NAME")]
     test_split: Option<String>,
     /// How many pictures are trained on; one number or several. Without it, all
-    #[arg(long, num_args = 1.., value_parser = number::within(1..=100_000_000))]
+    #[arg(long, num_args = 1.., value_parser = number::within(1..=100_000_000_usize))]
     pictures: Vec<usize>,
     /// Ways to train on them
     #[arg(long, value_enum, num_args = 1.., default_values = ["scratch", "head", "last", "all"])]
@@ -54,10 +54,12 @@ pub struct CompareArgs {
     #[arg(long, conflicts_with_all = ["pictures", "ways", "base"])]
     tasks: bool,
     /// Widths of the networks, as multiples of tier M
-    #[arg(long, num_args = 1.., requires = "tasks", default_values_t = [0.25, 0.5, 1.0], value_parser = number::within(0.1..=8.0))]
+    #[arg(long, num_args = 1.., requires = "tasks", default_values_t = [0.25, 0.5, 1.0],
+        value_parser = number::within(0.1..=8.0))]
     width: Vec<f64>,
     /// Share of the labels that is hidden from training
-    #[arg(long, requires = "tasks", default_value_t = 0.0, value_parser = number::within(0.0..=0.99))]
+    #[arg(long, requires = "tasks", default_value_t = 0.0,
+        value_parser = number::within(0.0..=0.99))]
     hide: f64,
     /// Rows and columns of the pictures
     #[arg(long, requires = "tasks", default_value_t = 64, value_parser = number::within(SIDES))]
@@ -66,7 +68,7 @@ pub struct CompareArgs {
     #[arg(long, value_enum)]
     channels: Option<Channels>,
     /// Runs of each
-    #[arg(long, default_value_t = 5, value_parser = number::within(1..=10_000))]
+    #[arg(long, default_value_t = 5, value_parser = number::within(1..=10_000_usize))]
     seeds: usize,
     /// Seed of the first
     #[arg(long, default_value_t = 1, value_parser = number::seed())]

@@ -55,13 +55,14 @@ pub struct PretrainArgs {
     #[arg(long, default_value_t = 4_000, value_parser = cli::number::steps())]
     steps: usize,
     /// Pictures in each half of an update
-    #[arg(long, default_value_t = 32, value_parser = cli::number::within(1..=65_536))]
+    #[arg(long, default_value_t = 32, value_parser = cli::number::within(1..=65_536_usize))]
     batch: usize,
     /// Worker threads, of which training uses up to two; the result does not depend on it
     #[arg(long, default_value_t = crate::default_workers(), value_parser = cli::number::workers())]
     workers: usize,
     /// Highest learning rate
-    #[arg(long, default_value_t = SCRATCH_RATE, value_parser = cli::number::within(cli::number::LEARNING_RATES))]
+    #[arg(long, default_value_t = SCRATCH_RATE,
+        value_parser = cli::number::within(cli::number::LEARNING_RATES))]
     rate: f64,
     /// Leave out distortions of the pictures
     #[arg(long)]
