@@ -2,9 +2,8 @@
 //! among them, in formats that are not read, cut off.
 
 use std::{
-    fs::{self, File},
-    io::Write,
-    path::{Path, PathBuf},
+    fs,
+    path::PathBuf,
     process::{Command, Output, Stdio},
 };
 
@@ -51,7 +50,9 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// A stereo WAV of silence at 48 kHz. Its samples are a hole in the file, which takes no room on disk.
-fn long_recording(path: &Path, minutes: u32) {
+#[cfg(target_os = "linux")]
+fn long_recording(path: PathBuf, minutes: u32) {
+    use std::io::Write;
     let bytes = minutes * 60 * 48_000 * 4;
     let mut header = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x02\0".to_vec();
     header.extend(48_000u32.to_le_bytes());
@@ -59,7 +60,7 @@ fn long_recording(path: &Path, minutes: u32) {
     header.extend(b"\x04\0\x10\0data");
     header.extend(bytes.to_le_bytes());
     fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-    let mut file = File::create(path).expect("a file");
+    let mut file = fs::File::create(&path).expect("a file");
     file.write_all(&header).expect("a header");
     // A sound at the beginning, since noise that is silent is not used.
     file.write_all(&[1, 0, 1, 0].repeat(100)).expect("samples");
@@ -87,18 +88,22 @@ fn peak_mib(place: &Place, arguments: &[&str]) -> u64 {
     peak_kib / 1024
 }
 
+/// The command line for a folder with a long recording.
+#[cfg(target_os = "linux")]
+type Arguments<'a> = &'a dyn Fn(&str) -> Vec<String>;
+
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_does_not_grow_with_the_length_of_a_recording() {
     let place = Place::new();
     for (name, minutes) in [("one", 1), ("thirty", 30)] {
-        long_recording(&place.path(&format!("{name}/a.wav")), minutes);
+        long_recording(place.path(&format!("{name}/a.wav")), minutes);
     }
     let word = |folder: &str| format!("hey wakeling={folder}");
     let evaluate = ["evaluate", "--model", "good.wkl", "--word"];
     let pack = ["pack", "--out", "packs", "--files", "1", "--megabytes", "0.05"];
     // The features of speech that is packed stay in memory: 8 kB a second.
-    let runs: [(&str, u64, &dyn Fn(&str) -> Vec<String>); 6] = [
+    let runs: [(&str, u64, Arguments<'_>); 6] = [
         ("simulate", 8, &|long| owned(&["simulate", long, "--model", "good.wkl"])),
         ("negatives", 8, &|long| {
             [owned(&evaluate), owned(&[&word("short"), "--negatives", long])].concat()
@@ -126,6 +131,7 @@ fn memory_does_not_grow_with_the_length_of_a_recording() {
     }
 }
 
+#[cfg(target_os = "linux")]
 fn owned(arguments: &[&str]) -> Vec<String> {
     arguments.iter().map(|&argument| argument.to_owned()).collect()
 }

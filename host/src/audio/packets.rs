@@ -64,7 +64,7 @@ pub(super) struct PacketFrames {
 
 enum Codec {
     Symphonia(Box<dyn AudioDecoder>),
-    Opus(OpusTrack),
+    Opus(Box<OpusTrack>),
 }
 
 impl PacketFrames {
@@ -299,7 +299,7 @@ impl Codec {
             let channels = parameters.channels.as_ref().map_or(1, |channels| channels.count());
             let track = OpusTrack::new(header, format == Format::Mp4, channels);
             let refused = |e| Error::input(path, format!("cannot be decoded: Opus: {e}"), CONVERT);
-            return track.map(Self::Opus).map_err(refused);
+            return track.map(|track| Self::Opus(Box::new(track))).map_err(refused);
         }
         let decoder = symphonia::default::get_codecs()
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())

@@ -89,7 +89,7 @@ impl Stream {
         let (rate, input) = (self.rate, &self.pending[part]);
         let Some(resampler) = &mut self.resampler else { return Ok(()) };
         let is_short = input.len() < resampler.input_frames_next();
-        let indexing = is_short.then(|| Indexing {
+        let indexing = is_short.then_some(Indexing {
             input_offset: 0,
             output_offset: 0,
             active_channels_mask: None,
