@@ -320,7 +320,6 @@ fn table(word: &Word<'_>) -> Cow<'static, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wakeling_shared::events::Loaded;
     use wakeling_shared::{artifact::OperatingPoint, detector::DetectorParams};
 
     #[test]

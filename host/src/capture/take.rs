@@ -5,7 +5,12 @@
 //! sound rises above it and ends after a pause. What is kept is cut by the same search that
 //! fine-tuning uses ([`phrase_in`]), with a margin.
 
-use super::level::{Level, QUIET_DB, SILENCE_DB};
+use std::ops::Range;
+
+use super::{
+    activity::{Activity, FAINTEST_DB},
+    level::{Level, QUIET_DB, SILENCE_DB},
+};
 use crate::{
     audio::SAMPLE_RATE,
     features::{FrontendTables, NormalizationKind, log_mel, mel_powers},
@@ -13,7 +18,7 @@ use crate::{
 };
 
 /// Samples of the stretches whose level is followed: 10 ms, the hop of the features.
-const FRAME: usize = SAMPLE_RATE as usize / 100;
+pub(crate) const FRAME: usize = SAMPLE_RATE as usize / 100;
 /// Frames of the countdown that are kept: who is quick is not cut off.
 const LEAD_FRAMES: usize = 50;
 /// Frames after the countdown in which a signal tone may still be heard: a loudspeaker and its driver
@@ -27,22 +32,14 @@ const TONE_HZ: f32 = 1_760.0;
 const TONE_SAMPLES: usize = 1_920;
 /// Share of a frame's energy from which on it is the tone and not speech.
 const TONE_SHARE: f32 = 0.6;
+/// Share of 80 ms of a phrase from which on the tone lies under it.
+const MIXED_SHARE: f32 = 0.15;
 /// The longest phrase, in frames: longer than what fine-tuning keeps.
 const LONGEST_FRAMES: usize = 350;
-/// So many of the last [`ONSET_WINDOW`] frames must rise above the room for speech to begin.
-const ONSET_FRAMES: usize = 4;
-/// See [`ONSET_FRAMES`].
-const ONSET_WINDOW: usize = 6;
-/// Frames of quiet that end a phrase.
-const PAUSE_FRAMES: usize = 70;
-/// How far speech rises above the room, in dB.
-const RISE_DB: f32 = 9.0;
-/// Below this nothing is speech, however quiet the room is.
-const FAINTEST_DB: f32 = -60.0;
 /// The phrase must rise so far above the room for a good take, in dB.
 const CLEAR_DB: f32 = 10.0;
 /// Frames that are kept before and after the phrase.
-const MARGIN_FRAMES: usize = 30;
+pub(crate) const MARGIN_FRAMES: usize = 30;
 /// The shortest phrase, in seconds.
 const SHORTEST_S: f64 = 0.25;
 /// The longest phrase, in seconds: [`phrase_in`] cuts there.
@@ -103,17 +100,31 @@ pub fn tone() -> Vec<i16> {
     (0..TONE_SAMPLES).map(sample).collect()
 }
 
-/// Whether a frame is mostly the signal tone: the share of its energy at the tone's frequency (one bin
-/// of a discrete Fourier transform).
-fn is_tone(frame: &[i16]) -> bool {
-    let (mut re, mut im, mut energy) = (0f32, 0f32, 0f32);
-    for (i, &sample) in frame.iter().enumerate() {
-        let (x, phase) = (f32::from(sample), std::f32::consts::TAU * TONE_HZ * i as f32);
-        let (sin, cos) = (phase / SAMPLE_RATE as f32).sin_cos();
+/// Share of the energy at the tone's frequency (one bin of a discrete Fourier transform), 0 to 1.
+fn tone_share(samples: &[i16]) -> f32 {
+    let (mut re, mut im, mut energy) = (0f64, 0f64, 0f64);
+    for (i, &sample) in samples.iter().enumerate() {
+        let turns = f64::from(TONE_HZ) * i as f64 / f64::from(SAMPLE_RATE);
+        let (sin, cos) = (std::f64::consts::TAU * turns.fract()).sin_cos();
+        let x = f64::from(sample);
         (re, im, energy) = (re + x * cos, im + x * sin, energy + x * x);
     }
+    if energy == 0.0 {
+        return 0.0;
+    }
     // Of a pure tone, half of the energy lies in this bin and half in its mirror.
-    2.0 * (re * re + im * im) > TONE_SHARE * energy * frame.len() as f32 && energy > 0.0
+    (2.0 * (re * re + im * im) / (energy * samples.len() as f64)) as f32
+}
+
+/// Whether a frame is mostly the signal tone.
+fn is_tone(frame: &[i16]) -> bool {
+    tone_share(frame) > TONE_SHARE
+}
+
+/// Whether the signal tone lies under a phrase. Over 80 ms the bin is so narrow that a voice, whose
+/// pitch moves, has little in it.
+fn has_tone(said: &[i16]) -> bool {
+    said.windows(8 * FRAME).step_by(4 * FRAME).any(|window| tone_share(window) > MIXED_SHARE)
 }
 
 /// A take in progress.
@@ -127,12 +138,9 @@ pub struct Take {
     pcm: Vec<i16>,
     /// Root mean squares of the countdown's frames.
     room: Vec<f32>,
-    floor_db: f32,
+    activity: Activity,
     /// Frames in this phase.
     frames: usize,
-    /// Whether each of the last frames rose above the room, newest in the lowest bit.
-    risen: u8,
-    quiet_frames: usize,
 }
 
 impl Default for Take {
@@ -156,10 +164,8 @@ impl Take {
             pending: Vec::new(),
             pcm: Vec::new(),
             room: Vec::new(),
-            floor_db: SILENCE_DB,
+            activity: Activity::over(SILENCE_DB),
             frames: 0,
-            risen: 0,
-            quiet_frames: 0,
         }
     }
 
@@ -196,21 +202,17 @@ impl Take {
             Phase::Counting(_) => self.count(level_db),
             Phase::Waiting if self.is_signal(frame) => {
                 self.pcm.clear();
-                self.risen = 0;
+                self.activity.restart();
             }
             Phase::Waiting => {
-                let is_risen = level_db > (self.floor_db + RISE_DB).max(FAINTEST_DB);
-                self.risen = (self.risen << 1 | u8::from(is_risen)) & ((1 << ONSET_WINDOW) - 1);
-                if self.risen.count_ones() as usize >= ONSET_FRAMES {
+                if self.activity.begins(level_db) {
                     self.enter(Phase::Speaking);
                 } else if self.frames >= self.timing.patience_frames {
                     self.enter(Phase::Over);
                 }
             }
             Phase::Speaking => {
-                let is_quiet = level_db < (self.floor_db + 0.6 * RISE_DB).max(FAINTEST_DB);
-                self.quiet_frames = if is_quiet { self.quiet_frames + 1 } else { 0 };
-                if self.quiet_frames >= PAUSE_FRAMES || self.frames >= LONGEST_FRAMES {
+                if self.activity.ends(level_db) || self.frames >= LONGEST_FRAMES {
                     self.enter(Phase::Over);
                 }
             }
@@ -235,7 +237,8 @@ impl Take {
         }
         // The quiet half of the countdown: a cough or a key does not raise the room.
         self.room.sort_by(f32::total_cmp);
-        self.floor_db = self.room.get(self.room.len() / 4).copied().unwrap_or(SILENCE_DB);
+        let floor_db = self.room.get(self.room.len() / 4).copied().unwrap_or(SILENCE_DB);
+        self.activity = Activity::over(floor_db);
         let kept = self.pcm.len().saturating_sub(LEAD_FRAMES * FRAME);
         self.pcm.drain(..kept);
         self.enter(Phase::Waiting);
@@ -247,7 +250,11 @@ impl Take {
 
     /// What was recorded, cut to the phrase; none if nothing was said.
     pub fn finish(self) -> Option<Recorded> {
-        (self.phase == Phase::Over).then(|| trim(&self.pcm)).flatten()
+        let mut recorded = (self.phase == Phase::Over).then(|| trim(&self.pcm)).flatten()?;
+        if self.signal == Some(Signal::Tone) && has_tone(recorded.said()) {
+            recorded.verdict = Verdict::Early;
+        }
+        Some(recorded)
     }
 }
 
@@ -264,6 +271,8 @@ pub enum Verdict {
     Noisy,
     /// The sound begins or ends within the phrase.
     CutOff,
+    /// The phrase began before the signal was over, which is now part of it.
+    Early,
     /// Too short for a phrase.
     TooShort,
     /// Longer than a phrase may be.
@@ -279,6 +288,7 @@ impl Verdict {
             Self::TooQuiet => "too quiet: come nearer, or turn the microphone up",
             Self::Noisy => "the room is nearly as loud as the phrase",
             Self::CutOff => "cut off: wait for the sign, and be quiet after the phrase",
+            Self::Early => "too early: the tone is in it; wait for its end",
             Self::TooLong => "too long: a phrase takes less than three seconds",
             Self::TooShort => "too short: was that the phrase?",
         }
@@ -294,11 +304,18 @@ pub struct Recorded {
     pub level: Level,
     /// Seconds of the phrase itself.
     pub phrase_s: f64,
+    /// Where the phrase lies in `pcm`, in samples.
+    phrase: Range<usize>,
     /// What stands against it.
     pub verdict: Verdict,
 }
 
 impl Recorded {
+    /// The phrase without the margin.
+    fn said(&self) -> &[i16] {
+        &self.pcm[self.phrase.clone()]
+    }
+
     /// Seconds with the margin.
     pub fn duration_s(&self) -> f64 {
         self.pcm.len() as f64 / f64::from(SAMPLE_RATE)
@@ -339,7 +356,8 @@ pub fn trim(pcm: &[i16]) -> Option<Recorded> {
     };
     let from = sample(phrase.start.saturating_sub(MARGIN_FRAMES));
     let to = sample(phrase.end + MARGIN_FRAMES);
-    Some(Recorded { pcm: pcm[from..to].to_vec(), level, phrase_s, verdict })
+    let phrase = sample(phrase.start) - from..sample(phrase.end) - from;
+    Some(Recorded { pcm: pcm[from..to].to_vec(), level, phrase_s, phrase, verdict })
 }
 
 #[cfg(test)]
@@ -427,6 +445,30 @@ mod tests {
         // Taken for speech, it would be what is kept.
         let tone_kept = |r: &Recorded| r.pcm.chunks_exact(FRAME).any(is_tone);
         assert!(signalled(0.4, 0.5, None).is_none_or(|r| tone_kept(&r) || r.phrase_s > 0.9));
+    }
+
+    #[test]
+    fn a_phrase_over_the_tone_is_early_and_voices_are_not_taken_for_it() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/test");
+        let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        for path in paths.filter(|path| path.extension().is_some_and(|e| e == "ogg")) {
+            let mut said = crate::audio::read(&path).unwrap();
+            assert!(!has_tone(&said), "{}", path.display());
+            // Half as loud as it is played, in the middle of the phrase.
+            let middle = said.len() / 2;
+            said[middle..].iter_mut().zip(tone()).for_each(|(s, t)| *s = s.saturating_add(t / 2));
+            assert!(has_tone(&said), "{}", path.display());
+        }
+        let quiet = noise(1.5, 40);
+        let mut sound = [quiet.clone(), noise(0.8, 9_000), noise(2.0, 40)].concat();
+        sound[28_000..].iter_mut().zip(tone()).for_each(|(s, t)| *s = s.saturating_add(t));
+        let mut take = Take::new();
+        for block in sound.chunks(640) {
+            if !matches!(take.push(block), Phase::Counting(_)) {
+                take.expect(Signal::Tone);
+            }
+        }
+        assert_eq!(take.finish().unwrap().verdict, Verdict::Early);
     }
 
     #[test]
