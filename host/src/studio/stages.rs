@@ -14,9 +14,8 @@ const fn stage(command: &'static str, title: &'static str, weight: f64) -> Stage
     Stage { command, title, weight }
 }
 
-/// Stages in their order. Weights are those of a
-/// training with the shipped negatives and default settings on two cores. A bar that is not listed
-/// is shown by its title and moves nothing.
+/// Stages in their order. Weights are those of a training with the shipped negatives and default
+/// settings on two cores. A bar that is not listed is shown by its title and moves nothing.
 const STAGES: [Stage; 4] = [
     stage("finetune", "recordings", 2.0),
     stage("finetune", "finetune", 94.0),
