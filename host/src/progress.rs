@@ -1,10 +1,10 @@
 //! Progress of long work on stderr: bars for a person, or lines for a program.
 //!
-//! A program that starts this one sets [`LINES`] and reads a line of JSON behind a fixed prefix for
-//! each update:
+//! A program that starts this one sets [`LINES`] and reads a line for each update: JSON behind a fixed
+//! prefix, then the bar's message.
 //!
 //! ```text
-//! wakeling-progress {"bar":3,"stage":"finetune","position":30,"length":400}
+//! wakeling-progress {"bar":3,"stage":"finetune","position":30,"length":100} embedding negatives
 //! ```
 //!
 //! JSON survives what a terminal library does to text, such as expanding tabs and trimming spaces.
@@ -35,12 +35,19 @@ pub struct Update {
     pub position: u64,
     /// Units in all; 0 while it is not known.
     pub length: u64,
+    /// What is being done, in words; may be empty.
+    #[serde(skip)]
+    pub message: String,
 }
 
 impl Update {
     /// Parses a line; `None` if it is no line of progress.
     pub fn parse(line: &str) -> Option<Self> {
-        serde_json::from_str(line.trim().strip_prefix(PREFIX)?).ok()
+        let line = line.trim().strip_prefix(PREFIX)?;
+        let mut values = serde_json::Deserializer::from_str(line).into_iter::<Self>();
+        let update = values.next()?.ok()?;
+        let message = line.get(values.byte_offset()..)?.trim().to_owned();
+        Some(Self { message, ..update })
     }
 
     /// Share of the bar that is done, 0 to 1.
@@ -52,7 +59,7 @@ impl Update {
 impl fmt::Display for Update {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let json = serde_json::to_string(self).map_err(|_| fmt::Error)?;
-        write!(f, "{PREFIX}{json}")
+        write!(f, "{PREFIX}{json} {}", self.message)
     }
 }
 
@@ -78,10 +85,11 @@ fn lines_style(title: &'static str) -> Result<ProgressStyle, indicatif::style::T
     let bar = BARS.fetch_add(1, Ordering::Relaxed);
     let line = move |state: &ProgressState, out: &mut dyn fmt::Write| {
         let (position, length) = (state.pos(), state.len().unwrap_or(0));
+        let (stage, message) = (title.to_owned(), String::new());
         // A text in memory takes whatever is written to it.
-        let _ = write!(out, "{}", Update { bar, stage: title.to_owned(), position, length });
+        let _ = write!(out, "{}", Update { bar, stage, position, length, message });
     };
-    Ok(ProgressStyle::with_template("{update}")?.with_key("update", line))
+    Ok(ProgressStyle::with_template("{update}{msg}")?.with_key("update", line))
 }
 
 /// A terminal that cannot go back: whatever is drawn is a line of its own.
@@ -136,7 +144,9 @@ mod tests {
 
     #[test]
     fn other_lines_are_no_progress() {
-        let update = Update { bar: 1, stage: "false\twakes".into(), position: 30, length: 400 };
+        let message = "step {3} of \"4\"".into();
+        let stage = "false\twakes".into();
+        let update = Update { bar: 1, stage, position: 30, length: 400, message };
         assert_eq!(Update::parse(&format!("  {update} ")), Some(update));
         for other in ["", PREFIX, "wakeling-progress {}", "progress\tx\t1\t2", "warning: few"] {
             assert_eq!(Update::parse(other), None, "{other}");

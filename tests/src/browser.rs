@@ -164,8 +164,18 @@ impl Browser {
 
     /// Saves an image of the page in the folder that `WAKELING_SCREENSHOTS` names, if it is set.
     pub fn picture(&mut self, name: &str) {
+        self.save_picture(name, true);
+    }
+
+    /// As [`Browser::picture`], of what is in the viewport alone.
+    pub fn picture_in_view(&mut self, name: &str) {
+        self.save_picture(name, false);
+    }
+
+    fn save_picture(&mut self, name: &str, beyond_view: bool) {
         let Some(folder) = std::env::var_os("WAKELING_SCREENSHOTS") else { return };
-        let answer = self.ask("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));
+        let parameters = json!({ "captureBeyondViewport": beyond_view });
+        let answer = self.ask("Page.captureScreenshot", parameters);
         let mut decoder = Command::new("base64")
             .arg("-d")
             .stdin(Stdio::piped())

@@ -9,6 +9,7 @@
 //! The browser sends sound as it comes, and the same code as in `record` and `listen` decides: the
 //! take, the trimming, the verdict, the device's pipeline.
 
+mod http;
 mod live;
 mod phrase;
 mod session;
@@ -20,13 +21,14 @@ mod tests;
 mod training;
 
 use std::{
-    io::{Cursor, Read},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    io::ErrorKind,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
+use http::{Method, Request};
 use serde_json::{Value, json};
-use tiny_http::{Header, Method, Request, Response, Server};
-
 pub use session::Places;
 use session::Session;
 
@@ -34,6 +36,8 @@ use crate::{Error, Result};
 
 /// Bytes of the longest request: 30 s of 16-bit sound at 48 kHz.
 const LONGEST_BODY: u64 = 3_000_000;
+/// Connections that are open at once.
+const MOST_CONNECTIONS: usize = 64;
 /// The header with the token.
 const TOKEN_HEADER: &str = "X-Wakeling-Token";
 /// Nothing but the page's own files is run or loaded; what it shows is held as data.
@@ -56,10 +60,15 @@ const FILES: [(&str, &str, &str); 9] = [
 
 /// A studio that is open.
 pub struct Studio {
-    server: Server,
+    listener: TcpListener,
+    server: Arc<Server>,
+}
+
+/// What answers requests, from the thread of each connection.
+struct Server {
     address: SocketAddr,
     token: String,
-    session: Session,
+    session: Mutex<Session>,
 }
 
 /// What is answered.
@@ -88,19 +97,17 @@ impl Studio {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .map_err(Error::io(format!("127.0.0.1:{port}"), "listen at"))?;
         let address = listener.local_addr().map_err(Error::io("127.0.0.1", "listen at"))?;
-        let server = Server::from_listener(listener, None).map_err(|e| {
-            Error::usage(format!("the page cannot be served: {e}"), "choose another --port")
-        })?;
         let mut random = [0; 16];
         getrandom::fill(&mut random)
             .map_err(|e| Error::io("random numbers", "read")(std::io::Error::other(e)))?;
         let token = format!("{:032x}", u128::from_ne_bytes(random));
-        Ok(Self { server, address, token, session: Session::new(places) })
+        let session = Mutex::new(Session::new(places));
+        Ok(Self { listener, server: Arc::new(Server { address, token, session }) })
     }
 
     /// Where the browser finds it, with the token.
     pub fn url(&self) -> String {
-        format!("http://{}/#{}", self.address, self.token)
+        format!("http://{}/#{}", self.server.address, self.server.token)
     }
 
     /// Answers requests until the process ends.
@@ -109,35 +116,47 @@ impl Studio {
     /// [`Error::Io`] if the system takes the port away.
     pub fn serve(&mut self) -> Result<()> {
         loop {
-            let request = self.server.recv().map_err(Error::io("the page", "serve"))?;
-            self.handle(request);
+            let connection = match self.listener.accept() {
+                Ok((connection, _)) => connection,
+                Err(e) if e.kind() == ErrorKind::InvalidInput => {
+                    return Err(Error::io("the page", "serve")(e));
+                }
+                Err(_) => {
+                    // The client is gone already, or too many files are open for a moment.
+                    std::thread::sleep(Duration::from_millis(20));
+                    continue;
+                }
+            };
+            // Beyond these, a connection is closed at once.
+            if Arc::strong_count(&self.server) <= MOST_CONNECTIONS {
+                let server = self.server.clone();
+                std::thread::spawn(move || server.handle(&connection));
+            }
         }
     }
+}
 
-    fn handle(&mut self, mut request: Request) {
-        let answer = self.answer(&mut request);
-        let header = |name: &str, value: &str| Header::from_bytes(name, value).ok();
+impl Server {
+    fn handle(&self, connection: &TcpStream) {
+        let answer = match Request::read(connection) {
+            Ok(Some(request)) => self.answer(&request),
+            Ok(None) => return,
+            Err((status, why)) => Answer::refused(status, why),
+        };
         let headers = [
-            header("Content-Type", answer.kind),
-            header("Content-Security-Policy", POLICY),
-            header("X-Content-Type-Options", "nosniff"),
-            header("Referrer-Policy", "no-referrer"),
-            header("Cross-Origin-Resource-Policy", "same-origin"),
-            header("Cache-Control", "no-store"),
+            ("Content-Type", answer.kind),
+            ("Content-Security-Policy", POLICY),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "no-referrer"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),
+            ("Cache-Control", "no-store"),
         ];
-        let length = answer.body.len();
-        let headers = headers.into_iter().flatten().collect();
-        let body = Cursor::new(answer.body);
-        let response = Response::new(answer.status.into(), headers, body, Some(length), None);
-        // Whoever does not wait for the answer any more does not need it.
-        let _ = request.respond(response);
+        // A client that does not wait for the answer does not need it.
+        let _ = http::respond(connection, (answer.status, &headers), &answer.body);
     }
 
-    fn answer(&mut self, request: &mut Request) -> Answer {
-        let header = |name: &str| {
-            let is_it = |h: &&Header| h.field.as_str().as_str().eq_ignore_ascii_case(name);
-            request.headers().iter().find(is_it).map(|h| h.value.as_str().to_owned())
-        };
+    fn answer(&self, request: &Request<'_>) -> Answer {
+        let header = |name: &str| request.header(name);
         let port = self.address.port();
         let hosts = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
         if !header("Host").is_some_and(|host| hosts.contains(&host)) {
@@ -147,9 +166,8 @@ impl Studio {
         if !header("Origin").is_none_or(is_own) {
             return Answer::refused(403, "another page may not ask this");
         }
-        let url = request.url().to_owned();
-        let path = url.split(['?', '#']).next().unwrap_or_default();
-        if *request.method() == Method::Get
+        let path = request.target.split(['?', '#']).next().unwrap_or_default();
+        if request.method == Method::Get
             && let Some((_, kind, content)) = FILES.iter().find(|(name, ..)| *name == path)
         {
             return Answer { status: 200, kind, body: content.as_bytes().to_vec() };
@@ -160,13 +178,12 @@ impl Studio {
                 "the token is missing or wrong: open the address that was printed",
             );
         }
-        let mut body = Vec::new();
-        let read = request.as_reader().take(LONGEST_BODY + 1).read_to_end(&mut body);
-        if read.is_err() || body.len() as u64 > LONGEST_BODY {
-            return Answer::refused(413, "the request is too long");
-        }
-        let method = request.method().clone();
-        match self.session.answer(&method, &url, &body) {
+        let body = match request.body(LONGEST_BODY) {
+            Ok(body) => body,
+            Err((status, why)) => return Answer::refused(status, why),
+        };
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        match session.answer(request.method, &request.target, &body) {
             Ok(answer) => answer,
             Err(error) => {
                 Answer::refused(if error.exit_code() == 2 { 400 } else { 500 }, &error.to_string())

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tiny_http::Method;
 
 use super::{
     Answer,
+    http::Method,
     live::Live,
     phrase,
     silence::Silence,
@@ -137,7 +137,7 @@ impl Session {
     /// | `POST /api/level?row=N` | moves through the model's table |
     /// | `GET /api/report`, `GET /api/model` | the files |
     /// | `GET /api/uf2?board=NAME` | the model as a file for the board's drive |
-    pub fn answer(&mut self, method: &Method, url: &str, body: &[u8]) -> Result<Answer> {
+    pub fn answer(&mut self, method: Method, url: &str, body: &[u8]) -> Result<Answer> {
         let path = url.split('?').next().unwrap_or_default();
         let value = match (method, path) {
             (Method::Get, "/api/state") => self.state(),

@@ -14,10 +14,8 @@ const fn stage(command: &'static str, title: &'static str, weight: f64) -> Stage
     Stage { command, title, weight }
 }
 
-/// Stages in their order; a title stands once for each bar of that title. Weights are those of a
-/// training with the shipped negatives and default settings on two cores. A bar that is not listed
-/// is shown by its title and moves nothing. The bar `finetune` covers all that follows the reading of
-/// recordings.
+/// Stages in their order. Weights are those of a training with the shipped negatives and default
+/// settings on two cores. A bar that is not listed is shown by its title and moves nothing.
 const STAGES: [Stage; 4] = [
     stage("finetune", "recordings", 2.0),
     stage("finetune", "finetune", 94.0),
@@ -83,7 +81,7 @@ mod tests {
     use super::*;
 
     fn update(bar: u64, title: &str, position: u64, length: u64) -> Update {
-        Update { bar, stage: title.into(), position, length }
+        Update { bar, stage: title.into(), position, length, message: String::new() }
     }
 
     #[test]

@@ -1,4 +1,7 @@
-use std::{io::Write, net::TcpStream};
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
 
 use super::*;
 
@@ -10,7 +13,7 @@ fn studio(place: &std::path::Path) -> (SocketAddr, String) {
         finetune: Vec::new(),
     };
     let mut studio = Studio::open(0, places).unwrap();
-    let found = (studio.address, studio.token.clone());
+    let found = (studio.server.address, studio.server.token.clone());
     std::thread::spawn(move || studio.serve());
     found
 }
@@ -69,6 +72,21 @@ fn nobody_else_is_answered() {
         assert!(answer.contains("Content-Security-Policy: default-src 'none'"), "{answer}");
     }
     assert!(address.ip().is_loopback());
+}
+
+#[test]
+fn idle_connections_keep_nobody_waiting() {
+    let place = tempfile::tempdir().unwrap();
+    let (address, token) = studio(place.path());
+    // A browser opens connections before it needs them. All come at once, as those of a page do.
+    let idle: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let asks = |_| {
+        let token = token.clone();
+        std::thread::spawn(move || ask(address, &token, "GET /api/state", b"").0)
+    };
+    let asked: Vec<_> = (0..20).map(asks).collect();
+    assert!(asked.into_iter().all(|thread| thread.join().unwrap() == 200));
+    drop(idle);
 }
 
 #[test]

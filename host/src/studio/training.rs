@@ -68,6 +68,8 @@ pub struct Progress {
     pub left_s: Option<u64>,
     /// Title of the present stage.
     pub stage: String,
+    /// What is being done in it, in words; may be empty.
+    pub message: String,
     /// Units done of this stage.
     pub position: u64,
     /// Units of this stage in all.
@@ -119,9 +121,10 @@ impl Shared {
             Some(update) if update.length == 0 => {}
             Some(update) => {
                 self.overall.update(&update);
-                let Update { stage, position, length, .. } = update;
+                let Update { stage, position, length, message, .. } = update;
                 let progress = &mut self.progress;
-                (progress.stage, progress.position, progress.length) = (stage, position, length);
+                (progress.stage, progress.message) = (stage, message);
+                (progress.position, progress.length) = (position, length);
             }
             None => self.progress.log(line),
         }

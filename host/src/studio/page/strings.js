@@ -7,7 +7,7 @@ const languages = {
     phraseTitle: "1. The phrase",
     phraseLabel: "Phrase",
     speakerLabel: "Speaker (optional)",
-    languageLabel: "Language, such as en (guessed if empty)",
+    languageLabel: "Language (guessed if empty)",
     begin: "Begin",
     noPhrase: "There is no phrase yet.\n remedy: type one, for instance: hey computer",
     "check.good": "A good phrase: nothing speaks against {phrase}.",

@@ -269,6 +269,8 @@ async function follow() {
   following = true;
   while (isRunning()) {
     await new Promise((resolve) => setTimeout(resolve, 500));
+    // It may have been cancelled meanwhile.
+    if (!isRunning()) break;
     const wasAtCancel = document.activeElement === byId("cancel");
     try {
       show(await askJson("GET", "/api/state"));
@@ -307,9 +309,11 @@ function showTraining(training) {
   }
 }
 
-function detail({ share, left_s, stage }) {
+function detail({ share, left_s, stage, message }) {
   const known = text(`stage.${stage}`);
-  const values = { percent: Math.round(100 * share), stage: known === `stage.${stage}` ? stage : known };
+  const name = known === `stage.${stage}` ? stage : known;
+  // What a bar has to say names the work better than its title.
+  const values = { percent: Math.round(100 * share), stage: message || name };
   if (left_s === null) return text("detail", values);
   const isLong = left_s >= 90;
   const count = isLong ? Math.round(left_s / 60) : 5 * Math.ceil(left_s / 5);

@@ -1,0 +1,202 @@
+//! HTTP/1.1 as far as the page needs it: one request a connection.
+//!
+//! Each connection has a thread of its own, so none waits for another. A browser opens several at once
+//! and keeps some of them idle.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, TcpStream},
+    time::Duration,
+};
+
+/// Bytes of the longest head of a request.
+const LONGEST_HEAD: usize = 16 * 1024;
+/// Headers of a request, at most.
+const MOST_HEADERS: usize = 64;
+/// For how long a client may be silent.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// For how long the rest of a refused request is read, and how much of it.
+const DRAIN: (Duration, u64) = (Duration::from_millis(500), 16_000_000);
+
+/// Method of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Changes something.
+    Post,
+    /// Any other.
+    Other,
+}
+
+/// A request whose body is still to be read.
+pub struct Request<'c> {
+    /// What is asked.
+    pub method: Method,
+    /// Path and query.
+    pub target: String,
+    headers: Vec<(String, String)>,
+    /// What was read beyond the head.
+    begun: Vec<u8>,
+    connection: &'c TcpStream,
+}
+
+/// A reason for which a request cannot be read: a status and a text.
+pub type Refusal = (u16, &'static str);
+
+impl<'c> Request<'c> {
+    /// Reads the head of a request; none if the client sends nothing.
+    ///
+    /// # Errors
+    /// A refusal if it is no HTTP, too long or too slow.
+    pub fn read(mut connection: &'c TcpStream) -> Result<Option<Self>, Refusal> {
+        // Where no limit can be set, a client may take its time.
+        let _ = connection.set_read_timeout(Some(PATIENCE));
+        let _ = connection.set_write_timeout(Some(PATIENCE));
+        let (mut bytes, mut block) = (Vec::new(), [0; 4_096]);
+        loop {
+            let count =
+                connection.read(&mut block).map_err(|_| (408, "the request is too slow"))?;
+            if count == 0 && bytes.is_empty() {
+                return Ok(None);
+            }
+            bytes.extend(&block[..count]);
+            if let Some(request) = Self::parse(&bytes, connection)? {
+                return Ok(Some(request));
+            }
+            if count == 0 {
+                return Err((400, "the request ends too early"));
+            }
+            if bytes.len() > LONGEST_HEAD {
+                return Err((431, "the head of the request is too long"));
+            }
+        }
+    }
+
+    /// Parses a head; none if it is not complete.
+    fn parse(bytes: &[u8], connection: &'c TcpStream) -> Result<Option<Self>, Refusal> {
+        let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut head = httparse::Request::new(&mut headers);
+        let parsed = head.parse(bytes).map_err(|_| (400, "this is no HTTP request"))?;
+        let httparse::Status::Complete(length) = parsed else { return Ok(None) };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Some(Self {
+            method: match head.method {
+                Some("GET") => Method::Get,
+                Some("POST") => Method::Post,
+                _ => Method::Other,
+            },
+            target: head.path.unwrap_or_default().to_owned(),
+            headers: head.headers.iter().map(|h| (h.name.to_owned(), text(h.value))).collect(),
+            begun: bytes[length..].to_vec(),
+            connection,
+        }))
+    }
+
+    /// Value of a header. Several of one name are one value, which then is none that is accepted.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let named = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        let values: Vec<&str> = named.map(|(_, value)| value.as_str()).collect();
+        (!values.is_empty()).then(|| values.join(", "))
+    }
+
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// A refusal if it is longer than `longest` bytes, has no length, or ends too early.
+    pub fn body(&self, longest: u64) -> Result<Vec<u8>, Refusal> {
+        if self.header("Transfer-Encoding").is_some() {
+            return Err((411, "the request does not give its length"));
+        }
+        let length = match self.header("Content-Length") {
+            None => 0,
+            Some(text) => {
+                text.parse().map_err(|_| (400, "the length of the request is no number"))?
+            }
+        };
+        if length > longest {
+            return Err((413, "the request is too long"));
+        }
+        let mut body = self.begun.clone();
+        let rest = length.saturating_sub(body.len() as u64);
+        let read = self.connection.take(rest).read_to_end(&mut body);
+        if read.is_err() || (body.len() as u64) < length {
+            return Err((400, "the request ends too early"));
+        }
+        body.truncate(length as usize);
+        Ok(body)
+    }
+}
+
+/// Sends a response, and ends the connection.
+///
+/// # Errors
+/// If the client is gone.
+pub fn respond(
+    mut connection: &TcpStream,
+    (status, headers): (u16, &[(&str, &str)]),
+    body: &[u8],
+) -> io::Result<()> {
+    let reason = match status {
+        200 => "OK",
+        400..500 => "Refused",
+        _ => "Failed",
+    };
+    let mut head = format!("HTTP/1.1 {status} {reason}\r\nContent-Length: {}\r\n", body.len());
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += "Connection: close\r\n\r\n";
+    connection.write_all(head.as_bytes())?;
+    connection.write_all(body)?;
+    connection.shutdown(Shutdown::Write)?;
+    // A connection that is closed before all was read is reset, and the response is lost.
+    connection.set_read_timeout(Some(DRAIN.0))?;
+    io::copy(&mut connection.take(DRAIN.1), &mut io::sink()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// What is read of bytes that a client sends before it closes.
+    fn read(bytes: &[u8]) -> Result<Option<(Method, String, Result<Vec<u8>, Refusal>)>, Refusal> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        client.write_all(bytes).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let request = Request::read(&server)?;
+        Ok(request.map(|r| (r.method, r.target.clone(), r.body(10))))
+    }
+
+    #[test]
+    fn a_request_is_read_to_the_end_of_its_body() {
+        let sent = b"POST /a?b=1 HTTP/1.1\r\nHost: x\r\ncontent-length: 3\r\n\r\nabcd";
+        assert_eq!(read(sent), Ok(Some((Method::Post, "/a?b=1".into(), Ok(b"abc".to_vec())))));
+        let sent = b"GET / HTTP/1.0\r\n\r\n";
+        assert_eq!(read(sent), Ok(Some((Method::Get, "/".into(), Ok(Vec::new())))));
+        assert_eq!(read(b""), Ok(None));
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        let status = |bytes: &[u8]| read(bytes).unwrap_err().0;
+        assert_eq!(status(b"\x16\x03\x01 hello"), 400);
+        assert_eq!(status(b"GET / HTTP/1.1\r\nHost: x"), 400);
+        assert_eq!(status(b"GET /\r\n\r\n"), 400);
+        let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(LONGEST_HEAD));
+        assert_eq!(status(long.as_bytes()), 431);
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(MOST_HEADERS + 1));
+        assert_eq!(status(many.as_bytes()), 400);
+        let body = |headers: &str| {
+            let sent = format!("POST / HTTP/1.1\r\n{headers}\r\n\r\n0123456789ab");
+            read(sent.as_bytes()).unwrap().unwrap().2.unwrap_err().0
+        };
+        assert_eq!(body("Content-Length: 11"), 413);
+        assert_eq!(body("Content-Length: -1"), 400);
+        assert_eq!(body("Content-Length: 3\r\nContent-Length: 4"), 400);
+        assert_eq!(body("Transfer-Encoding: chunked"), 411);
+    }
+}
