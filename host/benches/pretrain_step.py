@@ -1,9 +1,10 @@
-"""The training step of `pretrain_step.rs` in PyTorch, on one thread; called by it.
+"""The training step of `pretrain_step.rs` in PyTorch, on one thread; started by that benchmark.
 
-`pretrain_step.py FOLDER VARIANT` reads the batch and the weights, says its version, and for each line
-on its standard input runs one turn and answers with its CPU seconds and the losses. Variants:
+`pretrain_step.py FOLDER VARIANT` reads the batch and the weights, and prints the version of
+PyTorch. For each line on its standard input it runs one turn, and prints its CPU seconds and
+losses. Variants:
 
-- conv1d: every layer as its `torch.nn` module, `[batch, channels, time]`, as most people write it;
+- conv1d: every layer as its `torch.nn` module, `[batch, channels, time]`, the usual form;
 - channels-last: `[batch, time, channels]`, pointwise layers as `Linear`, the depthwise one as shifted
   products;
 - either with `+compile`: through `torch.compile`.

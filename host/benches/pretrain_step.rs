@@ -1,14 +1,15 @@
-//! The whole training step of the M trunk, here and in PyTorch, in turns.
+//! Benchmark of a complete training step of the M backbone, against PyTorch, in alternating turns.
 //!
-//! `host/benches/pretrain_step.sh` installs PyTorch and calls this. One batch of rows of 12 s, its CTC
-//! labels and one set of initial weights are given to both; a turn is a fresh run of [`Run::train`]
-//! over a few updates (forward, CTC, backward, clipping, AdamW, averaged weights), and the same in
-//! `pretrain_step.py`. Both compute on one thread, and the CPU time of that thread counts. Turns
-//! alternate, so that a machine that gets slower slows both; the median of the ratios is printed. The
-//! losses of the updates must agree: otherwise the two do not do the same, and the program fails.
+//! `host/benches/pretrain_step.sh` installs PyTorch and runs this benchmark. Both sides get the
+//! same batch of 12 s rows, its CTC labels, and the same initial weights. A turn is a fresh run of
+//! [`Run::train`] over a few training steps (forward, CTC, backward, clipping, AdamW, averaged
+//! weights), and the same in `pretrain_step.py`. Both compute on one thread, and the CPU time of
+//! that thread is measured. Turns alternate, so a machine that slows down slows both; the median of
+//! the ratios is printed. The losses of all training steps must agree. Otherwise the two sides do
+//! not compute the same, and the benchmark fails.
 //!
-//! Then what of an update goes into making its rows: the front end over the samples ("features on the
-//! fly"), and distortion, noise and normalization of the cached powers.
+//! A second part measures the cost of making the rows of a training step: the front end over the
+//! samples ("features on the fly"), and augmentation, noise and normalization of cached powers.
 
 use std::{
     fs,
@@ -37,31 +38,30 @@ use wakeling::{
     train::{Outcome, Run, Stage},
 };
 
-/// Seconds of a row.
+/// Length of a row, in seconds.
 const ROW_S: usize = 12;
-/// Frames of a row.
+/// Length of a row, in frames.
 const ROW_FRAMES: usize = 100 * ROW_S;
-/// Classes of the CTC head: base M's tokens and the blank.
+/// Classes of the CTC head: the tokens of base M and the blank.
 const CLASSES: usize = 120;
-/// Labelled clips in a row, and labels in a clip: ten phones a second.
+/// Labelled clips per row, and labels per clip: ten phones per second.
 const CLIPS: usize = 4;
 const LABELS: usize = 28;
-/// Updates of a turn.
+/// Training steps of a turn.
 const UPDATES: usize = 8;
-/// Losses of both must agree so far in each update of a turn.
+/// Allowed relative difference of the losses of both sides, in each training step of a turn.
 const TOLERANCE: f64 = 2e-3;
 
 /// CPU time of this thread, in seconds.
 fn cpu_s() -> f64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid place for the answer, and the clock exists on every Unix that we
-    // build for.
+    // SAFETY: `time` is valid for writes, and the clock exists on every Unix that we build for.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     assert_eq!(failed, 0, "no clock of the thread");
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// One batch, used for every update.
+/// Batch that is used for every training step.
 struct Batch {
     trunk: TrunkConfig,
     features: Tensor,
@@ -81,7 +81,7 @@ impl Stage for Batch {
     }
 }
 
-/// Noise with the rhythm of syllables, at 16 kHz.
+/// Generates noise with the rhythm of syllables, at 16 kHz.
 fn sound(seconds: usize, rng: &mut StdRng) -> Vec<i16> {
     let mut low = 0.0f32;
     (0..16_000 * seconds)
@@ -93,7 +93,7 @@ fn sound(seconds: usize, rng: &mut StdRng) -> Vec<i16> {
         .collect()
 }
 
-/// What training does to cached powers to make one row.
+/// Makes one row from cached powers, as training does.
 fn row(
     powers: &LogMel,
     frontend: &wakeling_shared::frontend::FrontendParams<'_>,
@@ -160,7 +160,7 @@ fn run() -> Run {
     }
 }
 
-/// One turn here: CPU seconds and the losses.
+/// Runs one turn here. Returns CPU seconds and losses.
 fn turn(batch: &Batch, params: &Params) -> Result<(f64, Vec<f64>)> {
     batch.losses.lock().expect("one thread").clear();
     let (run, params) = (run(), params.detached()?);
@@ -169,7 +169,7 @@ fn turn(batch: &Batch, params: &Params) -> Result<(f64, Vec<f64>)> {
     Ok((cpu_s() - start, batch.losses.lock().expect("one thread").clone()))
 }
 
-/// `pretrain_step.py`, waiting for turns.
+/// Process of `pretrain_step.py`, waiting for turns.
 struct PyTorch {
     child: Child,
     to: ChildStdin,
@@ -193,7 +193,7 @@ impl PyTorch {
         Ok(Self { child, to, from, version: version.trim().into() })
     }
 
-    /// One turn there.
+    /// Runs one turn in PyTorch. Returns CPU seconds and losses.
     fn turn(&mut self) -> Result<(f64, Vec<f64>)> {
         let mut line = String::new();
         let asked = writeln!(self.to, "turn").and_then(|()| self.to.flush());
@@ -208,13 +208,13 @@ impl PyTorch {
 
 impl Drop for PyTorch {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself, so errors are ignored.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The batch and the weights as files of little-endian numbers, with their shapes.
+/// Writes the batch and the weights to files of little-endian numbers, with their shapes.
 fn export(folder: &Path, batch: &Batch, params: &Params) -> Result<()> {
     let write = |name: &str, values: &[f32]| {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -246,7 +246,7 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// Prints clips and seconds of audio per core-second, and returns the seconds of an update.
+/// Prints clips and seconds of audio per core-second, and returns the seconds of a training step.
 fn print_speed(name: &str, seconds: &[f64], rows: usize) -> f64 {
     let update = median(&mut seconds.to_vec()) / UPDATES as f64;
     let least = seconds.iter().copied().fold(f64::INFINITY, f64::min) / UPDATES as f64;
@@ -260,7 +260,7 @@ fn print_speed(name: &str, seconds: &[f64], rows: usize) -> f64 {
     update
 }
 
-/// The medians of what making one row costs: front end, and composition.
+/// Returns the median cost of making one row, in seconds: front end, and composition.
 fn row_costs(rounds: usize, rng: &mut StdRng) -> (f64, f64) {
     let tables = FrontendTables::default();
     let frontend = tables.params(NormalizationKind::Log);
@@ -315,7 +315,7 @@ fn main() -> Result<()> {
     fs::create_dir_all(&folder).map_err(Error::io(&folder, "create"))?;
     export(&folder, &batch, &params)?;
     let result = compare(&args, &batch, &params, &folder);
-    // Only a few megabytes are lost if they stay.
+    // If removal fails, only a few megabytes are lost.
     let _ = fs::remove_dir_all(&folder);
     let update = result?;
     let (front, compose) = row_costs(args.rounds, &mut rng);
@@ -328,7 +328,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Turns here and there; returns the seconds of an update here.
+/// Alternates turns here and in PyTorch. Returns the seconds of a training step here.
 fn compare(args: &Args, batch: &Batch, params: &Params, folder: &Path) -> Result<f64> {
     let title = format!("{} parameters, {} rows of {ROW_S} s", params.count(), args.rows);
     println!("M trunk with a CTC head, {title}, {} clips; one thread each", batch.segments.len());

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The whole training step of the M trunk, here and in PyTorch, on one thread each and in turns.
+# Benchmark of a complete training step of the M backbone, against PyTorch, on one thread each and
+# in alternating turns.
 #
 #     host/benches/pretrain_step.sh [--rows N] [--rounds N] [VARIANT…]
 #
-# PyTorch is installed into target/torch, which takes some gigabytes; it is no part of the product. The
-# variants are explained in pretrain_step.py; without any, `conv1d` and `channels-last` are run.
+# PyTorch is installed into target/torch, which takes some gigabytes; only this benchmark needs it.
+# See pretrain_step.py for the variants; by default `conv1d` and `channels-last` are run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 

@@ -1,9 +1,11 @@
-//! Hours of audio per second of one core, from files to features, by the format of the files.
+//! Benchmark of the data path: hours of audio per second of one core, from files to features, by
+//! file format.
 //!
-//! `cargo run --release --example data_path -- FOLDER…` with folders of recordings, any mixture of
-//! formats. Each file is read from memory's copy of the disk (it is read once before), decoded and
-//! resampled to 16 kHz by [`audio::read_recording`], and turned into log-mel powers by the device's
-//! front end, on one thread; the minimum of five rounds of that thread's CPU time counts.
+//! `cargo run --release --example data_path -- FOLDER…` with folders of recordings in any mixture
+//! of formats. Each file is read once beforehand, so that it is in the page cache. It is then
+//! decoded and resampled to 16 kHz by [`audio::read_recording`], and converted to log-mel powers by
+//! the device's front end, on one thread. The result is the minimum of five rounds of that thread's
+//! CPU time.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -18,8 +20,7 @@ const ROUNDS: usize = 5;
 /// CPU time of this thread, in seconds.
 fn cpu_s() -> f64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid place for the answer, and the clock exists on every Unix that we
-    // build for.
+    // SAFETY: `time` is valid for writes, and the clock exists on every Unix that we build for.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     assert_eq!(failed, 0, "no clock of the thread");
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9

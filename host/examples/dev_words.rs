@@ -1,10 +1,10 @@
-//! Misses of the twelve development wake words at fixed false accepts per hour, by the int8 model.
+//! Misses of the twelve development keywords at fixed false accepts per hour, with the int8 model.
 //!
 //! `cargo run --release --example dev_words -- --data DIR --base FILE [--samples 20] [--draws 3]`
 //!
-//! `DIR` holds `manifest/*.jsonl` and `negatives/`. Each draw takes so many recordings of a word, of
-//! as many speakers as there are, trains a head on them with the base frozen, and plays the other
-//! recordings and 6.3 hours of other speech to it, as streams.
+//! `DIR` holds `manifest/*.jsonl` and `negatives/`. Each draw samples recordings of a keyword from
+//! as many speakers as possible, trains a head on them with the backbone frozen, and evaluates it
+//! on the other recordings and on 6.3 hours of negative speech, as streams.
 
 mod common;
 
@@ -30,7 +30,7 @@ struct Args {
     /// Folder that `unpack` and `more-negatives` wrote
     #[arg(long)]
     data: PathBuf,
-    /// Base to fine-tune: a name or a path
+    /// Pretrained model to fine-tune: a name or a path
     #[arg(long, default_value = models::DEFAULT_BASE)]
     base: String,
     /// Recordings of each word to train on
@@ -48,19 +48,19 @@ struct Args {
     /// Settings of fine-tuning to change, as JSON: `{"dropout": 0.3}`; one table for each
     #[arg(long, default_value = "{}", num_args = 1..)]
     settings: Vec<String>,
-    /// How much moves: head, last:K, all, or scratch for a trunk that was never pretrained
+    /// Part to train: head, last:K, all, or scratch for a backbone without pretraining
     #[arg(long, default_value = "head")]
     train: How,
-    /// Use what ships with the base instead of the training speech in DIR
+    /// Use the shipped negatives instead of the training speech in DIR
     #[arg(long)]
     shipped_negatives: bool,
-    /// More speech without the words to train against: manifests or folders
+    /// More negative speech for training: manifests or folders
     #[arg(long, num_args = 1..)]
     negatives: Vec<PathBuf>,
-    /// Leave out training speech beyond so many hours
+    /// Maximum hours of training speech; the rest is left out
     #[arg(long, default_value_t = 100.0)]
     negative_hours: f64,
-    /// Measure the float network too
+    /// Measure the float network as well
     #[arg(long)]
     float: bool,
 }
@@ -72,7 +72,7 @@ fn main() -> Result<()> {
     args.settings.iter().try_for_each(|settings| table(&args, &bench, settings))
 }
 
-/// Prints all words with some settings.
+/// Prints a table of all keywords with one set of settings.
 fn table(args: &Args, bench: &Bench<'_>, settings: &str) -> Result<()> {
     println!("settings {settings}\n");
     let head = "| word | draw | recordings | hours | 0.5/h | 95 % | 0.5/h at 10 dB | 1/h | none | \
@@ -115,7 +115,7 @@ fn print_line(args: &Args, word: &str, draw: u64, figures: &Figures) {
     println!("{}", if args.float { format!(" {float:.1} % |") } else { String::new() });
 }
 
-/// What all words share.
+/// Data shared by all keywords.
 struct Bench<'a> {
     args: &'a Args,
     ground: Ground,
@@ -158,14 +158,14 @@ impl<'a> Bench<'a> {
         Ok(Self { args, ground, noise, ears })
     }
 
-    /// Trains and tests one draw of a word.
+    /// Trains and tests one draw of a keyword.
     fn run(&self, word: &str, clips: &Word, draw: (u64, &str)) -> Result<Figures> {
         let (draw, changes) = draw;
         let (enrol, test) = clips.draw(self.args.samples, draw);
         let mut recordings = load(&self.ears.base, &enrol, "recordings");
         if let Some(folder) = &self.args.synthesized {
             let spoken = Corpus::open(folder.join(word))?.examples;
-            // As the command does: people weigh as much as programs.
+            // As in the command: human recordings weigh as much as synthesized ones.
             let repeats = (spoken.len() / recordings.len().max(1)).clamp(1, 10);
             recordings = vec![recordings; repeats].concat();
             recordings.extend(load(&self.ears.base, &spoken, "synthesized"));
@@ -186,12 +186,13 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// False accepts per hour at which misses are counted.
+/// Rates of false accepts per hour at which misses are counted.
 const RATES: [f64; 3] = [0.5, 1.0, 0.0];
-/// The loudest moment of a recording over that of the noise it is played in.
+/// Level of the loudest moment of a recording over that of the noise mixed in, in dB.
 const SNR_DB: f32 = 10.0;
 
-/// Shares missed, in percent: at 0.5/h clean and in noise, at 1/h, at none, at 0.5/h in float.
+/// Returns the shares missed, in percent: at 0.5/h clean and in noise, at 1/h, at none, at 0.5/h in
+/// float.
 fn shares(figures: &Figures) -> [f64; 5] {
     let Figures { clean, noisy, float, .. } = figures;
     [clean.first(), noisy.first(), clean.get(1), clean.get(2), float.first()]

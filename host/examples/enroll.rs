@@ -1,14 +1,18 @@
-//! Misses of a head that a device enrolled from five utterances, against the head that the laptop
-//! trains on the same five; and how alike five utterances are that are one word, or are not.
+//! Misses of a head that a device enrolled from five utterances, compared with a head trained on
+//! the same five. Also measures the similarity of five utterances that are one keyword, or are not.
 //!
-//! `cargo run --release --example enroll -- --data DIR [--base base-s] [--draws 3] [--words amelia]`
+//! `cargo run --release --example enroll -- --data DIR [--base base-s] [--draws 3] [--words
+//! amelia]`
 //!
-//! `DIR` is that of `dev_words`. Each draw takes five recordings of a word, of one speaker where speakers
-//! are known (and two to spare, if it does not hear one), plays them to the device's own code with the quiet
-//! of the first around each, as in one room, and plays the speaker's other recordings (else everybody's) and
-//! the other speech to what comes of it. With `--likeness` nothing is measured but how alike five utterances
-//! are: of a word, or of five words of one person or of several, five pieces of one reader's sentences, five
-//! of noise, which nobody should be able to teach.
+//! `DIR` is that of `dev_words`. Each draw samples five recordings of a keyword, from one speaker
+//! if speakers are known, and two spares in case some are not detected. The device's own code
+//! enrolls them, with the quiet of the first around each, as in one room. The enrolled head is then
+//! evaluated on the speaker's other recordings (on all others if the speaker is unknown) and on
+//! negative speech.
+//!
+//! With `--likeness`, only the similarity of five utterances is measured: of one keyword, of five
+//! different words of one speaker or of several, of five pieces of one reader's sentences, and of
+//! five pieces of noise. Enrollment should never accept noise.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -43,7 +47,7 @@ struct Args {
     /// Folder that holds `manifest/*.jsonl` and `negatives/`
     #[arg(long)]
     data: PathBuf,
-    /// A base: a name or a path
+    /// Pretrained model: a name or a path
     #[arg(long, default_value = models::DEFAULT_BASE)]
     base: String,
     /// Draws of recordings
@@ -52,10 +56,10 @@ struct Args {
     /// Words
     #[arg(long, num_args = 1.., default_values_t = ["amelia", "athena", "hey floyd", "ó sauro", "open", "上海", "北京"].map(String::from))]
     words: Vec<String>,
-    /// See how alike five utterances are that are a word, and that are none
+    /// Measure how similar five utterances are that are one word, and that are not
     #[arg(long)]
     likeness: bool,
-    /// Leave out the laptop's heads
+    /// Leave out the trained heads
     #[arg(long)]
     enrolled_only: bool,
 }
@@ -78,7 +82,7 @@ fn main() -> Result<()> {
     }
     let other = load_speech(&others, &frontend, "test speech");
     let ground = Ground::new(models::shipped_negatives()?, &other);
-    // Once through the shipped negatives is enough for five recordings.
+    // One pass over the shipped negatives is enough for five recordings.
     let settings = |seed| Settings { negative_hours: 1.0, seed, ..Settings::default() };
     let ears = Ears::of(base, &ground, &settings(1))?;
     let empty = empty_entry(&ears.base, &ears.trunk, &ground.negatives, "")?;
@@ -125,7 +129,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// How alike five utterances are.
+/// Prints the similarity of five utterances.
 fn likeness(args: &Args, all: &[Example]) -> Result<()> {
     let base = models::base(&args.base)?;
     let trunk = QuantizedTrunk::of(&base)?;
@@ -169,7 +173,7 @@ fn likeness(args: &Args, all: &[Example]) -> Result<()> {
     Ok(())
 }
 
-/// Recordings of which no two say the same, of one speaker if so wished.
+/// Samples recordings with different texts, from one speaker if `of_one` is set.
 fn different(from: &[Example], of_one: bool, rng: &mut StdRng) -> Vec<Example> {
     const WANTED: usize = UTTERANCES + SPARE;
     for first in from.sample(rng, from.len()) {
@@ -177,7 +181,7 @@ fn different(from: &[Example], of_one: bool, rng: &mut StdRng) -> Vec<Example> {
             from.iter().filter(|e| !of_one || e.speaker == first.speaker).collect();
         own.shuffle(rng);
         let mut texts = HashSet::new();
-        // Noise has no text, and nobody says it twice.
+        // Noise has no text, so its clips always count as different.
         own.retain(|e| {
             e.kind.as_deref() == Some("noise") || texts.insert(e.text.as_deref().map(clean))
         });
@@ -202,10 +206,10 @@ fn told(learned: &Learned<WordEntry>) -> String {
     }
 }
 
-/// Recordings beyond five that the device may hear, where one is too short or too faint for it.
+/// Number of spare recordings, for those that are too short or too faint to be detected.
 const SPARE: usize = 2;
 
-/// What is counted of heads, over draws.
+/// Counts over several draws of a head.
 #[derive(Default)]
 struct Counts {
     recordings: usize,
@@ -251,8 +255,8 @@ impl Display for Counts {
     }
 }
 
-/// Recordings to enroll with, and those to test on: of one speaker who said the word nine times or more,
-/// else of anybody.
+/// Returns the recordings for enrollment, and those for testing: from one speaker with at least
+/// nine recordings of the keyword, or from all speakers if there is none.
 fn clips(all: &[Example], word: &str, seed: u64) -> (Vec<Example>, Vec<Example>) {
     let mut by_speaker: BTreeMap<&str, Vec<Example>> = BTreeMap::new();
     for example in all {
@@ -270,7 +274,7 @@ fn clips(all: &[Example], word: &str, seed: u64) -> (Vec<Example>, Vec<Example>)
     } else {
         vec![by_speaker.into_values().flatten().collect()]
     };
-    // Another speaker each draw, as long as there are more.
+    // Each draw uses another speaker, as long as there are more.
     speakers.shuffle(&mut StdRng::seed_from_u64(999));
     let of = seed as usize % speakers.len().max(1);
     let Some(mut said) = speakers.into_iter().nth(of) else { return Default::default() };
@@ -279,13 +283,15 @@ fn clips(all: &[Example], word: &str, seed: u64) -> (Vec<Example>, Vec<Example>)
     (said, test)
 }
 
-/// Longest recording of a word.
+/// Maximum length of a recording of a keyword, in samples.
 const MAX_SAMPLES: usize = 3 * SAMPLE_RATE as usize;
-/// Of a sentence or of noise, what could be a word: 1.25 s.
+/// Length of a piece of a sentence or of noise, about that of a keyword: 1.25 s.
 const PIECE_SAMPLES: usize = SAMPLE_RATE as usize * 5 / 4;
 
-/// So much of each recording between two stretches of 2 s of quiet: the quietest 0.1 s of the first, forth
-/// and back. A device stands in one room; where that changed with every recording it would hear the change.
+/// Returns the first `samples` samples of each recording between two stretches of 2 s of quiet. The
+/// quiet is the quietest 0.1 s of the first recording, alternately forward and backward, with faint
+/// noise. A device stays in one room; if the quiet changed with every recording, that change would
+/// influence the result.
 fn in_a_room(examples: &[Example], samples: usize, rng: &mut StdRng) -> Vec<Vec<i16>> {
     const QUIET: usize = SAMPLE_RATE as usize / 10;
     let read = |e: &Example| audio::read(&e.path).ok();

@@ -1,14 +1,15 @@
-//! What faults of a microphone cost: how many recordings of a word are missed under each, and what the
-//! device says of it. Writes the table of SECURITY.md.
+//! Effect of microphone faults: number of missed recordings of a keyword under each fault, and the
+//! microphone health that the device reports. Writes the table of SECURITY.md.
 //!
 //! ```text
 //! ./x demo      # makes the model
 //! cargo run --release -p wakeling --example stream_faults -- runs/demo/model.wkl demo/test
 //! ```
 //!
-//! A stream is 4 s of a quiet room, a recording, and 2 s of the room. A fault is over all of it, or
-//! over the first 4 s alone: then it is counted whether the word is heard right behind it. The second
-//! table has how long a fault is felt: the room is heard for some seconds between it and the word.
+//! A stream is 4 s of a quiet room, a recording, and 2 s of the room. A fault covers the whole
+//! stream, or only the first 4 s, to count whether the keyword is detected directly after it. The
+//! second table measures the duration of a fault's effect, with some seconds of the room between
+//! the fault and the keyword.
 
 use std::{env, path::Path};
 
@@ -19,14 +20,14 @@ use wakeling::{
 };
 use wakeling_shared::artifact::Model;
 
-/// Seconds of room before a recording: two periods in which faults are judged.
+/// Samples of room before a recording, 4 s: two periods in which microphone health is judged.
 const BEFORE: usize = 64_000;
 const AFTER: usize = 32_000;
 
-/// Seconds of room between the end of a fault and a word.
+/// Seconds of room between the end of a fault and a keyword.
 const GAPS: [usize; 6] = [0, 1, 2, 4, 8, 16];
 
-/// What is done to a stream, sample by sample or as a whole.
+/// Modification of a stream, sample by sample or as a whole.
 type Fault = fn(&mut Vec<i16>);
 
 const FAULTS: [(&str, Fault); 10] = [
@@ -52,13 +53,13 @@ const FAULTS: [(&str, Fault); 10] = [
     ("square wave at full scale", |pcm| {
         pcm.iter_mut().enumerate().for_each(|(n, x)| *x = [i16::MIN, i16::MAX][n / 20 % 2]);
     }),
-    // As loud, but not at the end of the scale: the level follows it.
+    // As loud, but below full scale; the running level follows it.
     ("square wave of 32,600", |pcm| {
         pcm.iter_mut().enumerate().for_each(|(n, x)| *x = [-32_600, 32_600][n / 20 % 2]);
     }),
 ];
 
-/// A room: the last bits flicker.
+/// Generates a quiet room, in which only the last bits vary.
 fn room(samples: usize) -> Vec<i16> {
     let mut state = 1u32;
     let mut next = || {
@@ -68,13 +69,13 @@ fn room(samples: usize) -> Vec<i16> {
     (0..samples).map(|_| next()).collect()
 }
 
-/// What a device makes of all recordings under a fault.
+/// Results over all recordings under one fault.
 #[derive(Default)]
 struct Counted {
     heard: usize,
-    /// Names of faults that were told.
+    /// Names of the faults that the device reported.
     told: Vec<String>,
-    /// Streams at whose end nothing was wrong any more.
+    /// Number of streams without any fault at their end.
     recovered: usize,
 }
 
@@ -126,14 +127,15 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Who hears recordings.
+/// Model and recordings of the experiment.
 struct Ears<'m> {
     model: &'m Model<'m>,
     clips: &'m [Vec<i16>],
 }
 
 impl Ears<'_> {
-    /// What is heard of recordings under a fault, or so many seconds after it.
+    /// Runs the recordings under a fault, or with so many seconds between the fault and the
+    /// recording.
     fn count(&self, fault: Fault, seconds_after: Option<usize>) -> Result<Counted> {
         let mut counted = Counted::default();
         for clip in self.clips {

@@ -35,8 +35,6 @@ const FAR_MORE: f64 = 50.0;
 pub struct Advice {
     /// Recordings that hold a phrase.
     pub usable: usize,
-    /// Recordings in which none was found.
-    pub empty: usize,
     /// Seconds of the phrase in all of them.
     pub phrase_s: f64,
     /// Different speakers that are named; none if no recording names one.
@@ -90,7 +88,6 @@ impl Advice {
         let frames: usize = phrases.iter().map(|p| p.len()).sum();
         Ok(Self {
             usable: phrases.len(),
-            empty: recordings.len() - phrases.len(),
             phrase_s: frames as f64 / f64::from(FRAMES_PER_SECOND),
             speakers,
             level_db: median(recordings.iter().filter_map(level_db).collect()).unwrap_or(0.0),

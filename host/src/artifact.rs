@@ -1,8 +1,8 @@
-//! Writes model files: packs weights in the order in which kernels read them, and puts description
-//! and arrays behind a header.
+//! Writer of model files: packs weights in the order in which kernels read them, and writes the
+//! description and the arrays behind a header.
 //!
-//! Reading is [`Model::load`], the same code as on the device; `docs/reference/model-file.md`
-//! has the bytes.
+//! [`Model::load`] reads the file, with the same code as on the device.
+//! `docs/reference/model-file.md` specifies the bytes.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use wakeling_shared::artifact::{
 
 use crate::{Error, Result, files};
 
-/// Weights, biases and scales of a layer, packed as [`Affine`] says.
+/// Weights, biases and scales of a layer, packed as [`Affine`] specifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
     inputs: u16,
@@ -23,10 +23,10 @@ pub struct Packed {
     factors: Vec<Factors>,
 }
 
-/// A bias and a multiplier for each output.
+/// Bias and multiplier of each output.
 #[derive(Clone, Copy, Debug)]
 pub struct Scales<'s> {
-    /// Biases, the input's zero point folded in.
+    /// Biases, with the input's zero point folded in.
     pub biases: &'s [i32],
     /// Multipliers.
     pub multipliers: &'s [i32],
@@ -35,12 +35,12 @@ pub struct Scales<'s> {
 }
 
 impl Packed {
-    /// Packs weights `(outputs, inputs)`, row-major. An odd output's weight of 127 beside an even
-    /// one below 0 still fits: `256 · 127 − 128 < 2¹⁵`, and so does −127; −128 would not, and becomes
-    /// −127 (no quantizer makes it).
+    /// Packs weights `(outputs, inputs)`, row-major. Two outputs share a 16-bit value,
+    /// `256 · odd + even`, which fits for weights in −127 … 127. A weight of −128, which no
+    /// quantizer produces, becomes −127.
     ///
     /// # Panics
-    /// If the numbers of weights and scales disagree: a defect of the caller.
+    /// If the numbers of weights and scales disagree, which is a defect of the caller.
     pub fn pointwise(weights: &[i8], scales: Scales<'_>) -> Self {
         let outputs = scales.biases.len();
         let inputs = weights.len() / outputs.max(1);
@@ -61,10 +61,10 @@ impl Packed {
         Self::new((inputs, outputs), &halves, scales)
     }
 
-    /// Packs weights `(taps, channels)`, row-major, tap 0 on the newest column.
+    /// Packs weights `(taps, channels)`, row-major; tap 0 weighs the newest column.
     ///
     /// # Panics
-    /// If the numbers of weights and scales disagree: a defect of the caller.
+    /// If the numbers of weights and scales disagree, which is a defect of the caller.
     pub fn depthwise(weights: &[i16], scales: Scales<'_>) -> Self {
         let channels = scales.biases.len();
         let taps = weights.len() / channels.max(1);
@@ -93,13 +93,13 @@ impl Packed {
         }
     }
 
-    /// A copy of what a model borrows.
+    /// Copies a layer that a model borrows.
     pub fn of(affine: &Affine<'_>) -> Self {
         let Affine { inputs, outputs, zero_point, weights, factors } = *affine;
         Self { inputs, outputs, zero_point, weights: weights.to_vec(), factors: factors.to_vec() }
     }
 
-    /// As a model borrows it.
+    /// Returns a borrowed view for a model.
     pub fn affine(&self) -> Affine<'_> {
         Affine {
             inputs: self.inputs,
@@ -111,18 +111,18 @@ impl Packed {
     }
 }
 
-/// The bytes of a model file, header and body, unsigned.
+/// Encodes a model file, header and body, unsigned.
 ///
-/// It does not check the model: whoever hands the bytes out calls [`Model::load`] on them first, as
+/// The model is not checked. The caller must check the bytes with [`Model::load`] first, as
 /// [`write`] does.
 ///
 /// # Errors
-/// [`Error::Usage`] if postcard refuses, which needs a description beyond 4 GiB.
+/// [`Error::Usage`] if the description cannot be serialized, which happens only beyond 4 GiB.
 pub fn encode(model: &Model<'_>) -> Result<Vec<u8>> {
     encode_parts(model, model.affines(), 0)
 }
 
-/// The bytes of a model file for images; as [`encode`].
+/// Encodes a model file for images, as [`encode`] does.
 ///
 /// # Errors
 /// As [`encode`].
@@ -138,7 +138,7 @@ fn encode_parts<'m, 'a: 'm>(
     let description = postcard::to_stdvec(description).map_err(|error| {
         Error::usage(format!("the model cannot be written: {error}"), "make the model smaller")
     })?;
-    // Filled up to two words, as every array is by itself.
+    // Padded to two words, as every array is.
     let mut body: Vec<u32> = description
         .chunks(8)
         .flat_map(|bytes| {
@@ -155,10 +155,10 @@ fn encode_parts<'m, 'a: 'm>(
     Ok(bytes)
 }
 
-/// Writes a model to `path`, all or nothing, after checking that a device would load it.
+/// Writes a model to `path` atomically, after checking that a device would load it.
 ///
 /// # Errors
-/// [`Error::Input`] if no device would; [`Error::Io`] if the system refuses.
+/// [`Error::Input`] if no device would load it; [`Error::Io`] if writing fails.
 pub fn write(path: impl AsRef<Path>, model: &Model<'_>) -> Result<()> {
     let path = path.as_ref();
     let bytes = encode(model)?;
@@ -166,19 +166,19 @@ pub fn write(path: impl AsRef<Path>, model: &Model<'_>) -> Result<()> {
     files::write_atomic(path, &bytes)
 }
 
-/// The bytes of a model file, to be given to [`load`], which borrows them.
+/// Reads the bytes of a model file; [`load`] borrows them.
 ///
 /// # Errors
-/// [`Error::Io`] if the system refuses.
+/// [`Error::Io`] if reading fails.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     let path = path.as_ref();
     std::fs::read(path).map_err(Error::io(path, "read"))
 }
 
-/// [`Model::load`], with an error that names the file and a remedy.
+/// Loads a model as [`Model::load`] does, with an error that names the file and a remedy.
 ///
 /// # Errors
-/// [`Error::Input`].
+/// [`Error::Input`] if the bytes are no valid model.
 pub fn load<'a>(path: &Path, bytes: &'a [u8]) -> Result<Model<'a>> {
     Model::load(bytes).map_err(|error| {
         let remedy = match error {

@@ -1,4 +1,4 @@
-//! A base: a pretrained trunk, and everything that fine-tuning needs to know about it.
+//! Pretrained model: a backbone, and everything that fine-tuning needs.
 //!
 //! One safetensors file. The metadata entry `base` is a JSON [`BaseInfo`].
 
@@ -19,66 +19,67 @@ use crate::{
     tokens::Vocabulary,
 };
 
-/// What a base says about itself.
+/// Metadata of a pretrained model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BaseInfo {
-    /// Format of this record; this code reads [`BASE_FORMAT`] only.
+    /// Format of this record; only [`BASE_FORMAT`] is supported.
     pub format: u32,
     /// Name, such as `base-m`.
     pub name: String,
-    /// Shape of the trunk.
+    /// Shape of the backbone.
     pub trunk: TrunkConfig,
-    /// How features are normalized.
+    /// Normalization of the features.
     pub normalization: NormalizationKind,
-    /// Tokens of the CTC head; empty if there is none.
+    /// Tokens of the CTC head; empty if there is no such head.
     pub tokens: Vocabulary,
-    /// Words of the word head; empty if there is none.
+    /// Words of the word head; empty if there is no such head.
     pub words: Vocabulary,
     /// Lower and upper end of each activation, from calibration, by layer name; see `quantize`.
     pub ranges: Vec<(String, f32, f32)>,
-    /// What it was trained on and how, in a sentence.
+    /// One sentence on the training data and method.
     pub provenance: String,
-    /// SPDX expression for the weights.
+    /// SPDX expression for the licence of the weights.
     pub licence: String,
 }
 
 impl BaseInfo {
-    /// Hours of speech that it was trained on: its provenance begins with them.
+    /// Hours of training speech, parsed from the start of the provenance; `None` if it has no such
+    /// number.
     pub fn hours(&self) -> Option<f64> {
         let (hours, _) = self.provenance.split_once(" hours ")?;
         hours.trim().parse().ok().filter(|h: &f64| h.is_finite())
     }
 }
 
-/// The format that this code writes and reads.
+/// Version of the format that is written and read.
 pub const BASE_FORMAT: u32 = 1;
 /// Metadata key of the record.
 const KEY: &str = "base";
 
-/// A base in memory.
+/// Pretrained model in memory.
 #[derive(Clone, Debug)]
 pub struct Base {
-    /// Its record.
+    /// Metadata.
     pub info: BaseInfo,
-    /// Its weights.
+    /// Weights.
     pub params: Params,
-    /// Its feature tables.
+    /// Feature tables.
     pub tables: FrontendTables,
 }
 
 impl Base {
-    /// Writes the base, whole or not at all.
+    /// Writes the model atomically.
     pub fn save(&self, path: &Path) -> Result<()> {
         let record = serde_json::to_string(&self.info)
             .map_err(|e| Error::defect(format!("{}: {e}", path.display())))?;
         self.params.save(path, HashMap::from([(KEY.to_owned(), record)]))
     }
 
-    /// What the float trunk makes of a row, `[1, steps, channels]`; frames that fill no step are left
-    /// out.
+    /// Computes the float backbone's embeddings of a row, `[1, steps, channels]`. Frames that do
+    /// not fill a step are dropped.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if the weights do not fit the trunk.
+    /// [`Error::Tensor`] if the weights do not fit the backbone.
     pub fn hear(&self, row: &Row) -> Result<Tensor> {
         let features = row.features(&self.tables.params(self.info.normalization));
         let width = self.info.trunk.inputs();
@@ -88,10 +89,10 @@ impl Base {
         self.info.trunk.forward(&self.params, &x, &mut Mode::Evaluate)
     }
 
-    /// Reads a base.
+    /// Reads a pretrained model.
     ///
     /// # Errors
-    /// [`Error::Input`] if the file is no base, or one of another format.
+    /// [`Error::Input`] if the file is no pretrained model, or has another format.
     pub fn load(path: &Path) -> Result<Self> {
         let (params, metadata) = Params::load(path)?;
         let remedy = "give a base that `wakeling pretrain` of this version wrote";

@@ -1,10 +1,10 @@
-//! What a choice is worth, measured: words are trained with it and played to the device, against
-//! hours of other speech.
+//! Experiments that measure the effect of a choice: keywords are trained with it, and evaluated on
+//! recordings and hours of negative speech.
 //!
-//! A [`Ground`] is what every trial shares: speech and noise to train on, and other speech to test
-//! on. [`Ears`] are a base and what it makes of the ground, which is costly, so that all trials which
-//! leave the trunk alone share them. A trial trains one word ([`Ground::train`]) and measures it
-//! ([`Ground::measure`]).
+//! A [`Ground`] holds the data that all trials share: speech and noise for training, and negative
+//! speech for testing. [`Ears`] are a pretrained model and its cached embeddings of that data. They
+//! are expensive to compute, so all trials with a frozen backbone share them. A trial trains
+//! keywords ([`Ground::train`]) and measures each of them ([`Ground::measure`]).
 
 pub mod grid;
 
@@ -27,23 +27,23 @@ use crate::{
     tuned::Tuned,
 };
 
-/// Frames of a stream of other speech: a minute.
+/// Length of a stream of negative speech, in frames: one minute.
 const STREAM_FRAMES: usize = 6_000;
-/// Frames between two clips of it.
+/// Pause between two clips of a stream, in frames.
 const PAUSE_FRAMES: usize = 30;
 
-/// What every trial shares.
+/// Data that all trials share.
 pub struct Ground {
-    /// Speech and noise to train on.
+    /// Speech and noise for training.
     pub negatives: Negatives,
-    /// Other speech to test on, as streams.
+    /// Negative speech for testing, as streams.
     other: Streams,
-    /// Share of that which is no pause put between clips.
+    /// Share of the streams that is speech and not a pause between clips.
     spoken: f64,
 }
 
 impl Ground {
-    /// Puts the other speech one clip after the other.
+    /// Concatenates the clips of `other` into streams.
     pub fn new(negatives: Negatives, other: &[Speech]) -> Self {
         let frames: usize = other.iter().map(|s| s.frames.len()).sum();
         let other = in_a_row(other);
@@ -51,14 +51,14 @@ impl Ground {
         Self { negatives, other, spoken: frames as f64 / all.max(1) as f64 }
     }
 
-    /// Numbers of the streams in which `phrase` is not known to be said: where it is, that is no
-    /// speech without it.
+    /// Returns the indices of the streams whose transcripts do not contain `phrase`. The others are
+    /// no negative data for it.
     fn without(&self, phrase: &str) -> Vec<usize> {
         (0..self.other.texts.len()).filter(|&i| !says(&self.other.texts[i], phrase)).collect()
     }
 }
 
-/// Clips in order with pauses, cut at a minute.
+/// Concatenates clips with pauses into streams of a minute.
 pub fn in_a_row(clips: &[Speech]) -> Streams {
     let mut streams = Streams::default();
     let mut at = usize::MAX;
@@ -77,19 +77,19 @@ pub fn in_a_row(clips: &[Speech]) -> Streams {
     streams
 }
 
-/// A base, and what it makes of a ground.
+/// Pretrained model and its cached embeddings of the shared data.
 pub struct Ears {
-    /// The base.
+    /// Pretrained model.
     pub base: Base,
-    /// Its trunk in int8.
+    /// Quantized backbone.
     pub trunk: QuantizedTrunk,
     prepared: Prepared,
-    /// Of the other speech to test on.
+    /// Embeddings of the negative test speech.
     outputs: TrunkOutputs,
 }
 
 impl Ears {
-    /// Runs the trunk over everything.
+    /// Quantizes the backbone and computes the embeddings of all shared data.
     ///
     /// # Errors
     /// As [`Prepared::new`].
@@ -101,12 +101,12 @@ impl Ears {
     }
 }
 
-/// How a network for a word, or for several, is made.
+/// Initialization and trained layers of a network for one or several keywords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct How {
-    /// What the trunk is at first.
+    /// Initialization of the backbone.
     pub start: Start,
-    /// What of it moves.
+    /// Layers that are trained.
     pub train: Train,
 }
 
@@ -132,7 +132,7 @@ impl std::str::FromStr for How {
     }
 }
 
-/// Widths of a network from scratch, in percent of the base's.
+/// Allowed widths of a network from scratch, in percent of the pretrained model's.
 const WIDTHS: std::ops::RangeInclusive<u16> = 5..=400;
 
 impl std::fmt::Display for How {
@@ -145,34 +145,35 @@ impl std::fmt::Display for How {
     }
 }
 
-/// What one trial gave. Of recordings, the counts that were missed.
+/// Result of one trial. Counts are of missed recordings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Figures {
-    /// Recordings played.
+    /// Number of recordings played.
     pub recordings: usize,
-    /// Hours of other speech.
+    /// Hours of negative speech.
     pub hours: f64,
-    /// At each rate asked for, in silence.
+    /// Misses at each requested rate, in silence.
     pub clean: Vec<usize>,
-    /// At each rate asked for, in noise.
+    /// Misses at each requested rate, in noise.
     pub noisy: Vec<usize>,
-    /// At each rate asked for, in silence, by the float network.
+    /// Misses at each requested rate, in silence, with the float network.
     pub float: Vec<usize>,
-    /// At the threshold that the model came with.
+    /// Result at the threshold stored with the model.
     pub own: Point,
 }
 
-/// How a trial is measured.
+/// Configuration of a measurement.
 pub struct Measure<'a> {
-    /// False accepts per hour, each at the lowest threshold with no more than that.
+    /// Allowed rates in false accepts per hour. Each selects the lowest threshold that stays within
+    /// it.
     pub rates: &'a [f64],
-    /// Noise, and by how many dB the recordings rise above it.
+    /// Noise, and the signal-to-noise ratio of the recordings in dB.
     pub noise: Option<(&'a Noise, f32)>,
-    /// Whether the float network is measured too.
+    /// Measures the float network as well.
     pub float: bool,
 }
 
-/// Misses at each rate asked for.
+/// Counts the misses at each requested rate.
 fn misses(
     measure: &Measure<'_>,
     played: &Played,
@@ -188,8 +189,8 @@ fn misses(
 }
 
 impl Ground {
-    /// Trains words; where the trunk moves, it is one for all of them, and the ears that go with it
-    /// come too.
+    /// Trains keywords. With an unfrozen backbone, all keywords share one fine-tuned backbone,
+    /// which is returned as new [`Ears`].
     ///
     /// # Errors
     /// As [`finetune`] and [`tune`].
@@ -215,10 +216,10 @@ impl Ground {
         Ok((words.iter().map(head).collect::<Result<_>>()?, own))
     }
 
-    /// Plays recordings that a word was not trained on, and the other speech.
+    /// Measures a keyword on recordings held out from its training, and on the negative speech.
     ///
     /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor).
+    /// [`Error::Tensor`](crate::Error::Tensor) if the weights do not fit the network.
     pub fn measure(
         &self,
         ears: &Ears,
@@ -245,11 +246,11 @@ impl Ground {
         Ok(figures)
     }
 
-    /// As [`Ground::measure`], of a head that was not trained but enrolled; its float network, which
-    /// it does not have, is not measured.
+    /// Measures an enrolled head as [`Ground::measure`] does. It has no float network, so only the
+    /// quantized one is measured.
     ///
     /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor).
+    /// [`Error::Tensor`](crate::Error::Tensor) if the weights do not fit the network.
     pub fn measure_entry(
         &self,
         ears: &Ears,
@@ -291,8 +292,9 @@ impl Ground {
     }
 }
 
-/// Draws so many clips, of as many speakers as there are: one of each, then a second of each, and so
-/// on, speakers and clips in an order given by the seed. Clips without a speaker are each their own.
+/// Samples `count` clips from as many speakers as possible: one clip of each, then a second of
+/// each, and so on. The seed determines the order of speakers and clips. Each clip without a
+/// speaker counts as its own speaker.
 pub fn draw(clips: &[Example], count: usize, seed: u64) -> Vec<Example> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut by_speaker: BTreeMap<String, Vec<&Example>> = BTreeMap::new();
@@ -311,8 +313,8 @@ pub fn draw(clips: &[Example], count: usize, seed: u64) -> Vec<Example> {
     rounds.take(count).cloned().collect()
 }
 
-/// Mean, and the half width of its 95 % interval by the normal approximation; none for fewer than
-/// two values.
+/// Returns the mean and the half width of its 95 % interval by the normal approximation; `None` for
+/// fewer than two values.
 pub fn mean(values: &[f64]) -> (f64, Option<f64>) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n.max(1.0);

@@ -1,14 +1,16 @@
-//! Training rows: long streams composed of clips and noise, in the domain of mel powers.
+//! Mixing: training streams composed of clips and noise, in the domain of mel powers.
 //!
-//! A device hears a stream and its network is always warm, so training must not let a network learn
-//! where a clip begins: rows of many seconds hold several clips with background between and under
-//! them. Everything is done on cached [`LogMel`] frames: powers of independent sounds add, so noise
-//! costs one addition a band; gain, equalization, a telephone's band, another tempo, another vocal
-//! tract (Jaitly & Hinton 2013) and the tail of a room (an exponential decay, as in the diffuse
-//! field of Polack's model) are operations on 40 numbers a frame. The device's own `Normalizer` then
-//! makes features of the sum.
+//! A device receives an endless stream and its network is always warm. Training must therefore not
+//! let the network learn where a clip begins. A training stream ([`Row`]) lasts many seconds and
+//! holds several clips, with background between and under them.
 //!
-//! Shapes: a clip `(frames, 40)` of log₂ power in Q8; a row `(frames, 40)` of power.
+//! All operations work on cached [`LogMel`] frames. Powers of independent sounds add, so noise
+//! costs one addition per band. The augmentations are operations on 40 numbers per frame: gain,
+//! equalization, the band limit of a telephone, tempo, vocal tract length (Jaitly & Hinton 2013),
+//! and reverberation (an exponential decay, as in the diffuse field of Polack's model). The
+//! device's own `Normalizer` then computes features from the sum.
+//!
+//! Shapes: a clip is `(frames, 40)` of log₂ power in Q8; a row is `(frames, 40)` of power.
 
 mod background;
 
@@ -27,36 +29,36 @@ use crate::{
 /// Power of each band, frame by frame, on the scale of `MelPowers`.
 pub type Powers = Vec<[f32; MEL_CHANNELS]>;
 
-/// Frames a second.
+/// Frames per second.
 pub const FRAMES_PER_SECOND: f32 = 100.0;
 
-/// Steps a second of a network that takes so many frames a step.
+/// Steps per second of a network that takes `frames_per_step` frames per step.
 pub fn steps_per_second(frames_per_step: usize) -> f64 {
     f64::from(FRAMES_PER_SECOND) / frames_per_step.max(1) as f64
 }
 
-/// Octaves of power in a decibel.
+/// Octaves of power per decibel.
 const OCTAVES_PER_DB: f32 = 0.332_193;
 
-/// Ranges of what happens to a clip; every chance is a probability.
+/// Ranges of the augmentation of a clip, sampled anew for each clip. Every chance is a probability.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Distortion {
-    /// Tempo is drawn from `1 ± this`.
+    /// Tempo is sampled from `1 ± this`.
     pub tempo: f32,
-    /// The frequency axis is stretched by `1 ± this`.
+    /// Stretch of the frequency axis is sampled from `1 ± this`.
     pub vocal_tract: f32,
-    /// Gain is drawn from `± this`, in dB.
+    /// Gain is sampled from `± this`, in dB.
     pub gain_db: f32,
-    /// Spectral tilt over the 40 bands and one broad peak are drawn from `± this`, in dB.
+    /// Spectral tilt over the 40 bands and one broad peak are each sampled from `± this`, in dB.
     pub equalizer_db: f32,
-    /// Chance of a telephone's or a cheap microphone's upper limit.
+    /// Probability of the upper band limit of a telephone or a cheap microphone.
     pub low_pass_chance: f64,
-    /// Chance of a room.
+    /// Probability of reverberation.
     pub room_chance: f64,
 }
 
 impl Distortion {
-    /// What a trunk is trained with.
+    /// Augmentation for training a backbone.
     pub const STRONG: Self = Self {
         tempo: 0.12,
         vocal_tract: 0.08,
@@ -65,7 +67,7 @@ impl Distortion {
         low_pass_chance: 0.2,
         room_chance: 0.3,
     };
-    /// Clips as they were recorded.
+    /// No augmentation: clips stay as recorded.
     pub const NONE: Self = Self {
         tempo: 0.0,
         vocal_tract: 0.0,
@@ -75,7 +77,7 @@ impl Distortion {
         room_chance: 0.0,
     };
 
-    /// Draws one distortion and applies it.
+    /// Samples one augmentation and applies it to a clip. Tempo changes the number of frames.
     pub fn apply(&self, clip: &[[i16; MEL_CHANNELS]], rng: &mut impl Rng) -> Powers {
         let mut around = |width: f32| 1.0 + width * rng.random_range(-1.0..=1.0f32);
         let (tempo, warp) = (around(self.tempo), around(self.vocal_tract));
@@ -89,7 +91,7 @@ impl Distortion {
         powers
     }
 
-    /// Gain of each band in octaves.
+    /// Samples the gain of each band, in octaves of power.
     fn curve(&self, rng: &mut impl Rng) -> [f32; MEL_CHANNELS] {
         let mut db = |range: f32| range * rng.random_range(-1.0..=1.0f32);
         let (gain, tilt, peak) = (db(self.gain_db), db(self.equalizer_db), db(self.equalizer_db));
@@ -111,7 +113,7 @@ impl Distortion {
     }
 }
 
-/// Other tempo and other frequency axis by linear interpolation of the logarithms, then a gain.
+/// Changes tempo and frequency axis by linear interpolation of the logarithms, then applies a gain.
 fn resample(
     clip: &[[i16; MEL_CHANNELS]],
     tempo: f32,
@@ -142,7 +144,7 @@ fn resample(
     out
 }
 
-/// `2^(x/256)`, to within 0.14 %.
+/// Returns `2^(x/256)`, to within 0.14 %, with `x` clamped to 0 … 60 · 256.
 fn exp2_q8(x: f32) -> f32 {
     static FRACTIONS: LazyLock<[f32; 256]> =
         LazyLock::new(|| std::array::from_fn(|i| (i as f32 / 256.0).exp2()));
@@ -151,7 +153,7 @@ fn exp2_q8(x: f32) -> f32 {
     octave * FRACTIONS[(x & 255) as usize]
 }
 
-/// Adds the diffuse tail of a room: a decay by 60 dB in `decay_s`.
+/// Adds a diffuse reverberation tail that decays by 60 dB in `decay_s` seconds.
 fn reverberate(powers: &mut Powers, decay_s: f32, direct_to_tail_db: f32) {
     let keep = 10f32.powf(-6.0 / (decay_s * FRAMES_PER_SECOND));
     let level = (1.0 - keep) * 10f32.powf(-direct_to_tail_db / 10.0);
@@ -165,7 +167,8 @@ fn reverberate(powers: &mut Powers, decay_s: f32, direct_to_tail_db: f32) {
     }
 }
 
-/// Mean power, all bands together, of the loudest third of the frames: the level of what is spoken.
+/// Returns the mean power, summed over all bands, of the loudest third of the frames. This
+/// estimates the level of the speech.
 pub fn loudness(powers: &[[f32; MEL_CHANNELS]]) -> f32 {
     let mut totals: Vec<f32> = powers.iter().map(|f| f.iter().sum()).collect();
     totals.sort_by(|a, b| b.total_cmp(a));
@@ -173,33 +176,34 @@ pub fn loudness(powers: &[[f32; MEL_CHANNELS]]) -> f32 {
     totals.iter().take(loudest).sum::<f32>() / loudest.max(1) as f32
 }
 
-/// A stream in the making.
+/// Training stream under construction: mel powers per frame.
 #[derive(Clone, Debug)]
 pub struct Row {
     powers: Powers,
 }
 
 impl Row {
-    /// Silence.
+    /// Creates a silent row.
     pub fn new(frames: usize) -> Self {
         Self { powers: vec![[0.0; MEL_CHANNELS]; frames] }
     }
 
-    /// Adds a sound from frame `at`; what reaches beyond the end is cut.
+    /// Adds a sound from frame `at` on. Frames beyond the end of the row are dropped.
     pub fn add(&mut self, at: usize, sound: &[[f32; MEL_CHANNELS]], gain: f32) {
         for (row, sound) in self.powers.iter_mut().skip(at).zip(sound) {
             row.iter_mut().zip(sound).for_each(|(r, s)| *r += gain * s);
         }
     }
 
-    /// Adds a clip as it was recorded.
+    /// Adds a clip as recorded, from frame `at` on. Frames beyond the end of the row are dropped.
     pub fn add_clip(&mut self, at: usize, clip: &[[i16; MEL_CHANNELS]]) {
         for (row, frame) in self.powers.iter_mut().skip(at).zip(clip) {
             row.iter_mut().zip(frame).for_each(|(r, &x)| *r += exp2_q8(f32::from(x)));
         }
     }
 
-    /// Adds a sound over the whole row, repeated as often as needed from a random place in it.
+    /// Adds a sound over the whole row, starting at its frame `start` and repeated as often as
+    /// needed.
     pub fn add_background(&mut self, sound: &[[f32; MEL_CHANNELS]], gain: f32, start: usize) {
         if sound.is_empty() {
             return;
@@ -210,7 +214,7 @@ impl Row {
         }
     }
 
-    /// Adds some background `snr_db` below `level`, the [`loudness`] of what is spoken.
+    /// Adds a background from `pool`, `snr_db` below `level`, the [`loudness`] of the speech.
     pub fn add_noise_below(
         &mut self,
         pool: &NoisePool,
@@ -223,7 +227,7 @@ impl Row {
         self.add_below(&noise, level, snr_db, start);
     }
 
-    /// Adds a sound as [`Row::add_background`] does, `snr_db` below `level`.
+    /// Adds a sound as [`Row::add_background`] does, at `snr_db` below `level`.
     pub fn add_below(
         &mut self,
         sound: &[[f32; MEL_CHANNELS]],
@@ -235,22 +239,27 @@ impl Row {
         self.add_background(sound, gain, start);
     }
 
-    /// Powers of every frame.
+    /// Returns the powers of every frame.
     pub fn powers(&self) -> &[[f32; MEL_CHANNELS]] {
         &self.powers
     }
 
-    /// Frames.
+    /// Number of frames.
     pub fn len(&self) -> usize {
         self.powers.len()
     }
 
-    /// Whether there is no frame.
+    /// Returns the length in minutes.
+    pub fn minutes(&self) -> f64 {
+        self.len() as f64 / f64::from(FRAMES_PER_SECOND) / 60.0
+    }
+
+    /// Returns `true` if the row has no frames.
     pub fn is_empty(&self) -> bool {
         self.powers.is_empty()
     }
 
-    /// The features of the row, frame after frame, from a front end that has heard nothing before.
+    /// Returns the features of the row, frame after frame, from a normalizer in its initial state.
     pub fn features(&self, params: &FrontendParams<'_>) -> Vec<i8> {
         let mut normalizer = Normalizer::new(params.normalization);
         let mut features = Vec::with_capacity(self.powers.len() * MEL_CHANNELS);
@@ -262,20 +271,21 @@ impl Row {
     }
 }
 
-/// Noise to put under speech.
+/// Pool of recorded noise to mix under speech.
 #[derive(Clone, Debug, Default)]
 pub struct NoisePool {
     clips: Vec<LogMel>,
 }
 
 impl NoisePool {
-    /// Recorded noise; synthetic noise needs none.
+    /// Creates a pool from recorded noise. Clips of 10 frames or fewer are dropped; the pool may be
+    /// empty.
     pub fn new(clips: Vec<LogMel>) -> Self {
         Self { clips: clips.into_iter().filter(|c| c.len() > 10).collect() }
     }
 
-    /// Some background: in three of five cases recorded, if there is any; else a steady synthetic
-    /// noise.
+    /// Returns a random background: with probability 0.6 a recorded one, if the pool has any;
+    /// otherwise `frames` frames of steady synthetic noise.
     pub fn draw(&self, frames: usize, rng: &mut impl Rng) -> Powers {
         if rng.random_range(0..100) < 60 && !self.clips.is_empty() {
             let clip = &self.clips[rng.random_range(0..self.clips.len())];
@@ -286,8 +296,9 @@ impl NoisePool {
     }
 }
 
-/// Steady noise of a random colour. The power of a band of `n` bins of Gaussian noise fluctuates
-/// like a mean of `n` exponential variables, `-ln(Π u) / n` of uniform ones; two to nine of them here.
+/// Returns steady noise of a random colour. The power of a band of `n` bins of Gaussian noise
+/// fluctuates like a mean of `n` exponential variables, `-ln(Π u) / n` with uniform `u`; here `n`
+/// is 2 to 9.
 fn steady_noise(frames: usize, rng: &mut impl Rng) -> Powers {
     let tilt = rng.random_range(-0.25..0.1f32);
     let bumps: [f32; MEL_CHANNELS] = std::array::from_fn(|_| 0.5 * normal(rng));
@@ -303,8 +314,8 @@ fn steady_noise(frames: usize, rng: &mut impl Rng) -> Powers {
         .collect()
 }
 
-/// Hides bands and stretches of time from the network (SpecAugment: Park et al. 2019): up to two of
-/// each, set to 0.
+/// Sets random bands and stretches of time to 0 (SpecAugment: Park et al. 2019): up to two groups
+/// of bands, and up to two stretches per 200 frames.
 pub fn mask(features: &mut [i8], rng: &mut impl Rng) {
     let frames = features.len() / MEL_CHANNELS;
     for _ in 0..rng.random_range(0..=2) {

@@ -1,8 +1,9 @@
-//! Enrollment heads: what a model needs so that a device can learn a word by itself, from five
-//! utterances (`wakeling_shared::enroll`).
+//! Enrollment heads, with which a device learns a keyword by itself from five utterances
+//! (`wakeling_shared::enroll`).
 //!
-//! The laptop's part is a whitening of the trunk's output: over other speech, its principal components
-//! of unit variance. In these coordinates a matched filter is the linear discriminant.
+//! The host prepares a whitening of the backbone's embeddings: the principal components over
+//! negative speech, scaled to unit variance. In these coordinates a matched filter is the linear
+//! discriminant.
 
 use rand::{SeedableRng, rngs::StdRng, seq::IteratorRandom};
 use wakeling_shared::{
@@ -19,14 +20,15 @@ use crate::{
     quantize::{CardText, Float, QuantizedHead, QuantizedTrunk, WordEntry, with_model},
 };
 
-/// Clips of other speech that the whitening is made from: about a quarter of an hour.
+/// Number of clips of negative speech for the whitening: about a quarter of an hour.
 const CLIPS: usize = 400;
-/// Taps over time and their distance in steps: 0.96 s where a step is 40 ms.
+/// Taps over time and their distance in steps: 0.96 s with steps of 40 ms.
 const SHAPE: (usize, usize) = (8, 3);
-/// Of the largest variance, what is added to each: directions that other speech hardly takes are noise.
+/// Regularization added to each variance, as a share of the largest one. Directions with little
+/// variance in negative speech are noise.
 const RIDGE: f64 = 1e-3;
 
-/// A word that a device is to learn, for a model of this trunk.
+/// Creates the entry of a keyword that a device will learn, for a model with this backbone.
 ///
 /// # Errors
 /// As [`trunk_outputs`].
@@ -42,18 +44,18 @@ pub fn empty_entry(
     let rows = Negatives { speech, noise: negatives.noise.clone() }.streams(1).rows;
     let outputs = trunk_outputs(base, trunk, &rows)?;
     let white = whitening(&outputs, trunk);
-    // Five deviations fit an `i8`.
+    // Five standard deviations fit an `i8`.
     let step = 1.0 / DEVIATION as f32;
     Ok(WordEntry {
         label: label.to_owned(),
-        // The threshold is a logit of 0, wherever that lies.
+        // The threshold is a logit of 0; enrollment sets the bias that goes with it.
         detector: DetectorParams { smoothing_steps: 2, threshold: 0, refractory_steps: 25 },
         points: Vec::new(),
         head: QuantizedHead::enrollment(&white, SHAPE, step, trunk),
     })
 }
 
-/// Principal components of unit variance, the largest first.
+/// Computes the principal components with unit variance, the largest first.
 fn whitening(outputs: &TrunkOutputs, trunk: &QuantizedTrunk) -> Float {
     let n = outputs.channels;
     let mut mean = vec![0f64; n];
@@ -88,8 +90,8 @@ fn whitening(outputs: &TrunkOutputs, trunk: &QuantizedTrunk) -> Float {
     Float { rows, bias }
 }
 
-/// Eigenvalues and eigenvectors (in columns) of a symmetric matrix, by Jacobi's rotations (Golub and
-/// Van Loan, Matrix Computations, 8.5).
+/// Returns the eigenvalues and eigenvectors (in columns) of a symmetric matrix, by Jacobi rotations
+/// (Golub and Van Loan, Matrix Computations, 8.5).
 fn eigen(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
     const SWEEPS: usize = 12;
     let mut vectors = vec![0f64; n * n];
@@ -123,16 +125,17 @@ fn eigen(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>) {
     ((0..n).map(|i| a[i * n + i]).collect(), vectors)
 }
 
-/// What a device made of utterances.
+/// Result of an enrollment.
 #[derive(Clone, Debug)]
 pub struct Learned<T> {
-    /// How alike they are, if it heard five.
+    /// Similarity of the utterances, if five were detected.
     pub likeness: Option<Likeness>,
-    /// What came of them, or why nothing did.
+    /// Enrolled result, or the reason why enrollment failed.
     pub outcome: std::result::Result<T, EnrollError>,
 }
 
-/// What a device makes of utterances, each with quiet around it: the same code, here.
+/// Runs a device's enrollment on the host with the device's code. Each utterance must have quiet
+/// around it.
 ///
 /// # Errors
 /// As [`with_model`].
@@ -159,10 +162,10 @@ pub fn enroll(
     Ok(Learned { likeness, outcome })
 }
 
-/// The same, from model file to model file.
+/// Enrolls as [`enroll`] does, from model file to model file.
 ///
 /// # Errors
-/// [`Error::Usage`] if `file` is no model.
+/// [`Error::Usage`] if `file` is no model for enrollment.
 pub fn enroll_file(file: &[u8], utterances: &[Vec<i16>]) -> Result<Learned<Vec<u8>>> {
     let words: Vec<u32> = file
         .chunks_exact(4)

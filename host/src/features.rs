@@ -1,8 +1,8 @@
-//! Features on the host: makes the tables that [`wakeling_shared::frontend`] reads, chooses default
-//! parameters, and runs the device's own code over whole recordings.
+//! Features on the host: builds the tables that [`wakeling_shared::frontend`] reads, defines
+//! default parameters, and runs the device's own code over whole recordings.
 //!
-//! Nothing here computes a feature. The trainer keeps [`LogMel`] (80 bytes a frame), augments it,
-//! and gets network inputs through [`normalize`], which is the device's [`Normalizer`].
+//! No feature is computed here. The trainer keeps [`LogMel`] (80 bytes per frame), augments it, and
+//! gets network inputs through [`normalize`], which is the device's [`Normalizer`].
 //!
 //! Shapes: `n` samples give `1 + ⌊(n - 480)/160⌋` frames (none below 480) of 40 bands.
 
@@ -20,34 +20,34 @@ use crate::{
     Error, Result, audio::log_shortfall, corpus::Example, progress::progress_bar, simd::simd,
 };
 
-/// The lower edge of the lowest band.
+/// Lower edge of the lowest band, in Hz.
 pub const DEFAULT_LOW_HZ: f64 = 125.0;
-/// The upper edge of the highest band.
+/// Upper edge of the highest band, in Hz.
 pub const DEFAULT_HIGH_HZ: f64 = 7_500.0;
 
-/// `round(256 · log₂ P)` of each band's power `P` in Q6; 0 for no power.
+/// Log-mel frames: `round(256 · log₂ P)` of each band's power `P` in Q6; 0 for no power.
 pub type LogMel = Vec<[i16; MEL_CHANNELS]>;
 
-/// The kinds of normalization for which there are default parameters.
+/// Kinds of normalization with default parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum NormalizationKind {
-    /// Logarithm above a fixed floor, less the frame's running level.
+    /// Logarithm above a fixed floor, minus the frame's running level.
     Log,
-    /// Logarithm above a fixed floor and nothing else.
+    /// Logarithm above a fixed floor.
     LogPlain,
-    /// Logarithm less the running logarithm of the same band (PCEN).
+    /// Logarithm minus the running logarithm of the same band (PCEN).
     LogPcen,
-    /// The chain of TensorFlow Lite's micro front end and microWakeWord.
+    /// Normalization of TensorFlow Lite's micro front end and microWakeWord.
     Pcan,
 }
 
 impl NormalizationKind {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 4] = [Self::Log, Self::LogPlain, Self::LogPcen, Self::Pcan];
 }
 
-/// Owned tables, from which a model's [`FrontendParams`] borrow.
+/// Owned tables from which a model's [`FrontendParams`] borrow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrontendTables {
     mel_starts: Vec<u8>,
@@ -56,9 +56,10 @@ pub struct FrontendTables {
 }
 
 impl FrontendTables {
-    /// Bands equally wide in mel (`1127 · ln(1 + f/700)`) from `low_hz` to `high_hz`, laid out as in
-    /// TensorFlow Lite's `microfrontend/lib/filterbank_util.c`: a bin at mel `m` between the centres
-    /// `a < m ≤ b` gives `(b - m)/(b - a)` to the band at `a`, and the rest to the band at `b`.
+    /// Builds bands of equal width in mel (`1127 · ln(1 + f/700)`) from `low_hz` to `high_hz`, laid
+    /// out as in TensorFlow Lite's `microfrontend/lib/filterbank_util.c`: a bin at mel `m` between
+    /// the centres `a < m ≤ b` gives `(b - m)/(b - a)` to the band at `a`, and the rest to the band
+    /// at `b`.
     ///
     /// # Errors
     /// [`Error::Usage`] unless `0 ≤ low_hz < high_hz < 8,000`.
@@ -73,7 +74,7 @@ impl FrontendTables {
         let hz_per_bin = SAMPLE_RATE_HZ as f64 / FFT_SIZE as f64;
         let (mel_low, mel_high) = (mel(low_hz), mel(high_hz));
         let spacing = (mel_high - mel_low) / (MEL_CHANNELS + 1) as f64;
-        // The first bin above the edge, never the constant part.
+        // First bin above the edge, but never bin 0, the constant part.
         let mut bin = (1.5 + low_hz / hz_per_bin) as u16;
         let (mut starts, mut weights) = (vec![bin], Vec::new());
         for segment in 0..=MEL_CHANNELS {
@@ -92,7 +93,7 @@ impl FrontendTables {
         })
     }
 
-    /// The parameters with a normalization of the caller's.
+    /// Returns the parameters with a custom normalization.
     pub fn with<'a>(&'a self, normalization: Normalization<'a>) -> FrontendParams<'a> {
         FrontendParams {
             mel_starts: &self.mel_starts,
@@ -101,7 +102,7 @@ impl FrontendTables {
         }
     }
 
-    /// The parameters with a default normalization.
+    /// Returns the parameters with a default normalization.
     pub fn params(&self, kind: NormalizationKind) -> FrontendParams<'_> {
         self.with(match kind {
             NormalizationKind::Log => LOG,
@@ -118,29 +119,31 @@ impl FrontendTables {
 }
 
 impl Default for FrontendTables {
-    /// 125 to 7,500 Hz.
+    /// Builds tables for 125 to 7,500 Hz.
     fn default() -> Self {
         Self::new(DEFAULT_LOW_HZ, DEFAULT_HIGH_HZ).expect("the default band edges are in order")
     }
 }
 
-/// 2¹⁶ in Q6: white noise of about 2.4 units of the 16-bit sample, below any microphone's.
+/// Power floor, 2¹⁶ in Q6: white noise of about 2.4 units of a 16-bit sample, below the noise of
+/// any microphone.
 const FLOOR: u64 = 1 << 16;
 
-/// Eight steps an octave, 0.38 dB each, 32 octaves in all.
+/// Eight steps per octave, 0.38 dB each; 32 octaves in all.
 const STEPS_PER_OCTAVE_8: u16 = 8 * 256;
-/// Ten steps an octave, 25.6 octaves in all.
+/// Ten steps per octave; 25.6 octaves in all.
 const STEPS_PER_OCTAVE_10: u16 = 10 * 256;
 
-/// Real speech lies between 2¹⁶ (the floor) and 2⁴⁶: 31 ± 16 octaves hold it.
+/// Plain logarithm. Real speech ranges from 2¹⁶ (the floor) to 2⁴⁶, which 31 ± 16 octaves cover.
 const LOG_PLAIN: Normalization<'static> = Normalization::Log {
     floor: FLOOR,
     level: None,
     quantizer: Quantizer { offset_q8: 31 * 256, scale_q16: STEPS_PER_OCTAVE_8 },
 };
 
-/// The mean logarithm, followed over 0.6 s upward and 2.6 s downward, becomes 0; it starts where
-/// the first frames of recordings lie. 1 ± 16 octaves hold speech around it.
+/// Logarithm with level. The mean logarithm is tracked with time constants of 0.6 s upward and 2.6
+/// s downward, and becomes 0. The initial level is that of the first frames of typical recordings.
+/// The range of 1 ± 16 octaves covers speech around it.
 const LOG: Normalization<'static> = Normalization::Log {
     floor: FLOOR,
     level: Some(Level {
@@ -152,8 +155,8 @@ const LOG: Normalization<'static> = Normalization::Log {
     quantizer: Quantizer { offset_q8: 256, scale_q16: STEPS_PER_OCTAVE_8 },
 };
 
-/// Strength 0.8, smoothed over 0.6 s: steady sound of 2¹⁶…2⁴⁶ gives 3…9 octaves, an onset up to 12
-/// more, a decay 10 less. 4 ± 12.8 octaves hold nearly all of them.
+/// PCEN of strength 0.8, smoothed over 0.6 s. Steady sound of 2¹⁶…2⁴⁶ gives 3…9 octaves, an onset
+/// up to 12 more, and a decay 10 less. The range of 4 ± 12.8 octaves covers nearly all of them.
 const LOG_PCEN: Normalization<'static> = Normalization::LogPcen {
     floor: FLOOR,
     strength_q8: 205,
@@ -161,17 +164,17 @@ const LOG_PCEN: Normalization<'static> = Normalization::LogPcen {
     quantizer: Quantizer { offset_q8: 4 * 256, scale_q16: STEPS_PER_OCTAVE_10 },
 };
 
-/// A frequency on the mel scale: `1127 · ln(1 + f/700)`.
+/// Converts a frequency to the mel scale: `1127 · ln(1 + f/700)`.
 pub fn mel(hz: f64) -> f64 {
     1127.0 * (hz / 700.0).ln_1p()
 }
 
-/// The frequency that [`mel`] came from.
+/// Converts from the mel scale to Hz; inverse of [`mel`].
 pub fn hz(mel: f64) -> f64 {
     700.0 * (mel / 1127.0).exp_m1()
 }
 
-/// The frequency on which a band between the default edges is centred.
+/// Centre frequency of a band between the default edges, in Hz.
 pub fn band_center_hz(channel: usize) -> f32 {
     let (low, high) = (mel(DEFAULT_LOW_HZ), mel(DEFAULT_HIGH_HZ));
     let m = low + (high - low) * (channel + 1) as f64 / (MEL_CHANNELS + 1) as f64;
@@ -182,8 +185,9 @@ fn little_endian(words: impl IntoIterator<Item = u16>) -> Vec<u8> {
     words.into_iter().flat_map(u16::to_le_bytes).collect()
 }
 
-/// `PcanGainControlPopulateState` of `microfrontend/lib/pcan_gain_control_util.c`, in `f32` as
-/// there: 2²¹ · (x/2⁷ + 80)^-0.95 as quadratics over octaves of `x`.
+/// Builds the table of `PcanGainControlPopulateState` in
+/// `microfrontend/lib/pcan_gain_control_util.c`, in `f32` as there: 2²¹ · (x/2⁷ + 80)^-0.95 as
+/// quadratics over octaves of `x`.
 fn pcan_gain_table() -> Vec<i16> {
     const STRENGTH: f32 = 0.95;
     const OFFSET: f32 = 80.0;
@@ -206,8 +210,8 @@ fn pcan_gain_table() -> Vec<i16> {
 }
 
 simd! {
-    /// The mel powers of a whole recording, by the device's [`PowerFrontend`], compiled for this
-    /// machine's vectors.
+    /// Computes the mel powers of a whole recording with the device's [`PowerFrontend`], compiled
+    /// for the vector instructions of this machine.
     ///
     /// `params` must be valid; those of [`FrontendTables`] are.
     pub fn mel_powers(pcm: &[i16], params: &FrontendParams<'_>) -> Vec<MelPowers> {
@@ -216,7 +220,8 @@ simd! {
         frames
     }
 
-    /// Adds the mel powers that the next samples of a recording complete, in any blocks.
+    /// Appends the mel powers of the frames that the next samples complete. Blocks may have any
+    /// length.
     pub fn push_mel_powers(
         frontend: &mut PowerFrontend<'_>,
         pcm: &[i16],
@@ -233,9 +238,9 @@ simd! {
     }
 }
 
-/// Decodes a clip into at most `most_frames` log-mel frames, block by block: its samples are never in
-/// memory as a whole, and what follows those frames is not read. Returns besides what is missing of a
-/// file that was cut off.
+/// Decodes a clip into at most `most_frames` log-mel frames, block by block. The samples are never
+/// in memory as a whole, and reading stops after those frames. Also returns a description of the
+/// missing part if the file is truncated.
 ///
 /// # Errors
 /// As [`Example::record`].
@@ -259,8 +264,8 @@ pub fn decode_log_mel(
     Ok((frames, reader.shortfall()))
 }
 
-/// Decodes a clip as [`decode_log_mel`] does; of a file that was cut off, what is there is used, and a
-/// line on stderr says so.
+/// Decodes a clip as [`decode_log_mel`] does. A truncated file is used as far as it goes, and
+/// logged.
 ///
 /// # Errors
 /// As [`Example::record`].
@@ -276,12 +281,13 @@ pub fn read_log_mel(
     Ok(frames)
 }
 
-/// How many frames so many samples give.
+/// Returns the number of frames in `samples` samples.
 pub fn frame_count(samples: usize) -> usize {
     samples.checked_sub(WINDOW_SAMPLES).map_or(0, |rest| 1 + rest / HOP_SAMPLES)
 }
 
-/// Log-mel frames of every example that can be read; the others are logged.
+/// Loads the log-mel frames of every example. Examples that cannot be read are logged and give
+/// `None`.
 pub fn load_log_mel(
     examples: &[Example],
     frontend: &FrontendParams<'_>,
@@ -290,8 +296,8 @@ pub fn load_log_mel(
     load_log_mel_start(examples, frontend, usize::MAX, title)
 }
 
-/// The first frames of every example that can be read, at most `most_frames` of each; the others are
-/// logged.
+/// Loads at most the first `most_frames` frames of every example. Examples that cannot be read are
+/// logged and give `None`.
 pub fn load_log_mel_start(
     examples: &[Example],
     frontend: &FrontendParams<'_>,
@@ -316,12 +322,12 @@ pub fn load_log_mel_start(
     loaded
 }
 
-/// The compact form of powers; [`to_powers`] undoes it to within 0.6/256 octave.
+/// Converts powers to their compact form; [`to_powers`] inverts it to within 0.6/256 octave.
 pub fn log_mel(powers: &[MelPowers]) -> LogMel {
     powers.iter().map(|frame| frame.map(|p| log2_q8(p) as i16)).collect()
 }
 
-/// `round(2^(x/256))`; 0 for a negative `x`, and no more than `u64::MAX`.
+/// Returns `round(2^(x/256))` per band; 0 for a negative `x`, and at most `u64::MAX`.
 pub fn to_powers(frame: &[i16; MEL_CHANNELS]) -> MelPowers {
     const FRACTION_BITS: u32 = 52;
     static FRACTIONS: LazyLock<Vec<u64>> = LazyLock::new(|| {
@@ -338,13 +344,13 @@ pub fn to_powers(frame: &[i16; MEL_CHANNELS]) -> MelPowers {
     })
 }
 
-/// The features of a recording that begins with the first frame, by the device's [`Normalizer`].
+/// Computes the features of a recording from its first frame on, with the device's [`Normalizer`].
 pub fn normalize(log_mel: &[[i16; MEL_CHANNELS]], params: &FrontendParams<'_>) -> Vec<Features> {
     let mut normalizer = Normalizer::new(params.normalization);
     log_mel.iter().map(|frame| normalizer.process(&to_powers(frame))).collect()
 }
 
-/// The features of whole samples, exactly as the device computes them.
+/// Computes the features of a whole recording, bit-identical to the device.
 pub fn features(pcm: &[i16], params: &FrontendParams<'_>) -> Vec<Features> {
     let mut normalizer = Normalizer::new(params.normalization);
     mel_powers(pcm, params).iter().map(|powers| normalizer.process(powers)).collect()
@@ -373,7 +379,7 @@ mod tests {
         for x in 0..(56 * 256) {
             let power = to_powers(&[x; MEL_CHANNELS])[0];
             let back = log2_q8(power);
-            // One unit of a small power is many units of its logarithm.
+            // One unit of a small power corresponds to many units of its logarithm.
             let step = 256.0 / (power as f64 * std::f64::consts::LN_2);
             assert!(
                 f64::from((back - i32::from(x)).abs()) <= 1.0 + 0.75 * step,

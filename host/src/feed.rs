@@ -1,17 +1,18 @@
-//! Clips ahead of the step that learns from them, of a corpus that does not fit into memory.
+//! Data loader for a dataset that does not fit into memory.
 //!
-//! A [`Feed`] walks a [`Listing`] epoch after epoch, blocks of clips in an order drawn from the seed
-//! and the epoch. Threads read, decode and convert the blocks ahead; their results are put into the
-//! order of the walk, so that what a training hears does not depend on which thread was faster. In
-//! memory stands a [`Window`] of the walk: the clips from the position on, as many as were asked
-//! for. Every clip that is drawn from it moves the position by one, so that the corpus is heard about
-//! once an epoch. A corpus that is not larger than the window stands in it as a whole and stays.
+//! A [`Feed`] traverses a [`Listing`] epoch after epoch, in chunks of clips whose order depends on
+//! the seed and the epoch. Threads read, decode and convert the chunks ahead of time. The results
+//! are put back into order, so training does not depend on thread timing. The shuffle buffer
+//! ([`Window`]) holds the clips from the current position on. Each clip that is sampled from it
+//! advances the position by one, so the dataset is used about once per epoch. A dataset that fits
+//! into the buffer is loaded completely and stays there.
 //!
-//! What the window holds depends on the list, the seed and the position alone. So a position in a
-//! checkpoint is all it takes to continue, bit for bit.
+//! The content of the buffer depends only on the list, the seed and the position. A position in a
+//! checkpoint is therefore enough to resume bit for bit.
 //!
-//! A clip that cannot be used leaves a hole, a line in a file, and a count. A disk or a network that
-//! fails is an error: a run that went on without them would learn from something else.
+//! A clip that cannot be used leaves a hole in the buffer, a line in a file, and a count. A failure
+//! of the disk or the network is an error, because continuing without those clips would train on
+//! different data.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -34,100 +35,101 @@ use crate::{
     progress::progress_bar,
 };
 
-/// Blocks that are read ahead of the window.
+/// Number of chunks that are read ahead of the buffer.
 const BLOCKS_AHEAD: usize = 12;
-/// Lines of the list of skipped clips; those beyond are counted only.
+/// Maximum number of lines in the list of skipped clips. Further clips are only counted.
 const SKIPPED_MAX: usize = 100_000;
 
-/// Why a clip gives nothing.
+/// Reason why a clip cannot be loaded.
 #[derive(Debug)]
 pub enum Unusable {
-    /// The clip is at fault: it is left out, with its name and the reason.
+    /// The clip itself is defective. It is skipped and reported with this text, its name and the
+    /// reason.
     Skip(String),
-    /// Something that other clips need is: the run must stop.
+    /// The cause affects other clips too, such as a failing disk. The run must stop.
     Stop(Error),
 }
 
-/// What is in a list, and what a thread makes of it.
+/// Decoder of dataset entries, run by the loader's threads.
 pub trait Load: Send + Sync + 'static {
-    /// A line of the list.
+    /// Line of the list.
     type Entry: DeserializeOwned + Send;
-    /// A clip in the window.
+    /// Decoded clip, as the buffer holds it.
     type Clip: Send + 'static;
 
-    /// Reads a clip; called on several threads.
+    /// Decodes a clip. Called from several threads.
     ///
     /// # Errors
-    /// Why there is none.
+    /// [`Unusable::Skip`] if this clip cannot be used; [`Unusable::Stop`] if the run must stop.
     fn load(&self, entry: Self::Entry) -> Result<Self::Clip, Unusable>;
 }
 
-/// How a corpus is walked.
+/// Configuration of the data loader.
 #[derive(Clone, Debug)]
 pub struct Walk {
-    /// Seed of the order.
+    /// Seed of the clip order.
     pub seed: u64,
-    /// Clips in the window.
+    /// Size of the buffer, in clips.
     pub window: usize,
-    /// Threads that read.
+    /// Number of reader threads.
     pub threads: usize,
-    /// File in which every clip that was skipped gets a line with the reason.
+    /// File that receives one line per skipped clip, with the reason.
     pub skipped: Option<PathBuf>,
-    /// What the progress bar is called while the window is filled.
+    /// Title of the progress bar while the buffer fills.
     pub title: &'static str,
 }
 
-/// The clips in memory. Holes are clips that cannot be used.
+/// Shuffle buffer: the clips in memory. A hole marks a clip that cannot be used.
 pub struct Window<C> {
     clips: VecDeque<Option<C>>,
 }
 
 impl<C> Window<C> {
-    /// Clips that can be used.
+    /// Iterates over the usable clips.
     pub fn iter(&self) -> impl Iterator<Item = &C> {
         self.clips.iter().flatten()
     }
 
-    /// A clip at an index of [`Window::len`]; none if it is a hole.
+    /// Returns the clip at `index` (below [`Window::len`]), or `None` if it is a hole.
     pub fn get(&self, index: usize) -> Option<&C> {
         self.clips.get(index).and_then(Option::as_ref)
     }
 
-    /// Clips and holes.
+    /// Number of clips and holes.
     pub fn len(&self) -> usize {
         self.clips.len()
     }
 
-    /// Whether there is neither clip nor hole.
+    /// Returns `true` if the buffer has neither clips nor holes.
     pub fn is_empty(&self) -> bool {
         self.clips.is_empty()
     }
 }
 
-/// See the module.
+/// Data loader. See the [module documentation](self).
 pub struct Feed<L: Load> {
     listing: Arc<Listing>,
     walk: Walk,
     load: Arc<L>,
     position: u64,
     window: Window<L::Clip>,
-    /// Behind a lock so that a feed can be looked at from several threads; only its owner reads on.
+    /// Locked so that several threads may share `&Feed`; only the owner reads ahead.
     ahead: Option<Mutex<Ahead<L::Clip>>>,
     skipped: SkippedClips,
 }
 
 impl<L: Load> Feed<L> {
-    /// Fills the window from `position` on.
+    /// Creates a loader and fills its buffer from `position` on.
     ///
     /// # Errors
-    /// [`Error::Input`] if no clip in it can be used; [`Error::Io`] if disk or network refuse.
+    /// [`Error::Input`] if no clip in the buffer can be used; [`Error::Io`] if reading fails.
     pub fn start(listing: &Arc<Listing>, walk: Walk, load: L, position: u64) -> Result<Self> {
         let mut feed = Self::new(listing, walk, load)?;
         feed.seek(position)?;
         Ok(feed)
     }
 
-    /// Reads nothing yet: the window is empty until [`Feed::seek`].
+    /// Creates a loader with an empty buffer. Call [`Feed::seek`] to fill it.
     ///
     /// # Errors
     /// [`Error::Io`] if the list of skipped clips cannot be read.
@@ -144,12 +146,12 @@ impl<L: Load> Feed<L> {
         })
     }
 
-    /// Whether the whole corpus stands in the window, so that the window never changes.
+    /// Returns `true` if the whole dataset fits into the buffer, which then never changes.
     pub fn is_whole(&self) -> bool {
         self.listing.clips() <= self.walk.window as u64
     }
 
-    /// Goes to another position of the walk.
+    /// Moves to another position. Refills the buffer, unless it already holds the whole dataset.
     ///
     /// # Errors
     /// As [`Feed::start`].
@@ -181,7 +183,7 @@ impl<L: Load> Feed<L> {
         self.check()
     }
 
-    /// Moves the position by as many clips as were drawn.
+    /// Advances the position by the number of clips that were sampled.
     ///
     /// # Errors
     /// As [`Feed::start`].
@@ -201,8 +203,8 @@ impl<L: Load> Feed<L> {
         self.check()
     }
 
-    /// Takes blocks in until the window holds `wanted` clips. It may hold some more of the last
-    /// block, so these wait in front of the threads.
+    /// Reads until the buffer holds `wanted` clips or the data ends. Further clips of the last
+    /// chunk wait in the read-ahead queue.
     fn fill(&mut self, wanted: usize, shown: impl Fn(usize)) -> Result<()> {
         while self.window.clips.len() < wanted {
             let Some(ahead) = &mut self.ahead else { break };
@@ -240,42 +242,42 @@ impl<L: Load> Feed<L> {
         ))
     }
 
-    /// The clips to draw from.
+    /// Returns the buffer from which clips are sampled.
     pub fn window(&self) -> &Window<L::Clip> {
         &self.window
     }
 
-    /// Clips that were drawn so far.
+    /// Number of clips sampled so far.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// Clips in the list.
+    /// Number of clips in the list.
     pub fn clips(&self) -> u64 {
         self.listing.clips()
     }
 
-    /// Times that the corpus was heard.
+    /// Number of epochs so far, as a fraction: position divided by clips.
     pub fn epochs(&self) -> f64 {
         self.position as f64 / self.listing.clips().max(1) as f64
     }
 
-    /// Different clips that could not be used so far.
+    /// Number of distinct clips skipped so far.
     pub fn skipped(&self) -> u64 {
         self.skipped.count
     }
 }
 
-/// The endless walk, from some position on.
+/// Endless sequence of chunks, from some position on.
 struct Order {
     listing: Arc<Listing>,
     seed: u64,
     epoch: u64,
-    /// Blocks of this epoch, the next one last.
+    /// Chunks left in this epoch, the next one last.
     blocks: Vec<u32>,
-    /// Clips of the first block that lie before the position.
+    /// Clips of the first chunk that come before the position.
     passed: usize,
-    /// In the order of the list, and once.
+    /// Visits the chunks once, in the order of the list.
     as_listed: bool,
 }
 
@@ -328,21 +330,21 @@ impl Order {
     }
 }
 
-/// Fisher and Yates' shuffle.
+/// Shuffles in place (Fisher & Yates).
 fn shuffle<T>(items: &mut [T], rng: &mut StdRng) {
     for i in (1..items.len()).rev() {
         items.swap(i, rng.random_range(0..=i));
     }
 }
 
-/// A clip, or the reason why it was skipped.
+/// Decoded clip, or the reason why it was skipped.
 type Loaded<C> = Result<C, String>;
-/// What a thread makes of a block.
+/// Result of decoding one chunk.
 type Outcome<C> = Result<Vec<Loaded<C>>>;
-/// A block, and where its outcome goes.
+/// Chunk to decode, and the channel for its result.
 type Job<C> = (Block, SyncSender<Outcome<C>>);
 
-/// Threads that read ahead.
+/// Read-ahead threads and their queues.
 struct Ahead<C> {
     order: Order,
     jobs: Option<SyncSender<Job<C>>>,
@@ -366,7 +368,8 @@ impl<C: Send + 'static> Ahead<C> {
                 loop {
                     let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok((block, result)) = job else { return };
-                    // Whoever does not wait any more has stopped.
+                    // Sending fails only after the receiver has stopped, so the result is no longer
+                    // needed.
                     let _ = result.send(load_block(&listing, load.as_ref(), block));
                 }
             })
@@ -376,7 +379,7 @@ impl<C: Send + 'static> Ahead<C> {
         Self { order, jobs: Some(jobs), pending, ready, threads }
     }
 
-    /// The next clip of the walk.
+    /// Returns the next clip in order, or `None` at the end.
     fn next(&mut self) -> Result<Option<Loaded<C>>> {
         loop {
             if let Some(clip) = self.ready.pop_front() {
@@ -403,7 +406,7 @@ impl<C> Drop for Ahead<C> {
         self.jobs = None;
         self.pending.clear();
         for thread in self.threads.drain(..) {
-            // A thread that panicked was reported when its outcome was missed.
+            // A panicked thread was already reported when its result failed to arrive.
             let _ = thread.join();
         }
     }
@@ -421,7 +424,7 @@ fn load_block<L: Load>(listing: &Listing, load: &L, block: Block) -> Outcome<L::
         .collect()
 }
 
-/// Tells every clip that was skipped once, however often the walk comes by.
+/// List of skipped clips. Records each clip once, even if later epochs reach it again.
 struct SkippedClips {
     path: Option<PathBuf>,
     known: HashSet<u64>,
@@ -430,7 +433,7 @@ struct SkippedClips {
 }
 
 impl SkippedClips {
-    /// Continues a list that an earlier call began.
+    /// Opens the list and continues one that an earlier run began.
     fn open(path: Option<PathBuf>) -> Result<Self> {
         let mut skipped = Self { path, known: HashSet::new(), count: 0, last: None };
         if let Some(path) = skipped.path.as_ref().filter(|p| p.exists()) {
@@ -460,7 +463,7 @@ impl SkippedClips {
     }
 }
 
-/// The same on every run, unlike the standard library's.
+/// Hashes a text. Unlike the hash of the standard library, the result is the same in every run.
 pub fn hash(text: &str) -> u64 {
     // FNV-1a, 64 bits.
     text.bytes()
@@ -472,7 +475,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Numbers; those in the set cannot be used.
+    /// Loader of numbers. Those in the set cannot be used.
     struct Numbers(BTreeSet<u64>);
 
     impl Load for Numbers {
@@ -483,7 +486,7 @@ mod tests {
             if entry == u64::MAX {
                 return Err(Unusable::Stop(Error::usage("the disk is gone", "x")));
             }
-            // So that threads finish in another order than they begin.
+            // The delay varies, so threads finish in another order than they begin.
             std::thread::sleep(std::time::Duration::from_micros((entry * 7_919) % 50));
             if self.0.contains(&entry) {
                 Err(Unusable::Skip(format!("{entry}: broken")))
@@ -545,7 +548,7 @@ mod tests {
             epochs.push(heard);
         }
         assert!(epochs[0] != epochs[1] && epochs[1] != epochs[2]);
-        // The shard that is far away is read in one go: clips 0..300.
+        // The remote shard is read in one go: clips 0..300.
         let places: Vec<usize> =
             epochs[0].iter().enumerate().filter(|(_, n)| **n < 300).map(|(at, _)| at).collect();
         assert_eq!(places.last().unwrap() - places[0], 299);
@@ -563,7 +566,7 @@ mod tests {
         let expected: Vec<_> = (0..500).map(|n| (n != 3).then_some(n)).collect();
         assert_eq!(contents(&feed), expected);
         assert_eq!((feed.position(), feed.window().iter().count()), (10_007, 499));
-        // Told once, also when the run is continued.
+        // Each skipped clip is recorded once, even after the run is resumed.
         drop(feed);
         assert_eq!(start().unwrap().skipped(), 1);
         assert_eq!(std::fs::read_to_string(path).unwrap(), "3: broken\n");

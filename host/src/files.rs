@@ -1,11 +1,11 @@
-//! Files that are either all there or not there.
+//! Atomic file writes: a file is either complete or absent.
 //!
 //! A model, a report or a checkpoint that was cut short by a full disk or Ctrl-C is worse than
-//! none, because it looks like one. So everything is written to a temporary file in the same
-//! folder (a rename across file systems is not atomic), flushed to the disk, and only then renamed
-//! over its name. Whatever was there before stays untouched until that moment.
+//! none, because it looks complete. Everything is therefore written to a temporary file in the same
+//! folder (a rename across file systems is not atomic), flushed to the disk, and then renamed. Any
+//! earlier file of that name stays untouched until then.
 //!
-//! Two processes that write into one folder would spoil what the other counts on, so long commands
+//! Two processes that write to one folder would corrupt each other's results, so long commands
 //! [`claim`] it.
 
 use std::{
@@ -17,7 +17,7 @@ use std::{
 
 use crate::{Error, Result};
 
-/// Writes `bytes` to `path`, all or nothing. See [`write_atomic_with`].
+/// Writes `bytes` to `path` atomically. See [`write_atomic_with`].
 ///
 /// # Errors
 /// As [`write_atomic_with`].
@@ -27,13 +27,13 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
 
 /// Lets `write` fill a buffered temporary file beside `path`, then renames it to `path`.
 ///
-/// A symbolic link is followed, so the file it points to is replaced and the link stays. An existing
+/// A symbolic link is followed: the file it points to is replaced and the link stays. An existing
 /// file keeps its permissions. A device or a pipe (`/dev/stdout`) is written directly, since a
 /// rename would replace the device itself.
 ///
 /// # Errors
 /// [`Error::Input`] if `path` is a folder or has no file name; [`Error::Io`], naming `path`, if the
-/// system or `write` refuses. The temporary file is then removed and `path` is as it was.
+/// system or `write` fails. The temporary file is then removed and `path` is unchanged.
 pub fn write_atomic_with(
     path: impl AsRef<Path>,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -64,27 +64,26 @@ pub fn write_atomic_with(
     drop(file);
     fs::rename(&temporary.0, &target).map_err(Error::io(path, "replace"))?;
     std::mem::forget(temporary);
-    // The rename itself survives a power cut only once the folder is on the disk too. Not every
-    // file system can do that, and the file is whole either way, so a refusal is no failure.
+    // The rename survives a power cut only after the folder is flushed too. Not every file system
+    // supports that. The file is complete either way, so an error is ignored.
     if let Ok(folder) = File::open(folder_of(&target)) {
         let _ = folder.sync_all();
     }
     Ok(())
 }
 
-/// Keeps other processes out of a folder until it is dropped, or until its process ends, however it
-/// ends.
+/// Lock that keeps other processes out of a folder until it is dropped or its process ends.
 ///
-/// The folder itself is locked (`flock`), so nothing is left behind. Where a system cannot lock
-/// folders, nobody is kept out.
+/// The folder itself is locked (`flock`), so no lock file remains. If the system cannot lock
+/// folders, the claim has no effect.
 #[derive(Debug)]
 #[must_use = "the claim ends when this is dropped"]
 pub struct Claim(#[allow(dead_code, reason = "held, not read")] Option<File>);
 
-/// Makes `folder` if need be, and claims it.
+/// Creates `folder` if necessary, and claims it.
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be made, or if another process has claimed it.
+/// [`Error::Io`] if it cannot be created, or if another process has claimed it.
 pub fn claim(folder: &Path) -> Result<Claim> {
     let Some(file) = open_folder(folder)? else { return Ok(Claim(None)) };
     match file.try_lock() {
@@ -99,20 +98,21 @@ pub fn claim(folder: &Path) -> Result<Claim> {
     }
 }
 
-/// As [`claim`], but waits while another process has it: for what takes a moment.
+/// Claims a folder as [`claim`] does, but waits while another process holds it. Intended for short
+/// operations.
 ///
 /// # Errors
-/// [`Error::Io`] if the folder cannot be made.
+/// [`Error::Io`] if the folder cannot be created.
 pub fn claim_when_free(folder: &Path) -> Result<Claim> {
     let file = open_folder(folder)?;
-    // Where there are no locks, nobody else has one.
+    // On a system without locks, no other process holds one, so an error is ignored.
     if let Some(file) = &file {
         let _ = file.lock();
     }
     Ok(Claim(file))
 }
 
-/// A folder, made if need be; none where a system cannot open folders.
+/// Opens a folder, after creating it if necessary; `None` if the system cannot open folders.
 fn open_folder(folder: &Path) -> Result<Option<File>> {
     fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
     Ok(File::open(folder).ok())
@@ -128,7 +128,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A file that removes itself unless it was renamed (and forgotten).
+/// Temporary file that is removed on drop, unless it was renamed and forgotten.
 struct Temporary(PathBuf);
 
 impl Temporary {
@@ -136,7 +136,8 @@ impl Temporary {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         loop {
             let n = COUNTER.fetch_add(1, Ordering::Relaxed);
-            // The target's own name is left out: with a suffix it might exceed the system's limit.
+            // The name does not contain the target's, which with a suffix might exceed the system's
+            // limit.
             let name = format!(".wakeling-{}-{n}.tmp", std::process::id());
             let path = folder_of(target).join(name);
             match OpenOptions::new().write(true).create_new(true).open(&path) {

@@ -9,13 +9,14 @@
 mod positives;
 mod prepared;
 mod stage;
+pub mod stages;
 mod threshold;
 mod tuning;
 
 pub use positives::{Phrase, Recordings, phrase_in};
 pub use prepared::{Prepared, features};
 pub use threshold::RATES_PER_HOUR;
-pub use tuning::{ENOUGH_TO_TUNE, Start, Train, tune};
+pub use tuning::{ENOUGH_TO_TUNE, Start, Train, tune, tune_ticking};
 
 use rand::{SeedableRng, rngs::StdRng};
 use wakeling_shared::detector::DetectorParams;
@@ -25,7 +26,7 @@ use crate::{
     base::Base,
     compose::{BackgroundMix, Distortion, Row},
     evaluate::head_scores,
-    negatives::{Negatives, trunk_outputs},
+    negatives::{Negatives, trunk_outputs_ticking},
     nn::{
         head::{HeadConfig, input_gains},
         optimizer::Schedule,
@@ -33,11 +34,13 @@ use crate::{
         trunk::Samples,
     },
     quantize::{QuantizedTrunk, ranges},
+    text::quoted,
     train::{Run, SHARDS},
     tuned::{Tuned, TunedInfo, fingerprint},
 };
 use positives::PositiveRow;
 use stage::{Material, Share, WordStage};
+use stages::Stages;
 use threshold::operating_points;
 
 /// Between the seeds of two members.
@@ -152,6 +155,24 @@ pub fn finetune(
     recordings: Recordings<'_>,
     settings: &Settings,
 ) -> Result<Tuned> {
+    let data = (negatives, prepared);
+    finetune_with_progress(base, trunk, data, (label, recordings), settings, None)
+}
+
+/// As [`finetune`], and shows how far it is on a bar over all stages.
+///
+/// # Errors
+/// As there.
+pub fn finetune_with_progress(
+    base: &Base,
+    trunk: &QuantizedTrunk,
+    (negatives, prepared): (&Negatives, &Prepared),
+    (label, recordings): (&str, Recordings<'_>),
+    settings: &Settings,
+    stages: Option<&Stages>,
+) -> Result<Tuned> {
+    let begin = |stage: String| stages.map_or((), |stages| stages.begin(stage));
+    begin(format!("mixing and embedding {}", quoted(label)));
     let mut rng = StdRng::seed_from_u64(settings.seed);
     let around = positives::Around::of(negatives, label, &settings.background);
     let rows = positives::compose(
@@ -166,13 +187,18 @@ pub fn finetune(
     }
     let rate = base.info.trunk.steps_per_second();
     let head = settings.head(rate);
-    let material = heard(base, trunk, (prepared, label), rows)?;
+    let tick = |row: &Row| stages.map_or((), |stages| stages.embedded(row.minutes()));
+    let material = heard(base, trunk, (prepared, label), (rows, &tick))?;
     let stage = WordStage::new(head.clone(), material, Share::HEAD, settings);
     let (mut members, mut samples) = (Vec::new(), Samples::new());
-    for member in 0..settings.members.max(1) {
+    let step = || stages.map_or((), Stages::step);
+    let step: Option<&dyn Fn()> = stages.is_some().then_some(&step);
+    let count = settings.members.max(1);
+    for member in 0..count {
+        begin(format!("training {}, head {} of {count}", quoted(label), member + 1));
         let mut params = Params::default();
         head.init(&mut params, prepared.rms.clone(), 1, &mut rng)?;
-        let params = head_run(settings, member).train(&stage, params)?;
+        let params = head_run(settings, member).train_ticking(&stage, params, step)?;
         for (layer, values) in stage.calibrate(&params)? {
             samples.entry(layer).or_default().extend(values);
         }
@@ -190,6 +216,7 @@ pub fn finetune(
         recordings: recordings.of.len(),
     };
     let mut tuned = Tuned { info, params };
+    begin(format!("counting false accepts of {}", quoted(label)));
     let held_out = prepared.held_out_without(label);
     let scores = head_scores(base, trunk, &[tuned.entry(trunk)?], &held_out)?;
     let (points, threshold) = operating_points(&scores, &tuned.info.detector);
@@ -203,12 +230,12 @@ fn heard<'a>(
     base: &Base,
     trunk: &QuantizedTrunk,
     (prepared, label): (&'a Prepared, &str),
-    rows: Vec<PositiveRow>,
+    (rows, tick): (Vec<PositiveRow>, &(dyn Fn(&Row) + Sync)),
 ) -> Result<Material<'a>> {
     let phrases = rows.iter().map(|p| p.phrase).collect();
     let rows: Vec<Row> = rows.into_iter().map(|p| p.row).collect();
     Ok(Material {
-        positives: trunk_outputs(base, trunk, &rows)?,
+        positives: trunk_outputs_ticking(base, trunk, &rows, tick)?,
         phrases,
         negatives: &prepared.train.outputs,
         others: prepared.train.without(label),

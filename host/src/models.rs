@@ -1,14 +1,14 @@
-//! Finds what ships with the program: bases and packs, under `models/`.
+//! Lookup of the models and negative packs that ship with the program, under `models/`.
 
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result, base::Base, images::file::ImageNetwork, negatives::Negatives, pack};
 
-/// The base that is used where none is named.
+/// Name of the default pretrained model.
 pub const DEFAULT_BASE: &str = "base-m";
 
-/// Folders that may hold the models, in the order in which they are searched: `$WAKELING_MODELS`,
-/// beside the program, and where the program was built.
+/// Returns the folders to search, in order: `$WAKELING_MODELS`, `models` beside the program, and
+/// `models` in the source tree that the program was built from.
 fn folders() -> Vec<PathBuf> {
     let named = std::env::var_os("WAKELING_MODELS").map(PathBuf::from);
     let beside = std::env::current_exe().ok().and_then(|p| Some(p.parent()?.join("models")));
@@ -16,18 +16,19 @@ fn folders() -> Vec<PathBuf> {
     named.into_iter().chain(beside).chain([built]).collect()
 }
 
-/// The base for pictures that is used where none is named.
+/// Name of the default pretrained model for images.
 pub const DEFAULT_IMAGE_BASE: &str = "objects-m";
 
-/// Loads a base by its path, or a shipped one by its name.
+/// Loads a pretrained model by path, or a shipped one by name.
 ///
 /// # Errors
-/// [`Error::Usage`] if there is none of that name, with the folders that were searched.
+/// [`Error::Usage`] if no folder holds that name, with the folders that were searched; else as
+/// [`Base::load`].
 pub fn base(name: &str) -> Result<Base> {
     Base::load(&path_of(name)?)
 }
 
-/// Loads a base for pictures, as [`base`].
+/// Loads a pretrained model for images by path, or a shipped one by name.
 ///
 /// # Errors
 /// As [`base`].
@@ -50,7 +51,7 @@ fn path_of(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// The other speech and noise that ships, all packs together; none if nothing ships.
+/// Loads all shipped packs of negative speech and noise; empty if none ships.
 ///
 /// # Errors
 /// [`Error::Input`] if a pack is damaged.

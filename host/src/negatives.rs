@@ -187,10 +187,27 @@ impl Negatives {
 /// # Errors
 /// [`Error::Tensor`] never; [`Error::Usage`] if the trunk makes no valid model.
 pub fn trunk_outputs(base: &Base, trunk: &QuantizedTrunk, rows: &[Row]) -> Result<TrunkOutputs> {
+    trunk_outputs_ticking(base, trunk, rows, &|_| ())
+}
+
+/// As [`trunk_outputs`], and calls `tick` after each row.
+///
+/// # Errors
+/// As there.
+pub fn trunk_outputs_ticking(
+    base: &Base,
+    trunk: &QuantizedTrunk,
+    rows: &[Row],
+    tick: &(dyn Fn(&Row) + Sync),
+) -> Result<TrunkOutputs> {
     let frontend = base.tables.params(base.info.normalization);
     with_model(base, trunk, &[], &CardText::default(), |model| {
-        let streams = rows.par_iter().map(|row| run_trunk(model, &row.features(&frontend)));
-        said(base, streams)
+        let embed = |row: &Row| {
+            let outputs = run_trunk(model, &row.features(&frontend));
+            tick(row);
+            outputs
+        };
+        said(base, rows.par_iter().map(embed))
     })
 }
 

@@ -1,15 +1,15 @@
-//! Packs: other speech and noise, small enough to ship with a base.
+//! Packs: compressed negative speech and noise, small enough to ship with a pretrained model.
 //!
-//! A pack holds log-mel frames, not sound: 40 numbers every 20 ms in steps of 3 dB. Fine-tuning a
-//! head needs no more of what the word is not.
+//! A pack holds log-mel frames, not audio: 40 numbers every 20 ms in steps of 3 dB. Fine-tuning a
+//! head needs no finer negative data.
 //!
-//! File, little-endian: `WKNP`, version `u16`, CRC-32 `u32` of all that follows, then
-//! `length: u32` of a zlib stream (RFC 1950), the stream, and the frames of all clips as
-//! [`frames`] codes them. The stream holds `clips: u32`, and for each clip `kind: u8` (0 speech, 1
-//! noise), the transcript as `bytes: u32` and UTF-8 (empty if unknown), and `frames: u32` of 10 ms.
+//! File, little-endian: `WKNP`, version `u16`, CRC-32 `u32` of all that follows, then `length: u32`
+//! of a zlib stream (RFC 1950), the stream, and the frames of all clips as [`frames`] encodes them.
+//! The stream holds `clips: u32`, and for each clip `kind: u8` (0 speech, 1 noise), the transcript
+//! as `bytes: u32` and UTF-8 (empty if unknown), and `frames: u32` of 10 ms.
 //!
-//! Versions 1 and 2 are not read: they had a frame every 10 ms, and half of the speech in as many
-//! bytes.
+//! Versions 1 and 2 are not supported. They had a frame every 10 ms, and half of the speech in the
+//! same number of bytes.
 
 mod frames;
 mod range;
@@ -31,17 +31,18 @@ use crate::{
 
 const MAGIC: &[u8; 4] = b"WKNP";
 const VERSION: u16 = 3;
-/// No pack expands beyond this many frames, a hundred hours: a hostile file must not fill the memory.
+/// Maximum number of frames of a pack, a hundred hours. A malicious file must not exhaust the
+/// memory.
 const MOST_FRAMES: usize = 36_000_000;
-/// No table of clips is larger.
+/// Maximum size of the table of clips, in bytes.
 const LARGEST_TABLE: u64 = 1 << 26;
 
-/// Writes a pack, whole or not at all.
+/// Writes a pack atomically.
 pub fn write(path: &Path, negatives: &Negatives) -> Result<()> {
     files::write_atomic(path, &encode(negatives).map_err(Error::io(path, "write"))?)
 }
 
-/// The bytes of a pack.
+/// Encodes a pack.
 pub fn encode(negatives: &Negatives) -> std::io::Result<Vec<u8>> {
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
     let clips = negatives.speech.len() + negatives.noise.len();
@@ -62,7 +63,7 @@ pub fn encode(negatives: &Negatives) -> std::io::Result<Vec<u8>> {
     Ok(sealed(&body))
 }
 
-/// A body behind what every pack begins with.
+/// Adds magic, version and checksum before a body.
 fn sealed(body: &[u8]) -> Vec<u8> {
     [&MAGIC[..], &VERSION.to_le_bytes(), &crc32(body).to_le_bytes(), body].concat()
 }
@@ -76,7 +77,8 @@ fn crc32(bytes: &[u8]) -> u32 {
 /// Reads a pack.
 ///
 /// # Errors
-/// [`Error::Input`] if the file is no pack, of another version, or damaged.
+/// [`Error::Input`] if the file is no pack, has another version, or is damaged; [`Error::Io`] if it
+/// cannot be read.
 pub fn read(path: &Path) -> Result<Negatives> {
     let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
     decode(&bytes).map_err(|problem| {

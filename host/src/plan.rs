@@ -1,23 +1,24 @@
-//! Where the tensors of a network lie in its arena: those that are alive together lie apart, all
-//! others may share.
+//! Memory plan: offsets of a network's tensors in its arena. Tensors with overlapping lifetimes get
+//! disjoint ranges; all others may share memory.
 //!
-//! Each goes to the lowest place that is free for as long as it lives, in the better of two orders:
-//! largest first (greedy by size, Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net
-//! Inference", 2020, section 5.2), or as they are born, which suits chains.
+//! Each tensor gets the lowest offset that is free during its lifetime. Two orders are tried, and
+//! the better plan is used: largest first (greedy by size, Pisarchyk and Lee, "Efficient Memory
+//! Management for Deep Neural Net Inference", 2020, section 5.2), or in order of creation, which
+//! suits chains.
 
 use wakeling_shared::artifact::{ImageModel, ImageOp, Tensor};
 
-/// Offsets are multiples of this, for processors that load words.
+/// Alignment of offsets in bytes, for processors that load words.
 const ALIGNMENT: usize = 8;
 
-/// A tensor to be placed.
+/// Size and lifetime of a tensor.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetime {
-    /// Its bytes.
+    /// Size in bytes.
     pub bytes: usize,
-    /// The layer that writes it, or 0 for the input, counting layers from 1.
+    /// Layer that writes it, counted from 1; 0 for the input.
     pub born: usize,
-    /// The last layer that reads it; at least `born`.
+    /// Last layer that reads it; at least `born`.
     pub dies: usize,
 }
 
@@ -27,7 +28,7 @@ impl Lifetime {
     }
 }
 
-/// The offset of each tensor, and the bytes of the arena.
+/// Returns the offset of each tensor, and the size of the arena in bytes.
 pub fn plan(tensors: &[Lifetime]) -> (Vec<usize>, usize) {
     let as_they_come: Vec<usize> = (0..tensors.len()).collect();
     let mut largest_first = as_they_come.clone();
@@ -36,7 +37,7 @@ pub fn plan(tensors: &[Lifetime]) -> (Vec<usize>, usize) {
     if first.1 <= second.1 { first } else { second }
 }
 
-/// Gives every tensor of a network over images its place in the arena.
+/// Assigns arena offsets to all tensors of a network over images.
 pub fn place(model: &mut ImageModel<'_>) {
     let layers = model.layers.len();
     let last_read = |tensor: usize| {
@@ -66,7 +67,7 @@ pub fn place(model: &mut ImageModel<'_>) {
     }
 }
 
-/// Places tensors in this order.
+/// Places tensors in the given order.
 fn in_order(tensors: &[Lifetime], order: Vec<usize>) -> (Vec<usize>, usize) {
     let mut offsets = vec![0; tensors.len()];
     let mut placed: Vec<usize> = Vec::new();

@@ -1,10 +1,11 @@
-//! Pretraining: a trunk that hears speech sounds, from transcribed speech.
+//! Pretraining of a backbone on transcribed speech.
 //!
-//! Clips are composed into rows (see [`compose`](crate::compose)), and each task is a linear head on
-//! the trunk. Two are read by CTC within the clip's stretch of the row: tokens of the transcript, and
-//! the clip's word where it is one. Where a teacher has listened (see [`taught`](crate::taught)), a
-//! head learns to say what it said; and one may learn whether someone speaks. All are learned at once,
-//! by weights; a clip contributes to the tasks it has labels for.
+//! Clips are composed into training streams (see [`compose`](crate::compose)). Each task is a
+//! linear head on the backbone. Two heads are trained with CTC on the clip's stretch of the stream:
+//! the tokens of the transcript, and the word of a clip that holds a single one. With a teacher
+//! (see [`taught`](crate::taught)), a third head learns to predict the teacher's embeddings. A
+//! fourth may learn voice activity. The loss is a weighted sum over the tasks; a clip contributes
+//! to the tasks for which it has labels.
 
 mod batch;
 mod prepare;
@@ -34,33 +35,34 @@ use crate::{
     train::{Peers, Run},
 };
 
-/// A token needs so many occurrences to be learned.
+/// Minimum number of occurrences for a token to be learned.
 const LEAST_TOKEN_COUNT: usize = 20;
-/// A word needs so many clips to be learned.
+/// Minimum number of clips for a word to be learned.
 const LEAST_WORD_COUNT: usize = 40;
 
-/// Which labels train the trunk.
+/// Labels that train the backbone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Task {
-    /// The word of clips that hold one.
+    /// Word label of clips that hold a single word.
     Words,
-    /// The transcript, by CTC.
+    /// Transcript, with CTC.
     Transcripts,
-    /// Both.
+    /// Words and transcripts.
     Both,
 }
 
-/// How much each task counts. Losses are in nats a token, in squared errors of standardized numbers,
-/// and in nats a step; a task of weight 0 is not learned.
+/// Loss weight of each task. The losses are in nats per token (transcripts, words), in squared
+/// errors of standardized values (teacher), and in nats per step (voice). A task of weight 0 is not
+/// learned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Weights {
     /// CTC on the tokens of transcripts.
     pub transcripts: f64,
     /// CTC on words.
     pub words: f64,
-    /// What the teacher says.
+    /// Prediction of the teacher's embeddings.
     pub taught: f64,
-    /// Whether someone speaks.
+    /// Voice activity.
     pub voice: f64,
 }
 
@@ -71,13 +73,13 @@ impl Default for Weights {
 }
 
 impl Weights {
-    /// Names by which a task's weight is set.
+    /// Names of the tasks, as [`Weights::set`] takes them.
     pub const NAMES: [&str; 4] = ["transcripts", "words", "taught", "voice"];
 
-    /// Sets the weight of a task.
+    /// Sets the weight of a task by name.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is no such task, or the weight is no number from 0 up.
+    /// [`Error::Usage`] if the task does not exist, or the weight is negative or not finite.
     pub fn set(&mut self, name: &str, weight: f64) -> Result<()> {
         if !(weight.is_finite() && weight >= 0.0) {
             return Err(Error::usage(format!("{name}={weight} is no weight"), "give 0 or more"));
@@ -107,34 +109,34 @@ impl Weights {
     }
 }
 
-/// Choices of a pretraining run.
+/// Configuration of a pretraining run.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Name of the base.
+    /// Name of the pretrained model.
     pub name: String,
-    /// Shape of the trunk.
+    /// Shape of the backbone.
     pub trunk: TrunkConfig,
-    /// How features are normalized.
+    /// Normalization of the features.
     pub normalization: NormalizationKind,
-    /// Which labels are read.
+    /// Labels to train on.
     pub task: Task,
-    /// How much each task counts.
+    /// Loss weight of each task.
     pub weights: Weights,
-    /// Longest clip that is used, in seconds.
+    /// Length of the longest clip that is used, in seconds.
     pub longest_s: f64,
-    /// Folder of streams that a teacher has heard; see [`taught`](crate::taught).
+    /// Folder of streams with a teacher's outputs; see [`taught`](crate::taught).
     pub taught: Option<PathBuf>,
-    /// What clips go through before they are learned from, and whether there is noise under them.
+    /// Augmentation of the clips. If its tempo range is 0, noise and masking are off as well.
     pub distortion: Distortion,
-    /// Rows of 12 s a worker composes for one update, or fewer longer ones.
+    /// Rows of 12 s that each worker composes per training step, or fewer longer ones.
     pub rows: usize,
-    /// Clips in memory, of all workers, from which rows are drawn.
+    /// Size of the shuffle buffer in clips, over all workers.
     pub window: usize,
-    /// Threads that read clips ahead of the updates.
+    /// Threads that read clips ahead of the training steps.
     pub readers: usize,
-    /// Where the network is trained.
+    /// Device on which the network is trained.
     pub device: Device,
-    /// Rates, lengths, seeds, folder.
+    /// Learning rates, lengths, seeds and folder of the run.
     pub run: Run,
     /// Licence of the weights.
     pub licence: String,
@@ -142,11 +144,11 @@ pub struct Settings {
     pub tokenizer: Tokenizer,
 }
 
-/// Pretrains a trunk on corpora of any size, together with the processes that were started as this one
-/// was. All of them see the same folder; the first writes in it, and its base is the one to keep.
+/// Pretrains a backbone on datasets of any size, together with the other processes of the group.
+/// All processes share one folder. Only the first writes to it, and its model is the one to keep.
 ///
 /// # Errors
-/// [`Error::Usage`] if no example has a label for the task, or there is no folder for the run.
+/// [`Error::Usage`] if no example has a label for the task, or the run has no folder.
 pub fn pretrain(settings: &Settings, corpora: &Corpora, peers: &Peers) -> Result<Base> {
     let Some(folder) = &settings.run.folder else {
         return Err(Error::usage("pretraining needs a folder", "name one with --out"));
@@ -175,7 +177,7 @@ pub fn pretrain(settings: &Settings, corpora: &Corpora, peers: &Peers) -> Result
         crate::log!("{} tokens, {} words, {} clips", tokens - 1, words - 1, lists.train.clips());
         crate::log!("{} parameters to train", params.count());
     }
-    // What becomes of the base is the CPU's, so its ranges are too.
+    // Everything after training runs on the CPU, so the ranges are measured there too.
     let params = settings.run.train_among(peers, &stage, params)?.to_device(&Device::Cpu)?;
     let ranges = quantize::ranges(&stage.calibrate(&params, &mut rng)?);
     if is_first {
@@ -195,8 +197,8 @@ pub fn pretrain(settings: &Settings, corpora: &Corpora, peers: &Peers) -> Result
     Ok(Base { info, params, tables: FrontendTables::default() })
 }
 
-/// The first process walks the corpora, the others take up what it found. Each names what it skips in
-/// a file of its own.
+/// Prepares the dataset indices in the first process and loads them in the others. Each process
+/// lists the clips it skips in a file of its own.
 fn prepare_once(
     corpora: &Corpora,
     labelling: &Labelling<'_>,
@@ -216,7 +218,7 @@ fn prepare_once(
     Ok(lists)
 }
 
-/// A trunk and a head for each task that is learned.
+/// Initializes a backbone and a head for each task that is learned.
 fn initial(
     settings: &Settings,
     found: &Found,
@@ -227,7 +229,7 @@ fn initial(
     settings.trunk.init(&mut params, rng)?;
     for head in Head::ALL {
         let outputs = match head {
-            // The blank alone is nothing to learn.
+            // A head with only the blank label has nothing to learn.
             Head::Tokens => {
                 if found.tokens.outputs() > 1 {
                     found.tokens.outputs()
@@ -258,7 +260,7 @@ fn initial(
     Ok(params)
 }
 
-/// Says how much could not be used.
+/// Logs how many clips could not be used, and how often labels did not fit into their steps.
 fn tell_left_out(lists: &Prepared, stage: &Pretraining<'_>) -> Result<()> {
     let skipped = std::fs::read_to_string(&lists.skipped);
     let left_out = skipped.map_err(Error::io(&lists.skipped, "read"))?.lines().count();
@@ -281,7 +283,7 @@ fn texts(examples: &[Example]) -> Vec<(String, String)> {
     examples.iter().map(text).collect()
 }
 
-/// The label of an example that is a single word; none for the others.
+/// Returns the label of an example that is a single word; empty for other examples.
 fn word_label(example: &Example) -> Vec<String> {
     match (&example.kind, &example.text) {
         (Some(kind), Some(text)) if kind == "word" => {
@@ -292,14 +294,14 @@ fn word_label(example: &Example) -> Vec<String> {
     }
 }
 
-/// The tokens and words that a trunk learns, and how transcripts become them.
+/// Vocabularies of the run, and the tokenizer that turns transcripts into tokens.
 struct Labels<'s> {
     tokenizer: &'s Tokenizer,
     found: &'s Found,
 }
 
 impl Labels<'_> {
-    /// The labels of every stretch of the streams, as far as there are any.
+    /// Labels every stretch of the streams, as far as the examples have labels.
     fn taught(&self, taught: Taught) -> Result<TaughtRows> {
         let examples: Vec<Example> =
             taught.streams.iter().flat_map(|s| &s.clips).map(|c| c.example.clone()).collect();

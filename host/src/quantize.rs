@@ -1,8 +1,8 @@
-//! From float weights to an int8 model: batch norm folded, one scale an output channel, ranges of
-//! activations from calibration.
+//! Quantization of float weights to an int8 model: batch norm is folded, each output channel has
+//! its own scale, and activation ranges come from calibration.
 //!
-//! Conventions: an activation is `x = scale · (q − zero_point)`. What a ReLU made lies in
-//! `[0, upper]` with zero point −128, so that saturation is the ReLU. Weights are symmetric, so the
+//! Conventions: an activation is `x = scale · (q − zero_point)`. The output of a ReLU has the range
+//! `[0, upper]` with zero point −128, so saturation acts as the ReLU. Weights are symmetric, so the
 //! input's zero point folds into the bias (Jacob et al. 2018, section 2.3).
 
 use heapless::Vec as Bounded;
@@ -23,20 +23,20 @@ use crate::{
     },
 };
 
-/// How an activation is coded.
+/// Quantization parameters of an activation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Code {
     /// Value of one step.
     pub scale: f32,
-    /// The `i8` that stands for 0.
+    /// Value of `q` that represents 0.
     pub zero_point: i8,
 }
 
 impl Code {
-    /// The features.
+    /// Quantization parameters of the features.
     pub const INPUT: Self = Self { scale: INPUT_SCALE, zero_point: 0 };
 
-    /// The code of values in `[lower, upper]`, which is widened to hold 0.
+    /// Returns the parameters for values in `[lower, upper]`; the range is widened to contain 0.
     pub fn of(lower: f32, upper: f32) -> Self {
         let (lower, upper) = (lower.min(0.0), upper.max(lower.min(0.0) + 1e-3).max(1e-3));
         let scale = (upper - lower) / 255.0;
@@ -44,16 +44,16 @@ impl Code {
         Self { scale, zero_point }
     }
 
-    /// The value that `q` stands for.
+    /// Returns the value that `q` represents.
     pub fn value(&self, q: i8) -> f32 {
         self.scale * (f32::from(q) - f32::from(self.zero_point))
     }
 }
 
-/// Share of the values of a layer that calibration lets saturate at each end.
+/// Share of a layer's values that calibration lets saturate at each end.
 const SATURATED_SHARE: f64 = 1e-4;
 
-/// Ranges of activations from samples of them.
+/// Computes the range of each activation from its samples, by layer name.
 pub fn ranges(samples: &Samples) -> Vec<(String, f32, f32)> {
     let range = |(name, values): (&String, &Vec<f32>)| {
         let mut values = values.clone();
@@ -66,7 +66,7 @@ pub fn ranges(samples: &Samples) -> Vec<(String, f32, f32)> {
     samples.iter().map(range).collect()
 }
 
-/// A layer that owns its weights.
+/// Layer that owns its weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuantizedLayer {
     input: u8,
@@ -100,22 +100,22 @@ impl QuantizedLayer {
     }
 }
 
-/// Float weights of an affine layer: `y[o] = bias[o] + Σ w[o][i] · x`, one row an output.
+/// Float weights of an affine layer: `y[o] = bias[o] + Σ w[o][i] · x`, one row per output.
 pub(crate) struct Float {
     pub(crate) rows: Vec<Vec<f32>>,
     pub(crate) bias: Vec<f32>,
 }
 
-/// Which way the rows lie before they are packed.
+/// Layout of the weights before they are packed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// `(outputs, inputs)`.
+    /// Layout `(outputs, inputs)`.
     Rows,
-    /// `(taps, channels)`: the transpose of one row of taps a channel.
+    /// Layout `(taps, channels)`: the transpose of one row of taps per channel.
     Taps,
 }
 
-/// Quantizes one layer; `output_scale` is the value of one step of its output.
+/// Quantizes one layer. `output_scale` is the value of one step of its output.
 pub(crate) fn quantize_affine(
     float: &Float,
     order: Order,
@@ -123,7 +123,7 @@ pub(crate) fn quantize_affine(
     output_scale: f32,
     zero_point: i8,
 ) -> Packed {
-    /// Biases stay below 2²⁹: half of what the loader allows.
+    /// Limit of the biases, 2²⁹: half of the loader's limit.
     const LARGEST_BIAS: f64 = (1u32 << 29) as f64;
     let outputs = float.rows.len();
     let fan_in = float.rows.first().map_or(0, Vec::len);
@@ -162,8 +162,8 @@ pub(crate) fn quantize_affine(
     }
 }
 
-/// The code of `[lower, upper]`, widened where a multiplier would reach 2³¹: its step must be more
-/// than twice the largest `s_x · s_w`.
+/// Returns the parameters for `[lower, upper]`, widened if a multiplier would otherwise reach 2³¹:
+/// the step must be more than twice the largest `s_x · s_w`.
 pub(crate) fn widened(lower: f32, upper: f32, float: &Float, input: Code) -> Code {
     let largest = float.rows.iter().flatten().fold(0f32, |m, w| m.max(w.abs()));
     let least_step = 2.01 * input.scale * largest / 127.0;
@@ -175,19 +175,19 @@ pub(crate) fn widened(lower: f32, upper: f32, float: &Float, input: Code) -> Cod
     }
 }
 
-/// A trunk in int8.
+/// Backbone in int8.
 #[derive(Clone, Debug)]
 pub struct QuantizedTrunk {
     layers: Vec<QuantizedLayer>,
-    /// How its output is coded.
+    /// Quantization parameters of its embeddings.
     pub output: Code,
 }
 
 impl QuantizedTrunk {
-    /// Quantizes a base's trunk by the ranges that its calibration found.
+    /// Quantizes the backbone of a pretrained model with its calibrated ranges.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the base was never calibrated.
+    /// [`Error::Usage`] if the pretrained model was never calibrated.
     pub fn of(base: &Base) -> Result<Self> {
         let params = &base.params;
         let range = |name: &str| {
@@ -247,13 +247,13 @@ impl QuantizedTrunk {
     }
 }
 
-/// The code of a sum of two activations whose largest value is `upper`: each of its scales says at
-/// most twice the sum's own step.
+/// Returns the parameters of a sum of two activations whose largest value is `upper`. Each addend's
+/// step is at most twice the step of the sum.
 pub(crate) fn sum_code(x: Code, o: Code, upper: f32) -> Code {
     Code::of(0.0, upper.max(255.0 * x.scale.max(o.scale) / 2.0))
 }
 
-/// What one step of an addend is in steps of the sum: `round(2²⁰ · s / s_sum)`.
+/// Returns the step of an addend in steps of the sum: `round(2²⁰ · s / s_sum)`.
 pub(crate) fn sum_scale(addend: Code, sum: Code) -> i32 {
     let ratio = f64::from(addend.scale) / f64::from(sum.scale) * f64::from(1 << 20);
     ratio.round().min(f64::from(1 << 21)) as i32
@@ -270,7 +270,7 @@ fn add(x: Code, o: Code, sum: Code, other: u8) -> QuantizedOp {
     }
 }
 
-/// A weight `[inputs or taps, outputs]` with batch norm folded in, one row an output.
+/// Returns a weight `[inputs or taps, outputs]` with batch norm folded in, one row per output.
 pub(crate) fn folded_rows(params: &Params, weight: &str, norm: &str) -> Result<Float> {
     let (scale, shift) = folded_norm(params, norm)?;
     let mut float = rows(params, weight, shift)?;
@@ -280,7 +280,7 @@ pub(crate) fn folded_rows(params: &Params, weight: &str, norm: &str) -> Result<F
     Ok(float)
 }
 
-/// A weight `[inputs, outputs]` as one row an output.
+/// Returns a weight `[inputs, outputs]` as one row per output.
 pub(crate) fn rows(params: &Params, weight: &str, bias: Vec<f32>) -> Result<Float> {
     let columns: Vec<Vec<f32>> = params.get(weight)?.to_vec2()?;
     let outputs = bias.len();
@@ -288,7 +288,7 @@ pub(crate) fn rows(params: &Params, weight: &str, bias: Vec<f32>) -> Result<Floa
     Ok(Float { rows, bias })
 }
 
-/// A head in int8.
+/// Head in int8.
 #[derive(Clone, Debug)]
 pub struct QuantizedHead {
     layers: Vec<QuantizedLayer>,
@@ -297,7 +297,8 @@ pub struct QuantizedHead {
 }
 
 impl QuantizedHead {
-    /// Quantizes a head trained on the outputs of `trunk`, by `ranges` of its activations.
+    /// Quantizes a head that was trained on the embeddings of `trunk`, with `ranges` of its
+    /// activations.
     ///
     /// # Errors
     /// [`Error::Usage`] if a range is missing.
@@ -315,7 +316,8 @@ impl QuantizedHead {
         let mut at = trunk.buffer();
         let mut x = trunk.output;
         for layer in config.layers() {
-            // Never the trunk's buffer, which other heads still read, and never the one read.
+            // Never the backbone's buffer, which other heads still read, and never the input
+            // buffer.
             let output = (0..4).find(|b| *b != at && *b != trunk.buffer()).unwrap_or(0);
             let bias = params.values(&layer.bias())?;
             let mut float = rows(params, &layer.weight(), bias)?;
@@ -345,8 +347,8 @@ impl QuantizedHead {
 }
 
 impl QuantizedHead {
-    /// An enrollment head that has learned nothing (`wakeling_shared::enroll`): it whitens, its taps
-    /// over time are zeros, and its logit is as low as a logit can be.
+    /// Creates an untrained enrollment head (`wakeling_shared::enroll`). It whitens its input; its
+    /// taps over time are zero, and its logit has the lowest possible value.
     pub(crate) fn enrollment(
         white: &Float,
         (taps, dilation): (usize, usize),
@@ -370,7 +372,8 @@ impl QuantizedHead {
         Self { layers: vec![whitening, over_time], input: output, logits }
     }
 
-    /// A copy of a model's last head, if that is of plain layers: what a device enrolled.
+    /// Copies a model's last head, such as one that a device enrolled. Returns `None` if it has
+    /// layers other than plain pointwise and depthwise ones.
     pub fn last_of(model: &Model<'_>) -> Option<Self> {
         let head = model.heads.last()?;
         let first = model.layers.len().checked_sub(head.layers.into())?;
@@ -391,34 +394,35 @@ impl QuantizedHead {
     }
 }
 
-/// A word to be put into a model.
+/// Keyword with its head, ready for a model file.
 #[derive(Clone, Debug)]
 pub struct WordEntry {
-    /// What a detection is called.
+    /// Label of a detection.
     pub label: String,
     /// Smoothing, threshold, refractory time.
     pub detector: DetectorParams,
     /// Thresholds by false accepts per hour, strictest first.
     pub points: Vec<OperatingPoint>,
-    /// The head whose single logit this is.
+    /// Head with the single logit of this keyword.
     pub head: QuantizedHead,
 }
 
-/// Texts that go into a model's card.
+/// Texts of a model's card.
 #[derive(Clone, Debug, Default)]
 pub struct CardText {
     /// Name of the model.
     pub name: String,
-    /// What it was trained on, and how.
+    /// Description of the training data and method.
     pub provenance: String,
 }
 
-/// Calls `with` on the model of a trunk and its words, which borrows all of them.
+/// Calls `with` on the model of a backbone and its keywords, which borrows all of them.
 ///
-/// With no words the model is only good for running its trunk.
+/// Without keywords, the model can only run its backbone.
 ///
 /// # Errors
-/// [`Error::Usage`] if there are more layers, heads or words than a model can hold.
+/// [`Error::Usage`] if there are more layers, heads or keywords than a model can hold; else the
+/// error of `with`.
 pub fn with_model<T>(
     base: &Base,
     trunk: &QuantizedTrunk,

@@ -1,9 +1,10 @@
-//! What a device's flight recorder kept: files of features that a person can read and `finetune
-//! --false-wakes` takes.
+//! Events of a device's flight recorder, as JSON files of features that `finetune --false-wakes`
+//! reads.
 //!
-//! An event is `NUMBER-KIND.features.json`: which word, how near, when, and the window of `i8`
-//! features, oldest first. In training a window is not heard by itself, for a network would learn the
-//! silence before it: it follows several seconds of other speech, another each time.
+//! An event is a file `NUMBER-KIND.features.json`: the keyword, the score, the time, and the window
+//! of `i8` features, oldest first. In training, a window is never used alone, because the network
+//! would learn the silence before it. Each use follows several seconds of negative speech,
+//! different each time.
 
 use std::path::{Path, PathBuf};
 
@@ -13,23 +14,23 @@ use wakeling_shared::recorder::{Entry, Kind};
 
 use crate::{Error, Result, files};
 
-/// How names of such files end.
+/// Suffix of such file names.
 pub const ENDING: &str = ".features.json";
 
-/// An event and its window.
+/// Event and its window of features.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// What it was.
+    /// Description of the event.
     pub entry: Entry,
-    /// `entry.features` of them.
+    /// Features of the window, `entry.features` of them.
     pub features: Vec<i8>,
 }
 
 impl Event {
-    /// Writes it to a folder; the file's name.
+    /// Writes the event to a folder, and returns the path of the file.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`] if it cannot be written.
     pub fn save(&self, folder: &Path) -> Result<PathBuf> {
         let kind = match self.entry.kind {
             Kind::Detection => "detection",
@@ -44,7 +45,7 @@ impl Event {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`Error::Input`] if it is none.
+    /// [`Error::Input`] if it is no event; [`Error::Io`] if it cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
         const REMEDY: &str = "read the device again: wakeling device log";
         let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
@@ -58,7 +59,7 @@ impl Event {
     }
 }
 
-/// The events of a folder, or of one file; none if there is no such file in it.
+/// Reads the events of a folder, or of one file; empty if there are none.
 ///
 /// # Errors
 /// As [`Event::load`], and [`Error::Io`] if the folder cannot be read.
@@ -76,18 +77,20 @@ pub fn load_events(path: &Path) -> Result<Vec<Event>> {
     found.iter().map(|path| Event::load(path)).collect()
 }
 
-/// Streams of features in which each event is heard `copies` times, each time after another part of
-/// `contexts`, which are streams of features of other speech. `width` features make a step of the base.
+/// Builds streams of features that contain each event `copies` times, each time after another part
+/// of `contexts`, which are feature streams of negative speech. `width` is the number of features
+/// per step of the pretrained model.
 ///
 /// # Errors
-/// [`Error::Usage`] if an event is of another kind of base.
+/// [`Error::Usage`] if an event has another number of features per step.
 pub fn streams(
     events: &[Event],
     contexts: &[Vec<i8>],
     (width, copies): (usize, usize),
     rng: &mut impl Rng,
 ) -> Result<Vec<Vec<i8>>> {
-    /// Steps of other speech before an event, and after it: more than a trunk remembers.
+    /// Steps of negative speech before and after an event, more than the backbone's receptive
+    /// field.
     const CONTEXT_STEPS: usize = 75;
     if let Some(event) = events.iter().find(|event| usize::from(event.entry.width) != width) {
         let [found, number] = [u32::from(event.entry.width), event.entry.number];

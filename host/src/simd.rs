@@ -1,9 +1,10 @@
-//! One body, compiled for each vector width, chosen when it runs.
+//! Run-time dispatch over vector widths, with one function body for all.
 //!
-//! A plain build targets baseline x86-64, four floats wide. [`simd!`] compiles its function also
-//! for AVX2 + FMA and for AVX-512, and picks by what the processor reports (a cached flag), so the
-//! program needs no build flags to be fast. The bodies are ordinary safe Rust over slices, written
-//! so that the compiler vectorizes them; elsewhere than on x86-64 the plain body runs.
+//! A plain build targets baseline x86-64, which is four floats wide. [`simd!`] also compiles its
+//! function for AVX2 + FMA and for AVX-512, and selects one by a cached CPU feature flag. The
+//! program is therefore fast without build flags. The bodies are ordinary safe Rust over slices,
+//! written so that the compiler vectorizes them. Architectures other than x86-64 run the plain
+//! body.
 
 /// Defines functions whose body is compiled per instruction set and dispatched at run time.
 macro_rules! simd {
@@ -24,13 +25,13 @@ macro_rules! simd {
                     body($($arg),*)
                 }
                 if std::arch::is_x86_feature_detected!("avx512f") {
-                    // SAFETY: the processor was just found to have AVX-512F.
+                    // SAFETY: the check above has found AVX-512F on this processor.
                     return unsafe { avx512($($arg),*) };
                 }
                 if std::arch::is_x86_feature_detected!("avx2")
                     && std::arch::is_x86_feature_detected!("fma")
                 {
-                    // SAFETY: the processor was just found to have AVX2 and FMA.
+                    // SAFETY: the checks above have found AVX2 and FMA on this processor.
                     return unsafe { avx2($($arg),*) };
                 }
             }

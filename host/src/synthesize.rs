@@ -27,6 +27,7 @@ use crate::{
     audio::{self, SAMPLE_RATE},
     files,
     progress::progress_bar,
+    text::quoted,
 };
 
 /// The manifest of a folder of synthesized samples.
@@ -141,7 +142,10 @@ pub fn check_text(text: &str) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::usage(format!("{text:?} cannot be spoken: {problem}"), "give the phrase in words"))
+    Err(Error::usage(
+        format!("{} cannot be spoken: {problem}", quoted(text)),
+        "give the phrase in words",
+    ))
 }
 
 impl Speech {
@@ -242,7 +246,7 @@ impl Speech {
             if let Some(text) = value["text"].as_str().filter(|t| !texts.contains(t)) {
                 return Err(Error::input(
                     path,
-                    format!("the folder holds samples of {text:?}"),
+                    format!("the folder holds samples of {}", quoted(text)),
                     "name another folder, or remove this one",
                 ));
             }
@@ -317,7 +321,8 @@ fn check(samples: &[i16], text: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "its file has {seconds:.2} s of sound; {SHORTEST_S} to {longest:.1} s are expected for {text:?}"
+        "its file has {seconds:.2} s of sound; {SHORTEST_S} to {longest:.1} s are expected for {}",
+        quoted(text)
     ))
 }
 

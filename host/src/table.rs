@@ -1,27 +1,53 @@
-//! Tables of labels: which of several things are so, are not, or are not known.
+//! Tables of labels: for each file, whether a label applies, does not apply, or is not known.
 //!
-//! CSV (RFC 4180, without line breaks in cells). The first row names the columns; the first column is
-//! a file's path, from where the table lies; every other column is a label, with `1`, `0`, or `?` where
-//! nobody knows. A column `split` is no label: it tells rows for training from rows for testing.
+//! CSV (RFC 4180) with commas, semicolons or tabs, as spreadsheets and pandas write it. The first row
+//! names the columns. The first column is a file's path, from where the table lies. Every other column
+//! is a label, with `1`, `true` or `yes`; `0`, `false` or `no`; and `?` or nothing where it is not
+//! known. Two columns are no labels: `split` separates rows for training from rows for testing, and
+//! `speaker` names who speaks.
+
+mod cells;
+#[cfg(test)]
+mod tests;
 
 use std::{
+    collections::HashMap,
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    text::{name_key, nfc, quoted},
+};
+use cells::{Line, answer, is_number};
 
-/// The column that is no label.
+/// The column that assigns rows to training or testing.
 const SPLIT: &str = "split";
+/// The column of speakers.
+const SPEAKER: &str = "speaker";
+/// Remedy for most of what can be wrong with a table.
+const LAYOUT: &str = "the first row names the columns: file, then labels; cells are 1, 0 or ?";
+
+/// A file and its labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// The file, from where the program runs.
+    pub path: PathBuf,
+    /// Whether each label applies; none where it is not known.
+    pub answers: Vec<Option<bool>>,
+    /// Who speaks, if the table names speakers.
+    pub speaker: Option<String>,
+}
 
 /// Files and what is known of each.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     /// Names of the labels.
     pub labels: Vec<String>,
-    /// Each file, and for each label whether it holds; none where nobody knows.
-    pub rows: Vec<(PathBuf, Vec<Option<bool>>)>,
-    /// Lines that were left out, and why.
+    /// Each file once, in the order of the table.
+    pub rows: Vec<Row>,
+    /// Lines that were left out, with the reason.
     pub skipped: Vec<String>,
 }
 
@@ -29,127 +55,199 @@ impl Table {
     /// Reads a table; the rows of `split` where one is named.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read; [`Error::Input`] if it is no table, or names no label.
+    /// [`Error::Io`] if it cannot be read. [`Error::Input`] if it is no table, has no header or no
+    /// label, or contradicts itself.
     pub fn open(path: &Path, split: Option<&str>) -> Result<Self> {
-        let text = fs::read(path).map_err(Error::io(path, "read"))?;
-        let refused = |problem: String| {
-            let remedy = "the first row names the columns: file, then labels; cells are 1, 0 or ?";
-            Error::input(path, problem, remedy)
+        let bytes = fs::read(path).map_err(Error::io(path, "read"))?;
+        let lines = cells::lines(&bytes).map_err(|problem| {
+            Error::input(path, problem, "save it as CSV in UTF-8 (\"CSV UTF-8\" in Excel)")
+        })?;
+        let mut lines = lines.into_iter();
+        let first = lines.next().unwrap_or_default();
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let lines: Vec<Line> = lines.collect();
+        let header = Header::of(path, folder, &first, &lines)?;
+        if let (Some(split), None) = (split, header.split) {
+            let problem = format!("no column \"{SPLIT}\", and --split {split} is asked for");
+            return Err(Error::input(path, problem, LAYOUT));
+        }
+        let mut reader =
+            Reader { path, folder, header, table: Self::default(), seen: HashMap::new() };
+        for line in &lines {
+            reader.read(line, split)?;
+        }
+        let labels = reader.header.labels.into_iter().map(|(_, label)| label).collect();
+        Ok(Self { labels, ..reader.table })
+    }
+}
+
+/// The columns of a table.
+struct Header {
+    columns: usize,
+    /// Number and name of each label's column.
+    labels: Vec<(usize, String)>,
+    split: Option<usize>,
+    speaker: Option<usize>,
+}
+
+impl Header {
+    fn of(path: &Path, folder: &Path, first: &Line, rest: &[Line]) -> Result<Self> {
+        let refused = |problem: String| Error::input(path, problem, LAYOUT);
+        let names: Vec<String> = first.cells.iter().map(|name| nfc(name).into_owned()).collect();
+        if let Some(why) = no_header(folder, &names) {
+            let problem = format!("its first row is no header: {why}");
+            let remedy = "add a first row that names the columns, such as: file,hey computer";
+            return Err(Error::input(path, problem, remedy));
+        }
+        if first.is_broken {
+            return Err(refused("a quote in its first row is not closed".into()));
+        }
+        let at = |wanted: &str| names.iter().skip(1).position(|n| name_key(n) == wanted);
+        let (split, speaker) = (at(SPLIT).map(|i| i + 1), at(SPEAKER).map(|i| i + 1));
+        // Spreadsheets write a separator too many at the end of each line.
+        let is_blank = |column: usize| {
+            rest.iter().all(|line| line.cells.get(column).is_none_or(String::is_empty))
         };
-        let text = String::from_utf8(text).map_err(|_| refused("not a table in UTF-8".into()))?;
-        let mut lines = text.trim_start_matches('\u{feff}').lines();
-        let header = cells(lines.next().unwrap_or_default()).map_err(|e| refused(e.into()))?;
-        let split_column = header.iter().position(|name| name == SPLIT).filter(|&at| at > 0);
-        let is_label = |at: usize| at > 0 && Some(at) != split_column;
-        let labels: Vec<String> = header
+        let labels: Vec<(usize, String)> = names
             .iter()
             .enumerate()
-            .filter(|&(at, _)| is_label(at))
-            .map(|(_, name)| name.clone())
+            .skip(1)
+            .filter(|&(column, _)| Some(column) != split && Some(column) != speaker)
+            .filter(|(column, name)| !name.is_empty() || !is_blank(*column))
+            .map(|(column, name)| (column, name.clone()))
             .collect();
-        if labels.is_empty() || labels.iter().any(String::is_empty) {
+        if labels.is_empty() || labels.iter().any(|(_, name)| name.is_empty()) {
             return Err(refused("its first row names no label, or one without a name".into()));
         }
-        if let Some(twice) = labels.iter().enumerate().find(|(at, l)| labels[..*at].contains(l)) {
-            return Err(refused(format!("two columns are called {:?}", twice.1)));
-        }
-        if let (Some(split), None) = (split, split_column) {
-            return Err(refused(format!("no column {SPLIT:?}, and --split {split} is asked for")));
-        }
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let (mut all, mut skipped) = (Vec::new(), Vec::new());
-        for (number, line) in lines.enumerate().map(|(at, line)| (at + 2, line)) {
-            if line.trim().is_empty() {
-                continue;
-            }
-            let row = cells(line).map_err(str::to_owned).and_then(|cells| {
-                if cells.len() != header.len() {
-                    return Err(format!("{} columns, and there are {}", cells.len(), header.len()));
-                }
-                let labels = cells.iter().enumerate().filter(|&(at, _)| is_label(at));
-                let answers = labels.map(|(_, cell)| answer(cell)).collect::<Result<_, _>>()?;
-                Ok((cells, answers))
-            });
-            match row {
-                Ok((cells, answers)) => {
-                    let wanted =
-                        split.is_none_or(|s| split_column.is_some_and(|at| cells[at] == s));
-                    if wanted {
-                        all.push((folder.join(&cells[0]), answers));
-                    }
-                }
-                Err(reason) => skipped.push(format!("{}, line {number}: {reason}", path.display())),
+        for (i, (_, name)) in labels.iter().enumerate() {
+            if labels[..i].iter().any(|(_, other)| name_key(other) == name_key(name)) {
+                return Err(refused(format!("two columns are called {}", quoted(name))));
             }
         }
-        Ok(Self { labels, rows: all, skipped })
+        Ok(Self { columns: names.len(), labels, split, speaker })
     }
 }
 
-fn answer(cell: &str) -> Result<Option<bool>, String> {
-    match cell.trim() {
-        "1" => Ok(Some(true)),
-        "0" => Ok(Some(false)),
-        "?" => Ok(None),
-        other => Err(format!("{other:?} where 1, 0 or ? is expected")),
+/// Names that people give to the column of files: beside them, "1" is a label.
+const FILE_COLUMNS: [&str; 8] =
+    ["file", "path", "filename", "name", "audio", "clip", "recording", "image"];
+
+/// Returns why the first row cannot be a header; none if it can.
+///
+/// "yes" and "no" are values, and words that people train, so they count only beside a file.
+fn no_header(folder: &Path, names: &[String]) -> Option<String> {
+    let first = names.first().filter(|name| !name.is_empty())?;
+    if folder.join(first).is_file() {
+        return Some(format!("{} is a file", quoted(first)));
     }
+    let mut rest = names[1..].iter().filter(|cell| !cell.is_empty()).peekable();
+    if rest.peek().is_none() || FILE_COLUMNS.contains(&name_key(first).as_str()) {
+        return None;
+    }
+    let looks_like_a_file = Path::new(first).extension().is_some();
+    let is_value = |cell: &String| is_number(cell) || (looks_like_a_file && answer(cell).is_ok());
+    rest.all(is_value).then(|| "its cells are values and not names".into())
 }
 
-/// The cells of a line: separated by commas, between quotes where they hold one (RFC 4180, without
-/// line breaks).
-fn cells(line: &str) -> Result<Vec<String>, &'static str> {
-    let mut cells = vec![String::new()];
-    let mut quoted = false;
-    let mut characters = line.trim_end_matches('\r').chars().peekable();
-    while let Some(c) = characters.next() {
-        let Some(cell) = cells.last_mut() else { break };
-        match c {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                cell.push('"');
+/// Reads rows one after the other, and compares them with those before.
+struct Reader<'a> {
+    path: &'a Path,
+    folder: &'a Path,
+    header: Header,
+    table: Table,
+    /// What is known of each file, and in which line it was first named.
+    seen: HashMap<PathBuf, Seen>,
+}
+
+struct Seen {
+    line: u64,
+    answers: Vec<Option<bool>>,
+    /// Its row in the table, if it is of the split that is read.
+    row: Option<usize>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, line: &Line, split: Option<&str>) -> Result<()> {
+        if line.cells.iter().all(String::is_empty) {
+            return Ok(());
+        }
+        let row = match self.row(line) {
+            Ok(row) => row,
+            Err(reason) => {
+                self.skip(line.number, reason);
+                return Ok(());
             }
-            '"' if quoted || cell.is_empty() => quoted = !quoted,
-            ',' if !quoted => cells.push(String::new()),
-            c => cell.push(c),
-        }
+        };
+        let cell = |column: Option<usize>| column.and_then(|at| line.cells.get(at));
+        let is_wanted = split.is_none_or(|s| cell(self.header.split).is_some_and(|c| c == s));
+        self.add(row, line.number, is_wanted)
     }
-    if quoted { Err("a quote is not closed") } else { Ok(cells) }
+
+    fn row(&self, line: &Line) -> Result<Row, String> {
+        let Header { columns, labels, speaker, .. } = &self.header;
+        if line.is_broken {
+            return Err("a quote is not closed; the lines after it are part of its cell".into());
+        }
+        if line.cells.len() != *columns {
+            return Err(format!("{} columns, and there are {columns}", line.cells.len()));
+        }
+        let cell = |column: usize| line.cells.get(column).map(String::as_str).unwrap_or_default();
+        if cell(0).is_empty() {
+            return Err("no file is named".into());
+        }
+        let answers = labels.iter().map(|(at, _)| answer(cell(*at))).collect::<Result<_, _>>()?;
+        let speaker = speaker.map(cell).filter(|name| !name.is_empty()).map(str::to_owned);
+        Ok(Row { path: tidy(&self.folder.join(cell(0))), answers, speaker })
+    }
+
+    /// Adds a row, or what it adds to an earlier row of the same file.
+    fn add(&mut self, row: Row, line: u64, is_wanted: bool) -> Result<()> {
+        let Some(seen) = self.seen.get_mut(&row.path) else {
+            let at = is_wanted.then_some(self.table.rows.len());
+            let answers = row.answers.clone();
+            self.seen.insert(row.path.clone(), Seen { line, answers, row: at });
+            if is_wanted {
+                self.table.rows.push(row);
+            }
+            return Ok(());
+        };
+        let pairs = seen.answers.iter().zip(&row.answers);
+        let differs = pairs.enumerate().find(|(_, (a, b))| a.is_some() && b.is_some() && a != b);
+        if let Some((i, (before, _))) = differs {
+            let (a, b) = if *before == Some(true) { (1, 0) } else { (0, 1) };
+            let label = self.header.labels.get(i).map_or("", |(_, label)| label.as_str());
+            let problem = format!(
+                "{} has {a} under {} in line {}, and {b} in line {line}",
+                row.path.display(),
+                quoted(label),
+                seen.line,
+            );
+            return Err(Error::input(self.path, problem, "keep the row that is right"));
+        }
+        let first = seen.line;
+        for (known, answer) in seen.answers.iter_mut().zip(&row.answers) {
+            *known = known.or(*answer);
+        }
+        match seen.row {
+            Some(at) => {
+                self.table.rows[at].answers.clone_from(&seen.answers);
+                self.skip(line, format!("the same file as in line {first}; it counts once"));
+            }
+            None if is_wanted => {
+                seen.row = Some(self.table.rows.len());
+                self.table.rows.push(row);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, line: u64, reason: String) {
+        self.table.skipped.push(format!("{}, line {line}: {reason}", self.path.display()));
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table(text: &[u8]) -> (tempfile::TempDir, Result<Table>) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("labels.csv");
-        fs::write(&path, text).unwrap();
-        let table = Table::open(&path, None);
-        (folder, table)
-    }
-
-    #[test]
-    fn ones_zeros_and_question_marks_are_read_and_the_rest_is_told() {
-        let text = "file,left,\"turn, right\"\na.wav,1,?\nb.wav,0,1\n\nc.wav,1\nd.wav,2,0\n";
-        let (folder, table) = table(text.as_bytes());
-        let table = table.unwrap();
-        assert_eq!(table.labels, ["left", "turn, right"]);
-        let rows = [
-            (folder.path().join("a.wav"), vec![Some(true), None]),
-            (folder.path().join("b.wav"), vec![Some(false), Some(true)]),
-        ];
-        assert_eq!(table.rows, rows);
-        assert_eq!(table.skipped.len(), 2);
-        assert!(table.skipped[0].contains("line 5: 2 columns"), "{:?}", table.skipped);
-        assert!(table.skipped[1].contains("line 6: \"2\""), "{:?}", table.skipped);
-    }
-
-    #[test]
-    fn what_is_no_table_is_refused_by_name() {
-        for text in
-            [&b""[..], b"file\n", b"file,a,a\nx,1,1\n", b"file,\n", b"\xff\xfe,a\n", b"f,\"a\n"]
-        {
-            let error = table(text).1.err().unwrap().to_string();
-            assert!(error.contains("labels.csv") && error.contains("remedy"), "{error}");
-        }
-    }
+/// Returns the path without `.` components, so that a file has one name.
+fn tidy(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != Component::CurDir).collect()
 }

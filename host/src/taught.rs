@@ -1,13 +1,13 @@
-//! Speech that a teacher has listened to: streams, and what a larger network made of them.
+//! Distillation data: speech streams with the outputs of a larger network.
 //!
-//! A network that was trained on far more speech than is at hand passes on what it learned by the
-//! numbers it gives for speech that is at hand (distillation: Hinton et al. 2015; of features,
-//! Romero et al. 2015). A folder holds
+//! A teacher, trained on far more speech than is available here, passes on what it learned through
+//! its outputs on the available speech (distillation: Hinton et al. 2015; of features, Romero et
+//! al. 2015). A folder holds
 //!
-//! - `teacher.json`: [`Teacher`], what the rows of numbers mean;
-//! - `streams.jsonl`: one JSON object a line, `audio` and `targets` (file names), and `clips`, the
-//!   labelled stretches: `start_s`, `end_s`, `text`, `lang`, `kind`;
-//! - the audio, and for each a `.npy` of `f32`, `(rows, dimensions)`.
+//! - `teacher.json`: [`Teacher`], the description of the outputs;
+//! - `streams.jsonl`: one JSON object per line, with `audio` and `targets` (file names), and
+//!   `clips`, the labelled stretches: `start_s`, `end_s`, `text`, `lang`, `kind`;
+//! - the audio, and for each file a `.npy` of `f32`, `(rows, dimensions)`.
 
 use std::{
     fs,
@@ -27,22 +27,22 @@ use crate::{
     progress::progress_bar,
 };
 
-/// Seconds of sound beyond its hops that the last frame has heard, about: its window of 30 ms reaches
-/// 20 ms further, and the teacher's frames are 25 ms long.
+/// Approximate reach of a frame beyond its hops, in seconds: its window of 30 ms extends 20 ms
+/// further, and the teacher's frames are 25 ms long.
 const FRAME_REACH_S: f32 = 0.025;
 
-/// What a teacher's numbers mean.
+/// Description of a teacher's outputs.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Teacher {
-    /// Its name, for the base's provenance.
+    /// Name of the teacher, for the provenance of the pretrained model.
     pub name: String,
-    /// Seconds between two rows.
+    /// Time between two rows, in seconds.
     pub hop_s: f32,
-    /// Seconds of the stream that the first row has heard.
+    /// Length of the stream that the first row covers, in seconds.
     pub first_s: f32,
 }
 
-/// A labelled stretch of a stream, as the file has it.
+/// Labelled stretch of a stream, as stored in the file.
 #[derive(Clone, Debug, Deserialize)]
 struct Stretch {
     start_s: f32,
@@ -52,7 +52,7 @@ struct Stretch {
     kind: Option<String>,
 }
 
-/// A line of `streams.jsonl`.
+/// Line of `streams.jsonl`.
 #[derive(Debug, Deserialize)]
 struct Line {
     audio: PathBuf,
@@ -61,34 +61,34 @@ struct Line {
     clips: Vec<Stretch>,
 }
 
-/// A labelled stretch of a stream.
+/// Labelled stretch of a stream.
 #[derive(Clone, Debug)]
 pub struct TaughtClip {
     /// First frame.
     pub start: usize,
-    /// One past the last.
+    /// One past the last frame.
     pub end: usize,
-    /// Its labels; the path is the stream's.
+    /// Labels; the path is that of the stream.
     pub example: Example,
 }
 
-/// A stream with labelled stretches and the teacher's rows.
+/// Stream with labelled stretches and teacher targets.
 pub struct TaughtStream {
-    /// Its frames.
+    /// Log-mel frames.
     pub log_mel: LogMel,
-    /// Its labelled stretches, in order.
+    /// Labelled stretches, in order.
     pub clips: Vec<TaughtClip>,
-    /// `(rows, dimensions)`, each dimension with mean 0 and variance 1 over all streams.
+    /// Targets `(rows, dimensions)`, each dimension with mean 0 and variance 1 over all streams.
     targets: Vec<f32>,
 }
 
 /// Streams of one teacher.
 pub struct Taught {
-    /// What the rows mean.
+    /// Description of the teacher's outputs.
     pub teacher: Teacher,
-    /// Numbers in a row.
+    /// Number of values per row.
     pub dimensions: usize,
-    /// The streams.
+    /// Streams.
     pub streams: Vec<TaughtStream>,
 }
 
@@ -126,8 +126,8 @@ impl Taught {
         Ok(Self { teacher, dimensions, streams })
     }
 
-    /// Writes what the teacher says of a stream when frame `frame` has just been heard, between two
-    /// rows in proportion; false if it says nothing of it.
+    /// Writes the teacher's target at frame `frame` to `out`, interpolated between two rows.
+    /// Returns `false` if the teacher has no rows there.
     pub fn target(&self, stream: &TaughtStream, frame: f32, out: &mut [f32]) -> bool {
         let heard_s = frame / FRAMES_PER_SECOND + FRAME_REACH_S;
         let position = (heard_s - self.teacher.first_s) / self.teacher.hop_s;
@@ -187,7 +187,7 @@ fn stream(
     Ok((TaughtStream { log_mel, clips, targets }, dimensions))
 }
 
-/// Brings every dimension to mean 0 and variance 1; one that never moves becomes 0.
+/// Scales every dimension to mean 0 and variance 1; a constant one becomes 0.
 fn standardize(streams: &mut [TaughtStream], dimensions: usize) {
     let mut moments = vec![(0f64, 0f64); dimensions];
     let mut rows = 0.0;
@@ -230,7 +230,7 @@ mod tests {
         let stream = &taught.streams[0];
         let (mean, deviation) = (4.0, (26.0f32 / 3.0).sqrt());
         let mut out = [9.0; 2];
-        // Row 0.5: halfway between 1 and 3.
+        // Row 0.5 is halfway between 1 and 3.
         let frame = (0.8 + 0.04 - FRAME_REACH_S) * FRAMES_PER_SECOND;
         assert!(taught.target(stream, frame, &mut out));
         assert!((out[0] - (2.0 - mean) / deviation).abs() < 1e-3, "{out:?}");

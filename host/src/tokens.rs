@@ -1,4 +1,4 @@
-//! Transcripts to token sequences, the targets of CTC.
+//! Conversion of transcripts to token sequences, the targets of CTC.
 //!
 //! | language | tokens |
 //! |---|---|
@@ -14,21 +14,23 @@ use std::{
     process::{Command, Stdio},
 };
 
-use icu_normalizer::ComposingNormalizerBorrowed;
-use icu_properties::{CodePointMapData, props::GeneralCategoryGroup};
 use pinyin::ToPinyin;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    text::{is_mark, is_word_character, nfc},
+};
 
-/// Names the tokens; token 0 is CTC's blank and has no name here.
+/// Names of the tokens. Token 0 is CTC's blank and has no name here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vocabulary {
     names: Vec<String>,
 }
 
 impl Vocabulary {
-    /// Every token that occurs at least `least` times in `sequences`, in alphabetical order.
+    /// Creates the vocabulary of all tokens that occur at least `least` times in `sequences`, in
+    /// alphabetical order.
     pub fn of<'a>(sequences: impl IntoIterator<Item = &'a Vec<String>>, least: usize) -> Self {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for token in sequences.into_iter().flatten() {
@@ -37,7 +39,8 @@ impl Vocabulary {
         Self::frequent(counts, least)
     }
 
-    /// Every token that was counted at least `least` times, in alphabetical order.
+    /// Creates the vocabulary of all tokens with a count of at least `least`, in alphabetical
+    /// order.
     pub fn frequent(counts: BTreeMap<String, usize>, least: usize) -> Self {
         let frequent = counts.into_iter().filter(|(_, n)| *n >= least);
         Self { names: frequent.map(|(name, _)| name).collect() }
@@ -48,20 +51,20 @@ impl Vocabulary {
         self.names.len() + 1
     }
 
-    /// The name of a token; none for the blank.
+    /// Returns the name of a token; `None` for the blank.
     pub fn name(&self, token: u32) -> Option<&str> {
         self.names.get((token as usize).checked_sub(1)?).map(String::as_str)
     }
 
-    /// Numbers of the tokens, from 1; tokens without a name are left out.
+    /// Returns the numbers of the tokens, from 1. Tokens outside the vocabulary are dropped.
     pub fn encode(&self, tokens: &[String]) -> Vec<u32> {
         let number = |t: &String| self.names.binary_search(t).ok().map(|i| i as u32 + 1);
         tokens.iter().filter_map(number).collect()
     }
 }
 
-/// The tokens of a path of best tokens, one a step: repetitions and blanks removed (Graves et al. 2006,
-/// section 3.2).
+/// Converts a path of best tokens, one per step, to tokens: merges repetitions, then removes blanks
+/// (Graves et al. 2006, section 3.2).
 pub fn collapse(path: &[u32]) -> Vec<u32> {
     let mut tokens = Vec::new();
     for (t, &token) in path.iter().enumerate() {
@@ -72,7 +75,7 @@ pub fn collapse(path: &[u32]) -> Vec<u32> {
     tokens
 }
 
-/// Least number of insertions, deletions and substitutions (Levenshtein 1966).
+/// Returns the minimum number of insertions, deletions and substitutions (Levenshtein 1966).
 pub fn edit_distance(a: &[u32], b: &[u32]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
@@ -86,36 +89,32 @@ pub fn edit_distance(a: &[u32], b: &[u32]) -> usize {
     row[b.len()]
 }
 
-/// Whether a character belongs to the letter before it: a virama, a tone mark, a joiner.
-fn is_mark(c: char) -> bool {
-    let is_joiner = matches!(c, '\u{200c}' | '\u{200d}');
-    is_joiner || GeneralCategoryGroup::Mark.contains(CodePointMapData::new().get(c))
-}
-
-/// Removes what is no speech from a transcript and lower-cases the rest. The result is in Unicode's
-/// normalization form C, so that one text is one text however it was typed.
+/// Removes everything except speech from a transcript and converts the rest to lower case. Composes
+/// letters and their accents (NFC), so that equal texts compare equal however they were typed, and keeps
+/// the marks of letters.
 pub fn clean(text: &str) -> String {
     let mut out = String::new();
     let mut depth = 0usize;
-    for c in ComposingNormalizerBorrowed::new_nfc().normalize_iter(text.chars()) {
+    for c in nfc(text).chars() {
         match c {
             '[' | '{' => depth += 1,
             ']' | '}' => depth = depth.saturating_sub(1),
             _ if depth > 0 => {}
             '\'' | '’' => out.push('\''),
-            // A dotted capital I becomes two characters, of which the second is no letter.
+            // A dotted capital I becomes two characters; the second is no letter and is dropped.
             c if c.is_alphanumeric() => {
                 out.extend(c.to_lowercase().filter(|c| c.is_alphanumeric()));
             }
+            // A mark without a letter before it, such as the one of an emoji, is none of speech.
+            c if is_mark(c) && out.ends_with(is_word_character) => out.push(c),
             _ if out.ends_with(' ') || out.is_empty() => {}
-            c if is_mark(c) => out.push(c),
             _ => out.push(' '),
         }
     }
     out.trim_end_matches([' ', '\u{200c}', '\u{200d}']).to_owned()
 }
 
-/// Mandarin finals and initials of toned syllables, in the order of the text.
+/// Splits toned Mandarin syllables into initials, finals and tones, in the order of the text.
 fn mandarin(text: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     let mut latin = String::new();
@@ -135,7 +134,7 @@ fn mandarin(text: &str) -> Vec<String> {
     tokens
 }
 
-/// `zuo4` → `zh:z`, `zh:uo`, `zh:4`.
+/// Splits a syllable: `zuo4` → `zh:z`, `zh:uo`, `zh:4`.
 fn split_syllable(syllable: &str, tokens: &mut Vec<String>) {
     const INITIALS: [&str; 23] = [
         "zh", "ch", "sh", "b", "p", "m", "f", "d", "t", "n", "l", "g", "k", "h", "j", "q", "x",
@@ -152,7 +151,7 @@ fn split_syllable(syllable: &str, tokens: &mut Vec<String>) {
     }
 }
 
-/// An espeak voice for a language tag.
+/// Returns the espeak voice for a language tag.
 fn voice(lang: &str) -> &str {
     match lang {
         "" | "en" => "en-us",
@@ -160,19 +159,19 @@ fn voice(lang: &str) -> &str {
     }
 }
 
-/// Turns transcripts into tokens.
+/// Converter from transcripts to tokens.
 #[derive(Clone, Debug, Default)]
 pub struct Tokenizer {
-    /// A grapheme-to-phoneme program with espeak-ng's interface, if there is one.
+    /// Grapheme-to-phoneme program with espeak-ng's interface, if there is one.
     pub g2p: Option<String>,
 }
 
 impl Tokenizer {
-    /// Tokens of each `(language, transcript)`, in the same order.
+    /// Returns the tokens of each `(language, transcript)`, in the same order.
     ///
     /// # Errors
-    /// [`Error::Device`] if the grapheme-to-phoneme program cannot be started, [`Error::Usage`] if it
-    /// fails.
+    /// [`Error::Device`] if the grapheme-to-phoneme program cannot be started, [`Error::Usage`] if
+    /// it fails.
     pub fn tokenize(&self, texts: &[(String, String)]) -> Result<Vec<Vec<String>>> {
         let mut phones: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
         if let Some(program) = &self.g2p {
@@ -196,14 +195,17 @@ impl Tokenizer {
             let text = clean(text);
             match phones.get(&(lang.clone(), text.clone())) {
                 Some(phones) => phones.clone(),
-                None => text.chars().filter(|c| c.is_alphabetic()).map(String::from).collect(),
+                None => {
+                    let is_letter = |c: &char| c.is_alphabetic() || is_mark(*c);
+                    text.chars().filter(is_letter).map(String::from).collect()
+                }
             }
         };
         Ok(texts.iter().map(tokens).collect())
     }
 }
 
-/// Phones of each line, by one run of an espeak-ng for all of them.
+/// Returns the phones of each line, with one run of espeak-ng for all lines.
 fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<String>>> {
     let failed = |why: String| {
         Error::usage(
@@ -223,7 +225,7 @@ fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<Str
         })?;
     let mut input = child.stdin.take().ok_or_else(|| failed("it has no input".into()))?;
     let text = lines.join("\n") + "\n";
-    // Written from a thread of its own: both pipes are shorter than the text.
+    // A separate thread writes, because both pipes may be shorter than the text.
     let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
     let output = child.wait_with_output().map_err(|e| failed(e.to_string()))?;
     let written = writer.join().is_ok_and(|r| r.is_ok());
@@ -235,7 +237,8 @@ fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<Str
     Ok(phones)
 }
 
-/// `h_ə_l_ˈoʊ` → `h ə l oʊ`. Names of voices, `(en)`, stand between phones or before one.
+/// Splits a line of phones: `h_ə_l_ˈoʊ` → `h ə l oʊ`. Names of voices such as `(en)` between
+/// phones, or before one, are removed.
 fn split_phones(line: &str) -> Vec<String> {
     let bare = |phone: &str| {
         let phone = match phone.strip_prefix('(') {
@@ -286,11 +289,14 @@ mod tests {
     }
 
     #[test]
-    fn combining_marks_are_kept_and_composed() {
+    fn letters_keep_their_marks() {
         assert_eq!(clean("नमस्ते!"), "नमस्ते");
         assert_eq!(clean("ข้า ข่า"), "ข้า ข่า");
-        assert_eq!(clean("Cafe\u{301}"), "caf\u{e9}");
+        assert_ne!(clean("ข่า"), clean("ข้า"));
+        assert_eq!(clean("Cafe\u{301}"), "café");
         assert_eq!(clean("\u{301} x"), "x");
+        assert_eq!(clean("❤\u{fe0f} İ"), "i");
+        assert_eq!(clean("می\u{200c}خواهم"), "می\u{200c}خواهم");
     }
 
     #[test]

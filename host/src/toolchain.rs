@@ -72,23 +72,16 @@ pub fn need_target(target: &str) -> Result<()> {
         // stdout is data.
         .stdout(io::stderr())
         .status();
-    let problem = match added {
+    let missing = format!("the target {target} is missing");
+    let (problem, first) = match added {
         Ok(_) if sysroot.has(target) => return Ok(()),
-        Ok(status) => {
-            format!("the target {target} is missing, and rustup did not add it: {status}")
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            format!("the target {target} is missing, and rustup is not installed")
-        }
-        Err(error) => format!("the target {target} is missing, and rustup cannot be run: {error}"),
+        Ok(status) => (format!("{missing}, and rustup did not add it: {status}"), ""),
+        Err(error) => (
+            format!("{missing}, and rustup cannot be run: {error}"),
+            "install Rust with rustup (https://rustup.rs), then ",
+        ),
     };
-    let remedy = if on_path("rustup").is_some() {
-        format!("type: {command}\n          {WITHOUT}")
-    } else {
-        format!(
-            "install Rust with rustup (https://rustup.rs), then type: {command}\n          {WITHOUT}"
-        )
-    };
+    let remedy = format!("{first}type: {command}\n          {WITHOUT}");
     Err(Error::device("rustc", problem, remedy))
 }
 

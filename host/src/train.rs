@@ -1,17 +1,18 @@
-//! The one training loop; a stage of training is data for it.
+//! Training loop, shared by all stages of training.
 //!
-//! Each update is a fixed number of shards, and asks the [`Stage`] for the loss of each. Shards run
-//! their own graphs on the same parameters (data parallel), on as many threads as there are; their
-//! gradients are averaged in the order of the shards. What a shard draws depends on the seed, the update
-//! and the shard's number alone. So weights do not depend on the number of threads, bit for bit, and a
-//! run that was cut off and resumed from a checkpoint ends with the same weights as one that was not.
+//! Each training step consists of a fixed number of shards; the [`Stage`] computes the loss of
+//! each. Shards run their own graphs on the same parameters (data parallelism), on the available
+//! threads. Their gradients are averaged in the order of the shards. The random numbers of a shard
+//! depend only on the seed, the step and the shard's number. Weights therefore do not depend on the
+//! number of threads, bit for bit. A run that resumes from a checkpoint ends with the same weights
+//! as an uninterrupted one.
 //!
-//! Several processes ([`Peers`]) share an update out in the same way: the shards of all of them are
-//! numbered through, so two processes with one shard each do what one does with two.
+//! Several processes ([`Peers`]) share a training step in the same way. Shards are numbered across
+//! processes, so two processes with one shard each compute the same as one process with two.
 //!
-//! Networks on a GPU have one shard a process: candle gives all threads one cuBLAS handle and each a
-//! stream of its own, so that two would write each other's workspace. Gradients, moments and the
-//! optimizer are in host memory wherever the network is.
+//! A network on a GPU has one shard per process. Candle gives all threads one cuBLAS handle but
+//! each its own stream, so two threads would overwrite each other's workspace. Gradients, moments
+//! and the optimizer are always in host memory.
 
 mod curves;
 mod log;
@@ -39,78 +40,80 @@ use crate::{
     progress::progress_bar,
 };
 
-/// Shards of an update wherever the user has no say in it. Results depend on the number, so that it is
-/// the same on every machine; two keep both cores of a small laptop busy.
+/// Default number of shards per training step. Results depend on it, so it is the same on every
+/// machine; two keep both cores of a small laptop busy.
 pub const SHARDS: usize = 2;
 
-/// What one worker found for one update.
+/// Result of one shard of a training step.
 pub struct Outcome {
-    /// Scalar to minimize.
+    /// Scalar loss to minimize.
     pub loss: Tensor,
-    /// Moments that batch norm collected, by layer.
+    /// Statistics collected by batch norm, by layer.
     pub moments: Vec<LayerMoments>,
-    /// Examples that the loss is about.
+    /// Number of examples in the loss.
     pub examples: usize,
 }
 
-/// A stage of training: which examples, which loss.
+/// Source of training examples and their loss.
 pub trait Stage: Sync {
-    /// The loss of one worker's share of an update; `worker` counts those of this process.
+    /// Computes the loss of one shard of a training step; `worker` is the shard's index within this
+    /// process.
     fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<Outcome>;
 
-    /// Looks at the weights now and then, to choose what to learn from next.
+    /// Called regularly with the current weights, for instance to mine hard negatives.
     fn refresh(&self, _params: &Params) -> Result<()> {
         Ok(())
     }
 
-    /// Makes room for new examples, between updates.
+    /// Loads the next examples; called between training steps.
     fn advance(&self) -> Result<()> {
         Ok(())
     }
 
-    /// How far each worker of this process is in its examples; kept in the checkpoint.
+    /// Returns the position of each worker of this process in its data, for the checkpoint.
     fn positions(&self, workers: usize) -> Vec<u64> {
         vec![0; workers]
     }
 
-    /// Goes to where a checkpoint was written, or to the start; called once, before all else.
+    /// Restores the positions of a checkpoint, or of the start. Called once, before all other
+    /// methods.
     fn seek(&self, _positions: &[u64]) -> Result<()> {
         Ok(())
     }
 
-    /// Figures on the share of the held-out data that falls to this process: the same names from
-    /// everyone. None if there is nothing to hold out.
+    /// Computes metrics on this process's share of the held-out data. All processes return the same
+    /// names. Empty without held-out data.
     fn validate(&self, _params: &Params, _rank: Rank) -> Result<Vec<Figure>> {
         Ok(Vec::new())
     }
 }
 
-/// How a stage is run.
+/// Configuration of a training run.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Rates and lengths.
+    /// Learning rate schedule and number of steps.
     pub schedule: Schedule,
-    /// Parts of every update, each with a batch of its own; one for a network on a GPU. The result
+    /// Shards of every training step, each with its own batch; 1 for a network on a GPU. The result
     /// depends on it.
     pub shards: usize,
-    /// Threads that compute the shards; the result does not depend on it.
+    /// Threads that compute the shards. The result does not depend on it.
     pub workers: usize,
-    /// Seed of everything drawn.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// Updates between validations; 0 for none.
+    /// Training steps between validations; 0 for none.
     pub validate_every: usize,
-    /// Updates between refreshes of the stage; 0 for none.
+    /// Training steps between calls of [`Stage::refresh`]; 0 for none.
     pub refresh_every: usize,
-    /// Folder of `checkpoint.safetensors` and `train.csv`; none for short runs.
+    /// Folder of `checkpoint.safetensors` and `train.csv`; `None` for short runs.
     pub folder: Option<PathBuf>,
-    /// Updates between checkpoints.
+    /// Training steps between checkpoints.
     pub checkpoint_every: usize,
-    /// What the progress bar is called.
+    /// Title of the progress bar.
     pub title: &'static str,
 }
 
 impl Run {
-    /// The generator of one worker at one update.
+    /// Returns the random number generator of one shard in one training step.
     fn rng(&self, step: usize, worker: usize) -> StdRng {
         let mut seed = [0; 32];
         let parts = [self.seed, step as u64, worker as u64];
@@ -120,21 +123,45 @@ impl Run {
         StdRng::from_seed(seed)
     }
 
-    /// Trains `params` alone; see [`Run::train_among`].
+    /// Trains `params` in a single process; see [`Run::train_among`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Run::train_among`].
     pub fn train(&self, stage: &dyn Stage, params: Params) -> Result<Params> {
         self.train_among(&Peers::alone(), stage, params)
     }
 
-    /// Trains `params`; returns the averaged weights. Continues from the folder's checkpoint if
+    /// Trains `params` alone, as [`Run::train`] does. Calls `tick` after each training step, if there is
+    /// one, instead of showing a bar.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn train_ticking(
+        &self,
+        stage: &dyn Stage,
+        params: Params,
+        tick: Option<&dyn Fn()>,
+    ) -> Result<Params> {
+        self.updates(&Peers::alone(), stage, params, tick)
+    }
+
+    /// Trains `params` and returns the averaged weights. Resumes from the folder's checkpoint if
     /// there is one.
     ///
     /// # Errors
-    /// Whatever the stage returns; a checkpoint that cannot be read or written; several workers for a
-    /// network on a GPU.
+    /// Errors of the stage; [`Error::Usage`] for several shards on a GPU; also if a checkpoint
+    /// cannot be read or written.
     pub fn train_among(&self, peers: &Peers, stage: &dyn Stage, params: Params) -> Result<Params> {
+        self.updates(peers, stage, params, None)
+    }
+
+    fn updates(
+        &self,
+        peers: &Peers,
+        stage: &dyn Stage,
+        params: Params,
+        tick: Option<&dyn Fn()>,
+    ) -> Result<Params> {
         let rank = peers.rank();
         if self.shards > 1 && !params.device().is_cpu() {
             return Err(Error::usage(
@@ -148,7 +175,7 @@ impl Run {
             _ => None,
         };
         let bar = progress_bar(self.schedule.steps as u64, self.title);
-        if rank.index > 0 {
+        if rank.index > 0 || tick.is_some() {
             bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
         bar.set_position(adam.steps_done() as u64);
@@ -169,6 +196,9 @@ impl Run {
             recent.add(loss, examples);
             bar.set_message(format!("loss {:.3}  {:.0} examples/s", recent.loss(), recent.rate()));
             bar.inc(1);
+            if let Some(tick) = tick {
+                tick();
+            }
             let done = step + 1;
             let figures = self.figures(peers, stage, &params, &adam)?;
             if let Some(log) = &mut log {
@@ -189,7 +219,7 @@ impl Run {
         adam.averaged(&params)
     }
 
-    /// What the averaged weights are worth on held-out data, if it is time to look.
+    /// Evaluates the averaged weights on held-out data, if a validation is due.
     fn figures(
         &self,
         peers: &Peers,
@@ -209,7 +239,7 @@ impl Run {
         Ok(figures)
     }
 
-    /// Loss and gradients of every shard, as this process's part of the mean over all shards.
+    /// Computes this process's part of the mean of loss and gradients over all shards.
     fn share_out(
         &self,
         rank: Rank,
@@ -250,7 +280,7 @@ impl Run {
         self.folder.as_ref().map(|f| f.join("checkpoint.safetensors"))
     }
 
-    /// Parameters, optimizer and positions in one file, so that they cannot disagree.
+    /// Writes parameters, optimizer and positions to one file, so that they are always consistent.
     fn checkpoint(
         &self,
         peers: &Peers,
@@ -311,7 +341,7 @@ impl Run {
         stage.seek(&shared_out(&positions, rank, workers))?;
         if rank.index == 0 {
             crate::log!("resuming {} at step {step}", path.display());
-            // A checkpoint of a stage that keeps all it learns from is at 0 throughout.
+            // Stages that keep all their data in memory always store position 0.
             if positions.len() != workers * rank.count && positions.iter().any(|&p| p > 0) {
                 crate::log!(
                     "it was written by {} workers; with {} the run goes on, but to other weights",
@@ -324,8 +354,8 @@ impl Run {
     }
 }
 
-/// A process's part of the positions of all workers. If there are now more or fewer workers than
-/// wrote them, all go on where the average was.
+/// Returns this process's part of the positions of all workers. If the number of workers has
+/// changed, all resume at the average position.
 fn shared_out(positions: &[u64], rank: Rank, workers: usize) -> Vec<u64> {
     let all = workers * rank.count;
     if positions.len() == all {
@@ -334,18 +364,18 @@ fn shared_out(positions: &[u64], rank: Rank, workers: usize) -> Vec<u64> {
     vec![positions.iter().sum::<u64>() / all as u64; workers]
 }
 
-/// What the workers found for one update.
+/// Sum of loss and gradients over shards.
 #[derive(Default)]
 struct Share {
     loss: f64,
     examples: usize,
     gradients: Gradients,
-    /// One set of moments a worker.
+    /// Statistics of batch norm, one set per shard.
     moments: Vec<Vec<LayerMoments>>,
 }
 
 impl Share {
-    /// One worker's loss and gradients.
+    /// Computes the loss and gradients of one shard.
     fn of(stage: &dyn Stage, params: &Params, worker: usize, rng: &mut StdRng) -> Result<Self> {
         let outcome = stage.loss(params, worker, rng)?;
         let store = outcome.loss.backward()?;
@@ -359,7 +389,7 @@ impl Share {
         Ok(Self { loss, examples: outcome.examples, gradients, moments: vec![outcome.moments] })
     }
 
-    /// `weight` of its loss and gradients.
+    /// Scales loss and gradients by `weight`.
     fn scaled(mut self, weight: f32) -> Self {
         self.loss *= f64::from(weight);
         if weight != 1.0 {
@@ -368,7 +398,7 @@ impl Share {
         self
     }
 
-    /// Adds `weight` of another worker's loss and gradients, and all of its moments.
+    /// Adds another shard's loss and gradients, scaled by `weight`, and all of its statistics.
     fn add(&mut self, other: Self, weight: f32) {
         self.loss += f64::from(weight) * other.loss;
         self.examples += other.examples;
@@ -379,8 +409,8 @@ impl Share {
         self.moments.extend(other.moments);
     }
 
-    /// The sum over all processes, the same for each. A parameter has a gradient if it has one
-    /// anywhere.
+    /// Sums over all processes, with the same result in each. A parameter has a gradient if it has
+    /// one in any process.
     fn exchange(mut self, peers: &Peers, params: &Params) -> Result<Self> {
         if peers.rank() == Rank::ONLY {
             return Ok(self);
@@ -412,7 +442,7 @@ impl Share {
     }
 }
 
-/// The moments of all workers, in the order of their numbers. Every worker has the same layers.
+/// Gathers the statistics of all workers, in order. Every worker has the same layers.
 fn exchange_moments(moments: &[Vec<LayerMoments>], peers: &Peers) -> Vec<Vec<LayerMoments>> {
     let own: Vec<f32> = moments
         .iter()
@@ -435,7 +465,7 @@ fn exchange_moments(moments: &[Vec<LayerMoments>], peers: &Peers) -> Vec<Vec<Lay
         .collect()
 }
 
-/// Loss and speed of late, for the progress bar.
+/// Running average of loss and speed, for the progress bar.
 struct Recent {
     loss: f64,
     examples: f64,
@@ -467,7 +497,7 @@ mod tests {
     use candle_core::Device;
     use rand::RngExt;
 
-    /// Linear regression on data drawn by the loop's own generator.
+    /// Linear regression on data from the loop's own generator.
     struct Line;
 
     impl Stage for Line {
@@ -536,7 +566,8 @@ mod tests {
     fn a_run_that_was_cut_off_ends_with_the_same_weights() -> Result<()> {
         let folder = tempfile::tempdir().map_err(Error::io(".", "create"))?;
         let whole = run(None, 60).train(&Line, start()?)?.values("slope")?;
-        // Cut off after 30 updates of the same schedule: the stage fails, the last checkpoint stays.
+        // Interrupted after 30 steps of the same schedule: the stage fails, and the last checkpoint
+        // stays.
         struct CutOff(std::sync::atomic::AtomicUsize);
         impl Stage for CutOff {
             fn loss(&self, params: &Params, w: usize, rng: &mut StdRng) -> Result<Outcome> {

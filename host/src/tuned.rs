@@ -1,7 +1,8 @@
-//! A fine-tuned head in a file: float weights and what quantization needs, apart from the base.
+//! Head checkpoint: float weights of a fine-tuned head and the metadata that quantization needs,
+//! separate from the pretrained model.
 //!
-//! One safetensors file whose metadata entry `head` is a JSON [`TunedInfo`]. Several of them on one
-//! base make one model; see `wakeling quantize`.
+//! One safetensors file whose metadata entry `head` is a JSON [`TunedInfo`]. Several heads on one
+//! pretrained model can be quantized into one model file; see `wakeling quantize`.
 
 use std::{collections::HashMap, path::Path};
 
@@ -15,41 +16,41 @@ use crate::{
     quantize::{QuantizedHead, QuantizedTrunk, WordEntry},
 };
 
-/// What a head says about itself.
+/// Metadata of a head.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TunedInfo {
-    /// What a detection is called.
+    /// Label of a detection.
     pub label: String,
-    /// Name of the base it was trained on.
+    /// Name of the pretrained model that the head was trained on.
     pub base: String,
-    /// [`fingerprint`] of that base.
+    /// [`fingerprint`] of that pretrained model.
     pub base_fingerprint: u32,
     /// Shape of the head.
     pub head: HeadConfig,
-    /// Lower and upper end of each activation.
+    /// Lower and upper end of each activation, by layer name.
     pub ranges: Vec<(String, f32, f32)>,
     /// Smoothing, threshold, refractory time.
     pub detector: DetectorParams,
     /// Thresholds by false accepts per hour, strictest first.
     pub points: Vec<OperatingPoint>,
-    /// How many recordings it was trained on.
+    /// Number of recordings that the head was trained on.
     pub recordings: usize,
 }
 
 /// Metadata key of the record.
 const KEY: &str = "head";
 
-/// A fine-tuned head.
+/// Fine-tuned head in memory.
 #[derive(Clone, Debug)]
 pub struct Tuned {
-    /// Its record.
+    /// Metadata.
     pub info: TunedInfo,
-    /// Its weights.
+    /// Weights.
     pub params: Params,
 }
 
 impl Tuned {
-    /// Writes the head, whole or not at all.
+    /// Writes the head atomically.
     pub fn save(&self, path: &Path) -> Result<()> {
         let record = serde_json::to_string(&self.info)
             .map_err(|e| Error::defect(format!("{}: {e}", path.display())))?;
@@ -59,7 +60,7 @@ impl Tuned {
     /// Reads a head that was trained on `base`.
     ///
     /// # Errors
-    /// [`Error::Input`] if the file is no head, or one of another base.
+    /// [`Error::Input`] if the file is no head, or belongs to another pretrained model.
     pub fn load(path: &Path, base: &Base) -> Result<Self> {
         let (params, metadata) = Params::load(path)?;
         let remedy = "give a .head file that `wakeling finetune` wrote";
@@ -78,7 +79,7 @@ impl Tuned {
         Ok(Self { info, params })
     }
 
-    /// The word as it goes into a model.
+    /// Quantizes the head and returns the keyword's entry for a model file.
     pub fn entry(&self, trunk: &QuantizedTrunk) -> Result<WordEntry> {
         Ok(WordEntry {
             label: self.info.label.clone(),
@@ -89,7 +90,7 @@ impl Tuned {
     }
 }
 
-/// CRC-32 of a base's weights, which tells bases apart.
+/// Computes the CRC-32 of a pretrained model's weights, which identifies the model.
 pub fn fingerprint(base: &Base) -> Result<u32> {
     let mut crc = flate2::Crc::new();
     for (name, _) in base.params.vars() {

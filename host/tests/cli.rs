@@ -1,8 +1,8 @@
-//! The built program against what people really give it: files that are missing, empty, cut short or
-//! something else, and places that cannot be written.
+//! Tests of the built program with realistic bad input: files that are missing, empty, truncated or
+//! of another kind, and places that cannot be written.
 //!
-//! Each must end in an exit code that is not 0 and a message that names the file and a remedy, never
-//! in a panic, and what was at the output's place must stay as it was.
+//! Each must end with a nonzero exit code and a message that names the file and a remedy, and never
+//! with a panic. An existing output file must stay unchanged.
 
 use std::{
     fs,
@@ -18,12 +18,12 @@ use wakeling_tests::{
     random_model, sound,
 };
 
-/// The word of [`random_model`].
+/// Keyword of [`random_model`].
 const WORD: &str = "hey wakeling";
-/// What an output's place held before.
+/// Previous content of an output file.
 const BEFORE: &[u8] = b"what was there before";
 
-/// A folder with good files, and with every bad one that the tests name.
+/// Folder with good files, and with every bad file that the tests name.
 struct Place(TempDir);
 
 impl Place {
@@ -60,7 +60,7 @@ impl Place {
         fs::write(self.path(name), bytes).expect("a temporary file");
     }
 
-    /// A base of random weights, `base.safetensors`, and a head on it, `hey.head`.
+    /// Writes a base of random weights, `base.safetensors`, and a head on it, `hey.head`.
     fn write_base(&self) {
         let base = small_base();
         base.save(&self.path("base.safetensors")).expect("a base");
@@ -71,7 +71,7 @@ impl Place {
         self.write("empty.head", b"");
     }
 
-    /// Runs the program in this folder, with no models but those in `models/`.
+    /// Runs the program in this folder, with only the models in `models/`.
     fn run(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_wakeling"))
             .args(arguments)
@@ -81,7 +81,7 @@ impl Place {
             .expect("the program starts")
     }
 
-    /// Runs the program, which must refuse and name `file`.
+    /// Runs the program, which must fail and name `file`.
     fn refused(&self, arguments: &[&str], file: &str) {
         let output = self.run(arguments);
         let message = String::from_utf8_lossy(&output.stderr);
@@ -100,12 +100,13 @@ fn bad_recordings(wav: &[u8]) -> [(&'static str, Vec<u8>); 4] {
     [
         ("zero.wav", Vec::new()),
         ("headed.wav", silent),
-        ("cut.wav", wav[..wav.len() / 2].to_vec()),
+        // Not one sample is whole; of a longer file, what is there is used.
+        ("cut.wav", wav[..45].to_vec()),
         ("text.wav", b"it rains in the mountains\n".to_vec()),
     ]
 }
 
-/// Paths that hold no recording, and what is wrong with them.
+/// Paths without a valid recording, each bad in another way.
 const NO_RECORDINGS: [&str; 7] =
     ["missing.wav", "hollow", "zero.wav", "headed.wav", "cut.wav", "text.wav", "folder.wav"];
 const NO_MODELS: [&str; 6] =
@@ -173,7 +174,8 @@ fn evaluate_mixes_noise_at_every_level_asked_for() {
     assert!(curve.starts_with(head), "{curve}");
 }
 
-/// Lines that a headless browser writes to its console while it shows a page; none if it is not there.
+/// Returns the lines that a headless browser writes to its console while it shows a page; `None` if
+/// there is no browser.
 fn console(page: &Path, profile: &Path) -> Option<Vec<String>> {
     let output = Command::new("chromium")
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
@@ -211,7 +213,7 @@ fn evaluate_writes_a_page_that_a_browser_shows_without_complaint() {
         return;
     };
     assert!(console_lines.is_empty(), "{console_lines:#?}");
-    // The same way of looking does see a complaint.
+    // Verifies that this check does report an error.
     let broken = page.replace("<footer>", "<script>1</script><footer>");
     place.write("broken.html", broken.as_bytes());
     let complaints = console(&place.path("broken.html"), &place.path("profile"));
@@ -278,13 +280,13 @@ fn a_place_that_cannot_be_written_is_told_and_left_alone() {
     place.refused(&[&finetune[..], &rest[..]].concat(), "file");
     assert_eq!(fs::read(place.path("file")).expect("it is there"), BEFORE);
 
-    // All works where nothing is in the way, so what was refused was refused for its reason.
+    // The same commands succeed without an obstacle, so the failures above had the expected cause.
     assert!(place.run(&[&quantize[..], &["new.wkl"]].concat()).status.success());
     assert!(place.run(&["simulate", "good", "--model", "new.wkl"]).status.success());
     assert!(place.run(&[&evaluate[..], &["curves"]].concat()).status.success());
 }
 
-/// A link to `/dev/full` stands for a file on a full disk.
+/// Uses a link to `/dev/full` in place of a file on a full disk.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_told() {
@@ -342,7 +344,7 @@ fn every_help_has_an_example() {
     let commands = text.lines().skip_while(|line| *line != "Commands:").skip(1);
     let commands: Vec<&str> = commands
         .take_while(|line| !line.is_empty())
-        // A long description goes on below, further in.
+        // Continuation lines of long descriptions are indented further.
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|command| *command != "help")

@@ -1,4 +1,4 @@
-//! `wakeling corpus` as people run it, with a server on loopback that speaks S3.
+//! Tests of `wakeling corpus`, with an S3 server on the loopback interface.
 
 use std::{
     path::Path,
@@ -8,7 +8,7 @@ use std::{
 use wakeling::audio;
 use wakeling_tests::server::{Content, Server};
 
-/// A shard with one recording of a word, as a WebDataset writer makes it.
+/// Builds a shard with one recording of a word, in the format of a WebDataset writer.
 fn shard(place: &Path, pitch: i16) -> Vec<u8> {
     let path = place.join("x.wav");
     let samples: Vec<i16> = (0..4_000).map(|t| (t % pitch) * 100).collect();
@@ -71,11 +71,11 @@ fn shards_in_a_bucket_are_listed_fetched_and_kept() {
         table.contains("clips        5\n") && table.contains("words        yes 5\n"),
         "{table}"
     );
-    // Three pages of the list, five shards, one of them in two parts.
+    // Three pages of the list and five shards, one of them in two parts.
     let asked = server.with(|c| std::mem::take(&mut c.asked));
     assert_eq!(asked.len(), 3 + 6, "{asked:#?}");
     assert_eq!(asked.iter().filter(|line| line.ends_with("bytes=600-")).count(), 1);
-    // The second time only the list is asked for.
+    // The second time only the list is requested.
     assert!(inspect().status.success());
     assert_eq!(server.with(|c| c.asked.len()), 3);
 }

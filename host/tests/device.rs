@@ -1,5 +1,6 @@
-//! `wakeling sign` and `wakeling device`, end to end: signed models go over TCP to the firmware in
-//! QEMU, which runs them, refuses others, and gives its flight recorder's events to `finetune`.
+//! End-to-end tests of `wakeling sign` and `wakeling device`: signed models go over TCP to the
+//! firmware in QEMU, which runs them, rejects others, and passes its flight recorder's events to
+//! `finetune`.
 
 use std::{
     fs,
@@ -31,7 +32,7 @@ fn succeeds(place: &Path, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// What it complains of, after failing with this exit code.
+/// Runs a command that must fail with this exit code, and returns its message.
 fn fails(place: &Path, code: i32, args: &[&str]) -> String {
     let output = wakeling(place, args);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -85,7 +86,7 @@ fn a_device_takes_signed_models_over_tcp_and_tells_what_it_recorded() {
     let refuses = |args: &[&str]| asked.refuses(args);
     let info = device(&["update", "1.wku"]);
     assert!(info.contains("version 10 in slot 0"), "{info}");
-    // It hears its six seconds after the first model came.
+    // The device processes its six seconds of audio after the first model has arrived.
     let mut events = String::new();
     for _ in 0..50 {
         events = device(&["log", "--out", "alarms"]);
@@ -114,7 +115,7 @@ fn a_device_takes_signed_models_over_tcp_and_tells_what_it_recorded() {
     assert!(device(&["info"]).contains("version 20 in slot 1"));
 }
 
-/// Five people's voices teach the device a phrase, and it hears two others say it.
+/// Five voices enroll a phrase on the device, which then detects it from two others.
 #[test]
 fn a_word_is_taught_over_the_line_and_then_heard() {
     let Some(emulator) = emulator(Machine::CORTEX_M0, UPDATE) else { return };
@@ -126,8 +127,8 @@ fn a_word_is_taught_over_the_line_and_then_heard() {
     succeeds(place, &quantize);
     succeeds(place, &["sign", "mine.wkl", "--model-version", "7"]);
 
-    // The board hears faster than people speak, so what it is taught comes again and again: wherever the
-    // request finds it, five more follow.
+    // The board runs faster than real time, so the utterances repeat. Five more always follow the
+    // request.
     let demo = |name: &str| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(name);
         [audio::read(&path).expect("a recording"), room(1.5)].concat()
@@ -142,11 +143,11 @@ fn a_word_is_taught_over_the_line_and_then_heard() {
     assert!(info.contains("version 7 in slot 0") && !info.contains("enrolled here"), "{info}");
     let info = device.succeeds(&["enroll"]);
     assert!(info.contains("version 7 in slot 1, enrolled here"), "{info}");
-    // The recorder's last events are of the others' voices.
+    // The recorder's last events must come from the other voices.
     let heard = |events: &str| events.lines().filter(|l| l.contains("-detection")).count() == 2;
     let mut events = String::new();
     for _ in 0..100 {
-        // It goes on hearing, so an event may be gone before it is read.
+        // The device keeps running, so an event may be dropped before it is read.
         let log = ["device", "log", "--out", "heard", "--port", &device.port];
         events = String::from_utf8_lossy(&wakeling(place, &log).stdout).into_owned();
         let last = load_events(&place.join("heard")).unwrap_or_default();
@@ -160,13 +161,13 @@ fn a_word_is_taught_over_the_line_and_then_heard() {
     panic!("it did not hear the word: {events}");
 }
 
-/// A quiet room for so many seconds.
+/// Generates a quiet room of `seconds` seconds.
 fn room(seconds: f64) -> Vec<i16> {
     let random = &mut Random::new(9);
     (0..(16_000.0 * seconds) as usize).map(|_| random.below(17) as i16 - 8).collect()
 }
 
-/// An emulated device that is asked over TCP.
+/// Emulated device that is queried over TCP.
 struct Asked<'p> {
     place: &'p Path,
     port: String,
@@ -174,9 +175,9 @@ struct Asked<'p> {
 }
 
 impl<'p> Asked<'p> {
-    /// With nothing in its flash; it answers.
+    /// Starts a device with erased flash, and waits until it answers.
     fn new(place: &'p Path, emulator: &Emulator, pcm: &[i16]) -> Self {
-        // Free a moment ago.
+        // A port that was free a moment ago.
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
         drop(listener);
@@ -197,7 +198,7 @@ impl<'p> Asked<'p> {
     }
 }
 
-/// What a command says once it succeeds: QEMU takes a moment to listen.
+/// Returns the output of a command once it succeeds, because QEMU takes a moment to listen.
 fn wait_for(run: impl Fn() -> Output) -> String {
     for _ in 0..100 {
         let output = run();

@@ -1,5 +1,5 @@
-//! What woke a device by mistake is handed to `finetune --false-wakes`, and no longer does: a recording, and
-//! what the device's flight recorder kept of another.
+//! Tests that audio which triggered a device by mistake no longer does after
+//! `finetune --false-wakes`: a recording, and an event of the device's flight recorder.
 
 use std::{
     fs,
@@ -23,7 +23,8 @@ fn demo(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(folder)
 }
 
-/// Fine-tunes the demo's phrase with one pack of the shipped negatives; the model.
+/// Fine-tunes the demo's phrase with one pack of the shipped negatives, and returns the model's
+/// path.
 fn finetune(place: &Path, out: &str, rest: &[&str]) -> PathBuf {
     let word = format!("hey wakeling={}", demo("train").display());
     let output = Command::new(env!("CARGO_BIN_EXE_wakeling"))
@@ -37,7 +38,8 @@ fn finetune(place: &Path, out: &str, rest: &[&str]) -> PathBuf {
     place.join(out).join("model.wkl")
 }
 
-/// The highest mean of five logits in a row (what the detector compares), in Q8, of each recording.
+/// Returns the highest mean of five consecutive logits in Q8 (the value that the detector compares)
+/// for each recording.
 fn peaks(model: &Path, examples: &[Example]) -> Vec<i32> {
     let bytes = artifact::read(model).expect("a model");
     let model = artifact::load(model, &bytes).expect("a model");
@@ -49,17 +51,18 @@ fn peaks(model: &Path, examples: &[Example]) -> Vec<i32> {
     played.scores.streams.iter().map(peak).collect()
 }
 
-/// What a device of that threshold keeps of a recording: files as `wakeling device log` writes them.
+/// Runs a device with this threshold on a recording, and saves its events as `wakeling device log`
+/// does.
 fn record(model: &Path, threshold: i32, example: &Example, folder: &Path) -> usize {
     let bytes = artifact::read(model).expect("a model");
     let mut model = artifact::load(model, &bytes).expect("a model");
     model.words[0].detector.threshold = threshold as i16;
     let mut arena = vec![0; model.arena_bytes()];
     let mut pipeline = Pipeline::new(&model, &mut arena).expect("it has its arena");
-    // As large as the emulated board's.
+    // As large as that of the emulated board.
     let mut recorder = Recorder::<2, 4_800>::new();
     recorder.watch(&model, DEFAULT_MARGIN);
-    // It hears a room first, and after it for as long as a window goes on.
+    // A room comes first, and after the recording for the length of a window.
     let room: Vec<i16> = (0..16_000).map(|n| [2, -3, 1][n % 3]).collect();
     let pcm = audio::read(&example.path).expect("a recording");
     pipeline.push_to(&[&room[..], &pcm, &room].concat(), &mut recorder);
@@ -83,7 +86,7 @@ fn a_false_wake_disappears_after_retraining_and_the_word_stays() {
     let mut order: Vec<usize> = (0..talk.len()).collect();
     order.sort_by_key(|&i| -heard[i]);
     let [worst, second] = [order[0], order[1]];
-    // A device whose threshold lies just below these two sentences is woken by them.
+    // A threshold just below these two sentences makes the device accept them.
     let threshold = heard[second] - 1;
     let hits = |model| peaks(model, &words).into_iter().filter(|peak| *peak > threshold).count();
     let hits_before = hits(&before);
@@ -102,7 +105,7 @@ fn a_false_wake_disappears_after_retraining_and_the_word_stays() {
     for (what, i) in [("recording", worst), ("flight recorder", second)] {
         let [then, now] = [heard[i], again[i]];
         eprintln!("{what}: {then} → {now} (Q8), hits {hits_before} → {hits_after}");
-        // Two units of a logit below a threshold that it just passed: the odds fall to less than a seventh.
+        // Two logit units below the former threshold: the odds fall to less than a seventh.
         assert!(now < then - 1 - 512, "{what}: it still scores {now}, of {then} before");
     }
     assert!(hits_after + 2 >= hits_before, "{hits_before} words heard before, {hits_after} after");

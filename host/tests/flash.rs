@@ -1,5 +1,5 @@
-//! `wakeling flash`, by the built program and up to where a board is needed: plans, what is refused, files
-//! for a drive, and the board's program, which is built first.
+//! Tests of `wakeling flash` with the built program, as far as possible without a board: plans,
+//! rejected input, files for a drive, and the board's program, which is built first.
 
 use std::{
     fs,
@@ -15,13 +15,13 @@ use wakeling_tests::{
     random_model,
 };
 
-/// Where a Pico's program and model lie.
+/// Addresses of a Pico's program and model.
 const PROGRAM: u32 = 0x1000_0000;
 const MODEL: u32 = 0x1010_0000;
-/// Two pages of journal and a header lie before a model in the first slot.
+/// Bytes before a model in the first slot: two pages of journal and a header.
 const IN_FRONT: usize = 2 * 4_096 + 128;
 
-/// A folder with a model, a Pico's program, and one that lies outside its flash.
+/// Folder with a model, a Pico's program, and one outside the Pico's flash.
 struct Place(TempDir);
 
 impl Place {
@@ -54,7 +54,7 @@ impl Place {
         command.output().expect("the program starts")
     }
 
-    /// What it prints.
+    /// Runs the command, which must succeed, and returns its output.
     fn plan(&self, arguments: &[&str]) -> String {
         let output = self.flash(arguments);
         let message = String::from_utf8_lossy(&output.stderr);
@@ -62,7 +62,7 @@ impl Place {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// What it complains of, with this exit code and a remedy.
+    /// Runs the command, which must fail with this exit code and a remedy, and returns its message.
     fn refused(&self, arguments: &[&str], code: i32) -> String {
         let output = self.flash(arguments);
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -114,7 +114,7 @@ fn a_file_for_the_drive_reads_back() {
     let expected = fs::read(place.path().join("hey.wkl")).expect("it is there");
     assert_eq!(model.bytes[IN_FRONT..][..expected.len()], expected);
 
-    // The same for other programs, without the program and what fills a sector.
+    // The same for other programs, without the board's program and the padding of a sector.
     place.plan(&["--model-only", "--bin", "region.bin"]);
     let region = fs::read(place.path().join("region.bin")).expect("it was written");
     assert!(model.bytes.starts_with(&region) && region.len() > IN_FRONT + expected.len());
@@ -127,7 +127,7 @@ fn a_file_for_the_drive_reads_back() {
 mod checkout {
     use std::os::unix::fs::PermissionsExt;
 
-    use wakeling::board::BOARDS;
+    use wakeling::board::{BOARDS, Loader};
 
     use super::*;
 
@@ -205,7 +205,13 @@ mod checkout {
                 assert!(log[0] == added && log[1].starts_with(&built), "{}: {log:?}", board.name);
                 assert_eq!(log[1].ends_with("--no-default-features"), plain, "{log:?}");
                 let plan = String::from_utf8_lossy(&output.stdout);
-                assert!(plan.contains("5000 bytes  program"), "{plan}");
+                // espflash lays its program out itself.
+                let shown = if board.loader == Loader::Espflash {
+                    "espflash flash"
+                } else {
+                    "5000 bytes  program"
+                };
+                assert!(plan.contains(shown), "{plan}");
                 assert!(!plan.contains("compiling") && !plan.contains("downloading"), "{plan}");
 
                 // It is there now.

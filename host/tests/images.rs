@@ -1,5 +1,5 @@
-//! Pictures from files to a model, by the built program: training that must work, and what people
-//! really give it, which must be refused with a reason.
+//! Tests of images from files to a model, with the built program: training that must succeed, and
+//! realistic bad input, which must be rejected with a reason.
 
 use std::{
     fs,
@@ -37,7 +37,7 @@ fn succeed(folder: &Path, arguments: &[&str]) -> (String, String) {
     (out, err)
 }
 
-/// Runs it, and expects this exit code and these words.
+/// Runs the program, and expects this exit code and these words.
 fn fail(folder: &Path, arguments: &[&str], code: i32, words: &[&str]) {
     let output = run(folder, arguments);
     let err = text(&output.stderr);
@@ -53,7 +53,7 @@ fn save(path: PathBuf, pixels: &[u8]) {
     image::save_buffer(path, pixels, side, side, image::ExtendedColorType::L8).expect("a picture");
 }
 
-/// Class folders with so many pictures each.
+/// Writes class folders with `count` images each.
 fn class_folders(folder: &Path, name: &str, count: usize, seed: u64) {
     let random = &mut Random::new(seed);
     for (number, class) in FORMS.iter().enumerate() {
@@ -65,7 +65,7 @@ fn class_folders(folder: &Path, name: &str, count: usize, seed: u64) {
     }
 }
 
-/// The number behind `before` in a text.
+/// Returns the number that follows `before` in a text.
 fn number(text: &str, before: &str) -> f64 {
     let rest = text.split(before).nth(1).unwrap_or_else(|| panic!("no {before:?} in {text}"));
     let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
@@ -78,7 +78,7 @@ fn forms_are_learned_then_another_task_from_few_pictures() {
     let folder = place.path();
     class_folders(folder, "train", 60, 1);
     class_folders(folder, "test", 30, 2);
-    // A text among the pictures is told, and is no picture.
+    // A text file among the images is ignored, and a broken image is logged.
     fs::write(folder.join("train/disc/notes.txt"), "discs").expect("a file");
     fs::write(folder.join("train/disc/broken.png"), "no picture").expect("a file");
     let settings = ["--tier", "s", "--side", "16", "--channels", "gray", "--steps", "500"];
@@ -106,7 +106,7 @@ fn forms_are_learned_then_another_task_from_few_pictures() {
         assert!(share >= 95.0, "{out}");
     }
 
-    // Two of the forms in one picture's labels, from a table, a third of them unknown.
+    // Two of the forms as labels of one image, from a table; a third of the labels is unknown.
     let random = &mut Random::new(5);
     let mut table = "file,stripes,round,split\n".to_owned();
     for i in 0..60 {
@@ -193,7 +193,7 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
     let whole = fs::read(folder.join("single/only/a.png")).expect("a picture");
     fs::write(folder.join("damaged/a/cut.png"), &whole[..whole.len() / 2]).expect("a file");
     fs::write(folder.join("damaged/b/empty.jpg"), "").expect("a file");
-    // Claims 2³¹ − 1 pixels a side.
+    // Claims a size of 2³¹ − 1 pixels each way.
     let mut vast = b"BM".to_vec();
     vast.extend([0; 12]);
     vast.extend([40, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f, 1, 0, 24, 0]);

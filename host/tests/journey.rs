@@ -1,5 +1,5 @@
-//! From recordings to a model that hears, on what the repository carries: the shipped base, one pack
-//! of other speech, and the demo's synthetic voices.
+//! Test of the way from recordings to a working model, on data from the repository: the shipped
+//! base, one pack of negative speech, and the demo's synthetic voices.
 
 use std::{ops::Range, path::Path};
 
@@ -88,8 +88,8 @@ fn at_five_an_hour(
     heard.at(threshold)
 }
 
-/// Written, read back, and played sound through the whole pipeline, the model gives the scores that
-/// the trainer computed from cached features, but for the cache's rounding.
+/// After writing and reading, and on audio through the whole pipeline, the model gives the scores
+/// that the trainer computed from cached features, except for the rounding of the cache.
 fn the_artifact_hears_the_same(
     base: &wakeling::base::Base,
     trunk: &QuantizedTrunk,
@@ -111,7 +111,7 @@ fn the_artifact_hears_the_same(
     let differences: Vec<i32> =
         best(&played).iter().zip(best(&cached)).map(|(a, b)| (a - b).abs()).collect();
     let mean = differences.iter().sum::<i32>() / differences.len() as i32;
-    // A logit in Q8: half a unit on the mean.
+    // Half a logit unit in Q8, on average.
     assert!(mean < 128, "the best logits differ by {differences:?}");
     Ok(())
 }

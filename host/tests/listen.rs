@@ -1,5 +1,5 @@
-//! `listen` on a real capture path hears what `simulate` hears in the same sound. Skipped, with a
-//! message, where PulseAudio is missing.
+//! Tests that `listen` on a real capture path detects the same as `simulate` in the same audio.
+//! Skipped, with a message, if PulseAudio is missing.
 
 use std::{
     path::Path,
@@ -10,10 +10,11 @@ use wakeling::audio;
 use wakeling_tests::{null_sink::NullSink, shipped::few_models};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeling");
-/// A low threshold, far from the scores: where within a step the capture starts moves those.
+/// Option for a low threshold, far from the scores. Scores depend on where within a step the
+/// capture starts.
 const LOOSE: [&str; 2] = ["--false-accepts-per-hour", "5"];
-/// By how much two intervals between detections may differ: the capture starts anywhere within a step
-/// of 40 ms, and the detector averages over a few.
+/// Allowed difference between two intervals of detections. The capture starts anywhere within a
+/// step of 40 ms, and the detector averages over a few steps.
 const TOLERANCE_S: f64 = 0.1;
 
 fn demo(folder: &str) -> std::path::PathBuf {
@@ -25,7 +26,7 @@ fn succeeded(output: Output) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// Seconds of the detections in lines of JSON.
+/// Returns the times of the detections in lines of JSON, in seconds.
 fn times(lines: &str) -> Vec<f64> {
     let time = |line: &str| {
         let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");

@@ -1,5 +1,5 @@
-//! The program on a real capture path: a PulseAudio null sink plays known sound, whose monitor cpal
-//! records through ALSA. Skipped, with a message, where PulseAudio is missing.
+//! Tests of the program on a real capture path: a PulseAudio null sink plays known audio, and cpal
+//! records its monitor through ALSA. Skipped, with a message, if PulseAudio is missing.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use wakeling::{audio, corpus::Corpus};
 use wakeling_tests::null_sink::NullSink;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeling");
-/// The longest that anything here may take.
+/// Time limit of every operation here.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 fn demo(name: &str) -> Vec<i16> {
@@ -20,7 +20,8 @@ fn demo(name: &str) -> Vec<i16> {
     audio::read(path).expect("the demo's samples are in the repository")
 }
 
-/// A WAV in which a phrase is said again and again, with pauses in which a take can count down.
+/// Writes a WAV with many repetitions of a phrase, with pauses long enough for the countdown of a
+/// take.
 fn said_again_and_again(place: &Path, phrase: &[i16]) -> PathBuf {
     let pause = vec![0; 48_000];
     let sound: Vec<i16> = (0..12).flat_map(|_| [&pause[..], phrase].concat()).collect();
@@ -41,7 +42,7 @@ fn record(sink: &NullSink, place: &Path, rest: &[&str]) -> Child {
         .expect("the program starts")
 }
 
-/// Waits until `done`; what ends the waiting is told.
+/// Waits until `done` returns `true`; `what` names the condition in a failure.
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let started = Instant::now();
     while !done() {
@@ -58,14 +59,14 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The correlation of `take` with the stretch of `played` that is most like it, and how many of its
-/// samples are the same to the bit there.
+/// Returns the correlation of `take` with the most similar stretch of `played`, and the number of
+/// bit-identical samples there.
 fn alignment(take: &[i16], played: &[i16]) -> (f64, usize) {
     let dot = |a: &[i16], b: &[i16]| -> f64 {
         a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
     };
     let correlation = |a: &[i16], b: &[i16]| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(1.0);
-    // The middle of a take finds the place.
+    // The middle of a take determines the position.
     let middle = take.len() / 2;
     let part = &take[middle..middle + 1_000];
     let last = played.len() - take.len();
@@ -133,7 +134,7 @@ fn no_microphone_is_told_with_a_remedy() {
         Command::new(PROGRAM)
             .args(arguments)
             .current_dir(place.path())
-            // Where no sound service is, and no configuration names one.
+            // An environment without a sound service and without a configuration that names one.
             .env("HOME", place.path())
             .env("XDG_RUNTIME_DIR", place.path())
             .env("PULSE_SERVER", "unix:/nonexistent")
@@ -155,7 +156,7 @@ fn no_microphone_is_told_with_a_remedy() {
     }
 }
 
-/// A file system of 100 KB, which only root can make; none elsewhere.
+/// File system of 100 KB, which only root can mount; `None` otherwise.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -176,7 +177,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // A folder that stays mounted is removed by nobody; there is nobody to tell.
+        // Errors are ignored: a destructor has no way to report them.
         let _ = Command::new("umount").arg(&self.0).status();
     }
 }
@@ -203,7 +204,7 @@ fn a_full_disk_keeps_what_was_kept() {
     assert!(names.is_empty(), "litter: {names:?}");
 }
 
-/// A terminal of 80 columns in tmux, in which the program records from the sink.
+/// Terminal of 80 columns in tmux, in which the program records from the sink.
 struct Terminal<'s> {
     sink: &'s NullSink,
     socket: PathBuf,
@@ -239,7 +240,7 @@ impl<'s> Terminal<'s> {
         String::from_utf8_lossy(&output.expect("tmux runs").stdout).into_owned()
     }
 
-    /// The screen, with what differs from run to run replaced: levels, lengths, counts.
+    /// Returns the screen, with values that differ between runs replaced: levels, lengths, counts.
     fn screen(&self) -> String {
         let text = self.tmux(&["capture-pane", "-p"]);
         let lines = text.trim_end().lines().map(|line| match line.split_once('[') {

@@ -1,5 +1,5 @@
-//! Pretraining from what a user has, by the program itself: killed at any moment, on disks that are
-//! full, from corpora that fall apart.
+//! Tests of pretraining with the built program: killed at any moment, on full disks, from datasets
+//! that lose files.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 
 use wakeling::{audio, base::Base, quantize::QuantizedTrunk};
 
-/// Writes `clips` recordings of each word, no two alike.
+/// Writes `clips` recordings of each word, all different.
 fn write_words(folder: &Path, clips: usize) {
     for (word, hz) in [("low", 300.0), ("high", 1_200.0)] {
         fs::create_dir_all(folder.join(word)).expect("a folder");
@@ -27,7 +27,7 @@ fn write_words(folder: &Path, clips: usize) {
     }
 }
 
-/// A folder with words, and runs on them.
+/// Folder with words, and runs on them.
 struct Place {
     folder: tempfile::TempDir,
 }
@@ -43,7 +43,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// A run in the folder `out`; with a small window, the corpus is walked many times.
+    /// Returns a run in the folder `out`. With a small buffer, the dataset is used many times.
     fn command(&self, out: &str, steps: &str, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wakeling"));
         if !more.contains(&"--workers") {
@@ -88,19 +88,20 @@ fn a_base_is_trained_from_folders_of_words_and_a_run_continues() {
     assert_eq!(base.info.words.outputs(), 3);
     assert_eq!(place.rows("out").len(), 1 + 12);
 
-    // All of its updates are done: the same command finds the checkpoint and ends with the same base.
+    // All training steps are done: the same command finds the checkpoint and ends with the same
+    // base.
     let before = place.weights("out");
     let again = succeeded(&place.run("out", "12", &[]));
     assert!(again.contains("resuming"));
     assert!(before == place.weights("out"), "the base changed");
 
-    // Other corpora in the same folder are another run.
+    // Other datasets in the same folder are another run.
     let other = place.run("out", "12", &["--without", "x"]);
     assert_eq!(other.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&other.stderr).contains("other corpora"));
 }
 
-/// Kills a run at `kills` moments between its start and its end, and lets it end.
+/// Kills a run at `kills` moments between its start and its end, then lets it finish.
 fn kill_and_resume(steps: &str, kills: u32, workers: &str) {
     let small = &["--window", "40", "--checkpoint-every", "3", "--workers", workers];
     let place = Place::new();
@@ -153,7 +154,7 @@ fn a_long_clip_is_used_and_one_beyond_the_limit_has_a_line() {
     let text = succeeded(&place.run("out", "4", &["--longest", "20"]));
     assert!(text.contains("1 skipped, see"), "{text}");
     let skipped = fs::read_to_string(place.at("out/skipped.txt")).expect("a list");
-    assert!(skipped.contains("low/91_nohash_0.wav: 22.0 s; the longest that is used is 20 s"));
+    assert!(skipped.contains("low/91_nohash_0.wav: longer than the 20 s that are used"));
     assert_eq!(place.run("no", "4", &["--longest", "0"]).status.code(), Some(2));
 }
 
@@ -167,7 +168,7 @@ fn voice_activity_is_learned_from_levels_alone() {
         let found = figures.split_once(name).expect(name).1;
         found.split([' ', ',']).next().and_then(|v| v.parse().ok()).expect("a number")
     };
-    // Rows of 12 s hold about as much sound as silence.
+    // Rows of 12 s hold about as much speech as silence.
     assert!(after("voice_error_rate.of=") > 100.0, "{figures}");
     assert!(after("voice_error_rate=") < 0.1, "{figures}\n{text}");
     assert!(!figures.contains("word_error_rate"), "{figures}");
@@ -183,7 +184,7 @@ fn broken_and_vanished_clips_are_counted_and_named() {
     fs::write(place.at("words/low/00_nohash_0.wav"), b"RIFF....WAVE").expect("a file");
     audio::write_wav(place.at("words/low/01_nohash_0.wav"), &[0; 300]).expect("a recording");
     succeeded(&place.run("out", "3", &["--window", "30"]));
-    // These clips are in the list of the run, and gone when it goes on.
+    // These clips are in the run's list, but missing when it resumes.
     for clip in 20..30 {
         fs::remove_file(place.at(&format!("words/high/{clip}_nohash_0.wav"))).expect("a file");
     }
@@ -197,7 +198,7 @@ fn broken_and_vanished_clips_are_counted_and_named() {
     }
     assert_eq!(skipped.lines().count(), 12);
 
-    // A corpus that vanished as a whole is no corpus of silence.
+    // A dataset that vanished completely is an error, not a dataset of silence.
     fs::remove_dir_all(place.at("words/low")).expect("a folder");
     fs::remove_dir_all(place.at("words/high")).expect("a folder");
     let gone = place.run("out", "60", &["--window", "30"]);
@@ -231,7 +232,7 @@ fn a_full_disk_stops_the_run_and_room_lets_it_go_on() {
     assert!(place.weights("whole") == place.weights("full"), "the weights differ");
 }
 
-/// Resident memory of a process in kB.
+/// Peak resident memory of a process, in kB.
 #[cfg(target_os = "linux")]
 fn resident_kb(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
@@ -239,7 +240,7 @@ fn resident_kb(process: u32) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// The most memory a run of a few updates takes on a manifest of so many lines.
+/// Peak memory of a run of a few training steps on a manifest of `lines` lines, in kB.
 #[cfg(target_os = "linux")]
 fn peak_kb(place: &Place, lines: usize) -> u64 {
     use std::io::Write as _;
@@ -293,12 +294,12 @@ fn memory_does_not_grow_with_a_million_lines() {
     assert!(large < small + 24_000, "{small} kB for 4,000 lines, {large} kB for 1,000,000");
 }
 
-/// Several processes, where there is a launcher for them.
+/// Tests with several processes, if there is a launcher for them.
 #[cfg(feature = "mpi")]
 mod mpi {
     use super::*;
 
-    /// The run as so many processes; none if no `mpirun` is installed.
+    /// Returns the run as `processes` processes; `None` if `mpirun` is not installed.
     fn among(
         place: &Place,
         processes: &str,
@@ -312,7 +313,7 @@ mod mpi {
         }
         let program = place.command(out, steps, more);
         let mut command = Command::new("mpirun");
-        // Open MPI's settings for more processes than cores, and for a container's root.
+        // Settings of Open MPI for more processes than cores, and for root in a container.
         for (name, value) in [
             ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
             ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
@@ -333,7 +334,7 @@ mod mpi {
         names.into_iter().map(|n| (n.clone(), base.params.values(&n).expect("values"))).collect()
     }
 
-    /// A corpus that is larger than the window, so that everyone walks a part of it.
+    /// Options for a dataset larger than the buffer, so that each process uses a part of it.
     const SMALL: &[&str] = &["--window", "40", "--checkpoint-every", "3", "--validate-every", "8"];
 
     #[test]
@@ -355,7 +356,7 @@ mod mpi {
             rows[8].split_once("word_error_rate=").expect("a figure").1.to_owned()
         };
         assert_eq!(errors(&two), errors(&one));
-        // Alone with one worker it is another run.
+        // A single process with one worker gives a different result.
         succeeded(&place.run("other", "16", SMALL));
         assert!(place.weights("other") != place.weights("one"));
     }
@@ -372,7 +373,7 @@ mod mpi {
         std::thread::sleep(duration.mul_f64(0.6));
         run.kill().expect("a signal");
         run.wait().expect("it ends");
-        // The processes notice that their launcher is gone.
+        // The processes need time to notice that their launcher is gone.
         std::thread::sleep(Duration::from_secs(2));
         succeeded(&again().output().expect("mpirun runs"));
         assert!(place.weights("whole") == place.weights("killed"), "the weights differ");

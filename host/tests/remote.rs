@@ -1,4 +1,5 @@
-//! Files from a server on loopback: broken connections, changed files, refusals, full disks.
+//! Tests of downloads from a server on the loopback interface: broken connections, changed files,
+//! refusals, full disks.
 
 use std::{fs, path::Path};
 
@@ -32,7 +33,7 @@ fn a_broken_connection_is_continued_where_it_broke() {
     let asked = server.with(|c| c.asked.clone());
     let expected = ["", " bytes=100000-", " bytes=100000-", " bytes=170000-"];
     assert_eq!(asked, expected.map(|range| format!("/a.tar{range}")));
-    // Nothing is left beside it.
+    // No other file remains in the folder.
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
 }
 
@@ -41,7 +42,7 @@ fn a_file_that_changed_meanwhile_is_begun_anew() {
     let place = tempfile::tempdir().unwrap();
     let (old, new) = (bytes(200_000), vec![7; 150_000]);
     let target = place.path().join("a.tar");
-    // Killed after 64 kB, as far as anybody can see from the files.
+    // The files look as if the download was killed after 64 kB.
     fs::write(place.path().join("a.tar.part"), &old[..65_536]).unwrap();
     fs::write(place.path().join("a.tar.part.tag"), "\"zero\"").unwrap();
     let server = server(&new, &[]);
@@ -60,7 +61,7 @@ fn what_cannot_be_continued_is_begun_anew_and_what_is_whole_is_kept() {
     assert!(fs::read(&target).unwrap() == file);
     assert_eq!(server.with(|c| c.asked.clone()), ["/a.tar", "/a.tar"]);
 
-    // All bytes were there when it was killed, and only the rename was missing.
+    // All bytes were there at the kill, and only the rename was missing.
     server.with(|c| c.etag = "\"one\"".into());
     fs::rename(&target, place.path().join("a.tar.part")).unwrap();
     fs::write(place.path().join("a.tar.part.tag"), "\"one\"").unwrap();
@@ -72,7 +73,7 @@ fn what_cannot_be_continued_is_begun_anew_and_what_is_whole_is_kept() {
 fn refusals_are_told_apart() {
     let place = tempfile::tempdir().unwrap();
     let (file, target) = (bytes(1_000), place.path().join("a.tar"));
-    // A busy server is asked again.
+    // Requests to a busy server are repeated.
     let server = server(&file, &[]);
     server.with(|c| c.refusals = vec![503, 429]);
     fetch(&server, &target).unwrap();

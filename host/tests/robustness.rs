@@ -1,6 +1,6 @@
-//! What holds whatever the machine, the terminal and the disk are: one seed gives one model with any
-//! number of threads, output that cannot be written costs no work, and exit codes are those of the
-//! README.
+//! Tests of properties that hold on any machine, terminal and disk: one seed gives one model with
+//! any number of threads, output that cannot be written loses no work, and exit codes are those of
+//! the README.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ fn demo(folder: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(folder).display().to_string()
 }
 
-/// A folder with the small base and one pack of other speech.
+/// Creates a folder with the small base and one pack of negative speech.
 fn place() -> TempDir {
     let place = tempfile::tempdir().expect("a temporary folder");
     few_models(place.path(), "base-s");
@@ -34,7 +34,7 @@ fn succeeded(output: &Output) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The shortest fine-tuning that goes through every stage.
+/// Options of the shortest fine-tuning that runs every stage.
 const QUICK: [&str; 10] = [
     "--steps",
     "12",
@@ -56,12 +56,13 @@ fn finetune(place: &TempDir, rest: &[&str]) -> Command {
 mod determinism {
     use super::*;
 
-    /// Runs `command` with several numbers of threads, and compares the files that it writes to `out`.
+    /// Runs `command` with several numbers of threads, and compares the files that it writes to
+    /// `out`.
     fn same_files(place: &TempDir, command: impl Fn(&[&str]) -> Command, files: &[&str]) {
         let mut first: Option<Vec<Vec<u8>>> = None;
         for workers in ["1", "2", "3"] {
             let out = format!("out-{workers}");
-            // The threads that share other work out are another number.
+            // The number of threads for other work is varied as well.
             let output = command(&["--workers", workers, "--out", &out])
                 .env("RAYON_NUM_THREADS", if workers == "3" { "1" } else { workers })
                 .output()
@@ -97,7 +98,7 @@ mod determinism {
         same_files(&place, command, &["compare.csv"]);
     }
 
-    /// Two classes of noise, one brighter than the other.
+    /// Writes two classes of noise images, one brighter than the other.
     fn pictures(folder: &Path) {
         for (class, base) in [("dark", 30u32), ("bright", 150)] {
             fs::create_dir_all(folder.join(class)).expect("a folder");
@@ -133,7 +134,7 @@ mod output {
         fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it").into()
     }
 
-    /// The writing end of a pipe that nobody reads any more.
+    /// Returns the writing end of a pipe whose reading end is closed.
     fn closed() -> Stdio {
         let (_, writer) = pipe().expect("a pipe");
         writer.into()
@@ -149,7 +150,7 @@ mod output {
         let place = place();
         let run = |out: &str, stderr: Stdio, lines: bool| {
             let mut command = finetune(&place, &["--out", out]);
-            // Progress as lines, so that the bars write as well.
+            // Progress is printed as lines, so that the bars write as well.
             if lines {
                 command.env("WAKELING_PROGRESS_LINES", "1");
             }
@@ -163,9 +164,9 @@ mod output {
         };
         run("closed", closed(), true);
         run("full", full(), true);
-        // A terminal that went away.
+        // A terminal whose other side was closed.
         run("terminal", terminal(), false);
-        // `2>&-`: the first file that is opened gets the number of standard error.
+        // With `2>&-`, the first file that is opened gets the number of standard error.
         let word = format!("hey wakeling={}", demo("train"));
         let output = Command::new("sh")
             .args(["-c", "exec \"$0\" \"$@\" 2>&-", env!("CARGO_BIN_EXE_wakeling"), "finetune"])
@@ -179,19 +180,18 @@ mod output {
         assert!(model(&place, "none").exists());
     }
 
-    /// A terminal whose other side is closed: writing to it fails.
+    /// Returns a terminal whose other side is closed, so that writing to it fails.
     #[cfg(target_os = "linux")]
     fn terminal() -> Stdio {
         use std::os::fd::{FromRawFd, OwnedFd};
         let (mut own, mut other) = (0, 0);
-        // SAFETY: both pointers are to numbers of this function; no name, no settings and no size are
-        // allowed to be null.
+        // SAFETY: both pointers refer to local variables; name, settings and size may be null.
         let opened = unsafe {
             let none = std::ptr::null_mut();
             libc::openpty(&mut own, &mut other, none, std::ptr::null_mut(), std::ptr::null_mut())
         };
         assert_eq!(opened, 0, "a terminal");
-        // SAFETY: `openpty` made both of them, and nobody else owns them.
+        // SAFETY: `openpty` has created both descriptors, and nothing else owns them.
         let (own, other) = unsafe { (OwnedFd::from_raw_fd(own), OwnedFd::from_raw_fd(other)) };
         drop(own);
         other.into()
@@ -274,16 +274,16 @@ fn exit_codes_are_those_of_the_readme() {
     let word = format!("hey wakeling={}", demo("train"));
     for (arguments, code) in [
         (&["check-phrase", "hey computer"][..], 0),
-        // The request makes no sense.
+        // Invalid requests.
         (&["no-such-command"], 2),
         (&["finetune", "--workers", "20000"], 2),
         (&["finetune", "--negative-hours", "nan"], 2),
         (&["check-phrase", "hey", "--language", "no such language"], 2),
         (&["finetune", "--word", &word, "--base", "none", "--out", "out"], 2),
-        // A file is not what it should be.
+        // Invalid files.
         (&["simulate", "x.wav", "--model", "text.wkl"], 3),
         (&["finetune", "--word", &word, "--base", "text.safetensors", "--out", "out"], 3),
-        // The system, a program or a device refuses.
+        // Failures of the system, a program or a device.
         (&["simulate", "x.wav", "--model", "nowhere.wkl"], 4),
         (
             &[

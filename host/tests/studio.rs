@@ -1,6 +1,6 @@
-//! A whole session of the studio in a browser: type the phrase, record takes and the room from a fake
-//! microphone, train, read the report, hear a detection, download the model. Skipped, with a
-//! message, where Chromium is missing.
+//! Test of a whole session of the studio in a browser: type the phrase, record takes and the room
+//! from a fake microphone, train, read the report, trigger a detection, download the model.
+//! Skipped, with a message, if Chromium is missing.
 
 use std::{
     fs,
@@ -18,22 +18,23 @@ use wakeling::{
 };
 use wakeling_tests::{Random, browser::Browser, shipped::few_models};
 
-/// Training in a test shares the machine with others.
+/// Time limit of a training, which shares the machine with other tests.
 const TRAINING: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_secs(60);
 
-/// The program, ended with the test.
+/// Running program, ended with the test.
 struct Program(Child);
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // One that has ended by itself cannot be ended.
+        // Errors are ignored: a program that has ended by itself cannot be killed.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Several voices that say the phrase, with pauses in which a take can count down.
+/// Writes audio of several voices that speak the phrase, with pauses long enough for the countdown
+/// of a take.
 fn microphone(place: &Path) -> PathBuf {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/train");
     let mut voices: Vec<PathBuf> =
@@ -44,20 +45,20 @@ fn microphone(place: &Path) -> PathBuf {
         sound.extend(vec![0; 40_000]);
         sound.extend(audio::read(voice).expect("a voice"));
     }
-    // A microphone that is on has some noise.
+    // A real microphone has some noise.
     let mut random = Random::new(1);
     sound.iter_mut().for_each(|s| *s = s.saturating_add((20.0 * random.unit()) as i16));
     recording(place, &sound)
 }
 
-/// What the browser's fake microphone plays, again and again.
+/// Writes the audio that the browser's fake microphone repeats.
 fn recording(place: &Path, sound: &[i16]) -> PathBuf {
     let path = place.join("microphone.wav");
     audio::write_wav(&path, sound).expect("a recording");
     path
 }
 
-/// The studio with one pack of the shipped negatives; its address.
+/// Starts the studio with one pack of the shipped negatives, and returns its address.
 fn studio(place: &Path) -> (Program, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_wakeling"))
         .args(["studio", "--steps", "60"])
@@ -82,7 +83,7 @@ fn a_person_records_trains_hears_and_downloads() {
     let count = "document.querySelectorAll('#takes li').length";
     page.wait_for("document.readyState === 'complete' && document.querySelector('h1')?.textContent === 'Wakeling studio'", SHORT);
 
-    // By the keyboard alone.
+    // Uses only the keyboard.
     page.press("Tab");
     page.type_text("hey wakeling");
     page.press("Tab");
@@ -122,7 +123,7 @@ fn a_person_records_trains_hears_and_downloads() {
         TRAINING,
     );
     page.picture("training.png");
-    // The training belongs to the program: a page that is loaded again shows it.
+    // The training runs in the program, so a reloaded page still shows it.
     page.evaluate("location.reload()");
     page.wait_for("document.getElementById('stage')?.textContent.startsWith('Training on 6 takes') && document.activeElement === document.body", SHORT);
     let log = page.evaluate("document.getElementById('log').textContent");
@@ -144,14 +145,14 @@ fn a_person_records_trains_hears_and_downloads() {
     page.picture("heard.png");
     let heard = page.evaluate("document.querySelector('#heard li').textContent");
     assert!(heard.as_str().is_some_and(|s| s.contains("hey wakeling, peak level ")), "{heard}");
-    // The threshold stands at one place, and three sensitivities have names.
+    // Levels have the threshold at 50, and three sensitivities have names.
     let level = heard.as_str().and_then(|s| s.rsplit(' ').next()?.parse::<u32>().ok());
     assert!(level.is_some_and(|level| (50..=100).contains(&level)), "{heard}");
     let rows = page.evaluate("document.getElementById('rows').innerText");
     let rows: Vec<&str> = rows.as_str().unwrap_or_default().lines().collect();
     assert_eq!(rows.len(), 3, "{rows:?}");
     for (row, name) in rows.iter().zip(["Strict: ", "Normal: ", "Eager: "]) {
-        // One pack of negatives is less than half an hour.
+        // One pack of negatives is less than half an hour, too little for a rate.
         assert!(row.starts_with(name) && !row.contains("/h"), "{row}");
     }
     page.evaluate("document.getElementById('row-2').click()");
@@ -170,13 +171,13 @@ fn a_person_records_trains_hears_and_downloads() {
     let board = Board::named("pico2").expect("a board");
     let parts = uf2::read(&file, Family::Rp2350ArmS).expect("a UF2 file");
     let written = parts.iter().find(|part| part.address == board.model.start).expect("the model");
-    // In the first slot: behind two pages of journal and a header.
+    // In the first slot, after two pages of journal and a header.
     let held = &written.bytes[2 * 4_096 + 128..];
     assert!(held.starts_with(&bytes), "the drive's file holds another model");
     page.picture("downloads.png");
 }
 
-/// A file that the page was told to save.
+/// Waits for a file that the page saves, and returns its path.
 fn downloaded(place: &Path, name: &str) -> PathBuf {
     let path = place.join("downloads").join(name);
     let started = Instant::now();
@@ -187,7 +188,7 @@ fn downloaded(place: &Path, name: &str) -> PathBuf {
     path
 }
 
-/// Phrase-like sound: three syllables of harmonics in faint noise.
+/// Generates phrase-like audio: three syllables of harmonics in faint noise.
 fn take(random: &mut Random) -> Vec<i16> {
     let noise = |random: &mut Random, samples: usize| -> Vec<f64> {
         (0..samples).map(|_| 20.0 * random.unit()).collect()
@@ -208,11 +209,11 @@ fn take(random: &mut Random) -> Vec<i16> {
         sound.extend(noise(random, 300));
     }
     sound.extend(noise(random, 8_000));
-    // `as` saturates.
+    // The cast with `as` saturates.
     sound.into_iter().map(|s| s as i16).collect()
 }
 
-/// Takes of "hey you" and a room, as an earlier run would have kept them.
+/// Writes takes of "hey you" and a room, as an earlier run would have saved them.
 fn recordings(place: &Path, takes: usize) {
     let mut random = Random::new(3);
     let folder = place.join("recordings/hey-you");
@@ -227,7 +228,7 @@ fn recordings(place: &Path, takes: usize) {
     audio::write_wav(folder.join("room-0001.wav"), &room).expect("a room");
 }
 
-/// Asks the studio at an address with its token. Returns the answer's JSON.
+/// Sends a request to the studio at an address with its token. Returns the JSON of the answer.
 fn ask(url: &str, path: &str, body: Option<&Value>) -> Value {
     let (address, token) = url.split_once("/#").expect("a token");
     let agent: ureq::Agent =
@@ -241,7 +242,7 @@ fn ask(url: &str, path: &str, body: Option<&Value>) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// States of a training until it ends, or until one is as looked for.
+/// Returns the states of a training until it ends, or until `is_it` accepts one.
 fn follow(url: &str, is_it: impl Fn(&Value) -> bool) -> Vec<Value> {
     let started = Instant::now();
     let mut states = Vec::new();
@@ -280,7 +281,7 @@ fn the_progress_of_a_training_goes_through_all_stages() {
     assert!(different > 10, "{shares:?}");
     assert!(shares.iter().any(|s| (0.01..0.5).contains(s)), "{shares:?}");
     assert!(states.iter().any(|s| s["left_s"].as_u64().is_some()), "{states:?}");
-    // The page has words for each stage, and the messages are not lost among lines of progress.
+    // The page has words for each stage, and progress lines are kept out of the messages.
     let strings = include_str!("../src/studio/page/strings.js");
     for stage in states.iter().filter_map(|s| s["stage"].as_str()).filter(|s| !s.is_empty()) {
         assert!(strings.contains(&format!("\"stage.{stage}\": ")), "{stage}");
@@ -310,8 +311,8 @@ fn a_training_is_cancelled_and_the_next_one_begins() {
     }
 }
 
-/// What there is to see of the message of a control: its text, and whether it is in the viewport,
-/// the control has the focus and refers to it.
+/// Script that returns the visible state of a control's message: its text, whether it is in the
+/// viewport, and whether the control has the focus and refers to it.
 const PROBLEM: &str = "(id => {
     const element = document.getElementById(`problem-${id}`);
     if (!element) return null;
@@ -358,14 +359,14 @@ fn errors_stay_beside_their_control_until_they_are_resolved() {
     let Some(mut page) = Browser::start(place.path(), &microphone(place.path()), &url) else {
         return;
     };
-    // So low that the top of the page is out of sight.
+    // The viewport is so low that the top of the page is out of sight.
     page.set_viewport((800, 500), "light");
     page.wait_for("document.querySelector('h1')?.textContent === 'Wakeling studio'", SHORT);
     let click = |page: &mut Browser, id: &str| {
         page.evaluate(&format!("document.getElementById('{id}').click()"));
     };
 
-    // Input that is missing or refused: the message goes with the next letter.
+    // Missing or rejected input: the message disappears with the next letter.
     click(&mut page, "begin");
     assert_problem(&mut page, "phrase", "There is no phrase");
     page.type_text("-you");
@@ -380,7 +381,7 @@ fn errors_stay_beside_their_control_until_they_are_resolved() {
     let check = page.evaluate("document.getElementById('check').textContent");
     assert!(check.as_str().is_some_and(|c| c.contains("The language was guessed")), "{check}");
 
-    // A microphone that is refused, and then allowed.
+    // A microphone that is first denied, then allowed.
     let devices = "navigator.mediaDevices";
     page.evaluate(&format!("(window.given = {devices}.getUserMedia.bind({devices}), {devices}.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError')), 0)"));
     for id in ["room", "take"] {
@@ -432,7 +433,7 @@ fn a_muted_microphone_is_named_within_two_seconds() {
     assert_problem(&mut page, "take", "muted or off");
     let delay = page.evaluate("window.named - performance.getEntriesByType('resource').find((r) => r.name.includes('/api/sound')).startTime");
     assert!(delay.as_f64().is_some_and(|ms| ms < 2_000.0), "{delay} ms");
-    // It is not forgotten when the take is over, and nothing was kept.
+    // The message stays when the take is over, and nothing was saved.
     page.wait_for("document.getElementById('take').textContent === 'Record a take'", SHORT);
     assert_problem(&mut page, "take", "muted or off");
     assert_eq!(page.evaluate("document.querySelectorAll('#takes li').length"), 0);

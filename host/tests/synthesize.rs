@@ -1,5 +1,5 @@
-//! From a phrase in letters to a model that hears it, through whatever speaks: espeak-ng where it is
-//! installed, and programs made up here that fail in the ways in which programs fail.
+//! Tests of the way from a written phrase to a working model, through text-to-speech programs:
+//! espeak-ng if it is installed, and scripts that fail in typical ways.
 
 #![cfg(unix)]
 
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use wakeling::{audio, corpus::Corpus};
 use wakeling_tests::shipped::few_models;
 
-/// The program in a folder of its own, with the models in its `models`, if there are any.
+/// Runs the program in a folder, with the models in its `models`, if there are any.
 fn wakeling(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wakeling"))
         .args(arguments)
@@ -32,8 +32,8 @@ fn succeeded(output: &Output) -> String {
     stderr(output)
 }
 
-/// A program that speaks: a tone whose pitch depends on the voice and the text, or what `body` does.
-/// It gets the voice, the file to write and the text.
+/// Creates a text-to-speech script: a tone whose pitch depends on the voice and the text, or the
+/// commands in `body`. Its arguments are the voice, the file to write and the text.
 fn speaker(folder: &Path, body: &str) -> String {
     use std::os::unix::fs::PermissionsExt;
     let tone = folder.join("tone.wav");
@@ -53,7 +53,7 @@ fn wavs(folder: &Path) -> Vec<PathBuf> {
     wavs
 }
 
-/// Writes a WAV of 8 bits whose content is the voice's and the text's: 0.6 s of a buzz.
+/// Script that writes an 8-bit WAV determined by voice and text: 0.6 s of a buzz.
 const BUZZ: &str = r#"exec python3 - "$@" <<'END'
 import sys, wave, zlib
 voice, out, text = sys.argv[1:4]
@@ -128,7 +128,8 @@ fn programs_that_fail_are_told_with_what_they_said() {
         assert!(message.contains("speaker.sh"), "the command is not named: {message}");
         assert!(wavs(&place.path().join("out")).is_empty(), "{body} left a file behind");
     }
-    // One voice of three that fails is told, and the others speak: here, both the same.
+    // If one voice of three fails, it is logged and the others still run; here, both sound the
+    // same.
     let body = "[ \"$1\" = y ] && { echo no y >&2; exit 1; }\nexec cp tone.wav \"$2\"";
     let message = succeeded(&run(&speaker(place.path(), body), &[]));
     assert!(message.contains("\"y\" failed") && message.contains("no y"), "{message}");
@@ -182,7 +183,7 @@ fn a_phrase_that_nobody_recorded_becomes_a_model_that_hears_people() {
     eprintln!("synthesized alone: {alone} of 24 missed");
     assert!(alone <= 12, "{alone} of 24 other voices are missed");
 
-    // Five recordings of others beside them, under the same name.
+    // Five recordings of other voices in addition, under the same name.
     let few = place.path().join("few");
     fs::create_dir(&few).expect("a folder");
     let train = Corpus::open(demo.join("train")).expect("the demo's samples");

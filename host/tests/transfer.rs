@@ -1,4 +1,5 @@
-//! How much of a network is moved: what the commands do and refuse, on what the repository carries.
+//! Tests of how much of a network is trained: results and errors of the commands, on data from the
+//! repository.
 
 use std::{
     fs,
@@ -18,7 +19,7 @@ fn demo(folder: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(folder).display().to_string()
 }
 
-/// A folder with the small base and one pack of other speech.
+/// Creates a folder with the small base and one pack of negative speech.
 fn place() -> TempDir {
     let place = tempfile::tempdir().expect("a temporary folder");
     few_models(place.path(), "base-s");
@@ -46,7 +47,7 @@ fn weights(path: PathBuf) -> Params {
     Base::load(&path).expect("a base").params
 }
 
-/// Names of the parameters that differ.
+/// Returns the names of the parameters that differ.
 fn moved(before: &Params, after: &Params) -> Vec<String> {
     let differs = |name: &&str| before.values(name).ok() != after.values(name).ok();
     before.vars().map(|(name, _)| name).filter(differs).map(str::to_owned).collect()
@@ -58,7 +59,7 @@ fn only_the_blocks_that_were_asked_for_move_and_their_model_hears() {
     let word = format!("hey wakeling={}", demo("train"));
     let finetune = |train, out| {
         let steps = ["--steps", "150", "--trunk-steps", "15", "--train", train, "--out", out];
-        // What is heard once suffices here, and takes a quarter of the time.
+        // One pass over the negatives is enough here, and takes a quarter of the time.
         let quick = ["--negative-hours", "0"];
         succeeded(&run(&place, &[&["finetune", "--word", &word][..], &quick, &steps].concat()))
     };
@@ -80,7 +81,7 @@ fn only_the_blocks_that_were_asked_for_move_and_their_model_hears() {
         .expect("the program starts");
     succeeded(&evaluated);
     let curve = fs::read_to_string(place.path().join("curves/hey-wakeling.csv")).expect("a curve");
-    // 24 recordings; few are missed at the threshold that lets nothing else pass.
+    // Of 24 recordings, few are missed at the threshold that accepts nothing else.
     let missed = curve.lines().nth(1).and_then(|line| line.rsplit(',').next()?.parse().ok());
     assert!(missed.is_some_and(|missed: usize| missed <= 12), "{curve}");
     let quantized = ["quantize", "--out", "again.wkl", "--head", "last/hey-wakeling.head"];
@@ -134,7 +135,8 @@ fn a_head_may_be_a_single_node() {
     assert!(!refused.status.success() && message.contains("--head-layers"), "{message}");
 }
 
-/// A table of the demo's phrases and talk; `talk` is what stands in its two columns for the talk.
+/// Writes a table of the demo's phrases and talk; `talk` is the content of both columns for the
+/// talk.
 fn table(place: &TempDir, talk: &str) {
     let mut text = "file,hey wakeling,is synthetic\n".to_owned();
     for (folder, answers) in [("train", "1,1"), ("talk", talk)] {
@@ -170,7 +172,7 @@ fn a_table_says_of_each_recording_what_is_known() {
     assert!(message.contains("nowhere.wav") && message.contains("remedy"), "{message}");
 }
 
-/// A comparison that shows that it works, and not what it finds.
+/// Options of a comparison that only shows that the command works, not which way is better.
 const QUICK: [&str; 8] =
     ["--steps", "60", "--trunk-steps", "4", "--members", "1", "--negative-hours", "1"];
 
@@ -192,7 +194,7 @@ fn words_are_compared_on_one_trunk_and_on_their_own() {
     assert!(!output.status.success() && message.contains("shares nothing"), "{message}");
     let (table, _) = succeeded(&compare(&[&one, &two]));
     let trials = fs::read_to_string(place.path().join("out/compare.csv")).expect("a table");
-    // A trunk that stays is the same for both, so heads are trained once.
+    // Both use the same frozen backbone, so heads are trained once.
     for (way, times) in
         [("head,", 2), ("head joint", 0), ("scratch:25,", 2), ("scratch:25 joint,", 2)]
     {
@@ -241,7 +243,7 @@ fn advice_tells_a_phrase_from_a_mixture() {
     let phrase = advise(&format!("hey wakeling={}", demo("train")));
     assert!(phrase.contains("  + base-s hears:"), "{phrase}");
     assert!(phrase.contains("--train head"), "{phrase}");
-    // Sentences that share nothing are no more alike than other speech is.
+    // Unrelated sentences are no more similar to each other than other speech is.
     let mixture = advise(&format!("talk={}", demo("talk")));
     assert!(mixture.contains("  ! base-s hears:"), "{mixture}");
 }

@@ -1,4 +1,4 @@
-//! Development words and data that several examples share.
+//! Development keywords and data shared by several examples.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -13,7 +13,7 @@ use wakeling::{
     tokens::clean,
 };
 
-/// Development wake words. None of them is in the training split.
+/// Development keywords. None of them is in the training split.
 pub const WORDS: [&str; 12] = [
     "operator",
     "wildfire",
@@ -29,19 +29,20 @@ pub const WORDS: [&str; 12] = [
     "ó sauro",
 ];
 
-/// Clips of a word: a part to train on and a part to test on, or one list where no speaker is known.
+/// Clips of a keyword: a part for training and a part for testing, or one list if no speaker is
+/// known.
 #[derive(Default)]
 pub struct Word {
-    /// Clips to train on.
+    /// Clips for training.
     pub enrol: Vec<Example>,
-    /// Clips to test on, by other speakers.
+    /// Clips for testing, by other speakers.
     pub test: Vec<Example>,
     /// Clips without a speaker, for both.
     pub any: Vec<Example>,
 }
 
 impl Word {
-    /// Samples `samples` clips to train on; returns them and the clips to test on.
+    /// Samples `samples` clips for training. Returns them and the clips for testing.
     pub fn draw(&self, samples: usize, seed: u64) -> (Vec<Example>, Vec<Example>) {
         if self.any.is_empty() {
             return (draw(&self.enrol, samples, 1_000 + seed), self.test.clone());
@@ -53,7 +54,7 @@ impl Word {
     }
 }
 
-/// Clips of each development word, by word.
+/// Groups the clips of the development keywords by keyword.
 pub fn words(all: &[Example]) -> BTreeMap<String, Word> {
     let mut words: BTreeMap<String, Word> = BTreeMap::new();
     for e in all {
@@ -73,7 +74,7 @@ pub fn words(all: &[Example]) -> BTreeMap<String, Word> {
     words
 }
 
-/// Speech without the development words, 6.3 hours, that no training uses.
+/// Loads 6.3 hours of speech without the development keywords, which no training uses.
 pub fn test_negatives(data: &Path) -> Result<Vec<Example>> {
     let open = |name: &str| Corpus::open(data.join(name)).map(|c| c.examples);
     let mut all = open("manifest/negative.jsonl")?;
@@ -85,7 +86,8 @@ pub fn test_negatives(data: &Path) -> Result<Vec<Example>> {
     Ok(all)
 }
 
-/// Default settings with the changes of a JSON object, and a seed of their own for each draw.
+/// Returns the default settings with the changes of a JSON object, and a separate seed per sample
+/// of recordings.
 pub fn settings(draw: u64, changes: &str) -> Settings {
     let mut settings = serde_json::to_value(Settings::default()).expect("settings are JSON");
     let changes: serde_json::Map<String, serde_json::Value> =
@@ -98,7 +100,7 @@ pub fn settings(draw: u64, changes: &str) -> Settings {
     Settings { seed: draw + 1, ..settings }
 }
 
-/// Log-mel frames of the examples that can be read.
+/// Loads the log-mel frames of all examples that can be read.
 pub fn load(base: &Base, examples: &[Example], title: &'static str) -> Vec<LogMel> {
     let frontend = base.tables.params(base.info.normalization);
     load_log_mel(examples, &frontend, title).into_iter().flatten().collect()

@@ -25,8 +25,43 @@ pub(super) fn edit(file: &mut (impl Read + Seek), track: u32) -> io::Result<Edit
     Ok(edit_in(&index, track).unwrap_or_default())
 }
 
+/// Description of what is missing of a file of so many bytes; none if its last box is whole.
+///
+/// # Errors
+/// What the system refuses.
+pub(super) fn is_cut(file: &mut (impl Read + Seek), length: u64) -> io::Result<Option<String>> {
+    let mut cut = None;
+    each_box(file, |_, at, end| {
+        if end > length {
+            cut = Some(format!("the box at byte {at} has {} of {} bytes", length - at, end - at));
+        }
+        Ok(end <= length)
+    })?;
+    Ok(cut)
+}
+
 /// Reads the box `moov`.
 fn index(file: &mut (impl Read + Seek)) -> io::Result<Option<Vec<u8>>> {
+    let mut found = None;
+    each_box(file, |name, body, end| {
+        if name == b"moov" {
+            found = Some((body, end));
+        }
+        Ok(found.is_none())
+    })?;
+    let Some((at, end)) = found else { return Ok(None) };
+    let mut body = Vec::new();
+    file.seek(SeekFrom::Start(at))?;
+    file.by_ref().take((end - at).min(INDEX_MAX)).read_to_end(&mut body)?;
+    Ok(Some(body))
+}
+
+/// Visits the boxes at the top of a file, each with its name, the first byte of its body, and its end,
+/// until `visit` returns false. A box without a size reaches to the end, and is the last.
+fn each_box(
+    file: &mut (impl Read + Seek),
+    mut visit: impl FnMut(&[u8], u64, u64) -> io::Result<bool>,
+) -> io::Result<()> {
     let mut at = 0u64;
     for _ in 0..BOXES_MAX {
         file.seek(SeekFrom::Start(at))?;
@@ -34,25 +69,17 @@ fn index(file: &mut (impl Read + Seek)) -> io::Result<Option<Vec<u8>>> {
         file.by_ref().take(16).read_to_end(&mut header)?;
         let (Some(size), Some(name)) = (u32_at(&header, 0), header.get(4..8)) else { break };
         let (header_bytes, size) = match size {
-            0 => (8, u64::MAX),
+            0 => break,
             1 => (16, u64_at(&header, 8).unwrap_or(0)),
             size => (8, u64::from(size)),
         };
-        if size < header_bytes {
+        let Some(end) = at.checked_add(size).filter(|_| size >= header_bytes) else { break };
+        if !visit(name, at + header_bytes, end)? {
             break;
         }
-        if name == b"moov" {
-            let mut body = Vec::new();
-            file.seek(SeekFrom::Start(at + header_bytes))?;
-            file.by_ref().take((size - header_bytes).min(INDEX_MAX)).read_to_end(&mut body)?;
-            return Ok(Some(body));
-        }
-        at = match at.checked_add(size) {
-            Some(next) => next,
-            None => break,
-        };
+        at = end;
     }
-    Ok(None)
+    Ok(())
 }
 
 fn edit_in(index: &[u8], track: u32) -> Option<Edit> {

@@ -1,6 +1,6 @@
 //! Opus packets (RFC 6716), with the header that Ogg, Matroska and MP4 carry (RFC 7845, section 5.1).
 
-use opus_decoder::{OpusDecoder, OpusError, OpusMultistreamDecoder};
+use ropus::OpusMSDecoder;
 
 /// The rate to which packets are decoded, whatever was encoded.
 pub(super) const RATE: u32 = 48_000;
@@ -9,18 +9,23 @@ const LONGEST_PACKET: usize = 5_760;
 
 /// Decoder of one track.
 pub(super) struct OpusTrack {
-    decoder: Streams,
+    decoder: OpusMSDecoder,
     pub(super) channels: usize,
     /// Frames before the sound.
     pub(super) pre_skip: u64,
-    gain: f32,
-    pcm: Vec<f32>,
+    pcm: Vec<i16>,
 }
 
-enum Streams {
-    One(Box<OpusDecoder>),
-    Several(Box<OpusMultistreamDecoder>),
-}
+/// Number of an error in libopus (`opus_defines.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", match self.0 {
+    -1 => "invalid header",
+    -4 => "damaged packet",
+    _ => "the decoder failed",
+})]
+pub(super) struct OpusError(i32);
+
+const BAD_ARGUMENT: OpusError = OpusError(-1);
 
 impl OpusTrack {
     /// Reads the header that begins with `OpusHead`; `big` where numbers in it are big-endian, as in
@@ -32,43 +37,43 @@ impl OpusTrack {
             if big { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) }
         };
         let channels = header.get(1).map_or(channels, |&count| usize::from(count));
-        let gain_db = f32::from(u16_at(8).cast_signed()) / 256.0;
-        let decoder = match header.get(10) {
-            None | Some(0) => Streams::One(Box::new(OpusDecoder::new(RATE, channels)?)),
-            Some(_) => {
+        let (streams, coupled, mapping) = match (header.get(10), channels) {
+            (None | Some(0), 1) => (1, 0, &[0][..]),
+            (None | Some(0), 2) => (1, 1, &[0, 1][..]),
+            (Some(1..), 1..) => {
                 let mapping = header.get(13..).and_then(|m| m.get(..channels));
-                let (&[streams, coupled], Some(mapping)) =
-                    (header.get(11..13).unwrap_or_default(), mapping)
-                else {
-                    return Err(OpusError::InvalidArgument("channel mapping"));
-                };
-                let (streams, coupled) = (usize::from(streams), usize::from(coupled));
-                let decoder =
-                    OpusMultistreamDecoder::new(RATE, channels, streams, coupled, mapping)?;
-                Streams::Several(Box::new(decoder))
+                match (header.get(11..13), mapping) {
+                    (Some(&[streams, coupled]), Some(mapping)) => (streams, coupled, mapping),
+                    _ => return Err(BAD_ARGUMENT),
+                }
             }
+            _ => return Err(BAD_ARGUMENT),
         };
-        Ok(Self {
-            decoder,
-            channels,
-            pre_skip: u64::from(u16_at(2)),
-            gain: 10f32.powf(gain_db / 20.0),
-            pcm: vec![0.0; LONGEST_PACKET * channels],
-        })
+        let count = i32::try_from(channels).map_err(|_| BAD_ARGUMENT)?;
+        let (streams, coupled) = (i32::from(streams), i32::from(coupled));
+        let mut decoder = OpusMSDecoder::new(RATE.cast_signed(), count, streams, coupled, mapping)
+            .map_err(OpusError)?;
+        // In 1/256 dB; it fits by its type.
+        decoder.set_gain(u16_at(8).cast_signed().into());
+        let (pre_skip, pcm) = (u64::from(u16_at(2)), vec![0; LONGEST_PACKET * channels]);
+        Ok(Self { decoder, channels, pre_skip, pcm })
     }
 
-    /// Decodes a packet; interleaved, full scale is 1. An empty packet is lost sound.
-    pub(super) fn decode(&mut self, packet: &[u8]) -> Result<&[f32], OpusError> {
-        let frames = match &mut self.decoder {
-            Streams::One(decoder) => decoder.decode_float(packet, &mut self.pcm, false)?,
-            Streams::Several(decoder) => decoder.decode_float(packet, &mut self.pcm, false)?,
+    /// Decodes a packet; interleaved. An empty packet stands for as much lost sound as the one before
+    /// it held.
+    pub(super) fn decode(&mut self, packet: &[u8]) -> Result<&[i16], OpusError> {
+        let frames = match packet {
+            [] => self.decoder.get_last_packet_duration(),
+            _ => LONGEST_PACKET as i32,
         };
-        let samples = (frames * self.channels).min(self.pcm.len());
-        let decoded = &mut self.pcm[..samples];
-        // Exactly one where no gain is asked for.
-        if self.gain != 1.0 {
-            decoded.iter_mut().for_each(|x| *x *= self.gain);
+        if frames <= 0 {
+            return Ok(&[]);
         }
-        Ok(decoded)
+        let data = (!packet.is_empty()).then_some(packet);
+        // A packet of a container is far below 2 GiB; a longer one is refused.
+        let length = i32::try_from(packet.len()).map_err(|_| BAD_ARGUMENT)?;
+        let decoded = self.decoder.decode(data, length, &mut self.pcm, frames, false);
+        let frames = usize::try_from(decoded.map_err(OpusError)?).unwrap_or(0);
+        Ok(&self.pcm[..(frames * self.channels).min(self.pcm.len())])
     }
 }

@@ -57,6 +57,8 @@ pub(super) struct PacketFrames {
     /// An error in what may have been the last packet.
     last_error: Option<String>,
     failure: Failure,
+    /// The demuxer reports the plain end of the file as an error.
+    ends_with_error: bool,
     ended: bool,
 }
 
@@ -71,12 +73,30 @@ impl PacketFrames {
     /// # Errors
     /// [`Error::Input`] if it holds no sound that can be decoded; [`Error::Io`].
     pub(super) fn open(path: &Path, source: Source, format: Format) -> Result<Self> {
-        let failure = source.failure();
         let cut = cut(path, &source, format)?;
-        let index = source.again(path)?;
+        let stream = source.again(path)?.unseekable();
+        let mut frames = match Self::start(path, source, format) {
+            Ok(frames) => frames,
+            Err(error) => {
+                // A demuxer that can seek refuses a file whose header promises more than is there. One
+                // that cannot reads on until the end.
+                let again =
+                    (!matches!(error, Error::Io { .. })).then(|| Self::start(path, stream, format));
+                let Some(Ok(mut frames)) = again else { return Err(error) };
+                let what = "its header promises more than is there";
+                frames.shortfall.get_or_insert_with(|| what.to_owned());
+                frames
+            }
+        };
+        frames.shortfall = cut.or(frames.shortfall);
+        Ok(frames)
+    }
+
+    /// Decodes as far as the first sound.
+    fn start(path: &Path, source: Source, format: Format) -> Result<Self> {
+        let (failure, index) = (source.failure(), source.again(path)?);
         let opened = guarded(path, || Self::begin(path, source, format, index));
         let mut frames = opened.map_err(|e| failure.or(path, e))?;
-        frames.shortfall = cut;
         let mut first = Vec::new();
         while first.is_empty() && frames.next_packet(&mut first)? {}
         if first.is_empty() {
@@ -133,6 +153,7 @@ impl PacketFrames {
             shortfall: None,
             last_error: None,
             failure,
+            ends_with_error: format == Format::Stream,
             ended: false,
         })
     }
@@ -154,6 +175,9 @@ impl PacketFrames {
             Ok(None) => return self.finish(),
             // Some demuxers report the plain end of the file as an error.
             Err(Symphonia::IoError(e)) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                if !self.ends_with_error {
+                    self.last_error.get_or_insert_with(|| e.to_string());
+                }
                 return self.finish();
             }
             Err(e) => return Err(damaged(&self.path, self.decoded, &e.to_string())),
@@ -172,7 +196,8 @@ impl PacketFrames {
                     Ok(decoded) => {
                         let kept = decoded.len().saturating_sub(trim.saturating_mul(channels));
                         self.interleaved.clear();
-                        self.interleaved.extend_from_slice(&decoded[..kept]);
+                        let samples = decoded[..kept].iter().map(|&s| f32::from(s) / FULL_SCALE);
+                        self.interleaved.extend(samples);
                         return self.push(opus::RATE, channels, out);
                     }
                     Err(e) => e.to_string(),
@@ -378,10 +403,13 @@ fn stated_length(
 
 /// Description of what is missing at the end, where the decoder would not notice.
 fn cut(path: &Path, source: &Source, format: Format) -> Result<Option<String>> {
-    if !matches!(format, Format::Stream | Format::Adts) {
+    if !matches!(format, Format::Stream | Format::Adts | Format::Mp4) {
         return Ok(None);
     }
     let mut file = BufReader::with_capacity(1 << 16, source.again(path)?);
+    if format == Format::Mp4 {
+        return mp4::is_cut(&mut file, source.length()).map_err(Error::io(path, "read"));
+    }
     let cut = match (format, starts_with_ogg(&mut file)) {
         (Format::Adts, _) => whole::adts_is_cut(&mut file),
         (_, Ok(true)) => whole::ogg_is_cut(&mut file),

@@ -20,6 +20,7 @@ pub(super) struct Source {
     start: u64,
     length: u64,
     position: u64,
+    is_seekable: bool,
     failure: Failure,
 }
 
@@ -77,7 +78,14 @@ impl Source {
                 (member.offset, found)
             }
         };
-        let mut source = Self { file, start, length, position: 0, failure: Failure::default() };
+        let mut source = Self {
+            file,
+            start,
+            length,
+            position: 0,
+            is_seekable: true,
+            failure: Failure::default(),
+        };
         source.rewind().map_err(Error::io(path, "read"))?;
         Ok(source)
     }
@@ -95,9 +103,15 @@ impl Source {
     pub(super) fn again(&self, path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io(path, "read"))?;
         let (start, length) = (self.start, self.length);
-        let mut again = Self { file, start, length, position: 0, failure: self.failure.clone() };
+        let failure = self.failure.clone();
+        let mut again = Self { file, start, length, position: 0, is_seekable: true, failure };
         again.rewind().map_err(Error::io(path, "read"))?;
         Ok(again)
+    }
+
+    /// The same bytes as a stream whose length is not known.
+    pub(super) fn unseekable(self) -> Self {
+        Self { is_seekable: false, ..self }
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -176,10 +190,10 @@ impl Seek for Source {
 
 impl MediaSource for Source {
     fn is_seekable(&self) -> bool {
-        true
+        self.is_seekable
     }
 
     fn byte_len(&self) -> Option<u64> {
-        Some(self.length)
+        self.is_seekable.then_some(self.length)
     }
 }

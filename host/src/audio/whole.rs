@@ -91,6 +91,9 @@ pub(super) fn adts_is_cut(file: &mut (impl BufRead + Seek)) -> io::Result<Option
     loop {
         header.clear();
         file.by_ref().take(HEADER).read_to_end(&mut header)?;
+        if header.starts_with(&[0xff]) && (header.len() as u64) < HEADER {
+            return Ok(Some("it ends in the header of a frame".to_owned()));
+        }
         let &[0xff, sync, _, b3, b4, b5, _] = &header[..] else { return Ok(None) };
         if sync & 0xf6 != 0xf0 {
             return Ok(None);

@@ -5,6 +5,7 @@
 //! no device; [`device`] is the narrow door to one, and `system` opens it with cpal where the
 //! program was built with the feature `audio`.
 
+pub(crate) mod activity;
 pub mod device;
 pub mod folder;
 pub mod level;

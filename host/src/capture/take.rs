@@ -7,7 +7,10 @@
 
 use std::ops::Range;
 
-use super::level::{Level, QUIET_DB, SILENCE_DB};
+use super::{
+    activity::{Activity, FAINTEST_DB},
+    level::{Level, QUIET_DB, SILENCE_DB},
+};
 use crate::{
     audio::SAMPLE_RATE,
     features::{FrontendTables, NormalizationKind, log_mel, mel_powers},
@@ -15,7 +18,7 @@ use crate::{
 };
 
 /// Samples of the stretches whose level is followed: 10 ms, the hop of the features.
-const FRAME: usize = SAMPLE_RATE as usize / 100;
+pub(crate) const FRAME: usize = SAMPLE_RATE as usize / 100;
 /// Frames of the countdown that are kept: who is quick is not cut off.
 const LEAD_FRAMES: usize = 50;
 /// Frames after the countdown in which a signal tone may still be heard: a loudspeaker and its driver
@@ -33,20 +36,10 @@ const TONE_SHARE: f32 = 0.6;
 const MIXED_SHARE: f32 = 0.15;
 /// The longest phrase, in frames: longer than what fine-tuning keeps.
 const LONGEST_FRAMES: usize = 350;
-/// So many of the last [`ONSET_WINDOW`] frames must rise above the room for speech to begin.
-const ONSET_FRAMES: usize = 4;
-/// See [`ONSET_FRAMES`].
-const ONSET_WINDOW: usize = 6;
-/// Frames of quiet that end a phrase.
-const PAUSE_FRAMES: usize = 70;
-/// How far speech rises above the room, in dB.
-const RISE_DB: f32 = 9.0;
-/// Below this nothing is speech, however quiet the room is.
-const FAINTEST_DB: f32 = -60.0;
 /// The phrase must rise so far above the room for a good take, in dB.
 const CLEAR_DB: f32 = 10.0;
 /// Frames that are kept before and after the phrase.
-const MARGIN_FRAMES: usize = 30;
+pub(crate) const MARGIN_FRAMES: usize = 30;
 /// The shortest phrase, in seconds.
 const SHORTEST_S: f64 = 0.25;
 /// The longest phrase, in seconds: [`phrase_in`] cuts there.
@@ -145,12 +138,9 @@ pub struct Take {
     pcm: Vec<i16>,
     /// Root mean squares of the countdown's frames.
     room: Vec<f32>,
-    floor_db: f32,
+    activity: Activity,
     /// Frames in this phase.
     frames: usize,
-    /// Whether each of the last frames rose above the room, newest in the lowest bit.
-    risen: u8,
-    quiet_frames: usize,
 }
 
 impl Default for Take {
@@ -174,10 +164,8 @@ impl Take {
             pending: Vec::new(),
             pcm: Vec::new(),
             room: Vec::new(),
-            floor_db: SILENCE_DB,
+            activity: Activity::over(SILENCE_DB),
             frames: 0,
-            risen: 0,
-            quiet_frames: 0,
         }
     }
 
@@ -214,21 +202,17 @@ impl Take {
             Phase::Counting(_) => self.count(level_db),
             Phase::Waiting if self.is_signal(frame) => {
                 self.pcm.clear();
-                self.risen = 0;
+                self.activity.restart();
             }
             Phase::Waiting => {
-                let is_risen = level_db > (self.floor_db + RISE_DB).max(FAINTEST_DB);
-                self.risen = (self.risen << 1 | u8::from(is_risen)) & ((1 << ONSET_WINDOW) - 1);
-                if self.risen.count_ones() as usize >= ONSET_FRAMES {
+                if self.activity.begins(level_db) {
                     self.enter(Phase::Speaking);
                 } else if self.frames >= self.timing.patience_frames {
                     self.enter(Phase::Over);
                 }
             }
             Phase::Speaking => {
-                let is_quiet = level_db < (self.floor_db + 0.6 * RISE_DB).max(FAINTEST_DB);
-                self.quiet_frames = if is_quiet { self.quiet_frames + 1 } else { 0 };
-                if self.quiet_frames >= PAUSE_FRAMES || self.frames >= LONGEST_FRAMES {
+                if self.activity.ends(level_db) || self.frames >= LONGEST_FRAMES {
                     self.enter(Phase::Over);
                 }
             }
@@ -253,7 +237,8 @@ impl Take {
         }
         // The quiet half of the countdown: a cough or a key does not raise the room.
         self.room.sort_by(f32::total_cmp);
-        self.floor_db = self.room.get(self.room.len() / 4).copied().unwrap_or(SILENCE_DB);
+        let floor_db = self.room.get(self.room.len() / 4).copied().unwrap_or(SILENCE_DB);
+        self.activity = Activity::over(floor_db);
         let kept = self.pcm.len().saturating_sub(LEAD_FRAMES * FRAME);
         self.pcm.drain(..kept);
         self.enter(Phase::Waiting);

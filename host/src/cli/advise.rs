@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use clap::Args;
 
-use super::{WordPath, number, open_corpus, parse_word};
+use super::{WordPath, number, open_takes, parse_word};
 use crate::{
     Result,
     advise::Advice,
-    features::load_log_mel,
     finetune::{ENOUGH_TO_TUNE, Train},
     models,
+    takes::Purpose,
 };
 
 /// Mean misses of the development words at 0.5 false accepts per hour by recordings trained on, in
@@ -49,29 +49,36 @@ pub fn run(args: AdviseArgs) -> Result<()> {
     let base = models::base(&args.base)?;
     let frontend = base.tables.params(base.info.normalization);
     let other = models::shipped_negatives()?;
-    for WordPath { label, path } in &args.words {
-        let examples = open_corpus(path)?;
-        let recordings: Vec<_> =
-            load_log_mel(&examples, &frontend, "recordings").into_iter().flatten().collect();
-        let speakers: BTreeSet<_> = examples.iter().filter_map(|e| e.speaker.as_ref()).collect();
+    for word in &args.words {
+        let checked = open_takes(word, &frontend, Purpose::Train)?;
+        let speakers: BTreeSet<String> =
+            checked.takes.iter().filter_map(|take| take.example.speaker.clone()).collect();
+        let left_out = checked.left_out.len();
+        let recordings: Vec<_> = checked.takes.into_iter().map(|take| take.frames).collect();
         let advice = Advice::of(&base, &recordings, speakers.len(), &other, args.seed)?;
-        print!("{}", show(label, &base.info.name, &base.info.provenance, &advice));
+        print!(
+            "{}",
+            show(&word.label, (&base.info.name, &base.info.provenance), &advice, left_out)
+        );
     }
     Ok(())
 }
 
-fn show(label: &str, base: &str, provenance: &str, advice: &Advice) -> String {
+fn show(label: &str, (base, provenance): (&str, &str), advice: &Advice, left_out: usize) -> String {
     let mut text = format!(
         "{label}: {} recordings with {:.0} s of the phrase",
         advice.usable, advice.phrase_s
     );
     let _ = match advice.speakers {
         0 => writeln!(text, "; no speaker is named"),
+        1 => writeln!(text, " by 1 speaker"),
         n => writeln!(text, " by {n} speakers"),
     };
-    if advice.empty > 0 {
-        let _ =
-            writeln!(text, "  ! in {} more no phrase was found: record them again", advice.empty);
+    if left_out > 0 {
+        let _ = writeln!(
+            text,
+            "  ! {left_out} more cannot be used: see the lines that begin with \"skipped\""
+        );
     }
     same_input(&mut text, advice);
     let _ = match (advice.base_hours, advice.has_far_more()) {

@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{OtherSpeech, Training, WordPath, number, open_corpora, open_corpus, parse_word};
+use super::{OtherSpeech, Training, WordPath, number, open_corpora, open_takes, parse_word};
 use crate::{
     Error, Result,
     compare::{
@@ -17,12 +17,14 @@ use crate::{
         grid::{Counts, Grid, Trial},
     },
     corpus::{Example, split_by_speaker},
-    features::{LogMel, load_log_mel},
+    features::{FrontendTables, LogMel, NormalizationKind, load_log_mel},
     files,
     finetune::{Recordings, Settings, Train},
     models,
     negatives::load_speech,
     progress::progress_bar,
+    takes::Purpose,
+    text::quoted,
     tuned::Tuned,
 };
 
@@ -154,15 +156,18 @@ impl CompareArgs {
         if let Some(test) =
             self.tests.iter().find(|t| !self.words.iter().any(|w| w.label == t.label))
         {
-            let problem = format!("--test names {:?}, which no --word does", test.label);
+            let problem = format!("--test names {}, which no --word does", quoted(&test.label));
             return Err(Error::usage(problem, "give both the same name"));
         }
         let mut words = Vec::new();
-        for WordPath { label, path } in &self.words {
-            let all = open_corpus(path)?;
+        let tables = FrontendTables::default();
+        let frontend = tables.params(NormalizationKind::Log);
+        for word in &self.words {
+            let label = &word.label;
+            let all = open_takes(word, &frontend, Purpose::Train)?.examples();
             let mut test = Vec::new();
             for given in self.tests.iter().filter(|t| t.label == *label) {
-                test.extend(open_corpus(&given.path)?);
+                test.extend(open_takes(given, &frontend, Purpose::Test)?.examples());
             }
             let (train, test) =
                 if test.is_empty() { parted(&all, self.training.seed)? } else { (all, test) };
@@ -183,8 +188,8 @@ impl CompareArgs {
                 words.iter().partition(|word| samples <= word.train.len());
             for word in few {
                 crate::log!(
-                    "{:?} has {} recordings to train on: no trial with {samples}",
-                    word.label,
+                    "{} has {} recordings to train on: no trial with {samples}",
+                    quoted(&word.label),
                     word.train.len()
                 );
             }

@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use wakeling_shared::artifact::Model;
 
-use super::{WordPath, file_name, number, open_corpora, open_corpus, parse_word};
+use super::{WordPath, number, open_corpora, open_takes, parse_word};
 use crate::{
     Error, Result, artifact,
     base::Base,
     corpus::Example,
     evaluate::{self, Heard, Noise, Played, PlayedStream, Scores, Surroundings, WordDetail},
+    features::{FrontendTables, NormalizationKind},
     files, models,
+    takes::{Purpose, record::TrainedOn},
+    text::{file_names, name_key, quoted},
     tuned::Tuned,
 };
 
@@ -40,7 +43,8 @@ pub struct EvaluateArgs {
     /// The model file
     #[arg(short, long, value_name = "FILE")]
     model: PathBuf,
-    /// A word of the model and recordings of it that it was not trained on
+    /// A word of the model and recordings of it that it was not trained on. Where clips have texts,
+    /// only those of the word's text
     #[arg(long = "word", value_name = "NAME=PATH", required = true, value_parser = parse_word)]
     words: Vec<WordPath>,
     /// Speech and noise without any of the words
@@ -88,11 +92,12 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     let float_played = args.play_floats(&floats, &words_played, &other, &negatives)?;
     let mut details = Vec::new();
     let heard = hear(&words_played, &other, &words, &model);
+    let names = file_names(args.words.iter().map(|word| word.label.as_str()));
     for (i, (word, heard)) in args.words.iter().zip(&heard).enumerate() {
         let points = &model.words[words[i]].points;
         print!("{}", evaluate::table(&word.label, heard, points));
         if let Some(folder) = &args.out {
-            save_curves(folder, &word.label, heard)?;
+            save_curves(folder, (&names[i], &word.label), heard)?;
         }
         let float = float_played[i].as_ref().map(|(played, scores)| Heard {
             played,
@@ -151,10 +156,11 @@ impl EvaluateArgs {
     fn word_indices(&self, model: &Model<'_>) -> Result<Vec<usize>> {
         let labels: Vec<&str> = model.words.iter().map(|w| w.label).collect();
         let index = |word: &WordPath| {
-            labels.iter().position(|l| *l == word.label).ok_or_else(|| {
+            // Models that were made before names were composed may hold decomposed ones.
+            labels.iter().position(|l| name_key(l) == name_key(&word.label)).ok_or_else(|| {
                 Error::input(
                     &self.model,
-                    format!("the model has no word {:?}", word.label),
+                    format!("the model has no word {}", quoted(&word.label)),
                     format!("it has: {}", labels.join(", ")),
                 )
             })
@@ -168,8 +174,17 @@ impl EvaluateArgs {
         model: &Model<'_>,
         surroundings: &[Surroundings<'_>],
     ) -> Result<Vec<WordPlayed>> {
+        let tables = FrontendTables::default();
+        let frontend = tables.params(NormalizationKind::Log);
+        let trained_on = TrainedOn::beside(&self.model);
         let play_word = |word: &WordPath| {
-            let recordings = open_corpus(&word.path)?;
+            let checked = open_takes(word, &frontend, Purpose::Test)?;
+            let hashes = checked.takes.iter().map(|take| &take.hash);
+            if let Some(warning) = trained_on.as_ref().and_then(|t| t.warning(&word.label, hashes))
+            {
+                crate::log!("{warning}");
+            }
+            let recordings = checked.examples();
             let play = |s: &Surroundings<'_>| evaluate::play_clips(model, &recordings, *s);
             let played = surroundings.iter().map(play).collect::<Result<Vec<Played>>>()?;
             if played.iter().all(|played| played.spans.is_empty()) {
@@ -194,8 +209,8 @@ impl EvaluateArgs {
         let heads: Vec<Tuned> =
             self.float.iter().map(|path| Tuned::load(path, &base)).collect::<Result<_>>()?;
         for (head, path) in heads.iter().zip(&self.float) {
-            if self.words.iter().all(|w| w.label != head.info.label) {
-                let problem = format!("this is the head of {:?}", head.info.label);
+            if self.words.iter().all(|w| name_key(&w.label) != name_key(&head.info.label)) {
+                let problem = format!("this is the head of {}", quoted(&head.info.label));
                 let remedy = "give the heads of the words that are measured";
                 return Err(Error::input(path, problem, remedy));
             }
@@ -213,7 +228,7 @@ impl EvaluateArgs {
     ) -> Result<Vec<Option<(Played, Scores)>>> {
         let play = |(word, (recordings, _)): (&WordPath, &WordPlayed)| {
             let Some((base, heads)) = floats else { return Ok(None) };
-            let head = heads.iter().find(|head| head.info.label == word.label);
+            let head = heads.iter().find(|h| name_key(&h.info.label) == name_key(&word.label));
             head.map(|head| evaluate::play_float(base, head, recordings, other, negatives))
                 .transpose()
         };
@@ -231,10 +246,9 @@ impl EvaluateArgs {
 }
 
 /// `NAME.csv` and `NAME.svg` in the folder.
-fn save_curves(folder: &Path, label: &str, heard: &[Heard<'_>]) -> Result<()> {
+fn save_curves(folder: &Path, (name, label): (&str, &str), heard: &[Heard<'_>]) -> Result<()> {
     let Some(clean) = heard.first() else { return Ok(()) };
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
-    let name = file_name(label);
     let csv = evaluate::csv(heard, &evaluate::thresholds(clean));
     files::write_atomic(folder.join(format!("{name}.csv")), csv.as_bytes())?;
     let svg = evaluate::det_svg(label, heard);

@@ -1,47 +1,38 @@
 //! `wakeling finetune`: a tested model for a phrase, from a few recordings of it.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+mod words;
+
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rand::{SeedableRng, rngs::StdRng, seq::IteratorRandom};
 
-use super::{
-    OtherSpeech, Training, WordPath, check_phrase, file_name, open_corpora, open_corpus,
-    parse_word, quantize::write_model,
-};
+use super::{OtherSpeech, Training, WordPath, open_corpora, parse_word, quantize::write_model};
 use crate::{
     Error, Result,
     base::Base,
-    corpus::Example,
-    features::{LogMel, load_log_mel},
     files,
-    finetune::{Prepared, Recordings, Settings, Start, Train, features, finetune, tune},
-    models,
-    negatives::{
-        Negatives, Speech, TrunkOutputs, load_speech, says, trunk_outputs, trunk_outputs_of,
+    finetune::{
+        Prepared, Settings, Start, Train, features, finetune_with_progress,
+        stages::{Stages, Work},
+        tune_ticking,
     },
+    models,
+    negatives::{Negatives, Speech, TrunkOutputs, load_speech, trunk_outputs, trunk_outputs_of},
     quantize::QuantizedTrunk,
     recorder::{self, Event},
     sensitivity::{Evidence, Preset},
-    synthesize,
-    table::Table,
-    tokens::clean,
+    takes::record::{TrainedOn, WordRecordings},
+    text::{file_names, quoted},
     tuned::Tuned,
 };
+use words::Word;
 
-/// Below so many recordings a warning is due.
-const FEW_RECORDINGS: usize = 5;
 /// Copies of each false wake, all but a few distorted. Windows that score high are drawn more often
 /// by themselves; this makes one recording a match for hours of other speech.
 const FALSE_WAKE_COPIES: usize = 20;
 /// Name of a base whose trunk moved.
 const TUNED_BASE: &str = "base.safetensors";
-/// Beside synthesized samples, each recording counts for up to so many and one more, so that people
-/// weigh as much as programs do.
-const MOST_REPEATS: usize = 9;
 
 /// Fine-tune a wake word from a few recordings on a pretrained base
 #[derive(Debug, Args)]
@@ -54,16 +45,18 @@ const MOST_REPEATS: usize = 9;
 
 Ten to twenty recordings, of several people if several will use it, from near and far,
 are a good start. What else a wake word must be told apart from ships with the base;
---negatives and --noise add to it. The folder then holds NAME.head (float weights),
-model.wkl (the model for the device) and settings.json, and base.safetensors if the trunk
-moved. `--train auto` trains new heads alone below 50 recordings of a word, and moves the whole
+--negatives and --noise add to it. Recordings without a sound or a phrase are left out, a
+file of several takes is cut, and the same sound counts once; a line names each. The folder
+then holds NAME.head (float weights), model.wkl (the model for the device), settings.json,
+recordings.json (what was trained on), and base.safetensors if the trunk moved. `--train auto` trains new heads alone below 50 recordings of a word, and moves the whole
 trunk from there on, which takes some minutes. `--train all` does so with fewer: with 20 it
 made three words of twelve better, two of them over the telephone, and nine worse; `wakeling
 compare` measures it on your words. The new head is three small networks, averaged; `--members 1
 --head-channels 1 --head-layers 0` makes it a single node. Try the model:
   wakeling simulate FILE --model runs/computer/model.wkl")]
 pub struct FinetuneArgs {
-    /// A word and its recordings: a folder, a manifest or a file; may be given several times
+    /// A word and its recordings: a folder, a manifest or a file; may be given several times. Where
+    /// clips have texts (a folder of words, Common Voice, a manifest), only those of the word's text
     #[arg(long = "word", value_name = "NAME=PATH", required_unless_present_any = ["samples", "labels"],
         value_parser = parse_word)]
     words: Vec<WordPath>,
@@ -72,7 +65,7 @@ pub struct FinetuneArgs {
     #[arg(long, value_name = "DIR")]
     samples: Vec<PathBuf>,
     /// A table of recordings (CSV): the first column is the file, every other a word, with 1 where it
-    /// is said, 0 where it is not, ? where nobody knows
+    /// is said, 0 where it is not, ? where nobody knows; a column `speaker` is no word
     #[arg(long, value_name = "FILE")]
     labels: Vec<PathBuf>,
     /// Folder for the results
@@ -100,10 +93,8 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     let base = models::base(&args.base)?;
     let trunk = QuantizedTrunk::of(&base)?;
     let frontend = base.tables.params(base.info.normalization);
-    let load =
-        |examples: &[_], title| load_log_mel(examples, &frontend, title).into_iter().flatten();
     // What the user gave is looked at before anything long begins.
-    let words = args.load_words(|examples| load(examples, "recordings").collect())?;
+    let words = args.load_words(&frontend)?;
     let _claim = files::claim(&args.out)?;
 
     let negatives = args.other.load(&frontend)?;
@@ -114,8 +105,14 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         return Err(Error::input(&args.false_wakes[0], "no recording in it can be read", remedy));
     }
     let settings = args.training.settings();
-    let (base, trunk) = args.move_trunk(base, trunk, (&negatives, &words), &settings)?;
-    let mut prepared = Prepared::new(&base, &trunk, &negatives, &settings)?;
+    let train = args.decide(&words);
+    let work = Work { words: words.len(), hours: negatives.hours(), train };
+    let stages = Stages::new(work, &settings);
+    let (base, trunk) = match train {
+        Train::Head => (base, trunk),
+        _ => args.move_trunk(&base, train, (&negatives, &words), (&settings, &stages))?,
+    };
+    let mut prepared = Prepared::with_progress(&base, &trunk, &negatives, &settings, &stages)?;
     if !false_wakes.is_empty() {
         let speech = vec![false_wakes; FALSE_WAKE_COPIES].concat();
         let streams = Negatives { speech, noise: Vec::new() }.streams(settings.seed);
@@ -125,23 +122,43 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         prepared.train_also(recorded(&base, &trunk, (&events, &negatives), settings.seed)?);
     }
     let mut heads = Vec::new();
-    for word in &words {
+    let names = file_names(words.iter().map(|word| word.label.as_str()));
+    for (word, name) in words.iter().zip(&names) {
         let Word { label, different, .. } = word;
         let against = word.against(&words);
         let recordings = word.all(&against);
+        let data = (&negatives, &prepared);
+        let word = (label.as_str(), recordings);
         let mut tuned =
-            finetune(&base, &trunk, &negatives, &prepared, label, recordings, &settings)?;
+            finetune_with_progress(&base, &trunk, data, word, &settings, Some(&stages))?;
         tuned.info.recordings = *different;
-        let path = args.out.join(format!("{}.head", file_name(label)));
+        let path = args.out.join(format!("{name}.head"));
         tuned.save(&path)?;
-        report(&tuned, &path);
+        report(&tuned, &path, &stages);
         heads.push(tuned);
     }
+    stages.finish();
     save_settings(&args.out.join("settings.json"), &args, &settings)?;
+    let trained = |word: &Word| WordRecordings {
+        label: word.label.clone(),
+        recordings: word.sources.clone(),
+    };
+    TrainedOn { words: words.iter().map(trained).collect() }.save(&args.out)?;
     let model = args.out.join("model.wkl");
     write_model(&model, &base, &trunk, (&heads, None))?;
+    crate::log!("next: {}", next_command(&model));
     println!("{}", model.display());
     Ok(())
+}
+
+/// The command that tries a new model.
+fn next_command(model: &Path) -> String {
+    let path = model.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/.-_+@:\\".contains(c);
+    let path = if path.chars().all(is_plain) { path } else { quoted(&path).to_string() };
+    format!(
+        "wakeling listen --model {path} (or, with a recording, wakeling simulate FILE --model {path})"
+    )
 }
 
 /// What the trunk says of events that a device recorded.
@@ -163,66 +180,6 @@ fn recorded(
     trunk_outputs_of(base, trunk, &heard.streams)
 }
 
-/// A word and all that is heard of it.
-struct Word {
-    label: String,
-    /// By people.
-    recordings: Vec<LogMel>,
-    /// By programs.
-    synthesized: Vec<LogMel>,
-    /// How many people's recordings there are, once all of them are weighed.
-    recorded: usize,
-    /// How many different ones, of both kinds.
-    different: usize,
-    /// Recordings in which it is known not to be said.
-    against: Vec<LogMel>,
-    /// The table it is from.
-    table: Option<PathBuf>,
-}
-
-impl Word {
-    fn new(label: String, recordings: Vec<LogMel>) -> Self {
-        Self {
-            label,
-            recordings,
-            synthesized: Vec::new(),
-            recorded: 0,
-            different: 0,
-            against: Vec::new(),
-            table: None,
-        }
-    }
-
-    /// With all of its recordings in one list, in which people's repeat until they weigh as much as
-    /// programs'.
-    fn weighed(mut self) -> Self {
-        self.recorded = self.recordings.len();
-        self.different = self.recorded + self.synthesized.len();
-        if let Some(times) = self.synthesized.len().checked_div(self.recorded) {
-            let real = self.recordings.clone();
-            self.recordings.extend(std::iter::repeat_n(real, times.min(MOST_REPEATS)).flatten());
-        }
-        self.recordings.append(&mut self.synthesized);
-        self
-    }
-
-    /// What is known to be something else, and the recordings of the other words, but for words in
-    /// which this one is said ("computer" is in "hey computer"), and for those of its own table,
-    /// which says of each recording what is known.
-    fn against(&self, words: &[Self]) -> Vec<LogMel> {
-        let others = words.iter().filter(|w| {
-            let same_table = w.table.is_some() && w.table == self.table;
-            !same_table && !says(&clean(&w.label), &self.label)
-        });
-        let others = others.flat_map(|w| &w.recordings);
-        self.against.iter().chain(others).cloned().collect()
-    }
-
-    fn all<'w>(&'w self, against: &'w [LogMel]) -> Recordings<'w> {
-        Recordings { of: &self.recordings, against }
-    }
-}
-
 impl FinetuneArgs {
     /// What `--false-wakes` names: events of a flight recorder, and what holds recordings.
     fn events(&self) -> Result<(Vec<Event>, Vec<PathBuf>)> {
@@ -237,155 +194,56 @@ impl FinetuneArgs {
         Ok((events, sounds))
     }
 
-    /// The base that heads are trained on: the one given, or, where its trunk moves, a new one, which
-    /// is written beside the heads.
-    fn move_trunk(
-        &self,
-        base: Base,
-        trunk: QuantizedTrunk,
-        (negatives, words): (&Negatives, &[Word]),
-        settings: &Settings,
-    ) -> Result<(Base, QuantizedTrunk)> {
+    /// What is trained, by the word of which there are fewest recordings.
+    fn decide(&self, words: &[Word]) -> Train {
         // What programs say moves a trunk towards programs.
         let fewest = words.iter().map(|w| w.recorded).min().unwrap_or(0);
         let (train, why) = self.train.decide(fewest);
         if let Some(why) = why {
             crate::log!("{why}");
         }
-        if train == Train::Head {
-            return Ok((base, trunk));
-        }
+        train
+    }
+
+    /// A new base, whose trunk learned the words; it is written beside the heads.
+    fn move_trunk(
+        &self,
+        base: &Base,
+        train: Train,
+        (negatives, words): (&Negatives, &[Word]),
+        (settings, stages): (&Settings, &Stages),
+    ) -> Result<(Base, QuantizedTrunk)> {
         let against: Vec<_> = words.iter().map(|word| word.against(words)).collect();
         let pairs = words.iter().zip(&against);
         let words: Vec<_> = pairs.map(|(w, others)| (w.label.as_str(), w.all(others))).collect();
-        let base = tune(&base, Start::Pretrained, train, negatives, &words, settings)?;
+        stages.begin("training the trunk");
+        let how = (Start::Pretrained, train);
+        let tick = || stages.trunk_step();
+        let base = tune_ticking(base, how, negatives, &words, settings, Some(&tick))?;
         let path = self.out.join(TUNED_BASE);
         base.save(&path)?;
-        crate::log!("{}: the base that moved, for `wakeling quantize --base`", path.display());
+        let path = path.display();
+        stages.log(&format!("{path}: the base that moved, for `wakeling quantize --base`"));
         let trunk = QuantizedTrunk::of(&base)?;
         Ok((base, trunk))
-    }
-
-    /// Reads recordings and synthesized samples, word by word.
-    fn load_words(&self, load: impl Fn(&[Example]) -> Vec<LogMel>) -> Result<Vec<Word>> {
-        let mut words = Vec::new();
-        for WordPath { label, path } in &self.words {
-            let recordings = load(&open_corpus(path)?);
-            if recordings.is_empty() {
-                return Err(none_readable(path));
-            }
-            words.push(Word::new(label.clone(), recordings));
-        }
-        for path in &self.labels {
-            words.extend(labelled(path, &load)?);
-        }
-        for (i, word) in words.iter().enumerate() {
-            if words[..i].iter().any(|w| clean(&w.label) == clean(&word.label)) {
-                let problem = format!("the word {:?} is given twice", word.label);
-                return Err(Error::usage(problem, "put all its recordings in one folder or table"));
-            }
-        }
-        for folder in &self.samples {
-            let manifest = folder.join(synthesize::MANIFEST);
-            let examples = open_corpus(if manifest.is_file() { &manifest } else { folder })?;
-            let label = label_of(folder, &examples)?;
-            // What `listen` saved as missed lies in such a folder too, and people said that.
-            let (spoken, said): (Vec<_>, Vec<_>) =
-                examples.into_iter().partition(|e| e.source.as_deref() == Some(synthesize::SOURCE));
-            let (spoken, said) = (load(&spoken), load(&said));
-            if spoken.is_empty() && said.is_empty() {
-                return Err(none_readable(folder));
-            }
-            let i =
-                words.iter().position(|w| clean(&w.label) == clean(&label)).unwrap_or_else(|| {
-                    words.push(Word::new(label, Vec::new()));
-                    words.len() - 1
-                });
-            words[i].recordings.extend(said);
-            words[i].synthesized.extend(spoken);
-        }
-        for word in &words {
-            check_phrase::warn(&word.label, None);
-            let recorded = word.recordings.len();
-            if word.synthesized.is_empty() && recorded < FEW_RECORDINGS {
-                crate::log!(
-                    "warning: {recorded} recordings of {:?} are few; from {FEW_RECORDINGS} on it gets good",
-                    word.label
-                );
-            }
-        }
-        Ok(words.into_iter().map(Word::weighed).collect())
-    }
-}
-
-fn none_readable(path: &Path) -> Error {
-    let remedy = "see the lines above; record again, or give another folder";
-    Error::input(path, "no recording in it can be read", remedy)
-}
-
-/// The words of a table of recordings.
-fn labelled(path: &Path, load: &impl Fn(&[Example]) -> Vec<LogMel>) -> Result<Vec<Word>> {
-    let table = Table::open(path, None)?;
-    table.skipped.iter().for_each(|skipped| crate::log!("skipped: {skipped}"));
-    let recordings: Vec<(LogMel, &[Option<bool>])> = table
-        .rows
-        .iter()
-        .filter_map(|(file, answers)| {
-            let recording = load(&[Example::unlabelled(file)]).pop()?;
-            Some((recording, answers.as_slice()))
-        })
-        .collect();
-    let mut words = Vec::new();
-    for (column, label) in table.labels.iter().enumerate() {
-        let where_it_is = |wanted: bool| -> Vec<LogMel> {
-            let rows = recordings.iter().filter(|(_, a)| a.get(column) == Some(&Some(wanted)));
-            rows.map(|(recording, _)| recording.clone()).collect()
-        };
-        let mut word = Word::new(label.clone(), where_it_is(true));
-        if word.recordings.is_empty() {
-            let problem = format!("no recording that can be read has a 1 under {label:?}");
-            return Err(Error::input(path, problem, "see the lines above; or drop the column"));
-        }
-        word.against = where_it_is(false);
-        word.table = Some(path.to_owned());
-        words.push(word);
-    }
-    Ok(words)
-}
-
-/// The one text of a folder of samples.
-fn label_of(folder: &Path, examples: &[Example]) -> Result<String> {
-    let texts: BTreeSet<&str> = examples.iter().filter_map(|e| e.text.as_deref()).collect();
-    let mut texts = texts.into_iter();
-    match (texts.next(), texts.next()) {
-        (Some(text), None) => Ok(text.to_owned()),
-        (None, _) => Err(Error::input(
-            folder,
-            "no manifest in it names the word",
-            format!("give --word NAME={}", folder.display()),
-        )),
-        (Some(a), Some(b)) => Err(Error::input(
-            folder,
-            format!("its manifest names several texts, {a:?} and {b:?}"),
-            "give --samples a folder of one phrase; what it must be told apart from is --negatives",
-        )),
     }
 }
 
 /// Logs the named sensitivities of a word, and the false accepts that were counted for each.
-fn report(tuned: &Tuned, path: &Path) {
+fn report(tuned: &Tuned, path: &Path, stages: &Stages) {
     let info = &tuned.info;
-    crate::log!("{}: {} recordings of {:?}", path.display(), info.recordings, info.label);
-    crate::log!("  sensitivity  false accepts in other speech that it was not trained on");
+    let (path, label) = (path.display(), quoted(&info.label));
+    stages.log(&format!("{path}: {} recordings of {label}", info.recordings));
+    stages.log("  sensitivity  false accepts in other speech that it was not trained on");
     let own = info.detector.threshold;
     for preset in Preset::ALL {
         let evidence = Evidence::of(&info.points, preset.threshold(&info.points, own));
         let mark = if preset == Preset::Normal { "; in force" } else { "" };
-        crate::log!("  {preset:<11}  {evidence}{mark}");
+        stages.log(&format!("  {preset:<11}  {evidence}{mark}"));
     }
     if !info.points.iter().any(|p| p.threshold == own) {
-        crate::log!(
-            "  the threshold of normal is estimated for 0.5 false accepts per hour; more --negatives would show it"
+        stages.log(
+            "  the threshold of normal is estimated for 0.5 false accepts per hour; more --negatives would show it",
         );
     }
 }
@@ -407,24 +265,4 @@ fn save_settings(path: &Path, args: &FinetuneArgs, settings: &Settings) -> Resul
         "version": env!("CARGO_PKG_VERSION"),
     });
     files::write_atomic(path, format!("{record:#}\n").as_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn people_weigh_as_much_as_programs_and_only_they_are_counted_as_recorded() {
-        let mut word = Word::new("amelia".into(), vec![LogMel::default(); 3]);
-        word.synthesized = vec![LogMel::default(); 60];
-        let word = word.weighed();
-        assert_eq!((word.recorded, word.different), (3, 63));
-        assert_eq!(word.recordings.len(), 3 * (1 + MOST_REPEATS) + 60);
-        assert_eq!(Train::Auto.decide(word.recorded).0, Train::Head);
-
-        let mut word = Word::new("amelia".into(), Vec::new());
-        word.synthesized = vec![LogMel::default(); 60];
-        let word = word.weighed();
-        assert_eq!((word.recorded, word.recordings.len()), (0, 60));
-    }
 }

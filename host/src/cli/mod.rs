@@ -30,11 +30,13 @@ use wakeling_shared::frontend::FrontendParams;
 
 use crate::{
     Error, Result,
-    corpus::{Corpus, Example},
+    corpus::{Corpus, Example, texts::of_text},
     features::load_log_mel,
     finetune::Settings,
     models,
     negatives::{Negatives, load_speech},
+    takes::{self, Checked, Purpose},
+    text::nfc,
 };
 
 /// The clips of a corpus; what it had to leave out is told on stderr.
@@ -50,6 +52,29 @@ pub fn open_corpus(path: &Path) -> Result<Vec<Example>> {
         return Err(Error::input(path, "no usable clip in it", "see the lines above"));
     }
     Ok(corpus.examples)
+}
+
+/// The recordings of a word: of the clips at its path those of its text, decoded, cut and checked.
+/// Logs what is left out.
+///
+/// # Errors
+/// As [`open_corpus`]; [`Error::Input`] if every clip has another text, or none can be used.
+pub fn open_takes(
+    word: &WordPath,
+    frontend: &FrontendParams<'_>,
+    purpose: Purpose,
+) -> Result<Checked> {
+    let WordPath { label, path } = word;
+    let found = of_text(path, open_corpus(path)?, label)?;
+    if let Some(note) = found.note(path, label) {
+        crate::log!("{note}");
+    }
+    let checked = takes::check(&found.clips, frontend, purpose);
+    checked.log();
+    match checked.refusal(path) {
+        Some(refusal) => Err(refusal),
+        None => Ok(checked),
+    }
 }
 
 /// The clips of several corpora.
@@ -101,11 +126,11 @@ pub struct Training {
     #[arg(long, default_value_t = Settings::default().steps, value_parser = number::steps())]
     steps: usize,
     /// Heads that are trained, each from other draws, and averaged into one
-    #[arg(long, default_value_t = Settings::default().members, value_parser = number::within(1..=8))]
+    #[arg(long, default_value_t = Settings::default().members, value_parser = number::within(1..=8_usize))]
     members: usize,
     /// Channels of each head's layers: 1 is a single node
     #[arg(long, value_name = "COUNT", default_value_t = Settings::default().hidden,
-        value_parser = number::within(1..=64))]
+        value_parser = number::within(1..=64_usize))]
     head_channels: usize,
     /// Layers over time in each head: with 0 it sees one moment, with 2 the whole phrase
     #[arg(long, value_name = "COUNT", default_value_t = Settings::default().temporal.len(),
@@ -164,10 +189,7 @@ pub fn parse_word(text: &str) -> std::result::Result<WordPath, String> {
     if label.is_empty() || path.as_os_str().is_empty() {
         return Err("expected NAME=PATH, such as \"hey computer=recordings/\"".into());
     }
-    Ok(WordPath { label, path })
+    Ok(WordPath { label: nfc(&label).into_owned(), path })
 }
 
-/// A label as a file name: letters and digits of any script, the rest as `-`.
-pub fn file_name(label: &str) -> String {
-    label.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect()
-}
+pub use crate::text::file_name;

@@ -17,7 +17,7 @@ use crate::{
   wakeling finetune --samples speech/ --out runs/computer
 
 espeak-ng speaks at once and sounds mechanical; neural voices train better wake words.
-Any program will do that writes a file (wav, flac, mp3, ogg):
+Any program will do that writes an audio file, in any format that is read:
   --command 'espeak-ng -v {voice} -s {speed} -p {pitch} -w {out} -- {text}'
   --command 'python3 -m piper -m {voice} --length-scale {speed} -f {out} -- {text}'
   --command 'python3 -m kokoro --voice {voice} --speed {speed} -o {out} --text {text}'

@@ -1,5 +1,5 @@
-//! Many trials: kept as they come, so that a run can be cut off and go on, and summed up as a table
-//! and a picture.
+//! Table of trials, stored after each trial so that an interrupted run can resume, and summarized
+//! as a table and a chart.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,27 +19,28 @@ use crate::{
     sensitivity::{FalseAccepts, duration},
 };
 
-/// What a trial was.
+/// Parameters of a trial.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Trial {
-    /// The word.
+    /// Keyword.
     pub word: String,
-    /// How its network was made, as `--train` takes it, and whether with other words (`joint`).
+    /// Training strategy, as `--train` takes it, and `joint` if several keywords are trained
+    /// together.
     pub how: String,
-    /// Recordings it was trained on.
+    /// Number of training recordings.
     pub samples: usize,
-    /// Which draw of them.
+    /// Seed of the sampled recordings.
     pub draw: u64,
 }
 
-/// What a trial counted.
+/// Result of a trial.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counts {
-    /// Recordings played.
+    /// Number of recordings played.
     pub recordings: usize,
-    /// Hours of other speech.
+    /// Hours of negative speech.
     pub hours: f64,
-    /// Recordings missed at each of the grid's rates.
+    /// Number of recordings missed at each of the grid's rates.
     pub missed: Vec<usize>,
 }
 
@@ -50,7 +51,7 @@ impl From<&Figures> for Counts {
     }
 }
 
-/// Trials and their counts, in one CSV file that is whole at any moment.
+/// Trials and their results, in one CSV file that is written atomically.
 pub struct Grid {
     path: PathBuf,
     rates: Vec<f64>,
@@ -58,10 +59,10 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Opens a file of trials at these false accepts per hour, or begins one.
+    /// Opens or creates a file of trials at these rates of false accepts per hour.
     ///
     /// # Errors
-    /// [`Error::Input`] if the file is of other rates or no such file.
+    /// [`Error::Input`] if the file has other rates or is no such file.
     pub fn open(path: PathBuf, rates: &[f64]) -> Result<Self> {
         let mut grid = Self { path, rates: rates.to_vec(), trials: BTreeMap::new() };
         if grid.path.exists() {
@@ -87,7 +88,7 @@ impl Grid {
         Ok(grid)
     }
 
-    /// Whether a trial was made before.
+    /// Returns `true` if the file already holds this trial.
     pub fn holds(&self, trial: &Trial) -> bool {
         self.trials.contains_key(trial)
     }
@@ -115,7 +116,7 @@ impl Grid {
         format!("word,train,samples,draw,recordings,hours,{}", rates.join(","))
     }
 
-    /// Shares missed at the rate of that number, over words and draws.
+    /// Returns the shares of missed recordings at rate index `rate`, one per keyword and seed.
     fn shares(&self, how: &str, samples: usize, rate: usize) -> Vec<f64> {
         let of = |(t, c): (&Trial, &Counts)| {
             let missed = *c.missed.get(rate)? as f64;
@@ -124,7 +125,8 @@ impl Grid {
         self.trials.iter().filter_map(of).collect()
     }
 
-    /// Mean share and interval of a cell: over words and draws, or of the one trial's counts.
+    /// Returns the mean share and its interval for a cell: over keywords and seeds, or from the
+    /// counts of a single trial.
     fn cell(&self, how: &str, samples: usize, rate: usize) -> Option<(f64, (f64, f64))> {
         let shares = self.shares(how, samples, rate);
         let (share, half) = mean(&shares);
@@ -143,7 +145,8 @@ impl Grid {
     }
 
     fn hows(&self) -> Vec<String> {
-        // From nothing to everything, as people read it; names sort almost so.
+        // From untrained to fully trained, as readers expect; `sort_by_key` keeps the order of
+        // names otherwise.
         let set: BTreeSet<&String> = self.trials.keys().map(|t| &t.how).collect();
         let rank = |how: &str| match how.split([' ', ':']).next() {
             Some("scratch") => 0,
@@ -160,7 +163,8 @@ impl Grid {
         self.trials.keys().map(|t| t.samples).collect()
     }
 
-    /// Tables in Markdown, one for each rate: ways of training down, recordings across.
+    /// Formats tables in Markdown, one per rate: strategies as rows, numbers of recordings as
+    /// columns.
     pub fn tables(&self) -> String {
         let mut text = String::new();
         let samples = self.counts_of_samples();
@@ -201,7 +205,8 @@ impl Grid {
         text
     }
 
-    /// Misses at the rate of that number over the recordings, one curve a way of training.
+    /// Draws misses at rate index `rate` over the number of recordings, one curve per strategy, as
+    /// SVG.
     pub fn picture(&self, rate: usize) -> String {
         let curve = |how: String| Curve {
             points: self
@@ -240,7 +245,7 @@ impl Grid {
 
 fn parse(line: &str, rates: usize) -> Option<(Trial, Counts)> {
     let rest = line.strip_prefix('"')?;
-    // The word may hold anything but a lone quotation mark.
+    // The keyword may contain any text except an unescaped quotation mark.
     let end = rest.rfind("\",")?;
     let word = rest.get(..end)?.replace("\"\"", "\"");
     let mut fields = rest.get(end + 2..)?.split(',');
@@ -297,7 +302,7 @@ mod tests {
         assert!(table.contains(expected), "{table}");
         assert!(table.find("scratch").unwrap() < table.find("| head").unwrap());
         assert!(table.contains("at most 3 false accepts in 6.26 h"), "{table}");
-        // One trial alone has the interval of its counts.
+        // A single trial has the interval of its counts.
         assert!(table.contains("| scratch | 50.0 % (35.5–64.5) |"), "{table}");
         let picture = grid.picture(0);
         assert!(picture.contains("head") && picture.starts_with("<svg"), "{picture}");

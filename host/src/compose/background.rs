@@ -1,9 +1,9 @@
 //! Backgrounds of training streams: noise, and babble of other talkers.
 //!
-//! A device stands in rooms where a tap runs or people talk. A network that was trained in quiet
-//! misses its phrase there, and speech mixed with speech is what it misses most. So streams with the
-//! phrase and streams without it get the same backgrounds: otherwise the background itself would tell
-//! them apart.
+//! Devices are used in rooms with running water or conversation. A network that was trained in
+//! quiet misses its phrase there, most often when speech is mixed with speech. Streams with and
+//! without the phrase get the same backgrounds; otherwise the network could tell them apart by the
+//! background.
 
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
@@ -12,23 +12,25 @@ use wakeling_shared::frontend::MEL_CHANNELS;
 use super::{NoisePool, Powers, Row, exp2_q8, loudness};
 use crate::features::LogMel;
 
-/// Talkers in babble differ in level by up to twice this many dB.
+/// Half width of the range, in dB, from which the level of a talker in babble is sampled.
 const TALKER_RANGE_DB: f32 = 6.0;
-/// Frames of the shortest clip that serves as talk, where there are longer ones.
+/// Length in frames from which on a clip counts as continuous talk. Shorter clips serve only where
+/// there are no others.
 const TALK_FRAMES: usize = 100;
-/// Frames of the longest pause between two clips of a talker.
+/// Longest pause between two clips of a talker, in frames.
 const LONGEST_PAUSE: usize = 50;
 
 /// Kinds and levels of backgrounds; every chance is a probability.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackgroundMix {
-    /// Chance that a stream has a background.
+    /// Probability that a stream has a background.
     pub chance: f64,
-    /// Range of the signal-to-noise ratio in dB: [`loudness`] of the speech over that of the background.
+    /// Range of the signal-to-noise ratio in dB: [`loudness`] of the speech relative to that of the
+    /// background.
     pub snr_db: (f32, f32),
-    /// Chance that a background is babble; it is noise otherwise.
+    /// Probability that a background is babble; otherwise it is noise.
     pub babble_chance: f64,
-    /// Highest number of talkers in babble; the lowest is one.
+    /// Maximum number of talkers in babble; the minimum is one.
     pub most_talkers: usize,
 }
 
@@ -41,16 +43,16 @@ impl BackgroundMix {
         Self { chance: 0.8, snr_db: (-5.0, 25.0), babble_chance: 0.35, most_talkers: 6 };
 }
 
-/// Sounds from which backgrounds are made.
+/// Sources from which backgrounds are made.
 pub struct Backgrounds<'a> {
     noise: NoisePool,
     talkers: Vec<&'a LogMel>,
-    /// Indices of the clips of `talkers` that serve as talk.
+    /// Indices into `talkers` of the clips that serve as talk.
     talk: Vec<usize>,
 }
 
 impl<'a> Backgrounds<'a> {
-    /// Backgrounds from noise and from clips of speech.
+    /// Creates backgrounds from noise and from clips of speech.
     pub fn new(noise: NoisePool, talkers: Vec<&'a LogMel>) -> Self {
         let of_length = |least: usize| -> Vec<usize> {
             (0..talkers.len()).filter(|&i| talkers[i].len() >= least).collect()
@@ -62,13 +64,13 @@ impl<'a> Backgrounds<'a> {
         Self { noise, talkers, talk }
     }
 
-    /// Noise alone.
+    /// Returns the noise pool.
     pub fn noise(&self) -> &NoisePool {
         &self.noise
     }
 
-    /// Adds a background to a row whose speech has loudness `level`, or leaves it as it is, as `mix`
-    /// has it. Returns the indices of the clips of speech that are in it now.
+    /// Adds a background, sampled from `mix`, to a row whose speech has loudness `level`. The row
+    /// may stay unchanged. Returns the indices of the speech clips that were mixed in.
     pub fn add(
         &self,
         row: &mut Row,
@@ -92,8 +94,8 @@ impl<'a> Backgrounds<'a> {
         clips
     }
 
-    /// Babble of so many talkers, and the indices of the clips in it. Each talker has one level and
-    /// clips one after another, of which the first has begun before the babble does.
+    /// Returns babble of `talkers` talkers and the indices of the clips in it. Each talker has one
+    /// level and a sequence of clips; the first clip has already begun when the babble starts.
     fn babble(&self, frames: usize, talkers: usize, rng: &mut impl Rng) -> (Powers, Vec<usize>) {
         let mut sum = vec![[0.0; MEL_CHANNELS]; frames];
         let mut clips = Vec::new();
@@ -113,8 +115,8 @@ impl<'a> Backgrounds<'a> {
     }
 }
 
-/// Adds as much of a clip as there is room for, at a level that is `gain_db` above 1; returns its
-/// frames.
+/// Adds as much of a clip as fits into `sum`, scaled to a loudness of `gain_db` above 1. Returns
+/// the number of frames added.
 fn add_talk(sum: &mut [[f32; MEL_CHANNELS]], clip: &[[i16; MEL_CHANNELS]], gain_db: f32) -> usize {
     let sound: Powers =
         clip.iter().take(sum.len()).map(|frame| frame.map(|x| exp2_q8(f32::from(x)))).collect();
@@ -130,7 +132,7 @@ mod tests {
     use super::*;
     use rand::{SeedableRng, rngs::StdRng};
 
-    /// A clip whose sound lies in one band.
+    /// Returns a clip with power in one band only.
     fn tone(band: usize, frames: usize) -> LogMel {
         let frame = std::array::from_fn(|c| if c == band { 20 * 256 } else { 0 });
         vec![frame; frames]
@@ -167,7 +169,7 @@ mod tests {
                 let peak = row.powers().iter().map(|f| f[band]).fold(0.0, f32::max);
                 assert_eq!(peak > 10.0, named.contains(&band), "seed {seed}, band {band}: {peak}");
             }
-            // One talker has about three clips in four seconds, six have eighteen.
+            // One talker fits about three clips into four seconds; six talkers fit eighteen.
             counts.push(named.len());
         }
         assert!(counts.iter().min() < Some(&5) && counts.iter().max() > Some(&14), "{counts:?}");

@@ -8,21 +8,26 @@
 //! ignored. Files that hold sound and are not read are listed as skipped, the first of a folder with a
 //! command that converts all of them.
 //!
-//! The speaker is the part of the file name before `_nohash_`. Failing that it is the part before
-//! the first `-` or `_`, where at least two files share it, at least two such parts exist, and it is
-//! not the name of the folder. This can take two people for one, which only makes a split coarser;
+//! A `manifest.jsonl` beside audio files, as `wakeling record` writes it, describes those of them that
+//! it names: their text, speaker and other labels are the manifest's.
+//!
+//! Where no manifest names a speaker, the speaker is the part of the file name before `_nohash_`.
+//! Failing that it is the part before the first `-` or `_`, where at least two files share it, at least
+//! two such parts exist, and it is not the name of the folder. This can take two people for one, which only makes a split coarser;
 //! it cannot tear one person apart by a wrong guess, which would make a test result a lie.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use super::{AUDIO, Example, Item, Sink, Skipped, UNSUPPORTED, extension};
+use super::{AUDIO, Example, Item, Sink, Skipped, UNSUPPORTED, extension, manifest};
 use crate::{
     Error, Result,
     audio::{self, Content},
+    synthesize::MANIFEST,
 };
 
 /// Different parts of file names that are remembered while speakers are looked for. A corpus with
@@ -33,22 +38,24 @@ pub(super) fn stream(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
     if !root.is_dir() {
         return sink(Item::Clip(Example::unlabelled(root)));
     }
-    let mut prefixes = Prefixes::default();
+    let (mut prefixes, mut is_named) = (Prefixes::default(), false);
     walk(root, &mut |item| {
         if let Item::Clip(example) = item {
+            is_named |= example.speaker.is_some();
             prefixes.count(&example);
         }
         Ok(())
     })?;
-    let prefixes = prefixes.speakers();
+    // Where speakers are named, parts of file names are no names.
+    let prefixes = if is_named { Prefixes::default() } else { prefixes.speakers() };
     walk(root, &mut |item| {
         sink(match item {
-            Item::Clip(mut example) => {
+            Item::Clip(mut example) if example.speaker.is_none() => {
                 example.speaker = prefixes.of(&example);
                 example.is_speaker_guessed = example.speaker.is_some() && hash(&example).is_none();
                 Item::Clip(example)
             }
-            skipped => skipped,
+            other => other,
         })
     })
 }
@@ -58,7 +65,7 @@ fn walk(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
     let splits = SpeechCommandsSplits::read(root);
     let mut seen = HashSet::from([identity(root)]);
     let listing = Listing::read(root).map_err(Error::io(root, "read"))?;
-    listing.hand_on(sink, |path| Example::unlabelled(path))?;
+    listing.hand_on(root, sink, |path| Example::unlabelled(path))?;
     for folder in listing.folders {
         // A link that leads back here, or two links to one folder, would count clips twice.
         if !seen.insert(identity(&folder)) {
@@ -72,7 +79,7 @@ fn walk(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
                     let reason = "a folder inside a word's folder";
                     sink(Item::Skipped(Skipped::new(deeper, reason)))?;
                 }
-                inner.hand_on(sink, |path| word(&folder, path, &splits))?;
+                inner.hand_on(&folder, sink, |path| word(&folder, path, &splits))?;
             }
             Err(e) => {
                 sink(Item::Skipped(Skipped::new(&folder, format!("cannot be read: {e}"))))?;
@@ -276,13 +283,58 @@ impl Listing {
         Ok(listing)
     }
 
-    /// Hands on what is skipped, then what `example` makes of every audio file.
-    fn hand_on(&self, sink: &mut Sink<'_>, example: impl Fn(&Path) -> Example) -> Result<()> {
+    /// Hands on what is skipped, then every audio file of `folder`: as its manifest describes it, or
+    /// as `example` does.
+    fn hand_on(
+        &self,
+        folder: &Path,
+        sink: &mut Sink<'_>,
+        example: impl Fn(&Path) -> Example,
+    ) -> Result<()> {
         for skipped in &self.skipped {
             sink(Item::Skipped(skipped.clone()))?;
         }
-        self.audio.iter().try_for_each(|path| sink(Item::Clip(example(path))))
+        let mut described = described(folder, sink)?;
+        for path in &self.audio {
+            let plain = example(path);
+            let clips = path.file_name().and_then(|name| described.remove(name));
+            for clip in clips.unwrap_or_else(|| vec![plain.clone()]) {
+                // The folder's name is the text of a clip of which nothing is said.
+                let text = match (&clip.text, &clip.kind) {
+                    (None, None) => plain.text.clone(),
+                    _ => clip.text.clone(),
+                };
+                let kind = clip.kind.clone().or_else(|| plain.kind.clone());
+                let split = clip.split.clone().or_else(|| plain.split.clone());
+                sink(Item::Clip(Example { path: path.clone(), text, kind, split, ..clip }))?;
+            }
+        }
+        Ok(())
     }
+}
+
+/// Clips that the manifest of a folder describes, by file name; those that lie elsewhere are left to
+/// the folder in which they are.
+fn described(folder: &Path, sink: &mut Sink<'_>) -> Result<HashMap<OsString, Vec<Example>>> {
+    let mut clips: HashMap<OsString, Vec<Example>> = HashMap::new();
+    let path = folder.join(MANIFEST);
+    if !path.is_file() {
+        return Ok(clips);
+    }
+    let here = identity(folder);
+    manifest::stream(&path, &mut |item| match item {
+        Item::Clip(clip) => {
+            let is_here = |parent: &Path| parent == folder || identity(parent) == here;
+            if let (true, Some(name)) =
+                (clip.path.parent().is_some_and(is_here), clip.path.file_name())
+            {
+                clips.entry(name.to_owned()).or_default().push(clip);
+            }
+            Ok(())
+        }
+        skipped => sink(skipped),
+    })?;
+    Ok(clips)
 }
 
 pub(super) fn identity(folder: &Path) -> PathBuf {

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fmt::Write as _,
+    fmt::{self, Write as _},
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Write},
 };
@@ -35,6 +35,26 @@ pub const LIMITS_HZ: [f32; 2] = [4_000.0, 5_500.0];
 /// Between a limit and this multiple of it lie the skirts of filters.
 const SKIRT: f32 = 1.12;
 
+/// Half of the SHA-256 of samples at 16 kHz, which finds the same sound under another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SoundHash([u8; 16]);
+
+impl SoundHash {
+    /// Hashes samples.
+    pub fn of(pcm: &[i16]) -> Self {
+        let bytes: Vec<u8> = pcm.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&Sha256::digest(&bytes)[..16]);
+        Self(hash)
+    }
+}
+
+impl fmt::Display for SoundHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 /// What is known about one clip once it was heard.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Heard {
@@ -44,12 +64,14 @@ pub struct Heard {
     pub rate_hz: u32,
     /// How it was stored.
     pub format: FileFormat,
-    /// Half of the SHA-256 of the samples.
-    pub hash: [u8; 16],
+    /// Hash of the samples.
+    pub hash: SoundHash,
     /// The lowest of [`LIMITS_HZ`] above which there is no sound.
     pub limit_hz: Option<f32>,
     /// Whether every sample is the same.
     pub silent: bool,
+    /// Description of what is missing at the end of a file that was cut off.
+    pub shortfall: Option<String>,
 }
 
 impl Heard {
@@ -60,20 +82,15 @@ impl Heard {
     pub fn of(example: &Example) -> Result<Self> {
         let recording = example.record()?;
         let pcm = &recording.samples;
-        let mut digest = Sha256::new();
-        let mut bytes = Vec::with_capacity(pcm.len() * 2);
-        pcm.iter().for_each(|x| bytes.extend(x.to_le_bytes()));
-        digest.update(&bytes);
-        let mut hash = [0; 16];
-        hash.copy_from_slice(&digest.finalize()[..16]);
         let silent = pcm.iter().all(|x| Some(x) == pcm.first());
         Ok(Self {
             samples: pcm.len(),
             rate_hz: recording.rate_hz,
             format: recording.format,
-            hash,
+            hash: SoundHash::of(pcm),
             limit_hz: if silent { None } else { limit(pcm) },
             silent,
+            shortfall: recording.shortfall,
         })
     }
 
@@ -123,7 +140,7 @@ pub struct Inspection {
     words: BTreeMap<String, u64>,
     speakers: HashSet<u64>,
     texts: HashSet<u64>,
-    first_heard: HashMap<[u8; 16], u64>,
+    first_heard: HashMap<SoundHash, u64>,
     duplicates: u64,
     silent: u64,
     skipped: u64,
@@ -199,6 +216,10 @@ impl Inspection {
             None => {
                 self.first_heard.insert(heard.hash, number);
             }
+        }
+        if let Some(what) = &heard.shortfall {
+            let reason = format!("the file is cut off ({what}); what is there is used");
+            self.list_skipped(&example.name(), &reason, lists)?;
         }
         if heard.silent {
             self.silent += 1;

@@ -10,7 +10,7 @@
 //! | [`Format`] | what lies at the path |
 //! |---|---|
 //! | manifest | `*.jsonl`, `*.json`: NeMo-style, one JSON object a line (`manifest`) |
-//! | folder | folder of folders of audio: the folder is the word, as in Speech Commands; audio directly inside has no text; or one audio file (`folder`) |
+//! | folder | folder of folders of audio: the folder is the word, as in Speech Commands; audio directly inside has no text, unless a `manifest.jsonl` beside it says more; or one audio file (`folder`) |
 //! | librispeech | folders with `*.trans.txt` beside their audio (`librispeech`) |
 //! | common-voice | a release's folder for one language, or one of its `.tsv` (`common_voice`) |
 //! | shards | WebDataset `.tar` files: one, a folder of them, or `name-{0000..0099}.tar` (`shards`) |
@@ -31,6 +31,7 @@ mod shards;
 mod split;
 #[cfg(test)]
 mod tests;
+pub mod texts;
 pub mod unpack;
 
 use std::{

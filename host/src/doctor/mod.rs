@@ -297,7 +297,7 @@ fn permission(what: &'static str, folder: &str, is_one: fn(&str) -> bool, group:
             Check::new(what, Status::Faulty, found, "Join its group, then log in anew:")
                 .command(format!("sudo usermod -aG {group} $USER"))
         }
-        None if nodes.is_empty() => Check::good(what, "no device, so none is refused"),
+        None if nodes.is_empty() => Check::good(what, "none is plugged in"),
         None => Check::good(what, "the devices that are there can be opened"),
     }
 }

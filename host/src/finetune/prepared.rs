@@ -2,12 +2,14 @@
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-use super::Settings;
+use super::{Settings, stages::Stages};
 use crate::{
     Error, Result,
     base::Base,
     compose::Row,
-    negatives::{Negatives, Speech, Streams, TrunkOutputs, hours, is_spaced, says, trunk_outputs},
+    negatives::{
+        Negatives, Speech, Streams, TrunkOutputs, hours, is_spaced, says, trunk_outputs_ticking,
+    },
     quantize::QuantizedTrunk,
     tokens::clean,
 };
@@ -146,11 +148,28 @@ impl Prepared {
         negatives: &Negatives,
         settings: &Settings,
     ) -> Result<Self> {
+        Self::with_progress(base, trunk, negatives, settings, &Stages::hidden())
+    }
+
+    /// As [`Prepared::new`], and shows how far it is.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_progress(
+        base: &Base,
+        trunk: &QuantizedTrunk,
+        negatives: &Negatives,
+        settings: &Settings,
+        stages: &Stages,
+    ) -> Result<Self> {
         let Settings { negative_hours: hours, negative_background: mix, seed, .. } = *settings;
         let parts = Parts::of(negatives, seed)?;
-        let hear = |rows: &[Row]| trunk_outputs(base, trunk, rows);
-        let mut train = Heard::of(parts.train.streams_with(&mix, seed), hear)?;
+        let hear = |rows: &[Row]| {
+            trunk_outputs_ticking(base, trunk, rows, &|row| stages.embedded(row.minutes()))
+        };
         let copies = (hours / negatives.hours()).round().clamp(1.0, MOST_COPIES) as u64;
+        stages.begin("mixing and embedding other speech");
+        let mut train = Heard::of(parts.train.streams_with(&mix, seed), hear)?;
         for copy in 1..copies {
             let streams = parts.train.streams_with(&mix, seed.wrapping_add(copy));
             train.extend(Heard::of(streams, hear)?);

@@ -137,6 +137,21 @@ pub fn tune(
     words: &[(&str, Recordings<'_>)],
     settings: &Settings,
 ) -> Result<Base> {
+    tune_ticking(base, (start, train), negatives, words, settings, None)
+}
+
+/// As [`tune`], and calls `tick` after each training step instead of showing a bar.
+///
+/// # Errors
+/// As there.
+pub fn tune_ticking(
+    base: &Base,
+    (start, train): (Start, Train),
+    negatives: &Negatives,
+    words: &[(&str, Recordings<'_>)],
+    settings: &Settings,
+    tick: Option<&dyn Fn()>,
+) -> Result<Base> {
     let mut rng = StdRng::seed_from_u64(settings.seed);
     let moving = train.blocks(&base.info.trunk)?;
     let base = &match start {
@@ -169,7 +184,7 @@ pub fn tune(
         stages.push(WordStage::new(network, material, SHARE, &settings));
     }
     let stage = Joint { stages };
-    let params = run(settings, start).train(&stage, params)?;
+    let params = run(settings, start).train_ticking(&stage, params, tick)?;
     moved(base, &params, &stage)
 }
 

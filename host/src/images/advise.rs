@@ -1,33 +1,35 @@
-//! Whether a base for pictures should help a task, told before anything is trained.
+//! Estimate of whether a pretrained image network helps a task, before anything is trained.
 //!
-//! What carries over is measured: each picture is described by the base's last layer before its head,
-//! and by that of a network never trained, and is told apart by the nearest of the classes' means of
-//! all *other* pictures (leave one out). If the base's description does that better, a head has
-//! something to build on.
+//! Each image is represented by the embedding before the head: once from the pretrained network,
+//! and once from an untrained one. It is then classified by the nearest class mean over all *other*
+//! images (leave one out). If the pretrained embeddings classify better, a head has something to
+//! build on.
 
 use candle_core::{DType, Device, Tensor};
 
 use super::{Labelling, corpus::Pictures, file::ImageNetwork, training::logits};
 use crate::Result;
 
-/// What was found out.
+/// Result of the estimate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Advice {
-    /// Pictures.
+    /// Number of images.
     pub pictures: usize,
-    /// Pictures right by the base's description, mean over classes and labels.
+    /// Share of images classified correctly from the pretrained embeddings, mean over classes and
+    /// labels.
     pub by_base: f64,
-    /// The same by a network that was never trained.
+    /// The same share with an untrained network.
     pub by_random: f64,
-    /// The same by guessing.
+    /// The same share by guessing.
     pub by_guess: f64,
 }
 
 impl Advice {
-    /// Looks at pictures; `base` already has their size, channels and labels.
+    /// Measures the three shares. `base` must already have the size, channels and labels of the
+    /// images.
     ///
     /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor) if the base is broken.
+    /// [`Error::Tensor`](crate::Error::Tensor) if the weights of the base do not fit its shape.
     pub fn of(base: &ImageNetwork, pictures: &Pictures, seed: u64) -> Result<Self> {
         let config = base.info.network.clone();
         let random = ImageNetwork::fresh(config, pictures.labelling, &pictures.labels, seed)?;
@@ -46,18 +48,19 @@ impl Advice {
         })
     }
 
-    /// Whether the base tells more of what guessing leaves open than chance could make it.
+    /// Returns `true` if the pretrained network beats the untrained one, and beats guessing by more
+    /// than chance explains (two standard deviations).
     pub fn carries(&self) -> bool {
-        // One standard deviation of a share of so many pictures, at most.
+        // Upper bound of the standard deviation of a share over this number of images.
         let noise = 0.5 / (self.pictures.max(1) as f64).sqrt();
         self.by_base > self.by_guess + 2.0 * noise && self.by_base > self.by_random
     }
 }
 
-/// One thing to tell of each picture.
+/// Classification problem over the images.
 struct Question {
     classes: usize,
-    /// The answer for each picture; none where nobody knows.
+    /// Class of each image; `None` if the label is unknown.
     answers: Vec<Option<usize>>,
 }
 
@@ -87,12 +90,12 @@ fn questions(pictures: &Pictures) -> Vec<Question> {
     }
 }
 
-/// The numbers before the head, each of unit variance over the pictures.
+/// Returns the embedding of each image, every component scaled to unit variance over the images.
 fn described(network: &ImageNetwork, pictures: &Pictures) -> Result<Vec<Vec<f32>>> {
     let config = &network.info.network;
     let width = config.outputs();
     let mut params = network.params.detached()?;
-    // With the identity for a head, the logits are what comes before it.
+    // With the identity as head weights, the logits equal the embedding.
     let identity = Tensor::eye(width, DType::F32, &Device::Cpu)?.flatten_all()?.to_vec1()?;
     params.insert("head.weight", &[width, width], identity)?;
     params.insert("head.bias", &[width], vec![0.0; width])?;
@@ -107,7 +110,8 @@ fn described(network: &ImageNetwork, pictures: &Pictures) -> Result<Vec<Vec<f32>
     Ok(described)
 }
 
-/// Share of pictures right by the nearest mean of the others, mean over classes.
+/// Returns the share of images classified correctly by the nearest mean of the others, mean over
+/// classes.
 fn leave_one_out(described: &[Vec<f32>], question: &Question) -> f64 {
     let width = described.first().map_or(0, Vec::len);
     let counts = question.counts();
@@ -148,7 +152,7 @@ mod tests {
         assert_eq!(leave_one_out(&apart, &question), 1.0);
         let mixed = [[0.0], [5.0], [0.1], [5.1], [9.0]].map(Vec::from);
         assert_eq!(leave_one_out(&mixed, &question), 0.0);
-        // A class of one has no others to be told by.
+        // A class with a single image has no others, so that image cannot be classified.
         let single = Question { classes: 2, answers: vec![Some(0), Some(1), Some(1)] };
         let described = [[0.0], [5.0], [5.1]].map(Vec::from);
         assert_eq!(leave_one_out(&described, &single), 0.5);

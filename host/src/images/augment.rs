@@ -1,8 +1,8 @@
-//! Pictures distorted anew each time they are drawn, so that a network learns what stays.
+//! Augmentation of images, sampled anew each time an image is used.
 //!
-//! Flip, shift and zoom are one resampling (bilinear, edges repeated); then contrast and brightness,
-//! gray in place of colour, and a square that is hidden (DeVries & Taylor 2017). All of it is drawn
-//! from the generator that is passed in.
+//! Flip, shift and zoom are one resampling (bilinear, edges repeated). Contrast, brightness,
+//! conversion to gray, and a hidden square (cutout: DeVries & Taylor 2017) follow. All randomness
+//! comes from the generator that the caller passes in.
 
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
@@ -10,22 +10,23 @@ use wakeling_shared::artifact::Shape;
 
 use super::picture::value;
 
-/// How much is distorted; 0 leaves a part out.
+/// Strength of each augmentation; 0 or `false` turns it off.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Augment {
-    /// Whether left and right are changed in half of the pictures.
+    /// Mirrors half of the images, left to right.
     pub flip: bool,
-    /// Largest shift each way, in sides of the picture.
+    /// Largest shift each way, as a fraction of the side.
     pub shift: f32,
-    /// Largest zoom, in and out: `e^±zoom`.
+    /// Largest zoom, in and out: a factor of `e^±zoom`.
     pub zoom: f32,
-    /// Largest change of the contrast: times `e^±contrast`.
+    /// Largest change of the contrast: a factor of `e^±contrast`.
     pub contrast: f32,
     /// Largest change of the brightness, in steps of 0 … 255.
     pub brightness: f32,
-    /// Share of colour pictures that become gray.
+    /// Share of colour images that become gray.
     pub gray: f32,
-    /// Side of the hidden square, in sides of the picture, in half of the pictures.
+    /// Side of the hidden square as a fraction of the side of the image. Half of the images have
+    /// one.
     pub cutout: f32,
 }
 
@@ -44,7 +45,7 @@ impl Default for Augment {
 }
 
 impl Augment {
-    /// No distortion.
+    /// No augmentation.
     pub const NONE: Self = Self {
         flip: false,
         shift: 0.0,
@@ -55,7 +56,8 @@ impl Augment {
         cutout: 0.0,
     };
 
-    /// A distorted picture as the network sees it: `(p − 128) / 64`, `(height, width, channels)`.
+    /// Returns an augmented image as the network's input: `(p − 128) / 64`,
+    /// `(height, width, channels)`.
     pub fn draw(&self, pixels: &[u8], shape: Shape, rng: &mut impl Rng) -> Vec<f32> {
         let mut uniform = |most: f32| most * (2.0 * rng.random::<f32>() - 1.0);
         let [shift_y, shift_x] = [uniform(self.shift), uniform(self.shift)];
@@ -67,7 +69,7 @@ impl Augment {
         if shape.channels == 3 && rng.random::<f32>() < self.gray {
             for pixel in y.as_chunks_mut::<3>().0 {
                 let [r, g, b] = *pixel;
-                // BT.709, as the reader of pictures has it.
+                // BT.709, as in the decoder of images.
                 *pixel = [0.2126 * r + 0.7152 * g + 0.0722 * b; 3];
             }
         }
@@ -82,7 +84,7 @@ impl Augment {
     }
 }
 
-/// Which place of a picture each pixel of the result is taken from.
+/// Mapping from pixels of the result to positions in the source image.
 struct Sampling {
     zoom: f32,
     shift: [f32; 2],
@@ -93,7 +95,7 @@ impl Sampling {
     fn apply(&self, pixels: &[u8], shape: Shape) -> Vec<f32> {
         let [height, width, channels] =
             [shape.height, shape.width, shape.channels].map(usize::from);
-        // The two neighbours of each line, and how far it lies from the first.
+        // Both neighbouring source lines of each result line, and the distance from the first.
         let lines = |length: usize, shift: f32, flip: bool| -> Vec<(usize, usize, f32)> {
             let middle = (length as f32 - 1.0) / 2.0;
             let place = |at: usize| {
@@ -126,7 +128,7 @@ impl Sampling {
     }
 }
 
-/// Sets a square somewhere to 0, which is middle gray and what padding is.
+/// Sets a random square to 0, which is middle gray and equals the padding.
 fn hide(y: &mut [f32], shape: Shape, side: f32, rng: &mut impl Rng) {
     let [height, width, channels] = [shape.height, shape.width, shape.channels].map(usize::from);
     let mut span = |length: usize| {
@@ -193,7 +195,7 @@ mod tests {
         for seed in 0..50 {
             assert!(draw(seed).iter().all(|v| (-2.0..=2.0).contains(v)));
         }
-        // Some are gray, some have a hidden square.
+        // Some images are gray, others have a hidden square.
         let is_gray = |y: &[f32]| y.as_chunks::<3>().0.iter().all(|[r, g, b]| r == g && g == b);
         let gray = (0..100).filter(|&seed| is_gray(&draw(seed))).count();
         assert!((5..50).contains(&gray), "{gray}");

@@ -1,8 +1,9 @@
-//! What transfer and joint training are worth: the same training again and again, with what is drawn
-//! drawn anew, and intervals over the draws.
+//! Experiments that measure the benefit of transfer and of joint training, repeated over several
+//! seeds.
 //!
-//! Every figure is of the int8 model on the test pictures. Ways and tasks that are compared see the
-//! same draws, so their difference has an interval of its own, narrower than theirs.
+//! Every figure comes from the int8 model on the test images. Strategies and tasks that are
+//! compared use the same samples. Their difference therefore has its own interval, narrower than
+//! theirs.
 
 use std::fmt::Write;
 
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Trains, quantizes and measures.
+/// Trains a network, quantizes it, and measures the result on `test`.
 ///
 /// # Errors
 /// As [`train`] and [`quantize::encode`].
@@ -35,10 +36,10 @@ pub fn trained_and_measured(
     Ok(measure(test, &simulate::logits(&model, test)?))
 }
 
-/// `count` pictures, each class as often as the others as far as there are enough, drawn by `seed`.
+/// Samples `count` images with `seed`. Classes are as balanced as the number of images allows.
 ///
 /// # Errors
-/// [`Error::Usage`] if there are fewer.
+/// [`Error::Usage`] if there are fewer images.
 pub fn draw(pictures: &Pictures, count: usize, seed: u64) -> Result<Pictures> {
     if count > pictures.all.len() {
         let problem =
@@ -51,7 +52,7 @@ pub fn draw(pictures: &Pictures, count: usize, seed: u64) -> Result<Pictures> {
         order.swap(i, rng.random_range(0..=i));
     }
     if pictures.labelling == Labelling::OneOf {
-        // The first of each class, then the second of each, and so on.
+        // Takes the first of each class, then the second of each, and so on.
         let mut seen = vec![0; pictures.labels.len() + 1];
         let mut rank = |i: usize| {
             let class = pictures.all[i].class().unwrap_or(pictures.labels.len());
@@ -66,7 +67,7 @@ pub fn draw(pictures: &Pictures, count: usize, seed: u64) -> Result<Pictures> {
     Ok(Pictures { all, labels: pictures.labels.clone(), ..*pictures })
 }
 
-/// The pictures with a random share of their labels made unknown, drawn by `seed`.
+/// Replaces a random share of the labels by unknown, sampled with `seed`.
 pub fn hide_labels(pictures: &Pictures, share: f64, seed: u64) -> Pictures {
     let rng = &mut StdRng::seed_from_u64(seed);
     let mut hidden = pictures.clone();
@@ -78,21 +79,21 @@ pub fn hide_labels(pictures: &Pictures, share: f64, seed: u64) -> Pictures {
     hidden
 }
 
-/// A way to come to a network.
+/// Initialization and trained layers of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Way {
-    /// Random weights, all trained.
+    /// Random weights, all layers trained.
     Scratch,
-    /// The base, only the head trained.
+    /// Pretrained weights, only the head trained.
     Head,
-    /// The base, the head and the last two blocks trained.
+    /// Pretrained weights, the head and the last two blocks trained.
     Last,
-    /// The base, all trained.
+    /// Pretrained weights, all layers trained.
     All,
 }
 
 impl Way {
-    /// The first part that is trained.
+    /// Returns the index of the first part that is trained.
     pub fn first_trained(self, network: &NetworkConfig) -> usize {
         match self {
             Self::Scratch | Self::All => 0,
@@ -101,7 +102,7 @@ impl Way {
         }
     }
 
-    /// The rate that suits it.
+    /// Returns the peak learning rate for this strategy.
     pub fn rate(self) -> f64 {
         match self {
             Self::Scratch => SCRATCH_RATE,
@@ -111,28 +112,29 @@ impl Way {
     }
 }
 
-/// Highest learning rate for random weights.
+/// Peak learning rate for random weights.
 pub const SCRATCH_RATE: f64 = 4e-3;
-/// Highest learning rate for a head alone.
+/// Peak learning rate for a head alone.
 pub const HEAD_RATE: f64 = 1e-2;
-/// Highest learning rate for what was pretrained.
+/// Peak learning rate for pretrained layers.
 pub const TUNING_RATE: f64 = 2e-3;
 
-/// Runs of one cell of a table, one a seed.
+/// Results of one table cell, one run per seed.
 #[derive(Clone, Debug)]
 pub struct Cell {
-    /// What distinguishes its row, such as `100 pictures`.
+    /// Row key, such as `100 pictures`.
     pub row: String,
-    /// What distinguishes its column, such as `scratch`.
+    /// Column key, such as `scratch`.
     pub column: String,
-    /// Accuracy, mean area under the curve, mean average precision of each run.
+    /// Accuracy, mean area under the curve, and mean average precision of each run.
     pub runs: Vec<[f64; 3]>,
 }
 
-/// The figures of a [`Cell`]'s runs.
+/// Names of the figures of a [`Cell`]'s runs.
 const FIGURES: [&str; 3] = ["accuracy", "auc", "mean_average_precision"];
 
-/// Pretrained against from scratch: for each number of pictures and each way, one run a seed.
+/// Compares strategies, such as pretrained against scratch: one cell per number of images and
+/// strategy, one run per seed.
 ///
 /// # Errors
 /// As [`trained_and_measured`] and [`draw`].
@@ -175,8 +177,8 @@ fn figures(measured: &Measured) -> [f64; 3] {
     [measured.accuracy.share(), measured.auc, measured.mean_average_precision]
 }
 
-/// One network for all labels against one of the same shape for each label: for each width and each
-/// seed, with a share of the labels hidden.
+/// Compares one network for all labels with one network of the same shape per label, for each width
+/// and seed, with a share `hidden` of the labels unknown.
 ///
 /// # Errors
 /// As [`trained_and_measured`].
@@ -222,16 +224,16 @@ pub fn tasks(
     Ok(cells)
 }
 
-/// How often, and how long.
+/// Number of repetitions and length of each run.
 #[derive(Clone, Debug)]
 pub struct Repeats {
-    /// Runs of each cell.
+    /// Number of runs per cell.
     pub count: usize,
-    /// Seed of the first; the others follow.
+    /// Seed of the first run; each further run adds 1.
     pub first_seed: u64,
-    /// Updates of each run.
+    /// Training steps of each run.
     pub steps: usize,
-    /// Threads.
+    /// Number of threads.
     pub workers: usize,
 }
 
@@ -266,8 +268,8 @@ fn text(values: &[f64]) -> String {
     if half.is_finite() { format!("{mean:.4} ±{half:.4}") } else { format!("{mean:.4}") }
 }
 
-/// Mean and 95 % interval over the runs of each cell, and of its difference from the first cell of
-/// its row, run by run.
+/// Formats the mean and 95 % interval over the runs of each cell, and of its run-by-run difference
+/// from the first cell of its row.
 pub fn table(cells: &[Cell]) -> String {
     let mut table = format!(
         "{:<14} {:<9} {:>3}  {:>16} {:>16} {:>16}\n",
@@ -292,7 +294,7 @@ pub fn table(cells: &[Cell]) -> String {
     table
 }
 
-/// Every run, one row each.
+/// Formats all runs as CSV, one row per run.
 pub fn csv(cells: &[Cell]) -> String {
     let mut csv = format!("row,column,run,{}\n", FIGURES.join(","));
     for cell in cells {

@@ -1,10 +1,10 @@
-//! Pictures and their labels, as people have them: a folder for each class, or a table.
+//! Image datasets: a folder per class, or a table of labels.
 //!
-//! - **Folders.** `corpus/cat/*.jpg`, `corpus/dog/*.png`: each picture has exactly one label, the name
-//!   of its folder.
+//! - **Folders.** `corpus/cat/*.jpg`, `corpus/dog/*.png`: each image has exactly one label, the
+//!   name of its folder.
 //! - **A table.** `labels.csv`, or a folder that holds one; see [`table`](crate::table).
 //!
-//! What cannot be used is left out and told, with its line and the reason.
+//! Rows and files that cannot be used are skipped and logged, with the reason.
 
 use std::{
     fs,
@@ -16,32 +16,37 @@ use rayon::prelude::*;
 use wakeling_shared::artifact::{MAX_WORDS, Shape};
 
 use super::{Answers, Labelling, picture};
-use crate::{Error, Result, progress::progress_bar, table::Table};
+use crate::{
+    Error, Result,
+    progress::progress_bar,
+    table::Table,
+    text::{name_key, nfc, quoted},
+};
 
-/// The table that a folder may hold.
+/// Name of the table that a folder may hold.
 pub const TABLE: &str = "labels.csv";
-/// Endings of files that are looked into.
+/// Extensions of image files.
 const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
 
-/// The pictures of a corpus, not yet read.
+/// Dataset index of images; no pixels are read yet.
 #[derive(Clone, Debug)]
 pub struct Listing {
-    /// How labels go together.
+    /// Type of labels.
     pub labelling: Labelling,
-    /// Their names.
+    /// Names of the labels.
     pub labels: Vec<String>,
-    /// Each picture's file and labels.
+    /// File and labels of each image.
     pub pictures: Vec<(PathBuf, Answers)>,
-    /// What was left out, and why.
+    /// Skipped entries, each with the reason.
     pub skipped: Vec<String>,
 }
 
 impl Listing {
-    /// Lists a folder of class folders, a table, or a folder with a table; of a table, the rows of
-    /// `split` where one is named.
+    /// Lists a folder of class folders, a table, or a folder with a table. If `split` is given,
+    /// only the rows of the table with that split are used.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read; [`Error::Input`] if it is neither, names no label or more
+    /// [`Error::Io`] if it cannot be read; [`Error::Input`] if it is neither, has no label or more
     /// than a model can hold, or has no usable row.
     pub fn open(path: &Path, split: Option<&str>) -> Result<Self> {
         let listing = if path.is_dir() && !path.join(TABLE).is_file() {
@@ -66,7 +71,7 @@ impl Listing {
         Ok(listing)
     }
 
-    /// Says on stderr what was left out.
+    /// Logs the skipped entries.
     fn tell(&self) {
         self.skipped.iter().for_each(|skipped| crate::log!("skipped: {skipped}"));
     }
@@ -97,7 +102,7 @@ impl Listing {
                 }
             }
             if found.len() > before {
-                listing.labels.push(label.to_owned());
+                listing.labels.push(nfc(label).into_owned());
             } else {
                 listing.skipped.push(format!("{}: no picture in it", folder.display()));
             }
@@ -120,11 +125,12 @@ impl Listing {
 
     fn of_table(path: &Path, split: Option<&str>) -> Result<Self> {
         let Table { labels, rows, skipped } = Table::open(path, split)?;
-        Ok(Self { labelling: Labelling::Several, labels, pictures: rows, skipped })
+        let pictures = rows.into_iter().map(|row| (row.path, row.answers)).collect();
+        Ok(Self { labelling: Labelling::Several, labels, pictures, skipped })
     }
 }
 
-/// What lies in a folder, by name.
+/// Returns the paths in a folder, sorted.
 fn entries(path: &Path) -> Result<Vec<PathBuf>> {
     let read = fs::read_dir(path).map_err(Error::io(path, "read"))?;
     let entries = read.map(|entry| entry.map(|entry| entry.path()));
@@ -134,46 +140,46 @@ fn entries(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(entries)
 }
 
-/// Whether a file's name ends like a picture's.
+/// Returns `true` if the file has the extension of an image.
 pub fn is_picture(path: &Path) -> bool {
     let ending = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
     ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }
 
-/// Pictures in memory, all of one size, `height · width · channels` bytes each.
+/// Decoded images, all of one size, `height · width · channels` bytes each.
 #[derive(Clone, Debug)]
 pub struct Pictures {
-    /// Their size.
+    /// Size of each image.
     pub shape: Shape,
-    /// How labels go together.
+    /// Type of labels.
     pub labelling: Labelling,
-    /// Their names.
+    /// Names of the labels.
     pub labels: Vec<String>,
-    /// Pixels and labels of each.
+    /// Pixels and labels of each image.
     pub all: Vec<Picture>,
 }
 
-/// A picture in memory.
+/// Decoded image with its labels.
 #[derive(Clone, Debug)]
 pub struct Picture {
-    /// Row by row, `(height, width, channels)`.
+    /// Pixels, row by row: `(height, width, channels)`.
     pub pixels: Vec<u8>,
-    /// Its labels.
+    /// Labels of the image.
     pub answers: Answers,
 }
 
 impl Picture {
-    /// The label of a picture that has exactly one.
+    /// Returns the first label that is set, which is the class of an image with exactly one label.
     pub fn class(&self) -> Option<usize> {
         self.answers.iter().position(|&answer| answer == Some(true))
     }
 }
 
 impl Pictures {
-    /// Reads every picture of a corpus; those that cannot be read are told on stderr.
+    /// Decodes every image of a dataset. Images that cannot be read are skipped and logged.
     ///
     /// # Errors
-    /// As [`Listing::open`]; [`Error::Input`] if no picture can be read.
+    /// As [`Listing::open`]; [`Error::Input`] if no image can be read.
     pub fn open(path: &Path, split: Option<&str>, shape: Shape) -> Result<Self> {
         let mut listing = Listing::open(path, split)?;
         let bar = progress_bar(listing.pictures.len() as u64, "pictures");
@@ -194,7 +200,8 @@ impl Pictures {
         Ok(Self { shape, labelling, labels, all })
     }
 
-    /// How many pictures the rarest class has; of a table, the rarest answer to any label.
+    /// Returns the number of images in the rarest class; with several labels, the count of the
+    /// rarest value (0 or 1) of any label.
     pub fn rarest(&self) -> usize {
         let count = |label: usize, truth: bool| {
             self.all.iter().filter(|p| p.answers[label] == Some(truth)).count()
@@ -206,7 +213,7 @@ impl Pictures {
         (0..self.labels.len()).map(of_label).min().unwrap_or(0)
     }
 
-    /// The same pictures with only some of their labels, by number, in that order.
+    /// Returns the same images with only the labels at these indices, in this order.
     pub fn with_labels(&self, labels: &[usize]) -> Self {
         let pick = |answers: &Answers| labels.iter().map(|&l| answers[l]).collect();
         let picture = |p: &Picture| Picture { pixels: p.pixels.clone(), answers: pick(&p.answers) };
@@ -217,22 +224,27 @@ impl Pictures {
         }
     }
 
-    /// Orders the labels as a model has them.
+    /// Reorders the labels to match those of a model.
     ///
     /// # Errors
     /// [`Error::Input`], naming `path`, if the labels are not those of the model.
     pub fn in_order_of(&self, labels: &[&str], path: &Path) -> Result<Self> {
-        let place = |label: &&str| self.labels.iter().position(|l| l == label);
+        let place = |label: &&str| self.labels.iter().position(|l| name_key(l) == name_key(label));
         let places: Option<Vec<usize>> = labels.iter().map(place).collect();
         match places {
             Some(places) if self.labels.len() == labels.len() => Ok(self.with_labels(&places)),
             _ => Err(Error::input(
                 path,
-                format!("its labels are {:?}, the model's {labels:?}", self.labels),
+                format!("its labels are {}, the model's {}", list(&self.labels), list(labels)),
                 "give pictures with the labels that the model was trained on",
             )),
         }
     }
+}
+
+/// Names between quotes, for a message.
+fn list<T: AsRef<str>>(names: &[T]) -> String {
+    names.iter().map(|name| quoted(name.as_ref()).to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn read_all(

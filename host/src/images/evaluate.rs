@@ -1,4 +1,4 @@
-//! What a model for images is worth on pictures that it was not trained on, as a table.
+//! Table of a model's figures on held-out images.
 
 use std::fmt::Write;
 
@@ -7,8 +7,8 @@ use super::{
     metrics::{Measured, auc, average_precision, bootstrap},
 };
 
-/// The figures of a model, one row a label, with 95 % intervals: exact ones of shares, and of areas
-/// and precisions by drawing the pictures anew.
+/// Formats the figures of a model, one row per label, with 95 % intervals: exact ones for shares,
+/// and bootstrap ones for areas and precisions.
 pub fn table(title: &str, measured: &Measured, labelling: Labelling) -> String {
     let share = |value: f64| format!("{:.1}", 100.0 * value);
     let (low, high) = measured.accuracy.interval();

@@ -1,4 +1,4 @@
-//! A network over images in a file: what pretraining writes and fine-tuning starts from.
+//! File of a float network over images, which pretraining writes and fine-tuning starts from.
 //!
 //! One safetensors file of float weights. The metadata entry `image` is a JSON [`ImageInfo`].
 
@@ -11,10 +11,10 @@ use wakeling_shared::artifact::MAX_WORDS;
 use super::{Labelling, network::NetworkConfig};
 use crate::{Error, Result, nn::params::Params};
 
-/// What a network over images says about itself.
+/// Metadata of a network over images.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ImageInfo {
-    /// Format of this record; this code reads [`IMAGE_FORMAT`] only.
+    /// Format of this record; only [`IMAGE_FORMAT`] is supported.
     pub format: u32,
     /// Name, such as `objects-m`.
     pub name: String,
@@ -22,34 +22,34 @@ pub struct ImageInfo {
     pub base: String,
     /// Shape of the network.
     pub network: NetworkConfig,
-    /// How its labels go together.
+    /// Type of labels.
     pub labelling: Labelling,
-    /// What each logit is called.
+    /// Names of the labels, one per logit.
     pub labels: Vec<String>,
     /// Lower and upper end of each activation, from calibration, by layer name.
     pub ranges: Vec<(String, f32, f32)>,
-    /// What it was trained on and how, in a sentence.
+    /// One sentence on the training data and method.
     pub provenance: String,
-    /// SPDX expression for the weights, or what else there is to say.
+    /// SPDX expression for the licence of the weights, or free text.
     pub licence: String,
 }
 
-/// The format that this code writes and reads.
+/// Version of the format that is written and read.
 pub const IMAGE_FORMAT: u32 = 1;
 /// Metadata key of the record.
 const KEY: &str = "image";
 
-/// A network over images in memory.
+/// Network over images in memory.
 #[derive(Clone, Debug)]
 pub struct ImageNetwork {
-    /// Its record.
+    /// Metadata.
     pub info: ImageInfo,
-    /// Its weights.
+    /// Weights.
     pub params: Params,
 }
 
 impl ImageNetwork {
-    /// A freshly drawn network, not calibrated.
+    /// Creates a network with random weights, not calibrated.
     pub fn fresh(
         network: NetworkConfig,
         labelling: Labelling,
@@ -74,12 +74,12 @@ impl ImageNetwork {
         Ok(Self { info, params })
     }
 
-    /// This network with a fresh head for other labels, its trunk as it is. For gray pictures
-    /// (`channels` 1) on a trunk for RGB, each of the stem's weights is the sum of those of the three
-    /// channels: what three equal channels would give.
+    /// Returns a copy of this network with a new head for other labels. The backbone is kept. For
+    /// gray images (`channels` 1) on an RGB backbone, each weight of the stem becomes the sum over
+    /// the three channels, which is equivalent to three equal channels.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it is to see colours, and was made for gray.
+    /// [`Error::Usage`] if a gray network would have to take colour images.
     pub fn transferred(
         &self,
         labelling: Labelling,
@@ -121,7 +121,7 @@ impl ImageNetwork {
         Ok(Self { info, params })
     }
 
-    /// Writes the network, whole or not at all.
+    /// Writes the network atomically.
     pub fn save(&self, path: &Path) -> Result<()> {
         let record = serde_json::to_string(&self.info)
             .map_err(|e| Error::defect(format!("{}: {e}", path.display())))?;
@@ -131,7 +131,8 @@ impl ImageNetwork {
     /// Reads a network.
     ///
     /// # Errors
-    /// [`Error::Input`] if the file is none, or its weights are not those of the shape it claims.
+    /// [`Error::Input`] if the file is no network over images, or its weights do not match the
+    /// shape in its record.
     pub fn load(path: &Path) -> Result<Self> {
         let remedy =
             "give a file that `wakeling images pretrain` or `finetune` of this version wrote";

@@ -1,7 +1,7 @@
-//! How good logits are: accuracy, the area under the ROC curve, average precision, and intervals.
+//! Metrics over logits: accuracy, area under the ROC curve, average precision, and their intervals.
 //!
-//! The area is the share of pairs of a right and a wrong picture in which the right one has the
-//! higher score, ties counting one half (Hanley & McNeil 1982). Average precision is
+//! The area is the share of pairs of a positive and a negative image in which the positive has the
+//! higher score; ties count one half (Hanley & McNeil 1982). Average precision is
 //! `Σ (Rₙ − Rₙ₋₁) · Pₙ` over the distinct scores, from the highest down (Davis & Goadrich 2006: no
 //! interpolation).
 
@@ -10,63 +10,63 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::{Labelling, corpus::Pictures};
 use crate::evaluate::interval;
 
-/// So many of so many.
+/// Number of correct items and total.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// Right ones.
+    /// Number of correct items.
     pub right: usize,
-    /// All.
+    /// Total number of items.
     pub of: usize,
 }
 
 impl Count {
-    /// Right ones of all.
+    /// Returns the share of correct items; 0 if there are none.
     pub fn share(&self) -> f64 {
         self.right as f64 / self.of.max(1) as f64
     }
 
-    /// The exact 95 % interval of the share.
+    /// Returns the exact 95 % interval of the share.
     pub fn interval(&self) -> (f64, f64) {
         interval(self.right, self.of)
     }
 }
 
-/// Scores of one label: of each picture whose label is known, the score and what is right.
+/// Score and true label of each image whose label is known.
 pub type Scored = Vec<(f32, bool)>;
 
-/// Figures of one label.
+/// Metrics of one label.
 #[derive(Clone, Debug)]
 pub struct LabelFigures {
-    /// Its name.
+    /// Name of the label.
     pub label: String,
-    /// Pictures that have it, of those where it is known.
+    /// Images with the label, out of those where it is known.
     pub positives: Count,
-    /// Pictures judged rightly: by the highest logit, or by whether it is above 0.
+    /// Images classified correctly: by the highest logit, or by the sign of the logit.
     pub accuracy: Count,
     /// Area under the ROC curve; NaN without a positive or without a negative.
     pub auc: f64,
     /// Average precision; NaN without a positive.
     pub average_precision: f64,
-    /// The scores themselves.
+    /// Scores of the label.
     pub scored: Scored,
 }
 
-/// Figures of a model.
+/// Metrics of a model.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// Pictures judged rightly; with several labels, labels of pictures.
+    /// Images classified correctly; with several labels, correct labels of images.
     pub accuracy: Count,
-    /// Mean over the labels that have one.
+    /// Mean area under the ROC curve, over the labels that have one.
     pub auc: f64,
-    /// Mean over the labels that have one.
+    /// Mean average precision, over the labels that have one.
     pub mean_average_precision: f64,
-    /// Each label.
+    /// Metrics of each label.
     pub labels: Vec<LabelFigures>,
 }
 
-/// Measures logits, one row a picture.
+/// Computes the metrics from logits, one row per image.
 ///
-/// Where exactly one label is right, a label's score is its log-odds after the softmax.
+/// If exactly one label is right, the score of a label is its log-odds after the softmax.
 pub fn measure(pictures: &Pictures, logits: &[Vec<f32>]) -> Measured {
     let highest = |row: &[f32]| {
         let first = (0, f32::NEG_INFINITY);
@@ -114,7 +114,7 @@ pub fn measure(pictures: &Pictures, logits: &[Vec<f32>]) -> Measured {
     }
 }
 
-/// `x_l − ln Σ_{k ≠ l} e^{x_k}`.
+/// Returns `x_l − ln Σ_{k ≠ l} e^{x_k}`.
 fn log_odds(row: &[f32], label: usize) -> f32 {
     let others = || row.iter().enumerate().filter(|&(k, _)| k != label).map(|(_, &x)| x);
     let largest = others().fold(f32::NEG_INFINITY, f32::max);
@@ -124,13 +124,13 @@ fn log_odds(row: &[f32], label: usize) -> f32 {
     row[label] - largest - others().map(|x| (x - largest).exp()).sum::<f32>().ln()
 }
 
-/// Mean; NaN of nothing.
+/// Returns the mean, or NaN without values.
 pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0), |(sum, count), v| (sum + v, count + 1));
     if count == 0 { f64::NAN } else { sum / f64::from(count) }
 }
 
-/// Groups of equal scores from the highest down: positives and negatives in each.
+/// Counts positives and negatives in each group of equal scores, from the highest down.
 fn ranked(scored: &[(f32, bool)]) -> Vec<(f64, f64)> {
     let mut sorted = scored.to_vec();
     sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -142,7 +142,7 @@ fn ranked(scored: &[(f32, bool)]) -> Vec<(f64, f64)> {
     groups.map(count).collect()
 }
 
-/// Area under the ROC curve.
+/// Returns the area under the ROC curve.
 pub fn auc(scored: &[(f32, bool)]) -> f64 {
     let (mut above, mut area, mut negatives) = (0.0, 0.0, 0.0);
     for (p, n) in ranked(scored) {
@@ -153,7 +153,7 @@ pub fn auc(scored: &[(f32, bool)]) -> f64 {
     area / (above * negatives)
 }
 
-/// Average precision.
+/// Returns the average precision.
 pub fn average_precision(scored: &[(f32, bool)]) -> f64 {
     let (mut right, mut all, mut sum) = (0.0, 0.0, 0.0);
     for (p, n) in ranked(scored) {
@@ -164,8 +164,8 @@ pub fn average_precision(scored: &[(f32, bool)]) -> f64 {
     sum / right
 }
 
-/// 95 % interval of a figure over pictures drawn anew with replacement (Efron 1979, percentiles of
-/// 500 draws).
+/// Returns the 95 % bootstrap interval of a figure over the images (Efron 1979, percentiles of 500
+/// resamples with replacement, fixed seed).
 pub fn bootstrap(scored: &[(f32, bool)], figure: fn(&[(f32, bool)]) -> f64) -> (f64, f64) {
     const DRAWS: usize = 500;
     let rng = &mut StdRng::seed_from_u64(1);
@@ -182,7 +182,8 @@ pub fn bootstrap(scored: &[(f32, bool)], figure: fn(&[(f32, bool)]) -> f64) -> (
     (at(0.025), at(0.975))
 }
 
-/// Mean of a few runs, and half of its 95 % interval by Student's t; infinite for a single run.
+/// Returns the mean of a few runs and half of its 95 % interval by Student's t; infinite for a
+/// single run.
 pub fn mean_and_half(values: &[f64]) -> (f64, f64) {
     // Two-sided 95 % quantiles for 1 … 30 degrees of freedom.
     const T: [f64; 30] = [

@@ -1,7 +1,8 @@
-//! Networks over whole images: pictures → augmented batches → training → int8 → evaluation.
+//! Networks over whole images: images → augmented batches → training → int8 → evaluation.
 //!
-//! The training loop, the optimizer, the quantizer's arithmetic, the model file and the engine are
-//! those of sound; what differs is here, in the order in which a picture meets it.
+//! The training loop, the optimizer, the arithmetic of quantization, the model file and the engine
+//! are those of audio. The modules here hold the differences, in the order in which data meets
+//! them.
 
 pub mod corpus;
 pub mod picture;
@@ -23,15 +24,15 @@ pub mod advise;
 
 use serde::{Deserialize, Serialize};
 
-/// How the labels of a picture go together.
+/// Relation between the labels of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Labelling {
     /// Exactly one label is right: softmax.
     OneOf,
-    /// Each label is right or not, or it is unknown: one logistic loss a label that is there.
+    /// Each label is right, wrong or unknown: one logistic loss per known label.
     Several,
 }
 
-/// What a picture's labels say, in the order of the labels; `None` where nobody knows.
+/// Value of each label of an image, in the order of the labels; `None` if unknown.
 pub type Answers = Vec<Option<bool>>;

@@ -1,9 +1,9 @@
-//! The network over images: depthwise-separable blocks (MobileNet, Howard et al. 2017), with a
-//! residual sum where a block keeps its input's shape (He et al. 2016).
+//! Network over images: depthwise-separable blocks (MobileNet, Howard et al. 2017), with a residual
+//! sum where a block keeps the shape of its input (He et al. 2016).
 //!
 //! `x [B, H, W, I]` → stem (3 × 3 convolution, batch norm, ReLU) → blocks of
-//! `ReLU(x + BN(pointwise(ReLU(BN(depthwise(x))))))`, without the sum where they halve the image or
-//! widen it → the mean of all pixels → logits `[B, L]`.
+//! `ReLU(x + BN(pointwise(ReLU(BN(depthwise(x))))))` → mean of all pixels → logits `[B, L]`. Blocks
+//! that halve the image or change the number of channels omit the sum.
 
 use candle_core::Tensor;
 use rand::Rng;
@@ -22,18 +22,18 @@ use crate::{
     },
 };
 
-/// Rows and columns of every window but the pointwise one.
+/// Rows and columns of every window except the pointwise one.
 const KERNEL: usize = 3;
-/// Larger images are halved by the stem.
+/// Largest side that the stem keeps; it halves larger images.
 const LARGEST_FULL_SIDE: usize = 40;
-/// Sides that a network can be made for, pixels.
+/// Supported sides of an image, in pixels.
 pub const SIDES: std::ops::RangeInclusive<usize> = 16..=256;
-/// Blocks that a model has room for.
+/// Maximum number of blocks in a model.
 const MAX_BLOCKS: usize = 20;
-/// The widest layer.
+/// Maximum number of channels of a layer.
 const MAX_CHANNELS: usize = 1_024;
 
-/// Sizes that networks come in.
+/// Standard sizes of networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub enum Tier {
     /// 8 to 64 channels: Cortex-M0+, M33.
@@ -45,7 +45,7 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// Channels, as a multiple of those of [`Tier::M`].
+    /// Returns the number of channels as a multiple of those of [`Tier::M`].
     pub fn width(self) -> f64 {
         match self {
             Self::S => 0.5,
@@ -55,33 +55,33 @@ impl Tier {
     }
 }
 
-/// One layer's channels and its stride.
+/// Channels and stride of one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
-    /// Channels that come out.
+    /// Output channels.
     pub channels: usize,
-    /// Pixels from one window to the next.
+    /// Distance from one window to the next, in pixels.
     pub stride: usize,
 }
 
 /// Shape of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkConfig {
-    /// Rows of the image.
+    /// Height of the image, in pixels.
     pub height: usize,
-    /// Columns.
+    /// Width of the image, in pixels.
     pub width: usize,
-    /// 1 for gray, 3 for RGB.
+    /// Colour channels: 1 for gray, 3 for RGB.
     pub channels: usize,
-    /// The first convolution.
+    /// First convolution.
     pub stem: Stage,
-    /// The blocks.
+    /// Depthwise-separable blocks.
     pub blocks: Vec<Stage>,
 }
 
 impl NetworkConfig {
-    /// A network for images of `side` × `side`, `width` times as wide as [`Tier::M`]; channels are
-    /// rounded to multiples of 8.
+    /// Creates the shape of a network for images of `side` × `side`, `width` times as wide as
+    /// [`Tier::M`]. Channels are rounded to multiples of 8.
     pub fn new(width: f64, side: usize, channels: usize) -> Self {
         let scaled =
             |channels: usize| (width * channels as f64 / 8.0).round().max(1.0) as usize * 8;
@@ -97,7 +97,7 @@ impl NetworkConfig {
         }
     }
 
-    /// What is wrong with a shape that a file claims, if anything is.
+    /// Describes why a shape from a file is invalid; `None` if it is valid.
     pub fn problem(&self) -> Option<String> {
         let stages = || self.blocks.iter().chain([&self.stem]);
         if !SIDES.contains(&self.height) || !SIDES.contains(&self.width) {
@@ -115,24 +115,25 @@ impl NetworkConfig {
         }
     }
 
-    /// The image, as the engine calls it.
+    /// Returns the shape of the image, as the engine's type.
     pub fn shape(&self) -> Shape {
         let [height, width, channels] =
             [self.height, self.width, self.channels].map(|size| size as u16);
         Shape { height, width, channels }
     }
 
-    /// The parts that can be trained or frozen, from the input on: the stem, each block, the head.
+    /// Number of parts that can be trained or frozen, from the input on: the stem, each block, the
+    /// head.
     pub fn parts(&self) -> usize {
         self.blocks.len() + 2
     }
 
-    /// Channels before the head.
+    /// Number of channels before the head.
     pub fn outputs(&self) -> usize {
         self.blocks.last().map_or(self.stem.channels, |block| block.channels)
     }
 
-    /// Adds freshly drawn parameters of everything but the head.
+    /// Adds randomly initialized parameters for everything except the head.
     pub fn init_trunk(&self, params: &mut Params, rng: &mut impl Rng) -> Result<()> {
         let taps = KERNEL * KERNEL;
         let inputs = taps * self.channels;
@@ -151,14 +152,14 @@ impl NetworkConfig {
         Ok(())
     }
 
-    /// Adds a freshly drawn head for so many labels.
+    /// Adds a randomly initialized head for `labels` labels.
     pub fn init_head(&self, params: &mut Params, labels: usize, rng: &mut impl Rng) -> Result<()> {
         let inputs = self.outputs();
         params.insert_normal("head.weight", &[inputs, labels], inputs, 0.1, rng)?;
         params.insert("head.bias", &[labels], vec![0.0; labels])
     }
 
-    /// The windows of the stem and of each block's depthwise layer.
+    /// Returns the windows of the stem and of each block's depthwise layer.
     pub fn windows(&self) -> Result<Vec<Window>> {
         let mut image = [self.height, self.width];
         let mut windows = Vec::new();
@@ -170,7 +171,7 @@ impl NetworkConfig {
         Ok(windows)
     }
 
-    /// Whether block `block` adds its input to its output.
+    /// Returns `true` if block `block` adds its input to its output.
     pub fn is_residual(&self, block: usize) -> bool {
         let before = match block.checked_sub(1) {
             Some(before) => self.blocks[before].channels,
@@ -179,8 +180,8 @@ impl NetworkConfig {
         self.blocks[block].stride == 1 && self.blocks[block].channels == before
     }
 
-    /// Logits `[B, L]` of images `[B, H, W, I]`. Parts before `first_trained` are frozen: they use
-    /// their running statistics and get no gradient.
+    /// Computes the logits `[B, L]` of images `[B, H, W, I]`. Parts before `first_trained` are
+    /// frozen: they use their running statistics and get no gradient.
     pub fn forward(
         &self,
         params: &Params,
@@ -210,15 +211,15 @@ impl NetworkConfig {
     }
 }
 
-/// Name of the mean of all pixels among the ranges of activations.
+/// Name of the mean over all pixels, among the ranges of activations.
 pub const MEAN: &str = "mean";
 
-/// Name of a part of a block.
+/// Returns the parameter name of a part of a block.
 pub fn block_part(block: usize, part: &str) -> String {
     format!("block.{block:02}.{part}")
 }
 
-/// A walk through the network.
+/// State of one forward pass.
 struct Pass<'a> {
     params: &'a Params,
     mode: &'a mut Mode,

@@ -1,8 +1,8 @@
-//! A picture in a file, made into the bytes that a network sees.
+//! Decoder from image files to the bytes of a network's input.
 //!
-//! Whatever its size, it is stretched to the network's (a triangle as wide as a pixel of the result,
-//! so that nothing aliases), turned as its Exif says, and made gray (BT.709 luma) or RGB. A byte `p`
-//! of it is the `i8` `p − 128` on the device, which stands for `(p − 128) / 64`.
+//! An image of any size is rotated as its Exif orientation requires, converted to gray (BT.709
+//! luma) or RGB, and resized to the network's size with a triangle filter, which avoids aliasing. A
+//! byte `p` is the `i8` value `p − 128` on the device and represents `(p − 128) / 64`.
 
 use std::path::Path;
 
@@ -11,32 +11,32 @@ use wakeling_shared::artifact::Shape;
 
 use crate::{Error, Result, quantize::Code};
 
-/// How the pixels of a picture are coded.
+/// Quantization parameters of the pixels.
 pub const INPUT: Code = Code { scale: 1.0 / 64.0, zero_point: 0 };
-/// Wider or higher pictures are refused, pixels.
+/// Maximum width and height of a file, in pixels.
 const LARGEST_SIDE: u32 = 16_384;
-/// Pictures that take more memory while they are decoded are refused, bytes.
+/// Maximum memory for decoding a file, in bytes.
 const LARGEST_MEMORY: u64 = 512 << 20;
 
-/// The `i8` that a byte of a picture is on the device.
+/// Converts a pixel to the `i8` that the device uses.
 pub fn quantized(pixel: u8) -> i8 {
     (pixel ^ 0x80) as i8
 }
 
-/// What a byte of a picture is to the float network; `pixel` in 0 … 255.
+/// Converts a pixel in 0 … 255 to the input of the float network.
 pub fn value(pixel: f32) -> f32 {
     (pixel - 128.0) * INPUT.scale
 }
 
-/// Reads a picture as `(height, width, channels)` bytes; 1 channel is gray, 3 are RGB.
+/// Reads an image as `(height, width, channels)` bytes; 1 channel is gray, 3 are RGB.
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be read, [`Error::Input`] if it is no PNG, JPEG or BMP, is damaged, or
-/// is larger than 16,384 pixels a side.
+/// [`Error::Io`] if it cannot be read; [`Error::Input`] if it is no PNG, JPEG or BMP, is damaged,
+/// or is larger than 16,384 pixels a side.
 pub fn read(path: &Path, shape: Shape) -> Result<Vec<u8>> {
     let picture = decode(path)?;
     let (width, height) = (u32::from(shape.width), u32::from(shape.height));
-    // Of the same size, nothing is changed.
+    // An image that already has the right size is not changed.
     let triangle = imageops::FilterType::Triangle;
     Ok(match shape.channels {
         1 => imageops::resize(&picture.into_luma8(), width, height, triangle).into_raw(),
@@ -63,7 +63,7 @@ fn decode(path: &Path) -> Result<DynamicImage> {
     if decoder.dimensions().0 == 0 || decoder.dimensions().1 == 0 {
         return Err(refused("the picture has no pixels".into()));
     }
-    // A damaged Exif is no reason to refuse what can be seen.
+    // A damaged Exif record does not prevent decoding of the pixels.
     let orientation = decoder.orientation().ok();
     let mut picture = DynamicImage::from_decoder(decoder).map_err(refuse)?;
     if let Some(orientation) = orientation {

@@ -1,5 +1,5 @@
-//! From a float network over images to an int8 model file: batch norm folded, ranges from
-//! calibration, the arena planned.
+//! Conversion of a float network over images to an int8 model file: batch norm is folded,
+//! activation ranges come from calibration, and the arena is planned.
 //!
 //! Arithmetic and conventions are those of [`quantize`](crate::quantize).
 
@@ -22,10 +22,10 @@ use crate::{
     },
 };
 
-/// The model file of a network.
+/// Encodes a network as a model file.
 ///
 /// # Errors
-/// [`Error::Usage`] if the network was never calibrated, or no device would load it.
+/// [`Error::Usage`] if the network was never calibrated, or no device would load the model.
 pub fn encode(network: &ImageNetwork) -> Result<Vec<u8>> {
     let mut parts = Parts { network, all: Vec::new(), code: INPUT };
     parts.trunk()?;
@@ -65,7 +65,7 @@ fn too_large(problem: &str) -> Error {
     Error::usage(format!("no device would load this network: {problem}"), "use a smaller tier")
 }
 
-/// A layer that owns its weights.
+/// Layer that owns its weights.
 struct Part {
     input: u8,
     kind: Kind,
@@ -101,17 +101,17 @@ impl Part {
     }
 }
 
-/// The layers so far, each reading what the one before it wrote.
+/// Layers so far; each reads the output of the previous one.
 struct Parts<'a> {
     network: &'a ImageNetwork,
     all: Vec<Part>,
-    /// How the last tensor is coded.
+    /// Quantization parameters of the last tensor.
     code: Code,
 }
 
 impl Parts<'_> {
     fn push(&mut self, kind: Kind, code: Code) {
-        // The tensor that was written last; there are at most 64.
+        // Index of the tensor written last; there are at most 64.
         let input = self.all.len() as u8;
         self.all.push(Part { input, kind });
         self.code = code;
@@ -124,7 +124,8 @@ impl Parts<'_> {
         })
     }
 
-    /// A layer with batch norm, and how it is coded: from 0 behind a ReLU.
+    /// Returns a layer with batch norm folded in, and its output's quantization parameters. The
+    /// range starts at 0 after a ReLU.
     fn folded(&self, name: &str, relu: bool) -> Result<(Float, Code)> {
         let float = folded_rows(&self.network.params, &format!("{name}.weight"), name)?;
         let (lower, upper) = self.range(name)?;
@@ -136,7 +137,7 @@ impl Parts<'_> {
         quantize_affine(float, order, self.code, y.scale, y.zero_point)
     }
 
-    /// All layers before the logits.
+    /// Adds all layers before the logits.
     fn trunk(&mut self) -> Result<()> {
         let config = &self.network.info.network;
         let windows = config.windows()?;
@@ -166,7 +167,7 @@ impl Parts<'_> {
         self.average(windows[windows.len() - 1].output)
     }
 
-    /// The mean of all pixels.
+    /// Adds the mean over all pixels.
     fn average(&mut self, [height, width]: [usize; 2]) -> Result<()> {
         let count = (height * width) as f64;
         let (_, upper) = self.range(MEAN)?;
@@ -196,7 +197,7 @@ impl Parts<'_> {
     }
 }
 
-/// A window of training as the engine has it.
+/// Converts a training window to the engine's type.
 fn pixels(window: &Window) -> PixelWindow {
     PixelWindow {
         height: window.size as u8,

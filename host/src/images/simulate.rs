@@ -1,5 +1,5 @@
-//! A model for images, run as the device runs it: by the same engine here, or by the firmware in
-//! QEMU.
+//! Inference of image models with the device's code: the same engine on the host, or the firmware
+//! in QEMU.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use crate::{
     emulator::{Emulator, IMAGE, Machine},
 };
 
-/// [`ImageModel::load`], with an error that names the file and a remedy.
+/// Loads a model as [`ImageModel::load`] does, with an error that names the file and a remedy.
 ///
 /// # Errors
-/// [`Error::Input`].
+/// [`Error::Input`] if the file is no valid image model.
 pub fn load<'a>(path: &Path, bytes: &'a [u8]) -> Result<ImageModel<'a>> {
     ImageModel::load(bytes).map_err(|error| {
         let remedy = "give a model that `wakeling images finetune` wrote, or copy the file again";
@@ -23,10 +23,11 @@ pub fn load<'a>(path: &Path, bytes: &'a [u8]) -> Result<ImageModel<'a>> {
     })
 }
 
-/// The logits (Q8) of a picture, `(height, width, channels)` bytes of the model's size.
+/// Computes the logits (Q8) of an image, given as `(height, width, channels)` bytes of the model's
+/// size.
 ///
 /// # Errors
-/// [`Error::Usage`] if the picture is of another size.
+/// [`Error::Usage`] if the image has another size.
 pub fn run(model: &ImageModel<'_>, pixels: &[u8]) -> Result<Vec<i16>> {
     let mut arena = vec![0; model.arena_bytes()];
     let refused = || {
@@ -45,7 +46,7 @@ pub fn run(model: &ImageModel<'_>, pixels: &[u8]) -> Result<Vec<i16>> {
     Ok(logits)
 }
 
-/// The logits of every picture, as numbers.
+/// Computes the logits of every image, as floats.
 ///
 /// # Errors
 /// As [`run`].
@@ -54,7 +55,7 @@ pub fn logits(model: &ImageModel<'_>, pictures: &Pictures) -> Result<Vec<Vec<f32
     pictures.all.par_iter().map(|p| run(model, &p.pixels).map(one)).collect()
 }
 
-/// What the device prints for a picture.
+/// Returns the line that the device prints for an image.
 ///
 /// # Errors
 /// As [`run`].
@@ -62,15 +63,15 @@ pub fn line(model: &ImageModel<'_>, pixels: &[u8]) -> Result<String> {
     Ok(Logits(&run(model, pixels)?).to_string())
 }
 
-/// What the emulated device prints for a picture: its logits, and what they cost.
+/// Runs an image on the emulated device and returns its output: the logits and their cost.
 ///
 /// # Errors
-/// What [`Emulator`] returns.
+/// As [`Emulator::run`].
 pub fn emulated_lines(machine: Machine, file: &[u8], pixels: &[u8]) -> Result<String> {
     Emulator::built(machine, IMAGE)?.run(file, &samples(pixels), false)
 }
 
-/// Pixels as the samples that the emulated board reads: two of their bytes each.
+/// Packs pixels into the samples that the emulated board reads: two pixels per sample.
 pub fn samples(pixels: &[u8]) -> Vec<i16> {
     let byte = |p: Option<&u8>| p.map_or(0, |&p| quantized(p) as u8);
     let pair = |pair: &[u8]| i16::from_le_bytes([byte(pair.first()), byte(pair.get(1))]);

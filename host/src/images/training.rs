@@ -1,9 +1,9 @@
-//! Training over images, as a stage of the one loop: batches of distorted pictures, and a loss over
-//! the labels that are there.
+//! Training over images as a step of the common training loop: batches of augmented images, and a
+//! loss over the known labels.
 //!
-//! Where a picture has exactly one label the classes are drawn equally often, so that a rare one
-//! counts as much as a common one; where it has several, pictures are drawn equally often, and the
-//! loss is the sum of the logistic losses of the known labels, divided by their number.
+//! With exactly one label per image, the classes are sampled equally often, so a rare class counts
+//! as much as a common one. With several labels, the images are sampled equally often. The loss is
+//! then the sum of the logistic losses of the known labels, divided by their number.
 
 use candle_core::{Device, Tensor};
 use rand::{Rng, RngExt, rngs::StdRng};
@@ -30,25 +30,25 @@ use crate::{
     train::{Figure, Outcome, Rank, Run, SHARDS, Stage},
 };
 
-/// Pictures that calibration looks at.
+/// Approximate maximum number of images for calibration.
 const CALIBRATION: usize = 512;
-/// Pictures that are evaluated at once.
+/// Batch size of evaluation.
 const EVALUATED_AT_ONCE: usize = 64;
 
-/// How a network is trained.
+/// Configuration of a training run.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The loop's settings.
+    /// Settings of the training loop.
     pub run: Run,
-    /// Pictures of each shard of an update.
+    /// Images per shard of a training step.
     pub batch: usize,
-    /// Distortions.
+    /// Augmentation.
     pub augment: Augment,
-    /// Parts before this one stay as they are; see [`NetworkConfig::parts`].
+    /// Index of the first part that is trained; see [`NetworkConfig::parts`].
     pub first_trained: usize,
 }
 
-/// What is recorded of them.
+/// Serializable part of [`Settings`].
 #[derive(Serialize)]
 pub struct Record {
     schedule: Schedule,
@@ -60,7 +60,7 @@ pub struct Record {
 }
 
 impl Settings {
-    /// Settings for so many updates at this rate.
+    /// Creates settings for `steps` training steps with peak learning rate `rate`.
     pub fn new(steps: usize, rate: f64, workers: usize, seed: u64) -> Self {
         Self {
             run: Run {
@@ -88,7 +88,7 @@ impl Settings {
         }
     }
 
-    /// For `settings.json`.
+    /// Returns the content of `settings.json`.
     pub fn record(&self) -> Record {
         Record {
             schedule: self.run.schedule,
@@ -101,11 +101,11 @@ impl Settings {
     }
 }
 
-/// Trains a network on pictures, then looks how large its activations get; `held_out` is measured on
-/// the way.
+/// Trains a network on images, then calibrates the ranges of its activations. Metrics on `held_out`
+/// are computed during training.
 ///
 /// # Errors
-/// [`Error::Usage`] if no picture has a label; else as [`Run::train`].
+/// [`Error::Usage`] if no image has a label; else as [`Run::train`].
 pub fn train(
     mut network: ImageNetwork,
     pictures: &Pictures,
@@ -125,7 +125,8 @@ pub fn train(
     Ok(network)
 }
 
-/// The pictures that can be drawn: one group a class, or one of all that have a known label.
+/// Groups the images for sampling: one group per class, or one group of all images with a known
+/// label.
 fn groups(pictures: &Pictures) -> Vec<Vec<usize>> {
     let all = || pictures.all.iter().enumerate();
     let mut groups: Vec<Vec<usize>> = match pictures.labelling {
@@ -141,7 +142,7 @@ fn groups(pictures: &Pictures) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Which pictures, which loss.
+/// Training images, held-out images and settings of a run.
 struct ImageStage<'a> {
     config: &'a NetworkConfig,
     pictures: &'a Pictures,
@@ -181,7 +182,7 @@ impl Stage for ImageStage<'_> {
     }
 }
 
-/// `[B, H, W, C]`.
+/// Creates a tensor `[B, H, W, C]`.
 fn tensor(config: &NetworkConfig, batch: usize, values: Vec<f32>) -> Result<Tensor> {
     let shape = (batch, config.height, config.width, config.channels);
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
@@ -205,7 +206,7 @@ fn loss(logits: &Tensor, drawn: &[&Picture], labelling: Labelling) -> Result<Ten
     })
 }
 
-/// The float network's logits of each picture.
+/// Computes the float network's logits of each image.
 pub fn logits(
     config: &NetworkConfig,
     params: &Params,
@@ -227,11 +228,11 @@ fn forward(
 ) -> Result<Tensor> {
     let pixels = pictures.iter().flat_map(|p| &p.pixels).map(|&p| value(f32::from(p)));
     let x = tensor(config, pictures.len(), pixels.collect())?;
-    // Nothing is trained, so no graph is needed.
+    // All parts are frozen, so no graph is built.
     config.forward(params, &x, mode, config.parts())
 }
 
-/// Finds the ranges of activations on pictures as they are.
+/// Measures the ranges of activations on images without augmentation.
 ///
 /// # Errors
 /// [`Error::Tensor`] if the weights do not fit the network.

@@ -1,9 +1,9 @@
-//! A wake word's head: a few small layers over time on the trunk's output, and one logit.
+//! Head of a keyword: a few small layers over time on the backbone's embeddings, and one logit.
 //!
 //! `x [B, T, C]` → pointwise to `hidden` channels, ReLU → for each temporal layer a depthwise
-//! convolution, ReLU, a pointwise, ReLU → logit `[B, T]`. No batch norm: twenty recordings give no
-//! statistics worth keeping. Inputs are divided by each channel's root mean square over other
-//! speech instead, which quantization folds into the first weights.
+//! convolution, ReLU, a pointwise, ReLU → logit `[B, T]`. There is no batch norm, because twenty
+//! recordings give no useful statistics. Instead, inputs are divided by each channel's root mean
+//! square over negative speech. Quantization folds this scale into the first weights.
 
 use candle_core::Tensor;
 use rand::Rng;
@@ -16,51 +16,51 @@ use super::{
 };
 use crate::Result;
 
-/// Tracked name of the root mean squares.
+/// Name under which the root mean squares are tracked.
 const INPUT_RMS: &str = "head.input_rms";
 
 /// Shape of a head.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeadConfig {
-    /// Channels within the head.
+    /// Channels of the hidden layers.
     pub hidden: usize,
     /// Taps and dilation of each temporal layer.
     pub temporal: Vec<(usize, usize)>,
 }
 
-/// One layer of a head.
+/// Description of one layer of a head.
 #[derive(Clone, Debug)]
 pub struct HeadLayer {
-    /// Name, and prefix of its parameters.
+    /// Name of the layer and prefix of its parameters.
     pub name: String,
-    /// Taps and dilation of a depthwise layer; none for a pointwise one.
+    /// Taps and dilation of a depthwise layer; `None` for a pointwise one.
     pub temporal: Option<(usize, usize)>,
 }
 
 impl HeadLayer {
-    /// Name of the weights, `[inputs or taps, outputs]`.
+    /// Returns the name of the weights, of shape `[inputs or taps, outputs]`.
     pub fn weight(&self) -> String {
         format!("{}.weight", self.name)
     }
 
-    /// Name of the biases.
+    /// Returns the name of the biases.
     pub fn bias(&self) -> String {
         format!("{}.bias", self.name)
     }
 
-    /// Whether it convolves over time.
+    /// Returns `true` if the layer convolves over time.
     pub fn is_depthwise(&self) -> bool {
         self.temporal.is_some()
     }
 
-    /// Whether it reads the trunk's output.
+    /// Returns `true` if the layer reads the backbone's embeddings.
     pub fn is_first(&self) -> bool {
         self.name == "head.0"
     }
 }
 
 impl HeadConfig {
-    /// The layers before the logit, each followed by a ReLU.
+    /// Returns the layers before the logit, each followed by a ReLU.
     pub fn layers(&self) -> Vec<HeadLayer> {
         let mut kinds = vec![None];
         for &temporal in &self.temporal {
@@ -70,13 +70,13 @@ impl HeadConfig {
         kinds.into_iter().enumerate().map(layer).collect()
     }
 
-    /// Steps before the current one that a logit depends on.
+    /// Number of steps before the current one on which a logit depends.
     pub fn history(&self) -> usize {
         self.temporal.iter().map(|(taps, dilation)| (taps - 1) * dilation).sum()
     }
 
-    /// Adds freshly drawn parameters for a trunk whose outputs have these root mean squares, and
-    /// for so many words.
+    /// Adds randomly initialized parameters for `words` keywords, on embeddings with these root
+    /// mean squares.
     pub fn init(
         &self,
         params: &mut Params,
@@ -93,15 +93,15 @@ impl HeadConfig {
             inputs = outputs;
         }
         params.insert_normal("head.logits.weight", &[inputs, words], inputs, 1.0, rng)?;
-        // Nearly everything ever heard is not the word.
+        // A low prior, because nearly all audio lacks the keyword.
         params.insert("head.logits.bias", &[words], vec![-3.0; words])?;
         params.track(INPUT_RMS, rms);
         Ok(())
     }
 
-    /// Heads of this shape, of one word, side by side, as one head whose logit is the mean of theirs: a mean of
-    /// networks that differ in what was drawn errs less than each (Hansen & Salamon 1990). Nothing
-    /// leads from one member to another: those weights are 0.
+    /// Combines single-keyword heads of this shape into one head whose logit is the mean of theirs.
+    /// Such an ensemble errs less than its members (Hansen & Salamon 1990). Weights between
+    /// different members are 0.
     ///
     /// # Errors
     /// [`Error::Tensor`](crate::Error::Tensor) if a member has another shape.
@@ -113,7 +113,8 @@ impl HeadConfig {
             let blocks: Vec<Vec<f32>> =
                 members.iter().map(|m| m.values(&layer.weight())).collect::<Result<_>>()?;
             let rows = blocks.first().map_or(0, |b| b.len() / self.hidden.max(1));
-            // The first layer and depthwise ones share their rows; a pointwise one has its own.
+            // The first layer and depthwise layers share their input rows; a pointwise layer is
+            // block-diagonal.
             let is_shared = layer.is_first() || layer.is_depthwise();
             let mut weights = Vec::new();
             for block in 0..if is_shared { 1 } else { count } {
@@ -141,12 +142,13 @@ impl HeadConfig {
         Ok((joint, params))
     }
 
-    /// [`input_gains`] of a head's parameters.
+    /// Returns the [`input_gains`] of a head's parameters.
     pub fn input_gains(params: &Params) -> Vec<f32> {
         input_gains(params.tracked(INPUT_RMS))
     }
 
-    /// Logits `[B, T, words]` of inputs that [`input_gains`](Self::input_gains) were applied to.
+    /// Computes the logits `[B, T, words]` of inputs that were scaled by
+    /// [`input_gains`](Self::input_gains).
     pub fn forward(&self, params: &Params, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
         let mut x = x.clone();
         for layer in self.layers() {
@@ -164,8 +166,8 @@ impl HeadConfig {
         Ok(linear(&x, weight, Some(params.get("head.logits.bias")?))?)
     }
 
-    /// Folds the input gains into rows of the first layer's weights, one row an output: columns are
-    /// inputs, or, for a depthwise layer, each row is one input's taps.
+    /// Folds the input gains into the first layer's weights. `rows` holds one row per output, with
+    /// one column per input; for a depthwise layer, each row holds the taps of one input.
     pub fn unscale_rows(&self, params: &Params, rows: &mut [Vec<f32>], depthwise: bool) {
         let gains = Self::input_gains(params);
         for (o, row) in rows.iter_mut().enumerate() {
@@ -176,7 +178,7 @@ impl HeadConfig {
     }
 }
 
-/// What a head sees of 1 in each channel of a trunk whose outputs have these root mean squares.
+/// Returns the factor of each input channel: the reciprocal of its root mean square.
 pub fn input_gains(rms: &[f32]) -> Vec<f32> {
     rms.iter().map(|rms| 1.0 / rms.max(1e-4)).collect()
 }

@@ -1,4 +1,4 @@
-//! Networks to train: parameters, layers, and the operations that candle lacks or gets wrong.
+//! Networks: parameters, layers, and operations that candle lacks or computes incorrectly.
 //!
 //! Activations are `[batch, steps, channels]`, `f32`.
 
@@ -9,5 +9,5 @@ pub mod params;
 pub mod processor;
 pub mod trunk;
 
-/// What one step of an `i8` feature is worth to the network; zero stays zero.
+/// Scale of an `i8` feature as input of the network; the zero point is 0.
 pub const INPUT_SCALE: f32 = 1.0 / 32.0;

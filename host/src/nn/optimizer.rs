@@ -1,34 +1,35 @@
 //! AdamW with warm-up and cosine decay, and an exponential average of the weights.
 //!
-//! Its state is plain vectors in the order of the parameters' names, so that a checkpoint can hold
-//! it and a resumed run continues bit for bit.
+//! The state is plain vectors by parameter name. A checkpoint can hold it, and a resumed run
+//! continues bit for bit.
 
 use std::{collections::BTreeMap, f64::consts::PI};
 
 use super::params::Params;
 use crate::{Result, simd::simd};
 
-/// What the optimizer is told once.
+/// Configuration of the optimizer and its learning rate.
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Schedule {
-    /// Updates in the whole run.
+    /// Training steps of the whole run.
     pub steps: usize,
-    /// Updates over which the rate rises linearly from 0.
+    /// Training steps over which the rate rises linearly from 0.
     pub warmup_steps: usize,
-    /// Highest learning rate.
+    /// Peak learning rate.
     pub peak_rate: f64,
     /// Decoupled weight decay (Loshchilov & Hutter 2019), on weights of two dimensions and more.
     pub weight_decay: f64,
-    /// Gradients are scaled down to this norm.
+    /// Maximum norm of the gradients; larger ones are scaled down to it.
     pub clip_norm: f64,
-    /// Decay of the averaged weights; 0 keeps the last ones.
+    /// Decay of the averaged weights; with 0 no average is used.
     pub average_decay: f64,
-    /// Rate of the trunk as a share of the others', for a trunk that knows something already.
+    /// Learning rate of the backbone as a share of the others', for a pretrained backbone.
     pub trunk_rate_share: f64,
 }
 
 impl Schedule {
-    /// The learning rate of update `step`, counted from 0: linear rise, then a half cosine to 0.
+    /// Returns the learning rate of training step `step`, counted from 0: linear rise, then a half
+    /// cosine to 0.
     pub fn rate(&self, step: usize) -> f64 {
         if step < self.warmup_steps {
             return self.peak_rate * (step + 1) as f64 / self.warmup_steps as f64;
@@ -49,10 +50,10 @@ struct Moments {
     average: Vec<f32>,
 }
 
-/// Numbers of one update of one parameter.
+/// Coefficients of one training step for one parameter.
 #[derive(Clone, Copy)]
 struct Descent {
-    /// Of the gradient.
+    /// Factor of the gradient.
     scale: f32,
     decay: f32,
     step_size: f32,
@@ -76,7 +77,7 @@ simd! {
     }
 }
 
-/// AdamW's state.
+/// State of AdamW.
 #[derive(Clone, Debug)]
 pub struct AdamW {
     schedule: Schedule,
@@ -89,18 +90,19 @@ impl AdamW {
     const BETA2: f64 = 0.98;
     const EPSILON: f64 = 1e-8;
 
-    /// An optimizer before its first update.
+    /// Creates an optimizer before its first step.
     pub fn new(schedule: Schedule) -> Self {
         Self { schedule, step: 0, moments: BTreeMap::new() }
     }
 
-    /// Updates done.
+    /// Number of training steps done.
     pub fn steps_done(&self) -> usize {
         self.step
     }
 
-    /// One update (Loshchilov & Hutter 2019, algorithm 2). Parameters without a gradient stay.
-    /// Returns the gradients' norm before clipping; an update that is not finite is skipped.
+    /// Performs one training step (Loshchilov & Hutter 2019, algorithm 2). Parameters without a
+    /// gradient stay unchanged. Returns the norm of the gradients before clipping; if it is not
+    /// finite, the step counts but the weights stay.
     pub fn update(&mut self, params: &Params, gradients: &Gradients) -> Result<f64> {
         let squares = gradients.values().flatten().map(|&g| f64::from(g).powi(2));
         let norm = squares.sum::<f64>().sqrt();
@@ -112,7 +114,7 @@ impl AdamW {
         let scale = (self.schedule.clip_norm / norm.max(1e-12)).min(1.0);
         let correction1 = 1.0 - Self::BETA1.powi(self.step as i32);
         let correction2 = 1.0 - Self::BETA2.powi(self.step as i32);
-        // Early on the average follows closely, so that the random start does not linger.
+        // The average follows closely at first, so the random initialization does not linger.
         let average =
             self.schedule.average_decay.min((self.step as f64 + 1.0) / (self.step as f64 + 10.0));
         for (name, var) in params.vars() {
@@ -140,7 +142,7 @@ impl AdamW {
         Ok(norm)
     }
 
-    /// A copy of `params` with the averaged weights, where an average is kept.
+    /// Returns a copy of `params` with the averaged weights, if an average is kept.
     pub fn averaged(&self, params: &Params) -> Result<Params> {
         let copy = params.detached()?;
         if self.schedule.average_decay > 0.0 {
@@ -151,7 +153,8 @@ impl AdamW {
         Ok(copy)
     }
 
-    /// The state as parameters `first.NAME`, `second.NAME`, `average.NAME`, for a checkpoint.
+    /// Returns the state as parameters `first.NAME`, `second.NAME`, `average.NAME`, for a
+    /// checkpoint.
     pub fn state(&self) -> Params {
         let mut state = Params::default();
         for (name, m) in &self.moments {
@@ -162,7 +165,7 @@ impl AdamW {
         state
     }
 
-    /// Continues from a checkpoint of the parameters `params` after `step` updates.
+    /// Restores the state from a checkpoint of the parameters `params` after `step` training steps.
     pub fn restore(schedule: Schedule, step: usize, params: &Params, state: &Params) -> Self {
         let mut moments = BTreeMap::new();
         for (name, _) in params.vars() {

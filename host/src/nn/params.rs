@@ -1,9 +1,10 @@
-//! Named parameters: what is trained, what is only tracked, and how both are kept in a file.
+//! Named parameters, trained or tracked, and the file that holds them.
 //!
-//! Trained tensors are candle [`Var`]s, so that a graph built on them yields gradients. Tracked
-//! tensors (the running statistics of batch norm) are plain values. Both lie in one safetensors
-//! file, the tracked ones under the prefix `running.`. Trained tensors live on one device, which all that
-//! is computed from them follows; tracked values, and all that is read or written, lie in host memory.
+//! Trained tensors are candle [`Var`]s, so a graph built on them yields gradients. Tracked tensors
+//! (the running statistics of batch norm) are plain values. Both are stored in one safetensors
+//! file, the tracked ones under the prefix `running.`. Trained tensors are on one device, where
+//! everything computed from them stays. Tracked values, and everything read or written, are in host
+//! memory.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,32 +28,32 @@ pub struct Params {
 }
 
 impl Default for Params {
-    /// None yet, to live on the CPU.
+    /// Creates an empty set on the CPU.
     fn default() -> Self {
         Self::on(Device::Cpu)
     }
 }
 
 impl Params {
-    /// None yet, to live on `device`.
+    /// Creates an empty set on `device`.
     pub fn on(device: Device) -> Self {
         Self { device, trained: BTreeMap::new(), tracked: BTreeMap::new() }
     }
 
-    /// Where the trained parameters live.
+    /// Returns the device of the trained parameters.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// The same on `device`; itself if it lives there already.
+    /// Moves the parameters to `device`. Returns `self` unchanged if they are already there.
     pub fn to_device(self, device: &Device) -> Result<Self> {
         if self.device.same_device(device) { Ok(self) } else { self.copied_to(device) }
     }
 
-    /// The tensor of a trained parameter.
+    /// Returns the tensor of a trained parameter.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is none of that name.
+    /// [`Error::Usage`] if no parameter has that name.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
         let missing = || {
             Error::usage(
@@ -63,7 +64,7 @@ impl Params {
         Ok(self.trained.get(name).ok_or_else(missing)?.as_tensor())
     }
 
-    /// A tracked value; empty if there is none.
+    /// Returns a tracked value, or an empty slice if it does not exist.
     pub fn tracked(&self, name: &str) -> &[f32] {
         self.tracked.get(name).map_or(&[], Vec::as_slice)
     }
@@ -85,7 +86,7 @@ impl Params {
         Ok(())
     }
 
-    /// Adds a parameter drawn from a normal distribution with deviation `√(gain / fan_in)` (He et
+    /// Adds a parameter sampled from a normal distribution with deviation `√(gain / fan_in)` (He et
     /// al. 2015, section 2.2, for `gain = 2`).
     pub fn insert_normal(
         &mut self,
@@ -101,22 +102,22 @@ impl Params {
         self.insert(name, shape, values)
     }
 
-    /// Names and variables, in order.
+    /// Iterates over names and variables, in order.
     pub fn vars(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.trained.iter().map(|(name, var)| (name.as_str(), var))
     }
 
-    /// How many numbers are trained.
+    /// Number of trained values.
     pub fn count(&self) -> usize {
         self.trained.values().map(|v| v.elem_count()).sum()
     }
 
-    /// The values of a trained parameter.
+    /// Returns the values of a trained parameter.
     pub fn values(&self, name: &str) -> Result<Vec<f32>> {
         Ok(self.get(name)?.flatten_all()?.to_vec1()?)
     }
 
-    /// Replaces the values of a trained parameter, whose shape stays.
+    /// Replaces the values of a trained parameter; its shape stays. Unknown names are ignored.
     pub fn set(&self, name: &str, values: Vec<f32>) -> Result<()> {
         if let Some(var) = self.trained.get(name) {
             var.set(&Tensor::from_vec(values, var.shape(), &self.device)?)?;
@@ -124,13 +125,13 @@ impl Params {
         Ok(())
     }
 
-    /// Drops every parameter, trained or tracked, whose name begins with `prefix`.
+    /// Removes every parameter, trained or tracked, whose name begins with `prefix`.
     pub fn remove(&mut self, prefix: &str) {
         self.trained.retain(|name, _| !name.starts_with(prefix));
         self.tracked.retain(|name, _| !name.starts_with(prefix));
     }
 
-    /// Drops one trained parameter.
+    /// Removes one trained parameter.
     pub fn forget(&mut self, name: &str) {
         self.trained.remove(name);
     }
@@ -142,7 +143,7 @@ impl Params {
         }
     }
 
-    /// Moves the tracked values under `prefix` out, with the prefix removed.
+    /// Moves the tracked values under `prefix` into a new set, with the prefix removed.
     pub fn take_tracked(&mut self, prefix: &str) -> Params {
         let mut taken = Params::default();
         self.tracked.retain(|name, value| match name.strip_prefix(prefix) {
@@ -155,7 +156,7 @@ impl Params {
         taken
     }
 
-    /// An independent copy: training one leaves the other alone.
+    /// Returns an independent copy.
     pub fn detached(&self) -> Result<Self> {
         self.copied_to(&self.device)
     }
@@ -168,7 +169,7 @@ impl Params {
         Ok(copy)
     }
 
-    /// Writes a safetensors file with `metadata`, whole or not at all.
+    /// Writes a safetensors file with `metadata`, atomically.
     pub fn save(&self, path: &Path, metadata: HashMap<String, String>) -> Result<()> {
         let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
         for (name, var) in &self.trained {
@@ -183,10 +184,10 @@ impl Params {
         files::write_atomic(path, &bytes)
     }
 
-    /// Reads a file that [`save`](Self::save) wrote; returns the metadata too.
+    /// Reads a file written by [`save`](Self::save), and its metadata.
     ///
     /// # Errors
-    /// [`Error::Input`] for anything that is not such a file.
+    /// [`Error::Input`] for any other file.
     pub fn load(path: &Path) -> Result<(Self, HashMap<String, String>)> {
         let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
         let damaged = |e: String| {
@@ -217,7 +218,7 @@ impl Params {
     }
 }
 
-/// A standard normal number (Box & Muller 1958).
+/// Returns a standard normal number (Box & Muller 1958).
 pub fn normal(rng: &mut impl Rng) -> f32 {
     let radius = (-2.0 * rng.random::<f64>().max(f64::MIN_POSITIVE).ln()).sqrt();
     let angle = std::f64::consts::TAU * rng.random::<f64>();

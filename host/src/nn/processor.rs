@@ -1,8 +1,8 @@
-//! What networks are trained on: the processor, or an NVIDIA GPU.
+//! Device on which networks are trained: the CPU, or an NVIDIA GPU.
 //!
-//! Whoever makes [parameters](super::params::Params) says where they live, and all that is computed
-//! from them follows. A GPU needs a program built with the feature `cuda`: it must find CUDA's compiler
-//! when it is built, and a GPU's driver even to start.
+//! The creator of [parameters](super::params::Params) chooses their device, and all computation on
+//! them follows. A GPU needs a program built with the feature `cuda`. Such a build needs CUDA's
+//! compiler, and the program needs a GPU driver even to start.
 
 use std::{fmt, str::FromStr};
 
@@ -10,12 +10,12 @@ use candle_core::Device;
 
 use crate::{Error, Result};
 
-/// The name of a device: `cpu`, `cuda` or `cuda:NUMBER`.
+/// Name of a device: `cpu`, `cuda` or `cuda:NUMBER`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Processor {
-    /// The processor that runs the program.
+    /// CPU that runs the program.
     Cpu,
-    /// The GPU of this number, counted from 0 among those that CUDA shows the program.
+    /// GPU of this number, counted from 0 among those visible to the program.
     Cuda(usize),
 }
 
@@ -42,11 +42,11 @@ impl fmt::Display for Processor {
 }
 
 impl Processor {
-    /// The device, ready for use.
+    /// Opens the device.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a GPU in a program built without the feature `cuda`, [`Error::Device`] if
-    /// there is none of that number.
+    /// [`Error::Usage`] for a GPU in a program built without the feature `cuda`, [`Error::Device`]
+    /// if there is none of that number.
     pub fn open(self) -> Result<Device> {
         let Self::Cuda(number) = self else { return Ok(Device::Cpu) };
         if !cfg!(feature = "cuda") {

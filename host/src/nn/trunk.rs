@@ -1,7 +1,7 @@
-//! The trunk: causal depthwise-separable temporal convolutions with dilation and residuals (the
-//! MDTC and DS-TCN family), which any number of heads share.
+//! Backbone: causal depthwise-separable temporal convolutions with dilation and residuals (the MDTC
+//! and DS-TCN family), shared by any number of heads.
 //!
-//! `x [B, T, 2·40]` → stem (pointwise, batch norm, ReLU) → blocks of
+//! `x [B, T, frames_per_step·40]` → stem (pointwise, batch norm, ReLU) → blocks of
 //! `ReLU(x + BN(pointwise(ReLU(BN(depthwise(x))))))` → `[B, T, C]`, none negative.
 
 use std::{collections::BTreeMap, ops::Range};
@@ -23,12 +23,12 @@ use super::{
 };
 use crate::{Result, compose::steps_per_second};
 
-/// Added to a variance before its root is taken.
+/// Constant added to a variance before its square root is taken.
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
-/// Share of a batch's moments in the running ones.
+/// Share of a batch's moments in each update of the running statistics.
 const RUNNING_SHARE: f32 = 0.02;
 
-/// Sizes that bases come in.
+/// Standard sizes of pretrained models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub enum Tier {
     /// 96 channels, 8 blocks: Cortex-M0+, M33, ESP32-C3.
@@ -39,24 +39,24 @@ pub enum Tier {
     L,
 }
 
-/// No number of a trunk's shape is greater.
+/// Upper limit of every number in a backbone's shape.
 const LARGEST: usize = 4096;
 
-/// Shape of a trunk.
+/// Shape of a backbone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrunkConfig {
     /// Channels of every block.
     pub channels: usize,
     /// Taps of every depthwise convolution.
     pub taps: usize,
-    /// One dilation a block, in steps.
+    /// Dilation of each block, in steps.
     pub dilations: Vec<usize>,
-    /// Feature frames that make one step.
+    /// Feature frames per step.
     pub frames_per_step: usize,
 }
 
 impl TrunkConfig {
-    /// The shape of a tier.
+    /// Returns the shape of a tier.
     pub fn of(tier: Tier) -> Self {
         let (channels, dilations) = match tier {
             Tier::S => (96, [1, 1, 2, 2].repeat(2)),
@@ -66,29 +66,29 @@ impl TrunkConfig {
         Self { channels, taps: 5, dilations, frames_per_step: 4 }
     }
 
-    /// Whether every number of it lies within what a trunk can have, so that what is computed of them
-    /// neither divides by zero nor overflows: a file may say anything.
+    /// Returns `true` if every number of the shape is within 1 … 4,096. Otherwise, values computed
+    /// from an untrusted file could divide by zero or overflow.
     pub fn is_sound(&self) -> bool {
         let numbers = [self.channels, self.taps, self.frames_per_step, self.dilations.len()];
         numbers.iter().chain(&self.dilations).all(|n| (1..=LARGEST).contains(n))
     }
 
-    /// Steps that a second of audio makes.
+    /// Number of steps per second of audio.
     pub fn steps_per_second(&self) -> f64 {
         steps_per_second(self.frames_per_step)
     }
 
-    /// Features that one step takes.
+    /// Number of features per step.
     pub fn inputs(&self) -> usize {
         self.frames_per_step * MEL_CHANNELS
     }
 
-    /// Steps that one output depends on.
+    /// Number of steps on which one output depends.
     pub fn receptive_field(&self) -> usize {
         1 + self.dilations.iter().map(|d| d * (self.taps - 1)).sum::<usize>()
     }
 
-    /// Adds freshly drawn parameters under `trunk.`.
+    /// Adds randomly initialized parameters under `trunk.`.
     pub fn init(&self, params: &mut Params, rng: &mut impl Rng) -> Result<()> {
         let (c, i) = (self.channels, self.inputs());
         params.insert_normal("trunk.stem.weight", &[i, c], i, 2.0, rng)?;
@@ -103,7 +103,7 @@ impl TrunkConfig {
         Ok(())
     }
 
-    /// Runs the trunk over whole sequences, zero history before the first step.
+    /// Runs the backbone over whole sequences, with zero history before the first step.
     pub fn forward(&self, params: &Params, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
         if let Mode::Train(collected) = mode {
             return self.train(params, x, collected);
@@ -112,13 +112,13 @@ impl TrunkConfig {
         self.blocks(params, &x, 0..self.dilations.len(), mode)
     }
 
-    /// What the first block takes: `[B, T, C]` of features `[B, T, inputs]`.
+    /// Computes the input `[B, T, C]` of the first block from features `[B, T, inputs]`.
     pub fn stem(&self, params: &Params, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
         let stem = linear(x, params.get("trunk.stem.weight")?, None)?;
         norm(params, "trunk.stem", &stem, true, mode)
     }
 
-    /// Runs some of the blocks, zero history before the first step; `[B, T, C]` in and out.
+    /// Runs some of the blocks, with zero history before the first step; `[B, T, C]` in and out.
     pub fn blocks(
         &self,
         params: &Params,
@@ -142,7 +142,7 @@ impl TrunkConfig {
 }
 
 impl TrunkConfig {
-    /// The same in training, as one operation.
+    /// Runs the backbone in training mode, as one operation.
     fn train(
         &self,
         params: &Params,
@@ -174,7 +174,7 @@ impl TrunkConfig {
     }
 }
 
-/// Adds what a batch norm of so many channels has.
+/// Adds the parameters and running statistics of a batch norm over `channels` channels.
 pub(crate) fn init_norm(params: &mut Params, name: &str, channels: usize) -> Result<()> {
     params.insert(format!("{name}.gamma"), &[channels], vec![1.0; channels])?;
     params.insert(format!("{name}.beta"), &[channels], vec![0.0; channels])?;
@@ -183,14 +183,14 @@ pub(crate) fn init_norm(params: &mut Params, name: &str, channels: usize) -> Res
     Ok(())
 }
 
-/// Which statistics batch norm uses.
+/// Source of the statistics in batch norm.
 #[derive(Debug)]
 pub enum Mode {
-    /// The batch's own; they are collected here by layer name.
+    /// Statistics of the batch, which are collected here by layer name.
     Train(Vec<LayerMoments>),
-    /// The running ones.
+    /// Running statistics.
     Evaluate,
-    /// The running ones; a sample of every activation is kept here by layer name.
+    /// Running statistics; a sample of every activation is kept here by layer name.
     Calibrate(Samples),
 }
 
@@ -201,7 +201,8 @@ pub type LayerMoments = (String, Vec<f32>, Vec<f32>);
 pub type Samples = BTreeMap<String, Vec<f32>>;
 
 impl Mode {
-    /// Keeps every 61st value of `x`, a number that no channel count divides.
+    /// Keeps every 61st value of `x`. A prime stride reaches all channels, unless their number is a
+    /// multiple of it.
     pub(crate) fn observe(&mut self, name: &str, x: &Tensor) -> Result<()> {
         const STRIDE: usize = 61;
         if let Self::Calibrate(samples) = self {
@@ -213,12 +214,12 @@ impl Mode {
 }
 
 impl Mode {
-    /// Training, nothing collected yet.
+    /// Creates a training mode with nothing collected yet.
     pub fn train() -> Self {
         Self::Train(Vec::new())
     }
 
-    /// The statistics that training collected.
+    /// Returns the statistics collected in training.
     pub fn moments(self) -> Vec<LayerMoments> {
         match self {
             Self::Train(moments) => moments,
@@ -226,7 +227,7 @@ impl Mode {
         }
     }
 
-    /// The samples that calibration kept.
+    /// Returns the samples kept by calibration.
     pub fn samples(self) -> Samples {
         match self {
             Self::Calibrate(samples) => samples,
@@ -235,7 +236,7 @@ impl Mode {
     }
 }
 
-/// Batch norm by the statistics that `mode` says, and a ReLU where `relu` says so.
+/// Applies batch norm with the statistics that `mode` selects, followed by a ReLU if `relu` is set.
 pub(crate) fn norm(
     params: &Params,
     name: &str,
@@ -263,7 +264,8 @@ pub(crate) fn norm(
     }
 }
 
-/// Batch norm with its running statistics as `y = scale · x + shift` per channel.
+/// Returns scale and shift per channel of batch norm with its running statistics,
+/// `y = scale · x + shift`.
 pub fn folded_norm(params: &Params, name: &str) -> Result<(Vec<f32>, Vec<f32>)> {
     let gamma = params.values(&format!("{name}.gamma"))?;
     let beta = params.values(&format!("{name}.beta"))?;

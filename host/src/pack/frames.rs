@@ -1,10 +1,10 @@
-//! Frames as a pack keeps them: one for two of 10 ms, in steps of some decibels, each number coded by
-//! what lies beside it.
+//! Codec for the frames of a pack: one coded frame per two frames of 10 ms, in steps of 3 dB, each
+//! number predicted from its neighbours.
 //!
-//! A number is coded as its difference to the same band one coded frame earlier: whether it is 0, its
-//! sign, its size in unary. The chances depend on three differences that are known by then: of the
-//! band below to its past, of this band's past to the past before, and of the band above to this one,
-//! in the past.
+//! A number is coded as its difference to the same band in the previous coded frame: a zero flag,
+//! the sign, and the size in unary. The probabilities depend on three differences that the decoder
+//! already has: the band below against its previous value, this band's previous value against the
+//! one before, and the band above against this one in the previous frame.
 
 use rand::{Rng, RngExt};
 use wakeling_shared::frontend::MEL_CHANNELS;
@@ -12,22 +12,22 @@ use wakeling_shared::frontend::MEL_CHANNELS;
 use super::range::{Chance, Decoder, Encoder};
 use crate::features::LogMel;
 
-/// Frames that one coded frame stands for.
+/// Frames per coded frame.
 pub const FRAMES: usize = 2;
-/// One step in the Q8 octaves of [`LogMel`]: 3 dB.
+/// Quantization step in the Q8 octaves of [`LogMel`]: one octave, or 3 dB.
 pub const STEP: i16 = 256;
-/// Sizes up to this are written in unary, the rest as a number of eight bits.
+/// Largest size that is written in unary; larger ones are written with eight bits.
 const UNARY: usize = 12;
-/// Contexts of each kind.
+/// Number of contexts of each kind.
 const CONTEXTS: usize = 7 * 5 * 5;
 
 type Coded = [u8; MEL_CHANNELS];
 
-/// The chances of everything that is coded.
+/// Probabilities of all coded bits.
 struct Chances {
     is_zero: Vec<Chance>,
     sign: Vec<Chance>,
-    /// By sign, by context of the band below, by size so far.
+    /// Indexed by sign, context of the band below, and size so far.
     more: Vec<Chance>,
     rest: [Chance; 256],
 }
@@ -43,7 +43,7 @@ impl Chances {
     }
 }
 
-/// What is known of a number before it is coded.
+/// Context of a number before it is coded.
 struct Context {
     before: u8,
     all: usize,
@@ -62,9 +62,9 @@ impl Context {
     }
 }
 
-/// Codes numbers: the one procedure of writing and reading.
+/// Bit coder. One procedure serves writing and reading.
 trait Bits {
-    /// Writes `bit`, or reads one in its place.
+    /// Writes `bit` and returns it, or ignores it and returns the next bit.
     fn bit(&mut self, chance: &mut Chance, bit: bool) -> bool;
 }
 
@@ -81,7 +81,7 @@ impl Bits for Decoder<'_> {
     }
 }
 
-/// Writes `value`, or reads one, whatever it is.
+/// Writes `value` and returns it, or ignores it and returns the next number.
 fn number(bits: &mut impl Bits, chances: &mut Chances, context: &Context, value: u8) -> u8 {
     let difference = value.wrapping_sub(context.before) as i8;
     if bits.bit(&mut chances.is_zero[context.all], difference == 0) {
@@ -106,7 +106,7 @@ fn number(bits: &mut impl Bits, chances: &mut Chances, context: &Context, value:
     context.before.wrapping_add(if negative { size.wrapping_neg() } else { size })
 }
 
-/// Clips, one after another, into one stream of bytes.
+/// Encodes clips, one after another, into one stream of bytes.
 pub fn encode<'a>(clips: impl Iterator<Item = &'a LogMel>) -> Vec<u8> {
     let mut encoder = Encoder::new();
     let mut chances = Chances::new();
@@ -125,7 +125,7 @@ pub fn encode<'a>(clips: impl Iterator<Item = &'a LogMel>) -> Vec<u8> {
     encoder.finish()
 }
 
-/// Mean of the logarithms, in steps.
+/// Returns the mean of the logarithms, in steps.
 fn coarse(frames: &[[i16; MEL_CHANNELS]]) -> Coded {
     let count = frames.len().max(1) as i32;
     std::array::from_fn(|c| {
@@ -135,23 +135,24 @@ fn coarse(frames: &[[i16; MEL_CHANNELS]]) -> Coded {
     })
 }
 
-/// Reads clips of so many frames each.
+/// Decoder of clips.
 pub struct Clips<'a> {
     decoder: Decoder<'a>,
     chances: Chances,
 }
 
 impl<'a> Clips<'a> {
-    /// Over what [`encode`] wrote.
+    /// Creates a decoder for the output of [`encode`].
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { decoder: Decoder::new(bytes), chances: Chances::new() }
     }
 
-    /// The next clip; none if the bytes end before it does. Between coded frames the logarithms are
-    /// interpolated, and all get an even dither of one step, so that steady sounds are not flat.
+    /// Decodes the next clip of `frames` frames; `None` if the bytes end before it does. The
+    /// logarithms are interpolated between coded frames and get a uniform dither of one step, so
+    /// steady sounds are not constant.
     pub fn next(&mut self, frames: usize, rng: &mut impl Rng) -> Option<LogMel> {
         let (mut last, mut earlier): (Coded, Coded) = ([0; MEL_CHANNELS], [0; MEL_CHANNELS]);
-        // Room is made as frames come: a forged length must not take memory.
+        // Memory grows with decoded frames, so a forged length cannot exhaust it.
         let mut coded: Vec<Coded> = Vec::new();
         for _ in 0..frames.div_ceil(FRAMES) {
             let mut frame = [0; MEL_CHANNELS];
@@ -169,7 +170,7 @@ impl<'a> Clips<'a> {
     }
 }
 
-/// Frame `t` of 10 ms: three parts of its own coded frame and one of the nearest other.
+/// Returns frame `t` of 10 ms: three parts of its own coded frame and one of the nearest other one.
 fn interpolated(coded: &[Coded], t: usize, rng: &mut impl Rng) -> [i16; MEL_CHANNELS] {
     let own = t / FRAMES;
     let near = if t.is_multiple_of(FRAMES) { own.saturating_sub(1) } else { own + 1 };
@@ -178,7 +179,7 @@ fn interpolated(coded: &[Coded], t: usize, rng: &mut impl Rng) -> [i16; MEL_CHAN
     std::array::from_fn(|c| {
         let mixed = (3 * i32::from(a[c]) + i32::from(b[c])) * i32::from(STEP) / 4;
         let dither = rng.random_range(-STEP / 2..STEP / 2);
-        // No power reaches the upper limit, but a forged file might say so.
+        // No real power reaches the upper limit, but a forged file may.
         (mixed + i32::from(dither)).clamp(i16::MIN.into(), i16::MAX.into()) as i16
     })
 }
@@ -218,7 +219,7 @@ mod tests {
 
     #[test]
     fn every_number_comes_back() {
-        // Jumps of any size, over the largest.
+        // Jumps of any size, including more than the largest unary size.
         let mut rng = StdRng::seed_from_u64(3);
         let clip: LogMel = (0..400)
             .map(|_| {

@@ -1,14 +1,15 @@
-//! An adaptive binary range coder (Martin 1979; the carry as in LZMA).
+//! Adaptive binary range coder (Martin 1979; carry propagation as in LZMA).
 //!
-//! Every bit has a probability that its context gives, which follows the bits seen: the mean of a
-//! fast and a slow estimate. Encoder and decoder are integer arithmetic, so both always agree.
+//! Each bit has a probability that its context selects. The probability adapts to the coded bits as
+//! the mean of a fast and a slow estimate. Encoder and decoder use integer arithmetic, so they
+//! always agree.
 
-/// Bits of a probability.
+/// Number of bits of a probability.
 const PRECISION: u32 = 16;
-/// Below this the range is widened by a byte.
+/// Lower limit of the range; below it, the coder shifts by a byte.
 const LEAST_RANGE: u32 = 1 << 24;
 
-/// The chance that a bit is 0, estimated at two speeds.
+/// Probability that a bit is 0, estimated at two speeds.
 #[derive(Clone, Copy, Debug)]
 pub struct Chance {
     fast: u16,
@@ -22,7 +23,7 @@ impl Default for Chance {
 }
 
 impl Chance {
-    /// In `[32, 2¹⁶ − 32]`, as a share of `2¹⁶`.
+    /// Returns the probability as a share of `2¹⁶`, in `[32, 2¹⁶ − 32]`.
     fn of_zero(self) -> u32 {
         ((u32::from(self.fast) + u32::from(self.slow)) / 2).clamp(32, (1 << PRECISION) - 32)
     }
@@ -36,7 +37,7 @@ impl Chance {
     }
 }
 
-/// Writes bits.
+/// Writer of bits.
 pub struct Encoder {
     low: u64,
     range: u32,
@@ -46,7 +47,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Nothing written.
+    /// Creates an empty encoder.
     pub fn new() -> Self {
         Self { low: 0, range: u32::MAX, held: 0, pending: 1, bytes: Vec::new() }
     }
@@ -82,7 +83,7 @@ impl Encoder {
         self.low = (self.low & 0x00FF_FFFF) << 8;
     }
 
-    /// All that was written.
+    /// Returns the encoded bytes.
     pub fn finish(mut self) -> Vec<u8> {
         for _ in 0..5 {
             self.shift();
@@ -91,7 +92,7 @@ impl Encoder {
     }
 }
 
-/// Reads bits; after the end of the bytes it reads zeros, and says so.
+/// Reader of bits. Beyond the end of the bytes it reads zeros; see [`Decoder::is_past_end`].
 pub struct Decoder<'a> {
     code: u32,
     range: u32,
@@ -100,7 +101,7 @@ pub struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// Over what an [`Encoder`] wrote.
+    /// Creates a decoder for the output of an [`Encoder`].
     pub fn new(bytes: &'a [u8]) -> Self {
         let mut decoder =
             Self { code: 0, range: u32::MAX, bytes: bytes.iter(), is_past_end: false };
@@ -116,8 +117,8 @@ impl<'a> Decoder<'a> {
         self.code = (self.code << 8) | u32::from(byte.copied().unwrap_or(0));
     }
 
-    /// Whether more was read than an [`Encoder`] wrote: it writes as many bytes as it takes to read
-    /// its bits.
+    /// Returns `true` if more was read than an [`Encoder`] wrote. The encoder writes exactly as
+    /// many bytes as reading its bits requires.
     pub fn is_past_end(&self) -> bool {
         self.is_past_end
     }

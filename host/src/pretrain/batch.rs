@@ -1,8 +1,8 @@
-//! Batches of pretraining: rows composed of clips, or cut from streams that a teacher has heard.
+//! Batches for pretraining: rows composed of clips, or cut from streams with a teacher's outputs.
 //!
-//! A clip cannot be cut, since nobody knows what is said in which half of it. So rows are 12 s long,
-//! or as long as the longest clip of the batch needs, and so many fewer: what a batch holds, and the
-//! memory and the time that it takes, stays about the same.
+//! A clip cannot be cut, because its transcript does not tell which part is spoken when. Rows are
+//! 12 s long, or as long as the longest clip of the batch needs. Longer rows are fewer, so a batch
+//! takes about the same memory and time.
 
 use candle_core::{Device, Tensor};
 use rand::{RngExt, rngs::StdRng};
@@ -21,32 +21,34 @@ use crate::{
 
 /// Frames of a row, if no clip of the batch needs more: 12 s.
 pub const ROW_FRAMES: usize = 1_200;
-/// The shortest clip that is used, in frames.
+/// Length of the shortest clip that is used, in frames.
 pub const LEAST_FRAMES: usize = 10;
 /// Background before the first clip of a row, in frames.
 const LEAD_FRAMES: usize = 60;
-/// CTC may place its tokens up to so many frames after the clip: the trunk is causal.
+/// Frames after the end of a clip in which CTC may still place its tokens, because the backbone is
+/// causal.
 const DELAY_FRAMES: usize = 30;
-/// The trunk says what the teacher says so many frames later.
+/// Delay of the backbone's prediction behind the teacher's output, in frames.
 const TAUGHT_DELAY_FRAMES: usize = 4;
-/// What the teacher heard before a row began is unknown to the trunk: 0.8 s.
+/// First frame with a distillation target (0.8 s). The teacher's context before the row is unknown
+/// to the backbone.
 const TAUGHT_FROM_FRAME: usize = 80;
 
-/// Rows, and what is known about stretches of them.
+/// Rows of features and the labels of their stretches.
 pub struct Batch {
-    /// `[rows, steps, inputs]`.
+    /// Shape `[rows, steps, inputs]`.
     pub features: Tensor,
-    /// Transcripts.
+    /// Transcripts, as tokens.
     pub tokens: Vec<Segment>,
-    /// Words.
+    /// Words, as classes.
     pub words: Vec<Segment>,
-    /// What a teacher says `[rows, steps, dimensions]`, and the weight of each step.
+    /// Teacher's embeddings `[rows, steps, dimensions]`, and the weight of each step.
     pub taught: Option<(Tensor, Vec<f32>)>,
-    /// Whether someone speaks, `[rows, steps, 1]`, and the weight of each step.
+    /// Voice activity `[rows, steps, 1]`, and the weight of each step.
     pub voice: Option<(Tensor, Tensor)>,
 }
 
-/// A labelled stretch of a taught stream, in frames.
+/// Labelled stretch of a teacher's stream, in frames.
 pub struct Stretch {
     pub start: usize,
     pub end: usize,
@@ -54,18 +56,18 @@ pub struct Stretch {
     pub words: Vec<u32>,
 }
 
-/// A taught folder with its labels as classes; one list of stretches a stream.
+/// Streams with teacher targets, and their labels as classes: one list of stretches per stream.
 pub struct TaughtRows {
     pub taught: Taught,
     pub stretches: Vec<Vec<Stretch>>,
 }
 
-/// Steps that CTC has for the tokens of a clip of so many frames.
+/// Returns the number of steps that CTC has for the tokens of a clip of `frames` frames.
 pub fn steps_for(frames: usize, frames_per_step: usize) -> usize {
     (frames + DELAY_FRAMES) / frames_per_step
 }
 
-/// A clip as it will sound.
+/// Clip after augmentation.
 struct Part<'c> {
     clip: &'c Clip,
     sound: Powers,
@@ -73,18 +75,18 @@ struct Part<'c> {
     gap: usize,
 }
 
-/// Clips that become rows of one batch.
+/// Clips that become the rows of one batch.
 pub struct Parts<'c> {
     parts: Vec<Part<'c>>,
-    /// Frames of every row.
+    /// Frames of each row.
     row_frames: usize,
 }
 
-/// Which clips stand in a row, and from which frame on.
+/// Clips of one row: index of each clip, and its first frame.
 type Layout = Vec<(usize, usize)>;
 
 impl<'c> Parts<'c> {
-    /// Takes what `next` gives, distorted, until it fills `rows` rows or there is none left.
+    /// Takes clips from `next` and augments them, until they fill `rows` rows or none is left.
     pub fn gather(
         rows: usize,
         distortion: Distortion,
@@ -104,17 +106,18 @@ impl<'c> Parts<'c> {
         Self { parts, row_frames }
     }
 
-    /// How many rows of this length hold about what `rows` of the usual length do.
+    /// Returns the number of rows of this batch's length that hold about as much as `rows` rows of
+    /// the usual length.
     pub fn rows_for(&self, rows: usize) -> usize {
         ((rows * ROW_FRAMES + self.row_frames / 2) / self.row_frames).max(1)
     }
 
-    /// Distributes the clips over at most so many rows: the longest first, the others as they came,
-    /// each into the first row with room. Clips that find none are in none.
+    /// Distributes the clips over at most `most` rows: the longest first, the others in their
+    /// order, each into the first row with room. Clips that do not fit are left out.
     fn layout(&self, most: usize) -> Vec<Layout> {
         let mut rows: Vec<(usize, Layout)> = Vec::new();
         let length = |i: &usize| self.parts.get(*i).map_or(0, |part| part.sound.len());
-        // The first of the longest, so that the order does not hang on how ties are broken.
+        // Reversed, so that a tie is won by the first of the longest clips.
         let longest = (0..self.parts.len()).rev().max_by_key(length);
         let others = (0..self.parts.len()).filter(|&i| Some(i) != longest);
         for index in longest.into_iter().chain(others) {
@@ -137,18 +140,18 @@ impl<'c> Parts<'c> {
     }
 }
 
-/// What every row of a run has.
+/// Properties shared by all rows of a run.
 #[derive(Clone, Copy)]
 pub struct Shape {
-    /// Frames that make one step.
+    /// Frames per step.
     pub frames_per_step: usize,
-    /// Dimensions of a teacher's rows, 0 without one.
+    /// Dimensions of the teacher's embeddings, 0 without a teacher.
     pub dimensions: usize,
-    /// Whether voice activity is labelled.
+    /// `true` if voice activity is labelled.
     pub voice: bool,
 }
 
-/// A batch in the making.
+/// Batch under construction.
 pub struct Builder<'a> {
     frontend: &'a FrontendParams<'a>,
     noise: &'a NoisePool,
@@ -165,7 +168,7 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// No row yet; rows are as long as `parts` need.
+    /// Creates a batch without rows. Rows will be as long as `parts` need.
     pub fn new(
         frontend: &'a FrontendParams<'a>,
         noise: &'a NoisePool,
@@ -198,7 +201,7 @@ impl<'a> Builder<'a> {
         self.distortion.tempo > 0.0
     }
 
-    /// Adds at most so many rows of the clips, and returns how many clips are in them.
+    /// Adds at most `most` rows of clips. Returns the number of clips in them.
     pub fn add_clips(&mut self, parts: &Parts<'_>, most: usize, rng: &mut StdRng) -> usize {
         let rows = parts.layout(most);
         for layout in &rows {
@@ -227,7 +230,7 @@ impl<'a> Builder<'a> {
         self.finish_row(row, &voice, level.unwrap_or(1e6), rng);
     }
 
-    /// Adds a stretch of a taught stream.
+    /// Adds a row cut from a random stream with teacher targets.
     pub fn add_taught(&mut self, rows: &TaughtRows, rng: &mut StdRng) {
         let index = rng.random_range(0..rows.taught.streams.len());
         let stream = &rows.taught.streams[index];
@@ -237,7 +240,7 @@ impl<'a> Builder<'a> {
         let sound = self.distortion.apply(piece, rng);
         let mut row = Row::new(self.row_frames);
         row.add(0, &sound, 1.0);
-        // Tempo changes lengths; positions within the piece scale with it.
+        // Augmentation of the tempo changes lengths; positions within the piece scale with it.
         let scale = sound.len() as f32 / piece.len().max(1) as f32;
         for stretch in rows.stretches[index].iter().filter(|s| s.start >= start) {
             let within = |frame: usize| ((frame - start) as f32 * scale) as usize;
@@ -256,12 +259,12 @@ impl<'a> Builder<'a> {
             let counts = is_known && heard > TAUGHT_FROM_FRAME;
             self.weights.push(if counts { 1.0 } else { 0.0 });
         }
-        // Streams have noise under them already, so their levels tell nothing.
+        // Streams already have noise under them, so levels do not reveal voice activity.
         let voice = vec![Voice::Unknown; self.row_frames];
         self.finish_row(row, &voice, loudness(&sound), rng);
     }
 
-    /// Labels frames `from..to` of the row in the making.
+    /// Labels frames `from..to` of the row under construction.
     fn label(&mut self, from: usize, to: usize, labels: [&Vec<u32>; 2]) {
         let start = from / self.shape.frames_per_step;
         let end = ((to + DELAY_FRAMES) / self.shape.frames_per_step).min(self.steps());
@@ -288,7 +291,7 @@ impl<'a> Builder<'a> {
         self.rows += 1;
     }
 
-    /// The batch.
+    /// Converts the rows to tensors on the CPU.
     pub fn build(self) -> Result<Batch> {
         let (rows, steps) = (self.rows, self.steps());
         let of = |values: Vec<f32>, width: usize| {
@@ -341,7 +344,7 @@ mod tests {
             let layout = parts.layout(rows);
             assert_eq!(layout.len(), rows);
             for row in &layout {
-                // Nothing overlaps, nothing reaches beyond the end, and there is time after the last.
+                // No overlap, nothing beyond the end, and time left after the last clip.
                 let mut end = LEAD_FRAMES;
                 for &(index, at) in row {
                     assert!(at >= end);

@@ -1,13 +1,19 @@
-//! From corpora of any size to lists of labelled clips, and the clips of a list as features.
+//! Preparation of datasets of any size: index of labelled clips, and decoding of its clips.
 //!
-//! The corpora are walked once per run, before the first update. The run's folder then holds
-//! `train.jsonl` and `dev.jsonl` (see [`Listing`]), in which every clip has its tokens, its word and
-//! how rare its text is; `corpus.json` with the vocabularies; and `skipped.txt`, a line and a reason
-//! for everything that cannot be used. A run that continues reads these again and walks nothing, so
-//! corpora that changed meanwhile cannot change what it learns from.
+//! The datasets are scanned once per run, before the first training step. The folder of the run
+//! then holds
 //!
-//! Memory holds counts: of tokens, of words, and of texts, the rare ones of which are forgotten when
-//! there are too many (Manku & Motwani 2002, lossy counting).
+//! - `train.jsonl` and `dev.jsonl` (see [`Listing`]): each clip with its tokens, its word and the
+//!   rarity of its text;
+//! - `noise.jsonl`: the noise clips;
+//! - `corpus.json`: the vocabularies;
+//! - `skipped.txt`: a line with the reason for each clip that cannot be used.
+//!
+//! A resumed run reads these files instead of scanning again, so later changes to the datasets
+//! cannot change its training data.
+//!
+//! Memory holds only counts of tokens, words and texts. When there are too many texts, rare ones
+//! are dropped (lossy counting: Manku & Motwani 2002).
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -30,100 +36,102 @@ use crate::{
     tokens::{Tokenizer, Vocabulary},
 };
 
-/// Texts that are counted at once.
+/// Maximum number of texts that are counted at once.
 const TEXTS_MAX: usize = 500_000;
-/// Copies of a text up to which they do not count less.
+/// Number of copies up to which a text keeps its full weight.
 const COPIES: f32 = 20.0;
-/// Blocks whose texts are tokenized in one go.
+/// Number of chunks whose texts are tokenized in one call.
 const BLOCKS_A_GO: usize = 32;
-/// Share of the speakers that is held out where there is no other held-out corpus.
+/// Share of the speakers that is held out if there is no separate held-out dataset.
 const HELD_OUT: f64 = 0.05;
-/// What of a noise is kept, in frames: 2 min.
+/// Longest part of a noise clip that is kept, in frames: 2 min.
 const NOISE_FRAMES: usize = 12_000;
-/// Lines about what was skipped that the terminal shows.
+/// Maximum number of skipped clips that the terminal shows.
 const LINES_SHOWN: u64 = 10;
 
-/// What a run learns from, as the user names it.
+/// Datasets of a run, as named by the user.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Corpora {
-    /// Speech and words to learn from.
+    /// Speech and words to train on.
     pub train: Vec<PathBuf>,
-    /// Held out; without it, one speaker in twenty of `train` is.
+    /// Held-out dataset. Without it, one in twenty speakers of `train` is held out.
     pub dev: Option<PathBuf>,
-    /// Noise to put under the speech.
+    /// Noise to mix under the speech.
     pub noise: Vec<PathBuf>,
-    /// Sources of `train` that are left out.
+    /// Names of sources of `train` that are excluded.
     pub without: Vec<String>,
 }
 
-/// A clip with its labels, a line of a list.
+/// Clip with its labels: one line of an index.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Entry {
     clip: Example,
     tokens: Vec<String>,
     word: Vec<String>,
-    /// 1 for a text that is rare, less for one that many clips share.
+    /// Weight of the text: 1 if it is rare, less if many clips share it.
     rarity: f32,
 }
 
-/// A clip ready for training.
+/// Decoded clip, ready for training.
 pub struct Clip {
-    /// Its frames.
+    /// Log-mel frames.
     pub log_mel: LogMel,
-    /// Classes of the transcript.
+    /// Classes of the transcript's tokens.
     pub tokens: Vec<u32>,
-    /// The class of the word.
+    /// Class of the word; empty if the clip has none.
     pub words: Vec<u32>,
-    /// How often it is drawn.
+    /// Sampling weight.
     pub weight: f32,
-    /// Whether nobody speaks in it.
+    /// `true` if the clip is noise or music, without speech.
     pub is_noise: bool,
 }
 
-/// `corpus.json`: what the walk found.
+/// Content of `corpus.json`: results of the scan.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Found {
-    /// What was asked for.
+    /// Request that produced this result; a resumed run must match it.
     request: String,
-    /// Tokens that are frequent enough.
+    /// Tokens that are frequent enough to be learned.
     pub tokens: Vocabulary,
-    /// Words that are.
+    /// Words that are frequent enough to be learned.
     pub words: Vocabulary,
     /// Names of the sources.
     pub sources: Vec<String>,
 }
 
-/// The lists and what is in them.
+/// Dataset indices of a run.
 pub struct Prepared {
     /// Vocabularies and sources.
     pub found: Found,
-    /// To learn from.
+    /// Training clips.
     pub train: Arc<Listing>,
-    /// Held out.
+    /// Held-out clips.
     pub dev: Arc<Listing>,
-    /// Noise; not labelled.
+    /// Noise clips, not labelled.
     pub noise: Arc<Listing>,
-    /// Where what cannot be used is told.
+    /// Path of the list of skipped clips.
     pub skipped: PathBuf,
 }
 
-/// How clips are labelled.
+/// Configuration of the labels.
 pub struct Labelling<'a> {
-    /// Which labels count.
+    /// Labels to train on.
     pub task: Task,
-    /// Texts to tokens.
+    /// Tokenizer of the transcripts.
     pub tokenizer: &'a Tokenizer,
-    /// Seed of the speakers that are held out.
+    /// Seed for the choice of held-out speakers.
     pub seed: u64,
-    /// Whether clips without labels teach too, when someone speaks.
+    /// `true` if clips without labels are kept as well, because voice activity is learned from
+    /// them.
     pub voice: bool,
 }
 
-/// Walks the corpora, or takes up what an earlier call in this folder found.
+/// Scans the datasets, or loads the result of an earlier call in this folder.
 ///
 /// # Errors
 /// [`Error::Input`] if there is nothing to learn from, or if the folder holds a run on other
-/// corpora; [`Error::Usage`] if no clip has a label for the task; [`Error::Io`].
+/// datasets; [`Error::Usage`] if no clip has a label for the task; [`Error::Io`] if reading or
+/// writing fails.
 pub fn prepare(corpora: &Corpora, labelling: &Labelling<'_>, folder: &Path) -> Result<Prepared> {
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
     let at = |name: &str| folder.join(name);
@@ -171,7 +179,7 @@ pub fn prepare(corpora: &Corpora, labelling: &Labelling<'_>, folder: &Path) -> R
     }
     walk.end()?;
     for temporary in ["clips.tmp", "dev.tmp"] {
-        // Only room is lost if they stay.
+        // If removal fails, only disk space is lost.
         let _ = std::fs::remove_file(at(temporary));
     }
     let found = counts.found(labelling, request, train.clips())?;
@@ -180,7 +188,7 @@ pub fn prepare(corpora: &Corpora, labelling: &Labelling<'_>, folder: &Path) -> R
     Ok(Prepared { found, train, dev, noise, skipped: at("skipped.txt") })
 }
 
-/// What an earlier call found in this folder, if it was asked for the same.
+/// Loads the result of an earlier call in this folder, if its request was the same.
 fn earlier(folder: &Path, request: &str) -> Result<Option<Prepared>> {
     let Some(found) = Found::read(&folder.join("corpus.json"))? else { return Ok(None) };
     if found.request == request {
@@ -202,7 +210,7 @@ fn earlier(folder: &Path, request: &str) -> Result<Option<Prepared>> {
 impl Found {
     fn read(path: &Path) -> Result<Option<Self>> {
         match std::fs::read(path) {
-            // One that cannot be understood is of another version; it is made anew.
+            // An unreadable file comes from another version and is rebuilt.
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io(path, "read")(e)),
@@ -215,22 +223,23 @@ impl Found {
     }
 }
 
-/// What a clip must be read together with: the rest of its shard, if that is far away.
+/// Returns the key of clips that must be read together: the path of a remote shard, empty for local
+/// files.
 fn group(clip: &Example) -> &str {
     if remote::is_url(&clip.path) { clip.path.to_str().unwrap_or_default() } else { "" }
 }
 
-/// Where between 0 and 2⁶⁴ a clip's speaker falls, or its file if the speaker is unknown.
+/// Maps the speaker of a clip to a number below 2⁶⁴; uses the file if the speaker is unknown.
 fn place(clip: &Example, seed: u64) -> u64 {
     let name = clip.speaker.clone().unwrap_or_else(|| format!("\0{}", clip.name()));
-    // The finalizer of SplitMix64 (Steele et al. 2014).
+    // Finalizer of SplitMix64 (Steele et al. 2014).
     let mut x = hash(&name) ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
 }
 
-/// How often each text occurs; those that are rare may be forgotten.
+/// Number of occurrences of each text. Rare texts may be dropped.
 #[derive(Default)]
 struct Copies {
     counts: HashMap<u64, u32>,
@@ -248,7 +257,8 @@ impl Copies {
         }
     }
 
-    /// A word spoken a thousand times teaches less a clip than a sentence spoken once.
+    /// Returns the weight of a clip by the number of copies of its text. A word with a thousand
+    /// recordings teaches less per clip than a sentence spoken once.
     fn rarity(&self, clip: &Example) -> f32 {
         let text = clip.text.as_deref().unwrap_or_default();
         let copies = self.counts.get(&hash(text)).copied().unwrap_or(1) as f32;
@@ -256,7 +266,7 @@ impl Copies {
     }
 }
 
-/// The first look at the corpora.
+/// Scan over the datasets.
 struct Walk {
     skipped: BufWriter<File>,
     skipped_path: PathBuf,
@@ -272,7 +282,7 @@ impl Walk {
         Ok(Self { skipped, skipped_path, count: 0, copies: Copies::default(), lowest: u64::MAX })
     }
 
-    /// Another look, which continues the list of what was skipped.
+    /// Starts another scan that continues the list of skipped clips.
     fn again(&mut self) -> Result<Self> {
         self.end()?;
         let file = File::options().append(true).open(&self.skipped_path);
@@ -336,13 +346,14 @@ impl Walk {
         self.skipped.flush().map_err(Error::io(&self.skipped_path, "write"))
     }
 
-    /// Speakers up to which place are held out: a share of them, and at least one.
+    /// Returns the largest value of [`place`] that is held out: a fixed share of the speakers, and
+    /// at least one speaker.
     fn threshold(&self) -> u64 {
         ((HELD_OUT * u64::MAX as f64) as u64).max(self.lowest)
     }
 }
 
-/// Hands every clip of a raw list to `take`, labelled.
+/// Labels every clip of a raw list and passes it to `take`.
 fn label_all(
     raw: &Listing,
     labelling: &Labelling<'_>,
@@ -370,7 +381,7 @@ fn label_all(
     Ok(())
 }
 
-/// How often each label occurs.
+/// Number of occurrences of each label and source.
 #[derive(Default)]
 struct Counts {
     tokens: BTreeMap<String, usize>,
@@ -421,7 +432,7 @@ impl Counts {
     }
 }
 
-/// Reads clips on the feed's threads.
+/// Decodes clips on the data loader's threads.
 pub struct ClipLoader {
     tables: FrontendTables,
     normalization: NormalizationKind,
@@ -433,7 +444,7 @@ pub struct ClipLoader {
 }
 
 impl ClipLoader {
-    /// For clips with these labels.
+    /// Creates a decoder for clips with the labels in `found`.
     pub fn new(found: &Found, settings: &Settings) -> Self {
         Self {
             tables: FrontendTables::default(),
@@ -446,7 +457,8 @@ impl ClipLoader {
         }
     }
 
-    /// Why a clip of so many frames and tokens cannot be used.
+    /// Returns the reason why a clip of this length with these tokens cannot be used, if there is
+    /// one.
     fn objection(&self, frames: usize, tokens: &[u32]) -> Option<String> {
         if frames < batch::LEAST_FRAMES {
             return Some(format!("{frames} frames of 10 ms; at least {}", batch::LEAST_FRAMES));
@@ -472,16 +484,16 @@ impl Load for ClipLoader {
         if tokens.is_empty() && words.is_empty() && !self.voice {
             return Err(skip("no label that this run learns from".into()));
         }
-        // What is too long is not read at all, if its length is known.
+        // Skips clips whose known length is too large without reading them.
         let frames = entry.clip.duration_s.map_or(0, |s| (100.0 * s.max(0.0)) as usize);
         if frames as f64 > 100.0 * (self.longest_s + 0.1) {
             return Err(skip(self.objection(frames, &tokens).unwrap_or_default()));
         }
-        // One frame more than is used, so that a clip that is too long is known as such.
+        // One frame more than allowed, so that a clip that is too long is detected.
         let most = (100.0 * self.longest_s) as usize + 1;
         let (log_mel, shortfall) = frames_of(&entry.clip, &self.tables, self.normalization, most)?;
         if let Some(what) = shortfall {
-            // Its labels are of the whole.
+            // The labels describe the whole file, so a truncated one cannot be used.
             return Err(skip(format!("the file is truncated: {what}")));
         }
         if let Some(objection) = self.objection(log_mel.len(), &tokens) {
@@ -493,14 +505,14 @@ impl Load for ClipLoader {
     }
 }
 
-/// Reads noise on the feed's threads.
+/// Decodes noise on the data loader's threads.
 pub struct NoiseLoader {
     normalization: NormalizationKind,
     tables: FrontendTables,
 }
 
 impl NoiseLoader {
-    /// For features of this kind.
+    /// Creates a decoder for features with this normalization.
     pub fn new(normalization: NormalizationKind) -> Self {
         Self { normalization, tables: FrontendTables::default() }
     }

@@ -1,4 +1,4 @@
-//! How well a trunk with its heads does on held-out clips.
+//! Error rates of a backbone and its heads on held-out clips.
 
 use candle_core::{D, Tensor};
 
@@ -10,7 +10,7 @@ use crate::{
     train::Figure,
 };
 
-/// Errors of each task.
+/// Error counts of each task: errors and total.
 #[derive(Debug, Default)]
 pub struct Score {
     loss: f64,
@@ -21,7 +21,8 @@ pub struct Score {
 }
 
 impl Score {
-    /// Adds what the network says of a batch, given the trunk's output `[rows, steps, channels]`.
+    /// Adds the network's errors on a batch. `trunk` holds the embeddings
+    /// `[rows, steps, channels]`.
     pub fn add(
         &mut self,
         params: &Params,
@@ -48,7 +49,7 @@ impl Score {
         Ok(())
     }
 
-    /// The figures of the heads that there are.
+    /// Returns the loss and the error rates of the heads that exist.
     pub fn figures(&self, params: &Params) -> Vec<Figure> {
         let mut figures = vec![Figure::mean("dev_loss", self.loss, self.batches as f64)];
         let heads = [
@@ -67,8 +68,7 @@ fn add(sum: &mut (usize, usize), (errors, of): (usize, usize)) {
     sum.1 += of;
 }
 
-/// Edits between best-path decodings and labels, and the number of
-/// labels.
+/// Returns the edit distance between best-path decodings and labels, and the number of labels.
 fn path_errors(
     params: &Params,
     head: Head,
@@ -95,7 +95,8 @@ mod tests {
     #[test]
     fn every_task_is_counted_where_it_has_labels() -> Result<()> {
         let mut params = Params::default();
-        // The trunk's three channels are the tokens' logits; the voice is heard in the last.
+        // The backbone's three channels are the logits of the tokens; the last one also signals
+        // voice.
         let identity = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
         params.insert("ctc.weight", &[3, 3], identity)?;
         params.insert("ctc.bias", &[3], vec![0.0; 3])?;

@@ -1,8 +1,8 @@
-//! What the training loop runs to pretrain: clips in memory, rows of them, and one loss of all tasks.
+//! Training step of pretraining: clips in memory, rows composed of them, and the summed loss.
 //!
-//! Every worker has clips of its own: its part of the list of clips, walked in a window of its own, so
-//! that several processes read a corpus once between them. A corpus that fits into one window stands
-//! in it as a whole, and all workers draw from that.
+//! Each worker has its own part of the index and its own shuffle buffer, so several processes
+//! together read a dataset once per epoch. A dataset that fits into one buffer is loaded completely
+//! and shared by all workers.
 
 use std::sync::{
     PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -33,16 +33,16 @@ use crate::{
     train::{Figure, Outcome, Rank, Stage},
 };
 
-/// Rounds of four rows from which ranges of activations are taken.
+/// Number of batches of four rows over which the ranges of activations are measured.
 const CALIBRATION_ROUNDS: usize = 16;
-/// Rows of a batch of held-out clips.
+/// Rows per batch of held-out clips.
 const DEV_ROWS: usize = 8;
-/// Held-out clips that are looked at; a large held-out corpus is represented by so many of it.
+/// Maximum number of held-out clips that are evaluated. A larger dataset is represented by these.
 const DEV_CLIPS: usize = 4_096;
-/// Noises to choose from; a large collection is represented by so many of it.
+/// Maximum number of noise clips. A larger collection is represented by these.
 const NOISE_CLIPS: usize = 1_000;
 
-/// A linear layer on the trunk, for one task.
+/// Linear head on the backbone, for one task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {
     Tokens,
@@ -63,7 +63,7 @@ impl Head {
         }
     }
 
-    /// Adds its parameters for so many outputs.
+    /// Adds the parameters of the head for `outputs` outputs.
     pub fn init(
         self,
         params: &mut Params,
@@ -76,24 +76,24 @@ impl Head {
         params.insert(format!("{}.bias", self.name()), &[outputs], vec![0.0; outputs])
     }
 
-    /// Whether it has parameters.
+    /// Returns `true` if the parameters of this head exist.
     pub fn is_in(self, params: &Params) -> bool {
         params.get(&format!("{}.weight", self.name())).is_ok()
     }
 
-    /// `[rows, steps, channels]` → `[rows, steps, outputs]`.
+    /// Computes the logits: `[rows, steps, channels]` → `[rows, steps, outputs]`.
     pub fn logits(self, params: &Params, trunk: &Tensor) -> Result<Tensor> {
         let bias = params.get(&format!("{}.bias", self.name()))?;
         Ok(linear(trunk, params.get(&format!("{}.weight", self.name()))?, Some(bias))?)
     }
 }
 
-/// The clips in memory, and how they are drawn.
+/// Clips in memory, sampled by weight.
 struct Pool {
     feed: Feed<ClipLoader>,
-    /// Sum of the weights up to and including each clip of the window.
+    /// Cumulative sum of the weights, up to and including each clip of the buffer.
     cumulative: Vec<f64>,
-    /// Clips that went into rows of this update.
+    /// Clips that went into rows of this training step.
     used: u64,
 }
 
@@ -108,22 +108,22 @@ impl Pool {
         }));
     }
 
-    /// A clip, by weight.
+    /// Samples a clip by weight.
     fn draw(&self, rng: &mut StdRng) -> Option<&Clip> {
         let total = self.cumulative.last().copied().filter(|total| *total > 0.0)?;
         let at = rng.random_range(0.0..total);
-        // Holes weigh nothing, so the first clip whose sum exceeds `at` is none.
+        // Holes have weight 0, so the first clip whose sum exceeds `at` is not a hole.
         self.feed.window().get(self.cumulative.partition_point(|sum| *sum <= at))
     }
 
-    /// Any clip.
+    /// Samples a clip uniformly.
     fn choose(&self, rng: &mut StdRng) -> Option<&Clip> {
         let window = self.feed.window();
         let whole = window.iter().count();
         (whole > 0).then(|| window.iter().nth(rng.random_range(0..whole)))?
     }
 
-    /// Seconds of a clip, on average over the window.
+    /// Mean length of a clip in the buffer, in seconds.
     fn mean_s(&self) -> f64 {
         let window = self.feed.window();
         let frames: usize = window.iter().map(|clip| clip.log_mel.len()).sum();
@@ -131,11 +131,11 @@ impl Pool {
     }
 }
 
-/// The stage that the training loop runs.
+/// State and configuration that the training loop runs for pretraining.
 pub struct Pretraining<'a> {
     trunk: TrunkConfig,
     frontend: FrontendParams<'a>,
-    /// One a worker of this process, or one for all if the corpus fits into a window.
+    /// One pool per worker of this process, or one shared pool if the dataset fits into the buffer.
     pools: Vec<RwLock<Pool>>,
     clips: u64,
     dev: Option<Feed<ClipLoader>>,
@@ -144,14 +144,14 @@ pub struct Pretraining<'a> {
     distortion: Distortion,
     rows: usize,
     weights: Weights,
-    /// Stretches that had fewer steps than their labels need.
+    /// Number of stretches with fewer steps than their labels need.
     infeasible: AtomicUsize,
-    /// Stretches in all.
+    /// Number of stretches in all.
     stretches: AtomicU64,
 }
 
 impl<'a> Pretraining<'a> {
-    /// Opens the lists; the clips to learn from are read once training begins.
+    /// Opens the indices. Training clips are not read until training begins.
     pub fn of(
         settings: &Settings,
         lists: &Prepared,
@@ -213,7 +213,7 @@ impl<'a> Pretraining<'a> {
         })
     }
 
-    /// What the base was made of, for its card.
+    /// Describes the training data of the model, for its model card.
     pub fn provenance(&self, settings: &Settings, sources: &[String]) -> String {
         let teacher = self.taught.as_ref().map(|t| &t.taught.teacher.name);
         format!(
@@ -226,15 +226,16 @@ impl<'a> Pretraining<'a> {
         )
     }
 
-    /// Stretches of rows whose labels did not fit into their steps, and all stretches.
+    /// Returns the number of stretches whose labels did not fit into their steps, and of all
+    /// stretches.
     pub fn infeasible(&self) -> (usize, u64) {
         (self.infeasible.load(Ordering::Relaxed), self.stretches.load(Ordering::Relaxed))
     }
 }
 
 impl Pretraining<'_> {
-    /// Rows to train on, of this distortion; with a teacher, three in four are taught. Also how many
-    /// clips are in them.
+    /// Returns a training batch with this augmentation, and the number of clips in it. With a
+    /// teacher, three in four rows come from its streams.
     fn batch<'c>(
         &self,
         rows: usize,
@@ -280,7 +281,7 @@ impl Pretraining<'_> {
         self.lock(worker).write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Samples of every activation over rows of clips, half of them undistorted.
+    /// Collects samples of every activation over rows of clips, half of them without augmentation.
     pub fn calibrate(&self, params: &Params, rng: &mut StdRng) -> Result<Samples> {
         let mut mode = Mode::Calibrate(Samples::new());
         let pool = self.pool(0);
@@ -297,14 +298,14 @@ impl Pretraining<'_> {
         }
     }
 
-    /// The trunk's output `[rows, steps, channels]`, where the parameters live.
+    /// Computes the embeddings `[rows, steps, channels]`, on the device of the parameters.
     fn hear(&self, params: &Params, batch: &Batch, mode: &mut Mode) -> Result<Tensor> {
         let features = batch.features.to_device(params.device())?;
         self.trunk.forward(params, &features, mode)
     }
 
-    /// Weighted sum of the losses of the tasks that the batch has labels for. Losses are the CPU's, and
-    /// logits are brought there: CTC is no work for a GPU, and labels need not leave.
+    /// Returns the weighted sum of the losses of the tasks for which the batch has labels. Losses
+    /// are computed on the CPU: CTC does not suit a GPU, and the labels stay where they are.
     fn loss_of(&self, params: &Params, trunk: &Tensor, batch: &Batch) -> Result<Option<Tensor>> {
         let mut sum: Option<Tensor> = None;
         for head in Head::ALL.into_iter().filter(|head| head.is_in(params)) {

@@ -1,18 +1,18 @@
-//! Labels of voice activity: whether someone speaks while a step is heard.
+//! Labels of voice activity per step.
 //!
-//! Nobody has to write them: rows are composed of clips, and a clip that is still without noise tells
-//! by its level. A frame within 20 dB of the clip's [`loudness`] is voice, one more than 30 dB below
-//! it is none, and what lies between is left open. Between clips nobody speaks. Of what a teacher
-//! heard, and of noise, nothing is known but that it is noise.
+//! The labels need no annotation. Rows are composed of clips, and the level of a clip without noise
+//! shows where it holds speech. A frame within 20 dB of the clip's [`loudness`] is voice, one that
+//! is 30 dB or more below it is silence, and frames between these limits are unknown. Gaps between
+//! clips are silence. Streams with teacher targets are unknown, and clips of noise are silence.
 
 use crate::compose::{Powers, loudness};
 
-/// Frames no further below the clip's loudness hold voice.
+/// Range below the clip's loudness, in dB, within which a frame is voice.
 const VOICE_DB: f32 = 20.0;
-/// Frames further below it hold none.
+/// Distance below the clip's loudness, in dB, from which on a frame is silence.
 const SILENCE_DB: f32 = 30.0;
 
-/// What is known about a frame.
+/// Label of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Voice {
     Silent,
@@ -20,7 +20,7 @@ pub enum Voice {
     Unknown,
 }
 
-/// What is known about each frame of a clip as it will sound, without noise.
+/// Labels each frame of a clip after augmentation and before noise is added.
 pub fn of_clip(sound: &Powers) -> Vec<Voice> {
     let level = loudness(sound);
     let below = |db: f32| level * 10f32.powf(-db / 10.0);
@@ -33,8 +33,8 @@ pub fn of_clip(sound: &Powers) -> Vec<Voice> {
     sound.iter().map(|frame| label(frame.iter().sum())).collect()
 }
 
-/// Target and weight of each step of so many frames: voice if half of the frames are, silence if all
-/// are; weight 0 for the others.
+/// Returns the target and the weight of each step of `frames_per_step` frames: 1 if at least half
+/// of its frames are voice, 0 if all are silence. Other steps have weight 0.
 pub fn of_steps(frames: &[Voice], frames_per_step: usize) -> impl Iterator<Item = (f32, f32)> {
     frames.chunks_exact(frames_per_step).map(move |step| {
         let count = |voice| step.iter().filter(|&&v| v == voice).count();
@@ -57,7 +57,7 @@ mod tests {
     fn levels_tell_voice_from_silence() {
         let frame = |db: f32| [10f32.powf(db / 10.0); MEL_CHANNELS];
         let sound: Powers = [60.0, 60.0, 45.0, 41.0, 35.0, 31.0, 29.0, 0.0].map(frame).to_vec();
-        // The loudest third, three frames of eight: 58.3 dB on average.
+        // The loudest third are three of eight frames: 58.3 dB on average.
         let [v, u, s] = [Voice::Voiced, Voice::Unknown, Voice::Silent];
         assert_eq!(of_clip(&sound), [v, v, v, v, u, u, u, s]);
         assert_eq!(of_clip(&vec![[0.0; MEL_CHANNELS]; 2]), [s, s]);

@@ -1,8 +1,8 @@
-//! One file from a server to the disk, continued where it stopped.
+//! Resumable download of one file from a server to the disk.
 //!
-//! The bytes go to `TARGET.part`; `TARGET.part.tag` keeps the server's validator (RFC 9110, 8.8), so
-//! that a file which changed on the server meanwhile is begun anew and never patched together. When
-//! all bytes are there they are flushed to the disk and renamed.
+//! The bytes go to `TARGET.part`. `TARGET.part.tag` keeps the server's validator (RFC 9110, 8.8),
+//! so a file that changed on the server in the meantime is downloaded from the start and never
+//! mixed. A complete file is flushed to the disk and renamed.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -20,29 +20,29 @@ use ureq::{
 use super::s3;
 use crate::{Error, Result};
 
-/// Attempts in a row that bring no byte, before we give up.
+/// Maximum number of consecutive attempts that bring no byte.
 const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// Silence after which a connection counts as lost.
+/// Idle time after which a connection counts as lost.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Told of the bytes that are there, and of all there will be if that is known.
+/// Progress callback: number of bytes so far, and the total if it is known.
 pub type Watch<'a> = dyn FnMut(u64, Option<u64>) + 'a;
 
-/// Why an attempt ended.
+/// Reason why an attempt failed.
 enum Failure {
-    /// Trying again will not help.
+    /// Permanent error; another attempt will not help.
     Final(Error),
-    /// It may.
+    /// Temporary error; another attempt may succeed.
     Passing(Error),
 }
 
-/// Fetches `url` (`http(s)://` or `s3://`) to `target`, all or nothing. What an earlier call left
-/// behind is continued.
+/// Downloads `url` (`http(s)://` or `s3://`) to `target` atomically. A partial download of an
+/// earlier call is resumed.
 ///
 /// # Errors
-/// [`Error::Io`] naming `url` if the server refuses or stays silent after several tries, or naming
-/// the file if the disk refuses; [`Error::Input`] if the address makes no sense.
+/// [`Error::Io`] naming `url` if the server refuses or does not respond after several attempts, or
+/// naming the file if writing fails; [`Error::Input`] if the address is invalid.
 pub fn download(url: &str, target: &Path, watch: &mut Watch<'_>) -> Result<()> {
     let part = Part::of(target);
     let mut tries = 0;
@@ -62,7 +62,7 @@ pub fn download(url: &str, target: &Path, watch: &mut Watch<'_>) -> Result<()> {
     }
 }
 
-/// What is there so far.
+/// Partial download on the disk.
 struct Part {
     bytes: PathBuf,
     tag: PathBuf,
@@ -82,14 +82,14 @@ impl Part {
         fs::metadata(&self.bytes).map_or(0, |m| m.len())
     }
 
-    /// The validator of what is there; none if it cannot be continued.
+    /// Returns the validator of the partial download; `None` if it cannot be resumed.
     fn validator(&self) -> Option<String> {
         fs::read_to_string(&self.tag).ok().filter(|tag| !tag.is_empty() && self.length() > 0)
     }
 
-    /// Begins anew.
+    /// Starts from the beginning.
     fn begin(&self, validator: Option<&str>) -> Result<File> {
-        // In this order, so that the old validator never stands beside new bytes.
+        // In this order, the old validator never accompanies new bytes.
         fs::write(&self.tag, "").map_err(Error::io(&self.tag, "write"))?;
         let file = File::create(&self.bytes).map_err(Error::io(&self.bytes, "create"))?;
         let tag = validator.unwrap_or_default();
@@ -177,7 +177,7 @@ fn copy(
     }
 }
 
-/// The text that a server answers a `GET` with.
+/// Returns the body of the server's response to a `GET`.
 ///
 /// # Errors
 /// [`Error::Io`] naming `url`.
@@ -213,13 +213,14 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     field(headers, header::CONTENT_LENGTH)?.parse().ok()
 }
 
-/// A strong entity tag, or the date, by which a later request can tell that nothing changed.
+/// Returns a strong entity tag, or the date of the last change, with which a later request can
+/// detect that the file is unchanged.
 fn validator(headers: &HeaderMap) -> Option<String> {
     let strong = field(headers, header::ETAG).filter(|tag| !tag.starts_with("W/"));
     strong.or_else(|| field(headers, header::LAST_MODIFIED)).map(str::to_owned)
 }
 
-/// First byte and total of `bytes FIRST-LAST/TOTAL`; the first is 0 in `bytes */TOTAL`.
+/// Parses first byte and total of `bytes FIRST-LAST/TOTAL`; the first is 0 in `bytes */TOTAL`.
 fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
     let range = field(headers, header::CONTENT_RANGE)?.strip_prefix("bytes ")?;
     let (part, total) = range.split_once('/')?;

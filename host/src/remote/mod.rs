@@ -1,9 +1,9 @@
-//! Files at `http(s)://` and `s3://`: listed, fetched into a cache on the local disk, read there.
+//! Files at `http(s)://` and `s3://`: lists them, and fetches them into a cache on the local disk.
 //!
-//! A shard is fetched whole before it is read, because reading clips over a line that may break at
-//! any moment would make what a training hears depend on the weather. The cache holds
-//! `WAKELING_CACHE_GB` (20 by default) under `WAKELING_CACHE` (or the user's cache folder), and
-//! drops what was not used for longest; several processes may share it.
+//! A shard is fetched completely before it is read. Otherwise the data of a training run would
+//! depend on the state of the connection. The cache is in `WAKELING_CACHE` (or the user's cache
+//! folder) and holds `WAKELING_CACHE_GB` (20 by default). The least recently used files are removed
+//! first. Several processes may share it.
 
 mod download;
 mod s3;
@@ -21,21 +21,21 @@ pub use download::{Watch, download};
 use crate::{Error, Result};
 
 const CACHE_GB_DEFAULT: f64 = 20.0;
-/// A hit in the cache is noted on the disk at most so often.
+/// Minimum time between two updates of a cached file's time stamp.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
 
-/// Whether a path is the address of something far away.
+/// Returns `true` if a path is a remote address.
 pub fn is_url(path: &Path) -> bool {
     let path = path.as_os_str().as_encoded_bytes();
     [&b"http://"[..], b"https://", b"s3://"].iter().any(|scheme| path.starts_with(scheme))
 }
 
-/// The files that an address stands for: itself if it ends in `suffix`, else, for `s3://`, all below
-/// it that do, sorted.
+/// Lists the files at an address: the address itself if it ends in `suffix`; else, for `s3://`, all
+/// files below it that do, sorted.
 ///
 /// # Errors
-/// [`Error::Input`] for a `http(s)://` address with another ending, since a web server has no list;
-/// [`Error::Io`] if the server cannot be reached.
+/// [`Error::Input`] for an `http(s)://` address with another ending, since a web server has no
+/// list; [`Error::Io`] if the server cannot be reached.
 pub fn list(url: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
     let text = url.to_string_lossy();
     if text.split(['?', '#']).next().is_some_and(|path| path.ends_with(suffix)) {
@@ -51,8 +51,8 @@ pub fn list(url: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
     ))
 }
 
-/// Where a file lies on this machine. One that is far away is fetched into the cache first; any
-/// other path is returned as it is.
+/// Returns the local path of a file. A remote file is fetched into the cache first; any other path
+/// is returned unchanged.
 ///
 /// # Errors
 /// [`Error::Io`] if it cannot be fetched (its kind is `NotFound` if there is no such file), or if
@@ -67,7 +67,7 @@ pub fn local(path: &Path) -> Result<PathBuf> {
         return Ok(cached);
     }
     fs::create_dir_all(&folder).map_err(Error::io(&folder, "create"))?;
-    // One at a time, across threads and processes; the second finds the file there.
+    // One fetch at a time, across threads and processes; the next one then finds the file.
     let lock_path = cached.with_extension("lock");
     let lock = File::create(&lock_path).map_err(Error::io(&lock_path, "create"))?;
     lock.lock().map_err(Error::io(&lock_path, "lock"))?;
@@ -93,7 +93,7 @@ fn cache_bytes() -> u64 {
     (set.unwrap_or(CACHE_GB_DEFAULT) * 1e9) as u64
 }
 
-/// A file name for an address: no two share one.
+/// Returns a file name for an address, unique by a hash of the address.
 fn cache_name(url: &str) -> String {
     let hash = Sha256::digest(url.as_bytes());
     let last = url.split(['?', '#']).next().and_then(|p| p.rsplit('/').next()).unwrap_or("");
@@ -102,25 +102,25 @@ fn cache_name(url: &str) -> String {
     format!("{}-{stem}.tar", hex(&hash[..8]))
 }
 
-/// Bytes as lower-case hexadecimal digits.
+/// Formats bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Notes that a cached file is in use; false if it is not there.
+/// Updates the time stamp of a cached file; returns `false` if the file does not exist.
 fn touch(cached: &Path) -> bool {
     let Ok(metadata) = fs::metadata(cached) else { return false };
     let age = metadata.modified().ok().and_then(|t| t.elapsed().ok());
     if age.is_none_or(|age| age > TOUCH_EVERY)
         && let Ok(file) = File::options().append(true).open(cached)
     {
-        // Only the order of eviction depends on it.
+        // Only the order of eviction depends on it, so an error is ignored.
         let _ = file.set_modified(SystemTime::now());
     }
     true
 }
 
-/// Removes what was not used for longest until the cache holds less than `budget` bytes.
+/// Removes the least recently used files until the cache holds less than `budget` bytes.
 fn make_room(folder: &Path, budget: u64) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     let mut files: Vec<(SystemTime, u64, PathBuf)> = entries
@@ -137,7 +137,7 @@ fn make_room(folder: &Path, budget: u64) {
         if total < budget {
             break;
         }
-        // A file that stays only costs room.
+        // A file that cannot be removed only takes up space.
         let _ = fs::remove_file(path);
         total -= bytes;
     }
@@ -157,7 +157,7 @@ mod tests {
             file.set_modified(SystemTime::now() - Duration::from_secs(age_s)).unwrap();
         }
         fs::write(dir.path().join("x.lock"), "").unwrap();
-        // Use makes it young.
+        // Use updates the time stamp.
         assert!(touch(&dir.path().join("old.tar")));
         make_room(dir.path(), 250);
         let left = |name: &str| dir.path().join(name).exists();

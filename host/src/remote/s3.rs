@@ -1,9 +1,9 @@
-//! `s3://BUCKET/KEY`: signed addresses and lists, by the crate rusty-s3.
+//! Signed requests and lists for `s3://BUCKET/KEY`, with the crate rusty-s3.
 //!
-//! As other tools do, it takes `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` (and
-//! `AWS_SESSION_TOKEN`) from the environment, and asks without a name where they are not set, which
-//! public buckets allow; `AWS_REGION` (us-east-1 by default); and `AWS_ENDPOINT_URL` for servers that
-//! are not Amazon's.
+//! The configuration comes from the usual environment variables: `AWS_ACCESS_KEY_ID`,
+//! `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` (without them requests are anonymous, which
+//! public buckets allow), `AWS_REGION` (us-east-1 by default), and `AWS_ENDPOINT_URL` for servers
+//! other than Amazon's.
 
 use std::{
     borrow::Cow,
@@ -16,14 +16,14 @@ use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle, actions::ListObjectsV2};
 use super::download;
 use crate::{Error, Result};
 
-/// How long a signed address can be used; every attempt signs anew.
+/// Validity of a signed address; every attempt signs a new one.
 const VALID_FOR: Duration = Duration::from_secs(3_600);
 
 pub(super) fn is_address(url: &str) -> bool {
     url.starts_with("s3://")
 }
 
-/// The address that a web client can ask: `url` itself unless it is `s3://`.
+/// Returns the address for a web client: a signed one for `s3://`, otherwise `url` itself.
 pub(super) fn resolve(url: &str) -> Result<Cow<'_, str>> {
     if !is_address(url) {
         return Ok(Cow::Borrowed(url));
@@ -33,7 +33,7 @@ pub(super) fn resolve(url: &str) -> Result<Cow<'_, str>> {
     Ok(Cow::Owned(bucket.get_object(credentials.as_ref(), key).sign(VALID_FOR).into()))
 }
 
-/// Every file below `url` whose name ends in `suffix`, sorted.
+/// Lists every file below `url` whose name ends in `suffix`, sorted.
 pub(super) fn list(url: &str, suffix: &str) -> Result<Vec<PathBuf>> {
     let (bucket, prefix) = parse(url)?;
     let credentials = Credentials::from_env();
@@ -63,7 +63,7 @@ pub(super) fn list(url: &str, suffix: &str) -> Result<Vec<PathBuf>> {
 
 const CHECK_ENDPOINT: &str = "check AWS_ENDPOINT_URL and AWS_REGION";
 
-/// Bucket and key of `s3://BUCKET/KEY`.
+/// Parses bucket and key of `s3://BUCKET/KEY`.
 fn parse(url: &str) -> Result<(Bucket, &str)> {
     let rest = url.strip_prefix("s3://").unwrap_or(url);
     let (name, key) = rest.split_once('/').unwrap_or((rest, ""));
@@ -71,7 +71,7 @@ fn parse(url: &str) -> Result<(Bucket, &str)> {
     let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
     let region = region.unwrap_or_else(|| "us-east-1".into());
     let own = variable("AWS_ENDPOINT_URL_S3").or_else(|| variable("AWS_ENDPOINT_URL"));
-    // Names with dots have no certificate as part of a host name.
+    // Certificates do not cover bucket names with dots as part of the host name.
     let style =
         if own.is_some() || name.contains('.') { UrlStyle::Path } else { UrlStyle::VirtualHost };
     let endpoint = own.unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));

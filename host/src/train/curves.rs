@@ -1,27 +1,27 @@
-//! The curves of a run, of any length in little memory: losses are means over so many updates that a
-//! few hundred points are left.
+//! Curves of a run of any length in little memory. Losses are means over a growing number of
+//! training steps, so that a few hundred points remain.
 
 use std::collections::BTreeMap;
 
 use crate::evaluate::chart::{Series, progress, standalone_style};
 
-/// Points of a curve before neighbours are joined.
+/// Maximum number of points of a curve; beyond it, neighbours are merged.
 const POINTS_MAX: usize = 600;
 
-/// What was told so far.
+/// Curves of a run.
 #[derive(Debug, Default)]
 pub struct Curves {
     loss: Curve,
-    /// Figures on held-out data, by name.
+    /// Metrics on held-out data, by name.
     figures: BTreeMap<String, Curve>,
 }
 
-/// Points, each a mean over `stride` values.
+/// Points of a curve, each a mean over `stride` values.
 #[derive(Debug)]
 struct Curve {
     stride: usize,
     points: Vec<(f64, f64)>,
-    /// Values of the point in the making: how many, and their sum.
+    /// Count and sum of the values of the unfinished point.
     open: (usize, f64),
 }
 
@@ -50,7 +50,7 @@ impl Curve {
 }
 
 impl Curves {
-    /// Takes in a line of the table; one that is none, such as its head, is passed over.
+    /// Adds a line of the table. Lines without numbers, such as the header, are ignored.
     pub fn read(&mut self, line: &str) {
         let mut cells = line.split(',');
         let mut number = || cells.next().and_then(|cell| cell.parse::<f64>().ok());
@@ -64,7 +64,7 @@ impl Curves {
         }
     }
 
-    /// Losses above, rates below, as one SVG.
+    /// Draws losses above error rates, as one SVG.
     pub fn picture(&self) -> String {
         let is_loss = |name: &str| name.ends_with("loss");
         let figures = |losses: bool| {

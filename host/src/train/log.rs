@@ -1,4 +1,4 @@
-//! What a run tells while it trains: `train.csv`, a row an update, and `train.svg`, its curves.
+//! Log of a training run: `train.csv`, a row per training step, and `train.svg`, its curves.
 
 use std::{
     fs,
@@ -10,31 +10,31 @@ use std::{
 use super::curves::Curves;
 use crate::{Error, Result, files::write_atomic};
 
-/// A figure on held-out data: a count among so many, or a sum over so many.
+/// Metric on held-out data: an error count out of a total, or a mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Figure {
-    /// What it is called in the table.
+    /// Column name in the table.
     pub name: &'static str,
-    /// Errors, or a sum.
+    /// Number of errors, or sum of values.
     pub sum: f64,
-    /// What there was to get right, or summands.
+    /// Total number of decisions, or number of summed values.
     pub of: f64,
-    /// Whether both are counts, which are then shown.
+    /// `true` if both are counts, which are then printed.
     pub is_count: bool,
 }
 
 impl Figure {
-    /// So many errors in so many.
+    /// Creates a metric from an error count and its total.
     pub fn errors(name: &'static str, errors: usize, of: usize) -> Self {
         Self { name, sum: errors as f64, of: of as f64, is_count: true }
     }
 
-    /// A mean.
+    /// Creates a metric from a sum and the number of its terms.
     pub fn mean(name: &'static str, sum: f64, of: f64) -> Self {
         Self { name, sum, of, is_count: false }
     }
 
-    /// The share of errors, or the mean.
+    /// Returns the error rate or the mean.
     pub fn value(&self) -> f64 {
         self.sum / self.of.max(1.0)
     }
@@ -50,7 +50,7 @@ impl std::fmt::Display for Figure {
     }
 }
 
-/// The log of one run's folder.
+/// Log in the folder of a run.
 pub struct Log {
     file: fs::File,
     path: PathBuf,
@@ -58,11 +58,11 @@ pub struct Log {
     drawn: Instant,
 }
 
-/// Time between two pictures.
+/// Minimum time between two updates of the chart.
 const PICTURE_EVERY: Duration = Duration::from_secs(20);
 
 impl Log {
-    /// Continues a folder's log, without what was written after the checkpoint.
+    /// Opens a folder's log and drops rows written after the checkpoint.
     pub fn open(folder: &Path, steps_done: usize) -> Result<Self> {
         fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
         let path = folder.join("train.csv");
@@ -80,7 +80,7 @@ impl Log {
         let file = fs::OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(Error::io(&path, "create"))?;
         let mut log = Self { file, path, curves, drawn: Instant::now() };
-        // A run may have been killed before the first line was there.
+        // A killed run may have left no header line.
         if kept.is_empty() {
             log.write("step,loss,rate,gradient_norm,validation\n")?;
         }
@@ -91,7 +91,7 @@ impl Log {
         self.file.write_all(text.as_bytes()).map_err(Error::io(&self.path, "write"))
     }
 
-    /// A row; figures with their counts stand in the last column.
+    /// Appends a row; metrics and their counts are in the last column.
     pub fn row(
         &mut self,
         step: usize,
@@ -114,7 +114,7 @@ impl Log {
         self.write(&format!("{line}\n"))
     }
 
-    /// Draws `train.svg` anew if that was long ago, or `now`.
+    /// Redraws `train.svg` if the last drawing is old, or if `now` is set.
     pub fn draw(&mut self, now: bool) -> Result<()> {
         if now || self.drawn.elapsed() > PICTURE_EVERY {
             self.drawn = Instant::now();
@@ -151,7 +151,7 @@ mod tests {
             log.row(step, 5.0, 1e-3, 1.0, if step == 2 { &figures } else { &[] })?;
         }
         log.draw(true)?;
-        // Cut off at step 4, and continued from there.
+        // Interrupted at step 4, then resumed.
         let mut log = Log::open(place.path(), 4)?;
         log.row(5, 4.0, 1e-3, 1.0, &[])?;
         log.draw(true)?;

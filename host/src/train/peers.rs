@@ -1,30 +1,30 @@
-//! The processes that train together, over MPI.
+//! Process group of a distributed training run, over MPI.
 //!
-//! Each holds the whole network and works on its own clips; after every update's gradients were
-//! computed they are summed over all processes, so that all take the same step and hold the same
-//! weights. The first process alone writes. Without the feature `mpi`, and where the program was not
-//! started by `mpirun` or `srun`, there is one process and nothing is sent.
+//! Each process holds the whole network and works on its own clips. In every training step, the
+//! gradients are summed over all processes, so all take the same step and hold the same weights.
+//! Only the first process writes files. Without the feature `mpi`, or without `mpirun` or `srun`,
+//! there is one process and no communication.
 
-/// Which of how many.
+/// Rank and world size of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rank {
-    /// This one, from 0.
+    /// Rank of this process, from 0.
     pub index: usize,
-    /// All of them.
+    /// World size: the number of processes.
     pub count: usize,
 }
 
 impl Rank {
-    /// The only one.
+    /// Rank of a process that runs alone.
     pub const ONLY: Self = Self { index: 0, count: 1 };
 
-    /// Whether it is this one's turn to do piece `number` of what is shared out.
+    /// Returns `true` if item `number` of shared work belongs to this process.
     pub fn takes(self, number: usize) -> bool {
         number % self.count == self.index
     }
 }
 
-/// This process and the others.
+/// Process group.
 pub struct Peers {
     #[cfg(feature = "mpi")]
     joined: Option<Joined>,
@@ -33,21 +33,21 @@ pub struct Peers {
 #[cfg(feature = "mpi")]
 struct Joined {
     world: mpi::topology::SimpleCommunicator,
-    /// Leaves MPI when dropped, so it goes last.
+    /// MPI session. It ends when dropped, so this field comes last.
     _universe: mpi::environment::Universe,
 }
 
-/// Where Open MPI, MPICH and Slurm tell the processes they start how many they are.
+/// Environment variables with the number of processes, as set by Open MPI, MPICH and Slurm.
 const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
 
-/// How many processes this one was started together with, itself included.
+/// Returns the number of processes that were started together, including this one.
 fn started_together() -> usize {
     let size = |name: &&str| std::env::var(name).ok()?.parse().ok();
     SIZES.iter().filter_map(size).max().unwrap_or(1)
 }
 
 impl Peers {
-    /// One process that works alone.
+    /// Creates a group with this process alone.
     pub fn alone() -> Self {
         Self {
             #[cfg(feature = "mpi")]
@@ -58,10 +58,10 @@ impl Peers {
 
 #[cfg(not(feature = "mpi"))]
 impl Peers {
-    /// Works alone: this program was built without MPI.
+    /// Creates a group with this process alone, because the program was built without MPI.
     ///
     /// # Errors
-    /// [`Error::Usage`](crate::Error::Usage) if it was started as one of several all the same: each
+    /// [`Error::Usage`](crate::Error::Usage) if it was nevertheless started as one of several: each
     /// would train the same network, and all would write the same files.
     pub fn join() -> crate::Result<Self> {
         let most = started_together();
@@ -74,7 +74,7 @@ impl Peers {
         Ok(Self::alone())
     }
 
-    /// Which process this is.
+    /// Returns the rank of this process.
     pub fn rank(&self) -> Rank {
         Rank::ONLY
     }
@@ -82,27 +82,28 @@ impl Peers {
     /// Sums element by element over all processes.
     pub fn sum<T: Sum>(&self, _values: &mut [T]) {}
 
-    /// Everyone's values, which must be equally many, in the order of the processes.
+    /// Gathers the values of all processes, in the order of ranks. All must pass the same number of
+    /// values.
     pub fn gather<T: Sum>(&self, values: &[T]) -> Vec<T> {
         values.to_vec()
     }
 
-    /// Waits for all.
+    /// Waits until all processes have called it.
     pub fn wait(&self) {}
 
-    /// Ends the other processes too, which would wait for this one for ever.
+    /// Ends the other processes too, which would otherwise wait forever.
     pub fn stop(&self, _code: u8) {}
 }
 
 #[cfg(feature = "mpi")]
 impl Peers {
-    /// Joins those that were started together.
+    /// Joins the processes that were started together.
     ///
     /// # Errors
-    /// [`Error::Usage`](crate::Error::Usage) if MPI was begun before.
+    /// [`Error::Defect`](crate::Error::Defect) if MPI was initialized before.
     pub fn join() -> crate::Result<Self> {
         use mpi::traits::Communicator;
-        // A program that was started by itself leaves MPI alone.
+        // A program that was started by itself does not initialize MPI.
         if started_together() < 2 {
             return Ok(Self::alone());
         }
@@ -116,7 +117,7 @@ impl Peers {
         Ok(Self { joined: Some(Joined { world, _universe: universe }) })
     }
 
-    /// Which process this is.
+    /// Returns the rank of this process.
     pub fn rank(&self) -> Rank {
         use mpi::traits::Communicator;
         self.joined.as_ref().map_or(Rank::ONLY, |joined| Rank {
@@ -134,7 +135,8 @@ impl Peers {
         }
     }
 
-    /// Everyone's values, which must be equally many, in the order of the processes.
+    /// Gathers the values of all processes, in the order of ranks. All must pass the same number of
+    /// values.
     pub fn gather<T: Sum>(&self, values: &[T]) -> Vec<T> {
         use mpi::traits::CommunicatorCollectives;
         let mut all = vec![T::default(); values.len() * self.rank().count];
@@ -145,7 +147,7 @@ impl Peers {
         all
     }
 
-    /// Waits for all.
+    /// Waits until all processes have called it.
     pub fn wait(&self) {
         use mpi::traits::CommunicatorCollectives;
         if let Some(joined) = &self.joined {
@@ -153,7 +155,7 @@ impl Peers {
         }
     }
 
-    /// Ends the other processes too, which would wait for this one for ever.
+    /// Ends the other processes too, which would otherwise wait forever.
     pub fn stop(&self, code: u8) {
         use mpi::traits::Communicator;
         if let Some(joined) = &self.joined {
@@ -162,10 +164,10 @@ impl Peers {
     }
 }
 
-/// Numbers that are sent.
+/// Number type that can be communicated.
 #[cfg(not(feature = "mpi"))]
 pub trait Sum: Copy + Default {}
-/// Numbers that are sent.
+/// Number type that can be communicated.
 #[cfg(feature = "mpi")]
 pub trait Sum: Copy + Default + mpi::traits::Equivalence {}
 

@@ -1,4 +1,4 @@
-//! A device on a line: asks, waits, asks again.
+//! Client of a device on a serial line or TCP: sends requests, waits for replies, and retries.
 
 use std::{
     io::{self, Read, Write},
@@ -15,31 +15,32 @@ use wakeling_shared::update::{
 use super::{image::Image, port::Port};
 use crate::{Error, Result, recorder::Event};
 
-/// How often a request is sent.
+/// Number of times a request is sent before giving up.
 const ATTEMPTS: usize = 4;
-/// A reply may take so long: a page of 128 KB is erased in up to 4 s (STM32F4, datasheet).
+/// Time limit of a reply. Erasing a page of 128 KB takes up to 4 s (STM32F4, datasheet).
 const PATIENCE: Duration = Duration::from_secs(5);
-/// To this one longer: a signature on a small processor.
+/// Time limit of replies that take longer, such as to `Finish`: a small processor verifies a
+/// signature.
 const FINISH_PATIENCE: Duration = Duration::from_secs(60);
-/// A restart may take so long, self-test included.
+/// Time limit of a restart, self-test included.
 const RESTART_PATIENCE: Duration = Duration::from_secs(30);
-/// A read waits so long before the clock is looked at.
+/// Time limit of a single read, after which the clock is checked.
 const TICK: Duration = Duration::from_millis(50);
 
-/// What a device says of itself, kept.
+/// Owned copy of a device's [`Info`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceInfo {
     /// Name of the board.
     pub board: String,
-    /// The model that runs.
+    /// Model that is running.
     pub running: Option<Running>,
-    /// The least version that is accepted.
+    /// Lowest version that the device accepts.
     pub next_version: u32,
-    /// What is not confirmed.
+    /// Candidate model, not yet confirmed.
     pub candidate: Option<Candidate>,
-    /// Most bytes of an image.
+    /// Maximum size of a signed package, in bytes.
     pub slot_bytes: u32,
-    /// The key that must have signed.
+    /// Public key that packages must be signed with.
     pub key: Option<[u8; 32]>,
     /// Version of the last candidate that failed.
     pub rolled_back: Option<u32>,
@@ -59,7 +60,7 @@ impl From<Info<'_>> for DeviceInfo {
     }
 }
 
-/// A device on a line.
+/// Device on a line.
 pub struct Device {
     name: String,
     port: Box<dyn Port>,
@@ -68,18 +69,18 @@ pub struct Device {
 }
 
 impl Device {
-    /// The device at a port, which errors call `name`.
+    /// Opens the device at a port. `name` identifies it in errors.
     ///
     /// # Errors
-    /// [`Error::Device`].
+    /// [`Error::Device`] if the port's time limit cannot be set.
     pub fn new(name: &str, mut port: Box<dyn Port>) -> Result<Self> {
         port.set_timeout(TICK).map_err(|e| failed(name, &e))?;
-        // A tag that was not used a moment ago by another run.
+        // The start value varies, so that the tag probably differs from that of a previous run.
         let tag = Instant::now().elapsed().subsec_nanos() as u8 ^ std::process::id() as u8;
         Ok(Self { name: name.to_owned(), port, deframer: Deframer::default(), tag })
     }
 
-    /// Asks, and gives the reply to `read`.
+    /// Sends a request and passes the reply to `read`.
     ///
     /// # Errors
     /// [`Error::Device`] if the device refuses or does not answer.
@@ -109,7 +110,8 @@ impl Device {
             .error(problem, "check the port, the baud rate, and that the firmware takes updates"))
     }
 
-    /// The payload of the next frame with the tag of the last request.
+    /// Returns the payload of the next frame with the tag of the last request, or `None` after
+    /// `patience`.
     fn reply(&mut self, patience: Duration) -> Result<Option<Vec<u8>>> {
         let start = Instant::now();
         let mut bytes = [0; 256];
@@ -122,7 +124,7 @@ impl Device {
             if start.elapsed() > patience {
                 return Ok(None);
             }
-            // One byte at a time goes through the deframer, so that no frame is pushed out.
+            // Reads one byte at a time, so that no frame in the deframer is overwritten.
             match self.port.read(&mut bytes[..1]) {
                 Ok(0) => return Err(self.error("the line was closed", "check device and cable")),
                 Ok(_) => self.deframer.push(bytes[0]),
@@ -132,10 +134,10 @@ impl Device {
         }
     }
 
-    /// What the device says of itself.
+    /// Requests the device's information.
     ///
     /// # Errors
-    /// As [`Device::ask`].
+    /// As [`Device::ask`], and [`Error::Device`] if its protocol has another version.
     pub fn info(&mut self) -> Result<DeviceInfo> {
         let (protocol, info) = self.ask(&Request::Info, PATIENCE, |reply| match reply {
             Reply::Info(info) => Some((info.protocol, info.into())),
@@ -155,8 +157,8 @@ impl Device {
         })
     }
 
-    /// Sends an image; `sent` is told how many bytes have arrived. It is the candidate of the next
-    /// start then.
+    /// Sends a signed package, which becomes the candidate of the next start. `sent` is called with
+    /// the number of bytes that have arrived.
     ///
     /// # Errors
     /// As [`Device::ask`].
@@ -187,7 +189,7 @@ impl Device {
         }
     }
 
-    /// Keeps the model on trial.
+    /// Confirms the model on trial.
     ///
     /// # Errors
     /// As [`Device::ask`].
@@ -195,7 +197,7 @@ impl Device {
         self.done(&Request::Confirm, PATIENCE).map(drop)
     }
 
-    /// The events that the flight recorder holds, oldest first.
+    /// Reads the events of the flight recorder, oldest first.
     ///
     /// # Errors
     /// As [`Device::ask`].
@@ -207,7 +209,7 @@ impl Device {
                 _ => None,
             })?;
             let Some(entry) = entry else { break };
-            // Between two requests an old one may have gone, and the others moved up.
+            // Between two requests an old event may have been dropped, and the others moved up.
             if events.last().is_some_and(|last: &Event| last.entry.number >= entry.number) {
                 continue;
             }
@@ -226,13 +228,13 @@ impl Device {
         Ok(events)
     }
 
-    /// Lets the device listen for five utterances and makes the head of them; `heard` is told how many
-    /// there are. It runs after the next restart.
+    /// Makes the device listen for five utterances and enroll them. `heard` is called with their
+    /// number so far. The enrolled head runs after the next restart.
     ///
     /// # Errors
-    /// As [`Device::ask`], and if they do not come within two minutes.
+    /// As [`Device::ask`], and [`Error::Device`] if they do not arrive within two minutes.
     pub fn enroll(&mut self, heard: impl Fn(u32)) -> Result<()> {
-        /// Five words and pauses.
+        /// Time limit for five utterances and pauses.
         const LONGEST: Duration = Duration::from_secs(120);
         self.done(&Request::Enroll, PATIENCE)?;
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Images: what lies in a slot of a device, and in a `.wku` file.
+//! Signed packages: the content of a device's slot and of a `.wku` file.
 
 use std::path::Path;
 
@@ -15,13 +15,15 @@ use wakeling_shared::{
 use super::keys::Key;
 use crate::{Error, Result, artifact};
 
-/// Steps of a self-test: 1.3 s where a step is 40 ms, longer than any trunk remembers.
+/// Steps of a self-test: 1.3 s with steps of 40 ms, longer than the receptive field of any
+/// backbone.
 const TEST_STEPS: usize = 32;
 
-/// Packs a model for a device: its self-test is what the engine says here, and `key` signs all of it.
+/// Packs a model for a device. The self-test holds the output of the same engine on the host, and
+/// `key` signs everything.
 ///
 /// # Errors
-/// [`Error::Input`], naming `path`, if `model` is no model for sound.
+/// [`Error::Input`], naming `path`, if `model` is no model for audio.
 pub fn pack(path: &Path, model: &[u8], version: u32, key: Option<&Key>) -> Result<Vec<u8>> {
     let loaded = artifact::load(path, model)?;
     let mut body = model.to_vec();
@@ -47,7 +49,7 @@ pub fn pack(path: &Path, model: &[u8], version: u32, key: Option<&Key>) -> Resul
     Ok(image)
 }
 
-/// Features that wander, and the logits that the engine makes of them, in the form of
+/// Generates features by a random walk, and the engine's logits for them, in the format of
 /// `wakeling_shared::update::self_test`.
 fn self_test(model: &Model<'_>) -> Vec<u8> {
     let (width, words) = (usize::from(model.step_width()), model.words.len());
@@ -55,7 +57,7 @@ fn self_test(model: &Model<'_>) -> Vec<u8> {
     let mut arena = vec![0; model.arena_bytes()];
     let mut features = vec![0i8; width];
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-    // A model that was loaded fits the arena that it asks for.
+    // A loaded model always fits the arena that it asks for.
     if let Ok(mut engine) = Engine::new(model, &mut arena) {
         let mut logits = vec![0; words];
         for _ in 0..TEST_STEPS {
@@ -75,20 +77,20 @@ fn self_test(model: &Model<'_>) -> Vec<u8> {
     test
 }
 
-/// An image and what its header says.
+/// Signed package with its decoded header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// What the header says.
+    /// Decoded header.
     pub header: Header,
-    /// Header, model, self-test.
+    /// Bytes of header, model and self-test.
     pub bytes: Vec<u8>,
 }
 
 impl Image {
-    /// Reads an image.
+    /// Reads a package.
     ///
     /// # Errors
-    /// [`Error::Input`] if it is none, or was changed.
+    /// [`Error::Input`] if it is no package, or was changed; [`Error::Io`] if it cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
         Self::of(bytes).ok_or_else(|| {
@@ -100,7 +102,7 @@ impl Image {
         })
     }
 
-    /// The image of these bytes, if they are one.
+    /// Parses a package; `None` if the bytes are not a complete one.
     pub fn of(bytes: Vec<u8>) -> Option<Self> {
         let (front, body) = bytes.split_at_checked(HEADER_BYTES)?;
         let header = Header::decode(front).ok()?;
@@ -108,7 +110,7 @@ impl Image {
         (whole && header.body_crc == crc32_of(body)).then_some(Self { header, bytes })
     }
 
-    /// Model and self-test.
+    /// Returns model and self-test.
     pub fn body(&self) -> &[u8] {
         self.bytes.get(HEADER_BYTES..).unwrap_or_default()
     }

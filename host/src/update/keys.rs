@@ -1,5 +1,6 @@
-//! Keys that sign models. A key is 32 bytes of randomness (the seed of RFC 8032), in a file of hexadecimal
-//! digits that only its owner may read. It is never shown; its public half is.
+//! Keys that sign models. A key is 32 random bytes (the seed of RFC 8032), stored as hexadecimal
+//! digits in a file that only its owner may read. The secret key is never printed; the public key
+//! is.
 
 use std::{fs::OpenOptions, io::Write, path::Path};
 
@@ -8,18 +9,18 @@ use wakeling_shared::update::image::KEY_BYTES;
 
 use crate::{Error, Result};
 
-/// The seed of the development key, for all to see: it signs what is not protected.
+/// Seed of the development key. It is public, so it protects nothing.
 const DEVELOPMENT_SEED: [u8; KEY_BYTES] = *b"wakeling development key, public";
-/// Above the digits in a file.
+/// Comment line above the digits in a file.
 const COMMENT: &str = "# Wakeling: a secret key that signs models. Keep it to yourself.";
 
-/// A key that signs.
+/// Key that signs.
 pub struct Key {
     pair: KeyPair,
 }
 
 impl Key {
-    /// The one that everybody has.
+    /// Returns the public development key.
     pub fn development() -> Self {
         Self::of_seed(DEVELOPMENT_SEED)
     }
@@ -28,11 +29,11 @@ impl Key {
         Self { pair: KeyPair::from_seed(Seed::new(seed)) }
     }
 
-    /// Makes a key and writes it to a new file, which only its owner may read.
+    /// Generates a key and writes it to a new file, which only its owner may read.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the file is there already: a key that is overwritten is lost, and with it
-    /// every device that pins it.
+    /// [`Error::Usage`] if the file already exists: an overwritten key is lost, and with it every
+    /// device that pins it.
     pub fn create(path: &Path) -> Result<Self> {
         if path.exists() {
             return Err(Error::usage(
@@ -58,7 +59,8 @@ impl Key {
     /// Reads a key.
     ///
     /// # Errors
-    /// [`Error::Input`] if it is none, or if others may read it.
+    /// [`Error::Input`] if the file is no key, or if others may read it; [`Error::Io`] if it cannot
+    /// be read.
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
         #[cfg(unix)]
@@ -78,7 +80,7 @@ impl Key {
         seed.map(Self::of_seed).ok_or_else(none)
     }
 
-    /// The half that devices pin.
+    /// Returns the public key, which devices pin.
     pub fn public(&self) -> [u8; KEY_BYTES] {
         *self.pair.pk
     }
@@ -89,12 +91,12 @@ impl Key {
     }
 }
 
-/// Hexadecimal digits.
+/// Formats bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// 32 bytes of hexadecimal digits.
+/// Parses 32 bytes of hexadecimal digits.
 fn unhex(line: &str) -> Option<[u8; KEY_BYTES]> {
     let digits = line.trim();
     if digits.len() != 2 * KEY_BYTES || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -1,4 +1,4 @@
-//! The line to a device: a serial port, or TCP.
+//! Connection to a device: a serial port, or TCP.
 
 use std::{
     io::{self, Read, Write},
@@ -8,12 +8,12 @@ use std::{
 
 use crate::{Error, Result};
 
-/// What reads and writes bytes, and gives up after a time.
+/// Byte stream with a time limit for reads.
 pub trait Port: Read + Write {
-    /// How long a read waits at most.
+    /// Sets the time limit of a read.
     ///
     /// # Errors
-    /// The system's own.
+    /// Errors of the system.
     fn set_timeout(&mut self, timeout: Duration) -> io::Result<()>;
 }
 
@@ -32,9 +32,9 @@ impl Port for serial2::SerialPort {
 /// Opens `tcp://HOST:PORT`, or a serial port by its name (8N1).
 ///
 /// # Errors
-/// [`Error::Device`], with the names of the ports that there are.
+/// [`Error::Device`], with the names of the available ports.
 pub fn open(name: &str, baud: u32) -> Result<Box<dyn Port>> {
-    /// How long a connection may take.
+    /// Time limit for connecting.
     const CONNECT: Duration = Duration::from_secs(10);
     if let Some(address) = name.strip_prefix("tcp://") {
         let connected = address.to_socket_addrs().and_then(|mut addresses| {
@@ -58,7 +58,7 @@ pub fn open(name: &str, baud: u32) -> Result<Box<dyn Port>> {
     })
 }
 
-/// The serial ports of this machine, in words.
+/// Describes the serial ports of this machine, for error messages.
 fn there_are() -> String {
     let ports = serial2::SerialPort::available_ports().unwrap_or_default();
     let names: Vec<String> = ports.iter().map(|port| port.display().to_string()).collect();

@@ -1,17 +1,17 @@
-//! Commands that pages show, held to the program and to `x`.
+//! Checks the commands that pages show against the program and against `x`.
 
 use std::process::Command;
 
 use super::{markdown, none, pages, read, root};
 
-/// Commands of a shell script: continued lines joined, comments left out.
+/// Returns the commands of a shell script, with continued lines joined and comments removed.
 fn commands(script: &str) -> Vec<String> {
     let joined = script.replace("\\\n", " ");
     let lines = joined.lines().map(|line| line.split(" # ").next().unwrap_or_default().trim());
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
 }
 
-/// Words of a command as a shell splits them: by spaces that are in no quotes, up to a pipe or the like.
+/// Splits a command into words as a shell does: at spaces outside quotes, up to a pipe or similar.
 fn words(command: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for c in command.chars() {
@@ -30,7 +30,7 @@ fn words(command: &str) -> Vec<String> {
     words
 }
 
-/// Arguments of each call of `program` that a page shows, with the page's name.
+/// Returns the arguments of each call of `program` that a page shows, with the page's name.
 fn shown(program: &str) -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     for page in pages() {
@@ -39,7 +39,7 @@ fn shown(program: &str) -> Vec<(String, Vec<String>)> {
         for command in scripts.flat_map(|(_, script)| commands(script)) {
             let mut words = words(&command);
             let at = words.iter().position(|word| word.rsplit('/').next() == Some(program));
-            // An ellipsis stands for what the page does not repeat; cargo's `-p wakeling` is a package.
+            // An ellipsis replaces repeated parts of a page; cargo's `-p wakeling` is a package.
             let whole = !command.contains('…') && !words.iter().any(|word| word == "cargo");
             if let (Some(at), true) = (at, whole) {
                 found.push((format!("{}: {command}", page.display()), words.split_off(at + 1)));
@@ -55,7 +55,8 @@ fn the_program_takes_every_command_that_a_page_shows() {
     assert!(commands.len() > 20, "only {} commands found", commands.len());
     let mut faults = Vec::new();
     for (place, words) in commands {
-        // With --help behind it a command is parsed up to there, values of options too, and not run.
+        // With --help at the end, a command is parsed completely, including option values, but not
+        // run.
         let output =
             Command::new(env!("CARGO_BIN_EXE_wakeling")).args(&words).arg("--help").output();
         let output = output.expect("the program starts");
@@ -94,7 +95,7 @@ fn the_reference_lists_every_command() {
     let help = Command::new(env!("CARGO_BIN_EXE_wakeling")).arg("--help").output();
     let help = String::from_utf8_lossy(&help.expect("the program starts").stdout).into_owned();
     let listed = help.split("Commands:").nth(1).and_then(|rest| rest.split("\n\n").next());
-    // Descriptions that were wrapped are indented further.
+    // Continuation lines of descriptions are indented further.
     let commands = listed.unwrap_or_default().lines().filter_map(|line| {
         let name = line.strip_prefix("  ")?.split(' ').next()?;
         (!name.is_empty() && name != "help").then_some(name)

@@ -1,4 +1,4 @@
-//! Where links lead, and that every page is led to.
+//! Checks that links lead to existing targets, and that every page can be reached.
 
 use std::{
     collections::BTreeSet,
@@ -7,10 +7,11 @@ use std::{
 
 use super::{files, markdown, none, pages, read, root};
 
-/// Words that the README may have, code and tables included.
+/// Maximum number of words in the README, code and tables included.
 const README_WORDS: usize = 1_000;
 
-/// Path of a link of `page`, from the root; none for other sites and other kinds of address.
+/// Path of a link of `page`, relative to the root; `None` for other sites and other kinds of
+/// address.
 fn target(page: &Path, link: &str) -> Option<(PathBuf, Option<String>)> {
     if link.contains("://") || link.starts_with("mailto:") {
         return None;
@@ -62,10 +63,10 @@ fn every_file_of_the_documents_is_reached_from_their_index() {
         }
         let linked = markdown::links(&read(&page));
         let linked = linked.iter().filter_map(|link| Some(target(&page, link)?.0));
-        // Whoever leaves docs/ does not come back: a page must be found within it.
+        // A reader who leaves docs/ does not return, so pages must be reachable within it.
         open.extend(linked.filter(|path| path.starts_with("docs") && root().join(path).is_file()));
     }
-    // Pictures of the README are of no use within docs/.
+    // Images of the README need no link from docs/.
     let shown = markdown::links(&read(Path::new("README.md")));
     let lost = files("docs", |path| {
         !reached.contains(path) && !shown.iter().any(|link| Path::new(link) == path)
@@ -82,7 +83,7 @@ fn sources_name_documents_that_exist() {
     };
     let mut faults = Vec::new();
     for file in files("", source) {
-        // These name what does not exist.
+        // These files name targets that do not exist.
         if file.starts_with("host/tests/docs") {
             continue;
         }

@@ -1,5 +1,5 @@
-//! Documents against the tree: links lead somewhere, every page can be found, and every command that a
-//! page shows is one that the program takes.
+//! Checks the documents against the tree: links have targets, every page can be reached, and the
+//! program accepts every command that a page shows.
 
 mod commands;
 mod links;
@@ -16,7 +16,8 @@ fn root() -> PathBuf {
     root.canonicalize().expect("the repository is where it was built")
 }
 
-/// Files below `folder`, without what is built or hidden, relative to the root and in order.
+/// Lists the files below `folder`, relative to the root and in order, without hidden and generated
+/// ones.
 fn files(folder: &str, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let (root, mut found, mut folders) = (root(), Vec::new(), vec![root().join(folder)]);
     while let Some(folder) = folders.pop() {
@@ -26,7 +27,7 @@ fn files(folder: &str, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
             let kind = entry.file_type().expect("the entry has a type");
             let built = ["target", "runs", "recordings", "corpus", "artifacts"];
             if name.to_string_lossy().starts_with('.') || built.iter().any(|built| name == *built) {
-                // `host/src/corpus` is a module and not a corpus.
+                // `host/src/corpus` is a module, not a dataset.
                 if !path.ends_with("src/corpus") {
                     continue;
                 }
@@ -43,12 +44,12 @@ fn files(folder: &str, wanted: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     found
 }
 
-/// Every Markdown file of the repository.
+/// Lists every Markdown file of the repository.
 fn pages() -> Vec<PathBuf> {
     files("", |path| path.extension().is_some_and(|extension| extension == "md"))
 }
 
-/// Text of a file that is named from the root.
+/// Reads a file, given relative to the root.
 fn read(path: &Path) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }

@@ -1,8 +1,8 @@
-//! As much of Markdown as the tests of documents need: links, headings, fenced code.
+//! Minimal Markdown parser for the tests of documents: links, headings, fenced code.
 
 use std::collections::HashMap;
 
-/// Language and text of a page's fenced code, in order.
+/// Returns language and text of a page's fenced code, in order.
 pub fn fences(page: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut open: Option<(String, String)> = None;
@@ -18,7 +18,7 @@ pub fn fences(page: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Lines of a page without its fenced code.
+/// Returns the lines of a page without its fenced code.
 fn prose(page: &str) -> impl Iterator<Item = &str> {
     let mut inside = false;
     page.lines().filter(move |line| {
@@ -28,11 +28,11 @@ fn prose(page: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Targets of the links and pictures of a page, in Markdown or HTML, without fenced code.
+/// Returns the targets of the links and images of a page, in Markdown or HTML, without fenced code.
 pub fn links(page: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in prose(page) {
-        // A link's text may be code, its target not.
+        // The text of a link may be code, but its target is not.
         for (begin, end) in [("](", ')'), ("src=\"", '"'), ("href=\"", '"')] {
             for rest in line.split(begin).skip(1) {
                 let target = rest.split(end).next().unwrap_or_default();
@@ -43,7 +43,8 @@ pub fn links(page: &str) -> Vec<String> {
     found
 }
 
-/// Anchors that GitHub gives the headings of a page; the second of a name ends in `-1`.
+/// Returns the anchors that GitHub gives the headings of a page; the second one of a name ends in
+/// `-1`.
 pub fn anchors(page: &str) -> Vec<String> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut found = Vec::new();

@@ -1,4 +1,5 @@
-//! Commands that are killed: what they leave is whole, and the same command then does all.
+//! Tests of killed commands: the files they leave are complete, and the same command then finishes
+//! the work.
 
 use std::{
     collections::BTreeMap,
@@ -17,11 +18,11 @@ use wakeling_tests::{
 
 use crate::{Place, WRITERS, files, stderr};
 
-/// How often each command is killed.
+/// Number of times each command is killed.
 const KILLS: u64 = 12;
-/// And a training, which takes longer.
+/// Number of times a training is killed, which takes longer.
 const TRAINING_KILLS: u64 = 3;
-/// Rows and columns of the pictures.
+/// Height and width of the images.
 const SIDE: usize = 16;
 
 #[test]
@@ -45,7 +46,7 @@ fn a_command_that_is_killed_leaves_whole_files_or_none() {
             fresh();
             let random = &mut Random::new(kill);
             let mut child = place.command(arguments).spawn().expect("the program starts");
-            // Most of the time goes by before anything is written.
+            // Most of the time passes before anything is written.
             std::thread::sleep(
                 took.mul_f64(0.3 + 0.8 * f64::from(random.below(1_000) as u32) / 1e3),
             );
@@ -61,7 +62,7 @@ fn a_command_that_is_killed_leaves_whole_files_or_none() {
             }
             cut += u64::from(left.len() < whole.len());
         }
-        // The same command then does all of it, whatever was left.
+        // The same command then does all of the work, whatever the killed one left.
         let output = place.run(arguments);
         assert!(output.status.success(), "{name}: {}", stderr(&output));
         assert!(files(&out) == whole, "{name} does not end as it would have");
@@ -69,7 +70,7 @@ fn a_command_that_is_killed_leaves_whole_files_or_none() {
     }
 }
 
-/// A place in which words and pictures can be trained in seconds.
+/// Creates a folder in which keywords and images can be trained in seconds.
 fn training_place() -> Place {
     let place = Place::new();
     few_models(place.0.path(), "base-s");
@@ -89,14 +90,14 @@ fn training_place() -> Place {
     place
 }
 
-/// Where a training goes on from. What it holds beside weights stands in an order drawn by lot, so two
-/// with the same content differ; a run that ends as another did shows that it was whole.
+/// Checkpoint of a training. Its metadata has a random order, so two files with the same content
+/// differ. Equal results of the runs show that it was complete.
 const CHECKPOINT: &str = "checkpoint.safetensors";
 
-/// What every training here has besides.
+/// Options common to all trainings here.
 const INTO_OUT: [&str; 4] = ["--workers", "1", "--out", "out"];
 
-/// Waits a random part of `took`, from that share of it on, and kills.
+/// Kills `child` after a random part of `took`, at least the share `first` of it.
 fn kill_within(mut child: Child, took: Duration, first: f64, random: &mut Random) {
     let share = first + (1.05 - first) * f64::from(random.below(1_000) as u32) / 1e3;
     std::thread::sleep(took.mul_f64(share));
@@ -104,7 +105,7 @@ fn kill_within(mut child: Child, took: Duration, first: f64, random: &mut Random
     child.wait().expect("it ends");
 }
 
-/// Kills a training that begins anew each time, over what another seed made before.
+/// Kills a training that starts from the beginning each time, over the output of another seed.
 fn kill_over_the_one_before(training: &str) {
     let place = training_place();
     let out = place.path("out");
@@ -150,9 +151,9 @@ fn a_training_on_pictures_that_is_killed_leaves_the_one_before() {
     );
 }
 
-/// Kills a command that goes on where it was cut off, then lets it end. Each file that a kill leaves is
-/// as in `whole`, and in the end all are; names that `grows` knows are of files that change all the
-/// time, and only their end counts.
+/// Kills a command that resumes where it was interrupted, then lets it finish. Each file that a
+/// kill leaves must be as in `whole`, and in the end all must be. Names in `grows` are files that
+/// change all the time; only their final content counts.
 fn kill_and_go_on(
     (place, name): (&Place, &str),
     arguments: &[&str],

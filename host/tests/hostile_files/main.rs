@@ -1,9 +1,9 @@
-//! Commands that write, where the world does not let them: killed at any moment, on a full disk, in
-//! folders that cannot be written, two at once, among names that are no text, links that lead in
-//! circles, and very many files.
+//! Tests of commands that write files under adverse conditions: killed at any moment, on a full
+//! disk, in read-only folders, two at once, with names that are not text, with links that form
+//! cycles, and with very many files.
 //!
-//! What stands under an output's name is always the whole of what was there before or the whole of
-//! what was to be there; and a recording that was kept is never lost.
+//! An output file is always either the complete old one or the complete new one, and a saved
+//! recording is never lost.
 
 #![cfg(unix)]
 
@@ -32,10 +32,10 @@ use wakeling_tests::{
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeling");
-/// Files in the folder of many; `WAKELING_MANY_FILES` says otherwise.
+/// Number of files in the folder of many, unless `WAKELING_MANY_FILES` overrides it.
 const MANY_FILES: usize = 20_000;
 
-/// A folder with a base, a head, a model, a few recordings, an archive.
+/// Folder with a base, a head, a model, a few recordings, an archive.
 struct Place(TempDir);
 
 impl Place {
@@ -77,7 +77,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Refused with a code of ours, a reason that names `file`, and a remedy.
+/// Checks for one of our exit codes, a reason that names `file`, and a remedy.
 fn assert_refused(output: &Output, file: &str) {
     let message = stderr(output);
     assert!(
@@ -89,7 +89,7 @@ fn assert_refused(output: &Output, file: &str) {
     assert!(!message.contains("panicked"), "{message}");
 }
 
-/// Commands that write to `out/`, each with what it is called.
+/// Commands that write to `out/`, each with its name.
 const WRITERS: [(&str, &[&str]); 6] = [
     (
         "quantize",
@@ -105,7 +105,7 @@ const WRITERS: [(&str, &[&str]); 6] = [
             "--model",
             "good.wkl",
             "--word",
-            "hey wakeling=speech",
+            "hey wakeling=speech/yes",
             "--negatives",
             "speech",
             "--out",
@@ -117,7 +117,7 @@ const WRITERS: [(&str, &[&str]); 6] = [
     ("pack", &["pack", "--speech", "speech", "--out", "out", "--files", "2", "--megabytes", "0.1"]),
 ];
 
-/// Every visible file below a folder, with its bytes.
+/// Returns every visible file below a folder, with its bytes.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_path_buf()];
@@ -146,7 +146,7 @@ fn a_comparison_goes_on_with_its_own_trials_alone() {
     let compare = "compare --word hey=speech/yes --talk speech --base base.safetensors --samples 1 \
                    --rates 0 --out out";
     let compare: Vec<&str> = compare.split(' ').collect();
-    // What it would do is written before all that takes long.
+    // The settings are written before all long operations.
     let mut child = place.command(&compare).spawn().expect("the program starts");
     let begun = Instant::now();
     while !place.path("out/settings.json").exists() {
@@ -161,7 +161,7 @@ fn a_comparison_goes_on_with_its_own_trials_alone() {
     let output = place.run(&compare);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains("1 of 1 trainings are there"), "{}", stderr(&output));
-    // What another seed drew would be summed up with these.
+    // Results of another seed must not be mixed with these.
     let before = files(&place.path("out"));
     let output = place.run(&[&compare[..], &["--seed", "2"]].concat());
     assert_refused(&output, "settings.json");
@@ -169,7 +169,7 @@ fn a_comparison_goes_on_with_its_own_trials_alone() {
     assert!(files(&place.path("out")) == before, "something was written");
 }
 
-/// A program that speaks forever, in place of text-to-speech.
+/// Creates a text-to-speech program that never ends.
 fn slow_speaker(place: &Place) -> String {
     let path = place.path("speaker.sh");
     fs::write(&path, "#!/bin/sh\ntouch started\nexec sleep 60\n").expect("a program");
@@ -213,7 +213,8 @@ fn a_full_disk_leaves_what_was_there() {
         if name == "fetch" {
             fs::remove_dir_all(&out).expect("ours");
         }
-        // No file may grow beyond 512 bytes; the signal that says so is ignored, as on a full disk.
+        // No file may grow beyond 512 bytes; the signal is ignored, so that writing fails as on a
+        // full disk.
         let output = Command::new("sh")
             .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"", PROGRAM])
             .args(arguments)
@@ -251,7 +252,8 @@ fn a_folder_that_cannot_be_written_is_told() {
     fs::create_dir(&out).expect("a folder");
     fs::set_permissions(&out, fs::Permissions::from_mode(0o555)).expect("ours");
     fs::set_permissions(place.0.path(), fs::Permissions::from_mode(0o755)).expect("ours");
-    // Who may write everywhere becomes nobody for this; the program lies where nobody may run it.
+    // Root can write everywhere. In that case the commands run as the user `nobody`, with a copy of
+    // the program in a folder that `nobody` can read.
     let is_root = fs::write(out.join("probe"), b"").is_ok();
     let program = place.path("wakeling");
     if is_root {
@@ -281,7 +283,7 @@ fn a_folder_that_cannot_be_written_is_told() {
         assert_refused(&run(arguments).expect("the program starts"), "out");
         assert_eq!(fs::read_dir(&out).expect("ours").count(), 0);
     }
-    // Nor what cannot be read.
+    // Files that cannot be read.
     fs::set_permissions(place.path("good.wkl"), fs::Permissions::from_mode(0o000)).expect("ours");
     assert_refused(&run(&hears).expect("the program starts"), "good.wkl");
 }
@@ -310,7 +312,7 @@ fn names_that_are_no_text_work_as_others_do() {
     let output = run(&[corpus, inspect, speech, to, &out]);
     assert!(output.status.success(), "{}", stderr(&output));
     let clips = fs::read(place.0.path().join(&out).join("clips.tsv")).expect("a table");
-    // A table has a line a clip, whatever their names.
+    // A table has a line for each clip, whatever the names.
     assert_eq!(
         clips.iter().filter(|&&b| b == b'\n').count(),
         1 + 10,
@@ -337,7 +339,7 @@ fn links_in_circles_end() {
     assert!(output.status.success(), "{}", stderr(&output));
     let clips = fs::read_to_string(place.path("out/clips.tsv")).expect("a table");
     assert_eq!(clips.lines().count(), 1 + 4, "clips are counted twice:\n{clips}");
-    // A link to nothing, or to itself, in an output's place.
+    // A link to nothing, or to itself, as the output file.
     symlink("loop.wkl", place.path("loop.wkl")).expect("a link");
     let quantize = ["quantize", "--head", "hey.head", "--base", "base.safetensors", "--out"];
     let output = place.run(&[&quantize[..], &["loop.wkl"]].concat());
@@ -356,7 +358,7 @@ fn very_many_files_are_walked_through() {
     fs::create_dir_all(&many).expect("a folder");
     fs::write(many.join("seed.txt"), b"").expect("a file");
     for number in 0..count {
-        // A link takes no room; no file system lets one file have a million.
+        // A hard link takes no space, but no file system allows a million links to one file.
         if number % 30_000 == 0 {
             fs::copy(&original, many.join(format!("{number:07}.wav"))).expect("room on the disk");
         } else {

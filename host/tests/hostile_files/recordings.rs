@@ -1,4 +1,4 @@
-//! Recordings that were kept, by processes that are killed and by two at once.
+//! Tests of saved recordings, by processes that are killed and by two at once.
 
 use std::{
     env,
@@ -15,7 +15,7 @@ use wakeling::{
 };
 use wakeling_tests::Random;
 
-/// What a child of this test does: keeps recordings until it is killed, and says so after each.
+/// Child process of the tests below: saves recordings until it is killed, and prints each name.
 #[test]
 fn child_that_records() {
     let Some(folder) = env::var_os("WAKELING_TEST_RECORDS") else { return };
@@ -39,7 +39,7 @@ fn recorder(folder: &Path, value: i16, count: usize) -> Child {
         .expect("this test starts")
 }
 
-/// The recordings that a recorder said it kept.
+/// Returns the recordings that a recorder reported as saved.
 fn kept(child: &mut Child) -> Vec<PathBuf> {
     let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let lines = lines.map_while(Result::ok);
@@ -73,7 +73,7 @@ fn a_recording_that_was_kept_survives_every_kill() {
         for path in &names {
             assert_eq!(audio::read(path).expect("a whole recording"), [5; 4_000]);
         }
-        // What the manifest says is what a corpus reads.
+        // A dataset reads exactly what the manifest lists.
         let corpus = Corpus::open(folder.join("manifest.jsonl")).expect("a manifest");
         assert!(corpus.skipped.is_empty());
         assert_eq!(corpus.examples.len(), names.len());

@@ -1,12 +1,13 @@
 //! Batch normalization over all axes but the last, fused with an optional ReLU.
 //!
-//! `y = relu(γ · x̂ + β)`, `x̂ = (x - μ) / √(σ² + ε)`, with mean `μ` and biased variance `σ²` of each
-//! channel over its `N` rows (Ioffe & Szegedy 2015, algorithm 1). With `g = dy` where the ReLU
+//! `y = relu(γ · x̂ + β)`, `x̂ = (x - μ) / √(σ² + ε)`, with mean `μ` and biased variance `σ²` of
+//! each channel over its `N` rows (Ioffe & Szegedy 2015, algorithm 1). With `g = dy` where the ReLU
 //! passed: `dβ = Σ g`, `dγ = Σ g · x̂`, `dx = γ / √(σ² + ε) · (g - dβ / N - x̂ · dγ / N)`.
 //! Shapes: `x [.., C]`, `γ, β [C]`, `y [.., C]`.
 //!
-//! Custom because composed from candle's operations it is many passes over memory, some of them
-//! slow reductions over a non-last axis; here it is two passes each way.
+//! This is a custom operation because a composition of candle's operations takes many passes over
+//! memory, some of them slow reductions over a non-last axis. This one takes two passes in each
+//! direction.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
@@ -20,7 +21,7 @@ pub struct Moments {
     pub mean: Vec<f32>,
     /// Variance of each channel, biased: divided by the number of rows.
     pub variance: Vec<f32>,
-    /// Rows that the statistics were taken over.
+    /// Number of rows over which the statistics were computed.
     pub rows: usize,
 }
 
@@ -75,7 +76,7 @@ pub fn affine(x: &Tensor, scale: &Tensor, shift: &Tensor, relu: bool) -> Result<
     x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, op)
 }
 
-/// Mean and biased variance of each channel of `x [N, C]`, `N >= 1`.
+/// Computes mean and biased variance of each channel of `x [N, C]`, `N >= 1`.
 fn moments(x: &[f32], channels: usize) -> Moments {
     let rows = x.len() / channels;
     let mut sums = vec![0.0f64; channels];
@@ -88,12 +89,13 @@ fn moments(x: &[f32], channels: usize) -> Moments {
     Moments { mean, variance: variance.collect(), rows }
 }
 
-/// `y = relu(γ · (x - mean) · inverse_deviation + β)`.
+/// Operation `y = relu(γ · (x - mean) · inverse_deviation + β)`.
 pub(super) struct Normalize {
     mean: Vec<f32>,
     inverse_deviation: Vec<f32>,
     relu: bool,
-    /// Whether the statistics are constants, or came from `x` and pass gradient on to it.
+    /// `true` if the statistics are constants; otherwise they depend on `x`, and its gradient
+    /// includes them.
     frozen: bool,
 }
 
@@ -131,7 +133,7 @@ impl CustomOp3 for Normalize {
         let dy = dy.contiguous()?;
         let channels = gamma.elem_count();
         let (x_values, y, dy) = (Reader::new(x), Reader::new(y), Reader::new(&dy));
-        // Without ReLU everything passes: dy stands in for y below a threshold that nothing meets.
+        // Without ReLU every gradient passes: any values serve as gate below a threshold of −∞.
         let (gate, lowest) =
             if self.relu { (y.values()?, 0.0) } else { (dy.values()?, f32::NEG_INFINITY) };
         let passed = Passed { dy: dy.values()?, gate, lowest };
@@ -152,7 +154,7 @@ impl CustomOp3 for Normalize {
 }
 
 impl Normalize {
-    /// Normalizes by the statistics of `x [N, C]`, `N >= 1`, which are returned too.
+    /// Creates the normalization by the statistics of `x [N, C]`, `N >= 1`, and returns them.
     pub(super) fn of_batch(x: &[f32], channels: usize, eps: f64, relu: bool) -> (Self, Moments) {
         let moments = moments(x, channels);
         let inverse = |&variance: &f32| (1.0 / (f64::from(variance) + eps).sqrt()) as f32;
@@ -160,7 +162,7 @@ impl Normalize {
         (Self { mean: moments.mean.clone(), inverse_deviation, relu, frozen: false }, moments)
     }
 
-    /// `scale` and `shift` of `y = scale · x + shift`.
+    /// Returns `scale` and `shift` of `y = scale · x + shift`.
     pub(super) fn coefficients(&self, gamma: &[f32], beta: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let scale: Vec<f32> =
             gamma.iter().zip(&self.inverse_deviation).map(|(g, i)| g * i).collect();
@@ -168,7 +170,7 @@ impl Normalize {
         (scale, shift)
     }
 
-    /// Gradients of β and γ.
+    /// Computes the gradients of β and γ.
     fn sums(&self, passed: Passed<'_>, x: &[f32], channels: usize) -> (Vec<f64>, Vec<f64>) {
         let mut sums = vec![0.0f64; channels];
         let mut products = vec![0.0f64; channels];
@@ -195,7 +197,8 @@ impl Normalize {
         dbeta.iter_mut().zip(&sums).for_each(|(d, &v)| *d = v as f32);
     }
 
-    /// Coefficients of `dx = passed · g + slope · x + offset` for each channel.
+    /// Computes the coefficients of `dx = passed · g + slope · (x - mean) + offset` for each
+    /// channel.
     fn row_gradient(
         &self,
         gamma: &[f32],
@@ -224,7 +227,7 @@ impl Normalize {
     }
 }
 
-/// `dx = passed · g + slope · (x - mean) + offset`, one value a channel.
+/// Coefficients of `dx = passed · g + slope · (x - mean) + offset`, one value per channel.
 struct RowGradient {
     passed: Vec<f32>,
     slope: Vec<f32>,
@@ -232,7 +235,7 @@ struct RowGradient {
     offset: Vec<f32>,
 }
 
-/// The gradient behind the ReLU: `dy` where `gate > lowest`, else 0.
+/// Gradient behind the ReLU: `dy` where `gate > lowest`, else 0.
 #[derive(Clone, Copy)]
 pub(super) struct Passed<'a> {
     pub dy: &'a [f32],
@@ -240,12 +243,12 @@ pub(super) struct Passed<'a> {
     pub lowest: f32,
 }
 
-/// Rows summed in f32 before they are added in f64.
+/// Number of rows summed in f32 before they are added in f64.
 const TILE: usize = 32;
-/// Channels whose sums are held in registers at a time.
+/// Number of channels whose sums are held in registers at a time.
 const BLOCK: usize = 32;
 
-/// Two sums for each channel, to which those of a tile are added block by block.
+/// Two sums per channel, to which those of a tile are added block by block.
 struct Totals<'a> {
     channels: usize,
     /// First channel of the next block.
@@ -255,7 +258,7 @@ struct Totals<'a> {
 }
 
 impl Totals<'_> {
-    /// Where the next whole block begins, if there is one.
+    /// Returns the start of the next whole block, if there is one.
     #[inline(always)]
     fn block(&self) -> Option<usize> {
         (self.start + BLOCK <= self.channels).then_some(self.start)
@@ -268,7 +271,7 @@ impl Totals<'_> {
         self.start += BLOCK;
     }
 
-    /// The channels after the last whole block.
+    /// Returns the channels after the last whole block.
     #[inline(always)]
     fn tail(&self) -> std::ops::Range<usize> {
         self.start..self.channels
@@ -282,8 +285,8 @@ impl Totals<'_> {
 }
 
 simd! {
-    /// Sums of `x - p` and of its square for each channel, with the first row as pivot `p`: keeps
-    /// the variance exact where the mean is large.
+    /// Sums `x - p` and its square for each channel. The pivot `p`, the first row, keeps the
+    /// variance exact where the mean is large.
     fn add_moments(x: &[f32], sums: &mut [f64], squares: &mut [f64]) {
         let channels = sums.len();
         let pivot = &x[..channels];
@@ -314,19 +317,19 @@ simd! {
         }
     }
 
-    /// `y = max(x · scale + shift, lowest)`.
+    /// Computes `y = max(x · scale + shift, lowest)`.
     pub(super) fn scale_rows(x: &[f32], scale: &[f32], shift: &[f32], lowest: f32, y: &mut [f32]) {
         let channels = scale.len();
         for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
             for (((y, &x), &a), &b) in y.iter_mut().zip(x).zip(scale).zip(shift) {
                 let v = x.mul_add(a, b);
-                // Written so that NaN passes.
+                // This form lets NaN pass.
                 *y = if v < lowest { lowest } else { v };
             }
         }
     }
 
-    /// `sums += Σ g` and `products += Σ g · (x - mean)` for each channel.
+    /// Adds `Σ g` to `sums` and `Σ g · (x - mean)` to `products` for each channel.
     fn add_gradient_sums(
         passed: Passed<'_>,
         x: &[f32],
@@ -370,7 +373,7 @@ simd! {
         }
     }
 
-    /// `dx = passed · g + slope · (x - mean) + offset`.
+    /// Computes `dx = passed · g + slope · (x - mean) + offset`.
     fn input_gradient(passed: Passed<'_>, x: &[f32], row: &RowGradient, dx: &mut [f32]) {
         let channels = row.passed.len();
         let coefficients = || row.passed.iter().zip(&row.slope).zip(&row.mean).zip(&row.offset);

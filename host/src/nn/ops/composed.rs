@@ -1,12 +1,13 @@
-//! What pretraining runs on a device other than the CPU: operations composed of candle's own.
+//! Operations for devices other than the CPU, composed of candle's own.
 //!
-//! The formulas, shapes and gradients are those of [`linear`](super::linear),
-//! [`depthwise`](super::depthwise), [`batch_norm`](super::batch_norm), [`residual`](super::residual) and
-//! [`stack`](super::stack), whose doors have checked the shapes; the gradients are candle's. Two things
-//! differ: sums are taken in f32 throughout, and a ReLU passes the gradient at exactly 0.
+//! Formulas, shapes and gradients are those of [`linear`](super::linear),
+//! [`depthwise`](super::depthwise), [`batch_norm`](super::batch_norm),
+//! [`residual`](super::residual) and [`stack`](super::stack), whose entry points have already
+//! checked the shapes. Candle computes the gradients. Two things differ: sums are taken in f32
+//! throughout, and a ReLU passes the gradient at exactly 0.
 //!
-//! Of candle's operations those are used whose gradients are right: products of matrices without a
-//! batch, and no convolutions.
+//! Only those of candle's operations are used whose gradients are correct: matrix products without
+//! a batch axis, and no convolutions.
 
 use candle_core::{Result, Tensor};
 
@@ -15,7 +16,7 @@ use super::{
     stack::{BLOCK_PARAMETERS, STEM_PARAMETERS, Stack},
 };
 
-/// `y = x · W + b`: `x [.., I]`, `w [I, O]`, `bias [O]`.
+/// Computes `y = x · W + b`: `x [.., I]`, `w [I, O]`, `bias [O]`.
 pub(super) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let (inputs, outputs) = w.dims2()?;
     let mut dims = x.dims().to_vec();
@@ -30,7 +31,8 @@ pub(super) fn linear(x: &Tensor, w: &Tensor, bias: Option<&Tensor>) -> Result<Te
     y.reshape(dims)
 }
 
-/// `y[b, t, c] = Σₖ w[k, c] · x[b, t - k·dilation, c]`: `x [B, T, C]`, `w [K, C]`, `K >= 1`.
+/// Computes `y[b, t, c] = Σₖ w[k, c] · x[b, t - k·dilation, c]`: `x [B, T, C]`, `w [K, C]`,
+/// `K >= 1`.
 pub(super) fn depthwise_causal(x: &Tensor, w: &Tensor, dilation: usize) -> Result<Tensor> {
     let (_, steps, _) = x.dims3()?;
     let last = w.dim(0)? - 1;
@@ -45,18 +47,19 @@ pub(super) fn depthwise_causal(x: &Tensor, w: &Tensor, dilation: usize) -> Resul
     Ok(y)
 }
 
-/// `y = relu(scale · x + shift)`: `x [.., C]`, `scale` and `shift` `[C]` or `[1, C]`.
+/// Computes `y = relu(scale · x + shift)`: `x [.., C]`, `scale` and `shift` `[C]` or `[1, C]`.
 pub(super) fn affine(x: &Tensor, scale: &Tensor, shift: &Tensor, relu: bool) -> Result<Tensor> {
     let y = x.broadcast_mul(scale)?.broadcast_add(shift)?;
     if relu { y.relu() } else { Ok(y) }
 }
 
-/// `y = relu(a + b)`, all of one shape.
+/// Computes `y = relu(a + b)`, all of one shape.
 pub(super) fn add_relu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     (a + b)?.relu()
 }
 
-/// Batch norm by the batch's own statistics, which are returned too: `x [.., C]`, `gamma`, `beta` `[C]`.
+/// Batch norm by the batch's own statistics, which are also returned: `x [.., C]`, `gamma`, `beta`
+/// `[C]`.
 pub(super) fn batch_norm(
     x: &Tensor,
     gamma: &Tensor,
@@ -70,7 +73,7 @@ pub(super) fn batch_norm(
     Ok((y, Moments { mean, variance, rows }))
 }
 
-/// The same with mean and biased variance left on the device, as the rows of `[2, C]`.
+/// Batch norm that leaves mean and biased variance on the device, as the rows of `[2, C]`.
 fn normalize(
     x: &Tensor,
     [gamma, beta]: [&Tensor; 2],
@@ -86,7 +89,7 @@ fn normalize(
     Ok((y, Tensor::cat(&[mean.detach(), variance.detach()], 0)?))
 }
 
-/// The trunk in training; the moments of all norms are brought to the host at once.
+/// Runs the backbone in training. The moments of all norms are copied to the host in one transfer.
 pub(super) fn stack(
     x: &Tensor,
     parameters: &[&Tensor],
@@ -125,10 +128,11 @@ mod tests {
     use candle_core::{Device, Var};
 
     const EPS: f64 = 1e-3;
-    /// Allowed difference, absolute and relative: both round in f32, over sums of hundreds.
+    /// Allowed difference, absolute and relative, because both sides round in f32 over sums of
+    /// hundreds.
     const TOLERANCE: f32 = 1e-4;
 
-    /// What an operation makes of its arguments, and the moments it found.
+    /// Result of an operation and the moments it computed.
     type Found = (Tensor, Vec<Moments>);
 
     fn alone(y: Tensor) -> Found {
@@ -147,7 +151,7 @@ mod tests {
         tensor.flatten_all().unwrap().to_vec1().unwrap()
     }
 
-    /// Value, moments, and gradients of a random projection.
+    /// Returns value, moments, and the gradients of a random projection.
     fn results(
         inputs: &[Input],
         device: &Device,
@@ -171,7 +175,7 @@ mod tests {
         results
     }
 
-    /// Compares a composed form on `device` with the CPU's operation.
+    /// Compares a composed operation on `device` with the custom operation on the CPU.
     fn compare(
         inputs: &[Input],
         device: &Device,
@@ -212,7 +216,7 @@ mod tests {
     }
 
     fn depthwise_agrees(device: &Device) {
-        // Also with taps that reach beyond the first step.
+        // Includes taps that reach beyond the first step.
         for (seed, (shape, taps, dilation)) in [
             ([1, 1, 1], 1, 1),
             ([2, 7, 5], 1, 3),
@@ -276,7 +280,7 @@ mod tests {
     const FEATURES: usize = 5;
     const CHANNELS: usize = 35;
 
-    /// Parameters of a trunk with so many blocks.
+    /// Parameters of a backbone with this number of blocks.
     fn trunk_inputs(blocks: usize) -> Vec<Input> {
         let norm = || [vec![CHANNELS], vec![CHANNELS]];
         let mut shapes = vec![vec![FEATURES, CHANNELS]];
@@ -309,7 +313,7 @@ mod tests {
         }
     }
 
-    /// Trunk, head, and a loss on the CPU, as pretraining has them.
+    /// Checks backbone, head, and a loss on the CPU, as in pretraining.
     fn step_agrees(device: &Device) {
         const CLASSES: usize = 6;
         let mut inputs = trunk_inputs(2);

@@ -6,10 +6,10 @@
 //! Gradient of a segment: `softmax[t, v] - occupancy[t, v]`, the posterior of emitting `v` at `t`.
 //! Shapes: `logits [B, T, V]`, loss scalar.
 //!
-//! Custom because candle has no CTC, and its log-softmax alone costs more than all of this. The
-//! recursions are in the log domain in f32, each step brought back to maximum 0 (the sum of what
-//! was taken off is f64), so that neither long segments nor confident networks lose precision;
-//! occupancies are normalized per step and need no offsets at all.
+//! This is a custom operation because candle has no CTC, and candle's log-softmax alone costs more
+//! than this whole operation. The recursions run in the log domain in f32. Each step is shifted to
+//! maximum 0, and the sum of the shifts is kept in f64. Neither long segments nor confident
+//! networks therefore lose precision. Occupancies are normalized per step and need no shifts.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -20,12 +20,12 @@ use super::{
 };
 use crate::simd::simd;
 
-/// Log-probability of the impossible: finite, so that differences stay numbers.
+/// Log-probability of an impossible state. It is finite, so differences do not become NaN.
 const NEVER: f32 = -1e30;
-/// The class that stands for no label.
+/// Class of the blank, which represents no label.
 const BLANK: u32 = 0;
 
-/// A stretch of one row and the labels that were spoken in it.
+/// Stretch of one row and the labels that were spoken in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Row of the batch.
@@ -34,29 +34,32 @@ pub struct Segment {
     pub start: usize,
     /// One past the last step.
     pub end: usize,
-    /// Classes in order, each in `1..V`; may be empty, for nothing spoken.
+    /// Classes in order, each in `1..V`; empty if nothing was spoken.
     pub labels: Vec<u32>,
 }
 
-/// The loss and how many segments it was taken over.
+/// Loss, and the number of segments that contributed to it.
 #[derive(Debug)]
 pub struct CtcLoss {
     /// Scalar, in nats per label; a constant 0 if no segment was feasible.
     pub loss: Tensor,
-    /// Segments in the mean.
+    /// Number of segments in the mean.
     pub used: usize,
-    /// Segments with fewer steps than labels plus the blanks that repeats need; left out.
+    /// Number of segments that were left out, because they have fewer steps than labels plus the
+    /// blanks that repeats need.
     pub infeasible: usize,
 }
 
-/// Mean over segments of `-ln p(labels | logits[row, start..end]) / max(1, labels.len())`.
+/// Computes the mean over segments of
+/// `-ln p(labels | logits[row, start..end]) / max(1, labels.len())`.
 ///
-/// `logits [B, T, V]` unnormalized, class 0 is the blank. Segments may overlap. Infeasible ones are
-/// left out of the mean and counted. Without a need for gradients only the forward recursion runs.
+/// `logits [B, T, V]` are unnormalized; class 0 is the blank. Segments may overlap. Infeasible ones
+/// are left out of the mean and counted. Without a need for gradients only the forward recursion
+/// runs.
 ///
 /// # Errors
-/// If a segment lies outside the logits, a label is outside `1..V`, or the logits are not f32 on
-/// the CPU.
+/// If a segment exceeds the logits, a label is outside `1..V`, or the logits are not f32 on the
+/// CPU.
 pub fn ctc_loss(logits: &Tensor, segments: &[Segment]) -> Result<CtcLoss> {
     let (rows, steps, classes) = logits.dims3()?;
     for segment in segments {
@@ -99,20 +102,21 @@ impl Segment {
         }
     }
 
-    /// Whether any path of this length reads the labels: one step each, one more between equals.
+    /// Returns `true` if a path of this length can read the labels: one step per label, and one
+    /// more between equal neighbours.
     fn is_feasible(&self) -> bool {
         let repeats = self.labels.windows(2).filter(|pair| pair[0] == pair[1]).count();
         self.end - self.start >= (self.labels.len() + repeats).max(1)
     }
 }
 
-/// Buffers of the recursions over `S = 2·labels + 1` states (blank, label, blank, …, blank), kept
-/// from one segment to the next.
+/// Buffers of the recursions over `S = 2·labels + 1` states (blank, label, blank, …, blank), reused
+/// for every segment.
 #[derive(Default)]
 struct Lattice {
     /// Class of each state, `S`.
     classes: Vec<u32>,
-    /// 0 where a state may be entered from two states before, else `NEVER`; `S + 2`.
+    /// Values of 0 where a state may be entered from two states before, else `NEVER`; `S + 2`.
     skip: Vec<f32>,
     /// Log-probability of each state's class, `T x S`.
     emission: Vec<f32>,
@@ -120,7 +124,7 @@ struct Lattice {
     alpha: Vec<f32>,
     /// One step of a recursion between two impossible states at either end, `S + 4`.
     current: Vec<f32>,
-    /// `max(S, V)` values.
+    /// Scratch space of `max(S, V)` values.
     scratch: Vec<f32>,
 }
 
@@ -255,7 +259,7 @@ impl Lattice {
 }
 
 simd! {
-    /// `out[s] = ln(e^near[s] + e^middle[s] + e^(far[s] + skip[s]))`.
+    /// Computes `out[s] = ln(e^near[s] + e^middle[s] + e^(far[s] + skip[s]))`.
     fn enter(from: [&[f32]; 3], skip: &[f32], out: &mut [f32]) {
         let [near, middle, far] = from;
         let from = near.iter().zip(middle).zip(far).zip(skip);
@@ -267,12 +271,12 @@ simd! {
         }
     }
 
-    /// `x -= by`.
+    /// Computes `x -= by`.
     fn shift(x: &mut [f32], by: f32) {
         x.iter_mut().for_each(|x| *x -= by);
     }
 
-    /// `x = e^(x - by)`; returns the sum.
+    /// Computes `x = e^(x - by)` in place, and returns the sum.
     fn exponentiate(x: &mut [f32], by: f32) -> f32 {
         let mut sum = 0.0;
         x.iter_mut().for_each(|x| *x = exp(*x - by));
@@ -292,8 +296,8 @@ mod tests {
         row.iter().map(|v| v.exp() / sum).collect()
     }
 
-    /// p(labels) in the linear domain, by how many labels were read and whether the last step was
-    /// a blank: another formulation than the lattice of states above.
+    /// Returns p(labels) in the linear domain, indexed by the number of labels read and by whether
+    /// the last step was a blank. This formulation is independent of the lattice above.
     fn probability(logits: &[Vec<f64>], labels: &[u32]) -> f64 {
         let mut p = vec![[0.0; 2]; labels.len() + 1];
         p[0][1] = 1.0;
@@ -313,7 +317,7 @@ mod tests {
         p[labels.len()][0] + p[labels.len()][1]
     }
 
-    /// p(labels) by the definition: the sum over all `V^T` paths that collapse to `labels`.
+    /// Returns p(labels) by the definition: the sum over all `V^T` paths that collapse to `labels`.
     fn enumerated(logits: &[Vec<f64>], labels: &[u32]) -> f64 {
         let classes = logits[0].len();
         let rows: Vec<Vec<f64>> = logits.iter().map(|r| softmax(r)).collect();
@@ -374,7 +378,7 @@ mod tests {
                     segment(1, 7, 9, &[]),
                 ],
             ),
-            // Overlap, and a class count past one vector.
+            // Overlapping segments, and more classes than one vector holds.
             ([1, 9, 70], vec![segment(0, 0, 6, &[69, 1]), segment(0, 3, 9, &[5, 5, 69])]),
         ];
         for (seed, (shape, segments)) in cases.into_iter().enumerate() {

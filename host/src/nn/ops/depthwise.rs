@@ -1,13 +1,14 @@
 //! Causal dilated depthwise convolution over time: each channel has its own taps.
 //!
-//! `y[b, t, c] = Σₖ w[k, c] · x[b, t - k·dilation, c]`, with `x = 0` before `t = 0`; tap 0 weighs
-//! the current column, so that a stream needs only the past.
+//! `y[b, t, c] = Σₖ w[k, c] · x[b, t - k·dilation, c]`, with `x = 0` before `t = 0`. Tap 0 weighs
+//! the current column, so a stream needs only the past.
 //! Gradients: `dx[b, s, c] = Σₖ w[k, c] · dy[b, s + k·dilation, c]` and
 //! `dw[k, c] = Σ_{b, t} dy[b, t, c] · x[b, t - k·dilation, c]`.
 //! Shapes: `x [B, T, C]`, `w [K, C]`, `y [B, T, C]`.
 //!
-//! Custom because candle's grouped conv1d is one convolution per channel, and its gradient for
-//! the kernel is wrong on the CPU. Channels-last, every tap is a product of two rows.
+//! This is a custom operation because candle's grouped conv1d is one convolution per channel, and
+//! its gradient for the kernel is wrong on the CPU. With channels last, every tap is a product of
+//! two rows.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
@@ -96,20 +97,20 @@ impl CustomOp2 for Depthwise {
     }
 }
 
-/// Which neighbours a column is made of: the past going forward, the future for the gradient.
+/// Direction in which the taps reach: the past in the forward pass, the future in the gradient.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     Past,
     Future,
 }
 
-/// Channels held in registers at a time.
+/// Number of channels held in registers at a time.
 const BLOCK: usize = 32;
-/// Columns whose tap products are summed in registers before they reach the gradient.
+/// Number of columns whose tap products are summed in registers before they reach the gradient.
 const TILE: usize = 16;
 
 simd! {
-    /// `y[t] = Σₖ w[k] · x[t ∓ k·dilation]` for each sequence.
+    /// Computes `y[t] = Σₖ w[k] · x[t ∓ k·dilation]` for each sequence.
     pub(super) fn convolve(op: Depthwise, direction: Direction, x: &[f32], w: &[f32], y: &mut [f32]) {
         let Depthwise { steps, channels, dilation } = op;
         let sequence = steps * channels;
@@ -146,7 +147,7 @@ simd! {
         }
     }
 
-    /// `dw[k] += Σ_t dy[t] · x[t - k·dilation]` over all sequences.
+    /// Computes `dw[k] += Σ_t dy[t] · x[t - k·dilation]` over all sequences.
     pub(super) fn tap_gradient(op: Depthwise, x: &[f32], dy: &[f32], dw: &mut [f32]) {
         let Depthwise { steps, channels, dilation } = op;
         let sequence = steps * channels;
@@ -168,7 +169,7 @@ simd! {
     }
 }
 
-/// `totals[c] += Σ_rows a[r, c] · b[r, c]`, rows of `totals.len()` values.
+/// Computes `totals[c] += Σ_rows a[r, c] · b[r, c]` over rows of `totals.len()` values.
 #[inline(always)]
 fn add_products(a: &[f32], b: &[f32], totals: &mut [f32]) {
     let channels = totals.len();

@@ -1,12 +1,12 @@
 //! Depthwise convolution over images: each channel has its own taps.
 //!
-//! `y[b, r, s, c] = Σ_{ky, kx} w[(ky, kx), c] · x[b, r·stride + ky − top, s·stride + kx − left, c]`,
-//! with `x = 0` in the padding. Gradients: `dx` sums `w · dy` over the windows that hold a pixel,
-//! `dw[(ky, kx), c] = Σ dy · x` over all windows.
+//! `y[b, r, s, c] = Σ_{ky, kx} w[(ky, kx), c] · x[b, r·stride + ky − top, s·stride + kx − left,
+//! c]`, with `x = 0` in the padding. Gradients: `dx` sums `w ·
+//! dy` over the windows that hold a pixel, `dw[(ky, kx), c] = Σ dy · x` over all windows.
 //! Shapes: `x [B, H, W, C]`, `w [K·K, C]`, `y [B, R, S, C]`.
 //!
-//! Custom because candle's grouped convolution is one convolution per channel. Channels-last, every
-//! tap is a product of two rows.
+//! This is a custom operation because candle's grouped convolution is one convolution per channel.
+//! With channels last, every tap is a product of two rows.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
@@ -77,10 +77,10 @@ impl CustomOp2 for Depthwise2d {
     }
 }
 
-/// Channels held in registers at a time.
+/// Number of channels held in registers at a time.
 const BLOCK: usize = 16;
 
-/// `y[c] += a[c] · b[c]`.
+/// Computes `y[c] += a[c] · b[c]`.
 #[inline(always)]
 fn multiply_add(a: &[f32], b: &[f32], y: &mut [f32]) {
     let (y_blocks, y_tail) = y.as_chunks_mut::<BLOCK>();
@@ -97,7 +97,7 @@ fn multiply_add(a: &[f32], b: &[f32], y: &mut [f32]) {
 }
 
 simd! {
-    /// `y[r, s] = Σₖ w[k] · x[…]`, image by image.
+    /// Computes `y[r, s] = Σₖ w[k] · x[…]`, image by image.
     fn convolve(op: Depthwise2d, x: &[f32], w: &[f32], y: &mut [f32]) {
         let Depthwise2d { window, channels } = op;
         let [rows, columns] = window.output;
@@ -117,7 +117,7 @@ simd! {
         }
     }
 
-    /// `dx[…] += w[k] · dy[r, s]`, image by image.
+    /// Computes `dx[…] += w[k] · dy[r, s]`, image by image.
     fn spread(op: Depthwise2d, dy: &[f32], w: &[f32], dx: &mut [f32]) {
         let Depthwise2d { window, channels } = op;
         let [rows, columns] = window.output;
@@ -137,7 +137,7 @@ simd! {
         }
     }
 
-    /// `dw[k] += Σ dy[r, s] · x[…]` over all images.
+    /// Computes `dw[k] += Σ dy[r, s] · x[…]` over all images.
     fn tap_gradient(op: Depthwise2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
         let Depthwise2d { window, channels } = op;
         let [rows, columns] = window.output;

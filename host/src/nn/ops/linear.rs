@@ -3,8 +3,8 @@
 //! `y = x · W + b`; gradients `dx = dy · Wᵀ`, `dW = xᵀ · dy`, `db = Σ_rows dy`.
 //! Shapes: `x [.., I]`, `W [I, O]`, `b [O]`, `y [.., O]`.
 //!
-//! Custom because candle's matmul makes transposed copies and broadcasts the bias in further
-//! passes; here GEMM reads the transposes by strides and accumulates onto the bias.
+//! This is a custom operation because candle's matmul makes transposed copies and broadcasts the
+//! bias in further passes. Here GEMM reads the transposes by strides and accumulates onto the bias.
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
@@ -12,8 +12,8 @@ use super::{Reader, channels_of, composed, expect_shape, math::add_column_sums, 
 
 /// Computes `y[.., o] = b[o] + Σᵢ x[.., i] · W[i, o]`.
 ///
-/// `x [.., I]`, `w [I, O]`, `bias [O]`. The gradient of `x` is skipped where `x` is an input of the
-/// network, that is neither a variable nor computed from one.
+/// `x [.., I]`, `w [I, O]`, `bias [O]`. The gradient of `x` is skipped if `x` is an input of the
+/// network, neither a variable nor computed from one.
 ///
 /// # Errors
 /// If shapes disagree or the tensors are not f32 on one device.
@@ -109,7 +109,7 @@ impl CustomOp3 for Linear {
     }
 }
 
-/// `x [.., I]`, `w [I, O]` → `[.., O]`.
+/// Returns the output shape: `x [.., I]`, `w [I, O]` → `[.., O]`.
 fn output_shape(x: &Layout, w: &Layout) -> Shape {
     let mut dims = x.dims().to_vec();
     if let Some(last) = dims.last_mut() {
@@ -118,7 +118,7 @@ fn output_shape(x: &Layout, w: &Layout) -> Shape {
     Shape::from(dims)
 }
 
-/// `dx = dy · Wᵀ`, or nothing where `x` needs no gradient.
+/// Computes `dx = dy · Wᵀ`, or returns `None` if `x` needs no gradient.
 fn input_gradient(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
     if !x.track_op() {
         return Ok(None);
@@ -132,7 +132,7 @@ fn input_gradient(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<Option<Tensor>>
     Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
 }
 
-/// `dW = xᵀ · dy`, or nothing where `w` needs no gradient.
+/// Computes `dW = xᵀ · dy`, or returns `None` if `w` needs no gradient.
 fn weight_gradient(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
     if !w.track_op() {
         return Ok(None);
@@ -145,7 +145,7 @@ fn weight_gradient(x: &Tensor, w: &Tensor, dy: &Tensor) -> Result<Option<Tensor>
     Tensor::from_vec(dw, w.shape(), w.device()).map(Some)
 }
 
-/// A matrix over borrowed values; strides are in elements.
+/// Matrix over borrowed values; strides are in elements.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
     values: &'a [f32],
@@ -156,7 +156,7 @@ pub(super) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Row-major with `columns` > 0 columns and as many rows as there are values for.
+    /// Creates a row-major matrix with `columns` > 0 columns and as many rows as the values fill.
     pub(super) fn new(values: &'a [f32], columns: usize) -> Self {
         let rows = values.len() / columns;
         Self { values, rows, columns, row_stride: columns, column_stride: 1 }
@@ -173,15 +173,15 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// What a product is added to.
+/// Initial value to which a product is added.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Onto {
     Nothing,
-    /// The values already in the destination.
+    /// Values already in the destination.
     Present,
 }
 
-/// `y = a · b` or `y += a · b`, `y` row-major.
+/// Computes `y = a · b` or `y += a · b`, with `y` row-major.
 ///
 /// # Panics
 /// If the sizes disagree.

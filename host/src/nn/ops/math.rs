@@ -1,22 +1,23 @@
 //! Exponential and logarithm that vectorize, and the reductions built on them.
 //!
-//! The standard library's are calls, one value at a time. These are the branch-free single
-//! precision polynomials of Cephes (Moshier, `expf.c` and `logf.c`), inlined into [`simd!`] bodies.
-//! NaN stays NaN, so that a diverged network is seen and not hidden.
+//! The standard library's versions are function calls for one value at a time. These are the
+//! branch-free single precision polynomials of Cephes (Moshier, `expf.c` and `logf.c`), inlined
+//! into [`simd!`] bodies. NaN stays NaN, so a diverged network remains visible.
 
 use crate::simd::simd;
 
-/// Below this, `e^x` is as good as 0 in f32 next to 1; it is returned as `e^-87`, about 1.6e-38.
+/// Lower limit of the argument of `exp`. The result there, about 1.6e-38, is negligible next to 1
+/// in f32.
 const EXP_LOWEST: f32 = -87.0;
-/// Above this, `e^x` would overflow f32.
+/// Upper limit of the argument of `exp`; beyond it f32 overflows.
 const EXP_HIGHEST: f32 = 88.0;
-/// 1.5 · 2²³: adding it leaves the rounded integer in the low mantissa bits.
+/// Constant 1.5 · 2²³: adding it leaves the rounded integer in the low mantissa bits.
 const ROUNDING_SHIFT: f32 = 12_582_912.0;
-/// ln 2 in two parts, the first exact in few bits (Cody and Waite).
+/// High and low part of ln 2; the high part is exact in few bits (Cody and Waite).
 const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 
-/// `e^x`, relative error below 2e-7 on [-87, 88] and clamped outside.
+/// Returns `e^x`, with relative error below 2e-7 on [-87, 88]; `x` is clamped to that range.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     let x = if x < EXP_LOWEST { EXP_LOWEST } else { x };
@@ -30,11 +31,12 @@ pub(super) fn exp(x: f32) -> f32 {
         p = p.mul_add(r, coefficient);
     }
     let mantissa = p.mul_add(r * r, r + 1.0);
-    // The shift's own bits leave at the top; what stays is 2^power as an f32 exponent.
+    // Bits of the rounding constant are shifted out at the top; the rest is 2^power as an f32
+    // exponent.
     mantissa * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
-/// `ln x` for normal positive `x`, relative error below 3e-7 away from 1.
+/// Returns `ln x` for normal positive `x`, with relative error below 3e-7 away from 1.
 #[inline(always)]
 pub(super) fn ln(x: f32) -> f32 {
     let bits = x.to_bits();
@@ -62,17 +64,17 @@ pub(super) fn ln(x: f32) -> f32 {
     if x.is_nan() { x } else { result }
 }
 
-/// `ln(1 + e^-|x|) + max(x, 0)`, the softplus of `x`.
+/// Returns `ln(1 + e^-|x|) + max(x, 0)`, the softplus of `x`.
 #[inline(always)]
 pub(super) fn softplus(x: f32) -> f32 {
     ln(1.0 + exp(-x.abs())) + if x < 0.0 { 0.0 } else { x }
 }
 
-/// Partial results kept side by side, so that a reduction vectorizes.
+/// Number of partial results kept side by side, so that a reduction vectorizes.
 const LANES: usize = 64;
 
 simd! {
-    /// The largest value; NaN is passed over.
+    /// Returns the largest value; NaN is ignored.
     pub(super) fn max(values: &[f32]) -> f32 {
         let (chunks, tail) = values.as_chunks::<LANES>();
         let mut best = [f32::NEG_INFINITY; LANES];
@@ -92,16 +94,17 @@ simd! {
         sum_body(&out[..x.len()])
     }
 
-    /// `y[i] += factor * x[i]`.
+    /// Computes `y[i] += factor * x[i]`.
     pub(super) fn add_scaled(y: &mut [f32], factor: f32, x: &[f32]) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = factor.mul_add(x, *y);
         }
     }
 
-    /// `totals[c] += Σ_rows rows[r, c]` over rows of `totals.len()` values.
+    /// Computes `totals[c] += Σ_rows rows[r, c]` over rows of `totals.len()` values.
     pub(super) fn add_column_sums(rows: &[f32], totals: &mut [f32]) {
-        /// Rows summed apart before they are added: keeps the rounding error of long columns small.
+        /// Number of rows summed separately before they are added, which keeps the rounding error
+        /// of long columns small.
         const TILE: usize = 32;
         let channels = totals.len();
         let mut partial = vec![0.0f32; channels];

@@ -1,16 +1,17 @@
-//! Operations that training runs on, each with its own gradient.
+//! Operations for training, each with its own gradient.
 //!
-//! Activations are channels-last, `[B, T, C]` or for images `[B, H, W, C]`, f32 and contiguous, so that every operation walks
-//! whole rows of channels. They are custom because candle 0.11's own are either wrong on the CPU
-//! (`conv1d`: the gradient of the kernel) or several passes over memory where one will do (batch
-//! norm, log-softmax and CTC). Each runs on one thread: batches are split one level up.
+//! Activations are channels-last, `[B, T, C]` or for images `[B, H, W, C]`, f32 and contiguous, so
+//! every operation visits whole rows of channels. The operations are custom because candle 0.11's
+//! own are either wrong on the CPU (`conv1d`: the gradient of the kernel) or take several passes
+//! over memory where one suffices (batch norm, log-softmax and CTC). Each runs on one thread;
+//! batches are split one level up.
 //!
-//! They run on the CPU. Those of the trunk and of linear heads, which is what pretraining sends to a
-//! GPU, also take tensors on another device, and are composed of candle's operations there; the others
-//! refuse them.
+//! All operations run on the CPU. Those of the backbone and of linear heads, which pretraining runs
+//! on a GPU, also accept tensors on other devices and are composed of candle's operations there.
+//! The others reject such tensors.
 //!
-//! A gradient is only computed for an argument that needs one: pass plain tensors for network
-//! inputs and `Var`s (or what was computed from them) for the rest.
+//! A gradient is computed only for an argument that needs one. Pass plain tensors for network
+//! inputs, and `Var`s (or values computed from them) for the rest.
 
 pub mod batch_norm;
 pub mod ctc;
@@ -34,7 +35,7 @@ mod testing;
 
 use candle_core::{CpuStorage, Layout, Result, Storage, StorageRef, Tensor, bail};
 
-/// The contiguous values that a custom operation is handed.
+/// Returns the contiguous values of an argument of a custom operation.
 fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let Some((start, end)) = layout.contiguous_offsets() else {
         bail!("expected a contiguous tensor, found strides {:?}", layout.stride())
@@ -62,7 +63,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Fails unless `tensor` has exactly `expected` as its shape.
+/// Returns an error unless `tensor` has the shape `expected`.
 fn expect_shape(what: &str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
     if tensor.dims() != expected {
         bail!("{what}: expected shape {expected:?}, found {:?}", tensor.dims())
@@ -70,7 +71,7 @@ fn expect_shape(what: &str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// The size of the last axis, which must not be empty.
+/// Returns the size of the last axis, or an error if it is empty.
 fn channels_of(what: &str, tensor: &Tensor) -> Result<usize> {
     match tensor.dims().last() {
         Some(&channels) if channels > 0 => Ok(channels),

@@ -1,8 +1,8 @@
-//! The pixels under each window of an image, as one row: with [`linear`](super::linear) behind it,
-//! a convolution over images (im2col, Chellapilla et al. 2006).
+//! Gathers the pixels under each window of an image into one row (im2col, Chellapilla et al. 2006).
+//! Followed by [`linear`](super::linear), this is a convolution over images.
 //!
-//! `y[b, r, c, (ky, kx, i)] = x[b, r·stride + ky − top, c·stride + kx − left, i]`, 0 in the padding.
-//! Gradient: the sum over all windows that hold a pixel.
+//! `y[b, r, c, (ky, kx, i)] = x[b, r·stride + ky − top, c·stride + kx − left, i]`, 0 in the
+//! padding. Gradient: the sum over all windows that hold a pixel.
 //! Shapes: `x [B, H, W, I]`, `y [B, R, C, K·K·I]`.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
@@ -12,7 +12,7 @@ use super::{Reader, channels_of, expect_shape, values, window::Window};
 /// Gathers the pixels under each window.
 ///
 /// # Errors
-/// If `x` is not of the window's size, or not f32 on the CPU.
+/// If `x` does not have the window's image size, or is not f32 on the CPU.
 pub fn patches(x: &Tensor, window: Window) -> Result<Tensor> {
     let channels = channels_of("patches x", x)?;
     let (batch, ..) = x.dims4()?;
@@ -28,8 +28,8 @@ struct Patches {
 }
 
 impl Patches {
-    /// Calls `copy` with the start of each run of a window row in the patches, the start of the same
-    /// pixels in the image, and their number of values; one image.
+    /// Calls `copy` for each contiguous run of a window row of one image, with the start of the run
+    /// in the patches, its start in the image, and its number of values.
     fn runs(&self, mut copy: impl FnMut(usize, usize, usize)) {
         let Self { window, channels } = *self;
         let [rows, columns] = window.output;
@@ -37,7 +37,7 @@ impl Patches {
         for row in 0..rows {
             for column in 0..columns {
                 let start = (row * columns + column) * patch;
-                // Columns of the window that lie within the image.
+                // Columns of the window that are inside the image.
                 let first = window.before[1].saturating_sub(column * window.stride);
                 let Some(left) = window.line(1, column, first) else { continue };
                 let count = (window.size - first).min(window.image[1] - left);

@@ -1,9 +1,9 @@
 //! Residual sum and ReLU in one pass.
 //!
-//! `y = max(a + b, 0)`; gradient of both: `dy` where `y > 0`, else 0. Shapes: all alike.
+//! `y = max(a + b, 0)`; gradient of both: `dy` where `y > 0`, else 0. Shapes: all equal.
 //!
-//! Custom because the two of candle's operations and their gradients walk the activations seven
-//! times, a sixth of a training step.
+//! This is a custom operation because candle's two operations and their gradients make seven passes
+//! over the activations, a sixth of a training step.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 

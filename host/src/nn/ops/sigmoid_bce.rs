@@ -1,13 +1,13 @@
 //! Weighted binary cross-entropy of independent detectors, from logits, with a focal exponent.
 //!
 //! `loss = 1/normalizer · Σ w · (t · f(x) + (1 - t) · f(-x))`, with
-//! `f(u) = σ(-u)^γ · ln(1 + e^-u)`: the cross-entropy `-ln σ(u)` damped where the answer is already
-//! right (Lin et al. 2017, section 3); `γ = 0` is plain cross-entropy. Gradient of a term:
+//! `f(u) = σ(-u)^γ · ln(1 + e^-u)`: the cross-entropy `-ln σ(u)`, damped where the prediction is
+//! already right (Lin et al. 2017, section 3). `γ = 0` is plain cross-entropy. Gradient of a term:
 //! `f'(u) = -σ(-u)^γ · (σ(-u) + γ · σ(u) · ln(1 + e^-u))`.
-//! Shapes: `logits`, `targets`, `weights` alike in any shape, loss scalar.
+//! Shapes: `logits`, `targets`, `weights` equal and of any shape, loss scalar.
 //!
-//! Custom because a stable composition is many passes over mostly missing labels (`w = 0`); this is one,
-//! and skips blocks of them.
+//! This is a custom operation because a stable composition takes many passes over mostly missing
+//! labels (`w = 0`). This one takes a single pass and skips blocks of missing labels.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -49,7 +49,7 @@ pub fn sigmoid_bce(
     scalar_loss("sigmoid_bce", &logits, total / normalizer, Some(gradient))
 }
 
-/// What the logits are compared with.
+/// Targets and weights of the logits.
 #[derive(Clone, Copy)]
 struct Terms<'a> {
     targets: &'a [f32],
@@ -57,7 +57,7 @@ struct Terms<'a> {
     gamma: f32,
 }
 
-/// Terms summed in f32 before they are added in f64.
+/// Number of terms summed in f32 before they are added in f64.
 const BLOCK: usize = 64;
 
 simd! {
@@ -89,11 +89,11 @@ simd! {
     }
 }
 
-/// `f(u) = σ(-u)^γ · ln(1 + e^-u)` and its slope.
+/// Returns `f(u) = σ(-u)^γ · ln(1 + e^-u)` and its slope.
 #[inline(always)]
 fn focal(u: f32, gamma: f32) -> (f32, f32) {
     let nats = softplus(-u);
-    // ln σ(-u) = -ln(1 + e^u) = -(u + ln(1 + e^-u)); from u itself, exact for large u.
+    // ln σ(-u) = -ln(1 + e^u) is computed from u itself, which is exact for large u.
     let log_wrong = -softplus(u);
     let (right, wrong) = (exp(-nats), exp(log_wrong));
     let damping = exp(gamma * log_wrong);

@@ -4,7 +4,8 @@
 //! `wₙ / Σ w · (softmax[n, v] - 1{v = targetₙ})`.
 //! Shapes: `logits [N, V]`, targets and weights `N` values, loss scalar.
 //!
-//! Custom because candle's log-softmax and gather are several passes each way; this is one.
+//! This is a custom operation because candle's log-softmax and gather take several passes in each
+//! direction; this one takes a single pass.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -14,14 +15,14 @@ use super::{
     stored_gradient::scalar_loss,
 };
 
-/// Weighted mean over rows of `-ln softmax(logits[n])[targets[n]]`, in nats.
+/// Computes the weighted mean over rows of `-ln softmax(logits[n])[targets[n]]`, in nats.
 ///
-/// `logits [N, V]`, `targets` `N` classes below `V`, `weights` `N` values (all 1 if absent); rows
-/// of weight 0 are left out and their target is not looked at. If all weights are 0 the loss is 0.
+/// `logits [N, V]`, `targets` `N` classes below `V`, `weights` `N` values (all 1 if absent). Rows
+/// of weight 0 are left out, and their targets are not read. If all weights are 0 the loss is 0.
 ///
 /// # Errors
-/// If lengths disagree, a target is no class, the weights sum to less than 0, or the logits are
-/// not f32 on the CPU.
+/// If lengths disagree, a target is no class, the weights sum to less than 0, or the logits are not
+/// f32 on the CPU.
 pub fn softmax_cross_entropy(
     logits: &Tensor,
     targets: &[u32],

@@ -1,9 +1,9 @@
-//! The mean of all pixels of an image, channel by channel.
+//! Mean over all pixels of an image, channel by channel.
 //!
 //! `y[b, c] = 1/N · Σ_n x[b, n, c]`; gradient `dx[b, n, c] = dy[b, c] / N`.
 //! Shapes: `x [B, H, W, C]` with `N = H · W`, `y [B, C]`.
 //!
-//! Custom because candle's mean over axes other than the last is slow.
+//! This is a custom operation because candle's mean over axes other than the last is slow.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 

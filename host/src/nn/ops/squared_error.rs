@@ -1,10 +1,11 @@
-//! Weighted mean squared error of a regression, whose rows may lack a target.
+//! Weighted mean squared error of a regression whose rows may lack a target.
 //!
-//! `loss = 1/(D · max(1, Σ w)) · Σ_rows w · Σ_d (x - t)²`. Gradient: `2 · w · (x - t)` over the same
-//! divisor. Shapes: `x`, `t` `[.., D]`, `w` one a row of `D` values, loss scalar.
+//! `loss = 1/(D · max(1, Σ w)) · Σ_rows w · Σ_d (x - t)²`. Gradient: `2 · w · (x - t)` over the
+//! same divisor.
+//! Shapes: `x`, `t` `[.., D]`, `w` one value per row of `D` values, loss scalar.
 //!
-//! Custom because candle composes it in six passes and sums over threads that spin; this is one
-//! pass, which skips rows of weight 0.
+//! This is a custom operation because candle composes it in six passes and sums over spinning
+//! threads. This one takes a single pass and skips rows of weight 0.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -13,12 +14,12 @@ use crate::simd::simd;
 
 /// Computes `1/(D · max(1, Σ w)) · Σ_rows w · Σ_d (x - t)²`.
 ///
-/// `targets` has the shape of `x` and, like `weights`, gets no gradient; weight 0 marks a row without
-/// a target, whatever stands there.
+/// `targets` has the shape of `x`. Neither `targets` nor `weights` gets a gradient. Weight 0 marks
+/// a row without a target; its values are ignored.
 ///
 /// # Errors
-/// If the shapes disagree, `x` has no last axis, a weight is negative, or a tensor is not f32 on
-/// the CPU.
+/// If the shapes disagree, `x` has no last axis, a weight is negative or not finite, or a tensor is
+/// not f32 on the CPU.
 pub fn squared_error(x: &Tensor, targets: &Tensor, weights: &[f32]) -> Result<Tensor> {
     expect_shape("squared error targets", targets, x.dims())?;
     let width = x.dims().last().copied().unwrap_or(0);

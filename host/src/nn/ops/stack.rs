@@ -1,14 +1,15 @@
-//! The whole trunk in training as one operation: stem and blocks, forward and backward.
+//! Backbone in training as one operation: stem and blocks, forward and backward.
 //!
-//! `h₀ = relu(BN(x · W))`, then for each block `hᵢ₊₁ = relu(hᵢ + BN(pointwise(relu(BN(depthwise(hᵢ))))))`,
-//! with the batch's statistics in every norm. Each part and its gradient is that of
-//! [`linear`](super::linear), [`depthwise`](super::depthwise), [`batch_norm`](super::batch_norm) and
-//! [`residual`](super::residual), and it is their code that runs.
+//! `h₀ = relu(BN(x · W))`, then for each block
+//! `hᵢ₊₁ = relu(hᵢ + BN(pointwise(relu(BN(depthwise(hᵢ))))))`, with the batch's statistics in every
+//! norm. Each part and its gradient is that of [`linear`](super::linear),
+//! [`depthwise`](super::depthwise), [`batch_norm`](super::batch_norm) and
+//! [`residual`](super::residual), whose code it calls.
 //!
-//! It is one because candle adds every gradient of every operation to fresh zeros, and each operation
-//! fills a fresh tensor with zeros before it writes the values: a sixth of a training step, in passes
-//! over memory that nobody needs. Here intermediate activations lie in buffers that are used again, and
-//! the gradient goes from layer to layer directly.
+//! It is one operation because candle adds every gradient of every operation to fresh zeros, and
+//! each operation fills a fresh tensor with zeros before it writes the values. These unnecessary
+//! passes over memory take a sixth of a training step. Here the buffers of intermediate activations
+//! are reused, and the gradient goes from layer to layer directly.
 //!
 //! Shapes: `x [B, T, I]`, `y [B, T, C]`, both of `N = B·T` columns.
 
@@ -26,25 +27,25 @@ use super::{
 };
 use crate::simd::simd;
 
-/// What does not follow from the parameters' shapes.
+/// Configuration that the shapes of the parameters do not determine.
 #[derive(Clone, Debug)]
 pub struct Stack {
-    /// One dilation a block, each at least 1.
+    /// Dilation of each block, at least 1.
     pub dilations: Vec<usize>,
-    /// Added to a variance before its root is taken.
+    /// Constant added to a variance before its square root is taken.
     pub epsilon: f64,
 }
 
-/// Parameters of a block: taps `[K, C]`, γ, β, weights `[C, C]`, γ, β.
+/// Number of parameters of a block: taps `[K, C]`, γ, β, weights `[C, C]`, γ, β.
 pub(super) const BLOCK_PARAMETERS: usize = 6;
-/// Parameters of the stem: weights `[I, C]`, γ, β.
+/// Number of parameters of the stem: weights `[I, C]`, γ, β.
 pub(super) const STEM_PARAMETERS: usize = 3;
 
-/// Runs the trunk; returns its output and the moments of every norm, in order.
+/// Runs the backbone. Returns its output and the moments of every norm, in order.
 ///
-/// `parameters` are those of the stem, weights `[I, C]`, γ `[C]`, β `[C]`, then of each block: taps
-/// `[K, C]`, γ, β, weights `[C, C]`, γ, β. `x [B, T, I]` is an input of the network and gets no
-/// gradient.
+/// `parameters` holds those of the stem (weights `[I, C]`, γ `[C]`, β `[C]`), then those of each
+/// block (taps `[K, C]`, γ, β, weights `[C, C]`, γ, β). `x [B, T, I]` is an input of the network
+/// and gets no gradient.
 ///
 /// # Errors
 /// If shapes disagree, there is no column, or the tensors are not f32 on one device.
@@ -115,20 +116,20 @@ impl Sizes {
         Depthwise { steps: self.steps, channels: self.channels, dilation }
     }
 
-    /// Values of an activation.
+    /// Number of values of an activation.
     fn activation(self) -> usize {
         self.columns * self.channels
     }
 }
 
-/// The packed parameters of the stem, or places for their gradients.
+/// Packed parameters of the stem, or slots for their gradients.
 struct StemOf<S> {
     weight: S,
     gamma: S,
     beta: S,
 }
 
-/// Those of a block.
+/// Packed parameters of a block, or slots for their gradients.
 struct BlockOf<S> {
     taps: S,
     gamma1: S,
@@ -138,7 +139,7 @@ struct BlockOf<S> {
     beta2: S,
 }
 
-/// Takes packed parameters apart; `take` gives the next so many.
+/// Splits packed parameters; `take` returns the next part of the given length.
 fn unpack<S>(
     sizes: Sizes,
     blocks: usize,
@@ -157,7 +158,7 @@ fn unpack<S>(
     (stem, (0..blocks).map(block).collect())
 }
 
-/// A function that cuts slice after slice off a shared one.
+/// Returns a function that cuts consecutive slices off a shared slice.
 fn cutter<'a>(mut rest: &'a [f32]) -> impl FnMut(usize) -> &'a [f32] {
     move |count| {
         let (cut, after) = rest.split_at(count);
@@ -166,7 +167,7 @@ fn cutter<'a>(mut rest: &'a [f32]) -> impl FnMut(usize) -> &'a [f32] {
     }
 }
 
-/// The same for a mutable one.
+/// Returns a function that cuts consecutive slices off a mutable slice.
 fn cutter_mut<'a>(mut rest: &'a mut [f32]) -> impl FnMut(usize) -> &'a mut [f32] {
     move |count| {
         let (cut, after) = std::mem::take(&mut rest).split_at_mut(count);
@@ -175,12 +176,13 @@ fn cutter_mut<'a>(mut rest: &'a mut [f32]) -> impl FnMut(usize) -> &'a mut [f32]
     }
 }
 
-/// Activations that are not in use; larger than any network needs at once, and freed with the process.
+/// Pool of unused activation buffers. Each keeps the largest length it ever had and is freed with
+/// the process.
 static BUFFERS: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
-/// Buffers that are kept: two workers of tier L.
+/// Maximum number of buffers in the pool: enough for two workers of tier L.
 const BUFFERS_MAX: usize = 128;
 
-/// Memory for an activation, with whatever was in it before.
+/// Buffer for an activation; its initial content is arbitrary.
 #[derive(Default)]
 struct Buffer(Vec<f32>);
 
@@ -201,28 +203,28 @@ impl Drop for Buffer {
     }
 }
 
-/// What the backward pass of a norm needs.
+/// State of a norm for the backward pass.
 struct Norm {
     normalize: Normalize,
-    /// What was normalized.
+    /// Input of the norm.
     x: Buffer,
 }
 
-/// What the backward pass of a block needs, besides its input and its output.
+/// State of a block for the backward pass, besides its input and its output.
 struct SavedBlock {
     first: Norm,
-    /// Between depthwise and pointwise.
+    /// Activation between depthwise and pointwise.
     middle: Buffer,
     second: Norm,
 }
 
-/// What the forward pass leaves.
+/// State that the forward pass saves.
 #[derive(Default)]
 struct Saved {
     moments: Vec<Moments>,
     stem: Option<Norm>,
     blocks: Vec<SavedBlock>,
-    /// The input of each block; the output of the last is candle's.
+    /// Input of each block; candle holds the output of the last one.
     inputs: Vec<Buffer>,
 }
 
@@ -355,7 +357,7 @@ impl Op {
         (next, SavedBlock { first, middle, second })
     }
 
-    /// From the gradient of a block's output to that of its input, and of its parameters.
+    /// Computes the gradients of a block's input and parameters from the gradient of its output.
     fn block_backward(
         &self,
         h: Hidden<'_>,
@@ -370,7 +372,7 @@ impl Op {
         let mut d_second = Buffer::new(sizes.activation());
         let d_norm = [d_block.gamma2, d_block.beta2];
         second.normalize.gradients(passed, &second.x.0, block.gamma2, &mut d_second.0, d_norm);
-        // What was normalized is not needed any more, so its memory takes the next gradient.
+        // The norm's input is no longer needed, so its buffer takes the next gradient.
         let mut d_middle = second.x;
         let d_linear = Matrix::new(&d_second.0, c);
         let weight = Matrix::new(block.weight, c).transposed();
@@ -391,7 +393,7 @@ impl Op {
 }
 
 simd! {
-    /// `y = max(x · scale + shift + onto, 0)`.
+    /// Computes `y = max(x · scale + shift + onto, 0)`.
     fn scale_onto(x: &[f32], scale: &[f32], shift: &[f32], onto: &[f32], y: &mut [f32]) {
         let channels = scale.len();
         let rows = x.chunks_exact(channels).zip(onto.chunks_exact(channels));
@@ -399,13 +401,13 @@ simd! {
             let coefficients = scale.iter().zip(shift);
             for (((y, &x), &o), (&a, &b)) in y.iter_mut().zip(x).zip(onto).zip(coefficients) {
                 let v = x.mul_add(a, b) + o;
-                // Written so that NaN passes.
+                // This form lets NaN pass.
                 *y = if v < 0.0 { 0.0 } else { v };
             }
         }
     }
 
-    /// `dx += dy` where `y > 0`.
+    /// Adds `dy` to `dx` where `y > 0`.
     fn add_passed(dy: &[f32], y: &[f32], dx: &mut [f32]) {
         for ((dx, &dy), &y) in dx.iter_mut().zip(dy).zip(y) {
             *dx += if y > 0.0 { dy } else { 0.0 };
@@ -424,7 +426,7 @@ mod tests {
 
     const EPSILON: f64 = 1e-3;
 
-    /// Random parameters, and an input `[2, 9, 5]`.
+    /// Returns random parameters, and an input `[2, 9, 5]`.
     fn given(dilations: &[usize]) -> (Tensor, Vec<Var>) {
         let (inputs, channels, taps) = (5, 35, 3);
         let mut shapes = vec![vec![inputs, channels], vec![channels], vec![channels]];
@@ -440,7 +442,8 @@ mod tests {
         (x, shapes.iter().enumerate().map(var).collect())
     }
 
-    /// The same network of single operations, whose gradients were checked against differences.
+    /// Runs the same network as single operations, whose gradients are checked against finite
+    /// differences.
     fn composed(x: &Tensor, p: &[Var], dilations: &[usize]) -> Result<(Tensor, Vec<Moments>)> {
         let mut moments = Vec::new();
         let mut norm = |x: &Tensor, p: &[Var], relu| -> Result<Tensor> {
@@ -471,7 +474,7 @@ mod tests {
             let (x, p) = given(&dilations);
             let tensors: Vec<&Tensor> = p.iter().map(Var::as_tensor).collect();
             let config = Stack { dilations: dilations.clone(), epsilon: EPSILON };
-            // Twice, for the second call finds buffers that are not zero.
+            // Runs twice, because the second call gets buffers that are not zero.
             for _ in 0..2 {
                 let (y, moments) = stack(&x, &tensors, &config)?;
                 let (expected, expected_moments) = composed(&x, &p, &dilations)?;

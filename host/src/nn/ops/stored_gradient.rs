@@ -1,7 +1,7 @@
-//! A scalar loss whose gradient was found on the way forward.
+//! Scalar loss whose gradient is computed in the forward pass.
 //!
-//! A loss over logits computes nearly all of its gradient with its value, so the gradient is kept
-//! and the backward pass only multiplies it by the gradient that arrives.
+//! A loss over logits computes nearly all of its gradient with its value. The gradient is therefore
+//! kept, and the backward pass only multiplies it by the incoming gradient.
 //! Shapes: logits of any shape, loss scalar.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
@@ -12,9 +12,10 @@ struct StoredGradient {
     gradient: Tensor,
 }
 
-/// The scalar `loss`, whose gradient with respect to `logits` is `gradient` (same element count).
+/// Returns the scalar `loss`, whose gradient with respect to `logits` is `gradient` (same element
+/// count).
 ///
-/// Without `gradient`, or where `logits` needs none, the result is a constant.
+/// Without `gradient`, or if `logits` needs none, the result is a constant.
 pub(super) fn scalar_loss(
     name: &'static str,
     logits: &Tensor,

@@ -1,16 +1,16 @@
-//! Value and gradient of an operation against a transcribed formula in f64.
+//! Checks of an operation's value and gradient against a transcribed formula in f64.
 //!
-//! The operation runs in f32 on candle; the formula runs in f64, and central finite differences of
-//! it are the reference for every gradient. Inputs are random and never constant.
+//! The operation runs in f32 on candle; the formula runs in f64. Its central finite differences are
+//! the reference for every gradient. Inputs are random and never constant.
 
 use candle_core::{Device, Result, Tensor, Var};
 
-/// Step of the central differences: truncation is of the order of its square, 1e-10.
+/// Step of the central differences. The truncation error is of the order of its square, 1e-10.
 const STEP: f64 = 1e-5;
 /// Allowed error, absolute and relative, of an f32 operation.
 const TOLERANCE: f64 = 2e-4;
 
-/// Uniform in [-1, 1), by xorshift64* from a seed.
+/// Returns uniform values in [-1, 1), by xorshift64* from a seed.
 pub(super) fn random(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -25,7 +25,7 @@ pub(super) fn random(count: usize, seed: u64) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-/// One differentiable argument.
+/// Differentiable argument of an operation.
 #[derive(Clone)]
 pub(super) struct Input {
     pub shape: Vec<usize>,

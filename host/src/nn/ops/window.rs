@@ -1,27 +1,29 @@
-//! Which pixels of an image a 2-D layer sees: a square window that moves over it in steps, with
-//! padding so that `size / stride` rows and columns (rounded up) come out.
+//! Square window of a 2-D layer that moves over an image, with padding so that the output has
+//! `size / stride` rows and columns (rounded up), where `size` is that of the image.
 //!
-//! The padding is that of TensorFlow's `SAME`: split evenly, the odd row below and to the right.
+//! The padding is that of TensorFlow's `SAME`: split evenly, with an odd row at the bottom or
+//! right.
 
 use candle_core::{Result, bail};
 
-/// A window on images of one size.
+/// Window over images of one size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Rows and columns of the image.
     pub image: [usize; 2],
-    /// Rows and columns of the window.
+    /// Height and width of the window, in pixels.
     pub size: usize,
-    /// Pixels from one window to the next, down and across.
+    /// Distance from one window to the next, down and across, in pixels.
     pub stride: usize,
-    /// Rows and columns of windows.
+    /// Number of windows, down and across.
     pub output: [usize; 2],
     /// Padding above and to the left.
     pub before: [usize; 2],
 }
 
 impl Window {
-    /// The window of `size` pixels each way on images of `height` and `width`.
+    /// Creates the window of `size` pixels each way over images of height `image[0]` and width
+    /// `image[1]`.
     ///
     /// # Errors
     /// If a size or the stride is 0.
@@ -35,31 +37,31 @@ impl Window {
         Ok(Self { image, size, stride, output, before: [padding(0), padding(1)] })
     }
 
-    /// Pixels under the window.
+    /// Number of pixels under the window.
     pub fn area(&self) -> usize {
         self.size * self.size
     }
 
-    /// Pixels of the image.
+    /// Number of pixels of the image.
     pub fn image_pixels(&self) -> usize {
         self.image[0] * self.image[1]
     }
 
-    /// Pixels that come out.
+    /// Number of output pixels.
     pub fn output_pixels(&self) -> usize {
         self.output[0] * self.output[1]
     }
 
-    /// The image's line (row or column) under line `tap` of the window number `at` along `axis`;
-    /// none in the padding.
+    /// Returns the image's line (row or column) under line `tap` of window `at` along `axis`;
+    /// `None` in the padding.
     #[inline(always)]
     pub(super) fn line(&self, axis: usize, at: usize, tap: usize) -> Option<usize> {
         let line = (at * self.stride + tap).wrapping_sub(self.before[axis]);
         (line < self.image[axis]).then_some(line)
     }
 
-    /// The windows of a row of them whose pixel `tap` (counted row by row) lies within the image, and
-    /// the image's pixel under the first.
+    /// Returns the windows in row `row` whose pixel `tap` (counted row by row) is inside the image,
+    /// and the image's pixel under the first of them.
     #[inline(always)]
     pub(super) fn run(&self, row: usize, tap: usize) -> Option<(std::ops::Range<usize>, usize)> {
         let line = self.line(0, row, tap / self.size)?;
@@ -69,7 +71,7 @@ impl Window {
         (!inside.is_empty()).then_some((inside, line * self.image[1] + first))
     }
 
-    /// The windows along `axis`, from and to, whose line `tap` lies within the image.
+    /// Returns the range of windows along `axis` whose line `tap` is inside the image.
     #[inline(always)]
     fn inside(&self, axis: usize, tap: usize) -> std::ops::Range<usize> {
         let first = self.before[axis].saturating_sub(tap).div_ceil(self.stride);

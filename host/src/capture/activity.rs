@@ -1,0 +1,47 @@
+//! Where speech begins and ends, by its level above the room's.
+
+/// So many of the last [`ONSET_WINDOW`] frames must rise above the room for speech to begin.
+const ONSET_FRAMES: usize = 4;
+/// Frames in which an onset is looked for; see [`ONSET_FRAMES`].
+pub(crate) const ONSET_WINDOW: usize = 6;
+/// Frames of quiet that end a phrase.
+pub(crate) const PAUSE_FRAMES: usize = 70;
+/// How far speech rises above the room, in dB.
+const RISE_DB: f32 = 9.0;
+/// Below this nothing is speech, however quiet the room is, in dBFS.
+pub(crate) const FAINTEST_DB: f32 = -60.0;
+
+/// Detector of the beginning and the end of speech over a room of a known level, in frames of 10 ms.
+#[derive(Clone, Debug)]
+pub(crate) struct Activity {
+    floor_db: f32,
+    /// Whether each of the last frames rose above the room, newest in the lowest bit.
+    risen: u8,
+    quiet_frames: usize,
+}
+
+impl Activity {
+    /// Starts before speech, over a room of that level in dBFS.
+    pub(crate) fn over(floor_db: f32) -> Self {
+        Self { floor_db, risen: 0, quiet_frames: 0 }
+    }
+
+    /// Forgets the frames before, such as those of a signal tone; speech has not begun.
+    pub(crate) fn restart(&mut self) {
+        self.risen = 0;
+    }
+
+    /// Takes the level of the next frame before speech; returns true if speech has begun.
+    pub(crate) fn begins(&mut self, level_db: f32) -> bool {
+        let is_risen = level_db > (self.floor_db + RISE_DB).max(FAINTEST_DB);
+        self.risen = (self.risen << 1 | u8::from(is_risen)) & ((1 << ONSET_WINDOW) - 1);
+        self.risen.count_ones() as usize >= ONSET_FRAMES
+    }
+
+    /// Takes the level of the next frame of speech; returns true if a pause has ended it.
+    pub(crate) fn ends(&mut self, level_db: f32) -> bool {
+        let is_quiet = level_db < (self.floor_db + 0.6 * RISE_DB).max(FAINTEST_DB);
+        self.quiet_frames = if is_quiet { self.quiet_frames + 1 } else { 0 };
+        self.quiet_frames >= PAUSE_FRAMES
+    }
+}

@@ -1,0 +1,283 @@
+//! The words of a model and what they are trained on.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::{Path, PathBuf},
+};
+
+use wakeling_shared::frontend::FrontendParams;
+
+use super::{
+    super::{check_phrase, open_corpus, open_takes},
+    FinetuneArgs,
+};
+use crate::{
+    Error, Result,
+    corpus::Example,
+    features::LogMel,
+    finetune::Recordings,
+    negatives::says,
+    synthesize,
+    table::Table,
+    takes::{self, Checked, Purpose, Take, record::Source},
+    text::{name_key, quoted, text_key},
+    tokens::clean,
+};
+
+/// Below so many recordings a warning is due.
+const FEW_RECORDINGS: usize = 5;
+/// Beside synthesized samples, each recording counts for up to so many and one more, so that people
+/// weigh as much as programs do.
+const MOST_REPEATS: usize = 9;
+
+/// A word and its recordings.
+pub(super) struct Word {
+    pub(super) label: String,
+    /// By people.
+    pub(super) recordings: Vec<LogMel>,
+    /// By programs.
+    synthesized: Vec<LogMel>,
+    /// How many people's recordings there are, once all of them are weighed.
+    pub(super) recorded: usize,
+    /// How many different ones, of both kinds.
+    pub(super) different: usize,
+    /// Recordings in which it is known not to be said.
+    against: Vec<LogMel>,
+    /// The table it is from.
+    table: Option<PathBuf>,
+    /// The files of `recordings`, once each, and of `synthesized`.
+    pub(super) sources: Vec<Source>,
+}
+
+impl Word {
+    fn new(label: String) -> Self {
+        Self {
+            label,
+            recordings: Vec::new(),
+            synthesized: Vec::new(),
+            recorded: 0,
+            different: 0,
+            against: Vec::new(),
+            table: None,
+            sources: Vec::new(),
+        }
+    }
+
+    /// Adds people's recordings.
+    fn add(&mut self, takes: Vec<Take>) {
+        self.sources.extend(takes.iter().map(Source::of));
+        self.recordings.extend(takes.into_iter().map(|take| take.frames));
+    }
+
+    /// Adds programs' samples.
+    fn add_synthesized(&mut self, takes: Vec<Take>) {
+        self.sources.extend(takes.iter().map(Source::of));
+        self.synthesized.extend(takes.into_iter().map(|take| take.frames));
+    }
+
+    /// With all of its recordings in one list, in which people's repeat until they weigh as much as
+    /// programs'.
+    fn weighed(mut self) -> Self {
+        self.recorded = self.recordings.len();
+        self.different = self.recorded + self.synthesized.len();
+        if let Some(times) = self.synthesized.len().checked_div(self.recorded) {
+            let real = self.recordings.clone();
+            self.recordings.extend(std::iter::repeat_n(real, times.min(MOST_REPEATS)).flatten());
+        }
+        self.recordings.append(&mut self.synthesized);
+        self
+    }
+
+    /// What is known to be something else, and the recordings of the other words, but for words in
+    /// which this one is said ("computer" is in "hey computer"), and for those of its own table,
+    /// which says of each recording what is known.
+    pub(super) fn against(&self, words: &[Self]) -> Vec<LogMel> {
+        let others = words.iter().filter(|w| {
+            let same_table = w.table.is_some() && w.table == self.table;
+            !same_table && !says(&clean(&w.label), &self.label)
+        });
+        let others = others.flat_map(|w| &w.recordings);
+        self.against.iter().chain(others).cloned().collect()
+    }
+
+    pub(super) fn all<'w>(&'w self, against: &'w [LogMel]) -> Recordings<'w> {
+        Recordings { of: &self.recordings, against }
+    }
+}
+
+impl FinetuneArgs {
+    /// Reads and checks recordings and synthesized samples, word by word.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if nothing usable is left of a word; [`Error::Usage`] if one is given twice.
+    pub(super) fn load_words(&self, frontend: &FrontendParams<'_>) -> Result<Vec<Word>> {
+        let mut words = Vec::new();
+        for given in &self.words {
+            let mut word = Word::new(given.label.clone());
+            word.add(open_takes(given, frontend, Purpose::Train)?.takes);
+            words.push(word);
+        }
+        for path in &self.labels {
+            words.extend(labelled(path, frontend)?);
+        }
+        for (i, word) in words.iter().enumerate() {
+            if words[..i].iter().any(|w| name_key(&w.label) == name_key(&word.label)) {
+                let problem = format!("the word {} is given twice", quoted(&word.label));
+                return Err(Error::usage(problem, "put all its recordings in one folder or table"));
+            }
+        }
+        for folder in &self.samples {
+            add_samples(&mut words, folder, frontend)?;
+        }
+        for word in &words {
+            check_phrase::warn(&word.label, None);
+            let recorded = word.recordings.len();
+            if word.synthesized.is_empty() && recorded < FEW_RECORDINGS {
+                let s = if recorded == 1 { "" } else { "s" };
+                crate::log!(
+                    "warning: only {recorded} recording{s} of {}; record at least {FEW_RECORDINGS}",
+                    quoted(&word.label)
+                );
+            }
+        }
+        shared(&words).iter().for_each(|line| crate::log!("{line}"));
+        Ok(words.into_iter().map(Word::weighed).collect())
+    }
+}
+
+/// Returns a line for each two words that have recordings in common: one of them is wrong, unless one
+/// word is part of the other.
+fn shared(words: &[Word]) -> Vec<String> {
+    let mut owners: HashMap<&str, usize> = HashMap::new();
+    let mut counts: HashMap<(usize, usize), usize> = HashMap::new();
+    for (i, word) in words.iter().enumerate().filter(|(_, word)| word.table.is_none()) {
+        for source in &word.sources {
+            match owners.get(source.hash.as_str()) {
+                Some(&owner) if owner != i => *counts.entry((owner, i)).or_default() += 1,
+                Some(_) => {}
+                None => drop(owners.insert(&source.hash, i)),
+            }
+        }
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_unstable();
+    let line = |((a, b), n): ((usize, usize), usize)| {
+        let name = |i: usize| quoted(words.get(i).map_or("", |word| word.label.as_str()));
+        format!("warning: {} and {} have {n} recordings in common", name(a), name(b))
+    };
+    counts.into_iter().map(line).collect()
+}
+
+/// Checks recordings and logs what is left out.
+fn checked(examples: &[Example], frontend: &FrontendParams<'_>) -> Checked {
+    let checked = takes::check(examples, frontend, Purpose::Train);
+    checked.log();
+    checked
+}
+
+/// Adds the samples that `synthesize` made to their word.
+fn add_samples(words: &mut Vec<Word>, folder: &Path, frontend: &FrontendParams<'_>) -> Result<()> {
+    let manifest = folder.join(synthesize::MANIFEST);
+    let examples = open_corpus(if manifest.is_file() { &manifest } else { folder })?;
+    let label = label_of(folder, &examples)?;
+    let checked = checked(&examples, frontend);
+    if let Some(refusal) = checked.refusal(folder) {
+        return Err(refusal);
+    }
+    // What `listen` saved as missed lies in such a folder too, and people said that.
+    let is_spoken = |take: &Take| take.example.source.as_deref() == Some(synthesize::SOURCE);
+    let (spoken, said) = checked.takes.into_iter().partition(is_spoken);
+    let is_it = |word: &Word| text_key(&word.label) == text_key(&label);
+    let i = words.iter().position(is_it).unwrap_or_else(|| {
+        words.push(Word::new(label.clone()));
+        words.len() - 1
+    });
+    words[i].add(said);
+    words[i].add_synthesized(spoken);
+    Ok(())
+}
+
+/// The words of a table of recordings.
+fn labelled(path: &Path, frontend: &FrontendParams<'_>) -> Result<Vec<Word>> {
+    let table = Table::open(path, None)?;
+    table.skipped.iter().for_each(|skipped| crate::log!("skipped: {skipped}"));
+    let example = |row: &crate::table::Row| Example {
+        speaker: row.speaker.clone(),
+        ..Example::unlabelled(&row.path)
+    };
+    let examples: Vec<Example> = table.rows.iter().map(example).collect();
+    let checked = checked(&examples, frontend);
+    let mut words = Vec::new();
+    for (column, label) in table.labels.iter().enumerate() {
+        let with = |wanted: bool| -> Vec<Take> {
+            let has = |take: &&Take| {
+                let answers = table.rows.get(take.source).map(|row| &row.answers);
+                answers.and_then(|a| a.get(column)) == Some(&Some(wanted))
+            };
+            checked.takes.iter().filter(has).cloned().collect()
+        };
+        let mut word = Word::new(label.clone());
+        word.add(with(true));
+        if word.recordings.is_empty() {
+            let problem = format!("no recording that can be used has a 1 under {}", quoted(label));
+            return Err(Error::input(path, problem, "see the lines above; or drop the column"));
+        }
+        word.against = with(false).into_iter().map(|take| take.frames).collect();
+        word.table = Some(path.to_owned());
+        words.push(word);
+    }
+    Ok(words)
+}
+
+/// The one text of a folder of samples.
+fn label_of(folder: &Path, examples: &[Example]) -> Result<String> {
+    let texts: BTreeSet<&str> = examples.iter().filter_map(|e| e.text.as_deref()).collect();
+    let mut texts = texts.into_iter();
+    match (texts.next(), texts.next()) {
+        (Some(text), None) => Ok(text.to_owned()),
+        (None, _) => Err(Error::input(
+            folder,
+            "no manifest in it names the word",
+            format!("give --word NAME={}", folder.display()),
+        )),
+        (Some(a), Some(b)) => Err(Error::input(
+            folder,
+            format!("its manifest names several texts, {} and {}", quoted(a), quoted(b)),
+            "give --samples a folder of one phrase; what it must be told apart from is --negatives",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finetune::Train;
+
+    #[test]
+    fn people_weigh_as_much_as_programs_and_only_they_are_counted_as_recorded() {
+        let mut word = Word::new("amelia".into());
+        word.recordings = vec![LogMel::default(); 3];
+        word.synthesized = vec![LogMel::default(); 60];
+        let word = word.weighed();
+        assert_eq!((word.recorded, word.different), (3, 63));
+        assert_eq!(word.recordings.len(), 3 * (1 + MOST_REPEATS) + 60);
+        assert_eq!(Train::Auto.decide(word.recorded).0, Train::Head);
+
+        let mut word = Word::new("amelia".into());
+        word.synthesized = vec![LogMel::default(); 60];
+        let word = word.weighed();
+        assert_eq!((word.recorded, word.recordings.len()), (0, 60));
+    }
+
+    #[test]
+    fn recordings_of_two_words_are_told() {
+        let word = |label: &str, hashes: &[&str]| {
+            let mut word = Word::new(label.into());
+            let source = |hash: &&str| Source { name: "x".into(), hash: (*hash).into() };
+            word.sources = hashes.iter().map(source).collect();
+            word
+        };
+        let words = [word("ข่า", &["1", "2"]), word("b", &["3"]), word("c", &["2", "1", "4"])];
+        assert_eq!(shared(&words), ["warning: \"ข่า\" and \"c\" have 2 recordings in common"]);
+    }
+}

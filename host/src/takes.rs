@@ -1,0 +1,365 @@
+//! Recordings of a word, checked before anything is trained on them or measured with them.
+//!
+//! A muted microphone, a file of ten takes, the same file under two names: each makes a model that
+//! learned from something else than what its user meant. [`check`] decodes recordings once, cuts files
+//! of several takes, and returns what can be used and what was left out, each with its reason.
+
+pub mod alike;
+pub mod layout;
+pub mod record;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, collections::HashMap, fmt, path::PathBuf};
+
+use rayon::prelude::*;
+use wakeling_shared::frontend::FrontendParams;
+
+use crate::{
+    Error, Result,
+    audio::SAMPLE_RATE,
+    capture::level::{Level, QUIET_DB, SILENCE_DB, decibels},
+    corpus::{Example, inspect::SoundHash},
+    features::{LogMel, log_mel, mel_powers},
+    finetune::{Phrase, phrase_in},
+    progress::progress_bar,
+};
+use layout::{Layout, layout};
+
+/// Samples of a frame of 10 ms.
+const FRAME: usize = SAMPLE_RATE as usize / 100;
+/// Below this peak, in dBFS, nothing was recorded: a converter's last bits flicker.
+const MUTED_DB: f32 = -72.0;
+/// A phrase whose peak is below this, in dBFS, is lost in the converter's noise: it has six bits.
+const FAR_TOO_QUIET_DB: f32 = -54.0;
+/// Share of a phrase's samples at the converter's end from which on its sounds are distorted beyond use.
+const RUINED: f64 = 0.05;
+/// From this size on a sample is at the converter's end.
+const RAIL: u16 = 32_600;
+/// A sound whose level varies less than this many dB, from the quiet tenth of its frames to the loud
+/// tenth, is a room or a fan and no phrase. White noise has 1; speech has pauses and soft sounds.
+const STEADY_DB: f32 = 3.0;
+/// Names that one line lists.
+const NAMES_SHOWN: usize = 3;
+
+/// What recordings are for, which decides what is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To learn from: whatever holds no usable phrase is left out.
+    Train,
+    /// To measure with: quiet or clipped recordings count, since people record them.
+    Test,
+}
+
+/// A recording that can be used.
+#[derive(Clone, Debug)]
+pub struct Take {
+    /// Where it is, and what is known of it.
+    pub example: Example,
+    /// Its sound, as the trainer takes it.
+    pub frames: LogMel,
+    /// Hash of its samples.
+    pub hash: SoundHash,
+    /// Number of the example that it is from, among those given.
+    pub source: usize,
+}
+
+/// What is wrong with a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// There is no sound in it.
+    Silent,
+    /// There is sound, and no phrase.
+    NoPhrase,
+    /// The phrase is lost in the converter's noise.
+    TooQuiet,
+    /// The phrase is distorted.
+    Clipped,
+    /// It cannot be decoded.
+    Unreadable,
+    /// The same sound is there already.
+    Repeated,
+}
+
+impl Fault {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::NoPhrase => "without a phrase",
+            Self::TooQuiet => "far too quiet",
+            Self::Clipped => "clipped",
+            Self::Unreadable => "unreadable",
+            Self::Repeated => "repeated",
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Silent => {
+                "the microphone was probably muted, or another one was chosen: try it with \
+                 `wakeling doctor`, unmute it, and record again"
+            }
+            Self::NoPhrase => "say the phrase once in each recording, with a pause around it",
+            Self::TooQuiet => "come nearer, or turn the microphone up, and record again",
+            Self::Clipped => "speak softer, or turn the microphone down, and record again",
+            Self::Unreadable | Self::Repeated => {
+                "see the lines above; record again, or name another folder"
+            }
+        }
+    }
+}
+
+/// A recording that was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its file.
+    pub path: PathBuf,
+    /// Its file, and the part of it.
+    pub name: String,
+    /// The kind of fault.
+    pub fault: Fault,
+    /// What was expected and what was found.
+    pub reason: String,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.fault {
+            // The error names the file, and maybe a part of it.
+            Fault::Unreadable => f.write_str(&self.reason),
+            _ => write!(f, "{}: {}", self.name, self.reason),
+        }
+    }
+}
+
+/// Recordings after the check.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// What can be used, in the order given.
+    pub takes: Vec<Take>,
+    /// What was left out.
+    pub left_out: Vec<LeftOut>,
+    /// What else the user should know, a line each.
+    pub notes: Vec<String>,
+}
+
+impl Checked {
+    /// Returns the error for recordings of which none can be used; none if there are some.
+    pub fn refusal(&self, path: impl Into<PathBuf>) -> Option<Error> {
+        if !self.takes.is_empty() {
+            return None;
+        }
+        let mut counts: BTreeMap<Fault, usize> = BTreeMap::new();
+        self.left_out.iter().for_each(|left| *counts.entry(left.fault).or_default() += 1);
+        let list: Vec<String> = counts.iter().map(|(f, n)| format!("{n} {}", f.name())).collect();
+        let list = if list.is_empty() { "it is empty".to_owned() } else { list.join(", ") };
+        let most = counts.iter().max_by_key(|&(fault, count)| (count, std::cmp::Reverse(fault)));
+        let remedy = most.map_or(Fault::Unreadable, |(fault, _)| *fault).remedy();
+        Some(Error::input(path, format!("no recording in it can be used: {list}"), remedy))
+    }
+
+    /// Logs what was left out and what else there is to know.
+    pub fn log(&self) {
+        self.notes.iter().for_each(|note| crate::log!("{note}"));
+        self.left_out.iter().for_each(|left| crate::log!("skipped: {left}"));
+    }
+
+    /// Returns the takes' examples.
+    pub fn examples(&self) -> Vec<Example> {
+        self.takes.iter().map(|take| take.example.clone()).collect()
+    }
+}
+
+/// Decodes and checks recordings: cuts files that hold several takes, and leaves out what cannot be
+/// used, and what is the same sound as another.
+pub fn check(examples: &[Example], frontend: &FrontendParams<'_>, purpose: Purpose) -> Checked {
+    let bar = progress_bar(examples.len() as u64, "recordings");
+    let look = |(source, example): (usize, &Example)| {
+        bar.inc(1);
+        File::read(source, example, frontend, purpose)
+    };
+    let files: Vec<File> = examples.par_iter().enumerate().map(look).collect();
+    bar.finish_and_clear();
+    let mut checked = Checked::default();
+    let (mut first, mut quiet, mut clipped) = (HashMap::new(), Vec::new(), Vec::new());
+    for file in files {
+        checked.notes.extend(file.note);
+        for piece in file.pieces {
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(left_out) => {
+                    checked.left_out.push(left_out);
+                    continue;
+                }
+            };
+            let name = piece.take.example.name();
+            if let Some(other) = first.get(&piece.take.hash) {
+                let reason = format!("the same sound as {other}; it counts once");
+                checked.left_out.push(left_out(&piece.take.example, Fault::Repeated, reason));
+                continue;
+            }
+            first.insert(piece.take.hash, name.clone());
+            match piece.weakness {
+                Some(Fault::TooQuiet) => quiet.push(name),
+                Some(Fault::Clipped) => clipped.push(name),
+                _ => {}
+            }
+            checked.takes.push(piece.take);
+        }
+    }
+    let quiet_note = format!("quiet (peak below {QUIET_DB:.0} dB): come nearer");
+    for (names, what) in [(quiet, quiet_note.as_str()), (clipped, "clipped here and there")] {
+        checked.notes.extend(weak(&names, what));
+    }
+    checked
+}
+
+/// Returns a line about recordings that are used, and could be better.
+fn weak(names: &[String], what: &str) -> Option<String> {
+    let (first, rest) = names.split_first()?;
+    let shown: Vec<&str> =
+        [first].into_iter().chain(rest).take(NAMES_SHOWN).map(String::as_str).collect();
+    let more = names.len() - shown.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let s = if names.len() == 1 { " is" } else { "s are" };
+    Some(format!("warning: {} recording{s} {what}: {}{more}", names.len(), shown.join(", ")))
+}
+
+fn left_out(example: &Example, fault: Fault, reason: String) -> LeftOut {
+    LeftOut { path: example.path.clone(), name: example.name(), fault, reason }
+}
+
+/// A take, and what could be better about it.
+struct Piece {
+    take: Take,
+    weakness: Option<Fault>,
+}
+
+/// What was found in one file.
+#[derive(Default)]
+struct File {
+    pieces: Vec<Result<Piece, LeftOut>>,
+    note: Option<String>,
+}
+
+impl File {
+    fn read(
+        source: usize,
+        example: &Example,
+        frontend: &FrontendParams<'_>,
+        purpose: Purpose,
+    ) -> Self {
+        let pcm = match example.load() {
+            Ok(pcm) => pcm,
+            Err(error) => {
+                let left = left_out(example, Fault::Unreadable, error.to_string());
+                return Self { pieces: vec![Err(left)], note: None };
+            }
+        };
+        let seconds = pcm.len() as f64 / f64::from(SAMPLE_RATE);
+        let piece = |example: Example, pcm: &[i16]| piece(source, example, pcm, frontend, purpose);
+        match layout(&pcm) {
+            Layout::One => Self { pieces: vec![piece(example.clone(), &pcm)], note: None },
+            Layout::Odd(what) => {
+                let name = example.name();
+                let note = format!("warning: {name}: {seconds:.0} s long, {what}");
+                Self { pieces: vec![piece(example.clone(), &pcm)], note: Some(note) }
+            }
+            Layout::Several(ranges) => {
+                let note =
+                    format!("{}: {} takes found in {seconds:.0} s", example.name(), ranges.len());
+                let cut = |range: std::ops::Range<usize>| {
+                    let at = |sample: usize| sample as f64 / f64::from(SAMPLE_RATE);
+                    let part = Example {
+                        // In milliseconds, for a person to read.
+                        offset_s: ((example.offset_s + at(range.start)) * 1e3).round() / 1e3,
+                        duration_s: Some(at(range.len())),
+                        ..example.clone()
+                    };
+                    piece(part, &pcm[range])
+                };
+                Self { pieces: ranges.into_iter().map(cut).collect(), note: Some(note) }
+            }
+        }
+    }
+}
+
+fn piece(
+    source: usize,
+    example: Example,
+    pcm: &[i16],
+    frontend: &FrontendParams<'_>,
+    purpose: Purpose,
+) -> Result<Piece, LeftOut> {
+    if let Some(reason) = silence(pcm) {
+        return Err(left_out(&example, Fault::Silent, reason));
+    }
+    let frames = log_mel(&mel_powers(pcm, frontend));
+    let found = phrase_of(pcm, &frames);
+    let weakness = match (found, purpose) {
+        (Err((fault, reason)), Purpose::Train) => return Err(left_out(&example, fault, reason)),
+        (Err(_), Purpose::Test) => None,
+        (Ok(weakness), _) => weakness,
+    };
+    Ok(Piece { take: Take { example, frames, hash: SoundHash::of(pcm), source }, weakness })
+}
+
+/// Returns why a recording cannot be trained on; none if it can.
+pub fn fault_of(pcm: &[i16], frontend: &FrontendParams<'_>) -> Option<(Fault, String)> {
+    match silence(pcm) {
+        Some(reason) => Some((Fault::Silent, reason)),
+        None => phrase_of(pcm, &log_mel(&mel_powers(pcm, frontend))).err(),
+    }
+}
+
+/// Returns why there is no sound in samples; none if there is.
+fn silence(pcm: &[i16]) -> Option<String> {
+    let (least, most) = (pcm.iter().min().copied()?, pcm.iter().max().copied()?);
+    // Around their middle: a converter's offset is no sound.
+    let peak_db = decibels((f32::from(most) - f32::from(least)) / 2.0);
+    let muted = "was the microphone muted?";
+    match peak_db {
+        SILENCE_DB => Some(format!("silent, every sample is the same: {muted}")),
+        db if db < MUTED_DB => Some(format!("silent, its peak is {db:.0} dB: {muted}")),
+        _ => None,
+    }
+}
+
+/// Looks for the phrase; returns what could be better about it.
+///
+/// # Errors
+/// The fault if there is no usable phrase, and what was found.
+fn phrase_of(pcm: &[i16], frames: &LogMel) -> Result<Option<Fault>, (Fault, String)> {
+    let none = |why: &str| (Fault::NoPhrase, format!("no phrase was found: {why}"));
+    let Phrase { start, end } =
+        phrase_in(frames).ok_or_else(|| none("there is only a click, or less than 0.15 s"))?;
+    if variation_db(pcm) < STEADY_DB {
+        return Err(none("the sound is steady, like a room or a fan"));
+    }
+    let sample = |frame: usize| (frame * FRAME).min(pcm.len());
+    let said = &pcm[sample(start)..sample(end)];
+    let level = Level::of(said);
+    let at_rail = said.iter().filter(|s| s.unsigned_abs() >= RAIL).count();
+    let share = at_rail as f64 / said.len().max(1) as f64;
+    if level.peak_db < FAR_TOO_QUIET_DB {
+        let reason = format!("far too quiet: the phrase's peak is {:.0} dB", level.peak_db);
+        return Err((Fault::TooQuiet, reason));
+    }
+    if level.is_clipped && share > RUINED {
+        let reason = format!("clipped: {:.0} % of the phrase is cut off", 100.0 * share);
+        return Err((Fault::Clipped, reason));
+    }
+    Ok(match level {
+        level if level.is_clipped => Some(Fault::Clipped),
+        level if level.peak_db < QUIET_DB => Some(Fault::TooQuiet),
+        _ => None,
+    })
+}
+
+/// Returns how much the level varies, in dB: from the quiet tenth of the frames to the loud tenth.
+fn variation_db(pcm: &[i16]) -> f32 {
+    let mut levels: Vec<f32> = pcm.chunks_exact(FRAME).map(|f| Level::of(f).rms_db).collect();
+    levels.sort_by(f32::total_cmp);
+    let at = |tenth: usize| levels.get(levels.len() * tenth / 10).copied().unwrap_or(SILENCE_DB);
+    at(9) - at(1)
+}

@@ -1,0 +1,178 @@
+//! Text that people write: names of words, transcripts, labels.
+//!
+//! The same word can be written in several sequences of code points: macOS stores "é" in file names
+//! as a letter and an accent (NFD), most keyboards give one code point (NFC). Everything here works
+//! in NFC (Unicode Standard Annex #15), and keeps the marks without which a word of Hindi or Thai is
+//! another word.
+
+use std::{borrow::Cow, fmt};
+
+use icu_normalizer::ComposingNormalizerBorrowed;
+use icu_properties::{
+    CodePointMapData,
+    props::{GeneralCategory, GeneralCategoryGroup},
+};
+
+/// File name of a label without a letter or a digit, such as an emoji.
+const NAMELESS: &str = "word";
+/// Joiners that change how letters of Persian or Hindi are written.
+const JOINERS: [char; 2] = ['\u{200C}', '\u{200D}'];
+
+/// Returns the text in NFC.
+pub fn nfc(text: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text)
+}
+
+fn category(c: char) -> GeneralCategory {
+    CodePointMapData::<GeneralCategory>::new().get(c)
+}
+
+/// Returns true for accents, vowel signs, tone marks, joiners: what belongs to the letter before it.
+pub fn is_mark(c: char) -> bool {
+    !c.is_ascii() && (JOINERS.contains(&c) || GeneralCategoryGroup::Mark.contains(category(c)))
+}
+
+/// Returns true for what words consist of: letters and digits of any script, and their marks.
+pub fn is_word_character(c: char) -> bool {
+    c.is_alphanumeric() || is_mark(c)
+}
+
+/// Returns true for characters without a shape, such as a soft hyphen or a byte order mark.
+fn is_invisible(c: char) -> bool {
+    !c.is_ascii() && category(c) == GeneralCategory::Format
+}
+
+/// Folds case, so that "Straße", "STRASSE" and "strasse" are equal.
+fn fold(text: &str) -> String {
+    text.to_uppercase().to_lowercase().replace('ς', "σ")
+}
+
+/// Returns what two names have in common if they name the same word: NFC, case folded, single spaces,
+/// without invisible characters. Punctuation counts: "a/b" and "a b" are two names.
+pub fn name_key(name: &str) -> String {
+    let visible: String = name.chars().filter(|c| !is_invisible(*c)).collect();
+    let folded = fold(&nfc(&visible));
+    nfc(&folded).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Returns what two transcripts have in common if they are of the same text: as [`name_key`], without
+/// punctuation, and without spaces if the script does not separate words by them. Falls back to
+/// [`name_key`] if nothing but punctuation and symbols is there.
+pub fn text_key(text: &str) -> String {
+    let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+    let cleaned = fold(&crate::tokens::clean(&visible));
+    let is_unspaced = |c: char| c.is_whitespace() || !crate::negatives::is_spaced(c);
+    match cleaned.as_str() {
+        "" => name_key(text),
+        _ if cleaned.chars().all(is_unspaced) => cleaned.split_whitespace().collect(),
+        _ => cleaned,
+    }
+}
+
+/// Returns a label as a file name: letters and digits of any script with their marks, the rest as
+/// `-`; "word" if there is neither.
+pub fn file_name(label: &str) -> String {
+    let label = nfc(label);
+    if !label.chars().any(char::is_alphanumeric) {
+        return NAMELESS.to_owned();
+    }
+    let plain = |c: char| if is_word_character(c) { c } else { '-' };
+    label.chars().map(plain).collect()
+}
+
+/// Returns a file name for each label, in their order. Those that would collide, also on a disk that
+/// ignores case, are numbered: `a-b`, `a-b-2`.
+pub fn file_names<'l>(labels: impl IntoIterator<Item = &'l str>) -> Vec<String> {
+    let labels: Vec<&str> = labels.into_iter().collect();
+    let plain: Vec<String> = labels.iter().map(|label| file_name(label)).collect();
+    let mut taken: Vec<String> = Vec::new();
+    let mut names = Vec::new();
+    for (i, name) in plain.iter().enumerate() {
+        // A name that another label has by itself is not given away: "a b", "a/b", "a b 2".
+        let is_free = |candidate: &str| {
+            let key = name_key(candidate);
+            let later = plain.iter().skip(i + 1).any(|other| name_key(other) == key);
+            !taken.contains(&key) && (candidate == name || !later)
+        };
+        let numbered = (2..).map(|n| format!("{name}-{n}"));
+        let chosen = std::iter::once(name.clone()).chain(numbered).find(|c| is_free(c));
+        let chosen = chosen.unwrap_or_default();
+        taken.push(name_key(&chosen));
+        names.push(chosen);
+    }
+    names
+}
+
+/// Text between quotes, as it is written: only what a terminal would act upon is escaped.
+///
+/// `{:?}` of a string escapes marks as well (`\u{94d}`), which makes words of Hindi and Thai
+/// illegible.
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted<'t>(pub &'t str);
+
+/// Returns the text between quotes, for a message.
+pub fn quoted(text: &str) -> Quoted<'_> {
+    Quoted(text)
+}
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        f.write_char('"')?;
+        for c in self.0.chars() {
+            let acts = c.is_control() || (is_invisible(c) && !JOINERS.contains(&c));
+            match c {
+                '"' | '\\' => write!(f, "\\{c}")?,
+                c if acts || c == '\u{2028}' || c == '\u{2029}' => {
+                    write!(f, "{}", c.escape_default())?;
+                }
+                c => f.write_char(c)?,
+            }
+        }
+        f.write_char('"')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn composed_and_decomposed_names_are_the_same_word() {
+        assert_eq!(name_key("cafe\u{301}"), name_key("caf\u{e9}"));
+        assert_eq!(name_key(" Hey  Computer"), name_key("hey computer"));
+        assert_eq!(name_key("Straße"), name_key("STRASSE"));
+        assert_eq!(name_key("ΟΔΟΣ"), name_key("οδος"));
+        assert_eq!(text_key("Hey, Computer!"), text_key("hey_computer"));
+        assert_eq!(text_key("你 好。"), text_key("你好"));
+        assert_eq!(text_key("soft\u{ad}ware"), text_key("software"));
+    }
+
+    #[test]
+    fn names_that_differ_in_a_mark_or_a_sign_are_two_words() {
+        for (a, b) in [("ข่า", "ข้า"), ("a/b", "a b"), ("👍", "👎"), ("cafe", "café"), ("क", "कि")]
+        {
+            assert_ne!(name_key(a), name_key(b));
+        }
+        assert_ne!(text_key("ข่า"), text_key("ข้า"));
+        assert_ne!(text_key("👍"), text_key("👎"));
+    }
+
+    #[test]
+    fn file_names_keep_marks_and_are_numbered_where_they_collide() {
+        assert_eq!(file_name("नमस्ते"), "नमस्ते");
+        assert_eq!(file_name("hey computer"), "hey-computer");
+        assert_eq!(file_name("cafe\u{301}"), "café");
+        let names = file_names(["a/b", "a b", "👍", "👎", "A-B", "a b 2", "ข่า", "ข้า"]);
+        assert_eq!(names, ["a-b", "a-b-3", "word", "word-2", "A-B-4", "a-b-2", "ข่า", "ข้า"]);
+    }
+
+    #[test]
+    fn text_is_quoted_as_text() {
+        assert_eq!(quoted("नमस्ते ข่า").to_string(), "\"नमस्ते ข่า\"");
+        assert_eq!(
+            quoted("a\"b\n\u{1b}[31m\u{202e}").to_string(),
+            "\"a\\\"b\\n\\u{1b}[31m\\u{202e}\""
+        );
+    }
+}
