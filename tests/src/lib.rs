@@ -17,6 +17,7 @@ pub mod random;
 pub mod server;
 pub mod shipped;
 pub mod sound;
+pub mod terminal;
 
 pub use model::{Tier, random_model};
 pub use random::Random;
