@@ -101,8 +101,8 @@ impl Default for Settings {
             hidden: 16,
             temporal: vec![(9, 0.04), (9, 0.1)],
             distortion: Distortion::STRONG,
-            background: BackgroundMix::NOISY,
-            negative_background: BackgroundMix::NOISY,
+            background: BackgroundMix::PHRASE,
+            negative_background: BackgroundMix::NEGATIVE,
             // What ships, three times; what the figures of the README were made with.
             negative_hours: 14.0,
             positive_rows: 480,

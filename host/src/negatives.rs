@@ -130,7 +130,7 @@ impl Negatives {
     /// Composes every clip once into streams, distorted and with noise under three in four, and adds
     /// streams of noise alone.
     pub fn streams(&self, seed: u64) -> Streams {
-        self.streams_with(&BackgroundMix::MILD, seed)
+        self.streams_with(&BackgroundMix::NEGATIVE, seed)
     }
 
     /// As [`Negatives::streams`], with other backgrounds; babble is made of the same speech.
@@ -278,7 +278,7 @@ mod tests {
             streams.texts.iter().filter(|t| says(t, "hey") && says(t, "floyd")).count()
         };
         let streams = |mix| (0..9).map(|seed| both(negatives.streams_with(mix, seed))).sum();
-        let (without, with): (usize, usize) = (streams(&BackgroundMix::MILD), streams(&mix));
+        let (without, with): (usize, usize) = (streams(&BackgroundMix::NEGATIVE), streams(&mix));
         assert!(without == 0 && with > 9, "{without} {with}");
     }
 
