@@ -188,7 +188,7 @@ pub fn finetune_with_progress(
     let rate = base.info.trunk.steps_per_second();
     let head = settings.head(rate);
     let tick = |row: &Row| stages.map_or((), |stages| stages.embedded(row.minutes()));
-    let material = heard(base, trunk, (prepared, label), (rows, &tick))?;
+    let material = heard(base, trunk, (prepared, label), rows, &tick)?;
     let stage = WordStage::new(head.clone(), material, Share::HEAD, settings);
     let (mut members, mut samples) = (Vec::new(), Samples::new());
     let step = || stages.map_or((), Stages::step);
@@ -230,7 +230,8 @@ fn heard<'a>(
     base: &Base,
     trunk: &QuantizedTrunk,
     (prepared, label): (&'a Prepared, &str),
-    (rows, tick): (Vec<PositiveRow>, &(dyn Fn(&Row) + Sync)),
+    rows: Vec<PositiveRow>,
+    tick: &(dyn Fn(&Row) + Sync),
 ) -> Result<Material<'a>> {
     let phrases = rows.iter().map(|p| p.phrase).collect();
     let rows: Vec<Row> = rows.into_iter().map(|p| p.row).collect();

@@ -92,12 +92,11 @@ fn stretches(pcm: &[i16]) -> Vec<Range<usize>> {
         match begun {
             None if activity.begins(level_db) => begun = Some((t + 1).saturating_sub(ONSET_WINDOW)),
             None => {}
-            Some(start) => {
-                if activity.ends(level_db) {
-                    found.push(start..t + 1 - PAUSE_FRAMES);
-                    (begun, activity) = (None, Activity::over(floor_db));
-                }
+            Some(start) if activity.ends(level_db) => {
+                found.push(start..t + 1 - PAUSE_FRAMES);
+                (begun, activity) = (None, Activity::over(floor_db));
             }
+            Some(_) => {}
         }
     }
     found.extend(begun.map(|start| start..levels.len()));

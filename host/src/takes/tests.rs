@@ -38,7 +38,8 @@ fn say(word: Word, peak: f64, rng: &mut impl Rng) -> Vec<i16> {
             let harmonic = |n: usize| {
                 let hz = pitch * n as f64;
                 let near = |f: f64| (-((hz - f) / 150.0).powi(2)).exp();
-                (near(formants[0]) + 0.6 * near(formants[1])) * (hz * t * 6.283).sin()
+                (near(formants[0]) + 0.6 * near(formants[1]))
+                    * (hz * t * std::f64::consts::TAU).sin()
             };
             let sum: f64 = (1..30).map(harmonic).sum();
             pcm.push((peak * fade * sum / 2.0).clamp(-32_768.0, 32_767.0) as i16);
