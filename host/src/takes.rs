@@ -19,7 +19,10 @@ use crate::{
     Error, Result,
     audio::SAMPLE_RATE,
     capture::level::{Level, QUIET_DB, SILENCE_DB, decibels},
-    corpus::{Example, inspect::SoundHash},
+    corpus::{
+        Example,
+        inspect::{SoundHash, SoundHasher},
+    },
     features::{FrontendTables, LogMel, NormalizationKind, log_mel, mel_powers},
     finetune::{Phrase, phrase_in},
     progress::progress_bar,
@@ -28,6 +31,8 @@ use layout::{Layout, layout};
 
 /// Samples of a frame of 10 ms.
 const FRAME: usize = SAMPLE_RATE as usize / 100;
+/// Longest recording that is searched for takes: 3 minutes, some seventy takes.
+const LONGEST_SAMPLES: usize = 180 * SAMPLE_RATE as usize;
 /// Steps between the samples of digital silence, at most: the converter's last bit flickers.
 const LAST_BITS: u16 = 2;
 /// Below this peak, in dBFS, nothing was recorded but the converter's own noise.
@@ -252,13 +257,23 @@ impl File {
         frontend: &FrontendParams<'_>,
         purpose: Purpose,
     ) -> Self {
-        let pcm = match example.load() {
-            Ok(pcm) => pcm,
+        let (mut pcm, mut hasher) = (Vec::new(), SoundHasher::default());
+        let read = example.for_each_block(|block| {
+            hasher.push(block);
+            let room = LONGEST_SAMPLES.saturating_sub(pcm.len());
+            pcm.extend_from_slice(&block[..room.min(block.len())]);
+        });
+        match read {
             Err(error) => {
                 let left = left_out(example, Fault::Unreadable, error.to_string());
                 return Self { pieces: vec![Err(left)], note: None };
             }
-        };
+            Ok(samples) if samples > LONGEST_SAMPLES => {
+                let piece = long(source, example, samples, hasher.finish(), purpose);
+                return Self { pieces: vec![piece], note: None };
+            }
+            Ok(_) => {}
+        }
         let seconds = pcm.len() as f64 / f64::from(SAMPLE_RATE);
         let piece = |example: Example, pcm: &[i16]| piece(source, example, pcm, frontend, purpose);
         match layout(&pcm) {
@@ -285,6 +300,25 @@ impl File {
             }
         }
     }
+}
+
+/// Returns a recording that is too long to be searched for takes: it is played as it is, and not
+/// trained on. Its samples are never in memory as a whole.
+fn long(
+    source: usize,
+    example: &Example,
+    samples: usize,
+    hash: SoundHash,
+    purpose: Purpose,
+) -> Result<Piece, LeftOut> {
+    if purpose == Purpose::Train {
+        let (seconds, most) =
+            (samples / SAMPLE_RATE as usize, LONGEST_SAMPLES / SAMPLE_RATE as usize);
+        let reason = format!("{seconds} s long: cut it into files of at most {most} s");
+        return Err(left_out(example, Fault::NoPhrase, reason));
+    }
+    let take = Take { example: example.clone(), frames: LogMel::default(), hash, source };
+    Ok(Piece { take, weakness: None })
 }
 
 fn piece(

@@ -170,7 +170,8 @@ fn evaluate_mixes_noise_at_every_level_asked_for() {
     assert!(text.contains("misses, clean"), "{text}");
     assert!(text.contains("misses, 10 dB") && text.contains("misses, -5 dB"), "{text}");
     let curve = fs::read_to_string(place.path("curves/hey-wakeling.csv")).expect("a curve");
-    let head = "threshold_q8,false_accepts,misses_clean,misses_10_dB,misses_-5_dB\n";
+    let head = "threshold_q8,false_accepts,misses_clean,misses_10_dB,misses_-5_dB,hours,\
+                at_most_per_hour,too_short_for_a_rate\n";
     assert!(curve.starts_with(head), "{curve}");
 }
 

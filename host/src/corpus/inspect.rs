@@ -42,10 +42,28 @@ pub struct SoundHash([u8; 16]);
 impl SoundHash {
     /// Hashes samples.
     pub fn of(pcm: &[i16]) -> Self {
+        let mut hasher = SoundHasher::default();
+        hasher.push(pcm);
+        hasher.finish()
+    }
+}
+
+/// Hashes samples that come in blocks. The blocks do not change the hash.
+#[derive(Default)]
+pub struct SoundHasher(Sha256);
+
+impl SoundHasher {
+    /// Adds the next samples.
+    pub fn push(&mut self, pcm: &[i16]) {
         let bytes: Vec<u8> = pcm.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.0.update(&bytes);
+    }
+
+    /// Returns the hash of all samples.
+    pub fn finish(self) -> SoundHash {
         let mut hash = [0; 16];
-        hash.copy_from_slice(&Sha256::digest(&bytes)[..16]);
-        Self(hash)
+        hash.copy_from_slice(&self.0.finalize()[..16]);
+        SoundHash(hash)
     }
 }
 

@@ -104,7 +104,7 @@ mod tests {
     fn silence_and_takes_without_a_phrase_are_faults() {
         for silence in [vec![0; 16_000], vec![-7; 16_000], noise(16_000, 1)] {
             let fault = check_pcm(&silence).fault.unwrap();
-            assert!(fault.contains("silent"), "{fault}");
+            assert!(fault.contains("digital silence"), "{fault}");
         }
         let fault = check_pcm(&noise(32_000, 400)).fault.unwrap();
         assert!(fault.contains("no phrase"), "{fault}");
@@ -126,7 +126,7 @@ mod tests {
         let mut checks = Checks::default();
         assert!(checks.of(&take).fault.unwrap().contains("take.wav"));
         audio::write_wav(&path, &[0; 16_000]).unwrap();
-        assert!(checks.of(&take).fault.unwrap().contains("silent"));
+        assert!(checks.of(&take).fault.unwrap().contains("digital silence"));
         let said = [noise(8_000, 2), noise(12_000, 9_000), noise(8_000, 2)].concat();
         audio::write_wav(&path, &said).unwrap();
         assert_eq!(checks.of(&take), Checked::default());
