@@ -63,7 +63,7 @@ fn long_recording(path: PathBuf, minutes: u32) {
     let mut file = fs::File::create(&path).expect("a file");
     file.write_all(&header).expect("a header");
     // A sound at the beginning, since silence is neither a recording nor noise: a second of 500 Hz.
-    let wave = |i: usize| if i / 48 % 2 == 0 { 3_000i16 } else { -3_000 };
+    let wave = |i: usize| if (i / 48).is_multiple_of(2) { 3_000i16 } else { -3_000 };
     let tone: Vec<u8> = (0..48_000).flat_map(|i| [wave(i); 2]).flat_map(i16::to_le_bytes).collect();
     file.write_all(&tone).expect("samples");
     file.set_len(header.len() as u64 + u64::from(bytes)).expect("a hole");

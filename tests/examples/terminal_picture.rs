@@ -10,7 +10,7 @@
 //! the screens with their colours in `docs/images/terminal.txt`. `render` draws that text; the same
 //! text gives the same picture.
 
-use std::{env, fs, io, path::Path};
+use std::{env, fs, io, path::Path, process::Child};
 
 use wakeling::audio;
 use wakeling_tests::{
@@ -39,6 +39,13 @@ fn main() -> io::Result<()> {
     }
 }
 
+/// Ends a player. It is waited for whether or not it could be killed.
+fn stop(mut player: Child) -> io::Result<()> {
+    let killed = player.kill();
+    player.wait()?;
+    killed
+}
+
 /// Screens of `record`, `finetune` and `listen`, each below the command that was typed.
 fn capture(root: &Path, program: &Path) -> io::Result<String> {
     let folder = tempfile::tempdir()?;
@@ -57,12 +64,11 @@ fn capture(root: &Path, program: &Path) -> io::Result<String> {
     let options = "--speaker Ana --device default --out recordings/hey-wakeling";
     let session = Session::start(&sink, folder.path(), SIZE, &format!("{run} {record} {options}"));
     session.wait_for("enter starts");
-    let mut player = sink.play(&voices);
+    let player = sink.play(&voices);
     session.press("Enter");
     let recorded = session.wait_for("enter or k keeps");
     drop(session);
-    player.kill()?;
-    player.wait()?;
+    stop(player)?;
 
     let finetune = "finetune --word \"hey wakeling=demo/train\" --out runs/hey";
     let session = Session::start(&sink, folder.path(), SIZE, &format!("{run} {finetune}"));
@@ -72,12 +78,11 @@ fn capture(root: &Path, program: &Path) -> io::Result<String> {
     let listen = "listen runs/hey/model.wkl";
     let session = Session::start(&sink, folder.path(), SIZE, &format!("{run} {listen}"));
     session.wait_for("Sensitivity:");
-    let mut player = sink.play(&voices);
+    let player = sink.play(&voices);
     session.wait_for("DETECTED");
     session.wait_for("level ");
     let live = session.wait_for("DETECTED");
-    player.kill()?;
-    player.wait()?;
+    stop(player)?;
     let screens = [(record, recorded), (finetune, tuned), (listen, live)];
     let screens = screens.map(|(command, screen)| format!("$ wakeling {command}\n{screen}\n"));
     Ok(screens.join("\n"))

@@ -161,7 +161,10 @@ mod tests {
     use std::net::TcpListener;
 
     /// What is read of bytes that a client sends before it closes.
-    fn read(bytes: &[u8]) -> Result<Option<(Method, String, Result<Vec<u8>, Refusal>)>, Refusal> {
+    /// Method, address and body of a request.
+    type Read = (Method, String, Result<Vec<u8>, Refusal>);
+
+    fn read(bytes: &[u8]) -> Result<Option<Read>, Refusal> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
