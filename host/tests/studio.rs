@@ -450,7 +450,7 @@ fn picture_of_the_studio() {
     let Some(mut page) = Browser::start(place.path(), &microphone(place.path()), &url) else {
         return;
     };
-    page.set_viewport((760, 1_030), "light");
+    page.set_viewport((760, 1_090), "light");
     page.wait_for("document.querySelector('h1')?.textContent === 'Wakeling studio'", SHORT);
     page.evaluate("document.getElementById('phrase').focus()");
     page.type_text("hey wakeling");
@@ -465,6 +465,6 @@ fn picture_of_the_studio() {
             page.wait_for("document.activeElement.id === 'take'", SHORT);
         }
     }
-    page.evaluate("scrollTo(0, 0)");
+    page.evaluate("(document.documentElement.style.scrollbarWidth = 'none', scrollTo(0, 0))");
     page.picture_in_view("studio.png");
 }

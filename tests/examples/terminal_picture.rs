@@ -79,8 +79,8 @@ fn capture(root: &Path, program: &Path) -> io::Result<String> {
     let session = Session::start(&sink, folder.path(), SIZE, &format!("{run} {listen}"));
     session.wait_for("Sensitivity:");
     let player = sink.play(&voices);
-    session.wait_for("DETECTED");
-    session.wait_for("level ");
+    // One detection is listed, and the next one goes on.
+    session.wait_for("hey wakeling  level");
     let live = session.wait_for("DETECTED");
     stop(player)?;
     let screens = [(record, recorded), (finetune, tuned), (listen, live)];

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(900);
 /// Title of the picture in the documents.
 pub const PICTURE_TITLE: &str = "A terminal: recording, fine-tuning and testing a wake word";
 /// Columns of the picture in the documents.
-pub const PICTURE_COLUMNS: usize = 96;
+pub const PICTURE_COLUMNS: usize = 100;
 
 const STYLE: &str = "\
 text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#d8dee9;white-space:pre}\
@@ -102,7 +102,14 @@ fn escape(text: &str) -> String {
 /// The text of a terminal as an SVG, at least `columns` wide. A line that begins with `$ ` is a command.
 pub fn svg(text: &str, title: &str, columns: usize) -> String {
     let mut look = Look::default();
-    let lines: Vec<_> = text.trim_end().lines().map(|line| spans(line, &mut look)).collect();
+    let line = |line: &str| {
+        // The end of a screen leaves its last look on.
+        if line.starts_with("$ ") {
+            look = Look::default();
+        }
+        spans(line, &mut look)
+    };
+    let lines: Vec<_> = text.trim_end().lines().map(line).collect();
     let length = |line: &Vec<(Look, String)>| -> usize {
         line.iter().map(|(_, text)| text.chars().count()).sum()
     };
@@ -207,8 +214,7 @@ mod tests {
 
     #[test]
     fn colours_become_classes_and_text_stays_text() {
-        let text =
-            "$ wakeling <x>\n\u{1b}[1mhey\u{1b}[0m \u{1b}[38;5;9ma & b\u{1b}[39m c\n\u{1b}[2mdim\n";
+        let text = "$ wakeling <x>\n\u{1b}[1mhey\u{1b}[0m \u{1b}[38;5;9ma & b\u{1b}[39m c\n\u{1b}[2mdim\n$ next\nplain\n";
         let svg = svg(text, "a 'title'", 20);
         for part in [
             "class='b' x='16.0'",
@@ -217,10 +223,12 @@ mod tests {
             "<text class='r' x='49.6'",
             ">a &amp; b</text>",
             "class='d'",
+            "xml:space='preserve'>plain</text>",
         ] {
             assert!(svg.contains(part), "no {part} in\n{svg}");
         }
         assert!(!svg.contains('\u{1b}'));
+        assert_eq!(svg.matches("class='d'").count(), 1, "a look outlives its command");
         assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
     }
 

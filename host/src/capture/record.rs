@@ -40,7 +40,7 @@ pub const STYLES: [(&str, &str); 9] = [
 ];
 
 /// The style that is said from where the speaker has to walk.
-const FAR: &str = "far";
+pub const FAR: &str = "far";
 
 /// What a session records.
 #[derive(Clone, Debug)]

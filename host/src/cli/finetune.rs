@@ -157,9 +157,7 @@ fn next_command(model: &Path) -> String {
     let path = model.display().to_string();
     let is_plain = |c: char| c.is_alphanumeric() || "/.-_+@:\\".contains(c);
     let path = if path.chars().all(is_plain) { path } else { quoted(&path).to_string() };
-    format!(
-        "wakeling listen --model {path} (or, with a recording, wakeling simulate FILE --model {path})"
-    )
+    format!("wakeling listen {path}, or wakeling simulate FILE --model {path}")
 }
 
 /// What the trunk says of events that a device recorded.

@@ -21,8 +21,8 @@ use crate::{
     capture::{
         folder::{Facts, Folder, Kept},
         level::Level,
-        record::STYLES,
-        take::{Phase, Recorded, Take, Verdict},
+        record::{FAR, STYLES},
+        take::{Phase, Recorded, Take, Timing, Verdict},
     },
     cli::file_name,
     evaluate::html::media,
@@ -144,7 +144,9 @@ impl Session {
             (Method::Post, "/api/begin") => self.begin(body)?,
             (Method::Post, "/api/take") => {
                 self.folder()?;
-                (self.take, self.recorded, self.resampler) = (Some(Take::new()), None, None);
+                let walks = self.style().0 == FAR;
+                let take = Take::with(if walks { Timing::FAR } else { Timing::NEAR });
+                (self.take, self.recorded, self.resampler) = (Some(take), None, None);
                 self.silence = Silence::default();
                 json!({})
             }

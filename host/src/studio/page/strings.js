@@ -47,7 +47,6 @@ const languages = {
     keep: "Keep",
     redo: "Record again",
     kept: "{count} takes kept. Ten to twenty are a good start.",
-    takeLine: "{style}, {seconds} s {speaker}",
     remove: "Remove",
     removeLabel: "Remove take {number}",
     takeFault: "not used: {fault}",

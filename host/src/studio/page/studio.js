@@ -439,8 +439,8 @@ function takeItem({ name, seconds, speaker, style, fault, warning }, i) {
     show(await askJson("POST", `/api/remove?take=${encodeURIComponent(name)}`));
     (byId("takes").querySelectorAll("button")[i] ?? byId("take")).focus();
   });
-  const line = text("takeLine", { style, seconds: seconds.toFixed(1), speaker });
-  item.append(fault ? `${name} ` : line, " ");
+  const line = [style, text("seconds", { count: seconds.toFixed(1) }), speaker].filter(Boolean).join(", ");
+  item.append(fault ? name : line, " ");
   const remark = fault ? text("takeFault", { fault }) : warning;
   if (remark) item.append(Object.assign(document.createElement("span"), { className: "bad", textContent: remark }), " ");
   item.append(remove);
