@@ -124,8 +124,9 @@ fn a_person_records_trains_hears_and_downloads() {
     assert_eq!(problem, "");
     page.picture("training.png");
     // The training runs in the program, so a reloaded page still shows it.
-    page.evaluate("location.reload()");
-    page.wait_for("document.getElementById('stage')?.textContent.startsWith('Training on 6 takes') && document.activeElement === document.body", SHORT);
+    // The mark tells the old page from the new one: a reload begins some time after the call.
+    page.evaluate("window.isOld = true; location.reload()");
+    page.wait_for("!window.isOld && document.getElementById('stage')?.textContent.startsWith('Training on 6 takes') && document.activeElement === document.body", SHORT);
     let log = page.evaluate("document.getElementById('log').textContent");
     assert!(log.as_str().is_some_and(|log| !log.contains("progress")), "{log}");
     page.evaluate("document.getElementById('train-section').scrollIntoView()");
