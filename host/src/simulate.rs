@@ -24,7 +24,7 @@ use crate::{
 use reader::LineReader;
 
 /// Samples a second.
-pub const SAMPLE_RATE_HZ: u32 = 16_000;
+pub const SAMPLE_RATE_HZ: u32 = crate::audio::SAMPLE_RATE;
 
 /// How PCM is cut before the pipeline hears it. Nothing that it says depends on this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@ use std::{io::Cursor, path::Path};
 use crate::{Error, Result, files};
 
 /// The rate at which everything past this module works, in Hz.
-pub const SAMPLE_RATE: u32 = 16_000;
+pub const SAMPLE_RATE: u32 = wakeling_shared::timebase::SAMPLE_RATE_HZ as u32;
 
 /// Sample rates that a file may have, in Hz. Outside of it the header is damaged, or the file is
 /// not sound: telephones use 8,000 and the best converters 768,000.
