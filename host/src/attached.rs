@@ -1,5 +1,5 @@
-//! What is plugged in: devices on USB, serial ports. Read from the files in which Linux tells it; on
-//! other systems nothing is found.
+//! Lists devices on USB, from the files in which Linux describes them, and serial ports. On other
+//! systems no USB device is found.
 
 use std::{
     fs,
@@ -8,24 +8,24 @@ use std::{
 
 use crate::board::UsbId;
 
-/// Where Linux lists devices on USB.
+/// Folder in which Linux lists devices on USB.
 pub const USB_DEVICES: &str = "/sys/bus/usb/devices";
-/// Where serial ports are.
+/// Folder of the serial ports.
 pub const DEVICES: &str = "/dev";
 
-/// A device on USB.
+/// Device on USB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsbDevice {
-    /// Vendor and product.
+    /// Identifiers of vendor and product.
     pub id: UsbId,
-    /// What it calls itself; may be empty.
+    /// Product name that the device reports; may be empty.
     pub product: String,
-    /// The file through which it is reached.
+    /// Path of the device file.
     pub node: PathBuf,
 }
 
-/// All devices below `folder`, by default [`USB_DEVICES`]; those that do not say what they are, are not
-/// in it.
+/// Returns all devices below `folder`, by default [`USB_DEVICES`]. Entries without vendor and
+/// product are left out.
 pub fn usb_devices(folder: &Path) -> Vec<UsbDevice> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut devices: Vec<_> = entries.filter_map(|entry| usb_device(&entry.path())).collect();
@@ -43,7 +43,7 @@ fn usb_device(path: &Path) -> Option<UsbDevice> {
     Some(UsbDevice { id, product: read("product").unwrap_or_default(), node })
 }
 
-/// Serial ports of boards and probes in `folder`, by default [`DEVICES`].
+/// Returns the serial ports of boards and probes in `folder`, by default [`DEVICES`].
 pub fn serial_ports(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let is_port =

@@ -1,11 +1,11 @@
-//! Standard error and standard output that never stop the work.
+//! Writes to standard error and standard output without ever stopping the work.
 //!
-//! `eprintln!` panics when standard error is closed or its disk is full, and a training would end with
-//! it. [`log!`](crate::log) ignores such failures: a log that cannot be written costs only the log.
+//! `eprintln!` panics if standard error is closed or its disk is full, which would end a training
+//! run. [`log!`](crate::log) ignores such failures, so that only the log is lost.
 //!
-//! `println!` panics in the same way. In this crate the name stands for a macro that keeps the first
-//! failure instead and drops what follows. The program ends with [`finish`], which returns the failure
-//! once the work is saved.
+//! `println!` panics in the same way. In this crate, the name refers to a macro that keeps the
+//! first failure instead and drops what follows. The program ends with [`finish`], which returns
+//! the failure once the work is saved.
 
 use std::{
     fmt,
@@ -26,10 +26,10 @@ pub fn print(text: fmt::Arguments<'_>) {
     }
 }
 
-/// Flushes standard output and returns its first failure. A reader that ended early is none.
+/// Flushes standard output and returns its first failure. A closed pipe does not count as one.
 ///
 /// # Errors
-/// [`Error::Io`] if something could not be written.
+/// [`Error::Io`] if any output could not be written.
 pub fn finish() -> Result<()> {
     let mut failure = FAILURE.lock().unwrap_or_else(PoisonError::into_inner);
     match failure.take().map_or_else(|| io::stdout().lock().flush(), Err) {
@@ -50,7 +50,7 @@ pub fn line(text: fmt::Arguments<'_>) {
 /// Writes text to standard error without ending the line. Ignores failures.
 pub fn raw(text: &str) {
     let mut stderr = std::io::stderr().lock();
-    // There is no other place in which to report that standard error cannot be written.
+    // If standard error cannot be written, there is no other place to report it.
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 

@@ -1,9 +1,9 @@
-//! Enrollment heads, with which a device learns a keyword by itself from five utterances
+//! Enrollment heads, with which a device learns a keyword on its own from five utterances
 //! (`wakeling_shared::enroll`).
 //!
-//! The host prepares a whitening of the backbone's embeddings: the principal components over
-//! negative speech, scaled to unit variance. In these coordinates a matched filter is the linear
-//! discriminant.
+//! The host prepares a whitening of the backbone's embeddings. It consists of their principal
+//! components over negative speech, scaled to unit variance. In these coordinates, a matched filter
+//! is the linear discriminant.
 
 use rand::{SeedableRng, rngs::StdRng, seq::IteratorRandom};
 use wakeling_shared::{
@@ -165,7 +165,7 @@ pub fn enroll(
 /// Enrolls as [`enroll`] does, from model file to model file.
 ///
 /// # Errors
-/// [`Error::Usage`] if `file` is no model for enrollment.
+/// [`Error::Usage`] if `file` is not a model for enrollment.
 pub fn enroll_file(file: &[u8], utterances: &[Vec<i16>]) -> Result<Learned<Vec<u8>>> {
     let words: Vec<u32> = file
         .chunks_exact(4)

@@ -1,5 +1,5 @@
-//! Features on the host: builds the tables that [`wakeling_shared::frontend`] reads, defines
-//! default parameters, and runs the device's own code over whole recordings.
+//! Features on the host. This module builds the tables that [`wakeling_shared::frontend`] reads,
+//! defines default parameters, and runs the device's own code over whole recordings.
 //!
 //! No feature is computed here. The trainer keeps [`LogMel`] (80 bytes per frame), augments it, and
 //! gets network inputs through [`normalize`], which is the device's [`Normalizer`].

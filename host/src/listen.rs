@@ -1,8 +1,8 @@
-//! The live microphone through the device's own pipeline.
+//! Live detection: sound from the microphone through the device's own pipeline.
 //!
 //! Scores are shown as levels, on which the threshold is 50 for every model. Sensitivity has three
-//! named settings, each with the false accepts that the model's table counts for it; `+` and `-` move
-//! through them.
+//! named settings, each with the false accepts that the model's table counts for it. The keys `+`
+//! and `-` select the next setting.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -26,21 +26,21 @@ use crate::{
     terminal::{Bar, Key, Screen, View},
 };
 
-/// How long one look at microphone and keys takes.
+/// Time that one poll of the microphone and the keys takes.
 const TICK: Duration = Duration::from_millis(40);
-/// Seconds that are kept for whoever wants them saved.
+/// Length of the sound that a key saves, in seconds.
 const SAVED_S: usize = 3;
-/// Detections that are shown.
+/// Number of detections that are shown.
 const SHOWN: usize = 6;
-/// A bar holds a word's highest score for so many samples.
+/// Number of samples for which a bar holds a keyword's highest score.
 const HOLD_SAMPLES: u64 = SAMPLE_RATE as u64;
 
-/// A detected word, once its event is over.
+/// Detected keyword, once its event is over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Heard {
-    /// Seconds of sound up to the decision.
+    /// Position of the decision, in seconds of sound.
     pub time_s: f64,
-    /// The word.
+    /// Label of the keyword.
     pub word: String,
     /// Raw score at the decision, 0 … 1.
     pub score: f64,
@@ -65,20 +65,20 @@ impl Heard {
     }
 }
 
-/// What [`listen`] is to do besides listening.
+/// Settings of a session.
 pub struct Options<'a> {
-    /// Stops after so many seconds of sound.
+    /// Seconds of sound after which the session ends.
     pub seconds: Option<f64>,
     /// Settings of the sensitivity, and the one to start with.
     pub sensitivity: SensitivityScale,
-    /// Where false wakes and misses are saved.
+    /// Folder in which false wakes and misses are saved.
     pub out: &'a std::path::Path,
-    /// Called with every detection once it is over: when the score falls below the threshold, and at
-    /// the latest with the refractory period.
+    /// Callback for every detection once it is over. That is when the score falls below the
+    /// threshold, and at the latest when the refractory period ends.
     pub on_heard: &'a mut dyn FnMut(&Heard) -> Result<()>,
 }
 
-/// Listens until somebody stops it or the time is over.
+/// Detects keywords in live sound until the user stops it or the time is over.
 ///
 /// # Errors
 /// [`Error::Device`] if the microphone fails; those of `on_heard`.
@@ -94,7 +94,7 @@ pub fn listen(
     let mut listener = Listener::new(model, options.sensitivity.clone());
     listener.set_thresholds(&mut pipeline);
     let outcome = run(&mut listener, &mut pipeline, microphone, screen, options);
-    // A detection that goes on at the end is one too.
+    // A detection that is still open at the end is reported too.
     for heard in listener.end() {
         (options.on_heard)(&heard)?;
     }
@@ -140,9 +140,9 @@ struct Listener {
     labels: Vec<String>,
     detectors: Vec<DetectorParams>,
     sensitivity: SensitivityScale,
-    /// For each word the detection that goes on.
+    /// Open event of each keyword.
     open: Vec<Option<DetectionEvent>>,
-    /// A word's highest smoothed logit of the last second, and when it was.
+    /// Highest smoothed logit of each keyword in the last second, with its position in samples.
     peaks: Vec<(i16, u64)>,
     heard: VecDeque<Heard>,
     samples: u64,
@@ -171,7 +171,7 @@ impl Listener {
         self.samples as f64 / f64::from(SAMPLE_RATE)
     }
 
-    /// Hears some sound. Returns the detections that ended in it.
+    /// Processes sound. Returns the detections that ended in it.
     fn hear(&mut self, pipeline: &mut Pipeline<'_, '_>, pcm: &[i16]) -> Vec<Heard> {
         self.ring.push(pcm);
         self.meter.push(pcm);
@@ -197,7 +197,7 @@ impl Listener {
         ended
     }
 
-    /// Ends the detections that go on.
+    /// Ends the open detections.
     fn end(&mut self) -> Vec<Heard> {
         let open = self.open.iter_mut().zip(&self.labels);
         let ended: Vec<Heard> =
@@ -219,7 +219,7 @@ impl Listener {
             '-' => self.move_to(self.sensitivity.current().checked_sub(1), pipeline),
             'f' => self.save(out, None),
             'm' => {
-                // Of several words, the one that was nearest to be heard was meant.
+                // Of several keywords, the one with the highest score was probably meant.
                 let best = (0..self.labels.len()).max_by_key(|&word| self.peaks[word].0);
                 self.save(out, best);
             }
@@ -227,7 +227,7 @@ impl Listener {
         }
     }
 
-    /// Puts the setting of an index in force, if there is one.
+    /// Selects the setting of an index, if there is one.
     fn move_to(&mut self, index: Option<usize>, pipeline: &mut Pipeline<'_, '_>) {
         let settings = self.sensitivity.settings().len();
         let Some(index) = index.filter(|&index| index < settings) else {
@@ -241,7 +241,7 @@ impl Listener {
         self.note = String::new();
     }
 
-    /// Lets the pipeline detect with the setting in force.
+    /// Sets the pipeline's thresholds to those of the current setting.
     fn set_thresholds(&mut self, pipeline: &mut Pipeline<'_, '_>) {
         let thresholds = &self.sensitivity.setting().thresholds;
         for (word, (detector, &threshold)) in self.detectors.iter_mut().zip(thresholds).enumerate()
@@ -251,7 +251,7 @@ impl Listener {
         }
     }
 
-    /// Saves the last seconds, as a miss of a word or as a false wake.
+    /// Saves the last seconds, as a miss of a keyword or as a false wake.
     fn save(&mut self, out: &std::path::Path, word: Option<usize>) {
         let label = word.and_then(|word| self.labels.get(word));
         let (folder, prefix, facts) = match label {
@@ -269,11 +269,11 @@ impl Listener {
         let saved = Folder::open(&folder, prefix, &facts).and_then(|mut f| f.keep(&pcm, &facts));
         self.note = match saved {
             Ok(path) => {
-                // What was saved is not saved again with the next key.
+                // The next key does not save the same sound again.
                 self.ring.clear();
                 format!("saved {}", path.display())
             }
-            // Listening goes on; whoever pressed the key reads it.
+            // Detection continues, and the note shows the error to the user.
             Err(error) => error.to_string().replace('\n', ";"),
         };
     }
@@ -298,7 +298,8 @@ impl Listener {
         }
     }
 
-    /// A word's highest level of the last second, with the threshold as the mark.
+    /// Returns the bar of a keyword: its highest level of the last second, with the threshold as
+    /// the mark.
     fn bar(&self, word: usize) -> Bar {
         let level = DetectionLevel::of(self.peaks[word].0, self.detectors[word].threshold);
         let sign = if self.open[word].is_some() { "  DETECTED" } else { "" };

@@ -1,13 +1,14 @@
-//! Progress of long work on stderr: bars for a person, or lines for a program.
+//! Progress of long work on stderr, as bars for a person or as lines for a program.
 //!
-//! A program that starts this one sets [`LINES`] and reads a line for each update: JSON behind a fixed
-//! prefix, then the bar's message.
+//! A program that starts this one sets [`LINES`] and reads a line for each update. The line is JSON
+//! behind a fixed prefix, followed by the bar's message.
 //!
 //! ```text
 //! wakeling-progress {"bar":3,"stage":"finetune","position":30,"length":100} embedding negatives
 //! ```
 //!
-//! JSON survives what a terminal library does to text, such as expanding tabs and trimming spaces.
+//! JSON survives the changes that a terminal library makes to text, such as expanding tabs and
+//! trimming spaces.
 
 use std::{
     fmt, io,
@@ -17,31 +18,31 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 use serde::{Deserialize, Serialize};
 
-/// Environment variable that asks for progress as lines instead of bars.
+/// Environment variable that requests progress as lines instead of bars.
 pub const LINES: &str = "WAKELING_PROGRESS_LINES";
 /// Start of each line of progress.
 const PREFIX: &str = "wakeling-progress ";
-/// Lines a second.
+/// Lines per second.
 const LINES_HZ: u8 = 4;
 
-/// State of one bar, as a line of progress holds it.
+/// State of one bar, as a line of progress contains it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
-    /// Number of the bar: a new bar has a new one, also under the same title.
+    /// Number of the bar. A new bar has a new number, also under the same title.
     pub bar: u64,
     /// Title of the bar.
     pub stage: String,
     /// Units done.
     pub position: u64,
-    /// Units in all; 0 while it is not known.
+    /// Units in all; 0 if that is unknown.
     pub length: u64,
-    /// What is being done, in words; may be empty.
+    /// Description of the current work; may be empty.
     #[serde(skip)]
     pub message: String,
 }
 
 impl Update {
-    /// Parses a line; `None` if it is no line of progress.
+    /// Parses a line; `None` if it is not a line of progress.
     pub fn parse(line: &str) -> Option<Self> {
         let line = line.trim().strip_prefix(PREFIX)?;
         let mut values = serde_json::Deserializer::from_str(line).into_iter::<Self>();
@@ -63,7 +64,7 @@ impl fmt::Display for Update {
     }
 }
 
-/// A bar on stderr with position, time left and a message.
+/// Creates a bar on stderr with position, time left and a message.
 pub fn progress_bar(length: u64, title: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(length);
     let style = if std::env::var_os(LINES).is_some() {
@@ -86,13 +87,13 @@ fn lines_style(title: &'static str) -> Result<ProgressStyle, indicatif::style::T
     let line = move |state: &ProgressState, out: &mut dyn fmt::Write| {
         let (position, length) = (state.pos(), state.len().unwrap_or(0));
         let (stage, message) = (title.to_owned(), String::new());
-        // A text in memory takes whatever is written to it.
+        // Writing to text in memory does not fail.
         let _ = write!(out, "{}", Update { bar, stage, position, length, message });
     };
     Ok(ProgressStyle::with_template("{update}{msg}")?.with_key("update", line))
 }
 
-/// A terminal that cannot go back: whatever is drawn is a line of its own.
+/// Terminal that cannot go back, so that everything drawn is a line of its own.
 #[derive(Debug)]
 struct Lines;
 

@@ -45,7 +45,7 @@ impl Event {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`Error::Input`] if it is no event; [`Error::Io`] if it cannot be read.
+    /// [`Error::Input`] if it is not an event; [`Error::Io`] if it cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
         const REMEDY: &str = "read the device again: wakeling device log";
         let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;

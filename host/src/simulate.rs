@@ -1,7 +1,7 @@
-//! The device on the laptop: PCM in, the lines that a device prints out, byte for byte.
+//! Simulates a device: PCM in, and out the lines that the device prints, byte for byte.
 //!
-//! Two devices: the pipeline run here, and the firmware in an emulator. Both give text, and one
-//! parser reads it, so whatever is made of a simulation would be made of a board's output as well.
+//! There are two devices, the pipeline on this machine and the firmware in an emulator. Both give
+//! text, and one parser reads it. A simulation is therefore processed like a board's output.
 
 mod reader;
 
@@ -23,27 +23,27 @@ use crate::{
 };
 use reader::LineReader;
 
-/// Samples a second.
+/// Sample rate in Hz.
 pub const SAMPLE_RATE_HZ: u32 = crate::audio::SAMPLE_RATE;
 
-/// How PCM is cut before the pipeline hears it. Nothing that it says depends on this.
+/// Division of PCM into blocks before it enters the pipeline. The output does not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chunking {
     /// All at once.
     Whole,
     /// Blocks of this many samples, as a board's microphone gives them; 0 counts as 1.
     Fixed(usize),
-    /// Blocks of 0 … `longest` samples, from a seed.
+    /// Blocks of random length, 0 … `longest` samples.
     Random {
-        /// Same seed, same blocks.
+        /// Seed of the lengths.
         seed: u64,
-        /// The longest block.
+        /// Length of the longest block in samples; 0 counts as 1.
         longest: usize,
     },
 }
 
 impl Chunking {
-    /// The blocks of `pcm`, in order; together they are `pcm`.
+    /// Returns the blocks of `pcm` in order; joined, they are `pcm`.
     pub fn blocks(self, pcm: &[i16]) -> impl Iterator<Item = &[i16]> {
         // SplitMix64 (Steele, Lea and Flood 2014).
         let mut state = if let Self::Random { seed, .. } = self { seed } else { 0 };
@@ -70,20 +70,20 @@ impl Chunking {
     }
 }
 
-/// A device that hears a recording from a fresh start.
+/// Device that processes a recording from a fresh start.
 #[derive(Clone, Debug)]
 pub enum Device {
-    /// The pipeline, here.
+    /// The pipeline on this machine.
     Host(Chunking),
-    /// The firmware, in an emulator.
+    /// The firmware in an emulator.
     Emulator(Emulator),
 }
 
 impl Device {
-    /// The lines that the device prints; those of scores only if `scores`.
+    /// Returns the lines that the device prints, with the scores of every step only if `scores`.
     ///
     /// # Errors
-    /// Those of [`Emulator::run`]; the host's pipeline has none but too little memory.
+    /// Those of [`Emulator::run`]. The host's pipeline fails only by a defect of the program.
     pub fn lines(&self, model: &Model<'_>, pcm: &[i16], scores: bool) -> Result<String> {
         match self {
             Self::Host(chunking) => {
@@ -96,17 +96,17 @@ impl Device {
         }
     }
 
-    /// What the device heard.
+    /// Runs the device, and parses the lines that it prints.
     ///
     /// # Errors
-    /// Those of [`Device::lines`], and [`Error::Input`] if the device printed anything else.
+    /// Those of [`Device::lines`], and [`Error::Device`] if the device printed an unknown line.
     pub fn run(&self, model: &Model<'_>, pcm: &[i16], scores: bool) -> Result<Simulation> {
         Simulation::parse(&self.lines(model, pcm, scores)?)
     }
 
-    /// Runs on a recording that comes in blocks, is never in memory as a whole, and follows each
-    /// detection to its peak. The device prints the scores of every step for that; they are kept only
-    /// if `scores`.
+    /// Runs on a recording in blocks, which is never in memory as a whole, and follows each
+    /// detection to its peak. For this, the device prints the scores of every step; they are
+    /// returned only if `scores`.
     ///
     /// # Errors
     /// Those of [`Device::run`] and of the blocks.
@@ -124,7 +124,7 @@ impl Device {
             }
             Self::Emulator(emulator) => {
                 let lines = emulator.run_blocks(&artifact::encode(model)?, blocks, true)?;
-                // The reader keeps its first error for the end.
+                // `finish` returns the reader's first error.
                 let _ = reader.write_str(&lines);
             }
         }
@@ -132,10 +132,11 @@ impl Device {
     }
 }
 
-/// A recording in blocks of 16 kHz mono, such as an [`AudioReader`](crate::audio::AudioReader) gives.
+/// Recording in blocks of 16 kHz mono, such as those of an
+/// [`AudioReader`](crate::audio::AudioReader).
 pub type Blocks<'b> = dyn Iterator<Item = Result<Vec<i16>>> + 'b;
 
-/// Writes the lines of the device to a sink.
+/// Writes the lines that the device would print to a sink.
 fn host_lines(
     model: &Model<'_>,
     blocks: &mut Blocks<'_>,
@@ -157,45 +158,46 @@ fn host_lines(
     Ok(())
 }
 
-/// The score of a smoothed logit or threshold in Q8, 0 … 1: the device's own [`sigmoid`].
+/// Converts a smoothed logit or threshold in Q8 to a score, 0 … 1, with the device's own
+/// [`sigmoid`].
 pub fn score(logit: i16) -> f64 {
     f64::from(sigmoid(logit)) / 65_536.0
 }
 
-/// A word that a device heard.
+/// Keyword detected by a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detection {
-    /// Samples heard up to the decision.
+    /// Number of samples up to the decision.
     pub end_samples: u64,
-    /// The smoothed logit, Q8.
+    /// Smoothed logit at the decision, Q8.
     pub logit: i16,
-    /// Highest smoothed logit of the event, Q8, as [`DetectionEvent`] defines it; that of the decision
-    /// where the scores of the steps were not read.
+    /// Highest smoothed logit of the event, Q8, as [`DetectionEvent`] defines it. Equals `logit` if
+    /// the scores of the steps were not read.
     pub peak: i16,
-    /// The word's label.
+    /// Label of the keyword.
     pub word: String,
 }
 
-/// What a device printed, read back.
+/// Parsed output of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Simulation {
-    /// Every step, if scores were wanted.
+    /// Scores of every step, if they were requested.
     pub steps: Vec<Scores>,
-    /// In order of time.
+    /// Detections in order of time.
     pub detections: Vec<Detection>,
-    /// Where sound began to be faulty, or ended to be.
+    /// Changes of the microphone's health.
     pub faults: Vec<Fault>,
-    /// What the run cost; only a device counts it.
+    /// Cost of the run; only the firmware measures it.
     pub stats: Option<Stats>,
-    /// Highest smoothed logit of each word, Q8; empty where the scores of the steps were not read.
+    /// Highest smoothed logit of each keyword, Q8; empty if the scores of the steps were not read.
     pub highest: Vec<i16>,
 }
 
 impl Simulation {
-    /// Reads what a device printed.
+    /// Parses the lines that a device printed.
     ///
     /// # Errors
-    /// [`Error::Device`] at a line that no device of this version prints, or an `error` line.
+    /// [`Error::Device`] at a line that no device of this version prints, or at an `error` line.
     pub fn parse(lines: &str) -> Result<Self> {
         let mut simulation = Self::default();
         for line in lines.lines() {
@@ -206,7 +208,7 @@ impl Simulation {
         Ok(simulation)
     }
 
-    /// Takes a line. Returns the scores of a step instead of keeping them.
+    /// Parses a line. Returns the scores of a step instead of storing them.
     fn take(&mut self, line: &str) -> Result<Option<Scores>> {
         const DEVICE: &str = "emulated device";
         const REMEDY: &str = "build firmware and host from the same source: ./x firmware";
@@ -229,27 +231,26 @@ impl Simulation {
     }
 }
 
-/// How a word's threshold is chosen.
+/// Choice of the detection threshold.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Sensitivity {
-    /// As the model says.
+    /// Threshold stored in the model.
     #[default]
     Model,
-    /// A named sensitivity.
+    /// Named sensitivity.
     Preset(Preset),
-    /// The smoothed score at which a word counts as heard, between 0 and 1.
+    /// Smoothed score at which a keyword is detected, between 0 and 1.
     Score(f64),
-    /// The loosest of the model's operating points that stays within this many false accepts per
-    /// hour.
+    /// Loosest of the model's operating points that stays within this many false accepts per hour.
     FalseAcceptsPerHour(f64),
 }
 
 impl Sensitivity {
-    /// Sets the threshold of every word of `model`.
+    /// Sets the threshold of every keyword of `model`.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the number makes no sense, or a word's table has no point for it; the
-    /// message then lists the points that there are.
+    /// [`Error::Usage`] if the score is not between 0 and 1, or if a keyword has no operating point
+    /// for the rate. The message then lists the points.
     pub fn apply(self, model: &mut Model<'_>) -> Result<()> {
         for word in &mut model.words {
             word.detector.threshold = match self {
@@ -263,7 +264,7 @@ impl Sensitivity {
     }
 }
 
-/// `round(256 · ln(p / (1 − p)))`.
+/// Returns `round(256 · ln(p / (1 − p)))`, saturated to i16.
 fn logit_q8(score: f64) -> Result<i16> {
     if !(score > 0.0 && score < 1.0) {
         let problem = format!("a threshold of {score} is no score");
@@ -274,8 +275,9 @@ fn logit_q8(score: f64) -> Result<i16> {
     Ok((scale * (score / (1.0 - score)).ln()).round() as i16)
 }
 
-/// False accepts per hour that `false_accepts` in `audio_seconds` support: the rate that was counted,
-/// or the bound 3/T (95 %) where none was ("rule of three", Hanley and Lippman-Hand 1983).
+/// Returns the rate of false accepts per hour that `false_accepts` in `audio_seconds` support. This
+/// is the counted rate, or the bound 3/T (95 %) if none was counted ("rule of three", Hanley and
+/// Lippman-Hand 1983).
 pub fn supported_rate(false_accepts: u32, audio_seconds: u32) -> f64 {
     const RULE_OF_THREE: f64 = 3.0;
     let hours = f64::from(audio_seconds) / 3_600.0;
@@ -299,7 +301,7 @@ fn threshold_for(word: &Word<'_>, rate: f64) -> Result<i16> {
     ))
 }
 
-/// False accepts per hour that a point supports: [`supported_rate`].
+/// Returns the [`supported_rate`] of an operating point, in false accepts per hour.
 pub fn rate_of(point: &wakeling_shared::artifact::OperatingPoint) -> f64 {
     supported_rate(point.false_accepts, point.audio_seconds)
 }
@@ -311,7 +313,7 @@ fn table(word: &Word<'_>) -> Cow<'static, str> {
     let mut text = String::from("its table has");
     for (i, point) in word.points.iter().enumerate() {
         let comma = if i == 0 { "" } else { "," };
-        // A String never refuses.
+        // Writing to a String does not fail.
         let _ = write!(text, "{comma} {}", FalseAccepts::from(point));
     }
     text.into()

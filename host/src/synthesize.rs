@@ -1,10 +1,10 @@
-//! Samples of a phrase that nobody recorded: spoken by whatever text-to-speech the user has.
+//! Synthesizes samples of a phrase with the user's text-to-speech program.
 //!
-//! Programs are run by a [`Template`], never through a shell; every file that one writes is decoded,
-//! checked for sound and length, and written again as 16 kHz mono, whole or not at all. A file's name
-//! holds a hash of the command that made it, so that a run which was cut off goes on where it was. A
-//! NeMo-style manifest, `manifest.jsonl`, says of each file what is spoken and by which voice, which
-//! stands for the speaker.
+//! Programs are run by a [`Template`], never through a shell. Every output file is decoded, checked
+//! for sound and length, and written atomically as 16 kHz mono. A file's name contains a hash of
+//! the command that made it, so that an interrupted run continues from there. A NeMo-style
+//! manifest, `manifest.jsonl`, gives the text and the voice of each file; the voice replaces the
+//! speaker.
 
 mod command;
 mod presets;
@@ -30,48 +30,50 @@ use crate::{
     text::quoted,
 };
 
-/// The manifest of a folder of synthesized samples.
+/// Name of the manifest in a folder of synthesized samples.
 pub const MANIFEST: &str = "manifest.jsonl";
-/// The source that the manifest gives of samples, by which they are told from people's.
+/// Value of `source` in the manifest, which separates synthesized samples from recordings.
 pub const SOURCE: &str = "synthetic";
-/// The peak of a file that has sound, in i16 steps: 36 dB below full scale.
+/// Smallest peak of a file with sound, in i16 steps: 36 dB below full scale.
 const QUIETEST_PEAK: u16 = 500;
-/// Seconds from the first to the last loud sample of the shortest phrase.
+/// Length of the shortest phrase, in seconds from the first to the last loud sample.
 const SHORTEST_S: f64 = 0.12;
-/// Seconds of the longest: a sentence that goes wrong is usually one that does not end.
+/// Length of the longest phrase in seconds, without the allowance for characters. Failed synthesis
+/// usually does not end.
 const LONGEST_S: f64 = 2.0;
-/// Seconds more for each character.
+/// Seconds added to [`LONGEST_S`] per character.
 const LONGEST_S_PER_CHARACTER: f64 = 0.3;
-/// Characters of the longest text that is worth speaking.
+/// Length of the longest accepted text, in characters.
 const LONGEST_TEXT: usize = 200;
 
-/// One file to make.
+/// File to synthesize.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Utterance {
-    /// What is spoken.
+    /// Text to speak.
     pub text: String,
-    /// The voice, in the program's own words.
+    /// Voice, as the program names it.
     pub voice: String,
-    /// The speed, in the program's own unit.
+    /// Speed, in the program's own unit.
     pub speed: String,
-    /// The pitch, in the program's own unit.
+    /// Pitch, in the program's own unit.
     pub pitch: String,
 }
 
-/// The ways in which a program can speak.
+/// Voices, speeds and pitches that a program offers.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Ways {
-    /// Voices.
+    /// Voices, as the program names them.
     pub voices: Vec<String>,
-    /// Speeds.
+    /// Speeds, in the program's own unit.
     pub speeds: Vec<String>,
-    /// Pitches.
+    /// Pitches, in the program's own unit.
     pub pitches: Vec<String>,
 }
 
 impl Ways {
-    /// Up to `count` ways to speak `text`: all voices before any is used again, each with speeds and
-    /// pitches in an order of its own. More of them begin with the same ones.
+    /// Returns up to `count` utterances of `text`. Every voice is used before any is repeated, each
+    /// with speeds and pitches in an order of its own. A larger `count` begins with the same
+    /// utterances.
     pub fn utterances(&self, text: &str, count: usize, seed: u64) -> Vec<Utterance> {
         let mut rng = StdRng::seed_from_u64(seed);
         let tempers: Vec<(&String, &String)> =
@@ -100,36 +102,37 @@ impl Ways {
     }
 }
 
-/// How a folder of samples is made.
+/// Settings for a folder of synthesized samples.
 #[derive(Clone, Debug)]
 pub struct Speech {
-    /// The program.
+    /// Command line of the program.
     pub template: Template,
-    /// What `{language}` stands for, and what the manifest says.
+    /// Value of `{language}`, and the language in the manifest.
     pub language: String,
-    /// "word" for the phrase, "speech" for what it must be told apart from.
+    /// Kind in the manifest: "word" for the phrase, "speech" for negatives.
     pub kind: &'static str,
-    /// The longest that one file may take.
+    /// Longest time that one file may take.
     pub timeout: Duration,
 }
 
-/// What came of it.
+/// Result of [`Speech::speak`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spoken {
-    /// Files in the manifest.
+    /// Number of files in the manifest.
     pub files: usize,
-    /// Of those, files that were there before.
+    /// Number of those that existed before.
     pub kept: usize,
-    /// Files that equal another one: the voice, speed or pitch made no difference.
+    /// Number of files that equal another one, since voice, speed or pitch made no difference.
     pub alike: usize,
-    /// Utterances that failed, for the user to read.
+    /// Error messages of utterances that failed.
     pub failed: Vec<String>,
 }
 
-/// Whether a text can be handed to a program and be spoken.
+/// Checks that a text can be passed to a program and spoken.
 ///
 /// # Errors
-/// [`Error::Usage`] if it is empty, very long, begins like an option, or holds control characters.
+/// [`Error::Usage`] if it has no letter or digit, is very long, begins like an option, or holds
+/// control characters.
 pub fn check_text(text: &str) -> Result<()> {
     let problem = if !text.chars().any(char::is_alphanumeric) {
         "there is nothing in it to be spoken"
@@ -149,14 +152,14 @@ pub fn check_text(text: &str) -> Result<()> {
 }
 
 impl Speech {
-    /// Speaks every utterance into a file of `folder`, on all cores, and writes the manifest.
+    /// Synthesizes every utterance into a file of `folder`, on all cores, and writes the manifest.
     ///
-    /// A voice that fails is not asked again. Files that are there already are kept.
+    /// A voice that failed is not tried again. Existing files are kept.
     ///
     /// # Errors
-    /// [`Error::Device`] if the program cannot be started; [`Error::Usage`], with the command and what
-    /// it printed, if more than half of the utterances fail; [`Error::Input`] if the folder holds samples of another
-    /// phrase; [`Error::Io`].
+    /// [`Error::Device`] if the program cannot be started; [`Error::Usage`], with the command and
+    /// its messages, if more than half of the utterances fail; [`Error::Input`] if the folder holds
+    /// samples of another phrase; [`Error::Io`] if a file cannot be written.
     pub fn speak(&self, utterances: &[Utterance], folder: &Path) -> Result<Spoken> {
         for utterance in utterances {
             check_text(&utterance.text)?;
@@ -188,7 +191,7 @@ impl Speech {
         self.finish(utterances, &made, folder)
     }
 
-    /// The file of an utterance.
+    /// Returns the path of an utterance's file.
     fn path(&self, utterance: &Utterance, folder: &Path) -> PathBuf {
         let words = |text: &str| -> String {
             let chars = text.chars().map(|c| if c.is_alphanumeric() { c } else { '-' });
@@ -202,7 +205,7 @@ impl Speech {
         folder.join(name)
     }
 
-    /// Makes one file, or finds it.
+    /// Synthesizes one file, or finds it.
     fn one(&self, utterance: &Utterance, folder: &Path) -> Result<Made> {
         let path = self.path(utterance, folder);
         if let Ok(samples) = audio::read(&path) {
@@ -210,7 +213,7 @@ impl Speech {
         }
         let raw = path
             .with_file_name(format!(".{}", path.file_name().unwrap_or_default().to_string_lossy()));
-        // The program may run in a folder of its own.
+        // The program may run in a folder of its own, so the path is absolute.
         let raw = std::path::absolute(&raw).map_err(Error::io(&raw, "name"))?;
         let values = Values {
             text: &utterance.text,
@@ -236,7 +239,7 @@ impl Speech {
         Ok(Made::File { samples: samples.len(), hash: hash(&samples), kept: false })
     }
 
-    /// A folder holds the samples of one run's texts; others would be trained on unseen.
+    /// Rejects a folder with samples of other texts, which would enter training unnoticed.
     fn refuse_other_texts(&self, utterances: &[Utterance], folder: &Path) -> Result<()> {
         let path = folder.join(MANIFEST);
         let Ok(manifest) = std::fs::read_to_string(&path) else { return Ok(()) };
@@ -299,18 +302,18 @@ impl Speech {
     }
 }
 
-/// What came of one utterance.
+/// Result of one utterance.
 enum Made {
     File {
         samples: usize,
         hash: u64,
         kept: bool,
     },
-    /// And why, unless its voice is known to fail.
+    /// Failure with its reason; none if the voice had failed before.
     Failed(Option<String>),
 }
 
-/// Whether a file holds speech of a length that fits its text.
+/// Checks that a file holds speech of a length that fits its text.
 fn check(samples: &[i16], text: &str) -> Result<(), String> {
     let loud = |s: &&i16| s.unsigned_abs() >= QUIETEST_PEAK;
     let first = samples.iter().position(|s| loud(&s)).ok_or("there is no sound in its file")?;
@@ -339,7 +342,7 @@ fn fnv1a(text: &str) -> u64 {
     fnv1a_bytes(text.as_bytes())
 }
 
-/// FNV-1a, 64 bits (Fowler, Noll, Vo): the same in every version and on every machine.
+/// FNV-1a, 64 bits (Fowler, Noll, Vo), which is the same in every version and on every machine.
 fn fnv1a_bytes(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)

@@ -1,10 +1,10 @@
-//! Tables of labels: for each file, whether a label applies, does not apply, or is not known.
+//! Multi-label CSV: 1, 0 or ? per file and label.
 //!
-//! CSV (RFC 4180) with commas, semicolons or tabs, as spreadsheets and pandas write it. The first row
-//! names the columns. The first column is a file's path, from where the table lies. Every other column
-//! is a label, with `1`, `true` or `yes`; `0`, `false` or `no`; and `?` or nothing where it is not
-//! known. Two columns are no labels: `split` separates rows for training from rows for testing, and
-//! `speaker` names who speaks.
+//! The format is CSV (RFC 4180) with commas, semicolons or tabs, as spreadsheets and pandas write
+//! it. The first row names the columns. The first column is a file's path, relative to the table.
+//! Every other column is a label, with `1`, `true` or `yes`; `0`, `false` or `no`; and `?` or
+//! nothing if it is unknown. Two columns are not labels. `split` separates rows for training from
+//! rows for testing, and `speaker` names the speaker.
 
 mod cells;
 #[cfg(test)]
@@ -22,41 +22,41 @@ use crate::{
 };
 use cells::{Line, answer, is_number};
 
-/// The column that assigns rows to training or testing.
+/// Column that assigns rows to training or testing.
 const SPLIT: &str = "split";
-/// The column of speakers.
+/// Column of speakers.
 const SPEAKER: &str = "speaker";
-/// Remedy for most of what can be wrong with a table.
+/// Remedy for most errors in a table.
 const LAYOUT: &str = "the first row names the columns: file, then labels; cells are 1, 0 or ?";
 
-/// A file and its labels.
+/// File with its labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// The file, from where the program runs.
+    /// Path of the file, from the working directory.
     pub path: PathBuf,
-    /// Whether each label applies; none where it is not known.
+    /// True or false for each label; none if it is unknown.
     pub answers: Vec<Option<bool>>,
-    /// Who speaks, if the table names speakers.
+    /// Name of the speaker, if the table has that column.
     pub speaker: Option<String>,
 }
 
-/// Files and what is known of each.
+/// Files with their labels.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     /// Names of the labels.
     pub labels: Vec<String>,
-    /// Each file once, in the order of the table.
+    /// One row per file, in the order of the table.
     pub rows: Vec<Row>,
-    /// Lines that were left out, with the reason.
+    /// Lines that were left out or merged, with the reason.
     pub skipped: Vec<String>,
 }
 
 impl Table {
-    /// Reads a table; the rows of `split` where one is named.
+    /// Reads a table, or only its rows of `split` if one is named.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read. [`Error::Input`] if it is no table, has no header or no
-    /// label, or contradicts itself.
+    /// [`Error::Io`] if it cannot be read. [`Error::Input`] if it is not a table, has no header or
+    /// no label, contradicts itself, or has no column for the named split.
     pub fn open(path: &Path, split: Option<&str>) -> Result<Self> {
         let bytes = fs::read(path).map_err(Error::io(path, "read"))?;
         let lines = cells::lines(&bytes).map_err(|problem| {
@@ -81,10 +81,10 @@ impl Table {
     }
 }
 
-/// The columns of a table.
+/// Columns of a table.
 struct Header {
     columns: usize,
-    /// Number and name of each label's column.
+    /// Index and name of each label's column.
     labels: Vec<(usize, String)>,
     split: Option<usize>,
     speaker: Option<usize>,
@@ -104,7 +104,7 @@ impl Header {
         }
         let at = |wanted: &str| names.iter().skip(1).position(|n| name_key(n) == wanted);
         let (split, speaker) = (at(SPLIT).map(|i| i + 1), at(SPEAKER).map(|i| i + 1));
-        // Spreadsheets write a separator too many at the end of each line.
+        // Spreadsheets write one separator too many at the end of each line.
         let is_blank = |column: usize| {
             rest.iter().all(|line| line.cells.get(column).is_none_or(String::is_empty))
         };
@@ -128,13 +128,14 @@ impl Header {
     }
 }
 
-/// Names that people give to the column of files: beside them, "1" is a label.
+/// Common names for the column of files. Beside them, "1" is a label.
 const FILE_COLUMNS: [&str; 8] =
     ["file", "path", "filename", "name", "audio", "clip", "recording", "image"];
 
-/// Returns why the first row cannot be a header; none if it can.
+/// Returns the reason why the first row cannot be a header; none if it can.
 ///
-/// "yes" and "no" are values, and words that people train, so they count only beside a file.
+/// "yes" and "no" are values, and also keywords that people train, so they count only beside a
+/// file.
 fn no_header(folder: &Path, names: &[String]) -> Option<String> {
     let first = names.first().filter(|name| !name.is_empty())?;
     if folder.join(first).is_file() {
@@ -149,20 +150,20 @@ fn no_header(folder: &Path, names: &[String]) -> Option<String> {
     rest.all(is_value).then(|| "its cells are values and not names".into())
 }
 
-/// Reads rows one after the other, and compares them with those before.
+/// Reads rows one after the other, and compares each with those before.
 struct Reader<'a> {
     path: &'a Path,
     folder: &'a Path,
     header: Header,
     table: Table,
-    /// What is known of each file, and in which line it was first named.
+    /// Labels of each file so far, with the line that first named it.
     seen: HashMap<PathBuf, Seen>,
 }
 
 struct Seen {
     line: u64,
     answers: Vec<Option<bool>>,
-    /// Its row in the table, if it is of the split that is read.
+    /// Index of its row in the table, if it is of the split that is read.
     row: Option<usize>,
 }
 
@@ -200,7 +201,7 @@ impl Reader<'_> {
         Ok(Row { path: tidy(&self.folder.join(cell(0))), answers, speaker })
     }
 
-    /// Adds a row, or what it adds to an earlier row of the same file.
+    /// Adds a row, or merges it into an earlier row of the same file.
     fn add(&mut self, row: Row, line: u64, is_wanted: bool) -> Result<()> {
         let Some(seen) = self.seen.get_mut(&row.path) else {
             let at = is_wanted.then_some(self.table.rows.len());
@@ -247,7 +248,7 @@ impl Reader<'_> {
     }
 }
 
-/// Returns the path without `.` components, so that a file has one name.
+/// Returns the path without `.` components, so that each file has one name.
 fn tidy(path: &Path) -> PathBuf {
     path.components().filter(|part| *part != Component::CurDir).collect()
 }

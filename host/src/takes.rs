@@ -1,8 +1,9 @@
-//! Recordings of a word, checked before anything is trained on them or measured with them.
+//! Checks recordings of a keyword before they are used for training or evaluation.
 //!
-//! A muted microphone, a file of ten takes, the same file under two names: each makes a model that
-//! learned from something else than what its user meant. [`check`] decodes recordings once, cuts files
-//! of several takes, and returns what can be used and what was left out, each with its reason.
+//! A muted microphone, a file of ten takes, or the same file under two names gives a model that
+//! learned something else than its user meant. [`check`] decodes recordings once and splits files
+//! of several takes. It returns the takes that can be used, and those left out, each with its
+//! reason.
 
 pub mod alike;
 pub mod layout;
@@ -29,55 +30,55 @@ use crate::{
 };
 use layout::{Layout, layout};
 
-/// Samples of a frame of 10 ms.
+/// Number of samples in a frame of 10 ms.
 const FRAME: usize = SAMPLE_RATE as usize / 100;
-/// Longest recording that is searched for takes: 3 minutes, some seventy takes.
+/// Longest recording that is searched for takes, in samples: 3 minutes, some seventy takes.
 const LONGEST_SAMPLES: usize = 180 * SAMPLE_RATE as usize;
-/// Steps between the samples of digital silence, at most: the converter's last bit flickers.
+/// Largest span of digital silence in i16 steps, since the converter's last bit flickers.
 const LAST_BITS: u16 = 2;
-/// Below this peak, in dBFS, nothing was recorded but the converter's own noise.
+/// Peak in dBFS below which a recording holds only the converter's own noise.
 const MUTED_DB: f32 = -72.0;
-/// A phrase whose peak is below this, in dBFS, is lost in the converter's noise: it has six bits.
+/// Peak in dBFS below which a phrase is lost in the converter's noise; it has about six bits.
 const FAR_TOO_QUIET_DB: f32 = -54.0;
-/// Share of a phrase's samples at the converter's end from which on its sounds are distorted beyond use.
+/// Share of samples at the converter's limit above which a phrase is distorted beyond use.
 const RUINED: f64 = 0.05;
-/// From this size on a sample is at the converter's end.
+/// Smallest magnitude that counts as the converter's limit.
 const RAIL: u16 = 32_600;
-/// A sound whose level varies less than this many dB, from the quiet tenth of its frames to the loud
-/// tenth, is a room or a fan and no phrase. White noise has 1; of 2,800 recordings of 17 words by
-/// people, none has less than this.
+/// Smallest variation of a phrase's level in dB, from the quiet tenth of the frames to the loud
+/// tenth. Below it, the sound is a room or a fan. White noise has 1; of 2,800 recordings of 17
+/// words by people, none has less than this.
 const STEADY_DB: f32 = 3.0;
-/// Names that one line lists.
+/// Number of names that one line lists.
 const NAMES_SHOWN: usize = 3;
 
-/// What recordings are for, which decides what is left out.
+/// Purpose of recordings, which decides what is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To learn from: whatever holds no usable phrase is left out.
+    /// Training: a recording without a usable phrase is left out.
     Train,
-    /// To measure with: quiet or clipped recordings count, since people record them.
+    /// Evaluation: quiet or clipped recordings count, since people record them.
     Test,
 }
 
-/// A recording that can be used.
+/// Usable recording.
 #[derive(Clone, Debug)]
 pub struct Take {
-    /// Where it is, and what is known of it.
+    /// File, part of it, and metadata.
     pub example: Example,
-    /// Its sound, as the trainer takes it.
+    /// Log-mel frames, as the trainer takes them.
     pub frames: LogMel,
-    /// Hash of its samples.
+    /// Hash of the samples.
     pub hash: SoundHash,
-    /// Number of the example that it is from, among those given.
+    /// Index of the example that it is from, among those given.
     pub source: usize,
 }
 
-/// What is wrong with a recording.
+/// Defect of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// There is no sound in it.
+    /// It holds no sound.
     Silent,
-    /// There is sound, and no phrase.
+    /// It holds sound, but no phrase.
     NoPhrase,
     /// The phrase is lost in the converter's noise.
     TooQuiet,
@@ -85,7 +86,7 @@ pub enum Fault {
     Clipped,
     /// It cannot be decoded.
     Unreadable,
-    /// The same sound is there already.
+    /// The same sound occurs earlier.
     Repeated,
 }
 
@@ -117,42 +118,42 @@ impl Fault {
     }
 }
 
-/// A recording that was left out.
+/// Recording that was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Its file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Its file, and the part of it.
+    /// Name of the file, and the part of it.
     pub name: String,
-    /// The kind of fault.
+    /// Kind of defect.
     pub fault: Fault,
-    /// What was expected and what was found.
+    /// Description of what was expected and what was found.
     pub reason: String,
 }
 
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.fault {
-            // The error names the file, and maybe a part of it.
+            // The error names the file, and the part of it if there is one.
             Fault::Unreadable => f.write_str(&self.reason),
             _ => write!(f, "{}: {}", self.name, self.reason),
         }
     }
 }
 
-/// Recordings after the check.
+/// Result of [`check`].
 #[derive(Clone, Debug, Default)]
 pub struct Checked {
-    /// What can be used, in the order given.
+    /// Usable recordings, in the order given.
     pub takes: Vec<Take>,
-    /// What was left out.
+    /// Recordings that were left out.
     pub left_out: Vec<LeftOut>,
-    /// What else the user should know, a line each.
+    /// Notes for the user, a line each.
     pub notes: Vec<String>,
 }
 
 impl Checked {
-    /// Returns the error for recordings of which none can be used; none if there are some.
+    /// Returns an error if no recording can be used; none otherwise.
     pub fn refusal(&self, path: impl Into<PathBuf>) -> Option<Error> {
         if !self.takes.is_empty() {
             return None;
@@ -166,7 +167,7 @@ impl Checked {
         Some(Error::input(path, format!("no recording in it can be used: {list}"), remedy))
     }
 
-    /// Logs what was left out and what else there is to know.
+    /// Logs the notes and the recordings that were left out.
     pub fn log(&self) {
         self.notes.iter().for_each(|note| crate::log!("{note}"));
         self.left_out.iter().for_each(|left| crate::log!("skipped: {left}"));
@@ -178,8 +179,8 @@ impl Checked {
     }
 }
 
-/// Decodes and checks recordings: cuts files that hold several takes, and leaves out what cannot be
-/// used, and what is the same sound as another.
+/// Decodes and checks recordings. Splits files that hold several takes, and leaves out recordings
+/// that cannot be used or repeat another sound.
 pub fn check(examples: &[Example], frontend: &FrontendParams<'_>, purpose: Purpose) -> Checked {
     let bar = progress_bar(examples.len() as u64, "recordings");
     let look = |(source, example): (usize, &Example)| {
@@ -222,7 +223,7 @@ pub fn check(examples: &[Example], frontend: &FrontendParams<'_>, purpose: Purpo
     checked
 }
 
-/// Returns a line about recordings that are used, and could be better.
+/// Returns a warning about recordings that are used but could be better; none if there are none.
 fn weak(names: &[String], what: &str) -> Option<String> {
     let (first, rest) = names.split_first()?;
     let shown: Vec<&str> =
@@ -237,13 +238,13 @@ fn left_out(example: &Example, fault: Fault, reason: String) -> LeftOut {
     LeftOut { path: example.path.clone(), name: example.name(), fault, reason }
 }
 
-/// A take, and what could be better about it.
+/// Take with its weakness, if it has one.
 struct Piece {
     take: Take,
     weakness: Option<Fault>,
 }
 
-/// What was found in one file.
+/// Takes found in one file.
 #[derive(Default)]
 struct File {
     pieces: Vec<Result<Piece, LeftOut>>,
@@ -289,7 +290,7 @@ impl File {
                 let cut = |range: std::ops::Range<usize>| {
                     let at = |sample: usize| sample as f64 / f64::from(SAMPLE_RATE);
                     let part = Example {
-                        // In milliseconds, for a person to read.
+                        // Milliseconds are easier to read.
                         offset_s: ((example.offset_s + at(range.start)) * 1e3).round() / 1e3,
                         duration_s: Some(at(range.len())),
                         ..example.clone()
@@ -302,8 +303,8 @@ impl File {
     }
 }
 
-/// Returns a recording that is too long to be searched for takes: it is played as it is, and not
-/// trained on. Its samples are never in memory as a whole.
+/// Returns a recording that is too long to be searched for takes. It is played as it is in an
+/// evaluation, and is not trained on. Its samples are never in memory as a whole.
 fn long(
     source: usize,
     example: &Example,
@@ -341,7 +342,7 @@ fn piece(
     Ok(Piece { take: Take { example, frames, hash: SoundHash::of(pcm), source }, weakness })
 }
 
-/// Returns why samples hold no take that can be trained on; none if they do.
+/// Returns the defect of samples that hold no take to train on; none if they hold one.
 pub fn fault(pcm: &[i16]) -> Option<(Fault, String)> {
     if let Some(reason) = silence(pcm) {
         return Some((Fault::Silent, reason));
@@ -351,11 +352,11 @@ pub fn fault(pcm: &[i16]) -> Option<(Fault, String)> {
     phrase_of(pcm, &frames).err()
 }
 
-/// Returns why there is no sound in samples; none if there is.
+/// Describes why there is no sound in samples; none if there is.
 fn silence(pcm: &[i16]) -> Option<String> {
     let least = pcm.iter().min().copied().unwrap_or(0);
     let most = pcm.iter().max().copied().unwrap_or(0);
-    // A converter's offset is no sound.
+    // A constant offset of the converter is not sound.
     let span = most.abs_diff(least);
     let peak_db = decibels(f32::from(span) / 2.0);
     match span {
@@ -367,10 +368,10 @@ fn silence(pcm: &[i16]) -> Option<String> {
     }
 }
 
-/// Looks for the phrase; returns what could be better about it.
+/// Finds the phrase, and returns its weakness if it has one.
 ///
 /// # Errors
-/// The fault if there is no usable phrase, and what was found.
+/// The defect and its description, if there is no usable phrase.
 fn phrase_of(pcm: &[i16], frames: &LogMel) -> Result<Option<Fault>, (Fault, String)> {
     let none = |why: &str| (Fault::NoPhrase, format!("no phrase was found: {why}"));
     let Phrase { start, end } =
@@ -398,7 +399,7 @@ fn phrase_of(pcm: &[i16], frames: &LogMel) -> Result<Option<Fault>, (Fault, Stri
     })
 }
 
-/// Returns how much the level varies, in dB: from the quiet tenth of the frames to the loud tenth.
+/// Returns the variation of the level in dB, from the quiet tenth of the frames to the loud tenth.
 fn variation_db(pcm: &[i16]) -> f32 {
     let mut levels: Vec<f32> = pcm.chunks_exact(FRAME).map(|f| Level::of(f).rms_db).collect();
     levels.sort_by(f32::total_cmp);

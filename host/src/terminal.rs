@@ -1,9 +1,8 @@
-//! What `record` and `listen` show, on a terminal or line by line.
+//! Screens of `record` and `listen`, on a terminal or line by line.
 //!
-//! A command describes what is to be seen as a [`View`]; [`View::draw`] makes text of it, which is
-//! what tests compare. On a terminal the view is drawn in place and single keys are read. Where
-//! there is none (a pipe, a log), what has changed is written as lines, and a key is a line whose
-//! first letter counts.
+//! A command describes its output as a [`View`]. [`View::draw`] turns it into text, which tests
+//! compare. A terminal draws the view in place and reads single keys. Without a terminal (a pipe, a
+//! log), changes are written as lines, and a key is the first letter of a line.
 
 use std::{
     io::{self, BufRead, IsTerminal, Write},
@@ -21,14 +20,14 @@ use crate::{
     capture::level::{Level, QUIET_DB},
 };
 
-/// The quietest level that the meter shows.
+/// Lowest level that the meter shows, in dBFS.
 const METER_FROM_DB: f32 = -60.0;
-/// Above this peak a meter warns, before anything clips.
+/// Peak in dBFS above which a meter warns, before anything clips.
 const NEARLY_CLIPPED_DB: f32 = -1.0;
-/// The widest bar, in characters.
+/// Longest bar, in characters.
 const LONGEST_BAR: usize = 40;
 
-/// A key that someone pressed.
+/// Key pressed by the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
     /// A letter in lower case, a digit or a sign.
@@ -39,40 +38,40 @@ pub enum Key {
     End,
 }
 
-/// What is to be seen.
+/// Content of a screen.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    /// What this is about.
+    /// Title.
     pub title: String,
-    /// What is new, in one or a few lines.
+    /// News, in one or a few lines.
     pub body: Vec<String>,
-    /// Bars: a name, a share 0 … 1, a mark at another share, and a text behind.
+    /// Bars below the text.
     pub bars: Vec<Bar>,
-    /// The microphone's level.
+    /// Level of the microphone.
     pub level: Option<Level>,
-    /// Keys, and what they do.
+    /// Keys with their effects.
     pub keys: &'static [(&'static str, &'static str)],
-    /// Whether nothing goes on until a key is pressed.
+    /// True if the command waits for a key.
     pub is_question: bool,
 }
 
-/// A value as a bar.
+/// Value drawn as a bar.
 #[derive(Clone, Debug)]
 pub struct Bar {
-    /// What it is.
+    /// Name of the value.
     pub name: String,
-    /// 0 … 1.
+    /// Filled part, 0 … 1.
     pub share: f64,
-    /// Where a mark stands, 0 … 1.
+    /// Position of the mark, 0 … 1.
     pub mark: f64,
-    /// What stands behind it.
+    /// Text after the bar.
     pub text: String,
 }
 
-/// How a line is shown where there are colours.
+/// Style of a line on a terminal with colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// As it is.
+    /// No emphasis.
     Plain,
     /// Bold.
     Title,
@@ -82,9 +81,9 @@ pub enum Look {
     Keys,
 }
 
-/// `[######----|---]`: a bar of `width` characters with a mark.
+/// Draws a bar of `width` characters with a mark: `######----|---`.
 fn bar(share: f64, mark: Option<f64>, width: usize) -> String {
-    // `as` takes NaN to 0.
+    // `as` maps NaN to 0.
     let place = |share: f64| ((share.clamp(0.0, 1.0) * width as f64).round() as usize).min(width);
     let (filled, mark) = (place(share), mark.map(|m| place(m).min(width.saturating_sub(1))));
     let cell = |i: usize| match mark {
@@ -95,13 +94,13 @@ fn bar(share: f64, mark: Option<f64>, width: usize) -> String {
     (0..width).map(cell).collect()
 }
 
-/// The first `width` characters.
+/// Returns the first `width` characters, without control characters.
 fn fit(text: &str, width: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(width).collect()
 }
 
 impl View {
-    /// The view as lines of at most `width` characters.
+    /// Draws the view as lines of at most `width` characters.
     pub fn draw(&self, width: usize) -> Vec<(Look, String)> {
         let mut lines = vec![(Look::Title, fit(&self.title, width)), (Look::Plain, String::new())];
         lines.extend(self.body.iter().map(|line| (Look::Plain, fit(line, width))));
@@ -133,17 +132,17 @@ impl View {
 /// Start of the meter's line, up to the first character of the bar.
 const METER_NAME: &str = "microphone [";
 
-/// Characters of the meter's bar.
+/// Returns the length of the meter's bar in characters.
 fn meter_length(width: usize) -> usize {
     width.saturating_sub(44).clamp(8, LONGEST_BAR)
 }
 
-/// Share of the meter's bar that a level fills.
+/// Returns the share of the meter's bar that a level fills.
 fn meter_share(db: f32) -> f64 {
     f64::from((db - METER_FROM_DB) / -METER_FROM_DB)
 }
 
-/// The microphone's level, its peak of the last second as the mark, and a warning.
+/// Draws the microphone's level, with the last second's peak as the mark, and a warning.
 fn meter(level: Level, width: usize) -> (Look, String) {
     let bar = bar(meter_share(level.rms_db), Some(meter_share(level.peak_db)), meter_length(width));
     let (look, warning) = if level.is_clipped {
@@ -156,12 +155,12 @@ fn meter(level: Level, width: usize) -> (Look, String) {
     (look, fit(&format!("{METER_NAME}{bar}] {:4.0} dB{warning}", level.peak_db), width))
 }
 
-/// Marks below the meter: where the peak of a phrase is too quiet, good, and clips.
+/// Draws the marks below the meter, between peaks that are too quiet, are good, and clip.
 fn meter_marks(width: usize) -> String {
     let length = meter_length(width);
     let quiet = (meter_share(QUIET_DB) * length as f64).round() as usize;
     let good = length.saturating_sub(quiet + 2);
-    // Of a name for a narrow place, the last word says enough.
+    // In a narrow place, the short name is enough.
     let name = |long: &'static str, short: &'static str, room: usize| match room {
         _ if long.len() < room => long,
         _ if short.len() <= room => short,
@@ -174,7 +173,7 @@ fn meter_marks(width: usize) -> String {
     )
 }
 
-/// Where views are shown and keys are read.
+/// Display of views, and source of keys.
 pub trait Screen {
     /// Shows a view.
     ///
@@ -182,14 +181,14 @@ pub trait Screen {
     /// [`Error::Io`] if it cannot be written.
     fn show(&mut self, view: &View) -> Result<()>;
 
-    /// The next key. Waits up to `patience`; line by line it waits for a line if the last view was a
-    /// question, and does not wait otherwise.
+    /// Returns the next key, and waits for it up to `patience`. Without a terminal, it waits for a
+    /// line if the last view was a question, and does not wait otherwise.
     ///
     /// # Errors
     /// [`Error::Io`] if no key can be read.
     fn key(&mut self, patience: Duration) -> Result<Option<Key>>;
 
-    /// Asks for a line; `default` if it is empty, none if there is no more input.
+    /// Asks for a line. Returns `default` if it is empty, none if there is no more input.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be written or read.
@@ -204,10 +203,10 @@ pub trait Screen {
     }
 }
 
-/// A terminal if there is one for keys and for showing, lines otherwise.
+/// Opens a terminal if stdin and stderr are one; else output and input go line by line.
 ///
 /// # Errors
-/// [`Error::Io`] if the terminal does not do as it should.
+/// [`Error::Io`] if the terminal cannot be set up.
 pub fn screen() -> Result<Box<dyn Screen>> {
     if io::stdin().is_terminal() && io::stderr().is_terminal() {
         return Ok(Box::new(Terminal::enter()?));
@@ -219,9 +218,9 @@ fn refused(error: io::Error) -> Error {
     Error::io("terminal", "use")(error)
 }
 
-/// Draws in place, at the end of what the terminal already shows.
+/// Screen that draws in place, below what the terminal already shows.
 struct Terminal {
-    /// Lines of the last view, which the next one overwrites.
+    /// Number of lines of the last view, which the next one overwrites.
     drawn: u16,
     last: Vec<(Look, String)>,
 }
@@ -265,7 +264,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // There is nobody left to tell.
+        // An error can no longer be reported.
         let _ = execute!(io::stderr(), cursor::Show, style::ResetColor);
         let _ = terminal::disable_raw_mode();
     }
@@ -328,14 +327,14 @@ fn known(key: event::KeyEvent) -> Option<Key> {
     }
 }
 
-/// Asks on stderr, and reads a line of stdin.
+/// Asks on stderr, and reads a line from stdin.
 fn ask_line(question: &str, default: &str) -> Result<Option<String>> {
     let shown = if default.is_empty() { String::new() } else { format!(" [{default}]") };
     crate::console::raw(&format!("{question}{shown}: "));
     Ok(read_line()?.map(|line| if line.is_empty() { default.to_owned() } else { line }))
 }
 
-/// A line of stdin without blanks around it; none at its end.
+/// Reads a line from stdin, without blanks around it; none at its end.
 fn read_line() -> Result<Option<String>> {
     let mut line = String::new();
     let count =
@@ -343,7 +342,7 @@ fn read_line() -> Result<Option<String>> {
     Ok((count > 0).then(|| line.trim().to_owned()))
 }
 
-/// Writes what changes.
+/// Screen that writes changes as lines.
 #[derive(Default)]
 struct Lines {
     title: String,
@@ -353,7 +352,7 @@ struct Lines {
 
 impl Screen for Lines {
     fn show(&mut self, view: &View) -> Result<()> {
-        // Lines that nobody reads do not stop a recording.
+        // A closed stderr does not stop a recording.
         let write = |line: &str| crate::log!("{}", fit(line, usize::MAX));
         if view.title != self.title {
             write(&view.title);

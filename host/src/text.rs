@@ -1,9 +1,9 @@
-//! Text that people write: names of words, transcripts, labels.
+//! Text that people write: names of keywords, transcripts, labels.
 //!
-//! The same word can be written in several sequences of code points: macOS stores "é" in file names
-//! as a letter and an accent (NFD), most keyboards give one code point (NFC). Everything here works
-//! in NFC (Unicode Standard Annex #15), and keeps the marks without which a word of Hindi or Thai is
-//! another word.
+//! The same word can be written in several sequences of code points. macOS stores "é" in file names
+//! as a letter and an accent (NFD), while most keyboards give one code point (NFC). This module
+//! works in NFC (Unicode Standard Annex #15), and keeps the marks without which a word of Hindi or
+//! Thai is another word.
 
 use std::{borrow::Cow, fmt};
 
@@ -25,7 +25,7 @@ fn category(c: char) -> GeneralCategory {
     CodePointMapData::<GeneralCategory>::new().get(c)
 }
 
-/// Returns true for accents, vowel signs, tone marks: what belongs to the letter before it.
+/// Returns true for accents, vowel signs and tone marks, which belong to the letter before them.
 pub fn is_mark(c: char) -> bool {
     !c.is_ascii() && GeneralCategoryGroup::Mark.contains(category(c))
 }
@@ -35,7 +35,7 @@ pub fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
 
-/// Returns true for what words consist of: letters and digits of any script, and their marks.
+/// Returns true for the characters of words: letters and digits of any script, and their marks.
 pub fn is_word_character(c: char) -> bool {
     c.is_alphanumeric() || is_mark(c)
 }
@@ -50,17 +50,17 @@ fn fold(text: &str) -> String {
     text.to_uppercase().to_lowercase().replace('ς', "σ")
 }
 
-/// Returns what two names have in common if they name the same word: NFC, case folded, single spaces,
-/// without invisible characters. Punctuation counts: "a/b" and "a b" are two names.
+/// Returns a key that is equal for two spellings of the same name: NFC, case folded, single spaces,
+/// without invisible characters. Punctuation counts, so "a/b" and "a b" are two names.
 pub fn name_key(name: &str) -> String {
     let visible: String = name.chars().filter(|c| !is_invisible(*c)).collect();
     let folded = fold(&nfc(&visible));
     nfc(&folded).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Returns what two transcripts have in common if they are of the same text: as [`name_key`], without
-/// punctuation, and without spaces if the script does not separate words by them. Falls back to
-/// [`name_key`] if nothing but punctuation and symbols is there.
+/// Returns a key that is equal for two spellings of the same text. It is that of [`name_key`]
+/// without punctuation, and without spaces if the script does not separate words by them. Falls
+/// back to [`name_key`] if the text holds only punctuation and symbols.
 pub fn text_key(text: &str) -> String {
     let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
     let cleaned = fold(&crate::tokens::clean(&visible));
@@ -72,8 +72,8 @@ pub fn text_key(text: &str) -> String {
     }
 }
 
-/// Returns a label as a file name: letters and digits of any script with their marks, the rest as
-/// `-`; "word" if there is neither.
+/// Converts a label to a file name: letters and digits of any script with their marks, the rest as
+/// `-`; "word" if there is neither a letter nor a digit.
 pub fn file_name(label: &str) -> String {
     let label = nfc(label);
     if !label.chars().any(char::is_alphanumeric) {
@@ -91,7 +91,7 @@ pub fn file_names<'l>(labels: impl IntoIterator<Item = &'l str>) -> Vec<String> 
     let mut taken: Vec<String> = Vec::new();
     let mut names = Vec::new();
     for (i, name) in plain.iter().enumerate() {
-        // A name that another label has by itself is not given away: "a b", "a/b", "a b 2".
+        // A name that another label has by itself is reserved for it: "a b", "a/b", "a b 2".
         let is_free = |candidate: &str| {
             let key = name_key(candidate);
             let later = plain.iter().skip(i + 1).any(|other| name_key(other) == key);
@@ -106,7 +106,8 @@ pub fn file_names<'l>(labels: impl IntoIterator<Item = &'l str>) -> Vec<String> 
     names
 }
 
-/// Text between quotes, as it is written: only what a terminal would act upon is escaped.
+/// Text between quotes, with escapes only for quotes, backslashes and what a terminal would act
+/// upon.
 ///
 /// `{:?}` of a string escapes marks as well (`\u{94d}`), which makes words of Hindi and Thai
 /// illegible.

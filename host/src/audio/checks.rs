@@ -1,15 +1,15 @@
-//! What every decoder checks, and how it says so.
+//! Checks and error messages that all decoders share.
 
 use std::path::Path;
 
 use super::PLAUSIBLE_RATES;
 use crate::{Error, Result};
 
-/// What a user can always do with a file that we cannot read.
+/// Remedy for a file that cannot be decoded.
 pub(super) const CONVERT: &str =
     "convert it with `ffmpeg -i INPUT -ac 1 -ar 16000 -c:a pcm_s16le OUTPUT.wav`, or leave it out";
 
-/// The error for a file that is shorter than its own header says.
+/// Error for a file that is shorter than its header states.
 pub(super) fn truncated(path: &Path, found: u64, promised: u64) -> Error {
     Error::input(
         path,
@@ -18,7 +18,7 @@ pub(super) fn truncated(path: &Path, found: u64, promised: u64) -> Error {
     )
 }
 
-/// The error for a file whose header is fine and whose sound is missing.
+/// Error for a file with a valid header and no samples.
 pub(super) fn no_samples(path: &Path) -> Error {
     Error::input(path, "the file holds no samples", "record it again, or leave it out")
 }
@@ -28,12 +28,12 @@ pub(super) fn downmix(interleaved: &[f32], channels: usize) -> impl Iterator<Ite
     interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / frame.len() as f32)
 }
 
-/// The error for a sample that is no number.
+/// Error for a sample that is not a finite number.
 pub(super) fn not_a_number(path: &Path, at: usize) -> Error {
     Error::input(path, format!("sample {at} is infinite or not a number"), CONVERT)
 }
 
-/// Refuses rates that no recorder has.
+/// Rejects sample rates that no recorder has.
 pub(super) fn check_rate(path: &Path, rate: u32) -> Result<()> {
     if PLAUSIBLE_RATES.contains(&rate) {
         return Ok(());

@@ -24,10 +24,10 @@ pub const UNSUPPORTED_EXTENSIONS: &[&str] = &[
     "wmv", "flv", "mpg", "mpeg",
 ];
 
-/// Bytes looked at to tell the format. The first Ogg page names its codec within 36 bytes.
+/// Number of bytes read to detect the format. The first Ogg page names its codec within 36 bytes.
 const MAGIC_BYTES: usize = 64;
 
-/// How a file is read.
+/// Format of a file, which selects its decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// RIFF, RIFX, RF64 or BW64 WAVE.
@@ -48,14 +48,15 @@ pub(super) enum Format {
     Aiff,
     /// Apple's Core Audio Format.
     Caf,
-    /// Known, and not read.
+    /// Known format that is not supported, with its name.
     Unsupported(&'static str),
-    /// Not audio, as far as known.
+    /// Not a known audio format.
     Unknown,
 }
 
 impl Format {
-    /// Detects the format of what follows the position, and goes back there.
+    /// Detects the format at the current position, and seeks back there. Also returns the first
+    /// bytes.
     pub(super) fn detect(file: &mut (impl Read + Seek)) -> io::Result<(Self, Vec<u8>)> {
         let begin = file.stream_position()?;
         let mut magic = Vec::with_capacity(MAGIC_BYTES);
@@ -86,7 +87,7 @@ impl Format {
             _ if at(0, b"fLaC") || at(0, b"OggS") || at(0, b"ID3") => Self::Stream,
             _ if at(0, b"FORM") && (at(8, b"AIFF") || at(8, b"AIFC")) => Self::Aiff,
             _ if at(0, b"FORM") => Self::Unsupported("this kind of IFF"),
-            // Pictures in the same container.
+            // Still images in the same container.
             _ if [&b"ftyphei"[..], b"ftypmif1", b"ftypmsf1", b"ftypavif"]
                 .iter()
                 .any(|m| at(4, m)) =>
@@ -99,8 +100,8 @@ impl Format {
             }
             _ if at(0, b"\x1a\x45\xdf\xa3") => Self::Matroska,
             _ if at(0, b"caff") => Self::Caf,
-            // MPEG audio: eleven bits of sync, then a layer that is not the reserved 00 (which
-            // is what AAC in ADTS has).
+            // MPEG audio has eleven bits of sync, then a layer other than the reserved 00, which
+            // marks AAC in ADTS.
             [0xff, second, ..] if second & 0xe0 == 0xe0 && second & 0x06 != 0 => Self::Stream,
             [0xff, second, ..] if second & 0xf6 == 0xf0 => Self::Adts,
             _ => UNSUPPORTED_MAGIC
@@ -111,7 +112,7 @@ impl Format {
     }
 }
 
-/// First bytes of audio that is not read.
+/// First bytes of audio formats that are not supported.
 const UNSUPPORTED_MAGIC: &[(&[u8], &str)] = &[
     (b"#!AMR-WB", "AMR-WB"),
     (b"#!AMR", "AMR"),
@@ -136,7 +137,8 @@ const UNSUPPORTED_MAGIC: &[(&[u8], &str)] = &[
     (b"\0\0\x01\xba", "MPEG video"),
 ];
 
-/// Bytes of an ID3v2 tag (id3.org, "ID3 tag version 2.4.0", section 3.1), if there is one.
+/// Length in bytes of the ID3v2 tag at the start of `bytes` (id3.org, "ID3 tag version 2.4.0",
+/// section 3.1); none if there is no tag.
 fn id3_length(bytes: &[u8]) -> Option<u64> {
     if !bytes.starts_with(b"ID3") {
         return None;
@@ -146,18 +148,18 @@ fn id3_length(bytes: &[u8]) -> Option<u64> {
     Some(10 + size + footer)
 }
 
-/// Sound in a file, by its first bytes alone.
+/// Audio content of a file, detected from its first bytes alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// A format that is read.
+    /// Supported format.
     Readable(&'static str),
-    /// A format that is not read.
+    /// Audio format that is not supported.
     Unsupported(&'static str),
-    /// Not sound, as far as known, or not a file that can be opened.
+    /// No known audio format, or a file that cannot be opened.
     Other,
 }
 
-/// Detects what a file holds by its first bytes.
+/// Detects the content of a file from its first bytes.
 pub fn content(path: &Path) -> Content {
     let detected = std::fs::File::open(path).and_then(|mut file| Format::detect(&mut file));
     let Ok((format, magic)) = detected else { return Content::Other };
@@ -167,7 +169,7 @@ pub fn content(path: &Path) -> Content {
         Format::Au => "AU",
         Format::Stream if magic.starts_with(b"fLaC") => "FLAC",
         Format::Stream if magic.starts_with(b"OggS") => "Ogg",
-        // Two bytes are no proof of MPEG audio: any noise holds them.
+        // Two bytes do not prove MPEG audio, since any noise may contain them.
         Format::Stream if magic.starts_with(b"ID3") => "MP3",
         Format::Stream | Format::Adts | Format::Unknown => return Content::Other,
         Format::Mp4 => "MP4",

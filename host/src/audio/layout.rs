@@ -1,7 +1,7 @@
-//! Chunks of uncompressed files: where the sound lies, and how it is stored.
+//! Parses the chunks of uncompressed files to find the samples and their format.
 //!
-//! RIFF and RF64 are EBU Tech 3306 and Microsoft's `mmreg.h` and `ksmedia.h`; Wave64 is Sony's, with
-//! a GUID and a 64-bit size for each chunk; AU is of Sun and NeXT.
+//! RIFF and RF64 follow EBU Tech 3306 and Microsoft's `mmreg.h` and `ksmedia.h`. Wave64 is Sony's
+//! format, with a GUID and a 64-bit size per chunk. AU is the format of Sun and NeXT.
 
 use std::{
     io::{self, BufReader, Read, Seek, SeekFrom},
@@ -20,33 +20,34 @@ use crate::{Error, Result};
 const RIFF_HEADER: u64 = 12;
 /// Bytes of a chunk's name and size.
 const CHUNK_HEADER: u64 = 8;
-/// Bytes of Wave64's header and of a chunk's, with GUIDs for names.
+/// Bytes of the Wave64 header and of its chunk headers, with GUIDs as names.
 const W64_HEADER: u64 = 40;
 const W64_CHUNK_HEADER: u64 = 24;
 /// Bytes of an AU header without its text.
 const AU_HEADER: u64 = 24;
-/// Bytes of `WAVEFORMATEXTENSIBLE`, the longest format chunk that means anything to us.
+/// Bytes of `WAVEFORMATEXTENSIBLE`, the longest format chunk that is interpreted.
 const FMT_MAX: usize = 40;
-/// Chunks looked at before we give up; a real file has a handful.
+/// Largest number of chunks that is searched; a real file has a handful.
 const CHUNKS_MAX: usize = 10_000;
-/// Data lengths that a program writes when it streams and cannot come back to fill in the real one
-/// (ffmpeg: all ones; sox: 2^31 − 1 less the header).
+/// Smallest data length that may be a placeholder. A program that streams cannot come back to fill
+/// in the real one (ffmpeg: all ones; sox: 2^31 − 1 less the header).
 const UNKNOWN_LENGTH: u64 = 0x7fff_f000;
 
-/// What a WAV holds.
+/// Sound found in a RIFF, Wave64 or AU file.
 pub(super) enum Found {
     /// Uncompressed sound.
     Pcm(PcmLayout),
-    /// An MPEG stream in these bytes.
+    /// MPEG stream of `bytes` bytes at offset `at`.
     Mpeg { at: u64, bytes: u64 },
-    /// ADPCM, which the file's own demuxer finds.
+    /// ADPCM, whose data the WAV demuxer finds.
     Adpcm,
 }
 
 /// Finds the sound in a file of the given format.
 ///
 /// # Errors
-/// [`Error::Input`] if there is none, or none that is read; [`Error::Io`].
+/// [`Error::Input`] if there is no sound, or none that is supported; [`Error::Io`] if the file
+/// cannot be read.
 pub(super) fn find(path: &Path, source: &mut Source, format: Format) -> Result<Found> {
     let length = source.length();
     let mut file = BufReader::new(source);
@@ -67,7 +68,7 @@ pub(super) fn find(path: &Path, source: &mut Source, format: Format) -> Result<F
     }
 }
 
-/// Counts the whole frames that are there, and describes what is missing.
+/// Returns the number of whole frames present, and a description of what is missing.
 fn whole_frames(
     path: &Path,
     present: u64,
@@ -94,7 +95,7 @@ fn whole_frames(
     Ok((frames, (rest > 0).then_some(what)))
 }
 
-/// An interrupted recorder leaves a length of zero in front of its sound.
+/// Error for a data length of zero, which an interrupted recorder leaves in front of its sound.
 fn no_samples_or_unfinished(path: &Path, present: u64) -> Error {
     if present <= CHUNK_HEADER {
         return no_samples(path);
@@ -106,28 +107,28 @@ fn no_samples_or_unfinished(path: &Path, present: u64) -> Error {
     )
 }
 
-/// What a header gives, before samples are looked at.
+/// Content of a header, before any sample is read.
 enum Raw {
     Pcm { stored: Stored, data_at: u64, promised: u64 },
     Other(Found),
 }
 
-/// How a header says that samples are stored.
+/// Sample format as the header states it.
 struct Stored {
     rate: u32,
     channels: usize,
     kind: Kind,
-    /// Bytes of a sample.
+    /// Bytes per sample.
     container: usize,
-    /// Bits of them that are used; 0 for all.
+    /// Bits used per sample; 0 for all.
     valid_bits: u32,
     big: bool,
 }
 
 enum Kind {
-    /// Signed, but unsigned in one byte.
+    /// Signed integers, but unsigned in one byte.
     Int,
-    /// Signed in one byte, as AU has it.
+    /// Signed integers in one byte, as AU has them.
     SignedByte,
     Float,
     ALaw,
@@ -135,7 +136,8 @@ enum Kind {
 }
 
 impl Stored {
-    /// Decides where in their containers samples lie, by looking at them where it is not certain.
+    /// Determines the coding. Reads the samples if the header leaves open where in their containers
+    /// the bits are.
     fn coding(
         &self,
         path: &Path,
@@ -178,11 +180,11 @@ impl Stored {
         }
     }
 
-    /// Whether samples fill their containers from the top, as the standard demands (`ksmedia.h`,
-    /// wValidBitsPerSample).
+    /// Returns true if samples fill their containers from the top, as the standard demands
+    /// (`ksmedia.h`, wValidBitsPerSample).
     ///
     /// Some programs put them at the bottom instead, with the sign above. Such a file has no sample
-    /// beyond the valid range, and some with bits below where the standard leaves zeros.
+    /// beyond the valid range, and some samples with bits set where the standard requires zeros.
     fn lie_on_top(
         &self,
         path: &Path,
@@ -215,10 +217,10 @@ impl Stored {
     }
 }
 
-/// How a file names and measures its chunks.
+/// Byte order and header layout of a file's chunks.
 struct Chunks {
     big: bool,
-    /// The data's length, from a chunk that RF64 has for it.
+    /// Data length from the `ds64` chunk of RF64.
     data64: Option<u64>,
     w64: bool,
 }
@@ -235,7 +237,7 @@ impl Chunks {
         file.read_exact(&mut magic).map_err(io())?;
         let mut chunks = Self { big: &magic == b"RIFX", data64: None, w64: false };
         if matches!(&magic, b"RF64" | b"BW64") {
-            // EBU Tech 3306, section 3: the first chunk holds the 64-bit lengths.
+            // The first chunk holds the 64-bit lengths (EBU Tech 3306, section 3).
             let mut header = [0; 28];
             file.seek(SeekFrom::Start(RIFF_HEADER)).map_err(io())?;
             let read = file.read_exact(&mut header);
@@ -246,7 +248,7 @@ impl Chunks {
         Ok(chunks)
     }
 
-    /// The name, the first byte and the length of the chunk at `at`.
+    /// Returns the name, the offset of the body and the length of the chunk at `at`.
     fn chunk(&self, file: &mut (impl Read + Seek), at: u64) -> io::Result<([u8; 4], u64, u64)> {
         file.seek(SeekFrom::Start(at))?;
         if self.w64 {
@@ -295,7 +297,7 @@ impl Chunks {
                 }
                 _ => {}
             }
-            // Chunks are padded.
+            // Chunks are padded to the alignment.
             at = body.saturating_add(size).div_ceil(alignment).saturating_mul(alignment);
         }
         Err(Error::input(
@@ -311,7 +313,7 @@ impl Chunks {
         let (rate, frame_bytes) = (self.u32(format, 4), self.u16(format, 12));
         let mut valid_bits = u32::from(self.u16(format, 14));
         if tag == EXTENSIBLE && format.len() == FMT_MAX {
-            // The tag is the first word of a GUID; the rest of it is the same for all of them.
+            // The tag is the first word of a GUID, whose rest is the same for all tags.
             const REST: &[u8] = b"\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71";
             if format[26..] != *REST {
                 return Err(unsupported(path, "an unknown sub-format"));
@@ -355,7 +357,7 @@ fn damaged(path: &Path, channels: u16, frame_bytes: u16) -> Error {
     )
 }
 
-/// A codec's name by its tag in `mmreg.h`.
+/// Name of a codec, by its tag in `mmreg.h`.
 fn codec_name(tag: u16) -> String {
     match tag {
         0x0031 => "GSM 6.10".into(),
@@ -379,7 +381,7 @@ fn read_format(path: &Path, file: &mut impl Read, size: u64) -> Result<Vec<u8>> 
     Ok(format)
 }
 
-/// The header of an AU file: magic, offset, length, encoding, rate, channels.
+/// Parses the header of an AU file: magic, offset, length, encoding, rate, channels.
 fn au(path: &Path, file: &mut (impl Read + Seek), length: u64) -> Result<Raw> {
     const UNKNOWN: u32 = u32::MAX;
     let io = || Error::io(path, "read");
@@ -424,7 +426,7 @@ fn truncated_header(path: &Path, length: u64) -> Error {
     )
 }
 
-/// The `N` bytes from `at` on; zeros where there are none.
+/// Returns the `N` bytes from `at` on, or zeros if they are not all there.
 fn word<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes.get(at..at + N).and_then(|b| b.try_into().ok()).unwrap_or([0; N])
 }

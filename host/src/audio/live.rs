@@ -1,8 +1,9 @@
-//! Sound as it comes from a device, to 16 kHz mono, and back to what a device plays.
+//! Converts sound from a device to 16 kHz mono, and 16 kHz mono to the rate of a playback device.
 //!
-//! The filter is the one that files pass, in shorter blocks: 32 ms and half of that again is how
-//! late a word is heard, and its edge still lies above 7.5 kHz, where the features end. A device at
-//! 16 kHz with one channel comes through bit exact.
+//! The resampling filter is that for files, with shorter blocks. A block of 32 ms and half a block
+//! of filter delay give a latency of about 48 ms. The filter's edge is still above 7.5 kHz, where
+//! the features end. Sound at 16 kHz with one channel passes bit exact.
+//!
 //! Shapes: interleaved `(frames · channels)` at any rate in, `(samples)` at 16 kHz out.
 
 use rubato::{Fft, Resampler, audioadapter_buffers::direct::InterleavedSlice};
@@ -13,22 +14,23 @@ use crate::{Error, Result};
 /// Length of a block, in seconds.
 const BLOCK_S: f64 = 0.032;
 
-/// Brings the sound of one device to 16 kHz mono, block by block.
+/// Converts the sound of one device to 16 kHz mono, block by block.
 pub struct Live {
     channels: usize,
     resampler: Option<Fft<f32>>,
-    /// What does not fill a block yet, mono, at the device's rate.
+    /// Mono samples at the device's rate that do not fill a block yet.
     pending: Vec<f32>,
     block: Vec<f32>,
-    /// The resampler's delay, which is left out at the beginning.
+    /// Samples of resampler delay that are still to be dropped.
     skip: usize,
 }
 
 impl Live {
-    /// For a device with this rate in Hz and so many channels.
+    /// Creates a converter for a device with `rate` in Hz and this number of channels.
     ///
     /// # Errors
-    /// [`Error::Device`] if no device has such a rate or no channel.
+    /// [`Error::Device`] if the rate is implausible or cannot be resampled, or if there is no
+    /// channel.
     pub fn new(rate: u32, channels: u16) -> Result<Self> {
         let refused = |problem: String| {
             Error::device("microphone", problem, "choose another device or another --rate")
@@ -52,7 +54,8 @@ impl Live {
         })
     }
 
-    /// Takes interleaved frames in units of an i16 step, and adds what they complete to `out`.
+    /// Takes interleaved frames in units of an i16 step, and appends the samples that they complete
+    /// to `out`.
     pub fn push(&mut self, interleaved: &[f32], out: &mut Vec<i16>) {
         let Some(resampler) = &mut self.resampler else {
             self.pending.extend(downmix(interleaved, self.channels));
@@ -73,7 +76,8 @@ impl Live {
                 .and_then(|(input, mut output)| {
                     resampler.process_into_buffer(&input, &mut output, None).ok()
                 });
-            // It refuses only buffers that are too short, and these are its own sizes.
+            // rubato rejects only buffers that are too short, and these have the sizes that it
+            // gave.
             let written = written.map_or(0, |(_, written)| written);
             let skipped = self.skip.min(written);
             self.skip -= skipped;
@@ -83,10 +87,10 @@ impl Live {
     }
 }
 
-/// 16 kHz mono as a device at `rate` Hz plays it, in units of full scale, −1 … 1.
+/// Resamples 16 kHz mono to `rate` Hz for playback, in units of full scale, −1 … 1.
 ///
 /// # Errors
-/// [`Error::Device`] if the rate cannot be reached.
+/// [`Error::Device`] if the rate is not supported.
 pub fn for_playback(pcm: &[i16], rate: u32) -> Result<Vec<f32>> {
     let samples: Vec<f32> = pcm.iter().map(|&s| f32::from(s) / 32_768.0).collect();
     if rate == SAMPLE_RATE || samples.is_empty() {
@@ -102,7 +106,8 @@ pub fn for_playback(pcm: &[i16], rate: u32) -> Result<Vec<f32>> {
 mod tests {
     use super::*;
 
-    /// A tone of 1 kHz in every channel, pushed in blocks of all lengths.
+    /// Pushes a tone of 1 kHz in every channel, in blocks of varying length, and returns the
+    /// output.
     fn heard(rate: u32, channels: u16, seconds: f64) -> Vec<i16> {
         let frames = (f64::from(rate) * seconds) as usize;
         let tone = |i: usize| (std::f32::consts::TAU * 1_000.0 * i as f32 / rate as f32).sin();
@@ -126,7 +131,7 @@ mod tests {
         {
             let out = heard(rate, channels, 1.0);
             assert!(out.len() <= 16_000 && out.len() > 14_500, "{rate} Hz: {}", out.len());
-            // In phase with the tone at 16 kHz, but for the ends.
+            // The output is in phase with the tone at 16 kHz, except at the ends.
             for (i, &found) in out.iter().enumerate().take(14_000).skip(1_000) {
                 let expected = 8_000.0 * (std::f32::consts::TAU * i as f32 / 16.0).sin();
                 assert!((f32::from(found) - expected).abs() < 90.0, "{rate} Hz, {i}: {found}");

@@ -1,10 +1,11 @@
-//! Audio files in and out: whatever people have becomes 16 kHz mono i16, the one shape that the
+//! Audio files in and out. All input is converted to 16 kHz mono i16, the one shape that the
 //! features take.
 //!
-//! An [`AudioReader`] works block by block, in three stages. `pcm` or `packets`, chosen by the first
-//! bytes and not by the name, decodes one channel of `f32` in units of an i16 step; `resample` brings
-//! it to [`SAMPLE_RATE`]; [`to_i16`] rounds to nearest and saturates. A 16 kHz mono 16-bit WAV comes
-//! through bit exact. [`read`] and its siblings collect the blocks.
+//! An [`AudioReader`] works block by block, in three stages. `pcm` or `packets`, chosen by the
+//! first bytes and not by the name, decodes one channel of `f32` in units of an i16 step.
+//! `resample` converts it to [`SAMPLE_RATE`]. [`to_i16`] rounds to nearest and saturates. A 16 kHz
+//! mono 16-bit WAV passes bit exact. [`read`] and its siblings collect the blocks.
+//!
 //! Shapes: file of any rate and channel count in, `(samples)` out.
 
 mod checks;
@@ -29,26 +30,27 @@ use std::{io::Cursor, path::Path};
 
 use crate::{Error, Result, files};
 
-/// The rate at which everything past this module works, in Hz.
+/// Sample rate of everything past this module, in Hz.
 pub const SAMPLE_RATE: u32 = wakeling_shared::timebase::SAMPLE_RATE_HZ as u32;
 
-/// Sample rates that a file may have, in Hz. Outside of it the header is damaged, or the file is
-/// not sound: telephones use 8,000 and the best converters 768,000.
+/// Sample rates that a file may have, in Hz. Outside of this range the header is damaged, or the
+/// file is not sound. Telephones use 8,000 and the best converters 768,000.
 const PLAUSIBLE_RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 
-/// The units of an i16 step in a decoder's full scale of 1.
+/// Number of i16 steps in a decoder's full scale of 1.
 const FULL_SCALE: f32 = 32_768.0;
 
-/// Decodes a file, block by block, at the file's own rate.
+/// Decoder of a file, block by block, at the file's own rate.
 trait Frames: Send {
-    /// Adds the next frames to `out`, one channel in units of an i16 step. False if these are the last.
+    /// Appends the next frames to `out`, one channel in units of an i16 step. Returns false if no
+    /// frames follow these.
     fn next(&mut self, out: &mut Vec<f32>) -> Result<bool>;
 
-    /// Description of what is missing at the end of the file, once it is reached.
+    /// Describes what is missing at the end of the file; complete once the end is reached.
     fn shortfall(&self) -> Option<String>;
 }
 
-/// What a file holds, whatever its name.
+/// Audio format of a file, detected from its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileFormat {
     /// WAVE, in RIFF, RF64 or Wave64.
@@ -75,31 +77,31 @@ pub enum FileFormat {
     Other,
 }
 
-/// A file inside an archive that is not compressed, as bytes of the archive.
+/// File inside an uncompressed archive, as a range of bytes of the archive.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Member {
-    /// Its name there.
+    /// Name in the archive.
     pub name: String,
-    /// Where its first byte lies.
+    /// Offset of its first byte in the archive.
     pub offset: u64,
-    /// Its bytes.
+    /// Length in bytes.
     pub length: u64,
 }
 
-/// A decoded recording and what it was.
+/// Decoded recording, with the rate and the format of its file.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    /// 16 kHz mono.
+    /// Samples at 16 kHz, mono.
     pub samples: Vec<i16>,
-    /// The rate it was stored at, in Hz.
+    /// Sample rate of the file, in Hz.
     pub rate_hz: u32,
-    /// How it was stored.
+    /// Format of the file.
     pub format: FileFormat,
-    /// Description of what is missing at the end of a file that was cut off.
+    /// Description of what is missing at the end, if the file was cut off.
     pub shortfall: Option<String>,
 }
 
-/// A part of a file, in seconds from its start.
+/// Part of a file, in seconds from its start.
 #[derive(Clone, Copy)]
 struct Range {
     offset_s: f64,
@@ -121,15 +123,15 @@ impl Range {
         ))
     }
 
-    /// The first frame, and the number of frames from there on.
+    /// Returns the first frame, and the number of frames from there on.
     fn bounds(self, rate: u32) -> (u64, u64) {
         // `as` saturates, and both factors are finite and not negative.
         let frames = |seconds: f64| (seconds * f64::from(rate)).round() as u64;
         (frames(self.offset_s), self.duration_s.map_or(u64::MAX, frames))
     }
 
-    /// The frames `start..end` of a file of `frames` frames. A duration that reaches beyond the end
-    /// is cut there, since manifests round it.
+    /// Returns the frames `start..end` of a file of `frames` frames. A duration that reaches beyond
+    /// the end is cut there, since manifests round it.
     fn frames(self, path: &Path, rate: u32, frames: u64) -> Result<std::ops::Range<u64>> {
         let (start, length) = self.bounds(rate);
         let end = start.saturating_add(length).min(frames);
@@ -149,24 +151,24 @@ impl Range {
     }
 }
 
-/// Reads a whole file of one of the [`FORMATS`] as 16 kHz mono, at any rate and with any number of
-/// channels, which are averaged.
+/// Reads a whole file of one of the [`FORMATS`] as 16 kHz mono. Any rate is accepted, and channels
+/// are averaged.
 ///
-/// A file of `n` frames at `r` Hz gives `round(n · 16000 / r)` samples, aligned with the input. A file
-/// that was cut off is used up to there, and a line on stderr says so.
+/// A file of `n` frames at `r` Hz gives `round(n · 16000 / r)` samples, aligned with the input. If
+/// the file was cut off, the samples present are returned, and a line on stderr reports it.
 ///
 /// # Errors
-/// [`Error::Input`] if the file is no audio, is damaged, or holds no sample; [`Error::Io`] if it cannot
-/// be read.
+/// [`Error::Input`] if the file is not audio, is damaged, or holds no sample; [`Error::Io`] if it
+/// cannot be read.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<i16>> {
     let path = path.as_ref();
     Ok(logged(path, read_recording(path, None, 0.0, None)?))
 }
 
-/// Reads `duration_s` seconds from `offset_s` on (to the end if `None`), as [`read`] does.
+/// Reads `duration_s` seconds from `offset_s` on, as [`read`] does. `None` reads to the end.
 ///
-/// The part is cut at the file's own rate and resampled alone, so that a WAV of many hours is read
-/// only where it is needed; compressed files are decoded from their start. A duration that reaches
+/// The part is cut at the file's own rate and resampled alone. A long WAV is therefore read only
+/// where it is needed; compressed files are decoded from their start. A duration that reaches
 /// beyond the end is cut there.
 ///
 /// # Errors
@@ -180,7 +182,7 @@ pub fn read_range(
     Ok(logged(path, read_recording(path, None, offset_s, duration_s)?))
 }
 
-/// Logs that a file was cut off.
+/// Logs a shortfall, if there is one, and returns the samples.
 fn logged(path: &Path, recording: Recording) -> Vec<i16> {
     if let Some(what) = &recording.shortfall {
         log_shortfall(&path.display().to_string(), what);
@@ -188,16 +190,16 @@ fn logged(path: &Path, recording: Recording) -> Vec<i16> {
     recording.samples
 }
 
-/// Logs that a recording was cut off, and that what is there is used.
+/// Logs that a recording was cut off, and that the sound present is used.
 pub fn log_shortfall(name: &str, what: &str) {
     crate::log!("{name}: the file is cut off ({what}); what is there is used");
 }
 
-/// Reads as [`read_range`] does, from a file or from a file inside an archive, and returns how the
-/// sound was stored. Nothing is logged.
+/// Reads a file, or a file inside an archive, as [`read_range`] does. Also returns the rate and
+/// format of the file, and logs nothing.
 ///
 /// # Errors
-/// As [`read_range`]; those about a file inside an archive name the archive and the file.
+/// As [`read_range`]. An error about a file inside an archive names the archive and the file.
 pub fn read_recording(
     path: impl AsRef<Path>,
     member: Option<&Member>,
@@ -209,14 +211,15 @@ pub fn read_recording(
 
 /// Rounds to the nearest integer, ties away from zero, and saturates to −32,768 … 32,767.
 pub fn to_i16(samples: &[f32]) -> Vec<i16> {
-    // `as` saturates, and takes NaN to 0.
+    // `as` saturates, and maps NaN to 0.
     samples.iter().map(|x| x.round() as i16).collect()
 }
 
-/// Writes 16 kHz mono 16-bit WAV, all or nothing (see [`files::write_atomic`]).
+/// Writes a 16 kHz mono 16-bit WAV atomically (see [`files::write_atomic`]).
 ///
 /// # Errors
-/// [`Error::Io`] if the system refuses, [`Error::Usage`] if the samples exceed the 4 GiB of a WAV.
+/// [`Error::Io`] if the file cannot be written, [`Error::Usage`] if the samples exceed the 4 GiB of
+/// a WAV.
 pub fn write_wav(path: impl AsRef<Path>, samples: &[i16]) -> Result<()> {
     const HEADER_BYTES: usize = 44;
     let path = path.as_ref();

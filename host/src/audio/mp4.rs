@@ -1,34 +1,35 @@
-//! Edit lists of MP4 files (ISO/IEC 14496-12, 8.6.6): the part of a track that is to be played.
+//! Edit lists of MP4 files (ISO/IEC 14496-12, 8.6.6), which state the part of a track that is
+//! played.
 //!
-//! An encoder's first frames hold no sound of the recording; the edit list leaves them out.
+//! An encoder's first frames contain no recorded sound, and the edit list leaves them out.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-/// Largest index that is looked at.
+/// Largest index that is read, in bytes.
 const INDEX_MAX: u64 = 1 << 26;
-/// Boxes at the top of a file that are looked at.
+/// Largest number of top-level boxes that is visited.
 const BOXES_MAX: usize = 10_000;
 
-/// The part of a track that is to be played, in seconds.
+/// Part of a track that is played, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Edit {
     pub(super) skip_s: f64,
     pub(super) length_s: Option<f64>,
 }
 
-/// Finds the edit of a track; the whole track if there is none that cuts it.
+/// Returns the edit of a track, or the whole track if no edit cuts it.
 ///
 /// # Errors
-/// What the system refuses.
+/// Errors from reading the file.
 pub(super) fn edit(file: &mut (impl Read + Seek), track: u32) -> io::Result<Edit> {
     let Some(index) = index(file)? else { return Ok(Edit::default()) };
     Ok(edit_in(&index, track).unwrap_or_default())
 }
 
-/// Description of what is missing of a file of so many bytes; none if its last box is whole.
+/// Describes what is missing from a file of `length` bytes; none if its last box is whole.
 ///
 /// # Errors
-/// What the system refuses.
+/// Errors from reading the file.
 pub(super) fn is_cut(file: &mut (impl Read + Seek), length: u64) -> io::Result<Option<String>> {
     let mut cut = None;
     each_box(file, |_, at, end| {
@@ -40,7 +41,7 @@ pub(super) fn is_cut(file: &mut (impl Read + Seek), length: u64) -> io::Result<O
     Ok(cut)
 }
 
-/// Reads the box `moov`.
+/// Reads the body of the box `moov`; none if there is no such box.
 fn index(file: &mut (impl Read + Seek)) -> io::Result<Option<Vec<u8>>> {
     let mut found = None;
     each_box(file, |name, body, end| {
@@ -56,8 +57,9 @@ fn index(file: &mut (impl Read + Seek)) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(body))
 }
 
-/// Visits the boxes at the top of a file, each with its name, the first byte of its body, and its end,
-/// until `visit` returns false. A box without a size reaches to the end, and is the last.
+/// Visits the top-level boxes of a file until `visit` returns false. `visit` takes the name, the
+/// offset of the body and the end. A box without a size reaches to the end of the file and is not
+/// visited.
 fn each_box(
     file: &mut (impl Read + Seek),
     mut visit: impl FnMut(&[u8], u64, u64) -> io::Result<bool>,
@@ -101,18 +103,18 @@ fn edit_in(index: &[u8], track: u32) -> Option<Edit> {
             true => (u64_at(entry, 0)?, u64_at(entry, 8)?.cast_signed()),
             false => (u64::from(u32_at(entry, 0)?), i64::from(u32_at(entry, 4)?.cast_signed())),
         };
-        // A negative begin is a pause before the sound.
+        // A negative start is a pause before the sound.
         (begin >= 0).then_some((length, begin))
     });
     let (length, begin) = played.next()?;
     let skip_s = begin as f64 / f64::from(media_scale);
-    // Several parts are played as one. Fragments do not know their length in advance.
+    // Several parts are played as one. A fragmented file does not state its length in advance.
     let is_single = played.next().is_none();
     let length_s = length as f64 / f64::from(movie_scale);
     Some(Edit { skip_s, length_s: (is_single && length > 0).then_some(length_s) })
 }
 
-/// Units a second of `mvhd` and `mdhd`.
+/// Units per second, from `mvhd` or `mdhd`.
 fn timescale(header: &[u8]) -> Option<u32> {
     u32_at(header, if header.first() == Some(&1) { 20 } else { 12 }).filter(|&scale| scale > 0)
 }
@@ -121,7 +123,7 @@ fn child<'b>(body: &'b [u8], name: &[u8; 4]) -> Option<&'b [u8]> {
     boxes(body).find(|(found, _)| found == name).map(|(_, body)| body)
 }
 
-/// The boxes in a body, with their names.
+/// Returns the boxes in a body, with their names.
 fn boxes(mut rest: &[u8]) -> impl Iterator<Item = ([u8; 4], &[u8])> {
     std::iter::from_fn(move || {
         let size = u32_at(rest, 0)? as usize;

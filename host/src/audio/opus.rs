@@ -1,22 +1,23 @@
-//! Opus packets (RFC 6716), with the header that Ogg, Matroska and MP4 carry (RFC 7845, section 5.1).
+//! Decodes Opus packets (RFC 6716), with the header that Ogg, Matroska and MP4 carry (RFC 7845,
+//! section 5.1).
 
 use ropus::OpusMSDecoder;
 
-/// The rate to which packets are decoded, whatever was encoded.
+/// Sample rate of decoded packets in Hz, whatever rate was encoded.
 pub(super) const RATE: u32 = 48_000;
 /// Frames of the longest packet, 120 ms.
 const LONGEST_PACKET: usize = 5_760;
 
-/// Decoder of one track.
+/// Decoder for one track.
 pub(super) struct OpusTrack {
     decoder: OpusMSDecoder,
     pub(super) channels: usize,
-    /// Frames before the sound.
+    /// Decoded frames that precede the sound.
     pub(super) pre_skip: u64,
     pcm: Vec<i16>,
 }
 
-/// Number of an error in libopus (`opus_defines.h`).
+/// Error code of libopus (`opus_defines.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", match self.0 {
     -1 => "invalid header",
@@ -28,8 +29,8 @@ pub(super) struct OpusError(i32);
 const BAD_ARGUMENT: OpusError = OpusError(-1);
 
 impl OpusTrack {
-    /// Reads the header that begins with `OpusHead`; `big` where numbers in it are big-endian, as in
-    /// MP4. Without a header, `channels` is what the container says.
+    /// Creates a decoder from the header that begins with `OpusHead`. `big` means that its numbers
+    /// are big-endian, as in MP4. Without a header, `channels` is the container's count.
     pub(super) fn new(header: &[u8], big: bool, channels: usize) -> Result<Self, OpusError> {
         let header = header.strip_prefix(b"OpusHead").unwrap_or_default();
         let u16_at = |at: usize| {
@@ -53,14 +54,14 @@ impl OpusTrack {
         let (streams, coupled) = (i32::from(streams), i32::from(coupled));
         let mut decoder = OpusMSDecoder::new(RATE.cast_signed(), count, streams, coupled, mapping)
             .map_err(OpusError)?;
-        // In 1/256 dB; it fits by its type.
+        // The gain is in 1/256 dB. Every value of its type is in range.
         decoder.set_gain(u16_at(8).cast_signed().into());
         let (pre_skip, pcm) = (u64::from(u16_at(2)), vec![0; LONGEST_PACKET * channels]);
         Ok(Self { decoder, channels, pre_skip, pcm })
     }
 
-    /// Decodes a packet; interleaved. An empty packet stands for as much lost sound as the one before
-    /// it held.
+    /// Decodes a packet to interleaved samples. An empty packet marks lost sound, as long as the
+    /// packet before it.
     pub(super) fn decode(&mut self, packet: &[u8]) -> Result<&[i16], OpusError> {
         let frames = match packet {
             [] => self.decoder.get_last_packet_duration(),
@@ -70,7 +71,7 @@ impl OpusTrack {
             return Ok(&[]);
         }
         let data = (!packet.is_empty()).then_some(packet);
-        // A packet of a container is far below 2 GiB; a longer one is refused.
+        // A packet of a container is far below 2 GiB; a longer one is rejected.
         let length = i32::try_from(packet.len()).map_err(|_| BAD_ARGUMENT)?;
         let decoded = self.decoder.decode(data, length, &mut self.pcm, frames, false);
         let frames = usize::try_from(decoded.map_err(OpusError)?).unwrap_or(0);

@@ -1,6 +1,6 @@
-//! Compressed sound: a container gives packets, a codec decodes them one by one.
+//! Decodes compressed sound: a container yields packets, and a codec decodes them one by one.
 //!
-//! Shapes: file in, one channel `(frames)` of f32 in i16 steps out, a packet at a time.
+//! Shapes: file in, one channel `(frames)` of f32 in i16 steps out, packet by packet.
 
 use std::{
     io::{self, BufReader},
@@ -28,36 +28,36 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Difference between the length that a container states and what it holds that is no cut, in seconds.
-/// Matroska counts in milliseconds, and encoders pad.
+/// Largest difference between stated and decoded length that is not a cut, in seconds. Matroska
+/// counts in milliseconds, and encoders pad.
 const LENGTH_SLACK_S: f64 = 0.15;
 
-/// Sound in packets.
+/// Decoder for the packets of a container.
 pub(super) struct PacketFrames {
     path: PathBuf,
     container: Box<dyn FormatReader>,
     codec: Codec,
     track: u32,
-    /// How the sound is stored.
+    /// Format of the sound.
     pub(super) format: FileFormat,
-    /// Frames a second, known from the first packet.
+    /// Sample rate in Hz, from the first packet.
     pub(super) rate: u32,
     channels: usize,
     interleaved: Vec<f32>,
-    /// Decoded to learn the rate, and not handed on yet.
+    /// Samples decoded to find the rate, and not returned yet.
     first: Vec<f32>,
-    /// Frames that were decoded.
+    /// Number of frames decoded so far.
     decoded: u64,
-    /// Frames that are left out at the beginning, and the number that may follow.
+    /// Frames to drop at the beginning, and the number that may follow.
     skip: u64,
     limit: Option<u64>,
-    /// Seconds of sound that the container states.
+    /// Length of the sound that the container states, in seconds.
     promised_s: Option<f64>,
     shortfall: Option<String>,
-    /// An error in what may have been the last packet.
+    /// Error in a packet that may have been the last one.
     last_error: Option<String>,
     failure: Failure,
-    /// The demuxer reports the plain end of the file as an error.
+    /// True if the demuxer reports the plain end of the file as an error.
     ends_with_error: bool,
     ended: bool,
 }
@@ -68,18 +68,19 @@ enum Codec {
 }
 
 impl PacketFrames {
-    /// Opens a file, and decodes as far as the first sound.
+    /// Opens a file, and decodes up to the first sound.
     ///
     /// # Errors
-    /// [`Error::Input`] if it holds no sound that can be decoded; [`Error::Io`].
+    /// [`Error::Input`] if it holds no sound that can be decoded; [`Error::Io`] if it cannot be
+    /// read.
     pub(super) fn open(path: &Path, source: Source, format: Format) -> Result<Self> {
         let cut = cut(path, &source, format)?;
         let stream = source.again(path)?.unseekable();
         let mut frames = match Self::start(path, source, format) {
             Ok(frames) => frames,
             Err(error) => {
-                // A demuxer that can seek refuses a file whose header promises more than is there. One
-                // that cannot reads on until the end.
+                // A demuxer that can seek rejects a file whose header promises more than is there.
+                // One that cannot seek reads on until the end.
                 let again =
                     (!matches!(error, Error::Io { .. })).then(|| Self::start(path, stream, format));
                 let Some(Ok(mut frames)) = again else { return Err(error) };
@@ -92,7 +93,7 @@ impl PacketFrames {
         Ok(frames)
     }
 
-    /// Decodes as far as the first sound.
+    /// Decodes up to the first sound.
     fn start(path: &Path, source: Source, format: Format) -> Result<Self> {
         let (failure, index) = (source.failure(), source.again(path)?);
         let opened = guarded(path, || Self::begin(path, source, format, index));
@@ -158,7 +159,7 @@ impl PacketFrames {
         })
     }
 
-    /// Decodes a packet behind a guard; false at the end.
+    /// Decodes a packet, guarded against panics. Returns false at the end.
     fn next_packet(&mut self, out: &mut Vec<f32>) -> Result<bool> {
         if self.ended {
             return Ok(false);
@@ -186,7 +187,7 @@ impl PacketFrames {
             return Ok(true);
         }
         if let Some(error) = self.last_error.take_if(|_| self.decoded > 0) {
-            // It was not the last packet, so this is not a file that ends early.
+            // Another packet follows, so the file is damaged rather than cut off.
             return Err(damaged(&self.path, self.decoded, &error));
         }
         let error = match &mut self.codec {
@@ -210,7 +211,7 @@ impl PacketFrames {
                     return self.push(rate, channels, out);
                 }
                 // An MP3 cut out of a longer one starts with frames that refer to bits before the
-                // cut. At the end, it is a frame that is not whole.
+                // cut. At the end of a file, the error means an incomplete frame.
                 Err(Symphonia::DecodeError(e)) => e.to_owned(),
                 Err(Symphonia::IoError(e)) if e.kind() == io::ErrorKind::UnexpectedEof => {
                     e.to_string()
@@ -222,7 +223,8 @@ impl PacketFrames {
         Ok(true)
     }
 
-    /// Hands on the mean of the channels of what was decoded, without what is to be left out.
+    /// Appends the mean of the decoded channels to `out`, without the frames to leave out. Returns
+    /// false once the limit is reached.
     fn push(&mut self, rate: u32, channels: usize, out: &mut Vec<f32>) -> Result<bool> {
         self.last_error = None;
         if self.channels == 0 {
@@ -255,7 +257,7 @@ impl PacketFrames {
         Ok(before + frames < end)
     }
 
-    /// Takes stock at the end of the packets.
+    /// Compares the decoded length with the stated one, and records what is missing. Returns false.
     fn finish(&mut self) -> Result<bool> {
         let found_s = self.decoded as f64 / f64::from(self.rate.max(1));
         let is_exact = self.format == FileFormat::Flac;
@@ -308,7 +310,7 @@ impl Codec {
     }
 }
 
-/// Names a codec that is not read.
+/// Describes a codec that is not supported.
 fn unsupported_codec(parameters: &AudioCodecParameters, error: &Symphonia) -> String {
     let name = match parameters.codec {
         well_known::CODEC_ID_AAC => "this kind of AAC (not Low Complexity)",
@@ -333,15 +335,15 @@ fn damaged(path: &Path, at: u64, error: &str) -> Error {
     Error::input(path, format!("the file is damaged after {at} samples: {error}"), CONVERT)
 }
 
-/// Runs other people's parsers of hostile data behind a guard. Should one ever panic on a broken file,
-/// one clip is lost and not a night of training.
+/// Runs third-party parsers of untrusted data behind a guard. If one panics on a broken file, one
+/// clip is lost and not a night of training.
 fn guarded<T>(path: &Path, run: impl FnOnce() -> Result<T>) -> Result<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
         Err(Error::input(path, "the file is damaged so badly that the decoder failed", CONVERT))
     })
 }
 
-/// The demuxers that may find something in a file of this format.
+/// Returns the demuxers that may accept a file of this format.
 fn probe(format: Format) -> Probe {
     let mut probe = Probe::default();
     match format {
@@ -379,7 +381,7 @@ fn stored_as(parameters: &AudioCodecParameters, format: Format) -> FileFormat {
     }
 }
 
-/// Seconds of sound, where a container states them reliably; MP3 and Ogg only estimate.
+/// Length in seconds, where a container states it reliably; MP3 and Ogg only estimate it.
 fn stated_length(
     container: &dyn FormatReader,
     track: &Track,
@@ -401,7 +403,7 @@ fn stated_length(
     by_frames.or_else(by_media)
 }
 
-/// Description of what is missing at the end, where the decoder would not notice.
+/// Describes what is missing at the end, for formats whose decoder does not notice.
 fn cut(path: &Path, source: &Source, format: Format) -> Result<Option<String>> {
     if !matches!(format, Format::Stream | Format::Adts | Format::Mp4) {
         return Ok(None);

@@ -1,9 +1,11 @@
-//! Uncompressed sound: WAV (RIFF, RIFX, RF64), Wave64 and AU, in integers, floats, A-law and µ-law.
+//! Decodes uncompressed sound from WAV (RIFF, RIFX, RF64), Wave64 and AU, in integers, floats,
+//! A-law and µ-law.
 //!
 //! Real files have odd-sized chunks with their padding byte, longer `fact` and `fmt ` chunks, wrong
-//! byte rates, and data lengths that were never filled in. [`layout`](super::layout) finds the chunks
-//! and checks them against the size of the file. This module turns the bytes of whole frames into one
-//! channel. A part of a long file is one seek.
+//! byte rates, and data lengths that were never filled in. [`layout`](super::layout) finds the
+//! chunks and checks them against the size of the file. This module turns the bytes of whole frames
+//! into one channel. A part of a long file is reached by one seek.
+//!
 //! Shapes: bytes of frames in, one channel `(frames)` of f32 in i16 steps out.
 
 use std::{
@@ -19,20 +21,20 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Bytes decoded at once.
+/// Number of bytes decoded at once.
 const BLOCK_BYTES: usize = 1 << 16;
 
-/// How a sample is stored. `big` is big-endian.
+/// Storage format of a sample. `big` means big-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
-    /// Unsigned, 128 is zero.
+    /// Unsigned; 128 is zero.
     U8,
-    /// Signed, in a container of 1 to 4 bytes. `bits` is the number that full scale is counted in: that
-    /// of the container for samples at its top, that of the samples where they lie at its bottom.
+    /// Signed, in a container of 1 to 4 bytes. `bits` defines full scale. It is the width of the
+    /// container for samples at its top, and the width of the samples for those at its bottom.
     Int { bytes: usize, bits: u32, big: bool },
-    /// Full scale is 1.
+    /// 32-bit float with a full scale of 1.
     F32 { big: bool },
-    /// Full scale is 1.
+    /// 64-bit float with a full scale of 1.
     F64 { big: bool },
     /// ITU-T G.711, A-law.
     ALaw,
@@ -41,7 +43,7 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// Bytes of one sample.
+    /// Bytes per sample.
     pub(super) fn bytes(self) -> usize {
         match self {
             Self::U8 | Self::ALaw | Self::MuLaw => 1,
@@ -51,7 +53,7 @@ impl Coding {
         }
     }
 
-    /// Decodes whole samples into units of an i16 step.
+    /// Decodes whole samples into units of an i16 step, and appends them to `out`.
     fn decode(self, bytes: &[u8], out: &mut Vec<f32>) {
         match self {
             Self::U8 => out.extend(bytes.iter().map(|&b| f32::from(i16::from(b) - 128) * 256.0)),
@@ -65,7 +67,7 @@ impl Coding {
                 out.extend(bytes.as_chunks().0.iter().map(|pair| f32::from(sample(pair))));
             }
             Self::Int { bytes: width, bits, big } => {
-                // In f64 because 32-bit integers need it; the product is in i16 steps.
+                // 32-bit integers need f64; the product is in i16 steps.
                 let scale = (16.0 - f64::from(bits)).exp2();
                 let sample = |b: &[u8]| (f64::from(integer(b, big)) * scale) as f32;
                 out.extend(bytes.chunks_exact(width).map(sample));
@@ -89,9 +91,9 @@ impl Coding {
     }
 }
 
-/// A signed integer of 1 to 4 bytes.
+/// Decodes a signed integer of 1 to 4 bytes.
 pub(super) fn integer(bytes: &[u8], big: bool) -> i32 {
-    // The bytes go to the top of an i32, and come down with the sign.
+    // The bytes go to the top of an i32, and the shift down extends the sign.
     let mut top = [0; 4];
     let shift = 8 * (4 - bytes.len().min(4)) as u32;
     if big {
@@ -103,7 +105,7 @@ pub(super) fn integer(bytes: &[u8], big: bool) -> i32 {
     }
 }
 
-/// ITU-T G.711, table 1: 13 bits at the top of 16.
+/// Decodes ITU-T G.711 A-law (table 1) to 13 bits at the top of 16.
 fn a_law(byte: u8) -> i16 {
     let code = byte ^ 0x55;
     let (segment, step) = (u32::from(code >> 4 & 7), i16::from(code & 15) << 4);
@@ -114,7 +116,7 @@ fn a_law(byte: u8) -> i16 {
     if code & 0x80 == 0 { -magnitude } else { magnitude }
 }
 
-/// ITU-T G.711, table 2: 14 bits at the top of 16.
+/// Decodes ITU-T G.711 µ-law (table 2) to 14 bits at the top of 16.
 fn mu_law(byte: u8) -> i16 {
     const BIAS: i16 = 0x84;
     let code = !byte;
@@ -123,15 +125,15 @@ fn mu_law(byte: u8) -> i16 {
     if code & 0x80 == 0 { magnitude } else { -magnitude }
 }
 
-/// Where the sound lies in a file, and how it is stored.
+/// Position and format of the sound in a file.
 #[derive(Clone, Debug)]
 pub(super) struct PcmLayout {
     pub(super) coding: Coding,
     pub(super) channels: usize,
     pub(super) rate: u32,
-    /// Byte at which the first frame begins.
+    /// Offset of the first frame, in bytes.
     pub(super) data_at: u64,
-    /// Whole frames that are there.
+    /// Number of whole frames present.
     pub(super) frames: u64,
     /// Description of what is missing at the end.
     pub(super) shortfall: Option<String>,
@@ -143,22 +145,22 @@ impl PcmLayout {
     }
 }
 
-/// Decodes a part of uncompressed sound, block by block.
+/// Decoder for a part of uncompressed sound, block by block.
 pub(super) struct PcmFrames {
     path: PathBuf,
     file: BufReader<Source>,
     layout: PcmLayout,
-    /// Frames that are left to decode.
+    /// Number of frames left to decode.
     left: u64,
     wanted: u64,
-    /// Samples of all channels that were decoded.
+    /// Number of samples decoded so far, over all channels.
     decoded: usize,
     bytes: Vec<u8>,
     interleaved: Vec<f32>,
 }
 
 impl PcmFrames {
-    /// Goes to the first frame of `part`.
+    /// Creates a decoder, and seeks to the first frame of `part`.
     pub(super) fn new(
         path: &Path,
         source: Source,

@@ -1,4 +1,4 @@
-//! Audio files, block by block: memory does not grow with their length.
+//! Reads audio files block by block, so that memory does not grow with their length.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// A recording, decoded in blocks of 16 kHz mono.
+/// Iterator over a recording, decoded in blocks of 16 kHz mono.
 ///
-/// The blocks joined are what [`read_recording`](super::read_recording) returns. An error ends the
-/// iteration.
+/// Joined, the blocks equal the result of [`read_recording`](super::read_recording). An error ends
+/// the iteration.
 ///
 /// ```no_run
 /// # fn main() -> wakeling::Result<()> {
@@ -32,7 +32,7 @@ use crate::{Error, Result};
 /// ```
 pub struct AudioReader {
     path: PathBuf,
-    /// The name inside the archive.
+    /// Name inside the archive.
     member: Option<String>,
     frames: Box<dyn Frames>,
     part: Part,
@@ -45,12 +45,12 @@ pub struct AudioReader {
     ended: bool,
 }
 
-/// The part of the decoded frames that is wanted.
+/// Selected part of the decoded frames.
 struct Part {
     range: Range,
     skip: u64,
     left: u64,
-    /// Frames that were decoded.
+    /// Number of frames decoded so far.
     seen: u64,
 }
 
@@ -139,25 +139,25 @@ impl AudioReader {
         })
     }
 
-    /// The rate it is stored at, in Hz.
+    /// Returns the sample rate of the file, in Hz.
     pub fn rate_hz(&self) -> u32 {
         self.rate_hz
     }
 
-    /// How it is stored.
+    /// Returns the format of the file.
     pub fn format(&self) -> FileFormat {
         self.format
     }
 
-    /// Description of what is missing at the end of a file that was cut off; known once the last block
-    /// was returned. What is there is used.
+    /// Describes what is missing at the end of a file that was cut off. Known once the last block
+    /// was returned; the blocks hold the sound that is present.
     pub fn shortfall(&self) -> Option<String> {
         let reached_end = self.ended && self.part.left > 0;
         let is_pcm_end = self.ended && self.part.range.duration_s.is_none();
         self.frames.shortfall().filter(|_| reached_end || is_pcm_end)
     }
 
-    /// Reads all that is left.
+    /// Reads the remaining blocks into one recording.
     ///
     /// # Errors
     /// As [`read_recording`](super::read_recording).
@@ -170,7 +170,7 @@ impl AudioReader {
         Ok(Recording { samples, rate_hz, format, shortfall })
     }
 
-    /// Decodes the next block; empty at the end.
+    /// Returns the next block, which is empty at the end.
     fn block(&mut self) -> Result<Vec<i16>> {
         loop {
             self.decoded.clear();
@@ -192,7 +192,7 @@ impl AudioReader {
         }
     }
 
-    /// Refuses what gave nothing at all.
+    /// Rejects a file or part that gave no sample.
     fn check_length(&self) -> Result<()> {
         if self.delivered > 0 || !self.resampled.is_empty() {
             return Ok(());
@@ -223,7 +223,7 @@ impl Iterator for AudioReader {
 }
 
 impl Part {
-    /// The wanted part of the next decoded frames.
+    /// Returns the selected part of the next decoded frames.
     fn cut<'f>(&mut self, frames: &'f [f32]) -> &'f [f32] {
         self.seen += frames.len() as u64;
         let skipped = self.skip.min(frames.len() as u64);
@@ -236,7 +236,7 @@ impl Part {
 }
 
 fn not_audio(path: &Path, magic: &[u8]) -> Error {
-    // Printable, and short.
+    // Keeps the message printable and short.
     let excerpt = magic[..magic.len().min(16)].escape_ascii();
     Error::input(
         path,
@@ -245,7 +245,7 @@ fn not_audio(path: &Path, magic: &[u8]) -> Error {
     )
 }
 
-/// Names the file inside an archive in an error.
+/// Adds the name of the file inside an archive to an error.
 fn inside(member: Option<&str>, error: Error) -> Error {
     match (error, member) {
         (Error::Input { path, problem, remedy }, Some(member)) => {

@@ -1,8 +1,9 @@
-//! Brings sound to 16 kHz.
+//! Resamples sound to 16 kHz with rubato's FFT resampler.
 //!
-//! rubato's FFT resampler: the ratio is fixed and a clip may come late, so its anti-aliasing filter
-//! may be as long as we like. Blocks of at least 128 ms put the filter's edge just below the lower
-//! Nyquist frequency. Shapes: `(n)` at `r` Hz in, `(round(n · 16000 / r))` out, delay removed.
+//! The ratio is fixed and latency does not matter for a clip, so the anti-aliasing filter may be
+//! long. Blocks of at least 128 ms put the filter's edge just below the lower Nyquist frequency.
+//!
+//! Shapes: `(n)` at `r` Hz in, `(round(n · 16000 / r))` out, delay removed.
 
 use std::path::Path;
 
@@ -17,22 +18,23 @@ use crate::{Error, Result};
 /// Length of an FFT block, in seconds: 2,048 samples at 16 kHz.
 const BLOCK_S: f64 = 0.128;
 
-/// Brings one clip to 16 kHz, block by block; the blocks in which it comes do not change the result.
+/// Resamples one clip to 16 kHz, block by block. The sizes of the input blocks do not change the
+/// result.
 pub(super) struct Stream {
     rate: u32,
     /// None at 16 kHz.
     resampler: Option<Fft<f32>>,
-    /// Input that does not fill a block yet.
+    /// Input samples that do not fill a block yet.
     pending: Vec<f32>,
     block: Vec<f32>,
-    /// The resampler's delay, which is left out at the beginning.
+    /// Samples of resampler delay that are still to be dropped.
     skip: usize,
     frames_in: u64,
     frames_out: u64,
 }
 
 impl Stream {
-    /// For a clip of this rate in Hz.
+    /// Creates a resampler for a clip of this rate in Hz.
     pub(super) fn new(path: &Path, rate: u32) -> Result<Self> {
         let resampler = match rate {
             SAMPLE_RATE => None,
@@ -49,7 +51,7 @@ impl Stream {
         })
     }
 
-    /// Takes samples, and adds those that they complete to `out`.
+    /// Takes samples, and appends those that they complete to `out`.
     pub(super) fn push(&mut self, path: &Path, samples: &[f32], out: &mut Vec<f32>) -> Result<()> {
         self.frames_in += samples.len() as u64;
         let Some(length) = self.resampler.as_ref().map(|r| r.input_frames_next()) else {
@@ -59,7 +61,7 @@ impl Stream {
         };
         self.pending.extend_from_slice(samples);
         let mut taken = 0;
-        // A block that may be the last one waits, since the last one is treated apart.
+        // A block that may be the last one is kept back, since `finish` treats the last one apart.
         while self.pending.len() - taken > length {
             self.run(path, taken..taken + length, out)?;
             taken += length;
@@ -68,7 +70,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Adds what is left once all samples were taken. In all there are [`output_length`] of them.
+    /// Appends the remaining samples after all input. The total is then [`output_length`].
     pub(super) fn finish(&mut self, path: &Path, out: &mut Vec<f32>) -> Result<()> {
         let wanted = output_length(self.frames_in, self.rate);
         let last = 0..self.pending.len();
@@ -84,7 +86,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Resamples one block of the pending samples; zeros follow what is too short for one.
+    /// Resamples one block of the pending samples. A short block is padded with zeros.
     fn run(&mut self, path: &Path, part: std::ops::Range<usize>, out: &mut Vec<f32>) -> Result<()> {
         let (rate, input) = (self.rate, &self.pending[part]);
         let Some(resampler) = &mut self.resampler else { return Ok(()) };
@@ -115,14 +117,14 @@ fn refused(path: &Path, rate: u32, error: &dyn std::error::Error) -> Error {
     Error::input(path, problem, super::checks::CONVERT)
 }
 
-/// `round(n · 16000 / rate)`, in integers.
+/// Returns `round(n · 16000 / rate)`, in integer arithmetic.
 fn output_length(frames: u64, rate: u32) -> u64 {
     let rate = u128::from(rate);
     let scaled = u128::from(frames) * u128::from(SAMPLE_RATE);
     ((2 * scaled + rate) / (2 * rate)) as u64
 }
 
-/// A whole clip from one rate to another, delay removed; its length is rounded up.
+/// Resamples a whole clip and removes the delay. The length is rounded up.
 pub(super) fn whole(
     samples: &[f32],
     from: u32,
@@ -133,14 +135,14 @@ pub(super) fn whole(
     Ok(resampler.process_all(&input, samples.len(), None)?.take_data())
 }
 
-/// A resampler of one channel in blocks of at least `block_s` seconds.
+/// Creates a resampler for one channel in blocks of at least `block_s` seconds.
 pub(super) fn resampler(
     from: u32,
     to: u32,
     block_s: f64,
 ) -> Result<Fft<f32>, rubato::ResamplerConstructionError> {
     // The filter is centred on half a block, so the block must be an even multiple of the smallest
-    // one that both rates share; otherwise everything shifts by half an input sample.
+    // one that both rates share. Otherwise everything shifts by half an input sample.
     let even = 2 * from / greatest_common_divisor(from, to);
     let block = ((f64::from(from) * block_s) as u32).div_ceil(even).max(1) * even;
     let window = WindowFunction::BlackmanHarris2;

@@ -1,6 +1,6 @@
-//! Bytes of an audio file: a whole file, or a file inside an archive that is not compressed.
+//! Bytes of an audio file: a whole file, or a file inside an uncompressed archive.
 //!
-//! Nothing is read ahead, so the memory does not grow with the length of the file.
+//! No bytes are read ahead, so memory does not grow with the length of the file.
 
 use std::{
     fs::File,
@@ -14,7 +14,7 @@ use symphonia::core::io::MediaSource;
 use super::Member;
 use crate::{Error, Result};
 
-/// A range of bytes of an open file.
+/// Range of bytes of an open file.
 pub(super) struct Source {
     file: File,
     start: u64,
@@ -24,14 +24,14 @@ pub(super) struct Source {
     failure: Failure,
 }
 
-/// The first refusal of the system while a [`Source`] was read.
+/// First I/O error while a [`Source`] was read.
 ///
-/// A decoder passes on its own errors only. This tells a disk that fails from a file that is damaged.
+/// A decoder passes on its own errors only. This type separates a failing disk from a damaged file.
 #[derive(Clone, Default)]
 pub(super) struct Failure(Arc<Mutex<Option<io::Error>>>);
 
 impl Failure {
-    /// The error of the system, if there was one; else `otherwise`.
+    /// Returns the I/O error, if there was one, else `otherwise`.
     pub(super) fn or(&self, path: &Path, otherwise: Error) -> Error {
         match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(source) => Error::io(path, "read")(source),
@@ -53,7 +53,7 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::Input`] for a folder, a device, a pipe, an empty file, or an archive that ends before
-    /// the member does; [`Error::Io`] if the system refuses.
+    /// the member does; [`Error::Io`] if the file cannot be read.
     pub(super) fn open(path: &Path, member: Option<&Member>) -> Result<Self> {
         let length = checked_length(path)?;
         let file = File::open(path).map_err(Error::io(path, "read"))?;
@@ -90,7 +90,7 @@ impl Source {
         Ok(source)
     }
 
-    /// Restricts to `length` bytes from `start` on, as if they were a file.
+    /// Restricts the source to `length` bytes from `start` on, as if they were a file.
     pub(super) fn section(mut self, start: u64, length: u64) -> io::Result<Self> {
         let start = start.min(self.length);
         self.length = (self.length - start).min(length);
@@ -99,7 +99,7 @@ impl Source {
         Ok(self)
     }
 
-    /// The same bytes from the start, independent of this position.
+    /// Opens the same bytes again, with a position of its own at their start.
     pub(super) fn again(&self, path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io(path, "read"))?;
         let (start, length) = (self.start, self.length);
@@ -109,7 +109,7 @@ impl Source {
         Ok(again)
     }
 
-    /// The same bytes as a stream whose length is not known.
+    /// Returns the same bytes as a stream of unknown length.
     pub(super) fn unseekable(self) -> Self {
         Self { is_seekable: false, ..self }
     }
@@ -123,7 +123,7 @@ impl Source {
     }
 }
 
-/// The length of a regular file that is not empty; anything else could block or never end.
+/// Returns the length of a regular file that is not empty. Anything else could block or never end.
 fn checked_length(path: &Path) -> Result<u64> {
     let metadata = std::fs::metadata(path).map_err(Error::io(path, "read"))?;
     if metadata.is_dir() {

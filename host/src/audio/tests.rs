@@ -4,9 +4,9 @@ use super::*;
 
 mod formats;
 
-/// A sine that fits each rate, at half of full scale.
+/// Sine that fits each rate, at half of full scale.
 fn tone(hz: f32, rate: u32, frames: usize) -> Vec<f32> {
-    // In f64: the phase of an f32 is off by 0.004 after a second of 9 kHz.
+    // f64, since the phase of an f32 is off by 0.004 after a second of 9 kHz.
     let step = TAU * f64::from(hz) / f64::from(rate);
     (0..frames).map(|i| (0.5 * (step * i as f64).sin()) as f32).collect()
 }
@@ -25,7 +25,7 @@ impl Folder {
     }
 }
 
-/// A WAV header written out by hand, so that each field can be wrong.
+/// WAV header written by hand, so that each field can be wrong.
 struct Header {
     tag: u16,
     channels: u16,
@@ -64,7 +64,7 @@ fn le(samples: &[i16]) -> Vec<u8> {
     samples.iter().flat_map(|s| s.to_le_bytes()).collect()
 }
 
-/// Resamples a clip that comes in one block.
+/// Resamples a clip that arrives in one block.
 fn to_16k(samples: &[f32], rate: u32) -> Vec<f32> {
     let (path, mut out) = (Path::new("x"), Vec::new());
     let mut stream = resample::Stream::new(path, rate).unwrap();
@@ -246,7 +246,7 @@ fn resampling_keeps_length_time_and_level() {
 
 #[test]
 fn resampling_does_not_alias() {
-    // 9 kHz would come back as 7 kHz.
+    // Aliasing would fold 9 kHz to 7 kHz.
     let out = to_16k(&tone(9_000.0, 48_000, 48_000), 48_000);
     let rms = (out[3_000..13_000].iter().map(|x| x * x).sum::<f32>() / 10_000.0).sqrt();
     let attenuation_db = 20.0 * (0.5f32.sqrt() * 0.5 / rms).log10();
@@ -292,7 +292,7 @@ fn a_device_is_refused() {
     assert!(message(&PathBuf::from("/dev/zero")).contains("device"));
 }
 
-/// A FLAC file of one verbatim mono frame (RFC 9639, sections 8 and 9).
+/// FLAC file of one verbatim mono frame (RFC 9639, sections 8 and 9).
 fn flac(samples: &[i16], rate: u32) -> Vec<u8> {
     let frames = samples.len() as u16;
     let mut bytes = b"fLaC\x80\0\0\x22".to_vec();
@@ -348,7 +348,7 @@ fn a_file_that_is_cut_off_is_used_up_to_there() {
         assert!(cut.contains(expected), "{name}: {cut}");
         assert_eq!(read(&path).unwrap().len(), samples, "{name}");
     }
-    // A part that lies before the cut is whole.
+    // A part before the cut is complete.
     let path =
         dir.file("a.wav", &Header { data_bytes: Some(40), ..Header::default() }.with(&sound));
     let part = read_recording(path, None, 0.0, Some(2.0 / 16_000.0)).unwrap();
@@ -408,7 +408,7 @@ fn telephone_and_double_precision_samples_are_read() {
     let read_as = |tag, bits, data: &[u8]| {
         read(dir.file("a.wav", &Header { tag, bits, ..Header::default() }.with(data))).unwrap()
     };
-    // ITU-T G.711: the smallest and the largest of either sign.
+    // The smallest and the largest value of either sign in ITU-T G.711.
     assert_eq!(read_as(6, 8, &[0xd5, 0x55, 0xaa, 0x2a]), [8, -8, 32_256, -32_256]);
     assert_eq!(read_as(7, 8, &[0xff, 0x7f, 0x80, 0x00]), [0, 0, 32_124, -32_124]);
     let doubles: Vec<u8> = [0.5f64, -0.25, 0.0].iter().flat_map(|x| x.to_le_bytes()).collect();
@@ -420,7 +420,7 @@ fn other_headers_of_uncompressed_sound_are_read() {
     let dir = Folder::new();
     let samples = [1i16, -2, 300, -32_768];
     let wav = Header::default().with(&le(&samples));
-    // RF64 and BW64: the lengths stand in a chunk of their own.
+    // RF64 and BW64 have the lengths in a chunk of their own.
     for magic in [b"RF64", b"BW64"] {
         let mut bytes = [&magic[..], &[0xff; 4], b"WAVEds64\x1c\0\0\0"].concat();
         bytes.extend(100u64.to_le_bytes());

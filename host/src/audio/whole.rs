@@ -1,23 +1,23 @@
 //! Detection of Ogg, MP3 and AAC files that end too early.
 //!
-//! Their decoders take the end of the bytes for the end of the sound, so that a copy that broke off
-//! reads as a shorter clip whose transcript is then wrong. The containers show it: Ogg marks its last
-//! page (RFC 3533, section 6); MP3 states each frame's length (ISO/IEC 11172-3, 2.4.2.3), and most
-//! encoders the number of frames in front of the first. An MP3 without that number which was cut
-//! exactly between two frames cannot be told from a shorter one.
+//! Their decoders take the end of the bytes for the end of the sound. A copy that broke off then
+//! reads as a shorter clip with a wrong transcript. The containers reveal the cut. Ogg marks its
+//! last page (RFC 3533, section 6). MP3 states each frame's length (ISO/IEC 11172-3, 2.4.2.3), and
+//! most encoders write the number of frames in front of the first. An MP3 without that number looks
+//! like a shorter one if it was cut exactly between two frames.
 
 use std::io::{self, BufRead, Read, Seek};
 
-/// Bytes of a page's header before its segment table.
+/// Bytes of a page header before its segment table.
 const PAGE_HEADER: usize = 27;
 const LAST_PAGE: u8 = 4;
-/// Frames that an encoder may count differently: its own header, and the decoder's delay.
+/// Number of frames by which counts may differ: an encoder's own header, and the decoder's delay.
 const FRAMES_SLACK: u32 = 2;
 
-/// Description of what is missing of an Ogg file; none if it is whole.
+/// Describes what is missing from an Ogg file; none if it is whole.
 ///
 /// # Errors
-/// What the system refuses.
+/// Errors from reading the file.
 pub(super) fn ogg_is_cut(file: &mut (impl BufRead + Seek)) -> io::Result<Option<String>> {
     let (mut at, mut ended) = (0u64, false);
     let mut header = Vec::with_capacity(PAGE_HEADER + 255);
@@ -44,10 +44,11 @@ pub(super) fn ogg_is_cut(file: &mut (impl BufRead + Seek)) -> io::Result<Option<
     Ok((!ended).then(|| "its last page is missing".to_owned()))
 }
 
-/// Description of what is missing of an MP3 file; none if it is whole, or if nobody can tell.
+/// Describes what is missing from an MP3 file; none if it is whole, or if that cannot be
+/// determined.
 ///
 /// # Errors
-/// What the system refuses.
+/// Errors from reading the file.
 pub(super) fn mp3_is_cut(file: &mut (impl BufRead + Seek)) -> io::Result<Option<String>> {
     if !skip_id3(file)? {
         return Ok(None);
@@ -77,11 +78,11 @@ pub(super) fn mp3_is_cut(file: &mut (impl BufRead + Seek)) -> io::Result<Option<
     Ok(promised.map(|promised| format!("{frames} of {promised} frames are there")))
 }
 
-/// Description of what is missing of AAC in ADTS frames (ISO/IEC 13818-7, 6.2); none if nobody can
-/// tell.
+/// Describes what is missing from AAC in ADTS frames (ISO/IEC 13818-7, 6.2); none if the file is
+/// whole, or if that cannot be determined.
 ///
 /// # Errors
-/// What the system refuses.
+/// Errors from reading the file.
 pub(super) fn adts_is_cut(file: &mut (impl BufRead + Seek)) -> io::Result<Option<String>> {
     const HEADER: u64 = 7;
     if !skip_id3(file)? {
@@ -106,12 +107,13 @@ pub(super) fn adts_is_cut(file: &mut (impl BufRead + Seek)) -> io::Result<Option
     }
 }
 
-/// Skips so many bytes; returns how many there are.
+/// Skips `bytes` bytes; returns the number skipped.
 fn skip(file: &mut (impl BufRead + Seek), bytes: u64) -> io::Result<u64> {
     io::copy(&mut file.by_ref().take(bytes), &mut io::sink())
 }
 
-/// Skips tags of ID3v2 (id3.org, "ID3 tag version 2.4.0", section 3.1); false if the file ends there.
+/// Skips ID3v2 tags (id3.org, "ID3 tag version 2.4.0", section 3.1). Returns false if the file ends
+/// there.
 fn skip_id3(file: &mut (impl BufRead + Seek)) -> io::Result<bool> {
     loop {
         let begin = file.stream_position()?;
@@ -130,15 +132,15 @@ fn skip_id3(file: &mut (impl BufRead + Seek)) -> io::Result<bool> {
     }
 }
 
-/// The header of one frame.
+/// Header of one frame.
 struct Frame {
     bytes: usize,
-    /// Where layer III's side information ends, counted from the frame's first byte.
+    /// End of layer III's side information, counted from the frame's first byte.
     side_end: usize,
 }
 
 impl Frame {
-    /// Layer III only, which is what MP3 files hold; none for anything else.
+    /// Parses a header of layer III, the layer of MP3 files; none for anything else.
     fn of(bytes: &[u8]) -> Option<Self> {
         const KBPS_1: [usize; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
         const KBPS_2: [usize; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
@@ -167,7 +169,8 @@ impl Frame {
         Some(Self { bytes: samples_by_8 * kbps * 1_000 / rate + padding, side_end: 4 + side })
     }
 
-    /// The number of frames that a first frame states (Xing's and LAME's tag, or Fraunhofer's).
+    /// Returns the number of frames that a first frame states (Xing's and LAME's tag, or
+    /// Fraunhofer's).
     fn promised(&self, bytes: &[u8]) -> Option<u32> {
         let u32_at = |at: usize| -> Option<u32> {
             Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
@@ -194,7 +197,7 @@ mod tests {
         mp3_is_cut(&mut Cursor::new(bytes)).unwrap()
     }
 
-    /// A page of `body` bytes.
+    /// Ogg page with a body of `body` bytes.
     fn page(flags: u8, body: usize) -> Vec<u8> {
         let mut table = vec![255u8; body / 255];
         table.push((body % 255) as u8);
@@ -214,11 +217,11 @@ mod tests {
         for length in 0..whole.len() {
             assert!(ogg(&whole[..length]).is_some(), "{length}");
         }
-        // Tags behind the end are no sound.
+        // Tags behind the end are not sound.
         assert_eq!(ogg(&[&whole[..], b"TAG"].concat()), None);
     }
 
-    /// A frame of MPEG-2 layer III, 16 kHz mono, 32 kbit/s: 144 bytes.
+    /// Frame of MPEG-2 layer III, 16 kHz mono, 32 kbit/s: 144 bytes.
     fn frame(tag: Option<u32>) -> Vec<u8> {
         let mut frame = vec![0xff, 0xf3, 0x48, 0xc0];
         frame.resize(144, 0);

@@ -1,32 +1,32 @@
-//! Where speech begins and ends, by its level above the room's.
+//! Detects the beginning and the end of speech by its level above the room's.
 
-/// So many of the last [`ONSET_WINDOW`] frames must rise above the room for speech to begin.
+/// Number of the last [`ONSET_WINDOW`] frames that must rise above the room for speech to begin.
 const ONSET_FRAMES: usize = 4;
-/// Frames in which an onset is looked for; see [`ONSET_FRAMES`].
+/// Number of frames in which an onset is searched; see [`ONSET_FRAMES`].
 pub(crate) const ONSET_WINDOW: usize = 6;
-/// Frames of quiet that end a phrase.
+/// Number of quiet frames that end a phrase.
 pub(crate) const PAUSE_FRAMES: usize = 70;
-/// How far speech rises above the room, in dB.
+/// Rise of speech above the room, in dB.
 const RISE_DB: f32 = 9.0;
-/// Below this nothing is speech, however quiet the room is, in dBFS.
+/// Lowest level of speech in dBFS, however quiet the room is.
 pub(crate) const FAINTEST_DB: f32 = -60.0;
 
-/// Detector of the beginning and the end of speech over a room of a known level, in frames of 10 ms.
+/// Detector of the beginning and the end of speech over a room of known level, in frames of 10 ms.
 #[derive(Clone, Debug)]
 pub(crate) struct Activity {
     floor_db: f32,
-    /// Whether each of the last frames rose above the room, newest in the lowest bit.
+    /// Flags of the last frames, set if a frame rose above the room; newest in the lowest bit.
     risen: u8,
     quiet_frames: usize,
 }
 
 impl Activity {
-    /// Starts before speech, over a room of that level in dBFS.
+    /// Creates a detector in the state before speech, over a room of that level in dBFS.
     pub(crate) fn over(floor_db: f32) -> Self {
         Self { floor_db, risen: 0, quiet_frames: 0 }
     }
 
-    /// Forgets the frames so far.
+    /// Discards the frames so far.
     pub(crate) fn restart(&mut self) {
         (self.risen, self.quiet_frames) = (0, 0);
     }

@@ -1,58 +1,60 @@
-//! What a microphone and a loudspeaker are to the rest of the program.
+//! Interfaces of a microphone and a loudspeaker for the rest of the program.
 
 use std::time::Duration;
 
 use crate::{Error, Result};
 
-/// A microphone that is open. Sound is 16 kHz mono, whatever the device gives.
+/// Open microphone. Sound is 16 kHz mono, whatever the device gives.
 pub trait Microphone {
-    /// What is shown as its name.
+    /// Returns the name for display.
     fn name(&self) -> &str;
 
-    /// All sound since the last call; waits up to `patience` for some, and gives none if none comes.
+    /// Returns all sound since the last call. Waits up to `patience` for some; empty if none
+    /// arrives.
     ///
     /// # Errors
-    /// [`Error::Device`] if the device has gone, or gives no sound for seconds.
+    /// [`Error::Device`] if the device is gone, or gives no sound for seconds.
     fn hear(&mut self, patience: Duration) -> Result<Vec<i16>>;
 
-    /// Whether sound was lost since the last call, because the system was too busy.
+    /// Returns true if sound was lost since the last call because the system was too busy.
     fn has_gaps(&mut self) -> bool;
 }
 
-/// Plays sound.
+/// Output for sound.
 pub trait Loudspeaker {
     /// Plays 16 kHz mono to its end.
     ///
     /// # Errors
-    /// [`Error::Device`] if it cannot.
+    /// [`Error::Device`] if the sound cannot be played.
     fn play(&mut self, pcm: &[i16]) -> Result<()>;
 }
 
-/// How a microphone is wanted.
+/// Requested microphone.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Its number in the list, its name, or a part of its name; the system's default if none.
+    /// Number in the list, name, or part of the name; the system's default if none.
     pub device: Option<String>,
-    /// The rate at which it is opened, in Hz; 16,000 if it offers that, its own rate otherwise.
+    /// Rate at which it is opened, in Hz. By default 16,000 if the device offers that, else its own
+    /// rate.
     pub rate: Option<u32>,
 }
 
-/// A microphone that could be opened.
+/// Microphone that can be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The system's name of it.
+    /// Name given by the system.
     pub name: String,
-    /// The system's identifier.
+    /// Identifier given by the system.
     pub id: String,
-    /// Whether it is the default.
+    /// True for the system's default.
     pub is_default: bool,
 }
 
-/// Which of `found` is meant by `wanted`: a number from 1 on, a name or an identifier, or a part of
-/// exactly one name.
+/// Selects the microphone that `wanted` names: a number from 1 on, a name, an identifier, or a part
+/// of exactly one name.
 ///
 /// # Errors
-/// [`Error::Device`] if none or several are; the remedy lists all.
+/// [`Error::Device`] if no microphone or several match; the remedy lists all.
 pub fn choose<'a>(found: &'a [Found], wanted: &str) -> Result<&'a Found> {
     let by_number = wanted.parse::<usize>().ok().and_then(|n| found.get(n.checked_sub(1)?));
     let is_named = |f: &&Found| f.name == wanted || f.id == wanted;

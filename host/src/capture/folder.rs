@@ -1,9 +1,9 @@
-//! Where recordings are kept: 16 kHz mono WAV files and `manifest.jsonl`, which names them.
+//! Folders of recordings: 16 kHz mono WAV files, and `manifest.jsonl`, which lists them.
 //!
-//! A recording is on the disk, file first and then its line, before the next one begins; so a run
-//! that is broken off at any moment loses nothing that was kept, and the next run goes on where it
-//! was. Lines that someone else wrote stay as they are. A file of ours without a line, from a run
-//! that was cut off between the two, gets one.
+//! A recording is on the disk before the next one begins, first its file and then its line. An
+//! interrupted run therefore loses no recording, and the next run continues from there. Foreign
+//! lines are left as they are. A recording without a line, from a run that was interrupted between
+//! the two, gets one.
 
 use std::{
     collections::BTreeSet,
@@ -15,19 +15,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, audio, audio::SAMPLE_RATE, files, synthesize::MANIFEST, tokens::clean};
 
-/// What the manifest says of a recording, besides its file and length.
+/// Metadata of a recording in the manifest, besides its file and length.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
-    /// What is said.
+    /// Transcript.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
-    /// Who says it.
+    /// Name of the speaker.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub speaker: String,
-    /// How it was to be said, such as "far".
+    /// Requested style of speech, such as "far".
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub style: String,
-    /// "word", or "room" for what a room sounds like.
+    /// "word", or "room" for sound of a room.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kind: String,
 }
@@ -41,33 +41,33 @@ struct Line {
     facts: Facts,
 }
 
-/// A recording that is on the disk.
+/// Recording on the disk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
-    /// Its file.
+    /// Path of its file.
     pub path: PathBuf,
-    /// Seconds.
+    /// Length in seconds.
     pub duration_s: f64,
-    /// What is known of it.
+    /// Metadata from the manifest.
     pub facts: Facts,
 }
 
-/// A folder of recordings.
+/// Folder of recordings.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     prefix: &'static str,
-    /// The manifest, line by line.
+    /// Lines of the manifest.
     lines: Vec<String>,
     kept: Vec<Kept>,
 }
 
 impl Folder {
-    /// Opens or makes a folder, in which files are called `PREFIX-NNNN.wav`; a file that has no line
-    /// gets `facts`.
+    /// Opens or creates a folder, in which files are called `PREFIX-NNNN.wav`. A file without a
+    /// line gets `facts`.
     ///
     /// # Errors
-    /// [`Error::Io`] if the folder cannot be made or read.
+    /// [`Error::Io`] if the folder cannot be created or read.
     pub fn open(path: &Path, prefix: &'static str, facts: &Facts) -> Result<Self> {
         // Another process may have written a file and not yet its line.
         let _claim = files::claim_when_free(path)?;
@@ -90,7 +90,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Our files that no line names, in order.
+    /// Returns our files that no line names, in order.
     fn strays(&self, named: &BTreeSet<&str>) -> Result<Vec<String>> {
         let entries = fs::read_dir(&self.path).map_err(Error::io(&self.path, "read"))?;
         let mut strays = Vec::new();
@@ -108,31 +108,31 @@ impl Folder {
         Ok(strays)
     }
 
-    /// The folder itself.
+    /// Path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Every recording that the manifest names and that is there.
+    /// Recordings that the manifest names and that exist.
     pub fn kept(&self) -> &[Kept] {
         &self.kept
     }
 
-    /// How many of them say `text`.
+    /// Number of recordings whose transcript is `text`, compared without case and punctuation.
     pub fn count(&self, text: &str) -> usize {
         let text = clean(text);
         self.kept.iter().filter(|k| clean(&k.facts.text) == text).count()
     }
 
-    /// Seconds of all of them.
+    /// Total length of all recordings in seconds.
     pub fn seconds(&self) -> f64 {
         self.kept.iter().map(|k| k.duration_s).sum()
     }
 
-    /// Keeps a recording: the file, then its line, both whole and on the disk.
+    /// Stores a recording: first the file and then its line, each written atomically.
     ///
     /// # Errors
-    /// [`Error::Io`] if the system refuses; what was kept before is as it was.
+    /// [`Error::Io`] if the recording cannot be written; earlier ones are unchanged.
     pub fn keep(&mut self, pcm: &[i16], facts: &Facts) -> Result<PathBuf> {
         let _claim = files::claim_when_free(&self.path)?;
         self.reread()?;
@@ -145,17 +145,18 @@ impl Folder {
         match self.append(&name, pcm.len(), facts) {
             Ok(()) => Ok(path),
             Err(error) => {
-                // A file without a line would be kept unasked by the next run.
+                // The next run would add a file without a line to the manifest.
                 let _ = fs::remove_file(&path);
                 Err(error)
             }
         }
     }
 
-    /// Takes up the lines that another process wrote since; its recordings are not counted here.
+    /// Rereads the manifest, for lines that another process wrote. Its recordings are not counted
+    /// here.
     fn reread(&mut self) -> Result<()> {
         let manifest = self.path.join(MANIFEST);
-        // What is there and no file was never written by another; writing will say what it is.
+        // If there is no regular file, no other process wrote one. Writing reports what is there.
         if manifest.is_file() {
             self.lines = read_lines(&manifest)?;
         }
@@ -181,10 +182,10 @@ impl Folder {
         Ok(())
     }
 
-    /// Takes the recording of that file name back: its line, then its file.
+    /// Removes the recording of that file name: first its line, then its file.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is none of that name; [`Error::Io`] if the system refuses.
+    /// [`Error::Usage`] if there is no such recording; [`Error::Io`] if it cannot be removed.
     pub fn remove(&mut self, name: &str) -> Result<()> {
         let is_it = |path: &Path| path.file_name().is_some_and(|n| n == name);
         let Some(at) = self.kept.iter().position(|k| is_it(&k.path)) else {
@@ -207,10 +208,10 @@ impl Folder {
     }
 }
 
-/// The lines of a manifest; none if there is none.
+/// Reads the lines of a manifest; empty if there is no manifest.
 fn read_lines(manifest: &Path) -> Result<Vec<String>> {
     let text = match fs::metadata(manifest) {
-        // A device or a pipe may never end.
+        // Reading a device or a pipe may never end.
         Ok(metadata) if !metadata.is_file() => {
             let remedy = "move it away, or name another folder with --out";
             return Err(Error::input(manifest, "this is no file", remedy));
@@ -262,7 +263,7 @@ mod tests {
         let path = place.path();
         let mut folder = Folder::open(path, "take", &facts()).unwrap();
         folder.keep(&[7; 16_000], &facts()).unwrap();
-        // The program was killed between file and line, after someone had edited the manifest.
+        // The program was killed between file and line, after the manifest was edited by hand.
         audio::write_wav(path.join("take-0002.wav"), &[9; 16_000]).unwrap();
         let mut text = fs::read_to_string(path.join(MANIFEST)).unwrap();
         text += "{\"audio_filepath\": \"gone.wav\", \"text\": \"x\", \"mood\": \"good\"}\n# mine\n";

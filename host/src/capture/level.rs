@@ -1,44 +1,45 @@
-//! How loud sound is, and whether it is too loud or too quiet to learn from.
+//! Levels of sound, and detection of clipping.
 //!
 //! Levels are in dB of full scale (dBFS): `20 · log₁₀(x / 32,768)` of a peak or of a root mean
-//! square, so a full sine has a peak of 0 and a root mean square of −3.
+//! square. A full-scale sine has a peak of 0 and a root mean square of −3.
 
 use std::collections::VecDeque;
 
 use crate::audio::SAMPLE_RATE;
 
-/// The level of silence.
+/// Level of silence in dBFS.
 pub const SILENCE_DB: f32 = -96.0;
-/// A phrase whose peak is below this is too quiet: fewer than eight of its sixteen bits are used.
+/// Lowest peak of a usable phrase in dBFS. Below it, samples use only about ten of their sixteen
+/// bits.
 pub const QUIET_DB: f32 = -36.0;
-/// From this size on, a sample counts as at the converter's end; some end a little below full scale.
+/// Smallest magnitude that counts as the converter's limit; some end a little below full scale.
 const RAIL: u16 = 32_600;
-/// So many such samples in a row are clipping; a single one may be a peak that just fits.
+/// Number of such samples in a row that are clipping; a single one may be a peak that just fits.
 const CLIPPED_RUN: usize = 3;
 /// Seconds for which the meter holds a peak or a warning.
 const HOLD_S: usize = 1;
 
-/// A size in i16 steps as dBFS, at least [`SILENCE_DB`].
+/// Converts a magnitude in i16 steps to dBFS, at least [`SILENCE_DB`].
 pub fn decibels(steps: f32) -> f32 {
     (20.0 * (steps / 32_768.0).log10()).max(SILENCE_DB)
 }
 
-/// How loud a stretch of sound is.
+/// Level of a stretch of sound.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Level {
-    /// The largest sample.
+    /// Magnitude of the largest sample, in dBFS.
     pub peak_db: f32,
-    /// The root mean square.
+    /// Root mean square, in dBFS.
     pub rms_db: f32,
-    /// [`CLIPPED_RUN`] samples in a row at the converter's end.
+    /// True if [`CLIPPED_RUN`] samples in a row are at the converter's limit.
     pub is_clipped: bool,
 }
 
 impl Level {
-    /// No sound.
+    /// Level of no sound.
     pub const SILENCE: Self = Self { peak_db: SILENCE_DB, rms_db: SILENCE_DB, is_clipped: false };
 
-    /// Of some samples; [`Level::SILENCE`] of none.
+    /// Measures samples; [`Level::SILENCE`] if there are none.
     pub fn of(pcm: &[i16]) -> Self {
         if pcm.is_empty() {
             return Self::SILENCE;
@@ -54,7 +55,7 @@ impl Level {
     }
 }
 
-/// What a level meter shows: the present level, the highest of the last second, and clipping in it.
+/// Level meter: the present level, and the peak and clipping of the last second.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
     blocks: VecDeque<(Level, usize)>,
@@ -62,7 +63,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Takes the next sound.
+    /// Takes the next block of sound.
     pub fn push(&mut self, pcm: &[i16]) {
         if pcm.is_empty() {
             return;
@@ -78,7 +79,7 @@ impl Meter {
         }
     }
 
-    /// The last block's root mean square, the last second's peak, and whether it clipped.
+    /// Returns the last block's root mean square, and the last second's peak and clipping.
     pub fn level(&self) -> Level {
         let held = |(peak, clipped): (f32, bool), (level, _): &(Level, usize)| {
             (peak.max(level.peak_db), clipped || level.is_clipped)

@@ -1,9 +1,9 @@
-//! The microphone, and what people record with it.
+//! Microphones, and recordings made with them.
 //!
-//! microphone → 16 kHz mono → level, ring, take → folder with a manifest. What decides (levels,
-//! where a phrase begins and ends, what stands against a take, which take is next) is pure and knows
-//! no device; [`device`] is the narrow door to one, and `system` opens it with cpal where the
-//! program was built with the feature `audio`.
+//! microphone → 16 kHz mono → level, ring, take → folder with a manifest. Levels, phrase
+//! boundaries, verdicts on takes and the order of takes are computed without a device. [`device`]
+//! is the narrow interface to one, and `system` implements it with cpal if the program was built
+//! with the feature `audio`.
 
 pub(crate) mod activity;
 pub mod device;
@@ -35,10 +35,10 @@ mod without {
         ))
     }
 
-    /// The microphones of the system.
+    /// Lists the microphones of the system.
     ///
     /// # Errors
-    /// Always: there is no sound in this build.
+    /// Always, since this build has no sound.
     pub fn microphones() -> Result<Vec<Found>> {
         missing()
     }
@@ -46,12 +46,12 @@ mod without {
     /// Opens a microphone.
     ///
     /// # Errors
-    /// Always: there is no sound in this build.
+    /// Always, since this build has no sound.
     pub fn open(_: &Wanted) -> Result<Box<dyn Microphone>> {
         missing()
     }
 
-    /// The system's default loudspeaker.
+    /// Default loudspeaker of the system.
     pub struct DefaultLoudspeaker;
 
     impl Loudspeaker for DefaultLoudspeaker {

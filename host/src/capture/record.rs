@@ -1,4 +1,4 @@
-//! A recording session: prompts, takes, and what becomes of each.
+//! Recording session: prompts, takes, and the result of each.
 //!
 //! It runs on any microphone, loudspeaker and screen, so tests run it without a device.
 
@@ -16,14 +16,14 @@ use crate::{
     terminal::{Key, Screen, View},
 };
 
-/// How long one look at microphone and keys takes.
+/// Time that one poll of the microphone and the keys takes.
 const TICK: Duration = Duration::from_millis(40);
-/// Takes in a row in which nothing is heard, where nobody is asked, before the session gives up.
+/// Number of silent takes in a row after which an unattended session gives up.
 const MOST_SILENT: usize = 5;
-/// Seconds of a file of room sound: what is lost at most if the power fails.
+/// Seconds of a file of room sound, the most that a power failure loses.
 const ROOM_FILE_S: usize = 30;
 
-/// How a phrase is to be said, take by take: a word for the manifest, and the prompt.
+/// Styles of speech, take by take: a word for the manifest, and the prompt.
 pub const STYLES: [(&str, &str); 9] = [
     ("plain", "as you would say it every day"),
     ("near", "close to the microphone, a hand's width away"),
@@ -39,48 +39,48 @@ pub const STYLES: [(&str, &str); 9] = [
     ),
 ];
 
-/// The style that is said from where the speaker has to walk.
+/// Style for which the speaker has to walk away from the microphone.
 pub const FAR: &str = "far";
 
-/// What a session records.
+/// Settings of a session.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The phrase.
+    /// Phrase to record.
     pub phrase: String,
-    /// Takes of it, with those that are in the folder already.
+    /// Number of takes, including those already in the folder.
     pub takes: usize,
-    /// Who speaks; empty if unknown.
+    /// Name of the speaker; empty if unknown.
     pub speaker: String,
-    /// Keep what is good and record again what is not, without a question.
+    /// Keep good takes and repeat the others, without a question.
     pub keep_good: bool,
-    /// Give no sound when the phrase is due.
+    /// Play no signal when the phrase is due.
     pub quiet: bool,
 }
 
-/// What a session did.
+/// Result of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Takes that were kept now.
+    /// Number of takes kept in this session.
     pub kept: usize,
-    /// Takes in the folder.
+    /// Number of takes in the folder.
     pub total: usize,
 }
 
-/// The devices of a session.
+/// Devices of a session.
 pub struct Devices<'a> {
-    /// What is listened to.
+    /// Source of sound.
     pub microphone: &'a mut dyn Microphone,
-    /// What takes are played on.
+    /// Output for takes and signals.
     pub loudspeaker: &'a mut dyn Loudspeaker,
-    /// What is shown.
+    /// Display and keys.
     pub screen: &'a mut dyn Screen,
 }
 
-/// Records until there are as many takes as planned, or somebody stops.
+/// Records until there are as many takes as planned, or the user stops.
 ///
 /// # Errors
-/// [`Error::Device`] if the microphone fails, or nothing is heard and nobody is there;
-/// [`Error::Io`] if a take cannot be written and nobody is there to make room.
+/// [`Error::Device`] if the microphone fails, or if several takes in a row of an unattended session
+/// are silent; [`Error::Io`] if an unattended session cannot write a take.
 pub fn record(devices: &mut Devices<'_>, folder: &mut Folder, plan: &Plan) -> Result<Summary> {
     let before = folder.count(&plan.phrase);
     let mut session = Session {
@@ -109,7 +109,7 @@ enum Next {
     Ready,
     /// Count down.
     Take,
-    /// Whoever records has enough.
+    /// The user has stopped.
     Stop,
 }
 
@@ -119,9 +119,9 @@ struct Session<'s, 'd> {
     plan: Plan,
     meter: Meter,
     silent: usize,
-    /// Whether the loudspeaker has not failed so far.
+    /// False once the loudspeaker has failed.
     has_loudspeaker: bool,
-    /// Whether the last take was said from across the room.
+    /// True if the last take was spoken from across the room.
     was_far: bool,
 }
 
@@ -142,7 +142,7 @@ impl Session<'_, '_> {
         STYLES[self.taken() % STYLES.len()]
     }
 
-    /// Times of the next take. Where nobody is asked between takes, the way back takes time too.
+    /// Returns the times of the next take. An unattended session needs time for the way back, too.
     fn timing(&self) -> Timing {
         let walks = self.style().0 == FAR || (self.was_far && self.plan.keep_good);
         if walks { Timing::FAR } else { Timing::NEAR }
@@ -166,7 +166,7 @@ impl Session<'_, '_> {
         View { title, body, bars: Vec::new(), level, keys, is_question: false }
     }
 
-    /// Shows a question until a key answers it; the meter goes on meanwhile.
+    /// Shows a question until a key answers it, and keeps the meter running.
     fn answer(
         &mut self,
         body: &[String],
@@ -207,7 +207,7 @@ impl Session<'_, '_> {
     }
 
     fn take(&mut self) -> Result<Next> {
-        // What was said since the last take is none.
+        // Discards what was recorded since the last take.
         self.devices.microphone.hear(Duration::ZERO)?;
         self.devices.microphone.has_gaps();
         let timing = self.timing();
@@ -245,8 +245,8 @@ impl Session<'_, '_> {
         }
     }
 
-    /// Gives the sound that says that the phrase is due: a tone, or the terminal's bell where there is
-    /// no loudspeaker. The microphone goes on meanwhile.
+    /// Signals that the phrase is due, with a tone, or with the terminal's bell if there is no
+    /// loudspeaker. The microphone continues to record.
     fn signal(&mut self, take: &mut Take) -> Result<()> {
         if self.plan.quiet {
             return Ok(());
@@ -310,7 +310,8 @@ impl Session<'_, '_> {
             match self.answer(&body, keys)? {
                 Key::Enter if !is_good => return Ok(Next::Take),
                 Key::Char('r') => return Ok(Next::Take),
-                // A disk that is full is no reason to lose the take: make room, press the key again.
+                // A full disk must not lose the take: the user can make room and press the key
+                // again.
                 Key::Enter | Key::Char('k' | ' ') => match self.keep(recorded) {
                     Ok(()) => return Ok(Next::Take),
                     Err(error) => body = told(&body, &error),
@@ -338,7 +339,7 @@ impl Session<'_, '_> {
     }
 }
 
-/// The first line, and an error below it.
+/// Returns the first line of `body` with an error below it.
 fn told(body: &[String], error: &Error) -> Vec<String> {
     let lines = error.to_string();
     body.iter().take(1).cloned().chain(lines.lines().map(str::to_owned)).collect()
@@ -346,12 +347,12 @@ fn told(body: &[String], error: &Error) -> Vec<String> {
 
 const ROOM_KEYS: &[(&str, &str)] = &[("q", "stops; what was recorded is kept")];
 
-/// Records what a room sounds like, until the folder holds `minutes` of it or somebody stops, in
-/// files of half a minute.
+/// Records the sound of a room in files of half a minute, until the folder holds `minutes` of it or
+/// the user stops. Returns the seconds recorded now.
 ///
 /// # Errors
-/// [`Error::Device`] if the microphone fails; [`Error::Io`] if a file cannot be written. What was
-/// heard before a failure is kept.
+/// [`Error::Device`] if the microphone fails; [`Error::Io`] if a file cannot be written. Sound from
+/// before a device failure is kept.
 pub fn record_room(devices: &mut Devices<'_>, folder: &mut Folder, minutes: f64) -> Result<f64> {
     let rate = f64::from(SAMPLE_RATE);
     let facts = Facts { kind: "room".into(), ..Facts::default() };

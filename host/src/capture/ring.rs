@@ -1,8 +1,8 @@
-//! The last seconds of sound, for whoever notices too late that they were worth keeping.
+//! Buffer of the last seconds of sound, which can be saved after the event.
 
 use std::collections::VecDeque;
 
-/// The newest samples, up to a fixed number.
+/// Newest samples, up to a fixed number.
 #[derive(Clone, Debug)]
 pub struct Ring {
     samples: VecDeque<i16>,
@@ -10,12 +10,12 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Keeps the last `capacity` samples.
+    /// Creates an empty buffer for `capacity` samples.
     pub fn new(capacity: usize) -> Self {
         Self { samples: VecDeque::with_capacity(capacity), capacity }
     }
 
-    /// Adds samples; the oldest give way.
+    /// Appends samples and drops the oldest beyond the capacity.
     pub fn push(&mut self, pcm: &[i16]) {
         let newest = &pcm[pcm.len().saturating_sub(self.capacity)..];
         let excess = (self.samples.len() + newest.len()).saturating_sub(self.capacity);
@@ -23,12 +23,12 @@ impl Ring {
         self.samples.extend(newest);
     }
 
-    /// Forgets everything.
+    /// Removes all samples.
     pub fn clear(&mut self) {
         self.samples.clear();
     }
 
-    /// What is kept, oldest first.
+    /// Returns the samples, oldest first.
     pub fn to_vec(&self) -> Vec<i16> {
         self.samples.iter().copied().collect()
     }

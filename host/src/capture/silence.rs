@@ -1,14 +1,14 @@
 //! Standard error without the messages of sound libraries.
 //!
-//! ALSA and JACK print a dozen lines for each device that a configuration names and a machine lacks. The
-//! program reports in its own words what failed, so these lines only hide them.
+//! ALSA and JACK print a dozen lines for each device that a configuration names and a machine
+//! lacks. They would bury the program's own error messages.
 
-/// Sends standard error to `/dev/null` until the last guard is dropped. Does nothing where that is not
-/// possible, and on systems other than Unix, whose sound libraries print nothing.
+/// Redirects standard error to `/dev/null` until the last guard is dropped. Has no effect if that
+/// is not possible, or on systems other than Unix, whose sound libraries print nothing.
 pub struct Silence(());
 
 impl Silence {
-    /// Starts the silence.
+    /// Starts the redirection.
     pub fn new() -> Self {
         #[cfg(unix)]
         unix::begin();
@@ -37,7 +37,7 @@ mod unix {
         stdio::{dup2_stderr, stderr},
     };
 
-    /// Guards that exist, and standard error as it was before the first.
+    /// Number of guards, and standard error as it was before the first.
     struct State {
         guards: usize,
         saved: Option<OwnedFd>,
@@ -69,10 +69,10 @@ mod unix {
         }
     }
 
-    /// Replaces standard error by `/dev/null`; returns what it was.
+    /// Replaces standard error by `/dev/null`; returns the original.
     fn redirect() -> io::Result<OwnedFd> {
         let null = OpenOptions::new().write(true).open("/dev/null")?;
-        // Not below 3: those numbers belong to the standard streams, which may be closed.
+        // Not below 3, since those numbers belong to the standard streams, which may be closed.
         let saved = fcntl_dupfd_cloexec(stderr(), 3)?;
         dup2_stderr(null)?;
         Ok(saved)

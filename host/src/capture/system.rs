@@ -1,7 +1,7 @@
-//! The system's microphones and loudspeakers, by cpal.
+//! Microphones and loudspeakers of the system, through cpal.
 //!
-//! The device's own thread only copies samples into a queue; whoever hears takes them out, mixes the
-//! channels and resamples. A queue that is full loses the newest block and says so.
+//! The device's own thread only copies samples into a queue. The reader takes them out, mixes the
+//! channels and resamples. A full queue drops the newest block and records a gap.
 
 use std::{
     collections::VecDeque,
@@ -29,22 +29,22 @@ use crate::{
     },
 };
 
-/// What to do where the system offers no microphone.
+/// Remedy if the system offers no microphone.
 const NO_MICROPHONE: &str = "plug one in, allow this program to use it, and see `wakeling doctor`; recordings made elsewhere do as well: wakeling finetune --word NAME=FOLDER";
 
-/// What to do where the system's sound service does not answer.
+/// Remedy if the system's sound service does not answer.
 const NO_SERVICE: &str = "start the sound service (pipewire or pulseaudio on Linux), then give the same command again; recordings made elsewhere do as well: wakeling finetune --word NAME=FOLDER";
 
-/// Seconds of sound that wait at most.
+/// Capacity of the queue, in seconds of sound.
 const QUEUE_S: usize = 4;
-/// A device that gives nothing for so long has gone: some drivers never say so.
+/// Time without sound after which a device counts as gone; some drivers never report it.
 const SILENT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a device may take to open.
+/// Longest time that a device may take to open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Played after the sound, so that its end is not cut off with the stream.
+/// Silence played after the sound, so that its end is not cut off with the stream.
 const PLAYBACK_TAIL_S: f64 = 0.2;
 
-/// The microphones of the system, the default first.
+/// Lists the microphones of the system, the default first.
 ///
 /// # Errors
 /// [`Error::Device`] if the system's sound service does not answer.
@@ -79,13 +79,14 @@ fn list() -> Result<Vec<(Found, cpal::Device)>> {
     Ok(all)
 }
 
-/// A default is named even where there is none; only opening it tells.
+/// Returns true if a device can record. Some systems name a default that does not exist.
 fn has_input(device: &cpal::Device) -> bool {
     device.supported_input_configs().is_ok_and(|mut offered| offered.next().is_some())
 }
 
-/// ALSA also lists its converters, its null device and several names of one card: those that convert
-/// what the card cannot are enough. Elsewhere every device is one.
+/// Returns true if `id` is a microphone to list. ALSA also lists its converters, its null device
+/// and several names of one card; only the names that convert formats are kept. Elsewhere every
+/// device counts.
 fn is_microphone(id: &str) -> bool {
     !cfg!(target_os = "linux") || ["pulse", "pipewire"].contains(&id) || id.starts_with("plughw:")
 }
@@ -93,7 +94,7 @@ fn is_microphone(id: &str) -> bool {
 /// Opens a microphone and starts it.
 ///
 /// # Errors
-/// [`Error::Device`] if there is none, none of that name, or it cannot be opened.
+/// [`Error::Device`] if there is no microphone, none of that name, or it cannot be opened.
 pub fn open(wanted: &Wanted) -> Result<Box<dyn Microphone>> {
     let _silence = Silence::new();
     let all = list()?;
@@ -131,7 +132,8 @@ fn remedy(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// The wanted rate, or 16 kHz, or the device's own; 16-bit samples of one channel if there are such.
+/// Selects the requested rate, or 16 kHz, or the device's own. Prefers few channels and 16-bit
+/// samples.
 fn configuration(
     device: &cpal::Device,
     rate: Option<u32>,
@@ -182,7 +184,7 @@ fn build(
     device.build_input_stream_raw(config, format, data, error, Some(OPEN_TIMEOUT))
 }
 
-/// Sound between the device's thread and whoever hears it.
+/// Sound between the device's thread and the reader.
 struct Queue {
     state: Mutex<Waiting>,
     changed: Condvar,
@@ -230,7 +232,7 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Waits up to `patience` for sound.
+    /// Waits up to `patience` for sound or a failure, and takes all that is queued.
     fn take(&self, patience: Duration) -> (Vec<f32>, Option<String>) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let is_empty = |s: &mut Waiting| s.samples.is_empty() && s.failure.is_none();
@@ -240,7 +242,7 @@ impl Queue {
     }
 }
 
-/// Adds samples of one type, in units of an i16 step; those of 16 bits exactly.
+/// Appends samples of one type, in units of an i16 step. Samples of 16 bits are exact.
 fn extend<T: SizedSample>(samples: &mut VecDeque<f32>, data: &Data)
 where
     f32: FromSample<T>,
@@ -253,7 +255,7 @@ struct System {
     name: String,
     live: Live,
     queue: Arc<Queue>,
-    /// When sound last came.
+    /// Time at which sound last arrived.
     heard: Instant,
     _stream: cpal::Stream,
 }
@@ -291,7 +293,7 @@ impl Microphone for System {
     }
 }
 
-/// The system's default loudspeaker.
+/// Default loudspeaker of the system.
 pub struct DefaultLoudspeaker;
 
 impl Loudspeaker for DefaultLoudspeaker {

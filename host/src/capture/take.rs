@@ -1,8 +1,8 @@
-//! One take of a phrase: from the countdown to what is kept of it.
+//! One take of a phrase, from the countdown to the trimmed recording.
 //!
-//! Nothing here knows a device or a clock: time is counted in samples, so a test plays a take as a
-//! microphone would. While it counts down, the room's level is measured; the phrase begins where the
-//! sound rises above it and ends after a pause. What is kept is cut by the same search that
+//! This module uses no device and no clock. Time is counted in samples, so a test plays a take as a
+//! microphone would. The room's level is measured during the countdown. The phrase begins where the
+//! sound rises above it and ends after a pause. The recording is trimmed by the same search that
 //! fine-tuning uses ([`phrase_in`]), with a margin.
 
 use std::ops::Range;
@@ -17,76 +17,77 @@ use crate::{
     finetune::phrase_in,
 };
 
-/// Samples of the stretches whose level is followed: 10 ms, the hop of the features.
+/// Number of samples per measured frame: 10 ms, the hop of the features.
 pub(crate) const FRAME: usize = SAMPLE_RATE as usize / 100;
-/// Frames of the countdown that are kept: who is quick is not cut off.
+/// Number of countdown frames that are kept, so that an early speaker is not cut off.
 const LEAD_FRAMES: usize = 50;
-/// Frames after the countdown in which a signal tone may still be heard: a loudspeaker and its driver
-/// take some tenths of a second.
+/// Number of frames after the countdown in which a signal tone may arrive. A loudspeaker and its
+/// driver take some tenths of a second.
 const TONE_FRAMES: usize = 100;
-/// Frames after the countdown that are left out where the terminal's bell may sound in them.
+/// Number of frames after the countdown that are dropped, since the terminal's bell may sound in
+/// them.
 const BELL_FRAMES: usize = 25;
 /// Frequency of the signal tone in Hz.
 const TONE_HZ: f32 = 1_760.0;
-/// Samples of the signal tone: 0.12 s.
+/// Number of samples of the signal tone: 0.12 s.
 const TONE_SAMPLES: usize = 1_920;
-/// Share of a frame's energy from which on it is the tone and not speech.
+/// Smallest share of a frame's energy at which it is the tone and not speech.
 const TONE_SHARE: f32 = 0.6;
-/// Share of 80 ms of a phrase from which on the tone lies under it.
+/// Smallest share of 80 ms of a phrase at which it contains the tone.
 const MIXED_SHARE: f32 = 0.15;
-/// The longest phrase, in frames: longer than what fine-tuning keeps.
+/// Number of frames after which a phrase is ended: longer than what fine-tuning keeps.
 const LONGEST_FRAMES: usize = 350;
-/// The phrase must rise so far above the room for a good take, in dB.
+/// Smallest rise of the phrase above the room for a good take, in dB.
 const CLEAR_DB: f32 = 10.0;
-/// Frames that are kept before and after the phrase.
+/// Number of frames that are kept before and after the phrase.
 pub(crate) const MARGIN_FRAMES: usize = 30;
-/// The shortest phrase, in seconds.
+/// Shortest phrase, in seconds.
 const SHORTEST_S: f64 = 0.25;
-/// The longest phrase, in seconds: [`phrase_in`] cuts there.
+/// Longest phrase, in seconds; [`phrase_in`] cuts there.
 const LONGEST_S: f64 = 2.99;
 
-/// Where a take is.
+/// State of a take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// So many counts are left, at least 1.
+    /// Countdown, with the number of counts left, at least 1.
     Counting(usize),
-    /// The phrase is expected.
+    /// Waiting for the phrase.
     Waiting,
-    /// It is being said.
+    /// The phrase is being spoken.
     Speaking,
-    /// It is over; [`Take::finish`] tells what there is.
+    /// The take is over; [`Take::finish`] returns the recording.
     Over,
 }
 
 /// Times of a take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// From what the countdown counts.
+    /// Number of counts in the countdown.
     pub counts: usize,
-    /// Frames of each count.
+    /// Frames per count.
     count_frames: usize,
-    /// Frames in which the phrase must begin.
+    /// Number of frames within which the phrase must begin.
     patience_frames: usize,
 }
 
 impl Timing {
-    /// For a speaker at the microphone: 1.5 s of countdown, and 4 s to begin.
+    /// Times for a speaker at the microphone: 1.5 s of countdown, and 4 s to begin.
     pub const NEAR: Self = Self { counts: 3, count_frames: 50, patience_frames: 400 };
-    /// For a speaker who has to walk: 8 s of countdown, and 6 s to begin.
+    /// Times for a speaker who has to walk: 8 s of countdown, and 6 s to begin.
     pub const FAR: Self = Self { counts: 8, count_frames: 100, patience_frames: 600 };
 
-    /// Seconds of the countdown.
+    /// Length of the countdown in seconds.
     pub fn countdown_s(&self) -> f64 {
         (self.counts * self.count_frames * FRAME) as f64 / f64::from(SAMPLE_RATE)
     }
 }
 
-/// Sound that says that the phrase is due. The microphone records it too.
+/// Sound that signals that the phrase is due. The microphone records it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// [`tone`], from the loudspeaker: its frames are found by their frequency and left out.
+    /// [`tone`] from the loudspeaker. Its frames are detected by their frequency and dropped.
     Tone,
-    /// The terminal's bell, whose sound is unknown: a quarter of a second is left out.
+    /// The terminal's bell, whose sound is unknown. A quarter of a second is dropped.
     Bell,
 }
 
@@ -112,22 +113,22 @@ fn tone_share(samples: &[i16]) -> f32 {
     if energy == 0.0 {
         return 0.0;
     }
-    // Of a pure tone, half of the energy lies in this bin and half in its mirror.
+    // For a pure tone, half of the energy is in this bin and half in its mirror.
     (2.0 * (re * re + im * im) / (energy * samples.len() as f64)) as f32
 }
 
-/// Whether a frame is mostly the signal tone.
+/// Returns true if a frame is mostly the signal tone.
 fn is_tone(frame: &[i16]) -> bool {
     tone_share(frame) > TONE_SHARE
 }
 
-/// Whether the signal tone lies under a phrase. Over 80 ms the bin is so narrow that a voice, whose
-/// pitch moves, has little in it.
+/// Returns true if a phrase contains the signal tone. Over 80 ms the bin is so narrow that a voice,
+/// whose pitch moves, has little energy in it.
 fn has_tone(said: &[i16]) -> bool {
     said.windows(8 * FRAME).step_by(4 * FRAME).any(|window| tone_share(window) > MIXED_SHARE)
 }
 
-/// A take in progress.
+/// Take in progress.
 #[derive(Clone, Debug)]
 pub struct Take {
     timing: Timing,
@@ -136,10 +137,10 @@ pub struct Take {
     /// Samples that do not fill a frame yet.
     pending: Vec<i16>,
     pcm: Vec<i16>,
-    /// Root mean squares of the countdown's frames.
+    /// Root mean squares of the countdown's frames, in dBFS.
     room: Vec<f32>,
     activity: Activity,
-    /// Frames in this phase.
+    /// Number of frames in this phase.
     frames: usize,
 }
 
@@ -150,12 +151,12 @@ impl Default for Take {
 }
 
 impl Take {
-    /// Begins to count down, for a speaker at the microphone.
+    /// Starts a countdown for a speaker at the microphone.
     pub fn new() -> Self {
         Self::with(Timing::NEAR)
     }
 
-    /// Begins to count down.
+    /// Starts a countdown.
     pub fn with(timing: Timing) -> Self {
         Self {
             timing,
@@ -169,18 +170,18 @@ impl Take {
         }
     }
 
-    /// Where the take is.
+    /// Returns the state of the take.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// Expects a signal in what the microphone records from now on, and leaves it out. Speech before
-    /// the signal is left out with it.
+    /// Expects a signal in what the microphone records from now on, and drops it. Speech before the
+    /// signal is dropped as well.
     pub fn expect(&mut self, signal: Signal) {
         self.signal = Some(signal);
     }
 
-    /// Hears more. What comes after the end of the take is ignored.
+    /// Takes the next sound. Sound after the end of the take is ignored.
     pub fn push(&mut self, pcm: &[i16]) -> Phase {
         self.pending.extend(pcm);
         let pending = std::mem::take(&mut self.pending);
@@ -235,7 +236,8 @@ impl Take {
             self.phase = Phase::Counting(left);
             return;
         }
-        // The quiet half of the countdown: a cough or a key does not raise the room.
+        // The lower quartile of the countdown, so that a cough or a key does not raise the room's
+        // level.
         self.room.sort_by(f32::total_cmp);
         let floor_db = self.room.get(self.room.len() / 4).copied().unwrap_or(SILENCE_DB);
         self.activity = Activity::over(floor_db);
@@ -248,7 +250,8 @@ impl Take {
         (self.phase, self.frames) = (phase, 0);
     }
 
-    /// What was recorded, cut to the phrase; none if nothing was said.
+    /// Returns the recording, trimmed to the phrase; none if the take is not over or holds no
+    /// phrase.
     pub fn finish(self) -> Option<Recorded> {
         let mut recorded = (self.phase == Phase::Over).then(|| trim(&self.pcm)).flatten()?;
         if self.signal == Some(Signal::Tone) && has_tone(recorded.said()) {
@@ -258,12 +261,12 @@ impl Take {
     }
 }
 
-/// What stands against a take.
+/// Assessment of a take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing.
+    /// No objection.
     Good,
-    /// The converter's end was reached.
+    /// Samples reach the converter's limit.
     Clipped,
     /// The phrase's peak is below [`QUIET_DB`].
     TooQuiet,
@@ -271,7 +274,7 @@ pub enum Verdict {
     Noisy,
     /// The sound begins or ends within the phrase.
     CutOff,
-    /// The phrase began before the signal was over, which is now part of it.
+    /// The phrase began before the signal ended, so the recording contains both.
     Early,
     /// Too short for a phrase.
     TooShort,
@@ -280,7 +283,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// For a person, with what to do.
+    /// Returns a message for the user, with a remedy.
     pub fn advice(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -295,34 +298,34 @@ impl Verdict {
     }
 }
 
-/// A phrase, and what can be said of it.
+/// Trimmed phrase with its measurements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
-    /// The phrase and a margin.
+    /// Samples of the phrase and a margin.
     pub pcm: Vec<i16>,
-    /// Its peak and whether it clipped.
+    /// Level of the phrase itself.
     pub level: Level,
-    /// Seconds of the phrase itself.
+    /// Length of the phrase itself in seconds.
     pub phrase_s: f64,
-    /// Where the phrase lies in `pcm`, in samples.
+    /// Position of the phrase in `pcm`, in samples.
     phrase: Range<usize>,
-    /// What stands against it.
+    /// Assessment of the take.
     pub verdict: Verdict,
 }
 
 impl Recorded {
-    /// The phrase without the margin.
+    /// Returns the phrase without the margin.
     fn said(&self) -> &[i16] {
         &self.pcm[self.phrase.clone()]
     }
 
-    /// Seconds with the margin.
+    /// Returns the length with the margin in seconds.
     pub fn duration_s(&self) -> f64 {
         self.pcm.len() as f64 / f64::from(SAMPLE_RATE)
     }
 }
 
-/// Cuts sound to the phrase in it and a margin of 0.3 s; none if there is no phrase.
+/// Trims sound to the phrase in it and a margin of 0.3 s; none if there is no phrase.
 pub fn trim(pcm: &[i16]) -> Option<Recorded> {
     let tables = FrontendTables::default();
     let frames = log_mel(&mel_powers(pcm, &tables.params(NormalizationKind::Log)));
@@ -333,7 +336,7 @@ pub fn trim(pcm: &[i16]) -> Option<Recorded> {
     if level.peak_db < FAINTEST_DB {
         return None;
     }
-    // The quietest tenth is the room, or what it would be if nobody spoke.
+    // The quietest tenth approximates the level of the room without speech.
     let mut levels: Vec<f32> = pcm.chunks_exact(FRAME).map(|f| Level::of(f).rms_db).collect();
     levels.sort_by(f32::total_cmp);
     let room_db = levels.get(levels.len() / 10).copied().unwrap_or(SILENCE_DB);
@@ -365,7 +368,7 @@ mod tests {
     use super::*;
     use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-    /// Noise of a peak, as a room or as a phrase.
+    /// Noise of the given peak, as a room or as a phrase.
     fn noise(seconds: f64, peak: i16) -> Vec<i16> {
         let mut rng = StdRng::seed_from_u64(peak as u64);
         (0..(seconds * 16_000.0) as usize).map(|_| rng.random_range(-peak..=peak)).collect()
@@ -417,7 +420,7 @@ mod tests {
         assert!(near.is_none_or(|r| r.verdict != Verdict::Good));
     }
 
-    /// A take of a phrase that begins `after` seconds after a tone, which comes `late` seconds after
+    /// Records a phrase that begins `after` seconds after a tone, which begins `late` seconds after
     /// the countdown.
     fn signalled(late: f64, after: f64, signal: Option<Signal>) -> Option<Recorded> {
         let sound =
@@ -442,7 +445,7 @@ mod tests {
             assert!(!recorded.pcm.chunks_exact(FRAME).any(is_tone), "{late} s and {after} s");
         }
         assert_eq!(signalled(0.02, 0.3, Some(Signal::Bell)).unwrap().verdict, Verdict::Good);
-        // Taken for speech, it would be what is kept.
+        // Without a signal to expect, the tone is kept as speech.
         let tone_kept = |r: &Recorded| r.pcm.chunks_exact(FRAME).any(is_tone);
         assert!(signalled(0.4, 0.5, None).is_none_or(|r| tone_kept(&r) || r.phrase_s > 0.9));
     }
@@ -454,7 +457,7 @@ mod tests {
         for path in paths.filter(|path| path.extension().is_some_and(|e| e == "ogg")) {
             let mut said = crate::audio::read(&path).unwrap();
             assert!(!has_tone(&said), "{}", path.display());
-            // Half as loud as it is played, in the middle of the phrase.
+            // The tone at half its playback level, in the middle of the phrase.
             let middle = said.len() / 2;
             said[middle..].iter_mut().zip(tone()).for_each(|(s, t)| *s = s.saturating_add(t / 2));
             assert!(has_tone(&said), "{}", path.display());

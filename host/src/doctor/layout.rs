@@ -1,12 +1,13 @@
-//! Layout of the report: wrapped at spaces, so that no word is broken at the margin.
+//! Layout of the report, wrapped at spaces so that no word is broken at the margin.
 
-/// Appends `text` to `out` in lines of at most `width` characters, each but the first after `indent`
-/// spaces; `column` is where the first starts. A word that is longer than a line gets a line to itself.
+/// Appends `text` to `out` in lines of at most `width` characters. The first line starts at
+/// `column`, the others after `indent` spaces. A word that is longer than a line gets a line to
+/// itself.
 pub fn wrap(out: &mut String, text: &str, column: usize, indent: usize, width: usize) {
     wrap_with(out, text, column, indent, width, "");
 }
 
-/// The same for a shell command: broken lines end with ` \`, so that all can be copied at once.
+/// Wraps a shell command. Broken lines end with ` \`, so that all can be copied at once.
 pub fn wrap_command(out: &mut String, text: &str, indent: usize, width: usize) {
     wrap_with(out, text, indent, indent + 4, width, " \\");
 }
@@ -16,7 +17,7 @@ fn wrap_with(out: &mut String, text: &str, column: usize, indent: usize, width: 
     let mut words = text.split_whitespace().peekable();
     while let Some(word) = words.next() {
         let length = word.chars().count();
-        // The last word has no line end behind it.
+        // No line end follows the last word.
         let room = width.saturating_sub(if words.peek().is_some() { end.len() } else { 0 });
         if !is_first && at + 1 + length > room {
             out.push_str(end);

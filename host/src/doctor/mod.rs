@@ -1,7 +1,8 @@
-//! Examines this machine: what is needed, and what recording, boards and emulation need besides.
+//! Examines this machine for everything that is needed, and for what recording, boards and
+//! emulation need in addition.
 //!
-//! Training, evaluation and simulation need the pretrained model and a folder to write to. All else is
-//! optional: recordings can come from elsewhere, and not everybody has a board.
+//! Training, evaluation and simulation need the pretrained model and a folder to write to. All else
+//! is optional, since recordings can come from elsewhere, and not everybody has a board.
 
 mod layout;
 
@@ -23,11 +24,12 @@ use crate::{
     toolchain::{Sysroot, first_line, has_debian_sources, on_path},
 };
 
-/// Time for which the microphone is recorded.
+/// Length of the test recording.
 const LISTEN: Duration = Duration::from_secs(1);
-/// Peak below which a second of sound comes from a muted microphone: no room and no converter is so quiet.
+/// Peak in dBFS below which a second of sound comes from a muted microphone. No room and no
+/// converter is so quiet.
 const MUTED_DB: f32 = -84.0;
-/// The processors that the firmware is built for.
+/// Targets that the firmware is built for.
 const TARGETS: [&str; 4] = [
     "thumbv6m-none-eabi",
     "thumbv7em-none-eabihf",
@@ -51,7 +53,7 @@ pub enum Status {
     Good,
     /// It is missing, and only some need it.
     Optional,
-    /// It is there and does not work as it should, and only some need it.
+    /// It is there but does not work as it should, and only some need it.
     Faulty,
     /// It is missing, and everybody needs it.
     Bad,
@@ -75,9 +77,9 @@ pub struct Check {
     pub what: &'static str,
     /// Its state.
     pub status: Status,
-    /// Its state in words.
+    /// Description of the state.
     pub found: String,
-    /// Advice in words; empty if nothing is to be done.
+    /// Advice; empty if nothing is to be done.
     pub remedy: String,
     /// Command that is part of the advice; empty if there is none.
     pub command: String,
@@ -124,29 +126,29 @@ impl Check {
     }
 }
 
-/// Checks that serve one purpose.
+/// Checks with a common purpose.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// The purpose.
+    /// Purpose of the checks.
     pub title: &'static str,
-    /// In the order in which they are shown.
+    /// Checks, in the order of display.
     pub checks: Vec<Check>,
 }
 
 /// Result of all checks.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// In the order in which they are shown.
+    /// Groups, in the order of display.
     pub groups: Vec<Group>,
 }
 
 impl Report {
-    /// Number of checks with this status.
+    /// Returns the number of checks with this status.
     pub fn count(&self, status: Status) -> usize {
         self.groups.iter().flat_map(|g| &g.checks).filter(|c| c.status == status).count()
     }
 
-    /// The report as text, with lines of at most `width` characters where words allow it.
+    /// Formats the report as text, with lines of at most `width` characters where words allow it.
     pub fn layout(&self, width: usize) -> String {
         let mut out = String::new();
         for group in &self.groups {
@@ -178,14 +180,14 @@ impl Report {
     }
 }
 
-/// The report in lines of any length.
+/// Formats the report in lines of any length.
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.layout(usize::MAX))
     }
 }
 
-/// Examines everything; records the microphone for a second.
+/// Runs all checks. Records the microphone for a second.
 pub fn examine(wanted: &Wanted) -> Report {
     let group = |title, checks| Group { title, checks };
     Report {
@@ -216,7 +218,7 @@ fn base() -> Check {
     }
 }
 
-/// A check that failed: the error's first line, and its remedy.
+/// Creates a failed check from an error's message and remedy.
 fn from_error(what: &'static str, status: Status, error: &crate::Error) -> Check {
     let text = error.to_string();
     let (problem, remedy) = text.split_once("\n  remedy: ").unwrap_or((&text, ""));
@@ -226,7 +228,7 @@ fn from_error(what: &'static str, status: Status, error: &crate::Error) -> Check
 fn folder(path: &Path) -> Check {
     let trial = path.join(format!(".wakeling-doctor-{}", std::process::id()));
     let written = files::write_atomic(&trial, b"x");
-    // What could not be written need not be removed.
+    // A file that could not be written need not be removed.
     let _ = fs::remove_file(&trial);
     match written {
         Ok(()) => Check::good("folder", "recordings and models can be written here"),
@@ -256,7 +258,7 @@ fn microphone(wanted: &Wanted) -> Check {
     }
 }
 
-/// Level of a second of sound.
+/// Measures the level of a second of sound.
 fn level_of(microphone: &mut dyn Microphone) -> crate::Result<Level> {
     let (started, mut pcm) = (Instant::now(), Vec::new());
     while started.elapsed() < LISTEN {
@@ -280,7 +282,7 @@ fn judge(name: &str, level: Level) -> Check {
     Check::good(WHAT, found)
 }
 
-/// A check of whether device files can be opened: those in `folder` with names that `is_one` accepts.
+/// Checks if device files can be opened: those in `folder` with names that `is_one` accepts.
 fn permission(what: &'static str, folder: &str, is_one: fn(&str) -> bool, group: &str) -> Check {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let nodes: Vec<PathBuf> =
@@ -375,7 +377,7 @@ fn firmware() -> Check {
     }
 }
 
-/// A debug probe on USB, and whether it may be used.
+/// Checks for a debug probe on USB, and for permission to use it.
 fn probe(devices: &Path) -> Check {
     const WHAT: &str = "debug probe";
     let entries = fs::read_dir(devices).into_iter().flatten().flatten();

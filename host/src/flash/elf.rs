@@ -1,5 +1,5 @@
-//! What of an ELF file goes into flash: the contents of its loadable segments, at the addresses where
-//! they are kept (not where they run).
+//! Parts of an ELF file that go into flash: the contents of its loadable segments, at the addresses
+//! where they are stored (not where they run).
 
 use object::{
     Endianness,
@@ -13,11 +13,11 @@ use crate::{
     board::{Board, Loader},
 };
 
-/// The parts of a program for `board`; an ESP32's program is left whole, for espflash makes an image of
-/// it that the ROM can load.
+/// Returns the parts of a program for `board`. There are none for an ESP32, since espflash makes an
+/// image of the whole program that the ROM can load.
 ///
 /// # Errors
-/// [`Error::Input`] if it is no ELF file of 32 bits, has nothing to load, or lies outside the board's
+/// [`Error::Input`] if it is not a 32-bit ELF file, has nothing to load, or is outside the board's
 /// flash.
 pub fn parts(board: &Board, source: Source<'_>) -> Result<Vec<Part>> {
     let refuse = |problem: String| {

@@ -1,17 +1,18 @@
-//! ESP32: the commands of espflash (github.com/esp-rs/espflash), which speaks with the chip's ROM.
+//! Commands of espflash (github.com/esp-rs/espflash), which flashes an ESP32 through the chip's
+//! ROM.
 
 use std::{ffi::OsString, io, path::Path, process::Command};
 
 use crate::{Error, Result, board::Board, toolchain::on_path};
 
-/// The program's name.
+/// Name of the program.
 pub const PROGRAM: &str = "espflash";
 
-/// The arguments of each call: the program with its partitions, unless only the model changes; then the
-/// model at its offset.
+/// Returns the arguments of each call. The first call writes the program with its partitions, and
+/// is left out if only the model changes. The last call writes the model at its offset.
 ///
 /// # Errors
-/// [`Error::Input`] if the table of partitions is not there.
+/// [`Error::Input`] if the partition table is missing.
 pub fn commands(
     board: &Board,
     firmware: Option<&Path>,
@@ -33,7 +34,7 @@ fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
-/// How to get the program.
+/// Remedy if the program is missing.
 const INSTALL: &str = "cargo install espflash --locked, or see https://github.com/esp-rs/espflash";
 
 /// Tests whether the program is in `PATH`.

@@ -1,5 +1,5 @@
-//! Puts a program and a model into a board's flash: first a plan, address by address, then whoever can
-//! carry it out.
+//! Writes a program and a model into a board's flash. A plan lists the parts address by address,
+//! and a loader carries it out.
 //!
 //! | step | file | what |
 //! |---|---|---|
@@ -29,14 +29,14 @@ use crate::{
     board::{ARENA_BYTES, Board},
 };
 
-/// Bytes for one stretch of flash.
+/// Content of one stretch of flash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Part {
     /// `program` or `model`.
     pub what: &'static str,
-    /// Where the first byte goes.
+    /// Address of the first byte.
     pub address: u32,
-    /// What goes there.
+    /// Bytes to write.
     pub bytes: Vec<u8>,
 }
 
@@ -48,13 +48,14 @@ impl fmt::Debug for Part {
 }
 
 impl Part {
-    /// Its first address and the one behind its last; beyond what a chip has where it is too long.
+    /// Returns the first address, and the one behind the last. The end may exceed the chip's
+    /// address space.
     pub fn range(&self) -> Range<u64> {
         let start = u64::from(self.address);
         start..start + self.bytes.len() as u64
     }
 
-    /// Refuses a part that is not inside `region`.
+    /// Rejects a part that is not inside `region`.
     fn within(self, region: &Range<u32>, board: &Board, from: &Path) -> Result<Self> {
         let part = self.range();
         if part.start >= u64::from(region.start) && part.end <= u64::from(region.end) {
@@ -74,31 +75,31 @@ impl Part {
     }
 }
 
-/// What goes where.
+/// Parts to write to a board's flash.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Whose flash.
+    /// Board to flash.
     pub board: &'static Board,
-    /// In the order of their addresses, none over another.
+    /// Parts in the order of their addresses, without overlap.
     pub parts: Vec<Part>,
 }
 
-/// Something to read, and where it came from.
+/// Content of a file, with its path.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'s> {
-    /// For messages.
+    /// Path for messages.
     pub path: &'s Path,
-    /// The file.
+    /// Content of the file.
     pub bytes: &'s [u8],
 }
 
 impl Plan {
-    /// A plan for `model`, and for `firmware` unless it is only the model that changes. If the board has
-    /// slots the model goes into the first, unless the program is a `plain` one that knows none.
+    /// Creates a plan for `model`, and for `firmware` unless only the model changes. If the board
+    /// has slots, the model goes into the first, unless the program is a `plain` one without slots.
     ///
     /// # Errors
-    /// [`Error::Input`] if a file is not what it should be, if it is not meant for this board, or if the
-    /// model needs more flash or memory than the board has.
+    /// [`Error::Input`] if a file is invalid, if it is not meant for this board, or if the model
+    /// needs more flash or memory than the board has.
     pub fn new(
         board: &'static Board,
         firmware: Option<Source<'_>>,
@@ -119,7 +120,7 @@ impl Plan {
         Ok(Self { board, parts })
     }
 
-    /// The same of files.
+    /// Creates a plan from files, as [`Plan::new`] does from their content.
     ///
     /// # Errors
     /// As [`Plan::new`]; [`Error::Io`] if a file cannot be read.
@@ -136,13 +137,13 @@ impl Plan {
         Self::new(board, firmware, Source { path: model, bytes: &read(model)? }, plain)
     }
 
-    /// Bytes in all.
+    /// Returns the number of bytes in all parts.
     pub fn bytes(&self) -> usize {
         self.parts.iter().map(|part| part.bytes.len()).sum()
     }
 }
 
-/// A line for each part: `0x00080000..0x000A1000  135168 bytes  model`.
+/// Formats a line per part: `0x00080000..0x000A1000  135168 bytes  model`.
 impl Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} ({}), {} bytes:", self.board.title, self.board.chip, self.bytes())?;
@@ -155,7 +156,8 @@ impl Display for Plan {
     }
 }
 
-/// The model, checked as the board will check it, and what lies around it in a region with slots.
+/// Returns the part of the model, checked as the board will check it. In a region with slots, the
+/// part includes the journal and the package around the model.
 fn model_part(board: &Board, source: Source<'_>, plain: bool) -> Result<Part> {
     let bytes = match board.page_bytes {
         Some(page) if !plain => {
@@ -176,7 +178,7 @@ fn model_part(board: &Board, source: Source<'_>, plain: bool) -> Result<Part> {
     )
 }
 
-/// Refuses what the board's program would refuse.
+/// Rejects a model that the board's program would reject.
 fn check(source: Source<'_>) -> Result<()> {
     let needs = artifact::load(source.path, source.bytes)?.arena_bytes();
     if needs > ARENA_BYTES {

@@ -1,5 +1,5 @@
-//! A plan into a chip through a debug probe, by probe-rs, which knows the chips' flash and how it is
-//! written. What is written is read back and compared; the chip then starts anew.
+//! Writes a plan to a chip through a debug probe, with probe-rs, which contains the chips' flash
+//! layouts and algorithms. Written data is read back and compared. The chip is then reset.
 
 use probe_rs::{
     Permissions, Session, Target,
@@ -17,10 +17,10 @@ use crate::{
 
 const REMEDY: &str = "check the cable, that nothing else uses the probe, and that it may be opened (`wakeling doctor`); then give the same command again";
 
-/// Writes a plan through the debug probe that is plugged in, compares, and resets the chip.
+/// Writes a plan through the debug probe that is plugged in, verifies it, and resets the chip.
 ///
 /// # Errors
-/// [`Error::Device`] if none is plugged in or more than one would do, and with what probe-rs says.
+/// [`Error::Device`] if no probe is plugged in, several are possible, or probe-rs reports an error.
 pub fn flash(plan: &Plan) -> Result<()> {
     let probes = Lister::new().list_all();
     let ids: Vec<UsbId> = probes.iter().map(|probe| (probe.vendor_id, probe.product_id)).collect();
@@ -32,16 +32,16 @@ pub fn flash(plan: &Plan) -> Result<()> {
     core.reset().map_err(refused(plan.board.title))
 }
 
-/// Lays a plan out in the chip's flash as probe-rs knows it; needs no probe and writes nothing.
+/// Lays a plan out in the chip's flash as probe-rs describes it. Needs no probe and writes nothing.
 ///
 /// # Errors
-/// [`Error::Device`] if a part lies outside what the chip has.
+/// [`Error::Device`] if a part is outside the chip's memory.
 pub fn check(plan: &Plan) -> Result<()> {
     let target = Registry::from_builtin_families().get_target_by_name(plan.board.chip);
     loader(&target.map_err(refused(plan.board.title))?, plan).map(|_| ())
 }
 
-/// Which of the probes that are plugged in: the board's own, or else the only one.
+/// Returns the index of the board's own probe among those plugged in, or else of the only one.
 fn choose(probes: &[UsbId], board: &Board) -> Result<usize> {
     let own = |at: &usize| board.usb.contains(&probes[*at]);
     let mut candidates: Vec<usize> = (0..probes.len()).filter(own).collect();
@@ -61,12 +61,12 @@ fn choose(probes: &[UsbId], board: &Board) -> Result<usize> {
     }
 }
 
-/// Speaks with a board's chip.
+/// Connects to a board's chip.
 fn attach(probe: Probe, board: &Board) -> Result<Session> {
     probe.attach(board.chip, Permissions::default()).map_err(refused(board.title))
 }
 
-/// Refuses what lies outside the memory that the chip has.
+/// Creates a loader for a plan. Rejects parts outside the chip's memory.
 fn loader(target: &Target, plan: &Plan) -> Result<FlashLoader> {
     let mut loader = target.flash_loader();
     for part in &plan.parts {
@@ -75,7 +75,7 @@ fn loader(target: &Target, plan: &Plan) -> Result<FlashLoader> {
     Ok(loader)
 }
 
-/// Writes a plan and compares; a dry run goes as far as choosing how the chip's flash is written.
+/// Writes a plan and verifies it. A dry run stops once the flash algorithms are selected.
 fn commit(session: &mut Session, plan: &Plan, dry_run: bool) -> Result<()> {
     let loader = loader(session.target(), plan)?;
     let bar = progress::progress_bar(plan.bytes() as u64, "writing");
@@ -90,7 +90,7 @@ fn commit(session: &mut Session, plan: &Plan, dry_run: bool) -> Result<()> {
     loader.commit(session, options).map_err(refused(plan.board.title))
 }
 
-/// Its errors name their causes one below the other.
+/// Converts an error of probe-rs, with the chain of its causes.
 fn refused<E: std::error::Error>(device: &str) -> impl FnOnce(E) -> Error {
     move |error| {
         let mut problem = error.to_string();
@@ -117,7 +117,7 @@ mod tests {
         flash::Part,
     };
 
-    /// A plan that fills the ends of both regions.
+    /// Plan that fills the ends of both regions.
     fn plan(board: &'static Board) -> Plan {
         let part = |what, address, bytes| Part { what, address, bytes };
         let parts = vec![
@@ -138,7 +138,8 @@ mod tests {
         for board in probe_boards() {
             let probe = FakeProbe::with_mocked_core();
             if board.chip.starts_with("nRF52") {
-                // Its access port is asked once whether the chip is locked: APPROTECTSTATUS, no.
+                // The access port is read once for the lock of the chip: APPROTECTSTATUS, not
+                // locked.
                 let ap = FullyQualifiedApAddress::v1_with_default_dp(1);
                 probe.expect_operation(Operation::ReadRawApRegister {
                     ap,

@@ -1,6 +1,6 @@
-//! The region of models of a board with two slots, as the board would have written it itself: a journal
-//! that names the first slot, and a model in it. The second slot's bytes are left as they are, for the
-//! journal says that they hold nothing.
+//! Model region of a board with two slots, with the content that the board itself would write. A
+//! journal names the first slot, and that slot holds the package. The second slot's bytes are left
+//! as they are, since the journal marks it as empty.
 
 use std::path::Path;
 
@@ -19,11 +19,13 @@ use crate::{
     update::image::{Image, pack},
 };
 
-/// Version of a model that nobody signed: the least that a store takes, so that any other may follow.
+/// Version of an unsigned model. It is the lowest that a store accepts, so that any other may
+/// follow.
 const UNSIGNED_VERSION: u32 = 1;
 
-/// What is flashed: an image of `wakeling sign`, or a model, which gets a self-test and no signature. Who
-/// can flash a board can give it any model, so no key is asked for.
+/// Reads the file to flash: a signed package of `wakeling sign`, or a model file, which gets a
+/// self-test and no signature. Anyone who can flash a board can give it any model, so no key is
+/// required.
 ///
 /// # Errors
 /// [`Error::Input`] if it is neither.
@@ -36,10 +38,11 @@ pub fn image(source: Source<'_>) -> Result<Image> {
     Image::of(image).ok_or_else(defect)
 }
 
-/// The region's bytes up to the end of the image, for a board whose flash is erased by `page_bytes`.
+/// Returns the region's bytes up to the end of the package, for a board that erases flash in pages
+/// of `page_bytes`.
 ///
 /// # Errors
-/// [`Error::Input`], naming `path`, if the image does not fit a slot.
+/// [`Error::Input`], naming `path`, if the package does not fit a slot.
 pub fn region(board: &Board, page_bytes: u32, path: &Path, image: &Image) -> Result<Vec<u8>> {
     let mut words = vec![u64::MAX; board.model.len() / size_of::<u64>()];
     let laid = match page_bytes {
@@ -57,8 +60,8 @@ pub fn region(board: &Board, page_bytes: u32, path: &Path, image: &Image) -> Res
     Ok(bytes.take(end).collect())
 }
 
-/// An update of an empty flash, from its beginning to the start that confirms it. The length of a word
-/// changes nothing in what is written.
+/// Runs an update of an empty flash, from its beginning to the start that confirms it. The word
+/// length does not change the bytes written.
 fn lay<const PAGE: usize>(words: &mut [u64], image: &Image) -> Result<(), Refusal> {
     const WORD: usize = 4;
     let mut store = Store::open(RamFlash::<WORD, PAGE>::new(words)).map_err(|_| Refusal::Flash)?;

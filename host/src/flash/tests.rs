@@ -1,4 +1,4 @@
-//! Plans, their refusals, and UF2 files, with programs made here.
+//! Tests plans, their errors, and UF2 files, with programs made here.
 
 use wakeling_tests::{
     Tier,
@@ -45,7 +45,7 @@ fn a_plan_has_what_is_loaded_where_it_is_kept_and_the_model_behind() {
     let segments = [
         (0x0001_1000, vec![2; 20], LOAD),
         (0x0001_0000, bytes.clone(), LOAD),
-        // Nothing of it is kept; and another kind of segment.
+        // A segment without content, and one of another kind.
         (0x2000_0000, vec![], LOAD),
         (0, vec![9; 4], 0x7000_0001),
     ];
@@ -91,13 +91,13 @@ fn a_model_alone_is_a_plan() {
     let plan = Plan::new(board, None, source("model.wkl", &model), false).expect("it fits");
     assert_eq!(plan.parts.len(), 1);
     assert_eq!((plan.parts[0].address, &plan.parts[0].bytes), (0x0020_0000, &model));
-    // A program without slots finds it at the front of its region.
+    // A program without slots reads the model at the front of its region.
     let board = Board::named("nano33").expect("a board");
     let plan = Plan::new(board, None, source("model.wkl", &model), true).expect("it fits");
     assert_eq!((plan.parts[0].address, &plan.parts[0].bytes), (0x0003_0000, &model));
 }
 
-/// What the firmware does at its start, on what is flashed over whatever was there before.
+/// Runs the start of the firmware on what is flashed, over earlier content.
 #[test]
 fn a_board_with_slots_runs_what_is_flashed_and_takes_what_is_newer() {
     let model = model();
@@ -220,7 +220,7 @@ fn a_uf2_file_reads_back_in_whole_sectors() {
     }
 }
 
-/// The words of the format's description, and for the RP2350 picotool's.
+/// Words of the format's description, and for the RP2350 those of picotool.
 #[test]
 fn a_block_is_as_the_format_says() {
     let plan = plan("pico2", &[(0x1000_0000, vec![5; 256], LOAD)], &model()).expect("it fits");
@@ -259,6 +259,6 @@ fn a_damaged_uf2_file_is_an_error() {
     let all = (file.len() / 512) as u32;
     let missing = [&file[..512], &file[1_024..]].concat();
     assert_eq!(read(&missing), Err(uf2::Uf2Error::Order { block: 1, found: 2, all }));
-    // Another chip's blocks are none of ours.
+    // Another chip's blocks are skipped.
     assert_eq!(uf2::read(&file, Family::Rp2350ArmS), Ok(vec![]));
 }

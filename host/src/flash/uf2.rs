@@ -1,43 +1,44 @@
-//! UF2: a file that a board with a drive writes into its own flash (github.com/microsoft/uf2).
+//! UF2 files, which a board with a drive writes into its own flash (github.com/microsoft/uf2).
 //!
-//! Blocks of 512 bytes, each with 256 bytes of flash, its address, its number and the number of all.
-//! Whole sectors of 4 KiB are written, with `0xFF` where the plan has nothing, since the RP2040's boot
-//! ROM mishandles those that are filled in part (erratum RP2040-E14).
+//! A file consists of blocks of 512 bytes. Each holds 256 bytes of flash, their address, its number
+//! and the number of blocks. Whole sectors of 4 KiB are written, with `0xFF` where the plan has
+//! nothing, since the RP2040's boot ROM mishandles sectors that are filled in part (erratum
+//! RP2040-E14).
 
 use std::collections::BTreeMap;
 
 use super::{Part, Plan};
 use crate::board::Family;
 
-/// A block's length.
+/// Length of a block.
 pub const BLOCK_BYTES: usize = 512;
-/// What a block carries.
+/// Bytes of flash in a block.
 const PAYLOAD_BYTES: usize = 256;
-/// What the boards with a drive erase at a time.
+/// Bytes that boards with a drive erase at a time.
 const SECTOR_BYTES: usize = 4096;
 const MAGIC_START: [u32; 2] = [0x0A32_4655, 0x9E5D_5157];
 const MAGIC_END: u32 = 0x0AB1_6F30;
 const FLAG_NOT_MAIN_FLASH: u32 = 0x0000_0001;
 const FLAG_FAMILY: u32 = 0x0000_2000;
 const FLAG_EXTENSIONS: u32 = 0x0000_8000;
-/// The words of a block's head, and where its payload starts.
+/// Words of a block's head, and the offset of its payload.
 const HEAD_WORDS: usize = 8;
 const HEAD_BYTES: usize = 4 * HEAD_WORDS;
 
-/// Erratum RP2350-E10: a boot ROM with a partition table drops the first block that it gets of a family.
-/// picotool therefore puts one before the file that says of itself that it is to be ignored.
+/// Erratum RP2350-E10: a boot ROM with a partition table drops the first block that it gets of a
+/// family. picotool therefore puts a block in front of the file that is marked to be ignored.
 mod e10 {
-    /// The family of addresses that are absolute (RP2350 datasheet, 5.5.3).
+    /// Family of absolute addresses (RP2350 datasheet, 5.5.3).
     pub const FAMILY: u32 = 0xE48B_FF57;
-    /// The last page of the flash's window.
+    /// Last page of the flash's window.
     pub const ADDRESS: u32 = 0x10FF_FF00;
-    /// What the page is filled with.
+    /// Fill byte of the page.
     pub const FILL: u8 = 0xEF;
-    /// `UF2_EXTENSION_RP2_IGNORE_BLOCK`, behind the payload.
+    /// `UF2_EXTENSION_RP2_IGNORE_BLOCK`, placed behind the payload.
     pub const IGNORE: u32 = 0x9957_E304;
 }
 
-/// The file of a plan.
+/// Converts a plan to a file.
 pub fn write(plan: &Plan, family: Family) -> Vec<u8> {
     let mut pages: Vec<(u32, [u8; PAYLOAD_BYTES])> = Vec::new();
     for (address, sector) in sectors(plan) {
@@ -56,7 +57,7 @@ pub fn write(plan: &Plan, family: Family) -> Vec<u8> {
     file
 }
 
-/// The plan's parts, laid out in sectors.
+/// Returns the plan's parts, laid out in sectors.
 fn sectors(plan: &Plan) -> BTreeMap<u32, [u8; SECTOR_BYTES]> {
     let mut sectors = BTreeMap::new();
     for part in &plan.parts {
@@ -69,7 +70,7 @@ fn sectors(plan: &Plan) -> BTreeMap<u32, [u8; SECTOR_BYTES]> {
     sectors
 }
 
-/// A block of flags, address, number, number of all, family, and a payload.
+/// Builds a block from flags, address, number, number of blocks, family, and payload.
 fn block(
     [flags, address, number, all, family]: [u32; 5],
     payload: &[u8; PAYLOAD_BYTES],
@@ -93,45 +94,45 @@ fn ignored_block() -> [u8; BLOCK_BYTES] {
     block
 }
 
-/// Why a file is no UF2 file, and in which of its blocks, counted from 0.
+/// Reason why a file is not a UF2 file, with the index of the block, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Uf2Error {
-    /// Blocks have 512 bytes.
+    /// The length is not a multiple of the block length.
     #[error("{bytes} bytes are no whole number of blocks of {BLOCK_BYTES}")]
     Length {
-        /// The file's.
+        /// Length of the file.
         bytes: usize,
     },
     /// A magic number is wrong.
     #[error("block {block} is none of UF2's")]
     Magic {
-        /// Which.
+        /// Index of the block.
         block: usize,
     },
-    /// It carries more than a block can hold.
+    /// The stated payload does not fit a block.
     #[error("block {block} says that it carries {bytes} bytes, and 476 is the most")]
     Payload {
-        /// Which.
+        /// Index of the block.
         block: usize,
-        /// Its word for it.
+        /// Stated length of the payload.
         bytes: u32,
     },
     /// Blocks are missing or in another order.
     #[error("block {block} says that it is number {found} of {all}")]
     Order {
-        /// Which.
+        /// Index of the block.
         block: usize,
-        /// Its word for it.
+        /// Stated number of the block.
         found: u32,
-        /// How many there are in its word.
+        /// Stated number of blocks.
         all: u32,
     },
 }
 
-/// What a file writes for `family`: contiguous stretches, in its order.
+/// Returns what a file writes for `family`, as contiguous parts in the file's order.
 ///
 /// # Errors
-/// [`Uf2Error`].
+/// [`Uf2Error`] if the file is not a valid UF2 file.
 pub fn read(file: &[u8], family: Family) -> Result<Vec<Part>, Uf2Error> {
     let (blocks, rest) = file.as_chunks::<BLOCK_BYTES>();
     if !rest.is_empty() {

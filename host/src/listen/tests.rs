@@ -7,7 +7,7 @@ use crate::{
     simulate::{Chunking, Device},
 };
 
-/// Sound, 40 ms at a time; keys that are pressed after so many blocks; the last view.
+/// Sound in blocks of 40 ms; keys that are pressed after a number of blocks; the last view.
 struct Stage {
     sound: Vec<i16>,
     keys: Vec<(usize, Key)>,
@@ -57,7 +57,7 @@ impl Screen for Stage {
     }
 }
 
-/// A model whose table has three points around what it says of `pcm`.
+/// Runs with a model whose table has three points around its score for `pcm`.
 fn with_model<T>(pcm: &[i16], run: impl FnOnce(&Model<'_>) -> T) -> T {
     let bytes = random_model(1, Tier::Tiny);
     let mut model = Model::load(&bytes).unwrap();
@@ -144,7 +144,7 @@ fn keys_move_the_threshold_through_the_table() {
         let (less, screen) = count('-');
         assert_eq!(less.len(), 0);
         assert!(screen.contains("[strict] · normal · eager"), "{screen}");
-        // Nobody gets past the ends.
+        // Further keys do not move past the ends.
         let keys: Vec<_> = (1..6).map(|at| (at, Key::Char('+'))).collect();
         let (_, screen) = heard(model, &pcm, &keys, out.path());
         assert!(screen.contains("eager is the most sensitive setting"), "{screen}");
@@ -159,7 +159,7 @@ fn the_last_three_seconds_are_saved_for_finetune() {
         let (_, screen) = heard(model, &pcm, &keys, out.path());
         assert!(screen.contains("saved"), "{screen}");
         let wakes = Corpus::open(out.path().join("false-wakes")).unwrap().examples;
-        // Key and sound alternate: 100 blocks of 40 ms were heard.
+        // Key and sound alternate, so 100 blocks of 40 ms were processed.
         assert_eq!(wakes[0].load().unwrap(), pcm[64_000 - 48_000..64_000]);
         let misses = out.path().join("misses/hey-wakeling/manifest.jsonl");
         let misses = Corpus::open(misses).unwrap().examples;

@@ -1,4 +1,4 @@
-//! Reads the lines of a device as they come, and follows detections to their peaks.
+//! Reads the lines of a device as they arrive, and follows detections to their peaks.
 
 use std::fmt::{self, Write};
 
@@ -10,15 +10,15 @@ use wakeling_shared::{
 use super::{Detection, Simulation};
 use crate::{Result, sensitivity::DetectionEvent};
 
-/// Reads the lines of a device as they are printed, and follows each detection to its peak. Memory
-/// does not grow with the number of steps, unless they are kept.
+/// Parser of a device's lines, which follows each detection to its peak. Memory does not grow with
+/// the number of steps, unless they are kept.
 pub(super) struct LineReader<'m, 'a> {
     model: &'m Model<'a>,
     keep_steps: bool,
-    /// The part of a line that has come so far.
+    /// Part of the current line that has arrived.
     line: String,
     simulation: Simulation,
-    /// For each word the detection that goes on, and its index.
+    /// Event that is still open for each keyword, with the index of its detection.
     open: Vec<Option<(usize, DetectionEvent)>>,
     outcome: Result<()>,
 }
@@ -75,7 +75,7 @@ impl<'m, 'a> LineReader<'m, 'a> {
 
     fn detection(&mut self, index: usize) {
         let detection = &self.simulation.detections[index];
-        // A label is printed without control characters.
+        // Labels are printed without control characters.
         let is_word = |w: &Word<'_>| events::Text(w.label).to_string() == detection.word;
         let Some(word) = self.model.words.iter().position(is_word) else { return };
         let Detection { end_samples, logit, .. } = *detection;
@@ -109,7 +109,8 @@ mod tests {
             DetectorParams { smoothing_steps: 1, threshold: 100, refractory_steps: 3 };
         let word = events::Text(model.words[0].label).to_string();
         let mut lines = format!("{}\n", events::Loaded(&model));
-        // Crossing at 110 with a peak of 180; the refractory period hides 900; then one of 120.
+        // A crossing at 110 with a peak of 180; the refractory period hides 900; then a crossing at
+        // 120.
         let smoothed = [50, 110, 180, 90, 900, 20, 120, 99];
         for (i, &smoothed) in smoothed.iter().enumerate() {
             let words = [events::Score { logit: 0, smoothed }].into_iter().collect();

@@ -1,7 +1,7 @@
-//! A text-to-speech program's command line, with places for what changes.
+//! Command line of a text-to-speech program, with placeholders.
 //!
-//! The line is split into arguments as a shell would (blanks, quotes, backslashes), once, and only
-//! then are the places filled. There is no shell, so no text can become another argument, let alone a
+//! The line is first split into arguments as a shell would (blanks, quotes, backslashes). Only then
+//! are the placeholders filled. There is no shell, so no text can become another argument or a
 //! command.
 
 use std::{
@@ -14,37 +14,37 @@ use std::{
 
 use crate::{Error, Result};
 
-/// Places that a template may have.
+/// Placeholders that a template may contain.
 const PLACES: [&str; 6] = ["{text}", "{voice}", "{speed}", "{pitch}", "{language}", "{out}"];
-/// Bytes of a program's messages that are kept.
+/// Number of bytes of a program's messages that are kept.
 const MESSAGE_BYTES: u64 = 4_096;
-/// How often a running program is looked at.
+/// Interval at which a running program is polled.
 const PATIENCE: Duration = Duration::from_millis(5);
 
-/// A command line such as `espeak-ng -v {voice} -s {speed} -w {out} -- {text}`.
+/// Command line such as `espeak-ng -v {voice} -s {speed} -w {out} -- {text}`.
 ///
-/// Places: `{text}`, `{voice}`, `{speed}`, `{pitch}`, `{language}`, and `{out}`, the name of the file
-/// to write. A line without `{text}` gets the text on its standard input.
+/// Placeholders are `{text}`, `{voice}`, `{speed}`, `{pitch}`, `{language}`, and `{out}`, the name
+/// of the file to write. A line without `{text}` gets the text on its standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     line: String,
     arguments: Vec<String>,
 }
 
-/// What fills the places of a [`Template`].
+/// Values for the placeholders of a [`Template`].
 #[derive(Clone, Copy, Debug)]
 pub struct Values<'a> {
-    /// For `{text}`.
+    /// Value of `{text}`.
     pub text: &'a str,
-    /// For `{voice}`.
+    /// Value of `{voice}`.
     pub voice: &'a str,
-    /// For `{speed}`.
+    /// Value of `{speed}`.
     pub speed: &'a str,
-    /// For `{pitch}`.
+    /// Value of `{pitch}`.
     pub pitch: &'a str,
-    /// For `{language}`.
+    /// Value of `{language}`.
     pub language: &'a str,
-    /// For `{out}`.
+    /// Value of `{out}`.
     pub out: &'a Path,
 }
 
@@ -58,8 +58,8 @@ impl Template {
     /// Splits a command line into arguments.
     ///
     /// # Errors
-    /// [`Error::Usage`] if a quote is not closed, there is no program or no `{out}`, or a place is
-    /// not known.
+    /// [`Error::Usage`] if a quote is not closed, there is no program or no `{out}`, or a
+    /// placeholder is unknown.
     pub fn parse(line: &str) -> Result<Self> {
         let refused = |problem: &str| {
             Err(Error::usage(
@@ -93,12 +93,12 @@ impl Template {
         Ok(Self { line: line.to_owned(), arguments })
     }
 
-    /// Whether a place is in it.
+    /// Returns true if the template contains a placeholder.
     pub fn has(&self, place: &str) -> bool {
         self.arguments.iter().any(|a| a.contains(place))
     }
 
-    /// The arguments with every place filled.
+    /// Returns the arguments with every placeholder filled.
     fn fill(&self, values: &Values<'_>) -> Vec<std::ffi::OsString> {
         let out = values.out.to_string_lossy();
         let Values { text, voice, speed, pitch, language, .. } = *values;
@@ -107,10 +107,11 @@ impl Template {
         self.arguments.iter().map(|argument| fill_places(argument, &pairs).into()).collect()
     }
 
-    /// Runs the program to its end; the command as one can type it, or what went wrong.
+    /// Runs the program to its end. Returns the command as one can type it, or a description of the
+    /// failure.
     ///
     /// # Errors
-    /// [`Error::Device`] if the program cannot be started. That it fails is no error here.
+    /// [`Error::Device`] if the program cannot be started. A failing program is the inner `Err`.
     pub fn run(&self, values: &Values<'_>, timeout: Duration) -> Result<Result<String, String>> {
         let arguments = self.fill(values);
         let Some((program, rest)) = arguments.split_first() else { return Ok(Err(String::new())) };
@@ -124,7 +125,8 @@ impl Template {
             .spawn()
             .map_err(|error| cannot_start(&shown, &error))?;
         if let Some(mut input) = child.stdin.take() {
-            // A text is far shorter than a pipe, and a program that does not read it says why.
+            // A text is far shorter than a pipe's buffer, and a program that does not read it
+            // reports its own error.
             let _ = writeln!(input, "{}", values.text);
         }
         let messages = child.stderr.take();
@@ -151,8 +153,8 @@ fn cannot_start(shown: &str, error: &io::Error) -> Error {
     )
 }
 
-/// The first few kilobytes that a program prints on stderr; the rest is read and thrown away, since
-/// a full pipe would stop it.
+/// Returns the first few kilobytes that a program prints on stderr. The rest is read and discarded,
+/// since a full pipe would block the program.
 fn first_messages(pipe: Option<impl Read>) -> String {
     let Some(mut pipe) = pipe else { return String::new() };
     let mut kept = Vec::new();
@@ -161,7 +163,7 @@ fn first_messages(pipe: Option<impl Read>) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// Waits for a program, and ends it when its time is over.
+/// Waits for a program, and kills it after `timeout`.
 fn wait(child: &mut Child, timeout: Duration) -> Result<std::process::ExitStatus, String> {
     let started = Instant::now();
     loop {
@@ -178,7 +180,7 @@ fn wait(child: &mut Child, timeout: Duration) -> Result<std::process::ExitStatus
     }
 }
 
-/// Replaces every place in one pass, so that a text which holds `{out}` stays that text.
+/// Replaces every placeholder in one pass, so that a text which contains `{out}` is left as it is.
 fn fill_places(argument: &str, pairs: &[(&&str, &str)]) -> String {
     let (mut filled, mut rest) = (String::new(), argument);
     while !rest.is_empty() {
@@ -197,7 +199,7 @@ fn fill_places(argument: &str, pairs: &[(&&str, &str)]) -> String {
     filled
 }
 
-/// Arguments as one line that a shell takes back apart.
+/// Formats arguments as one line that a shell splits into the same arguments.
 fn show(arguments: &[std::ffi::OsString]) -> String {
     let quoted = |argument: &std::ffi::OsString| {
         let argument = argument.to_string_lossy();
@@ -297,7 +299,8 @@ mod tests {
             run("sh -c 'echo no such voice >&2; exit 3' {out}", 5_000).unwrap().unwrap_err();
         assert!(failed.contains("no such voice") && failed.contains("3"), "{failed}");
         let endless = run("sleep 5 {out}", 50);
-        // Some `sleep`s refuse the second operand at once; either way it fails, and soon.
+        // Some versions of `sleep` reject the second operand at once; either way the run fails
+        // soon.
         assert!(endless.unwrap().is_err());
         let missing = run("no-such-program {out}", 5_000).unwrap_err().to_string();
         assert!(missing.contains("no-such-program") && missing.contains("remedy"), "{missing}");

@@ -1,11 +1,11 @@
-//! Programs that are known: their command lines, and voices, speeds and pitches that sound different.
+//! Presets of known programs: command lines, and voices, speeds and pitches that sound different.
 
 use std::process::{Command, Stdio};
 
 use super::{Template, Ways};
 use crate::{Error, Result};
 
-/// A text-to-speech program with a preset.
+/// Text-to-speech program with a preset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Engine {
     /// espeak-ng: 100 languages, fast, mechanical; `apt-get install espeak-ng`
@@ -16,24 +16,24 @@ pub enum Engine {
     Kokoro,
 }
 
-/// A command line and the ways in which it speaks.
+/// Command line, with the voices, speeds and pitches that it offers.
 #[derive(Clone, Debug)]
 pub struct Preset {
-    /// The command line.
+    /// Command line.
     pub template: Template,
     /// Voices, speeds and pitches.
     pub ways: Ways,
 }
 
-/// Variants of espeak-ng's voices that sound like different people, in all its versions since 1.49:
-/// the plain voice, men, women, and the Klatt synthesizer's source.
+/// Variants of espeak-ng's voices that sound like different people, in all versions since 1.49: the
+/// plain voice, men, women, and the Klatt synthesizer's source.
 const ESPEAK_VARIANTS: [&str; 17] = [
     "", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m7", "+m8", "+f1", "+f2", "+f3", "+f4", "+f5",
     "+klatt", "+klatt2", "+klatt3",
 ];
-/// Words a minute; people speak 120 to 200.
+/// Speeds in words per minute; people speak 120 to 200.
 const ESPEAK_SPEEDS: [&str; 5] = ["125", "145", "165", "185", "210"];
-/// 0 to 99, 50 is the voice's own.
+/// Pitches from 0 to 99; 50 is the voice's own.
 const ESPEAK_PITCHES: [&str; 4] = ["30", "45", "60", "75"];
 
 const PIPER_VOICES: [(&str, &[&str]); 3] = [
@@ -93,11 +93,12 @@ const KOKORO_VOICES: [(&str, &[&str]); 2] = [
 ];
 
 impl Engine {
-    /// The preset for a language's code, such as "en" or "zh", with voices of the user's if any.
+    /// Returns the preset for a language code, such as "en" or "zh". Voices in `own` replace the
+    /// known ones.
     ///
     /// # Errors
-    /// [`Error::Device`] if espeak-ng is not there; [`Error::Usage`] if it has no voice for the language,
-    /// or the neural programs have none.
+    /// [`Error::Device`] if espeak-ng cannot be started; [`Error::Usage`] if no voice is known for
+    /// the language.
     pub fn preset(self, language: &str, own: &[String]) -> Result<Preset> {
         let (line, voices, speeds, pitches): (_, _, &[&str], &[&str]) = match self {
             Self::EspeakNg => (
@@ -106,7 +107,7 @@ impl Engine {
                 &ESPEAK_SPEEDS,
                 &ESPEAK_PITCHES,
             ),
-            // A length scale: above 1 is slower.
+            // The speed is a length scale, so values above 1 are slower.
             Self::Piper => (
                 "python3 -m piper -m {voice} --length-scale {speed} -f {out} -- {text}",
                 voices(own, || known(&PIPER_VOICES, language))?,
@@ -148,7 +149,7 @@ fn known(voices: &[(&str, &[&str])], language: &str) -> Result<Vec<String>> {
     Ok(found.iter().map(|&v| v.to_owned()).collect())
 }
 
-/// Every accent of a language that espeak-ng speaks by itself, in every variant.
+/// Returns every accent of a language that espeak-ng synthesizes by itself, in every variant.
 fn espeak_voices(language: &str) -> Result<Vec<String>> {
     let language = if language == "zh" { "cmn" } else { language };
     let failed = |why: String| {
@@ -178,8 +179,8 @@ fn espeak_voices(language: &str) -> Result<Vec<String>> {
     Ok(voices.collect())
 }
 
-/// Languages of the voices that a listing of espeak-ng names, without those that need another
-/// program's data (`mb/`) or read another language's script.
+/// Returns the language codes of the voices in a listing of espeak-ng. Leaves out voices that need
+/// another program's data (`mb/`) or read another language's script.
 fn accents(listing: &str, language: &str) -> Vec<String> {
     let mut accents: Vec<String> = Vec::new();
     for line in listing.lines().skip(1) {

@@ -1,31 +1,31 @@
-//! Text to cells, and cells to values.
+//! Splits text into cells, and converts cells to values.
 
 use csv::{ReaderBuilder, StringRecord};
 
 use crate::text::quoted;
 
-/// What may separate cells, the likeliest last.
+/// Possible separators of cells, the likeliest last.
 const SEPARATORS: [u8; 3] = [b'\t', b';', b','];
 
-/// A row of a table.
+/// Row of a table.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Line {
-    /// Number of the line at which it begins, from 1.
+    /// Number of its first line, from 1.
     pub number: u64,
-    /// Its cells without blanks around them.
+    /// Cells without blanks around them.
     pub cells: Vec<String>,
-    /// A cell holds a line break, which no name or value has: a quote was not closed.
+    /// True if a cell holds a line break. No name or value has one, so a quote was not closed.
     pub is_broken: bool,
 }
 
 /// Returns the rows of a table.
 ///
 /// # Errors
-/// The problem, if the bytes are no text in UTF-8.
+/// A description of the problem, if the bytes are not UTF-8 text.
 pub(super) fn lines(bytes: &[u8]) -> Result<Vec<Line>, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "not a table in UTF-8".to_owned())?;
     let text = text.trim_start_matches('\u{feff}');
-    // Excel writes its separator in a line of its own, if it is told to.
+    // Excel can be set to write its separator in a line of its own.
     let (named, text, before) = match text.strip_prefix("sep=") {
         Some(rest) => {
             let (separator, text) = rest.split_once('\n').unwrap_or((rest, ""));
@@ -34,7 +34,7 @@ pub(super) fn lines(bytes: &[u8]) -> Result<Vec<Line>, String> {
         None => (None, text, 0),
     };
     let separator = named.unwrap_or_else(|| separator(text));
-    // A record is said to begin at the blank lines before it.
+    // The position of a record includes the blank lines before it.
     let number = |position: &csv::Position| {
         let rest = text.as_bytes().get(position.byte() as usize..).unwrap_or_default();
         let ends = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n'));
@@ -51,12 +51,12 @@ pub(super) fn lines(bytes: &[u8]) -> Result<Vec<Line>, String> {
 fn records(text: &str, separator: u8) -> impl Iterator<Item = StringRecord> {
     let mut builder = ReaderBuilder::new();
     builder.has_headers(false).flexible(true).delimiter(separator);
-    // Reading memory that is known to be UTF-8 does not fail.
+    // Reading valid UTF-8 from memory does not fail.
     builder.from_reader(text.as_bytes()).into_records().map_while(Result::ok)
 }
 
-/// Returns the separator that gives the first row most cells; one with which the second row has as
-/// many is preferred, since a name may hold another separator.
+/// Returns the separator that gives the first row most cells. Separators that give the second row
+/// as many are preferred, since a name may hold another separator.
 fn separator(text: &str) -> u8 {
     let score = |&separator: &u8| {
         let mut rows = records(text, separator).map(|record| record.len());
@@ -66,7 +66,7 @@ fn separator(text: &str) -> u8 {
     SEPARATORS.into_iter().max_by_key(score).unwrap_or(b',')
 }
 
-/// Returns the number in a cell; decimal commas count as points.
+/// Parses the number in a cell; a decimal comma counts as a point.
 fn number(cell: &str) -> Option<f64> {
     cell.replace(',', ".").parse().ok()
 }
@@ -76,10 +76,10 @@ pub(super) fn is_number(cell: &str) -> bool {
     cell == "?" || matches!(number(cell), Some(x) if x == 0.0 || x == 1.0)
 }
 
-/// Returns the value of a cell; none where it is not known.
+/// Returns the value of a cell; none if it is unknown.
 ///
 /// # Errors
-/// What was expected and what was found.
+/// A description of what was expected and found.
 pub(super) fn answer(cell: &str) -> Result<Option<bool>, String> {
     match cell.trim().to_ascii_lowercase().as_str() {
         "true" | "yes" => Ok(Some(true)),

@@ -9,7 +9,7 @@ fn table(text: &[u8]) -> (tempfile::TempDir, Result<Table>) {
     (folder, table)
 }
 
-/// Labels and answers of a table that is read without a complaint.
+/// Returns the labels and answers of a table that is read without an error.
 fn read(text: &str) -> (Vec<String>, Vec<Vec<Option<bool>>>) {
     let table = table(text.as_bytes()).1.unwrap();
     assert!(table.skipped.is_empty(), "{text}: {:?}", table.skipped);

@@ -1,23 +1,23 @@
-//! Whether stretches of sound are the same words.
+//! Compares stretches of sound, to find out if they are the same words.
 //!
-//! Two sounds are aligned by dynamic time warping (Sakoe & Chiba 1978) over log-mel frames. How far
-//! apart two takes of a phrase are depends on speaker and room, so the distance is compared with that
-//! to the same sound in another order: backwards, and with its halves swapped. Two takes are nearer to
-//! each other than to those; different words are not.
+//! Two sounds are aligned by dynamic time warping (Sakoe & Chiba 1978) over log-mel frames. The
+//! distance between two takes of a phrase depends on speaker and room. It is therefore compared
+//! with the distance to the same sound in another order: backwards, and with its halves swapped.
+//! Two takes are nearer to each other than to those; different words are not.
 
 use wakeling_shared::frontend::MEL_CHANNELS;
 
 use crate::features::{FrontendTables, NormalizationKind, log_mel, mel_powers};
 
-/// Stretches that are compared, each with each: the first ones of a file, at most.
+/// Largest number of stretches that are compared in pairs, from the start of a file.
 const COMPARED: usize = 12;
-/// Stretches are alike if half of all pairs are nearer than this share of the distance to another
-/// order. Of 25 people who recorded one word four times and more, 21 are; their medians lie between
-/// 0.50 and 0.92. Of 25 people who recorded five different words each, none is (0.83 to 0.97).
+/// Largest median distance of alike stretches, as a share of the distance to another order. Of 25
+/// people who recorded one word at least four times, 21 are within it; all medians are between 0.50
+/// and 0.92. Of 25 people who recorded five different words each, none is (0.83 to 0.97).
 const NEAR: f32 = 0.82;
-/// Frames that make one step of the comparison: 20 ms.
+/// Number of frames in one step of the comparison: 20 ms.
 const STEP: usize = 2;
-/// Octaves of power below the loudest band at which a band counts as silent: 36 dB.
+/// Power below the loudest band at which a band counts as silent, in octaves: 36 dB.
 const SILENT_OCTAVES: f32 = 12.0;
 
 type Sound = Vec<[f32; MEL_CHANNELS]>;
@@ -27,8 +27,8 @@ pub fn are_alike(stretches: &[&[i16]]) -> bool {
     nearness(stretches).is_some_and(|near| near <= NEAR)
 }
 
-/// Returns the distance of two stretches, as a share of that to the same sound in another order: the
-/// median over all pairs; none if there is no pair.
+/// Returns the distance of two stretches, as a share of that to the same sound in another order.
+/// The result is the median over all pairs; none if there is no pair.
 pub fn nearness(stretches: &[&[i16]]) -> Option<f32> {
     let sounds: Vec<Sound> = stretches.iter().take(COMPARED).map(|pcm| sound(pcm)).collect();
     let mut shares = Vec::new();
@@ -42,7 +42,8 @@ pub fn nearness(stretches: &[&[i16]]) -> Option<f32> {
     shares.get(shares.len() / 2).copied()
 }
 
-/// Log-mel steps in octaves, less the mean of each band, which is speaker and room.
+/// Returns log-mel steps in octaves. The mean of each band, which is speaker and room, is
+/// subtracted.
 fn sound(pcm: &[i16]) -> Sound {
     let tables = FrontendTables::default();
     let frames = log_mel(&mel_powers(pcm, &tables.params(NormalizationKind::Log)));
@@ -70,7 +71,8 @@ fn swapped(sound: &Sound) -> Sound {
     [second, first].concat()
 }
 
-/// Mean distance along the best alignment, with symmetric weights: a diagonal step counts twice.
+/// Returns the mean distance along the best alignment. The weights are symmetric, so a diagonal
+/// step counts twice.
 fn distance(a: &Sound, b: &Sound) -> f32 {
     let local = |x: &[f32; MEL_CHANNELS], y: &[f32; MEL_CHANNELS]| {
         x.iter().zip(y).map(|(x, y)| (x - y).abs()).sum::<f32>() / MEL_CHANNELS as f32

@@ -1,8 +1,9 @@
-//! Takes in one file: how many there are, and where.
+//! Finds the takes in one file.
 //!
-//! A file is cut only if there is little doubt: it is longer than a phrase may be, it holds at least
-//! three stretches of speech that are of similar length and sound alike, and pauses that would end a
-//! take in the recorder lie between them. A sentence, or a phrase with a pause inside, stays whole.
+//! A file is split only if there is little doubt. It must be longer than a phrase may be, and hold
+//! at least three stretches of speech that are of similar length and sound alike. The pauses
+//! between them must be long enough to end a take in the recorder. A sentence, or a phrase with a
+//! pause inside, stays whole.
 
 use std::ops::Range;
 
@@ -16,27 +17,28 @@ use crate::{
     },
 };
 
-/// Frames up to which a file is one take: a phrase of three seconds and the quiet around it.
+/// Length in frames up to which a file is one take: a phrase of three seconds and the quiet around
+/// it.
 const SHORT_FRAMES: usize = 400;
-/// The fewest stretches that are taken for takes.
+/// Smallest number of stretches that count as takes.
 const FEWEST: usize = 3;
-/// The longest phrase, in frames.
+/// Longest phrase, in frames.
 const LONGEST_FRAMES: usize = 300;
-/// Frames of a stretch that is a click and no speech.
+/// Length in frames up to which a stretch is a click and not speech.
 const CLICK_FRAMES: usize = 15;
-/// A slow take is at most so many times as long as a fast one.
+/// Largest ratio between the lengths of a slow and a fast take.
 const STRETCH: usize = 3;
-/// Frames over which levels are averaged: single frames of noise rise and fall.
+/// Number of frames over which levels are averaged, since single frames of noise rise and fall.
 const SMOOTH_FRAMES: usize = 5;
 
-/// What a file holds.
+/// Takes in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// One take.
+    /// One take, or no sound.
     One,
-    /// Several, with a margin around each, in samples.
+    /// Several takes, with a margin around each, in samples.
     Several(Vec<Range<usize>>),
-    /// More than one take, and not several of the same phrase; for the user.
+    /// Neither one take nor several of the same phrase, with a description for the user.
     Odd(String),
 }
 
@@ -78,13 +80,13 @@ pub fn layout(pcm: &[i16]) -> Layout {
     }
 }
 
-/// Finds the stretches of sound between pauses, in frames, by the rule by which the recorder begins
-/// and ends a take. Clicks are left out.
+/// Finds the stretches of sound between pauses, in frames, by the rule with which the recorder
+/// begins and ends a take. Clicks are left out.
 fn stretches(pcm: &[i16]) -> Vec<Range<usize>> {
     let levels = levels(pcm);
     let mut sorted = levels.clone();
     sorted.sort_by(f32::total_cmp);
-    // The quietest fifth is the room.
+    // The quietest fifth gives the level of the room.
     let floor_db = sorted.get(sorted.len() / 5).copied().unwrap_or(SILENCE_DB);
     let (mut found, mut begun) = (Vec::new(), None);
     let mut activity = Activity::over(floor_db);

@@ -1,7 +1,7 @@
-//! `recordings.json`: the sounds that a model was trained on, beside it.
+//! Recordings that a model was trained on, in `recordings.json` beside it.
 //!
-//! A model is measured on other recordings than those it learned from. Hashes of the decoded samples
-//! find the same sound also under another name or in another format without loss.
+//! A model is evaluated on other recordings than those it was trained on. Hashes of the decoded
+//! samples find the same sound also under another name, or in another lossless format.
 
 use std::{collections::HashMap, path::Path};
 
@@ -10,36 +10,36 @@ use serde::{Deserialize, Serialize};
 use super::Take;
 use crate::{Error, Result, corpus::inspect::SoundHash, files, text::text_key};
 
-/// The file's name.
+/// Name of the file.
 pub const FILE: &str = "recordings.json";
 
-/// What a model was trained on.
+/// Training recordings of a model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct TrainedOn {
-    /// Each word of the model.
+    /// One entry per keyword of the model.
     pub words: Vec<WordRecordings>,
 }
 
-/// What one word was trained on.
+/// Training recordings of one keyword.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct WordRecordings {
-    /// The word's name.
+    /// Name of the keyword.
     pub label: String,
-    /// Its recordings.
+    /// Recordings of the keyword.
     pub recordings: Vec<Source>,
 }
 
-/// A recording that was trained on.
+/// Recording used for training.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Source {
-    /// The file, and the part of it.
+    /// Name of the file, and the part of it.
     pub name: String,
     /// Half of the SHA-256 of its samples at 16 kHz, in hexadecimal digits.
     pub hash: String,
 }
 
 impl Source {
-    /// Names a take.
+    /// Describes a take.
     pub fn of(take: &Take) -> Self {
         Self { name: take.example.name(), hash: take.hash.to_string() }
     }
@@ -49,27 +49,27 @@ impl TrainedOn {
     /// Writes the record into a folder.
     ///
     /// # Errors
-    /// [`Error::Io`] if the system refuses.
+    /// [`Error::Io`] if the file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::defect(e.to_string()))?;
         files::write_atomic(folder.join(FILE), format!("{text}\n").as_bytes())
     }
 
-    /// Reads the record beside a model; none if there is none that can be read, since a model may lie
-    /// anywhere.
+    /// Reads the record beside a model. Returns none if there is no readable record, since a model
+    /// may be anywhere.
     pub fn beside(model: &Path) -> Option<Self> {
         let path = model.parent().unwrap_or(Path::new("")).join(FILE);
         serde_json::from_slice(&std::fs::read(path).ok()?).ok()
     }
 
-    /// Returns the names under which sounds were trained on for a word, by their hash.
+    /// Returns the names of a keyword's training recordings, by their hash.
     fn names(&self, label: &str) -> HashMap<&str, &str> {
         let words = self.words.iter().filter(|word| text_key(&word.label) == text_key(label));
         let sources = words.flat_map(|word| &word.recordings);
         sources.map(|source| (source.hash.as_str(), source.name.as_str())).collect()
     }
 
-    /// Returns a line for the user, if sounds to measure a word with were trained on.
+    /// Returns a warning if test recordings of a keyword were used for its training.
     pub fn warning<'h>(
         &self,
         label: &str,

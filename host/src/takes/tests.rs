@@ -10,12 +10,12 @@ use crate::{
 
 const RATE: f64 = 16_000.0;
 
-/// Noise of a peak, as of a room.
+/// Noise of the given peak, as in a room.
 fn noise(seconds: f64, peak: i16, rng: &mut impl Rng) -> Vec<i16> {
     (0..(seconds * RATE) as usize).map(|_| rng.random_range(-peak..=peak)).collect()
 }
 
-/// A word: for each syllable the frequencies of two formants, in Hz.
+/// Word as the frequencies of two formants for each syllable, in Hz.
 type Word = [[f64; 2]; 4];
 
 const HEY: Word = [[500.0, 2_200.0], [400.0, 900.0], [700.0, 1_200.0], [300.0, 2_600.0]];
@@ -26,7 +26,7 @@ const OTHERS: [Word; 4] = [
     [[600.0, 1_700.0], [650.0, 1_200.0], [320.0, 750.0], [300.0, 2_700.0]],
 ];
 
-/// A take of a word: harmonics under formants, at a tempo, a pitch and a peak of the speaker's.
+/// Take of a word: harmonics under formants, with the speaker's tempo, pitch and peak.
 fn say(word: Word, peak: f64, rng: &mut impl Rng) -> Vec<i16> {
     let (tempo, pitch) = (rng.random_range(0.85..1.15), rng.random_range(100.0..220.0f64));
     let mut pcm = Vec::new();
@@ -169,7 +169,7 @@ fn a_file_of_several_takes_is_cut() {
         assert_eq!(checked.takes.len(), takes, "{:?}", checked.notes);
         let note = format!("takes.wav: {takes} takes found in {seconds:.0} s");
         assert!(checked.notes[0].ends_with(&note), "{:?}", checked.notes);
-        // What evaluation reads again is the sound that was checked.
+        // Evaluation reads the same sound that was checked.
         let take = &checked.takes[1];
         let again = take.example.load().unwrap();
         assert_eq!(SoundHash::of(&again), take.hash);
@@ -198,7 +198,7 @@ fn what_is_not_several_takes_of_one_phrase_stays_whole() {
         Layout::Odd(what) => what,
         other => panic!("{other:?}"),
     };
-    // Words of a list, a sentence without pauses, a phrase and a door.
+    // A list of words, a sentence without pauses, and a phrase with a door.
     let list = with_pauses(&OTHERS, 1.2, rng);
     assert!(odd(&list).contains("do not sound alike"), "{}", odd(&list));
     let sentence: Vec<i16> = OTHERS.iter().flat_map(|&w| say(w, 9_000.0, rng)).collect();
@@ -213,7 +213,7 @@ fn what_is_not_several_takes_of_one_phrase_stays_whole() {
     assert_eq!(layout(&vec![0; 200_000]), Layout::One);
 }
 
-/// Sounds of a folder of the demo, as stretches without the quiet around them.
+/// Returns the sounds of a folder of the demo, without the quiet around them.
 fn demo(folder: &str) -> Vec<Vec<i16>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(folder);
     let examples = crate::corpus::Corpus::open(path).unwrap().examples;
@@ -227,7 +227,7 @@ fn voices_of_one_phrase_are_alike_and_sentences_are_not() {
         alike::nearness(&sounds).unwrap()
     };
     let (train, talk) = (demo("train"), demo("talk"));
-    // Every voice is another one, which is the hardest case.
+    // Each take has a different voice, which is the hardest case.
     let phrases: Vec<f32> = train.chunks(4).map(near).collect();
     // Parts of sentences, as long as the phrase.
     let parts: Vec<Vec<i16>> =

@@ -19,8 +19,8 @@ use crate::{Error, Result, recorder::Event};
 const ATTEMPTS: usize = 4;
 /// Time limit of a reply. Erasing a page of 128 KB takes up to 4 s (STM32F4, datasheet).
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Time limit of replies that take longer, such as to `Finish`: a small processor verifies a
-/// signature.
+/// Time limit of replies that take longer, such as to `Finish`, for which a small processor
+/// verifies a signature.
 const FINISH_PATIENCE: Duration = Duration::from_secs(60);
 /// Time limit of a restart, self-test included.
 const RESTART_PATIENCE: Duration = Duration::from_secs(30);
@@ -228,8 +228,8 @@ impl Device {
         Ok(events)
     }
 
-    /// Makes the device listen for five utterances and enroll them. `heard` is called with their
-    /// number so far. The enrolled head runs after the next restart.
+    /// Enrolls five utterances on the device, and waits for them. The callback takes the number of
+    /// utterances so far. The enrolled head runs after the next restart.
     ///
     /// # Errors
     /// As [`Device::ask`], and [`Error::Device`] if they do not arrive within two minutes.

@@ -23,7 +23,7 @@ const TEST_STEPS: usize = 32;
 /// `key` signs everything.
 ///
 /// # Errors
-/// [`Error::Input`], naming `path`, if `model` is no model for audio.
+/// [`Error::Input`], naming `path`, if `model` is not a model for audio.
 pub fn pack(path: &Path, model: &[u8], version: u32, key: Option<&Key>) -> Result<Vec<u8>> {
     let loaded = artifact::load(path, model)?;
     let mut body = model.to_vec();
@@ -57,7 +57,7 @@ fn self_test(model: &Model<'_>) -> Vec<u8> {
     let mut arena = vec![0; model.arena_bytes()];
     let mut features = vec![0i8; width];
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-    // A loaded model always fits the arena that it asks for.
+    // A loaded model always fits an arena of its own size.
     if let Ok(mut engine) = Engine::new(model, &mut arena) {
         let mut logits = vec![0; words];
         for _ in 0..TEST_STEPS {
@@ -90,7 +90,7 @@ impl Image {
     /// Reads a package.
     ///
     /// # Errors
-    /// [`Error::Input`] if it is no package, or was changed; [`Error::Io`] if it cannot be read.
+    /// [`Error::Input`] if it is not a package, or was changed; [`Error::Io`] if it cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
         Self::of(bytes).ok_or_else(|| {

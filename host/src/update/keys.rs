@@ -14,7 +14,7 @@ const DEVELOPMENT_SEED: [u8; KEY_BYTES] = *b"wakeling development key, public";
 /// Comment line above the digits in a file.
 const COMMENT: &str = "# Wakeling: a secret key that signs models. Keep it to yourself.";
 
-/// Key that signs.
+/// Key for signing.
 pub struct Key {
     pair: KeyPair,
 }
@@ -32,7 +32,7 @@ impl Key {
     /// Generates a key and writes it to a new file, which only its owner may read.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the file already exists: an overwritten key is lost, and with it every
+    /// [`Error::Usage`] if the file already exists. An overwritten key is lost, and with it every
     /// device that pins it.
     pub fn create(path: &Path) -> Result<Self> {
         if path.exists() {
@@ -59,8 +59,8 @@ impl Key {
     /// Reads a key.
     ///
     /// # Errors
-    /// [`Error::Input`] if the file is no key, or if others may read it; [`Error::Io`] if it cannot
-    /// be read.
+    /// [`Error::Input`] if the file is not a key, or if others may read it; [`Error::Io`] if it
+    /// cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
         #[cfg(unix)]

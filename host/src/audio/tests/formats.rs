@@ -44,7 +44,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/audio/fixtures").join(name)
 }
 
-/// The chirp of the fixtures at 16 kHz.
+/// Chirp of the fixtures at 16 kHz.
 fn chirp() -> Vec<f32> {
     let sample = |i: usize| {
         let t = i as f64 / 16_000.0;
@@ -67,7 +67,7 @@ fn likeness(samples: &[i16]) -> f64 {
 #[test]
 fn what_phones_and_browsers_record_is_read_in_time() {
     use FileFormat::*;
-    // How many samples more than the chirp a container may give that states no exact length.
+    // Number of extra samples that a container without an exact length may give.
     for (name, format, surplus) in [
         ("chirp.m4a", Aac, 0),
         ("chirp.3gp", Aac, 0),
@@ -97,7 +97,7 @@ fn what_phones_and_browsers_record_is_read_in_time() {
 
 #[test]
 fn encoders_that_state_no_delay_are_read() {
-    // What precedes the sound is known nowhere in these; ffmpeg gives the same samples.
+    // These formats do not state the delay before the sound; ffmpeg gives the same samples.
     for (name, format, delay) in [
         ("chirp.aac", FileFormat::Aac, 372),
         ("chirp-fragments.mp4", FileFormat::Aac, 341),

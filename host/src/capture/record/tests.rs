@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
 
-/// A microphone that plays a script, 40 ms at a time, and then has gone.
+/// Microphone that plays a script, 40 ms at a time, and is then gone.
 struct Script(VecDeque<i16>);
 
 impl Script {
@@ -39,7 +39,7 @@ impl Microphone for Script {
     }
 }
 
-/// Counts what it is given to play.
+/// Loudspeaker that counts the samples it is given.
 struct Played(usize);
 
 impl Loudspeaker for Played {
@@ -49,7 +49,7 @@ impl Loudspeaker for Played {
     }
 }
 
-/// A loudspeaker that fails.
+/// Loudspeaker that fails.
 struct Missing;
 
 impl Loudspeaker for Missing {
@@ -58,7 +58,7 @@ impl Loudspeaker for Missing {
     }
 }
 
-/// Answers questions with the next of its keys, and remembers every view that differs.
+/// Screen that answers questions with its next key, and stores every view that differs.
 #[derive(Default)]
 struct Keys {
     keys: VecDeque<Key>,
@@ -109,7 +109,7 @@ fn plan(takes: usize) -> Plan {
     Plan { phrase: "hey you".into(), takes, speaker: "Ana".into(), keep_good: false, quiet: true }
 }
 
-/// Runs a session in `place`; what it made of it, what was played, what was seen.
+/// Runs a session in `place`; returns its result, what was played and what was shown.
 fn session(
     place: &std::path::Path,
     sound: &[(f64, i16)],
@@ -147,7 +147,7 @@ fn a_session_keeps_redoes_plays_and_names() {
     let (outcome, played, mut seen) = session(place.path(), &sound, &keys, &plan(2));
     assert_eq!(outcome.unwrap(), Summary { kept: 2, total: 2 });
     assert!((20_000..26_000).contains(&played), "{played}");
-    // What a take's length and peak are is a matter of takes.
+    // The length and peak of a take are tested with `Take`.
     let (facts, advice) = seen[6].split_once(": good").unwrap();
     assert!(facts.contains("0.8") && facts.ends_with("peak -11 dB"), "{facts}");
     seen[6] = format!("FACTS: good{advice}");
@@ -179,7 +179,7 @@ fn what_was_kept_outlives_a_microphone_that_goes_and_the_next_run_goes_on() {
     let (outcome, ..) = session(place.path(), &sound, &[], &automatic);
     let error = outcome.unwrap_err();
     assert!(error.exit_code() == 4 && error.to_string().contains("has gone"), "{error}");
-    // The third take is said from across the room, after a longer countdown.
+    // The third take comes from across the room, after a longer countdown.
     let far = [(8.5, 40), GOOD[1], GOOD[2]];
     let (outcome, ..) = session(place.path(), &[GOOD, far].concat(), &[], &automatic);
     assert_eq!(outcome.unwrap(), Summary { kept: 2, total: 3 });
@@ -283,7 +283,7 @@ fn a_room_is_kept_in_files_and_continued() {
         };
         record_room(&mut devices, &mut folder, minutes)
     };
-    // The microphone goes after 40 s of a minute: 30 s and 10 s are kept.
+    // The microphone is gone after 40 s of a minute, so 30 s and 10 s are kept.
     assert!(run(40.0, 1.0).is_err());
     assert!((run(60.0, 1.0).unwrap() - 20.0).abs() < 0.05);
     let folder = Folder::open(place.path(), "room", &Facts::default()).unwrap();
