@@ -147,7 +147,8 @@ pub fn compose(
     rows
 }
 
-/// Mixes the phrase, with its surroundings in the recording, after a second or more of other sound.
+/// Mixes the phrase, with the sound around it in the recording, after a second or more of other
+/// sound.
 fn whole(
     recording: &LogMel,
     phrase: Phrase,
@@ -178,7 +179,7 @@ fn whole(
     PositiveRow { row, phrase: Some(Phrase { start: at + within(phrase.start), end }) }
 }
 
-/// Mixes a partial phrase among other speech: the first part, the last part, or both swapped.
+/// Mixes a partial phrase among negative speech: the first part, the last part, or both swapped.
 fn part(
     recording: &LogMel,
     phrase: Phrase,
@@ -199,7 +200,7 @@ fn part(
     without(&clip, how, rng)
 }
 
-/// Mixes a clip that is not the phrase among other speech.
+/// Mixes a clip that is not the phrase among negative speech.
 fn without(
     clip: &[[i16; MEL_CHANNELS]],
     (around, distortion): (&Around<'_>, &Distortion),
@@ -216,7 +217,7 @@ fn without(
     PositiveRow { row, phrase: None }
 }
 
-/// Adds other speech at about `level` somewhere in `from..to`, in two of three cases.
+/// Adds negative speech at about `level` somewhere in `from..to`, in two of three cases.
 fn surround(
     row: &mut Row,
     from: usize,

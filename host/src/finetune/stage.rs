@@ -371,8 +371,8 @@ fn clamped(from: isize, to: isize, window: usize) -> Range<usize> {
     clamp(from)..clamp(to)
 }
 
-/// Sets the weights that are still NaN: a mean over all of them, and once more over the highest
-/// `hard` steps.
+/// Sets the weights that are still NaN: `4 / n` for each of these `n` steps, plus `1 / hard` for
+/// the `hard` steps with the highest scores.
 fn weigh_negatives(weights: &mut [f32], smoothed: &[Vec<f32>], hard: usize) {
     let scores: Vec<f32> = smoothed.iter().flatten().copied().collect();
     let mut open: Vec<usize> = (0..weights.len()).filter(|&i| weights[i].is_nan()).collect();

@@ -1,7 +1,7 @@
 //! Fine-tuning of the backbone: its last blocks, or all of it, on the keywords at hand.
 //!
-//! With many recordings, a fine-tuned backbone outperforms a head on a frozen one. The backbone
-//! must not forget other speech, from which keywords are to be distinguished, and transcripts are
+//! With many recordings, a backbone can learn what a head on a frozen one cannot. It must not
+//! forget the rest of speech, from which keywords are to be distinguished, and transcripts are
 //! rarely available at this point. The loss therefore holds the outputs of the pretraining heads
 //! for every window to their values before fine-tuning (Li & Hoiem 2016, "Learning without
 //! Forgetting", with the squared error of logits: Ba & Caruana 2014). All keywords of a run share

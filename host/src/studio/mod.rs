@@ -4,8 +4,8 @@
 //! the token, which is random for each start. The browser gets the token in the fragment of the
 //! address (`#…`), which is never sent, and returns it in a separate header. Another site can
 //! neither guess the token nor make a browser send it. Requests that name another host or another
-//! origin are refused too, as a defence against DNS rebinding. Requests are processed one at a
-//! time.
+//! origin are refused too, as a defence against DNS rebinding. Requests that need the token are
+//! processed one at a time.
 //!
 //! The browser streams audio. The server processes it with the same code as `record` and `listen`:
 //! detection of the take, trimming, quality verdict, and the device's pipeline.

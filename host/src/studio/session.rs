@@ -122,19 +122,21 @@ impl Session {
         }
     }
 
+    /// Answers a request of the page.
+    ///
     /// | request | does |
     /// |---|---|
     /// | `GET /api/state` | phrase and its check, takes, seconds of room, training |
     /// | `POST /api/begin` | phrase, speaker and language, as JSON |
     /// | `POST /api/take` | begins a take |
     /// | `POST /api/sound?for=take\|room\|live&rate=HZ` | 16-bit samples as they come |
-    /// | `POST /api/room` | ends the sound of the room: what was heard of it is kept |
-    /// | `POST /api/keep` | keeps the take that was just heard |
-    /// | `POST /api/remove?take=FILE` | takes one back |
-    /// | `POST /api/train` | trains and measures |
+    /// | `POST /api/room` | ends the sound of the room and keeps it |
+    /// | `POST /api/keep` | keeps the last take |
+    /// | `POST /api/remove?take=FILE` | removes a take |
+    /// | `POST /api/train` | trains and evaluates |
     /// | `POST /api/cancel` | ends the training |
-    /// | `POST /api/live` | begins to listen with the model |
-    /// | `POST /api/level?row=N` | moves through the model's table |
+    /// | `POST /api/live` | starts detection with the model |
+    /// | `POST /api/level?row=N` | selects a sensitivity setting |
     /// | `GET /api/report`, `GET /api/model` | the files |
     /// | `GET /api/uf2?board=NAME` | the model as a file for the board's drive |
     pub fn answer(&mut self, method: Method, url: &str, body: &[u8]) -> Result<Answer> {
