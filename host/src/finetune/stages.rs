@@ -38,7 +38,7 @@ pub struct Work {
     pub costs: Costs,
 }
 
-/// Costs of audio and of backbone training steps on a backbone, in training steps of a head.
+/// Costs of audio and of backbone training steps, in training steps of a head.
 #[derive(Clone, Copy, Debug)]
 pub struct Costs {
     minute: f64,

@@ -128,7 +128,8 @@ pub enum Start {
     Scratch(u16),
 }
 
-/// Fine-tunes a pretrained model's backbone on keywords. The result keeps the pretraining heads.
+/// Fine-tunes a pretrained model's backbone on keywords. The result keeps the pretraining heads,
+/// unless `start` is [`Start::Scratch`].
 ///
 /// # Errors
 /// [`Error::Usage`] if the backbone has fewer blocks than are to be trained; [`Error::Input`] if no

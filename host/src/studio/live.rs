@@ -84,11 +84,13 @@ fn run(bytes: &[u8], asked: &Receiver<Ask>, answer: &Sender<Value>) {
 
 /// Scores and detections of a running model, as JSON.
 ///
-/// Every answer has these fields: `words` (`word`, raw `score` and `threshold` 0 … 1, and `level` 0
-/// … 100 with the threshold at 50), `heard` (detections that began: `time_s`, `word`, raw `score`,
-/// `level`), `ended` (detections that are over: `time_s` of their start, `word`, raw `peak`,
-/// `level` of the peak), `levels` (each sensitivity setting as text), `settings` (`name` and
-/// `counted` of each), and `level` (the index of the current setting).
+/// Every answer has these fields:
+///
+/// - `words`: `word`, raw `score` and `threshold` (0 … 1), `level` (0 … 100, threshold at 50)
+/// - `heard`, detections that began: `time_s`, `word`, raw `score`, `level`
+/// - `ended`, detections that are over: `time_s` of their start, `word`, raw `peak`, its `level`
+/// - `levels`: each sensitivity setting as text; `settings`: `name` and `counted` of each
+/// - `level`: index of the current setting
 struct Detections<'m, 'a> {
     model: &'m Model<'a>,
     sensitivity: SensitivityScale,
