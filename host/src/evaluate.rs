@@ -1,4 +1,4 @@
-//! Evaluation: misses against false accepts per hour, on streams, by the int8 model that ships.
+//! Evaluation: misses against false accepts per hour, measured on streams with the int8 model.
 
 mod detail;
 pub(crate) mod html;
@@ -34,44 +34,44 @@ use crate::{
     tuned::Tuned,
 };
 
-/// Seconds after a clip in which a detection is still the clip's.
+/// Seconds after the end of a clip in which a detection still counts for it.
 const LATE_S: f64 = 1.0;
 
-/// Logits of every step of several streams, word by word.
+/// Logits of every step of several streams, for each keyword.
 #[derive(Clone, Debug)]
 pub struct Scores {
-    /// Words.
+    /// Number of keywords.
     pub words: usize,
-    /// Steps that a second of audio makes.
+    /// Steps per second of audio.
     pub steps_per_second: f64,
-    /// For each stream, `(steps, words)` raw logits in Q8.
+    /// Raw logits in Q8 of each stream, `(steps, words)`.
     pub streams: Vec<Vec<i16>>,
 }
 
 impl Scores {
-    /// Hours of audio behind the scores.
+    /// Returns the hours of audio behind the scores.
     pub fn hours(&self) -> f64 {
         let values: usize = self.streams.iter().map(Vec::len).sum();
         (values / self.words.max(1)) as f64 / self.steps_per_second / 3600.0
     }
 
-    /// Samples that a step takes.
+    /// Returns the number of samples per step.
     pub fn step_samples(&self) -> usize {
         (f64::from(SAMPLE_RATE) / self.steps_per_second.max(1.0)) as usize
     }
 
-    /// Steps after a clip in which a detection is still the clip's.
+    /// Returns the number of steps after a clip in which a detection still counts for it.
     pub fn late_steps(&self) -> usize {
         (LATE_S * self.steps_per_second) as usize
     }
 
-    /// A word's logits in one stream.
+    /// Returns a keyword's logits in one stream.
     fn logits<'s>(&self, stream: &'s [i16], word: usize) -> impl Iterator<Item = i16> + use<'s> {
         stream.chunks_exact(self.words.max(1)).filter_map(move |step| step.get(word).copied())
     }
 }
 
-/// Runs the heads of `words` over trunk outputs that were computed before.
+/// Runs the heads of `words` over embeddings.
 pub fn head_scores(
     base: &Base,
     trunk: &QuantizedTrunk,
@@ -99,7 +99,7 @@ pub fn head_scores(
     })
 }
 
-/// Logits of the float network, before any quantization but that of the features, for comparison.
+/// Computes the logits of the float network, for comparison. Only the features are quantized.
 pub fn float_scores(base: &Base, tuned: &Tuned, rows: &[Row]) -> Result<Scores> {
     let gains = HeadConfig::input_gains(&tuned.params);
     let gains = Tensor::from_slice(&gains, gains.len(), &Device::Cpu)?;
@@ -113,11 +113,11 @@ pub fn float_scores(base: &Base, tuned: &Tuned, rows: &[Row]) -> Result<Scores> 
     Ok(Scores { words: 1, steps_per_second: base.info.trunk.steps_per_second(), streams })
 }
 
-/// A float network's word in silence and over the other speech, for [`WordDetail::float`]; and the
-/// scores of the latter.
+/// Plays recordings in silence to the float network, for [`WordDetail::float`], and the negatives
+/// of `other`. Returns the played recordings and the scores of the negatives.
 ///
 /// # Errors
-/// [`Error::Tensor`].
+/// [`Error::Tensor`] if the weights do not fit the network.
 pub fn play_float(
     base: &Base,
     tuned: &Tuned,
@@ -134,7 +134,7 @@ pub fn play_float(
     Ok((played, float_scores(base, tuned, &rows)?))
 }
 
-/// Steps at which the device's detector fires for `word` at `threshold`, stream by stream.
+/// Returns the steps at which the device's detector fires for `word` at `threshold`, per stream.
 pub fn detections(
     scores: &Scores,
     word: usize,
@@ -150,7 +150,8 @@ pub fn detections(
     scores.streams.iter().map(in_stream).collect()
 }
 
-/// The lowest threshold with at most `allowed` detections in the streams, and how many it has.
+/// Returns the lowest threshold with at most `allowed` detections in the streams, and its number of
+/// detections.
 pub fn threshold_for(
     scores: &Scores,
     word: usize,
@@ -160,8 +161,8 @@ pub fn threshold_for(
     let count = |threshold: i16| -> usize {
         detections(scores, word, detector, threshold).iter().map(Vec::len).sum()
     };
-    // The count need not fall at every step of the threshold (a detection can hide a later one), so
-    // bisection finds a boundary, and the count at it is what is reported.
+    // The count is not monotonic in the threshold, since a detection can hide a later one.
+    // Bisection finds a boundary, and the count there is returned.
     let (mut low, mut high) = (i16::MIN, i16::MAX);
     while i32::from(high) - i32::from(low) > 1 {
         let middle = ((i32::from(low) + i32::from(high)) / 2) as i16;
@@ -170,12 +171,13 @@ pub fn threshold_for(
     (high, count(high))
 }
 
-/// The exact binomial interval of `misses` of `trials` at 95 % (Clopper & Pearson 1934), as shares.
+/// Returns the exact 95 % binomial interval of `misses` of `trials`, as shares (Clopper & Pearson
+/// 1934).
 pub fn interval(misses: usize, trials: usize) -> (f64, f64) {
     if trials == 0 {
         return (0.0, 1.0);
     }
-    // P(X <= k) for X ~ Binomial(n, p), from logarithms of its terms.
+    // P(X <= k) for X ~ Binomial(n, p), computed from the logarithms of its terms.
     let cumulative = |k: usize, p: f64| -> f64 {
         let (n, mut log_term) = (trials as f64, trials as f64 * (1.0 - p).ln());
         let mut sum = log_term.exp();

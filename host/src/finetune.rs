@@ -1,10 +1,11 @@
-//! Fine-tuning: a head for a new phrase on a frozen trunk, from a few recordings.
+//! Fine-tuning: trains a head for a new keyword on a frozen backbone, from a few recordings.
 //!
-//! The recordings are composed into many streams (other sound before, under and after them), the
-//! quantized trunk hears each stream once, warm, exactly as the device does, and only the head is
-//! trained on what it said. The loss asks for one moment near the end of the phrase at which the
-//! smoothed logit, the number that the detector compares, is high, and for low ones everywhere else;
-//! negatives that score highest are found again and again and drawn more often.
+//! The recordings are mixed into many streams, with other sound before, under and after them. The
+//! quantized backbone runs over each stream once, from a warm state, exactly as on the device. Only
+//! the head is trained, on these embeddings. The loss asks for one moment near the end of the
+//! phrase at which the smoothed logit is high, and for low ones everywhere else. The detector
+//! compares this smoothed logit with its threshold. The highest-scoring negatives are mined
+//! repeatedly and sampled more often.
 
 mod positives;
 mod prepared;
@@ -43,54 +44,55 @@ use stage::{Material, Share, WordStage};
 use stages::Stages;
 use threshold::operating_points;
 
-/// Between the seeds of two members.
+/// Difference between the seeds of two ensemble members.
 const MEMBER_SEEDS: u64 = 0x9E37_79B9;
 
-/// Choices of a fine-tuning run.
+/// Settings of a fine-tuning run.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
-    /// Heads that are trained, each from other draws, and averaged into one.
+    /// Number of ensemble members: heads trained with different seeds and merged into one.
     pub members: usize,
-    /// Channels within each.
+    /// Hidden channels of each member.
     pub hidden: usize,
-    /// Taps of each temporal layer of the head, and the seconds between them.
+    /// Number of taps and their spacing in seconds, for each temporal layer of the head.
     pub temporal: Vec<(usize, f64)>,
-    /// What happens to the recordings of a word.
+    /// Augmentation of the keyword's recordings.
     pub distortion: Distortion,
-    /// Backgrounds of the streams with a word.
+    /// Backgrounds of the streams with the keyword.
     pub background: BackgroundMix,
-    /// Backgrounds of the streams without it.
+    /// Backgrounds of the negative streams.
     pub negative_background: BackgroundMix,
-    /// Hours of other speech and noise to hear, if there are fewer: clips are composed several times
-    /// then, each time distorted otherwise.
+    /// Hours of negatives to train on. If there are fewer, clips are mixed several times, each time
+    /// with another augmentation.
     pub negative_hours: f64,
-    /// Streams composed from the recordings of a word, at least.
+    /// Minimum number of streams with the whole phrase, mixed from its recordings.
     pub positive_rows: usize,
-    /// Updates of each member.
+    /// Training steps of each member.
     pub steps: usize,
-    /// Updates of the trunk, if it moves.
+    /// Training steps of the backbone, if it is fine-tuned.
     pub trunk_steps: usize,
-    /// Learning rate of a pretrained trunk that moves, of the head's.
+    /// Learning rate of a pretrained backbone, as a share of the head's.
     pub trunk_rate_share: f64,
-    /// Weight of what holds a pretrained trunk to what it said before; its numbers have unit variance.
+    /// Weight of the learning-without-forgetting loss, whose logits are scaled to unit variance.
     pub keep_weight: f64,
-    /// Highest learning rate.
+    /// Peak learning rate.
     pub rate: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Share of the trunk's channels that the head does not see, drawn anew for each window.
+    /// Share of the backbone's channels that are hidden from the head, sampled anew for each
+    /// window.
     pub dropout: f32,
-    /// The phrase may be heard from so many seconds before its end, which is only estimated …
+    /// Start of the span in which the phrase may be detected, in seconds before its estimated end.
     pub early_s: f64,
-    /// … to so many after it.
+    /// End of that span, in seconds after the phrase.
     pub late_s: f64,
-    /// Seconds that the detector averages.
+    /// Length of the detector's moving average, in seconds.
     pub smoothing_s: f64,
-    /// Seconds after a detection in which there is no other.
+    /// Refractory period in seconds: the time after a detection without another one.
     pub refractory_s: f64,
-    /// Worker threads; the result does not depend on it.
+    /// Number of worker threads; the result does not depend on it.
     pub workers: usize,
-    /// Seed of everything drawn.
+    /// Seed of all random choices.
     pub seed: u64,
 }
 
@@ -103,7 +105,7 @@ impl Default for Settings {
             distortion: Distortion::STRONG,
             background: BackgroundMix::PHRASE,
             negative_background: BackgroundMix::NEGATIVE,
-            // What ships, three times; what the figures of the README were made with.
+            // Three times the hours that ship; the figures of the README were measured with it.
             negative_hours: 14.0,
             positive_rows: 480,
             steps: 400,
@@ -124,8 +126,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Shape of the head for a trunk with so many steps a second. It spans 1.1 to 1.3 s: the trunk's
-    /// outputs are local sounds, and a phrase is a sequence of them.
+    /// Returns the shape of the head for a backbone with this step rate. The head spans 1.1 to 1.3
+    /// s: embeddings represent local sounds, and a phrase is a sequence of them.
     fn head(&self, steps_per_second: f64) -> HeadConfig {
         let layer = |&(taps, spacing_s): &(usize, f64)| {
             (taps, ((spacing_s * steps_per_second).round() as usize).max(1))
@@ -159,10 +161,10 @@ pub fn finetune(
     finetune_with_progress(base, trunk, data, (label, recordings), settings, None)
 }
 
-/// As [`finetune`], and shows how far it is on a bar over all stages.
+/// As [`finetune`], with progress shown on one bar over all stages.
 ///
 /// # Errors
-/// As there.
+/// As [`finetune`].
 pub fn finetune_with_progress(
     base: &Base,
     trunk: &QuantizedTrunk,
@@ -225,7 +227,7 @@ pub fn finetune_with_progress(
     Ok(tuned)
 }
 
-/// What the heads of a word are trained on.
+/// Computes the embeddings that the heads of a keyword are trained on.
 fn heard<'a>(
     base: &Base,
     trunk: &QuantizedTrunk,

@@ -1,4 +1,4 @@
-//! The `wakeling` program: parses, dispatches, and maps errors to exit codes.
+//! The `wakeling` program: parses arguments, runs the command, and maps errors to exit codes.
 
 #![deny(clippy::print_stderr)]
 
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     guarded(run)
 }
 
-/// Runs the program. A panic is a defect, and ends it with the exit code of one.
+/// Runs the program. A panic is a defect and exits with the code of a defect.
 fn guarded(run: impl FnOnce() -> ExitCode + UnwindSafe) -> ExitCode {
     catch_unwind(run)
         .unwrap_or_else(|_| end(Err(Error::defect("a panic, at the place named above"))))
@@ -96,7 +96,7 @@ fn run() -> ExitCode {
     end(result.and_then(|()| console::finish()))
 }
 
-/// Maps a result to an exit code; logs an error.
+/// Maps a result to an exit code, and logs an error.
 fn end(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -107,8 +107,7 @@ fn end(result: Result<()>) -> ExitCode {
     }
 }
 
-/// Prints help or a version to standard output, and what is wrong with the arguments to standard
-/// error.
+/// Prints help or a version to standard output, and errors in the arguments to standard error.
 fn print(parsed: &clap::Error) -> ExitCode {
     match parsed.print() {
         Err(error) if !parsed.use_stderr() && error.kind() != ErrorKind::BrokenPipe => {
@@ -139,7 +138,7 @@ mod tests {
         assert_eq!(format!("{:?}", guarded(|| end(Ok(())))), format!("{:?}", ExitCode::SUCCESS));
     }
 
-    /// Every option of every command with a numeric value, and the command's names.
+    /// Returns every option with a numeric value, with the names of its command.
     fn numeric_options(command: &clap::Command, path: &[String]) -> Vec<(Vec<String>, Arg)> {
         let path = [path, &[command.get_name().to_owned()]].concat();
         let own = command.get_arguments().filter(|arg| is_numeric(arg));
@@ -178,13 +177,14 @@ mod tests {
         for (path, arg) in &options {
             let id = arg.get_value_parser().type_id();
             let is_signed = signed.iter().any(|signed| id == *signed);
-            // No field is; a range of literals without a suffix is `i32`, and parsing it panics.
+            // A signed type comes from a range of literals without a suffix, which is `i32`;
+            // parsing then panics.
             assert!(!is_signed, "{} --{}", path.join(" "), name(arg));
         }
         for (path, arg) in &options {
             let option = name(arg);
             let wrong = ["nan", "inf", "-inf", "-1e9", "1e300", "18446744073709551616", "x", ""];
-            // Seeds alone may have all 64 bits.
+            // Only seeds may use all 64 bits.
             let largest = (option != "seed").then_some("18446744073709551615");
             for value in wrong.into_iter().chain(largest) {
                 let given = path.iter().cloned().chain([format!("--{option}={value}")]);
@@ -196,7 +196,7 @@ mod tests {
                 assert!(text.contains("expected a number from "), "{place}");
             }
         }
-        // Of these, none of nothing makes sense.
+        // Zero makes no sense for these options.
         for option in ["steps", "trunk-steps", "workers", "members", "takes", "count", "samples"] {
             assert!(options.iter().any(|(_, arg)| name(arg) == option), "{option}");
         }

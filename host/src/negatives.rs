@@ -1,7 +1,7 @@
-//! What a wake word is not: other speech and noise, as streams, and as what the trunk makes of them.
+//! Negative data: speech without the keyword, and noise, as training streams and as embeddings.
 //!
-//! A frozen trunk turns each stream once into int8 outputs, by the very engine of the device; heads
-//! then train on the outputs, cheaply and for any number of words.
+//! The frozen backbone embeds each stream once, with the inference engine of the device. Heads are
+//! then trained on these int8 embeddings, at low cost and for any number of keywords.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use rayon::prelude::*;
@@ -23,30 +23,30 @@ use crate::{
     tokens::clean,
 };
 
-/// Frames of a negative stream: 60 s.
+/// Length of a negative stream in frames: 60 s.
 const STREAM_FRAMES: usize = 6_000;
 /// Longest pause between clips, in frames.
 const LONGEST_PAUSE: usize = 80;
 
-/// Other speech and noise, as cached log-mel frames.
+/// Negative speech and noise, as cached log-mel frames.
 #[derive(Clone, Debug, Default)]
 pub struct Negatives {
-    /// Speech without the wake word.
+    /// Speech, normally without the keyword.
     pub speech: Vec<Speech>,
     /// Noise and music.
     pub noise: Vec<LogMel>,
 }
 
-/// A clip of speech, and what is said in it.
+/// Clip of speech and its transcript.
 #[derive(Clone, Debug, Default)]
 pub struct Speech {
-    /// Its frames.
+    /// Log-mel frames.
     pub frames: LogMel,
-    /// Its transcript; empty if it is not known.
+    /// Transcript; empty if unknown.
     pub text: String,
 }
 
-/// Every clip that can be read; the others are told on stderr.
+/// Loads every clip that can be read; the others are logged.
 pub fn load_speech(
     examples: &[Example],
     frontend: &FrontendParams<'_>,
@@ -60,14 +60,14 @@ pub fn load_speech(
 }
 
 impl Speech {
-    /// Whether `phrase` is known to be said in it.
+    /// Returns `true` if the transcript contains `phrase`.
     pub fn holds(&self, phrase: &str) -> bool {
         says(&clean(&self.text), phrase)
     }
 }
 
-/// Whether a cleaned transcript holds a phrase: whole words of it, or, where words are not spaced as
-/// in Mandarin, the same characters.
+/// Returns `true` if a cleaned transcript contains a phrase: the same whole words, or the same
+/// characters in scripts without spaces, such as Mandarin.
 pub fn says(text: &str, phrase: &str) -> bool {
     let phrase = clean(phrase);
     match (phrase.is_empty(), phrase.chars().all(is_spaced)) {
@@ -77,63 +77,64 @@ pub fn says(text: &str, phrase: &str) -> bool {
     }
 }
 
-/// Whether words of a letter's script are spaced; those of Han, kana and what follows them are not.
+/// Returns `true` for letters of scripts that separate words by spaces. Han, kana and all later
+/// code points count as scripts that do not.
 pub fn is_spaced(letter: char) -> bool {
     (letter as u32) < 0x2E80
 }
 
-/// Hours of so many frames.
+/// Converts a number of frames to hours.
 pub fn hours(frames: usize) -> f64 {
     frames as f64 / f64::from(FRAMES_PER_SECOND) / 3600.0
 }
 
-/// Streams of what a wake word is not.
+/// Streams of negative data.
 #[derive(Clone, Debug, Default)]
 pub struct Streams {
     /// The streams.
     pub rows: Vec<Row>,
-    /// All that is known to be said in each.
+    /// Concatenated transcripts of the clips in each stream.
     pub texts: Vec<String>,
 }
 
-/// What a trunk said, step by step, for several streams.
+/// Embeddings of several streams, step by step.
 #[derive(Clone, Debug, Default)]
 pub struct TrunkOutputs {
-    /// Channels of a step.
+    /// Channels per step.
     pub channels: usize,
-    /// Steps that a second of audio makes.
+    /// Steps per second of audio.
     pub steps_per_second: f64,
-    /// Outputs of each stream, `(steps, channels)`.
+    /// Values of each stream, `(steps, channels)`.
     pub streams: Vec<Vec<i8>>,
 }
 
 impl TrunkOutputs {
-    /// Steps in all.
+    /// Returns the total number of steps.
     pub fn steps(&self) -> usize {
         self.streams.iter().map(|s| s.len() / self.channels.max(1)).sum()
     }
 
-    /// Hours of audio in all.
+    /// Returns the total hours of audio.
     pub fn hours(&self) -> f64 {
         self.steps() as f64 / self.steps_per_second / 3600.0
     }
 }
 
 impl Negatives {
-    /// Hours of all clips.
+    /// Returns the total hours of all clips.
     pub fn hours(&self) -> f64 {
         let speech = self.speech.iter().map(|s| s.frames.len());
         let frames: usize = speech.chain(self.noise.iter().map(Vec::len)).sum();
         hours(frames)
     }
 
-    /// Composes every clip once into streams, distorted and with noise under three in four, and adds
-    /// streams of noise alone.
+    /// Mixes every clip once into streams, with augmentation, and with noise under three of four
+    /// streams. Adds streams of noise alone.
     pub fn streams(&self, seed: u64) -> Streams {
         self.streams_with(&BackgroundMix::NEGATIVE, seed)
     }
 
-    /// As [`Negatives::streams`], with other backgrounds; babble is made of the same speech.
+    /// As [`Negatives::streams`], with other backgrounds. Babble is made of the same speech.
     pub fn streams_with(&self, mix: &BackgroundMix, seed: u64) -> Streams {
         let mut rng = StdRng::seed_from_u64(seed);
         let talkers = self.speech.iter().map(|s| &s.frames).collect();
@@ -157,7 +158,7 @@ impl Negatives {
                 level.get_or_insert_with(|| loudness(&sound));
                 row.add(at, &sound, 1.0);
                 at += sound.len() + rng.random_range(5..LONGEST_PAUSE);
-                // What ends one clip and begins the next was not said in a breath.
+                // The separator keeps a phrase from matching across two clips.
                 text = format!("{text} | {}", clean(&speech.text));
                 order.pop();
             }
@@ -182,18 +183,18 @@ impl Negatives {
     }
 }
 
-/// What the quantized trunk says of each row.
+/// Computes the quantized backbone's embeddings of each row.
 ///
 /// # Errors
-/// [`Error::Tensor`] never; [`Error::Usage`] if the trunk makes no valid model.
+/// [`Error::Usage`] if the backbone exceeds the limits of a model.
 pub fn trunk_outputs(base: &Base, trunk: &QuantizedTrunk, rows: &[Row]) -> Result<TrunkOutputs> {
     trunk_outputs_ticking(base, trunk, rows, &|_| ())
 }
 
-/// As [`trunk_outputs`], and calls `tick` after each row.
+/// As [`trunk_outputs`], with a call of `tick` after each row.
 ///
 /// # Errors
-/// As there.
+/// As [`trunk_outputs`].
 pub fn trunk_outputs_ticking(
     base: &Base,
     trunk: &QuantizedTrunk,
@@ -211,7 +212,7 @@ pub fn trunk_outputs_ticking(
     })
 }
 
-/// What the quantized trunk says of each stream of features.
+/// Computes the quantized backbone's embeddings of each stream of features.
 ///
 /// # Errors
 /// As [`trunk_outputs`].
@@ -236,7 +237,8 @@ fn said(
     })
 }
 
-/// Runs a model's trunk over features, frame after frame; `(steps, channels)`.
+/// Runs a model's backbone over features, frame after frame, and returns its embeddings `(steps,
+/// channels)`.
 pub fn run_trunk(model: &Model<'_>, features: &[i8]) -> Result<Vec<i8>> {
     let mut arena = vec![0; model.arena_bytes()];
     let mut engine = Engine::new(model, &mut arena).map_err(|e| Error::defect(format!("{e:?}")))?;

@@ -1,9 +1,9 @@
-//! Scores, false accepts and sensitivity in the form in which people read them.
+//! Scores, false accepts and sensitivity as people read them.
 //!
-//! Each model has another threshold: 0.0046, 0.9994 and 0.0288 came out of three trainings. So people
-//! see a [`DetectionLevel`], on which every threshold is 50. A count of false accepts is a
-//! [`FalseAccepts`], with the bound that the audio behind it allows. A [`Preset`] is one of three
-//! named thresholds, and a [`SensitivityScale`] holds those of a model.
+//! Each model has a different threshold: three training runs gave 0.0046, 0.9994 and 0.0288. People
+//! therefore see a [`DetectionLevel`], on which every threshold is 50. A count of false accepts is
+//! a [`FalseAccepts`], with the bound that its audio allows. A [`Preset`] is one of three named
+//! thresholds, and a [`SensitivityScale`] holds the presets of a model.
 
 mod event;
 mod level;

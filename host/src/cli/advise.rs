@@ -1,4 +1,5 @@
-//! `wakeling advise`: whether transfer should help a word, and what more recordings would bring.
+//! `wakeling advise`: estimates whether transfer helps a keyword, and the gain from more
+//! recordings.
 
 use std::{collections::BTreeSet, fmt::Write};
 
@@ -13,15 +14,15 @@ use crate::{
     takes::Purpose,
 };
 
-/// Mean misses of the development words at 0.5 false accepts per hour by recordings trained on, in
-/// percent: the table "From 5, 20 and 50 recordings" of docs/lab/fine-tuning.md.
+/// Mean miss rate of the development keywords at 0.5 false accepts per hour, in percent, by number
+/// of training recordings: the table "From 5, 20 and 50 recordings" of docs/lab/fine-tuning.md.
 const MEASURED: [(usize, f64); 3] = [(5, 28.7), (20, 15.0), (50, 11.8)];
-/// Below this the phrase drowns in what is around it.
+/// Level of a phrase above its background, in dB, below which the background masks it.
 const LOW_LEVEL_DB: f64 = 10.0;
-/// Speakers from which on one more matters less.
+/// Number of speakers from which on another one matters less.
 const MANY_SPEAKERS: usize = 5;
 
-/// Say whether a word's recordings suit the base, and what more of them would bring
+/// Check whether a wake word's recordings suit the pretrained model, and what more would bring
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   wakeling advise --word \"hey computer=recordings/\"
@@ -32,14 +33,14 @@ of the phrase should look more alike to it than other speech does. Then it says 
 the network to train, and what others gained by recording more. `wakeling compare` measures
 all that on your own words.")]
 pub struct AdviseArgs {
-    /// A word and its recordings: a folder, a manifest or a file; may be given several times
+    /// A keyword and its recordings: a folder, a manifest or a file; may be given several times
     #[arg(long = "word", value_name = "NAME=PATH", required = true, num_args = 1..,
         value_parser = parse_word)]
     words: Vec<WordPath>,
-    /// Name of a shipped base, or path of one
+    /// Pretrained model: the name of a shipped one, or a path
     #[arg(long, default_value = models::DEFAULT_BASE)]
     base: String,
-    /// Seed of the pairs that are compared
+    /// Seed of the choice of pairs to compare
     #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
 }
@@ -150,7 +151,7 @@ fn carried_over(text: &mut String, base: &str, advice: &Advice) {
     );
 }
 
-/// What recording more brought on the development words.
+/// Formats the miss rates that more recordings reached on the development keywords.
 fn gain(recordings: usize) -> String {
     let more: Vec<String> = MEASURED
         .iter()

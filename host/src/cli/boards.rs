@@ -1,4 +1,4 @@
-//! `wakeling boards`: the boards that there is firmware for, what each needs, and what is plugged in.
+//! `wakeling boards`: lists the supported boards, how each is flashed, and the connected ones.
 
 use std::path::Path;
 
@@ -29,10 +29,10 @@ pub fn run(_: BoardsArgs) -> Result<()> {
     Ok(())
 }
 
-/// What a debug probe needs besides, if this program cannot drive it.
+/// Program that a debug probe needs in addition, if this program cannot drive the probe.
 const PROBE_RS: &str = if cfg!(feature = "probe") { "" } else { " and probe-rs" };
 
-/// Three lines a board.
+/// Formats three lines per board.
 fn listing(devices: &[UsbDevice]) -> String {
     let entry = |board: &Board| {
         let Board { name, title, chip, microphone, loader, usb, .. } = board;

@@ -1,4 +1,4 @@
-//! `wakeling check-phrase`: verdict on a wake phrase before anybody records it.
+//! `wakeling check-phrase`: checks a wake phrase before anyone records it.
 
 use std::{
     fmt::Write,
@@ -12,7 +12,7 @@ use crate::{
     phrase::{self, Confidence, PhraseCheck, Verdict, language, words::Spelling},
 };
 
-/// Say whether a phrase makes a good wake word, before recording it
+/// Check whether a phrase makes a good wake word, before recording it
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling check-phrase \"hey computer\"
@@ -31,13 +31,14 @@ pub struct CheckPhraseArgs {
     /// The phrase
     #[arg(required = true)]
     phrases: Vec<String>,
-    /// Its language, a code or an English name: en, pt-br, Portuguese [default: guessed]
+    /// Language of the phrase, as a code or an English name: en, pt-br, Portuguese [default:
+    /// guessed]
     #[arg(long, value_parser = language::parse)]
     language: Option<String>,
-    /// A grapheme-to-phoneme program with espeak-ng's interface
+    /// Grapheme-to-phoneme program with the interface of espeak-ng
     #[arg(long, default_value = phrase::G2P)]
     g2p: String,
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }
@@ -61,8 +62,8 @@ pub fn run(args: CheckPhraseArgs) -> Result<()> {
     Ok(())
 }
 
-/// Logs a line about a phrase that something speaks against, that cannot be judged, or whose language
-/// had to be guessed.
+/// Logs a line about a phrase that has a problem, that cannot be checked, or whose language had to
+/// be guessed.
 pub fn warn(text: &str, language: Option<&str>) {
     let program = is_there(phrase::G2P).then_some(phrase::G2P);
     if let Some(line) = advice(&phrase::judge(text, language, program)) {
@@ -70,7 +71,7 @@ pub fn warn(text: &str, language: Option<&str>) {
     }
 }
 
-/// The line of [`warn`].
+/// Returns the line for [`warn`].
 fn advice(check: &PhraseCheck) -> Option<String> {
     let PhraseCheck { phrase, language_guess: guess, .. } = check;
     let is_plain = guess.confidence == Confidence::Given || guess.code == "en";
@@ -83,7 +84,7 @@ fn advice(check: &PhraseCheck) -> Option<String> {
     (!is_plain).then(|| format!("\"{phrase}\" {}; {see}", check.summary))
 }
 
-/// Returns true if a program can be started.
+/// Returns `true` if a program can be started.
 pub fn is_there(program: &str) -> bool {
     let mut command = Command::new(program);
     let quiet = command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null());

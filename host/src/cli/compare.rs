@@ -1,5 +1,5 @@
-//! `wakeling compare`: what more recordings, what moving more of the network, and what one network
-//! for several words are worth.
+//! `wakeling compare`: measures the benefit of more recordings, of fine-tuning more layers, and of
+//! one network for several keywords.
 
 use std::{
     collections::BTreeMap,
@@ -28,10 +28,10 @@ use crate::{
     tuned::Tuned,
 };
 
-/// Share of a word's recordings that is played, where no others are given for that.
+/// Share of a keyword's recordings that is used for testing, unless test recordings are given.
 const TEST_SHARE: f64 = 0.4;
 
-/// Compare ways of training a word, over growing numbers of recordings
+/// Compare training strategies for a keyword, over growing numbers of recordings
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling compare --word \"hey computer=recordings/\" --talk talk/ --out runs/compare
@@ -54,27 +54,27 @@ and costs the device once what separate ones cost for each word: a width at whic
 misses more than separate is too small for the words together. Heads on a trunk that stays
 do not know of each other, so `head` is the same either way and is run once.")]
 pub struct CompareArgs {
-    /// A word and its recordings, of as many speakers as possible
+    /// A keyword and its recordings, from as many speakers as possible
     #[arg(long = "word", value_name = "NAME=PATH", required = true, num_args = 1..,
         value_parser = parse_word)]
     words: Vec<WordPath>,
-    /// Recordings of a word to play, instead of two in five of those above
+    /// Test recordings of a keyword, instead of two in five of those above
     #[arg(long = "test", value_name = "NAME=PATH", num_args = 1.., value_parser = parse_word)]
     tests: Vec<WordPath>,
-    /// Speech without the words, of which no part is trained on, to count false accepts in
+    /// Speech without the keywords to count false accepts in; no part of it is used for training
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
     talk: Vec<PathBuf>,
-    /// Numbers of recordings to train on
+    /// Numbers of training recordings
     #[arg(long, num_args = 1.., default_values_t = [1, 3, 5, 10, 20],
         value_parser = number::within(1..=1_000_000_usize))]
     samples: Vec<usize>,
-    /// Ways of training: scratch, scratch:PERCENT of the channels, head, last:K, all
+    /// Training strategies: scratch, scratch:PERCENT of the channels, head, last:K, all
     #[arg(long, num_args = 1.., default_values_t = ["head".parse::<How>().expect("a way")])]
     train: Vec<How>,
-    /// Whether each word has a trunk of its own, all words share one, or both in turn
+    /// Sharing of a fine-tuned backbone: each keyword has its own, all share one, or both in turn
     #[arg(long, value_enum, num_args = 1.., default_values_t = [Tasks::Separate])]
     tasks: Vec<Tasks>,
-    /// Draws of recordings for each number
+    /// Number of seeds for each number of recordings; each samples other recordings
     #[arg(long, default_value_t = 1, value_parser = number::within(1..=10_000_u64))]
     draws: u64,
     /// False accepts per hour
@@ -84,7 +84,7 @@ pub struct CompareArgs {
     /// Folder for the results
     #[arg(long)]
     out: PathBuf,
-    /// Name of a shipped base, or path of one
+    /// Pretrained model: the name of a shipped one, or a path
     #[arg(long, default_value = models::DEFAULT_BASE)]
     base: String,
     #[command(flatten)]
@@ -93,22 +93,22 @@ pub struct CompareArgs {
     training: Training,
 }
 
-/// Which words share a trunk that moves.
+/// Sharing of a fine-tuned backbone between keywords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Tasks {
-    /// Each has its own.
+    /// Each keyword has its own.
     Separate,
-    /// All of them.
+    /// All keywords share one.
     Joint,
 }
 
-/// One training, of the words that share it.
+/// Training run of the keywords that share a backbone.
 struct Job<'w> {
     how: How,
     words: Vec<(&'w Word, Trial)>,
 }
 
-/// A word's recordings: to train on, and to play.
+/// Keyword and its recordings for training and for testing.
 struct Word {
     label: String,
     train: Vec<Example>,
@@ -178,7 +178,7 @@ impl CompareArgs {
         Ok(words)
     }
 
-    /// Every training; where a word has fewer recordings than asked for, that number is left out.
+    /// Returns all training runs. A number of recordings is left out for keywords that have fewer.
     fn jobs<'w>(&self, words: &'w [Word]) -> Result<Vec<Job<'w>>> {
         if self.tasks.contains(&Tasks::Joint) && words.len() < 2 {
             let remedy = "give --word several times, or leave --tasks joint out";
@@ -223,7 +223,7 @@ impl CompareArgs {
         Ok(jobs)
     }
 
-    /// For `settings.json`.
+    /// Returns the content of `settings.json`.
     fn record(&self, settings: &Settings) -> Value {
         let paths = |words: &[WordPath]| -> Vec<_> {
             words.iter().map(|w| json!({"label": w.label, "path": w.path})).collect()
@@ -296,25 +296,26 @@ impl std::fmt::Display for Job<'_> {
     }
 }
 
-/// Recordings to train on and to play, of different speakers.
+/// Splits recordings into training and test sets with different speakers.
 fn parted(all: &[Example], seed: u64) -> Result<(Vec<Example>, Vec<Example>)> {
     let mut parts = split_by_speaker(all, &[1.0 - TEST_SHARE, TEST_SHARE], seed)?.into_iter();
     Ok((parts.next().unwrap_or_default(), parts.next().unwrap_or_default()))
 }
 
-/// What of `settings.json` may differ between runs whose trials are of one table: words are added, and
-/// neither threads nor versions make another ground.
+/// Keys of `settings.json` that may differ between runs that share a table of trials. Keywords may
+/// be added, and neither threads nor versions change the trials.
 const MAY_DIFFER: [&str; 5] = ["words", "test", "settings", "workers", "version"];
 
-/// Trials of another ground would be summed up as if they were of this one.
+/// Checks that the trials in a folder were made with the same settings. Otherwise they would be
+/// averaged with trials of another experiment.
 ///
 /// # Errors
-/// [`Error::Input`] if the folder's trials were made otherwise.
+/// [`Error::Input`] if the settings differ.
 fn assert_same_ground(path: &Path, now: &str) -> Result<()> {
     let refused =
         |problem| Error::input(path, problem, "choose another --out folder, or remove this one");
     let before = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
-    // Both come from text, so that a number is the same however it is rounded.
+    // Both are parsed from text, so rounding of numbers cannot make them differ.
     let parse = |text| {
         serde_json::from_str::<Value>(text)
             .map_err(|error| refused(format!("not the settings of a comparison: {error}")))
@@ -329,7 +330,7 @@ fn assert_same_ground(path: &Path, now: &str) -> Result<()> {
     }
 }
 
-/// What a record holds that may not differ, that inside `settings` as well.
+/// Returns the entries of a record that must not differ, including those inside `settings`.
 fn facts(record: &Value) -> BTreeMap<&str, &Value> {
     let inside = |value| Value::as_object(value).into_iter().flatten();
     let all = inside(record).chain(inside(&record["settings"]));

@@ -1,4 +1,4 @@
-//! `wakeling corpus`: fetches corpora and looks into them.
+//! `wakeling corpus`: fetches and inspects datasets.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -19,12 +19,12 @@ use crate::{
     files::{self, write_atomic_with},
 };
 
-/// Clips that are heard at once.
+/// Number of clips that are inspected at once.
 const BATCH: usize = 256;
-/// Lines about what cannot be used that the terminal shows.
+/// Maximum number of lines about unusable clips on the terminal.
 const LINES_SHOWN: usize = 20;
 
-/// Fetch a corpus, or look into one
+/// Fetch or inspect a dataset
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling corpus fetch https://www.openslr.org/resources/12/dev-clean.tar.gz --out corpora
@@ -53,7 +53,7 @@ struct InspectArgs {
     /// Manifests, folders, shards or addresses
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// How they are laid out, if it cannot be told from what lies there
+    /// Layout of the dataset, if it cannot be detected
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Folder for the full lists
@@ -61,7 +61,7 @@ struct InspectArgs {
     out: Option<PathBuf>,
 }
 
-/// Fetch an archive (.tar, .tar.gz, .zip), compare its checksum, unpack it
+/// Fetch an archive (.tar, .tar.gz, .zip), verify its checksum and unpack it
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   wakeling corpus fetch https://www.openslr.org/resources/12/dev-clean.tar.gz --out corpora
@@ -69,15 +69,15 @@ struct InspectArgs {
 Prints the folder of the corpus. A fetch that was cut off continues when the same
 command is given again. docs/guide/datasets.md lists corpora.")]
 struct FetchArgs {
-    /// Address (http, https or s3), or an archive on this machine
+    /// Address (http, https or s3), or a local archive
     from: PathBuf,
-    /// Folder in which the corpus gets a folder
+    /// Folder in which the dataset's folder is created
     #[arg(long, default_value = ".")]
     out: PathBuf,
-    /// SHA-256 that the archive must have
+    /// Expected SHA-256 of the archive
     #[arg(long, conflicts_with = "md5")]
     sha256: Option<String>,
-    /// MD5 that the archive must have
+    /// Expected MD5 of the archive
     #[arg(long)]
     md5: Option<String>,
     /// Keep the archive after unpacking
@@ -125,7 +125,7 @@ fn inspect(args: &InspectArgs) -> Result<()> {
     print(&inspection.table())
 }
 
-/// Both lists are there when all is done, or neither.
+/// Inspects the clips and writes both lists. Either both files are written or none.
 fn look_and_write(args: &InspectArgs, folder: &Path) -> Result<Inspection> {
     let mut result = None;
     let mut failure = None;
@@ -184,7 +184,7 @@ fn look(args: &InspectArgs, lists: &mut Lists<'_>) -> Result<Inspection> {
     Ok(inspection)
 }
 
-/// Shows the first lines on stderr, and says how to see the others.
+/// Shows the first lines on stderr, then a line on how to see the others.
 struct FirstLines(usize);
 
 impl Write for FirstLines {
@@ -208,7 +208,7 @@ impl Write for FirstLines {
     }
 }
 
-/// Prints a result; a reader that went away is no failure.
+/// Prints a result. A closed standard output is no error.
 fn print(text: &str) -> Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -1,4 +1,4 @@
-//! `wakeling device`: a device that runs, over its serial line.
+//! `wakeling device`: controls a running device over its serial line.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Ask a running device, and replace its model
+/// Query a running device, and replace its model
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling device info --port /dev/ttyACM0
@@ -35,32 +35,33 @@ pub struct DeviceArgs {
     command: Command,
 }
 
-/// The line to the device.
+/// Connection to the device.
 #[derive(Debug, Args)]
 struct PortArgs {
     /// Serial port, or tcp://HOST:PORT
     #[arg(long)]
     port: String,
-    /// Bits a second of a serial port
+    /// Baud rate of a serial port
     #[arg(long, default_value_t = 115_200, value_parser = number::within(300..=12_000_000_u32))]
     baud: u32,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// What runs, and what is accepted
+    /// Show the running model, and the updates that are accepted
     Info {
         #[command(flatten)]
         port: PortArgs,
     },
     /// Send a signed model and run it
     Update {
-        /// The image that `wakeling sign` wrote
+        /// Signed package that `wakeling sign` wrote
         image: PathBuf,
-        /// Go back to the old model at the restart after that, unless it is confirmed
+        /// Return to the old model at the restart after the next one, unless the new model is
+        /// confirmed
         #[arg(long)]
         trial: bool,
-        /// Leave the restart to somebody else
+        /// Do not restart the device
         #[arg(long)]
         no_restart: bool,
         #[command(flatten)]
@@ -71,15 +72,15 @@ enum Command {
         #[command(flatten)]
         port: PortArgs,
     },
-    /// Read the flight recorder: features, not sound, around the last detections and near misses
+    /// Read the flight recorder: features, not audio, around the last detections and near misses
     Log {
-        /// Folder for a file an event, which `finetune --false-wakes` takes
+        /// Folder for one file per event, which `finetune --false-wakes` reads
         #[arg(long)]
         out: PathBuf,
         #[command(flatten)]
         port: PortArgs,
     },
-    /// Teach the device a word: say it five times
+    /// Enroll a keyword on the device: speak it five times
     Enroll {
         #[command(flatten)]
         port: PortArgs,
@@ -102,7 +103,7 @@ pub fn run(args: DeviceArgs) -> Result<()> {
     match args.command {
         Command::Info { port } => print(&port.device()?.info()?),
         Command::Update { image, trial, no_restart, port } => {
-            // The file is looked at before the device.
+            // The package is checked before the device is contacted.
             let image = Image::load(&image)?;
             let mut device = port.device()?;
             update(&mut device, &image, trial)?;
@@ -151,7 +152,7 @@ fn update(device: &mut Device, image: &Image, trial: bool) -> Result<()> {
     sent
 }
 
-/// Whether the version runs that was sent.
+/// Checks that the device runs the version that was sent.
 fn started(port: &str, info: &DeviceInfo, version: u32) -> Result<()> {
     if info.running.is_some_and(|running| running.version == version) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! `wakeling doctor`: what is missing on this machine, and the remedy for each.
+//! `wakeling doctor`: reports what is missing on this machine, each with a remedy.
 
 use std::io::{self, IsTerminal};
 
@@ -30,7 +30,7 @@ pub struct DoctorArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Error::Device`] if something that everybody needs is missing.
+/// [`Error::Device`] if a required part is missing or does not work.
 pub fn run(args: DoctorArgs) -> Result<()> {
     let report = examine(&args.microphone.wanted());
     print!("{}", report.layout(width()));
@@ -44,7 +44,7 @@ pub fn run(args: DoctorArgs) -> Result<()> {
     }
 }
 
-/// Width of the terminal; lines in a file or a pipe are not broken.
+/// Returns the width for line breaks. Output to a file or a pipe is not broken.
 fn width() -> usize {
     const WIDEST: u16 = 120;
     if !io::stdout().is_terminal() {

@@ -1,4 +1,4 @@
-//! `wakeling evaluate`: misses against false accepts per hour of a model, on recordings.
+//! `wakeling evaluate`: measures misses against false accepts per hour of a model, on recordings.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use crate::{
     tuned::Tuned,
 };
 
-/// Distances in level that can be asked for, in dB: beyond them there is only noise, or none.
+/// Allowed signal-to-noise ratios in dB; beyond them only noise or only speech would remain.
 const SNR_DB: std::ops::RangeInclusive<f32> = -30.0..=60.0;
 
 /// Measure a model: misses against false accepts per hour
@@ -43,30 +43,30 @@ pub struct EvaluateArgs {
     /// The model file
     #[arg(short, long, value_name = "FILE")]
     model: PathBuf,
-    /// A word of the model and recordings of it that it was not trained on. Where clips have texts,
-    /// only those of the word's text
+    /// A keyword of the model and recordings of it that were not used for training. If clips have
+    /// texts, only those with the keyword's text are used
     #[arg(long = "word", value_name = "NAME=PATH", required = true, value_parser = parse_word)]
     words: Vec<WordPath>,
-    /// Speech and noise without any of the words
+    /// Speech and noise without any of the keywords
     #[arg(long, required = true, num_args = 1..)]
     negatives: Vec<PathBuf>,
-    /// Noise, which was in no training, to play the recordings in as well
+    /// Noise, from no training data, in which the recordings are played as well
     #[arg(long, num_args = 1..)]
     noise: Vec<PathBuf>,
-    /// How far the recordings rise above the noise, in dB; one or several
+    /// Signal-to-noise ratios of the recordings in noise, in dB; one or several
     #[arg(long, num_args = 1.., requires = "noise", allow_negative_numbers = true,
         value_name = "DB", default_values_t = [10.0], value_parser = number::within(SNR_DB))]
     snr: Vec<f32>,
-    /// Seed of the noise that is drawn
+    /// Seed of the sampled noise
     #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
-    /// Write a page to open in a browser: curves, groups, and the worst mistakes to listen to
+    /// Write a page to open in a browser: curves, groups, and the worst errors with their audio
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Compare with the float network of these heads, in the report
     #[arg(long, value_name = "HEAD", num_args = 1.., requires = "report")]
     float: Vec<PathBuf>,
-    /// The base of those heads: a name or a path
+    /// Pretrained model of those heads: a name or a path
     #[arg(long, default_value = models::DEFAULT_BASE)]
     base: String,
     /// Write the curve of misses against false accepts to NAME.csv and NAME.svg in this folder
@@ -80,7 +80,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     let model = artifact::load(&args.model, &bytes)?;
     let words = args.word_indices(&model)?;
     let floats = args.load_floats()?;
-    // Everything is heard before anything is printed or written.
+    // All audio is processed before anything is printed or written.
     let noise = args.load_noise()?;
     let surroundings = args.surroundings(noise.as_ref());
     let words_played = args.play_words(&model, &surroundings)?;
@@ -132,10 +132,10 @@ fn nothing_heard(path: &Path) -> Error {
     )
 }
 
-/// A word's recordings, and how they were played.
+/// Recordings of a keyword, and the result of playing them under each test condition.
 type WordPlayed = (Vec<Example>, Vec<Played>);
 
-/// Each word in each of its surroundings.
+/// Returns the scores of each keyword under each test condition.
 fn hear<'a>(
     words_played: &'a [WordPlayed],
     other: &'a PlayedStream,
@@ -152,11 +152,11 @@ fn hear<'a>(
 }
 
 impl EvaluateArgs {
-    /// Which of the model's words each of ours is.
+    /// Returns the index in the model of each keyword given.
     fn word_indices(&self, model: &Model<'_>) -> Result<Vec<usize>> {
         let labels: Vec<&str> = model.words.iter().map(|w| w.label).collect();
         let index = |word: &WordPath| {
-            // Models that were made before names were composed may hold decomposed ones.
+            // Models from before names were composed (Unicode NFC) may hold decomposed ones.
             labels.iter().position(|l| name_key(l) == name_key(&word.label)).ok_or_else(|| {
                 Error::input(
                     &self.model,
@@ -168,7 +168,7 @@ impl EvaluateArgs {
         self.words.iter().map(index).collect()
     }
 
-    /// Plays every word in each of the surroundings.
+    /// Plays every keyword under each test condition.
     fn play_words(
         &self,
         model: &Model<'_>,
@@ -200,7 +200,7 @@ impl EvaluateArgs {
         Noise::load(first, &open_corpora(&self.noise)?, self.seed).map(Some)
     }
 
-    /// The base and the heads to compare with.
+    /// Loads the pretrained model and the heads to compare with.
     fn load_floats(&self) -> Result<Option<(Base, Vec<Tuned>)>> {
         if self.float.is_empty() {
             return Ok(None);
@@ -218,7 +218,7 @@ impl EvaluateArgs {
         Ok(Some((base, heads)))
     }
 
-    /// Each word's float network, where its head was given.
+    /// Plays each keyword to its float network, if its head was given.
     fn play_floats(
         &self,
         floats: &Option<(Base, Vec<Tuned>)>,
@@ -235,7 +235,7 @@ impl EvaluateArgs {
         self.words.iter().zip(played).map(play).collect()
     }
 
-    /// Silence, then noise at each level.
+    /// Returns the test conditions: silence, then noise at each level.
     fn surroundings<'n>(&self, noise: Option<&'n Noise>) -> Vec<Surroundings<'n>> {
         let seed = self.seed;
         let noisy = noise.into_iter().flat_map(|noise| {
@@ -245,7 +245,7 @@ impl EvaluateArgs {
     }
 }
 
-/// `NAME.csv` and `NAME.svg` in the folder.
+/// Writes `NAME.csv` and `NAME.svg` into the folder.
 fn save_curves(folder: &Path, (name, label): (&str, &str), heard: &[Heard<'_>]) -> Result<()> {
     let Some(clean) = heard.first() else { return Ok(()) };
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;

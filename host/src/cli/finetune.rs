@@ -1,4 +1,4 @@
-//! `wakeling finetune`: a tested model for a phrase, from a few recordings of it.
+//! `wakeling finetune`: trains and tests a model for a phrase, from a few recordings of it.
 
 mod words;
 
@@ -28,13 +28,13 @@ use crate::{
 };
 use words::Word;
 
-/// Copies of each false wake, all but a few distorted. Windows that score high are drawn more often
-/// by themselves; this makes one recording a match for hours of other speech.
+/// Copies of each recorded false accept, all but a few with augmentation. High-scoring windows are
+/// sampled more often anyway; the copies balance one recording against hours of negatives.
 const FALSE_WAKE_COPIES: usize = 20;
-/// Name of a base whose trunk moved.
+/// File name of a fine-tuned backbone.
 const TUNED_BASE: &str = "base.safetensors";
 
-/// Fine-tune a wake word from a few recordings on a pretrained base
+/// Fine-tune a pretrained model on a few recordings of a wake word
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling finetune --word \"hey computer=recordings/\" --out runs/computer
@@ -55,33 +55,34 @@ compare` measures it on your words. The new head is three small networks, averag
 --head-channels 1 --head-layers 0` makes it a single node. Try the model:
   wakeling simulate FILE --model runs/computer/model.wkl")]
 pub struct FinetuneArgs {
-    /// A word and its recordings: a folder, a manifest or a file; may be given several times. Where
-    /// clips have texts (a folder of words, Common Voice, a manifest), only those of the word's text
+    /// A keyword and its recordings: a folder, a manifest or a file; may be given several times. If
+    /// clips have texts (a folder of words, Common Voice, a manifest), only those with the
+    /// keyword's text are used
     #[arg(long = "word", value_name = "NAME=PATH", required_unless_present_any = ["samples", "labels"],
         value_parser = parse_word)]
     words: Vec<WordPath>,
-    /// A folder that `synthesize` made: samples of the word that its manifest names, beside the
-    /// recordings of it, if there are any
+    /// Folder that `synthesize` wrote: samples of the keyword named in its manifest, in addition to
+    /// recordings of the keyword, if any
     #[arg(long, value_name = "DIR")]
     samples: Vec<PathBuf>,
-    /// A table of recordings (CSV): the first column is the file, every other a word, with 1 where it
-    /// is said, 0 where it is not, ? where nobody knows; a column `speaker` is no word
+    /// Table of recordings (CSV). The first column is the file, every other column a keyword: 1 if
+    /// it is spoken, 0 if it is not, ? if unknown. A column `speaker` is not a keyword
     #[arg(long, value_name = "FILE")]
     labels: Vec<PathBuf>,
     /// Folder for the results
     #[arg(long)]
     out: PathBuf,
-    /// Name of a shipped base, or path of one
+    /// Pretrained model: the name of a shipped one, or a path
     #[arg(long, default_value = models::DEFAULT_BASE)]
     base: String,
     #[command(flatten)]
     other: OtherSpeech,
-    /// Recordings that woke a device and should not have, or what `wakeling device log` wrote; each
-    /// counts 20 times in training, and not when thresholds are chosen
+    /// Recordings that a device accepted wrongly, or the output of `wakeling device log`; each
+    /// counts 20 times in training, and not in the choice of thresholds
     #[arg(long, value_name = "DIR", num_args = 1..)]
     false_wakes: Vec<PathBuf>,
-    /// What is trained: head (the pretrained trunk stays), last:K (its last K blocks move too), all,
-    /// or auto, which goes by the number of recordings
+    /// Layers to train: head (the backbone stays frozen), last:K (the backbone's last K blocks
+    /// too), all, or auto, a choice by the number of recordings
     #[arg(long, value_name = "PART", default_value_t = Train::Auto)]
     train: Train,
     #[command(flatten)]
@@ -93,7 +94,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     let base = models::base(&args.base)?;
     let trunk = QuantizedTrunk::of(&base)?;
     let frontend = base.tables.params(base.info.normalization);
-    // What the user gave is looked at before anything long begins.
+    // The user's files are checked before any long computation begins.
     let words = args.load_words(&frontend)?;
     let _claim = files::claim(&args.out)?;
 
@@ -152,7 +153,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     Ok(())
 }
 
-/// The command that tries a new model.
+/// Formats the commands for trying a new model.
 fn next_command(model: &Path) -> String {
     let path = model.display().to_string();
     let is_plain = |c: char| c.is_alphanumeric() || "/.-_+@:\\".contains(c);
@@ -160,14 +161,14 @@ fn next_command(model: &Path) -> String {
     format!("wakeling listen {path}, or wakeling simulate FILE --model {path}")
 }
 
-/// What the trunk says of events that a device recorded.
+/// Computes the backbone's embeddings of events that a device recorded.
 fn recorded(
     base: &Base,
     trunk: &QuantizedTrunk,
     (events, negatives): (&[Event], &Negatives),
     seed: u64,
 ) -> Result<TrunkOutputs> {
-    /// Clips of other speech, parts of which are heard around the events.
+    /// Number of clips of negative speech that serve as context around the events.
     const CONTEXT_CLIPS: usize = 200;
     let mut rng = StdRng::seed_from_u64(seed);
     let speech = negatives.speech.iter().sample(&mut rng, CONTEXT_CLIPS);
@@ -180,7 +181,8 @@ fn recorded(
 }
 
 impl FinetuneArgs {
-    /// What `--false-wakes` names: events of a flight recorder, and what holds recordings.
+    /// Reads the paths of `--false-wakes`: returns flight recorder events, and the paths with
+    /// recordings.
     fn events(&self) -> Result<(Vec<Event>, Vec<PathBuf>)> {
         let (mut events, mut sounds) = (Vec::new(), Vec::new());
         for path in &self.false_wakes {
@@ -193,9 +195,10 @@ impl FinetuneArgs {
         Ok((events, sounds))
     }
 
-    /// What is trained, by the word of which there are fewest recordings.
+    /// Resolves the layers to train, by the keyword with the fewest recordings.
     fn decide(&self, words: &[Word]) -> Train {
-        // What programs say moves a trunk towards programs.
+        // Synthesized samples do not count: a backbone fine-tuned on them would fit synthetic
+        // voices.
         let fewest = words.iter().map(|w| w.recorded).min().unwrap_or(0);
         let (train, why) = self.train.decide(fewest);
         if let Some(why) = why {
@@ -204,7 +207,8 @@ impl FinetuneArgs {
         train
     }
 
-    /// A new base, whose trunk learned the words; it is written beside the heads.
+    /// Fine-tunes the backbone on the keywords, and writes the new pretrained model beside the
+    /// heads.
     fn move_trunk(
         &self,
         base: &Base,
@@ -228,7 +232,7 @@ impl FinetuneArgs {
     }
 }
 
-/// Logs the named sensitivities of a word, and the false accepts that were counted for each.
+/// Logs the named sensitivities of a keyword, with the false accepts that were counted for each.
 fn report(tuned: &Tuned, path: &Path, stages: &Stages) {
     let info = &tuned.info;
     let (path, label) = (path.display(), quoted(&info.label));

@@ -1,4 +1,4 @@
-//! `wakeling flash`: a program and a model into a board's flash.
+//! `wakeling flash`: writes firmware and a model into a board's flash.
 
 use std::{
     fs,
@@ -36,27 +36,27 @@ esp32-c3 is flashed by espflash, all others by a debug probe: by this program if
 feature `probe` (cargo build --release -p wakeling --features wakeling/probe), which then also compares
 what was written; without it, the commands of probe-rs's own program are printed.")]
 pub struct FlashArgs {
-    /// The model: of `wakeling quantize`, or of `wakeling sign` where the board has slots
+    /// Model from `wakeling quantize`, or from `wakeling sign` if the board has slots
     model: PathBuf,
-    /// The board; `wakeling boards` lists them
+    /// Name of the board; `wakeling boards` lists them
     #[arg(long)]
     board: String,
-    /// The board's program, instead of building it
+    /// Firmware of the board, instead of building it
     #[arg(long, conflicts_with = "model_only")]
     firmware: Option<PathBuf>,
-    /// Leave the program that is there, write only the model
+    /// Keep the firmware on the board and write only the model
     #[arg(long)]
     model_only: bool,
-    /// A program without slots: the model has the whole region, and is replaced only by flashing
+    /// Use firmware without slots: the model has the whole region, and is replaced only by flashing
     #[arg(long)]
     plain: bool,
-    /// Write the model's region into a file instead, for other programs that flash
+    /// Write the model's region into a file instead, for other flashing programs
     #[arg(long, value_name = "FILE", conflicts_with = "uf2")]
     bin: Option<PathBuf>,
     /// Write a UF2 file instead, to be copied to the board's drive
     #[arg(long, value_name = "FILE")]
     uf2: Option<PathBuf>,
-    /// Say what would be written where, and write nothing
+    /// Print the addresses and sizes, and write nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -67,7 +67,7 @@ pub fn run(args: FlashArgs) -> Result<()> {
     check_arguments(board, &args)?;
     let firmware = match &args.firmware {
         Some(path) => Some(path.clone()),
-        // A file of the model's region has no program.
+        // A file of the model's region contains no firmware.
         None if args.model_only || args.bin.is_some() => None,
         None => Some(board.build_firmware(args.plain)?),
     };
@@ -94,8 +94,8 @@ pub fn run(args: FlashArgs) -> Result<()> {
     }
 }
 
-/// Checks what can be checked before the firmware is built, which takes minutes: the model, the files to
-/// write, and the program that flashes.
+/// Checks everything that can be checked before the firmware is built, which takes minutes: the
+/// model, the files to write, and the flashing program.
 fn check_arguments(board: &'static Board, args: &FlashArgs) -> Result<()> {
     if args.uf2.is_some() {
         family(board)?;
@@ -113,7 +113,7 @@ fn check_arguments(board: &'static Board, args: &FlashArgs) -> Result<()> {
     Ok(())
 }
 
-/// Family of UF2 files that the board's drive takes.
+/// Returns the UF2 family that the board's drive accepts.
 fn family(board: &Board) -> Result<Family> {
     match board.loader {
         Loader::ProbeOrUf2 { family } => Ok(family),
@@ -139,7 +139,7 @@ fn write_uf2(plan: &Plan, path: &Path, dry_run: bool) -> Result<()> {
     Ok(())
 }
 
-/// The bytes of the model's region, from its first address on.
+/// Writes the bytes of the model's region, from its first address on.
 fn write_region(plan: &Plan, path: &Path, dry_run: bool) -> Result<()> {
     let start = plan.board.model.start;
     let part = plan.parts.iter().find(|part| part.address == start);
@@ -166,7 +166,7 @@ fn by_probe(plan: &Plan, _: Option<&Path>, args: &FlashArgs) -> Result<()> {
     Ok(())
 }
 
-/// What a debug probe must be told by hand.
+/// Returns an error that lists the commands for a debug probe, since this build cannot drive one.
 #[cfg(not(feature = "probe"))]
 fn by_probe(plan: &Plan, firmware: Option<&Path>, args: &FlashArgs) -> Result<()> {
     if args.dry_run {

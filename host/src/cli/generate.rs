@@ -1,5 +1,5 @@
-//! `wakeling completions` and `wakeling man`: made from the definitions that parse the command line,
-//! so that they cannot disagree.
+//! `wakeling completions` and `wakeling man`: generated from the definitions that parse the command
+//! line, so they always match it.
 
 use std::{
     io::{self, Write},
@@ -18,7 +18,7 @@ use crate::{Error, Result, files};
   wakeling completions zsh > ~/.zfunc/_wakeling
   wakeling completions fish > ~/.config/fish/completions/wakeling.fish")]
 pub struct CompletionsArgs {
-    /// The shell
+    /// Name of the shell
     shell: Shell,
 }
 
@@ -32,7 +32,7 @@ pub struct ManArgs {
     folder: PathBuf,
 }
 
-/// Prints completions of `command`; a closed standard output ends it quietly.
+/// Prints completions of `command`. A closed standard output is no error.
 ///
 /// # Errors
 /// [`Error::Io`] if it cannot be written.

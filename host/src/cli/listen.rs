@@ -1,4 +1,4 @@
-//! `wakeling listen`: what the device would hear of the microphone, live.
+//! `wakeling listen`: detects keywords live, with the microphone and the device's pipeline.
 
 use std::{
     io::{self, ErrorKind, IsTerminal, Write},
@@ -17,10 +17,10 @@ use crate::{
     terminal,
 };
 
-/// Longest time to listen: 366 days.
+/// Longest time to listen, in seconds: 366 days.
 const MOST_SECONDS: f64 = 31_622_400.0;
 
-/// Hear the microphone as the device would, live
+/// Detect wake words live with the microphone, as the device would
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling listen runs/computer/model.wkl
@@ -40,34 +40,34 @@ pub struct ListenArgs {
     model: PathBuf,
     #[command(flatten)]
     microphone: MicrophoneArgs,
-    /// How easily a word is detected at the start
+    /// Sensitivity at the start
     #[arg(long, value_enum, value_name = "NAME", conflicts_with = "false_accepts_per_hour")]
     sensitivity: Option<Preset>,
     /// Start with the threshold of the model's table for at most this rate
     #[arg(long, value_name = "RATE", value_parser = number::within(0.0..=number::MOST_PER_HOUR))]
     false_accepts_per_hour: Option<f64>,
-    /// Stop after so many seconds
+    /// Stop after this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = number::within(0.1..=MOST_SECONDS))]
     seconds: Option<f64>,
-    /// Folder in which false wakes and misses are saved
+    /// Folder for saved false accepts and misses
     #[arg(long, value_name = "DIR", default_value = "runs/listen")]
     out: PathBuf,
-    /// Print detections as one JSON object a line
+    /// Print detections as one JSON object per line
     #[arg(long)]
     json: bool,
 }
 
-/// Runs the command; a closed standard output ends it quietly.
+/// Runs the command. A closed standard output ends it without an error message.
 ///
 /// # Errors
-/// Those of the model, of the sensitivity asked for, and of the microphone.
+/// Errors of the model, of the requested sensitivity, and of the microphone.
 pub fn run(args: ListenArgs) -> Result<()> {
     let bytes = artifact::read(&args.model)?;
     let model = artifact::load(&args.model, &bytes)?;
     let sensitivity = args.sensitivity(&model)?;
     let mut screen = terminal::screen()?;
     let mut microphone = args.microphone.open(screen.as_mut(), false)?;
-    // On a terminal the screen shows them already.
+    // On a terminal the screen already shows them.
     let is_printed = args.json || !io::stdout().is_terminal();
     let mut is_closed = false;
     let mut on_heard = |heard: &Heard| {
@@ -85,7 +85,7 @@ pub fn run(args: ListenArgs) -> Result<()> {
 }
 
 impl ListenArgs {
-    /// Settings of the sensitivity, and the one to start with.
+    /// Returns the sensitivity settings of the model, with the initial one selected.
     fn sensitivity(&self, model: &Model<'_>) -> Result<SensitivityScale> {
         let mut scale = SensitivityScale::of(model);
         if let Some(rate) = self.false_accepts_per_hour {

@@ -1,4 +1,4 @@
-//! The program's commands, one file each.
+//! Commands of the program, one file each.
 
 pub mod advise;
 pub mod boards;
@@ -39,10 +39,10 @@ use crate::{
     text::nfc,
 };
 
-/// The clips of a corpus; what it had to leave out is told on stderr.
+/// Loads the clips of a dataset, and logs the entries that were skipped.
 ///
 /// # Errors
-/// As [`Corpus::open`], and if nothing is left.
+/// As [`Corpus::open`]; [`Error::Input`] if no clip is left.
 pub fn open_corpus(path: &Path) -> Result<Vec<Example>> {
     let corpus = Corpus::open(path)?;
     for skipped in &corpus.skipped {
@@ -54,11 +54,11 @@ pub fn open_corpus(path: &Path) -> Result<Vec<Example>> {
     Ok(corpus.examples)
 }
 
-/// The recordings of a word: of the clips at its path those of its text, decoded, cut and checked.
-/// Logs what is left out.
+/// Loads the recordings of a keyword: of the clips at its path those with its text, decoded, cut
+/// and checked. Logs the clips that are left out.
 ///
 /// # Errors
-/// As [`open_corpus`]; [`Error::Input`] if every clip has another text, or none can be used.
+/// As [`open_corpus`]; [`Error::Input`] if every clip has another text, or no clip is usable.
 pub fn open_takes(
     word: &WordPath,
     frontend: &FrontendParams<'_>,
@@ -77,7 +77,7 @@ pub fn open_takes(
     }
 }
 
-/// The clips of several corpora.
+/// Loads the clips of several datasets.
 pub fn open_corpora(paths: &[PathBuf]) -> Result<Vec<Example>> {
     let mut all = Vec::new();
     for path in paths {
@@ -86,25 +86,25 @@ pub fn open_corpora(paths: &[PathBuf]) -> Result<Vec<Example>> {
     Ok(all)
 }
 
-/// What a wake word is not: what ships with the base, and what the user has.
+/// Negative data: the shipped negatives, and the user's.
 #[derive(Clone, Debug, Args)]
 pub struct OtherSpeech {
-    /// Speech without the word, added to what ships with the base
+    /// Speech without the keyword, added to the shipped negatives
     #[arg(long, num_args = 1..)]
     negatives: Vec<PathBuf>,
-    /// Noise and music, added to what ships with the base
+    /// Noise and music, added to the shipped negatives
     #[arg(long, num_args = 1..)]
     noise: Vec<PathBuf>,
-    /// Leave out what ships with the base
+    /// Leave out the shipped negatives
     #[arg(long, requires = "negatives")]
     only_own: bool,
 }
 
 impl OtherSpeech {
-    /// Reads all of it.
+    /// Loads all negative data.
     ///
     /// # Errors
-    /// As [`open_corpora`], and if a pack that ships is damaged.
+    /// As [`open_corpora`], and if a shipped pack is damaged.
     pub fn load(&self, frontend: &FrontendParams<'_>) -> Result<Negatives> {
         let mut all =
             if self.only_own { Negatives::default() } else { models::shipped_negatives()? };
@@ -115,42 +115,42 @@ impl OtherSpeech {
     }
 }
 
-/// How words are trained, as far as the command line says it.
+/// Training options of the command line.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Training {
-    /// Hours of other speech and noise to hear: if there are fewer, clips are heard several times,
-    /// up to four, each time distorted otherwise
+    /// Hours of negatives to train on. If there are fewer, clips are mixed up to four times, each
+    /// time with another augmentation
     #[arg(long, value_name = "HOURS", default_value_t = Settings::default().negative_hours,
         value_parser = number::within(0.0..=1_000.0))]
     negative_hours: f64,
-    /// Updates of the head
+    /// Training steps of the head
     #[arg(long, default_value_t = Settings::default().steps, value_parser = number::steps())]
     steps: usize,
-    /// Heads that are trained, each from other draws, and averaged into one
+    /// Number of heads that are trained with different seeds and merged into one
     #[arg(long, default_value_t = Settings::default().members,
         value_parser = number::within(1..=8_usize))]
     members: usize,
-    /// Channels of each head's layers: 1 is a single node
+    /// Channels of each head's layers; 1 is a single node
     #[arg(long, value_name = "COUNT", default_value_t = Settings::default().hidden,
         value_parser = number::within(1..=64_usize))]
     head_channels: usize,
-    /// Layers over time in each head: with 0 it sees one moment, with 2 the whole phrase
+    /// Temporal layers of each head: with 0 it covers one moment, with 2 the whole phrase
     #[arg(long, value_name = "COUNT", default_value_t = Settings::default().temporal.len(),
         value_parser = number::within(0..=Settings::default().temporal.len()))]
     head_layers: usize,
-    /// Updates of the trunk, where it moves
+    /// Training steps of the backbone, if it is fine-tuned
     #[arg(long, default_value_t = Settings::default().trunk_steps, value_parser = number::steps())]
     trunk_steps: usize,
     /// Worker threads, of which training uses up to two; the result does not depend on it
     #[arg(long, default_value_t = crate::default_workers(), value_parser = number::workers())]
     workers: usize,
-    /// Seed of everything drawn
+    /// Seed of all random choices
     #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
 }
 
 impl Training {
-    /// The settings that are meant.
+    /// Returns the settings.
     pub fn settings(self) -> Settings {
         let mut settings = Settings {
             negative_hours: self.negative_hours,
@@ -162,23 +162,23 @@ impl Training {
             seed: self.seed,
             ..Settings::default()
         };
-        // Of fewer layers, those that reach furthest back.
+        // With fewer layers, those that reach furthest back are kept.
         let left_out = settings.temporal.len().saturating_sub(self.head_layers);
         settings.temporal.drain(..left_out);
         settings
     }
 }
 
-/// A word and where its recordings are: `NAME=PATH`.
+/// Keyword and the path of its recordings: `NAME=PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WordPath {
-    /// What a detection is called.
+    /// Label of a detection.
     pub label: String,
     /// Folder, manifest or file of its recordings.
     pub path: PathBuf,
 }
 
-/// Parses `NAME=PATH`; without a name, the last part of the path names the word.
+/// Parses `NAME=PATH`. Without a name, the last part of the path names the keyword.
 pub fn parse_word(text: &str) -> std::result::Result<WordPath, String> {
     let (label, path) = match text.split_once('=') {
         Some((label, path)) => (label.trim().to_owned(), PathBuf::from(path)),

@@ -1,30 +1,30 @@
-//! Ranges of the numbers on the command line, checked while the arguments are parsed.
+//! Ranges of numeric options, checked while the arguments are parsed.
 //!
-//! Every numeric option has a range; a test over all commands holds them to that. Upper bounds are far
-//! above what is useful, and keep a slip of the keyboard from starting thousands of threads.
+//! A test over all commands checks that every numeric option has a range. Upper bounds are far
+//! above useful values; they keep a typing error from starting thousands of threads.
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
-/// Largest number of threads.
+/// Maximum number of threads.
 pub const MOST_WORKERS: usize = 256;
-/// Largest number of training steps.
+/// Maximum number of training steps.
 pub const MOST_STEPS: usize = 10_000_000;
-/// Highest rate of false accepts per hour.
+/// Maximum rate of false accepts per hour.
 pub const MOST_PER_HOUR: f64 = 10_000.0;
-/// Learning rates.
+/// Range of learning rates.
 pub const LEARNING_RATES: RangeInclusive<f64> = 1e-9..=10.0;
 
-/// Returns a parser of numbers in `range`. A number that is not one, `nan` and infinities are refused
-/// with a message that names the range.
+/// Returns a parser of numbers in `range`. Text that is no number, `nan` and infinities are
+/// rejected with a message that names the range.
 ///
-/// The type of the range must be that of the option's field. clap finds a difference only when it parses,
+/// The type of the range must be that of the option's field. clap checks this only while parsing,
 /// so literals of whole numbers need a suffix (`1..=8_usize`).
 pub fn within<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
 where
     T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
 {
     move |text| match text.trim().parse() {
-        // Not a number is in no range.
+        // No range contains `nan`.
         Ok(number) if range.contains(&number) => Ok(number),
         _ => Err(format!("expected a number from {} to {}", range.start(), range.end())),
     }

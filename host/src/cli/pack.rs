@@ -1,4 +1,5 @@
-//! `wakeling pack`: other speech and noise in a few small files that can ship with a base.
+//! `wakeling pack`: packs negative speech and noise into a few small files, to ship with a
+//! pretrained model.
 
 use std::path::PathBuf;
 
@@ -14,10 +15,10 @@ use crate::{
     pack,
 };
 
-/// No recording of noise takes more than a minute of the room there is.
+/// Maximum number of frames used of a recording of noise: one minute.
 const LONGEST_NOISE_FRAMES: usize = 6_000;
 
-/// Pack other speech and noise for fine-tuning, as features
+/// Pack negative speech and noise for fine-tuning, as features
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   wakeling pack --speech train.jsonl --noise noise.jsonl --out host/models/negatives --files 6 --megabytes 1.9")]
@@ -34,13 +35,13 @@ pub struct PackArgs {
     /// Folder for the packs
     #[arg(long)]
     out: PathBuf,
-    /// How many files
+    /// Number of files
     #[arg(long, default_value_t = 6, value_parser = number::within(1..=100_000_usize))]
     files: usize,
-    /// Largest size of a file
+    /// Maximum size of a file, in megabytes
     #[arg(long, default_value_t = 1.9, value_parser = number::within(0.01..=1_000.0))]
     megabytes: f64,
-    /// Minutes of noise in all
+    /// Total minutes of noise
     #[arg(long, default_value_t = 25.0, value_parser = number::within(0.0..=1_000_000.0))]
     noise_minutes: f64,
     /// Seed of the choice of clips
@@ -56,7 +57,7 @@ pub fn run(args: PackArgs) -> Result<()> {
     let mut rng = StdRng::seed_from_u64(args.seed);
     speech.shuffle(&mut rng);
     let tables = FrontendTables::default();
-    // Only the mel powers are packed, which every normalization begins with.
+    // Only the mel powers are packed, with which every normalization begins.
     let frontend = tables.params(NormalizationKind::Log);
     let noise = load_log_mel_start(&noise, &frontend, LONGEST_NOISE_FRAMES, "noise");
     let mut all = Negatives {
@@ -88,10 +89,10 @@ pub fn run(args: PackArgs) -> Result<()> {
     Ok(())
 }
 
-/// Moves speech from the end of `left` to the pack until that would outgrow `limit` bytes, to within
-/// a twentieth.
+/// Moves speech from the end of `left` to the pack until the next clip would exceed `limit` bytes,
+/// to within a twentieth.
 fn fill(part: &mut Negatives, left: &mut Vec<Speech>, limit: usize) -> std::io::Result<()> {
-    /// A first guess, which the first attempt corrects.
+    /// Initial estimate, which the first attempt corrects.
     const BYTES_PER_FRAME: f64 = 5.0;
     let of_noise = part.noise.iter().map(Vec::len).sum::<usize>();
     let frames = |part: &Negatives| -> usize {

@@ -1,4 +1,4 @@
-//! `wakeling pretrain`: a base from transcribed speech.
+//! `wakeling pretrain`: trains a pretrained model from transcribed speech.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ use crate::{
     train::{Peers, Run, SHARDS},
 };
 
-/// Pretrain a base on speech with transcripts, on words, or on both
+/// Pretrain a model on speech with transcripts, on words, or on both
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling pretrain --train speech_commands/ --noise _background_noise_/ --out runs/base
@@ -32,82 +32,82 @@ A run that was cut off continues when the same command is given again. Built wit
 Built with CUDA (`--features cuda`), it trains on an NVIDIA GPU, untried so far:
   wakeling pretrain --device cuda --rows 64 --train … --out runs/base")]
 pub struct PretrainArgs {
-    /// What to learn from: manifests, folders, shards, addresses (see docs/guide/datasets.md)
+    /// Training data: manifests, folders, shards, addresses (see docs/guide/datasets.md)
     #[arg(long, required = true, num_args = 1..)]
     train: Vec<PathBuf>,
-    /// Held-out corpus; without it, one speaker in twenty of --train is held out
+    /// Held-out dataset; without it, one speaker in twenty of --train is held out
     #[arg(long)]
     dev: Option<PathBuf>,
-    /// Noise and music to put under the speech
+    /// Noise and music to mix under the speech
     #[arg(long, num_args = 1..)]
     noise: Vec<PathBuf>,
-    /// Folder for the base, its checkpoint and its log
+    /// Folder for the pretrained model, its checkpoint and its log
     #[arg(long)]
     out: PathBuf,
-    /// Name of the base
+    /// Name of the pretrained model
     #[arg(long, default_value = "base")]
     name: String,
     /// Size of the network
     #[arg(long, value_enum, ignore_case = true, default_value = "m")]
     tier: Tier,
-    /// How features are normalized
+    /// Normalization of the features
     #[arg(long, value_enum, default_value = "log")]
     normalization: NormalizationKind,
-    /// Which labels to learn from
+    /// Labels to train on
     #[arg(long, value_enum, default_value = "both")]
     task: Task,
-    /// How much a task counts, as TASK=NUMBER: transcripts (1 if not given), words (0.5), taught (4),
-    /// voice (0: whether someone speaks, learned from the levels of clips); 0 leaves it out
+    /// Loss weight of a task, as TASK=NUMBER: transcripts (default 1), words (0.5), taught (4),
+    /// voice (0: voice activity, trained on the levels of clips); 0 leaves a task out
     #[arg(long, value_parser = parse_weight, num_args = 1.., value_name = "TASK=NUMBER")]
     weight: Vec<(String, f64)>,
-    /// Longest clip that is used, in seconds; longer ones are skipped, each with a line. Every step of a
-    /// clip stays in memory until its gradient is known
+    /// Maximum length of a clip, in seconds; longer ones are skipped and logged. Every step of a
+    /// clip stays in memory until its gradient is computed
     #[arg(long, default_value_t = 40.0, value_parser = number::within(1.0..=600.0))]
     longest: f64,
-    /// Folder of speech and of what a larger network made of it, to learn from that network:
-    /// `teacher.json` {name, hop_s, first_s}, `streams.jsonl` {audio, targets, clips}, `.npy` targets
+    /// Folder of speech and of a teacher network's outputs for it, for distillation: `teacher.json`
+    /// {name, hop_s, first_s}, `streams.jsonl` {audio, targets, clips}, `.npy` targets
     #[arg(long)]
     taught: Option<PathBuf>,
-    /// Program that turns text into phones, with espeak-ng's interface
+    /// Program that converts text to phones, with the interface of espeak-ng
     #[arg(long)]
     g2p: Option<String>,
     /// Leave out clips of these sources (as the manifest names them)
     #[arg(long, num_args = 1..)]
     without: Vec<String>,
-    /// Updates
+    /// Training steps
     #[arg(long, default_value_t = 6_000, value_parser = number::steps())]
     steps: usize,
-    /// Rows of 12 s that each worker composes for an update; fewer if a clip needs longer ones
+    /// Streams of 12 s that each worker mixes per training step; fewer if a clip needs longer ones
     #[arg(long, default_value_t = 8, value_parser = number::within(1..=4_096_usize))]
     rows: usize,
-    /// Clips in memory, from which rows are drawn at random (10 s take 80 kB); a larger corpus is
-    /// read through again and again, and workers share the window
+    /// Number of clips in memory, from which streams are sampled at random (10 s take 80 kB); a
+    /// larger dataset is read repeatedly, and workers share these clips
     #[arg(long, default_value_t = 32_768, value_parser = number::within(1..=1_000_000_000_usize))]
     window: usize,
     /// Threads that read clips ahead
     #[arg(long, default_value_t = crate::default_readers(), value_parser = number::workers())]
     readers: usize,
-    /// Worker threads, each with a batch of its own; of each process, if there are several. The result
-    /// depends on it: an update of more workers holds more rows [default: 2, and 1 on a GPU]
+    /// Worker threads per process, each with its own batch. The result depends on it, since a step
+    /// of more workers holds more streams [default: 2, and 1 on a GPU]
     #[arg(long, value_parser = number::workers())]
     workers: Option<usize>,
-    /// Where the network is trained: `cpu`, or in a program built with the feature `cuda` a GPU,
-    /// `cuda` or `cuda:NUMBER`
+    /// Processor to train on: `cpu`, or, in a program built with the feature `cuda`, a GPU: `cuda`
+    /// or `cuda:NUMBER`
     #[arg(long, default_value_t = Processor::Cpu)]
     device: Processor,
-    /// Updates between checkpoints
+    /// Training steps between checkpoints
     #[arg(long, default_value_t = 100, value_parser = number::steps())]
     checkpoint_every: usize,
-    /// Updates between looks at the held-out clips
+    /// Training steps between evaluations on the held-out clips
     #[arg(long, default_value_t = 500, value_parser = number::within(0..=number::MOST_STEPS))]
     validate_every: usize,
-    /// Highest learning rate
+    /// Peak learning rate
     #[arg(long, default_value_t = 4e-3, value_parser = number::within(number::LEARNING_RATES))]
     rate: f64,
-    /// Leave out distortions of the clips and noise under them
+    /// Leave out augmentation of the clips and the noise under them
     #[arg(long)]
     no_augmentation: bool,
-    /// Seed of everything drawn
+    /// Seed of all random choices
     #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
     /// Licence of the weights, as an SPDX expression
@@ -127,7 +127,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
     let peers = Peers::join()?;
     let result = run_among(args, &peers);
     if let (Err(error), 2..) = (&result, peers.rank().count) {
-        // The others wait for this one's gradients, so they must be told.
+        // The other processes wait for the gradients of this one, so it has to stop them.
         crate::log!("error in process {}: {error}", peers.rank().index);
         peers.stop(error.exit_code());
     }
@@ -136,7 +136,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
 
 fn run_among(args: PretrainArgs, peers: &Peers) -> Result<()> {
     let settings = settings(&args)?;
-    // The processes of one run are one.
+    // Only the first process of a run claims the folder.
     let _claim = (peers.rank().index == 0).then(|| files::claim(&args.out)).transpose()?;
     let corpora =
         Corpora { train: args.train, dev: args.dev, noise: args.noise, without: args.without };

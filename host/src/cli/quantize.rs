@@ -1,4 +1,5 @@
-//! `wakeling quantize`: one int8 model from a base and one or several fine-tuned heads.
+//! `wakeling quantize`: builds one int8 model from a pretrained model and one or several fine-tuned
+//! heads.
 
 use std::path::{Path, PathBuf};
 
@@ -14,25 +15,25 @@ use crate::{
     tuned::Tuned,
 };
 
-/// Make a model for the device from a base and fine-tuned heads
+/// Make a model for the device from a pretrained model and fine-tuned heads
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   wakeling quantize --head runs/a/hey-computer.head runs/b/stop.head --out both.wkl
   wakeling quantize --enroll \"my word\" --base base-s --out mine.wkl")]
 pub struct QuantizeArgs {
-    /// Heads that `wakeling finetune` wrote; each is a word of the model
+    /// Heads that `wakeling finetune` wrote; each is a keyword of the model
     #[arg(long = "head", required_unless_present = "enroll", num_args = 1..)]
     heads: Vec<PathBuf>,
-    /// The base they were trained on
+    /// Pretrained model of these heads
     #[arg(long, default_value = models::DEFAULT_BASE)]
     base: String,
-    /// The model file
+    /// Model file to write
     #[arg(long)]
     out: PathBuf,
     /// Put a gate before the network, which then does not run in silence
     #[arg(long)]
     gate: bool,
-    /// Add a word that the device is to learn by itself: `wakeling device enroll`
+    /// Add a keyword for enrollment on the device: `wakeling device enroll`
     #[arg(long, value_name = "WORD", conflicts_with = "gate")]
     enroll: Option<String>,
 }
@@ -59,7 +60,7 @@ pub fn run(args: QuantizeArgs) -> Result<()> {
     Ok(())
 }
 
-/// Quantizes heads, writes the model, and says what it costs a device.
+/// Quantizes heads, writes the model, and logs its costs on a device.
 pub fn write_model(
     path: &Path,
     base: &Base,

@@ -1,4 +1,4 @@
-//! `wakeling record`: takes of a phrase from the microphone, or what a room sounds like.
+//! `wakeling record`: records takes of a phrase, or the sound of a room, from the microphone.
 
 use std::path::{Path, PathBuf};
 
@@ -17,16 +17,16 @@ use crate::{
     terminal::{self, Screen},
 };
 
-/// Minutes of room sound at least …
+/// Minimum length of room sound, in minutes.
 const LEAST_MINUTES: f64 = 0.01;
-/// … and at most.
+/// Maximum length of room sound, in minutes.
 const MOST_MINUTES: f64 = 1_000.0;
-/// Sampling rates that a microphone may have.
+/// Supported sample rates of a microphone, in Hz.
 const RATES_HZ: std::ops::RangeInclusive<u32> = 1_000..=1_536_000;
-/// Takes that can be asked for at once.
+/// Maximum number of takes of one command.
 const MOST_TAKES: u64 = 10_000;
 
-/// Record a wake word, or what the room sounds like
+/// Record a wake word, or the sound of the room
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling record \"hey computer\"
@@ -40,16 +40,16 @@ manifest.jsonl; give the same command again to go on where you stopped. Then:
   wakeling finetune --word \"hey computer=recordings/hey-computer\" \\
     --negatives recordings/room --out runs/computer")]
 pub struct RecordArgs {
-    /// The phrase
+    /// Phrase to record
     #[arg(required_unless_present_any = ["negatives", "list"])]
     phrase: Option<String>,
-    /// Takes to have in the end, with those that are there already
+    /// Total number of takes to reach, including existing ones
     #[arg(short = 'n', long, default_value_t = 20, value_parser = number::within(1..=MOST_TAKES))]
     takes: u64,
-    /// Who speaks; a person of each name is kept together when recordings are split
+    /// Name of the speaker, who is kept together when recordings are split
     #[arg(long, value_name = "NAME")]
     speaker: Option<String>,
-    /// Record so many minutes of the room instead: all that the phrase must be told apart from
+    /// Record this many minutes of the room instead, as negative data for the phrase
     #[arg(long, value_name = "MINUTES", conflicts_with = "phrase",
         value_parser = number::within(LEAST_MINUTES..=MOST_MINUTES))]
     negatives: Option<f64>,
@@ -58,38 +58,38 @@ pub struct RecordArgs {
     out: Option<PathBuf>,
     #[command(flatten)]
     microphone: MicrophoneArgs,
-    /// List the microphones and do nothing else
+    /// List the microphones and exit
     #[arg(long)]
     list: bool,
-    /// Ask nothing: keep what is good, and record again what is not
+    /// Ask nothing: keep good takes, and record the others again
     #[arg(long)]
     keep_good: bool,
-    /// Give no sound when the phrase is due
+    /// Play no tone when the phrase is due
     #[arg(long, short)]
     quiet: bool,
 }
 
-/// Which microphone.
+/// Choice of the microphone.
 #[derive(Args, Clone, Debug)]
 pub struct MicrophoneArgs {
-    /// The microphone: its number in `wakeling record --list`, its name, or a part of it
+    /// Microphone: its number in `wakeling record --list`, its name, or a part of it
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// Rate in Hz at which it is opened [default: 16000 if it offers that, else its own]
+    /// Sample rate in Hz [default: 16000 if the microphone supports it, else its own]
     #[arg(long, value_name = "HZ", value_parser = number::within(RATES_HZ))]
     rate: Option<u32>,
 }
 
 impl MicrophoneArgs {
-    /// The microphone that is named, if any.
+    /// Returns the requested microphone and rate, if any.
     pub fn wanted(&self) -> Wanted {
         Wanted { device: self.device.clone(), rate: self.rate }
     }
 
-    /// Opens the microphone that is named, or asks if there are several.
+    /// Opens the requested microphone, or asks if there are several and `may_ask` is set.
     ///
     /// # Errors
-    /// As [`capture::open`], and those of the screen.
+    /// As [`capture::open`], and errors of the screen.
     pub fn open(&self, screen: &mut dyn Screen, may_ask: bool) -> Result<Box<dyn Microphone>> {
         let mut wanted = self.wanted();
         if wanted.device.is_none() && may_ask {
@@ -104,7 +104,7 @@ impl MicrophoneArgs {
     }
 }
 
-/// One microphone a line, with its number.
+/// Formats one microphone per line, with its number.
 fn listing(found: &[Found]) -> String {
     let line = |(i, f): (usize, &Found)| {
         let mark = if f.is_default { " (default)" } else { "" };
@@ -116,7 +116,7 @@ fn listing(found: &[Found]) -> String {
 /// Runs the command.
 ///
 /// # Errors
-/// Those of the microphone, of the folder, and of what was asked for.
+/// Errors of the microphone, of the folder, and of the arguments.
 pub fn run(args: RecordArgs) -> Result<()> {
     if args.list {
         print!("{}", listing(&capture::microphones()?));
@@ -186,7 +186,7 @@ fn takes(args: &RecordArgs, phrase: &str) -> Result<()> {
         screen: screen.as_mut(),
     };
     let outcome = record(&mut devices, &mut folder, &plan);
-    // The terminal is as it was before anything else is printed.
+    // Dropping the screen restores the terminal before anything else is printed.
     drop(screen);
     let summary = outcome?;
     crate::log!(

@@ -1,4 +1,4 @@
-//! `wakeling sign`: a model as an image that a device takes while it runs.
+//! `wakeling sign`: packs a model as a signed package, which a device accepts while it runs.
 
 use std::{
     path::PathBuf,
@@ -27,22 +27,22 @@ A firmware pins the public key that is in WAKELING_UPDATE_KEY when it is built, 
 no other model. Without --key the development key signs, which everybody has. The version of a
 model must be higher than that of the one before; by default it is the time in seconds.")]
 pub struct SignArgs {
-    /// The model that `wakeling finetune` or `quantize` wrote
+    /// Model that `wakeling finetune` or `quantize` wrote
     #[arg(required_unless_present = "new_key")]
     model: Option<PathBuf>,
     /// File of the secret key
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Make a key, write it to a new file that only you can read, and print its public half
+    /// Create a key, write it to a new file that only you can read, and print its public half
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     new_key: Option<PathBuf>,
-    /// Pack it without a signature, for a firmware that asks for none
+    /// Pack the model without a signature, for firmware that does not require one
     #[arg(long, conflicts_with_all = ["key", "new_key"])]
     unsigned: bool,
-    /// Version of the model, which only goes up [default: seconds since 1970]
+    /// Version of the model, which may only increase [default: seconds since 1970]
     #[arg(long, value_name = "NUMBER", value_parser = number::within(0..=u32::MAX))]
     model_version: Option<u32>,
-    /// The image [default: the model's name with .wku]
+    /// Package to write [default: the model's name with .wku]
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -77,7 +77,7 @@ pub fn run(args: SignArgs) -> Result<()> {
     Ok(())
 }
 
-/// Seconds since 1970, until 2106.
+/// Returns the seconds since 1970, limited to `u32` (2106).
 fn seconds() -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u32::try_from(since.as_secs()).unwrap_or(u32::MAX)

@@ -1,7 +1,7 @@
-//! `wakeling simulate`: what a device would hear in recordings, on the laptop or in an emulator.
+//! `wakeling simulate`: runs recordings through the device's pipeline, here or in an emulator.
 //!
-//! Each file is a fresh start of the device, and a little silence follows it, since a phrase at the
-//! very end is heard only once the receptive field has passed over it.
+//! Each file starts with the device in its initial state. Some silence follows it, since a phrase
+//! at the very end is detected only after the receptive field has passed it.
 
 use std::{
     collections::HashSet,
@@ -29,10 +29,10 @@ use crate::{
 };
 
 const LONGEST_TAIL_S: f64 = 60.0;
-/// Scores that have a logit.
+/// Allowed raw scores: 0 and 1 have no finite logit.
 const SCORES: std::ops::RangeInclusive<f64> = 0.000_001..=0.999_999;
 
-/// Hear recordings as the device will.
+/// Detect wake words in recordings, as the device will.
 #[derive(Args, Clone, Debug)]
 #[command(
     after_help = "Example:\n  wakeling simulate recordings/ kitchen.wav --model hey.wkl --json\n  wakeling simulate kitchen.wav --model hey.wkl --emulator\n\nThe level of a detection is its peak on a scale of 0 to 100 on which the threshold in force is 50;\nten levels are a factor of 7.4 in the odds. --json has it beside the raw scores."
@@ -44,27 +44,27 @@ pub struct SimulateArgs {
     /// The model file
     #[arg(short, long, value_name = "FILE")]
     pub model: PathBuf,
-    /// Run the firmware on an emulated Cortex-M4F instead of the pipeline here
+    /// Run the firmware on an emulated Cortex-M4F instead of the pipeline in this program
     #[arg(long)]
     pub emulator: bool,
-    /// The firmware's ELF file [default: $WAKELING_FIRMWARE, then what ./x firmware built]
+    /// ELF file of the firmware [default: $WAKELING_FIRMWARE, then what ./x firmware built]
     #[arg(long, value_name = "ELF", requires = "emulator")]
     pub firmware: Option<PathBuf>,
-    /// Print one JSON object a line instead of a table
+    /// Print one JSON object per line instead of a table
     #[arg(long)]
     pub json: bool,
     /// Print the scores of every step too
     #[arg(long)]
     pub scores: bool,
-    /// Seconds of silence that follow each file
+    /// Seconds of silence after each file
     #[arg(long, value_name = "SECONDS", default_value_t = 0.5,
         value_parser = number::within(0.0..=LONGEST_TAIL_S))]
     pub tail_s: f64,
-    /// How easily a word is detected
+    /// Sensitivity of the detection
     #[arg(long, value_enum, value_name = "NAME",
         conflicts_with_all = ["threshold", "false_accepts_per_hour"])]
     pub sensitivity: Option<Preset>,
-    /// Raw score (0 … 1) at which a word counts as heard, instead of the model's
+    /// Raw score (0 … 1) at which a keyword is detected, instead of the model's
     #[arg(long, value_name = "SCORE", conflicts_with = "false_accepts_per_hour",
         value_parser = number::within(SCORES))]
     pub threshold: Option<f64>,
@@ -96,12 +96,12 @@ impl SimulateArgs {
     }
 }
 
-/// Runs the command; a closed standard output ends it quietly. A recording that cannot be read is
-/// logged, and the others follow.
+/// Runs the command. A closed standard output ends it without an error message. A recording that
+/// cannot be read is logged, and the others are processed.
 ///
 /// # Errors
-/// Those of the model, of the sensitivity asked for, and of the emulator; [`Error::Input`] at the end if
-/// a recording could not be read.
+/// Errors of the model, of the requested sensitivity, and of the emulator; [`Error::Input`] at the
+/// end if a recording could not be read.
 pub fn run(args: SimulateArgs) -> Result<()> {
     let bytes = artifact::read(&args.model)?;
     let mut model = artifact::load(&args.model, &bytes)?;
@@ -146,12 +146,12 @@ pub fn run(args: SimulateArgs) -> Result<()> {
     }
 }
 
-/// Whether it is the recording that is at fault.
+/// Returns `true` if the error is about the recording itself.
 fn is_about(error: &Error, file: &Path) -> bool {
     matches!(error, Error::Input { path, .. } | Error::Io { path, .. } if path == file)
 }
 
-/// Plays a file and the tail to a fresh device, block by block.
+/// Plays a file and the tail to a device in its initial state, block by block.
 fn simulate(
     device: &Device,
     model: &Model<'_>,
@@ -168,8 +168,8 @@ fn simulate(
     Ok(simulation)
 }
 
-/// The files named, and those in the folders named, each folder's in order of name. Files that hold
-/// sound and are not read are logged.
+/// Returns the named files and the recordings in the named folders, each folder sorted by name.
+/// Audio files that cannot be read are logged.
 fn recordings(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in named {
@@ -190,7 +190,8 @@ fn recordings(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Adds the recordings below a folder. Folders that were `seen`, through a link, are not entered again.
+/// Adds the recordings below a folder. Folders in `seen`, reached again through a link, are
+/// skipped.
 fn collect(
     folder: &Path,
     seen: &mut HashSet<PathBuf>,
@@ -218,12 +219,12 @@ fn collect(
     Ok(())
 }
 
-/// Writes what was heard, as a table or as JSON.
+/// Writer of detections as a table or as JSON.
 struct Printer<'m, 'a, W> {
     out: W,
     json: bool,
     model: &'m Model<'a>,
-    /// Of the longest file name, in characters.
+    /// Length of the longest file name, in characters.
     width: usize,
 }
 
@@ -245,7 +246,7 @@ struct StepLine<'l> {
     scores: WordScores<'l>,
 }
 
-/// An object with the words as keys, in the order of the model.
+/// Scores as a JSON object with the keywords as keys, in the order of the model.
 struct WordScores<'l>(Vec<(&'l str, f64)>);
 
 impl Serialize for WordScores<'_> {
@@ -254,7 +255,7 @@ impl Serialize for WordScores<'_> {
     }
 }
 
-/// The score of a smoothed logit, rounded to what its precision supports.
+/// Returns the score of a smoothed logit, rounded to its precision.
 fn score(logit: i16) -> f64 {
     const PLACES: f64 = 10_000.0;
     (crate::simulate::score(logit) * PLACES).round() / PLACES
@@ -264,7 +265,7 @@ fn seconds(samples: u64) -> f64 {
     samples as f64 / f64::from(SAMPLE_RATE_HZ)
 }
 
-/// For a person.
+/// Returns the microphone health message for the user.
 fn describe(kind: FaultKind) -> &'static str {
     match kind {
         FaultKind::None => "the sound is in order again",
@@ -277,7 +278,7 @@ fn describe(kind: FaultKind) -> &'static str {
 }
 
 impl<W: Write> Printer<'_, '_, W> {
-    /// Everything about one file, in order of time; a step comes before what it detected.
+    /// Writes all results of a file in order of time. A step comes before its detection.
     fn file(&mut self, file: &Path, simulation: &Simulation) -> io::Result<()> {
         let name = file.display().to_string();
         for fault in &simulation.faults {
@@ -316,7 +317,7 @@ impl<W: Write> Printer<'_, '_, W> {
         self.out.write_all(b"\n")
     }
 
-    /// The level that came nearest to a detection, and its word if there are several.
+    /// Returns the level that came nearest to a detection, with its keyword if there are several.
     fn nearest(&self, simulation: &Simulation) -> String {
         let words = self.model.words.iter().zip(&simulation.highest);
         let levels = words.map(|(w, &l)| (DetectionLevel::of(l, w.detector.threshold), w.label));
@@ -327,10 +328,10 @@ impl<W: Write> Printer<'_, '_, W> {
         }
     }
 
-    /// Threshold of a word as a device prints it, Q8.
+    /// Returns the threshold (Q8) of a keyword, named as the device prints it.
     fn threshold(&self, word: &str) -> i16 {
         let is_word = |w: &&Word<'_>| events::Text(w.label).to_string() == word;
-        // A device prints no word but the model's.
+        // The device prints only keywords of the model.
         self.model.words.iter().find(is_word).map_or(0, |w| w.detector.threshold)
     }
 
@@ -356,7 +357,7 @@ impl<W: Write> Printer<'_, '_, W> {
         )
     }
 
-    /// A step with the smoothed logit (Q8) of each word.
+    /// Writes a step with the smoothed logit (Q8) of each keyword.
     fn step(
         &mut self,
         file: &str,
@@ -414,7 +415,7 @@ mod tests {
         assert!(parse("simulate a --model m --tail-s NaN").is_err());
     }
 
-    /// What is printed of a simulation with a word whose threshold (Q8) is `threshold`.
+    /// Returns the output for a simulation with one keyword of threshold `threshold` (Q8).
     fn printed(simulation: &Simulation, threshold: i16, json: bool) -> String {
         let tables = FrontendTables::default();
         let detector = DetectorParams { smoothing_steps: 1, threshold, refractory_steps: 9 };
@@ -452,7 +453,7 @@ mod tests {
 
     #[test]
     fn people_read_levels_with_the_threshold_at_fifty_for_every_model() {
-        // Thresholds of three trainings: 0.0046, 0.9994, 0.0288.
+        // Thresholds of three training runs: 0.0046, 0.9994, 0.0288.
         for threshold in [-1_377, 1_898, -901] {
             let score = |above: i16| Score { logit: 0, smoothed: threshold + above };
             let step = |index, above| Scores {

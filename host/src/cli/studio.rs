@@ -1,4 +1,4 @@
-//! `wakeling studio`: record, train, read the report and try it, in the browser.
+//! `wakeling studio`: records, trains, shows the report and tests a model, in the browser.
 
 use std::{
     io::Write,
@@ -26,13 +26,13 @@ pub struct StudioArgs {
     #[arg(long, default_value_t = 0, hide_default_value = true,
         value_parser = number::within(0..=u16::MAX))]
     port: u16,
-    /// Folder of the folders of recordings
+    /// Parent of the folders of recordings
     #[arg(long, value_name = "DIR", default_value = "recordings")]
     recordings: PathBuf,
-    /// Folder of the folders of models
+    /// Parent of the folders of models
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs: PathBuf,
-    /// Updates of the head, as of `finetune`
+    /// Training steps of the head, as for `finetune`
     #[arg(long, value_parser = number::steps())]
     steps: Option<usize>,
     /// Open the address in the default browser
@@ -40,16 +40,16 @@ pub struct StudioArgs {
     open: bool,
 }
 
-/// Runs the command, until the process is ended.
+/// Runs the command until the process is ended.
 ///
 /// # Errors
-/// Those of the port.
+/// Errors of opening or serving the port.
 pub fn run(args: StudioArgs) -> Result<()> {
     let finetune = args.steps.map_or(Vec::new(), |n| vec!["--steps".into(), n.to_string()]);
     let places = Places { recordings: args.recordings, runs: args.runs, finetune };
     let mut studio = Studio::open(args.port, places)?;
     println!("{}", studio.url());
-    // Whoever closed the output has the address.
+    // If standard output is closed, the address is not needed.
     let _ = std::io::stdout().flush();
     crate::log!("open the address above in a browser; Ctrl-C ends the studio");
     if args.open {
@@ -58,7 +58,7 @@ pub fn run(args: StudioArgs) -> Result<()> {
     studio.serve()
 }
 
-/// Opens the default browser; the address was printed, so a failure is none.
+/// Opens the default browser. A failure is ignored, since the address was printed.
 fn browse(url: &str) {
     let program = if cfg!(target_os = "macos") {
         "open"

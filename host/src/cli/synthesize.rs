@@ -1,4 +1,4 @@
-//! `wakeling synthesize`: samples of a phrase by the user's text-to-speech.
+//! `wakeling synthesize`: makes samples of a phrase with the user's text-to-speech program.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     synthesize::{Engine, Preset, Speech, Spoken, Template, Utterance, Ways, check_text},
 };
 
-/// Speak a phrase in many voices, to fine-tune on
+/// Speak a phrase in many voices, for fine-tuning
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling synthesize \"hey computer\" --out speech/
@@ -30,18 +30,18 @@ the phrase's parts, its words in another order or twice, and words that sound li
 finetune --negatives near/: fewer wakes by half the phrase, and more misses, many more if
 all voices are mechanical. Try it with recordings of people beside it.")]
 pub struct SynthesizeArgs {
-    /// The phrase
+    /// Phrase to speak
     phrase: String,
     /// Folder for the samples
     #[arg(long)]
     out: PathBuf,
-    /// Folder for samples of what the phrase must be told apart from
+    /// Folder for samples of similar phrases, as hard negatives
     #[arg(long, value_name = "DIR")]
     negatives: Option<PathBuf>,
-    /// A known program: its command line, voices, speeds and pitches
+    /// Known program, with its command line, voices, speeds and pitches
     #[arg(long, value_enum, default_value = "espeak-ng")]
     engine: Engine,
-    /// Another program's command line
+    /// Command line of another program
     #[arg(long, value_name = "LINE", requires = "voices", conflicts_with = "engine")]
     command: Option<String>,
     /// Voices, instead of the known ones
@@ -53,22 +53,23 @@ pub struct SynthesizeArgs {
     /// Pitches in the program's unit, instead of the known ones
     #[arg(long, num_args = 1..)]
     pitches: Vec<String>,
-    /// Files to make, or as many as there are ways to speak
+    /// Maximum number of files; fewer if there are fewer combinations of voice, speed and pitch
     #[arg(long, default_value_t = 200, value_parser = number::within(1..=1_000_000_usize))]
     count: usize,
-    /// Its language, a code or an English name: en, pt-br, Portuguese [default: guessed]
+    /// Language of the phrase, as a code or an English name: en, pt-br, Portuguese [default:
+    /// guessed]
     #[arg(long, value_parser = phrase::language::parse)]
     language: Option<String>,
-    /// Seconds after which a program is taken to hang
+    /// Time limit for one run of the program, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0,
         value_parser = number::within(0.01..=86_400.0))]
     timeout_s: f64,
-    /// Seed of the order in which voices, speeds and pitches are drawn
+    /// Seed of the order of voices, speeds and pitches
     #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
 }
 
-/// Voices that say each of the negatives' texts.
+/// Number of voices for each text of the negatives.
 const VOICES_PER_NEGATIVE: usize = 8;
 
 /// Runs the command.
@@ -92,7 +93,7 @@ pub fn run(args: SynthesizeArgs) -> Result<()> {
 }
 
 impl SynthesizeArgs {
-    /// The program and its ways, as the user changed them.
+    /// Returns the command line with its voices, speeds and pitches, as changed by the options.
     fn preset(&self, language: &str) -> Result<Preset> {
         let one = || vec![String::new()];
         let mut preset = match &self.command {
@@ -126,7 +127,8 @@ impl SynthesizeArgs {
         Ok(preset)
     }
 
-    /// Every text in some voices, others for each text.
+    /// Returns the utterances of the negatives: every text in some voices, with other voices for
+    /// each text.
     fn negative_utterances(&self, ways: &Ways, language: &str) -> Vec<Utterance> {
         let g2p = check_phrase::is_there(phrase::G2P).then_some(phrase::G2P);
         let texts = phrase::confusions(&phrase::check(&self.phrase, language, g2p), g2p);

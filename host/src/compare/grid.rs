@@ -223,7 +223,8 @@ impl Grid {
         standalone(&growth(&title, &format!("recordings; {title}"), &curves), "")
     }
 
-    /// What a picture shows; a count where the other speech is too short for a rate.
+    /// Returns the title of a chart. It names a count where the negative speech is too short for a
+    /// rate.
     fn title(&self, per_hour: f64) -> String {
         let hours = self.trials.values().map(|c| c.hours).fold(f64::INFINITY, f64::min);
         if (FalseAccepts { count: 0, hours }).is_rate() {
@@ -307,7 +308,7 @@ mod tests {
         let picture = grid.picture(0);
         assert!(picture.contains("head") && picture.starts_with("<svg"), "{picture}");
         assert!(picture.contains("misses at 0.5 false accepts per hour"), "{picture}");
-        // Of 43 s there is no rate.
+        // A rate cannot be estimated from 43 s.
         let short = Counts { hours: 43.0 / 3_600.0, ..counts(4) };
         grid.add(trial("one", "all", 5), short).unwrap();
         let (table, picture) = (grid.tables(), grid.picture(0));

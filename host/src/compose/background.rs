@@ -2,7 +2,7 @@
 //!
 //! Devices are used in rooms with running water or conversation. A network that was trained in
 //! quiet misses its phrase there, most often when speech is mixed with speech. Streams with and
-//! without the phrase get the same backgrounds; otherwise the network could tell them apart by the
+//! without the phrase get the same backgrounds; otherwise the network could distinguish them by the
 //! background.
 
 use rand::{Rng, RngExt};

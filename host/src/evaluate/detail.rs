@@ -1,5 +1,5 @@
-//! What counts do not show: how late a word is heard, whose voices are missed, and the recordings
-//! behind the worst mistakes.
+//! Details of an evaluation: latency of detections, misses per group of recordings, and the
+//! recordings behind the worst errors.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -17,70 +17,71 @@ use crate::{
     finetune::phrase_in,
 };
 
-/// Samples heard before step 0 is done, less one step's own: the window reaches further than its hop.
+/// Delay of a step in samples, because the analysis window is longer than its hop.
 const STEP_DELAY: usize = WINDOW_SAMPLES - HOP_SAMPLES;
-/// Samples of a clip before a false accept: 2.2 s, which holds a phrase and what led to it.
+/// Samples of a clip before a false accept: 2.2 s, enough for a phrase and the sound before it.
 const BEFORE_SAMPLES: usize = 35_200;
-/// Samples of a clip after it.
+/// Samples of a clip after a false accept: 0.5 s.
 const AFTER_SAMPLES: usize = 8_000;
-/// Samples of a clip around a missed recording.
+/// Samples of a clip before and after a missed recording: 0.5 s.
 const AROUND_SAMPLES: usize = 8_000;
-/// Samples of the longest clip: 4 s.
+/// Maximum length of a clip in samples: 4 s.
 const LONGEST_SAMPLES: usize = 64_000;
-/// Steps after a detection in which its score still rises.
+/// Seconds after a detection in which its score may still rise.
 const RISING_S: f64 = 0.4;
-/// Values of a label that make groups; more are names.
+/// Maximum number of values of a label that form groups; with more, the values are names.
 const MOST_GROUPS: usize = 12;
 
-/// All that is known of a word that was played.
+/// Measurements of a keyword that was played.
 pub struct WordDetail<'a> {
-    /// Its name.
+    /// Label of the keyword.
     pub label: &'a str,
-    /// In each of `surroundings`, which begin with silence.
+    /// Scores under each of the test conditions `surroundings`; the first is silence.
     pub heard: &'a [Heard<'a>],
-    /// Its table of operating points.
+    /// Table of operating points.
     pub points: &'a [OperatingPoint],
-    /// What it was played in.
+    /// Test conditions.
     pub surroundings: &'a [Surroundings<'a>],
-    /// Its recordings.
+    /// Recordings of the keyword.
     pub recordings: &'a [Example],
-    /// Audio without it.
+    /// Negative audio.
     pub other: &'a PlayedStream,
-    /// The clips of that.
+    /// Clips of the negative audio.
     pub negatives: &'a [Example],
-    /// The float network's word in silence, if it was measured.
+    /// Scores of the float network in silence, if they were measured.
     pub float: Option<Heard<'a>>,
 }
 
-/// Recordings that share a label.
+/// Recordings with the same value of a label.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    /// The label's value.
+    /// Value of the label.
     pub value: String,
-    /// Recordings.
+    /// Number of recordings.
     pub count: usize,
-    /// Missed ones.
+    /// Number of missed recordings.
     pub misses: usize,
 }
 
-/// A stretch of sound and what the device made of it.
+/// Section of audio and the device's scores for it.
 #[derive(Clone, Debug)]
 pub struct Clip {
-    /// The file.
+    /// Name of the file.
     pub name: String,
-    /// What is known of it, in words.
+    /// Description for the report.
     pub facts: String,
-    /// The sound.
+    /// Audio.
     pub pcm: Vec<i16>,
-    /// The smoothed logit, Q8, of each step from the clip's first on.
+    /// Smoothed logit (Q8) of each step, from the start of the clip on.
     pub scores: Vec<i16>,
-    /// Where the recording lies in the clip, in samples; what is around it was added.
+    /// Position of the recording in the clip, in samples; the rest is padding.
     pub recording: Range<usize>,
 }
 
 impl WordDetail<'_> {
-    /// Milliseconds from the end of the phrase, found by its energy, to its detection, of those
-    /// recordings that are heard at `threshold` in silence. Negative: heard before its end.
+    /// Returns the latency of each recording detected at `threshold` in silence, in milliseconds
+    /// from the end of the phrase. The end is located by energy. A negative latency is a detection
+    /// before the end.
     pub fn latencies_ms(&self, threshold: i16) -> Vec<f64> {
         let Some(heard) = self.heard.first() else { return Vec::new() };
         let tables = FrontendTables::default();
@@ -100,8 +101,9 @@ impl WordDetail<'_> {
         latencies
     }
 
-    /// Misses at `threshold` in silence by each label with 2 to 12 values, and by speaker where that is
-    /// known. A guess from names of files may take several people for one.
+    /// Counts misses at `threshold` in silence for each label with 2 to 12 values, and for each
+    /// known speaker. Speakers guessed from file names are left out, since one guess may cover
+    /// several people.
     pub fn groups(&self, threshold: i16) -> Vec<(String, Vec<Group>)> {
         let Some(heard) = self.heard.first() else { return Vec::new() };
         let mut fields: BTreeMap<&str, BTreeMap<&str, Group>> = BTreeMap::new();
@@ -131,8 +133,8 @@ impl WordDetail<'_> {
         listed.collect()
     }
 
-    /// Up to `count` recordings that are missed at `threshold`, those with the lowest scores first:
-    /// in silence, then in each noise.
+    /// Returns up to `count` recordings that are missed at `threshold`, lowest scores first: in
+    /// silence, then in each noise.
     pub fn worst_misses(&self, threshold: i16, count: usize) -> Vec<Clip> {
         let mut clips = Vec::new();
         for (heard, surroundings) in self.heard.iter().zip(self.surroundings) {
@@ -166,7 +168,7 @@ impl WordDetail<'_> {
         let example = self.recordings.get(number)?;
         let placed = surroundings.place(&example.load().ok()?, number);
         let within = placed.recording;
-        // Whole steps, so that scores and sound stay together.
+        // The clip begins at a whole step, so that scores and audio stay aligned.
         let step_samples = heard.played.scores.step_samples();
         let from = within.start.saturating_sub(AROUND_SAMPLES) / step_samples * step_samples;
         let to = (within.end + AROUND_SAMPLES).min(placed.pcm.len()).min(from + LONGEST_SAMPLES);
@@ -182,8 +184,8 @@ impl WordDetail<'_> {
         })
     }
 
-    /// The `count` moments of other speech that score highest, whether the model's threshold lets
-    /// them pass or not.
+    /// Returns the `count` highest-scoring moments of the negative audio, above or below the
+    /// model's threshold.
     pub fn worst_false_accepts(&self, threshold: i16, count: usize) -> Vec<Clip> {
         let Some(heard) = self.heard.first() else { return Vec::new() };
         let lowest = thresholds(heard).last().copied().unwrap_or(threshold).min(threshold);
@@ -217,7 +219,7 @@ impl WordDetail<'_> {
         let piece = pieces.iter().rev().find(|p| p.start <= at)?;
         let example = self.negatives.get(piece.recording)?;
         let within = at - piece.start;
-        // The clip begins with a whole step of the stream.
+        // The clip begins at a whole step of the stream.
         let from =
             (piece.start + within.saturating_sub(BEFORE_SAMPLES)).next_multiple_of(step_samples);
         let to = (piece.start + (within + AFTER_SAMPLES).min(piece.samples)).max(from);
@@ -236,20 +238,20 @@ impl WordDetail<'_> {
     }
 }
 
-/// The steps that are done within some samples.
+/// Returns the scores of the steps within a range of samples.
 fn steps(scores: &[i16], samples: Range<usize>, step_samples: usize) -> Vec<i16> {
     let range = samples.start / step_samples..(samples.end / step_samples).min(scores.len());
     scores.get(range).unwrap_or_default().to_vec()
 }
 
-/// The detector's smoothed logits over one stream.
+/// Computes the detector's smoothed logits over one stream.
 fn smoothed(scores: &Scores, stream: usize, word: usize, params: &DetectorParams) -> Vec<i16> {
     let mut detector = Detector::new(*params);
     let stream = scores.streams.get(stream).map_or(&[][..], Vec::as_slice);
     scores.logits(stream, word).map(|logit| detector.step(logit).smoothed).collect()
 }
 
-/// What a manifest says of a recording that could make groups.
+/// Returns the labels of a recording that can form groups.
 fn labels(example: &Example) -> impl Iterator<Item = (&str, &str)> {
     let known = [
         ("speaker", known_speaker(example)),
@@ -260,7 +262,7 @@ fn labels(example: &Example) -> impl Iterator<Item = (&str, &str)> {
     known.chain(example.labels.iter().map(|(field, value)| (field.as_str(), value.as_str())))
 }
 
-/// The speaker, unless it is only a guess.
+/// Returns the speaker, unless it was guessed from a file name.
 fn known_speaker(example: &Example) -> Option<&str> {
     example.speaker.as_deref().filter(|_| !example.is_speaker_guessed)
 }

@@ -1,8 +1,8 @@
-//! What evaluation found as one page: counts, curves, and the worst mistakes to listen to.
+//! Evaluation report as one HTML page: counts, curves, and the worst errors with their audio.
 //!
-//! The page holds its pictures and sounds, runs no script, and a policy in its head forbids it to
-//! load anything; what comes from users (labels, paths, transcripts) is escaped. It is drawn for a
-//! phone first.
+//! The page embeds its images and sounds and runs no script. A policy in its head forbids loading
+//! anything. Text from users (labels, paths, transcripts) is escaped. The layout is designed for
+//! phones first.
 
 pub mod chart;
 pub(crate) mod media;
@@ -22,13 +22,13 @@ use crate::{
 };
 use chart::{Column, Curve, Mark};
 
-/// Worst misses and worst false accepts of a word that are shown.
+/// Number of worst misses, and of worst false accepts, shown per keyword.
 const CLIPS: usize = 6;
-/// Groups of one label that are listed.
+/// Number of groups listed per label.
 const LISTED_GROUPS: usize = 10;
-/// Milliseconds of a bar of latencies.
+/// Width of a bar of the latency histogram, in milliseconds.
 const LATENCY_BIN_MS: f64 = 40.0;
-/// Height of a clip's score picture, in its own units; its width is 100.
+/// Height of a clip's score chart, in its own units; its width is 100.
 const SCORE_HEIGHT: f64 = 40.0;
 
 const STYLE: &str = "\
@@ -57,7 +57,7 @@ td .soft{display:block;font-weight:400;font-size:.8rem}th{font-weight:600;color:
 .score .limit{stroke:var(--bad);stroke-dasharray:4 3}.score .trace{stroke:var(--s0);stroke-width:1.8}
 footer{margin:2.5rem 0 1rem;font-size:.85rem;color:var(--soft)}";
 
-/// Text as it may stand in a page, in an element or in an attribute's quotes.
+/// Escapes text for an HTML element or a quoted attribute.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -67,7 +67,7 @@ pub fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // No browser shows them, and some of them turn the line around.
+            // Browsers do not show these characters, and some of them reverse the text direction.
             c if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) => {
                 escaped.push('\u{fffd}')
             }
@@ -77,7 +77,7 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// The page: one section a word. `model` names the file that was measured.
+/// Builds the page with one section per keyword. `model` is the name of the measured file.
 pub fn page(model: &str, words: &[WordDetail<'_>]) -> String {
     let audio = duration(words.first().map_or(0.0, |w| w.other.hours));
     let clips: usize = words.first().map_or(0, |w| w.other.pieces.iter().map(Vec::len).sum());
@@ -140,12 +140,12 @@ fn section(number: usize, word: &WordDetail<'_>) -> String {
     text + "</section>\n"
 }
 
-/// `3.6 %`.
+/// Formats a share as `3.6 %`.
 fn percent(count: usize, of: usize) -> String {
     format!("{:.1} %", 100.0 * count as f64 / of.max(1) as f64)
 }
 
-/// `0.7–10.1 %`.
+/// Formats the 95 % interval of a share as `0.7–10.1 %`.
 fn range(count: usize, of: usize) -> String {
     let (low, high) = interval(count, of);
     format!("{:.1}–{:.1} %", 100.0 * low, 100.0 * high)
@@ -185,7 +185,7 @@ fn tiles(word: &WordDetail<'_>, threshold: i16, latencies: &[f64]) -> String {
     text + "</div>"
 }
 
-/// A time from the end of the phrase: `60 ms` and `before the end`.
+/// Formats a time relative to the end of the phrase: `60 ms` and `before the end`.
 fn from_end(ms: f64) -> (String, &'static str) {
     let side = if ms < 0.0 { "before the end" } else { "after the end" };
     (format!("{:.0} ms", ms.abs()), side)
@@ -241,7 +241,7 @@ fn key(number: usize, curve: &Curve) -> String {
     )
 }
 
-/// The curves as a picture of its own.
+/// Draws the curves as a separate SVG file.
 pub fn det_svg(label: &str, heard: &[Heard<'_>]) -> String {
     let hours = heard.first().map_or(0.0, |h| h.hours);
     let curves: Vec<Curve> = heard
@@ -345,7 +345,8 @@ fn numbers(word: &WordDetail<'_>) -> String {
             let _ = write!(body, "<td>{share} <span class='soft'>{range}</span></td>");
         }
         if let Some(heard) = &word.float {
-            // Only a count of false accepts compares two networks with different scores.
+            // The scores of two networks differ, so they are compared at equal counts of false
+            // accepts.
             let misses = allowed.map(|allowed| heard.at(heard.threshold_for(allowed)).misses);
             let cell = misses.map_or("–".into(), |misses| percent(misses, heard.count()));
             let _ = write!(body, "<td>{cell}</td>");
@@ -392,7 +393,7 @@ fn figure(clip: &Clip, threshold: i16) -> String {
     )
 }
 
-/// The level over a clip, with the threshold in the middle; the recording itself is shaded.
+/// Draws the level over a clip, with the threshold at mid-height and the recording shaded.
 fn trace(clip: &Clip, threshold: i16) -> String {
     let y = |logit: i16| {
         let share = DetectionLevel::of(logit, threshold).share();

@@ -1,4 +1,4 @@
-//! Recordings played to the device, and what it made of them.
+//! Plays recordings to the simulated device and collects its logits.
 
 use std::ops::Range;
 
@@ -22,41 +22,41 @@ use crate::{
     progress::progress_bar,
 };
 
-/// Samples between two negatives: 0.3 s.
+/// Pause between two negative clips in samples: 0.3 s.
 const PAUSE_SAMPLES: usize = 4_800;
-/// Negatives that are played one after another on one device: about 10 minutes.
+/// Seconds of negative clips that are played in a row on one device: about 10 minutes.
 const STREAM_SECONDS: f64 = 600.0;
 
-/// Recordings of a word, played one by one.
+/// Recordings of a keyword, each played on its own.
 #[derive(Clone, Debug)]
 pub struct Played {
-    /// What they were played in, for a table's head.
+    /// Name of the test condition, for the head of a table.
     pub surroundings: String,
-    /// One stream a recording.
+    /// Scores, one stream per recording.
     pub scores: Scores,
-    /// The steps at which each recording lies in its stream.
+    /// Steps at which each recording was played in its stream.
     pub spans: Vec<Range<usize>>,
-    /// The number of each among the recordings given, since some may not be readable.
+    /// Index of each recording among those given; unreadable ones are left out.
     pub recordings: Vec<usize>,
 }
 
 impl Played {
-    /// All of the recordings given, each at its span.
+    /// Creates a result for all given recordings, with the span of each.
     pub fn new(surroundings: String, scores: Scores, spans: Vec<Range<usize>>) -> Self {
         Self { surroundings, scores, recordings: (0..spans.len()).collect(), spans }
     }
 }
 
-/// Steps that a second of audio makes.
+/// Returns the steps per second of audio.
 fn rate(model: &Model<'_>) -> f64 {
     steps_per_second(model.frames_per_step.into())
 }
 
-/// A fresh device and the logits of its steps, `(steps, words)`.
+/// Simulated device in its initial state, and the logits of its steps, `(steps, words)`.
 struct Player<'m, 'a> {
     pipeline: Pipeline<'m, 'a>,
     logits: Vec<i16>,
-    /// Samples that were played.
+    /// Number of samples played.
     samples: usize,
 }
 
@@ -72,10 +72,10 @@ impl<'m, 'a> Player<'m, 'a> {
         self.pipeline.push(pcm, |step| self.logits.extend_from_slice(step.logits));
     }
 
-    /// Plays a clip block by block, and the pause that follows; returns the samples of the clip.
+    /// Plays a clip block by block, then a pause. Returns the number of samples of the clip.
     ///
     /// # Errors
-    /// Those of reading it; some of it may have been played by then.
+    /// Errors of reading the clip; a part of it may have been played by then.
     fn push_clip(&mut self, example: &Example, pause: usize) -> Result<usize> {
         let samples = example.for_each_block(|block| self.push(block))?;
         self.push(&vec![0; pause]);
@@ -83,19 +83,19 @@ impl<'m, 'a> Player<'m, 'a> {
     }
 }
 
-/// Audio without the words, played one clip after another.
+/// Negative audio, played one clip after another.
 #[derive(Clone, Debug)]
 pub struct PlayedStream {
-    /// One stream for about ten minutes of it.
+    /// Scores, one stream per ten minutes of audio.
     pub scores: Scores,
-    /// The clips of each stream, in order.
+    /// Clips of each stream, in order.
     pub pieces: Vec<Vec<Piece>>,
-    /// Hours of the clips alone, without the pauses put between them.
+    /// Hours of the clips alone, without the pauses between them.
     pub hours: f64,
 }
 
 impl PlayedStream {
-    /// The same streams as the features see them; `clips` are those that were played.
+    /// Mixes the same streams again as mel powers; `clips` are those that were played.
     pub fn rows(&self, clips: &[Example], frontend: &FrontendParams<'_>) -> Vec<Row> {
         let row = |(pieces, scores): (&Vec<Piece>, &Vec<i16>)| {
             let steps = scores.len() / self.scores.words.max(1);
@@ -114,22 +114,22 @@ impl PlayedStream {
     }
 }
 
-/// Where a clip lies in a stream.
+/// Position of a clip in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Its number among the clips given.
+    /// Index among the given clips.
     pub recording: usize,
-    /// The first sample of it in the stream.
+    /// First sample of the clip in the stream.
     pub start: usize,
-    /// Samples of it.
+    /// Number of samples of the clip.
     pub samples: usize,
 }
 
-/// Plays every example after the other, with pauses, to devices that hear ten minutes each; examples
-/// that cannot be read are told on stderr. No stream comes back if none can be read.
+/// Plays all examples in a row, with pauses, to devices that receive ten minutes each. Examples
+/// that cannot be read are logged. The result has no stream if none can be read.
 ///
 /// # Errors
-/// None but that of a model too large for the memory.
+/// [`Error::Defect`] if no pipeline can be created from the model.
 pub fn play_stream(model: &Model<'_>, examples: &[Example]) -> Result<PlayedStream> {
     let mut parts: Vec<Vec<usize>> = vec![Vec::new()];
     let mut seconds = 0.0;
@@ -178,11 +178,11 @@ pub fn play_stream(model: &Model<'_>, examples: &[Example]) -> Result<PlayedStre
     })
 }
 
-/// Plays every example to a device of its own, in the given surroundings; examples that cannot be
-/// read are told on stderr.
+/// Plays each example to its own device under a test condition. Examples that cannot be read are
+/// logged and left out.
 ///
 /// # Errors
-/// None but that of a model too large for the memory.
+/// As [`play_stream`].
 pub fn play_clips(
     model: &Model<'_>,
     examples: &[Example],
@@ -199,7 +199,7 @@ pub fn play_clips(
                 let clip = player.push_clip(example, TAIL_SAMPLES);
                 clip.map(|samples| LEAD_SAMPLES..LEAD_SAMPLES + samples)
             }
-            // The noise is as loud as the whole recording demands.
+            // The noise level depends on the whole recording, so it is loaded at once.
             Surroundings::Noise { .. } => example.load().map(|recording| {
                 let placed = surroundings.place(&recording, number);
                 player.push(&placed.pcm);

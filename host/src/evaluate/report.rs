@@ -1,4 +1,4 @@
-//! What evaluation found, as a table, as a curve in numbers, and as a picture of it.
+//! Evaluation results as a table and as a curve in CSV.
 
 use std::{fmt::Write, ops::Range};
 
@@ -8,40 +8,40 @@ use crate::sensitivity::{DetectionLevel, FalseAccepts, Preset, duration, upper_r
 
 use super::{Played, Scores, detections, interval, threshold_for};
 
-/// False accepts per hour at which the table has a row, if the audio is long enough for a rate.
+/// False accepts per hour with a row in the table, if the audio is long enough for a rate.
 const TABLE_RATES: [f64; 3] = [0.5, 1.0, 5.0];
-/// False accepts per hour up to which curves are drawn, at least.
+/// Minimum of the highest rate in false accepts per hour that curves cover.
 const CURVE_RATE: f64 = 20.0;
 
-/// A word's logits over recordings with it and over audio without it.
+/// Scores of a keyword over its recordings and over negative audio.
 #[derive(Clone, Copy)]
 pub struct Heard<'a> {
-    /// Recordings of the word.
+    /// Scores of the keyword's recordings.
     pub played: &'a Played,
-    /// Audio without the word.
+    /// Scores of the negative audio.
     pub other: &'a Scores,
-    /// Hours of it.
+    /// Hours of negative audio.
     pub hours: f64,
-    /// Which word of the model.
+    /// Index of the keyword in the model.
     pub index: usize,
-    /// Its detector.
+    /// Detector of the keyword.
     pub detector: DetectorParams,
 }
 
-/// One threshold and what it costs.
+/// Operating point: a threshold and its error counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Point {
     /// Threshold on the smoothed logit, Q8.
     pub threshold: i16,
-    /// Detections in the audio without the word.
+    /// Number of detections in the negative audio.
     pub false_accepts: usize,
-    /// Recordings in which the word was not heard.
+    /// Number of missed recordings.
     pub misses: usize,
 }
 
 impl Heard<'_> {
-    /// Counts at a threshold. A recording is heard if the detector fires between its start and 1 s
-    /// after its end.
+    /// Counts errors at a threshold. A recording is detected if the detector fires between its
+    /// start and 1 s after its end.
     pub fn at(&self, threshold: i16) -> Point {
         let false_accepts = detections(self.other, self.index, &self.detector, threshold)
             .iter()
@@ -52,7 +52,7 @@ impl Heard<'_> {
         Point { threshold, false_accepts, misses }
     }
 
-    /// For each recording the step at which it is heard, or none if it is missed.
+    /// Returns for each recording the step at which it is detected, or `None` if it is missed.
     pub fn detected_at(&self, threshold: i16) -> Vec<Option<usize>> {
         let steps = detections(&self.played.scores, self.index, &self.detector, threshold);
         let in_time = |(steps, span): (Vec<usize>, &Range<usize>)| {
@@ -63,40 +63,40 @@ impl Heard<'_> {
         steps.into_iter().zip(&self.played.spans).map(in_time).collect()
     }
 
-    /// Recordings.
+    /// Returns the number of recordings.
     pub fn count(&self) -> usize {
         self.played.spans.len()
     }
 
-    /// False accepts at a point, with the hours behind them.
+    /// Returns the false accepts at a point, with the hours of audio behind them.
     pub fn false_accepts(&self, point: &Point) -> FalseAccepts {
         FalseAccepts { count: point.false_accepts, hours: self.hours }
     }
 
-    /// A threshold (Q8) as a level on the scale of the model's own, which is 50.
+    /// Converts a threshold (Q8) to a level. The model's own threshold has level 50.
     pub fn level(&self, threshold: i16) -> DetectionLevel {
         DetectionLevel::of(threshold, self.detector.threshold)
     }
 
-    /// The lowest threshold (Q8) with at most so many false accepts.
+    /// Returns the lowest threshold (Q8) with at most `allowed` false accepts.
     pub fn threshold_for(&self, allowed: usize) -> i16 {
         threshold_for(self.other, self.index, &self.detector, allowed).0
     }
 }
 
-/// A named row of the table.
+/// Row of the table.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
-    /// Its name.
+    /// Name of the row.
     pub name: String,
-    /// Its threshold, Q8.
+    /// Threshold in Q8.
     pub threshold: i16,
-    /// False accepts that it allows; none for the named sensitivities.
+    /// Allowed false accepts; `None` for the named sensitivities.
     pub allowed: Option<usize>,
 }
 
-/// Rows of the table: the named sensitivities, the lowest threshold without a false accept, and those
-/// for some rates. `points` is the word's table of operating points.
+/// Returns the rows of the table: the named sensitivities, the lowest threshold without a false
+/// accept, and the thresholds for some rates. `points` is the keyword's table of operating points.
 pub(super) fn rows(heard: &Heard<'_>, points: &[OperatingPoint]) -> Vec<Row> {
     let own = heard.detector.threshold;
     let preset = |preset: Preset| {
@@ -113,7 +113,7 @@ pub(super) fn rows(heard: &Heard<'_>, points: &[OperatingPoint]) -> Vec<Row> {
     rows.push(counted("no false accept".into(), 0));
     for rate in TABLE_RATES {
         let allowed = (rate * heard.hours).floor() as usize;
-        // Less than one event an audio is no rate: the row above, none, shows all there is.
+        // With less than one allowed event, the row above ("none") already shows the result.
         if allowed > 0 && (FalseAccepts { count: allowed, hours: heard.hours }).is_rate() {
             rows.push(counted(format!("{rate}/h counted"), allowed));
         }
@@ -121,13 +121,13 @@ pub(super) fn rows(heard: &Heard<'_>, points: &[OperatingPoint]) -> Vec<Row> {
     rows
 }
 
-/// Thresholds of a curve in falling order: from no false accept up to 20 an hour, and as far as the
-/// model's own, which is one of them.
+/// Returns the thresholds of a curve in falling order: from no false accept up to 20 per hour, and
+/// at least down to the model's own, which is included.
 pub fn thresholds(heard: &Heard<'_>) -> Vec<i16> {
     let own = heard.detector.threshold;
     let most = (CURVE_RATE * heard.hours).ceil() as usize;
     let mut thresholds: Vec<i16> = (0..=most).map(|n| heard.threshold_for(n)).collect();
-    // In growing steps from there on: a loose model may have thousands.
+    // The steps grow from here on, since a low threshold may have thousands of false accepts.
     let (last, mut allowed) = (heard.at(own).false_accepts, most);
     while allowed < last {
         allowed += allowed / 4 + 1;
@@ -139,8 +139,8 @@ pub fn thresholds(heard: &Heard<'_>) -> Vec<i16> {
     thresholds
 }
 
-/// A table for people: the named sensitivities, and the thresholds for some rates. `heard` is one word
-/// in different surroundings, `points` the word's table of operating points.
+/// Formats a table for reading: the named sensitivities, and the thresholds for some rates. `heard`
+/// is one keyword under several test conditions, `points` its table of operating points.
 pub fn table(label: &str, heard: &[Heard<'_>], points: &[OperatingPoint]) -> String {
     let Some(first) = heard.first() else { return String::new() };
     let audio = duration(first.hours);
@@ -162,16 +162,16 @@ pub fn table(label: &str, heard: &[Heard<'_>], points: &[OperatingPoint]) -> Str
     text
 }
 
-/// `3/84 3.6 % (0.7-10.1)`: a count, its share, and the exact 95 % interval of that.
+/// Formats a count, its share and the exact 95 % interval: `3/84 3.6 % (0.7-10.1)`.
 fn share(count: usize, of: usize) -> String {
     let (low, high) = interval(count, of);
     let percent = 100.0 * count as f64 / of.max(1) as f64;
     format!("{count}/{of} {percent:.1} % ({:.1}-{:.1})", 100.0 * low, 100.0 * high)
 }
 
-/// Curves as comma-separated values: one column of misses for each surroundings. After them, the hours
-/// of audio, the upper 95 % bound of false accepts per hour, and 1 where the audio is too short for
-/// that to be a rate.
+/// Formats curves as CSV, with one column of misses per test condition. The last columns are the
+/// hours of audio, the upper 95 % bound of false accepts per hour, and 1 if the audio is too short
+/// for this bound to be a rate.
 pub fn csv(heard: &[Heard<'_>], thresholds: &[i16]) -> String {
     let mut text = String::from("threshold_q8,false_accepts");
     for heard in heard {
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn misses_and_false_accepts_are_counted() {
-        // Heard, heard too early, heard too late, not heard.
+        // Detected, detected too early, detected too late, not detected.
         let clean = played(
             "clean",
             vec![
@@ -265,7 +265,7 @@ mod tests {
     }
     #[test]
     fn the_curve_reaches_the_models_own_threshold() {
-        // Ten peaks of other speech, all above a loose threshold; 20 an hour would be one of them.
+        // Ten peaks of negative speech exceed a low threshold; 20 per hour would allow one of them.
         let peaks = (0..10).flat_map(|i| [vec![600 + 10 * i], vec![-900; 20]].concat());
         let other = scores(vec![peaks.collect()]);
         let clean = played("clean", vec![vec![-900; 60]]);

@@ -1,8 +1,8 @@
-//! What a recording of a word is played in: silence, or noise at a stated distance in level.
+//! Test conditions for recordings of a keyword: silence, or noise at a given signal-to-noise ratio.
 //!
-//! Levels are those of the loudest 32 ms, as in Picovoice's wake word benchmark (`mixer.py`): they
-//! compare the loudest vowel with the loudest moment of the noise under the recording, whatever
-//! pauses either has.
+//! A level is the energy of the loudest 32 ms, as in Picovoice's wake word benchmark (`mixer.py`).
+//! It compares the loudest vowel with the loudest moment of the noise under the recording,
+//! regardless of pauses in either.
 //!
 //! Shapes: `(samples)` of 16 kHz mono i16 in and out.
 
@@ -21,60 +21,61 @@ use crate::{
     progress::progress_bar,
 };
 
-/// Samples of silence before a recording: 2 s.
+/// Silence before a recording, in samples: 2 s.
 pub(super) const LEAD_SAMPLES: usize = 32_000;
-/// Samples of noise before it: 4 s, in which the device's level and the network settle on the noise.
+/// Noise before a recording, in samples: 4 s, in which normalization and network settle.
 const NOISE_LEAD_SAMPLES: usize = 64_000;
-/// Samples after it: 1.2 s.
+/// Silence or noise after a recording, in samples: 1.2 s.
 pub(super) const TAIL_SAMPLES: usize = 19_200;
-/// Samples whose energy is a level: 32 ms.
+/// Length of the section whose energy is a level, in samples: 32 ms.
 const LEVEL_SAMPLES: usize = 512;
-/// The noise under a recording may be so much quieter than around it, in energy: 20 dB. Else it is
-/// drawn again: raised to a level, a moment of silence would make everything around it deafening.
+/// Minimum energy of the noise under the recording, relative to the whole noise: −20 dB. Quieter
+/// noise is sampled again. Otherwise a moment of silence, raised to the level, would make the noise
+/// around it extremely loud.
 const LULL: f64 = 0.01;
-/// So often at most.
+/// Maximum number of samplings.
 const DRAWS: usize = 20;
-/// 2⁶⁴ over the golden ratio: spreads small numbers over all bits.
+/// 2⁶⁴ divided by the golden ratio; spreads small numbers over all bits.
 const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
-/// Seconds of noise that are kept in memory: an hour.
+/// Maximum length of noise kept in memory, in seconds: an hour.
 const MOST_NOISE_S: f64 = 3_600.0;
 
-/// A recording and what is around it.
+/// Padded clip: a recording and the sound around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
-    /// All that is played.
+    /// All samples that are played.
     pub pcm: Vec<i16>,
-    /// The samples of the recording.
+    /// Position of the recording, in samples.
     pub recording: Range<usize>,
 }
 
 impl Placed {
-    /// The device's steps that end within the recording.
+    /// Returns the device's steps that end within the recording.
     pub fn steps(&self, steps_per_second: f64) -> Range<usize> {
         steps(&self.recording, steps_per_second)
     }
 }
 
-/// The device's steps that end within these samples.
+/// Returns the device's steps that end within these samples.
 pub(super) fn steps(samples: &Range<usize>, steps_per_second: f64) -> Range<usize> {
     let step = |sample: usize| (sample as f64 / f64::from(SAMPLE_RATE) * steps_per_second) as usize;
     step(samples.start)..step(samples.end)
 }
 
-/// Clips of noise that no training heard.
+/// Clips of noise for testing.
 #[derive(Clone, Debug)]
 pub struct Noise {
     clips: Vec<Vec<i16>>,
 }
 
 impl Noise {
-    /// Noise from clips in memory.
+    /// Creates noise from clips in memory.
     pub fn of(clips: Vec<Vec<i16>>) -> Self {
         Self { clips }
     }
 
-    /// Reads up to an hour of the clips, drawn by `seed`; those that cannot be read are told on
-    /// stderr. `path` is where they come from.
+    /// Reads up to an hour of the clips, sampled with `seed`. Clips that cannot be read are logged.
+    /// `path` is their origin, for error messages.
     ///
     /// # Errors
     /// [`Error::Input`] if no clip has any sound.
@@ -103,7 +104,8 @@ impl Noise {
         Ok(Self { clips })
     }
 
-    /// A clip, looped from a random place on, that is not much quieter in `under` than elsewhere.
+    /// Returns a clip, looped from a random position, that is not much quieter in `under` than
+    /// elsewhere.
     fn draw(&self, samples: usize, under: Range<usize>, rng: &mut StdRng) -> Vec<f32> {
         let mut best = (0.0, vec![0.0; samples]);
         for _ in 0..DRAWS {
@@ -123,24 +125,26 @@ impl Noise {
     }
 }
 
-/// What recordings are played in.
+/// Test condition in which recordings are played.
 #[derive(Clone, Copy, Debug)]
 pub enum Surroundings<'a> {
-    /// Silence before and after, nothing under them.
+    /// Silence before and after the recording.
     Silence,
-    /// Noise before, under and after them.
+    /// Noise before, under and after the recording.
     Noise {
-        /// What to draw from.
+        /// Noise to sample from.
         noise: &'a Noise,
-        /// The loudest 32 ms of a recording over the loudest 32 ms of the noise under it, in dB.
+        /// Level of the loudest 32 ms of a recording relative to the loudest 32 ms of the noise
+        /// under it, in dB.
         snr_db: f32,
-        /// The same seed draws the same noise for the same recordings, at every level.
+        /// Seed of the sampling. The same seed gives the same noise for the same recordings, at
+        /// every level.
         seed: u64,
     },
 }
 
 impl Surroundings<'_> {
-    /// For a table's head: `clean`, `10 dB`.
+    /// Returns the name for the head of a table: `clean`, `10 dB`.
     pub fn name(&self) -> String {
         match self {
             Self::Silence => "clean".into(),
@@ -148,9 +152,9 @@ impl Surroundings<'_> {
         }
     }
 
-    /// Puts a recording where it will be heard; `index` is its number among the recordings.
+    /// Pads a recording and mixes it with the noise; `index` is its number among the recordings.
     ///
-    /// The recording keeps its level unless the sum would clip; then all of it gets quieter.
+    /// The recording keeps its level, unless the sum would clip; then the sum is attenuated.
     pub fn place(&self, recording: &[i16], index: usize) -> Placed {
         let lead = match self {
             Self::Silence => LEAD_SAMPLES,
@@ -160,7 +164,7 @@ impl Surroundings<'_> {
         let mut pcm = vec![0; within.end + TAIL_SAMPLES];
         pcm[within.clone()].copy_from_slice(recording);
         if let Self::Noise { noise, snr_db, seed } = *self {
-            // Each recording has noise of its own, whatever the order in which they are placed.
+            // The noise of a recording depends on its index, not on the order of processing.
             let mut rng = StdRng::seed_from_u64(seed ^ (index as u64).wrapping_mul(GOLDEN_RATIO));
             let noise = noise.draw(pcm.len(), within.clone(), &mut rng);
             pcm = mix(&pcm, &noise, within.clone(), snr_db);
@@ -168,8 +172,8 @@ impl Surroundings<'_> {
         Placed { pcm, recording: within }
     }
 
-    /// Streams of the recordings as the features see them, and the steps at which each lies;
-    /// recordings that cannot be read are told on stderr and left out.
+    /// Mixes the recordings into streams of mel powers, and returns the steps at which each one is.
+    /// Recordings that cannot be read are logged and left out.
     pub fn rows(
         &self,
         recordings: &[Example],
@@ -198,7 +202,7 @@ impl Surroundings<'_> {
     }
 }
 
-/// Energy of the loudest 32 ms; of all of it where it is shorter.
+/// Returns the energy of the loudest 32 ms, or of all of `x` if it is shorter.
 fn level(x: &[f32]) -> f64 {
     let square = |v: &f32| f64::from(*v) * f64::from(*v);
     let mut sum: f64 = x.iter().take(LEVEL_SAMPLES).map(square).sum();
@@ -210,7 +214,7 @@ fn level(x: &[f32]) -> f64 {
     loudest
 }
 
-/// Adds `noise` at `snr_db` below what `within` holds; see [`Surroundings::Noise`].
+/// Adds `noise` at `snr_db` below the level of `within`; see [`Surroundings::Noise`].
 fn mix(pcm: &[i16], noise: &[f32], within: Range<usize>, snr_db: f32) -> Vec<i16> {
     let mut x: Vec<f32> = pcm.iter().map(|&s| f32::from(s)).collect();
     let (speech, under) = (level(&x[within.clone()]), level(&noise[within]));
@@ -241,7 +245,7 @@ mod tests {
 
     fn noise() -> Noise {
         let mut rng = StdRng::seed_from_u64(5);
-        // Bright, dark and humming.
+        // Three clips: bright, dark and humming.
         let mut white = || rng.random_range(-3_000.0..3_000.0f32);
         let bright: Vec<i16> = (0..50_000).map(|_| white() as i16).collect();
         let mut low = 0.0;
@@ -272,7 +276,7 @@ mod tests {
                 let surroundings = Surroundings::Noise { noise: &noise, snr_db, seed: 3 };
                 let Placed { pcm, recording: within } = surroundings.place(&recording, index);
                 let gain = {
-                    // What was added, given that nothing clipped.
+                    // The noise that was added, given that nothing clipped.
                     let clean: Vec<f32> = recording.iter().map(|&s| f32::from(s)).collect();
                     let mixed: Vec<f32> = pcm.iter().map(|&s| f32::from(s)).collect();
                     let under: Vec<f32> =
@@ -299,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_lull_under_the_recording_is_not_raised() {
-        // One burst of 0.1 s in 10 s: it lies under the recording, or it is drawn again.
+        // One burst of 0.1 s in 10 s: it is under the recording, or the noise is sampled again.
         let mut clip = vec![0i16; 160_000];
         clip[..1_600].iter_mut().enumerate().for_each(|(i, s)| *s = (i % 7) as i16 * 100);
         clip[1_600..].iter_mut().enumerate().for_each(|(i, s)| *s = (i % 2) as i16);

@@ -1,4 +1,4 @@
-//! Recordings to streams: where the phrase lies, and what is put around it.
+//! Mixes recordings into training streams: locates the phrase and adds other sound around it.
 
 use rand::{Rng, RngExt, seq::IndexedRandom};
 use wakeling_shared::frontend::MEL_CHANNELS;
@@ -9,16 +9,16 @@ use crate::{
     negatives::{Negatives, Speech},
 };
 
-/// Frames of a positive stream: 5.6 s.
+/// Length of a positive stream in frames: 5.6 s.
 const ROW_FRAMES: usize = 560;
-/// Frames after the phrase.
+/// Number of frames after the phrase.
 const TAIL_FRAMES: usize = 110;
-/// A phrase is at least 0.15 s long.
+/// Minimum length of a phrase in frames: 0.15 s.
 const SHORTEST_FRAMES: usize = 15;
-/// A phrase is at most 3 s long.
+/// Maximum length of a phrase in frames: 3 s.
 const LONGEST_FRAMES: usize = 300;
 
-/// Where a phrase lies in a recording or a stream, in frames.
+/// Position of a phrase in a recording or a stream, in frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phrase {
     /// First frame.
@@ -27,9 +27,10 @@ pub struct Phrase {
     pub end: usize,
 }
 
-/// Finds the phrase of a recording by its energy: the stretch around the loudest part between the
-/// first and the last frame that rise 35 % of the way, in dB, from the background to the peak, with
-/// pauses of up to 0.35 s inside.
+/// Locates the phrase in a recording by its energy. It spans from the first to the last frame that
+/// rises 35 % of the way from the background to the peak, in dB, around the loudest frame. Pauses
+/// of up to 0.35 s are part of it. Returns `None` if the phrase is shorter than 0.15 s; a phrase is
+/// cut at 3 s.
 pub fn phrase_in(recording: &LogMel) -> Option<Phrase> {
     const LONGEST_PAUSE: usize = 35;
     let level = |frame: &[i16; 40]| {
@@ -46,7 +47,7 @@ pub fn phrase_in(recording: &LogMel) -> Option<Phrase> {
     let mut sorted = smooth.clone();
     sorted.sort_by(f32::total_cmp);
     let (floor, peak) = (*sorted.get(sorted.len() / 10)?, *sorted.last()?);
-    // A recording cut tight around the phrase has no background: 30 dB below the peak is one.
+    // A recording cut tight around the phrase has no background, so 30 dB below the peak is used.
     let floor = floor.min(peak - 10.0);
     let threshold = floor + 0.35 * (peak - floor);
     let loudest = (0..smooth.len()).max_by(|&a, &b| smooth[a].total_cmp(&smooth[b]))?;
@@ -69,15 +70,16 @@ pub fn phrase_in(recording: &LogMel) -> Option<Phrase> {
         .then_some(Phrase { start, end: end.min(start + LONGEST_FRAMES) })
 }
 
-/// A stream and where its phrase lies; none where only a part of the phrase is in it.
+/// Training stream and the position of its phrase. The position is `None` if the stream holds only
+/// a part of the phrase, or another one.
 pub struct PositiveRow {
     /// The stream.
     pub row: Row,
-    /// The whole phrase, if it is there.
+    /// Position of the whole phrase, if the stream holds it.
     pub phrase: Option<Phrase>,
 }
 
-/// What is put around a phrase: speech in which it is not said, and noise.
+/// Sounds to add around a phrase: speech without the phrase, and noise.
 pub struct Around<'a> {
     speech: Vec<&'a Speech>,
     pool: Backgrounds<'a>,
@@ -85,8 +87,8 @@ pub struct Around<'a> {
 }
 
 impl<'a> Around<'a> {
-    /// All of `negatives` but where `phrase` is known to be said: that must not be taught to be
-    /// something else.
+    /// Selects all of `negatives` except clips whose transcript contains `phrase`. The network must
+    /// not learn them as negatives.
     pub fn of(negatives: &'a Negatives, phrase: &str, mix: &BackgroundMix) -> Self {
         let speech: Vec<&Speech> = negatives.speech.iter().filter(|s| !s.holds(phrase)).collect();
         let talkers = speech.iter().map(|s| &s.frames).collect();
@@ -95,12 +97,12 @@ impl<'a> Around<'a> {
     }
 }
 
-/// Recordings of a phrase, and of what it must be told apart from.
+/// Positive recordings of a phrase, and hard negatives.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Recordings<'a> {
-    /// In which the phrase is said.
+    /// Recordings of the phrase.
     pub of: &'a [LogMel],
-    /// In which something else is said, such as the other words of a model.
+    /// Recordings of other phrases, such as the other keywords of a model.
     pub against: &'a [LogMel],
 }
 
@@ -110,9 +112,9 @@ impl<'a> From<&'a [LogMel]> for Recordings<'a> {
     }
 }
 
-/// At least `count` streams with the phrase, every recording equally often, and a third as many with
-/// parts of it, since a half phrase is the false wake that people meet most, and as many with what it
-/// must be told apart from, if there are recordings of that.
+/// Mixes at least `count` streams with the phrase; each recording appears equally often. Adds a
+/// third as many with partial phrases, the most frequent cause of false accepts in use. Adds a
+/// third as many with hard negatives, if there are any.
 pub fn compose(
     recordings: Recordings<'_>,
     around: &Around<'_>,
@@ -145,7 +147,8 @@ pub fn compose(
     rows
 }
 
-/// The phrase with all that the recording has around it, after a second or more of something else.
+/// Mixes the phrase, with the sound around it in the recording, after a second or more of other
+/// sound.
 fn whole(
     recording: &LogMel,
     phrase: Phrase,
@@ -158,11 +161,11 @@ fn whole(
     let to = (phrase.end + margin).min(recording.len());
     let distortion = if rng.random_bool(0.25) { &Distortion::NONE } else { distortion };
     let sound = distortion.apply(&recording[from..to], rng);
-    // Tempo changes lengths; positions within the sound scale with it.
+    // Tempo changes the length, so positions within the sound scale with it.
     let scale = sound.len() as f32 / (to - from).max(1) as f32;
     let within = |t: usize| ((t - from) as f32 * scale) as usize;
     let room = ROW_FRAMES.saturating_sub(TAIL_FRAMES + within(phrase.end));
-    // One stream in eight begins with the phrase: a device may be switched on just then.
+    // One stream in eight begins with the phrase: the device may have just been switched on.
     let at = if rng.random_bool(0.125) { rng.random_range(0..20).min(room) } else { room };
     let mut row = Row::new(ROW_FRAMES);
     let level = loudness(&sound);
@@ -176,7 +179,7 @@ fn whole(
     PositiveRow { row, phrase: Some(Phrase { start: at + within(phrase.start), end }) }
 }
 
-/// The first or the last part of the phrase, or the two swapped, among other speech.
+/// Mixes a partial phrase among negative speech: the first part, the last part, or both swapped.
 fn part(
     recording: &LogMel,
     phrase: Phrase,
@@ -197,7 +200,7 @@ fn part(
     without(&clip, how, rng)
 }
 
-/// Something that is not the phrase, among other speech.
+/// Mixes a clip that is not the phrase among negative speech.
 fn without(
     clip: &[[i16; MEL_CHANNELS]],
     (around, distortion): (&Around<'_>, &Distortion),
@@ -214,7 +217,7 @@ fn without(
     PositiveRow { row, phrase: None }
 }
 
-/// In two of three cases, other speech at about `level` somewhere in `from..to`.
+/// Adds negative speech at about `level` somewhere in `from..to`, in two of three cases.
 fn surround(
     row: &mut Row,
     from: usize,
@@ -285,7 +288,8 @@ mod tests {
         let around = Around::of(&negatives, "", &BackgroundMix::NOISY);
         let rows = compose(both, &around, &Distortion::STRONG, 30, &mut rng);
         let whole = rows.iter().filter(|r| r.phrase.is_some()).count();
-        // Ten parts, and five copies of each of two; in the third there is nothing.
+        // Ten partial phrases, and five copies of each of two hard negatives; the third is too
+        // short.
         assert_eq!((whole, rows.len()), (30, 50));
     }
 }

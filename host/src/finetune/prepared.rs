@@ -1,4 +1,4 @@
-//! Other speech and noise as a network hears it, made once for any number of words.
+//! Embeddings of negative speech and noise, computed once for any number of keywords.
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
@@ -14,24 +14,24 @@ use crate::{
     tokens::clean,
 };
 
-/// One clip of talk in so many, and of noise, is kept from training, to choose thresholds by.
+/// One continuous clip in this many, of speech and of noise, is held out to choose thresholds.
 const HELD_OUT_ONE_IN: usize = 3;
-/// From so many words on a clip is talk.
+/// Number of words from which on a clip counts as continuous speech.
 const WORDS_OF_TALK: usize = 3;
-/// Less than this is no other speech.
+/// Minimum amount of negatives, in hours.
 const LEAST_HOURS: f64 = 0.13;
-/// A clip is composed no more often than this.
+/// Maximum number of times that a clip is mixed.
 const MOST_COPIES: f64 = 4.0;
 
-/// Streams, and all that is known to be said in each of them.
+/// Negative streams in encoded form, and their transcripts.
 pub struct Heard {
-    /// What a network hears.
+    /// Embeddings or features of each stream.
     pub outputs: TrunkOutputs,
     texts: Vec<String>,
 }
 
 impl Heard {
-    /// Indices of the streams in which `phrase` is not known to be said.
+    /// Returns the indices of the streams whose transcripts do not contain `phrase`.
     pub fn without(&self, phrase: &str) -> Vec<usize> {
         (0..self.texts.len()).filter(|&i| !says(&self.texts[i], phrase)).collect()
     }
@@ -46,11 +46,12 @@ impl Heard {
     }
 }
 
-/// Whether a clip is talk, or of unknown words; a character of Mandarin is half a word.
+/// Returns `true` for continuous speech, and for clips without a transcript. A Mandarin character
+/// counts as half a word.
 ///
-/// Corpora hold thousands of single words between pauses, 2,000 an hour, and each is as near to a wake
-/// word as anything gets. They are good to learn from, but thresholds chosen by them are a promise about
-/// word lists: more than twice as much was missed as the rate that was meant asks for
+/// Some datasets hold thousands of isolated words, 2,000 per hour, each closer to a keyword than
+/// continuous speech is. They are useful for training. Thresholds chosen on them hold only for word
+/// lists: the miss rate was then more than twice that at the intended rate of false accepts
 /// (docs/lab/fine-tuning.md).
 fn is_talk(speech: &Speech) -> bool {
     let halves = |word: &str| match word.chars().filter(|&c| !is_spaced(c)).count() {
@@ -61,8 +62,8 @@ fn is_talk(speech: &Speech) -> bool {
     text.is_empty() || text.split_whitespace().map(halves).sum::<usize>() >= 2 * WORDS_OF_TALK
 }
 
-/// Other speech and noise, apart: what is trained on, and what thresholds are chosen by. Every clip is
-/// on one side only.
+/// Negatives split into training data and data for choosing thresholds. Every clip is in one part
+/// only.
 struct Parts {
     train: Negatives,
     held_out: Negatives,
@@ -96,10 +97,10 @@ impl Parts {
     }
 }
 
-/// The features of the streams that are trained on: what a trunk takes, step by step.
+/// Computes the features of the training streams, step by step.
 ///
 /// # Errors
-/// [`Error::Usage`] if there are less than eight minutes of other speech.
+/// [`Error::Usage`] if there are less than eight minutes of negatives.
 pub fn features_to_train_on(
     base: &Base,
     negatives: &Negatives,
@@ -110,7 +111,8 @@ pub fn features_to_train_on(
     Heard::of(streams, |rows| Ok(features(base, rows)))
 }
 
-/// The features of streams as numbers of every step.
+/// Computes the features of streams, `(steps, channels)` each. Frames that do not fill a step are
+/// dropped.
 pub fn features(base: &Base, rows: &[Row]) -> TrunkOutputs {
     let frontend = base.tables.params(base.info.normalization);
     let channels = base.info.trunk.inputs();
@@ -126,22 +128,22 @@ pub fn features(base: &Base, rows: &[Row]) -> TrunkOutputs {
     }
 }
 
-/// Other speech and noise as a trunk hears it, ready for any number of words.
+/// Embeddings of the negatives, for any number of keywords.
 pub struct Prepared {
-    /// Streams to train on.
+    /// Training streams.
     pub train: Heard,
-    /// Streams to choose thresholds by.
+    /// Streams for choosing thresholds.
     held_out: Heard,
-    /// Root mean square of each channel.
+    /// Root mean square of each channel over the training streams.
     pub rms: Vec<f32>,
 }
 
 impl Prepared {
-    /// Runs the trunk over every negative stream; clips are composed several times, if that is what
-    /// it takes to hear about as many hours as `settings` ask for.
+    /// Computes the embeddings of every negative stream. Clips are mixed several times if that is
+    /// needed to reach about `settings.negative_hours`.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there are less than eight minutes of them.
+    /// [`Error::Usage`] if there are less than eight minutes of negatives.
     pub fn new(
         base: &Base,
         trunk: &QuantizedTrunk,
@@ -151,10 +153,10 @@ impl Prepared {
         Self::with_progress(base, trunk, negatives, settings, &Stages::hidden())
     }
 
-    /// As [`Prepared::new`], and shows how far it is.
+    /// As [`Prepared::new`], with progress shown on `stages`.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Prepared::new`].
     pub fn with_progress(
         base: &Base,
         trunk: &QuantizedTrunk,
@@ -178,7 +180,7 @@ impl Prepared {
         Ok(Self { train, held_out: Heard::of(parts.held_out.streams(seed), hear)?, rms })
     }
 
-    /// The held-out streams in which `phrase` is not known to be said.
+    /// Returns the held-out streams whose transcripts do not contain `phrase`.
     pub fn held_out_without(&self, phrase: &str) -> TrunkOutputs {
         let all = &self.held_out.outputs;
         let kept = self.held_out.without(phrase);
@@ -186,7 +188,7 @@ impl Prepared {
         TrunkOutputs { streams, ..*all }
     }
 
-    /// Adds what the trunk said of more streams, to train on only: no threshold is chosen by them.
+    /// Adds embeddings of more streams for training only. Thresholds are not chosen on them.
     pub fn train_also(&mut self, outputs: TrunkOutputs) {
         self.train.texts.extend(vec![String::new(); outputs.streams.len()]);
         self.train.outputs.streams.extend(outputs.streams);
@@ -201,7 +203,7 @@ fn root_mean_squares(outputs: &TrunkOutputs, trunk: &QuantizedTrunk) -> Vec<f32>
         }
     }
     let steps = outputs.steps().max(1) as f64;
-    // A channel that other speech hardly moves must not be blown up.
+    // A channel that is almost constant over the negatives must not be amplified without limit.
     let floor = sums.iter().sum::<f64>() / (steps * sums.len().max(1) as f64) * 0.05;
     sums.iter().map(|sum| (sum / steps).max(floor).sqrt() as f32).collect()
 }

@@ -1,5 +1,5 @@
-//! The stage that the training loop runs for a word: windows of its streams and of others, and their
-//! loss under whatever network hears them.
+//! Training step for one keyword: samples windows of its streams and of negative streams, and
+//! computes their loss under any network.
 
 use std::{
     ops::Range,
@@ -25,37 +25,37 @@ use crate::{
     train::{Outcome, Stage},
 };
 
-/// Seconds of a window that count.
+/// Length of the part of a window that the loss counts, in seconds.
 const WINDOW_S: f64 = 3.0;
-/// A window with the phrase ends up to so many seconds before its stream does.
+/// Maximum distance between the end of a window with the phrase and the end of its stream, in
+/// seconds.
 const JITTER_S: f64 = 0.4;
-/// Seconds after that in which the detector may still be falling.
+/// Seconds after the detection span in which the smoothed logit may still be falling.
 const FALLING_S: f64 = 0.5;
-/// How many of the highest-scoring negative windows are kept to draw from.
+/// Number of highest-scoring negative windows that are kept for sampling.
 const HARD_WINDOWS: usize = 400;
-/// Of what is not the phrase in an update, so many seconds of the highest count once more.
+/// Length of the highest-scoring part of the negative steps that counts once more, in seconds.
 const HARD_S: f64 = 2.0;
 
-/// What a network hears: the numbers of every step, such as a trunk's outputs or its features, of
-/// the streams with a word and of all others.
+/// Training data for one keyword: the network's input at each step, such as embeddings or features.
 pub struct Material<'a> {
     /// Streams with the phrase or a part of it.
     pub positives: TrunkOutputs,
-    /// Where the phrase lies in each of them, in frames.
+    /// Position of the phrase in each of them, in frames.
     pub phrases: Vec<Option<Phrase>>,
-    /// Other speech and noise.
+    /// Negative streams.
     pub negatives: &'a TrunkOutputs,
-    /// Which of those are known not to hold the phrase, or not known to.
+    /// Indices of the negative streams whose transcripts do not contain the phrase.
     pub others: Vec<usize>,
-    /// What the numbers stand for …
+    /// Quantization parameters of the input.
     pub code: Code,
-    /// … and what the network sees of 1 in each channel.
+    /// Gain of each channel at the network's input.
     pub gains: Vec<f32>,
-    /// Feature frames that make one step.
+    /// Feature frames per step.
     pub frames_per_step: usize,
 }
 
-/// The windows of one word's streams, and their loss under a network.
+/// Windows of one keyword's streams, and their loss under a network.
 pub struct WordStage<'a, N> {
     network: N,
     material: Material<'a>,
@@ -67,12 +67,13 @@ pub struct WordStage<'a, N> {
     times: Times,
 }
 
-/// What gives the logits of one word.
+/// Network that computes the logits of one keyword.
 pub trait Network: Sync {
-    /// Steps before the current one that a logit depends on.
+    /// Number of steps before the current one that a logit depends on.
     fn history(&self) -> usize;
 
-    /// The word's logits `[B, T]` of inputs `[B, T, channels]`, and a term to add to the loss.
+    /// Returns the keyword's logits `[B, T]` for inputs `[B, T, channels]`, and an optional term to
+    /// add to the loss.
     fn logits(
         &self,
         params: &Params,
@@ -80,18 +81,18 @@ pub trait Network: Sync {
         mode: &mut Mode,
     ) -> Result<(Tensor, Option<Tensor>)>;
 
-    /// The word's logits alone.
+    /// Returns the keyword's logits alone.
     fn scores(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
         Ok(self.logits(params, x, &mut Mode::Evaluate)?.0)
     }
 
-    /// How its batch norm works while it is trained.
+    /// Returns the mode of the batch norm during training.
     fn training_mode(&self) -> Mode {
         Mode::Evaluate
     }
 }
 
-/// A head on the outputs of a trunk that stays as it is.
+/// Head on the embeddings of a frozen backbone.
 impl Network for HeadConfig {
     fn history(&self) -> usize {
         Self::history(self)
@@ -107,23 +108,23 @@ impl Network for HeadConfig {
     }
 }
 
-/// Windows of one worker and update.
+/// Number of windows per worker and training step, by kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
-    /// With the phrase.
+    /// Windows with the phrase.
     pub positives: usize,
-    /// With a part of it.
+    /// Windows with a partial phrase or a hard negative.
     pub parts: usize,
-    /// Of other speech and noise.
+    /// Windows of negative streams.
     pub negatives: usize,
 }
 
 impl Share {
-    /// What a head is trained with.
+    /// Mix for training a head.
     pub const HEAD: Self = Self { positives: 20, parts: 6, negatives: 40 };
 }
 
-/// Durations, in steps of the trunk.
+/// Durations in steps of the backbone.
 struct Times {
     window: usize,
     jitter: usize,
@@ -149,17 +150,17 @@ impl Times {
     }
 }
 
-/// A stretch of one stream.
+/// Section of one stream.
 #[derive(Clone, Copy)]
 pub struct Window {
     is_positive: bool,
     stream: usize,
-    /// First step that counts; the head's history lies before it.
+    /// First step that the loss counts; the network's history comes before it.
     start: usize,
 }
 
 impl<'a, N: Network> WordStage<'a, N> {
-    /// A stage over streams that were heard before.
+    /// Creates a stage over encoded streams.
     pub fn new(network: N, material: Material<'a>, share: Share, settings: &Settings) -> Self {
         let of_kind = |whole: bool| -> Vec<usize> {
             (0..material.phrases.len())
@@ -178,12 +179,12 @@ impl<'a, N: Network> WordStage<'a, N> {
         }
     }
 
-    /// What it learns from: the word's streams and the others.
+    /// Returns the streams to train on: the keyword's and the negatives.
     pub fn streams(&self) -> [&TrunkOutputs; 2] {
         [&self.material.positives, self.material.negatives]
     }
 
-    /// Steps of a window with the history that its first smoothed logit needs.
+    /// Number of steps of a window, with the history that its first smoothed logit needs.
     fn window_steps(&self) -> usize {
         self.history() + self.times.window
     }
@@ -202,7 +203,7 @@ impl<'a, N: Network> WordStage<'a, N> {
         outputs.streams.get(stream).map_or(0, |s| s.len() / outputs.channels)
     }
 
-    /// Draws the windows of one update.
+    /// Samples the windows of one training step.
     pub fn windows(&self, rng: &mut StdRng) -> Vec<Window> {
         let mut windows = Vec::new();
         let Share { positives, parts, negatives } = self.share;
@@ -210,7 +211,7 @@ impl<'a, N: Network> WordStage<'a, N> {
             for _ in 0..if streams.is_empty() { 0 } else { count } {
                 let stream = streams[rng.random_range(0..streams.len())];
                 let steps = self.steps_of(&self.material.positives, stream);
-                // The last second holds the end of the phrase.
+                // The end of a stream holds the end of the phrase.
                 let start = steps
                     .saturating_sub(self.times.window + rng.random_range(0..self.times.jitter));
                 windows.push(Window { is_positive: true, stream, start });
@@ -231,7 +232,7 @@ impl<'a, N: Network> WordStage<'a, N> {
         windows
     }
 
-    /// Windows as the network sees them, `[windows, history + window, channels]`.
+    /// Returns the network's input for each window, `[windows, history + window, channels]`.
     pub fn gather(&self, windows: &[Window], dropout: Option<&mut StdRng>) -> Result<Tensor> {
         let channels = self.material.positives.channels;
         let steps = self.window_steps();
@@ -248,13 +249,13 @@ impl<'a, N: Network> WordStage<'a, N> {
         Ok(Tensor::from_vec(values, (windows.len(), steps, channels), &Device::Cpu)?)
     }
 
-    /// What the network sees of one step of each channel.
+    /// Returns the network's input for one quantization step of each channel.
     fn gains(&self) -> Vec<f32> {
         self.material.gains.iter().map(|gain| gain * self.material.code.scale).collect()
     }
 
-    /// Fills `out` with the steps of a stream from the history of step `start` on; steps before a
-    /// stream's first are zeros, as on a device just switched on, and so are those after its last.
+    /// Fills `out` with the steps of a stream, beginning with the history before step `start`.
+    /// Steps beyond either end of the stream are left at zero, as on a device just switched on.
     fn look(&self, stream: &[i8], start: usize, gains: &[f32], out: &mut [f32]) {
         let channels = gains.len();
         let missing = self.history().saturating_sub(start).min(out.len() / channels.max(1));
@@ -267,7 +268,7 @@ impl<'a, N: Network> WordStage<'a, N> {
         );
     }
 
-    /// Smoothed logits `[windows, window]`, and what the network adds to the loss.
+    /// Returns the smoothed logits `[windows, window]`, and an optional term to add to the loss.
     pub fn forward(
         &self,
         params: &Params,
@@ -278,7 +279,8 @@ impl<'a, N: Network> WordStage<'a, N> {
         Ok((self.smoothed(&logits)?, more))
     }
 
-    /// What the detector compares, `[windows, steps]`, of logits with their history.
+    /// Returns the values that the detector compares, `[windows, steps]`: the moving average of the
+    /// logits, without the steps of history.
     fn smoothed(&self, logits: &Tensor) -> Result<Tensor> {
         let first = self.network.history();
         let steps = logits.dim(1)?.saturating_sub(self.history());
@@ -289,8 +291,9 @@ impl<'a, N: Network> WordStage<'a, N> {
         Ok((sum * (1.0 / self.times.smoothing as f64))?)
     }
 
-    /// The highest smoothed logit of each window of a stream of others, with the stream and the
-    /// window's start. The stream is heard as a whole, so that no step is anyone's history twice.
+    /// Returns the highest smoothed logit of each window of a negative stream, with the stream's
+    /// index and the window's start. The network runs once over the whole stream, so that no
+    /// history is computed twice.
     fn highest(&self, params: &Params, stream: usize) -> Result<Vec<(f32, usize, usize)>> {
         let others = self.material.negatives;
         let (steps, window) = (self.steps_of(others, stream), self.times.window);
@@ -309,7 +312,7 @@ impl<'a, N: Network> WordStage<'a, N> {
         Ok(best.collect())
     }
 
-    /// Values of the network's activations over windows as it is trained on.
+    /// Samples the network's activations over training windows, without dropout.
     pub fn calibrate(&self, params: &Params) -> Result<Samples> {
         let mut mode = Mode::Calibrate(Samples::new());
         let mut rng = StdRng::seed_from_u64(0);
@@ -320,10 +323,10 @@ impl<'a, N: Network> WordStage<'a, N> {
         Ok(mode.samples())
     }
 
-    /// Targets and weights of each window's steps, given the smoothed logits.
+    /// Returns the target and weight of each step of each window, given the smoothed logits.
     ///
-    /// The steps around a phrase's end share one unit of weight, by the softmax of their logits, so
-    /// that one moment suffices; the loss of the windows' other steps is a mean.
+    /// The steps around the end of a phrase share one unit of weight by the softmax of their
+    /// logits, so one high moment suffices. The loss of all other steps is a mean.
     fn targets(&self, windows: &[Window], smoothed: &[Vec<f32>]) -> (Vec<f32>, Vec<f32>) {
         let positives = self.whole.len().clamp(1, self.share.positives) as f32;
         let mut targets = vec![0f32; windows.len() * self.times.window];
@@ -336,7 +339,7 @@ impl<'a, N: Network> WordStage<'a, N> {
                 (frame / self.material.frames_per_step) as isize - window.start as isize
             };
             let (start, end) = (step(phrase.start), step(phrase.end));
-            // Most of the phrase and what follows it are nobody's.
+            // The last two thirds of the phrase and its decay are ignored by the loss.
             let silent_from = start + (end - start) / 3;
             let own = i * self.times.window;
             let hushed = clamped(
@@ -362,13 +365,14 @@ impl<'a, N: Network> WordStage<'a, N> {
     }
 }
 
-/// The steps of a window that lie in `from..to`.
+/// Clips the steps `from..to` to a window of `window` steps.
 fn clamped(from: isize, to: isize, window: usize) -> Range<usize> {
     let clamp = |t: isize| t.clamp(0, window as isize) as usize;
     clamp(from)..clamp(to)
 }
 
-/// Replaces the weights that are still open: a mean over all, and once more over the highest.
+/// Sets the weights that are still NaN: `4 / n` for each of these `n` steps, plus `1 / hard` for
+/// the `hard` steps with the highest scores.
 fn weigh_negatives(weights: &mut [f32], smoothed: &[Vec<f32>], hard: usize) {
     let scores: Vec<f32> = smoothed.iter().flatten().copied().collect();
     let mut open: Vec<usize> = (0..weights.len()).filter(|&i| weights[i].is_nan()).collect();
@@ -378,7 +382,7 @@ fn weigh_negatives(weights: &mut [f32], smoothed: &[Vec<f32>], hard: usize) {
     open.iter().take(hard).for_each(|&i| weights[i] += 1.0 / hard as f32);
 }
 
-/// Hides a share of the channels, and makes up for it in the others.
+/// Sets a random share of the channels to zero and scales the others up in return (dropout).
 fn drop_channels(gains: &mut [f32], dropout: f32, rng: &mut StdRng) {
     for gain in gains {
         *gain *= if rng.random::<f32>() < dropout { 0.0 } else { 1.0 / (1.0 - dropout) };
@@ -386,7 +390,8 @@ fn drop_channels(gains: &mut [f32], dropout: f32, rng: &mut StdRng) {
 }
 
 simd! {
-    /// `gain * (code - zero)` for every channel of every step of `codes` that `out` has room for.
+    /// Computes `gain * (code - zero)` for every channel of every step of `codes` that fits into
+    /// `out`.
     fn dequantize(codes: &[i8], zero: f32, gains: &[f32], out: &mut [f32]) {
         let channels = gains.len().max(1);
         for (out, codes) in out.chunks_exact_mut(channels).zip(codes.chunks_exact(channels)) {
@@ -415,7 +420,7 @@ impl<N: Network> Stage for WordStage<'_, N> {
         Ok(Outcome { loss, moments: mode.moments(), examples: windows.len() })
     }
 
-    /// Finds the windows of other speech that score highest now.
+    /// Mines the negative windows with the highest scores under the current parameters.
     fn refresh(&self, params: &Params) -> Result<()> {
         let others = self.material.others.par_iter();
         let mut found: Vec<_> = others

@@ -1,8 +1,8 @@
-//! One progress bar over all stages of a fine-tuning.
+//! Progress bar over all stages of fine-tuning.
 //!
-//! A fine-tuning mixes and embeds hours of negatives, trains several heads for each word, and counts
-//! false accepts. A bar for each stage would begin at zero again and again, and none of them says when
-//! the work is done. Here each stage has a share of one bar, by what it costs on an ordinary laptop.
+//! Fine-tuning mixes and embeds hours of negatives, trains several heads for each keyword, and
+//! counts false accepts. With a bar per stage, the time of completion would stay unknown. Here each
+//! stage has a share of one bar, according to its cost on an ordinary laptop.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,34 +11,34 @@ use indicatif::ProgressBar;
 use super::{Settings, Train};
 use crate::{nn::trunk::TrunkConfig, progress::progress_bar};
 
-/// Positions of the bar: percent.
+/// Length of the bar, in percent.
 const PERCENT: u64 = 100;
-/// Training steps of a head that cost as much as mixing a minute of audio and its features …
+/// Cost of mixing a minute of audio and computing its features, in training steps of a head.
 const MIX_A_MINUTE: f64 = 0.46;
-/// … as embedding it, for each million multiply-accumulates a second of the trunk (measured on two
-/// cores with the bases S and M) …
+/// Cost of embedding a minute of audio, per million multiply-accumulates per second of the backbone
+/// (measured on two cores with the bases S and M).
 const EMBED_A_MINUTE: f64 = 0.3;
-/// … and as a training step of a trunk that moves, for each of those millions.
+/// Cost of a training step of an unfrozen backbone, per million multiply-accumulates per second.
 const TRUNK_STEP: f64 = 7.0;
-/// Seconds of a stream composed from a recording, and how many there are for each that is asked for:
-/// parts of phrases and other words come on top.
+/// Length of a stream mixed from a recording, in seconds.
 const POSITIVE_S: f64 = 5.6;
+/// Streams mixed per requested stream: partial phrases and hard negatives are added.
 const POSITIVE_SHARE: f64 = 1.6;
 
-/// What is to be done, from which the shares of the stages follow.
+/// Amount of work, from which the shares of the stages follow.
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
-    /// Words to train.
+    /// Number of keywords to train.
     pub words: usize,
-    /// Hours of negatives, each counted once.
+    /// Hours of negatives; each clip counts once.
     pub hours: f64,
-    /// What moves.
+    /// Layers that are trained.
     pub train: Train,
-    /// Costs on this trunk.
+    /// Costs on this backbone.
     pub costs: Costs,
 }
 
-/// What audio and training steps cost on a trunk, in training steps of a head.
+/// Costs of audio and of backbone training steps, in training steps of a head.
 #[derive(Clone, Copy, Debug)]
 pub struct Costs {
     minute: f64,
@@ -46,7 +46,7 @@ pub struct Costs {
 }
 
 impl Costs {
-    /// Estimates the costs by the size of a trunk.
+    /// Estimates the costs from the size of a backbone.
     pub fn of(trunk: &TrunkConfig) -> Self {
         let blocks = trunk.dilations.len() * (trunk.channels + trunk.taps);
         let macs = (trunk.channels * (trunk.inputs() + blocks)) as f64;
@@ -56,7 +56,7 @@ impl Costs {
 }
 
 impl Work {
-    /// Cost of everything, in training steps of a head.
+    /// Returns the total cost, in training steps of a head.
     fn cost(&self, settings: &Settings) -> f64 {
         let positives = settings.positive_rows as f64 * POSITIVE_SHARE * POSITIVE_S / 60.0;
         let steps = (settings.steps * settings.members.max(1)) as f64;
@@ -70,10 +70,10 @@ impl Work {
     }
 }
 
-/// The bar.
+/// Progress bar.
 pub struct Stages {
     bar: ProgressBar,
-    /// Cost of everything.
+    /// Total cost, in training steps of a head.
     total: f64,
     costs: Costs,
     done: Mutex<f64>,
@@ -87,7 +87,7 @@ impl Stages {
         Self::on(bar, work.cost(settings), work.costs)
     }
 
-    /// Shows nothing.
+    /// Creates a bar that is never shown.
     pub fn hidden() -> Self {
         Self::on(ProgressBar::hidden(), 1.0, Costs { minute: 0.0, trunk_step: 0.0 })
     }
@@ -96,7 +96,7 @@ impl Stages {
         Self { bar, total: total.max(1.0), costs, done: Mutex::new(0.0) }
     }
 
-    /// Names what is being done.
+    /// Shows the name of the current stage.
     pub fn begin(&self, stage: impl Into<String>) {
         self.bar.set_message(stage.into());
     }
@@ -111,7 +111,7 @@ impl Stages {
         self.add(1.0);
     }
 
-    /// Counts a training step of a trunk.
+    /// Counts a training step of the backbone.
     pub fn trunk_step(&self) {
         self.add(self.costs.trunk_step);
     }
@@ -119,7 +119,7 @@ impl Stages {
     fn add(&self, cost: f64) {
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         *done += cost;
-        // 100 is reached by `finish` alone: estimates are no promise.
+        // Only `finish` reaches 100 %, because the shares are estimates.
         let percent = (PERCENT as f64 * *done / self.total) as u64;
         self.bar.set_position(percent.min(PERCENT - 1));
     }
@@ -138,7 +138,7 @@ impl Stages {
 
 impl Drop for Stages {
     fn drop(&mut self) {
-        // An error is printed where the bar was.
+        // Error messages are printed where the bar was.
         self.bar.finish_and_clear();
     }
 }

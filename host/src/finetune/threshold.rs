@@ -7,21 +7,22 @@ use wakeling_shared::{
 
 use crate::evaluate::{Scores, threshold_for};
 
-/// False accepts per hour for which thresholds are sought, strictest first.
+/// Target rates in false accepts per hour, strictest first.
 pub const RATES_PER_HOUR: [f64; 4] = [0.1, 0.5, 1.0, 5.0];
-/// False accepts per hour that a new word starts with.
+/// Rate of false accepts per hour at which a new keyword starts.
 const STARTING_RATE: f64 = 0.5;
-/// Peaks of other speech from which a tail is estimated.
+/// Number of peak scores of the negatives from which a tail is estimated.
 const TAIL_PEAKS: usize = 12;
 
-/// Thresholds for [`RATES_PER_HOUR`] that the audio can support, and the one to start with: for at
-/// most [`STARTING_RATE`], counted if the audio is long enough for that, estimated if not.
+/// Returns the thresholds for those [`RATES_PER_HOUR`] that the audio can support, and the initial
+/// threshold for at most [`STARTING_RATE`]. The initial one is counted if the audio is long enough,
+/// and estimated otherwise.
 pub fn operating_points(scores: &Scores, detector: &DetectorParams) -> (Vec<OperatingPoint>, i16) {
     let hours = scores.hours();
     let mut points: Vec<OperatingPoint> = Vec::new();
     for rate in RATES_PER_HOUR {
         let allowed = (rate * hours).floor() as usize;
-        // Less than one event says nothing about a rate; one row says so for all such rates.
+        // Less than one event gives no rate; one row represents all such rates.
         if allowed == 0 && points.iter().any(|p| p.false_accepts == 0) {
             continue;
         }
@@ -40,9 +41,9 @@ pub fn operating_points(scores: &Scores, detector: &DetectorParams) -> (Vec<Oper
     (points, threshold)
 }
 
-/// The threshold for a rate that is too low to be counted: the highest peaks of other speech exceed
-/// a high level by about an exponential variable, whose mean the highest [`TAIL_PEAKS`] estimate
-/// (peaks over threshold: Pickands 1975, with shape 0).
+/// Estimates the threshold for a rate that is too low to be counted. Peak scores above a high level
+/// follow approximately an exponential distribution; its mean is estimated from the highest
+/// [`TAIL_PEAKS`] (peaks over threshold: Pickands 1975, with shape 0).
 fn estimated_threshold(scores: &Scores, detector: &DetectorParams, rate: f64) -> i16 {
     let peaks: Vec<f64> = (0..=TAIL_PEAKS)
         .map(|allowed| f64::from(threshold_for(scores, 0, detector, allowed).0))
@@ -60,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_rate_too_low_to_count_is_estimated_from_the_tail() {
-        // A peak a minute for two hours, exponentially distributed with a mean of 400.
+        // One peak per minute for two hours, exponentially distributed with a mean of 400.
         let hours = 2.0;
         let count = (hours * 60.0) as usize;
         let peak = |i: usize| -400.0 * ((i as f64 + 0.5) / count as f64).ln() - 2_000.0;
@@ -69,7 +70,7 @@ mod tests {
             .collect();
         let scores = Scores { words: 1, steps_per_second: 50.0, streams: vec![stream] };
         let detector = DetectorParams { smoothing_steps: 1, threshold: 0, refractory_steps: 50 };
-        // A tenth of an event an hour: one in 600 peaks.
+        // A tenth of an event per hour is one in 600 peaks.
         let expected = 400.0 * 600f64.ln() - 2_000.0;
         let found = f64::from(estimated_threshold(&scores, &detector, 0.1));
         assert!((found - expected).abs() < 200.0, "{found}, about {expected} expected");

@@ -1,11 +1,12 @@
-//! Moving the trunk itself: its last blocks, or all of it, on the words at hand.
+//! Fine-tuning of the backbone: its last blocks, or all of it, on the keywords at hand.
 //!
-//! With many recordings a trunk can learn what a head alone cannot make of it. It must not forget
-//! the rest of speech, from which the words are told apart, and transcripts are rarely at hand then;
-//! so the loss holds what the pretraining heads say of every window to what they said before (Li &
-//! Hoiem 2016, "Learning without Forgetting", with the squared error of logits: Ba & Caruana 2014).
-//! All words of a run move one trunk together. Afterwards it is calibrated and quantized anew, and
-//! heads are trained on it as on any other.
+//! With many recordings, a backbone can learn what a head on a frozen one cannot. It must not
+//! forget the rest of speech, from which keywords are to be distinguished, and transcripts are
+//! rarely available at this point. The loss therefore holds the outputs of the pretraining heads
+//! for every window to their values before fine-tuning (Li & Hoiem 2016, "Learning without
+//! Forgetting", with the squared error of logits: Ba & Caruana 2014). All keywords of a run share
+//! one backbone. Afterwards it is calibrated and quantized again, and heads are trained on it as on
+//! any other.
 
 use std::{collections::BTreeSet, fmt, ops::Range, str::FromStr};
 
@@ -35,23 +36,24 @@ use crate::{
     train::{Outcome, Run, SHARDS, Stage},
 };
 
-/// From so many recordings of each word on, `auto` moves the whole trunk.
+/// Number of recordings per keyword from which on `auto` fine-tunes the whole backbone.
 pub const ENOUGH_TO_TUNE: usize = 50;
-/// Windows of one worker and update: a window of features costs a hundred times one of outputs.
+/// Windows per worker and training step. A window of features costs a hundred times as much as one
+/// of embeddings.
 const SHARE: Share = Share { positives: 10, parts: 3, negatives: 15 };
-/// Streams of each kind that a moved trunk is calibrated on.
+/// Number of streams of each kind for calibrating a fine-tuned backbone.
 const CALIBRATION_STREAMS: usize = 24;
 
-/// How much of a network fine-tuning moves.
+/// Layers that fine-tuning trains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Train {
     /// New heads only.
     Head,
-    /// Heads and so many of the trunk's last blocks.
+    /// Heads and this many of the backbone's last blocks.
     Last(usize),
-    /// Everything.
+    /// All layers.
     All,
-    /// What the number of recordings suggests.
+    /// Choice by the number of recordings.
     Auto,
 }
 
@@ -81,7 +83,8 @@ impl fmt::Display for Train {
 }
 
 impl Train {
-    /// What `auto` stands for with so many different recordings of the rarest word, and why.
+    /// Resolves `Auto` by the number of different recordings of the rarest keyword, and returns the
+    /// reason as a message. Other values are returned as they are.
     pub fn decide(self, recordings: usize) -> (Self, Option<String>) {
         match self {
             Self::Auto if recordings < ENOUGH_TO_TUNE => {
@@ -100,7 +103,7 @@ impl Train {
         }
     }
 
-    /// Blocks that move, of a trunk; all of them with the stem if `None`.
+    /// Returns the backbone's blocks to train; `None` means all blocks and the stem.
     fn blocks(self, trunk: &TrunkConfig) -> Result<Option<Range<usize>>> {
         let count = trunk.dilations.len();
         match self {
@@ -115,20 +118,22 @@ impl Train {
     }
 }
 
-/// What the trunk is before it moves.
+/// Initialization of the backbone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// As it was pretrained; it is held to that.
+    /// Pretrained weights; the learning-without-forgetting loss is added.
     Pretrained,
-    /// Drawn anew, to show what pretraining is worth, with so many percent of the base's channels.
+    /// Random weights with this percentage of the pretrained model's channels, to measure the
+    /// benefit of pretraining.
     Scratch(u16),
 }
 
-/// Moves a base's trunk on some words; the base that comes back has the same pretraining heads.
+/// Fine-tunes a pretrained model's backbone on keywords. The result keeps the pretraining heads,
+/// unless `start` is [`Start::Scratch`].
 ///
 /// # Errors
-/// [`Error::Usage`] if the trunk has fewer blocks than are to move, or no recording of a word holds
-/// a phrase.
+/// [`Error::Usage`] if the backbone has fewer blocks than are to be trained; [`Error::Input`] if no
+/// recording of a keyword holds a phrase.
 pub fn tune(
     base: &Base,
     start: Start,
@@ -140,10 +145,10 @@ pub fn tune(
     tune_ticking(base, (start, train), negatives, words, settings, None)
 }
 
-/// As [`tune`], and calls `tick` after each training step instead of showing a bar.
+/// As [`tune`], with a call of `tick` after each training step instead of a progress bar.
 ///
 /// # Errors
-/// As there.
+/// As [`tune`].
 pub fn tune_ticking(
     base: &Base,
     (start, train): (Start, Train),
@@ -211,7 +216,8 @@ fn run(settings: &Settings, start: Start) -> Run {
     }
 }
 
-/// The base with so many percent of its channels, all weights drawn anew, and no pretraining heads.
+/// Returns the pretrained model with random weights, this percentage of its channels, and no
+/// pretraining heads.
 fn scratch(base: &Base, percent: u16, rng: &mut StdRng) -> Result<Base> {
     let mut base = Base { params: Params::default(), ..base.clone() };
     let channels = base.info.trunk.channels * usize::from(percent) / 100;
@@ -221,7 +227,7 @@ fn scratch(base: &Base, percent: u16, rng: &mut StdRng) -> Result<Base> {
     Ok(base)
 }
 
-/// A copy of the parameters that move, with all running statistics.
+/// Returns a copy of the trainable parameters, with all running statistics.
 fn moving_params(base: &Base, moving: Option<&Range<usize>>) -> Result<Params> {
     let mut params = base.params.detached()?;
     let names: BTreeSet<String> = base.params.vars().map(|(name, _)| name.to_owned()).collect();
@@ -266,20 +272,20 @@ fn material<'a>(
     })
 }
 
-/// Trunk and head on features, and the column of the head's logits that is one word's.
+/// Backbone and head on features, and the column of the head's logits for one keyword.
 struct Tuned<'a> {
     base: &'a Base,
-    /// Blocks that move; all, and the stem, if none is named.
+    /// Blocks that are trained; `None` means all blocks and the stem.
     moving: Option<Range<usize>>,
     head: HeadConfig,
-    /// What the head sees of 1 in each channel.
+    /// Gain of each channel at the head's input.
     gains: Tensor,
     column: usize,
     keep: Option<Keep>,
 }
 
 impl Tuned<'_> {
-    /// What the part that moves hears: features, or what the blocks below it say.
+    /// Computes the input of the trained part: the features, or the output of the blocks below it.
     fn below(&self, x: &Tensor) -> Result<Tensor> {
         let (config, frozen) = (&self.base.info.trunk, &self.base.params);
         let Some(moving) = &self.moving else { return Ok(x.clone()) };
@@ -287,7 +293,7 @@ impl Tuned<'_> {
         Ok(config.blocks(frozen, &stem, 0..moving.start, &mut Mode::Evaluate)?.detach())
     }
 
-    /// What the part that moves says with these weights, to what is below it.
+    /// Computes the embeddings from the output of `below`, with these weights for the trained part.
     fn outputs(&self, params: &Params, below: &Tensor, mode: &mut Mode) -> Result<Tensor> {
         let config = &self.base.info.trunk;
         match &self.moving {
@@ -332,23 +338,25 @@ impl Network for Tuned<'_> {
     }
 
     fn training_mode(&self) -> Mode {
-        // A trunk that knows something keeps its statistics: windows around words are not all of speech.
+        // A pretrained backbone keeps its statistics: windows around keywords do not represent all
+        // speech.
         if self.keep.is_some() { Mode::Evaluate } else { Mode::train() }
     }
 }
 
-/// What the pretraining heads said, to hold a trunk to.
+/// Learning-without-forgetting loss: keeps the outputs of the pretraining heads.
 #[derive(Clone)]
 struct Keep {
-    /// `[channels, numbers]`: the heads' weights, so scaled that each number has unit variance; the
-    /// identity if a base has no heads.
+    /// Weights of the pretraining heads, `[channels, outputs]`, scaled so that each output has unit
+    /// variance. The identity if the model has no such heads.
     weights: Tensor,
-    /// Of the loss.
+    /// Weight of this loss.
     weight: f64,
 }
 
 impl Keep {
-    /// For a base whose trunk says `outputs`, `[steps, channels]`, of other speech.
+    /// Creates the loss for a pretrained model. The scales come from `outputs`, `[steps,
+    /// channels]`: the backbone's embeddings of negatives.
     fn of(base: &Base, outputs: &Tensor, weight: f64) -> Result<Self> {
         let channels = base.info.trunk.channels;
         let mut heads = Vec::new();
@@ -377,15 +385,16 @@ impl Keep {
     }
 }
 
-/// One over the root mean square of each channel, as heads see a trunk that stays.
+/// Returns the reciprocal root mean square of each channel, the gain that heads on a frozen
+/// backbone use too.
 fn output_gains(outputs: &Tensor) -> Result<Tensor> {
     let squares = outputs.sqr()?.mean(0)?;
-    // A channel that speech hardly moves must not be blown up.
+    // A channel that is almost constant over speech must not be amplified without limit.
     let floor = (squares.mean_all()?.to_scalar::<f32>()? * 0.05).max(1e-6);
     Ok(squares.maximum(f64::from(floor))?.sqrt()?.recip()?)
 }
 
-/// Trunk outputs `[steps, channels]` over some streams.
+/// Computes the embeddings `[steps, channels]` of the first four streams.
 fn sample(base: &Base, others: &TrunkOutputs) -> Result<Tensor> {
     let x = stacked(others, 4)?;
     let outputs = base.info.trunk.forward(&base.params, &x, &mut Mode::Evaluate)?.detach();
@@ -393,7 +402,8 @@ fn sample(base: &Base, others: &TrunkOutputs) -> Result<Tensor> {
     Ok(outputs.reshape((outputs.elem_count() / channels, channels))?)
 }
 
-/// The first streams as one input `[streams, steps, channels]`, cut to the shortest.
+/// Returns the first `count` streams as one input `[streams, steps, channels]`, cut to the
+/// shortest.
 fn stacked(streams: &TrunkOutputs, count: usize) -> Result<Tensor> {
     let first: Vec<&Vec<i8>> = streams.streams.iter().take(count).collect();
     let length = first.iter().map(|s| s.len()).min().unwrap_or(0);
@@ -403,7 +413,7 @@ fn stacked(streams: &TrunkOutputs, count: usize) -> Result<Tensor> {
     Ok(Tensor::from_vec(values.collect::<Vec<f32>>(), shape, &Device::Cpu)?)
 }
 
-/// One trunk for several words: each update of a worker is about one of them.
+/// One backbone for several keywords: each training step of a worker uses one of them.
 struct Joint<'a> {
     stages: Vec<WordStage<'a, Tuned<'a>>>,
 }
@@ -418,7 +428,7 @@ impl Stage for Joint<'_> {
     }
 }
 
-/// The base with what moved in it, calibrated again.
+/// Returns the pretrained model with the fine-tuned parameters, calibrated again.
 fn moved(base: &Base, params: &Params, stage: &Joint<'_>) -> Result<Base> {
     let mut base = Base { params: base.params.detached()?, ..base.clone() };
     for (name, var) in params.vars().filter(|(name, _)| name.starts_with("trunk.")) {

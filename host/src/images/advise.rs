@@ -29,7 +29,7 @@ impl Advice {
     /// images.
     ///
     /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor) if the weights of the base do not fit its shape.
+    /// [`Error::Tensor`](crate::Error::Tensor) if the weights of `base` do not fit its shape.
     pub fn of(base: &ImageNetwork, pictures: &Pictures, seed: u64) -> Result<Self> {
         let config = base.info.network.clone();
         let random = ImageNetwork::fresh(config, pictures.labelling, &pictures.labels, seed)?;

@@ -242,7 +242,7 @@ impl Pictures {
     }
 }
 
-/// Names between quotes, for a message.
+/// Formats names in quotation marks, for a message.
 fn list<T: AsRef<str>>(names: &[T]) -> String {
     names.iter().map(|name| quoted(name.as_ref()).to_string()).collect::<Vec<_>>().join(", ")
 }

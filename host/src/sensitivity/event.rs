@@ -1,14 +1,14 @@
-//! A detection from its first step to its last.
+//! Detection from its first step to its last.
 
 use wakeling_shared::detector::DetectorParams;
 
 /// Detection of a keyword, followed to its peak.
 ///
-/// It starts at the step at which the smoothed logit reaches the threshold. It ends at the first step
-/// below the threshold, or with the refractory period.
+/// It starts at the step at which the smoothed logit reaches the threshold. It ends at the first
+/// step below the threshold, or with the refractory period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DetectionEvent {
-    /// Samples up to the end of the step that decided.
+    /// Samples up to the end of the step at which the detector fired.
     pub end_samples: u64,
     /// Smoothed logit of that step, Q8.
     pub logit: i16,
@@ -20,7 +20,7 @@ pub struct DetectionEvent {
 }
 
 impl DetectionEvent {
-    /// Starts at the step that decided.
+    /// Starts at the step at which the detector fired.
     pub fn start(end_samples: u64, logit: i16, detector: &DetectorParams) -> Self {
         Self {
             end_samples,
@@ -31,7 +31,7 @@ impl DetectionEvent {
         }
     }
 
-    /// Takes the smoothed logit of the next step. Returns whether the event goes on.
+    /// Adds the smoothed logit of the next step. Returns `true` while the event continues.
     pub fn extend(&mut self, smoothed: i16) -> bool {
         let goes_on = self.steps_left > 0 && smoothed >= self.threshold;
         if goes_on {

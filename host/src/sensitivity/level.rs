@@ -1,21 +1,22 @@
-//! A scale for scores on which every model's threshold stands at the same place.
+//! Scale for scores on which every model's threshold has the same value.
 
 use std::fmt;
 
 /// Tenths of a level at the threshold.
 const THRESHOLD_TENTHS: i32 = 500;
-/// Tenths of a level for each unit of log-odds, which is 256 in Q8.
+/// Tenths of a level per unit of log-odds, which is 256 in Q8.
 const TENTHS_PER_LOGIT: i32 = 50;
-/// Tenths of the highest level.
+/// Highest level, in tenths.
 const HIGHEST_TENTHS: i32 = 1_000;
 
 /// Smoothed logit on a scale of 0 to 100 with the threshold at 50:
 /// `level = min(100, max(0, 50 + 5 · (logit − threshold)))`, rounded down to a tenth.
 ///
-/// Logits are natural log-odds (Q8 in the code), so ten levels are a factor of `e² ≈ 7.4` in the odds,
-/// and the scale spans a factor of `e¹⁰ ≈ 22,000` to each side of the threshold. The level is defined
-/// for every pair of logits, never falls as the logit rises, and is 50 or more exactly where the
-/// detector fires. It compares a score with the threshold in force, so it changes with the sensitivity.
+/// Logits are natural log-odds (Q8 in the code), so ten levels are a factor of `e² ≈ 7.4` in the
+/// odds. The scale spans a factor of `e¹⁰ ≈ 22,000` to each side of the threshold. The level is
+/// defined for every pair of logits and never falls as the logit rises. It is 50 or more exactly
+/// where the detector fires. The level compares a score with the threshold in force, so it changes
+/// with the sensitivity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DetectionLevel {
     tenths: i32,
@@ -25,25 +26,25 @@ impl DetectionLevel {
     /// Level of the threshold itself.
     pub const THRESHOLD: Self = Self { tenths: THRESHOLD_TENTHS };
 
-    /// Level of a smoothed logit for a threshold, both in Q8.
+    /// Computes the level of a smoothed logit for a threshold, both in Q8.
     pub fn of(logit: i16, threshold: i16) -> Self {
         let distance = i32::from(logit) - i32::from(threshold);
         let tenths = THRESHOLD_TENTHS + (distance * TENTHS_PER_LOGIT).div_euclid(256);
         Self { tenths: tenths.clamp(0, HIGHEST_TENTHS) }
     }
 
-    /// The level, 0 to 100, with one decimal.
+    /// Returns the level, 0 to 100, with one decimal.
     pub fn value(self) -> f64 {
         f64::from(self.tenths) / 10.0
     }
 
-    /// Share of the whole scale, 0 to 1, for a bar; the threshold is at 0.5.
+    /// Returns the share of the whole scale, 0 to 1, for a bar; the threshold is at 0.5.
     pub fn share(self) -> f64 {
         f64::from(self.tenths) / f64::from(HIGHEST_TENTHS)
     }
 }
 
-/// Writes the whole number below, so that 49.9 does not look like a detection.
+/// Formats the level rounded down, so that 49.9 does not look like a detection.
 impl fmt::Display for DetectionLevel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (self.tenths / 10).fmt(f)
@@ -56,7 +57,7 @@ mod tests {
 
     #[test]
     fn every_threshold_stands_at_fifty() {
-        // The thresholds of three trainings: 0.0046, 0.9994, 0.0288.
+        // The thresholds of three training runs: 0.0046, 0.9994, 0.0288.
         for threshold in [-1_377, 1_898, -901, 0, i16::MIN, i16::MAX] {
             assert_eq!(DetectionLevel::of(threshold, threshold), DetectionLevel::THRESHOLD);
             assert_eq!(DetectionLevel::of(threshold, threshold).share(), 0.5);

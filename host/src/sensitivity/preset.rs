@@ -10,8 +10,8 @@ use wakeling_shared::{
 
 use super::FalseAccepts;
 
-/// Distance in Q8 log-odds to a stricter or a more sensitive threshold where the table has no row for
-/// it: 1, five levels.
+/// Distance in Q8 log-odds to a stricter or a more sensitive threshold if the table has no row for
+/// it: one unit, or five levels.
 const STEP: i16 = 256;
 
 /// Named sensitivity of a model.
@@ -27,10 +27,10 @@ pub enum Preset {
 }
 
 impl Preset {
-    /// All of them, strictest first.
+    /// All presets, strictest first.
     pub const ALL: [Self; 3] = [Self::Strict, Self::Normal, Self::Eager];
 
-    /// Name on the command line and in every report.
+    /// Returns the name on the command line and in every report.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Strict => "strict",
@@ -39,12 +39,13 @@ impl Preset {
         }
     }
 
-    /// Threshold (Q8) of a keyword with these operating points and this threshold of its own.
+    /// Returns the threshold (Q8) of a keyword with these operating points and this threshold of
+    /// its own.
     ///
-    /// `Normal` is the keyword's own. `Strict` is that of the table's strictest row, `Eager` that of
-    /// the next looser row, past those that count no more false accepts than the keyword's own. Where
-    /// the table has no such row, the threshold moves by one unit of log-odds. `Strict` moves by no
-    /// less, and not beyond what a smoothed logit can reach.
+    /// `Normal` is the keyword's own. `Strict` is the threshold of the table's strictest row.
+    /// `Eager` is that of the next looser row that counts more false accepts than the keyword's
+    /// own. If the table has no such row, the threshold moves by one unit of log-odds. `Strict`
+    /// moves by at least this much, but not beyond the largest possible smoothed logit.
     pub fn threshold(self, points: &[OperatingPoint], own: i16) -> i16 {
         match self {
             Self::Normal => own,
@@ -53,7 +54,7 @@ impl Preset {
                 strictest.max(own.saturating_add(STEP)).min(LOGIT_CLAMP).max(own)
             }
             Self::Eager => {
-                // A looser row that counts no more shows no difference.
+                // A looser row with the same count would show no difference.
                 let counted = match Evidence::of(points, own) {
                     Evidence::Counted(counted) => Some(counted.count),
                     _ => None,
@@ -78,18 +79,18 @@ impl fmt::Display for Preset {
 /// False accepts that a table of operating points shows for a threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Evidence {
-    /// A row has this threshold, or a looser row counts none.
+    /// Count at this threshold: a row has it, or a looser row counts none.
     Counted(FalseAccepts),
-    /// The threshold lies above that of this row, which is the nearest.
+    /// Upper limit: the threshold is above that of this row, the nearest.
     UpTo(FalseAccepts),
-    /// The threshold lies below that of the loosest row, which is this.
+    /// Lower limit: the threshold is below that of this row, the loosest.
     MoreThan(FalseAccepts),
     /// The table is empty.
     Unmeasured,
 }
 
 impl Evidence {
-    /// Evidence for a threshold (Q8).
+    /// Looks up the evidence for a threshold (Q8).
     pub fn of(points: &[OperatingPoint], threshold: i16) -> Self {
         let below = points.iter().filter(|p| p.threshold <= threshold);
         if let Some(row) = below.max_by_key(|p| (p.threshold, std::cmp::Reverse(p.false_accepts))) {
@@ -107,7 +108,7 @@ impl fmt::Display for Evidence {
         match self {
             Self::Counted(counted) => counted.fmt(f),
             Self::UpTo(counted) => write!(f, "up to {counted}"),
-            // The bound of a looser row says nothing about more.
+            // The bound of this row does not apply to a lower threshold.
             Self::MoreThan(FalseAccepts { count, hours }) => {
                 write!(f, "more than {count} in {}", super::rate::duration(*hours))
             }
@@ -116,10 +117,10 @@ impl fmt::Display for Evidence {
     }
 }
 
-/// Thresholds of all keywords of a model, with a name and what the model's tables show.
+/// Thresholds of all keywords of a model, with a name and the evidence from the model's tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
-    /// The preset; none for thresholds that were chosen otherwise.
+    /// Preset; `None` for thresholds that were chosen otherwise.
     pub preset: Option<Preset>,
     /// Threshold (Q8) of each keyword.
     pub thresholds: Vec<i16>,
@@ -136,12 +137,12 @@ impl Setting {
         Self { preset, thresholds, evidence }
     }
 
-    /// Name of the preset, or `chosen`.
+    /// Returns the name of the preset, or `chosen`.
     pub fn name(&self) -> &'static str {
         self.preset.map_or("chosen", Preset::name)
     }
 
-    /// False accepts counted at these thresholds, keyword by keyword where they differ.
+    /// Formats the false accepts counted at these thresholds, per keyword if they differ.
     pub fn evidence(&self) -> String {
         let Some((_, first)) = self.evidence.first() else { return String::new() };
         if self.evidence.iter().all(|(_, evidence)| evidence == first) {
@@ -152,14 +153,14 @@ impl Setting {
     }
 }
 
-/// `normal: none in 1.2 h (at most 2.5/h)`.
+/// Formats the setting as `normal: none in 1.2 h (at most 2.5/h)`.
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name(), self.evidence())
     }
 }
 
-/// Settings of a model, strictest first, and the one in force.
+/// Settings of a model, strictest first, and the index of the current one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SensitivityScale {
     settings: Vec<Setting>,
@@ -167,7 +168,7 @@ pub struct SensitivityScale {
 }
 
 impl SensitivityScale {
-    /// The presets of a model; in force is [`Preset::Normal`].
+    /// Creates a scale of a model's presets; the current one is [`Preset::Normal`].
     pub fn of(model: &Model<'_>) -> Self {
         let setting = |preset: Preset| {
             let words = model.words.iter();
@@ -177,9 +178,9 @@ impl SensitivityScale {
         Self { settings: Preset::ALL.map(setting).into(), current: Preset::Normal as usize }
     }
 
-    /// Puts thresholds (Q8, one a keyword) in force. Those of a preset are that preset; others become
-    /// a setting of their own, between those that are stricter and those that are more sensitive for
-    /// the first keyword.
+    /// Selects thresholds (Q8, one per keyword). Thresholds of a preset select this preset. Others
+    /// become a separate setting, placed by the first keyword between stricter and more sensitive
+    /// ones.
     #[must_use]
     pub fn with_thresholds(mut self, model: &Model<'_>, thresholds: Vec<i16>) -> Self {
         if self.setting().thresholds == thresholds {
@@ -194,28 +195,28 @@ impl SensitivityScale {
         self
     }
 
-    /// All settings, strictest first.
+    /// Returns all settings, strictest first.
     pub fn settings(&self) -> &[Setting] {
         &self.settings
     }
 
-    /// Index of the setting in force.
+    /// Returns the index of the current setting.
     pub fn current(&self) -> usize {
         self.current
     }
 
-    /// The setting in force.
+    /// Returns the current setting.
     pub fn setting(&self) -> &Setting {
         &self.settings[self.current]
     }
 
-    /// Puts the setting of an index in force; the last one if there are fewer.
+    /// Selects a setting by its index, or the last one if there are fewer.
     pub fn move_to(&mut self, index: usize) -> &Setting {
         self.current = index.min(self.settings.len() - 1);
         self.setting()
     }
 
-    /// Names of all settings, the one in force in brackets: `strict · [normal] · eager`.
+    /// Formats the names of all settings, the current one in brackets: `strict · [normal] · eager`.
     pub fn names(&self) -> String {
         let name = |(i, setting): (usize, &Setting)| match setting.name() {
             name if i == self.current => format!("[{name}]"),
@@ -237,14 +238,15 @@ mod tests {
     fn presets_come_from_the_table() {
         let points = [point(0, 900), point(1, 500), point(6, 100)];
         let at = |own| Preset::ALL.map(|p| p.threshold(&points, own));
-        // The model's own is a row.
+        // The model's own threshold is a row.
         assert_eq!(at(500), [900, 500, 100]);
-        // It is the strictest row, or stricter: the next row that counts more is the eager one.
+        // The own threshold is the strictest row, or stricter: the next row that counts more is
+        // `Eager`.
         assert_eq!(at(900), [1_156, 900, 500]);
         assert_eq!(at(1_000), [1_256, 1_000, 500]);
-        // It lies between two rows.
+        // The own threshold is between two rows.
         assert_eq!(at(700), [956, 700, 500]);
-        // It is looser than all, and there is no table.
+        // The own threshold is looser than all rows; then without a table.
         assert_eq!(at(0), [900, 0, -256]);
         assert_eq!(Preset::ALL.map(|p| p.threshold(&[], 0)), [256, 0, -256]);
     }
@@ -257,7 +259,7 @@ mod tests {
             for own in (i16::MIN..=i16::MAX).step_by(97).chain([i16::MAX, LOGIT_CLAMP]) {
                 let [strict, normal, eager] = Preset::ALL.map(|p| p.threshold(points, own));
                 assert!(strict >= normal && normal >= eager && normal == own, "{own}");
-                // Stricter than what can be reached is only a model that already is.
+                // Only a model whose own threshold is beyond the reachable range exceeds it.
                 assert!(strict <= LOGIT_CLAMP.max(own), "{own}: {strict}");
             }
         }

@@ -1,22 +1,22 @@
-//! Counts of false accepts, and what they show about a rate.
+//! Counts of false accepts and the rates that they support.
 
 use std::fmt;
 
 use wakeling_shared::artifact::OperatingPoint;
 
-/// Hours of audio below which a count is no rate.
+/// Hours of audio below which a count gives no rate.
 const FEWEST_HOURS: f64 = 0.5;
-/// Events from which on the bound is computed by an approximation.
+/// Number of events from which on the bound is computed by an approximation.
 const MANY_EVENTS: usize = 200;
 
-/// False accepts that were counted in audio without the keyword.
+/// Number of false accepts in audio without the keyword.
 ///
-/// Written as `none in 1.2 h (at most 2.5/h)` or `1 in 1.2 h (at most 4.0/h)`: the count, and the
-/// highest rate that it leaves possible, [`upper_rate`]. Below half an hour of audio a rate would mislead,
-/// so it is `1 in 43 s: too short for a rate`.
+/// Formatted as `none in 1.2 h (at most 2.5/h)` or `1 in 1.2 h (at most 4.0/h)`: the count, and the
+/// upper bound of the rate, [`upper_rate`]. Below half an hour of audio a rate would mislead, so
+/// the text is `1 in 43 s: too short for a rate`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FalseAccepts {
-    /// False accepts.
+    /// Number of false accepts.
     pub count: usize,
     /// Hours of audio.
     pub hours: f64,
@@ -30,17 +30,18 @@ impl From<&OperatingPoint> for FalseAccepts {
 }
 
 impl FalseAccepts {
-    /// Whether there is enough audio for a rate.
+    /// Returns `true` if there is enough audio for a rate.
     pub fn is_rate(&self) -> bool {
         self.hours >= FEWEST_HOURS
     }
 
-    /// Upper 95 % bound of the rate per hour; none where the audio is too short for a rate.
+    /// Returns the upper 95 % bound of the rate per hour; `None` if the audio is too short for a
+    /// rate.
     pub fn at_most_per_hour(&self) -> Option<f64> {
         self.is_rate().then(|| upper_rate(self.count, self.hours))
     }
 
-    /// The bound as text, such as `at most 2.5/h`, or why there is none.
+    /// Formats the bound, such as `at most 2.5/h`, or the reason for its absence.
     pub fn bound(&self) -> String {
         match self.at_most_per_hour() {
             Some(bound) => format!("at most {}/h", round_up(bound)),
@@ -63,7 +64,7 @@ impl fmt::Display for FalseAccepts {
     }
 }
 
-/// Length of audio: seconds, minutes, or hours with one decimal.
+/// Formats a length of audio as seconds, minutes, or hours with one decimal.
 pub fn duration(hours: f64) -> String {
     let seconds = hours * 3_600.0;
     if hours >= FEWEST_HOURS {
@@ -75,7 +76,7 @@ pub fn duration(hours: f64) -> String {
     }
 }
 
-/// A bound with two digits, rounded up: a bound that is rounded down is none.
+/// Formats a bound with two digits, rounded up so that it stays a bound.
 fn round_up(bound: f64) -> String {
     let digits: usize = match bound {
         b if b < 0.0995 => 3,
@@ -84,21 +85,22 @@ fn round_up(bound: f64) -> String {
         _ => 0,
     };
     let unit = 10f64.powi(digits as i32);
-    // What is left of a decimal fraction in binary must not count as more.
+    // The binary rounding error of a decimal fraction must not raise the result.
     format!("{:.digits$}", (bound * unit - 1e-3).ceil() / unit)
 }
 
-/// Upper 95 % bound of a rate per hour after `events` in `hours`: the one-sided exact Poisson limit,
-/// which is 3/T for none ("rule of three", Hanley and Lippman-Hand 1983). From 200 events on it is
-/// computed by the approximation of Wilson and Hilferty (1931), which is then right to five digits.
+/// Returns the upper 95 % bound of a rate per hour after `events` in `hours`: the one-sided exact
+/// Poisson limit. For no events this is 3/T ("rule of three", Hanley and Lippman-Hand 1983). From
+/// 200 events on the approximation of Wilson and Hilferty (1931) is used, which is then accurate to
+/// five digits.
 pub fn upper_rate(events: usize, hours: f64) -> f64 {
     let mean = if events < MANY_EVENTS { exact_limit(events) } else { approximate_limit(events) };
     mean / hours.max(1e-9)
 }
 
-/// The mean of a Poisson variable that is at most `events` with a probability of 5 %.
+/// Returns the mean of a Poisson variable that is at most `events` with a probability of 5 %.
 fn exact_limit(events: usize) -> f64 {
-    // P(X <= n) for X ~ Poisson(mean), falling in the mean.
+    // P(X <= n) for X ~ Poisson(mean), which falls as the mean rises.
     let at_most = |mean: f64| {
         let (mut term, mut sum) = ((-mean).exp(), (-mean).exp());
         for i in 1..=events {
@@ -116,7 +118,7 @@ fn exact_limit(events: usize) -> f64 {
 }
 
 fn approximate_limit(events: usize) -> f64 {
-    // Of the standard normal distribution, at 95 %.
+    // 95 % quantile of the standard normal distribution.
     const QUANTILE: f64 = 1.644_853_627;
     let n = events as f64 + 1.0;
     n * (1.0 - 1.0 / (9.0 * n) + QUANTILE / (3.0 * n.sqrt())).powi(3)

@@ -1,7 +1,7 @@
-//! HTTP/1.1 as far as the page needs it: one request a connection.
+//! HTTP/1.1, as far as the page needs it, with one request per connection.
 //!
-//! Each connection has a thread of its own, so none waits for another. A browser opens several at once
-//! and keeps some of them idle.
+//! Each connection has its own thread, so none waits for another. Browsers open several connections
+//! at once and keep some of them idle.
 
 use std::{
     io::{self, Read, Write},
@@ -9,48 +9,48 @@ use std::{
     time::Duration,
 };
 
-/// Bytes of the longest head of a request.
+/// Maximum length of the head of a request, in bytes.
 const LONGEST_HEAD: usize = 16 * 1024;
-/// Headers of a request, at most.
+/// Maximum number of headers of a request.
 const MOST_HEADERS: usize = 64;
-/// For how long a client may be silent.
+/// Time limit for a client that sends or reads nothing.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// For how long the rest of a refused request is read, and how much of it.
+/// Limits for reading the rest of a refused request: time and number of bytes.
 const DRAIN: (Duration, u64) = (Duration::from_millis(500), 16_000_000);
 
 /// Method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Reads.
+    /// Reads data.
     Get,
-    /// Changes something.
+    /// Changes data.
     Post,
-    /// Any other.
+    /// Any other method.
     Other,
 }
 
-/// A request whose body is still to be read.
+/// Request whose body is not read yet.
 pub struct Request<'c> {
-    /// What is asked.
+    /// Method of the request.
     pub method: Method,
     /// Path and query.
     pub target: String,
     headers: Vec<(String, String)>,
-    /// What was read beyond the head.
+    /// Bytes that were read beyond the head.
     begun: Vec<u8>,
     connection: &'c TcpStream,
 }
 
-/// A reason for which a request cannot be read: a status and a text.
+/// Reason for refusing a request: a status code and a text.
 pub type Refusal = (u16, &'static str);
 
 impl<'c> Request<'c> {
-    /// Reads the head of a request; none if the client sends nothing.
+    /// Reads the head of a request. Returns `None` if the client closes without sending anything.
     ///
     /// # Errors
-    /// A refusal if it is no HTTP, too long or too slow.
+    /// A refusal if the data is not HTTP, too long or too slow.
     pub fn read(mut connection: &'c TcpStream) -> Result<Option<Self>, Refusal> {
-        // Where no limit can be set, a client may take its time.
+        // If the system cannot set a time limit, the connection has none.
         let _ = connection.set_read_timeout(Some(PATIENCE));
         let _ = connection.set_write_timeout(Some(PATIENCE));
         let (mut bytes, mut block) = (Vec::new(), [0; 4_096]);
@@ -73,7 +73,7 @@ impl<'c> Request<'c> {
         }
     }
 
-    /// Parses a head; none if it is not complete.
+    /// Parses a head. Returns `None` if it is incomplete.
     fn parse(bytes: &[u8], connection: &'c TcpStream) -> Result<Option<Self>, Refusal> {
         let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
         let mut head = httparse::Request::new(&mut headers);
@@ -93,7 +93,8 @@ impl<'c> Request<'c> {
         }))
     }
 
-    /// Value of a header. Several of one name are one value, which then is none that is accepted.
+    /// Returns the value of a header. Several headers with the same name are joined into one value,
+    /// which no check accepts.
     pub fn header(&self, name: &str) -> Option<String> {
         let named = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
         let values: Vec<&str> = named.map(|(_, value)| value.as_str()).collect();
@@ -128,10 +129,10 @@ impl<'c> Request<'c> {
     }
 }
 
-/// Sends a response, and ends the connection.
+/// Sends a response and closes the connection for writing.
 ///
 /// # Errors
-/// If the client is gone.
+/// An error of the operating system if the client has closed the connection.
 pub fn respond(
     mut connection: &TcpStream,
     (status, headers): (u16, &[(&str, &str)]),
@@ -150,7 +151,7 @@ pub fn respond(
     connection.write_all(head.as_bytes())?;
     connection.write_all(body)?;
     connection.shutdown(Shutdown::Write)?;
-    // A connection that is closed before all was read is reset, and the response is lost.
+    // Closing a connection with unread data resets it, and the response is lost.
     connection.set_read_timeout(Some(DRAIN.0))?;
     io::copy(&mut connection.take(DRAIN.1), &mut io::sink()).map(drop)
 }
@@ -160,8 +161,8 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    /// What is read of bytes that a client sends before it closes.
-    /// Method, address and body of a request.
+    /// Parsed method, target and body of a request, given the bytes that a client sends before it
+    /// closes.
     type Read = (Method, String, Result<Vec<u8>, Refusal>);
 
     fn read(bytes: &[u8]) -> Result<Option<Read>, Refusal> {

@@ -1,4 +1,4 @@
-//! The device's pipeline on a thread of its own, which holds the model that it borrows from.
+//! Runs the device's pipeline in a thread that owns the model, since the pipeline borrows from it.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -16,24 +16,24 @@ use crate::{
     simulate::score,
 };
 
-/// What the thread is asked.
+/// Requests to the thread.
 enum Ask {
     Hear(Vec<i16>),
-    /// Put a setting of the sensitivity in force.
+    /// Selects a sensitivity setting.
     Move(usize),
 }
 
-/// A model that listens. It ends when this is dropped.
+/// Detection with a model in its own thread, which ends when this value is dropped.
 pub struct Live {
     ask: Sender<Ask>,
     answers: Receiver<Value>,
 }
 
 impl Live {
-    /// Loads a model and waits for sound.
+    /// Loads a model and starts the thread.
     ///
     /// # Errors
-    /// [`Error::Input`] if it is none.
+    /// [`Error::Input`] if the file is no valid model.
     pub fn start(path: &std::path::Path) -> Result<Self> {
         let bytes = artifact::read(path)?;
         artifact::load(path, &bytes)?;
@@ -49,7 +49,7 @@ impl Live {
         self.answers.recv().map_err(|_| ended())
     }
 
-    /// Hears 16 kHz mono: scores, thresholds and what was detected.
+    /// Processes 16 kHz mono samples. Returns scores, thresholds and detections.
     ///
     /// # Errors
     /// [`Error::Usage`] if the thread has ended.
@@ -82,13 +82,15 @@ fn run(bytes: &[u8], asked: &Receiver<Ask>, answer: &Sender<Value>) {
     }
 }
 
-/// Scores and detections of a model that listens, as JSON.
+/// Scores and detections of a running model, as JSON.
 ///
-/// Every answer has `words` (`word`, raw `score` and `threshold` 0 … 1, and `level` 0 … 100 with the
-/// threshold at 50), `heard` (detections that began: `time_s`, `word`, raw `score`, `level`), `ended`
-/// (detections that are over: `time_s` as when they began, `word`, raw `peak`, `level` of the peak),
-/// `levels` (each setting of the sensitivity in words), `settings` (`name` and `counted` of each), and
-/// `level` (the index of the setting in force).
+/// Every answer has these fields:
+///
+/// - `words`: `word`, raw `score` and `threshold` (0 … 1), `level` (0 … 100, threshold at 50)
+/// - `heard`, detections that began: `time_s`, `word`, raw `score`, `level`
+/// - `ended`, detections that are over: `time_s` of their start, `word`, raw `peak`, its `level`
+/// - `levels`: each sensitivity setting as text; `settings`: `name` and `counted` of each
+/// - `level`: index of the current setting
 struct Detections<'m, 'a> {
     model: &'m Model<'a>,
     sensitivity: SensitivityScale,
@@ -160,7 +162,7 @@ impl<'m, 'a> Detections<'m, 'a> {
     }
 }
 
-/// A detection with the raw score and the level of one of its logits.
+/// Formats a detection with the raw score and the level of one of its logits.
 fn detection(label: &str, event: &DetectionEvent, (name, logit): (&str, i16)) -> Value {
     json!({
         "time_s": event.end_samples as f64 / f64::from(SAMPLE_RATE),

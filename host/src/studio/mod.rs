@@ -1,13 +1,14 @@
-//! The studio: a page in the browser for recording, training, reading the report and trying.
+//! Studio: a page in the browser for recording, training, reading the report and live tests.
 //!
-//! The server listens on loopback only. The page itself holds nothing; everything else needs the
-//! token, random for each start, which the browser gets in the part of the address that is never
-//! sent (`#…`) and returns in a header of its own. So another site can neither guess it nor make a
-//! browser send it; besides, a request that names another host or another origin is refused, which
-//! keeps out pages whose name was pointed at this machine. One request is answered at a time.
+//! The server binds to loopback only. The files of the page are public; every other request needs
+//! the token, which is random for each start. The browser gets the token in the fragment of the
+//! address (`#…`), which is never sent, and returns it in a separate header. Another site can
+//! neither guess the token nor make a browser send it. Requests that name another host or another
+//! origin are refused too, as a defence against DNS rebinding. Requests that need the token are
+//! processed one at a time.
 //!
-//! The browser sends sound as it comes, and the same code as in `record` and `listen` decides: the
-//! take, the trimming, the verdict, the device's pipeline.
+//! The browser streams audio. The server processes it with the same code as `record` and `listen`:
+//! detection of the take, trimming, quality verdict, and the device's pipeline.
 
 mod http;
 mod live;
@@ -34,18 +35,18 @@ use session::Session;
 
 use crate::{Error, Result};
 
-/// Bytes of the longest request: 30 s of 16-bit sound at 48 kHz.
+/// Maximum length of a request in bytes: 30 s of 16-bit audio at 48 kHz.
 const LONGEST_BODY: u64 = 3_000_000;
-/// Connections that are open at once.
+/// Maximum number of open connections.
 const MOST_CONNECTIONS: usize = 64;
-/// The header with the token.
+/// Header that carries the token.
 const TOKEN_HEADER: &str = "X-Wakeling-Token";
-/// Nothing but the page's own files is run or loaded; what it shows is held as data.
+/// Policy of the page: only its own files run or load; the content it shows is embedded as data.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     connect-src 'self'; img-src data:; media-src data:; frame-src blob:; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'self'";
 
-/// The page's files: path, kind, content.
+/// Files of the page: path, content type, content.
 const FILES: [(&str, &str, &str); 9] = [
     ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("/studio.css", "text/css; charset=utf-8", include_str!("page/studio.css")),
@@ -58,20 +59,20 @@ const FILES: [(&str, &str, &str); 9] = [
     ("/worklet.js", "text/javascript; charset=utf-8", include_str!("page/worklet.js")),
 ];
 
-/// A studio that is open.
+/// Open studio.
 pub struct Studio {
     listener: TcpListener,
     server: Arc<Server>,
 }
 
-/// What answers requests, from the thread of each connection.
+/// Shared state of the threads that answer requests.
 struct Server {
     address: SocketAddr,
     token: String,
     session: Mutex<Session>,
 }
 
-/// What is answered.
+/// Response to a request.
 struct Answer {
     status: u16,
     kind: &'static str,
@@ -89,7 +90,7 @@ impl Answer {
 }
 
 impl Studio {
-    /// Opens a studio on loopback; port 0 takes a free one.
+    /// Opens a studio on loopback; port 0 selects a free port.
     ///
     /// # Errors
     /// [`Error::Io`] if the port is taken.
@@ -105,7 +106,7 @@ impl Studio {
         Ok(Self { listener, server: Arc::new(Server { address, token, session }) })
     }
 
-    /// Where the browser finds it, with the token.
+    /// Returns the address for the browser, including the token.
     pub fn url(&self) -> String {
         format!("http://{}/#{}", self.server.address, self.server.token)
     }
@@ -113,7 +114,7 @@ impl Studio {
     /// Answers requests until the process ends.
     ///
     /// # Errors
-    /// [`Error::Io`] if the system takes the port away.
+    /// [`Error::Io`] if the system closes the port.
     pub fn serve(&mut self) -> Result<()> {
         loop {
             let connection = match self.listener.accept() {
@@ -122,12 +123,12 @@ impl Studio {
                     return Err(Error::io("the page", "serve")(e));
                 }
                 Err(_) => {
-                    // The client is gone already, or too many files are open for a moment.
+                    // The client has already closed, or too many files are open for a moment.
                     std::thread::sleep(Duration::from_millis(20));
                     continue;
                 }
             };
-            // Beyond these, a connection is closed at once.
+            // Connections beyond the limit are closed at once.
             if Arc::strong_count(&self.server) <= MOST_CONNECTIONS {
                 let server = self.server.clone();
                 std::thread::spawn(move || server.handle(&connection));
@@ -151,7 +152,7 @@ impl Server {
             ("Cross-Origin-Resource-Policy", "same-origin"),
             ("Cache-Control", "no-store"),
         ];
-        // A client that does not wait for the answer does not need it.
+        // An error means that the client closed before the response; it can be ignored.
         let _ = http::respond(connection, (answer.status, &headers), &answer.body);
     }
 
@@ -192,7 +193,7 @@ impl Server {
     }
 }
 
-/// Compares in a time that does not depend on where they differ.
+/// Compares two strings in a time that does not depend on the position of a difference.
 fn is_same(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }

@@ -8,11 +8,11 @@ use crate::{
     phrase::{self, language},
 };
 
-/// Judges a phrase; an empty language is guessed. Returns the fields of
+/// Checks a phrase; an empty language is guessed. Returns the fields of
 /// [`PhraseCheck`](phrase::PhraseCheck).
 ///
 /// # Errors
-/// [`Error::Usage`] if the language is none.
+/// [`Error::Usage`] if the language is invalid.
 pub fn check(text: &str, language: &str) -> Result<Value> {
     let given = (!language.is_empty()).then(|| language::parse(language));
     let given = given.transpose().map_err(|expected| {

@@ -1,4 +1,4 @@
-//! What the page asks for, and what is answered. See the table at [`Session::answer`].
+//! Requests of the page and their responses; see the table at [`Session::answer`].
 
 use std::path::PathBuf;
 
@@ -31,32 +31,32 @@ use crate::{
     synthesize,
 };
 
-/// Columns of a drawn wave.
+/// Columns of the waveform.
 const WAVE_COLUMNS: usize = 240;
-/// Seconds of room sound that are kept in one file.
+/// Seconds of room sound per file.
 const ROOM_FILE_S: usize = 10;
-/// Kind of a file that only a device reads.
+/// Content type of files for devices.
 const BYTES: &str = "application/octet-stream";
-/// Characters of the longest name of a speaker.
+/// Maximum length of a speaker's name, in characters.
 const LONGEST_NAME: usize = 80;
 
-/// Where recordings and models go.
+/// Folders for recordings and models.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// Folder of the folders of recordings.
+    /// Parent of the folders of recordings.
     pub recordings: PathBuf,
-    /// Folder of the folders of models.
+    /// Parent of the folders of models.
     pub runs: PathBuf,
-    /// More arguments for `finetune`.
+    /// Additional arguments for `finetune`.
     pub finetune: Vec<String>,
 }
 
-/// One person's work on one phrase.
+/// Work on one phrase.
 pub struct Session {
     places: Places,
     phrase: String,
     speaker: String,
-    /// Check of the phrase, as the page shows it.
+    /// Result of the phrase check, as JSON for the page.
     check: Value,
     takes: Option<Folder>,
     checks: Checks,
@@ -80,7 +80,7 @@ struct Begin {
     language: String,
 }
 
-/// Undoes percent encoding. What is no UTF-8 then names nothing here.
+/// Decodes percent encoding. Invalid UTF-8 becomes an empty string, which matches no name.
 fn decoded(text: &str) -> String {
     let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
     while let Some((&first, after)) = rest.split_first() {
@@ -92,7 +92,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// The value of `name` in the query of an address, as it was sent.
+/// Returns the value of `name` in the query of an address, still encoded.
 fn query<'u>(url: &'u str, name: &str) -> Option<&'u str> {
     let (_, query) = url.split_once('?')?;
     query
@@ -102,7 +102,7 @@ fn query<'u>(url: &'u str, name: &str) -> Option<&'u str> {
 }
 
 impl Session {
-    /// Nothing begun.
+    /// Creates an empty session.
     pub fn new(places: Places) -> Self {
         Self {
             places,
@@ -122,19 +122,21 @@ impl Session {
         }
     }
 
+    /// Answers a request of the page.
+    ///
     /// | request | does |
     /// |---|---|
     /// | `GET /api/state` | phrase and its check, takes, seconds of room, training |
     /// | `POST /api/begin` | phrase, speaker and language, as JSON |
     /// | `POST /api/take` | begins a take |
     /// | `POST /api/sound?for=take\|room\|live&rate=HZ` | 16-bit samples as they come |
-    /// | `POST /api/room` | ends the sound of the room: what was heard of it is kept |
-    /// | `POST /api/keep` | keeps the take that was just heard |
-    /// | `POST /api/remove?take=FILE` | takes one back |
-    /// | `POST /api/train` | trains and measures |
+    /// | `POST /api/room` | ends the sound of the room and keeps it |
+    /// | `POST /api/keep` | keeps the last take |
+    /// | `POST /api/remove?take=FILE` | removes a take |
+    /// | `POST /api/train` | trains and evaluates |
     /// | `POST /api/cancel` | ends the training |
-    /// | `POST /api/live` | begins to listen with the model |
-    /// | `POST /api/level?row=N` | moves through the model's table |
+    /// | `POST /api/live` | starts detection with the model |
+    /// | `POST /api/level?row=N` | selects a sensitivity setting |
     /// | `GET /api/report`, `GET /api/model` | the files |
     /// | `GET /api/uf2?board=NAME` | the model as a file for the board's drive |
     pub fn answer(&mut self, method: Method, url: &str, body: &[u8]) -> Result<Answer> {
@@ -270,7 +272,7 @@ impl Session {
         })
     }
 
-    /// Sound from the browser: little-endian 16-bit samples of one channel.
+    /// Processes sound from the browser: little-endian 16-bit samples of one channel.
     fn sound(&mut self, url: &str, body: &[u8]) -> Result<Value> {
         let rate = query(url, "rate").and_then(|r| r.parse().ok()).unwrap_or(SAMPLE_RATE);
         if self.resampler.as_ref().is_none_or(|(known, _)| *known != rate) {
@@ -325,7 +327,8 @@ impl Session {
         Ok(json!({ "seconds": room.seconds() + pending }))
     }
 
-    /// Keeps what does not fill a file yet; less than a second is nothing.
+    /// Stores the remaining samples of room sound that do not fill a file. Less than a second is
+    /// dropped.
     fn room_ends(&mut self) -> Result<()> {
         self.silence = Silence::default();
         if let (Some(room), true) = (&mut self.room, self.room_pcm.len() >= SAMPLE_RATE as usize) {
@@ -345,7 +348,7 @@ impl Session {
             kind: "word".into(),
         };
         self.folder()?.keep(&pcm, &facts)?;
-        // Only what is on the disk is forgotten.
+        // The take is cleared only after it is on the disk.
         self.recorded = None;
         Ok(self.state())
     }
@@ -376,7 +379,7 @@ impl Session {
         Ok(self.state())
     }
 
-    /// Where the phrase's models are.
+    /// Returns the folder of the phrase's models.
     fn run(&self) -> PathBuf {
         self.places.runs.join(file_name(&self.phrase.to_lowercase()))
     }
@@ -385,7 +388,7 @@ impl Session {
         self.training.as_ref().is_some_and(Training::is_running)
     }
 
-    /// A file of the last training, of this start or an earlier one.
+    /// Returns the path of a result file of the last training, also from an earlier start.
     fn result(&self, name: &str) -> Result<PathBuf> {
         let path = self.run().join(name);
         if self.phrase.is_empty() || self.is_training() || !path.is_file() {
@@ -400,7 +403,7 @@ impl Session {
         Ok(Answer { status: 200, kind, body })
     }
 
-    /// The model for a board's drive, and the board's program where `./x boards` has built it.
+    /// Builds the UF2 file for a board: the model, and the firmware if `./x boards` has built it.
     fn uf2(&self, name: &str) -> Result<Vec<u8>> {
         let found = drives().find(|(board, _)| board.name == name);
         let (board, family) = found.ok_or_else(|| {
@@ -412,7 +415,8 @@ impl Session {
     }
 }
 
-/// Keeps sound of the room. That of a muted microphone would only make the report look good.
+/// Stores room sound. Sound of a muted microphone is dropped, since it would make the report look
+/// too good.
 fn keep_room(room: &mut Folder, pcm: &[i16]) -> Result<()> {
     if is_digital_silence(pcm) {
         return Ok(());
@@ -420,12 +424,12 @@ fn keep_room(room: &mut Folder, pcm: &[i16]) -> Result<()> {
     room.keep(pcm, &Facts { kind: "room".into(), ..Facts::default() }).map(drop)
 }
 
-/// File name of a take.
+/// Returns the file name of a take.
 fn name_of(take: &Kept) -> String {
     take.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The boards that show a drive, and whom their files are for.
+/// Returns the boards with a UF2 drive, and the UF2 family of each.
 fn drives() -> impl Iterator<Item = (&'static Board, Family)> {
     BOARDS.iter().filter_map(|board| match board.loader {
         Loader::ProbeOrUf2 { family } => Some((board, family)),
@@ -433,7 +437,8 @@ fn drives() -> impl Iterator<Item = (&'static Board, Family)> {
     })
 }
 
-/// What the page shows of a take: facts, the wave as extremes of columns, the spectrogram, the sound.
+/// Returns a take for the page as JSON: its properties, the waveform as minimum and maximum per
+/// column, the spectrogram, and the audio.
 fn pictured(recorded: &Recorded) -> Value {
     let tables = FrontendTables::default();
     let frames = log_mel(&mel_powers(&recorded.pcm, &tables.params(NormalizationKind::Log)));

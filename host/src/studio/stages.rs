@@ -1,12 +1,12 @@
-//! One measure of progress over all stages of a training.
+//! Progress over all stages of a training run, as one measure.
 
 use crate::progress::Update;
 
-/// A stage that a command shows a bar for, and its usual share of the time.
+/// Stage with a progress bar, and its usual share of the time.
 struct Stage {
     command: &'static str,
     title: &'static str,
-    /// Percent of the whole.
+    /// Share of the total time, in percent.
     weight: f64,
 }
 
@@ -14,8 +14,8 @@ const fn stage(command: &'static str, title: &'static str, weight: f64) -> Stage
     Stage { command, title, weight }
 }
 
-/// Stages in their order. Weights are those of a training with the shipped negatives and default
-/// settings on two cores. A bar that is not listed is shown by its title and moves nothing.
+/// Stages in order. The weights were measured for a training run with the shipped negatives and
+/// default settings on two cores. A bar that is not listed shows its title and adds no progress.
 const STAGES: [Stage; 4] = [
     stage("finetune", "recordings", 2.0),
     stage("finetune", "finetune", 94.0),
@@ -23,17 +23,17 @@ const STAGES: [Stage; 4] = [
     stage("evaluate", "negatives", 2.0),
 ];
 
-/// Progress over all stages. It never goes back.
+/// Progress over all stages; it never decreases.
 #[derive(Clone, Debug, Default)]
 pub struct Overall {
     command: &'static str,
-    /// Number of the bar that was seen last, and its stage.
+    /// Number of the current bar, and the index of its stage.
     current: Option<(u64, usize)>,
     share: f64,
 }
 
 impl Overall {
-    /// Begins a command: its stages are the next ones.
+    /// Begins a command, and with it the stages of that command.
     pub fn begin(&mut self, command: &'static str) {
         (self.command, self.current) = (command, None);
         if let Some(first) = STAGES.iter().position(|s| s.command == command) {
@@ -41,9 +41,9 @@ impl Overall {
         }
     }
 
-    /// Takes up the state of a bar.
+    /// Processes the state of a bar.
     pub fn update(&mut self, update: &Update) {
-        // A bar without a length is one that nothing is done under.
+        // A bar of length 0 has no work.
         if update.length == 0 {
             return;
         }
@@ -65,13 +65,13 @@ impl Overall {
         self.share = self.share.max(weight / all);
     }
 
-    /// Share of all stages that is done, 0 to 1.
+    /// Returns the share of all stages that is done, 0 to 1.
     pub fn share(&self) -> f64 {
         self.share
     }
 }
 
-/// Sum of the weights of the stages before one.
+/// Returns the sum of the weights of the stages before `index`.
 fn before(index: usize) -> f64 {
     STAGES[..index].iter().map(|s| s.weight).sum()
 }

@@ -1,4 +1,4 @@
-//! Checks of takes before they are trained on.
+//! Checks takes before they are used for training.
 
 use std::{
     collections::HashMap,
@@ -16,15 +16,15 @@ use crate::{
     takes,
 };
 
-/// Largest difference between samples of digital silence, in steps of 16 bits.
+/// Maximum difference between samples of digital silence, in steps of 16 bits.
 const SILENCE_STEPS: u16 = 2;
 
 /// Result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
-    /// Why the take cannot be trained on.
+    /// Reason for which the take cannot be used for training.
     pub fault: Option<String>,
-    /// What is wrong with a take that can.
+    /// Defect of a take that can be used.
     pub warning: Option<&'static str>,
 }
 
@@ -34,15 +34,15 @@ impl Checked {
     }
 }
 
-/// Checks of files, each done once while the file stays as it is.
+/// Cache of check results, valid while a file stays unchanged.
 #[derive(Default)]
 pub struct Checks(HashMap<PathBuf, (Stamp, Checked)>);
 
-/// Length and time of the last change.
+/// Length of a file and time of its last change.
 type Stamp = (u64, Option<SystemTime>);
 
 impl Checks {
-    /// Checks a take, or returns what an earlier check of the same file found.
+    /// Checks a take, or returns the cached result for an unchanged file.
     pub fn of(&mut self, take: &Kept) -> Checked {
         let metadata = fs::metadata(&take.path);
         let stamp = metadata.map(|m| (m.len(), m.modified().ok())).unwrap_or_default();
@@ -57,7 +57,7 @@ impl Checks {
     }
 }
 
-/// Reads a file and checks what is in it.
+/// Reads a file and checks its samples.
 fn check(path: &Path) -> Checked {
     match audio::read(path) {
         Ok(pcm) => check_pcm(&pcm),
@@ -73,13 +73,13 @@ fn check_pcm(pcm: &[i16]) -> Checked {
         Some(
             verdict @ (Verdict::Clipped | Verdict::TooQuiet | Verdict::Noisy | Verdict::TooShort),
         ) => Some(verdict.advice()),
-        // Files from elsewhere begin and end where they please.
+        // Files from other sources may begin and end anywhere.
         Some(Verdict::Good | Verdict::CutOff | Verdict::Early | Verdict::TooLong) | None => None,
     };
     Checked { fault: None, warning }
 }
 
-/// Returns whether samples hold no sound at all, as those of a muted microphone.
+/// Returns `true` if the samples contain no sound at all, as those of a muted microphone.
 pub fn is_digital_silence(pcm: &[i16]) -> bool {
     let least = pcm.iter().min().copied().unwrap_or(0);
     let most = pcm.iter().max().copied().unwrap_or(0);
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     fn noise(samples: usize, peak: i32) -> Vec<i16> {
-        // A linear congruential generator: any rough sound will do.
+        // A linear congruential generator suffices as a source of rough sound.
         let mut x = 1_u32;
         let mut next = || {
             x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -5,7 +5,7 @@ use std::{
 
 use super::*;
 
-/// A studio that answers on a thread of its own, for as long as the tests run.
+/// Starts a studio in its own thread, which runs until the tests end.
 fn studio(place: &std::path::Path) -> (SocketAddr, String) {
     let places = Places {
         recordings: place.join("recordings"),
@@ -18,12 +18,12 @@ fn studio(place: &std::path::Path) -> (SocketAddr, String) {
     found
 }
 
-/// Sends a request as it stands; status and body.
+/// Sends a request unchanged. Returns the status and the response.
 fn send(address: SocketAddr, head: &str, body: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     let head = format!("{head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).unwrap();
-    // A request that is refused is not read to its end.
+    // The server does not read a refused request to its end.
     let _ = stream.write_all(body);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -33,7 +33,7 @@ fn send(address: SocketAddr, head: &str, body: &[u8]) -> (u16, String) {
 }
 
 fn ask(address: SocketAddr, token: &str, request: &str, body: &[u8]) -> (u16, Value) {
-    // By version 1.0, a long answer comes in one piece.
+    // With HTTP 1.0 a long response is not split into chunks.
     let head = format!("{request} HTTP/1.0\r\nHost: {address}\r\n{TOKEN_HEADER}: {token}");
     let (status, answer) = send(address, &head, body);
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
@@ -78,7 +78,7 @@ fn nobody_else_is_answered() {
 fn idle_connections_keep_nobody_waiting() {
     let place = tempfile::tempdir().unwrap();
     let (address, token) = studio(place.path());
-    // A browser opens connections before it needs them. All come at once, as those of a page do.
+    // A browser opens connections before it needs them. All requests come at once, as for a page.
     let idle: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
     let asks = |_| {
         let token = token.clone();
@@ -112,7 +112,7 @@ fn what_makes_no_sense_is_refused_and_the_studio_goes_on() {
     }
     let long = vec![0; LONGEST_BODY as usize + 2];
     assert_eq!(ask(address, &token, "POST /api/sound?for=room", &long).0, 413);
-    // No path is made of what is said.
+    // No path is built from the request's text.
     let names: Vec<_> = std::fs::read_dir(place.path().join("recordings"))
         .unwrap()
         .map(|e| e.unwrap().file_name())
@@ -131,7 +131,7 @@ fn a_take_is_heard_judged_kept_and_removed() {
     };
     ask("POST /api/begin", b"{\"phrase\": \"hey you\", \"speaker\": \"Ana\"}");
     ask("POST /api/take", b"");
-    // 48 kHz, as a browser has it that does not convert: a room, a tone of 0.8 s, a room.
+    // 48 kHz, as from a browser that does not convert: room, a tone of 0.8 s, room.
     let sound: Vec<i16> = (0..48_000 * 5)
         .map(|i| {
             let tone = (i as f32 * 0.05).sin()
@@ -165,7 +165,7 @@ fn a_take_is_heard_judged_kept_and_removed() {
     assert_eq!(state["takes"].as_array().unwrap().len(), 0);
 }
 
-/// Blocks of 100 ms until the answer has what is looked for; that answer.
+/// Sends blocks of 100 ms until a response matches, and returns that response.
 fn send_until(
     (address, token): (SocketAddr, &str),
     (purpose, sample): (&str, i16),
@@ -199,7 +199,7 @@ fn a_muted_microphone_is_named_and_its_takes_are_not_kept() {
     let sound: Vec<u8> = (0..1_600_i16).flat_map(|i| (i % 100).to_le_bytes()).collect();
     let (_, value) = ask("POST /api/sound?for=take&rate=16000", &sound);
     assert_eq!(value["silent_s"], 0.0, "{value}");
-    // The room of a muted microphone would only make a report look good.
+    // Room sound of a muted microphone would make a report look too good.
     let value = send_until((address, &token), ("room", 0), |v| v["silent_s"].as_f64() > Some(2.0));
     assert!(value["seconds"].as_f64() > Some(2.0), "{value}");
     let (_, state) = ask("POST /api/room", b"");
@@ -229,7 +229,7 @@ fn the_phrase_is_checked_before_the_first_take() {
     let check = |body: &str| {
         let (status, state) = ask(address, &token, "POST /api/begin", body.as_bytes());
         assert_eq!(status, 200, "{state}");
-        // A page that is loaded again gets it too.
+        // A page that is loaded again receives the check too.
         let (_, again) = ask(address, &token, "GET /api/state", b"");
         assert_eq!(state["check"], again["check"]);
         state["check"].clone()
@@ -254,7 +254,7 @@ fn every_text_of_the_page_has_its_string() {
     let (page, strings) = (content("/"), content("/strings.js"));
     let scripts = ["/studio.js", "/api.js", "/microphone.js", "/scores.js"].map(content).concat();
     let keys = |text: &str, before: &str| -> Vec<String> {
-        // Not `getContext("2d")`.
+        // Excludes calls such as `getContext("2d")`.
         let whole = |at: &usize| !text[..*at].ends_with(|c: char| c.is_alphanumeric());
         text.match_indices(before)
             .map(|(at, _)| at)

@@ -1,7 +1,8 @@
-//! Training as a child process: this very program, with progress as lines.
+//! Training in a child process that runs this program and prints its progress as lines.
 //!
-//! A quarter of the takes is kept from training and measured instead, against the sound of the room
-//! that was recorded; so what the report says is of recordings that the model has not seen.
+//! A quarter of the takes is held out from training. The report measures these takes, and the
+//! recorded room sound as negative audio. Its figures are thus from recordings that were not used
+//! for training.
 
 use std::{
     fs,
@@ -23,69 +24,69 @@ use crate::{
     progress::{self, Update},
 };
 
-/// One take in so many is kept for the report, if there are enough.
+/// One take in this many is held out for the report, if there are enough.
 const TEST_ONE_IN: usize = 4;
-/// From so many takes on.
+/// Number of takes from which on some are held out.
 const ENOUGH_TAKES: usize = 8;
-/// From this share on, the time left is estimated.
+/// Share of the progress from which on the remaining time is estimated.
 const ESTIMATED_FROM: f64 = 0.1;
-/// Last lines of the program that are kept.
+/// Number of log lines that are kept.
 const LOG_LINES: usize = 40;
 
-/// What to train, and where.
+/// Training data and result folder.
 pub struct Job {
-    /// The phrase.
+    /// Phrase.
     pub phrase: String,
-    /// Its takes.
+    /// Takes of the phrase.
     pub takes: Vec<Kept>,
-    /// Takes that are not used, and why.
+    /// Takes that are not used, with the reasons.
     pub left_out: Vec<LeftOut>,
-    /// Sound of the room, if there is some.
+    /// Room sound, if any.
     pub room: Option<PathBuf>,
     /// Folder for the results.
     pub out: PathBuf,
-    /// More arguments for `finetune`.
+    /// Additional arguments for `finetune`.
     pub finetune: Vec<String>,
 }
 
-/// A take that is not trained on.
+/// Take that is not used for training.
 #[derive(Clone, Debug, Serialize)]
 pub struct LeftOut {
-    /// Its file.
+    /// Name of its file.
     pub name: String,
     /// The reason.
     pub reason: String,
 }
 
-/// State of a training, as the page gets it.
+/// State of a training run, as the page receives it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Progress {
     /// "", "finetune", "evaluate", "done", "failed" or "cancelled".
     pub state: &'static str,
     /// Share of all stages that is done, 0 to 1.
     pub share: f64,
-    /// Seconds left, once they can be estimated.
+    /// Estimated seconds left, once there is an estimate.
     pub left_s: Option<u64>,
-    /// Title of the present stage.
+    /// Title of the current stage.
     pub stage: String,
-    /// What is being done in it, in words; may be empty.
+    /// Description of the current work; may be empty.
     pub message: String,
-    /// Units done of this stage.
+    /// Finished units of this stage.
     pub position: u64,
-    /// Units of this stage in all.
+    /// Total units of this stage.
     pub length: u64,
-    /// The last lines that the program printed.
+    /// Last lines that the program printed.
     pub log: Vec<String>,
-    /// Why it failed, with a remedy.
+    /// Error message with a remedy.
     pub error: String,
-    /// Takes that it trains on, and takes for the report.
+    /// Number of takes for training, and number of takes for the report.
     pub takes: (usize, usize),
     /// Takes that are not used.
     pub left_out: Vec<LeftOut>,
 }
 
 impl Progress {
-    /// Takes up a line that is no progress. An error and what follows it is the reason of a failure.
+    /// Processes a line that is no progress. An error and the lines after it explain a failure.
     fn log(&mut self, line: &str) {
         if let Some(error) = line.strip_prefix("error: ") {
             self.error = error.to_owned();
@@ -100,7 +101,7 @@ impl Progress {
     }
 }
 
-/// What the thread that follows a training shares with the studio.
+/// State that the thread following a training run shares with the studio.
 struct Shared {
     progress: Progress,
     overall: Overall,
@@ -117,7 +118,7 @@ impl Shared {
 
     fn line(&mut self, line: &str) {
         match Update::parse(line) {
-            // A bar of no length has no work under it.
+            // A bar of length 0 has no work.
             Some(update) if update.length == 0 => {}
             Some(update) => {
                 self.overall.update(&update);
@@ -130,7 +131,7 @@ impl Shared {
         }
     }
 
-    /// The state now.
+    /// Returns the current state.
     fn progress(&self) -> Progress {
         let is_done = self.progress.state == "done";
         let share = if is_done { 1.0 } else { self.overall.share() };
@@ -140,14 +141,14 @@ impl Shared {
     }
 }
 
-/// A training that runs or has ended. Dropping it ends the program that trains.
+/// Training run, active or ended. Dropping it ends the child process.
 pub struct Training {
     shared: Arc<Mutex<Shared>>,
     follower: Option<JoinHandle<()>>,
 }
 
 impl Training {
-    /// Starts.
+    /// Starts the child process.
     ///
     /// # Errors
     /// [`Error::Usage`] if there is no take; [`Error::Io`] if the lists of takes cannot be written.
@@ -179,23 +180,23 @@ impl Training {
         Ok(Self { shared, follower: Some(follower) })
     }
 
-    /// The state now.
+    /// Returns the current state.
     pub fn progress(&self) -> Progress {
         lock(&self.shared).progress()
     }
 
-    /// Returns whether it still runs.
+    /// Returns `true` while the child process runs.
     pub fn is_running(&self) -> bool {
         matches!(lock(&self.shared).progress.state, "finetune" | "evaluate")
     }
 
-    /// Ends a training that runs, and waits until its program has ended. An earlier model stays.
+    /// Ends the child process and waits for its end. An earlier model is kept.
     pub fn cancel(&mut self) {
         {
             let mut shared = lock(&self.shared);
             shared.is_cancelled = true;
             if let Some(child) = &mut shared.child {
-                // One that has ended by itself cannot be ended.
+                // `kill` fails if the process has already ended.
                 let _ = child.kill();
             }
         }
@@ -228,7 +229,7 @@ fn no_take(left_out: &[LeftOut]) -> Error {
     )
 }
 
-/// Runs the commands of a training one after another, and follows them to the end.
+/// Runs the commands of a training run one after another, and follows each to its end.
 fn follow(job: &Job, shared: &Mutex<Shared>, has_test: bool) {
     let path = |name: &str| job.out.join(name).display().to_string();
     let word = |list: &str| format!("{}={}", job.phrase, path(list));
@@ -237,7 +238,7 @@ fn follow(job: &Job, shared: &Mutex<Shared>, has_test: bool) {
     finetune.extend(job.finetune.iter().cloned());
     let mut is_good = run(&finetune, shared);
     if is_good {
-        // The report of an earlier model is none of this one.
+        // A report from an earlier model must not be taken for this one.
         let _ = fs::remove_file(job.out.join("report.html"));
     }
     if let (true, Some(room), true) = (is_good, &job.room, has_test) {
@@ -256,7 +257,7 @@ fn follow(job: &Job, shared: &Mutex<Shared>, has_test: bool) {
     };
 }
 
-/// Writes a manifest of takes, with paths that hold from anywhere. Returns their number.
+/// Writes a manifest of takes with absolute paths. Returns the number of takes.
 fn list<'a>(path: &Path, takes: impl Iterator<Item = (usize, &'a Kept)>) -> Result<usize> {
     let (mut text, mut count) = (String::new(), 0);
     for (_, take) in takes {
@@ -271,7 +272,7 @@ fn list<'a>(path: &Path, takes: impl Iterator<Item = (usize, &'a Kept)>) -> Resu
     files::write_atomic(path, text.as_bytes()).map(|()| count)
 }
 
-/// Runs this program and takes up what it prints. Returns whether it succeeded.
+/// Runs this program and processes the lines it prints. Returns `true` if it succeeds.
 fn run(arguments: &[String], shared: &Mutex<Shared>) -> bool {
     let stderr = match start(arguments, &mut lock(shared)) {
         Ok(Some(stderr)) => stderr,
@@ -281,7 +282,7 @@ fn run(arguments: &[String], shared: &Mutex<Shared>) -> bool {
             return false;
         }
     };
-    // A line that is no UTF-8 must not end the log.
+    // A line with invalid UTF-8 must not end the log.
     for line in BufReader::new(stderr).split(b'\n').map_while(|line| line.ok()) {
         lock(shared).line(String::from_utf8_lossy(&line).trim_end());
     }
@@ -304,7 +305,7 @@ fn run(arguments: &[String], shared: &Mutex<Shared>) -> bool {
     false
 }
 
-/// Starts this program, unless the training was cancelled. Returns its standard error.
+/// Starts this program, unless the training run was cancelled. Returns its standard error.
 fn start(arguments: &[String], shared: &mut Shared) -> std::io::Result<Option<ChildStderr>> {
     if shared.is_cancelled {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The words of a model and what they are trained on.
+//! Keywords of a model and their training data.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -24,28 +24,28 @@ use crate::{
     tokens::clean,
 };
 
-/// Below so many recordings a warning is due.
+/// Number of recordings below which a warning is logged.
 const FEW_RECORDINGS: usize = 5;
-/// Beside synthesized samples, each recording counts for up to so many and one more, so that people
-/// weigh as much as programs do.
+/// Maximum number of repetitions added for each recording beside synthesized samples. They give
+/// people's recordings as much weight as synthetic ones.
 const MOST_REPEATS: usize = 9;
 
-/// A word and its recordings.
+/// Keyword and its recordings.
 pub(super) struct Word {
     pub(super) label: String,
-    /// By people.
+    /// Recordings of people.
     pub(super) recordings: Vec<LogMel>,
-    /// By programs.
+    /// Synthesized samples.
     synthesized: Vec<LogMel>,
-    /// How many people's recordings there are, once all of them are weighed.
+    /// Number of people's recordings, without repetitions; set by `weighed`.
     pub(super) recorded: usize,
-    /// How many different ones, of both kinds.
+    /// Number of different recordings of both kinds; set by `weighed`.
     pub(super) different: usize,
-    /// Recordings in which it is known not to be said.
+    /// Recordings that are labelled as not containing the keyword.
     against: Vec<LogMel>,
-    /// The table it is from.
+    /// Table from which the keyword comes.
     table: Option<PathBuf>,
-    /// The files of `recordings`, once each, and of `synthesized`.
+    /// Files of `recordings` and of `synthesized`, once each.
     pub(super) sources: Vec<Source>,
 }
 
@@ -69,14 +69,14 @@ impl Word {
         self.recordings.extend(takes.into_iter().map(|take| take.frames));
     }
 
-    /// Adds programs' samples.
+    /// Adds synthesized samples.
     fn add_synthesized(&mut self, takes: Vec<Take>) {
         self.sources.extend(takes.iter().map(Source::of));
         self.synthesized.extend(takes.into_iter().map(|take| take.frames));
     }
 
-    /// With all of its recordings in one list, in which people's repeat until they weigh as much as
-    /// programs'.
+    /// Merges all recordings into one list. People's recordings are repeated until they have as
+    /// much weight as synthetic ones.
     fn weighed(mut self) -> Self {
         self.recorded = self.recordings.len();
         self.different = self.recorded + self.synthesized.len();
@@ -88,9 +88,9 @@ impl Word {
         self
     }
 
-    /// What is known to be something else, and the recordings of the other words, but for words in
-    /// which this one is said ("computer" is in "hey computer"), and for those of its own table,
-    /// which says of each recording what is known.
+    /// Returns the hard negatives: recordings labelled as not containing the keyword, and the
+    /// recordings of other keywords. Leaves out keywords that contain this one ("computer" is in
+    /// "hey computer"), and keywords of the same table, which labels each recording itself.
     pub(super) fn against(&self, words: &[Self]) -> Vec<LogMel> {
         let others = words.iter().filter(|w| {
             let same_table = w.table.is_some() && w.table == self.table;
@@ -106,10 +106,11 @@ impl Word {
 }
 
 impl FinetuneArgs {
-    /// Reads and checks recordings and synthesized samples, word by word.
+    /// Loads and checks recordings and synthesized samples, keyword by keyword.
     ///
     /// # Errors
-    /// [`Error::Input`] if nothing usable is left of a word; [`Error::Usage`] if one is given twice.
+    /// [`Error::Input`] if no usable recording of a keyword is left; [`Error::Usage`] if a keyword
+    /// is given twice.
     pub(super) fn load_words(&self, frontend: &FrontendParams<'_>) -> Result<Vec<Word>> {
         let mut words = Vec::new();
         for given in &self.words {
@@ -145,8 +146,8 @@ impl FinetuneArgs {
     }
 }
 
-/// Returns a line for each two words that have recordings in common: one of them is wrong, unless one
-/// word is part of the other.
+/// Returns a warning for each pair of keywords with recordings in common. One of them is wrong,
+/// unless one keyword is part of the other.
 fn shared(words: &[Word]) -> Vec<String> {
     let mut owners: HashMap<&str, usize> = HashMap::new();
     let mut counts: HashMap<(usize, usize), usize> = HashMap::new();
@@ -168,14 +169,14 @@ fn shared(words: &[Word]) -> Vec<String> {
     counts.into_iter().map(line).collect()
 }
 
-/// Checks recordings and logs what is left out.
+/// Checks recordings, and logs those that are left out.
 fn checked(examples: &[Example], frontend: &FrontendParams<'_>) -> Checked {
     let checked = takes::check(examples, frontend, Purpose::Train);
     checked.log();
     checked
 }
 
-/// Adds the samples that `synthesize` made to their word.
+/// Adds the samples that `synthesize` wrote to their keyword.
 fn add_samples(words: &mut Vec<Word>, folder: &Path, frontend: &FrontendParams<'_>) -> Result<()> {
     let manifest = folder.join(synthesize::MANIFEST);
     let examples = open_corpus(if manifest.is_file() { &manifest } else { folder })?;
@@ -184,7 +185,7 @@ fn add_samples(words: &mut Vec<Word>, folder: &Path, frontend: &FrontendParams<'
     if let Some(refusal) = checked.refusal(folder) {
         return Err(refusal);
     }
-    // What `listen` saved as missed lies in such a folder too, and people said that.
+    // Misses that `listen` saved are in such a folder too; these are recordings of people.
     let is_spoken = |take: &Take| take.example.source.as_deref() == Some(synthesize::SOURCE);
     let (spoken, said) = checked.takes.into_iter().partition(is_spoken);
     let is_it = |word: &Word| text_key(&word.label) == text_key(&label);
@@ -197,7 +198,7 @@ fn add_samples(words: &mut Vec<Word>, folder: &Path, frontend: &FrontendParams<'
     Ok(())
 }
 
-/// The words of a table of recordings.
+/// Loads the keywords of a table of recordings.
 fn labelled(path: &Path, frontend: &FrontendParams<'_>) -> Result<Vec<Word>> {
     let table = Table::open(path, None)?;
     table.skipped.iter().for_each(|skipped| crate::log!("skipped: {skipped}"));
@@ -229,7 +230,7 @@ fn labelled(path: &Path, frontend: &FrontendParams<'_>) -> Result<Vec<Word>> {
     Ok(words)
 }
 
-/// The one text of a folder of samples.
+/// Returns the single text of a folder of samples.
 fn label_of(folder: &Path, examples: &[Example]) -> Result<String> {
     let texts: BTreeSet<&str> = examples.iter().filter_map(|e| e.text.as_deref()).collect();
     let mut texts = texts.into_iter();

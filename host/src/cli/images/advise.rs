@@ -1,4 +1,4 @@
-//! `wakeling images advise`: whether a base for pictures should help a task.
+//! `wakeling images advise`: estimates whether a pretrained image network helps a task.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::{
     models,
 };
 
-/// Say whether pictures suit the base, and what to train
+/// Check whether images suit the pretrained network, and what to train
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   wakeling images advise --train xrays/train --channels gray
@@ -22,19 +22,19 @@ nearest of the classes' means of all other pictures; then the same with a networ
 learned anything. If the base does better, what it learned carries over.
 `wakeling images compare` measures what training makes of it.")]
 pub struct AdviseArgs {
-    /// What to learn: a folder of class folders, or a table of labels with 1, 0 and ?
+    /// Training data: a folder of class folders, or a table of labels with 1, 0 and ?
     #[arg(long, value_name = "PATH")]
     train: PathBuf,
-    /// Rows of a table to look at, by its column `split`
+    /// Rows of a table to use, by its column `split`
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Name of a shipped base for pictures, or path of one
+    /// Pretrained network: the name of a shipped one, or a path
     #[arg(long, default_value = models::DEFAULT_IMAGE_BASE)]
     base: String,
-    /// Gray or colours; without it, as the base
+    /// Gray or colours; without it, as the pretrained network
     #[arg(long, value_enum)]
     channels: Option<Channels>,
-    /// Seed of the network that never learned anything
+    /// Seed of the untrained network
     #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
 }

@@ -1,4 +1,4 @@
-//! `wakeling images compare`: what transfer and joint training are worth, measured.
+//! `wakeling images compare`: measures the benefit of transfer and of joint training.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ use crate::{
 };
 use wakeling_shared::artifact::Shape;
 
-/// Compare ways to train: from scratch or from a base, jointly or one network a label
+/// Compare training strategies: from scratch or pretrained, jointly or one network per label
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling images compare --train xrays/train --test xrays/test --pictures 100 --seeds 5
@@ -29,51 +29,51 @@ use wakeling_shared::artifact::Shape;
 Each run draws pictures (or hidden labels), weights and distortions anew; every figure is of the
 int8 model on the test pictures, as mean and 95 % interval over the runs.")]
 pub struct CompareArgs {
-    /// Pictures to draw from: a folder of class folders, or a table of labels
+    /// Images to sample from: a folder of class folders, or a table of labels
     #[arg(long, value_name = "PATH")]
     train: PathBuf,
     /// Rows of its table
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Pictures to measure on
+    /// Images to test on
     #[arg(long, value_name = "PATH")]
     test: PathBuf,
     /// Rows of its table
     #[arg(long, value_name = "NAME")]
     test_split: Option<String>,
-    /// How many pictures are trained on; one number or several. Without it, all
+    /// Numbers of training images, one or several; without it, all
     #[arg(long, num_args = 1.., value_parser = number::within(1..=100_000_000_usize))]
     pictures: Vec<usize>,
-    /// Ways to train on them
+    /// Training strategies
     #[arg(long, value_enum, num_args = 1.., default_values = ["scratch", "head", "last", "all"])]
     ways: Vec<Way>,
-    /// The base of all ways but scratch: a name or a path
+    /// Pretrained network of all strategies except scratch: a name or a path
     #[arg(long, default_value = models::DEFAULT_IMAGE_BASE)]
     base: String,
-    /// Instead of ways: one network for all labels against one for each, from scratch
+    /// Compare one network for all labels with one per label, from scratch, instead of strategies
     #[arg(long, conflicts_with_all = ["pictures", "ways", "base"])]
     tasks: bool,
     /// Widths of the networks, as multiples of tier M
     #[arg(long, num_args = 1.., requires = "tasks", default_values_t = [0.25, 0.5, 1.0],
         value_parser = number::within(0.1..=8.0))]
     width: Vec<f64>,
-    /// Share of the labels that is hidden from training
+    /// Share of the labels that is hidden in training
     #[arg(long, requires = "tasks", default_value_t = 0.0,
         value_parser = number::within(0.0..=0.99))]
     hide: f64,
-    /// Rows and columns of the pictures
+    /// Rows and columns of the images
     #[arg(long, requires = "tasks", default_value_t = 64, value_parser = number::within(SIDES))]
     side: usize,
-    /// Gray or colours; without it, as the base, or colours
+    /// Gray or colours; without it, as the pretrained network, or colours
     #[arg(long, value_enum)]
     channels: Option<Channels>,
-    /// Runs of each
+    /// Number of runs of each
     #[arg(long, default_value_t = 5, value_parser = number::within(1..=10_000_usize))]
     seeds: usize,
-    /// Seed of the first
+    /// Seed of the first run
     #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
-    /// Updates of each run
+    /// Training steps of each run
     #[arg(long, default_value_t = 300, value_parser = number::steps())]
     steps: usize,
     /// Worker threads, of which training uses up to two; the result does not depend on it

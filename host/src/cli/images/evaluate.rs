@@ -1,4 +1,4 @@
-//! `wakeling images evaluate`: accuracy, areas and precisions of a model, on pictures.
+//! `wakeling images evaluate`: measures accuracy, areas and precisions of a model, on images.
 
 use std::path::PathBuf;
 
@@ -27,13 +27,13 @@ pub struct EvaluateArgs {
     /// The model file
     #[arg(short, long, value_name = "FILE")]
     model: PathBuf,
-    /// Pictures that it was not trained on: a folder of class folders, or a table of labels
+    /// Images that were not used for training: a folder of class folders, or a table of labels
     #[arg(long, value_name = "PATH")]
     test: PathBuf,
     /// Rows of a table, by its column `split`
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// The float network that the model was made from, to compare with
+    /// Float network of the model, for comparison
     #[arg(long, value_name = "FILE")]
     float: Option<PathBuf>,
 }

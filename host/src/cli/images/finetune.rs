@@ -1,4 +1,4 @@
-//! `wakeling images finetune`: a tested model from few pictures, on a pretrained base.
+//! `wakeling images finetune`: trains and tests a model from few images, on a pretrained network.
 
 use std::path::PathBuf;
 
@@ -17,10 +17,10 @@ use crate::{
     models,
 };
 
-/// Fewer pictures of the rarest class, and only the head is trained.
+/// Number of images of the rarest class below which only the head is trained.
 const FEW_PICTURES: usize = 10;
 
-/// Fine-tune a network on few pictures, from a pretrained base
+/// Fine-tune a pretrained network on few images
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling images finetune --train xrays/train --out runs/xray
@@ -30,13 +30,13 @@ The folder then holds NAME.safetensors (float weights), model.wkl (the model for
 settings.json. Try it:
   wakeling images simulate FILE --model runs/xray/model.wkl")]
 pub struct FinetuneArgs {
-    /// What to learn: a folder of class folders, or a table of labels with 1, 0 and ?
+    /// Training data: a folder of class folders, or a table of labels with 1, 0 and ?
     #[arg(long, value_name = "PATH")]
     train: PathBuf,
-    /// Rows of a table to learn from, by its column `split`
+    /// Rows of a table to train on, by its column `split`
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Pictures that are not trained on, to measure the model: float and int8
+    /// Held-out images, to measure the model: float and int8
     #[arg(long, value_name = "PATH")]
     dev: Option<PathBuf>,
     /// Rows of the held-out table
@@ -48,25 +48,25 @@ pub struct FinetuneArgs {
     /// Name of the network
     #[arg(long, default_value = "image")]
     name: String,
-    /// Name of a shipped base for pictures, or path of one
+    /// Pretrained network: the name of a shipped one, or a path
     #[arg(long, default_value = models::DEFAULT_IMAGE_BASE)]
     base: String,
-    /// What is trained; without it, the number of pictures decides
+    /// Layers to train; without it, a choice by the number of images
     #[arg(long, value_enum, value_name = "WHAT")]
     way: Option<Way>,
-    /// Gray or colours; without it, as the base
+    /// Gray or colours; without it, as the pretrained network
     #[arg(long, value_enum)]
     channels: Option<Channels>,
-    /// Updates
+    /// Training steps
     #[arg(long, default_value_t = 300, value_parser = cli::number::steps())]
     steps: usize,
     /// Worker threads, of which training uses up to two; the result does not depend on it
     #[arg(long, default_value_t = crate::default_workers(), value_parser = cli::number::workers())]
     workers: usize,
-    /// Highest learning rate; without it, one that suits what is trained
+    /// Peak learning rate; without it, a default for the trained layers
     #[arg(long, value_parser = cli::number::within(cli::number::LEARNING_RATES))]
     rate: Option<f64>,
-    /// Seed of everything drawn
+    /// Seed of all random choices
     #[arg(long, default_value_t = 1, value_parser = cli::number::seed())]
     seed: u64,
 }
@@ -75,7 +75,7 @@ pub struct FinetuneArgs {
 pub fn run(args: FinetuneArgs) -> Result<()> {
     let base = models::image_base(&args.base)?;
     let channels = args.channels.map_or(base.info.network.channels, Channels::count);
-    // Refuses colours where the base has none, before any picture is read.
+    // Rejects colours if the pretrained network has none, before any image is read.
     let shape = base
         .transferred(base.info.labelling, &base.info.labels, channels, args.seed)?
         .info
@@ -119,7 +119,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     write(&network, &args.out, &record, held_out.as_ref())
 }
 
-/// What to train, from how many pictures there are, and says so.
+/// Selects the layers to train by the number of images, and logs the choice.
 pub fn decide(pictures: &Pictures) -> Way {
     let rarest = pictures.rarest();
     if rarest < FEW_PICTURES {

@@ -1,4 +1,4 @@
-//! `wakeling images`: networks over pictures, by the same steps as for sound.
+//! `wakeling images`: networks over images, with the same steps as for audio.
 
 pub mod advise;
 pub mod compare;
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// Networks over pictures: recognize objects, then few pictures of something else
+/// Image networks: pretrain on objects, then fine-tune on few images of something else
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   wakeling images finetune --train xrays/train --out runs/xray
@@ -60,7 +60,7 @@ pub fn run(args: ImagesArgs) -> Result<()> {
     }
 }
 
-/// Gray or colours.
+/// Colour channels of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Channels {
     /// One channel.
@@ -70,7 +70,7 @@ pub enum Channels {
 }
 
 impl Channels {
-    /// How many.
+    /// Returns the number of channels.
     fn count(self) -> usize {
         match self {
             Self::Gray => 1,
@@ -79,8 +79,8 @@ impl Channels {
     }
 }
 
-/// Writes `NAME.safetensors` and `model.wkl`; tells what the model is, and how good it is on
-/// held-out pictures.
+/// Writes `NAME.safetensors` and `model.wkl`. Logs the costs of the model, and its metrics on
+/// held-out images.
 fn write(
     network: &ImageNetwork,
     folder: &Path,
@@ -106,7 +106,7 @@ fn write(
     Ok(())
 }
 
-/// What the model takes from a device.
+/// Formats the costs of the model on a device.
 fn costs(model: &ImageModel<'_>, bytes: usize) -> String {
     let shape = model.shape;
     format!(

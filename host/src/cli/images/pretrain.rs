@@ -1,4 +1,4 @@
-//! `wakeling images pretrain`: a base from many pictures.
+//! `wakeling images pretrain`: trains a network on many images.
 
 use std::path::PathBuf;
 
@@ -17,20 +17,20 @@ use crate::{
     },
 };
 
-/// Pretrain a network on many pictures of one task
+/// Pretrain a network on many images of one task
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   wakeling images pretrain --train objects/train --dev objects/test --name objects-m --out runs/objects
 
 A run that was cut off continues when the same command is given again.")]
 pub struct PretrainArgs {
-    /// What to learn from: a folder of class folders, or a table of labels
+    /// Training data: a folder of class folders, or a table of labels
     #[arg(long, value_name = "PATH")]
     train: PathBuf,
-    /// Held-out pictures to measure it on
+    /// Held-out images for measuring
     #[arg(long, value_name = "PATH")]
     dev: Option<PathBuf>,
-    /// Rows of a table to learn from, by its column `split`
+    /// Rows of a table to train on, by its column `split`
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
     /// Rows of the held-out table
@@ -45,32 +45,32 @@ pub struct PretrainArgs {
     /// Size of the network
     #[arg(long, value_enum, ignore_case = true, default_value = "m")]
     tier: Tier,
-    /// Rows and columns of the pictures, as the network sees them
+    /// Rows and columns of the network's input images
     #[arg(long, default_value_t = 32, value_parser = cli::number::within(SIDES))]
     side: usize,
     /// Gray or colours
     #[arg(long, value_enum, default_value = "rgb")]
     channels: Channels,
-    /// Updates
+    /// Training steps
     #[arg(long, default_value_t = 4_000, value_parser = cli::number::steps())]
     steps: usize,
-    /// Pictures in each half of an update
+    /// Images in each half of a training step
     #[arg(long, default_value_t = 32, value_parser = cli::number::within(1..=65_536_usize))]
     batch: usize,
     /// Worker threads, of which training uses up to two; the result does not depend on it
     #[arg(long, default_value_t = crate::default_workers(), value_parser = cli::number::workers())]
     workers: usize,
-    /// Highest learning rate
+    /// Peak learning rate
     #[arg(long, default_value_t = SCRATCH_RATE,
         value_parser = cli::number::within(cli::number::LEARNING_RATES))]
     rate: f64,
-    /// Leave out distortions of the pictures
+    /// Leave out augmentation of the images
     #[arg(long)]
     no_augmentation: bool,
-    /// Seed of everything drawn
+    /// Seed of all random choices
     #[arg(long, default_value_t = 1, value_parser = cli::number::seed())]
     seed: u64,
-    /// What the pictures' owners allow, for the model's card
+    /// Licence of the images, for the model's card
     #[arg(long, default_value = "unstated")]
     licence: String,
 }

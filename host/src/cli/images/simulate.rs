@@ -1,4 +1,4 @@
-//! `wakeling images simulate`: what the device says of pictures.
+//! `wakeling images simulate`: shows the device's output for images.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Show what the device says of pictures
+/// Show the device's output for images
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   wakeling images simulate xray.png --model runs/xray/model.wkl
@@ -22,7 +22,7 @@ use crate::{
 A picture is stretched to the model's size first. --lines prints what the device prints, byte for
 byte: one logit a label, in 1/256.")]
 pub struct SimulateArgs {
-    /// The pictures
+    /// Image files
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// The model file
@@ -31,7 +31,7 @@ pub struct SimulateArgs {
     /// Print the device's own lines
     #[arg(long)]
     lines: bool,
-    /// Run the firmware in QEMU, and print its lines and what they cost
+    /// Run the firmware in QEMU, and print its lines and their cost
     #[arg(long)]
     emulator: bool,
 }

@@ -1,5 +1,5 @@
-//! Charts as SVG. Colours are classes, so that a page's style, light or dark, rules them; sizes are
-//! those of a phone, and a desktop shows them larger.
+//! Charts as SVG. Colours are classes, so that the style of a page, light or dark, controls them.
+//! Sizes fit a phone; a desktop shows the charts larger.
 
 use std::fmt::Write;
 
@@ -12,10 +12,10 @@ const LEFT: f64 = 44.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 44.0;
-/// Lines of a chart's grid, about.
+/// Approximate number of grid lines.
 const GRID: f64 = 4.0;
 
-/// Colours by name, on white and on black; `s0`, `s1` … are of series, told apart by hue and by
+/// Colours by name, on white and on black. `s0`, `s1` … are for series; they differ in hue and in
 /// lightness.
 const COLOURS: [(&str, &str, &str); 8] = [
     ("grid", "#d9dde3", "#333b48"),
@@ -27,9 +27,9 @@ const COLOURS: [(&str, &str, &str); 8] = [
     ("s3", "#a3459b", "#e59be0"),
     ("s4", "#7d6608", "#d9c86b"),
 ];
-/// Series that have a colour of their own.
+/// Number of series with their own colour.
 const HUES: usize = 5;
-/// What the classes of a chart look like, colours by name.
+/// Style of the classes of a chart, with colours by name.
 const CLASSES: &str = "\
 .chart{font:12px system-ui,sans-serif;fill:var(--ink)}
 .grid{stroke:var(--grid);fill:none}.ink{stroke:var(--ink);fill:none}
@@ -40,13 +40,13 @@ const CLASSES: &str = "\
 .mark{stroke-width:2;fill:var(--back)}
 ";
 
-/// The colours, by name.
+/// Returns the colours by name.
 fn colours(is_dark: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
     COLOURS.iter().map(move |&(name, light, dark)| (name, if is_dark { dark } else { light }))
 }
 
-/// The style of a page's charts, light or dark as the reader has it. The page itself gives `--back`,
-/// which is what lies behind them.
+/// Returns the style of a page's charts, light or dark as the reader prefers. The page itself
+/// defines `--back`, the background.
 pub fn style() -> String {
     let names = |is_dark| -> String {
         let own = colours(is_dark).filter(|(name, _)| *name != "back");
@@ -56,8 +56,8 @@ pub fn style() -> String {
     format!("{CLASSES}.chart{{{light}}}@media(prefers-color-scheme:dark){{.chart{{{dark}}}}}")
 }
 
-/// The style of a picture that is a file of its own, what lies behind it included. Colours are
-/// written out: only browsers know them by name, and people open pictures with other programs too.
+/// Returns the style of a standalone SVG file, including its background. Colours are written out,
+/// because only browsers support them by name and people open the files with other programs too.
 pub fn standalone_style() -> String {
     let written = |is_dark| {
         colours(is_dark)
@@ -69,70 +69,71 @@ pub fn standalone_style() -> String {
     format!("{light}@media(prefers-color-scheme:dark){{{dark}}}")
 }
 
-/// A chart as a picture of its own, with its style and more `marks` in front.
+/// Turns a chart into a standalone SVG file, with its style and additional `marks` in front.
 pub fn standalone(chart: &str, marks: &str) -> String {
     chart.replacen('>', &format!("><style>{}</style>{marks}", standalone_style()), 1) + "\n"
 }
 
-/// Bars of the widest histogram, and of the narrowest.
+/// Maximum number of bars of a histogram.
 const MOST_BINS: f64 = 60.0;
+/// Minimum number of bars of a histogram.
 const FEWEST_BINS: f64 = 8.0;
 
-/// One curve of misses against false accepts per hour.
+/// DET curve: misses against false accepts per hour.
 pub struct Curve {
-    /// Its name in the legend.
+    /// Name in the legend.
     pub name: String,
     /// False accepts per hour, share missed, and its 95 % interval; by rising rate.
     pub points: Vec<(f64, f64, (f64, f64))>,
-    /// Where the model's own threshold stands.
+    /// Point of the model's own threshold.
     pub mark: Option<Mark>,
-    /// Drawn broken.
+    /// Draws the curve as a dashed line.
     pub is_dashed: bool,
 }
 
-/// A point of a curve with a text of its own.
+/// Point of a curve with its own text.
 pub struct Mark {
     /// False accepts per hour.
     pub rate: f64,
     /// Share missed.
     pub share: f64,
-    /// What is shown of it.
+    /// Text shown for the point.
     pub text: String,
 }
 
-/// A value with its interval over a name.
+/// Named value with its interval.
 pub struct Column {
-    /// Below the axis.
+    /// Name below the axis.
     pub name: String,
-    /// A share.
+    /// Value, as a share.
     pub share: f64,
-    /// Its 95 % interval.
+    /// 95 % interval of the share.
     pub interval: (f64, f64),
 }
 
-/// One curve of a run's course.
+/// Curve of a training metric.
 pub struct Series<'a> {
-    /// Its name in the legend.
+    /// Name in the legend.
     pub name: &'a str,
-    /// Where, and what; by rising place.
+    /// Position and value of each point; by rising position.
     pub points: &'a [(f64, f64)],
 }
 
-/// From values to places.
+/// Mapping from values to positions.
 struct Axes {
     highest: f64,
     text: String,
 }
 
 impl Axes {
-    /// A frame with percent on its left side, up to about `highest` (a share).
+    /// Creates a frame with percent on its left side, up to about `highest` (a share).
     fn new(highest: f64) -> Self {
         let step = nice(highest.clamp(0.02, 1.0) / GRID);
         let digits = usize::from(step < 0.0099);
         Self::with(highest.max(0.02), step, |value| format!("{:.digits$}%", 100.0 * value))
     }
 
-    /// A frame with lines every `step`, up to about `highest`.
+    /// Creates a frame with lines every `step`, up to about `highest`.
     fn with(highest: f64, step: f64, name: impl Fn(f64) -> String) -> Self {
         let highest = (highest / step - 1e-9).ceil() * step;
         let mut axes = Self { highest, text: String::new() };
@@ -181,15 +182,15 @@ impl Axes {
     }
 }
 
-/// The least of 1, 2, 5 times a power of ten that is no less than `x`.
+/// Returns the smallest number of the form 1, 2 or 5 times a power of ten that is at least `x`.
 fn nice(x: f64) -> f64 {
     let power = 10f64.powf(x.max(1e-9).log10().floor());
     [1.0, 2.0, 5.0, 10.0].map(|n| n * power).into_iter().find(|n| *n >= x * 0.999).unwrap_or(x)
 }
 
-/// Misses against false accepts per hour, the rate on a logarithmic axis; none at all stands at the
-/// left edge, at half of what one in `hours` would be. Where the audio is too short for a rate, the axis
-/// counts false accepts.
+/// Draws misses against false accepts per hour, with the rate on a logarithmic axis. Zero false
+/// accepts are at the left edge, at half the rate of one in `hours`. The axis counts false accepts
+/// if the audio is too short for a rate.
 pub fn det(title: &str, curves: &[Curve], hours: f64) -> String {
     let least = 0.5 / hours.max(1e-3);
     let marks = curves.iter().filter_map(|c| c.mark.as_ref()).map(|m| m.rate);
@@ -232,7 +233,7 @@ pub fn det(title: &str, curves: &[Curve], hours: f64) -> String {
     axes.finish(&below, title)
 }
 
-/// What a rate of one per hour counts on the axis, and the name of the axis.
+/// Returns the axis value of a rate of one per hour, and the name of the axis.
 fn unit(hours: f64) -> (f64, String) {
     if (FalseAccepts { count: 0, hours }).is_rate() {
         (1.0, "false accepts per hour of other speech".into())
@@ -241,7 +242,7 @@ fn unit(hours: f64) -> (f64, String) {
     }
 }
 
-/// Points as the corners of a path.
+/// Formats points as the corners of an SVG path.
 fn corners(
     points: impl Iterator<Item = (f64, f64)>,
     axes: &Axes,
@@ -251,7 +252,7 @@ fn corners(
     points.map(at).collect::<Vec<_>>().join("L")
 }
 
-/// The interval of the first curve.
+/// Draws the intervals of the first curve as a band.
 fn band(axes: &mut Axes, curve: &Curve, x: &impl Fn(f64) -> f64) {
     if curve.points.len() > 1 {
         let above = corners(curve.points.iter().map(|p| (p.0, p.2.1)), axes, x);
@@ -281,8 +282,8 @@ fn draw(axes: &mut Axes, curve: &Curve, number: usize, x: &impl Fn(f64) -> f64) 
     }
 }
 
-/// Shares over a count from 1 on, on a logarithmic axis, with their intervals: of each curve, the
-/// counts, shares and intervals, by rising count.
+/// Draws shares and their intervals over a count from 1 on, on a logarithmic axis. The points of
+/// each curve are sorted by count.
 pub fn growth(title: &str, below: &str, curves: &[Curve]) -> String {
     let points = || curves.iter().flat_map(|c| &c.points);
     let most = points().map(|p| p.0).fold(2.0, f64::max);
@@ -304,7 +305,7 @@ pub fn growth(title: &str, below: &str, curves: &[Curve]) -> String {
     for (i, curve) in curves.iter().enumerate() {
         let hue = i % HUES;
         for &(count, _, (low, high)) in &curve.points {
-            // Beside each other where several curves have the same count.
+            // Curves with the same count are drawn side by side.
             let x = x(count) + 2.5 * (i as f64 - (curves.len() as f64 - 1.0) / 2.0);
             let (low, high) = (axes.y(low.max(0.0)), axes.y(high));
             let _ = write!(
@@ -327,8 +328,8 @@ pub fn growth(title: &str, below: &str, curves: &[Curve]) -> String {
     axes.finish(below, title)
 }
 
-/// Heights at which names can be read: each where it belongs or above that, unless that is higher than
-/// `highest` (a smaller number).
+/// Spreads label heights so that the labels do not overlap: each one at its height or above, unless
+/// that exceeds `highest` (a smaller number).
 fn apart(heights: &[f64], highest: f64) -> Vec<f64> {
     const LINE: f64 = 13.0;
     let mut order: Vec<usize> = (0..heights.len()).collect();
@@ -345,7 +346,7 @@ fn apart(heights: &[f64], highest: f64) -> Vec<f64> {
     placed
 }
 
-/// The course of a run: curves from 0 upward, as shares in percent or as they are, and their names.
+/// Draws training curves from 0 upward, as percentages or as plain values, with their names.
 pub fn progress(title: &str, below: &str, series: &[Series<'_>], are_shares: bool) -> String {
     let points = || series.iter().flat_map(|s| s.points);
     let highest = points().map(|p| p.1).fold(0.0, f64::max);
@@ -381,7 +382,7 @@ pub fn progress(title: &str, below: &str, series: &[Series<'_>], are_shares: boo
     axes.finish(below, title)
 }
 
-/// Shares over names, with their intervals.
+/// Draws shares and their intervals as named columns.
 pub fn columns(title: &str, below: &str, columns: &[Column]) -> String {
     let highest = columns.iter().map(|c| c.interval.1).fold(0.0, f64::max);
     let mut axes = Axes::new(highest);
@@ -410,14 +411,14 @@ pub fn columns(title: &str, below: &str, columns: &[Column]) -> String {
     axes.finish(below, title)
 }
 
-/// How many of `values` lie in each bin, as shares, with the median marked.
+/// Draws a histogram of `values` as shares, with the median marked.
 pub fn histogram(title: &str, below: &str, values: &[f64], bin: f64) -> String {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let (Some(&least), Some(&most)) = (sorted.first(), sorted.last()) else { return String::new() };
     let median = sorted[sorted.len() / 2];
     let number = |v: f64| (v / bin).floor();
-    // A stray value far away must not press all others together: it counts in the outermost bar.
+    // An outlier counts in the outermost bar; otherwise it would squeeze all other bars.
     let first = number(least).max(number(median) - MOST_BINS / 2.0);
     let last = number(most).min(number(median) + MOST_BINS / 2.0).max(first + FEWEST_BINS - 1.0);
     let mut bins = vec![0usize; (last - first) as usize + 1];

@@ -1,4 +1,4 @@
-//! Sound and pictures small enough to lie inside a page: WAV in µ-law, PNG with a palette, Base64.
+//! Compact audio and images for embedding in a page: WAV in µ-law, PNG with a palette, Base64.
 
 use std::io::Write;
 
@@ -8,8 +8,8 @@ use crate::{audio::SAMPLE_RATE, features::LogMel};
 
 /// Octaves of power between the darkest and the brightest colour: 60 dB.
 const RANGE_OCTAVES: f32 = 20.0;
-/// Corners of the palette, dark to bright, evenly spaced; between them it is linear. They run from
-/// black over violet and orange to pale yellow, which also reads as grey.
+/// Corners of the palette from dark to bright, evenly spaced and interpolated linearly. They run
+/// from black over violet and orange to pale yellow, so the palette is readable in grey too.
 const PALETTE: [[f32; 3]; 6] = [
     [8.0, 6.0, 20.0],
     [60.0, 20.0, 96.0],
@@ -19,7 +19,7 @@ const PALETTE: [[f32; 3]; 6] = [
     [252.0, 245.0, 190.0],
 ];
 
-/// Bytes as a `data:` address.
+/// Encodes bytes as a `data:` URL.
 pub fn data_url(kind: &str, bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = format!("data:{kind};base64,");
@@ -35,8 +35,8 @@ pub fn data_url(kind: &str, bytes: &[u8]) -> String {
     text
 }
 
-/// A WAV of µ-law samples (ITU-T G.711), half the size of 16 bits, raised to full scale: what is
-/// listened to here was often too quiet.
+/// Encodes a WAV of µ-law samples (ITU-T G.711), half the size of 16-bit samples. The audio is
+/// scaled to full range, because missed recordings are often too quiet to check by ear.
 pub fn wav(pcm: &[i16]) -> Vec<u8> {
     const MU_LAW: u16 = 7;
     let peak = pcm.iter().map(|s| s.unsigned_abs()).max().unwrap_or(0).max(1);
@@ -44,7 +44,8 @@ pub fn wav(pcm: &[i16]) -> Vec<u8> {
     let size = pcm.len() as u32;
     let mut bytes = Vec::with_capacity(pcm.len() + 58);
     bytes.extend(b"RIFF");
-    // The rest: `WAVE`, an 18-byte format, the count of samples, the samples and a pad to an even end.
+    // Size of the rest: `WAVE`, an 18-byte format, the sample count, the samples, and a pad byte if
+    // needed.
     bytes.extend((4 + 26 + 12 + 8 + size + size % 2).to_le_bytes());
     bytes.extend(b"WAVEfmt ");
     bytes.extend(18u32.to_le_bytes());
@@ -66,7 +67,7 @@ pub fn wav(pcm: &[i16]) -> Vec<u8> {
     bytes
 }
 
-/// One sample: sign, the octave of the biased magnitude, and four bits below its first.
+/// Encodes one sample: sign, octave of the biased magnitude, and the four bits below its first.
 fn mu_law(sample: i16) -> u8 {
     const BIAS: i32 = 132;
     const CLIP: i32 = 32_635;
@@ -77,7 +78,8 @@ fn mu_law(sample: i16) -> u8 {
     !(sign | ((octave as u8) << 4) | mantissa as u8)
 }
 
-/// A picture of mel frames: time to the right, low bands below, the loudest 60 dB from dark to bright.
+/// Draws mel frames as an image: time to the right, low bands at the bottom, the loudest 60 dB from
+/// dark to bright.
 pub fn spectrogram(frames: &LogMel) -> Vec<u8> {
     let loudest = frames.iter().flatten().copied().max().unwrap_or(0);
     let level = |x: i16| {
@@ -93,7 +95,8 @@ pub fn spectrogram(frames: &LogMel) -> Vec<u8> {
     png(frames.len().max(1) as u32, height as u32, &rows)
 }
 
-/// A PNG (RFC 2083) of 8-bit indices into [`PALETTE`]; each row begins with its filter's number.
+/// Encodes a PNG (RFC 2083) of 8-bit indices into [`PALETTE`]; each row begins with its filter
+/// number.
 fn png(width: u32, height: u32, rows: &[u8]) -> Vec<u8> {
     let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
     let mut chunk = |name: &[u8; 4], body: &[u8]| {
@@ -110,7 +113,7 @@ fn png(width: u32, height: u32, rows: &[u8]) -> Vec<u8> {
     chunk(b"IHDR", &[&size[..], &[8, 3, 0, 0, 0]].concat());
     chunk(b"PLTE", &palette());
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
-    // A Vec never refuses.
+    // Writing to a `Vec` cannot fail.
     let _ = zlib.write_all(rows);
     chunk(b"IDAT", &zlib.finish().unwrap_or_default());
     chunk(b"IEND", &[]);
@@ -134,7 +137,7 @@ mod tests {
 
     #[test]
     fn base64_is_that_of_the_rfc() {
-        // RFC 4648, section 10.
+        // Test vectors of RFC 4648, section 10.
         for (bytes, text) in [
             ("", ""),
             ("f", "Zg=="),

@@ -9,7 +9,7 @@ use crate::{
     evaluate::{Piece, Played, PlayedStream, Scores, Surroundings},
 };
 
-/// What a hostile file name, label or transcript might hold.
+/// Content of a hostile file name, label or transcript.
 const HOSTILE: &str = "<img src='http://evil' onerror=\"alert(1)\">&amp;\u{202e}";
 
 struct Place {
@@ -39,7 +39,8 @@ fn place() -> Place {
     Place { folder, recordings }
 }
 
-/// The first recording is heard, the others are not; two moments of other speech score.
+/// Builds a page: the first recording is detected, the others are not; two moments of negative
+/// speech score high.
 fn page_of(place: &Place, label: &str) -> String {
     page_of_hours(place, label, 2.0)
 }
@@ -104,8 +105,8 @@ fn the_page_shows_counts_curves_groups_latency_and_mistakes() {
     ] {
         assert!(page.contains(part), "no {part:?}");
     }
-    // Two misses clean and three in noise, and the six highest moments of other speech, of which one
-    // is a false accept: each with a picture, a sound and a score.
+    // Two misses in silence and three in noise, and the six highest moments of negative speech, one
+    // of them a false accept: each with an image, a sound and a score.
     assert_eq!(page.matches("a false accept, level").count(), 1);
     assert_eq!(page.matches("below the threshold, level").count(), 5);
     for (part, count) in [("<audio ", 11), ("data:image/png;base64,", 11), ("class='trace'", 11)] {
@@ -119,7 +120,7 @@ fn seconds_of_audio_make_no_rate() {
     for part in ["<b>1 in 43 s</b>", "too short for a rate", "1 in 43 s: too short for a rate"] {
         assert!(page.contains(part), "no {part:?}");
     }
-    // Sounds and pictures may hold any letters.
+    // Encoded sounds and images may contain any letters.
     let text: String = page
         .split("base64,")
         .map(|part| part.split_once('\'').map_or(part, |(_, rest)| rest))
@@ -169,7 +170,7 @@ fn the_page_loads_nothing_and_runs_nothing_whatever_it_is_given() {
     balanced(&page);
 }
 
-/// Every element is closed in its order.
+/// Checks that every element is closed in order.
 fn balanced(page: &str) {
     const VOID: [&str; 6] = ["meta", "link", "img", "br", "!doctype", "input"];
     let mut open: Vec<&str> = Vec::new();

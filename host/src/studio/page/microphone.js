@@ -1,10 +1,10 @@
 // The microphone, as blocks of 16-bit samples.
 import { text } from "./strings.js";
 
-// The device has no such helpers, so the model must not learn from sound that passed them.
+// The device has no such processing, so the model must not be trained on processed sound.
 const AUDIO = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 
-/** Opens the microphone. `onBlock` gets each block, `onEnd` runs when the device is gone. */
+/** Opens the microphone. Calls `onBlock` with each block, and `onEnd` when the device is gone. */
 export async function openMicrophone(onBlock, onEnd) {
   let stream;
   try {
@@ -35,14 +35,14 @@ function sourceOf(stream) {
     context = new AudioContext({ sampleRate: 16000 });
     return { context, source: context.createMediaStreamSource(stream) };
   } catch {
-    // This browser does not convert; the program does.
+    // Browsers that cannot convert the sample rate leave it to the program.
     context?.close();
     context = new AudioContext();
     return { context, source: context.createMediaStreamSource(stream) };
   }
 }
 
-/** Message for a microphone that the browser does not give, with a remedy. */
+/** Returns the message, with a remedy, for a microphone that the browser does not provide. */
 function refusal({ name, message }) {
   const key = `microphone.${name}`;
   const known = text(key);

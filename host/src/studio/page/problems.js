@@ -1,15 +1,15 @@
-// Messages beside the control that they are about. A message stays until it is resolved: what failed
-// succeeds, the input changes, or the state of the studio makes it untrue.
+// Messages beside the control that they belong to. A message stays until it is resolved: the action
+// succeeds, the input changes, or the state of the studio makes the message obsolete.
 
-/** Message and test by the identifier of its control. */
+/** Message and its test, by the identifier of the control. */
 const shown = new Map();
 
-/** Where a message goes: behind the row of the control. */
+/** Returns the element after which a message is inserted: the row of the control. */
 const placeOf = (control) => control.closest("[data-row]") ?? control;
 
 /**
  * Shows a message beside a control, and moves the focus to the control if `takesFocus`.
- * `isResolved` is asked at each new state of the studio.
+ * `isResolved` is called at each new state of the studio.
  */
 export function showProblem(control, message, { isResolved, takesFocus = true } = {}) {
   const [problem, remedy] = message.split(/\n\s*remedy:\s*/);
@@ -31,7 +31,7 @@ export function showProblem(control, message, { isResolved, takesFocus = true } 
   if (element.textContent !== text) element.textContent = text;
   if (takesFocus) {
     control.focus({ preventScroll: true });
-    // A control that cannot take the focus leaves it to the message.
+    // If the control cannot take the focus, the message does.
     if (document.activeElement !== control) element.focus({ preventScroll: true });
   }
   if (takesFocus || isNew) {
@@ -52,7 +52,7 @@ export function clearProblem(control) {
   if (hadFocus) control.focus();
 }
 
-/** Removes the messages that a new state makes untrue. */
+/** Removes the messages that a new state makes obsolete. */
 export function resolveProblems(state) {
   for (const { control, isResolved } of [...shown.values()]) {
     if (isResolved?.(state)) clearProblem(control);

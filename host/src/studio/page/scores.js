@@ -1,12 +1,12 @@
-// Bars for the levels of words, and the list of detections.
+// Bars for the levels of keywords, and the list of detections.
 import { text } from "./strings.js";
 
-/** The level at which a word is detected. */
+/** Level at which a keyword is detected. */
 const THRESHOLD = 50;
-/** For how long a bar holds the highest level, in milliseconds. */
+/** Time for which a bar holds the highest level, in milliseconds. */
 const HOLD_MS = 1000;
 
-/** A bar for the level of a word, with a mark where the word is detected. */
+/** Creates a bar for the level of a keyword, with a mark at the threshold. */
 export function wordBar({ word }) {
   const row = document.createElement("p");
   row.className = "gauge";
@@ -21,12 +21,12 @@ export function wordBar({ word }) {
   return row;
 }
 
-/** Lets the bars forget the levels that they hold. */
+/** Clears the levels that the bars hold. */
 export function resetBars(bars) {
   for (const row of bars.children) row.held = { level: 0, at: 0 };
 }
 
-/** Shows the level of each word, or the highest of the last second. */
+/** Shows the level of each keyword, or the highest of the last second. */
 export function showLevels(bars, words) {
   const now = performance.now();
   words.forEach(({ word, level }, i) => {

@@ -1,5 +1,5 @@
-// Every text of the page. Another language is another entry with the same keys; what is missing in
-// one is taken from English. {name} stands for a value.
+// Every text of the page. Each language is an entry with the same keys; a key that is missing in
+// one is taken from English. {name} is replaced by a value.
 const languages = {
   en: {
     title: "Wakeling studio",
@@ -104,7 +104,7 @@ const languages = {
 const wanted = (navigator.languages ?? []).map((l) => l.slice(0, 2)).find((l) => l in languages);
 export const language = wanted ?? "en";
 
-/** The text of a key, with values filled in. */
+/** Returns the text of a key, with values filled in. */
 export function text(key, values = {}) {
   const found = languages[language][key] ?? languages.en[key] ?? key;
   return found.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);

@@ -7,14 +7,14 @@ import { language, text } from "./strings.js";
 
 const byId = (id) => document.getElementById(id);
 let state = {};
-/** What the sound is for: "take", "room", "live" or nothing. */
+/** Purpose of the sound: "take", "room", "live" or nothing. */
 let purpose = "";
-/** Counts what was begun, so that what was begun later wins. */
+/** Number of the last action, so that the result of an earlier one is ignored. */
 let begun = 0;
 let microphone = null;
-/** The button of each purpose. */
+/** Button of each purpose. */
 const buttons = { take: byId("take"), room: byId("room"), live: byId("listen") };
-/** From so many seconds of digital silence on, the microphone counts as muted. */
+/** Seconds of digital silence after which the microphone counts as muted. */
 const MUTED_S = 1.5;
 
 document.documentElement.lang = language;
@@ -22,10 +22,10 @@ for (const element of document.querySelectorAll("[data-text]")) {
   element.textContent = text(element.dataset.text);
 }
 
-/** Controls whose action runs: a second press waits for the first. */
+/** Controls whose action is running. */
 const busy = new Set();
 
-/** Runs an action of a control. What goes wrong is shown beside it until the action succeeds. */
+/** Runs an action of a control. An error is shown beside it until the action succeeds. */
 async function attempt(control, action, options) {
   if (busy.has(control)) return;
   busy.add(control);
@@ -56,7 +56,7 @@ async function useMicrophone() {
   });
 }
 
-/** Controls beside which a muted microphone is named. */
+/** Controls beside which the message about a muted microphone is shown. */
 const muted = new Set();
 
 function showSilence(button, silentS) {
@@ -68,7 +68,7 @@ function showSilence(button, silentS) {
   }
 }
 
-// Blocks are sent in their order, one request at a time; what waits is sent together.
+// Blocks are sent in order, one request at a time; waiting blocks are sent together.
 let waiting = [];
 let sending = false;
 
@@ -135,7 +135,7 @@ byId("phrase-form").onsubmit = guarded(byId("phrase"), async () => {
 });
 byId("phrase-form").oninput = () => clearProblem(byId("phrase"));
 
-/** Shows the verdict on the phrase, what it rests on and in which language it was judged. */
+/** Shows the verdict on the phrase, the findings, and the language of the check. */
 function showCheck(check) {
   byId("check").hidden = !check;
   if (!check) return;
@@ -153,7 +153,7 @@ function showCheck(check) {
   replaceIfChanged(byId("check"), [title, ...(findings.length ? [list] : []), line("p", about.join(" "))]);
 }
 
-/** Replaces the content only if it differs, so that focus and announcements are not disturbed. */
+/** Replaces the content only if it differs, so as not to disturb focus and announcements. */
 function replaceIfChanged(element, children) {
   const html = children.map((child) => child.outerHTML).join("");
   if (element.dataset.html === html) return;
@@ -183,7 +183,7 @@ function takeHeard({ phase, count, take }) {
   const button = byId("take");
   const isAutomatic = byId("automatic").checked;
   if (!take) {
-    // A muted microphone is named already, and does not mend itself by another try.
+    // A message about the muted microphone is shown already; another try would not help.
     if (muted.has(button)) showProblem(button, text("silent"));
     else if (isAutomatic) again();
     else showProblem(button, text("nothing"));
@@ -262,7 +262,7 @@ byId("cancel").onclick = guarded(byId("cancel"), async () => {
   byId("train").focus();
 }, { isResolved: () => !isRunning() });
 
-/** Follows a training to its end. A program that does not answer is asked again. */
+/** Follows a training run to its end. Requests without an answer are repeated. */
 let following = false;
 async function follow() {
   if (following || !isRunning()) return;
@@ -276,7 +276,7 @@ async function follow() {
       show(await askJson("GET", "/api/state"));
       clearProblem(byId("cancel"));
     } catch (error) {
-      // Said once: the focus must not jump at each try.
+      // Shown once, since the focus must not jump at each try.
       const isNew = !byId("problem-cancel");
       showProblem(byId("cancel"), error.message, { takesFocus: isNew });
     }
@@ -312,7 +312,7 @@ function showTraining(training) {
 function detail({ share, left_s, stage, message }) {
   const known = text(`stage.${stage}`);
   const name = known === `stage.${stage}` ? stage : known;
-  // What a bar has to say names the work better than its title.
+  // The message of a bar describes the work better than its title.
   const values = { percent: Math.round(100 * share), stage: message || name };
   if (left_s === null) return text("detail", values);
   const isLong = left_s >= 90;
@@ -327,7 +327,7 @@ function setText(element, content) {
 
 // --- trying -----------------------------------------------------------------------------------
 
-/** Index of the sensitivity that was chosen; none for the model's own. */
+/** Index of the selected sensitivity; none for the model's own. */
 let chosen = null;
 
 byId("listen").onclick = guarded(byId("listen"), async () => {
@@ -420,7 +420,7 @@ function show(next) {
   resolveProblems(state);
 }
 
-/** Takes that the list shows. */
+/** Takes shown in the list. */
 let listed = "";
 
 function showTakes() {
@@ -450,7 +450,7 @@ function takeItem({ name, seconds, speaker, style, fault, warning }, i) {
 attempt(byId("intro"), async () => {
   if (!token) throw new Error(text("noToken"));
   show(await askJson("GET", "/api/state"));
-  // What was typed meanwhile stays.
+  // Text typed in the meantime is kept.
   byId("phrase").value ||= state.phrase;
   byId("speaker").value ||= state.speaker;
   const { language, language_guess } = state.check ?? {};

@@ -1,4 +1,4 @@
-// Hands the microphone's samples to the page, a tenth of a second at a time, as 16-bit integers.
+// Passes the microphone's samples to the page in blocks of 0.1 s, as 16-bit integers.
 class Capture extends AudioWorkletProcessor {
   constructor() {
     super();
