@@ -144,7 +144,7 @@ def ctc(logits):
 
 
 def turn(run):
-    """Fresh weights and a fresh optimizer, then the updates; CPU seconds and losses."""
+    """Fresh weights and a fresh optimizer, then the training steps; CPU seconds and losses."""
     model = model_class()
     forward = run(model)
     parameters = list(model.parameters())

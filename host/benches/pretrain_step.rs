@@ -42,7 +42,7 @@ use wakeling::{
 const ROW_S: usize = 12;
 /// Length of a row, in frames.
 const ROW_FRAMES: usize = 100 * ROW_S;
-/// Classes of the CTC head: the tokens of base M and the blank.
+/// Classes of the CTC head: the tokens of `base-m` and the blank.
 const CLASSES: usize = 120;
 /// Labelled clips per row, and labels per clip: ten phones per second.
 const CLIPS: usize = 4;

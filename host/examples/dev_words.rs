@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example dev_words -- --data DIR --base FILE [--samples 20] [--draws 3]`
 //!
-//! `DIR` holds `manifest/*.jsonl` and `negatives/`. Each draw samples recordings of a keyword from
+//! `DIR` holds `manifest/*.jsonl` and `negatives/`. Each seed samples recordings of a keyword from
 //! as many speakers as possible, trains a head on them with the backbone frozen, and evaluates it
 //! on the other recordings and on 6.3 hours of negative speech, as streams.
 
@@ -24,7 +24,7 @@ use wakeling::{
 
 use common::{Word, load, settings, test_negatives, words};
 
-/// Misses of the development wake words
+/// Misses of the development keywords
 #[derive(Parser)]
 struct Args {
     /// Folder that `unpack` and `more-negatives` wrote
@@ -33,16 +33,16 @@ struct Args {
     /// Pretrained model to fine-tune: a name or a path
     #[arg(long, default_value = models::DEFAULT_BASE)]
     base: String,
-    /// Recordings of each word to train on
+    /// Recordings of each keyword to train on
     #[arg(long, default_value_t = 20)]
     samples: usize,
-    /// Folder that holds a folder of synthesized samples for each word, to train on as well
+    /// Folder that holds a folder of synthesized samples for each keyword, to train on as well
     #[arg(long)]
     synthesized: Option<PathBuf>,
-    /// Draws of recordings
+    /// Number of seeds, each with its own sample of recordings
     #[arg(long, default_value_t = 1)]
     draws: u64,
-    /// Words to run; all if none is named
+    /// Keywords to run; all if none is named
     #[arg(long, num_args = 1..)]
     words: Vec<String>,
     /// Settings of fine-tuning to change, as JSON: `{"dropout": 0.3}`; one table for each
@@ -158,7 +158,7 @@ impl<'a> Bench<'a> {
         Ok(Self { args, ground, noise, ears })
     }
 
-    /// Trains and tests one draw of a keyword.
+    /// Trains and tests a keyword with one seed.
     fn run(&self, word: &str, clips: &Word, draw: (u64, &str)) -> Result<Figures> {
         let (draw, changes) = draw;
         let (enrol, test) = clips.draw(self.args.samples, draw);

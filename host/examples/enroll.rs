@@ -4,7 +4,7 @@
 //! `cargo run --release --example enroll -- --data DIR [--base base-s] [--draws 3] [--words
 //! amelia]`
 //!
-//! `DIR` is that of `dev_words`. Each draw samples five recordings of a keyword, from one speaker
+//! `DIR` is that of `dev_words`. Each seed samples five recordings of a keyword, from one speaker
 //! if speakers are known, and two spares in case some are not detected. The device's own code
 //! enrolls them, with the quiet of the first around each, as in one room. The enrolled head is then
 //! evaluated on the speaker's other recordings (on all others if the speaker is unknown) and on
@@ -50,13 +50,14 @@ struct Args {
     /// Pretrained model: a name or a path
     #[arg(long, default_value = models::DEFAULT_BASE)]
     base: String,
-    /// Draws of recordings
+    /// Number of seeds, each with its own sample of recordings
     #[arg(long, default_value_t = 1)]
     draws: u64,
-    /// Words
+    /// Keywords
     #[arg(long, num_args = 1.., default_values_t = ["amelia", "athena", "hey floyd", "ó sauro", "open", "上海", "北京"].map(String::from))]
     words: Vec<String>,
-    /// Measure how similar five utterances are that are one word, and that are not
+    /// Measure the similarity of five utterances of one keyword, and of five that are not one
+    /// keyword
     #[arg(long)]
     likeness: bool,
     /// Leave out the trained heads
@@ -209,7 +210,7 @@ fn told(learned: &Learned<WordEntry>) -> String {
 /// Number of spare recordings, for those that are too short or too faint to be detected.
 const SPARE: usize = 2;
 
-/// Counts over several draws of a head.
+/// Counts over several seeds of a head.
 #[derive(Default)]
 struct Counts {
     recordings: usize,
@@ -274,7 +275,7 @@ fn clips(all: &[Example], word: &str, seed: u64) -> (Vec<Example>, Vec<Example>)
     } else {
         vec![by_speaker.into_values().flatten().collect()]
     };
-    // Each draw uses another speaker, as long as there are more.
+    // Each seed uses another speaker, as long as there are more.
     speakers.shuffle(&mut StdRng::seed_from_u64(999));
     let of = seed as usize % speakers.len().max(1);
     let Some(mut said) = speakers.into_iter().nth(of) else { return Default::default() };

@@ -1,10 +1,10 @@
-//! Whether transfer should help a word, told before anything is trained.
+//! Advice on whether transfer learning should help a keyword, before anything is trained.
 //!
-//! Three conditions are looked at (Pan & Yang 2010; the lecture this project comes from): base and word
-//! have the same input; the base was trained on far more than the word has; and what the base hears
-//! carries over. The last is measured: the base's own tokens of one recording are compared with those
-//! of the next. If recordings of the phrase look much more alike to it than other speech does, heads
-//! have something to build on.
+//! Three conditions are checked (Pan & Yang 2010; the lecture this project comes from). The
+//! pretrained model and the keyword have the same input. The pretrained model was trained on far
+//! more data than the keyword has. Its features carry over to the keyword. The last condition is
+//! measured by decoding the recordings into the tokens of the pretrained model. If recordings of
+//! the phrase resemble each other much more than negative speech, a head has something to build on.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
@@ -21,59 +21,61 @@ use crate::{
 use candle_core::D;
 use wakeling_shared::frontend::MEL_CHANNELS;
 
-/// Pairs that are compared, at most.
+/// Maximum number of pairs of recordings that are compared.
 const MOST_PAIRS: usize = 400;
-/// Frames of other sound before a phrase, so that the network is warm.
+/// Frames of background before a phrase, so that the state of the network has settled.
 const WARM_FRAMES: usize = 100;
-/// Octaves below the loudest band at which a band counts as empty: 50 dB.
+/// Distance below the loudest band, in octaves of power, at which a band counts as empty: 50 dB.
 const EMPTY_OCTAVES: f32 = 16.6;
-/// Times as much speech behind the base as in the recordings from which it counts as far more.
+/// Ratio of the pretrained model's speech to the recordings' from which it counts as far more.
 const FAR_MORE: f64 = 50.0;
 
-/// What was found out about a word's recordings.
+/// Properties of a keyword's recordings, and the advice that follows from them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Advice {
-    /// Recordings that hold a phrase.
+    /// Number of recordings that contain a phrase.
     pub usable: usize,
-    /// Seconds of the phrase in all of them.
+    /// Total length of the phrases, in seconds.
     pub phrase_s: f64,
-    /// Different speakers that are named; none if no recording names one.
+    /// Number of distinct speakers that are named; 0 if no recording names one.
     pub speakers: usize,
-    /// How far the phrase rises above what is before and after it, in dB; the median.
+    /// Median level of the phrase above the sound before and after it, in dB.
     pub level_db: f64,
-    /// Upper limit of the recordings in Hz, if they have one; the median.
+    /// Median upper frequency limit of the recordings in Hz, if they have one.
     pub limit_hz: Option<f32>,
-    /// Hours of speech behind the base, if it says so.
+    /// Hours of speech that the pretrained model was trained on, if recorded in its metadata.
     pub base_hours: Option<f64>,
-    /// What the base hears.
+    /// Comparison of the recordings by the tokens of the pretrained model; `None` if it has no
+    /// tokens or too little data.
     pub carries: Option<Carries>,
-    /// What to train.
+    /// Layers to train.
     pub train: Train,
 }
 
-/// Differences between what a base hears of two recordings: edits over tokens, 0 the same.
+/// Mean normalized edit distances between decoded token sequences; 0 means equal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Carries {
-    /// Of two recordings of the phrase.
+    /// Distance between two recordings of the phrase.
     pub within: f64,
-    /// Of a recording and a piece of other speech of its length.
+    /// Distance between a recording and a piece of negative speech of similar length.
     pub against: f64,
-    /// The tokens of the recording that is most like the others.
+    /// Tokens of the recording that is closest to all others.
     pub example: String,
 }
 
 impl Carries {
-    /// Whether recordings of the phrase are clearly more alike than other speech.
+    /// Returns `true` if recordings of the phrase are clearly closer to each other than to negative
+    /// speech.
     pub fn is_clear(&self) -> bool {
         self.within < 0.85 * self.against
     }
 }
 
 impl Advice {
-    /// Looks at recordings; `speakers` are the different ones named with them.
+    /// Analyzes recordings. `speakers` is the number of distinct speakers named with them.
     ///
     /// # Errors
-    /// [`Error::Tensor`](crate::Error::Tensor) if the base is broken.
+    /// [`Error::Tensor`](crate::Error::Tensor) if the pretrained model is defective.
     pub fn of(
         base: &Base,
         recordings: &[LogMel],
@@ -98,7 +100,8 @@ impl Advice {
         })
     }
 
-    /// Whether the base has heard far more than the recordings hold; `None` if it does not say.
+    /// Returns `true` if the pretrained model was trained on far more speech than the recordings
+    /// hold; `None` if its hours are unknown.
     pub fn has_far_more(&self) -> Option<bool> {
         self.base_hours.map(|hours| hours * 3600.0 > FAR_MORE * self.phrase_s)
     }
@@ -109,12 +112,13 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// Mean of the bands' logarithms, in octaves of power.
+/// Returns the mean of the bands' logarithms, in octaves of power.
 fn octaves(frame: &[i16; MEL_CHANNELS]) -> f64 {
     frame.iter().map(|&x| f64::from(x) / 256.0).sum::<f64>() / MEL_CHANNELS as f64
 }
 
-/// How far the phrase of a recording rises above the rest of it; none if there is no rest.
+/// Returns the level of the phrase above the rest of a recording, in dB; `None` if there is no
+/// rest.
 fn level_db(recording: &LogMel) -> Option<f64> {
     let phrase = phrase_in(recording)?;
     let mean = |frames: &mut dyn Iterator<Item = &[i16; MEL_CHANNELS]>| {
@@ -127,7 +131,8 @@ fn level_db(recording: &LogMel) -> Option<f64> {
     Some((inside - outside) * 3.0103)
 }
 
-/// The frequency above which most recordings have nothing; none if they have something everywhere.
+/// Returns the frequency in Hz above which most recordings are empty; `None` if there is no such
+/// limit.
 fn limit_hz(phrases: &[&[[i16; MEL_CHANNELS]]]) -> Option<f32> {
     let limit = |phrase: &&[[i16; MEL_CHANNELS]]| {
         let loudest = |c: usize| phrase.iter().map(|f| f[c]).max().unwrap_or(0);
@@ -140,7 +145,8 @@ fn limit_hz(phrases: &[&[[i16; MEL_CHANNELS]]]) -> Option<f32> {
     (limit < band_center_hz(MEL_CHANNELS - 2)).then_some(limit)
 }
 
-/// What the base's tokens say; none if it has no tokens, or there are fewer than two phrases.
+/// Compares the token sequences of the recordings; `None` if the pretrained model has no tokens, or
+/// if there are fewer than two phrases or no negative speech.
 fn carries(
     base: &Base,
     phrases: &[&[[i16; MEL_CHANNELS]]],
@@ -181,9 +187,10 @@ fn carries(
     Ok(Some(Carries { within: mean(&within), against: mean(&against), example: names.join(" ") }))
 }
 
-/// The base's tokens of a piece of sound, by the best path.
+/// Decodes a piece of sound into tokens of the pretrained model, by the best path.
 fn tokens(base: &Base, sound: &[[i16; MEL_CHANNELS]]) -> Result<Vec<u32>> {
-    // What lies before is silence of the sound's own kind: its first frame.
+    // The sound is preceded by its own first frame, repeated, which acts as silence of the same
+    // kind.
     let mut frames = vec![*sound.first().unwrap_or(&[0; MEL_CHANNELS]); WARM_FRAMES];
     frames.extend_from_slice(sound);
     let mut row = Row::new(frames.len() + WARM_FRAMES / 4);
@@ -210,7 +217,7 @@ mod tests {
     #[test]
     fn a_level_is_the_rise_over_what_is_around() {
         let level = level_db(&phrase(40)).unwrap();
-        // 4,000 of 256 an octave of power.
+        // A value of 256 is an octave of power.
         assert!((level - 4_000.0 / 256.0 * 3.0103).abs() < 3.0, "{level}");
         assert_eq!(level_db(&vec![[4_000; 40]; 5]), None);
     }

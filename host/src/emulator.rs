@@ -1,7 +1,7 @@
-//! Runs the firmware in QEMU, on a recording: on a Cortex-M4F unless another [`Machine`] is asked for.
+//! Runs the firmware in QEMU on a recording, on a Cortex-M4F or another [`Machine`].
 //!
-//! The model goes where a flasher would put it; the recording goes in and the lines come out over
-//! semihosting. `-icount` makes a run repeat itself to the instruction.
+//! The model is placed where a flasher would write it. The recording is read and the lines are
+//! printed over semihosting. `-icount` makes runs repeatable to the instruction.
 
 use std::{
     env, fs,
@@ -18,43 +18,44 @@ use wakeling_shared::events::Event;
 
 use crate::simulate::Blocks;
 
-/// Names the firmware's ELF file, if it lies elsewhere than where `./x firmware` puts it.
+/// Environment variable that names the firmware's ELF file. The default is the location where `./x
+/// firmware` puts it.
 pub const FIRMWARE_VARIABLE: &str = "WAKELING_FIRMWARE";
-/// The program that listens, of those that `./x firmware` builds.
+/// Firmware that detects keywords, one of the programs that `./x firmware` builds.
 pub const APPLICATION: &str = "wakeling-qemu";
-/// The program that counts what each stage costs.
+/// Firmware that counts the cost of each stage.
 pub const METER: &str = "wakeling-qemu-meter";
-/// The program that runs networks over images.
+/// Firmware that runs networks on images.
 pub const IMAGE: &str = "wakeling-qemu-image";
-/// The program that links only if nothing in it can panic.
+/// Firmware that links only if nothing in it can panic.
 pub const NO_PANIC: &str = "wakeling-qemu-no-panic";
-/// The program that compares the processor's kernels with the plain ones.
+/// Firmware that compares the processor's kernels with the portable ones.
 pub const KERNELS: &str = "wakeling-qemu-kernels";
-/// The program whose model can be replaced while it runs; on [`Machine::CORTEX_M0`] only.
+/// Firmware whose model can be replaced at run time; on [`Machine::CORTEX_M0`] only.
 pub const UPDATE: &str = "wakeling-qemu-update";
-/// What the firmware's block buffer holds.
+/// Size of the firmware's block buffer, in samples.
 const MAX_BLOCK_SAMPLES: usize = 512;
-/// The recording, as the firmware's command line names it.
+/// Name of the recording on the firmware's command line.
 const INPUT: &str = "input.pcm";
 
-/// A processor with a little memory, as QEMU has it. The memory maps lie in
-/// `firmware/boards/qemu/memory`.
+/// Emulated processor and board. The memory maps are in `firmware/boards/qemu/memory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// The processor.
+    /// Name of the processor.
     pub name: &'static str,
-    /// QEMU's program.
+    /// QEMU executable.
     qemu: &'static str,
-    /// Its arguments: the board, and nanoseconds of an instruction as a power of two.
+    /// Arguments of QEMU: the board, and the time per instruction as a power of two, in
+    /// nanoseconds.
     arguments: &'static [&'static str],
-    /// Where a build leaves the ELF files, under `firmware/target`.
+    /// Folder of the built ELF files, under `firmware/target`.
     folder: &'static str,
     model_address: u32,
     model_region_bytes: usize,
 }
 
 impl Machine {
-    /// The plain kernels, without 64-bit products.
+    /// Cortex-M0: portable kernels, without 64-bit products.
     pub const CORTEX_M0: Self = Self {
         name: "Cortex-M0",
         qemu: "qemu-system-arm",
@@ -72,7 +73,7 @@ impl Machine {
         model_address: 0x0002_0000,
         model_region_bytes: 384 << 10,
     };
-    /// The one that is meant when none is named.
+    /// Cortex-M4F, the default.
     pub const CORTEX_M4: Self = Self {
         name: "Cortex-M4F",
         qemu: "qemu-system-arm",
@@ -81,13 +82,13 @@ impl Machine {
         model_address: 0x0010_0000,
         model_region_bytes: 1 << 20,
     };
-    /// Runs the program of [`Machine::CORTEX_M4`].
+    /// Cortex-M7. It runs the same binary as [`Machine::CORTEX_M4`].
     pub const CORTEX_M7: Self = Self {
         name: "Cortex-M7",
         arguments: &["-machine", "mps2-an500", "-icount", "shift=5"],
         ..Self::CORTEX_M4
     };
-    /// With the DSP instructions.
+    /// Cortex-M33, with the DSP instructions.
     pub const CORTEX_M33: Self = Self {
         name: "Cortex-M33",
         arguments: &["-machine", "mps2-an505", "-icount", "shift=5"],
@@ -95,7 +96,7 @@ impl Machine {
         model_address: 0x1010_0000,
         ..Self::CORTEX_M4
     };
-    /// With vectors.
+    /// Cortex-M55, with vector instructions.
     pub const CORTEX_M55: Self = Self {
         name: "Cortex-M55",
         arguments: &["-machine", "mps3-an547", "-icount", "shift=5"],
@@ -112,7 +113,7 @@ impl Machine {
         model_address: 0x8010_0000,
         model_region_bytes: 1 << 20,
     };
-    /// All of them.
+    /// All machines.
     pub const ALL: [Self; 6] = [
         Self::CORTEX_M0,
         Self::CORTEX_M4,
@@ -122,73 +123,73 @@ impl Machine {
         Self::RV32IMC,
     ];
 
-    /// Where a build leaves a program, from the folder that holds `firmware/`.
+    /// Returns the path of a built program, relative to the folder that contains `firmware/`.
     fn built(&self, program: &str) -> PathBuf {
         ["firmware/target", self.folder, "release", program].iter().collect()
     }
 }
 
-/// Why the emulator gave nothing.
+/// Error of the emulator.
 #[derive(Debug, thiserror::Error)]
 pub enum EmulatorError {
-    /// No QEMU.
+    /// QEMU is not installed.
     #[error(
         "{program} is not installed\n  remedy: apt-get install qemu-system-arm qemu-system-misc"
     )]
     NoQemu {
-        /// The program that is missing.
+        /// Program that is missing.
         program: &'static str,
     },
-    /// No firmware.
+    /// The firmware is not built.
     #[error(
         "the firmware is not built: looked for {looked_for}\n  remedy: run ./x firmware, or name its ELF file with {FIRMWARE_VARIABLE}"
     )]
     NoFirmware {
-        /// The files that are not there.
+        /// Paths of the missing files.
         looked_for: String,
     },
-    /// The board's region for models is smaller.
+    /// The model exceeds the board's region for models.
     #[error(
         "the model has {found} bytes, the board's region {largest}\n  remedy: use a smaller tier"
     )]
     ModelTooLarge {
-        /// Bytes of the model.
+        /// Size of the model, in bytes.
         found: usize,
-        /// Bytes of the region.
+        /// Size of the region, in bytes.
         largest: usize,
     },
-    /// A block size that the board does not have.
+    /// The board does not support this block size.
     #[error(
         "blocks of {found} samples do not fit the board\n  remedy: 1 to {MAX_BLOCK_SAMPLES} samples"
     )]
     Block {
-        /// Samples asked for.
+        /// Requested number of samples.
         found: usize,
     },
-    /// The firmware gave up and said why.
+    /// The firmware stopped with an error message.
     #[error("the emulated device gave up: {message}\n  remedy: {remedy}")]
     Device {
-        /// Its words.
+        /// Message of the firmware.
         message: String,
-        /// What may help.
+        /// Possible remedy.
         remedy: &'static str,
     },
     /// QEMU ended without the firmware's last line.
     #[error("QEMU ended early ({status}): {stderr}\n  remedy: try with QEMU 7.2 or later")]
     Qemu {
-        /// How it ended.
+        /// Exit status.
         status: process::ExitStatus,
-        /// What it complained about.
+        /// Text on standard error.
         stderr: String,
     },
-    /// The operating system refused.
+    /// The operating system returned an error.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {
-        /// The file or program.
+        /// File or program.
         path: PathBuf,
-        /// The verb.
+        /// Verb of the operation.
         action: &'static str,
-        /// The system's own words.
+        /// Error of the operating system.
         source: io::Error,
     },
 }
@@ -206,7 +207,7 @@ impl From<EmulatorError> for crate::Error {
     }
 }
 
-/// An emulated board with a firmware.
+/// Emulated board with a firmware.
 #[derive(Clone, Debug)]
 pub struct Emulator {
     machine: Machine,
@@ -216,9 +217,9 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Finds QEMU on the path, and the firmware of a Cortex-M4F: `firmware` if given, else what
-    /// [`FIRMWARE_VARIABLE`] names, else where `./x firmware` leaves it, in the nearest folder above
-    /// the current one.
+    /// Finds QEMU on the path, and the firmware of a Cortex-M4F. The firmware is `firmware` if
+    /// given, or the file named by [`FIRMWARE_VARIABLE`]. Otherwise it is the one that `./x
+    /// firmware` built, in the nearest folder at or above the current one.
     ///
     /// # Errors
     /// [`EmulatorError::NoQemu`], [`EmulatorError::NoFirmware`].
@@ -231,8 +232,8 @@ impl Emulator {
         }
     }
 
-    /// Finds QEMU on the path, and one of the programs that `./x firmware` leaves for a machine, in
-    /// the nearest folder above the current one.
+    /// Finds QEMU on the path, and one of the programs that `./x firmware` builds for a machine, in
+    /// the nearest folder at or above the current one.
     ///
     /// # Errors
     /// [`EmulatorError::NoQemu`], [`EmulatorError::NoFirmware`].
@@ -258,12 +259,12 @@ impl Emulator {
         Ok(Self { machine, qemu, firmware, block_samples: None })
     }
 
-    /// The firmware that runs.
+    /// Returns the path of the firmware.
     pub fn firmware(&self) -> &Path {
         &self.firmware
     }
 
-    /// The same board, reading its microphone in blocks of so many samples.
+    /// Sets the size of the blocks in which the board reads its microphone, in samples.
     ///
     /// # Errors
     /// [`EmulatorError::Block`].
@@ -275,7 +276,8 @@ impl Emulator {
         Ok(self)
     }
 
-    /// What the device prints while it hears `pcm`, a `stats` line last.
+    /// Runs the firmware on `pcm` and returns the lines that it prints. The last one is a `stats`
+    /// line.
     ///
     /// # Errors
     /// [`EmulatorError`].
@@ -283,10 +285,11 @@ impl Emulator {
         Ok(self.lines(model, pcm, scores)?)
     }
 
-    /// Runs as [`Emulator::run`] does, on a recording that comes in blocks and goes into a file.
+    /// Runs as [`Emulator::run`] does, on a recording that is passed in blocks and written to a
+    /// file.
     ///
     /// # Errors
-    /// [`EmulatorError`], and those of the blocks.
+    /// [`EmulatorError`], and the errors of `blocks`.
     pub fn run_blocks(
         &self,
         model: &[u8],
@@ -306,7 +309,7 @@ impl Emulator {
         complete(lines, &output)
     }
 
-    /// The firmware's command line.
+    /// Returns the arguments of the firmware's command line.
     fn words(&self, scores: bool) -> Vec<String> {
         let scores = scores.then(|| "scores".to_owned());
         let block = self.block_samples.map(|samples| format!("block={samples}"));
@@ -318,8 +321,8 @@ impl Emulator {
         if found > largest { Err(EmulatorError::ModelTooLarge { found, largest }) } else { Ok(()) }
     }
 
-    /// The lines of another program than [`APPLICATION`], such as [`METER`], that hears `pcm` and is
-    /// given more `words` on its command line.
+    /// Runs another program than [`APPLICATION`], such as [`METER`], on `pcm`, and returns its
+    /// lines. `words` are further command-line arguments of the program.
     ///
     /// # Errors
     /// [`EmulatorError`].
@@ -367,7 +370,8 @@ impl Emulator {
         }
     }
 
-    /// Relative names only: QEMU's option syntax has its own meaning for commas.
+    /// Builds the command of QEMU. File names are relative, because commas have a meaning in QEMU's
+    /// option syntax.
     fn command(&self, folder: &Path, words: &[String], serial: &str) -> Command {
         let request: String = ["wakeling", INPUT]
             .into_iter()
@@ -391,7 +395,7 @@ impl Emulator {
     }
 }
 
-/// The lines, if the last one shows that the firmware came to its end.
+/// Returns the lines if the last one shows that the firmware finished.
 fn complete(lines: String, output: &Output) -> Result<String, EmulatorError> {
     let last = lines.lines().last().and_then(Event::parse);
     if !output.status.success() || !matches!(last, Some(Event::Stats(_))) {
@@ -418,7 +422,7 @@ fn io_error(path: &Path, action: &'static str, source: io::Error) -> EmulatorErr
     EmulatorError::Io { path: path.to_owned(), action, source }
 }
 
-/// A folder of its own, removed at the end.
+/// Temporary folder, removed on drop.
 struct Scratch {
     path: PathBuf,
 }
@@ -432,7 +436,7 @@ impl Scratch {
         Ok(Self { path })
     }
 
-    /// A folder with a model, or whatever the region for models is to hold, and a recording.
+    /// Creates a folder with a recording and the content of the region for models.
     fn with(model: &[u8], pcm: &[i16]) -> Result<Self, EmulatorError> {
         let folder = Self::new()?;
         folder.write("model.bin", model)?;
@@ -466,7 +470,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // A folder that stays costs space, no more.
+        // A folder that remains only takes up space, so an error is ignored.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

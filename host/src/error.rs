@@ -1,55 +1,55 @@
-//! What can go wrong on the host, and what the user can do about it.
+//! Errors of the host library and program, each with a remedy for the user.
 //!
-//! Every variant that a user can meet names the file and a remedy; [`Error::exit_code`] is what the
-//! process returns for it.
+//! Every variant that a user can cause names the file and a remedy. [`Error::exit_code`] is the
+//! exit code of the process.
 
 use std::{io, path::PathBuf};
 
-/// A failure of the host library or program.
+/// Error of the host library or program.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The request itself makes no sense (exit code 2).
+    /// Invalid request (exit code 2).
     #[error("{problem}\n  remedy: {remedy}")]
     Usage {
-        /// What is wrong with the request.
+        /// Problem with the request.
         problem: String,
-        /// What to type instead.
+        /// Valid alternative for the command line.
         remedy: String,
     },
-    /// A file or folder is not what it should be (exit code 3).
+    /// Invalid or unusable file or folder (exit code 3).
     #[error("{}: {problem}\n  remedy: {remedy}", path.display())]
     Input {
-        /// The file or folder.
+        /// File or folder.
         path: PathBuf,
-        /// What was expected and what was found.
+        /// Problem: what was expected and what was found.
         problem: String,
-        /// What the user can do.
+        /// Action that the user can take.
         remedy: String,
     },
-    /// The operating system refused (exit code 4).
+    /// Failed system call (exit code 4).
     #[error("{}: cannot {action}: {source}\n  remedy: {}", path.display(), remedy(source.kind()))]
     Io {
-        /// The file or folder.
+        /// File or folder.
         path: PathBuf,
-        /// The verb: "read", "write", "create".
+        /// Verb of the operation: "read", "write", "create".
         action: &'static str,
-        /// The system's own words.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// A device or a program that does not do what it should: a microphone, espeak-ng (exit code 4).
+    /// Failure of a device or an external program, such as a microphone or espeak-ng (exit code 4).
     #[error("{device}: {problem}\n  remedy: {remedy}")]
     Device {
-        /// Its name.
+        /// Name of the device or program.
         device: String,
-        /// What was expected and what was found.
+        /// Problem: what was expected and what was found.
         problem: String,
-        /// What the user can do.
+        /// Action that the user can take.
         remedy: String,
     },
-    /// A tensor operation failed: a defect of this program, or not enough memory (exit code 5).
+    /// Failed tensor operation: a defect of this program, or too little memory (exit code 5).
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
-    /// Something that cannot happen did: a defect of this program (exit code 5).
+    /// Violated invariant, which is a defect of this program (exit code 5).
     #[error(
         "a defect in wakeling: {0}\n  remedy: report it, with the command and the line above; what \
          was written before is kept"
@@ -57,7 +57,7 @@ pub enum Error {
     Defect(String),
 }
 
-/// What helps against a refusal of the system.
+/// Returns the remedy for an error of the operating system.
 fn remedy(kind: io::ErrorKind) -> &'static str {
     use io::ErrorKind as Kind;
     match kind {
@@ -81,11 +81,11 @@ fn remedy(kind: io::ErrorKind) -> &'static str {
     }
 }
 
-/// The host's result.
+/// Result of the host library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// A file that is not what it should be.
+    /// Creates an [`Error::Input`].
     pub fn input(
         path: impl Into<PathBuf>,
         problem: impl Into<String>,
@@ -94,12 +94,12 @@ impl Error {
         Self::Input { path: path.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// A request that makes no sense.
+    /// Creates an [`Error::Usage`].
     pub fn usage(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Usage { problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// A device that does not do what it should.
+    /// Creates an [`Error::Device`].
     pub fn device(
         device: impl Into<String>,
         problem: impl Into<String>,
@@ -108,23 +108,24 @@ impl Error {
         Self::Device { device: device.into(), problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// A defect of this program: a state that it should rule out. Its remedy is a report.
+    /// Creates an [`Error::Defect`] for a state that the program should rule out. Its remedy is to
+    /// report it.
     pub fn defect<T: Into<String>>(what: T) -> Self {
         Self::Defect(what.into())
     }
 
-    /// Wraps a system error with the file and the verb.
+    /// Returns a function that wraps a system error with the file and the verb.
     pub fn io(path: impl Into<PathBuf>, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, action, source }
     }
 
-    /// Whether a file is simply not there.
+    /// Returns `true` if the error is a missing file.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
-    /// 2 usage, 3 input, 4 system, 5 internal.
+    /// Returns the exit code: 2 usage, 3 input, 4 system or device, 5 internal.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage { .. } => 2,
@@ -151,7 +152,7 @@ mod tests {
 
     #[test]
     fn no_defect_hides_in_another_kind_of_error() {
-        // The words that a defect's remedy has: they belong to `Error::Defect` alone.
+        // Text of the remedy for a defect. Only `Error::Defect` may use it.
         let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut folders = vec![sources];
         while let Some(folder) = folders.pop() {

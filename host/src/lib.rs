@@ -1,10 +1,12 @@
-//! The host side: corpus → batches → pretrain → finetune → quantize → artifact → evaluate → simulate → flash.
+//! Host side of Wakeling: dataset → batches → pretraining → fine-tuning → quantization → model file
+//! → evaluation → simulation → flashing.
 
 #![deny(unsafe_code)]
-// A log that cannot be written must not end the work: `console` ignores that, `eprintln!` panics.
+// A log that cannot be written must not end the work. `console` ignores that error; `eprintln!`
+// panics.
 #![cfg_attr(not(test), deny(clippy::print_stderr))]
 
-// First, since its macros stand for those of the standard library in the modules below.
+// Declared first, because its macros replace those of the standard library in the modules below.
 #[macro_use]
 pub mod console;
 
@@ -61,12 +63,12 @@ pub mod update;
 
 pub use error::{Error, Result};
 
-/// Threads to train with where the user names none: one a core, as far as training uses them.
+/// Returns the default number of training threads: one per core, up to [`train::SHARDS`].
 pub fn default_workers() -> usize {
     cores().min(train::SHARDS)
 }
 
-/// Threads to read clips with where the user names none: one a core, at most four.
+/// Returns the default number of threads that read clips: one per core, at most four.
 pub fn default_readers() -> usize {
     cores().min(4)
 }

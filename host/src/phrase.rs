@@ -1,9 +1,9 @@
-//! A look at a phrase before anybody records it: how long it is, how often it is said by chance, what
-//! sounds like it; and the texts that a device should be taught it is not.
+//! Check of a phrase before it is recorded: its length, its frequency in speech, similar words, and
+//! texts to record as hard negatives.
 //!
-//! Nothing here hears anything: distances are between phones, by hand-set weights ([`phones`]), and
-//! frequencies are those of written and subtitled language ([`words`]). Both tell bad phrases from
-//! good ones; neither tells by how much.
+//! No audio is involved. Distances are between phones, with hand-set weights ([`phones`]).
+//! Frequencies come from written and subtitled language ([`words`]). Both separate bad phrases from
+//! good ones, but neither predicts an error rate.
 
 pub mod language;
 pub mod phones;
@@ -23,115 +23,116 @@ use crate::tokens::{Tokenizer, clean};
 use phones::{Segment, distance, is_phone, is_syllable, segments};
 use words::{Spelling, Word, Words, tokens};
 
-/// The grapheme-to-phoneme program that is tried.
+/// Default grapheme-to-phoneme program.
 pub const G2P: &str = "espeak-ng";
 
-/// Fewer phones than this are too few: a short phrase is found by chance in longer ones.
+/// Minimum number of phones; a shorter phrase is found by chance in longer ones.
 const FEWEST_PHONES: usize = 4;
-/// From this many on a phrase is long enough; Picovoice asks for six as well (its FAQ on choosing a
-/// wake word).
+/// Number of phones from which a phrase is long enough. Picovoice asks for six as well (its FAQ on
+/// choosing a wake word).
 const ENOUGH_PHONES: usize = 6;
-/// A phrase said this often in an hour of talk wakes a device all day, …
+/// Occurrences per hour of talk from which false accepts happen all day.
 const OFTEN_PER_HOUR: f64 = 0.5;
-/// … and one said this often, now and then.
+/// Occurrences per hour of talk from which false accepts happen now and then.
 const SOMETIMES_PER_HOUR: f64 = 0.05;
-/// Up to this distance two phrases are told apart by little: two tones of four syllables' parts, …
+/// Distance up to which two phrases are hard to distinguish.
 const VERY_NEAR: f32 = 0.12;
-/// … and up to this, by something.
+/// Distance up to which two phrases are similar.
 const NEAR: f32 = 0.18;
-/// Words that are listed, and as many pairs of words.
+/// Maximum number of words, and of pairs of words, that are listed.
 const LISTED: usize = 5;
-/// Words that are tried in each place of a pair.
+/// Number of words that are tried at each position of a pair.
 const TRIED: usize = 6;
-/// Words meet more often than chance has them; how much more is a guess.
+/// Factor by which two words follow each other more often than by chance; an estimate.
 const LIFT: f64 = 10.0;
 
-/// How good a phrase is.
+/// Verdict on a phrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Nothing speaks against it.
+    /// No problem was found.
     Good,
-    /// It will do, with more recordings or a stricter threshold.
+    /// Usable with more recordings or a stricter threshold.
     Fair,
-    /// Choose another.
+    /// Unsuitable; the user should choose another phrase.
     Poor,
-    /// Its pronunciation is not known, so it cannot be judged.
+    /// The pronunciation is unknown, so the phrase cannot be judged.
     Unknown,
 }
 
-/// Something that speaks against a phrase.
+/// Problem of a phrase.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// Severity of the problem.
     pub verdict: Verdict,
-    /// In words.
+    /// Description of the problem.
     pub text: String,
 }
 
 /// One or two words that sound like the phrase.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Near {
-    /// The words.
+    /// Words.
     pub text: String,
-    /// 0 the same, 1 nothing in common; see [`phones::distance`].
+    /// Distance from 0 (equal) to 1 (nothing in common); see [`phones::distance`].
     pub distance: f32,
-    /// Times an hour of ordinary talk; for two words, if they met as often as chance has it.
+    /// Occurrences per hour of ordinary talk; for two words, as if they followed each other by
+    /// chance.
     pub per_hour: f64,
 }
 
-/// What can be said of a phrase.
+/// Result of the check of a phrase.
 #[derive(Clone, Debug, Serialize)]
 pub struct PhraseCheck {
-    /// The phrase, cleaned.
+    /// Cleaned phrase.
     pub phrase: String,
-    /// Code of its language.
+    /// Language code.
     pub language: String,
-    /// Where the language is from.
+    /// Language, with the evidence for it.
     pub language_guess: LanguageGuess,
-    /// Its phones, or letters.
+    /// Phones, or letters.
     pub tokens: Vec<String>,
-    /// What they are.
+    /// Kind of the tokens.
     pub spelling: Spelling,
-    /// Phones, tones not counted.
+    /// Number of phones, without tones.
     pub phones: usize,
-    /// Syllables.
+    /// Number of syllables.
     pub syllables: usize,
-    /// The everyday words that sound most like it.
+    /// Everyday words that sound most like the phrase.
     pub near_words: Vec<Near>,
-    /// Pairs of them that do.
+    /// Pairs of everyday words that sound most like the phrase.
     pub near_pairs: Vec<Near>,
-    /// What speaks against it, the worst first.
+    /// Problems of the phrase, the worst first.
     pub findings: Vec<Finding>,
-    /// The worst of them.
+    /// Verdict of the worst problem.
     pub verdict: Verdict,
-    /// One line for people: language, verdict, length.
+    /// One-line summary: language, verdict, length.
     pub summary: String,
-    /// Advice where the verdict is [`Verdict::Unknown`].
+    /// Advice if the verdict is [`Verdict::Unknown`].
     pub remedy: Option<String>,
 }
 
-/// Code of the language that a phrase looks like; see [`language::guess`].
+/// Returns the code of the most likely language of a phrase; see [`language::guess`].
 pub fn guess_language(phrase: &str) -> &'static str {
     language::code_of(&language::guess(phrase))
 }
 
-/// Tokens without any program.
+/// Returns the tokens of a text without a grapheme-to-phoneme program.
 fn plain_tokens(language: &str, text: &str) -> Vec<String> {
     let texts = [(language.to_owned(), text.to_owned())];
-    // Without a program nothing can fail.
+    // Only a grapheme-to-phoneme program can fail, and none is used.
     Tokenizer::default().tokenize(&texts).ok().and_then(|mut all| all.pop()).unwrap_or_default()
 }
 
-/// Judges a phrase in the language that the user names, or else in the one that it looks like.
+/// Checks a phrase in the language that the user names, or in the most likely one.
 ///
-/// `g2p` is a program with espeak-ng's interface. Without it, words of the lists that ship and Mandarin
-/// can be judged; the verdict on all else is [`Verdict::Unknown`].
+/// `g2p` is a program with espeak-ng's interface. Without it, only words of the shipped lists and
+/// Mandarin can be judged. The verdict on all others is [`Verdict::Unknown`].
 pub fn judge(phrase: &str, language: Option<&str>, g2p: Option<&str>) -> PhraseCheck {
     judge_in(phrase, language.map_or_else(|| language::guess(phrase), language::given), g2p)
 }
 
-/// Judges a phrase in a language; see [`judge`].
+/// Checks a phrase in a language; see [`judge`].
 pub fn check(phrase: &str, language: &str, g2p: Option<&str>) -> PhraseCheck {
     judge(phrase, Some(language), g2p)
 }
@@ -141,7 +142,7 @@ fn judge_in(phrase: &str, guess: LanguageGuess, g2p: Option<&str>) -> PhraseChec
     let language = guess.code.clone();
     let (mut tokens, spelling) = tokens(&phrase, &language, g2p);
     let obstacle = obstacle::find(&phrase, &language, (&tokens, spelling), g2p);
-    // Letters at least resemble each other as the sounds do; the names of letters do not.
+    // Letters at least resemble each other as the sounds do. The names of letters do not.
     if obstacle.is_some() && spelling == Spelling::Phones {
         tokens.clear();
     }
@@ -183,7 +184,7 @@ fn judge_in(phrase: &str, guess: LanguageGuess, g2p: Option<&str>) -> PhraseChec
     check
 }
 
-/// `looks like Portuguese (pt): good, 5 phones, 3 syllables`.
+/// Formats the summary, as in `looks like Portuguese (pt): good, 5 phones, 3 syllables`.
 fn summary(check: &PhraseCheck) -> String {
     let language = &check.language_guess.text;
     let PhraseCheck { phones, syllables, .. } = check;
@@ -230,7 +231,7 @@ fn findings(check: &PhraseCheck) -> Vec<Finding> {
         let say = if nearest.distance <= 0.0 { "sounds the same as" } else { "sounds much like" };
         find(verdict, format!("{say} {}", names(&near)));
     }
-    // Two words that hardly ever meet are no danger, however they sound.
+    // Two words that hardly ever follow each other do no harm, even if they sound similar.
     let met = |n: &&Near| n.distance <= NEAR && LIFT * n.per_hour >= SOMETIMES_PER_HOUR;
     let near: Vec<&Near> = check.near_pairs.iter().filter(met).collect();
     if !near.is_empty() {
@@ -239,8 +240,9 @@ fn findings(check: &PhraseCheck) -> Vec<Finding> {
     findings
 }
 
-/// How often a phrase is said: one word's frequency, or, not exactly, the rarest word's; none if a
-/// word is not listed.
+/// Returns the occurrences of a phrase per hour of talk, and `true` if the number is exact. The
+/// number is exact for a single word. For several words it is an upper bound, the frequency of the
+/// rarest word. Returns `None` if a word is not listed.
 fn said_per_hour(phrase: &str, language: &str) -> Option<(f64, bool)> {
     let words = Words::of(language)?;
     if let Some(word) = words.get(phrase) {
@@ -251,7 +253,7 @@ fn said_per_hour(phrase: &str, language: &str) -> Option<(f64, bool)> {
     Some((each?.into_iter().fold(f64::INFINITY, f64::min), false))
 }
 
-/// `3 times`, `0.2 times`, `once`.
+/// Formats a number of times: `3 times`, `0.20 times`, `once`.
 fn times(n: f64) -> String {
     match n {
         n if n >= 1.5 => format!("{n:.0} times"),
@@ -260,12 +262,13 @@ fn times(n: f64) -> String {
     }
 }
 
-/// `"one", "two"`.
+/// Formats up to three names: `"one", "two"`.
 fn names(near: &[&Near]) -> String {
     near.iter().take(3).map(|n| format!("\"{}\"", n.text)).collect::<Vec<_>>().join(", ")
 }
 
-/// The words that sound most like something said; of two as near, the more frequent one first.
+/// Returns the words that sound most like a sequence of segments, with their distances. Of two
+/// words at the same distance, the more frequent one comes first.
 fn nearest<'w>(
     said: &[Segment],
     words: &'w Words,
@@ -296,7 +299,7 @@ fn near_words(
     others.map(near).collect()
 }
 
-/// Pairs of words that sound most like the phrase, wherever the first ends.
+/// Returns pairs of words that sound most like the phrase, over all positions of the word boundary.
 fn near_pairs(said: &[Segment], words: &Words, spelling: Spelling) -> Vec<Near> {
     let mut found: Vec<Near> = Vec::new();
     for at in 2..said.len().saturating_sub(1) {
@@ -307,9 +310,10 @@ fn near_pairs(said: &[Segment], words: &Words, spelling: Spelling) -> Vec<Near> 
                 let joined = [sound_of(a, spelling), sound_of(b, spelling)].concat();
                 let distance = distance(said, &joined);
                 let text = format!("{} {}", a.text, b.text);
-                // Any two of Mandarin's characters are syllables, but few are words that meet.
+                // Any two Mandarin characters are syllables, but few of them are words that follow
+                // each other.
                 let are_syllables = text.chars().count() == 3 && !text.is_ascii();
-                // Said the same, in two words: that is the phrase.
+                // A pair with the same pronunciation is the phrase itself in two words.
                 if distance > 0.0 && !are_syllables && found.iter().all(|n| n.text != text) {
                     let per_hour = a.per_hour * b.per_hour / words::WORDS_PER_HOUR;
                     found.push(Near { text, distance, per_hour });
@@ -330,13 +334,13 @@ fn sound_of(word: &Word, spelling: Spelling) -> &[Segment] {
 }
 
 impl PhraseCheck {
-    /// What speaks against the phrase, in one line; none if nothing does.
+    /// Returns all problems in one line; `None` if there are none.
     pub fn warning(&self) -> Option<String> {
         if self.findings.is_empty() {
             return None;
         }
         let texts: Vec<&str> = self.findings.iter().map(|f| f.text.as_str()).collect();
-        // Not `{:?}`, which writes combining marks as numbers.
+        // `{:?}` would write combining marks as numbers.
         Some(format!("\"{}\": {}", self.phrase, texts.join("; ")))
     }
 }

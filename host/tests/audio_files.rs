@@ -1,5 +1,5 @@
-//! Audio files as people have them, by the program itself: hours long, in folders with other files
-//! among them, in formats that are not read, cut off.
+//! Tests of the program with realistic audio files: hours long, in folders with other files, in
+//! formats that are not supported, truncated.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use wakeling::audio;
 use wakeling_tests::{Tier, random_model, sound};
 
-/// A folder with a model of the word "hey wakeling" and a few short recordings.
+/// Folder with a model of the keyword "hey wakeling" and a few short recordings.
 struct Place(TempDir);
 
 impl Place {
@@ -49,7 +49,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A stereo WAV of silence at 48 kHz. Its samples are a hole in the file, which takes no room on disk.
+/// Writes a stereo WAV of silence at 48 kHz. Its samples are a hole in the file, which takes no
+/// space on the disk.
 #[cfg(target_os = "linux")]
 fn long_recording(path: PathBuf, minutes: u32) {
     use std::io::Write;
@@ -62,14 +63,14 @@ fn long_recording(path: PathBuf, minutes: u32) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     let mut file = fs::File::create(&path).expect("a file");
     file.write_all(&header).expect("a header");
-    // A sound at the beginning, since silence is neither a recording nor noise: a second of 500 Hz.
+    // A second of 500 Hz at the beginning, since silence is neither a recording nor noise.
     let wave = |i: usize| if (i / 48).is_multiple_of(2) { 3_000i16 } else { -3_000 };
     let tone: Vec<u8> = (0..48_000).flat_map(|i| [wave(i); 2]).flat_map(i16::to_le_bytes).collect();
     file.write_all(&tone).expect("samples");
     file.set_len(header.len() as u64 + u64::from(bytes)).expect("a hole");
 }
 
-/// The largest resident size of a run, in MiB.
+/// Returns the peak resident size of a run, in MiB.
 #[cfg(target_os = "linux")]
 fn peak_mib(place: &Place, arguments: &[&str]) -> u64 {
     let mut command = place.command(arguments);
@@ -78,7 +79,7 @@ fn peak_mib(place: &Place, arguments: &[&str]) -> u64 {
     let status = format!("/proc/{}/status", child.id());
     let mut peak_kib = 0;
     while child.try_wait().expect("it runs").is_none() {
-        // The peak never falls, so the last look is close to the end.
+        // The peak never falls, so the last reading is close to the final value.
         let status = fs::read_to_string(&status).unwrap_or_default();
         let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
         let kib = line.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok());
@@ -90,7 +91,7 @@ fn peak_mib(place: &Place, arguments: &[&str]) -> u64 {
     peak_kib / 1024
 }
 
-/// The command line for a folder with a long recording.
+/// Command line for a folder with a long recording.
 #[cfg(target_os = "linux")]
 type Arguments<'a> = &'a dyn Fn(&str) -> Vec<String>;
 
@@ -104,7 +105,7 @@ fn memory_does_not_grow_with_the_length_of_a_recording() {
     let word = |folder: &str| format!("hey wakeling={folder}");
     let evaluate = ["evaluate", "--model", "good.wkl", "--word"];
     let pack = ["pack", "--out", "packs", "--files", "1", "--megabytes", "0.05"];
-    // The features of speech that is packed stay in memory: 8 kB a second.
+    // The features of speech that is packed stay in memory: 8 kB per second.
     let runs: [(&str, u64, Arguments<'_>); 6] = [
         ("simulate", 8, &|long| owned(&["simulate", long, "--model", "good.wkl"])),
         ("negatives", 8, &|long| {
@@ -147,7 +148,7 @@ fn simulate_goes_on_behind_a_bad_file_in_a_folder() {
     for name in ["a.wav", "z.wav"] {
         fs::write(folder.join(name), &wav).expect("a recording");
     }
-    // What macOS leaves beside every file on a stick.
+    // Metadata file that macOS adds beside every file on a stick.
     fs::write(folder.join("._a.wav"), b"\0\x05\x16\x07\0\x02\0\0Mac OS X        ").expect("a file");
     let simulate = ["simulate", "folder", "--model", "good.wkl", "--json", "--scores"];
     let output = place.run(&simulate);
@@ -196,7 +197,7 @@ fn files_of_other_formats_are_named_with_one_command_for_all() {
         }
         assert_eq!(message.matches("ffmpeg").count(), 1, "{message}");
     };
-    // Nothing else is there: the error has the command.
+    // The folder has no other files, so the error contains the command.
     let output = place.run(&evaluate);
     assert_eq!(output.status.code(), Some(3));
     check(&output, &["1.amr", "AMR is not read", command]);

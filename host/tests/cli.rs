@@ -60,7 +60,8 @@ impl Place {
         fs::write(self.path(name), bytes).expect("a temporary file");
     }
 
-    /// Writes a base of random weights, `base.safetensors`, and a head on it, `hey.head`.
+    /// Writes a pretrained model with random weights, `base.safetensors`, and a head on it,
+    /// `hey.head`.
     fn write_base(&self) {
         let base = small_base();
         base.save(&self.path("base.safetensors")).expect("a base");
@@ -100,7 +101,7 @@ fn bad_recordings(wav: &[u8]) -> [(&'static str, Vec<u8>); 4] {
     [
         ("zero.wav", Vec::new()),
         ("headed.wav", silent),
-        // Not one sample is whole; of a longer file, what is there is used.
+        // Not a single sample is complete. A longer truncated file is used up to its end.
         ("cut.wav", wav[..45].to_vec()),
         ("text.wav", b"it rains in the mountains\n".to_vec()),
     ]

@@ -8,7 +8,7 @@ use std::{
 use wakeling::audio;
 use wakeling_tests::server::{Content, Server};
 
-/// Builds a shard with one recording of a word, in the format of a WebDataset writer.
+/// Builds a shard with one recording of a keyword, in the format of a WebDataset writer.
 fn shard(place: &Path, pitch: i16) -> Vec<u8> {
     let path = place.join("x.wav");
     let samples: Vec<i16> = (0..4_000).map(|t| (t % pitch) * 100).collect();

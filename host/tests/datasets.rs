@@ -1,5 +1,5 @@
-//! What is trained on is what the user meant: datasets with several texts, tables, names, silent takes,
-//! several takes in a file.
+//! Tests that training uses the data that the user meant: datasets with several texts, tables,
+//! names, silent takes, several takes in a file.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use wakeling::audio;
 use wakeling_tests::shipped::few_models;
 
-/// The demo's recordings of "hey wakeling".
+/// Returns the demo's recordings of "hey wakeling".
 fn phrases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo/train");
     let entries = fs::read_dir(folder).expect("the demo").map(|e| e.expect("a file").path());
@@ -21,7 +21,7 @@ fn phrases() -> Vec<PathBuf> {
     files
 }
 
-/// A folder with the small base and one pack of other speech.
+/// Creates a folder with the small pretrained model and one pack of negative speech.
 fn place() -> TempDir {
     let place = tempfile::tempdir().expect("a temporary folder");
     few_models(place.path(), "base-s");
@@ -43,7 +43,7 @@ fn wakeling(place: &TempDir, arguments: &[&str]) -> Output {
         .expect("the program starts")
 }
 
-/// Exit code, stdout and stderr.
+/// Returns exit code, stdout and stderr.
 fn said(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
@@ -53,7 +53,7 @@ fn advise(place: &TempDir, word: &str) -> (i32, String, String) {
     said(&wakeling(place, &["advise", "--base", "base-s", "--word", word]))
 }
 
-/// A training that ends soon.
+/// Runs a fine-tuning with as little work as possible.
 fn finetune(place: &TempDir, rest: &[&str]) -> (i32, String, String) {
     let quick = ["--steps", "1", "--members", "1", "--negative-hours", "0.05", "--base", "base-s"];
     said(&wakeling(place, &[&["finetune"][..], rest, &quick].concat()))
@@ -112,7 +112,7 @@ fn takes_without_sound_are_left_out_and_refused_when_none_is_left() {
     assert_eq!(code, 0, "{stderr}");
     assert!(stderr.contains("x.wav: digital silence"), "{stderr}");
     assert!(stderr.contains("3 recordings of \"hey wakeling\""), "{stderr}");
-    // What comes next is the last line; the path is all of stdout.
+    // The last line of stderr suggests the next commands. stdout is only the path.
     let next =
         stderr.trim_end().lines().last().and_then(|l| l.strip_prefix("next: ")).expect(&stderr);
     for command in next.split(", or ") {
@@ -193,7 +193,7 @@ fn names_are_compared_and_printed_as_text_and_their_files_numbered() {
         let (code, stdout, stderr) = said(&wakeling(&place, &evaluate));
         assert_eq!(code, 0, "{stderr}");
         assert!(stdout.contains("café"), "{stdout}");
-        // All three recordings were trained on.
+        // All three recordings were used for training.
         assert!(stderr.contains("3 of 3 recordings of \"café\" were trained on"), "{stderr}");
     }
 }

@@ -198,7 +198,8 @@ impl<'p> Asked<'p> {
     }
 }
 
-/// Returns the output of a command once it succeeds, because QEMU takes a moment to listen.
+/// Returns the output of a command once it succeeds, because QEMU takes a moment to accept
+/// connections.
 fn wait_for(run: impl Fn() -> Output) -> String {
     for _ in 0..100 {
         let output = run();

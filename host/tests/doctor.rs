@@ -1,4 +1,4 @@
-//! `wakeling doctor`, by the built program, on machines that lack things.
+//! Tests of `wakeling doctor` with the built program, on machines where something is missing.
 
 use std::{
     fs,
@@ -8,7 +8,8 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Runs the program in `folder`, without ALSA's configuration: its library then prints many lines.
+/// Runs the program in `folder`, without ALSA's configuration, which makes its library print many
+/// lines.
 fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wakeling"))
         .args(arguments)
@@ -32,7 +33,7 @@ fn optional_things_that_are_missing_are_no_failure() {
     let output = run(place.path(), &["doctor"], &[("PATH", &empty)]);
     let (report, messages) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{report}{messages}");
-    // Neither the program nor a sound library adds anything.
+    // Neither the program nor a sound library may print more lines.
     assert_eq!(messages, "", "{report}");
     for line in [
         "needed",
@@ -45,7 +46,7 @@ fn optional_things_that_are_missing_are_no_failure() {
         assert!(report.lines().any(|found| found == line), "{line}: {report}");
     }
     assert!(report.contains("All that is needed is here."), "{report}");
-    // A remedy that names the command itself leads in a circle.
+    // A remedy that names the same command would be circular.
     assert!(!report.contains("wakeling doctor"), "{report}");
 }
 

@@ -45,7 +45,7 @@ impl Place {
         self.flash_board("pico", "hey.wkl", arguments)
     }
 
-    /// Only programs of this folder are in `PATH`.
+    /// Runs the command with only the programs of this folder in `PATH`.
     fn flash_board(&self, board: &str, model: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wakeling"));
         command.args(["flash", model, "--board", board]).args(arguments);
@@ -114,7 +114,7 @@ fn a_file_for_the_drive_reads_back() {
     let expected = fs::read(place.path().join("hey.wkl")).expect("it is there");
     assert_eq!(model.bytes[IN_FRONT..][..expected.len()], expected);
 
-    // The same for other programs, without the board's program and the padding of a sector.
+    // A file for other programs, without the board's program and without padding to a sector.
     place.plan(&["--model-only", "--bin", "region.bin"]);
     let region = fs::read(place.path().join("region.bin")).expect("it was written");
     assert!(model.bytes.starts_with(&region) && region.len() > IN_FRONT + expected.len());
@@ -122,7 +122,7 @@ fn a_file_for_the_drive_reads_back() {
     assert_eq!(fs::read(place.path().join("plain.bin")).expect("it was written"), expected);
 }
 
-/// A checkout whose compiler, cargo and rustup are scripts that write down how they are called.
+/// Checkout in which the compiler, cargo and rustup are scripts that log their calls.
 #[cfg(unix)]
 mod checkout {
     use std::os::unix::fs::PermissionsExt;
@@ -131,18 +131,18 @@ mod checkout {
 
     use super::*;
 
-    /// cargo that leaves a program for each board where cargo would, and prints on stdout, which must not
-    /// reach the plan.
+    /// cargo that writes a program for each board where cargo would. It also prints on stdout,
+    /// which must not reach the plan.
     const CARGO: &str = "echo \"cargo $*\" >>$LOG; echo compiling
         for target in $CARGO_TARGET_DIR/*-*/release; do for program in ../../*.elf; do
             name=${program##*/}; cp $program $target/wakeling-${name%.elf}
         done; done";
-    /// rustup that adds what it is asked for.
+    /// rustup that adds the requested target.
     const RUSTUP: &str =
         "echo \"rustup $*\" >>$LOG; echo downloading; mkdir -p $SYSROOT/lib/rustlib/$3/lib";
 
     impl Place {
-        /// A checkout in which no target is installed.
+        /// Creates a checkout in which no target is installed.
         fn checkout() -> Self {
             let place = Self::new();
             for board in BOARDS {
@@ -162,7 +162,7 @@ mod checkout {
             place
         }
 
-        /// A program in `PATH`, which has the system's commands besides.
+        /// Writes a program to `PATH`, which also contains the system's commands.
         fn script(&self, name: &str, text: &str) {
             let here = self.path().display();
             let text = format!(
@@ -173,7 +173,7 @@ mod checkout {
             fs::set_permissions(self.path().join(name), mode).expect("ours");
         }
 
-        /// The calls since the last time.
+        /// Returns the calls since the last time.
         fn log(&self) -> Vec<String> {
             let path = self.path().join("log");
             let log = fs::read_to_string(&path).unwrap_or_default();
@@ -205,7 +205,7 @@ mod checkout {
                 assert!(log[0] == added && log[1].starts_with(&built), "{}: {log:?}", board.name);
                 assert_eq!(log[1].ends_with("--no-default-features"), plain, "{log:?}");
                 let plan = String::from_utf8_lossy(&output.stdout);
-                // espflash lays its program out itself.
+                // espflash places its program itself.
                 let shown = if board.loader == Loader::Espflash {
                     "espflash flash"
                 } else {
@@ -214,7 +214,7 @@ mod checkout {
                 assert!(plan.contains(shown), "{plan}");
                 assert!(!plan.contains("compiling") && !plan.contains("downloading"), "{plan}");
 
-                // It is there now.
+                // The target is installed now.
                 assert!(place.flash_board(board.name, "hey.wkl", arguments).status.success());
                 assert!(place.log().iter().all(|line| !line.starts_with("rustup")));
             }

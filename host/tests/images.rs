@@ -37,7 +37,7 @@ fn succeed(folder: &Path, arguments: &[&str]) -> (String, String) {
     (out, err)
 }
 
-/// Runs the program, and expects this exit code and these words.
+/// Runs the program, and expects this exit code and these words in its message.
 fn fail(folder: &Path, arguments: &[&str], code: i32, words: &[&str]) {
     let output = run(folder, arguments);
     let err = text(&output.stderr);

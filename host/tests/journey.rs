@@ -1,5 +1,5 @@
-//! Test of the way from recordings to a working model, on data from the repository: the shipped
-//! base, one pack of negative speech, and the demo's synthetic voices.
+//! Test of the way from recordings to a working model, on data from the repository: a shipped
+//! pretrained model, one pack of negative speech, and the demo's synthetic voices.
 
 use std::{ops::Range, path::Path};
 

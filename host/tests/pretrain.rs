@@ -10,7 +10,7 @@ use std::{
 
 use wakeling::{audio, base::Base, quantize::QuantizedTrunk};
 
-/// Writes `clips` recordings of each word, all different.
+/// Writes `clips` recordings of each keyword, all different.
 fn write_words(folder: &Path, clips: usize) {
     for (word, hz) in [("low", 300.0), ("high", 1_200.0)] {
         fs::create_dir_all(folder.join(word)).expect("a folder");
@@ -27,7 +27,7 @@ fn write_words(folder: &Path, clips: usize) {
     }
 }
 
-/// Folder with words, and runs on them.
+/// Folder with recordings of keywords, and runs on them.
 struct Place {
     folder: tempfile::TempDir,
 }
@@ -88,8 +88,8 @@ fn a_base_is_trained_from_folders_of_words_and_a_run_continues() {
     assert_eq!(base.info.words.outputs(), 3);
     assert_eq!(place.rows("out").len(), 1 + 12);
 
-    // All training steps are done: the same command finds the checkpoint and ends with the same
-    // base.
+    // All training steps are done. The same command finds the checkpoint and ends with the same
+    // pretrained model.
     let before = place.weights("out");
     let again = succeeded(&place.run("out", "12", &[]));
     assert!(again.contains("resuming"));

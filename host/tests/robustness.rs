@@ -16,7 +16,7 @@ fn demo(folder: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(folder).display().to_string()
 }
 
-/// Creates a folder with the small base and one pack of negative speech.
+/// Creates a folder with the small pretrained model and one pack of negative speech.
 fn place() -> TempDir {
     let place = tempfile::tempdir().expect("a temporary folder");
     few_models(place.path(), "base-s");

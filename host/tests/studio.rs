@@ -123,8 +123,8 @@ fn a_person_records_trains_hears_and_downloads() {
     let problem = page.evaluate("document.getElementById('problem-train')?.textContent ?? ''");
     assert_eq!(problem, "");
     page.picture("training.png");
-    // The training runs in the program, so a reloaded page still shows it.
-    // The mark tells the old page from the new one: a reload begins some time after the call.
+    // The training runs in the program, so a reloaded page still shows it. The mark distinguishes
+    // the old page from the new one, because a reload begins some time after the call.
     page.evaluate("window.isOld = true; location.reload()");
     page.wait_for("!window.isOld && document.getElementById('stage')?.textContent.startsWith('Training on 6 takes') && document.activeElement === document.body", SHORT);
     let log = page.evaluate("document.getElementById('log').textContent");
@@ -282,7 +282,7 @@ fn the_progress_of_a_training_goes_through_all_stages() {
     assert!(different > 10, "{shares:?}");
     assert!(shares.iter().any(|s| (0.01..0.5).contains(s)), "{shares:?}");
     assert!(states.iter().any(|s| s["left_s"].as_u64().is_some()), "{states:?}");
-    // The page has words for each stage, and progress lines are kept out of the messages.
+    // The page has a text for each stage, and progress lines are kept out of the messages.
     let strings = include_str!("../src/studio/page/strings.js");
     for stage in states.iter().filter_map(|s| s["stage"].as_str()).filter(|s| !s.is_empty()) {
         assert!(strings.contains(&format!("\"stage.{stage}\": ")), "{stage}");
@@ -441,8 +441,9 @@ fn a_muted_microphone_is_named_within_two_seconds() {
     page.picture("muted.png");
 }
 
+/// Writes `studio.png`, the image of the studio in the documents. espeak-ng should be installed.
+///
 /// `WAKELING_SCREENSHOTS=$PWD/docs/images cargo test -p wakeling --test studio -- --ignored picture`
-/// writes `studio.png`, the picture of the studio in the documents. espeak-ng should be installed.
 #[test]
 #[ignore = "writes a picture of the documents"]
 fn picture_of_the_studio() {

@@ -19,7 +19,7 @@ fn demo(folder: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(folder).display().to_string()
 }
 
-/// Creates a folder with the small base and one pack of negative speech.
+/// Creates a folder with the small pretrained model and one pack of negative speech.
 fn place() -> TempDir {
     let place = tempfile::tempdir().expect("a temporary folder");
     few_models(place.path(), "base-s");
@@ -243,7 +243,7 @@ fn advice_tells_a_phrase_from_a_mixture() {
     let phrase = advise(&format!("hey wakeling={}", demo("train")));
     assert!(phrase.contains("  + base-s hears:"), "{phrase}");
     assert!(phrase.contains("--train head"), "{phrase}");
-    // Unrelated sentences are no more similar to each other than other speech is.
+    // Unrelated sentences are no more similar to each other than negative speech is.
     let mixture = advise(&format!("talk={}", demo("talk")));
     assert!(mixture.contains("  ! base-s hears:"), "{mixture}");
 }

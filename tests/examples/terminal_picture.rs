@@ -1,4 +1,4 @@
-//! Makes `docs/images/terminal.svg`, the picture of a terminal in the README.
+//! Makes `docs/images/terminal.svg`, the image of a terminal in the README.
 //!
 //! ```sh
 //! cargo build --release -p wakeling
@@ -6,9 +6,9 @@
 //! cargo run -p wakeling-tests --example terminal_picture -- render
 //! ```
 //!
-//! `capture` runs the program in tmux on a virtual sound card that plays the demo's voices, and keeps
-//! the screens with their colours in `docs/images/terminal.txt`. `render` draws that text; the same
-//! text gives the same picture.
+//! `capture` runs the program in tmux on a virtual sound card that plays the demo's voices. It
+//! saves the screens with their colours in `docs/images/terminal.txt`. `render` draws that text.
+//! The same text gives the same image.
 
 use std::{env, fs, io, path::Path, process::Child};
 
@@ -39,14 +39,14 @@ fn main() -> io::Result<()> {
     }
 }
 
-/// Ends a player. It is waited for whether or not it could be killed.
+/// Ends a player, and waits for it even if it could not be killed.
 fn stop(mut player: Child) -> io::Result<()> {
     let killed = player.kill();
     player.wait()?;
     killed
 }
 
-/// Screens of `record`, `finetune` and `listen`, each below the command that was typed.
+/// Returns the screens of `record`, `finetune` and `listen`, each below the command that was typed.
 fn capture(root: &Path, program: &Path) -> io::Result<String> {
     let folder = tempfile::tempdir()?;
     let Some(sink) = NullSink::start(folder.path(), 16_000, 1) else {
@@ -79,7 +79,7 @@ fn capture(root: &Path, program: &Path) -> io::Result<String> {
     let session = Session::start(&sink, folder.path(), SIZE, &format!("{run} {listen}"));
     session.wait_for("Sensitivity:");
     let player = sink.play(&voices);
-    // One detection is listed, and the next one goes on.
+    // One detection is listed, and the next one is in progress.
     session.wait_for("hey wakeling  level");
     let live = session.wait_for("DETECTED");
     stop(player)?;
@@ -88,7 +88,7 @@ fn capture(root: &Path, program: &Path) -> io::Result<String> {
     Ok(screens.join("\n"))
 }
 
-/// Voices of the demo that say the phrase, with pauses in which a take can count down.
+/// Returns the demo's voices speaking the phrase, with pauses for the countdown of a take.
 fn said(root: &Path) -> Vec<i16> {
     let names = ["af_sarah-0", "am_onyx-0", "bf_lily-0", "bm_george-0"];
     let pause = vec![0; 40_000];

@@ -167,7 +167,7 @@ impl Browser {
         self.save_picture(name, true);
     }
 
-    /// As [`Browser::picture`], of what is in the viewport alone.
+    /// Saves an image like [`Browser::picture`], but of the viewport only.
     pub fn picture_in_view(&mut self, name: &str) {
         self.save_picture(name, false);
     }

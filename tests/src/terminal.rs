@@ -1,6 +1,6 @@
-//! Pictures of a terminal session: text with colours as tmux captures it, drawn as an SVG.
+//! Images of a terminal session: text with colours as tmux captures it, drawn as an SVG.
 //!
-//! The drawing depends on the text alone, so a picture can be compared with the text it was made of.
+//! The drawing depends only on the text, so an image can be compared with its text.
 
 use std::{
     fmt::Write,
@@ -10,7 +10,7 @@ use std::{
 
 use crate::null_sink::NullSink;
 
-/// Width of a character in the picture's units; the font is scaled to it.
+/// Width of a character in the units of the image; the font is scaled to it.
 const CELL: f64 = 8.4;
 /// Height of a line.
 const LINE: f64 = 18.0;
@@ -18,19 +18,19 @@ const LINE: f64 = 18.0;
 const MARGIN: f64 = 16.0;
 /// Height of the bar above the text.
 const BAR: f64 = 28.0;
-/// Longest time that a command may take until it shows what is waited for.
+/// Time limit for the text that a command is expected to show.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// Title of the picture in the documents.
+/// Title of the image in the documents.
 pub const PICTURE_TITLE: &str = "A terminal: recording, fine-tuning and testing a wake word";
-/// Columns of the picture in the documents.
+/// Number of columns of the image in the documents.
 pub const PICTURE_COLUMNS: usize = 100;
 
 const STYLE: &str = "\
 text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#d8dee9;white-space:pre}\
 .b{font-weight:700;fill:#fff}.d{fill:#8a94a6}.r{fill:#ff8a80}.g{fill:#8fd6a0}.y{fill:#e6cf7a}.c{fill:#7fc8ff}";
 
-/// Look of a stretch of text.
+/// Style of a stretch of text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Look {
     is_bold: bool,
@@ -40,7 +40,8 @@ struct Look {
 }
 
 impl Look {
-    /// Changes by the parameters of one escape sequence (ECMA-48, SGR). Unknown ones change nothing.
+    /// Applies the parameters of one escape sequence (ECMA-48, SGR). Unknown parameters are
+    /// ignored.
     fn apply(&mut self, parameters: &str) {
         let mut codes = parameters.split(';').map(|code| code.parse::<u8>().unwrap_or(0));
         while let Some(code) = codes.next() {
@@ -74,7 +75,7 @@ impl Look {
     }
 }
 
-/// One line as stretches of one look each.
+/// Splits a line into stretches of one style each.
 fn spans(line: &str, look: &mut Look) -> Vec<(Look, String)> {
     let mut spans: Vec<(Look, String)> = Vec::new();
     for (i, part) in line.split("\u{1b}[").enumerate() {
@@ -99,11 +100,12 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// The text of a terminal as an SVG, at least `columns` wide. A line that begins with `$ ` is a command.
+/// Returns the text of a terminal as an SVG, at least `columns` wide. A line that begins with `$ `
+/// is a command.
 pub fn svg(text: &str, title: &str, columns: usize) -> String {
     let mut look = Look::default();
     let line = |line: &str| {
-        // The end of a screen leaves its last look on.
+        // The end of a screen does not reset its last style.
         if line.starts_with("$ ") {
             look = Look::default();
         }
@@ -148,14 +150,14 @@ pub fn svg(text: &str, title: &str, columns: usize) -> String {
     svg + "</svg>\n"
 }
 
-/// A terminal in tmux in which a command runs, with a virtual sound card.
+/// Terminal in tmux that runs a command with a virtual sound card.
 pub struct Session<'s> {
     sink: &'s NullSink,
     socket: PathBuf,
 }
 
 impl<'s> Session<'s> {
-    /// Starts a command by `sh` in a folder. `columns` and `rows` are the size of the terminal.
+    /// Starts a command with `sh` in a folder. `columns` and `rows` are the size of the terminal.
     pub fn start(
         sink: &'s NullSink,
         folder: &Path,
@@ -185,7 +187,7 @@ impl<'s> Session<'s> {
     /// after the end of the command.
     ///
     /// # Panics
-    /// If the command ends before, and after 15 minutes.
+    /// If the command ends before, or after 15 minutes.
     pub fn wait_for(&self, text: &str) -> String {
         let started = Instant::now();
         loop {

@@ -35,7 +35,7 @@ const CLEAR_MAGNITUDE: u64 = 1_024 * 64;
 /// Feature below which the integers before the logarithm are so small that one unit is at least a
 /// step.
 const COARSE_FEATURE: i8 = 0;
-/// Number of recordings from each corpus.
+/// Number of recordings from each dataset.
 const FILES: usize = 25;
 
 /// One recording from `golden/pymicro.py`.

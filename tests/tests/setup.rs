@@ -1,6 +1,7 @@
-//! `./x` on machines that lack what its tasks need: everything is installed or named before anything is
-//! compiled. The PATH of these machines has nothing but what each Debian has, and scripts that stand for
-//! `cargo`, `rustup`, `apt-get` and others; they write down how they are called.
+//! Tests of `./x` on machines that lack dependencies of its tasks: everything missing is installed
+//! or named before anything is compiled. The PATH of these machines contains only the commands of
+//! every Debian system, and scripts in place of `cargo`, `rustup`, `apt-get` and others. The
+//! scripts log their calls.
 #![cfg(unix)]
 
 use std::{
@@ -13,13 +14,13 @@ use std::{
 use object::{Object, ObjectSection};
 use tempfile::TempDir;
 
-/// What every Debian has, as far as `x` uses it.
+/// Commands of every Debian system that `x` uses.
 const ESSENTIAL: [&str; 24] = [
     "bash", "sh", "env", "cat", "dirname", "uname", "sed", "grep", "tr", "sort", "mkdir", "mktemp",
     "rm", "touch", "chmod", "timeout", "wc", "ls", "tee", "cmp", "basename", "awk", "head", "tail",
 ];
 
-/// Every task that compiles, with the packages and targets that a bare machine lacks for it.
+/// Tasks that compile, with the packages and targets that a bare machine lacks for each.
 const TASKS: [(&[&str], &[&str], &[&str]); 10] = [
     (&["build"], &["build-essential", "libasound2-dev", "pkg-config"], &[]),
     (&["firmware"], &["build-essential"], &["thumbv7em-none-eabihf"]),
@@ -45,7 +46,7 @@ const TASKS: [(&[&str], &[&str], &[&str]); 10] = [
     ),
 ];
 
-/// As `sort` orders them.
+/// Targets in the order of `sort`.
 const ALL_TARGETS: [&str; 4] = [
     "riscv32imc-unknown-none-elf",
     "thumbv6m-none-eabi",
@@ -53,12 +54,13 @@ const ALL_TARGETS: [&str; 4] = [
     "thumbv8m.main-none-eabihf",
 ];
 
-/// A machine with Rust and nothing else: a PATH of its own, and a log of what was called.
+/// Machine with Rust and nothing else: a PATH of its own, and a log of calls.
 struct Machine(TempDir);
 
 impl Machine {
-    /// `is_root`: installing is allowed. apt-get and rustup install what is asked for, and say so in the
-    /// log; cargo only logs, and fails, so that `x` ends where compiling would begin.
+    /// Creates a machine. With `is_root`, installing is allowed. apt-get and rustup then install
+    /// the requested items and log them. cargo only logs its call and fails, so `x` ends where
+    /// compiling would begin.
     fn new(is_root: bool) -> Self {
         let machine = Self(TempDir::new().expect("a folder"));
         fs::create_dir(machine.bin()).expect("a folder");
@@ -101,19 +103,20 @@ impl Machine {
         self.path("bin")
     }
 
-    /// A program of this machine.
+    /// Writes a program of this machine.
     fn script(&self, name: &str, text: &str) {
         let path = self.bin().join(name);
         fs::write(&path, format!("#!/usr/bin/env bash\n{text}\n")).expect("a script");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("ours");
     }
 
-    /// `rustup` that logs its call and then runs `effect`.
+    /// Writes a `rustup` that logs its call and then runs `effect`.
     fn rustup(&self, effect: &str) {
         self.script("rustup", &format!("echo \"rustup $*\" >>\"$MACHINE/log\"; {effect}"));
     }
 
-    /// `apt-get` that logs its call, and on `install` runs `effect` with the packages in `$packages`.
+    /// Writes an `apt-get` that logs its call, and on `install` runs `effect` with the packages in
+    /// `$packages`.
     fn apt_get(&self, effect: &str) {
         self.script(
             "apt-get",
@@ -133,7 +136,8 @@ impl Machine {
         fs::remove_file(self.bin().join(name)).expect("it is there");
     }
 
-    /// Runs `./x` here; returns what the fakes wrote down, line by line, and what `x` printed.
+    /// Runs `./x` on this machine. Returns the logged calls, the text that `x` printed, and its
+    /// output.
     fn x(&self, arguments: &[&str]) -> (Vec<String>, String, Output) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../x");
         let output = Command::new(self.bin().join("bash"))
@@ -152,7 +156,7 @@ impl Machine {
     }
 }
 
-/// The calls before cargo's first, which must be there.
+/// Returns the calls before the first call of cargo, which must exist.
 fn before_cargo<'l>(log: &'l [String], context: &str) -> &'l [String] {
     let first = log.iter().position(|line| line.starts_with("cargo "));
     &log[..first.unwrap_or_else(|| panic!("{context}: nothing was compiled: {log:?}"))]
@@ -170,7 +174,7 @@ fn each_task_installs_all_it_needs_before_it_compiles() {
         }
         assert_eq!(before_cargo(&log, &context), expected, "{context}");
 
-        // The second time nothing is missing.
+        // On the second run nothing is missing.
         fs::remove_file(machine.path("log")).expect("a log");
         let (log, message, _) = machine.x(task);
         assert!(before_cargo(&log, &message).is_empty(), "{task:?} again: {log:?}");
@@ -196,7 +200,7 @@ fn without_rights_all_that_is_missing_is_named_with_one_command() {
 
 #[test]
 fn each_missing_thing_alone_is_noticed() {
-    // One thing is taken away from a machine that has everything.
+    // One item is removed from a machine that has everything.
     let complete = || {
         let machine = Machine::new(true);
         machine.x(&["test"]);
@@ -213,7 +217,8 @@ fn each_missing_thing_alone_is_noticed() {
             "apt-get libasound2-dev pkg-config",
         ),
         (|m| m.remove("cc"), "apt-get build-essential"),
-        // A compiler without the C library's headers, as `apt-get install --no-install-recommends gcc` leaves it.
+        // A compiler without the C library's headers, as `apt-get install --no-install-recommends
+        // gcc` installs it.
         (|m| m.script("cc", "exit 1"), "apt-get build-essential"),
         (
             |m| {
@@ -239,7 +244,7 @@ fn what_could_not_be_installed_is_named() {
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(log.iter().all(|line| !line.starts_with("cargo ")), "{log:?}");
     assert!(message.contains("QEMU for Arm") && message.contains("apt-get install"), "{message}");
-    // The target came from rustup, so it is not missing any more.
+    // rustup installed the target, so it is no longer missing.
     assert!(!message.contains("rustup target add"), "{message}");
 }
 
@@ -284,7 +289,8 @@ fn a_wrong_argument_installs_nothing() {
     assert!(Machine::new(false).x(&["help"]).2.status.success());
 }
 
-/// Debian's compiler does where rustup is not there, and only for the emulated boards.
+/// Debian's compiler replaces rustup only for the emulated boards, so a task for other boards must
+/// name the missing target.
 #[test]
 fn without_rustup_boards_name_the_target() {
     let machine = Machine::new(true);

@@ -27,14 +27,14 @@ use wakeling::{
 
 use crate::common::{WORDS, Word, test_negatives};
 
-/// Changes whenever the content of a cached file does.
+/// Version of the cached files, increased when their content changes.
 const CACHE_VERSION: u32 = 1;
-/// Seed of noise, babble and their places under the recordings.
+/// Seed of the noise, the babble, and their positions under the recordings.
 const SEED: u64 = 1;
-/// Clips of babble, 12 s each: 40 minutes.
+/// Number of babble clips of 12 s: 40 minutes in total.
 const BABBLE_CLIPS: usize = 200;
 const BABBLE_SAMPLES: usize = 12 * 16_000;
-/// Level of babble in i16 steps, which leaves room for the peaks.
+/// Root mean square of babble in i16 steps, which leaves headroom for peaks.
 const BABBLE_RMS: f32 = 2_000.0;
 
 /// Background of a condition.
@@ -48,14 +48,15 @@ pub enum Background {
     Babble,
 }
 
-/// Condition in which recordings are tested.
+/// Condition under which recordings are tested.
 #[derive(Debug)]
 pub struct Condition {
     /// Name in tables and file names.
     pub name: &'static str,
     /// Background under the recordings.
     pub background: Background,
-    /// Loudest 32 ms of a recording over the loudest 32 ms of its background, in dB.
+    /// Signal-to-noise ratio in dB: the loudest 32 ms of a recording over the loudest 32 ms of its
+    /// background.
     pub snr_db: f32,
 }
 
@@ -68,17 +69,17 @@ pub const CONDITIONS: [Condition; 5] = [
     Condition { name: "babble 5 dB", background: Background::Babble, snr_db: 5.0 },
 ];
 
-/// Embeddings of audio without the words.
+/// Embeddings of audio without the keywords.
 pub struct Negative {
-    /// Embeddings, one stream a minute.
+    /// Embeddings, one stream per minute.
     pub outputs: TrunkOutputs,
-    /// Hours without the pauses between clips.
+    /// Length in hours, without the pauses between clips.
     pub hours: f64,
     texts: Vec<String>,
 }
 
 impl Negative {
-    /// Streams whose text does not satisfy `holds`.
+    /// Returns the streams whose text does not satisfy `holds`.
     pub fn without(&self, holds: impl Fn(&str) -> bool) -> Self {
         let kept = (0..self.texts.len()).filter(|&i| !holds(&self.texts[i]));
         let (streams, texts): (Vec<_>, Vec<_>) =
@@ -89,9 +90,9 @@ impl Negative {
     }
 }
 
-/// Embedded test data and its backgrounds.
+/// Embedded test data and the backgrounds.
 pub struct TestData {
-    /// Speech without the words.
+    /// Speech without the keywords.
     pub speech: Negative,
     /// Household noise alone.
     pub noise: Negative,
@@ -102,7 +103,7 @@ pub struct TestData {
 }
 
 impl TestData {
-    /// Loads everything; embeddings come from the cache where it has them.
+    /// Loads all test data. Embeddings are taken from the cache if they are there.
     pub fn load(base: &Base, trunk: &QuantizedTrunk, data: &Path, folder: PathBuf) -> Result<Self> {
         let frontend = base.tables.params(base.info.normalization);
         let cache = Cache { folder, fingerprint: fingerprint(base)? };
@@ -133,9 +134,10 @@ impl TestData {
         })
     }
 
-    /// Embeddings of some clips of a word in a condition, and the steps at which each lies.
+    /// Returns the embeddings of some clips of a keyword in a condition, and the range of steps of
+    /// each recording.
     ///
-    /// All clips of the word are embedded together, so that every draw finds its own in the cache.
+    /// All clips of the keyword are embedded together, so the clips of every seed are in the cache.
     pub fn clips(
         &self,
         base: &Base,
@@ -180,7 +182,8 @@ fn outputs(base: &Base, streams: Vec<Vec<i8>>) -> TrunkOutputs {
     }
 }
 
-/// Babble of two to six speakers, each with sentences one after another, within 6 dB of each other.
+/// Mixes babble of two to six speakers. Each speaks sentences one after another, at levels within 6
+/// dB of each other.
 fn babble(dev: &[Example]) -> Result<Vec<Vec<i16>>> {
     let mut speakers: BTreeMap<String, Vec<Vec<f32>>> = BTreeMap::new();
     for example in dev {
@@ -203,7 +206,7 @@ fn babble(dev: &[Example]) -> Result<Vec<Vec<i16>>> {
         let mut sum = vec![0f32; BABBLE_SAMPLES];
         for sentences in speakers.sample(&mut rng, count) {
             let gain = 10f32.powf(rng.random_range(-6.0..=6.0f32) / 20.0);
-            // The first sentence has begun before the clip does.
+            // The first sentence starts before the clip.
             let mut at = 0;
             while at < BABBLE_SAMPLES {
                 let Some(sentence) = sentences.choose(&mut rng) else { break };
@@ -219,15 +222,15 @@ fn babble(dev: &[Example]) -> Result<Vec<Vec<i16>>> {
     Ok((0..BABBLE_CLIPS).map(clip).collect())
 }
 
-/// Embeddings of streams as they are kept in a file.
+/// Embeddings of streams, as stored in a file.
 #[derive(Serialize, Deserialize)]
 struct Embedded {
     streams: Vec<Vec<i8>>,
-    /// Steps at which a recording lies in each.
+    /// Range of steps of the recording in each stream.
     spans: Vec<(usize, usize)>,
-    /// Transcript of each.
+    /// Transcript of each stream.
     texts: Vec<String>,
-    /// Share of the streams that is no pause between clips.
+    /// Share of the streams that is not a pause between clips.
     share: f64,
 }
 
@@ -239,14 +242,16 @@ struct Streams {
     share: f64,
 }
 
-/// Folder of embeddings. A file's name holds a checksum of everything that its content depends on.
+/// Folder of cached embeddings. The file name contains a checksum of everything that the content
+/// depends on.
 struct Cache {
     folder: PathBuf,
     fingerprint: u32,
 }
 
 impl Cache {
-    /// Embeddings under a name, of the given parts; `make` makes the streams if they are not cached.
+    /// Returns the embeddings under a name, of the given parts. `make` creates the streams if they
+    /// are not cached.
     fn embed(
         &self,
         base: &Base,
@@ -296,8 +301,8 @@ impl Cache {
     }
 }
 
-/// Returns the root mean square of `x` over its 20 ms frames that are at most 25 dB below the loudest.
-/// A sentence with a second of silence around it is as loud as the sentence.
+/// Returns the root mean square of `x` over its 20 ms frames that are at most 25 dB below the
+/// loudest. Silence around a sentence therefore does not change its level.
 fn active_rms(x: &[f32]) -> f32 {
     const FRAME: usize = 320;
     const PAUSE_DB: f32 = 25.0;

@@ -1,4 +1,4 @@
-//! Misses of the development wake words in quiet, in household noise and in babble.
+//! Misses of the development keywords in quiet, in household noise and in babble.
 //!
 //! ```sh
 //! cargo run --release --example noise_bench -- --data DIR --out runs/noise \
@@ -7,14 +7,14 @@
 //! ```
 //!
 //! `DIR` is the folder that `unpack` and `more-negatives` wrote. Each trial samples recordings of a
-//! word, trains a head on them against the negatives that ship, and runs the int8 model over the other
-//! recordings in every condition and over 6.3 hours of speech without the word. Misses are counted at
-//! the lowest threshold with at most 0.5 false accepts an hour. At that threshold false accepts are also
-//! counted in the noise and the babble alone.
+//! keyword and trains a head on them against the shipped negatives. It then runs the int8 model on
+//! the other recordings in every condition, and on 6.3 hours of speech without the keyword. Misses
+//! are counted at the lowest threshold with at most 0.5 false accepts an hour. At that threshold
+//! false accepts are also counted in the noise and the babble alone.
 //!
-//! Babble is made of two to six speakers of the `dev` split. They are in no training data and in no
-//! other test data. Embeddings of all test data are cached, so a new recipe costs only its training.
-//! Trials already in `OUT/trials.csv` are not repeated.
+//! Babble consists of two to six speakers of the `dev` split. They are in no training data and in
+//! no other test data. Embeddings of all test data are cached, so a new recipe costs only its
+//! training. Trials that are already in `OUT/trials.csv` are not repeated.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -39,10 +39,10 @@ use common::{Word, load, settings, words};
 use data::{CONDITIONS, TestData};
 use report::{Counts, Table, Trial};
 
-/// False accepts per hour at which misses are counted.
+/// Rate of false accepts per hour at which misses are counted.
 const RATE_PER_HOUR: f64 = 0.5;
 
-/// Misses of the development wake words in quiet, noise and babble
+/// Misses of the development keywords in quiet, noise and babble
 #[derive(Parser)]
 struct Args {
     /// Folder that `unpack` and `more-negatives` wrote
@@ -60,13 +60,13 @@ struct Args {
     /// Name of a recipe and the settings of fine-tuning that it changes, as JSON
     #[arg(long = "recipe", value_name = "NAME=JSON", default_value = "today={}", value_parser = parse_recipe)]
     recipes: Vec<(String, String)>,
-    /// Recordings of each word to train on
+    /// Recordings of each keyword to train on
     #[arg(long, num_args = 1.., default_values_t = [5, 20])]
     samples: Vec<usize>,
-    /// Draws of recordings, each with a seed of its own
+    /// Number of seeds, each with its own sample of recordings
     #[arg(long, default_value_t = 3)]
     draws: u64,
-    /// Words to run; all if none is named
+    /// Keywords to run; all if none is named
     #[arg(long, num_args = 1..)]
     words: Vec<String>,
     /// Print the table of the trials so far and run nothing
@@ -97,7 +97,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Runs every trial that the table does not hold yet.
+/// Runs every trial that is not in the table yet.
 fn run(args: &Args, table: &mut Table) -> Result<()> {
     let all = words(&Corpus::open(args.data.join("manifest/all.jsonl"))?.examples);
     let chosen: BTreeMap<&str, &Word> = all
@@ -139,7 +139,7 @@ fn run(args: &Args, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// Data that all trials of one recipe share.
+/// Data shared by all trials of one recipe.
 struct Bench<'a> {
     base: &'a Base,
     trunk: &'a QuantizedTrunk,
@@ -223,14 +223,14 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// CPU seconds that this process used so far; NaN where the system does not list them.
+/// Returns the CPU seconds that this process has used; NaN if the system does not report them.
 ///
-/// Elapsed time says little on a machine that others use as well.
+/// Elapsed time is not meaningful on a machine that others use as well.
 fn cpu_seconds() -> f64 {
     const TICKS_PER_SECOND: f64 = 100.0;
     let ticks = || -> Option<f64> {
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-        // The name of the program stands in parentheses and may hold spaces.
+        // The program's name is in parentheses and may contain spaces.
         let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
         let ticks = |i: usize| fields.get(i)?.parse::<f64>().ok();
         Some(ticks(11)? + ticks(12)?)

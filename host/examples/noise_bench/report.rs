@@ -1,4 +1,4 @@
-//! Trials of the benchmark as CSV, as Markdown tables and as a picture.
+//! Results of the benchmark's trials as CSV, as Markdown tables and as a chart.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,11 +16,11 @@ use crate::data::CONDITIONS;
 pub struct Trial {
     /// Name of the recipe.
     pub recipe: String,
-    /// Recordings to train on.
+    /// Number of recordings to train on.
     pub samples: usize,
-    /// Number of the draw, which is also the seed of the training.
+    /// Seed of the sample of recordings and of the training.
     pub seed: u64,
-    /// Word.
+    /// Keyword.
     pub word: String,
 }
 
@@ -34,19 +34,20 @@ impl fmt::Display for Trial {
 /// Counts of a trial.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counts {
-    /// Recordings tested in each condition.
+    /// Number of recordings tested in each condition.
     pub recordings: usize,
-    /// Hours of speech without the word.
+    /// Hours of speech without the keyword.
     pub hours: f64,
-    /// False accepts in that speech.
+    /// Number of false accepts in that speech.
     pub false_accepts: usize,
-    /// Misses in each condition.
+    /// Number of misses in each condition.
     pub misses: [usize; CONDITIONS.len()],
-    /// Noise and babble alone: hours, false accepts at the same threshold, and at the model's own.
+    /// For noise and babble alone: hours, false accepts at the same threshold, and false accepts at
+    /// the model's own threshold.
     pub alone: [(f64, usize, usize); 2],
-    /// Misses in each condition at the model's own threshold.
+    /// Number of misses in each condition, at the model's own threshold.
     pub own_misses: [usize; CONDITIONS.len()],
-    /// False accepts in the speech at the model's own threshold.
+    /// Number of false accepts in the speech, at the model's own threshold.
     pub own_false_accepts: usize,
     /// CPU seconds of the training.
     pub train_s: f64,
@@ -66,7 +67,7 @@ fn percent(misses: usize, recordings: usize) -> f64 {
     100.0 * misses as f64 / recordings.max(1) as f64
 }
 
-/// Trials in a CSV file that is whole at any moment.
+/// Trials in a CSV file that is complete at any time.
 pub struct Table {
     path: PathBuf,
     trials: BTreeMap<Trial, Counts>,
@@ -74,7 +75,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Opens a file of trials, or begins one.
+    /// Opens a file of trials, or starts a new one.
     pub fn open(path: PathBuf) -> Result<Self> {
         let mut trials = BTreeMap::new();
         if path.exists() {
@@ -95,7 +96,7 @@ impl Table {
         Ok(Self { path, trials, recipes: Vec::new() })
     }
 
-    /// Whether a trial was made before.
+    /// Returns `true` if the table contains a trial.
     pub fn holds(&self, trial: &Trial) -> bool {
         self.trials.contains_key(trial)
     }
@@ -111,7 +112,7 @@ impl Table {
         write_atomic(&self.path, text.as_bytes())
     }
 
-    /// Reports these recipes only, in this order.
+    /// Limits the report to these recipes, in this order.
     pub fn keep(&mut self, recipes: &[&str]) {
         self.recipes = recipes.iter().map(|&r| r.to_owned()).collect();
     }
@@ -134,13 +135,13 @@ impl Table {
         self.trials.iter().filter(move |(t, _)| t.recipe == recipe && t.samples == samples)
     }
 
-    /// Mean over words and draws of a share in percent, and its interval over draws.
+    /// Returns the mean of a share in percent over keywords and seeds, and its interval over seeds.
     fn cell(&self, recipe: &str, samples: usize, share: impl Fn(&Counts) -> f64) -> Option<Cell> {
         let mut by_seed: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
         for (trial, counts) in self.of(recipe, samples) {
             by_seed.entry(trial.seed).or_default().push(share(counts));
         }
-        // A draw that is not complete would weigh some words more than others.
+        // An incomplete seed would give some keywords more weight than others.
         let complete = by_seed.values().map(Vec::len).max()?;
         let means: Vec<f64> =
             by_seed.values().filter(|v| v.len() == complete).map(|v| mean(v).0).collect();
@@ -148,7 +149,8 @@ impl Table {
         Some(Cell { value, half })
     }
 
-    /// Difference to the first recipe in the trials that both have, and its interval over trials.
+    /// Returns the mean difference to the first recipe over the trials that both have, and its
+    /// interval over trials.
     fn difference(&self, recipe: &str, samples: usize, condition: usize) -> Option<Cell> {
         let first = self.recipes.first()?;
         let share = |c: &Counts| percent(c.misses[condition], c.recordings);
@@ -163,7 +165,8 @@ impl Table {
         (!differences.is_empty()).then_some(Cell { value, half })
     }
 
-    /// Tables: means of each recipe, differences to the first recipe, and every word.
+    /// Formats the tables: means of each recipe, differences to the first recipe, and every
+    /// keyword.
     pub fn markdown(&self) -> String {
         let mut text = String::new();
         for samples in self.samples() {
@@ -267,7 +270,8 @@ impl Table {
         text.push('\n');
     }
 
-    /// Columns of misses: one panel a number of recordings, one group a condition, one column a recipe.
+    /// Draws a bar chart of misses: a panel per number of recordings, a group per condition, a bar
+    /// per recipe.
     fn picture(&self) -> String {
         let samples = self.samples();
         let height = PANEL * samples.len() as f64 + 24.0;

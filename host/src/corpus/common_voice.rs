@@ -1,9 +1,9 @@
-//! Mozilla Common Voice: tab-separated tables beside a folder `clips`.
+//! Reader of Mozilla Common Voice: tab-separated tables beside a folder `clips`.
 //!
-//! The first line names the columns; `path` and `sentence` are needed, `client_id` is the speaker
+//! The first line names the columns. `path` and `sentence` are required, `client_id` is the speaker
 //! and `locale` the language. A folder is read by its official split (`train.tsv`, `dev.tsv`,
-//! `test.tsv`), or by `validated.tsv` if it has none; the other tables overlap with those, or hold
-//! what listeners rejected, and are read where they are named themselves.
+//! `test.tsv`), or by `validated.tsv` if it has no split. The other tables overlap with those or
+//! hold rejected clips. They are read only if they are named themselves.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ const SPLITS: [&str; 3] = ["train", "dev", "test"];
 /// Tables of clips that are not part of the official split.
 const OTHERS: [&str; 3] = ["validated", "invalidated", "other"];
 
-/// Whether a folder holds such tables.
+/// Returns `true` if a folder holds such tables.
 pub(super) fn is_in(folder: &Path) -> bool {
     let table = |name: &str| folder.join(format!("{name}.tsv"));
     SPLITS.iter().chain(&OTHERS).any(|name| Columns::read(&table(name)).is_ok())
@@ -38,7 +38,7 @@ pub(super) fn stream(path: &Path, sink: &mut Sink<'_>) -> Result<()> {
     chosen.iter().try_for_each(|path| table(path, sink))
 }
 
-/// Where the columns are.
+/// Positions of the columns.
 struct Columns {
     path: usize,
     sentence: usize,
@@ -91,7 +91,7 @@ fn row(line: &str, columns: &Columns, folder: &Path) -> Result<Example, String> 
         format!("{} columns; the sentence is in column {}", fields.len(), columns.sentence + 1)
     })?;
     let mut path = folder.join(&name);
-    // The first releases leave the extension away.
+    // The first releases omit the extension.
     if extension(&path).is_empty() {
         path.set_extension("mp3");
     }

@@ -1,5 +1,5 @@
-//! Fetches an archive, compares its checksum, unpacks it. Whatever was done stays done: the same
-//! call again continues where it stopped.
+//! Download, verification and unpacking of an archive. Completed stages are kept, so repeating the
+//! call resumes where it stopped.
 
 use std::{
     fs::File,
@@ -17,17 +17,17 @@ use crate::{
     remote::{self, hex},
 };
 
-/// A checksum that an archive must have, as lower-case hexadecimal digits.
+/// Expected checksum of an archive, as hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checksum {
     /// SHA-256.
     Sha256(String),
-    /// MD5, which guards against broken lines and not against people.
+    /// MD5, which detects transmission errors but not manipulation.
     Md5(String),
 }
 
 impl Checksum {
-    /// Compares a file with it.
+    /// Compares the checksum of a file with this one.
     ///
     /// # Errors
     /// [`Error::Input`] if they differ; [`Error::Io`] if the file cannot be read.
@@ -60,22 +60,22 @@ fn digest<D: Digest>(path: &Path) -> Result<String> {
     }
 }
 
-/// What is fetched, and where to.
+/// Request to fetch an archive.
 #[derive(Clone, Debug)]
 pub struct Fetch {
-    /// An address, or an archive on this machine.
+    /// Address, or path of a local archive.
     pub from: PathBuf,
-    /// The folder in which the archive's own folder is made.
+    /// Folder in which the archive's own folder is created.
     pub folder: PathBuf,
-    /// What the archive must be.
+    /// Expected checksum, if any.
     pub checksum: Option<Checksum>,
-    /// Whether the archive stays after it was unpacked. One that was not fetched always stays.
+    /// Keeps the archive after it was unpacked. A local archive is always kept.
     pub keep: bool,
 }
 
 impl Fetch {
-    /// Fetches, compares, unpacks; returns the folder that holds the corpus, and what came out of
-    /// the archive, if it had not been unpacked before.
+    /// Downloads, verifies and unpacks the archive. Returns the folder of the dataset, and a
+    /// summary of the unpacked files unless the folder existed already.
     ///
     /// # Errors
     /// Those of [`remote::download`], [`Checksum::compare`] and [`unpack`].
@@ -102,7 +102,8 @@ impl Fetch {
     }
 }
 
-/// Many archives hold one folder and nothing beside it: that one is the corpus.
+/// Descends while a folder contains a single folder and nothing else, as many archives do. Returns
+/// the innermost folder, which holds the dataset.
 fn only_folder(mut folder: PathBuf) -> PathBuf {
     loop {
         let Ok(entries) = std::fs::read_dir(&folder) else { return folder };
@@ -127,7 +128,7 @@ fn download(from: &Path, archive: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The last part of an address or a path.
+/// Returns the last part of an address or a path.
 fn archive_name(from: &Path) -> Result<String> {
     let text = from.to_string_lossy();
     let path = if remote::is_url(from) {

@@ -1,20 +1,21 @@
-//! Folders of audio files.
+//! Reader of folders of audio files.
 //!
-//! Sub-folders that hold audio are words, as in Speech Commands: the folder's name is the text.
-//! Names in underscores are not words there: `_background_noise_` and `_silence_` are noise,
-//! `_unknown_` is other words. Audio directly inside has no text. Deeper folders are not searched,
-//! because their names could mean a speaker, a chapter or a split; they are listed as skipped.
-//! `validation_list.txt` and `testing_list.txt`, where present, give the split. Hidden files are
-//! ignored. Files that hold sound and are not read are listed as skipped, the first of a folder with a
-//! command that converts all of them.
+//! Sub-folders with audio are words, as in Speech Commands: the name of the folder is the text.
+//! Names enclosed in underscores are special. `_background_noise_` and `_silence_` are noise, and
+//! `_unknown_` holds other words. Audio directly inside the folder has no text. Deeper folders are
+//! not searched, because their names could mean a speaker, a chapter or a split. They are listed as
+//! skipped. `validation_list.txt` and `testing_list.txt`, if present, give the split. Hidden files
+//! are ignored. Audio files in formats that are not supported are listed as skipped, the first in a
+//! folder with a command that converts all of them.
 //!
-//! A `manifest.jsonl` beside audio files, as `wakeling record` writes it, describes those of them that
-//! it names: their text, speaker and other labels are the manifest's.
+//! A `manifest.jsonl` beside audio files, as `wakeling record` writes it, describes the files that
+//! it names. Their text, speaker and other labels come from the manifest.
 //!
-//! Where no manifest names a speaker, the speaker is the part of the file name before `_nohash_`.
-//! Failing that it is the part before the first `-` or `_`, where at least two files share it, at least
-//! two such parts exist, and it is not the name of the folder. This can take two people for one, which only makes a split coarser;
-//! it cannot tear one person apart by a wrong guess, which would make a test result a lie.
+//! If no manifest names a speaker, the speaker is the part of the file name before `_nohash_`.
+//! Otherwise it is the part before the first `-` or `_`, under three conditions: at least two files
+//! share it, at least two such parts exist, and it is not the name of the folder. A wrong guess can
+//! merge two people, which only makes a split coarser. It cannot split one person in two, which
+//! would make a test result invalid.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -30,8 +31,8 @@ use crate::{
     synthesize::MANIFEST,
 };
 
-/// Different parts of file names that are remembered while speakers are looked for. A corpus with
-/// more of them does not name its speakers that way.
+/// Maximum number of distinct file name prefixes while speakers are inferred. A dataset with more
+/// of them does not name its speakers that way.
 const PREFIXES_MAX: usize = 100_000;
 
 pub(super) fn stream(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
@@ -46,7 +47,7 @@ pub(super) fn stream(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
         }
         Ok(())
     })?;
-    // Where speakers are named, parts of file names are no names.
+    // If a manifest names speakers, prefixes of file names are not used.
     let prefixes = if is_named { Prefixes::default() } else { prefixes.speakers() };
     walk(root, &mut |item| {
         sink(match item {
@@ -60,14 +61,14 @@ pub(super) fn stream(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
     })
 }
 
-/// Hands on every clip, without its speaker.
+/// Passes every clip to `sink`, without its speaker.
 fn walk(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
     let splits = SpeechCommandsSplits::read(root);
     let mut seen = HashSet::from([identity(root)]);
     let listing = Listing::read(root).map_err(Error::io(root, "read"))?;
     listing.hand_on(root, sink, |path| Example::unlabelled(path))?;
     for folder in listing.folders {
-        // A link that leads back here, or two links to one folder, would count clips twice.
+        // A link back to this folder, or two links to one folder, would count clips twice.
         if !seen.insert(identity(&folder)) {
             let reason = "a link to a folder that is already included";
             sink(Item::Skipped(Skipped::new(&folder, reason)))?;
@@ -100,12 +101,12 @@ fn word(folder: &Path, path: &Path, splits: &SpeechCommandsSplits) -> Example {
     Example { text, kind: Some(kind.to_owned()), split, ..Example::unlabelled(path) }
 }
 
-/// Files whose name begins with a dot, such as those that macOS leaves beside every file (`._a.wav`).
+/// Returns `true` for names that begin with a dot, such as the files that macOS adds (`._a.wav`).
 pub(crate) fn is_hidden(name: &std::ffi::OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
-/// Extensions of files that hold no sound, so that they need not be opened.
+/// Extensions of files without sound, which need not be opened.
 const NO_SOUND: &[&str] = &[
     "txt",
     "json",
@@ -140,28 +141,28 @@ const NO_SOUND: &[&str] = &[
     "safetensors",
 ];
 
-/// What becomes of a file in a folder.
+/// Classification of a file in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// It is a clip.
+    /// Clip.
     Clip,
-    /// It holds sound and is left out, for this reason.
+    /// Audio file that is left out, with the reason.
     Unread(Reason),
-    /// It is no sound.
+    /// File without sound.
     Other,
 }
 
-/// Why sound is left out.
+/// Reason why an audio file is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// The format is not read.
+    /// The format is not supported.
     Format(String),
     /// The name is not that of an audio file.
     Name(String),
 }
 
 impl Use {
-    /// Decides by the name, and by the first bytes where the name does not tell.
+    /// Classifies a file by its name, or by its first bytes if the name is not conclusive.
     pub(crate) fn of(path: &Path) -> Self {
         let extension = extension(path);
         if AUDIO.contains(&extension.as_str()) {
@@ -183,7 +184,7 @@ impl Use {
     }
 }
 
-/// Files of one folder that hold sound and are left out.
+/// Audio files of one folder that are left out.
 #[derive(Default)]
 pub(crate) struct Unread(Vec<(PathBuf, Reason)>);
 
@@ -192,7 +193,8 @@ impl Unread {
         self.0.push((path, reason));
     }
 
-    /// Names each file; the first of an unread format has the command that converts all of them.
+    /// Returns an entry per file. The first one in an unsupported format includes a command that
+    /// converts all of them.
     pub(crate) fn skipped(self, folder: &Path) -> Vec<Skipped> {
         let is_format = |(_, reason): &&(PathBuf, Reason)| matches!(reason, Reason::Format(_));
         let files: Vec<&Path> = self.0.iter().filter(is_format).map(|(p, _)| p.as_path()).collect();
@@ -211,7 +213,7 @@ impl Unread {
     }
 }
 
-/// A shell command that converts these files of a folder to WAV, each beside itself.
+/// Returns a shell command that converts these files of a folder to WAV files beside them.
 fn conversion(folder: &Path, files: &[&Path]) -> String {
     let mut patterns: Vec<String> = Vec::new();
     for file in files {
@@ -230,7 +232,7 @@ fn conversion(folder: &Path, files: &[&Path]) -> String {
     )
 }
 
-/// Text as one word of a shell.
+/// Quotes a text as one shell word, if necessary.
 fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
     if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
@@ -239,7 +241,7 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// The visible content of one folder, sorted by name.
+/// Visible content of one folder, sorted by name.
 pub(crate) struct Listing {
     pub(crate) audio: Vec<PathBuf>,
     pub(crate) folders: Vec<PathBuf>,
@@ -252,7 +254,8 @@ impl Listing {
         let mut entries = fs::read_dir(folder)?
             .map(|entry| entry.map(|e| (e.file_name(), e.file_type())))
             .collect::<io::Result<Vec<_>>>()?;
-        // Names alone: all are of one folder, and paths are compared part by part.
+        // Comparing names is enough, since all files are in one folder, and is faster than
+        // comparing paths.
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut unread = Unread::default();
         for (name, kind) in entries {
@@ -260,8 +263,8 @@ impl Listing {
                 continue;
             }
             let path = folder.join(name);
-            // A folder tells what lies in it, so only a link costs a question; one that leads nowhere or
-            // in a circle is an error here.
+            // The folder entry already has the type, so only a link costs a system call. A broken
+            // or circular link is an error here.
             let kind = match kind {
                 Ok(kind) if !kind.is_symlink() => Ok(kind),
                 _ => fs::metadata(&path).map(|m| m.file_type()),
@@ -283,8 +286,8 @@ impl Listing {
         Ok(listing)
     }
 
-    /// Hands on what is skipped, then every audio file of `folder`: as its manifest describes it, or
-    /// as `example` does.
+    /// Passes the skipped files, and then every audio file of `folder`, to `sink`. A file is
+    /// described by its manifest, or by `example` if no manifest names it.
     fn hand_on(
         &self,
         folder: &Path,
@@ -299,7 +302,8 @@ impl Listing {
             let plain = example(path);
             let clips = path.file_name().and_then(|name| described.remove(name));
             for clip in clips.unwrap_or_else(|| vec![plain.clone()]) {
-                // The folder's name is the text of a clip of which nothing is said.
+                // The folder's name is the text of a clip for which the manifest gives no text and
+                // no kind.
                 let text = match (&clip.text, &clip.kind) {
                     (None, None) => plain.text.clone(),
                     _ => clip.text.clone(),
@@ -313,8 +317,8 @@ impl Listing {
     }
 }
 
-/// Clips that the manifest of a folder describes, by file name; those that lie elsewhere are left to
-/// the folder in which they are.
+/// Returns the clips that the manifest of a folder describes, by file name. Clips in other folders
+/// are handled with those folders.
 fn described(folder: &Path, sink: &mut Sink<'_>) -> Result<HashMap<OsString, Vec<Example>>> {
     let mut clips: HashMap<OsString, Vec<Example>> = HashMap::new();
     let path = folder.join(MANIFEST);
@@ -345,7 +349,7 @@ pub(super) fn folder_name(folder: &Path) -> String {
     folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The lists that Speech Commands ships; what is in neither is for training.
+/// Lists of the official split of Speech Commands. Clips in neither list are for training.
 struct SpeechCommandsSplits(Option<HashMap<String, &'static str>>);
 
 impl SpeechCommandsSplits {
@@ -367,7 +371,7 @@ impl SpeechCommandsSplits {
     }
 }
 
-/// How often each part of a file name occurs that could be a speaker.
+/// Number of occurrences of each file name prefix that could be a speaker.
 #[derive(Default)]
 struct Prefixes(BTreeMap<String, usize>);
 
@@ -381,7 +385,7 @@ impl Prefixes {
         }
     }
 
-    /// Keeps those that look like speakers: several, each with several files.
+    /// Keeps the prefixes if they look like speakers: several prefixes, each with several files.
     fn speakers(mut self) -> Self {
         let many = self.0.len() > PREFIXES_MAX;
         self.0.retain(|_, count| *count > 1);
@@ -403,7 +407,7 @@ fn is_noise(example: &Example) -> bool {
     example.kind.as_deref() == Some("noise")
 }
 
-/// The speaker in a file name of Speech Commands.
+/// Returns the speaker in a file name of Speech Commands.
 fn hash(example: &Example) -> Option<String> {
     let stem = example.path.file_stem()?.to_string_lossy();
     stem.split_once("_nohash_").map(|(speaker, _)| speaker.to_owned())

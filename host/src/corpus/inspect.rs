@@ -1,7 +1,8 @@
-//! What a corpus holds: every clip is decoded and measured, and nothing is left unsaid.
+//! Statistics of a dataset. Every clip is decoded and measured, and everything unusable is
+//! reported.
 //!
-//! Clips pass through in batches. What stays is a number of 16 bytes a clip, to find duplicates, and
-//! the names of speakers, languages and words, so a million clips cost some 50 MB.
+//! Clips are processed in batches. Memory holds a hash of 16 bytes per clip, to find duplicates,
+//! and the names of speakers, languages and words. A million clips take about 50 MB.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -21,26 +22,28 @@ use crate::{
     features::{FrontendTables, NormalizationKind, band_center_hz, mel_powers},
 };
 
-/// Different labels that are counted one by one; those that come later are counted together.
+/// Maximum number of distinct labels that are counted separately; later ones are counted together.
 const LABELS_MAX: usize = 100_000;
-/// Rows of the table for the most frequent words.
+/// Number of rows of the table of the most frequent words.
 const WORDS_SHOWN: usize = 10;
-/// How far below the mean power density under a limit the density above it must stay to count as
-/// absent. Resamplers and codecs leave less where they cut. Of 300 clips each of telephone speech
-/// and of 8 kHz digits, both stored at 16 kHz through a codec, 93 and 100 % are below at one of the
-/// limits; of wide-band speech through the same codec, none in three sources and 4 % in a fourth.
+/// Level in dB below the mean power density under a limit. A density above the limit that stays
+/// below this level counts as absent. Resamplers and codecs leave less where they cut. We measured
+/// 300 clips per source. Of telephone speech and of 8 kHz digits, both stored at 16 kHz through a
+/// codec, 93 % and 100 % are below it at one of the limits. Of wide-band speech through the same
+/// codec, no clip is in three sources, and 4 % are in a fourth.
 const ABSENT_DB: f64 = 56.0;
-/// The limits that are looked for: a telephone's, and an early sound card's (11,025 Hz).
+/// Frequency limits that are detected: a telephone's, and an early sound card's (half of 11,025
+/// Hz).
 pub const LIMITS_HZ: [f32; 2] = [4_000.0, 5_500.0];
-/// Between a limit and this multiple of it lie the skirts of filters.
+/// Upper end of a filter's transition band, as a multiple of the limit.
 const SKIRT: f32 = 1.12;
 
-/// Half of the SHA-256 of samples at 16 kHz, which finds the same sound under another name.
+/// First half of the SHA-256 of samples at 16 kHz. Finds equal audio under different names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SoundHash([u8; 16]);
 
 impl SoundHash {
-    /// Hashes samples.
+    /// Returns the hash of samples.
     pub fn of(pcm: &[i16]) -> Self {
         let mut hasher = SoundHasher::default();
         hasher.push(pcm);
@@ -48,7 +51,7 @@ impl SoundHash {
     }
 }
 
-/// Hashes samples that come in blocks. The blocks do not change the hash.
+/// Incremental hash of samples. The division into blocks does not change the hash.
 #[derive(Default)]
 pub struct SoundHasher(Sha256);
 
@@ -73,22 +76,22 @@ impl fmt::Display for SoundHash {
     }
 }
 
-/// What is known about one clip once it was heard.
+/// Properties of a decoded clip.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Heard {
-    /// Samples at 16 kHz.
+    /// Number of samples at 16 kHz.
     pub samples: usize,
-    /// The rate it was stored at, in Hz.
+    /// Sample rate of the file, in Hz.
     pub rate_hz: u32,
-    /// How it was stored.
+    /// Format of the file.
     pub format: FileFormat,
     /// Hash of the samples.
     pub hash: SoundHash,
-    /// The lowest of [`LIMITS_HZ`] above which there is no sound.
+    /// Lowest of [`LIMITS_HZ`] above which there is no energy.
     pub limit_hz: Option<f32>,
-    /// Whether every sample is the same.
+    /// `true` if all samples are equal.
     pub silent: bool,
-    /// Description of what is missing at the end of a file that was cut off.
+    /// Description of the missing end of a truncated file.
     pub shortfall: Option<String>,
 }
 
@@ -117,7 +120,7 @@ impl Heard {
     }
 }
 
-/// The lowest limit above which a recording has no energy.
+/// Returns the lowest limit above which a recording has no energy.
 fn limit(pcm: &[i16]) -> Option<f32> {
     let tables = FrontendTables::default();
     let frames = mel_powers(pcm, &tables.params(NormalizationKind::Log));
@@ -133,12 +136,12 @@ fn limit(pcm: &[i16]) -> Option<f32> {
     })
 }
 
-/// Clips and seconds of a kind.
+/// Number and length of clips.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Amount {
-    /// Clips.
+    /// Number of clips.
     pub clips: u64,
-    /// Their length.
+    /// Total length, in seconds.
     pub seconds: f64,
 }
 
@@ -149,7 +152,7 @@ impl Amount {
     }
 }
 
-/// Everything found in one or several corpora.
+/// Statistics of one or several datasets.
 #[derive(Debug, Default)]
 pub struct Inspection {
     all: Amount,
@@ -165,19 +168,19 @@ pub struct Inspection {
     unreadable: u64,
 }
 
-/// Where the full lists go: a table of the clips and one of what was skipped.
+/// Writers of the full lists: a table of the clips and one of the skipped files.
 pub struct Lists<'a> {
-    /// One line a clip, tab-separated.
+    /// Table with one tab-separated line per clip.
     pub clips: &'a mut dyn Write,
-    /// One line for each thing that cannot be used, and why.
+    /// Table with one line per unusable file or line, and the reason.
     pub skipped: &'a mut dyn Write,
 }
 
 impl Lists<'_> {
-    /// Writes the tables' first lines.
+    /// Writes the header lines of the tables.
     ///
     /// # Errors
-    /// What the system says.
+    /// Errors of the writers.
     pub fn begin(&mut self) -> io::Result<()> {
         writeln!(
             self.clips,
@@ -188,7 +191,7 @@ impl Lists<'_> {
 }
 
 impl Inspection {
-    /// Hears a batch of clips, in parallel, and counts them in their order.
+    /// Decodes a batch of clips in parallel, and counts them in order.
     ///
     /// # Errors
     /// [`Error::Io`] if a list cannot be written. A clip that cannot be read is counted.
@@ -206,10 +209,10 @@ impl Inspection {
         Ok(())
     }
 
-    /// Counts something that is no clip.
+    /// Counts a file or line that is not a clip.
     ///
     /// # Errors
-    /// What the system says if a list cannot be written.
+    /// Errors of the writer of the list.
     pub fn skip(&mut self, skipped: &Skipped, lists: &mut Lists<'_>) -> io::Result<()> {
         self.skipped += 1;
         let line = skipped.line.map_or(String::new(), |l| format!(":{l}"));
@@ -300,17 +303,17 @@ impl Inspection {
         self.by.entry(key).or_default().add(seconds);
     }
 
-    /// Clips that were heard.
+    /// Number of decoded clips.
     pub fn clips(&self) -> u64 {
         self.all.clips
     }
 
-    /// Files and lines that cannot be used.
+    /// Number of files and lines that cannot be used.
     pub fn unusable(&self) -> u64 {
         self.skipped + self.unreadable
     }
 
-    /// The table that a person reads.
+    /// Returns the table for the terminal.
     pub fn table(&self) -> String {
         let mut out = String::new();
         let mut row = |name: &str, value: String| {
@@ -353,7 +356,7 @@ impl Inspection {
     }
 }
 
-/// Text that stays in its column.
+/// Replaces tabs and line ends, so that the text stays in its column.
 fn flat(text: &str) -> String {
     text.replace(['\t', '\n', '\r'], " ")
 }

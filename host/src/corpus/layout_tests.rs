@@ -1,4 +1,4 @@
-//! Each layout as it lies on a disk: what is found in it, and what is told.
+//! Tests of each layout on a disk: the clips that are found, and the problems that are reported.
 
 use std::{fs, path::Path};
 
@@ -9,7 +9,7 @@ use super::{
     *,
 };
 
-/// Sound that differs with `seed`, in bytes of a WAV file.
+/// Returns the bytes of a WAV file whose samples depend on `seed`.
 fn wav(seed: i16) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.wav");
@@ -23,14 +23,14 @@ fn put(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-/// A tar archive of these files.
+/// Returns a tar archive of these files.
 fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, bytes) in files {
         let mut header = tar::Header::new_ustar();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
-        // Written as it is: the builder itself refuses hostile names.
+        // Written directly, because the builder rejects hostile names.
         header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
         header.set_cksum();
         builder.append(&header, *bytes).unwrap();
@@ -91,7 +91,7 @@ fn common_voice_is_read_by_its_split() {
     let [a, b, c] = &corpus.examples[..] else { panic!("{corpus:?}") };
     assert_eq!((a.text.as_deref(), a.speaker.as_deref()), (Some("Guten \"Tag\""), Some("s1")));
     assert_eq!((a.lang.as_deref(), a.split.as_deref()), (Some("de"), Some("train")));
-    // An old release's name, and a sentence that is missing.
+    // The name format of an old release, and a missing sentence.
     assert_eq!((&b.path, &b.text), (&root.join("clips/b.mp3"), &None));
     assert_eq!((c.lang.as_deref(), c.split.as_deref()), (Some("de"), Some("test")));
     let told = reasons(&corpus);
@@ -170,7 +170,7 @@ fn a_shard_that_is_cut_gives_what_is_before_the_cut_and_a_reason() {
     for length in (0..whole.len()).step_by(211) {
         fs::write(&path, &whole[..length]).unwrap();
         let Ok(corpus) = Corpus::open(&path) else { continue };
-        // Never a clip that is not there, never one whose sound is cut.
+        // No clip may be listed that does not exist or whose audio is truncated.
         let found = names(&corpus.examples);
         assert!(names(&all).starts_with(&found), "{length}: {found:?}");
         assert!(corpus.examples.iter().all(|e| e.load().is_ok()), "{length}");
@@ -178,7 +178,7 @@ fn a_shard_that_is_cut_gives_what_is_before_the_cut_and_a_reason() {
     }
     assert_eq!(fewest, 1);
 
-    // A shard that is cut, or gone, after its clips were listed.
+    // A shard that is truncated or removed after its clips were listed.
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     let error = all.last().unwrap().load().unwrap_err().to_string();
     assert!(error.contains("006.wav in it: the archive ends"), "{error}");
@@ -242,7 +242,7 @@ fn archives_are_unpacked_whole_or_not_at_all() {
         assert_eq!((unpacked.files, unpacked.skipped.len()), (3, 0), "{name}");
         assert!(fs::read(target.join("c/no/b.wav")).unwrap() == wav(2));
         assert!(unpack(&archive, &target).unwrap_err().to_string().contains("already"));
-        // Cut anywhere before its end (a tar's end is a kilobyte of zeros and more).
+        // Truncated before its end; a tar ends with at least a kilobyte of zeros.
         for length in [0, 300, bytes.len() / 2, bytes.len() - 12] {
             if name == "a.tar" && length > tar.len() - 1_024 {
                 continue;
@@ -270,14 +270,14 @@ fn hostile_archives_write_nothing_outside() {
             fs::write(&archive, bytes).unwrap();
             let target = inner.join("out");
             let result = unpack(&archive, &target);
-            // A library may have cleaned the name; then it lies inside.
+            // A library may have sanitized the name, in which case the file is inside the target.
             assert!(result.is_err() || kind == "zip", "{name} in {kind}");
             let _ = fs::remove_dir_all(&target);
             assert!(!dir.path().join("evil").exists() && !inner.join("evil").exists(), "{name}");
             assert!(!Path::new("/tmp/evil-wakeling").exists());
         }
     }
-    // A link, and then a file through it; two files of one name.
+    // A link and a file through it; two files of one name.
     let mut builder = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Symlink);
@@ -316,13 +316,13 @@ fn checksums_decide_before_anything_is_unpacked() {
         (dir.path().join("out/words/words/yes"), Some(1))
     );
     assert!(archive.exists());
-    // "abc", RFC 1321, A.5.
+    // Digest of "abc", from RFC 1321, A.5.
     fs::write(&archive, b"abc").unwrap();
     Checksum::Md5("900150983cd24fb0d6963f7d28e17f72".into()).compare(&archive).unwrap();
     assert!(Checksum::Md5("900150983cd24fb0d6963f7d28e17f73".into()).compare(&archive).is_err());
 }
 
-/// A tone of each band, up to a limit.
+/// Returns a sum of tones up to a limit, one per 500 Hz.
 fn chord(limit_hz: f64) -> Vec<i16> {
     let hz: Vec<f64> = (1..15).map(|i| 500.0 * f64::from(i)).filter(|&f| f < limit_hz).collect();
     let sample = |t: i32| {

@@ -1,9 +1,9 @@
-//! LibriSpeech: folders of a chapter each, in which `SPEAKER-CHAPTER.trans.txt` holds lines of an
-//! utterance's name and its words, and the audio lies beside it under that name.
+//! Reader of LibriSpeech: one folder per chapter. `SPEAKER-CHAPTER.trans.txt` holds one line per
+//! utterance with its name and its words. The audio is beside it, under that name.
 //!
-//! Any folder of the release may be named: the root, a split, a speaker, a chapter. The split comes
-//! from the name of the folder that begins with `train`, `dev` or `test`; the speaker from the part
-//! of the utterance's name before the first `-`. Audio that no line names has no text.
+//! Any folder of the release may be named: the root, a split, a speaker or a chapter. The split is
+//! the name of the folder that begins with `train`, `dev` or `test`. The speaker is the part of the
+//! utterance's name before the first `-`. Audio that no line names has no text.
 
 use std::{
     collections::HashSet,
@@ -18,14 +18,14 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Folders above each other that are searched; a release has four.
+/// Maximum depth of the search; a release has four levels.
 const DEPTH_MAX: usize = 8;
-/// Folders looked at on each level to tell whether this is LibriSpeech.
+/// Maximum number of folders per level that are searched to detect LibriSpeech.
 const DETECT_FOLDERS: usize = 8;
 const DETECT_DEPTH: usize = 4;
 const TRANSCRIPT: &str = ".trans.txt";
 
-/// Whether there are transcripts in this layout.
+/// Returns `true` if a folder has transcripts in this layout.
 pub(super) fn is_in(folder: &Path) -> bool {
     has_transcripts(folder, DETECT_DEPTH)
 }
@@ -38,7 +38,7 @@ fn has_transcripts(folder: &Path, depth: usize) -> bool {
     depth > 0 && listing.folders.iter().take(DETECT_FOLDERS).any(|f| has_transcripts(f, depth - 1))
 }
 
-/// The transcripts directly in a folder, sorted.
+/// Returns the transcripts directly in a folder, sorted.
 fn transcripts(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries
@@ -56,7 +56,7 @@ pub(super) fn stream(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
     visit(root, split, &mut vec![identity(root)], sink)
 }
 
-/// The split that a folder's name gives.
+/// Returns the split that a folder's name gives.
 fn split_of(folder: &Path) -> Option<String> {
     let name = folder.file_name()?.to_string_lossy();
     let is_split = |split: &&&str| {
@@ -66,7 +66,8 @@ fn split_of(folder: &Path) -> Option<String> {
     ["train", "dev", "test"].iter().find(is_split).map(|split| (*split).to_owned())
 }
 
-/// Hands on a folder and those in it; `above` are the real folders that led here.
+/// Passes the clips of a folder and its sub-folders to `sink`. `above` holds the resolved paths of
+/// the folders that lead here, to detect circular links.
 fn visit(
     folder: &Path,
     split: Option<String>,
@@ -101,7 +102,7 @@ fn visit(
 struct Chapter<'a> {
     folder: &'a Path,
     split: Option<&'a String>,
-    /// The audio that a line has named.
+    /// Audio files named by the lines so far.
     spoken: HashSet<PathBuf>,
 }
 

@@ -1,4 +1,4 @@
-//! Lines of a text file, of bounded length: a file without line ends must not fill the memory.
+//! Reader of text lines of bounded length. A file without line ends must not fill the memory.
 
 use std::{
     fs::File,
@@ -8,17 +8,17 @@ use std::{
 
 use crate::{Error, Result};
 
-/// Bytes of the longest line that is taken for one.
+/// Maximum length of a line, in bytes.
 pub(super) const LINE_MAX: usize = 1 << 20;
 
-/// One line after the other, without its end, numbered from 1. A byte order mark is dropped.
+/// Reader of lines without their ends, numbered from 1. A byte order mark is dropped.
 pub(super) struct Lines {
     file: BufReader<File>,
     buffer: Vec<u8>,
     number: usize,
 }
 
-/// A line, or how long it is if it is too long.
+/// Line, or its length if it is too long.
 pub(super) enum Line<'a> {
     Bytes(&'a [u8]),
     TooLong(u64),
@@ -30,7 +30,7 @@ impl Lines {
         Ok(Self { file: BufReader::with_capacity(1 << 16, file), buffer: Vec::new(), number: 0 })
     }
 
-    /// The next line and its number; none at the end.
+    /// Returns the next line and its number; `None` at the end.
     pub(super) fn next(&mut self) -> io::Result<Option<(usize, Line<'_>)>> {
         self.buffer.clear();
         let limit = LINE_MAX as u64 + 1;
@@ -52,7 +52,7 @@ impl Lines {
         Ok(Some((self.number, Line::Bytes(line))))
     }
 
-    /// Passes over the rest of a line; returns its bytes.
+    /// Skips the rest of a line; returns its length in bytes.
     fn skip_line(&mut self) -> io::Result<u64> {
         let mut skipped = 0;
         loop {
@@ -72,10 +72,10 @@ impl Lines {
 }
 
 impl<'a> Line<'a> {
-    /// The text of the line.
+    /// Returns the text of the line.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Description of the problem, if the line is too long or not UTF-8.
     pub(super) fn text(&self) -> Result<&'a str, String> {
         match *self {
             Self::Bytes(bytes) => {

@@ -1,13 +1,13 @@
-//! A list of clips on the disk, of any length, of which any part can be read.
+//! Dataset index: a file that lists clips, of any length, with random access.
 //!
-//! A corpus is walked once; its clips become one JSON line each here, whatever they were, with what
-//! a caller adds to them. From then on the order, the number and the labels of the clips are fixed,
-//! so that a run can be continued at any of them. In memory stays one [`Block`] for 64 clips: 28
-//! bytes with its group, or 3 MB for 7 million clips (10,000 hours).
+//! A dataset is scanned once. Each clip becomes one JSON line, whatever its source, with the fields
+//! that a caller adds. From then on the order, the number and the labels of the clips are fixed, so
+//! a run can be resumed at any of them. Memory holds one [`Block`] per 64 clips. It takes 28 bytes
+//! with its group, or 3 MB for 7 million clips (10,000 hours).
 //!
-//! Blocks are the unit of shuffling and of reading. Those of one shard that is far away belong to
-//! one [group](Listing::groups), so that it is fetched once an epoch. A line that begins with `#`
-//! starts a group.
+//! Chunks ([`Block`]) are the unit of shuffling and reading. The chunks of one remote shard belong
+//! to one [group](Listing::groups), so the shard is fetched once per epoch. A line that begins with
+//! `#` starts a group.
 
 use std::{
     fs::File,
@@ -20,31 +20,31 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Error, Result, files::write_atomic_with};
 
-/// Clips of a block.
+/// Number of clips per chunk.
 pub const BLOCK_CLIPS: usize = 64;
 
-/// A stretch of the list.
+/// Chunk of consecutive lines of the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Byte at which it begins.
+    /// Byte offset of the first line.
     offset: u64,
-    /// Clips before it in the list.
+    /// Number of clips before this chunk.
     pub first: u64,
-    /// Clips in it.
+    /// Number of clips in this chunk.
     pub clips: u32,
 }
 
-/// A list on the disk.
+/// Dataset index on the disk.
 #[derive(Debug)]
 pub struct Listing {
     path: PathBuf,
     blocks: Vec<Block>,
-    /// First block of every group.
+    /// First chunk of every group.
     groups: Vec<u32>,
     clips: u64,
 }
 
-/// Adds lines to a list in the making.
+/// Writer of an index.
 pub struct Writer<'a> {
     out: &'a mut dyn Write,
     failure: Option<io::Error>,
@@ -52,7 +52,7 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Adds a clip. `group` names what it must be read together with; empty for nothing.
+    /// Adds a clip. `group` is the key of clips that must be read together, or empty.
     pub fn add(&mut self, group: &str, entry: &impl Serialize) {
         if self.failure.is_some() {
             return;
@@ -70,10 +70,11 @@ impl Writer<'_> {
 }
 
 impl Listing {
-    /// Writes a list, all or nothing, and opens it. `fill` adds its lines.
+    /// Writes an index atomically, and opens it. `fill` adds its lines.
     ///
     /// # Errors
-    /// What `fill` returns; [`Error::Io`] if the disk refuses. What was at `path` then stays.
+    /// The error of `fill`, or [`Error::Io`] if writing fails. An earlier file at `path` is then
+    /// unchanged.
     pub fn write(path: &Path, fill: impl FnOnce(&mut Writer<'_>) -> Result<()>) -> Result<Self> {
         let mut failure = None;
         let written = write_atomic_with(path, |out| {
@@ -91,7 +92,7 @@ impl Listing {
         Self::open(path)
     }
 
-    /// Opens a list that was written before.
+    /// Opens an existing index.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be read.
@@ -130,9 +131,10 @@ impl Listing {
         Ok(Self { path: path.to_owned(), blocks, groups, clips })
     }
 
-    /// The part of it that falls to `worker` of `workers`: every so many-th group, so that what must
-    /// be read together stays together. If there are fewer groups than workers, blocks are shared out
-    /// instead, and if there are fewer blocks, everyone has all.
+    /// Returns the part of the index for `worker` of `workers`. Groups are distributed in turn, so
+    /// clips that must be read together stay together. If there are fewer groups than workers,
+    /// chunks are distributed instead. If there are fewer chunks than workers, every worker gets
+    /// the whole index.
     pub fn part(&self, worker: usize, workers: usize) -> Self {
         let falls = |number: usize| number % workers.max(1) == worker;
         let (mut blocks, mut groups) = (Vec::new(), Vec::new());
@@ -151,22 +153,22 @@ impl Listing {
         Self { path: self.path.clone(), blocks, groups, clips }
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Clips in the list.
+    /// Number of clips in the index.
     pub fn clips(&self) -> u64 {
         self.clips
     }
 
-    /// The blocks, in the order of the list.
+    /// Returns the chunks, in the order of the index.
     pub fn blocks(&self) -> &[Block] {
         &self.blocks
     }
 
-    /// Ranges of blocks that should be read together.
+    /// Returns the ranges of chunks that should be read together.
     pub fn groups(&self) -> impl ExactSizeIterator<Item = Range<usize>> {
         (0..self.groups.len()).map(|i| {
             let end = self.groups.get(i + 1).map_or(self.blocks.len(), |&next| next as usize);
@@ -174,10 +176,10 @@ impl Listing {
         })
     }
 
-    /// The clips of a block.
+    /// Reads the clips of a chunk.
     ///
     /// # Errors
-    /// [`Error::Io`] if the list cannot be read; [`Error::Input`] if it was changed.
+    /// [`Error::Io`] if the index cannot be read; [`Error::Input`] if it was changed.
     pub fn read<T: DeserializeOwned>(&self, block: Block) -> Result<Vec<T>> {
         let read = || -> io::Result<Vec<T>> {
             let mut file = File::open(&self.path)?;
@@ -204,10 +206,10 @@ impl Listing {
         }
     }
 
-    /// Hands every block of clips to `take`, in order.
+    /// Passes the clips of every chunk to `take`, in order.
     ///
     /// # Errors
-    /// As [`Listing::read`], and what `take` returns.
+    /// As [`Listing::read`], and the errors of `take`.
     pub fn for_each<T: DeserializeOwned>(
         &self,
         mut take: impl FnMut(Vec<T>) -> Result<()>,
@@ -216,7 +218,7 @@ impl Listing {
     }
 }
 
-/// Reads over one line; returns its bytes and the first of them.
+/// Skips one line; returns its length and its first byte.
 fn pass_line(file: &mut impl BufRead) -> io::Result<(u64, u8)> {
     let (mut length, mut first) = (0, None);
     loop {

@@ -1,10 +1,11 @@
-//! JSON-lines manifests in NVIDIA NeMo's style.
+//! Reader of JSON-lines manifests in NVIDIA NeMo's style.
 //!
-//! One JSON object a line, with `audio_filepath` (absolute, or relative to the manifest), `duration`
-//! and `offset` in seconds, `text`, and our optional `speaker`, `lang`, `kind`, `source`, `split`.
-//! Short values of other keys, such as `gender` or `age`, are kept as labels. Manifests are made by scripts and edited by hand, so a bad line costs
-//! that line and not the run. An empty string and "-" mean unknown, and so does a speaker that ends
-//! in "?": it marks clips whose speakers were mixed up beyond repair.
+//! Each line is a JSON object with `audio_filepath` (absolute, or relative to the manifest),
+//! `duration` and `offset` in seconds, and `text`. Our optional keys are `speaker`, `lang`, `kind`,
+//! `source` and `split`. Short values of other keys, such as `gender` or `age`, are kept as labels.
+//! Manifests are made by scripts and edited by hand, so a bad line is skipped and does not end the
+//! run. An empty string and "-" mean unknown. A speaker that ends in "?" is unknown too; it marks
+//! clips whose speakers were mixed up beyond repair.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -17,9 +18,9 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// Bytes of the longest value of another key that is kept.
+/// Maximum length of the value of another key, in bytes; longer ones are dropped.
 const LABEL_MAX: usize = 64;
-/// Other keys that are kept.
+/// Maximum number of other keys that are kept.
 const LABELS_MAX: usize = 16;
 
 pub(super) fn stream(path: &Path, sink: &mut Sink<'_>) -> Result<()> {
@@ -52,7 +53,7 @@ fn parse(folder: &Path, line: &str) -> Result<Example, String> {
     describe(&map, Example::unlabelled(path))
 }
 
-/// Adds what a JSON object says about a clip.
+/// Adds the labels of a JSON object to a clip.
 pub(super) fn describe(map: &Map<String, Value>, example: Example) -> Result<Example, String> {
     let duration_s = seconds(map, "duration")?;
     if duration_s == Some(0.0) {
@@ -72,7 +73,7 @@ pub(super) fn describe(map: &Map<String, Value>, example: Example) -> Result<Exa
     })
 }
 
-/// Short strings and numbers under other keys: what evaluation may group by.
+/// Returns short strings and numbers under other keys, by which an evaluation may group clips.
 fn other_labels(map: &Map<String, Value>) -> BTreeMap<String, String> {
     const KNOWN: [&str; 9] = [
         "audio_filepath",
@@ -90,7 +91,7 @@ fn other_labels(map: &Map<String, Value>) -> BTreeMap<String, String> {
     labels.filter(|(_, value)| value.len() <= LABEL_MAX).take(LABELS_MAX).collect()
 }
 
-/// A string; numbers are taken for their digits, since some tools write speakers that way.
+/// Returns a string label. Numbers are converted to text, since some tools write speakers that way.
 fn label(map: &Map<String, Value>, key: &str) -> Result<Option<String>, String> {
     let text = match map.get(key) {
         None | Some(Value::Null) => return Ok(None),

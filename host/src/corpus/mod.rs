@@ -1,21 +1,21 @@
-//! What to learn from: clips with what is known about each.
+//! Datasets: clips with their labels, from several layouts.
 //!
-//! People have audio in several shapes; each becomes the same stream of [`Example`]s here, so that
-//! nothing behind this module knows where a clip came from. Only names are read at this point;
-//! [`Example::load`] reads the sound. A reader hands on one [`Item`] at a time and keeps at most one
-//! folder's names, so memory does not grow with the corpus; [`Corpus::open`] collects what is small.
-//! What cannot be used is an [`Item::Skipped`] with a reason and never dropped in silence. A label
-//! that a corpus does not have is `None`.
+//! Each layout becomes the same stream of [`Example`]s, so code behind this module does not depend
+//! on the source of a clip. Only names are read here; [`Example::load`] reads the audio. A reader
+//! passes on one [`Item`] at a time and keeps at most one folder's names, so memory does not grow
+//! with the dataset. [`Corpus::open`] collects the clips of small datasets. A file or line that
+//! cannot be used becomes an [`Item::Skipped`] with a reason and is never dropped silently. A label
+//! that a dataset does not have is `None`.
 //!
-//! | [`Format`] | what lies at the path |
+//! | [`Format`] | content of the path |
 //! |---|---|
 //! | manifest | `*.jsonl`, `*.json`: NeMo-style, one JSON object a line (`manifest`) |
-//! | folder | folder of folders of audio: the folder is the word, as in Speech Commands; audio directly inside has no text, unless a `manifest.jsonl` beside it says more; or one audio file (`folder`) |
+//! | folder | folder of folders of audio: the folder is the word, as in Speech Commands; audio directly inside has no text, unless a `manifest.jsonl` beside it gives one; or one audio file (`folder`) |
 //! | librispeech | folders with `*.trans.txt` beside their audio (`librispeech`) |
 //! | common-voice | a release's folder for one language, or one of its `.tsv` (`common_voice`) |
 //! | shards | WebDataset `.tar` files: one, a folder of them, or `name-{0000..0099}.tar` (`shards`) |
 //!
-//! Shards may also lie at `http(s)://` and `s3://` (see [`remote`](crate::remote)).
+//! Shards may also be at `http(s)://` and `s3://` addresses (see [`remote`](crate::remote)).
 
 mod common_voice;
 pub mod fetch;
@@ -48,40 +48,41 @@ use crate::{
     remote,
 };
 
-/// One clip, and what is known about it. `None` means unknown.
+/// Clip and its labels. `None` means unknown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Example {
-    /// The audio file, or the archive that holds it; an URL if it is far away.
+    /// Audio file, or the archive that contains it; a URL if it is remote.
     pub path: PathBuf,
-    /// Which part of the archive at `path` is the audio file; none if `path` itself is.
+    /// Part of the archive at `path` that is the audio file; `None` if `path` itself is the audio
+    /// file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<Member>,
-    /// Where the clip starts in the file, in seconds.
+    /// Start of the clip in the file, in seconds.
     pub offset_s: f64,
-    /// How long it is, in seconds; to the end of the file if unknown.
+    /// Length in seconds; `None` means to the end of the file.
     pub duration_s: Option<f64>,
-    /// The words that are spoken.
+    /// Transcript.
     pub text: Option<String>,
-    /// Who speaks. Clips of one speaker never land on both sides of a split.
+    /// Speaker. Clips of one speaker never fall on both sides of a split.
     pub speaker: Option<String>,
-    /// Whether the speaker is only a guess from the name of the file: good enough for a split, but
+    /// `true` if the speaker was inferred from the file name. This is good enough for a split, but
     /// several people may count as one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_speaker_guessed: bool,
-    /// The language's code, such as "en" or "zh".
+    /// Language code, such as "en" or "zh".
     pub lang: Option<String>,
     /// "word", "speech", "noise" or "music"; manifests may hold other values.
     pub kind: Option<String>,
-    /// The data set from which the clip comes.
+    /// Dataset from which the clip comes.
     pub source: Option<String>,
-    /// The part of the data set to which it belongs, such as "train" or "test".
+    /// Part of the dataset to which the clip belongs, such as "train" or "test".
     pub split: Option<String>,
-    /// What else a manifest says of it, such as "gender" or "age".
+    /// Other labels of a manifest, such as "gender" or "age".
     pub labels: BTreeMap<String, String>,
 }
 
 impl Example {
-    /// A whole file about which nothing is known.
+    /// Creates an entry for a whole file without labels.
     pub fn unlabelled(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -99,8 +100,8 @@ impl Example {
         }
     }
 
-    /// Reads the clip as 16 kHz mono. A file that was cut off is used up to there, and a line on stderr
-    /// says so.
+    /// Reads the clip as 16 kHz mono. A truncated file is used up to its end, and a warning is
+    /// logged to stderr.
     ///
     /// # Errors
     /// As [`Example::record`].
@@ -112,8 +113,8 @@ impl Example {
         Ok(recording.samples)
     }
 
-    /// Reads the clip, and returns how its sound was stored. A shard that is far away is fetched into
-    /// the cache first.
+    /// Reads the clip with the format in which it was stored. A remote shard is fetched into the
+    /// cache first.
     ///
     /// # Errors
     /// As [`audio::read_recording`] and [`remote::local`].
@@ -121,7 +122,7 @@ impl Example {
         self.reader()?.collect_recording()
     }
 
-    /// Opens the clip to be read block by block, as [`Example::record`] does.
+    /// Opens the clip for reading in blocks. The data is the same as from [`Example::record`].
     ///
     /// # Errors
     /// As [`AudioReader::open_part`] and [`remote::local`].
@@ -131,14 +132,14 @@ impl Example {
             AudioReader::open_part(path, self.member.as_ref(), self.offset_s, self.duration_s)
         };
         match open() {
-            // The cache may have dropped the shard between the two lines above.
+            // The shard may have been evicted from the cache between the two lines above.
             Err(error) if error.is_missing() && remote::is_url(&self.path) => open(),
             result => result,
         }
     }
 
-    /// Reads these samples of the clip, as many as there are. What follows them is not read, and what
-    /// precedes them is not kept.
+    /// Reads a range of the clip's samples, or as many of them as exist. Later samples are not
+    /// read, and earlier ones are not kept.
     ///
     /// # Errors
     /// As [`Example::record`].
@@ -156,12 +157,12 @@ impl Example {
         Ok(samples)
     }
 
-    /// Hands the clip, block by block, to `take`; returns the number of samples.
+    /// Passes the clip to `take` in blocks; returns the number of samples.
     ///
-    /// A file that was cut off is used up to there, and a line on stderr says so.
+    /// A truncated file is used up to its end, and a warning is logged to stderr.
     ///
     /// # Errors
-    /// As [`Example::record`]; some blocks may have been handed on by then.
+    /// As [`Example::record`]. `take` may have received some blocks before the error.
     pub fn for_each_block(&self, mut take: impl FnMut(&[i16])) -> Result<usize> {
         let (mut reader, mut samples) = (self.reader()?, 0);
         for block in reader.by_ref() {
@@ -175,7 +176,7 @@ impl Example {
         Ok(samples)
     }
 
-    /// The file, and the part of it, for a person to read.
+    /// Returns the file and the part of it, for messages.
     pub fn name(&self) -> String {
         let path = self.path.display();
         match &self.member {
@@ -186,14 +187,14 @@ impl Example {
     }
 }
 
-/// Something in a corpus that cannot be used.
+/// File, folder or line of a dataset that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Skipped {
-    /// The manifest, file or folder.
+    /// Manifest, file or folder.
     pub path: PathBuf,
-    /// The line of the manifest, counted from 1.
+    /// Line of the manifest, counted from 1.
     pub line: Option<usize>,
-    /// What was expected and what was found.
+    /// Reason: what was expected and what was found.
     pub reason: String,
 }
 
@@ -217,19 +218,19 @@ impl std::fmt::Display for Skipped {
     }
 }
 
-/// What a reader hands on.
+/// Item that a reader passes on.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
-    /// A clip.
+    /// Clip.
     Clip(Example),
-    /// What is no clip and should have been.
+    /// File or line that should have been a clip.
     Skipped(Skipped),
 }
 
-/// Takes the items of a corpus one by one; an error ends the reading.
+/// Receiver of the items of a dataset, one by one. An error ends the reading.
 pub type Sink<'a> = dyn FnMut(Item) -> Result<()> + 'a;
 
-/// How a corpus is laid out; see the module's table.
+/// Layout of a dataset; see the module's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// JSON-lines manifest
@@ -245,11 +246,11 @@ pub enum Format {
 }
 
 impl Format {
-    /// What lies at `path`, by its name and by what is in it.
+    /// Detects the layout at `path` by its name and its content.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is nothing, or nothing that we know; [`Error::Io`] if it cannot be
-    /// looked at.
+    /// [`Error::Input`] if there is nothing, or nothing in a supported layout; [`Error::Io`] if
+    /// reading fails.
     pub fn detect(path: &Path) -> Result<Self> {
         if remote::is_url(path) || shards::has_braces(path) {
             return Ok(Self::Shards);
@@ -300,12 +301,12 @@ impl Format {
 const NAME_A_CORPUS: &str =
     "name a folder with recordings, a manifest (.jsonl, .tsv), a shard (.tar) or an audio file";
 
-/// Hands every clip of the corpus at `path`, and everything in it that cannot be used, to `sink`, in
-/// an order that depends only on the names. `format` is what [`Format::detect`] finds if `None`.
+/// Passes every clip of the dataset at `path`, and everything unusable in it, to `sink`. The order
+/// depends only on the names. If `format` is `None`, [`Format::detect`] determines it.
 ///
 /// # Errors
-/// [`Error::Input`] if there is nothing at `path`; [`Error::Io`] if it cannot be read; whatever the
-/// sink returns. Single bad lines or files are no error.
+/// [`Error::Input`] if there is nothing at `path`; [`Error::Io`] if it cannot be read; the errors
+/// of the sink. Single bad lines or files are not errors.
 pub fn stream(path: &Path, format: Option<Format>, sink: &mut Sink<'_>) -> Result<()> {
     let format = match format {
         Some(format) => format,
@@ -320,17 +321,17 @@ pub fn stream(path: &Path, format: Option<Format>, sink: &mut Sink<'_>) -> Resul
     }
 }
 
-/// A small corpus in memory: its clips, and what had to be left out.
+/// Small dataset in memory: its clips, and the files and lines that were skipped.
 #[derive(Clone, Debug, Default)]
 pub struct Corpus {
-    /// The clips.
+    /// Clips.
     pub examples: Vec<Example>,
-    /// What cannot be used, for the user to read.
+    /// Files and lines that cannot be used.
     pub skipped: Vec<Skipped>,
 }
 
 impl Corpus {
-    /// Collects what [`stream`] finds at a path.
+    /// Collects the items that [`stream`] finds at a path.
     ///
     /// # Errors
     /// As [`stream`], and [`Error::Input`] if there is no usable clip.
@@ -351,7 +352,7 @@ impl Corpus {
     }
 }
 
-/// The error for a corpus in which `skipped` things were found and no clip.
+/// Returns the error for a dataset without clips, in which `skipped` files or lines were skipped.
 pub fn nothing_usable(path: &Path, skipped: usize, first: Option<&Skipped>) -> Error {
     let Some(first) = first else {
         return Error::input(
@@ -375,17 +376,17 @@ pub fn nothing_usable(path: &Path, skipped: usize, first: Option<&Skipped>) -> E
 pub use audio::EXTENSIONS as AUDIO;
 use audio::UNSUPPORTED_EXTENSIONS as UNSUPPORTED;
 
-/// Why a file of that extension is skipped.
+/// Returns the reason why a file with this extension is skipped.
 fn unsupported(extension: &str) -> String {
     format!(".{extension} is not read; convert it to .wav")
 }
 
-/// The part after the last dot, in lower case; empty if there is none.
+/// Returns the part after the last dot, in lower case; empty if there is no dot.
 fn extension(path: &Path) -> String {
     path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
 }
 
-/// A label without blanks around it; none if that leaves nothing.
+/// Returns a label without surrounding blanks; `None` if nothing or "-" remains.
 fn some_label(text: &str) -> Option<String> {
     let text = text.trim();
     (!text.is_empty() && text != "-").then(|| text.to_owned())

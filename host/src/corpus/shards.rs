@@ -1,16 +1,16 @@
-//! WebDataset shards: `.tar` files in which the files of one sample follow each other and share
-//! their name up to its first dot.
+//! Reader of WebDataset shards: `.tar` files in which the files of one sample are adjacent and
+//! share their name up to its first dot.
 //!
-//! | file | gives |
+//! | file | content |
 //! |---|---|
-//! | `KEY.wav`, `.flac`, `.mp3`, `.ogg` | the audio |
-//! | `KEY.json` | what a line of a manifest says, without the file's name |
-//! | `KEY.txt` | the words, if the JSON has none |
-//! | `KEY.cls` | a class: the word of a clip that is one word |
+//! | `KEY.wav`, `.flac`, `.mp3`, `.ogg` | audio |
+//! | `KEY.json` | fields as in a line of a manifest, without the file's name |
+//! | `KEY.txt` | transcript, if the JSON has none |
+//! | `KEY.cls` | class: the word of a clip with a single word |
 //!
-//! The audio is noted as a range of bytes of the shard, so that any clip of it can be read alone. A
-//! shard that is cut off gives the samples before the cut and a reason. Compressed tar files cannot
-//! be read that way and are refused.
+//! The audio is stored as a byte range of the shard, so any clip can be read alone. A truncated
+//! shard yields the samples before the truncation, and a reason. Compressed tar files do not
+//! support this and are rejected.
 
 use std::{
     fs::File,
@@ -25,19 +25,19 @@ use super::{
 };
 use crate::{Error, Result, audio::Member, remote};
 
-/// Bytes of the longest label file that is read.
+/// Maximum size of a label file, in bytes.
 const LABEL_MAX: u64 = 1 << 20;
-/// Bytes of which tar files are made; two of them, all zero, end one.
+/// Block size of tar files, in bytes; two blocks of zeros end the file.
 const BLOCK: u64 = 512;
-/// Shards that one pattern may stand for.
+/// Maximum number of shards in one pattern.
 const PATTERN_MAX: u64 = 1_000_000;
 
-/// Whether a folder holds shards.
+/// Returns `true` if a folder holds shards.
 pub(super) fn are_in(folder: &Path) -> bool {
     shards_of(folder).is_ok_and(|shards| !shards.is_empty())
 }
 
-/// Whether a name stands for several, as in `{000..099}`.
+/// Returns `true` if a name is a pattern for several shards, as in `{000..099}`.
 pub(super) fn has_braces(path: &Path) -> bool {
     expand(path).is_ok_and(|range| range.is_some())
 }
@@ -55,7 +55,8 @@ fn shards_of(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(shards)
 }
 
-/// Numbered shards: what stands before the number, the numbers, their digits, and what follows.
+/// Pattern of numbered shards: the text before the number, the numbers, their minimum number of
+/// digits, and the text after.
 struct Pattern {
     before: String,
     numbers: std::ops::RangeInclusive<u64>,
@@ -63,7 +64,7 @@ struct Pattern {
     after: String,
 }
 
-/// The shards that `name-{0000..0099}.tar` stands for; none if there are no braces.
+/// Expands a pattern such as `name-{0000..0099}.tar`; `None` if there are no braces.
 fn expand(path: &Path) -> Result<Option<Pattern>> {
     let name = path.to_string_lossy();
     let Some((before, rest)) = name.split_once('{') else { return Ok(None) };
@@ -99,8 +100,8 @@ pub(super) fn stream(path: &Path, sink: &mut Sink<'_>) -> Result<()> {
     shards.iter().try_for_each(|path| shard(path, sink))
 }
 
-/// Hands on one shard. What is wrong with the shard is a reason and no error, unless the network or
-/// the disk refuses.
+/// Passes the samples of one shard to `sink`. A defective shard becomes a skipped item. Only a
+/// failure of the network or the disk is an error.
 fn shard(path: &Path, sink: &mut Sink<'_>) -> Result<()> {
     let skip = |reason: String| Item::Skipped(Skipped::new(path, reason));
     let file = match remote::local(path) {
@@ -156,13 +157,14 @@ fn shard(path: &Path, sink: &mut Sink<'_>) -> Result<()> {
     finish(path, sample, sink)
 }
 
-/// Why a shard ends early. The last sample goes with it, since labels may have followed.
+/// Returns the reason for a shard that ends early. The last sample is lost too, since labels may
+/// have followed.
 fn lost(last: Option<Sample>, what: &str) -> String {
     let last = last.map_or(String::new(), |s| format!(" sample {} and", s.key));
     format!("damaged or cut off,{last} what follows is lost: {what}")
 }
 
-/// `dir/key.seg.wav` → `dir/key`, `seg.wav`.
+/// Splits `dir/key.seg.wav` into `dir/key` and `seg.wav`.
 fn split_name(name: &str) -> (&str, &str) {
     let file = name.rfind('/').map_or(0, |slash| slash + 1);
     match name[file..].find('.') {
@@ -180,7 +182,7 @@ fn finish(shard: &Path, sample: Option<Sample>, sink: &mut Sink<'_>) -> Result<(
     })
 }
 
-/// The files of one sample.
+/// Files of one sample.
 #[derive(Default)]
 struct Sample {
     key: String,
@@ -188,12 +190,12 @@ struct Sample {
     json: Option<Map<String, Value>>,
     text: Option<String>,
     class: Option<String>,
-    /// What is wrong with its labels.
+    /// Problem with its labels, if any.
     problem: Option<String>,
 }
 
 impl Sample {
-    /// Takes one file in; a file that adds nothing is told.
+    /// Adds one file. Returns the reason if the file cannot be used.
     fn add(&mut self, member: Member, content: &mut impl Read) -> Result<(), String> {
         let name = member.name.clone();
         let (_, suffix) = split_name(&name);
@@ -213,7 +215,7 @@ impl Sample {
             kind if UNSUPPORTED.contains(&kind) => {
                 return Err(format!("{name}: {}", unsupported(kind)));
             }
-            // Pictures, vectors and the like belong to other uses of the same shards.
+            // Images, embeddings and the like belong to other uses of the same shards.
             _ => {}
         }
         Ok(())

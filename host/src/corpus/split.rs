@@ -1,8 +1,8 @@
-//! Divides clips into parts that share no speaker.
+//! Division of clips into parts that share no speaker.
 //!
-//! A network that has heard a voice knows it; a test on the same voices measures memory. So whole
-//! speakers are dealt out. Where the speaker is unknown the file is the unit, so that two clips cut
-//! from one recording stay together.
+//! A network recognizes voices from its training data, so a test on the same voices measures
+//! memory. Whole speakers are therefore assigned to one part. If the speaker is unknown, the file
+//! is the unit, so that two clips from one recording stay together.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,13 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::Example;
 use crate::{Error, Result};
 
-/// Splits into one part for each of `fractions`, which are shares of the clips.
+/// Splits clips into one part for each of `fractions`, which are shares of the clips.
 ///
-/// Speakers are shuffled by `seed`, and the largest are dealt first, each to the part that is
-/// furthest below its share; a part that would stay empty gets the smallest speaker of the part with
-/// the most. The result depends on the set of clips and the seed, not on the order of `examples`,
-/// which is kept within each part. Fractions that sum to less than 1 are scaled up: nothing is lost.
+/// Speakers are shuffled by `seed` and assigned from the largest to the smallest, each to the part
+/// that is furthest below its share. A part that would stay empty gets the smallest speaker of the
+/// part with the most speakers. The result depends on the set of clips and the seed, not on the
+/// order of `examples`. That order is kept within each part. Fractions that sum to less than 1 are
+/// scaled up, so no clip is dropped.
 ///
 /// # Errors
 /// [`Error::Usage`] if a fraction is not in (0, 1], their sum exceeds 1, or there are fewer speakers
@@ -58,12 +59,12 @@ pub fn split_by_speaker(
         .collect())
 }
 
-/// Clips that must stay together, as indices.
+/// Indices of clips that must stay together.
 type Group = Vec<usize>;
 
-/// The groups, largest first, those of one size in an order given by the seed.
+/// Returns the groups, largest first. The seed determines the order of groups of equal size.
 fn groups(examples: &[Example], seed: u64) -> Vec<Group> {
-    // The flag keeps a speaker apart from a file of the same name.
+    // The flag distinguishes a speaker from a file of the same name.
     let mut by_key: BTreeMap<(bool, String), Group> = BTreeMap::new();
     for (index, example) in examples.iter().enumerate() {
         let key = match &example.speaker {
@@ -93,11 +94,12 @@ fn deal(groups: Vec<Group>, shares: &[f64]) -> Vec<Vec<Group>> {
     parts
 }
 
-/// There are at least as many groups as parts, so while a part is empty another has two.
+/// Moves a group into each empty part. There are at least as many groups as parts, so while a part
+/// is empty another has two.
 fn fill_empty(parts: &mut [Vec<Group>]) {
     while let Some(empty) = parts.iter().position(Vec::is_empty) {
         let Some(richest) = parts.iter_mut().max_by_key(|part| part.len()) else { return };
-        // Groups were dealt largest first, so the last is the smallest.
+        // Groups were assigned largest first, so the last is the smallest.
         let Some(group) = richest.pop() else { return };
         parts[empty].push(group);
     }

@@ -1,7 +1,8 @@
-//! The clips of a corpus that are of one word.
+//! Selection of the clips of a dataset that contain one keyword.
 //!
-//! A folder of words, a Common Voice release or a manifest names what is said in each clip. A word is
-//! trained on the clips of its own text alone. A plain folder names no text, and all of it is the word.
+//! A folder of words, a Common Voice release or a manifest gives the transcript of each clip. A
+//! keyword is trained only on the clips whose transcript it is. A plain folder has no transcripts,
+//! and all of it counts as the keyword.
 
 use std::{collections::HashMap, fmt::Write, path::Path};
 
@@ -11,24 +12,24 @@ use crate::{
     text::{quoted, text_key},
 };
 
-/// Texts that a refusal lists.
+/// Maximum number of texts that an error lists.
 const TEXTS_SHOWN: usize = 10;
-/// Bytes of a text that are shown.
+/// Maximum length of a text in an error, in bytes.
 const TEXT_SHOWN: usize = 60;
 
-/// The clips of a word, and how many there were.
+/// Clips of a keyword, with counts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OfText {
-    /// Clips that have the text, and those that lie beside them without any.
+    /// Clips with the text, and clips beside them without any text.
     pub clips: Vec<Example>,
-    /// How many of them name the text.
+    /// Number of these clips that have the text.
     pub named: usize,
-    /// Clips that were left out: they have another text, or are noise.
+    /// Number of clips that were left out, because they have another text or are noise.
     pub others: usize,
 }
 
 impl OfText {
-    /// Returns a line for the user, if something was left out.
+    /// Returns a message for the user, if clips were left out.
     pub fn note(&self, path: &Path, label: &str) -> Option<String> {
         let all = self.clips.len() + self.others;
         let without = match self.clips.len() - self.named {
@@ -45,10 +46,10 @@ impl OfText {
     }
 }
 
-/// Returns the clips of which `label` is the text; all of them if no clip has a text.
+/// Returns the clips whose text is `label`; all clips if none has a text.
 ///
 /// Texts are compared in NFC, case-folded, without punctuation. A clip without a text and without a
-/// kind, such as a file beside folders of words, counts as the word.
+/// kind, such as a file beside folders of words, counts as the keyword.
 ///
 /// # Errors
 /// [`Error::Input`] if every clip has another text.
@@ -57,7 +58,7 @@ pub fn of_text(path: &Path, clips: Vec<Example>, label: &str) -> Result<OfText> 
         return Ok(OfText { clips, ..OfText::default() });
     }
     let key = text_key(label);
-    // Folders of words repeat few texts, and keys are not cheap.
+    // Folders of words repeat few texts, and keys are expensive to compute.
     let mut keys: HashMap<String, bool> = HashMap::new();
     let mut is_wanted = |text: &String| match keys.get(text) {
         Some(known) => *known,

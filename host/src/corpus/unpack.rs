@@ -1,9 +1,10 @@
-//! Unpacks archives from strangers: tar, tar.gz and zip.
+//! Unpacking of untrusted archives: tar, tar.gz and zip.
 //!
-//! Only files and folders are made, only below the target, never through a link and never over a
-//! file that is there; an archive that wants otherwise is refused as a whole, because it is broken
-//! or hostile. Links inside it are left out and told. Permissions and owners are not taken over.
-//! Everything goes to a folder beside the target, which gets its name when all is there.
+//! Only files and folders are created. All of them are below the target, never behind a link, and
+//! never replace an existing file. An archive that violates this is rejected as a whole, because it
+//! is damaged or hostile. Links in an archive are skipped and reported. Permissions and owners are
+//! not applied. The files are written to a temporary folder beside the target, which is renamed
+//! when it is complete.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -16,14 +17,14 @@ use flate2::bufread::MultiGzDecoder;
 use super::Skipped;
 use crate::{Error, Result};
 
-/// What came out of an archive.
+/// Summary of an unpacked archive.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Unpacked {
-    /// Files written.
+    /// Number of files written.
     pub files: u64,
-    /// Their bytes.
+    /// Total size of the files, in bytes.
     pub bytes: u64,
-    /// What was left out.
+    /// Entries that were left out.
     pub skipped: Vec<Skipped>,
 }
 
@@ -32,8 +33,9 @@ const WHOLE: &str = "fetch it again, and compare its checksum with the one its m
 /// Unpacks `archive` into the folder `target`, which must not exist yet.
 ///
 /// # Errors
-/// [`Error::Input`] if it is no archive that we know, is damaged or cut off, or wants to write where
-/// it must not, or if `target` exists; [`Error::Io`] if the disk refuses. `target` is then absent.
+/// [`Error::Input`] if the format is not supported, if the archive is damaged or truncated, if an
+/// entry is outside the target, or if `target` exists; [`Error::Io`] if reading or writing fails.
+/// `target` does not exist after an error, unless it existed before.
 pub fn unpack(archive: &Path, target: &Path) -> Result<Unpacked> {
     if target.symlink_metadata().is_ok() {
         return Err(Error::input(target, "this is there already", "remove it, or name another"));
@@ -42,13 +44,13 @@ pub fn unpack(archive: &Path, target: &Path) -> Result<Unpacked> {
     name.push(".unpacking");
     let staging = PathBuf::from(name);
     if staging.symlink_metadata().is_ok_and(|m| m.is_dir()) {
-        // Of a call that was killed; nothing but us makes this name.
+        // The folder remains from a process that was killed. Only this function uses this name.
         fs::remove_dir_all(&staging).map_err(Error::io(&staging, "remove"))?;
     }
     fs::create_dir_all(&staging).map_err(Error::io(&staging, "create"))?;
     let result = fill(archive, &staging);
     if result.is_err() {
-        // The first error is the one to tell.
+        // The first error is reported, so an error of the removal is ignored.
         let _ = fs::remove_dir_all(&staging);
     }
     let unpacked = result?;
@@ -78,7 +80,7 @@ fn fill(archive: &Path, folder: &Path) -> Result<Unpacked> {
     Ok(into.unpacked)
 }
 
-/// Where an archive is unpacked.
+/// Archive and the folder that it is unpacked into.
 struct Folder<'a> {
     archive: &'a Path,
     root: &'a Path,
@@ -108,11 +110,11 @@ impl Folder<'_> {
                 self.skip(&name);
             }
         }
-        // A tar that was cut between two files looks whole; a gzip stream that was cut does not,
-        // and its checksum is read only at its very end.
+        // A tar that is truncated between two files looks complete. A truncated gzip stream does
+        // not, but its checksum is read only at its very end.
         let mut rest = archive.into_inner();
         match io::copy(&mut rest, &mut io::sink()) {
-            // What follows the last gzip member is padding of some tape.
+            // Bytes after the last gzip member are padding, as on tapes.
             Err(e) if e.kind() != io::ErrorKind::InvalidInput => Err(self.damaged(e)),
             _ => Ok(()),
         }
@@ -142,7 +144,10 @@ impl Folder<'_> {
         self.unpacked.skipped.push(Skipped::new(self.archive, reason));
     }
 
-    /// The place of an entry: below the root, whatever its name says.
+    /// Returns the path of an entry below the root.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the name leads outside the root.
     fn place(&self, name: &str) -> Result<PathBuf> {
         let hostile = || {
             let problem = format!("it holds {name:?}, which would be written outside the folder");

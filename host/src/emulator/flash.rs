@@ -7,12 +7,12 @@ use std::{
 
 use super::{Emulator, EmulatorError, Scratch, io_error};
 
-/// The file of bytes that come over the serial line.
+/// File with the bytes that arrive over the serial line.
 const STREAM: &str = "stream.bin";
-/// The file for what the flash holds in the end.
+/// File that receives the final content of the flash.
 const DUMP: &str = "flash.bin";
 
-/// A device that runs, until this is dropped.
+/// Running emulated device; stops when dropped.
 pub struct Served {
     qemu: Child,
     _folder: Scratch,
@@ -20,21 +20,22 @@ pub struct Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already, so an error is ignored.
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
     }
 }
 
 impl Emulator {
-    /// Bytes of the region for models.
+    /// Returns the size of the region for models, in bytes.
     pub fn flash_bytes(&self) -> usize {
         self.machine.model_region_bytes
     }
 
-    /// Runs [`UPDATE`](super::UPDATE) on a flash that holds `flash`, with `stream` coming over its
-    /// serial line before it hears `pcm`; returns its lines and what the flash holds in the end, which
-    /// may be when the power fails: `words` say when.
+    /// Runs [`UPDATE`](super::UPDATE) on a flash with the content `flash`. The bytes of `stream`
+    /// arrive over the serial line before the firmware processes `pcm`. Returns the printed lines
+    /// and the final content of the flash. `words` are further command-line arguments; they can
+    /// simulate a power failure, which ends the run early.
     ///
     /// # Errors
     /// [`EmulatorError`].
@@ -58,8 +59,8 @@ impl Emulator {
         Ok((lines, held))
     }
 
-    /// Starts the same program with its serial line on TCP, at `port` of this machine. It hears `pcm`,
-    /// then only its line.
+    /// Starts the same program with its serial line on TCP, at `port` of this machine. The firmware
+    /// processes `pcm` and then only serves the serial line.
     ///
     /// # Errors
     /// [`EmulatorError`].

@@ -1,5 +1,5 @@
-//! Texts that a device must be told the phrase apart from: its parts, its words in another order or
-//! said twice, and words that sound like some of them.
+//! Hard negatives of a phrase, as texts to record: its parts, its words reordered or repeated, and
+//! words that sound like some of them.
 
 use super::{
     PhraseCheck, near_words,
@@ -8,15 +8,15 @@ use super::{
 };
 use crate::tokens::clean;
 
-/// Near words that take the place of each word.
+/// Maximum number of replacements for each word.
 const REPLACEMENTS: usize = 4;
-/// Of how many nearest ones they are chosen.
+/// Number of nearest words among which the replacements are chosen.
 const CANDIDATES: usize = 12;
-/// A text this near to the phrase would be the phrase, said badly.
+/// Distance below which a text counts as a mispronunciation of the phrase itself.
 const SAME: f32 = 0.06;
 
-/// What to say to teach a device what the phrase is not, without repeats, in a fixed order. None of
-/// it holds the phrase.
+/// Returns texts to record as hard negatives, without duplicates, in a fixed order. No text
+/// contains the phrase.
 pub fn confusions(check: &PhraseCheck, g2p: Option<&str>) -> Vec<String> {
     let phrase = clean(&check.phrase);
     let is_spaced = !is_mandarin(&check.language);
@@ -62,7 +62,7 @@ pub fn confusions(check: &PhraseCheck, g2p: Option<&str>) -> Vec<String> {
     kept
 }
 
-/// Everyday words that sound like one word of the phrase, and yet make another phrase of it.
+/// Returns everyday words that sound like one word of the phrase but turn it into another phrase.
 fn replacements(
     words: &[&str],
     place: usize,

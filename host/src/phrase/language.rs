@@ -1,8 +1,8 @@
 //! Language of a phrase, guessed from its script, its accented letters and a few frequent words.
 //!
-//! Two or three words are too few for letter statistics, so the guess is a ranking: letters that a
-//! language does not have speak against it, letters and words that few languages have speak for it.
-//! [`LanguageGuess`] carries the runners-up and whether the evidence decides.
+//! Two or three words are too few for letter statistics, so the guess is a ranking. Letters that a
+//! language does not have count against it. Letters and words that few languages have count for it.
+//! [`LanguageGuess`] contains the runners-up, and the confidence of the guess.
 
 mod latin;
 mod table;
@@ -14,21 +14,21 @@ use super::words::Words;
 use crate::tokens::clean;
 use table::{ALSO_WRITTEN, Language, WRITINGS, Writing};
 
-/// Candidates that are named beside the first.
+/// Maximum number of other candidates that are reported.
 const ALTERNATIVES: usize = 3;
-/// Evidence of a letter or word that one language alone has; of `n` languages, `1/√n` of it.
+/// Evidence of a letter or word that only one language has; with `n` languages, `1/√n` of it each.
 const EXCLUSIVE: f32 = 2.0;
 /// Evidence of a letter sequence.
 const PATTERN: f32 = 0.4;
-/// Evidence of an English word of the list of frequent ones.
+/// Evidence of an English word from the list of frequent words.
 const ENGLISH_WORD: f32 = 1.2;
 /// Cost of a letter that the language does not have.
 const FOREIGN_LETTER: f32 = 3.0;
 /// Cost in English, which keeps the accents of loanwords (café).
 const FOREIGN_LETTER_IN_ENGLISH: f32 = 1.5;
-/// Lead over the second that decides.
+/// Lead over the second candidate from which the evidence decides.
 const DECIDES: f32 = 0.9;
-/// Candidates further behind than this are not named.
+/// Distance from the first candidate beyond which others are not reported.
 const FAR_BEHIND: f32 = 1.4;
 
 /// Weight of the evidence for a language.
@@ -43,7 +43,7 @@ pub enum Confidence {
     Unsure,
 }
 
-/// One language that a phrase may be in.
+/// Possible language of a phrase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Candidate {
     /// Code, such as "pt".
@@ -52,7 +52,7 @@ pub struct Candidate {
     pub name: String,
 }
 
-/// Language of a phrase, and how it was found.
+/// Language of a phrase, with the evidence for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LanguageGuess {
     /// Code, such as "pt".
@@ -63,17 +63,18 @@ pub struct LanguageGuess {
     pub confidence: Confidence,
     /// Other languages that fit, the best first.
     pub alternatives: Vec<Candidate>,
-    /// One line for people, without an end mark.
+    /// One-line description, without an end mark.
     pub text: String,
 }
 
-/// Script of a letter; none for what is in no script of its own (digits, marks, punctuation).
+/// Returns the script of a letter; `None` for digits, marks and punctuation, which belong to no
+/// single script.
 pub(super) fn script(letter: char) -> Option<Script> {
     let script = CodePointMapData::<Script>::new().get(letter);
     (script != Script::Common && script != Script::Inherited).then_some(script)
 }
 
-/// English name of a script.
+/// Returns the English name of a script.
 pub(super) fn script_name(script: Script) -> &'static str {
     match script {
         Script::Latin => "Latin",
@@ -102,35 +103,35 @@ pub fn guess(phrase: &str) -> LanguageGuess {
     let evidence = Evidence::of(&phrase, writing);
     let mut ranked: Vec<(&Language, f32)> =
         writing.languages.iter().map(|l| (l, evidence.score(l))).collect();
-    // Stable: of equals, the order of the table.
+    // The sort is stable, so candidates with equal scores stay in the order of the table.
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
     let (best, score) = ranked[0];
     let lead = ranked.get(1).map_or(f32::INFINITY, |second| score - second.1);
     let alone = writing.languages.iter().filter(|l| l.prior >= 0.3).count() <= 1;
     let is_decided = alone || (lead >= DECIDES && score > best.prior);
     let confidence = if is_decided { Confidence::Likely } else { Confidence::Unsure };
-    // Where the evidence decides, others would only raise doubts.
+    // If the evidence decides, other candidates would only raise doubts.
     let others = ranked[1..].iter().filter(|(_, other)| !is_decided && score - other < FAR_BEHIND);
     let others = others.take(ALTERNATIVES).map(|(l, _)| candidate(l)).collect();
-    // The prior alone, against English as against the others, is no evidence.
+    // A score from the prior alone is no evidence.
     let why = if score > best.prior { "" } else { "nothing in it points to another language" };
     described(best.code, confidence, others, why)
 }
 
-/// Code of a guess, as it stands in the table.
+/// Returns the code of a guess as in the table, or "en" if the table does not have it.
 pub(super) fn code_of(guess: &LanguageGuess) -> &'static str {
     languages().find(|l| l.code == guess.code).map_or("en", |l| l.code)
 }
 
-/// The language that the user named.
+/// Returns the language that the user named.
 pub fn given(code: &str) -> LanguageGuess {
     described(code, Confidence::Given, Vec::new(), "")
 }
 
-/// Reads a language as a user names it: a code (`pt`, `pt-br`) or an English name (`Portuguese`).
+/// Parses a language as a user names it: a code (`pt`, `pt-br`) or an English name (`Portuguese`).
 ///
 /// # Errors
-/// A line for the user if it is neither.
+/// A message for the user if it is neither.
 pub fn parse(text: &str) -> Result<String, String> {
     let text = text.trim().to_lowercase().replace('_', "-");
     if let Some(language) = languages().find(|l| l.name.to_lowercase() == text) {
@@ -148,24 +149,24 @@ pub fn parse(text: &str) -> Result<String, String> {
     Err("expected a language's code or English name, such as en, pt-br or Portuguese".into())
 }
 
-/// First part of a language's code: "pt" of "pt-br".
+/// Returns the first part of a language code: "pt" of "pt-br".
 pub(super) fn primary(code: &str) -> &str {
     code.split('-').next().unwrap_or_default()
 }
 
-/// English name of a language, or its code.
+/// Returns the English name of a language, or its code if the name is unknown.
 pub(super) fn name(code: &str) -> &str {
     let code = if code == "cmn" { "zh" } else { code };
     languages().find(|l| l.code == primary(code)).map_or(code, |l| l.name)
 }
 
-/// `Portuguese (pt)`, or the code alone where no name is known.
+/// Formats a language as `Portuguese (pt)`, or as the code alone if the name is unknown.
 pub(super) fn named(code: &str) -> String {
     let name = name(code);
     if name == code { code.to_owned() } else { format!("{name} ({code})") }
 }
 
-/// Returns true if a language is written in a script; also for languages that the table does not have.
+/// Returns `true` if a language is written in a script, or if the table does not have the language.
 pub(super) fn writes(code: &str, script: Script) -> bool {
     let code = primary(code);
     let known = languages().any(|l| l.code == code);
@@ -204,9 +205,9 @@ fn described(
     LanguageGuess { code: code.to_owned(), name, confidence, alternatives, text }
 }
 
-/// Languages of the script that a phrase is written in. Latin counts only where no other script is
-/// used, since Latin words stand in phrases of all languages; one kana makes Japanese of Chinese
-/// characters.
+/// Returns the languages of the script that a phrase is written in. Latin counts only if no other
+/// script is used, since Latin words occur in phrases of all languages. A single kana makes Chinese
+/// characters Japanese.
 fn writing_of(phrase: &str) -> Option<&'static Writing> {
     let scripts: Vec<Script> = phrase.chars().filter_map(script).collect();
     let kana = |s: &Script| matches!(*s, Script::Hiragana | Script::Katakana);
@@ -220,9 +221,10 @@ fn writing_of(phrase: &str) -> Option<&'static Writing> {
 
 /// Letters and words of a phrase that point to languages.
 struct Evidence {
-    /// The phrase with a blank at both ends.
+    /// Phrase with a blank at both ends.
     padded: String,
-    /// Different letters beyond the script's shared ones, with the number of languages that have each.
+    /// Distinct letters beyond the script's shared ones, with the number of languages that have
+    /// each.
     letters: Vec<(char, usize)>,
     /// Words, with the number of languages that list each.
     words: Vec<(String, usize)>,
@@ -255,7 +257,8 @@ impl Evidence {
             if language.letters.contains(letter) {
                 score += share(count);
             } else if count > 0 || self.is_latin {
-                // A letter that no language of the table lists belongs to all.
+                // Outside the Latin script, a letter that no language of the table lists is
+                // ignored.
                 score -= if is_english { FOREIGN_LETTER_IN_ENGLISH } else { FOREIGN_LETTER };
             }
         }

@@ -1,7 +1,7 @@
-//! Reasons for which the phones of a phrase are not its pronunciation.
+//! Reasons why the phones of a phrase may not be its pronunciation.
 //!
-//! espeak-ng reads letters that a voice does not know by their names: "arabic letter meem", "o acute".
-//! A verdict on such a string would be about the names, so there is none.
+//! espeak-ng reads letters that are unknown to a voice by their names, such as "arabic letter meem"
+//! or "o acute". A verdict on such phones would be about the names, so no verdict is given.
 
 use icu_properties::props::Script;
 
@@ -11,18 +11,18 @@ use super::{
 };
 use crate::tokens::Tokenizer;
 
-/// Phones of a letter at most, where a word is read and not spelled: a Korean syllable has four with a
-/// glide.
+/// Maximum mean number of phones per letter of a word that is read and not spelled out. One more
+/// per word is allowed, because a Korean syllable with a glide has four.
 const MOST_PHONES_A_LETTER: usize = 3;
 
 /// Scripts whose letters have names that differ from their sounds.
 const ALPHABETS: [Script; 5] =
     [Script::Latin, Script::Cyrillic, Script::Greek, Script::Armenian, Script::Georgian];
 
-/// Reason for which a phrase cannot be judged, and a remedy.
+/// Reason why a phrase cannot be judged, and a remedy.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Obstacle {
-    /// The reason.
+    /// Reason.
     pub reason: String,
     /// Advice to the user.
     pub remedy: String,
@@ -32,7 +32,7 @@ fn obstacle(reason: impl Into<String>, remedy: impl Into<String>) -> Obstacle {
     Obstacle { reason: reason.into(), remedy: remedy.into() }
 }
 
-/// Returns what is in the way of a verdict, if anything.
+/// Returns the obstacle to a verdict, if there is one.
 pub fn find(
     phrase: &str,
     language: &str,
@@ -49,8 +49,8 @@ pub fn find(
         .or_else(|| spelled_out(phrase, language, g2p?))
 }
 
-/// Letters of a script that the language is not written in. Latin words within another script are
-/// loanwords, which espeak-ng reads in English.
+/// Finds letters of a script that the language is not written in. Latin words within another script
+/// are loanwords, which espeak-ng reads in English.
 fn foreign_script(phrase: &str, language: &str) -> Option<Obstacle> {
     let scripts = || phrase.chars().filter_map(script);
     let is_own = |s| writes(language, s);
@@ -67,7 +67,7 @@ fn foreign_script(phrase: &str, language: &str) -> Option<Obstacle> {
     Some(obstacle(format!("{name} is not written in {letters} letters (\"{words}\")"), remedy))
 }
 
-/// Advice to name another language, with the one that a text looks like.
+/// Returns the advice to name another language, with the most likely language of `text`.
 fn name_another(text: &str, language: &str) -> String {
     let likely = guess(text).code;
     if likely == language {
@@ -76,7 +76,7 @@ fn name_another(text: &str, language: &str) -> String {
     format!("name the language with --language, perhaps {likely} for {}", name(&likely))
 }
 
-/// Words in a Mandarin phrase that are neither characters nor syllables with tones.
+/// Finds words in a Mandarin phrase that are neither characters nor syllables with tones.
 fn unread_mandarin(phrase: &str, language: &str, tokens: &[String]) -> Option<Obstacle> {
     if !is_mandarin(language) {
         return None;
@@ -97,7 +97,7 @@ fn unread_mandarin(phrase: &str, language: &str, tokens: &[String]) -> Option<Ob
         .then(|| obstacle("no Mandarin pronunciation of these characters is known", "write others"))
 }
 
-/// Letters stand for phones: there is no program, or it has no voice.
+/// Finds a phrase for which letters replace phones, because there is no program or it has no voice.
 fn no_phones(language: &str, spelling: Spelling, g2p: Option<&str>) -> Option<Obstacle> {
     if spelling == Spelling::Phones {
         return None;
@@ -115,7 +115,7 @@ fn no_phones(language: &str, spelling: Spelling, g2p: Option<&str>) -> Option<Ob
     })
 }
 
-/// Words whose phones are the names of their letters.
+/// Finds words whose phones are the names of their letters.
 fn spelled_out(phrase: &str, language: &str, g2p: &str) -> Option<Obstacle> {
     if is_mandarin(language) {
         return None;
@@ -144,15 +144,16 @@ fn spelled_out(phrase: &str, language: &str, g2p: &str) -> Option<Obstacle> {
     None
 }
 
-/// Returns true if a word's phones are the names of its letters, given the phones of each letter by itself.
+/// Returns `true` if a word's phones are the names of its letters. `letters` holds the phones of
+/// each letter alone.
 fn is_spelled(word: &str, phones: &[String], letters: &[Vec<String>]) -> bool {
-    // The name of a plain letter is how it is said; digits are read as numbers.
+    // The name of a single plain letter is its pronunciation. Digits are read as numbers.
     if word.chars().any(char::is_numeric) || (word.is_ascii() && letters.len() == 1) {
         return false;
     }
     let is_long = phones.len() > MOST_PHONES_A_LETTER * letters.len() + 1;
     let names: Vec<&String> = letters.iter().flatten().collect();
-    // A syllable or a consonant with its vowel is said as it is named.
+    // In syllabaries and abugidas, the name of a sign is its pronunciation.
     let is_alphabet = word.chars().filter_map(script).all(|s| ALPHABETS.contains(&s));
     let is_named =
         is_alphabet && letters.len() > 1 && phones.len() > letters.len() && phones.iter().eq(names);

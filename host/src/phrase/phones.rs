@@ -1,15 +1,16 @@
-//! How far apart two phrases sound: phones as articulatory features, and an edit distance over them.
+//! Phonetic distance between two phrases: phones as articulatory features, and an edit distance
+//! over them.
 //!
-//! Tokens are those of [`Tokenizer`](crate::tokens::Tokenizer): IPA phones, Mandarin initials, finals
-//! and tones (`zh:b`, `zh:ei`, `zh:3`), or plain letters. Each becomes one or more segments: a
-//! diphthong or an affricate two, so that what they share counts as shared.
+//! Tokens are those of [`Tokenizer`](crate::tokens::Tokenizer): IPA phones, Mandarin initials,
+//! finals and tones (`zh:b`, `zh:ei`, `zh:3`), or plain letters. Each token becomes one or more
+//! segments. A diphthong or an affricate becomes two, so that shared parts count as shared.
 //!
-//! A consonant has a place (0 the lips … 1 the glottis), a manner and a voice; a vowel a height
-//! (0 close … 1 open), a backness (0 front … 1 back) and rounding. The weights say what ears and
-//! microphones confuse (Miller and Nicely 1955: place first, voice and nasality last); they are
-//! chosen by hand, not fitted.
+//! A consonant has a place (0 the lips … 1 the glottis), a manner and a voice. A vowel has a height
+//! (0 close … 1 open), a backness (0 front … 1 back) and rounding. The weights follow confusions in
+//! listening tests (Miller and Nicely 1955: place first, voice and nasality last). They are chosen
+//! by hand, not fitted.
 
-/// How the air is stopped.
+/// Manner of articulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manner {
     Plosive,
@@ -19,22 +20,22 @@ enum Manner {
     Approximant,
 }
 
-/// What a phone is made of.
+/// Segment of a phone, by its features.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Segment {
-    /// `b`, `s`, `ŋ` …
+    /// Consonant, such as `b`, `s` or `ŋ`.
     #[doc(hidden)]
     Consonant(Consonant),
-    /// `i`, `ɑ`, `ə` …
+    /// Vowel, such as `i`, `ɑ` or `ə`.
     #[doc(hidden)]
     Vowel(Vowel),
-    /// A Mandarin tone, 1 to 4, or 5 for none.
+    /// Mandarin tone, 1 to 4, or 5 for the neutral tone.
     Tone(u8),
-    /// A symbol that the table does not know.
+    /// Symbol that is not in the tables.
     Unknown(char),
 }
 
-/// A consonant's features.
+/// Features of a consonant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Consonant {
     place: f32,
@@ -42,7 +43,7 @@ pub struct Consonant {
     is_voiced: bool,
 }
 
-/// A vowel's features.
+/// Features of a vowel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Vowel {
     height: f32,
@@ -50,25 +51,25 @@ pub struct Vowel {
     is_rounded: bool,
 }
 
-/// Weight of the whole way from lips to glottis.
+/// Weight of the full distance from lips to glottis.
 const PLACE: f32 = 0.6;
-/// Weight of another manner.
+/// Weight of a different manner.
 const MANNER: f32 = 0.4;
-/// Weight of voice.
+/// Weight of a different voice.
 const VOICE: f32 = 0.25;
-/// Weight of the whole way from close to open.
+/// Weight of the full distance from close to open.
 const HEIGHT: f32 = 0.6;
-/// Weight of the whole way from front to back.
+/// Weight of the full distance from front to back.
 const BACKNESS: f32 = 0.35;
-/// Weight of rounding.
+/// Weight of different rounding.
 const ROUNDING: f32 = 0.1;
-/// Another tone: the pitch differs, the spectrum does not.
+/// Weight of a different tone, for which the pitch changes but not the spectrum.
 const TONE: f32 = 0.3;
-/// A segment more or less.
+/// Cost of an inserted or deleted segment.
 const GAP: f32 = 0.65;
-/// One of those that come and go: schwa, h, glottal stop, tones.
+/// Cost of an inserted or deleted segment that is often optional: schwa, h, glottal stop, tones.
 const WEAK_GAP: f32 = 0.35;
-/// A glide and its vowel.
+/// Cost of replacing a glide by its vowel.
 const GLIDE: f32 = 0.25;
 
 const CONSONANTS: [(&str, f32, Manner, bool); 21] = [
@@ -94,7 +95,7 @@ const CONSONANTS: [(&str, f32, Manner, bool); 21] = [
     ("ŋ", 0.8, Manner::Nasal, true),
     ("lɫɬʎ", 0.35, Manner::Lateral, true),
 ];
-/// Approximants that are near a vowel come with it.
+/// Approximants that resemble a vowel, with that vowel.
 const GLIDES: [(&str, f32, Vowel); 3] = [
     ("j", 0.65, Vowel { height: 0.0, backness: 0.0, is_rounded: false }),
     ("wʋ", 0.05, Vowel { height: 0.0, backness: 1.0, is_rounded: true }),
@@ -121,8 +122,8 @@ const VOWELS: [(&str, f32, f32, bool); 19] = [
     ("æ", 0.85, 0.1, false),
     ("aɑɒ", 1.0, 0.7, false),
 ];
-/// Mandarin initials whose letters mean something else than in IPA; `ʰ` is left out, since the
-/// table's voice tells `b` from `p` as well.
+/// Mandarin initials whose letters have another meaning in IPA. `ʰ` is left out, since voice in the
+/// table separates `b` from `p` as well.
 const INITIALS: [(&str, &str); 11] = [
     ("zh", "dʐ"),
     ("ch", "tʂ"),
@@ -172,7 +173,7 @@ impl Segment {
         }
     }
 
-    /// What it costs to leave it out, 0 … 1.
+    /// Returns the cost of an insertion or a deletion, 0 … 1.
     fn gap(self) -> f32 {
         let schwa = |v: Vowel| (v.height - 0.5).abs() < 0.11 && (v.backness - 0.5).abs() < 0.01;
         match self {
@@ -183,7 +184,7 @@ impl Segment {
         }
     }
 
-    /// What it costs to hear one for the other, 0 … 1.
+    /// Returns the cost of substituting one segment for the other, 0 … 1.
     fn difference(self, other: Self) -> f32 {
         match (self, other) {
             (a, b) if a == b => 0.0,
@@ -199,7 +200,7 @@ impl Segment {
                     + rounding
             }
             (Self::Consonant(c), Self::Vowel(v)) | (Self::Vowel(v), Self::Consonant(c)) => {
-                // The places of glides are theirs alone.
+                // No other consonant has the place of a glide.
                 match GLIDES.iter().find(|(_, place, _)| *place == c.place) {
                     Some(&(_, _, near)) => {
                         (GLIDE + Self::Vowel(near).difference(Self::Vowel(v))).min(1.0)
@@ -213,7 +214,7 @@ impl Segment {
     }
 }
 
-/// The segments of some tokens.
+/// Returns the segments of a token sequence.
 pub fn segments(tokens: &[String]) -> Vec<Segment> {
     tokens.iter().flat_map(|token| of_token(token)).collect()
 }
@@ -234,18 +235,19 @@ fn of_token(token: &str) -> Vec<Segment> {
         .collect()
 }
 
-/// Whether a token is said by itself: all but tones.
+/// Returns `true` for every token that is pronounced by itself, which excludes tones.
 pub fn is_phone(token: &str) -> bool {
     !matches!(of_token(token)[..], [Segment::Tone(_)] | [])
 }
 
-/// Whether a token carries a syllable: whether a vowel is in it.
+/// Returns `true` if a token has a vowel and so counts as a syllable.
 pub fn is_syllable(token: &str) -> bool {
     of_token(token).iter().any(|s| matches!(s, Segment::Vowel(_)))
 }
 
-/// The least cost of turning one into the other, over the length of the longer: 0 the same, 1 nothing
-/// in common. Substitutions cost what the features differ by, gaps 0.65, weak ones 0.35.
+/// Returns the minimum edit cost between two sequences, divided by the longer length: 0 equal, 1
+/// nothing in common. A substitution costs the difference of the features. A gap costs 0.65, a weak
+/// one 0.35.
 pub fn distance(a: &[Segment], b: &[Segment]) -> f32 {
     let longer = a.len().max(b.len());
     if longer == 0 {
@@ -281,7 +283,8 @@ mod tests {
     fn what_ears_confuse_is_nearer() {
         let distance = |a, b| distance(&phones(a), &phones(b));
         assert_eq!(distance("oʊ p ə n", "oʊ p ə n"), 0.0);
-        // A vowel's neighbour, then a consonant's voice, then its manner, then something else.
+        // Changes to a neighbouring vowel, a consonant's voice, its manner, and all segments, in
+        // ascending order of distance.
         let ordered = [
             distance("b ɪ t", "b i t"),
             distance("b ɪ t", "p ɪ t"),
@@ -290,7 +293,7 @@ mod tests {
             distance("b ɪ t", "k ɑ ŋ l u"),
         ];
         assert!(ordered.windows(2).all(|w| w[0] < w[1]), "{ordered:?}");
-        // A schwa more is little; the same both ways round.
+        // An additional schwa costs little. The distance is symmetric.
         assert!(distance("p l eɪ", "p ə l eɪ") < 0.1);
         assert_eq!(distance("w ɪ n", "u ɪ n"), distance("u ɪ n", "w ɪ n"));
         assert!(distance("w ɪ n", "u ɪ n") < distance("w ɪ n", "k ɪ n"));

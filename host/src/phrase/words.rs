@@ -1,5 +1,5 @@
-//! Everyday words: how often each is said, and how it sounds. The lists lie in `models/words` with
-//! their sources and licence, and are part of the program.
+//! Everyday words with their frequency and their phones. The lists are in `models/words` with their
+//! sources and licence, and are part of the program.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -8,25 +8,25 @@ use crate::tokens::Tokenizer;
 
 const ENGLISH: &str = include_str!("../../models/words/en.tsv");
 const MANDARIN: &str = include_str!("../../models/words/zh.tsv");
-/// Words in an hour of ordinary talk, at 150 a minute.
+/// Number of words in an hour of ordinary talk, at 150 a minute.
 pub const WORDS_PER_HOUR: f64 = 9_000.0;
 
-/// One word of a list.
+/// Word of a list.
 #[derive(Clone, Debug)]
 pub struct Word {
-    /// Its spelling.
+    /// Spelling.
     pub text: String,
-    /// Times an hour of ordinary talk.
+    /// Occurrences per hour of ordinary talk.
     pub per_hour: f64,
-    /// Its phones.
+    /// Phones.
     pub tokens: Vec<String>,
-    /// Its phones' features.
+    /// Segments of the phones.
     pub segments: Vec<Segment>,
-    /// Its letters, taken for phones.
+    /// Segments of the letters, used as phones.
     pub letters: Vec<Segment>,
 }
 
-/// A language's everyday words.
+/// Everyday words of a language.
 #[derive(Debug, Default)]
 pub struct Words {
     words: Vec<Word>,
@@ -34,7 +34,7 @@ pub struct Words {
 }
 
 impl Words {
-    /// The list of a language, such as "en", "en-gb" or "zh"; none where none ships.
+    /// Returns the list of a language, such as "en", "en-gb" or "zh"; `None` if none ships.
     pub fn of(language: &str) -> Option<&'static Self> {
         static EN: LazyLock<Words> = LazyLock::new(|| Words::parse(ENGLISH));
         static ZH: LazyLock<Words> = LazyLock::new(|| Words::parse(MANDARIN));
@@ -45,7 +45,8 @@ impl Words {
         }
     }
 
-    /// Reads `word`, Zipf frequency times 100, and phones (Mandarin has none: its characters tell).
+    /// Parses lines of the word, its Zipf frequency times 100, and its phones. Mandarin has no
+    /// phones, because its characters determine them.
     fn parse(table: &str) -> Self {
         let mut list = Self::default();
         for line in table.lines().filter(|l| !l.starts_with('#')) {
@@ -59,7 +60,7 @@ impl Words {
             list.numbers.insert(text.to_owned(), list.words.len());
             list.words.push(Word {
                 text: text.to_owned(),
-                // A Zipf frequency is log10 of occurrences in a thousand million words.
+                // The Zipf frequency is log10 of the occurrences in a thousand million words.
                 per_hour: 10f64.powf(zipf / 100.0 - 9.0) * WORDS_PER_HOUR,
                 segments: segments(&tokens),
                 letters: segments(&super::plain_tokens("en", text)),
@@ -69,33 +70,34 @@ impl Words {
         list
     }
 
-    /// All of them, the most frequent first.
+    /// Iterates over the words, the most frequent first.
     pub fn iter(&self) -> impl Iterator<Item = &Word> {
         self.words.iter()
     }
 
-    /// A word by its spelling.
+    /// Returns a word by its spelling.
     pub fn get(&self, text: &str) -> Option<&Word> {
         self.words.get(*self.numbers.get(text)?)
     }
 }
 
-/// Where a phrase's phones come from.
+/// Source of a phrase's tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spelling {
-    /// From a grapheme-to-phoneme program, the word list, or Mandarin's own characters.
+    /// Phones from a grapheme-to-phoneme program, the word list, or Mandarin's own characters.
     Phones,
-    /// There was neither: letters stand for phones.
+    /// Letters in place of phones, because neither a program nor a list has the phrase.
     Letters,
 }
 
-/// Returns true for a code of Mandarin.
+/// Returns `true` for a code of Mandarin.
 pub(super) fn is_mandarin(language: &str) -> bool {
     matches!(super::language::primary(language), "zh" | "cmn")
 }
 
-/// The tokens of a clean phrase by the best means there is: the program, the list of words, letters.
+/// Returns the tokens of a clean phrase from the best available source: the program, the list of
+/// words, or letters.
 pub fn tokens(phrase: &str, language: &str, g2p: Option<&str>) -> (Vec<String>, Spelling) {
     if is_mandarin(language) {
         return (super::plain_tokens("zh", phrase), Spelling::Phones);

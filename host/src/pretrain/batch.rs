@@ -1,8 +1,8 @@
 //! Batches for pretraining: rows composed of clips, or cut from streams with a teacher's outputs.
 //!
-//! A clip cannot be cut, because its transcript does not tell which part is spoken when. Rows are
-//! 12 s long, or as long as the longest clip of the batch needs. Longer rows are fewer, so a batch
-//! takes about the same memory and time.
+//! A clip cannot be cut, because its transcript has no time stamps. Rows are 12 s long, or as long
+//! as the longest clip of the batch needs. Longer rows are fewer, so a batch takes about the same
+//! memory and time.
 
 use candle_core::{Device, Tensor};
 use rand::{RngExt, rngs::StdRng};

@@ -35,7 +35,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeling");
 /// Number of files in the folder of many, unless `WAKELING_MANY_FILES` overrides it.
 const MANY_FILES: usize = 20_000;
 
-/// Folder with a base, a head, a model, a few recordings, an archive.
+/// Folder with a pretrained model, a head, a model, a few recordings and an archive.
 struct Place(TempDir);
 
 impl Place {

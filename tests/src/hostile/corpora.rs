@@ -21,7 +21,7 @@ use wakeling_shared::artifact::Shape;
 
 use crate::{Random, pictures as forms, sound};
 
-/// Number of clips from a reader whose sound is read as well.
+/// Number of clips of a reader whose sound is read as well.
 const HEARD_CLIPS: usize = 4;
 
 thread_local! {

@@ -2,9 +2,9 @@
 
 use super::table::{Language, language};
 
-/// The languages; English first, which is meant where nothing tells them apart.
+/// Languages. English is first, because it is the default when the evidence does not decide.
 pub(super) const LATIN: [Language; 38] = [
-    // English words are those of the word list that ships.
+    // The words of English are those of the shipped word list.
     language("en", "English", 0.9, "", "", "ee sh th gh ck wh oo igh"),
     language(
         "es",

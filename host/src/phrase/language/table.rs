@@ -1,17 +1,17 @@
-//! Languages by script: the letters that each has beyond those that all of the script share, and words
-//! that tell it from the others.
+//! Languages by script: the letters of each beyond those that all languages of the script share,
+//! and words that distinguish it from the others.
 //!
-//! Words are greetings, function words and household words, since wake phrases are made of them. The
-//! lists are written by hand and short; they rank candidates and prove nothing.
+//! The words are greetings, function words and household words, since wake phrases consist of them.
+//! The lists are short and written by hand. They rank candidates and prove nothing.
 
 use icu_properties::props::Script;
 
 use super::latin::LATIN;
 
-/// One language and what it is recognized by.
+/// Language and its distinguishing features.
 #[derive(Debug)]
 pub struct Language {
-    /// Code of BCP 47, as espeak-ng takes it.
+    /// BCP 47 code, as espeak-ng accepts it.
     pub code: &'static str,
     /// English name.
     pub name: &'static str,
@@ -36,7 +36,8 @@ pub(super) const fn language(
     Language { code, name, prior, letters, words, patterns }
 }
 
-/// A language that is the first choice for its script by that alone.
+/// Creates the entry of a language that is the first choice for its script without further
+/// evidence.
 const fn only(code: &'static str, name: &'static str) -> Language {
     language(code, name, 0.8, "", "", "")
 }
@@ -48,7 +49,7 @@ pub struct Writing {
     pub script: Script,
     /// Letters that all of the languages share.
     pub shared: &'static str,
-    /// The languages; the first is meant where nothing tells them apart.
+    /// Languages. The first is the default when the evidence does not decide.
     pub languages: &'static [Language],
 }
 
@@ -56,7 +57,7 @@ const fn writing(script: Script, languages: &'static [Language]) -> Writing {
     Writing { script, shared: "", languages }
 }
 
-/// Languages that are written in a second script as well.
+/// Languages that are also written in another script.
 pub const ALSO_WRITTEN: [(&str, Script); 14] = [
     ("ja", Script::Katakana),
     ("ja", Script::Han),
@@ -74,7 +75,7 @@ pub const ALSO_WRITTEN: [(&str, Script); 14] = [
     ("pa", Script::Arabic),
 ];
 
-/// Every script that is known.
+/// All known scripts.
 pub const WRITINGS: [Writing; 29] = [
     Writing { script: Script::Latin, shared: "abcdefghijklmnopqrstuvwxyz", languages: &LATIN },
     Writing {

@@ -142,7 +142,7 @@ fn the_table_is_consistent() {
     let all = codes.len();
     codes.sort_unstable();
     codes.dedup();
-    // Mandarin and Mongolian stand under two scripts.
+    // Mandarin and Mongolian are listed under two scripts.
     assert_eq!(codes.len() + 2, all);
     for language in languages() {
         assert_eq!(clean(language.letters).chars().filter(|c| c.is_uppercase()).count(), 0);
