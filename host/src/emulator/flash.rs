@@ -29,7 +29,7 @@ impl Drop for Served {
 impl Emulator {
     /// Bytes of the region for models.
     pub fn flash_bytes(&self) -> usize {
-        self.machine.model_region_bytes
+        self.machine.model().len()
     }
 
     /// Runs [`UPDATE`](super::UPDATE) on a flash that holds `flash`, with `stream` coming over its
