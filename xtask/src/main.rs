@@ -48,7 +48,7 @@ fn run(arguments: &[String]) -> Outcome {
     let table = Table::embedded()?;
     match Task::parse(arguments, &table)? {
         Task::Help => print!("{}", arguments::HELP),
-        Task::Build => drop(program::build()?),
+        Task::Build => program::check_size(program::build()?.1)?,
         Task::Firmware(machines) => firmware::build_all(&machines)?,
         Task::Boards { accept, boards } => {
             boards.iter().try_for_each(|board| firmware::build_board(board))?;

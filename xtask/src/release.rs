@@ -27,7 +27,8 @@ const LICENCES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTI
 
 /// Builds the program and packs it.
 pub fn run() -> Outcome {
-    let program = program::build()?;
+    let (program, bytes) = program::build()?;
+    program::check_size(bytes)?;
     let name = format!("wakeling-{}-{}", env!("CARGO_PKG_VERSION"), host_target()?);
     let place = target_folder().join("dist");
     let folder = place.join(&name);
