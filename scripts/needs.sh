@@ -6,7 +6,10 @@
 declare -rA NEEDS=(
     [build]='rust cc alsa'
     [firmware]='rust cc'
-    [boards]='rust cc readelf'
+    [boards]='rust cc'
+    [sizes]='rust cc'
+    [table]='rust cc'
+    [release]='rust cc alsa'
     [test]='rust cc alsa qemu-arm qemu-riscv'
     [bench]='rust cc alsa qemu-arm qemu-riscv'
     [fuzz]='rust cc c++ alsa'
@@ -21,7 +24,6 @@ declare -rA TITLES=(
     [alsa]="pkg-config and ALSA's headers"
     [qemu-arm]='QEMU for Arm'
     [qemu-riscv]='QEMU for RISC-V'
-    [readelf]=readelf
     [rustfmt]=rustfmt
     [clippy]=clippy
 )
@@ -32,9 +34,67 @@ declare -rA PACKAGES=(
     [c++]=build-essential
     [alsa]='pkg-config libasound2-dev'
     [qemu-arm]=qemu-system-arm
-    [readelf]=binutils
 )
 readonly DEBIAN_RUST=(rustc-web cargo-web rust-web-src)
+
+# --- firmware targets of a task ---------------------------------------------------------------
+
+# entries KIND: a line `NAME TARGET` for each entry of boards.toml, `board` or `machine`, that has a target.
+entries() {
+    local line name="" is_wanted=""
+    while IFS= read -r line; do
+        case $line in
+            "[[$1]]") is_wanted=1 ;;
+            "[["*) is_wanted="" ;;
+            'name = "'*) name=${line#*\"} && name=${name%\"} ;;
+            'target = "'*)
+                line=${line#*\"}
+                [[ -z $is_wanted ]] || printf '%s %s\n' "$name" "${line%\"}"
+                ;;
+        esac
+    done <boards.toml
+}
+
+# targets_of TASK ARGUMENT…: targets that the task builds firmware for, as needs. Debian's compiler can take
+# the place of a target for the emulated machines, not for boards. Ends if an argument is wrong, so that
+# nothing is installed for it.
+targets_of() {
+    local task=$1 kind=machine need=debian-target known name target
+    shift
+    case $task in
+        firmware) [[ $# != 0 ]] || set -- cortex-m4 ;;
+        demo) set -- cortex-m4 ;;
+        test) set -- all ;;
+        bench | boards)
+            [[ "$task ${1:-}" != "bench accept" || $# == 1 ]] || die "a page has all processors: ./x bench accept"
+            [[ ${1:-} != accept ]] || shift
+            [[ $# != 0 ]] || set -- all
+            [[ $task == bench ]] || { kind=board && need=target; }
+            ;;
+        fuzz)
+            # libFuzzer takes 0 for no end.
+            [[ ${1:-60} =~ ^[1-9][0-9]*$ ]] || die "seconds expected, not $1; see ./x help"
+            return 0
+            ;;
+        *) return 0 ;;
+    esac
+    known=$(entries "$kind")
+    [[ $* != all ]] || {
+        sed "s/.* /$need:/" <<<"$known" | sort -u
+        return 0
+    }
+    for name in "$@"; do
+        target=$(sed -n "s/^$name //p" <<<"$known")
+        [[ -n $target ]] || unknown "$kind" "$name" "$known"
+        echo "$need:$target"
+    done | sort -u
+}
+
+# unknown KIND NAME ENTRIES: ends with the names that there are.
+unknown() {
+    [[ $1 != machine ]] || die "unknown processor: $2; see ./x help"
+    die "unknown board: $2; there are: $(sed 's/ .*//' <<<"$3" | tr '\n' ' ')"
+}
 
 # --- is it there? -----------------------------------------------------------------------------
 

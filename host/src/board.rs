@@ -1,14 +1,19 @@
 //! The boards that firmware is built for: chip, flash, and how a program gets into it.
 //!
-//! What is in this table is also in `firmware/boards/*/memory.x`, which the linker reads; a test holds
-//! the two together. Pins and wiring are in `docs/reference/boards.md`.
+//! The boards are in `boards.toml`, from which the linker's memory maps are made too. Pins and wiring are
+//! in `docs/reference/boards.md`.
+
+pub(crate) mod table;
 
 use std::{
     env, io,
     ops::Range,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::LazyLock,
 };
+
+use serde::Deserialize;
 
 use crate::{Error, Result, toolchain};
 
@@ -31,7 +36,8 @@ pub enum Loader {
 
 /// A UF2 family: whom a file is for (`uf2families.json` of github.com/microsoft/uf2; the RP2350's is in
 /// its datasheet, 5.5.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Family {
     /// RP2040.
     Rp2040,
@@ -76,90 +82,11 @@ pub struct Board {
     /// How a program gets into it.
     pub loader: Loader,
     /// What it looks like on USB: running, waiting for a program, or its probe.
-    pub usb: &'static [UsbId],
+    pub usb: Vec<UsbId>,
 }
 
-/// All of them.
-pub const BOARDS: &[Board] = &[
-    Board {
-        name: "nano33",
-        title: "Arduino Nano 33 BLE Sense",
-        chip: "nRF52840_xxAA",
-        target: "thumbv7em-none-eabihf",
-        flags: "",
-        microphone: "on board",
-        program: 0x0001_0000..0x0003_0000,
-        model: 0x0003_0000..0x0010_0000,
-        page_bytes: Some(4 * 1024),
-        loader: Loader::Probe,
-        usb: &[(0x2341, 0x805A), (0x2341, 0x005A)],
-    },
-    Board {
-        name: "microbit-v2",
-        title: "micro:bit v2",
-        chip: "nRF52833_xxAA",
-        target: "thumbv7em-none-eabihf",
-        flags: "",
-        microphone: "on board",
-        program: 0x0000_0000..0x0002_0000,
-        model: 0x0002_0000..0x0008_0000,
-        page_bytes: Some(4 * 1024),
-        loader: Loader::Probe,
-        usb: &[(0x0D28, 0x0204)],
-    },
-    Board {
-        name: "pico",
-        title: "Raspberry Pi Pico",
-        chip: "RP2040",
-        target: "thumbv6m-none-eabi",
-        flags: "",
-        microphone: "I2S, such as an INMP441",
-        program: 0x1000_0000..0x1010_0000,
-        model: 0x1010_0000..0x1020_0000,
-        page_bytes: Some(4 * 1024),
-        loader: Loader::ProbeOrUf2 { family: Family::Rp2040 },
-        usb: &[(0x2E8A, 0x0003)],
-    },
-    Board {
-        name: "pico2",
-        title: "Raspberry Pi Pico 2",
-        chip: "RP235x",
-        target: "thumbv8m.main-none-eabihf",
-        flags: "-C target-cpu=cortex-m33",
-        microphone: "I2S, such as an INMP441",
-        program: 0x1000_0000..0x1010_0000,
-        model: 0x1010_0000..0x1020_0000,
-        page_bytes: Some(4 * 1024),
-        loader: Loader::ProbeOrUf2 { family: Family::Rp2350ArmS },
-        usb: &[(0x2E8A, 0x000F)],
-    },
-    Board {
-        name: "stm32f4-discovery",
-        title: "STM32F4-Discovery",
-        chip: "STM32F407VG",
-        target: "thumbv7em-none-eabihf",
-        flags: "",
-        microphone: "on board",
-        program: 0x0800_0000..0x0804_0000,
-        model: 0x0804_0000..0x0810_0000,
-        page_bytes: Some(128 * 1024),
-        loader: Loader::Probe,
-        usb: &[(0x0483, 0x3748), (0x0483, 0x374B)],
-    },
-    Board {
-        name: "esp32-c3",
-        title: "ESP32-C3-DevKitM-1",
-        chip: "esp32c3",
-        target: "riscv32imc-unknown-none-elf",
-        flags: "",
-        microphone: "I2S, such as an INMP441",
-        program: 0x0001_0000..0x0020_0000,
-        model: 0x0020_0000..0x0030_0000,
-        page_bytes: None,
-        loader: Loader::Espflash,
-        usb: &[(0x10C4, 0xEA60), (0x303A, 0x1001)],
-    },
-];
+/// All of them, from `boards.toml`.
+pub static BOARDS: LazyLock<&[Board]> = LazyLock::new(table::boards);
 
 /// The folder of the repository that has the boards' workspace.
 const WORKSPACE: &str = "firmware/boards";
@@ -285,72 +212,10 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(WORKSPACE)
     }
 
-    /// `NAME : ORIGIN = 0x…, LENGTH = 448K` or `1024K - 0x100` of a memory map.
-    fn region(map: &str, name: &str) -> Option<Range<u32>> {
-        let line = map.lines().find(|line| line.trim_start().starts_with(name))?;
-        let (_, origin) = line.split_once("ORIGIN = ")?;
-        let (origin, length) = origin.split_once(", LENGTH = ")?;
-        let number = |text: &str| match text.trim().strip_prefix("0x") {
-            Some(hex) => u32::from_str_radix(hex, 16).ok(),
-            None => text.trim().strip_suffix('K')?.parse::<u32>().ok().map(|k| k * 1024),
-        };
-        let mut parts = length.split('-').map(number);
-        let length = parts.next()?? - parts.next().flatten().unwrap_or(0);
-        let origin = number(origin)?;
-        Some(origin..origin + length)
-    }
-
     #[test]
-    fn the_table_agrees_with_the_memory_maps() {
-        for board in BOARDS.iter().filter(|board| board.loader != Loader::Espflash) {
-            let path = workspace().join(board.name).join("memory.x");
-            let map = fs::read_to_string(&path).expect("every board has a memory map");
-            let flash = region(&map, "FLASH").expect("FLASH");
-            let start = region(&map, "BOOT2").map_or(flash.start, |boot| boot.start);
-            assert_eq!(start..flash.end, board.program, "{}: program", board.name);
-            assert_eq!(region(&map, "MODEL"), Some(board.model.clone()), "{}: model", board.name);
-            // What the program holds to be a page of the flash that it writes.
-            let page = map
-                .lines()
-                .find_map(|line| line.strip_prefix("_model_page = ")?.strip_suffix("K;"));
-            let page = page.and_then(|kib| kib.parse::<u32>().ok()).map(|kib| kib * 1024);
-            assert_eq!(page, board.page_bytes, "{}: page", board.name);
-        }
+    fn the_arena_is_that_of_the_firmware() {
         let support = fs::read_to_string(workspace().join("support/src/lib.rs")).expect("support");
         assert!(support.contains("pub const ARENA_BYTES: usize = 32 * 1024;"));
-    }
-
-    #[test]
-    fn the_table_agrees_with_the_partitions() {
-        let board = Board::named("esp32-c3").expect("it is in the table");
-        let path = workspace().join(board.name).join("partitions.csv");
-        let table = fs::read_to_string(path).expect("it has partitions");
-        let partition = |name: &str| {
-            let line = table.lines().find(|line| line.starts_with(name)).expect("a line");
-            let numbers = line.split(',').filter_map(|field| field.trim().strip_prefix("0x"));
-            let numbers: Vec<u32> =
-                numbers.filter_map(|hex| u32::from_str_radix(hex, 16).ok()).collect();
-            let [.., offset, bytes] = numbers[..] else { panic!("{line}") };
-            offset..offset + bytes
-        };
-        assert_eq!(partition("factory"), board.program);
-        assert_eq!(partition("model"), board.model);
-    }
-
-    #[test]
-    fn the_table_agrees_with_the_script() {
-        let script = workspace().join("../../x");
-        let script = fs::read_to_string(script).expect("the repository's script");
-        let table = |name: &str| {
-            let (_, rest) = script.split_once(&format!("declare -rA {name}=(")).expect("a table");
-            rest.split_once(')').expect("its end").0
-        };
-        for board in BOARDS {
-            let target = format!("[{}]={}", board.name, board.target);
-            assert!(table("BOARDS").split_whitespace().any(|entry| entry == target), "{target}");
-            let flags = format!("[{}]='{}'", board.name, board.flags);
-            assert_eq!(table("BOARD_FLAGS").contains(&flags), !board.flags.is_empty(), "{flags}");
-        }
     }
 
     #[test]

@@ -12,8 +12,10 @@ use std::{
 };
 
 mod flash;
+mod machine;
 
 pub use flash::Served;
+pub use machine::Machine;
 use wakeling_shared::events::Event;
 
 use crate::simulate::Blocks;
@@ -37,97 +39,6 @@ pub const UPDATE: &str = "wakeling-qemu-update";
 const MAX_BLOCK_SAMPLES: usize = 512;
 /// Name of the recording on the firmware's command line.
 const INPUT: &str = "input.pcm";
-
-/// Emulated processor and board. The memory maps are in `firmware/boards/qemu/memory`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Machine {
-    /// Name of the processor.
-    pub name: &'static str,
-    /// QEMU executable.
-    qemu: &'static str,
-    /// Arguments of QEMU: the board, and the time per instruction as a power of two, in
-    /// nanoseconds.
-    arguments: &'static [&'static str],
-    /// Folder of the built ELF files, under `firmware/target`.
-    folder: &'static str,
-    model_address: u32,
-    model_region_bytes: usize,
-}
-
-impl Machine {
-    /// Cortex-M0: portable kernels, without 64-bit products.
-    pub const CORTEX_M0: Self = Self {
-        name: "Cortex-M0",
-        qemu: "qemu-system-arm",
-        arguments: &[
-            "-machine",
-            "microbit",
-            "-global",
-            "nrf51-soc.sram-size=65536",
-            "-global",
-            "nrf51-soc.flash-size=524288",
-            "-icount",
-            "shift=5",
-        ],
-        folder: "cortex-m0/thumbv6m-none-eabi",
-        model_address: 0x0002_0000,
-        model_region_bytes: 384 << 10,
-    };
-    /// Cortex-M4F, the default.
-    pub const CORTEX_M4: Self = Self {
-        name: "Cortex-M4F",
-        qemu: "qemu-system-arm",
-        arguments: &["-machine", "mps2-an386", "-icount", "shift=5"],
-        folder: "cortex-m4/thumbv7em-none-eabihf",
-        model_address: 0x0010_0000,
-        model_region_bytes: 1 << 20,
-    };
-    /// Cortex-M7. It runs the same binary as [`Machine::CORTEX_M4`].
-    pub const CORTEX_M7: Self = Self {
-        name: "Cortex-M7",
-        arguments: &["-machine", "mps2-an500", "-icount", "shift=5"],
-        ..Self::CORTEX_M4
-    };
-    /// Cortex-M33, with the DSP instructions.
-    pub const CORTEX_M33: Self = Self {
-        name: "Cortex-M33",
-        arguments: &["-machine", "mps2-an505", "-icount", "shift=5"],
-        folder: "cortex-m33/thumbv8m.main-none-eabihf",
-        model_address: 0x1010_0000,
-        ..Self::CORTEX_M4
-    };
-    /// Cortex-M55, with vector instructions.
-    pub const CORTEX_M55: Self = Self {
-        name: "Cortex-M55",
-        arguments: &["-machine", "mps3-an547", "-icount", "shift=5"],
-        folder: "cortex-m55/thumbv8m.main-none-eabihf",
-        model_address: 0x1100_0000,
-        ..Self::CORTEX_M4
-    };
-    /// RISC-V with multiplication and compressed instructions.
-    pub const RV32IMC: Self = Self {
-        name: "rv32imc",
-        qemu: "qemu-system-riscv32",
-        arguments: &["-machine", "virt", "-bios", "none", "-icount", "shift=0"],
-        folder: "rv32imc/riscv32imc-unknown-none-elf",
-        model_address: 0x8010_0000,
-        model_region_bytes: 1 << 20,
-    };
-    /// All machines.
-    pub const ALL: [Self; 6] = [
-        Self::CORTEX_M0,
-        Self::CORTEX_M4,
-        Self::CORTEX_M7,
-        Self::CORTEX_M33,
-        Self::CORTEX_M55,
-        Self::RV32IMC,
-    ];
-
-    /// Returns the path of a built program, relative to the folder that contains `firmware/`.
-    fn built(&self, program: &str) -> PathBuf {
-        ["firmware/target", self.folder, "release", program].iter().collect()
-    }
-}
 
 /// Error of the emulator.
 #[derive(Debug, thiserror::Error)]
@@ -252,8 +163,8 @@ impl Emulator {
             return Err(EmulatorError::NoFirmware { looked_for: path.display().to_string() });
         }
         let paths = env::var_os("PATH").unwrap_or_default();
-        let mut programs = env::split_paths(&paths).map(|folder| folder.join(machine.qemu));
-        let program = machine.qemu;
+        let mut programs = env::split_paths(&paths).map(|folder| folder.join(machine.qemu()));
+        let program = machine.qemu();
         let qemu = programs.find(|p| p.is_file()).ok_or(EmulatorError::NoQemu { program })?;
         let firmware = std::path::absolute(&path).unwrap_or(path);
         Ok(Self { machine, qemu, firmware, block_samples: None })
@@ -317,7 +228,7 @@ impl Emulator {
     }
 
     fn check_size(&self, model: &[u8]) -> Result<(), EmulatorError> {
-        let (found, largest) = (model.len(), self.machine.model_region_bytes);
+        let (found, largest) = (model.len(), self.machine.model().len());
         if found > largest { Err(EmulatorError::ModelTooLarge { found, largest }) } else { Ok(()) }
     }
 
@@ -378,10 +289,10 @@ impl Emulator {
             .chain(words.iter().map(String::as_str))
             .map(|word| format!(",arg={word}"))
             .collect();
-        let address = self.machine.model_address;
+        let address = self.machine.model().start;
         let mut command = Command::new(&self.qemu);
         command
-            .args(self.machine.arguments)
+            .args(self.machine.arguments())
             .args(["-display", "none", "-monitor", "none", "-serial", serial])
             .arg("-kernel")
             .arg(&self.firmware)

@@ -145,7 +145,7 @@ mod checkout {
         /// Creates a checkout in which no target is installed.
         fn checkout() -> Self {
             let place = Self::new();
-            for board in BOARDS {
+            for board in BOARDS.iter() {
                 let program = elf(&[(board.program.start, vec![7; 5_000], LOAD)]);
                 place.write(&format!("{}.elf", board.name), &program);
                 let folder = format!("firmware/boards/target/{}/release", board.target);
@@ -191,7 +191,7 @@ mod checkout {
 
     #[test]
     fn a_missing_target_is_added_for_every_board() {
-        for board in BOARDS {
+        for board in BOARDS.iter() {
             for plain in [false, true] {
                 let place = Place::checkout();
                 let arguments: &[&str] =

@@ -21,12 +21,15 @@ const ESSENTIAL: [&str; 24] = [
 ];
 
 /// Tasks that compile, with the packages and targets that a bare machine lacks for each.
-const TASKS: [(&[&str], &[&str], &[&str]); 10] = [
+const TASKS: [(&[&str], &[&str], &[&str]); 13] = [
     (&["build"], &["build-essential", "libasound2-dev", "pkg-config"], &[]),
     (&["firmware"], &["build-essential"], &["thumbv7em-none-eabihf"]),
     (&["firmware", "rv32imc"], &["build-essential"], &["riscv32imc-unknown-none-elf"]),
-    (&["boards", "pico"], &["binutils", "build-essential"], &["thumbv6m-none-eabi"]),
-    (&["boards"], &["binutils", "build-essential"], &ALL_TARGETS),
+    (&["boards", "pico"], &["build-essential"], &["thumbv6m-none-eabi"]),
+    (&["boards"], &["build-essential"], &ALL_TARGETS),
+    (&["sizes"], &["build-essential"], &[]),
+    (&["table"], &["build-essential"], &[]),
+    (&["release"], &["build-essential", "libasound2-dev", "pkg-config"], &[]),
     (
         &["test"],
         &["build-essential", "libasound2-dev", "pkg-config", "qemu-system-arm", "qemu-system-misc"],
@@ -86,7 +89,6 @@ impl Machine {
                 build-essential) make cc && make c++ ;;
                 pkg-config) make pkg-config '[ -f \"$MACHINE/alsa\" ]' ;;
                 libasound2-dev) touch \"$MACHINE/alsa\" ;;
-                binutils) make readelf ;;
                 qemu-system-arm) make qemu-system-arm ;;
                 qemu-system-misc | qemu-system-riscv) make qemu-system-riscv32 ;;
                 *) exit 100 ;;
@@ -168,6 +170,7 @@ fn each_task_installs_all_it_needs_before_it_compiles() {
         let machine = Machine::new(true);
         let (log, message, _) = machine.x(task);
         let context = format!("{task:?}: {message}");
+        assert!(log.contains(&format!("cargo xtask {}", task.join(" "))), "{context}: {log:?}");
         let mut expected = vec![format!("apt-get {}", packages.join(" "))];
         if !targets.is_empty() {
             expected.insert(0, format!("rustup target add {}", targets.join(" ")));

@@ -7,6 +7,7 @@
 mod layout;
 
 use std::{
+    collections::BTreeSet,
     fmt::{self, Display},
     fs,
     path::{Path, PathBuf},
@@ -14,6 +15,7 @@ use std::{
 };
 
 use crate::{
+    board::BOARDS,
     capture::{
         device::{Microphone, Wanted},
         level::{Level, SILENCE_DB},
@@ -29,13 +31,6 @@ const LISTEN: Duration = Duration::from_secs(1);
 /// Peak in dBFS below which a second of sound comes from a muted microphone. No room and no
 /// converter is so quiet.
 const MUTED_DB: f32 = -84.0;
-/// Targets that the firmware is built for.
-const TARGETS: [&str; 4] = [
-    "thumbv6m-none-eabi",
-    "thumbv7em-none-eabihf",
-    "thumbv8m.main-none-eabihf",
-    "riscv32imc-unknown-none-elf",
-];
 /// USB vendors of debug probes and of boards with one: ST, SEGGER, Arm, NXP, Raspberry Pi, Espressif.
 const PROBES: [(&str, &str); 6] = [
     ("0483", "ST-Link"),
@@ -326,23 +321,26 @@ fn speech() -> Check {
     Check::good(WHAT, found.join(", "))
 }
 
+/// Compiler targets of the boards, each once.
+fn board_targets() -> BTreeSet<&'static str> {
+    BOARDS.iter().map(|board| board.target).collect()
+}
+
 fn targets() -> Check {
     const WHAT: &str = "compiler";
     let Some(sysroot) = Sysroot::find() else {
         let remedy = "Install Rust with rustup (https://rustup.rs).";
         return Check::new(WHAT, Status::Optional, "there is no rustc", remedy);
     };
-    let missing: Vec<&str> = TARGETS.into_iter().filter(|t| !sysroot.has(t)).collect();
+    let all = board_targets();
+    let missing: Vec<&str> = all.iter().copied().filter(|t| !sysroot.has(t)).collect();
     if missing.is_empty() {
-        return Check::good(
-            WHAT,
-            format!("rustc, and all {} targets of the boards", TARGETS.len()),
-        );
+        return Check::good(WHAT, format!("rustc, and all {} targets of the boards", all.len()));
     }
     let found = match missing.len() {
         1 => format!("rustc lacks the target {}", missing[0]),
-        n if n == TARGETS.len() => format!("rustc lacks all {n} targets of the boards"),
-        n => format!("rustc lacks {n} of the {} targets of the boards", TARGETS.len()),
+        n if n == all.len() => format!("rustc lacks all {n} targets of the boards"),
+        n => format!("rustc lacks {n} of the {} targets of the boards", all.len()),
     };
     let mut remedy =
         "`wakeling flash` and `./x boards` add what they need. All at once:".to_owned();

@@ -29,7 +29,7 @@ impl Drop for Served {
 impl Emulator {
     /// Returns the size of the region for models, in bytes.
     pub fn flash_bytes(&self) -> usize {
-        self.machine.model_region_bytes
+        self.machine.model().len()
     }
 
     /// Runs [`UPDATE`](super::UPDATE) on a flash with the content `flash`. The bytes of `stream`

@@ -9,14 +9,22 @@ use core::slice;
 
 use esp_hal::ram;
 
-/// Offset of the partition `model` in flash, equal to that in `partitions.csv`.
-const MODEL_OFFSET: u32 = 0x0020_0000;
+/// Offset of the partition `model` in flash.
+const MODEL_OFFSET: u32 = parse(env!("WAKELING_MODEL_START"));
 /// Length of the partition in bytes.
-const MODEL_BYTES: u32 = 0x0010_0000;
+const MODEL_BYTES: u32 = parse(env!("WAKELING_MODEL_BYTES"));
 /// Address at which it is mapped. The bus reaches 8 MiB from `0x3C00_0000`; the program uses the
 /// first two.
 const MODEL_ADDRESS: u32 = 0x3C40_0000;
 const PAGE_KIB: u32 = 64;
+
+/// Parses a decimal number at compile time.
+const fn parse(digits: &str) -> u32 {
+    match u32::from_str_radix(digits, 10) {
+        Ok(number) => number,
+        Err(_) => panic!("the build script passes decimal numbers"),
+    }
+}
 
 unsafe extern "C" {
     // These functions are in ROM; esp-rom-sys has their addresses.

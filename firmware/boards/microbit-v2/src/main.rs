@@ -6,31 +6,19 @@
 #![no_std]
 #![no_main]
 
-use core::cell::RefCell;
-
-use embassy_executor::InterruptExecutor;
 use embassy_nrf::{
     Peri, bind_interrupts,
-    buffered_uarte::{self, BufferedUarte},
-    config,
     gpio::{Level, Output, OutputDrive},
-    interrupt::{self, InterruptExt, Priority},
-    nvmc::Nvmc,
     peripherals,
     saadc::{self, CallbackResult, ChannelConfig, Saadc},
     timer::Frequency,
-    uarte,
-    wdt::{self, Watchdog},
 };
 use static_cell::ConstStaticCell;
-use wakeling_board::{BoardFiller, Parts, line::buffers, queue};
-use wakeling_firmware::{
-    application::WATCHDOG_MS, blocks::BLOCK_SAMPLES, convert::Analog, outputs::Both,
-};
+use wakeling_board::BoardFiller;
+use wakeling_firmware::{blocks::BLOCK_SAMPLES, convert::Analog, outputs::Both};
 
 bind_interrupts!(struct Irqs {
     SAADC => saadc::InterruptHandler;
-    UARTE0 => buffered_uarte::InterruptHandler<peripherals::UARTE0>;
 });
 
 /// Ticks of the 16 MHz timer per sample.
@@ -40,15 +28,6 @@ const TICKS_PER_SAMPLE: u32 = 1_000;
 /// The microphone's amplifier gives 206 mV (see [`microphone_config`]) only for unrealistically
 /// loud sound.
 const GAIN_BITS: u32 = 4;
-
-/// Runs [`record`] above the loop.
-static EXECUTOR: InterruptExecutor = InterruptExecutor::new();
-
-#[embassy_nrf::interrupt]
-unsafe fn EGU0_SWI0() {
-    // SAFETY: this is the interrupt that `EXECUTOR` was started with.
-    unsafe { EXECUTOR.on_interrupt() }
-}
 
 /// Peripherals that start the converter.
 struct Clock {
@@ -99,10 +78,7 @@ fn microphone_config(pin: Peri<'static, peripherals::P0_05>) -> ChannelConfig<'s
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    let mut config = config::Config::default();
-    // The crystal, since the internal oscillator jitters too much for a microphone.
-    config.hfclk_source = config::HfclkSource::ExternalXtal;
-    let p = embassy_nrf::init(config);
+    let p = wakeling_nrf::init();
 
     // Power for the microphone, which also lights its LED.
     let _power = Output::new(p.P0_20, Level::High, OutputDrive::HighDrive);
@@ -110,54 +86,12 @@ fn main() -> ! {
     converter.resolution = saadc::Resolution::_14bit;
     let microphone = Saadc::new(p.SAADC, Irqs, converter, [microphone_config(p.P0_05)]);
     let clock = Clock { timer: p.TIMER0, end_to_start: p.PPI_CH0, tick_to_sample: p.PPI_CH1 };
-    let (receive, send) = buffers();
-    let uart = BufferedUarte::new(
-        p.UARTE0,
-        p.TIMER1,
-        p.PPI_CH2,
-        p.PPI_CH3,
-        p.PPI_GROUP0,
-        p.P1_08,
-        p.P0_06,
-        Irqs,
-        uarte::Config::default(),
-        receive,
-        send,
-    );
     // The LED in the upper left corner, whose column is held low.
     let _column = Output::new(p.P0_28, Level::Low, OutputDrive::Standard);
     let lamp = Output::new(p.P0_21, Level::Low, OutputDrive::Standard);
     let pin = Output::new(p.P0_02, Level::Low, OutputDrive::Standard);
-    let mut watchdog_config = wdt::Config::default();
-    watchdog_config.timeout_ticks = wdt_ticks(WATCHDOG_MS);
-    let watchdog = Watchdog::try_new(p.WDT, watchdog_config);
-
-    let (filler, samples) = queue(cortex_m::asm::wfe);
-    interrupt::EGU0_SWI0.set_priority(Priority::P6);
-    let spawner = EXECUTOR.start(interrupt::EGU0_SWI0);
-    if let Ok(task) = record(microphone, clock, filler) {
-        spawner.spawn(task);
-    }
-
-    let watchdog = RefCell::new(watchdog.ok().map(|(_, [handle])| handle));
-    let feed = || {
-        if let Some(watchdog) = &mut *watchdog.borrow_mut() {
-            watchdog.pet();
-        }
-    };
-    wakeling_board::run(
-        "microbit-v2",
-        Parts {
-            microphone: samples,
-            indicator: Both(lamp, pin),
-            feed,
-            uart: uart.split(),
-            flash: (Nvmc::new(p.NVMC), 0),
-        },
-    )
-}
-
-/// Converts milliseconds to ticks of the watchdog, which counts at 32,768 Hz.
-const fn wdt_ticks(ms: u32) -> u32 {
-    ms * 32_768 / 1_000
+    let system = wakeling_nrf::system!(p, receive: P1_08, send: P0_06);
+    wakeling_nrf::run("microbit-v2", system, Both(lamp, pin), |filler| {
+        record(microphone, clock, filler)
+    })
 }

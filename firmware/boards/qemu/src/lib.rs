@@ -2,7 +2,7 @@
 //!
 //! | part | file | differs by |
 //! |---|---|---|
-//! | memory map | `memory/*.x` | machine |
+//! | memory map | `boards.toml`, by the build script | machine |
 //! | first instructions | cortex-m-rt, or [`start`] | Arm, RISC-V |
 //! | command line, sound, lines, exit | [`semihosting`] | one instruction |
 //! | counting instructions | [`counter`] | Arm, RISC-V |

@@ -2,7 +2,7 @@
 //!
 //! | part | source |
 //! |---|---|
-//! | the model's flash region | `_model_start`, `_model_length` of the board's `memory.x` |
+//! | the model's flash region | `_model_start`, `_model_length` of the memory map, from `boards.toml` |
 //! | the same as two slots, with the feature `update` | `slots` |
 //! | the UART, in and out | [`line`] |
 //! | memory for the queue and for the model's state | statics here |

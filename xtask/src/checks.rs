@@ -1,0 +1,82 @@
+//! Tests, bench and lints.
+
+use std::path::Path;
+
+use crate::{
+    firmware::{self, mpi_feature},
+    process::{Failure, Outcome, cargo, log, run},
+    table::{Machine, Table},
+};
+
+/// Builds all firmware and runs every test; `arguments` go to `cargo test`.
+pub fn test(table: &Table, arguments: &[String]) -> Outcome {
+    let machines: Vec<_> = table.built_machines().collect();
+    firmware::build_all(&machines)?;
+    let application = firmware::program(table.machine("cortex-m4")?)?;
+    let application = application.canonicalize().map_err(Failure::io(&application))?;
+    log("tests of the workspace: shared, host, tasks, and what crosses them");
+    let mut tests = cargo();
+    tests
+        .args(["test", "--workspace"])
+        .args(mpi_feature())
+        .args(arguments)
+        .env("WAKELING_REQUIRE_EMULATOR", "1")
+        .env("WAKELING_FIRMWARE", application);
+    run(&mut tests)?;
+    log("tests of the firmware's loop");
+    let mut tests = cargo();
+    tests
+        .args(["test", "-p", "wakeling-firmware", "--features", "signature"])
+        .current_dir("firmware")
+        .env("CARGO_TARGET_DIR", "target");
+    run(&mut tests)
+}
+
+/// Measures machines, and compares with the page or writes it.
+pub fn bench(table: &Table, accept: bool, machines: &[&Machine]) -> Outcome {
+    firmware::build_all(machines)?;
+    let is_all = machines.len() == table.built_machines().count();
+    let names: Vec<&str> = machines.iter().map(|machine| machine.name.as_str()).collect();
+    // An empty list stands for all.
+    let names = if is_all { String::new() } else { names.join(" ") };
+    let mut test = cargo();
+    test.args([
+        "test",
+        "-p",
+        "wakeling-tests",
+        "--test",
+        "bench",
+        "no_figure",
+        "--",
+        "--nocapture",
+    ])
+    .env("WAKELING_REQUIRE_EMULATOR", "1")
+    .env("WAKELING_BENCH", if accept { "accept" } else { "compare" })
+    .env("WAKELING_BENCH_PROCESSORS", names);
+    run(&mut test)
+}
+
+/// Checks formatting, and runs clippy with warnings as errors.
+pub fn lint() -> Outcome {
+    log("formatting");
+    for folder in [".", "firmware", "firmware/boards"] {
+        run(cargo().args(["fmt", "--all", "--check"]).current_dir(folder))?;
+    }
+    log("clippy");
+    let mut workspace = cargo();
+    workspace.args(["clippy", "--workspace"]).args(mpi_feature());
+    run(workspace.args(["--all-targets", "--", "-D", "warnings"]))?;
+    // The emulated board checks on this machine's own target as well: only linking needs the chip's. One
+    // package at a time, since the loop's tests need std and the board has a panic handler of its own.
+    for package in [&["wakeling-firmware", "--features", "signature"][..], &["wakeling-qemu"]] {
+        let mut clippy = cargo();
+        clippy
+            .args(["clippy", "-p"])
+            .args(package)
+            .args(["--all-targets", "--", "-D", "warnings"])
+            .current_dir(Path::new("firmware"))
+            .env("CARGO_TARGET_DIR", "target");
+        run(&mut clippy)?;
+    }
+    Ok(())
+}

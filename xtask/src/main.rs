@@ -1,0 +1,78 @@
+//! The tasks of the repository, as `scripts/help.txt` describes them.
+//!
+//! `./x TASK` first installs what a task needs (`scripts/needs.sh`), and then runs `cargo xtask TASK`.
+//!
+//! | module | content |
+//! |---|---|
+//! | [`arguments`] | command line → a task |
+//! | [`table`] | boards and emulated machines, from `boards.toml` |
+//! | [`process`] | programs that run, cargo above all |
+//! | [`program`], [`firmware`] | what is built |
+//! | [`sizes`], [`documents`] | what documents repeat, compared or written |
+//! | [`checks`], [`fuzz`] | tests, bench, lints, fuzz targets |
+//! | [`demo`], [`release`] | the whole journey; an archive with its licences |
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+// The reader of the build scripts, which do not compile a parser of TOML. Tests compare both.
+#[cfg(test)]
+#[allow(dead_code, reason = "only build scripts read the file")]
+#[path = "../../firmware/boards/table.rs"]
+mod build_script;
+mod checks;
+mod demo;
+mod documents;
+mod firmware;
+mod fuzz;
+mod process;
+mod program;
+mod release;
+mod sizes;
+mod table;
+
+use std::{env, path::Path, process::ExitCode};
+
+use arguments::Task;
+use process::{Failure, Outcome};
+use table::Table;
+
+/// Root of the repository.
+fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}
+
+fn run(arguments: &[String]) -> Outcome {
+    env::set_current_dir(root()).map_err(Failure::io(root()))?;
+    let table = Table::embedded()?;
+    match Task::parse(arguments, &table)? {
+        Task::Help => print!("{}", arguments::HELP),
+        Task::Build => program::check_size(program::build()?.1)?,
+        Task::Firmware(machines) => firmware::build_all(&machines)?,
+        Task::Boards { accept, boards } => {
+            boards.iter().try_for_each(|board| firmware::build_board(board))?;
+            sizes::compare(&boards, accept)?;
+        }
+        Task::Sizes(boards) => sizes::compare(&boards, false)?,
+        Task::Table { accept } => documents::compare(&table, accept)?,
+        Task::Test(arguments) => checks::test(&table, &arguments)?,
+        Task::Bench { accept, machines } => checks::bench(&table, accept, &machines)?,
+        Task::Fuzz { seconds, targets } => fuzz::run(seconds, targets)?,
+        Task::Lint => checks::lint()?,
+        Task::Demo => demo::run(&table)?,
+        Task::Release => release::run()?,
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("x: {failure}");
+            failure.code()
+        }
+    }
+}
