@@ -9,9 +9,9 @@ use core::fmt::{self, Debug, Display, Write};
 
 use embedded_hal::digital::OutputPin;
 use wakeling_shared::{
-    artifact::{LoadError, Model},
     decimal::Decimal,
     engine::ArenaTooSmall,
+    model::{LoadError, Model},
     pipeline::{NoObserver, Observer, Pipeline},
 };
 
@@ -85,7 +85,7 @@ where
     let Board { microphone, indicator, mut sink, feed } = board;
     let mut microphone = Watched { microphone, feed };
     let outputs = (indicator, &mut sink, Options::default());
-    let ended = listen(flash, arena, &mut microphone, outputs, |_| NoObserver);
+    let ended = detect(flash, arena, &mut microphone, outputs, |_| NoObserver);
     let failure = ended.err().unwrap_or(Failure::End);
     // If the sink fails, the error cannot be reported.
     let _ = writeln!(sink, "error {failure}");
@@ -100,7 +100,7 @@ where
 /// [`Failure`], by its cause.
 /// [`Failure`].
 #[inline(never)]
-pub fn listen<M: Microphone, P: OutputPin, O: Observer>(
+pub fn detect<M: Microphone, P: OutputPin, O: Observer>(
     flash: &[u8],
     arena: &mut [i8],
     microphone: &mut M,

@@ -8,7 +8,7 @@ use core::fmt::{self, Write};
 
 use embedded_hal::digital::OutputPin;
 use wakeling_shared::{
-    artifact::Model,
+    model::Model,
     monitor::Monitor,
     pipeline::{NoObserver, Observer, Pipeline},
 };

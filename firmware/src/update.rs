@@ -10,15 +10,15 @@ use core::{cell::RefCell, fmt};
 use embedded_hal::digital::OutputPin;
 use embedded_io::{Read, ReadReady, Write};
 use wakeling_shared::{
-    artifact::Model,
     decimal::Decimal,
     enroll::{Enroller, Learn},
+    model::Model,
     recorder::{DEFAULT_MARGIN, Log, Recorder},
     update::{
-        image::{Authority, DEVELOPMENT_KEY, KEY_BYTES},
+        package::{Authority, DEVELOPMENT_KEY, KEY_BYTES},
         self_test,
-        session::{Session, Wish},
-        store::{Mapped, OpenError, Place, Question, Store},
+        session::{Action, Session},
+        store::{CheckLevel, Mapped, OpenError, SlotImage, Store},
     },
 };
 
@@ -96,7 +96,7 @@ where
     ///
     /// # Errors
     /// Returns the error of the flash.
-    pub fn start(&mut self, arena: &mut [i8]) -> Result<Option<Place>, F::Error> {
+    pub fn start(&mut self, arena: &mut [i8]) -> Result<Option<SlotImage>, F::Error> {
         self.restart = false;
         self.store.start(|flash, place, question| good(flash, place, question, arena))
     }
@@ -125,11 +125,11 @@ where
                 return;
             }
             for &byte in bytes.get(..count).unwrap_or_default() {
-                let wish = session.push(byte, (&mut *store, &*log, &mut *learner), |frame| {
+                let action = session.push(byte, (&mut *store, &*log, &mut *learner), |frame| {
                     // If a reply is lost, the host repeats its request.
                     let _ = line.write_all(frame);
                 });
-                *restart |= wish == Some(Wish::Restart);
+                *restart |= action == Some(Action::Restart);
             }
         }
     }
@@ -144,7 +144,7 @@ pub type Device<'t, F, A, L, const EVENTS: usize, const BYTES: usize> =
     Updates<'t, F, A, L, Recorder<EVENTS, BYTES>, Enroller>;
 
 /// Returns the model of a running package in the flash. Only the other slot is written meanwhile.
-pub type Running = fn(&Place) -> &'static [u8];
+pub type Running = fn(&SlotImage) -> &'static [u8];
 
 impl<F, A, L, const EVENTS: usize, const BYTES: usize> Device<'_, F, A, L, EVENTS, BYTES>
 where
@@ -168,13 +168,13 @@ where
     ) -> Result<(), Failure<M::Error, P::Error>> {
         // If the sink fails, the error cannot be reported.
         if let Some(place) = self.start(arena).map_err(|_| Failure::Flash)? {
-            let Place { slot, header, .. } = &place;
+            let SlotImage { slot, header, .. } = &place;
             let [version, slot] = [header.version, slot.index().into()].map(Decimal::of);
             let _ = writeln!(sink, "started version={version} slot={slot}");
             let (model, tools) = (running(&place), self.tools);
             let mut microphone = Attended::new(microphone, self);
             let outputs = (indicator, sink, options);
-            application::listen(model, arena, &mut microphone, outputs, |loaded| {
+            application::detect(model, arena, &mut microphone, outputs, |loaded| {
                 watch(tools, loaded, model);
                 tools
             })?;
@@ -237,7 +237,7 @@ where
 /// Returns whether the model of a slot loads and, if `question` requires it, passes its self-test.
 /// Not inlined, so that the model's 4.6 KB of stack are free again afterwards.
 #[inline(never)]
-fn good<F: Mapped>(flash: &F, place: &Place, question: Question, arena: &mut [i8]) -> bool {
+fn good<F: Mapped>(flash: &F, place: &SlotImage, question: CheckLevel, arena: &mut [i8]) -> bool {
     let mut slot = None;
     let bytes = flash.mapped(place.model_at, place.header.model_bytes);
     let Ok(model) = Model::load_into(&mut slot, bytes) else { return false };
@@ -246,7 +246,7 @@ fn good<F: Mapped>(flash: &F, place: &Place, question: Question, arena: &mut [i8
     }
     let test = flash.mapped(place.test_at(), place.header.test_bytes);
     // An enrolled model equals the one that ran, but for one head.
-    question == Question::Loads
+    question == CheckLevel::Loads
         || place.header.enrolled
         || self_test::run(model, test, arena).is_ok()
 }
@@ -288,7 +288,7 @@ mod tests {
     use core::convert::Infallible;
     use embedded_hal::digital::ErrorType;
     use std::{boxed::Box, string::String, vec};
-    use wakeling_shared::update::{image::Anyone, ram::RamFlash};
+    use wakeling_shared::update::{package::Anyone, ram::RamFlash};
 
     struct Silent;
 

@@ -2,7 +2,7 @@
 //!
 //! `host/benches/pretrain_step.sh` installs PyTorch and runs this benchmark. Both sides get the
 //! same batch of 12 s rows, its CTC labels, and the same initial weights. A turn is a fresh run of
-//! [`Run::train`] over a few training steps (forward, CTC, backward, clipping, AdamW, averaged
+//! [`Trainer::train`] over a few training steps (forward, CTC, backward, clipping, AdamW, averaged
 //! weights), and the same in `pretrain_step.py`. Both compute on one thread, and the CPU time of
 //! that thread is measured. Turns alternate, so a machine that slows down slows both; the median of
 //! the ratios is printed. The losses of all training steps must agree. Otherwise the two sides do
@@ -23,25 +23,25 @@ use candle_core::{Device, Tensor};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wakeling::{
     Error, Result,
-    compose::{Distortion, NoisePool, Row, loudness, mask},
     features::{FrontendTables, LogMel, NormalizationKind, log_mel, mel_powers},
+    mixing::{FeatureAugmentation, MelStream, NoisePool, loudness, mask},
     nn::{
         INPUT_SCALE,
+        backbone::{BackboneConfig, Mode, Tier},
         ops::{
             ctc::{Segment, ctc_loss},
             linear::linear,
         },
         optimizer::Schedule,
         params::{Params, normal},
-        trunk::{Mode, Tier, TrunkConfig},
     },
-    train::{Outcome, Run, Stage},
+    train::{StepOutput, TrainStep, Trainer},
 };
 
 /// Length of a row, in seconds.
-const ROW_S: usize = 12;
+const STREAM_S: usize = 12;
 /// Length of a row, in frames.
-const ROW_FRAMES: usize = 100 * ROW_S;
+const STREAM_FRAMES: usize = 100 * STREAM_S;
 /// Classes of the CTC head: the tokens of `base-m` and the blank.
 const CLASSES: usize = 120;
 /// Labelled clips per row, and labels per clip: ten phones per second.
@@ -63,21 +63,21 @@ fn cpu_s() -> f64 {
 
 /// Batch that is used for every training step.
 struct Batch {
-    trunk: TrunkConfig,
+    backbone: BackboneConfig,
     features: Tensor,
     segments: Vec<Segment>,
     losses: Mutex<Vec<f64>>,
 }
 
-impl Stage for Batch {
-    fn loss(&self, params: &Params, _: usize, _: &mut StdRng) -> Result<Outcome> {
+impl TrainStep for Batch {
+    fn loss(&self, params: &Params, _: usize, _: &mut StdRng) -> Result<StepOutput> {
         let mut mode = Mode::train();
-        let trunk = self.trunk.forward(params, &self.features, &mut mode)?;
-        let logits = linear(&trunk, params.get("ctc.weight")?, Some(params.get("ctc.bias")?))?;
+        let backbone = self.backbone.forward(params, &self.features, &mut mode)?;
+        let logits = linear(&backbone, params.get("ctc.weight")?, Some(params.get("ctc.bias")?))?;
         let loss = ctc_loss(&logits, &self.segments)?.loss;
         self.losses.lock().expect("one thread").push(f64::from(loss.to_scalar::<f32>()?));
         let Mode::Train(moments) = mode else { unreachable!("set above") };
-        Ok(Outcome { loss, moments, examples: self.segments.len() })
+        Ok(StepOutput { loss, moments, examples: self.segments.len() })
     }
 }
 
@@ -99,10 +99,10 @@ fn row(
     frontend: &wakeling_shared::frontend::FrontendParams<'_>,
     rng: &mut StdRng,
 ) -> Vec<f32> {
-    let mut row = Row::new(ROW_FRAMES);
-    let clip = ROW_FRAMES / CLIPS;
+    let mut row = MelStream::new(STREAM_FRAMES);
+    let clip = STREAM_FRAMES / CLIPS;
     for (index, powers) in powers.chunks(clip).take(CLIPS).enumerate() {
-        let sound = Distortion::STRONG.apply(powers, rng);
+        let sound = FeatureAugmentation::STRONG.apply(powers, rng);
         row.add(index * clip, &sound, 1.0);
         if index == 0 {
             row.add_noise_below(&NoisePool::default(), loudness(&sound), 20.0, rng);
@@ -113,31 +113,37 @@ fn row(
     features.into_iter().map(|f| f32::from(f) * INPUT_SCALE).collect()
 }
 
-fn batch(rows: usize, powers: &LogMel, rng: &mut StdRng) -> Result<Batch> {
-    let trunk = TrunkConfig::of(Tier::M);
-    let (tables, steps) = (FrontendTables::default(), ROW_FRAMES / trunk.frames_per_step);
+fn batch(streams: usize, powers: &LogMel, rng: &mut StdRng) -> Result<Batch> {
+    let backbone = BackboneConfig::of(Tier::M);
+    let (tables, steps) = (FrontendTables::default(), STREAM_FRAMES / backbone.frames_per_step);
     let frontend = tables.params(NormalizationKind::Log);
-    let values: Vec<f32> = (0..rows).flat_map(|_| row(powers, &frontend, rng)).collect();
-    let features = Tensor::from_vec(values, (rows, steps, trunk.inputs()), &Device::Cpu)?;
+    let values: Vec<f32> = (0..streams).flat_map(|_| row(powers, &frontend, rng)).collect();
+    let features = Tensor::from_vec(values, (streams, steps, backbone.inputs()), &Device::Cpu)?;
     let length = steps / CLIPS;
-    let segments = (0..rows * CLIPS).map(|clip| Segment {
+    let segments = (0..streams * CLIPS).map(|clip| Segment {
         row: clip / CLIPS,
         start: clip % CLIPS * length,
         end: (clip % CLIPS + 1) * length,
         labels: (0..LABELS).map(|_| rng.random_range(1..CLASSES as u32)).collect(),
     });
-    Ok(Batch { trunk, features, segments: segments.collect(), losses: Mutex::default() })
+    Ok(Batch { backbone, features, segments: segments.collect(), losses: Mutex::default() })
 }
 
-fn initial(trunk: &TrunkConfig, rng: &mut StdRng) -> Result<Params> {
+fn initial(backbone: &BackboneConfig, rng: &mut StdRng) -> Result<Params> {
     let mut params = Params::default();
-    trunk.init(&mut params, rng)?;
-    params.insert_normal("ctc.weight", &[trunk.channels, CLASSES], trunk.channels, 1.0, rng)?;
+    backbone.init(&mut params, rng)?;
+    params.insert_normal(
+        "ctc.weight",
+        &[backbone.channels, CLASSES],
+        backbone.channels,
+        1.0,
+        rng,
+    )?;
     params.insert("ctc.bias", &[CLASSES], vec![0.0; CLASSES])?;
     Ok(params)
 }
 
-fn run() -> Run {
+fn run() -> Trainer {
     let schedule = Schedule {
         steps: UPDATES,
         warmup_steps: 1,
@@ -145,15 +151,15 @@ fn run() -> Run {
         weight_decay: 0.02,
         clip_norm: 5.0,
         average_decay: 0.998,
-        trunk_rate_share: 1.0,
+        backbone_rate_share: 1.0,
     };
-    Run {
+    Trainer {
         schedule,
         shards: 1,
         workers: 1,
         seed: 1,
         validate_every: 0,
-        refresh_every: 0,
+        mine_every: 0,
         folder: None,
         checkpoint_every: usize::MAX,
         title: "",
@@ -231,7 +237,7 @@ fn export(folder: &Path, batch: &Batch, params: &Params) -> Result<()> {
     let shapes: Vec<_> = params.vars().map(|(name, var)| (name, var.dims())).collect();
     let meta = serde_json::json!({
         "features": batch.features.dims(),
-        "dilations": batch.trunk.dilations,
+        "dilations": batch.backbone.dilations,
         "shapes": shapes,
         "segments": segments,
         "schedule": schedule,
@@ -247,24 +253,24 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 /// Prints clips and seconds of audio per core-second, and returns the seconds of a training step.
-fn print_speed(name: &str, seconds: &[f64], rows: usize) -> f64 {
+fn print_speed(name: &str, seconds: &[f64], streams: usize) -> f64 {
     let update = median(&mut seconds.to_vec()) / UPDATES as f64;
     let least = seconds.iter().copied().fold(f64::INFINITY, f64::min) / UPDATES as f64;
     println!(
         "{name:<42} {:6.1} ms an update (least {:.1})  {:6.0} clips and {:6.0} s of audio per core-second",
         1e3 * update,
         1e3 * least,
-        (rows * CLIPS) as f64 / update,
-        (rows * ROW_S) as f64 / update,
+        (streams * CLIPS) as f64 / update,
+        (streams * STREAM_S) as f64 / update,
     );
     update
 }
 
 /// Returns the median cost of making one row, in seconds: front end, and composition.
-fn row_costs(rounds: usize, rng: &mut StdRng) -> (f64, f64) {
+fn stream_costs(rounds: usize, rng: &mut StdRng) -> (f64, f64) {
     let tables = FrontendTables::default();
     let frontend = tables.params(NormalizationKind::Log);
-    let pcm = sound(ROW_S, rng);
+    let pcm = sound(STREAM_S, rng);
     let (mut front, mut compose) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let start = cpu_s();
@@ -279,18 +285,18 @@ fn row_costs(rounds: usize, rng: &mut StdRng) -> (f64, f64) {
 
 struct Args {
     python: Option<PathBuf>,
-    rows: usize,
+    streams: usize,
     rounds: usize,
     variants: Vec<String>,
 }
 
 fn args() -> Args {
-    let mut args = Args { python: None, rows: 4, rounds: 15, variants: Vec::new() };
+    let mut args = Args { python: None, streams: 4, rounds: 15, variants: Vec::new() };
     let mut given = std::env::args().skip(1);
     while let Some(arg) = given.next() {
         let mut number = || given.next().and_then(|n| n.parse().ok()).expect("a number");
         match arg.as_str() {
-            "--rows" => args.rows = number(),
+            "--streams" => args.streams = number(),
             "--rounds" => args.rounds = number(),
             "--python" => args.python = given.next().map(PathBuf::from),
             _ => args.variants.push(arg),
@@ -308,9 +314,9 @@ fn main() -> Result<()> {
     let mut rng = StdRng::seed_from_u64(1);
     let tables = FrontendTables::default();
     let powers =
-        log_mel(&mel_powers(&sound(ROW_S, &mut rng), &tables.params(NormalizationKind::Log)));
-    let batch = batch(args.rows, &powers, &mut rng)?;
-    let params = initial(&batch.trunk, &mut rng)?;
+        log_mel(&mel_powers(&sound(STREAM_S, &mut rng), &tables.params(NormalizationKind::Log)));
+    let batch = batch(args.streams, &powers, &mut rng)?;
+    let params = initial(&batch.backbone, &mut rng)?;
     let folder = std::env::temp_dir().join(format!("wakeling-step-{}", std::process::id()));
     fs::create_dir_all(&folder).map_err(Error::io(&folder, "create"))?;
     export(&folder, &batch, &params)?;
@@ -318,11 +324,11 @@ fn main() -> Result<()> {
     // If removal fails, only a few megabytes are lost.
     let _ = fs::remove_dir_all(&folder);
     let update = result?;
-    let (front, compose) = row_costs(args.rounds, &mut rng);
+    let (front, compose) = stream_costs(args.rounds, &mut rng);
     for (name, seconds) in
         [("front end over the samples", front), ("composing rows of cached powers", compose)]
     {
-        let all = seconds * args.rows as f64;
+        let all = seconds * args.streams as f64;
         println!("{name:<42} {:6.1} ms, {:.1} % of the step", 1e3 * all, 100.0 * all / update);
     }
     Ok(())
@@ -330,7 +336,7 @@ fn main() -> Result<()> {
 
 /// Alternates turns here and in PyTorch. Returns the seconds of a training step here.
 fn compare(args: &Args, batch: &Batch, params: &Params, folder: &Path) -> Result<f64> {
-    let title = format!("{} parameters, {} rows of {ROW_S} s", params.count(), args.rows);
+    let title = format!("{} parameters, {} rows of {STREAM_S} s", params.count(), args.streams);
     println!("M trunk with a CTC head, {title}, {} clips; one thread each", batch.segments.len());
     let mut here = Vec::new();
     let mut there: Vec<(PyTorch, Vec<f64>, Vec<f64>)> = Vec::new();
@@ -365,9 +371,9 @@ fn compare(args: &Args, batch: &Batch, params: &Params, folder: &Path) -> Result
             ratios.push(theirs / ours);
         }
     }
-    let update = print_speed("wakeling", &here, args.rows);
+    let update = print_speed("wakeling", &here, args.streams);
     for (pytorch, seconds, ratios) in &mut there {
-        print_speed(&pytorch.version, seconds, args.rows);
+        print_speed(&pytorch.version, seconds, args.streams);
         let ratio = median(ratios);
         let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
         println!(

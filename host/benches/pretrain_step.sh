@@ -2,7 +2,7 @@
 # Benchmark of a complete training step of the M backbone, against PyTorch, on one thread each and
 # in alternating turns.
 #
-#     host/benches/pretrain_step.sh [--rows N] [--rounds N] [VARIANT…]
+#     host/benches/pretrain_step.sh [--streams N] [--rounds N] [VARIANT…]
 #
 # PyTorch is installed into target/torch, which takes some gigabytes; only this benchmark needs it.
 # See pretrain_step.py for the variants; by default `conv1d` and `channels-last` are run.

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use wakeling::{
     Result, audio,
-    corpus::Corpus,
+    dataset::Dataset,
     features::{FrontendTables, NormalizationKind, log_mel, mel_powers},
 };
 
@@ -27,7 +27,7 @@ fn cpu_s() -> f64 {
 }
 
 #[derive(Default)]
-struct Figures {
+struct TrialResult {
     files: usize,
     bytes: u64,
     hours: f64,
@@ -38,11 +38,11 @@ struct Figures {
 fn main() -> Result<()> {
     let mut examples = Vec::new();
     for folder in std::env::args_os().skip(1).map(PathBuf::from) {
-        examples.extend(Corpus::open(folder)?.examples);
+        examples.extend(Dataset::open(folder)?.examples);
     }
     let tables = FrontendTables::default();
     let frontend = tables.params(NormalizationKind::Log);
-    let mut figures: BTreeMap<(String, u32), Figures> = BTreeMap::new();
+    let mut figures: BTreeMap<(String, u32), TrialResult> = BTreeMap::new();
     for example in &examples {
         let (mut decode_s, mut features_s) = (f64::INFINITY, f64::INFINITY);
         let mut recording = example.record()?;

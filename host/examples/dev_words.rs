@@ -1,6 +1,6 @@
 //! Misses of the twelve development keywords at fixed false accepts per hour, with the int8 model.
 //!
-//! `cargo run --release --example dev_words -- --data DIR --base FILE [--samples 20] [--draws 3]`
+//! `cargo run --release --example dev_words -- --data DIR --pretrained FILE [--samples 20] [--seeds 3]`
 //!
 //! `DIR` holds `manifest/*.jsonl` and `negatives/`. Each seed samples recordings of a keyword from
 //! as many speakers as possible, trains a head on them with the backbone frozen, and evaluates it
@@ -14,15 +14,15 @@ use clap::Parser;
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use wakeling::{
     Result,
-    base::Base,
-    compare::{Ears, Figures, Ground, How, Measure, mean},
-    corpus::Corpus,
+    compare::{EmbeddedBackbone, EvalConfig, ExperimentData, Strategy, TrialResult, mean},
+    dataset::Dataset,
     evaluate::{Noise, interval},
     models,
     negatives::{Negatives, load_speech},
+    pretrained::PretrainedModel,
 };
 
-use common::{Word, load, settings, test_negatives, words};
+use common::{Keyword, load, settings, test_negatives, words};
 
 /// Misses of the development keywords
 #[derive(Parser)]
@@ -31,8 +31,8 @@ struct Args {
     #[arg(long)]
     data: PathBuf,
     /// Pretrained model to fine-tune: a name or a path
-    #[arg(long, default_value = models::DEFAULT_BASE)]
-    base: String,
+    #[arg(long = "base", value_name = "BASE", default_value = models::DEFAULT_PRETRAINED)]
+    pretrained: String,
     /// Recordings of each keyword to train on
     #[arg(long, default_value_t = 20)]
     samples: usize,
@@ -40,8 +40,8 @@ struct Args {
     #[arg(long)]
     synthesized: Option<PathBuf>,
     /// Number of seeds, each with its own sample of recordings
-    #[arg(long, default_value_t = 1)]
-    draws: u64,
+    #[arg(long = "seeds", alias = "draws", value_name = "COUNT", default_value_t = 1)]
+    seeds: u64,
     /// Keywords to run; all if none is named
     #[arg(long, num_args = 1..)]
     words: Vec<String>,
@@ -50,7 +50,7 @@ struct Args {
     settings: Vec<String>,
     /// Part to train: head, last:K, all, or scratch for a backbone without pretraining
     #[arg(long, default_value = "head")]
-    train: How,
+    train: Strategy,
     /// Use the shipped negatives instead of the training speech in DIR
     #[arg(long)]
     shipped_negatives: bool,
@@ -68,7 +68,7 @@ struct Args {
 fn main() -> Result<()> {
     wakeling::startup::prepare();
     let args = Args::parse();
-    let bench = Bench::new(&args, models::base(&args.base)?)?;
+    let bench = Bench::new(&args, models::pretrained(&args.pretrained)?)?;
     args.settings.iter().try_for_each(|settings| table(&args, &bench, settings))
 }
 
@@ -80,11 +80,11 @@ fn table(args: &Args, bench: &Bench<'_>, settings: &str) -> Result<()> {
     println!("{head}{}", if args.float { " float, 0.5/h |" } else { "" });
     println!("{}|", "|---".repeat(if args.float { 11 } else { 10 }));
     let mut all: Vec<[f64; 5]> = Vec::new();
-    for (word, clips) in words(&Corpus::open(args.data.join("manifest/all.jsonl"))?.examples) {
+    for (word, clips) in words(&Dataset::open(args.data.join("manifest/all.jsonl"))?.examples) {
         if !args.words.is_empty() && !args.words.contains(&word) {
             continue;
         }
-        for draw in 0..args.draws {
+        for draw in 0..args.seeds {
             let figures = bench.run(&word, &clips, (draw, settings))?;
             print_line(args, &word, draw, &figures);
             all.push(shares(&figures));
@@ -99,7 +99,7 @@ fn table(args: &Args, bench: &Bench<'_>, settings: &str) -> Result<()> {
     Ok(())
 }
 
-fn print_line(args: &Args, word: &str, draw: u64, figures: &Figures) {
+fn print_line(args: &Args, word: &str, draw: u64, figures: &TrialResult) {
     let n = figures.recordings;
     let [clean, noisy, one, none, float] = shares(figures);
     let (low, high) = interval(figures.clean[0], n);
@@ -118,15 +118,15 @@ fn print_line(args: &Args, word: &str, draw: u64, figures: &Figures) {
 /// Data shared by all keywords.
 struct Bench<'a> {
     args: &'a Args,
-    ground: Ground,
+    data: ExperimentData,
     noise: Noise,
-    ears: Ears,
+    embedded: EmbeddedBackbone,
 }
 
 impl<'a> Bench<'a> {
-    fn new(args: &'a Args, base: Base) -> Result<Self> {
-        let open = |name: &str| Corpus::open(args.data.join(name)).map(|c| c.examples);
-        let frontend = base.tables.params(base.info.normalization);
+    fn new(args: &'a Args, pretrained: PretrainedModel) -> Result<Self> {
+        let open = |name: &str| Dataset::open(args.data.join(name)).map(|c| c.examples);
+        let frontend = pretrained.tables.params(pretrained.info.normalization);
         let mut negatives = if args.shipped_negatives {
             models::shipped_negatives()?
         } else {
@@ -140,49 +140,52 @@ impl<'a> Bench<'a> {
             });
             Negatives {
                 speech: load_speech(&train, &frontend, "negatives"),
-                noise: load(&base, &open("manifest/noise-train.jsonl")?, "noise"),
+                noise: load(&pretrained, &open("manifest/noise-train.jsonl")?, "noise"),
             }
         };
         for path in &args.negatives {
-            let more = Corpus::open(path)?.examples;
+            let more = Dataset::open(path)?.examples;
             negatives.speech.extend(load_speech(&more, &frontend, "more negatives"));
         }
         let others = test_negatives(&args.data)?;
-        let ground = Ground::new(negatives, &load_speech(&others, &frontend, "test speech"));
+        let data = ExperimentData::new(negatives, &load_speech(&others, &frontend, "test speech"));
         let noise = args.data.join("manifest/noise-test.jsonl");
-        let noise = Noise::load(&noise, &Corpus::open(&noise)?.examples, 1)?;
+        let noise = Noise::load(&noise, &Dataset::open(&noise)?.examples, 1)?;
         let started = Instant::now();
         let first = settings(0, args.settings.first().map_or("{}", String::as_str));
-        let ears = Ears::of(base, &ground, &first)?;
+        let embedded = EmbeddedBackbone::of(pretrained, &data, &first)?;
         eprintln!("other speech heard in {:.1} s", started.elapsed().as_secs_f64());
-        Ok(Self { args, ground, noise, ears })
+        Ok(Self { args, data, noise, embedded })
     }
 
     /// Trains and tests a keyword with one seed.
-    fn run(&self, word: &str, clips: &Word, draw: (u64, &str)) -> Result<Figures> {
+    fn run(&self, word: &str, clips: &Keyword, draw: (u64, &str)) -> Result<TrialResult> {
         let (draw, changes) = draw;
         let (enrol, test) = clips.draw(self.args.samples, draw);
-        let mut recordings = load(&self.ears.base, &enrol, "recordings");
+        let mut recordings = load(&self.embedded.pretrained, &enrol, "recordings");
         if let Some(folder) = &self.args.synthesized {
-            let spoken = Corpus::open(folder.join(word))?.examples;
+            let spoken = Dataset::open(folder.join(word))?.examples;
             // As in the command: human recordings weigh as much as synthesized ones.
             let repeats = (spoken.len() / recordings.len().max(1)).clamp(1, 10);
             recordings = vec![recordings; repeats].concat();
-            recordings.extend(load(&self.ears.base, &spoken, "synthesized"));
+            recordings.extend(load(&self.embedded.pretrained, &spoken, "synthesized"));
         }
         let started = Instant::now();
         let settings = settings(draw, changes);
-        let (tuned, own) = self.ground.train(
-            &self.ears,
+        let (tuned, own) = self.data.train(
+            &self.embedded,
             self.args.train,
             &[(word, recordings.as_slice().into())],
             &settings,
         )?;
         eprintln!("{word}: {:.1} s", started.elapsed().as_secs_f64());
-        let measure =
-            Measure { rates: &RATES, noise: Some((&self.noise, SNR_DB)), float: self.args.float };
-        let ears = own.as_ref().unwrap_or(&self.ears);
-        self.ground.measure(ears, &tuned[0], &test, &measure, draw + 1)
+        let evaluate = EvalConfig {
+            rates: &RATES,
+            noise: Some((&self.noise, SNR_DB)),
+            float: self.args.float,
+        };
+        let embedded = own.as_ref().unwrap_or(&self.embedded);
+        self.data.evaluate(embedded, &tuned[0], &test, &evaluate, draw + 1)
     }
 }
 
@@ -193,8 +196,8 @@ const SNR_DB: f32 = 10.0;
 
 /// Returns the shares missed, in percent: at 0.5/h clean and in noise, at 1/h, at none, at 0.5/h in
 /// float.
-fn shares(figures: &Figures) -> [f64; 5] {
-    let Figures { clean, noisy, float, .. } = figures;
+fn shares(figures: &TrialResult) -> [f64; 5] {
+    let TrialResult { clean, noisy, float, .. } = figures;
     [clean.first(), noisy.first(), clean.get(1), clean.get(2), float.first()]
         .map(|n| 100.0 * n.copied().unwrap_or(0) as f64 / figures.recordings.max(1) as f64)
 }

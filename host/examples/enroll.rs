@@ -29,14 +29,14 @@ use rand::{
 use wakeling::{
     Result,
     audio::{self, SAMPLE_RATE},
-    compare::{Ears, Figures, Ground, How, Measure},
-    corpus::{Corpus, Example},
+    compare::{EmbeddedBackbone, EvalConfig, ExperimentData, Strategy, TrialResult},
+    dataset::{Dataset, Example},
     enroll::{Learned, empty_entry, enroll},
     features::load_log_mel,
     finetune::Settings,
     models,
     negatives::load_speech,
-    quantize::{QuantizedTrunk, WordEntry},
+    quantize::{KeywordEntry, QuantizedBackbone},
     tokens::clean,
 };
 use wakeling_shared::enroll::{Likeness, UTTERANCES};
@@ -48,11 +48,11 @@ struct Args {
     #[arg(long)]
     data: PathBuf,
     /// Pretrained model: a name or a path
-    #[arg(long, default_value = models::DEFAULT_BASE)]
-    base: String,
+    #[arg(long = "base", value_name = "BASE", default_value = models::DEFAULT_PRETRAINED)]
+    pretrained: String,
     /// Number of seeds, each with its own sample of recordings
-    #[arg(long, default_value_t = 1)]
-    draws: u64,
+    #[arg(long = "seeds", alias = "draws", value_name = "COUNT", default_value_t = 1)]
+    seeds: u64,
     /// Keywords
     #[arg(long, num_args = 1.., default_values_t = ["amelia", "athena", "hey floyd", "ó sauro", "open", "上海", "北京"].map(String::from))]
     words: Vec<String>,
@@ -68,13 +68,13 @@ struct Args {
 fn main() -> Result<()> {
     wakeling::startup::prepare();
     let args = Args::parse();
-    let all = Corpus::open(args.data.join("manifest/all.jsonl"))?.examples;
+    let all = Dataset::open(args.data.join("manifest/all.jsonl"))?.examples;
     if args.likeness {
         return likeness(&args, &all);
     }
-    let base = models::base(&args.base)?;
-    let frontend = base.tables.params(base.info.normalization);
-    let open = |name: &str| Corpus::open(args.data.join(name)).map(|c| c.examples);
+    let pretrained = models::pretrained(&args.pretrained)?;
+    let frontend = pretrained.tables.params(pretrained.info.normalization);
+    let open = |name: &str| Dataset::open(args.data.join(name)).map(|c| c.examples);
     let mut others = open("manifest/negative.jsonl")?;
     let sentences = |e: &Example| e.source.as_deref() == Some("so762-test");
     others.extend(open("manifest/test.jsonl")?.into_iter().filter(sentences));
@@ -82,47 +82,49 @@ fn main() -> Result<()> {
         others.extend(open(&format!("negatives/{lang}"))?);
     }
     let other = load_speech(&others, &frontend, "test speech");
-    let ground = Ground::new(models::shipped_negatives()?, &other);
+    let data = ExperimentData::new(models::shipped_negatives()?, &other);
     // One pass over the shipped negatives is enough for five recordings.
     let settings = |seed| Settings { negative_hours: 1.0, seed, ..Settings::default() };
-    let ears = Ears::of(base, &ground, &settings(1))?;
-    let empty = empty_entry(&ears.base, &ears.trunk, &ground.negatives, "")?;
-    let measure = Measure { rates: &RATES, noise: None, float: false };
+    let embedded = EmbeddedBackbone::of(pretrained, &data, &settings(1))?;
+    let empty = empty_entry(&embedded.pretrained, &embedded.backbone, &data.negatives, "")?;
+    let evaluate = EvalConfig { rates: &RATES, noise: None, float: false };
     println!("| word | draws, refused | recordings | enrolled: {COLUMNS} | trained: {COLUMNS} |");
     println!("{}|", "|---".repeat(3 + 2 * 4));
     let mut totals: [Counts; 2] = Default::default();
     for word in &args.words {
         let mut counts: [Counts; 2] = Default::default();
         let mut refused = 0;
-        for seed in 0..args.draws {
+        for seed in 0..args.seeds {
             let (mut enrol, test) = clips(&all, word, seed);
             let mut rng = StdRng::seed_from_u64(seed);
             let utterances = in_a_room(&enrol, MAX_SAMPLES, &mut rng);
             let mut empty = empty.clone();
             empty.label.clone_from(word);
-            let learned = enroll(&ears.base, &ears.trunk, &empty, &utterances)?;
+            let learned = enroll(&embedded.pretrained, &embedded.backbone, &empty, &utterances)?;
             eprintln!("{word} {seed}: {}", told(&learned));
             let Ok(entry) = learned.outcome else {
                 refused += 1;
                 continue;
             };
-            let figures = ground.measure_entry(&ears, &entry, &test, &measure, seed)?;
+            let figures = data.measure_entry(&embedded, &entry, &test, &evaluate, seed)?;
             counts[0].extend(&Counts::of(&figures));
             if !args.enrolled_only {
                 enrol.truncate(UTTERANCES);
-                let frontend = ears.base.tables.params(ears.base.info.normalization);
+                let frontend =
+                    embedded.pretrained.tables.params(embedded.pretrained.info.normalization);
                 let recordings: Vec<_> =
                     load_log_mel(&enrol, &frontend, "recordings").into_iter().flatten().collect();
-                let how: How = "head".parse().expect("a way to train");
+                let strategy: Strategy = "head".parse().expect("a way to train");
                 let recordings = (word.as_str(), recordings.as_slice().into());
-                let (tuned, _) = ground.train(&ears, how, &[recordings], &settings(seed + 1))?;
-                let figures = ground.measure(&ears, &tuned[0], &test, &measure, seed)?;
+                let (tuned, _) =
+                    data.train(&embedded, strategy, &[recordings], &settings(seed + 1))?;
+                let figures = data.evaluate(&embedded, &tuned[0], &test, &evaluate, seed)?;
                 counts[1].extend(&Counts::of(&figures));
             }
         }
         let [enrolled, trained] = &counts;
-        let draws = format!("{}, {refused}", args.draws);
-        println!("| {word} | {draws} | {} | {enrolled} | {trained} |", enrolled.recordings);
+        let seeds = format!("{}, {refused}", args.seeds);
+        println!("| {word} | {seeds} | {} | {enrolled} | {trained} |", enrolled.recordings);
         totals.iter_mut().zip(&counts).for_each(|(total, counts)| total.extend(counts));
     }
     let [enrolled, trained] = &totals;
@@ -132,22 +134,22 @@ fn main() -> Result<()> {
 
 /// Prints the similarity of five utterances.
 fn likeness(args: &Args, all: &[Example]) -> Result<()> {
-    let base = models::base(&args.base)?;
-    let trunk = QuantizedTrunk::of(&base)?;
-    let empty = empty_entry(&base, &trunk, &models::shipped_negatives()?, "none")?;
+    let pretrained = models::pretrained(&args.pretrained)?;
+    let backbone = QuantizedBackbone::of(&pretrained)?;
+    let empty = empty_entry(&pretrained, &backbone, &models::shipped_negatives()?, "none")?;
     for word in &args.words {
         let mut taken = 0;
-        for seed in 0..args.draws {
+        for seed in 0..args.seeds {
             let mut rng = StdRng::seed_from_u64(seed);
             let (said, _) = clips(all, word, seed);
             let utterances = in_a_room(&said, MAX_SAMPLES, &mut rng);
-            let learned = enroll(&base, &trunk, &empty, &utterances)?;
+            let learned = enroll(&pretrained, &backbone, &empty, &utterances)?;
             eprintln!("{word} {seed}: {}", told(&learned));
             taken += usize::from(learned.outcome.is_ok());
         }
-        println!("{word}: {taken} of {} taken", args.draws);
+        println!("{word}: {taken} of {} taken", args.seeds);
     }
-    let noise = Corpus::open(args.data.join("manifest/noise-test.jsonl"))?.examples;
+    let noise = Dataset::open(args.data.join("manifest/noise-test.jsonl"))?.examples;
     let kind = |kind: &str| -> Vec<Example> {
         let is =
             |e: &&Example| e.kind.as_deref() == Some(kind) && e.split.as_deref() == Some("test");
@@ -162,14 +164,15 @@ fn likeness(args: &Args, all: &[Example]) -> Result<()> {
     ];
     for (name, from, of_one, samples) in garbage {
         let mut taken = 0;
-        for seed in 0..args.draws {
+        for seed in 0..args.seeds {
             let mut rng = StdRng::seed_from_u64(seed);
             let clips = different(from, of_one, &mut rng);
-            let learned = enroll(&base, &trunk, &empty, &in_a_room(&clips, samples, &mut rng))?;
+            let learned =
+                enroll(&pretrained, &backbone, &empty, &in_a_room(&clips, samples, &mut rng))?;
             eprintln!("{name} {seed}: {}", told(&learned));
             taken += usize::from(learned.outcome.is_ok());
         }
-        println!("{name}: {taken} of {} taken", args.draws);
+        println!("{name}: {taken} of {} taken", args.seeds);
     }
     Ok(())
 }
@@ -193,7 +196,7 @@ fn different(from: &[Example], of_one: bool, rng: &mut StdRng) -> Vec<Example> {
     Vec::new()
 }
 
-fn told(learned: &Learned<WordEntry>) -> String {
+fn told(learned: &Learned<KeywordEntry>) -> String {
     let outcome = match &learned.outcome {
         Ok(_) => "taken".to_owned(),
         Err(error) => format!("{error:?}"),
@@ -225,7 +228,7 @@ const COLUMNS: &str =
     "missed at 0.5/h | 1/h | none | own threshold: missed, false accepts per hour";
 
 impl Counts {
-    fn of(figures: &Figures) -> Self {
+    fn of(figures: &TrialResult) -> Self {
         let mut misses = [0; 3];
         misses.iter_mut().zip(&figures.clean).for_each(|(own, found)| *own = *found);
         Self {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Streams for `wakeling pretrain --taught`: clips joined into minutes, and what a teacher says of them.
+"""Streams for `wakeling pretrain --teacher`: clips joined into minutes, and what a teacher says of them.
 
 The teacher is Google's speech_embedding (Lin et al. 2020, Apache-2.0), as the ONNX files of the
 package openwakeword 0.4.0 carry it: 96 numbers every 80 ms from the last 775 ms of sound. It is a

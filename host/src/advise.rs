@@ -10,12 +10,12 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use crate::{
     Result,
-    base::Base,
-    compose::{FRAMES_PER_SECOND, Row},
     features::{LogMel, band_center_hz},
-    finetune::{Train, phrase_in},
+    finetune::{Trainable, phrase_in},
+    mixing::{FRAMES_PER_SECOND, MelStream},
     negatives::Negatives,
     nn::ops::linear::linear,
+    pretrained::PretrainedModel,
     tokens::{collapse, edit_distance},
 };
 use candle_core::D;
@@ -44,12 +44,12 @@ pub struct Advice {
     /// Median upper frequency limit of the recordings in Hz, if they have one.
     pub limit_hz: Option<f32>,
     /// Hours of speech that the pretrained model was trained on, if recorded in its metadata.
-    pub base_hours: Option<f64>,
+    pub pretrained_hours: Option<f64>,
     /// Comparison of the recordings by the tokens of the pretrained model; `None` if it has no
     /// tokens or too little data.
     pub carries: Option<Carries>,
     /// Layers to train.
-    pub train: Train,
+    pub train: Trainable,
 }
 
 /// Mean normalized edit distances between decoded token sequences; 0 means equal.
@@ -58,7 +58,7 @@ pub struct Carries {
     /// Distance between two recordings of the phrase.
     pub within: f64,
     /// Distance between a recording and a piece of negative speech of similar length.
-    pub against: f64,
+    pub hard_negatives: f64,
     /// Tokens of the recording that is closest to all others.
     pub example: String,
 }
@@ -67,7 +67,7 @@ impl Carries {
     /// Returns `true` if recordings of the phrase are clearly closer to each other than to negative
     /// speech.
     pub fn is_clear(&self) -> bool {
-        self.within < 0.85 * self.against
+        self.within < 0.85 * self.hard_negatives
     }
 }
 
@@ -77,7 +77,7 @@ impl Advice {
     /// # Errors
     /// [`Error::Tensor`](crate::Error::Tensor) if the pretrained model is defective.
     pub fn of(
-        base: &Base,
+        pretrained: &PretrainedModel,
         recordings: &[LogMel],
         speakers: usize,
         other: &Negatives,
@@ -94,16 +94,16 @@ impl Advice {
             speakers,
             level_db: median(recordings.iter().filter_map(level_db).collect()).unwrap_or(0.0),
             limit_hz: limit_hz(&phrases),
-            base_hours: base.info.hours(),
-            carries: carries(base, &phrases, other, seed)?,
-            train: Train::Auto.decide(phrases.len()).0,
+            pretrained_hours: pretrained.info.hours(),
+            carries: carries(pretrained, &phrases, other, seed)?,
+            train: Trainable::Auto.decide(phrases.len()).0,
         })
     }
 
     /// Returns `true` if the pretrained model was trained on far more speech than the recordings
     /// hold; `None` if its hours are unknown.
     pub fn has_far_more(&self) -> Option<bool> {
-        self.base_hours.map(|hours| hours * 3600.0 > FAR_MORE * self.phrase_s)
+        self.pretrained_hours.map(|hours| hours * 3600.0 > FAR_MORE * self.phrase_s)
     }
 }
 
@@ -148,57 +148,63 @@ fn limit_hz(phrases: &[&[[i16; MEL_CHANNELS]]]) -> Option<f32> {
 /// Compares the token sequences of the recordings; `None` if the pretrained model has no tokens, or
 /// if there are fewer than two phrases or no negative speech.
 fn carries(
-    base: &Base,
+    pretrained: &PretrainedModel,
     phrases: &[&[[i16; MEL_CHANNELS]]],
     other: &Negatives,
     seed: u64,
 ) -> Result<Option<Carries>> {
-    if base.info.tokens.outputs() < 2 || phrases.len() < 2 || other.speech.is_empty() {
+    if pretrained.info.tokens.outputs() < 2 || phrases.len() < 2 || other.speech.is_empty() {
         return Ok(None);
     }
     let mut rng = StdRng::seed_from_u64(seed);
-    let heard: Vec<Vec<u32>> = phrases.iter().map(|p| tokens(base, p)).collect::<Result<_>>()?;
+    let heard: Vec<Vec<u32>> =
+        phrases.iter().map(|p| tokens(pretrained, p)).collect::<Result<_>>()?;
     let mut others = Vec::new();
     for _ in 0..heard.len().min(40) {
         let length = phrases.choose(&mut rng).map_or(0, |p| p.len());
         let Some(speech) = other.speech.choose(&mut rng) else { break };
         if speech.frames.len() > length {
             let at = rng.random_range(0..speech.frames.len() - length);
-            others.push(tokens(base, &speech.frames[at..at + length])?);
+            others.push(tokens(pretrained, &speech.frames[at..at + length])?);
         }
     }
     let difference =
         |a: &[u32], b: &[u32]| edit_distance(a, b) as f64 / a.len().max(b.len()).max(1) as f64;
-    let (mut within, mut against) = (Vec::new(), Vec::new());
+    let (mut within, mut hard_negatives) = (Vec::new(), Vec::new());
     while within.len() < MOST_PAIRS.min(heard.len() * (heard.len() - 1)) {
         let (a, b) = (rng.random_range(0..heard.len()), rng.random_range(0..heard.len()));
         if a != b {
             within.push(difference(&heard[a], &heard[b]));
             if let Some(other) = others.choose(&mut rng) {
-                against.push(difference(&heard[a], other));
+                hard_negatives.push(difference(&heard[a], other));
             }
         }
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
     let apart = |a: &[u32]| heard.iter().map(|b| difference(a, b)).sum::<f64>();
     let typical = heard.iter().min_by(|a, b| apart(a).total_cmp(&apart(b)));
-    let names = typical.into_iter().flatten().filter_map(|&t| base.info.tokens.name(t));
+    let names = typical.into_iter().flatten().filter_map(|&t| pretrained.info.tokens.name(t));
     let names: Vec<&str> = names.map(|n| n.strip_prefix("zh:").unwrap_or(n)).collect();
-    Ok(Some(Carries { within: mean(&within), against: mean(&against), example: names.join(" ") }))
+    Ok(Some(Carries {
+        within: mean(&within),
+        hard_negatives: mean(&hard_negatives),
+        example: names.join(" "),
+    }))
 }
 
 /// Decodes a piece of sound into tokens of the pretrained model, by the best path.
-fn tokens(base: &Base, sound: &[[i16; MEL_CHANNELS]]) -> Result<Vec<u32>> {
+fn tokens(pretrained: &PretrainedModel, sound: &[[i16; MEL_CHANNELS]]) -> Result<Vec<u32>> {
     // The sound is preceded by its own first frame, repeated, which acts as silence of the same
     // kind.
     let mut frames = vec![*sound.first().unwrap_or(&[0; MEL_CHANNELS]); WARM_FRAMES];
     frames.extend_from_slice(sound);
-    let mut row = Row::new(frames.len() + WARM_FRAMES / 4);
-    row.add_clip(0, &frames);
-    let bias = base.params.get("ctc.bias")?;
-    let logits = linear(&base.hear(&row)?, base.params.get("ctc.weight")?, Some(bias))?;
+    let mut stream = MelStream::new(frames.len() + WARM_FRAMES / 4);
+    stream.add_clip(0, &frames);
+    let bias = pretrained.params.get("ctc.bias")?;
+    let logits =
+        linear(&pretrained.embed(&stream)?, pretrained.params.get("ctc.weight")?, Some(bias))?;
     let path: Vec<u32> = logits.squeeze(0)?.argmax(D::Minus1)?.to_vec1()?;
-    let first = WARM_FRAMES / base.info.trunk.frames_per_step;
+    let first = WARM_FRAMES / pretrained.info.backbone.frames_per_step;
     Ok(collapse(path.get(first..).unwrap_or_default()))
 }
 

@@ -1,12 +1,12 @@
 //! Experiments that measure the effect of a choice: keywords are trained with it, and evaluated on
 //! recordings and hours of negative speech.
 //!
-//! A [`Ground`] holds the data that all trials share: speech and noise for training, and negative
-//! speech for testing. [`Ears`] are a pretrained model and its cached embeddings of that data. They
+//! A [`ExperimentData`] holds the data that all trials share: speech and noise for training, and negative
+//! speech for testing. [`EmbeddedBackbone`] are a pretrained model and its cached embeddings of that data. They
 //! are expensive to compute, so all trials with a frozen backbone share them. A trial trains
-//! keywords ([`Ground::train`]) and measures each of them ([`Ground::measure`]).
+//! keywords ([`ExperimentData::train`]) and measures each of them ([`ExperimentData::evaluate`]).
 
-pub mod grid;
+pub mod result_table;
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use std::collections::BTreeMap;
@@ -14,17 +14,18 @@ use wakeling_shared::detector::DetectorParams;
 
 use crate::{
     Result,
-    base::Base,
-    compose::Row,
-    corpus::Example,
+    dataset::Example,
     evaluate::{
-        Heard, Noise, Played, Point, Scores, Surroundings, float_scores, head_scores, threshold_for,
+        Noise, Point, ScoredClips, ScoredKeyword, Scores, TestConditions, float_scores,
+        head_scores, threshold_for,
     },
-    finetune::{Prepared, Recordings, Settings, Start, Train, finetune, tune},
-    negatives::{Negatives, Speech, Streams, TrunkOutputs, says, trunk_outputs},
-    quantize::{QuantizedTrunk, WordEntry},
+    finetune::{Init, KeywordClips, NegativeBank, Settings, Trainable, finetune, tune},
+    head_checkpoint::HeadCheckpoint,
+    mixing::MelStream,
+    negatives::{Embeddings, Negatives, SpeechClip, Streams, contains_phrase, embed_streams},
+    pretrained::PretrainedModel,
+    quantize::{KeywordEntry, QuantizedBackbone},
     tokens::clean,
-    tuned::Tuned,
 };
 
 /// Length of a stream of negative speech, in frames: one minute.
@@ -33,7 +34,7 @@ const STREAM_FRAMES: usize = 6_000;
 const PAUSE_FRAMES: usize = 30;
 
 /// Data that all trials share.
-pub struct Ground {
+pub struct ExperimentData {
     /// Speech and noise for training.
     pub negatives: Negatives,
     /// Negative speech for testing, as streams.
@@ -42,34 +43,39 @@ pub struct Ground {
     spoken: f64,
 }
 
-impl Ground {
+impl ExperimentData {
     /// Concatenates the clips of `other` into streams.
-    pub fn new(negatives: Negatives, other: &[Speech]) -> Self {
+    pub fn new(negatives: Negatives, other: &[SpeechClip]) -> Self {
         let frames: usize = other.iter().map(|s| s.frames.len()).sum();
         let other = in_a_row(other);
-        let all: usize = other.rows.iter().map(Row::len).sum();
+        let all: usize = other.streams.iter().map(MelStream::len).sum();
         Self { negatives, other, spoken: frames as f64 / all.max(1) as f64 }
     }
 
     /// Returns the indices of the streams whose transcripts do not contain `phrase`. The others are
     /// no negative data for it.
     fn without(&self, phrase: &str) -> Vec<usize> {
-        (0..self.other.texts.len()).filter(|&i| !says(&self.other.texts[i], phrase)).collect()
+        (0..self.other.texts.len())
+            .filter(|&i| !contains_phrase(&self.other.texts[i], phrase))
+            .collect()
     }
 }
 
 /// Concatenates clips with pauses into streams of a minute.
-pub fn in_a_row(clips: &[Speech]) -> Streams {
+pub fn in_a_row(clips: &[SpeechClip]) -> Streams {
     let mut streams = Streams::default();
     let mut at = usize::MAX;
-    for Speech { frames, text } in clips {
+    for SpeechClip { frames, text } in clips {
         if at.saturating_add(frames.len()) > STREAM_FRAMES {
-            streams.rows.push(Row::new(STREAM_FRAMES.max(frames.len() + 2 * PAUSE_FRAMES)));
+            streams
+                .streams
+                .push(MelStream::new(STREAM_FRAMES.max(frames.len() + 2 * PAUSE_FRAMES)));
             streams.texts.push(String::new());
             at = PAUSE_FRAMES;
         }
-        if let (Some(row), Some(texts)) = (streams.rows.last_mut(), streams.texts.last_mut()) {
-            row.add_clip(at, frames);
+        if let (Some(stream), Some(texts)) = (streams.streams.last_mut(), streams.texts.last_mut())
+        {
+            stream.add_clip(at, frames);
             *texts = format!("{texts} | {}", clean(text));
         }
         at += frames.len() + PAUSE_FRAMES;
@@ -78,50 +84,54 @@ pub fn in_a_row(clips: &[Speech]) -> Streams {
 }
 
 /// Pretrained model and its cached embeddings of the shared data.
-pub struct Ears {
+pub struct EmbeddedBackbone {
     /// Pretrained model.
-    pub base: Base,
+    pub pretrained: PretrainedModel,
     /// Quantized backbone.
-    pub trunk: QuantizedTrunk,
-    prepared: Prepared,
+    pub backbone: QuantizedBackbone,
+    bank: NegativeBank,
     /// Embeddings of the negative test speech.
-    outputs: TrunkOutputs,
+    outputs: Embeddings,
 }
 
-impl Ears {
+impl EmbeddedBackbone {
     /// Quantizes the backbone and computes the embeddings of all shared data.
     ///
     /// # Errors
-    /// As [`Prepared::new`].
-    pub fn of(base: Base, ground: &Ground, settings: &Settings) -> Result<Self> {
-        let trunk = QuantizedTrunk::of(&base)?;
-        let prepared = Prepared::new(&base, &trunk, &ground.negatives, settings)?;
-        let outputs = trunk_outputs(&base, &trunk, &ground.other.rows)?;
-        Ok(Self { base, trunk, prepared, outputs })
+    /// As [`NegativeBank::new`].
+    pub fn of(
+        pretrained: PretrainedModel,
+        data: &ExperimentData,
+        settings: &Settings,
+    ) -> Result<Self> {
+        let backbone = QuantizedBackbone::of(&pretrained)?;
+        let bank = NegativeBank::new(&pretrained, &backbone, &data.negatives, settings)?;
+        let outputs = embed_streams(&pretrained, &backbone, &data.other.streams)?;
+        Ok(Self { pretrained, backbone, bank, outputs })
     }
 }
 
 /// Initialization and trained layers of a network for one or several keywords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct How {
+pub struct Strategy {
     /// Initialization of the backbone.
-    pub start: Start,
+    pub start: Init,
     /// Layers that are trained.
-    pub train: Train,
+    pub train: Trainable,
 }
 
-impl std::str::FromStr for How {
+impl std::str::FromStr for Strategy {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         match text {
-            "scratch" => Ok(Self { start: Start::Scratch(100), train: Train::All }),
+            "scratch" => Ok(Self { start: Init::Scratch(100), train: Trainable::All }),
             text => match (text.strip_prefix("scratch:").map(str::parse), text.parse()) {
                 (Some(Ok(percent)), _) if WIDTHS.contains(&percent) => {
-                    Ok(Self { start: Start::Scratch(percent), train: Train::All })
+                    Ok(Self { start: Init::Scratch(percent), train: Trainable::All })
                 }
-                (None, Ok(train)) if train != Train::Auto => {
-                    Ok(Self { start: Start::Pretrained, train })
+                (None, Ok(train)) if train != Trainable::Auto => {
+                    Ok(Self { start: Init::Pretrained, train })
                 }
                 _ => {
                     Err("expected scratch, scratch:PERCENT with 5 to 400, head, last:K or all"
@@ -135,19 +145,19 @@ impl std::str::FromStr for How {
 /// Allowed widths of a network from scratch, in percent of the pretrained model's.
 const WIDTHS: std::ops::RangeInclusive<u16> = 5..=400;
 
-impl std::fmt::Display for How {
+impl std::fmt::Display for Strategy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.start {
-            Start::Scratch(100) => f.write_str("scratch"),
-            Start::Scratch(percent) => write!(f, "scratch:{percent}"),
-            Start::Pretrained => self.train.fmt(f),
+            Init::Scratch(100) => f.write_str("scratch"),
+            Init::Scratch(percent) => write!(f, "scratch:{percent}"),
+            Init::Pretrained => self.train.fmt(f),
         }
     }
 }
 
 /// Result of one trial. Counts are of missed recordings.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Figures {
+pub struct TrialResult {
     /// Number of recordings played.
     pub recordings: usize,
     /// Hours of negative speech.
@@ -163,7 +173,7 @@ pub struct Figures {
 }
 
 /// Configuration of a measurement.
-pub struct Measure<'a> {
+pub struct EvalConfig<'a> {
     /// Allowed rates in false accepts per hour. Each selects the lowest threshold that stays within
     /// it.
     pub rates: &'a [f64],
@@ -175,43 +185,49 @@ pub struct Measure<'a> {
 
 /// Counts the misses at each requested rate.
 fn misses(
-    measure: &Measure<'_>,
-    played: &Played,
+    evaluate: &EvalConfig<'_>,
+    scored: &ScoredClips,
     other: &Scores,
     (hours, detector): (f64, DetectorParams),
 ) -> Vec<usize> {
-    let heard = Heard { played, other, hours, index: 0, detector };
+    let scored_keywords = ScoredKeyword { scored, other, hours, index: 0, detector };
     let at = |&rate: &f64| {
         let allowed = (rate * hours).floor() as usize;
-        heard.at(threshold_for(other, 0, &detector, allowed).0).misses
+        scored_keywords.at(threshold_for(other, 0, &detector, allowed).0).misses
     };
-    measure.rates.iter().map(at).collect()
+    evaluate.rates.iter().map(at).collect()
 }
 
-impl Ground {
+impl ExperimentData {
     /// Trains keywords. With an unfrozen backbone, all keywords share one fine-tuned backbone,
-    /// which is returned as new [`Ears`].
+    /// which is returned as new [`EmbeddedBackbone`].
     ///
     /// # Errors
     /// As [`finetune`] and [`tune`].
     pub fn train(
         &self,
-        ears: &Ears,
-        how: How,
-        words: &[(&str, Recordings<'_>)],
+        embedded: &EmbeddedBackbone,
+        strategy: Strategy,
+        words: &[(&str, KeywordClips<'_>)],
         settings: &Settings,
-    ) -> Result<(Vec<Tuned>, Option<Ears>)> {
-        let own = match how.train {
-            Train::Head => None,
+    ) -> Result<(Vec<HeadCheckpoint>, Option<EmbeddedBackbone>)> {
+        let own = match strategy.train {
+            Trainable::Head => None,
             _ => {
-                let base =
-                    tune(&ears.base, how.start, how.train, &self.negatives, words, settings)?;
-                Some(Ears::of(base, self, settings)?)
+                let pretrained = tune(
+                    &embedded.pretrained,
+                    strategy.start,
+                    strategy.train,
+                    &self.negatives,
+                    words,
+                    settings,
+                )?;
+                Some(EmbeddedBackbone::of(pretrained, self, settings)?)
             }
         };
-        let Ears { base, trunk, prepared, .. } = own.as_ref().unwrap_or(ears);
-        let head = |&(label, recordings): &(&str, Recordings<'_>)| {
-            finetune(base, trunk, &self.negatives, prepared, label, recordings, settings)
+        let EmbeddedBackbone { pretrained, backbone, bank, .. } = own.as_ref().unwrap_or(embedded);
+        let head = |&(label, recordings): &(&str, KeywordClips<'_>)| {
+            finetune(pretrained, backbone, &self.negatives, bank, label, recordings, settings)
         };
         Ok((words.iter().map(head).collect::<Result<_>>()?, own))
     }
@@ -220,73 +236,78 @@ impl Ground {
     ///
     /// # Errors
     /// [`Error::Tensor`](crate::Error::Tensor) if the weights do not fit the network.
-    pub fn measure(
+    pub fn evaluate(
         &self,
-        ears: &Ears,
-        tuned: &Tuned,
+        embedded: &EmbeddedBackbone,
+        tuned: &HeadCheckpoint,
         test: &[Example],
-        measure: &Measure<'_>,
+        evaluate: &EvalConfig<'_>,
         seed: u64,
-    ) -> Result<Figures> {
-        let Ears { base, trunk, .. } = ears;
-        let entry = tuned.entry(trunk)?;
-        let mut figures = self.measure_entry(ears, &entry, test, measure, seed)?;
-        if measure.float {
+    ) -> Result<TrialResult> {
+        let EmbeddedBackbone { pretrained, backbone, .. } = embedded;
+        let entry = tuned.entry(backbone)?;
+        let mut figures = self.measure_entry(embedded, &entry, test, evaluate, seed)?;
+        if evaluate.float {
             let kept = self.without(&tuned.info.label);
-            let others: Vec<Row> =
-                kept.iter().filter_map(|&i| self.other.rows.get(i).cloned()).collect();
-            let other = float_scores(base, tuned, &others)?;
-            let frontend = base.tables.params(base.info.normalization);
-            let rate = base.info.trunk.steps_per_second();
-            let (rows, spans) = Surroundings::Silence.rows(test, &frontend, rate);
-            let scores = float_scores(base, tuned, &rows)?;
-            let played = Played::new(Surroundings::Silence.name(), scores, spans);
-            figures.float = misses(measure, &played, &other, (figures.hours, tuned.info.detector));
+            let others: Vec<MelStream> =
+                kept.iter().filter_map(|&i| self.other.streams.get(i).cloned()).collect();
+            let other = float_scores(pretrained, tuned, &others)?;
+            let frontend = pretrained.tables.params(pretrained.info.normalization);
+            let rate = pretrained.info.backbone.steps_per_second();
+            let (streams, spans) = TestConditions::Silence.streams(test, &frontend, rate);
+            let scores = float_scores(pretrained, tuned, &streams)?;
+            let scored = ScoredClips::new(TestConditions::Silence.name(), scores, spans);
+            figures.float = misses(evaluate, &scored, &other, (figures.hours, tuned.info.detector));
         }
         Ok(figures)
     }
 
-    /// Measures an enrolled head as [`Ground::measure`] does. It has no float network, so only the
+    /// Measures an enrolled head as [`ExperimentData::evaluate`] does. It has no float network, so only the
     /// quantized one is measured.
     ///
     /// # Errors
     /// [`Error::Tensor`](crate::Error::Tensor) if the weights do not fit the network.
     pub fn measure_entry(
         &self,
-        ears: &Ears,
-        entry: &WordEntry,
+        embedded: &EmbeddedBackbone,
+        entry: &KeywordEntry,
         test: &[Example],
-        measure: &Measure<'_>,
+        evaluate: &EvalConfig<'_>,
         seed: u64,
-    ) -> Result<Figures> {
-        let Ears { base, trunk, outputs, .. } = ears;
+    ) -> Result<TrialResult> {
+        let EmbeddedBackbone { pretrained, backbone, outputs, .. } = embedded;
         let kept = self.without(&entry.label);
         let streams = kept.iter().filter_map(|&i| outputs.streams.get(i).cloned()).collect();
         let detector = entry.detector;
         let entry = std::slice::from_ref(entry);
-        let other = head_scores(base, trunk, entry, &TrunkOutputs { streams, ..*outputs })?;
+        let other = head_scores(pretrained, backbone, entry, &Embeddings { streams, ..*outputs })?;
         let hours = other.hours() * self.spoken;
-        let frontend = base.tables.params(base.info.normalization);
-        let rate = base.info.trunk.steps_per_second();
-        let mut figures = Figures { hours, ..Figures::default() };
-        let misses =
-            |played: &Played, other: &Scores| misses(measure, played, other, (hours, detector));
-        let play = |rows: &[Row], surroundings: &Surroundings<'_>, spans| -> Result<Played> {
-            let outputs = trunk_outputs(base, trunk, rows)?;
-            let scores = head_scores(base, trunk, entry, &outputs)?;
-            Ok(Played::new(surroundings.name(), scores, spans))
+        let frontend = pretrained.tables.params(pretrained.info.normalization);
+        let rate = pretrained.info.backbone.steps_per_second();
+        let mut figures = TrialResult { hours, ..TrialResult::default() };
+        let misses = |scored: &ScoredClips, other: &Scores| {
+            misses(evaluate, scored, other, (hours, detector))
         };
-        let silence = Surroundings::Silence;
-        let (rows, spans) = silence.rows(test, &frontend, rate);
-        let played = play(&rows, &silence, spans)?;
-        figures.recordings = played.spans.len();
-        figures.clean = misses(&played, &other);
-        let heard = Heard { played: &played, other: &other, hours, index: 0, detector };
-        figures.own = heard.at(detector.threshold);
-        if let Some((noise, snr_db)) = measure.noise {
-            let noisy = Surroundings::Noise { noise, snr_db, seed };
-            let (rows, spans) = noisy.rows(test, &frontend, rate);
-            figures.noisy = misses(&play(&rows, &noisy, spans)?, &other);
+        let play = |streams: &[MelStream],
+                    conditions: &TestConditions<'_>,
+                    spans|
+         -> Result<ScoredClips> {
+            let outputs = embed_streams(pretrained, backbone, streams)?;
+            let scores = head_scores(pretrained, backbone, entry, &outputs)?;
+            Ok(ScoredClips::new(conditions.name(), scores, spans))
+        };
+        let silence = TestConditions::Silence;
+        let (streams, spans) = silence.streams(test, &frontend, rate);
+        let scored = play(&streams, &silence, spans)?;
+        figures.recordings = scored.spans.len();
+        figures.clean = misses(&scored, &other);
+        let scored_keywords =
+            ScoredKeyword { scored: &scored, other: &other, hours, index: 0, detector };
+        figures.own = scored_keywords.at(detector.threshold);
+        if let Some((noise, snr_db)) = evaluate.noise {
+            let noisy = TestConditions::Noise { noise, snr_db, seed };
+            let (streams, spans) = noisy.streams(test, &frontend, rate);
+            figures.noisy = misses(&play(&streams, &noisy, spans)?, &other);
         }
         Ok(figures)
     }
@@ -360,13 +381,15 @@ mod tests {
 
     #[test]
     fn other_speech_is_known_by_what_is_said_in_it() {
-        let speech =
-            |text: &str, frames| Speech { frames: vec![[5_000; 40]; frames], text: text.into() };
+        let speech = |text: &str, frames| SpeechClip {
+            frames: vec![[5_000; 40]; frames],
+            text: text.into(),
+        };
         let clips = [speech("one two", 4_000), speech("three", 3_000), speech("", 100)];
-        let ground = Ground::new(Negatives::default(), &clips);
-        assert_eq!(ground.other.rows.len(), 2);
-        assert_eq!(ground.without("two"), [1]);
-        assert_eq!(ground.without("two three"), [0, 1]);
-        assert!((ground.spoken - 7_100.0 / 12_000.0).abs() < 1e-9);
+        let data = ExperimentData::new(Negatives::default(), &clips);
+        assert_eq!(data.other.streams.len(), 2);
+        assert_eq!(data.without("two"), [1]);
+        assert_eq!(data.without("two three"), [0, 1]);
+        assert!((data.spoken - 7_100.0 / 12_000.0).abs() < 1e-9);
     }
 }

@@ -7,17 +7,17 @@
 
 use rand::{SeedableRng, rngs::StdRng, seq::IteratorRandom};
 use wakeling_shared::{
-    artifact::Model,
     detector::DetectorParams,
     enroll::{DEVIATION, EnrollError, Enroller, Learn, Likeness, MAX_CHANNELS},
+    model::Model,
     pipeline::Pipeline,
 };
 
 use crate::{
-    Error, Result, artifact,
-    base::Base,
-    negatives::{Negatives, Speech, TrunkOutputs, trunk_outputs},
-    quantize::{CardText, Float, QuantizedHead, QuantizedTrunk, WordEntry, with_model},
+    Error, Result, model_file,
+    negatives::{Embeddings, Negatives, SpeechClip, embed_streams},
+    pretrained::PretrainedModel,
+    quantize::{CardText, Float, KeywordEntry, QuantizedBackbone, QuantizedHead, with_model},
 };
 
 /// Number of clips of negative speech for the whitening: about a quarter of an hour.
@@ -31,38 +31,38 @@ const RIDGE: f64 = 1e-3;
 /// Creates the entry of a keyword that a device will learn, for a model with this backbone.
 ///
 /// # Errors
-/// As [`trunk_outputs`].
+/// As [`embed_streams`].
 pub fn empty_entry(
-    base: &Base,
-    trunk: &QuantizedTrunk,
+    pretrained: &PretrainedModel,
+    backbone: &QuantizedBackbone,
     negatives: &Negatives,
     label: &str,
-) -> Result<WordEntry> {
+) -> Result<KeywordEntry> {
     let mut rng = StdRng::seed_from_u64(1);
-    let speech: Vec<Speech> =
+    let speech: Vec<SpeechClip> =
         negatives.speech.iter().sample(&mut rng, CLIPS).into_iter().cloned().collect();
-    let rows = Negatives { speech, noise: negatives.noise.clone() }.streams(1).rows;
-    let outputs = trunk_outputs(base, trunk, &rows)?;
-    let white = whitening(&outputs, trunk);
+    let streams = Negatives { speech, noise: negatives.noise.clone() }.streams(1).streams;
+    let outputs = embed_streams(pretrained, backbone, &streams)?;
+    let white = whitening(&outputs, backbone);
     // Five standard deviations fit an `i8`.
     let step = 1.0 / DEVIATION as f32;
-    Ok(WordEntry {
+    Ok(KeywordEntry {
         label: label.to_owned(),
         // The threshold is a logit of 0; enrollment sets the bias that goes with it.
         detector: DetectorParams { smoothing_steps: 2, threshold: 0, refractory_steps: 25 },
         points: Vec::new(),
-        head: QuantizedHead::enrollment(&white, SHAPE, step, trunk),
+        head: QuantizedHead::enrollment(&white, SHAPE, step, backbone),
     })
 }
 
 /// Computes the principal components with unit variance, the largest first.
-fn whitening(outputs: &TrunkOutputs, trunk: &QuantizedTrunk) -> Float {
+fn whitening(outputs: &Embeddings, backbone: &QuantizedBackbone) -> Float {
     let n = outputs.channels;
     let mut mean = vec![0f64; n];
     let mut products = vec![0f64; n * n];
     let steps = outputs.steps().max(1) as f64;
     for column in outputs.streams.iter().flat_map(|s| s.chunks_exact(n)) {
-        let x: Vec<f64> = column.iter().map(|&q| f64::from(trunk.output.value(q))).collect();
+        let x: Vec<f64> = column.iter().map(|&q| f64::from(backbone.output.value(q))).collect();
         for i in 0..n {
             mean[i] += x[i] / steps;
             for j in 0..=i {
@@ -140,20 +140,20 @@ pub struct Learned<T> {
 /// # Errors
 /// As [`with_model`].
 pub fn enroll(
-    base: &Base,
-    trunk: &QuantizedTrunk,
-    empty: &WordEntry,
+    pretrained: &PretrainedModel,
+    backbone: &QuantizedBackbone,
+    empty: &KeywordEntry,
     utterances: &[Vec<i16>],
-) -> Result<Learned<WordEntry>> {
+) -> Result<Learned<KeywordEntry>> {
     let entries = std::slice::from_ref(empty);
-    let file = with_model(base, trunk, entries, &CardText::default(), artifact::encode)?;
+    let file = with_model(pretrained, backbone, entries, &CardText::default(), model_file::encode)?;
     let Learned { likeness, outcome } = enroll_file(&file, utterances)?;
     let defect = Error::defect::<String>;
-    let entry = |patched: Vec<u8>| -> Result<WordEntry> {
+    let entry = |patched: Vec<u8>| -> Result<KeywordEntry> {
         let model = Model::load(&patched).map_err(|e| defect(format!("an enrolled model: {e}")))?;
         let head = QuantizedHead::last_of(&model);
         let head = head.ok_or_else(|| defect("an enrolled model has no head".into()))?;
-        Ok(WordEntry { head, ..empty.clone() })
+        Ok(KeywordEntry { head, ..empty.clone() })
     };
     let outcome = match outcome {
         Ok(patched) => Ok(entry(patched)?),

@@ -2,16 +2,16 @@
 
 mod detail;
 pub(crate) mod html;
-mod play;
+mod scoring;
 mod report;
-mod surroundings;
+mod conditions;
 
-pub use detail::{Clip, Group, WordDetail};
+pub use conditions::{Noise, PaddedClip, TestConditions};
+pub use detail::{Clip, Group, KeywordDetail};
 pub use html::{chart, det_svg, page};
-pub use play::{Piece, Played, PlayedStream, play_clips, play_stream};
 use report::rows;
-pub use report::{Heard, Point, csv, table, thresholds};
-pub use surroundings::{Noise, Placed, Surroundings};
+pub use report::{Point, ScoredKeyword, csv, table, thresholds};
+pub use scoring::{Piece, ScoredClips, ScoredStream, score_clips, score_stream};
 
 pub use crate::sensitivity::upper_rate;
 
@@ -25,13 +25,13 @@ use wakeling_shared::{
 use crate::{
     Error, Result,
     audio::SAMPLE_RATE,
-    base::Base,
-    compose::Row,
-    corpus::Example,
-    negatives::TrunkOutputs,
-    nn::{head::HeadConfig, trunk::Mode},
-    quantize::{CardText, QuantizedTrunk, WordEntry, with_model},
-    tuned::Tuned,
+    dataset::Example,
+    head_checkpoint::HeadCheckpoint,
+    mixing::MelStream,
+    negatives::Embeddings,
+    nn::{backbone::Mode, head::HeadConfig},
+    pretrained::PretrainedModel,
+    quantize::{CardText, KeywordEntry, QuantizedBackbone, with_model},
 };
 
 /// Seconds after the end of a clip in which a detection still counts for it.
@@ -73,12 +73,12 @@ impl Scores {
 
 /// Runs the heads of `words` over embeddings.
 pub fn head_scores(
-    base: &Base,
-    trunk: &QuantizedTrunk,
-    words: &[WordEntry],
-    outputs: &TrunkOutputs,
+    pretrained: &PretrainedModel,
+    backbone: &QuantizedBackbone,
+    words: &[KeywordEntry],
+    outputs: &Embeddings,
 ) -> Result<Scores> {
-    with_model(base, trunk, words, &CardText::default(), |model| {
+    with_model(pretrained, backbone, words, &CardText::default(), |model| {
         let mut arena = vec![0; model.arena_bytes()];
         let mut engine =
             Engine::new(model, &mut arena).map_err(|e| Error::defect(format!("{e:?}")))?;
@@ -88,7 +88,7 @@ pub fn head_scores(
             let mut logits = vec![0; words.len()];
             let mut all = Vec::with_capacity(stream.len() / outputs.channels * words.len());
             for column in stream.chunks_exact(outputs.channels) {
-                engine.trunk_output().copy_from_slice(column);
+                engine.backbone_output().copy_from_slice(column);
                 engine.heads(&mut logits);
                 all.extend_from_slice(&logits);
             }
@@ -100,38 +100,46 @@ pub fn head_scores(
 }
 
 /// Computes the logits of the float network, for comparison. Only the features are quantized.
-pub fn float_scores(base: &Base, tuned: &Tuned, rows: &[Row]) -> Result<Scores> {
+pub fn float_scores(
+    pretrained: &PretrainedModel,
+    tuned: &HeadCheckpoint,
+    streams: &[MelStream],
+) -> Result<Scores> {
     let gains = HeadConfig::input_gains(&tuned.params);
     let gains = Tensor::from_slice(&gains, gains.len(), &Device::Cpu)?;
-    let hear = |row: &Row| -> Result<Vec<i16>> {
-        let x = base.hear(row)?.broadcast_mul(&gains)?;
+    let embed = |stream: &MelStream| -> Result<Vec<i16>> {
+        let x = pretrained.embed(stream)?.broadcast_mul(&gains)?;
         let logits = tuned.info.head.forward(&tuned.params, &x, &mut Mode::Evaluate)?;
         let logits: Vec<f32> = logits.flatten_all()?.to_vec1()?;
         Ok(logits.into_iter().map(|l| (l * 256.0).round() as i16).collect())
     };
-    let streams = rows.par_iter().map(hear).collect::<Result<_>>()?;
-    Ok(Scores { words: 1, steps_per_second: base.info.trunk.steps_per_second(), streams })
+    let streams = streams.par_iter().map(embed).collect::<Result<_>>()?;
+    Ok(Scores { words: 1, steps_per_second: pretrained.info.backbone.steps_per_second(), streams })
 }
 
-/// Plays recordings in silence to the float network, for [`WordDetail::float`], and the negatives
+/// Plays recordings in silence to the float network, for [`KeywordDetail::float`], and the negatives
 /// of `other`. Returns the played recordings and the scores of the negatives.
 ///
 /// # Errors
 /// [`Error::Tensor`] if the weights do not fit the network.
-pub fn play_float(
-    base: &Base,
-    tuned: &Tuned,
+pub fn score_float(
+    pretrained: &PretrainedModel,
+    tuned: &HeadCheckpoint,
     recordings: &[Example],
-    other: &PlayedStream,
+    other: &ScoredStream,
     negatives: &[Example],
-) -> Result<(Played, Scores)> {
-    let frontend = base.tables.params(base.info.normalization);
-    let (rows, spans) =
-        Surroundings::Silence.rows(recordings, &frontend, base.info.trunk.steps_per_second());
-    let played = Played::new("float".into(), float_scores(base, tuned, &rows)?, spans);
-    drop(rows);
-    let rows = other.rows(negatives, &frontend);
-    Ok((played, float_scores(base, tuned, &rows)?))
+) -> Result<(ScoredClips, Scores)> {
+    let frontend = pretrained.tables.params(pretrained.info.normalization);
+    let (streams, spans) = TestConditions::Silence.streams(
+        recordings,
+        &frontend,
+        pretrained.info.backbone.steps_per_second(),
+    );
+    let scored =
+        ScoredClips::new("float".into(), float_scores(pretrained, tuned, &streams)?, spans);
+    drop(streams);
+    let streams = other.streams(negatives, &frontend);
+    Ok((scored, float_scores(pretrained, tuned, &streams)?))
 }
 
 /// Returns the steps at which the device's detector fires for `word` at `threshold`, per stream.

@@ -17,7 +17,7 @@ use wakeling_shared::frontend::{
 };
 
 use crate::{
-    Error, Result, audio::log_shortfall, corpus::Example, progress::progress_bar, simd::simd,
+    Error, Result, audio::log_shortfall, dataset::Example, progress::progress_bar, simd::simd,
 };
 
 /// Lower edge of the lowest band, in Hz.

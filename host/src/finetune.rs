@@ -8,56 +8,58 @@
 //! repeatedly and sampled more often.
 
 mod positives;
-mod prepared;
-mod stage;
-pub mod stages;
+mod negative_bank;
+mod train_step;
+pub mod progress;
 mod threshold;
-mod tuning;
+mod backbone;
 
-pub use positives::{Phrase, Recordings, phrase_in};
-pub use prepared::{Prepared, features};
+pub use backbone::{ENOUGH_TO_TUNE, Init, Trainable, tune, tune_ticking};
+pub use negative_bank::{NegativeBank, features};
+pub use positives::{KeywordClips, Phrase, phrase_in};
 pub use threshold::RATES_PER_HOUR;
-pub use tuning::{ENOUGH_TO_TUNE, Start, Train, tune, tune_ticking};
 
 use rand::{SeedableRng, rngs::StdRng};
 use wakeling_shared::detector::DetectorParams;
 
 use crate::{
     Error, Result,
-    base::Base,
-    compose::{BackgroundMix, Distortion, Row},
     evaluate::head_scores,
-    negatives::{Negatives, trunk_outputs_ticking},
+    head_checkpoint::{HeadCheckpoint, HeadMetadata, fingerprint},
+    mixing::{BackgroundMix, FeatureAugmentation, MelStream},
+    negatives::{Negatives, embed_with_progress},
     nn::{
+        backbone::Samples,
         head::{HeadConfig, input_gains},
         optimizer::Schedule,
         params::Params,
-        trunk::Samples,
     },
-    quantize::{QuantizedTrunk, ranges},
+    pretrained::PretrainedModel,
+    quantize::{QuantizedBackbone, ranges},
     text::quoted,
-    train::{Run, SHARDS},
-    tuned::{Tuned, TunedInfo, fingerprint},
+    train::{SHARDS, Trainer},
 };
-use positives::PositiveRow;
-use stage::{Material, Share, WordStage};
-use stages::Stages;
+use positives::PositiveStream;
+use progress::Stages;
 use threshold::operating_points;
+use train_step::{BatchMix, KeywordTrainStep, TrainingSet};
 
 /// Difference between the seeds of two ensemble members.
-const MEMBER_SEEDS: u64 = 0x9E37_79B9;
+const ENSEMBLE_SEED_STEP: u64 = 0x9E37_79B9;
 
 /// Settings of a fine-tuning run.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
     /// Number of ensemble members: heads trained with different seeds and merged into one.
-    pub members: usize,
+    #[serde(rename = "members")]
+    pub ensemble_members: usize,
     /// Hidden channels of each member.
     pub hidden: usize,
     /// Number of taps and their spacing in seconds, for each temporal layer of the head.
     pub temporal: Vec<(usize, f64)>,
     /// Augmentation of the keyword's recordings.
-    pub distortion: Distortion,
+    #[serde(rename = "distortion")]
+    pub augmentation: FeatureAugmentation,
     /// Backgrounds of the streams with the keyword.
     pub background: BackgroundMix,
     /// Backgrounds of the negative streams.
@@ -66,15 +68,19 @@ pub struct Settings {
     /// with another augmentation.
     pub negative_hours: f64,
     /// Minimum number of streams with the whole phrase, mixed from its recordings.
-    pub positive_rows: usize,
+    #[serde(rename = "positive_rows")]
+    pub positive_streams: usize,
     /// Training steps of each member.
     pub steps: usize,
     /// Training steps of the backbone, if it is fine-tuned.
-    pub trunk_steps: usize,
+    #[serde(rename = "trunk_steps")]
+    pub backbone_steps: usize,
     /// Learning rate of a pretrained backbone, as a share of the head's.
-    pub trunk_rate_share: f64,
+    #[serde(rename = "trunk_rate_share")]
+    pub backbone_rate_share: f64,
     /// Weight of the learning-without-forgetting loss, whose logits are scaled to unit variance.
-    pub keep_weight: f64,
+    #[serde(rename = "keep_weight")]
+    pub lwf_weight: f64,
     /// Peak learning rate.
     pub rate: f64,
     /// Decoupled weight decay.
@@ -99,19 +105,19 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            members: 3,
+            ensemble_members: 3,
             hidden: 16,
             temporal: vec![(9, 0.04), (9, 0.1)],
-            distortion: Distortion::STRONG,
+            augmentation: FeatureAugmentation::STRONG,
             background: BackgroundMix::PHRASE,
             negative_background: BackgroundMix::NEGATIVE,
             // Three times the hours that ship; the figures of the README were measured with it.
             negative_hours: 14.0,
-            positive_rows: 480,
+            positive_streams: 480,
             steps: 400,
-            trunk_steps: 300,
-            trunk_rate_share: 0.3,
-            keep_weight: 0.3,
+            backbone_steps: 300,
+            backbone_rate_share: 0.3,
+            lwf_weight: 0.3,
             rate: 3e-3,
             weight_decay: 0.05,
             dropout: 0.2,
@@ -149,16 +155,16 @@ impl Settings {
 /// # Errors
 /// [`Error::Input`] if no recording holds a phrase.
 pub fn finetune(
-    base: &Base,
-    trunk: &QuantizedTrunk,
+    pretrained: &PretrainedModel,
+    backbone: &QuantizedBackbone,
     negatives: &Negatives,
-    prepared: &Prepared,
+    bank: &NegativeBank,
     label: &str,
-    recordings: Recordings<'_>,
+    recordings: KeywordClips<'_>,
     settings: &Settings,
-) -> Result<Tuned> {
-    let data = (negatives, prepared);
-    finetune_with_progress(base, trunk, data, (label, recordings), settings, None)
+) -> Result<HeadCheckpoint> {
+    let data = (negatives, bank);
+    finetune_with_progress(pretrained, backbone, data, (label, recordings), settings, None)
 }
 
 /// As [`finetune`], with progress shown on one bar over all stages.
@@ -166,61 +172,61 @@ pub fn finetune(
 /// # Errors
 /// As [`finetune`].
 pub fn finetune_with_progress(
-    base: &Base,
-    trunk: &QuantizedTrunk,
-    (negatives, prepared): (&Negatives, &Prepared),
-    (label, recordings): (&str, Recordings<'_>),
+    pretrained: &PretrainedModel,
+    backbone: &QuantizedBackbone,
+    (negatives, bank): (&Negatives, &NegativeBank),
+    (label, recordings): (&str, KeywordClips<'_>),
     settings: &Settings,
     stages: Option<&Stages>,
-) -> Result<Tuned> {
+) -> Result<HeadCheckpoint> {
     let begin = |stage: String| stages.map_or((), |stages| stages.begin(stage));
     begin(format!("mixing and embedding {}", quoted(label)));
     let mut rng = StdRng::seed_from_u64(settings.seed);
     let around = positives::Around::of(negatives, label, &settings.background);
-    let rows = positives::compose(
+    let streams = positives::compose(
         recordings,
         &around,
-        &settings.distortion,
-        settings.positive_rows,
+        &settings.augmentation,
+        settings.positive_streams,
         &mut rng,
     );
-    if rows.is_empty() {
+    if streams.is_empty() {
         return Err(no_phrase(label, recordings.of.len()));
     }
-    let rate = base.info.trunk.steps_per_second();
+    let rate = pretrained.info.backbone.steps_per_second();
     let head = settings.head(rate);
-    let tick = |row: &Row| stages.map_or((), |stages| stages.embedded(row.minutes()));
-    let material = heard(base, trunk, (prepared, label), rows, &tick)?;
-    let stage = WordStage::new(head.clone(), material, Share::HEAD, settings);
-    let (mut members, mut samples) = (Vec::new(), Samples::new());
+    let tick = |stream: &MelStream| stages.map_or((), |stages| stages.embedded(stream.minutes()));
+    let training_set = training_set(pretrained, backbone, (bank, label), streams, &tick)?;
+    let stage = KeywordTrainStep::new(head.clone(), training_set, BatchMix::HEAD, settings);
+    let (mut ensemble_members, mut samples) = (Vec::new(), Samples::new());
     let step = || stages.map_or((), Stages::step);
     let step: Option<&dyn Fn()> = stages.is_some().then_some(&step);
-    let count = settings.members.max(1);
+    let count = settings.ensemble_members.max(1);
     for member in 0..count {
         begin(format!("training {}, head {} of {count}", quoted(label), member + 1));
         let mut params = Params::default();
-        head.init(&mut params, prepared.rms.clone(), 1, &mut rng)?;
+        head.init(&mut params, bank.rms.clone(), 1, &mut rng)?;
         let params = head_run(settings, member).train_ticking(&stage, params, step)?;
         for (layer, values) in stage.calibrate(&params)? {
             samples.entry(layer).or_default().extend(values);
         }
-        members.push(params);
+        ensemble_members.push(params);
     }
-    let (head, params) = head.side_by_side(&members)?;
-    let info = TunedInfo {
+    let (head, params) = head.side_by_side(&ensemble_members)?;
+    let info = HeadMetadata {
         label: label.to_owned(),
-        base: base.info.name.clone(),
-        base_fingerprint: fingerprint(base)?,
+        pretrained: pretrained.info.name.clone(),
+        pretrained_fingerprint: fingerprint(pretrained)?,
         head,
         ranges: ranges(&samples),
         detector: settings.detector(i16::MAX, rate),
         points: Vec::new(),
         recordings: recordings.of.len(),
     };
-    let mut tuned = Tuned { info, params };
+    let mut tuned = HeadCheckpoint { info, params };
     begin(format!("counting false accepts of {}", quoted(label)));
-    let held_out = prepared.held_out_without(label);
-    let scores = head_scores(base, trunk, &[tuned.entry(trunk)?], &held_out)?;
+    let held_out = bank.held_out_without(label);
+    let scores = head_scores(pretrained, backbone, &[tuned.entry(backbone)?], &held_out)?;
     let (points, threshold) = operating_points(&scores, &tuned.info.detector);
     tuned.info.points = points;
     tuned.info.detector.threshold = threshold;
@@ -228,28 +234,28 @@ pub fn finetune_with_progress(
 }
 
 /// Computes the embeddings that the heads of a keyword are trained on.
-fn heard<'a>(
-    base: &Base,
-    trunk: &QuantizedTrunk,
-    (prepared, label): (&'a Prepared, &str),
-    rows: Vec<PositiveRow>,
-    tick: &(dyn Fn(&Row) + Sync),
-) -> Result<Material<'a>> {
-    let phrases = rows.iter().map(|p| p.phrase).collect();
-    let rows: Vec<Row> = rows.into_iter().map(|p| p.row).collect();
-    Ok(Material {
-        positives: trunk_outputs_ticking(base, trunk, &rows, tick)?,
+fn training_set<'a>(
+    pretrained: &PretrainedModel,
+    backbone: &QuantizedBackbone,
+    (bank, label): (&'a NegativeBank, &str),
+    streams: Vec<PositiveStream>,
+    tick: &(dyn Fn(&MelStream) + Sync),
+) -> Result<TrainingSet<'a>> {
+    let phrases = streams.iter().map(|p| p.phrase).collect();
+    let streams: Vec<MelStream> = streams.into_iter().map(|p| p.stream).collect();
+    Ok(TrainingSet {
+        positives: embed_with_progress(pretrained, backbone, &streams, tick)?,
         phrases,
-        negatives: &prepared.train.outputs,
-        others: prepared.train.without(label),
-        code: trunk.output,
-        gains: input_gains(&prepared.rms),
-        frames_per_step: base.info.trunk.frames_per_step,
+        negatives: &bank.train.outputs,
+        others: bank.train.without(label),
+        code: backbone.output,
+        gains: input_gains(&bank.rms),
+        frames_per_step: pretrained.info.backbone.frames_per_step,
     })
 }
 
-fn head_run(settings: &Settings, member: usize) -> Run {
-    Run {
+fn head_run(settings: &Settings, member: usize) -> Trainer {
+    Trainer {
         schedule: Schedule {
             steps: settings.steps,
             warmup_steps: settings.steps / 20 + 1,
@@ -257,13 +263,13 @@ fn head_run(settings: &Settings, member: usize) -> Run {
             weight_decay: settings.weight_decay,
             clip_norm: 2.0,
             average_decay: 0.98,
-            trunk_rate_share: 1.0,
+            backbone_rate_share: 1.0,
         },
         shards: SHARDS,
         workers: settings.workers,
-        seed: settings.seed.wrapping_add(MEMBER_SEEDS.wrapping_mul(member as u64)),
+        seed: settings.seed.wrapping_add(ENSEMBLE_SEED_STEP.wrapping_mul(member as u64)),
         validate_every: 0,
-        refresh_every: (settings.steps / 8).max(1),
+        mine_every: (settings.steps / 8).max(1),
         folder: None,
         checkpoint_every: settings.steps,
         title: "finetune",

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result, base::Base, images::file::ImageNetwork, negatives::Negatives, pack};
+use crate::{
+    Error, Result, images::file::ImageNetwork, negatives::Negatives, pack,
+    pretrained::PretrainedModel,
+};
 
 /// Name of the default pretrained model.
-pub const DEFAULT_BASE: &str = "base-m";
+pub const DEFAULT_PRETRAINED: &str = "base-m";
 
 /// Returns the folders to search, in order: `$WAKELING_MODELS`, `models` beside the program, and
 /// `models` in the source tree that the program was built from.
@@ -17,22 +20,22 @@ fn folders() -> Vec<PathBuf> {
 }
 
 /// Name of the default pretrained model for images.
-pub const DEFAULT_IMAGE_BASE: &str = "objects-m";
+pub const DEFAULT_PRETRAINED_IMAGES: &str = "objects-m";
 
 /// Loads a pretrained model by path, or a shipped one by name.
 ///
 /// # Errors
 /// [`Error::Usage`] if no folder holds that name, with the folders that were searched; else as
-/// [`Base::load`].
-pub fn base(name: &str) -> Result<Base> {
-    Base::load(&path_of(name)?)
+/// [`PretrainedModel::load`].
+pub fn pretrained(name: &str) -> Result<PretrainedModel> {
+    PretrainedModel::load(&path_of(name)?)
 }
 
 /// Loads a pretrained model for images by path, or a shipped one by name.
 ///
 /// # Errors
 /// As [`base`].
-pub fn image_base(name: &str) -> Result<ImageNetwork> {
+pub fn pretrained_images(name: &str) -> Result<ImageNetwork> {
     ImageNetwork::load(&path_of(name)?)
 }
 

@@ -6,20 +6,21 @@
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use rayon::prelude::*;
 use wakeling_shared::{
-    artifact::Model,
     engine::Engine,
     frontend::{FrontendParams, MEL_CHANNELS},
+    model::Model,
 };
 
 use crate::{
     Error, Result,
-    base::Base,
-    compose::{
-        BackgroundMix, Backgrounds, Distortion, FRAMES_PER_SECOND, NoisePool, Row, loudness,
-    },
-    corpus::Example,
+    dataset::Example,
     features::{LogMel, load_log_mel},
-    quantize::{CardText, QuantizedTrunk, with_model},
+    mixing::{
+        BackgroundMix, Backgrounds, FRAMES_PER_SECOND, FeatureAugmentation, MelStream, NoisePool,
+        loudness,
+    },
+    pretrained::PretrainedModel,
+    quantize::{CardText, QuantizedBackbone, with_model},
     tokens::clean,
 };
 
@@ -32,14 +33,14 @@ const LONGEST_PAUSE: usize = 80;
 #[derive(Clone, Debug, Default)]
 pub struct Negatives {
     /// Speech, normally without the keyword.
-    pub speech: Vec<Speech>,
+    pub speech: Vec<SpeechClip>,
     /// Noise and music.
     pub noise: Vec<LogMel>,
 }
 
 /// Clip of speech and its transcript.
 #[derive(Clone, Debug, Default)]
-pub struct Speech {
+pub struct SpeechClip {
     /// Log-mel frames.
     pub frames: LogMel,
     /// Transcript; empty if unknown.
@@ -51,24 +52,24 @@ pub fn load_speech(
     examples: &[Example],
     frontend: &FrontendParams<'_>,
     title: &'static str,
-) -> Vec<Speech> {
+) -> Vec<SpeechClip> {
     let loaded = load_log_mel(examples, frontend, title).into_iter().zip(examples);
     let speech = loaded.filter_map(|(frames, example)| {
-        Some(Speech { frames: frames?, text: example.text.clone().unwrap_or_default() })
+        Some(SpeechClip { frames: frames?, text: example.text.clone().unwrap_or_default() })
     });
     speech.collect()
 }
 
-impl Speech {
+impl SpeechClip {
     /// Returns `true` if the transcript contains `phrase`.
     pub fn holds(&self, phrase: &str) -> bool {
-        says(&clean(&self.text), phrase)
+        contains_phrase(&clean(&self.text), phrase)
     }
 }
 
 /// Returns `true` if a cleaned transcript contains a phrase: the same whole words, or the same
 /// characters in scripts without spaces, such as Mandarin.
-pub fn says(text: &str, phrase: &str) -> bool {
+pub fn contains_phrase(text: &str, phrase: &str) -> bool {
     let phrase = clean(phrase);
     match (phrase.is_empty(), phrase.chars().all(is_spaced)) {
         (true, _) => false,
@@ -92,14 +93,14 @@ pub fn hours(frames: usize) -> f64 {
 #[derive(Clone, Debug, Default)]
 pub struct Streams {
     /// The streams.
-    pub rows: Vec<Row>,
+    pub streams: Vec<MelStream>,
     /// Concatenated transcripts of the clips in each stream.
     pub texts: Vec<String>,
 }
 
 /// Embeddings of several streams, step by step.
 #[derive(Clone, Debug, Default)]
-pub struct TrunkOutputs {
+pub struct Embeddings {
     /// Channels per step.
     pub channels: usize,
     /// Steps per second of audio.
@@ -108,7 +109,7 @@ pub struct TrunkOutputs {
     pub streams: Vec<Vec<i8>>,
 }
 
-impl TrunkOutputs {
+impl Embeddings {
     /// Returns the total number of steps.
     pub fn steps(&self) -> usize {
         self.streams.iter().map(|s| s.len() / self.channels.max(1)).sum()
@@ -139,11 +140,11 @@ impl Negatives {
         let mut rng = StdRng::seed_from_u64(seed);
         let talkers = self.speech.iter().map(|s| &s.frames).collect();
         let pool = Backgrounds::new(NoisePool::new(self.noise.clone()), talkers);
-        let mut order: Vec<&Speech> = self.speech.iter().collect();
+        let mut order: Vec<&SpeechClip> = self.speech.iter().collect();
         order.shuffle(&mut rng);
         let mut streams = Streams::default();
         while !order.is_empty() {
-            let mut row = Row::new(STREAM_FRAMES);
+            let mut stream = MelStream::new(STREAM_FRAMES);
             let mut at = rng.random_range(0..LONGEST_PAUSE);
             let mut level = None;
             let mut text = String::new();
@@ -153,30 +154,31 @@ impl Negatives {
                     break;
                 }
                 let plain = rng.random_bool(0.4);
-                let distortion = if plain { Distortion::NONE } else { Distortion::STRONG };
-                let sound = distortion.apply(clip, &mut rng);
+                let augmentation =
+                    if plain { FeatureAugmentation::NONE } else { FeatureAugmentation::STRONG };
+                let sound = augmentation.apply(clip, &mut rng);
                 level.get_or_insert_with(|| loudness(&sound));
-                row.add(at, &sound, 1.0);
+                stream.add(at, &sound, 1.0);
                 at += sound.len() + rng.random_range(5..LONGEST_PAUSE);
                 // The separator keeps a phrase from matching across two clips.
                 text = format!("{text} | {}", clean(&speech.text));
                 order.pop();
             }
-            for talker in pool.add(&mut row, level.unwrap_or(1e6), mix, &mut rng) {
+            for talker in pool.add(&mut stream, level.unwrap_or(1e6), mix, &mut rng) {
                 text = format!("{text} | {}", clean(&self.speech[talker].text));
             }
-            streams.rows.push(row);
+            streams.streams.push(stream);
             streams.texts.push(text);
         }
         for _ in 0..(self.noise.iter().map(Vec::len).sum::<usize>() / STREAM_FRAMES) {
-            let mut row = Row::new(STREAM_FRAMES);
+            let mut stream = MelStream::new(STREAM_FRAMES);
             for _ in 0..8 {
                 let clip = &self.noise[rng.random_range(0..self.noise.len())];
                 let at = rng.random_range(0..STREAM_FRAMES);
-                row.add(at, &Distortion::STRONG.apply(clip, &mut rng), 1.0);
+                stream.add(at, &FeatureAugmentation::STRONG.apply(clip, &mut rng), 1.0);
             }
-            row.add_noise_below(pool.noise(), 1e7, rng.random_range(-10.0..20.0), &mut rng);
-            streams.rows.push(row);
+            stream.add_noise_below(pool.noise(), 1e7, rng.random_range(-10.0..20.0), &mut rng);
+            streams.streams.push(stream);
             streams.texts.push(String::new());
         }
         streams
@@ -187,66 +189,70 @@ impl Negatives {
 ///
 /// # Errors
 /// [`Error::Usage`] if the backbone exceeds the limits of a model.
-pub fn trunk_outputs(base: &Base, trunk: &QuantizedTrunk, rows: &[Row]) -> Result<TrunkOutputs> {
-    trunk_outputs_ticking(base, trunk, rows, &|_| ())
+pub fn embed_streams(
+    pretrained: &PretrainedModel,
+    backbone: &QuantizedBackbone,
+    streams: &[MelStream],
+) -> Result<Embeddings> {
+    embed_with_progress(pretrained, backbone, streams, &|_| ())
 }
 
-/// As [`trunk_outputs`], with a call of `tick` after each row.
+/// As [`embed_streams`], with a call of `tick` after each row.
 ///
 /// # Errors
-/// As [`trunk_outputs`].
-pub fn trunk_outputs_ticking(
-    base: &Base,
-    trunk: &QuantizedTrunk,
-    rows: &[Row],
-    tick: &(dyn Fn(&Row) + Sync),
-) -> Result<TrunkOutputs> {
-    let frontend = base.tables.params(base.info.normalization);
-    with_model(base, trunk, &[], &CardText::default(), |model| {
-        let embed = |row: &Row| {
-            let outputs = run_trunk(model, &row.features(&frontend));
-            tick(row);
+/// As [`embed_streams`].
+pub fn embed_with_progress(
+    pretrained: &PretrainedModel,
+    backbone: &QuantizedBackbone,
+    streams: &[MelStream],
+    tick: &(dyn Fn(&MelStream) + Sync),
+) -> Result<Embeddings> {
+    let frontend = pretrained.tables.params(pretrained.info.normalization);
+    with_model(pretrained, backbone, &[], &CardText::default(), |model| {
+        let embed = |stream: &MelStream| {
+            let outputs = embed(model, &stream.features(&frontend));
+            tick(stream);
             outputs
         };
-        said(base, rows.par_iter().map(embed))
+        collect_embeddings(pretrained, streams.par_iter().map(embed))
     })
 }
 
 /// Computes the quantized backbone's embeddings of each stream of features.
 ///
 /// # Errors
-/// As [`trunk_outputs`].
-pub fn trunk_outputs_of(
-    base: &Base,
-    trunk: &QuantizedTrunk,
+/// As [`embed_streams`].
+pub fn embed_features(
+    pretrained: &PretrainedModel,
+    backbone: &QuantizedBackbone,
     features: &[Vec<i8>],
-) -> Result<TrunkOutputs> {
-    with_model(base, trunk, &[], &CardText::default(), |model| {
-        said(base, features.par_iter().map(|stream| run_trunk(model, stream)))
+) -> Result<Embeddings> {
+    with_model(pretrained, backbone, &[], &CardText::default(), |model| {
+        collect_embeddings(pretrained, features.par_iter().map(|stream| embed(model, stream)))
     })
 }
 
-fn said(
-    base: &Base,
+fn collect_embeddings(
+    pretrained: &PretrainedModel,
     streams: impl ParallelIterator<Item = Result<Vec<i8>>>,
-) -> Result<TrunkOutputs> {
-    Ok(TrunkOutputs {
-        channels: base.info.trunk.channels,
-        steps_per_second: base.info.trunk.steps_per_second(),
+) -> Result<Embeddings> {
+    Ok(Embeddings {
+        channels: pretrained.info.backbone.channels,
+        steps_per_second: pretrained.info.backbone.steps_per_second(),
         streams: streams.collect::<Result<_>>()?,
     })
 }
 
 /// Runs a model's backbone over features, frame after frame, and returns its embeddings `(steps,
 /// channels)`.
-pub fn run_trunk(model: &Model<'_>, features: &[i8]) -> Result<Vec<i8>> {
+pub fn embed(model: &Model<'_>, features: &[i8]) -> Result<Vec<i8>> {
     let mut arena = vec![0; model.arena_bytes()];
     let mut engine = Engine::new(model, &mut arena).map_err(|e| Error::defect(format!("{e:?}")))?;
     let step = usize::from(model.frames_per_step) * MEL_CHANNELS;
-    let mut outputs = Vec::with_capacity(features.len() / step * model.trunk_width());
+    let mut outputs = Vec::with_capacity(features.len() / step * model.backbone_width());
     for input in features.chunks_exact(step) {
         engine.input().copy_from_slice(input);
-        outputs.extend_from_slice(engine.trunk().unwrap_or_default());
+        outputs.extend_from_slice(engine.backbone().unwrap_or_default());
     }
     Ok(outputs)
 }
@@ -257,17 +263,21 @@ mod tests {
 
     #[test]
     fn a_phrase_is_found_as_whole_words_or_as_characters() {
-        let said =
-            |text: &str, phrase| Speech { frames: Vec::new(), text: text.into() }.holds(phrase);
-        assert!(said("Please OPEN, the door!", "open"));
-        assert!(said("hey, floyd.", "Hey Floyd"));
-        assert!(!said("the opener", "open") && !said("", "open") && !said("anything", ""));
-        assert!(said("我住在北京市", "北京") && !said("背景", "北京"));
+        let collect_embeddings =
+            |text: &str, phrase| SpeechClip { frames: Vec::new(), text: text.into() }.holds(phrase);
+        assert!(collect_embeddings("Please OPEN, the door!", "open"));
+        assert!(collect_embeddings("hey, floyd.", "Hey Floyd"));
+        assert!(
+            !collect_embeddings("the opener", "open")
+                && !collect_embeddings("", "open")
+                && !collect_embeddings("anything", "")
+        );
+        assert!(collect_embeddings("我住在北京市", "北京") && !collect_embeddings("背景", "北京"));
     }
 
     #[test]
     fn what_babble_says_is_known_too() {
-        let speech = |text: &str, frames| Speech {
+        let speech = |text: &str, frames| SpeechClip {
             frames: vec![[9_000; MEL_CHANNELS]; frames],
             text: text.into(),
         };
@@ -277,7 +287,11 @@ mod tests {
         let mix =
             BackgroundMix { chance: 1.0, snr_db: (0.0, 1.0), babble_chance: 1.0, most_talkers: 9 };
         let both = |streams: Streams| {
-            streams.texts.iter().filter(|t| says(t, "hey") && says(t, "floyd")).count()
+            streams
+                .texts
+                .iter()
+                .filter(|t| contains_phrase(t, "hey") && contains_phrase(t, "floyd"))
+                .count()
         };
         let streams = |mix| (0..9).map(|seed| both(negatives.streams_with(mix, seed))).sum();
         let (without, with): (usize, usize) = (streams(&BackgroundMix::NEGATIVE), streams(&mix));
@@ -287,12 +301,16 @@ mod tests {
     #[test]
     fn streams_know_what_is_said_in_them() {
         let speech =
-            |text: &str| Speech { frames: vec![[9_000; MEL_CHANNELS]; 200], text: text.into() };
+            |text: &str| SpeechClip { frames: vec![[9_000; MEL_CHANNELS]; 200], text: text.into() };
         let negatives =
             Negatives { speech: vec![speech("hey"), speech("floyd")], noise: Vec::new() };
         let streams = negatives.streams(1);
-        assert_eq!(streams.rows.len(), 1);
+        assert_eq!(streams.streams.len(), 1);
         let text = &streams.texts[0];
-        assert!(says(text, "floyd") && !says(text, "hey floyd") && !says(text, "floyd hey"));
+        assert!(
+            contains_phrase(text, "floyd")
+                && !contains_phrase(text, "hey floyd")
+                && !contains_phrase(text, "floyd hey")
+        );
     }
 }

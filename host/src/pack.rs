@@ -26,7 +26,7 @@ use crate::{
     Error, Result,
     features::LogMel,
     files,
-    negatives::{Negatives, Speech},
+    negatives::{Negatives, SpeechClip},
 };
 
 const MAGIC: &[u8; 4] = b"WKNP";
@@ -116,7 +116,7 @@ fn decode(bytes: &[u8]) -> std::result::Result<Negatives, String> {
         frames_left = frames_left.checked_sub(frames).ok_or("more than a hundred hours")?;
         let clip = clips.next(frames, &mut rng).ok_or("it ends before its clips do")?;
         match kind {
-            0 => negatives.speech.push(Speech { frames: clip, text }),
+            0 => negatives.speech.push(SpeechClip { frames: clip, text }),
             1 => negatives.noise.push(clip),
             other => return Err(format!("a clip of unknown kind {other}")),
         }
@@ -148,7 +148,7 @@ mod tests {
             (0..frames).map(|_| std::array::from_fn(|_| rng.random_range(0..12_000))).collect()
         };
         let speech =
-            |seed, frames, text: &str| Speech { frames: clip(seed, frames), text: text.into() };
+            |seed, frames, text: &str| SpeechClip { frames: clip(seed, frames), text: text.into() };
         Negatives {
             speech: vec![speech(1, 70, "one 一"), speech(2, 0, "")],
             noise: vec![clip(3, 9)],

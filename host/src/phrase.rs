@@ -215,7 +215,7 @@ fn findings(check: &PhraseCheck) -> Vec<Finding> {
             format!("{say}: {phones} phones; {ENOUGH_PHONES} or more are found less by chance"),
         );
     }
-    if let Some((per_hour, exactly)) = said_per_hour(&check.phrase, &check.language) {
+    if let Some((per_hour, exactly)) = printed_per_hour(&check.phrase, &check.language) {
         let often = if exactly { "about" } else { "at most" };
         let text = format!("common: said {often} {} in an hour of ordinary talk", times(per_hour));
         if per_hour >= OFTEN_PER_HOUR && exactly {
@@ -243,7 +243,7 @@ fn findings(check: &PhraseCheck) -> Vec<Finding> {
 /// Returns the occurrences of a phrase per hour of talk, and `true` if the number is exact. The
 /// number is exact for a single word. For several words it is an upper bound, the frequency of the
 /// rarest word. Returns `None` if a word is not listed.
-fn said_per_hour(phrase: &str, language: &str) -> Option<(f64, bool)> {
+fn printed_per_hour(phrase: &str, language: &str) -> Option<(f64, bool)> {
     let words = Words::of(language)?;
     if let Some(word) = words.get(phrase) {
         return Some((word.per_hour, true));

@@ -6,7 +6,7 @@
 //! Management for Deep Neural Net Inference", 2020, section 5.2), or in order of creation, which
 //! suits chains.
 
-use wakeling_shared::artifact::{ImageModel, ImageOp, Tensor};
+use wakeling_shared::model::{ImageModel, ImageOp, Tensor};
 
 /// Alignment of offsets in bytes, for processors that load words.
 const ALIGNMENT: usize = 8;

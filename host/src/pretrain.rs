@@ -3,36 +3,36 @@
 //! Clips are composed into training streams (see [`compose`](crate::compose)). Each task is a
 //! linear head on the backbone. Two heads are trained with CTC on the clip's stretch of the stream:
 //! the tokens of the transcript, and the word of a clip that holds a single one. With a teacher
-//! (see [`taught`](crate::taught)), a third head learns to predict the teacher's embeddings. A
+//! (see [`teacher`](crate::taught)), a third head learns to predict the teacher's embeddings. A
 //! fourth may learn voice activity. The loss is a weighted sum over the tasks; a clip contributes
 //! to the tasks for which it has labels.
 
 mod batch;
 mod prepare;
 mod score;
-mod stage;
+mod train_step;
 mod voice;
 
 use std::path::PathBuf;
 
-use batch::{Stretch, TaughtRows};
+use batch::{Stretch, TeacherRows};
 use candle_core::Device;
-pub use prepare::Corpora;
-use prepare::{Found, Labelling, Prepared, prepare};
+pub use prepare::Datasets;
+use prepare::{Found, Labelling, PretrainIndex, prepare};
 use rand::{SeedableRng, rngs::StdRng};
-use stage::{Head, Pretraining};
+use train_step::{Head, Pretraining};
 
 use crate::{
     Error, Result,
-    base::{BASE_FORMAT, Base, BaseInfo},
-    compose::Distortion,
-    corpus::Example,
+    dataset::Example,
+    distillation::{TeacherClip, TeacherTargets},
     features::{FrontendTables, NormalizationKind},
-    nn::{params::Params, trunk::TrunkConfig},
+    mixing::FeatureAugmentation,
+    nn::{backbone::BackboneConfig, params::Params},
+    pretrained::{PRETRAINED_FORMAT, PretrainedMetadata, PretrainedModel},
     quantize,
-    taught::{Taught, TaughtClip},
     tokens::{Tokenizer, clean},
-    train::{Peers, Run},
+    train::{ProcessGroup, Trainer},
 };
 
 /// Minimum number of occurrences for a token to be learned.
@@ -61,14 +61,14 @@ pub struct Weights {
     /// CTC on words.
     pub words: f64,
     /// Prediction of the teacher's embeddings.
-    pub taught: f64,
+    pub teacher: f64,
     /// Voice activity.
     pub voice: f64,
 }
 
 impl Default for Weights {
     fn default() -> Self {
-        Self { transcripts: 1.0, words: 0.5, taught: 4.0, voice: 0.0 }
+        Self { transcripts: 1.0, words: 0.5, teacher: 4.0, voice: 0.0 }
     }
 }
 
@@ -87,7 +87,7 @@ impl Weights {
         match name {
             "transcripts" => self.transcripts = weight,
             "words" => self.words = weight,
-            "taught" => self.taught = weight,
+            "taught" => self.teacher = weight,
             "voice" => self.voice = weight,
             _ => {
                 return Err(Error::usage(
@@ -103,7 +103,7 @@ impl Weights {
         match head {
             Head::Tokens => self.transcripts,
             Head::Words => self.words,
-            Head::Taught => self.taught,
+            Head::TeacherTargets => self.teacher,
             Head::Voice => self.voice,
         }
     }
@@ -115,7 +115,7 @@ pub struct Settings {
     /// Name of the pretrained model.
     pub name: String,
     /// Shape of the backbone.
-    pub trunk: TrunkConfig,
+    pub backbone: BackboneConfig,
     /// Normalization of the features.
     pub normalization: NormalizationKind,
     /// Labels to train on.
@@ -124,12 +124,12 @@ pub struct Settings {
     pub weights: Weights,
     /// Length of the longest clip that is used, in seconds.
     pub longest_s: f64,
-    /// Folder of streams with a teacher's outputs; see [`taught`](crate::taught).
-    pub taught: Option<PathBuf>,
+    /// Folder of streams with a teacher's outputs; see [`teacher`](crate::taught).
+    pub teacher: Option<PathBuf>,
     /// Augmentation of the clips. If its tempo range is 0, noise and masking are off as well.
-    pub distortion: Distortion,
+    pub augmentation: FeatureAugmentation,
     /// Rows of 12 s that each worker composes per training step, or fewer longer ones.
-    pub rows: usize,
+    pub streams: usize,
     /// Size of the shuffle buffer in clips, over all workers.
     pub window: usize,
     /// Threads that read clips ahead of the training steps.
@@ -137,7 +137,7 @@ pub struct Settings {
     /// Device on which the network is trained.
     pub device: Device,
     /// Learning rates, lengths, seeds and folder of the run.
-    pub run: Run,
+    pub run: Trainer,
     /// Licence of the weights.
     pub licence: String,
     /// Grapheme-to-phoneme program.
@@ -149,7 +149,11 @@ pub struct Settings {
 ///
 /// # Errors
 /// [`Error::Usage`] if no example has a label for the task, or the run has no folder.
-pub fn pretrain(settings: &Settings, corpora: &Corpora, peers: &Peers) -> Result<Base> {
+pub fn pretrain(
+    settings: &Settings,
+    datasets: &Datasets,
+    group: &ProcessGroup,
+) -> Result<PretrainedModel> {
     let Some(folder) = &settings.run.folder else {
         return Err(Error::usage("pretraining needs a folder", "name one with --out"));
     };
@@ -161,32 +165,32 @@ pub fn pretrain(settings: &Settings, corpora: &Corpora, peers: &Peers) -> Result
         seed: settings.run.seed,
         voice: settings.weights.voice > 0.0,
     };
-    let lists = prepare_once(corpora, &labelling, folder, peers)?;
+    let lists = prepare_once(datasets, &labelling, folder, group)?;
     let labels = Labels { tokenizer: &settings.tokenizer, found: &lists.found };
-    let taught = match &settings.taught {
-        Some(folder) => Some(labels.taught(Taught::load(folder, &frontend)?)?),
+    let teacher = match &settings.teacher {
+        Some(folder) => Some(labels.teacher(TeacherTargets::load(folder, &frontend)?)?),
         None => None,
     };
-    let dimensions = taught.as_ref().map_or(0, |t| t.taught.dimensions);
-    let stage = Pretraining::of(settings, &lists, frontend, taught, peers.rank())?;
+    let dimensions = teacher.as_ref().map_or(0, |t| t.teacher.dimensions);
+    let stage = Pretraining::of(settings, &lists, frontend, teacher, group.rank())?;
     let mut rng = StdRng::seed_from_u64(settings.run.seed);
     let params = initial(settings, &lists.found, dimensions, &mut rng)?;
-    let is_first = peers.rank().index == 0;
+    let is_first = group.rank().index == 0;
     if is_first {
         let (tokens, words) = (lists.found.tokens.outputs(), lists.found.words.outputs());
         crate::log!("{} tokens, {} words, {} clips", tokens - 1, words - 1, lists.train.clips());
         crate::log!("{} parameters to train", params.count());
     }
     // Everything after training runs on the CPU, so the ranges are measured there too.
-    let params = settings.run.train_among(peers, &stage, params)?.to_device(&Device::Cpu)?;
+    let params = settings.run.train_among(group, &stage, params)?.to_device(&Device::Cpu)?;
     let ranges = quantize::ranges(&stage.calibrate(&params, &mut rng)?);
     if is_first {
-        tell_left_out(&lists, &stage)?;
+        log_left_out(&lists, &stage)?;
     }
-    let info = BaseInfo {
-        format: BASE_FORMAT,
+    let info = PretrainedMetadata {
+        format: PRETRAINED_FORMAT,
         name: settings.name.clone(),
-        trunk: settings.trunk.clone(),
+        backbone: settings.backbone.clone(),
         normalization: settings.normalization,
         tokens: lists.found.tokens.clone(),
         words: lists.found.words.clone(),
@@ -194,26 +198,26 @@ pub fn pretrain(settings: &Settings, corpora: &Corpora, peers: &Peers) -> Result
         provenance: stage.provenance(settings, &lists.found.sources),
         licence: settings.licence.clone(),
     };
-    Ok(Base { info, params, tables: FrontendTables::default() })
+    Ok(PretrainedModel { info, params, tables: FrontendTables::default() })
 }
 
 /// Prepares the dataset indices in the first process and loads them in the others. Each process
 /// lists the clips it skips in a file of its own.
 fn prepare_once(
-    corpora: &Corpora,
+    datasets: &Datasets,
     labelling: &Labelling<'_>,
     folder: &std::path::Path,
-    peers: &Peers,
-) -> Result<Prepared> {
-    let rank = peers.rank();
+    group: &ProcessGroup,
+) -> Result<PretrainIndex> {
+    let rank = group.rank();
     if rank.index > 0 {
-        peers.wait();
+        group.wait();
     }
-    let mut lists = prepare(corpora, labelling, folder)?;
+    let mut lists = prepare(datasets, labelling, folder)?;
     if rank.index > 0 {
         lists.skipped = folder.join(format!("skipped-{}.txt", rank.index));
     } else {
-        peers.wait();
+        group.wait();
     }
     Ok(lists)
 }
@@ -226,7 +230,7 @@ fn initial(
     rng: &mut StdRng,
 ) -> Result<Params> {
     let mut params = Params::on(settings.device.clone());
-    settings.trunk.init(&mut params, rng)?;
+    settings.backbone.init(&mut params, rng)?;
     for head in Head::ALL {
         let outputs = match head {
             // A head with only the blank label has nothing to learn.
@@ -244,11 +248,11 @@ fn initial(
                     0
                 }
             }
-            Head::Taught => dimensions,
+            Head::TeacherTargets => dimensions,
             Head::Voice => 1,
         };
         if outputs > 0 && settings.weights.of(head) > 0.0 {
-            head.init(&mut params, settings.trunk.channels, outputs, rng)?;
+            head.init(&mut params, settings.backbone.channels, outputs, rng)?;
         }
     }
     if !Head::ALL.into_iter().any(|head| head.is_in(&params)) {
@@ -261,7 +265,7 @@ fn initial(
 }
 
 /// Logs how many clips could not be used, and how often labels did not fit into their steps.
-fn tell_left_out(lists: &Prepared, stage: &Pretraining<'_>) -> Result<()> {
+fn log_left_out(lists: &PretrainIndex, stage: &Pretraining<'_>) -> Result<()> {
     let skipped = std::fs::read_to_string(&lists.skipped);
     let left_out = skipped.map_err(Error::io(&lists.skipped, "read"))?.lines().count();
     if left_out > 0 {
@@ -302,16 +306,16 @@ struct Labels<'s> {
 
 impl Labels<'_> {
     /// Labels every stretch of the streams, as far as the examples have labels.
-    fn taught(&self, taught: Taught) -> Result<TaughtRows> {
+    fn teacher(&self, teacher: TeacherTargets) -> Result<TeacherRows> {
         let examples: Vec<Example> =
-            taught.streams.iter().flat_map(|s| &s.clips).map(|c| c.example.clone()).collect();
+            teacher.streams.iter().flat_map(|s| &s.clips).map(|c| c.example.clone()).collect();
         let tokens = self.tokenizer.tokenize(&texts(&examples))?;
         let words: Vec<Vec<String>> = examples.iter().map(word_label).collect();
         let mut labels = tokens.iter().zip(words);
-        let stretches = taught.streams.iter().map(|stream| {
+        let stretches = teacher.streams.iter().map(|stream| {
             let clips = stream.clips.iter().zip(&mut labels);
             let stretch =
-                |(clip, (tokens, words)): (&TaughtClip, (&Vec<String>, Vec<String>))| Stretch {
+                |(clip, (tokens, words)): (&TeacherClip, (&Vec<String>, Vec<String>))| Stretch {
                     start: clip.start,
                     end: clip.end,
                     tokens: self.found.tokens.encode(tokens),
@@ -320,6 +324,6 @@ impl Labels<'_> {
             clips.map(stretch).collect()
         });
         let stretches = stretches.collect();
-        Ok(TaughtRows { taught, stretches })
+        Ok(TeacherRows { teacher, stretches })
     }
 }

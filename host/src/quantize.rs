@@ -6,33 +6,33 @@
 //! input's zero point folds into the bias (Jacob et al. 2018, section 2.3).
 
 use heapless::Vec as Bounded;
-use wakeling_shared::artifact::{Card, Head, Layer, Model, Op, OperatingPoint, Word};
 use wakeling_shared::detector::DetectorParams;
 use wakeling_shared::enroll::LOGIT_WEIGHT;
 use wakeling_shared::fixed::LOGIT_FRACTION_BITS;
+use wakeling_shared::model::{Card, Head, Keyword, Layer, Model, Op, OperatingPoint};
 
 use crate::{
     Error, Result,
-    artifact::{Packed, Scales},
-    base::Base,
+    model_file::{PackedAffine, Scales},
     nn::{
         INPUT_SCALE,
+        backbone::{Samples, folded_norm},
         head::HeadConfig,
         params::Params,
-        trunk::{Samples, folded_norm},
     },
+    pretrained::PretrainedModel,
 };
 
 /// Quantization parameters of an activation.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Code {
+pub struct QuantParams {
     /// Value of one step.
     pub scale: f32,
     /// Value of `q` that represents 0.
     pub zero_point: i8,
 }
 
-impl Code {
+impl QuantParams {
     /// Quantization parameters of the features.
     pub const INPUT: Self = Self { scale: INPUT_SCALE, zero_point: 0 };
 
@@ -76,8 +76,8 @@ pub struct QuantizedLayer {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum QuantizedOp {
-    Depthwise { taps: u8, dilation: u8, input_zero: i8, affine: Packed },
-    Pointwise { affine: Packed },
+    Depthwise { taps: u8, dilation: u8, input_zero: i8, affine: PackedAffine },
+    Pointwise { affine: PackedAffine },
     Add { other: u8, x_scale: i32, o_scale: i32, x_zero: i8, o_zero: i8, zero: i8 },
 }
 
@@ -119,10 +119,10 @@ pub(crate) enum Order {
 pub(crate) fn quantize_affine(
     float: &Float,
     order: Order,
-    input: Code,
+    input: QuantParams,
     output_scale: f32,
     zero_point: i8,
-) -> Packed {
+) -> PackedAffine {
     /// Limit of the biases, 2²⁹: half of the loader's limit.
     const LARGEST_BIAS: f64 = (1u32 << 29) as f64;
     let outputs = float.rows.len();
@@ -154,44 +154,44 @@ pub(crate) fn quantize_affine(
     }
     let scales = Scales { biases: &biases, multipliers: &multipliers, zero_point };
     match order {
-        Order::Rows => Packed::pointwise(&weights, scales),
+        Order::Rows => PackedAffine::pointwise(&weights, scales),
         Order::Taps => {
             let weights: Vec<i16> = weights.into_iter().map(i16::from).collect();
-            Packed::depthwise(&weights, scales)
+            PackedAffine::depthwise(&weights, scales)
         }
     }
 }
 
 /// Returns the parameters for `[lower, upper]`, widened if a multiplier would otherwise reach 2³¹:
 /// the step must be more than twice the largest `s_x · s_w`.
-pub(crate) fn widened(lower: f32, upper: f32, float: &Float, input: Code) -> Code {
+pub(crate) fn widened(lower: f32, upper: f32, float: &Float, input: QuantParams) -> QuantParams {
     let largest = float.rows.iter().flatten().fold(0f32, |m, w| m.max(w.abs()));
     let least_step = 2.01 * input.scale * largest / 127.0;
-    let code = Code::of(lower, upper);
+    let code = QuantParams::of(lower, upper);
     if code.scale >= least_step {
         code
     } else {
-        Code::of(lower, lower.min(0.0) + 255.0 * least_step)
+        QuantParams::of(lower, lower.min(0.0) + 255.0 * least_step)
     }
 }
 
 /// Backbone in int8.
 #[derive(Clone, Debug)]
-pub struct QuantizedTrunk {
+pub struct QuantizedBackbone {
     layers: Vec<QuantizedLayer>,
     /// Quantization parameters of its embeddings.
-    pub output: Code,
+    pub output: QuantParams,
 }
 
-impl QuantizedTrunk {
+impl QuantizedBackbone {
     /// Quantizes the backbone of a pretrained model with its calibrated ranges.
     ///
     /// # Errors
     /// [`Error::Usage`] if the pretrained model was never calibrated.
-    pub fn of(base: &Base) -> Result<Self> {
-        let params = &base.params;
+    pub fn of(pretrained: &PretrainedModel) -> Result<Self> {
+        let params = &pretrained.params;
         let range = |name: &str| {
-            let found = base.info.ranges.iter().find(|(n, _, _)| n == name);
+            let found = pretrained.info.ranges.iter().find(|(n, _, _)| n == name);
             found.map(|(_, lower, upper)| (*lower, *upper)).ok_or_else(|| {
                 Error::usage(
                     format!("the base has no range for {name}"),
@@ -201,8 +201,8 @@ impl QuantizedTrunk {
         };
         let stem = folded_rows(params, "trunk.stem.weight", "trunk.stem")?;
         let (_, upper) = range("trunk.stem")?;
-        let mut x = widened(0.0, upper, &stem, Code::INPUT);
-        let affine = quantize_affine(&stem, Order::Rows, Code::INPUT, x.scale, x.zero_point);
+        let mut x = widened(0.0, upper, &stem, QuantParams::INPUT);
+        let affine = quantize_affine(&stem, Order::Rows, QuantParams::INPUT, x.scale, x.zero_point);
         let pointwise = |input, output, affine| QuantizedLayer {
             input,
             output,
@@ -210,7 +210,7 @@ impl QuantizedTrunk {
         };
         let mut layers = vec![pointwise(0, 1, affine)];
         let (mut at, mut free) = (1, 2);
-        for (block, &dilation) in base.info.trunk.dilations.iter().enumerate() {
+        for (block, &dilation) in pretrained.info.backbone.dilations.iter().enumerate() {
             let name = |part: &str| format!("trunk.{block:02}.{part}");
             let taps = folded_rows(params, &name("depthwise.weight"), &name("depthwise"))?;
             let (_, upper) = range(&name("depthwise"))?;
@@ -219,7 +219,7 @@ impl QuantizedTrunk {
                 input: at,
                 output: free,
                 op: QuantizedOp::Depthwise {
-                    taps: base.info.trunk.taps as u8,
+                    taps: pretrained.info.backbone.taps as u8,
                     dilation: dilation as u8,
                     input_zero: x.zero_point,
                     affine: quantize_affine(&taps, Order::Taps, x, y.scale, y.zero_point),
@@ -234,7 +234,7 @@ impl QuantizedTrunk {
                 quantize_affine(&mix, Order::Rows, y, z.scale, z.zero_point),
             ));
             let (_, upper) = range(&name("sum"))?;
-            let sum = sum_code(x, z, upper);
+            let sum = sum_params(x, z, upper);
             layers.push(QuantizedLayer { input: at, output: free, op: add(x, z, sum, 3) });
             x = sum;
             std::mem::swap(&mut at, &mut free);
@@ -249,17 +249,17 @@ impl QuantizedTrunk {
 
 /// Returns the parameters of a sum of two activations whose largest value is `upper`. Each addend's
 /// step is at most twice the step of the sum.
-pub(crate) fn sum_code(x: Code, o: Code, upper: f32) -> Code {
-    Code::of(0.0, upper.max(255.0 * x.scale.max(o.scale) / 2.0))
+pub(crate) fn sum_params(x: QuantParams, o: QuantParams, upper: f32) -> QuantParams {
+    QuantParams::of(0.0, upper.max(255.0 * x.scale.max(o.scale) / 2.0))
 }
 
 /// Returns the step of an addend in steps of the sum: `round(2²⁰ · s / s_sum)`.
-pub(crate) fn sum_scale(addend: Code, sum: Code) -> i32 {
+pub(crate) fn sum_scale(addend: QuantParams, sum: QuantParams) -> i32 {
     let ratio = f64::from(addend.scale) / f64::from(sum.scale) * f64::from(1 << 20);
     ratio.round().min(f64::from(1 << 21)) as i32
 }
 
-fn add(x: Code, o: Code, sum: Code, other: u8) -> QuantizedOp {
+fn add(x: QuantParams, o: QuantParams, sum: QuantParams, other: u8) -> QuantizedOp {
     QuantizedOp::Add {
         other,
         x_scale: sum_scale(x, sum),
@@ -293,11 +293,11 @@ pub(crate) fn rows(params: &Params, weight: &str, bias: Vec<f32>) -> Result<Floa
 pub struct QuantizedHead {
     layers: Vec<QuantizedLayer>,
     input: u8,
-    logits: Packed,
+    logits: PackedAffine,
 }
 
 impl QuantizedHead {
-    /// Quantizes a head that was trained on the embeddings of `trunk`, with `ranges` of its
+    /// Quantizes a head that was trained on the embeddings of `backbone`, with `ranges` of its
     /// activations.
     ///
     /// # Errors
@@ -306,19 +306,19 @@ impl QuantizedHead {
         config: &HeadConfig,
         params: &Params,
         ranges: &[(String, f32, f32)],
-        trunk: &QuantizedTrunk,
+        backbone: &QuantizedBackbone,
     ) -> Result<Self> {
         let upper = |name: &str| {
             let found = ranges.iter().find(|(n, _, _)| n == name).map(|(_, _, upper)| *upper);
             found.ok_or_else(|| Error::usage(format!("no range for {name}"), "fine-tune again"))
         };
         let mut layers = Vec::new();
-        let mut at = trunk.buffer();
-        let mut x = trunk.output;
+        let mut at = backbone.buffer();
+        let mut x = backbone.output;
         for layer in config.layers() {
             // Never the backbone's buffer, which other heads still read, and never the input
             // buffer.
-            let output = (0..4).find(|b| *b != at && *b != trunk.buffer()).unwrap_or(0);
+            let output = (0..4).find(|b| *b != at && *b != backbone.buffer()).unwrap_or(0);
             let bias = params.values(&layer.bias())?;
             let mut float = rows(params, &layer.weight(), bias)?;
             if layer.is_first() {
@@ -353,19 +353,19 @@ impl QuantizedHead {
         white: &Float,
         (taps, dilation): (usize, usize),
         step: f32,
-        trunk: &QuantizedTrunk,
+        backbone: &QuantizedBackbone,
     ) -> Self {
         let channels = white.rows.len();
         let zeros = vec![0; channels];
         let scales = Scales { biases: &zeros, multipliers: &zeros, zero_point: 0 };
-        let over_time = Packed::depthwise(&vec![0; taps * channels], scales);
+        let over_time = PackedAffine::depthwise(&vec![0; taps * channels], scales);
         let lowest = Scales { biases: &[-(1 << 28)], multipliers: &[i32::MAX], zero_point: 0 };
-        let logits = Packed::pointwise(&vec![LOGIT_WEIGHT as i8; channels], lowest);
-        let mut buffers = (0..4).filter(|&b| b != trunk.buffer());
+        let logits = PackedAffine::pointwise(&vec![LOGIT_WEIGHT as i8; channels], lowest);
+        let mut buffers = (0..4).filter(|&b| b != backbone.buffer());
         let (column, output) = (buffers.next().unwrap_or(0), buffers.next().unwrap_or(0));
-        let affine = quantize_affine(white, Order::Rows, trunk.output, step, 0);
+        let affine = quantize_affine(white, Order::Rows, backbone.output, step, 0);
         let op = QuantizedOp::Pointwise { affine };
-        let whitening = QuantizedLayer { input: trunk.buffer(), output: column, op };
+        let whitening = QuantizedLayer { input: backbone.buffer(), output: column, op };
         let [taps, dilation] = [taps, dilation].map(|n| n as u8);
         let op = QuantizedOp::Depthwise { taps, dilation, input_zero: 0, affine: over_time };
         let over_time = QuantizedLayer { input: column, output, op };
@@ -379,24 +379,26 @@ impl QuantizedHead {
         let first = model.layers.len().checked_sub(head.layers.into())?;
         let layers = model.layers.iter().skip(first).map(|layer| {
             let op = match &layer.op {
-                Op::Pointwise { affine } => QuantizedOp::Pointwise { affine: Packed::of(affine) },
+                Op::Pointwise { affine } => {
+                    QuantizedOp::Pointwise { affine: PackedAffine::of(affine) }
+                }
                 Op::Depthwise { taps, dilation, stride: 1, input_zero, affine } => {
                     let (taps, dilation, input_zero) = (*taps, *dilation, *input_zero);
-                    let affine = Packed::of(affine);
+                    let affine = PackedAffine::of(affine);
                     QuantizedOp::Depthwise { taps, dilation, input_zero, affine }
                 }
                 _ => return None,
             };
             Some(QuantizedLayer { input: layer.input, output: layer.output, op })
         });
-        let logits = Packed::of(&head.logits);
+        let logits = PackedAffine::of(&head.logits);
         Some(Self { layers: layers.collect::<Option<_>>()?, input: head.input, logits })
     }
 }
 
 /// Keyword with its head, ready for a model file.
 #[derive(Clone, Debug)]
-pub struct WordEntry {
+pub struct KeywordEntry {
     /// Label of a detection.
     pub label: String,
     /// Smoothing, threshold, refractory time.
@@ -424,9 +426,9 @@ pub struct CardText {
 /// [`Error::Usage`] if there are more layers, heads or keywords than a model can hold; else the
 /// error of `with`.
 pub fn with_model<T>(
-    base: &Base,
-    trunk: &QuantizedTrunk,
-    words: &[WordEntry],
+    pretrained: &PretrainedModel,
+    backbone: &QuantizedBackbone,
+    words: &[KeywordEntry],
     card: &CardText,
     with: impl FnOnce(&Model<'_>) -> Result<T>,
 ) -> Result<T> {
@@ -439,20 +441,20 @@ pub fn with_model<T>(
     let mut model = Model {
         card: Card {
             name: &card.name,
-            base: &base.info.name,
+            pretrained: &pretrained.info.name,
             provenance: &card.provenance,
-            licence: &base.info.licence,
+            licence: &pretrained.info.licence,
         },
-        frontend: base.tables.params(base.info.normalization),
-        frames_per_step: base.info.trunk.frames_per_step as u8,
+        frontend: pretrained.tables.params(pretrained.info.normalization),
+        frames_per_step: pretrained.info.backbone.frames_per_step as u8,
         layers: Bounded::new(),
-        trunk_layers: trunk.layers.len() as u8,
+        backbone_layers: backbone.layers.len() as u8,
         heads: Bounded::new(),
         words: Bounded::new(),
         gate: None,
     };
     let heads = words.iter().flat_map(|w| &w.head.layers);
-    for layer in trunk.layers.iter().chain(heads) {
+    for layer in backbone.layers.iter().chain(heads) {
         let most = model.layers.capacity();
         model.layers.push(layer.borrow()).map_err(|_| full("layers", most))?;
     }
@@ -464,8 +466,9 @@ pub fn with_model<T>(
         };
         let most = model.heads.capacity();
         model.heads.push(head).map_err(|_| full("words", most))?;
-        let points = word.points.iter().copied().take(wakeling_shared::artifact::MAX_POINTS);
-        let entry = Word { label: &word.label, detector: word.detector, points: points.collect() };
+        let points = word.points.iter().copied().take(wakeling_shared::model::MAX_POINTS);
+        let entry =
+            Keyword { label: &word.label, detector: word.detector, points: points.collect() };
         let most = model.words.capacity();
         model.words.push(entry).map_err(|_| full("words", most))?;
     }

@@ -8,17 +8,18 @@ mod reader;
 use std::{borrow::Cow, fmt::Write};
 
 use wakeling_shared::{
-    artifact::{Model, Word},
     events::{self, Event, Scores, Stats},
-    fault::Fault,
     fixed::{LOGIT_FRACTION_BITS, sigmoid},
+    mic_health::MicIssue,
+    model::{Keyword, Model},
     monitor::Monitor,
     pipeline::{NoObserver, Pipeline},
 };
 
 use crate::{
-    Error, Result, artifact,
+    Error, Result,
     emulator::Emulator,
+    model_file,
     sensitivity::{FalseAccepts, Preset},
 };
 use reader::LineReader;
@@ -92,7 +93,7 @@ impl Device {
                 host_lines(model, &mut blocks, *chunking, scores, &mut lines)?;
                 Ok(lines)
             }
-            Self::Emulator(emulator) => emulator.run(&artifact::encode(model)?, pcm, scores),
+            Self::Emulator(emulator) => emulator.run(&model_file::encode(model)?, pcm, scores),
         }
     }
 
@@ -123,7 +124,7 @@ impl Device {
                 host_lines(model, blocks, chunking, true, &mut reader)?;
             }
             Self::Emulator(emulator) => {
-                let lines = emulator.run_blocks(&artifact::encode(model)?, blocks, true)?;
+                let lines = emulator.run_blocks(&model_file::encode(model)?, blocks, true)?;
                 // `finish` returns the reader's first error.
                 let _ = reader.write_str(&lines);
             }
@@ -186,7 +187,7 @@ pub struct Simulation {
     /// Detections in order of time.
     pub detections: Vec<Detection>,
     /// Changes of the microphone's health.
-    pub faults: Vec<Fault>,
+    pub mic_issues: Vec<MicIssue>,
     /// Cost of the run; only the firmware measures it.
     pub stats: Option<Stats>,
     /// Highest smoothed logit of each keyword, Q8; empty if the scores of the steps were not read.
@@ -218,7 +219,7 @@ impl Simulation {
                 let word = word.to_owned();
                 self.detections.push(Detection { end_samples, logit, peak: logit, word });
             }
-            Some(Event::Fault(fault)) => self.faults.push(fault),
+            Some(Event::MicIssue(mic_issue)) => self.mic_issues.push(mic_issue),
             Some(Event::Stats(stats)) => self.stats = Some(stats),
             Some(Event::Model(_) | Event::Overrun(_)) => {}
             Some(Event::Error(message)) => return Err(Error::device(DEVICE, message, REMEDY)),
@@ -285,7 +286,7 @@ pub fn supported_rate(false_accepts: u32, audio_seconds: u32) -> f64 {
     if hours > 0.0 { count / hours } else { f64::INFINITY }
 }
 
-fn threshold_for(word: &Word<'_>, rate: f64) -> Result<i16> {
+fn threshold_for(word: &Keyword<'_>, rate: f64) -> Result<i16> {
     let supported = |p: &&_| rate_of(p) <= rate;
     if let Some(point) = word.points.iter().filter(supported).min_by_key(|p| p.threshold) {
         return Ok(point.threshold);
@@ -302,11 +303,11 @@ fn threshold_for(word: &Word<'_>, rate: f64) -> Result<i16> {
 }
 
 /// Returns the [`supported_rate`] of an operating point, in false accepts per hour.
-pub fn rate_of(point: &wakeling_shared::artifact::OperatingPoint) -> f64 {
+pub fn rate_of(point: &wakeling_shared::model::OperatingPoint) -> f64 {
     supported_rate(point.false_accepts, point.audio_seconds)
 }
 
-fn table(word: &Word<'_>) -> Cow<'static, str> {
+fn table(word: &Keyword<'_>) -> Cow<'static, str> {
     if word.points.is_empty() {
         return "it was never measured on audio without the word".into();
     }
@@ -322,7 +323,7 @@ fn table(word: &Word<'_>) -> Cow<'static, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wakeling_shared::{artifact::OperatingPoint, detector::DetectorParams};
+    use wakeling_shared::{detector::DetectorParams, model::OperatingPoint};
 
     #[test]
     fn chunks_join_to_the_whole() {
@@ -357,7 +358,7 @@ mod tests {
             audio_seconds: 36_000,
             threshold,
         };
-        let word = Word {
+        let word = Keyword {
             label: "hey you",
             detector: DetectorParams { smoothing_steps: 1, threshold: 0, refractory_steps: 0 },
             points: [point(0, 900), point(4, 700), point(10, 500)].into_iter().collect(),

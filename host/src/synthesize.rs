@@ -61,7 +61,7 @@ pub struct Utterance {
 
 /// Voices, speeds and pitches that a program offers.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Ways {
+pub struct VoiceGrid {
     /// Voices, as the program names them.
     pub voices: Vec<String>,
     /// Speeds, in the program's own unit.
@@ -70,7 +70,7 @@ pub struct Ways {
     pub pitches: Vec<String>,
 }
 
-impl Ways {
+impl VoiceGrid {
     /// Returns up to `count` utterances of `text`. Every voice is used before any is repeated, each
     /// with speeds and pitches in an order of its own. A larger `count` begins with the same
     /// utterances.
@@ -353,9 +353,9 @@ fn fnv1a_bytes(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    fn ways() -> Ways {
+    fn grid() -> VoiceGrid {
         let list = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect();
-        Ways {
+        VoiceGrid {
             voices: list(&["a", "b", "c"]),
             speeds: list(&["1", "2"]),
             pitches: list(&["x", "y"]),
@@ -364,15 +364,15 @@ mod tests {
 
     #[test]
     fn every_voice_speaks_before_any_speaks_again_and_no_way_comes_twice() {
-        let all = ways().utterances("hey", 100, 1);
+        let all = grid().utterances("hey", 100, 1);
         assert_eq!(all.len(), 12);
         let different: BTreeSet<String> = all.iter().map(|u| format!("{u:?}")).collect();
         assert_eq!(different.len(), 12);
         for round in all.chunks(3) {
             assert_eq!(round.iter().map(|u| &u.voice).collect::<BTreeSet<_>>().len(), 3);
         }
-        assert_eq!(ways().utterances("hey", 5, 1), all[..5]);
-        let none = Ways { voices: Vec::new(), ..ways() };
+        assert_eq!(grid().utterances("hey", 5, 1), all[..5]);
+        let none = VoiceGrid { voices: Vec::new(), ..grid() };
         assert!(none.utterances("hey", 5, 1).is_empty());
     }
 

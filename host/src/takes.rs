@@ -20,7 +20,7 @@ use crate::{
     Error, Result,
     audio::SAMPLE_RATE,
     capture::level::{Level, QUIET_DB, SILENCE_DB, decibels},
-    corpus::{
+    dataset::{
         Example,
         inspect::{SoundHash, SoundHasher},
     },
@@ -75,7 +75,7 @@ pub struct Take {
 
 /// Defect of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
+pub enum TakeProblem {
     /// It holds no sound.
     Silent,
     /// It holds sound, but no phrase.
@@ -90,7 +90,7 @@ pub enum Fault {
     Repeated,
 }
 
-impl Fault {
+impl TakeProblem {
     fn name(self) -> &'static str {
         match self {
             Self::Silent => "silent",
@@ -126,16 +126,16 @@ pub struct LeftOut {
     /// Name of the file, and the part of it.
     pub name: String,
     /// Kind of defect.
-    pub fault: Fault,
+    pub problem: TakeProblem,
     /// Description of what was expected and what was found.
     pub reason: String,
 }
 
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.fault {
+        match self.problem {
             // The error names the file, and the part of it if there is one.
-            Fault::Unreadable => f.write_str(&self.reason),
+            TakeProblem::Unreadable => f.write_str(&self.reason),
             _ => write!(f, "{}: {}", self.name, self.reason),
         }
     }
@@ -158,12 +158,13 @@ impl Checked {
         if !self.takes.is_empty() {
             return None;
         }
-        let mut counts: BTreeMap<Fault, usize> = BTreeMap::new();
-        self.left_out.iter().for_each(|left| *counts.entry(left.fault).or_default() += 1);
+        let mut counts: BTreeMap<TakeProblem, usize> = BTreeMap::new();
+        self.left_out.iter().for_each(|left| *counts.entry(left.problem).or_default() += 1);
         let list: Vec<String> = counts.iter().map(|(f, n)| format!("{n} {}", f.name())).collect();
         let list = if list.is_empty() { "it is empty".to_owned() } else { list.join(", ") };
-        let most = counts.iter().max_by_key(|&(fault, count)| (count, std::cmp::Reverse(fault)));
-        let remedy = most.map_or(Fault::Unreadable, |(fault, _)| *fault).remedy();
+        let most =
+            counts.iter().max_by_key(|&(problem, count)| (count, std::cmp::Reverse(problem)));
+        let remedy = most.map_or(TakeProblem::Unreadable, |(problem, _)| *problem).remedy();
         Some(Error::input(path, format!("no recording in it can be used: {list}"), remedy))
     }
 
@@ -204,13 +205,13 @@ pub fn check(examples: &[Example], frontend: &FrontendParams<'_>, purpose: Purpo
             let name = piece.take.example.name();
             if let Some(other) = first.get(&piece.take.hash) {
                 let reason = format!("the same sound as {other}; it counts once");
-                checked.left_out.push(left_out(&piece.take.example, Fault::Repeated, reason));
+                checked.left_out.push(left_out(&piece.take.example, TakeProblem::Repeated, reason));
                 continue;
             }
             first.insert(piece.take.hash, name.clone());
             match piece.weakness {
-                Some(Fault::TooQuiet) => quiet.push(name),
-                Some(Fault::Clipped) => clipped.push(name),
+                Some(TakeProblem::TooQuiet) => quiet.push(name),
+                Some(TakeProblem::Clipped) => clipped.push(name),
                 _ => {}
             }
             checked.takes.push(piece.take);
@@ -234,14 +235,14 @@ fn weak(names: &[String], what: &str) -> Option<String> {
     Some(format!("warning: {} recording{s} {what}: {}{more}", names.len(), shown.join(", ")))
 }
 
-fn left_out(example: &Example, fault: Fault, reason: String) -> LeftOut {
-    LeftOut { path: example.path.clone(), name: example.name(), fault, reason }
+fn left_out(example: &Example, problem: TakeProblem, reason: String) -> LeftOut {
+    LeftOut { path: example.path.clone(), name: example.name(), problem, reason }
 }
 
 /// Take with its weakness, if it has one.
 struct Piece {
     take: Take,
-    weakness: Option<Fault>,
+    weakness: Option<TakeProblem>,
 }
 
 /// Takes found in one file.
@@ -266,7 +267,7 @@ impl File {
         });
         match read {
             Err(error) => {
-                let left = left_out(example, Fault::Unreadable, error.to_string());
+                let left = left_out(example, TakeProblem::Unreadable, error.to_string());
                 return Self { pieces: vec![Err(left)], note: None };
             }
             Ok(samples) if samples > LONGEST_SAMPLES => {
@@ -316,7 +317,7 @@ fn long(
         let (seconds, most) =
             (samples / SAMPLE_RATE as usize, LONGEST_SAMPLES / SAMPLE_RATE as usize);
         let reason = format!("{seconds} s long: cut it into files of at most {most} s");
-        return Err(left_out(example, Fault::NoPhrase, reason));
+        return Err(left_out(example, TakeProblem::NoPhrase, reason));
     }
     let take = Take { example: example.clone(), frames: LogMel::default(), hash, source };
     Ok(Piece { take, weakness: None })
@@ -330,12 +331,14 @@ fn piece(
     purpose: Purpose,
 ) -> Result<Piece, LeftOut> {
     if let Some(reason) = silence(pcm) {
-        return Err(left_out(&example, Fault::Silent, reason));
+        return Err(left_out(&example, TakeProblem::Silent, reason));
     }
     let frames = log_mel(&mel_powers(pcm, frontend));
     let found = phrase_of(pcm, &frames);
     let weakness = match (found, purpose) {
-        (Err((fault, reason)), Purpose::Train) => return Err(left_out(&example, fault, reason)),
+        (Err((problem, reason)), Purpose::Train) => {
+            return Err(left_out(&example, problem, reason));
+        }
         (Err(_), Purpose::Test) => None,
         (Ok(weakness), _) => weakness,
     };
@@ -343,9 +346,9 @@ fn piece(
 }
 
 /// Returns the defect of samples that hold no take to train on; none if they hold one.
-pub fn fault(pcm: &[i16]) -> Option<(Fault, String)> {
+pub fn problem(pcm: &[i16]) -> Option<(TakeProblem, String)> {
     if let Some(reason) = silence(pcm) {
-        return Some((Fault::Silent, reason));
+        return Some((TakeProblem::Silent, reason));
     }
     let tables = FrontendTables::default();
     let frames = log_mel(&mel_powers(pcm, &tables.params(NormalizationKind::Log)));
@@ -372,8 +375,8 @@ fn silence(pcm: &[i16]) -> Option<String> {
 ///
 /// # Errors
 /// The defect and its description, if there is no usable phrase.
-fn phrase_of(pcm: &[i16], frames: &LogMel) -> Result<Option<Fault>, (Fault, String)> {
-    let none = |why: &str| (Fault::NoPhrase, format!("no phrase was found: {why}"));
+fn phrase_of(pcm: &[i16], frames: &LogMel) -> Result<Option<TakeProblem>, (TakeProblem, String)> {
+    let none = |why: &str| (TakeProblem::NoPhrase, format!("no phrase was found: {why}"));
     let Phrase { start, end } =
         phrase_in(frames).ok_or_else(|| none("there is only a click, or less than 0.15 s"))?;
     if variation_db(pcm) < STEADY_DB {
@@ -386,15 +389,15 @@ fn phrase_of(pcm: &[i16], frames: &LogMel) -> Result<Option<Fault>, (Fault, Stri
     let share = at_rail as f64 / said.len().max(1) as f64;
     if level.peak_db < FAR_TOO_QUIET_DB {
         let reason = format!("far too quiet: the phrase's peak is {:.0} dB", level.peak_db);
-        return Err((Fault::TooQuiet, reason));
+        return Err((TakeProblem::TooQuiet, reason));
     }
     if level.is_clipped && share > RUINED {
         let reason = format!("clipped: {:.0} % of the phrase is cut off", 100.0 * share);
-        return Err((Fault::Clipped, reason));
+        return Err((TakeProblem::Clipped, reason));
     }
     Ok(match level {
-        level if level.is_clipped => Some(Fault::Clipped),
-        level if level.peak_db < QUIET_DB => Some(Fault::TooQuiet),
+        level if level.is_clipped => Some(TakeProblem::Clipped),
+        level if level.peak_db < QUIET_DB => Some(TakeProblem::TooQuiet),
         _ => None,
     })
 }

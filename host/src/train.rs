@@ -1,13 +1,13 @@
 //! Training loop, shared by all stages of training.
 //!
-//! Each training step consists of a fixed number of shards; the [`Stage`] computes the loss of
+//! Each training step consists of a fixed number of shards; the [`TrainStep`] computes the loss of
 //! each. Shards run their own graphs on the same parameters (data parallelism), on the available
 //! threads. Their gradients are averaged in the order of the shards. The random numbers of a shard
 //! depend only on the seed, the step and the shard's number. Weights therefore do not depend on the
 //! number of threads, bit for bit. A run that resumes from a checkpoint ends with the same weights
 //! as an uninterrupted one.
 //!
-//! Several processes ([`Peers`]) share a training step in the same way. Shards are numbered across
+//! Several processes ([`ProcessGroup`]) share a training step in the same way. Shards are numbered across
 //! processes, so two processes with one shard each compute the same as one process with two.
 //!
 //! A network on a GPU has one shard per process. Candle gives all threads one cuBLAS handle but
@@ -16,7 +16,7 @@
 
 mod curves;
 mod log;
-mod peers;
+mod distributed;
 
 use std::{
     collections::HashMap,
@@ -25,17 +25,17 @@ use std::{
 };
 
 use candle_core::Tensor;
+pub use distributed::{ProcessGroup, Rank};
 pub use log::Figure;
 use log::Log;
-pub use peers::{Peers, Rank};
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
     Error, Result,
     nn::{
+        backbone::{LayerMoments, update_running},
         optimizer::{AdamW, Gradients, Schedule},
         params::Params,
-        trunk::{LayerMoments, update_running},
     },
     progress::progress_bar,
 };
@@ -45,7 +45,7 @@ use crate::{
 pub const SHARDS: usize = 2;
 
 /// Result of one shard of a training step.
-pub struct Outcome {
+pub struct StepOutput {
     /// Scalar loss to minimize.
     pub loss: Tensor,
     /// Statistics collected by batch norm, by layer.
@@ -55,18 +55,18 @@ pub struct Outcome {
 }
 
 /// Source of training examples and their loss.
-pub trait Stage: Sync {
+pub trait TrainStep: Sync {
     /// Computes the loss of one shard of a training step; `worker` is the shard's index within this
     /// process.
-    fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<Outcome>;
+    fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<StepOutput>;
 
     /// Called regularly with the current weights, for instance to mine hard negatives.
-    fn refresh(&self, _params: &Params) -> Result<()> {
+    fn mine_hard_negatives(&self, _params: &Params) -> Result<()> {
         Ok(())
     }
 
     /// Loads the next examples; called between training steps.
-    fn advance(&self) -> Result<()> {
+    fn next_batch(&self) -> Result<()> {
         Ok(())
     }
 
@@ -77,7 +77,7 @@ pub trait Stage: Sync {
 
     /// Restores the positions of a checkpoint, or of the start. Called once, before all other
     /// methods.
-    fn seek(&self, _positions: &[u64]) -> Result<()> {
+    fn restore(&self, _positions: &[u64]) -> Result<()> {
         Ok(())
     }
 
@@ -90,7 +90,7 @@ pub trait Stage: Sync {
 
 /// Configuration of a training run.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct Trainer {
     /// Learning rate schedule and number of steps.
     pub schedule: Schedule,
     /// Shards of every training step, each with its own batch; 1 for a network on a GPU. The result
@@ -102,8 +102,8 @@ pub struct Run {
     pub seed: u64,
     /// Training steps between validations; 0 for none.
     pub validate_every: usize,
-    /// Training steps between calls of [`Stage::refresh`]; 0 for none.
-    pub refresh_every: usize,
+    /// Training steps between calls of [`TrainStep::mine_hard_negatives`]; 0 for none.
+    pub mine_every: usize,
     /// Folder of `checkpoint.safetensors` and `train.csv`; `None` for short runs.
     pub folder: Option<PathBuf>,
     /// Training steps between checkpoints.
@@ -112,7 +112,7 @@ pub struct Run {
     pub title: &'static str,
 }
 
-impl Run {
+impl Trainer {
     /// Returns the random number generator of one shard in one training step.
     fn rng(&self, step: usize, worker: usize) -> StdRng {
         let mut seed = [0; 32];
@@ -123,26 +123,26 @@ impl Run {
         StdRng::from_seed(seed)
     }
 
-    /// Trains `params` in a single process; see [`Run::train_among`].
+    /// Trains `params` in a single process; see [`Trainer::train_among`].
     ///
     /// # Errors
-    /// As [`Run::train_among`].
-    pub fn train(&self, stage: &dyn Stage, params: Params) -> Result<Params> {
-        self.train_among(&Peers::alone(), stage, params)
+    /// As [`Trainer::train_among`].
+    pub fn train(&self, stage: &dyn TrainStep, params: Params) -> Result<Params> {
+        self.train_among(&ProcessGroup::alone(), stage, params)
     }
 
-    /// Trains `params` alone, as [`Run::train`] does. Calls `tick` after each training step, if there is
+    /// Trains `params` alone, as [`Trainer::train`] does. Calls `tick` after each training step, if there is
     /// one, instead of showing a bar.
     ///
     /// # Errors
     /// As there.
     pub fn train_ticking(
         &self,
-        stage: &dyn Stage,
+        stage: &dyn TrainStep,
         params: Params,
         tick: Option<&dyn Fn()>,
     ) -> Result<Params> {
-        self.updates(&Peers::alone(), stage, params, tick)
+        self.updates(&ProcessGroup::alone(), stage, params, tick)
     }
 
     /// Trains `params` and returns the averaged weights. Resumes from the folder's checkpoint if
@@ -151,22 +151,27 @@ impl Run {
     /// # Errors
     /// Errors of the stage; [`Error::Usage`] for several shards on a GPU; also if a checkpoint
     /// cannot be read or written.
-    pub fn train_among(&self, peers: &Peers, stage: &dyn Stage, params: Params) -> Result<Params> {
-        self.updates(peers, stage, params, None)
+    pub fn train_among(
+        &self,
+        group: &ProcessGroup,
+        stage: &dyn TrainStep,
+        params: Params,
+    ) -> Result<Params> {
+        self.updates(group, stage, params, None)
     }
 
     fn updates(
         &self,
-        peers: &Peers,
-        stage: &dyn Stage,
+        group: &ProcessGroup,
+        stage: &dyn TrainStep,
         params: Params,
         tick: Option<&dyn Fn()>,
     ) -> Result<Params> {
-        let rank = peers.rank();
+        let rank = group.rank();
         if self.shards > 1 && !params.device().is_cpu() {
             return Err(Error::usage(
                 format!("{} workers of one process cannot share a GPU", self.shards),
-                "give --workers 1 and more --rows; for several GPUs, see docs/guide/scaling.md",
+                "give --workers 1 and more --streams; for several GPUs, see docs/guide/scaling.md",
             ));
         }
         let (mut params, mut adam) = self.resume(rank, stage, params)?;
@@ -183,16 +188,16 @@ impl Run {
         let mut recent = Recent::new();
         while adam.steps_done() < self.schedule.steps {
             let step = adam.steps_done();
-            if self.refresh_every > 0 && step.is_multiple_of(self.refresh_every) {
-                stage.refresh(&params)?;
+            if self.mine_every > 0 && step.is_multiple_of(self.mine_every) {
+                stage.mine_hard_negatives(&params)?;
             }
-            let share = self.share_out(rank, stage, &params, step)?;
-            let Share { loss, examples, gradients, moments } = share.exchange(peers, &params)?;
+            let share = self.distribute(rank, stage, &params, step)?;
+            let Share { loss, examples, gradients, moments } = share.exchange(group, &params)?;
             let norm = adam.update(&params, &gradients)?;
             for collected in &moments {
                 update_running(&mut params, collected);
             }
-            stage.advance()?;
+            stage.next_batch()?;
             recent.add(loss, examples);
             bar.set_message(format!("loss {:.3}  {:.0} examples/s", recent.loss(), recent.rate()));
             bar.inc(1);
@@ -200,7 +205,7 @@ impl Run {
                 tick();
             }
             let done = step + 1;
-            let figures = self.figures(peers, stage, &params, &adam)?;
+            let figures = self.figures(group, stage, &params, &adam)?;
             if let Some(log) = &mut log {
                 log.row(done, loss, self.schedule.rate(step), norm, &figures)?;
                 if !figures.is_empty() {
@@ -209,12 +214,12 @@ impl Run {
                 }
             }
             if done.is_multiple_of(self.checkpoint_every.max(1)) {
-                self.checkpoint(peers, stage, &params, &adam)?;
+                self.checkpoint(group, stage, &params, &adam)?;
                 log.as_mut().map_or(Ok(()), |log| log.draw(false))?;
             }
         }
         bar.finish_and_clear();
-        self.checkpoint(peers, stage, &params, &adam)?;
+        self.checkpoint(group, stage, &params, &adam)?;
         log.as_mut().map_or(Ok(()), |log| log.draw(true))?;
         adam.averaged(&params)
     }
@@ -222,17 +227,17 @@ impl Run {
     /// Evaluates the averaged weights on held-out data, if a validation is due.
     fn figures(
         &self,
-        peers: &Peers,
-        stage: &dyn Stage,
+        group: &ProcessGroup,
+        stage: &dyn TrainStep,
         params: &Params,
         adam: &AdamW,
     ) -> Result<Vec<Figure>> {
         if self.validate_every == 0 || !adam.steps_done().is_multiple_of(self.validate_every) {
             return Ok(Vec::new());
         }
-        let mut figures = stage.validate(&adam.averaged(params)?, peers.rank())?;
+        let mut figures = stage.validate(&adam.averaged(params)?, group.rank())?;
         let mut sums: Vec<f64> = figures.iter().flat_map(|f| [f.sum, f.of]).collect();
-        peers.sum(&mut sums);
+        group.sum(&mut sums);
         for (figure, [sum, of]) in figures.iter_mut().zip(sums.as_chunks().0) {
             (figure.sum, figure.of) = (*sum, *of);
         }
@@ -240,10 +245,10 @@ impl Run {
     }
 
     /// Computes this process's part of the mean of loss and gradients over all shards.
-    fn share_out(
+    fn distribute(
         &self,
         rank: Rank,
-        stage: &dyn Stage,
+        stage: &dyn TrainStep,
         params: &Params,
         step: usize,
     ) -> Result<Share> {
@@ -283,14 +288,14 @@ impl Run {
     /// Writes parameters, optimizer and positions to one file, so that they are always consistent.
     fn checkpoint(
         &self,
-        peers: &Peers,
-        stage: &dyn Stage,
+        group: &ProcessGroup,
+        stage: &dyn TrainStep,
         params: &Params,
         adam: &AdamW,
     ) -> Result<()> {
         let Some(path) = self.checkpoint_path() else { return Ok(()) };
-        let positions = peers.gather(&stage.positions(self.shards.max(1)));
-        if peers.rank().index > 0 {
+        let positions = group.gather(&stage.positions(self.shards.max(1)));
+        if group.rank().index > 0 {
             return Ok(());
         }
         let mut all = params.clone();
@@ -304,10 +309,10 @@ impl Run {
         all.save(&path, metadata)
     }
 
-    fn resume(&self, rank: Rank, stage: &dyn Stage, params: Params) -> Result<(Params, AdamW)> {
+    fn resume(&self, rank: Rank, stage: &dyn TrainStep, params: Params) -> Result<(Params, AdamW)> {
         let workers = self.shards.max(1);
         let fresh = |params| {
-            stage.seek(&vec![0; workers])?;
+            stage.restore(&vec![0; workers])?;
             Ok((params, AdamW::new(self.schedule)))
         };
         let Some(path) = self.checkpoint_path() else { return fresh(params) };
@@ -338,7 +343,7 @@ impl Run {
         let positions: Vec<u64> = metadata
             .get("position")
             .map_or(Vec::new(), |text| text.split(' ').filter_map(|p| p.parse().ok()).collect());
-        stage.seek(&shared_out(&positions, rank, workers))?;
+        stage.restore(&distributed_positions(&positions, rank, workers))?;
         if rank.index == 0 {
             crate::log!("resuming {} at step {step}", path.display());
             // Stages that keep all their data in memory always store position 0.
@@ -356,7 +361,7 @@ impl Run {
 
 /// Returns this process's part of the positions of all workers. If the number of workers has
 /// changed, all resume at the average position.
-fn shared_out(positions: &[u64], rank: Rank, workers: usize) -> Vec<u64> {
+fn distributed_positions(positions: &[u64], rank: Rank, workers: usize) -> Vec<u64> {
     let all = workers * rank.count;
     if positions.len() == all {
         return positions[rank.index * workers..][..workers].to_vec();
@@ -376,7 +381,7 @@ struct Share {
 
 impl Share {
     /// Computes the loss and gradients of one shard.
-    fn of(stage: &dyn Stage, params: &Params, worker: usize, rng: &mut StdRng) -> Result<Self> {
+    fn of(stage: &dyn TrainStep, params: &Params, worker: usize, rng: &mut StdRng) -> Result<Self> {
         let outcome = stage.loss(params, worker, rng)?;
         let store = outcome.loss.backward()?;
         let mut gradients = Gradients::new();
@@ -411,8 +416,8 @@ impl Share {
 
     /// Sums over all processes, with the same result in each. A parameter has a gradient if it has
     /// one in any process.
-    fn exchange(mut self, peers: &Peers, params: &Params) -> Result<Self> {
-        if peers.rank() == Rank::ONLY {
+    fn exchange(mut self, group: &ProcessGroup, params: &Params) -> Result<Self> {
+        if group.rank() == Rank::ONLY {
             return Ok(self);
         }
         let mut figures = vec![self.loss, self.examples as f64];
@@ -425,8 +430,8 @@ impl Share {
                 None => values.resize(values.len() + var.elem_count(), 0.0),
             }
         }
-        peers.sum(&mut figures);
-        peers.sum(&mut values);
+        group.sum(&mut figures);
+        group.sum(&mut values);
         (self.loss, self.examples) = (figures[0], figures[1] as usize);
         self.gradients.clear();
         let mut rest = values.as_slice();
@@ -437,19 +442,19 @@ impl Share {
                 self.gradients.insert(name.to_owned(), gradient.to_vec());
             }
         }
-        self.moments = exchange_moments(&self.moments, peers);
+        self.moments = exchange_moments(&self.moments, group);
         Ok(self)
     }
 }
 
 /// Gathers the statistics of all workers, in order. Every worker has the same layers.
-fn exchange_moments(moments: &[Vec<LayerMoments>], peers: &Peers) -> Vec<Vec<LayerMoments>> {
+fn exchange_moments(moments: &[Vec<LayerMoments>], group: &ProcessGroup) -> Vec<Vec<LayerMoments>> {
     let own: Vec<f32> = moments
         .iter()
         .flatten()
         .flat_map(|(_, mean, variance)| mean.iter().chain(variance).copied())
         .collect();
-    let all = peers.gather(&own);
+    let all = group.gather(&own);
     let mut rest = all.as_slice();
     let mut take = |count: usize| {
         let (taken, after) = rest.split_at(count);
@@ -459,7 +464,7 @@ fn exchange_moments(moments: &[Vec<LayerMoments>], peers: &Peers) -> Vec<Vec<Lay
     let layer = |(name, mean, variance): &LayerMoments, take: &mut dyn FnMut(usize) -> Vec<f32>| {
         (name.clone(), take(mean.len()), take(variance.len()))
     };
-    (0..peers.rank().count)
+    (0..group.rank().count)
         .flat_map(|_| moments)
         .map(|worker| worker.iter().map(|l| layer(l, &mut take)).collect())
         .collect()
@@ -500,18 +505,18 @@ mod tests {
     /// Linear regression on data from the loop's own generator.
     struct Line;
 
-    impl Stage for Line {
-        fn loss(&self, params: &Params, _: usize, rng: &mut StdRng) -> Result<Outcome> {
+    impl TrainStep for Line {
+        fn loss(&self, params: &Params, _: usize, rng: &mut StdRng) -> Result<StepOutput> {
             let x: Vec<f32> = (0..16).map(|_| rng.random_range(-1.0..1.0)).collect();
             let y: Vec<f32> = x.iter().map(|x| 3.0 * x).collect();
             let x = Tensor::from_vec(x, 16, &Device::Cpu)?;
             let y = Tensor::from_vec(y, 16, &Device::Cpu)?;
             let error = (x.broadcast_mul(params.get("slope")?)? - y)?;
-            Ok(Outcome { loss: error.sqr()?.mean_all()?, moments: Vec::new(), examples: 16 })
+            Ok(StepOutput { loss: error.sqr()?.mean_all()?, moments: Vec::new(), examples: 16 })
         }
     }
 
-    fn run(folder: Option<PathBuf>, steps: usize) -> Run {
+    fn run(folder: Option<PathBuf>, steps: usize) -> Trainer {
         let schedule = Schedule {
             steps,
             warmup_steps: 5,
@@ -519,16 +524,16 @@ mod tests {
             weight_decay: 0.0,
             clip_norm: 10.0,
             average_decay: 0.9,
-            trunk_rate_share: 1.0,
+            backbone_rate_share: 1.0,
         };
         let title = "line";
-        Run {
+        Trainer {
             schedule,
             shards: 2,
             workers: 2,
             seed: 1,
             validate_every: 0,
-            refresh_every: 0,
+            mine_every: 0,
             folder,
             checkpoint_every: 7,
             title,
@@ -552,7 +557,7 @@ mod tests {
     fn weights_do_not_depend_on_the_number_of_threads() -> Result<()> {
         for shards in 1..6 {
             let slope = |workers| -> Result<Vec<f32>> {
-                Run { shards, workers, ..run(None, 20) }.train(&Line, start()?)?.values("slope")
+                Trainer { shards, workers, ..run(None, 20) }.train(&Line, start()?)?.values("slope")
             };
             let one = slope(1)?;
             for workers in [0, 2, 3, 4, 9] {
@@ -569,8 +574,8 @@ mod tests {
         // Interrupted after 30 steps of the same schedule: the stage fails, and the last checkpoint
         // stays.
         struct CutOff(std::sync::atomic::AtomicUsize);
-        impl Stage for CutOff {
-            fn loss(&self, params: &Params, w: usize, rng: &mut StdRng) -> Result<Outcome> {
+        impl TrainStep for CutOff {
+            fn loss(&self, params: &Params, w: usize, rng: &mut StdRng) -> Result<StepOutput> {
                 let calls = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                 if calls > 60 {
                     Err(Error::usage("cut off", "resume"))
@@ -590,7 +595,7 @@ mod tests {
     fn a_checkpoint_of_another_run_is_refused() -> Result<()> {
         let folder = tempfile::tempdir().map_err(Error::io(".", "create"))?;
         run(Some(folder.path().to_owned()), 8).train(&Line, start()?)?;
-        let other = Run { seed: 2, ..run(Some(folder.path().to_owned()), 8) };
+        let other = Trainer { seed: 2, ..run(Some(folder.path().to_owned()), 8) };
         assert!(other.train(&Line, start()?).unwrap_err().to_string().contains("another run"));
         Ok(())
     }

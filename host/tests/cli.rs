@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use wakeling::audio;
 use wakeling_tests::{
     Tier,
-    hostile::own::{small_base, small_head},
+    hostile::own::{small_head, small_pretrained},
     random_model, sound,
 };
 
@@ -48,7 +48,7 @@ impl Place {
         for folder in ["hollow", "folder.wav", "folder.wkl", "models"] {
             fs::create_dir(place.path(folder)).expect("a folder");
         }
-        place.write_base();
+        place.write_pretrained();
         place
     }
 
@@ -62,10 +62,10 @@ impl Place {
 
     /// Writes a pretrained model with random weights, `base.safetensors`, and a head on it,
     /// `hey.head`.
-    fn write_base(&self) {
-        let base = small_base();
-        base.save(&self.path("base.safetensors")).expect("a base");
-        small_head(&base).save(&self.path("hey.head")).expect("a head");
+    fn write_pretrained(&self) {
+        let pretrained = small_pretrained();
+        pretrained.save(&self.path("base.safetensors")).expect("a base");
+        small_head(&pretrained).save(&self.path("hey.head")).expect("a head");
         let bytes = fs::read(self.path("hey.head")).expect("a head");
         self.write("cut.head", &bytes[..bytes.len() / 2]);
         self.write("text.head", b"# not a head\n");
@@ -225,14 +225,15 @@ fn evaluate_writes_a_page_that_a_browser_shows_without_complaint() {
 #[test]
 fn finetune_refuses_what_it_cannot_learn_from() {
     let place = Place::new();
-    let finetune = |base: &str, word: &str, negatives: &str, file: &str| {
+    let finetune = |pretrained: &str, word: &str, negatives: &str, file: &str| {
         let word = format!("hey={word}");
-        let arguments = ["finetune", "--word", &word, "--base", base, "--negatives", negatives];
+        let arguments =
+            ["finetune", "--word", &word, "--base", pretrained, "--negatives", negatives];
         place.refused(&[&arguments[..], &["--only-own", "--out", "out"]].concat(), file);
         assert!(!place.path("out/model.wkl").exists(), "{arguments:?} left a model behind");
     };
-    for base in ["missing.safetensors", "text.head", "empty.head", "cut.head", "folder.wkl"] {
-        finetune(base, "good", "good", base);
+    for pretrained in ["missing.safetensors", "text.head", "empty.head", "cut.head", "folder.wkl"] {
+        finetune(pretrained, "good", "good", pretrained);
     }
     for file in NO_RECORDINGS {
         let finetune_on = ["finetune", "--word", "hey=good", "--base", "base.safetensors"];
@@ -247,15 +248,20 @@ fn finetune_refuses_what_it_cannot_learn_from() {
 fn quantize_refuses_what_is_no_head() {
     let place = Place::new();
     place.write("out.wkl", BEFORE);
-    let quantize = |head: &str, base: &str, file: &str| {
-        place.refused(&["quantize", "--head", head, "--base", base, "--out", "out.wkl"], file);
-        assert_eq!(fs::read(place.path("out.wkl")).expect("it is there"), BEFORE, "{head} {base}");
+    let quantize = |head: &str, pretrained: &str, file: &str| {
+        place
+            .refused(&["quantize", "--head", head, "--base", pretrained, "--out", "out.wkl"], file);
+        assert_eq!(
+            fs::read(place.path("out.wkl")).expect("it is there"),
+            BEFORE,
+            "{head} {pretrained}"
+        );
     };
     for head in ["missing.head", "empty.head", "text.head", "cut.head", "hollow", "good.wkl"] {
         quantize(head, "base.safetensors", head);
     }
-    for base in ["missing.safetensors", "text.head", "hey.head", "folder.wkl"] {
-        quantize("hey.head", base, base);
+    for pretrained in ["missing.safetensors", "text.head", "hey.head", "folder.wkl"] {
+        quantize("hey.head", pretrained, pretrained);
     }
 }
 

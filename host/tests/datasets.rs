@@ -55,7 +55,7 @@ fn advise(place: &TempDir, word: &str) -> (i32, String, String) {
 
 /// Runs a fine-tuning with as little work as possible.
 fn finetune(place: &TempDir, rest: &[&str]) -> (i32, String, String) {
-    let quick = ["--steps", "1", "--members", "1", "--negative-hours", "0.05", "--base", "base-s"];
+    let quick = ["--steps", "1", "--ensemble", "1", "--negative-hours", "0.05", "--base", "base-s"];
     said(&wakeling(place, &[&["finetune"][..], rest, &quick].concat()))
 }
 

@@ -14,7 +14,7 @@ use wakeling::{
     audio,
     emulator::{Emulator, Machine, Served, UPDATE},
     recorder::load_events,
-    update::{image::Image, keys::Key},
+    update::{keys::Key, package::Package},
 };
 use wakeling_tests::{
     Random, Tier, device::emulator, model::random_model, shipped::few_models, sound,
@@ -54,9 +54,9 @@ fn a_key_is_made_once_signs_and_is_never_shown() {
     let key = Key::load(&place.join("key")).expect("a key");
     let args = ["sign", "m.wkl", "--key", "key", "--model-version", "5", "--out", "a.wku"];
     assert_eq!(succeeds(place, &args), "a.wku\n");
-    let image = Image::load(&place.join("a.wku")).expect("an image");
-    assert_eq!(image.header.version, 5);
-    assert_eq!(image.header.signature.expect("it is signed").key, key.public());
+    let package = Package::load(&place.join("a.wku")).expect("an image");
+    assert_eq!(package.header.version, 5);
+    assert_eq!(package.header.signature.expect("it is signed").key, key.public());
     assert!(fails(place, 2, &["sign", "--new-key", "key"]).contains("there already"));
     fs::write(place.join("no.wkl"), "nothing").expect("a file");
     assert!(fails(place, 3, &["sign", "no.wkl"]).contains("no.wkl"));

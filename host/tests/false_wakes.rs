@@ -8,9 +8,10 @@ use std::{
 };
 
 use wakeling::{
-    artifact, audio,
-    corpus::{Corpus, Example},
-    evaluate::{Surroundings, play_clips},
+    audio,
+    dataset::{Dataset, Example},
+    evaluate::{TestConditions, score_clips},
+    model_file,
     recorder::Event,
 };
 use wakeling_shared::{
@@ -41,21 +42,21 @@ fn finetune(place: &Path, out: &str, rest: &[&str]) -> PathBuf {
 /// Returns the highest mean of five consecutive logits in Q8 (the value that the detector compares)
 /// for each recording.
 fn peaks(model: &Path, examples: &[Example]) -> Vec<i32> {
-    let bytes = artifact::read(model).expect("a model");
-    let model = artifact::load(model, &bytes).expect("a model");
-    let played = play_clips(&model, examples, Surroundings::Silence).expect("it plays");
+    let bytes = model_file::read(model).expect("a model");
+    let model = model_file::load(model, &bytes).expect("a model");
+    let scored = score_clips(&model, examples, TestConditions::Silence).expect("it plays");
     let peak = |stream: &Vec<i16>| {
         let means = stream.windows(5).map(|w| w.iter().map(|&l| i32::from(l)).sum::<i32>() / 5);
         means.max().expect("steps")
     };
-    played.scores.streams.iter().map(peak).collect()
+    scored.scores.streams.iter().map(peak).collect()
 }
 
 /// Runs a device with this threshold on a recording, and saves its events as `wakeling device log`
 /// does.
 fn record(model: &Path, threshold: i32, example: &Example, folder: &Path) -> usize {
-    let bytes = artifact::read(model).expect("a model");
-    let mut model = artifact::load(model, &bytes).expect("a model");
+    let bytes = model_file::read(model).expect("a model");
+    let mut model = model_file::load(model, &bytes).expect("a model");
     model.words[0].detector.threshold = threshold as i16;
     let mut arena = vec![0; model.arena_bytes()];
     let mut pipeline = Pipeline::new(&model, &mut arena).expect("it has its arena");
@@ -78,8 +79,8 @@ fn record(model: &Path, threshold: i32, example: &Example, folder: &Path) -> usi
 fn a_false_wake_disappears_after_retraining_and_the_word_stays() {
     let place = tempfile::tempdir().expect("a temporary folder");
     few_models(place.path(), "base-m");
-    let talk = Corpus::open(demo("talk")).expect("the demo's samples").examples;
-    let words = Corpus::open(demo("test")).expect("the demo's samples").examples;
+    let talk = Dataset::open(demo("talk")).expect("the demo's samples").examples;
+    let words = Dataset::open(demo("test")).expect("the demo's samples").examples;
 
     let before = finetune(place.path(), "before", &[]);
     let heard = peaks(&before, &talk);

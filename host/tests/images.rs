@@ -8,10 +8,10 @@ use std::{
 };
 
 use tempfile::TempDir;
-use wakeling_shared::artifact::ImageModel;
+use wakeling_shared::model::ImageModel;
 use wakeling_tests::{
     Random,
-    pictures::{FORMS, form},
+    forms::{FORMS, form},
 };
 
 const SIDE: usize = 16;
@@ -73,7 +73,7 @@ fn number(text: &str, before: &str) -> f64 {
 }
 
 #[test]
-fn forms_are_learned_then_another_task_from_few_pictures() {
+fn forms_are_learned_then_another_task_from_few_images() {
     let place = TempDir::new().expect("a folder");
     let folder = place.path();
     class_folders(folder, "train", 60, 1);
@@ -146,7 +146,7 @@ fn forms_are_learned_then_another_task_from_few_pictures() {
     let bytes = fs::read(folder.join(out.trim())).expect("a model");
     let model = ImageModel::load(&bytes).expect("a device loads it");
     assert_eq!(model.labels.as_slice(), ["stripes", "round"]);
-    assert_eq!(model.card.base, "forms");
+    assert_eq!(model.card.pretrained, "forms");
     let (out, _) = succeed(
         folder,
         &["evaluate", "--model", "tuned/model.wkl", "--test", "labels.csv", "--split", "test"],
@@ -165,7 +165,7 @@ fn forms_are_learned_then_another_task_from_few_pictures() {
 }
 
 #[test]
-fn the_shipped_base_learns_gray_forms_from_few_pictures() {
+fn the_shipped_base_learns_gray_forms_from_few_images() {
     let place = TempDir::new().expect("a folder");
     let folder = place.path();
     class_folders(folder, "train", 12, 1);
@@ -175,7 +175,7 @@ fn the_shipped_base_learns_gray_forms_from_few_pictures() {
     assert!(err.contains("training all layers: the rarest label has 12 pictures"), "{err}");
     let bytes = fs::read(folder.join(out.trim())).expect("a model");
     let model = ImageModel::load(&bytes).expect("a device loads it");
-    assert_eq!((model.card.base, model.shape.channels), ("objects-m", 1));
+    assert_eq!((model.card.pretrained, model.shape.channels), ("objects-m", 1));
     assert!(model.card.licence.contains("academic"), "{}", model.card.licence);
     let (out, _) = succeed(folder, &["evaluate", "--model", "tuned/model.wkl", "--test", "test"]);
     assert!(number(&out, "pictures, ") >= 80.0, "{out}");
@@ -232,9 +232,9 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
     ] {
         fail(folder, &train(path), code, words);
     }
-    let base = ["finetune", "--train", "train", "--out", "out"];
-    fail(folder, &[&base[..], &["--base", "nothing"]].concat(), 2, &["no base \"nothing\""]);
-    fail(folder, &[&base[..], &["--base", "text.wkl"]].concat(), 3, &["text.wkl"]);
+    let pretrained = ["finetune", "--train", "train", "--out", "out"];
+    fail(folder, &[&pretrained[..], &["--base", "nothing"]].concat(), 2, &["no base \"nothing\""]);
+    fail(folder, &[&pretrained[..], &["--base", "text.wkl"]].concat(), 3, &["text.wkl"]);
     fail(folder, &[&train("train")[..], &["--side", "7"]].concat(), 2, &["--side", "16 to 256"]);
     fail(folder, &[&train("train")[..], &["--split", "dev"]].concat(), 3, &["no split \"dev\""]);
     fail(folder, &["evaluate", "--model", "text.wkl", "--test", "train"], 3, &["text.wkl"]);

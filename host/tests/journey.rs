@@ -4,25 +4,28 @@
 use std::{ops::Range, path::Path};
 
 use wakeling::{
-    Result, artifact,
-    compose::Row,
-    corpus::{Corpus, Example},
-    evaluate::{Heard, Played, Point, Scores, Surroundings, float_scores, head_scores, play_clips},
+    Result,
+    dataset::{Dataset, Example},
+    evaluate::{
+        Point, ScoredClips, ScoredKeyword, Scores, TestConditions, float_scores, head_scores,
+        score_clips,
+    },
     features::{LogMel, load_log_mel},
-    finetune::{Prepared, Settings, finetune},
-    models,
-    negatives::{Negatives, trunk_outputs},
+    finetune::{NegativeBank, Settings, finetune},
+    head_checkpoint::HeadCheckpoint,
+    mixing::MelStream,
+    model_file, models,
+    negatives::{Negatives, embed_streams},
     pack,
-    quantize::{CardText, QuantizedTrunk, with_model},
-    tuned::Tuned,
+    quantize::{CardText, QuantizedBackbone, with_model},
 };
-use wakeling_shared::artifact::Model;
+use wakeling_shared::model::Model;
 
 const LABEL: &str = "hey wakeling";
 
 fn demo(folder: &str) -> Vec<Example> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(folder);
-    Corpus::open(path).expect("the demo's samples are in the repository").examples
+    Dataset::open(path).expect("the demo's samples are in the repository").examples
 }
 
 fn packed(number: u32) -> Result<Negatives> {
@@ -32,57 +35,62 @@ fn packed(number: u32) -> Result<Negatives> {
 
 #[test]
 fn twenty_voices_make_a_model_that_hears_twelve_others() -> Result<()> {
-    let base = models::base(models::DEFAULT_BASE)?;
-    let trunk = QuantizedTrunk::of(&base)?;
-    let frontend = base.tables.params(base.info.normalization);
+    let pretrained = models::pretrained(models::DEFAULT_PRETRAINED)?;
+    let backbone = QuantizedBackbone::of(&pretrained)?;
+    let frontend = pretrained.tables.params(pretrained.info.normalization);
     let load = |folder| -> Vec<LogMel> {
         load_log_mel(&demo(folder), &frontend, "demo").into_iter().flatten().collect()
     };
     let negatives = packed(1)?;
     let settings = Settings {
         steps: 200,
-        positive_rows: 200,
+        positive_streams: 200,
         negative_hours: 0.0,
         workers: 2,
         ..Settings::default()
     };
-    let prepared = Prepared::new(&base, &trunk, &negatives, &settings)?;
+    let bank = NegativeBank::new(&pretrained, &backbone, &negatives, &settings)?;
     let tuned = finetune(
-        &base,
-        &trunk,
+        &pretrained,
+        &backbone,
         &negatives,
-        &prepared,
+        &bank,
         LABEL,
         load("train").as_slice().into(),
         &settings,
     )?;
 
-    let rate = base.info.trunk.steps_per_second();
-    let (positives, spans) = Surroundings::Silence.rows(&demo("test"), &frontend, rate);
-    let other = Negatives { noise: Vec::new(), ..packed(2)? }.streams(3).rows;
-    let entry = [tuned.entry(&trunk)?];
-    let int8 = |rows: &[Row]| -> Result<Scores> {
-        head_scores(&base, &trunk, &entry, &trunk_outputs(&base, &trunk, rows)?)
+    let rate = pretrained.info.backbone.steps_per_second();
+    let (positives, spans) = TestConditions::Silence.streams(&demo("test"), &frontend, rate);
+    let other = Negatives { noise: Vec::new(), ..packed(2)? }.streams(3).streams;
+    let entry = [tuned.entry(&backbone)?];
+    let int8 = |streams: &[MelStream]| -> Result<Scores> {
+        head_scores(
+            &pretrained,
+            &backbone,
+            &entry,
+            &embed_streams(&pretrained, &backbone, streams)?,
+        )
     };
-    let float = |rows: &[Row]| float_scores(&base, &tuned, rows);
+    let float = |streams: &[MelStream]| float_scores(&pretrained, &tuned, streams);
     let int8 = at_five_an_hour(&tuned, &int8(&positives)?, &spans, &int8(&other)?);
     let float = at_five_an_hour(&tuned, &float(&positives)?, &spans, &float(&other)?);
     eprintln!("int8 {int8:?}, float {float:?}, of {}", spans.len());
     assert!(int8.misses <= 6, "{} of {} missed: {int8:?}", int8.misses, spans.len());
     assert!(int8.misses.abs_diff(float.misses) <= 1, "int8 {int8:?}, float {float:?}");
-    the_artifact_hears_the_same(&base, &trunk, &tuned)
+    the_model_file_hears_the_same(&pretrained, &backbone, &tuned)
 }
 
 fn at_five_an_hour(
-    tuned: &Tuned,
+    tuned: &HeadCheckpoint,
     positives: &Scores,
     spans: &[Range<usize>],
     other: &Scores,
 ) -> Point {
     let detector = tuned.info.detector;
-    let played = Played::new("clean".into(), positives.clone(), spans.to_vec());
+    let scored = ScoredClips::new("clean".into(), positives.clone(), spans.to_vec());
     let hours = other.hours();
-    let heard = Heard { played: &played, other, hours, index: 0, detector };
+    let heard = ScoredKeyword { scored: &scored, other, hours, index: 0, detector };
     let allowed = (5.0 * hours) as usize;
     let (threshold, _) = wakeling::evaluate::threshold_for(other, 0, &detector, allowed);
     heard.at(threshold)
@@ -90,26 +98,27 @@ fn at_five_an_hour(
 
 /// After writing and reading, and on audio through the whole pipeline, the model gives the scores
 /// that the trainer computed from cached features, except for the rounding of the cache.
-fn the_artifact_hears_the_same(
-    base: &wakeling::base::Base,
-    trunk: &QuantizedTrunk,
-    tuned: &Tuned,
+fn the_model_file_hears_the_same(
+    pretrained: &wakeling::pretrained::PretrainedModel,
+    backbone: &QuantizedBackbone,
+    tuned: &HeadCheckpoint,
 ) -> Result<()> {
-    let entry = [tuned.entry(trunk)?];
-    let bytes = with_model(base, trunk, &entry, &CardText::default(), artifact::encode)?;
+    let entry = [tuned.entry(backbone)?];
+    let bytes = with_model(pretrained, backbone, &entry, &CardText::default(), model_file::encode)?;
     let model = Model::load(&bytes).expect("what quantize makes, a device loads");
     assert_eq!(model.words[0].label, LABEL);
     let examples = demo("test");
-    let played = play_clips(&model, &examples, Surroundings::Silence)?.scores;
-    let frontend = base.tables.params(base.info.normalization);
-    let rate = base.info.trunk.steps_per_second();
-    let (rows, _) = Surroundings::Silence.rows(&examples, &frontend, rate);
-    let cached = head_scores(base, trunk, &entry, &trunk_outputs(base, trunk, &rows)?)?;
+    let scored = score_clips(&model, &examples, TestConditions::Silence)?.scores;
+    let frontend = pretrained.tables.params(pretrained.info.normalization);
+    let rate = pretrained.info.backbone.steps_per_second();
+    let (streams, _) = TestConditions::Silence.streams(&examples, &frontend, rate);
+    let cached =
+        head_scores(pretrained, backbone, &entry, &embed_streams(pretrained, backbone, &streams)?)?;
     let best = |scores: &Scores| -> Vec<i32> {
         scores.streams.iter().map(|s| i32::from(s.iter().copied().max().unwrap_or(0))).collect()
     };
     let differences: Vec<i32> =
-        best(&played).iter().zip(best(&cached)).map(|(a, b)| (a - b).abs()).collect();
+        best(&scored).iter().zip(best(&cached)).map(|(a, b)| (a - b).abs()).collect();
     let mean = differences.iter().sum::<i32>() / differences.len() as i32;
     // Half a logit unit in Q8, on average.
     assert!(mean < 128, "the best logits differ by {differences:?}");

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wakeling::{audio, corpus::Corpus};
+use wakeling::{audio, dataset::Dataset};
 use wakeling_tests::null_sink::NullSink;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeling");
@@ -59,9 +59,9 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Returns the correlation of `take` with the most similar stretch of `played`, and the number of
+/// Returns the correlation of `take` with the most similar stretch of `scored`, and the number of
 /// bit-identical samples there.
-fn alignment(take: &[i16], played: &[i16]) -> (f64, usize) {
+fn alignment(take: &[i16], scored: &[i16]) -> (f64, usize) {
     let dot = |a: &[i16], b: &[i16]| -> f64 {
         a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
     };
@@ -69,10 +69,10 @@ fn alignment(take: &[i16], played: &[i16]) -> (f64, usize) {
     // The middle of a take determines the position.
     let middle = take.len() / 2;
     let part = &take[middle..middle + 1_000];
-    let last = played.len() - take.len();
-    let like = |offset: usize| correlation(part, &played[offset + middle..offset + middle + 1_000]);
+    let last = scored.len() - take.len();
+    let like = |offset: usize| correlation(part, &scored[offset + middle..offset + middle + 1_000]);
     let best = (0..=last).max_by(|&a, &b| like(a).total_cmp(&like(b))).expect("an offset");
-    let there = &played[best..best + take.len()];
+    let there = &scored[best..best + take.len()];
     (correlation(take, there), take.iter().zip(there).filter(|(a, b)| a == b).count())
 }
 
@@ -92,9 +92,9 @@ fn takes_are_what_was_played() {
         player.kill().expect("paplay ends");
         player.wait().expect("paplay ends");
         assert!(output.status.success(), "{rate} Hz: {}", stderr(&output));
-        let corpus = Corpus::open(place.path().join("takes/manifest.jsonl")).expect("a manifest");
-        assert_eq!(corpus.examples.len().to_string(), rest[1]);
-        for example in &corpus.examples {
+        let dataset = Dataset::open(place.path().join("takes/manifest.jsonl")).expect("a manifest");
+        assert_eq!(dataset.examples.len().to_string(), rest[1]);
+        for example in &dataset.examples {
             assert_eq!(example.text.as_deref(), Some("hey wakeling"));
             let take = example.load().expect("a take");
             let (correlation, same) = alignment(&take, &padded);
@@ -123,8 +123,8 @@ fn a_microphone_that_vanishes_takes_nothing_with_it() {
     assert!(message.contains("gone") || message.contains("no sample"), "{message}");
     assert!(message.contains("remedy:") && !message.contains("panicked"), "{message}");
     assert_eq!(takes(place.path()), 1, "what was kept is kept");
-    let corpus = Corpus::open(place.path().join("takes/manifest.jsonl")).expect("a manifest");
-    corpus.examples[0].load().expect("a whole take");
+    let dataset = Dataset::open(place.path().join("takes/manifest.jsonl")).expect("a manifest");
+    dataset.examples[0].load().expect("a whole take");
 }
 
 #[test]

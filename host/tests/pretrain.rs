@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wakeling::{audio, base::Base, quantize::QuantizedTrunk};
+use wakeling::{audio, pretrained::PretrainedModel, quantize::QuantizedBackbone};
 
 /// Writes `clips` recordings of each keyword, all different.
 fn write_words(folder: &Path, clips: usize) {
@@ -53,7 +53,7 @@ impl Place {
         }
         command
             .args(["--tier", "s", "--task", "words", "--name", "tiny"])
-            .args(["--steps", steps, "--rows", "1", "--readers", "2"])
+            .args(["--steps", steps, "--streams", "1", "--readers", "2"])
             .args([Path::new("--train"), &self.at("words"), Path::new("--out"), &self.at(out)])
             .args(more);
         command
@@ -83,9 +83,9 @@ fn succeeded(output: &Output) -> String {
 fn a_base_is_trained_from_folders_of_words_and_a_run_continues() {
     let place = Place::new();
     succeeded(&place.run("out", "12", &[]));
-    let base = Base::load(&place.at("out/tiny.safetensors")).expect("a base");
-    QuantizedTrunk::of(&base).expect("a calibrated base");
-    assert_eq!(base.info.words.outputs(), 3);
+    let pretrained = PretrainedModel::load(&place.at("out/tiny.safetensors")).expect("a base");
+    QuantizedBackbone::of(&pretrained).expect("a calibrated base");
+    assert_eq!(pretrained.info.words.outputs(), 3);
     assert_eq!(place.rows("out").len(), 1 + 12);
 
     // All training steps are done. The same command finds the checkpoint and ends with the same
@@ -172,8 +172,8 @@ fn voice_activity_is_learned_from_levels_alone() {
     assert!(after("voice_error_rate.of=") > 100.0, "{figures}");
     assert!(after("voice_error_rate=") < 0.1, "{figures}\n{text}");
     assert!(!figures.contains("word_error_rate"), "{figures}");
-    let picture = fs::read_to_string(place.at("out/train.svg")).expect("a picture");
-    assert!(picture.contains("voice_error_rate") && picture.contains("dev_loss"));
+    let image = fs::read_to_string(place.at("out/train.svg")).expect("a picture");
+    assert!(image.contains("voice_error_rate") && image.contains("dev_loss"));
     let nothing = place.run("no", "4", &["--weight", "words=0"]);
     assert_eq!(nothing.status.code(), Some(2));
 }
@@ -260,7 +260,7 @@ fn peak_kb(place: &Place, lines: usize) -> u64 {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wakeling"));
     let out = place.at(&format!("run-{lines}"));
     command
-        .args(["pretrain", "--tier", "s", "--task", "words", "--steps", "40", "--rows", "1"])
+        .args(["pretrain", "--tier", "s", "--task", "words", "--steps", "40", "--streams", "1"])
         .args(["--workers", "1", "--readers", "2", "--window", "2000"])
         .args([Path::new("--train"), &manifest, Path::new("--out"), &out]);
     let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
@@ -329,9 +329,14 @@ mod mpi {
     }
 
     fn values(place: &Place, out: &str) -> Vec<(String, Vec<f32>)> {
-        let base = Base::load(&place.at(out).join("tiny.safetensors")).expect("a base");
-        let names: Vec<String> = base.params.vars().map(|(name, _)| name.to_owned()).collect();
-        names.into_iter().map(|n| (n.clone(), base.params.values(&n).expect("values"))).collect()
+        let pretrained =
+            PretrainedModel::load(&place.at(out).join("tiny.safetensors")).expect("a base");
+        let names: Vec<String> =
+            pretrained.params.vars().map(|(name, _)| name.to_owned()).collect();
+        names
+            .into_iter()
+            .map(|n| (n.clone(), pretrained.params.values(&n).expect("values")))
+            .collect()
     }
 
     /// Options for a dataset larger than the buffer, so that each process uses a part of it.

@@ -38,9 +38,9 @@ fn succeeded(output: &Output) {
 const QUICK: [&str; 10] = [
     "--steps",
     "12",
-    "--trunk-steps",
+    "--backbone-steps",
     "3",
-    "--members",
+    "--ensemble",
     "2",
     "--negative-hours",
     "0",
@@ -93,19 +93,21 @@ mod determinism {
         let (word, test) = (format!("hey={}", demo("train")), format!("hey={}", demo("test")));
         let talk = demo("talk");
         let fixed = ["compare", "--word", &word, "--test", &test, "--talk", &talk];
-        let ways = ["--samples", "2", "--train", "head", "scratch:25"];
-        let command = |rest: &[&str]| wakeling(&place, &[&fixed[..], &ways, &QUICK, rest].concat());
+        let trainables = ["--samples", "2", "--train", "head", "scratch:25"];
+        let command =
+            |rest: &[&str]| wakeling(&place, &[&fixed[..], &trainables, &QUICK, rest].concat());
         same_files(&place, command, &["compare.csv"]);
     }
 
     /// Writes two classes of noise images, one brighter than the other.
-    fn pictures(folder: &Path) {
-        for (class, base) in [("dark", 30u32), ("bright", 150)] {
+    fn images(folder: &Path) {
+        for (class, pretrained) in [("dark", 30u32), ("bright", 150)] {
             fs::create_dir_all(folder.join(class)).expect("a folder");
             for i in 0..6u32 {
-                let pixel = |x, y| image::Luma([(base + (x * 31 + y * 17 + i * 7) % 60) as u8]);
-                let picture = image::GrayImage::from_fn(32, 32, pixel);
-                picture.save(folder.join(class).join(format!("{i}.png"))).expect("a picture");
+                let pixel =
+                    |x, y| image::Luma([(pretrained + (x * 31 + y * 17 + i * 7) % 60) as u8]);
+                let image = image::GrayImage::from_fn(32, 32, pixel);
+                image.save(folder.join(class).join(format!("{i}.png"))).expect("a picture");
             }
         }
     }
@@ -113,7 +115,7 @@ mod determinism {
     #[test]
     fn images_finetune_gives_the_same_model_with_any_number_of_workers() {
         let place = place();
-        pictures(&place.path().join("train"));
+        images(&place.path().join("train"));
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
         let fixed =
             ["images", "finetune", "--train", "train", "--channels", "gray", "--way", "all"];

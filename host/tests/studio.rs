@@ -12,9 +12,10 @@ use std::{
 
 use serde_json::{Value, json};
 use wakeling::{
-    artifact, audio,
+    audio,
     board::{Board, Family},
     flash::uf2,
+    model_file,
 };
 use wakeling_tests::{Random, browser::Browser, shipped::few_models};
 
@@ -95,7 +96,7 @@ fn a_person_records_trains_hears_and_downloads() {
     );
     page.press("Enter");
     page.wait_for("['keep', 'redo'].includes(document.activeElement.id)", SHORT);
-    page.picture("take.png");
+    page.image("take.png");
     page.press("Enter");
     page.evaluate("document.getElementById('automatic').click()");
     page.wait_for(&format!("{count} > 0 || !document.getElementById('picture').hidden || document.getElementById('sign').textContent !== ''"), SHORT);
@@ -122,7 +123,7 @@ fn a_person_records_trains_hears_and_downloads() {
     page.wait_for(moves, TRAINING);
     let problem = page.evaluate("document.getElementById('problem-train')?.textContent ?? ''");
     assert_eq!(problem, "");
-    page.picture("training.png");
+    page.image("training.png");
     // The training runs in the program, so a reloaded page still shows it. The mark distinguishes
     // the old page from the new one, because a reload begins some time after the call.
     page.evaluate("window.isOld = true; location.reload()");
@@ -143,7 +144,7 @@ fn a_person_records_trains_hears_and_downloads() {
     assert!(report.contains("Misses and false accepts"));
     page.evaluate("document.getElementById('listen').click()");
     page.wait_for("document.querySelectorAll('#heard li').length > 0", SHORT);
-    page.picture("heard.png");
+    page.image("heard.png");
     let heard = page.evaluate("document.querySelector('#heard li').textContent");
     assert!(heard.as_str().is_some_and(|s| s.contains("hey wakeling, peak level ")), "{heard}");
     // Levels have the threshold at 50, and three sensitivities have names.
@@ -162,8 +163,8 @@ fn a_person_records_trains_hears_and_downloads() {
 
     page.evaluate("document.getElementById('download').click()");
     let path = downloaded(place.path(), "hey-wakeling.wkl");
-    let bytes = artifact::read(&path).expect("a model");
-    let model = artifact::load(&path, &bytes).expect("a model");
+    let bytes = model_file::read(&path).expect("a model");
+    let model = model_file::load(&path, &bytes).expect("a model");
     assert_eq!(model.words[0].label, "hey wakeling");
     assert_eq!(bytes, fs::read(place.path().join("runs/hey-wakeling/model.wkl")).expect("a model"));
 
@@ -175,7 +176,7 @@ fn a_person_records_trains_hears_and_downloads() {
     // In the first slot, after two pages of journal and a header.
     let held = &written.bytes[2 * 4_096 + 128..];
     assert!(held.starts_with(&bytes), "the drive's file holds another model");
-    page.picture("downloads.png");
+    page.image("downloads.png");
 }
 
 /// Waits for a file that the page saves, and returns its path.
@@ -389,7 +390,7 @@ fn errors_stay_beside_their_control_until_they_are_resolved() {
         click(&mut page, id);
         assert_problem(&mut page, id, "does not allow this page to use the microphone");
     }
-    page.picture("refused.png");
+    page.image("refused.png");
     page.evaluate(&format!("({devices}.getUserMedia = window.given, 0)"));
     for id in ["room", "take"] {
         click(&mut page, id);
@@ -414,7 +415,7 @@ fn errors_stay_beside_their_control_until_they_are_resolved() {
         click(&mut page, id);
         assert_problem(&mut page, id, "does not answer");
     }
-    page.picture("gone.png");
+    page.image("gone.png");
 }
 
 #[test]
@@ -438,15 +439,15 @@ fn a_muted_microphone_is_named_within_two_seconds() {
     page.wait_for("document.getElementById('take').textContent === 'Record a take'", SHORT);
     assert_problem(&mut page, "take", "muted or off");
     assert_eq!(page.evaluate("document.querySelectorAll('#takes li').length"), 0);
-    page.picture("muted.png");
+    page.image("muted.png");
 }
 
 /// Writes `studio.png`, the image of the studio in the documents. espeak-ng should be installed.
 ///
-/// `WAKELING_SCREENSHOTS=$PWD/docs/images cargo test -p wakeling --test studio -- --ignored picture`
+/// `WAKELING_SCREENSHOTS=$PWD/docs/images cargo test -p wakeling --test studio -- --ignored image`
 #[test]
 #[ignore = "writes a picture of the documents"]
-fn picture_of_the_studio() {
+fn image_of_the_studio() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let (_program, url) = studio(place.path());
     let Some(mut page) = Browser::start(place.path(), &microphone(place.path()), &url) else {
@@ -468,5 +469,5 @@ fn picture_of_the_studio() {
         }
     }
     page.evaluate("(document.documentElement.style.scrollbarWidth = 'none', scrollTo(0, 0))");
-    page.picture_in_view("studio.png");
+    page.image_in_view("studio.png");
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use wakeling::{audio, corpus::Corpus};
+use wakeling::{audio, dataset::Dataset};
 use wakeling_tests::shipped::few_models;
 
 /// Runs the program in a folder, with the models in its `models`, if there are any.
@@ -79,12 +79,12 @@ fn a_run_that_was_cut_off_goes_on_and_names_every_voice() {
     let made = wavs(&place.path().join("out"));
     assert_eq!(made.len(), 3);
 
-    let corpus = Corpus::open(place.path().join("out/manifest.jsonl")).expect("a manifest");
+    let dataset = Dataset::open(place.path().join("out/manifest.jsonl")).expect("a manifest");
     let mut voices: Vec<&str> =
-        corpus.examples.iter().filter_map(|e| e.speaker.as_deref()).collect();
+        dataset.examples.iter().filter_map(|e| e.speaker.as_deref()).collect();
     voices.sort_unstable();
     assert_eq!(voices, ["a b", "c", "d"]);
-    let example = &corpus.examples[0];
+    let example = &dataset.examples[0];
     assert_eq!(example.text.as_deref(), Some(phrase));
     let samples = example.load().expect("a recording").len() as f64;
     assert!((samples / 16_000.0 - 0.6).abs() < 0.01 && example.duration_s == Some(0.6));
@@ -158,7 +158,7 @@ fn a_phrase_that_nobody_recorded_becomes_a_model_that_hears_people() {
     let near =
         ["synthesize", "hey wakeling", "--out", "speech", "--negatives", "near", "--count", "60"];
     succeeded(&wakeling(place.path(), &near));
-    let near = Corpus::open(place.path().join("near/manifest.jsonl")).expect("a manifest");
+    let near = Dataset::open(place.path().join("near/manifest.jsonl")).expect("a manifest");
     assert!(near.examples.len() > 50, "{}", near.examples.len());
     assert!(near.examples.iter().all(|e| e.text.as_deref() != Some("hey wakeling")));
 
@@ -186,7 +186,7 @@ fn a_phrase_that_nobody_recorded_becomes_a_model_that_hears_people() {
     // Five recordings of other voices in addition, under the same name.
     let few = place.path().join("few");
     fs::create_dir(&few).expect("a folder");
-    let train = Corpus::open(demo.join("train")).expect("the demo's samples");
+    let train = Dataset::open(demo.join("train")).expect("the demo's samples");
     for example in train.examples.iter().take(5) {
         fs::copy(&example.path, few.join(example.path.file_name().expect("a name")))
             .expect("a copy");

@@ -9,9 +9,9 @@ use std::{
 
 use tempfile::TempDir;
 use wakeling::{
-    base::Base,
+    head_checkpoint::HeadCheckpoint,
     nn::{head::HeadConfig, params::Params},
-    tuned::Tuned,
+    pretrained::PretrainedModel,
 };
 use wakeling_tests::shipped::few_models;
 
@@ -44,7 +44,7 @@ fn succeeded(output: &Output) -> (String, String) {
 }
 
 fn weights(path: PathBuf) -> Params {
-    Base::load(&path).expect("a base").params
+    PretrainedModel::load(&path).expect("a base").params
 }
 
 /// Returns the names of the parameters that differ.
@@ -58,7 +58,7 @@ fn only_the_blocks_that_were_asked_for_move_and_their_model_hears() {
     let place = place();
     let word = format!("hey wakeling={}", demo("train"));
     let finetune = |train, out| {
-        let steps = ["--steps", "150", "--trunk-steps", "15", "--train", train, "--out", out];
+        let steps = ["--steps", "150", "--backbone-steps", "15", "--train", train, "--out", out];
         // One pass over the negatives is enough here, and takes a quarter of the time.
         let quick = ["--negative-hours", "0"];
         succeeded(&run(&place, &[&["finetune", "--word", &word][..], &quick, &steps].concat()))
@@ -116,13 +116,15 @@ fn a_head_may_be_a_single_node() {
     let place = place();
     let word = format!("hey wakeling={}", demo("train"));
     let finetune = |layers| {
-        let shape = ["--members", "1", "--head-channels", "1", "--head-layers", layers];
+        let shape = ["--ensemble", "1", "--head-channels", "1", "--head-layers", layers];
         let quick = ["--steps", "60", "--negative-hours", "0", "--out", "node"];
         run(&place, &[&["finetune", "--word", &word][..], &shape, &quick].concat())
     };
     succeeded(&finetune("0"));
-    let base = Base::load(&place.path().join("models/base-s.safetensors")).expect("a base");
-    let head = Tuned::load(&place.path().join("node/hey-wakeling.head"), &base).expect("a head");
+    let pretrained =
+        PretrainedModel::load(&place.path().join("models/base-s.safetensors")).expect("a base");
+    let head = HeadCheckpoint::load(&place.path().join("node/hey-wakeling.head"), &pretrained)
+        .expect("a head");
     assert_eq!(head.info.head, HeadConfig { hidden: 1, temporal: Vec::new() });
     let simulated = Command::new(env!("CARGO_BIN_EXE_wakeling"))
         .args(["simulate", &demo("test"), "--model", "node/model.wkl"])
@@ -174,20 +176,20 @@ fn a_table_says_of_each_recording_what_is_known() {
 
 /// Options of a comparison that only shows that the command works, not which way is better.
 const QUICK: [&str; 8] =
-    ["--steps", "60", "--trunk-steps", "4", "--members", "1", "--negative-hours", "1"];
+    ["--steps", "60", "--backbone-steps", "4", "--ensemble", "1", "--negative-hours", "1"];
 
 #[test]
-fn words_are_compared_on_one_trunk_and_on_their_own() {
+fn words_are_compared_on_one_backbone_and_on_their_own() {
     let place = place();
     let (train, test, talk) = (demo("train"), demo("test"), demo("talk"));
     let word = |name: &str, folder: &str| format!("{name}={folder}");
     let fixed = ["compare", "--talk", &talk, "--out", "out", "--samples", "3"];
-    let ways = ["--train", "head", "scratch:25", "--tasks", "joint", "separate"];
+    let trainables = ["--train", "head", "scratch:25", "--tasks", "joint", "separate"];
     let one = ["--word", &word("one", &train), "--test", &word("one", &test)].map(str::to_owned);
     let two = ["--word", &word("two", &train), "--test", &word("two", &test)].map(str::to_owned);
     let compare = |words: &[&[String]]| {
         let words: Vec<&str> = words.iter().flat_map(|w| w.iter().map(String::as_str)).collect();
-        run(&place, &[&fixed[..], &QUICK, &ways, &words].concat())
+        run(&place, &[&fixed[..], &QUICK, &trainables, &words].concat())
     };
     let output = compare(&[&one]);
     let message = String::from_utf8_lossy(&output.stderr);
@@ -210,8 +212,8 @@ fn a_comparison_goes_on_where_it_was() {
     let (word, test) = (format!("hey wakeling={train}"), format!("hey wakeling={test}"));
     let compare = |samples: &[&str], out: &str| {
         let fixed = ["compare", "--word", &word, "--test", &test, "--talk", &talk, "--out", out];
-        let ways = ["--train", "scratch", "head", "--samples"];
-        run(&place, &[&fixed[..], &QUICK, &ways, samples].concat())
+        let trainables = ["--train", "scratch", "head", "--samples"];
+        run(&place, &[&fixed[..], &QUICK, &trainables, samples].concat())
     };
     let (table, _) = succeeded(&compare(&["2"], "out"));
     assert!(table.contains("| scratch |") && table.contains("| head |"), "{table}");
@@ -224,8 +226,8 @@ fn a_comparison_goes_on_where_it_was() {
     assert!(table.contains("| 2 | 8 |"), "{table}");
     let second = fs::read_to_string(place.path().join("out/compare.csv")).expect("a table");
     assert!(first.lines().all(|line| second.contains(line)), "{first}\n{second}");
-    let picture = fs::read_to_string(place.path().join("out/compare-0.5.svg")).expect("a picture");
-    assert!(picture.contains(">scratch<") && picture.contains(">head<"), "{picture}");
+    let image = fs::read_to_string(place.path().join("out/compare-0.5.svg")).expect("a picture");
+    assert!(image.contains(">scratch<") && image.contains(">head<"), "{image}");
 
     fs::create_dir(place.path().join("other")).expect("a folder");
     fs::write(place.path().join("other/compare.csv"), "something else\n").expect("a file");

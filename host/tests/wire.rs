@@ -15,7 +15,9 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-use wakeling::{base::Base, images::file::ImageNetwork, pack, tuned::Tuned};
+use wakeling::{
+    head_checkpoint::HeadCheckpoint, images::file::ImageNetwork, pack, pretrained::PretrainedModel,
+};
 
 /// Secret key of the signature that is pinned. It protects nothing.
 const KEY: &str = "0101010101010101010101010101010101010101010101010101010101010101";
@@ -81,11 +83,11 @@ fn heads_and_pretrained_models_written_before_are_written_alike() {
     let place = TempDir::new().expect("a folder");
     let again = place.path().join("again");
     let same = |path: &Path| assert!(fs::read(&again).unwrap() == fs::read(path).unwrap());
-    let base = Base::load(&shipped("base-s.safetensors")).expect("a base");
-    base.save(&again).unwrap();
+    let pretrained = PretrainedModel::load(&shipped("base-s.safetensors")).expect("a base");
+    pretrained.save(&again).unwrap();
     same(&shipped("base-s.safetensors"));
     let head = fixture("hey-wakeling.head");
-    Tuned::load(&head, &base).expect("a head").save(&again).unwrap();
+    HeadCheckpoint::load(&head, &pretrained).expect("a head").save(&again).unwrap();
     same(&head);
     let images = shipped("objects-m.safetensors");
     ImageNetwork::load(&images).expect("a base").save(&again).unwrap();

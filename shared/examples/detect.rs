@@ -2,7 +2,7 @@
 
 use std::{env, error::Error, fs};
 
-use wakeling_shared::{artifact::Model, pipeline::Pipeline, timebase::SAMPLE_RATE_HZ};
+use wakeling_shared::{model::Model, pipeline::Pipeline, timebase::SAMPLE_RATE_HZ};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let [model, wav] = env::args()

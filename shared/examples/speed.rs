@@ -7,9 +7,9 @@
 use std::{env, fs, hint::black_box, process::ExitCode, time::Instant};
 
 use wakeling_shared::{
-    artifact::{MAX_WORDS, Model},
     engine::Engine,
     frontend::{Frontend, MEL_CHANNELS, SAMPLE_RATE_HZ},
+    model::{MAX_KEYWORDS, Model},
     pipeline::Pipeline,
 };
 
@@ -34,7 +34,7 @@ fn measure(path: &str) -> Result<(), Box<dyn std::error::Error>> {
     let model = Model::load(&bytes)?;
     let mut arena = vec![0; model.arena_bytes()];
     let steps = least(|| step_all(&model, &mut arena)) / STEPS as f64;
-    let audio = least(|| hear_all(&model, &mut arena)) / SECONDS as f64;
+    let audio = least(|| push_all(&model, &mut arena)) / SECONDS as f64;
     let features = least(|| all_features(&model)) / SECONDS as f64;
     println!(
         "{path} {} {steps:.0} {:.0} {:.2}",
@@ -55,10 +55,10 @@ fn least(mut round: impl FnMut()) -> f64 {
     (0..ROUNDS).map(|_| timed()).fold(f64::MAX, f64::min)
 }
 
-/// Runs all steps. The arena holds [`Model::arena_bytes`], so neither this nor [`hear_all`] fails.
+/// Runs all steps. The arena holds [`Model::arena_bytes`], so neither this nor [`push_all`] fails.
 fn step_all(model: &Model<'_>, arena: &mut [i8]) {
     let Ok(mut engine) = Engine::new(model, arena) else { return };
-    let mut logits = [0; MAX_WORDS];
+    let mut logits = [0; MAX_KEYWORDS];
     for step in 0..STEPS {
         for (i, x) in engine.input().iter_mut().enumerate() {
             *x = (step * 31 + i * 17) as i8;
@@ -68,7 +68,7 @@ fn step_all(model: &Model<'_>, arena: &mut [i8]) {
     black_box(logits);
 }
 
-fn hear_all(model: &Model<'_>, arena: &mut [i8]) {
+fn push_all(model: &Model<'_>, arena: &mut [i8]) {
     let Ok(mut pipeline) = Pipeline::new(model, arena) else { return };
     let noise = noise();
     for _ in 0..SECONDS {

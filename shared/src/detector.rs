@@ -49,7 +49,7 @@ pub struct Detector {
     params: DetectorParams,
     window: [i16; MAX_SMOOTHING],
     position: usize,
-    deaf_steps: u16,
+    refractory_left: u16,
 }
 
 /// Result of one step for one keyword.
@@ -64,7 +64,7 @@ pub struct Decision {
 impl Detector {
     /// Creates a detector whose window is filled with the least logit.
     pub const fn new(params: DetectorParams) -> Self {
-        Self { params, window: [-LOGIT_CLAMP; MAX_SMOOTHING], position: 0, deaf_steps: 0 }
+        Self { params, window: [-LOGIT_CLAMP; MAX_SMOOTHING], position: 0, refractory_left: 0 }
     }
 
     /// Parameters in use.
@@ -87,10 +87,10 @@ impl Detector {
         let sum: i32 = self.window.iter().take(length).map(|&l| i32::from(l)).sum();
         let smoothed = sum.div_euclid(length as i32) as i16;
 
-        self.deaf_steps = self.deaf_steps.saturating_sub(1);
-        let fired = self.deaf_steps == 0 && smoothed >= self.params.threshold;
+        self.refractory_left = self.refractory_left.saturating_sub(1);
+        let fired = self.refractory_left == 0 && smoothed >= self.params.threshold;
         if fired {
-            self.deaf_steps = self.params.refractory_steps.saturating_add(1);
+            self.refractory_left = self.params.refractory_steps.saturating_add(1);
         }
         Decision { smoothed, fired }
     }

@@ -11,7 +11,7 @@
 //! In: loudness and whitened column of each step, by [`Observer`]. Out: a [`Patch`]. Integers only.
 
 use crate::{
-    artifact::{Affine, LANES, Model, Op, Patches, file_words},
+    model::{Affine, LANES, Model, Op, Patches, file_words},
     pipeline::{Observer, Step},
 };
 
@@ -87,7 +87,7 @@ impl Head {
     /// Finds the enrollment head of a model: the last head with a pointwise and a depthwise layer,
     /// neither with a ReLU, and one logit.
     pub fn of(model: &Model<'_>, file: &[u32]) -> Option<Self> {
-        let mut first = usize::from(model.trunk_layers);
+        let mut first = usize::from(model.backbone_layers);
         let mut found = None;
         for (i, head) in model.heads.iter().enumerate() {
             let count = usize::from(head.layers);
@@ -106,14 +106,14 @@ impl Head {
             first += count;
         }
         let (head, layer, taps, dilation, affine, column) = found?;
-        let [weights, factors] = place(model, file, layer)?;
+        let [weights, bias_scales] = place(model, file, layer)?;
         let [_, logit] = place(model, file, model.layers.len() + head)?;
         Some(Self {
             taps: taps.into(),
             dilation: dilation.into(),
             channels: affine.outputs.into(),
             column,
-            at: [weights, factors, logit],
+            at: [weights, bias_scales, logit],
         })
     }
 }
@@ -122,18 +122,18 @@ impl Head {
 /// logits.
 fn place(model: &Model<'_>, file: &[u32], index: usize) -> Option<[usize; 2]> {
     let words = |affine: &Affine<'_>| {
-        [affine.weights.len(), size_of_val(affine.factors) / size_of::<u32>()]
+        [affine.weights.len(), size_of_val(affine.bias_scales) / size_of::<u32>()]
     };
     let behind: usize = model.affines().flat_map(words).sum();
     let mut at = file_words(file)?.checked_sub(behind)?;
     let layers = model.layers.iter().map(|layer| layer.op.affine());
     let all = layers.chain(model.heads.iter().map(|head| Some(&head.logits)));
     for (i, affine) in all.enumerate() {
-        let [weights, factors] = affine.map_or([0, 0], words);
+        let [weights, bias_scales] = affine.map_or([0, 0], words);
         if i == index {
             return affine.map(|_| [at, at + weights]);
         }
-        at += weights + factors;
+        at += weights + bias_scales;
     }
     None
 }
@@ -377,14 +377,14 @@ impl Likeness {
 /// Largest number of words of the depthwise weights.
 const WEIGHT_WORDS: usize = MAX_CHANNELS * MAX_TAPS / 2;
 /// Largest number of words of the depthwise factors.
-const FACTOR_WORDS: usize = MAX_CHANNELS * 2;
+const BIAS_SCALE_WORDS: usize = MAX_CHANNELS * 2;
 
 /// Values that replace the zeros of an enrollment head.
 #[derive(Clone, Debug)]
 pub struct Patch {
     head: Head,
     weights: [u32; WEIGHT_WORDS],
-    factors: [u32; FACTOR_WORDS],
+    bias_scales: [u32; BIAS_SCALE_WORDS],
     logit: [u32; 2 * LANES],
 }
 
@@ -425,7 +425,7 @@ impl Patch {
         let mut patch = Self {
             head,
             weights: [0; WEIGHT_WORDS],
-            factors: [0; FACTOR_WORDS],
+            bias_scales: [0; BIAS_SCALE_WORDS],
             logit: [0; 2 * LANES],
         };
         for k in 0..head.taps {
@@ -440,7 +440,7 @@ impl Patch {
         }
         for c in 0..head.channels {
             let at = c / LANES * 2 * LANES + LANES + c % LANES;
-            if let Some(word) = patch.factors.get_mut(at) {
+            if let Some(word) = patch.bias_scales.get_mut(at) {
                 *word = scale as u32;
             }
         }
@@ -451,11 +451,11 @@ impl Patch {
 
     /// Words to write over the file of the model.
     pub fn patches(&self) -> Patches<'_> {
-        let Head { taps, channels, at: [weights, factors, logit], .. } = self.head;
+        let Head { taps, channels, at: [weights, bias_scales, logit], .. } = self.head;
         let blocks = channels.div_ceil(LANES);
         let weight_words = self.weights.get(..blocks * taps * LANES / 2).unwrap_or_default();
-        let factor_words = self.factors.get(..blocks * 2 * LANES).unwrap_or_default();
-        Patches::new([(weights, weight_words), (factors, factor_words), (logit, &self.logit)])
+        let factor_words = self.bias_scales.get(..blocks * 2 * LANES).unwrap_or_default();
+        Patches::new([(weights, weight_words), (bias_scales, factor_words), (logit, &self.logit)])
     }
 }
 

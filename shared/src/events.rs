@@ -7,7 +7,7 @@
 //! | `detection <end sample> <score> <logit> <word>` | at a detection |
 //! | `logits <logit> …` | after a run of an image network |
 //! | `overrun <sample> <lost samples>` | when the microphone lost samples |
-//! | `fault <sample> <kind>` | at a change of health: `stuck`, `clipping`, `offset` or `none` |
+//! | `mic_issue <sample> <kind>` | at a change of health: `stuck`, `clipping`, `offset` or `none` |
 //! | `stats <name>=<value> …` | at the end of a run, where it has one |
 //! | `error <message>` | when the device gives up |
 //!
@@ -20,10 +20,10 @@ use core::fmt::{self, Display, Formatter, Write};
 use heapless::Vec;
 
 use crate::{
-    artifact::{MAX_WORDS, Model},
     decimal::{Decimal, Verbatim},
-    fault::{Fault, FaultKind},
     fixed::sigmoid,
+    mic_health::{MicIssue, MicIssueKind},
+    model::{MAX_KEYWORDS, Model},
     pipeline::Step,
 };
 
@@ -71,7 +71,7 @@ pub struct Scores {
     /// Number of samples from the start to the end of the step.
     pub end_samples: u64,
     /// One score per keyword.
-    pub words: Vec<Score, MAX_WORDS>,
+    pub words: Vec<Score, MAX_KEYWORDS>,
 }
 
 impl From<&Step<'_>> for Scores {
@@ -82,7 +82,7 @@ impl From<&Step<'_>> for Scores {
             end_samples: step.end_samples,
             words: words
                 .map(|(&logit, d)| Score { logit, smoothed: d.smoothed })
-                .take(MAX_WORDS)
+                .take(MAX_KEYWORDS)
                 .collect(),
         }
     }
@@ -233,8 +233,8 @@ pub enum Event<'a> {
     Detection(Detection<'a>),
     /// An `overrun` line.
     Overrun(Overrun),
-    /// A `fault` line.
-    Fault(Fault),
+    /// A `mic_issue` line.
+    MicIssue(MicIssue),
     /// A `stats` line.
     Stats(Stats),
     /// The message of an `error` line.
@@ -250,7 +250,7 @@ impl<'a> Event<'a> {
             "step" => parse_step(rest).map(Self::Step),
             "detection" => parse_detection(rest).map(Self::Detection),
             "overrun" => parse_overrun(rest).map(Self::Overrun),
-            "fault" => parse_fault(rest).map(Self::Fault),
+            "fault" => parse_mic_issue(rest).map(Self::MicIssue),
             "stats" => parse_stats(rest).map(Self::Stats),
             "error" => Some(Self::Error(rest)),
             _ => None,
@@ -285,9 +285,9 @@ fn parse_overrun(rest: &str) -> Option<Overrun> {
     Some(Overrun { end_samples: end.parse().ok()?, lost_samples: lost.parse().ok()? })
 }
 
-fn parse_fault(rest: &str) -> Option<Fault> {
+fn parse_mic_issue(rest: &str) -> Option<MicIssue> {
     let (end_samples, kind) = rest.split_once(' ')?;
-    Some(Fault { end_samples: end_samples.parse().ok()?, kind: FaultKind::of(kind)? })
+    Some(MicIssue { end_samples: end_samples.parse().ok()?, kind: MicIssueKind::of(kind)? })
 }
 
 fn parse_stats(rest: &str) -> Option<Stats> {
@@ -334,8 +334,8 @@ mod tests {
         assert_eq!(overrun.to_string(), "overrun 3 320");
         assert_eq!(Event::parse(&overrun.to_string()), Some(Event::Overrun(overrun)));
 
-        let fault = Fault { end_samples: 32_000, kind: FaultKind::Clipping };
-        assert_eq!(Event::parse(&fault.to_string()), Some(Event::Fault(fault)));
+        let mic_issue = MicIssue { end_samples: 32_000, kind: MicIssueKind::Clipping };
+        assert_eq!(Event::parse(&mic_issue.to_string()), Some(Event::MicIssue(mic_issue)));
     }
 
     #[test]

@@ -21,13 +21,13 @@ macro_rules! allow_dsp {
 
 // The order is that in which data meets them.
 pub mod timebase;
-pub mod artifact;
+pub mod model;
 pub mod frontend;
 pub mod gate;
 pub mod engine;
 pub mod detector;
 pub mod pipeline;
-pub mod fault;
+pub mod mic_health;
 pub mod events;
 pub mod monitor;
 pub mod recorder;

@@ -6,9 +6,9 @@
 use core::fmt::{self, Write};
 
 use crate::{
-    artifact::Model,
     events::{self, Loaded, Overrun},
-    fault::FaultDetector,
+    mic_health::MicMonitor,
+    model::Model,
     pipeline::{Observer, Pipeline, Step},
 };
 
@@ -16,7 +16,7 @@ use crate::{
 pub struct Monitor<'p, 'm, 'a> {
     model: &'m Model<'a>,
     pipeline: &'p mut Pipeline<'m, 'a>,
-    health: FaultDetector,
+    health: MicMonitor,
     samples: u64,
     with_scores: bool,
 }
@@ -31,7 +31,7 @@ impl<'p, 'm, 'a> Monitor<'p, 'm, 'a> {
         pipeline: &'p mut Pipeline<'m, 'a>,
         with_scores: bool,
     ) -> Self {
-        Self { model, pipeline, health: FaultDetector::new(), samples: 0, with_scores }
+        Self { model, pipeline, health: MicMonitor::new(), samples: 0, with_scores }
     }
 
     /// Number of samples pushed so far.
@@ -73,7 +73,7 @@ impl<'p, 'm, 'a> Monitor<'p, 'm, 'a> {
     ) -> Result<Option<u64>, fmt::Error> {
         let mut detected = None;
         while !pcm.is_empty() {
-            let (count, fault) = self.health.push(pcm);
+            let (count, mic_issue) = self.health.push(pcm);
             let (part, rest) = pcm.split_at_checked(count).unwrap_or((pcm, &[]));
             pcm = rest;
             let mut reporter = Reporter {
@@ -88,8 +88,8 @@ impl<'p, 'm, 'a> Monitor<'p, 'm, 'a> {
             detected = reporter.detected;
             reporter.written?;
             self.samples += part.len() as u64;
-            if let Some(fault) = fault {
-                writeln!(sink, "{fault}")?;
+            if let Some(mic_issue) = mic_issue {
+                writeln!(sink, "{mic_issue}")?;
             }
         }
         Ok(detected)

@@ -6,11 +6,11 @@
 use heapless::Vec;
 
 use crate::{
-    artifact::{MAX_WORDS, Model, Op},
     detector::{Decision, Detector, LOGIT_CLAMP},
     engine::{ArenaTooSmall, Engine},
     frontend::{Frontend, MEL_CHANNELS},
     gate::{Gate, Passage},
+    model::{MAX_KEYWORDS, Model, Op},
     timebase::{MAX_FRAMES_PER_STEP, frame_end},
 };
 
@@ -24,9 +24,9 @@ pub struct Pipeline<'m, 'a> {
     /// Sum of the front end's levels over the step's frames, for the gate.
     levels: i32,
     engine: Engine<'m, 'a>,
-    detectors: Vec<Detector, MAX_WORDS>,
-    logits: [i16; MAX_WORDS],
-    decisions: [Decision; MAX_WORDS],
+    detectors: Vec<Detector, MAX_KEYWORDS>,
+    logits: [i16; MAX_KEYWORDS],
+    decisions: [Decision; MAX_KEYWORDS],
     frames_per_step: u8,
     frames: u8,
     total_frames: u64,
@@ -181,8 +181,8 @@ impl<'m, 'a> Pipeline<'m, 'a> {
             levels: 0,
             engine,
             detectors: Vec::new(),
-            logits: [0; MAX_WORDS],
-            decisions: [Decision::default(); MAX_WORDS],
+            logits: [0; MAX_KEYWORDS],
+            decisions: [Decision::default(); MAX_KEYWORDS],
             frames_per_step: model.frames_per_step,
             frames: 0,
             total_frames: 0,
@@ -244,7 +244,7 @@ impl<'m, 'a> Pipeline<'m, 'a> {
         }
         let listened = passage != Passage::Closed;
         if !listened {
-            self.logits = [-LOGIT_CLAMP; MAX_WORDS];
+            self.logits = [-LOGIT_CLAMP; MAX_KEYWORDS];
         } else if !self.engine.step(&mut self.logits) {
             return;
         } else if let Some(buffer) = observer.column_buffer() {

@@ -12,7 +12,7 @@
 use heapless::Vec;
 
 use crate::{
-    artifact::{MAX_WORDS, Model},
+    model::{MAX_KEYWORDS, Model},
     pipeline::{Observer, Step},
 };
 
@@ -73,7 +73,7 @@ impl Log for () {
 
 /// An event and its window.
 #[derive(Clone, Copy, Debug)]
-struct Kept<const BYTES: usize> {
+struct StoredEntry<const BYTES: usize> {
     entry: Entry,
     window: Ring<BYTES>,
 }
@@ -116,12 +116,12 @@ impl<const BYTES: usize> Ring<BYTES> {
 /// Takes about `(ENTRIES + 1) · BYTES` bytes of RAM; a window of 1.5 s has 6,000.
 #[derive(Clone, Debug)]
 pub struct Recorder<const ENTRIES: usize, const BYTES: usize> {
-    thresholds: Vec<i16, MAX_WORDS>,
+    thresholds: Vec<i16, MAX_KEYWORDS>,
     margin: i16,
     history: Ring<BYTES>,
     width: u16,
     /// Event `n` is at index `n % ENTRIES` until another replaces it.
-    kept: [Kept<BYTES>; ENTRIES],
+    kept: [StoredEntry<BYTES>; ENTRIES],
     /// Number of the next event.
     number: u32,
     /// An event that waits for the end of its window, and the steps until then; 0 if there is none.
@@ -159,7 +159,7 @@ impl<const ENTRIES: usize, const BYTES: usize> Recorder<ENTRIES, BYTES> {
             margin: 0,
             history: Ring::EMPTY,
             width: 0,
-            kept: [Kept { entry: Entry::ZERO, window: Ring::EMPTY }; ENTRIES],
+            kept: [StoredEntry { entry: Entry::ZERO, window: Ring::EMPTY }; ENTRIES],
             number: 0,
             pending: (Entry::ZERO, 0),
             near: false,

@@ -15,10 +15,10 @@ use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNo
 use wakeling_shared::update::{
     crc32_of,
     frame::{self, Deframer, MAX_FRAME, MAX_PAYLOAD},
-    image::{Anyone, Authority, Header, Pinned, SIGNED_BYTES, Signature},
     message::{self, CHUNK_BYTES, Candidate, Refusal, Reply, Request},
-    session::{Session, Wish},
-    store::{Mapped, Place, Question, Store},
+    package::{Anyone, Authority, Header, Pinned, SIGNED_BYTES, Signature},
+    session::{Action, Session},
+    store::{CheckLevel, Mapped, SlotImage, Store},
 };
 
 /// Xorshift generator (Marsaglia 2003), so that a failure can be repeated.
@@ -167,7 +167,7 @@ impl Models {
         (header, body)
     }
 
-    fn good<const W: usize, const P: usize>(&self, chip: &Chip<W, P>, place: &Place) -> bool {
+    fn good<const W: usize, const P: usize>(&self, chip: &Chip<W, P>, place: &SlotImage) -> bool {
         let start = place.model_at as usize;
         let body = &chip.bytes.borrow()[start..start + place.header.body_bytes() as usize];
         body == self.body(place.header.version)
@@ -342,10 +342,10 @@ fn a_model_that_fails_its_self_test_is_rolled_back() {
     let mut store = Store::open(chip.clone()).expect("it opens");
     let running = store.start(|_, place, question| {
         asked.push((place.header.version, question));
-        question == Question::Loads
+        question == CheckLevel::Loads
     });
     assert_eq!(running.expect("it reads").map(|place| place.header.version), Some(1));
-    assert_eq!(asked, [(2, Question::PassesItsTest), (1, Question::Loads)]);
+    assert_eq!(asked, [(2, CheckLevel::PassesItsTest), (1, CheckLevel::Loads)]);
     assert_eq!(store.state().failed, Some(2));
     // It is not tried again, and the same version may be sent again.
     assert_eq!(models.start(&chip), Some(1));
@@ -363,7 +363,7 @@ fn a_model_at_which_the_device_hangs_is_rolled_back() {
         let mut store = Store::open(chip.clone()).expect("it opens");
         let mut hung = false;
         let started = store.start(|chip, place, question| {
-            hung = question == Question::PassesItsTest;
+            hung = question == CheckLevel::PassesItsTest;
             chip.power.left.set(hung.then_some(0));
             models.good(chip, place)
         });
@@ -468,15 +468,15 @@ struct Line {
 }
 
 impl Line {
-    fn send(&mut self, bytes: &[u8]) -> Option<Wish> {
+    fn send(&mut self, bytes: &[u8]) -> Option<Action> {
         let Self { session, store, replies } = self;
-        let mut wish = None;
+        let mut action = None;
         for &byte in bytes {
-            wish = session
+            action = session
                 .push(byte, (&mut *store, &(), &mut ()), |frame| replies.extend(frame))
-                .or(wish);
+                .or(action);
         }
-        wish
+        action
     }
 
     fn ask(&mut self, tag: u8, request: &Request<'_>) {

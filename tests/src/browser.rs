@@ -163,16 +163,16 @@ impl Browser {
     }
 
     /// Saves an image of the page in the folder that `WAKELING_SCREENSHOTS` names, if it is set.
-    pub fn picture(&mut self, name: &str) {
-        self.save_picture(name, true);
+    pub fn image(&mut self, name: &str) {
+        self.save_image(name, true);
     }
 
-    /// Saves an image like [`Browser::picture`], but of the viewport only.
-    pub fn picture_in_view(&mut self, name: &str) {
-        self.save_picture(name, false);
+    /// Saves an image like [`Browser::image`], but of the viewport only.
+    pub fn image_in_view(&mut self, name: &str) {
+        self.save_image(name, false);
     }
 
-    fn save_picture(&mut self, name: &str, beyond_view: bool) {
+    fn save_image(&mut self, name: &str, beyond_view: bool) {
         let Some(folder) = std::env::var_os("WAKELING_SCREENSHOTS") else { return };
         let parameters = json!({ "captureBeyondViewport": beyond_view });
         let answer = self.ask("Page.captureScreenshot", parameters);

@@ -3,18 +3,18 @@
 //! residual sum.
 
 use wakeling::{
-    artifact::{Packed, encode_image},
     images::{
         Labelling,
-        corpus::{Picture, Pictures},
+        dataset::{ImageSet, LabelledImage},
         file::ImageNetwork,
         network::{NetworkConfig, Tier},
         quantize,
         training::calibrate,
     },
+    model_file::{PackedAffine, encode_image},
     plan::place,
 };
-use wakeling_shared::artifact::{Affine, Card, ImageLayer, ImageModel, ImageOp, Shape, Window};
+use wakeling_shared::model::{Affine, Card, ImageLayer, ImageModel, ImageOp, Shape, Window};
 
 use crate::{
     Random,
@@ -50,7 +50,7 @@ fn window(shape: Shape, (height, width): (u8, u8), stride: (u8, u8)) -> Window {
 struct Part {
     input: u8,
     kind: Kind,
-    arrays: Option<Packed>,
+    arrays: Option<PackedAffine>,
 }
 
 enum Kind {
@@ -79,7 +79,7 @@ impl Builder {
         if self.parts.is_empty() { Input::FEATURES } else { Input::RELU }
     }
 
-    fn push(&mut self, kind: Kind, arrays: Option<Packed>) {
+    fn push(&mut self, kind: Kind, arrays: Option<PackedAffine>) {
         self.parts.push(Part { input: self.parts.len() as u8, kind, arrays });
     }
 
@@ -130,12 +130,12 @@ impl Builder {
         let layers = self.parts.iter().map(|part| ImageLayer {
             input: part.input,
             offset: 0,
-            op: op(&part.kind, part.arrays.as_ref().map(Packed::affine)),
+            op: op(&part.kind, part.arrays.as_ref().map(PackedAffine::affine)),
         });
         let mut model = ImageModel {
             card: Card {
                 name: "random image network",
-                base: "",
+                pretrained: "",
                 provenance: "random weights for tests; it recognizes nothing",
                 licence: "MIT OR Apache-2.0",
             },
@@ -220,15 +220,15 @@ pub fn seen_network(seed: u64, tier: Tier, side: usize) -> ImageNetwork {
     let config = NetworkConfig::new(tier.width(), side, 3);
     let labels = ["nobody", "a person"].map(String::from);
     let shape = config.shape();
-    let mut picture = || Picture {
+    let mut image = || LabelledImage {
         pixels: (0..shape.bytes()).map(|_| random.bits() as u8).collect(),
         answers: vec![Some(true), Some(false)],
     };
-    let all = vec![picture(), picture()];
+    let all = vec![image(), image()];
     let mut network = ImageNetwork::fresh(config, Labelling::OneOf, &labels, seed)
         .expect("the shape is a good one");
-    let pictures = Pictures { shape, labelling: Labelling::OneOf, labels: labels.into(), all };
-    calibrate(&mut network, &pictures).expect("the weights fit");
+    let images = ImageSet { shape, labelling: Labelling::OneOf, labels: labels.into(), all };
+    calibrate(&mut network, &images).expect("the weights fit");
     network
 }
 

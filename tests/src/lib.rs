@@ -12,7 +12,7 @@ pub mod image;
 pub mod layout;
 pub mod model;
 pub mod null_sink;
-pub mod pictures;
+pub mod forms;
 pub mod random;
 pub mod server;
 pub mod shipped;

@@ -5,14 +5,14 @@
 //! thus spread over `i8`, and neither vanish nor all saturate, at any depth.
 
 use wakeling::{
-    artifact::{Packed, Scales, encode},
     features::{FrontendTables, NormalizationKind},
+    model_file::{PackedAffine, Scales, encode},
 };
 use wakeling_shared::{
-    artifact::{Card, Head, Layer, Model, Op, OperatingPoint, Word},
     detector::DetectorParams,
     frontend::MEL_CHANNELS,
     gate::GateParams,
+    model::{Card, Head, Keyword, Layer, Model, Op, OperatingPoint},
 };
 
 use crate::Random;
@@ -124,29 +124,35 @@ pub fn pointwise(
     (inputs, outputs): (u16, u16),
     x: Input,
     y: Output,
-) -> Packed {
+) -> PackedAffine {
     let weights = weights(random, usize::from(inputs) * usize::from(outputs));
     let rows: Vec<i32> = weights.chunks(usize::from(inputs)).map(sum).collect();
-    let (biases, multipliers) = factors(random, inputs, &rows, (x, y));
+    let (biases, multipliers) = bias_scales(random, inputs, &rows, (x, y));
     let scales = Scales { biases: &biases, multipliers: &multipliers, zero_point: y.zero };
-    Packed::pointwise(&weights, scales)
+    PackedAffine::pointwise(&weights, scales)
 }
 
 /// Builds a depthwise layer.
-pub fn depthwise(random: &mut Random, taps: u8, channels: u16, x: Input, y: Output) -> Packed {
+pub fn depthwise(
+    random: &mut Random,
+    taps: u8,
+    channels: u16,
+    x: Input,
+    y: Output,
+) -> PackedAffine {
     let width = usize::from(channels);
     let weights = weights(random, usize::from(taps) * width);
     let column = |c: usize| weights.iter().skip(c).step_by(width).map(|&w| i32::from(w)).sum();
     let rows: Vec<i32> = (0..width).map(column).collect();
-    let (biases, multipliers) = factors(random, taps.into(), &rows, (x, y));
+    let (biases, multipliers) = bias_scales(random, taps.into(), &rows, (x, y));
     let scales = Scales { biases: &biases, multipliers: &multipliers, zero_point: y.zero };
     let weights: Vec<i16> = weights.into_iter().map(i16::from).collect();
-    Packed::depthwise(&weights, scales)
+    PackedAffine::depthwise(&weights, scales)
 }
 
 /// Returns biases and multipliers. `rows` are the sums of each output's weights, since the zero
 /// point of the input is folded into the bias.
-fn factors(
+fn bias_scales(
     random: &mut Random,
     fan_in: u16,
     rows: &[i32],
@@ -177,7 +183,7 @@ pub fn random_model_with_heads(seed: u64, tier: Tier, heads: usize) -> Vec<u8> {
     let random = &mut Random::new(seed);
     let channels = tier.channels();
     let entry = pointwise(random, (tier.inputs(), channels), Input::FEATURES, Output::LINEAR);
-    let blocks: Vec<[Packed; 2]> = tier
+    let blocks: Vec<[PackedAffine; 2]> = tier
         .dilations()
         .iter()
         .map(|_| {
@@ -188,7 +194,7 @@ pub fn random_model_with_heads(seed: u64, tier: Tier, heads: usize) -> Vec<u8> {
             ]
         })
         .collect();
-    let head_arrays: Vec<[Packed; 3]> = (0..heads)
+    let head_arrays: Vec<[PackedAffine; 3]> = (0..heads)
         .map(|_| {
             let (to_head, to_logit) = ((channels, HEAD_CHANNELS), (HEAD_CHANNELS, 1));
             [
@@ -199,15 +205,15 @@ pub fn random_model_with_heads(seed: u64, tier: Tier, heads: usize) -> Vec<u8> {
         })
         .collect();
     let tables = FrontendTables::default();
-    let (mut layers, stream) = trunk(&entry, &blocks, tier.dilations());
-    let trunk_layers = layers.len() as u8;
+    let (mut layers, stream) = backbone(&entry, &blocks, tier.dilations());
+    let backbone_layers = layers.len() as u8;
     layers.extend(head_arrays.iter().flat_map(|arrays| head_layers(arrays, stream)));
     let model = Model {
         card: card(),
         frontend: tables.params(NORMALIZATIONS[seed as usize % NORMALIZATIONS.len()]),
         frames_per_step: tier.frames_per_step(),
         layers: layers.into_iter().collect(),
-        trunk_layers,
+        backbone_layers,
         heads: head_arrays
             .iter()
             .map(|[.., logits]| Head { layers: 2, input: 3, logits: logits.affine() })
@@ -231,9 +237,9 @@ pub fn random_model(seed: u64, tier: Tier) -> Vec<u8> {
 
 /// Returns the layers of the backbone, and the index of its output buffer. The residual stream
 /// alternates between buffers 1 and 0.
-fn trunk<'a>(
-    entry: &'a Packed,
-    blocks: &'a [[Packed; 2]],
+fn backbone<'a>(
+    entry: &'a PackedAffine,
+    blocks: &'a [[PackedAffine; 2]],
     dilations: &[u8],
 ) -> (Vec<Layer<'a>>, u8) {
     /// Scale `2²⁰ · 0.7`: the sum of two equal deviations keeps the deviation.
@@ -266,7 +272,7 @@ fn trunk<'a>(
     (layers, stream)
 }
 
-fn head_layers([depthwise, pointwise, _]: &[Packed; 3], stream: u8) -> [Layer<'_>; 2] {
+fn head_layers([depthwise, pointwise, _]: &[PackedAffine; 3], stream: u8) -> [Layer<'_>; 2] {
     let depthwise = Op::Depthwise {
         taps: 9,
         dilation: 1,
@@ -284,15 +290,15 @@ fn head_layers([depthwise, pointwise, _]: &[Packed; 3], stream: u8) -> [Layer<'_
 fn card() -> Card<'static> {
     Card {
         name: "random",
-        base: "",
+        pretrained: "",
         provenance: "random weights for tests; it recognizes nothing",
         licence: "MIT OR Apache-2.0",
     }
 }
 
-fn word(label: &str) -> Word<'_> {
+fn word(label: &str) -> Keyword<'_> {
     let point = OperatingPoint { false_accepts: 3, audio_seconds: 7_200, threshold: 512 };
-    Word {
+    Keyword {
         label,
         detector: DetectorParams { smoothing_steps: 4, threshold: 512, refractory_steps: 50 },
         points: [point].into_iter().collect(),
@@ -302,13 +308,13 @@ fn word(label: &str) -> Word<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wakeling::nn::trunk::TrunkConfig;
+    use wakeling::nn::backbone::BackboneConfig;
 
     #[test]
     fn tiers_have_the_shapes_that_are_trained() {
         for (tier, trained) in [
-            (Tier::S, TrunkConfig::of(wakeling::nn::trunk::Tier::S)),
-            (Tier::M, TrunkConfig::of(wakeling::nn::trunk::Tier::M)),
+            (Tier::S, BackboneConfig::of(wakeling::nn::backbone::Tier::S)),
+            (Tier::M, BackboneConfig::of(wakeling::nn::backbone::Tier::M)),
         ] {
             let dilations: Vec<usize> = tier.dilations().iter().map(|&d| d.into()).collect();
             assert_eq!(usize::from(tier.channels()), trained.channels);

@@ -11,11 +11,11 @@ use std::{
 ///
 /// # Panics
 /// If they cannot be copied.
-pub fn few_models(place: &Path, base: &str) -> PathBuf {
+pub fn few_models(place: &Path, pretrained: &str) -> PathBuf {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/models");
     let models = place.join("models");
     fs::create_dir_all(models.join("negatives")).expect("a folder");
-    for file in [&format!("{base}.safetensors"), "negatives/1.pack"] {
+    for file in [&format!("{pretrained}.safetensors"), "negatives/1.pack"] {
         fs::copy(shipped.join(file), models.join(file)).expect("a file that ships");
     }
     models

@@ -22,9 +22,9 @@ const BAR: f64 = 28.0;
 const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Title of the image in the documents.
-pub const PICTURE_TITLE: &str = "A terminal: recording, fine-tuning and testing a wake word";
+pub const IMAGE_TITLE: &str = "A terminal: recording, fine-tuning and testing a wake word";
 /// Number of columns of the image in the documents.
-pub const PICTURE_COLUMNS: usize = 100;
+pub const IMAGE_COLUMNS: usize = 100;
 
 const STYLE: &str = "\
 text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#d8dee9;white-space:pre}\
@@ -235,15 +235,15 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_in_the_documents_is_that_of_its_text() {
+    fn the_image_in_the_documents_is_that_of_its_text() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/images");
         let text = std::fs::read_to_string(folder.join("terminal.txt")).expect("a capture");
-        let picture = std::fs::read_to_string(folder.join("terminal.svg")).expect("a picture");
+        let image = std::fs::read_to_string(folder.join("terminal.svg")).expect("a picture");
         assert_eq!(
-            picture,
-            svg(&text, PICTURE_TITLE, PICTURE_COLUMNS),
+            image,
+            svg(&text, IMAGE_TITLE, IMAGE_COLUMNS),
             "cargo run -p wakeling-tests --example terminal_picture -- render"
         );
-        assert!(picture.len() < 60_000, "{} bytes", picture.len());
+        assert!(image.len() < 60_000, "{} bytes", image.len());
     }
 }

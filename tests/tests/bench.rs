@@ -15,7 +15,7 @@ use wakeling::{
     images::network::Tier as ImageTier,
     simulate::Simulation,
 };
-use wakeling_shared::artifact::{ImageModel, Model};
+use wakeling_shared::model::{ImageModel, Model};
 use wakeling_tests::{
     Random, Tier,
     device::if_there,
@@ -270,7 +270,7 @@ fn no_figure_is_worse_than_the_table() {
     let (figures, made_by) = measure(&programs);
     let now = page(&machines, &figures, &made_by);
     println!("{now}");
-    if env::var("WAKELING_BENCH").is_ok_and(|wish| wish == "accept") {
+    if env::var("WAKELING_BENCH").is_ok_and(|action| action == "accept") {
         assert_eq!(machines.len(), MACHINES.len(), "a page has all processors");
         return files::write_atomic(&path, now.as_bytes()).expect("docs/reference/ can be written");
     }

@@ -8,7 +8,7 @@ use wakeling::{
     features::mel_powers,
     simulate::{Chunking, Device, Simulation},
 };
-use wakeling_shared::{artifact::Model, frontend::Normalizer, gate::GateParams};
+use wakeling_shared::{frontend::Normalizer, gate::GateParams, model::Model};
 use wakeling_tests::{
     Random, Tier, device,
     model::{gated, random_model, random_model_with_heads},

@@ -68,9 +68,9 @@ fn block_shift(window: &[i16]) -> u32 {
 
 fn recordings() -> Vec<PathBuf> {
     let Some(home) = env::home_dir() else { return Vec::new() };
-    let base = home.join(".cache/wakeling-data/wav");
-    let list = |corpus: &str| {
-        let mut paths: Vec<PathBuf> = std::fs::read_dir(base.join(corpus))
+    let pretrained = home.join(".cache/wakeling-data/wav");
+    let list = |dataset: &str| {
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(pretrained.join(dataset))
             .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
             .unwrap_or_default();
         paths.sort();

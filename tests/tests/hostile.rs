@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wakeling::base::Base;
-use wakeling_shared::artifact::{HEADER_BYTES, Model};
+use wakeling::pretrained::PretrainedModel;
+use wakeling_shared::model::{HEADER_BYTES, Model};
 use wakeling_tests::{
     Random,
     hostile::{self, TARGETS, Target, device, own},
@@ -56,7 +56,7 @@ macro_rules! doors {
 }
 
 doors!(
-    artifact,
+    model_file,
     description,
     pipeline,
     events,
@@ -67,14 +67,14 @@ doors!(
     shards,
     archive,
     audio,
-    picture,
+    image,
     labels,
     tokens,
-    base,
+    pretrained,
     head,
     image_network,
     pack,
-    listing,
+    index,
     recordings
 );
 
@@ -116,8 +116,8 @@ fn what_broke_something_once_does_no_more() {
 /// A model as users have it: the shipped backbone of tier S with a small head.
 fn real() -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/models/base-s.safetensors");
-    let base = Base::load(&path).expect("the base that ships");
-    own::model_of(&base, &own::small_head(&base)).expect("a model")
+    let pretrained = PretrainedModel::load(&path).expect("the base that ships");
+    own::model_of(&pretrained, &own::small_head(&pretrained)).expect("a model")
 }
 
 /// Returns the number of bytes before the arrays: header and description.

@@ -2,29 +2,29 @@
 //! files, and the emulated chip against the laptop.
 
 use wakeling::{
-    artifact::encode_image,
     emulator::{Emulator, IMAGE, Machine},
     images::{
         file::ImageNetwork,
         metrics::measure,
         network::{NetworkConfig, Tier as ImageTier},
-        picture::quantized,
+        pixels::quantized,
         quantize, simulate,
         training::{Settings, train},
     },
+    model_file::encode_image,
 };
 use wakeling_shared::{
-    artifact::{
+    engine::ImageEngine,
+    fixed::{requantize, requantize_logit},
+    model::{
         Affine, HEADER_BYTES, ImageModel, ImageOp, LoadError, Model, Shape, ShapeError, Window,
         write_header,
     },
-    engine::ImageEngine,
-    fixed::{requantize, requantize_logit},
 };
 use wakeling_tests::{
-    Random, Tier, device,
+    Random, Tier, device, forms,
     image::{Network, random_image_model, tier_model},
-    pictures, random_model,
+    random_model,
 };
 
 const NETWORKS: [Network; 3] = [Network::Small, Network::KeywordSpotting, Network::VisualWakeWords];
@@ -67,9 +67,9 @@ fn layer(op: &ImageOp<'_>, x: &[i8], o: &[i8], shape: Shape) -> Vec<i8> {
         let at = |(row, column)| (row * usize::from(shape.width) + column) * channels + c;
         i32::from(pixel.map_or(zero, |pixel| x[at(pixel)]))
     };
-    let bias = |affine: &Affine<'_>, o: usize| affine.factors[o / 4][0][o % 4];
+    let bias = |affine: &Affine<'_>, o: usize| affine.bias_scales[o / 4][0][o % 4];
     let finish = |affine: &Affine<'_>, o: usize, acc| {
-        requantize(acc, affine.factors[o / 4][1][o % 4], affine.zero_point.into())
+        requantize(acc, affine.bias_scales[o / 4][1][o % 4], affine.zero_point.into())
     };
     let mut y = Vec::new();
     for row in 0..usize::from(output.height) {
@@ -137,7 +137,7 @@ fn reference(model: &ImageModel<'_>, image: &[i8]) -> Vec<i16> {
         let products = x.iter().enumerate();
         let sum: i32 =
             products.map(|(i, &x)| model.logits.pointwise_weight(o, i) * i32::from(x)).sum();
-        let [biases, multipliers] = &model.logits.factors[o / 4];
+        let [biases, multipliers] = &model.logits.bias_scales[o / 4];
         requantize_logit(biases[o % 4] + sum, multipliers[o % 4])
     };
     (0..model.labels.len()).map(logit).collect()
@@ -303,11 +303,11 @@ fn the_chip_says_what_the_laptop_says() {
 
 /// Trains a model on generated images, so that weights, ranges and scales are realistic.
 fn trained() -> Vec<u8> {
-    let pictures = pictures::forms(1, 120, 16);
+    let images = forms::forms(1, 120, 16);
     let config = NetworkConfig::new(0.5, 16, 1);
-    let fresh = ImageNetwork::fresh(config, pictures.labelling, &pictures.labels, 1);
+    let fresh = ImageNetwork::fresh(config, images.labelling, &images.labels, 1);
     let settings = Settings::new(400, 4e-3, 1, 1);
-    let network = train(fresh.expect("a network"), &pictures, None, &settings);
+    let network = train(fresh.expect("a network"), &images, None, &settings);
     quantize::encode(&network.expect("it trains")).expect("a model")
 }
 
@@ -315,26 +315,26 @@ fn trained() -> Vec<u8> {
 fn a_trained_network_is_its_formulas_and_says_the_same_on_the_chip() {
     let file = trained();
     let model = ImageModel::load(&file).expect("the model is valid");
-    let test = pictures::forms(2, 60, 16);
+    let test = forms::forms(2, 60, 16);
     let logits = simulate::logits(&model, &test).expect("it runs");
     let measured = measure(&test, &logits);
     assert!(measured.accuracy.right >= 54, "{:?}", measured.accuracy);
     let emulator = emulator(Machine::CORTEX_M4);
-    for picture in &test.all[..6] {
-        let image: Vec<i8> = picture.pixels.iter().map(|&p| quantized(p)).collect();
+    for example in &test.all[..6] {
+        let image: Vec<i8> = example.pixels.iter().map(|&p| quantized(p)).collect();
         let expected = reference(&model, &image);
-        assert_eq!(simulate::run(&model, &picture.pixels).expect("it runs"), expected);
+        assert_eq!(simulate::run(&model, &example.pixels).expect("it runs"), expected);
         if emulator.is_some() {
-            let lines = simulate::emulated_lines(Machine::CORTEX_M4, &file, &picture.pixels);
+            let lines = simulate::emulated_lines(Machine::CORTEX_M4, &file, &example.pixels);
             let lines = lines.expect("the board runs it");
-            let line = simulate::line(&model, &picture.pixels).expect("it runs");
+            let line = simulate::line(&model, &example.pixels).expect("it runs");
             assert_eq!(lines.lines().next(), Some(line.as_str()));
         }
     }
 }
 
 #[test]
-fn a_picture_of_96_by_96_costs_half_of_the_anchor() {
+fn a_image_of_96_by_96_costs_half_of_the_anchor() {
     // TensorFlow Lite Micro with CMSIS-NN takes 24.10 M instructions and 100.7 KB on a Cortex-M4,
     // and 6.56 M on a Cortex-M55, for MLPerf Tiny's visual wake words, 96 × 96 × 3.
     for (machine, tier, limit) in [

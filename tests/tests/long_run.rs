@@ -7,7 +7,7 @@
 use std::env;
 
 use wakeling_shared::{
-    artifact::Model, fault::FaultDetector, frontend::HOP_SAMPLES, frontend::WINDOW_SAMPLES,
+    frontend::HOP_SAMPLES, frontend::WINDOW_SAMPLES, mic_health::MicMonitor, model::Model,
     pipeline::Pipeline,
 };
 use wakeling_tests::{
@@ -41,7 +41,7 @@ fn listen(
     let mut arena = vec![0; model.arena_bytes()];
     let mut pipeline = Pipeline::new(model, &mut arena).expect("the arena fits");
     pipeline.set_position(first.0, first.1);
-    let mut faults = FaultDetector::new();
+    let mut mic_issues = MicMonitor::new();
     let length = scene.len() as u64;
     let step_samples = (usize::from(model.frames_per_step) * HOP_SAMPLES) as u64;
     let origin = first.0.wrapping_mul(HOP_SAMPLES as u64);
@@ -67,7 +67,7 @@ fn listen(
             });
             let mut rest = block;
             while !rest.is_empty() {
-                rest = &rest[faults.push(rest).0..];
+                rest = &rest[mic_issues.push(rest).0..];
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use wakeling::simulate::{Chunking, Device};
 use wakeling_shared::{
-    artifact::{Model, Op},
     engine::Engine,
     gate::GateParams,
+    model::{Model, Op},
     pipeline::Pipeline,
 };
 use wakeling_tests::{
@@ -86,7 +86,7 @@ fn a_stride_computes_every_other_step_and_forgets_none() {
     let mut model = Model::load(&bytes).expect("the model is valid");
     // The stem and the first depthwise layer alone.
     model.layers.truncate(2);
-    model.trunk_layers = 2;
+    model.backbone_layers = 2;
     model.heads.clear();
     let outputs = |stride: u8| -> Vec<Option<Vec<i8>>> {
         let mut model = model.clone();
@@ -99,7 +99,7 @@ fn a_stride_computes_every_other_step_and_forgets_none() {
         let mut random = Random::new(9);
         let mut step = |_| {
             engine.input().iter_mut().for_each(|x| *x = random.bits() as i8);
-            engine.trunk().map(<[i8]>::to_vec)
+            engine.backbone().map(<[i8]>::to_vec)
         };
         (0..40).map(&mut step).collect()
     };

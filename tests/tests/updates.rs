@@ -9,43 +9,43 @@ use std::{env, path::Path};
 
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use wakeling::{
-    artifact,
     emulator::{Emulator, Machine, UPDATE},
     enroll::{empty_entry, enroll_file},
     features::{log_mel, mel_powers},
-    negatives::{Negatives, Speech},
-    quantize::{CardText, QuantizedTrunk, with_model},
+    model_file,
+    negatives::{Negatives, SpeechClip},
+    quantize::{CardText, QuantizedBackbone, with_model},
     simulate::{Chunking, Device},
     update::{
-        image::{Image, pack},
         keys::Key,
+        package::{Package, pack},
     },
 };
 use wakeling_shared::{
-    artifact::Model,
     enroll::{Enroller, Learn},
+    model::Model,
     pipeline::Pipeline,
     update::{
         frame::{self, MAX_FRAME, MAX_PAYLOAD},
-        image::{Anyone, Authority, DEVELOPMENT_KEY, HEADER_BYTES, Pinned},
         message::{self, CHUNK_BYTES, Request},
+        package::{Anyone, Authority, DEVELOPMENT_KEY, HEADER_BYTES, Pinned},
         ram::RamFlash,
         self_test,
-        store::{Mapped, Place, Question, Store},
+        store::{CheckLevel, Mapped, SlotImage, Store},
     },
 };
 use wakeling_tests::{
-    Random, Tier, device::emulator, hostile::own::small_base, model::random_model, sound,
+    Random, Tier, device::emulator, hostile::own::small_pretrained, model::random_model, sound,
 };
 
 const PAGE: usize = 1024;
 const WORD: usize = 4;
 
 /// Returns a signed package with random weights, signed with the development key, and its model.
-fn image(seed: u64, version: u32) -> (Vec<u8>, Image) {
+fn package(seed: u64, version: u32) -> (Vec<u8>, Package) {
     let model = random_model(seed, Tier::Tiny);
     let bytes = pack(Path::new("model"), &model, version, Some(&Key::development()));
-    (model, Image::of(bytes.expect("it is a model")).expect("it is an image"))
+    (model, Package::of(bytes.expect("it is a model")).expect("it is an image"))
 }
 
 /// Copy of the microbit's flash on the laptop, which counts writes.
@@ -100,27 +100,27 @@ impl Mapped for Counted<'_> {
 }
 
 /// Checks a model like the firmware.
-fn good(flash: &Counted<'_>, place: &Place, question: Question) -> bool {
+fn good(flash: &Counted<'_>, place: &SlotImage, question: CheckLevel) -> bool {
     let bytes = flash.mapped(place.model_at, place.header.model_bytes);
     let Ok(model) = Model::load(bytes) else { return false };
     let test = flash.mapped(place.test_at(), place.header.test_bytes);
     let mut arena = vec![0; model.arena_bytes()];
-    question == Question::Loads || self_test::run(&model, test, &mut arena).is_ok()
+    question == CheckLevel::Loads || self_test::run(&model, test, &mut arena).is_ok()
 }
 
 /// Updates the flash in `words` on the laptop. Returns the call of each word and page that was
 /// written.
-fn update_here(words: &mut [u64], image: &Image, authority: &impl Authority) -> Vec<usize> {
+fn update_here(words: &mut [u64], package: &Package, authority: &impl Authority) -> Vec<usize> {
     let flash = Counted { flash: RamFlash::new(words), calls: Vec::new() };
     let mut store = Store::open(flash).expect("it opens");
     store.start(good).expect("it reads");
-    store.begin(&image.bytes[..HEADER_BYTES], authority).expect("it is accepted");
-    for (i, bytes) in image.body().chunks(CHUNK_BYTES).enumerate() {
+    store.begin(&package.bytes[..HEADER_BYTES], authority).expect("it is accepted");
+    for (i, bytes) in package.body().chunks(CHUNK_BYTES).enumerate() {
         store.data((i * CHUNK_BYTES) as u32, bytes).expect("it is written");
     }
     store.finish(false, authority).expect("it is signed");
     let running = store.start(good).expect("it reads").expect("a model runs");
-    assert_eq!(running.header.version, image.header.version);
+    assert_eq!(running.header.version, package.header.version);
     store.release().calls
 }
 
@@ -129,15 +129,15 @@ fn bytes_of(words: &[u64]) -> Vec<u8> {
 }
 
 /// Returns the requests of an update, restart included, as a host sends them.
-fn stream(image: &Image) -> Vec<u8> {
+fn stream(package: &Package) -> Vec<u8> {
     let mut stream = Vec::new();
     let mut ask = |request: &Request<'_>| {
         let (mut payload, mut out) = ([0; MAX_PAYLOAD], [0; MAX_FRAME]);
         let payload = message::encode(request, &mut payload).expect("it fits");
         stream.extend(frame::write(1, payload, &mut out).expect("it fits"));
     };
-    ask(&Request::Begin(&image.bytes[..HEADER_BYTES]));
-    for (i, bytes) in image.body().chunks(CHUNK_BYTES).enumerate() {
+    ask(&Request::Begin(&package.bytes[..HEADER_BYTES]));
+    for (i, bytes) in package.body().chunks(CHUNK_BYTES).enumerate() {
         ask(&Request::Data { offset: (i * CHUNK_BYTES) as u32, bytes });
     }
     ask(&Request::Finish { trial: false });
@@ -159,7 +159,7 @@ impl Case {
     fn new() -> Option<Self> {
         let emulator = emulator(Machine::CORTEX_M0, UPDATE)?;
         let pcm = sound::speech_like(3, 1);
-        let [(old_model, old), (new_model, new)] = [image(1, 1), image(2, 2)];
+        let [(old_model, old), (new_model, new)] = [package(1, 1), package(2, 2)];
         let pinned = Pinned(DEVELOPMENT_KEY);
         let mut words = vec![u64::MAX; emulator.flash_bytes() / 8];
         update_here(&mut words, &old, &pinned);
@@ -205,26 +205,27 @@ impl Case {
 /// the laptop's head for the same sound, and runs it after the restart.
 #[test]
 fn what_a_device_learned_is_what_the_laptop_makes_of_it_and_runs() {
-    let base = small_base();
-    let trunk = QuantizedTrunk::of(&base).expect("it can be quantized");
-    let params = base.tables.params(base.info.normalization);
+    let pretrained = small_pretrained();
+    let backbone = QuantizedBackbone::of(&pretrained).expect("it can be quantized");
+    let params = pretrained.tables.params(pretrained.info.normalization);
     let frames = |seed| log_mel(&mel_powers(&sound::speech_like(seed, 8), &params));
-    let speech = (10..14).map(|seed| Speech { frames: frames(seed), text: String::new() });
+    let speech = (10..14).map(|seed| SpeechClip { frames: frames(seed), text: String::new() });
     let negatives = Negatives { speech: speech.collect(), noise: vec![frames(20)] };
-    let empty = empty_entry(&base, &trunk, &negatives, "word").expect("a head");
+    let empty = empty_entry(&pretrained, &backbone, &negatives, "word").expect("a head");
     let card = CardText::default();
-    let model = with_model(&base, &trunk, &[empty], &card, artifact::encode).expect("a model");
+    let model =
+        with_model(&pretrained, &backbone, &[empty], &card, model_file::encode).expect("a model");
     let room = |samples: usize| (0..samples).map(|n| [2, -3, 1][n % 3]).collect::<Vec<i16>>();
     let word = [room(24_000), sound::speech_like(3, 1)[..9_000].to_vec(), room(24_000)].concat();
     let said = word.repeat(5);
     let here = enroll_file(&model, std::slice::from_ref(&said)).expect("it has a head");
     let here = here.outcome.expect("they are alike");
 
-    let image = Image::of(pack(Path::new("model"), &model, 1, None).expect("it is a model"));
+    let package = Package::of(pack(Path::new("model"), &model, 1, None).expect("it is a model"));
     let mut words = vec![u64::MAX; 48 * 1024 / 8];
-    update_here(&mut words, &image.expect("an image"), &Anyone);
+    update_here(&mut words, &package.expect("an image"), &Anyone);
     let mut store = Store::open(RamFlash::<WORD, PAGE>::new(&mut words)).expect("it opens");
-    let held = |flash: &RamFlash<'_, WORD, PAGE>, place: &Place| {
+    let held = |flash: &RamFlash<'_, WORD, PAGE>, place: &SlotImage| {
         flash.mapped(place.model_at, place.header.model_bytes).to_vec()
     };
     let mut ran = None;

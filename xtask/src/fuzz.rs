@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::process::{
-    Failure, Outcome, cargo, entries, host_target, log, run as run_command, target_variable,
+    Failure, StepOutput, cargo, entries, host_target, log, run as run_command, target_variable,
 };
 
 /// Compiler flags that count every branch. They are for the target alone, so that what runs while building
@@ -22,8 +22,8 @@ const FLAGS: [&str; 6] = [
 ];
 
 /// Runs fuzz targets, or all if none is named, for so many seconds each. Inputs that break one are left in
-/// `fuzz/artifacts`; the others run all the same.
-pub fn run(seconds: u32, targets: Vec<String>) -> Outcome {
+/// `fuzz/model_files`; the others run all the same.
+pub fn run(seconds: u32, targets: Vec<String>) -> StepOutput {
     let all = names(&entries(Path::new("fuzz/fuzz_targets")));
     if let Some(unknown) = targets.iter().find(|target| !all.contains(target)) {
         let all = all.join(" ");
@@ -60,15 +60,15 @@ pub fn run(seconds: u32, targets: Vec<String>) -> Outcome {
 }
 
 /// Returns whether a fuzz target took all inputs.
-fn holds(program: &Path, target: &str, seconds: u32) -> Outcome<bool> {
-    let artifacts = Path::new("fuzz/artifacts").join(target);
-    fs::create_dir_all(&artifacts).map_err(Failure::io(&artifacts))?;
+fn holds(program: &Path, target: &str, seconds: u32) -> StepOutput<bool> {
+    let model_files = Path::new("fuzz/artifacts").join(target);
+    fs::create_dir_all(&model_files).map_err(Failure::io(&model_files))?;
     let mut command = Command::new(program);
     command
         .arg(Path::new("fuzz/corpus").join(target))
         .arg(format!("-max_total_time={seconds}"))
         .args(["-timeout=20", "-rss_limit_mb=4096", "-print_final_stats=1", "-verbosity=0"])
-        .arg(format!("-artifact_prefix={}/", artifacts.display()));
+        .arg(format!("-artifact_prefix={}/", model_files.display()));
     let status = command.status().map_err(Failure::io(program))?;
     Ok(status.success())
 }

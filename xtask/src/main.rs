@@ -34,7 +34,7 @@ mod table;
 use std::{env, path::Path, process::ExitCode};
 
 use arguments::Task;
-use process::{Failure, Outcome};
+use process::{Failure, StepOutput};
 use table::Table;
 
 /// Root of the repository.
@@ -43,7 +43,7 @@ fn root() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
-fn run(arguments: &[String]) -> Outcome {
+fn run(arguments: &[String]) -> StepOutput {
     env::set_current_dir(root()).map_err(Failure::io(root()))?;
     let table = Table::embedded()?;
     match Task::parse(arguments, &table)? {

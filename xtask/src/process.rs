@@ -16,7 +16,7 @@ pub struct Failure {
 }
 
 /// Result of a task, or of a part of it.
-pub type Outcome<T = ()> = Result<T, Failure>;
+pub type StepOutput<T = ()> = Result<T, Failure>;
 
 impl Failure {
     /// Creates a failure of the task itself.
@@ -53,7 +53,7 @@ pub fn cargo() -> Command {
 }
 
 /// Runs a command to its end; a failure has its exit code.
-pub fn run(command: &mut Command) -> Outcome {
+pub fn run(command: &mut Command) -> StepOutput {
     let name = name(command);
     let status = command.status().map_err(Failure::io(Path::new(&name)))?;
     if status.success() {
@@ -64,7 +64,7 @@ pub fn run(command: &mut Command) -> Outcome {
 }
 
 /// Runs a command to its end and returns what it prints on stdout.
-pub fn output(command: &mut Command) -> Outcome<String> {
+pub fn output(command: &mut Command) -> StepOutput<String> {
     let name = name(command);
     let output = command.stderr(std::process::Stdio::inherit()).output();
     let output = output.map_err(Failure::io(Path::new(&name)))?;
@@ -110,7 +110,7 @@ pub fn target_variable(target: &str, what: &str) -> String {
 }
 
 /// Target of this machine.
-pub fn host_target() -> Outcome<String> {
+pub fn host_target() -> StepOutput<String> {
     let text = output(Command::new("rustc").arg("-vV"))?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).ok_or_else(|| Failure::new("rustc -vV names no host"))

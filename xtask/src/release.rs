@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    process::{Failure, Outcome, cargo, entries, host_target, log, output, run as run_command},
+    process::{Failure, StepOutput, cargo, entries, host_target, log, output, run as run_command},
     program::{self, target_folder},
 };
 
@@ -26,7 +26,7 @@ const FILES: [(&str, &str); 3] = [
 const LICENCES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
 
 /// Builds the program and packs it.
-pub fn run() -> Outcome {
+pub fn run() -> StepOutput {
     let (program, bytes) = program::build()?;
     program::check_size(bytes)?;
     let name = format!("wakeling-{}-{}", env!("CARGO_PKG_VERSION"), host_target()?);
@@ -50,7 +50,7 @@ pub fn run() -> Outcome {
 }
 
 /// Names and licences of all crates in the program.
-fn third_party() -> Outcome<String> {
+fn third_party() -> StepOutput<String> {
     let mut tree = cargo();
     tree.args([
         "tree", "-p", "wakeling", "-e", "normal", "--prefix", "none", "--format", "{p}|{l}",

@@ -7,9 +7,9 @@ use std::{string::String, vec, vec::Vec};
 
 use embedded_hal::digital::{ErrorType, OutputPin};
 use wakeling_shared::{
-    artifact::{Affine, Card, Factors, Head, Layer, Op, Word},
     detector::DetectorParams,
     frontend::{FrontendParams, Normalization, Quantizer},
+    model::{Affine, BiasScale, Card, Head, Keyword, Layer, Op},
 };
 
 use super::*;
@@ -36,20 +36,20 @@ impl Tables {
 
     /// Builds a model whose logit rises with the power of band 0.
     fn model(&self) -> Model<'_> {
-        static HALF: [Factors; 1] = [[[0; 4], [i32::MAX, 0, 0, 0]]];
+        static HALF: [BiasScale; 1] = [[[0; 4], [i32::MAX, 0, 0, 0]]];
         static HUNDRED: [u32; 8] = [100, 0, 0, 0, 0, 0, 0, 0];
         let entry = Affine {
             inputs: 80,
             outputs: 1,
             zero_point: 0,
             weights: &self.input_weights,
-            factors: &HALF,
+            bias_scales: &HALF,
         };
         let logits = Affine { inputs: 1, weights: &HUNDRED, ..entry };
         let quantizer = Quantizer { offset_q8: 31 * 256, scale_q16: 8 * 256 };
         let detector =
             DetectorParams { smoothing_steps: 1, threshold: 1_000, refractory_steps: 1_000 };
-        let word = Word { label: "loud", detector, points: Default::default() };
+        let word = Keyword { label: "loud", detector, points: Default::default() };
         Model {
             card: Card { name: "loudness", ..Card::default() },
             frontend: FrontendParams {
@@ -61,7 +61,7 @@ impl Tables {
             layers: [Layer { input: 0, output: 1, op: Op::Pointwise { affine: entry } }]
                 .into_iter()
                 .collect(),
-            trunk_layers: 1,
+            backbone_layers: 1,
             heads: [Head { layers: 0, input: 1, logits }].into_iter().collect(),
             words: [word].into_iter().collect(),
             gate: None,
@@ -70,13 +70,13 @@ impl Tables {
 }
 
 /// Plays a recording, with one overrun at a given position.
-struct Player<'p> {
+struct Scorer<'p> {
     pcm: &'p [i16],
     position: usize,
     overrun_at: Option<usize>,
 }
 
-impl Microphone for Player<'_> {
+impl Microphone for Scorer<'_> {
     type Error = &'static str;
 
     fn read(&mut self, block: &mut [i16]) -> Result<usize, ReadError<&'static str>> {
@@ -119,7 +119,7 @@ fn recording() -> Vec<i16> {
     [0; 16_000].into_iter().chain(loud).chain([0; 32_000]).collect()
 }
 
-fn listen(block_samples: usize, overrun_at: Option<usize>, scores: bool) -> (Vec<bool>, String) {
+fn detect(block_samples: usize, overrun_at: Option<usize>, scores: bool) -> (Vec<bool>, String) {
     let tables = Tables::new();
     let model = tables.model();
     let mut arena = vec![0; model.arena_bytes()];
@@ -128,7 +128,7 @@ fn listen(block_samples: usize, overrun_at: Option<usize>, scores: bool) -> (Vec
     let mut pipeline = Pipeline::new(&model, &mut arena).unwrap();
     let mut listener = Listener::new(&model, &mut pipeline, outputs, options);
     let pcm = recording();
-    let mut player = Player { pcm: &pcm, position: 0, overrun_at };
+    let mut player = Scorer { pcm: &pcm, position: 0, overrun_at };
     let heard = listener.run(&mut player, &mut vec![0; block_samples]).unwrap();
     assert_eq!(heard, pcm.len() as u64);
     let (pin, lines) = listener.release();
@@ -138,7 +138,7 @@ fn listen(block_samples: usize, overrun_at: Option<usize>, scores: bool) -> (Vec
 #[test]
 fn a_word_lights_the_indicator_for_a_while_and_is_told_once() {
     for block_samples in [1, 77, 320, 60_000] {
-        let (levels, lines) = listen(block_samples, None, false);
+        let (levels, lines) = detect(block_samples, None, false);
         assert_eq!(levels, [false, true, false], "{block_samples}");
         let lines: Vec<&str> = lines.lines().collect();
         // There are 7 bytes for alignment, 2 per widened input, and four buffers of 80.
@@ -152,28 +152,28 @@ fn a_word_lights_the_indicator_for_a_while_and_is_told_once() {
 
 #[test]
 fn the_lines_do_not_depend_on_the_blocks() {
-    let whole = listen(60_000, None, true).1;
+    let whole = detect(60_000, None, true).1;
     assert_eq!(whole.lines().filter(|l| l.starts_with("step ")).count(), 1 + (56_000 - 640) / 320);
     for block_samples in [1, 7, 160, 1_000] {
-        assert!(listen(block_samples, None, true).1 == whole, "{block_samples}");
+        assert!(detect(block_samples, None, true).1 == whole, "{block_samples}");
     }
 }
 
 #[test]
 fn an_overrun_is_told_and_survived() {
-    let (levels, lines) = listen(320, Some(6_400), false);
+    let (levels, lines) = detect(320, Some(6_400), false);
     assert_eq!(lines.lines().nth(1), Some("overrun 6400 320"));
     assert_eq!(levels, [false, true, false]);
 }
 
 #[test]
 fn a_fault_is_told_once_in_its_place_and_survived() {
-    let (_, whole) = listen(60_000, None, true);
+    let (_, whole) = detect(60_000, None, true);
     let lines: Vec<&str> = whole.lines().collect();
-    let faults: Vec<usize> =
+    let mic_issues: Vec<usize> =
         (0..lines.len()).filter(|&at| lines[at].starts_with("fault ")).collect();
     // The silence from 2 s on is stuck for two seconds, but its period is not complete.
-    assert_eq!(faults.len(), 0, "{faults:?}");
+    assert_eq!(mic_issues.len(), 0, "{mic_issues:?}");
     let tables = Tables::new();
     let model = tables.model();
     let pcm: Vec<i16> = [vec![0; 32_000], recording(), vec![0; 64_000]].concat();
@@ -183,13 +183,13 @@ fn a_fault_is_told_once_in_its_place_and_survived() {
         let options = Options { scores: true, ..Options::default() };
         let outputs = (Pin::default(), String::new());
         let mut listener = Listener::new(&model, &mut pipeline, outputs, options);
-        let mut player = Player { pcm: &pcm, position: 0, overrun_at: None };
+        let mut player = Scorer { pcm: &pcm, position: 0, overrun_at: None };
         listener.run(&mut player, &mut vec![0; block]).unwrap();
         listener.release().1
     };
     let lines = heard(320);
-    let faults: Vec<&str> = lines.lines().filter(|l| l.starts_with("fault ")).collect();
-    assert_eq!(faults, ["fault 32000 stuck", "fault 64000 none", "fault 96000 stuck"]);
+    let mic_issues: Vec<&str> = lines.lines().filter(|l| l.starts_with("fault ")).collect();
+    assert_eq!(mic_issues, ["fault 32000 stuck", "fault 64000 none", "fault 96000 stuck"]);
     assert!(lines.lines().any(|l| l.starts_with("detection ")), "{lines}");
     // Their positions among the steps do not depend on the blocks either.
     for block in [7, 160, 1_000, 500_000] {

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, path::Path};
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use wakeling::{
     Result,
-    base::Base,
     compare::draw,
-    corpus::{Corpus, Example},
+    dataset::{Dataset, Example},
     features::{LogMel, load_log_mel},
     finetune::Settings,
+    pretrained::PretrainedModel,
     tokens::clean,
 };
 
@@ -32,7 +32,7 @@ pub const WORDS: [&str; 12] = [
 /// Clips of a keyword: a part for training and a part for testing, or one list if no speaker is
 /// known.
 #[derive(Default)]
-pub struct Word {
+pub struct Keyword {
     /// Clips for training.
     pub enrol: Vec<Example>,
     /// Clips for testing, by other speakers.
@@ -41,7 +41,7 @@ pub struct Word {
     pub any: Vec<Example>,
 }
 
-impl Word {
+impl Keyword {
     /// Samples `samples` clips for training. Returns them and the clips for testing.
     pub fn draw(&self, samples: usize, seed: u64) -> (Vec<Example>, Vec<Example>) {
         if self.any.is_empty() {
@@ -55,8 +55,8 @@ impl Word {
 }
 
 /// Groups the clips of the development keywords by keyword.
-pub fn words(all: &[Example]) -> BTreeMap<String, Word> {
-    let mut words: BTreeMap<String, Word> = BTreeMap::new();
+pub fn words(all: &[Example]) -> BTreeMap<String, Keyword> {
+    let mut words: BTreeMap<String, Keyword> = BTreeMap::new();
     for e in all {
         let text = clean(e.text.as_deref().unwrap_or(""));
         let (Some(split), Some("word")) = (e.split.as_deref(), e.kind.as_deref()) else { continue };
@@ -76,7 +76,7 @@ pub fn words(all: &[Example]) -> BTreeMap<String, Word> {
 
 /// Loads 6.3 hours of speech without the development keywords, which no training uses.
 pub fn test_negatives(data: &Path) -> Result<Vec<Example>> {
-    let open = |name: &str| Corpus::open(data.join(name)).map(|c| c.examples);
+    let open = |name: &str| Dataset::open(data.join(name)).map(|c| c.examples);
     let mut all = open("manifest/negative.jsonl")?;
     let sentences = |e: &Example| e.source.as_deref() == Some("so762-test");
     all.extend(open("manifest/test.jsonl")?.into_iter().filter(sentences));
@@ -101,7 +101,11 @@ pub fn settings(draw: u64, changes: &str) -> Settings {
 }
 
 /// Loads the log-mel frames of all examples that can be read.
-pub fn load(base: &Base, examples: &[Example], title: &'static str) -> Vec<LogMel> {
-    let frontend = base.tables.params(base.info.normalization);
+pub fn load(
+    pretrained: &PretrainedModel,
+    examples: &[Example],
+    title: &'static str,
+) -> Vec<LogMel> {
+    let frontend = pretrained.tables.params(pretrained.info.normalization);
     load_log_mel(examples, &frontend, title).into_iter().flatten().collect()
 }

@@ -12,20 +12,20 @@ use serde::{Deserialize, Serialize};
 use wakeling::{
     Error, Result,
     audio::to_i16,
-    base::Base,
     compare::in_a_row,
-    compose::Row,
-    corpus::{Corpus, Example},
-    evaluate::{Noise, Surroundings},
+    dataset::{Dataset, Example},
+    evaluate::{Noise, TestConditions},
     features::{log_mel, mel_powers},
     files,
-    negatives::{Speech, TrunkOutputs, load_speech, says, trunk_outputs},
-    quantize::QuantizedTrunk,
+    head_checkpoint::fingerprint,
+    mixing::MelStream,
+    negatives::{Embeddings, SpeechClip, contains_phrase, embed_streams, load_speech},
+    pretrained::PretrainedModel,
+    quantize::QuantizedBackbone,
     tokens::clean,
-    tuned::fingerprint,
 };
 
-use crate::common::{WORDS, Word, test_negatives};
+use crate::common::{Keyword, WORDS, test_negatives};
 
 /// Version of the cached files, increased when their content changes.
 const CACHE_VERSION: u32 = 1;
@@ -72,7 +72,7 @@ pub const CONDITIONS: [Condition; 5] = [
 /// Embeddings of audio without the keywords.
 pub struct Negative {
     /// Embeddings, one stream per minute.
-    pub outputs: TrunkOutputs,
+    pub outputs: Embeddings,
     /// Length in hours, without the pauses between clips.
     pub hours: f64,
     texts: Vec<String>,
@@ -84,7 +84,7 @@ impl Negative {
         let kept = (0..self.texts.len()).filter(|&i| !holds(&self.texts[i]));
         let (streams, texts): (Vec<_>, Vec<_>) =
             kept.map(|i| (self.outputs.streams[i].clone(), self.texts[i].clone())).unzip();
-        let outputs = TrunkOutputs { streams, ..self.outputs };
+        let outputs = Embeddings { streams, ..self.outputs };
         let hours = self.hours * outputs.hours() / self.outputs.hours();
         Self { outputs, hours, texts }
     }
@@ -104,21 +104,26 @@ pub struct TestData {
 
 impl TestData {
     /// Loads all test data. Embeddings are taken from the cache if they are there.
-    pub fn load(base: &Base, trunk: &QuantizedTrunk, data: &Path, folder: PathBuf) -> Result<Self> {
-        let frontend = base.tables.params(base.info.normalization);
-        let cache = Cache { folder, fingerprint: fingerprint(base)? };
+    pub fn load(
+        pretrained: &PretrainedModel,
+        backbone: &QuantizedBackbone,
+        data: &Path,
+        folder: PathBuf,
+    ) -> Result<Self> {
+        let frontend = pretrained.tables.params(pretrained.info.normalization);
+        let cache = Cache { folder, fingerprint: fingerprint(pretrained)? };
         let path = data.join("manifest/noise-test.jsonl");
-        let household = Corpus::open(&path)?.examples;
+        let household = Dataset::open(&path)?.examples;
         let noise = Noise::load(&path, &household, SEED)?;
-        let babble = babble(&Corpus::open(data.join("manifest/dev.jsonl"))?.examples)?;
+        let babble = babble(&Dataset::open(data.join("manifest/dev.jsonl"))?.examples)?;
         let speech = test_negatives(data)?;
-        let crowd_of = |pcm: &Vec<i16>| Speech {
+        let crowd_of = |pcm: &Vec<i16>| SpeechClip {
             frames: log_mel(&mel_powers(pcm, &frontend)),
-            ..Speech::default()
+            ..SpeechClip::default()
         };
         let negative = |name: &str, examples: &[Example]| {
             let parts: Vec<String> = examples.iter().map(Example::name).collect();
-            cache.negative(base, trunk, (name, &parts), || {
+            cache.negative(pretrained, backbone, (name, &parts), || {
                 load_speech(examples, &frontend, "test data")
             })
         };
@@ -126,7 +131,7 @@ impl TestData {
         Ok(Self {
             speech: negative("speech", &speech)?,
             noise: negative("noise", &household)?,
-            babble: cache.negative(base, trunk, ("babble", &[seed]), || {
+            babble: cache.negative(pretrained, backbone, ("babble", &[seed]), || {
                 babble.iter().map(crowd_of).collect()
             })?,
             backgrounds: [noise, Noise::of(babble)],
@@ -140,44 +145,44 @@ impl TestData {
     /// All clips of the keyword are embedded together, so the clips of every seed are in the cache.
     pub fn clips(
         &self,
-        base: &Base,
-        trunk: &QuantizedTrunk,
-        (name, word): (&str, &Word),
+        pretrained: &PretrainedModel,
+        backbone: &QuantizedBackbone,
+        (name, word): (&str, &Keyword),
         condition: &Condition,
         wanted: &[Example],
-    ) -> Result<(TrunkOutputs, Vec<Range<usize>>)> {
+    ) -> Result<(Embeddings, Vec<Range<usize>>)> {
         let all = if word.any.is_empty() { &word.test } else { &word.any };
-        let surroundings = match condition.background {
-            Background::Quiet => Surroundings::Silence,
-            Background::Noise => self.surroundings(0, condition.snr_db),
-            Background::Babble => self.surroundings(1, condition.snr_db),
+        let conditions = match condition.background {
+            Background::Quiet => TestConditions::Silence,
+            Background::Noise => self.conditions(0, condition.snr_db),
+            Background::Babble => self.conditions(1, condition.snr_db),
         };
-        let frontend = base.tables.params(base.info.normalization);
-        let rate = base.info.trunk.steps_per_second();
+        let frontend = pretrained.tables.params(pretrained.info.normalization);
+        let rate = pretrained.info.backbone.steps_per_second();
         let place = || {
-            let (rows, spans) = surroundings.rows(all, &frontend, rate);
+            let (streams, spans) = conditions.streams(all, &frontend, rate);
             let spans = spans.into_iter().map(|span| (span.start, span.end)).collect();
-            Streams { rows, spans, texts: Vec::new(), share: 1.0 }
+            Streams { streams, spans, texts: Vec::new(), share: 1.0 }
         };
         let names: Vec<String> = all.iter().map(Example::name).collect();
         let file = format!("{name} {}", condition.name);
-        let found = self.cache.embed(base, trunk, (&file, &names), place)?;
+        let found = self.cache.embed(pretrained, backbone, (&file, &names), place)?;
         let numbers: HashMap<&String, usize> = names.iter().zip(0..).collect();
         let wanted = wanted.iter().filter_map(|e| numbers.get(&e.name()).copied());
         let pairs = wanted.filter_map(|i| Some((found.streams.get(i)?, found.spans.get(i)?)));
         let (streams, spans) = pairs.map(|(stream, span)| (stream.clone(), span.0..span.1)).unzip();
-        Ok((outputs(base, streams), spans))
+        Ok((outputs(pretrained, streams), spans))
     }
 
-    fn surroundings(&self, background: usize, snr_db: f32) -> Surroundings<'_> {
-        Surroundings::Noise { noise: &self.backgrounds[background], snr_db, seed: SEED }
+    fn conditions(&self, background: usize, snr_db: f32) -> TestConditions<'_> {
+        TestConditions::Noise { noise: &self.backgrounds[background], snr_db, seed: SEED }
     }
 }
 
-fn outputs(base: &Base, streams: Vec<Vec<i8>>) -> TrunkOutputs {
-    TrunkOutputs {
-        channels: base.info.trunk.channels,
-        steps_per_second: base.info.trunk.steps_per_second(),
+fn outputs(pretrained: &PretrainedModel, streams: Vec<Vec<i8>>) -> Embeddings {
+    Embeddings {
+        channels: pretrained.info.backbone.channels,
+        steps_per_second: pretrained.info.backbone.steps_per_second(),
         streams,
     }
 }
@@ -188,7 +193,7 @@ fn babble(dev: &[Example]) -> Result<Vec<Vec<i16>>> {
     let mut speakers: BTreeMap<String, Vec<Vec<f32>>> = BTreeMap::new();
     for example in dev {
         let text = clean(example.text.as_deref().unwrap_or(""));
-        let is_free = !text.is_empty() && !WORDS.iter().any(|word| says(&text, word));
+        let is_free = !text.is_empty() && !WORDS.iter().any(|word| contains_phrase(&text, word));
         if example.kind.as_deref() == Some("sentence") && is_free {
             let pcm: Vec<f32> = example.load()?.into_iter().map(f32::from).collect();
             let loudness = active_rms(&pcm);
@@ -236,7 +241,7 @@ struct Embedded {
 
 /// Streams to embed.
 struct Streams {
-    rows: Vec<Row>,
+    streams: Vec<MelStream>,
     spans: Vec<(usize, usize)>,
     texts: Vec<String>,
     share: f64,
@@ -254,8 +259,8 @@ impl Cache {
     /// are not cached.
     fn embed(
         &self,
-        base: &Base,
-        trunk: &QuantizedTrunk,
+        pretrained: &PretrainedModel,
+        backbone: &QuantizedBackbone,
         (name, parts): (&str, &[String]),
         make: impl FnOnce() -> Streams,
     ) -> Result<Embedded> {
@@ -269,8 +274,8 @@ impl Cache {
         {
             return Ok(found);
         }
-        let Streams { rows, spans, texts, share } = make();
-        let streams = trunk_outputs(base, trunk, &rows)?.streams;
+        let Streams { streams, spans, texts, share } = make();
+        let streams = embed_streams(pretrained, backbone, &streams)?.streams;
         let embedded = Embedded { streams, spans, texts, share };
         fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder, "create"))?;
         let bytes = postcard::to_allocvec(&embedded)
@@ -281,21 +286,22 @@ impl Cache {
 
     fn negative(
         &self,
-        base: &Base,
-        trunk: &QuantizedTrunk,
+        pretrained: &PretrainedModel,
+        backbone: &QuantizedBackbone,
         name: (&str, &[String]),
-        load: impl FnOnce() -> Vec<Speech>,
+        load: impl FnOnce() -> Vec<SpeechClip>,
     ) -> Result<Negative> {
         let make = || {
             let clips = load();
             let frames: usize = clips.iter().map(|clip| clip.frames.len()).sum();
             let streams = in_a_row(&clips);
-            let all: usize = streams.rows.iter().map(Row::len).sum();
+            let all: usize = streams.streams.iter().map(MelStream::len).sum();
             let share = frames as f64 / all.max(1) as f64;
-            Streams { rows: streams.rows, spans: Vec::new(), texts: streams.texts, share }
+            Streams { streams: streams.streams, spans: Vec::new(), texts: streams.texts, share }
         };
-        let Embedded { streams, texts, share, .. } = self.embed(base, trunk, name, make)?;
-        let outputs = outputs(base, streams);
+        let Embedded { streams, texts, share, .. } =
+            self.embed(pretrained, backbone, name, make)?;
+        let outputs = outputs(pretrained, streams);
         let hours = outputs.hours() * share;
         Ok(Negative { outputs, hours, texts })
     }

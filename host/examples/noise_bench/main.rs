@@ -26,16 +26,16 @@ use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 use clap::Parser;
 use wakeling::{
     Result,
-    base::Base,
-    corpus::Corpus,
-    evaluate::{Heard, Played, Point, head_scores, threshold_for},
-    finetune::{Prepared, Settings, finetune},
+    dataset::Dataset,
+    evaluate::{Point, ScoredClips, ScoredKeyword, head_scores, threshold_for},
+    finetune::{NegativeBank, Settings, finetune},
     models,
-    negatives::{Negatives, TrunkOutputs, says},
-    quantize::QuantizedTrunk,
+    negatives::{Embeddings, Negatives, contains_phrase},
+    pretrained::PretrainedModel,
+    quantize::QuantizedBackbone,
 };
 
-use common::{Word, load, settings, words};
+use common::{Keyword, load, settings, words};
 use data::{CONDITIONS, TestData};
 use report::{Counts, Table, Trial};
 
@@ -55,8 +55,8 @@ struct Args {
     #[arg(long)]
     cache: Option<PathBuf>,
     /// Pretrained model: a name or a path
-    #[arg(long, default_value = models::DEFAULT_BASE)]
-    base: String,
+    #[arg(long = "base", value_name = "BASE", default_value = models::DEFAULT_PRETRAINED)]
+    pretrained: String,
     /// Name of a recipe and the settings of fine-tuning that it changes, as JSON
     #[arg(long = "recipe", value_name = "NAME=JSON", default_value = "today={}", value_parser = parse_recipe)]
     recipes: Vec<(String, String)>,
@@ -64,8 +64,8 @@ struct Args {
     #[arg(long, num_args = 1.., default_values_t = [5, 20])]
     samples: Vec<usize>,
     /// Number of seeds, each with its own sample of recordings
-    #[arg(long, default_value_t = 3)]
-    draws: u64,
+    #[arg(long = "seeds", alias = "draws", value_name = "COUNT", default_value_t = 3)]
+    seeds: u64,
     /// Keywords to run; all if none is named
     #[arg(long, num_args = 1..)]
     words: Vec<String>,
@@ -99,20 +99,20 @@ fn main() -> Result<()> {
 
 /// Runs every trial that is not in the table yet.
 fn run(args: &Args, table: &mut Table) -> Result<()> {
-    let all = words(&Corpus::open(args.data.join("manifest/all.jsonl"))?.examples);
-    let chosen: BTreeMap<&str, &Word> = all
+    let all = words(&Dataset::open(args.data.join("manifest/all.jsonl"))?.examples);
+    let chosen: BTreeMap<&str, &Keyword> = all
         .iter()
         .map(|(name, word)| (name.as_str(), word))
         .filter(|(name, _)| args.words.is_empty() || args.words.iter().any(|w| w == name))
         .collect();
-    let base = models::base(&args.base)?;
-    let trunk = QuantizedTrunk::of(&base)?;
+    let pretrained = models::pretrained(&args.pretrained)?;
+    let backbone = QuantizedBackbone::of(&pretrained)?;
     let cache = args.cache.clone().unwrap_or_else(|| args.out.join("cache"));
-    let test = TestData::load(&base, &trunk, &args.data, cache)?;
+    let test = TestData::load(&pretrained, &backbone, &args.data, cache)?;
     let negatives = models::shipped_negatives()?;
     for (recipe, changes) in &args.recipes {
         let mut bench = None;
-        for draw in 0..args.draws {
+        for draw in 0..args.seeds {
             for &samples in &args.samples {
                 for (&name, word) in &chosen {
                     let trial = Trial {
@@ -126,7 +126,8 @@ fn run(args: &Args, table: &mut Table) -> Result<()> {
                     }
                     let settings = settings(draw, changes);
                     if bench.is_none() {
-                        bench = Some(Bench::new(&base, &trunk, &negatives, &test, changes)?);
+                        bench =
+                            Some(Bench::new(&pretrained, &backbone, &negatives, &test, changes)?);
                     }
                     let Some(bench) = &bench else { continue };
                     let counts = bench.trial(name, word, samples, &settings)?;
@@ -141,56 +142,56 @@ fn run(args: &Args, table: &mut Table) -> Result<()> {
 
 /// Data shared by all trials of one recipe.
 struct Bench<'a> {
-    base: &'a Base,
-    trunk: &'a QuantizedTrunk,
+    pretrained: &'a PretrainedModel,
+    backbone: &'a QuantizedBackbone,
     negatives: &'a Negatives,
     test: &'a TestData,
-    prepared: Prepared,
+    bank: NegativeBank,
 }
 
 impl<'a> Bench<'a> {
     fn new(
-        base: &'a Base,
-        trunk: &'a QuantizedTrunk,
+        pretrained: &'a PretrainedModel,
+        backbone: &'a QuantizedBackbone,
         negatives: &'a Negatives,
         test: &'a TestData,
         changes: &str,
     ) -> Result<Self> {
         let started = (Instant::now(), cpu_seconds());
         let settings = settings(0, changes);
-        let prepared = Prepared::new(base, trunk, negatives, &settings)?;
+        let bank = NegativeBank::new(pretrained, backbone, negatives, &settings)?;
         eprintln!(
             "negatives embedded in {:.1} s, {:.1} CPU seconds",
             started.0.elapsed().as_secs_f64(),
             cpu_seconds() - started.1
         );
-        Ok(Self { base, trunk, negatives, test, prepared })
+        Ok(Self { pretrained, backbone, negatives, test, bank })
     }
 
     fn trial(
         &self,
         name: &str,
-        word: &Word,
+        word: &Keyword,
         samples: usize,
         settings: &Settings,
     ) -> Result<Counts> {
-        let Self { base, trunk, negatives, test, prepared } = self;
+        let Self { pretrained, backbone, negatives, test, bank } = self;
         let (enrol, held_out) = word.draw(samples, settings.seed - 1);
-        let recordings = load(base, &enrol, "recordings");
+        let recordings = load(pretrained, &enrol, "recordings");
         let started = cpu_seconds();
         let tuned = finetune(
-            base,
-            trunk,
+            pretrained,
+            backbone,
             negatives,
-            prepared,
+            bank,
             name,
             recordings.as_slice().into(),
             settings,
         )?;
         let train_s = cpu_seconds() - started;
-        let (detector, entry) = (tuned.info.detector, [tuned.entry(trunk)?]);
-        let scores = |outputs: &TrunkOutputs| head_scores(base, trunk, &entry, outputs);
-        let speech = test.speech.without(|text| says(text, name));
+        let (detector, entry) = (tuned.info.detector, [tuned.entry(backbone)?]);
+        let scores = |outputs: &Embeddings| head_scores(pretrained, backbone, &entry, outputs);
+        let speech = test.speech.without(|text| contains_phrase(text, name));
         let other = scores(&speech.outputs)?;
         let allowed = (RATE_PER_HOUR * speech.hours).floor() as usize;
         let (threshold, false_accepts) = threshold_for(&other, 0, &detector, allowed);
@@ -202,20 +203,27 @@ impl<'a> Bench<'a> {
             ..Counts::default()
         };
         for (i, alone) in [&test.noise, &test.babble].into_iter().enumerate() {
-            let heard = scores(&alone.outputs)?;
+            let scored_keywords = scores(&alone.outputs)?;
             let count = |threshold| {
-                let steps = wakeling::evaluate::detections(&heard, 0, &detector, threshold);
+                let steps =
+                    wakeling::evaluate::detections(&scored_keywords, 0, &detector, threshold);
                 steps.iter().map(Vec::len).sum()
             };
             counts.alone[i] = (alone.hours, count(threshold), count(detector.threshold));
         }
         for (i, condition) in CONDITIONS.iter().enumerate() {
-            let (outputs, spans) = test.clips(base, trunk, (name, word), condition, &held_out)?;
-            let played = Played::new(condition.name.into(), scores(&outputs)?, spans);
-            let heard =
-                Heard { played: &played, other: &other, hours: speech.hours, index: 0, detector };
-            counts.misses[i] = heard.at(threshold).misses;
-            let Point { misses, false_accepts, .. } = heard.at(detector.threshold);
+            let (outputs, spans) =
+                test.clips(pretrained, backbone, (name, word), condition, &held_out)?;
+            let scored = ScoredClips::new(condition.name.into(), scores(&outputs)?, spans);
+            let scored_keywords = ScoredKeyword {
+                scored: &scored,
+                other: &other,
+                hours: speech.hours,
+                index: 0,
+                detector,
+            };
+            counts.misses[i] = scored_keywords.at(threshold).misses;
+            let Point { misses, false_accepts, .. } = scored_keywords.at(detector.threshold);
             counts.own_misses[i] = misses;
             counts.own_false_accepts = false_accepts;
         }

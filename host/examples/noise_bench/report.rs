@@ -120,7 +120,7 @@ impl Table {
     /// Writes `noise.md` and `noise.svg`.
     pub fn save(&self, folder: &Path) -> Result<()> {
         write_atomic(folder.join("noise.md"), self.markdown().as_bytes())?;
-        write_atomic(folder.join("noise.svg"), self.picture().as_bytes())
+        write_atomic(folder.join("noise.svg"), self.image().as_bytes())
     }
 
     fn samples(&self) -> BTreeSet<usize> {
@@ -194,8 +194,8 @@ impl Table {
         for recipe in &self.recipes {
             let of: Vec<&Trial> = self.of(recipe, samples).map(|(trial, _)| trial).collect();
             let words = of.iter().map(|t| &t.word).collect::<BTreeSet<_>>().len();
-            let draws = of.iter().map(|t| t.seed).collect::<BTreeSet<_>>().len();
-            let _ = write!(text, "| {recipe} | {words} × {draws} |");
+            let seeds = of.iter().map(|t| t.seed).collect::<BTreeSet<_>>().len();
+            let _ = write!(text, "| {recipe} | {words} × {seeds} |");
             let mut cell = |share: &dyn Fn(&Counts) -> f64| {
                 let cell = self.cell(recipe, samples, share);
                 let _ = write!(text, " {} |", cell.map_or("–".into(), |c| c.to_string()));
@@ -272,7 +272,7 @@ impl Table {
 
     /// Draws a bar chart of misses: a panel per number of recordings, a group per condition, a bar
     /// per recipe.
-    fn picture(&self) -> String {
+    fn image(&self) -> String {
         let samples = self.samples();
         let height = PANEL * samples.len() as f64 + 24.0;
         let mut svg = format!(

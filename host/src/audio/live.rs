@@ -156,8 +156,8 @@ mod tests {
     fn what_is_played_is_as_long_as_what_was_heard() {
         let pcm: Vec<i16> = (0..16_000).map(|i| ((i % 100) * 50) as i16).collect();
         for rate in [16_000, 44_100, 48_000] {
-            let played = for_playback(&pcm, rate).unwrap();
-            assert!(played.len().abs_diff(rate as usize) < 2, "{rate}: {}", played.len());
+            let scored = for_playback(&pcm, rate).unwrap();
+            assert!(scored.len().abs_diff(rate as usize) < 2, "{rate}: {}", scored.len());
         }
     }
 }

@@ -98,7 +98,7 @@ fn edit_in(index: &[u8], track: u32) -> Option<Edit> {
     let is_long = list.first() == Some(&1);
     let entry_bytes = if is_long { 20 } else { 12 };
     let count = u32_at(list, 4)? as usize;
-    let mut played = list.get(8..)?.chunks_exact(entry_bytes).take(count).filter_map(|entry| {
+    let mut scored = list.get(8..)?.chunks_exact(entry_bytes).take(count).filter_map(|entry| {
         let (length, begin) = match is_long {
             true => (u64_at(entry, 0)?, u64_at(entry, 8)?.cast_signed()),
             false => (u64::from(u32_at(entry, 0)?), i64::from(u32_at(entry, 4)?.cast_signed())),
@@ -106,10 +106,10 @@ fn edit_in(index: &[u8], track: u32) -> Option<Edit> {
         // A negative start is a pause before the sound.
         (begin >= 0).then_some((length, begin))
     });
-    let (length, begin) = played.next()?;
+    let (length, begin) = scored.next()?;
     let skip_s = begin as f64 / f64::from(media_scale);
     // Several parts are played as one. A fragmented file does not state its length in advance.
-    let is_single = played.next().is_none();
+    let is_single = scored.next().is_none();
     let length_s = length as f64 / f64::from(movie_scale);
     Some(Edit { skip_s, length_s: (is_single && length > 0).then_some(length_s) })
 }

@@ -14,7 +14,7 @@ pub trait Microphone {
     ///
     /// # Errors
     /// [`Error::Device`] if the device is gone, or gives no sound for seconds.
-    fn hear(&mut self, patience: Duration) -> Result<Vec<i16>>;
+    fn read(&mut self, patience: Duration) -> Result<Vec<i16>>;
 
     /// Returns true if sound was lost since the last call because the system was too busy.
     fn has_gaps(&mut self) -> bool;

@@ -17,7 +17,7 @@ use crate::{Error, Result, audio, audio::SAMPLE_RATE, files, synthesize::MANIFES
 
 /// Metadata of a recording in the manifest, besides its file and length.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct ClipMetadata {
     /// Transcript.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
@@ -38,18 +38,18 @@ struct Line {
     #[serde(default)]
     duration: f64,
     #[serde(flatten)]
-    facts: Facts,
+    metadata: ClipMetadata,
 }
 
 /// Recording on the disk.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Kept {
+pub struct Entry {
     /// Path of its file.
     pub path: PathBuf,
     /// Length in seconds.
     pub duration_s: f64,
     /// Metadata from the manifest.
-    pub facts: Facts,
+    pub metadata: ClipMetadata,
 }
 
 /// Folder of recordings.
@@ -59,16 +59,16 @@ pub struct Folder {
     prefix: &'static str,
     /// Lines of the manifest.
     lines: Vec<String>,
-    kept: Vec<Kept>,
+    kept: Vec<Entry>,
 }
 
 impl Folder {
     /// Opens or creates a folder, in which files are called `PREFIX-NNNN.wav`. A file without a
-    /// line gets `facts`.
+    /// line gets `metadata`.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder cannot be created or read.
-    pub fn open(path: &Path, prefix: &'static str, facts: &Facts) -> Result<Self> {
+    pub fn open(path: &Path, prefix: &'static str, metadata: &ClipMetadata) -> Result<Self> {
         // Another process may have written a file and not yet its line.
         let _claim = files::claim_when_free(path)?;
         let lines = read_lines(&path.join(MANIFEST))?;
@@ -77,15 +77,15 @@ impl Folder {
             folder.lines.iter().filter_map(|l| serde_json::from_str(l).ok()).collect();
         let names: BTreeSet<&str> = named.iter().map(|l| l.audio_filepath.as_str()).collect();
         let strays = folder.strays(&names)?;
-        for Line { audio_filepath, duration, facts } in named {
+        for Line { audio_filepath, duration, metadata } in named {
             let path = path.join(audio_filepath);
             if path.is_file() {
-                folder.kept.push(Kept { path, duration_s: duration, facts });
+                folder.kept.push(Entry { path, duration_s: duration, metadata });
             }
         }
         for name in strays {
             let Ok(pcm) = audio::read(path.join(&name)) else { continue };
-            folder.append(&name, pcm.len(), facts)?;
+            folder.append(&name, pcm.len(), metadata)?;
         }
         Ok(folder)
     }
@@ -114,14 +114,14 @@ impl Folder {
     }
 
     /// Recordings that the manifest names and that exist.
-    pub fn kept(&self) -> &[Kept] {
+    pub fn kept(&self) -> &[Entry] {
         &self.kept
     }
 
     /// Number of recordings whose transcript is `text`, compared without case and punctuation.
     pub fn count(&self, text: &str) -> usize {
         let text = clean(text);
-        self.kept.iter().filter(|k| clean(&k.facts.text) == text).count()
+        self.kept.iter().filter(|k| clean(&k.metadata.text) == text).count()
     }
 
     /// Total length of all recordings in seconds.
@@ -133,7 +133,7 @@ impl Folder {
     ///
     /// # Errors
     /// [`Error::Io`] if the recording cannot be written; earlier ones are unchanged.
-    pub fn keep(&mut self, pcm: &[i16], facts: &Facts) -> Result<PathBuf> {
+    pub fn keep(&mut self, pcm: &[i16], metadata: &ClipMetadata) -> Result<PathBuf> {
         let _claim = files::claim_when_free(&self.path)?;
         self.reread()?;
         let name = (1..)
@@ -142,7 +142,7 @@ impl Folder {
             .unwrap_or_default();
         let path = self.path.join(&name);
         audio::write_wav(&path, pcm)?;
-        match self.append(&name, pcm.len(), facts) {
+        match self.append(&name, pcm.len(), metadata) {
             Ok(()) => Ok(path),
             Err(error) => {
                 // The next run would add a file without a line to the manifest.
@@ -163,10 +163,10 @@ impl Folder {
         Ok(())
     }
 
-    fn append(&mut self, name: &str, samples: usize, facts: &Facts) -> Result<()> {
+    fn append(&mut self, name: &str, samples: usize, metadata: &ClipMetadata) -> Result<()> {
         let seconds = samples as f64 / f64::from(SAMPLE_RATE);
         let duration = (seconds * 1_000.0).round() / 1_000.0;
-        let line = Line { audio_filepath: name.to_owned(), duration, facts: facts.clone() };
+        let line = Line { audio_filepath: name.to_owned(), duration, metadata: metadata.clone() };
         let line = serde_json::to_string(&line).map_err(|e| Error::defect(e.to_string()))?;
         self.lines.push(line);
         let text = self.lines.join("\n") + "\n";
@@ -174,10 +174,10 @@ impl Folder {
             self.lines.pop();
             return Err(error);
         }
-        self.kept.push(Kept {
+        self.kept.push(Entry {
             path: self.path.join(name),
             duration_s: duration,
-            facts: facts.clone(),
+            metadata: metadata.clone(),
         });
         Ok(())
     }
@@ -226,10 +226,10 @@ fn read_lines(manifest: &Path) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::corpus::Corpus;
+    use crate::dataset::Dataset;
 
-    fn facts() -> Facts {
-        Facts {
+    fn metadata() -> ClipMetadata {
+        ClipMetadata {
             text: "hey \"you\"".into(),
             speaker: "Ana".into(),
             style: "far".into(),
@@ -238,22 +238,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_a_manifest_that_the_corpus_reads() {
+    fn what_is_kept_is_a_manifest_that_the_dataset_reads() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("a/b");
-        let mut folder = Folder::open(&path, "take", &facts()).unwrap();
-        folder.keep(&[7; 16_000], &facts()).unwrap();
-        folder.keep(&[8; 8_000], &Facts { speaker: String::new(), ..facts() }).unwrap();
-        let corpus = Corpus::open(path.join(MANIFEST)).unwrap();
-        assert!(corpus.skipped.is_empty());
-        let first = &corpus.examples[0];
+        let mut folder = Folder::open(&path, "take", &metadata()).unwrap();
+        folder.keep(&[7; 16_000], &metadata()).unwrap();
+        folder.keep(&[8; 8_000], &ClipMetadata { speaker: String::new(), ..metadata() }).unwrap();
+        let dataset = Dataset::open(path.join(MANIFEST)).unwrap();
+        assert!(dataset.skipped.is_empty());
+        let first = &dataset.examples[0];
         assert_eq!(first.load().unwrap(), [7; 16_000]);
         assert_eq!(
             (first.text.as_deref(), first.speaker.as_deref()),
             (Some("hey \"you\""), Some("Ana"))
         );
         assert_eq!((first.kind.as_deref(), first.labels["style"].as_str()), (Some("word"), "far"));
-        assert_eq!(corpus.examples[1].speaker, None);
+        assert_eq!(dataset.examples[1].speaker, None);
         assert_eq!((folder.count("Hey you"), folder.count("you"), folder.seconds()), (2, 0, 1.5));
     }
 
@@ -261,45 +261,45 @@ mod tests {
     fn a_run_goes_on_where_the_last_was_cut_off() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path();
-        let mut folder = Folder::open(path, "take", &facts()).unwrap();
-        folder.keep(&[7; 16_000], &facts()).unwrap();
+        let mut folder = Folder::open(path, "take", &metadata()).unwrap();
+        folder.keep(&[7; 16_000], &metadata()).unwrap();
         // The program was killed between file and line, after the manifest was edited by hand.
         audio::write_wav(path.join("take-0002.wav"), &[9; 16_000]).unwrap();
         let mut text = fs::read_to_string(path.join(MANIFEST)).unwrap();
         text += "{\"audio_filepath\": \"gone.wav\", \"text\": \"x\", \"mood\": \"good\"}\n# mine\n";
         fs::write(path.join(MANIFEST), &text).unwrap();
         fs::write(path.join("take-1.wav"), "not ours").unwrap();
-        let mut folder = Folder::open(path, "take", &facts()).unwrap();
+        let mut folder = Folder::open(path, "take", &metadata()).unwrap();
         assert_eq!(folder.count("hey you"), 2);
-        let third = folder.keep(&[1; 100], &facts()).unwrap();
+        let third = folder.keep(&[1; 100], &metadata()).unwrap();
         assert!(third.ends_with("take-0003.wav"));
         let written = fs::read_to_string(path.join(MANIFEST)).unwrap();
         assert!(written.starts_with(&text) && written.lines().count() == 5, "{written}");
-        assert_eq!(Folder::open(path, "take", &facts()).unwrap().count("hey you"), 3);
+        assert_eq!(Folder::open(path, "take", &metadata()).unwrap().count("hey you"), 3);
     }
 
     #[test]
     fn a_recording_can_be_taken_back() {
         let place = tempfile::tempdir().unwrap();
-        let mut folder = Folder::open(place.path(), "take", &facts()).unwrap();
+        let mut folder = Folder::open(place.path(), "take", &metadata()).unwrap();
         for _ in 0..3 {
-            folder.keep(&[7; 160], &facts()).unwrap();
+            folder.keep(&[7; 160], &metadata()).unwrap();
         }
         folder.remove("take-0002.wav").unwrap();
         assert!(folder.remove("take-0002.wav").is_err() && folder.remove("../x").is_err());
         assert_eq!(folder.count("hey you"), 2);
-        assert_eq!(Folder::open(place.path(), "take", &facts()).unwrap().count("hey you"), 2);
+        assert_eq!(Folder::open(place.path(), "take", &metadata()).unwrap().count("hey you"), 2);
     }
 
     #[cfg(unix)]
     #[test]
     fn a_manifest_that_cannot_be_written_keeps_nothing_by_halves() {
         let place = tempfile::tempdir().unwrap();
-        let mut folder = Folder::open(place.path(), "take", &facts()).unwrap();
+        let mut folder = Folder::open(place.path(), "take", &metadata()).unwrap();
         std::os::unix::fs::symlink("/dev/full", place.path().join(MANIFEST)).unwrap();
-        let error = folder.keep(&[7; 16_000], &facts()).unwrap_err().to_string();
+        let error = folder.keep(&[7; 16_000], &metadata()).unwrap_err().to_string();
         assert!(error.contains(MANIFEST) && error.contains("make room"), "{error}");
         assert!(!place.path().join("take-0001.wav").exists() && folder.kept().is_empty());
-        assert!(Folder::open(place.path(), "take", &facts()).is_err(), "it would never end");
+        assert!(Folder::open(place.path(), "take", &metadata()).is_err(), "it would never end");
     }
 }

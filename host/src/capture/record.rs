@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     device::{Loudspeaker, Microphone},
-    folder::{Facts, Folder},
+    folder::{ClipMetadata, Folder},
     level::Meter,
     take::{Phase, Recorded, Signal, Take, Timing, Verdict, tone},
 };
@@ -178,7 +178,7 @@ impl Session<'_, '_> {
             if let Some(key) = self.devices.screen.key(Duration::ZERO)? {
                 return Ok(key);
             }
-            let pcm = self.devices.microphone.hear(TICK)?;
+            let pcm = self.devices.microphone.read(TICK)?;
             self.meter.push(&pcm);
         }
     }
@@ -208,7 +208,7 @@ impl Session<'_, '_> {
 
     fn take(&mut self) -> Result<Next> {
         // Discards what was recorded since the last take.
-        self.devices.microphone.hear(Duration::ZERO)?;
+        self.devices.microphone.read(Duration::ZERO)?;
         self.devices.microphone.has_gaps();
         let timing = self.timing();
         let prompt = self.prompt(timing);
@@ -216,7 +216,7 @@ impl Session<'_, '_> {
         let mut take = Take::with(timing);
         let mut is_due = false;
         loop {
-            let pcm = self.devices.microphone.hear(TICK)?;
+            let pcm = self.devices.microphone.read(TICK)?;
             self.meter.push(&pcm);
             let phase = take.push(&pcm);
             if phase == Phase::Over {
@@ -329,13 +329,13 @@ impl Session<'_, '_> {
     }
 
     fn keep(&mut self, recorded: &Recorded) -> Result<()> {
-        let facts = Facts {
+        let metadata = ClipMetadata {
             text: self.plan.phrase.clone(),
             speaker: self.plan.speaker.clone(),
             style: self.style().0.into(),
             kind: "word".into(),
         };
-        self.folder.keep(&recorded.pcm, &facts).map(drop)
+        self.folder.keep(&recorded.pcm, &metadata).map(drop)
     }
 }
 
@@ -355,9 +355,9 @@ const ROOM_KEYS: &[(&str, &str)] = &[("q", "stops; what was recorded is kept")];
 /// before a device failure is kept.
 pub fn record_room(devices: &mut Devices<'_>, folder: &mut Folder, minutes: f64) -> Result<f64> {
     let rate = f64::from(SAMPLE_RATE);
-    let facts = Facts { kind: "room".into(), ..Facts::default() };
+    let metadata = ClipMetadata { kind: "room".into(), ..ClipMetadata::default() };
     let (before, mut meter, mut pending) = (folder.seconds(), Meter::default(), Vec::new());
-    devices.microphone.hear(Duration::ZERO)?;
+    devices.microphone.read(Duration::ZERO)?;
     let outcome = loop {
         let seconds = folder.seconds() + pending.len() as f64 / rate;
         let left = minutes * 60.0 - seconds;
@@ -366,7 +366,7 @@ pub fn record_room(devices: &mut Devices<'_>, folder: &mut Folder, minutes: f64)
         }
         let file =
             (ROOM_FILE_S * SAMPLE_RATE as usize).min((left * rate).ceil() as usize + pending.len());
-        match devices.microphone.hear(TICK) {
+        match devices.microphone.read(TICK) {
             Ok(pcm) => {
                 meter.push(&pcm);
                 pending.extend(pcm);
@@ -374,7 +374,7 @@ pub fn record_room(devices: &mut Devices<'_>, folder: &mut Folder, minutes: f64)
             Err(error) => break Err(error),
         }
         if pending.len() >= file {
-            folder.keep(&pending[..file], &facts)?;
+            folder.keep(&pending[..file], &metadata)?;
             pending.drain(..file);
         }
         let view = View {
@@ -393,7 +393,7 @@ pub fn record_room(devices: &mut Devices<'_>, folder: &mut Folder, minutes: f64)
         }
     };
     if pending.len() >= SAMPLE_RATE as usize {
-        folder.keep(&pending, &facts)?;
+        folder.keep(&pending, &metadata)?;
     }
     outcome.map(|()| folder.seconds() - before)
 }

@@ -116,7 +116,13 @@ pub fn open(wanted: &Wanted) -> Result<Box<dyn Microphone>> {
     let queue = Arc::new(Queue::new(capacity));
     let stream = build(&device, config, format, queue.clone()).map_err(&refused)?;
     stream.play().map_err(&refused)?;
-    Ok(Box::new(System { name: found.name, live, queue, heard: Instant::now(), _stream: stream }))
+    Ok(Box::new(System {
+        name: found.name,
+        live,
+        queue,
+        received: Instant::now(),
+        _stream: stream,
+    }))
 }
 
 fn remedy(kind: ErrorKind) -> &'static str {
@@ -256,7 +262,7 @@ struct System {
     live: Live,
     queue: Arc<Queue>,
     /// Time at which sound last arrived.
-    heard: Instant,
+    received: Instant,
     _stream: cpal::Stream,
 }
 
@@ -265,12 +271,12 @@ impl Microphone for System {
         &self.name
     }
 
-    fn hear(&mut self, patience: Duration) -> Result<Vec<i16>> {
+    fn read(&mut self, patience: Duration) -> Result<Vec<i16>> {
         let (samples, failure) = self.queue.take(patience);
         let mut pcm = Vec::new();
         self.live.push(&samples, &mut pcm);
         if !samples.is_empty() {
-            self.heard = Instant::now();
+            self.received = Instant::now();
         }
         let remedy = remedy(ErrorKind::DeviceNotAvailable);
         match failure {
@@ -279,7 +285,7 @@ impl Microphone for System {
                 format!("the microphone has gone: {failure}"),
                 remedy,
             )),
-            None if self.heard.elapsed() > SILENT_TIMEOUT => {
+            None if self.received.elapsed() > SILENT_TIMEOUT => {
                 let seconds = SILENT_TIMEOUT.as_secs();
                 let problem = format!("the microphone gave no sample for {seconds} s");
                 Err(Error::device(&self.name, problem, remedy))

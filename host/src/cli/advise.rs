@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, fmt::Write};
 
 use clap::Args;
 
-use super::{WordPath, number, open_takes, parse_word};
+use super::{KeywordPath, number, open_takes, parse_keyword};
 use crate::{
     Result,
     advise::Advice,
-    finetune::{ENOUGH_TO_TUNE, Train},
+    finetune::{ENOUGH_TO_TUNE, Trainable},
     models,
     takes::Purpose,
 };
@@ -35,11 +35,11 @@ all that on your own words.")]
 pub struct AdviseArgs {
     /// A keyword and its recordings: a folder, a manifest or a file; may be given several times
     #[arg(long = "word", value_name = "NAME=PATH", required = true, num_args = 1..,
-        value_parser = parse_word)]
-    words: Vec<WordPath>,
+        value_parser = parse_keyword)]
+    words: Vec<KeywordPath>,
     /// Pretrained model: the name of a shipped one, or a path
-    #[arg(long, default_value = models::DEFAULT_BASE)]
-    base: String,
+    #[arg(long = "base", value_name = "BASE", default_value = models::DEFAULT_PRETRAINED)]
+    pretrained: String,
     /// Seed of the choice of pairs to compare
     #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
@@ -47,8 +47,8 @@ pub struct AdviseArgs {
 
 /// Runs the command.
 pub fn run(args: AdviseArgs) -> Result<()> {
-    let base = models::base(&args.base)?;
-    let frontend = base.tables.params(base.info.normalization);
+    let pretrained = models::pretrained(&args.pretrained)?;
+    let frontend = pretrained.tables.params(pretrained.info.normalization);
     let other = models::shipped_negatives()?;
     for word in &args.words {
         let checked = open_takes(word, &frontend, Purpose::Train)?;
@@ -56,16 +56,26 @@ pub fn run(args: AdviseArgs) -> Result<()> {
             checked.takes.iter().filter_map(|take| take.example.speaker.clone()).collect();
         let left_out = checked.left_out.len();
         let recordings: Vec<_> = checked.takes.into_iter().map(|take| take.frames).collect();
-        let advice = Advice::of(&base, &recordings, speakers.len(), &other, args.seed)?;
+        let advice = Advice::of(&pretrained, &recordings, speakers.len(), &other, args.seed)?;
         print!(
             "{}",
-            show(&word.label, (&base.info.name, &base.info.provenance), &advice, left_out)
+            show(
+                &word.label,
+                (&pretrained.info.name, &pretrained.info.provenance),
+                &advice,
+                left_out
+            )
         );
     }
     Ok(())
 }
 
-fn show(label: &str, (base, provenance): (&str, &str), advice: &Advice, left_out: usize) -> String {
+fn show(
+    label: &str,
+    (pretrained, provenance): (&str, &str),
+    advice: &Advice,
+    left_out: usize,
+) -> String {
     let mut text = format!(
         "{label}: {} recording{} with {:.0} s of the phrase",
         advice.usable,
@@ -84,7 +94,7 @@ fn show(label: &str, (base, provenance): (&str, &str), advice: &Advice, left_out
         );
     }
     same_input(&mut text, advice);
-    let _ = match (advice.base_hours, advice.has_far_more()) {
+    let _ = match (advice.pretrained_hours, advice.has_far_more()) {
         (Some(hours), Some(true)) => writeln!(
             text,
             "  + far more data behind the base: {hours} h against {:.1} min",
@@ -92,13 +102,13 @@ fn show(label: &str, (base, provenance): (&str, &str), advice: &Advice, left_out
         ),
         (Some(hours), _) => writeln!(
             text,
-            "  ! {base} heard {hours} h, no more than 50 times what you recorded: a trunk trained from scratch may do as well"
+            "  ! {pretrained} heard {hours} h, no more than 50 times what you recorded: a trunk trained from scratch may do as well"
         ),
         (None, _) => writeln!(text, "  ? the base does not say how much it heard: {provenance}"),
     };
-    carried_over(&mut text, base, advice);
+    carried_over(&mut text, pretrained, advice);
     let _ = match advice.train {
-        Train::Head => writeln!(
+        Trainable::Head => writeln!(
             text,
             "  → train the head alone (--train head): moving the trunk pays from about {ENOUGH_TO_TUNE} recordings on"
         ),
@@ -131,18 +141,18 @@ fn same_input(text: &mut String, advice: &Advice) {
     }
 }
 
-fn carried_over(text: &mut String, base: &str, advice: &Advice) {
+fn carried_over(text: &mut String, pretrained: &str, advice: &Advice) {
     let Some(carries) = &advice.carries else {
         let _ = writeln!(text, "  ? too little to see whether the base's sounds carry over");
         return;
     };
     let _ = writeln!(
         text,
-        "  {} {base} hears: {}\n    two recordings differ in {:.0} % of its sounds, a recording and other speech in {:.0} %{}",
+        "  {} {pretrained} hears: {}\n    two recordings differ in {:.0} % of its sounds, a recording and other speech in {:.0} %{}",
         if carries.is_clear() { "+" } else { "!" },
         carries.example,
         100.0 * carries.within,
-        100.0 * carries.against,
+        100.0 * carries.hard_negatives,
         if carries.is_clear() {
             ""
         } else {

@@ -21,7 +21,7 @@ pub struct BoardsArgs {}
 
 /// Runs the command.
 pub fn run(_: BoardsArgs) -> Result<()> {
-    print!("{}", listing(&usb_devices(Path::new(USB_DEVICES))));
+    print!("{}", index(&usb_devices(Path::new(USB_DEVICES))));
     let ports = serial_ports(Path::new(DEVICES));
     let ports: Vec<_> = ports.iter().map(|port| port.display().to_string()).collect();
     let ports = if ports.is_empty() { "none".to_owned() } else { ports.join(" ") };
@@ -33,7 +33,7 @@ pub fn run(_: BoardsArgs) -> Result<()> {
 const PROBE_RS: &str = if cfg!(feature = "probe") { "" } else { " and probe-rs" };
 
 /// Formats three lines per board.
-fn listing(devices: &[UsbDevice]) -> String {
+fn index(devices: &[UsbDevice]) -> String {
     let entry = |board: &Board| {
         let Board { name, title, chip, microphone, loader, usb, .. } = board;
         let needs = match loader {
@@ -66,7 +66,7 @@ mod tests {
             product: "BBC micro:bit CMSIS-DAP".into(),
             node: "/dev/bus/usb/001/012".into(),
         };
-        let text = listing(&[device]);
+        let text = index(&[device]);
         assert_eq!(text.lines().count(), 3 * BOARDS.len());
         let line = text.lines().skip_while(|line| !line.starts_with("microbit-v2")).nth(2);
         assert_eq!(

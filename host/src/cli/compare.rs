@@ -9,23 +9,25 @@ use std::{
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{OtherSpeech, Training, WordPath, number, open_corpora, open_takes, parse_word};
+use super::{
+    KeywordPath, NegativeArgs, Training, number, open_datasets, open_takes, parse_keyword,
+};
 use crate::{
     Error, Result,
     compare::{
-        Ears, Ground, How, Measure, draw,
-        grid::{Counts, Grid, Trial},
+        EmbeddedBackbone, EvalConfig, ExperimentData, Strategy, draw,
+        result_table::{Counts, ResultTable, Trial},
     },
-    corpus::{Example, split_by_speaker},
+    dataset::{Example, split_by_speaker},
     features::{FrontendTables, LogMel, NormalizationKind, load_log_mel},
     files,
-    finetune::{Recordings, Settings, Train},
+    finetune::{KeywordClips, Settings, Trainable},
+    head_checkpoint::HeadCheckpoint,
     models,
     negatives::load_speech,
     progress::progress_bar,
     takes::Purpose,
     text::quoted,
-    tuned::Tuned,
 };
 
 /// Share of a keyword's recordings that is used for testing, unless test recordings are given.
@@ -36,7 +38,7 @@ const TEST_SHARE: f64 = 0.4;
 #[command(after_help = "Examples:
   wakeling compare --word \"hey computer=recordings/\" --talk talk/ --out runs/compare
   wakeling compare --word left=l/ right=r/ --talk talk/ --samples 5 20 --train scratch head all \\
-    --draws 3 --out runs/compare
+    --seeds 3 --out runs/compare
   wakeling compare --word up=u/ down=d/ stop=s/ --talk talk/ --samples 50 --tasks separate joint \\
     --train scratch:25 scratch:50 scratch all --out runs/joint
 
@@ -56,11 +58,11 @@ do not know of each other, so `head` is the same either way and is run once.")]
 pub struct CompareArgs {
     /// A keyword and its recordings, from as many speakers as possible
     #[arg(long = "word", value_name = "NAME=PATH", required = true, num_args = 1..,
-        value_parser = parse_word)]
-    words: Vec<WordPath>,
+        value_parser = parse_keyword)]
+    words: Vec<KeywordPath>,
     /// Test recordings of a keyword, instead of two in five of those above
-    #[arg(long = "test", value_name = "NAME=PATH", num_args = 1.., value_parser = parse_word)]
-    tests: Vec<WordPath>,
+    #[arg(long = "test", value_name = "NAME=PATH", num_args = 1.., value_parser = parse_keyword)]
+    tests: Vec<KeywordPath>,
     /// Speech without the keywords to count false accepts in; no part of it is used for training
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
     talk: Vec<PathBuf>,
@@ -69,14 +71,14 @@ pub struct CompareArgs {
         value_parser = number::within(1..=1_000_000_usize))]
     samples: Vec<usize>,
     /// Training strategies: scratch, scratch:PERCENT of the channels, head, last:K, all
-    #[arg(long, num_args = 1.., default_values_t = ["head".parse::<How>().expect("a way")])]
-    train: Vec<How>,
+    #[arg(long, num_args = 1.., default_values_t = ["head".parse::<Strategy>().expect("a way")])]
+    train: Vec<Strategy>,
     /// Sharing of a fine-tuned backbone: each keyword has its own, all share one, or both in turn
     #[arg(long, value_enum, num_args = 1.., default_values_t = [Tasks::Separate])]
     tasks: Vec<Tasks>,
     /// Number of seeds for each number of recordings; each samples other recordings
-    #[arg(long, default_value_t = 1, value_parser = number::within(1..=10_000_u64))]
-    draws: u64,
+    #[arg(long = "seeds", alias = "draws", value_name = "COUNT", default_value_t = 1, value_parser = number::within(1..=10_000_u64))]
+    seeds: u64,
     /// False accepts per hour
     #[arg(long, num_args = 1.., default_values_t = [0.5, 0.0],
         value_parser = number::within(0.0..=number::MOST_PER_HOUR))]
@@ -85,10 +87,10 @@ pub struct CompareArgs {
     #[arg(long)]
     out: PathBuf,
     /// Pretrained model: the name of a shipped one, or a path
-    #[arg(long, default_value = models::DEFAULT_BASE)]
-    base: String,
+    #[arg(long = "base", value_name = "BASE", default_value = models::DEFAULT_PRETRAINED)]
+    pretrained: String,
     #[command(flatten)]
-    other: OtherSpeech,
+    other: NegativeArgs,
     #[command(flatten)]
     training: Training,
 }
@@ -104,12 +106,12 @@ enum Tasks {
 
 /// Training run of the keywords that share a backbone.
 struct Job<'w> {
-    how: How,
-    words: Vec<(&'w Word, Trial)>,
+    strategy: Strategy,
+    words: Vec<(&'w Keyword, Trial)>,
 }
 
 /// Keyword and its recordings for training and for testing.
-struct Word {
+struct Keyword {
     label: String,
     train: Vec<Example>,
     test: Vec<Example>,
@@ -123,38 +125,40 @@ pub fn run(args: CompareArgs) -> Result<()> {
     let settings = args.training.settings();
     let settings_text = format!("{:#}\n", args.record(&settings));
     let goes_on = table.exists();
-    let mut grid = Grid::open(table, &args.rates)?;
+    let mut results = ResultTable::open(table, &args.rates)?;
     if goes_on {
-        assert_same_ground(&record, &settings_text)?;
+        assert_same_data(&record, &settings_text)?;
     }
     let jobs = args.jobs(&words)?;
-    let left: Vec<&Job<'_>> =
-        jobs.iter().filter(|job| job.words.iter().any(|(_, trial)| !grid.holds(trial))).collect();
+    let left: Vec<&Job<'_>> = jobs
+        .iter()
+        .filter(|job| job.words.iter().any(|(_, trial)| !results.holds(trial)))
+        .collect();
     if left.len() < jobs.len() {
         crate::log!("going on: {} of {} trainings are there", jobs.len() - left.len(), jobs.len());
     }
     if !left.is_empty() {
         files::write_atomic(&record, settings_text.as_bytes())?;
-        let (ground, ears) = args.ground(&settings)?;
+        let (data, embedded) = args.data(&settings)?;
         let bar = progress_bar(left.len() as u64, "trainings");
         for job in left {
             bar.set_message(job.to_string());
-            for (trial, counts) in args.run(&ground, &ears, job, &settings)? {
-                grid.add(trial, counts)?;
+            for (trial, counts) in args.run(&data, &embedded, job, &settings)? {
+                results.add(trial, counts)?;
             }
-            grid.save_pictures(&args.out)?;
+            results.save_images(&args.out)?;
             bar.inc(1);
         }
         bar.finish_and_clear();
     }
-    grid.save_pictures(&args.out)?;
-    print!("{}", grid.tables());
+    results.save_images(&args.out)?;
+    print!("{}", results.tables());
     crate::log!("{}", args.out.join("compare.csv").display());
     Ok(())
 }
 
 impl CompareArgs {
-    fn load_words(&self) -> Result<Vec<Word>> {
+    fn load_words(&self) -> Result<Vec<Keyword>> {
         if let Some(test) =
             self.tests.iter().find(|t| !self.words.iter().any(|w| w.label == t.label))
         {
@@ -173,20 +177,20 @@ impl CompareArgs {
             }
             let (train, test) =
                 if test.is_empty() { parted(&all, self.training.seed)? } else { (all, test) };
-            words.push(Word { label: label.clone(), train, test });
+            words.push(Keyword { label: label.clone(), train, test });
         }
         Ok(words)
     }
 
     /// Returns all training runs. A number of recordings is left out for keywords that have fewer.
-    fn jobs<'w>(&self, words: &'w [Word]) -> Result<Vec<Job<'w>>> {
+    fn jobs<'w>(&self, words: &'w [Keyword]) -> Result<Vec<Job<'w>>> {
         if self.tasks.contains(&Tasks::Joint) && words.len() < 2 {
             let remedy = "give --word several times, or leave --tasks joint out";
             return Err(Error::usage("one word alone shares nothing", remedy));
         }
         let mut jobs = Vec::new();
         for &samples in &self.samples {
-            let (enough, few): (Vec<&Word>, Vec<&Word>) =
+            let (enough, few): (Vec<&Keyword>, Vec<&Keyword>) =
                 words.iter().partition(|word| samples <= word.train.len());
             for word in few {
                 crate::log!(
@@ -195,28 +199,29 @@ impl CompareArgs {
                     word.train.len()
                 );
             }
-            for (&how, draw) in
-                self.train.iter().flat_map(|how| (0..self.draws).map(move |d| (how, d)))
+            for (&strategy, draw) in
+                self.train.iter().flat_map(|strategy| (0..self.seeds).map(move |d| (strategy, d)))
             {
-                let trial = |word: &Word, how: String| Trial {
+                let trial = |word: &Keyword, strategy: String| Trial {
                     word: word.label.clone(),
-                    how,
+                    strategy,
                     samples,
                     draw,
                 };
-                if self.tasks.contains(&Tasks::Separate) || how.train == Train::Head {
-                    let alone = |&word: &&'w Word| Job {
-                        how,
-                        words: vec![(word, trial(word, how.to_string()))],
+                if self.tasks.contains(&Tasks::Separate) || strategy.train == Trainable::Head {
+                    let alone = |&word: &&'w Keyword| Job {
+                        strategy,
+                        words: vec![(word, trial(word, strategy.to_string()))],
                     };
                     jobs.extend(enough.iter().map(alone));
                 }
                 if self.tasks.contains(&Tasks::Joint)
-                    && how.train != Train::Head
+                    && strategy.train != Trainable::Head
                     && enough.len() > 1
                 {
-                    let joint = |&word: &&'w Word| (word, trial(word, format!("{how} joint")));
-                    jobs.push(Job { how, words: enough.iter().map(joint).collect() });
+                    let joint =
+                        |&word: &&'w Keyword| (word, trial(word, format!("{strategy} joint")));
+                    jobs.push(Job { strategy, words: enough.iter().map(joint).collect() });
                 }
             }
         }
@@ -225,11 +230,11 @@ impl CompareArgs {
 
     /// Returns the content of `settings.json`.
     fn record(&self, settings: &Settings) -> Value {
-        let paths = |words: &[WordPath]| -> Vec<_> {
+        let paths = |words: &[KeywordPath]| -> Vec<_> {
             words.iter().map(|w| json!({"label": w.label, "path": w.path})).collect()
         };
         json!({
-            "base": self.base,
+            "base": self.pretrained,
             "words": paths(&self.words),
             "test": paths(&self.tests),
             "talk": self.talk,
@@ -241,35 +246,35 @@ impl CompareArgs {
         })
     }
 
-    fn ground(&self, settings: &Settings) -> Result<(Ground, Ears)> {
-        let base = models::base(&self.base)?;
-        let frontend = base.tables.params(base.info.normalization);
+    fn data(&self, settings: &Settings) -> Result<(ExperimentData, EmbeddedBackbone)> {
+        let pretrained = models::pretrained(&self.pretrained)?;
+        let frontend = pretrained.tables.params(pretrained.info.normalization);
         let negatives = self.other.load(&frontend)?;
-        let talk = load_speech(&open_corpora(&self.talk)?, &frontend, "talk");
+        let talk = load_speech(&open_datasets(&self.talk)?, &frontend, "talk");
         if talk.is_empty() {
             let remedy = "see the lines above; give speech that can be read";
             return Err(Error::input(&self.talk[0], "no talk in it can be read", remedy));
         }
-        let ground = Ground::new(negatives, &talk);
-        let ears = Ears::of(base, &ground, settings)?;
-        Ok((ground, ears))
+        let data = ExperimentData::new(negatives, &talk);
+        let embedded = EmbeddedBackbone::of(pretrained, &data, settings)?;
+        Ok((data, embedded))
     }
 
     fn run(
         &self,
-        ground: &Ground,
-        ears: &Ears,
+        data: &ExperimentData,
+        embedded: &EmbeddedBackbone,
         job: &Job<'_>,
         settings: &Settings,
     ) -> Result<Vec<(Trial, Counts)>> {
-        let frontend = ears.base.tables.params(ears.base.info.normalization);
+        let frontend = embedded.pretrained.tables.params(embedded.pretrained.info.normalization);
         let seed = |trial: &Trial| self.training.seed.wrapping_add(trial.draw);
-        let recordings = |(word, trial): &(&Word, Trial)| -> Vec<LogMel> {
+        let recordings = |(word, trial): &(&Keyword, Trial)| -> Vec<LogMel> {
             let chosen = draw(&word.train, trial.samples, seed(trial));
             load_log_mel(&chosen, &frontend, "recordings").into_iter().flatten().collect()
         };
         let recordings: Vec<Vec<LogMel>> = job.words.iter().map(recordings).collect();
-        let words: Vec<(&str, Recordings<'_>)> = job
+        let words: Vec<(&str, KeywordClips<'_>)> = job
             .words
             .iter()
             .zip(&recordings)
@@ -277,11 +282,11 @@ impl CompareArgs {
             .collect();
         let first = job.words.first().map_or(self.training.seed, |(_, trial)| seed(trial));
         let settings = Settings { seed: first, ..settings.clone() };
-        let (tuned, own) = ground.train(ears, job.how, &words, &settings)?;
-        let measure = Measure { rates: &self.rates, noise: None, float: false };
-        let ears = own.as_ref().unwrap_or(ears);
-        let counts = |((word, trial), tuned): (&(&Word, Trial), &Tuned)| {
-            let figures = ground.measure(ears, tuned, &word.test, &measure, seed(trial))?;
+        let (tuned, own) = data.train(embedded, job.strategy, &words, &settings)?;
+        let evaluate = EvalConfig { rates: &self.rates, noise: None, float: false };
+        let embedded = own.as_ref().unwrap_or(embedded);
+        let counts = |((word, trial), tuned): (&(&Keyword, Trial), &HeadCheckpoint)| {
+            let figures = data.evaluate(embedded, tuned, &word.test, &evaluate, seed(trial))?;
             Ok((trial.clone(), Counts::from(&figures)))
         };
         job.words.iter().zip(&tuned).map(counts).collect()
@@ -292,7 +297,7 @@ impl std::fmt::Display for Job<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let words: Vec<&str> = self.words.iter().map(|(word, _)| word.label.as_str()).collect();
         let samples = self.words.first().map_or(0, |(_, trial)| trial.samples);
-        write!(f, "{}, {}, {samples} recordings", words.join(" with "), self.how)
+        write!(f, "{}, {}, {samples} recordings", words.join(" with "), self.strategy)
     }
 }
 
@@ -311,7 +316,7 @@ const MAY_DIFFER: [&str; 5] = ["words", "test", "settings", "workers", "version"
 ///
 /// # Errors
 /// [`Error::Input`] if the settings differ.
-fn assert_same_ground(path: &Path, now: &str) -> Result<()> {
+fn assert_same_data(path: &Path, now: &str) -> Result<()> {
     let refused =
         |problem| Error::input(path, problem, "choose another --out folder, or remove this one");
     let before = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;

@@ -11,8 +11,8 @@ use crate::{
     progress::progress_bar,
     update::{
         device::{Device, DeviceInfo},
-        image::Image,
         keys::hex,
+        package::Package,
         port,
     },
 };
@@ -56,7 +56,7 @@ enum Command {
     /// Send a signed model and run it
     Update {
         /// Signed package that `wakeling sign` wrote
-        image: PathBuf,
+        package: PathBuf,
         /// Return to the old model at the restart after the next one, unless the new model is
         /// confirmed
         #[arg(long)]
@@ -102,16 +102,16 @@ impl PortArgs {
 pub fn run(args: DeviceArgs) -> Result<()> {
     match args.command {
         Command::Info { port } => print(&port.device()?.info()?),
-        Command::Update { image, trial, no_restart, port } => {
+        Command::Update { package, trial, no_restart, port } => {
             // The package is checked before the device is contacted.
-            let image = Image::load(&image)?;
+            let package = Package::load(&package)?;
             let mut device = port.device()?;
-            update(&mut device, &image, trial)?;
+            update(&mut device, &package, trial)?;
             if no_restart {
                 crate::log!("it is tested and run at the next restart: wakeling device restart");
             } else {
                 let info = device.restart()?;
-                started(&port.port, &info, image.header.version)?;
+                started(&port.port, &info, package.header.version)?;
                 print(&info);
             }
         }
@@ -145,9 +145,9 @@ pub fn run(args: DeviceArgs) -> Result<()> {
     Ok(())
 }
 
-fn update(device: &mut Device, image: &Image, trial: bool) -> Result<()> {
-    let bar = progress_bar(image.body().len() as u64, "update");
-    let sent = device.send(image, trial, |bytes| bar.set_position(bytes));
+fn update(device: &mut Device, package: &Package, trial: bool) -> Result<()> {
+    let bar = progress_bar(package.body().len() as u64, "update");
+    let sent = device.send(package, trial, |bytes| bar.set_position(bytes));
     bar.finish_and_clear();
     sent
 }

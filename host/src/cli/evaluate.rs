@@ -3,19 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use wakeling_shared::artifact::Model;
+use wakeling_shared::model::Model;
 
-use super::{WordPath, number, open_corpora, open_takes, parse_word};
+use super::{KeywordPath, number, open_datasets, open_takes, parse_keyword};
 use crate::{
-    Error, Result, artifact,
-    base::Base,
-    corpus::Example,
-    evaluate::{self, Heard, Noise, Played, PlayedStream, Scores, Surroundings, WordDetail},
+    Error, Result,
+    dataset::Example,
+    evaluate::{
+        self, KeywordDetail, Noise, ScoredClips, ScoredKeyword, ScoredStream, Scores,
+        TestConditions,
+    },
     features::{FrontendTables, NormalizationKind},
-    files, models,
+    files,
+    head_checkpoint::HeadCheckpoint,
+    model_file, models,
+    pretrained::PretrainedModel,
     takes::{Purpose, record::TrainedOn},
     text::{file_names, name_key, quoted},
-    tuned::Tuned,
 };
 
 /// Allowed signal-to-noise ratios in dB; beyond them only noise or only speech would remain.
@@ -45,8 +49,8 @@ pub struct EvaluateArgs {
     model: PathBuf,
     /// A keyword of the model and recordings of it that were not used for training. If clips have
     /// texts, only those with the keyword's text are used
-    #[arg(long = "word", value_name = "NAME=PATH", required = true, value_parser = parse_word)]
-    words: Vec<WordPath>,
+    #[arg(long = "word", value_name = "NAME=PATH", required = true, value_parser = parse_keyword)]
+    words: Vec<KeywordPath>,
     /// Speech and noise without any of the keywords
     #[arg(long, required = true, num_args = 1..)]
     negatives: Vec<PathBuf>,
@@ -67,8 +71,8 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "HEAD", num_args = 1.., requires = "report")]
     float: Vec<PathBuf>,
     /// Pretrained model of those heads: a name or a path
-    #[arg(long, default_value = models::DEFAULT_BASE)]
-    base: String,
+    #[arg(long = "base", value_name = "BASE", default_value = models::DEFAULT_PRETRAINED)]
+    pretrained: String,
     /// Write the curve of misses against false accepts to NAME.csv and NAME.svg in this folder
     #[arg(long)]
     out: Option<PathBuf>,
@@ -76,41 +80,41 @@ pub struct EvaluateArgs {
 
 /// Runs the command.
 pub fn run(args: EvaluateArgs) -> Result<()> {
-    let bytes = artifact::read(&args.model)?;
-    let model = artifact::load(&args.model, &bytes)?;
+    let bytes = model_file::read(&args.model)?;
+    let model = model_file::load(&args.model, &bytes)?;
     let words = args.word_indices(&model)?;
     let floats = args.load_floats()?;
     // All audio is processed before anything is printed or written.
     let noise = args.load_noise()?;
-    let surroundings = args.surroundings(noise.as_ref());
-    let words_played = args.play_words(&model, &surroundings)?;
-    let negatives = open_corpora(&args.negatives)?;
-    let other = evaluate::play_stream(&model, &negatives)?;
+    let conditions = args.conditions(noise.as_ref());
+    let keywords_scored = args.play_words(&model, &conditions)?;
+    let negatives = open_datasets(&args.negatives)?;
+    let other = evaluate::score_stream(&model, &negatives)?;
     if other.pieces.is_empty() {
-        return Err(nothing_heard(&args.negatives[0]));
+        return Err(nothing_scored(&args.negatives[0]));
     }
-    let float_played = args.play_floats(&floats, &words_played, &other, &negatives)?;
+    let float_scored = args.play_floats(&floats, &keywords_scored, &other, &negatives)?;
     let mut details = Vec::new();
-    let heard = hear(&words_played, &other, &words, &model);
+    let scored_keywords = push(&keywords_scored, &other, &words, &model);
     let names = file_names(args.words.iter().map(|word| word.label.as_str()));
-    for (i, (word, heard)) in args.words.iter().zip(&heard).enumerate() {
+    for (i, (word, scored_keywords)) in args.words.iter().zip(&scored_keywords).enumerate() {
         let points = &model.words[words[i]].points;
-        print!("{}", evaluate::table(&word.label, heard, points));
+        print!("{}", evaluate::table(&word.label, scored_keywords, points));
         if let Some(folder) = &args.out {
-            save_curves(folder, (&names[i], &word.label), heard)?;
+            save_curves(folder, (&names[i], &word.label), scored_keywords)?;
         }
-        let float = float_played[i].as_ref().map(|(played, scores)| Heard {
-            played,
+        let float = float_scored[i].as_ref().map(|(scored, scores)| ScoredKeyword {
+            scored,
             other: scores,
             index: 0,
-            ..heard[0]
+            ..scored_keywords[0]
         });
-        details.push(WordDetail {
+        details.push(KeywordDetail {
             label: &word.label,
-            heard,
+            scored_keywords,
             points,
-            surroundings: &surroundings,
-            recordings: &words_played[i].0,
+            conditions: &conditions,
+            recordings: &keywords_scored[i].0,
             other: &other,
             negatives: &negatives,
             float,
@@ -124,7 +128,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     Ok(())
 }
 
-fn nothing_heard(path: &Path) -> Error {
+fn nothing_scored(path: &Path) -> Error {
     Error::input(
         path,
         "no recording in it can be read",
@@ -133,29 +137,30 @@ fn nothing_heard(path: &Path) -> Error {
 }
 
 /// Recordings of a keyword, and the result of playing them under each test condition.
-type WordPlayed = (Vec<Example>, Vec<Played>);
+type KeywordScored = (Vec<Example>, Vec<ScoredClips>);
 
 /// Returns the scores of each keyword under each test condition.
-fn hear<'a>(
-    words_played: &'a [WordPlayed],
-    other: &'a PlayedStream,
+fn push<'a>(
+    keywords_scored: &'a [KeywordScored],
+    other: &'a ScoredStream,
     words: &[usize],
     model: &Model<'_>,
-) -> Vec<Vec<Heard<'a>>> {
-    let PlayedStream { scores, hours, .. } = other;
-    let word = |((_, played), &index): (&'a WordPlayed, &usize)| {
+) -> Vec<Vec<ScoredKeyword<'a>>> {
+    let ScoredStream { scores, hours, .. } = other;
+    let word = |((_, scored), &index): (&'a KeywordScored, &usize)| {
         let detector = model.words[index].detector;
-        let heard = |played| Heard { played, other: scores, hours: *hours, index, detector };
-        played.iter().map(heard).collect()
+        let scored_keywords =
+            |scored| ScoredKeyword { scored, other: scores, hours: *hours, index, detector };
+        scored.iter().map(scored_keywords).collect()
     };
-    words_played.iter().zip(words).map(word).collect()
+    keywords_scored.iter().zip(words).map(word).collect()
 }
 
 impl EvaluateArgs {
     /// Returns the index in the model of each keyword given.
     fn word_indices(&self, model: &Model<'_>) -> Result<Vec<usize>> {
         let labels: Vec<&str> = model.words.iter().map(|w| w.label).collect();
-        let index = |word: &WordPath| {
+        let index = |word: &KeywordPath| {
             // Models from before names were composed (Unicode NFC) may hold decomposed ones.
             labels.iter().position(|l| name_key(l) == name_key(&word.label)).ok_or_else(|| {
                 Error::input(
@@ -172,12 +177,12 @@ impl EvaluateArgs {
     fn play_words(
         &self,
         model: &Model<'_>,
-        surroundings: &[Surroundings<'_>],
-    ) -> Result<Vec<WordPlayed>> {
+        conditions: &[TestConditions<'_>],
+    ) -> Result<Vec<KeywordScored>> {
         let tables = FrontendTables::default();
         let frontend = tables.params(NormalizationKind::Log);
         let trained_on = TrainedOn::beside(&self.model);
-        let play_word = |word: &WordPath| {
+        let play_word = |word: &KeywordPath| {
             let checked = open_takes(word, &frontend, Purpose::Test)?;
             let hashes = checked.takes.iter().map(|take| &take.hash);
             if let Some(warning) = trained_on.as_ref().and_then(|t| t.warning(&word.label, hashes))
@@ -185,29 +190,32 @@ impl EvaluateArgs {
                 crate::log!("{warning}");
             }
             let recordings = checked.examples();
-            let play = |s: &Surroundings<'_>| evaluate::play_clips(model, &recordings, *s);
-            let played = surroundings.iter().map(play).collect::<Result<Vec<Played>>>()?;
-            if played.iter().all(|played| played.spans.is_empty()) {
-                return Err(nothing_heard(&word.path));
+            let play = |s: &TestConditions<'_>| evaluate::score_clips(model, &recordings, *s);
+            let scored = conditions.iter().map(play).collect::<Result<Vec<ScoredClips>>>()?;
+            if scored.iter().all(|scored| scored.spans.is_empty()) {
+                return Err(nothing_scored(&word.path));
             }
-            Ok((recordings, played))
+            Ok((recordings, scored))
         };
         self.words.iter().map(play_word).collect()
     }
 
     fn load_noise(&self) -> Result<Option<Noise>> {
         let Some(first) = self.noise.first() else { return Ok(None) };
-        Noise::load(first, &open_corpora(&self.noise)?, self.seed).map(Some)
+        Noise::load(first, &open_datasets(&self.noise)?, self.seed).map(Some)
     }
 
     /// Loads the pretrained model and the heads to compare with.
-    fn load_floats(&self) -> Result<Option<(Base, Vec<Tuned>)>> {
+    fn load_floats(&self) -> Result<Option<(PretrainedModel, Vec<HeadCheckpoint>)>> {
         if self.float.is_empty() {
             return Ok(None);
         }
-        let base = models::base(&self.base)?;
-        let heads: Vec<Tuned> =
-            self.float.iter().map(|path| Tuned::load(path, &base)).collect::<Result<_>>()?;
+        let pretrained = models::pretrained(&self.pretrained)?;
+        let heads: Vec<HeadCheckpoint> = self
+            .float
+            .iter()
+            .map(|path| HeadCheckpoint::load(path, &pretrained))
+            .collect::<Result<_>>()?;
         for (head, path) in heads.iter().zip(&self.float) {
             if self.words.iter().all(|w| name_key(&w.label) != name_key(&head.info.label)) {
                 let problem = format!("this is the head of {}", quoted(&head.info.label));
@@ -215,42 +223,46 @@ impl EvaluateArgs {
                 return Err(Error::input(path, problem, remedy));
             }
         }
-        Ok(Some((base, heads)))
+        Ok(Some((pretrained, heads)))
     }
 
     /// Plays each keyword to its float network, if its head was given.
     fn play_floats(
         &self,
-        floats: &Option<(Base, Vec<Tuned>)>,
-        played: &[WordPlayed],
-        other: &PlayedStream,
+        floats: &Option<(PretrainedModel, Vec<HeadCheckpoint>)>,
+        scored: &[KeywordScored],
+        other: &ScoredStream,
         negatives: &[Example],
-    ) -> Result<Vec<Option<(Played, Scores)>>> {
-        let play = |(word, (recordings, _)): (&WordPath, &WordPlayed)| {
-            let Some((base, heads)) = floats else { return Ok(None) };
+    ) -> Result<Vec<Option<(ScoredClips, Scores)>>> {
+        let play = |(word, (recordings, _)): (&KeywordPath, &KeywordScored)| {
+            let Some((pretrained, heads)) = floats else { return Ok(None) };
             let head = heads.iter().find(|h| name_key(&h.info.label) == name_key(&word.label));
-            head.map(|head| evaluate::play_float(base, head, recordings, other, negatives))
+            head.map(|head| evaluate::score_float(pretrained, head, recordings, other, negatives))
                 .transpose()
         };
-        self.words.iter().zip(played).map(play).collect()
+        self.words.iter().zip(scored).map(play).collect()
     }
 
     /// Returns the test conditions: silence, then noise at each level.
-    fn surroundings<'n>(&self, noise: Option<&'n Noise>) -> Vec<Surroundings<'n>> {
+    fn conditions<'n>(&self, noise: Option<&'n Noise>) -> Vec<TestConditions<'n>> {
         let seed = self.seed;
         let noisy = noise.into_iter().flat_map(|noise| {
-            self.snr.iter().map(move |&snr_db| Surroundings::Noise { noise, snr_db, seed })
+            self.snr.iter().map(move |&snr_db| TestConditions::Noise { noise, snr_db, seed })
         });
-        std::iter::once(Surroundings::Silence).chain(noisy).collect()
+        std::iter::once(TestConditions::Silence).chain(noisy).collect()
     }
 }
 
 /// Writes `NAME.csv` and `NAME.svg` into the folder.
-fn save_curves(folder: &Path, (name, label): (&str, &str), heard: &[Heard<'_>]) -> Result<()> {
-    let Some(clean) = heard.first() else { return Ok(()) };
+fn save_curves(
+    folder: &Path,
+    (name, label): (&str, &str),
+    scored_keywords: &[ScoredKeyword<'_>],
+) -> Result<()> {
+    let Some(clean) = scored_keywords.first() else { return Ok(()) };
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
-    let csv = evaluate::csv(heard, &evaluate::thresholds(clean));
+    let csv = evaluate::csv(scored_keywords, &evaluate::thresholds(clean));
     files::write_atomic(folder.join(format!("{name}.csv")), csv.as_bytes())?;
-    let svg = evaluate::det_svg(label, heard);
+    let svg = evaluate::det_svg(label, scored_keywords);
     files::write_atomic(folder.join(format!("{name}.svg")), svg.as_bytes())
 }

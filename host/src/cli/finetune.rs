@@ -7,32 +7,33 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use rand::{SeedableRng, rngs::StdRng, seq::IteratorRandom};
 
-use super::{OtherSpeech, Training, WordPath, open_corpora, parse_word, quantize::write_model};
+use super::{
+    KeywordPath, NegativeArgs, Training, open_datasets, parse_keyword, quantize::write_model,
+};
 use crate::{
-    Error, Result,
-    base::Base,
-    files,
+    Error, Result, files,
     finetune::{
-        Prepared, Settings, Start, Train, features, finetune_with_progress,
-        stages::{Costs, Stages, Work},
+        Init, NegativeBank, Settings, Trainable, features, finetune_with_progress,
+        progress::{Costs, Stages, Work},
         tune_ticking,
     },
+    head_checkpoint::HeadCheckpoint,
     models,
-    negatives::{Negatives, Speech, TrunkOutputs, load_speech, trunk_outputs, trunk_outputs_of},
-    quantize::QuantizedTrunk,
+    negatives::{Embeddings, Negatives, SpeechClip, embed_features, embed_streams, load_speech},
+    pretrained::PretrainedModel,
+    quantize::QuantizedBackbone,
     recorder::{self, Event},
     sensitivity::{Evidence, Preset},
-    takes::record::{TrainedOn, WordRecordings},
+    takes::record::{KeywordRecordings, TrainedOn},
     text::{file_names, quoted},
-    tuned::Tuned,
 };
-use words::Word;
+use words::Keyword;
 
 /// Copies of each recorded false accept, all but a few with augmentation. High-scoring windows are
 /// sampled more often anyway; the copies balance one recording against hours of negatives.
 const FALSE_WAKE_COPIES: usize = 20;
 /// File name of a fine-tuned backbone.
-const TUNED_BASE: &str = "base.safetensors";
+const UNFROZEN_BACKBONE: &str = "base.safetensors";
 
 /// Fine-tune a pretrained model on a few recordings of a wake word
 #[derive(Debug, Args)]
@@ -51,7 +52,7 @@ then holds NAME.head (float weights), model.wkl (the model for the device), sett
 recordings.json (what was trained on), and base.safetensors if the trunk moved. `--train auto` trains new heads alone below 50 recordings of a word, and moves the whole
 trunk from there on, which takes some minutes. `--train all` does so with fewer: with 20 it
 made three words of twelve better, two of them over the telephone, and nine worse; `wakeling
-compare` measures it on your words. The new head is three small networks, averaged; `--members 1
+compare` measures it on your words. The new head is three small networks, averaged; `--ensemble 1
 --head-channels 1 --head-layers 0` makes it a single node. Try the model:
   wakeling simulate FILE --model runs/computer/model.wkl")]
 pub struct FinetuneArgs {
@@ -59,8 +60,8 @@ pub struct FinetuneArgs {
     /// clips have texts (a folder of words, Common Voice, a manifest), only those with the
     /// keyword's text are used
     #[arg(long = "word", value_name = "NAME=PATH", required_unless_present_any = ["samples", "labels"],
-        value_parser = parse_word)]
-    words: Vec<WordPath>,
+        value_parser = parse_keyword)]
+    words: Vec<KeywordPath>,
     /// Folder that `synthesize` wrote: samples of the keyword named in its manifest, in addition to
     /// recordings of the keyword, if any
     #[arg(long, value_name = "DIR")]
@@ -73,66 +74,67 @@ pub struct FinetuneArgs {
     #[arg(long)]
     out: PathBuf,
     /// Pretrained model: the name of a shipped one, or a path
-    #[arg(long, default_value = models::DEFAULT_BASE)]
-    base: String,
+    #[arg(long = "base", value_name = "BASE", default_value = models::DEFAULT_PRETRAINED)]
+    pretrained: String,
     #[command(flatten)]
-    other: OtherSpeech,
+    other: NegativeArgs,
     /// Recordings that a device accepted wrongly, or the output of `wakeling device log`; each
     /// counts 20 times in training, and not in the choice of thresholds
     #[arg(long, value_name = "DIR", num_args = 1..)]
     false_wakes: Vec<PathBuf>,
     /// Layers to train: head (the backbone stays frozen), last:K (the backbone's last K blocks
     /// too), all, or auto, a choice by the number of recordings
-    #[arg(long, value_name = "PART", default_value_t = Train::Auto)]
-    train: Train,
+    #[arg(long, value_name = "PART", default_value_t = Trainable::Auto)]
+    train: Trainable,
     #[command(flatten)]
     training: Training,
 }
 
 /// Runs the command.
 pub fn run(args: FinetuneArgs) -> Result<()> {
-    let base = models::base(&args.base)?;
-    let trunk = QuantizedTrunk::of(&base)?;
-    let frontend = base.tables.params(base.info.normalization);
+    let pretrained = models::pretrained(&args.pretrained)?;
+    let backbone = QuantizedBackbone::of(&pretrained)?;
+    let frontend = pretrained.tables.params(pretrained.info.normalization);
     // The user's files are checked before any long computation begins.
     let words = args.load_words(&frontend)?;
     let _claim = files::claim(&args.out)?;
 
     let negatives = args.other.load(&frontend)?;
     let (events, sounds) = args.events()?;
-    let false_wakes = load_speech(&open_corpora(&sounds)?, &frontend, "false wakes");
+    let false_wakes = load_speech(&open_datasets(&sounds)?, &frontend, "false wakes");
     if false_wakes.is_empty() && events.is_empty() && !args.false_wakes.is_empty() {
         let remedy = "see the lines above; give the recordings that a device saved";
         return Err(Error::input(&args.false_wakes[0], "no recording in it can be read", remedy));
     }
     let settings = args.training.settings();
     let train = args.decide(&words);
-    let costs = Costs::of(&base.info.trunk);
+    let costs = Costs::of(&pretrained.info.backbone);
     let work = Work { words: words.len(), hours: negatives.hours(), train, costs };
     let stages = Stages::new(work, &settings);
-    let (base, trunk) = match train {
-        Train::Head => (base, trunk),
-        _ => args.move_trunk(&base, train, (&negatives, &words), (&settings, &stages))?,
+    let (pretrained, backbone) = match train {
+        Trainable::Head => (pretrained, backbone),
+        _ => args.move_backbone(&pretrained, train, (&negatives, &words), (&settings, &stages))?,
     };
-    let mut prepared = Prepared::with_progress(&base, &trunk, &negatives, &settings, &stages)?;
+    let mut bank =
+        NegativeBank::with_progress(&pretrained, &backbone, &negatives, &settings, &stages)?;
     if !false_wakes.is_empty() {
         let speech = vec![false_wakes; FALSE_WAKE_COPIES].concat();
         let streams = Negatives { speech, noise: Vec::new() }.streams(settings.seed);
-        prepared.train_also(trunk_outputs(&base, &trunk, &streams.rows)?);
+        bank.train_also(embed_streams(&pretrained, &backbone, &streams.streams)?);
     }
     if !events.is_empty() {
-        prepared.train_also(recorded(&base, &trunk, (&events, &negatives), settings.seed)?);
+        bank.train_also(recorded(&pretrained, &backbone, (&events, &negatives), settings.seed)?);
     }
     let mut heads = Vec::new();
     let names = file_names(words.iter().map(|word| word.label.as_str()));
     for (word, name) in words.iter().zip(&names) {
-        let Word { label, different, .. } = word;
-        let against = word.against(&words);
-        let recordings = word.all(&against);
-        let data = (&negatives, &prepared);
+        let Keyword { label, different, .. } = word;
+        let hard_negatives = word.hard_negatives(&words);
+        let recordings = word.all(&hard_negatives);
+        let data = (&negatives, &bank);
         let word = (label.as_str(), recordings);
         let mut tuned =
-            finetune_with_progress(&base, &trunk, data, word, &settings, Some(&stages))?;
+            finetune_with_progress(&pretrained, &backbone, data, word, &settings, Some(&stages))?;
         tuned.info.recordings = *different;
         let path = args.out.join(format!("{name}.head"));
         tuned.save(&path)?;
@@ -141,13 +143,13 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     }
     stages.finish();
     save_settings(&args.out.join("settings.json"), &args, &settings)?;
-    let trained = |word: &Word| WordRecordings {
+    let trained = |word: &Keyword| KeywordRecordings {
         label: word.label.clone(),
         recordings: word.sources.clone(),
     };
     TrainedOn { words: words.iter().map(trained).collect() }.save(&args.out)?;
     let model = args.out.join("model.wkl");
-    write_model(&model, &base, &trunk, (&heads, None))?;
+    write_model(&model, &pretrained, &backbone, (&heads, None))?;
     crate::log!("next: {}", next_command(&model));
     println!("{}", model.display());
     Ok(())
@@ -163,21 +165,21 @@ fn next_command(model: &Path) -> String {
 
 /// Computes the backbone's embeddings of events that a device recorded.
 fn recorded(
-    base: &Base,
-    trunk: &QuantizedTrunk,
+    pretrained: &PretrainedModel,
+    backbone: &QuantizedBackbone,
     (events, negatives): (&[Event], &Negatives),
     seed: u64,
-) -> Result<TrunkOutputs> {
+) -> Result<Embeddings> {
     /// Number of clips of negative speech that serve as context around the events.
     const CONTEXT_CLIPS: usize = 200;
     let mut rng = StdRng::seed_from_u64(seed);
     let speech = negatives.speech.iter().sample(&mut rng, CONTEXT_CLIPS);
-    let speech: Vec<Speech> = speech.into_iter().cloned().collect();
+    let speech: Vec<SpeechClip> = speech.into_iter().cloned().collect();
     let contexts = Negatives { speech, noise: Vec::new() }.streams(seed);
-    let mut heard = features(base, &contexts.rows);
-    let shape = (base.info.trunk.inputs(), FALSE_WAKE_COPIES);
+    let mut heard = features(pretrained, &contexts.streams);
+    let shape = (pretrained.info.backbone.inputs(), FALSE_WAKE_COPIES);
     heard.streams = recorder::streams(events, &heard.streams, shape, &mut rng)?;
-    trunk_outputs_of(base, trunk, &heard.streams)
+    embed_features(pretrained, backbone, &heard.streams)
 }
 
 impl FinetuneArgs {
@@ -196,7 +198,7 @@ impl FinetuneArgs {
     }
 
     /// Resolves the layers to train, by the keyword with the fewest recordings.
-    fn decide(&self, words: &[Word]) -> Train {
+    fn decide(&self, words: &[Keyword]) -> Trainable {
         // Synthesized samples do not count: a backbone fine-tuned on them would fit synthetic
         // voices.
         let fewest = words.iter().map(|w| w.recorded).min().unwrap_or(0);
@@ -209,31 +211,31 @@ impl FinetuneArgs {
 
     /// Fine-tunes the backbone on the keywords, and writes the new pretrained model beside the
     /// heads.
-    fn move_trunk(
+    fn move_backbone(
         &self,
-        base: &Base,
-        train: Train,
-        (negatives, words): (&Negatives, &[Word]),
+        pretrained: &PretrainedModel,
+        train: Trainable,
+        (negatives, words): (&Negatives, &[Keyword]),
         (settings, stages): (&Settings, &Stages),
-    ) -> Result<(Base, QuantizedTrunk)> {
-        let against: Vec<_> = words.iter().map(|word| word.against(words)).collect();
-        let pairs = words.iter().zip(&against);
+    ) -> Result<(PretrainedModel, QuantizedBackbone)> {
+        let hard_negatives: Vec<_> = words.iter().map(|word| word.hard_negatives(words)).collect();
+        let pairs = words.iter().zip(&hard_negatives);
         let words: Vec<_> = pairs.map(|(w, others)| (w.label.as_str(), w.all(others))).collect();
         stages.begin("training the trunk");
-        let how = (Start::Pretrained, train);
-        let tick = || stages.trunk_step();
-        let base = tune_ticking(base, how, negatives, &words, settings, Some(&tick))?;
-        let path = self.out.join(TUNED_BASE);
-        base.save(&path)?;
+        let how = (Init::Pretrained, train);
+        let tick = || stages.backbone_step();
+        let pretrained = tune_ticking(pretrained, how, negatives, &words, settings, Some(&tick))?;
+        let path = self.out.join(UNFROZEN_BACKBONE);
+        pretrained.save(&path)?;
         let path = path.display();
         stages.log(&format!("{path}: the base that moved, for `wakeling quantize --base`"));
-        let trunk = QuantizedTrunk::of(&base)?;
-        Ok((base, trunk))
+        let backbone = QuantizedBackbone::of(&pretrained)?;
+        Ok((pretrained, backbone))
     }
 }
 
 /// Logs the named sensitivities of a keyword, with the false accepts that were counted for each.
-fn report(tuned: &Tuned, path: &Path, stages: &Stages) {
+fn report(tuned: &HeadCheckpoint, path: &Path, stages: &Stages) {
     let info = &tuned.info;
     let (path, label) = (path.display(), quoted(&info.label));
     stages.log(&format!("{path}: {} recordings of {label}", info.recordings));
@@ -255,7 +257,7 @@ fn save_settings(path: &Path, args: &FinetuneArgs, settings: &Settings) -> Resul
     let words: Vec<_> =
         args.words.iter().map(|w| serde_json::json!({"label": w.label, "path": w.path})).collect();
     let record = serde_json::json!({
-        "base": args.base,
+        "base": args.pretrained,
         "words": words,
         "samples": args.samples,
         "labels": args.labels,

@@ -6,12 +6,13 @@ use std::{
 };
 
 use clap::Args;
-use wakeling_shared::artifact::Model;
+use wakeling_shared::model::Model;
 
 use super::{number, record::MicrophoneArgs};
 use crate::{
-    Error, Result, artifact,
-    listen::{Heard, Options, listen},
+    Error, Result,
+    live::{LiveDetection, Options, detect},
+    model_file,
     sensitivity::{Preset, SensitivityScale},
     simulate::Sensitivity,
     terminal,
@@ -62,24 +63,24 @@ pub struct ListenArgs {
 /// # Errors
 /// Errors of the model, of the requested sensitivity, and of the microphone.
 pub fn run(args: ListenArgs) -> Result<()> {
-    let bytes = artifact::read(&args.model)?;
-    let model = artifact::load(&args.model, &bytes)?;
+    let bytes = model_file::read(&args.model)?;
+    let model = model_file::load(&args.model, &bytes)?;
     let sensitivity = args.sensitivity(&model)?;
     let mut screen = terminal::screen()?;
     let mut microphone = args.microphone.open(screen.as_mut(), false)?;
     // On a terminal the screen already shows them.
     let is_printed = args.json || !io::stdout().is_terminal();
     let mut is_closed = false;
-    let mut on_heard = |heard: &Heard| {
-        if is_printed && let Err(error) = print(heard, args.json) {
+    let mut on_detection = |detections: &LiveDetection| {
+        if is_printed && let Err(error) = print(detections, args.json) {
             is_closed = error.kind() == ErrorKind::BrokenPipe;
             return Err(Error::io("standard output", "write")(error));
         }
         Ok(())
     };
     let (seconds, out) = (args.seconds, &args.out);
-    let mut options = Options { seconds, sensitivity, out, on_heard: &mut on_heard };
-    let outcome = listen(&model, microphone.as_mut(), screen.as_mut(), &mut options);
+    let mut options = Options { seconds, sensitivity, out, on_detection: &mut on_detection };
+    let outcome = detect(&model, microphone.as_mut(), screen.as_mut(), &mut options);
     drop(screen);
     if is_closed { Ok(()) } else { outcome }
 }
@@ -99,8 +100,8 @@ impl ListenArgs {
     }
 }
 
-fn print(heard: &Heard, json: bool) -> io::Result<()> {
-    let Heard { time_s, word, score, threshold, peak, level } = heard;
+fn print(detections: &LiveDetection, json: bool) -> io::Result<()> {
+    let LiveDetection { time_s, word, score, threshold, peak, level } = detections;
     let mut out = io::stdout().lock();
     if json {
         let line = serde_json::json!({

@@ -4,7 +4,7 @@ pub mod advise;
 pub mod boards;
 pub mod check_phrase;
 pub mod compare;
-pub mod corpus;
+pub mod dataset;
 pub mod device;
 pub mod doctor;
 pub mod evaluate;
@@ -30,7 +30,7 @@ use wakeling_shared::frontend::FrontendParams;
 
 use crate::{
     Error, Result,
-    corpus::{Corpus, Example, texts::of_text},
+    dataset::{Dataset, Example, texts::of_text},
     features::load_log_mel,
     finetune::Settings,
     models,
@@ -42,30 +42,30 @@ use crate::{
 /// Loads the clips of a dataset, and logs the entries that were skipped.
 ///
 /// # Errors
-/// As [`Corpus::open`]; [`Error::Input`] if no clip is left.
-pub fn open_corpus(path: &Path) -> Result<Vec<Example>> {
-    let corpus = Corpus::open(path)?;
-    for skipped in &corpus.skipped {
+/// As [`Dataset::open`]; [`Error::Input`] if no clip is left.
+pub fn open_dataset(path: &Path) -> Result<Vec<Example>> {
+    let dataset = Dataset::open(path)?;
+    for skipped in &dataset.skipped {
         crate::log!("skipped: {skipped}");
     }
-    if corpus.examples.is_empty() {
+    if dataset.examples.is_empty() {
         return Err(Error::input(path, "no usable clip in it", "see the lines above"));
     }
-    Ok(corpus.examples)
+    Ok(dataset.examples)
 }
 
 /// Loads the recordings of a keyword: of the clips at its path those with its text, decoded, cut
 /// and checked. Logs the clips that are left out.
 ///
 /// # Errors
-/// As [`open_corpus`]; [`Error::Input`] if every clip has another text, or no clip is usable.
+/// As [`open_dataset`]; [`Error::Input`] if every clip has another text, or no clip is usable.
 pub fn open_takes(
-    word: &WordPath,
+    word: &KeywordPath,
     frontend: &FrontendParams<'_>,
     purpose: Purpose,
 ) -> Result<Checked> {
-    let WordPath { label, path } = word;
-    let found = of_text(path, open_corpus(path)?, label)?;
+    let KeywordPath { label, path } = word;
+    let found = of_text(path, open_dataset(path)?, label)?;
     if let Some(note) = found.note(path, label) {
         crate::log!("{note}");
     }
@@ -78,17 +78,17 @@ pub fn open_takes(
 }
 
 /// Loads the clips of several datasets.
-pub fn open_corpora(paths: &[PathBuf]) -> Result<Vec<Example>> {
+pub fn open_datasets(paths: &[PathBuf]) -> Result<Vec<Example>> {
     let mut all = Vec::new();
     for path in paths {
-        all.extend(open_corpus(path)?);
+        all.extend(open_dataset(path)?);
     }
     Ok(all)
 }
 
 /// Negative data: the shipped negatives, and the user's.
 #[derive(Clone, Debug, Args)]
-pub struct OtherSpeech {
+pub struct NegativeArgs {
     /// Speech without the keyword, added to the shipped negatives
     #[arg(long, num_args = 1..)]
     negatives: Vec<PathBuf>,
@@ -100,16 +100,16 @@ pub struct OtherSpeech {
     only_own: bool,
 }
 
-impl OtherSpeech {
+impl NegativeArgs {
     /// Loads all negative data.
     ///
     /// # Errors
-    /// As [`open_corpora`], and if a shipped pack is damaged.
+    /// As [`open_datasets`], and if a shipped pack is damaged.
     pub fn load(&self, frontend: &FrontendParams<'_>) -> Result<Negatives> {
         let mut all =
             if self.only_own { Negatives::default() } else { models::shipped_negatives()? };
-        all.speech.extend(load_speech(&open_corpora(&self.negatives)?, frontend, "negatives"));
-        let noise = load_log_mel(&open_corpora(&self.noise)?, frontend, "noise");
+        all.speech.extend(load_speech(&open_datasets(&self.negatives)?, frontend, "negatives"));
+        let noise = load_log_mel(&open_datasets(&self.noise)?, frontend, "noise");
         all.noise.extend(noise.into_iter().flatten());
         Ok(all)
     }
@@ -127,9 +127,9 @@ pub struct Training {
     #[arg(long, default_value_t = Settings::default().steps, value_parser = number::steps())]
     steps: usize,
     /// Number of heads that are trained with different seeds and merged into one
-    #[arg(long, default_value_t = Settings::default().members,
+    #[arg(long = "ensemble", alias = "members", value_name = "COUNT", default_value_t = Settings::default().ensemble_members,
         value_parser = number::within(1..=8_usize))]
-    members: usize,
+    ensemble_members: usize,
     /// Channels of each head's layers; 1 is a single node
     #[arg(long, value_name = "COUNT", default_value_t = Settings::default().hidden,
         value_parser = number::within(1..=64_usize))]
@@ -139,8 +139,8 @@ pub struct Training {
         value_parser = number::within(0..=Settings::default().temporal.len()))]
     head_layers: usize,
     /// Training steps of the backbone, if it is fine-tuned
-    #[arg(long, default_value_t = Settings::default().trunk_steps, value_parser = number::steps())]
-    trunk_steps: usize,
+    #[arg(long = "backbone-steps", alias = "trunk-steps", value_name = "STEPS", default_value_t = Settings::default().backbone_steps, value_parser = number::steps())]
+    backbone_steps: usize,
     /// Worker threads, of which training uses up to two; the result does not depend on it
     #[arg(long, default_value_t = crate::default_workers(), value_parser = number::workers())]
     workers: usize,
@@ -155,9 +155,9 @@ impl Training {
         let mut settings = Settings {
             negative_hours: self.negative_hours,
             steps: self.steps,
-            members: self.members,
+            ensemble_members: self.ensemble_members,
             hidden: self.head_channels,
-            trunk_steps: self.trunk_steps,
+            backbone_steps: self.backbone_steps,
             workers: self.workers,
             seed: self.seed,
             ..Settings::default()
@@ -171,7 +171,7 @@ impl Training {
 
 /// Keyword and the path of its recordings: `NAME=PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WordPath {
+pub struct KeywordPath {
     /// Label of a detection.
     pub label: String,
     /// Folder, manifest or file of its recordings.
@@ -179,7 +179,7 @@ pub struct WordPath {
 }
 
 /// Parses `NAME=PATH`. Without a name, the last part of the path names the keyword.
-pub fn parse_word(text: &str) -> std::result::Result<WordPath, String> {
+pub fn parse_keyword(text: &str) -> std::result::Result<KeywordPath, String> {
     let (label, path) = match text.split_once('=') {
         Some((label, path)) => (label.trim().to_owned(), PathBuf::from(path)),
         None => {
@@ -191,7 +191,7 @@ pub fn parse_word(text: &str) -> std::result::Result<WordPath, String> {
     if label.is_empty() || path.as_os_str().is_empty() {
         return Err("expected NAME=PATH, such as \"hey computer=recordings/\"".into());
     }
-    Ok(WordPath { label: nfc(&label).into_owned(), path })
+    Ok(KeywordPath { label: nfc(&label).into_owned(), path })
 }
 
 pub use crate::text::file_name;

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use clap::Args;
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-use super::{number, open_corpora};
+use super::{number, open_datasets};
 use crate::{
     Error, Result,
     features::{FrontendTables, NormalizationKind, load_log_mel_start},
     files,
-    negatives::{Negatives, Speech, load_speech},
+    negatives::{Negatives, SpeechClip, load_speech},
     pack,
 };
 
@@ -51,9 +51,9 @@ pub struct PackArgs {
 
 /// Runs the command.
 pub fn run(args: PackArgs) -> Result<()> {
-    let mut speech = open_corpora(&args.speech)?;
+    let mut speech = open_datasets(&args.speech)?;
     speech.retain(|e| e.source.as_ref().is_none_or(|s| !args.without.contains(s)));
-    let noise = open_corpora(&args.noise)?;
+    let noise = open_datasets(&args.noise)?;
     let mut rng = StdRng::seed_from_u64(args.seed);
     speech.shuffle(&mut rng);
     let tables = FrontendTables::default();
@@ -91,7 +91,7 @@ pub fn run(args: PackArgs) -> Result<()> {
 
 /// Moves speech from the end of `left` to the pack until the next clip would exceed `limit` bytes,
 /// to within a twentieth.
-fn fill(part: &mut Negatives, left: &mut Vec<Speech>, limit: usize) -> std::io::Result<()> {
+fn fill(part: &mut Negatives, left: &mut Vec<SpeechClip>, limit: usize) -> std::io::Result<()> {
     /// Initial estimate, which the first attempt corrects.
     const BYTES_PER_FRAME: f64 = 5.0;
     let of_noise = part.noise.iter().map(Vec::len).sum::<usize>();

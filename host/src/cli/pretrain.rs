@@ -7,17 +7,17 @@ use clap::Args;
 use super::number;
 use crate::{
     Result,
-    compose::Distortion,
     features::NormalizationKind,
     files,
+    mixing::FeatureAugmentation,
     nn::{
+        backbone::{BackboneConfig, Tier},
         optimizer::Schedule,
         processor::Processor,
-        trunk::{Tier, TrunkConfig},
     },
-    pretrain::{Corpora, Settings, Task, Weights, pretrain},
+    pretrain::{Datasets, Settings, Task, Weights, pretrain},
     tokens::Tokenizer,
-    train::{Peers, Run, SHARDS},
+    train::{ProcessGroup, SHARDS, Trainer},
 };
 
 /// Pretrain a model on speech with transcripts, on words, or on both
@@ -30,7 +30,7 @@ A run that was cut off continues when the same command is given again. Built wit
 (`cargo build --release -p wakeling --features mpi`), several processes train together:
   mpirun -n 4 wakeling pretrain --workers 1 --train … --out runs/base   (see docs/guide/scaling.md)
 Built with CUDA (`--features cuda`), it trains on an NVIDIA GPU, untried so far:
-  wakeling pretrain --device cuda --rows 64 --train … --out runs/base")]
+  wakeling pretrain --device cuda --streams 64 --train … --out runs/base")]
 pub struct PretrainArgs {
     /// Training data: manifests, folders, shards, addresses (see docs/guide/datasets.md)
     #[arg(long, required = true, num_args = 1..)]
@@ -66,8 +66,8 @@ pub struct PretrainArgs {
     longest: f64,
     /// Folder of speech and of a teacher network's outputs for it, for distillation: `teacher.json`
     /// {name, hop_s, first_s}, `streams.jsonl` {audio, targets, clips}, `.npy` targets
-    #[arg(long)]
-    taught: Option<PathBuf>,
+    #[arg(long = "teacher", alias = "taught", value_name = "DIR")]
+    teacher: Option<PathBuf>,
     /// Program that converts text to phones, with the interface of espeak-ng
     #[arg(long)]
     g2p: Option<String>,
@@ -78,8 +78,8 @@ pub struct PretrainArgs {
     #[arg(long, default_value_t = 6_000, value_parser = number::steps())]
     steps: usize,
     /// Streams of 12 s that each worker mixes per training step; fewer if a clip needs longer ones
-    #[arg(long, default_value_t = 8, value_parser = number::within(1..=4_096_usize))]
-    rows: usize,
+    #[arg(long = "streams", alias = "rows", value_name = "COUNT", default_value_t = 8, value_parser = number::within(1..=4_096_usize))]
+    streams: usize,
     /// Number of clips in memory, from which streams are sampled at random (10 s take 80 kB); a
     /// larger dataset is read repeatedly, and workers share these clips
     #[arg(long, default_value_t = 32_768, value_parser = number::within(1..=1_000_000_000_usize))]
@@ -124,26 +124,26 @@ fn parse_weight(text: &str) -> Result<(String, f64), String> {
 
 /// Runs the command.
 pub fn run(args: PretrainArgs) -> Result<()> {
-    let peers = Peers::join()?;
-    let result = run_among(args, &peers);
-    if let (Err(error), 2..) = (&result, peers.rank().count) {
+    let group = ProcessGroup::join()?;
+    let result = run_among(args, &group);
+    if let (Err(error), 2..) = (&result, group.rank().count) {
         // The other processes wait for the gradients of this one, so it has to stop them.
-        crate::log!("error in process {}: {error}", peers.rank().index);
-        peers.stop(error.exit_code());
+        crate::log!("error in process {}: {error}", group.rank().index);
+        group.stop(error.exit_code());
     }
     result
 }
 
-fn run_among(args: PretrainArgs, peers: &Peers) -> Result<()> {
+fn run_among(args: PretrainArgs, group: &ProcessGroup) -> Result<()> {
     let settings = settings(&args)?;
     // Only the first process of a run claims the folder.
-    let _claim = (peers.rank().index == 0).then(|| files::claim(&args.out)).transpose()?;
-    let corpora =
-        Corpora { train: args.train, dev: args.dev, noise: args.noise, without: args.without };
-    let base = pretrain(&settings, &corpora, peers)?;
-    if peers.rank().index == 0 {
+    let _claim = (group.rank().index == 0).then(|| files::claim(&args.out)).transpose()?;
+    let datasets =
+        Datasets { train: args.train, dev: args.dev, noise: args.noise, without: args.without };
+    let pretrained = pretrain(&settings, &datasets, group)?;
+    if group.rank().index == 0 {
         let path = args.out.join(format!("{}.safetensors", args.name));
-        base.save(&path)?;
+        pretrained.save(&path)?;
         println!("{}", path.display());
     }
     Ok(())
@@ -158,18 +158,22 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
     let workers = args.workers.unwrap_or(if device.is_cpu() { SHARDS } else { 1 });
     Ok(Settings {
         name: args.name.clone(),
-        trunk: TrunkConfig::of(args.tier),
+        backbone: BackboneConfig::of(args.tier),
         normalization: args.normalization,
         task: args.task,
         weights,
         longest_s: args.longest,
-        taught: args.taught.clone(),
-        distortion: if args.no_augmentation { Distortion::NONE } else { Distortion::STRONG },
-        rows: args.rows,
+        teacher: args.teacher.clone(),
+        augmentation: if args.no_augmentation {
+            FeatureAugmentation::NONE
+        } else {
+            FeatureAugmentation::STRONG
+        },
+        streams: args.streams,
         window: args.window,
         readers: args.readers,
         device,
-        run: Run {
+        run: Trainer {
             schedule: Schedule {
                 steps: args.steps,
                 warmup_steps: (args.steps / 20).clamp(1, 500),
@@ -177,13 +181,13 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
                 weight_decay: 0.02,
                 clip_norm: 5.0,
                 average_decay: 0.998,
-                trunk_rate_share: 1.0,
+                backbone_rate_share: 1.0,
             },
             shards: workers,
             workers,
             seed: args.seed,
             validate_every: args.validate_every,
-            refresh_every: 0,
+            mine_every: 0,
             folder: Some(args.out.clone()),
             checkpoint_every: args.checkpoint_every,
             title: "pretrain",

@@ -4,15 +4,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use wakeling_shared::{artifact::Model, gate::GateParams};
+use wakeling_shared::{gate::GateParams, model::Model};
 
 use crate::{
-    Result, artifact,
-    base::Base,
+    Result,
     enroll::empty_entry,
-    models,
-    quantize::{CardText, QuantizedTrunk, with_model},
-    tuned::Tuned,
+    head_checkpoint::HeadCheckpoint,
+    model_file, models,
+    pretrained::PretrainedModel,
+    quantize::{CardText, QuantizedBackbone, with_model},
 };
 
 /// Make a model for the device from a pretrained model and fine-tuned heads
@@ -25,8 +25,8 @@ pub struct QuantizeArgs {
     #[arg(long = "head", required_unless_present = "enroll", num_args = 1..)]
     heads: Vec<PathBuf>,
     /// Pretrained model of these heads
-    #[arg(long, default_value = models::DEFAULT_BASE)]
-    base: String,
+    #[arg(long = "base", value_name = "BASE", default_value = models::DEFAULT_PRETRAINED)]
+    pretrained: String,
     /// Model file to write
     #[arg(long)]
     out: PathBuf,
@@ -40,20 +40,25 @@ pub struct QuantizeArgs {
 
 /// Runs the command.
 pub fn run(args: QuantizeArgs) -> Result<()> {
-    let base = models::base(&args.base)?;
-    let trunk = QuantizedTrunk::of(&base)?;
-    let heads: Vec<Tuned> =
-        args.heads.iter().map(|path| Tuned::load(path, &base)).collect::<Result<_>>()?;
+    let pretrained = models::pretrained(&args.pretrained)?;
+    let backbone = QuantizedBackbone::of(&pretrained)?;
+    let heads: Vec<HeadCheckpoint> = args
+        .heads
+        .iter()
+        .map(|path| HeadCheckpoint::load(path, &pretrained))
+        .collect::<Result<_>>()?;
     let gate = args.gate.then(GateParams::default);
     match &args.enroll {
-        None => write_model(&args.out, &base, &trunk, (&heads, gate))?,
+        None => write_model(&args.out, &pretrained, &backbone, (&heads, gate))?,
         Some(word) => {
-            let empty = empty_entry(&base, &trunk, &models::shipped_negatives()?, word)?;
-            let mut words = heads.iter().map(|h| h.entry(&trunk)).collect::<Result<Vec<_>>>()?;
+            let empty = empty_entry(&pretrained, &backbone, &models::shipped_negatives()?, word)?;
+            let mut words = heads.iter().map(|h| h.entry(&backbone)).collect::<Result<Vec<_>>>()?;
             words.push(empty);
-            let provenance = format!("to be enrolled; base: {}", base.info.provenance);
+            let provenance = format!("to be enrolled; base: {}", pretrained.info.provenance);
             let card = CardText { name: word.clone(), provenance };
-            with_model(&base, &trunk, &words, &card, |model| artifact::write(&args.out, model))?;
+            with_model(&pretrained, &backbone, &words, &card, |model| {
+                model_file::write(&args.out, model)
+            })?;
         }
     }
     println!("{}", args.out.display());
@@ -63,27 +68,27 @@ pub fn run(args: QuantizeArgs) -> Result<()> {
 /// Quantizes heads, writes the model, and logs its costs on a device.
 pub fn write_model(
     path: &Path,
-    base: &Base,
-    trunk: &QuantizedTrunk,
-    (heads, gate): (&[Tuned], Option<GateParams>),
+    pretrained: &PretrainedModel,
+    backbone: &QuantizedBackbone,
+    (heads, gate): (&[HeadCheckpoint], Option<GateParams>),
 ) -> Result<()> {
-    let words = heads.iter().map(|h| h.entry(trunk)).collect::<Result<Vec<_>>>()?;
+    let words = heads.iter().map(|h| h.entry(backbone)).collect::<Result<Vec<_>>>()?;
     let labels: Vec<&str> = heads.iter().map(|h| h.info.label.as_str()).collect();
     let recordings: usize = heads.iter().map(|h| h.info.recordings).sum();
     let card = CardText {
         name: labels.join(", "),
-        provenance: format!("{recordings} recordings; base: {}", base.info.provenance),
+        provenance: format!("{recordings} recordings; base: {}", pretrained.info.provenance),
     };
-    with_model(base, trunk, &words, &card, |model| {
+    with_model(pretrained, backbone, &words, &card, |model| {
         let model = &Model { gate, ..model.clone() };
-        artifact::write(path, model)?;
-        let bytes = artifact::encode(model)?.len();
+        model_file::write(path, model)?;
+        let bytes = model_file::encode(model)?.len();
         crate::log!(
             "{}: {} bytes of flash, {} bytes of state, {:.1} million multiply-accumulates a second",
             path.display(),
             bytes,
             model.arena_bytes(),
-            model.step_macs() as f64 * base.info.trunk.steps_per_second() / 1e6
+            model.step_macs() as f64 * pretrained.info.backbone.steps_per_second() / 1e6
         );
         Ok(())
     })

@@ -10,7 +10,7 @@ use crate::{
     capture::{
         DefaultLoudspeaker,
         device::{Found, Microphone, Wanted},
-        folder::{Facts, Folder},
+        folder::{ClipMetadata, Folder},
         record::{Devices, Plan, record, record_room},
     },
     synthesize,
@@ -95,7 +95,7 @@ impl MicrophoneArgs {
         if wanted.device.is_none() && may_ask {
             let found = capture::microphones()?;
             if found.len() > 1 {
-                let list = listing(&found);
+                let list = index(&found);
                 let answer = screen.ask(&format!("{list}Microphone"), "1")?;
                 wanted.device = answer;
             }
@@ -105,7 +105,7 @@ impl MicrophoneArgs {
 }
 
 /// Formats one microphone per line, with its number.
-fn listing(found: &[Found]) -> String {
+fn index(found: &[Found]) -> String {
     let line = |(i, f): (usize, &Found)| {
         let mark = if f.is_default { " (default)" } else { "" };
         format!("{:3}  {}{mark}\n", i + 1, f.name)
@@ -119,7 +119,7 @@ fn listing(found: &[Found]) -> String {
 /// Errors of the microphone, of the folder, and of the arguments.
 pub fn run(args: RecordArgs) -> Result<()> {
     if args.list {
-        print!("{}", listing(&capture::microphones()?));
+        print!("{}", index(&capture::microphones()?));
         return Ok(());
     }
     match (args.negatives, &args.phrase) {
@@ -131,8 +131,8 @@ pub fn run(args: RecordArgs) -> Result<()> {
 
 fn room(args: &RecordArgs, minutes: f64) -> Result<()> {
     let path = args.out.clone().unwrap_or_else(|| Path::new("recordings").join("room"));
-    let facts = Facts { kind: "room".into(), ..Facts::default() };
-    let mut folder = Folder::open(&path, "room", &facts)?;
+    let metadata = ClipMetadata { kind: "room".into(), ..ClipMetadata::default() };
+    let mut folder = Folder::open(&path, "room", &metadata)?;
     let mut screen = terminal::screen()?;
     let mut microphone = args.microphone.open(screen.as_mut(), !args.keep_good)?;
     let mut devices = Devices {
@@ -156,15 +156,16 @@ fn takes(args: &RecordArgs, phrase: &str) -> Result<()> {
     synthesize::check_text(phrase)?;
     let default = || Path::new("recordings").join(file_name(&phrase.to_lowercase()));
     let path = args.out.clone().unwrap_or_else(default);
-    let facts = Facts { text: phrase.into(), kind: "word".into(), ..Facts::default() };
-    let mut folder = Folder::open(&path, "take", &facts)?;
+    let metadata =
+        ClipMetadata { text: phrase.into(), kind: "word".into(), ..ClipMetadata::default() };
+    let mut folder = Folder::open(&path, "take", &metadata)?;
     check_phrase::warn(phrase, None);
     let there = folder.count(phrase);
     if there > 0 {
         crate::log!("{there} takes are in {} already", path.display());
     }
     let mut screen = terminal::screen()?;
-    let last = folder.kept().last().map(|k| k.facts.speaker.clone()).unwrap_or_default();
+    let last = folder.kept().last().map(|k| k.metadata.speaker.clone()).unwrap_or_default();
     let speaker = match &args.speaker {
         Some(name) => name.clone(),
         None if args.keep_good => last,

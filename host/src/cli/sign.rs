@@ -11,8 +11,8 @@ use super::number;
 use crate::{
     Error, Result, files,
     update::{
-        image,
         keys::{Key, hex},
+        package,
     },
 };
 
@@ -69,7 +69,7 @@ pub fn run(args: SignArgs) -> Result<()> {
     let Some(path) = &args.model else { return Ok(()) };
     let model = std::fs::read(path).map_err(Error::io(path, "read"))?;
     let version = args.model_version.unwrap_or_else(seconds);
-    let bytes = image::pack(path, &model, version, key.as_ref())?;
+    let bytes = package::pack(path, &model, version, key.as_ref())?;
     let out = args.out.unwrap_or_else(|| path.with_extension("wku"));
     files::write_atomic(&out, &bytes)?;
     crate::log!("{}: version {version}, {} bytes", out.display(), bytes.len());

@@ -13,17 +13,18 @@ use std::{
 use clap::Args;
 use serde::{Serialize, Serializer};
 use wakeling_shared::{
-    artifact::{Model, Word},
     events,
-    fault::FaultKind,
+    mic_health::MicIssueKind,
+    model::{Keyword, Model},
 };
 
 use super::number;
 use crate::{
-    Error, Result, artifact,
+    Error, Result,
     audio::{self, AudioReader},
-    corpus::folder::Listing,
+    dataset::folder::DatasetIndex,
     emulator::Emulator,
+    model_file,
     sensitivity::{DetectionLevel, Preset},
     simulate::{Chunking, Detection, Device, SAMPLE_RATE_HZ, Sensitivity, Simulation},
 };
@@ -103,8 +104,8 @@ impl SimulateArgs {
 /// Errors of the model, of the requested sensitivity, and of the emulator; [`Error::Input`] at the
 /// end if a recording could not be read.
 pub fn run(args: SimulateArgs) -> Result<()> {
-    let bytes = artifact::read(&args.model)?;
-    let mut model = artifact::load(&args.model, &bytes)?;
+    let bytes = model_file::read(&args.model)?;
+    let mut model = model_file::load(&args.model, &bytes)?;
     args.sensitivity().apply(&mut model)?;
     let device = args.device()?;
     let tail = args.tail_samples();
@@ -201,13 +202,13 @@ fn collect(
     if !seen.insert(fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned())) {
         return Ok(());
     }
-    let listing = Listing::read(folder).map_err(Error::io(folder, "read"))?;
-    for left_out in &listing.skipped {
+    let index = DatasetIndex::read(folder).map_err(Error::io(folder, "read"))?;
+    for left_out in &index.skipped {
         crate::log!("skipped: {left_out}");
     }
-    *skipped += listing.skipped.len();
-    let mut entries: Vec<(PathBuf, bool)> = listing.audio.into_iter().map(|p| (p, false)).collect();
-    entries.extend(listing.folders.into_iter().map(|p| (p, true)));
+    *skipped += index.skipped.len();
+    let mut entries: Vec<(PathBuf, bool)> = index.audio.into_iter().map(|p| (p, false)).collect();
+    entries.extend(index.folders.into_iter().map(|p| (p, true)));
     entries.sort();
     for (path, is_folder) in entries {
         if is_folder {
@@ -243,13 +244,13 @@ struct DetectionLine<'l> {
 struct StepLine<'l> {
     file: &'l str,
     time_s: f64,
-    scores: WordScores<'l>,
+    scores: KeywordScores<'l>,
 }
 
 /// Scores as a JSON object with the keywords as keys, in the order of the model.
-struct WordScores<'l>(Vec<(&'l str, f64)>);
+struct KeywordScores<'l>(Vec<(&'l str, f64)>);
 
-impl Serialize for WordScores<'_> {
+impl Serialize for KeywordScores<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().copied())
     }
@@ -266,14 +267,16 @@ fn seconds(samples: u64) -> f64 {
 }
 
 /// Returns the microphone health message for the user.
-fn describe(kind: FaultKind) -> &'static str {
+fn describe(kind: MicIssueKind) -> &'static str {
     match kind {
-        FaultKind::None => "the sound is in order again",
-        FaultKind::Stuck => "the sound is one value: the microphone is off, muted or not connected",
-        FaultKind::Clipping => {
+        MicIssueKind::None => "the sound is in order again",
+        MicIssueKind::Stuck => {
+            "the sound is one value: the microphone is off, muted or not connected"
+        }
+        MicIssueKind::Clipping => {
             "the sound clips: turn the microphone down, or speak from further away"
         }
-        FaultKind::Offset => "the sound is not around zero: the microphone has a large offset",
+        MicIssueKind::Offset => "the sound is not around zero: the microphone has a large offset",
     }
 }
 
@@ -281,8 +284,8 @@ impl<W: Write> Printer<'_, '_, W> {
     /// Writes all results of a file in order of time. A step comes before its detection.
     fn file(&mut self, file: &Path, simulation: &Simulation) -> io::Result<()> {
         let name = file.display().to_string();
-        for fault in &simulation.faults {
-            let (from_s, what) = (seconds(fault.end_samples), describe(fault.kind));
+        for mic_issue in &simulation.mic_issues {
+            let (from_s, what) = (seconds(mic_issue.end_samples), describe(mic_issue.kind));
             crate::log!("{name}: from {from_s:.2} s on: {what}");
         }
         let mut detections = simulation.detections.iter().peekable();
@@ -330,7 +333,7 @@ impl<W: Write> Printer<'_, '_, W> {
 
     /// Returns the threshold (Q8) of a keyword, named as the device prints it.
     fn threshold(&self, word: &str) -> i16 {
-        let is_word = |w: &&Word<'_>| events::Text(w.label).to_string() == word;
+        let is_word = |w: &&Keyword<'_>| events::Text(w.label).to_string() == word;
         // The device prints only keywords of the model.
         self.model.words.iter().find(is_word).map_or(0, |w| w.detector.threshold)
     }
@@ -366,7 +369,7 @@ impl<W: Write> Printer<'_, '_, W> {
     ) -> io::Result<()> {
         let words = self.model.words.iter().zip(smoothed);
         if self.json {
-            let scores = WordScores(words.map(|(w, logit)| (w.label, score(logit))).collect());
+            let scores = KeywordScores(words.map(|(w, logit)| (w.label, score(logit))).collect());
             return self.json_line(&StepLine { file, time_s, scores });
         }
         write!(self.out, "{file:<width$}  {time_s:9.2} s ", width = self.width)?;
@@ -383,9 +386,9 @@ mod tests {
     use super::*;
     use clap::Parser;
     use wakeling_shared::{
-        artifact::Card,
         detector::DetectorParams,
         events::{Score, Scores, Stats},
+        model::Card,
     };
 
     use crate::features::{FrontendTables, NormalizationKind};
@@ -419,13 +422,13 @@ mod tests {
     fn printed(simulation: &Simulation, threshold: i16, json: bool) -> String {
         let tables = FrontendTables::default();
         let detector = DetectorParams { smoothing_steps: 1, threshold, refractory_steps: 9 };
-        let word = Word { label: "hey \"you\"", detector, points: Default::default() };
+        let word = Keyword { label: "hey \"you\"", detector, points: Default::default() };
         let model = Model {
             card: Card::default(),
             frontend: tables.params(NormalizationKind::Log),
             frames_per_step: 2,
             layers: Default::default(),
-            trunk_layers: 0,
+            backbone_layers: 0,
             heads: Default::default(),
             words: [word].into_iter().collect(),
             gate: None,

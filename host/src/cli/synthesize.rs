@@ -7,7 +7,7 @@ use clap::Args;
 use super::{check_phrase, number};
 use crate::{
     Error, Result, phrase,
-    synthesize::{Engine, Preset, Speech, Spoken, Template, Utterance, Ways, check_text},
+    synthesize::{Engine, Preset, Speech, Spoken, Template, Utterance, VoiceGrid, check_text},
 };
 
 /// Speak a phrase in many voices, for fine-tuning
@@ -79,13 +79,13 @@ pub fn run(args: SynthesizeArgs) -> Result<()> {
     let language =
         args.language.clone().unwrap_or_else(|| phrase::guess_language(&args.phrase).into());
     check_phrase::warn(&args.phrase, args.language.as_deref());
-    let Preset { template, ways } = args.preset(&language)?;
+    let Preset { template, grid } = args.preset(&language)?;
     let speech =
         |kind| Speech { template: template.clone(), language: language.clone(), kind, timeout };
-    let utterances = ways.utterances(&args.phrase, args.count, args.seed);
+    let utterances = grid.utterances(&args.phrase, args.count, args.seed);
     report(&speech("word").speak(&utterances, &args.out)?, &args.out, utterances.len());
     if let Some(folder) = &args.negatives {
-        let utterances = args.negative_utterances(&ways, &language);
+        let utterances = args.negative_utterances(&grid, &language);
         report(&speech("speech").speak(&utterances, folder)?, folder, utterances.len());
     }
     println!("{}", args.out.display());
@@ -99,11 +99,11 @@ impl SynthesizeArgs {
         let mut preset = match &self.command {
             Some(line) => Preset {
                 template: Template::parse(line)?,
-                ways: Ways { voices: Vec::new(), speeds: one(), pitches: one() },
+                grid: VoiceGrid { voices: Vec::new(), speeds: one(), pitches: one() },
             },
             None => self.engine.preset(language, &self.voices)?,
         };
-        let Ways { voices, speeds, pitches } = &mut preset.ways;
+        let VoiceGrid { voices, speeds, pitches } = &mut preset.grid;
         for (own, list, place) in [
             (&self.voices, voices, "{voice}"),
             (&self.speeds, speeds, "{speed}"),
@@ -129,13 +129,13 @@ impl SynthesizeArgs {
 
     /// Returns the utterances of the negatives: every text in some voices, with other voices for
     /// each text.
-    fn negative_utterances(&self, ways: &Ways, language: &str) -> Vec<Utterance> {
+    fn negative_utterances(&self, grid: &VoiceGrid, language: &str) -> Vec<Utterance> {
         let g2p = check_phrase::is_there(phrase::G2P).then_some(phrase::G2P);
         let texts = phrase::confusions(&phrase::check(&self.phrase, language, g2p), g2p);
         let texts = texts.iter().filter(|text| check_text(text).is_ok());
         let each = VOICES_PER_NEGATIVE.min(self.count);
         let in_voices =
-            |(i, text): (usize, &String)| ways.utterances(text, each, self.seed + 1 + i as u64);
+            |(i, text): (usize, &String)| grid.utterances(text, each, self.seed + 1 + i as u64);
         texts.enumerate().flat_map(in_voices).collect()
     }
 }

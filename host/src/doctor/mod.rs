@@ -49,7 +49,7 @@ pub enum Status {
     /// It is missing, and only some need it.
     Optional,
     /// It is there but does not work as it should, and only some need it.
-    Faulty,
+    Flawed,
     /// It is missing, and everybody needs it.
     Bad,
 }
@@ -59,7 +59,7 @@ impl Status {
         match self {
             Self::Good => "ok",
             Self::Optional => "--",
-            Self::Faulty => "!!",
+            Self::Flawed => "!!",
             Self::Bad => "BAD",
         }
     }
@@ -165,8 +165,8 @@ impl Report {
             0 => "All that is needed is here.".to_owned(),
             bad => format!("Needed and missing: {}.", things(bad)),
         };
-        if let faulty @ 1.. = self.count(Status::Faulty) {
-            text += &format!(" Not working as it should: {}.", things(faulty));
+        if let flawed @ 1.. = self.count(Status::Flawed) {
+            text += &format!(" Not working as it should: {}.", things(flawed));
         }
         if let optional @ 1.. = self.count(Status::Optional) {
             text += &format!(" Missing and optional: {}.", things(optional));
@@ -187,7 +187,7 @@ pub fn examine(wanted: &Wanted) -> Report {
     let group = |title, checks| Group { title, checks };
     Report {
         groups: vec![
-            group("needed", vec![base(), folder(Path::new("."))]),
+            group("needed", vec![pretrained(), folder(Path::new("."))]),
             group("for recording", vec![microphone(wanted), sound_permission(), speech()]),
             group(
                 "for boards",
@@ -198,13 +198,13 @@ pub fn examine(wanted: &Wanted) -> Report {
     }
 }
 
-fn base() -> Check {
+fn pretrained() -> Check {
     const WHAT: &str = "pretrained model";
     const REMEDY: &str = "set WAKELING_MODELS to the folder host/models of the repository";
-    match (models::base(models::DEFAULT_BASE), models::shipped_negatives()) {
-        (Ok(base), Ok(negatives)) if !negatives.speech.is_empty() => {
+    match (models::pretrained(models::DEFAULT_PRETRAINED), models::shipped_negatives()) {
+        (Ok(pretrained), Ok(negatives)) if !negatives.speech.is_empty() => {
             let count = negatives.speech.len();
-            Check::good(WHAT, format!("{}, with {count} clips of negatives", base.info.name))
+            Check::good(WHAT, format!("{}, with {count} clips of negatives", pretrained.info.name))
         }
         (Ok(_), Ok(_)) => {
             Check::new(WHAT, Status::Bad, "the negatives that belong to it are missing", REMEDY)
@@ -247,7 +247,7 @@ fn microphone(wanted: &Wanted) -> Check {
             });
             match recorded {
                 Ok((name, level)) => judge(&name, level),
-                Err(error) => from_error(WHAT, Status::Faulty, &error),
+                Err(error) => from_error(WHAT, Status::Flawed, &error),
             }
         }
     }
@@ -257,7 +257,7 @@ fn microphone(wanted: &Wanted) -> Check {
 fn level_of(microphone: &mut dyn Microphone) -> crate::Result<Level> {
     let (started, mut pcm) = (Instant::now(), Vec::new());
     while started.elapsed() < LISTEN {
-        pcm.extend(microphone.hear(Duration::from_millis(50))?);
+        pcm.extend(microphone.read(Duration::from_millis(50))?);
     }
     Ok(Level::of(&pcm))
 }
@@ -267,12 +267,12 @@ fn judge(name: &str, level: Level) -> Check {
     let found = format!("{name}: peak {:.0} dB of full scale in a second", level.peak_db);
     if level.peak_db <= MUTED_DB.max(SILENCE_DB) {
         let remedy = "Unmute it or turn it up (alsamixer, or the desktop's sound settings), or choose another of this list with --device:";
-        return Check::new(WHAT, Status::Faulty, format!("{found}: muted"), remedy)
+        return Check::new(WHAT, Status::Flawed, format!("{found}: muted"), remedy)
             .command("wakeling record --list");
     }
     if level.is_clipped {
         let remedy = "Turn it down, or turn its boost off.";
-        return Check::new(WHAT, Status::Faulty, format!("{found}: clipping"), remedy);
+        return Check::new(WHAT, Status::Flawed, format!("{found}: clipping"), remedy);
     }
     Check::good(WHAT, found)
 }
@@ -291,7 +291,7 @@ fn permission(what: &'static str, folder: &str, is_one: fn(&str) -> bool, group:
     match nodes.iter().find(is_denied) {
         Some(path) => {
             let found = format!("{} may not be opened", path.display());
-            Check::new(what, Status::Faulty, found, "Join its group, then log in anew:")
+            Check::new(what, Status::Flawed, found, "Join its group, then log in anew:")
                 .command(format!("sudo usermod -aG {group} $USER"))
         }
         None if nodes.is_empty() => Check::good(what, "none is plugged in"),
@@ -371,7 +371,7 @@ fn firmware() -> Check {
             Check::new(WHAT, Status::Optional, "its firmware is not built", remedy)
                 .command("./x firmware")
         }
-        Err(error) => from_error(WHAT, Status::Faulty, &error.into()),
+        Err(error) => from_error(WHAT, Status::Flawed, &error.into()),
     }
 }
 
@@ -392,7 +392,7 @@ fn probe(devices: &Path) -> Check {
         return match opened {
             Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => Check::new(
                 WHAT,
-                Status::Faulty,
+                Status::Flawed,
                 format!("{name}, but {node} may not be opened"),
                 "Install udev rules for debug probes: https://probe.rs/docs/getting-started/probe-setup",
             ),
@@ -448,10 +448,10 @@ All that is needed is here. Missing and optional: 1 thing.
     #[test]
     fn a_silent_microphone_is_muted_and_a_quiet_room_is_not() {
         let level = |peak_db| Level { peak_db, rms_db: peak_db - 10.0, is_clipped: false };
-        assert_eq!(judge("m", Level::SILENCE).status, Status::Faulty);
+        assert_eq!(judge("m", Level::SILENCE).status, Status::Flawed);
         assert_eq!(judge("m", level(-70.0)).status, Status::Good);
         let clipped = Level { is_clipped: true, ..level(0.0) };
-        assert_eq!(judge("m", clipped).status, Status::Faulty);
+        assert_eq!(judge("m", clipped).status, Status::Flawed);
     }
 
     #[test]

@@ -4,15 +4,15 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use wakeling_shared::{
-    artifact::OperatingPoint,
     detector::{Detector, DetectorParams},
     frontend::{HOP_SAMPLES, WINDOW_SAMPLES},
+    model::OperatingPoint,
 };
 
-use super::{Heard, PlayedStream, Scores, Surroundings, detections, thresholds};
+use super::{ScoredKeyword, ScoredStream, Scores, TestConditions, detections, thresholds};
 use crate::{
     audio::SAMPLE_RATE,
-    corpus::Example,
+    dataset::Example,
     features::{FrontendTables, NormalizationKind, log_mel, mel_powers},
     finetune::phrase_in,
 };
@@ -33,23 +33,23 @@ const RISING_S: f64 = 0.4;
 const MOST_GROUPS: usize = 12;
 
 /// Measurements of a keyword that was played.
-pub struct WordDetail<'a> {
+pub struct KeywordDetail<'a> {
     /// Label of the keyword.
     pub label: &'a str,
-    /// Scores under each of the test conditions `surroundings`; the first is silence.
-    pub heard: &'a [Heard<'a>],
+    /// Scores under each of the test conditions `conditions`; the first is silence.
+    pub scored_keywords: &'a [ScoredKeyword<'a>],
     /// Table of operating points.
     pub points: &'a [OperatingPoint],
     /// Test conditions.
-    pub surroundings: &'a [Surroundings<'a>],
+    pub conditions: &'a [TestConditions<'a>],
     /// Recordings of the keyword.
     pub recordings: &'a [Example],
     /// Negative audio.
-    pub other: &'a PlayedStream,
+    pub other: &'a ScoredStream,
     /// Clips of the negative audio.
     pub negatives: &'a [Example],
     /// Scores of the float network in silence, if they were measured.
-    pub float: Option<Heard<'a>>,
+    pub float: Option<ScoredKeyword<'a>>,
 }
 
 /// Recordings with the same value of a label.
@@ -78,23 +78,23 @@ pub struct Clip {
     pub recording: Range<usize>,
 }
 
-impl WordDetail<'_> {
+impl KeywordDetail<'_> {
     /// Returns the latency of each recording detected at `threshold` in silence, in milliseconds
     /// from the end of the phrase. The end is located by energy. A negative latency is a detection
     /// before the end.
     pub fn latencies_ms(&self, threshold: i16) -> Vec<f64> {
-        let Some(heard) = self.heard.first() else { return Vec::new() };
+        let Some(scored_keywords) = self.scored_keywords.first() else { return Vec::new() };
         let tables = FrontendTables::default();
         let frontend = tables.params(NormalizationKind::Log);
-        let played = heard.played;
+        let scored = scored_keywords.scored;
         let mut latencies = Vec::new();
-        for (i, step) in heard.detected_at(threshold).into_iter().enumerate() {
-            let example = played.recordings.get(i).and_then(|&r| self.recordings.get(r));
+        for (i, step) in scored_keywords.detected_at(threshold).into_iter().enumerate() {
+            let example = scored.recordings.get(i).and_then(|&r| self.recordings.get(r));
             let (Some(step), Some(example)) = (step, example) else { continue };
             let Ok(pcm) = example.load() else { continue };
             let Some(phrase) = phrase_in(&log_mel(&mel_powers(&pcm, &frontend))) else { continue };
-            let step_samples = played.scores.step_samples();
-            let end = played.spans[i].start * step_samples + phrase.end * HOP_SAMPLES + STEP_DELAY;
+            let step_samples = scored.scores.step_samples();
+            let end = scored.spans[i].start * step_samples + phrase.end * HOP_SAMPLES + STEP_DELAY;
             let at = (step + 1) * step_samples + STEP_DELAY;
             latencies.push((at as f64 - end as f64) * 1e3 / f64::from(SAMPLE_RATE));
         }
@@ -105,10 +105,10 @@ impl WordDetail<'_> {
     /// known speaker. Speakers guessed from file names are left out, since one guess may cover
     /// several people.
     pub fn groups(&self, threshold: i16) -> Vec<(String, Vec<Group>)> {
-        let Some(heard) = self.heard.first() else { return Vec::new() };
+        let Some(scored_keywords) = self.scored_keywords.first() else { return Vec::new() };
         let mut fields: BTreeMap<&str, BTreeMap<&str, Group>> = BTreeMap::new();
-        let detected = heard.detected_at(threshold);
-        for (step, &recording) in detected.iter().zip(&heard.played.recordings) {
+        let detected = scored_keywords.detected_at(threshold);
+        for (step, &recording) in detected.iter().zip(&scored_keywords.scored.recordings) {
             let Some(example) = self.recordings.get(recording) else { continue };
             for (field, value) in labels(example) {
                 let groups = fields.entry(field).or_default();
@@ -137,20 +137,26 @@ impl WordDetail<'_> {
     /// silence, then in each noise.
     pub fn worst_misses(&self, threshold: i16, count: usize) -> Vec<Clip> {
         let mut clips = Vec::new();
-        for (heard, surroundings) in self.heard.iter().zip(self.surroundings) {
+        for (scored_keywords, conditions) in self.scored_keywords.iter().zip(self.conditions) {
             let mut missed: Vec<(i16, usize, Vec<i16>)> = Vec::new();
-            for (i, step) in heard.detected_at(threshold).into_iter().enumerate() {
+            for (i, step) in scored_keywords.detected_at(threshold).into_iter().enumerate() {
                 if step.is_none() {
-                    let scores = smoothed(&heard.played.scores, i, heard.index, &heard.detector);
-                    let span = &heard.played.spans[i];
-                    let last = (span.end + heard.played.scores.late_steps() + 1).min(scores.len());
+                    let scores = smoothed(
+                        &scored_keywords.scored.scores,
+                        i,
+                        scored_keywords.index,
+                        &scored_keywords.detector,
+                    );
+                    let span = &scored_keywords.scored.spans[i];
+                    let last = (span.end + scored_keywords.scored.scores.late_steps() + 1)
+                        .min(scores.len());
                     let best = scores[span.start.min(last)..last].iter().copied().max();
                     missed.push((best.unwrap_or(i16::MIN), i, scores));
                 }
             }
             missed.sort_by_key(|(best, i, _)| (*best, *i));
             for (best, i, scores) in missed.into_iter().take(count - clips.len()) {
-                clips.extend(self.missed_clip(heard, surroundings, i, &scores, best));
+                clips.extend(self.missed_clip(scored_keywords, conditions, i, &scores, best));
             }
         }
         clips
@@ -158,22 +164,22 @@ impl WordDetail<'_> {
 
     fn missed_clip(
         &self,
-        heard: &Heard<'_>,
-        surroundings: &Surroundings<'_>,
+        scored_keywords: &ScoredKeyword<'_>,
+        conditions: &TestConditions<'_>,
         i: usize,
         scores: &[i16],
         best: i16,
     ) -> Option<Clip> {
-        let number = *heard.played.recordings.get(i)?;
+        let number = *scored_keywords.scored.recordings.get(i)?;
         let example = self.recordings.get(number)?;
-        let placed = surroundings.place(&example.load().ok()?, number);
+        let placed = conditions.place(&example.load().ok()?, number);
         let within = placed.recording;
         // The clip begins at a whole step, so that scores and audio stay aligned.
-        let step_samples = heard.played.scores.step_samples();
+        let step_samples = scored_keywords.scored.scores.step_samples();
         let from = within.start.saturating_sub(AROUND_SAMPLES) / step_samples * step_samples;
         let to = (within.end + AROUND_SAMPLES).min(placed.pcm.len()).min(from + LONGEST_SAMPLES);
-        let name = heard.played.surroundings.as_str();
-        let facts = [format!("{name}, highest level {}", heard.level(best))];
+        let name = scored_keywords.scored.conditions.as_str();
+        let facts = [format!("{name}, highest level {}", scored_keywords.level(best))];
         let speaker = known_speaker(example).into_iter().map(|s| format!("speaker {s}"));
         Some(Clip {
             name: example.path.display().to_string(),
@@ -187,33 +193,46 @@ impl WordDetail<'_> {
     /// Returns the `count` highest-scoring moments of the negative audio, above or below the
     /// model's threshold.
     pub fn worst_false_accepts(&self, threshold: i16, count: usize) -> Vec<Clip> {
-        let Some(heard) = self.heard.first() else { return Vec::new() };
-        let lowest = thresholds(heard).last().copied().unwrap_or(threshold).min(threshold);
-        let rising_steps = (RISING_S * heard.other.steps_per_second) as usize;
+        let Some(scored_keywords) = self.scored_keywords.first() else { return Vec::new() };
+        let lowest =
+            thresholds(scored_keywords).last().copied().unwrap_or(threshold).min(threshold);
+        let rising_steps = (RISING_S * scored_keywords.other.steps_per_second) as usize;
         let mut found: Vec<(i16, usize, usize)> = Vec::new();
-        for (stream, fired) in
-            detections(heard.other, heard.index, &heard.detector, lowest).iter().enumerate()
+        for (stream, fired) in detections(
+            scored_keywords.other,
+            scored_keywords.index,
+            &scored_keywords.detector,
+            lowest,
+        )
+        .iter()
+        .enumerate()
         {
-            let scores = smoothed(heard.other, stream, heard.index, &heard.detector);
+            let scores = smoothed(
+                scored_keywords.other,
+                stream,
+                scored_keywords.index,
+                &scored_keywords.detector,
+            );
             for &step in fired {
                 let rising = &scores[step..(step + rising_steps).min(scores.len())];
                 found.push((rising.iter().copied().max().unwrap_or(i16::MIN), stream, step));
             }
         }
         found.sort_by_key(|(peak, ..)| std::cmp::Reverse(*peak));
-        let clip = |(peak, stream, step)| self.false_clip(heard, stream, step, peak, threshold);
+        let clip =
+            |(peak, stream, step)| self.false_clip(scored_keywords, stream, step, peak, threshold);
         found.into_iter().take(count).filter_map(clip).collect()
     }
 
     fn false_clip(
         &self,
-        heard: &Heard<'_>,
+        scored_keywords: &ScoredKeyword<'_>,
         stream: usize,
         step: usize,
         peak: i16,
         threshold: i16,
     ) -> Option<Clip> {
-        let step_samples = heard.other.step_samples();
+        let step_samples = scored_keywords.other.step_samples();
         let at = step * step_samples;
         let pieces = self.other.pieces.get(stream)?;
         let piece = pieces.iter().rev().find(|p| p.start <= at)?;
@@ -226,8 +245,13 @@ impl WordDetail<'_> {
         let seconds = within as f64 / f64::from(SAMPLE_RATE) + example.offset_s;
         let passes = if peak >= threshold { "a false accept" } else { "below the threshold" };
         let said = example.text.iter().map(|text| format!("\u{201c}{text}\u{201d}"));
-        let facts = format!("{passes}, level {}, at {seconds:.1} s", heard.level(peak));
-        let scores = smoothed(heard.other, stream, heard.index, &heard.detector);
+        let facts = format!("{passes}, level {}, at {seconds:.1} s", scored_keywords.level(peak));
+        let scores = smoothed(
+            scored_keywords.other,
+            stream,
+            scored_keywords.index,
+            &scored_keywords.detector,
+        );
         Some(Clip {
             name: example.path.display().to_string(),
             facts: [facts].into_iter().chain(said).collect::<Vec<_>>().join(", "),

@@ -10,8 +10,8 @@ pub(crate) mod media;
 use std::fmt::Write;
 
 use super::{
-    Heard,
-    detail::{Clip, Group, WordDetail},
+    ScoredKeyword,
+    detail::{Clip, Group, KeywordDetail},
     interval,
     report::Row,
     rows, thresholds,
@@ -78,7 +78,7 @@ pub fn escape(text: &str) -> String {
 }
 
 /// Builds the page with one section per keyword. `model` is the name of the measured file.
-pub fn page(model: &str, words: &[WordDetail<'_>]) -> String {
+pub fn page(model: &str, words: &[KeywordDetail<'_>]) -> String {
     let audio = duration(words.first().map_or(0.0, |w| w.other.hours));
     let clips: usize = words.first().map_or(0, |w| w.other.pieces.iter().map(Vec::len).sum());
     let names = words
@@ -107,8 +107,8 @@ pub fn page(model: &str, words: &[WordDetail<'_>]) -> String {
     )
 }
 
-fn section(number: usize, word: &WordDetail<'_>) -> String {
-    let Some(clean) = word.heard.first() else { return String::new() };
+fn section(number: usize, word: &KeywordDetail<'_>) -> String {
+    let Some(clean) = word.scored_keywords.first() else { return String::new() };
     let threshold = clean.detector.threshold;
     let latencies = word.latencies_ms(threshold);
     let mut text = format!("<section id='w{number}'><h2>{}</h2>", escape(word.label));
@@ -158,15 +158,15 @@ fn tile(what: &str, number: &str, note: &str) -> String {
     )
 }
 
-fn tiles(word: &WordDetail<'_>, threshold: i16, latencies: &[f64]) -> String {
+fn tiles(word: &KeywordDetail<'_>, threshold: i16, latencies: &[f64]) -> String {
     let mut text = String::from("<div class='tiles'>");
-    for heard in word.heard {
-        let (misses, n) = (heard.at(threshold).misses, heard.count());
-        let name = format!("missed, {}", heard.played.surroundings);
+    for scored_keywords in word.scored_keywords {
+        let (misses, n) = (scored_keywords.at(threshold).misses, scored_keywords.count());
+        let name = format!("missed, {}", scored_keywords.scored.conditions);
         text +=
             &tile(&name, &percent(misses, n), &format!("{misses} of {n}; {}", range(misses, n)));
     }
-    if let Some(clean) = word.heard.first() {
+    if let Some(clean) = word.scored_keywords.first() {
         let counted = clean.false_accepts(&clean.at(threshold));
         let audio = duration(counted.hours);
         text += &tile("false accepts", &format!("{} in {audio}", counted.count), &counted.bound());
@@ -191,33 +191,35 @@ fn from_end(ms: f64) -> (String, &'static str) {
     (format!("{:.0} ms", ms.abs()), side)
 }
 
-fn curve(name: &str, heard: &Heard<'_>, mark: Option<i16>) -> Curve {
-    let n = heard.count();
-    let rate = |count: usize| count as f64 / heard.hours.max(1e-9);
+fn curve(name: &str, scored_keywords: &ScoredKeyword<'_>, mark: Option<i16>) -> Curve {
+    let n = scored_keywords.count();
+    let rate = |count: usize| count as f64 / scored_keywords.hours.max(1e-9);
     let share = |misses: usize| misses as f64 / n.max(1) as f64;
-    let mut points: Vec<_> = thresholds(heard)
+    let mut points: Vec<_> = thresholds(scored_keywords)
         .into_iter()
-        .map(|threshold| heard.at(threshold))
+        .map(|threshold| scored_keywords.at(threshold))
         .map(|p| (rate(p.false_accepts), share(p.misses), interval(p.misses, n)))
         .collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
-    let mark = mark.map(|threshold| heard.at(threshold)).map(|p| Mark {
+    let mark = mark.map(|threshold| scored_keywords.at(threshold)).map(|p| Mark {
         rate: rate(p.false_accepts),
         share: share(p.misses),
         text: format!(
             "{} missed; false accepts: {}",
             percent(p.misses, n),
-            heard.false_accepts(&p)
+            scored_keywords.false_accepts(&p)
         ),
     });
     Curve { name: name.to_owned(), points, mark, is_dashed: false }
 }
 
-fn det_figure(word: &WordDetail<'_>, threshold: i16) -> String {
+fn det_figure(word: &KeywordDetail<'_>, threshold: i16) -> String {
     let mut curves: Vec<Curve> = word
-        .heard
+        .scored_keywords
         .iter()
-        .map(|heard| curve(&heard.played.surroundings, heard, Some(threshold)))
+        .map(|scored_keywords| {
+            curve(&scored_keywords.scored.conditions, scored_keywords, Some(threshold))
+        })
         .collect();
     if let Some(float) = &word.float {
         curves.push(Curve { is_dashed: true, ..curve("float, clean", float, None) });
@@ -242,11 +244,11 @@ fn key(number: usize, curve: &Curve) -> String {
 }
 
 /// Draws the curves as a separate SVG file.
-pub fn det_svg(label: &str, heard: &[Heard<'_>]) -> String {
-    let hours = heard.first().map_or(0.0, |h| h.hours);
-    let curves: Vec<Curve> = heard
+pub fn det_svg(label: &str, scored_keywords: &[ScoredKeyword<'_>]) -> String {
+    let hours = scored_keywords.first().map_or(0.0, |h| h.hours);
+    let curves: Vec<Curve> = scored_keywords
         .iter()
-        .map(|h| curve(&h.played.surroundings, h, Some(h.detector.threshold)))
+        .map(|h| curve(&h.scored.conditions, h, Some(h.detector.threshold)))
         .collect();
     let chart = chart::det(&format!("Misses against false accepts of {label}"), &curves, hours);
     let names: String = curves
@@ -265,19 +267,19 @@ pub fn det_svg(label: &str, heard: &[Heard<'_>]) -> String {
     chart::standalone(&chart, &format!("{title}{names}"))
 }
 
-fn noise_figure(word: &WordDetail<'_>, threshold: i16) -> String {
-    if word.heard.len() < 2 {
+fn noise_figure(word: &KeywordDetail<'_>, threshold: i16) -> String {
+    if word.scored_keywords.len() < 2 {
         return String::new();
     }
-    let column = |heard: &Heard<'_>| {
-        let (misses, n) = (heard.at(threshold).misses, heard.count());
+    let column = |scored_keywords: &ScoredKeyword<'_>| {
+        let (misses, n) = (scored_keywords.at(threshold).misses, scored_keywords.count());
         Column {
-            name: heard.played.surroundings.clone(),
+            name: scored_keywords.scored.conditions.clone(),
             share: misses as f64 / n.max(1) as f64,
             interval: interval(misses, n),
         }
     };
-    let columns: Vec<Column> = word.heard.iter().map(column).collect();
+    let columns: Vec<Column> = word.scored_keywords.iter().map(column).collect();
     let chart = chart::columns(
         "Misses by noise",
         "loudest 32 ms of the phrase over those of the noise",
@@ -324,11 +326,11 @@ fn group_figure(field: &str, groups: &[Group]) -> String {
     )
 }
 
-fn numbers(word: &WordDetail<'_>) -> String {
-    let Some(clean) = word.heard.first() else { return String::new() };
+fn numbers(word: &KeywordDetail<'_>) -> String {
+    let Some(clean) = word.scored_keywords.first() else { return String::new() };
     let mut head = String::from("<th></th><th>level</th><th>false accepts</th>");
-    for heard in word.heard {
-        let _ = write!(head, "<th>missed, {}</th>", escape(&heard.played.surroundings));
+    for scored_keywords in word.scored_keywords {
+        let _ = write!(head, "<th>missed, {}</th>", escape(&scored_keywords.scored.conditions));
     }
     if word.float.is_some() {
         head += "<th>missed, float</th>";
@@ -339,16 +341,18 @@ fn numbers(word: &WordDetail<'_>) -> String {
         let counted = clean.false_accepts(&clean.at(threshold));
         let level = clean.level(threshold);
         let _ = write!(body, "<tr{class}><td>{name}</td><td>{level}</td><td>{counted}</td>");
-        for heard in word.heard {
-            let (misses, n) = (heard.at(threshold).misses, heard.count());
+        for scored_keywords in word.scored_keywords {
+            let (misses, n) = (scored_keywords.at(threshold).misses, scored_keywords.count());
             let (share, range) = (percent(misses, n), range(misses, n));
             let _ = write!(body, "<td>{share} <span class='soft'>{range}</span></td>");
         }
-        if let Some(heard) = &word.float {
+        if let Some(scored_keywords) = &word.float {
             // The scores of two networks differ, so they are compared at equal counts of false
             // accepts.
-            let misses = allowed.map(|allowed| heard.at(heard.threshold_for(allowed)).misses);
-            let cell = misses.map_or("–".into(), |misses| percent(misses, heard.count()));
+            let misses = allowed
+                .map(|allowed| scored_keywords.at(scored_keywords.threshold_for(allowed)).misses);
+            let cell =
+                misses.map_or("–".into(), |misses| percent(misses, scored_keywords.count()));
             let _ = write!(body, "<td>{cell}</td>");
         }
         body += "</tr>";
@@ -380,12 +384,12 @@ fn clips(title: &str, note: &str, clips: &[Clip], threshold: i16) -> String {
 fn figure(clip: &Clip, threshold: i16) -> String {
     let tables = FrontendTables::default();
     let frames = log_mel(&mel_powers(&clip.pcm, &tables.params(NormalizationKind::Log)));
-    let picture = media::data_url("image/png", &media::spectrogram(&frames));
+    let image = media::data_url("image/png", &media::spectrogram(&frames));
     let sound = media::data_url("audio/wav", &media::wav(&clip.pcm));
     let name = clip.name.rsplit(['/', '\\']).next().unwrap_or_default();
     format!(
         "<figure class='clip'><figcaption><b title='{}'>{}</b><br>{}</figcaption>\
-         <img class='seen' alt='spectrogram' src='{picture}'>{}<audio controls preload='metadata' src='{sound}'></audio></figure>",
+         <img class='seen' alt='spectrogram' src='{image}'>{}<audio controls preload='metadata' src='{sound}'></audio></figure>",
         escape(&clip.name),
         escape(name),
         escape(&clip.facts),

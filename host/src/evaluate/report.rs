@@ -2,11 +2,11 @@
 
 use std::{fmt::Write, ops::Range};
 
-use wakeling_shared::{artifact::OperatingPoint, detector::DetectorParams};
+use wakeling_shared::{detector::DetectorParams, model::OperatingPoint};
 
 use crate::sensitivity::{DetectionLevel, FalseAccepts, Preset, duration, upper_rate};
 
-use super::{Played, Scores, detections, interval, threshold_for};
+use super::{ScoredClips, Scores, detections, interval, threshold_for};
 
 /// False accepts per hour with a row in the table, if the audio is long enough for a rate.
 const TABLE_RATES: [f64; 3] = [0.5, 1.0, 5.0];
@@ -15,9 +15,9 @@ const CURVE_RATE: f64 = 20.0;
 
 /// Scores of a keyword over its recordings and over negative audio.
 #[derive(Clone, Copy)]
-pub struct Heard<'a> {
+pub struct ScoredKeyword<'a> {
     /// Scores of the keyword's recordings.
-    pub played: &'a Played,
+    pub scored: &'a ScoredClips,
     /// Scores of the negative audio.
     pub other: &'a Scores,
     /// Hours of negative audio.
@@ -39,7 +39,7 @@ pub struct Point {
     pub misses: usize,
 }
 
-impl Heard<'_> {
+impl ScoredKeyword<'_> {
     /// Counts errors at a threshold. A recording is detected if the detector fires between its
     /// start and 1 s after its end.
     pub fn at(&self, threshold: i16) -> Point {
@@ -47,25 +47,25 @@ impl Heard<'_> {
             .iter()
             .map(Vec::len)
             .sum();
-        let heard = self.detected_at(threshold);
-        let misses = heard.iter().filter(|step| step.is_none()).count();
+        let scored_keywords = self.detected_at(threshold);
+        let misses = scored_keywords.iter().filter(|step| step.is_none()).count();
         Point { threshold, false_accepts, misses }
     }
 
     /// Returns for each recording the step at which it is detected, or `None` if it is missed.
     pub fn detected_at(&self, threshold: i16) -> Vec<Option<usize>> {
-        let steps = detections(&self.played.scores, self.index, &self.detector, threshold);
+        let steps = detections(&self.scored.scores, self.index, &self.detector, threshold);
         let in_time = |(steps, span): (Vec<usize>, &Range<usize>)| {
             steps
                 .into_iter()
-                .find(|t| (span.start..=span.end + self.played.scores.late_steps()).contains(t))
+                .find(|t| (span.start..=span.end + self.scored.scores.late_steps()).contains(t))
         };
-        steps.into_iter().zip(&self.played.spans).map(in_time).collect()
+        steps.into_iter().zip(&self.scored.spans).map(in_time).collect()
     }
 
     /// Returns the number of recordings.
     pub fn count(&self) -> usize {
-        self.played.spans.len()
+        self.scored.spans.len()
     }
 
     /// Returns the false accepts at a point, with the hours of audio behind them.
@@ -97,8 +97,8 @@ pub(super) struct Row {
 
 /// Returns the rows of the table: the named sensitivities, the lowest threshold without a false
 /// accept, and the thresholds for some rates. `points` is the keyword's table of operating points.
-pub(super) fn rows(heard: &Heard<'_>, points: &[OperatingPoint]) -> Vec<Row> {
-    let own = heard.detector.threshold;
+pub(super) fn rows(scored_keywords: &ScoredKeyword<'_>, points: &[OperatingPoint]) -> Vec<Row> {
+    let own = scored_keywords.detector.threshold;
     let preset = |preset: Preset| {
         let threshold = preset.threshold(points, own);
         let note = if preset == Preset::Normal { " (the model's own)" } else { "" };
@@ -106,15 +106,16 @@ pub(super) fn rows(heard: &Heard<'_>, points: &[OperatingPoint]) -> Vec<Row> {
     };
     let counted = |name: String, allowed: usize| Row {
         name,
-        threshold: heard.threshold_for(allowed),
+        threshold: scored_keywords.threshold_for(allowed),
         allowed: Some(allowed),
     };
     let mut rows: Vec<Row> = Preset::ALL.map(preset).into();
     rows.push(counted("no false accept".into(), 0));
     for rate in TABLE_RATES {
-        let allowed = (rate * heard.hours).floor() as usize;
+        let allowed = (rate * scored_keywords.hours).floor() as usize;
         // With less than one allowed event, the row above ("none") already shows the result.
-        if allowed > 0 && (FalseAccepts { count: allowed, hours: heard.hours }).is_rate() {
+        if allowed > 0 && (FalseAccepts { count: allowed, hours: scored_keywords.hours }).is_rate()
+        {
             rows.push(counted(format!("{rate}/h counted"), allowed));
         }
     }
@@ -123,15 +124,15 @@ pub(super) fn rows(heard: &Heard<'_>, points: &[OperatingPoint]) -> Vec<Row> {
 
 /// Returns the thresholds of a curve in falling order: from no false accept up to 20 per hour, and
 /// at least down to the model's own, which is included.
-pub fn thresholds(heard: &Heard<'_>) -> Vec<i16> {
-    let own = heard.detector.threshold;
-    let most = (CURVE_RATE * heard.hours).ceil() as usize;
-    let mut thresholds: Vec<i16> = (0..=most).map(|n| heard.threshold_for(n)).collect();
+pub fn thresholds(scored_keywords: &ScoredKeyword<'_>) -> Vec<i16> {
+    let own = scored_keywords.detector.threshold;
+    let most = (CURVE_RATE * scored_keywords.hours).ceil() as usize;
+    let mut thresholds: Vec<i16> = (0..=most).map(|n| scored_keywords.threshold_for(n)).collect();
     // The steps grow from here on, since a low threshold may have thousands of false accepts.
-    let (last, mut allowed) = (heard.at(own).false_accepts, most);
+    let (last, mut allowed) = (scored_keywords.at(own).false_accepts, most);
     while allowed < last {
         allowed += allowed / 4 + 1;
-        thresholds.push(heard.threshold_for(allowed.min(last)));
+        thresholds.push(scored_keywords.threshold_for(allowed.min(last)));
     }
     thresholds.push(own);
     thresholds.sort_unstable_by(|a, b| b.cmp(a));
@@ -139,22 +140,30 @@ pub fn thresholds(heard: &Heard<'_>) -> Vec<i16> {
     thresholds
 }
 
-/// Formats a table for reading: the named sensitivities, and the thresholds for some rates. `heard`
+/// Formats a table for reading: the named sensitivities, and the thresholds for some rates. `scored_keywords`
 /// is one keyword under several test conditions, `points` its table of operating points.
-pub fn table(label: &str, heard: &[Heard<'_>], points: &[OperatingPoint]) -> String {
-    let Some(first) = heard.first() else { return String::new() };
+pub fn table(
+    label: &str,
+    scored_keywords: &[ScoredKeyword<'_>],
+    points: &[OperatingPoint],
+) -> String {
+    let Some(first) = scored_keywords.first() else { return String::new() };
     let audio = duration(first.hours);
     let mut text = format!("{label}: {} recordings; {audio} without it\n", first.count());
     let _ = write!(text, "{:>26} {:>6}", "", "level");
-    for heard in heard {
-        let name = format!("misses, {}", heard.played.surroundings);
+    for scored_keywords in scored_keywords {
+        let name = format!("misses, {}", scored_keywords.scored.conditions);
         let _ = write!(text, " {name:>24}");
     }
     let _ = writeln!(text, "   false accepts");
     for Row { name, threshold, .. } in rows(first, points) {
         let _ = write!(text, "{name:>26} {:>6}", first.level(threshold));
-        for heard in heard {
-            let _ = write!(text, " {:>24}", share(heard.at(threshold).misses, heard.count()));
+        for scored_keywords in scored_keywords {
+            let _ = write!(
+                text,
+                " {:>24}",
+                share(scored_keywords.at(threshold).misses, scored_keywords.count())
+            );
         }
         let _ = writeln!(text, "   {}", first.false_accepts(&first.at(threshold)));
     }
@@ -172,18 +181,18 @@ fn share(count: usize, of: usize) -> String {
 /// Formats curves as CSV, with one column of misses per test condition. The last columns are the
 /// hours of audio, the upper 95 % bound of false accepts per hour, and 1 if the audio is too short
 /// for this bound to be a rate.
-pub fn csv(heard: &[Heard<'_>], thresholds: &[i16]) -> String {
+pub fn csv(scored_keywords: &[ScoredKeyword<'_>], thresholds: &[i16]) -> String {
     let mut text = String::from("threshold_q8,false_accepts");
-    for heard in heard {
-        let name = heard.played.surroundings.replace(' ', "_");
+    for scored_keywords in scored_keywords {
+        let name = scored_keywords.scored.conditions.replace(' ', "_");
         let _ = write!(text, ",misses_{name}");
     }
     text += ",hours,at_most_per_hour,too_short_for_a_rate\n";
     for &threshold in thresholds {
-        let points: Vec<Point> = heard.iter().map(|h| h.at(threshold)).collect();
+        let points: Vec<Point> = scored_keywords.iter().map(|h| h.at(threshold)).collect();
         let count = points.first().map_or(0, |p| p.false_accepts);
         let misses: String = points.iter().map(|p| format!(",{}", p.misses)).collect();
-        let hours = heard.first().map_or(0.0, |h| h.hours);
+        let hours = scored_keywords.first().map_or(0.0, |h| h.hours);
         let (bound, is_rate) = (upper_rate(count, hours), FalseAccepts { count, hours }.is_rate());
         let _ = writeln!(
             text,
@@ -206,19 +215,19 @@ mod tests {
         Scores { words: 1, steps_per_second: 50.0, streams }
     }
 
-    fn played(surroundings: &str, streams: Vec<Vec<i16>>) -> Played {
+    fn scored(conditions: &str, streams: Vec<Vec<i16>>) -> ScoredClips {
         let spans = vec![2..3; streams.len()];
-        Played::new(surroundings.into(), scores(streams), spans)
+        ScoredClips::new(conditions.into(), scores(streams), spans)
     }
 
-    fn heard<'a>(played: &'a Played, other: &'a Scores) -> Heard<'a> {
-        Heard { played, other, hours: 0.2, index: 0, detector: detector() }
+    fn scored_keywords<'a>(scored: &'a ScoredClips, other: &'a Scores) -> ScoredKeyword<'a> {
+        ScoredKeyword { scored, other, hours: 0.2, index: 0, detector: detector() }
     }
 
     #[test]
     fn misses_and_false_accepts_are_counted() {
         // Detected, detected too early, detected too late, not detected.
-        let clean = played(
+        let clean = scored(
             "clean",
             vec![
                 vec![-900, -900, 900, -900],
@@ -227,15 +236,21 @@ mod tests {
                 vec![-900; 60],
             ],
         );
-        let noisy = played("10 dB", vec![vec![-900; 60]; 4]);
+        let noisy = scored("10 dB", vec![vec![-900; 60]; 4]);
         let other = scores(vec![[vec![600], vec![-900; 40], vec![700], vec![-900; 40]].concat()]);
-        let heard = [heard(&clean, &other), heard(&noisy, &other)];
-        assert_eq!(heard[0].at(500), Point { threshold: 500, false_accepts: 2, misses: 3 });
-        assert_eq!(heard[0].at(650), Point { threshold: 650, false_accepts: 1, misses: 3 });
-        assert_eq!(heard[0].detected_at(500), [Some(2), None, None, None]);
-        let thresholds = thresholds(&heard[0]);
+        let scored_keywords = [scored_keywords(&clean, &other), scored_keywords(&noisy, &other)];
+        assert_eq!(
+            scored_keywords[0].at(500),
+            Point { threshold: 500, false_accepts: 2, misses: 3 }
+        );
+        assert_eq!(
+            scored_keywords[0].at(650),
+            Point { threshold: 650, false_accepts: 1, misses: 3 }
+        );
+        assert_eq!(scored_keywords[0].detected_at(500), [Some(2), None, None, None]);
+        let thresholds = thresholds(&scored_keywords[0]);
         assert_eq!(thresholds[0], 701);
-        let table = table("a word", &heard, &[]);
+        let table = table("a word", &scored_keywords, &[]);
         for part in [
             "3/4 75.0 % (19.4-99.4)",
             "4/4 100.0 %",
@@ -247,7 +262,7 @@ mod tests {
             assert!(table.contains(part), "no {part:?} in\n{table}");
         }
         assert!(!table.contains("/h"), "a rate from 12 minutes in\n{table}");
-        let csv = csv(&heard, &thresholds);
+        let csv = csv(&scored_keywords, &thresholds);
         assert!(
             csv.starts_with(
                 "threshold_q8,false_accepts,misses_clean,misses_10_dB,hours,at_most_per_hour,\
@@ -255,7 +270,7 @@ mod tests {
             ),
             "{csv}"
         );
-        let long = heard.map(|h| Heard { hours: 2.5, ..h });
+        let long = scored_keywords.map(|h| ScoredKeyword { hours: 2.5, ..h });
         let long_table = super::table("a word", &long, &[]);
         for part in ["2 in 2.5 h (at most 2.6/h)", "none in 2.5 h (at most 1.2/h)", "0.5/h counted"]
         {
@@ -268,15 +283,16 @@ mod tests {
         // Ten peaks of negative speech exceed a low threshold; 20 per hour would allow one of them.
         let peaks = (0..10).flat_map(|i| [vec![600 + 10 * i], vec![-900; 20]].concat());
         let other = scores(vec![peaks.collect()]);
-        let clean = played("clean", vec![vec![-900; 60]]);
+        let clean = scored("clean", vec![vec![-900; 60]]);
         for own in [-1_000, 500, 3_000] {
             let detector = DetectorParams { threshold: own, ..detector() };
-            let heard = Heard { hours: 0.04, detector, ..heard(&clean, &other) };
-            let thresholds = thresholds(&heard);
+            let scored_keywords =
+                ScoredKeyword { hours: 0.04, detector, ..scored_keywords(&clean, &other) };
+            let thresholds = thresholds(&scored_keywords);
             assert!(thresholds.contains(&own), "{own} in {thresholds:?}");
             assert!(thresholds.windows(2).all(|pair| pair[0] > pair[1]), "{thresholds:?}");
-            let last = heard.at(thresholds[thresholds.len() - 1]);
-            assert!(last.false_accepts >= heard.at(own).false_accepts);
+            let last = scored_keywords.at(thresholds[thresholds.len() - 1]);
+            assert!(last.false_accepts >= scored_keywords.at(own).false_accepts);
         }
     }
 }

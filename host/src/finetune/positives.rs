@@ -4,13 +4,13 @@ use rand::{Rng, RngExt, seq::IndexedRandom};
 use wakeling_shared::frontend::MEL_CHANNELS;
 
 use crate::{
-    compose::{BackgroundMix, Backgrounds, Distortion, NoisePool, Row, loudness},
     features::LogMel,
-    negatives::{Negatives, Speech},
+    mixing::{BackgroundMix, Backgrounds, FeatureAugmentation, MelStream, NoisePool, loudness},
+    negatives::{Negatives, SpeechClip},
 };
 
 /// Length of a positive stream in frames: 5.6 s.
-const ROW_FRAMES: usize = 560;
+const STREAM_FRAMES: usize = 560;
 /// Number of frames after the phrase.
 const TAIL_FRAMES: usize = 110;
 /// Minimum length of a phrase in frames: 0.15 s.
@@ -72,16 +72,16 @@ pub fn phrase_in(recording: &LogMel) -> Option<Phrase> {
 
 /// Training stream and the position of its phrase. The position is `None` if the stream holds only
 /// a part of the phrase, or another one.
-pub struct PositiveRow {
+pub struct PositiveStream {
     /// The stream.
-    pub row: Row,
+    pub stream: MelStream,
     /// Position of the whole phrase, if the stream holds it.
     pub phrase: Option<Phrase>,
 }
 
 /// Sounds to add around a phrase: speech without the phrase, and noise.
 pub struct Around<'a> {
-    speech: Vec<&'a Speech>,
+    speech: Vec<&'a SpeechClip>,
     pool: Backgrounds<'a>,
     mix: BackgroundMix,
 }
@@ -90,7 +90,8 @@ impl<'a> Around<'a> {
     /// Selects all of `negatives` except clips whose transcript contains `phrase`. The network must
     /// not learn them as negatives.
     pub fn of(negatives: &'a Negatives, phrase: &str, mix: &BackgroundMix) -> Self {
-        let speech: Vec<&Speech> = negatives.speech.iter().filter(|s| !s.holds(phrase)).collect();
+        let speech: Vec<&SpeechClip> =
+            negatives.speech.iter().filter(|s| !s.holds(phrase)).collect();
         let talkers = speech.iter().map(|s| &s.frames).collect();
         let pool = Backgrounds::new(NoisePool::new(negatives.noise.clone()), talkers);
         Self { speech, pool, mix: *mix }
@@ -99,16 +100,16 @@ impl<'a> Around<'a> {
 
 /// Positive recordings of a phrase, and hard negatives.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Recordings<'a> {
+pub struct KeywordClips<'a> {
     /// Recordings of the phrase.
     pub of: &'a [LogMel],
     /// Recordings of other phrases, such as the other keywords of a model.
-    pub against: &'a [LogMel],
+    pub hard_negatives: &'a [LogMel],
 }
 
-impl<'a> From<&'a [LogMel]> for Recordings<'a> {
+impl<'a> From<&'a [LogMel]> for KeywordClips<'a> {
     fn from(of: &'a [LogMel]) -> Self {
-        Self { of, against: &[] }
+        Self { of, hard_negatives: &[] }
     }
 }
 
@@ -116,35 +117,35 @@ impl<'a> From<&'a [LogMel]> for Recordings<'a> {
 /// third as many with partial phrases, the most frequent cause of false accepts in use. Adds a
 /// third as many with hard negatives, if there are any.
 pub fn compose(
-    recordings: Recordings<'_>,
+    recordings: KeywordClips<'_>,
     around: &Around<'_>,
-    distortion: &Distortion,
+    augmentation: &FeatureAugmentation,
     count: usize,
     rng: &mut impl Rng,
-) -> Vec<PositiveRow> {
+) -> Vec<PositiveStream> {
     let found: Vec<(&LogMel, Phrase)> =
         recordings.of.iter().filter_map(|r| Some((r, phrase_in(r)?))).collect();
     let copies = count.div_ceil(found.len().max(1));
-    let mut rows = Vec::new();
+    let mut streams = Vec::new();
     for &(recording, phrase) in &found {
         for copy in 0..copies {
-            rows.push(whole(recording, phrase, (around, distortion), rng));
+            streams.push(whole(recording, phrase, (around, augmentation), rng));
             if copy % 3 == 0 {
-                rows.push(part(recording, phrase, (around, distortion), rng));
+                streams.push(part(recording, phrase, (around, augmentation), rng));
             }
         }
     }
-    if rows.is_empty() {
-        return rows;
+    if streams.is_empty() {
+        return streams;
     }
     let others: Vec<(&LogMel, Phrase)> =
-        recordings.against.iter().filter_map(|r| Some((r, phrase_in(r)?))).collect();
+        recordings.hard_negatives.iter().filter_map(|r| Some((r, phrase_in(r)?))).collect();
     let copies = (count / 3).div_ceil(others.len().max(1));
     for &(recording, phrase) in others.iter().cycle().take(copies * others.len()) {
         let clip = recording.get(phrase.start..phrase.end).unwrap_or_default();
-        rows.push(without(clip, (around, distortion), rng));
+        streams.push(without(clip, (around, augmentation), rng));
     }
-    rows
+    streams
 }
 
 /// Mixes the phrase, with the sound around it in the recording, after a second or more of other
@@ -152,40 +153,41 @@ pub fn compose(
 fn whole(
     recording: &LogMel,
     phrase: Phrase,
-    how: (&Around<'_>, &Distortion),
+    how: (&Around<'_>, &FeatureAugmentation),
     rng: &mut impl Rng,
-) -> PositiveRow {
-    let (around, distortion) = how;
+) -> PositiveStream {
+    let (around, augmentation) = how;
     let margin = 25;
     let from = phrase.start.saturating_sub(margin);
     let to = (phrase.end + margin).min(recording.len());
-    let distortion = if rng.random_bool(0.25) { &Distortion::NONE } else { distortion };
-    let sound = distortion.apply(&recording[from..to], rng);
+    let augmentation =
+        if rng.random_bool(0.25) { &FeatureAugmentation::NONE } else { augmentation };
+    let sound = augmentation.apply(&recording[from..to], rng);
     // Tempo changes the length, so positions within the sound scale with it.
     let scale = sound.len() as f32 / (to - from).max(1) as f32;
     let within = |t: usize| ((t - from) as f32 * scale) as usize;
-    let room = ROW_FRAMES.saturating_sub(TAIL_FRAMES + within(phrase.end));
+    let room = STREAM_FRAMES.saturating_sub(TAIL_FRAMES + within(phrase.end));
     // One stream in eight begins with the phrase: the device may have just been switched on.
     let at = if rng.random_bool(0.125) { rng.random_range(0..20).min(room) } else { room };
-    let mut row = Row::new(ROW_FRAMES);
+    let mut stream = MelStream::new(STREAM_FRAMES);
     let level = loudness(&sound);
     if at > 60 {
-        surround(&mut row, 0, at, level, around, rng);
+        add_context(&mut stream, 0, at, level, around, rng);
     }
-    row.add(at, &sound, 1.0);
+    stream.add(at, &sound, 1.0);
     let end = at + within(phrase.end);
-    surround(&mut row, end + 15, ROW_FRAMES, level, around, rng);
-    around.pool.add(&mut row, level, &around.mix, rng);
-    PositiveRow { row, phrase: Some(Phrase { start: at + within(phrase.start), end }) }
+    add_context(&mut stream, end + 15, STREAM_FRAMES, level, around, rng);
+    around.pool.add(&mut stream, level, &around.mix, rng);
+    PositiveStream { stream, phrase: Some(Phrase { start: at + within(phrase.start), end }) }
 }
 
 /// Mixes a partial phrase among negative speech: the first part, the last part, or both swapped.
 fn part(
     recording: &LogMel,
     phrase: Phrase,
-    how: (&Around<'_>, &Distortion),
+    how: (&Around<'_>, &FeatureAugmentation),
     rng: &mut impl Rng,
-) -> PositiveRow {
+) -> PositiveStream {
     let length = phrase.end - phrase.start;
     let cut = phrase.start + (length as f32 * rng.random_range(0.4..0.6f32)) as usize;
     let mut clip = Vec::new();
@@ -203,34 +205,34 @@ fn part(
 /// Mixes a clip that is not the phrase among negative speech.
 fn without(
     clip: &[[i16; MEL_CHANNELS]],
-    (around, distortion): (&Around<'_>, &Distortion),
+    (around, augmentation): (&Around<'_>, &FeatureAugmentation),
     rng: &mut impl Rng,
-) -> PositiveRow {
-    let mut row = Row::new(ROW_FRAMES);
+) -> PositiveStream {
+    let mut stream = MelStream::new(STREAM_FRAMES);
     let at = rng.random_range(120..220);
-    let sound = distortion.apply(clip, rng);
+    let sound = augmentation.apply(clip, rng);
     let level = loudness(&sound);
-    surround(&mut row, 0, at, level, around, rng);
-    row.add(at, &sound, 1.0);
-    surround(&mut row, at + sound.len(), ROW_FRAMES, level, around, rng);
-    around.pool.add(&mut row, level, &around.mix, rng);
-    PositiveRow { row, phrase: None }
+    add_context(&mut stream, 0, at, level, around, rng);
+    stream.add(at, &sound, 1.0);
+    add_context(&mut stream, at + sound.len(), STREAM_FRAMES, level, around, rng);
+    around.pool.add(&mut stream, level, &around.mix, rng);
+    PositiveStream { stream, phrase: None }
 }
 
 /// Adds negative speech at about `level` somewhere in `from..to`, in two of three cases.
-fn surround(
-    row: &mut Row,
+fn add_context(
+    stream: &mut MelStream,
     from: usize,
     to: usize,
     level: f32,
     around: &Around<'_>,
     rng: &mut impl Rng,
 ) {
-    let Some(Speech { frames: clip, .. }) = around.speech.choose(rng) else { return };
+    let Some(SpeechClip { frames: clip, .. }) = around.speech.choose(rng) else { return };
     if to <= from + 20 || !rng.random_bool(0.66) {
         return;
     }
-    let speech = Distortion::STRONG.apply(clip, rng);
+    let speech = FeatureAugmentation::STRONG.apply(clip, rng);
     let space = to - from;
     let excess = speech.len().saturating_sub(space);
     let skip = if excess > 0 { rng.random_range(0..=excess) } else { 0 };
@@ -239,7 +241,7 @@ fn surround(
     let at = from + if free > 0 { rng.random_range(0..=free) } else { 0 };
     let gain_db = rng.random_range(-12.0..6.0f32);
     let gain = level / loudness(kept).max(1.0) * 10f32.powf(gain_db / 10.0);
-    row.add(at, kept, gain);
+    stream.add(at, kept, gain);
 }
 
 #[cfg(test)]
@@ -267,29 +269,29 @@ mod tests {
     fn streams_hold_whole_phrases_and_parts() {
         let mut rng = StdRng::seed_from_u64(1);
         let negatives = Negatives {
-            speech: vec![Speech { frames: recording(5, 200), text: String::new() }],
+            speech: vec![SpeechClip { frames: recording(5, 200), text: String::new() }],
             noise: Vec::new(),
         };
         let recordings = [recording(40, 80), recording(10, 60)];
-        let rows = compose(
+        let streams = compose(
             (&recordings[..]).into(),
             &Around::of(&negatives, "", &BackgroundMix::NOISY),
-            &Distortion::STRONG,
+            &FeatureAugmentation::STRONG,
             30,
             &mut rng,
         );
-        let whole: Vec<Phrase> = rows.iter().filter_map(|r| r.phrase).collect();
-        assert_eq!((whole.len(), rows.len()), (30, 40));
+        let whole: Vec<Phrase> = streams.iter().filter_map(|r| r.phrase).collect();
+        assert_eq!((whole.len(), streams.len()), (30, 40));
         for phrase in whole {
-            assert!(phrase.start < phrase.end && phrase.end + 40 < ROW_FRAMES, "{phrase:?}");
+            assert!(phrase.start < phrase.end && phrase.end + 40 < STREAM_FRAMES, "{phrase:?}");
         }
-        let against = [recording(30, 70), recording(0, 50), recording(3, 2)];
-        let both = Recordings { of: &recordings, against: &against };
+        let hard_negatives = [recording(30, 70), recording(0, 50), recording(3, 2)];
+        let both = KeywordClips { of: &recordings, hard_negatives: &hard_negatives };
         let around = Around::of(&negatives, "", &BackgroundMix::NOISY);
-        let rows = compose(both, &around, &Distortion::STRONG, 30, &mut rng);
-        let whole = rows.iter().filter(|r| r.phrase.is_some()).count();
+        let streams = compose(both, &around, &FeatureAugmentation::STRONG, 30, &mut rng);
+        let whole = streams.iter().filter(|r| r.phrase.is_some()).count();
         // Ten partial phrases, and five copies of each of two hard negatives; the third is too
         // short.
-        assert_eq!((whole, rows.len()), (30, 50));
+        assert_eq!((whole, streams.len()), (30, 50));
     }
 }

@@ -1,8 +1,8 @@
 //! Thresholds for false accepts per hour, from audio that no head was trained on.
 
 use wakeling_shared::{
-    artifact::OperatingPoint,
     detector::{DetectorParams, LOGIT_CLAMP},
+    model::OperatingPoint,
 };
 
 use crate::evaluate::{Scores, threshold_for};

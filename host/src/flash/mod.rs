@@ -25,8 +25,9 @@ use std::{
 };
 
 use crate::{
-    Error, Result, artifact,
+    Error, Result,
     board::{ARENA_BYTES, Board},
+    model_file,
 };
 
 /// Content of one stretch of flash.
@@ -161,10 +162,10 @@ impl Display for Plan {
 fn model_part(board: &Board, source: Source<'_>, plain: bool) -> Result<Part> {
     let bytes = match board.page_bytes {
         Some(page) if !plain => {
-            let image = slots::image(source)?;
-            let model = image.body().get(..image.header.model_bytes as usize);
+            let package = slots::package(source)?;
+            let model = package.body().get(..package.header.model_bytes as usize);
             check(Source { bytes: model.unwrap_or_default(), ..source })?;
-            slots::region(board, page, source.path, &image)?
+            slots::region(board, page, source.path, &package)?
         }
         _ => {
             check(source)?;
@@ -180,7 +181,7 @@ fn model_part(board: &Board, source: Source<'_>, plain: bool) -> Result<Part> {
 
 /// Rejects a model that the board's program would reject.
 fn check(source: Source<'_>) -> Result<()> {
-    let needs = artifact::load(source.path, source.bytes)?.arena_bytes();
+    let needs = model_file::load(source.path, source.bytes)?.arena_bytes();
     if needs > ARENA_BYTES {
         let problem = format!(
             "the model needs {needs} bytes of memory for its state, and the firmware keeps {ARENA_BYTES}"

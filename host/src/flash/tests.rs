@@ -8,17 +8,17 @@ use wakeling_tests::{
 
 use wakeling_shared::update::{
     crc32_of,
-    image::{HEADER_BYTES, Header},
+    package::{HEADER_BYTES, Header},
     ram::RamFlash,
-    store::{Mapped, Question, Store},
+    store::{CheckLevel, Mapped, Store},
 };
 
 use super::*;
 use crate::{
     board::{BOARDS, Family, Loader},
     update::{
-        image::{Image, pack},
         keys::Key,
+        package::{Package, pack},
     },
 };
 
@@ -129,7 +129,7 @@ fn starts<const PAGE: usize>(region: &mut [u64], model: &[u8], version: u32) {
     let place = store.start(|flash, place, question| {
         asked += 1;
         let held = flash.mapped(place.model_at, place.header.model_bytes);
-        question == Question::Loads && held[..model.len()] == *model
+        question == CheckLevel::Loads && held[..model.len()] == *model
     });
     let place = place.expect("it reads").expect("it runs");
     assert_eq!((place.header.version, place.slot.index(), asked), (version, 0, 1));
@@ -148,8 +148,8 @@ fn a_model_that_fits_the_region_and_no_slot_is_refused() {
         signature: None,
         enrolled: false,
     };
-    let image = Image::of([&header.encode()[..], &model].concat()).expect("an image");
-    let error = slots::region(board, 4_096, Path::new("m.wkl"), &image).expect_err("too large");
+    let package = Package::of([&header.encode()[..], &model].concat()).expect("an image");
+    let error = slots::region(board, 4_096, Path::new("m.wkl"), &package).expect_err("too large");
     let error = error.to_string();
     assert!(error.contains("m.wkl") && error.contains("--plain"), "{error}");
 }

@@ -6,9 +6,9 @@
 
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
-use wakeling_shared::artifact::Shape;
+use wakeling_shared::model::Shape;
 
-use super::picture::value;
+use super::pixels::value;
 
 /// Strength of each augmentation; 0 or `false` turns it off.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -151,25 +151,25 @@ mod tests {
 
     const SHAPE: Shape = Shape { height: 6, width: 5, channels: 3 };
 
-    fn picture() -> Vec<u8> {
+    fn image() -> Vec<u8> {
         (0..SHAPE.bytes()).map(|i| (i * 37 % 256) as u8).collect()
     }
 
     #[test]
-    fn nothing_distorted_is_the_picture() {
-        let found = Augment::NONE.draw(&picture(), SHAPE, &mut StdRng::seed_from_u64(1));
-        let expected: Vec<f32> = picture().iter().map(|&p| value(f32::from(p))).collect();
+    fn nothing_augmented_is_the_image() {
+        let found = Augment::NONE.draw(&image(), SHAPE, &mut StdRng::seed_from_u64(1));
+        let expected: Vec<f32> = image().iter().map(|&p| value(f32::from(p))).collect();
         assert!(found.iter().zip(&expected).all(|(f, e)| (f - e).abs() < 1e-5));
     }
 
     #[test]
-    fn a_flipped_picture_is_its_mirror() {
+    fn a_flipped_image_is_its_mirror() {
         let sampling = Sampling { zoom: 1.0, shift: [0.0; 2], flip: true };
-        let found = sampling.apply(&picture(), SHAPE);
+        let found = sampling.apply(&image(), SHAPE);
         for row in 0..6 {
             for column in 0..5 {
                 for c in 0..3 {
-                    let expected = picture()[(row * 5 + 4 - column) * 3 + c];
+                    let expected = image()[(row * 5 + 4 - column) * 3 + c];
                     assert_eq!(found[(row * 5 + column) * 3 + c], f32::from(expected));
                 }
             }
@@ -179,9 +179,9 @@ mod tests {
     #[test]
     fn a_shift_by_pixels_moves_them_and_repeats_the_edge() {
         let sampling = Sampling { zoom: 1.0, shift: [0.0, 0.2], flip: false };
-        let found = sampling.apply(&picture(), SHAPE);
+        let found = sampling.apply(&image(), SHAPE);
         for column in 0..5 {
-            let expected = picture()[(column + 1).min(4) * 3];
+            let expected = image()[(column + 1).min(4) * 3];
             assert!((found[column * 3] - f32::from(expected)).abs() < 1e-3);
         }
     }
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn draws_repeat_by_seed_and_stay_in_range() {
         let draw =
-            |seed| Augment::default().draw(&picture(), SHAPE, &mut StdRng::seed_from_u64(seed));
+            |seed| Augment::default().draw(&image(), SHAPE, &mut StdRng::seed_from_u64(seed));
         assert_eq!(draw(3), draw(3));
         assert_ne!(draw(3), draw(4));
         for seed in 0..50 {

@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
     Labelling,
-    corpus::Pictures,
+    dataset::ImageSet,
     file::ImageNetwork,
     metrics::{Measured, average_precision, mean, mean_and_half, measure},
     network::NetworkConfig,
@@ -24,13 +24,13 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// As [`train`] and [`quantize::encode`].
-pub fn trained_and_measured(
+pub fn train_and_evaluate(
     network: ImageNetwork,
-    pictures: &Pictures,
-    test: &Pictures,
+    images: &ImageSet,
+    test: &ImageSet,
     settings: &Settings,
 ) -> Result<Measured> {
-    let network = train(network, pictures, None, settings)?;
+    let network = train(network, images, None, settings)?;
     let bytes = quantize::encode(&network)?;
     let model = simulate::load("model".as_ref(), &bytes)?;
     Ok(measure(test, &simulate::logits(&model, test)?))
@@ -40,22 +40,21 @@ pub fn trained_and_measured(
 ///
 /// # Errors
 /// [`Error::Usage`] if there are fewer images.
-pub fn draw(pictures: &Pictures, count: usize, seed: u64) -> Result<Pictures> {
-    if count > pictures.all.len() {
-        let problem =
-            format!("{count} pictures are asked for, and there are {}", pictures.all.len());
+pub fn draw(images: &ImageSet, count: usize, seed: u64) -> Result<ImageSet> {
+    if count > images.all.len() {
+        let problem = format!("{count} pictures are asked for, and there are {}", images.all.len());
         return Err(Error::usage(problem, "ask for fewer"));
     }
     let rng = &mut StdRng::seed_from_u64(seed);
-    let mut order: Vec<usize> = (0..pictures.all.len()).collect();
+    let mut order: Vec<usize> = (0..images.all.len()).collect();
     for i in (1..order.len()).rev() {
         order.swap(i, rng.random_range(0..=i));
     }
-    if pictures.labelling == Labelling::OneOf {
+    if images.labelling == Labelling::OneOf {
         // Takes the first of each class, then the second of each, and so on.
-        let mut seen = vec![0; pictures.labels.len() + 1];
+        let mut seen = vec![0; images.labels.len() + 1];
         let mut rank = |i: usize| {
-            let class = pictures.all[i].class().unwrap_or(pictures.labels.len());
+            let class = images.all[i].class().unwrap_or(images.labels.len());
             seen[class] += 1;
             seen[class]
         };
@@ -63,14 +62,14 @@ pub fn draw(pictures: &Pictures, count: usize, seed: u64) -> Result<Pictures> {
         ranked.sort_by_key(|(rank, _)| *rank);
         order = ranked.into_iter().map(|(_, i)| i).collect();
     }
-    let all = order.iter().take(count).map(|&i| pictures.all[i].clone()).collect();
-    Ok(Pictures { all, labels: pictures.labels.clone(), ..*pictures })
+    let all = order.iter().take(count).map(|&i| images.all[i].clone()).collect();
+    Ok(ImageSet { all, labels: images.labels.clone(), ..*images })
 }
 
 /// Replaces a random share of the labels by unknown, sampled with `seed`.
-pub fn hide_labels(pictures: &Pictures, share: f64, seed: u64) -> Pictures {
+pub fn hide_labels(images: &ImageSet, share: f64, seed: u64) -> ImageSet {
     let rng = &mut StdRng::seed_from_u64(seed);
-    let mut hidden = pictures.clone();
+    let mut hidden = images.clone();
     for answer in hidden.all.iter_mut().flat_map(|p| &mut p.answers) {
         if rng.random::<f64>() < share {
             *answer = None;
@@ -81,7 +80,7 @@ pub fn hide_labels(pictures: &Pictures, share: f64, seed: u64) -> Pictures {
 
 /// Initialization and trained layers of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Way {
+pub enum Trainable {
     /// Random weights, all layers trained.
     Scratch,
     /// Pretrained weights, only the head trained.
@@ -92,7 +91,7 @@ pub enum Way {
     All,
 }
 
-impl Way {
+impl Trainable {
     /// Returns the index of the first part that is trained.
     pub fn first_trained(self, network: &NetworkConfig) -> usize {
         match self {
@@ -122,7 +121,7 @@ pub const TUNING_RATE: f64 = 2e-3;
 /// Results of one table cell, one run per seed.
 #[derive(Clone, Debug)]
 pub struct Cell {
-    /// Row key, such as `100 pictures`.
+    /// Row key, such as `100 images`.
     pub row: String,
     /// Column key, such as `scratch`.
     pub column: String,
@@ -137,31 +136,30 @@ const FIGURES: [&str; 3] = ["accuracy", "auc", "mean_average_precision"];
 /// strategy, one run per seed.
 ///
 /// # Errors
-/// As [`trained_and_measured`] and [`draw`].
-pub fn ways(
-    base: &ImageNetwork,
-    [pictures, test]: [&Pictures; 2],
+/// As [`train_and_evaluate`] and [`draw`].
+pub fn trainables(
+    pretrained: &ImageNetwork,
+    [images, test]: [&ImageSet; 2],
     counts: &[usize],
-    ways: &[Way],
+    trainables: &[Trainable],
     repeats: &Repeats,
 ) -> Result<Vec<Cell>> {
     let mut cells = Vec::new();
-    let channels = usize::from(pictures.shape.channels);
+    let channels = usize::from(images.shape.channels);
     for &count in counts {
-        for &way in ways {
+        for &way in trainables {
             let mut runs = Vec::new();
             for seed in repeats.seeds() {
-                let drawn = draw(pictures, count, seed)?;
+                let drawn = draw(images, count, seed)?;
                 let mut network =
-                    base.transferred(pictures.labelling, &pictures.labels, channels, seed)?;
-                if way == Way::Scratch {
+                    pretrained.transferred(images.labelling, &images.labels, channels, seed)?;
+                if way == Trainable::Scratch {
                     let config = network.info.network.clone();
-                    network =
-                        ImageNetwork::fresh(config, pictures.labelling, &pictures.labels, seed)?;
+                    network = ImageNetwork::fresh(config, images.labelling, &images.labels, seed)?;
                 }
                 let mut settings = repeats.settings(way.rate(), seed);
                 settings.first_trained = way.first_trained(&network.info.network);
-                let measured = trained_and_measured(network, &drawn, test, &settings)?;
+                let measured = train_and_evaluate(network, &drawn, test, &settings)?;
                 runs.push(figures(&measured));
             }
             let column = format!("{way:?}").to_lowercase();
@@ -181,29 +179,29 @@ fn figures(measured: &Measured) -> [f64; 3] {
 /// and seed, with a share `hidden` of the labels unknown.
 ///
 /// # Errors
-/// As [`trained_and_measured`].
+/// As [`train_and_evaluate`].
 pub fn tasks(
-    [pictures, test]: [&Pictures; 2],
+    [images, test]: [&ImageSet; 2],
     widths: &[f64],
     hidden: f64,
     repeats: &Repeats,
 ) -> Result<Vec<Cell>> {
-    let (side, channels) = (pictures.shape.height.into(), pictures.shape.channels.into());
+    let (side, channels) = (images.shape.height.into(), images.shape.channels.into());
     let mut cells = Vec::new();
     for &width in widths {
         let config = NetworkConfig::new(width, side, channels);
         let (mut joint, mut separate) = (Vec::new(), Vec::new());
         for seed in repeats.seeds() {
             let settings = repeats.settings(SCRATCH_RATE, seed);
-            let seen = hide_labels(pictures, hidden, seed);
-            let fresh = |pictures: &Pictures| {
-                ImageNetwork::fresh(config.clone(), pictures.labelling, &pictures.labels, seed)
+            let seen = hide_labels(images, hidden, seed);
+            let fresh = |images: &ImageSet| {
+                ImageNetwork::fresh(config.clone(), images.labelling, &images.labels, seed)
             };
-            joint.push(figures(&trained_and_measured(fresh(&seen)?, &seen, test, &settings)?));
+            joint.push(figures(&train_and_evaluate(fresh(&seen)?, &seen, test, &settings)?));
             let mut alone = Vec::new();
-            for label in 0..pictures.labels.len() {
+            for label in 0..images.labels.len() {
                 let (seen, test) = (seen.with_labels(&[label]), test.with_labels(&[label]));
-                let measured = trained_and_measured(fresh(&seen)?, &seen, &test, &settings)?;
+                let measured = train_and_evaluate(fresh(&seen)?, &seen, &test, &settings)?;
                 alone.push(measured);
             }
             let labels = || alone.iter().flat_map(|m| &m.labels);
@@ -312,25 +310,25 @@ pub fn csv(cells: &[Cell]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::images::corpus::Picture;
-    use wakeling_shared::artifact::Shape;
+    use crate::images::dataset::LabelledImage;
+    use wakeling_shared::model::Shape;
 
-    fn pictures(classes: &[usize]) -> Pictures {
-        let picture = |(i, &class): (usize, &usize)| Picture {
+    fn images(classes: &[usize]) -> ImageSet {
+        let image = |(i, &class): (usize, &usize)| LabelledImage {
             pixels: vec![i as u8],
             answers: (0..3).map(|l| Some(l == class)).collect(),
         };
-        Pictures {
+        ImageSet {
             shape: Shape { height: 1, width: 1, channels: 1 },
             labelling: Labelling::OneOf,
             labels: ["a", "b", "c"].map(String::from).into(),
-            all: classes.iter().enumerate().map(picture).collect(),
+            all: classes.iter().enumerate().map(image).collect(),
         }
     }
 
     #[test]
     fn draws_are_even_and_differ_by_seed() {
-        let all = pictures(&[vec![0; 50], vec![1; 20], vec![2; 3]].concat());
+        let all = images(&[vec![0; 50], vec![1; 20], vec![2; 3]].concat());
         let drawn = |seed| -> (Vec<u8>, [usize; 3]) {
             let drawn = draw(&all, 15, seed).expect("enough");
             let count = |class| drawn.all.iter().filter(|p| p.class() == Some(class)).count();
@@ -344,7 +342,7 @@ mod tests {
 
     #[test]
     fn about_the_share_asked_for_is_hidden() {
-        let all = pictures(&[1; 400]);
+        let all = images(&[1; 400]);
         let hidden = hide_labels(&all, 0.5, 3);
         let unknown = hidden.all.iter().flat_map(|p| &p.answers).filter(|a| a.is_none()).count();
         assert!((520..680).contains(&unknown), "{unknown} of 1200");

@@ -6,7 +6,7 @@ use std::{collections::HashMap, path::Path};
 
 use rand::{SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
-use wakeling_shared::artifact::MAX_WORDS;
+use wakeling_shared::model::MAX_KEYWORDS;
 
 use super::{Labelling, network::NetworkConfig};
 use crate::{Error, Result, nn::params::Params};
@@ -19,7 +19,8 @@ pub struct ImageInfo {
     /// Name, such as `objects-m`.
     pub name: String,
     /// Name of the network that it was fine-tuned from; empty if there is none.
-    pub base: String,
+    #[serde(rename = "base")]
+    pub pretrained: String,
     /// Shape of the network.
     pub network: NetworkConfig,
     /// Type of labels.
@@ -58,12 +59,12 @@ impl ImageNetwork {
     ) -> Result<Self> {
         let rng = &mut StdRng::seed_from_u64(seed);
         let mut params = Params::default();
-        network.init_trunk(&mut params, rng)?;
+        network.init_backbone(&mut params, rng)?;
         network.init_head(&mut params, labels.len(), rng)?;
         let info = ImageInfo {
             format: IMAGE_FORMAT,
             name: String::new(),
-            base: String::new(),
+            pretrained: String::new(),
             network,
             labelling,
             labels: labels.to_vec(),
@@ -111,7 +112,7 @@ impl ImageNetwork {
         params.remove("head.");
         network.init_head(&mut params, labels.len(), &mut StdRng::seed_from_u64(seed))?;
         let info = ImageInfo {
-            base: self.info.name.clone(),
+            pretrained: self.info.name.clone(),
             network,
             labelling,
             labels: labels.to_vec(),
@@ -149,7 +150,7 @@ impl ImageNetwork {
         if let Some(problem) = info.network.problem() {
             return Err(refused(problem));
         }
-        if !(1..=MAX_WORDS).contains(&info.labels.len()) {
+        if !(1..=MAX_KEYWORDS).contains(&info.labels.len()) {
             return Err(refused(format!("{} labels", info.labels.len())));
         }
         let fresh = Self::fresh(info.network.clone(), info.labelling, &info.labels, 0)?.params;
@@ -172,7 +173,7 @@ impl ImageNetwork {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::trunk::Mode;
+    use crate::nn::backbone::Mode;
     use candle_core::{Device, Tensor};
 
     fn labels(names: &[&str]) -> Vec<String> {
@@ -180,12 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn a_trunk_for_colours_sees_gray_as_three_equal_channels() -> Result<()> {
+    fn a_backbone_for_colours_sees_gray_as_three_equal_channels() -> Result<()> {
         let config = NetworkConfig::new(0.5, 16, 3);
         let names = labels(&["a", "b"]);
-        let base = ImageNetwork::fresh(config, Labelling::OneOf, &names, 1)?;
-        let gray = base.transferred(Labelling::OneOf, &names, 1, 2)?;
-        let colour = base.transferred(Labelling::OneOf, &names, 3, 2)?;
+        let pretrained = ImageNetwork::fresh(config, Labelling::OneOf, &names, 1)?;
+        let gray = pretrained.transferred(Labelling::OneOf, &names, 1, 2)?;
+        let colour = pretrained.transferred(Labelling::OneOf, &names, 3, 2)?;
         let x: Vec<f32> = (0..256).map(|i| ((i * 97) % 113) as f32 / 60.0 - 1.0).collect();
         let x3: Vec<f32> = x.iter().flat_map(|&v| [v; 3]).collect();
         let run = |network: &ImageNetwork, x: Vec<f32>| -> Result<Vec<f32>> {

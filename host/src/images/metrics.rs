@@ -7,7 +7,7 @@
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::{Labelling, corpus::Pictures};
+use super::{Labelling, dataset::ImageSet};
 use crate::evaluate::interval;
 
 /// Number of correct items and total.
@@ -36,7 +36,7 @@ pub type Scored = Vec<(f32, bool)>;
 
 /// Metrics of one label.
 #[derive(Clone, Debug)]
-pub struct LabelFigures {
+pub struct LabelMetrics {
     /// Name of the label.
     pub label: String,
     /// Images with the label, out of those where it is known.
@@ -61,23 +61,23 @@ pub struct Measured {
     /// Mean average precision, over the labels that have one.
     pub mean_average_precision: f64,
     /// Metrics of each label.
-    pub labels: Vec<LabelFigures>,
+    pub labels: Vec<LabelMetrics>,
 }
 
 /// Computes the metrics from logits, one row per image.
 ///
 /// If exactly one label is right, the score of a label is its log-odds after the softmax.
-pub fn measure(pictures: &Pictures, logits: &[Vec<f32>]) -> Measured {
+pub fn measure(images: &ImageSet, logits: &[Vec<f32>]) -> Measured {
     let highest = |row: &[f32]| {
         let first = (0, f32::NEG_INFINITY);
         row.iter().enumerate().fold(first, |best, (i, &x)| if x > best.1 { (i, x) } else { best }).0
     };
-    let one_of = pictures.labelling == Labelling::OneOf;
+    let one_of = images.labelling == Labelling::OneOf;
     let label = |(l, name): (usize, &String)| {
         let mut scored = Scored::new();
         let mut accuracy = Count::default();
-        for (picture, row) in pictures.all.iter().zip(logits) {
-            let Some(truth) = picture.answers[l] else { continue };
+        for (image, row) in images.all.iter().zip(logits) {
+            let Some(truth) = image.answers[l] else { continue };
             let score = if one_of { log_odds(row, l) } else { row[l] };
             let claimed = if one_of { highest(row) == l } else { row[l] > 0.0 };
             accuracy.of += 1;
@@ -86,7 +86,7 @@ pub fn measure(pictures: &Pictures, logits: &[Vec<f32>]) -> Measured {
         }
         let positives =
             Count { right: scored.iter().filter(|(_, truth)| *truth).count(), of: scored.len() };
-        LabelFigures {
+        LabelMetrics {
             label: name.clone(),
             positives,
             accuracy,
@@ -95,11 +95,11 @@ pub fn measure(pictures: &Pictures, logits: &[Vec<f32>]) -> Measured {
             scored,
         }
     };
-    let labels: Vec<LabelFigures> = pictures.labels.iter().enumerate().map(label).collect();
+    let labels: Vec<LabelMetrics> = images.labels.iter().enumerate().map(label).collect();
     let accuracy = if one_of {
-        let right = pictures.all.iter().zip(logits);
-        let right = right.filter(|(picture, row)| picture.class() == Some(highest(row)));
-        Count { right: right.count(), of: pictures.all.len() }
+        let right = images.all.iter().zip(logits);
+        let right = right.filter(|(image, row)| image.class() == Some(highest(row)));
+        Count { right: right.count(), of: images.all.len() }
     } else {
         let sum = |f: fn(&Count) -> usize| labels.iter().map(|l| f(&l.accuracy)).sum();
         Count { right: sum(|c| c.right), of: sum(|c| c.of) }
@@ -167,13 +167,13 @@ pub fn average_precision(scored: &[(f32, bool)]) -> f64 {
 /// Returns the 95 % bootstrap interval of a figure over the images (Efron 1979, percentiles of 500
 /// resamples with replacement, fixed seed).
 pub fn bootstrap(scored: &[(f32, bool)], figure: fn(&[(f32, bool)]) -> f64) -> (f64, f64) {
-    const DRAWS: usize = 500;
+    const SAMPLES: usize = 500;
     let rng = &mut StdRng::seed_from_u64(1);
     let mut draw = || -> Vec<(f32, bool)> {
         (0..scored.len()).map(|_| scored[rng.random_range(0..scored.len())]).collect()
     };
     let mut found: Vec<f64> =
-        (0..DRAWS).map(|_| figure(&draw())).filter(|v| v.is_finite()).collect();
+        (0..SAMPLES).map(|_| figure(&draw())).filter(|v| v.is_finite()).collect();
     found.sort_by(f64::total_cmp);
     let at = |share: f64| {
         let place = (share * found.len() as f64) as usize;
@@ -201,8 +201,8 @@ pub fn mean_and_half(values: &[f64]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::images::corpus::Picture;
-    use wakeling_shared::artifact::Shape;
+    use crate::images::dataset::LabelledImage;
+    use wakeling_shared::model::Shape;
 
     fn close(found: f64, expected: f64) {
         assert!((found - expected).abs() < 1e-9, "{found}, expected {expected}");
@@ -223,19 +223,19 @@ mod tests {
 
     #[test]
     fn unknown_labels_count_for_nothing() {
-        let picture =
-            |answers: [Option<bool>; 2]| Picture { pixels: vec![], answers: answers.into() };
-        let pictures = Pictures {
+        let image =
+            |answers: [Option<bool>; 2]| LabelledImage { pixels: vec![], answers: answers.into() };
+        let images = ImageSet {
             shape: Shape { height: 1, width: 1, channels: 1 },
             labelling: Labelling::Several,
             labels: vec!["a".into(), "b".into()],
             all: vec![
-                picture([Some(true), None]),
-                picture([Some(false), Some(true)]),
-                picture([None, Some(false)]),
+                image([Some(true), None]),
+                image([Some(false), Some(true)]),
+                image([None, Some(false)]),
             ],
         };
-        let found = measure(&pictures, &[vec![2.0, -9.0], vec![1.0, -1.0], vec![5.0, -2.0]]);
+        let found = measure(&images, &[vec![2.0, -9.0], vec![1.0, -1.0], vec![5.0, -2.0]]);
         assert_eq!(found.accuracy, Count { right: 2, of: 4 });
         close(found.auc, 1.0);
         close(found.mean_average_precision, 1.0);
@@ -244,18 +244,18 @@ mod tests {
 
     #[test]
     fn with_one_label_right_the_highest_logit_decides() {
-        let picture = |class: usize| Picture {
+        let image = |class: usize| LabelledImage {
             pixels: vec![],
             answers: (0..3).map(|l| Some(l == class)).collect(),
         };
-        let pictures = Pictures {
+        let images = ImageSet {
             shape: Shape { height: 1, width: 1, channels: 1 },
             labelling: Labelling::OneOf,
             labels: ["a", "b", "c"].map(String::from).into(),
-            all: vec![picture(0), picture(1), picture(2), picture(2)],
+            all: vec![image(0), image(1), image(2), image(2)],
         };
         let logits = [[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [1.0, 0.0, 4.0], [1.0, 0.0, 0.5]];
-        let found = measure(&pictures, &logits.map(Vec::from));
+        let found = measure(&images, &logits.map(Vec::from));
         assert_eq!(found.accuracy, Count { right: 3, of: 4 });
         close(f64::from(log_odds(&[1.0, 0.0], 0)), 1.0);
     }

@@ -4,8 +4,8 @@
 //! are those of audio. The modules here hold the differences, in the order in which data meets
 //! them.
 
-pub mod corpus;
-pub mod picture;
+pub mod dataset;
+pub mod pixels;
 
 pub mod augment;
 pub mod network;

@@ -8,17 +8,17 @@
 use candle_core::Tensor;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use wakeling_shared::artifact::Shape;
+use wakeling_shared::model::Shape;
 
 use crate::{
     Result,
     nn::{
+        backbone::{Mode, init_norm, norm},
         ops::{
             depthwise2d::depthwise2d, linear::linear, patches::patches, residual::add_relu,
             spatial_mean::spatial_mean, window::Window,
         },
         params::Params,
-        trunk::{Mode, init_norm, norm},
     },
 };
 
@@ -57,7 +57,7 @@ impl Tier {
 
 /// Channels and stride of one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stage {
+pub struct BlockConfig {
     /// Output channels.
     pub channels: usize,
     /// Distance from one window to the next, in pixels.
@@ -74,9 +74,9 @@ pub struct NetworkConfig {
     /// Colour channels: 1 for gray, 3 for RGB.
     pub channels: usize,
     /// First convolution.
-    pub stem: Stage,
+    pub stem: BlockConfig,
     /// Depthwise-separable blocks.
-    pub blocks: Vec<Stage>,
+    pub blocks: Vec<BlockConfig>,
 }
 
 impl NetworkConfig {
@@ -85,15 +85,15 @@ impl NetworkConfig {
     pub fn new(width: f64, side: usize, channels: usize) -> Self {
         let scaled =
             |channels: usize| (width * channels as f64 / 8.0).round().max(1.0) as usize * 8;
-        let stage = |(channels, stride)| Stage { channels: scaled(channels), stride };
-        let stem = stage((16, if side > LARGEST_FULL_SIDE { 2 } else { 1 }));
+        let config = |(channels, stride)| BlockConfig { channels: scaled(channels), stride };
+        let stem = config((16, if side > LARGEST_FULL_SIDE { 2 } else { 1 }));
         let blocks = [(32, 2), (32, 1), (64, 2), (64, 1), (64, 1), (128, 2), (128, 1)];
         Self {
             height: side,
             width: side,
             channels,
             stem,
-            blocks: blocks.into_iter().map(stage).collect(),
+            blocks: blocks.into_iter().map(config).collect(),
         }
     }
 
@@ -134,17 +134,17 @@ impl NetworkConfig {
     }
 
     /// Adds randomly initialized parameters for everything except the head.
-    pub fn init_trunk(&self, params: &mut Params, rng: &mut impl Rng) -> Result<()> {
+    pub fn init_backbone(&self, params: &mut Params, rng: &mut impl Rng) -> Result<()> {
         let taps = KERNEL * KERNEL;
         let inputs = taps * self.channels;
         let mut c = self.stem.channels;
         params.insert_normal("stem.weight", &[inputs, c], inputs, 2.0, rng)?;
         init_norm(params, "stem", c)?;
-        for (block, stage) in self.blocks.iter().enumerate() {
+        for (block, config) in self.blocks.iter().enumerate() {
             let name = |part: &str| block_part(block, part);
             params.insert_normal(name("depthwise.weight"), &[taps, c], taps, 2.0, rng)?;
             init_norm(params, &name("depthwise"), c)?;
-            let o = stage.channels;
+            let o = config.channels;
             params.insert_normal(name("pointwise.weight"), &[c, o], c, 2.0, rng)?;
             init_norm(params, &name("pointwise"), o)?;
             c = o;
@@ -163,8 +163,8 @@ impl NetworkConfig {
     pub fn windows(&self) -> Result<Vec<Window>> {
         let mut image = [self.height, self.width];
         let mut windows = Vec::new();
-        for stage in [&self.stem].into_iter().chain(&self.blocks) {
-            let window = Window::same(image, KERNEL, stage.stride)?;
+        for config in [&self.stem].into_iter().chain(&self.blocks) {
+            let window = Window::same(image, KERNEL, config.stride)?;
             image = window.output;
             windows.push(window);
         }
@@ -249,7 +249,7 @@ mod tests {
     fn network(config: &NetworkConfig) -> (Params, Tensor) {
         let rng = &mut StdRng::seed_from_u64(1);
         let mut params = Params::default();
-        config.init_trunk(&mut params, rng).unwrap();
+        config.init_backbone(&mut params, rng).unwrap();
         config.init_head(&mut params, 3, rng).unwrap();
         let count = 2 * config.shape().bytes();
         let x: Vec<f32> = (0..count).map(|_| crate::nn::params::normal(rng)).collect();

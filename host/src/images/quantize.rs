@@ -4,21 +4,22 @@
 //! Arithmetic and conventions are those of [`quantize`](crate::quantize).
 
 use heapless::Vec as Bounded;
-use wakeling_shared::artifact::{Card, ImageLayer, ImageModel, ImageOp, Window as PixelWindow};
 use wakeling_shared::fixed::LOGIT_FRACTION_BITS;
+use wakeling_shared::model::{Card, ImageLayer, ImageModel, ImageOp, Window as PixelWindow};
 
 use super::{
     file::ImageNetwork,
     network::{MEAN, block_part},
-    picture::INPUT,
+    pixels::INPUT,
 };
 use crate::{
     Error, Result,
-    artifact::{Packed, encode_image},
+    model_file::{PackedAffine, encode_image},
     nn::ops::window::Window,
     plan::place,
     quantize::{
-        Code, Float, Order, folded_rows, quantize_affine, rows, sum_code, sum_scale, widened,
+        Float, Order, QuantParams, folded_rows, quantize_affine, rows, sum_params, sum_scale,
+        widened,
     },
 };
 
@@ -28,7 +29,7 @@ use crate::{
 /// [`Error::Usage`] if the network was never calibrated, or no device would load the model.
 pub fn encode(network: &ImageNetwork) -> Result<Vec<u8>> {
     let mut parts = Parts { network, all: Vec::new(), code: INPUT };
-    parts.trunk()?;
+    parts.backbone()?;
     let float = rows(&network.params, "head.weight", network.params.values("head.bias")?)?;
     let step = 1.0 / (1u32 << LOGIT_FRACTION_BITS) as f32;
     let logits = quantize_affine(&float, Order::Rows, parts.code, step, 0);
@@ -45,7 +46,7 @@ pub fn encode(network: &ImageNetwork) -> Result<Vec<u8>> {
     let mut model = ImageModel {
         card: Card {
             name: &info.name,
-            base: &info.base,
+            pretrained: &info.pretrained,
             provenance: &info.provenance,
             licence: &info.licence,
         },
@@ -72,8 +73,8 @@ struct Part {
 }
 
 enum Kind {
-    Convolution(PixelWindow, i8, Packed),
-    Depthwise(PixelWindow, i8, Packed),
+    Convolution(PixelWindow, i8, PackedAffine),
+    Depthwise(PixelWindow, i8, PackedAffine),
     Average { window: PixelWindow, bias: i32, multiplier: i32, zero_point: i8 },
     Add { other: u8, scales: [i32; 2], zeros: [i8; 3] },
 }
@@ -106,11 +107,11 @@ struct Parts<'a> {
     network: &'a ImageNetwork,
     all: Vec<Part>,
     /// Quantization parameters of the last tensor.
-    code: Code,
+    code: QuantParams,
 }
 
 impl Parts<'_> {
-    fn push(&mut self, kind: Kind, code: Code) {
+    fn push(&mut self, kind: Kind, code: QuantParams) {
         // Index of the tensor written last; there are at most 64.
         let input = self.all.len() as u8;
         self.all.push(Part { input, kind });
@@ -126,19 +127,19 @@ impl Parts<'_> {
 
     /// Returns a layer with batch norm folded in, and its output's quantization parameters. The
     /// range starts at 0 after a ReLU.
-    fn folded(&self, name: &str, relu: bool) -> Result<(Float, Code)> {
+    fn folded(&self, name: &str, relu: bool) -> Result<(Float, QuantParams)> {
         let float = folded_rows(&self.network.params, &format!("{name}.weight"), name)?;
         let (lower, upper) = self.range(name)?;
         let code = widened(if relu { 0.0 } else { lower }, upper, &float, self.code);
         Ok((float, code))
     }
 
-    fn pack(&self, float: &Float, order: Order, y: Code) -> Packed {
+    fn pack(&self, float: &Float, order: Order, y: QuantParams) -> PackedAffine {
         quantize_affine(float, order, self.code, y.scale, y.zero_point)
     }
 
     /// Adds all layers before the logits.
-    fn trunk(&mut self) -> Result<()> {
+    fn backbone(&mut self) -> Result<()> {
         let config = &self.network.info.network;
         let windows = config.windows()?;
         let (float, y) = self.folded("stem", true)?;
@@ -158,7 +159,7 @@ impl Parts<'_> {
 
             if is_residual {
                 let (_, upper) = self.range(&block_part(block, "sum"))?;
-                let sum = sum_code(z, x, upper);
+                let sum = sum_params(z, x, upper);
                 let scales = [sum_scale(z, sum), sum_scale(x, sum)];
                 let zeros = [z.zero_point, x.zero_point, sum.zero_point];
                 self.push(Kind::Add { other: x_tensor, scales, zeros }, sum);
@@ -174,7 +175,7 @@ impl Parts<'_> {
         let x = self.code;
         // The multiplier, 2³² · s_x / (n · s_y), must stay below 2³¹.
         let least = 255.0 * 2.01 * x.scale / count as f32;
-        let y = Code::of(0.0, upper.max(least));
+        let y = QuantParams::of(0.0, upper.max(least));
         let ratio = f64::from(x.scale) / (count * f64::from(y.scale));
         let window = PixelWindow {
             height: height as u8,

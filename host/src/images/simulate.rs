@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use rayon::prelude::*;
-use wakeling_shared::{artifact::ImageModel, engine::ImageEngine, events::Logits};
+use wakeling_shared::{engine::ImageEngine, events::Logits, model::ImageModel};
 
-use super::{corpus::Pictures, picture::quantized};
+use super::{dataset::ImageSet, pixels::quantized};
 use crate::{
     Error, Result,
     emulator::{Emulator, IMAGE, Machine},
@@ -50,9 +50,9 @@ pub fn run(model: &ImageModel<'_>, pixels: &[u8]) -> Result<Vec<i16>> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn logits(model: &ImageModel<'_>, pictures: &Pictures) -> Result<Vec<Vec<f32>>> {
+pub fn logits(model: &ImageModel<'_>, images: &ImageSet) -> Result<Vec<Vec<f32>>> {
     let one = |logits: Vec<i16>| logits.iter().map(|&logit| f32::from(logit) / 256.0).collect();
-    pictures.all.par_iter().map(|p| run(model, &p.pixels).map(one)).collect()
+    images.all.par_iter().map(|p| run(model, &p.pixels).map(one)).collect()
 }
 
 /// Returns the line that the device prints for an image.

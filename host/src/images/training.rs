@@ -12,22 +12,22 @@ use serde::Serialize;
 use super::{
     Labelling,
     augment::Augment,
-    corpus::{Picture, Pictures},
+    dataset::{ImageSet, LabelledImage},
     file::ImageNetwork,
     metrics::{Measured, measure},
     network::NetworkConfig,
-    picture::value,
+    pixels::value,
 };
 use crate::{
     Error, Result,
     nn::{
+        backbone::Mode,
         ops::{sigmoid_bce::sigmoid_bce, softmax_cross_entropy::softmax_cross_entropy},
         optimizer::Schedule,
         params::Params,
-        trunk::Mode,
     },
     quantize,
-    train::{Figure, Outcome, Rank, Run, SHARDS, Stage},
+    train::{Figure, Rank, SHARDS, StepOutput, TrainStep, Trainer},
 };
 
 /// Approximate maximum number of images for calibration.
@@ -39,7 +39,7 @@ const EVALUATED_AT_ONCE: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Settings of the training loop.
-    pub run: Run,
+    pub run: Trainer,
     /// Images per shard of a training step.
     pub batch: usize,
     /// Augmentation.
@@ -63,7 +63,7 @@ impl Settings {
     /// Creates settings for `steps` training steps with peak learning rate `rate`.
     pub fn new(steps: usize, rate: f64, workers: usize, seed: u64) -> Self {
         Self {
-            run: Run {
+            run: Trainer {
                 schedule: Schedule {
                     steps,
                     warmup_steps: (steps / 20).clamp(1, 500),
@@ -71,13 +71,13 @@ impl Settings {
                     weight_decay: 0.05,
                     clip_norm: 5.0,
                     average_decay: 0.99,
-                    trunk_rate_share: 1.0,
+                    backbone_rate_share: 1.0,
                 },
                 shards: SHARDS,
                 workers,
                 seed,
                 validate_every: 0,
-                refresh_every: 0,
+                mine_every: 0,
                 folder: None,
                 checkpoint_every: 200,
                 title: "images",
@@ -105,36 +105,36 @@ impl Settings {
 /// are computed during training.
 ///
 /// # Errors
-/// [`Error::Usage`] if no image has a label; else as [`Run::train`].
+/// [`Error::Usage`] if no image has a label; else as [`Trainer::train`].
 pub fn train(
     mut network: ImageNetwork,
-    pictures: &Pictures,
-    held_out: Option<&Pictures>,
+    images: &ImageSet,
+    held_out: Option<&ImageSet>,
     settings: &Settings,
 ) -> Result<ImageNetwork> {
     let ImageNetwork { info, params } = &network;
-    let by_class = groups(pictures);
+    let by_class = groups(images);
     if by_class.is_empty() {
         let remedy = "give pictures with labels that are 1 or 0";
         return Err(Error::usage("no picture has a label", remedy));
     }
-    let stage = ImageStage { config: &info.network, pictures, held_out, settings, by_class };
+    let stage = ImageTrainStep { config: &info.network, images, held_out, settings, by_class };
     let params = settings.run.train(&stage, params.detached()?)?;
     network.params = params;
-    calibrate(&mut network, pictures)?;
+    calibrate(&mut network, images)?;
     Ok(network)
 }
 
 /// Groups the images for sampling: one group per class, or one group of all images with a known
 /// label.
-fn groups(pictures: &Pictures) -> Vec<Vec<usize>> {
-    let all = || pictures.all.iter().enumerate();
-    let mut groups: Vec<Vec<usize>> = match pictures.labelling {
-        Labelling::OneOf => (0..pictures.labels.len())
+fn groups(images: &ImageSet) -> Vec<Vec<usize>> {
+    let all = || images.all.iter().enumerate();
+    let mut groups: Vec<Vec<usize>> = match images.labelling {
+        Labelling::OneOf => (0..images.labels.len())
             .map(|class| all().filter(|(_, p)| p.class() == Some(class)).map(|(i, _)| i).collect())
             .collect(),
         Labelling::Several => {
-            let known = |p: &Picture| p.answers.iter().any(Option::is_some);
+            let known = |p: &LabelledImage| p.answers.iter().any(Option::is_some);
             vec![all().filter(|(_, p)| known(p)).map(|(i, _)| i).collect()]
         }
     };
@@ -143,35 +143,35 @@ fn groups(pictures: &Pictures) -> Vec<Vec<usize>> {
 }
 
 /// Training images, held-out images and settings of a run.
-struct ImageStage<'a> {
+struct ImageTrainStep<'a> {
     config: &'a NetworkConfig,
-    pictures: &'a Pictures,
-    held_out: Option<&'a Pictures>,
+    images: &'a ImageSet,
+    held_out: Option<&'a ImageSet>,
     settings: &'a Settings,
     by_class: Vec<Vec<usize>>,
 }
 
-impl ImageStage<'_> {
-    fn draw(&self, rng: &mut impl Rng) -> &Picture {
+impl ImageTrainStep<'_> {
+    fn draw(&self, rng: &mut impl Rng) -> &LabelledImage {
         let group = &self.by_class[rng.random_range(0..self.by_class.len())];
-        &self.pictures.all[group[rng.random_range(0..group.len())]]
+        &self.images.all[group[rng.random_range(0..group.len())]]
     }
 }
 
-impl Stage for ImageStage<'_> {
-    fn loss(&self, params: &Params, _: usize, rng: &mut StdRng) -> Result<Outcome> {
+impl TrainStep for ImageTrainStep<'_> {
+    fn loss(&self, params: &Params, _: usize, rng: &mut StdRng) -> Result<StepOutput> {
         let Settings { batch, augment, first_trained, .. } = *self.settings;
-        let drawn: Vec<&Picture> = (0..batch).map(|_| self.draw(rng)).collect();
-        let mut x = Vec::with_capacity(batch * self.pictures.shape.bytes());
-        for picture in &drawn {
-            x.extend(augment.draw(&picture.pixels, self.pictures.shape, rng));
+        let drawn: Vec<&LabelledImage> = (0..batch).map(|_| self.draw(rng)).collect();
+        let mut x = Vec::with_capacity(batch * self.images.shape.bytes());
+        for image in &drawn {
+            x.extend(augment.draw(&image.pixels, self.images.shape, rng));
         }
         let mut mode = Mode::train();
         let x = tensor(self.config, batch, x)?;
         let logits = self.config.forward(params, &x, &mut mode, first_trained)?;
-        let loss = loss(&logits, &drawn, self.pictures.labelling)?;
+        let loss = loss(&logits, &drawn, self.images.labelling)?;
         let moments = if let Mode::Train(moments) = mode { moments } else { Vec::new() };
-        Ok(Outcome { loss, moments, examples: batch })
+        Ok(StepOutput { loss, moments, examples: batch })
     }
 
     fn validate(&self, params: &Params, _: Rank) -> Result<Vec<Figure>> {
@@ -188,7 +188,7 @@ fn tensor(config: &NetworkConfig, batch: usize, values: Vec<f32>) -> Result<Tens
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }
 
-fn loss(logits: &Tensor, drawn: &[&Picture], labelling: Labelling) -> Result<Tensor> {
+fn loss(logits: &Tensor, drawn: &[&LabelledImage], labelling: Labelling) -> Result<Tensor> {
     Ok(match labelling {
         Labelling::OneOf => {
             let classes: Vec<u32> = drawn.iter().map(|p| p.class().unwrap_or(0) as u32).collect();
@@ -207,14 +207,10 @@ fn loss(logits: &Tensor, drawn: &[&Picture], labelling: Labelling) -> Result<Ten
 }
 
 /// Computes the float network's logits of each image.
-pub fn logits(
-    config: &NetworkConfig,
-    params: &Params,
-    pictures: &Pictures,
-) -> Result<Vec<Vec<f32>>> {
+pub fn logits(config: &NetworkConfig, params: &Params, images: &ImageSet) -> Result<Vec<Vec<f32>>> {
     let mut all = Vec::new();
-    for pictures in pictures.all.chunks(EVALUATED_AT_ONCE) {
-        let logits = forward(config, params, pictures, &mut Mode::Evaluate)?;
+    for images in images.all.chunks(EVALUATED_AT_ONCE) {
+        let logits = forward(config, params, images, &mut Mode::Evaluate)?;
         all.extend(logits.to_vec2()?);
     }
     Ok(all)
@@ -223,11 +219,11 @@ pub fn logits(
 fn forward(
     config: &NetworkConfig,
     params: &Params,
-    pictures: &[Picture],
+    images: &[LabelledImage],
     mode: &mut Mode,
 ) -> Result<Tensor> {
-    let pixels = pictures.iter().flat_map(|p| &p.pixels).map(|&p| value(f32::from(p)));
-    let x = tensor(config, pictures.len(), pixels.collect())?;
+    let pixels = images.iter().flat_map(|p| &p.pixels).map(|&p| value(f32::from(p)));
+    let x = tensor(config, images.len(), pixels.collect())?;
     // All parts are frozen, so no graph is built.
     config.forward(params, &x, mode, config.parts())
 }
@@ -236,12 +232,12 @@ fn forward(
 ///
 /// # Errors
 /// [`Error::Tensor`] if the weights do not fit the network.
-pub fn calibrate(network: &mut ImageNetwork, pictures: &Pictures) -> Result<()> {
+pub fn calibrate(network: &mut ImageNetwork, images: &ImageSet) -> Result<()> {
     let mut mode = Mode::Calibrate(Default::default());
-    let every = pictures.all.len().div_ceil(CALIBRATION).max(1);
-    let some: Vec<Picture> = pictures.all.iter().step_by(every).cloned().collect();
-    for pictures in some.chunks(EVALUATED_AT_ONCE) {
-        forward(&network.info.network, &network.params, pictures, &mut mode)?;
+    let every = images.all.len().div_ceil(CALIBRATION).max(1);
+    let some: Vec<LabelledImage> = images.all.iter().step_by(every).cloned().collect();
+    for images in some.chunks(EVALUATED_AT_ONCE) {
+        forward(&network.info.network, &network.params, images, &mut mode)?;
     }
     if let Mode::Calibrate(samples) = mode {
         network.info.ranges = quantize::ranges(&samples);

@@ -10,9 +10,9 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    backbone::Mode,
     ops::{depthwise::depthwise_causal, linear::linear},
     params::Params,
-    trunk::Mode,
 };
 use crate::Result;
 
@@ -105,13 +105,15 @@ impl HeadConfig {
     ///
     /// # Errors
     /// [`Error::Tensor`](crate::Error::Tensor) if a member has another shape.
-    pub fn side_by_side(&self, members: &[Params]) -> Result<(Self, Params)> {
-        let count = members.len();
+    pub fn side_by_side(&self, ensemble_members: &[Params]) -> Result<(Self, Params)> {
+        let count = ensemble_members.len();
         let joint = Self { hidden: self.hidden * count, temporal: self.temporal.clone() };
         let mut params = Params::default();
         for layer in self.layers() {
-            let blocks: Vec<Vec<f32>> =
-                members.iter().map(|m| m.values(&layer.weight())).collect::<Result<_>>()?;
+            let blocks: Vec<Vec<f32>> = ensemble_members
+                .iter()
+                .map(|m| m.values(&layer.weight()))
+                .collect::<Result<_>>()?;
             let rows = blocks.first().map_or(0, |b| b.len() / self.hidden.max(1));
             // The first layer and depthwise layers share their input rows; a pointwise layer is
             // block-diagonal.
@@ -128,15 +130,19 @@ impl HeadConfig {
             }
             let inputs = weights.len() / joint.hidden.max(1);
             params.insert(layer.weight(), &[inputs, joint.hidden], weights)?;
-            params.insert(layer.bias(), &[joint.hidden], concatenated(members, &layer.bias())?)?;
+            params.insert(
+                layer.bias(),
+                &[joint.hidden],
+                concatenated(ensemble_members, &layer.bias())?,
+            )?;
         }
         let share = 1.0 / count.max(1) as f32;
-        let mut weights = concatenated(members, "head.logits.weight")?;
+        let mut weights = concatenated(ensemble_members, "head.logits.weight")?;
         weights.iter_mut().for_each(|w| *w *= share);
         params.insert("head.logits.weight", &[joint.hidden, 1], weights)?;
-        let bias = concatenated(members, "head.logits.bias")?.iter().sum::<f32>() * share;
+        let bias = concatenated(ensemble_members, "head.logits.bias")?.iter().sum::<f32>() * share;
         params.insert("head.logits.bias", &[1], vec![bias])?;
-        if let Some(first) = members.first() {
+        if let Some(first) = ensemble_members.first() {
             params.track(INPUT_RMS, first.tracked(INPUT_RMS).to_vec());
         }
         Ok((joint, params))
@@ -183,8 +189,9 @@ pub fn input_gains(rms: &[f32]) -> Vec<f32> {
     rms.iter().map(|rms| 1.0 / rms.max(1e-4)).collect()
 }
 
-fn concatenated(members: &[Params], name: &str) -> Result<Vec<f32>> {
-    let parts: Vec<Vec<f32>> = members.iter().map(|m| m.values(name)).collect::<Result<_>>()?;
+fn concatenated(ensemble_members: &[Params], name: &str) -> Result<Vec<f32>> {
+    let parts: Vec<Vec<f32>> =
+        ensemble_members.iter().map(|m| m.values(name)).collect::<Result<_>>()?;
     Ok(parts.concat())
 }
 
@@ -199,7 +206,7 @@ mod tests {
     fn heads_side_by_side_give_the_mean_of_their_logits() {
         let mut rng = StdRng::seed_from_u64(3);
         let config = HeadConfig { hidden: 5, temporal: vec![(3, 1), (3, 2)] };
-        let members: Vec<Params> = (0..3)
+        let ensemble_members: Vec<Params> = (0..3)
             .map(|_| {
                 let mut params = Params::default();
                 config.init(&mut params, vec![1.5; 7], 1, &mut rng).unwrap();
@@ -215,13 +222,13 @@ mod tests {
             let y = config.forward(params, &x, &mut Mode::Evaluate).unwrap();
             y.flatten_all().unwrap().to_vec1().unwrap()
         };
-        let (joint, params) = config.side_by_side(&members).unwrap();
+        let (joint, params) = config.side_by_side(&ensemble_members).unwrap();
         assert_eq!(joint.hidden, 15);
-        let single: Vec<Vec<f32>> = members.iter().map(|m| logits(&config, m)).collect();
+        let single: Vec<Vec<f32>> = ensemble_members.iter().map(|m| logits(&config, m)).collect();
         for (t, found) in logits(&joint, &params).into_iter().enumerate() {
             let mean = single.iter().map(|s| s[t]).sum::<f32>() / 3.0;
             assert!((found - mean).abs() < 1e-5, "{found} {mean}");
         }
-        assert_eq!(HeadConfig::input_gains(&params), HeadConfig::input_gains(&members[0]));
+        assert_eq!(HeadConfig::input_gains(&params), HeadConfig::input_gains(&ensemble_members[0]));
     }
 }

@@ -7,7 +7,7 @@ pub mod ops;
 pub mod optimizer;
 pub mod params;
 pub mod processor;
-pub mod trunk;
+pub mod backbone;
 
 /// Scale of an `i8` feature as input of the network; the zero point is 0.
 pub const INPUT_SCALE: f32 = 1.0 / 32.0;

@@ -24,7 +24,8 @@ pub struct Schedule {
     /// Decay of the averaged weights; with 0 no average is used.
     pub average_decay: f64,
     /// Learning rate of the backbone as a share of the others', for a pretrained backbone.
-    pub trunk_rate_share: f64,
+    #[serde(rename = "trunk_rate_share")]
+    pub backbone_rate_share: f64,
 }
 
 impl Schedule {
@@ -119,8 +120,8 @@ impl AdamW {
             self.schedule.average_decay.min((self.step as f64 + 1.0) / (self.step as f64 + 10.0));
         for (name, var) in params.vars() {
             let Some(gradient) = gradients.get(name) else { continue };
-            let is_trunk = name.starts_with("trunk.");
-            let rate = rate * if is_trunk { self.schedule.trunk_rate_share } else { 1.0 };
+            let is_backbone = name.starts_with("trunk.");
+            let rate = rate * if is_backbone { self.schedule.backbone_rate_share } else { 1.0 };
             let step_size = (rate / correction1) as f32;
             let mut weights = params.values(name)?;
             let moments = self.moments.entry(name.to_owned()).or_insert_with(|| Moments {
@@ -191,7 +192,7 @@ mod tests {
         weight_decay: 0.0,
         clip_norm: 1.0,
         average_decay: 0.0,
-        trunk_rate_share: 1.0,
+        backbone_rate_share: 1.0,
     };
 
     #[test]

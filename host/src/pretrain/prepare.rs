@@ -3,10 +3,10 @@
 //! The datasets are scanned once per run, before the first training step. The folder of the run
 //! then holds
 //!
-//! - `train.jsonl` and `dev.jsonl` (see [`Listing`]): each clip with its tokens, its word and the
+//! - `train.jsonl` and `dev.jsonl` (see [`DatasetIndex`]): each clip with its tokens, its word and the
 //!   rarity of its text;
 //! - `noise.jsonl`: the noise clips;
-//! - `corpus.json`: the vocabularies;
+//! - `dataset.json`: the vocabularies;
 //! - `skipped.txt`: a line with the reason for each clip that cannot be used.
 //!
 //! A resumed run reads these files instead of scanning again, so later changes to the datasets
@@ -28,10 +28,10 @@ use serde::{Deserialize, Serialize};
 use super::{LEAST_TOKEN_COUNT, LEAST_WORD_COUNT, Settings, Task, batch, texts, word_label};
 use crate::{
     Error, Result,
-    corpus::{Example, Item, Skipped, listing::Listing, nothing_usable, stream},
+    dataset::{Example, Item, Skipped, index::DatasetIndex, nothing_usable, stream},
     features::{FrontendTables, LogMel, NormalizationKind, decode_log_mel},
-    feed::{Load, Unusable, hash},
     files::write_atomic,
+    loader::{Decode, Unusable, hash},
     remote,
     tokens::{Tokenizer, Vocabulary},
 };
@@ -41,7 +41,7 @@ const TEXTS_MAX: usize = 500_000;
 /// Number of copies up to which a text keeps its full weight.
 const COPIES: f32 = 20.0;
 /// Number of chunks whose texts are tokenized in one call.
-const BLOCKS_A_GO: usize = 32;
+const CHUNKS_A_GO: usize = 32;
 /// Share of the speakers that is held out if there is no separate held-out dataset.
 const HELD_OUT: f64 = 0.05;
 /// Longest part of a noise clip that is kept, in frames: 2 min.
@@ -51,7 +51,7 @@ const LINES_SHOWN: u64 = 10;
 
 /// Datasets of a run, as named by the user.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Corpora {
+pub struct Datasets {
     /// Speech and words to train on.
     pub train: Vec<PathBuf>,
     /// Held-out dataset. Without it, one in twenty speakers of `train` is held out.
@@ -86,7 +86,7 @@ pub struct Clip {
     pub is_noise: bool,
 }
 
-/// Content of `corpus.json`: results of the scan.
+/// Content of `dataset.json`: results of the scan.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Found {
     /// Request that produced this result; a resumed run must match it.
@@ -100,15 +100,15 @@ pub struct Found {
 }
 
 /// Dataset indices of a run.
-pub struct Prepared {
+pub struct PretrainIndex {
     /// Vocabularies and sources.
     pub found: Found,
     /// Training clips.
-    pub train: Arc<Listing>,
+    pub train: Arc<DatasetIndex>,
     /// Held-out clips.
-    pub dev: Arc<Listing>,
+    pub dev: Arc<DatasetIndex>,
     /// Noise clips, not labelled.
-    pub noise: Arc<Listing>,
+    pub noise: Arc<DatasetIndex>,
     /// Path of the list of skipped clips.
     pub skipped: PathBuf,
 }
@@ -132,27 +132,31 @@ pub struct Labelling<'a> {
 /// [`Error::Input`] if there is nothing to learn from, or if the folder holds a run on other
 /// datasets; [`Error::Usage`] if no clip has a label for the task; [`Error::Io`] if reading or
 /// writing fails.
-pub fn prepare(corpora: &Corpora, labelling: &Labelling<'_>, folder: &Path) -> Result<Prepared> {
+pub fn prepare(
+    datasets: &Datasets,
+    labelling: &Labelling<'_>,
+    folder: &Path,
+) -> Result<PretrainIndex> {
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
     let at = |name: &str| folder.join(name);
     let voice = if labelling.voice { " voice" } else { "" };
     let request = serde_json::to_string(&(
-        corpora,
+        datasets,
         format!("{:?} {:?} {}{voice}", labelling.task, labelling.tokenizer, labelling.seed),
     ));
     let request =
         request.map_err(|e| Error::usage(format!("a name is not text: {e}"), "rename"))?;
-    if let Some(prepared) = earlier(folder, &request)? {
-        return Ok(prepared);
+    if let Some(index) = earlier(folder, &request)? {
+        return Ok(index);
     }
-    let mut walk = Walk::begin(&at("skipped.txt"))?;
-    let raw = walk.list(&corpora.train, &corpora.without, &at("clips.tmp"), labelling.seed)?;
-    let held_out = corpora.dev.is_none().then(|| walk.threshold());
+    let mut config = LoaderConfig::begin(&at("skipped.txt"))?;
+    let raw = config.list(&datasets.train, &datasets.without, &at("clips.tmp"), labelling.seed)?;
+    let held_out = datasets.dev.is_none().then(|| config.threshold());
     let is_held = |clip: &Example| held_out.is_some_and(|t| place(clip, labelling.seed) <= t);
     let (mut counts, mut unlabelled) = (Counts::default(), 0u64);
     let mut label =
-        |raw: &Listing, path: &Path, copies: &Copies, counts: &mut Counts, dev: bool| {
-            Listing::write(path, |writer| {
+        |raw: &DatasetIndex, path: &Path, copies: &Copies, counts: &mut Counts, dev: bool| {
+            DatasetIndex::write(path, |writer| {
                 label_all(raw, labelling, copies, |entry| {
                     if entry.tokens.is_empty() && entry.word.is_empty() && !labelling.voice {
                         unlabelled += u64::from(!dev);
@@ -163,21 +167,21 @@ pub fn prepare(corpora: &Corpora, labelling: &Labelling<'_>, folder: &Path) -> R
                 })
             })
         };
-    let train = label(&raw, &at("train.jsonl"), &walk.copies, &mut counts, false)?;
+    let train = label(&raw, &at("train.jsonl"), &config.copies, &mut counts, false)?;
     let mut ignored = Counts::default();
-    let dev = match &corpora.dev {
+    let dev = match &datasets.dev {
         Some(path) => {
-            let mut walked = Walk { copies: Copies::default(), ..walk.again()? };
+            let mut walked = LoaderConfig { copies: Copies::default(), ..config.again()? };
             let raw = walked.list(std::slice::from_ref(path), &[], &at("dev.tmp"), 0)?;
             label(&raw, &at("dev.jsonl"), &walked.copies, &mut ignored, false)?
         }
-        None => label(&raw, &at("dev.jsonl"), &walk.copies, &mut ignored, true)?,
+        None => label(&raw, &at("dev.jsonl"), &config.copies, &mut ignored, true)?,
     };
-    let noise = walk.list(&corpora.noise, &[], &at("noise.jsonl"), 0)?;
+    let noise = config.list(&datasets.noise, &[], &at("noise.jsonl"), 0)?;
     if unlabelled > 0 {
         crate::log!("{unlabelled} clips have no label for this task and are left out");
     }
-    walk.end()?;
+    config.end()?;
     for temporary in ["clips.tmp", "dev.tmp"] {
         // If removal fails, only disk space is lost.
         let _ = std::fs::remove_file(at(temporary));
@@ -185,17 +189,17 @@ pub fn prepare(corpora: &Corpora, labelling: &Labelling<'_>, folder: &Path) -> R
     let found = counts.found(labelling, request, train.clips())?;
     found.write(&at("corpus.json"))?;
     let [train, dev, noise] = [train, dev, noise].map(Arc::new);
-    Ok(Prepared { found, train, dev, noise, skipped: at("skipped.txt") })
+    Ok(PretrainIndex { found, train, dev, noise, skipped: at("skipped.txt") })
 }
 
 /// Loads the result of an earlier call in this folder, if its request was the same.
-fn earlier(folder: &Path, request: &str) -> Result<Option<Prepared>> {
+fn earlier(folder: &Path, request: &str) -> Result<Option<PretrainIndex>> {
     let Some(found) = Found::read(&folder.join("corpus.json"))? else { return Ok(None) };
     if found.request == request {
-        let open = |name: &str| Listing::open(&folder.join(name)).map(Arc::new);
+        let open = |name: &str| DatasetIndex::open(&folder.join(name)).map(Arc::new);
         let (train, dev) = (open("train.jsonl")?, open("dev.jsonl")?);
         let (noise, skipped) = (open("noise.jsonl")?, folder.join("skipped.txt"));
-        return Ok(Some(Prepared { found, train, dev, noise, skipped }));
+        return Ok(Some(PretrainIndex { found, train, dev, noise, skipped }));
     }
     if folder.join("checkpoint.safetensors").exists() {
         return Err(Error::input(
@@ -267,7 +271,7 @@ impl Copies {
 }
 
 /// Scan over the datasets.
-struct Walk {
+struct LoaderConfig {
     skipped: BufWriter<File>,
     skipped_path: PathBuf,
     count: u64,
@@ -275,7 +279,7 @@ struct Walk {
     lowest: u64,
 }
 
-impl Walk {
+impl LoaderConfig {
     fn begin(skipped_path: &Path) -> Result<Self> {
         let file = File::create(skipped_path).map_err(Error::io(skipped_path, "create"))?;
         let (skipped, skipped_path) = (BufWriter::new(file), skipped_path.to_owned());
@@ -298,10 +302,10 @@ impl Walk {
         without: &[String],
         list: &Path,
         seed: u64,
-    ) -> Result<Listing> {
+    ) -> Result<DatasetIndex> {
         let unwanted =
             |clip: &Example| clip.source.as_ref().is_some_and(|source| without.contains(source));
-        let listing = Listing::write(list, |writer| {
+        let index = DatasetIndex::write(list, |writer| {
             for path in paths {
                 let (mut clips, mut first) = (0u64, None);
                 let before = self.count;
@@ -329,7 +333,7 @@ impl Walk {
             }
             Ok(())
         })?;
-        Ok(listing)
+        Ok(index)
     }
 
     fn skip(&mut self, skipped: &Skipped) -> Result<()> {
@@ -355,15 +359,15 @@ impl Walk {
 
 /// Labels every clip of a raw list and passes it to `take`.
 fn label_all(
-    raw: &Listing,
+    raw: &DatasetIndex,
     labelling: &Labelling<'_>,
     copies: &Copies,
     mut take: impl FnMut(Entry),
 ) -> Result<()> {
-    for blocks in raw.blocks().chunks(BLOCKS_A_GO) {
+    for chunks in raw.chunks().chunks(CHUNKS_A_GO) {
         let mut clips: Vec<Example> = Vec::new();
-        for block in blocks {
-            clips.extend(raw.read::<Example>(*block)?);
+        for chunk in chunks {
+            clips.extend(raw.read::<Example>(*chunk)?);
         }
         let tokens = match labelling.task {
             Task::Words => vec![Vec::new(); clips.len()],
@@ -451,7 +455,7 @@ impl ClipLoader {
             normalization: settings.normalization,
             tokens: found.tokens.clone(),
             words: found.words.clone(),
-            frames_per_step: settings.trunk.frames_per_step,
+            frames_per_step: settings.backbone.frames_per_step,
             longest_s: settings.longest_s,
             voice: settings.weights.voice > 0.0,
         }
@@ -474,7 +478,7 @@ impl ClipLoader {
     }
 }
 
-impl Load for ClipLoader {
+impl Decode for ClipLoader {
     type Entry = Entry;
     type Clip = Clip;
 
@@ -518,7 +522,7 @@ impl NoiseLoader {
     }
 }
 
-impl Load for NoiseLoader {
+impl Decode for NoiseLoader {
     type Entry = Example;
     type Clip = LogMel;
 

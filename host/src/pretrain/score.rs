@@ -2,7 +2,7 @@
 
 use candle_core::{D, Tensor};
 
-use super::{batch::Batch, stage::Head};
+use super::{batch::Batch, train_step::Head};
 use crate::{
     Result,
     nn::{ops::ctc::Segment, params::Params},
@@ -21,12 +21,12 @@ pub struct Score {
 }
 
 impl Score {
-    /// Adds the network's errors on a batch. `trunk` holds the embeddings
-    /// `[rows, steps, channels]`.
+    /// Adds the network's errors on a batch. `backbone` holds the embeddings
+    /// `[streams, steps, channels]`.
     pub fn add(
         &mut self,
         params: &Params,
-        trunk: &Tensor,
+        backbone: &Tensor,
         batch: &Batch,
         loss: Option<&Tensor>,
     ) -> Result<()> {
@@ -34,11 +34,11 @@ impl Score {
             self.loss += f64::from(loss.to_scalar::<f32>()?);
             self.batches += 1;
         }
-        add(&mut self.tokens, path_errors(params, Head::Tokens, trunk, &batch.tokens)?);
-        add(&mut self.words, path_errors(params, Head::Words, trunk, &batch.words)?);
+        add(&mut self.tokens, path_errors(params, Head::Tokens, backbone, &batch.tokens)?);
+        add(&mut self.words, path_errors(params, Head::Words, backbone, &batch.words)?);
         if let (true, Some((targets, weights))) = (Head::Voice.is_in(params), &batch.voice) {
             let values = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_vec1()?) };
-            let said = values(&Head::Voice.logits(params, trunk)?)?;
+            let said = values(&Head::Voice.logits(params, backbone)?)?;
             let labels = values(targets)?.into_iter().zip(values(weights)?);
             for (said, (target, weight)) in said.into_iter().zip(labels) {
                 if weight > 0.0 {
@@ -72,13 +72,13 @@ fn add(sum: &mut (usize, usize), (errors, of): (usize, usize)) {
 fn path_errors(
     params: &Params,
     head: Head,
-    trunk: &Tensor,
+    backbone: &Tensor,
     segments: &[Segment],
 ) -> Result<(usize, usize)> {
     if segments.is_empty() || !head.is_in(params) {
         return Ok((0, 0));
     }
-    let best: Vec<Vec<u32>> = head.logits(params, trunk)?.argmax(D::Minus1)?.to_vec2()?;
+    let best: Vec<Vec<u32>> = head.logits(params, backbone)?.argmax(D::Minus1)?.to_vec2()?;
     let mut errors = 0;
     for segment in segments {
         let path = &best[segment.row][segment.start..segment.end];
@@ -103,17 +103,17 @@ mod tests {
         params.insert("voice.weight", &[3, 1], vec![0.0, 0.0, 1.0])?;
         params.insert("voice.bias", &[1], vec![-0.5])?;
         let one_hot = [0u32, 1, 1, 0, 2, 2].map(|c| [0, 1, 2].map(|k| f32::from(u8::from(k == c))));
-        let trunk = Tensor::from_vec(one_hot.concat(), (1, 6, 3), &Device::Cpu)?;
+        let backbone = Tensor::from_vec(one_hot.concat(), (1, 6, 3), &Device::Cpu)?;
         let of = |values: [f32; 6]| Tensor::from_vec(values.to_vec(), (1, 6, 1), &Device::Cpu);
         let batch = Batch {
-            features: trunk.clone(),
+            features: backbone.clone(),
             tokens: vec![Segment { row: 0, start: 0, end: 6, labels: vec![1, 1, 2] }],
             words: vec![Segment { row: 0, start: 0, end: 6, labels: vec![1] }],
-            taught: None,
+            teacher: None,
             voice: Some((of([0.0, 1.0, 0.0, 0.0, 1.0, 1.0])?, of([1.0, 1.0, 1.0, 0.0, 1.0, 1.0])?)),
         };
         let mut score = Score::default();
-        score.add(&params, &trunk, &batch, Some(&Tensor::new(3.0f32, &Device::Cpu)?))?;
+        score.add(&params, &backbone, &batch, Some(&Tensor::new(3.0f32, &Device::Cpu)?))?;
         let figures = score.figures(&params);
         assert_eq!(
             figures,

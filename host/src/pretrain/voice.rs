@@ -5,7 +5,7 @@
 //! is 30 dB or more below it is silence, and frames between these limits are unknown. Gaps between
 //! clips are silence. Streams with teacher targets are unknown, and clips of noise are silence.
 
-use crate::compose::{Powers, loudness};
+use crate::mixing::{Powers, loudness};
 
 /// Range below the clip's loudness, in dB, within which a frame is voice.
 const VOICE_DB: f32 = 20.0;

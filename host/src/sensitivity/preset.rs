@@ -4,8 +4,8 @@ use std::fmt;
 
 use clap::ValueEnum;
 use wakeling_shared::{
-    artifact::{Model, OperatingPoint},
     detector::LOGIT_CLAMP,
+    model::{Model, OperatingPoint},
 };
 
 use super::FalseAccepts;

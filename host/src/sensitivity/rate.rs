@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use wakeling_shared::artifact::OperatingPoint;
+use wakeling_shared::model::OperatingPoint;
 
 /// Hours of audio below which a count gives no rate.
 const FEWEST_HOURS: f64 = 0.5;

@@ -3,8 +3,8 @@
 use std::fmt::{self, Write};
 
 use wakeling_shared::{
-    artifact::{Model, Word},
     events::{self, Scores},
+    model::{Keyword, Model},
 };
 
 use super::{Detection, Simulation};
@@ -76,7 +76,7 @@ impl<'m, 'a> LineReader<'m, 'a> {
     fn detection(&mut self, index: usize) {
         let detection = &self.simulation.detections[index];
         // Labels are printed without control characters.
-        let is_word = |w: &Word<'_>| events::Text(w.label).to_string() == detection.word;
+        let is_word = |w: &Keyword<'_>| events::Text(w.label).to_string() == detection.word;
         let Some(word) = self.model.words.iter().position(is_word) else { return };
         let Detection { end_samples, logit, .. } = *detection;
         let event = DetectionEvent::start(end_samples, logit, &self.model.words[word].detector);

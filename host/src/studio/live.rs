@@ -4,14 +4,15 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use serde_json::{Value, json};
 use wakeling_shared::{
-    artifact::Model,
     detector::{DetectorParams, LOGIT_CLAMP},
+    model::Model,
     pipeline::Pipeline,
 };
 
 use crate::{
-    Error, Result, artifact,
+    Error, Result,
     audio::SAMPLE_RATE,
+    model_file,
     sensitivity::{DetectionEvent, DetectionLevel, SensitivityScale, Setting},
     simulate::score,
 };
@@ -35,8 +36,8 @@ impl Live {
     /// # Errors
     /// [`Error::Input`] if the file is no valid model.
     pub fn start(path: &std::path::Path) -> Result<Self> {
-        let bytes = artifact::read(path)?;
-        artifact::load(path, &bytes)?;
+        let bytes = model_file::read(path)?;
+        model_file::load(path, &bytes)?;
         let (ask, asked) = channel();
         let (answer, answers) = channel();
         std::thread::spawn(move || run(&bytes, &asked, &answer));
@@ -53,28 +54,28 @@ impl Live {
     ///
     /// # Errors
     /// [`Error::Usage`] if the thread has ended.
-    pub fn hear(&self, pcm: Vec<i16>) -> Result<Value> {
+    pub fn push(&self, pcm: Vec<i16>) -> Result<Value> {
         self.asked(Ask::Hear(pcm))
     }
 
     /// Changes the sensitivity.
     ///
     /// # Errors
-    /// As [`Live::hear`].
+    /// As [`Live::push`].
     pub fn move_to(&self, level: usize) -> Result<Value> {
         self.asked(Ask::Move(level))
     }
 }
 
 fn run(bytes: &[u8], asked: &Receiver<Ask>, answer: &Sender<Value>) {
-    let Ok(model) = artifact::load(std::path::Path::new("model"), bytes) else { return };
+    let Ok(model) = model_file::load(std::path::Path::new("model"), bytes) else { return };
     let mut arena = vec![0; model.arena_bytes()];
     let Ok(mut pipeline) = Pipeline::new(&model, &mut arena) else { return };
     let mut live = Detections::new(&model);
     for ask in asked {
         let value = match ask {
             Ask::Move(to) => live.move_to(to, &mut pipeline),
-            Ask::Hear(pcm) => live.hear(&pcm, &mut pipeline),
+            Ask::Hear(pcm) => live.push(&pcm, &mut pipeline),
         };
         if answer.send(value).is_err() {
             return;
@@ -118,7 +119,7 @@ impl<'m, 'a> Detections<'m, 'a> {
         self.answer(&vec![-LOGIT_CLAMP; self.open.len()], &[], &[])
     }
 
-    fn hear(&mut self, pcm: &[i16], pipeline: &mut Pipeline<'_, '_>) -> Value {
+    fn push(&mut self, pcm: &[i16], pipeline: &mut Pipeline<'_, '_>) -> Value {
         let Self { model, detectors, open, .. } = self;
         let mut peaks = vec![-LOGIT_CLAMP; open.len()];
         let (mut heard, mut ended) = (Vec::new(), Vec::new());

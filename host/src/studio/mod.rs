@@ -7,7 +7,7 @@
 //! origin are refused too, as a defence against DNS rebinding. Requests that need the token are
 //! processed one at a time.
 //!
-//! The browser streams audio. The server processes it with the same code as `record` and `listen`:
+//! The browser streams audio. The server processes it with the same code as `record` and `detect`:
 //! detection of the take, trimming, quality verdict, and the device's pipeline.
 
 mod http;

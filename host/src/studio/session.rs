@@ -19,7 +19,7 @@ use crate::{
     audio::{SAMPLE_RATE, live::Live as Resampler},
     board::{BOARDS, Board, Family, Loader},
     capture::{
-        folder::{Facts, Folder, Kept},
+        folder::{ClipMetadata, Entry, Folder},
         level::Level,
         record::{FAR, STYLES},
         take::{Phase, Recorded, Take, Timing, Verdict},
@@ -173,7 +173,7 @@ impl Session {
             (Method::Post, "/api/live") => {
                 (self.resampler, self.silence) = (None, Silence::default());
                 let live = Live::start(&self.result("model.wkl")?)?;
-                let state = live.hear(Vec::new())?;
+                let state = live.push(Vec::new())?;
                 self.live = Some(live);
                 state
             }
@@ -228,12 +228,13 @@ impl Session {
         if self.is_training() && phrase != self.phrase {
             return Err(Error::usage("another phrase is being trained", "wait for its end"));
         }
-        let facts = Facts { text: phrase.into(), kind: "word".into(), ..Facts::default() };
+        let metadata =
+            ClipMetadata { text: phrase.into(), kind: "word".into(), ..ClipMetadata::default() };
         let path = self.places.recordings.join(file_name(&phrase.to_lowercase()));
         let check = phrase::check(phrase, begin.language.trim())?;
-        self.takes = Some(Folder::open(&path, "take", &facts)?);
-        let facts = Facts { kind: "room".into(), ..Facts::default() };
-        self.room = Some(Folder::open(&self.places.recordings.join("room"), "room", &facts)?);
+        self.takes = Some(Folder::open(&path, "take", &metadata)?);
+        let metadata = ClipMetadata { kind: "room".into(), ..ClipMetadata::default() };
+        self.room = Some(Folder::open(&self.places.recordings.join("room"), "room", &metadata)?);
         (self.phrase, self.speaker) = (phrase.to_owned(), begin.speaker.trim().to_owned());
         self.check = check;
         (self.take, self.recorded) = (None, None);
@@ -249,8 +250,8 @@ impl Session {
             .map(|take| {
                 let checked = self.checks.of(take);
                 json!({
-                    "name": name_of(take), "seconds": take.duration_s, "speaker": take.facts.speaker,
-                    "style": take.facts.style, "fault": checked.fault, "warning": checked.warning,
+                    "name": name_of(take), "seconds": take.duration_s, "speaker": take.metadata.speaker,
+                    "style": take.metadata.style, "fault": checked.problem, "warning": checked.warning,
                 })
             })
             .collect();
@@ -286,9 +287,9 @@ impl Session {
         let level = Level::of(&pcm);
         let silent_s = self.silence.push(&pcm);
         let mut value = match query(url, "for") {
-            Some("take") => self.take_hears(&pcm)?,
-            Some("room") => self.room_hears(&pcm)?,
-            Some("live") => self.live()?.hear(pcm)?,
+            Some("take") => self.push_take(&pcm)?,
+            Some("room") => self.push_room(&pcm)?,
+            Some("live") => self.live()?.push(pcm)?,
             _ => return Err(Error::usage("sound for nothing", "load the page again")),
         };
         value["peak_db"] = json!(level.peak_db);
@@ -297,7 +298,7 @@ impl Session {
         Ok(value)
     }
 
-    fn take_hears(&mut self, pcm: &[i16]) -> Result<Value> {
+    fn push_take(&mut self, pcm: &[i16]) -> Result<Value> {
         let missing = || Error::usage("no take was begun", "begin one first");
         let phase = self.take.as_mut().ok_or_else(missing)?.push(pcm);
         let (name, count) = match phase {
@@ -314,7 +315,7 @@ impl Session {
         Ok(value)
     }
 
-    fn room_hears(&mut self, pcm: &[i16]) -> Result<Value> {
+    fn push_room(&mut self, pcm: &[i16]) -> Result<Value> {
         self.room_pcm.extend(pcm);
         let file = ROOM_FILE_S * SAMPLE_RATE as usize;
         let missing = || Error::usage("there is no phrase yet", "say first what is recorded");
@@ -341,13 +342,13 @@ impl Session {
     fn keep(&mut self) -> Result<Value> {
         let missing = || Error::usage("there is no take to keep", "record one first");
         let pcm = self.recorded.as_ref().ok_or_else(missing)?.pcm.clone();
-        let facts = Facts {
+        let metadata = ClipMetadata {
             text: self.phrase.clone(),
             speaker: self.speaker.clone(),
             style: self.style().0.into(),
             kind: "word".into(),
         };
-        self.folder()?.keep(&pcm, &facts)?;
+        self.folder()?.keep(&pcm, &metadata)?;
         // The take is cleared only after it is on the disk.
         self.recorded = None;
         Ok(self.state())
@@ -360,7 +361,7 @@ impl Session {
         let kept = self.folder()?.kept().to_vec();
         let (mut takes, mut left_out) = (Vec::new(), Vec::new());
         for take in kept {
-            match self.checks.of(&take).fault {
+            match self.checks.of(&take).problem {
                 Some(reason) => left_out.push(LeftOut { name: name_of(&take), reason }),
                 None => takes.push(take),
             }
@@ -421,11 +422,11 @@ fn keep_room(room: &mut Folder, pcm: &[i16]) -> Result<()> {
     if is_digital_silence(pcm) {
         return Ok(());
     }
-    room.keep(pcm, &Facts { kind: "room".into(), ..Facts::default() }).map(drop)
+    room.keep(pcm, &ClipMetadata { kind: "room".into(), ..ClipMetadata::default() }).map(drop)
 }
 
 /// Returns the file name of a take.
-fn name_of(take: &Kept) -> String {
+fn name_of(take: &Entry) -> String {
     take.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 

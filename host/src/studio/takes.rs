@@ -10,7 +10,7 @@ use std::{
 use crate::{
     audio,
     capture::{
-        folder::Kept,
+        folder::Entry,
         take::{Verdict, trim},
     },
     takes,
@@ -23,14 +23,14 @@ const SILENCE_STEPS: u16 = 2;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Reason for which the take cannot be used for training.
-    pub fault: Option<String>,
+    pub problem: Option<String>,
     /// Defect of a take that can be used.
     pub warning: Option<&'static str>,
 }
 
 impl Checked {
-    fn fault(reason: impl Into<String>) -> Self {
-        Self { fault: Some(reason.into()), warning: None }
+    fn problem(reason: impl Into<String>) -> Self {
+        Self { problem: Some(reason.into()), warning: None }
     }
 }
 
@@ -43,7 +43,7 @@ type Stamp = (u64, Option<SystemTime>);
 
 impl Checks {
     /// Checks a take, or returns the cached result for an unchanged file.
-    pub fn of(&mut self, take: &Kept) -> Checked {
+    pub fn of(&mut self, take: &Entry) -> Checked {
         let metadata = fs::metadata(&take.path);
         let stamp = metadata.map(|m| (m.len(), m.modified().ok())).unwrap_or_default();
         match self.0.get(&take.path) {
@@ -61,13 +61,13 @@ impl Checks {
 fn check(path: &Path) -> Checked {
     match audio::read(path) {
         Ok(pcm) => check_pcm(&pcm),
-        Err(error) => Checked::fault(error.to_string().lines().next().unwrap_or("unreadable")),
+        Err(error) => Checked::problem(error.to_string().lines().next().unwrap_or("unreadable")),
     }
 }
 
 fn check_pcm(pcm: &[i16]) -> Checked {
-    if let Some((_, reason)) = takes::fault(pcm) {
-        return Checked::fault(reason);
+    if let Some((_, reason)) = takes::problem(pcm) {
+        return Checked::problem(reason);
     }
     let warning = match trim(pcm).map(|recorded| recorded.verdict) {
         Some(
@@ -76,7 +76,7 @@ fn check_pcm(pcm: &[i16]) -> Checked {
         // Files from other sources may begin and end anywhere.
         Some(Verdict::Good | Verdict::CutOff | Verdict::Early | Verdict::TooLong) | None => None,
     };
-    Checked { fault: None, warning }
+    Checked { problem: None, warning }
 }
 
 /// Returns `true` if the samples contain no sound at all, as those of a muted microphone.
@@ -103,11 +103,11 @@ mod tests {
     #[test]
     fn silence_and_takes_without_a_phrase_are_faults() {
         for silence in [vec![0; 16_000], vec![-7; 16_000], noise(16_000, 1)] {
-            let fault = check_pcm(&silence).fault.unwrap();
-            assert!(fault.contains("digital silence"), "{fault}");
+            let problem = check_pcm(&silence).problem.unwrap();
+            assert!(problem.contains("digital silence"), "{problem}");
         }
-        let fault = check_pcm(&noise(32_000, 400)).fault.unwrap();
-        assert!(fault.contains("no phrase"), "{fault}");
+        let problem = check_pcm(&noise(32_000, 400)).problem.unwrap();
+        assert!(problem.contains("no phrase"), "{problem}");
     }
 
     #[test]
@@ -115,18 +115,18 @@ mod tests {
         let said = |peak| [noise(8_000, 2), noise(12_000, peak), noise(8_000, 2)].concat();
         assert_eq!(check_pcm(&said(9_000)), Checked::default());
         let quiet = check_pcm(&said(300));
-        assert!(quiet.fault.is_none() && quiet.warning.unwrap().contains("too quiet"));
+        assert!(quiet.problem.is_none() && quiet.warning.unwrap().contains("too quiet"));
     }
 
     #[test]
     fn a_file_is_checked_again_only_when_it_changes() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("take.wav");
-        let take = Kept { path: path.clone(), duration_s: 1.0, facts: Default::default() };
+        let take = Entry { path: path.clone(), duration_s: 1.0, metadata: Default::default() };
         let mut checks = Checks::default();
-        assert!(checks.of(&take).fault.unwrap().contains("take.wav"));
+        assert!(checks.of(&take).problem.unwrap().contains("take.wav"));
         audio::write_wav(&path, &[0; 16_000]).unwrap();
-        assert!(checks.of(&take).fault.unwrap().contains("digital silence"));
+        assert!(checks.of(&take).problem.unwrap().contains("digital silence"));
         let said = [noise(8_000, 2), noise(12_000, 9_000), noise(8_000, 2)].concat();
         audio::write_wav(&path, &said).unwrap();
         assert_eq!(checks.of(&take), Checked::default());

@@ -214,8 +214,8 @@ fn takes_without_sound_are_marked_and_not_trained_on() {
     std::fs::create_dir_all(&takes).unwrap();
     crate::audio::write_wav(takes.join("take-0001.wav"), &[0; 16_000]).unwrap();
     let (_, state) = ask(address, &token, "POST /api/begin", b"{\"phrase\": \"hey you\"}");
-    let fault = state["takes"][0]["fault"].as_str().unwrap();
-    assert!(fault.contains("digital silence"), "{fault}");
+    let problem = state["takes"][0]["fault"].as_str().unwrap();
+    assert!(problem.contains("digital silence"), "{problem}");
     let (status, answer) = ask(address, &token, "POST /api/train", b"");
     let error = answer["error"].as_str().unwrap();
     assert_eq!(status, 400, "{error}");

@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::stages::Overall;
 use crate::{
     Error, Result,
-    capture::folder::Kept,
+    capture::folder::Entry,
     files,
     progress::{self, Update},
 };
@@ -38,7 +38,7 @@ pub struct Job {
     /// Phrase.
     pub phrase: String,
     /// Takes of the phrase.
-    pub takes: Vec<Kept>,
+    pub takes: Vec<Entry>,
     /// Takes that are not used, with the reasons.
     pub left_out: Vec<LeftOut>,
     /// Room sound, if any.
@@ -258,13 +258,13 @@ fn follow(job: &Job, shared: &Mutex<Shared>, has_test: bool) {
 }
 
 /// Writes a manifest of takes with absolute paths. Returns the number of takes.
-fn list<'a>(path: &Path, takes: impl Iterator<Item = (usize, &'a Kept)>) -> Result<usize> {
+fn list<'a>(path: &Path, takes: impl Iterator<Item = (usize, &'a Entry)>) -> Result<usize> {
     let (mut text, mut count) = (String::new(), 0);
     for (_, take) in takes {
         let file = fs::canonicalize(&take.path).map_err(Error::io(&take.path, "read"))?;
         let line = serde_json::json!({
-            "audio_filepath": file, "duration": take.duration_s, "text": take.facts.text,
-            "speaker": take.facts.speaker, "style": take.facts.style, "kind": take.facts.kind,
+            "audio_filepath": file, "duration": take.duration_s, "text": take.metadata.text,
+            "speaker": take.metadata.speaker, "style": take.metadata.style, "kind": take.metadata.kind,
         });
         text += &format!("{line}\n");
         count += 1;

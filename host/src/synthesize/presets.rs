@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use super::{Template, Ways};
+use super::{Template, VoiceGrid};
 use crate::{Error, Result};
 
 /// Text-to-speech program with a preset.
@@ -22,7 +22,7 @@ pub struct Preset {
     /// Command line.
     pub template: Template,
     /// Voices, speeds and pitches.
-    pub ways: Ways,
+    pub grid: VoiceGrid,
 }
 
 /// Variants of espeak-ng's voices that sound like different people, in all versions since 1.49: the
@@ -129,8 +129,8 @@ impl Engine {
             ),
         };
         let owned = |list: &[&str]| list.iter().map(|&s| s.to_owned()).collect();
-        let ways = Ways { voices, speeds: owned(speeds), pitches: owned(pitches) };
-        Ok(Preset { template: Template::parse(line)?, ways })
+        let grid = VoiceGrid { voices, speeds: owned(speeds), pitches: owned(pitches) };
+        Ok(Preset { template: Template::parse(line)?, grid })
     }
 }
 
@@ -181,9 +181,9 @@ fn espeak_voices(language: &str) -> Result<Vec<String>> {
 
 /// Returns the language codes of the voices in a listing of espeak-ng. Leaves out voices that need
 /// another program's data (`mb/`) or read another language's script.
-fn accents(listing: &str, language: &str) -> Vec<String> {
+fn accents(index: &str, language: &str) -> Vec<String> {
     let mut accents: Vec<String> = Vec::new();
-    for line in listing.lines().skip(1) {
+    for line in index.lines().skip(1) {
         let columns: Vec<&str> = line.split_whitespace().collect();
         let (Some(code), Some(file)) = (columns.get(1), columns.get(4)) else { continue };
         let belongs = code.split('-').next() == language.split('-').next();
@@ -201,15 +201,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listing_gives_the_accents_that_can_be_spoken() {
-        let listing = "\
+    fn a_index_gives_the_accents_that_can_be_spoken() {
+        let index = "\
 Pty Language       Age/Gender VoiceName          File                 Other Languages
  2  en-gb           --/M      English_(Great_Britain) gmw/en               (en 2)
  3  en-uk           --/M      english-mb-en1     mb/mb-en1            (en-gb 3)(en 2)
  2  en-us           --/M      English_(America)  gmw/en-US            (en 3)
  9  en              --/F      en-german-1        mb/mb-de1-en
 ";
-        assert_eq!(accents(listing, "en"), ["en-gb", "en-us"]);
+        assert_eq!(accents(index, "en"), ["en-gb", "en-us"]);
         assert!(accents("", "en").is_empty());
     }
 
@@ -219,7 +219,7 @@ Pty Language       Age/Gender VoiceName          File                 Other Lang
             for language in ["en", "zh"] {
                 let preset = engine.preset(language, &[]).unwrap();
                 assert!(preset.template.has("{voice}") && preset.template.has("{text}"));
-                assert!(preset.ways.voices.len() * preset.ways.speeds.len() >= 3);
+                assert!(preset.grid.voices.len() * preset.grid.speeds.len() >= 3);
             }
             assert!(engine.preset("xx", &[]).unwrap_err().to_string().contains("--voices"));
         }

@@ -8,7 +8,7 @@ use std::{collections::HashMap, path::Path};
 use serde::{Deserialize, Serialize};
 
 use super::Take;
-use crate::{Error, Result, corpus::inspect::SoundHash, files, text::text_key};
+use crate::{Error, Result, dataset::inspect::SoundHash, files, text::text_key};
 
 /// Name of the file.
 pub const FILE: &str = "recordings.json";
@@ -17,12 +17,12 @@ pub const FILE: &str = "recordings.json";
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct TrainedOn {
     /// One entry per keyword of the model.
-    pub words: Vec<WordRecordings>,
+    pub words: Vec<KeywordRecordings>,
 }
 
 /// Training recordings of one keyword.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct WordRecordings {
+pub struct KeywordRecordings {
     /// Name of the keyword.
     pub label: String,
     /// Recordings of the keyword.

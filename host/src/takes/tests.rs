@@ -97,12 +97,12 @@ fn takes_without_a_usable_phrase_are_left_out_by_name() {
     let (folder, checked) = checked(&files, Purpose::Train);
     assert_eq!(checked.takes.len(), 1, "{:?}", checked.left_out);
     assert_eq!(checked.takes[0].example.path, folder.path().join("good.wav"));
-    let found: Vec<(&str, Fault)> = checked
+    let found: Vec<(&str, TakeProblem)> = checked
         .left_out
         .iter()
-        .map(|l| (l.path.file_name().unwrap().to_str().unwrap(), l.fault))
+        .map(|l| (l.path.file_name().unwrap().to_str().unwrap(), l.problem))
         .collect();
-    use Fault::{Clipped, NoPhrase, Silent, TooQuiet};
+    use TakeProblem::{Clipped, NoPhrase, Silent, TooQuiet};
     let expected = [
         ("zero.wav", Silent),
         ("offset.wav", Silent),
@@ -136,7 +136,7 @@ fn recordings_to_measure_with_may_be_quiet_and_not_silent() {
     let files = [("quiet.wav", quiet), ("zero.wav", vec![0; 24_000])];
     let (_folder, checked) = checked(&files, Purpose::Test);
     assert_eq!((checked.takes.len(), checked.left_out.len()), (1, 1));
-    assert_eq!(checked.left_out[0].fault, Fault::Silent);
+    assert_eq!(checked.left_out[0].problem, TakeProblem::Silent);
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn what_is_not_several_takes_of_one_phrase_stays_whole() {
 /// Returns the sounds of a folder of the demo, without the quiet around them.
 fn demo(folder: &str) -> Vec<Vec<i16>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo").join(folder);
-    let examples = crate::corpus::Corpus::open(path).unwrap().examples;
+    let examples = crate::dataset::Dataset::open(path).unwrap().examples;
     examples.iter().map(|example| example.load().unwrap()).collect()
 }
 

@@ -65,7 +65,7 @@ impl Curves {
     }
 
     /// Draws losses above error rates, as one SVG.
-    pub fn picture(&self) -> String {
+    pub fn image(&self) -> String {
         let is_loss = |name: &str| name.ends_with("loss");
         let figures = |losses: bool| {
             self.figures
@@ -117,8 +117,8 @@ mod tests {
         assert_eq!(curves.loss.points, [(2.0, 3.5)]);
         assert_eq!(curves.figures.len(), 1);
         assert_eq!(curves.figures["x"].points, [(2.0, 0.25)]);
-        let picture = curves.picture();
-        assert!(!picture.contains("NaN") && picture.contains(">x<"), "{picture}");
-        assert!(!Curves::default().picture().contains("NaN"));
+        let image = curves.image();
+        assert!(!image.contains("NaN") && image.contains(">x<"), "{image}");
+        assert!(!Curves::default().image().contains("NaN"));
     }
 }

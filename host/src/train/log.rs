@@ -59,7 +59,7 @@ pub struct Log {
 }
 
 /// Minimum time between two updates of the chart.
-const PICTURE_EVERY: Duration = Duration::from_secs(20);
+const IMAGE_EVERY: Duration = Duration::from_secs(20);
 
 impl Log {
     /// Opens a folder's log and drops rows written after the checkpoint.
@@ -116,9 +116,9 @@ impl Log {
 
     /// Redraws `train.svg` if the last drawing is old, or if `now` is set.
     pub fn draw(&mut self, now: bool) -> Result<()> {
-        if now || self.drawn.elapsed() > PICTURE_EVERY {
+        if now || self.drawn.elapsed() > IMAGE_EVERY {
             self.drawn = Instant::now();
-            write_atomic(self.path.with_extension("svg"), self.curves.picture().as_bytes())?;
+            write_atomic(self.path.with_extension("svg"), self.curves.image().as_bytes())?;
         }
         Ok(())
     }
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_and_the_picture_grow_and_continue() -> Result<()> {
+    fn the_table_and_the_image_grow_and_continue() -> Result<()> {
         let place = tempfile::tempdir().map_err(Error::io(".", "create"))?;
         let mut log = Log::open(place.path(), 0)?;
         let figures =
@@ -162,8 +162,8 @@ mod tests {
         assert!(table.contains(
             "token_error_rate=0.75000 token_error_rate.count=3 token_error_rate.of=4 dev_loss=4.50000"
         ));
-        let picture = read("train.svg");
-        assert!(picture.contains("token_error_rate") && picture.ends_with("</svg>\n"), "{picture}");
+        let image = read("train.svg");
+        assert!(image.contains("token_error_rate") && image.ends_with("</svg>\n"), "{image}");
         Ok(())
     }
 }

@@ -8,11 +8,11 @@ use std::{
 use wakeling_shared::enroll::UTTERANCES;
 use wakeling_shared::update::{
     frame::{self, Deframer, MAX_FRAME, MAX_PAYLOAD},
-    image::HEADER_BYTES,
     message::{self, CHUNK_BYTES, Candidate, Info, PROTOCOL, Refusal, Reply, Request, Running},
+    package::HEADER_BYTES,
 };
 
-use super::{image::Image, port::Port};
+use super::{package::Package, port::Port};
 use crate::{Error, Result, recorder::Event};
 
 /// Number of times a request is sent before giving up.
@@ -162,11 +162,11 @@ impl Device {
     ///
     /// # Errors
     /// As [`Device::ask`].
-    pub fn send(&mut self, image: &Image, trial: bool, sent: impl Fn(u64)) -> Result<()> {
-        let header = image.bytes.get(..HEADER_BYTES).unwrap_or_default();
+    pub fn send(&mut self, package: &Package, trial: bool, sent: impl Fn(u64)) -> Result<()> {
+        let header = package.bytes.get(..HEADER_BYTES).unwrap_or_default();
         self.done(&Request::Begin(header), PATIENCE)?;
         let mut offset = 0;
-        for bytes in image.body().chunks(CHUNK_BYTES) {
+        for bytes in package.body().chunks(CHUNK_BYTES) {
             offset = self.done(&Request::Data { offset, bytes }, PATIENCE)?;
             sent(u64::from(offset));
         }

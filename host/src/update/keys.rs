@@ -5,7 +5,7 @@
 use std::{fs::OpenOptions, io::Write, path::Path};
 
 use ed25519_compact::{KeyPair, Seed};
-use wakeling_shared::update::image::KEY_BYTES;
+use wakeling_shared::update::package::KEY_BYTES;
 
 use crate::{Error, Result};
 
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn firmware_pins_the_development_key() {
-        use wakeling_shared::update::image::DEVELOPMENT_KEY;
+        use wakeling_shared::update::package::DEVELOPMENT_KEY;
         assert_eq!(Key::development().public(), DEVELOPMENT_KEY, "{}", hex(&DEVELOPMENT_KEY));
     }
 

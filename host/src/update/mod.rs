@@ -4,7 +4,7 @@
 //! | stage | file | in | out |
 //! |---|---|---|---|
 //! | keys | [`keys`] | a file that only its owner reads | an Ed25519 key |
-//! | image | [`image`] | model file, version, key | header, model, self-test: a `.wku` file |
+//! | image | [`package`] | model file, version, key | header, model, self-test: a `.wku` file |
 //! | port | [`port`] | `/dev/ttyACM0`, `COM3`, `tcp://HOST:PORT` | bytes, with a time limit |
 //! | device | [`device`] | requests | replies, with retries if one is lost |
 //!
@@ -12,6 +12,6 @@
 //! the bytes and the threats.
 
 pub mod device;
-pub mod image;
+pub mod package;
 pub mod keys;
 pub mod port;

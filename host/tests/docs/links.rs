@@ -34,7 +34,7 @@ fn target(page: &Path, link: &str) -> Option<(PathBuf, Option<String>)> {
 
 #[test]
 fn every_link_leads_to_a_file_that_exists() {
-    let mut faults = Vec::new();
+    let mut mic_issues = Vec::new();
     for page in pages() {
         for link in markdown::links(&read(&page)) {
             let Some((path, anchor)) = target(&page, &link) else { continue };
@@ -46,11 +46,11 @@ fn every_link_leads_to_a_file_that_exists() {
                         || markdown::anchors(&read(&path)).contains(&anchor)
                 });
             if !found {
-                faults.push(format!("{}: {link}", page.display()));
+                mic_issues.push(format!("{}: {link}", page.display()));
             }
         }
     }
-    none(&faults);
+    none(&mic_issues);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn sources_name_documents_that_exist() {
         path == Path::new("x")
             || matches!(extension, Some("rs" | "toml" | "py" | "sh" | "html" | "js"))
     };
-    let mut faults = Vec::new();
+    let mut mic_issues = Vec::new();
     for file in files("", source) {
         // These files name targets that do not exist.
         if file.starts_with("host/tests/docs") {
@@ -99,11 +99,11 @@ fn sources_name_documents_that_exist() {
             let name: String = text[at..].chars().take_while(named).collect();
             let name = name.trim_end_matches(['.', '/']);
             if !root().join(name).exists() {
-                faults.push(format!("{}: {name}", file.display()));
+                mic_issues.push(format!("{}: {name}", file.display()));
             }
         }
     }
-    none(&faults);
+    none(&mic_issues);
 }
 
 #[test]

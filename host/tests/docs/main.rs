@@ -55,6 +55,6 @@ fn read(path: &Path) -> String {
 }
 
 /// Fails with one line per defect.
-fn none(faults: &[String]) {
-    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+fn none(mic_issues: &[String]) {
+    assert!(mic_issues.is_empty(), "{} faults:\n{}", mic_issues.len(), mic_issues.join("\n"));
 }

@@ -11,8 +11,8 @@ use std::{
 
 use wakeling_tests::{
     Random,
+    forms::{FORMS, form},
     image::seen_network,
-    pictures::{FORMS, form},
     shipped::few_models,
 };
 
@@ -75,8 +75,8 @@ fn training_place() -> Place {
     let place = Place::new();
     few_models(place.0.path(), "base-s");
     fs::rename(place.path("models/negatives"), place.path("negatives")).expect("ours");
-    let base = seen_network(1, wakeling::images::network::Tier::S, SIDE);
-    base.save(&place.path("forms.safetensors")).expect("a base for pictures");
+    let pretrained = seen_network(1, wakeling::images::network::Tier::S, SIDE);
+    pretrained.save(&place.path("forms.safetensors")).expect("a base for pictures");
     let (random, side) = (&mut Random::new(1), SIDE as u32);
     for (number, class) in FORMS.iter().enumerate() {
         let folder = place.path(&format!("pictures/{class}"));
@@ -145,7 +145,7 @@ fn a_training_that_is_killed_leaves_the_one_before() {
 }
 
 #[test]
-fn a_training_on_pictures_that_is_killed_leaves_the_one_before() {
+fn a_training_on_images_that_is_killed_leaves_the_one_before() {
     kill_over_the_one_before(
         "images finetune --train pictures --base forms.safetensors --steps 20",
     );
@@ -188,7 +188,7 @@ fn kill_and_go_on(
 }
 
 #[test]
-fn a_pretraining_on_pictures_that_is_killed_goes_on() {
+fn a_pretraining_on_images_that_is_killed_goes_on() {
     let place = training_place();
     let fixed = "images pretrain --train pictures --tier s --side 16 --channels gray --steps 450 \
                  --batch 2";

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use wakeling::audio;
 use wakeling_tests::{
     Tier,
-    hostile::own::{small_base, small_head},
+    hostile::own::{small_head, small_pretrained},
     random_model,
     shipped::few_models,
     sound,
@@ -41,9 +41,9 @@ struct Place(TempDir);
 impl Place {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().expect("a temporary folder"));
-        let base = small_base();
-        base.save(&place.path("base.safetensors")).expect("a base");
-        small_head(&base).save(&place.path("hey.head")).expect("a head");
+        let pretrained = small_pretrained();
+        pretrained.save(&place.path("base.safetensors")).expect("a base");
+        small_head(&pretrained).save(&place.path("hey.head")).expect("a head");
         fs::write(place.path("good.wkl"), random_model(1, Tier::Tiny)).expect("a model");
         fs::create_dir_all(place.path("speech/yes")).expect("a folder");
         for number in 0..4 {
@@ -308,8 +308,8 @@ fn names_that_are_no_text_work_as_others_do() {
     let [simulate, model, good] = ["simulate", "--model", "good.wkl"].map(OsStr::new);
     let output = run(&[simulate, speech, model, good]);
     assert!(output.status.success(), "{}", stderr(&output));
-    let [corpus, inspect, to] = ["corpus", "inspect", "--out"].map(OsStr::new);
-    let output = run(&[corpus, inspect, speech, to, &out]);
+    let [dataset, inspect, to] = ["corpus", "inspect", "--out"].map(OsStr::new);
+    let output = run(&[dataset, inspect, speech, to, &out]);
     assert!(output.status.success(), "{}", stderr(&output));
     let clips = fs::read(place.0.path().join(&out).join("clips.tsv")).expect("a table");
     // A table has a line for each clip, whatever the names.
@@ -319,10 +319,10 @@ fn names_that_are_no_text_work_as_others_do() {
         "{}",
         String::from_utf8_lossy(&clips)
     );
-    let [quantize, head, hey, base, small] =
+    let [quantize, head, hey, pretrained, small] =
         ["quantize", "--head", "hey.head", "--base", "base.safetensors"].map(OsStr::new);
     let model = Path::new(&out).join(odd(b"\xff.wkl"));
-    let output = run(&[quantize, head, hey, base, small, to, model.as_os_str()]);
+    let output = run(&[quantize, head, hey, pretrained, small, to, model.as_os_str()]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(place.0.path().join(model).is_file());
 }
@@ -369,8 +369,8 @@ fn very_many_files_are_walked_through() {
     let begun = Instant::now();
     let manifest = {
         let mut clips = 0;
-        wakeling::corpus::stream(&place.path("many"), None, &mut |item| {
-            clips += usize::from(matches!(item, wakeling::corpus::Item::Clip(_)));
+        wakeling::dataset::stream(&place.path("many"), None, &mut |item| {
+            clips += usize::from(matches!(item, wakeling::dataset::Item::Clip(_)));
             Ok(())
         })
         .expect("a corpus");

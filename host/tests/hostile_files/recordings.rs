@@ -10,8 +10,8 @@ use std::{
 
 use wakeling::{
     audio,
-    capture::folder::{Facts, Folder},
-    corpus::Corpus,
+    capture::folder::{ClipMetadata, Folder},
+    dataset::Dataset,
 };
 use wakeling_tests::Random;
 
@@ -20,7 +20,7 @@ use wakeling_tests::Random;
 fn child_that_records() {
     let Some(folder) = env::var_os("WAKELING_TEST_RECORDS") else { return };
     let value: i16 = env::var("WAKELING_TEST_VALUE").expect("a number").parse().expect("a number");
-    let facts = Facts { text: "hey".into(), ..Facts::default() };
+    let facts = ClipMetadata { text: "hey".into(), ..ClipMetadata::default() };
     let mut folder = Folder::open(Path::new(&folder), "take", &facts).expect("a folder");
     for _ in 0..env::var("WAKELING_TEST_COUNT").expect("a number").parse().expect("a number") {
         let path = folder.keep(&vec![value; 4_000], &facts).expect("it is kept");
@@ -64,7 +64,7 @@ fn a_recording_that_was_kept_survives_every_kill() {
         all.extend(kept(&mut child));
         killer.join().expect("it was killed");
         child.wait().expect("it ends");
-        let facts = Facts::default();
+        let facts = ClipMetadata::default();
         let open = Folder::open(&folder, "take", &facts).expect("a folder");
         let names: Vec<&Path> = open.kept().iter().map(|k| k.path.as_path()).collect();
         for path in &all {
@@ -74,9 +74,9 @@ fn a_recording_that_was_kept_survives_every_kill() {
             assert_eq!(audio::read(path).expect("a whole recording"), [5; 4_000]);
         }
         // A dataset reads exactly what the manifest lists.
-        let corpus = Corpus::open(folder.join("manifest.jsonl")).expect("a manifest");
-        assert!(corpus.skipped.is_empty());
-        assert_eq!(corpus.examples.len(), names.len());
+        let dataset = Dataset::open(folder.join("manifest.jsonl")).expect("a manifest");
+        assert!(dataset.skipped.is_empty());
+        assert_eq!(dataset.examples.len(), names.len());
     }
     assert!(all.len() > 20, "only {} recordings: a test of nothing", all.len());
     eprintln!("10 killed, {} recordings kept", all.len());
@@ -94,6 +94,6 @@ fn two_that_record_into_one_folder_lose_nothing() {
             assert_eq!(audio::read(path).expect("a recording"), [value; 4_000], "overwritten");
         }
     }
-    let corpus = Corpus::open(place.path().join("manifest.jsonl")).expect("a manifest");
-    assert_eq!((corpus.examples.len(), corpus.skipped.len()), (80, 0));
+    let dataset = Dataset::open(place.path().join("manifest.jsonl")).expect("a manifest");
+    assert_eq!((dataset.examples.len(), dataset.skipped.len()), (80, 0));
 }

@@ -12,8 +12,8 @@ use super::{
     kernels::{self, Columns},
 };
 use crate::{
-    artifact::{Affine, ImageLayer, ImageModel, ImageOp, MAX_TAPS, Shape, Tensor, Tensors, Window},
     fixed::requantize,
+    model::{Affine, ImageLayer, ImageModel, ImageOp, MAX_TAPS, Shape, Tensor, Tensors, Window},
 };
 
 /// Number of channels that are averaged at once.

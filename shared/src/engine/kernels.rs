@@ -33,8 +33,8 @@ use vector as fastest;
 pub use columns::Columns;
 
 use crate::{
-    artifact::{Affine, Factors, LANES, UNIT},
     fixed::{requantize, requantize_logit},
+    model::{Affine, BiasScale, LANES, UNIT},
 };
 
 /// The weights of two outputs for the inputs of a unit, each `256 · odd + even`.

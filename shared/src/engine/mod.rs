@@ -15,7 +15,7 @@ use heapless::Vec;
 
 use kernels::Columns;
 
-use crate::artifact::{BUFFERS, Head, Layer, MAX_LAYERS, Model, Op};
+use crate::model::{BUFFERS, Head, Layer, MAX_LAYERS, Model, Op};
 
 /// Alignment in bytes of the first address in use.
 const ARENA_ALIGNMENT: usize = 8;
@@ -120,20 +120,20 @@ impl<'m, 'a> Engine<'m, 'a> {
     }
 
     /// Runs the backbone on the input; returns `None` at steps that a strided layer skips.
-    pub fn trunk(&mut self) -> Option<&[i8]> {
-        let trunk = usize::from(self.model.trunk_layers);
-        if !self.layers(0, 0, trunk) {
+    pub fn backbone(&mut self) -> Option<&[i8]> {
+        let backbone = usize::from(self.model.backbone_layers);
+        if !self.layers(0, 0, backbone) {
             return None;
         }
-        let output = usize::from(self.model.trunk_output());
-        self.buffers.get(output)?.get(..self.model.trunk_width())
+        let output = usize::from(self.model.backbone_output());
+        self.buffers.get(output)?.get(..self.model.backbone_width())
     }
 
     /// Output of the backbone, which [`Engine::heads`] reads. Write to it to run heads on stored
     /// embeddings.
-    pub fn trunk_output(&mut self) -> &mut [i8] {
-        let width = self.model.trunk_width();
-        let output = usize::from(self.model.trunk_output());
+    pub fn backbone_output(&mut self) -> &mut [i8] {
+        let width = self.model.backbone_width();
+        let output = usize::from(self.model.backbone_output());
         let buffer = self.buffers.get_mut(output).and_then(|b| b.get_mut(..width));
         buffer.unwrap_or_default()
     }
@@ -147,9 +147,10 @@ impl<'m, 'a> Engine<'m, 'a> {
     /// Runs every head on the output of the backbone, and writes one logit (Q8) per keyword.
     pub fn heads(&mut self, logits: &mut [i16]) {
         let model = self.model;
-        let mut first = usize::from(model.trunk_layers);
-        let trunk_bytes: usize = model.layers.iter().take(first).map(|l| l.op.ring_bytes()).sum();
-        let mut ring = trunk_bytes;
+        let mut first = usize::from(model.backbone_layers);
+        let backbone_bytes: usize =
+            model.layers.iter().take(first).map(|l| l.op.ring_bytes()).sum();
+        let mut ring = backbone_bytes;
         let mut rest = logits;
         for head in &model.heads {
             let count = usize::from(head.layers);
@@ -164,7 +165,7 @@ impl<'m, 'a> Engine<'m, 'a> {
     /// Runs the backbone, then the heads. Returns `false` at steps that a strided layer skips;
     /// `logits` is then unchanged.
     pub fn step(&mut self, logits: &mut [i16]) -> bool {
-        let computed = self.trunk().is_some();
+        let computed = self.backbone().is_some();
         if computed {
             self.heads(logits);
         }

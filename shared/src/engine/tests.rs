@@ -5,8 +5,8 @@ use std::{vec, vec::Vec};
 
 use super::kernels::{self, AddScales};
 use crate::{
-    artifact::{Affine, Factors, LANES, UNIT},
     fixed::{requantize, requantize_logit},
+    model::{Affine, BiasScale, LANES, UNIT},
 };
 
 /// Generator xorshift64*; makes inputs that are never constant.
@@ -44,17 +44,17 @@ impl Random {
 
 struct Layer {
     weights: Vec<u32>,
-    factors: Vec<Factors>,
+    bias_scales: Vec<BiasScale>,
 }
 
 impl Layer {
     /// Creates a random layer; elements beyond the outputs are random as well.
     fn random(random: &mut Random, outputs: usize, words: usize) -> Self {
-        let factors =
+        let bias_scales =
             |random: &mut Random| [random.four(1 << 20), random.four(1 << 24).map(i32::abs)];
         Self {
             weights: random.words(words),
-            factors: (0..outputs.div_ceil(LANES)).map(|_| factors(random)).collect(),
+            bias_scales: (0..outputs.div_ceil(LANES)).map(|_| bias_scales(random)).collect(),
         }
     }
 
@@ -69,16 +69,16 @@ impl Layer {
             outputs: outputs as u16,
             zero_point,
             weights: &self.weights,
-            factors: &self.factors,
+            bias_scales: &self.bias_scales,
         }
     }
 
     fn bias(&self, o: usize) -> i32 {
-        self.factors[o / LANES][0][o % LANES]
+        self.bias_scales[o / LANES][0][o % LANES]
     }
 
     fn multiplier(&self, o: usize) -> i32 {
-        self.factors[o / LANES][1][o % LANES]
+        self.bias_scales[o / LANES][1][o % LANES]
     }
 }
 
@@ -145,7 +145,7 @@ fn the_widest_sums_are_exact() {
         for value in [i8::MIN, i8::MAX] {
             let (inputs, outputs) = (2_048, 4);
             let weights = vec![word; inputs * outputs / 4];
-            let layer = Layer { weights, factors: vec![[[1 << 29; 4], [1 << 8; 4]]] };
+            let layer = Layer { weights, bias_scales: vec![[[1 << 29; 4], [1 << 8; 4]]] };
             let affine = layer.affine(inputs, outputs, 0);
             let x = vec![value; inputs];
             let mut found = [0; 4];

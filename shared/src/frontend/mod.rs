@@ -39,7 +39,7 @@ pub use params::{FrontendParams, Level, LevelStatistic, Normalization, Quantizer
 
 pub use crate::timebase::{HOP_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES};
 
-use crate::fault::is_full_scale;
+use crate::mic_health::is_full_scale;
 use fft::Spectrum;
 use window::Window;
 

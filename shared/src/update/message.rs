@@ -7,7 +7,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{frame::MAX_PAYLOAD, image::KEY_BYTES};
+use super::{frame::MAX_PAYLOAD, package::KEY_BYTES};
 use crate::{decimal::Decimal, enroll::EnrollError, recorder::Entry};
 
 /// Version of the protocol.

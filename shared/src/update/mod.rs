@@ -16,7 +16,7 @@
 //! bytes and the threats.
 
 pub mod frame;
-pub mod image;
+pub mod package;
 pub mod journal;
 pub mod message;
 pub mod ram;

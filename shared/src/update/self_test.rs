@@ -16,8 +16,8 @@
 //! All fields are little-endian.
 
 use crate::{
-    artifact::{MAX_WORDS, Model},
     engine::Engine,
+    model::{MAX_KEYWORDS, Model},
 };
 
 /// Number of bytes before the features.
@@ -56,7 +56,7 @@ pub fn run(model: &Model<'_>, test: &[u8], arena: &mut [i8]) -> Result<(), TestE
         return Err(TestError::Shape);
     }
     let mut engine = Engine::new(model, arena).map_err(|_| TestError::Arena)?;
-    let mut said = [0; MAX_WORDS];
+    let mut said = [0; MAX_KEYWORDS];
     let expected = logits.chunks_exact((2 * words).max(1));
     for (step, (features, expected)) in features.chunks_exact(width).zip(expected).enumerate() {
         let input = engine.input().iter_mut();

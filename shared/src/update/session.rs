@@ -4,15 +4,15 @@ use embedded_storage::nor_flash::NorFlash;
 
 use super::{
     frame::{self, Deframer, MAX_FRAME, MAX_PAYLOAD},
-    image::Authority,
     message::{self, CHUNK_BYTES, Info, PROTOCOL, Refusal, Reply, Request, Running},
+    package::Authority,
     store::Store,
 };
 use crate::{enroll::Learn, recorder::Log};
 
 /// Action that the device must take besides replying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum Action {
     /// Restart once the reply is sent.
     Restart,
 }
@@ -38,9 +38,9 @@ impl<A: Authority> Session<A> {
         byte: u8,
         (store, log, learner): (&mut Store<F>, &impl Log, &mut impl Learn),
         mut send: impl FnMut(&[u8]),
-    ) -> Option<Wish> {
+    ) -> Option<Action> {
         self.deframer.push(byte);
-        let mut wish = None;
+        let mut action = None;
         while let Some(request) = self.deframer.frame() {
             let tag = request.tag;
             let mut chunk = [0; CHUNK_BYTES];
@@ -53,7 +53,7 @@ impl<A: Authority> Session<A> {
                 Some(Request::Finish { trial }) => done(store.finish(trial, &self.authority)),
                 Some(Request::Confirm) => done(store.confirm().map(|()| 0)),
                 Some(Request::Restart) => {
-                    wish = Some(Wish::Restart);
+                    action = Some(Action::Restart);
                     done(Ok(0))
                 }
                 Some(Request::Event(index)) => Ok(Reply::Event(log.entry(index.into()))),
@@ -72,7 +72,7 @@ impl<A: Authority> Session<A> {
                 send(frame);
             }
         }
-        wish
+        action
     }
 }
 

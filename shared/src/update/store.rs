@@ -18,11 +18,11 @@ use embedded_storage::nor_flash::NorFlash;
 
 use super::{
     crc32,
-    image::{Anyone, Authority, HEADER_BYTES, Header},
     journal::{Journal, PAGES, Slot, State},
     message::{CHUNK_BYTES, Candidate, Refusal},
+    package::{Anyone, Authority, HEADER_BYTES, Header},
 };
-use crate::artifact::{Patches, file_words};
+use crate::model::{Patches, file_words};
 
 /// Number of starts at which a candidate may hang.
 const MAX_TRIES: u8 = 3;
@@ -46,7 +46,7 @@ pub enum OpenError<E> {
 
 /// A package in the flash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SlotImage {
     /// Slot of the package.
     pub slot: Slot,
     /// Header of the package.
@@ -55,7 +55,7 @@ pub struct Place {
     pub model_at: u32,
 }
 
-impl Place {
+impl SlotImage {
     /// Offset of the self-test in the flash.
     pub fn test_at(&self) -> u32 {
         self.model_at.saturating_add(self.header.model_bytes)
@@ -64,7 +64,7 @@ impl Place {
 
 /// Check of a package at a start, besides that of its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Question {
+pub enum CheckLevel {
     /// Check that the model loads. It has run before.
     Loads,
     /// Check that the model loads and passes its self-test.
@@ -85,7 +85,7 @@ pub struct Store<F> {
     journal: Journal,
     state: State,
     slot_bytes: u32,
-    running: Option<Place>,
+    running: Option<SlotImage>,
     receiving: Option<Receiving>,
 }
 
@@ -122,7 +122,7 @@ impl<F: NorFlash> Store<F> {
     }
 
     /// The package that runs since [`Store::start`].
-    pub fn running(&self) -> Option<&Place> {
+    pub fn running(&self) -> Option<&SlotImage> {
         self.running.as_ref()
     }
 
@@ -153,13 +153,13 @@ impl<F: NorFlash> Store<F> {
     }
 
     /// Returns the package in a slot, if its header is intact and it fits.
-    fn place(&mut self, slot: Slot) -> Result<Option<Place>, F::Error> {
+    fn place(&mut self, slot: Slot) -> Result<Option<SlotImage>, F::Error> {
         let start = self.slot_start(slot);
         let mut bytes = [0; HEADER_BYTES];
         self.flash.read(start, &mut bytes)?;
         let model_at = start + HEADER_BYTES as u32;
         let header = Header::decode(&bytes).ok().filter(|header| self.fits(header));
-        Ok(header.map(|header| Place { slot, header, model_at }))
+        Ok(header.map(|header| SlotImage { slot, header, model_at }))
     }
 
     fn fits(&self, header: &Header) -> bool {
@@ -167,7 +167,7 @@ impl<F: NorFlash> Store<F> {
     }
 
     /// Selects the model to run. Call it at every start of the device; `good` performs the check
-    /// ([`Question`]) of a package.
+    /// ([`CheckLevel`]) of a package.
     ///
     /// A candidate is tried first. If it fails, or hung at three starts, the confirmed model runs.
     /// If that does not load, the previous one runs, if it is still there. Returns `None` if there
@@ -177,19 +177,19 @@ impl<F: NorFlash> Store<F> {
     /// Returns the error of the flash.
     pub fn start(
         &mut self,
-        mut good: impl FnMut(&F, &Place, Question) -> bool,
-    ) -> Result<Option<Place>, F::Error> {
+        mut good: impl FnMut(&F, &SlotImage, CheckLevel) -> bool,
+    ) -> Result<Option<SlotImage>, F::Error> {
         self.receiving = None;
         let mut running = self.try_candidate(&mut good)?;
         if running.is_none()
             && let Some(slot) = self.state.confirmed
         {
             running = self.place(slot)?;
-            running.take_if(|place| !good(&self.flash, place, Question::Loads));
+            running.take_if(|place| !good(&self.flash, place, CheckLevel::Loads));
         }
         if running.is_none() && self.state.old_is_whole {
             running = self.place(self.state.spare())?;
-            running.take_if(|place| !good(&self.flash, place, Question::Loads));
+            running.take_if(|place| !good(&self.flash, place, CheckLevel::Loads));
             if let Some(place) = &running {
                 let confirmed = Some(place.slot);
                 self.note(State { confirmed, old_is_whole: false, ..self.state })?;
@@ -201,8 +201,8 @@ impl<F: NorFlash> Store<F> {
 
     fn try_candidate(
         &mut self,
-        good: &mut impl FnMut(&F, &Place, Question) -> bool,
-    ) -> Result<Option<Place>, F::Error> {
+        good: &mut impl FnMut(&F, &SlotImage, CheckLevel) -> bool,
+    ) -> Result<Option<SlotImage>, F::Error> {
         let Some(candidate) = self.state.candidate else { return Ok(None) };
         let place = self.place(self.state.spare())?;
         let tries = self.state.tries.saturating_add(1);
@@ -211,11 +211,11 @@ impl<F: NorFlash> Store<F> {
             && tries <= MAX_TRIES
         {
             self.note(State { tries, ..self.state })?;
-            if good(&self.flash, &place, Question::PassesItsTest) {
+            if good(&self.flash, &place, CheckLevel::PassesItsTest) {
                 if self.state.wants_trial {
                     self.note(State { candidate: Some(Candidate::Trial), ..self.state })?;
                 } else {
-                    self.confirm_place(&place)?;
+                    self.confirm_slot(&place)?;
                 }
                 return Ok(Some(place));
             }
@@ -227,7 +227,7 @@ impl<F: NorFlash> Store<F> {
         Ok(None)
     }
 
-    fn confirm_place(&mut self, place: &Place) -> Result<(), F::Error> {
+    fn confirm_slot(&mut self, place: &SlotImage) -> Result<(), F::Error> {
         self.note(State {
             confirmed: Some(place.slot),
             candidate: None,
@@ -246,7 +246,7 @@ impl<F: NorFlash> Store<F> {
     pub fn confirm(&mut self) -> Result<(), Refusal> {
         let trial = self.state.candidate == Some(Candidate::Trial);
         let place = self.running.clone().filter(|_| trial).ok_or(Refusal::NothingToConfirm)?;
-        self.confirm_place(&place).map_err(|_| Refusal::Flash)
+        self.confirm_slot(&place).map_err(|_| Refusal::Flash)
     }
 
     /// Prepares to receive a package with this header. An earlier transfer is dropped.
@@ -429,7 +429,7 @@ const PART: usize = READ_BYTES / size_of::<u32>();
 /// Returns words of a package's model from word `first` on; a slot ends with a whole part.
 fn part_of<F: NorFlash>(
     flash: &mut F,
-    place: &Place,
+    place: &SlotImage,
     first: usize,
 ) -> Result<[u32; PART], Refusal> {
     let mut bytes = [0; READ_BYTES];

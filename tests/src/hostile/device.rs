@@ -4,10 +4,10 @@ use std::sync::LazyLock;
 
 use wakeling::simulate::{Chunking, Device, Simulation};
 use wakeling_shared::{
-    artifact::{FLAG_IMAGE, HEADER_BYTES, ImageModel, LoadError, Model, write_header},
     engine::ImageEngine,
     events::Event,
     gate::GateParams,
+    model::{FLAG_IMAGE, HEADER_BYTES, ImageModel, LoadError, Model, write_header},
     pipeline::Pipeline,
 };
 
@@ -130,7 +130,7 @@ pub fn sealed(described: usize, body: &[u8], flags: u16) -> Vec<u8> {
 }
 
 /// Loads a model file as it is, and with its checksum repaired.
-pub fn artifact(bytes: &[u8]) {
+pub fn model_file(bytes: &[u8]) {
     refused_or_runs(bytes);
     if let Some(file) = resealed(bytes) {
         refused_or_runs(&file);
@@ -138,7 +138,7 @@ pub fn artifact(bytes: &[u8]) {
 }
 
 /// Small models of every kind.
-pub fn artifacts() -> Vec<Vec<u8>> {
+pub fn model_files() -> Vec<Vec<u8>> {
     let gate = GateParams { margin: 100, hold_steps: 3 };
     let mut files: Vec<Vec<u8>> = (0..4).map(|seed| random_model(seed, Tier::Tiny)).collect();
     files.push(random_model_with_heads(1, Tier::Tiny, 4));
@@ -177,19 +177,19 @@ pub fn description(bytes: &[u8]) {
     refused_or_runs(&sealed(described.len(), &body, flags));
 }
 
-/// The descriptions of [`artifacts`].
+/// The descriptions of [`model_files`].
 pub fn descriptions() -> Vec<Vec<u8>> {
     let of = |file: Vec<u8>| {
         let kind = u8::from(file[6] & FLAG_IMAGE as u8 != 0);
         let described = u32::from_le_bytes([file[12], file[13], file[14], file[15]]) as usize;
         [&[kind], &file[HEADER_BYTES..HEADER_BYTES + described]].concat()
     };
-    artifacts().into_iter().map(of).collect()
+    model_files().into_iter().map(of).collect()
 }
 
 /// Models for sound: one per normalization, then with a gate, then with four heads.
 static LISTENERS: LazyLock<Vec<Flash>> = LazyLock::new(|| {
-    let files = artifacts().into_iter().map(|file| Flash::new(&file));
+    let files = model_files().into_iter().map(|file| Flash::new(&file));
     files.filter(|flash| Model::load(flash.bytes()).is_ok()).collect()
 });
 
@@ -197,7 +197,8 @@ static LISTENERS: LazyLock<Vec<Flash>> = LazyLock::new(|| {
 /// Byte 0 selects the model, byte 1 the chunks, bytes 2 … 6 the settings of a detector; the rest is
 /// sound.
 pub fn pipeline(bytes: &[u8]) {
-    let Some((&[which, cuts, steps, low, high, deaf], pcm)) = bytes.split_first_chunk() else {
+    let Some((&[which, cuts, steps, low, high, refractory], pcm)) = bytes.split_first_chunk()
+    else {
         return;
     };
     let listeners = &*LISTENERS;
@@ -206,7 +207,7 @@ pub fn pipeline(bytes: &[u8]) {
     for word in &mut model.words {
         word.detector.smoothing_steps = 1 + steps % 16;
         word.detector.threshold = i16::from_le_bytes([low, high]);
-        word.detector.refractory_steps = u16::from(deaf) * 257;
+        word.detector.refractory_steps = u16::from(refractory) * 257;
     }
     let pcm: Vec<i16> = pcm.as_chunks::<2>().0.iter().map(|&s| i16::from_le_bytes(s)).collect();
     let longest = 1 + usize::from(cuts) * 7;
@@ -237,7 +238,7 @@ pub fn events(bytes: &[u8]) {
             Event::Step(event) => event.to_string(),
             Event::Detection(event) => event.to_string(),
             Event::Overrun(event) => event.to_string(),
-            Event::Fault(event) => event.to_string(),
+            Event::MicIssue(event) => event.to_string(),
             Event::Stats(event) => event.to_string(),
             Event::Model(_) | Event::Error(_) => continue,
         };

@@ -8,10 +8,10 @@
 //! | file | entry points |
 //! |---|---|
 //! | [`device`] | model files, descriptions, sound under a loaded model, event lines |
-//! | [`corpora`] | user data: manifests, tables, transcripts, shards, archives, sound, images |
+//! | [`datasets`] | user data: manifests, tables, transcripts, shards, archives, sound, images |
 //! | [`own`] | files of our own that may have been modified: models, heads, packs, lists |
 
-pub mod corpora;
+pub mod datasets;
 pub mod device;
 pub mod own;
 
@@ -30,25 +30,25 @@ pub struct Target {
 
 /// All fuzz targets.
 pub const TARGETS: [Target; 20] = [
-    Target { name: "artifact", run: device::artifact, seeds: device::artifacts },
+    Target { name: "artifact", run: device::model_file, seeds: device::model_files },
     Target { name: "description", run: device::description, seeds: device::descriptions },
     Target { name: "pipeline", run: device::pipeline, seeds: device::sounds },
     Target { name: "events", run: device::events, seeds: device::lines },
-    Target { name: "manifest", run: corpora::manifest, seeds: corpora::manifests },
-    Target { name: "common_voice", run: corpora::common_voice, seeds: corpora::tables },
-    Target { name: "librispeech", run: corpora::librispeech, seeds: corpora::transcripts },
-    Target { name: "speech_commands", run: corpora::speech_commands, seeds: corpora::folders },
-    Target { name: "shards", run: corpora::shards, seeds: corpora::shard_files },
-    Target { name: "archive", run: corpora::archive, seeds: corpora::archives },
-    Target { name: "audio", run: corpora::audio, seeds: corpora::recordings },
-    Target { name: "picture", run: corpora::picture, seeds: corpora::pictures },
-    Target { name: "labels", run: corpora::labels, seeds: corpora::label_tables },
-    Target { name: "tokens", run: corpora::tokens, seeds: corpora::texts },
-    Target { name: "base", run: own::base, seeds: own::bases },
+    Target { name: "manifest", run: datasets::manifest, seeds: datasets::manifests },
+    Target { name: "common_voice", run: datasets::common_voice, seeds: datasets::tables },
+    Target { name: "librispeech", run: datasets::librispeech, seeds: datasets::transcripts },
+    Target { name: "speech_commands", run: datasets::speech_commands, seeds: datasets::folders },
+    Target { name: "shards", run: datasets::shards, seeds: datasets::shard_files },
+    Target { name: "archive", run: datasets::archive, seeds: datasets::archives },
+    Target { name: "audio", run: datasets::audio, seeds: datasets::recordings },
+    Target { name: "picture", run: datasets::image, seeds: datasets::images },
+    Target { name: "labels", run: datasets::labels, seeds: datasets::label_tables },
+    Target { name: "tokens", run: datasets::tokens, seeds: datasets::texts },
+    Target { name: "base", run: own::pretrained, seeds: own::bases },
     Target { name: "head", run: own::head, seeds: own::heads },
     Target { name: "image_network", run: own::image_network, seeds: own::image_networks },
     Target { name: "pack", run: own::pack, seeds: own::packs },
-    Target { name: "listing", run: own::listing, seeds: own::listings },
+    Target { name: "listing", run: own::index, seeds: own::listings },
     Target { name: "recordings", run: own::recordings, seeds: own::recording_manifests },
 ];
 

@@ -4,38 +4,38 @@ use std::{path::PathBuf, sync::LazyLock};
 
 use rand::{SeedableRng, rngs::StdRng};
 use wakeling::{
-    artifact,
-    base::{BASE_FORMAT, Base, BaseInfo},
-    capture::folder::{Facts, Folder},
-    compose::Row,
-    corpus::{Example, listing::Listing},
+    capture::folder::{ClipMetadata, Folder},
+    dataset::{Example, index::DatasetIndex},
     features::{FrontendTables, NormalizationKind},
+    head_checkpoint::{HeadCheckpoint, HeadMetadata, fingerprint},
     images::{self, file::ImageNetwork},
-    negatives::{Negatives, Speech},
-    nn::{head::HeadConfig, params::Params, trunk::TrunkConfig},
+    mixing::MelStream,
+    model_file,
+    negatives::{Negatives, SpeechClip},
+    nn::{backbone::BackboneConfig, head::HeadConfig, params::Params},
     pack as packs_of,
-    quantize::{CardText, QuantizedTrunk, with_model},
-    tuned::{Tuned, TunedInfo, fingerprint},
+    pretrained::{PRETRAINED_FORMAT, PretrainedMetadata, PretrainedModel},
+    quantize::{CardText, QuantizedBackbone, with_model},
 };
-use wakeling_shared::{artifact::OperatingPoint, detector::DetectorParams};
+use wakeling_shared::{detector::DetectorParams, model::OperatingPoint};
 
 use super::{
-    corpora::{in_scratch, put},
+    datasets::{in_scratch, put},
     device::refused_or_runs,
 };
 use crate::{Random, image::seen_network};
 
 /// Builds the smallest possible pretrained model, with random weights.
-pub fn small_base() -> Base {
-    let trunk = TrunkConfig { channels: 8, taps: 5, dilations: vec![1], frames_per_step: 2 };
+pub fn small_pretrained() -> PretrainedModel {
+    let backbone = BackboneConfig { channels: 8, taps: 5, dilations: vec![1], frames_per_step: 2 };
     let rng = &mut StdRng::seed_from_u64(1);
     let mut params = Params::default();
-    trunk.init(&mut params, rng).expect("weights");
+    backbone.init(&mut params, rng).expect("weights");
     let names = ["stem", "00.depthwise", "00.pointwise", "00.sum"];
-    let info = BaseInfo {
-        format: BASE_FORMAT,
+    let info = PretrainedMetadata {
+        format: PRETRAINED_FORMAT,
         name: "random".into(),
-        trunk,
+        backbone,
         normalization: NormalizationKind::Log,
         tokens: Default::default(),
         words: Default::default(),
@@ -43,35 +43,35 @@ pub fn small_base() -> Base {
         provenance: "1 hours of nothing".into(),
         licence: "CC0-1.0".into(),
     };
-    Base { info, params, tables: FrontendTables::default() }
+    PretrainedModel { info, params, tables: FrontendTables::default() }
 }
 
 /// Builds a head with random weights for a pretrained model.
-pub fn small_head(base: &Base) -> Tuned {
+pub fn small_head(pretrained: &PretrainedModel) -> HeadCheckpoint {
     let head = HeadConfig { hidden: 8, temporal: vec![(3, 1)] };
     let rng = &mut StdRng::seed_from_u64(2);
     let mut params = Params::default();
-    let channels = base.info.trunk.channels;
+    let channels = pretrained.info.backbone.channels;
     head.init(&mut params, vec![1.0; channels], 1, rng).expect("weights");
-    let info = TunedInfo {
+    let info = HeadMetadata {
         label: "hey".into(),
-        base: base.info.name.clone(),
-        base_fingerprint: fingerprint(base).expect("weights"),
+        pretrained: pretrained.info.name.clone(),
+        pretrained_fingerprint: fingerprint(pretrained).expect("weights"),
         ranges: head.layers().into_iter().map(|layer| (layer.name, 0.0, 4.0)).collect(),
         head,
         detector: DetectorParams { smoothing_steps: 4, threshold: 512, refractory_steps: 50 },
         points: vec![OperatingPoint { false_accepts: 1, audio_seconds: 60, threshold: 700 }],
         recordings: 1,
     };
-    Tuned { info, params }
+    HeadCheckpoint { info, params }
 }
 
 /// Encodes the model file of one keyword; an error if pretrained model and head do not fit.
-pub fn model_of(base: &Base, tuned: &Tuned) -> wakeling::Result<Vec<u8>> {
-    let trunk = QuantizedTrunk::of(base)?;
-    let word = tuned.entry(&trunk)?;
+pub fn model_of(pretrained: &PretrainedModel, tuned: &HeadCheckpoint) -> wakeling::Result<Vec<u8>> {
+    let backbone = QuantizedBackbone::of(pretrained)?;
+    let word = tuned.entry(&backbone)?;
     let card = CardText { name: "hostile".into(), provenance: "tests".into() };
-    with_model(base, &trunk, &[word], &card, artifact::encode)
+    with_model(pretrained, &backbone, &[word], &card, model_file::encode)
 }
 
 /// Returns the bytes that `save` writes.
@@ -101,29 +101,29 @@ fn with_file(bytes: &[u8], with: impl Fn(PathBuf)) {
 }
 
 /// Pretrained model for [`head`].
-static BASE: LazyLock<Base> = LazyLock::new(small_base);
+static BASE: LazyLock<PretrainedModel> = LazyLock::new(small_pretrained);
 
 /// Loads a pretrained model. It is rejected, or it can be quantized or gives an error.
-pub fn base(bytes: &[u8]) {
+pub fn pretrained(bytes: &[u8]) {
     with_file(bytes, |path| {
-        let Ok(base) = Base::load(&path) else { return };
-        if let Ok(trunk) = QuantizedTrunk::of(&base) {
+        let Ok(pretrained) = PretrainedModel::load(&path) else { return };
+        if let Ok(backbone) = QuantizedBackbone::of(&pretrained) {
             let card = CardText { name: "hostile".into(), provenance: String::new() };
-            let _ = with_model(&base, &trunk, &[], &card, artifact::encode);
+            let _ = with_model(&pretrained, &backbone, &[], &card, model_file::encode);
         }
-        let _ = base.hear(&Row::new(8));
+        let _ = pretrained.embed(&MelStream::new(8));
     });
 }
 
 /// A small pretrained model.
 pub fn bases() -> Vec<Vec<u8>> {
-    vec![saved(|path| small_base().save(path))]
+    vec![saved(|path| small_pretrained().save(path))]
 }
 
 /// Loads a head. It is rejected, or it makes a model that is rejected or runs.
 pub fn head(bytes: &[u8]) {
     with_file(bytes, |path| {
-        let Ok(tuned) = Tuned::load(&path, &BASE) else { return };
+        let Ok(tuned) = HeadCheckpoint::load(&path, &BASE) else { return };
         if let Ok(file) = model_of(&BASE, &tuned) {
             refused_or_runs(&file);
         }
@@ -170,24 +170,24 @@ pub fn packs() -> Vec<Vec<u8>> {
         let random = &mut Random::new(seed);
         (0..frames).map(|_| std::array::from_fn(|_| random.below(12_000) as i16)).collect()
     };
-    let speech = vec![Speech { frames: clip(1, 70), text: "one 一".into() }];
+    let speech = vec![SpeechClip { frames: clip(1, 70), text: "one 一".into() }];
     let negatives = Negatives { speech, noise: vec![clip(2, 9)] };
     vec![packs_of::encode(&negatives).expect("memory")]
 }
 
 /// Reads a list of clips beside a checkpoint.
-pub fn listing(bytes: &[u8]) {
+pub fn index(bytes: &[u8]) {
     in_scratch(|folder| {
-        let Ok(listing) = Listing::open(&put(folder, "clips.jsonl", bytes)) else { return };
+        let Ok(index) = DatasetIndex::open(&put(folder, "clips.jsonl", bytes)) else { return };
         let mut clips = 0;
-        let read = listing.for_each::<Example>(|block| {
+        let read = index.for_each::<Example>(|block| {
             clips += block.len() as u64;
             Ok(())
         });
-        assert!(read.is_err() || clips == listing.clips());
+        assert!(read.is_err() || clips == index.clips());
         for workers in [1, 2, 5] {
-            let parts = (0..workers).map(|worker| listing.part(worker, workers).clips());
-            assert!(parts.sum::<u64>() >= listing.clips());
+            let parts = (0..workers).map(|worker| index.part(worker, workers).clips());
+            assert!(parts.sum::<u64>() >= index.clips());
         }
     });
 }
@@ -195,7 +195,7 @@ pub fn listing(bytes: &[u8]) {
 /// A list of three clips in two groups.
 pub fn listings() -> Vec<Vec<u8>> {
     let written = saved(|path| {
-        Listing::write(path, |out| {
+        DatasetIndex::write(path, |out| {
             for (group, name) in [("a", "a.wav"), ("a", "b.wav"), ("b", "c.wav")] {
                 out.add(group, &Example::unlabelled(name));
             }
@@ -211,7 +211,7 @@ pub fn listings() -> Vec<Vec<u8>> {
 pub fn recordings(bytes: &[u8]) {
     in_scratch(|folder| {
         let manifest = put(folder, "manifest.jsonl", bytes);
-        let facts = Facts { text: "hey".into(), ..Facts::default() };
+        let facts = ClipMetadata { text: "hey".into(), ..ClipMetadata::default() };
         let Ok(mut open) = Folder::open(folder, "take", &facts) else { return };
         let kept = open.kept().len();
         open.keep(&[1; 160], &facts).expect("room on the disk");

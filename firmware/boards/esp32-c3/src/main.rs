@@ -113,7 +113,7 @@ fn microphone_config() -> master::Config {
 }
 
 /// Runs the board after the chip's own start. A set-up error is printed and left to the watchdog.
-fn listen() -> Result<(), &'static str> {
+fn detect() -> Result<(), &'static str> {
     let p = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::_160MHz));
     let mut watchdog = TimerGroup::new(p.TIMG0).wdt;
     watchdog.set_timeout(MwdtStage::Stage0, Duration::from_millis(WATCHDOG_MS.into()));
@@ -121,7 +121,7 @@ fn listen() -> Result<(), &'static str> {
     let uart_config = uart::Config::default().with_baudrate(UART_BAUD);
     let uart = UartTx::new(p.UART0, uart_config).map_err(|_| "the UART's settings")?;
     let mut uart = uart.with_tx(p.GPIO21);
-    let lamp = Output::new(p.GPIO3, Level::Low, OutputConfig::default());
+    let led = Output::new(p.GPIO3, Level::Low, OutputConfig::default());
     let pin = Output::new(p.GPIO10, Level::Low, OutputConfig::default());
 
     let (buffer, descriptors, _, _) =
@@ -135,7 +135,7 @@ fn listen() -> Result<(), &'static str> {
 
     let board = Board {
         microphone: Ring { transfer, taken: TAKEN.take(), heard: 0, end: 0 },
-        indicator: Both(lamp, pin),
+        indicator: Both(led, pin),
         sink: lines(|text| write_all(&mut uart, text)),
         feed: || watchdog.feed(),
     };
@@ -154,7 +154,7 @@ fn write_all(uart: &mut UartTx<'_, Blocking>, mut text: &[u8]) -> fmt::Result {
 
 #[esp_hal::main]
 fn main() -> ! {
-    if let Err(what) = listen() {
+    if let Err(what) = detect() {
         defmt::error!("set-up refused: {=str}", what);
     }
     loop {

@@ -88,10 +88,10 @@ fn main() -> ! {
     let clock = Clock { timer: p.TIMER0, end_to_start: p.PPI_CH0, tick_to_sample: p.PPI_CH1 };
     // The LED in the upper left corner, whose column is held low.
     let _column = Output::new(p.P0_28, Level::Low, OutputDrive::Standard);
-    let lamp = Output::new(p.P0_21, Level::Low, OutputDrive::Standard);
+    let led = Output::new(p.P0_21, Level::Low, OutputDrive::Standard);
     let pin = Output::new(p.P0_02, Level::Low, OutputDrive::Standard);
     let system = wakeling_nrf::system!(p, receive: P1_08, send: P0_06);
-    wakeling_nrf::run("microbit-v2", system, Both(lamp, pin), |filler| {
+    wakeling_nrf::run("microbit-v2", system, Both(led, pin), |filler| {
         record(microphone, clock, filler)
     })
 }

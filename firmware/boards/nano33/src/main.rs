@@ -57,8 +57,8 @@ fn main() -> ! {
     // Power for the microphone.
     let _power = Output::new(p.P0_17, Level::High, OutputDrive::Standard);
     let microphone = Pdm::new(p.PDM, Irqs, p.P0_26, p.P0_25, microphone_config());
-    let lamp = ActiveLow(Output::new(p.P0_16, Level::High, OutputDrive::Standard));
+    let led = ActiveLow(Output::new(p.P0_16, Level::High, OutputDrive::Standard));
     let pin = Output::new(p.P1_11, Level::Low, OutputDrive::Standard);
     let system = wakeling_nrf::system!(p, receive: P1_10, send: P1_03);
-    wakeling_nrf::run("nano33", system, Both(lamp, pin), |filler| record(microphone, filler))
+    wakeling_nrf::run("nano33", system, Both(led, pin), |filler| record(microphone, filler))
 }

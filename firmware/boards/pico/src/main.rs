@@ -149,7 +149,7 @@ fn main() -> ! {
     let config = uart::Config::default();
     let uart = BufferedUart::new(p.UART0, p.PIN_0, p.PIN_1, Irqs, send, receive, config);
     let (send, receive) = uart.split();
-    let lamp = Output::new(p.PIN_25, Level::Low);
+    let led = Output::new(p.PIN_25, Level::Low);
     let pin = Output::new(p.PIN_15, Level::Low);
     let timeout = Duration::from_millis(WATCHDOG_MS.into());
     let mut watchdog = Watchdog::new(p.WATCHDOG);
@@ -167,7 +167,7 @@ fn main() -> ! {
         NAME,
         Parts {
             microphone: samples,
-            indicator: Both(lamp, pin),
+            indicator: Both(led, pin),
             feed: || watchdog.borrow_mut().feed(timeout),
             uart: (receive, send),
             flash: (Flash::<_, _, FLASH_BYTES>::new_blocking(p.FLASH), FLASH_BASE as u32),

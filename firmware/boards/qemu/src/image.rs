@@ -15,10 +15,10 @@ use wakeling_qemu::{
     semihosting::{Console, Recording, RecordingError, command_line},
 };
 use wakeling_shared::{
-    artifact::{ImageModel, LoadError, MAX_WORDS},
     decimal::Decimal,
     engine::{ArenaTooSmall, ImageEngine},
     events::{Logits, Stats},
+    model::{ImageModel, LoadError, MAX_KEYWORDS},
 };
 
 /// Number of samples read at once.
@@ -84,7 +84,7 @@ fn classify(arena: &mut [i8], console: &mut Console) -> Result<Stats, Failure> {
     let setup = counter.since(start);
 
     let samples = read_image(name, engine.input())?;
-    let mut logits = [0; MAX_WORDS];
+    let mut logits = [0; MAX_KEYWORDS];
     let start = counter.now();
     engine.run(&mut logits);
     let cost = counter.since(start);

@@ -9,8 +9,8 @@ use core::{fmt, ptr::addr_of_mut};
 
 use wakeling_qemu::{conclude, semihosting::Console};
 use wakeling_shared::{
-    artifact::{Affine, Factors, LANES, UNIT},
     engine::kernels::{self, AddScales, Columns, plain},
+    model::{Affine, BiasScale, LANES, UNIT},
 };
 
 /// Numbers of inputs, outputs and columns of pointwise layers.
@@ -62,7 +62,7 @@ const EXTREMES: [u32; 6] =
 /// Memory for the random weights, inputs and outputs of a case.
 struct Room {
     weights: [u32; 3_072],
-    factors: [Factors; 66],
+    bias_scales: [BiasScale; 66],
     wide: [u32; 1_088],
     x: [i8; 2_048],
     o: [i8; 2_048],
@@ -133,7 +133,7 @@ impl Room {
     /// Fills everything with new values. All weights are `extreme`, if given.
     fn fill(&mut self, random: &mut Random, extreme: Option<u32>) {
         self.weights.iter_mut().for_each(|word| *word = extreme.unwrap_or_else(|| random.next()));
-        for [biases, multipliers] in &mut self.factors {
+        for [biases, multipliers] in &mut self.bias_scales {
             *biases = random.four(1 << 20);
             *multipliers = random.four(1 << 24).map(i32::abs);
         }
@@ -143,18 +143,22 @@ impl Room {
         self.y.expected = self.y.found;
     }
 
-    fn affine<'a>(weights: &'a [u32], factors: &'a [Factors], shape: [usize; 2]) -> Affine<'a> {
+    fn affine<'a>(
+        weights: &'a [u32],
+        bias_scales: &'a [BiasScale],
+        shape: [usize; 2],
+    ) -> Affine<'a> {
         let [inputs, outputs] = shape.map(|width| width as u16);
-        Affine { inputs, outputs, zero_point: -11, weights, factors }
+        Affine { inputs, outputs, zero_point: -11, weights, bias_scales }
     }
 
     fn pointwise(&mut self, shape: [usize; 3]) -> Result<(), Differs> {
         let [inputs, outputs, columns] = shape;
         let words = outputs.div_ceil(LANES) * inputs.div_ceil(UNIT) * UNIT;
-        let Self { weights, factors, wide, x, y, .. } = self;
+        let Self { weights, bias_scales, wide, x, y, .. } = self;
         let weights = weights.get(..words).unwrap_or_default();
-        let factors = factors.get(..outputs.div_ceil(LANES)).unwrap_or_default();
-        let affine = Self::affine(weights, factors, [inputs, outputs]);
+        let bias_scales = bias_scales.get(..outputs.div_ceil(LANES)).unwrap_or_default();
+        let affine = Self::affine(weights, bias_scales, [inputs, outputs]);
         let x = x.get(..columns * inputs).unwrap_or_default();
         let expected = y.expected.get_mut(..columns * outputs).unwrap_or_default();
         plain::pointwise(x, &affine, &mut [], expected);
@@ -178,10 +182,10 @@ impl Room {
         const GAP: usize = 7;
         let [taps, channels, places] = shape;
         let blocks = channels.div_ceil(LANES);
-        let Self { weights, factors, x, y, .. } = self;
+        let Self { weights, bias_scales, x, y, .. } = self;
         let weights = weights.get(..blocks * taps * LANES / 2).unwrap_or_default();
-        let factors = factors.get(..blocks).unwrap_or_default();
-        let affine = Self::affine(weights, factors, [channels, channels]);
+        let bias_scales = bias_scales.get(..blocks).unwrap_or_default();
+        let affine = Self::affine(weights, bias_scales, [channels, channels]);
         let mut offsets = [0; 32];
         // The last tap is not the furthest.
         let far = |tap: usize| (tap + 2) % taps * GAP.min(channels);
@@ -302,7 +306,7 @@ fn check(room: &mut Room) -> Result<Cases, Differs> {
 fn run() -> bool {
     static mut ROOM: Room = Room {
         weights: [0; 3_072],
-        factors: [[[0; LANES]; 2]; 66],
+        bias_scales: [[[0; LANES]; 2]; 66],
         wide: [0; 1_088],
         x: [0; 2_048],
         o: [0; 2_048],

@@ -65,7 +65,7 @@ pub fn panicked(info: &PanicInfo<'_>) -> ! {
 }
 
 /// Fault handler: prints the address and ends the emulation. Without it a fault would loop forever.
-pub fn faulted(address: u32) -> ! {
+pub fn flagged(address: u32) -> ! {
     let _ = writeln!(Console::new(), "error fault at {}", Hexadecimal(address));
     semihosting::exit(false)
 }
@@ -106,7 +106,7 @@ macro_rules! machine {
         #[cfg(target_arch = "arm")]
         #[cortex_m_rt::exception]
         unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
-            $crate::faulted(frame.pc())
+            $crate::flagged(frame.pc())
         }
 
         #[cfg(target_arch = "arm")]

@@ -21,10 +21,10 @@ use wakeling_qemu::{
     semihosting::{self, Console, Dark, Recording, RecordingError},
 };
 use wakeling_shared::{
-    artifact::{LoadError, Model},
     decimal::{Decimal, Hexadecimal},
     engine::ArenaTooSmall,
     events::Stats,
+    model::{LoadError, Model},
     pipeline::Pipeline,
 };
 
@@ -115,7 +115,7 @@ impl<M: Microphone> Microphone for Metered<'_, M> {
     }
 }
 
-fn listen(
+fn detect(
     arena: &mut [i8],
     block: &mut [i16; MAX_BLOCK_SAMPLES],
     console: &mut Console,
@@ -152,7 +152,7 @@ fn run() -> bool {
     // SAFETY: this function runs once, on the only processor, without interrupts, so these are the
     // only references.
     let (arena, block) = unsafe { (&mut *addr_of_mut!(ARENA), &mut *addr_of_mut!(BLOCK)) };
-    conclude(|console| listen(arena, block, console))
+    conclude(|console| detect(arena, block, console))
 }
 
 wakeling_qemu::machine!(run);

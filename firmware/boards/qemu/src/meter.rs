@@ -17,9 +17,9 @@ use wakeling_qemu::{
     semihosting::{Console, Recording, RecordingError, command_line},
 };
 use wakeling_shared::{
-    artifact::{LoadError, MAX_WORDS, Model},
     engine::{ArenaTooSmall, Engine},
     frontend::{Features, HOP_SAMPLES, MEL_CHANNELS, MelPowers, Normalizer, PowerFrontend},
+    model::{LoadError, MAX_KEYWORDS, Model},
 };
 
 const COMMAND_LINE_BYTES: usize = 512;
@@ -96,7 +96,7 @@ fn measure(arena: &mut [i8], console: &mut Console) -> Result<Costs, Failure> {
     let mut front = PowerFrontend::new(&model.frontend);
     let mut normalizer = Normalizer::new(model.frontend.normalization);
     let mut recording = Recording::open(name).map_err(Failure::Recording)?;
-    let (mut block, mut logits) = ([0; HOP_SAMPLES], [0; MAX_WORDS]);
+    let (mut block, mut logits) = ([0; HOP_SAMPLES], [0; MAX_KEYWORDS]);
     let (mut costs, mut at) = (Costs::default(), 0);
     while let Ok(count) = recording.read(&mut block) {
         let mut rest = block.get(..count).unwrap_or_default();

@@ -20,7 +20,7 @@ use wakeling_qemu::{
     ARENA_BYTES, memory,
     semihosting::{Console, Dark, Recording, command_line},
 };
-use wakeling_shared::{artifact::Model, decimal::Decimal, pipeline::Pipeline};
+use wakeling_shared::{decimal::Decimal, model::Model, pipeline::Pipeline};
 
 const BLOCK_SAMPLES: usize = 320;
 const COMMAND_LINE_BYTES: usize = 512;

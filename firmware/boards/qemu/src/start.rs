@@ -37,5 +37,5 @@ global_asm!(
 /// Handler of every exception, aligned to 4 as `mtvec` requires.
 #[unsafe(naked)]
 extern "C" fn trap() -> ! {
-    core::arch::naked_asm!(".balign 4", "csrr a0, mepc", "j {faulted}", faulted = sym crate::faulted)
+    core::arch::naked_asm!(".balign 4", "csrr a0, mepc", "j {flagged}", flagged = sym crate::flagged)
 }

@@ -38,7 +38,7 @@ use wakeling_shared::{
     decimal::Decimal,
     enroll::Enroller,
     recorder::Recorder,
-    update::{image::Pinned, session::Session, store::Place},
+    update::{package::Pinned, session::Session, store::SlotImage},
 };
 
 /// Size of the arena in bytes: the state of a model of tier S with two keywords; a larger one fits
@@ -248,7 +248,7 @@ impl fmt::Display for Ended {
 }
 
 /// Returns the model of the running package.
-fn running(place: &Place) -> &'static [u8] {
+fn running(place: &SlotImage) -> &'static [u8] {
     // SAFETY: this slot's model runs from here on, so the store writes the other one. It writes
     // this one only after its next start, when nothing uses these bytes any more.
     unsafe { Flash::bytes_in_use(place.model_at, place.header.model_bytes) }

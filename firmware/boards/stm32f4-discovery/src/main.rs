@@ -122,7 +122,7 @@ fn main() -> ! {
     let uart = BufferedUart::new(p.USART2, p.PA3, p.PA2, send, receive, Irqs, config);
     // The driver accepts these constant settings.
     let (send, receive) = uart.expect("115,200 baud").split();
-    let lamp = Output::new(p.PD15, Level::Low, Speed::Low);
+    let led = Output::new(p.PD15, Level::Low, Speed::Low);
     let pin = Output::new(p.PD0, Level::Low, Speed::Low);
     let mut watchdog = IndependentWatchdog::new(p.IWDG, WATCHDOG_MS * 1_000);
     watchdog.unleash();
@@ -139,7 +139,7 @@ fn main() -> ! {
         "stm32f4-discovery",
         Parts {
             microphone: samples,
-            indicator: Both(lamp, pin),
+            indicator: Both(led, pin),
             feed: || watchdog.borrow_mut().pet(),
             uart: (receive, send),
             flash: (Flash::new_blocking(p.FLASH), FLASH_BASE as u32),

@@ -111,7 +111,7 @@ where
     use wakeling_shared::{
         enroll::Enroller,
         recorder::Recorder,
-        update::{image::Pinned, session::Session},
+        update::{package::Pinned, session::Session},
     };
 
     /// Number of events that the flight recorder keeps; windows are 1.2 s, where a step is 40 ms of

@@ -5,7 +5,7 @@ use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read,
     check_write,
 };
-use wakeling_shared::update::store::{Mapped, Place};
+use wakeling_shared::update::store::{Mapped, SlotImage};
 
 use crate::model_bounds;
 
@@ -75,7 +75,7 @@ impl<F: NorFlash, W: FnMut()> Mapped for Region<F, W> {
 }
 
 /// Returns the model of the running package.
-pub fn running(place: &Place) -> &'static [u8] {
+pub fn running(place: &SlotImage) -> &'static [u8] {
     // SAFETY: this slot's model runs from here on, so the store writes the other one. It writes
     // this one only after its next start, when nothing uses these bytes any more.
     unsafe { part(place.model_at, place.header.model_bytes) }

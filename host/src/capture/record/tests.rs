@@ -24,7 +24,7 @@ impl Microphone for Script {
         "a script"
     }
 
-    fn hear(&mut self, patience: Duration) -> Result<Vec<i16>> {
+    fn read(&mut self, patience: Duration) -> Result<Vec<i16>> {
         if patience.is_zero() {
             return Ok(Vec::new());
         }
@@ -40,9 +40,9 @@ impl Microphone for Script {
 }
 
 /// Loudspeaker that counts the samples it is given.
-struct Played(usize);
+struct ScoredClips(usize);
 
-impl Loudspeaker for Played {
+impl Loudspeaker for ScoredClips {
     fn play(&mut self, pcm: &[i16]) -> Result<()> {
         self.0 += pcm.len();
         Ok(())
@@ -116,7 +116,7 @@ fn session(
     keys: &[Key],
     plan: &Plan,
 ) -> (Result<Summary>, usize, Vec<String>) {
-    run(Folder::open(place, "take", &Facts::default()).unwrap(), sound, keys, plan)
+    run(Folder::open(place, "take", &ClipMetadata::default()).unwrap(), sound, keys, plan)
 }
 
 fn run(
@@ -125,11 +125,12 @@ fn run(
     keys: &[Key],
     plan: &Plan,
 ) -> (Result<Summary>, usize, Vec<String>) {
-    let (mut microphone, mut played, mut screen) = (Script::new(sound), Played(0), Keys::new(keys));
+    let (mut microphone, mut scored, mut screen) =
+        (Script::new(sound), ScoredClips(0), Keys::new(keys));
     let mut devices =
-        Devices { microphone: &mut microphone, loudspeaker: &mut played, screen: &mut screen };
+        Devices { microphone: &mut microphone, loudspeaker: &mut scored, screen: &mut screen };
     let outcome = record(&mut devices, &mut folder, plan);
-    (outcome, played.0, screen.seen)
+    (outcome, scored.0, screen.seen)
 }
 
 #[test]
@@ -144,12 +145,12 @@ fn a_session_keeps_redoes_plays_and_names() {
         Key::Char('s'),
         Key::Enter,
     ];
-    let (outcome, played, mut seen) = session(place.path(), &sound, &keys, &plan(2));
+    let (outcome, scored, mut seen) = session(place.path(), &sound, &keys, &plan(2));
     assert_eq!(outcome.unwrap(), Summary { kept: 2, total: 2 });
-    assert!((20_000..26_000).contains(&played), "{played}");
+    assert!((20_000..26_000).contains(&scored), "{scored}");
     // The length and peak of a take are tested with `Take`.
-    let (facts, advice) = seen[6].split_once(": good").unwrap();
-    assert!(facts.contains("0.8") && facts.ends_with("peak -11 dB"), "{facts}");
+    let (metadata, advice) = seen[6].split_once(": good").unwrap();
+    assert!(metadata.contains("0.8") && metadata.ends_with("peak -11 dB"), "{metadata}");
     seen[6] = format!("FACTS: good{advice}");
     assert_eq!(
         seen[..8],
@@ -164,10 +165,10 @@ fn a_session_keeps_redoes_plays_and_names() {
             "\"hey you\" · take 2 of 2 · Ana / Say it close to the microphone, a hand's width away. / 3 … / space pauses · q stops",
         ]
     );
-    let folder = Folder::open(place.path(), "take", &Facts::default()).unwrap();
-    let facts: Vec<_> =
-        folder.kept().iter().map(|k| (&*k.facts.speaker, &*k.facts.style)).collect();
-    assert_eq!(facts, [("Ana", "plain"), ("Bo", "near")]);
+    let folder = Folder::open(place.path(), "take", &ClipMetadata::default()).unwrap();
+    let metadata: Vec<_> =
+        folder.kept().iter().map(|k| (&*k.metadata.speaker, &*k.metadata.style)).collect();
+    assert_eq!(metadata, [("Ana", "plain"), ("Bo", "near")]);
 }
 
 #[test]
@@ -206,7 +207,7 @@ fn who_speaks_from_across_the_room_has_time_to_walk_there_and_back() {
 fn a_sound_marks_when_the_phrase_is_due_unless_it_is_switched_off() {
     let signals = |quiet: bool, loudspeaker: &mut dyn Loudspeaker| {
         let place = tempfile::tempdir().unwrap();
-        let mut folder = Folder::open(place.path(), "take", &Facts::default()).unwrap();
+        let mut folder = Folder::open(place.path(), "take", &ClipMetadata::default()).unwrap();
         let (mut microphone, mut screen) = (Script::new(&[GOOD, GOOD].concat()), Keys::default());
         let mut devices = Devices { microphone: &mut microphone, loudspeaker, screen: &mut screen };
         let plan = Plan { keep_good: true, quiet, ..plan(2) };
@@ -214,11 +215,11 @@ fn a_sound_marks_when_the_phrase_is_due_unless_it_is_switched_off() {
         assert_eq!(summary.kept, 2);
         screen.bells
     };
-    let mut played = Played(0);
-    assert_eq!((signals(false, &mut played), played.0), (0, 2 * tone().len()));
+    let mut scored = ScoredClips(0);
+    assert_eq!((signals(false, &mut scored), scored.0), (0, 2 * tone().len()));
     assert_eq!(signals(false, &mut Missing), 2);
-    let mut played = Played(0);
-    assert_eq!((signals(true, &mut played), played.0), (0, 0));
+    let mut scored = ScoredClips(0);
+    assert_eq!((signals(true, &mut scored), scored.0), (0, 0));
     assert_eq!(signals(true, &mut Missing), 0);
 }
 
@@ -256,7 +257,7 @@ fn a_full_disk_loses_no_take() {
     let manifest = place.path().join("manifest.jsonl");
     let full = || {
         let _ = std::fs::remove_file(&manifest);
-        let folder = Folder::open(place.path(), "take", &Facts::default()).unwrap();
+        let folder = Folder::open(place.path(), "take", &ClipMetadata::default()).unwrap();
         std::os::unix::fs::symlink("/dev/full", &manifest).unwrap();
         folder
     };
@@ -274,11 +275,11 @@ fn a_full_disk_loses_no_take() {
 fn a_room_is_kept_in_files_and_continued() {
     let place = tempfile::tempdir().unwrap();
     let run = |seconds: f64, minutes: f64| {
-        let mut folder = Folder::open(place.path(), "room", &Facts::default()).unwrap();
+        let mut folder = Folder::open(place.path(), "room", &ClipMetadata::default()).unwrap();
         let mut microphone = Script::new(&[(seconds, 500)]);
         let mut devices = Devices {
             microphone: &mut microphone,
-            loudspeaker: &mut Played(0),
+            loudspeaker: &mut ScoredClips(0),
             screen: &mut Keys::default(),
         };
         record_room(&mut devices, &mut folder, minutes)
@@ -286,7 +287,7 @@ fn a_room_is_kept_in_files_and_continued() {
     // The microphone is gone after 40 s of a minute, so 30 s and 10 s are kept.
     assert!(run(40.0, 1.0).is_err());
     assert!((run(60.0, 1.0).unwrap() - 20.0).abs() < 0.05);
-    let folder = Folder::open(place.path(), "room", &Facts::default()).unwrap();
+    let folder = Folder::open(place.path(), "room", &ClipMetadata::default()).unwrap();
     let lengths: Vec<f64> = folder.kept().iter().map(|k| k.duration_s.round()).collect();
     assert_eq!(lengths, [30.0, 10.0, 20.0]);
 }

@@ -8,15 +8,15 @@ use std::{
 use wakeling_shared::frontend::FrontendParams;
 
 use super::{
-    super::{check_phrase, open_corpus, open_takes},
+    super::{check_phrase, open_dataset, open_takes},
     FinetuneArgs,
 };
 use crate::{
     Error, Result,
-    corpus::Example,
+    dataset::Example,
     features::LogMel,
-    finetune::Recordings,
-    negatives::says,
+    finetune::KeywordClips,
+    negatives::contains_phrase,
     synthesize,
     table::Table,
     takes::{self, Checked, Purpose, Take, record::Source},
@@ -31,7 +31,7 @@ const FEW_RECORDINGS: usize = 5;
 const MOST_REPEATS: usize = 9;
 
 /// Keyword and its recordings.
-pub(super) struct Word {
+pub(super) struct Keyword {
     pub(super) label: String,
     /// Recordings of people.
     pub(super) recordings: Vec<LogMel>,
@@ -42,14 +42,14 @@ pub(super) struct Word {
     /// Number of different recordings of both kinds; set by `weighed`.
     pub(super) different: usize,
     /// Recordings that are labelled as not containing the keyword.
-    against: Vec<LogMel>,
+    hard_negatives: Vec<LogMel>,
     /// Table from which the keyword comes.
     table: Option<PathBuf>,
     /// Files of `recordings` and of `synthesized`, once each.
     pub(super) sources: Vec<Source>,
 }
 
-impl Word {
+impl Keyword {
     fn new(label: String) -> Self {
         Self {
             label,
@@ -57,7 +57,7 @@ impl Word {
             synthesized: Vec::new(),
             recorded: 0,
             different: 0,
-            against: Vec::new(),
+            hard_negatives: Vec::new(),
             table: None,
             sources: Vec::new(),
         }
@@ -91,17 +91,17 @@ impl Word {
     /// Returns the hard negatives: recordings labelled as not containing the keyword, and the
     /// recordings of other keywords. Leaves out keywords that contain this one ("computer" is in
     /// "hey computer"), and keywords of the same table, which labels each recording itself.
-    pub(super) fn against(&self, words: &[Self]) -> Vec<LogMel> {
+    pub(super) fn hard_negatives(&self, words: &[Self]) -> Vec<LogMel> {
         let others = words.iter().filter(|w| {
             let same_table = w.table.is_some() && w.table == self.table;
-            !same_table && !says(&clean(&w.label), &self.label)
+            !same_table && !contains_phrase(&clean(&w.label), &self.label)
         });
         let others = others.flat_map(|w| &w.recordings);
-        self.against.iter().chain(others).cloned().collect()
+        self.hard_negatives.iter().chain(others).cloned().collect()
     }
 
-    pub(super) fn all<'w>(&'w self, against: &'w [LogMel]) -> Recordings<'w> {
-        Recordings { of: &self.recordings, against }
+    pub(super) fn all<'w>(&'w self, hard_negatives: &'w [LogMel]) -> KeywordClips<'w> {
+        KeywordClips { of: &self.recordings, hard_negatives }
     }
 }
 
@@ -111,10 +111,10 @@ impl FinetuneArgs {
     /// # Errors
     /// [`Error::Input`] if no usable recording of a keyword is left; [`Error::Usage`] if a keyword
     /// is given twice.
-    pub(super) fn load_words(&self, frontend: &FrontendParams<'_>) -> Result<Vec<Word>> {
+    pub(super) fn load_words(&self, frontend: &FrontendParams<'_>) -> Result<Vec<Keyword>> {
         let mut words = Vec::new();
         for given in &self.words {
-            let mut word = Word::new(given.label.clone());
+            let mut word = Keyword::new(given.label.clone());
             word.add(open_takes(given, frontend, Purpose::Train)?.takes);
             words.push(word);
         }
@@ -142,13 +142,13 @@ impl FinetuneArgs {
             }
         }
         shared(&words).iter().for_each(|line| crate::log!("{line}"));
-        Ok(words.into_iter().map(Word::weighed).collect())
+        Ok(words.into_iter().map(Keyword::weighed).collect())
     }
 }
 
 /// Returns a warning for each pair of keywords with recordings in common. One of them is wrong,
 /// unless one keyword is part of the other.
-fn shared(words: &[Word]) -> Vec<String> {
+fn shared(words: &[Keyword]) -> Vec<String> {
     let mut owners: HashMap<&str, usize> = HashMap::new();
     let mut counts: HashMap<(usize, usize), usize> = HashMap::new();
     for (i, word) in words.iter().enumerate().filter(|(_, word)| word.table.is_none()) {
@@ -177,9 +177,13 @@ fn checked(examples: &[Example], frontend: &FrontendParams<'_>) -> Checked {
 }
 
 /// Adds the samples that `synthesize` wrote to their keyword.
-fn add_samples(words: &mut Vec<Word>, folder: &Path, frontend: &FrontendParams<'_>) -> Result<()> {
+fn add_samples(
+    words: &mut Vec<Keyword>,
+    folder: &Path,
+    frontend: &FrontendParams<'_>,
+) -> Result<()> {
     let manifest = folder.join(synthesize::MANIFEST);
-    let examples = open_corpus(if manifest.is_file() { &manifest } else { folder })?;
+    let examples = open_dataset(if manifest.is_file() { &manifest } else { folder })?;
     let label = label_of(folder, &examples)?;
     let checked = checked(&examples, frontend);
     if let Some(refusal) = checked.refusal(folder) {
@@ -188,9 +192,9 @@ fn add_samples(words: &mut Vec<Word>, folder: &Path, frontend: &FrontendParams<'
     // Misses that `listen` saved are in such a folder too; these are recordings of people.
     let is_spoken = |take: &Take| take.example.source.as_deref() == Some(synthesize::SOURCE);
     let (spoken, said) = checked.takes.into_iter().partition(is_spoken);
-    let is_it = |word: &Word| text_key(&word.label) == text_key(&label);
+    let is_it = |word: &Keyword| text_key(&word.label) == text_key(&label);
     let i = words.iter().position(is_it).unwrap_or_else(|| {
-        words.push(Word::new(label.clone()));
+        words.push(Keyword::new(label.clone()));
         words.len() - 1
     });
     words[i].add(said);
@@ -199,7 +203,7 @@ fn add_samples(words: &mut Vec<Word>, folder: &Path, frontend: &FrontendParams<'
 }
 
 /// Loads the keywords of a table of recordings.
-fn labelled(path: &Path, frontend: &FrontendParams<'_>) -> Result<Vec<Word>> {
+fn labelled(path: &Path, frontend: &FrontendParams<'_>) -> Result<Vec<Keyword>> {
     let table = Table::open(path, None)?;
     table.skipped.iter().for_each(|skipped| crate::log!("skipped: {skipped}"));
     let example = |row: &crate::table::Row| Example {
@@ -217,13 +221,13 @@ fn labelled(path: &Path, frontend: &FrontendParams<'_>) -> Result<Vec<Word>> {
             };
             checked.takes.iter().filter(has).cloned().collect()
         };
-        let mut word = Word::new(label.clone());
+        let mut word = Keyword::new(label.clone());
         word.add(with(true));
         if word.recordings.is_empty() {
             let problem = format!("no recording that can be used has a 1 under {}", quoted(label));
             return Err(Error::input(path, problem, "see the lines above; or drop the column"));
         }
-        word.against = with(false).into_iter().map(|take| take.frames).collect();
+        word.hard_negatives = with(false).into_iter().map(|take| take.frames).collect();
         word.table = Some(path.to_owned());
         words.push(word);
     }
@@ -252,19 +256,19 @@ fn label_of(folder: &Path, examples: &[Example]) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finetune::Train;
+    use crate::finetune::Trainable;
 
     #[test]
     fn people_weigh_as_much_as_programs_and_only_they_are_counted_as_recorded() {
-        let mut word = Word::new("amelia".into());
+        let mut word = Keyword::new("amelia".into());
         word.recordings = vec![LogMel::default(); 3];
         word.synthesized = vec![LogMel::default(); 60];
         let word = word.weighed();
         assert_eq!((word.recorded, word.different), (3, 63));
         assert_eq!(word.recordings.len(), 3 * (1 + MOST_REPEATS) + 60);
-        assert_eq!(Train::Auto.decide(word.recorded).0, Train::Head);
+        assert_eq!(Trainable::Auto.decide(word.recorded).0, Trainable::Head);
 
-        let mut word = Word::new("amelia".into());
+        let mut word = Keyword::new("amelia".into());
         word.synthesized = vec![LogMel::default(); 60];
         let word = word.weighed();
         assert_eq!((word.recorded, word.recordings.len()), (0, 60));
@@ -273,7 +277,7 @@ mod tests {
     #[test]
     fn recordings_of_two_words_are_told() {
         let word = |label: &str, hashes: &[&str]| {
-            let mut word = Word::new(label.into());
+            let mut word = Keyword::new(label.into());
             let source = |hash: &&str| Source { name: "x".into(), hash: (*hash).into() };
             word.sources = hashes.iter().map(source).collect();
             word

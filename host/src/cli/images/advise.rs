@@ -8,7 +8,7 @@ use super::{Channels, finetune::decide};
 use crate::{
     Result,
     cli::number,
-    images::{advise::Advice, compare::Way, corpus::Pictures},
+    images::{advise::Advice, compare::Trainable, dataset::ImageSet},
     models,
 };
 
@@ -29,8 +29,8 @@ pub struct AdviseArgs {
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
     /// Pretrained network: the name of a shipped one, or a path
-    #[arg(long, default_value = models::DEFAULT_IMAGE_BASE)]
-    base: String,
+    #[arg(long = "base", value_name = "BASE", default_value = models::DEFAULT_PRETRAINED_IMAGES)]
+    pretrained: String,
     /// Gray or colours; without it, as the pretrained network
     #[arg(long, value_enum)]
     channels: Option<Channels>,
@@ -41,35 +41,36 @@ pub struct AdviseArgs {
 
 /// Runs the command.
 pub fn run(args: AdviseArgs) -> Result<()> {
-    let base = models::image_base(&args.base)?;
-    let channels = args.channels.map_or(base.info.network.channels, Channels::count);
-    let shape =
-        |labelling, labels: &[String]| base.transferred(labelling, labels, channels, args.seed);
-    let of_base = shape(base.info.labelling, &base.info.labels)?.info.network.shape();
-    let pictures = Pictures::open(&args.train, args.split.as_deref(), of_base)?;
-    let network = shape(pictures.labelling, &pictures.labels)?;
-    let advice = Advice::of(&network, &pictures, args.seed)?;
+    let pretrained = models::pretrained_images(&args.pretrained)?;
+    let channels = args.channels.map_or(pretrained.info.network.channels, Channels::count);
+    let shape = |labelling, labels: &[String]| {
+        pretrained.transferred(labelling, labels, channels, args.seed)
+    };
+    let of_base = shape(pretrained.info.labelling, &pretrained.info.labels)?.info.network.shape();
+    let images = ImageSet::open(&args.train, args.split.as_deref(), of_base)?;
+    let network = shape(images.labelling, &images.labels)?;
+    let advice = Advice::of(&network, &images, args.seed)?;
     println!(
         "{}: {} pictures of {} labels, {} of the rarest",
         args.train.display(),
-        advice.pictures,
-        pictures.labels.len(),
-        pictures.rarest()
+        advice.images,
+        images.labels.len(),
+        images.rarest()
     );
-    println!("  base {}: {}", base.info.name, base.info.provenance);
+    println!("  base {}: {}", pretrained.info.name, pretrained.info.provenance);
     println!(
         "  {} told apart without training: {:.0} % by the base, {:.0} % by a network that never learned, {:.0} % by guessing{}",
         if advice.carries() { "+" } else { "!" },
-        100.0 * advice.by_base,
+        100.0 * advice.by_pretrained,
         100.0 * advice.by_random,
         100.0 * advice.by_guess,
         if advice.carries() { "" } else { ": what the base learned may not carry over" },
     );
-    let way = match decide(&pictures) {
-        Way::Head => "the head alone (--way head): too few pictures to move more",
-        Way::Last => "the head and the last blocks (--way last)",
-        Way::All => "all layers from the base's weights (--way all)",
-        Way::Scratch => "from scratch (--way scratch)",
+    let way = match decide(&images) {
+        Trainable::Head => "the head alone (--way head): too few pictures to move more",
+        Trainable::Last => "the head and the last blocks (--way last)",
+        Trainable::All => "all layers from the base's weights (--way all)",
+        Trainable::Scratch => "from scratch (--way scratch)",
     };
     println!("  → train {way}; `wakeling images compare` measures all ways on these pictures");
     Ok(())

@@ -11,18 +11,18 @@ use crate::{
     files,
     images::{
         Labelling,
-        compare::{Repeats, Way, csv, table, tasks, ways},
-        corpus::Pictures,
+        compare::{Repeats, Trainable, csv, table, tasks, trainables},
+        dataset::ImageSet,
         network::SIDES,
     },
     models,
 };
-use wakeling_shared::artifact::Shape;
+use wakeling_shared::model::Shape;
 
 /// Compare training strategies: from scratch or pretrained, jointly or one network per label
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  wakeling images compare --train xrays/train --test xrays/test --pictures 100 --seeds 5
+  wakeling images compare --train xrays/train --test xrays/test --images 100 --seeds 5
   wakeling images compare --train road/ --split train --test road/ --test-split test \\
     --tasks --width 0.25 0.5 1 --hide 0.5 --side 64
 
@@ -42,14 +42,14 @@ pub struct CompareArgs {
     #[arg(long, value_name = "NAME")]
     test_split: Option<String>,
     /// Numbers of training images, one or several; without it, all
-    #[arg(long, num_args = 1.., value_parser = number::within(1..=100_000_000_usize))]
-    pictures: Vec<usize>,
+    #[arg(long = "images", alias = "pictures", value_name = "COUNT", num_args = 1.., value_parser = number::within(1..=100_000_000_usize))]
+    images: Vec<usize>,
     /// Training strategies
-    #[arg(long, value_enum, num_args = 1.., default_values = ["scratch", "head", "last", "all"])]
-    ways: Vec<Way>,
+    #[arg(long = "ways", value_name = "WAYS", value_enum, num_args = 1.., default_values = ["scratch", "head", "last", "all"])]
+    trainables: Vec<Trainable>,
     /// Pretrained network of all strategies except scratch: a name or a path
-    #[arg(long, default_value = models::DEFAULT_IMAGE_BASE)]
-    base: String,
+    #[arg(long = "base", value_name = "BASE", default_value = models::DEFAULT_PRETRAINED_IMAGES)]
+    pretrained: String,
     /// Compare one network for all labels with one per label, from scratch, instead of strategies
     #[arg(long, conflicts_with_all = ["pictures", "ways", "base"])]
     tasks: bool,
@@ -102,15 +102,15 @@ pub fn run(args: CompareArgs) -> Result<()> {
         }
         tasks([&train, &test], &args.width, args.hide, &repeats)?
     } else {
-        let base = models::image_base(&args.base)?;
-        let mut shape = base.info.network.shape();
+        let pretrained = models::pretrained_images(&args.pretrained)?;
+        let mut shape = pretrained.info.network.shape();
         if let Some(channels) = args.channels {
             shape.channels = channels.count() as u16;
         }
         let [train, test] = args.open(shape)?;
         let all = [train.all.len()];
-        let counts = if args.pictures.is_empty() { &all[..] } else { &args.pictures };
-        ways(&base, [&train, &test], counts, &args.ways, &repeats)?
+        let counts = if args.images.is_empty() { &all[..] } else { &args.images };
+        trainables(&pretrained, [&train, &test], counts, &args.trainables, &repeats)?
     };
     if let Some(path) = &args.out {
         files::write_atomic(path, csv(&cells).as_bytes())?;
@@ -120,10 +120,10 @@ pub fn run(args: CompareArgs) -> Result<()> {
 }
 
 impl CompareArgs {
-    fn open(&self, shape: Shape) -> Result<[Pictures; 2]> {
-        let train = Pictures::open(&self.train, self.split.as_deref(), shape)?;
+    fn open(&self, shape: Shape) -> Result<[ImageSet; 2]> {
+        let train = ImageSet::open(&self.train, self.split.as_deref(), shape)?;
         let labels: Vec<&str> = train.labels.iter().map(String::as_str).collect();
-        let test = Pictures::open(&self.test, self.test_split.as_deref(), shape)?;
+        let test = ImageSet::open(&self.test, self.test_split.as_deref(), shape)?;
         let test = test.in_order_of(&labels, &self.test)?;
         Ok([train, test])
     }

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::{
-    Result, artifact,
+    Result,
     images::{
-        corpus::Pictures,
+        dataset::ImageSet,
         evaluate::table,
         file::ImageNetwork,
         metrics::measure,
         simulate::{load, logits},
         training,
     },
+    model_file,
 };
 
 /// Measure a model: accuracy, area under the curve, average precision
@@ -40,11 +41,11 @@ pub struct EvaluateArgs {
 
 /// Runs the command.
 pub fn run(args: EvaluateArgs) -> Result<()> {
-    let bytes = artifact::read(&args.model)?;
+    let bytes = model_file::read(&args.model)?;
     let model = load(&args.model, &bytes)?;
     let float = args.float.as_deref().map(ImageNetwork::load).transpose()?;
-    let open = || Pictures::open(&args.test, args.split.as_deref(), model.shape);
-    let pictures = open()?.in_order_of(&model.labels, &args.test)?;
+    let open = || ImageSet::open(&args.test, args.split.as_deref(), model.shape);
+    let images = open()?.in_order_of(&model.labels, &args.test)?;
     let mut text = String::new();
     if let (Some(float), Some(path)) = (&float, &args.float) {
         let same = float.info.network.shape() == model.shape
@@ -56,11 +57,11 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
                 "give the .safetensors that was written beside the model",
             ));
         }
-        let logits = training::logits(&float.info.network, &float.params, &pictures)?;
-        text += &table("float", &measure(&pictures, &logits), pictures.labelling);
+        let logits = training::logits(&float.info.network, &float.params, &images)?;
+        text += &table("float", &measure(&images, &logits), images.labelling);
     }
-    let measured = measure(&pictures, &logits(&model, &pictures)?);
-    text += &table("int8", &measured, pictures.labelling);
+    let measured = measure(&images, &logits(&model, &images)?);
+    text += &table("int8", &measured, images.labelling);
     print!("{text}");
     Ok(())
 }

@@ -9,8 +9,8 @@ use super::{Channels, write};
 use crate::{
     Result, cli, files,
     images::{
-        compare::Way,
-        corpus::Pictures,
+        compare::Trainable,
+        dataset::ImageSet,
         file::ImageNetwork,
         training::{Settings, train},
     },
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Number of images of the rarest class below which only the head is trained.
-const FEW_PICTURES: usize = 10;
+const FEW_IMAGES: usize = 10;
 
 /// Fine-tune a pretrained network on few images
 #[derive(Debug, Args)]
@@ -49,11 +49,11 @@ pub struct FinetuneArgs {
     #[arg(long, default_value = "image")]
     name: String,
     /// Pretrained network: the name of a shipped one, or a path
-    #[arg(long, default_value = models::DEFAULT_IMAGE_BASE)]
-    base: String,
+    #[arg(long = "base", value_name = "BASE", default_value = models::DEFAULT_PRETRAINED_IMAGES)]
+    pretrained: String,
     /// Layers to train; without it, a choice by the number of images
     #[arg(long, value_enum, value_name = "WHAT")]
-    way: Option<Way>,
+    way: Option<Trainable>,
     /// Gray or colours; without it, as the pretrained network
     #[arg(long, value_enum)]
     channels: Option<Channels>,
@@ -73,62 +73,63 @@ pub struct FinetuneArgs {
 
 /// Runs the command.
 pub fn run(args: FinetuneArgs) -> Result<()> {
-    let base = models::image_base(&args.base)?;
-    let channels = args.channels.map_or(base.info.network.channels, Channels::count);
+    let pretrained = models::pretrained_images(&args.pretrained)?;
+    let channels = args.channels.map_or(pretrained.info.network.channels, Channels::count);
     // Rejects colours if the pretrained network has none, before any image is read.
-    let shape = base
-        .transferred(base.info.labelling, &base.info.labels, channels, args.seed)?
+    let shape = pretrained
+        .transferred(pretrained.info.labelling, &pretrained.info.labels, channels, args.seed)?
         .info
         .network
         .shape();
-    let pictures = Pictures::open(&args.train, args.split.as_deref(), shape)?;
-    let labels: Vec<&str> = pictures.labels.iter().map(String::as_str).collect();
+    let images = ImageSet::open(&args.train, args.split.as_deref(), shape)?;
+    let labels: Vec<&str> = images.labels.iter().map(String::as_str).collect();
     let held_out = match &args.dev {
         Some(path) => Some(
-            Pictures::open(path, args.dev_split.as_deref(), shape)?.in_order_of(&labels, path)?,
+            ImageSet::open(path, args.dev_split.as_deref(), shape)?.in_order_of(&labels, path)?,
         ),
         None => None,
     };
-    let way = args.way.unwrap_or_else(|| decide(&pictures));
+    let way = args.way.unwrap_or_else(|| decide(&images));
     let mut network =
-        base.transferred(pictures.labelling, &pictures.labels, channels, args.seed)?;
-    if way == Way::Scratch {
+        pretrained.transferred(images.labelling, &images.labels, channels, args.seed)?;
+    if way == Trainable::Scratch {
         let config = network.info.network.clone();
-        network = ImageNetwork::fresh(config, pictures.labelling, &pictures.labels, args.seed)?;
+        network = ImageNetwork::fresh(config, images.labelling, &images.labels, args.seed)?;
         network.info.licence = "unstated".into();
     }
     let _claim = files::claim(&args.out)?;
     let rate = args.rate.unwrap_or(way.rate());
     let mut settings = Settings::new(args.steps, rate, args.workers, args.seed);
     settings.first_trained = way.first_trained(&network.info.network);
-    let start = if way == Way::Scratch { "random weights" } else { base.info.name.as_str() };
+    let start =
+        if way == Trainable::Scratch { "random weights" } else { pretrained.info.name.as_str() };
     network.info.name = cli::file_name(&args.name);
     network.info.provenance = format!(
         "{} pictures of {} labels, {} updates from {start} ({})",
-        pictures.all.len(),
-        pictures.labels.len(),
+        images.all.len(),
+        images.labels.len(),
         args.steps,
-        base.info.provenance
+        pretrained.info.provenance
     );
-    let network = train(network, &pictures, held_out.as_ref(), &settings)?;
+    let network = train(network, &images, held_out.as_ref(), &settings)?;
     let record = json!({
         "train": args.train, "split": args.split, "dev": args.dev, "dev_split": args.dev_split,
-        "name": args.name, "base": args.base, "way": format!("{way:?}").to_lowercase(),
+        "name": args.name, "base": args.pretrained, "way": format!("{way:?}").to_lowercase(),
         "settings": settings.record(), "version": env!("CARGO_PKG_VERSION"),
     });
     write(&network, &args.out, &record, held_out.as_ref())
 }
 
 /// Selects the layers to train by the number of images, and logs the choice.
-pub fn decide(pictures: &Pictures) -> Way {
-    let rarest = pictures.rarest();
-    if rarest < FEW_PICTURES {
+pub fn decide(images: &ImageSet) -> Trainable {
+    let rarest = images.rarest();
+    if rarest < FEW_IMAGES {
         crate::log!(
-            "training the head alone: the rarest label has {rarest} pictures, and below {FEW_PICTURES} more would only learn them by heart"
+            "training the head alone: the rarest label has {rarest} pictures, and below {FEW_IMAGES} more would only learn them by heart"
         );
-        Way::Head
+        Trainable::Head
     } else {
         crate::log!("training all layers: the rarest label has {rarest} pictures");
-        Way::All
+        Trainable::All
     }
 }

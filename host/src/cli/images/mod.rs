@@ -10,12 +10,12 @@ pub mod simulate;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use wakeling_shared::artifact::ImageModel;
+use wakeling_shared::model::ImageModel;
 
 use crate::{
     Error, Result, console, files,
     images::{
-        corpus::Pictures,
+        dataset::ImageSet,
         evaluate::table,
         file::ImageNetwork,
         metrics::measure,
@@ -85,7 +85,7 @@ fn write(
     network: &ImageNetwork,
     folder: &Path,
     settings: &serde_json::Value,
-    held_out: Option<&Pictures>,
+    held_out: Option<&ImageSet>,
 ) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
     let bytes = quantize::encode(network)?;

@@ -10,7 +10,7 @@ use crate::{
     Result, cli, files,
     images::{
         compare::SCRATCH_RATE,
-        corpus::Pictures,
+        dataset::ImageSet,
         file::ImageNetwork,
         network::{NetworkConfig, SIDES, Tier},
         training::{Settings, train},
@@ -78,11 +78,11 @@ pub struct PretrainArgs {
 /// Runs the command.
 pub fn run(args: PretrainArgs) -> Result<()> {
     let config = NetworkConfig::new(args.tier.width(), args.side, args.channels.count());
-    let pictures = Pictures::open(&args.train, args.split.as_deref(), config.shape())?;
-    let labels: Vec<&str> = pictures.labels.iter().map(String::as_str).collect();
+    let images = ImageSet::open(&args.train, args.split.as_deref(), config.shape())?;
+    let labels: Vec<&str> = images.labels.iter().map(String::as_str).collect();
     let held_out = match &args.dev {
         Some(path) => Some(
-            Pictures::open(path, args.dev_split.as_deref(), config.shape())?
+            ImageSet::open(path, args.dev_split.as_deref(), config.shape())?
                 .in_order_of(&labels, path)?,
         ),
         None => None,
@@ -96,17 +96,17 @@ pub fn run(args: PretrainArgs) -> Result<()> {
         settings.augment = crate::images::augment::Augment::NONE;
     }
     let _claim = files::claim(&args.out)?;
-    let mut network = ImageNetwork::fresh(config, pictures.labelling, &pictures.labels, args.seed)?;
+    let mut network = ImageNetwork::fresh(config, images.labelling, &images.labels, args.seed)?;
     network.info.name = cli::file_name(&args.name);
     network.info.provenance = format!(
         "pretrained on {} pictures of {} labels, {} updates of {} pictures",
-        pictures.all.len(),
-        pictures.labels.len(),
+        images.all.len(),
+        images.labels.len(),
         args.steps,
         settings.run.shards * settings.batch
     );
     network.info.licence = args.licence.clone();
-    let network = train(network, &pictures, held_out.as_ref(), &settings)?;
+    let network = train(network, &images, held_out.as_ref(), &settings)?;
     let record = json!({
         "train": args.train, "split": args.split, "dev": args.dev, "dev_split": args.dev_split,
         "name": args.name, "tier": args.tier, "side": args.side,

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::{
-    Result, artifact,
+    Result,
     emulator::Machine,
     images::{
-        picture,
+        pixels,
         simulate::{emulated_lines, line, load, run as logits},
     },
+    model_file,
 };
 
 /// Show the device's output for images
@@ -38,10 +39,10 @@ pub struct SimulateArgs {
 
 /// Runs the command.
 pub fn run(args: SimulateArgs) -> Result<()> {
-    let bytes = artifact::read(&args.model)?;
+    let bytes = model_file::read(&args.model)?;
     let model = load(&args.model, &bytes)?;
     for file in &args.files {
-        let pixels = picture::read(file, model.shape)?;
+        let pixels = pixels::read(file, model.shape)?;
         if args.emulator {
             print!("{}", emulated_lines(Machine::CORTEX_M4, &bytes, &pixels)?);
         } else if args.lines {

@@ -480,10 +480,10 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_names_no_colour_and_a_page_all_of_them() {
-        let picture = standalone(&growth("t", "b", &[]), "");
-        assert!(!picture.contains("var(") && picture.contains(".s0{stroke:#0b5fb0}"), "{picture}");
-        assert!(picture.contains("dark){") && picture.contains(".s0{stroke:#6cb6ff}"), "{picture}");
+    fn a_image_names_no_colour_and_a_page_all_of_them() {
+        let image = standalone(&growth("t", "b", &[]), "");
+        assert!(!image.contains("var(") && image.contains(".s0{stroke:#0b5fb0}"), "{image}");
+        assert!(image.contains("dark){") && image.contains(".s0{stroke:#6cb6ff}"), "{image}");
         let style = style();
         for used in style.split("var(").skip(1).filter_map(|rest| rest.split(')').next()) {
             assert!(used == "--back" || style.contains(&format!("{used}:#")), "{used}");

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_have_one_row_a_band() {
+    fn images_have_one_row_a_band() {
         let mut frames = vec![[0i16; 40]; 7];
         frames[3][0] = 12_000;
         let bytes = spectrogram(&frames);

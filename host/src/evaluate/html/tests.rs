@@ -5,8 +5,8 @@ use wakeling_shared::detector::DetectorParams;
 use super::*;
 use crate::{
     audio,
-    corpus::Example,
-    evaluate::{Piece, Played, PlayedStream, Scores, Surroundings},
+    dataset::Example,
+    evaluate::{Piece, ScoredClips, ScoredStream, Scores, TestConditions},
 };
 
 /// Content of a hostile file name, label or transcript.
@@ -49,8 +49,8 @@ fn page_of_hours(place: &Place, label: &str, hours: f64) -> String {
     let stream = |at: Option<usize>| -> Vec<i16> {
         (0..220).map(|t| if at == Some(t) { 1_500 } else { -1_000 - (t % 7) as i16 }).collect()
     };
-    let played = |surroundings: &str, at| Played {
-        surroundings: surroundings.into(),
+    let scored = |conditions: &str, at| ScoredClips {
+        conditions: conditions.into(),
         scores: Scores {
             words: 1,
             steps_per_second: 50.0,
@@ -59,24 +59,25 @@ fn page_of_hours(place: &Place, label: &str, hours: f64) -> String {
         spans: vec![100..162; 3],
         recordings: vec![0, 1, 2],
     };
-    let (clean, noisy) = (played("clean", Some(150)), played("10 dB", None));
+    let (clean, noisy) = (scored("clean", Some(150)), scored("10 dB", None));
     let scores = Scores { words: 1, steps_per_second: 50.0, streams: vec![stream(Some(40))] };
     let pieces = vec![vec![
         Piece { recording: 1, start: 0, samples: 20_000 },
         Piece { recording: 2, start: 24_800, samples: 20_000 },
     ]];
-    let other = PlayedStream { scores: scores.clone(), pieces, hours };
+    let other = ScoredStream { scores: scores.clone(), pieces, hours };
     let detector = DetectorParams { smoothing_steps: 1, threshold: 1_000, refractory_steps: 20 };
-    let heard = |played| Heard { played, other: &other.scores, hours, index: 0, detector };
-    let word = WordDetail {
+    let scored_keywords =
+        |scored| ScoredKeyword { scored, other: &other.scores, hours, index: 0, detector };
+    let word = KeywordDetail {
         label,
         points: &[],
-        heard: &[heard(&clean), heard(&noisy)],
-        surroundings: &[Surroundings::Silence, Surroundings::Silence],
+        scored_keywords: &[scored_keywords(&clean), scored_keywords(&noisy)],
+        conditions: &[TestConditions::Silence, TestConditions::Silence],
         recordings: &place.recordings,
         other: &other,
         negatives: &place.recordings,
-        float: Some(heard(&clean)),
+        float: Some(scored_keywords(&clean)),
     };
     page(HOSTILE, &[word])
 }

@@ -281,7 +281,7 @@ mod tests {
     const CHANNELS: usize = 35;
 
     /// Parameters of a backbone with this number of blocks.
-    fn trunk_inputs(blocks: usize) -> Vec<Input> {
+    fn backbone_inputs(blocks: usize) -> Vec<Input> {
         let norm = || [vec![CHANNELS], vec![CHANNELS]];
         let mut shapes = vec![vec![FEATURES, CHANNELS]];
         shapes.extend(norm());
@@ -302,7 +302,7 @@ mod tests {
 
     fn stack_agrees(device: &Device) {
         for dilations in [vec![], vec![1], vec![2, 1, 4]] {
-            let inputs = trunk_inputs(dilations.len());
+            let inputs = backbone_inputs(dilations.len());
             let config = Stack { dilations, epsilon: EPS };
             compare(
                 &inputs,
@@ -316,7 +316,7 @@ mod tests {
     /// Checks backbone, head, and a loss on the CPU, as in pretraining.
     fn step_agrees(device: &Device) {
         const CLASSES: usize = 6;
-        let mut inputs = trunk_inputs(2);
+        let mut inputs = backbone_inputs(2);
         inputs.extend([Input::new(&[CHANNELS, CLASSES], 40), Input::new(&[CLASSES], 41)]);
         let config = Stack { dilations: vec![1, 2], epsilon: EPS };
         let segments = [(0, vec![1, 2, 2]), (1, vec![5]), (1, vec![])]
@@ -329,15 +329,15 @@ mod tests {
             &inputs,
             device,
             |t| {
-                let (trunk, head) = parts(t);
+                let (backbone, head) = parts(t);
                 let (h, moments) =
-                    stack(&features(&t[0])?, &trunk.iter().collect::<Vec<_>>(), &config)?;
+                    stack(&features(&t[0])?, &backbone.iter().collect::<Vec<_>>(), &config)?;
                 Ok((loss(linear(&h, &head[0], Some(&head[1]))?)?, moments))
             },
             |t| {
-                let (trunk, head) = parts(t);
-                let trunk: Vec<&Tensor> = trunk.iter().collect();
-                let (h, moments) = custom_stack::stack(&features(&t[0])?, &trunk, &config)?;
+                let (backbone, head) = parts(t);
+                let backbone: Vec<&Tensor> = backbone.iter().collect();
+                let (h, moments) = custom_stack::stack(&features(&t[0])?, &backbone, &config)?;
                 Ok((loss(custom_linear::linear(&h, &head[0], Some(&head[1]))?)?, moments))
             },
         );

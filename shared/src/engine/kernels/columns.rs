@@ -6,7 +6,7 @@ use core::{marker::PhantomData, slice};
 
 use heapless::Vec;
 
-use crate::artifact::MAX_TAPS;
+use crate::model::MAX_TAPS;
 
 /// Columns of equal length; holds at most as many as a model can have taps.
 #[derive(Debug)]

@@ -18,8 +18,8 @@ use core::arch::{asm, naked_asm};
 
 use heapless::Vec;
 
-use super::{AddScales, Affine, Columns, Factors, LANES, RUN, UNIT, UNIT_WORDS, plain};
-use crate::artifact::MAX_TAPS;
+use super::{AddScales, Affine, BiasScale, Columns, LANES, RUN, UNIT, UNIT_WORDS, plain};
+use crate::model::MAX_TAPS;
 
 /// Bytes in a word.
 const CHUNK: usize = 4;
@@ -44,7 +44,7 @@ struct Pointwise {
     x_end: *const u32,
     /// Bytes of code that the first pass of a run skips.
     skipped_code: usize,
-    factors: *const Factors,
+    bias_scales: *const BiasScale,
     y: *mut i8,
     /// A multiple of [`LANES`] after `y`.
     y_end: *mut i8,
@@ -60,8 +60,8 @@ pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) 
 
 pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
     let (units, blocks) = (affine.units(), affine.blocks());
-    let (weights, factors) = (affine.weights, affine.factors);
-    let fits = weights.len() >= blocks * units * UNIT_WORDS && factors.len() >= blocks;
+    let (weights, bias_scales) = (affine.weights, affine.bias_scales);
+    let fits = weights.len() >= blocks * units * UNIT_WORDS && bias_scales.len() >= blocks;
     let room = wide.get_mut(..units * UNIT / 2);
     let (Some(wide), true, false) = (room, fits && y.len() <= blocks * LANES, units == 0) else {
         return plain::pointwise_column(x, affine, &mut [], y);
@@ -76,7 +76,7 @@ pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut
         first_end: inputs.start.wrapping_add(((units - 1) % RUN + 1) * UNIT / 2),
         x_end: inputs.end,
         skipped_code: UNIT_CODE * (units.wrapping_neg() % UNITS_UNROLLED),
-        factors: factors.as_ptr(),
+        bias_scales: bias_scales.as_ptr(),
         y: outputs.start,
         y_end: outputs.end,
         zero: i32::from(affine.zero_point),
@@ -93,7 +93,7 @@ pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut
         let mut last = [0; LANES];
         let outputs = last.as_mut_ptr_range();
         let last_call = Pointwise {
-            factors: call.factors.wrapping_add(whole_blocks),
+            bias_scales: call.bias_scales.wrapping_add(whole_blocks),
             y: outputs.start,
             y_end: outputs.end,
             weights: call.weights.wrapping_add(whole_blocks * units * UNIT_WORDS),
@@ -177,7 +177,7 @@ macro_rules! four_pairs {
 /// - `x` to `x_end` are `n ≥ 1` units of inputs. `first_end` is after the first
 ///   `(n − 1) % RUN + 1`, and `skipped_code` is that of `(−n) % UNITS_UNROLLED` units.
 /// - `y_end − y` is a positive multiple of [`LANES`], and those bytes may be written.
-/// - `weights` and `factors` are those of as many blocks of `n` units, and aligned to words.
+/// - `weights` and `bias_scales` are those of as many blocks of `n` units, and aligned to words.
 #[unsafe(naked)]
 unsafe extern "C" fn pointwise_blocks(call: &Pointwise) {
     naked_asm!(
@@ -269,7 +269,7 @@ struct Depthwise {
     /// A multiple of [`LANES`] after `y`.
     y_end: *mut i8,
     weights: *const u32,
-    factors: *const Factors,
+    bias_scales: *const BiasScale,
     y: *mut i8,
     columns_end: *const *const i8,
     /// Bytes from each pointer to its column.
@@ -301,15 +301,15 @@ impl Depthwise {
     /// or too few weights or factors.
     fn new(columns: &[*const i8], blocks: usize, affine: &Affine<'_>) -> Option<Self> {
         let count = columns.len();
-        let enough =
-            affine.factors.len() >= blocks && affine.weights.len() >= blocks * count * (LANES / 2);
+        let enough = affine.bias_scales.len() >= blocks
+            && affine.weights.len() >= blocks * count * (LANES / 2);
         (enough && count > 0).then(|| Self {
             columns: columns.as_ptr(),
             skipped_code: TAP_CODE * (count.next_multiple_of(TAPS_UNROLLED) - count),
             zero: i32::from(affine.zero_point),
             y_end: core::ptr::null_mut(),
             weights: affine.weights.as_ptr(),
-            factors: affine.factors.as_ptr(),
+            bias_scales: affine.bias_scales.as_ptr(),
             y: core::ptr::null_mut(),
             columns_end: columns.as_ptr_range().end,
             start: 0,
@@ -356,7 +356,7 @@ pub fn depthwise_places<'y>(
 /// - `columns` to `columns_end` are `k ≥ 1` pointers. A column starts `start` bytes after each,
 ///   readable for `y_end − y` bytes. `skipped_code` is that of `(−k) % TAPS_UNROLLED` taps.
 /// - `y_end − y` is a positive multiple of [`LANES`], and those bytes may be written.
-/// - `weights` and `factors` are those of as many blocks of `k` taps, and aligned to words.
+/// - `weights` and `bias_scales` are those of as many blocks of `k` taps, and aligned to words.
 #[unsafe(naked)]
 unsafe extern "C" fn depthwise_blocks(call: &Depthwise) {
     naked_asm!(

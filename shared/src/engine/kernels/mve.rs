@@ -41,4 +41,4 @@ pub use gather::gather_rows;
 pub use pointwise::{pointwise, pointwise_column};
 pub use quads::wide_words;
 
-use super::{AddScales, Affine, Factors, LANES, RUN, UNIT, UNIT_WORDS, plain};
+use super::{AddScales, Affine, BiasScale, LANES, RUN, UNIT, UNIT_WORDS, plain};

@@ -1,6 +1,6 @@
 //! Reference kernels in plain Rust, also used on processors without a file of their own.
 
-use super::{AddScales, Affine, Columns, Factors, LANES, UNIT, Unit, requantize, taps, units};
+use super::{AddScales, Affine, BiasScale, Columns, LANES, UNIT, Unit, requantize, taps, units};
 
 /// Reference of [`super::pointwise`].
 pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) {
@@ -24,8 +24,8 @@ pub fn for_each_output<Y>(
 ) {
     let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
     let blocks = units(affine).chunks_exact(affine.units().max(1));
-    for ((block, factors), y) in blocks.zip(affine.factors).zip(y.chunks_mut(LANES)) {
-        let (acc, [_, multipliers]) = (sums(x, block, factors, y.len()), factors);
+    for ((block, bias_scales), y) in blocks.zip(affine.bias_scales).zip(y.chunks_mut(LANES)) {
+        let (acc, [_, multipliers]) = (sums(x, block, bias_scales, y.len()), bias_scales);
         for ((y, acc), &multiplier) in y.iter_mut().zip(acc).zip(multipliers) {
             *y = finish(acc, multiplier);
         }
@@ -34,7 +34,7 @@ pub fn for_each_output<Y>(
 
 /// Returns the accumulators of a block; only the first `outputs` of them are used.
 #[inline(never)]
-fn sums(x: &[i8], block: &[Unit], [biases, _]: &Factors, outputs: usize) -> [i32; LANES] {
+fn sums(x: &[i8], block: &[Unit], [biases, _]: &BiasScale, outputs: usize) -> [i32; LANES] {
     let mut acc = *biases;
     let pairs_of_acc =
         acc.as_chunks_mut::<2>().0.get_mut(..outputs.div_ceil(2)).unwrap_or_default();
@@ -61,8 +61,10 @@ pub fn depthwise_from(first: usize, columns: &Columns<'_>, affine: &Affine<'_>, 
     let blocks = taps(affine).chunks_exact(columns.len().max(1));
     let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
     let outputs = y.chunks_mut(LANES).enumerate();
-    for ((weights, factors), (block, y)) in blocks.zip(affine.factors).zip(outputs).skip(first) {
-        let [biases, multipliers]: &Factors = factors;
+    for ((weights, bias_scales), (block, y)) in
+        blocks.zip(affine.bias_scales).zip(outputs).skip(first)
+    {
+        let [biases, multipliers]: &BiasScale = bias_scales;
         let mut acc = *biases;
         for (weights, column) in weights.iter().zip(columns.iter()) {
             let x = column.get(block * LANES..).unwrap_or_default();

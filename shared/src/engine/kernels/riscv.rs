@@ -14,7 +14,7 @@
 
 use core::arch::naked_asm;
 
-use super::{AddScales, Affine, Columns, Factors, LANES, RUN, UNIT, UNIT_WORDS, plain};
+use super::{AddScales, Affine, BiasScale, Columns, LANES, RUN, UNIT, UNIT_WORDS, plain};
 
 /// Number of inputs after which sums must be separated; see [`RUN`].
 const RUN_INPUTS: usize = RUN * UNIT;
@@ -25,7 +25,7 @@ const RUN_INPUTS: usize = RUN * UNIT;
 struct Pointwise {
     x: *const i8,
     weights: *const u32,
-    factors: *const Factors,
+    bias_scales: *const BiasScale,
     y: *mut i8,
     blocks: usize,
     inputs: usize,
@@ -40,11 +40,11 @@ impl Pointwise {
     fn new(affine: &Affine<'_>) -> Option<Self> {
         let (units, blocks) = (affine.units(), affine.blocks());
         let words = blocks * units * UNIT_WORDS;
-        let fits = affine.weights.len() >= words && affine.factors.len() >= blocks;
+        let fits = affine.weights.len() >= words && affine.bias_scales.len() >= blocks;
         (words > 0 && fits).then(|| Self {
             x: core::ptr::null(),
             weights: affine.weights.as_ptr(),
-            factors: affine.factors.as_ptr(),
+            bias_scales: affine.bias_scales.as_ptr(),
             y: core::ptr::null_mut(),
             blocks: 0,
             inputs: affine.inputs.into(),
@@ -95,7 +95,7 @@ pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut
         let words = whole.len() * affine.units() * UNIT_WORDS;
         let last_call = Pointwise {
             weights: call.weights.wrapping_add(words),
-            factors: call.factors.wrapping_add(whole.len()),
+            bias_scales: call.bias_scales.wrapping_add(whole.len()),
             y: last.as_mut_ptr(),
             blocks: 1,
             ..call
@@ -283,7 +283,7 @@ macro_rules! leave {
 /// # Safety
 /// - `x` are `inputs`, at least one.
 /// - `y` are `blocks ≥ 1` blocks, which may be written.
-/// - `weights` and `factors` are those of as many blocks of such inputs, and aligned to words.
+/// - `weights` and `bias_scales` are those of as many blocks of such inputs, and aligned to words.
 #[unsafe(naked)]
 unsafe extern "C" fn blocks(call: &Pointwise) {
     naked_asm!(
@@ -428,7 +428,7 @@ unsafe extern "C" fn pair_blocks(call: &Pointwise) {
 struct Depthwise {
     columns: *const *const i8,
     weights: *const u32,
-    factors: *const Factors,
+    bias_scales: *const BiasScale,
     y: *mut i8,
     blocks: usize,
     columns_end: *const *const i8,
@@ -440,7 +440,7 @@ pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     let whole = y.as_chunks_mut::<LANES>().0;
     let blocks = whole.len();
     let starts = columns.starts().as_ptr_range();
-    let enough = affine.factors.len() >= blocks
+    let enough = affine.bias_scales.len() >= blocks
         && affine.weights.len() >= blocks * columns.len() * (LANES / 2);
     let fits = enough && columns.channels() >= channels && blocks * LANES <= channels;
     let done = if fits && blocks > 0 && !columns.is_empty() { blocks } else { 0 };
@@ -448,7 +448,7 @@ pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
         let call = Depthwise {
             columns: starts.start,
             weights: affine.weights.as_ptr(),
-            factors: affine.factors.as_ptr(),
+            bias_scales: affine.bias_scales.as_ptr(),
             y: whole.as_mut_ptr().cast(),
             blocks,
             columns_end: starts.end,
@@ -468,7 +468,7 @@ pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
 /// # Safety
 /// - `columns` to `columns_end` are at least one pointer to `4 · blocks` readable bytes.
 /// - `y` are `blocks ≥ 1` blocks, which may be written.
-/// - `weights` and `factors` are those of as many blocks, and aligned to words.
+/// - `weights` and `bias_scales` are those of as many blocks, and aligned to words.
 #[unsafe(naked)]
 unsafe extern "C" fn depthwise_blocks(call: &Depthwise) {
     naked_asm!(

@@ -5,7 +5,7 @@
 //! at the end of a run. Two products thus take two multiplications, two additions and two loads,
 //! and no shifts.
 
-use super::{Affine, Columns, Factors, LANES, RUN, UNIT, Unit, plain, requantize, taps, units};
+use super::{Affine, BiasScale, Columns, LANES, RUN, UNIT, Unit, plain, requantize, taps, units};
 
 #[cfg(not(test))]
 pub use super::plain::add;
@@ -19,8 +19,8 @@ pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) 
 pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, _wide: &mut [u32], y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
     let blocks = units(affine).chunks_exact(affine.units().max(1));
-    for ((block, factors), y) in blocks.zip(affine.factors).zip(y.chunks_mut(LANES)) {
-        let [biases, multipliers]: &Factors = factors;
+    for ((block, bias_scales), y) in blocks.zip(affine.bias_scales).zip(y.chunks_mut(LANES)) {
+        let [biases, multipliers]: &BiasScale = bias_scales;
         let mut acc = *biases;
         for (units, x) in block.chunks(RUN).zip(x.chunks(RUN * UNIT)) {
             add_run(units, x, &mut acc);
@@ -36,7 +36,8 @@ pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
     let weights = taps(affine).chunks_exact(columns.len().max(1));
     let whole = y.as_chunks_mut::<LANES>().0.iter_mut().enumerate();
-    for ((weights, [biases, multipliers]), (block, y)) in weights.zip(affine.factors).zip(whole) {
+    for ((weights, [biases, multipliers]), (block, y)) in weights.zip(affine.bias_scales).zip(whole)
+    {
         let mut acc = *biases;
         for (weights, column) in weights.iter().zip(columns.iter()) {
             let x = column.get(block * LANES..).and_then(<[i8]>::first_chunk::<LANES>);

@@ -44,7 +44,9 @@ fn column_by(
 ) {
     let zero = i32::from(affine.zero_point);
     let blocks = units(affine).chunks_exact(affine.units().max(1));
-    for ((block, [biases, multipliers]), y) in blocks.zip(affine.factors).zip(y.chunks_mut(LANES)) {
+    for ((block, [biases, multipliers]), y) in
+        blocks.zip(affine.bias_scales).zip(y.chunks_mut(LANES))
+    {
         let mut acc = *biases;
         for (block, x) in block.chunks(RUN).zip(x.chunks(RUN)) {
             add_run(block, x, &mut acc);
@@ -265,10 +267,11 @@ fn depthwise_of(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
     let channels = usize::from(affine.outputs);
     let groups = taps(affine).chunks_exact(columns.len().max(1) * JOINED);
-    let (factors, _) = affine.factors.as_chunks::<JOINED>();
+    let (bias_scales, _) = affine.bias_scales.as_chunks::<JOINED>();
     let whole = y.get_mut(..channels).unwrap_or_default().as_chunks_mut::<{ JOINED * LANES }>().0;
-    for (group, ((weights, factors), y)) in groups.zip(factors).zip(&mut *whole).enumerate() {
-        let mut acc: [[i32; LANES]; JOINED] = factors.map(|[biases, _]| biases);
+    for (group, ((weights, bias_scales), y)) in groups.zip(bias_scales).zip(&mut *whole).enumerate()
+    {
+        let mut acc: [[i32; LANES]; JOINED] = bias_scales.map(|[biases, _]| biases);
         for (k, column) in columns.iter().enumerate() {
             let x = column.get(group * JOINED * LANES..).and_then(<[i8]>::first_chunk);
             let x: &[i8; JOINED * LANES] = x.unwrap_or(&[0; JOINED * LANES]);
@@ -280,7 +283,7 @@ fn depthwise_of(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
             }
         }
         for ((y, acc), [_, multipliers]) in
-            y.as_chunks_mut::<LANES>().0.iter_mut().zip(acc).zip(factors)
+            y.as_chunks_mut::<LANES>().0.iter_mut().zip(acc).zip(bias_scales)
         {
             *y = core::array::from_fn(|i| requantize(acc[i], multipliers[i], zero));
         }

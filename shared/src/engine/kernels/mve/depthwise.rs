@@ -9,8 +9,8 @@ use core::arch::naked_asm;
 
 use heapless::Vec;
 
-use super::{super::Columns, Affine, Factors, LANES, plain};
-use crate::artifact::MAX_TAPS;
+use super::{super::Columns, Affine, BiasScale, LANES, plain};
+use crate::model::MAX_TAPS;
 
 /// Number of channels that are computed at once.
 const GROUP: usize = 2 * LANES;
@@ -43,7 +43,7 @@ struct Depthwise {
     /// Number of groups at a place.
     groups: usize,
     weights: *const u32,
-    factors: *const Factors,
+    bias_scales: *const BiasScale,
     /// Number of missing taps out of [`UNROLLED`].
     absent: usize,
     /// Bytes of code of the missing taps.
@@ -96,7 +96,7 @@ unsafe fn places(columns: &[*const i8], step: usize, affine: &Affine<'_>, y: &mu
     let (groups, places) = (channels / GROUP, y.len() / channels.max(1));
     let blocks = affine.blocks();
     let enough =
-        affine.factors.len() >= blocks && affine.weights.len() >= blocks * taps * (LANES / 2);
+        affine.bias_scales.len() >= blocks && affine.weights.len() >= blocks * taps * (LANES / 2);
     if groups == 0 || places == 0 || taps == 0 || !enough {
         return 0;
     }
@@ -114,7 +114,7 @@ unsafe fn places(columns: &[*const i8], step: usize, affine: &Affine<'_>, y: &mu
         taps,
         groups,
         weights: affine.weights.as_ptr(),
-        factors: affine.factors.as_ptr(),
+        bias_scales: affine.bias_scales.as_ptr(),
         absent,
         skipped_code: TAP_CODE * absent + MOVE_CODE * absent.min(2),
     };
@@ -135,7 +135,7 @@ unsafe fn places(columns: &[*const i8], step: usize, affine: &Affine<'_>, y: &mu
         y_skip: first,
         groups: 1,
         weights: call.weights.wrapping_add(blocks * taps * (LANES / 2)),
-        factors: call.factors.wrapping_add(blocks),
+        bias_scales: call.bias_scales.wrapping_add(blocks),
         ..call
     };
     // SAFETY: as above, for the last two blocks.
@@ -153,7 +153,7 @@ unsafe fn places(columns: &[*const i8], step: usize, affine: &Affine<'_>, y: &mu
 ///   and each next one `x_skip` bytes after the `8 · groups` bytes of the place before.
 /// - `y` are `places ≥ 1` times `8 · groups`, at least 8, bytes with `y_skip` between them, which
 ///   may be written.
-/// - `weights` and `factors` are those of `2 · groups` blocks of `taps`, and aligned to words.
+/// - `weights` and `bias_scales` are those of `2 · groups` blocks of `taps`, and aligned to words.
 #[unsafe(naked)]
 unsafe extern "C" fn depthwise_groups(call: &Depthwise) {
     naked_asm!(

@@ -6,7 +6,7 @@
 
 use core::arch::naked_asm;
 
-use super::{Affine, Factors, LANES, RUN, UNIT, UNIT_WORDS};
+use super::{Affine, BiasScale, LANES, RUN, UNIT, UNIT_WORDS};
 
 /// Number of outputs computed at once.
 const OUTPUTS: usize = 2 * LANES;
@@ -28,7 +28,7 @@ struct Eight {
     /// Bytes of code that the first pass skips, plus 1, since branch addresses are odd.
     skipped_code: usize,
     y: *mut i8,
-    factors: *const Factors,
+    bias_scales: *const BiasScale,
     x_end: *const i8,
     block_bytes: usize,
 }
@@ -51,7 +51,7 @@ pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, y: &mut [i8]) -> usize {
         second_weights: weights.wrapping_add(block_words),
         skipped_code: UNIT_CODE * (units.wrapping_neg() % UNITS_UNROLLED) + 1,
         y: outputs.start,
-        factors: affine.factors.as_ptr(),
+        bias_scales: affine.bias_scales.as_ptr(),
         x_end: inputs.end,
         block_bytes: block_words * size_of::<u32>(),
     };
@@ -89,7 +89,7 @@ macro_rules! pair {
 /// - `x` to `x_end` are `n` whole units of inputs, from 1 to [`RUN`]. `skipped_code` is that of
 ///   `(−n) % UNITS_UNROLLED` units, plus 1.
 /// - `y_end − y` is a positive multiple of [`OUTPUTS`], and those bytes may be written.
-/// - `weights` and `factors` are those of as many outputs, and aligned to words; a block of weights
+/// - `weights` and `bias_scales` are those of as many outputs, and aligned to words; a block of weights
 ///   has `block_bytes`.
 #[unsafe(naked)]
 unsafe extern "C" fn pairs_of_blocks(call: &Eight) {

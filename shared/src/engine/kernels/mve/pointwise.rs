@@ -5,7 +5,7 @@
 
 use core::arch::naked_asm;
 
-use super::{Affine, Factors, LANES, RUN, UNIT, UNIT_WORDS, eight, plain, quads};
+use super::{Affine, BiasScale, LANES, RUN, UNIT, UNIT_WORDS, eight, plain, quads};
 
 /// Number of inputs after which sums must be separated; see [`RUN`].
 const RUN_INPUTS: usize = RUN * UNIT;
@@ -16,7 +16,7 @@ const RUN_INPUTS: usize = RUN * UNIT;
 struct Pointwise {
     x: *const i8,
     weights: *const u32,
-    factors: *const Factors,
+    bias_scales: *const BiasScale,
     /// Number of inputs in the first run.
     first: usize,
     y: *mut i8,
@@ -48,7 +48,7 @@ pub fn pointwise_column(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut
 fn fits(affine: &Affine<'_>) -> bool {
     let (units, blocks) = (affine.units(), affine.blocks());
     let words = blocks * units * UNIT_WORDS;
-    words > 0 && affine.weights.len() >= words && affine.factors.len() >= blocks
+    words > 0 && affine.weights.len() >= words && affine.bias_scales.len() >= blocks
 }
 
 /// Computes one column, with arrays that have been checked.
@@ -68,7 +68,7 @@ fn outputs_from(first: usize, x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
     let call = Pointwise {
         x: inputs.start,
         weights: affine.weights.as_ptr().wrapping_add(first * block_words),
-        factors: affine.factors.as_ptr().wrapping_add(first),
+        bias_scales: affine.bias_scales.as_ptr().wrapping_add(first),
         first: x.len().min(RUN_INPUTS),
         y: whole.as_mut_ptr().cast(),
         blocks: whole.len(),
@@ -86,7 +86,7 @@ fn outputs_from(first: usize, x: &[i8], affine: &Affine<'_>, y: &mut [i8]) {
         let words = whole.len() * block_words;
         let last_call = Pointwise {
             weights: call.weights.wrapping_add(words),
-            factors: call.factors.wrapping_add(whole.len()),
+            bias_scales: call.bias_scales.wrapping_add(whole.len()),
             y: last.as_mut_ptr(),
             blocks: 1,
             ..call
@@ -159,7 +159,7 @@ macro_rules! blocks {
 /// # Safety
 /// - `x` are `first` inputs, from 1 to [`RUN_INPUTS`].
 /// - `y` are `blocks ≥ 1` blocks, which may be written.
-/// - `weights` and `factors` are those of as many blocks of such inputs, and aligned to words.
+/// - `weights` and `bias_scales` are those of as many blocks of such inputs, and aligned to words.
 #[unsafe(naked)]
 unsafe extern "C" fn blocks_of_run(call: &Pointwise) {
     // The comment mentions the constant, since `naked_asm!` requires every operand to be used.

@@ -8,7 +8,7 @@
 
 use core::arch::naked_asm;
 
-use super::{Affine, Factors, LANES, UNIT, UNIT_WORDS};
+use super::{Affine, BiasScale, LANES, UNIT, UNIT_WORDS};
 
 /// Number of columns that are computed at once.
 const COLUMNS: usize = 4;
@@ -35,7 +35,7 @@ struct Quads {
     inputs: usize,
     outputs: usize,
     weights: *const u32,
-    factors: *const Factors,
+    bias_scales: *const BiasScale,
     x: *const i8,
     y: *mut i8,
     quads: usize,
@@ -65,7 +65,7 @@ pub fn pointwise(x: &[i8], affine: &Affine<'_>, wide: &mut [u32], y: &mut [i8]) 
         inputs,
         outputs,
         weights: weights.as_ptr(),
-        factors: affine.factors.as_ptr(),
+        bias_scales: affine.bias_scales.as_ptr(),
         x: x.as_ptr(),
         y: y.as_mut_ptr(),
         quads,
@@ -186,7 +186,7 @@ macro_rules! two_outputs {
 ///   of [`LANES`] that is at most [`MAX_OUTPUTS`], which may be written.
 /// - `wide` are [`wide_words`] that may be written; `passes`, `odd` and `rest` follow from
 ///   `inputs`.
-/// - `weights` and `factors` are those of all outputs, and aligned to words; no odd weight is 128.
+/// - `weights` and `bias_scales` are those of all outputs, and aligned to words; no odd weight is 128.
 #[unsafe(naked)]
 unsafe extern "C" fn quad_columns(call: &Quads) {
     naked_asm!(

@@ -1,0 +1,63 @@
+//! The model file: header, checksum, a postcard description, and the arrays that it describes. The
+//! arrays stay in flash.
+//!
+//! `docs/reference/model-file.md` documents the bytes with a worked example. [`Model::load`] checks
+//! a file once. The later stages rely on these checks and cannot fail.
+
+mod check;
+mod checksum;
+mod geometry;
+mod header;
+mod image;
+mod types;
+mod patched;
+mod read;
+
+pub use check::ShapeError;
+pub use header::{
+    ALIGNMENT, FLAG_IMAGE, FLAG_SIGNED, HEADER_BYTES, LoadError, MAGIC, VERSION, write_header,
+};
+pub use image::{ImageLayer, ImageModel, ImageOp, Shape, Tensor, Tensors, Window};
+pub use types::{
+    Affine, BUFFERS, BiasScale, Card, Head, Keyword, LANES, Layer, MAX_HEADS, MAX_KEYWORDS,
+    MAX_LAYERS, MAX_POINTS, MAX_TAPS, Model, Op, OperatingPoint, UNIT,
+};
+
+pub use patched::{Patches, file_words};
+
+impl<'a> Model<'a> {
+    /// Reads and checks a model file. Bytes after the body are ignored, so `bytes` may be a whole
+    /// flash region.
+    ///
+    /// # Errors
+    /// [`LoadError`], with what was expected and what was found.
+    pub fn load(bytes: &'a [u8]) -> Result<Self, LoadError> {
+        let mut model = Self::empty();
+        model.read(bytes)?;
+        Ok(model)
+    }
+
+    /// As [`Model::load`], but builds the model in place. A board has no stack to spare for copies
+    /// of it.
+    ///
+    /// # Errors
+    /// As [`Model::load`]; `slot` is then `None`.
+    #[inline(never)]
+    pub fn load_into<'s>(
+        slot: &'s mut Option<Self>,
+        bytes: &'a [u8],
+    ) -> Result<&'s Self, LoadError> {
+        let read = slot.insert(Self::empty()).read(bytes);
+        if read.is_err() {
+            *slot = None;
+        }
+        read.and_then(|()| slot.as_ref().ok_or(LoadError::Body))
+    }
+
+    fn read(&mut self, bytes: &'a [u8]) -> Result<(), LoadError> {
+        let body = header::body(bytes, 0)?;
+        read::description(body.description, self)?;
+        read::arrays(body.arrays, self)?;
+        Ok(check::check(self)?)
+    }
+}

@@ -1,0 +1,243 @@
+//! Contents of a model file: features, layers, heads, keywords and provenance.
+//!
+//! Weights and factors stay in flash, packed in the order in which the fastest kernels read them.
+//! [`Affine`] describes the packing.
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::{detector::DetectorParams, frontend::FrontendParams, gate::GateParams};
+
+/// Largest number of layers in a model, those of the heads included.
+pub const MAX_LAYERS: usize = 64;
+/// Largest number of heads on one backbone.
+pub const MAX_HEADS: usize = 16;
+/// Largest number of keywords, and so of logits, over all heads.
+pub const MAX_KEYWORDS: usize = 16;
+/// Largest number of operating points per keyword.
+pub const MAX_POINTS: usize = 4;
+/// Number of activation buffers that layers read and write; buffer 0 is the input.
+pub const BUFFERS: usize = 4;
+/// Largest number of taps of a depthwise layer.
+pub const MAX_TAPS: usize = 32;
+/// Number of outputs per block in packed weights and factors.
+pub const LANES: usize = 4;
+/// Number of inputs per unit in the packed weights of a pointwise layer.
+pub const UNIT: usize = 8;
+
+/// A whole model. It takes 4.6 KB on a 32-bit processor, without the weights.
+///
+/// Its serialization is the description of a file, without the arrays of its [`Affine`]s.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Model<'a> {
+    /// Provenance and licence.
+    pub card: Card<'a>,
+    /// Parameters of the front end.
+    pub frontend: FrontendParams<'a>,
+    /// Number of feature frames in one step's input column, oldest first.
+    pub frames_per_step: u8,
+    /// The layers of the backbone, then those of each head in order.
+    pub layers: Vec<Layer<'a>, MAX_LAYERS>,
+    /// Number of `layers` that belong to the backbone.
+    pub backbone_layers: u8,
+    /// The heads. Each reads the buffer that the last layer of the backbone wrote.
+    pub heads: Vec<Head<'a>, MAX_HEADS>,
+    /// The keywords, one per logit, in the order of the heads' logits.
+    pub words: Vec<Keyword<'a>, MAX_KEYWORDS>,
+    /// Parameters of the gate; without one, the network runs at every step. A file omits an absent
+    /// gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateParams>,
+}
+
+impl<'a> Model<'a> {
+    /// Iterates over every layer's arrays, then every head's: the order in which a file stores
+    /// them.
+    pub fn affines(&self) -> impl Iterator<Item = &Affine<'a>> {
+        let layers = self.layers.iter().filter_map(|layer| layer.op.affine());
+        layers.chain(self.heads.iter().map(|head| &head.logits))
+    }
+}
+
+/// Model card: name, origin and licence.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Card<'a> {
+    /// Name of the model.
+    pub name: &'a str,
+    /// Name of the pretrained model from which it was fine-tuned.
+    pub pretrained: &'a str,
+    /// Training data and method.
+    pub provenance: &'a str,
+    /// Licence as an SPDX expression.
+    pub licence: &'a str,
+}
+
+/// One layer: reads a buffer and writes another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Layer<'a> {
+    /// Index of the buffer that the layer reads.
+    pub input: u8,
+    /// Index of the buffer that it writes; never the one that it reads.
+    pub output: u8,
+    /// The operation.
+    pub op: Op<'a>,
+}
+
+impl<'a> Op<'a> {
+    /// Weights, biases and scales of the layer; `None` if it has none.
+    pub fn affine(&self) -> Option<&Affine<'a>> {
+        match self {
+            Self::Depthwise { affine, .. } | Self::Pointwise { affine } => Some(affine),
+            Self::Add { .. } => None,
+        }
+    }
+}
+
+/// Kinds of layer.
+///
+/// `sat8`, the rounding and the multipliers are those of [`requantize`](crate::fixed::requantize).
+/// A zero point is the `i8` that represents 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Op<'a> {
+    /// Causal depthwise convolution over time:
+    /// `y[c] = requantize(bias[c] + Σₖ w[k,c] · x[t − k·dilation, c])`. Tap 0 is the current
+    /// column.
+    Depthwise {
+        /// Number of taps, 1 … [`MAX_TAPS`].
+        taps: u8,
+        /// Steps between taps, at least 1.
+        dilation: u8,
+        /// Interval of steps at which the layer, and those after it, compute.
+        stride: u8,
+        /// Value of the columns before the first.
+        input_zero: i8,
+        /// Weights, biases, scales.
+        affine: Affine<'a>,
+    },
+    /// Pointwise convolution or dense layer: `y[o] = requantize(bias[o] + Σᵢ w[o,i] · x[i])`.
+    Pointwise {
+        /// Weights, biases, scales.
+        affine: Affine<'a>,
+    },
+    /// Residual sum with `other`:
+    /// `y = sat8(zero + ((x − x_zero)·x_scale + (o − o_zero)·o_scale + 2¹⁹) >> 20)`.
+    Add {
+        /// Index of the second buffer.
+        other: u8,
+        /// `round(2²⁰ · s_x / s_y)`, at most 2²¹.
+        x_scale: i32,
+        /// `round(2²⁰ · s_o / s_y)`, at most 2²¹.
+        o_scale: i32,
+        /// Zero point of the input.
+        x_zero: i8,
+        /// Zero point of the other input.
+        o_zero: i8,
+        /// Zero point of the sum.
+        zero: i8,
+    },
+}
+
+/// Biases and then multipliers of [`LANES`] outputs.
+pub type BiasScale = [[i32; LANES]; 2];
+
+/// Weights, biases and scales of a layer, borrowed from flash.
+///
+/// The exporter folds the zero point of the input into the bias, so the kernels multiply raw `i8`.
+/// Array elements beyond `inputs` or `outputs` are 0 or unused.
+///
+/// **Pointwise weights** are `(blocks of 4 outputs, units of 8 inputs, 2 pairs, 8)` `i16`. Each
+/// holds the weights of two outputs for one input, `256 · odd + even`. The low byte is the even
+/// weight. The rest, divided by 256, is the odd one (−128 … 128). A processor that multiplies `i16`
+/// thus gets `256 · Σ odd·x + Σ even·x` without separating the pair, and extracts only the low
+/// bytes.
+///
+/// **Depthwise weights** are `(blocks of 4 channels, taps, 4)` `i16` and use their whole range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Affine<'a> {
+    /// Number of inputs; number of channels in a depthwise layer.
+    pub inputs: u16,
+    /// Number of outputs; number of channels in a depthwise layer.
+    pub outputs: u16,
+    /// Zero point of the output; −128 turns the saturation into a ReLU. Unused for logits.
+    pub zero_point: i8,
+    /// Packed weights, two `i16` per word, the first in the low half.
+    #[serde(skip)]
+    pub weights: &'a [u32],
+    /// Biases, each from −2³⁰ to 2³⁰ − 1, and multipliers, none negative.
+    #[serde(skip)]
+    pub bias_scales: &'a [BiasScale],
+}
+
+impl<'a> Affine<'a> {
+    /// Number of [`BiasScale`] blocks for all outputs.
+    pub fn blocks(&self) -> usize {
+        usize::from(self.outputs).div_ceil(LANES)
+    }
+
+    /// Number of units in a block of pointwise weights.
+    pub fn units(&self) -> usize {
+        usize::from(self.inputs).div_ceil(UNIT)
+    }
+
+    /// Number of words of pointwise weights.
+    pub fn pointwise_words(&self) -> usize {
+        self.blocks() * self.units() * UNIT
+    }
+
+    /// Number of words of depthwise weights.
+    pub fn depthwise_words(&self, taps: usize) -> usize {
+        self.blocks() * taps * (LANES / 2)
+    }
+
+    /// Returns the weight of pointwise output `o` for input `i`; 0 beyond the array.
+    pub fn pointwise_weight(&self, o: usize, i: usize) -> i32 {
+        let unit = o / LANES * self.units() + i / UNIT;
+        let pair = self.half((2 * unit + o % LANES / 2) * UNIT + i % UNIT);
+        let even = i32::from(pair as i8);
+        if o.is_multiple_of(2) { even } else { (i32::from(pair) - even) >> 8 }
+    }
+
+    /// Returns the weight of tap `k` of `taps` for channel `c`; 0 beyond the array.
+    pub fn depthwise_weight(&self, taps: usize, k: usize, c: usize) -> i32 {
+        i32::from(self.half((c / LANES * taps + k) * LANES + c % LANES))
+    }
+
+    /// Returns the `index`-th `i16` of the weights.
+    fn half(&self, index: usize) -> i16 {
+        let word = self.weights.get(index / 2).copied().unwrap_or(0);
+        (word >> (16 * (index % 2))) as i16
+    }
+}
+
+/// Layers on top of the backbone, and the logits at their end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Head<'a> {
+    /// Number of the model's layers that belong to this head.
+    pub layers: u8,
+    /// Index of the buffer from which the logits are computed.
+    pub input: u8,
+    /// `logit[o] = sat16(round_high(bias[o] + Σᵢ w[o,i] · x[i], multiplier[o]))`, Q8.
+    pub logits: Affine<'a>,
+}
+
+/// A keyword and the parameters of its detector.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Keyword<'a> {
+    /// Name of the keyword.
+    pub label: &'a str,
+    /// Smoothing, threshold and refractory period.
+    pub detector: DetectorParams,
+    /// Thresholds by false accepts per hour, strictest first.
+    pub points: Vec<OperatingPoint, MAX_POINTS>,
+}
+
+/// One row of the table from false accepts per hour to threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatingPoint {
+    /// Number of false accepts at this threshold.
+    pub false_accepts: u32,
+    /// Seconds of audio without the keyword in which they were counted.
+    pub audio_seconds: u32,
+    /// Threshold on the smoothed logit, Q8.
+    pub threshold: i16,
+}
