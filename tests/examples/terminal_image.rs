@@ -12,7 +12,7 @@
 
 use std::{env, fs, io, path::Path, process::Child};
 
-use wakeling::audio;
+use wakeling_audio as audio;
 use wakeling_tests::{
     null_sink::NullSink,
     terminal::{IMAGE_COLUMNS, IMAGE_TITLE, Session, svg},

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use wakeling::emulator::{Emulator, EmulatorError, Machine};
+use wakeling_device::emulator::{Emulator, EmulatorError, Machine};
 
 /// Returns the firmware's program on a machine; see [`if_there`].
 pub fn emulator(machine: Machine, program: &str) -> Option<Emulator> {

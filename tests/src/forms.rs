@@ -1,10 +1,10 @@
 //! Generated images: discs, crosses and stripes at random places in noise.
 
-use wakeling::images::{
+use wakeling_shared::model::Shape;
+use wakeling_vision::{
     Labelling,
     dataset::{ImageSet, LabelledImage},
 };
-use wakeling_shared::model::Shape;
 
 use crate::Random;
 

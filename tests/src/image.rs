@@ -2,19 +2,17 @@
 //! wake words (Banbury et al., "MLPerf Tiny Benchmark", 2021, table 1), and a small one with a
 //! residual sum.
 
-use wakeling::{
-    images::{
-        Labelling,
-        dataset::{ImageSet, LabelledImage},
-        file::ImageNetwork,
-        network::{NetworkConfig, Tier},
-        quantize,
-        training::calibrate,
-    },
-    model_file::{PackedAffine, encode_image},
-    plan::place,
-};
+use wakeling_device::model_file::{PackedAffine, encode_image};
 use wakeling_shared::model::{Affine, Card, ImageLayer, ImageModel, ImageOp, Shape, Window};
+use wakeling_vision::{
+    Labelling,
+    dataset::{ImageSet, LabelledImage},
+    file::ImageNetwork,
+    network::{NetworkConfig, Tier},
+    plan::place,
+    quantize,
+    training::calibrate,
+};
 
 use crate::{
     Random,

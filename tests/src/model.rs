@@ -4,10 +4,8 @@
 //! Weights are uniform. Multipliers follow from the resulting deviation of each sum. Activations
 //! thus spread over `i8`, and neither vanish nor all saturate, at any depth.
 
-use wakeling::{
-    features::{FrontendTables, NormalizationKind},
-    model_file::{PackedAffine, Scales, encode},
-};
+use wakeling_audio::features::{FrontendTables, NormalizationKind};
+use wakeling_device::model_file::{PackedAffine, Scales, encode};
 use wakeling_shared::{
     detector::DetectorParams,
     frontend::MEL_CHANNELS,
@@ -308,13 +306,13 @@ fn word(label: &str) -> Keyword<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wakeling::nn::backbone::BackboneConfig;
+    use wakeling_nn::backbone::BackboneConfig;
 
     #[test]
     fn tiers_have_the_shapes_that_are_trained() {
         for (tier, trained) in [
-            (Tier::S, BackboneConfig::of(wakeling::nn::backbone::Tier::S)),
-            (Tier::M, BackboneConfig::of(wakeling::nn::backbone::Tier::M)),
+            (Tier::S, BackboneConfig::of(wakeling_nn::backbone::Tier::S)),
+            (Tier::M, BackboneConfig::of(wakeling_nn::backbone::Tier::M)),
         ] {
             let dilations: Vec<usize> = tier.dilations().iter().map(|&d| d.into()).collect();
             assert_eq!(usize::from(tier.channels()), trained.channels);

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wakeling::audio;
+use wakeling_audio as audio;
 
 use crate::Random;
 

@@ -8,11 +8,10 @@
 
 use std::{collections::BTreeMap, env, fmt::Write, fs, path::PathBuf};
 
-use wakeling::{
+use wakeling_audio::features::NormalizationKind;
+use wakeling_core::files;
+use wakeling_device::{
     emulator::{APPLICATION, Emulator, EmulatorError, IMAGE, METER, Machine},
-    features::NormalizationKind,
-    files,
-    images::network::Tier as ImageTier,
     simulate::Simulation,
 };
 use wakeling_shared::model::{ImageModel, Model};
@@ -23,6 +22,7 @@ use wakeling_tests::{
     model::random_model,
     sound,
 };
+use wakeling_vision::network::Tier as ImageTier;
 
 /// Machines to measure. Cortex-M7 runs the program of Cortex-M4.
 const MACHINES: [Machine; 5] = [

@@ -3,9 +3,9 @@
 //!
 //! Without QEMU or firmware the tests are skipped with a message ([`device::if_there`]).
 
-use wakeling::{
+use wakeling_audio::features::mel_powers;
+use wakeling_device::{
     emulator::{APPLICATION, Emulator, KERNELS, METER, Machine},
-    features::mel_powers,
     simulate::{Chunking, Device, Simulation},
 };
 use wakeling_shared::{frontend::Normalizer, gate::GateParams, model::Model};

@@ -15,7 +15,7 @@ use std::{
     process::Command,
 };
 
-use wakeling::features::{
+use wakeling_audio::features::{
     FrontendTables, NormalizationKind, features, log_mel, mel_powers, normalize,
 };
 use wakeling_shared::frontend::{

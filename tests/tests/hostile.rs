@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wakeling::pretrained::PretrainedModel;
+use wakeling_nn::pretrained::PretrainedModel;
 use wakeling_shared::model::{HEADER_BYTES, Model};
 use wakeling_tests::{
     Random,

@@ -1,16 +1,8 @@
 //! Tests of image networks: the engine against layers transcribed from their formulas, hostile
 //! files, and the emulated chip against the laptop.
 
-use wakeling::{
+use wakeling_device::{
     emulator::{Emulator, IMAGE, Machine},
-    images::{
-        file::ImageNetwork,
-        metrics::measure,
-        network::{NetworkConfig, Tier as ImageTier},
-        pixels::quantized,
-        quantize, simulate,
-        training::{Settings, train},
-    },
     model_file::encode_image,
 };
 use wakeling_shared::{
@@ -25,6 +17,14 @@ use wakeling_tests::{
     Random, Tier, device, forms,
     image::{Network, random_image_model, tier_model},
     random_model,
+};
+use wakeling_vision::{
+    file::ImageNetwork,
+    metrics::measure,
+    network::{NetworkConfig, Tier as ImageTier},
+    pixels::quantized,
+    quantize, simulate,
+    training::{Settings, train},
 };
 
 const NETWORKS: [Network; 3] = [Network::Small, Network::KeywordSpotting, Network::VisualWakeWords];

@@ -3,7 +3,7 @@
 
 use std::{env, fs, path::Path};
 
-use wakeling::{
+use wakeling_device::{
     model_file::{PackedAffine, Scales, encode},
     simulate::{Chunking, Device},
 };
@@ -48,7 +48,8 @@ fn another_version_is_named() {
         assert_eq!(refused.to_string(), expected);
     }
     file[4] = 1;
-    let refused = wakeling::model_file::load(Path::new("old.wkl"), &file).expect_err("it is old");
+    let refused =
+        wakeling_device::model_file::load(Path::new("old.wkl"), &file).expect_err("it is old");
     assert!(refused.to_string().contains("old.wkl"), "{refused}");
     assert!(refused.to_string().contains("wakeling quantize --head"), "{refused}");
 }

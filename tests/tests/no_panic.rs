@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use wakeling::{
+use wakeling_device::{
     emulator::{APPLICATION, Emulator, Machine, NO_PANIC},
     simulate::{Chunking, Device},
 };
@@ -53,7 +53,7 @@ fn what_was_proven_is_the_whole_device_and_its_stack_is_bounded() {
         let mut model = Model::load(&file).expect("the model is valid");
         // Every keyword is detected as often as possible.
         model.words.iter_mut().for_each(|word| word.detector.threshold = i16::MIN);
-        let file = wakeling::model_file::encode(&model).expect("it can be written");
+        let file = wakeling_device::model_file::encode(&model).expect("it can be written");
         let host = Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("it runs");
         assert!(host.contains("detection "), "a test of nothing");
         let chip = proof.measure(&file, &pcm, &[]).expect("it runs");

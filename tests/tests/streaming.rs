@@ -1,6 +1,6 @@
 //! The output of the pipeline depends on the samples, not on the chunks.
 
-use wakeling::simulate::{Chunking, Device};
+use wakeling_device::simulate::{Chunking, Device};
 use wakeling_shared::{
     engine::Engine,
     gate::GateParams,

@@ -8,13 +8,11 @@
 use std::{env, path::Path};
 
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
-use wakeling::{
+use wakeling_audio::features::{log_mel, mel_powers};
+use wakeling_data::negatives::{Negatives, SpeechClip};
+use wakeling_device::{
     emulator::{Emulator, Machine, UPDATE},
-    enroll::{empty_entry, enroll_file},
-    features::{log_mel, mel_powers},
     model_file,
-    negatives::{Negatives, SpeechClip},
-    quantize::{CardText, QuantizedBackbone, with_model},
     simulate::{Chunking, Device},
     update::{
         keys::Key,
@@ -36,6 +34,10 @@ use wakeling_shared::{
 };
 use wakeling_tests::{
     Random, Tier, device::emulator, hostile::own::small_pretrained, model::random_model, sound,
+};
+use wakeling_train::{
+    enroll::{empty_entry, enroll_file},
+    quantize::{CardText, QuantizedBackbone, with_model},
 };
 
 const PAGE: usize = 1024;

@@ -10,14 +10,15 @@ use std::{
 };
 
 use tempfile::TempDir;
-use wakeling::{
-    audio as sound_files,
+use wakeling_audio as sound_files;
+use wakeling_data::{
     dataset::{self, Item, unpack},
-    images::{self, pixels as image_files},
     phrase,
     tokens::{Tokenizer, clean},
 };
 use wakeling_shared::model::Shape;
+use wakeling_vision as images;
+use wakeling_vision::pixels as image_files;
 
 use crate::{Random, forms, sound};
 

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use wakeling::simulate::{Chunking, Device, Simulation};
+use wakeling_device::simulate::{Chunking, Device, Simulation};
 use wakeling_shared::{
     engine::ImageEngine,
     events::Event,

@@ -3,21 +3,28 @@
 use std::{path::PathBuf, sync::LazyLock};
 
 use rand::{SeedableRng, rngs::StdRng};
-use wakeling::{
-    capture::folder::{ClipMetadata, Folder},
+use wakeling_audio::features::{FrontendTables, NormalizationKind};
+use wakeling_capture::folder::{ClipMetadata, Folder};
+use wakeling_data::{
     dataset::{Example, index::DatasetIndex},
-    features::{FrontendTables, NormalizationKind},
-    head_checkpoint::{HeadCheckpoint, HeadMetadata, fingerprint},
-    images::{self, file::ImageNetwork},
     mixing::MelStream,
-    model_file,
     negatives::{Negatives, SpeechClip},
-    nn::{backbone::BackboneConfig, head::HeadConfig, params::Params},
     pack as packs_of,
+};
+use wakeling_device::model_file;
+use wakeling_nn::{
+    backbone::BackboneConfig,
+    head::HeadConfig,
+    params::Params,
     pretrained::{PRETRAINED_FORMAT, PretrainedMetadata, PretrainedModel},
-    quantize::{CardText, QuantizedBackbone, with_model},
 };
 use wakeling_shared::{detector::DetectorParams, model::OperatingPoint};
+use wakeling_train::{
+    head_checkpoint::{HeadCheckpoint, HeadMetadata, fingerprint},
+    quantize::{CardText, QuantizedBackbone, with_model},
+};
+use wakeling_vision as images;
+use wakeling_vision::file::ImageNetwork;
 
 use super::{
     datasets::{in_scratch, put},
@@ -67,7 +74,10 @@ pub fn small_head(pretrained: &PretrainedModel) -> HeadCheckpoint {
 }
 
 /// Encodes the model file of one keyword; an error if pretrained model and head do not fit.
-pub fn model_of(pretrained: &PretrainedModel, tuned: &HeadCheckpoint) -> wakeling::Result<Vec<u8>> {
+pub fn model_of(
+    pretrained: &PretrainedModel,
+    tuned: &HeadCheckpoint,
+) -> wakeling_core::Result<Vec<u8>> {
     let backbone = QuantizedBackbone::of(pretrained)?;
     let word = tuned.entry(&backbone)?;
     let card = CardText { name: "hostile".into(), provenance: "tests".into() };
@@ -75,7 +85,7 @@ pub fn model_of(pretrained: &PretrainedModel, tuned: &HeadCheckpoint) -> wakelin
 }
 
 /// Returns the bytes that `save` writes.
-fn saved(save: impl FnOnce(&std::path::Path) -> wakeling::Result<()>) -> Vec<u8> {
+fn saved(save: impl FnOnce(&std::path::Path) -> wakeling_core::Result<()>) -> Vec<u8> {
     let place = tempfile::tempdir().expect("a temporary folder");
     let path = place.path().join("file");
     save(&path).expect("it can be written");

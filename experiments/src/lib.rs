@@ -1,0 +1,111 @@
+//! Development keywords and data shared by several examples.
+
+use std::{collections::BTreeMap, path::Path};
+
+use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
+use wakeling_audio::features::LogMel;
+use wakeling_core::Result;
+use wakeling_data::clip_features::load_log_mel;
+use wakeling_data::{
+    dataset::{Dataset, Example},
+    tokens::clean,
+};
+use wakeling_nn::pretrained::PretrainedModel;
+use wakeling_train::{compare::draw, finetune::Settings};
+
+/// Development keywords. None of them is in the training split.
+pub const WORDS: [&str; 12] = [
+    "operator",
+    "wildfire",
+    "open",
+    "北京",
+    "上海",
+    "复旦",
+    "athena",
+    "amelia",
+    "hey savant",
+    "hey chatterbox",
+    "hey floyd",
+    "ó sauro",
+];
+
+/// Clips of a keyword: a part for training and a part for testing, or one list if no speaker is
+/// known.
+#[derive(Default)]
+pub struct Keyword {
+    /// Clips for training.
+    pub enrol: Vec<Example>,
+    /// Clips for testing, by other speakers.
+    pub test: Vec<Example>,
+    /// Clips without a speaker, for both.
+    pub any: Vec<Example>,
+}
+
+impl Keyword {
+    /// Samples `samples` clips for training. Returns them and the clips for testing.
+    pub fn draw(&self, samples: usize, seed: u64) -> (Vec<Example>, Vec<Example>) {
+        if self.any.is_empty() {
+            return (draw(&self.enrol, samples, 1_000 + seed), self.test.clone());
+        }
+        let mut all = self.any.clone();
+        all.shuffle(&mut StdRng::seed_from_u64(1_000 + seed));
+        let test = all.split_off(samples.min(all.len()));
+        (all, test)
+    }
+}
+
+/// Groups the clips of the development keywords by keyword.
+pub fn words(all: &[Example]) -> BTreeMap<String, Keyword> {
+    let mut words: BTreeMap<String, Keyword> = BTreeMap::new();
+    for e in all {
+        let text = clean(e.text.as_deref().unwrap_or(""));
+        let (Some(split), Some("word")) = (e.split.as_deref(), e.kind.as_deref()) else { continue };
+        if !WORDS.contains(&text.as_str()) {
+            continue;
+        }
+        let word = words.entry(text).or_default();
+        match split {
+            "wake-enrol" => word.enrol.push(e.clone()),
+            "wake-test" => word.test.push(e.clone()),
+            "wake-nospeaker" => word.any.push(e.clone()),
+            _ => {}
+        }
+    }
+    words
+}
+
+/// Loads 6.3 hours of speech without the development keywords, which no training uses.
+pub fn test_negatives(data: &Path) -> Result<Vec<Example>> {
+    let open = |name: &str| Dataset::open(data.join(name)).map(|c| c.examples);
+    let mut all = open("manifest/negative.jsonl")?;
+    let sentences = |e: &Example| e.source.as_deref() == Some("so762-test");
+    all.extend(open("manifest/test.jsonl")?.into_iter().filter(sentences));
+    for lang in ["en", "es", "fr", "it", "ru"] {
+        all.extend(open(&format!("negatives/{lang}"))?);
+    }
+    Ok(all)
+}
+
+/// Returns the default settings with the changes of a JSON object, and a separate seed per sample
+/// of recordings.
+pub fn settings(draw: u64, changes: &str) -> Settings {
+    let mut settings = serde_json::to_value(Settings::default()).expect("settings are JSON");
+    let changes: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(changes).expect("--settings is a JSON object");
+    for (name, value) in changes {
+        assert!(settings.get(&name).is_some(), "there is no setting {name:?}");
+        settings[name] = value;
+    }
+    let settings: Settings = serde_json::from_value(settings).expect("values of settings");
+    Settings { seed: draw + 1, ..settings }
+}
+
+/// Loads the log-mel frames of all examples that can be read.
+pub fn load(
+    pretrained: &PretrainedModel,
+    examples: &[Example],
+    title: &'static str,
+) -> Vec<LogMel> {
+    let frontend = pretrained.tables.params(pretrained.info.normalization);
+    load_log_mel(examples, &frontend, title).into_iter().flatten().collect()
+}

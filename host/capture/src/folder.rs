@@ -1,0 +1,308 @@
+//! Folders of recordings: 16 kHz mono WAV files, and `manifest.jsonl`, which lists them.
+//!
+//! A recording is on the disk before the next one begins, first its file and then its line. An
+//! interrupted run therefore loses no recording, and the next run continues from there. Foreign
+//! lines are left as they are. A recording without a line, from a run that was interrupted between
+//! the two, gets one.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use wakeling_audio as audio;
+use wakeling_audio::SAMPLE_RATE;
+use wakeling_core::{Error, Result, files};
+use wakeling_data::{synthesize::MANIFEST, tokens::clean};
+
+/// Metadata of a recording in the manifest, besides its file and length.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClipMetadata {
+    /// Transcript.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// Name of the speaker.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub speaker: String,
+    /// Requested style of speech, such as "far".
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub style: String,
+    /// "word", or "room" for sound of a room.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    audio_filepath: String,
+    #[serde(default)]
+    duration: f64,
+    #[serde(flatten)]
+    metadata: ClipMetadata,
+}
+
+/// Recording on the disk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Path of its file.
+    pub path: PathBuf,
+    /// Length in seconds.
+    pub duration_s: f64,
+    /// Metadata from the manifest.
+    pub metadata: ClipMetadata,
+}
+
+/// Folder of recordings.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    prefix: &'static str,
+    /// Lines of the manifest.
+    lines: Vec<String>,
+    kept: Vec<Entry>,
+}
+
+impl Folder {
+    /// Opens or creates a folder, in which files are called `PREFIX-NNNN.wav`. A file without a
+    /// line gets `metadata`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be created or read.
+    pub fn open(path: &Path, prefix: &'static str, metadata: &ClipMetadata) -> Result<Self> {
+        // Another process may have written a file and not yet its line.
+        let _claim = files::claim_when_free(path)?;
+        let lines = read_lines(&path.join(MANIFEST))?;
+        let mut folder = Self { path: path.to_path_buf(), prefix, lines, kept: Vec::new() };
+        let named: Vec<Line> =
+            folder.lines.iter().filter_map(|l| serde_json::from_str(l).ok()).collect();
+        let names: BTreeSet<&str> = named.iter().map(|l| l.audio_filepath.as_str()).collect();
+        let strays = folder.strays(&names)?;
+        for Line { audio_filepath, duration, metadata } in named {
+            let path = path.join(audio_filepath);
+            if path.is_file() {
+                folder.kept.push(Entry { path, duration_s: duration, metadata });
+            }
+        }
+        for name in strays {
+            let Ok(pcm) = audio::read(path.join(&name)) else { continue };
+            folder.append(&name, pcm.len(), metadata)?;
+        }
+        Ok(folder)
+    }
+
+    /// Returns our files that no line names, in order.
+    fn strays(&self, named: &BTreeSet<&str>) -> Result<Vec<String>> {
+        let entries = fs::read_dir(&self.path).map_err(Error::io(&self.path, "read"))?;
+        let mut strays = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(Error::io(&self.path, "read"))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let number = name.strip_prefix(self.prefix).and_then(|n| n.strip_prefix('-'));
+            let number = number.and_then(|n| n.strip_suffix(".wav")).unwrap_or_default();
+            let is_ours = number.len() >= 4 && number.bytes().all(|b| b.is_ascii_digit());
+            if is_ours && !named.contains(name.as_str()) {
+                strays.push(name);
+            }
+        }
+        strays.sort();
+        Ok(strays)
+    }
+
+    /// Path of the folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Recordings that the manifest names and that exist.
+    pub fn kept(&self) -> &[Entry] {
+        &self.kept
+    }
+
+    /// Number of recordings whose transcript is `text`, compared without case and punctuation.
+    pub fn count(&self, text: &str) -> usize {
+        let text = clean(text);
+        self.kept.iter().filter(|k| clean(&k.metadata.text) == text).count()
+    }
+
+    /// Total length of all recordings in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.kept.iter().map(|k| k.duration_s).sum()
+    }
+
+    /// Stores a recording: first the file and then its line, each written atomically.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the recording cannot be written; earlier ones are unchanged.
+    pub fn keep(&mut self, pcm: &[i16], metadata: &ClipMetadata) -> Result<PathBuf> {
+        let _claim = files::claim_when_free(&self.path)?;
+        self.reread()?;
+        let name = (1..)
+            .map(|n| format!("{}-{n:04}.wav", self.prefix))
+            .find(|name| !self.path.join(name).exists())
+            .unwrap_or_default();
+        let path = self.path.join(&name);
+        audio::write_wav(&path, pcm)?;
+        match self.append(&name, pcm.len(), metadata) {
+            Ok(()) => Ok(path),
+            Err(error) => {
+                // The next run would add a file without a line to the manifest.
+                let _ = fs::remove_file(&path);
+                Err(error)
+            }
+        }
+    }
+
+    /// Rereads the manifest, for lines that another process wrote. Its recordings are not counted
+    /// here.
+    fn reread(&mut self) -> Result<()> {
+        let manifest = self.path.join(MANIFEST);
+        // If there is no regular file, no other process wrote one. Writing reports what is there.
+        if manifest.is_file() {
+            self.lines = read_lines(&manifest)?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, name: &str, samples: usize, metadata: &ClipMetadata) -> Result<()> {
+        let seconds = samples as f64 / f64::from(SAMPLE_RATE);
+        let duration = (seconds * 1_000.0).round() / 1_000.0;
+        let line = Line { audio_filepath: name.to_owned(), duration, metadata: metadata.clone() };
+        let line = serde_json::to_string(&line).map_err(|e| Error::defect(e.to_string()))?;
+        self.lines.push(line);
+        let text = self.lines.join("\n") + "\n";
+        if let Err(error) = files::write_atomic(self.path.join(MANIFEST), text.as_bytes()) {
+            self.lines.pop();
+            return Err(error);
+        }
+        self.kept.push(Entry {
+            path: self.path.join(name),
+            duration_s: duration,
+            metadata: metadata.clone(),
+        });
+        Ok(())
+    }
+
+    /// Removes the recording of that file name: first its line, then its file.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is no such recording; [`Error::Io`] if it cannot be removed.
+    pub fn remove(&mut self, name: &str) -> Result<()> {
+        let is_it = |path: &Path| path.file_name().is_some_and(|n| n == name);
+        let Some(at) = self.kept.iter().position(|k| is_it(&k.path)) else {
+            return Err(Error::usage(
+                format!("there is no recording {name:?}"),
+                "load the page again",
+            ));
+        };
+        let _claim = files::claim_when_free(&self.path)?;
+        self.reread()?;
+        let names_it = |line: &String| {
+            serde_json::from_str::<Line>(line).is_ok_and(|l| is_it(Path::new(&l.audio_filepath)))
+        };
+        let left: Vec<String> = self.lines.iter().filter(|l| !names_it(l)).cloned().collect();
+        let text: String = left.iter().map(|l| format!("{l}\n")).collect();
+        files::write_atomic(self.path.join(MANIFEST), text.as_bytes())?;
+        let path = self.kept.remove(at).path;
+        self.lines = left;
+        fs::remove_file(&path).map_err(Error::io(&path, "remove"))
+    }
+}
+
+/// Reads the lines of a manifest; empty if there is no manifest.
+fn read_lines(manifest: &Path) -> Result<Vec<String>> {
+    let text = match fs::metadata(manifest) {
+        // Reading a device or a pipe may never end.
+        Ok(metadata) if !metadata.is_file() => {
+            let remedy = "move it away, or name another folder with --out";
+            return Err(Error::input(manifest, "this is no file", remedy));
+        }
+        Ok(_) => fs::read_to_string(manifest).map_err(Error::io(manifest, "read"))?,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(e) => return Err(Error::io(manifest, "read")(e)),
+    };
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wakeling_data::dataset::Dataset;
+
+    fn metadata() -> ClipMetadata {
+        ClipMetadata {
+            text: "hey \"you\"".into(),
+            speaker: "Ana".into(),
+            style: "far".into(),
+            kind: "word".into(),
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_a_manifest_that_the_dataset_reads() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("a/b");
+        let mut folder = Folder::open(&path, "take", &metadata()).unwrap();
+        folder.keep(&[7; 16_000], &metadata()).unwrap();
+        folder.keep(&[8; 8_000], &ClipMetadata { speaker: String::new(), ..metadata() }).unwrap();
+        let dataset = Dataset::open(path.join(MANIFEST)).unwrap();
+        assert!(dataset.skipped.is_empty());
+        let first = &dataset.examples[0];
+        assert_eq!(first.load().unwrap(), [7; 16_000]);
+        assert_eq!(
+            (first.text.as_deref(), first.speaker.as_deref()),
+            (Some("hey \"you\""), Some("Ana"))
+        );
+        assert_eq!((first.kind.as_deref(), first.labels["style"].as_str()), (Some("word"), "far"));
+        assert_eq!(dataset.examples[1].speaker, None);
+        assert_eq!((folder.count("Hey you"), folder.count("you"), folder.seconds()), (2, 0, 1.5));
+    }
+
+    #[test]
+    fn a_run_goes_on_where_the_last_was_cut_off() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path();
+        let mut folder = Folder::open(path, "take", &metadata()).unwrap();
+        folder.keep(&[7; 16_000], &metadata()).unwrap();
+        // The program was killed between file and line, after the manifest was edited by hand.
+        audio::write_wav(path.join("take-0002.wav"), &[9; 16_000]).unwrap();
+        let mut text = fs::read_to_string(path.join(MANIFEST)).unwrap();
+        text += "{\"audio_filepath\": \"gone.wav\", \"text\": \"x\", \"mood\": \"good\"}\n# mine\n";
+        fs::write(path.join(MANIFEST), &text).unwrap();
+        fs::write(path.join("take-1.wav"), "not ours").unwrap();
+        let mut folder = Folder::open(path, "take", &metadata()).unwrap();
+        assert_eq!(folder.count("hey you"), 2);
+        let third = folder.keep(&[1; 100], &metadata()).unwrap();
+        assert!(third.ends_with("take-0003.wav"));
+        let written = fs::read_to_string(path.join(MANIFEST)).unwrap();
+        assert!(written.starts_with(&text) && written.lines().count() == 5, "{written}");
+        assert_eq!(Folder::open(path, "take", &metadata()).unwrap().count("hey you"), 3);
+    }
+
+    #[test]
+    fn a_recording_can_be_taken_back() {
+        let place = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(place.path(), "take", &metadata()).unwrap();
+        for _ in 0..3 {
+            folder.keep(&[7; 160], &metadata()).unwrap();
+        }
+        folder.remove("take-0002.wav").unwrap();
+        assert!(folder.remove("take-0002.wav").is_err() && folder.remove("../x").is_err());
+        assert_eq!(folder.count("hey you"), 2);
+        assert_eq!(Folder::open(place.path(), "take", &metadata()).unwrap().count("hey you"), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_manifest_that_cannot_be_written_keeps_nothing_by_halves() {
+        let place = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(place.path(), "take", &metadata()).unwrap();
+        std::os::unix::fs::symlink("/dev/full", place.path().join(MANIFEST)).unwrap();
+        let error = folder.keep(&[7; 16_000], &metadata()).unwrap_err().to_string();
+        assert!(error.contains(MANIFEST) && error.contains("make room"), "{error}");
+        assert!(!place.path().join("take-0001.wav").exists() && folder.kept().is_empty());
+        assert!(Folder::open(place.path(), "take", &metadata()).is_err(), "it would never end");
+    }
+}

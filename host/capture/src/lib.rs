@@ -1,0 +1,62 @@
+//! Microphones, and recordings made with them.
+//!
+//! microphone → 16 kHz mono → level, ring, take → folder with a manifest. Levels, phrase
+//! boundaries, verdicts on takes and the order of takes are computed without a device. [`device`]
+//! is the narrow interface to one, and `system` implements it with cpal if the program was built
+//! with the feature `microphone`.
+
+pub mod device;
+pub mod folder;
+pub mod live;
+pub mod record;
+pub mod ring;
+#[cfg(feature = "microphone")]
+mod silence;
+#[cfg(feature = "microphone")]
+mod system;
+pub mod take;
+pub mod terminal;
+
+#[cfg(feature = "microphone")]
+pub use system::{DefaultLoudspeaker, microphones, open};
+#[cfg(not(feature = "microphone"))]
+pub use without::{DefaultLoudspeaker, microphones, open};
+
+#[cfg(not(feature = "microphone"))]
+mod without {
+    use super::device::{Found, Loudspeaker, Microphone, Wanted};
+    use wakeling_core::{Error, Result};
+
+    fn missing<T>() -> Result<T> {
+        Err(Error::device(
+            "microphone",
+            "this program was built without sound",
+            "build it with the feature `microphone`, which is on by default: ./x build",
+        ))
+    }
+
+    /// Lists the microphones of the system.
+    ///
+    /// # Errors
+    /// Always, since this build has no sound.
+    pub fn microphones() -> Result<Vec<Found>> {
+        missing()
+    }
+
+    /// Opens a microphone.
+    ///
+    /// # Errors
+    /// Always, since this build has no sound.
+    pub fn open(_: &Wanted) -> Result<Box<dyn Microphone>> {
+        missing()
+    }
+
+    /// Default loudspeaker of the system.
+    pub struct DefaultLoudspeaker;
+
+    impl Loudspeaker for DefaultLoudspeaker {
+        fn play(&mut self, _: &[i16]) -> Result<()> {
+            missing()
+        }
+    }
+}

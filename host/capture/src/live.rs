@@ -1,0 +1,321 @@
+//! Live detection: sound from the microphone through the device's own pipeline.
+//!
+//! Scores are shown as levels, on which the threshold is 50 for every model. Sensitivity has three
+//! named settings, each with the false accepts that the model's table counts for it. The keys `+`
+//! and `-` select the next setting.
+
+use std::{collections::VecDeque, time::Duration};
+
+use wakeling_shared::{
+    detector::{DetectorParams, LOGIT_CLAMP},
+    model::Model,
+    pipeline::Pipeline,
+};
+
+use crate::{
+    device::Microphone,
+    folder::{ClipMetadata, Folder},
+    ring::Ring,
+    terminal::{Bar, Key, Screen, View},
+};
+use wakeling_audio::{SAMPLE_RATE, level::Meter};
+use wakeling_core::{Error, Result};
+use wakeling_device::{
+    sensitivity::{DetectionEvent, DetectionLevel, SensitivityScale},
+    simulate::score,
+};
+
+/// Time that one poll of the microphone and the keys takes.
+const TICK: Duration = Duration::from_millis(40);
+/// Length of the sound that a key saves, in seconds.
+const SAVED_S: usize = 3;
+/// Number of detections that are shown.
+const SHOWN: usize = 6;
+/// Number of samples for which a bar holds a keyword's highest score.
+const HOLD_SAMPLES: u64 = SAMPLE_RATE as u64;
+
+/// Detected keyword, once its event is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveDetection {
+    /// Position of the decision, in seconds of sound.
+    pub time_s: f64,
+    /// Label of the keyword.
+    pub word: String,
+    /// Raw score at the decision, 0 … 1.
+    pub score: f64,
+    /// Raw threshold that it reached, 0 … 1.
+    pub threshold: f64,
+    /// Highest raw score of the event, 0 … 1.
+    pub peak: f64,
+    /// Level of the peak.
+    pub level: DetectionLevel,
+}
+
+impl LiveDetection {
+    fn new(word: &str, event: &DetectionEvent) -> Self {
+        Self {
+            time_s: event.end_samples as f64 / f64::from(SAMPLE_RATE),
+            word: word.to_owned(),
+            score: score(event.logit),
+            threshold: score(event.threshold),
+            peak: score(event.peak),
+            level: DetectionLevel::of(event.peak, event.threshold),
+        }
+    }
+}
+
+/// Settings of a session.
+pub struct Options<'a> {
+    /// Seconds of sound after which the session ends.
+    pub seconds: Option<f64>,
+    /// Settings of the sensitivity, and the one to start with.
+    pub sensitivity: SensitivityScale,
+    /// Folder in which false wakes and misses are saved.
+    pub out: &'a std::path::Path,
+    /// Callback for every detection once it is over. That is when the score falls below the
+    /// threshold, and at the latest when the refractory period ends.
+    pub on_detection: &'a mut dyn FnMut(&LiveDetection) -> Result<()>,
+}
+
+/// Detects keywords in live sound until the user stops it or the time is over.
+///
+/// # Errors
+/// [`Error::Device`] if the microphone fails; those of `on_detection`.
+pub fn detect(
+    model: &Model<'_>,
+    microphone: &mut dyn Microphone,
+    screen: &mut dyn Screen,
+    options: &mut Options<'_>,
+) -> Result<()> {
+    let mut arena = vec![0; model.arena_bytes()];
+    let mut pipeline = Pipeline::new(model, &mut arena)
+        .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;
+    let mut listener = Listener::new(model, options.sensitivity.clone());
+    listener.set_thresholds(&mut pipeline);
+    let outcome = run(&mut listener, &mut pipeline, microphone, screen, options);
+    // A detection that is still open at the end is reported too.
+    for detections in listener.end() {
+        (options.on_detection)(&detections)?;
+    }
+    outcome
+}
+
+fn run(
+    listener: &mut Listener,
+    pipeline: &mut Pipeline<'_, '_>,
+    microphone: &mut dyn Microphone,
+    screen: &mut dyn Screen,
+    options: &mut Options<'_>,
+) -> Result<()> {
+    loop {
+        let pcm = microphone.read(TICK)?;
+        for detections in listener.push(pipeline, &pcm) {
+            (options.on_detection)(&detections)?;
+        }
+        if microphone.has_gaps() {
+            listener.note = "the computer was too busy: sound was lost".into();
+        }
+        screen.show(&listener.view(microphone.name()))?;
+        match screen.key(Duration::ZERO)? {
+            Some(Key::Char('q') | Key::End) => return Ok(()),
+            Some(Key::Char(key)) => listener.press(key, pipeline, options.out),
+            _ => {}
+        }
+        if options.seconds.is_some_and(|s| listener.seconds() >= s) {
+            return Ok(());
+        }
+    }
+}
+
+const KEYS: &[(&str, &str)] = &[
+    ("+", "more sensitive"),
+    ("-", "stricter"),
+    ("f", "saves 3 s as a false wake"),
+    ("m", "as a miss"),
+    ("q", "stops"),
+];
+
+struct Listener {
+    labels: Vec<String>,
+    detectors: Vec<DetectorParams>,
+    sensitivity: SensitivityScale,
+    /// Open event of each keyword.
+    open: Vec<Option<DetectionEvent>>,
+    /// Highest smoothed logit of each keyword in the last second, with its position in samples.
+    peaks: Vec<(i16, u64)>,
+    detections: VecDeque<LiveDetection>,
+    samples: u64,
+    ring: Ring,
+    meter: Meter,
+    note: String,
+}
+
+impl Listener {
+    fn new(model: &Model<'_>, sensitivity: SensitivityScale) -> Self {
+        Self {
+            labels: model.words.iter().map(|w| w.label.to_owned()).collect(),
+            detectors: model.words.iter().map(|w| w.detector).collect(),
+            sensitivity,
+            open: vec![None; model.words.len()],
+            peaks: vec![(-LOGIT_CLAMP, 0); model.words.len()],
+            detections: VecDeque::new(),
+            samples: 0,
+            ring: Ring::new(SAVED_S * SAMPLE_RATE as usize),
+            meter: Meter::default(),
+            note: String::new(),
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.samples as f64 / f64::from(SAMPLE_RATE)
+    }
+
+    /// Processes sound. Returns the detections that ended in it.
+    fn push(&mut self, pipeline: &mut Pipeline<'_, '_>, pcm: &[i16]) -> Vec<LiveDetection> {
+        self.ring.push(pcm);
+        self.meter.push(pcm);
+        self.samples += pcm.len() as u64;
+        let Self { labels, detectors, peaks, open, .. } = self;
+        let mut ended = Vec::new();
+        pipeline.push(pcm, |step| {
+            for (word, decision) in step.decisions.iter().enumerate() {
+                let peak = &mut peaks[word];
+                if decision.smoothed >= peak.0 || peak.1 + HOLD_SAMPLES < step.end_samples {
+                    *peak = (decision.smoothed, step.end_samples);
+                }
+                if let Some(event) = open[word].take_if(|event| !event.extend(decision.smoothed)) {
+                    ended.push(LiveDetection::new(&labels[word], &event));
+                }
+                if decision.fired {
+                    let (at, logit) = (step.end_samples, decision.smoothed);
+                    open[word] = Some(DetectionEvent::start(at, logit, &detectors[word]));
+                }
+            }
+        });
+        self.show(&ended);
+        ended
+    }
+
+    /// Ends the open detections.
+    fn end(&mut self) -> Vec<LiveDetection> {
+        let open = self.open.iter_mut().zip(&self.labels);
+        let ended: Vec<LiveDetection> =
+            open.filter_map(|(e, label)| Some(LiveDetection::new(label, &e.take()?))).collect();
+        self.show(&ended);
+        ended
+    }
+
+    fn show(&mut self, ended: &[LiveDetection]) {
+        for one in ended {
+            self.detections.push_front(one.clone());
+        }
+        self.detections.truncate(SHOWN);
+    }
+
+    fn press(&mut self, key: char, pipeline: &mut Pipeline<'_, '_>, out: &std::path::Path) {
+        match key {
+            '+' | '=' => self.move_to(Some(self.sensitivity.current() + 1), pipeline),
+            '-' => self.move_to(self.sensitivity.current().checked_sub(1), pipeline),
+            'f' => self.save(out, None),
+            'm' => {
+                // Of several keywords, the one with the highest score was probably meant.
+                let best = (0..self.labels.len()).max_by_key(|&word| self.peaks[word].0);
+                self.save(out, best);
+            }
+            _ => {}
+        }
+    }
+
+    /// Selects the setting of an index, if there is one.
+    fn move_to(&mut self, index: Option<usize>, pipeline: &mut Pipeline<'_, '_>) {
+        let settings = self.sensitivity.settings().len();
+        let Some(index) = index.filter(|&index| index < settings) else {
+            let name = self.sensitivity.setting().name();
+            let end = if self.sensitivity.current() == 0 { "strictest" } else { "most sensitive" };
+            self.note = format!("{name} is the {end} setting");
+            return;
+        };
+        self.sensitivity.move_to(index);
+        self.set_thresholds(pipeline);
+        self.note = String::new();
+    }
+
+    /// Sets the pipeline's thresholds to those of the current setting.
+    fn set_thresholds(&mut self, pipeline: &mut Pipeline<'_, '_>) {
+        let thresholds = &self.sensitivity.setting().thresholds;
+        for (word, (detector, &threshold)) in self.detectors.iter_mut().zip(thresholds).enumerate()
+        {
+            detector.threshold = threshold;
+            pipeline.set_threshold(word, threshold);
+        }
+    }
+
+    /// Saves the last seconds, as a miss of a keyword or as a false wake.
+    fn save(&mut self, out: &std::path::Path, word: Option<usize>) {
+        let label = word.and_then(|word| self.labels.get(word));
+        let (folder, prefix, facts) = match label {
+            Some(label) => {
+                let folder = out.join("misses").join(wakeling_data::text::file_name(label));
+                let facts = ClipMetadata {
+                    text: label.clone(),
+                    kind: "word".into(),
+                    ..ClipMetadata::default()
+                };
+                (folder, "miss", facts)
+            }
+            None => {
+                let facts = ClipMetadata { kind: "false-wake".into(), ..ClipMetadata::default() };
+                (out.join("false-wakes"), "wake", facts)
+            }
+        };
+        let pcm = self.ring.to_vec();
+        let saved = Folder::open(&folder, prefix, &facts).and_then(|mut f| f.keep(&pcm, &facts));
+        self.note = match saved {
+            Ok(path) => {
+                // The next key does not save the same sound again.
+                self.ring.clear();
+                format!("saved {}", path.display())
+            }
+            // Detection continues, and the note shows the error to the user.
+            Err(error) => error.to_string().replace('\n', ";"),
+        };
+    }
+
+    fn view(&self, microphone: &str) -> View {
+        let mut body = vec![
+            format!("Sensitivity: {}", self.sensitivity.names()),
+            format!("False accepts counted: {}", self.sensitivity.setting().evidence()),
+            self.note.clone(),
+        ];
+        body.extend(
+            self.detections
+                .iter()
+                .map(|h| format!("{:8.2} s  {}  level {}", h.time_s, h.word, h.level)),
+        );
+        body.resize(3 + SHOWN, String::new());
+        View {
+            title: format!("Listening to {microphone}. A word is detected from level 50 on."),
+            body,
+            bars: (0..self.labels.len()).map(|word| self.bar(word)).collect(),
+            level: Some(self.meter.level()),
+            keys: KEYS,
+            is_question: false,
+        }
+    }
+
+    /// Returns the bar of a keyword: its highest level of the last second, with the threshold as
+    /// the mark.
+    fn bar(&self, word: usize) -> Bar {
+        let level = DetectionLevel::of(self.peaks[word].0, self.detectors[word].threshold);
+        let sign = if self.open[word].is_some() { "  DETECTED" } else { "" };
+        Bar {
+            name: self.labels[word].clone(),
+            share: level.share(),
+            mark: DetectionLevel::THRESHOLD.share(),
+            text: format!("{level:>3}{sign}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

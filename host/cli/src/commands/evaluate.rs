@@ -1,0 +1,270 @@
+//! `wakeling evaluate`: measures misses against false accepts per hour of a model, on recordings.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use wakeling_shared::model::Model;
+
+use super::{KeywordPath, number, open_datasets, open_takes, parse_keyword};
+use wakeling_audio::features::{FrontendTables, NormalizationKind};
+use wakeling_core::{Error, Result, files};
+use wakeling_data::{
+    dataset::Example,
+    takes::{Purpose, record::TrainedOn},
+    text::{file_names, name_key, quoted},
+};
+use wakeling_device::model_file;
+use wakeling_nn::pretrained::PretrainedModel;
+use wakeling_train::{
+    evaluate::{
+        self, KeywordDetail, Noise, ScoredClips, ScoredKeyword, ScoredStream, Scores,
+        TestConditions,
+    },
+    head_checkpoint::HeadCheckpoint,
+    models,
+};
+
+/// Allowed signal-to-noise ratios in dB; beyond them only noise or only speech would remain.
+const SNR_DB: std::ops::RangeInclusive<f32> = -30.0..=60.0;
+
+/// Measure a model: misses against false accepts per hour
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  wakeling evaluate --model runs/computer/model.wkl --word \"hey computer=test/\" --negatives talk/
+
+Every recording of a word is played after 2 s and before 1.2 s of silence; the negatives
+are played one after another, as one long stream. Counts come with exact 95 % intervals:
+T hours without a false accept only show that there are fewer than 3/T an hour, and less than
+half an hour shows no rate at all. Rows: the sensitivities that listen and simulate know, and
+the lowest threshold without a false accept and with some counted rates.
+
+With noise, every recording is played again for each --snr, after 4 s of it and over it:
+  wakeling evaluate --model M.wkl --word W=test/ --negatives talk/ --noise kitchen/ --snr 10 5
+The ratio is that of the loudest 32 ms of the recording to the loudest 32 ms of the noise
+under it. The thresholds are those of the negatives alone.
+
+--report page.html writes one file for a browser: curves, misses by noise and by what the
+manifest says of the speakers, latency, and the worst misses and false accepts to listen to.")]
+pub struct EvaluateArgs {
+    /// The model file
+    #[arg(short, long, value_name = "FILE")]
+    model: PathBuf,
+    /// A keyword of the model and recordings of it that were not used for training. If clips have
+    /// texts, only those with the keyword's text are used
+    #[arg(long = "word", value_name = "NAME=PATH", required = true, value_parser = parse_keyword)]
+    words: Vec<KeywordPath>,
+    /// Speech and noise without any of the keywords
+    #[arg(long, required = true, num_args = 1..)]
+    negatives: Vec<PathBuf>,
+    /// Noise, from no training data, in which the recordings are played as well
+    #[arg(long, num_args = 1..)]
+    noise: Vec<PathBuf>,
+    /// Signal-to-noise ratios of the recordings in noise, in dB; one or several
+    #[arg(long, num_args = 1.., requires = "noise", allow_negative_numbers = true,
+        value_name = "DB", default_values_t = [10.0], value_parser = number::within(SNR_DB))]
+    snr: Vec<f32>,
+    /// Seed of the sampled noise
+    #[arg(long, default_value_t = 1, value_parser = number::seed())]
+    seed: u64,
+    /// Write a page to open in a browser: curves, groups, and the worst errors with their audio
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Compare with the float network of these heads, in the report
+    #[arg(long, value_name = "HEAD", num_args = 1.., requires = "report")]
+    float: Vec<PathBuf>,
+    /// Pretrained model of those heads: a name or a path
+    #[arg(long = "base", value_name = "BASE", default_value = models::DEFAULT_PRETRAINED)]
+    pretrained: String,
+    /// Write the curve of misses against false accepts to NAME.csv and NAME.svg in this folder
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(args: EvaluateArgs) -> Result<()> {
+    let bytes = model_file::read(&args.model)?;
+    let model = model_file::load(&args.model, &bytes)?;
+    let words = args.word_indices(&model)?;
+    let floats = args.load_floats()?;
+    // All audio is processed before anything is printed or written.
+    let noise = args.load_noise()?;
+    let conditions = args.conditions(noise.as_ref());
+    let keywords_scored = args.play_words(&model, &conditions)?;
+    let negatives = open_datasets(&args.negatives)?;
+    let other = evaluate::score_stream(&model, &negatives)?;
+    if other.pieces.is_empty() {
+        return Err(nothing_scored(&args.negatives[0]));
+    }
+    let float_scored = args.play_floats(&floats, &keywords_scored, &other, &negatives)?;
+    let mut details = Vec::new();
+    let scored_keywords = push(&keywords_scored, &other, &words, &model);
+    let names = file_names(args.words.iter().map(|word| word.label.as_str()));
+    for (i, (word, scored_keywords)) in args.words.iter().zip(&scored_keywords).enumerate() {
+        let points = &model.words[words[i]].points;
+        print!("{}", evaluate::table(&word.label, scored_keywords, points));
+        if let Some(folder) = &args.out {
+            save_curves(folder, (&names[i], &word.label), scored_keywords)?;
+        }
+        let float = float_scored[i].as_ref().map(|(scored, scores)| ScoredKeyword {
+            scored,
+            other: scores,
+            index: 0,
+            ..scored_keywords[0]
+        });
+        details.push(KeywordDetail {
+            label: &word.label,
+            scored_keywords,
+            points,
+            conditions: &conditions,
+            recordings: &keywords_scored[i].0,
+            other: &other,
+            negatives: &negatives,
+            float,
+        });
+    }
+    if let Some(path) = &args.report {
+        let name = args.model.file_name().unwrap_or_default().to_string_lossy();
+        files::write_atomic(path, evaluate::page(&name, &details).as_bytes())?;
+        println!("{}", path.display());
+    }
+    Ok(())
+}
+
+fn nothing_scored(path: &Path) -> Error {
+    Error::input(
+        path,
+        "no recording in it can be read",
+        "see the lines above; give other recordings",
+    )
+}
+
+/// Recordings of a keyword, and the result of playing them under each test condition.
+type KeywordScored = (Vec<Example>, Vec<ScoredClips>);
+
+/// Returns the scores of each keyword under each test condition.
+fn push<'a>(
+    keywords_scored: &'a [KeywordScored],
+    other: &'a ScoredStream,
+    words: &[usize],
+    model: &Model<'_>,
+) -> Vec<Vec<ScoredKeyword<'a>>> {
+    let ScoredStream { scores, hours, .. } = other;
+    let word = |((_, scored), &index): (&'a KeywordScored, &usize)| {
+        let detector = model.words[index].detector;
+        let scored_keywords =
+            |scored| ScoredKeyword { scored, other: scores, hours: *hours, index, detector };
+        scored.iter().map(scored_keywords).collect()
+    };
+    keywords_scored.iter().zip(words).map(word).collect()
+}
+
+impl EvaluateArgs {
+    /// Returns the index in the model of each keyword given.
+    fn word_indices(&self, model: &Model<'_>) -> Result<Vec<usize>> {
+        let labels: Vec<&str> = model.words.iter().map(|w| w.label).collect();
+        let index = |word: &KeywordPath| {
+            // Models from before names were composed (Unicode NFC) may hold decomposed ones.
+            labels.iter().position(|l| name_key(l) == name_key(&word.label)).ok_or_else(|| {
+                Error::input(
+                    &self.model,
+                    format!("the model has no word {}", quoted(&word.label)),
+                    format!("it has: {}", labels.join(", ")),
+                )
+            })
+        };
+        self.words.iter().map(index).collect()
+    }
+
+    /// Plays every keyword under each test condition.
+    fn play_words(
+        &self,
+        model: &Model<'_>,
+        conditions: &[TestConditions<'_>],
+    ) -> Result<Vec<KeywordScored>> {
+        let tables = FrontendTables::default();
+        let frontend = tables.params(NormalizationKind::Log);
+        let trained_on = TrainedOn::beside(&self.model);
+        let play_word = |word: &KeywordPath| {
+            let checked = open_takes(word, &frontend, Purpose::Test)?;
+            let hashes = checked.takes.iter().map(|take| &take.hash);
+            if let Some(warning) = trained_on.as_ref().and_then(|t| t.warning(&word.label, hashes))
+            {
+                log::info!("{warning}");
+            }
+            let recordings = checked.examples();
+            let play = |s: &TestConditions<'_>| evaluate::score_clips(model, &recordings, *s);
+            let scored = conditions.iter().map(play).collect::<Result<Vec<ScoredClips>>>()?;
+            if scored.iter().all(|scored| scored.spans.is_empty()) {
+                return Err(nothing_scored(&word.path));
+            }
+            Ok((recordings, scored))
+        };
+        self.words.iter().map(play_word).collect()
+    }
+
+    fn load_noise(&self) -> Result<Option<Noise>> {
+        let Some(first) = self.noise.first() else { return Ok(None) };
+        Noise::load(first, &open_datasets(&self.noise)?, self.seed).map(Some)
+    }
+
+    /// Loads the pretrained model and the heads to compare with.
+    fn load_floats(&self) -> Result<Option<(PretrainedModel, Vec<HeadCheckpoint>)>> {
+        if self.float.is_empty() {
+            return Ok(None);
+        }
+        let pretrained = models::pretrained(&self.pretrained)?;
+        let heads: Vec<HeadCheckpoint> = self
+            .float
+            .iter()
+            .map(|path| HeadCheckpoint::load(path, &pretrained))
+            .collect::<Result<_>>()?;
+        for (head, path) in heads.iter().zip(&self.float) {
+            if self.words.iter().all(|w| name_key(&w.label) != name_key(&head.info.label)) {
+                let problem = format!("this is the head of {}", quoted(&head.info.label));
+                let remedy = "give the heads of the words that are measured";
+                return Err(Error::input(path, problem, remedy));
+            }
+        }
+        Ok(Some((pretrained, heads)))
+    }
+
+    /// Plays each keyword to its float network, if its head was given.
+    fn play_floats(
+        &self,
+        floats: &Option<(PretrainedModel, Vec<HeadCheckpoint>)>,
+        scored: &[KeywordScored],
+        other: &ScoredStream,
+        negatives: &[Example],
+    ) -> Result<Vec<Option<(ScoredClips, Scores)>>> {
+        let play = |(word, (recordings, _)): (&KeywordPath, &KeywordScored)| {
+            let Some((pretrained, heads)) = floats else { return Ok(None) };
+            let head = heads.iter().find(|h| name_key(&h.info.label) == name_key(&word.label));
+            head.map(|head| evaluate::score_float(pretrained, head, recordings, other, negatives))
+                .transpose()
+        };
+        self.words.iter().zip(scored).map(play).collect()
+    }
+
+    /// Returns the test conditions: silence, then noise at each level.
+    fn conditions<'n>(&self, noise: Option<&'n Noise>) -> Vec<TestConditions<'n>> {
+        let seed = self.seed;
+        let noisy = noise.into_iter().flat_map(|noise| {
+            self.snr.iter().map(move |&snr_db| TestConditions::Noise { noise, snr_db, seed })
+        });
+        std::iter::once(TestConditions::Silence).chain(noisy).collect()
+    }
+}
+
+/// Writes `NAME.csv` and `NAME.svg` into the folder.
+fn save_curves(
+    folder: &Path,
+    (name, label): (&str, &str),
+    scored_keywords: &[ScoredKeyword<'_>],
+) -> Result<()> {
+    let Some(clean) = scored_keywords.first() else { return Ok(()) };
+    std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
+    let csv = evaluate::csv(scored_keywords, &evaluate::thresholds(clean));
+    files::write_atomic(folder.join(format!("{name}.csv")), csv.as_bytes())?;
+    let svg = evaluate::det_svg(label, scored_keywords);
+    files::write_atomic(folder.join(format!("{name}.svg")), svg.as_bytes())
+}

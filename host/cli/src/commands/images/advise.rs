@@ -1,0 +1,75 @@
+//! `wakeling images advise`: estimates whether a pretrained image network helps a task.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Channels, finetune::decide};
+use crate::commands::number;
+use wakeling_core::Result;
+use wakeling_train::models;
+use wakeling_vision::{advise::Advice, compare::Trainable, dataset::ImageSet};
+
+/// Check whether images suit the pretrained network, and what to train
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  wakeling images advise --train xrays/train --channels gray
+
+Nothing is trained. Every picture is described by the base's last layer, and told apart by the
+nearest of the classes' means of all other pictures; then the same with a network that never
+learned anything. If the base does better, what it learned carries over.
+`wakeling images compare` measures what training makes of it.")]
+pub struct AdviseArgs {
+    /// Training data: a folder of class folders, or a table of labels with 1, 0 and ?
+    #[arg(long, value_name = "PATH")]
+    train: PathBuf,
+    /// Rows of a table to use, by its column `split`
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Pretrained network: the name of a shipped one, or a path
+    #[arg(long = "base", value_name = "BASE", default_value = wakeling_vision::shipped::DEFAULT_PRETRAINED_IMAGES)]
+    pretrained: String,
+    /// Gray or colours; without it, as the pretrained network
+    #[arg(long, value_enum)]
+    channels: Option<Channels>,
+    /// Seed of the untrained network
+    #[arg(long, default_value_t = 1, value_parser = number::seed())]
+    seed: u64,
+}
+
+/// Runs the command.
+pub fn run(args: AdviseArgs) -> Result<()> {
+    let pretrained = wakeling_vision::shipped::pretrained_images(&args.pretrained)?;
+    let channels = args.channels.map_or(pretrained.info.network.channels, Channels::count);
+    let shape = |labelling, labels: &[String]| {
+        pretrained.transferred(labelling, labels, channels, args.seed)
+    };
+    let of_base = shape(pretrained.info.labelling, &pretrained.info.labels)?.info.network.shape();
+    let images = ImageSet::open(&args.train, args.split.as_deref(), of_base)?;
+    let network = shape(images.labelling, &images.labels)?;
+    let advice = Advice::of(&network, &images, args.seed)?;
+    println!(
+        "{}: {} pictures of {} labels, {} of the rarest",
+        args.train.display(),
+        advice.images,
+        images.labels.len(),
+        images.rarest()
+    );
+    println!("  base {}: {}", pretrained.info.name, pretrained.info.provenance);
+    println!(
+        "  {} told apart without training: {:.0} % by the base, {:.0} % by a network that never learned, {:.0} % by guessing{}",
+        if advice.carries() { "+" } else { "!" },
+        100.0 * advice.by_pretrained,
+        100.0 * advice.by_random,
+        100.0 * advice.by_guess,
+        if advice.carries() { "" } else { ": what the base learned may not carry over" },
+    );
+    let way = match decide(&images) {
+        Trainable::Head => "the head alone (--way head): too few pictures to move more",
+        Trainable::Last => "the head and the last blocks (--way last)",
+        Trainable::All => "all layers from the base's weights (--way all)",
+        Trainable::Scratch => "from scratch (--way scratch)",
+    };
+    println!("  → train {way}; `wakeling images compare` measures all ways on these pictures");
+    Ok(())
+}

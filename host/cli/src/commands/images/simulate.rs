@@ -1,0 +1,61 @@
+//! `wakeling images simulate`: shows the device's output for images.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use wakeling_core::Result;
+use wakeling_device::{emulator::Machine, model_file};
+use wakeling_vision::{
+    pixels,
+    simulate::{emulated_lines, line, load, run as logits},
+};
+
+/// Show the device's output for images
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  wakeling images simulate xray.png --model runs/xray/model.wkl
+  wakeling images simulate xray.png --model runs/xray/model.wkl --emulator
+
+A picture is stretched to the model's size first. --lines prints what the device prints, byte for
+byte: one logit a label, in 1/256.")]
+pub struct SimulateArgs {
+    /// Image files
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// The model file
+    #[arg(short, long, value_name = "FILE")]
+    model: PathBuf,
+    /// Print the device's own lines
+    #[arg(long)]
+    lines: bool,
+    /// Run the firmware in QEMU, and print its lines and their cost
+    #[arg(long)]
+    emulator: bool,
+}
+
+/// Runs the command.
+pub fn run(args: SimulateArgs) -> Result<()> {
+    let bytes = model_file::read(&args.model)?;
+    let model = load(&args.model, &bytes)?;
+    for file in &args.files {
+        let pixels = pixels::read(file, model.shape)?;
+        if args.emulator {
+            print!("{}", emulated_lines(Machine::CORTEX_M4, &bytes, &pixels)?);
+        } else if args.lines {
+            println!("{}", line(&model, &pixels)?);
+        } else {
+            println!("{}", file.display());
+            let mut scored: Vec<(f64, &str)> = logits(&model, &pixels)?
+                .into_iter()
+                .map(|logit| f64::from(logit) / 256.0)
+                .zip(model.labels.iter().copied())
+                .collect();
+            scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+            for (logit, label) in scored {
+                println!("  {logit:>8.3}  {label}");
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! Commands of the program, one file each.
+
+pub mod advise;
+pub mod boards;
+pub mod check_phrase;
+mod choice;
+pub mod compare;
+pub mod dataset;
+pub mod device;
+pub mod doctor;
+pub mod evaluate;
+pub mod finetune;
+pub mod flash;
+pub mod generate;
+#[cfg(feature = "vision")]
+pub mod images;
+pub mod listen;
+pub mod number;
+pub mod pack;
+pub mod pretrain;
+pub mod quantize;
+pub mod record;
+pub mod sign;
+pub mod simulate;
+#[cfg(feature = "studio")]
+pub mod studio;
+pub mod synthesize;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use wakeling_shared::frontend::FrontendParams;
+
+use wakeling_core::{Error, Result};
+use wakeling_data::clip_features::load_log_mel;
+use wakeling_data::{
+    dataset::{Dataset, Example, texts::of_text},
+    negatives::{Negatives, load_speech},
+    takes::{self, Checked, Purpose},
+    text::nfc,
+};
+use wakeling_train::{finetune::Settings, models};
+
+/// Loads the clips of a dataset, and logs the entries that were skipped.
+///
+/// # Errors
+/// As [`Dataset::open`]; [`Error::Input`] if no clip is left.
+pub fn open_dataset(path: &Path) -> Result<Vec<Example>> {
+    let dataset = Dataset::open(path)?;
+    for skipped in &dataset.skipped {
+        log::info!("skipped: {skipped}");
+    }
+    if dataset.examples.is_empty() {
+        return Err(Error::input(path, "no usable clip in it", "see the lines above"));
+    }
+    Ok(dataset.examples)
+}
+
+/// Loads the recordings of a keyword: of the clips at its path those with its text, decoded, cut
+/// and checked. Logs the clips that are left out.
+///
+/// # Errors
+/// As [`open_dataset`]; [`Error::Input`] if every clip has another text, or no clip is usable.
+pub fn open_takes(
+    word: &KeywordPath,
+    frontend: &FrontendParams<'_>,
+    purpose: Purpose,
+) -> Result<Checked> {
+    let KeywordPath { label, path } = word;
+    let found = of_text(path, open_dataset(path)?, label)?;
+    if let Some(note) = found.note(path, label) {
+        log::info!("{note}");
+    }
+    let checked = takes::check(&found.clips, frontend, purpose);
+    checked.log();
+    match checked.refusal(path) {
+        Some(refusal) => Err(refusal),
+        None => Ok(checked),
+    }
+}
+
+/// Loads the clips of several datasets.
+pub fn open_datasets(paths: &[PathBuf]) -> Result<Vec<Example>> {
+    let mut all = Vec::new();
+    for path in paths {
+        all.extend(open_dataset(path)?);
+    }
+    Ok(all)
+}
+
+/// Negative data: the shipped negatives, and the user's.
+#[derive(Clone, Debug, Args)]
+pub struct NegativeArgs {
+    /// Speech without the keyword, added to the shipped negatives
+    #[arg(long, num_args = 1..)]
+    negatives: Vec<PathBuf>,
+    /// Noise and music, added to the shipped negatives
+    #[arg(long, num_args = 1..)]
+    noise: Vec<PathBuf>,
+    /// Leave out the shipped negatives
+    #[arg(long, requires = "negatives")]
+    only_own: bool,
+}
+
+impl NegativeArgs {
+    /// Loads all negative data.
+    ///
+    /// # Errors
+    /// As [`open_datasets`], and if a shipped pack is damaged.
+    pub fn load(&self, frontend: &FrontendParams<'_>) -> Result<Negatives> {
+        let mut all =
+            if self.only_own { Negatives::default() } else { models::shipped_negatives()? };
+        all.speech.extend(load_speech(&open_datasets(&self.negatives)?, frontend, "negatives"));
+        let noise = load_log_mel(&open_datasets(&self.noise)?, frontend, "noise");
+        all.noise.extend(noise.into_iter().flatten());
+        Ok(all)
+    }
+}
+
+/// Training options of the command line.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Training {
+    /// Hours of negatives to train on. If there are fewer, clips are mixed up to four times, each
+    /// time with another augmentation
+    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().negative_hours,
+        value_parser = number::within(0.0..=1_000.0))]
+    negative_hours: f64,
+    /// Training steps of the head
+    #[arg(long, default_value_t = Settings::default().steps, value_parser = number::steps())]
+    steps: usize,
+    /// Number of heads that are trained with different seeds and merged into one
+    #[arg(long = "ensemble", alias = "members", value_name = "COUNT", default_value_t = Settings::default().ensemble_members,
+        value_parser = number::within(1..=8_usize))]
+    ensemble_members: usize,
+    /// Channels of each head's layers; 1 is a single node
+    #[arg(long, value_name = "COUNT", default_value_t = Settings::default().hidden,
+        value_parser = number::within(1..=64_usize))]
+    head_channels: usize,
+    /// Temporal layers of each head: with 0 it covers one moment, with 2 the whole phrase
+    #[arg(long, value_name = "COUNT", default_value_t = Settings::default().temporal.len(),
+        value_parser = number::within(0..=Settings::default().temporal.len()))]
+    head_layers: usize,
+    /// Training steps of the backbone, if it is fine-tuned
+    #[arg(long = "backbone-steps", alias = "trunk-steps", value_name = "STEPS", default_value_t = Settings::default().backbone_steps, value_parser = number::steps())]
+    backbone_steps: usize,
+    /// Worker threads, of which training uses up to two; the result does not depend on it
+    #[arg(long, default_value_t = wakeling_train::default_workers(), value_parser = number::workers())]
+    workers: usize,
+    /// Seed of all random choices
+    #[arg(long, default_value_t = 1, value_parser = number::seed())]
+    seed: u64,
+}
+
+impl Training {
+    /// Returns the settings.
+    pub fn settings(self) -> Settings {
+        let mut settings = Settings {
+            negative_hours: self.negative_hours,
+            steps: self.steps,
+            ensemble_members: self.ensemble_members,
+            hidden: self.head_channels,
+            backbone_steps: self.backbone_steps,
+            workers: self.workers,
+            seed: self.seed,
+            ..Settings::default()
+        };
+        // With fewer layers, those that reach furthest back are kept.
+        let left_out = settings.temporal.len().saturating_sub(self.head_layers);
+        settings.temporal.drain(..left_out);
+        settings
+    }
+}
+
+/// Keyword and the path of its recordings: `NAME=PATH`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeywordPath {
+    /// Label of a detection.
+    pub label: String,
+    /// Folder, manifest or file of its recordings.
+    pub path: PathBuf,
+}
+
+/// Parses `NAME=PATH`. Without a name, the last part of the path names the keyword.
+pub fn parse_keyword(text: &str) -> std::result::Result<KeywordPath, String> {
+    let (label, path) = match text.split_once('=') {
+        Some((label, path)) => (label.trim().to_owned(), PathBuf::from(path)),
+        None => {
+            let path = PathBuf::from(text);
+            let stem = path.file_stem().map(|s| s.to_string_lossy().replace('_', " "));
+            (stem.unwrap_or_default(), path)
+        }
+    };
+    if label.is_empty() || path.as_os_str().is_empty() {
+        return Err("expected NAME=PATH, such as \"hey computer=recordings/\"".into());
+    }
+    Ok(KeywordPath { label: nfc(&label).into_owned(), path })
+}
+
+pub use wakeling_data::text::file_name;

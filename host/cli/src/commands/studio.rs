@@ -1,0 +1,73 @@
+//! `wakeling studio`: records, trains, shows the report and tests a model, in the browser.
+
+use std::{
+    io::Write,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use clap::Args;
+
+use super::number;
+use wakeling_core::Result;
+use wakeling_studio::{Places, Studio};
+
+/// Record, train and try a wake word in the browser
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  wakeling studio
+
+It prints an address for a browser on this computer; nobody else can open it, and nothing leaves the
+computer. Recordings and models lie in the same places as those of `record` and `finetune`.")]
+pub struct StudioArgs {
+    /// Port on 127.0.0.1 [default: a free one]
+    #[arg(long, default_value_t = 0, hide_default_value = true,
+        value_parser = number::within(0..=u16::MAX))]
+    port: u16,
+    /// Parent of the folders of recordings
+    #[arg(long, value_name = "DIR", default_value = "recordings")]
+    recordings: PathBuf,
+    /// Parent of the folders of models
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    runs: PathBuf,
+    /// Training steps of the head, as for `finetune`
+    #[arg(long, value_parser = number::steps())]
+    steps: Option<usize>,
+    /// Open the address in the default browser
+    #[arg(long)]
+    open: bool,
+}
+
+/// Runs the command until the process is ended.
+///
+/// # Errors
+/// Errors of opening or serving the port.
+pub fn run(args: StudioArgs) -> Result<()> {
+    let finetune = args.steps.map_or(Vec::new(), |n| vec!["--steps".into(), n.to_string()]);
+    let places = Places { recordings: args.recordings, runs: args.runs, finetune };
+    let mut studio = Studio::open(args.port, places)?;
+    println!("{}", studio.url());
+    // If standard output is closed, the address is not needed.
+    let _ = std::io::stdout().flush();
+    log::info!("open the address above in a browser; Ctrl-C ends the studio");
+    if args.open {
+        browse(&studio.url());
+    }
+    studio.serve()
+}
+
+/// Opens the default browser. A failure is ignored, since the address was printed.
+fn browse(url: &str) {
+    let program = if cfg!(target_os = "macos") {
+        "open"
+    } else if cfg!(windows) {
+        "explorer"
+    } else {
+        "xdg-open"
+    };
+    let mut command = Command::new(program);
+    let command = command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if command.spawn().is_err() {
+        log::info!("no browser could be opened");
+    }
+}

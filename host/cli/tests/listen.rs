@@ -1,0 +1,89 @@
+//! Tests that `listen` on a real capture path detects the same as `simulate` in the same audio.
+//! Skipped, with a message, if PulseAudio is missing.
+
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use wakeling_audio as audio;
+use wakeling_tests::{null_sink::NullSink, shipped::few_models};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeling");
+/// Option for a low threshold, far from the scores. Scores depend on where within a step the
+/// capture starts.
+const LOOSE: [&str; 2] = ["--false-accepts-per-hour", "5"];
+/// Allowed difference between two intervals of detections. The capture starts anywhere within a
+/// step of 40 ms, and the detector averages over a few steps.
+const TOLERANCE_S: f64 = 0.1;
+
+fn demo(folder: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo").join(folder)
+}
+
+fn succeeded(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Returns the times of the detections in lines of JSON, in seconds.
+fn times(lines: &str) -> Vec<f64> {
+    let time = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+        line["time_s"].as_f64()
+    };
+    lines.lines().filter_map(time).collect()
+}
+
+#[test]
+fn the_microphone_is_heard_as_a_recording_is() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let Some(sink) = NullSink::start(place.path(), 16_000, 1) else { return };
+    let models = few_models(place.path(), "base-s");
+    let word = format!("hey wakeling={}", demo("train").display());
+    let finetune = ["finetune", "--base", "base-s", "--steps", "150", "--word", &word];
+    let output = Command::new(PROGRAM)
+        .args(finetune)
+        .args(["--negative-hours", "0", "--out", "made"])
+        .current_dir(place.path())
+        .env("WAKELING_MODELS", models)
+        .output();
+    succeeded(output.expect("the program starts"));
+
+    let mut sound = vec![0; 32_000];
+    for voice in ["am_onyx-0.ogg", "bf_lily-0.ogg", "am_onyx-1.ogg", "bf_lily-1.ogg"] {
+        sound.extend(audio::read(demo("test").join(voice)).expect("a sample of the demo"));
+        sound.resize(sound.len() + 32_000, 0);
+    }
+    let wav = place.path().join("said.wav");
+    audio::write_wav(&wav, &sound).expect("a recording");
+    let output = Command::new(PROGRAM)
+        .args(["simulate", "said.wav", "--model", "made/model.wkl", "--json"])
+        .args(LOOSE)
+        .current_dir(place.path())
+        .output();
+    let recorded = times(&succeeded(output.expect("the program starts")));
+    assert!(recorded.len() >= 3, "only {recorded:?} are heard in the recording");
+
+    let seconds = (sound.len() / 16_000 + 4).to_string();
+    let listener = sink
+        .command(PROGRAM)
+        .args(["listen", "made/model.wkl", "--json", "--seconds", &seconds])
+        .args(LOOSE)
+        .current_dir(place.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    sink.wait_for_listener();
+    let mut player = sink.play(&wav);
+    let live = times(&succeeded(listener.wait_with_output().expect("it ends")));
+    player.wait().expect("paplay ends");
+    eprintln!("recorded {recorded:.2?}, live {live:.2?}");
+    assert_eq!(live.len(), recorded.len(), "live {live:?}, recorded {recorded:?}");
+    for (live, recorded) in live.windows(2).zip(recorded.windows(2)) {
+        let difference = (live[1] - live[0]) - (recorded[1] - recorded[0]);
+        assert!(difference.abs() <= TOLERANCE_S, "{difference:.3} s apart");
+    }
+}

@@ -1,0 +1,33 @@
+//! Folders of what ships with the program: pretrained models and packs of negatives.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// Returns the folders to search, in order: `$WAKELING_MODELS`, `models` beside the program, and
+/// `models` in the source tree that the program was built from.
+pub fn folders() -> Vec<PathBuf> {
+    let named = std::env::var_os("WAKELING_MODELS").map(PathBuf::from);
+    let beside = std::env::current_exe().ok().and_then(|p| Some(p.parent()?.join("models")));
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+    named.into_iter().chain(beside).chain([built]).collect()
+}
+
+/// Returns the path of a pretrained model: the path itself, or that of a shipped one by name.
+///
+/// # Errors
+/// [`Error::Usage`] if no folder holds that name, with the folders that were searched.
+pub fn path_of(name: &str) -> Result<PathBuf> {
+    let path = Path::new(name);
+    if path.exists() || path.components().count() > 1 || path.extension().is_some() {
+        return Ok(path.to_owned());
+    }
+    let file = format!("{name}.safetensors");
+    folders().into_iter().map(|f| f.join(&file)).find(|p| p.is_file()).ok_or_else(|| {
+        let searched: Vec<String> = folders().iter().map(|f| f.display().to_string()).collect();
+        Error::usage(
+            format!("there is no base {name:?} in {}", searched.join(", ")),
+            "give the path of a .safetensors base, or set WAKELING_MODELS to the folder of bases",
+        )
+    })
+}

@@ -1,0 +1,106 @@
+//! Division of clips into parts that share no speaker.
+//!
+//! A network recognizes voices from its training data, so a test on the same voices measures
+//! memory. Whole speakers are therefore assigned to one part. If the speaker is unknown, the file
+//! is the unit, so that two clips from one recording stay together.
+
+use std::collections::BTreeMap;
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::Example;
+use wakeling_core::{Error, Result};
+
+/// Splits clips into one part for each of `fractions`, which are shares of the clips.
+///
+/// Speakers are shuffled by `seed` and assigned from the largest to the smallest, each to the part
+/// that is furthest below its share. A part that would stay empty gets the smallest speaker of the
+/// part with the most speakers. The result depends on the set of clips and the seed, not on the
+/// order of `examples`. That order is kept within each part. Fractions that sum to less than 1 are
+/// scaled up, so no clip is dropped.
+///
+/// # Errors
+/// [`Error::Usage`] if a fraction is not in (0, 1], their sum exceeds 1, or there are fewer speakers
+/// than parts.
+pub fn split_by_speaker(
+    examples: &[Example],
+    fractions: &[f64],
+    seed: u64,
+) -> Result<Vec<Vec<Example>>> {
+    let sum: f64 = fractions.iter().sum();
+    let valid = fractions.iter().all(|&f| f > 0.0 && f <= 1.0) && sum <= 1.0 + 1e-9;
+    if fractions.is_empty() || !valid {
+        return Err(Error::usage(
+            format!("{fractions:?} are not shares of a whole"),
+            "give positive fractions that sum to 1, such as 0.8, 0.1 and 0.1",
+        ));
+    }
+    let groups = groups(examples, seed);
+    if groups.len() < fractions.len() {
+        return Err(Error::usage(
+            format!(
+                "{} speakers (or files without one) cannot be split into {} parts",
+                groups.len(),
+                fractions.len()
+            ),
+            "record more speakers, or ask for fewer parts",
+        ));
+    }
+    let shares: Vec<f64> = fractions.iter().map(|f| f / sum * examples.len() as f64).collect();
+    let mut parts = deal(groups, &shares);
+    fill_empty(&mut parts);
+    Ok(parts
+        .into_iter()
+        .map(|part| {
+            let mut indices: Vec<usize> = part.into_iter().flatten().collect();
+            indices.sort_unstable();
+            indices.into_iter().map(|i| examples[i].clone()).collect()
+        })
+        .collect())
+}
+
+/// Indices of clips that must stay together.
+type Group = Vec<usize>;
+
+/// Returns the groups, largest first. The seed determines the order of groups of equal size.
+fn groups(examples: &[Example], seed: u64) -> Vec<Group> {
+    // The flag distinguishes a speaker from a file of the same name.
+    let mut by_key: BTreeMap<(bool, String), Group> = BTreeMap::new();
+    for (index, example) in examples.iter().enumerate() {
+        let key = match &example.speaker {
+            Some(speaker) => (true, speaker.clone()),
+            None => (false, example.path.to_string_lossy().into_owned()),
+        };
+        by_key.entry(key).or_default().push(index);
+    }
+    let mut groups: Vec<Group> = by_key.into_values().collect();
+    let mut rng = StdRng::seed_from_u64(seed);
+    for i in (1..groups.len()).rev() {
+        groups.swap(i, rng.random_range(0..=i));
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    groups
+}
+
+fn deal(groups: Vec<Group>, shares: &[f64]) -> Vec<Vec<Group>> {
+    let mut parts: Vec<Vec<Group>> = vec![Vec::new(); shares.len()];
+    let mut missing = shares.to_vec();
+    for group in groups {
+        let part =
+            (1..shares.len()).fold(0, |best, i| if missing[i] > missing[best] { i } else { best });
+        missing[part] -= group.len() as f64;
+        parts[part].push(group);
+    }
+    parts
+}
+
+/// Moves a group into each empty part. There are at least as many groups as parts, so while a part
+/// is empty another has two.
+fn fill_empty(parts: &mut [Vec<Group>]) {
+    while let Some(empty) = parts.iter().position(Vec::is_empty) {
+        let Some(richest) = parts.iter_mut().max_by_key(|part| part.len()) else { return };
+        // Groups were assigned largest first, so the last is the smallest.
+        let Some(group) = richest.pop() else { return };
+        parts[empty].push(group);
+    }
+}

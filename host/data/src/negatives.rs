@@ -1,0 +1,213 @@
+//! Negative data: speech without the keyword, and noise, as training streams.
+
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use wakeling_shared::frontend::FrontendParams;
+
+use crate::clip_features::load_log_mel;
+use crate::{
+    dataset::Example,
+    mixing::{
+        BackgroundMix, Backgrounds, FRAMES_PER_SECOND, FeatureAugmentation, MelStream, NoisePool,
+        loudness,
+    },
+    tokens::clean,
+};
+use wakeling_audio::features::LogMel;
+
+/// Length of a negative stream in frames: 60 s.
+const STREAM_FRAMES: usize = 6_000;
+/// Longest pause between clips, in frames.
+const LONGEST_PAUSE: usize = 80;
+
+/// Negative speech and noise, as cached log-mel frames.
+#[derive(Clone, Debug, Default)]
+pub struct Negatives {
+    /// Speech, normally without the keyword.
+    pub speech: Vec<SpeechClip>,
+    /// Noise and music.
+    pub noise: Vec<LogMel>,
+}
+
+/// Clip of speech and its transcript.
+#[derive(Clone, Debug, Default)]
+pub struct SpeechClip {
+    /// Log-mel frames.
+    pub frames: LogMel,
+    /// Transcript; empty if unknown.
+    pub text: String,
+}
+
+/// Loads every clip that can be read; the others are logged.
+pub fn load_speech(
+    examples: &[Example],
+    frontend: &FrontendParams<'_>,
+    title: &'static str,
+) -> Vec<SpeechClip> {
+    let loaded = load_log_mel(examples, frontend, title).into_iter().zip(examples);
+    let speech = loaded.filter_map(|(frames, example)| {
+        Some(SpeechClip { frames: frames?, text: example.text.clone().unwrap_or_default() })
+    });
+    speech.collect()
+}
+
+impl SpeechClip {
+    /// Returns `true` if the transcript contains `phrase`.
+    pub fn holds(&self, phrase: &str) -> bool {
+        contains_phrase(&clean(&self.text), phrase)
+    }
+}
+
+/// Returns `true` if a cleaned transcript contains a phrase: the same whole words, or the same
+/// characters in scripts without spaces, such as Mandarin.
+pub fn contains_phrase(text: &str, phrase: &str) -> bool {
+    let phrase = clean(phrase);
+    match (phrase.is_empty(), phrase.chars().all(is_spaced)) {
+        (true, _) => false,
+        (_, true) => format!(" {text} ").contains(&format!(" {phrase} ")),
+        (_, false) => text.contains(&phrase),
+    }
+}
+
+/// Returns `true` for letters of scripts that separate words by spaces. Han, kana and all later
+/// code points count as scripts that do not.
+pub fn is_spaced(letter: char) -> bool {
+    (letter as u32) < 0x2E80
+}
+
+/// Converts a number of frames to hours.
+pub fn hours(frames: usize) -> f64 {
+    frames as f64 / f64::from(FRAMES_PER_SECOND) / 3600.0
+}
+
+/// Streams of negative data.
+#[derive(Clone, Debug, Default)]
+pub struct Streams {
+    /// The streams.
+    pub streams: Vec<MelStream>,
+    /// Concatenated transcripts of the clips in each stream.
+    pub texts: Vec<String>,
+}
+
+impl Negatives {
+    /// Returns the total hours of all clips.
+    pub fn hours(&self) -> f64 {
+        let speech = self.speech.iter().map(|s| s.frames.len());
+        let frames: usize = speech.chain(self.noise.iter().map(Vec::len)).sum();
+        hours(frames)
+    }
+
+    /// Mixes every clip once into streams, with augmentation, and with noise under three of four
+    /// streams. Adds streams of noise alone.
+    pub fn streams(&self, seed: u64) -> Streams {
+        self.streams_with(&BackgroundMix::NEGATIVE, seed)
+    }
+
+    /// As [`Negatives::streams`], with other backgrounds. Babble is made of the same speech.
+    pub fn streams_with(&self, mix: &BackgroundMix, seed: u64) -> Streams {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let talkers = self.speech.iter().map(|s| &s.frames).collect();
+        let pool = Backgrounds::new(NoisePool::new(self.noise.clone()), talkers);
+        let mut order: Vec<&SpeechClip> = self.speech.iter().collect();
+        order.shuffle(&mut rng);
+        let mut streams = Streams::default();
+        while !order.is_empty() {
+            let mut stream = MelStream::new(STREAM_FRAMES);
+            let mut at = rng.random_range(0..LONGEST_PAUSE);
+            let mut level = None;
+            let mut text = String::new();
+            while let Some(speech) = order.last() {
+                let clip = &speech.frames;
+                if at > 0 && at + clip.len() > STREAM_FRAMES && clip.len() < STREAM_FRAMES {
+                    break;
+                }
+                let plain = rng.random_bool(0.4);
+                let augmentation =
+                    if plain { FeatureAugmentation::NONE } else { FeatureAugmentation::STRONG };
+                let sound = augmentation.apply(clip, &mut rng);
+                level.get_or_insert_with(|| loudness(&sound));
+                stream.add(at, &sound, 1.0);
+                at += sound.len() + rng.random_range(5..LONGEST_PAUSE);
+                // The separator keeps a phrase from matching across two clips.
+                text = format!("{text} | {}", clean(&speech.text));
+                order.pop();
+            }
+            for talker in pool.add(&mut stream, level.unwrap_or(1e6), mix, &mut rng) {
+                text = format!("{text} | {}", clean(&self.speech[talker].text));
+            }
+            streams.streams.push(stream);
+            streams.texts.push(text);
+        }
+        for _ in 0..(self.noise.iter().map(Vec::len).sum::<usize>() / STREAM_FRAMES) {
+            let mut stream = MelStream::new(STREAM_FRAMES);
+            for _ in 0..8 {
+                let clip = &self.noise[rng.random_range(0..self.noise.len())];
+                let at = rng.random_range(0..STREAM_FRAMES);
+                stream.add(at, &FeatureAugmentation::STRONG.apply(clip, &mut rng), 1.0);
+            }
+            stream.add_noise_below(pool.noise(), 1e7, rng.random_range(-10.0..20.0), &mut rng);
+            streams.streams.push(stream);
+            streams.texts.push(String::new());
+        }
+        streams
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wakeling_shared::frontend::MEL_CHANNELS;
+
+    use super::*;
+
+    #[test]
+    fn a_phrase_is_found_as_whole_words_or_as_characters() {
+        let collect_embeddings =
+            |text: &str, phrase| SpeechClip { frames: Vec::new(), text: text.into() }.holds(phrase);
+        assert!(collect_embeddings("Please OPEN, the door!", "open"));
+        assert!(collect_embeddings("hey, floyd.", "Hey Floyd"));
+        assert!(
+            !collect_embeddings("the opener", "open")
+                && !collect_embeddings("", "open")
+                && !collect_embeddings("anything", "")
+        );
+        assert!(collect_embeddings("我住在北京市", "北京") && !collect_embeddings("背景", "北京"));
+    }
+
+    #[test]
+    fn what_babble_says_is_known_too() {
+        let speech = |text: &str, frames| SpeechClip {
+            frames: vec![[9_000; MEL_CHANNELS]; frames],
+            text: text.into(),
+        };
+        // Every clip fills a stream, so the second text can only come from babble.
+        let speech = vec![speech("hey", 5_990), speech("floyd", 5_990)];
+        let negatives = Negatives { speech, noise: Vec::new() };
+        let mix =
+            BackgroundMix { chance: 1.0, snr_db: (0.0, 1.0), babble_chance: 1.0, most_talkers: 9 };
+        let both = |streams: Streams| {
+            streams
+                .texts
+                .iter()
+                .filter(|t| contains_phrase(t, "hey") && contains_phrase(t, "floyd"))
+                .count()
+        };
+        let streams = |mix| (0..9).map(|seed| both(negatives.streams_with(mix, seed))).sum();
+        let (without, with): (usize, usize) = (streams(&BackgroundMix::NEGATIVE), streams(&mix));
+        assert!(without == 0 && with > 9, "{without} {with}");
+    }
+
+    #[test]
+    fn streams_know_what_is_said_in_them() {
+        let speech =
+            |text: &str| SpeechClip { frames: vec![[9_000; MEL_CHANNELS]; 200], text: text.into() };
+        let negatives =
+            Negatives { speech: vec![speech("hey"), speech("floyd")], noise: Vec::new() };
+        let streams = negatives.streams(1);
+        assert_eq!(streams.streams.len(), 1);
+        let text = &streams.texts[0];
+        assert!(
+            contains_phrase(text, "floyd")
+                && !contains_phrase(text, "hey floyd")
+                && !contains_phrase(text, "floyd hey")
+        );
+    }
+}

@@ -1,0 +1,227 @@
+//! The boards that firmware is built for: chip, flash, and how a program gets into it.
+//!
+//! The boards are in `boards.toml`, from which the linker's memory maps are made too. Pins and wiring are
+//! in `docs/reference/boards.md`.
+
+pub(crate) mod table;
+
+use std::{
+    env, io,
+    ops::Range,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::LazyLock,
+};
+
+use serde::Deserialize;
+
+use crate::toolchain;
+use wakeling_core::{Error, Result};
+
+/// Room for a model's state in every board's firmware (`firmware/boards/support`).
+pub const ARENA_BYTES: usize = 32 * 1024;
+
+/// How a program gets into a board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loader {
+    /// A debug probe, which probe-rs drives.
+    Probe,
+    /// A debug probe, or a file that is copied to the board's drive.
+    ProbeOrUf2 {
+        /// What the boot ROM takes a file for.
+        family: Family,
+    },
+    /// Espressif's protocol over the serial port, by the program espflash.
+    Espflash,
+}
+
+/// A UF2 family: whom a file is for (`uf2families.json` of github.com/microsoft/uf2; the RP2350's is in
+/// its datasheet, 5.5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// RP2040.
+    Rp2040,
+    /// RP2350, Arm, secure.
+    Rp2350ArmS,
+}
+
+impl Family {
+    /// Its number in a file.
+    pub const fn id(self) -> u32 {
+        match self {
+            Self::Rp2040 => 0xE48B_FF56,
+            Self::Rp2350ArmS => 0xE48B_FF59,
+        }
+    }
+}
+
+/// A device on USB: vendor and product.
+pub type UsbId = (u16, u16);
+
+/// A board.
+#[derive(Debug)]
+pub struct Board {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// Its maker's name for it.
+    pub title: &'static str,
+    /// What probe-rs or espflash calls its chip.
+    pub chip: &'static str,
+    /// What the compiler calls its processor.
+    pub target: &'static str,
+    /// What else the compiler is told, where the target leaves the processor open.
+    pub flags: &'static str,
+    /// Where its sound comes from.
+    pub microphone: &'static str,
+    /// Where the program may lie.
+    pub program: Range<u32>,
+    /// Where models may lie. On an ESP32 an offset in flash, as all its addresses here.
+    pub model: Range<u32>,
+    /// If two slots for models lie there: how many bytes are erased at a time.
+    pub page_bytes: Option<u32>,
+    /// How a program gets into it.
+    pub loader: Loader,
+    /// What it looks like on USB: running, waiting for a program, or its probe.
+    pub usb: Vec<UsbId>,
+}
+
+/// All of them, from `boards.toml`.
+pub static BOARDS: LazyLock<&[Board]> = LazyLock::new(table::boards);
+
+/// The folder of the repository that has the boards' workspace.
+const WORKSPACE: &str = "firmware/boards";
+
+impl Board {
+    /// The board of that name.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the names that there are.
+    pub fn named(name: &str) -> Result<&'static Self> {
+        BOARDS.iter().find(|board| board.name == name).ok_or_else(|| {
+            let names: Vec<&str> = BOARDS.iter().map(|board| board.name).collect();
+            Error::usage(
+                format!("there is no board {name:?}"),
+                format!("name one of: {}", names.join(", ")),
+            )
+        })
+    }
+
+    /// A file of the boards' workspace, in `here` or the nearest folder above that has it.
+    fn above(here: &Path, file: &Path) -> Option<PathBuf> {
+        let path = Path::new(WORKSPACE).join(file);
+        here.ancestors().map(|folder| folder.join(&path)).find(|path| path.is_file())
+    }
+
+    /// The same from the current folder on, where there is nothing to do without it.
+    fn find(&self, file: &Path, remedy: &str) -> Result<PathBuf> {
+        let here = env::current_dir().map_err(Error::io(".", "read"))?;
+        Self::above(&here, file).ok_or_else(|| {
+            let problem = format!("not in {} or above", here.display());
+            Error::input(Path::new(WORKSPACE).join(file), problem, remedy)
+        })
+    }
+
+    /// The program, if the repository in which this is called has built it already.
+    pub fn built_firmware(&self) -> Option<PathBuf> {
+        Self::above(&env::current_dir().ok()?, &self.program_in(Path::new("target")))
+    }
+
+    /// Where cargo leaves the program.
+    fn program_in(&self, target: &Path) -> PathBuf {
+        target.join(self.target).join("release").join(self.package())
+    }
+
+    /// Builds the program, as `./x boards` does, in the repository in which this is called; where it lies
+    /// then. A `plain` one has no slots and takes no updates. The compiler's messages go to stderr. What is
+    /// built already costs cargo a second. A target that the compiler lacks is added with rustup.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is no repository above the current folder, [`Error::Device`] if the target
+    /// is missing and cannot be added, [`Error::Usage`] if cargo is not there or does not come to an end.
+    pub fn build_firmware(&self, plain: bool) -> Result<PathBuf> {
+        let Self { name, target, flags, .. } = self;
+        let manifest = self.find(
+            Path::new("Cargo.toml"),
+            &format!(
+                "call from a checkout of Wakeling's repository, where it is built, or name the board's \
+                 program with --firmware (`./x boards {name}` builds it there), or leave the program \
+                 that is on the board: --model-only"
+            ),
+        )?;
+        toolchain::need_target(target)?;
+        let workspace = manifest.parent().unwrap_or(Path::new("."));
+        // The studio and `built_firmware` take what lies in the first for a program with slots.
+        let folder = workspace.join(if plain { "target/plain" } else { "target" });
+        let triple: String = target
+            .chars()
+            .map(|c| if c.is_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+            .collect();
+        // Cargo tells its children where it is.
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let remedy = format!(
+            "see the compiler's messages above; `./x boards {name}` builds the same; or name a program \
+             that is built already: --firmware"
+        );
+        let status = Command::new(&cargo)
+            .args(["build", "--release", "--locked", "--target", target, "-p", &self.package()])
+            .args(plain.then_some("--no-default-features"))
+            .current_dir(workspace)
+            .env("CARGO_TARGET_DIR", &folder)
+            .env(format!("CARGO_TARGET_{triple}_RUSTFLAGS"), flags)
+            .stdin(Stdio::null())
+            // What is printed here is the plan.
+            .stdout(io::stderr())
+            .status();
+        match status {
+            Ok(status) if status.success() => Ok(self.program_in(&folder)),
+            Ok(status) => Err(Error::usage(
+                format!("building the firmware for {name} failed: {status}"),
+                remedy,
+            )),
+            Err(error) => {
+                let problem = format!("{} cannot be run: {error}", Path::new(&cargo).display());
+                Err(Error::usage(
+                    problem,
+                    "install Rust: https://rustup.rs; or name a program: --firmware",
+                ))
+            }
+        }
+    }
+
+    /// An ESP32's table of partitions.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if it is not there.
+    pub fn partitions(&self) -> Result<PathBuf> {
+        let remedy = "call from a folder of Wakeling's repository";
+        self.find(&Path::new(self.name).join("partitions.csv"), remedy)
+    }
+
+    fn package(&self) -> String {
+        format!("wakeling-{}", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn workspace() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(WORKSPACE)
+    }
+
+    #[test]
+    fn the_arena_is_that_of_the_firmware() {
+        let support = fs::read_to_string(workspace().join("support/src/lib.rs")).expect("support");
+        assert!(support.contains("pub const ARENA_BYTES: usize = 32 * 1024;"));
+    }
+
+    #[test]
+    fn names_are_told() {
+        let error = Board::named("nano").expect_err("it is nano33").to_string();
+        assert!(error.contains("nano33, microbit-v2"), "{error}");
+    }
+}

@@ -1,0 +1,195 @@
+//! Writes a program and a model into a board's flash. A plan lists the parts address by address,
+//! and a loader carries it out.
+//!
+//! | step | file | what |
+//! |---|---|---|
+//! | plan | here | parts with their addresses, each inside its region, none over another |
+//! | program | [`elf`] | an ELF file → parts |
+//! | slots | [`slots`] | a model → the region of models of a board whose model can be replaced |
+//! | drive | [`uf2`] | a plan → a file for a board with a drive, and back |
+//! | serial | [`espflash`] | a plan → the commands that flash an ESP32 |
+//! | probe | `probe` | a plan → a chip through a debug probe, with the feature `probe` |
+
+pub mod elf;
+pub mod espflash;
+#[cfg(feature = "probe")]
+pub mod probe;
+pub mod slots;
+pub mod uf2;
+
+use std::{
+    fmt::{self, Display},
+    fs,
+    ops::Range,
+    path::Path,
+};
+
+use crate::{
+    board::{ARENA_BYTES, Board},
+    model_file,
+};
+use wakeling_core::{Error, Result};
+
+/// Content of one stretch of flash.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Part {
+    /// `program` or `model`.
+    pub what: &'static str,
+    /// Address of the first byte.
+    pub address: u32,
+    /// Bytes to write.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, address, bytes } = self;
+        write!(f, "{what} at {address:#010x}, {} bytes", bytes.len())
+    }
+}
+
+impl Part {
+    /// Returns the first address, and the one behind the last. The end may exceed the chip's
+    /// address space.
+    pub fn range(&self) -> Range<u64> {
+        let start = u64::from(self.address);
+        start..start + self.bytes.len() as u64
+    }
+
+    /// Rejects a part that is not inside `region`.
+    fn within(self, region: &Range<u32>, board: &Board, from: &Path) -> Result<Self> {
+        let part = self.range();
+        if part.start >= u64::from(region.start) && part.end <= u64::from(region.end) {
+            return Ok(self);
+        }
+        Err(Error::input(
+            from,
+            format!(
+                "its {} takes {:#010x}..{:#010x}, which is outside {}'s flash for it, {:#010x}..{:#010x}",
+                self.what, part.start, part.end, board.name, region.start, region.end
+            ),
+            match self.what {
+                "model" => "take a smaller base, or a board with more flash".to_owned(),
+                _ => format!("build it for this board: ./x boards {}", board.name),
+            },
+        ))
+    }
+}
+
+/// Parts to write to a board's flash.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Board to flash.
+    pub board: &'static Board,
+    /// Parts in the order of their addresses, without overlap.
+    pub parts: Vec<Part>,
+}
+
+/// Content of a file, with its path.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'s> {
+    /// Path for messages.
+    pub path: &'s Path,
+    /// Content of the file.
+    pub bytes: &'s [u8],
+}
+
+impl Plan {
+    /// Creates a plan for `model`, and for `firmware` unless only the model changes. If the board
+    /// has slots, the model goes into the first, unless the program is a `plain` one without slots.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a file is invalid, if it is not meant for this board, or if the model
+    /// needs more flash or memory than the board has.
+    pub fn new(
+        board: &'static Board,
+        firmware: Option<Source<'_>>,
+        model: Source<'_>,
+        plain: bool,
+    ) -> Result<Self> {
+        let mut parts = match firmware {
+            Some(firmware) => elf::parts(board, firmware)?,
+            None => Vec::new(),
+        };
+        parts.push(model_part(board, model, plain)?);
+        parts.sort_by_key(|part| part.address);
+        let overlap = parts.windows(2).find(|pair| pair[0].range().end > pair[1].range().start);
+        if let (Some(pair), Some(firmware)) = (overlap, firmware) {
+            let problem = format!("two of its parts overlap: {:?}, and {:?}", pair[0], pair[1]);
+            return Err(Error::input(firmware.path, problem, "build it again: ./x boards"));
+        }
+        Ok(Self { board, parts })
+    }
+
+    /// Creates a plan from files, as [`Plan::new`] does from their content.
+    ///
+    /// # Errors
+    /// As [`Plan::new`]; [`Error::Io`] if a file cannot be read.
+    pub fn of_files(
+        board: &'static Board,
+        firmware: Option<&Path>,
+        model: &Path,
+        plain: bool,
+    ) -> Result<Self> {
+        let read = |path: &Path| fs::read(path).map_err(Error::io(path, "read"));
+        let program = firmware.map(read).transpose()?;
+        let program = firmware.zip(program.as_deref());
+        let firmware = program.map(|(path, bytes)| Source { path, bytes });
+        Self::new(board, firmware, Source { path: model, bytes: &read(model)? }, plain)
+    }
+
+    /// Returns the number of bytes in all parts.
+    pub fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.bytes.len()).sum()
+    }
+}
+
+/// Formats a line per part: `0x00080000..0x000A1000  135168 bytes  model`.
+impl Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} ({}), {} bytes:", self.board.title, self.board.chip, self.bytes())?;
+        for part in &self.parts {
+            let Range { start, end } = part.range();
+            let bytes = part.bytes.len();
+            writeln!(f, "  {start:#010x}..{end:#010x} {bytes:>8} bytes  {}", part.what)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the part of the model, checked as the board will check it. In a region with slots, the
+/// part includes the journal and the package around the model.
+fn model_part(board: &Board, source: Source<'_>, plain: bool) -> Result<Part> {
+    let bytes = match board.page_bytes {
+        Some(page) if !plain => {
+            let package = slots::package(source)?;
+            let model = package.body().get(..package.header.model_bytes as usize);
+            check(Source { bytes: model.unwrap_or_default(), ..source })?;
+            slots::region(board, page, source.path, &package)?
+        }
+        _ => {
+            check(source)?;
+            source.bytes.to_vec()
+        }
+    };
+    Part { what: "model", address: board.model.start, bytes }.within(
+        &board.model,
+        board,
+        source.path,
+    )
+}
+
+/// Rejects a model that the board's program would reject.
+fn check(source: Source<'_>) -> Result<()> {
+    let needs = model_file::load(source.path, source.bytes)?.arena_bytes();
+    if needs > ARENA_BYTES {
+        let problem = format!(
+            "the model needs {needs} bytes of memory for its state, and the firmware keeps {ARENA_BYTES}"
+        );
+        return Err(Error::input(source.path, problem, "take a smaller base, or fewer words"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
+
+pub mod model_file;
+pub mod sensitivity;
+pub mod simulate;
+pub mod emulator;
+pub mod board;
+pub mod attached;
+pub mod toolchain;
+pub mod flash;
+pub mod update;
+pub mod recorder;

@@ -1,0 +1,14 @@
+//! Networks: parameters, layers, and operations that candle lacks or computes incorrectly.
+//!
+//! Activations are `[batch, steps, channels]`, `f32`.
+
+pub mod head;
+pub mod ops;
+pub mod optimizer;
+pub mod params;
+pub mod pretrained;
+pub mod processor;
+pub mod backbone;
+
+/// Scale of an `i8` feature as input of the network; the zero point is 0.
+pub const INPUT_SCALE: f32 = 1.0 / 32.0;

@@ -1,0 +1,199 @@
+//! Studio: a page in the browser for recording, training, reading the report and live tests.
+//!
+//! The server binds to loopback only. The files of the page are public; every other request needs
+//! the token, which is random for each start. The browser gets the token in the fragment of the
+//! address (`#…`), which is never sent, and returns it in a separate header. Another site can
+//! neither guess the token nor make a browser send it. Requests that name another host or another
+//! origin are refused too, as a defence against DNS rebinding. Requests that need the token are
+//! processed one at a time.
+//!
+//! The browser streams audio. The server processes it with the same code as `record` and `detect`:
+//! detection of the take, trimming, quality verdict, and the device's pipeline.
+
+mod http;
+mod live;
+mod phrase;
+mod session;
+mod silence;
+mod stages;
+mod takes;
+#[cfg(test)]
+mod tests;
+mod training;
+
+use std::{
+    io::ErrorKind,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use http::{Method, Request};
+use serde_json::{Value, json};
+pub use session::Places;
+use session::Session;
+
+use wakeling_core::{Error, Result};
+
+/// Maximum length of a request in bytes: 30 s of 16-bit audio at 48 kHz.
+const LONGEST_BODY: u64 = 3_000_000;
+/// Maximum number of open connections.
+const MOST_CONNECTIONS: usize = 64;
+/// Header that carries the token.
+const TOKEN_HEADER: &str = "X-Wakeling-Token";
+/// Policy of the page: only its own files run or load; the content it shows is embedded as data.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    connect-src 'self'; img-src data:; media-src data:; frame-src blob:; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'self'";
+
+/// Files of the page: path, content type, content.
+const FILES: [(&str, &str, &str); 9] = [
+    ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
+    ("/studio.css", "text/css; charset=utf-8", include_str!("page/studio.css")),
+    ("/studio.js", "text/javascript; charset=utf-8", include_str!("page/studio.js")),
+    ("/api.js", "text/javascript; charset=utf-8", include_str!("page/api.js")),
+    ("/microphone.js", "text/javascript; charset=utf-8", include_str!("page/microphone.js")),
+    ("/problems.js", "text/javascript; charset=utf-8", include_str!("page/problems.js")),
+    ("/scores.js", "text/javascript; charset=utf-8", include_str!("page/scores.js")),
+    ("/strings.js", "text/javascript; charset=utf-8", include_str!("page/strings.js")),
+    ("/worklet.js", "text/javascript; charset=utf-8", include_str!("page/worklet.js")),
+];
+
+/// Open studio.
+pub struct Studio {
+    listener: TcpListener,
+    server: Arc<Server>,
+}
+
+/// Shared state of the threads that answer requests.
+struct Server {
+    address: SocketAddr,
+    token: String,
+    session: Mutex<Session>,
+}
+
+/// Response to a request.
+struct Answer {
+    status: u16,
+    kind: &'static str,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(value: &Value) -> Self {
+        Self { status: 200, kind: "application/json", body: value.to_string().into_bytes() }
+    }
+
+    fn refused(status: u16, why: &str) -> Self {
+        Self { status, ..Self::json(&json!({ "error": why })) }
+    }
+}
+
+impl Studio {
+    /// Opens a studio on loopback; port 0 selects a free port.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the port is taken.
+    pub fn open(port: u16, places: Places) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .map_err(Error::io(format!("127.0.0.1:{port}"), "listen at"))?;
+        let address = listener.local_addr().map_err(Error::io("127.0.0.1", "listen at"))?;
+        let mut random = [0; 16];
+        getrandom::fill(&mut random)
+            .map_err(|e| Error::io("random numbers", "read")(std::io::Error::other(e)))?;
+        let token = format!("{:032x}", u128::from_ne_bytes(random));
+        let session = Mutex::new(Session::new(places));
+        Ok(Self { listener, server: Arc::new(Server { address, token, session }) })
+    }
+
+    /// Returns the address for the browser, including the token.
+    pub fn url(&self) -> String {
+        format!("http://{}/#{}", self.server.address, self.server.token)
+    }
+
+    /// Answers requests until the process ends.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system closes the port.
+    pub fn serve(&mut self) -> Result<()> {
+        loop {
+            let connection = match self.listener.accept() {
+                Ok((connection, _)) => connection,
+                Err(e) if e.kind() == ErrorKind::InvalidInput => {
+                    return Err(Error::io("the page", "serve")(e));
+                }
+                Err(_) => {
+                    // The client has already closed, or too many files are open for a moment.
+                    std::thread::sleep(Duration::from_millis(20));
+                    continue;
+                }
+            };
+            // Connections beyond the limit are closed at once.
+            if Arc::strong_count(&self.server) <= MOST_CONNECTIONS {
+                let server = self.server.clone();
+                std::thread::spawn(move || server.handle(&connection));
+            }
+        }
+    }
+}
+
+impl Server {
+    fn handle(&self, connection: &TcpStream) {
+        let answer = match Request::read(connection) {
+            Ok(Some(request)) => self.answer(&request),
+            Ok(None) => return,
+            Err((status, why)) => Answer::refused(status, why),
+        };
+        let headers = [
+            ("Content-Type", answer.kind),
+            ("Content-Security-Policy", POLICY),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "no-referrer"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),
+            ("Cache-Control", "no-store"),
+        ];
+        // An error means that the client closed before the response; it can be ignored.
+        let _ = http::respond(connection, (answer.status, &headers), &answer.body);
+    }
+
+    fn answer(&self, request: &Request<'_>) -> Answer {
+        let header = |name: &str| request.header(name);
+        let port = self.address.port();
+        let hosts = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
+        if !header("Host").is_some_and(|host| hosts.contains(&host)) {
+            return Answer::refused(403, "this name is not mine");
+        }
+        let is_own = |origin: String| hosts.iter().any(|h| origin == format!("http://{h}"));
+        if !header("Origin").is_none_or(is_own) {
+            return Answer::refused(403, "another page may not ask this");
+        }
+        let path = request.target.split(['?', '#']).next().unwrap_or_default();
+        if request.method == Method::Get
+            && let Some((_, kind, content)) = FILES.iter().find(|(name, ..)| *name == path)
+        {
+            return Answer { status: 200, kind, body: content.as_bytes().to_vec() };
+        }
+        if !header(TOKEN_HEADER).is_some_and(|token| is_same(&token, &self.token)) {
+            return Answer::refused(
+                401,
+                "the token is missing or wrong: open the address that was printed",
+            );
+        }
+        let body = match request.body(LONGEST_BODY) {
+            Ok(body) => body,
+            Err((status, why)) => return Answer::refused(status, why),
+        };
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        match session.answer(request.method, &request.target, &body) {
+            Ok(answer) => answer,
+            Err(error) => {
+                Answer::refused(if error.exit_code() == 2 { 400 } else { 500 }, &error.to_string())
+            }
+        }
+    }
+}
+
+/// Compares two strings in a time that does not depend on the position of a difference.
+fn is_same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+}

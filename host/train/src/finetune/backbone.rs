@@ -1,0 +1,467 @@
+//! Fine-tuning of the backbone: its last blocks, or all of it, on the keywords at hand.
+//!
+//! With many recordings, a backbone can learn what a head on a frozen one cannot. It must not
+//! forget the rest of speech, from which keywords are to be distinguished, and transcripts are
+//! rarely available at this point. The loss therefore holds the outputs of the pretraining heads
+//! for every window to their values before fine-tuning (Li & Hoiem 2016, "Learning without
+//! Forgetting", with the squared error of logits: Ba & Caruana 2014). All keywords of a run share
+//! one backbone. Afterwards it is calibrated and quantized again, and heads are trained on it as on
+//! any other.
+
+use std::{collections::BTreeSet, fmt, ops::Range, str::FromStr};
+
+use candle_core::{Device, Tensor};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use wakeling_shared::model::UNIT;
+
+use super::{
+    Settings,
+    negative_bank::{EncodedNegatives, features, features_to_train_on},
+    positives::{Around, KeywordClips, compose},
+    train_step::{BatchMix, KeywordTrainStep, Network, TrainingSet},
+};
+use crate::embeddings::Embeddings;
+use crate::{
+    quantize::{QuantParams, ranges},
+    trainer::{SHARDS, StepOutput, TrainStep, Trainer},
+};
+use wakeling_core::{Error, Result};
+use wakeling_data::negatives::Negatives;
+use wakeling_nn::{
+    INPUT_SCALE,
+    backbone::{BackboneConfig, Mode, Samples},
+    head::HeadConfig,
+    ops::{linear::linear, squared_error::squared_error},
+    optimizer::Schedule,
+    params::Params,
+    pretrained::PretrainedModel,
+};
+
+/// Number of recordings per keyword from which on `auto` fine-tunes the whole backbone.
+pub const ENOUGH_TO_TUNE: usize = 50;
+/// Windows per worker and training step. A window of features costs a hundred times as much as one
+/// of embeddings.
+const MIX: BatchMix = BatchMix { positives: 10, partial_phrases: 3, negatives: 15 };
+/// Number of streams of each kind for calibrating a fine-tuned backbone.
+const CALIBRATION_STREAMS: usize = 24;
+
+/// Layers that fine-tuning trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trainable {
+    /// New heads only.
+    Head,
+    /// Heads and this many of the backbone's last blocks.
+    Last(usize),
+    /// All layers.
+    All,
+    /// Choice by the number of recordings.
+    Auto,
+}
+
+impl FromStr for Trainable {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match (text, text.strip_prefix("last:").map(str::parse)) {
+            ("head", _) => Ok(Self::Head),
+            ("all", _) => Ok(Self::All),
+            ("auto", _) => Ok(Self::Auto),
+            (_, Some(Ok(blocks))) if blocks > 0 => Ok(Self::Last(blocks)),
+            _ => Err("expected head, last:K with K from 1, all, or auto".into()),
+        }
+    }
+}
+
+impl fmt::Display for Trainable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Head => f.write_str("head"),
+            Self::Last(blocks) => write!(f, "last:{blocks}"),
+            Self::All => f.write_str("all"),
+            Self::Auto => f.write_str("auto"),
+        }
+    }
+}
+
+impl Trainable {
+    /// Resolves `Auto` by the number of different recordings of the rarest keyword, and returns the
+    /// reason as a message. Other values are returned as they are.
+    pub fn decide(self, recordings: usize) -> (Self, Option<String>) {
+        match self {
+            Self::Auto if recordings < ENOUGH_TO_TUNE => {
+                let why = format!(
+                    "training the head alone: {recordings} recordings are too few to move the trunk, from {ENOUGH_TO_TUNE} on it pays"
+                );
+                (Self::Head, Some(why))
+            }
+            Self::Auto => {
+                let why = format!(
+                    "training the head and the whole trunk, which takes some minutes: {recordings} recordings are enough to move it"
+                );
+                (Self::All, Some(why))
+            }
+            chosen => (chosen, None),
+        }
+    }
+
+    /// Returns the backbone's blocks to train; `None` means all blocks and the stem.
+    fn blocks(self, backbone: &BackboneConfig) -> Result<Option<Range<usize>>> {
+        let count = backbone.dilations.len();
+        match self {
+            Self::Head | Self::Auto => Ok(Some(count..count)),
+            Self::All => Ok(None),
+            Self::Last(blocks) if blocks <= count => Ok(Some(count - blocks..count)),
+            Self::Last(blocks) => Err(Error::usage(
+                format!("the trunk has {count} blocks, not {blocks}"),
+                format!("give --train last:K with K up to {count}, or all"),
+            )),
+        }
+    }
+}
+
+/// Initialization of the backbone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// Pretrained weights; the learning-without-forgetting loss is added.
+    Pretrained,
+    /// Random weights with this percentage of the pretrained model's channels, to measure the
+    /// benefit of pretraining.
+    Scratch(u16),
+}
+
+/// Fine-tunes a pretrained model's backbone on keywords. The result keeps the pretraining heads,
+/// unless `start` is [`Init::Scratch`].
+///
+/// # Errors
+/// [`Error::Usage`] if the backbone has fewer blocks than are to be trained; [`Error::Input`] if no
+/// recording of a keyword holds a phrase.
+pub fn tune(
+    pretrained: &PretrainedModel,
+    start: Init,
+    train: Trainable,
+    negatives: &Negatives,
+    words: &[(&str, KeywordClips<'_>)],
+    settings: &Settings,
+) -> Result<PretrainedModel> {
+    tune_ticking(pretrained, (start, train), negatives, words, settings, None)
+}
+
+/// As [`tune`], with a call of `tick` after each training step instead of a progress bar.
+///
+/// # Errors
+/// As [`tune`].
+pub fn tune_ticking(
+    pretrained: &PretrainedModel,
+    (start, train): (Init, Trainable),
+    negatives: &Negatives,
+    words: &[(&str, KeywordClips<'_>)],
+    settings: &Settings,
+    tick: Option<&dyn Fn()>,
+) -> Result<PretrainedModel> {
+    let mut rng = StdRng::seed_from_u64(settings.seed);
+    let moving = train.blocks(&pretrained.info.backbone)?;
+    let pretrained = &match start {
+        Init::Pretrained => pretrained.clone(),
+        Init::Scratch(percent) => scratch(pretrained, percent, &mut rng)?,
+    };
+    let others = features_to_train_on(pretrained, negatives, settings)?;
+    let head = settings.head(pretrained.info.backbone.steps_per_second());
+    let outputs = sample(pretrained, &others.outputs)?;
+    let gains = output_gains(&outputs)?;
+    let lwf = match start {
+        Init::Pretrained => Some(LwfLoss::of(pretrained, &outputs, settings.lwf_weight)?),
+        Init::Scratch(_) => None,
+    };
+    let mut params = moving_params(pretrained, moving.as_ref())?;
+    head.init(&mut params, vec![1.0; pretrained.info.backbone.channels], words.len(), &mut rng)?;
+    let mut stages = Vec::new();
+    for (column, &(label, recordings)) in words.iter().enumerate() {
+        let network = UnfrozenNetwork {
+            pretrained,
+            moving: moving.clone(),
+            head: head.clone(),
+            column,
+            gains: gains.clone(),
+            lwf: lwf.clone(),
+        };
+        let training_set = training_set(
+            pretrained,
+            (negatives, &others),
+            (label, recordings),
+            settings,
+            &mut rng,
+        )?;
+        let settings = Settings { dropout: 0.0, ..settings.clone() };
+        stages.push(KeywordTrainStep::new(network, training_set, MIX, &settings));
+    }
+    let stage = Joint { stages };
+    let params = run(settings, start).train_ticking(&stage, params, tick)?;
+    moved(pretrained, &params, &stage)
+}
+
+fn run(settings: &Settings, start: Init) -> Trainer {
+    let pretrained = start == Init::Pretrained;
+    Trainer {
+        schedule: Schedule {
+            steps: settings.backbone_steps,
+            warmup_steps: settings.backbone_steps / 20 + 1,
+            peak_rate: settings.rate,
+            weight_decay: settings.weight_decay,
+            clip_norm: 2.0,
+            average_decay: 0.98,
+            backbone_rate_share: if pretrained { settings.backbone_rate_share } else { 1.0 },
+        },
+        shards: SHARDS,
+        workers: settings.workers,
+        seed: settings.seed,
+        validate_every: 0,
+        mine_every: (settings.backbone_steps / 5).max(1),
+        folder: None,
+        checkpoint_every: settings.backbone_steps,
+        title: "trunk",
+    }
+}
+
+/// Returns the pretrained model with random weights, this percentage of its channels, and no
+/// pretraining heads.
+fn scratch(
+    pretrained: &PretrainedModel,
+    percent: u16,
+    rng: &mut StdRng,
+) -> Result<PretrainedModel> {
+    let mut pretrained = PretrainedModel { params: Params::default(), ..pretrained.clone() };
+    let channels = pretrained.info.backbone.channels * usize::from(percent) / 100;
+    pretrained.info.backbone.channels = channels.next_multiple_of(UNIT).max(UNIT);
+    pretrained.info.backbone.init(&mut pretrained.params, rng)?;
+    pretrained.info.provenance = "from scratch".into();
+    Ok(pretrained)
+}
+
+/// Returns a copy of the trainable parameters, with all running statistics.
+fn moving_params(pretrained: &PretrainedModel, moving: Option<&Range<usize>>) -> Result<Params> {
+    let mut params = pretrained.params.detached()?;
+    let names: BTreeSet<String> =
+        pretrained.params.vars().map(|(name, _)| name.to_owned()).collect();
+    for name in names {
+        let block = name.strip_prefix("trunk.").map(|rest| rest[..2.min(rest.len())].parse());
+        let moves = match (block, moving) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(Ok(block)), Some(moving)) => moving.contains(&block),
+            (Some(Err(_)), Some(_)) => false,
+        };
+        if !moves {
+            params.forget(&name);
+        }
+    }
+    Ok(params)
+}
+
+fn training_set<'a>(
+    pretrained: &PretrainedModel,
+    (negatives, others): (&Negatives, &'a EncodedNegatives),
+    (label, recordings): (&str, KeywordClips<'_>),
+    settings: &Settings,
+    rng: &mut StdRng,
+) -> Result<TrainingSet<'a>> {
+    let around = Around::of(negatives, label, &settings.background);
+    let streams =
+        compose(recordings, &around, &settings.augmentation, settings.positive_streams, rng);
+    if streams.is_empty() {
+        return Err(super::no_phrase(label, recordings.of.len()));
+    }
+    let phrases = streams.iter().map(|p| p.phrase).collect();
+    let streams: Vec<_> = streams.into_iter().map(|p| p.stream).collect();
+    let positives = features(pretrained, &streams);
+    Ok(TrainingSet {
+        code: QuantParams::INPUT,
+        gains: vec![1.0; positives.channels],
+        positives,
+        phrases,
+        negatives: &others.outputs,
+        others: others.without(label),
+        frames_per_step: pretrained.info.backbone.frames_per_step,
+    })
+}
+
+/// Backbone and head on features, and the column of the head's logits for one keyword.
+struct UnfrozenNetwork<'a> {
+    pretrained: &'a PretrainedModel,
+    /// Blocks that are trained; `None` means all blocks and the stem.
+    moving: Option<Range<usize>>,
+    head: HeadConfig,
+    /// Gain of each channel at the head's input.
+    gains: Tensor,
+    column: usize,
+    lwf: Option<LwfLoss>,
+}
+
+impl UnfrozenNetwork<'_> {
+    /// Computes the input of the trained part: the features, or the output of the blocks below it.
+    fn below(&self, x: &Tensor) -> Result<Tensor> {
+        let (config, frozen) = (&self.pretrained.info.backbone, &self.pretrained.params);
+        let Some(moving) = &self.moving else { return Ok(x.clone()) };
+        let stem = config.stem(frozen, x, &mut Mode::Evaluate)?;
+        Ok(config.blocks(frozen, &stem, 0..moving.start, &mut Mode::Evaluate)?.detach())
+    }
+
+    /// Computes the embeddings from the output of `below`, with these weights for the trained part.
+    fn outputs(&self, params: &Params, below: &Tensor, mode: &mut Mode) -> Result<Tensor> {
+        let config = &self.pretrained.info.backbone;
+        match &self.moving {
+            Some(moving) => config.blocks(params, below, moving.clone(), mode),
+            None => config.forward(params, below, mode),
+        }
+    }
+
+    fn head(&self, params: &Params, outputs: &Tensor) -> Result<Tensor> {
+        let outputs = outputs.broadcast_mul(&self.gains)?;
+        let logits = self.head.forward(params, &outputs, &mut Mode::Evaluate)?;
+        Ok(logits.narrow(2, self.column, 1)?.squeeze(2)?)
+    }
+}
+
+impl Network for UnfrozenNetwork<'_> {
+    fn history(&self) -> usize {
+        self.pretrained.info.backbone.receptive_field() - 1 + self.head.history()
+    }
+
+    fn logits(
+        &self,
+        params: &Params,
+        x: &Tensor,
+        mode: &mut Mode,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let below = self.below(x)?;
+        let outputs = self.outputs(params, &below, mode)?;
+        let lwf = match &self.lwf {
+            Some(lwf) => {
+                let before = self.outputs(&self.pretrained.params, &below, &mut Mode::Evaluate)?;
+                Some(lwf.loss(&outputs, &before.detach())?)
+            }
+            None => None,
+        };
+        Ok((self.head(params, &outputs)?, lwf))
+    }
+
+    fn scores(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
+        let outputs = self.outputs(params, &self.below(x)?, &mut Mode::Evaluate)?;
+        self.head(params, &outputs)
+    }
+
+    fn training_mode(&self) -> Mode {
+        // A pretrained backbone keeps its statistics: windows around keywords do not represent all
+        // speech.
+        if self.lwf.is_some() { Mode::Evaluate } else { Mode::train() }
+    }
+}
+
+/// Learning-without-forgetting loss: keeps the outputs of the pretraining heads.
+#[derive(Clone)]
+struct LwfLoss {
+    /// Weights of the pretraining heads, `[channels, outputs]`, scaled so that each output has unit
+    /// variance. The identity if the model has no such heads.
+    weights: Tensor,
+    /// Weight of this loss.
+    weight: f64,
+}
+
+impl LwfLoss {
+    /// Creates the loss for a pretrained model. The scales come from `outputs`, `[steps,
+    /// channels]`: the backbone's embeddings of negatives.
+    fn of(pretrained: &PretrainedModel, outputs: &Tensor, weight: f64) -> Result<Self> {
+        let channels = pretrained.info.backbone.channels;
+        let mut heads = Vec::new();
+        for name in ["ctc.weight", "words.weight"] {
+            if pretrained.params.vars().any(|(n, _)| n == name) {
+                heads.push(pretrained.params.get(name)?.detach());
+            }
+        }
+        let weights = if heads.is_empty() {
+            Tensor::eye(channels, candle_core::DType::F32, &Device::Cpu)?
+        } else {
+            Tensor::cat(&heads, 1)?
+        };
+        let said = outputs.matmul(&weights)?;
+        let mean = said.mean_keepdim(0)?;
+        let variance = said.broadcast_sub(&mean)?.sqr()?.mean_keepdim(0)?;
+        let deviation = (variance + 1e-6)?.sqrt()?;
+        Ok(Self { weights: weights.broadcast_div(&deviation)?, weight })
+    }
+
+    fn loss(&self, outputs: &Tensor, before: &Tensor) -> Result<Tensor> {
+        let said = linear(outputs, &self.weights, None)?;
+        let was = linear(before, &self.weights, None)?.detach();
+        let streams = said.elem_count() / said.dims().last().copied().unwrap_or(1).max(1);
+        Ok((squared_error(&said, &was, &vec![1.0; streams])? * self.weight)?)
+    }
+}
+
+/// Returns the reciprocal root mean square of each channel, the gain that heads on a frozen
+/// backbone use too.
+fn output_gains(outputs: &Tensor) -> Result<Tensor> {
+    let squares = outputs.sqr()?.mean(0)?;
+    // A channel that is almost constant over speech must not be amplified without limit.
+    let floor = (squares.mean_all()?.to_scalar::<f32>()? * 0.05).max(1e-6);
+    Ok(squares.maximum(f64::from(floor))?.sqrt()?.recip()?)
+}
+
+/// Computes the embeddings `[steps, channels]` of the first four streams.
+fn sample(pretrained: &PretrainedModel, others: &Embeddings) -> Result<Tensor> {
+    let x = stacked(others, 4)?;
+    let outputs =
+        pretrained.info.backbone.forward(&pretrained.params, &x, &mut Mode::Evaluate)?.detach();
+    let channels = pretrained.info.backbone.channels;
+    Ok(outputs.reshape((outputs.elem_count() / channels, channels))?)
+}
+
+/// Returns the first `count` streams as one input `[streams, steps, channels]`, cut to the
+/// shortest.
+fn stacked(streams: &Embeddings, count: usize) -> Result<Tensor> {
+    let first: Vec<&Vec<i8>> = streams.streams.iter().take(count).collect();
+    let length = first.iter().map(|s| s.len()).min().unwrap_or(0);
+    let values =
+        first.iter().flat_map(|s| s.iter().take(length)).map(|&q| f32::from(q) * INPUT_SCALE);
+    let shape = (first.len(), length / streams.channels, streams.channels);
+    Ok(Tensor::from_vec(values.collect::<Vec<f32>>(), shape, &Device::Cpu)?)
+}
+
+/// One backbone for several keywords: each training step of a worker uses one of them.
+struct Joint<'a> {
+    stages: Vec<KeywordTrainStep<'a, UnfrozenNetwork<'a>>>,
+}
+
+impl TrainStep for Joint<'_> {
+    fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<StepOutput> {
+        self.stages[rng.random_range(0..self.stages.len())].loss(params, worker, rng)
+    }
+
+    fn mine_hard_negatives(&self, params: &Params) -> Result<()> {
+        self.stages.iter().try_for_each(|stage| stage.mine_hard_negatives(params))
+    }
+}
+
+/// Returns the pretrained model with the fine-tuned parameters, calibrated again.
+fn moved(
+    pretrained: &PretrainedModel,
+    params: &Params,
+    stage: &Joint<'_>,
+) -> Result<PretrainedModel> {
+    let mut pretrained =
+        PretrainedModel { params: pretrained.params.detached()?, ..pretrained.clone() };
+    for (name, var) in params.vars().filter(|(name, _)| name.starts_with("trunk.")) {
+        pretrained.params.insert(name, var.dims(), params.values(name)?)?;
+    }
+    pretrained.params.track_all(params, "");
+    pretrained.params.remove("head.");
+    let mut mode = Mode::Calibrate(Samples::new());
+    for stage in &stage.stages {
+        for streams in stage.streams() {
+            let x = stacked(streams, CALIBRATION_STREAMS)?;
+            pretrained.info.backbone.forward(&pretrained.params, &x, &mut mode)?;
+        }
+    }
+    pretrained.info.ranges = ranges(&mode.samples());
+    pretrained.info.name = format!("{}-tuned", pretrained.info.name);
+    Ok(pretrained)
+}

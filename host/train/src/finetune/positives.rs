@@ -1,0 +1,242 @@
+//! Mixes recordings into training streams: locates the phrase and adds other sound around it.
+
+use rand::{Rng, RngExt, seq::IndexedRandom};
+use wakeling_audio::phrase_span::{Phrase, phrase_in};
+use wakeling_shared::frontend::MEL_CHANNELS;
+
+use wakeling_audio::features::LogMel;
+use wakeling_data::{
+    mixing::{BackgroundMix, Backgrounds, FeatureAugmentation, MelStream, NoisePool, loudness},
+    negatives::{Negatives, SpeechClip},
+};
+
+/// Length of a positive stream in frames: 5.6 s.
+const STREAM_FRAMES: usize = 560;
+/// Number of frames after the phrase.
+const TAIL_FRAMES: usize = 110;
+
+/// Training stream and the position of its phrase. The position is `None` if the stream holds only
+/// a part of the phrase, or another one.
+pub struct PositiveStream {
+    /// The stream.
+    pub stream: MelStream,
+    /// Position of the whole phrase, if the stream holds it.
+    pub phrase: Option<Phrase>,
+}
+
+/// Sounds to add around a phrase: speech without the phrase, and noise.
+pub struct Around<'a> {
+    speech: Vec<&'a SpeechClip>,
+    pool: Backgrounds<'a>,
+    mix: BackgroundMix,
+}
+
+impl<'a> Around<'a> {
+    /// Selects all of `negatives` except clips whose transcript contains `phrase`. The network must
+    /// not learn them as negatives.
+    pub fn of(negatives: &'a Negatives, phrase: &str, mix: &BackgroundMix) -> Self {
+        let speech: Vec<&SpeechClip> =
+            negatives.speech.iter().filter(|s| !s.holds(phrase)).collect();
+        let talkers = speech.iter().map(|s| &s.frames).collect();
+        let pool = Backgrounds::new(NoisePool::new(negatives.noise.clone()), talkers);
+        Self { speech, pool, mix: *mix }
+    }
+}
+
+/// Positive recordings of a phrase, and hard negatives.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeywordClips<'a> {
+    /// Recordings of the phrase.
+    pub of: &'a [LogMel],
+    /// Recordings of other phrases, such as the other keywords of a model.
+    pub hard_negatives: &'a [LogMel],
+}
+
+impl<'a> From<&'a [LogMel]> for KeywordClips<'a> {
+    fn from(of: &'a [LogMel]) -> Self {
+        Self { of, hard_negatives: &[] }
+    }
+}
+
+/// Mixes at least `count` streams with the phrase; each recording appears equally often. Adds a
+/// third as many with partial phrases, the most frequent cause of false accepts in use. Adds a
+/// third as many with hard negatives, if there are any.
+pub fn compose(
+    recordings: KeywordClips<'_>,
+    around: &Around<'_>,
+    augmentation: &FeatureAugmentation,
+    count: usize,
+    rng: &mut impl Rng,
+) -> Vec<PositiveStream> {
+    let found: Vec<(&LogMel, Phrase)> =
+        recordings.of.iter().filter_map(|r| Some((r, phrase_in(r)?))).collect();
+    let copies = count.div_ceil(found.len().max(1));
+    let mut streams = Vec::new();
+    for &(recording, phrase) in &found {
+        for copy in 0..copies {
+            streams.push(whole(recording, phrase, (around, augmentation), rng));
+            if copy % 3 == 0 {
+                streams.push(part(recording, phrase, (around, augmentation), rng));
+            }
+        }
+    }
+    if streams.is_empty() {
+        return streams;
+    }
+    let others: Vec<(&LogMel, Phrase)> =
+        recordings.hard_negatives.iter().filter_map(|r| Some((r, phrase_in(r)?))).collect();
+    let copies = (count / 3).div_ceil(others.len().max(1));
+    for &(recording, phrase) in others.iter().cycle().take(copies * others.len()) {
+        let clip = recording.get(phrase.start..phrase.end).unwrap_or_default();
+        streams.push(without(clip, (around, augmentation), rng));
+    }
+    streams
+}
+
+/// Mixes the phrase, with the sound around it in the recording, after a second or more of other
+/// sound.
+fn whole(
+    recording: &LogMel,
+    phrase: Phrase,
+    how: (&Around<'_>, &FeatureAugmentation),
+    rng: &mut impl Rng,
+) -> PositiveStream {
+    let (around, augmentation) = how;
+    let margin = 25;
+    let from = phrase.start.saturating_sub(margin);
+    let to = (phrase.end + margin).min(recording.len());
+    let augmentation =
+        if rng.random_bool(0.25) { &FeatureAugmentation::NONE } else { augmentation };
+    let sound = augmentation.apply(&recording[from..to], rng);
+    // Tempo changes the length, so positions within the sound scale with it.
+    let scale = sound.len() as f32 / (to - from).max(1) as f32;
+    let within = |t: usize| ((t - from) as f32 * scale) as usize;
+    let room = STREAM_FRAMES.saturating_sub(TAIL_FRAMES + within(phrase.end));
+    // One stream in eight begins with the phrase: the device may have just been switched on.
+    let at = if rng.random_bool(0.125) { rng.random_range(0..20).min(room) } else { room };
+    let mut stream = MelStream::new(STREAM_FRAMES);
+    let level = loudness(&sound);
+    if at > 60 {
+        add_context(&mut stream, 0, at, level, around, rng);
+    }
+    stream.add(at, &sound, 1.0);
+    let end = at + within(phrase.end);
+    add_context(&mut stream, end + 15, STREAM_FRAMES, level, around, rng);
+    around.pool.add(&mut stream, level, &around.mix, rng);
+    PositiveStream { stream, phrase: Some(Phrase { start: at + within(phrase.start), end }) }
+}
+
+/// Mixes a partial phrase among negative speech: the first part, the last part, or both swapped.
+fn part(
+    recording: &LogMel,
+    phrase: Phrase,
+    how: (&Around<'_>, &FeatureAugmentation),
+    rng: &mut impl Rng,
+) -> PositiveStream {
+    let length = phrase.end - phrase.start;
+    let cut = phrase.start + (length as f32 * rng.random_range(0.4..0.6f32)) as usize;
+    let mut clip = Vec::new();
+    match rng.random_range(0..3) {
+        0 => clip.extend_from_slice(&recording[phrase.start..cut]),
+        1 => clip.extend_from_slice(&recording[cut..phrase.end]),
+        _ => {
+            clip.extend_from_slice(&recording[cut..phrase.end]);
+            clip.extend_from_slice(&recording[phrase.start..cut]);
+        }
+    }
+    without(&clip, how, rng)
+}
+
+/// Mixes a clip that is not the phrase among negative speech.
+fn without(
+    clip: &[[i16; MEL_CHANNELS]],
+    (around, augmentation): (&Around<'_>, &FeatureAugmentation),
+    rng: &mut impl Rng,
+) -> PositiveStream {
+    let mut stream = MelStream::new(STREAM_FRAMES);
+    let at = rng.random_range(120..220);
+    let sound = augmentation.apply(clip, rng);
+    let level = loudness(&sound);
+    add_context(&mut stream, 0, at, level, around, rng);
+    stream.add(at, &sound, 1.0);
+    add_context(&mut stream, at + sound.len(), STREAM_FRAMES, level, around, rng);
+    around.pool.add(&mut stream, level, &around.mix, rng);
+    PositiveStream { stream, phrase: None }
+}
+
+/// Adds negative speech at about `level` somewhere in `from..to`, in two of three cases.
+fn add_context(
+    stream: &mut MelStream,
+    from: usize,
+    to: usize,
+    level: f32,
+    around: &Around<'_>,
+    rng: &mut impl Rng,
+) {
+    let Some(SpeechClip { frames: clip, .. }) = around.speech.choose(rng) else { return };
+    if to <= from + 20 || !rng.random_bool(0.66) {
+        return;
+    }
+    let speech = FeatureAugmentation::STRONG.apply(clip, rng);
+    let space = to - from;
+    let excess = speech.len().saturating_sub(space);
+    let skip = if excess > 0 { rng.random_range(0..=excess) } else { 0 };
+    let kept = &speech[skip..(skip + space).min(speech.len())];
+    let free = space - kept.len();
+    let at = from + if free > 0 { rng.random_range(0..=free) } else { 0 };
+    let gain_db = rng.random_range(-12.0..6.0f32);
+    let gain = level / loudness(kept).max(1.0) * 10f32.powf(gain_db / 10.0);
+    stream.add(at, kept, gain);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    fn recording(silence: usize, phrase: usize) -> LogMel {
+        let mut frames = vec![[4_000; 40]; silence];
+        frames.extend(vec![[8_000; 40]; phrase]);
+        frames.extend(vec![[4_100; 40]; silence]);
+        frames
+    }
+
+    #[test]
+    fn the_phrase_is_found_between_silences_and_without() {
+        let found = phrase_in(&recording(60, 70)).unwrap();
+        assert!(found.start.abs_diff(60) <= 3 && found.end.abs_diff(130) <= 3, "{found:?}");
+        assert_eq!(phrase_in(&recording(0, 70)), Some(Phrase { start: 0, end: 70 }));
+        assert_eq!(phrase_in(&recording(60, 5)), None);
+        assert_eq!(phrase_in(&Vec::new()), None);
+    }
+
+    #[test]
+    fn streams_hold_whole_phrases_and_parts() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let negatives = Negatives {
+            speech: vec![SpeechClip { frames: recording(5, 200), text: String::new() }],
+            noise: Vec::new(),
+        };
+        let recordings = [recording(40, 80), recording(10, 60)];
+        let streams = compose(
+            (&recordings[..]).into(),
+            &Around::of(&negatives, "", &BackgroundMix::NOISY),
+            &FeatureAugmentation::STRONG,
+            30,
+            &mut rng,
+        );
+        let whole: Vec<Phrase> = streams.iter().filter_map(|r| r.phrase).collect();
+        assert_eq!((whole.len(), streams.len()), (30, 40));
+        for phrase in whole {
+            assert!(phrase.start < phrase.end && phrase.end + 40 < STREAM_FRAMES, "{phrase:?}");
+        }
+        let hard_negatives = [recording(30, 70), recording(0, 50), recording(3, 2)];
+        let both = KeywordClips { of: &recordings, hard_negatives: &hard_negatives };
+        let around = Around::of(&negatives, "", &BackgroundMix::NOISY);
+        let streams = compose(both, &around, &FeatureAugmentation::STRONG, 30, &mut rng);
+        let whole = streams.iter().filter(|r| r.phrase.is_some()).count();
+        // Ten partial phrases, and five copies of each of two hard negatives; the third is too
+        // short.
+        assert_eq!((whole, streams.len()), (30, 50));
+    }
+}

@@ -1,0 +1,103 @@
+//! Head checkpoint: float weights of a fine-tuned head and the metadata that quantization needs,
+//! separate from the pretrained model.
+//!
+//! One safetensors file whose metadata entry `head` is a JSON [`HeadMetadata`]. Several heads on one
+//! pretrained model can be quantized into one model file; see `wakeling quantize`.
+
+use std::{collections::HashMap, path::Path};
+
+use serde::{Deserialize, Serialize};
+use wakeling_shared::{detector::DetectorParams, model::OperatingPoint};
+
+use crate::quantize::{KeywordEntry, QuantizedBackbone, QuantizedHead};
+use wakeling_core::{Error, Result};
+use wakeling_nn::{head::HeadConfig, params::Params, pretrained::PretrainedModel};
+
+/// Metadata of a head.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HeadMetadata {
+    /// Label of a detection.
+    pub label: String,
+    /// Name of the pretrained model that the head was trained on.
+    #[serde(rename = "base")]
+    pub pretrained: String,
+    /// [`fingerprint`] of that pretrained model.
+    #[serde(rename = "base_fingerprint")]
+    pub pretrained_fingerprint: u32,
+    /// Shape of the head.
+    pub head: HeadConfig,
+    /// Lower and upper end of each activation, by layer name.
+    pub ranges: Vec<(String, f32, f32)>,
+    /// Smoothing, threshold, refractory time.
+    pub detector: DetectorParams,
+    /// Thresholds by false accepts per hour, strictest first.
+    pub points: Vec<OperatingPoint>,
+    /// Number of recordings that the head was trained on.
+    pub recordings: usize,
+}
+
+/// Metadata key of the record.
+const KEY: &str = "head";
+
+/// Fine-tuned head in memory.
+#[derive(Clone, Debug)]
+pub struct HeadCheckpoint {
+    /// Metadata.
+    pub info: HeadMetadata,
+    /// Weights.
+    pub params: Params,
+}
+
+impl HeadCheckpoint {
+    /// Writes the head atomically.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let record = serde_json::to_string(&self.info)
+            .map_err(|e| Error::defect(format!("{}: {e}", path.display())))?;
+        self.params.save(path, HashMap::from([(KEY.to_owned(), record)]))
+    }
+
+    /// Reads a head that was trained on `base`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the file is no head, or belongs to another pretrained model.
+    pub fn load(path: &Path, pretrained: &PretrainedModel) -> Result<Self> {
+        let (params, metadata) = Params::load(path)?;
+        let remedy = "give a .head file that `wakeling finetune` wrote";
+        let record = metadata
+            .get(KEY)
+            .ok_or_else(|| Error::input(path, "this file holds weights, but no head", remedy))?;
+        let info: HeadMetadata = serde_json::from_str(record)
+            .map_err(|e| Error::input(path, format!("its record cannot be read: {e}"), remedy))?;
+        if info.pretrained_fingerprint != fingerprint(pretrained)? {
+            return Err(Error::input(
+                path,
+                format!(
+                    "trained on another base than this {:?} ({:?})",
+                    pretrained.info.name, info.pretrained
+                ),
+                "give --base the base it was trained on, or fine-tune again",
+            ));
+        }
+        Ok(Self { info, params })
+    }
+
+    /// Quantizes the head and returns the keyword's entry for a model file.
+    pub fn entry(&self, backbone: &QuantizedBackbone) -> Result<KeywordEntry> {
+        Ok(KeywordEntry {
+            label: self.info.label.clone(),
+            detector: self.info.detector,
+            points: self.info.points.clone(),
+            head: QuantizedHead::of(&self.info.head, &self.params, &self.info.ranges, backbone)?,
+        })
+    }
+}
+
+/// Computes the CRC-32 of a pretrained model's weights, which identifies the model.
+pub fn fingerprint(pretrained: &PretrainedModel) -> Result<u32> {
+    let mut crc = flate2::Crc::new();
+    for (name, _) in pretrained.params.vars() {
+        let bytes = pretrained.params.values(name)?.into_iter().flat_map(f32::to_le_bytes);
+        crc.update(&bytes.collect::<Vec<u8>>());
+    }
+    Ok(crc.sum())
+}

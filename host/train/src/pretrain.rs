@@ -1,0 +1,340 @@
+//! Pretraining of a backbone on transcribed speech.
+//!
+//! Clips are composed into training streams (see [`compose`](crate::compose)). Each task is a
+//! linear head on the backbone. Two heads are trained with CTC on the clip's stretch of the stream:
+//! the tokens of the transcript, and the word of a clip that holds a single one. With a teacher
+//! (see [`teacher`](crate::taught)), a third head learns to predict the teacher's embeddings. A
+//! fourth may learn voice activity. The loss is a weighted sum over the tasks; a clip contributes
+//! to the tasks for which it has labels.
+
+mod batch;
+mod prepare;
+mod score;
+mod train_step;
+mod voice;
+
+use std::path::PathBuf;
+
+use batch::{Stretch, TeacherRows};
+use candle_core::Device;
+pub use prepare::Datasets;
+use prepare::{Found, Labelling, PretrainIndex, prepare};
+use rand::{SeedableRng, rngs::StdRng};
+use train_step::{Head, Pretraining};
+
+use crate::distillation::{TeacherClip, TeacherTargets};
+use crate::{
+    quantize,
+    trainer::{ProcessGroup, Trainer},
+};
+use wakeling_audio::features::{FrontendTables, NormalizationKind};
+use wakeling_core::{Error, Result};
+use wakeling_data::{
+    dataset::Example,
+    mixing::FeatureAugmentation,
+    tokens::{Tokenizer, clean},
+};
+use wakeling_nn::{
+    backbone::BackboneConfig,
+    params::Params,
+    pretrained::{PRETRAINED_FORMAT, PretrainedMetadata, PretrainedModel},
+};
+
+/// Minimum number of occurrences for a token to be learned.
+const LEAST_TOKEN_COUNT: usize = 20;
+/// Minimum number of clips for a word to be learned.
+const LEAST_WORD_COUNT: usize = 40;
+
+/// Labels that train the backbone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Word label of clips that hold a single word.
+    Words,
+    /// Transcript, with CTC.
+    Transcripts,
+    /// Words and transcripts.
+    Both,
+}
+
+wakeling_core::choices!(Task {
+    Words: "words", "Word label of clips that hold a single word";
+    Transcripts: "transcripts", "Transcript, with CTC";
+    Both: "both", "Words and transcripts";
+});
+
+/// Loss weight of each task. The losses are in nats per token (transcripts, words), in squared
+/// errors of standardized values (teacher), and in nats per step (voice). A task of weight 0 is not
+/// learned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Weights {
+    /// CTC on the tokens of transcripts.
+    pub transcripts: f64,
+    /// CTC on words.
+    pub words: f64,
+    /// Prediction of the teacher's embeddings.
+    pub teacher: f64,
+    /// Voice activity.
+    pub voice: f64,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self { transcripts: 1.0, words: 0.5, teacher: 4.0, voice: 0.0 }
+    }
+}
+
+impl Weights {
+    /// Names of the tasks, as [`Weights::set`] takes them.
+    pub const NAMES: [&str; 4] = ["transcripts", "words", "taught", "voice"];
+
+    /// Sets the weight of a task by name.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the task does not exist, or the weight is negative or not finite.
+    pub fn set(&mut self, name: &str, weight: f64) -> Result<()> {
+        if !(weight.is_finite() && weight >= 0.0) {
+            return Err(Error::usage(format!("{name}={weight} is no weight"), "give 0 or more"));
+        }
+        match name {
+            "transcripts" => self.transcripts = weight,
+            "words" => self.words = weight,
+            "taught" => self.teacher = weight,
+            "voice" => self.voice = weight,
+            _ => {
+                return Err(Error::usage(
+                    format!("there is no task {name:?}"),
+                    format!("choose one of {}", Self::NAMES.join(", ")),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn of(&self, head: Head) -> f64 {
+        match head {
+            Head::Tokens => self.transcripts,
+            Head::Words => self.words,
+            Head::TeacherTargets => self.teacher,
+            Head::Voice => self.voice,
+        }
+    }
+}
+
+/// Configuration of a pretraining run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the pretrained model.
+    pub name: String,
+    /// Shape of the backbone.
+    pub backbone: BackboneConfig,
+    /// Normalization of the features.
+    pub normalization: NormalizationKind,
+    /// Labels to train on.
+    pub task: Task,
+    /// Loss weight of each task.
+    pub weights: Weights,
+    /// Length of the longest clip that is used, in seconds.
+    pub longest_s: f64,
+    /// Folder of streams with a teacher's outputs; see [`teacher`](crate::taught).
+    pub teacher: Option<PathBuf>,
+    /// Augmentation of the clips. If its tempo range is 0, noise and masking are off as well.
+    pub augmentation: FeatureAugmentation,
+    /// Rows of 12 s that each worker composes per training step, or fewer longer ones.
+    pub streams: usize,
+    /// Size of the shuffle buffer in clips, over all workers.
+    pub window: usize,
+    /// Threads that read clips ahead of the training steps.
+    pub readers: usize,
+    /// Device on which the network is trained.
+    pub device: Device,
+    /// Learning rates, lengths, seeds and folder of the run.
+    pub run: Trainer,
+    /// Licence of the weights.
+    pub licence: String,
+    /// Grapheme-to-phoneme program.
+    pub tokenizer: Tokenizer,
+}
+
+/// Pretrains a backbone on datasets of any size, together with the other processes of the group.
+/// All processes share one folder. Only the first writes to it, and its model is the one to keep.
+///
+/// # Errors
+/// [`Error::Usage`] if no example has a label for the task, or the run has no folder.
+pub fn pretrain(
+    settings: &Settings,
+    datasets: &Datasets,
+    group: &ProcessGroup,
+) -> Result<PretrainedModel> {
+    let Some(folder) = &settings.run.folder else {
+        return Err(Error::usage("pretraining needs a folder", "name one with --out"));
+    };
+    let tables = FrontendTables::default();
+    let frontend = tables.params(settings.normalization);
+    let labelling = Labelling {
+        task: settings.task,
+        tokenizer: &settings.tokenizer,
+        seed: settings.run.seed,
+        voice: settings.weights.voice > 0.0,
+    };
+    let lists = prepare_once(datasets, &labelling, folder, group)?;
+    let labels = Labels { tokenizer: &settings.tokenizer, found: &lists.found };
+    let teacher = match &settings.teacher {
+        Some(folder) => Some(labels.teacher(TeacherTargets::load(folder, &frontend)?)?),
+        None => None,
+    };
+    let dimensions = teacher.as_ref().map_or(0, |t| t.teacher.dimensions);
+    let stage = Pretraining::of(settings, &lists, frontend, teacher, group.rank())?;
+    let mut rng = StdRng::seed_from_u64(settings.run.seed);
+    let params = initial(settings, &lists.found, dimensions, &mut rng)?;
+    let is_first = group.rank().index == 0;
+    if is_first {
+        let (tokens, words) = (lists.found.tokens.outputs(), lists.found.words.outputs());
+        log::info!("{} tokens, {} words, {} clips", tokens - 1, words - 1, lists.train.clips());
+        log::info!("{} parameters to train", params.count());
+    }
+    // Everything after training runs on the CPU, so the ranges are measured there too.
+    let params = settings.run.train_among(group, &stage, params)?.to_device(&Device::Cpu)?;
+    let ranges = quantize::ranges(&stage.calibrate(&params, &mut rng)?);
+    if is_first {
+        log_left_out(&lists, &stage)?;
+    }
+    let info = PretrainedMetadata {
+        format: PRETRAINED_FORMAT,
+        name: settings.name.clone(),
+        backbone: settings.backbone.clone(),
+        normalization: settings.normalization,
+        tokens: lists.found.tokens.clone(),
+        words: lists.found.words.clone(),
+        ranges,
+        provenance: stage.provenance(settings, &lists.found.sources),
+        licence: settings.licence.clone(),
+    };
+    Ok(PretrainedModel { info, params, tables: FrontendTables::default() })
+}
+
+/// Prepares the dataset indices in the first process and loads them in the others. Each process
+/// lists the clips it skips in a file of its own.
+fn prepare_once(
+    datasets: &Datasets,
+    labelling: &Labelling<'_>,
+    folder: &std::path::Path,
+    group: &ProcessGroup,
+) -> Result<PretrainIndex> {
+    let rank = group.rank();
+    if rank.index > 0 {
+        group.wait();
+    }
+    let mut lists = prepare(datasets, labelling, folder)?;
+    if rank.index > 0 {
+        lists.skipped = folder.join(format!("skipped-{}.txt", rank.index));
+    } else {
+        group.wait();
+    }
+    Ok(lists)
+}
+
+/// Initializes a backbone and a head for each task that is learned.
+fn initial(
+    settings: &Settings,
+    found: &Found,
+    dimensions: usize,
+    rng: &mut StdRng,
+) -> Result<Params> {
+    let mut params = Params::on(settings.device.clone());
+    settings.backbone.init(&mut params, rng)?;
+    for head in Head::ALL {
+        let outputs = match head {
+            // A head with only the blank label has nothing to learn.
+            Head::Tokens => {
+                if found.tokens.outputs() > 1 {
+                    found.tokens.outputs()
+                } else {
+                    0
+                }
+            }
+            Head::Words => {
+                if found.words.outputs() > 1 {
+                    found.words.outputs()
+                } else {
+                    0
+                }
+            }
+            Head::TeacherTargets => dimensions,
+            Head::Voice => 1,
+        };
+        if outputs > 0 && settings.weights.of(head) > 0.0 {
+            head.init(&mut params, settings.backbone.channels, outputs, rng)?;
+        }
+    }
+    if !Head::ALL.into_iter().any(|head| head.is_in(&params)) {
+        return Err(Error::usage(
+            "no task is left to learn",
+            "give one that the corpora have labels for a --weight above 0",
+        ));
+    }
+    Ok(params)
+}
+
+/// Logs how many clips could not be used, and how often labels did not fit into their steps.
+fn log_left_out(lists: &PretrainIndex, stage: &Pretraining<'_>) -> Result<()> {
+    let skipped = std::fs::read_to_string(&lists.skipped);
+    let left_out = skipped.map_err(Error::io(&lists.skipped, "read"))?.lines().count();
+    if left_out > 0 {
+        log::info!("{left_out} skipped, see {}", lists.skipped.display());
+    }
+    if let (infeasible @ 1.., all) = stage.infeasible() {
+        log::info!(
+            "{infeasible} of {all} times, a clip was sped up so much that its labels did not fit into \
+             its steps, and taught nothing"
+        );
+    }
+    Ok(())
+}
+
+fn texts(examples: &[Example]) -> Vec<(String, String)> {
+    let text = |e: &Example| {
+        (e.lang.clone().unwrap_or_else(|| "en".into()), e.text.clone().unwrap_or_default())
+    };
+    examples.iter().map(text).collect()
+}
+
+/// Returns the label of an example that is a single word; empty for other examples.
+fn word_label(example: &Example) -> Vec<String> {
+    match (&example.kind, &example.text) {
+        (Some(kind), Some(text)) if kind == "word" => {
+            let text = clean(text);
+            if text.is_empty() { Vec::new() } else { vec![text] }
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Vocabularies of the run, and the tokenizer that turns transcripts into tokens.
+struct Labels<'s> {
+    tokenizer: &'s Tokenizer,
+    found: &'s Found,
+}
+
+impl Labels<'_> {
+    /// Labels every stretch of the streams, as far as the examples have labels.
+    fn teacher(&self, teacher: TeacherTargets) -> Result<TeacherRows> {
+        let examples: Vec<Example> =
+            teacher.streams.iter().flat_map(|s| &s.clips).map(|c| c.example.clone()).collect();
+        let tokens = self.tokenizer.tokenize(&texts(&examples))?;
+        let words: Vec<Vec<String>> = examples.iter().map(word_label).collect();
+        let mut labels = tokens.iter().zip(words);
+        let stretches = teacher.streams.iter().map(|stream| {
+            let clips = stream.clips.iter().zip(&mut labels);
+            let stretch =
+                |(clip, (tokens, words)): (&TeacherClip, (&Vec<String>, Vec<String>))| Stretch {
+                    start: clip.start,
+                    end: clip.end,
+                    tokens: self.found.tokens.encode(tokens),
+                    words: self.found.words.encode(&words),
+                };
+            clips.map(stretch).collect()
+        });
+        let stretches = stretches.collect();
+        Ok(TeacherRows { teacher, stretches })
+    }
+}

@@ -1,0 +1,126 @@
+//! Error rates of a backbone and its heads on held-out clips.
+
+use candle_core::{D, Tensor};
+
+use super::{batch::Batch, train_step::Head};
+use crate::trainer::Figure;
+use wakeling_core::Result;
+use wakeling_data::tokens::{collapse, edit_distance};
+use wakeling_nn::{ops::ctc::Segment, params::Params};
+
+/// Error counts of each task: errors and total.
+#[derive(Debug, Default)]
+pub struct Score {
+    loss: f64,
+    batches: usize,
+    tokens: (usize, usize),
+    words: (usize, usize),
+    voice: (usize, usize),
+}
+
+impl Score {
+    /// Adds the network's errors on a batch. `backbone` holds the embeddings
+    /// `[streams, steps, channels]`.
+    pub fn add(
+        &mut self,
+        params: &Params,
+        backbone: &Tensor,
+        batch: &Batch,
+        loss: Option<&Tensor>,
+    ) -> Result<()> {
+        if let Some(loss) = loss {
+            self.loss += f64::from(loss.to_scalar::<f32>()?);
+            self.batches += 1;
+        }
+        add(&mut self.tokens, path_errors(params, Head::Tokens, backbone, &batch.tokens)?);
+        add(&mut self.words, path_errors(params, Head::Words, backbone, &batch.words)?);
+        if let (true, Some((targets, weights))) = (Head::Voice.is_in(params), &batch.voice) {
+            let values = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_vec1()?) };
+            let said = values(&Head::Voice.logits(params, backbone)?)?;
+            let labels = values(targets)?.into_iter().zip(values(weights)?);
+            for (said, (target, weight)) in said.into_iter().zip(labels) {
+                if weight > 0.0 {
+                    add(&mut self.voice, (usize::from((said > 0.0) != (target > 0.5)), 1));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the loss and the error rates of the heads that exist.
+    pub fn figures(&self, params: &Params) -> Vec<Figure> {
+        let mut figures = vec![Figure::mean("dev_loss", self.loss, self.batches as f64)];
+        let heads = [
+            (Head::Tokens, "token_error_rate", self.tokens),
+            (Head::Words, "word_error_rate", self.words),
+            (Head::Voice, "voice_error_rate", self.voice),
+        ];
+        let present = heads.into_iter().filter(|(head, ..)| head.is_in(params));
+        figures.extend(present.map(|(_, name, (errors, of))| Figure::errors(name, errors, of)));
+        figures
+    }
+}
+
+fn add(sum: &mut (usize, usize), (errors, of): (usize, usize)) {
+    sum.0 += errors;
+    sum.1 += of;
+}
+
+/// Returns the edit distance between best-path decodings and labels, and the number of labels.
+fn path_errors(
+    params: &Params,
+    head: Head,
+    backbone: &Tensor,
+    segments: &[Segment],
+) -> Result<(usize, usize)> {
+    if segments.is_empty() || !head.is_in(params) {
+        return Ok((0, 0));
+    }
+    let best: Vec<Vec<u32>> = head.logits(params, backbone)?.argmax(D::Minus1)?.to_vec2()?;
+    let mut errors = 0;
+    for segment in segments {
+        let path = &best[segment.row][segment.start..segment.end];
+        errors += edit_distance(&collapse(path), &segment.labels);
+    }
+    Ok((errors, segments.iter().map(|s| s.labels.len()).sum()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn every_task_is_counted_where_it_has_labels() -> Result<()> {
+        let mut params = Params::default();
+        // The backbone's three channels are the logits of the tokens; the last one also signals
+        // voice.
+        let identity = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+        params.insert("ctc.weight", &[3, 3], identity)?;
+        params.insert("ctc.bias", &[3], vec![0.0; 3])?;
+        params.insert("voice.weight", &[3, 1], vec![0.0, 0.0, 1.0])?;
+        params.insert("voice.bias", &[1], vec![-0.5])?;
+        let one_hot = [0u32, 1, 1, 0, 2, 2].map(|c| [0, 1, 2].map(|k| f32::from(u8::from(k == c))));
+        let backbone = Tensor::from_vec(one_hot.concat(), (1, 6, 3), &Device::Cpu)?;
+        let of = |values: [f32; 6]| Tensor::from_vec(values.to_vec(), (1, 6, 1), &Device::Cpu);
+        let batch = Batch {
+            features: backbone.clone(),
+            tokens: vec![Segment { row: 0, start: 0, end: 6, labels: vec![1, 1, 2] }],
+            words: vec![Segment { row: 0, start: 0, end: 6, labels: vec![1] }],
+            teacher: None,
+            voice: Some((of([0.0, 1.0, 0.0, 0.0, 1.0, 1.0])?, of([1.0, 1.0, 1.0, 0.0, 1.0, 1.0])?)),
+        };
+        let mut score = Score::default();
+        score.add(&params, &backbone, &batch, Some(&Tensor::new(3.0f32, &Device::Cpu)?))?;
+        let figures = score.figures(&params);
+        assert_eq!(
+            figures,
+            [
+                Figure::mean("dev_loss", 3.0, 1.0),
+                Figure::errors("token_error_rate", 1, 3),
+                Figure::errors("voice_error_rate", 1, 5),
+            ]
+        );
+        Ok(())
+    }
+}

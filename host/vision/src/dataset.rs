@@ -1,0 +1,263 @@
+//! Image datasets: a folder per class, or a table of labels.
+//!
+//! - **Folders.** `dataset/cat/*.jpg`, `dataset/dog/*.png`: each image has exactly one label, the
+//!   name of its folder.
+//! - **A table.** `labels.csv`, or a folder that holds one; see [`table`](wakeling_data::table).
+//!
+//! Rows and files that cannot be used are skipped and logged, with the reason.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use indicatif::ProgressBar;
+use rayon::prelude::*;
+use wakeling_shared::model::{MAX_KEYWORDS, Shape};
+
+use super::{Answers, Labelling, pixels};
+use wakeling_core::{Error, Result, progress::progress_bar};
+use wakeling_data::{
+    table::Table,
+    text::{name_key, nfc, quoted},
+};
+
+/// Name of the table that a folder may hold.
+pub const TABLE: &str = "labels.csv";
+/// Extensions of image files.
+const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "bmp"];
+
+/// Dataset index of images; no pixels are read yet.
+#[derive(Clone, Debug)]
+pub struct DatasetIndex {
+    /// Type of labels.
+    pub labelling: Labelling,
+    /// Names of the labels.
+    pub labels: Vec<String>,
+    /// File and labels of each image.
+    pub images: Vec<(PathBuf, Answers)>,
+    /// Skipped entries, each with the reason.
+    pub skipped: Vec<String>,
+}
+
+impl DatasetIndex {
+    /// Lists a folder of class folders, a table, or a folder with a table. If `split` is given,
+    /// only the rows of the table with that split are used.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read; [`Error::Input`] if it is neither, has no label or more
+    /// than a model can hold, or has no usable row.
+    pub fn open(path: &Path, split: Option<&str>) -> Result<Self> {
+        let index = if path.is_dir() && !path.join(TABLE).is_file() {
+            if let Some(split) = split {
+                let problem = format!("a folder of class folders has no split {split:?}");
+                return Err(Error::input(path, problem, "give the folder of that part"));
+            }
+            Self::of_folders(path)?
+        } else if path.is_dir() {
+            Self::of_table(&path.join(TABLE), split)?
+        } else {
+            Self::of_table(path, split)?
+        };
+        if index.labels.len() > MAX_KEYWORDS {
+            let problem =
+                format!("{} labels, and a model holds {MAX_KEYWORDS}", index.labels.len());
+            return Err(Error::input(path, problem, "keep the ones that matter"));
+        }
+        if index.images.is_empty() {
+            index.log_skipped();
+            return Err(Error::input(path, "no usable picture in it", "see the lines above"));
+        }
+        Ok(index)
+    }
+
+    /// Logs the skipped entries.
+    fn log_skipped(&self) {
+        self.skipped.iter().for_each(|skipped| log::info!("skipped: {skipped}"));
+    }
+
+    fn of_folders(path: &Path) -> Result<Self> {
+        let mut index = Self {
+            labelling: Labelling::OneOf,
+            labels: Vec::new(),
+            images: Vec::new(),
+            skipped: Vec::new(),
+        };
+        let mut found = Vec::new();
+        for folder in entries(path)?.into_iter().filter(|entry| entry.is_dir()) {
+            let Some(label) = folder.file_name().and_then(|name| name.to_str()) else {
+                index.skipped.push(format!("{}: its name is not UTF-8", folder.display()));
+                continue;
+            };
+            if label.starts_with('.') {
+                continue;
+            }
+            let before = found.len();
+            for file in entries(&folder)?.into_iter().filter(|entry| entry.is_file()) {
+                if has_image_name(&file) {
+                    found.push((file, index.labels.len()));
+                } else {
+                    let reason = "no picture by its name (png, jpg, jpeg, bmp)";
+                    index.skipped.push(format!("{}: {reason}", file.display()));
+                }
+            }
+            if found.len() > before {
+                index.labels.push(nfc(label).into_owned());
+            } else {
+                index.skipped.push(format!("{}: no picture in it", folder.display()));
+            }
+        }
+        if index.labels.len() < 2 {
+            index.log_skipped();
+            return Err(Error::input(
+                path,
+                format!(
+                    "{} folders with pictures, and 2 classes are the least",
+                    index.labels.len()
+                ),
+                format!("give a folder with one folder of pictures a class, or with a {TABLE}"),
+            ));
+        }
+        let answers = |class| (0..index.labels.len()).map(|label| Some(label == class)).collect();
+        index.images = found.into_iter().map(|(file, class)| (file, answers(class))).collect();
+        Ok(index)
+    }
+
+    fn of_table(path: &Path, split: Option<&str>) -> Result<Self> {
+        let Table { labels, rows, skipped } = Table::open(path, split)?;
+        let images = rows.into_iter().map(|row| (row.path, row.answers)).collect();
+        Ok(Self { labelling: Labelling::Several, labels, images, skipped })
+    }
+}
+
+/// Returns the paths in a folder, sorted.
+fn entries(path: &Path) -> Result<Vec<PathBuf>> {
+    let read = fs::read_dir(path).map_err(Error::io(path, "read"))?;
+    let entries = read.map(|entry| entry.map(|entry| entry.path()));
+    let mut entries: Vec<PathBuf> =
+        entries.collect::<Result<_, _>>().map_err(Error::io(path, "read"))?;
+    entries.sort();
+    Ok(entries)
+}
+
+/// Returns `true` if the file has the extension of an image.
+pub fn has_image_name(path: &Path) -> bool {
+    let ending = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
+    ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+}
+
+/// Decoded images, all of one size, `height · width · channels` bytes each.
+#[derive(Clone, Debug)]
+pub struct ImageSet {
+    /// Size of each image.
+    pub shape: Shape,
+    /// Type of labels.
+    pub labelling: Labelling,
+    /// Names of the labels.
+    pub labels: Vec<String>,
+    /// Pixels and labels of each image.
+    pub all: Vec<LabelledImage>,
+}
+
+/// Decoded image with its labels.
+#[derive(Clone, Debug)]
+pub struct LabelledImage {
+    /// Pixels, row by row: `(height, width, channels)`.
+    pub pixels: Vec<u8>,
+    /// Labels of the image.
+    pub answers: Answers,
+}
+
+impl LabelledImage {
+    /// Returns the first label that is set, which is the class of an image with exactly one label.
+    pub fn class(&self) -> Option<usize> {
+        self.answers.iter().position(|&answer| answer == Some(true))
+    }
+}
+
+impl ImageSet {
+    /// Decodes every image of a dataset. Images that cannot be read are skipped and logged.
+    ///
+    /// # Errors
+    /// As [`DatasetIndex::open`]; [`Error::Input`] if no image can be read.
+    pub fn open(path: &Path, split: Option<&str>, shape: Shape) -> Result<Self> {
+        let mut index = DatasetIndex::open(path, split)?;
+        let bar = progress_bar(index.images.len() as u64, "pictures");
+        let read = read_all(&index.images, shape, &bar);
+        bar.finish_and_clear();
+        let mut all = Vec::new();
+        for (image, (_, answers)) in read.into_iter().zip(&index.images) {
+            match image {
+                Ok(pixels) => all.push(LabelledImage { pixels, answers: answers.clone() }),
+                Err(error) => index.skipped.push(error.to_string()),
+            }
+        }
+        index.log_skipped();
+        if all.is_empty() {
+            return Err(Error::input(path, "no picture in it can be read", "see the lines above"));
+        }
+        let DatasetIndex { labelling, labels, .. } = index;
+        Ok(Self { shape, labelling, labels, all })
+    }
+
+    /// Returns the number of images in the rarest class; with several labels, the count of the
+    /// rarest value (0 or 1) of any label.
+    pub fn rarest(&self) -> usize {
+        let count = |label: usize, truth: bool| {
+            self.all.iter().filter(|p| p.answers[label] == Some(truth)).count()
+        };
+        let of_label = |label: usize| match self.labelling {
+            Labelling::OneOf => count(label, true),
+            Labelling::Several => count(label, true).min(count(label, false)),
+        };
+        (0..self.labels.len()).map(of_label).min().unwrap_or(0)
+    }
+
+    /// Returns the same images with only the labels at these indices, in this order.
+    pub fn with_labels(&self, labels: &[usize]) -> Self {
+        let pick = |answers: &Answers| labels.iter().map(|&l| answers[l]).collect();
+        let image = |p: &LabelledImage| LabelledImage {
+            pixels: p.pixels.clone(),
+            answers: pick(&p.answers),
+        };
+        Self {
+            labels: labels.iter().map(|&l| self.labels[l].clone()).collect(),
+            all: self.all.iter().map(image).collect(),
+            ..*self
+        }
+    }
+
+    /// Reorders the labels to match those of a model.
+    ///
+    /// # Errors
+    /// [`Error::Input`], naming `path`, if the labels are not those of the model.
+    pub fn in_order_of(&self, labels: &[&str], path: &Path) -> Result<Self> {
+        let place = |label: &&str| self.labels.iter().position(|l| name_key(l) == name_key(label));
+        let places: Option<Vec<usize>> = labels.iter().map(place).collect();
+        match places {
+            Some(places) if self.labels.len() == labels.len() => Ok(self.with_labels(&places)),
+            _ => Err(Error::input(
+                path,
+                format!("its labels are {}, the model's {}", list(&self.labels), list(labels)),
+                "give pictures with the labels that the model was trained on",
+            )),
+        }
+    }
+}
+
+/// Formats names in quotation marks, for a message.
+fn list<T: AsRef<str>>(names: &[T]) -> String {
+    names.iter().map(|name| quoted(name.as_ref()).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn read_all(
+    images: &[(PathBuf, Answers)],
+    shape: Shape,
+    bar: &ProgressBar,
+) -> Vec<Result<Vec<u8>>> {
+    let read = |(path, _): &(PathBuf, Answers)| {
+        bar.inc(1);
+        pixels::read(path, shape)
+    };
+    images.par_iter().map(read).collect()
+}

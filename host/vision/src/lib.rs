@@ -1,0 +1,40 @@
+//! Networks over whole images: images → augmented batches → training → int8 → evaluation.
+//!
+//! The training loop, the optimizer, the arithmetic of quantization, the model file and the engine
+//! are those of audio. The modules here hold the differences, in the order in which data meets
+//! them.
+
+pub mod dataset;
+pub mod pixels;
+
+pub mod augment;
+pub mod network;
+pub mod training;
+
+pub mod file;
+pub mod quantize;
+
+pub mod evaluate;
+pub mod metrics;
+pub mod simulate;
+
+pub mod compare;
+pub mod plan;
+pub mod shipped;
+
+pub mod advise;
+
+use serde::{Deserialize, Serialize};
+
+/// Relation between the labels of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Labelling {
+    /// Exactly one label is right: softmax.
+    OneOf,
+    /// Each label is right, wrong or unknown: one logistic loss per known label.
+    Several,
+}
+
+/// Value of each label of an image, in the order of the labels; `None` if unknown.
+pub type Answers = Vec<Option<bool>>;

@@ -1,0 +1,16 @@
+//! Pretrained networks for images that ship.
+
+use wakeling_core::{Result, shipped::path_of};
+
+use crate::file::ImageNetwork;
+
+/// Name of the default pretrained model for images.
+pub const DEFAULT_PRETRAINED_IMAGES: &str = "objects-m";
+
+/// Loads a pretrained model for images by path, or a shipped one by name.
+///
+/// # Errors
+/// As [`base`].
+pub fn pretrained_images(name: &str) -> Result<ImageNetwork> {
+    ImageNetwork::load(&path_of(name)?)
+}
