@@ -20,6 +20,7 @@ use std::{
 };
 
 use candle_core::{Device, Tensor};
+use candle_nn::Module;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wakeling_audio::features::{FrontendTables, LogMel, NormalizationKind, log_mel, mel_powers};
 use wakeling_core::random::normal;
@@ -27,11 +28,10 @@ use wakeling_core::{Error, Result};
 use wakeling_data::mixing::{FeatureAugmentation, MelStream, NoisePool, loudness, mask};
 use wakeling_nn::{
     INPUT_SCALE,
-    backbone::{BackboneConfig, Mode, Tier},
-    ops::{
-        ctc::{Segment, ctc_loss},
-        linear::linear,
-    },
+    backbone::{BackboneConfig, BackboneNetwork, Tier},
+    layers::{Linear, LinearConfig},
+    mode::Mode,
+    ops::ctc::{Segment, ctc_loss},
     optimizer::Schedule,
     params::Params,
 };
@@ -71,8 +71,9 @@ struct Batch {
 impl TrainStep for Batch {
     fn loss(&self, params: &Params, _: usize, _: &mut StdRng) -> Result<StepOutput> {
         let mut mode = Mode::train();
-        let backbone = self.backbone.forward(params, &self.features, &mut mode)?;
-        let logits = linear(&backbone, params.get("ctc.weight")?, Some(params.get("ctc.bias")?))?;
+        let vb = params.builder();
+        let backbone = mode.run(&BackboneNetwork::new(&self.backbone, &vb)?, &self.features)?;
+        let logits = Linear::existing(&vb.pp("ctc"))?.forward(&backbone)?;
         let loss = ctc_loss(&logits, &self.segments)?.loss;
         self.losses.lock().expect("one thread").push(f64::from(loss.to_scalar::<f32>()?));
         let Mode::Train(moments) = mode else { unreachable!("set above") };
@@ -131,14 +132,9 @@ fn batch(streams: usize, powers: &LogMel, rng: &mut StdRng) -> Result<Batch> {
 fn initial(backbone: &BackboneConfig, rng: &mut StdRng) -> Result<Params> {
     let mut params = Params::default();
     backbone.init(&mut params, rng)?;
-    params.insert_normal(
-        "ctc.weight",
-        &[backbone.channels, CLASSES],
-        backbone.channels,
-        1.0,
-        rng,
-    )?;
-    params.insert("ctc.bias", &[CLASSES], vec![0.0; CLASSES])?;
+    let head =
+        LinearConfig { inputs: backbone.channels, outputs: CLASSES, gain: 1.0, bias: Some(0.0) };
+    Linear::new(head, &params.initializer(rng).pp("ctc"))?;
     Ok(params)
 }
 
@@ -228,12 +224,12 @@ fn export(folder: &Path, batch: &Batch, params: &Params) -> Result<()> {
     };
     write("features", &batch.features.flatten_all()?.to_vec1::<f32>()?)?;
     for (name, _) in params.vars() {
-        write(name, &params.values(name)?)?;
+        write(&name, &params.values(&name)?)?;
     }
     let (schedule, segments) = (run().schedule, &batch.segments);
     let segments: Vec<_> =
         segments.iter().map(|s| (s.row, s.start, s.end, s.labels.clone())).collect();
-    let shapes: Vec<_> = params.vars().map(|(name, var)| (name, var.dims())).collect();
+    let shapes: Vec<_> = params.vars().map(|(name, var)| (name, var.dims().to_vec())).collect();
     let meta = serde_json::json!({
         "features": batch.features.dims(),
         "dilations": batch.backbone.dilations,

@@ -46,8 +46,8 @@ fn weights(path: PathBuf) -> Params {
 
 /// Returns the names of the parameters that differ.
 fn moved(before: &Params, after: &Params) -> Vec<String> {
-    let differs = |name: &&str| before.values(name).ok() != after.values(name).ok();
-    before.vars().map(|(name, _)| name).filter(differs).map(str::to_owned).collect()
+    let differs = |name: &String| before.values(name).ok() != after.values(name).ok();
+    before.vars().map(|(name, _)| name).filter(differs).collect()
 }
 
 #[test]

@@ -49,13 +49,25 @@ pub enum Error {
     /// Failed tensor operation: a defect of this program, or too little memory (exit code 5).
     #[cfg(feature = "tensor")]
     #[error("tensor operation failed: {0}")]
-    Tensor(#[from] candle_core::Error),
+    Tensor(#[source] candle_core::Error),
     /// Violated invariant, which is a defect of this program (exit code 5).
     #[error(
         "a defect in wakeling: {0}\n  remedy: report it, with the command and the line above; what \
          was written before is kept"
     )]
     Defect(String),
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        match error {
+            candle_core::Error::CannotFindTensor { path } => Self::usage(
+                format!("the network has no parameter {path:?}"),
+                "use a base made by this version, or pretrain again",
+            ),
+            error => Self::Tensor(error),
+        }
+    }
 }
 
 /// Returns the remedy for an error of the operating system.

@@ -4,18 +4,18 @@
 //! `x [B, T, frames_per_step·40]` → stem (pointwise, batch norm, ReLU) → blocks of
 //! `ReLU(x + BN(pointwise(ReLU(BN(depthwise(x))))))` → `[B, T, C]`, none negative.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::ops::Range;
 
-use candle_core::Tensor;
+use candle_core::{Result as TensorResult, Tensor};
+use candle_nn::{Module, ModuleT, VarBuilder};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use wakeling_shared::frontend::MEL_CHANNELS;
 
 use super::{
+    layers::{BATCH_NORM_EPSILON, BatchNorm, Depthwise, DepthwiseConfig, Linear, LinearConfig},
+    mode::{Observed, Observer},
     ops::{
-        batch_norm::{affine, batch_norm},
-        depthwise::depthwise_causal,
-        linear::linear,
         residual::add_relu,
         stack::{Stack, stack},
     },
@@ -24,10 +24,8 @@ use super::{
 use wakeling_core::Result;
 use wakeling_data::mixing::steps_per_second;
 
-/// Constant added to a variance before its square root is taken.
-pub const BATCH_NORM_EPSILON: f64 = 1e-5;
-/// Share of a batch's moments in each update of the running statistics.
-const RUNNING_SHARE: f32 = 0.02;
+/// Prefix of the parameters.
+const PREFIX: &str = "trunk";
 
 /// Standard sizes of pretrained models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,207 +94,328 @@ impl BackboneConfig {
     }
 
     /// Adds randomly initialized parameters under `backbone.`.
-    pub fn init(&self, params: &mut Params, rng: &mut impl Rng) -> Result<()> {
-        let (c, i) = (self.channels, self.inputs());
-        params.insert_normal("trunk.stem.weight", &[i, c], i, 2.0, rng)?;
-        init_norm(params, "trunk.stem", c)?;
-        for block in 0..self.dilations.len() {
-            let name = |part: &str| format!("trunk.{block:02}.{part}");
-            params.insert_normal(name("depthwise.weight"), &[self.taps, c], self.taps, 2.0, rng)?;
-            init_norm(params, &name("depthwise"), c)?;
-            params.insert_normal(name("pointwise.weight"), &[c, c], c, 1.0, rng)?;
-            init_norm(params, &name("pointwise"), c)?;
-        }
+    pub fn init(&self, params: &mut Params, rng: &mut (impl Rng + Send)) -> Result<()> {
+        BackboneNetwork::new(self, &params.initializer(rng))?;
         Ok(())
     }
 
-    /// Runs the backbone over whole sequences, with zero history before the first step.
-    pub fn forward(&self, params: &Params, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
-        if let Mode::Train(collected) = mode {
-            return self.train(params, x, collected);
-        }
-        let x = self.stem(params, x, mode)?;
-        self.blocks(params, &x, 0..self.dilations.len(), mode)
-    }
-
-    /// Computes the input `[B, T, C]` of the first block from features `[B, T, inputs]`.
-    pub fn stem(&self, params: &Params, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
-        let stem = linear(x, params.get("trunk.stem.weight")?, None)?;
-        norm(params, "trunk.stem", &stem, true, mode)
-    }
-
-    /// Runs some of the blocks, with zero history before the first step; `[B, T, C]` in and out.
-    pub fn blocks(
-        &self,
-        params: &Params,
-        x: &Tensor,
-        which: Range<usize>,
-        mode: &mut Mode,
-    ) -> Result<Tensor> {
-        let mut x = x.clone();
-        for block in which {
-            let Some(&dilation) = self.dilations.get(block) else { break };
-            let name = |part: &str| format!("trunk.{block:02}.{part}");
-            let y = depthwise_causal(&x, params.get(&name("depthwise.weight"))?, dilation)?;
-            let y = norm(params, &name("depthwise"), &y, true, mode)?;
-            let y = linear(&y, params.get(&name("pointwise.weight"))?, None)?;
-            let y = norm(params, &name("pointwise"), &y, false, mode)?;
-            x = add_relu(&x, &y)?;
-            mode.observe(&name("sum"), &x)?;
-        }
-        Ok(x)
+    fn linear(&self, inputs: usize, gain: f32) -> LinearConfig {
+        LinearConfig { inputs, outputs: self.channels, gain, bias: None }
     }
 }
 
-impl BackboneConfig {
-    /// Runs the backbone in training mode, as one operation.
-    fn train(
-        &self,
-        params: &Params,
-        x: &Tensor,
-        collected: &mut Vec<LayerMoments>,
-    ) -> Result<Tensor> {
-        let mut norms = vec!["trunk.stem".to_owned()];
-        let mut tensors = vec![params.get("trunk.stem.weight")?];
-        let push = |norm: &str, tensors: &mut Vec<_>| -> Result<()> {
-            for part in ["gamma", "beta"] {
-                tensors.push(params.get(&format!("{norm}.{part}"))?);
-            }
-            Ok(())
-        };
-        push("trunk.stem", &mut tensors)?;
-        for block in 0..self.dilations.len() {
-            for part in ["depthwise", "pointwise"] {
-                let name = format!("trunk.{block:02}.{part}");
-                tensors.push(params.get(&format!("{name}.weight"))?);
-                push(&name, &mut tensors)?;
-                norms.push(name);
-            }
+/// Layers of a backbone: `x [B, T, inputs]` → `[B, T, C]`, with zero history before the first step.
+///
+/// Training runs all layers as one operation.
+#[derive(Debug)]
+pub struct BackboneNetwork {
+    stem: Stem,
+    blocks: Blocks,
+    stack: Stack,
+    observer: Observer,
+}
+
+impl BackboneNetwork {
+    /// Takes or adds the parameters under `backbone.`.
+    ///
+    /// # Errors
+    /// If a parameter does not exist and `vb` adds none, or has another shape.
+    pub fn new(config: &BackboneConfig, vb: &VarBuilder) -> TensorResult<Self> {
+        let observer = Observer::default();
+        let stack = Stack { dilations: config.dilations.clone(), epsilon: BATCH_NORM_EPSILON };
+        let stem = Stem::observed(config, &observer, vb)?;
+        let blocks = Blocks::observed(config, 0..config.dilations.len(), &observer, vb)?;
+        Ok(Self { stem, blocks, stack, observer })
+    }
+
+    /// Runs the layers in training mode, as one operation.
+    fn train(&self, x: &Tensor) -> TensorResult<Tensor> {
+        let norms: Vec<&BatchNorm> = [&self.stem.norm]
+            .into_iter()
+            .chain(self.blocks.0.iter().flat_map(Block::norms))
+            .collect();
+        let mut tensors = vec![self.stem.linear.weight()];
+        tensors.extend(self.stem.norm.parameters());
+        tensors.extend(self.blocks.0.iter().flat_map(Block::parameters));
+        let (y, moments) = stack(x, &tensors, &self.stack)?;
+        for (norm, moments) in norms.into_iter().zip(moments) {
+            self.observer.record(norm.name(), moments);
         }
-        let config = Stack { dilations: self.dilations.clone(), epsilon: BATCH_NORM_EPSILON };
-        let (y, moments) = stack(x, &tensors, &config)?;
-        let named = norms.into_iter().zip(moments);
-        collected.extend(named.map(|(name, m)| (name, m.mean, m.variance)));
         Ok(y)
     }
 }
 
-/// Adds the parameters and running statistics of a batch norm over `channels` channels.
-pub fn init_norm(params: &mut Params, name: &str, channels: usize) -> Result<()> {
-    params.insert(format!("{name}.gamma"), &[channels], vec![1.0; channels])?;
-    params.insert(format!("{name}.beta"), &[channels], vec![0.0; channels])?;
-    params.track(format!("{name}.mean"), vec![0.0; channels]);
-    params.track(format!("{name}.variance"), vec![1.0; channels]);
-    Ok(())
+impl ModuleT for BackboneNetwork {
+    fn forward_t(&self, x: &Tensor, train: bool) -> TensorResult<Tensor> {
+        if train {
+            return self.train(x);
+        }
+        self.blocks.forward_t(&self.stem.forward_t(x, false)?, false)
+    }
 }
 
-/// Source of the statistics in batch norm.
+impl Observed for BackboneNetwork {
+    fn observer(&self) -> &Observer {
+        &self.observer
+    }
+}
+
+/// First layer of a backbone: `x [B, T, inputs]` → `[B, T, C]`.
 #[derive(Debug)]
-pub enum Mode {
-    /// Statistics of the batch, which are collected here by layer name.
-    Train(Vec<LayerMoments>),
-    /// Running statistics.
-    Evaluate,
-    /// Running statistics; a sample of every activation is kept here by layer name.
-    Calibrate(Samples),
+pub struct Stem {
+    linear: Linear,
+    norm: BatchNorm,
+    observer: Observer,
 }
 
-/// A batch norm's name, and the mean and variance of each channel in one batch.
-pub type LayerMoments = (String, Vec<f32>, Vec<f32>);
-
-/// Values of activations, by layer name.
-pub type Samples = BTreeMap<String, Vec<f32>>;
-
-impl Mode {
-    /// Keeps every 61st value of `x`. A prime stride reaches all channels, unless their number is a
-    /// multiple of it.
-    pub fn observe(&mut self, name: &str, x: &Tensor) -> Result<()> {
-        const STRIDE: usize = 61;
-        if let Self::Calibrate(samples) = self {
-            let values: Vec<f32> = x.flatten_all()?.to_vec1()?;
-            samples.entry(name.to_owned()).or_default().extend(values.iter().step_by(STRIDE));
-        }
-        Ok(())
-    }
-}
-
-impl Mode {
-    /// Creates a training mode with nothing collected yet.
-    pub fn train() -> Self {
-        Self::Train(Vec::new())
+impl Stem {
+    /// Takes or adds the parameters under `backbone.stem.`.
+    ///
+    /// # Errors
+    /// As [`BackboneNetwork::new`].
+    pub fn new(config: &BackboneConfig, vb: &VarBuilder) -> TensorResult<Self> {
+        Self::observed(config, &Observer::default(), vb)
     }
 
-    /// Returns the statistics collected in training.
-    pub fn moments(self) -> Vec<LayerMoments> {
-        match self {
-            Self::Train(moments) => moments,
-            Self::Evaluate | Self::Calibrate(_) => Vec::new(),
-        }
-    }
-
-    /// Returns the samples kept by calibration.
-    pub fn samples(self) -> Samples {
-        match self {
-            Self::Calibrate(samples) => samples,
-            Self::Train(_) | Self::Evaluate => Samples::new(),
-        }
+    fn observed(
+        config: &BackboneConfig,
+        observer: &Observer,
+        vb: &VarBuilder,
+    ) -> TensorResult<Self> {
+        let vb = vb.pp(PREFIX).pp("stem");
+        Ok(Self {
+            linear: Linear::new(config.linear(config.inputs(), 2.0), &vb)?,
+            norm: BatchNorm::new(config.channels, true, observer, &vb)?,
+            observer: observer.clone(),
+        })
     }
 }
 
-/// Applies batch norm with the statistics that `mode` selects, followed by a ReLU if `relu` is set.
-pub fn norm(
-    params: &Params,
-    name: &str,
-    x: &Tensor,
-    relu: bool,
-    mode: &mut Mode,
-) -> Result<Tensor> {
-    let gamma = params.get(&format!("{name}.gamma"))?;
-    let beta = params.get(&format!("{name}.beta"))?;
-    match mode {
-        Mode::Train(collected) => {
-            let (y, moments) = batch_norm(x, gamma, beta, BATCH_NORM_EPSILON, relu)?;
-            collected.push((name.to_owned(), moments.mean, moments.variance));
-            Ok(y)
-        }
-        Mode::Evaluate | Mode::Calibrate(_) => {
-            let (scale, shift) = folded_norm(params, name)?;
-            let n = scale.len();
-            let scale = Tensor::from_vec(scale, n, x.device())?;
-            let shift = Tensor::from_vec(shift, n, x.device())?;
-            let y = affine(x, &scale, &shift, relu)?;
-            mode.observe(name, &y)?;
-            Ok(y)
-        }
+impl ModuleT for Stem {
+    fn forward_t(&self, x: &Tensor, train: bool) -> TensorResult<Tensor> {
+        self.norm.forward_t(&self.linear.forward(x)?, train)
+    }
+}
+
+impl Observed for Stem {
+    fn observer(&self) -> &Observer {
+        &self.observer
+    }
+}
+
+/// Consecutive blocks of a backbone: `[B, T, C]` in and out, with zero history before the first step.
+#[derive(Debug)]
+pub struct Blocks(Vec<Block>, Observer);
+
+impl Blocks {
+    /// Takes or adds the parameters of the blocks `which` under `backbone.`.
+    ///
+    /// # Errors
+    /// As [`BackboneNetwork::new`].
+    pub fn new(
+        config: &BackboneConfig,
+        which: Range<usize>,
+        vb: &VarBuilder,
+    ) -> TensorResult<Self> {
+        Self::observed(config, which, &Observer::default(), vb)
+    }
+
+    fn observed(
+        config: &BackboneConfig,
+        which: Range<usize>,
+        observer: &Observer,
+        vb: &VarBuilder,
+    ) -> TensorResult<Self> {
+        let numbered = config.dilations.iter().enumerate();
+        let chosen = numbered.filter(|(block, _)| which.contains(block));
+        let block = |(block, &dilation): (usize, &usize)| {
+            Block::new(config, dilation, observer, &vb.pp(PREFIX).pp(format!("{block:02}")))
+        };
+        Ok(Self(chosen.map(block).collect::<TensorResult<_>>()?, observer.clone()))
+    }
+}
+
+impl ModuleT for Blocks {
+    fn forward_t(&self, x: &Tensor, train: bool) -> TensorResult<Tensor> {
+        self.0.iter().try_fold(x.clone(), |x, block| block.forward_t(&x, train))
+    }
+}
+
+impl Observed for Blocks {
+    fn observer(&self) -> &Observer {
+        &self.1
+    }
+}
+
+/// Residual block: `ReLU(x + BN(pointwise(ReLU(BN(depthwise(x))))))`, `[B, T, C]` in and out.
+#[derive(Debug)]
+struct Block {
+    depthwise: Depthwise,
+    first: BatchNorm,
+    pointwise: Linear,
+    second: BatchNorm,
+    /// Name under which the output is sampled.
+    sum: String,
+    observer: Observer,
+}
+
+impl Block {
+    fn new(
+        config: &BackboneConfig,
+        dilation: usize,
+        observer: &Observer,
+        vb: &VarBuilder,
+    ) -> TensorResult<Self> {
+        let BackboneConfig { channels, taps, .. } = *config;
+        let (depthwise, pointwise) = (vb.pp("depthwise"), vb.pp("pointwise"));
+        let taps = DepthwiseConfig { taps, channels, dilation, bias: false };
+        Ok(Self {
+            depthwise: Depthwise::new(taps, &depthwise)?,
+            first: BatchNorm::new(channels, true, observer, &depthwise)?,
+            pointwise: Linear::new(config.linear(channels, 1.0), &pointwise)?,
+            second: BatchNorm::new(channels, false, observer, &pointwise)?,
+            sum: format!("{}.sum", vb.prefix()),
+            observer: observer.clone(),
+        })
+    }
+
+    fn norms(&self) -> [&BatchNorm; 2] {
+        [&self.first, &self.second]
+    }
+
+    /// Returns the parameters in the order of [`stack`].
+    fn parameters(&self) -> [&Tensor; 6] {
+        let ([gamma1, beta1], [gamma2, beta2]) =
+            (self.first.parameters(), self.second.parameters());
+        [self.depthwise.weight(), gamma1, beta1, self.pointwise.weight(), gamma2, beta2]
+    }
+}
+
+impl ModuleT for Block {
+    fn forward_t(&self, x: &Tensor, train: bool) -> TensorResult<Tensor> {
+        let y = self.first.forward_t(&self.depthwise.forward(x)?, train)?;
+        let y = self.second.forward_t(&self.pointwise.forward(&y)?, train)?;
+        let y = add_relu(x, &y)?;
+        self.observer.sample(&self.sum, &y)?;
+        Ok(y)
     }
 }
 
 /// Returns scale and shift per channel of batch norm with its running statistics,
 /// `y = scale · x + shift`.
 pub fn folded_norm(params: &Params, name: &str) -> Result<(Vec<f32>, Vec<f32>)> {
-    let gamma = params.values(&format!("{name}.gamma"))?;
-    let beta = params.values(&format!("{name}.beta"))?;
-    let mean = params.tracked(&format!("{name}.mean"));
-    let variance = params.tracked(&format!("{name}.variance"));
-    let scale: Vec<f32> = gamma
-        .iter()
-        .zip(variance)
-        .map(|(&g, &v)| (f64::from(g) / (f64::from(v) + BATCH_NORM_EPSILON).sqrt()) as f32)
-        .collect();
-    let shift = beta.iter().zip(mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
-    Ok((scale, shift))
+    let channels = params.get(&format!("{name}.gamma"))?.elem_count();
+    let vb = params.builder().pp(name);
+    Ok(BatchNorm::new(channels, false, &Observer::default(), &vb)?.folded()?)
 }
 
-/// Moves the running statistics toward those that one training step collected.
-pub fn update_running(params: &mut Params, collected: &[LayerMoments]) {
-    for (name, mean, variance) in collected {
-        for (part, batch) in [("mean", mean), ("variance", variance)] {
-            let name = format!("{name}.{part}");
-            let mut running = params.tracked(&name).to_vec();
-            for (r, b) in running.iter_mut().zip(batch) {
-                *r += RUNNING_SHARE * (b - *r);
-            }
-            params.track(name, running);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        mode::{Mode, Samples, update_running},
+        ops::testing::random,
+    };
+    use candle_core::Device;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    fn config() -> BackboneConfig {
+        BackboneConfig { channels: 24, taps: 3, dilations: vec![1, 2], frames_per_step: 1 }
+    }
+
+    fn given(config: &BackboneConfig) -> (Params, Tensor) {
+        let mut params = Params::default();
+        config.init(&mut params, &mut StdRng::seed_from_u64(5)).unwrap();
+        let x = random(2 * 9 * config.inputs(), 8);
+        (params, Tensor::from_vec(x, (2, 9, config.inputs()), &Device::Cpu).unwrap())
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn assert_close(found: &[f32], expected: &[f32]) {
+        assert_eq!(found.len(), expected.len());
+        let close = |(f, e): (&f32, &f32)| (f - e).abs() < 1e-4 * (1.0 + e.abs());
+        assert!(found.iter().zip(expected).all(close), "{found:?} {expected:?}");
+    }
+
+    #[test]
+    fn training_as_one_operation_equals_training_layer_by_layer() -> Result<()> {
+        let config = config();
+        let (params, x) = given(&config);
+        let (mut together, mut apart) = (Mode::train(), Mode::train());
+        let y = together.run(&BackboneNetwork::new(&config, &params.builder())?, &x)?;
+        let stem = apart.run(&Stem::new(&config, &params.builder())?, &x)?;
+        let expected = apart.run(&Blocks::new(&config, 0..2, &params.builder())?, &stem)?;
+        assert_close(&values(&y), &values(&expected));
+        let (found, expected) = (together.moments(), apart.moments());
+        let names: Vec<&str> = found.iter().map(|(name, ..)| name.as_str()).collect();
+        let parts = ["stem", "00.depthwise", "00.pointwise", "01.depthwise", "01.pointwise"];
+        assert_eq!(names, parts.map(|part| format!("trunk.{part}")));
+        for ((name, mean, variance), (other, expected_mean, expected_variance)) in
+            found.iter().zip(&expected)
+        {
+            assert_eq!(name, other);
+            assert_close(mean, expected_mean);
+            assert_close(variance, expected_variance);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn running_statistics_converge_to_those_of_the_batch() -> Result<()> {
+        let config = config();
+        let (params, x) = given(&config);
+        let network = BackboneNetwork::new(&config, &params.builder())?;
+        let mut mode = Mode::train();
+        let expected = mode.run(&network, &x)?;
+        let moments = mode.moments();
+        (0..800).try_for_each(|_| update_running(&params, &moments))?;
+        // The network reads the variables that were updated.
+        assert_close(&values(&Mode::Evaluate.run(&network, &x)?), &values(&expected));
+        Ok(())
+    }
+
+    #[test]
+    fn calibration_samples_every_activation() -> Result<()> {
+        let config = config();
+        let (params, x) = given(&config);
+        let network = BackboneNetwork::new(&config, &params.builder())?;
+        let mut mode = Mode::Calibrate(Samples::new());
+        mode.run(&network, &x)?;
+        mode.run(&network, &x)?;
+        let samples = mode.samples();
+        let parts = ["depthwise", "pointwise", "sum"];
+        let names = ["00", "01"].map(|block| parts.map(|part| format!("trunk.{block}.{part}")));
+        let names: Vec<String> = names.into_iter().flatten().chain(["trunk.stem".into()]).collect();
+        assert_eq!(samples.keys().cloned().collect::<Vec<_>>(), names);
+        let each = (2 * 9 * 24usize).div_ceil(61);
+        assert!(samples.values().all(|values| values.len() == 2 * each));
+        // Evaluation samples nothing.
+        Mode::Evaluate.run(&network, &x)?;
+        assert!(Mode::Evaluate.samples().is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn parameters_of_another_shape_are_rejected() -> Result<()> {
+        let (params, _) = given(&config());
+        let wider = BackboneConfig { channels: 32, ..config() };
+        let deeper = BackboneConfig { dilations: vec![1, 2, 1], ..config() };
+        for other in [wider, deeper] {
+            assert!(BackboneNetwork::new(&other, &params.builder()).is_err());
+        }
+        assert!(Blocks::new(&config(), 1..2, &params.builder()).is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn same_seed_gives_the_same_weights() -> Result<()> {
+        let mut params = Params::default();
+        BackboneConfig::of(Tier::S).init(&mut params, &mut StdRng::seed_from_u64(1))?;
+        // Weights that earlier versions sampled from this seed.
+        assert_eq!(params.checksum()?, 0x57ac_d25f);
+        Ok(())
     }
 }

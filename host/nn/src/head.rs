@@ -5,13 +5,14 @@
 //! recordings give no useful statistics. Instead, inputs are divided by each channel's root mean
 //! square over negative speech. Quantization folds this scale into the first weights.
 
-use candle_core::Tensor;
+use candle_core::{Result as TensorResult, Tensor};
+use candle_nn::{Activation, Module, VarBuilder};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    backbone::Mode,
-    ops::{depthwise::depthwise_causal, linear::linear},
+    layers::{Depthwise, DepthwiseConfig, Linear, LinearConfig},
+    mode::{Observed, Observer},
     params::Params,
 };
 use wakeling_core::Result;
@@ -82,21 +83,10 @@ impl HeadConfig {
         params: &mut Params,
         rms: Vec<f32>,
         words: usize,
-        rng: &mut impl Rng,
+        rng: &mut (impl Rng + Send),
     ) -> Result<()> {
-        let mut inputs = rms.len();
-        for layer in self.layers() {
-            let outputs = self.hidden;
-            let fan_in = layer.temporal.map_or(inputs, |(taps, _)| taps);
-            params.insert_normal(layer.weight(), &[fan_in, outputs], fan_in, 2.0, rng)?;
-            params.insert(layer.bias(), &[outputs], vec![0.0; outputs])?;
-            inputs = outputs;
-        }
-        params.insert_normal("head.logits.weight", &[inputs, words], inputs, 1.0, rng)?;
-        // A low prior, because nearly all audio lacks the keyword.
-        params.insert("head.logits.bias", &[words], vec![-3.0; words])?;
-        params.track(INPUT_RMS, rms);
-        Ok(())
+        HeadNetwork::new(self, rms.len(), words, &params.initializer(rng))?;
+        params.track(INPUT_RMS, rms)
     }
 
     /// Combines single-keyword heads of this shape into one head whose logit is the mean of theirs.
@@ -143,44 +133,115 @@ impl HeadConfig {
         let bias = concatenated(ensemble_members, "head.logits.bias")?.iter().sum::<f32>() * share;
         params.insert("head.logits.bias", &[1], vec![bias])?;
         if let Some(first) = ensemble_members.first() {
-            params.track(INPUT_RMS, first.tracked(INPUT_RMS).to_vec());
+            params.track(INPUT_RMS, first.tracked(INPUT_RMS)?)?;
         }
         Ok((joint, params))
     }
 
     /// Returns the [`input_gains`] of a head's parameters.
-    pub fn input_gains(params: &Params) -> Vec<f32> {
-        input_gains(params.tracked(INPUT_RMS))
-    }
-
-    /// Computes the logits `[B, T, words]` of inputs that were scaled by
-    /// [`input_gains`](Self::input_gains).
-    pub fn forward(&self, params: &Params, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
-        let mut x = x.clone();
-        for layer in self.layers() {
-            let weight = params.get(&layer.weight())?;
-            let bias = params.get(&layer.bias())?;
-            x = match layer.temporal {
-                Some((_, dilation)) => {
-                    depthwise_causal(&x, weight, dilation)?.broadcast_add(bias)?.relu()?
-                }
-                None => linear(&x, weight, Some(bias))?.relu()?,
-            };
-            mode.observe(&layer.name, &x)?;
-        }
-        let weight = params.get("head.logits.weight")?;
-        Ok(linear(&x, weight, Some(params.get("head.logits.bias")?))?)
+    pub fn input_gains(params: &Params) -> Result<Vec<f32>> {
+        Ok(input_gains(&params.tracked(INPUT_RMS)?))
     }
 
     /// Folds the input gains into the first layer's weights. `rows` holds one row per output, with
     /// one column per input; for a depthwise layer, each row holds the taps of one input.
-    pub fn unscale_rows(&self, params: &Params, rows: &mut [Vec<f32>], depthwise: bool) {
-        let gains = Self::input_gains(params);
+    pub fn unscale_rows(
+        &self,
+        params: &Params,
+        rows: &mut [Vec<f32>],
+        depthwise: bool,
+    ) -> Result<()> {
+        let gains = Self::input_gains(params)?;
         for (o, row) in rows.iter_mut().enumerate() {
             for (i, w) in row.iter_mut().enumerate() {
                 *w *= gains.get(if depthwise { o } else { i }).copied().unwrap_or(1.0);
             }
         }
+        Ok(())
+    }
+}
+
+/// Layers of a head: inputs `x [B, T, C]`, scaled by [`HeadConfig::input_gains`] → logits
+/// `[B, T, words]`.
+pub struct HeadNetwork {
+    hidden: Vec<Hidden>,
+    logits: Linear,
+    observer: Observer,
+}
+
+impl HeadNetwork {
+    /// Takes or adds the parameters under `head.`, for `channels` inputs and `words` keywords.
+    ///
+    /// # Errors
+    /// If a parameter does not exist and `vb` adds none, or has another shape.
+    pub fn new(
+        config: &HeadConfig,
+        channels: usize,
+        words: usize,
+        vb: &VarBuilder,
+    ) -> TensorResult<Self> {
+        /// A low prior, because nearly all audio lacks the keyword.
+        const LOGIT_BIAS: f64 = -3.0;
+        let observer = Observer::default();
+        let (mut hidden, mut inputs) = (Vec::new(), channels);
+        for layer in config.layers() {
+            hidden.push(Hidden::new(&layer, inputs, config.hidden, &observer, vb)?);
+            inputs = config.hidden;
+        }
+        let logits = LinearConfig { inputs, outputs: words, gain: 1.0, bias: Some(LOGIT_BIAS) };
+        let logits = Linear::new(logits, &vb.pp("head.logits"))?;
+        Ok(Self { hidden, logits, observer })
+    }
+}
+
+impl Module for HeadNetwork {
+    fn forward(&self, x: &Tensor) -> TensorResult<Tensor> {
+        let x = self.hidden.iter().try_fold(x.clone(), |x, layer| layer.forward(&x))?;
+        self.logits.forward(&x)
+    }
+}
+
+impl Observed for HeadNetwork {
+    fn observer(&self) -> &Observer {
+        &self.observer
+    }
+}
+
+/// Layer of a head and its ReLU.
+struct Hidden {
+    layer: Box<dyn Module + Send + Sync>,
+    name: String,
+    observer: Observer,
+}
+
+impl Hidden {
+    fn new(
+        layer: &HeadLayer,
+        inputs: usize,
+        outputs: usize,
+        observer: &Observer,
+        vb: &VarBuilder,
+    ) -> TensorResult<Self> {
+        let (name, vb) = (layer.name.clone(), vb.pp(&layer.name));
+        let layer: Box<dyn Module + Send + Sync> = match layer.temporal {
+            Some((taps, dilation)) => {
+                let config = DepthwiseConfig { taps, channels: outputs, dilation, bias: true };
+                Box::new(Depthwise::new(config, &vb)?)
+            }
+            None => {
+                let config = LinearConfig { inputs, outputs, gain: 2.0, bias: Some(0.0) };
+                Box::new(Linear::new(config, &vb)?)
+            }
+        };
+        Ok(Self { layer, name, observer: observer.clone() })
+    }
+}
+
+impl Module for Hidden {
+    fn forward(&self, x: &Tensor) -> TensorResult<Tensor> {
+        let y = self.layer.forward(x)?.apply(&Activation::Relu)?;
+        self.observer.sample(&self.name, &y)?;
+        Ok(y)
     }
 }
 
@@ -198,9 +259,21 @@ fn concatenated(ensemble_members: &[Params], name: &str) -> Result<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wakeling_core::random::normal;
+
+    use crate::mode::Mode;
     use candle_core::Device;
     use rand::{SeedableRng, rngs::StdRng};
-    use wakeling_core::random::normal;
+
+    #[test]
+    fn same_seed_gives_the_same_weights() -> Result<()> {
+        let config = HeadConfig { hidden: 16, temporal: vec![(5, 1), (5, 2)] };
+        let mut params = Params::default();
+        config.init(&mut params, vec![1.0; 96], 2, &mut StdRng::seed_from_u64(1))?;
+        // Weights that earlier versions sampled from this seed.
+        assert_eq!(params.checksum()?, 0x31e8_3331);
+        Ok(())
+    }
 
     #[test]
     fn heads_side_by_side_give_the_mean_of_their_logits() {
@@ -219,7 +292,8 @@ mod tests {
         let values: Vec<f32> = (0..2 * 11 * 7).map(|_| normal(&mut rng)).collect();
         let x = Tensor::from_vec(values, (2, 11, 7), &Device::Cpu).unwrap();
         let logits = |config: &HeadConfig, params: &Params| -> Vec<f32> {
-            let y = config.forward(params, &x, &mut Mode::Evaluate).unwrap();
+            let head = HeadNetwork::new(config, 7, 1, &params.builder()).unwrap();
+            let y = Mode::Evaluate.run(&head, &x).unwrap();
             y.flatten_all().unwrap().to_vec1().unwrap()
         };
         let (joint, params) = config.side_by_side(&ensemble_members).unwrap();
@@ -229,6 +303,7 @@ mod tests {
             let mean = single.iter().map(|s| s[t]).sum::<f32>() / 3.0;
             assert!((found - mean).abs() < 1e-5, "{found} {mean}");
         }
-        assert_eq!(HeadConfig::input_gains(&params), HeadConfig::input_gains(&ensemble_members[0]));
+        let gains = |params| HeadConfig::input_gains(params).unwrap();
+        assert_eq!(gains(&params), gains(&ensemble_members[0]));
     }
 }

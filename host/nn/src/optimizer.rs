@@ -1,11 +1,14 @@
-//! AdamW with warm-up and cosine decay, and an exponential average of the weights.
-//!
-//! The state is plain vectors by parameter name. A checkpoint can hold it, and a resumed run
-//! continues bit for bit.
+//! Learning rate schedule of a training run, and the optimizer that follows it.
 
 use std::{collections::BTreeMap, f64::consts::PI};
 
-use super::params::Params;
+use candle_core::{Device, Tensor, Var, backprop::GradStore};
+use candle_nn::{Optimizer, ParamsAdamW};
+
+use super::{
+    adamw::{AdamW, Moments},
+    params::Params,
+};
 use wakeling_core::{Result, simd};
 
 /// Configuration of the optimizer and its learning rate.
@@ -44,56 +47,50 @@ impl Schedule {
 /// Gradients by parameter name.
 pub type Gradients = BTreeMap<String, Vec<f32>>;
 
-#[derive(Clone, Debug, Default)]
-struct Moments {
-    first: Vec<f32>,
-    second: Vec<f32>,
-    average: Vec<f32>,
+/// Returns the norm of all gradients together.
+fn norm(gradients: &Gradients) -> f64 {
+    gradients.values().flatten().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt()
 }
 
-/// Coefficients of one training step for one parameter.
-#[derive(Clone, Copy)]
-struct Descent {
-    /// Factor of the gradient.
-    scale: f32,
-    decay: f32,
-    step_size: f32,
-    correction2: f32,
-    /// Decay of the averaged weights.
-    average: f32,
+/// Parameters with the same share of the learning rate and the same weight decay.
+#[derive(Debug)]
+struct Group {
+    names: Vec<String>,
+    rate_share: f64,
+    adam: AdamW,
 }
 
-simd! {
-    fn descend(by: Descent, gradient: &[f32], weights: &mut [f32], moments: &mut Moments) {
-        let Moments { first, second, average } = moments;
-        let states = first.iter_mut().zip(second.iter_mut()).zip(average.iter_mut());
-        for ((w, &g), ((m, v), a)) in weights.iter_mut().zip(gradient).zip(states) {
-            let g = g * by.scale;
-            *m += (1.0 - AdamW::BETA1 as f32) * (g - *m);
-            *v += (1.0 - AdamW::BETA2 as f32) * (g * g - *v);
-            let deviation = (*v / by.correction2).sqrt() + AdamW::EPSILON as f32;
-            *w -= by.decay * *w + by.step_size * *m / deviation;
-            *a += (1.0 - by.average) * (*w - *a);
-        }
-    }
-}
-
-/// State of AdamW.
-#[derive(Clone, Debug)]
-pub struct AdamW {
+/// Optimizer of a training run: AdamW under a [`Schedule`], with clipped gradients and averaged
+/// weights.
+#[derive(Debug)]
+pub struct ScheduledAdamW {
     schedule: Schedule,
     step: usize,
-    moments: BTreeMap<String, Moments>,
+    groups: Vec<Group>,
+    /// Exponential averages of the weights, by parameter name.
+    averages: BTreeMap<String, Vec<f32>>,
 }
 
-impl AdamW {
-    const BETA1: f64 = 0.9;
-    const BETA2: f64 = 0.98;
-    const EPSILON: f64 = 1e-8;
+impl ScheduledAdamW {
+    /// Configuration of AdamW, but for the learning rate and the decay.
+    const CONFIG: ParamsAdamW =
+        ParamsAdamW { lr: 0.0, beta1: 0.9, beta2: 0.98, eps: 1e-8, weight_decay: 0.0 };
 
-    /// Creates an optimizer before its first step.
-    pub fn new(schedule: Schedule) -> Self {
-        Self { schedule, step: 0, moments: BTreeMap::new() }
+    /// Creates an optimizer of `params` before its first step.
+    pub fn new(schedule: Schedule, params: &Params) -> Result<Self> {
+        let mut groups = Vec::new();
+        for (is_backbone, rate_share) in [(true, schedule.backbone_rate_share), (false, 1.0)] {
+            for (decays, weight_decay) in [(true, schedule.weight_decay), (false, 0.0)] {
+                let (names, vars): (Vec<String>, Vec<Var>) = params
+                    .vars()
+                    .filter(|(name, _)| name.starts_with("trunk.") == is_backbone)
+                    .filter(|(_, var)| (var.dims().len() > 1) == decays)
+                    .unzip();
+                let adam = AdamW::new(vars, ParamsAdamW { weight_decay, ..Self::CONFIG })?;
+                groups.push(Group { names, rate_share, adam });
+            }
+        }
+        Ok(Self { schedule, step: 0, groups, averages: BTreeMap::new() })
     }
 
     /// Number of training steps done.
@@ -101,44 +98,39 @@ impl AdamW {
         self.step
     }
 
-    /// Performs one training step (Loshchilov & Hutter 2019, algorithm 2). Parameters without a
-    /// gradient stay unchanged. Returns the norm of the gradients before clipping; if it is not
-    /// finite, the step counts but the weights stay.
-    pub fn update(&mut self, params: &Params, gradients: &Gradients) -> Result<f64> {
-        let squares = gradients.values().flatten().map(|&g| f64::from(g).powi(2));
-        let norm = squares.sum::<f64>().sqrt();
+    /// Performs one training step. Parameters without a gradient stay unchanged. Returns the norm
+    /// of the gradients before clipping; if it is not finite, the step counts but the weights stay.
+    pub fn update(&mut self, mut gradients: Gradients) -> Result<f64> {
+        let norm = norm(&gradients);
         let rate = self.schedule.rate(self.step);
         self.step += 1;
         if !norm.is_finite() {
+            self.groups.iter_mut().for_each(|group| group.adam.skip());
             return Ok(norm);
         }
-        let scale = (self.schedule.clip_norm / norm.max(1e-12)).min(1.0);
-        let correction1 = 1.0 - Self::BETA1.powi(self.step as i32);
-        let correction2 = 1.0 - Self::BETA2.powi(self.step as i32);
+        let scale = (self.schedule.clip_norm / norm.max(1e-12)).min(1.0) as f32;
+        if scale < 1.0 {
+            gradients.values_mut().flatten().for_each(|g| *g *= scale);
+        }
         // The average follows closely at first, so the random initialization does not linger.
         let average =
             self.schedule.average_decay.min((self.step as f64 + 1.0) / (self.step as f64 + 10.0));
-        for (name, var) in params.vars() {
-            let Some(gradient) = gradients.get(name) else { continue };
-            let is_backbone = name.starts_with("trunk.");
-            let rate = rate * if is_backbone { self.schedule.backbone_rate_share } else { 1.0 };
-            let step_size = (rate / correction1) as f32;
-            let mut weights = params.values(name)?;
-            let moments = self.moments.entry(name.to_owned()).or_insert_with(|| Moments {
-                first: vec![0.0; weights.len()],
-                second: vec![0.0; weights.len()],
-                average: weights.clone(),
-            });
-            let decay = if var.dims().len() > 1 { rate * self.schedule.weight_decay } else { 0.0 };
-            let descent = Descent {
-                scale: scale as f32,
-                decay: decay as f32,
-                step_size,
-                correction2: correction2 as f32,
-                average: average as f32,
-            };
-            descend(descent, gradient, &mut weights, moments);
-            params.set(name, weights)?;
+        let mut store = GradStore::default();
+        for Group { names, rate_share, adam } in &mut self.groups {
+            for (name, var) in names.iter().zip(adam.vars()) {
+                let Some(gradient) = gradients.remove(name) else { continue };
+                store.insert(var, Tensor::from_vec(gradient, var.shape(), &Device::Cpu)?);
+                if !self.averages.contains_key(name) {
+                    self.averages.insert(name.clone(), var.flatten_all()?.to_vec1()?);
+                }
+            }
+            adam.set_learning_rate(rate * *rate_share);
+            let averages = &mut self.averages;
+            adam.step_observed(&store, |index, weights| {
+                if let Some(averages) = names.get(index).and_then(|name| averages.get_mut(name)) {
+                    follow(average as f32, weights, averages);
+                }
+            })?;
         }
         Ok(norm)
     }
@@ -147,37 +139,61 @@ impl AdamW {
     pub fn averaged(&self, params: &Params) -> Result<Params> {
         let copy = params.detached()?;
         if self.schedule.average_decay > 0.0 {
-            for (name, moments) in &self.moments {
-                copy.set(name, moments.average.clone())?;
+            for (name, average) in &self.averages {
+                copy.set(name, average.clone())?;
             }
         }
         Ok(copy)
     }
 
-    /// Returns the state as parameters `first.NAME`, `second.NAME`, `average.NAME`, for a
-    /// checkpoint.
-    pub fn state(&self) -> Params {
+    /// Returns the state as buffers `first.NAME`, `second.NAME`, `average.NAME`, for a checkpoint.
+    pub fn state(&self) -> Result<Params> {
         let mut state = Params::default();
-        for (name, m) in &self.moments {
-            state.track(format!("first.{name}"), m.first.clone());
-            state.track(format!("second.{name}"), m.second.clone());
-            state.track(format!("average.{name}"), m.average.clone());
+        for Group { names, adam, .. } in &self.groups {
+            for (name, moments) in names.iter().zip(adam.moments()) {
+                let (Some(moments), Some(average)) = (moments, self.averages.get(name)) else {
+                    continue;
+                };
+                state.track(&format!("first.{name}"), moments.first.clone())?;
+                state.track(&format!("second.{name}"), moments.second.clone())?;
+                state.track(&format!("average.{name}"), average.clone())?;
+            }
         }
-        state
+        Ok(state)
     }
 
     /// Restores the state from a checkpoint of the parameters `params` after `step` training steps.
-    pub fn restore(schedule: Schedule, step: usize, params: &Params, state: &Params) -> Self {
-        let mut moments = BTreeMap::new();
-        for (name, _) in params.vars() {
-            let part = |kind: &str| state.tracked(&format!("{kind}.{name}")).to_vec();
-            let entry =
-                Moments { first: part("first"), second: part("second"), average: part("average") };
-            if !entry.first.is_empty() {
-                moments.insert(name.to_owned(), entry);
+    pub fn restore(
+        schedule: Schedule,
+        step: usize,
+        params: &Params,
+        state: &Params,
+    ) -> Result<Self> {
+        let mut restored = Self { step, ..Self::new(schedule, params)? };
+        for Group { names, adam, .. } in &mut restored.groups {
+            let mut moments = Vec::new();
+            for name in names.iter() {
+                let part = |kind: &str| state.tracked(&format!("{kind}.{name}"));
+                let (first, second) = (part("first")?, part("second")?);
+                if first.is_empty() {
+                    moments.push(None);
+                    continue;
+                }
+                restored.averages.insert(name.clone(), part("average")?);
+                moments.push(Some(Moments { first, second }));
             }
+            adam.restore(step, moments);
         }
-        Self { schedule, step, moments }
+        Ok(restored)
+    }
+}
+
+simd! {
+    /// Moves `averages` toward `weights`.
+    fn follow(decay: f32, weights: &[f32], averages: &mut [f32]) {
+        for (a, &w) in averages.iter_mut().zip(weights) {
+            *a += (1.0 - decay) * (w - *a);
+        }
     }
 }
 
@@ -213,13 +229,13 @@ mod tests {
         let run = |cut: usize| -> Result<Vec<f32>> {
             let mut params = Params::default();
             params.insert("w", &[3], vec![5.0, -5.0, 0.0])?;
-            let mut adam = AdamW::new(SCHEDULE);
+            let mut adam = ScheduledAdamW::new(SCHEDULE, &params)?;
             for step in 0..200 {
                 if step == cut {
                     params = params.detached()?;
-                    adam = AdamW::restore(SCHEDULE, step, &params, &adam.state());
+                    adam = ScheduledAdamW::restore(SCHEDULE, step, &params, &adam.state()?)?;
                 }
-                adam.update(&params, &gradient(&params)?)?;
+                adam.update(gradient(&params)?)?;
             }
             params.values("w")
         };
@@ -228,6 +244,50 @@ mod tests {
             assert!((w - i as f32).abs() < 0.05, "{w}");
         }
         assert_eq!(whole, run(77)?);
+        Ok(())
+    }
+
+    #[test]
+    fn groups_differ_in_rate_and_decay() -> Result<()> {
+        let schedule = Schedule {
+            warmup_steps: 0,
+            peak_rate: 0.1,
+            weight_decay: 0.5,
+            backbone_rate_share: 0.25,
+            ..SCHEDULE
+        };
+        let mut params = Params::default();
+        for name in ["trunk.w", "head.w"] {
+            params.insert(name, &[1, 1], vec![2.0])?;
+            params.insert(format!("{name}.bias"), &[1], vec![2.0])?;
+        }
+        params.insert("head.unused", &[1, 1], vec![2.0])?;
+        let mut adam = ScheduledAdamW::new(schedule, &params)?;
+        let gradients = params.vars().filter(|(name, _)| name != "head.unused");
+        adam.update(gradients.map(|(name, _)| (name, vec![0.5])).collect())?;
+        // The first step of Adam has the length of the rate.
+        for (name, rate, decay) in [
+            ("trunk.w", 0.025, 0.025),
+            ("trunk.w.bias", 0.025, 0.0),
+            ("head.w", 0.1, 0.1),
+            ("head.w.bias", 0.1, 0.0),
+            ("head.unused", 0.0, 0.0),
+        ] {
+            let found = params.values(name)?[0];
+            assert!((found - (2.0 - rate - decay)).abs() < 1e-5, "{name}: {found}");
+        }
+        assert!(adam.state()?.tracked("first.head.unused")?.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn gradients_that_are_not_finite_change_nothing_but_the_count() -> Result<()> {
+        let mut params = Params::default();
+        params.insert("w", &[2], vec![1.0, 2.0])?;
+        let mut adam = ScheduledAdamW::new(SCHEDULE, &params)?;
+        let norm = adam.update(Gradients::from([("w".to_owned(), vec![f32::NAN, 1.0])]))?;
+        assert!(norm.is_nan());
+        assert_eq!((params.values("w")?, adam.steps_done()), (vec![1.0, 2.0], 1));
         Ok(())
     }
 }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     INPUT_SCALE,
-    backbone::{BackboneConfig, Mode},
+    backbone::{BackboneConfig, BackboneNetwork},
+    mode::Mode,
     params::Params,
 };
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
@@ -84,7 +85,15 @@ impl PretrainedModel {
         let steps = features.len() / width;
         let values = features.into_iter().take(steps * width).map(|f| f32::from(f) * INPUT_SCALE);
         let x = Tensor::from_vec(values.collect::<Vec<f32>>(), (1, steps, width), &Device::Cpu)?;
-        self.info.backbone.forward(&self.params, &x, &mut Mode::Evaluate)
+        Mode::Evaluate.run(&self.network()?, &x)
+    }
+
+    /// Returns the layers of the float backbone.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] or [`Error::Tensor`] if the weights do not fit the backbone.
+    pub fn network(&self) -> Result<BackboneNetwork> {
+        Ok(BackboneNetwork::new(&self.info.backbone, &self.params.builder())?)
     }
 
     /// Reads a pretrained model.

@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use crate::finetune::Trainable;
 use candle_core::D;
+use candle_nn::Module;
 use wakeling_audio::features::{LogMel, band_center_hz};
 use wakeling_audio::phrase_span::phrase_in;
 use wakeling_core::Result;
@@ -18,7 +19,7 @@ use wakeling_data::{
     negatives::Negatives,
     tokens::{collapse, edit_distance},
 };
-use wakeling_nn::{ops::linear::linear, pretrained::PretrainedModel};
+use wakeling_nn::{layers::Linear, pretrained::PretrainedModel};
 use wakeling_shared::frontend::MEL_CHANNELS;
 
 /// Maximum number of pairs of recordings that are compared.
@@ -200,9 +201,8 @@ fn tokens(pretrained: &PretrainedModel, sound: &[[i16; MEL_CHANNELS]]) -> Result
     frames.extend_from_slice(sound);
     let mut stream = MelStream::new(frames.len() + WARM_FRAMES / 4);
     stream.add_clip(0, &frames);
-    let bias = pretrained.params.get("ctc.bias")?;
-    let logits =
-        linear(&pretrained.embed(&stream)?, pretrained.params.get("ctc.weight")?, Some(bias))?;
+    let head = Linear::existing(&pretrained.params.builder().pp("ctc"))?;
+    let logits = head.forward(&pretrained.embed(&stream)?)?;
     let path: Vec<u32> = logits.squeeze(0)?.argmax(D::Minus1)?.to_vec1()?;
     let first = WARM_FRAMES / pretrained.info.backbone.frames_per_step;
     Ok(collapse(path.get(first..).unwrap_or_default()))

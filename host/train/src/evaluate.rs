@@ -30,7 +30,11 @@ use crate::{
 use wakeling_audio::SAMPLE_RATE;
 use wakeling_core::{Error, Result};
 use wakeling_data::{dataset::Example, mixing::MelStream};
-use wakeling_nn::{backbone::Mode, head::HeadConfig, pretrained::PretrainedModel};
+use wakeling_nn::{
+    head::{HeadConfig, HeadNetwork},
+    mode::Mode,
+    pretrained::PretrainedModel,
+};
 
 /// Seconds after the end of a clip in which a detection still counts for it.
 const LATE_S: f64 = 1.0;
@@ -103,11 +107,13 @@ pub fn float_scores(
     tuned: &HeadCheckpoint,
     streams: &[MelStream],
 ) -> Result<Scores> {
-    let gains = HeadConfig::input_gains(&tuned.params);
+    let gains = HeadConfig::input_gains(&tuned.params)?;
     let gains = Tensor::from_slice(&gains, gains.len(), &Device::Cpu)?;
+    let channels = pretrained.info.backbone.channels;
+    let head = HeadNetwork::new(&tuned.info.head, channels, 1, &tuned.params.builder())?;
     let embed = |stream: &MelStream| -> Result<Vec<i16>> {
         let x = pretrained.embed(stream)?.broadcast_mul(&gains)?;
-        let logits = tuned.info.head.forward(&tuned.params, &x, &mut Mode::Evaluate)?;
+        let logits = Mode::Evaluate.run(&head, &x)?;
         let logits: Vec<f32> = logits.flatten_all()?.to_vec1()?;
         Ok(logits.into_iter().map(|l| (l * 256.0).round() as i16).collect())
     };

@@ -40,8 +40,8 @@ use wakeling_data::{
     text::quoted,
 };
 use wakeling_nn::{
-    backbone::Samples,
     head::{HeadConfig, input_gains},
+    mode::Samples,
     optimizer::Schedule,
     params::Params,
     pretrained::PretrainedModel,

@@ -94,10 +94,5 @@ impl HeadCheckpoint {
 
 /// Computes the CRC-32 of a pretrained model's weights, which identifies the model.
 pub fn fingerprint(pretrained: &PretrainedModel) -> Result<u32> {
-    let mut crc = flate2::Crc::new();
-    for (name, _) in pretrained.params.vars() {
-        let bytes = pretrained.params.values(name)?.into_iter().flat_map(f32::to_le_bytes);
-        crc.update(&bytes.collect::<Vec<u8>>());
-    }
-    Ok(crc.sum())
+    pretrained.params.checksum()
 }

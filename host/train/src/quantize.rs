@@ -14,10 +14,7 @@ use wakeling_shared::model::{Card, Head, Keyword, Layer, Model, Op, OperatingPoi
 use wakeling_core::{Error, Result};
 use wakeling_device::model_file::{PackedAffine, Scales};
 use wakeling_nn::{
-    INPUT_SCALE,
-    backbone::{Samples, folded_norm},
-    head::HeadConfig,
-    params::Params,
+    INPUT_SCALE, backbone::folded_norm, head::HeadConfig, mode::Samples, params::Params,
     pretrained::PretrainedModel,
 };
 
@@ -100,7 +97,9 @@ impl QuantizedLayer {
 
 /// Float weights of an affine layer: `y[o] = bias[o] + Σ w[o][i] · x`, one row per output.
 pub struct Float {
+    /// Weights of each output.
     pub rows: Vec<Vec<f32>>,
+    /// Bias of each output.
     pub bias: Vec<f32>,
 }
 
@@ -279,9 +278,12 @@ pub fn folded_rows(params: &Params, weight: &str, norm: &str) -> Result<Float> {
 }
 
 /// Returns a weight `[inputs, outputs]` as one row per output.
+///
+/// # Errors
+/// If the weight does not exist, or has another number of outputs than `bias`.
 pub fn rows(params: &Params, weight: &str, bias: Vec<f32>) -> Result<Float> {
-    let columns: Vec<Vec<f32>> = params.get(weight)?.to_vec2()?;
-    let outputs = bias.len();
+    let (inputs, outputs) = (params.get(weight)?.dims2()?.0, bias.len());
+    let columns: Vec<Vec<f32>> = params.builder().get((inputs, outputs), weight)?.to_vec2()?;
     let rows = (0..outputs).map(|o| columns.iter().map(|c| c[o]).collect()).collect();
     Ok(Float { rows, bias })
 }
@@ -320,7 +322,7 @@ impl QuantizedHead {
             let bias = params.values(&layer.bias())?;
             let mut float = rows(params, &layer.weight(), bias)?;
             if layer.is_first() {
-                config.unscale_rows(params, &mut float.rows, layer.is_depthwise());
+                config.unscale_rows(params, &mut float.rows, layer.is_depthwise())?;
             }
             let y = widened(0.0, upper(&layer.name)?, &float, x);
             let order = if layer.is_depthwise() { Order::Taps } else { Order::Rows };
@@ -471,4 +473,20 @@ pub fn with_model<T>(
         model.words.push(entry).map_err(|_| full("words", most))?;
     }
     with(&model)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_and_biases_that_disagree_are_rejected() -> Result<()> {
+        let mut params = Params::default();
+        params.insert("w", &[2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+        assert_eq!(rows(&params, "w", vec![0.0; 3])?.rows[2], [3.0, 6.0]);
+        for outputs in [0, 2, 4] {
+            assert!(rows(&params, "w", vec![0.0; outputs]).is_err(), "{outputs}");
+        }
+        Ok(())
+    }
 }

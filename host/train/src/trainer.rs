@@ -17,6 +17,7 @@
 mod curves;
 mod run_log;
 mod distributed;
+mod share;
 
 use std::{
     collections::HashMap,
@@ -29,11 +30,12 @@ pub use distributed::{ProcessGroup, Rank};
 use rand::{SeedableRng, rngs::StdRng};
 pub use run_log::Figure;
 use run_log::Log;
+use share::Share;
 
 use wakeling_core::{Error, Result, progress::progress_bar};
 use wakeling_nn::{
-    backbone::{LayerMoments, update_running},
-    optimizer::{AdamW, Gradients, Schedule},
+    mode::{LayerMoments, update_running},
+    optimizer::{Schedule, ScheduledAdamW},
     params::Params,
 };
 
@@ -171,7 +173,7 @@ impl Trainer {
                 "give --workers 1 and more --streams; for several GPUs, see docs/guide/scaling.md",
             ));
         }
-        let (mut params, mut adam) = self.resume(rank, stage, params)?;
+        let (params, mut adam) = self.resume(rank, stage, params)?;
         let mut log = match &self.folder {
             Some(folder) if rank.index == 0 => Some(Log::open(folder, adam.steps_done())?),
             _ => None,
@@ -190,9 +192,9 @@ impl Trainer {
             }
             let share = self.distribute(rank, stage, &params, step)?;
             let Share { loss, examples, gradients, moments } = share.exchange(group, &params)?;
-            let norm = adam.update(&params, &gradients)?;
+            let norm = adam.update(gradients)?;
             for collected in &moments {
-                update_running(&mut params, collected);
+                update_running(&params, collected)?;
             }
             stage.next_batch()?;
             recent.add(loss, examples);
@@ -227,7 +229,7 @@ impl Trainer {
         group: &ProcessGroup,
         stage: &dyn TrainStep,
         params: &Params,
-        adam: &AdamW,
+        adam: &ScheduledAdamW,
     ) -> Result<Vec<Figure>> {
         if self.validate_every == 0 || !adam.steps_done().is_multiple_of(self.validate_every) {
             return Ok(Vec::new());
@@ -288,7 +290,7 @@ impl Trainer {
         group: &ProcessGroup,
         stage: &dyn TrainStep,
         params: &Params,
-        adam: &AdamW,
+        adam: &ScheduledAdamW,
     ) -> Result<()> {
         let Some(path) = self.checkpoint_path() else { return Ok(()) };
         let positions = group.gather(&stage.positions(self.shards.max(1)));
@@ -296,7 +298,7 @@ impl Trainer {
             return Ok(());
         }
         let mut all = params.clone();
-        all.track_all(&adam.state(), "optimizer.");
+        all.track_all(&adam.state()?, "optimizer.")?;
         let positions: Vec<String> = positions.iter().map(u64::to_string).collect();
         let metadata = HashMap::from([
             ("step".to_owned(), adam.steps_done().to_string()),
@@ -306,11 +308,17 @@ impl Trainer {
         all.save(&path, metadata)
     }
 
-    fn resume(&self, rank: Rank, stage: &dyn TrainStep, params: Params) -> Result<(Params, AdamW)> {
+    fn resume(
+        &self,
+        rank: Rank,
+        stage: &dyn TrainStep,
+        params: Params,
+    ) -> Result<(Params, ScheduledAdamW)> {
         let workers = self.shards.max(1);
         let fresh = |params| {
             stage.restore(&vec![0; workers])?;
-            Ok((params, AdamW::new(self.schedule)))
+            let adam = ScheduledAdamW::new(self.schedule, &params)?;
+            Ok((params, adam))
         };
         let Some(path) = self.checkpoint_path() else { return fresh(params) };
         if !path.exists() {
@@ -326,8 +334,10 @@ impl Trainer {
                 "remove it to start anew",
             ));
         };
-        let same_names =
-            all.vars().map(|(n, v)| (n, v.dims())).eq(params.vars().map(|(n, v)| (n, v.dims())));
+        let shapes = |params: &Params| -> Vec<(String, Vec<usize>)> {
+            params.vars().map(|(name, var)| (name, var.dims().to_vec())).collect()
+        };
+        let same_names = shapes(&all) == shapes(&params);
         if seed != self.seed || !same_names {
             return Err(Error::input(
                 &path,
@@ -336,7 +346,7 @@ impl Trainer {
             ));
         }
         let state = all.take_tracked("optimizer.");
-        let adam = AdamW::restore(self.schedule, step as usize, &all, &state);
+        let adam = ScheduledAdamW::restore(self.schedule, step as usize, &all, &state)?;
         let positions: Vec<u64> = metadata
             .get("position")
             .map_or(Vec::new(), |text| text.split(' ').filter_map(|p| p.parse().ok()).collect());
@@ -364,107 +374,6 @@ fn distributed_positions(positions: &[u64], rank: Rank, workers: usize) -> Vec<u
         return positions[rank.index * workers..][..workers].to_vec();
     }
     vec![positions.iter().sum::<u64>() / all as u64; workers]
-}
-
-/// Sum of loss and gradients over shards.
-#[derive(Default)]
-struct Share {
-    loss: f64,
-    examples: usize,
-    gradients: Gradients,
-    /// Statistics of batch norm, one set per shard.
-    moments: Vec<Vec<LayerMoments>>,
-}
-
-impl Share {
-    /// Computes the loss and gradients of one shard.
-    fn of(stage: &dyn TrainStep, params: &Params, worker: usize, rng: &mut StdRng) -> Result<Self> {
-        let outcome = stage.loss(params, worker, rng)?;
-        let store = outcome.loss.backward()?;
-        let mut gradients = Gradients::new();
-        for (name, var) in params.vars() {
-            if let Some(gradient) = store.get(var.as_tensor()) {
-                gradients.insert(name.to_owned(), gradient.flatten_all()?.to_vec1()?);
-            }
-        }
-        let loss = f64::from(outcome.loss.to_scalar::<f32>()?);
-        Ok(Self { loss, examples: outcome.examples, gradients, moments: vec![outcome.moments] })
-    }
-
-    /// Scales loss and gradients by `weight`.
-    fn scaled(mut self, weight: f32) -> Self {
-        self.loss *= f64::from(weight);
-        if weight != 1.0 {
-            self.gradients.values_mut().flatten().for_each(|g| *g *= weight);
-        }
-        self
-    }
-
-    /// Adds another shard's loss and gradients, scaled by `weight`, and all of its statistics.
-    fn add(&mut self, other: Self, weight: f32) {
-        self.loss += f64::from(weight) * other.loss;
-        self.examples += other.examples;
-        for (name, gradient) in other.gradients {
-            let entry = self.gradients.entry(name).or_insert_with(|| vec![0.0; gradient.len()]);
-            entry.iter_mut().zip(&gradient).for_each(|(s, g)| *s += weight * g);
-        }
-        self.moments.extend(other.moments);
-    }
-
-    /// Sums over all processes, with the same result in each. A parameter has a gradient if it has
-    /// one in any process.
-    fn exchange(mut self, group: &ProcessGroup, params: &Params) -> Result<Self> {
-        if group.rank() == Rank::ONLY {
-            return Ok(self);
-        }
-        let mut figures = vec![self.loss, self.examples as f64];
-        let mut values: Vec<f32> = Vec::with_capacity(params.count());
-        for (name, var) in params.vars() {
-            let gradient = self.gradients.get(name);
-            figures.push(f64::from(u8::from(gradient.is_some())));
-            match gradient {
-                Some(gradient) => values.extend(gradient),
-                None => values.resize(values.len() + var.elem_count(), 0.0),
-            }
-        }
-        group.sum(&mut figures);
-        group.sum(&mut values);
-        (self.loss, self.examples) = (figures[0], figures[1] as usize);
-        self.gradients.clear();
-        let mut rest = values.as_slice();
-        for ((name, var), &found) in params.vars().zip(&figures[2..]) {
-            let (gradient, after) = rest.split_at(var.elem_count());
-            rest = after;
-            if found > 0.0 {
-                self.gradients.insert(name.to_owned(), gradient.to_vec());
-            }
-        }
-        self.moments = exchange_moments(&self.moments, group);
-        Ok(self)
-    }
-}
-
-/// Gathers the statistics of all workers, in order. Every worker has the same layers.
-fn exchange_moments(moments: &[Vec<LayerMoments>], group: &ProcessGroup) -> Vec<Vec<LayerMoments>> {
-    let own: Vec<f32> = moments
-        .iter()
-        .flatten()
-        .flat_map(|(_, mean, variance)| mean.iter().chain(variance).copied())
-        .collect();
-    let all = group.gather(&own);
-    let mut rest = all.as_slice();
-    let mut take = |count: usize| {
-        let (taken, after) = rest.split_at(count);
-        rest = after;
-        taken.to_vec()
-    };
-    let layer = |(name, mean, variance): &LayerMoments, take: &mut dyn FnMut(usize) -> Vec<f32>| {
-        (name.clone(), take(mean.len()), take(variance.len()))
-    };
-    (0..group.rank().count)
-        .flat_map(|_| moments)
-        .map(|worker| worker.iter().map(|l| layer(l, &mut take)).collect())
-        .collect()
 }
 
 /// Running average of loss and speed, for the progress bar.
@@ -508,7 +417,7 @@ mod tests {
             let y: Vec<f32> = x.iter().map(|x| 3.0 * x).collect();
             let x = Tensor::from_vec(x, 16, &Device::Cpu)?;
             let y = Tensor::from_vec(y, 16, &Device::Cpu)?;
-            let error = (x.broadcast_mul(params.get("slope")?)? - y)?;
+            let error = (x.broadcast_mul(&params.get("slope")?)? - y)?;
             Ok(StepOutput { loss: error.sqr()?.mean_all()?, moments: Vec::new(), examples: 16 })
         }
     }

@@ -159,10 +159,12 @@ impl ImageNetwork {
             let running = |name: &str| {
                 let mean = name.strip_suffix("gamma").map(|layer| format!("{layer}mean"));
                 let variance = name.strip_suffix("gamma").map(|layer| format!("{layer}variance"));
-                let count = |name: Option<String>| name.map_or(0, |name| p.tracked(&name).len());
+                let count = |name: Option<String>| {
+                    name.map_or(0, |name| p.tracked(&name).map_or(0, |v| v.len()))
+                };
                 count(mean) * 65_536 + count(variance)
             };
-            p.vars().map(|(n, v)| (n.to_owned(), v.dims().to_vec(), running(n))).collect()
+            p.vars().map(|(n, v)| (n.clone(), v.dims().to_vec(), running(&n))).collect()
         };
         if shapes(&fresh) != shapes(&params) {
             return Err(refused("its weights are not those of the network it describes".into()));
@@ -175,7 +177,7 @@ impl ImageNetwork {
 mod tests {
     use super::*;
     use candle_core::{Device, Tensor};
-    use wakeling_nn::backbone::Mode;
+    use wakeling_nn::mode::Mode;
 
     fn labels(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()

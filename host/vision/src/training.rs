@@ -20,7 +20,7 @@ use super::{
 };
 use wakeling_core::{Error, Result};
 use wakeling_nn::{
-    backbone::Mode,
+    mode::Mode,
     ops::{sigmoid_bce::sigmoid_bce, softmax_cross_entropy::softmax_cross_entropy},
     optimizer::Schedule,
     params::Params,

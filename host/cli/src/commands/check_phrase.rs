@@ -1,9 +1,6 @@
 //! `wakeling check-phrase`: checks a wake phrase before anyone records it.
 
-use std::{
-    fmt::Write,
-    process::{Command, Stdio},
-};
+use std::fmt::Write;
 
 use clap::Args;
 

@@ -188,6 +188,7 @@ impl Use {
 pub struct Unread(Vec<(PathBuf, Reason)>);
 
 impl Unread {
+    /// Adds a file and the reason why it is not read.
     pub fn add(&mut self, path: PathBuf, reason: Reason) {
         self.0.push((path, reason));
     }
@@ -242,12 +243,19 @@ fn quoted(text: &str) -> String {
 
 /// Visible content of one folder, sorted by name.
 pub struct FolderContents {
+    /// Audio files, sorted.
     pub audio: Vec<PathBuf>,
+    /// Folders, sorted.
     pub folders: Vec<PathBuf>,
+    /// Entries that are neither.
     pub skipped: Vec<Skipped>,
 }
 
 impl FolderContents {
+    /// Reads a folder, without those in it.
+    ///
+    /// # Errors
+    /// The error of the system if the folder cannot be read.
     pub fn read(folder: &Path) -> io::Result<Self> {
         let mut index = Self { audio: Vec::new(), folders: Vec::new(), skipped: Vec::new() };
         let mut entries = fs::read_dir(folder)?

@@ -31,7 +31,7 @@ mod composed;
 mod math;
 mod stored_gradient;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 
 use candle_core::{CpuStorage, Layout, Result, Storage, StorageRef, Tensor, bail};
 
@@ -44,18 +44,18 @@ fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
 }
 
 /// Read access to the values of a contiguous tensor on the CPU.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     storage: StorageRef<'a>,
     layout: &'a Layout,
 }
 
 impl<'a> Reader<'a> {
-    fn new(tensor: &'a Tensor) -> Self {
+    pub(super) fn new(tensor: &'a Tensor) -> Self {
         let (storage, layout) = tensor.storage_and_layout();
         Self { storage, layout }
     }
 
-    fn values(&self) -> Result<&[f32]> {
+    pub(super) fn values(&self) -> Result<&[f32]> {
         match &*self.storage {
             Storage::Cpu(storage) => values(storage, self.layout),
             _ => bail!("expected a tensor on the CPU"),

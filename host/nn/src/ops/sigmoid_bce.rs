@@ -102,7 +102,7 @@ fn focal(u: f32, gamma: f32) -> (f32, f32) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Input, check, random};
+    use super::super::testing::{Input, assert_same, check, random};
     use super::*;
     use candle_core::{Device, Var};
 
@@ -133,6 +133,20 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn loss_and_gradient_are_those_of_candle() -> Result<()> {
+        let logits = Var::from_vec(random(24, 5), (4, 6), &Device::Cpu)?.affine(4.0, 0.0)?;
+        let logits = Var::from_tensor(&logits.detach())?;
+        let targets: Vec<f32> = (0..24).map(|i| f32::from(u8::from(i % 5 < 2))).collect();
+        let targets = Tensor::from_vec(targets, (4, 6), &Device::Cpu)?;
+        // Candle's is the mean over all elements, all of weight 1.
+        let losses = [
+            sigmoid_bce(&logits, &targets, &targets.ones_like()?, 24.0, 0.0)?,
+            candle_nn::loss::binary_cross_entropy_with_logit(&logits, &targets)?,
+        ];
+        assert_same(&logits, losses)
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub fn softmax_cross_entropy(
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Input, check};
+    use super::super::testing::{Input, assert_same, check};
     use super::*;
 
     fn reference(logits: &[f64], targets: &[u32], weights: &[f32]) -> Vec<f64> {
@@ -101,6 +101,19 @@ mod tests {
                 |v| reference(&v[0], &targets, &weights),
             );
         }
+    }
+
+    #[test]
+    fn loss_and_gradient_are_those_of_candle() -> Result<()> {
+        let logits = Input::new(&[6, 9], 4).map(|v| 6.0 * v);
+        let logits = candle_core::Var::from_vec(logits.values, (6, 9), &candle_core::Device::Cpu)?;
+        let targets = [0u32, 8, 3, 3, 7, 1];
+        let candle = Tensor::new(&targets, logits.device())?;
+        let losses = [
+            softmax_cross_entropy(&logits, &targets, None)?,
+            candle_nn::loss::cross_entropy(&logits, &candle)?,
+        ];
+        assert_same(&logits, losses)
     }
 
     #[test]

@@ -63,9 +63,9 @@ simd! {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Input, check, random};
+    use super::super::testing::{Input, assert_same, check, random};
     use super::*;
-    use candle_core::Device;
+    use candle_core::{Device, Var};
 
     #[test]
     fn value_and_gradient_match_the_formula() {
@@ -91,6 +91,14 @@ mod tests {
                 },
             );
         }
+    }
+
+    #[test]
+    fn loss_and_gradient_are_those_of_candle() -> Result<()> {
+        let x = Var::from_vec(random(35, 6), (5, 7), &Device::Cpu)?;
+        let targets = Tensor::from_vec(random(35, 7), (5, 7), &Device::Cpu)?;
+        let losses = [squared_error(&x, &targets, &[1.0; 5])?, candle_nn::loss::mse(&x, &targets)?];
+        assert_same(&x, losses)
     }
 
     #[test]

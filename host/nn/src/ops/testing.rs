@@ -11,7 +11,7 @@ const STEP: f64 = 1e-5;
 const TOLERANCE: f64 = 2e-4;
 
 /// Returns uniform values in [-1, 1), by xorshift64* from a seed.
-pub(super) fn random(count: usize, seed: u64) -> Vec<f32> {
+pub(crate) fn random(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state >> 12;
@@ -89,4 +89,17 @@ pub(super) fn check(
             assert_close(&format!("d/d{argument}[{index}]"), f64::from(f), expected, 0.5);
         }
     }
+}
+
+/// Compares two losses of the same logits, in value and gradient.
+pub(super) fn assert_same(logits: &Var, [found, expected]: [Tensor; 2]) -> Result<()> {
+    let value = |loss: &Tensor| Ok::<_, candle_core::Error>(f64::from(loss.to_scalar::<f32>()?));
+    assert_close("loss", value(&found)?, value(&expected)?, 0.1);
+    let gradient = |loss: &Tensor| -> Result<Vec<f32>> {
+        loss.backward()?.get(logits).expect("a gradient").flatten_all()?.to_vec1()
+    };
+    for (found, expected) in gradient(&found)?.into_iter().zip(gradient(&expected)?) {
+        assert_close("gradient", found.into(), expected.into(), 0.1);
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@
 //! one backbone. Afterwards it is calibrated and quantized again, and heads are trained on it as on
 //! any other.
 
-use std::{collections::BTreeSet, fmt, ops::Range, str::FromStr};
+use std::{fmt, ops::Range, str::FromStr};
 
 use candle_core::{Device, Tensor};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -29,8 +29,9 @@ use wakeling_core::{Error, Result};
 use wakeling_data::negatives::Negatives;
 use wakeling_nn::{
     INPUT_SCALE,
-    backbone::{BackboneConfig, Mode, Samples},
-    head::HeadConfig,
+    backbone::{BackboneConfig, BackboneNetwork, Blocks, Stem},
+    head::{HeadConfig, HeadNetwork},
+    mode::{Mode, Samples},
     ops::{linear::linear, squared_error::squared_error},
     optimizer::Schedule,
     params::Params,
@@ -181,6 +182,7 @@ pub fn tune_ticking(
             moving: moving.clone(),
             head: head.clone(),
             column,
+            words: words.len(),
             gains: gains.clone(),
             lwf: lwf.clone(),
         };
@@ -240,9 +242,7 @@ fn scratch(
 /// Returns a copy of the trainable parameters, with all running statistics.
 fn moving_params(pretrained: &PretrainedModel, moving: Option<&Range<usize>>) -> Result<Params> {
     let mut params = pretrained.params.detached()?;
-    let names: BTreeSet<String> =
-        pretrained.params.vars().map(|(name, _)| name.to_owned()).collect();
-    for name in names {
+    for (name, _) in pretrained.params.vars() {
         let block = name.strip_prefix("trunk.").map(|rest| rest[..2.min(rest.len())].parse());
         let moves = match (block, moving) {
             (None, _) => false,
@@ -293,6 +293,8 @@ struct UnfrozenNetwork<'a> {
     /// Gain of each channel at the head's input.
     gains: Tensor,
     column: usize,
+    /// Number of columns.
+    words: usize,
     lwf: Option<LwfLoss>,
 }
 
@@ -301,22 +303,26 @@ impl UnfrozenNetwork<'_> {
     fn below(&self, x: &Tensor) -> Result<Tensor> {
         let (config, frozen) = (&self.pretrained.info.backbone, &self.pretrained.params);
         let Some(moving) = &self.moving else { return Ok(x.clone()) };
-        let stem = config.stem(frozen, x, &mut Mode::Evaluate)?;
-        Ok(config.blocks(frozen, &stem, 0..moving.start, &mut Mode::Evaluate)?.detach())
+        let stem = Mode::Evaluate.run(&Stem::new(config, &frozen.builder())?, x)?;
+        let blocks = Blocks::new(config, 0..moving.start, &frozen.builder())?;
+        Ok(Mode::Evaluate.run(&blocks, &stem)?.detach())
     }
 
     /// Computes the embeddings from the output of `below`, with these weights for the trained part.
     fn outputs(&self, params: &Params, below: &Tensor, mode: &mut Mode) -> Result<Tensor> {
         let config = &self.pretrained.info.backbone;
+        let vb = params.builder();
         match &self.moving {
-            Some(moving) => config.blocks(params, below, moving.clone(), mode),
-            None => config.forward(params, below, mode),
+            Some(moving) => mode.run(&Blocks::new(config, moving.clone(), &vb)?, below),
+            None => mode.run(&BackboneNetwork::new(config, &vb)?, below),
         }
     }
 
     fn head(&self, params: &Params, outputs: &Tensor) -> Result<Tensor> {
         let outputs = outputs.broadcast_mul(&self.gains)?;
-        let logits = self.head.forward(params, &outputs, &mut Mode::Evaluate)?;
+        let channels = self.pretrained.info.backbone.channels;
+        let head = HeadNetwork::new(&self.head, channels, self.words, &params.builder())?;
+        let logits = Mode::Evaluate.run(&head, &outputs)?;
         Ok(logits.narrow(2, self.column, 1)?.squeeze(2)?)
     }
 }
@@ -373,7 +379,7 @@ impl LwfLoss {
         let channels = pretrained.info.backbone.channels;
         let mut heads = Vec::new();
         for name in ["ctc.weight", "words.weight"] {
-            if pretrained.params.vars().any(|(n, _)| n == name) {
+            if pretrained.params.builder().contains_tensor(name) {
                 heads.push(pretrained.params.get(name)?.detach());
             }
         }
@@ -409,8 +415,7 @@ fn output_gains(outputs: &Tensor) -> Result<Tensor> {
 /// Computes the embeddings `[steps, channels]` of the first four streams.
 fn sample(pretrained: &PretrainedModel, others: &Embeddings) -> Result<Tensor> {
     let x = stacked(others, 4)?;
-    let outputs =
-        pretrained.info.backbone.forward(&pretrained.params, &x, &mut Mode::Evaluate)?.detach();
+    let outputs = Mode::Evaluate.run(&pretrained.network()?, &x)?.detach();
     let channels = pretrained.info.backbone.channels;
     Ok(outputs.reshape((outputs.elem_count() / channels, channels))?)
 }
@@ -450,15 +455,16 @@ fn moved(
     let mut pretrained =
         PretrainedModel { params: pretrained.params.detached()?, ..pretrained.clone() };
     for (name, var) in params.vars().filter(|(name, _)| name.starts_with("trunk.")) {
-        pretrained.params.insert(name, var.dims(), params.values(name)?)?;
+        let values = params.values(&name)?;
+        pretrained.params.insert(name, var.dims(), values)?;
     }
-    pretrained.params.track_all(params, "");
+    pretrained.params.track_all(params, "")?;
     pretrained.params.remove("head.");
     let mut mode = Mode::Calibrate(Samples::new());
     for stage in &stage.stages {
         for streams in stage.streams() {
             let x = stacked(streams, CALIBRATION_STREAMS)?;
-            pretrained.info.backbone.forward(&pretrained.params, &x, &mut mode)?;
+            mode.run(&pretrained.network()?, &x)?;
         }
     }
     pretrained.info.ranges = ranges(&mode.samples());

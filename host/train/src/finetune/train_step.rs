@@ -19,8 +19,8 @@ use crate::{
 use wakeling_audio::phrase_span::Phrase;
 use wakeling_core::{Result, simd};
 use wakeling_nn::{
-    backbone::{Mode, Samples},
-    head::HeadConfig,
+    head::{HeadConfig, HeadNetwork},
+    mode::{Mode, Samples},
     ops::sigmoid_bce::sigmoid_bce,
     params::Params,
 };
@@ -104,7 +104,8 @@ impl Network for HeadConfig {
         x: &Tensor,
         mode: &mut Mode,
     ) -> Result<(Tensor, Option<Tensor>)> {
-        Ok((self.forward(params, x, mode)?.squeeze(2)?, None))
+        let head = HeadNetwork::new(self, x.dim(2)?, 1, &params.builder())?;
+        Ok((mode.run(&head, x)?.squeeze(2)?, None))
     }
 }
 

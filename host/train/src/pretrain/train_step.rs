@@ -10,6 +10,7 @@ use std::sync::{
 };
 
 use candle_core::{Device, Tensor};
+use candle_nn::Module;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wakeling_shared::frontend::FrontendParams;
 
@@ -26,8 +27,10 @@ use wakeling_data::{
     mixing::{FeatureAugmentation, NoisePool},
 };
 use wakeling_nn::{
-    backbone::{BackboneConfig, Mode, Samples},
-    ops::{ctc::ctc_loss, linear::linear, sigmoid_bce::sigmoid_bce, squared_error::squared_error},
+    backbone::{BackboneConfig, BackboneNetwork},
+    layers::{Linear, LinearConfig},
+    mode::{Mode, Samples},
+    ops::{ctc::ctc_loss, sigmoid_bce::sigmoid_bce, squared_error::squared_error},
     params::Params,
 };
 
@@ -69,20 +72,19 @@ impl Head {
         outputs: usize,
         rng: &mut StdRng,
     ) -> Result<()> {
-        let (weight, shape) = (format!("{}.weight", self.name()), [channels, outputs]);
-        params.insert_normal(weight, &shape, channels, 1.0, rng)?;
-        params.insert(format!("{}.bias", self.name()), &[outputs], vec![0.0; outputs])
+        let config = LinearConfig { inputs: channels, outputs, gain: 1.0, bias: Some(0.0) };
+        Linear::new(config, &params.initializer(rng).pp(self.name()))?;
+        Ok(())
     }
 
     /// Returns `true` if the parameters of this head exist.
     pub fn is_in(self, params: &Params) -> bool {
-        params.get(&format!("{}.weight", self.name())).is_ok()
+        params.builder().pp(self.name()).contains_tensor("weight")
     }
 
     /// Computes the logits: `[streams, steps, channels]` → `[streams, steps, outputs]`.
     pub fn logits(self, params: &Params, backbone: &Tensor) -> Result<Tensor> {
-        let bias = params.get(&format!("{}.bias", self.name()))?;
-        Ok(linear(backbone, params.get(&format!("{}.weight", self.name()))?, Some(bias))?)
+        Ok(Linear::existing(&params.builder().pp(self.name()))?.forward(backbone)?)
     }
 }
 
@@ -309,7 +311,7 @@ impl Pretraining<'_> {
     /// Computes the embeddings `[streams, steps, channels]`, on the device of the parameters.
     fn push(&self, params: &Params, batch: &Batch, mode: &mut Mode) -> Result<Tensor> {
         let features = batch.features.to_device(params.device())?;
-        self.backbone.forward(params, &features, mode)
+        mode.run(&BackboneNetwork::new(&self.backbone, &params.builder())?, &features)
     }
 
     /// Returns the weighted sum of the losses of the tasks for which the batch has labels. Losses

@@ -8,7 +8,6 @@ use super::Channels;
 use crate::commands::number;
 use wakeling_core::{Error, Result, files};
 use wakeling_shared::model::Shape;
-use wakeling_train::models;
 use wakeling_vision::{
     Labelling,
     compare::{Repeats, Trainable, csv, table, tasks, trainables},

@@ -6,9 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Channels, write};
-use crate::commands;
 use wakeling_core::{Result, files};
-use wakeling_train::models;
 use wakeling_vision::{
     compare::Trainable,
     dataset::ImageSet,

@@ -6,7 +6,6 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Channels, write};
-use crate::commands;
 use wakeling_core::{Result, files};
 use wakeling_vision::{
     compare::SCRATCH_RATE,
