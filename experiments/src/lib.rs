@@ -8,7 +8,7 @@ use wakeling_core::Result;
 use wakeling_data::clip_features::load_log_mel;
 use wakeling_data::{
     dataset::{Dataset, Example},
-    tokens::clean,
+    text::clean,
 };
 use wakeling_nn::pretrained::PretrainedModel;
 use wakeling_train::{compare::draw, finetune::Settings};

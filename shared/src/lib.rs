@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
-#![deny(unsafe_code)]
 
 /// Assembler directive that enables the optional DSP instructions. Compilers do not pass
 /// `target-cpu` on to the assembler of naked functions.

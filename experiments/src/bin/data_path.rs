@@ -1,7 +1,7 @@
 //! Benchmark of the data path: hours of audio per second of one core, from files to features, by
 //! file format.
 //!
-//! `cargo run --release --example data_path -- FOLDER…` with folders of recordings in any mixture
+//! `cargo run --release -p wakeling-experiments --bin data_path -- FOLDER…` with folders of recordings in any mixture
 //! of formats. Each file is read once beforehand, so that it is in the page cache. It is then
 //! decoded and resampled to 16 kHz by [`audio::read_recording`], and converted to log-mel powers by
 //! the device's front end, on one thread. The result is the minimum of five rounds of that thread's
@@ -17,6 +17,7 @@ use wakeling_data::dataset::Dataset;
 const ROUNDS: usize = 5;
 
 /// CPU time of this thread, in seconds.
+#[allow(unsafe_code, reason = "the clock of a thread")]
 fn cpu_s() -> f64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is valid for writes, and the clock exists on every Unix that we build for.

@@ -1,6 +1,6 @@
 //! Misses of the twelve development keywords at fixed false accepts per hour, with the int8 model.
 //!
-//! `cargo run --release --example dev_words -- --data DIR --pretrained FILE [--samples 20] [--seeds 3]`
+//! `cargo run --release -p wakeling-experiments --bin dev_words -- --data DIR --base FILE [--samples 20] [--seeds 3]`
 //!
 //! `DIR` holds `manifest/*.jsonl` and `negatives/`. Each seed samples recordings of a keyword from
 //! as many speakers as possible, trains a head on them with the backbone frozen, and evaluates it

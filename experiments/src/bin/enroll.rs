@@ -1,7 +1,7 @@
 //! Misses of a head that a device enrolled from five utterances, compared with a head trained on
 //! the same five. Also measures the similarity of five utterances that are one keyword, or are not.
 //!
-//! `cargo run --release --example enroll -- --data DIR [--base base-s] [--draws 3] [--words
+//! `cargo run --release -p wakeling-experiments --bin enroll -- --data DIR [--base base-s] [--seeds 3] [--words
 //! amelia]`
 //!
 //! `DIR` is that of `dev_words`. Each seed samples five recordings of a keyword, from one speaker
@@ -33,7 +33,7 @@ use wakeling_data::clip_features::load_log_mel;
 use wakeling_data::{
     dataset::{Dataset, Example},
     negatives::load_speech,
-    tokens::clean,
+    text::clean,
 };
 use wakeling_shared::enroll::{Likeness, UTTERANCES};
 use wakeling_train::{

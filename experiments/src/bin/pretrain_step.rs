@@ -1,6 +1,6 @@
 //! Benchmark of a complete training step of the M backbone, against PyTorch, in alternating turns.
 //!
-//! `host/benches/pretrain_step.sh` installs PyTorch and runs this benchmark. Both sides get the
+//! `experiments/pretrain_step.sh` installs PyTorch and runs this benchmark. Both sides get the
 //! same batch of 12 s rows, its CTC labels, and the same initial weights. A turn is a fresh run of
 //! [`Trainer::train`] over a few training steps (forward, CTC, backward, clipping, AdamW, averaged
 //! weights), and the same in `pretrain_step.py`. Both compute on one thread, and the CPU time of
@@ -52,6 +52,7 @@ const UPDATES: usize = 8;
 const TOLERANCE: f64 = 2e-3;
 
 /// CPU time of this thread, in seconds.
+#[allow(unsafe_code, reason = "the clock of a thread")]
 fn cpu_s() -> f64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is valid for writes, and the clock exists on every Unix that we build for.
@@ -180,7 +181,7 @@ struct PyTorch {
 
 impl PyTorch {
     fn start(python: &Path, folder: &Path, variant: &str) -> Result<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/pretrain_step.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("pretrain_step.py");
         let mut command = Command::new(python);
         command.arg(&script).arg(folder).arg(variant).stdin(Stdio::piped()).stdout(Stdio::piped());
         for name in ["OMP_NUM_THREADS", "MKL_NUM_THREADS"] {

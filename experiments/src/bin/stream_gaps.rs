@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! ./x demo      # makes the model
-//! cargo run --release -p wakeling --example stream_faults -- runs/demo/model.wkl demo/test
+//! cargo run --release -p wakeling-experiments --bin stream_gaps -- runs/demo/model.wkl demo/test
 //! ```
 //!
 //! A stream is 4 s of a quiet room, a recording, and 2 s of the room. A fault covers the whole

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use wakeling_audio as audio;
 use wakeling_audio::SAMPLE_RATE;
 use wakeling_core::{Error, Result, files};
-use wakeling_data::{synthesize::MANIFEST, tokens::clean};
+use wakeling_data::{dataset::manifest::MANIFEST, text::clean};
 
 /// Metadata of a recording in the manifest, besides its file and length.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

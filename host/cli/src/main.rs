@@ -1,6 +1,5 @@
 //! The `wakeling` program: parses arguments, runs the command, and maps errors to exit codes.
 
-#![deny(unsafe_code)]
 #![deny(clippy::print_stderr)]
 
 // Declared first, because its macros replace those of the standard library in the modules below.

@@ -10,7 +10,7 @@ use crate::{
         BackgroundMix, Backgrounds, FRAMES_PER_SECOND, FeatureAugmentation, MelStream, NoisePool,
         loudness,
     },
-    tokens::clean,
+    text::{clean, contains_phrase},
 };
 use wakeling_audio::features::LogMel;
 
@@ -55,23 +55,6 @@ impl SpeechClip {
     pub fn holds(&self, phrase: &str) -> bool {
         contains_phrase(&clean(&self.text), phrase)
     }
-}
-
-/// Returns `true` if a cleaned transcript contains a phrase: the same whole words, or the same
-/// characters in scripts without spaces, such as Mandarin.
-pub fn contains_phrase(text: &str, phrase: &str) -> bool {
-    let phrase = clean(phrase);
-    match (phrase.is_empty(), phrase.chars().all(is_spaced)) {
-        (true, _) => false,
-        (_, true) => format!(" {text} ").contains(&format!(" {phrase} ")),
-        (_, false) => text.contains(&phrase),
-    }
-}
-
-/// Returns `true` for letters of scripts that separate words by spaces. Han, kana and all later
-/// code points count as scripts that do not.
-pub fn is_spaced(letter: char) -> bool {
-    (letter as u32) < 0x2E80
 }
 
 /// Converts a number of frames to hours.

@@ -19,7 +19,7 @@ pub use language::{Candidate, Confidence, LanguageGuess};
 
 use serde::Serialize;
 
-use crate::tokens::{Tokenizer, clean};
+use crate::{text::clean, tokens::Tokenizer};
 use phones::{Segment, distance, is_phone, is_syllable, segments};
 use words::{Spelling, Word, Words, tokens};
 

@@ -22,13 +22,12 @@ use rayon::prelude::*;
 pub use command::{Template, Values};
 pub use presets::{Engine, Preset};
 
+use crate::dataset::manifest::MANIFEST;
 use crate::text::quoted;
 use wakeling_audio as audio;
 use wakeling_audio::SAMPLE_RATE;
 use wakeling_core::{Error, Result, files, progress::progress_bar};
 
-/// Name of the manifest in a folder of synthesized samples.
-pub const MANIFEST: &str = "manifest.jsonl";
 /// Value of `source` in the manifest, which separates synthesized samples from recordings.
 pub const SOURCE: &str = "synthetic";
 /// Smallest peak of a file with sound, in i16 steps: 36 dB below full scale.

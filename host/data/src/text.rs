@@ -63,8 +63,8 @@ pub fn name_key(name: &str) -> String {
 /// back to [`name_key`] if the text holds only punctuation and symbols.
 pub fn text_key(text: &str) -> String {
     let visible: String = text.chars().filter(|c| !is_invisible(*c)).collect();
-    let cleaned = fold(&crate::tokens::clean(&visible));
-    let is_unspaced = |c: char| c.is_whitespace() || !crate::negatives::is_spaced(c);
+    let cleaned = fold(&clean(&visible));
+    let is_unspaced = |c: char| c.is_whitespace() || !is_spaced(c);
     match cleaned.as_str() {
         "" => name_key(text),
         _ if cleaned.chars().all(is_unspaced) => cleaned.split_whitespace().collect(),
@@ -135,6 +135,48 @@ impl fmt::Display for Quoted<'_> {
         }
         f.write_char('"')
     }
+}
+
+/// Removes everything except speech from a transcript and converts the rest to lower case. Composes
+/// letters and their accents (NFC), so that equal texts compare equal however they were typed, and keeps
+/// the marks of letters.
+pub fn clean(text: &str) -> String {
+    let mut out = String::new();
+    let mut depth = 0usize;
+    for c in nfc(text).chars() {
+        match c {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth = depth.saturating_sub(1),
+            _ if depth > 0 => {}
+            '\'' | '’' => out.push('\''),
+            // A dotted capital I becomes two characters; the second is no letter and is dropped.
+            c if c.is_alphanumeric() => {
+                out.extend(c.to_lowercase().filter(|c| c.is_alphanumeric()));
+            }
+            // A mark without a letter before it, such as the one of an emoji, is none of speech.
+            c if (is_mark(c) || is_joiner(c)) && out.ends_with(is_word_character) => out.push(c),
+            _ if out.ends_with(' ') || out.is_empty() => {}
+            _ => out.push(' '),
+        }
+    }
+    out.trim_end_matches([' ', '\u{200c}', '\u{200d}']).to_owned()
+}
+
+/// Returns `true` if a cleaned transcript contains a phrase: the same whole words, or the same
+/// characters in scripts without spaces, such as Mandarin.
+pub fn contains_phrase(text: &str, phrase: &str) -> bool {
+    let phrase = clean(phrase);
+    match (phrase.is_empty(), phrase.chars().all(is_spaced)) {
+        (true, _) => false,
+        (_, true) => format!(" {text} ").contains(&format!(" {phrase} ")),
+        (_, false) => text.contains(&phrase),
+    }
+}
+
+/// Returns `true` for letters of scripts that separate words by spaces. Han, kana and all later
+/// code points count as scripts that do not.
+pub fn is_spaced(letter: char) -> bool {
+    (letter as u32) < 0x2E80
 }
 
 #[cfg(test)]

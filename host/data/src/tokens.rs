@@ -17,7 +17,7 @@ use std::{
 use pinyin::ToPinyin;
 use serde::{Deserialize, Serialize};
 
-use crate::text::{is_joiner, is_mark, is_word_character, nfc};
+use crate::text::{clean, is_mark};
 use wakeling_core::{Error, Result};
 
 /// Names of the tokens. Token 0 is CTC's blank and has no name here.
@@ -85,31 +85,6 @@ pub fn edit_distance(a: &[u32], b: &[u32]) -> usize {
         }
     }
     row[b.len()]
-}
-
-/// Removes everything except speech from a transcript and converts the rest to lower case. Composes
-/// letters and their accents (NFC), so that equal texts compare equal however they were typed, and keeps
-/// the marks of letters.
-pub fn clean(text: &str) -> String {
-    let mut out = String::new();
-    let mut depth = 0usize;
-    for c in nfc(text).chars() {
-        match c {
-            '[' | '{' => depth += 1,
-            ']' | '}' => depth = depth.saturating_sub(1),
-            _ if depth > 0 => {}
-            '\'' | '’' => out.push('\''),
-            // A dotted capital I becomes two characters; the second is no letter and is dropped.
-            c if c.is_alphanumeric() => {
-                out.extend(c.to_lowercase().filter(|c| c.is_alphanumeric()));
-            }
-            // A mark without a letter before it, such as the one of an emoji, is none of speech.
-            c if (is_mark(c) || is_joiner(c)) && out.ends_with(is_word_character) => out.push(c),
-            _ if out.ends_with(' ') || out.is_empty() => {}
-            _ => out.push(' '),
-        }
-    }
-    out.trim_end_matches([' ', '\u{200c}', '\u{200d}']).to_owned()
 }
 
 /// Splits toned Mandarin syllables into initials, finals and tones, in the order of the text.

@@ -18,8 +18,6 @@ pub use flash::Served;
 pub use machine::Machine;
 use wakeling_shared::events::Event;
 
-use crate::simulate::Blocks;
-
 /// Environment variable that names the firmware's ELF file. The default is the location where `./x
 /// firmware` puts it.
 pub const FIRMWARE_VARIABLE: &str = "WAKELING_FIRMWARE";
@@ -39,6 +37,10 @@ pub const UPDATE: &str = "wakeling-qemu-update";
 const MAX_BLOCK_SAMPLES: usize = 512;
 /// Name of the recording on the firmware's command line.
 const INPUT: &str = "input.pcm";
+
+/// Recording in blocks of 16 kHz mono, such as those of an
+/// [`AudioReader`](wakeling_audio::AudioReader).
+pub type Blocks<'b> = dyn Iterator<Item = wakeling_core::Result<Vec<i16>>> + 'b;
 
 /// Error of the emulator.
 #[derive(Debug, thiserror::Error)]

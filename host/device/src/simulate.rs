@@ -17,7 +17,7 @@ use wakeling_shared::{
 };
 
 use crate::{
-    emulator::Emulator,
+    emulator::{Blocks, Emulator},
     model_file,
     sensitivity::{FalseAccepts, Preset},
 };
@@ -132,10 +132,6 @@ impl Device {
         reader.finish()
     }
 }
-
-/// Recording in blocks of 16 kHz mono, such as those of an
-/// [`AudioReader`](wakeling_audio::AudioReader).
-pub type Blocks<'b> = dyn Iterator<Item = Result<Vec<i16>>> + 'b;
 
 /// Writes the lines that the device would print to a sink.
 fn host_lines(

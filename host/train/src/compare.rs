@@ -26,8 +26,8 @@ use wakeling_core::Result;
 use wakeling_data::{
     dataset::Example,
     mixing::MelStream,
-    negatives::{Negatives, SpeechClip, Streams, contains_phrase},
-    tokens::clean,
+    negatives::{Negatives, SpeechClip, Streams},
+    text::{clean, contains_phrase},
 };
 use wakeling_nn::pretrained::PretrainedModel;
 

@@ -30,9 +30,7 @@ use crate::{
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
 use wakeling_core::{Error, Result};
 use wakeling_data::{
-    dataset::Example,
-    mixing::FeatureAugmentation,
-    tokens::{Tokenizer, clean},
+    dataset::Example, mixing::FeatureAugmentation, text::clean, tokens::Tokenizer,
 };
 use wakeling_nn::{
     backbone::BackboneConfig,

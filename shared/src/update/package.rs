@@ -24,7 +24,7 @@ pub const HEADER_BYTES: usize = 128;
 pub const SIGNED_BYTES: usize = 56;
 /// Size of a public key in bytes.
 pub const KEY_BYTES: usize = 32;
-/// Public half of the development key. The secret half is published in `host/src/update/keys.rs`,
+/// Public half of the development key. The secret half is published in `host/device/src/update/keys.rs`,
 /// so anyone can sign with it. A product pins its own key.
 pub const DEVELOPMENT_KEY: [u8; KEY_BYTES] = [
     0xe1, 0xe5, 0x94, 0xf1, 0xfc, 0x75, 0x2c, 0x45, 0xd5, 0x05, 0xf0, 0x52, 0x31, 0xde, 0x24, 0xe8,

@@ -14,7 +14,8 @@ use wakeling_audio as sound_files;
 use wakeling_data::{
     dataset::{self, Item, unpack},
     phrase,
-    tokens::{Tokenizer, clean},
+    text::clean,
+    tokens::Tokenizer,
 };
 use wakeling_shared::model::Shape;
 use wakeling_vision as images;

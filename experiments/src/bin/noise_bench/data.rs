@@ -17,8 +17,8 @@ use wakeling_core::{Error, Result, files};
 use wakeling_data::{
     dataset::{Dataset, Example},
     mixing::MelStream,
-    negatives::{SpeechClip, contains_phrase, load_speech},
-    tokens::clean,
+    negatives::{SpeechClip, load_speech},
+    text::{clean, contains_phrase},
 };
 use wakeling_nn::pretrained::PretrainedModel;
 use wakeling_train::embeddings::{Embeddings, embed_streams};

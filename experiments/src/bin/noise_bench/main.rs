@@ -1,7 +1,7 @@
 //! Misses of the development keywords in quiet, in household noise and in babble.
 //!
 //! ```sh
-//! cargo run --release --example noise_bench -- --data DIR --out runs/noise \
+//! cargo run --release -p wakeling-experiments --bin noise_bench -- --data DIR --out runs/noise \
 //!   --recipe today='{}' --recipe plain='{"background": {"chance": 0.8, "snr_db": [0, 35], "babble_chance": 0}}' \
 //!   --samples 5 20 --draws 3
 //! ```
@@ -23,10 +23,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use clap::Parser;
 use wakeling_core::Result;
-use wakeling_data::{
-    dataset::Dataset,
-    negatives::{Negatives, contains_phrase},
-};
+use wakeling_data::{dataset::Dataset, negatives::Negatives, text::contains_phrase};
 use wakeling_nn::pretrained::PretrainedModel;
 use wakeling_train::embeddings::Embeddings;
 use wakeling_train::{

@@ -53,7 +53,7 @@ fn shown(program: &str) -> Vec<(String, Vec<String>)> {
 fn the_program_takes_every_command_that_a_page_shows() {
     let commands = shown("wakeling");
     assert!(commands.len() > 20, "only {} commands found", commands.len());
-    let mut mic_issues = Vec::new();
+    let mut problems = Vec::new();
     for (place, words) in commands {
         // With --help at the end, a command is parsed completely, including option values, but not
         // run.
@@ -62,10 +62,10 @@ fn the_program_takes_every_command_that_a_page_shows() {
         let output = output.expect("the program starts");
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            mic_issues.push(format!("{place}\n    {}", said.lines().next().unwrap_or_default()));
+            problems.push(format!("{place}\n    {}", said.lines().next().unwrap_or_default()));
         }
     }
-    none(&mic_issues);
+    none(&problems);
 }
 
 #[test]
@@ -75,9 +75,8 @@ fn x_has_every_task_that_a_page_shows() {
     let tasks = shown("x");
     assert!(!tasks.is_empty());
     let known = |task: &str| help.lines().any(|line| line.split_whitespace().nth(1) == Some(task));
-    let mic_issues =
-        tasks.iter().filter(|(_, words)| !words.first().is_some_and(|task| known(task)));
-    none(&mic_issues.map(|(place, _)| place.clone()).collect::<Vec<_>>());
+    let problems = tasks.iter().filter(|(_, words)| !words.first().is_some_and(|task| known(task)));
+    none(&problems.map(|(place, _)| place.clone()).collect::<Vec<_>>());
 }
 
 #[test]

@@ -25,7 +25,7 @@ use std::{
 };
 
 use super::{AUDIO, Example, Item, Sink, Skipped, UNSUPPORTED, extension, manifest};
-use crate::synthesize::MANIFEST;
+use crate::dataset::manifest::MANIFEST;
 use wakeling_audio as audio;
 use wakeling_audio::Content;
 use wakeling_core::{Error, Result};

@@ -18,6 +18,8 @@ use super::{
 };
 use wakeling_core::{Error, Result};
 
+/// Name of the manifest in a folder of synthesized samples.
+pub const MANIFEST: &str = "manifest.jsonl";
 /// Maximum length of the value of another key, in bytes; longer ones are dropped.
 const LABEL_MAX: usize = 64;
 /// Maximum number of other keys that are kept.

@@ -26,7 +26,7 @@ mod layout_tests;
 mod librispeech;
 mod lines;
 pub mod index;
-mod manifest;
+pub mod manifest;
 mod shards;
 mod split;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::{
     phones::segments,
     words::{Words, is_mandarin, tokens},
 };
-use crate::tokens::clean;
+use crate::text::clean;
 
 /// Maximum number of replacements for each word.
 const REPLACEMENTS: usize = 4;

@@ -11,7 +11,7 @@ use icu_properties::{CodePointMapData, props::Script};
 use serde::Serialize;
 
 use super::words::Words;
-use crate::tokens::clean;
+use crate::text::clean;
 use table::{ALSO_WRITTEN, Language, WRITINGS, Writing};
 
 /// Maximum number of other candidates that are reported.

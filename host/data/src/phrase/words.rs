@@ -1,4 +1,4 @@
-//! Everyday words with their frequency and their phones. The lists are in `models/words` with their
+//! Everyday words with their frequency and their phones. The lists are in `words` with their
 //! sources and licence, and are part of the program.
 
 use std::{collections::BTreeMap, sync::LazyLock};

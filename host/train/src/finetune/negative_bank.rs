@@ -8,8 +8,8 @@ use crate::quantize::QuantizedBackbone;
 use wakeling_core::{Error, Result};
 use wakeling_data::{
     mixing::MelStream,
-    negatives::{Negatives, SpeechClip, Streams, contains_phrase, hours, is_spaced},
-    tokens::clean,
+    negatives::{Negatives, SpeechClip, Streams, hours},
+    text::{clean, contains_phrase, is_spaced},
 };
 use wakeling_nn::pretrained::PretrainedModel;
 

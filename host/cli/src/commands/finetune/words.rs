@@ -15,12 +15,10 @@ use wakeling_audio::features::LogMel;
 use wakeling_core::{Error, Result};
 use wakeling_data::{
     dataset::Example,
-    negatives::contains_phrase,
     synthesize,
     table::Table,
     takes::{self, Checked, Purpose, Take, record::Source},
-    text::{name_key, quoted, text_key},
-    tokens::clean,
+    text::{clean, contains_phrase, name_key, quoted, text_key},
 };
 use wakeling_train::finetune::KeywordClips;
 
