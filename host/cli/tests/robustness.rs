@@ -184,6 +184,7 @@ mod output {
 
     /// Returns a terminal whose other side is closed, so that writing to it fails.
     #[cfg(target_os = "linux")]
+    #[allow(unsafe_code, reason = "a terminal whose other side is closed")]
     fn terminal() -> Stdio {
         use std::os::fd::{FromRawFd, OwnedFd};
         let (mut own, mut other) = (0, 0);

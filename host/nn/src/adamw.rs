@@ -1,6 +1,6 @@
 //! AdamW (Loshchilov & Hutter 2019, algorithm 2) whose state can be saved.
 //!
-//! It stands in for [`candle_nn::AdamW`], whose moments are private: a checkpoint could not hold
+//! It replaces [`candle_nn::AdamW`], whose moments are private: a checkpoint could not hold
 //! them, and a resumed run would not continue bit for bit. This one also updates a parameter in one
 //! pass, where candle's takes a dozen. Configuration and interface are candle's; a test compares
 //! both.

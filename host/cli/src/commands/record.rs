@@ -147,7 +147,7 @@ fn room(args: &RecordArgs, minutes: f64) -> Result<()> {
         folder.seconds() / 60.0,
         path.display()
     );
-    println!("{}", path.join(synthesize::MANIFEST).display());
+    println!("{}", path.join(wakeling_data::dataset::manifest::MANIFEST).display());
     Ok(())
 }
 
@@ -206,6 +206,6 @@ fn takes(args: &RecordArgs, phrase: &str) -> Result<()> {
         )
     };
     log::info!("{next}");
-    println!("{}", path.join(synthesize::MANIFEST).display());
+    println!("{}", path.join(wakeling_data::dataset::manifest::MANIFEST).display());
     Ok(())
 }

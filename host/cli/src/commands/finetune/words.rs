@@ -180,7 +180,7 @@ fn add_samples(
     folder: &Path,
     frontend: &FrontendParams<'_>,
 ) -> Result<()> {
-    let manifest = folder.join(synthesize::MANIFEST);
+    let manifest = folder.join(wakeling_data::dataset::manifest::MANIFEST);
     let examples = open_dataset(if manifest.is_file() { &manifest } else { folder })?;
     let label = label_of(folder, &examples)?;
     let checked = checked(&examples, frontend);
