@@ -30,6 +30,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::de::DeserializeOwned;
 
 use crate::dataset::index::{Chunk, DatasetIndex};
+use crate::text::hash;
 use wakeling_core::{Error, Result, progress::progress_bar};
 
 /// Number of chunks that are read ahead of the buffer.
@@ -463,13 +464,6 @@ impl SkippedClips {
         self.last = Some(line);
         Ok(())
     }
-}
-
-/// Hashes a text. Unlike the hash of the standard library, the result is the same in every run.
-pub fn hash(text: &str) -> u64 {
-    // FNV-1a, 64 bits.
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -179,6 +179,13 @@ pub fn is_spaced(letter: char) -> bool {
     (letter as u32) < 0x2E80
 }
 
+/// Hashes a text. Unlike the hash of the standard library, the result is the same in every run.
+pub fn hash(text: &str) -> u64 {
+    // FNV-1a, 64 bits.
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

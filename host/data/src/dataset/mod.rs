@@ -40,7 +40,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-pub use split::split_by_speaker;
+pub use split::{speaker_position, split_by_speaker};
 
 use crate::remote;
 use wakeling_audio as audio;
