@@ -56,6 +56,10 @@ pub enum Error {
          was written before is kept"
     )]
     Defect(String),
+    /// Work that its observer cancelled; see [`Progress`](crate::progress::Progress) (exit code 130,
+    /// as after an interrupt).
+    #[error("cancelled")]
+    Cancelled,
 }
 
 impl From<candle_core::Error> for Error {
@@ -138,7 +142,13 @@ impl Error {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
-    /// Returns the exit code: 2 usage, 3 input, 4 system or device, 5 internal.
+    /// Returns `true` if the work was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+
+    /// Returns the exit code: 2 usage, 3 input, 4 system or device, 5 internal, 130
+    /// cancelled.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage { .. } => 2,
@@ -147,6 +157,7 @@ impl Error {
             #[cfg(feature = "tensor")]
             Self::Tensor(_) => 5,
             Self::Defect(_) => 5,
+            Self::Cancelled => 130,
         }
     }
 }

@@ -25,7 +25,7 @@ use wakeling_shared::{
 use crate::embeddings::Embeddings;
 use crate::{
     head_checkpoint::HeadCheckpoint,
-    quantize::{CardText, KeywordEntry, QuantizedBackbone, with_model},
+    quantize::{Backbone, CardText, KeywordEntry, QuantizedModel},
 };
 use wakeling_audio::SAMPLE_RATE;
 use wakeling_core::{Error, Result};
@@ -74,31 +74,32 @@ impl Scores {
 }
 
 /// Runs the heads of `words` over embeddings.
+///
+/// # Errors
+/// As [`QuantizedModel::new`].
 pub fn head_scores(
-    pretrained: &PretrainedModel,
-    backbone: &QuantizedBackbone,
+    backbone: &Backbone,
     words: &[KeywordEntry],
     outputs: &Embeddings,
 ) -> Result<Scores> {
-    with_model(pretrained, backbone, words, &CardText::default(), |model| {
-        let mut arena = vec![0; model.arena_bytes()];
-        let mut engine =
-            Engine::new(model, &mut arena).map_err(|e| Error::defect(format!("{e:?}")))?;
-        let mut streams = Vec::with_capacity(outputs.streams.len());
-        for stream in &outputs.streams {
-            engine.reset();
-            let mut logits = vec![0; words.len()];
-            let mut all = Vec::with_capacity(stream.len() / outputs.channels * words.len());
-            for column in stream.chunks_exact(outputs.channels) {
-                engine.backbone_output().copy_from_slice(column);
-                engine.heads(&mut logits);
-                all.extend_from_slice(&logits);
-            }
-            streams.push(all);
+    let owner = QuantizedModel::new(backbone, words.to_vec(), CardText::default())?;
+    let model = owner.view();
+    let mut arena = vec![0; model.arena_bytes()];
+    let mut engine =
+        Engine::new(&model, &mut arena).map_err(|e| Error::defect(format!("{e:?}")))?;
+    let mut streams = Vec::with_capacity(outputs.streams.len());
+    for stream in &outputs.streams {
+        engine.reset();
+        let mut logits = vec![0; words.len()];
+        let mut all = Vec::with_capacity(stream.len() / outputs.channels * words.len());
+        for column in stream.chunks_exact(outputs.channels) {
+            engine.backbone_output().copy_from_slice(column);
+            engine.heads(&mut logits);
+            all.extend_from_slice(&logits);
         }
-        let steps_per_second = outputs.steps_per_second;
-        Ok(Scores { words: words.len(), steps_per_second, streams })
-    })
+        streams.push(all);
+    }
+    Ok(Scores { words: words.len(), steps_per_second: outputs.steps_per_second, streams })
 }
 
 /// Computes the logits of the float network, for comparison. Only the features are quantized.

@@ -7,6 +7,7 @@ use wakeling_core::{
     shipped::{folders, path_of},
 };
 use wakeling_data::{negatives::Negatives, pack};
+use crate::quantize::Backbone;
 use wakeling_nn::pretrained::PretrainedModel;
 
 /// Name of the default pretrained model.
@@ -19,6 +20,25 @@ pub const DEFAULT_PRETRAINED: &str = "base-m";
 /// [`PretrainedModel::load`].
 pub fn pretrained(name: &str) -> Result<PretrainedModel> {
     PretrainedModel::load(&path_of(name)?)
+}
+
+/// Loads a pretrained model as [`pretrained`] does, and quantizes its backbone.
+///
+/// # Errors
+/// As [`pretrained`] and [`Backbone::new`].
+pub fn backbone(name: &str) -> Result<Backbone> {
+    Backbone::new(pretrained(name)?)
+}
+
+/// Returns the shipped negatives, unless `only_own`, with a user's own behind them.
+///
+/// # Errors
+/// As [`shipped_negatives`].
+pub fn negatives(own: &Negatives, only_own: bool) -> Result<Negatives> {
+    let mut all = if only_own { Negatives::default() } else { shipped_negatives()? };
+    all.speech.extend(own.speech.iter().cloned());
+    all.noise.extend(own.noise.iter().cloned());
+    Ok(all)
 }
 
 /// Loads all shipped packs of negative speech and noise; empty if none ships.

@@ -130,18 +130,18 @@ impl Trainer {
         self.train_among(&ProcessGroup::alone(), stage, params)
     }
 
-    /// Trains `params` alone, as [`Trainer::train`] does. Calls `tick` after each training step, if there is
-    /// one, instead of showing a bar.
+    /// Trains `params` alone, as [`Trainer::train`] does. Calls `tick` after each training step
+    /// instead of showing a bar.
     ///
     /// # Errors
-    /// As there.
+    /// As there, and errors of `tick`, which end the training.
     pub fn train_ticking(
         &self,
         stage: &dyn TrainStep,
         params: Params,
-        tick: Option<&dyn Fn()>,
+        tick: &dyn Fn() -> Result<()>,
     ) -> Result<Params> {
-        self.updates(&ProcessGroup::alone(), stage, params, tick)
+        self.updates(&ProcessGroup::alone(), stage, params, Some(tick))
     }
 
     /// Trains `params` and returns the averaged weights. Resumes from the folder's checkpoint if
@@ -164,7 +164,7 @@ impl Trainer {
         group: &ProcessGroup,
         stage: &dyn TrainStep,
         params: Params,
-        tick: Option<&dyn Fn()>,
+        tick: Option<&dyn Fn() -> Result<()>>,
     ) -> Result<Params> {
         let rank = group.rank();
         if self.shards > 1 && !params.device().is_cpu() {
@@ -201,7 +201,7 @@ impl Trainer {
             bar.set_message(format!("loss {:.3}  {:.0} examples/s", recent.loss(), recent.rate()));
             bar.inc(1);
             if let Some(tick) = tick {
-                tick();
+                tick()?;
             }
             let done = step + 1;
             let figures = self.figures(group, stage, &params, &adam)?;

@@ -539,8 +539,10 @@ fn frames_of(
             _ => Unusable::Stop(error),
         },
         Error::Input { problem, .. } => Unusable::Skip(format!("{}: {problem}", clip.name())),
-        Error::Usage { .. } | Error::Device { .. } | Error::Tensor(_) | Error::Defect(_) => {
-            Unusable::Stop(error)
-        }
+        Error::Usage { .. }
+        | Error::Device { .. }
+        | Error::Tensor(_)
+        | Error::Defect(_)
+        | Error::Cancelled => Unusable::Stop(error),
     })
 }
