@@ -20,6 +20,20 @@ use wakeling_core::{Error, Result};
 /// order of `examples`. That order is kept within each part. Fractions that sum to less than 1 are
 /// scaled up, so no clip is dropped.
 ///
+/// ```
+/// use wakeling_data::dataset::{Example, split_by_speaker};
+///
+/// let clip = |n: usize| Example {
+///     speaker: Some(format!("speaker {}", n % 5)),
+///     ..Example::unlabelled(format!("{n}.wav"))
+/// };
+/// let clips: Vec<Example> = (0..50).map(clip).collect();
+/// let parts = split_by_speaker(&clips, &[0.8, 0.2], 1)?;
+/// assert_eq!((parts[0].len(), parts[1].len()), (40, 10));
+/// assert!(parts[1].iter().all(|test| parts[0].iter().all(|train| train.speaker != test.speaker)));
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Usage`] if a fraction is not in (0, 1], their sum exceeds 1, or there are fewer speakers
 /// than parts.
