@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn recordings_of_two_words_are_told() {
+    fn reports_recordings_shared_by_two_keywords() {
         let word = |label: &str, hashes: &[&str]| {
             let mut word = Keyword::new(label.into());
             let source = |hash: &&str| Source { name: "x".into(), hash: (*hash).into() };
