@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_a_manifest_that_the_dataset_reads() {
+    fn saved_takes_form_a_readable_manifest() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("a/b");
         let mut folder = Folder::open(&path, "take", &metadata()).unwrap();

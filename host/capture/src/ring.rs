@@ -45,8 +45,8 @@ mod tests {
             let mut ring = Ring::new(300);
             for (i, block) in all.chunks(length).enumerate() {
                 ring.push(block);
-                let heard = ((i + 1) * length).min(1_000);
-                assert_eq!(ring.to_vec(), all[heard.saturating_sub(300)..heard], "{length}");
+                let pushed = ((i + 1) * length).min(1_000);
+                assert_eq!(ring.to_vec(), all[pushed.saturating_sub(300)..pushed], "{length}");
             }
         }
         let mut none = Ring::new(0);

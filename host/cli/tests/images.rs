@@ -73,7 +73,7 @@ fn number(text: &str, before: &str) -> f64 {
 }
 
 #[test]
-fn forms_are_learned_then_another_task_from_few_images() {
+fn learns_shapes_then_another_task_from_few_images() {
     let place = TempDir::new().expect("a folder");
     let folder = place.path();
     class_folders(folder, "train", 60, 1);
@@ -101,8 +101,8 @@ fn forms_are_learned_then_another_task_from_few_images() {
         &["evaluate", "--model", model, "--test", "test", "--float", "base/forms.safetensors"],
     );
     let (float, int8) = out.split_once("int8").expect("both");
-    for figures in [float, int8] {
-        let share = number(figures, "pictures, ");
+    for line in [float, int8] {
+        let share = number(line, "pictures, ");
         assert!(share >= 95.0, "{out}");
     }
 
@@ -165,7 +165,7 @@ fn forms_are_learned_then_another_task_from_few_images() {
 }
 
 #[test]
-fn the_shipped_base_learns_gray_forms_from_few_images() {
+fn shipped_model_learns_gray_shapes_from_few_images() {
     let place = TempDir::new().expect("a folder");
     let folder = place.path();
     class_folders(folder, "train", 12, 1);
@@ -182,7 +182,7 @@ fn the_shipped_base_learns_gray_forms_from_few_images() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_a_reason() {
+fn rejects_invalid_input_with_a_reason() {
     let place = TempDir::new().expect("a folder");
     let folder = place.path();
     class_folders(folder, "train", 2, 1);

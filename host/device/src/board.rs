@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told() {
+    fn unknown_board_lists_the_names() {
         let error = Board::named("nano").expect_err("it is nano33").to_string();
         assert!(error.contains("nano33, microbit-v2"), "{error}");
     }

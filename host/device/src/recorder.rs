@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_follows_other_speech_each_time() {
+    fn event_follows_negative_speech_each_time() {
         let contexts = [vec![100; 80 * 300]];
         let mut rng = StdRng::seed_from_u64(1);
         let all = streams(&[event(1, 80), event(2, 80)], &contexts, (80, 3), &mut rng).unwrap();

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn it_finds_the_minimum_and_resumes_bit_for_bit() -> Result<()> {
+    fn finds_the_minimum_and_resumes_bit_for_bit() -> Result<()> {
         let gradient = |p: &Params| -> Result<Gradients> {
             // f(w) = Σ (w − i)²
             let values = p.values("w")?;

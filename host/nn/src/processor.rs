@@ -83,7 +83,7 @@ mod tests {
 
     #[cfg(not(feature = "cuda"))]
     #[test]
-    fn without_the_feature_it_says_how_to_build_with_it() {
+    fn without_the_feature_the_error_names_it() {
         assert!(Processor::Cpu.open().is_ok());
         let error = Processor::Cuda(0).open().unwrap_err();
         assert_eq!(error.exit_code(), 2);

@@ -169,11 +169,11 @@ pub fn average_precision(scored: &[(f32, bool)]) -> f64 {
 pub fn bootstrap(scored: &[(f32, bool)], figure: fn(&[(f32, bool)]) -> f64) -> (f64, f64) {
     const SAMPLES: usize = 500;
     let rng = &mut StdRng::seed_from_u64(1);
-    let mut draw = || -> Vec<(f32, bool)> {
+    let mut resample = || -> Vec<(f32, bool)> {
         (0..scored.len()).map(|_| scored[rng.random_range(0..scored.len())]).collect()
     };
     let mut found: Vec<f64> =
-        (0..SAMPLES).map(|_| figure(&draw())).filter(|v| v.is_finite()).collect();
+        (0..SAMPLES).map(|_| figure(&resample())).filter(|v| v.is_finite()).collect();
     found.sort_by(f64::total_cmp);
     let at = |share: f64| {
         let place = (share * found.len() as f64) as usize;

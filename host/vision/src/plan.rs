@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_alive_together_lies_apart() {
+    fn live_tensors_do_not_overlap() {
         let mut state = 1u32;
         let mut random = |below: u32| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -268,7 +268,7 @@ fn normalizations(gain_table: &[u8]) -> Vec<Normalization<'_>> {
 }
 
 #[test]
-fn nothing_overflows_at_the_extremes() {
+fn extremes_do_not_overflow() {
     let table = Table::new();
     let gains: [Vec<u8>; 3] = [
         [0x00, 0x80].repeat(125),

@@ -303,11 +303,11 @@ impl<W: Write> Printer<'_, '_, W> {
             writeln!(self.out, "{name:<width$}  nothing heard{nearest}", width = self.width)?;
         }
         if let (Some(stats), false) = (&simulation.stats, self.json) {
-            let heard_s = seconds(stats.samples).max(f64::MIN_POSITIVE);
+            let audio_s = seconds(stats.samples).max(f64::MIN_POSITIVE);
             writeln!(
                 self.out,
                 "{name:<width$}  device: {:.2} M instructions a second, {} bytes of stack, {} of arena; printing of scores included",
-                stats.audio_instructions as f64 / heard_s / 1e6,
+                stats.audio_instructions as f64 / audio_s / 1e6,
                 stats.stack_bytes,
                 stats.arena_bytes,
                 width = self.width,

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_letters_are_told_from_words() {
+    fn distinguishes_names_of_letters_from_words() {
         let letters = |list: &[&str]| list.iter().map(|l| phones(l)).collect::<Vec<_>>();
         assert!(is_spelled("usb", &phones("j u ɛ s b i"), &letters(&["j u", "ɛ s", "b i"])));
         let hangul = letters(&["ɐ n", "n j ʌ ŋ"]);

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_width_is_kept() {
+    fn padding_keeps_the_width() {
         assert_eq!(
             format!("{:>5}|{:<4}|", DetectionLevel::THRESHOLD, DetectionLevel::THRESHOLD),
             "   50|50  |"

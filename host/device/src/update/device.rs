@@ -234,14 +234,14 @@ impl Device {
     ///
     /// # Errors
     /// As [`Device::ask`], and [`Error::Device`] if they do not arrive within two minutes.
-    pub fn enroll(&mut self, heard: impl Fn(u32)) -> Result<()> {
+    pub fn enroll(&mut self, progress: impl Fn(u32)) -> Result<()> {
         /// Time limit for five utterances and pauses.
         const LONGEST: Duration = Duration::from_secs(120);
         self.done(&Request::Enroll, PATIENCE)?;
         let start = Instant::now();
         loop {
             let count = self.done(&Request::Enrolled, PATIENCE)?;
-            heard(count);
+            progress(count);
             if count as usize >= UTTERANCES {
                 return self.done(&Request::Keep, FINISH_PATIENCE).map(drop);
             }

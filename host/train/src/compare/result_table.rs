@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn trials_are_kept_and_found_again() {
+    fn trials_are_saved_and_found_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("compare.csv");
         let mut results = ResultTable::open(path.clone(), &[0.5, 0.0]).unwrap();

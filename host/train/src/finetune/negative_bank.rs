@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_thresholds_are_chosen_by_is_never_trained_on() {
+    fn held_out_data_is_never_trained_on() {
         let all = negatives(40);
         let parts = Parts::of(&all, 7).unwrap();
         assert_eq!((parts.train.speech.len(), parts.held_out.speech.len()), (26, 14));

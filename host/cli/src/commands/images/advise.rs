@@ -63,12 +63,14 @@ pub fn run(args: AdviseArgs) -> Result<()> {
         100.0 * advice.by_guess,
         if advice.carries() { "" } else { ": what the base learned may not carry over" },
     );
-    let way = match decide(&images) {
+    let trainable = match decide(&images) {
         Trainable::Head => "the head alone (--way head): too few pictures to move more",
         Trainable::Last => "the head and the last blocks (--way last)",
         Trainable::All => "all layers from the base's weights (--way all)",
         Trainable::Scratch => "from scratch (--way scratch)",
     };
-    println!("  → train {way}; `wakeling images compare` measures all ways on these pictures");
+    println!(
+        "  → train {trainable}; `wakeling images compare` measures all ways on these pictures"
+    );
     Ok(())
 }

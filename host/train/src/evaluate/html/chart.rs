@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_image_names_no_colour_and_a_page_all_of_them() {
+    fn svg_uses_named_colours_and_the_page_defines_all() {
         let image = standalone(&growth("t", "b", &[]), "");
         assert!(!image.contains("var(") && image.contains(".s0{stroke:#0b5fb0}"), "{image}");
         assert!(image.contains("dark){") && image.contains(".s0{stroke:#6cb6ff}"), "{image}");
