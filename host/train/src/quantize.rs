@@ -26,6 +26,14 @@ use wakeling_nn::{
 };
 
 /// Quantization parameters of an activation.
+///
+/// ```
+/// use wakeling_train::quantize::QuantParams;
+///
+/// let relu = QuantParams::of(0.0, 5.1); // range of a ReLU's output
+/// assert_eq!(relu.zero_point, -128); // saturation acts as the ReLU
+/// assert!((relu.value(127) - 5.1).abs() < 1e-6 && relu.value(-128) == 0.0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QuantParams {
     /// Value of one step.

@@ -54,6 +54,32 @@ pub struct StepOutput {
 }
 
 /// Source of training examples and their loss.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use rand::rngs::StdRng;
+/// use wakeling_core::Result;
+/// use wakeling_nn::{optimizer::Schedule, params::Params};
+/// use wakeling_train::trainer::{StepOutput, TrainStep, Trainer};
+///
+/// /// Fits `y = w · x` to points on a line of slope 3.
+/// struct Line;
+/// impl TrainStep for Line {
+///     fn loss(&self, params: &Params, _worker: usize, _rng: &mut StdRng) -> Result<StepOutput> {
+///         let x = Tensor::new(&[1f32, 2.0, 3.0], &Device::Cpu)?;
+///         let error = (x.broadcast_mul(&params.get("w")?)? - (&x * 3.0)?)?;
+///         Ok(StepOutput { loss: error.sqr()?.mean_all()?, moments: vec![], examples: 3 })
+///     }
+/// }
+///
+/// # let schedule = Schedule { steps: 200, warmup_steps: 5, peak_rate: 0.2, weight_decay: 0.0, clip_norm: 5.0, average_decay: 0.0, backbone_rate_share: 1.0 };
+/// # let trainer = Trainer { schedule, shards: 2, workers: 1, seed: 1, validate_every: 0, mine_every: 0, folder: None, checkpoint_every: 1_000, title: "line" };
+/// let mut params = Params::default();
+/// params.insert("w", &[1], vec![0.0])?;
+/// let trained = trainer.train(&Line, params)?; // by a `Trainer` with a `Schedule` of 200 steps
+/// assert!((trained.values("w")?[0] - 3.0).abs() < 0.05);
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 pub trait TrainStep: Sync {
     /// Computes the loss of one shard of a training step; `worker` is the shard's index within this
     /// process.
