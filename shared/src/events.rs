@@ -7,7 +7,7 @@
 //! | `detection <end sample> <score> <logit> <word>` | at a detection |
 //! | `logits <logit> …` | after a run of an image network |
 //! | `overrun <sample> <lost samples>` | when the microphone lost samples |
-//! | `mic_issue <sample> <kind>` | at a change of health: `stuck`, `clipping`, `offset` or `none` |
+//! | `fault <sample> <kind>` | at a change of health: `stuck`, `clipping`, `offset` or `none` |
 //! | `stats <name>=<value> …` | at the end of a run, where it has one |
 //! | `error <message>` | when the device gives up |
 //!
@@ -233,7 +233,7 @@ pub enum Event<'a> {
     Detection(Detection<'a>),
     /// An `overrun` line.
     Overrun(Overrun),
-    /// A `mic_issue` line.
+    /// A `fault` line.
     MicIssue(MicIssue),
     /// A `stats` line.
     Stats(Stats),

@@ -50,15 +50,20 @@ const UNFROZEN_BACKBONE: &str = "base.safetensors";
   wakeling finetune --word \"hey computer=recordings/\" --false-wakes alarms/ --out runs/v2
 
 Ten to twenty recordings, of several people if several will use it, from near and far,
-are a good start. What else a wake word must be told apart from ships with the base;
---negatives and --noise add to it. Recordings without a sound or a phrase are left out, a
-file of several takes is cut, and the same sound counts once; a line names each. The folder
-then holds NAME.head (float weights), model.wkl (the model for the device), settings.json,
-recordings.json (what was trained on), and base.safetensors if the trunk moved. `--train auto` trains new heads alone below 50 recordings of a word, and moves the whole
-trunk from there on, which takes some minutes. `--train all` does so with fewer: with 20 it
-made three words of twelve better, two of them over the telephone, and nine worse; `wakeling
-compare` measures it on your words. The new head is three small networks, averaged; `--ensemble 1
---head-channels 1 --head-layers 0` makes it a single node. Try the model:
+are a good start. The pretrained model ships with negatives: speech without the keyword, and
+noise; --negatives and --noise add to them. Recordings without a sound or a phrase are left
+out, a file of several takes is cut, and the same sound counts once; each case is logged. The
+folder then holds NAME.head (float weights), model.wkl (the model for the device),
+settings.json, recordings.json (the training recordings), and base.safetensors if the backbone
+was fine-tuned.
+
+`--train auto` trains only a new head below 50 recordings of a keyword, and the whole backbone
+too from there on, which takes some minutes. `--train all` does so with fewer: with 20 it
+improved three keywords of twelve, two of them over the telephone, and made nine worse;
+`wakeling compare` measures it on your keywords. The new head is the mean of three small
+networks; `--ensemble 1 --head-channels 1 --head-layers 0` makes it a single node.
+
+Try the model:
   wakeling simulate FILE --model runs/computer/model.wkl")]
 pub struct FinetuneArgs {
     /// A keyword and its recordings: a folder, a manifest or a file; may be given several times. If
@@ -226,14 +231,14 @@ impl FinetuneArgs {
         let hard_negatives: Vec<_> = words.iter().map(|word| word.hard_negatives(words)).collect();
         let pairs = words.iter().zip(&hard_negatives);
         let words: Vec<_> = pairs.map(|(w, others)| (w.label.as_str(), w.all(others))).collect();
-        stages.begin("training the trunk");
+        stages.begin("training the backbone");
         let how = (Init::Pretrained, train);
         let tick = || stages.backbone_step();
         let pretrained = tune_ticking(pretrained, how, negatives, &words, settings, Some(&tick))?;
         let path = self.out.join(UNFROZEN_BACKBONE);
         pretrained.save(&path)?;
         let path = path.display();
-        stages.log(&format!("{path}: the base that moved, for `wakeling quantize --base`"));
+        stages.log(&format!("{path}: the fine-tuned backbone, for `wakeling quantize --base`"));
         let backbone = QuantizedBackbone::of(&pretrained)?;
         Ok((pretrained, backbone))
     }
@@ -244,7 +249,7 @@ fn report(tuned: &HeadCheckpoint, path: &Path, stages: &Stages) {
     let info = &tuned.info;
     let (path, label) = (path.display(), quoted(&info.label));
     stages.log(&format!("{path}: {} recordings of {label}", info.recordings));
-    stages.log("  sensitivity  false accepts in other speech that it was not trained on");
+    stages.log("  sensitivity  false accepts in held-out negatives");
     let own = info.detector.threshold;
     for preset in Preset::ALL {
         let evidence = Evidence::of(&info.points, preset.threshold(&info.points, own));
@@ -253,7 +258,7 @@ fn report(tuned: &HeadCheckpoint, path: &Path, stages: &Stages) {
     }
     if !info.points.iter().any(|p| p.threshold == own) {
         stages.log(
-            "  the threshold of normal is estimated for 0.5 false accepts per hour; more --negatives would show it",
+            "  the threshold of normal is estimated for 0.5 false accepts per hour; more --negatives would measure it",
         );
     }
 }

@@ -18,7 +18,7 @@ use wakeling_train::{
 
 /// Make a model for the device from a pretrained model and fine-tuned heads
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   wakeling quantize --head runs/a/hey-computer.head runs/b/stop.head --out both.wkl
   wakeling quantize --enroll \"my word\" --base base-s --out mine.wkl")]
 pub struct QuantizeArgs {
@@ -55,7 +55,8 @@ pub fn run(args: QuantizeArgs) -> Result<()> {
             let empty = empty_entry(&pretrained, &backbone, &models::shipped_negatives()?, word)?;
             let mut words = heads.iter().map(|h| h.entry(&backbone)).collect::<Result<Vec<_>>>()?;
             words.push(empty);
-            let provenance = format!("to be enrolled; base: {}", pretrained.info.provenance);
+            let provenance =
+                format!("to be enrolled; pretrained model: {}", pretrained.info.provenance);
             let card = CardText { name: word.clone(), provenance };
             with_model(&pretrained, &backbone, &words, &card, |model| {
                 model_file::write(&args.out, model)
@@ -78,7 +79,10 @@ pub fn write_model(
     let recordings: usize = heads.iter().map(|h| h.info.recordings).sum();
     let card = CardText {
         name: labels.join(", "),
-        provenance: format!("{recordings} recordings; base: {}", pretrained.info.provenance),
+        provenance: format!(
+            "{recordings} recordings; pretrained model: {}",
+            pretrained.info.provenance
+        ),
     };
     with_model(pretrained, backbone, &words, &card, |model| {
         let model = &Model { gate, ..model.clone() };

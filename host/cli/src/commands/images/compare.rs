@@ -22,8 +22,9 @@ use wakeling_vision::{
   wakeling images compare --train road/ --split train --test road/ --test-split test \\
     --tasks --width 0.25 0.5 1 --hide 0.5 --side 64
 
-Each run draws pictures (or hidden labels), weights and distortions anew; every figure is of the
-int8 model on the test pictures, as mean and 95 % interval over the runs.")]
+Each run has its own seed, which samples images (or hidden labels), weights and augmentation.
+Every result is that of the int8 model on the test images, as mean and 95 % interval over the
+runs.")]
 pub struct CompareArgs {
     /// Images to sample from: a folder of class folders, or a table of labels
     #[arg(long, value_name = "PATH")]
@@ -47,7 +48,7 @@ pub struct CompareArgs {
     #[arg(long = "base", value_name = "BASE", default_value = wakeling_vision::shipped::DEFAULT_PRETRAINED_IMAGES)]
     pretrained: String,
     /// Compare one network for all labels with one per label, from scratch, instead of strategies
-    #[arg(long, conflicts_with_all = ["pictures", "ways", "base"])]
+    #[arg(long, conflicts_with_all = ["images", "trainables", "pretrained"])]
     tasks: bool,
     /// Widths of the networks, as multiples of tier M
     #[arg(long, num_args = 1.., requires = "tasks", default_values_t = [0.25, 0.5, 1.0],
