@@ -2,8 +2,8 @@
 //!
 //! ```sh
 //! cargo build --release -p wakeling
-//! cargo run -p wakeling-tests --example terminal_picture -- capture target/release/wakeling
-//! cargo run -p wakeling-tests --example terminal_picture -- render
+//! cargo run -p wakeling-tests --example terminal_image -- capture target/release/wakeling
+//! cargo run -p wakeling-tests --example terminal_image -- render
 //! ```
 //!
 //! `capture` runs the program in tmux on a virtual sound card that plays the demo's voices. It
@@ -35,7 +35,7 @@ fn main() -> io::Result<()> {
             let text = fs::read_to_string(images.join("terminal.txt"))?;
             fs::write(images.join("terminal.svg"), svg(&text, IMAGE_TITLE, IMAGE_COLUMNS))
         }
-        _ => Err(io::Error::other("usage: terminal_picture capture PROGRAM | render")),
+        _ => Err(io::Error::other("usage: terminal_image capture PROGRAM | render")),
     }
 }
 

@@ -149,7 +149,10 @@ impl Session<'_, '_> {
         let prompt = format!("Say it {}.", self.style().1);
         match timing {
             Timing::FAR => {
-                format!("{prompt} The countdown of {:.0} s is for the way.", timing.countdown_s())
+                format!(
+                    "{prompt} The countdown is {:.0} s, so that you can walk there.",
+                    timing.countdown_s()
+                )
             }
             _ => prompt,
         }
@@ -197,7 +200,7 @@ impl Session<'_, '_> {
     }
 
     fn ask_speaker(&mut self) -> Result<()> {
-        if let Some(name) = self.devices.screen.ask("Who speaks", &self.plan.speaker)? {
+        if let Some(name) = self.devices.screen.ask("Speaker", &self.plan.speaker)? {
             self.plan.speaker = name;
         }
         Ok(())
@@ -222,7 +225,7 @@ impl Session<'_, '_> {
             let sign = match phase {
                 Phase::Counting(left) => format!("{left} …"),
                 Phase::Waiting => "NOW".into(),
-                Phase::Speaking | Phase::Over => "NOW · heard".into(),
+                Phase::Speaking | Phase::Over => "NOW · detected".into(),
             };
             let body = vec![prompt.clone(), sign];
             self.devices.screen.show(&self.view(body, TAKE_KEYS))?;
@@ -262,16 +265,17 @@ impl Session<'_, '_> {
         if self.plan.keep_good {
             if self.silent >= MOST_SILENT {
                 let name = self.devices.microphone.name().to_owned();
-                let problem = format!("nothing was heard in {MOST_SILENT} takes in a row");
+                let problem = format!("no sound in {MOST_SILENT} takes in a row");
                 return Err(Error::device(
                     name,
                     problem,
-                    "see that it is not muted: wakeling doctor",
+                    "check that it is not muted: wakeling doctor",
                 ));
             }
             return Ok(Next::Take);
         }
-        let body = ["Nothing was heard. Is this the right microphone, and is it on?".to_owned()];
+        let body =
+            ["No sound was recorded. Is this the right microphone, and is it on?".to_owned()];
         loop {
             match self.answer(&body, SILENT_KEYS)? {
                 Key::Enter | Key::Char('r' | ' ') => return Ok(Next::Take),

@@ -244,9 +244,9 @@ fn advice_distinguishes_a_phrase_from_a_mixture() {
     let place = place();
     let advise = |path: &str| succeeded(&run(&place, &["advise", "--word", path])).0;
     let phrase = advise(&format!("hey wakeling={}", demo("train")));
-    assert!(phrase.contains("  + base-s hears:"), "{phrase}");
+    assert!(phrase.contains("  + base-s recognizes:"), "{phrase}");
     assert!(phrase.contains("--train head"), "{phrase}");
     // Unrelated sentences are no more similar to each other than negative speech is.
     let mixture = advise(&format!("talk={}", demo("talk")));
-    assert!(mixture.contains("  ! base-s hears:"), "{mixture}");
+    assert!(mixture.contains("  ! base-s recognizes:"), "{mixture}");
 }

@@ -268,7 +268,7 @@ impl<L: Decode> DataLoader<L> {
                     .as_ref()
                     .map_or(String::new(), |last| format!("; the last: {last}"))
             ),
-            "see `wakeling corpus inspect`; is the disk or the share with the corpus there?",
+            "see `wakeling corpus inspect`; check the disk or the network share of the dataset",
         ))
     }
 

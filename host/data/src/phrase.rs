@@ -229,7 +229,8 @@ fn findings(check: &PhraseCheck) -> Vec<Finding> {
     }
     if let Some((per_hour, exactly)) = printed_per_hour(&check.phrase, &check.language) {
         let often = if exactly { "about" } else { "at most" };
-        let text = format!("common: said {often} {} in an hour of ordinary talk", times(per_hour));
+        let text =
+            format!("common: spoken {often} {} in an hour of ordinary talk", times(per_hour));
         if per_hour >= OFTEN_PER_HOUR && exactly {
             find(Verdict::Poor, text);
         } else if per_hour >= SOMETIMES_PER_HOUR && exactly || per_hour >= 10.0 * OFTEN_PER_HOUR {

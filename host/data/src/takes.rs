@@ -107,7 +107,7 @@ impl TakeProblem {
                 "the microphone was probably muted, or another one was chosen: try it with \
                  `wakeling doctor`, unmute it, and record again"
             }
-            Self::NoPhrase => "say the phrase once in each recording, with a pause around it",
+            Self::NoPhrase => "speak the phrase once in each recording, with a pause around it",
             Self::TooQuiet => "come nearer, or turn the microphone up, and record again",
             Self::Clipped => "speak softer, or turn the microphone down, and record again",
             Self::Unreadable | Self::Repeated => {

@@ -119,8 +119,8 @@ pub fn streams(
     if let Some(event) = events.iter().find(|event| usize::from(event.entry.width) != width) {
         let [found, number] = [u32::from(event.entry.width), event.entry.number];
         return Err(Error::usage(
-            format!("event {number} has {found} features a step, the base {width}"),
-            "name the base of the model that the device ran: --base",
+            format!("event {number} has {found} features per step, the pretrained model {width}"),
+            "name the pretrained model that the device ran: --base",
         ));
     }
     let long: Vec<&Vec<i8>> =

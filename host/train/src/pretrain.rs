@@ -266,8 +266,8 @@ fn initial(
     }
     if !Head::ALL.into_iter().any(|head| head.is_in(&params)) {
         return Err(Error::usage(
-            "no task is left to learn",
-            "give one that the corpora have labels for a --weight above 0",
+            "no task is left to train on",
+            "give a --weight above 0 to a task that the datasets have labels for",
         ));
     }
     Ok(params)
@@ -283,7 +283,7 @@ fn log_left_out(lists: &PretrainIndex, stage: &Pretraining<'_>) -> Result<()> {
     if let (infeasible @ 1.., all) = stage.infeasible() {
         log::info!(
             "{infeasible} of {all} times, a clip was sped up so much that its labels did not fit into \
-             its steps, and taught nothing"
+             its steps, and was left out of the loss"
         );
     }
     Ok(())

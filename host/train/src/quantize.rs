@@ -237,7 +237,7 @@ impl QuantizedBackbone {
             let found = pretrained.info.ranges.iter().find(|(n, _, _)| n == name);
             found.map(|(_, lower, upper)| (*lower, *upper)).ok_or_else(|| {
                 Error::usage(
-                    format!("the base has no range for {name}"),
+                    format!("the pretrained model has no range for {name}"),
                     "pretrain it again with this version",
                 )
             })

@@ -42,7 +42,7 @@ pub fn train_and_evaluate(
 /// [`Error::Usage`] if there are fewer images.
 pub fn sample(images: &ImageSet, count: usize, seed: u64) -> Result<ImageSet> {
     if count > images.all.len() {
-        let problem = format!("{count} pictures are asked for, and there are {}", images.all.len());
+        let problem = format!("{count} images requested, {} available", images.all.len());
         return Err(Error::usage(problem, "ask for fewer"));
     }
     let rng = &mut StdRng::seed_from_u64(seed);

@@ -115,8 +115,8 @@ pub fn train(
     let ImageNetwork { info, params } = &network;
     let by_class = groups(images);
     if by_class.is_empty() {
-        let remedy = "give pictures with labels that are 1 or 0";
-        return Err(Error::usage("no picture has a label", remedy));
+        let remedy = "give images with labels that are 1 or 0";
+        return Err(Error::usage("no image has a label", remedy));
     }
     let stage = ImageTrainStep { config: &info.network, images, held_out, settings, by_class };
     let params = settings.run.train(&stage, params.detached()?)?;

@@ -160,7 +160,7 @@ fn a_session_keeps_redoes_plays_and_names() {
             "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / 2 … / space pauses · q stops",
             "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / 1 … / space pauses · q stops",
             "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / NOW / space pauses · q stops",
-            "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / NOW · heard / space pauses · q stops",
+            "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / NOW · detected / space pauses · q stops",
             "FACTS: good / enter or k keeps · r again · p plays · s speaker · q stops",
             "\"hey you\" · take 2 of 2 · Ana / Say it close to the microphone, a hand's width away. / 3 … / space pauses · q stops",
         ]
@@ -243,11 +243,11 @@ fn silence_ends_an_unattended_session() {
     let automatic = Plan { keep_good: true, ..plan(3) };
     let (outcome, ..) = session(place.path(), &[(60.0, 2)], &[], &automatic);
     let error = outcome.unwrap_err().to_string();
-    assert!(error.contains("nothing was heard in 5 takes"), "{error}");
+    assert!(error.contains("no sound in 5 takes"), "{error}");
     let keys = [Key::Enter, Key::Char('q')];
     let (outcome, _, seen) = session(place.path(), &[(60.0, 2)], &keys, &plan(3));
     assert_eq!(outcome.unwrap().kept, 0);
-    assert!(seen.iter().any(|s| s.contains("Nothing was heard")));
+    assert!(seen.iter().any(|s| s.contains("No sound was recorded")));
 }
 
 #[cfg(unix)]

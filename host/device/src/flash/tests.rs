@@ -193,7 +193,7 @@ fn a_model_that_is_too_large_for_the_region_is_refused() {
     let board = Board::named("nano33").expect("a board");
     let part = Part { what: "model", address: region.start, bytes: model };
     let error = part.within(&region, board, Path::new("m.wkl")).expect_err("a byte too much");
-    assert!(error.to_string().contains("smaller base"), "{error}");
+    assert!(error.to_string().contains("smaller tier"), "{error}");
 }
 
 #[test]

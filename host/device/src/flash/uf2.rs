@@ -124,7 +124,7 @@ pub enum Uf2Error {
         block: usize,
     },
     /// The stated payload does not fit a block.
-    #[error("block {block} says that it carries {bytes} bytes, and 476 is the most")]
+    #[error("block {block} claims {bytes} bytes, and 476 is the maximum")]
     Payload {
         /// Index of the block.
         block: usize,
@@ -132,7 +132,7 @@ pub enum Uf2Error {
         bytes: u32,
     },
     /// Blocks are missing or in another order.
-    #[error("block {block} says that it is number {found} of {all}")]
+    #[error("block {block} claims to be number {found} of {all}")]
     Order {
         /// Index of the block.
         block: usize,

@@ -181,7 +181,7 @@ impl ResultTable {
             };
             let _ = writeln!(
                 text,
-                "Missed {allowed} in {audio} of other speech, mean of {} words and 95 % interval:\n",
+                "Missed {allowed} in {audio} of negatives, mean of {} keywords and 95 % interval:\n",
                 words.len()
             );
             let heads: Vec<String> = samples.iter().map(|n| format!(" {n} |")).collect();

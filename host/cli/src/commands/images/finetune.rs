@@ -125,11 +125,11 @@ pub fn decide(images: &ImageSet) -> Trainable {
     let rarest = images.rarest();
     if rarest < FEW_IMAGES {
         log::info!(
-            "training the head alone: the rarest label has {rarest} pictures, and below {FEW_IMAGES} more would only learn them by heart"
+            "training the head alone: the rarest label has {rarest} images; below {FEW_IMAGES} more layers would overfit"
         );
         Trainable::Head
     } else {
-        log::info!("training all layers: the rarest label has {rarest} pictures");
+        log::info!("training all layers: the rarest label has {rarest} images");
         Trainable::All
     }
 }

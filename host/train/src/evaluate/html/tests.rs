@@ -95,7 +95,7 @@ fn the_page_shows_counts_curves_groups_latency_and_mistakes() {
         "Misses against false accepts",
         "float, clean",
         "Misses by signal-to-noise ratio",
-        "How soon it is heard",
+        "Detection latency",
         "Misses by speaker",
         "In numbers",
         "a false accept, level 59",
