@@ -19,9 +19,7 @@ use wakeling_train::{
         Point, ScoredClips, ScoredKeyword, Scores, TestConditions, float_scores, head_scores,
         score_clips,
     },
-    finetune::{
-        KeywordClips, NegativeBank, Settings, TrainSettings, progress::Stages, train_head,
-    },
+    finetune::{KeywordClips, NegativeBank, Settings, TrainSettings, progress::Stages, train_head},
     head_checkpoint::HeadCheckpoint,
     models,
     quantize::{Backbone, CardText, QuantizedModel},
@@ -94,10 +92,7 @@ fn at_five_an_hour(
 
 /// After writing and reading, and on audio through the whole pipeline, the model gives the scores
 /// that the trainer computed from cached features, except for the rounding of the cache.
-fn model_file_detects_the_same(
-    backbone: &Backbone,
-    head: &HeadCheckpoint,
-) -> Result<()> {
+fn model_file_detects_the_same(backbone: &Backbone, head: &HeadCheckpoint) -> Result<()> {
     let entry = [head.entry(backbone)?];
     let bytes = QuantizedModel::new(backbone, entry.to_vec(), CardText::default())?.bytes()?;
     let model = Model::load(&bytes).expect("what quantize makes, a device loads");

@@ -62,7 +62,7 @@ pub fn train_backbone(
     settings: &Settings,
     stages: &Stages<'_>,
 ) -> Result<PretrainedModel> {
-    stages.begin("training the trunk");
+    stages.begin("training the backbone");
     let mut rng = StdRng::seed_from_u64(settings.train.seed);
     let moving = strategy.train.blocks(&pretrained.info.backbone)?;
     let pretrained = &match strategy.init {

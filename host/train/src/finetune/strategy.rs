@@ -57,13 +57,13 @@ impl Trainable {
         match self {
             Self::Auto if recordings < ENOUGH_TO_TUNE => {
                 let why = format!(
-                    "training the head alone: {recordings} recordings are too few to move the trunk, from {ENOUGH_TO_TUNE} on it pays"
+                    "training the head alone: {recordings} recordings are too few to fine-tune the backbone, which helps from {ENOUGH_TO_TUNE} on"
                 );
                 (Self::Head, Some(why))
             }
             Self::Auto => {
                 let why = format!(
-                    "training the head and the whole trunk, which takes some minutes: {recordings} recordings are enough to move it"
+                    "training the head and the backbone, which takes some minutes: {recordings} recordings are enough"
                 );
                 (Self::All, Some(why))
             }
@@ -79,7 +79,7 @@ impl Trainable {
             Self::All => Ok(None),
             Self::Last(blocks) if blocks <= count => Ok(Some(count - blocks..count)),
             Self::Last(blocks) => Err(Error::usage(
-                format!("the trunk has {count} blocks, not {blocks}"),
+                format!("the backbone has {count} blocks, not {blocks}"),
                 format!("give --train last:K with K up to {count}, or all"),
             )),
         }

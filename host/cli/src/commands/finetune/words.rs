@@ -1,9 +1,6 @@
 //! Keywords of the command line: their takes, samples and tables.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-};
+use std::{collections::BTreeSet, path::Path};
 
 use wakeling_shared::frontend::FrontendParams;
 
