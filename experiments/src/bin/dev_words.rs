@@ -156,7 +156,8 @@ impl<'a> Bench<'a> {
         let noise = Noise::load(&noise, &Dataset::open(&noise)?.examples, 1)?;
         let started = Instant::now();
         let first = settings(0, args.settings.first().map_or("{}", String::as_str));
-        let embedded = EmbeddedBackbone::new(Backbone::new(pretrained)?, &data, &first, &Stages::silent())?;
+        let embedded =
+            EmbeddedBackbone::new(Backbone::new(pretrained)?, &data, &first, &Stages::silent())?;
         eprintln!("other speech heard in {:.1} s", started.elapsed().as_secs_f64());
         Ok(Self { args, data, noise, embedded })
     }

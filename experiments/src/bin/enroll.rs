@@ -124,8 +124,7 @@ fn main() -> Result<()> {
                 let strategy: Strategy = "head".parse().expect("a way to train");
                 let keyword = KeywordClips::new(word, &recordings);
                 let settings = settings(seed + 1);
-                let (tuned, _) =
-                    data.train(&embedded, strategy, &[keyword], &settings, &stages)?;
+                let (tuned, _) = data.train(&embedded, strategy, &[keyword], &settings, &stages)?;
                 let figures = data.evaluate(&embedded, &tuned[0], &test, &evaluate, seed)?;
                 counts[1].extend(&Counts::of(&figures));
             }
@@ -174,8 +173,7 @@ fn likeness(args: &Args, all: &[Example]) -> Result<()> {
         for seed in 0..args.seeds {
             let mut rng = StdRng::seed_from_u64(seed);
             let clips = different(from, of_one, &mut rng);
-            let learned =
-                enroll(&backbone, &empty, &in_a_room(&clips, samples, &mut rng))?;
+            let learned = enroll(&backbone, &empty, &in_a_room(&clips, samples, &mut rng))?;
             eprintln!("{name} {seed}: {}", told(&learned));
             taken += usize::from(learned.outcome.is_ok());
         }

@@ -4,7 +4,7 @@
 use std::{ops::Range, path::Path};
 
 use wakeling_audio::features::LogMel;
-use wakeling_core::Result;
+use wakeling_core::{Result, progress::NoProgress};
 use wakeling_data::clip_features::load_log_mel;
 use wakeling_data::{
     dataset::{Dataset, Example},
@@ -19,9 +19,7 @@ use wakeling_train::{
         Point, ScoredClips, ScoredKeyword, Scores, TestConditions, float_scores, head_scores,
         score_clips,
     },
-    finetune::{
-        KeywordClips, NegativeBank, Settings, TrainSettings, progress::Stages, train_head,
-    },
+    finetune::{KeywordClips, NegativeBank, Settings, TrainSettings, progress::Stages, train_head},
     head_checkpoint::HeadCheckpoint,
     models,
     quantize::{Backbone, CardText, QuantizedModel},
@@ -94,16 +92,13 @@ fn at_five_an_hour(
 
 /// After writing and reading, and on audio through the whole pipeline, the model gives the scores
 /// that the trainer computed from cached features, except for the rounding of the cache.
-fn the_model_file_hears_the_same(
-    backbone: &Backbone,
-    tuned: &HeadCheckpoint,
-) -> Result<()> {
+fn the_model_file_hears_the_same(backbone: &Backbone, tuned: &HeadCheckpoint) -> Result<()> {
     let entry = [tuned.entry(backbone)?];
     let bytes = QuantizedModel::new(backbone, entry.to_vec(), CardText::default())?.bytes()?;
     let model = Model::load(&bytes).expect("what quantize makes, a device loads");
     assert_eq!(model.words[0].label, LABEL);
     let examples = demo("test");
-    let scored = score_clips(&model, &examples, TestConditions::Silence)?.scores;
+    let scored = score_clips(&model, &examples, TestConditions::Silence, &NoProgress)?.scores;
     let (frontend, rate) = (backbone.frontend(), backbone.steps_per_second());
     let (streams, _) = TestConditions::Silence.streams(&examples, &frontend, rate);
     let cached = head_scores(backbone, &entry, &embed_streams(backbone, &streams)?)?;

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use crate::quantize::Backbone;
 use wakeling_core::{
     Result,
     shipped::{folders, path_of},
 };
 use wakeling_data::{negatives::Negatives, pack};
-use crate::quantize::Backbone;
 use wakeling_nn::pretrained::PretrainedModel;
 
 /// Name of the default pretrained model.

@@ -107,11 +107,7 @@ pub struct TestData {
 
 impl TestData {
     /// Loads all test data. Embeddings are taken from the cache if they are there.
-    pub fn load(
-        backbone: &Backbone,
-        data: &Path,
-        folder: PathBuf,
-    ) -> Result<Self> {
+    pub fn load(backbone: &Backbone, data: &Path, folder: PathBuf) -> Result<Self> {
         let frontend = backbone.frontend();
         let cache = Cache { folder, fingerprint: fingerprint(&backbone.pretrained)? };
         let path = data.join("manifest/noise-test.jsonl");
@@ -298,8 +294,7 @@ impl Cache {
             let share = frames as f64 / all.max(1) as f64;
             Streams { streams: streams.streams, spans: Vec::new(), texts: streams.texts, share }
         };
-        let Embedded { streams, texts, share, .. } =
-            self.embed(backbone, name, make)?;
+        let Embedded { streams, texts, share, .. } = self.embed(backbone, name, make)?;
         let outputs = outputs(backbone, streams);
         let hours = outputs.hours() * share;
         Ok(Negative { outputs, hours, texts })

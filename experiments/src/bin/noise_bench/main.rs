@@ -200,8 +200,7 @@ impl<'a> Bench<'a> {
             counts.alone[i] = (alone.hours, count(threshold), count(detector.threshold));
         }
         for (i, condition) in CONDITIONS.iter().enumerate() {
-            let (outputs, spans) =
-                test.clips(backbone, (name, word), condition, &held_out)?;
+            let (outputs, spans) = test.clips(backbone, (name, word), condition, &held_out)?;
             let scored = ScoredClips::new(condition.name.into(), scores(&outputs)?, spans);
             let scored_keywords = ScoredKeyword {
                 scored: &scored,

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::{
     KeywordPath, NegativeArgs, Training, number, open_datasets, open_takes, parse_keyword,
 };
-use wakeling_audio::features::{FrontendTables, LogMel, NormalizationKind};
 use indicatif::ProgressBar;
+use wakeling_audio::features::{FrontendTables, LogMel, NormalizationKind};
 use wakeling_core::{
     Error, Result, files,
     progress::{Bars, Progress, progress_bar},
@@ -280,7 +280,8 @@ impl CompareArgs {
         let data = ExperimentData::new(negatives, &talk);
         let costs = Costs::of(backbone.config());
         let hours = data.negatives.hours();
-        let (bars, work) = (Bars::default(), Work { words: 0, hours, train: Trainable::Head, costs });
+        let (bars, work) =
+            (Bars::default(), Work { words: 0, hours, train: Trainable::Head, costs });
         let stages = Stages::new(work, settings, &bars);
         let embedded = EmbeddedBackbone::new(backbone, &data, settings, &stages)?;
         stages.finish();

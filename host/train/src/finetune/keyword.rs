@@ -211,9 +211,7 @@ mod tests {
 
     #[test]
     fn hard_negatives_leave_out_keywords_that_contain_this_one() {
-        let keyword = |label: &str, level: i16| {
-            Keyword::of_clips(label, vec![vec![[level; 40]]])
-        };
+        let keyword = |label: &str, level: i16| Keyword::of_clips(label, vec![vec![[level; 40]]]);
         let keywords = [keyword("computer", 1), keyword("hey computer", 2), keyword("stop", 3)];
         let weighed: Vec<_> = keywords.iter().map(Keyword::weighed).collect();
         let negatives = |i: usize| -> Vec<i16> {

@@ -234,10 +234,8 @@ mod tests {
             assert!(phrase.start < phrase.end && phrase.end + 40 < STREAM_FRAMES, "{phrase:?}");
         }
         let hard_negatives = [recording(30, 70), recording(0, 50), recording(3, 2)];
-        let both = KeywordClips {
-            hard_negatives: &hard_negatives,
-            ..KeywordClips::new("", &recordings)
-        };
+        let both =
+            KeywordClips { hard_negatives: &hard_negatives, ..KeywordClips::new("", &recordings) };
         let around = Around::of(&negatives, "", &BackgroundMix::NOISY);
         let streams = compose(both, &around, &FeatureAugmentation::STRONG, 30, &mut rng);
         let whole = streams.iter().filter(|r| r.phrase.is_some()).count();

@@ -285,11 +285,7 @@ impl FinetunedModel {
     }
 }
 
-fn save_backbone(
-    pretrained: &PretrainedModel,
-    path: &Path,
-    progress: &dyn Progress,
-) -> Result<()> {
+fn save_backbone(pretrained: &PretrainedModel, path: &Path, progress: &dyn Progress) -> Result<()> {
     pretrained.save(path)?;
     let path = path.display();
     progress.line(&format!("{path}: the base that moved, for `wakeling quantize --base`"));
