@@ -7,7 +7,7 @@
 //! | `detection <end sample> <score> <logit> <word>` | at a detection |
 //! | `logits <logit> …` | after a run of an image network |
 //! | `overrun <sample> <lost samples>` | when the microphone lost samples |
-//! | `mic_issue <sample> <kind>` | at a change of health: `stuck`, `clipping`, `offset` or `none` |
+//! | `fault <sample> <kind>` | at a change of health: `stuck`, `clipping`, `offset` or `none` |
 //! | `stats <name>=<value> …` | at the end of a run, where it has one |
 //! | `error <message>` | when the device gives up |
 //!
@@ -223,6 +223,16 @@ pub fn report(
 }
 
 /// A parsed event line.
+///
+/// ```
+/// use wakeling_shared::events::{Detection, Event};
+///
+/// let detection = Detection { end_samples: 16_000, logit: 512, word: "hey you" };
+/// let line = detection.to_string();
+/// assert_eq!(line, "detection 16000 57724 512 hey you");
+/// assert_eq!(Event::parse(&line), Some(Event::Detection(detection)));
+/// assert_eq!(Event::parse("a log message of the board"), None);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The rest of a `model` line.
@@ -233,7 +243,7 @@ pub enum Event<'a> {
     Detection(Detection<'a>),
     /// An `overrun` line.
     Overrun(Overrun),
-    /// A `mic_issue` line.
+    /// A `fault` line.
     MicIssue(MicIssue),
     /// A `stats` line.
     Stats(Stats),

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::{
-    process::{Failure, StepOutput},
+    process::{Failure, TaskResult},
     table::{Board, Machine, Table},
 };
 
@@ -43,7 +43,7 @@ pub enum Task<'t> {
 
 impl<'t> Task<'t> {
     /// Parses the arguments of this program.
-    pub fn parse(arguments: &[String], table: &'t Table) -> StepOutput<Self> {
+    pub fn parse(arguments: &[String], table: &'t Table) -> TaskResult<Self> {
         let (task, rest) = match arguments {
             [] => ("help", arguments),
             [task, rest @ ..] => (task.as_str(), rest),
@@ -86,7 +86,7 @@ fn accept(arguments: &[String]) -> (bool, &[String]) {
 }
 
 /// Returns the machines of these names; `all` stands for all, and `default` for none.
-fn machines<'t>(names: &[String], default: &str, table: &'t Table) -> StepOutput<Vec<&'t Machine>> {
+fn machines<'t>(names: &[String], default: &str, table: &'t Table) -> TaskResult<Vec<&'t Machine>> {
     let default = [default.to_owned()];
     let names = if names.is_empty() { &default } else { names };
     match names {
@@ -96,7 +96,7 @@ fn machines<'t>(names: &[String], default: &str, table: &'t Table) -> StepOutput
 }
 
 /// Returns the boards of these names; `all` or none stand for all.
-fn boards<'t>(names: &[String], table: &'t Table) -> StepOutput<Vec<&'t Board>> {
+fn boards<'t>(names: &[String], table: &'t Table) -> TaskResult<Vec<&'t Board>> {
     match names {
         [] => Ok(table.boards.iter().collect()),
         [all] if all == "all" => Ok(table.boards.iter().collect()),
@@ -104,7 +104,7 @@ fn boards<'t>(names: &[String], table: &'t Table) -> StepOutput<Vec<&'t Board>> 
     }
 }
 
-fn fuzz<'t>(arguments: &[String]) -> StepOutput<Task<'t>> {
+fn fuzz<'t>(arguments: &[String]) -> TaskResult<Task<'t>> {
     let (seconds, targets) = match arguments {
         [] => (FUZZ_SECONDS, arguments),
         [text, targets @ ..] => {

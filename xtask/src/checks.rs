@@ -4,12 +4,12 @@ use std::path::Path;
 
 use crate::{
     firmware::{self, mpi_feature},
-    process::{Failure, StepOutput, cargo, log, run},
+    process::{Failure, TaskResult, cargo, log, run},
     table::{Machine, Table},
 };
 
 /// Builds all firmware and runs every test; `arguments` go to `cargo test`.
-pub fn test(table: &Table, arguments: &[String]) -> StepOutput {
+pub fn test(table: &Table, arguments: &[String]) -> TaskResult {
     let machines: Vec<_> = table.built_machines().collect();
     firmware::build_all(&machines)?;
     let application = firmware::program(table.machine("cortex-m4")?)?;
@@ -33,7 +33,7 @@ pub fn test(table: &Table, arguments: &[String]) -> StepOutput {
 }
 
 /// Measures machines, and compares with the page or writes it.
-pub fn bench(table: &Table, accept: bool, machines: &[&Machine]) -> StepOutput {
+pub fn bench(table: &Table, accept: bool, machines: &[&Machine]) -> TaskResult {
     firmware::build_all(machines)?;
     let is_all = machines.len() == table.built_machines().count();
     let names: Vec<&str> = machines.iter().map(|machine| machine.name.as_str()).collect();
@@ -57,7 +57,7 @@ pub fn bench(table: &Table, accept: bool, machines: &[&Machine]) -> StepOutput {
 }
 
 /// Checks formatting, and runs clippy with warnings as errors.
-pub fn lint() -> StepOutput {
+pub fn lint() -> TaskResult {
     log("formatting");
     for folder in [".", "firmware", "firmware/boards"] {
         run(cargo().args(["fmt", "--all", "--check"]).current_dir(folder))?;

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use crate::{
     firmware,
-    process::{Failure, StepOutput, log, output, run as run_command},
+    process::{Failure, TaskResult, log, output, run as run_command},
     program,
     table::Table,
 };
@@ -16,7 +16,7 @@ const OUT: &str = "runs/demo";
 const DEVICE: &str = " device: ";
 
 /// Trains, evaluates and simulates a wake word.
-pub fn run(table: &Table) -> StepOutput {
+pub fn run(table: &Table) -> TaskResult {
     let (program, _) = program::build()?;
     let machine = table.machine("cortex-m4")?;
     firmware::build(machine)?;
@@ -44,7 +44,7 @@ pub fn run(table: &Table) -> StepOutput {
     Ok(())
 }
 
-fn train_and_evaluate(program: &Path) -> StepOutput {
+fn train_and_evaluate(program: &Path) -> TaskResult {
     log(
         "training \"hey wakeling\" on 20 synthetic voices (demo/train), against other sentences of \
          theirs (demo/train-speech)",
@@ -64,7 +64,7 @@ fn train_and_evaluate(program: &Path) -> StepOutput {
     run_command(&mut evaluate)
 }
 
-fn write(name: &str, text: &str) -> StepOutput {
+fn write(name: &str, text: &str) -> TaskResult {
     let path = Path::new(OUT).join(name);
     fs::write(&path, text).map_err(Failure::io(&path))
 }

@@ -3,7 +3,7 @@
 use std::{fmt::Write, fs};
 
 use crate::{
-    process::{Failure, StepOutput, log},
+    process::{Failure, TaskResult, log},
     root,
     table::{Board, Machine, Region, Table},
 };
@@ -16,7 +16,7 @@ const END: &str = "<!-- end -->\n";
 struct Document {
     path: &'static str,
     /// Makes the contents from the table and from the present contents.
-    make: fn(&Table, &str) -> StepOutput<String>,
+    make: fn(&Table, &str) -> TaskResult<String>,
 }
 
 const DOCUMENTS: [Document; 3] = [
@@ -29,7 +29,7 @@ const DOCUMENTS: [Document; 3] = [
 ];
 
 /// Compares the documents with the table, or writes them.
-pub fn compare(table: &Table, accept: bool) -> StepOutput {
+pub fn compare(table: &Table, accept: bool) -> TaskResult {
     let mut differing = Vec::new();
     for Document { path, make } in DOCUMENTS {
         let file = root().join(path);
@@ -55,7 +55,7 @@ pub fn compare(table: &Table, accept: bool) -> StepOutput {
 }
 
 /// Replaces the generated part of a document.
-fn replaced(document: &str, part: &str) -> StepOutput<String> {
+fn replaced(document: &str, part: &str) -> TaskResult<String> {
     let missing = || Failure::new(format!("a document lacks a part {START}"));
     let (before, rest) = document.split_once(START).ok_or_else(missing)?;
     let (_, after) = rest.split_once(END).ok_or_else(missing)?;
@@ -122,7 +122,7 @@ fn machines(table: &Table) -> String {
 }
 
 /// Table of partitions of an ESP32, one row each: name, offset and size in bytes.
-fn partitions(board: &Board) -> StepOutput<String> {
+fn partitions(board: &Board) -> TaskResult<String> {
     let row = |name, Region { start, kib }: Region| {
         let (start, bytes) = (format!("0x{start:X},"), kib * 1024);
         format!("{name} {start:9} 0x{bytes:X}\n")

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     process::{
-        Failure, StepOutput, cargo, entries, has_program, log, on_path, output, run,
+        Failure, TaskResult, cargo, entries, has_program, log, on_path, output, run,
         target_variable,
     },
     table::{Board, Machine},
@@ -17,19 +17,19 @@ use crate::{
 const EMULATED: &str = "wakeling-qemu";
 
 /// Path of a machine's main program.
-pub fn program(machine: &Machine) -> StepOutput<PathBuf> {
+pub fn program(machine: &Machine) -> TaskResult<PathBuf> {
     let folder = Path::new("firmware/target").join(&machine.name).join(machine.target()?);
     Ok(folder.join("release").join(EMULATED))
 }
 
 /// Builds the firmware of several machines.
-pub fn build_all(machines: &[&Machine]) -> StepOutput {
+pub fn build_all(machines: &[&Machine]) -> TaskResult {
     machines.iter().try_for_each(|machine| build(machine))
 }
 
 /// Builds the firmware of a machine. Each has a target folder of its own, since flags are no part of a
 /// target's name.
-pub fn build(machine: &Machine) -> StepOutput {
+pub fn build(machine: &Machine) -> TaskResult {
     let target = machine.target()?;
     let mut command = compiler(target)?;
     command
@@ -44,7 +44,7 @@ pub fn build(machine: &Machine) -> StepOutput {
 
 /// Command `cargo build` for a target: the cargo that runs this program if its compiler has the target, or
 /// Debian's, which builds `core` from its source package.
-fn compiler(target: &str) -> StepOutput<Command> {
+fn compiler(target: &str) -> TaskResult<Command> {
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let rustlib = Path::new(sysroot.trim_end()).join("lib/rustlib");
     let mut command = cargo();
@@ -65,7 +65,7 @@ fn compiler(target: &str) -> StepOutput<Command> {
 }
 
 /// Returns a linker for firmware: that of the compiler in `PATH`, or one that is installed.
-fn linker(rustlib: &Path) -> StepOutput<PathBuf> {
+fn linker(rustlib: &Path) -> TaskResult<PathBuf> {
     let own = entries(rustlib).into_iter().map(|folder| folder.join("bin/rust-lld"));
     let own = own.into_iter().find(|path| path.is_file());
     own.or_else(|| ["rust-lld", "ld.lld"].into_iter().find_map(on_path))
@@ -79,7 +79,7 @@ pub fn board_program(board: &Board) -> PathBuf {
 }
 
 /// Builds the firmware of a board.
-pub fn build_board(board: &Board) -> StepOutput {
+pub fn build_board(board: &Board) -> TaskResult {
     let package = format!("wakeling-{}", board.name);
     let mut command = cargo();
     command

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::process::{
-    Failure, StepOutput, cargo, entries, host_target, log, run as run_command, target_variable,
+    Failure, TaskResult, cargo, entries, host_target, log, run as run_command, target_variable,
 };
 
 /// Compiler flags that count every branch. They are for the target alone, so that what runs while building
@@ -22,8 +22,8 @@ const FLAGS: [&str; 6] = [
 ];
 
 /// Runs fuzz targets, or all if none is named, for so many seconds each. Inputs that break one are left in
-/// `fuzz/model_files`; the others run all the same.
-pub fn run(seconds: u32, targets: Vec<String>) -> StepOutput {
+/// `fuzz/artifacts`; the others run all the same.
+pub fn run(seconds: u32, targets: Vec<String>) -> TaskResult {
     let all = names(&entries(Path::new("fuzz/fuzz_targets")));
     if let Some(unknown) = targets.iter().find(|target| !all.contains(target)) {
         let all = all.join(" ");
@@ -60,7 +60,7 @@ pub fn run(seconds: u32, targets: Vec<String>) -> StepOutput {
 }
 
 /// Returns whether a fuzz target took all inputs.
-fn holds(program: &Path, target: &str, seconds: u32) -> StepOutput<bool> {
+fn holds(program: &Path, target: &str, seconds: u32) -> TaskResult<bool> {
     let model_files = Path::new("fuzz/artifacts").join(target);
     fs::create_dir_all(&model_files).map_err(Failure::io(&model_files))?;
     let mut command = Command::new(program);

@@ -34,7 +34,7 @@ mod table;
 use std::{env, path::Path, process::ExitCode};
 
 use arguments::Task;
-use process::{Failure, StepOutput};
+use process::{Failure, TaskResult};
 use table::Table;
 
 /// Root of the repository.
@@ -43,7 +43,7 @@ fn root() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
-fn run(arguments: &[String]) -> StepOutput {
+fn run(arguments: &[String]) -> TaskResult {
     env::set_current_dir(root()).map_err(Failure::io(root()))?;
     let table = Table::embedded()?;
     match Task::parse(arguments, &table)? {

@@ -16,7 +16,7 @@ pub struct Failure {
 }
 
 /// Result of a task, or of a part of it.
-pub type StepOutput<T = ()> = Result<T, Failure>;
+pub type TaskResult<T = ()> = Result<T, Failure>;
 
 impl Failure {
     /// Creates a failure of the task itself.
@@ -53,7 +53,7 @@ pub fn cargo() -> Command {
 }
 
 /// Runs a command to its end; a failure has its exit code.
-pub fn run(command: &mut Command) -> StepOutput {
+pub fn run(command: &mut Command) -> TaskResult {
     let name = name(command);
     let status = command.status().map_err(Failure::io(Path::new(&name)))?;
     if status.success() {
@@ -64,7 +64,7 @@ pub fn run(command: &mut Command) -> StepOutput {
 }
 
 /// Runs a command to its end and returns what it prints on stdout.
-pub fn output(command: &mut Command) -> StepOutput<String> {
+pub fn output(command: &mut Command) -> TaskResult<String> {
     let name = name(command);
     let output = command.stderr(std::process::Stdio::inherit()).output();
     let output = output.map_err(Failure::io(Path::new(&name)))?;
@@ -110,7 +110,7 @@ pub fn target_variable(target: &str, what: &str) -> String {
 }
 
 /// Target of this machine.
-pub fn host_target() -> StepOutput<String> {
+pub fn host_target() -> TaskResult<String> {
     let text = output(Command::new("rustc").arg("-vV"))?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).ok_or_else(|| Failure::new("rustc -vV names no host"))

@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::PathBuf};
 
-use crate::process::{Failure, StepOutput, cargo, log, run};
+use crate::process::{Failure, TaskResult, cargo, log, run};
 
 /// Largest size of the program in bytes: it has 19 MB, symbols would add 4, and debug information 100.
 const LIMIT: u64 = 25_000_000;
@@ -14,7 +14,7 @@ pub fn target_folder() -> PathBuf {
 
 /// Builds the program; returns its path and its size in bytes. A large program still works, so only a
 /// build for its own sake fails ([`check_size`]).
-pub fn build() -> StepOutput<(PathBuf, u64)> {
+pub fn build() -> TaskResult<(PathBuf, u64)> {
     run(cargo().args(["build", "--release", "-p", "wakeling"]))?;
     let path = target_folder().join("release/wakeling");
     let bytes = fs::metadata(&path).map_err(Failure::io(&path))?.len();
@@ -26,7 +26,7 @@ pub fn build() -> StepOutput<(PathBuf, u64)> {
 }
 
 /// Fails if the program has grown beyond [`LIMIT`].
-pub fn check_size(bytes: u64) -> StepOutput {
+pub fn check_size(bytes: u64) -> TaskResult {
     if bytes <= LIMIT {
         return Ok(());
     }

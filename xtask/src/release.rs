@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    process::{Failure, StepOutput, cargo, entries, host_target, log, output, run as run_command},
+    process::{Failure, TaskResult, cargo, entries, host_target, log, output, run as run_command},
     program::{self, target_folder},
 };
 
@@ -26,7 +26,7 @@ const FILES: [(&str, &str); 3] = [
 const LICENCES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
 
 /// Builds the program and packs it.
-pub fn run() -> StepOutput {
+pub fn run() -> TaskResult {
     let (program, bytes) = program::build()?;
     program::check_size(bytes)?;
     let name = format!("wakeling-{}-{}", env!("CARGO_PKG_VERSION"), host_target()?);
@@ -50,7 +50,7 @@ pub fn run() -> StepOutput {
 }
 
 /// Names and licences of all crates in the program.
-fn third_party() -> StepOutput<String> {
+fn third_party() -> TaskResult<String> {
     let mut tree = cargo();
     tree.args([
         "tree", "-p", "wakeling", "-e", "normal", "--prefix", "none", "--format", "{p}|{l}",

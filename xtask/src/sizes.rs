@@ -10,7 +10,7 @@ use object::{
 
 use crate::{
     firmware::board_program,
-    process::{Failure, StepOutput},
+    process::{Failure, TaskResult},
     table::Board,
 };
 
@@ -67,7 +67,7 @@ impl Sizes {
         }
     }
 
-    fn of_board(board: &Board) -> StepOutput<Self> {
+    fn of_board(board: &Board) -> TaskResult<Self> {
         let path = board_program(board);
         let name = &board.name;
         let elf = fs::read(&path).map_err(|error| {
@@ -98,7 +98,7 @@ impl Sizes {
 }
 
 /// Prints the size of each board's program, and fails if one has grown, or writes them to the document.
-pub fn compare(boards: &[&Board], accept: bool) -> StepOutput {
+pub fn compare(boards: &[&Board], accept: bool) -> TaskResult {
     let path = Path::new(DOCUMENT);
     let mut document = fs::read_to_string(path).map_err(Failure::io(path))?;
     let mut grown = Vec::new();
@@ -123,7 +123,7 @@ pub fn compare(boards: &[&Board], accept: bool) -> StepOutput {
 }
 
 /// Returns the sizes in the document.
-fn known(document: &str, name: &str) -> StepOutput<Sizes> {
+fn known(document: &str, name: &str) -> TaskResult<Sizes> {
     let row = document.lines().find_map(|line| Sizes::parse(line, name));
     row.ok_or_else(|| Failure::new(format!("{DOCUMENT} has no row for {name}")))
 }

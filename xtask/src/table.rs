@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 
-use crate::process::{Failure, StepOutput};
+use crate::process::{Failure, TaskResult};
 
 /// The table in the root of the repository.
 pub const TEXT: &str = include_str!("../../boards.toml");
@@ -78,7 +78,7 @@ pub struct Build {
 
 impl Table {
     /// Parses the table that is part of this program.
-    pub fn embedded() -> StepOutput<Self> {
+    pub fn embedded() -> TaskResult<Self> {
         toml::from_str(TEXT).map_err(|error| Failure::new(format!("boards.toml: {error}")))
     }
 
@@ -88,13 +88,13 @@ impl Table {
     }
 
     /// Returns the machine of that name.
-    pub fn machine(&self, name: &str) -> StepOutput<&Machine> {
+    pub fn machine(&self, name: &str) -> TaskResult<&Machine> {
         let found = self.built_machines().find(|machine| machine.name == name);
         found.ok_or_else(|| Failure::new(format!("unknown processor: {name}; see ./x help")))
     }
 
     /// Returns the board of that name.
-    pub fn board(&self, name: &str) -> StepOutput<&Board> {
+    pub fn board(&self, name: &str) -> TaskResult<&Board> {
         self.boards.iter().find(|board| board.name == name).ok_or_else(|| {
             let names: Vec<_> = self.boards.iter().map(|board| board.name.as_str()).collect();
             Failure::new(format!("unknown board: {name}; there are: {}", names.join(" ")))
@@ -104,7 +104,7 @@ impl Table {
 
 impl Machine {
     /// Target of the compiler.
-    pub fn target(&self) -> StepOutput<&str> {
+    pub fn target(&self) -> TaskResult<&str> {
         let missing = || Failure::new(format!("boards.toml: {} has no target", self.name));
         self.build.target.as_deref().ok_or_else(missing)
     }

@@ -33,7 +33,7 @@ fn demo(folder: &str) -> Vec<Example> {
 }
 
 fn packed(number: u32) -> Result<Negatives> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/negatives");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/negatives");
     pack::read(&folder.join(format!("{number}.pack")))
 }
 

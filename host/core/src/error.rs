@@ -6,6 +6,18 @@
 use std::{io, path::PathBuf};
 
 /// Error of the host library or program.
+///
+/// ```
+/// use wakeling_core::Error;
+///
+/// let missing = std::fs::read("no/such.wav").map_err(Error::io("no/such.wav", "read")).unwrap_err();
+/// assert!(missing.is_missing());
+/// assert_eq!(missing.exit_code(), 4);
+/// assert!(missing.to_string().starts_with("no/such.wav: cannot read"));
+///
+/// let unusable = Error::input("a.wav", "the file is empty", "record it again");
+/// assert_eq!(unusable.to_string(), "a.wav: the file is empty\n  remedy: record it again");
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Invalid request (exit code 2).
@@ -62,6 +74,7 @@ pub enum Error {
     Cancelled,
 }
 
+#[cfg(feature = "tensor")]
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
         match error {

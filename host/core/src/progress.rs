@@ -158,6 +158,15 @@ impl Drop for Bars {
 }
 
 /// State of one bar, as a line of progress contains it.
+///
+/// ```
+/// use wakeling_core::progress::Update;
+///
+/// let line = r#"wakeling-progress {"bar":3,"stage":"finetune","position":30,"length":120} embedding"#;
+/// let update = Update::parse(line).unwrap();
+/// assert_eq!((update.share(), update.message.as_str()), (0.25, "embedding"));
+/// assert_eq!(Update::parse("warning: only 3 recordings"), None);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
     /// Number of the bar. A new bar has a new number, also under the same title.

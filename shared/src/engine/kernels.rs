@@ -146,7 +146,7 @@ fn taps<'a>(affine: &Affine<'a>) -> &'a [[i16; LANES]] {
     bytemuck::cast_slice(affine.weights.as_chunks::<{ LANES / 2 }>().0)
 }
 
-/// Scales and zero points of a residual sum; see [`Op::Add`](crate::artifact::Op::Add).
+/// Scales and zero points of a residual sum; see [`Op::Add`](crate::model::Op::Add).
 #[derive(Clone, Copy, Debug)]
 pub struct AddScales {
     /// `round(2²⁰ · s_x / s_y)`, at most 2²¹.

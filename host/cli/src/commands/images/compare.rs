@@ -47,7 +47,7 @@ pub struct CompareArgs {
     #[arg(long = "base", value_name = "BASE", default_value = wakeling_vision::shipped::DEFAULT_PRETRAINED_IMAGES)]
     pretrained: String,
     /// Compare one network for all labels with one per label, from scratch, instead of strategies
-    #[arg(long, conflicts_with_all = ["pictures", "ways", "base"])]
+    #[arg(long, conflicts_with_all = ["images", "trainables", "pretrained"])]
     tasks: bool,
     /// Widths of the networks, as multiples of tier M
     #[arg(long, num_args = 1.., requires = "tasks", default_values_t = [0.25, 0.5, 1.0],
