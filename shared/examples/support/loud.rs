@@ -39,7 +39,9 @@ pub fn loud_model() -> Vec<u8> {
             normalization: Normalization::Log { floor: 1 << 16, level: None, quantizer },
         },
         frames_per_step: 4,
-        layers: [Layer { input: 0, output: 1, op: Op::Pointwise { affine: mean } }].into_iter().collect(),
+        layers: [Layer { input: 0, output: 1, op: Op::Pointwise { affine: mean } }]
+            .into_iter()
+            .collect(),
         backbone_layers: 1,
         heads: [Head { layers: 0, input: 1, logits }].into_iter().collect(),
         words: [Keyword {
@@ -63,7 +65,9 @@ fn encode(model: &Model<'_>) -> Vec<u8> {
     let mut body: Vec<u32> = words.collect();
     for affine in model.affines() {
         body.extend(affine.weights);
-        body.extend(affine.bias_scales.as_flattened().as_flattened().iter().map(|&value| value as u32));
+        body.extend(
+            affine.bias_scales.as_flattened().as_flattened().iter().map(|&value| value as u32),
+        );
     }
     let mut file = write_header(description.len(), &body, 0).to_vec();
     file.extend(body.iter().flat_map(|word| word.to_le_bytes()));
