@@ -1,5 +1,5 @@
 # What the tasks of `../x` need on this machine. `prepare` checks all of it before anything is compiled, and
-# installs what is missing, or names all of it at once. Sourced by `../x`, which defines `say` and `die`.
+# installs what is missing, or names all of it at once. Sourced by `../x`, which defines `log` and `die`.
 # shellcheck shell=bash
 
 # Needs of each task. Firmware targets depend on its arguments, so `prepare` gets them separately.
@@ -14,6 +14,7 @@ declare -rA NEEDS=(
     [bench]='rust cc alsa qemu-arm qemu-riscv'
     [fuzz]='rust cc c++ alsa'
     [lint]='rust cc alsa rustfmt clippy'
+    [package]='rust cc'
     [demo]='rust cc alsa qemu-arm'
 )
 
@@ -165,7 +166,7 @@ lacking() {
     done
 }
 
-# --- install it, or say what to type ----------------------------------------------------------
+# --- install it, or print what to type ----------------------------------------------------------
 
 # may_install: is apt-get here, and may we use it?
 may_install() {
@@ -214,11 +215,11 @@ with_rustup() {
         esac
     done
     if [[ ${#targets[@]} != 0 ]]; then
-        say "adding with rustup: ${targets[*]}"
+        log "adding with rustup: ${targets[*]}"
         timeout 300 rustup target add "${targets[@]}" >&2 || true
     fi
     if [[ ${#components[@]} != 0 ]]; then
-        say "adding with rustup: ${components[*]}"
+        log "adding with rustup: ${components[*]}"
         timeout 300 rustup component add "${components[@]}" >&2 || true
     fi
 }
@@ -230,7 +231,7 @@ with_apt() {
     # Before the list is made: names of packages depend on the release.
     as_root apt-get update -q >&2 || true
     mapfile -t packages < <(packages_of "$@")
-    say "installing with apt-get: ${packages[*]}"
+    log "installing with apt-get: ${packages[*]}"
     as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -q --no-install-recommends "${packages[@]}" >&2 || true
 }

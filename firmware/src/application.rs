@@ -112,8 +112,8 @@ pub fn detect<M: Microphone, P: OutputPin, O: Observer>(
     let pipeline = Pipeline::new_into(&mut pipeline, model, arena).map_err(Failure::Arena)?;
     let listener = Listener::new(model, pipeline, (indicator, sink), options);
     let mut listener = listener.with_observer(observer(model));
-    let heard = listener.run(microphone, &mut [0; BLOCK_SAMPLES]);
-    heard.map(drop).map_err(Failure::Listen)
+    let result = listener.run(microphone, &mut [0; BLOCK_SAMPLES]);
+    result.map(drop).map_err(Failure::Listen)
 }
 
 /// Microphone that feeds the watchdog after every block.
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_board_without_a_model_says_so_and_does_not_feed_the_watchdog() {
+    fn board_without_model_prints_it_and_leaves_the_watchdog_alone() {
         let mut lines = String::new();
         let mut fed = 0;
         let board = Board {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_is_fed_for_each_block_and_not_for_a_gap() {
+    fn watchdog_is_fed_for_each_block_and_not_for_a_gap() {
         let mut fed = 0;
         let mut watched = Watched { microphone: Silence(960), feed: || fed += 1 };
         let mut block = [0; 320];

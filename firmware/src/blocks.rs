@@ -142,23 +142,23 @@ mod tests {
             let mut blocks = queue();
             let (mut filler, mut microphone) =
                 blocks.split(|| panic!("there is something to read"));
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             for round in 0..5 {
                 (0..3).for_each(|n| put(&mut filler, 3 * round + n));
-                while heard.len() < (3 * round as usize + 3) * BLOCK_SAMPLES {
+                while received.len() < (3 * round as usize + 3) * BLOCK_SAMPLES {
                     let mut read = vec![-1; length];
                     let count = microphone.read(&mut read).expect("nothing is lost");
                     assert!((1..=length).contains(&count));
-                    heard.extend_from_slice(&read[..count]);
+                    received.extend_from_slice(&read[..count]);
                 }
             }
             let expected: Vec<i16> = (0..15).flat_map(|n| [n; BLOCK_SAMPLES]).collect();
-            assert_eq!(heard, expected, "reads of {length}");
+            assert_eq!(received, expected, "reads of {length}");
         }
     }
 
     #[test]
-    fn what_does_not_fit_is_lost_and_counted_once() {
+    fn overflow_is_dropped_and_counted_once() {
         let mut blocks = queue();
         let (mut filler, mut microphone) = blocks.split(|| panic!("there is something to read"));
         (0..QUEUE_BLOCKS as i16 + 3).for_each(|n| put(&mut filler, n));

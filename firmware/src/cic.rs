@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_three_running_sums() {
+    fn equals_three_running_sums() {
         let words = modulated(997.0, 0.7, 200);
         assert_eq!(decimated(&words), reference(&words));
         let noise: Vec<u16> =
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_extremes_are_the_rails_for_ever() {
+    fn extremes_stay_at_the_rails() {
         // After six seconds the integrators have overflowed many times.
         let mut cic = Cic::default();
         for (word, rail) in [(u16::MAX, i16::MAX), (0, i16::MIN)] {

@@ -84,8 +84,8 @@ mod tests {
     fn a_tone_goes_through_at_its_gain() {
         let mut analog = Analog::new(3);
         let tone = |n: i32| 8_000 + if n / 8 % 2 == 0 { 500 } else { -500 };
-        let heard: Vec<i16> = (0..16_000).map(|n| analog.sample(tone(n) as i16)).collect();
-        let settled = &heard[8_000..];
+        let converted: Vec<i16> = (0..16_000).map(|n| analog.sample(tone(n) as i16)).collect();
+        let settled = &converted[8_000..];
         assert!(settled.iter().all(|s| (3_900..4_100).contains(&s.unsigned_abs())));
     }
 

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lamp_and_a_pin_move_together_each_in_its_own_sense() {
+    fn led_and_pin_switch_together_each_with_its_polarity() {
         let mut both = Both(ActiveLow(Pin::default()), Pin::default());
         assert_eq!(both.set_high(), Ok(()));
         assert_eq!((both.0.0.0, both.1.0), (Some(false), Some(true)));

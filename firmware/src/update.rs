@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flash_without_room_for_slots_is_told_and_the_watchdog_bites() {
+    fn flash_without_room_for_slots_is_reported_and_the_watchdog_bites() {
         let mut lines = String::new();
         let failure = run_on(3, &mut lines, || panic!("it was fed"));
         assert_eq!(failure, Failure::Flash);

@@ -93,7 +93,7 @@ mod tests {
     use std::string::ToString;
 
     #[test]
-    fn it_prints_what_the_standard_library_prints() {
+    fn prints_what_the_standard_library_prints() {
         let mut number = 1i64;
         for _ in 0..400 {
             for n in [number, -number, number.wrapping_add(1), number % 100_000, number % 10] {

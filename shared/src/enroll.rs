@@ -149,7 +149,7 @@ pub trait Learn {
     fn begin(&mut self) -> Result<(), EnrollError>;
 
     /// Number of utterances recorded since.
-    fn heard(&self) -> u8;
+    fn utterance_count(&self) -> u8;
 
     /// Builds the head from the utterances.
     ///
@@ -164,7 +164,7 @@ impl Learn for () {
         Err(EnrollError::NoHead)
     }
 
-    fn heard(&self) -> u8 {
+    fn utterance_count(&self) -> u8 {
         0
     }
 
@@ -188,7 +188,7 @@ pub struct Enroller {
     loud: u8,
     silent: u8,
     utterances: [[Column; MAX_TAPS]; UTTERANCES],
-    heard: u8,
+    utterance_count: u8,
 }
 
 impl Default for Enroller {
@@ -210,14 +210,14 @@ impl Enroller {
             loud: 0,
             silent: 0,
             utterances: [[[0; MAX_CHANNELS]; MAX_TAPS]; UTTERANCES],
-            heard: 0,
+            utterance_count: 0,
         }
     }
 
     /// Uses the enrollment head of `model`, whose file is `file`, from now on.
     pub fn watch(&mut self, model: &Model<'_>, file: &[u32]) {
         self.head = Head::of(model, file);
-        (self.active, self.heard, self.steps, self.quiet) = (false, 0, 0, None);
+        (self.active, self.utterance_count, self.steps, self.quiet) = (false, 0, 0, None);
     }
 
     /// As [`Enroller::watch`], with the bytes of the file. They must start and end at words, or no
@@ -228,7 +228,7 @@ impl Enroller {
 
     /// Returns whether all utterances are recorded.
     pub fn is_complete(&self) -> bool {
-        usize::from(self.heard) == UTTERANCES
+        usize::from(self.utterance_count) == UTTERANCES
     }
 
     /// Similarity of the utterances, once all are recorded.
@@ -249,16 +249,19 @@ impl Enroller {
         let end = back.saturating_sub(LAG);
         // The first utterance is placed by its loudness; the others where they fit the earlier ones
         // best.
-        let heard = usize::from(self.heard);
-        let (first, last) =
-            if heard == 0 { (end, end) } else { (end.saturating_sub(SLACK), end + SLACK) };
+        let utterance_count = usize::from(self.utterance_count);
+        let (first, last) = if utterance_count == 0 {
+            (end, end)
+        } else {
+            (end.saturating_sub(SLACK), end + SLACK)
+        };
         let fit = |&end: &usize| -> i64 {
             let taps = 0..head.taps;
             let (mut product, mut power) = (0i64, 1i64);
             for k in taps {
                 let column = self.past(end + k * head.dilation);
                 for (c, &x) in column.iter().enumerate().take(head.channels) {
-                    let others = self.utterances.iter().take(heard);
+                    let others = self.utterances.iter().take(utterance_count);
                     let sum: i64 = others.map(|u| i64::from(u[k][c])).sum();
                     product += sum * i64::from(x);
                     power += i64::from(x) * i64::from(x);
@@ -272,9 +275,9 @@ impl Enroller {
         for (k, tap) in taken.iter_mut().enumerate().take(head.taps) {
             *tap = *self.past(end + k * head.dilation);
         }
-        if let Some(slot) = self.utterances.get_mut(heard) {
+        if let Some(slot) = self.utterances.get_mut(utterance_count) {
             *slot = taken;
-            self.heard += 1;
+            self.utterance_count += 1;
         }
         self.active = !self.is_complete();
     }
@@ -283,18 +286,18 @@ impl Enroller {
 impl Learn for Enroller {
     fn begin(&mut self) -> Result<(), EnrollError> {
         self.head.ok_or(EnrollError::NoHead)?;
-        (self.active, self.heard, self.loud, self.silent) = (true, 0, 0, 0);
+        (self.active, self.utterance_count, self.loud, self.silent) = (true, 0, 0, 0);
         Ok(())
     }
 
-    fn heard(&self) -> u8 {
-        self.heard
+    fn utterance_count(&self) -> u8 {
+        self.utterance_count
     }
 
     fn patch(&self) -> Result<Patch, EnrollError> {
         let head = self.head.ok_or(EnrollError::NoHead)?;
         if !self.is_complete() {
-            return Err(EnrollError::Utterances(self.heard));
+            return Err(EnrollError::Utterances(self.utterance_count));
         }
         if Likeness::of(head, &self.utterances).mean_q8 < LEAST_LIKENESS_Q8 {
             return Err(EnrollError::Unlike);

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{frontend::MEL_CHANNELS, timebase::MAX_FRAMES_PER_STEP};
 
 /// Number of features that a closed gate keeps: as many as the longest step has.
-const KEPT: usize = MAX_FRAMES_PER_STEP as usize * MEL_CHANNELS;
+const STORED: usize = MAX_FRAMES_PER_STEP as usize * MEL_CHANNELS;
 /// Fractional bits of means and levels.
 const LEVEL_BITS: u32 = 8;
 /// The noise floor falls by 1/16 of the gap per step, and rises by 1/256.
@@ -64,7 +64,7 @@ pub struct Gate {
     /// Number of steps until the gate closes; 0 when closed.
     hold: u8,
     /// Features of the last steps; the oldest is at `next` once they fill the buffer.
-    kept: [i8; KEPT],
+    kept: [i8; STORED],
     next: u16,
     count: u16,
 }
@@ -85,7 +85,7 @@ impl Gate {
     #[inline(always)]
     pub fn new(params: GateParams) -> Self {
         let hold = params.hold_steps.saturating_add(1);
-        Self { params, quiet: None, hold, kept: [0; KEPT], next: 0, count: 0 }
+        Self { params, quiet: None, hold, kept: [0; STORED], next: 0, count: 0 }
     }
 
     /// Processes the features of a step, at most 640, and decides whether the network runs. `level`
@@ -115,7 +115,7 @@ impl Gate {
     }
 
     fn keep(&mut self, features: &[i8]) {
-        let slots = (KEPT / features.len().max(1)) as u16;
+        let slots = (STORED / features.len().max(1)) as u16;
         let start = usize::from(self.next) * features.len();
         if let Some(slot) = self.kept.get_mut(start..start + features.len()) {
             slot.copy_from_slice(features);
@@ -127,7 +127,7 @@ impl Gate {
     /// Returns the features of the `age`-th kept step, oldest first. Each step has `features` of
     /// them.
     pub fn kept(&self, age: u16, features: usize) -> &[i8] {
-        let slots = (KEPT / features.max(1)).max(1);
+        let slots = (STORED / features.max(1)).max(1);
         // Until the buffer is full, the oldest step is at 0.
         let first = if usize::from(self.count) == slots { usize::from(self.next) } else { 0 };
         let start = (first + usize::from(age)) % slots * features;
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn it_closes_in_silence_and_opens_with_what_it_kept() {
+    fn closes_in_silence_and_reopens_with_stored_steps() {
         let mut gate = gate();
         let mut found = passages(&mut gate, &[-20; 6]);
         assert_eq!(found.split_off(3), [Passage::Closed; 3]);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn it_keeps_the_last_160_ms() {
+    fn keeps_the_last_160_ms() {
         let mut gate = gate();
         let levels: Vec<i8> = (0..23).map(|i| -(20 + i)).collect();
         passages(&mut gate, &levels);
@@ -204,10 +204,10 @@ mod tests {
     }
 
     #[test]
-    fn extremes_and_nothing_do_not_overflow() {
+    fn extremes_and_empty_input_do_not_overflow() {
         let mut gate = Gate::new(GateParams { margin: u8::MAX, hold_steps: u8::MAX });
         for level in [i8::MIN, i8::MAX, i8::MIN] {
-            gate.step(&[level; KEPT], i32::from(level) << 17);
+            gate.step(&[level; STORED], i32::from(level) << 17);
         }
         assert_eq!(gate.step(&[], 0), Passage::Open);
         assert!(gate.kept(3, 0).is_empty());

@@ -101,8 +101,8 @@ impl Display for MicIssue {
 pub struct MicMonitor {
     periods: u64,
     /// Number of samples of the current period so far.
-    heard: usize,
-    told: MicIssueKind,
+    pushed: usize,
+    reported: MicIssueKind,
     sum: i32,
     least: i16,
     most: i16,
@@ -139,8 +139,8 @@ impl MicMonitor {
     pub const fn new() -> Self {
         Self {
             periods: 0,
-            heard: 0,
-            told: MicIssueKind::None,
+            pushed: 0,
+            reported: MicIssueKind::None,
             sum: 0,
             least: i16::MAX,
             most: i16::MIN,
@@ -151,9 +151,9 @@ impl MicMonitor {
     /// Processes samples up to the end of the period at most. Returns their number, and the new
     /// state if it changed. The caller repeats the call with the rest until nothing is left.
     pub fn push(&mut self, pcm: &[i16]) -> (usize, Option<MicIssue>) {
-        let count = pcm.len().min(PERIOD_SAMPLES - self.heard.min(PERIOD_SAMPLES));
+        let count = pcm.len().min(PERIOD_SAMPLES - self.pushed.min(PERIOD_SAMPLES));
         // Index of the next sample whose number in the period is a multiple of the stride.
-        let first = self.heard.next_multiple_of(STRIDE) - self.heard;
+        let first = self.pushed.next_multiple_of(STRIDE) - self.pushed;
         let looked_at = pcm.get(first..count).unwrap_or_default();
         for &sample in looked_at.iter().step_by(STRIDE) {
             // At most 2,462 samples of 2¹⁵, so the sum stays below 2²⁷.
@@ -162,8 +162,8 @@ impl MicMonitor {
             self.most = self.most.max(sample);
             self.clipped += u32::from(is_clipped(sample));
         }
-        self.heard += count;
-        if self.heard < PERIOD_SAMPLES {
+        self.pushed += count;
+        if self.pushed < PERIOD_SAMPLES {
             return (count, None);
         }
         (count, self.judge())
@@ -182,10 +182,10 @@ impl MicMonitor {
         } else {
             MicIssueKind::None
         };
-        let (periods, told) = (self.periods + 1, self.told);
-        *self = Self { periods, told: kind, ..Self::new() };
+        let (periods, reported) = (self.periods + 1, self.reported);
+        *self = Self { periods, reported: kind, ..Self::new() };
         let end_samples = periods * PERIOD_SAMPLES as u64;
-        (kind != told).then_some(MicIssue { end_samples, kind })
+        (kind != reported).then_some(MicIssue { end_samples, kind })
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
     use std::{string::ToString, vec, vec::Vec};
 
     /// Returns the changes of state for sound in blocks of this many samples.
-    fn said(pcm: &[i16], block: usize) -> Vec<(u64, MicIssueKind)> {
+    fn issues(pcm: &[i16], block: usize) -> Vec<(u64, MicIssueKind)> {
         let mut detector = MicMonitor::new();
         let mut mic_issues = Vec::new();
         for mut rest in pcm.chunks(block) {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_told_once_and_so_is_its_end() {
+    fn reports_each_issue_and_its_end_once() {
         let good = tone(3_000.0, 100.0);
         let square = (0..PERIOD_SAMPLES).map(|n| [i16::MIN, i16::MAX][n / 20 % 2]).collect();
         let parts: [Vec<i16>; 9] = [
@@ -235,23 +235,23 @@ mod tests {
         let expected = expected.map(|(n, kind)| (n * PERIOD_SAMPLES as u64, kind));
         let pcm = parts.concat();
         for block in [1, 7, 160, 333, 32_000, pcm.len()] {
-            assert_eq!(said(&pcm, block), expected, "{block}");
+            assert_eq!(issues(&pcm, block), expected, "{block}");
         }
     }
 
     #[test]
     fn loud_and_quiet_sound_are_no_faults() {
-        assert_eq!(said(&tone(32_600.0, 0.0), 320), []);
-        assert_eq!(said(&tone(1.5, 0.0), 320), []);
+        assert_eq!(issues(&tone(32_600.0, 0.0), 320), []);
+        assert_eq!(issues(&tone(1.5, 0.0), 320), []);
         // A tone whose period is a multiple of the stride, nearly.
         let angle = core::f64::consts::TAU * 1_231.0 / 16_000.0;
         let tone: Vec<i16> =
             (0..PERIOD_SAMPLES).map(|n| (900.0 * (angle * n as f64).sin()) as i16).collect();
-        assert_eq!(said(&tone, 320), []);
+        assert_eq!(issues(&tone, 320), []);
         // One sample in fifty clips.
         let mut peaks = tone;
         peaks.iter_mut().step_by(50).for_each(|x| *x = i16::MAX);
-        assert_eq!(said(&peaks, 320), []);
+        assert_eq!(issues(&peaks, 320), []);
     }
 
     #[test]

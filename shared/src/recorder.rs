@@ -287,7 +287,7 @@ mod tests {
     }
 
     /// Pushes steps whose features are their number, with the smoothed logits of two keywords.
-    fn hear(recorder: &mut Small, from: usize, smoothed: &[(i16, i16)]) {
+    fn push_steps(recorder: &mut Small, from: usize, smoothed: &[(i16, i16)]) {
         for (i, &(first, second)) in smoothed.iter().enumerate() {
             recorder.features(&[(from + i) as i8; WIDTH]);
             let decide = |smoothed, threshold| Decision { smoothed, fired: smoothed >= threshold };
@@ -308,13 +308,13 @@ mod tests {
     }
 
     #[test]
-    fn a_near_miss_is_kept_once_at_its_peak_with_what_follows() {
+    fn stores_a_near_miss_once_at_its_peak_with_what_follows() {
         let mut recorder = recorder();
-        let mut heard = [(-900, -900); 20].to_vec();
-        heard[3] = (300, 0);
-        heard[4] = (490, 450);
-        heard[5] = (250, 0);
-        hear(&mut recorder, 0, &heard);
+        let mut scores = [(-900, -900); 20].to_vec();
+        scores[3] = (300, 0);
+        scores[4] = (490, 450);
+        scores[5] = (250, 0);
+        push_steps(&mut recorder, 0, &scores);
         let entry = recorder.entry(0).expect("an event");
         assert_eq!((entry.kind, entry.word, entry.smoothed), (Kind::NearMiss, 0, 490));
         assert_eq!((entry.end_samples, entry.width, entry.features), (4, 80, 400));
@@ -324,15 +324,15 @@ mod tests {
     }
 
     #[test]
-    fn what_fires_is_a_detection_and_the_oldest_goes() {
+    fn stores_a_detection_and_drops_the_oldest() {
         let mut recorder = recorder();
         for round in 0..3 {
-            let mut heard = [(-900, -900); 12].to_vec();
-            heard[0] = (0, 600);
-            heard[1] = (0, 800);
+            let mut scores = [(-900, -900); 12].to_vec();
+            scores[0] = (0, 600);
+            scores[1] = (0, 800);
             // Above the threshold in the refractory period, so no event of its own.
-            heard[2] = (0, 699);
-            hear(&mut recorder, 12 * round, &heard);
+            scores[2] = (0, 699);
+            push_steps(&mut recorder, 12 * round, &scores);
         }
         let kept: Std<_> = (0..3).map_while(|i| recorder.entry(i)).collect();
         assert_eq!(kept.iter().map(|e| e.number).collect::<Std<_>>(), [1, 2]);

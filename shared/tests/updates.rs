@@ -270,7 +270,7 @@ fn many_cuts_of_one_device_leave_a_whole_model() {
 }
 
 #[test]
-fn a_start_itself_may_be_cut_as_well() {
+fn cut_during_boot_leaves_a_whole_model() {
     let models = Models { random: 5, bytes: 1_000 };
     for (first, second) in (1..40).flat_map(|a| (1..12).map(move |b| (a, b))) {
         let chip = Chip::<4, 256>::new(20, first as u64);
@@ -402,7 +402,7 @@ fn a_trial_lasts_until_the_next_start() {
 }
 
 #[test]
-fn a_model_that_rots_gives_way_to_the_one_before() {
+fn corrupted_model_falls_back_to_the_previous_one() {
     let models = Models { random: 15, bytes: 700 };
     let (chip, mut store) = device(&models);
     assert_eq!(send(&mut store, &models.image(2), false, &Anyone), Ok(700));
@@ -452,7 +452,7 @@ fn a_pinned_key_refuses_unsigned_foreign_and_changed_models() {
 }
 
 #[test]
-fn what_a_device_makes_itself_does_not_come_over_the_line() {
+fn rejects_an_enrolled_model_over_the_line() {
     let models = Models { random: 17, bytes: 900 };
     let (_, mut store) = device(&models);
     let (header, _) = models.image(2);
@@ -574,7 +574,7 @@ fn nonsense(random: &mut Random, models: &Models) -> Vec<u8> {
 }
 
 #[test]
-fn nonsense_yields_only_errors_and_changes_no_model() {
+fn random_bytes_yield_errors_and_change_no_model() {
     let cases = count("WAKELING_FUZZ_CASES", 60_000);
     let models = Models { random: 19, bytes: 1_500 };
     let (chip, store) = device(&models);

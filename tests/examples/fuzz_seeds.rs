@@ -1,6 +1,6 @@
 //! Writes the valid seeds of every entry point to `FOLDER/NAME/`, as a start for fuzzing.
 //!
-//! `cargo run -p wakeling-tests --example fuzz_seeds -- fuzz/dataset`
+//! `cargo run -p wakeling-tests --example fuzz_seeds -- fuzz/corpus`
 
 use std::{env, fs, io, path::Path};
 

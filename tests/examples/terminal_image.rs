@@ -2,8 +2,8 @@
 //!
 //! ```sh
 //! cargo build --release -p wakeling
-//! cargo run -p wakeling-tests --example terminal_picture -- capture target/release/wakeling
-//! cargo run -p wakeling-tests --example terminal_picture -- render
+//! cargo run -p wakeling-tests --example terminal_image -- capture target/release/wakeling
+//! cargo run -p wakeling-tests --example terminal_image -- render
 //! ```
 //!
 //! `capture` runs the program in tmux on a virtual sound card that plays the demo's voices. It
@@ -35,7 +35,7 @@ fn main() -> io::Result<()> {
             let text = fs::read_to_string(images.join("terminal.txt"))?;
             fs::write(images.join("terminal.svg"), svg(&text, IMAGE_TITLE, IMAGE_COLUMNS))
         }
-        _ => Err(io::Error::other("usage: terminal_picture capture PROGRAM | render")),
+        _ => Err(io::Error::other("usage: terminal_image capture PROGRAM | render")),
     }
 }
 
@@ -56,7 +56,7 @@ fn capture(root: &Path, program: &Path) -> io::Result<String> {
         std::os::unix::fs::symlink(fs::canonicalize(target)?, folder.path().join(name))?;
     }
     let voices = folder.path().join("voices.wav");
-    audio::write_wav(&voices, &said(root)).map_err(io::Error::other)?;
+    audio::write_wav(&voices, &recording(root)).map_err(io::Error::other)?;
 
     let models = fs::canonicalize(root.join("host/models"))?;
     let run = format!("WAKELING_MODELS={} ./wakeling", models.display());
@@ -72,7 +72,7 @@ fn capture(root: &Path, program: &Path) -> io::Result<String> {
 
     let finetune = "finetune --word \"hey wakeling=demo/train\" --out runs/hey";
     let session = Session::start(&sink, folder.path(), SIZE, &format!("{run} {finetune}"));
-    let tuned = session.wait_for("EXIT 0");
+    let trained = session.wait_for("EXIT 0");
     drop(session);
 
     let listen = "listen runs/hey/model.wkl";
@@ -83,13 +83,13 @@ fn capture(root: &Path, program: &Path) -> io::Result<String> {
     session.wait_for("hey wakeling  level");
     let live = session.wait_for("DETECTED");
     stop(player)?;
-    let screens = [(record, recorded), (finetune, tuned), (listen, live)];
+    let screens = [(record, recorded), (finetune, trained), (listen, live)];
     let screens = screens.map(|(command, screen)| format!("$ wakeling {command}\n{screen}\n"));
     Ok(screens.join("\n"))
 }
 
 /// Returns the demo's voices speaking the phrase, with pauses for the countdown of a take.
-fn said(root: &Path) -> Vec<i16> {
+fn recording(root: &Path) -> Vec<i16> {
     let names = ["af_sarah-0", "am_onyx-0", "bf_lily-0", "bm_george-0"];
     let pause = vec![0; 40_000];
     let voice = |name: &str| {

@@ -27,29 +27,29 @@ type Read<T> = Result<T, Unreadable>;
 /// # Errors
 /// [`Unreadable`], with the name of the field.
 pub fn fields(file: &[u8]) -> Read<Vec<Field>> {
-    let mut walk = Walk { file, position: 0, fields: Vec::new(), arrays: Vec::new() };
-    walk.header()?;
-    walk.card()?;
-    walk.frontend()?;
-    walk.u8("frames_per_step")?;
-    walk.list("layers", Walk::layer)?;
-    walk.u8("trunk_layers")?;
-    walk.list("heads", Walk::head)?;
-    walk.list("words", Walk::word)?;
-    if walk.position < described(file) {
-        walk.variant("gate", &["None", "Some"])?;
-        walk.u8("gate.margin")?;
-        walk.u8("gate.hold_steps")?;
+    let mut reader = FieldReader { file, position: 0, fields: Vec::new(), arrays: Vec::new() };
+    reader.header()?;
+    reader.card()?;
+    reader.frontend()?;
+    reader.u8("frames_per_step")?;
+    reader.list("layers", FieldReader::layer)?;
+    reader.u8("trunk_layers")?;
+    reader.list("heads", FieldReader::head)?;
+    reader.list("words", FieldReader::word)?;
+    if reader.position < described(file) {
+        reader.variant("gate", &["None", "Some"])?;
+        reader.u8("gate.margin")?;
+        reader.u8("gate.hold_steps")?;
     }
-    walk.padding()?;
-    for (name, words) in std::mem::take(&mut walk.arrays) {
-        walk.take(4 * words, &name)?;
-        walk.note(4 * words, &name, format!("{words} words"));
+    reader.padding()?;
+    for (name, words) in std::mem::take(&mut reader.arrays) {
+        reader.take(4 * words, &name)?;
+        reader.note(4 * words, &name, format!("{words} words"));
     }
-    if walk.position == file.len() {
-        Ok(walk.fields)
+    if reader.position == file.len() {
+        Ok(reader.fields)
     } else {
-        Err(Unreadable(format!("{} bytes are left", file.len() - walk.position)))
+        Err(Unreadable(format!("{} bytes are left", file.len() - reader.position)))
     }
 }
 
@@ -61,7 +61,7 @@ fn described(file: &[u8]) -> usize {
 }
 
 /// Reads one field after another.
-struct Walk<'f> {
+struct FieldReader<'f> {
     file: &'f [u8],
     position: usize,
     fields: Vec<Field>,
@@ -69,7 +69,7 @@ struct Walk<'f> {
     arrays: Vec<(String, usize)>,
 }
 
-impl Walk<'_> {
+impl FieldReader<'_> {
     fn header(&mut self) -> Read<()> {
         let magic = self.take(4, "magic")?;
         self.note(4, "magic", String::from_utf8_lossy(&magic).into_owned());
@@ -198,7 +198,7 @@ impl Walk<'_> {
         self.u8(&format!("{name}.smoothing_steps"))?;
         self.signed(&format!("{name}.threshold"))?;
         self.unsigned(&format!("{name}.refractory_steps"))?;
-        self.list(&format!("{name}.points"), Walk::point)
+        self.list(&format!("{name}.points"), FieldReader::point)
     }
 
     fn point(&mut self, name: &str) -> Read<()> {

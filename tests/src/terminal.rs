@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(
             image,
             svg(&text, IMAGE_TITLE, IMAGE_COLUMNS),
-            "cargo run -p wakeling-tests --example terminal_picture -- render"
+            "cargo run -p wakeling-tests --example terminal_image -- render"
         );
         assert!(image.len() < 60_000, "{} bytes", image.len());
     }

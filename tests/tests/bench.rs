@@ -40,7 +40,7 @@ const SEEDS: [(u64, NormalizationKind); 2] =
     [(1, NormalizationKind::Log), (0, NormalizationKind::Pcan)];
 
 /// Figures by name, one per processor; `None` where the processor's memory is too small.
-type Figures = BTreeMap<String, Vec<Option<f64>>>;
+type Results = BTreeMap<String, Vec<Option<f64>>>;
 
 /// Programs of one processor.
 struct Programs {
@@ -132,13 +132,13 @@ fn compiler(elf: &[u8]) -> String {
     text.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
-fn measure(programs: &[Programs]) -> (Figures, String) {
+fn measure(programs: &[Programs]) -> (Results, String) {
     let pcm = sound::speech_like(1, SECONDS);
-    let mut figures = Figures::new();
+    let mut results = Results::new();
     let mut made_by = String::new();
     for Programs { application, meter, image } in programs {
         let mut add = |name: String, value: Option<f64>| {
-            figures.entry(name).or_default().push(value);
+            results.entry(name).or_default().push(value);
         };
         for (seed, kind) in SEEDS {
             let [frame, ..] = metered(meter, seed, Tier::Tiny, &pcm);
@@ -174,11 +174,11 @@ fn measure(programs: &[Programs]) -> (Figures, String) {
         add("9 bytes of program".into(), Some(program_bytes(&elf)));
         made_by = compiler(&elf);
     }
-    (figures, made_by)
+    (results, made_by)
 }
 
 /// Formats the page with the figures.
-fn page(machines: &[Machine], figures: &Figures, made_by: &str) -> String {
+fn page(machines: &[Machine], results: &Results, made_by: &str) -> String {
     let mut page = String::from(
         "# What the device costs\n\n\
          Instructions and bytes on processors that QEMU emulates (instructions, not cycles: nothing \
@@ -190,7 +190,7 @@ fn page(machines: &[Machine], figures: &Figures, made_by: &str) -> String {
     let names: Vec<&str> = machines.iter().map(|machine| machine.name).collect();
     let _ = writeln!(page, "Compiler: {made_by}.\n\n| | {} |", names.join(" | "));
     let _ = writeln!(page, "|---|{}", "---:|".repeat(names.len()));
-    for (name, values) in figures {
+    for (name, values) in results {
         let text: Vec<String> = values.iter().map(|&value| number(value)).collect();
         let _ = writeln!(page, "| {} | {} |", &name[2..], text.join(" | "));
     }
@@ -241,13 +241,13 @@ fn rows(page: &str) -> BTreeMap<&str, Row<'_>> {
 fn regressions(table: &str, now: &str) -> Vec<String> {
     let (old, new) = (rows(table), rows(now));
     let mut worse = Vec::new();
-    for (name, figures) in &old {
+    for (name, results) in &old {
         let Some(found) = new.get(name) else {
             worse.push(format!("{name}: is not measured any more"));
             continue;
         };
         for (machine, &after) in found {
-            let before = figures.get(machine).copied().flatten();
+            let before = results.get(machine).copied().flatten();
             let bound = before.map(|before| before * (1.0 + TOLERANCE));
             if bound.is_some_and(|bound| after.is_none_or(|after| after > bound)) {
                 let [before, after] = [before, after].map(number);
@@ -267,8 +267,8 @@ fn no_figure_is_worse_than_the_table() {
     let Some(programs) = programs(&machines) else { return };
     let path: PathBuf =
         [env!("CARGO_MANIFEST_DIR"), "..", "docs", "reference", "bench.md"].iter().collect();
-    let (figures, made_by) = measure(&programs);
-    let now = page(&machines, &figures, &made_by);
+    let (results, made_by) = measure(&programs);
+    let now = page(&machines, &results, &made_by);
     println!("{now}");
     if env::var("WAKELING_BENCH").is_ok_and(|action| action == "accept") {
         assert_eq!(machines.len(), MACHINES.len(), "a page has all processors");

@@ -70,7 +70,7 @@ fn a_width_that_fits_no_block_is_equal_to_the_byte() {
 }
 
 #[test]
-fn every_processor_says_the_same_as_the_laptop() {
+fn every_processor_prints_the_same_as_the_laptop() {
     let pcm = sound::speech_like(9, 5);
     for machine in Machine::ALL {
         let Some(emulator) = device::emulator(machine, APPLICATION) else { continue };
@@ -173,7 +173,7 @@ fn a_damaged_model_is_refused_in_words() {
 }
 
 #[test]
-fn silence_of_no_length_is_heard_to_its_end() {
+fn empty_and_short_audio_runs_to_its_end() {
     let Some(emulator) = emulator() else { return };
     let bytes = random_model(5, Tier::Tiny);
     for samples in [0, 1, 479, 480, 639, 640] {
@@ -184,10 +184,10 @@ fn silence_of_no_length_is_heard_to_its_end() {
 }
 
 /// Prints the figures of the documents:
-/// `cargo test -p wakeling-tests --test emulator figures -- --ignored --nocapture`.
+/// `cargo test -p wakeling-tests --test emulator print_results -- --ignored --nocapture`.
 #[test]
 #[ignore = "it measures and proves nothing"]
-fn figures() {
+fn print_results() {
     const SECONDS: usize = 20;
     let emulator = emulator().expect("figures need the emulator");
     let pcm = sound::speech_like(1, SECONDS);

@@ -184,14 +184,14 @@ fn a_second_run_forgets_the_first() {
 }
 
 #[test]
-fn sound_and_images_are_told_apart() {
+fn distinguishes_audio_from_image_models() {
     let (image, sound) = (random_image_model(1, Network::Small), random_model(1, Tier::Tiny));
     assert_eq!(Model::load(&image).err(), Some(LoadError::Kind { image: true }));
     assert_eq!(ImageModel::load(&sound).err(), Some(LoadError::Kind { image: false }));
 }
 
 #[test]
-fn a_file_survives_its_way_through_the_structures() {
+fn file_survives_a_round_trip() {
     for network in NETWORKS {
         let file = random_image_model(5, network);
         let model = ImageModel::load(&file).expect("the model is valid");
@@ -279,7 +279,7 @@ fn value(stats: &str, name: &str) -> u64 {
 }
 
 #[test]
-fn the_chip_says_what_the_laptop_says() {
+fn chip_prints_the_same_as_the_laptop() {
     let Some(emulator) = emulator(Machine::CORTEX_M4) else { return };
     // The limits compare with 7.70 M and 24.10 M of TensorFlow Lite Micro with CMSIS-NN.
     for (network, limit) in NETWORKS.into_iter().zip([u64::MAX, 3_900_000, 13_000_000]) {
@@ -312,7 +312,7 @@ fn trained() -> Vec<u8> {
 }
 
 #[test]
-fn a_trained_network_is_its_formulas_and_says_the_same_on_the_chip() {
+fn trained_network_equals_its_formulas_and_the_chip() {
     let file = trained();
     let model = ImageModel::load(&file).expect("the model is valid");
     let test = forms::forms(2, 60, 16);
@@ -334,7 +334,7 @@ fn a_trained_network_is_its_formulas_and_says_the_same_on_the_chip() {
 }
 
 #[test]
-fn a_image_of_96_by_96_costs_half_of_the_anchor() {
+fn image_of_96_by_96_costs_half_of_the_anchor() {
     // TensorFlow Lite Micro with CMSIS-NN takes 24.10 M instructions and 100.7 KB on a Cortex-M4,
     // and 6.56 M on a Cortex-M55, for MLPerf Tiny's visual wake words, 96 × 96 × 3.
     for (machine, tier, limit) in [

@@ -167,7 +167,7 @@ fn extreme_numbers_run() {
 }
 
 #[test]
-fn a_file_survives_its_way_through_the_structures() {
+fn file_survives_a_round_trip() {
     for (seed, tier) in [(6, Tier::Tiny), (7, Tier::S), (8, Tier::M)] {
         let file = random_model(seed, tier);
         let model = Model::load(&file).expect("the model is valid");

@@ -42,7 +42,7 @@ fn no_panic_can_be_reached() {
 }
 
 #[test]
-fn what_was_proven_is_the_whole_device_and_its_stack_is_bounded() {
+fn proof_covers_the_whole_device_and_bounds_its_stack() {
     let Some(proof) = built(NO_PANIC) else { return };
     // The cases are gates that open and close, every normalization, and the largest number of
     // heads.

@@ -240,7 +240,7 @@ fn each_missing_thing_alone_is_noticed() {
 }
 
 #[test]
-fn what_could_not_be_installed_is_named() {
+fn names_what_could_not_be_installed() {
     let machine = Machine::new(true);
     machine.apt_get("exit 100");
     let (log, message, output) = machine.x(&["demo"]);

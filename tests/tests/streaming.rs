@@ -37,7 +37,7 @@ fn any_chunking_equals_the_whole() {
 }
 
 #[test]
-fn a_prefix_says_a_prefix() {
+fn prefix_of_the_audio_gives_a_prefix_of_the_lines() {
     let bytes = random_model_with_heads(4, Tier::S, 2);
     let model = Model::load(&bytes).expect("the model is valid");
     let pcm = sound::speech_like(4, 5);

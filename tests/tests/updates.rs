@@ -153,7 +153,7 @@ struct Case {
     stream: Vec<u8>,
     calls: Vec<usize>,
     pcm: Vec<i16>,
-    heard: [String; 2],
+    events: [String; 2],
 }
 
 impl Case {
@@ -166,12 +166,12 @@ impl Case {
         update_here(&mut words, &old, &pinned);
         let flash = bytes_of(&words);
         let calls = update_here(&mut words, &new, &pinned);
-        let heard = [old_model, new_model].map(|model| {
+        let events = [old_model, new_model].map(|model| {
             let model = Model::load(&model).expect("the model is valid");
             Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("the host runs")
         });
-        assert_ne!(heard[0], heard[1], "a test of nothing");
-        Some(Self { emulator, flash, stream: stream(&new), calls, pcm, heard })
+        assert_ne!(events[0], events[1], "a test of nothing");
+        Some(Self { emulator, flash, stream: stream(&new), calls, pcm, events })
     }
 
     /// Cuts the power as `word` specifies, starts again, and returns the version that runs. Its
@@ -193,11 +193,15 @@ impl Case {
         let woke = self.emulator.run_on_flash(flash, &self.pcm, &[], &["scores"]);
         let (lines, _) = woke.unwrap_or_else(|e| panic!("a brick, {word}: {e}"));
         let (first, rest) = lines.split_once('\n').unwrap_or_default();
-        let (heard, last) = rest.trim_end().rsplit_once('\n').unwrap_or_default();
+        let (events, last) = rest.trim_end().rsplit_once('\n').unwrap_or_default();
         assert!(last.starts_with("ended"), "a brick, {word}: {lines}");
         let version = (1..=2).find(|v| first == format!("started version={v} slot={}", v - 1));
         let version = version.unwrap_or_else(|| panic!("a brick, {word}: {first}"));
-        assert_eq!(heard, self.heard[version - 1].trim_end(), "{word}: it does not hear the same");
+        assert_eq!(
+            events,
+            self.events[version - 1].trim_end(),
+            "{word}: it does not hear the same"
+        );
         version
     }
 }
@@ -205,7 +209,7 @@ impl Case {
 /// End-to-end test of enrollment. The device installs the head as a candidate, equal to the byte to
 /// the laptop's head for the same sound, and runs it after the restart.
 #[test]
-fn what_a_device_learned_is_what_the_laptop_makes_of_it_and_runs() {
+fn device_and_laptop_enroll_the_same_head() {
     let pretrained = small_pretrained();
     let backbone = Backbone::new(pretrained).expect("it can be quantized");
     let params = backbone.frontend();
@@ -217,8 +221,8 @@ fn what_a_device_learned_is_what_the_laptop_makes_of_it_and_runs() {
     let model = model.and_then(|model| model.bytes()).expect("a model");
     let room = |samples: usize| (0..samples).map(|n| [2, -3, 1][n % 3]).collect::<Vec<i16>>();
     let word = [room(24_000), sound::speech_like(3, 1)[..9_000].to_vec(), room(24_000)].concat();
-    let said = word.repeat(5);
-    let here = enroll_file(&model, std::slice::from_ref(&said)).expect("it has a head");
+    let utterances = word.repeat(5);
+    let here = enroll_file(&model, std::slice::from_ref(&utterances)).expect("it has a head");
     let here = here.outcome.expect("they are alike");
 
     let package = Package::of(pack(Path::new("model"), &model, 1, None).expect("it is a model"));
@@ -240,7 +244,7 @@ fn what_a_device_learned_is_what_the_laptop_makes_of_it_and_runs() {
     let mut enroller = Box::new(Enroller::new());
     enroller.watch(&loaded, &file);
     enroller.begin().expect("there is a head");
-    pipeline.push_to(&said, &mut *enroller);
+    pipeline.push_to(&utterances, &mut *enroller);
     let patch = enroller.patch().expect("the laptop took them");
     store.install(patch.patches()).expect("it is installed");
 
@@ -294,7 +298,7 @@ fn a_cut_at_every_page_write_leaves_a_whole_model() {
 }
 
 #[test]
-fn cuts_at_drawn_moments_leave_a_whole_model() {
+fn cuts_at_random_moments_leave_a_whole_model() {
     let Some(case) = Case::new() else { return };
     let named = env::var("WAKELING_EMULATED_CUTS").ok().map(|n| n.parse().expect("a number"));
     let cuts = named.unwrap_or(12);

@@ -10,8 +10,8 @@ use crate::process::{
     Failure, TaskResult, cargo, entries, host_target, log, run as run_command, target_variable,
 };
 
-/// Compiler flags that count every branch. They are for the target alone, so that what runs while building
-/// is as ever.
+/// Compiler flags that count every branch. They are for the target alone, so that build scripts and
+/// macros stay as they are.
 const FLAGS: [&str; 6] = [
     "--cfg fuzzing",
     "-Cpasses=sancov-module",
@@ -21,7 +21,7 @@ const FLAGS: [&str; 6] = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
 
-/// Runs fuzz targets, or all if none is named, for so many seconds each. Inputs that break one are left in
+/// Runs fuzz targets, or all if none is named, for `seconds` each. Inputs that break one are left in
 /// `fuzz/artifacts`; the others run all the same.
 pub fn run(seconds: u32, targets: Vec<String>) -> TaskResult {
     let all = names(&entries(Path::new("fuzz/fuzz_targets")));
@@ -53,7 +53,7 @@ pub fn run(seconds: u32, targets: Vec<String>) -> TaskResult {
     match broken[..] {
         [] => Ok(()),
         _ => Err(Failure::new(format!(
-            "broken: {}; what broke them lies in fuzz/artifacts",
+            "broken: {}; the inputs are in fuzz/artifacts",
             broken.join(" ")
         ))),
     }
@@ -61,14 +61,14 @@ pub fn run(seconds: u32, targets: Vec<String>) -> TaskResult {
 
 /// Returns whether a fuzz target took all inputs.
 fn holds(program: &Path, target: &str, seconds: u32) -> TaskResult<bool> {
-    let model_files = Path::new("fuzz/artifacts").join(target);
-    fs::create_dir_all(&model_files).map_err(Failure::io(&model_files))?;
+    let artifacts = Path::new("fuzz/artifacts").join(target);
+    fs::create_dir_all(&artifacts).map_err(Failure::io(&artifacts))?;
     let mut command = Command::new(program);
     command
         .arg(Path::new("fuzz/corpus").join(target))
         .arg(format!("-max_total_time={seconds}"))
         .args(["-timeout=20", "-rss_limit_mb=4096", "-print_final_stats=1", "-verbosity=0"])
-        .arg(format!("-artifact_prefix={}/", model_files.display()));
+        .arg(format!("-artifact_prefix={}/", artifacts.display()));
     let status = command.status().map_err(Failure::io(program))?;
     Ok(status.success())
 }

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_has_the_code_of_its_program() {
+    fn failure_has_the_exit_code_of_its_program() {
         let failure = run(Command::new("sh").args(["-c", "exit 7"])).expect_err("it fails");
         assert_eq!(failure.code, 7);
         assert!(failure.to_string().starts_with("sh -c failed"), "{failure}");

@@ -129,14 +129,14 @@ fn detect(block_samples: usize, overrun_at: Option<usize>, scores: bool) -> (Vec
     let mut listener = Listener::new(&model, &mut pipeline, outputs, options);
     let pcm = recording();
     let mut player = Scorer { pcm: &pcm, position: 0, overrun_at };
-    let heard = listener.run(&mut player, &mut vec![0; block_samples]).unwrap();
-    assert_eq!(heard, pcm.len() as u64);
+    let samples = listener.run(&mut player, &mut vec![0; block_samples]).unwrap();
+    assert_eq!(samples, pcm.len() as u64);
     let (pin, lines) = listener.release();
     (pin.0, lines)
 }
 
 #[test]
-fn a_word_lights_the_indicator_for_a_while_and_is_told_once() {
+fn detection_lights_the_indicator_and_is_printed_once() {
     for block_samples in [1, 77, 320, 60_000] {
         let (levels, lines) = detect(block_samples, None, false);
         assert_eq!(levels, [false, true, false], "{block_samples}");
@@ -160,14 +160,14 @@ fn the_lines_do_not_depend_on_the_blocks() {
 }
 
 #[test]
-fn an_overrun_is_told_and_survived() {
+fn prints_an_overrun_and_goes_on() {
     let (levels, lines) = detect(320, Some(6_400), false);
     assert_eq!(lines.lines().nth(1), Some("overrun 6400 320"));
     assert_eq!(levels, [false, true, false]);
 }
 
 #[test]
-fn a_fault_is_told_once_in_its_place_and_survived() {
+fn prints_a_microphone_issue_once_in_order_and_goes_on() {
     let (_, whole) = detect(60_000, None, true);
     let lines: Vec<&str> = whole.lines().collect();
     let mic_issues: Vec<usize> =
@@ -177,7 +177,7 @@ fn a_fault_is_told_once_in_its_place_and_survived() {
     let tables = Tables::new();
     let model = tables.model();
     let pcm: Vec<i16> = [vec![0; 32_000], recording(), vec![0; 64_000]].concat();
-    let heard = |block: usize| {
+    let lines_of = |block: usize| {
         let mut arena = vec![0; model.arena_bytes()];
         let mut pipeline = Pipeline::new(&model, &mut arena).unwrap();
         let options = Options { scores: true, ..Options::default() };
@@ -187,13 +187,13 @@ fn a_fault_is_told_once_in_its_place_and_survived() {
         listener.run(&mut player, &mut vec![0; block]).unwrap();
         listener.release().1
     };
-    let lines = heard(320);
+    let lines = lines_of(320);
     let mic_issues: Vec<&str> = lines.lines().filter(|l| l.starts_with("fault ")).collect();
     assert_eq!(mic_issues, ["fault 32000 stuck", "fault 64000 none", "fault 96000 stuck"]);
     assert!(lines.lines().any(|l| l.starts_with("detection ")), "{lines}");
     // Their positions among the steps do not depend on the blocks either.
     for block in [7, 160, 1_000, 500_000] {
-        assert!(heard(block) == lines, "{block}");
+        assert!(lines_of(block) == lines, "{block}");
     }
 }
 

@@ -121,7 +121,7 @@ mod tests {
 
     /// Pushes a tone of 1 kHz in every channel, in blocks of varying length, and returns the
     /// output.
-    fn heard(rate: u32, channels: u16, seconds: f64) -> Vec<i16> {
+    fn resampled(rate: u32, channels: u16, seconds: f64) -> Vec<i16> {
         let frames = (f64::from(rate) * seconds) as usize;
         let tone = |i: usize| (std::f32::consts::TAU * 1_000.0 * i as f32 / rate as f32).sin();
         let sound: Vec<f32> = (0..frames)
@@ -142,7 +142,7 @@ mod tests {
         for (rate, channels) in
             [(8_000, 1), (16_000, 1), (44_100, 2), (48_000, 1), (48_000, 6), (192_000, 2)]
         {
-            let out = heard(rate, channels, 1.0);
+            let out = resampled(rate, channels, 1.0);
             assert!(out.len() <= 16_000 && out.len() > 14_500, "{rate} Hz: {}", out.len());
             // The output is in phase with the tone at 16 kHz, except at the ends.
             for (i, &found) in out.iter().enumerate().take(14_000).skip(1_000) {
@@ -166,11 +166,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_played_is_as_long_as_what_was_heard() {
+    fn resampled_output_has_the_length_of_its_input() {
         let pcm: Vec<i16> = (0..16_000).map(|i| ((i % 100) * 50) as i16).collect();
         for rate in [16_000, 44_100, 48_000] {
-            let scored = for_playback(&pcm, rate).unwrap();
-            assert!(scored.len().abs_diff(rate as usize) < 2, "{rate}: {}", scored.len());
+            let playback = for_playback(&pcm, rate).unwrap();
+            assert!(playback.len().abs_diff(rate as usize) < 2, "{rate}: {}", playback.len());
         }
     }
 }

@@ -130,7 +130,7 @@ fn checked_length(path: &Path) -> Result<u64> {
         return Err(Error::input(
             path,
             "this is a folder, and an audio file is expected",
-            "name a file, or open the folder as a corpus",
+            "name a file, or open the folder as a dataset",
         ));
     }
     if !metadata.is_file() {

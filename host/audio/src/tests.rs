@@ -85,7 +85,7 @@ fn message(path: &PathBuf) -> String {
 }
 
 #[test]
-fn sixteen_khz_mono_is_bit_exact_both_ways() {
+fn sixteen_khz_mono_is_bit_exact_in_both_directions() {
     let dir = Folder::new();
     let path = dir.0.path().join("a.wav");
     let all: Vec<i16> = (i16::MIN..=i16::MAX).collect();

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_of_an_ogg_file_is_told() {
+    fn reports_every_cut_of_an_ogg_file() {
         let whole = [page(2, 30), page(0, 600), page(4, 255)].concat();
         assert_eq!(ogg(&whole), None);
         for length in 0..whole.len() {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_mp3_file_is_told() {
+    fn reports_a_cut_mp3_file() {
         let tagged =
             [b"ID3\x04\0\0\0\0\0\x03abc".to_vec(), frame(Some(9)), frame(None).repeat(9)].concat();
         let bare = frame(None).repeat(9);

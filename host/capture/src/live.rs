@@ -253,23 +253,25 @@ impl Listener {
     /// Saves the last seconds, as a miss of a keyword or as a false wake.
     fn save(&mut self, out: &std::path::Path, word: Option<usize>) {
         let label = word.and_then(|word| self.labels.get(word));
-        let (folder, prefix, facts) = match label {
+        let (folder, prefix, metadata) = match label {
             Some(label) => {
                 let folder = out.join("misses").join(wakeling_data::text::file_name(label));
-                let facts = ClipMetadata {
+                let metadata = ClipMetadata {
                     text: label.clone(),
                     kind: "word".into(),
                     ..ClipMetadata::default()
                 };
-                (folder, "miss", facts)
+                (folder, "miss", metadata)
             }
             None => {
-                let facts = ClipMetadata { kind: "false-wake".into(), ..ClipMetadata::default() };
-                (out.join("false-wakes"), "wake", facts)
+                let metadata =
+                    ClipMetadata { kind: "false-wake".into(), ..ClipMetadata::default() };
+                (out.join("false-wakes"), "wake", metadata)
             }
         };
         let pcm = self.ring.to_vec();
-        let saved = Folder::open(&folder, prefix, &facts).and_then(|mut f| f.keep(&pcm, &facts));
+        let saved =
+            Folder::open(&folder, prefix, &metadata).and_then(|mut f| f.keep(&pcm, &metadata));
         self.note = match saved {
             Ok(path) => {
                 // The next key does not save the same sound again.

@@ -141,15 +141,18 @@ impl Session<'_, '_> {
 
     /// Returns the times of the next take. An unattended session needs time for the way back, too.
     fn timing(&self) -> Timing {
-        let walks = self.style().0 == FAR || (self.was_far && self.plan.keep_good);
-        if walks { Timing::FAR } else { Timing::NEAR }
+        let is_far = self.style().0 == FAR || (self.was_far && self.plan.keep_good);
+        if is_far { Timing::FAR } else { Timing::NEAR }
     }
 
     fn prompt(&self, timing: Timing) -> String {
         let prompt = format!("Say it {}.", self.style().1);
         match timing {
             Timing::FAR => {
-                format!("{prompt} The countdown of {:.0} s is for the way.", timing.countdown_s())
+                format!(
+                    "{prompt} The countdown is {:.0} s, so that you can walk there.",
+                    timing.countdown_s()
+                )
             }
             _ => prompt,
         }
@@ -197,7 +200,7 @@ impl Session<'_, '_> {
     }
 
     fn ask_speaker(&mut self) -> Result<()> {
-        if let Some(name) = self.devices.screen.ask("Who speaks", &self.plan.speaker)? {
+        if let Some(name) = self.devices.screen.ask("Speaker", &self.plan.speaker)? {
             self.plan.speaker = name;
         }
         Ok(())
@@ -222,7 +225,7 @@ impl Session<'_, '_> {
             let sign = match phase {
                 Phase::Counting(left) => format!("{left} …"),
                 Phase::Waiting => "NOW".into(),
-                Phase::Speaking | Phase::Over => "NOW · heard".into(),
+                Phase::Speaking | Phase::Over => "NOW · detected".into(),
             };
             let body = vec![prompt.clone(), sign];
             self.devices.screen.show(&self.view(body, TAKE_KEYS))?;
@@ -238,7 +241,7 @@ impl Session<'_, '_> {
         let has_gaps = self.devices.microphone.has_gaps();
         match take.finish() {
             Some(recorded) => self.judge(&recorded, has_gaps),
-            None => self.nothing(),
+            None => self.no_speech(),
         }
     }
 
@@ -257,21 +260,22 @@ impl Session<'_, '_> {
         self.devices.screen.bell()
     }
 
-    fn nothing(&mut self) -> Result<Next> {
+    fn no_speech(&mut self) -> Result<Next> {
         self.silent += 1;
         if self.plan.keep_good {
             if self.silent >= MOST_SILENT {
                 let name = self.devices.microphone.name().to_owned();
-                let problem = format!("nothing was heard in {MOST_SILENT} takes in a row");
+                let problem = format!("no sound in {MOST_SILENT} takes in a row");
                 return Err(Error::device(
                     name,
                     problem,
-                    "see that it is not muted: wakeling doctor",
+                    "check that it is not muted: wakeling doctor",
                 ));
             }
             return Ok(Next::Take);
         }
-        let body = ["Nothing was heard. Is this the right microphone, and is it on?".to_owned()];
+        let body =
+            ["No sound was recorded. Is this the right microphone, and is it on?".to_owned()];
         loop {
             match self.answer(&body, SILENT_KEYS)? {
                 Key::Enter | Key::Char('r' | ' ') => return Ok(Next::Take),
@@ -284,17 +288,17 @@ impl Session<'_, '_> {
     fn judge(&mut self, recorded: &Recorded, has_gaps: bool) -> Result<Next> {
         self.silent = 0;
         let is_good = recorded.verdict == Verdict::Good && !has_gaps;
-        let mut heard = format!(
+        let mut line = format!(
             "{:.2} s, peak {:.0} dB: {}",
             recorded.phrase_s,
             recorded.level.peak_db,
             recorded.verdict.advice()
         );
         if has_gaps {
-            heard += "; the computer was too busy, and a part is missing";
+            line += "; the computer was too busy, and a part is missing";
         }
         if self.plan.keep_good {
-            let body = vec![heard];
+            let body = vec![line];
             self.devices.screen.show(&self.view(body, &[]))?;
             if is_good {
                 self.keep(recorded)?;
@@ -302,7 +306,7 @@ impl Session<'_, '_> {
             return Ok(Next::Take);
         }
         let keys = if is_good { KEEP_KEYS } else { REDO_KEYS };
-        let mut body = vec![heard];
+        let mut body = vec![line];
         loop {
             match self.answer(&body, keys)? {
                 Key::Enter if !is_good => return Ok(Next::Take),
@@ -311,11 +315,11 @@ impl Session<'_, '_> {
                 // again.
                 Key::Enter | Key::Char('k' | ' ') => match self.keep(recorded) {
                     Ok(()) => return Ok(Next::Take),
-                    Err(error) => body = told(&body, &error),
+                    Err(error) => body = with_error(&body, &error),
                 },
                 Key::Char('p') => {
                     if let Err(error) = self.devices.loudspeaker.play(&recorded.pcm) {
-                        body = told(&body, &error);
+                        body = with_error(&body, &error);
                     }
                 }
                 Key::Char('s') => self.ask_speaker()?,
@@ -337,7 +341,7 @@ impl Session<'_, '_> {
 }
 
 /// Returns the first line of `body` with an error below it.
-fn told(body: &[String], error: &Error) -> Vec<String> {
+fn with_error(body: &[String], error: &Error) -> Vec<String> {
     let lines = error.to_string();
     body.iter().take(1).cloned().chain(lines.lines().map(str::to_owned)).collect()
 }

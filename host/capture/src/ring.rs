@@ -3,6 +3,15 @@
 use std::collections::VecDeque;
 
 /// Newest samples, up to a fixed number.
+///
+/// ```
+/// use wakeling_capture::ring::Ring;
+///
+/// let mut ring = Ring::new(3);
+/// ring.push(&[1, 2]);
+/// ring.push(&[3, 4]);
+/// assert_eq!(ring.to_vec(), [2, 3, 4]); // the newest
+/// ```
 #[derive(Clone, Debug)]
 pub struct Ring {
     samples: VecDeque<i16>,
@@ -45,8 +54,8 @@ mod tests {
             let mut ring = Ring::new(300);
             for (i, block) in all.chunks(length).enumerate() {
                 ring.push(block);
-                let heard = ((i + 1) * length).min(1_000);
-                assert_eq!(ring.to_vec(), all[heard.saturating_sub(300)..heard], "{length}");
+                let pushed = ((i + 1) * length).min(1_000);
+                assert_eq!(ring.to_vec(), all[pushed.saturating_sub(300)..pushed], "{length}");
             }
         }
         let mut none = Ring::new(0);

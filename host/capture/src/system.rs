@@ -132,7 +132,7 @@ fn remedy(kind: ErrorKind) -> &'static str {
         ErrorKind::UnsupportedConfig | ErrorKind::InvalidInput => {
             "leave out --rate, or choose another microphone with --device"
         }
-        _ => "see that it is plugged in, then give the same command again; what was kept is kept",
+        _ => "check that it is plugged in, then give the same command again; saved takes are kept",
     }
 }
 
@@ -314,7 +314,7 @@ impl Loudspeaker for DefaultLoudspeaker {
             Error::device(
                 "loudspeaker",
                 "the system has none",
-                "plug one in; takes can be kept unheard",
+                "plug one in; takes can be kept without playback",
             )
         })?;
         let offered: Vec<_> = device.supported_output_configs().map_err(failed)?.collect();

@@ -118,11 +118,25 @@ fn is_tone(frame: &[i16]) -> bool {
 
 /// Returns true if a phrase contains the signal tone. Over 80 ms the bin is so narrow that a voice,
 /// whose pitch moves, has little energy in it.
-fn has_tone(said: &[i16]) -> bool {
-    said.windows(8 * FRAME).step_by(4 * FRAME).any(|window| tone_share(window) > MIXED_SHARE)
+fn has_tone(phrase_pcm: &[i16]) -> bool {
+    phrase_pcm.windows(8 * FRAME).step_by(4 * FRAME).any(|window| tone_share(window) > MIXED_SHARE)
 }
 
 /// Take in progress.
+///
+/// ```
+/// use wakeling_capture::take::{Phase, Take, Verdict};
+///
+/// let sound = |level: f32, samples: usize| (0..samples).map(|n| (level * (n as f32 * 0.3).sin()) as i16).collect::<Vec<_>>();
+/// let mut take = Take::new();
+/// assert_eq!(take.push(&sound(20.0, 16_000)), Phase::Counting(1)); // a quiet room
+/// take.push(&sound(20.0, 16_000));
+/// take.push(&sound(8_000.0, 12_000)); // the phrase
+/// assert_eq!(take.push(&sound(20.0, 16_000)), Phase::Over); // a pause ends it
+/// let recorded = take.finish().unwrap();
+/// assert_eq!(recorded.verdict, Verdict::Good);
+/// assert!((recorded.phrase_s - 0.75).abs() < 0.1);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Take {
     timing: Timing,
@@ -248,7 +262,7 @@ impl Take {
     /// phrase.
     pub fn finish(self) -> Option<Recorded> {
         let mut recorded = (self.phase == Phase::Over).then(|| trim(&self.pcm)).flatten()?;
-        if self.signal == Some(Signal::Tone) && has_tone(recorded.said()) {
+        if self.signal == Some(Signal::Tone) && has_tone(recorded.phrase_pcm()) {
             recorded.verdict = Verdict::Early;
         }
         Some(recorded)
@@ -309,7 +323,7 @@ pub struct Recorded {
 
 impl Recorded {
     /// Returns the phrase without the margin.
-    fn said(&self) -> &[i16] {
+    fn phrase_pcm(&self) -> &[i16] {
         &self.pcm[self.phrase.clone()]
     }
 
@@ -325,8 +339,8 @@ pub fn trim(pcm: &[i16]) -> Option<Recorded> {
     let frames = log_mel(&mel_powers(pcm, &tables.params(NormalizationKind::Log)));
     let phrase = phrase_in(&frames)?;
     let sample = |frame: usize| (frame * FRAME).min(pcm.len());
-    let said = &pcm[sample(phrase.start)..sample(phrase.end)];
-    let level = Level::of(said);
+    let phrase_pcm = &pcm[sample(phrase.start)..sample(phrase.end)];
+    let level = Level::of(phrase_pcm);
     if level.peak_db < FAINTEST_DB {
         return None;
     }
@@ -334,7 +348,7 @@ pub fn trim(pcm: &[i16]) -> Option<Recorded> {
     let mut levels: Vec<f32> = pcm.chunks_exact(FRAME).map(|f| Level::of(f).rms_db).collect();
     levels.sort_by(f32::total_cmp);
     let room_db = levels.get(levels.len() / 10).copied().unwrap_or(SILENCE_DB);
-    let phrase_s = said.len() as f64 / f64::from(SAMPLE_RATE);
+    let phrase_s = phrase_pcm.len() as f64 / f64::from(SAMPLE_RATE);
     let is_cut = phrase.start == 0 || phrase.end >= frames.len();
     let verdict = if level.is_clipped {
         Verdict::Clipped
@@ -380,13 +394,13 @@ mod tests {
         (take, phases)
     }
 
-    fn said(room: i16, phrase: i16) -> Vec<i16> {
+    fn take_pcm(room: i16, phrase: i16) -> Vec<i16> {
         [noise(2.3, room), noise(0.8, phrase), noise(2.0, room)].concat()
     }
 
     #[test]
     fn a_take_runs_from_the_countdown_to_the_pause() {
-        let sound = said(40, 9_000);
+        let sound = take_pcm(40, 9_000);
         for block in [1, 160, 333, 16_000] {
             let (take, phases) = take(&sound, block);
             if block < 1_000 {
@@ -402,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn who_walks_has_longer() {
+    fn far_takes_wait_longer() {
         let seconds = |timing: Timing| (timing.countdown_s(), timing.patience_frames / 100);
         assert_eq!((seconds(Timing::NEAR), seconds(Timing::FAR)), ((1.5, 4), (8.0, 6)));
         let sound = [noise(13.0, 40), noise(0.8, 9_000), noise(2.0, 40)].concat();
@@ -449,12 +463,12 @@ mod tests {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/test");
         let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         for path in paths.filter(|path| path.extension().is_some_and(|e| e == "ogg")) {
-            let mut said = wakeling_audio::read(&path).unwrap();
-            assert!(!has_tone(&said), "{}", path.display());
+            let mut pcm = wakeling_audio::read(&path).unwrap();
+            assert!(!has_tone(&pcm), "{}", path.display());
             // The tone at half its playback level, in the middle of the phrase.
-            let middle = said.len() / 2;
-            said[middle..].iter_mut().zip(tone()).for_each(|(s, t)| *s = s.saturating_add(t / 2));
-            assert!(has_tone(&said), "{}", path.display());
+            let middle = pcm.len() / 2;
+            pcm[middle..].iter_mut().zip(tone()).for_each(|(s, t)| *s = s.saturating_add(t / 2));
+            assert!(has_tone(&pcm), "{}", path.display());
         }
         let quiet = noise(1.5, 40);
         let mut sound = [quiet.clone(), noise(0.8, 9_000), noise(2.0, 40)].concat();
@@ -484,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn who_speaks_within_the_last_count_is_not_cut_off() {
+    fn speech_within_the_last_count_is_not_cut_off() {
         let sound = [noise(1.2, 40), noise(0.8, 9_000), noise(2.0, 40)].concat();
         let recorded = take(&sound, 160).0.finish().unwrap();
         assert_eq!(recorded.verdict, Verdict::Good);
@@ -501,11 +515,11 @@ mod tests {
                 assert_eq!(take.finish(), None, "a room of {room}");
             }
         }
-        assert_eq!(take(&said(40, 9_000)[..16_000 * 3], 160).0.finish(), None);
+        assert_eq!(take(&take_pcm(40, 9_000)[..16_000 * 3], 160).0.finish(), None);
     }
 
     #[test]
-    fn what_never_ends_is_ended() {
+    fn stops_a_program_that_never_ends() {
         let sound = [noise(2.0, 40), noise(9.0, 9_000)].concat();
         let (take, phases) = take(&sound, 160);
         assert_eq!(phases.last(), Some(&Phase::Over));
@@ -513,11 +527,11 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told() {
+    fn reports_microphone_faults() {
         let verdict = |sound: &[i16]| trim(sound).map(|r| r.verdict);
-        assert_eq!(verdict(&said(2, 300)), Some(Verdict::TooQuiet));
-        assert_eq!(verdict(&said(3_000, 5_000)), Some(Verdict::Noisy));
-        let loud: Vec<i16> = said(40, 16_000).iter().map(|&s| s.saturating_mul(4)).collect();
+        assert_eq!(verdict(&take_pcm(2, 300)), Some(Verdict::TooQuiet));
+        assert_eq!(verdict(&take_pcm(3_000, 5_000)), Some(Verdict::Noisy));
+        let loud: Vec<i16> = take_pcm(40, 16_000).iter().map(|&s| s.saturating_mul(4)).collect();
         assert_eq!(verdict(&loud), Some(Verdict::Clipped));
         assert_eq!(
             verdict(&[noise(1.0, 40), noise(0.16, 9_000), noise(1.0, 40)].concat()),

@@ -219,14 +219,14 @@ fn refused(error: io::Error) -> Error {
 /// Screen that draws in place, below what the terminal already shows.
 struct Terminal {
     /// Number of lines of the last view, which the next one overwrites.
-    drawn: u16,
+    shown_lines: u16,
     last: Vec<(Look, String)>,
 }
 
 impl Terminal {
     fn enter() -> Result<Self> {
         terminal::enable_raw_mode().map_err(refused)?;
-        let terminal = Self { drawn: 0, last: Vec::new() };
+        let terminal = Self { shown_lines: 0, last: Vec::new() };
         execute!(io::stderr(), cursor::Hide).map_err(refused)?;
         Ok(terminal)
     }
@@ -234,8 +234,8 @@ impl Terminal {
     fn draw(&mut self, lines: &[(Look, String)]) -> io::Result<()> {
         let mut out = io::BufWriter::new(io::stderr().lock());
         queue!(out, cursor::MoveToColumn(0))?;
-        if self.drawn > 0 {
-            queue!(out, cursor::MoveUp(self.drawn))?;
+        if self.shown_lines > 0 {
+            queue!(out, cursor::MoveUp(self.shown_lines))?;
         }
         for (look, line) in lines {
             let (color, attribute) = match look {
@@ -255,7 +255,7 @@ impl Terminal {
             )?;
         }
         queue!(out, Clear(ClearType::FromCursorDown))?;
-        self.drawn = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+        self.shown_lines = u16::try_from(lines.len()).unwrap_or(u16::MAX);
         out.flush()
     }
 }
@@ -303,7 +303,7 @@ impl Screen for Terminal {
         let answer = ask_line(question, default);
         terminal::enable_raw_mode().map_err(refused)?;
         execute!(io::stderr(), cursor::Hide).map_err(refused)?;
-        (self.drawn, self.last) = (0, Vec::new());
+        (self.shown_lines, self.last) = (0, Vec::new());
         answer
     }
 

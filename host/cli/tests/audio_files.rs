@@ -12,9 +12,9 @@ use wakeling_audio as audio;
 use wakeling_tests::{Tier, random_model, sound};
 
 /// Folder with a model of the keyword "hey wakeling" and a few short recordings.
-struct Place(TempDir);
+struct TestDir(TempDir);
 
-impl Place {
+impl TestDir {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().expect("a temporary folder"));
         fs::write(place.path("good.wkl"), random_model(1, Tier::Tiny)).expect("a model");
@@ -72,7 +72,7 @@ fn long_recording(path: PathBuf, minutes: u32) {
 
 /// Returns the peak resident size of a run, in MiB.
 #[cfg(target_os = "linux")]
-fn peak_mib(place: &Place, arguments: &[&str]) -> u64 {
+fn peak_mib(place: &TestDir, arguments: &[&str]) -> u64 {
     let mut command = place.command(arguments);
     let mut child =
         command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
@@ -98,7 +98,7 @@ type Arguments<'a> = &'a dyn Fn(&str) -> Vec<String>;
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_does_not_grow_with_the_length_of_a_recording() {
-    let place = Place::new();
+    let place = TestDir::new();
     for (name, minutes) in [("one", 1), ("thirty", 30)] {
         long_recording(place.path(&format!("{name}/a.wav")), minutes);
     }
@@ -141,7 +141,7 @@ fn owned(arguments: &[&str]) -> Vec<String> {
 
 #[test]
 fn simulate_goes_on_behind_a_bad_file_in_a_folder() {
-    let place = Place::new();
+    let place = TestDir::new();
     let folder = place.path("folder");
     fs::create_dir(&folder).expect("a folder");
     let wav = place.recording();
@@ -154,15 +154,15 @@ fn simulate_goes_on_behind_a_bad_file_in_a_folder() {
     let output = place.run(&simulate);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stderr).is_empty(), "{}", text(&output.stderr));
-    let heard = |output: &Output, name: &str| text(&output.stdout).contains(name);
-    assert!(heard(&output, "a.wav") && heard(&output, "z.wav"));
+    let printed = |output: &Output, name: &str| text(&output.stdout).contains(name);
+    assert!(printed(&output, "a.wav") && printed(&output, "z.wav"));
 
     fs::write(folder.join("m.wav"), b"it rains in the mountains").expect("a file");
     fs::write(folder.join("n.flac"), b"fLaC and then nothing that makes sense").expect("a file");
     let output = place.run(&simulate);
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{message}");
-    assert!(heard(&output, "a.wav") && heard(&output, "z.wav"), "{message}");
+    assert!(printed(&output, "a.wav") && printed(&output, "z.wav"), "{message}");
     for expected in ["m.wav", "n.flac", "2 of 4 recordings", "remedy"] {
         assert!(message.contains(expected), "{expected} is missing in:\n{message}");
     }
@@ -171,7 +171,7 @@ fn simulate_goes_on_behind_a_bad_file_in_a_folder() {
 
 #[test]
 fn files_of_other_formats_are_named_with_one_command_for_all() {
-    let place = Place::new();
+    let place = TestDir::new();
     let folder = place.path("my takes");
     fs::create_dir(&folder).expect("a folder");
     let wav = place.recording();
@@ -217,7 +217,7 @@ fn files_of_other_formats_are_named_with_one_command_for_all() {
 
 #[test]
 fn a_recording_that_is_cut_off_is_used_with_a_line() {
-    let place = Place::new();
+    let place = TestDir::new();
     let wav = place.recording();
     fs::write(place.path("cut.wav"), &wav[..wav.len() * 3 / 4]).expect("a recording");
     let output = place.run(&["simulate", "cut.wav", "--model", "good.wkl"]);
@@ -228,7 +228,7 @@ fn a_recording_that_is_cut_off_is_used_with_a_line() {
 
 #[test]
 fn every_text_about_formats_names_those_that_are_read() {
-    let place = Place::new();
+    let place = TestDir::new();
     fs::create_dir(place.path("hollow")).expect("a folder");
     fs::write(place.path("letter.wav"), b"it rains in the mountains").expect("a file");
     for arguments in [
@@ -239,8 +239,8 @@ fn every_text_about_formats_names_those_that_are_read() {
         &["corpus", "inspect", "good.wkl", "--out", "out"],
     ] {
         let output = place.run(arguments);
-        let said = text(&output.stdout) + &text(&output.stderr);
-        let words: Vec<&str> = said.split_whitespace().collect();
-        assert!(words.join(" ").contains(audio::FORMATS), "{arguments:?}:\n{said}");
+        let messages = text(&output.stdout) + &text(&output.stderr);
+        let words: Vec<&str> = messages.split_whitespace().collect();
+        assert!(words.join(" ").contains(audio::FORMATS), "{arguments:?}:\n{messages}");
     }
 }

@@ -24,9 +24,9 @@ const WORD: &str = "hey wakeling";
 const BEFORE: &[u8] = b"what was there before";
 
 /// Folder with good files, and with every bad file that the tests name.
-struct Place(TempDir);
+struct TestDir(TempDir);
 
-impl Place {
+impl TestDir {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().expect("a temporary folder"));
         let model = random_model(1, Tier::Tiny);
@@ -114,8 +114,8 @@ const NO_MODELS: [&str; 6] =
     ["missing.wkl", "empty.wkl", "text.wkl", "cut.wkl", "version.wkl", "folder.wkl"];
 
 #[test]
-fn simulate_refuses_what_it_cannot_hear() {
-    let place = Place::new();
+fn simulate_rejects_unreadable_audio() {
+    let place = TestDir::new();
     for file in NO_RECORDINGS {
         place.refused(&["simulate", file, "--model", "good.wkl"], file);
     }
@@ -125,7 +125,7 @@ fn simulate_refuses_what_it_cannot_hear() {
     assert!(place.run(&["simulate", "good", "--model", "good.wkl"]).status.success());
 }
 
-fn evaluate_refuses(place: &Place, (model, word, negatives): (&str, &str, &str), file: &str) {
+fn evaluate_refuses(place: &TestDir, (model, word, negatives): (&str, &str, &str), file: &str) {
     let word = format!("{WORD}={word}");
     let arguments = ["evaluate", "--model", model, "--word", &word, "--negatives", negatives];
     place.refused(&[&arguments[..], &["--out", "out"]].concat(), file);
@@ -134,7 +134,7 @@ fn evaluate_refuses(place: &Place, (model, word, negatives): (&str, &str, &str),
 
 #[test]
 fn evaluate_refuses_models_and_folders_that_are_none() {
-    let place = Place::new();
+    let place = TestDir::new();
     for model in NO_MODELS {
         evaluate_refuses(&place, (model, "good", "good"), model);
     }
@@ -145,8 +145,8 @@ fn evaluate_refuses_models_and_folders_that_are_none() {
 }
 
 #[test]
-fn evaluate_refuses_what_it_cannot_hear() {
-    let place = Place::new();
+fn evaluate_rejects_unreadable_audio() {
+    let place = TestDir::new();
     for file in NO_RECORDINGS {
         evaluate_refuses(&place, ("good.wkl", file, "good"), file);
         evaluate_refuses(&place, ("good.wkl", "good", file), file);
@@ -155,7 +155,7 @@ fn evaluate_refuses_what_it_cannot_hear() {
 
 #[test]
 fn evaluate_mixes_noise_at_every_level_asked_for() {
-    let place = Place::new();
+    let place = TestDir::new();
     let word = format!("{WORD}=good");
     let evaluate = ["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "good"];
     for file in NO_RECORDINGS {
@@ -195,7 +195,7 @@ fn console(page: &Path, profile: &Path) -> Option<Vec<String>> {
 
 #[test]
 fn evaluate_writes_a_page_that_a_browser_shows_without_complaint() {
-    let place = Place::new();
+    let place = TestDir::new();
     let word = format!("{WORD}=good");
     let evaluate = ["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "good"];
     let rest = ["--noise", "good", "--report", "page.html"];
@@ -224,7 +224,7 @@ fn evaluate_writes_a_page_that_a_browser_shows_without_complaint() {
 
 #[test]
 fn finetune_refuses_what_it_cannot_learn_from() {
-    let place = Place::new();
+    let place = TestDir::new();
     let finetune = |pretrained: &str, word: &str, negatives: &str, file: &str| {
         let word = format!("hey={word}");
         let arguments =
@@ -246,7 +246,7 @@ fn finetune_refuses_what_it_cannot_learn_from() {
 
 #[test]
 fn quantize_refuses_what_is_no_head() {
-    let place = Place::new();
+    let place = TestDir::new();
     place.write("out.wkl", BEFORE);
     let quantize = |head: &str, pretrained: &str, file: &str| {
         place
@@ -266,8 +266,8 @@ fn quantize_refuses_what_is_no_head() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_told_and_left_alone() {
-    let place = Place::new();
+fn reports_an_unwritable_folder_and_leaves_it_alone() {
+    let place = TestDir::new();
     place.write("file", BEFORE);
     let quantize = ["quantize", "--head", "hey.head", "--base", "base.safetensors", "--out"];
     for out in ["hollow", "file/out.wkl", "missing/out.wkl", "/dev/full"] {
@@ -297,10 +297,10 @@ fn a_place_that_cannot_be_written_is_told_and_left_alone() {
 /// Uses a link to `/dev/full` in place of a file on a full disk.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_told() {
+fn reports_a_full_disk() {
     use std::{fs::File, os::unix::fs::symlink, process::Stdio};
 
-    let place = Place::new();
+    let place = TestDir::new();
     fs::create_dir(place.path("curves")).expect("a folder");
     symlink("/dev/full", place.path("curves/hey-wakeling.csv")).expect("a link");
     let word = format!("{WORD}=good");
@@ -322,7 +322,7 @@ fn a_full_disk_is_told() {
 
 #[test]
 fn check_phrase_warns_of_phrases_and_refuses_what_is_none() {
-    let place = Place::new();
+    let place = TestDir::new();
     let check = |arguments: &[&str]| {
         let output =
             place.run(&[&["check-phrase", "--g2p", "no-such-program"], arguments].concat());
@@ -340,7 +340,7 @@ fn check_phrase_warns_of_phrases_and_refuses_what_is_none() {
 
 #[test]
 fn every_help_has_an_example() {
-    let place = Place::new();
+    let place = TestDir::new();
     let help = |arguments: &[&str]| {
         let output = place.run(arguments);
         assert!(output.status.success(), "{arguments:?}");
@@ -365,7 +365,7 @@ fn every_help_has_an_example() {
 
 #[test]
 fn completions_and_man_pages_know_every_command() {
-    let place = Place::new();
+    let place = TestDir::new();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let output = place.run(&["completions", shell]);
         let script = String::from_utf8_lossy(&output.stdout);

@@ -59,7 +59,7 @@ fn bucket(place: &Path) -> Content {
 }
 
 #[test]
-fn shards_in_a_bucket_are_listed_fetched_and_kept() {
+fn shards_in_a_bucket_are_listed_fetched_and_cached() {
     let place = tempfile::tempdir().expect("a folder");
     let server = Server::start(bucket(place.path()));
     let cache = place.path().join("cache");
@@ -81,7 +81,7 @@ fn shards_in_a_bucket_are_listed_fetched_and_kept() {
 }
 
 #[test]
-fn a_shard_that_is_missing_is_told_and_a_wrong_key_is_an_error() {
+fn missing_shard_is_reported_and_wrong_key_is_an_error() {
     let place = tempfile::tempdir().expect("a folder");
     let server = Server::start(bucket(place.path()));
     let cache = place.path().join("cache");

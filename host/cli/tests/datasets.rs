@@ -44,19 +44,19 @@ fn wakeling(place: &TempDir, arguments: &[&str]) -> Output {
 }
 
 /// Returns exit code, stdout and stderr.
-fn said(output: &Output) -> (i32, String, String) {
+fn parts(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 
 fn advise(place: &TempDir, word: &str) -> (i32, String, String) {
-    said(&wakeling(place, &["advise", "--base", "base-s", "--word", word]))
+    parts(&wakeling(place, &["advise", "--base", "base-s", "--word", word]))
 }
 
 /// Runs a fine-tuning with as little work as possible.
 fn finetune(place: &TempDir, rest: &[&str]) -> (i32, String, String) {
     let quick = ["--steps", "1", "--ensemble", "1", "--negative-hours", "0.05", "--base", "base-s"];
-    said(&wakeling(place, &[&["finetune"][..], rest, &quick].concat()))
+    parts(&wakeling(place, &[&["finetune"][..], rest, &quick].concat()))
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn names_are_compared_and_printed_as_text_and_their_files_numbered() {
     for label in ["caf\u{e9}", "cafe\u{301}"] {
         let word = format!("{label}=rec");
         let evaluate = ["evaluate", "-m", "p/model.wkl", "--word", &word, "--negatives", "talk"];
-        let (code, stdout, stderr) = said(&wakeling(&place, &evaluate));
+        let (code, stdout, stderr) = parts(&wakeling(&place, &evaluate));
         assert_eq!(code, 0, "{stderr}");
         assert!(stdout.contains("café"), "{stdout}");
         // All three recordings were used for training.

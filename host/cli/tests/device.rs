@@ -48,8 +48,8 @@ fn a_key_is_made_once_signs_and_is_never_shown() {
     let made = wakeling(place, &["sign", "--new-key", "key"]);
     let secret = fs::read_to_string(place.join("key")).expect("a key");
     let secret = secret.lines().last().expect("digits");
-    for said in [&made.stdout, &made.stderr] {
-        assert!(!String::from_utf8_lossy(said).contains(secret), "the secret key is shown");
+    for stream in [&made.stdout, &made.stderr] {
+        assert!(!String::from_utf8_lossy(stream).contains(secret), "the secret key is shown");
     }
     let key = Key::load(&place.join("key")).expect("a key");
     let args = ["sign", "m.wkl", "--key", "key", "--model-version", "5", "--out", "a.wku"];
@@ -66,7 +66,7 @@ fn a_key_is_made_once_signs_and_is_never_shown() {
 }
 
 #[test]
-fn a_device_takes_signed_models_over_tcp_and_tells_what_it_recorded() {
+fn device_takes_signed_models_over_tcp_and_sends_its_recordings() {
     let Some(emulator) = emulator(Machine::CORTEX_M0, UPDATE) else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let place = folder.path();
@@ -117,7 +117,7 @@ fn a_device_takes_signed_models_over_tcp_and_tells_what_it_recorded() {
 
 /// Five voices enroll a phrase on the device, which then detects it from two others.
 #[test]
-fn a_word_is_taught_over_the_line_and_then_heard() {
+fn keyword_enrolled_over_the_line_is_detected() {
     let Some(emulator) = emulator(Machine::CORTEX_M0, UPDATE) else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let place = folder.path();
@@ -133,10 +133,10 @@ fn a_word_is_taught_over_the_line_and_then_heard() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo").join(name);
         [audio::read(&path).expect("a recording"), room(1.5)].concat()
     };
-    let taught = ["am_adam", "am_echo", "am_eric", "am_fenrir", "am_liam"];
-    let taught = taught.map(|name| demo(&format!("train/{name}.ogg"))).concat();
+    let utterances = ["am_adam", "am_echo", "am_eric", "am_fenrir", "am_liam"];
+    let utterances = utterances.map(|name| demo(&format!("train/{name}.ogg"))).concat();
     let others = ["am_michael", "am_onyx"].map(|name| demo(&format!("test/{name}-0.ogg"))).concat();
-    let pcm = [room(4.0), taught.repeat(4), room(1.0), others].concat();
+    let pcm = [room(4.0), utterances.repeat(4), room(1.0), others].concat();
 
     let device = Asked::new(place, &emulator, &pcm);
     let info = device.succeeds(&["update", "mine.wku"]);
@@ -144,7 +144,8 @@ fn a_word_is_taught_over_the_line_and_then_heard() {
     let info = device.succeeds(&["enroll"]);
     assert!(info.contains("version 7 in slot 1, enrolled here"), "{info}");
     // The recorder's last events must come from the other voices.
-    let heard = |events: &str| events.lines().filter(|l| l.contains("-detection")).count() == 2;
+    let both_detected =
+        |events: &str| events.lines().filter(|l| l.contains("-detection")).count() == 2;
     let mut events = String::new();
     for _ in 0..100 {
         // The device keeps running, so an event may be dropped before it is read.
@@ -152,7 +153,7 @@ fn a_word_is_taught_over_the_line_and_then_heard() {
         events = String::from_utf8_lossy(&wakeling(place, &log).stdout).into_owned();
         let last = load_events(&place.join("heard")).unwrap_or_default();
         let last = last.iter().map(|event| event.entry.end_samples).max().unwrap_or(0);
-        if heard(&events) && last > (pcm.len() - 5 * 16_000) as u64 {
+        if both_detected(&events) && last > (pcm.len() - 5 * 16_000) as u64 {
             return;
         }
         let _ = fs::remove_dir_all(place.join("heard"));

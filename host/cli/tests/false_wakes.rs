@@ -82,12 +82,12 @@ fn a_false_wake_disappears_after_retraining_and_the_word_stays() {
     let words = Dataset::open(demo("test")).expect("the demo's samples").examples;
 
     let before = finetune(place.path(), "before", &[]);
-    let heard = peaks(&before, &talk);
+    let peaks_before = peaks(&before, &talk);
     let mut order: Vec<usize> = (0..talk.len()).collect();
-    order.sort_by_key(|&i| -heard[i]);
+    order.sort_by_key(|&i| -peaks_before[i]);
     let [worst, second] = [order[0], order[1]];
     // A threshold just below these two sentences makes the device accept them.
-    let threshold = heard[second] - 1;
+    let threshold = peaks_before[second] - 1;
     let hits = |model| peaks(model, &words).into_iter().filter(|peak| *peak > threshold).count();
     let hits_before = hits(&before);
     assert!(hits_before >= 18, "only {hits_before} of {} words are heard", words.len());
@@ -103,7 +103,7 @@ fn a_false_wake_disappears_after_retraining_and_the_word_stays() {
     let again = peaks(&after, &talk);
     let hits_after = hits(&after);
     for (what, i) in [("recording", worst), ("flight recorder", second)] {
-        let [then, now] = [heard[i], again[i]];
+        let [then, now] = [peaks_before[i], again[i]];
         eprintln!("{what}: {then} → {now} (Q8), hits {hits_before} → {hits_after}");
         // Two logit units below the former threshold: the odds fall to less than a seventh.
         assert!(now < then - 1 - 512, "{what}: it still scores {now}, of {then} before");

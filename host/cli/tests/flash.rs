@@ -22,9 +22,9 @@ const MODEL: u32 = 0x1010_0000;
 const IN_FRONT: usize = 2 * 4_096 + 128;
 
 /// Folder with a model, a Pico's program, and one outside the Pico's flash.
-struct Place(TempDir);
+struct TestDir(TempDir);
 
-impl Place {
+impl TestDir {
     fn new() -> Self {
         let place = Self(TempDir::new().expect("a folder"));
         place.write("hey.wkl", &random_model(1, Tier::S));
@@ -74,7 +74,7 @@ impl Place {
 
 #[test]
 fn a_dry_run_shows_addresses_and_writes_nothing() {
-    let place = Place::new();
+    let place = TestDir::new();
     let model = fs::metadata(place.path().join("hey.wkl")).expect("it is there").len();
     let arguments = ["--firmware", "pico.elf", "--plain", "--uf2", "hey.uf2", "--dry-run"];
     let plan = place.plan(&arguments);
@@ -91,8 +91,8 @@ fn a_dry_run_shows_addresses_and_writes_nothing() {
 }
 
 #[test]
-fn what_lies_outside_the_boards_flash_is_refused() {
-    let place = Place::new();
+fn rejects_what_lies_outside_the_boards_flash() {
+    let place = TestDir::new();
     let uf2 = ["--uf2", "hey.uf2", "--firmware"];
     let message = place.refused(&[&uf2[..], &["far.elf"]].concat(), 3);
     assert!(message.contains("far.elf") && message.contains("0x100ffff0..0x10100030"), "{message}");
@@ -104,7 +104,7 @@ fn what_lies_outside_the_boards_flash_is_refused() {
 
 #[test]
 fn a_file_for_the_drive_reads_back() {
-    let place = Place::new();
+    let place = TestDir::new();
     place.plan(&["--firmware", "pico.elf", "--uf2", "hey.uf2"]);
     let file = fs::read(place.path().join("hey.uf2")).expect("it was written");
     let parts = uf2::read(&file, Family::Rp2040).expect("a UF2 file");
@@ -141,7 +141,7 @@ mod checkout {
     const RUSTUP: &str =
         "echo \"rustup $*\" >>$LOG; echo downloading; mkdir -p $SYSROOT/lib/rustlib/$3/lib";
 
-    impl Place {
+    impl TestDir {
         /// Creates a checkout in which no target is installed.
         fn checkout() -> Self {
             let place = Self::new();
@@ -184,7 +184,7 @@ mod checkout {
 
     #[test]
     fn outside_of_one_it_is_named() {
-        let place = Place::new();
+        let place = TestDir::new();
         let message = place.refused(&["--dry-run"], 3);
         assert!(message.contains("checkout") && message.contains("--firmware"), "{message}");
     }
@@ -193,7 +193,7 @@ mod checkout {
     fn a_missing_target_is_added_for_every_board() {
         for board in BOARDS.iter() {
             for plain in [false, true] {
-                let place = Place::checkout();
+                let place = TestDir::checkout();
                 let arguments: &[&str] =
                     if plain { &["--dry-run", "--plain"] } else { &["--dry-run"] };
                 let output = place.flash_board(board.name, "hey.wkl", arguments);
@@ -223,7 +223,7 @@ mod checkout {
 
     #[test]
     fn a_target_that_cannot_be_added_is_named_with_the_command() {
-        let place = Place::checkout();
+        let place = TestDir::checkout();
         let command = "rustup target add thumbv6m-none-eabi";
         place.script("rustup", "exit 1");
         let message = place.refused(&["--uf2", "hey.uf2"], 4);
@@ -241,7 +241,7 @@ mod checkout {
 
     #[test]
     fn the_users_arguments_are_checked_before_anything_is_built() {
-        let place = Place::checkout();
+        let place = TestDir::checkout();
         place.write("noise.wkl", &[7; 1_000]);
         let refused = |board: &str, model: &str, arguments: &[&str], code: i32, part: &str| {
             let output = place.flash_board(board, model, arguments);
@@ -268,14 +268,14 @@ mod checkout {
 
     #[test]
     fn a_region_of_models_needs_no_program() {
-        let place = Place::checkout();
+        let place = TestDir::checkout();
         place.plan(&["--bin", "region.bin"]);
         assert!(place.path().join("region.bin").exists() && place.log().is_empty());
     }
 
     #[test]
     fn the_program_is_built_first() {
-        let place = Place::checkout();
+        let place = TestDir::checkout();
         place.script("cargo.sh", &format!("{CARGO}\nexit 1"));
         let message = place.refused(&["--dry-run"], 2);
         assert!(message.contains("compiling") && message.contains("./x boards pico"), "{message}");

@@ -73,7 +73,7 @@ fn number(text: &str, before: &str) -> f64 {
 }
 
 #[test]
-fn forms_are_learned_then_another_task_from_few_images() {
+fn learns_shapes_then_another_task_from_few_images() {
     let place = TempDir::new().expect("a folder");
     let folder = place.path();
     class_folders(folder, "train", 60, 1);
@@ -92,7 +92,7 @@ fn forms_are_learned_then_another_task_from_few_images() {
         ]
         .concat(),
     );
-    assert!(err.contains("notes.txt: no picture by its name"), "{err}");
+    assert!(err.contains("notes.txt: no image by its name"), "{err}");
     assert!(err.contains("broken.png") && err.contains("remedy"), "{err}");
     let model = out.trim();
 
@@ -101,8 +101,8 @@ fn forms_are_learned_then_another_task_from_few_images() {
         &["evaluate", "--model", model, "--test", "test", "--float", "base/forms.safetensors"],
     );
     let (float, int8) = out.split_once("int8").expect("both");
-    for figures in [float, int8] {
-        let share = number(figures, "pictures, ");
+    for line in [float, int8] {
+        let share = number(line, "images, ");
         assert!(share >= 95.0, "{out}");
     }
 
@@ -165,24 +165,24 @@ fn forms_are_learned_then_another_task_from_few_images() {
 }
 
 #[test]
-fn the_shipped_base_learns_gray_forms_from_few_images() {
+fn shipped_model_learns_gray_shapes_from_few_images() {
     let place = TempDir::new().expect("a folder");
     let folder = place.path();
     class_folders(folder, "train", 12, 1);
     class_folders(folder, "test", 20, 2);
     let arguments = ["finetune", "--train", "train", "--channels", "gray", "--out", "tuned"];
     let (out, err) = succeed(folder, &[&arguments[..], &["--steps", "60"]].concat());
-    assert!(err.contains("training all layers: the rarest label has 12 pictures"), "{err}");
+    assert!(err.contains("training all layers: the rarest label has 12 images"), "{err}");
     let bytes = fs::read(folder.join(out.trim())).expect("a model");
     let model = ImageModel::load(&bytes).expect("a device loads it");
     assert_eq!((model.card.pretrained, model.shape.channels), ("objects-m", 1));
     assert!(model.card.licence.contains("academic"), "{}", model.card.licence);
     let (out, _) = succeed(folder, &["evaluate", "--model", "tuned/model.wkl", "--test", "test"]);
-    assert!(number(&out, "pictures, ") >= 80.0, "{out}");
+    assert!(number(&out, "images, ") >= 80.0, "{out}");
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_with_a_reason() {
+fn rejects_invalid_input_with_a_reason() {
     let place = TempDir::new().expect("a folder");
     let folder = place.path();
     class_folders(folder, "train", 2, 1);
@@ -216,8 +216,8 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
     for (path, code, words) in [
         ("missing", 4, &["missing", "check the name"][..]),
         ("hollow", 3, &["hollow", "2 classes"]),
-        ("single", 3, &["single", "1 folders with pictures"]),
-        ("damaged", 3, &["cut.png", "empty.jpg", "vast.bmp", "no picture in it can be read"]),
+        ("single", 3, &["single", "1 folders with images"]),
+        ("damaged", 3, &["cut.png", "empty.jpg", "vast.bmp", "no image in it can be read"]),
         ("empty.csv", 3, &["empty.csv", "names no label"]),
         ("twice.csv", 3, &["two columns are called \"a\""]),
         ("unnamed.csv", 3, &["without a name"]),
@@ -227,13 +227,18 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
             3,
             &["line 2: \"2\" where 1, 0 or ?", "line 3: 3 columns", "line 4: a quote"],
         ),
-        ("gone.csv", 3, &["not-there.png", "no picture in it can be read"]),
+        ("gone.csv", 3, &["not-there.png", "no image in it can be read"]),
         ("binary.csv", 3, &["UTF-8"]),
     ] {
         fail(folder, &train(path), code, words);
     }
     let pretrained = ["finetune", "--train", "train", "--out", "out"];
-    fail(folder, &[&pretrained[..], &["--base", "nothing"]].concat(), 2, &["no base \"nothing\""]);
+    fail(
+        folder,
+        &[&pretrained[..], &["--base", "nothing"]].concat(),
+        2,
+        &["no pretrained model \"nothing\""],
+    );
     fail(folder, &[&pretrained[..], &["--base", "text.wkl"]].concat(), 3, &["text.wkl"]);
     fail(folder, &[&train("train")[..], &["--side", "7"]].concat(), 2, &["--side", "16 to 256"]);
     fail(folder, &[&train("train")[..], &["--split", "dev"]].concat(), 3, &["no split \"dev\""]);

@@ -38,7 +38,7 @@ fn packed(number: u32) -> Result<Negatives> {
 }
 
 #[test]
-fn twenty_voices_make_a_model_that_hears_twelve_others() -> Result<()> {
+fn twenty_voices_give_a_model_that_detects_twelve_others() -> Result<()> {
     let backbone = models::backbone(models::DEFAULT_PRETRAINED)?;
     let frontend = backbone.frontend();
     let load = |folder| -> Vec<LogMel> {
@@ -57,43 +57,43 @@ fn twenty_voices_make_a_model_that_hears_twelve_others() -> Result<()> {
     let bank = NegativeBank::new(&backbone, &negatives, &settings.train, &stages)?;
     let recordings = load("train");
     let keyword = KeywordClips::new(LABEL, &recordings);
-    let tuned = train_head(&backbone, &negatives, &bank, keyword, &settings, &stages)?;
+    let head = train_head(&backbone, &negatives, &bank, keyword, &settings, &stages)?;
 
     let rate = backbone.steps_per_second();
     let (positives, spans) = TestConditions::Silence.streams(&demo("test"), &frontend, rate);
     let other = Negatives { noise: Vec::new(), ..packed(2)? }.streams(3).streams;
-    let entry = [tuned.entry(&backbone)?];
+    let entry = [head.entry(&backbone)?];
     let int8 = |streams: &[MelStream]| -> Result<Scores> {
         head_scores(&backbone, &entry, &embed_streams(&backbone, streams)?)
     };
-    let float = |streams: &[MelStream]| float_scores(&backbone.pretrained, &tuned, streams);
-    let int8 = at_five_an_hour(&tuned, &int8(&positives)?, &spans, &int8(&other)?);
-    let float = at_five_an_hour(&tuned, &float(&positives)?, &spans, &float(&other)?);
+    let float = |streams: &[MelStream]| float_scores(&backbone.pretrained, &head, streams);
+    let int8 = at_five_an_hour(&head, &int8(&positives)?, &spans, &int8(&other)?);
+    let float = at_five_an_hour(&head, &float(&positives)?, &spans, &float(&other)?);
     eprintln!("int8 {int8:?}, float {float:?}, of {}", spans.len());
     assert!(int8.misses <= 6, "{} of {} missed: {int8:?}", int8.misses, spans.len());
     assert!(int8.misses.abs_diff(float.misses) <= 1, "int8 {int8:?}, float {float:?}");
-    the_model_file_hears_the_same(&backbone, &tuned)
+    model_file_detects_the_same(&backbone, &head)
 }
 
 fn at_five_an_hour(
-    tuned: &HeadCheckpoint,
+    head: &HeadCheckpoint,
     positives: &Scores,
     spans: &[Range<usize>],
     other: &Scores,
 ) -> Point {
-    let detector = tuned.info.detector;
+    let detector = head.info.detector;
     let scored = ScoredClips::new("clean".into(), positives.clone(), spans.to_vec());
     let hours = other.hours();
-    let heard = ScoredKeyword { scored: &scored, other, hours, index: 0, detector };
+    let keyword = ScoredKeyword { scored: &scored, other, hours, index: 0, detector };
     let allowed = (5.0 * hours) as usize;
     let (threshold, _) = wakeling_train::evaluate::threshold_for(other, 0, &detector, allowed);
-    heard.at(threshold)
+    keyword.at(threshold)
 }
 
 /// After writing and reading, and on audio through the whole pipeline, the model gives the scores
 /// that the trainer computed from cached features, except for the rounding of the cache.
-fn the_model_file_hears_the_same(backbone: &Backbone, tuned: &HeadCheckpoint) -> Result<()> {
-    let entry = [tuned.entry(backbone)?];
+fn model_file_detects_the_same(backbone: &Backbone, head: &HeadCheckpoint) -> Result<()> {
+    let entry = [head.entry(backbone)?];
     let bytes = QuantizedModel::new(backbone, entry.to_vec(), CardText::default())?.bytes()?;
     let model = Model::load(&bytes).expect("what quantize makes, a device loads");
     assert_eq!(model.words[0].label, LABEL);

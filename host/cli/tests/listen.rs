@@ -36,7 +36,7 @@ fn times(lines: &str) -> Vec<f64> {
 }
 
 #[test]
-fn the_microphone_is_heard_as_a_recording_is() {
+fn microphone_and_recording_give_the_same_events() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let Some(sink) = NullSink::start(place.path(), 16_000, 1) else { return };
     let models = few_models(place.path(), "base-s");

@@ -23,7 +23,7 @@ fn demo(name: &str) -> Vec<i16> {
 
 /// Writes a WAV with many repetitions of a phrase, with pauses long enough for the countdown of a
 /// take.
-fn said_again_and_again(place: &Path, phrase: &[i16]) -> PathBuf {
+fn repeated(place: &Path, phrase: &[i16]) -> PathBuf {
     let pause = vec![0; 48_000];
     let sound: Vec<i16> = (0..12).flat_map(|_| [&pause[..], phrase].concat()).collect();
     let path = place.join("said.wav");
@@ -78,7 +78,7 @@ fn alignment(take: &[i16], scored: &[i16]) -> (f64, usize) {
 }
 
 #[test]
-fn takes_are_what_was_played() {
+fn takes_equal_their_playback() {
     let phrase = demo("am_onyx-0.ogg");
     let padded = [&[0; 24_000][..], &phrase, &[0; 24_000]].concat();
     for (rate, channels, rest, exact) in [
@@ -88,7 +88,7 @@ fn takes_are_what_was_played() {
     ] {
         let place = tempfile::tempdir().expect("a temporary folder");
         let Some(sink) = NullSink::start(place.path(), rate, channels) else { return };
-        let mut player = sink.play(&said_again_and_again(place.path(), &phrase));
+        let mut player = sink.play(&repeated(place.path(), &phrase));
         let output = record(&sink, place.path(), rest).wait_with_output().expect("it ends");
         player.kill().expect("paplay ends");
         player.wait().expect("paplay ends");
@@ -113,7 +113,7 @@ fn takes_are_what_was_played() {
 fn a_microphone_that_vanishes_takes_nothing_with_it() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let Some(mut sink) = NullSink::start(place.path(), 16_000, 1) else { return };
-    let mut player = sink.play(&said_again_and_again(place.path(), &demo("am_onyx-0.ogg")));
+    let mut player = sink.play(&repeated(place.path(), &demo("am_onyx-0.ogg")));
     let child = record(&sink, place.path(), &["-n", "9"]);
     wait_for("the first take", || takes(place.path()) == 1);
     sink.vanish();
@@ -129,7 +129,7 @@ fn a_microphone_that_vanishes_takes_nothing_with_it() {
 }
 
 #[test]
-fn no_microphone_is_told_with_a_remedy() {
+fn missing_microphone_has_a_remedy() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let command = |arguments: &[&str]| {
         Command::new(PROGRAM)
@@ -184,12 +184,12 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_full_disk_keeps_what_was_kept() {
+fn full_disk_leaves_saved_takes_intact() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let Some(sink) = NullSink::start(place.path(), 16_000, 1) else { return };
     // A take is about 68 KB, so the second does not fit.
     let Some(_disk) = SmallDisk::mount(&place.path().join("takes")) else { return };
-    let mut player = sink.play(&said_again_and_again(place.path(), &demo("am_onyx-0.ogg")));
+    let mut player = sink.play(&repeated(place.path(), &demo("am_onyx-0.ogg")));
     let output = record(&sink, place.path(), &["-n", "9"]).wait_with_output().expect("it ends");
     player.kill().expect("paplay ends");
     player.wait().expect("paplay ends");
@@ -272,13 +272,13 @@ impl Drop for Terminal<'_> {
 }
 
 #[test]
-fn the_terminal_shows_what_the_snapshots_show() {
+fn terminal_matches_the_snapshots() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let Some(sink) = NullSink::start(place.path(), 16_000, 1) else { return };
     let arguments = "record 'hey wakeling' --takes 2 --speaker Ana --out takes --device default";
     let Some(terminal) = Terminal::start(&sink, place.path(), arguments) else { return };
     let mut shown = vec![terminal.wait_for("enter starts")];
-    let mut player = sink.play(&said_again_and_again(place.path(), &demo("am_onyx-0.ogg")));
+    let mut player = sink.play(&repeated(place.path(), &demo("am_onyx-0.ogg")));
     terminal.press("Enter");
     shown.push(terminal.wait_for("COUNT …"));
     shown.push(terminal.wait_for("keeps"));

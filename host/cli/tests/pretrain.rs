@@ -30,11 +30,11 @@ fn write_words(folder: &Path, clips: usize) {
 }
 
 /// Folder with recordings of keywords, and runs on them.
-struct Place {
+struct TestDir {
     folder: tempfile::TempDir,
 }
 
-impl Place {
+impl TestDir {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write_words(&folder.path().join("words"), 45);
@@ -82,8 +82,8 @@ fn succeeded(output: &Output) -> String {
 }
 
 #[test]
-fn a_base_is_trained_from_folders_of_words_and_a_run_continues() {
-    let place = Place::new();
+fn pretrains_from_word_folders_and_resumes() {
+    let place = TestDir::new();
     succeeded(&place.run("out", "12", &[]));
     let pretrained = PretrainedModel::load(&place.at("out/tiny.safetensors")).expect("a base");
     let backbone = Backbone::new(pretrained).expect("a calibrated base");
@@ -106,7 +106,7 @@ fn a_base_is_trained_from_folders_of_words_and_a_run_continues() {
 /// Kills a run at `kills` moments between its start and its end, then lets it finish.
 fn kill_and_resume(steps: &str, kills: u32, workers: &str) {
     let small = &["--window", "40", "--checkpoint-every", "3", "--workers", workers];
-    let place = Place::new();
+    let place = TestDir::new();
     let begun = Instant::now();
     succeeded(&place.run("whole", steps, small));
     let duration = begun.elapsed();
@@ -135,7 +135,7 @@ fn a_run_that_is_killed_and_resumed_ends_with_the_same_weights() {
 }
 
 #[test]
-fn workers_that_each_walk_a_part_resume_with_the_same_weights() {
+fn workers_with_separate_parts_resume_with_the_same_weights() {
     kill_and_resume("20", 2, "2");
 }
 
@@ -147,7 +147,7 @@ fn a_run_that_is_killed_ten_times_ends_with_the_same_weights() {
 
 #[test]
 fn a_long_clip_is_used_and_one_beyond_the_limit_has_a_line() {
-    let place = Place::new();
+    let place = TestDir::new();
     let tone = |seconds: i32| -> Vec<i16> {
         (0..16_000 * seconds).map(|t| ((t % 50) * 300 - 7_500) as i16).collect()
     };
@@ -162,27 +162,27 @@ fn a_long_clip_is_used_and_one_beyond_the_limit_has_a_line() {
 
 #[test]
 fn voice_activity_is_learned_from_levels_alone() {
-    let place = Place::new();
+    let place = TestDir::new();
     let voice = &["--weight", "voice=1", "words=0", "--validate-every", "150"];
     let text = succeeded(&place.run("out", "150", voice));
-    let figures = place.rows("out").pop().expect("a row");
+    let metrics = place.rows("out").pop().expect("a row");
     let after = |name: &str| -> f64 {
-        let found = figures.split_once(name).expect(name).1;
+        let found = metrics.split_once(name).expect(name).1;
         found.split([' ', ',']).next().and_then(|v| v.parse().ok()).expect("a number")
     };
     // Rows of 12 s hold about as much speech as silence.
-    assert!(after("voice_error_rate.of=") > 100.0, "{figures}");
-    assert!(after("voice_error_rate=") < 0.1, "{figures}\n{text}");
-    assert!(!figures.contains("word_error_rate"), "{figures}");
+    assert!(after("voice_error_rate.of=") > 100.0, "{metrics}");
+    assert!(after("voice_error_rate=") < 0.1, "{metrics}\n{text}");
+    assert!(!metrics.contains("word_error_rate"), "{metrics}");
     let image = fs::read_to_string(place.at("out/train.svg")).expect("a picture");
     assert!(image.contains("voice_error_rate") && image.contains("dev_loss"));
-    let nothing = place.run("no", "4", &["--weight", "words=0"]);
-    assert_eq!(nothing.status.code(), Some(2));
+    let unweighted = place.run("no", "4", &["--weight", "words=0"]);
+    assert_eq!(unweighted.status.code(), Some(2));
 }
 
 #[test]
 fn broken_and_vanished_clips_are_counted_and_named() {
-    let place = Place::new();
+    let place = TestDir::new();
     fs::write(place.at("words/low/00_nohash_0.wav"), b"RIFF....WAVE").expect("a file");
     audio::write_wav(place.at("words/low/01_nohash_0.wav"), &[0; 300]).expect("a recording");
     succeeded(&place.run("out", "3", &["--window", "30"]));
@@ -212,7 +212,7 @@ fn broken_and_vanished_clips_are_counted_and_named() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_stops_the_run_and_room_lets_it_go_on() {
-    let place = Place::new();
+    let place = TestDir::new();
     succeeded(&place.run("whole", "6", &[]));
     // Files of at most 100 kB: the lists fit, the checkpoint does not.
     let limited = |steps: &str| {
@@ -244,7 +244,7 @@ fn resident_kb(process: u32) -> Option<u64> {
 
 /// Peak memory of a run of a few training steps on a manifest of `lines` lines, in kB.
 #[cfg(target_os = "linux")]
-fn peak_kb(place: &Place, lines: usize) -> u64 {
+fn peak_kb(place: &TestDir, lines: usize) -> u64 {
     use std::io::Write as _;
     let manifest = place.at(&format!("{lines}.jsonl"));
     let mut file = std::io::BufWriter::new(fs::File::create(&manifest).expect("a file"));
@@ -280,7 +280,7 @@ fn peak_kb(place: &Place, lines: usize) -> u64 {
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_does_not_grow_with_the_manifest() {
-    let place = Place::new();
+    let place = TestDir::new();
     let (small, large) = (peak_kb(&place, 4_000), peak_kb(&place, 40_000));
     println!("{small} kB for 4,000 lines, {large} kB for 40,000");
     assert!(large < small + 12_000, "{small} kB for 4,000 lines, {large} kB for 40,000");
@@ -290,7 +290,7 @@ fn memory_does_not_grow_with_the_manifest() {
 #[test]
 #[ignore = "a million lines: half a minute"]
 fn memory_does_not_grow_with_a_million_lines() {
-    let place = Place::new();
+    let place = TestDir::new();
     let (small, large) = (peak_kb(&place, 4_000), peak_kb(&place, 1_000_000));
     println!("{small} kB for 4,000 lines, {large} kB for 1,000,000");
     assert!(large < small + 24_000, "{small} kB for 4,000 lines, {large} kB for 1,000,000");
@@ -303,7 +303,7 @@ mod mpi {
 
     /// Returns the run as `processes` processes; `None` if `mpirun` is not installed.
     fn among(
-        place: &Place,
+        place: &TestDir,
         processes: &str,
         out: &str,
         steps: &str,
@@ -330,7 +330,7 @@ mod mpi {
         Some(command)
     }
 
-    fn values(place: &Place, out: &str) -> Vec<(String, Vec<f32>)> {
+    fn values(place: &TestDir, out: &str) -> Vec<(String, Vec<f32>)> {
         let pretrained =
             PretrainedModel::load(&place.at(out).join("tiny.safetensors")).expect("a base");
         let names: Vec<String> =
@@ -346,7 +346,7 @@ mod mpi {
 
     #[test]
     fn two_processes_learn_what_one_with_two_workers_learns() {
-        let place = Place::new();
+        let place = TestDir::new();
         let Some(mut command) = among(&place, "2", "two", "16", SMALL) else { return };
         succeeded(&command.output().expect("mpirun runs"));
         succeeded(&place.run("one", "16", &[SMALL, &["--workers", "2"]].concat()));
@@ -370,7 +370,7 @@ mod mpi {
 
     #[test]
     fn two_processes_that_are_killed_resume_with_the_same_weights() {
-        let place = Place::new();
+        let place = TestDir::new();
         let Some(mut command) = among(&place, "2", "whole", "16", SMALL) else { return };
         let begun = Instant::now();
         succeeded(&command.output().expect("mpirun runs"));
@@ -389,7 +389,7 @@ mod mpi {
 
     #[test]
     fn an_error_in_one_process_ends_all() {
-        let place = Place::new();
+        let place = TestDir::new();
         let missing = &["--dev", "no/such/corpus"];
         let Some(mut command) = among(&place, "2", "out", "16", missing) else { return };
         let output = command.output().expect("mpirun runs");

@@ -52,7 +52,7 @@ fn a_file_that_changed_meanwhile_is_begun_anew() {
 }
 
 #[test]
-fn what_cannot_be_continued_is_begun_anew_and_what_is_whole_is_kept() {
+fn restarts_unresumable_downloads_and_keeps_complete_ones() {
     let place = tempfile::tempdir().unwrap();
     let (file, target) = (bytes(100_000), place.path().join("a.tar"));
     let server = server(&file, &[40_000]);
@@ -70,7 +70,7 @@ fn what_cannot_be_continued_is_begun_anew_and_what_is_whole_is_kept() {
 }
 
 #[test]
-fn refusals_are_told_apart() {
+fn distinguishes_refusals() {
     let place = tempfile::tempdir().unwrap();
     let (file, target) = (bytes(1_000), place.path().join("a.tar"));
     // Requests to a busy server are repeated.
@@ -91,6 +91,6 @@ fn refusals_are_told_apart() {
         assert_eq!(server.with(|c| c.asked.len()), 1);
         assert!(!other.exists());
     }
-    let nobody = download("http://127.0.0.1:9/x.tar", &target.with_extension("x"), &mut |_, _| {});
-    assert!(nobody.unwrap_err().to_string().contains("network"));
+    let refused = download("http://127.0.0.1:9/x.tar", &target.with_extension("x"), &mut |_, _| {});
+    assert!(refused.unwrap_err().to_string().contains("network"));
 }

@@ -256,7 +256,7 @@ mod output {
     }
 
     #[test]
-    fn errors_that_nobody_reads_keep_their_exit_code() {
+    fn closed_stderr_keeps_the_exit_code() {
         let place = place();
         for (arguments, code) in [
             (&["finetune", "--steps", "0"][..], 2),

@@ -56,9 +56,9 @@ fn numerics() -> String {
 }
 
 /// A folder with the small pretrained model, one pack of negatives, and data made here.
-struct Place(TempDir);
+struct TestDir(TempDir);
 
-impl Place {
+impl TestDir {
     fn new() -> Self {
         let place = TempDir::new().expect("a folder");
         few_models(place.path(), "base-s");
@@ -187,7 +187,7 @@ const PRETRAIN: [&str; 15] = [
 ];
 
 /// Runs every training; `run` keeps the folders of several runs apart.
-fn results(place: &Place, run: usize) -> Vec<(&'static str, String)> {
+fn results(place: &TestDir, run: usize) -> Vec<(&'static str, String)> {
     let finetune = |part| {
         let arguments = [&FINETUNE[..], &["--train", part]].concat();
         place.train(&arguments, &format!("{part}-{run}"), "model.wkl")
@@ -204,7 +204,7 @@ fn results(place: &Place, run: usize) -> Vec<(&'static str, String)> {
 
 #[test]
 fn same_seed_gives_same_model() {
-    let place = Place::new();
+    let place = TestDir::new();
     let found = results(&place, 1);
     let numerics = numerics();
     if let Some((_, pinned)) = PINNED.iter().find(|(machine, _)| *machine == numerics) {

@@ -75,7 +75,7 @@ fn studio(place: &Path) -> (Program, String) {
 }
 
 #[test]
-fn a_person_records_trains_hears_and_downloads() {
+fn user_records_trains_tries_and_downloads() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let (_program, url) = studio(place.path());
     let Some(mut page) = Browser::start(place.path(), &microphone(place.path()), &url) else {
@@ -145,11 +145,11 @@ fn a_person_records_trains_hears_and_downloads() {
     page.evaluate("document.getElementById('listen').click()");
     page.wait_for("document.querySelectorAll('#heard li').length > 0", SHORT);
     page.image("heard.png");
-    let heard = page.evaluate("document.querySelector('#heard li').textContent");
-    assert!(heard.as_str().is_some_and(|s| s.contains("hey wakeling, peak level ")), "{heard}");
+    let item = page.evaluate("document.querySelector('#heard li').textContent");
+    assert!(item.as_str().is_some_and(|s| s.contains("hey wakeling, peak level ")), "{item}");
     // Levels have the threshold at 50, and three sensitivities have names.
-    let level = heard.as_str().and_then(|s| s.rsplit(' ').next()?.parse::<u32>().ok());
-    assert!(level.is_some_and(|level| (50..=100).contains(&level)), "{heard}");
+    let level = item.as_str().and_then(|s| s.rsplit(' ').next()?.parse::<u32>().ok());
+    assert!(level.is_some_and(|level| (50..=100).contains(&level)), "{item}");
     let rows = page.evaluate("document.getElementById('rows').innerText");
     let rows: Vec<&str> = rows.as_str().unwrap_or_default().lines().map(str::trim).collect();
     assert_eq!(rows.len(), 3, "{rows:?}");

@@ -106,7 +106,7 @@ fn a_run_that_was_cut_off_goes_on_and_names_every_voice() {
 }
 
 #[test]
-fn programs_that_fail_are_told_with_what_they_said() {
+fn reports_failed_programs_with_their_messages() {
     let place = TempDir::new().expect("a temporary folder");
     let run = |line: &str, rest: &[&str]| {
         let arguments =
@@ -115,7 +115,7 @@ fn programs_that_fail_are_told_with_what_they_said() {
     };
     let silent =
         "cp tone.wav \"$2\" && head -c 44 tone.wav > \"$2\" && head -c 20000 /dev/zero >> \"$2\"";
-    for (body, said) in [
+    for (body, expected) in [
         ("echo 'model file is missing' >&2; exit 7", "model file is missing"),
         ("true", "cannot read"),
         ("cp \"$0\" \"$2\"", "speaker.sh"),
@@ -125,7 +125,7 @@ fn programs_that_fail_are_told_with_what_they_said() {
         let output = run(&speaker(place.path(), body), &["--timeout-s", "0.2"]);
         let message = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{body}: {message}");
-        assert!(message.contains(said) && message.contains("remedy:"), "{body}: {message}");
+        assert!(message.contains(expected) && message.contains("remedy:"), "{body}: {message}");
         assert!(message.contains("speaker.sh"), "the command is not named: {message}");
         assert!(wavs(&place.path().join("out")).is_empty(), "{body} left a file behind");
     }
@@ -136,19 +136,19 @@ fn programs_that_fail_are_told_with_what_they_said() {
     assert!(message.contains("\"y\" failed") && message.contains("no y"), "{message}");
     assert!(message.contains("1 of 3 files, 1 like another"), "{message}");
     assert_eq!(wavs(&place.path().join("out")).len(), 1);
-    for (line, said) in [
+    for (line, expected) in [
         ("no-such-program {voice} {out}", "no-such-program"),
         ("espeak-ng {voice} {text}", "{out}"),
         ("espeak-ng {voice} {speed} {out}", "--speeds"),
         ("espeak-ng {out}", "{voice}"),
     ] {
         let message = stderr(&run(line, &[]));
-        assert!(message.contains(said) && message.contains("remedy:"), "{line}: {message}");
+        assert!(message.contains(expected) && message.contains("remedy:"), "{line}: {message}");
     }
 }
 
 #[test]
-fn a_phrase_that_nobody_recorded_becomes_a_model_that_hears_people() {
+fn synthetic_samples_give_a_model_that_detects_people() {
     if Command::new("espeak-ng").arg("--version").output().is_err() {
         eprintln!("SKIP: espeak-ng is not installed");
         return;
@@ -166,7 +166,7 @@ fn a_phrase_that_nobody_recorded_becomes_a_model_that_hears_people() {
     let finetune = ["finetune", "--samples", "speech", "--steps", "150", "--negative-hours", "0"];
     let made = succeeded(&wakeling(place.path(), &[&finetune[..], &["--out", "alone"]].concat()));
     assert!(made.contains("60 recordings of \"hey wakeling\""), "{made}");
-    let heard = |model: &str| {
+    let detections = |model: &str| {
         let word = format!("hey wakeling={}", demo.join("test").display());
         let talk = demo.join("talk");
         let evaluate = ["evaluate", "--model", model, "--word", &word, "--negatives"];
@@ -180,7 +180,7 @@ fn a_phrase_that_nobody_recorded_becomes_a_model_that_hears_people() {
             row.split_whitespace().find_map(|w| w.strip_suffix("/24")?.parse::<usize>().ok());
         misses.unwrap_or_else(|| panic!("no count of 24 recordings in\n{table}"))
     };
-    let alone = heard("alone/model.wkl");
+    let alone = detections("alone/model.wkl");
     eprintln!("synthesized alone: {alone} of 24 missed");
     assert!(alone <= 12, "{alone} of 24 other voices are missed");
 
@@ -195,7 +195,7 @@ fn a_phrase_that_nobody_recorded_becomes_a_model_that_hears_people() {
     let both = ["--word", "hey wakeling=few", "--out", "both"];
     let made = succeeded(&wakeling(place.path(), &[&finetune[..], &both].concat()));
     assert!(made.contains("65 recordings of \"hey wakeling\""), "{made}");
-    let both = heard("both/model.wkl");
+    let both = detections("both/model.wkl");
     eprintln!("with five recordings: {both} of 24 missed");
     assert!(both <= alone + 2, "{both} missed with five recordings more, {alone} without");
 }

@@ -51,7 +51,7 @@ fn moved(before: &Params, after: &Params) -> Vec<String> {
 }
 
 #[test]
-fn only_the_blocks_that_were_asked_for_move_and_their_model_hears() {
+fn only_the_unfrozen_blocks_change_and_the_model_detects() {
     let place = place();
     let word = format!("hey wakeling={}", demo("train"));
     let finetune = |train, out| {
@@ -150,7 +150,7 @@ fn table(place: &TempDir, talk: &str) {
 }
 
 #[test]
-fn a_table_says_of_each_recording_what_is_known() {
+fn table_labels_recordings_with_yes_no_and_unknown() {
     let place = place();
     table(&place, "0,?");
     let train = ["finetune", "--labels", "labels.csv", "--steps", "60", "--out", "out"];
@@ -194,10 +194,14 @@ fn words_are_compared_on_one_backbone_and_on_their_own() {
     let (table, _) = succeeded(&compare(&[&one, &two]));
     let trials = fs::read_to_string(place.path().join("out/compare.csv")).expect("a table");
     // Both use the same frozen backbone, so heads are trained once.
-    for (way, times) in
+    for (trainable, times) in
         [("head,", 2), ("head joint", 0), ("scratch:25,", 2), ("scratch:25 joint,", 2)]
     {
-        assert_eq!(trials.matches(&format!(",{way}")).count(), times, "{way} in {trials}");
+        assert_eq!(
+            trials.matches(&format!(",{trainable}")).count(),
+            times,
+            "{trainable} in {trials}"
+        );
     }
     assert!(table.contains("| scratch:25 joint |") && table.contains("| head |"), "{table}");
 }
@@ -236,13 +240,13 @@ fn a_comparison_goes_on_where_it_was() {
 }
 
 #[test]
-fn advice_tells_a_phrase_from_a_mixture() {
+fn advice_distinguishes_a_phrase_from_a_mixture() {
     let place = place();
     let advise = |path: &str| succeeded(&run(&place, &["advise", "--word", path])).0;
     let phrase = advise(&format!("hey wakeling={}", demo("train")));
-    assert!(phrase.contains("  + base-s hears:"), "{phrase}");
+    assert!(phrase.contains("  + base-s recognizes:"), "{phrase}");
     assert!(phrase.contains("--train head"), "{phrase}");
     // Unrelated sentences are no more similar to each other than negative speech is.
     let mixture = advise(&format!("talk={}", demo("talk")));
-    assert!(mixture.contains("  ! base-s hears:"), "{mixture}");
+    assert!(mixture.contains("  ! base-s recognizes:"), "{mixture}");
 }

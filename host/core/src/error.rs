@@ -80,7 +80,7 @@ impl From<candle_core::Error> for Error {
         match error {
             candle_core::Error::CannotFindTensor { path } => Self::usage(
                 format!("the network has no parameter {path:?}"),
-                "use a base made by this version, or pretrain again",
+                "use a pretrained model of this version, or pretrain again",
             ),
             error => Self::Tensor(error),
         }

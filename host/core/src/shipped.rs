@@ -26,8 +26,8 @@ pub fn path_of(name: &str) -> Result<PathBuf> {
     folders().into_iter().map(|f| f.join(&file)).find(|p| p.is_file()).ok_or_else(|| {
         let searched: Vec<String> = folders().iter().map(|f| f.display().to_string()).collect();
         Error::usage(
-            format!("there is no base {name:?} in {}", searched.join(", ")),
-            "give the path of a .safetensors base, or set WAKELING_MODELS to the folder of bases",
+            format!("no pretrained model {name:?} in {}", searched.join(", ")),
+            "give the path of a pretrained model (.safetensors), or set WAKELING_MODELS to the folder of pretrained models",
         )
     })
 }

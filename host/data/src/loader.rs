@@ -154,9 +154,9 @@ impl<L: Decode> DataLoader<L> {
         load: L,
         position: u64,
     ) -> Result<Self> {
-        let mut feed = Self::new(index, config, load)?;
-        feed.restore(position)?;
-        Ok(feed)
+        let mut loader = Self::new(index, config, load)?;
+        loader.restore(position)?;
+        Ok(loader)
     }
 
     /// Creates a loader with an empty buffer. Call [`DataLoader::restore`] to fill it.
@@ -217,13 +217,13 @@ impl<L: Decode> DataLoader<L> {
     ///
     /// # Errors
     /// As [`DataLoader::start`].
-    pub fn next_batch(&mut self, drawn: u64) -> Result<()> {
-        self.position += drawn;
+    pub fn next_batch(&mut self, taken: u64) -> Result<()> {
+        self.position += taken;
         if self.is_whole() {
             return Ok(());
         }
         let length = self.window.clips.len();
-        for _ in 0..drawn {
+        for _ in 0..taken {
             if self.window.clips.is_empty() {
                 self.fill(1, |_| ())?;
             }
@@ -268,7 +268,7 @@ impl<L: Decode> DataLoader<L> {
                     .as_ref()
                     .map_or(String::new(), |last| format!("; the last: {last}"))
             ),
-            "see `wakeling corpus inspect`; is the disk or the share with the corpus there?",
+            "see `wakeling corpus inspect`; check the disk or the network share of the dataset",
         ))
     }
 
@@ -531,8 +531,8 @@ mod tests {
         LoaderConfig { seed: 5, window, threads, skipped: None, title: "test" }
     }
 
-    fn contents(feed: &DataLoader<Numbers>) -> Vec<Option<u64>> {
-        feed.window.clips.iter().copied().collect()
+    fn contents(loader: &DataLoader<Numbers>) -> Vec<Option<u64>> {
+        loader.window.clips.iter().copied().collect()
     }
 
     #[test]
@@ -543,32 +543,33 @@ mod tests {
             DataLoader::start(&index(place.path(), 2_000), config(300, threads), numbers, position)
                 .unwrap()
         };
-        let mut feed = start(3, 0);
+        let mut loader = start(3, 0);
         let mut rng = StdRng::seed_from_u64(1);
         for _ in 0..40 {
-            feed.next_batch(rng.random_range(0..500)).unwrap();
-            let fresh = start(1, feed.position());
-            assert_eq!(contents(&feed), contents(&fresh), "at {}", feed.position());
-            assert_eq!(feed.window.len(), 300);
+            loader.next_batch(rng.random_range(0..500)).unwrap();
+            let fresh = start(1, loader.position());
+            assert_eq!(contents(&loader), contents(&fresh), "at {}", loader.position());
+            assert_eq!(loader.window.len(), 300);
         }
-        assert!(feed.position() > 4_000, "several epochs were walked");
-        assert_eq!(feed.skipped(), 2);
+        assert!(loader.position() > 4_000, "several epochs were walked");
+        assert_eq!(loader.skipped(), 2);
     }
 
     #[test]
     fn an_epoch_is_every_clip_once_and_no_two_are_alike() {
         let place = tempfile::tempdir().unwrap();
         let list = index(place.path(), 1_000);
-        let mut feed = DataLoader::start(&list, config(1, 2), Numbers(BTreeSet::new()), 0).unwrap();
+        let mut loader =
+            DataLoader::start(&list, config(1, 2), Numbers(BTreeSet::new()), 0).unwrap();
         let mut epochs = Vec::new();
         for _ in 0..3 {
-            let mut heard = Vec::new();
+            let mut seen = Vec::new();
             for _ in 0..1_000 {
-                heard.extend(feed.window().iter().copied());
-                feed.next_batch(1).unwrap();
+                seen.extend(loader.window().iter().copied());
+                loader.next_batch(1).unwrap();
             }
-            assert_eq!(heard.iter().copied().collect::<BTreeSet<_>>().len(), 1_000);
-            epochs.push(heard);
+            assert_eq!(seen.iter().copied().collect::<BTreeSet<_>>().len(), 1_000);
+            epochs.push(seen);
         }
         assert!(epochs[0] != epochs[1] && epochs[1] != epochs[2]);
         // The remote shard is read in one go: clips 0..300.
@@ -578,19 +579,19 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_stands_in_the_window_in_the_order_of_the_list() {
+    fn window_of_a_list_that_fits_keeps_its_order() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("skipped");
         let config = LoaderConfig { skipped: Some(path.clone()), ..config(500, 2) };
         let start =
             || DataLoader::start(&index(place.path(), 500), config.clone(), Numbers([3].into()), 7);
-        let mut feed = start().unwrap();
-        feed.next_batch(10_000).unwrap();
+        let mut loader = start().unwrap();
+        loader.next_batch(10_000).unwrap();
         let expected: Vec<_> = (0..500).map(|n| (n != 3).then_some(n)).collect();
-        assert_eq!(contents(&feed), expected);
-        assert_eq!((feed.position(), feed.window().iter().count()), (10_007, 499));
+        assert_eq!(contents(&loader), expected);
+        assert_eq!((loader.position(), loader.window().iter().count()), (10_007, 499));
         // Each skipped clip is recorded once, even after the run is resumed.
-        drop(feed);
+        drop(loader);
         assert_eq!(start().unwrap().skipped(), 1);
         assert_eq!(std::fs::read_to_string(path).unwrap(), "3: broken\n");
     }

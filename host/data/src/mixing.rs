@@ -249,7 +249,7 @@ impl MelStream {
         snr_db: f32,
         rng: &mut impl Rng,
     ) {
-        let noise = pool.draw(self.powers.len(), rng);
+        let noise = pool.sample(self.powers.len(), rng);
         let start = rng.random_range(0..noise.len().max(1));
         self.add_below(&noise, level, snr_db, start);
     }
@@ -313,7 +313,7 @@ impl NoisePool {
 
     /// Returns a random background: with probability 0.6 a recorded one, if the pool has any;
     /// otherwise `frames` frames of steady synthetic noise.
-    pub fn draw(&self, frames: usize, rng: &mut impl Rng) -> Powers {
+    pub fn sample(&self, frames: usize, rng: &mut impl Rng) -> Powers {
         if rng.random_range(0..100) < 60 && !self.clips.is_empty() {
             let clip = &self.clips[rng.random_range(0..self.clips.len())];
             let mild = FeatureAugmentation {
@@ -440,7 +440,7 @@ mod tests {
             FeatureAugmentation::STRONG.apply(&ramp(frames), &mut rng);
         }
         MelStream::new(3).add_background(&[], 1.0, 5);
-        NoisePool::default().draw(10, &mut rng);
+        NoisePool::default().sample(10, &mut rng);
         mask(&mut [1; 40], &mut rng);
     }
 }

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_babble_says_is_known_too() {
+    fn babble_carries_its_transcripts() {
         let speech = |text: &str, frames| SpeechClip {
             frames: vec![[9_000; MEL_CHANNELS]; frames],
             text: text.into(),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_know_what_is_said_in_them() {
+    fn streams_carry_their_transcripts() {
         let speech =
             |text: &str| SpeechClip { frames: vec![[9_000; MEL_CHANNELS]; 200], text: text.into() };
         let negatives =

@@ -160,11 +160,11 @@ fn judge_in(phrase: &str, guess: LanguageGuess, g2p: Option<&str>) -> PhraseChec
     }
     let phones = tokens.iter().filter(|t| is_phone(t)).count();
     let syllables = tokens.iter().filter(|t| is_syllable(t)).count();
-    let said = segments(&tokens);
+    let sounds = segments(&tokens);
     let (near_words, near_pairs) = match Words::of(&language) {
-        Some(words) if !said.is_empty() => (
-            near_words(&phrase, &said, words, spelling, LISTED),
-            near_pairs(&said, words, spelling),
+        Some(words) if !sounds.is_empty() => (
+            near_words(&phrase, &sounds, words, spelling, LISTED),
+            near_pairs(&sounds, words, spelling),
         ),
         _ => (Vec::new(), Vec::new()),
     };
@@ -221,15 +221,16 @@ fn findings(check: &PhraseCheck) -> Vec<Finding> {
     let phones = check.phones;
     if phones < ENOUGH_PHONES {
         let verdict = if phones < FEWEST_PHONES { Verdict::Poor } else { Verdict::Fair };
-        let say = if phones < FEWEST_PHONES { "too short" } else { "short" };
+        let wording = if phones < FEWEST_PHONES { "too short" } else { "short" };
         find(
             verdict,
-            format!("{say}: {phones} phones; {ENOUGH_PHONES} or more are found less by chance"),
+            format!("{wording}: {phones} phones; {ENOUGH_PHONES} or more are found less by chance"),
         );
     }
     if let Some((per_hour, exactly)) = printed_per_hour(&check.phrase, &check.language) {
         let often = if exactly { "about" } else { "at most" };
-        let text = format!("common: said {often} {} in an hour of ordinary talk", times(per_hour));
+        let text =
+            format!("common: spoken {often} {} in an hour of ordinary talk", times(per_hour));
         if per_hour >= OFTEN_PER_HOUR && exactly {
             find(Verdict::Poor, text);
         } else if per_hour >= SOMETIMES_PER_HOUR && exactly || per_hour >= 10.0 * OFTEN_PER_HOUR {
@@ -240,8 +241,9 @@ fn findings(check: &PhraseCheck) -> Vec<Finding> {
     if let Some(nearest) = near.first() {
         let often = nearest.distance <= VERY_NEAR && nearest.per_hour >= OFTEN_PER_HOUR;
         let verdict = if often { Verdict::Poor } else { Verdict::Fair };
-        let say = if nearest.distance <= 0.0 { "sounds the same as" } else { "sounds much like" };
-        find(verdict, format!("{say} {}", names(&near)));
+        let wording =
+            if nearest.distance <= 0.0 { "sounds the same as" } else { "sounds much like" };
+        find(verdict, format!("{wording} {}", names(&near)));
     }
     // Two words that hardly ever follow each other do no harm, even if they sound similar.
     let met = |n: &&Near| n.distance <= NEAR && LIFT * n.per_hour >= SOMETIMES_PER_HOUR;
@@ -282,12 +284,12 @@ fn names(near: &[&Near]) -> String {
 /// Returns the words that sound most like a sequence of segments, with their distances. Of two
 /// words at the same distance, the more frequent one comes first.
 fn nearest<'w>(
-    said: &[Segment],
+    sounds: &[Segment],
     words: &'w Words,
     spelling: Spelling,
     count: usize,
 ) -> Vec<(&'w Word, f32)> {
-    let of = |word| distance(said, sound_of(word, spelling));
+    let of = |word| distance(sounds, sound_of(word, spelling));
     let mut all: Vec<(&Word, f32)> = words.iter().map(|w| (w, of(w))).collect();
     all.sort_by(|a, b| a.1.total_cmp(&b.1));
     all.truncate(count);
@@ -296,12 +298,12 @@ fn nearest<'w>(
 
 fn near_words(
     phrase: &str,
-    said: &[Segment],
+    sounds: &[Segment],
     words: &Words,
     spelling: Spelling,
     count: usize,
 ) -> Vec<Near> {
-    let found = nearest(said, words, spelling, count + 1).into_iter();
+    let found = nearest(sounds, words, spelling, count + 1).into_iter();
     let others = found.filter(|(word, _)| word.text != phrase).take(count);
     let near = |(word, distance): (&Word, f32)| Near {
         text: word.text.clone(),
@@ -312,15 +314,15 @@ fn near_words(
 }
 
 /// Returns pairs of words that sound most like the phrase, over all positions of the word boundary.
-fn near_pairs(said: &[Segment], words: &Words, spelling: Spelling) -> Vec<Near> {
+fn near_pairs(sounds: &[Segment], words: &Words, spelling: Spelling) -> Vec<Near> {
     let mut found: Vec<Near> = Vec::new();
-    for at in 2..said.len().saturating_sub(1) {
-        let (first, second) = said.split_at(at);
+    for at in 2..sounds.len().saturating_sub(1) {
+        let (first, second) = sounds.split_at(at);
         let second = nearest(second, words, spelling, TRIED);
         for (a, _) in nearest(first, words, spelling, TRIED) {
             for (b, _) in &second {
                 let joined = [sound_of(a, spelling), sound_of(b, spelling)].concat();
-                let distance = distance(said, &joined);
+                let distance = distance(sounds, &joined);
                 let text = format!("{} {}", a.text, b.text);
                 // Any two Mandarin characters are syllables, but few of them are words that follow
                 // each other.

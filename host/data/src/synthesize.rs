@@ -271,7 +271,7 @@ impl Speech {
     /// Removes files that equal another one, and writes the manifest.
     fn finish(&self, utterances: &[Utterance], made: &[Made], folder: &Path) -> Result<Spoken> {
         let mut spoken = Spoken::default();
-        let mut heard = BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let mut manifest = String::new();
         let mut failures = 0;
         for (utterance, made) in utterances.iter().zip(made) {
@@ -283,7 +283,7 @@ impl Speech {
                 continue;
             };
             let path = self.path(utterance, folder);
-            if !heard.insert((&utterance.text, hash)) {
+            if !seen.insert((&utterance.text, hash)) {
                 spoken.alike += 1;
                 std::fs::remove_file(&path).map_err(Error::io(&path, "remove"))?;
                 continue;
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn every_voice_speaks_before_any_speaks_again_and_no_way_comes_twice() {
+    fn every_voice_comes_before_any_repeats_and_no_variant_repeats() {
         let all = grid().utterances("hey", 100, 1);
         assert_eq!(all.len(), 12);
         let different: BTreeSet<String> = all.iter().map(|u| format!("{u:?}")).collect();

@@ -112,7 +112,7 @@ impl TakeProblem {
                 "the microphone was probably muted, or another one was chosen: try it with \
                  `wakeling doctor`, unmute it, and record again"
             }
-            Self::NoPhrase => "say the phrase once in each recording, with a pause around it",
+            Self::NoPhrase => "speak the phrase once in each recording, with a pause around it",
             Self::TooQuiet => "come nearer, or turn the microphone up, and record again",
             Self::Clipped => "speak softer, or turn the microphone down, and record again",
             Self::Unreadable | Self::Repeated => {
@@ -432,10 +432,10 @@ fn phrase_of(pcm: &[i16], frames: &LogMel) -> Result<Option<TakeProblem>, (TakeP
         return Err(none("the sound is steady, like a room or a fan"));
     }
     let sample = |frame: usize| (frame * FRAME).min(pcm.len());
-    let said = &pcm[sample(start)..sample(end)];
-    let level = Level::of(said);
-    let at_rail = said.iter().filter(|s| s.unsigned_abs() >= RAIL).count();
-    let share = at_rail as f64 / said.len().max(1) as f64;
+    let speech = &pcm[sample(start)..sample(end)];
+    let level = Level::of(speech);
+    let at_rail = speech.iter().filter(|s| s.unsigned_abs() >= RAIL).count();
+    let share = at_rail as f64 / speech.len().max(1) as f64;
     if level.peak_db < FAR_TOO_QUIET_DB {
         let reason = format!("far too quiet: the phrase's peak is {:.0} dB", level.peak_db);
         return Err((TakeProblem::TooQuiet, reason));

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_say_needs_no_program() {
+    fn empty_text_needs_no_program() {
         let tokenizer = Tokenizer { g2p: Some("no such program".into()) };
         let texts = [("en".to_owned(), String::new()), ("zh".into(), "一".into())];
         assert_eq!(tokenizer.tokenize(&texts).unwrap()[0], Vec::<String>::new());

@@ -18,6 +18,30 @@ use wakeling_core::{Error, Result, files};
 pub const ENDING: &str = ".features.json";
 
 /// Event and its window of features.
+///
+/// ```
+/// use wakeling_device::recorder::{Event, load_events};
+/// use wakeling_shared::recorder::{Entry, Kind};
+///
+/// let entry = Entry {
+///     number: 7,
+///     kind: Kind::NearMiss,
+///     word: 0,
+///     smoothed: 700,
+///     threshold: 800,
+///     end_samples: 16_000,
+///     width: 160,
+///     features: 320,
+/// };
+/// let event = Event { entry, features: vec![0; 320] };
+/// # let folder = std::env::temp_dir().join(format!("wakeling-events-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder).unwrap();
+/// let path = event.save(&folder)?;
+/// assert!(path.ends_with("00007-near-miss.features.json"));
+/// assert_eq!(load_events(&folder)?, [event]);
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Description of the event.
@@ -95,8 +119,8 @@ pub fn streams(
     if let Some(event) = events.iter().find(|event| usize::from(event.entry.width) != width) {
         let [found, number] = [u32::from(event.entry.width), event.entry.number];
         return Err(Error::usage(
-            format!("event {number} has {found} features a step, the base {width}"),
-            "name the base of the model that the device ran: --base",
+            format!("event {number} has {found} features per step, the pretrained model {width}"),
+            "name the pretrained model that the device ran: --base",
         ));
     }
     let long: Vec<&Vec<i8>> =
@@ -159,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_follows_other_speech_each_time() {
+    fn event_follows_negative_speech_each_time() {
         let contexts = [vec![100; 80 * 300]];
         let mut rng = StdRng::seed_from_u64(1);
         let all = streams(&[event(1, 80), event(2, 80)], &contexts, (80, 3), &mut rng).unwrap();

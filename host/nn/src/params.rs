@@ -279,7 +279,7 @@ impl Params {
         let damaged = |e: String| {
             Error::input(
                 path,
-                format!("not a Wakeling base: {e}"),
+                format!("not a pretrained model of Wakeling: {e}"),
                 "give a file made by `wakeling pretrain`",
             )
         };

@@ -102,10 +102,10 @@ impl PretrainedModel {
     /// [`Error::Input`] if the file is no pretrained model, or has another format.
     pub fn load(path: &Path) -> Result<Self> {
         let (params, metadata) = Params::load(path)?;
-        let remedy = "give a base that `wakeling pretrain` of this version wrote";
-        let record = metadata
-            .get(KEY)
-            .ok_or_else(|| Error::input(path, "this file holds weights, but no base", remedy))?;
+        let remedy = "give a pretrained model that `wakeling pretrain` of this version wrote";
+        let record = metadata.get(KEY).ok_or_else(|| {
+            Error::input(path, "this file holds weights, but no pretrained model", remedy)
+        })?;
         let info: PretrainedMetadata = serde_json::from_str(record)
             .map_err(|e| Error::input(path, format!("its record cannot be read: {e}"), remedy))?;
         if info.format != PRETRAINED_FORMAT {
@@ -113,7 +113,7 @@ impl PretrainedModel {
             return Err(Error::input(path, problem, remedy));
         }
         if !info.backbone.is_sound() {
-            let problem = format!("no trunk has this shape: {:?}", info.backbone);
+            let problem = format!("no backbone has this shape: {:?}", info.backbone);
             return Err(Error::input(path, problem, remedy));
         }
         Ok(Self { info, params, tables: FrontendTables::default() })

@@ -11,6 +11,15 @@ use candle_core::Device;
 use wakeling_core::{Error, Result};
 
 /// Name of a device: `cpu`, `cuda` or `cuda:NUMBER`.
+///
+/// ```
+/// use wakeling_nn::processor::Processor;
+///
+/// assert_eq!("cuda:1".parse(), Ok(Processor::Cuda(1)));
+/// assert!("gpu".parse::<Processor>().is_err());
+/// assert!(Processor::Cpu.open()?.is_cpu());
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Processor {
     /// CPU that runs the program.
@@ -83,7 +92,7 @@ mod tests {
 
     #[cfg(not(feature = "cuda"))]
     #[test]
-    fn without_the_feature_it_says_how_to_build_with_it() {
+    fn without_the_feature_the_error_names_it() {
         assert!(Processor::Cpu.open().is_ok());
         let error = Processor::Cuda(0).open().unwrap_err();
         assert_eq!(error.exit_code(), 2);

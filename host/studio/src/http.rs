@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_is_refused() {
+    fn rejects_malformed_requests() {
         let status = |bytes: &[u8]| read(bytes).unwrap_err().0;
         assert_eq!(status(b"\x16\x03\x01 hello"), 400);
         assert_eq!(status(b"GET / HTTP/1.1\r\nHost: x"), 400);

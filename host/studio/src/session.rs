@@ -200,12 +200,12 @@ impl Session {
     }
 
     fn folder(&mut self) -> Result<&mut Folder> {
-        let missing = || Error::usage("there is no phrase yet", "say first what is recorded");
+        let missing = || Error::usage("there is no phrase yet", "name the phrase first");
         self.takes.as_mut().ok_or_else(missing)
     }
 
     fn live(&mut self) -> Result<&mut Live> {
-        let missing = || Error::usage("nothing listens", "start listening first");
+        let missing = || Error::usage("no live detection is running", "start listening first");
         self.live.as_mut().ok_or_else(missing)
     }
 
@@ -321,7 +321,7 @@ impl Session {
     fn push_room(&mut self, pcm: &[i16]) -> Result<Value> {
         self.room_pcm.extend(pcm);
         let file = ROOM_FILE_S * SAMPLE_RATE as usize;
-        let missing = || Error::usage("there is no phrase yet", "say first what is recorded");
+        let missing = || Error::usage("there is no phrase yet", "name the phrase first");
         let room = self.room.as_mut().ok_or_else(missing)?;
         while self.room_pcm.len() >= file {
             keep_room(room, &self.room_pcm[..file])?;

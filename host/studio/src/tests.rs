@@ -41,7 +41,7 @@ fn ask(address: SocketAddr, token: &str, request: &str, body: &[u8]) -> (u16, Va
 }
 
 #[test]
-fn nobody_else_is_answered() {
+fn rejects_foreign_requests() {
     let place = tempfile::tempdir().unwrap();
     let (address, token) = studio(place.path());
     let state = "GET /api/state HTTP/1.1";
@@ -75,7 +75,7 @@ fn nobody_else_is_answered() {
 }
 
 #[test]
-fn idle_connections_keep_nobody_waiting() {
+fn idle_connections_do_not_block_others() {
     let place = tempfile::tempdir().unwrap();
     let (address, token) = studio(place.path());
     // A browser opens connections before it needs them. All requests come at once, as for a page.
@@ -90,7 +90,7 @@ fn idle_connections_keep_nobody_waiting() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_and_the_studio_goes_on() {
+fn rejects_invalid_requests_and_goes_on() {
     let place = tempfile::tempdir().unwrap();
     let (address, token) = studio(place.path());
     for (request, body, status) in [
@@ -121,7 +121,7 @@ fn what_makes_no_sense_is_refused_and_the_studio_goes_on() {
 }
 
 #[test]
-fn a_take_is_heard_judged_kept_and_removed() {
+fn take_is_recorded_checked_saved_and_removed() {
     let place = tempfile::tempdir().unwrap();
     let (address, token) = studio(place.path());
     let ask = |request: &str, body: &[u8]| {
@@ -223,7 +223,7 @@ fn takes_without_sound_are_marked_and_not_trained_on() {
 }
 
 #[test]
-fn the_phrase_is_checked_before_the_first_take() {
+fn checks_the_phrase_before_the_first_take() {
     let place = tempfile::tempdir().unwrap();
     let (address, token) = studio(place.path());
     let check = |body: &str| {

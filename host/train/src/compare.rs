@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draw_takes_every_speaker_before_any_twice() {
+    fn sampling_takes_every_speaker_before_any_twice() {
         let clips: Vec<Example> = (0..12).map(|i| clip(i, Some(i % 4))).collect();
         for seed in 0..5 {
             let drawn = draw(&clips, 6, seed);
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn other_speech_is_known_by_what_is_said_in_it() {
+    fn negatives_are_filtered_by_their_transcript() {
         let speech = |text: &str, frames| SpeechClip {
             frames: vec![[5_000; 40]; frames],
             text: text.into(),

@@ -127,8 +127,8 @@ impl TeacherTargets {
     /// Writes the teacher's target at frame `frame` to `out`, interpolated between two rows.
     /// Returns `false` if the teacher has no rows there.
     pub fn target(&self, stream: &TeacherStream, frame: f32, out: &mut [f32]) -> bool {
-        let heard_s = frame / FRAMES_PER_SECOND + FRAME_REACH_S;
-        let position = (heard_s - self.teacher.first_s) / self.teacher.hop_s;
+        let audio_s = frame / FRAMES_PER_SECOND + FRAME_REACH_S;
+        let position = (audio_s - self.teacher.first_s) / self.teacher.hop_s;
         let rows = stream.targets.len() / self.dimensions;
         if position < 0.0 || position + 1.0 >= rows as f32 {
             return false;
@@ -214,7 +214,7 @@ fn standardize(streams: &mut [TeacherStream], dimensions: usize) {
 mod tests {
     use super::*;
 
-    fn taught() -> TeacherTargets {
+    fn teacher() -> TeacherTargets {
         let teacher = Teacher { name: "t".into(), hop_s: 0.08, first_s: 0.8 };
         let targets = vec![1.0, 7.0, 3.0, 7.0, 8.0, 7.0];
         let mut streams = vec![TeacherStream { log_mel: Vec::new(), clips: Vec::new(), targets }];
@@ -224,17 +224,17 @@ mod tests {
 
     #[test]
     fn rows_are_standardized_and_read_in_between() {
-        let taught = taught();
-        let stream = &taught.streams[0];
+        let teacher = teacher();
+        let stream = &teacher.streams[0];
         let (mean, deviation) = (4.0, (26.0f32 / 3.0).sqrt());
         let mut out = [9.0; 2];
         // Row 0.5 is halfway between 1 and 3.
         let frame = (0.8 + 0.04 - FRAME_REACH_S) * FRAMES_PER_SECOND;
-        assert!(taught.target(stream, frame, &mut out));
+        assert!(teacher.target(stream, frame, &mut out));
         assert!((out[0] - (2.0 - mean) / deviation).abs() < 1e-3, "{out:?}");
         assert_eq!(out[1], 0.0, "a dimension that never moves says nothing");
-        assert!(!taught.target(stream, 10.0, &mut out));
-        assert!(!taught.target(stream, 500.0, &mut out));
+        assert!(!teacher.target(stream, 10.0, &mut out));
+        assert!(!teacher.target(stream, 500.0, &mut out));
     }
 
     #[test]

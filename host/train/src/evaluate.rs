@@ -167,6 +167,20 @@ pub fn detections(
 
 /// Returns the lowest threshold with at most `allowed` detections in the streams, and its number of
 /// detections.
+///
+/// ```
+/// use wakeling_shared::detector::DetectorParams;
+/// use wakeling_train::evaluate::{Scores, detections, threshold_for};
+///
+/// // An hour of steps of 40 ms with two peaks, of logits 5 and 2.
+/// let mut stream = vec![-1_000; 90_000];
+/// (stream[20_000], stream[50_000]) = (1_280, 512);
+/// let scores = Scores { words: 1, steps_per_second: 25.0, streams: vec![stream] };
+/// let detector = DetectorParams { smoothing_steps: 1, threshold: 0, refractory_steps: 25 };
+/// let (threshold, count) = threshold_for(&scores, 0, &detector, 1); // at most one false accept
+/// assert_eq!((scores.hours(), threshold, count), (1.0, 513, 1));
+/// assert_eq!(detections(&scores, 0, &detector, threshold), [[20_000]]);
+/// ```
 pub fn threshold_for(
     scores: &Scores,
     word: usize,
@@ -188,6 +202,14 @@ pub fn threshold_for(
 
 /// Returns the exact 95 % binomial interval of `misses` of `trials`, as shares (Clopper & Pearson
 /// 1934).
+///
+/// ```
+/// use wakeling_train::evaluate::interval;
+///
+/// let (low, high) = interval(3, 20); // 15 % of 20 recordings were missed
+/// assert!((low - 0.032).abs() < 0.001 && (high - 0.379).abs() < 0.001);
+/// assert!(interval(0, 20).1 < 0.17); // none missed is no proof of 0
+/// ```
 pub fn interval(misses: usize, trials: usize) -> (f64, f64) {
     if trials == 0 {
         return (0.0, 1.0);

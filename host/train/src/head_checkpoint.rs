@@ -72,10 +72,10 @@ impl HeadCheckpoint {
             return Err(Error::input(
                 path,
                 format!(
-                    "trained on another base than this {:?} ({:?})",
+                    "trained on another pretrained model than this {:?} ({:?})",
                     pretrained.info.name, info.pretrained
                 ),
-                "give --base the base it was trained on, or fine-tune again",
+                "give --base the pretrained model it was trained on, or fine-tune again",
             ));
         }
         Ok(Self { info, params })

@@ -16,7 +16,7 @@ pub const DEFAULT_PRETRAINED: &str = "base-m";
 /// Loads a pretrained model by path, or a shipped one by name.
 ///
 /// # Errors
-/// [`Error::Usage`] if no folder holds that name, with the folders that were searched; else as
+/// [`Error::Usage`](wakeling_core::Error::Usage) if no folder holds that name, with the folders that were searched; else as
 /// [`PretrainedModel::load`].
 pub fn pretrained(name: &str) -> Result<PretrainedModel> {
     PretrainedModel::load(&path_of(name)?)
@@ -44,7 +44,7 @@ pub fn negatives(own: &Negatives, only_own: bool) -> Result<Negatives> {
 /// Loads all shipped packs of negative speech and noise; empty if none ships.
 ///
 /// # Errors
-/// [`Error::Input`] if a pack is damaged.
+/// [`Error::Input`](wakeling_core::Error::Input) if a pack is damaged.
 pub fn shipped_negatives() -> Result<Negatives> {
     let mut all = Negatives::default();
     for folder in folders() {

@@ -26,6 +26,14 @@ use wakeling_nn::{
 };
 
 /// Quantization parameters of an activation.
+///
+/// ```
+/// use wakeling_train::quantize::QuantParams;
+///
+/// let relu = QuantParams::of(0.0, 5.1); // range of a ReLU's output
+/// assert_eq!(relu.zero_point, -128); // saturation acts as the ReLU
+/// assert!((relu.value(127) - 5.1).abs() < 1e-6 && relu.value(-128) == 0.0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QuantParams {
     /// Value of one step.
@@ -229,7 +237,7 @@ impl QuantizedBackbone {
             let found = pretrained.info.ranges.iter().find(|(n, _, _)| n == name);
             found.map(|(_, lower, upper)| (*lower, *upper)).ok_or_else(|| {
                 Error::usage(
-                    format!("the base has no range for {name}"),
+                    format!("the pretrained model has no range for {name}"),
                     "pretrain it again with this version",
                 )
             })

@@ -28,9 +28,9 @@ use std::{
 use candle_core::Tensor;
 pub use distributed::{ProcessGroup, Rank};
 use rand::{SeedableRng, rngs::StdRng};
-pub use run_log::Figure;
 use run_log::Log;
-use share::Share;
+pub use run_log::Metric;
+use share::ShardSum;
 
 use wakeling_core::{Error, Result, progress::progress_bar};
 use wakeling_nn::{
@@ -54,6 +54,32 @@ pub struct StepOutput {
 }
 
 /// Source of training examples and their loss.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use rand::rngs::StdRng;
+/// use wakeling_core::Result;
+/// use wakeling_nn::{optimizer::Schedule, params::Params};
+/// use wakeling_train::trainer::{StepOutput, TrainStep, Trainer};
+///
+/// /// Fits `y = w · x` to points on a line of slope 3.
+/// struct Line;
+/// impl TrainStep for Line {
+///     fn loss(&self, params: &Params, _worker: usize, _rng: &mut StdRng) -> Result<StepOutput> {
+///         let x = Tensor::new(&[1f32, 2.0, 3.0], &Device::Cpu)?;
+///         let error = (x.broadcast_mul(&params.get("w")?)? - (&x * 3.0)?)?;
+///         Ok(StepOutput { loss: error.sqr()?.mean_all()?, moments: vec![], examples: 3 })
+///     }
+/// }
+///
+/// # let schedule = Schedule { steps: 200, warmup_steps: 5, peak_rate: 0.2, weight_decay: 0.0, clip_norm: 5.0, average_decay: 0.0, backbone_rate_share: 1.0 };
+/// # let trainer = Trainer { schedule, shards: 2, workers: 1, seed: 1, validate_every: 0, mine_every: 0, folder: None, checkpoint_every: 1_000, title: "line" };
+/// let mut params = Params::default();
+/// params.insert("w", &[1], vec![0.0])?;
+/// let trained = trainer.train(&Line, params)?; // by a `Trainer` with a `Schedule` of 200 steps
+/// assert!((trained.values("w")?[0] - 3.0).abs() < 0.05);
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 pub trait TrainStep: Sync {
     /// Computes the loss of one shard of a training step; `worker` is the shard's index within this
     /// process.
@@ -82,7 +108,7 @@ pub trait TrainStep: Sync {
 
     /// Computes metrics on this process's share of the held-out data. All processes return the same
     /// names. Empty without held-out data.
-    fn validate(&self, _params: &Params, _rank: Rank) -> Result<Vec<Figure>> {
+    fn validate(&self, _params: &Params, _rank: Rank) -> Result<Vec<Metric>> {
         Ok(Vec::new())
     }
 }
@@ -141,7 +167,7 @@ impl Trainer {
         params: Params,
         tick: &dyn Fn() -> Result<()>,
     ) -> Result<Params> {
-        self.updates(&ProcessGroup::alone(), stage, params, Some(tick))
+        self.run_steps(&ProcessGroup::alone(), stage, params, Some(tick))
     }
 
     /// Trains `params` and returns the averaged weights. Resumes from the folder's checkpoint if
@@ -156,10 +182,10 @@ impl Trainer {
         stage: &dyn TrainStep,
         params: Params,
     ) -> Result<Params> {
-        self.updates(group, stage, params, None)
+        self.run_steps(group, stage, params, None)
     }
 
-    fn updates(
+    fn run_steps(
         &self,
         group: &ProcessGroup,
         stage: &dyn TrainStep,
@@ -191,7 +217,7 @@ impl Trainer {
                 stage.mine_hard_negatives(&params)?;
             }
             let share = self.distribute(rank, stage, &params, step)?;
-            let Share { loss, examples, gradients, moments } = share.exchange(group, &params)?;
+            let ShardSum { loss, examples, gradients, moments } = share.exchange(group, &params)?;
             let norm = adam.update(gradients)?;
             for collected in &moments {
                 update_running(&params, collected)?;
@@ -204,12 +230,12 @@ impl Trainer {
                 tick()?;
             }
             let done = step + 1;
-            let figures = self.figures(group, stage, &params, &adam)?;
+            let metrics = self.metrics(group, stage, &params, &adam)?;
             if let Some(log) = &mut log {
-                log.row(done, loss, self.schedule.rate(step), norm, &figures)?;
-                if !figures.is_empty() {
-                    let figures: Vec<String> = figures.iter().map(Figure::to_string).collect();
-                    bar.suspend(|| log::info!("step {done}: {}", figures.join(", ")));
+                log.row(done, loss, self.schedule.rate(step), norm, &metrics)?;
+                if !metrics.is_empty() {
+                    let metrics: Vec<String> = metrics.iter().map(Metric::to_string).collect();
+                    bar.suspend(|| log::info!("step {done}: {}", metrics.join(", ")));
                 }
             }
             if done.is_multiple_of(self.checkpoint_every.max(1)) {
@@ -224,23 +250,23 @@ impl Trainer {
     }
 
     /// Evaluates the averaged weights on held-out data, if a validation is due.
-    fn figures(
+    fn metrics(
         &self,
         group: &ProcessGroup,
         stage: &dyn TrainStep,
         params: &Params,
         adam: &ScheduledAdamW,
-    ) -> Result<Vec<Figure>> {
+    ) -> Result<Vec<Metric>> {
         if self.validate_every == 0 || !adam.steps_done().is_multiple_of(self.validate_every) {
             return Ok(Vec::new());
         }
-        let mut figures = stage.validate(&adam.averaged(params)?, group.rank())?;
-        let mut sums: Vec<f64> = figures.iter().flat_map(|f| [f.sum, f.of]).collect();
+        let mut metrics = stage.validate(&adam.averaged(params)?, group.rank())?;
+        let mut sums: Vec<f64> = metrics.iter().flat_map(|f| [f.sum, f.of]).collect();
         group.sum(&mut sums);
-        for (figure, [sum, of]) in figures.iter_mut().zip(sums.as_chunks().0) {
+        for (figure, [sum, of]) in metrics.iter_mut().zip(sums.as_chunks().0) {
             (figure.sum, figure.of) = (*sum, *of);
         }
-        Ok(figures)
+        Ok(metrics)
     }
 
     /// Computes this process's part of the mean of loss and gradients over all shards.
@@ -250,17 +276,17 @@ impl Trainer {
         stage: &dyn TrainStep,
         params: &Params,
         step: usize,
-    ) -> Result<Share> {
+    ) -> Result<ShardSum> {
         let shards = self.shards.max(1);
         let threads = self.workers.clamp(1, shards);
         let work = |shard: usize| {
-            Share::of(stage, params, shard, &mut self.rng(step, rank.index * shards + shard))
+            ShardSum::of(stage, params, shard, &mut self.rng(step, rank.index * shards + shard))
         };
         // Thread `t` computes the shards `t`, `t + threads`, …
-        let some = |thread: usize| -> Vec<Result<Share>> {
+        let some = |thread: usize| -> Vec<Result<ShardSum>> {
             (thread..shards).step_by(threads).map(work).collect()
         };
-        let results: Vec<Vec<Result<Share>>> = std::thread::scope(|scope| {
+        let results: Vec<Vec<Result<ShardSum>>> = std::thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|t| scope.spawn(move || some(t))).collect();
             let mut results = vec![some(0)];
             for other in others {
@@ -270,7 +296,7 @@ impl Trainer {
         });
         let mut results: Vec<_> = results.into_iter().map(Vec::into_iter).collect();
         let weight = 1.0 / (shards * rank.count) as f32;
-        let mut sum: Option<Share> = None;
+        let mut sum: Option<ShardSum> = None;
         for result in (0..shards).filter_map(|shard| results[shard % threads].next()) {
             match &mut sum {
                 Some(sum) => sum.add(result?, weight),
@@ -453,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn it_learns_a_slope() -> Result<()> {
+    fn learns_a_slope() -> Result<()> {
         let slope = run(None, 150).train(&Line, start()?)?.values("slope")?[0];
         assert!((slope - 3.0).abs() < 0.05, "{slope}");
         Ok(())

@@ -34,7 +34,7 @@ impl Advice {
         let config = pretrained.info.network.clone();
         let random = ImageNetwork::fresh(config, images.labelling, &images.labels, seed)?;
         let label_queries = label_queries(images);
-        let told = |network: &ImageNetwork| -> Result<f64> {
+        let accuracy = |network: &ImageNetwork| -> Result<f64> {
             let described = described(network, images)?;
             let right = label_queries.iter().map(|q| leave_one_out(&described, q));
             Ok(right.sum::<f64>() / label_queries.len().max(1) as f64)
@@ -42,8 +42,8 @@ impl Advice {
         let classes: usize = label_queries.iter().map(|q| q.classes).sum();
         Ok(Self {
             images: images.all.len(),
-            by_pretrained: told(pretrained)?,
-            by_random: told(&random)?,
+            by_pretrained: accuracy(pretrained)?,
+            by_random: accuracy(&random)?,
             by_guess: label_queries.len() as f64 / classes.max(1) as f64,
         })
     }
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_apart_is_told_apart_and_no_image_tells_of_itself() {
+    fn separable_classes_score_well_and_no_image_votes_for_itself() {
         let query =
             LabelQuery { classes: 2, answers: vec![Some(0), Some(0), Some(1), Some(1), None] };
         let apart = [[0.0], [0.1], [5.0], [5.1], [9.0]].map(Vec::from);

@@ -11,6 +11,21 @@ use wakeling_shared::model::Shape;
 use super::pixels::value;
 
 /// Strength of each augmentation; 0 or `false` turns it off.
+///
+/// ```
+/// use rand::{SeedableRng, rngs::StdRng};
+/// use wakeling_shared::model::Shape;
+/// use wakeling_vision::augment::Augment;
+///
+/// let shape = Shape { height: 16, width: 16, channels: 1 };
+/// let pixels: Vec<u8> = (0..=255).collect();
+/// let mut rng = StdRng::seed_from_u64(1);
+/// assert_eq!(Augment::NONE.draw(&pixels, shape, &mut rng)[192], 1.0); // (192 − 128) / 64
+/// assert_ne!(
+///     Augment::default().draw(&pixels, shape, &mut rng),
+///     Augment::default().draw(&pixels, shape, &mut rng)
+/// );
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Augment {
     /// Mirrors half of the images, left to right.
@@ -58,7 +73,7 @@ impl Augment {
 
     /// Returns an augmented image as the network's input: `(p − 128) / 64`,
     /// `(height, width, channels)`.
-    pub fn draw(&self, pixels: &[u8], shape: Shape, rng: &mut impl Rng) -> Vec<f32> {
+    pub fn transform(&self, pixels: &[u8], shape: Shape, rng: &mut impl Rng) -> Vec<f32> {
         let mut uniform = |most: f32| most * (2.0 * rng.random::<f32>() - 1.0);
         let [shift_y, shift_x] = [uniform(self.shift), uniform(self.shift)];
         let (zoom, gain) = (uniform(self.zoom).exp(), uniform(self.contrast).exp());
@@ -156,8 +171,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_augmented_is_the_image() {
-        let found = Augment::NONE.draw(&image(), SHAPE, &mut StdRng::seed_from_u64(1));
+    fn no_augmentation_returns_the_image() {
+        let found = Augment::NONE.transform(&image(), SHAPE, &mut StdRng::seed_from_u64(1));
         let expected: Vec<f32> = image().iter().map(|&p| value(f32::from(p))).collect();
         assert!(found.iter().zip(&expected).all(|(f, e)| (f - e).abs() < 1e-5));
     }
@@ -187,17 +202,17 @@ mod tests {
     }
 
     #[test]
-    fn draws_repeat_by_seed_and_stay_in_range() {
-        let draw =
-            |seed| Augment::default().draw(&image(), SHAPE, &mut StdRng::seed_from_u64(seed));
-        assert_eq!(draw(3), draw(3));
-        assert_ne!(draw(3), draw(4));
+    fn same_seed_gives_same_augmentation_within_range() {
+        let transform =
+            |seed| Augment::default().transform(&image(), SHAPE, &mut StdRng::seed_from_u64(seed));
+        assert_eq!(transform(3), transform(3));
+        assert_ne!(transform(3), transform(4));
         for seed in 0..50 {
-            assert!(draw(seed).iter().all(|v| (-2.0..=2.0).contains(v)));
+            assert!(transform(seed).iter().all(|v| (-2.0..=2.0).contains(v)));
         }
         // Some images are gray, others have a hidden square.
         let is_gray = |y: &[f32]| y.as_chunks::<3>().0.iter().all(|[r, g, b]| r == g && g == b);
-        let gray = (0..100).filter(|&seed| is_gray(&draw(seed))).count();
+        let gray = (0..100).filter(|&seed| is_gray(&transform(seed))).count();
         assert!((5..50).contains(&gray), "{gray}");
     }
 }

@@ -40,9 +40,9 @@ pub fn train_and_evaluate(
 ///
 /// # Errors
 /// [`Error::Usage`] if there are fewer images.
-pub fn draw(images: &ImageSet, count: usize, seed: u64) -> Result<ImageSet> {
+pub fn sample(images: &ImageSet, count: usize, seed: u64) -> Result<ImageSet> {
     if count > images.all.len() {
-        let problem = format!("{count} pictures are asked for, and there are {}", images.all.len());
+        let problem = format!("{count} images requested, {} available", images.all.len());
         return Err(Error::usage(problem, "ask for fewer"));
     }
     let rng = &mut StdRng::seed_from_u64(seed);
@@ -137,13 +137,13 @@ pub struct Cell {
 }
 
 /// Names of the figures of a [`Cell`]'s runs.
-const FIGURES: [&str; 3] = ["accuracy", "auc", "mean_average_precision"];
+const METRIC_NAMES: [&str; 3] = ["accuracy", "auc", "mean_average_precision"];
 
 /// Compares strategies, such as pretrained against scratch: one cell per number of images and
 /// strategy, one run per seed.
 ///
 /// # Errors
-/// As [`train_and_evaluate`] and [`draw`].
+/// As [`train_and_evaluate`] and [`sample`].
 pub fn trainables(
     pretrained: &ImageNetwork,
     [images, test]: [&ImageSet; 2],
@@ -154,22 +154,22 @@ pub fn trainables(
     let mut cells = Vec::new();
     let channels = usize::from(images.shape.channels);
     for &count in counts {
-        for &way in trainables {
+        for &trainable in trainables {
             let mut runs = Vec::new();
             for seed in repeats.seeds() {
-                let drawn = draw(images, count, seed)?;
+                let sampled = sample(images, count, seed)?;
                 let mut network =
                     pretrained.transferred(images.labelling, &images.labels, channels, seed)?;
-                if way == Trainable::Scratch {
+                if trainable == Trainable::Scratch {
                     let config = network.info.network.clone();
                     network = ImageNetwork::fresh(config, images.labelling, &images.labels, seed)?;
                 }
-                let mut settings = repeats.settings(way.rate(), seed);
-                settings.first_trained = way.first_trained(&network.info.network);
-                let measured = train_and_evaluate(network, &drawn, test, &settings)?;
-                runs.push(figures(&measured));
+                let mut settings = repeats.settings(trainable.rate(), seed);
+                settings.first_trained = trainable.first_trained(&network.info.network);
+                let measured = train_and_evaluate(network, &sampled, test, &settings)?;
+                runs.push(metric_values(&measured));
             }
-            let column = format!("{way:?}").to_lowercase();
+            let column = format!("{trainable:?}").to_lowercase();
             let cell = Cell { row: format!("{count} pictures"), column, runs };
             log::info!("{}", cell.line());
             cells.push(cell);
@@ -178,7 +178,7 @@ pub fn trainables(
     Ok(cells)
 }
 
-fn figures(measured: &Measured) -> [f64; 3] {
+fn metric_values(measured: &Measured) -> [f64; 3] {
     [measured.accuracy.share(), measured.auc, measured.mean_average_precision]
 }
 
@@ -204,7 +204,7 @@ pub fn tasks(
             let fresh = |images: &ImageSet| {
                 ImageNetwork::fresh(config.clone(), images.labelling, &images.labels, seed)
             };
-            joint.push(figures(&train_and_evaluate(fresh(&seen)?, &seen, test, &settings)?));
+            joint.push(metric_values(&train_and_evaluate(fresh(&seen)?, &seen, test, &settings)?));
             let mut alone = Vec::new();
             for label in 0..images.labels.len() {
                 let (seen, test) = (seen.with_labels(&[label]), test.with_labels(&[label]));
@@ -301,7 +301,7 @@ pub fn table(cells: &[Cell]) -> String {
 
 /// Formats all runs as CSV, one row per run.
 pub fn csv(cells: &[Cell]) -> String {
-    let mut csv = format!("row,column,run,{}\n", FIGURES.join(","));
+    let mut csv = format!("row,column,run,{}\n", METRIC_NAMES.join(","));
     for cell in cells {
         for (run, [accuracy, auc, precision]) in cell.runs.iter().enumerate() {
             let _ = writeln!(
@@ -334,17 +334,17 @@ mod tests {
     }
 
     #[test]
-    fn draws_are_even_and_differ_by_seed() {
+    fn samples_are_balanced_and_differ_by_seed() {
         let all = images(&[vec![0; 50], vec![1; 20], vec![2; 3]].concat());
-        let drawn = |seed| -> (Vec<u8>, [usize; 3]) {
-            let drawn = draw(&all, 15, seed).expect("enough");
-            let count = |class| drawn.all.iter().filter(|p| p.class() == Some(class)).count();
-            (drawn.all.iter().map(|p| p.pixels[0]).collect(), [count(0), count(1), count(2)])
+        let sampled = |seed| -> (Vec<u8>, [usize; 3]) {
+            let sampled = sample(&all, 15, seed).expect("enough");
+            let count = |class| sampled.all.iter().filter(|p| p.class() == Some(class)).count();
+            (sampled.all.iter().map(|p| p.pixels[0]).collect(), [count(0), count(1), count(2)])
         };
-        assert_eq!(drawn(1).1, [6, 6, 3]);
-        assert_eq!(drawn(1), drawn(1));
-        assert_ne!(drawn(1).0, drawn(2).0);
-        assert!(draw(&all, 74, 1).is_err());
+        assert_eq!(sampled(1).1, [6, 6, 3]);
+        assert_eq!(sampled(1), sampled(1));
+        assert_ne!(sampled(1).0, sampled(2).0);
+        assert!(sample(&all, 74, 1).is_err());
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl DatasetIndex {
         }
         if index.images.is_empty() {
             index.log_skipped();
-            return Err(Error::input(path, "no usable picture in it", "see the lines above"));
+            return Err(Error::input(path, "no usable image in it", "see the lines above"));
         }
         Ok(index)
     }
@@ -97,14 +97,14 @@ impl DatasetIndex {
                 if has_image_name(&file) {
                     found.push((file, index.labels.len()));
                 } else {
-                    let reason = "no picture by its name (png, jpg, jpeg, bmp)";
+                    let reason = "no image by its name (png, jpg, jpeg, bmp)";
                     index.skipped.push(format!("{}: {reason}", file.display()));
                 }
             }
             if found.len() > before {
                 index.labels.push(nfc(label).into_owned());
             } else {
-                index.skipped.push(format!("{}: no picture in it", folder.display()));
+                index.skipped.push(format!("{}: no image in it", folder.display()));
             }
         }
         if index.labels.len() < 2 {
@@ -112,10 +112,10 @@ impl DatasetIndex {
             return Err(Error::input(
                 path,
                 format!(
-                    "{} folders with pictures, and 2 classes are the least",
+                    "{} folders with images, and 2 classes are the minimum",
                     index.labels.len()
                 ),
-                format!("give a folder with one folder of pictures a class, or with a {TABLE}"),
+                format!("give a folder with one folder of images per class, or with a {TABLE}"),
             ));
         }
         let answers = |class| (0..index.labels.len()).map(|label| Some(label == class)).collect();
@@ -182,7 +182,7 @@ impl ImageSet {
     /// As [`DatasetIndex::open`]; [`Error::Input`] if no image can be read.
     pub fn open(path: &Path, split: Option<&str>, shape: Shape) -> Result<Self> {
         let mut index = DatasetIndex::open(path, split)?;
-        let bar = progress_bar(index.images.len() as u64, "pictures");
+        let bar = progress_bar(index.images.len() as u64, "images");
         let read = read_all(&index.images, shape, &bar);
         bar.finish_and_clear();
         let mut all = Vec::new();
@@ -194,7 +194,7 @@ impl ImageSet {
         }
         index.log_skipped();
         if all.is_empty() {
-            return Err(Error::input(path, "no picture in it can be read", "see the lines above"));
+            return Err(Error::input(path, "no image in it can be read", "see the lines above"));
         }
         let DatasetIndex { labelling, labels, .. } = index;
         Ok(Self { shape, labelling, labels, all })
@@ -239,7 +239,7 @@ impl ImageSet {
             _ => Err(Error::input(
                 path,
                 format!("its labels are {}, the model's {}", list(&self.labels), list(labels)),
-                "give pictures with the labels that the model was trained on",
+                "give images with the labels that the model was trained on",
             )),
         }
     }

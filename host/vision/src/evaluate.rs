@@ -13,7 +13,7 @@ pub fn table(title: &str, measured: &Measured, labelling: Labelling) -> String {
     let share = |value: f64| format!("{:.1}", 100.0 * value);
     let (low, high) = measured.accuracy.interval();
     let what = match labelling {
-        Labelling::OneOf => "pictures",
+        Labelling::OneOf => "images",
         Labelling::Several => "known labels",
     };
     let mut text = format!(

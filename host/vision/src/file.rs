@@ -104,8 +104,8 @@ impl ImageNetwork {
             }
             (before, after) if before != after => {
                 return Err(Error::usage(
-                    format!("the base {:?} sees gray only", self.info.name),
-                    "leave --channels out, or start from a base for RGB",
+                    format!("the pretrained network {:?} has one channel, gray", self.info.name),
+                    "leave --channels out, or start from a pretrained network for RGB",
                 ));
             }
             _ => {}

@@ -143,6 +143,13 @@ fn ranked(scored: &[(f32, bool)]) -> Vec<(f64, f64)> {
 }
 
 /// Returns the area under the ROC curve.
+///
+/// ```
+/// use wakeling_vision::metrics::auc;
+///
+/// let scored = [(0.9, true), (0.4, true), (0.5, false), (0.1, false)]; // score and truth
+/// assert_eq!(auc(&scored), 0.75); // of four pairs, three are in the right order
+/// ```
 pub fn auc(scored: &[(f32, bool)]) -> f64 {
     let (mut above, mut area, mut negatives) = (0.0, 0.0, 0.0);
     for (p, n) in ranked(scored) {
@@ -169,11 +176,11 @@ pub fn average_precision(scored: &[(f32, bool)]) -> f64 {
 pub fn bootstrap(scored: &[(f32, bool)], figure: fn(&[(f32, bool)]) -> f64) -> (f64, f64) {
     const SAMPLES: usize = 500;
     let rng = &mut StdRng::seed_from_u64(1);
-    let mut draw = || -> Vec<(f32, bool)> {
+    let mut resample = || -> Vec<(f32, bool)> {
         (0..scored.len()).map(|_| scored[rng.random_range(0..scored.len())]).collect()
     };
     let mut found: Vec<f64> =
-        (0..SAMPLES).map(|_| figure(&draw())).filter(|v| v.is_finite()).collect();
+        (0..SAMPLES).map(|_| figure(&resample())).filter(|v| v.is_finite()).collect();
     found.sort_by(f64::total_cmp);
     let at = |share: f64| {
         let place = (share * found.len() as f64) as usize;

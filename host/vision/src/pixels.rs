@@ -52,17 +52,17 @@ fn decode(path: &Path) -> Result<DynamicImage> {
     let reader = ImageReader::open(path).map_err(Error::io(path, "read"))?;
     let mut reader = reader.with_guessed_format().map_err(Error::io(path, "read"))?;
     if reader.format().is_none() {
-        return Err(refused("not a picture that can be read".into()));
+        return Err(refused("not an image that can be read".into()));
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(LARGEST_SIDE);
     limits.max_image_height = Some(LARGEST_SIDE);
     limits.max_alloc = Some(LARGEST_MEMORY);
     reader.limits(limits);
-    let refuse = |e: image::ImageError| refused(format!("the picture cannot be decoded: {e}"));
+    let refuse = |e: image::ImageError| refused(format!("the image cannot be decoded: {e}"));
     let mut decoder = reader.into_decoder().map_err(refuse)?;
     if decoder.dimensions().0 == 0 || decoder.dimensions().1 == 0 {
-        return Err(refused("the picture has no pixels".into()));
+        return Err(refused("the image has no pixels".into()));
     }
     // A damaged Exif record does not prevent decoding of the pixels.
     let orientation = decoder.orientation().ok();

@@ -30,7 +30,7 @@ pub fn run(model: &ImageModel<'_>, pixels: &[u8]) -> Result<Vec<i16>> {
     let mut arena = vec![0; model.arena_bytes()];
     let refused = || {
         let problem = format!("the model takes {} bytes of pixels", model.shape.bytes());
-        Error::usage(problem, "resize the picture to the model's size")
+        Error::usage(problem, "resize the image to the model's size")
     };
     let mut engine = ImageEngine::new(model, &mut arena)
         .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;

@@ -27,7 +27,7 @@ use wakeling_nn::{
 };
 use wakeling_train::{
     quantize,
-    trainer::{Figure, Rank, SHARDS, StepOutput, TrainStep, Trainer},
+    trainer::{Metric, Rank, SHARDS, StepOutput, TrainStep, Trainer},
 };
 
 /// Approximate maximum number of images for calibration.
@@ -115,8 +115,8 @@ pub fn train(
     let ImageNetwork { info, params } = &network;
     let by_class = groups(images);
     if by_class.is_empty() {
-        let remedy = "give pictures with labels that are 1 or 0";
-        return Err(Error::usage("no picture has a label", remedy));
+        let remedy = "give images with labels that are 1 or 0";
+        return Err(Error::usage("no image has a label", remedy));
     }
     let stage = ImageTrainStep { config: &info.network, images, held_out, settings, by_class };
     let params = settings.run.train(&stage, params.detached()?)?;
@@ -152,7 +152,7 @@ struct ImageTrainStep<'a> {
 }
 
 impl ImageTrainStep<'_> {
-    fn draw(&self, rng: &mut impl Rng) -> &LabelledImage {
+    fn sample(&self, rng: &mut impl Rng) -> &LabelledImage {
         let group = &self.by_class[rng.random_range(0..self.by_class.len())];
         &self.images.all[group[rng.random_range(0..group.len())]]
     }
@@ -161,24 +161,24 @@ impl ImageTrainStep<'_> {
 impl TrainStep for ImageTrainStep<'_> {
     fn loss(&self, params: &Params, _: usize, rng: &mut StdRng) -> Result<StepOutput> {
         let Settings { batch, augment, first_trained, .. } = *self.settings;
-        let drawn: Vec<&LabelledImage> = (0..batch).map(|_| self.draw(rng)).collect();
+        let sampled: Vec<&LabelledImage> = (0..batch).map(|_| self.sample(rng)).collect();
         let mut x = Vec::with_capacity(batch * self.images.shape.bytes());
-        for image in &drawn {
-            x.extend(augment.draw(&image.pixels, self.images.shape, rng));
+        for image in &sampled {
+            x.extend(augment.transform(&image.pixels, self.images.shape, rng));
         }
         let mut mode = Mode::train();
         let x = tensor(self.config, batch, x)?;
         let logits = self.config.forward(params, &x, &mut mode, first_trained)?;
-        let loss = loss(&logits, &drawn, self.images.labelling)?;
+        let loss = loss(&logits, &sampled, self.images.labelling)?;
         let moments = if let Mode::Train(moments) = mode { moments } else { Vec::new() };
         Ok(StepOutput { loss, moments, examples: batch })
     }
 
-    fn validate(&self, params: &Params, _: Rank) -> Result<Vec<Figure>> {
+    fn validate(&self, params: &Params, _: Rank) -> Result<Vec<Metric>> {
         let Some(held_out) = self.held_out else { return Ok(Vec::new()) };
         let Measured { accuracy, auc, .. } =
             measure(held_out, &logits(self.config, params, held_out)?);
-        Ok(vec![Figure::mean("accuracy", accuracy.share(), 1.0), Figure::mean("auc", auc, 1.0)])
+        Ok(vec![Metric::mean("accuracy", accuracy.share(), 1.0), Metric::mean("auc", auc, 1.0)])
     }
 }
 
@@ -188,14 +188,14 @@ fn tensor(config: &NetworkConfig, batch: usize, values: Vec<f32>) -> Result<Tens
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }
 
-fn loss(logits: &Tensor, drawn: &[&LabelledImage], labelling: Labelling) -> Result<Tensor> {
+fn loss(logits: &Tensor, sampled: &[&LabelledImage], labelling: Labelling) -> Result<Tensor> {
     Ok(match labelling {
         Labelling::OneOf => {
-            let classes: Vec<u32> = drawn.iter().map(|p| p.class().unwrap_or(0) as u32).collect();
+            let classes: Vec<u32> = sampled.iter().map(|p| p.class().unwrap_or(0) as u32).collect();
             softmax_cross_entropy(logits, &classes, None)?
         }
         Labelling::Several => {
-            let answers = || drawn.iter().flat_map(|p| &p.answers);
+            let answers = || sampled.iter().flat_map(|p| &p.answers);
             let weights: Vec<f32> = answers().map(|a| f32::from(u8::from(a.is_some()))).collect();
             let targets: Vec<f32> =
                 answers().map(|a| f32::from(u8::from(*a == Some(true)))).collect();

@@ -195,22 +195,22 @@ fn range(tensor: &Tensor) -> core::ops::Range<usize> {
 
 /// Row and column of a pixel. Outside the image, which includes negative values, it is padding.
 #[derive(Clone, Copy)]
-struct Place {
+struct Pixel {
     row: i32,
     column: i32,
 }
 
 /// Iterates over the first pixel of each window, row by row.
-fn positions(window: &Window) -> impl Iterator<Item = Place> + use<> {
+fn positions(window: &Window) -> impl Iterator<Item = Pixel> + use<> {
     let [stride_y, stride_x] = [window.stride_y, window.stride_x].map(i32::from);
     let left = -i32::from(window.left);
     let end = left + i32::from(window.columns) * stride_x;
-    let mut next = Place { row: -i32::from(window.top), column: left };
+    let mut next = Pixel { row: -i32::from(window.top), column: left };
     (0..pixels(window)).map(move |_| {
         let place = next;
         next.column += stride_x;
         if next.column == end {
-            next = Place { row: place.row + stride_y, column: left };
+            next = Pixel { row: place.row + stride_y, column: left };
         }
         place
     })
@@ -249,7 +249,7 @@ impl<'x> Image<'x> {
             }
             _ => (columns, columns),
         };
-        let place = |column: usize| Place {
+        let place = |column: usize| Pixel {
             row: top,
             column: column as i32 * i32::from(window.stride_x) - i32::from(window.left),
         };
@@ -276,7 +276,7 @@ impl<'x> Image<'x> {
     }
 
     /// Adds the pixels of a window to `columns`, row by row.
-    fn under<'p>(&self, window: &Window, at: Place, padding: &'p [i8], columns: &mut Columns<'p>)
+    fn under<'p>(&self, window: &Window, at: Pixel, padding: &'p [i8], columns: &mut Columns<'p>)
     where
         'x: 'p,
     {
@@ -298,7 +298,7 @@ impl<'x> Image<'x> {
     }
 
     /// Gathers the pixels of a window into one column in `patch`.
-    fn gather(&self, window: &Window, at: Place, zero: i8, patch: &mut [i8]) {
+    fn gather(&self, window: &Window, at: Pixel, zero: i8, patch: &mut [i8]) {
         let Shape { height, width, channels } = self.shape;
         let bytes = usize::from(channels);
         let row_bytes = usize::from(window.width) * bytes;
@@ -333,7 +333,7 @@ impl<'x> Image<'x> {
     }
 
     /// Adds the pixels of a window inside the image to `sums`, for its channels from `first` on.
-    fn sum(&self, window: &Window, at: Place, first: usize, sums: &mut [i32]) {
+    fn sum(&self, window: &Window, at: Pixel, first: usize, sums: &mut [i32]) {
         let channels = usize::from(self.shape.channels);
         let row_bytes = usize::from(self.shape.width) * channels;
         let skipped = at.column.unsigned_abs() as usize * channels;

@@ -56,7 +56,7 @@ fn aligned(arena: &mut [i8], bytes: usize) -> Option<&mut [i8]> {
 
 /// Width of a layer, and its position in time.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
+struct LayerState {
     /// Number of channels of the input.
     width: u16,
     /// Index of the oldest column in the ring, which is overwritten next.
@@ -86,7 +86,7 @@ pub struct Engine<'m, 'a> {
     wide: &'m mut [u32],
     buffers: [&'m mut [i8]; BUFFERS],
     rings: &'m mut [i8],
-    places: Vec<Place, MAX_LAYERS>,
+    states: Vec<LayerState, MAX_LAYERS>,
 }
 
 impl<'m, 'a> Engine<'m, 'a> {
@@ -106,8 +106,8 @@ impl<'m, 'a> Engine<'m, 'a> {
         // The width is never 0, but the compiler cannot prove it.
         let mut chunks = activations.chunks_exact_mut(width.max(1));
         let buffers = core::array::from_fn(|_| chunks.next().unwrap_or_default());
-        let places = places(model);
-        let mut engine = Self { model, wide, buffers, rings, places };
+        let states = states(model);
+        let mut engine = Self { model, wide, buffers, rings, states };
         engine.reset();
         Ok(engine)
     }
@@ -115,7 +115,9 @@ impl<'m, 'a> Engine<'m, 'a> {
     /// Resets the state: every ring holds zeros again, that is, its layer's zero point.
     pub fn reset(&mut self) {
         self.buffers.iter_mut().for_each(|b| b.fill(0));
-        self.places.iter_mut().for_each(|p| *p = Place { width: p.width, ..Place::default() });
+        self.states
+            .iter_mut()
+            .for_each(|p| *p = LayerState { width: p.width, ..LayerState::default() });
         let mut rest = &mut *self.rings;
         for layer in &self.model.layers {
             let Some((ring, others)) = rest.split_at_mut_checked(layer.op.ring_bytes()) else {
@@ -205,7 +207,7 @@ impl<'m, 'a> Engine<'m, 'a> {
         let model = self.model;
         let mut rings = self.rings.get_mut(ring..).unwrap_or_default();
         let layers = model.layers.iter().skip(first).take(count);
-        for (layer, place) in layers.zip(self.places.iter_mut().skip(first)) {
+        for (layer, place) in layers.zip(self.states.iter_mut().skip(first)) {
             let Some((own, others)) = rings.split_at_mut_checked(layer.op.ring_bytes()) else {
                 return false;
             };
@@ -219,21 +221,21 @@ impl<'m, 'a> Engine<'m, 'a> {
 }
 
 /// Returns every layer's width and initial position.
-fn places(model: &Model<'_>) -> Vec<Place, MAX_LAYERS> {
+fn states(model: &Model<'_>) -> Vec<LayerState, MAX_LAYERS> {
     let mut widths = [0; BUFFERS];
     widths[0] = model.step_width();
-    let mut places = Vec::new();
+    let mut states = Vec::new();
     for layer in &model.layers {
         let found = widths.get(usize::from(layer.input)).copied().unwrap_or(0);
         let affine = layer.op.affine();
         let width = affine.map_or(found, |affine| affine.inputs);
         // The list has room for the largest number of layers.
-        let _ = places.push(Place { width, ..Place::default() });
+        let _ = states.push(LayerState { width, ..LayerState::default() });
         if let Some(output) = widths.get_mut(usize::from(layer.output)) {
             *output = affine.map_or(width, |affine| affine.outputs);
         }
     }
-    places
+    states
 }
 
 /// Runs one layer. Returns `false` if its stride skips this step.
@@ -241,7 +243,7 @@ fn run_layer(
     layer: &Layer<'_>,
     (wide, buffers): (&mut [u32], &mut [&mut [i8]; BUFFERS]),
     ring: &mut [i8],
-    place: &mut Place,
+    place: &mut LayerState,
 ) -> bool {
     let output = usize::from(layer.output);
     // The output leaves the array while the layer runs, so that inputs can be borrowed.

@@ -113,11 +113,11 @@ impl<'a> Normalizer<'a> {
             self.level = i32::from(level.initial_q8) << LEVEL_EXTRA_BITS;
         }
         if moves {
-            let heard = match level.statistic {
+            let observed = match level.statistic {
                 LevelStatistic::Mean => logs.iter().sum::<i32>() / MEL_CHANNELS as i32,
                 LevelStatistic::Max => logs.iter().copied().max().unwrap_or(0),
             };
-            let gap = (i64::from(heard) << LEVEL_EXTRA_BITS) - i64::from(self.level);
+            let gap = (i64::from(observed) << LEVEL_EXTRA_BITS) - i64::from(self.level);
             let shift = if gap > 0 { level.attack_shift } else { level.decay_shift };
             self.level = (i64::from(self.level) + (gap >> shift)) as i32;
         }

@@ -76,7 +76,9 @@ impl fmt::Display for ShapeError {
             Self::HeadStride { layer } => {
                 write!(f, "layer {}, of a head, has a stride", number(layer))
             }
-            Self::LayerCount => f.write_str("trunk and heads count other layers than there are"),
+            Self::LayerCount => f.write_str(
+                "the layers of backbone and heads do not add up to the number of layers",
+            ),
             Self::KeywordCount => f.write_str("there are not as many words as logits"),
             Self::Detector(DetectorError::Smoothing(steps)) => {
                 write!(f, "a word is smoothed over {} steps", number(steps.into()))

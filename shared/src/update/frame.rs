@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_not_written() {
+    fn rejects_overlong_lines() {
         let mut out = [0; MAX_FRAME];
         assert_eq!(write(0, &[0; MAX_PAYLOAD + 1], &mut out), None);
         assert_eq!(write(0, &[0; 5], &mut out[..12]), None);

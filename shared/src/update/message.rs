@@ -169,7 +169,7 @@ impl From<EnrollError> for Refusal {
     fn from(error: EnrollError) -> Self {
         match error {
             EnrollError::NoHead => Self::NothingToLearn,
-            EnrollError::Utterances(heard) => Self::Utterances(heard),
+            EnrollError::Utterances(count) => Self::Utterances(count),
             EnrollError::Unlike => Self::Unlike,
         }
     }
@@ -178,9 +178,9 @@ impl From<EnrollError> for Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Request => f.write_str("it does not know this request"),
+            Self::Request => f.write_str("the request is unknown"),
             Self::Header => f.write_str("the image's header is damaged"),
-            Self::Format => f.write_str("it does not know this format of images"),
+            Self::Format => f.write_str("the format of the package is unknown"),
             Self::Version { least } => {
                 write!(f, "it takes versions from {} only", Decimal::of(least))
             }
@@ -198,8 +198,8 @@ impl fmt::Display for Refusal {
             Self::OnTrial => f.write_str("a model is on trial: confirm it, or restart the device"),
             Self::NothingToConfirm => f.write_str("no model is on trial"),
             Self::NothingToLearn => f.write_str("its model has no head to enroll"),
-            Self::Utterances(heard) => {
-                write!(f, "it heard {} utterances only", Decimal::of(heard))
+            Self::Utterances(count) => {
+                write!(f, "only {} utterances were found", Decimal::of(count))
             }
             Self::Unlike => f.write_str("the utterances have too little in common"),
             Self::NoEvent => f.write_str("it does not hold that event any more"),

@@ -56,15 +56,15 @@ pub fn run(model: &Model<'_>, test: &[u8], arena: &mut [i8]) -> Result<(), TestE
         return Err(TestError::Shape);
     }
     let mut engine = Engine::new(model, arena).map_err(|_| TestError::Arena)?;
-    let mut said = [0; MAX_KEYWORDS];
+    let mut output = [0; MAX_KEYWORDS];
     let expected = logits.chunks_exact((2 * words).max(1));
     for (step, (features, expected)) in features.chunks_exact(width).zip(expected).enumerate() {
         let input = engine.input().iter_mut();
         input.zip(features).for_each(|(input, &byte)| *input = byte as i8);
-        engine.step(&mut said);
+        engine.step(&mut output);
         let (expected, _) = expected.as_chunks();
-        let same = |(said, &expected): (&i16, &[u8; 2])| *said == i16::from_le_bytes(expected);
-        if !said.iter().zip(expected).all(same) {
+        let same = |(output, &expected): (&i16, &[u8; 2])| *output == i16::from_le_bytes(expected);
+        if !output.iter().zip(expected).all(same) {
             return Err(TestError::Differs { step: step as u16 });
         }
     }

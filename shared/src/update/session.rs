@@ -61,7 +61,7 @@ impl<A: Authority> Session<A> {
                     features(log, (number, offset), &mut chunk).ok_or(Refusal::NoEvent)
                 }
                 Some(Request::Enroll) => done(learner.begin().map(|()| 0).map_err(Refusal::from)),
-                Some(Request::Enrolled) => done(Ok(learner.heard().into())),
+                Some(Request::Enrolled) => done(Ok(learner.utterance_count().into())),
                 Some(Request::Keep) => done(keep(store, learner).map(|()| 0)),
                 None => Err(Refusal::Request),
             };

@@ -24,7 +24,7 @@ use wakeling_vision::pixels as image_files;
 use crate::{Random, forms, sound};
 
 /// Number of clips of a reader whose sound is read as well.
-const HEARD_CLIPS: usize = 4;
+const MAX_CLIPS: usize = 4;
 
 thread_local! {
     /// Folder of this thread, emptied before each input.
@@ -64,7 +64,7 @@ fn read(path: &Path) {
     let mut clips = Vec::new();
     let outcome = dataset::stream(path, None, &mut |item| {
         match item {
-            Item::Clip(clip) if clips.len() < HEARD_CLIPS => clips.push(clip),
+            Item::Clip(clip) if clips.len() < MAX_CLIPS => clips.push(clip),
             Item::Clip(clip) => drop(clip.name()),
             Item::Skipped(skipped) => assert!(!skipped.to_string().is_empty()),
         }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Number of samples that every accepted model must process.
-const HEARD_SAMPLES: usize = 3_200;
+const SAMPLES: usize = 3_200;
 /// Models with more multiply-accumulates are loaded but not run, since one step would dominate the
 /// test.
 const MOST_MACS: usize = 4_000_000;
@@ -59,7 +59,7 @@ static WORST: LazyLock<Vec<i16>> = LazyLock::new(|| {
         2 => random.bits() as i16,
         _ => i16::MIN,
     };
-    (0..HEARD_SAMPLES).map(sample).collect()
+    (0..SAMPLES).map(sample).collect()
 });
 
 /// Loads a file of either kind, and runs it if it is accepted. Returns whether it was accepted.
@@ -87,7 +87,7 @@ fn listens(model: &Model<'_>) {
     let mut last = 0;
     for block in WORST.chunks(331) {
         pipeline.push(block, |step| {
-            assert!(step.end_samples > last && step.end_samples <= HEARD_SAMPLES as u64);
+            assert!(step.end_samples > last && step.end_samples <= SAMPLES as u64);
             assert_eq!(step.logits.len(), model.words.len());
             assert_eq!(step.decisions.len(), model.words.len());
             last = step.end_samples;
@@ -115,8 +115,8 @@ pub fn resealed(file: &[u8]) -> Option<Vec<u8>> {
     let described = u32::from_le_bytes([header[12], header[13], header[14], header[15]]);
     // The length in the header, if it is less than the bytes present: bytes after a body are
     // ignored.
-    let told = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
-    let body = &body[..told.min(body.len()) / 8 * 8];
+    let declared = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
+    let body = &body[..declared.min(body.len()) / 8 * 8];
     Some(sealed(described as usize, body, flags & FLAG_IMAGE))
 }
 
@@ -259,8 +259,8 @@ pub fn lines() -> Vec<Vec<u8>> {
     let mut model = Model::load(flash.bytes()).expect("a valid model");
     model.words.iter_mut().for_each(|word| word.detector.threshold = -3_000);
     let pcm = sound::speech_like(2, 1);
-    let heard = Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("it runs");
+    let printed = Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("it runs");
     let stats = "overrun 320\nfault 32000 stuck\nstats setup_instructions=1 audio_instructions=2 samples=3 \
                  stack_bytes=4 static_bytes=5 arena_bytes=6\nerror no clock\n";
-    vec![heard.into_bytes(), stats.into()]
+    vec![printed.into_bytes(), stats.into()]
 }

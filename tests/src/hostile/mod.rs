@@ -30,7 +30,7 @@ pub struct Target {
 
 /// All fuzz targets.
 pub const TARGETS: [Target; 20] = [
-    Target { name: "artifact", run: device::model_file, seeds: device::model_files },
+    Target { name: "model_file", run: device::model_file, seeds: device::model_files },
     Target { name: "description", run: device::description, seeds: device::descriptions },
     Target { name: "pipeline", run: device::pipeline, seeds: device::sounds },
     Target { name: "events", run: device::events, seeds: device::lines },
@@ -41,14 +41,14 @@ pub const TARGETS: [Target; 20] = [
     Target { name: "shards", run: datasets::shards, seeds: datasets::shard_files },
     Target { name: "archive", run: datasets::archive, seeds: datasets::archives },
     Target { name: "audio", run: datasets::audio, seeds: datasets::recordings },
-    Target { name: "picture", run: datasets::image, seeds: datasets::images },
+    Target { name: "image", run: datasets::image, seeds: datasets::images },
     Target { name: "labels", run: datasets::labels, seeds: datasets::label_tables },
     Target { name: "tokens", run: datasets::tokens, seeds: datasets::texts },
-    Target { name: "base", run: own::pretrained, seeds: own::bases },
+    Target { name: "pretrained", run: own::pretrained, seeds: own::pretrained_models },
     Target { name: "head", run: own::head, seeds: own::heads },
     Target { name: "image_network", run: own::image_network, seeds: own::image_networks },
     Target { name: "pack", run: own::pack, seeds: own::packs },
-    Target { name: "listing", run: own::index, seeds: own::listings },
+    Target { name: "dataset_index", run: own::dataset_index, seeds: own::dataset_indexes },
     Target { name: "recordings", run: own::recordings, seeds: own::recording_manifests },
 ];
 
@@ -57,7 +57,7 @@ pub const TARGETS: [Target; 20] = [
 /// # Panics
 /// If there is none.
 pub fn target(name: &str) -> Target {
-    *TARGETS.iter().find(|t| t.name == name).expect("a door of that name")
+    *TARGETS.iter().find(|t| t.name == name).expect("an entry point of that name")
 }
 
 /// Numbers at the limits of types, inserted as text and as bytes.

@@ -75,10 +75,10 @@ pub fn small_head(pretrained: &PretrainedModel) -> HeadCheckpoint {
 /// Encodes the model file of one keyword; an error if pretrained model and head do not fit.
 pub fn model_of(
     pretrained: &PretrainedModel,
-    tuned: &HeadCheckpoint,
+    head: &HeadCheckpoint,
 ) -> wakeling_core::Result<Vec<u8>> {
     let backbone = Backbone::new(pretrained.clone())?;
-    let word = tuned.entry(&backbone)?;
+    let word = head.entry(&backbone)?;
     let card = CardText { name: "hostile".into(), provenance: "tests".into() };
     QuantizedModel::new(&backbone, vec![word], card)?.bytes()
 }
@@ -125,15 +125,15 @@ pub fn pretrained(bytes: &[u8]) {
 }
 
 /// A small pretrained model.
-pub fn bases() -> Vec<Vec<u8>> {
+pub fn pretrained_models() -> Vec<Vec<u8>> {
     vec![saved(|path| small_pretrained().save(path))]
 }
 
 /// Loads a head. It is rejected, or it makes a model that is rejected or runs.
 pub fn head(bytes: &[u8]) {
     with_file(bytes, |path| {
-        let Ok(tuned) = HeadCheckpoint::load(&path, &BASE) else { return };
-        if let Ok(file) = model_of(&BASE, &tuned) {
+        let Ok(head) = HeadCheckpoint::load(&path, &BASE) else { return };
+        if let Ok(file) = model_of(&BASE, &head) {
             refused_or_runs(&file);
         }
     });
@@ -185,7 +185,7 @@ pub fn packs() -> Vec<Vec<u8>> {
 }
 
 /// Reads a list of clips beside a checkpoint.
-pub fn index(bytes: &[u8]) {
+pub fn dataset_index(bytes: &[u8]) {
     in_scratch(|folder| {
         let Ok(index) = DatasetIndex::open(&put(folder, "clips.jsonl", bytes)) else { return };
         let mut clips = 0;
@@ -202,7 +202,7 @@ pub fn index(bytes: &[u8]) {
 }
 
 /// A list of three clips in two groups.
-pub fn listings() -> Vec<Vec<u8>> {
+pub fn dataset_indexes() -> Vec<Vec<u8>> {
     let written = saved(|path| {
         DatasetIndex::write(path, |out| {
             for (group, name) in [("a", "a.wav"), ("a", "b.wav"), ("b", "c.wav")] {
@@ -220,10 +220,10 @@ pub fn listings() -> Vec<Vec<u8>> {
 pub fn recordings(bytes: &[u8]) {
     in_scratch(|folder| {
         let manifest = put(folder, "manifest.jsonl", bytes);
-        let facts = ClipMetadata { text: "hey".into(), ..ClipMetadata::default() };
-        let Ok(mut open) = Folder::open(folder, "take", &facts) else { return };
+        let metadata = ClipMetadata { text: "hey".into(), ..ClipMetadata::default() };
+        let Ok(mut open) = Folder::open(folder, "take", &metadata) else { return };
         let kept = open.kept().len();
-        open.keep(&[1; 160], &facts).expect("room on the disk");
+        open.keep(&[1; 160], &metadata).expect("room on the disk");
         assert_eq!(open.kept().len(), kept + 1);
         let text = std::fs::read_to_string(manifest).expect("the manifest");
         let before = String::from_utf8_lossy(bytes);

@@ -42,7 +42,7 @@ struct Ring<'r> {
     transfer: DmaTransferRxCircular<'r, I2sRx<'r, Blocking>>,
     taken: &'static mut [u8; RING_BYTES],
     /// Number of bytes of `taken` that were processed, and number of bytes in it.
-    heard: usize,
+    start: usize,
     end: usize,
 }
 
@@ -64,7 +64,7 @@ impl Ring<'_> {
         while self.transfer.available()? == 0 {
             core::hint::spin_loop();
         }
-        self.heard = 0;
+        self.start = 0;
         self.end = self.transfer.pop(self.taken)?;
         Ok(())
     }
@@ -72,7 +72,7 @@ impl Ring<'_> {
     /// Restarts after DMA has overrun the ring. Returning all descriptors lets DMA continue.
     fn start_over(&mut self) -> Result<u64, DmaError> {
         self.transfer.pop(self.taken)?;
-        (self.heard, self.end) = (0, 0);
+        (self.start, self.end) = (0, 0);
         Ok((RING_BYTES / SLOT_BYTES) as u64)
     }
 }
@@ -82,7 +82,7 @@ impl Microphone for Ring<'_> {
 
     fn read(&mut self, block: &mut [i16]) -> Result<usize, ReadError<Trouble>> {
         let board = |error| ReadError::Board(Trouble(error));
-        if self.heard == self.end {
+        if self.start == self.end {
             match self.take() {
                 Ok(()) => {}
                 Err(DmaError::Late) => {
@@ -92,13 +92,13 @@ impl Microphone for Ring<'_> {
                 Err(error) => return Err(board(error)),
             }
         }
-        let (slots, _) = self.taken[self.heard..self.end].as_chunks();
+        let (slots, _) = self.taken[self.start..self.end].as_chunks();
         let mut count = 0;
         for (sample, slot) in block.iter_mut().zip(slots) {
             *sample = from_i2s(u32::from_le_bytes(*slot));
             count += 1;
         }
-        self.heard += count * SLOT_BYTES;
+        self.start += count * SLOT_BYTES;
         Ok(count)
     }
 }
@@ -134,7 +134,7 @@ fn detect() -> Result<(), &'static str> {
     let transfer = receiver.read_dma_circular(buffer).map_err(|_| "I2S's DMA")?;
 
     let board = Board {
-        microphone: Ring { transfer, taken: TAKEN.take(), heard: 0, end: 0 },
+        microphone: Ring { transfer, taken: TAKEN.take(), start: 0, end: 0 },
         indicator: Both(led, pin),
         sink: lines(|text| write_all(&mut uart, text)),
         feed: || watchdog.feed(),

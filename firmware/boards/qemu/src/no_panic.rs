@@ -52,7 +52,7 @@ fn run() -> bool {
     let mut line = [0; COMMAND_LINE_BYTES];
     let name = command_line(&mut line).split_ascii_whitespace().nth(1).unwrap_or_default();
     let (mut model, mut pipeline) = (None, None);
-    let heard = Model::load_into(&mut model, memory::model_region()).ok().and_then(|model| {
+    let detection = Model::load_into(&mut model, memory::model_region()).ok().and_then(|model| {
         let pipeline = Pipeline::new_into(&mut pipeline, model, arena).ok()?;
         let options = Options { scores: true, ..Options::default() };
         let mut listener = Listener::new(model, pipeline, (Dark, &mut console), options);
@@ -61,7 +61,7 @@ fn run() -> bool {
     let stack = Decimal::of(memory::peak_stack_bytes());
     // If the console fails, the error cannot be reported.
     let _ = writeln!(console, "stack {stack}");
-    heard.is_some()
+    detection.is_some()
 }
 
 wakeling_qemu::machine!(run, unreachable);

@@ -65,7 +65,7 @@ fn likeness(samples: &[i16]) -> f64 {
 }
 
 #[test]
-fn what_phones_and_browsers_record_is_read_in_time() {
+fn reads_recordings_of_phones_and_browsers_in_time() {
     use FileFormat::*;
     // Number of extra samples that a container without an exact length may give.
     for (name, format, surplus) in [

@@ -6,14 +6,14 @@ use wakeling_data::dataset::Dataset;
 use wakeling_device::simulate::{Chunking, Device};
 
 /// Sound in blocks of 40 ms; keys that are pressed after a number of blocks; the last view.
-struct Stage {
+struct FakeDevice {
     sound: Vec<i16>,
     keys: Vec<(usize, Key)>,
     blocks: usize,
     last: String,
 }
 
-impl Stage {
+impl FakeDevice {
     fn new(sound: &[i16], keys: &[(usize, Key)]) -> (Self, Self) {
         let stage = |sound: &[i16], keys: &[_]| Self {
             sound: sound.to_vec(),
@@ -25,7 +25,7 @@ impl Stage {
     }
 }
 
-impl Microphone for Stage {
+impl Microphone for FakeDevice {
     fn name(&self) -> &str {
         "a file"
     }
@@ -39,7 +39,7 @@ impl Microphone for Stage {
     }
 }
 
-impl Screen for Stage {
+impl Screen for FakeDevice {
     fn show(&mut self, view: &View) -> Result<()> {
         self.last = view.draw(100).into_iter().map(|(_, line)| line + "\n").collect();
         Ok(())
@@ -83,7 +83,7 @@ fn detections(
     keys: &[(usize, Key)],
     out: &std::path::Path,
 ) -> (Vec<LiveDetection>, String) {
-    let (mut microphone, mut screen) = Stage::new(pcm, keys);
+    let (mut microphone, mut screen) = FakeDevice::new(pcm, keys);
     let mut all = Vec::new();
     let mut on_detection = |detections: &LiveDetection| {
         all.push(detections.clone());
@@ -97,7 +97,7 @@ fn detections(
 }
 
 #[test]
-fn a_microphone_hears_what_simulate_hears() {
+fn microphone_detects_what_simulate_detects() {
     let (pcm, out) = (sound::speech_like(3, 6), tempfile::tempdir().unwrap());
     with_model(&pcm, |model| {
         let device = Device::Host(Chunking::Whole);
@@ -150,7 +150,7 @@ fn keys_move_the_threshold_through_the_table() {
 }
 
 #[test]
-fn the_last_three_seconds_are_saved_for_finetune() {
+fn last_three_seconds_are_saved_for_finetune() {
     let (pcm, out) = (sound::speech_like(3, 6), tempfile::tempdir().unwrap());
     with_model(&pcm, |model| {
         let keys = [(100, Key::Char('f')), (140, Key::Char('m'))];

@@ -160,7 +160,7 @@ fn a_session_keeps_redoes_plays_and_names() {
             "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / 2 … / space pauses · q stops",
             "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / 1 … / space pauses · q stops",
             "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / NOW / space pauses · q stops",
-            "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / NOW · heard / space pauses · q stops",
+            "\"hey you\" · take 1 of 2 · Ana / Say it as you would say it every day. / NOW · detected / space pauses · q stops",
             "FACTS: good / enter or k keeps · r again · p plays · s speaker · q stops",
             "\"hey you\" · take 2 of 2 · Ana / Say it close to the microphone, a hand's width away. / 3 … / space pauses · q stops",
         ]
@@ -172,7 +172,7 @@ fn a_session_keeps_redoes_plays_and_names() {
 }
 
 #[test]
-fn what_was_kept_outlives_a_microphone_that_goes_and_the_next_run_goes_on() {
+fn saved_takes_survive_a_lost_microphone_and_the_next_run_continues() {
     let place = tempfile::tempdir().unwrap();
     let automatic = Plan { keep_good: true, ..plan(3) };
     // The second take ends within the phrase.
@@ -189,7 +189,7 @@ fn what_was_kept_outlives_a_microphone_that_goes_and_the_next_run_goes_on() {
 }
 
 #[test]
-fn who_speaks_from_across_the_room_has_time_to_walk_there_and_back() {
+fn far_takes_leave_time_to_go_there_and_back() {
     let place = tempfile::tempdir().unwrap();
     let automatic = Plan { keep_good: true, ..plan(5) };
     let far = [(8.5, 40), GOOD[1], GOOD[2]];
@@ -238,16 +238,16 @@ fn a_bad_take_is_done_again_unless_it_is_wanted() {
 }
 
 #[test]
-fn silence_ends_a_session_in_which_nobody_is_asked() {
+fn silence_ends_an_unattended_session() {
     let place = tempfile::tempdir().unwrap();
     let automatic = Plan { keep_good: true, ..plan(3) };
     let (outcome, ..) = session(place.path(), &[(60.0, 2)], &[], &automatic);
     let error = outcome.unwrap_err().to_string();
-    assert!(error.contains("nothing was heard in 5 takes"), "{error}");
+    assert!(error.contains("no sound in 5 takes"), "{error}");
     let keys = [Key::Enter, Key::Char('q')];
     let (outcome, _, seen) = session(place.path(), &[(60.0, 2)], &keys, &plan(3));
     assert_eq!(outcome.unwrap().kept, 0);
-    assert!(seen.iter().any(|s| s.contains("Nothing was heard")));
+    assert!(seen.iter().any(|s| s.contains("No sound was recorded")));
 }
 
 #[cfg(unix)]
@@ -272,7 +272,7 @@ fn a_full_disk_loses_no_take() {
 }
 
 #[test]
-fn a_room_is_kept_in_files_and_continued() {
+fn room_sound_is_saved_in_files_and_continued() {
     let place = tempfile::tempdir().unwrap();
     let run = |seconds: f64, minutes: f64| {
         let mut folder = Folder::open(place.path(), "room", &ClipMetadata::default()).unwrap();

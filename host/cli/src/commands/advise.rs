@@ -27,11 +27,11 @@ const MANY_SPEAKERS: usize = 5;
 #[command(after_help = "Example:
   wakeling advise --word \"hey computer=recordings/\"
 
-Nothing is trained. It looks at what transfer learning needs: the same kind of input, a base
-that heard far more than you recorded, and sounds that the base can tell apart: recordings
-of the phrase should look more alike to it than other speech does. Then it says how much of
-the network to train, and what others gained by recording more. `wakeling compare` measures
-all that on your own words.")]
+Nothing is trained. The command checks three conditions of transfer learning: the same kind of
+input, a pretrained model trained on far more speech than you recorded, and embeddings in which
+recordings of the phrase resemble each other more than they resemble negative speech. It then
+recommends which layers to train, and shows how much more recordings helped other keywords.
+`wakeling compare` measures this on your own keywords.")]
 pub struct AdviseArgs {
     /// A keyword and its recordings: a folder, a manifest or a file; may be given several times
     #[arg(long = "word", value_name = "NAME=PATH", required = true, num_args = 1..,
@@ -97,38 +97,39 @@ fn show(
     let _ = match (advice.pretrained_hours, advice.has_far_more()) {
         (Some(hours), Some(true)) => writeln!(
             text,
-            "  + far more data behind the base: {hours} h against {:.1} min",
+            "  + far more data behind the pretrained model: {hours} h against {:.1} min",
             advice.phrase_s / 60.0
         ),
         (Some(hours), _) => writeln!(
             text,
-            "  ! {pretrained} heard {hours} h, no more than 50 times what you recorded: a trunk trained from scratch may do as well"
+            "  ! {pretrained} was trained on {hours} h, at most 50 times what you recorded: a backbone trained from scratch may be as good"
         ),
-        (None, _) => writeln!(text, "  ? the base does not say how much it heard: {provenance}"),
+        (None, _) => writeln!(
+            text,
+            "  ? hours of speech behind the pretrained model: unknown ({provenance})"
+        ),
     };
     carried_over(&mut text, pretrained, advice);
     let _ = match advice.train {
         Trainable::Head => writeln!(
             text,
-            "  → train the head alone (--train head): moving the trunk pays from about {ENOUGH_TO_TUNE} recordings on"
+            "  → train the head alone (--train head): fine-tuning the backbone helps from about {ENOUGH_TO_TUNE} recordings on"
         ),
-        train => writeln!(text, "  → enough recordings to move the trunk: --train {train}"),
+        train => writeln!(text, "  → enough recordings to fine-tune the backbone: --train {train}"),
     };
     if advice.speakers > 0 && advice.speakers < MANY_SPEAKERS {
-        let _ = writeln!(
-            text,
-            "  → let others record it too: what a word misses are mostly whole speakers"
-        );
+        let _ =
+            writeln!(text, "  → let others record it too: most misses come from a few speakers");
     }
     text + &gain(advice.usable)
 }
 
 fn same_input(text: &mut String, advice: &Advice) {
     let _ = match advice.limit_hz {
-        None => writeln!(text, "  + same input: speech up to the base's 7.5 kHz"),
+        None => writeln!(text, "  + same input: speech up to 7.5 kHz, as in pretraining"),
         Some(hz) => writeln!(
             text,
-            "  ! nothing above {:.1} kHz: trained for that as well, but the device should hear the same",
+            "  ! nothing above {:.1} kHz: pretraining covers that, but the device's microphone should have the same bandwidth",
             hz / 1000.0
         ),
     };
@@ -143,12 +144,12 @@ fn same_input(text: &mut String, advice: &Advice) {
 
 fn carried_over(text: &mut String, pretrained: &str, advice: &Advice) {
     let Some(carries) = &advice.carries else {
-        let _ = writeln!(text, "  ? too little to see whether the base's sounds carry over");
+        let _ = writeln!(text, "  ? too few recordings to compare their embeddings");
         return;
     };
     let _ = writeln!(
         text,
-        "  {} {pretrained} hears: {}\n    two recordings differ in {:.0} % of its sounds, a recording and other speech in {:.0} %{}",
+        "  {} {pretrained} recognizes: {}\n    two recordings differ in {:.0} % of their sounds, a recording and negative speech in {:.0} %{}",
         if carries.is_clear() { "+" } else { "!" },
         carries.example,
         100.0 * carries.within,

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_board_that_is_plugged_in_is_told() {
+    fn lists_a_plugged_in_board() {
         let device = UsbDevice {
             id: (0x0D28, 0x0204),
             product: "BBC micro:bit CMSIS-DAP".into(),

@@ -14,9 +14,9 @@ use wakeling_data::phrase::{self, Confidence, PhraseCheck, Verdict, language, wo
   wakeling check-phrase 你好百度 --json
   wakeling check-phrase \"ó sauro\" --language pt
 
-It counts phones, looks up how often the words are said, and lists the everyday words and
+It counts phones, looks up how often the words are spoken, and lists the everyday words and
 pairs of words that sound most like the phrase (0 the same, 1 nothing in common; how often
-two words meet is not known, hence the dash). The language is guessed from script, accents
+two words meet is unknown, hence the dash). The language is guessed from script, accents
 and frequent words, and printed; --language corrects it. Phones come from espeak-ng where
 it is installed; without it, only listed words and Mandarin can be judged. Word lists ship
 for English and Mandarin; phrases of other languages are judged by length alone. Where

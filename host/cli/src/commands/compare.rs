@@ -50,19 +50,20 @@ const TEST_SHARE: f64 = 0.4;
   wakeling compare --word up=u/ down=d/ stop=s/ --talk talk/ --samples 50 --tasks separate joint \\
     --train scratch:25 scratch:50 scratch all --out runs/joint
 
-Each trial draws recordings of a word, trains on them, and plays others, of other speakers
-where speakers are known, and the talk to the device's own pipeline. It prints how many are
-missed at fixed false accepts per hour, as means over words and draws with intervals, and
-writes compare.csv and pictures. A run that was cut off goes on where it was.
+Each trial samples recordings of a keyword and trains on them. It then runs the device's
+pipeline over other recordings (of other speakers, where speakers are named) and over the
+talk. The command prints miss rates at fixed false accepts per hour, as means over keywords
+and seeds with intervals, and writes compare.csv and charts. An interrupted comparison
+continues when the same command is given again.
 
-Ways of training: scratch (a trunk that was never pretrained; scratch:25 has a quarter of
-its channels), head (the pretrained trunk stays), last:K (its last K blocks move as well),
-all. With `head` a trial takes seconds, with the others minutes.
+Training strategies: scratch (a backbone with random weights; scratch:25 has a quarter of the
+channels), head (the backbone stays frozen), last:K (its last K blocks are trained too), all.
+With `head` a trial takes seconds, with the others minutes.
 
-With --tasks joint, one trunk is moved for all words at once, each with a head of its own,
-and costs the device once what separate ones cost for each word: a width at which joint
-misses more than separate is too small for the words together. Heads on a trunk that stays
-do not know of each other, so `head` is the same either way and is run once.")]
+With --tasks joint, one backbone is fine-tuned for all keywords, each with its own head. On
+the device it then runs once; separate backbones run once per keyword. A width at which joint
+misses more than separate is too small for the keywords together. Heads on a frozen backbone
+are independent, so `head` is the same in both cases and is run once.")]
 pub struct CompareArgs {
     /// A keyword and its recordings, from as many speakers as possible
     #[arg(long = "word", value_name = "NAME=PATH", required = true, num_args = 1..,
@@ -79,7 +80,7 @@ pub struct CompareArgs {
         value_parser = number::within(1..=1_000_000_usize))]
     samples: Vec<usize>,
     /// Training strategies: scratch, scratch:PERCENT of the channels, head, last:K, all
-    #[arg(long, num_args = 1.., default_values_t = ["head".parse::<Strategy>().expect("a way")])]
+    #[arg(long, num_args = 1.., default_values_t = ["head".parse::<Strategy>().expect("a strategy")])]
     train: Vec<Strategy>,
     /// Sharing of a fine-tuned backbone: each keyword has its own, all share one, or both in turn
     #[arg(long, value_enum, num_args = 1.., default_values_t = [Tasks::Separate])]

@@ -66,8 +66,8 @@ struct InspectArgs {
 #[command(after_help = "Example:
   wakeling corpus fetch https://www.openslr.org/resources/12/dev-clean.tar.gz --out corpora
 
-Prints the folder of the corpus. A fetch that was cut off continues when the same
-command is given again. docs/guide/datasets.md lists corpora.")]
+Prints the folder of the dataset. An interrupted fetch continues when the same command is
+given again. docs/guide/datasets.md lists datasets.")]
 struct FetchArgs {
     /// Address (http, https or s3), or a local archive
     from: PathBuf,

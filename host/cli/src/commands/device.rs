@@ -130,7 +130,7 @@ pub fn run(args: DeviceArgs) -> Result<()> {
         }
         Command::Enroll { port } => {
             let mut device = port.device()?;
-            log::info!("say the word {UTTERANCES} times, with a second of quiet between");
+            log::info!("speak the word {UTTERANCES} times, with a second of quiet between");
             let bar = progress_bar(UTTERANCES as u64, "enroll");
             let enrolled = device.enroll(|count| bar.set_position(count.into()));
             bar.finish_and_clear();

@@ -28,19 +28,19 @@ const SNR_DB: std::ops::RangeInclusive<f32> = -30.0..=60.0;
 #[command(after_help = "Example:
   wakeling evaluate --model runs/computer/model.wkl --word \"hey computer=test/\" --negatives talk/
 
-Every recording of a word is played after 2 s and before 1.2 s of silence; the negatives
-are played one after another, as one long stream. Counts come with exact 95 % intervals:
-T hours without a false accept only show that there are fewer than 3/T an hour, and less than
-half an hour shows no rate at all. Rows: the sensitivities that listen and simulate know, and
-the lowest threshold without a false accept and with some counted rates.
+Every recording of a keyword is padded with 2 s of silence before and 1.2 s after it. The
+negatives are joined into one long stream. Counts come with exact 95 % intervals: T hours
+without a false accept only show that there are fewer than 3/T an hour, and less than half an
+hour shows no rate at all. The rows of the table are the sensitivities of listen and simulate,
+the lowest threshold without a false accept, and thresholds at some counted rates.
 
-With noise, every recording is played again for each --snr, after 4 s of it and over it:
+With --noise, every recording is also tested at each --snr, after 4 s of noise and over it:
   wakeling evaluate --model M.wkl --word W=test/ --negatives talk/ --noise kitchen/ --snr 10 5
 The ratio is that of the loudest 32 ms of the recording to the loudest 32 ms of the noise
 under it. The thresholds are those of the negatives alone.
 
---report page.html writes one file for a browser: curves, misses by noise and by what the
-manifest says of the speakers, latency, and the worst misses and false accepts to listen to.")]
+--report page.html writes one file for a browser: curves, misses by noise and by
+the speaker groups of the manifest, latency, and the worst misses and false accepts to listen to.")]
 pub struct EvaluateArgs {
     /// The model file
     #[arg(short, long, value_name = "FILE")]

@@ -30,15 +30,20 @@ use wakeling_train::{
   wakeling finetune --word \"hey computer=recordings/\" --false-wakes alarms/ --out runs/v2
 
 Ten to twenty recordings, of several people if several will use it, from near and far,
-are a good start. What else a wake word must be told apart from ships with the base;
---negatives and --noise add to it. Recordings without a sound or a phrase are left out, a
-file of several takes is cut, and the same sound counts once; a line names each. The folder
-then holds NAME.head (float weights), model.wkl (the model for the device), settings.json,
-recordings.json (what was trained on), and base.safetensors if the trunk moved. `--train auto` trains new heads alone below 50 recordings of a word, and moves the whole
-trunk from there on, which takes some minutes. `--train all` does so with fewer: with 20 it
-made three words of twelve better, two of them over the telephone, and nine worse; `wakeling
-compare` measures it on your words. The new head is three small networks, averaged; `--ensemble 1
---head-channels 1 --head-layers 0` makes it a single node. Try the model:
+are a good start. The pretrained model ships with negatives: speech without the keyword, and
+noise; --negatives and --noise add to them. Recordings without a sound or a phrase are left
+out, a file of several takes is cut, and the same sound counts once; each case is logged. The
+folder then holds NAME.head (float weights), model.wkl (the model for the device),
+settings.json, recordings.json (the training recordings), and base.safetensors if the backbone
+was fine-tuned.
+
+`--train auto` trains only a new head below 50 recordings of a keyword, and the whole backbone
+too from there on, which takes some minutes. `--train all` does so with fewer: with 20 it
+improved three keywords of twelve, two of them over the telephone, and made nine worse;
+`wakeling compare` measures it on your keywords. The new head is the mean of three small
+networks; `--ensemble 1 --head-channels 1 --head-layers 0` makes it a single node.
+
+Try the model:
   wakeling simulate FILE --model runs/computer/model.wkl")]
 pub struct FinetuneArgs {
     /// A keyword and its recordings: a folder, a manifest or a file; may be given several times. If

@@ -18,7 +18,7 @@ use wakeling_device::flash::probe;
 
 /// Write firmware and a model into a board's flash
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   wakeling flash --board pico runs/computer/model.wkl --dry-run
   wakeling flash --board pico runs/computer/model.wkl --uf2 hey.uf2
   wakeling flash --board pico runs/tuesday/model.wkl --model-only
@@ -157,7 +157,7 @@ fn by_probe(plan: &Plan, _: Option<&Path>, args: &FlashArgs) -> Result<()> {
     let Board { title, chip, .. } = plan.board;
     if args.dry_run {
         probe::check(plan)?;
-        println!("it fits the memory that probe-rs knows of {chip}; nothing was written");
+        println!("it fits the memory map that probe-rs has for {chip}; nothing was written");
         return Ok(());
     }
     probe::flash(plan)?;

@@ -30,11 +30,11 @@ const MOST_SECONDS: f64 = 31_622_400.0;
   wakeling listen runs/computer/model.wkl --false-accepts-per-hour 1
   wakeling listen runs/computer/model.wkl --seconds 60 --json > heard.jsonl
 
-+ makes it more sensitive and - stricter: strict, normal (the model's own threshold), eager. Each is
-shown with the false accepts that were counted for it, and with the most that this leaves possible.
-The level of a detection is its peak on a scale of 0 to 100, on which the threshold is 50. A line is
-printed when the word is over, at most the refractory period (a second) after its detection. f saves the last three seconds as
-a false wake, m as a miss; then:
++ selects a more sensitive level and - a stricter one: strict, normal (the model's own threshold),
+eager. Each is shown with its counted false accepts and their upper bound. The level of a detection
+is its peak on a scale of 0 to 100, on which the threshold is 50. A line is printed when the word is
+over, at most the refractory period (a second) after its detection. f saves the last three seconds
+as a false wake, m as a miss; then:
   wakeling finetune --word \"hey computer=recordings/hey-computer\" \\
     --false-wakes runs/listen/false-wakes --samples runs/listen/misses/hey-computer --out runs/v2")]
 pub struct ListenArgs {

@@ -22,12 +22,13 @@ use wakeling_train::{
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling pretrain --train speech_commands/ --noise _background_noise_/ --out runs/base
-  wakeling pretrain --train train.jsonl --dev dev.jsonl --noise noise.jsonl --g2p espeak-ng --tier s --out runs/s
+  wakeling pretrain --train train.jsonl --dev dev.jsonl --noise noise.jsonl --g2p espeak-ng \\
+    --tier s --out runs/s
 
-A run that was cut off continues when the same command is given again. Built with MPI
+An interrupted run continues when the same command is given again. Built with MPI
 (`cargo build --release -p wakeling --features mpi`), several processes train together:
   mpirun -n 4 wakeling pretrain --workers 1 --train … --out runs/base   (see docs/guide/scaling.md)
-Built with CUDA (`--features cuda`), it trains on an NVIDIA GPU, untried so far:
+Built with CUDA (`--features cuda`), it trains on an NVIDIA GPU (not tested yet):
   wakeling pretrain --device cuda --streams 64 --train … --out runs/base")]
 pub struct PretrainArgs {
     /// Training data: manifests, folders, shards, addresses (see docs/guide/datasets.md)

@@ -16,7 +16,7 @@ use wakeling_train::{
 
 /// Make a model for the device from a pretrained model and fine-tuned heads
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   wakeling quantize --head runs/a/hey-computer.head runs/b/stop.head --out both.wkl
   wakeling quantize --enroll \"my word\" --base base-s --out mine.wkl")]
 pub struct QuantizeArgs {

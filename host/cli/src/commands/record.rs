@@ -33,9 +33,10 @@ const MOST_TAKES: u64 = 10_000;
   wakeling record --negatives 10
 
 Each take is counted down; a short tone (where there is no loudspeaker, the terminal's bell) and NOW
-mean that the phrase is due. From across the room there is more time. Each is then cut to the phrase, judged (clipped, too quiet, cut off) and kept or done
-again with one key. What is kept is on the disk at once, as 16 kHz WAV with a line in
-manifest.jsonl; give the same command again to go on where you stopped. Then:
+mean that the phrase is due. Takes from across the room have a longer countdown. Each take is cut
+to the phrase, checked (clipped, too quiet, cut off), and kept or recorded again with one key. A
+kept take is on the disk at once, as 16 kHz WAV with a line in manifest.jsonl. The same command
+continues where you stopped. Then:
   wakeling finetune --word \"hey computer=recordings/hey-computer\" \\
     --negatives recordings/room --out runs/computer")]
 pub struct RecordArgs {
@@ -168,9 +169,7 @@ fn takes(args: &RecordArgs, phrase: &str) -> Result<()> {
     let speaker = match &args.speaker {
         Some(name) => name.clone(),
         None if args.keep_good => last,
-        None => {
-            screen.ask("Who speaks (empty if that does not matter)", &last)?.unwrap_or_default()
-        }
+        None => screen.ask("Name of the speaker (may be empty)", &last)?.unwrap_or_default(),
     };
     let mut microphone = args.microphone.open(screen.as_mut(), !args.keep_good)?;
     let plan = Plan {

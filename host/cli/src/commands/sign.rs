@@ -21,9 +21,10 @@ use wakeling_device::update::{
   wakeling sign runs/computer/model.wkl --key ~/wakeling.key
   wakeling device update runs/computer/model.wku --port /dev/ttyACM0
 
-A firmware pins the public key that is in WAKELING_UPDATE_KEY when it is built, and then takes
-no other model. Without --key the development key signs, which everybody has. The version of a
-model must be higher than that of the one before; by default it is the time in seconds.")]
+A firmware pins the public key that is in WAKELING_UPDATE_KEY when it is built, and then rejects
+models signed with another key. Without --key the model is signed with the development key, which
+is public. The version of a model must be higher than that of the one before; by default it is the
+time in seconds.")]
 pub struct SignArgs {
     /// Model that `wakeling finetune` or `quantize` wrote
     #[arg(required_unless_present = "new_key")]

@@ -37,7 +37,7 @@ const SCORES: std::ops::RangeInclusive<f64> = 0.000_001..=0.999_999;
 /// Detect wake words in recordings, as the device will.
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Example:\n  wakeling simulate recordings/ kitchen.wav --model hey.wkl --json\n  wakeling simulate kitchen.wav --model hey.wkl --emulator\n\nThe level of a detection is its peak on a scale of 0 to 100 on which the threshold in force is 50;\nten levels are a factor of 7.4 in the odds. --json has it beside the raw scores."
+    after_help = "Examples:\n  wakeling simulate recordings/ kitchen.wav --model hey.wkl --json\n  wakeling simulate kitchen.wav --model hey.wkl --emulator\n\nThe level of a detection is its peak on a scale of 0 to 100 on which the threshold in force is 50;\nten levels are a factor of 7.4 in the odds. --json has it beside the raw scores."
 )]
 pub struct SimulateArgs {
     /// Recordings, or folders of them
@@ -143,7 +143,7 @@ pub fn run(args: SimulateArgs) -> Result<()> {
                 unread.len(),
                 files.len()
             ),
-            "see the lines above; all others were played",
+            "see the lines above; all others were processed",
         )),
     }
 }
@@ -275,7 +275,7 @@ fn describe(kind: MicIssueKind) -> &'static str {
             "the sound is one value: the microphone is off, muted or not connected"
         }
         MicIssueKind::Clipping => {
-            "the sound clips: turn the microphone down, or speak from further away"
+            "the sound clips: turn the microphone down, or speak from farther away"
         }
         MicIssueKind::Offset => "the sound is not around zero: the microphone has a large offset",
     }
@@ -303,11 +303,11 @@ impl<W: Write> Printer<'_, '_, W> {
             writeln!(self.out, "{name:<width$}  nothing heard{nearest}", width = self.width)?;
         }
         if let (Some(stats), false) = (&simulation.stats, self.json) {
-            let heard_s = seconds(stats.samples).max(f64::MIN_POSITIVE);
+            let audio_s = seconds(stats.samples).max(f64::MIN_POSITIVE);
             writeln!(
                 self.out,
                 "{name:<width$}  device: {:.2} M instructions a second, {} bytes of stack, {} of arena; printing of scores included",
-                stats.audio_instructions as f64 / heard_s / 1e6,
+                stats.audio_instructions as f64 / audio_s / 1e6,
                 stats.stack_bytes,
                 stats.arena_bytes,
                 width = self.width,

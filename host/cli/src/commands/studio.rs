@@ -18,8 +18,9 @@ use wakeling_train::finetune::Settings;
 #[command(after_help = "Example:
   wakeling studio
 
-It prints an address for a browser on this computer; nobody else can open it, and nothing leaves the
-computer. Recordings and models lie in the same places as those of `record` and `finetune`.")]
+It prints an address for a browser on this computer. Other computers cannot open it, and no data
+leaves the computer. Recordings and models are in the same folders as those of `record` and
+`finetune`.")]
 pub struct StudioArgs {
     /// Port on 127.0.0.1 [default: a free one]
     #[arg(long, default_value_t = 0, hide_default_value = true,

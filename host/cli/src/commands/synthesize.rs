@@ -17,19 +17,20 @@ use wakeling_data::{
   wakeling synthesize \"hey computer\" --out speech/
   wakeling finetune --samples speech/ --out runs/computer
 
-espeak-ng speaks at once and sounds mechanical; neural voices train better wake words.
-Any program will do that writes an audio file, in any format that is read:
+espeak-ng is fast and sounds mechanical; neural voices give better models. Any program works that
+writes an audio file in a supported format:
   --command 'espeak-ng -v {voice} -s {speed} -p {pitch} -w {out} -- {text}'
   --command 'python3 -m piper -m {voice} --length-scale {speed} -f {out} -- {text}'
   --command 'python3 -m kokoro --voice {voice} --speed {speed} -o {out} --text {text}'
-with --voices, --speeds and --pitches in its own words; {language} is known too. Without
-{text} the program reads the phrase from its standard input. No shell is involved.
+with --voices, --speeds and --pitches in the program's own units; {language} can be used too.
+Without {text} the program reads the phrase from its standard input. No shell is involved.
 
 Every file is checked for sound and length and becomes 16 kHz mono; manifest.jsonl names
-the voice of each. The same command goes on where it was cut off. --negatives near/ speaks
-the phrase's parts, its words in another order or twice, and words that sound like it, for
-finetune --negatives near/: fewer wakes by half the phrase, and more misses, many more if
-all voices are mechanical. Try it with recordings of people beside it.")]
+the voice of each. The same command continues after an interruption. --negatives near/ also
+makes samples of partial phrases, of the words in another order or twice, and of words that
+sound similar, for finetune --negatives near/. They give fewer false accepts of partial
+phrases, and more misses, many more if all voices are mechanical. Use them together with
+recordings of people.")]
 pub struct SynthesizeArgs {
     /// Phrase to speak
     phrase: String,

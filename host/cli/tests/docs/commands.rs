@@ -61,8 +61,8 @@ fn the_program_takes_every_command_that_a_page_shows() {
             Command::new(env!("CARGO_BIN_EXE_wakeling")).args(&words).arg("--help").output();
         let output = output.expect("the program starts");
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            problems.push(format!("{place}\n    {}", said.lines().next().unwrap_or_default()));
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            problems.push(format!("{place}\n    {}", stderr.lines().next().unwrap_or_default()));
         }
     }
     none(&problems);

@@ -16,7 +16,7 @@ use wakeling_tests::{
     shipped::few_models,
 };
 
-use crate::{Place, WRITERS, files, stderr};
+use crate::{TestDir, WRITERS, files, stderr};
 
 /// Number of times each command is killed.
 const KILLS: u64 = 12;
@@ -27,7 +27,7 @@ const SIDE: usize = 16;
 
 #[test]
 fn a_command_that_is_killed_leaves_whole_files_or_none() {
-    let place = Place::new();
+    let place = TestDir::new();
     let out = place.path("out");
     for (name, arguments) in WRITERS {
         let fresh = || {
@@ -71,8 +71,8 @@ fn a_command_that_is_killed_leaves_whole_files_or_none() {
 }
 
 /// Creates a folder in which keywords and images can be trained in seconds.
-fn training_place() -> Place {
-    let place = Place::new();
+fn training_place() -> TestDir {
+    let place = TestDir::new();
     few_models(place.0.path(), "base-s");
     fs::rename(place.path("models/negatives"), place.path("negatives")).expect("ours");
     let pretrained = seen_network(1, wakeling_vision::network::Tier::S, SIDE);
@@ -155,7 +155,7 @@ fn a_training_on_images_that_is_killed_leaves_the_one_before() {
 /// kill leaves must be as in `whole`, and in the end all must be. Names in `grows` are files that
 /// change all the time; only their final content counts.
 fn kill_and_go_on(
-    (place, name): (&Place, &str),
+    (place, name): (&TestDir, &str),
     arguments: &[&str],
     (whole, took): (&BTreeMap<PathBuf, Vec<u8>>, Duration),
     grows: &[&str],

@@ -36,9 +36,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeling");
 const MANY_FILES: usize = 20_000;
 
 /// Folder with a pretrained model, a head, a model, a few recordings and an archive.
-struct Place(TempDir);
+struct TestDir(TempDir);
 
-impl Place {
+impl TestDir {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().expect("a temporary folder"));
         let pretrained = small_pretrained();
@@ -140,7 +140,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[test]
 fn a_comparison_goes_on_with_its_own_trials_alone() {
-    let place = Place::new();
+    let place = TestDir::new();
     few_models(place.0.path(), "base-s");
     fs::rename(place.path("models/negatives"), place.path("negatives")).expect("ours");
     let compare = "compare --word hey=speech/yes --talk speech --base base.safetensors --samples 1 \
@@ -170,7 +170,7 @@ fn a_comparison_goes_on_with_its_own_trials_alone() {
 }
 
 /// Creates a text-to-speech program that never ends.
-fn slow_speaker(place: &Place) -> String {
+fn slow_speaker(place: &TestDir) -> String {
     let path = place.path("speaker.sh");
     fs::write(&path, "#!/bin/sh\ntouch started\nexec sleep 60\n").expect("a program");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a program");
@@ -178,8 +178,8 @@ fn slow_speaker(place: &Place) -> String {
 }
 
 #[test]
-fn a_second_process_is_kept_out_of_a_folder_until_the_first_ends() {
-    let place = Place::new();
+fn rejects_a_second_process_in_a_folder_until_the_first_ends() {
+    let place = TestDir::new();
     let command = slow_speaker(&place);
     let arguments =
         ["synthesize", "hey you", "--out", "out", "--command", &command, "--voices", "a"];
@@ -203,7 +203,7 @@ fn a_second_process_is_kept_out_of_a_folder_until_the_first_ends() {
 
 #[test]
 fn a_full_disk_leaves_what_was_there() {
-    let place = Place::new();
+    let place = TestDir::new();
     for (name, arguments) in WRITERS {
         let out = place.path("out");
         let _ = fs::remove_dir_all(&out);
@@ -246,8 +246,8 @@ fn a_full_disk_leaves_what_was_there() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_told() {
-    let place = Place::new();
+fn reports_a_folder_that_cannot_be_written() {
+    let place = TestDir::new();
     let out = place.path("out");
     fs::create_dir(&out).expect("a folder");
     fs::set_permissions(&out, fs::Permissions::from_mode(0o555)).expect("ours");
@@ -271,8 +271,8 @@ fn a_folder_that_cannot_be_written_is_told() {
         command.args(arguments).current_dir(place.0.path()).env("WAKELING_MODELS", place.0.path());
         command.output()
     };
-    let hears = ["simulate", "speech/yes/0_nohash_0.wav", "--model", "good.wkl"];
-    match run(&hears) {
+    let simulate_good = ["simulate", "speech/yes/0_nohash_0.wav", "--model", "good.wkl"];
+    match run(&simulate_good) {
         Ok(output) if output.status.success() => {}
         other => {
             eprintln!("SKIP: nobody cannot run the program here: {other:?}");
@@ -285,12 +285,12 @@ fn a_folder_that_cannot_be_written_is_told() {
     }
     // Files that cannot be read.
     fs::set_permissions(place.path("good.wkl"), fs::Permissions::from_mode(0o000)).expect("ours");
-    assert_refused(&run(&hears).expect("the program starts"), "good.wkl");
+    assert_refused(&run(&simulate_good).expect("the program starts"), "good.wkl");
 }
 
 #[test]
 fn names_that_are_no_text_work_as_others_do() {
-    let place = Place::new();
+    let place = TestDir::new();
     let odd = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
     let wav = fs::read(place.path("speech/yes/0_nohash_0.wav")).expect("a recording");
     let folder = place.0.path().join(odd(b"sp\xffeech"));
@@ -329,7 +329,7 @@ fn names_that_are_no_text_work_as_others_do() {
 
 #[test]
 fn links_in_circles_end() {
-    let place = Place::new();
+    let place = TestDir::new();
     let speech = place.path("speech");
     symlink(&speech, speech.join("again")).expect("a link");
     symlink("..", speech.join("yes/up")).expect("a link");
@@ -343,14 +343,14 @@ fn links_in_circles_end() {
     symlink("loop.wkl", place.path("loop.wkl")).expect("a link");
     let quantize = ["quantize", "--head", "hey.head", "--base", "base.safetensors", "--out"];
     let output = place.run(&[&quantize[..], &["loop.wkl"]].concat());
-    let heard = ["simulate", "speech/yes/0_nohash_0.wav", "--model", "loop.wkl"];
-    let is_whole = place.run(&heard).status.success();
+    let simulate_loop = ["simulate", "speech/yes/0_nohash_0.wav", "--model", "loop.wkl"];
+    let is_whole = place.run(&simulate_loop).status.success();
     assert!(output.status.success() == is_whole, "{}", stderr(&output));
 }
 
 #[test]
-fn very_many_files_are_walked_through() {
-    let place = Place::new();
+fn traverses_very_many_files() {
+    let place = TestDir::new();
     let count =
         env::var("WAKELING_MANY_FILES").map_or(MANY_FILES, |n| n.parse().expect("a number"));
     let original = place.path("speech/yes/0_nohash_0.wav");

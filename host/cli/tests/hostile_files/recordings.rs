@@ -18,10 +18,10 @@ use wakeling_tests::Random;
 fn child_that_records() {
     let Some(folder) = env::var_os("WAKELING_TEST_RECORDS") else { return };
     let value: i16 = env::var("WAKELING_TEST_VALUE").expect("a number").parse().expect("a number");
-    let facts = ClipMetadata { text: "hey".into(), ..ClipMetadata::default() };
-    let mut folder = Folder::open(Path::new(&folder), "take", &facts).expect("a folder");
+    let metadata = ClipMetadata { text: "hey".into(), ..ClipMetadata::default() };
+    let mut folder = Folder::open(Path::new(&folder), "take", &metadata).expect("a folder");
     for _ in 0..env::var("WAKELING_TEST_COUNT").expect("a number").parse().expect("a number") {
-        let path = folder.keep(&vec![value; 4_000], &facts).expect("it is kept");
+        let path = folder.keep(&vec![value; 4_000], &metadata).expect("it is kept");
         println!("\nkept {}", path.display());
     }
 }
@@ -45,7 +45,7 @@ fn kept(child: &mut Child) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_recording_that_was_kept_survives_every_kill() {
+fn saved_recordings_survive_every_kill() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let folder = place.path().join("takes");
     let mut all: Vec<PathBuf> = Vec::new();
@@ -62,8 +62,8 @@ fn a_recording_that_was_kept_survives_every_kill() {
         all.extend(kept(&mut child));
         killer.join().expect("it was killed");
         child.wait().expect("it ends");
-        let facts = ClipMetadata::default();
-        let open = Folder::open(&folder, "take", &facts).expect("a folder");
+        let metadata = ClipMetadata::default();
+        let open = Folder::open(&folder, "take", &metadata).expect("a folder");
         let names: Vec<&Path> = open.kept().iter().map(|k| k.path.as_path()).collect();
         for path in &all {
             assert!(names.contains(&path.as_path()), "{} is lost", path.display());
@@ -81,7 +81,7 @@ fn a_recording_that_was_kept_survives_every_kill() {
 }
 
 #[test]
-fn two_that_record_into_one_folder_lose_nothing() {
+fn two_processes_recording_into_one_folder_lose_nothing() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let mut children = [1, 2].map(|value| recorder(place.path(), value, 40));
     let kept: Vec<Vec<PathBuf>> = children.iter_mut().map(kept).collect();

@@ -39,7 +39,7 @@ pub(super) fn stream(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
         return sink(Item::Clip(Example::unlabelled(root)));
     }
     let (mut prefixes, mut is_named) = (Prefixes::default(), false);
-    walk(root, &mut |item| {
+    traverse(root, &mut |item| {
         if let Item::Clip(example) = item {
             is_named |= example.speaker.is_some();
             prefixes.count(&example);
@@ -48,7 +48,7 @@ pub(super) fn stream(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
     })?;
     // If a manifest names speakers, prefixes of file names are not used.
     let prefixes = if is_named { Prefixes::default() } else { prefixes.speakers() };
-    walk(root, &mut |item| {
+    traverse(root, &mut |item| {
         sink(match item {
             Item::Clip(mut example) if example.speaker.is_none() => {
                 example.speaker = prefixes.of(&example);
@@ -61,7 +61,7 @@ pub(super) fn stream(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
 }
 
 /// Passes every clip to `sink`, without its speaker.
-fn walk(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
+fn traverse(root: &Path, sink: &mut Sink<'_>) -> Result<()> {
     let splits = SpeechCommandsSplits::read(root);
     let mut seen = HashSet::from([identity(root)]);
     let index = FolderContents::read(root).map_err(Error::io(root, "read"))?;

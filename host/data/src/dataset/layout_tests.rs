@@ -94,9 +94,9 @@ fn common_voice_is_read_by_its_split() {
     // The name format of an old release, and a missing sentence.
     assert_eq!((&b.path, &b.text), (&root.join("clips/b.mp3"), &None));
     assert_eq!((c.lang.as_deref(), c.split.as_deref()), (Some("de"), Some("test")));
-    let told = reasons(&dataset);
+    let text = reasons(&dataset);
     for part in ["validated.tsv: not part", "train.tsv:4: ", "gone.mp3", "train.tsv:5: 2 columns"] {
-        assert!(told.contains(part), "{told}");
+        assert!(text.contains(part), "{text}");
     }
     assert_eq!(dataset.skipped.len(), 3);
     let named = Dataset::open(root.join("validated.tsv")).unwrap();
@@ -145,16 +145,16 @@ fn shards_give_the_same_sound_and_every_label() {
             fs::write(&alone, wav(seed)).unwrap();
             assert_eq!(example.load().unwrap(), audio::read(&alone).unwrap());
         }
-        let told = reasons(&dataset);
+        let text = reasons(&dataset);
         for part in [
             "003: a sample without audio",
             "004: 004.json: a JSON object",
             "005.wma: .wma is not",
             "006.mp3: a second audio",
         ] {
-            assert!(told.contains(part), "{told}");
+            assert!(text.contains(part), "{text}");
         }
-        assert_eq!(dataset.skipped.len(), 5, "{told}");
+        assert_eq!(dataset.skipped.len(), 5, "{text}");
     }
 }
 
@@ -373,13 +373,13 @@ fn an_inspection_counts_everything() {
         assert!(table.contains(row), "{row:?} in\n{table}");
     }
     let list = String::from_utf8(skipped).unwrap();
-    let told = [
+    let expected = [
         "a_nohash_0.wav\tthe same sound as clip 1",
         "d_nohash_0.wav\tsilent",
         "e_nohash_0",
         "wma\t",
     ];
     assert_eq!(list.lines().count(), 4);
-    assert!(told.iter().all(|part| list.contains(part)), "{list}");
+    assert!(expected.iter().all(|part| list.contains(part)), "{list}");
     assert_eq!(String::from_utf8(clips).unwrap().lines().count(), 5);
 }

@@ -100,7 +100,7 @@ fn links_in_a_circle_end() {
 }
 
 #[test]
-fn what_is_not_a_dataset_is_named_with_a_remedy() {
+fn names_what_is_no_dataset_with_a_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let empty = dir.path().join("empty");
     fs::create_dir(&empty).unwrap();
@@ -185,7 +185,7 @@ fn splits_share_no_speaker_and_no_file() {
 }
 
 #[test]
-fn a_small_part_is_never_empty_and_nonsense_is_refused() {
+fn small_part_is_never_empty_and_invalid_parts_are_rejected() {
     let examples: Vec<_> = crowd().into_iter().filter(|e| e.speaker.is_some()).collect();
     let parts = split_by_speaker(&examples, &[0.999, 0.0005, 0.0005], 3).unwrap();
     assert!(parts.iter().all(|p| !p.is_empty()));

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_beside_folders_of_words_is_the_word_and_noise_is_not() {
+    fn loose_files_beside_word_folders_are_the_keyword_and_noise_is_not() {
         let clips = [
             clip(None, None),
             clip(Some("room"), Some("word")),

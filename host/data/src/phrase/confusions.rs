@@ -70,10 +70,10 @@ fn replacements(
     g2p: Option<&str>,
 ) -> Vec<String> {
     let Some(list) = Words::of(&check.language) else { return Vec::new() };
-    let (said, spelling) = tokens(words[place], &check.language, g2p);
-    let said = segments(&said);
-    let near = near_words(words[place], &said, list, spelling, CANDIDATES);
-    let (alone, whole) = (said.len() as f32, segments(&check.tokens).len().max(1) as f32);
+    let (sounds, spelling) = tokens(words[place], &check.language, g2p);
+    let sounds = segments(&sounds);
+    let near = near_words(words[place], &sounds, list, spelling, CANDIDATES);
+    let (alone, whole) = (sounds.len() as f32, segments(&check.tokens).len().max(1) as f32);
     let other = near.into_iter().filter(|n| n.distance * alone / whole > SAME);
     other.take(REPLACEMENTS).map(|n| n.text).collect()
 }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_orders_repeats_and_near_words_are_said_and_never_the_phrase() {
+    fn confusions_include_parts_orders_repeats_and_near_words_but_never_the_phrase() {
         let texts = of("hey computer", "en");
         for text in ["hey", "computer", "computer hey", "hey hey", "computer computer"] {
             assert!(texts.contains(&text.to_owned()), "{text}: {texts:?}");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn one_word_has_near_words_only_and_nothing_has_none() {
+    fn single_word_has_near_words_only_and_empty_phrase_none() {
         let texts = of("operator", "en");
         assert!(texts.contains(&"operation".to_owned()) || texts.len() >= 4, "{texts:?}");
         assert!(of("", "en").iter().all(|t| !t.is_empty()));

@@ -165,14 +165,16 @@ fn spelled(word: &str, language: &str, letters: usize) -> Obstacle {
     if word.chars().any(|c| script(c) == Some(Script::Han)) {
         return obstacle(
             format!("espeak-ng does not read the Chinese characters of \"{word}\" in {name}"),
-            "write it as it is said (Japanese in kana), or name another language with --language",
+            "write it as it is pronounced (Japanese in kana), or name another language with --language",
         );
     }
     let mut remedy = name_another(word, language);
     if word.is_ascii() && letters > 1 {
         let apart: Vec<String> = word.chars().map(String::from).collect();
-        remedy +=
-            &format!(", or write it as it is said; if it is spelled, \"{}\"", apart.join(" "));
+        remedy += &format!(
+            ", or write it as it is pronounced; if it is spelled, \"{}\"",
+            apart.join(" ")
+        );
     }
     obstacle(format!("espeak-ng spells \"{word}\" letter by letter in {name}"), remedy)
 }
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_letters_are_told_from_words() {
+    fn distinguishes_names_of_letters_from_words() {
         let letters = |list: &[&str]| list.iter().map(|l| phones(l)).collect::<Vec<_>>();
         assert!(is_spelled("usb", &phones("j u ɛ s b i"), &letters(&["j u", "ɛ s", "b i"])));
         let hangul = letters(&["ɐ n", "n j ʌ ŋ"]);

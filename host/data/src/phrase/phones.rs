@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ears_confuse_is_nearer() {
+    fn confusable_phones_are_nearer() {
         let distance = |a, b| distance(&phones(a), &phones(b));
         assert_eq!(distance("oʊ p ə n", "oʊ p ə n"), 0.0);
         // Changes to a neighbouring vowel, a consonant's voice, its manner, and all segments, in

@@ -5,17 +5,17 @@ fn verdict(phrase: &str, language: &str) -> PhraseCheck {
 }
 
 #[test]
-fn short_common_and_confusable_phrases_are_told() {
-    let told = |phrase, language, verdict, what: &str| {
+fn warns_of_short_common_and_confusable_phrases() {
+    let assert_finding = |phrase, language, verdict, what: &str| {
         let check = self::verdict(phrase, language);
         assert_eq!(check.verdict, verdict, "{check:#?}");
         let warning = check.warning().unwrap_or_default();
         assert!(warning.contains(what), "{warning}");
     };
-    told("go", "en", Verdict::Poor, "too short: 2 phones");
-    told("open", "en", Verdict::Poor, "common: said about");
-    told("背景", "zh", Verdict::Poor, "\"北京\"");
-    told("how are you", "en", Verdict::Fair, "common: said at most");
+    assert_finding("go", "en", Verdict::Poor, "too short: 2 phones");
+    assert_finding("open", "en", Verdict::Poor, "common: spoken about");
+    assert_finding("背景", "zh", Verdict::Poor, "\"北京\"");
+    assert_finding("how are you", "en", Verdict::Fair, "common: said at most");
     let good = verdict("computer terminal", "en");
     assert_eq!((good.verdict, good.warning()), (Verdict::Good, None), "{good:#?}");
 }
@@ -32,7 +32,7 @@ fn the_nearest_words_come_first_and_the_phrase_is_not_among_them() {
 }
 
 #[test]
-fn odd_phrases_are_looked_at_without_harm() {
+fn odd_phrases_do_not_panic() {
     for phrase in ["", " ", "?!", "123", "🦀", "a", &"very ".repeat(30)] {
         for language in ["en", "zh", "xx"] {
             assert!(verdict(phrase, language).phones < 200);

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lists_hold_what_people_say() {
+    fn word_lists_hold_common_words() {
         let (en, zh) = (Words::of("en-gb").unwrap(), Words::of("zh").unwrap());
         assert!(Words::of("xx").is_none());
         assert_eq!((en.iter().count(), zh.iter().count()), (6_000, 4_000));

@@ -148,9 +148,9 @@ impl Template {
         if status.success() {
             return Ok(Ok(shown));
         }
-        let said = messages.trim();
-        let said = if said.is_empty() { "it printed nothing on stderr" } else { said };
-        Ok(Err(format!("`{shown}` ended with {status}: {said}")))
+        let message = messages.trim();
+        let message = if message.is_empty() { "it printed nothing on stderr" } else { message };
+        Ok(Err(format!("`{shown}` ended with {status}: {message}")))
     }
 }
 
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fills_a_place_stays_one_argument() {
+    fn placeholder_value_stays_one_argument() {
         let template = Template::parse("say --v={voice} {text} -o '{out}'").unwrap();
         let hostile = r#"a "b"; $(rm) `c` {out} --x"#;
         let filled = template.fill(&values(hostile, Path::new("/tmp/o p.wav")));
@@ -295,7 +295,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_program_is_heard_out_and_its_words_are_told() {
+    fn waits_for_the_program_and_reports_its_messages() {
         let out = Path::new("/dev/null");
         let run = |line: &str, timeout_ms| {
             let template = Template::parse(line).unwrap();

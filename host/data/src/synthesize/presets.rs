@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_index_gives_the_accents_that_can_be_spoken() {
+    fn index_lists_the_accents_that_can_be_spoken() {
         let index = "\
 Pty Language       Age/Gender VoiceName          File                 Other Languages
  2  en-gb           --/M      English_(Great_Britain) gmw/en               (en 2)

@@ -17,7 +17,7 @@ fn read(text: &str) -> (Vec<String>, Vec<Vec<Option<bool>>>) {
 }
 
 #[test]
-fn ones_zeros_and_question_marks_are_read_and_the_rest_is_told() {
+fn reads_ones_zeros_and_question_marks_and_reports_the_rest() {
     let text = "file,left,\"turn, right\"\na.wav,1,?\nb.wav,0,1\n\nc.wav,1\nd.wav,2,0\n";
     let (folder, table) = table(text.as_bytes());
     let table = table.unwrap();
@@ -35,7 +35,7 @@ fn ones_zeros_and_question_marks_are_read_and_the_rest_is_told() {
 }
 
 #[test]
-fn what_is_no_table_is_refused_by_name() {
+fn rejects_malformed_tables_by_name() {
     for text in
         [&b""[..], b"file\n", b"file,a,a\nx,1,1\n", b"file,\nx,1\n", b"\xff\xfe,a\n", b"f,\"a\n"]
     {
@@ -95,7 +95,7 @@ fn a_table_without_a_header_is_refused() {
 }
 
 #[test]
-fn a_file_has_one_answer_and_counts_once() {
+fn file_has_one_label_and_counts_once() {
     let text = b"file,hey,hi\na.wav,1,?\nb.wav,1,0\n./a.wav,0,1\n";
     let error = table(text).1.err().unwrap().to_string();
     for part in ["a.wav", "\"hey\"", "line 2", "line 4"] {
@@ -108,7 +108,7 @@ fn a_file_has_one_answer_and_counts_once() {
 }
 
 #[test]
-fn a_quote_that_is_not_closed_costs_no_row_silently() {
+fn reports_rows_lost_to_an_open_quote() {
     let table = table(b"file,hey\na.wav,1\n\"b.wav,1\nc.wav,0\n").1.unwrap();
     assert_eq!((table.rows.len(), table.skipped.len()), (1, 1));
     assert!(table.skipped[0].contains("quote"), "{:?}", table.skipped);

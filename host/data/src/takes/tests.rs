@@ -28,7 +28,7 @@ const OTHERS: [Word; 4] = [
 ];
 
 /// Take of a word: harmonics under formants, with the speaker's tempo, pitch and peak.
-fn say(word: Word, peak: f64, rng: &mut impl Rng) -> Vec<i16> {
+fn utterance(word: Word, peak: f64, rng: &mut impl Rng) -> Vec<i16> {
     let (tempo, pitch) = (rng.random_range(0.85..1.15), rng.random_range(100.0..220.0f64));
     let mut pcm = Vec::new();
     for formants in word {
@@ -53,7 +53,7 @@ fn say(word: Word, peak: f64, rng: &mut impl Rng) -> Vec<i16> {
 fn with_pauses(words: &[Word], pause_s: f64, rng: &mut impl Rng) -> Vec<i16> {
     let mut pcm = noise(pause_s, 20, rng);
     for &word in words {
-        pcm.extend(say(word, 9_000.0, rng));
+        pcm.extend(utterance(word, 9_000.0, rng));
         let pause = pause_s * rng.random_range(0.9..1.3);
         pcm.extend(noise(pause, 20, rng));
     }
@@ -150,7 +150,7 @@ fn weak_recordings_are_used_with_a_warning() {
 }
 
 #[test]
-fn the_same_sound_under_several_names_counts_once() {
+fn same_sound_under_several_names_counts_once() {
     let rng = &mut StdRng::seed_from_u64(4);
     let (a, b) = (good(rng), good(rng));
     let files = [("a.wav", a.clone()), ("b.wav", b), ("c.wav", a)];
@@ -180,15 +180,15 @@ fn a_file_of_several_takes_is_cut() {
 }
 
 #[test]
-fn what_is_not_several_takes_of_one_phrase_stays_whole() {
+fn only_repeated_takes_of_one_phrase_are_cut() {
     let rng = &mut StdRng::seed_from_u64(9);
-    let one = [noise(2.5, 20, rng), say(HEY, 9_000.0, rng), noise(2.5, 20, rng)].concat();
+    let one = [noise(2.5, 20, rng), utterance(HEY, 9_000.0, rng), noise(2.5, 20, rng)].concat();
     assert_eq!(layout(&one), Layout::One);
     // A phrase with a pause of half a second inside.
     let halves = [&HEY[..2], &HEY[2..]].map(|half| half.to_vec());
     let mut pcm = noise(1.8, 20, rng);
     for half in halves {
-        let whole = say([half[0], half[1], half[0], half[1]], 9_000.0, rng);
+        let whole = utterance([half[0], half[1], half[0], half[1]], 9_000.0, rng);
         pcm.extend(whole);
         pcm.extend(noise(0.5, 20, rng));
     }
@@ -202,7 +202,7 @@ fn what_is_not_several_takes_of_one_phrase_stays_whole() {
     // A list of words, a sentence without pauses, and a phrase with a door.
     let list = with_pauses(&OTHERS, 1.2, rng);
     assert!(odd(&list).contains("do not sound alike"), "{}", odd(&list));
-    let sentence: Vec<i16> = OTHERS.iter().flat_map(|&w| say(w, 9_000.0, rng)).collect();
+    let sentence: Vec<i16> = OTHERS.iter().flat_map(|&w| utterance(w, 9_000.0, rng)).collect();
     let sentence = [sentence.clone(), sentence].concat();
     assert!(odd(&[noise(0.5, 20, rng), sentence, noise(0.5, 20, rng)].concat()).contains("pause"));
     // A phrase with a pause inside, several times.

@@ -69,7 +69,7 @@ impl Part {
                 self.what, part.start, part.end, board.name, region.start, region.end
             ),
             match self.what {
-                "model" => "take a smaller base, or a board with more flash".to_owned(),
+                "model" => "take a smaller tier (base-s), or a board with more flash".to_owned(),
                 _ => format!("build it for this board: ./x boards {}", board.name),
             },
         ))
@@ -186,7 +186,11 @@ fn check(source: Source<'_>) -> Result<()> {
         let problem = format!(
             "the model needs {needs} bytes of memory for its state, and the firmware keeps {ARENA_BYTES}"
         );
-        return Err(Error::input(source.path, problem, "take a smaller base, or fewer words"));
+        return Err(Error::input(
+            source.path,
+            problem,
+            "take a smaller tier (base-s), or fewer keywords",
+        ));
     }
     Ok(())
 }

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chips_that_probe_rs_knows_have_the_flash_of_our_plans() {
+    fn flash_plans_match_the_chips_of_probe_rs() {
         for board in probe_boards() {
             let probe = FakeProbe::with_mocked_core();
             if board.chip.starts_with("nRF52") {

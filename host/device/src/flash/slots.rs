@@ -52,7 +52,7 @@ pub fn region(board: &Board, page_bytes: u32, path: &Path, package: &Package) ->
     };
     laid.map_err(|refusal| {
         let problem = format!("{}: {refusal}", board.name);
-        let remedy = "take a smaller base, or a program without updates, whose model has the whole region: --plain";
+        let remedy = "take a smaller tier (base-s), or a program without updates, whose model has the whole region: --plain";
         Error::input(path, problem, remedy)
     })?;
     let end = PAGES * page_bytes as usize + package.bytes.len();

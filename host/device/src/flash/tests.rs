@@ -40,7 +40,7 @@ fn model() -> Vec<u8> {
 }
 
 #[test]
-fn a_plan_has_what_is_loaded_where_it_is_kept_and_the_model_behind() {
+fn plan_has_the_loaded_parts_at_their_addresses_and_the_model_behind() {
     let bytes = vec![1; 1_000];
     let segments = [
         (0x0001_1000, vec![2; 20], LOAD),
@@ -155,7 +155,7 @@ fn a_model_that_fits_the_region_and_no_slot_is_refused() {
 }
 
 #[test]
-fn what_is_no_model_or_no_program_is_refused() {
+fn rejects_what_is_no_model_or_no_program() {
     let good = [(0x1000_0000, vec![1; 64], LOAD)];
     let model = model();
     let mut broken = model.clone();
@@ -193,7 +193,7 @@ fn a_model_that_is_too_large_for_the_region_is_refused() {
     let board = Board::named("nano33").expect("a board");
     let part = Part { what: "model", address: region.start, bytes: model };
     let error = part.within(&region, board, Path::new("m.wkl")).expect_err("a byte too much");
-    assert!(error.to_string().contains("smaller base"), "{error}");
+    assert!(error.to_string().contains("smaller tier"), "{error}");
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn a_uf2_file_reads_back_in_whole_sectors() {
 
 /// Words of the format's description, and for the RP2350 those of picotool.
 #[test]
-fn a_block_is_as_the_format_says() {
+fn block_follows_the_uf2_format() {
     let plan = plan("pico2", &[(0x1000_0000, vec![5; 256], LOAD)], &model()).expect("it fits");
     let file = uf2::write(&plan, Family::Rp2350ArmS);
     let word = |block: usize, at: usize| {

@@ -107,8 +107,10 @@ impl Device {
             };
         }
         let problem = format!("no answer to {ATTEMPTS} requests");
-        Err(self
-            .error(problem, "check the port, the baud rate, and that the firmware takes updates"))
+        Err(self.error(
+            problem,
+            "check the port, the baud rate, and that the firmware supports updates",
+        ))
     }
 
     /// Returns the payload of the next frame with the tag of the last request, or `None` after
@@ -145,7 +147,7 @@ impl Device {
             _ => None,
         })?;
         if protocol != PROTOCOL {
-            let problem = format!("it speaks version {protocol} of the protocol, not {PROTOCOL}");
+            let problem = format!("it uses version {protocol} of the protocol, not {PROTOCOL}");
             return Err(self.error(problem, "use the `wakeling` of its firmware"));
         }
         Ok(info)
@@ -234,20 +236,20 @@ impl Device {
     ///
     /// # Errors
     /// As [`Device::ask`], and [`Error::Device`] if they do not arrive within two minutes.
-    pub fn enroll(&mut self, heard: impl Fn(u32)) -> Result<()> {
+    pub fn enroll(&mut self, progress: impl Fn(u32)) -> Result<()> {
         /// Time limit for five utterances and pauses.
         const LONGEST: Duration = Duration::from_secs(120);
         self.done(&Request::Enroll, PATIENCE)?;
         let start = Instant::now();
         loop {
             let count = self.done(&Request::Enrolled, PATIENCE)?;
-            heard(count);
+            progress(count);
             if count as usize >= UTTERANCES {
                 return self.done(&Request::Keep, FINISH_PATIENCE).map(drop);
             }
             if start.elapsed() > LONGEST {
-                let problem = format!("it heard {count} of {UTTERANCES} utterances");
-                return Err(self.error(problem, "speak up, with a second of quiet between"));
+                let problem = format!("it found {count} of {UTTERANCES} utterances");
+                return Err(self.error(problem, "speak louder, with a second of quiet between"));
             }
             std::thread::sleep(TICK);
         }
@@ -274,7 +276,7 @@ fn failed(name: &str, error: &io::Error) -> Error {
 fn refused(name: &str, refusal: Refusal) -> Error {
     let remedy = match refusal {
         Refusal::Version { .. } => "sign it again with a higher --model-version",
-        Refusal::Large { .. } => "use a smaller tier (base-s), or fewer words",
+        Refusal::Large { .. } => "use a smaller tier (base-s), or fewer keywords",
         Refusal::Unsigned => {
             "sign it with the key that the firmware pins: wakeling sign --key FILE"
         }
@@ -282,7 +284,7 @@ fn refused(name: &str, refusal: Refusal) -> Error {
         Refusal::OnTrial => "wakeling device confirm, or wakeling device restart",
         Refusal::Request | Refusal::Format => "build firmware and program from the same source",
         Refusal::NothingToLearn => "update it with a model of `wakeling quantize --enroll WORD`",
-        Refusal::Utterances(_) | Refusal::Unlike => "say the same word five times, with pauses",
+        Refusal::Utterances(_) | Refusal::Unlike => "speak the same word five times, with pauses",
         Refusal::NoEvent => "a new event took its place; read the log again",
         Refusal::Flash => "power the device off and on, then try again",
         _ => "give the command again",

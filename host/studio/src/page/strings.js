@@ -84,7 +84,7 @@ const languages = {
     "drive.model": "The file holds the model alone: the {board} needs Wakeling's program too, once (in the repository: ./x boards {name}). Hold BOOTSEL while you plug it in, and copy the file to the drive that appears.",
     report: "Read the report",
     noReport: "There is no report: it takes eight takes and some sound of the room.",
-    sensitivity: "Sensitivity, and false accepts counted in other speech",
+    sensitivity: "Sensitivity, and false accepts counted in negatives",
     "sensitivity.strict": "Strict",
     "sensitivity.normal": "Normal",
     "sensitivity.eager": "Eager",

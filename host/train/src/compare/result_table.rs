@@ -181,7 +181,7 @@ impl ResultTable {
             };
             let _ = writeln!(
                 text,
-                "Missed {allowed} in {audio} of other speech, mean of {} words and 95 % interval:\n",
+                "Missed {allowed} in {audio} of negatives, mean of {} keywords and 95 % interval:\n",
                 words.len()
             );
             let heads: Vec<String> = samples.iter().map(|n| format!(" {n} |")).collect();
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn trials_are_kept_and_found_again() {
+    fn trials_are_saved_and_found_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("compare.csv");
         let mut results = ResultTable::open(path.clone(), &[0.5, 0.0]).unwrap();

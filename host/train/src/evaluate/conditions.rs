@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_noise_is_the_seeds_and_the_recordings() {
+    fn noise_depends_on_seed_and_recording_alone() {
         let (noise, recording) = (noise(), recording());
         let place = |seed, index| {
             TestConditions::Noise { noise: &noise, snr_db: 10.0, seed }.place(&recording, index)
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lull_under_the_recording_is_not_raised() {
+    fn lull_below_the_recording_is_not_raised() {
         // One burst of 0.1 s in 10 s: it is under the recording, or the noise is sampled again.
         let mut clip = vec![0i16; 160_000];
         clip[..1_600].iter_mut().enumerate().for_each(|(i, s)| *s = (i % 7) as i16 * 100);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_clips_and_silence_stays_silent() {
+    fn mixing_never_clips_and_silence_stays_silent() {
         let noise = noise();
         let loud = vec![i16::MAX; 4_000];
         let placed =

@@ -94,7 +94,7 @@ pub fn page(model: &str, words: &[KeywordDetail<'_>]) -> String {
          <title>{model}: misses and false accepts</title><link rel='icon' href='data:,'>\
          <style>{STYLE}{}</style></head>\n<body><main>\
          <h1>Misses and false accepts of {model}</h1>\
-         <p>The int8 model as the device runs it, on streams. {audio} of other speech and noise ({clips} clips) were played without a word in them. \
+         <p>The int8 model as the device runs it, on streams. {audio} of negatives ({clips} clips), speech and noise without a keyword, were processed. \
          Shares come with exact 95 % intervals; a count of false accepts comes with the highest rate that it leaves possible, \
          if there is half an hour of audio. A level is a score on a scale of 0 to 100, on which the model's own threshold is 50; \
          ten levels are a factor of 7.4 in the odds.</p>\
@@ -122,9 +122,9 @@ fn section(number: usize, word: &KeywordDetail<'_>) -> String {
     text += &numbers(word);
     let fired = clean.at(threshold).false_accepts;
     text += &clips(
-        "Nearest to the word, though it was not said",
+        "Highest levels without the keyword",
         &format!(
-            "The highest levels in the other speech; at the model's threshold {fired} of them wake the device."
+            "The highest levels in the negatives; at the model's threshold {fired} of them wake the device."
         ),
         &word.worst_false_accepts(threshold, CLIPS),
         threshold,
@@ -296,8 +296,8 @@ fn latency_figure(latencies: &[f64]) -> String {
     let chart =
         chart::histogram("Latency", "ms before (−) and after the end", latencies, LATENCY_BIN_MS);
     format!(
-        "<figure><h3>How soon it is heard</h3>{chart}<figcaption>Share of the {} recordings that are heard. The end of a \
-         phrase is found by its energy; what is detected before it stands to the left of 0. The line is the median.</figcaption></figure>",
+        "<figure><h3>Detection latency</h3>{chart}<figcaption>Share of the {} recordings that are detected. The end of a \
+         phrase is found by its energy; earlier detections are to the left of 0. The line is the median.</figcaption></figure>",
         latencies.len()
     )
 }
@@ -319,7 +319,7 @@ fn group_figure(field: &str, groups: &[Group]) -> String {
         if rest > 0 { format!(" {rest} others miss no larger share.") } else { String::new() };
     format!(
         "<figure><h3>Misses by {}</h3><div class='wide' tabindex='0' role='region' aria-label='Misses by {0}'><table><tr><th>{0}</th><th>missed</th><th></th><th></th></tr>{rows}</table></div>\
-         <figcaption>Clean, at the model's own threshold.{rest} Few recordings a group prove little.</figcaption></figure>",
+         <figcaption>Clean, at the model's own threshold.{rest} Groups of few recordings show little.</figcaption></figure>",
         escape(field)
     )
 }
@@ -372,7 +372,7 @@ fn clips(title: &str, note: &str, clips: &[Clip], threshold: i16) -> String {
     }
     let all: String = clips.iter().map(|clip| figure(clip, threshold)).collect();
     format!(
-        "<h3>{}</h3><p>{} Below each picture of the sound (up to 7.5 kHz) is the level, with the threshold as a broken line.</p>\
+        "<h3>{}</h3><p>{} Below each spectrogram (up to 7.5 kHz) is the level, with the threshold as a dashed line.</p>\
          <div class='clips'>{all}</div>",
         escape(title),
         escape(note)

@@ -72,8 +72,8 @@ impl Parts {
     fn of(negatives: &Negatives, seed: u64) -> Result<Self> {
         if negatives.hours() < LEAST_HOURS {
             return Err(Error::usage(
-                format!("{:.0} minutes of other speech are too few", 60.0 * negatives.hours()),
-                "give at least a quarter of an hour with --negatives, or use what ships with the base",
+                format!("{:.0} minutes of negatives are too few", 60.0 * negatives.hours()),
+                "give at least a quarter of an hour with --negatives, or use the shipped negatives",
             ));
         }
         let mut parts = [Negatives::default(), Negatives::default()];
@@ -164,7 +164,7 @@ impl NegativeBank {
             embed_with_progress(backbone, streams, &|stream| stages.embedded(stream.minutes()))
         };
         let copies = (hours / negatives.hours()).round().clamp(1.0, MOST_COPIES) as u64;
-        stages.begin("mixing and embedding other speech");
+        stages.begin("mixing and embedding negatives");
         let mut train = EncodedNegatives::of(parts.train.streams_with(&mix, seed), embed)?;
         for copy in 1..copies {
             let streams = parts.train.streams_with(&mix, seed.wrapping_add(copy));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_thresholds_are_chosen_by_is_never_trained_on() {
+    fn held_out_data_is_never_trained_on() {
         let all = negatives(40);
         let parts = Parts::of(&all, 7).unwrap();
         assert_eq!((parts.train.speech.len(), parts.held_out.speech.len()), (26, 14));

@@ -249,12 +249,13 @@ impl<'a> Builder<'a> {
             self.label(from, to, [&stretch.tokens, &stretch.words]);
         }
         for step in 0..self.steps() {
-            let heard = (step + 1) * self.shape.frames_per_step;
-            let frame = heard.saturating_sub(TEACHER_DELAY_FRAMES) as f32 / scale + start as f32;
+            let seen_frames = (step + 1) * self.shape.frames_per_step;
+            let frame =
+                seen_frames.saturating_sub(TEACHER_DELAY_FRAMES) as f32 / scale + start as f32;
             let first = self.targets.len();
             self.targets.resize(first + self.shape.dimensions, 0.0);
             let is_known = streams.teacher.target(stream, frame, &mut self.targets[first..]);
-            let counts = is_known && heard > TEACHER_FROM_FRAME;
+            let counts = is_known && seen_frames > TEACHER_FROM_FRAME;
             self.weights.push(if counts { 1.0 } else { 0.0 });
         }
         // Streams already have noise under them, so levels do not reveal voice activity.

@@ -208,7 +208,7 @@ fn earlier(folder: &Path, request: &str) -> Result<Option<PretrainIndex>> {
     if folder.join("checkpoint.safetensors").exists() {
         return Err(Error::input(
             folder,
-            "the run in this folder learns from other corpora, tasks or tokens",
+            "the run in this folder has other datasets, tasks or tokens",
             "choose another --out folder, or remove this one",
         ));
     }
@@ -422,7 +422,7 @@ impl Counts {
         }
         if tokens.outputs() + words.outputs() == 2 && !labelling.voice {
             return Err(Error::usage(
-                "no example has a label that this task can learn from",
+                "no example has a label of this task",
                 "give a manifest with `text`, or a folder of words with at least 40 clips each",
             ));
         }
@@ -468,7 +468,7 @@ impl ClipLoader {
         let repeats = tokens.windows(2).filter(|pair| pair[0] == pair[1]).count();
         let steps = batch::steps_for(frames, self.frames_per_step);
         (tokens.len() + repeats > steps)
-            .then(|| format!("{} tokens, and only {steps} steps to say them in", tokens.len()))
+            .then(|| format!("{} tokens, and only {steps} steps for them", tokens.len()))
     }
 }
 
@@ -480,7 +480,7 @@ impl Decode for ClipLoader {
         let (tokens, words) = (self.tokens.encode(&entry.tokens), self.words.encode(&entry.word));
         let skip = |why: String| Unusable::Skip(format!("{}: {why}", entry.clip.name()));
         if tokens.is_empty() && words.is_empty() && !self.voice {
-            return Err(skip("no label that this run learns from".into()));
+            return Err(skip("no label that this run trains on".into()));
         }
         // Skips clips whose known length is too large without reading them.
         let frames = entry.clip.duration_s.map_or(0, |s| (100.0 * s.max(0.0)) as usize);

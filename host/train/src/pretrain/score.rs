@@ -3,7 +3,7 @@
 use candle_core::{D, Tensor};
 
 use super::{batch::Batch, train_step::Head};
-use crate::trainer::Figure;
+use crate::trainer::Metric;
 use wakeling_core::Result;
 use wakeling_data::tokens::{collapse, edit_distance};
 use wakeling_nn::{ops::ctc::Segment, params::Params};
@@ -36,11 +36,11 @@ impl Score {
         add(&mut self.words, path_errors(params, Head::Words, backbone, &batch.words)?);
         if let (true, Some((targets, weights))) = (Head::Voice.is_in(params), &batch.voice) {
             let values = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_vec1()?) };
-            let said = values(&Head::Voice.logits(params, backbone)?)?;
+            let logit = values(&Head::Voice.logits(params, backbone)?)?;
             let labels = values(targets)?.into_iter().zip(values(weights)?);
-            for (said, (target, weight)) in said.into_iter().zip(labels) {
+            for (logit, (target, weight)) in logit.into_iter().zip(labels) {
                 if weight > 0.0 {
-                    add(&mut self.voice, (usize::from((said > 0.0) != (target > 0.5)), 1));
+                    add(&mut self.voice, (usize::from((logit > 0.0) != (target > 0.5)), 1));
                 }
             }
         }
@@ -48,16 +48,16 @@ impl Score {
     }
 
     /// Returns the loss and the error rates of the heads that exist.
-    pub fn figures(&self, params: &Params) -> Vec<Figure> {
-        let mut figures = vec![Figure::mean("dev_loss", self.loss, self.batches as f64)];
+    pub fn metrics(&self, params: &Params) -> Vec<Metric> {
+        let mut metrics = vec![Metric::mean("dev_loss", self.loss, self.batches as f64)];
         let heads = [
             (Head::Tokens, "token_error_rate", self.tokens),
             (Head::Words, "word_error_rate", self.words),
             (Head::Voice, "voice_error_rate", self.voice),
         ];
         let present = heads.into_iter().filter(|(head, ..)| head.is_in(params));
-        figures.extend(present.map(|(_, name, (errors, of))| Figure::errors(name, errors, of)));
-        figures
+        metrics.extend(present.map(|(_, name, (errors, of))| Metric::errors(name, errors, of)));
+        metrics
     }
 }
 
@@ -112,13 +112,13 @@ mod tests {
         };
         let mut score = Score::default();
         score.add(&params, &backbone, &batch, Some(&Tensor::new(3.0f32, &Device::Cpu)?))?;
-        let figures = score.figures(&params);
+        let metrics = score.metrics(&params);
         assert_eq!(
-            figures,
+            metrics,
             [
-                Figure::mean("dev_loss", 3.0, 1.0),
-                Figure::errors("token_error_rate", 1, 3),
-                Figure::errors("voice_error_rate", 1, 5),
+                Metric::mean("dev_loss", 3.0, 1.0),
+                Metric::errors("token_error_rate", 1, 3),
+                Metric::errors("voice_error_rate", 1, 5),
             ]
         );
         Ok(())

@@ -20,7 +20,7 @@ use super::{
     prepare::{Clip, ClipLoader, NoiseLoader, PretrainIndex},
     score::Score,
 };
-use crate::trainer::{Figure, Rank, StepOutput, TrainStep};
+use crate::trainer::{Metric, Rank, StepOutput, TrainStep};
 use wakeling_core::Result;
 use wakeling_data::{
     loader::{DataLoader, LoaderConfig},
@@ -109,7 +109,7 @@ impl Pool {
     }
 
     /// Samples a clip by weight.
-    fn draw(&self, rng: &mut StdRng) -> Option<&Clip> {
+    fn sample(&self, rng: &mut StdRng) -> Option<&Clip> {
         let total = self.cumulative.last().copied().filter(|total| *total > 0.0)?;
         let at = rng.random_range(0.0..total);
         // Holes have weight 0, so the first clip whose sum exceeds `at` is not a hole.
@@ -362,7 +362,7 @@ impl TrainStep for Pretraining<'_> {
     fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<StepOutput> {
         let (batch, used) = {
             let pool = self.pool(worker);
-            self.batch(self.streams, self.augmentation, |rng| pool.draw(rng), rng)?
+            self.batch(self.streams, self.augmentation, |rng| pool.sample(rng), rng)?
         };
         self.pool_mut(worker).used += used as u64;
         let mut mode = Mode::train();
@@ -403,7 +403,7 @@ impl TrainStep for Pretraining<'_> {
         Ok(())
     }
 
-    fn validate(&self, params: &Params, rank: Rank) -> Result<Vec<Figure>> {
+    fn validate(&self, params: &Params, rank: Rank) -> Result<Vec<Metric>> {
         let Some(dev) = &self.dev else { return Ok(Vec::new()) };
         let mut left = dev.window().iter().peekable();
         let mut rng = StdRng::seed_from_u64(0);
@@ -421,6 +421,6 @@ impl TrainStep for Pretraining<'_> {
             }
             number += 1;
         }
-        Ok(score.figures(params))
+        Ok(score.metrics(params))
     }
 }

@@ -54,7 +54,7 @@ mod tests {
     use wakeling_shared::frontend::MEL_CHANNELS;
 
     #[test]
-    fn levels_tell_voice_from_silence() {
+    fn levels_separate_voice_from_silence() {
         let frame = |db: f32| [10f32.powf(db / 10.0); MEL_CHANNELS];
         let sound: Powers = [60.0, 60.0, 45.0, 41.0, 35.0, 31.0, 29.0, 0.0].map(frame).to_vec();
         // The loudest third are three of eight frames: 58.3 dB on average.

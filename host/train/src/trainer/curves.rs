@@ -13,7 +13,7 @@ const POINTS_MAX: usize = 600;
 pub struct Curves {
     loss: Curve,
     /// Metrics on held-out data, by name.
-    figures: BTreeMap<String, Curve>,
+    metrics: BTreeMap<String, Curve>,
 }
 
 /// Points of a curve, each a mean over `stride` values.
@@ -59,7 +59,7 @@ impl Curves {
         for pair in cells.next_back().unwrap_or_default().split(' ') {
             let Some((name, value)) = pair.split_once('=') else { continue };
             if let (false, Ok(value)) = (name.contains('.'), value.parse()) {
-                self.figures.entry(name.to_owned()).or_default().add(step, value);
+                self.metrics.entry(name.to_owned()).or_default().add(step, value);
             }
         }
     }
@@ -67,15 +67,15 @@ impl Curves {
     /// Draws losses above error rates, as one SVG.
     pub fn image(&self) -> String {
         let is_loss = |name: &str| name.ends_with("loss");
-        let figures = |losses: bool| {
-            self.figures
+        let metrics = |losses: bool| {
+            self.metrics
                 .iter()
                 .filter(move |(name, _)| is_loss(name) == losses)
                 .map(|(name, curve)| Series { name, points: &curve.points })
         };
         let mut losses = vec![Series { name: "loss", points: &self.loss.points }];
-        losses.extend(figures(true));
-        let rates: Vec<Series<'_>> = figures(false).collect();
+        losses.extend(metrics(true));
+        let rates: Vec<Series<'_>> = metrics(false).collect();
         let mut charts = vec![progress("loss", "updates", &losses, false)];
         if !rates.is_empty() {
             charts.push(progress("errors on held-out data", "updates", &rates, true));
@@ -115,8 +115,8 @@ mod tests {
             curves.read(line);
         }
         assert_eq!(curves.loss.points, [(2.0, 3.5)]);
-        assert_eq!(curves.figures.len(), 1);
-        assert_eq!(curves.figures["x"].points, [(2.0, 0.25)]);
+        assert_eq!(curves.metrics.len(), 1);
+        assert_eq!(curves.metrics["x"].points, [(2.0, 0.25)]);
         let image = curves.image();
         assert!(!image.contains("NaN") && image.contains(">x<"), "{image}");
         assert!(!Curves::default().image().contains("NaN"));

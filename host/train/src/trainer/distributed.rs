@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alone_nothing_changes() {
+    fn single_process_group_changes_nothing() {
         let group = ProcessGroup::alone();
         assert_eq!(group.rank(), Rank::ONLY);
         let mut values = [1.5f32, 2.0];

@@ -12,7 +12,7 @@ use wakeling_core::{Error, Result, files::write_atomic};
 
 /// Metric on held-out data: an error count out of a total, or a mean.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Figure {
+pub struct Metric {
     /// Column name in the table.
     pub name: &'static str,
     /// Number of errors, or sum of values.
@@ -23,7 +23,7 @@ pub struct Figure {
     pub is_count: bool,
 }
 
-impl Figure {
+impl Metric {
     /// Creates a metric from an error count and its total.
     pub fn errors(name: &'static str, errors: usize, of: usize) -> Self {
         Self { name, sum: errors as f64, of: of as f64, is_count: true }
@@ -40,7 +40,7 @@ impl Figure {
     }
 }
 
-impl std::fmt::Display for Figure {
+impl std::fmt::Display for Metric {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {:.4}", self.name, self.value())?;
         if self.is_count {
@@ -55,7 +55,7 @@ pub struct Log {
     file: fs::File,
     path: PathBuf,
     curves: Curves,
-    drawn: Instant,
+    chart_written: Instant,
 }
 
 /// Minimum time between two updates of the chart.
@@ -79,7 +79,7 @@ impl Log {
         }
         let file = fs::OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(Error::io(&path, "create"))?;
-        let mut log = Self { file, path, curves, drawn: Instant::now() };
+        let mut log = Self { file, path, curves, chart_written: Instant::now() };
         // A killed run may have left no header line.
         if kept.is_empty() {
             log.write("step,loss,rate,gradient_norm,validation\n")?;
@@ -98,9 +98,9 @@ impl Log {
         loss: f64,
         rate: f64,
         norm: f64,
-        figures: &[Figure],
+        metrics: &[Metric],
     ) -> Result<()> {
-        let figure = |f: &Figure| {
+        let format_metric = |f: &Metric| {
             let counts = if f.is_count {
                 format!(" {0}.count={1} {0}.of={2}", f.name, f.sum, f.of)
             } else {
@@ -108,16 +108,16 @@ impl Log {
             };
             format!("{}={:.5}{counts}", f.name, f.value())
         };
-        let figures: Vec<String> = figures.iter().map(figure).collect();
-        let line = format!("{step},{loss:.5},{rate:.3e},{norm:.3},{}", figures.join(" "));
+        let metrics: Vec<String> = metrics.iter().map(format_metric).collect();
+        let line = format!("{step},{loss:.5},{rate:.3e},{norm:.3},{}", metrics.join(" "));
         self.curves.read(&line);
         self.write(&format!("{line}\n"))
     }
 
     /// Redraws `train.svg` if the last drawing is old, or if `now` is set.
     pub fn draw(&mut self, now: bool) -> Result<()> {
-        if now || self.drawn.elapsed() > IMAGE_EVERY {
-            self.drawn = Instant::now();
+        if now || self.chart_written.elapsed() > IMAGE_EVERY {
+            self.chart_written = Instant::now();
             write_atomic(self.path.with_extension("svg"), self.curves.image().as_bytes())?;
         }
         Ok(())
@@ -142,13 +142,13 @@ mod tests {
     }
 
     #[test]
-    fn the_table_and_the_image_grow_and_continue() -> Result<()> {
+    fn table_and_chart_grow_and_continue() -> Result<()> {
         let place = tempfile::tempdir().map_err(Error::io(".", "create"))?;
         let mut log = Log::open(place.path(), 0)?;
-        let figures =
-            [Figure::errors("token_error_rate", 3, 4), Figure::mean("dev_loss", 9.0, 2.0)];
+        let metrics =
+            [Metric::errors("token_error_rate", 3, 4), Metric::mean("dev_loss", 9.0, 2.0)];
         for step in 1..=6 {
-            log.row(step, 5.0, 1e-3, 1.0, if step == 2 { &figures } else { &[] })?;
+            log.row(step, 5.0, 1e-3, 1.0, if step == 2 { &metrics } else { &[] })?;
         }
         log.draw(true)?;
         // Interrupted at step 4, then resumed.

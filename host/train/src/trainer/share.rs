@@ -8,7 +8,7 @@ use wakeling_nn::{mode::LayerMoments, optimizer::Gradients, params::Params};
 
 /// Sum of loss and gradients over shards.
 #[derive(Default)]
-pub(super) struct Share {
+pub(super) struct ShardSum {
     pub(super) loss: f64,
     pub(super) examples: usize,
     pub(super) gradients: Gradients,
@@ -16,7 +16,7 @@ pub(super) struct Share {
     pub(super) moments: Vec<Vec<LayerMoments>>,
 }
 
-impl Share {
+impl ShardSum {
     /// Computes the loss and gradients of one shard.
     pub(super) fn of(
         stage: &dyn TrainStep,
@@ -24,16 +24,16 @@ impl Share {
         worker: usize,
         rng: &mut StdRng,
     ) -> Result<Self> {
-        let outcome = stage.loss(params, worker, rng)?;
-        let store = outcome.loss.backward()?;
+        let output = stage.loss(params, worker, rng)?;
+        let store = output.loss.backward()?;
         let mut gradients = Gradients::new();
         for (name, var) in params.vars() {
             if let Some(gradient) = store.get(var.as_tensor()) {
                 gradients.insert(name, gradient.flatten_all()?.to_vec1()?);
             }
         }
-        let loss = f64::from(outcome.loss.to_scalar::<f32>()?);
-        Ok(Self { loss, examples: outcome.examples, gradients, moments: vec![outcome.moments] })
+        let loss = f64::from(output.loss.to_scalar::<f32>()?);
+        Ok(Self { loss, examples: output.examples, gradients, moments: vec![output.moments] })
     }
 
     /// Scales loss and gradients by `weight`.
@@ -62,22 +62,22 @@ impl Share {
         if group.rank() == Rank::ONLY {
             return Ok(self);
         }
-        let mut figures = vec![self.loss, self.examples as f64];
+        let mut sums = vec![self.loss, self.examples as f64];
         let mut values: Vec<f32> = Vec::with_capacity(params.count());
         for (name, var) in params.vars() {
             let gradient = self.gradients.get(&name);
-            figures.push(f64::from(u8::from(gradient.is_some())));
+            sums.push(f64::from(u8::from(gradient.is_some())));
             match gradient {
                 Some(gradient) => values.extend(gradient),
                 None => values.resize(values.len() + var.elem_count(), 0.0),
             }
         }
-        group.sum(&mut figures);
+        group.sum(&mut sums);
         group.sum(&mut values);
-        (self.loss, self.examples) = (figures[0], figures[1] as usize);
+        (self.loss, self.examples) = (sums[0], sums[1] as usize);
         self.gradients.clear();
         let mut rest = values.as_slice();
-        for ((name, var), &found) in params.vars().zip(&figures[2..]) {
+        for ((name, var), &found) in params.vars().zip(&sums[2..]) {
             let (gradient, after) = rest.split_at(var.elem_count());
             rest = after;
             if found > 0.0 {

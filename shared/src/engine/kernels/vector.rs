@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_kinds_of_vectors_say_the_same() {
+    fn both_kinds_of_vectors_agree() {
         let halves = |seed: i32| -> Pairs {
             core::array::from_fn(|i| ((i as i32 + seed) * 7_919 * (seed | 1)) as i16)
         };

@@ -120,7 +120,7 @@ fn label_of(folder: &Path, examples: &[Example]) -> Result<String> {
         (Some(a), Some(b)) => Err(Error::input(
             folder,
             format!("its manifest names several texts, {} and {}", quoted(a), quoted(b)),
-            "give --samples a folder of one phrase; what it must be told apart from is --negatives",
+            "give --samples a folder of one phrase; similar phrases belong to --negatives",
         )),
     }
 }

@@ -14,10 +14,10 @@ use wakeling_vision::{advise::Advice, compare::Trainable, dataset::ImageSet};
 #[command(after_help = "Example:
   wakeling images advise --train xrays/train --channels gray
 
-Nothing is trained. Every picture is described by the base's last layer, and told apart by the
-nearest of the classes' means of all other pictures; then the same with a network that never
-learned anything. If the base does better, what it learned carries over.
-`wakeling images compare` measures what training makes of it.")]
+Nothing is trained. Each image is embedded by the pretrained network, and classified by the
+nearest class mean of all other images. The same is done with an untrained network. If the
+pretrained network does better, its features carry over. `wakeling images compare` measures
+the result of training.")]
 pub struct AdviseArgs {
     /// Training data: a folder of class folders, or a table of labels with 1, 0 and ?
     #[arg(long, value_name = "PATH")]
@@ -48,27 +48,29 @@ pub fn run(args: AdviseArgs) -> Result<()> {
     let network = shape(images.labelling, &images.labels)?;
     let advice = Advice::of(&network, &images, args.seed)?;
     println!(
-        "{}: {} pictures of {} labels, {} of the rarest",
+        "{}: {} images of {} labels, {} of the rarest",
         args.train.display(),
         advice.images,
         images.labels.len(),
         images.rarest()
     );
-    println!("  base {}: {}", pretrained.info.name, pretrained.info.provenance);
+    println!("  pretrained network {}: {}", pretrained.info.name, pretrained.info.provenance);
     println!(
-        "  {} told apart without training: {:.0} % by the base, {:.0} % by a network that never learned, {:.0} % by guessing{}",
+        "  {} right without training: {:.0} % with the pretrained network, {:.0} % with an untrained one, {:.0} % by guessing{}",
         if advice.carries() { "+" } else { "!" },
         100.0 * advice.by_pretrained,
         100.0 * advice.by_random,
         100.0 * advice.by_guess,
-        if advice.carries() { "" } else { ": what the base learned may not carry over" },
+        if advice.carries() { "" } else { ": its features may not carry over" },
     );
-    let way = match decide(&images) {
-        Trainable::Head => "the head alone (--way head): too few pictures to move more",
+    let trainable = match decide(&images) {
+        Trainable::Head => "the head alone (--way head): too few images to train more",
         Trainable::Last => "the head and the last blocks (--way last)",
-        Trainable::All => "all layers from the base's weights (--way all)",
+        Trainable::All => "all layers, from the pretrained weights (--way all)",
         Trainable::Scratch => "from scratch (--way scratch)",
     };
-    println!("  → train {way}; `wakeling images compare` measures all ways on these pictures");
+    println!(
+        "  → train {trainable}; `wakeling images compare` measures all strategies on these images"
+    );
     Ok(())
 }

@@ -22,8 +22,9 @@ use wakeling_vision::{
   wakeling images compare --train road/ --split train --test road/ --test-split test \\
     --tasks --width 0.25 0.5 1 --hide 0.5 --side 64
 
-Each run draws pictures (or hidden labels), weights and distortions anew; every figure is of the
-int8 model on the test pictures, as mean and 95 % interval over the runs.")]
+Each run has its own seed, which samples images (or hidden labels), weights and augmentation.
+Every result is that of the int8 model on the test images, as mean and 95 % interval over the
+runs.")]
 pub struct CompareArgs {
     /// Images to sample from: a folder of class folders, or a table of labels
     #[arg(long, value_name = "PATH")]

@@ -20,8 +20,8 @@ use wakeling_vision::{
 #[command(after_help = "Example:
   wakeling images evaluate --model runs/xray/model.wkl --test xrays/test --float runs/xray/image.safetensors
 
-Each figure comes with a 95 % interval: exact for shares, and for areas and precisions from
-the pictures drawn anew 500 times. An unknown label (?) counts for nothing.")]
+Each result comes with a 95 % interval: exact for shares, and by 500 bootstrap samples of the
+images for areas and precisions. An unknown label (?) is ignored.")]
 pub struct EvaluateArgs {
     /// The model file
     #[arg(short, long, value_name = "FILE")]

@@ -49,8 +49,8 @@ pub struct FinetuneArgs {
     #[arg(long = "base", value_name = "BASE", default_value = wakeling_vision::shipped::DEFAULT_PRETRAINED_IMAGES)]
     pretrained: String,
     /// Layers to train; without it, a choice by the number of images
-    #[arg(long, value_parser = crate::commands::choice::choice::<Trainable>(), value_name = "WHAT")]
-    way: Option<Trainable>,
+    #[arg(long = "way", value_parser = crate::commands::choice::choice::<Trainable>(), value_name = "WHAT")]
+    trainable: Option<Trainable>,
     /// Gray or colours; without it, as the pretrained network
     #[arg(long, value_enum)]
     channels: Option<Channels>,
@@ -86,20 +86,23 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         ),
         None => None,
     };
-    let way = args.way.unwrap_or_else(|| decide(&images));
+    let trainable = args.trainable.unwrap_or_else(|| decide(&images));
     let mut network =
         pretrained.transferred(images.labelling, &images.labels, channels, args.seed)?;
-    if way == Trainable::Scratch {
+    if trainable == Trainable::Scratch {
         let config = network.info.network.clone();
         network = ImageNetwork::fresh(config, images.labelling, &images.labels, args.seed)?;
         network.info.licence = "unstated".into();
     }
     let _claim = files::claim(&args.out)?;
-    let rate = args.rate.unwrap_or(way.rate());
+    let rate = args.rate.unwrap_or(trainable.rate());
     let mut settings = Settings::new(args.steps, rate, args.workers, args.seed);
-    settings.first_trained = way.first_trained(&network.info.network);
-    let start =
-        if way == Trainable::Scratch { "random weights" } else { pretrained.info.name.as_str() };
+    settings.first_trained = trainable.first_trained(&network.info.network);
+    let start = if trainable == Trainable::Scratch {
+        "random weights"
+    } else {
+        pretrained.info.name.as_str()
+    };
     network.info.name = wakeling_data::text::file_name(&args.name);
     network.info.provenance = format!(
         "{} pictures of {} labels, {} updates from {start} ({})",
@@ -111,7 +114,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     let network = train(network, &images, held_out.as_ref(), &settings)?;
     let record = json!({
         "train": args.train, "split": args.split, "dev": args.dev, "dev_split": args.dev_split,
-        "name": args.name, "base": args.pretrained, "way": format!("{way:?}").to_lowercase(),
+        "name": args.name, "base": args.pretrained, "way": format!("{trainable:?}").to_lowercase(),
         "settings": settings.record(), "version": env!("CARGO_PKG_VERSION"),
     });
     write(&network, &args.out, &record, held_out.as_ref())
@@ -122,11 +125,11 @@ pub fn decide(images: &ImageSet) -> Trainable {
     let rarest = images.rarest();
     if rarest < FEW_IMAGES {
         log::info!(
-            "training the head alone: the rarest label has {rarest} pictures, and below {FEW_IMAGES} more would only learn them by heart"
+            "training the head alone: the rarest label has {rarest} images; below {FEW_IMAGES} more layers would overfit"
         );
         Trainable::Head
     } else {
-        log::info!("training all layers: the rarest label has {rarest} pictures");
+        log::info!("training all layers: the rarest label has {rarest} images");
         Trainable::All
     }
 }

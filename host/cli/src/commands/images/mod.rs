@@ -25,11 +25,11 @@ use wakeling_vision::{
 
 /// Image networks: pretrain on objects, then fine-tune on few images of something else
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   wakeling images finetune --train xrays/train --out runs/xray
   wakeling images evaluate --model runs/xray/model.wkl --test xrays/test
 
-Pictures are PNG, JPEG or BMP: in a folder for each class, or named in a table labels.csv
+Images are PNG, JPEG or BMP: in a folder for each class, or named in a table labels.csv
 whose first column is the file and whose others are labels with 1, 0 or ? (docs/guide/images.md).")]
 pub struct ImagesArgs {
     #[command(subcommand)]

@@ -20,7 +20,7 @@ use wakeling_vision::{
 #[command(after_help = "Example:
   wakeling images pretrain --train objects/train --dev objects/test --name objects-m --out runs/objects
 
-A run that was cut off continues when the same command is given again.")]
+An interrupted run continues when the same command is given again.")]
 pub struct PretrainArgs {
     /// Training data: a folder of class folders, or a table of labels
     #[arg(long, value_name = "PATH")]

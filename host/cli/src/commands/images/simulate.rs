@@ -13,12 +13,12 @@ use wakeling_vision::{
 
 /// Show the device's output for images
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   wakeling images simulate xray.png --model runs/xray/model.wkl
   wakeling images simulate xray.png --model runs/xray/model.wkl --emulator
 
-A picture is stretched to the model's size first. --lines prints what the device prints, byte for
-byte: one logit a label, in 1/256.")]
+An image is stretched to the model's size first. --lines prints the device's output, byte for
+byte: one logit per label, in 1/256.")]
 pub struct SimulateArgs {
     /// Image files
     #[arg(value_name = "FILE", required = true)]

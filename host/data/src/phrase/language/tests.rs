@@ -42,7 +42,7 @@ fn script_and_letters_decide() {
 }
 
 #[test]
-fn accents_and_words_tell_latin_languages_apart() {
+fn accents_and_words_distinguish_latin_languages() {
     for (phrase, code) in [
         ("ó sauro", "pt"),
         ("olá computador", "pt"),

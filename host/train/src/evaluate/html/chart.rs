@@ -236,9 +236,9 @@ pub fn det(title: &str, curves: &[Curve], hours: f64) -> String {
 /// Returns the axis value of a rate of one per hour, and the name of the axis.
 fn unit(hours: f64) -> (f64, String) {
     if (FalseAccepts { count: 0, hours }).is_rate() {
-        (1.0, "false accepts per hour of other speech".into())
+        (1.0, "false accepts per hour of negatives".into())
     } else {
-        (hours.max(1e-3), format!("false accepts in {} of other speech", duration(hours)))
+        (hours.max(1e-3), format!("false accepts in {} of negatives", duration(hours)))
     }
 }
 
@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_image_names_no_colour_and_a_page_all_of_them() {
+    fn svg_uses_named_colours_and_the_page_defines_all() {
         let image = standalone(&growth("t", "b", &[]), "");
         assert!(!image.contains("var(") && image.contains(".s0{stroke:#0b5fb0}"), "{image}");
         assert!(image.contains("dark){") && image.contains(".s0{stroke:#6cb6ff}"), "{image}");
@@ -493,9 +493,9 @@ mod tests {
     #[test]
     fn seconds_of_audio_have_an_axis_of_counts() {
         let short = det("t", &[], 43.0 / 3_600.0);
-        assert!(short.contains("false accepts in 43 s of other speech"), "{short}");
+        assert!(short.contains("false accepts in 43 s of negatives"), "{short}");
         assert!(short.contains(">1</text>") && !short.contains("per hour"), "{short}");
-        assert!(det("t", &[], 6.0).contains("false accepts per hour of other speech"));
+        assert!(det("t", &[], 6.0).contains("false accepts per hour of negatives"));
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn the_page_shows_counts_curves_groups_latency_and_mistakes() {
         "Misses against false accepts",
         "float, clean",
         "Misses by signal-to-noise ratio",
-        "How soon it is heard",
+        "Detection latency",
         "Misses by speaker",
         "In numbers",
         "a false accept, level 59",
@@ -144,7 +144,7 @@ fn a_time_before_the_end_is_not_a_negative_time_after_it() {
 }
 
 #[test]
-fn the_page_loads_nothing_and_runs_nothing_whatever_it_is_given() {
+fn page_is_self_contained_and_escapes_its_input() {
     let place = place();
     let page = page_of(&place, HOSTILE);
     drop(place.folder);

@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (wakeling_tests::hostile::target("model_file").run)(
+    bytes
+));

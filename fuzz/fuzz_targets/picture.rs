@@ -1,3 +1,0 @@
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| (wakeling_tests::hostile::target("picture").run)(bytes));
