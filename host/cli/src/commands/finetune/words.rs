@@ -121,7 +121,7 @@ impl FinetuneArgs {
         }
         for (i, word) in words.iter().enumerate() {
             if words[..i].iter().any(|w| name_key(&w.label) == name_key(&word.label)) {
-                let problem = format!("the word {} is given twice", quoted(&word.label));
+                let problem = format!("the keyword {} is given twice", quoted(&word.label));
                 return Err(Error::usage(problem, "put all its recordings in one folder or table"));
             }
         }
