@@ -14,6 +14,7 @@ declare -rA NEEDS=(
     [bench]='rust cc alsa qemu-arm qemu-riscv'
     [fuzz]='rust cc c++ alsa'
     [lint]='rust cc alsa rustfmt clippy'
+    [package]='rust cc'
     [demo]='rust cc alsa qemu-arm'
 )
 

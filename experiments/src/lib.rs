@@ -96,8 +96,9 @@ pub fn settings(draw: u64, changes: &str) -> Settings {
         assert!(settings.get(&name).is_some(), "there is no setting {name:?}");
         settings[name] = value;
     }
-    let settings: Settings = serde_json::from_value(settings).expect("values of settings");
-    Settings { seed: draw + 1, ..settings }
+    let mut settings: Settings = serde_json::from_value(settings).expect("values of settings");
+    settings.train.seed = draw + 1;
+    settings
 }
 
 /// Loads the log-mel frames of all examples that can be read.

@@ -44,6 +44,16 @@ impl DetectorParams {
 }
 
 /// State of one keyword's detector.
+///
+/// ```
+/// use wakeling_shared::detector::{Detector, DetectorParams};
+///
+/// let params = DetectorParams { smoothing_steps: 4, threshold: 256, refractory_steps: 25 };
+/// let mut detector = Detector::new(params);
+/// // One high logit is not enough: the mean of four must reach the threshold.
+/// let fired = [3_000, 3_000, 3_000, 3_000, 3_000].map(|logit| detector.step(logit).fired);
+/// assert_eq!(fired, [false, false, true, false, false]); // then the refractory period begins
+/// ```
 #[derive(Clone, Debug)]
 pub struct Detector {
     params: DetectorParams,

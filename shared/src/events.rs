@@ -223,6 +223,16 @@ pub fn report(
 }
 
 /// A parsed event line.
+///
+/// ```
+/// use wakeling_shared::events::{Detection, Event};
+///
+/// let detection = Detection { end_samples: 16_000, logit: 512, word: "hey you" };
+/// let line = detection.to_string();
+/// assert_eq!(line, "detection 16000 57724 512 hey you");
+/// assert_eq!(Event::parse(&line), Some(Event::Detection(detection)));
+/// assert_eq!(Event::parse("a log message of the board"), None);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The rest of a `model` line.

@@ -25,6 +25,14 @@ pub const fn round_high(a: i32, b: i32) -> i32 {
 ///
 /// Converts an accumulator of scale `s_x·s_w` to an activation of scale `s_y`, with
 /// `multiplier = round(2³² · s_x·s_w / s_y)`.
+///
+/// ```
+/// use wakeling_shared::fixed::requantize;
+///
+/// // Accumulators of scale 0.02 become activations of scale 0.1: 0.02 / 0.1 · 2³² = 858,993,459.
+/// assert_eq!(requantize(250, 858_993_459, 0), 50);
+/// assert_eq!(requantize(-250, 858_993_459, -128), -128); // saturates: a ReLU
+/// ```
 #[inline(always)]
 pub const fn requantize(acc: i32, multiplier: i32, zero_point: i32) -> i8 {
     let y = zero_point + round_high(acc, multiplier);
@@ -102,6 +110,14 @@ pub fn sigmoid(logit_q8: i16) -> u16 {
 /// Softmax of logits in Q8. Writes probabilities in Q16 that sum to at most 65 536.
 ///
 /// Writes `min(logits.len(), out.len())` values; without logits it leaves `out` unchanged.
+///
+/// ```
+/// use wakeling_shared::fixed::softmax;
+///
+/// let mut shares = [0; 2];
+/// softmax(&[512, 256], &mut shares); // logits 2 and 1
+/// assert_eq!(shares.map(|share| share >> 8), [187, 68]); // 73 % and 27 % of 256
+/// ```
 pub fn softmax(logits_q8: &[i16], out: &mut [u16]) {
     let Some(&largest) = logits_q8.iter().max() else { return };
     let exp = |l: i16| exp_neg((i32::from(largest) - i32::from(l)) as u32);

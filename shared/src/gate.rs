@@ -45,6 +45,17 @@ impl Default for GateParams {
 }
 
 /// Energy gate; open at first.
+///
+/// ```
+/// use wakeling_shared::gate::{Gate, GateParams, Passage};
+///
+/// let mut gate = Gate::new(GateParams { margin: 24, hold_steps: 3 });
+/// // Four steps of silence close the gate, and a loud one opens it again.
+/// let silence = [gate.step(&[-20; 80], 0); 4].map(|_| gate.step(&[-20; 80], 0));
+/// assert_eq!(silence[3], Passage::Closed);
+/// assert_eq!(gate.step(&[10; 80], 0), Passage::Opening(2)); // runs on the two that it kept first
+/// assert_eq!(gate.kept(0, 80), [-20; 80]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Gate {
     params: GateParams,

@@ -82,6 +82,21 @@ impl Display for MicIssue {
 }
 
 /// Checks the microphone's health period by period.
+///
+/// ```
+/// use wakeling_shared::mic_health::{MicIssueKind, MicMonitor};
+///
+/// let mut health = MicMonitor::new();
+/// let pcm = [0; 40_000]; // 2.5 s of digital silence: the wire came off
+/// let (mut rest, mut issues) = (&pcm[..], Vec::new());
+/// while !rest.is_empty() {
+///     let (count, issue) = health.push(rest); // stops at the end of a period
+///     rest = &rest[count..];
+///     issues.extend(issue);
+/// }
+/// assert_eq!(issues.len(), 1);
+/// assert_eq!((issues[0].end_samples, issues[0].kind), (32_000, MicIssueKind::Stuck));
+/// ```
 #[derive(Clone, Debug)]
 pub struct MicMonitor {
     periods: u64,

@@ -13,6 +13,21 @@ use crate::{
 };
 
 /// Runs a pipeline over blocks of samples, checks the microphone's health, and writes event lines.
+///
+/// ```
+/// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/loud.rs")); }
+/// # let file = support::loud_model();
+/// # let model = wakeling_shared::model::Model::load(&file).unwrap();
+/// use wakeling_shared::{monitor::Monitor, pipeline::{NoObserver, Pipeline}};
+///
+/// let mut arena = vec![0; model.arena_bytes()];
+/// let mut pipeline = Pipeline::new(&model, &mut arena).unwrap();
+/// let mut monitor = Monitor::new(&model, &mut pipeline, false);
+/// let mut lines = String::new(); // a serial port on a board
+/// let detected = monitor.push(&support::sawtooth(8_000), &mut lines, &mut NoObserver).unwrap();
+/// assert!(detected.is_some());
+/// assert!(lines.starts_with("detection ") && lines.ends_with(" loud\n"));
+/// ```
 pub struct Monitor<'p, 'm, 'a> {
     model: &'m Model<'a>,
     pipeline: &'p mut Pipeline<'m, 'a>,

@@ -18,6 +18,26 @@ use crate::{
 const MAX_STEP_FEATURES: usize = MAX_FRAMES_PER_STEP as usize * MEL_CHANNELS;
 
 /// A model with the state of every stage: front end, gate, engine and detectors.
+///
+/// ```
+/// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/loud.rs")); }
+/// # let file = support::loud_model();
+/// # let model = wakeling_shared::model::Model::load(&file).unwrap();
+/// use wakeling_shared::pipeline::Pipeline;
+///
+/// let mut arena = vec![0; model.arena_bytes()];
+/// let mut pipeline = Pipeline::new(&model, &mut arena).unwrap();
+/// let pcm = [vec![0; 16_000], support::sawtooth(8_000)].concat();
+/// let mut detected = None;
+/// for block in pcm.chunks(320) { // blocks of any length give the same steps
+///     pipeline.push(block, |step| {
+///         if step.decisions[0].fired {
+///             detected = Some(step.end_samples);
+///         }
+///     });
+/// }
+/// assert!(detected.is_some_and(|end| (16_000..19_000).contains(&end)));
+/// ```
 pub struct Pipeline<'m, 'a> {
     frontend: Frontend<'m>,
     gate: Option<Gate>,

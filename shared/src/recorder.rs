@@ -114,6 +114,23 @@ impl<const BYTES: usize> Ring<BYTES> {
 /// 65,535).
 ///
 /// Takes about `(ENTRIES + 1) · BYTES` bytes of RAM; a window of 1.5 s has 6,000.
+///
+/// ```
+/// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/loud.rs")); }
+/// # let file = support::loud_model();
+/// # let model = wakeling_shared::model::Model::load(&file).unwrap();
+/// use wakeling_shared::{pipeline::Pipeline, recorder::{DEFAULT_MARGIN, Kind, Log, Recorder}};
+///
+/// let mut recorder = Recorder::<2, 1_600>::new(); // two events of ten steps of four frames
+/// recorder.watch(&model, DEFAULT_MARGIN);
+/// let mut arena = vec![0; model.arena_bytes()];
+/// let mut pipeline = Pipeline::new(&model, &mut arena).unwrap();
+/// pipeline.push_to(&support::sawtooth(16_000), &mut recorder);
+/// let event = recorder.entry(0).unwrap();
+/// assert_eq!((event.kind, event.word), (Kind::Detection, 0));
+/// let [old, new] = recorder.window(event.number).unwrap();
+/// assert_eq!(old.len() + new.len(), usize::from(event.features));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Recorder<const ENTRIES: usize, const BYTES: usize> {
     thresholds: Vec<i16, MAX_KEYWORDS>,

@@ -12,7 +12,6 @@ use wakeling_audio::features::{log_mel, mel_powers};
 use wakeling_data::negatives::{Negatives, SpeechClip};
 use wakeling_device::{
     emulator::{Emulator, Machine, UPDATE},
-    model_file,
     simulate::{Chunking, Device},
     update::{
         keys::Key,
@@ -37,7 +36,7 @@ use wakeling_tests::{
 };
 use wakeling_train::{
     enroll::{empty_entry, enroll_file},
-    quantize::{CardText, QuantizedBackbone, with_model},
+    quantize::{Backbone, CardText, QuantizedModel},
 };
 
 const PAGE: usize = 1024;
@@ -212,15 +211,14 @@ impl Case {
 #[test]
 fn device_and_laptop_enroll_the_same_head() {
     let pretrained = small_pretrained();
-    let backbone = QuantizedBackbone::of(&pretrained).expect("it can be quantized");
-    let params = pretrained.tables.params(pretrained.info.normalization);
+    let backbone = Backbone::new(pretrained).expect("it can be quantized");
+    let params = backbone.frontend();
     let frames = |seed| log_mel(&mel_powers(&sound::speech_like(seed, 8), &params));
     let speech = (10..14).map(|seed| SpeechClip { frames: frames(seed), text: String::new() });
     let negatives = Negatives { speech: speech.collect(), noise: vec![frames(20)] };
-    let empty = empty_entry(&pretrained, &backbone, &negatives, "word").expect("a head");
-    let card = CardText::default();
-    let model =
-        with_model(&pretrained, &backbone, &[empty], &card, model_file::encode).expect("a model");
+    let empty = empty_entry(&backbone, &negatives, "word").expect("a head");
+    let model = QuantizedModel::new(&backbone, vec![empty], CardText::default());
+    let model = model.and_then(|model| model.bytes()).expect("a model");
     let room = |samples: usize| (0..samples).map(|n| [2, -3, 1][n % 3]).collect::<Vec<i16>>();
     let word = [room(24_000), sound::speech_like(3, 1)[..9_000].to_vec(), room(24_000)].concat();
     let utterances = word.repeat(5);

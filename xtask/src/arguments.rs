@@ -37,6 +37,7 @@ pub enum Task<'t> {
         targets: Vec<String>,
     },
     Lint,
+    Package,
     Demo,
     Release,
 }
@@ -70,6 +71,7 @@ impl<'t> Task<'t> {
             "bench" => Ok(Self::Bench { accept, machines: machines(names, "all", table)? }),
             "fuzz" => fuzz(rest),
             "lint" => without(Self::Lint, task),
+            "package" => without(Self::Package, task),
             "demo" => without(Self::Demo, task),
             "release" => without(Self::Release, task),
             _ => Err(Failure::new(format!("unknown task: {task}; see ./x help"))),
@@ -192,7 +194,7 @@ mod tests {
             let task = line.split(' ').next().unwrap_or_default();
             assert!(parse(task, &table).is_ok(), "{line}");
         }
-        assert_eq!(tasks.len(), 12);
+        assert_eq!(tasks.len(), 13);
         for machine in table.built_machines() {
             assert!(HELP.contains(&machine.name), "{}", machine.name);
         }

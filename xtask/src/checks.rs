@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::{
     firmware::{self, mpi_feature},
+    package,
     process::{Failure, TaskResult, cargo, log, run},
     table::{Machine, Table},
 };
@@ -56,7 +57,7 @@ pub fn bench(table: &Table, accept: bool, machines: &[&Machine]) -> TaskResult {
     run(&mut test)
 }
 
-/// Checks formatting, and runs clippy with warnings as errors.
+/// Checks formatting, runs clippy and rustdoc with warnings as errors, and lists the packages.
 pub fn lint() -> TaskResult {
     log("formatting");
     for folder in [".", "firmware", "firmware/boards"] {
@@ -78,5 +79,9 @@ pub fn lint() -> TaskResult {
             .env("CARGO_TARGET_DIR", "target");
         run(&mut clippy)?;
     }
-    Ok(())
+    log("documentation");
+    let mut documentation = cargo();
+    documentation.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+    run(&mut documentation)?;
+    package::run()
 }

@@ -10,6 +10,7 @@
 //! | [`program`], [`firmware`] | what is built |
 //! | [`sizes`], [`documents`] | what documents repeat, compared or written |
 //! | [`checks`], [`fuzz`] | tests, bench, lints, fuzz targets |
+//! | [`package`] | packages of the crates |
 //! | [`demo`], [`release`] | the whole journey; an archive with its licences |
 
 #![forbid(unsafe_code)]
@@ -25,6 +26,7 @@ mod demo;
 mod documents;
 mod firmware;
 mod fuzz;
+mod package;
 mod process;
 mod program;
 mod release;
@@ -60,6 +62,7 @@ fn run(arguments: &[String]) -> TaskResult {
         Task::Bench { accept, machines } => checks::bench(&table, accept, &machines)?,
         Task::Fuzz { seconds, targets } => fuzz::run(seconds, targets)?,
         Task::Lint => checks::lint()?,
+        Task::Package => package::run()?,
         Task::Demo => demo::run(&table)?,
         Task::Release => release::run()?,
     }

@@ -17,9 +17,11 @@ use wakeling_data::{
 };
 use wakeling_nn::pretrained::PretrainedModel;
 use wakeling_train::{
-    compare::{EmbeddedBackbone, EvalConfig, ExperimentData, Strategy, TrialResult, mean},
+    compare::{EmbeddedBackbone, EvalConfig, ExperimentData, TrialResult, mean},
     evaluate::{Noise, interval},
+    finetune::{KeywordClips, Strategy, progress::Stages},
     models,
+    quantize::Backbone,
 };
 
 use wakeling_experiments::{Keyword, load, settings, test_negatives, words};
@@ -154,7 +156,8 @@ impl<'a> Bench<'a> {
         let noise = Noise::load(&noise, &Dataset::open(&noise)?.examples, 1)?;
         let started = Instant::now();
         let first = settings(0, args.settings.first().map_or("{}", String::as_str));
-        let embedded = EmbeddedBackbone::of(pretrained, &data, &first)?;
+        let embedded =
+            EmbeddedBackbone::new(Backbone::new(pretrained)?, &data, &first, &Stages::silent())?;
         eprintln!("other speech heard in {:.1} s", started.elapsed().as_secs_f64());
         Ok(Self { args, data, noise, embedded })
     }
@@ -163,21 +166,22 @@ impl<'a> Bench<'a> {
     fn run(&self, word: &str, clips: &Keyword, draw: (u64, &str)) -> Result<TrialResult> {
         let (draw, changes) = draw;
         let (enrol, test) = clips.draw(self.args.samples, draw);
-        let mut recordings = load(&self.embedded.pretrained, &enrol, "recordings");
+        let mut recordings = load(&self.embedded.backbone.pretrained, &enrol, "recordings");
         if let Some(folder) = &self.args.synthesized {
             let spoken = Dataset::open(folder.join(word))?.examples;
             // As in the command: human recordings weigh as much as synthesized ones.
             let repeats = (spoken.len() / recordings.len().max(1)).clamp(1, 10);
             recordings = vec![recordings; repeats].concat();
-            recordings.extend(load(&self.embedded.pretrained, &spoken, "synthesized"));
+            recordings.extend(load(&self.embedded.backbone.pretrained, &spoken, "synthesized"));
         }
         let started = Instant::now();
         let settings = settings(draw, changes);
         let (tuned, own) = self.data.train(
             &self.embedded,
             self.args.train,
-            &[(word, recordings.as_slice().into())],
+            &[KeywordClips::new(word, &recordings)],
             &settings,
+            &Stages::silent(),
         )?;
         eprintln!("{word}: {:.1} s", started.elapsed().as_secs_f64());
         let evaluate = EvalConfig {

@@ -37,11 +37,11 @@ use wakeling_data::{
 };
 use wakeling_shared::enroll::{Likeness, UTTERANCES};
 use wakeling_train::{
-    compare::{EmbeddedBackbone, EvalConfig, ExperimentData, Strategy, TrialResult},
+    compare::{EmbeddedBackbone, EvalConfig, ExperimentData, TrialResult},
     enroll::{Learned, empty_entry, enroll},
-    finetune::Settings,
+    finetune::{KeywordClips, Settings, Strategy, TrainSettings, progress::Stages},
     models,
-    quantize::{KeywordEntry, QuantizedBackbone},
+    quantize::KeywordEntry,
 };
 
 /// Enrolled heads against trained ones
@@ -76,8 +76,8 @@ fn main() -> Result<()> {
     if args.likeness {
         return likeness(&args, &all);
     }
-    let pretrained = models::pretrained(&args.pretrained)?;
-    let frontend = pretrained.tables.params(pretrained.info.normalization);
+    let backbone = models::backbone(&args.pretrained)?;
+    let frontend = backbone.frontend();
     let open = |name: &str| Dataset::open(args.data.join(name)).map(|c| c.examples);
     let mut others = open("manifest/negative.jsonl")?;
     let sentences = |e: &Example| e.source.as_deref() == Some("so762-test");
@@ -88,9 +88,13 @@ fn main() -> Result<()> {
     let other = load_speech(&others, &frontend, "test speech");
     let data = ExperimentData::new(models::shipped_negatives()?, &other);
     // One pass over the shipped negatives is enough for five recordings.
-    let settings = |seed| Settings { negative_hours: 1.0, seed, ..Settings::default() };
-    let embedded = EmbeddedBackbone::of(pretrained, &data, &settings(1))?;
-    let empty = empty_entry(&embedded.pretrained, &embedded.backbone, &data.negatives, "")?;
+    let settings = |seed| {
+        let train = TrainSettings { negative_hours: 1.0, seed, ..TrainSettings::default() };
+        Settings { train, ..Settings::default() }
+    };
+    let stages = Stages::silent();
+    let embedded = EmbeddedBackbone::new(backbone, &data, &settings(1), &stages)?;
+    let empty = empty_entry(&embedded.backbone, &data.negatives, "")?;
     let evaluate = EvalConfig { rates: &RATES, noise: None, float: false };
     println!("| word | draws, refused | recordings | enrolled: {COLUMNS} | trained: {COLUMNS} |");
     println!("{}|", "|---".repeat(3 + 2 * 4));
@@ -104,7 +108,7 @@ fn main() -> Result<()> {
             let utterances = in_a_room(&enrol, MAX_SAMPLES, &mut rng);
             let mut empty = empty.clone();
             empty.label.clone_from(word);
-            let learned = enroll(&embedded.pretrained, &embedded.backbone, &empty, &utterances)?;
+            let learned = enroll(&embedded.backbone, &empty, &utterances)?;
             eprintln!("{word} {seed}: {}", told(&learned));
             let Ok(entry) = learned.outcome else {
                 refused += 1;
@@ -114,14 +118,13 @@ fn main() -> Result<()> {
             counts[0].extend(&Counts::of(&figures));
             if !args.enrolled_only {
                 enrol.truncate(UTTERANCES);
-                let frontend =
-                    embedded.pretrained.tables.params(embedded.pretrained.info.normalization);
+                let frontend = embedded.backbone.frontend();
                 let recordings: Vec<_> =
                     load_log_mel(&enrol, &frontend, "recordings").into_iter().flatten().collect();
                 let strategy: Strategy = "head".parse().expect("a way to train");
-                let recordings = (word.as_str(), recordings.as_slice().into());
-                let (tuned, _) =
-                    data.train(&embedded, strategy, &[recordings], &settings(seed + 1))?;
+                let keyword = KeywordClips::new(word, &recordings);
+                let settings = settings(seed + 1);
+                let (tuned, _) = data.train(&embedded, strategy, &[keyword], &settings, &stages)?;
                 let figures = data.evaluate(&embedded, &tuned[0], &test, &evaluate, seed)?;
                 counts[1].extend(&Counts::of(&figures));
             }
@@ -138,16 +141,15 @@ fn main() -> Result<()> {
 
 /// Prints the similarity of five utterances.
 fn likeness(args: &Args, all: &[Example]) -> Result<()> {
-    let pretrained = models::pretrained(&args.pretrained)?;
-    let backbone = QuantizedBackbone::of(&pretrained)?;
-    let empty = empty_entry(&pretrained, &backbone, &models::shipped_negatives()?, "none")?;
+    let backbone = models::backbone(&args.pretrained)?;
+    let empty = empty_entry(&backbone, &models::shipped_negatives()?, "none")?;
     for word in &args.words {
         let mut taken = 0;
         for seed in 0..args.seeds {
             let mut rng = StdRng::seed_from_u64(seed);
             let (said, _) = clips(all, word, seed);
             let utterances = in_a_room(&said, MAX_SAMPLES, &mut rng);
-            let learned = enroll(&pretrained, &backbone, &empty, &utterances)?;
+            let learned = enroll(&backbone, &empty, &utterances)?;
             eprintln!("{word} {seed}: {}", told(&learned));
             taken += usize::from(learned.outcome.is_ok());
         }
@@ -171,8 +173,7 @@ fn likeness(args: &Args, all: &[Example]) -> Result<()> {
         for seed in 0..args.seeds {
             let mut rng = StdRng::seed_from_u64(seed);
             let clips = different(from, of_one, &mut rng);
-            let learned =
-                enroll(&pretrained, &backbone, &empty, &in_a_room(&clips, samples, &mut rng))?;
+            let learned = enroll(&backbone, &empty, &in_a_room(&clips, samples, &mut rng))?;
             eprintln!("{name} {seed}: {}", told(&learned));
             taken += usize::from(learned.outcome.is_ok());
         }

@@ -334,7 +334,10 @@ fn main() -> Result<()> {
 /// Alternates turns here and in PyTorch. Returns the seconds of a training step here.
 fn compare(args: &Args, batch: &Batch, params: &Params, folder: &Path) -> Result<f64> {
     let title = format!("{} parameters, {} rows of {STREAM_S} s", params.count(), args.streams);
-    println!("M trunk with a CTC head, {title}, {} clips; one thread each", batch.segments.len());
+    println!(
+        "M backbone with a CTC head, {title}, {} clips; one thread each",
+        batch.segments.len()
+    );
     let mut here = Vec::new();
     let mut there: Vec<(PyTorch, Vec<f64>, Vec<f64>)> = Vec::new();
     for variant in args.python.iter().flat_map(|_| &args.variants) {

@@ -8,7 +8,7 @@ pub const FRAME: usize = SAMPLE_RATE as usize / 100;
 pub const MARGIN_FRAMES: usize = 30;
 /// Number of the last [`ONSET_WINDOW`] frames that must rise above the room for speech to begin.
 const ONSET_FRAMES: usize = 4;
-/// Number of frames in which an onset is searched; see [`ONSET_FRAMES`].
+/// Number of frames in which an onset is searched: four of them must rise above the room.
 pub const ONSET_WINDOW: usize = 6;
 /// Number of quiet frames that end a phrase.
 pub const PAUSE_FRAMES: usize = 70;
@@ -18,6 +18,16 @@ const RISE_DB: f32 = 9.0;
 pub const FAINTEST_DB: f32 = -60.0;
 
 /// Detector of the beginning and the end of speech over a room of known level, in frames of 10 ms.
+///
+/// ```
+/// use wakeling_audio::activity::Activity;
+///
+/// let mut activity = Activity::over(-60.0); // a quiet room, in dBFS
+/// let levels = [vec![-60.0; 50], vec![-20.0; 40], vec![-60.0; 80]].concat(); // in 10 ms
+/// let start = levels.iter().position(|&level| activity.begins(level)).unwrap();
+/// let length = levels[start..].iter().position(|&level| activity.ends(level)).unwrap();
+/// assert_eq!((start, start + length), (53, 159)); // a pause of 0.7 s ends the phrase
+/// ```
 #[derive(Clone, Debug)]
 pub struct Activity {
     floor_db: f32,

@@ -52,6 +52,20 @@ impl NormalizationKind {
 }
 
 /// Owned tables from which a model's [`FrontendParams`] borrow.
+///
+/// ```
+/// use wakeling_audio::features::{FrontendTables, NormalizationKind, features};
+///
+/// let tables = FrontendTables::default();
+/// let params = tables.params(NormalizationKind::Log); // as stored in a model
+/// assert_eq!(params.validate(), Ok(()));
+/// assert!(FrontendTables::new(125.0, 9_000.0).is_err()); // above half the sample rate
+///
+/// let tone: Vec<i16> = (0..16_000).map(|n| (100.0 * (n as f32 * 0.393).sin()) as i16).collect();
+/// let frames = features(&tone, &params); // the device's features, bit for bit
+/// let loudest = (0..40).max_by_key(|&band| frames[50][band]).unwrap();
+/// assert_eq!((frames.len(), loudest), (98, 12)); // 1 kHz
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrontendTables {
     mel_starts: Vec<u8>,
@@ -248,6 +262,18 @@ pub fn frame_count(samples: usize) -> usize {
 }
 
 /// Converts powers to their compact form; [`to_powers`] inverts it to within 0.6/256 octave.
+///
+/// ```
+/// use wakeling_audio::features::{FrontendTables, NormalizationKind, features, log_mel, mel_powers, normalize};
+///
+/// let tables = FrontendTables::default();
+/// let params = tables.params(NormalizationKind::Log);
+/// let noise: Vec<i16> = (0..8_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 20) as i16 - 2_048).collect();
+/// let cached = log_mel(&mel_powers(&noise, &params)); // 80 bytes a frame
+/// // The features of the cached form are those of the sound, give or take rounding.
+/// let pairs = normalize(&cached, &params).into_iter().zip(features(&noise, &params));
+/// assert!(pairs.into_iter().all(|(a, b)| a.iter().zip(b).all(|(a, b)| a.abs_diff(b) <= 1)));
+/// ```
 pub fn log_mel(powers: &[MelPowers]) -> LogMel {
     powers.iter().map(|frame| frame.map(|p| log2_q8(p) as i16)).collect()
 }

@@ -160,6 +160,16 @@ pub enum Content {
 }
 
 /// Detects the content of a file from its first bytes.
+///
+/// ```
+/// use wakeling_audio::{Content, content};
+///
+/// let path = std::env::temp_dir().join(format!("wakeling-content-{}.mp3", std::process::id()));
+/// wakeling_audio::write_wav(&path, &[0; 160])?;
+/// assert_eq!(content(&path), Content::Readable("WAV")); // whatever its name is
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 pub fn content(path: &Path) -> Content {
     let detected = std::fs::File::open(path).and_then(|mut file| Format::detect(&mut file));
     let Ok((format, magic)) = detected else { return Content::Other };

@@ -25,13 +25,22 @@ pub fn decibels(steps: f32) -> f32 {
 }
 
 /// Level of a stretch of sound.
+///
+/// ```
+/// use wakeling_audio::level::Level;
+///
+/// let sine = |peak: f32| (0..16_000).map(|n| (peak * (n as f32 * 0.1).sin()) as i16).collect::<Vec<_>>();
+/// let level = Level::of(&sine(3_276.8)); // a tenth of full scale
+/// assert!((level.peak_db + 20.0).abs() < 0.1 && (level.rms_db + 23.0).abs() < 0.1);
+/// assert!(!level.is_clipped && Level::of(&sine(60_000.0)).is_clipped);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Level {
     /// Magnitude of the largest sample, in dBFS.
     pub peak_db: f32,
     /// Root mean square, in dBFS.
     pub rms_db: f32,
-    /// True if [`CLIPPED_RUN`] samples in a row are at the converter's limit.
+    /// True if three samples in a row are at the converter's limit.
     pub is_clipped: bool,
 }
 

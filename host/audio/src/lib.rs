@@ -1,12 +1,5 @@
-//! Audio files in and out. All input is converted to 16 kHz mono i16, the one shape that the
-//! features take.
-//!
-//! An [`AudioReader`] works block by block, in three stages. `pcm` or `packets`, chosen by the
-//! first bytes and not by the name, decodes one channel of `f32` in units of an i16 step.
-//! `resample` converts it to [`SAMPLE_RATE`]. [`to_i16`] rounds to nearest and saturates. A 16 kHz
-//! mono 16-bit WAV passes bit exact. [`read`] and its siblings collect the blocks.
-//!
-//! Shapes: file of any rate and channel count in, `(samples)` out.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
 pub mod activity;
 mod checks;
@@ -161,6 +154,16 @@ impl Range {
 /// A file of `n` frames at `r` Hz gives `round(n · 16000 / r)` samples, aligned with the input. If
 /// the file was cut off, the samples present are returned, and a line on stderr reports it.
 ///
+/// ```
+/// let path = std::env::temp_dir().join(format!("wakeling-read-{}.wav", std::process::id()));
+/// let tone: Vec<i16> = (0..16_000).map(|n| (8_000.0 * (n as f32 * 0.17).sin()) as i16).collect();
+/// wakeling_audio::write_wav(&path, &tone)?;
+/// assert_eq!(wakeling_audio::read(&path)?, tone); // 16 kHz mono passes bit exact
+/// assert_eq!(wakeling_audio::read_range(&path, 0.25, Some(0.5))?, tone[4_000..12_000]);
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Input`] if the file is not audio, is damaged, or holds no sample; [`Error::Io`] if it
 /// cannot be read.
@@ -214,6 +217,10 @@ pub fn read_recording(
 }
 
 /// Rounds to the nearest integer, ties away from zero, and saturates to −32,768 … 32,767.
+///
+/// ```
+/// assert_eq!(wakeling_audio::to_i16(&[0.5, -1.4, 40_000.0]), [1, -1, 32_767]);
+/// ```
 pub fn to_i16(samples: &[f32]) -> Vec<i16> {
     // `as` saturates, and maps NaN to 0.
     samples.iter().map(|x| x.round() as i16).collect()

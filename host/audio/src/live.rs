@@ -15,6 +15,19 @@ use wakeling_core::{Error, Result};
 const BLOCK_S: f64 = 0.032;
 
 /// Converts the sound of one device to 16 kHz mono, block by block.
+///
+/// ```
+/// use wakeling_audio::live::Live;
+///
+/// let mut live = Live::new(48_000, 2)?; // a stereo microphone
+/// let mut pcm = Vec::new();
+/// for block in vec![1_000.0; 2 * 48_000].chunks(1_024) { // a second, interleaved
+///     live.push(block, &mut pcm);
+/// }
+/// assert!((15_000..=16_000).contains(&pcm.len())); // the last 48 ms are still inside
+/// assert!(pcm[8_000].abs_diff(1_000) <= 1);
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 pub struct Live {
     channels: usize,
     resampler: Option<Fft<f32>>,

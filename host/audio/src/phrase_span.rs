@@ -20,6 +20,18 @@ pub struct Phrase {
 /// rises 35 % of the way from the background to the peak, in dB, around the loudest frame. Pauses
 /// of up to 0.35 s are part of it. Returns `None` if the phrase is shorter than 0.15 s; a phrase is
 /// cut at 3 s.
+///
+/// ```
+/// use wakeling_audio::{features::{FrontendTables, NormalizationKind, log_mel, mel_powers}, phrase_span::phrase_in};
+///
+/// // A quiet second with a tone of half a second in it.
+/// let sound = |n: usize| if (4_000..12_000).contains(&n) { 8_000.0 } else { 20.0 };
+/// let pcm: Vec<i16> = (0..16_000).map(|n| (sound(n) * (n as f32 * 0.3).sin()) as i16).collect();
+/// let tables = FrontendTables::default();
+/// let frames = log_mel(&mel_powers(&pcm, &tables.params(NormalizationKind::Log)));
+/// let phrase = phrase_in(&frames).unwrap();
+/// assert!(phrase.start.abs_diff(25) <= 5 && phrase.end.abs_diff(75) <= 5); // in 10 ms
+/// ```
 pub fn phrase_in(recording: &LogMel) -> Option<Phrase> {
     const LONGEST_PAUSE: usize = 35;
     let level = |frame: &[i16; 40]| {

@@ -20,15 +20,19 @@ use wakeling_core::{Error, Result};
 /// Joined, the blocks equal the result of [`read_recording`](super::read_recording). An error ends
 /// the iteration.
 ///
-/// ```no_run
-/// # fn main() -> wakeling_core::Result<()> {
+/// ```
+/// use wakeling_audio::AudioReader;
+///
+/// # let path = std::env::temp_dir().join(format!("wakeling-reader-{}.wav", std::process::id()));
+/// # wakeling_audio::write_wav(&path, &[7; 40_000])?;
+/// // `path` is a file of any supported format; memory does not grow with its length.
 /// let mut samples = 0;
-/// for block in crate::AudioReader::open("an-hour.m4a")? {
+/// for block in AudioReader::open(&path)? {
 ///     samples += block?.len();
 /// }
-/// println!("{:.1} s", samples as f64 / 16_000.0);
-/// # Ok(())
-/// # }
+/// assert_eq!(samples, 40_000); // at 16 kHz, whatever the file's rate is
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), wakeling_core::Error>(())
 /// ```
 pub struct AudioReader {
     path: PathBuf,

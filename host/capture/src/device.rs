@@ -53,6 +53,16 @@ pub struct Found {
 /// Selects the microphone that `wanted` names: a number from 1 on, a name, an identifier, or a part
 /// of exactly one name.
 ///
+/// ```
+/// use wakeling_capture::device::{Found, choose};
+///
+/// let found = ["Built-in Audio", "USB Microphone"].map(|name| Found { name: name.into(), id: name.into(), is_default: false });
+/// assert_eq!(choose(&found, "usb")?.name, "USB Microphone");
+/// assert_eq!(choose(&found, "1")?.name, "Built-in Audio");
+/// assert!(choose(&found, "headset").unwrap_err().to_string().contains("2 USB Microphone"));
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Device`] if no microphone or several match; the remedy lists all.
 pub fn choose<'a>(found: &'a [Found], wanted: &str) -> Result<&'a Found> {

@@ -56,6 +56,20 @@ pub struct Entry {
 }
 
 /// Folder of recordings.
+///
+/// ```
+/// use wakeling_capture::folder::{ClipMetadata, Folder};
+///
+/// let path = std::env::temp_dir().join(format!("wakeling-folder-{}", std::process::id()));
+/// let metadata = ClipMetadata { text: "hey computer".into(), ..ClipMetadata::default() };
+/// let mut folder = Folder::open(&path, "take", &metadata)?;
+/// assert!(folder.keep(&[9; 16_000], &metadata)?.ends_with("take-0001.wav"));
+/// // Another run goes on where this one ended.
+/// let reopened = Folder::open(&path, "take", &metadata)?;
+/// assert_eq!((reopened.count("Hey, Computer!"), reopened.seconds()), (1, 1.0));
+/// # std::fs::remove_dir_all(&path).unwrap();
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,

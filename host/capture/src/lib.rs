@@ -1,9 +1,5 @@
-//! Microphones, and recordings made with them.
-//!
-//! microphone → 16 kHz mono → level, ring, take → folder with a manifest. Levels, phrase
-//! boundaries, verdicts on takes and the order of takes are computed without a device. [`device`]
-//! is the narrow interface to one, and `system` implements it with cpal if the program was built
-//! with the feature `microphone`.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
 pub mod device;
 pub mod folder;

@@ -3,6 +3,15 @@
 use std::collections::VecDeque;
 
 /// Newest samples, up to a fixed number.
+///
+/// ```
+/// use wakeling_capture::ring::Ring;
+///
+/// let mut ring = Ring::new(3);
+/// ring.push(&[1, 2]);
+/// ring.push(&[3, 4]);
+/// assert_eq!(ring.to_vec(), [2, 3, 4]); // the newest
+/// ```
 #[derive(Clone, Debug)]
 pub struct Ring {
     samples: VecDeque<i16>,

@@ -123,6 +123,20 @@ fn has_tone(phrase_pcm: &[i16]) -> bool {
 }
 
 /// Take in progress.
+///
+/// ```
+/// use wakeling_capture::take::{Phase, Take, Verdict};
+///
+/// let sound = |level: f32, samples: usize| (0..samples).map(|n| (level * (n as f32 * 0.3).sin()) as i16).collect::<Vec<_>>();
+/// let mut take = Take::new();
+/// assert_eq!(take.push(&sound(20.0, 16_000)), Phase::Counting(1)); // a quiet room
+/// take.push(&sound(20.0, 16_000));
+/// take.push(&sound(8_000.0, 12_000)); // the phrase
+/// assert_eq!(take.push(&sound(20.0, 16_000)), Phase::Over); // a pause ends it
+/// let recorded = take.finish().unwrap();
+/// assert_eq!(recorded.verdict, Verdict::Good);
+/// assert!((recorded.phrase_s - 0.75).abs() < 0.1);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Take {
     timing: Timing,

@@ -210,12 +210,23 @@ mod tests {
             }
         }
         // Zero makes no sense for these options.
-        for option in ["steps", "trunk-steps", "workers", "members", "takes", "count", "samples"] {
+        for option in
+            ["steps", "backbone-steps", "workers", "ensemble", "takes", "count", "samples"]
+        {
             assert!(options.iter().any(|(_, arg)| name(arg) == option), "{option}");
         }
         for (path, arg) in options.iter().filter(|(_, arg)| {
-            ["steps", "trunk-steps", "workers", "readers", "members", "takes", "count", "samples"]
-                .contains(&name(arg).as_str())
+            [
+                "steps",
+                "backbone-steps",
+                "workers",
+                "readers",
+                "ensemble",
+                "takes",
+                "count",
+                "samples",
+            ]
+            .contains(&name(arg).as_str())
         }) {
             let given = path.iter().cloned().chain([format!("--{}=0", name(arg))]);
             let error = Wakeling::command().try_get_matches_from(given).expect_err("no range");

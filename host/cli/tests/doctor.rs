@@ -15,7 +15,7 @@ fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Output
         .args(arguments)
         .current_dir(folder)
         .env("ALSA_CONFIG_PATH", folder.join("none"))
-        .env("WAKELING_MODELS", Path::new(env!("CARGO_MANIFEST_DIR")).join("models"))
+        .env("WAKELING_MODELS", Path::new(env!("CARGO_MANIFEST_DIR")).join("../models"))
         .envs(variables.iter().copied())
         .output()
         .expect("the program starts")

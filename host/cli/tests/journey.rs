@@ -12,7 +12,6 @@ use wakeling_data::{
     negatives::Negatives,
     pack,
 };
-use wakeling_device::model_file;
 use wakeling_shared::model::Model;
 use wakeling_train::embeddings::embed_streams;
 use wakeling_train::{
@@ -20,10 +19,10 @@ use wakeling_train::{
         Point, ScoredClips, ScoredKeyword, Scores, TestConditions, float_scores, head_scores,
         score_clips,
     },
-    finetune::{NegativeBank, Settings, finetune},
+    finetune::{KeywordClips, NegativeBank, Settings, TrainSettings, progress::Stages, train_head},
     head_checkpoint::HeadCheckpoint,
     models,
-    quantize::{CardText, QuantizedBackbone, with_model},
+    quantize::{Backbone, CardText, QuantizedModel},
 };
 
 const LABEL: &str = "hey wakeling";
@@ -34,56 +33,46 @@ fn demo(folder: &str) -> Vec<Example> {
 }
 
 fn packed(number: u32) -> Result<Negatives> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/negatives");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/negatives");
     pack::read(&folder.join(format!("{number}.pack")))
 }
 
 #[test]
 fn twenty_voices_give_a_model_that_detects_twelve_others() -> Result<()> {
-    let pretrained = models::pretrained(models::DEFAULT_PRETRAINED)?;
-    let backbone = QuantizedBackbone::of(&pretrained)?;
-    let frontend = pretrained.tables.params(pretrained.info.normalization);
+    let backbone = models::backbone(models::DEFAULT_PRETRAINED)?;
+    let frontend = backbone.frontend();
     let load = |folder| -> Vec<LogMel> {
         load_log_mel(&demo(folder), &frontend, "demo").into_iter().flatten().collect()
     };
     let negatives = packed(1)?;
-    let settings = Settings {
+    let train = TrainSettings {
         steps: 200,
         positive_streams: 200,
         negative_hours: 0.0,
         workers: 2,
-        ..Settings::default()
+        ..TrainSettings::default()
     };
-    let bank = NegativeBank::new(&pretrained, &backbone, &negatives, &settings)?;
-    let head = finetune(
-        &pretrained,
-        &backbone,
-        &negatives,
-        &bank,
-        LABEL,
-        load("train").as_slice().into(),
-        &settings,
-    )?;
+    let settings = Settings { train, ..Settings::default() };
+    let stages = Stages::silent();
+    let bank = NegativeBank::new(&backbone, &negatives, &settings.train, &stages)?;
+    let recordings = load("train");
+    let keyword = KeywordClips::new(LABEL, &recordings);
+    let head = train_head(&backbone, &negatives, &bank, keyword, &settings, &stages)?;
 
-    let rate = pretrained.info.backbone.steps_per_second();
+    let rate = backbone.steps_per_second();
     let (positives, spans) = TestConditions::Silence.streams(&demo("test"), &frontend, rate);
     let other = Negatives { noise: Vec::new(), ..packed(2)? }.streams(3).streams;
     let entry = [head.entry(&backbone)?];
     let int8 = |streams: &[MelStream]| -> Result<Scores> {
-        head_scores(
-            &pretrained,
-            &backbone,
-            &entry,
-            &embed_streams(&pretrained, &backbone, streams)?,
-        )
+        head_scores(&backbone, &entry, &embed_streams(&backbone, streams)?)
     };
-    let float = |streams: &[MelStream]| float_scores(&pretrained, &head, streams);
+    let float = |streams: &[MelStream]| float_scores(&backbone.pretrained, &head, streams);
     let int8 = at_five_an_hour(&head, &int8(&positives)?, &spans, &int8(&other)?);
     let float = at_five_an_hour(&head, &float(&positives)?, &spans, &float(&other)?);
     eprintln!("int8 {int8:?}, float {float:?}, of {}", spans.len());
     assert!(int8.misses <= 6, "{} of {} missed: {int8:?}", int8.misses, spans.len());
     assert!(int8.misses.abs_diff(float.misses) <= 1, "int8 {int8:?}, float {float:?}");
-    model_file_detects_the_same(&pretrained, &backbone, &head)
+    model_file_detects_the_same(&backbone, &head)
 }
 
 fn at_five_an_hour(
@@ -103,22 +92,16 @@ fn at_five_an_hour(
 
 /// After writing and reading, and on audio through the whole pipeline, the model gives the scores
 /// that the trainer computed from cached features, except for the rounding of the cache.
-fn model_file_detects_the_same(
-    pretrained: &wakeling_nn::pretrained::PretrainedModel,
-    backbone: &QuantizedBackbone,
-    head: &HeadCheckpoint,
-) -> Result<()> {
+fn model_file_detects_the_same(backbone: &Backbone, head: &HeadCheckpoint) -> Result<()> {
     let entry = [head.entry(backbone)?];
-    let bytes = with_model(pretrained, backbone, &entry, &CardText::default(), model_file::encode)?;
+    let bytes = QuantizedModel::new(backbone, entry.to_vec(), CardText::default())?.bytes()?;
     let model = Model::load(&bytes).expect("what quantize makes, a device loads");
     assert_eq!(model.words[0].label, LABEL);
     let examples = demo("test");
     let scored = score_clips(&model, &examples, TestConditions::Silence)?.scores;
-    let frontend = pretrained.tables.params(pretrained.info.normalization);
-    let rate = pretrained.info.backbone.steps_per_second();
+    let (frontend, rate) = (backbone.frontend(), backbone.steps_per_second());
     let (streams, _) = TestConditions::Silence.streams(&examples, &frontend, rate);
-    let cached =
-        head_scores(pretrained, backbone, &entry, &embed_streams(pretrained, backbone, &streams)?)?;
+    let cached = head_scores(backbone, &entry, &embed_streams(backbone, &streams)?)?;
     let best = |scores: &Scores| -> Vec<i32> {
         scores.streams.iter().map(|s| i32::from(s.iter().copied().max().unwrap_or(0))).collect()
     };

@@ -10,7 +10,7 @@ use std::{
 
 use wakeling_audio as audio;
 use wakeling_nn::pretrained::PretrainedModel;
-use wakeling_train::quantize::QuantizedBackbone;
+use wakeling_train::quantize::Backbone;
 
 /// Writes `clips` recordings of each keyword, all different.
 fn write_words(folder: &Path, clips: usize) {
@@ -86,8 +86,8 @@ fn pretrains_from_word_folders_and_resumes() {
     let place = TestDir::new();
     succeeded(&place.run("out", "12", &[]));
     let pretrained = PretrainedModel::load(&place.at("out/tiny.safetensors")).expect("a base");
-    QuantizedBackbone::of(&pretrained).expect("a calibrated base");
-    assert_eq!(pretrained.info.words.outputs(), 3);
+    let backbone = Backbone::new(pretrained).expect("a calibrated base");
+    assert_eq!(backbone.pretrained.info.words.outputs(), 3);
     assert_eq!(place.rows("out").len(), 1 + 12);
 
     // All training steps are done. The same command finds the checkpoint and ends with the same

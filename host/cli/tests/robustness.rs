@@ -116,7 +116,7 @@ mod determinism {
     fn images_finetune_gives_the_same_model_with_any_number_of_workers() {
         let place = place();
         images(&place.path().join("train"));
-        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
         let fixed =
             ["images", "finetune", "--train", "train", "--channels", "gray", "--way", "all"];
         let command = |rest: &[&str]| {

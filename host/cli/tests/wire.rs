@@ -39,7 +39,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn shipped(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(name)
 }
 
 /// Runs the program in the root of the repository, so that paths in its output are the same on every

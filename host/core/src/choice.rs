@@ -1,6 +1,22 @@
 //! Closed sets of named values, for options and messages.
 
 /// Type with a few values, each with a name that people type.
+///
+/// ```
+/// use wakeling_core::{choice::Choice, choices};
+///
+/// #[derive(Clone, Copy, Debug, PartialEq)]
+/// enum Tier {
+///     S,
+///     M,
+/// }
+/// choices!(Tier { S: "s", "96 channels"; M: "m", "192 channels" });
+///
+/// assert_eq!(Tier::named("m"), Some(Tier::M));
+/// assert_eq!(Tier::named("xl"), None);
+/// let names: Vec<&str> = Tier::CHOICES.iter().map(|(_, name, _)| *name).collect();
+/// assert_eq!(names.join(", "), "s, m"); // for a help text
+/// ```
 pub trait Choice: Copy + Sized + 'static {
     /// Every value with its name and a line of help.
     const CHOICES: &'static [(Self, &'static str, &'static str)];

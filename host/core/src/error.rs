@@ -6,6 +6,18 @@
 use std::{io, path::PathBuf};
 
 /// Error of the host library or program.
+///
+/// ```
+/// use wakeling_core::Error;
+///
+/// let missing = std::fs::read("no/such.wav").map_err(Error::io("no/such.wav", "read")).unwrap_err();
+/// assert!(missing.is_missing());
+/// assert_eq!(missing.exit_code(), 4);
+/// assert!(missing.to_string().starts_with("no/such.wav: cannot read"));
+///
+/// let unusable = Error::input("a.wav", "the file is empty", "record it again");
+/// assert_eq!(unusable.to_string(), "a.wav: the file is empty\n  remedy: record it again");
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Invalid request (exit code 2).
@@ -56,8 +68,13 @@ pub enum Error {
          was written before is kept"
     )]
     Defect(String),
+    /// Work that its observer cancelled; see [`Progress`](crate::progress::Progress) (exit code 130,
+    /// as after an interrupt).
+    #[error("cancelled")]
+    Cancelled,
 }
 
+#[cfg(feature = "tensor")]
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
         match error {
@@ -138,7 +155,13 @@ impl Error {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
-    /// Returns the exit code: 2 usage, 3 input, 4 system or device, 5 internal.
+    /// Returns `true` if the work was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled)
+    }
+
+    /// Returns the exit code: 2 usage, 3 input, 4 system or device, 5 internal, 130
+    /// cancelled.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage { .. } => 2,
@@ -147,6 +170,7 @@ impl Error {
             #[cfg(feature = "tensor")]
             Self::Tensor(_) => 5,
             Self::Defect(_) => 5,
+            Self::Cancelled => 130,
         }
     }
 }

@@ -19,6 +19,20 @@ use crate::{Error, Result};
 
 /// Writes `bytes` to `path` atomically. See [`write_atomic_with`].
 ///
+/// ```
+/// use wakeling_core::files::write_atomic;
+///
+/// let path = std::env::temp_dir().join(format!("wakeling-atomic-{}.txt", std::process::id()));
+/// write_atomic(&path, b"first")?;
+/// write_atomic(&path, b"second")?; // until the rename, the first text stays
+/// assert_eq!(std::fs::read(&path).unwrap(), b"second");
+/// # std::fs::remove_file(&path).unwrap();
+///
+/// // A folder is never replaced by a file.
+/// assert_eq!(write_atomic(std::env::temp_dir(), b"text").unwrap_err().exit_code(), 3);
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
+///
 /// # Errors
 /// As [`write_atomic_with`].
 pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
@@ -81,6 +95,19 @@ pub fn write_atomic_with(
 pub struct Claim(#[allow(dead_code, reason = "held, not read")] Option<File>);
 
 /// Creates `folder` if necessary, and claims it.
+///
+/// ```
+/// use wakeling_core::files::claim;
+///
+/// let folder = std::env::temp_dir().join(format!("wakeling-claim-{}", std::process::id()));
+/// let claimed = claim(&folder)?; // creates the folder
+/// # #[cfg(unix)]
+/// assert!(claim(&folder).is_err()); // another training into the same folder is refused
+/// drop(claimed);
+/// assert!(claim(&folder).is_ok());
+/// # std::fs::remove_dir(&folder).unwrap();
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Io`] if it cannot be created, or if another process has claimed it.

@@ -1,4 +1,5 @@
-//! Progress of long work on stderr, as bars for a person or as lines for a program.
+//! Progress of long work: an observer of it, and one that draws on stderr, as bars for a person or as
+//! lines for a program.
 //!
 //! A program that starts this one sets [`LINES`] and reads a line for each update. The line is JSON
 //! behind a fixed prefix, followed by the bar's message.
@@ -12,11 +13,17 @@
 
 use std::{
     fmt, io,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
 
 /// Environment variable that requests progress as lines instead of bars.
 pub const LINES: &str = "WAKELING_PROGRESS_LINES";
@@ -25,7 +32,141 @@ const PREFIX: &str = "wakeling-progress ";
 /// Lines per second.
 const LINES_HZ: u8 = 4;
 
+/// Observer of long work, which may also cancel it. The work calls it from several threads.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use wakeling_core::{Result, progress::Progress};
+///
+/// /// Cancels the work after ten units.
+/// #[derive(Default)]
+/// struct Ten(AtomicU64);
+///
+/// impl Progress for Ten {
+///     fn advance(&self, units: u64) {
+///         self.0.fetch_add(units, Ordering::Relaxed);
+///     }
+///
+///     fn is_cancelled(&self) -> bool {
+///         self.0.load(Ordering::Relaxed) >= 10
+///     }
+/// }
+///
+/// fn work(progress: &dyn Progress) -> Result<()> {
+///     progress.begin("work", 1_000);
+///     (0..1_000).try_for_each(|_| {
+///         progress.check()?;
+///         progress.advance(1);
+///         Ok(())
+///     })
+/// }
+///
+/// let ten = Ten::default();
+/// assert!(work(&ten).unwrap_err().is_cancelled());
+/// assert_eq!(ten.0.load(Ordering::Relaxed), 10);
+/// ```
+pub trait Progress: Sync {
+    /// Called when a stage of `length` units begins.
+    fn begin(&self, _title: &'static str, _length: u64) {}
+
+    /// Called when more units of the stage are done.
+    fn advance(&self, _units: u64) {}
+
+    /// Called with a description of the current work.
+    fn message(&self, _text: &str) {}
+
+    /// Called with a line for the user. By default, it is logged.
+    fn line(&self, line: &str) {
+        log::info!("{line}");
+    }
+
+    /// Called when the stage is over.
+    fn end(&self) {}
+
+    /// Returns `true` once the work should stop.
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+
+    /// Returns an error once the work should stop, for use with `?`.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    fn check(&self) -> Result<()> {
+        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// Observer that logs lines and ignores everything else.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {}
+
+/// Observer that draws a bar on stderr for each stage.
+#[derive(Debug, Default)]
+pub struct Bars(Mutex<Option<ProgressBar>>);
+
+/// Time between two drawings of a bar that does not move, so that its time left stays true.
+const TICK: Duration = Duration::from_millis(500);
+
+impl Bars {
+    fn bar(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress for Bars {
+    fn begin(&self, title: &'static str, length: u64) {
+        self.end();
+        let bar = progress_bar(length, title);
+        bar.enable_steady_tick(TICK);
+        *self.bar() = Some(bar);
+    }
+
+    fn advance(&self, units: u64) {
+        if let Some(bar) = &*self.bar() {
+            bar.inc(units);
+        }
+    }
+
+    fn message(&self, text: &str) {
+        if let Some(bar) = &*self.bar() {
+            bar.set_message(text.to_owned());
+        }
+    }
+
+    fn line(&self, line: &str) {
+        match &*self.bar() {
+            Some(bar) => bar.suspend(|| log::info!("{line}")),
+            None => log::info!("{line}"),
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = self.bar().take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        // Error messages are printed where the bar was.
+        self.end();
+    }
+}
+
 /// State of one bar, as a line of progress contains it.
+///
+/// ```
+/// use wakeling_core::progress::Update;
+///
+/// let line = r#"wakeling-progress {"bar":3,"stage":"finetune","position":30,"length":120} embedding"#;
+/// let update = Update::parse(line).unwrap();
+/// assert_eq!((update.share(), update.message.as_str()), (0.25, "embedding"));
+/// assert_eq!(Update::parse("warning: only 3 recordings"), None);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
     /// Number of the bar. A new bar has a new number, also under the same title.
@@ -81,7 +222,9 @@ pub fn progress_bar(length: u64, title: &'static str) -> ProgressBar {
 }
 
 /// Style that draws a bar as a line of progress.
-fn lines_style(title: &'static str) -> Result<ProgressStyle, indicatif::style::TemplateError> {
+fn lines_style(
+    title: &'static str,
+) -> std::result::Result<ProgressStyle, indicatif::style::TemplateError> {
     static BARS: AtomicU64 = AtomicU64::new(0);
     let bar = BARS.fetch_add(1, Ordering::Relaxed);
     let line = move |state: &ProgressState, out: &mut dyn fmt::Write| {

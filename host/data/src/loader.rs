@@ -30,6 +30,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::de::DeserializeOwned;
 
 use crate::dataset::index::{Chunk, DatasetIndex};
+use crate::text::hash;
 use wakeling_core::{Error, Result, progress::progress_bar};
 
 /// Number of chunks that are read ahead of the buffer.
@@ -104,6 +105,33 @@ impl<C> ShuffleBuffer<C> {
 }
 
 /// Data loader. See the [module documentation](self).
+///
+/// ```
+/// use std::sync::Arc;
+/// use wakeling_data::{dataset::index::DatasetIndex, loader::{DataLoader, Decode, LoaderConfig, Unusable}};
+///
+/// /// Takes a number in the index for a clip.
+/// struct Numbers;
+/// impl Decode for Numbers {
+///     type Entry = u32;
+///     type Clip = u32;
+///     fn load(&self, entry: u32) -> Result<u32, Unusable> {
+///         Ok(entry)
+///     }
+/// }
+///
+/// # let path = std::env::temp_dir().join(format!("wakeling-loader-{}.jsonl", std::process::id()));
+/// let index = DatasetIndex::write(&path, |out| {
+///     (0..500_u32).for_each(|entry| out.add("", &entry));
+///     Ok(())
+/// })?;
+/// let config = LoaderConfig { seed: 7, window: 100, threads: 2, skipped: None, title: "clips" };
+/// let mut loader = DataLoader::start(&Arc::new(index), config, Numbers, 0)?;
+/// loader.next_batch(64)?; // that many clips were sampled from the buffer
+/// assert_eq!((loader.position(), loader.window().len()), (64, 100));
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 pub struct DataLoader<L: Decode> {
     index: Arc<DatasetIndex>,
     config: LoaderConfig,
@@ -463,13 +491,6 @@ impl SkippedClips {
         self.last = Some(line);
         Ok(())
     }
-}
-
-/// Hashes a text. Unlike the hash of the standard library, the result is the same in every run.
-pub fn hash(text: &str) -> u64 {
-    // FNV-1a, 64 bits.
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -39,6 +39,19 @@ pub fn steps_per_second(frames_per_step: usize) -> f64 {
 const OCTAVES_PER_DB: f32 = 0.332_193;
 
 /// Ranges of the augmentation of a clip, sampled anew for each clip. Every chance is a probability.
+///
+/// ```
+/// use rand::{SeedableRng, rngs::StdRng};
+/// use wakeling_data::mixing::FeatureAugmentation;
+///
+/// let clip = [[20 * 256; 40]; 100]; // a second at 2²⁰ in every band
+/// let mut rng = StdRng::seed_from_u64(1);
+/// let plain = FeatureAugmentation::NONE.apply(&clip, &mut rng);
+/// assert_eq!(plain[0][0], 1_048_576.0);
+/// let augmented = FeatureAugmentation::STRONG.apply(&clip, &mut rng);
+/// assert!((89..=114).contains(&augmented.len())); // ± 12 % of tempo
+/// assert_ne!(augmented[0], plain[0]);
+/// ```
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct FeatureAugmentation {
     /// Tempo is sampled from `1 ± this`.
@@ -175,6 +188,22 @@ pub fn loudness(powers: &[[f32; MEL_CHANNELS]]) -> f32 {
 }
 
 /// Training stream under construction: mel powers per frame.
+///
+/// ```
+/// use wakeling_audio::features::{FrontendTables, NormalizationKind};
+/// use wakeling_data::mixing::{MelStream, loudness};
+///
+/// let mut stream = MelStream::new(300); // three seconds
+/// stream.add_clip(100, &[[24 * 256; 40]; 50]); // half a second of sound in the middle
+/// let speech = loudness(&stream.powers()[100..150]);
+/// let noise = [[1.0; 40]; 10]; // repeated as often as needed
+/// stream.add_below(&noise, speech, 20.0, 0); // at an SNR of 20 dB
+/// let share = stream.powers()[0][0] / stream.powers()[120][0];
+/// assert!((share - 0.0099).abs() < 0.0001);
+///
+/// let tables = FrontendTables::default();
+/// assert_eq!(stream.features(&tables.params(NormalizationKind::Log)).len(), 300 * 40);
+/// ```
 #[derive(Clone, Debug)]
 pub struct MelStream {
     powers: Powers,

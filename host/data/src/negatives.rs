@@ -20,6 +20,17 @@ const STREAM_FRAMES: usize = 6_000;
 const LONGEST_PAUSE: usize = 80;
 
 /// Negative speech and noise, as cached log-mel frames.
+///
+/// ```
+/// use wakeling_data::negatives::{Negatives, SpeechClip};
+///
+/// let clip = |text: &str| SpeechClip { frames: vec![[22 * 256; 40]; 300], text: text.into() };
+/// let negatives = Negatives { speech: vec![clip("good morning"), clip("hey computer")], noise: vec![] };
+/// let streams = negatives.streams(1); // of a minute each
+/// assert_eq!((streams.streams.len(), streams.streams[0].len()), (1, 6_000));
+/// // Streams whose transcripts contain the phrase are left out of its training.
+/// assert!(negatives.speech[1].holds("Hey computer") && streams.texts[0].contains("hey computer"));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Negatives {
     /// Speech, normally without the keyword.

@@ -4,7 +4,7 @@
 //! head needs no finer negative data.
 //!
 //! File, little-endian: `WKNP`, version `u16`, CRC-32 `u32` of all that follows, then `length: u32`
-//! of a zlib stream (RFC 1950), the stream, and the frames of all clips as [`frames`] encodes them.
+//! of a zlib stream (RFC 1950), the stream, and the frames of all clips as the module `frames` encodes them.
 //! The stream holds `clips: u32`, and for each clip `kind: u8` (0 speech, 1 noise), the transcript
 //! as `bytes: u32` and UTF-8 (empty if unknown), and `frames: u32` of 10 ms.
 //!
@@ -40,6 +40,20 @@ pub fn write(path: &Path, negatives: &Negatives) -> Result<()> {
 }
 
 /// Encodes a pack.
+///
+/// ```
+/// use wakeling_data::{negatives::{Negatives, SpeechClip}, pack};
+///
+/// let speech = SpeechClip { frames: vec![[20 * 256; 40]; 400], text: "good morning".into() };
+/// let negatives = Negatives { speech: vec![speech], noise: vec![] };
+/// let path = std::env::temp_dir().join(format!("wakeling-pack-{}.pack", std::process::id()));
+/// pack::write(&path, &negatives)?;
+/// assert!(std::fs::metadata(&path).unwrap().len() < 2_000); // instead of 32,000 bytes of frames
+/// let read = pack::read(&path)?;
+/// assert_eq!((read.speech[0].text.as_str(), read.speech[0].frames.len()), ("good morning", 400));
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 pub fn encode(negatives: &Negatives) -> std::io::Result<Vec<u8>> {
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
     let clips = negatives.speech.len() + negatives.noise.len();

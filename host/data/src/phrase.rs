@@ -128,6 +128,18 @@ fn plain_tokens(language: &str, text: &str) -> Vec<String> {
 ///
 /// `g2p` is a program with espeak-ng's interface. Without it, only words of the shipped lists and
 /// Mandarin can be judged. The verdict on all others is [`Verdict::Unknown`].
+///
+/// ```
+/// use wakeling_data::phrase::{Verdict, judge};
+///
+/// let check = judge("你好百度", None, None); // no espeak-ng is needed for Mandarin
+/// assert_eq!((check.language.as_str(), check.syllables), ("zh", 4));
+/// assert_eq!(check.verdict, Verdict::Good, "{:?}", check.findings);
+///
+/// let short = judge("你", Some("zh"), None);
+/// assert_eq!(short.verdict, Verdict::Poor);
+/// assert!(!short.findings[0].text.is_empty()); // the reason
+/// ```
 pub fn judge(phrase: &str, language: Option<&str>, g2p: Option<&str>) -> PhraseCheck {
     judge_in(phrase, language.map_or_else(|| language::guess(phrase), language::given), g2p)
 }

@@ -56,6 +56,21 @@ pub struct Utterance {
 }
 
 /// Voices, speeds and pitches that a program offers.
+///
+/// ```
+/// use wakeling_data::synthesize::VoiceGrid;
+///
+/// let list = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+/// let grid = VoiceGrid {
+///     voices: list(&["anna", "bob"]),
+///     speeds: list(&["140", "180"]),
+///     pitches: list(&["40", "60"]),
+/// };
+/// let utterances = grid.utterances("hey computer", 20, 0);
+/// assert_eq!(utterances.len(), 8); // every combination, once
+/// assert_ne!(utterances[0].voice, utterances[1].voice); // every voice before any is repeated
+/// assert_eq!(grid.utterances("hey computer", 3, 0), utterances[..3]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct VoiceGrid {
     /// Voices, as the program names them.

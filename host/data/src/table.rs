@@ -39,6 +39,19 @@ pub struct Row {
 }
 
 /// Files with their labels.
+///
+/// ```
+/// use wakeling_data::table::Table;
+///
+/// let path = std::env::temp_dir().join(format!("wakeling-table-{}.csv", std::process::id()));
+/// std::fs::write(&path, "file,dog,rain,split\na.wav,1,?,train\nb.wav,0,1,test\n").unwrap();
+/// let table = Table::open(&path, Some("train"))?;
+/// assert_eq!(table.labels, ["dog", "rain"]);
+/// assert_eq!(table.rows[0].answers, [Some(true), None]); // "?" is unknown
+/// assert_eq!(table.rows.len(), 1);
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     /// Names of the labels.

@@ -181,6 +181,21 @@ impl Checked {
 
 /// Decodes and checks recordings. Splits files that hold several takes, and leaves out recordings
 /// that cannot be used or repeat another sound.
+///
+/// ```
+/// use wakeling_audio::features::{FrontendTables, NormalizationKind};
+/// use wakeling_data::{dataset::Example, takes::{Purpose, TakeProblem, check}};
+///
+/// let path = std::env::temp_dir().join(format!("wakeling-takes-{}.wav", std::process::id()));
+/// wakeling_audio::write_wav(&path, &[0; 16_000])?; // the microphone was muted
+/// let tables = FrontendTables::default();
+/// let params = tables.params(NormalizationKind::Log);
+/// let checked = check(&[Example::unlabelled(&path)], &params, Purpose::Train);
+/// assert!(checked.takes.is_empty());
+/// assert_eq!(checked.left_out[0].problem, TakeProblem::Silent);
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 pub fn check(examples: &[Example], frontend: &FrontendParams<'_>, purpose: Purpose) -> Checked {
     let bar = progress_bar(examples.len() as u64, "recordings");
     let look = |(source, example): (usize, &Example)| {

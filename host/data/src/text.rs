@@ -17,6 +17,14 @@ use icu_properties::{
 const NAMELESS: &str = "word";
 
 /// Returns the text in NFC.
+///
+/// ```
+/// use wakeling_data::text::nfc;
+///
+/// let from_a_mac = "cafe\u{301}"; // a letter and an accent, as macOS writes file names
+/// assert_ne!(from_a_mac, "café");
+/// assert_eq!(nfc(from_a_mac), "café");
+/// ```
 pub fn nfc(text: &str) -> Cow<'_, str> {
     ComposingNormalizerBorrowed::new_nfc().normalize(text)
 }
@@ -52,6 +60,14 @@ fn fold(text: &str) -> String {
 
 /// Returns a key that is equal for two spellings of the same name: NFC, case folded, single spaces,
 /// without invisible characters. Punctuation counts, so "a/b" and "a b" are two names.
+///
+/// ```
+/// use wakeling_data::text::name_key;
+///
+/// assert_eq!(name_key(" Hey  Computer"), name_key("hey computer"));
+/// assert_eq!(name_key("Straße"), name_key("STRASSE"));
+/// assert_ne!(name_key("a/b"), name_key("a b"));
+/// ```
 pub fn name_key(name: &str) -> String {
     let visible: String = name.chars().filter(|c| !is_invisible(*c)).collect();
     let folded = fold(&nfc(&visible));
@@ -85,6 +101,13 @@ pub fn file_name(label: &str) -> String {
 
 /// Returns a file name for each label, in their order. Those that would collide, also on a disk that
 /// ignores case, are numbered: `a-b`, `a-b-2`.
+///
+/// ```
+/// use wakeling_data::text::file_names;
+///
+/// assert_eq!(file_names(["hey computer", "नमस्ते"]), ["hey-computer", "नमस्ते"]);
+/// assert_eq!(file_names(["a/b", "a b", "A-B"]), ["a-b", "a-b-2", "A-B-3"]); // on any disk
+/// ```
 pub fn file_names<'l>(labels: impl IntoIterator<Item = &'l str>) -> Vec<String> {
     let labels: Vec<&str> = labels.into_iter().collect();
     let plain: Vec<String> = labels.iter().map(|label| file_name(label)).collect();
@@ -164,6 +187,16 @@ pub fn clean(text: &str) -> String {
 
 /// Returns `true` if a cleaned transcript contains a phrase: the same whole words, or the same
 /// characters in scripts without spaces, such as Mandarin.
+///
+/// ```
+/// use wakeling_data::text::{clean, contains_phrase};
+///
+/// let transcript = clean("OK, hey computer -- [laughs] lights!");
+/// assert_eq!(transcript, "ok hey computer lights");
+/// assert!(contains_phrase(&transcript, "Hey Computer"));
+/// assert!(!contains_phrase(&transcript, "hey compute")); // whole words
+/// assert!(contains_phrase("打开你好百度", "你好")); // characters, where no space separates words
+/// ```
 pub fn contains_phrase(text: &str, phrase: &str) -> bool {
     let phrase = clean(phrase);
     match (phrase.is_empty(), phrase.chars().all(is_spaced)) {
@@ -177,6 +210,13 @@ pub fn contains_phrase(text: &str, phrase: &str) -> bool {
 /// code points count as scripts that do not.
 pub fn is_spaced(letter: char) -> bool {
     (letter as u32) < 0x2E80
+}
+
+/// Hashes a text. Unlike the hash of the standard library, the result is the same in every run.
+pub fn hash(text: &str) -> u64 {
+    // FNV-1a, 64 bits.
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]

@@ -21,6 +21,21 @@ use crate::text::{clean, is_mark};
 use wakeling_core::{Error, Result};
 
 /// Names of the tokens. Token 0 is CTC's blank and has no name here.
+///
+/// ```
+/// use wakeling_data::tokens::{Tokenizer, Vocabulary, collapse};
+///
+/// let texts = [("en".into(), "no".into()), ("zh".into(), "你好".into())];
+/// let tokens = Tokenizer::default().tokenize(&texts)?; // without espeak-ng: letters, and pinyin
+/// assert_eq!(tokens, [vec!["n", "o"], vec!["zh:n", "zh:i", "zh:3", "zh:h", "zh:ao", "zh:3"]]);
+///
+/// let vocabulary = Vocabulary::of(&tokens, 1);
+/// let targets = vocabulary.encode(&tokens[0]);
+/// assert_eq!(vocabulary.outputs(), 8); // seven tokens and the blank
+/// // A network's best tokens, one per step, become a sequence.
+/// assert_eq!(collapse(&[0, targets[0], targets[0], 0, targets[1]]), targets);
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vocabulary {
     names: Vec<String>,
@@ -74,6 +89,12 @@ pub fn collapse(path: &[u32]) -> Vec<u32> {
 }
 
 /// Returns the minimum number of insertions, deletions and substitutions (Levenshtein 1966).
+///
+/// ```
+/// use wakeling_data::tokens::edit_distance;
+///
+/// assert_eq!(edit_distance(&[1, 2, 3], &[1, 3, 3, 4]), 2);
+/// ```
 pub fn edit_distance(a: &[u32], b: &[u32]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {

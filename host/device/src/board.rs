@@ -60,6 +60,16 @@ impl Family {
 pub type UsbId = (u16, u16);
 
 /// A board.
+///
+/// ```
+/// use wakeling_device::board::{BOARDS, Board};
+///
+/// let pico = Board::named("pico")?;
+/// assert_eq!((pico.chip, pico.model.start), ("RP2040", 0x1010_0000));
+/// let error = Board::named("picot").unwrap_err().to_string();
+/// assert!(BOARDS.iter().all(|board| error.contains(board.name))); // the names that there are
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Board {
     /// What it is called on the command line.

@@ -14,6 +14,17 @@ use wakeling_shared::model::{
 use wakeling_core::{Error, Result, files};
 
 /// Weights, biases and scales of a layer, packed as [`Affine`] specifies.
+///
+/// ```
+/// use wakeling_device::model_file::{PackedAffine, Scales};
+///
+/// let (biases, multipliers) = ([5, 0], [1 << 20, 1 << 21]);
+/// let scales = Scales { biases: &biases, multipliers: &multipliers, zero_point: -128 };
+/// let packed = PackedAffine::pointwise(&[1, -2, 3, 40, 50, -60], scales); // two rows of three
+/// let affine = packed.affine();
+/// assert_eq!((affine.inputs, affine.outputs), (3, 2));
+/// assert_eq!(affine.pointwise_weight(1, 2), -60);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedAffine {
     inputs: u16,
@@ -122,7 +133,7 @@ impl PackedAffine {
 /// Encodes a model file, header and body, unsigned.
 ///
 /// The model is not checked. The caller must check the bytes with [`Model::load`] first, as
-/// [`write`] does.
+/// [`write()`] does.
 ///
 /// # Errors
 /// [`Error::Usage`] if the description cannot be serialized, which happens only beyond 4 GiB.
@@ -164,6 +175,22 @@ fn encode_parts<'m, 'a: 'm>(
 }
 
 /// Writes a model to `path` atomically, after checking that a device would load it.
+///
+/// ```
+/// use wakeling_device::model_file;
+/// # use wakeling_tests::model::{Tier, random_model};
+/// # let bytes = random_model(1, Tier::Tiny);
+/// # let model = wakeling_shared::model::Model::load(&bytes).unwrap();
+///
+/// // `model` is a `wakeling_shared::model::Model`.
+/// let path = std::env::temp_dir().join(format!("wakeling-model-{}.wkl", std::process::id()));
+/// model_file::write(&path, &model)?;
+/// let bytes = model_file::read(&path)?;
+/// assert_eq!(model_file::load(&path, &bytes)?, model);
+/// assert!(model_file::load(&path, &bytes[..100]).is_err());
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Input`] if no device would load it; [`Error::Io`] if writing fails.

@@ -18,6 +18,30 @@ use wakeling_core::{Error, Result, files};
 pub const ENDING: &str = ".features.json";
 
 /// Event and its window of features.
+///
+/// ```
+/// use wakeling_device::recorder::{Event, load_events};
+/// use wakeling_shared::recorder::{Entry, Kind};
+///
+/// let entry = Entry {
+///     number: 7,
+///     kind: Kind::NearMiss,
+///     word: 0,
+///     smoothed: 700,
+///     threshold: 800,
+///     end_samples: 16_000,
+///     width: 160,
+///     features: 320,
+/// };
+/// let event = Event { entry, features: vec![0; 320] };
+/// # let folder = std::env::temp_dir().join(format!("wakeling-events-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder).unwrap();
+/// let path = event.save(&folder)?;
+/// assert!(path.ends_with("00007-near-miss.features.json"));
+/// assert_eq!(load_events(&folder)?, [event]);
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Description of the event.

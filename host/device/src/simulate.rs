@@ -72,6 +72,22 @@ impl Chunking {
 }
 
 /// Device that processes a recording from a fresh start.
+///
+/// ```
+/// use wakeling_device::simulate::{Chunking, Device};
+/// # use wakeling_tests::model::{Tier, random_model};
+/// # let bytes = random_model(1, Tier::Tiny);
+/// # let model = wakeling_shared::model::Model::load(&bytes).unwrap();
+///
+/// // `model` is a `wakeling_shared::model::Model`.
+/// let pcm: Vec<i16> = (0..32_000).map(|n| (8_000.0 * (n as f32 * 0.3).sin()) as i16).collect();
+/// let whole = Device::Host(Chunking::Whole).lines(&model, &pcm, true)?;
+/// assert!(whole.starts_with("model ") && whole.contains("\nstep 0 "));
+/// // How the microphone divides the sound makes no difference.
+/// let blocks = Device::Host(Chunking::Random { seed: 1, longest: 900 });
+/// assert_eq!(blocks.lines(&model, &pcm, true)?, whole);
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub enum Device {
     /// The pipeline on this machine.
@@ -168,7 +184,8 @@ pub struct Detection {
     pub end_samples: u64,
     /// Smoothed logit at the decision, Q8.
     pub logit: i16,
-    /// Highest smoothed logit of the event, Q8, as [`DetectionEvent`] defines it. Equals `logit` if
+    /// Highest smoothed logit of the event, Q8, as
+    /// [`DetectionEvent`](crate::sensitivity::DetectionEvent) defines it. Equals `logit` if
     /// the scores of the steps were not read.
     pub peak: i16,
     /// Label of the keyword.
@@ -229,6 +246,19 @@ impl Simulation {
 }
 
 /// Choice of the detection threshold.
+///
+/// ```
+/// use wakeling_device::simulate::Sensitivity;
+/// # use wakeling_tests::model::{Tier, random_model};
+/// # let bytes = random_model(1, Tier::Tiny);
+/// # let mut model = wakeling_shared::model::Model::load(&bytes).unwrap();
+///
+/// // `model` is a `wakeling_shared::model::Model`.
+/// Sensitivity::Score(0.5).apply(&mut model)?;
+/// assert_eq!(model.words[0].detector.threshold, 0); // log-odds of 0
+/// assert!(Sensitivity::Score(1.5).apply(&mut model).is_err());
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Sensitivity {
     /// Threshold stored in the model.

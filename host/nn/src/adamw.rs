@@ -32,7 +32,7 @@ struct Slot {
 /// ```
 /// use candle_core::{Device, Var};
 /// use candle_nn::{Optimizer, ParamsAdamW};
-/// use crate::adamw::AdamW;
+/// use wakeling_nn::adamw::AdamW;
 ///
 /// let w = Var::new(&[5f32, -5.0], &Device::Cpu)?;
 /// let config = ParamsAdamW { lr: 0.1, weight_decay: 0.0, ..ParamsAdamW::default() };

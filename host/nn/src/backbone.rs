@@ -48,6 +48,15 @@ wakeling_core::choices!(Tier {
 const LARGEST: usize = 4096;
 
 /// Shape of a backbone.
+///
+/// ```
+/// use wakeling_nn::backbone::{BackboneConfig, Tier};
+///
+/// let m = BackboneConfig::of(Tier::M);
+/// assert_eq!((m.channels, m.inputs(), m.steps_per_second()), (192, 160, 25.0));
+/// assert_eq!(m.receptive_field(), 49); // steps of 40 ms: two seconds
+/// assert!(!BackboneConfig { frames_per_step: 0, ..m }.is_sound());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackboneConfig {
     /// Channels of every block.
@@ -107,6 +116,22 @@ impl BackboneConfig {
 /// Layers of a backbone: `x [B, T, inputs]` → `[B, T, C]`, with zero history before the first step.
 ///
 /// Training runs all layers as one operation.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use rand::{SeedableRng, rngs::StdRng};
+/// use wakeling_nn::{backbone::{BackboneConfig, BackboneNetwork}, mode::Mode, params::Params};
+///
+/// let config = BackboneConfig { channels: 8, taps: 3, dilations: vec![1, 2], frames_per_step: 2 };
+/// let mut params = Params::default();
+/// config.init(&mut params, &mut StdRng::seed_from_u64(1))?;
+/// let network = BackboneNetwork::new(&config, &params.builder())?;
+/// let x = Tensor::ones((4, 10, config.inputs()), DType::F32, &Device::Cpu)?; // batch, steps, features
+/// let mut mode = Mode::train(); // collects the statistics of each batch norm
+/// assert_eq!(mode.run(&network, &x)?.dims(), [4, 10, 8]);
+/// assert_eq!(mode.moments().len(), 5); // of the stem, and two per block
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct BackboneNetwork {
     stem: Stem,

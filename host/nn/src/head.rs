@@ -21,6 +21,23 @@ use wakeling_core::Result;
 const INPUT_RMS: &str = "head.input_rms";
 
 /// Shape of a head.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use candle_nn::Module;
+/// use rand::{SeedableRng, rngs::StdRng};
+/// use wakeling_nn::{head::{HeadConfig, HeadNetwork}, params::Params};
+///
+/// let config = HeadConfig { hidden: 16, temporal: vec![(5, 1), (5, 2)] };
+/// assert_eq!(config.history(), 12); // steps before the current one
+/// let (channels, words) = (96, 2);
+/// let mut params = Params::default();
+/// config.init(&mut params, vec![1.0; channels], words, &mut StdRng::seed_from_u64(1))?;
+/// let head = HeadNetwork::new(&config, channels, words, &params.builder())?;
+/// let embeddings = Tensor::zeros((1, 50, channels), DType::F32, &Device::Cpu)?;
+/// assert_eq!(head.forward(&embeddings)?.dims(), [1, 50, words]); // a logit per step and keyword
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeadConfig {
     /// Channels of the hidden layers.

@@ -1,10 +1,5 @@
-//! Networks: parameters, layers, and operations that candle lacks or computes incorrectly.
-//!
-//! Networks are built as in candle-nn: [`Params`](params::Params) holds a `VarMap`, layers take
-//! their tensors through a `VarBuilder` and implement `Module` or `ModuleT`, and
-//! [`AdamW`](adamw::AdamW) implements `Optimizer`.
-//!
-//! Activations are `[batch, steps, channels]`, `f32`.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
 pub mod adamw;
 mod builder;

@@ -12,6 +12,23 @@ use super::{
 use wakeling_core::{Result, simd};
 
 /// Configuration of the optimizer and its learning rate.
+///
+/// ```
+/// use wakeling_nn::optimizer::Schedule;
+///
+/// let schedule = Schedule {
+///     steps: 1_000,
+///     warmup_steps: 100,
+///     peak_rate: 4e-3,
+///     weight_decay: 0.01,
+///     clip_norm: 1.0,
+///     average_decay: 0.99,
+///     backbone_rate_share: 1.0,
+/// };
+/// assert_eq!(schedule.rate(49), 2e-3); // half of the way up
+/// assert_eq!(schedule.rate(100), 4e-3);
+/// assert!(schedule.rate(999) < 1e-7); // half a cosine down
+/// ```
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Schedule {
     /// Training steps of the whole run.
@@ -62,6 +79,21 @@ struct Group {
 
 /// Optimizer of a training run: AdamW under a [`Schedule`], with clipped gradients and averaged
 /// weights.
+///
+/// ```
+/// use wakeling_nn::{optimizer::{Gradients, Schedule, ScheduledAdamW}, params::Params};
+///
+/// let mut params = Params::default();
+/// params.insert("w", &[2], vec![3.0, -3.0])?;
+/// # let schedule = Schedule { steps: 300, warmup_steps: 10, peak_rate: 0.1, weight_decay: 0.0, clip_norm: 1.0, average_decay: 0.0, backbone_rate_share: 1.0 };
+/// let mut optimizer = ScheduledAdamW::new(schedule, &params)?; // under a `Schedule` of 300 steps
+/// while optimizer.steps_done() < 300 {
+///     let gradient = params.values("w")?.iter().map(|w| 2.0 * w).collect(); // of w²
+///     optimizer.update(Gradients::from([("w".to_owned(), gradient)]))?;
+/// }
+/// assert!(params.values("w")?.iter().all(|w| w.abs() < 0.1));
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct ScheduledAdamW {
     schedule: Schedule,

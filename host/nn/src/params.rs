@@ -45,7 +45,7 @@ fn buffer_name(name: &str) -> Option<&str> {
 /// use candle_core::{DType, Device, Tensor};
 /// use candle_nn::Module;
 /// use rand::{SeedableRng, rngs::StdRng};
-/// use crate::{
+/// use wakeling_nn::{
 ///     layers::{Linear, LinearConfig},
 ///     params::Params,
 /// };

@@ -11,6 +11,15 @@ use candle_core::Device;
 use wakeling_core::{Error, Result};
 
 /// Name of a device: `cpu`, `cuda` or `cuda:NUMBER`.
+///
+/// ```
+/// use wakeling_nn::processor::Processor;
+///
+/// assert_eq!("cuda:1".parse(), Ok(Processor::Cuda(1)));
+/// assert!("gpu".parse::<Processor>().is_err());
+/// assert!(Processor::Cpu.open()?.is_cpu());
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Processor {
     /// CPU that runs the program.

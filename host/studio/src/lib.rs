@@ -1,14 +1,5 @@
-//! Studio: a page in the browser for recording, training, reading the report and live tests.
-//!
-//! The server binds to loopback only. The files of the page are public; every other request needs
-//! the token, which is random for each start. The browser gets the token in the fragment of the
-//! address (`#…`), which is never sent, and returns it in a separate header. Another site can
-//! neither guess the token nor make a browser send it. Requests that name another host or another
-//! origin are refused too, as a defence against DNS rebinding. Requests that need the token are
-//! processed one at a time.
-//!
-//! The browser streams audio. The server processes it with the same code as `record` and `detect`:
-//! detection of the take, trimming, quality verdict, and the device's pipeline.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
 mod http;
 mod live;
@@ -107,6 +98,18 @@ impl Studio {
     }
 
     /// Returns the address for the browser, including the token.
+    ///
+    /// ```
+    /// use wakeling_studio::{Places, Studio};
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("wakeling-url-{}", std::process::id()));
+    /// let places = Places { recordings: folder.join("recordings"), runs: folder.join("runs"), finetune: vec![] };
+    /// let studio = Studio::open(0, places)?; // a free port
+    /// let (page, token) = studio.url().split_once("/#").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    /// assert!(page.starts_with("http://127.0.0.1:"));
+    /// assert_eq!(token.len(), 32); // random for each start
+    /// # Ok::<(), wakeling_core::Error>(())
+    /// ```
     pub fn url(&self) -> String {
         format!("http://{}/#{}", self.server.address, self.server.token)
     }

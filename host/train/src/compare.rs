@@ -1,9 +1,9 @@
 //! Experiments that measure the effect of a choice: keywords are trained with it, and evaluated on
 //! recordings and hours of negative speech.
 //!
-//! A [`ExperimentData`] holds the data that all trials share: speech and noise for training, and negative
-//! speech for testing. [`EmbeddedBackbone`] are a pretrained model and its cached embeddings of that data. They
-//! are expensive to compute, so all trials with a frozen backbone share them. A trial trains
+//! [`ExperimentData`] holds the data that all trials share: speech and noise for training, and
+//! negative speech for testing. [`EmbeddedBackbone`] is a backbone and its cached embeddings of that
+//! data. They are expensive to compute, so all trials with a frozen backbone share them. A trial trains
 //! keywords ([`ExperimentData::train`]) and measures each of them ([`ExperimentData::evaluate`]).
 
 pub mod result_table;
@@ -18,9 +18,12 @@ use crate::{
         Noise, Point, ScoredClips, ScoredKeyword, Scores, TestConditions, float_scores,
         head_scores, threshold_for,
     },
-    finetune::{Init, KeywordClips, NegativeBank, Settings, Trainable, finetune, tune},
+    finetune::{
+        KeywordClips, NegativeBank, Settings, Strategy, Trainable, progress::Stages,
+        train_backbone, train_head,
+    },
     head_checkpoint::HeadCheckpoint,
-    quantize::{KeywordEntry, QuantizedBackbone},
+    quantize::{Backbone, KeywordEntry},
 };
 use wakeling_core::Result;
 use wakeling_data::{
@@ -29,7 +32,6 @@ use wakeling_data::{
     negatives::{Negatives, SpeechClip, Streams},
     text::{clean, contains_phrase},
 };
-use wakeling_nn::pretrained::PretrainedModel;
 
 /// Length of a stream of negative speech, in frames: one minute.
 const STREAM_FRAMES: usize = 6_000;
@@ -86,75 +88,29 @@ pub fn in_a_row(clips: &[SpeechClip]) -> Streams {
     streams
 }
 
-/// Pretrained model and its cached embeddings of the shared data.
+/// Backbone and its cached embeddings of the shared data.
 pub struct EmbeddedBackbone {
-    /// Pretrained model.
-    pub pretrained: PretrainedModel,
-    /// Quantized backbone.
-    pub backbone: QuantizedBackbone,
+    /// The backbone.
+    pub backbone: Backbone,
     bank: NegativeBank,
     /// Embeddings of the negative test speech.
     outputs: Embeddings,
 }
 
 impl EmbeddedBackbone {
-    /// Quantizes the backbone and computes the embeddings of all shared data.
+    /// Computes the embeddings of all shared data.
     ///
     /// # Errors
     /// As [`NegativeBank::new`].
-    pub fn of(
-        pretrained: PretrainedModel,
+    pub fn new(
+        backbone: Backbone,
         data: &ExperimentData,
         settings: &Settings,
+        stages: &Stages<'_>,
     ) -> Result<Self> {
-        let backbone = QuantizedBackbone::of(&pretrained)?;
-        let bank = NegativeBank::new(&pretrained, &backbone, &data.negatives, settings)?;
-        let outputs = embed_streams(&pretrained, &backbone, &data.other.streams)?;
-        Ok(Self { pretrained, backbone, bank, outputs })
-    }
-}
-
-/// Initialization and trained layers of a network for one or several keywords.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Strategy {
-    /// Initialization of the backbone.
-    pub start: Init,
-    /// Layers that are trained.
-    pub train: Trainable,
-}
-
-impl std::str::FromStr for Strategy {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        match text {
-            "scratch" => Ok(Self { start: Init::Scratch(100), train: Trainable::All }),
-            text => match (text.strip_prefix("scratch:").map(str::parse), text.parse()) {
-                (Some(Ok(percent)), _) if WIDTHS.contains(&percent) => {
-                    Ok(Self { start: Init::Scratch(percent), train: Trainable::All })
-                }
-                (None, Ok(train)) if train != Trainable::Auto => {
-                    Ok(Self { start: Init::Pretrained, train })
-                }
-                _ => {
-                    Err("expected scratch, scratch:PERCENT with 5 to 400, head, last:K or all"
-                        .into())
-                }
-            },
-        }
-    }
-}
-
-/// Allowed widths of a network from scratch, in percent of the pretrained model's.
-const WIDTHS: std::ops::RangeInclusive<u16> = 5..=400;
-
-impl std::fmt::Display for Strategy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.start {
-            Init::Scratch(100) => f.write_str("scratch"),
-            Init::Scratch(percent) => write!(f, "scratch:{percent}"),
-            Init::Pretrained => self.train.fmt(f),
-        }
+        let bank = NegativeBank::new(&backbone, &data.negatives, &settings.train, stages)?;
+        let outputs = embed_streams(&backbone, &data.other.streams)?;
+        Ok(Self { backbone, bank, outputs })
     }
 }
 
@@ -206,33 +162,35 @@ impl ExperimentData {
     /// which is returned as new [`EmbeddedBackbone`].
     ///
     /// # Errors
-    /// As [`finetune`] and [`tune`].
+    /// As [`train_head`] and [`train_backbone`].
     pub fn train(
         &self,
         embedded: &EmbeddedBackbone,
         strategy: Strategy,
-        words: &[(&str, KeywordClips<'_>)],
+        keywords: &[KeywordClips<'_>],
         settings: &Settings,
+        stages: &Stages<'_>,
     ) -> Result<(Vec<HeadCheckpoint>, Option<EmbeddedBackbone>)> {
         let own = match strategy.train {
             Trainable::Head => None,
             _ => {
-                let pretrained = tune(
-                    &embedded.pretrained,
-                    strategy.start,
-                    strategy.train,
+                let pretrained = &embedded.backbone.pretrained;
+                let pretrained = train_backbone(
+                    pretrained,
+                    strategy,
                     &self.negatives,
-                    words,
+                    keywords,
                     settings,
+                    stages,
                 )?;
-                Some(EmbeddedBackbone::of(pretrained, self, settings)?)
+                Some(EmbeddedBackbone::new(Backbone::new(pretrained)?, self, settings, stages)?)
             }
         };
-        let EmbeddedBackbone { pretrained, backbone, bank, .. } = own.as_ref().unwrap_or(embedded);
-        let head = |&(label, recordings): &(&str, KeywordClips<'_>)| {
-            finetune(pretrained, backbone, &self.negatives, bank, label, recordings, settings)
+        let EmbeddedBackbone { backbone, bank, .. } = own.as_ref().unwrap_or(embedded);
+        let head = |&keyword: &KeywordClips<'_>| {
+            train_head(backbone, &self.negatives, bank, keyword, settings, stages)
         };
-        Ok((words.iter().map(head).collect::<Result<_>>()?, own))
+        Ok((keywords.iter().map(head).collect::<Result<_>>()?, own))
     }
 
     /// Measures a keyword on recordings held out from its training, and on the negative speech.
@@ -247,16 +205,16 @@ impl ExperimentData {
         evaluate: &EvalConfig<'_>,
         seed: u64,
     ) -> Result<TrialResult> {
-        let EmbeddedBackbone { pretrained, backbone, .. } = embedded;
+        let EmbeddedBackbone { backbone, .. } = embedded;
         let entry = tuned.entry(backbone)?;
         let mut figures = self.measure_entry(embedded, &entry, test, evaluate, seed)?;
         if evaluate.float {
             let kept = self.without(&tuned.info.label);
             let others: Vec<MelStream> =
                 kept.iter().filter_map(|&i| self.other.streams.get(i).cloned()).collect();
+            let pretrained = &backbone.pretrained;
             let other = float_scores(pretrained, tuned, &others)?;
-            let frontend = pretrained.tables.params(pretrained.info.normalization);
-            let rate = pretrained.info.backbone.steps_per_second();
+            let (frontend, rate) = (backbone.frontend(), backbone.steps_per_second());
             let (streams, spans) = TestConditions::Silence.streams(test, &frontend, rate);
             let scores = float_scores(pretrained, tuned, &streams)?;
             let scored = ScoredClips::new(TestConditions::Silence.name(), scores, spans);
@@ -278,15 +236,14 @@ impl ExperimentData {
         evaluate: &EvalConfig<'_>,
         seed: u64,
     ) -> Result<TrialResult> {
-        let EmbeddedBackbone { pretrained, backbone, outputs, .. } = embedded;
+        let EmbeddedBackbone { backbone, outputs, .. } = embedded;
         let kept = self.without(&entry.label);
         let streams = kept.iter().filter_map(|&i| outputs.streams.get(i).cloned()).collect();
         let detector = entry.detector;
         let entry = std::slice::from_ref(entry);
-        let other = head_scores(pretrained, backbone, entry, &Embeddings { streams, ..*outputs })?;
+        let other = head_scores(backbone, entry, &Embeddings { streams, ..*outputs })?;
         let hours = other.hours() * self.spoken;
-        let frontend = pretrained.tables.params(pretrained.info.normalization);
-        let rate = pretrained.info.backbone.steps_per_second();
+        let (frontend, rate) = (backbone.frontend(), backbone.steps_per_second());
         let mut figures = TrialResult { hours, ..TrialResult::default() };
         let misses = |scored: &ScoredClips, other: &Scores| {
             misses(evaluate, scored, other, (hours, detector))
@@ -295,8 +252,8 @@ impl ExperimentData {
                     conditions: &TestConditions<'_>,
                     spans|
          -> Result<ScoredClips> {
-            let outputs = embed_streams(pretrained, backbone, streams)?;
-            let scores = head_scores(pretrained, backbone, entry, &outputs)?;
+            let outputs = embed_streams(backbone, streams)?;
+            let scores = head_scores(backbone, entry, &outputs)?;
             Ok(ScoredClips::new(conditions.name(), scores, spans))
         };
         let silence = TestConditions::Silence;

@@ -6,10 +6,9 @@
 use rayon::prelude::*;
 use wakeling_core::{Error, Result};
 use wakeling_data::mixing::MelStream;
-use wakeling_nn::pretrained::PretrainedModel;
 use wakeling_shared::{engine::Engine, frontend::MEL_CHANNELS, model::Model};
 
-use crate::quantize::{CardText, QuantizedBackbone, with_model};
+use crate::quantize::{Backbone, CardText, QuantizedModel};
 
 /// Embeddings of several streams, step by step.
 #[derive(Clone, Debug, Default)]
@@ -34,60 +33,53 @@ impl Embeddings {
     }
 }
 
-/// Computes the quantized backbone's embeddings of each row.
+/// Computes the quantized backbone's embeddings of each stream.
 ///
 /// # Errors
 /// [`Error::Usage`] if the backbone exceeds the limits of a model.
-pub fn embed_streams(
-    pretrained: &PretrainedModel,
-    backbone: &QuantizedBackbone,
-    streams: &[MelStream],
-) -> Result<Embeddings> {
-    embed_with_progress(pretrained, backbone, streams, &|_| ())
+pub fn embed_streams(backbone: &Backbone, streams: &[MelStream]) -> Result<Embeddings> {
+    embed_with_progress(backbone, streams, &|_| Ok(()))
 }
 
-/// As [`embed_streams`], with a call of `tick` after each row.
+/// As [`embed_streams`], with a call of `tick` after each stream.
 ///
 /// # Errors
-/// As [`embed_streams`].
+/// As [`embed_streams`], and errors of `tick`.
 pub fn embed_with_progress(
-    pretrained: &PretrainedModel,
-    backbone: &QuantizedBackbone,
+    backbone: &Backbone,
     streams: &[MelStream],
-    tick: &(dyn Fn(&MelStream) + Sync),
+    tick: &(dyn Fn(&MelStream) -> Result<()> + Sync),
 ) -> Result<Embeddings> {
-    let frontend = pretrained.tables.params(pretrained.info.normalization);
-    with_model(pretrained, backbone, &[], &CardText::default(), |model| {
-        let embed = |stream: &MelStream| {
-            let outputs = embed(model, &stream.features(&frontend));
-            tick(stream);
-            outputs
-        };
-        collect_embeddings(pretrained, streams.par_iter().map(embed))
-    })
+    let owner = without_heads(backbone)?;
+    let (model, frontend) = (owner.view(), backbone.frontend());
+    let embed = |stream: &MelStream| {
+        let outputs = embed(&model, &stream.features(&frontend))?;
+        tick(stream).map(|()| outputs)
+    };
+    collect_embeddings(backbone, streams.par_iter().map(embed))
 }
 
 /// Computes the quantized backbone's embeddings of each stream of features.
 ///
 /// # Errors
 /// As [`embed_streams`].
-pub fn embed_features(
-    pretrained: &PretrainedModel,
-    backbone: &QuantizedBackbone,
-    features: &[Vec<i8>],
-) -> Result<Embeddings> {
-    with_model(pretrained, backbone, &[], &CardText::default(), |model| {
-        collect_embeddings(pretrained, features.par_iter().map(|stream| embed(model, stream)))
-    })
+pub fn embed_features(backbone: &Backbone, features: &[Vec<i8>]) -> Result<Embeddings> {
+    let owner = without_heads(backbone)?;
+    let model = owner.view();
+    collect_embeddings(backbone, features.par_iter().map(|stream| embed(&model, stream)))
+}
+
+fn without_heads(backbone: &Backbone) -> Result<QuantizedModel> {
+    QuantizedModel::new(backbone, Vec::new(), CardText::default())
 }
 
 fn collect_embeddings(
-    pretrained: &PretrainedModel,
+    backbone: &Backbone,
     streams: impl ParallelIterator<Item = Result<Vec<i8>>>,
 ) -> Result<Embeddings> {
     Ok(Embeddings {
-        channels: pretrained.info.backbone.channels,
-        steps_per_second: pretrained.info.backbone.steps_per_second(),
+        channels: backbone.config().channels,
+        steps_per_second: backbone.steps_per_second(),
         streams: streams.collect::<Result<_>>()?,
     })
 }

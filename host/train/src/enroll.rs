@@ -15,12 +15,10 @@ use wakeling_shared::{
 
 use crate::embeddings::{Embeddings, embed_streams};
 use crate::quantize::{
-    CardText, Float, KeywordEntry, QuantizedBackbone, QuantizedHead, with_model,
+    Backbone, CardText, Float, KeywordEntry, QuantParams, QuantizedHead, QuantizedModel,
 };
 use wakeling_core::{Error, Result};
 use wakeling_data::negatives::{Negatives, SpeechClip};
-use wakeling_device::model_file;
-use wakeling_nn::pretrained::PretrainedModel;
 
 /// Number of clips of negative speech for the whitening: about a quarter of an hour.
 const CLIPS: usize = 400;
@@ -35,8 +33,7 @@ const RIDGE: f64 = 1e-3;
 /// # Errors
 /// As [`embed_streams`].
 pub fn empty_entry(
-    pretrained: &PretrainedModel,
-    backbone: &QuantizedBackbone,
+    backbone: &Backbone,
     negatives: &Negatives,
     label: &str,
 ) -> Result<KeywordEntry> {
@@ -44,8 +41,8 @@ pub fn empty_entry(
     let speech: Vec<SpeechClip> =
         negatives.speech.iter().sample(&mut rng, CLIPS).into_iter().cloned().collect();
     let streams = Negatives { speech, noise: negatives.noise.clone() }.streams(1).streams;
-    let outputs = embed_streams(pretrained, backbone, &streams)?;
-    let white = whitening(&outputs, backbone);
+    let outputs = embed_streams(backbone, &streams)?;
+    let white = whitening(&outputs, backbone.int8.output);
     // Five standard deviations fit an `i8`.
     let step = 1.0 / DEVIATION as f32;
     Ok(KeywordEntry {
@@ -53,18 +50,18 @@ pub fn empty_entry(
         // The threshold is a logit of 0; enrollment sets the bias that goes with it.
         detector: DetectorParams { smoothing_steps: 2, threshold: 0, refractory_steps: 25 },
         points: Vec::new(),
-        head: QuantizedHead::enrollment(&white, SHAPE, step, backbone),
+        head: QuantizedHead::enrollment(&white, SHAPE, step, &backbone.int8),
     })
 }
 
 /// Computes the principal components with unit variance, the largest first.
-fn whitening(outputs: &Embeddings, backbone: &QuantizedBackbone) -> Float {
+fn whitening(outputs: &Embeddings, params: QuantParams) -> Float {
     let n = outputs.channels;
     let mut mean = vec![0f64; n];
     let mut products = vec![0f64; n * n];
     let steps = outputs.steps().max(1) as f64;
     for column in outputs.streams.iter().flat_map(|s| s.chunks_exact(n)) {
-        let x: Vec<f64> = column.iter().map(|&q| f64::from(backbone.output.value(q))).collect();
+        let x: Vec<f64> = column.iter().map(|&q| f64::from(params.value(q))).collect();
         for i in 0..n {
             mean[i] += x[i] / steps;
             for j in 0..=i {
@@ -140,16 +137,14 @@ pub struct Learned<T> {
 /// around it.
 ///
 /// # Errors
-/// As [`with_model`].
+/// As [`QuantizedModel::new`].
 pub fn enroll(
-    pretrained: &PretrainedModel,
-    backbone: &QuantizedBackbone,
+    backbone: &Backbone,
     empty: &KeywordEntry,
     utterances: &[Vec<i16>],
 ) -> Result<Learned<KeywordEntry>> {
-    let entries = std::slice::from_ref(empty);
-    let file = with_model(pretrained, backbone, entries, &CardText::default(), model_file::encode)?;
-    let Learned { likeness, outcome } = enroll_file(&file, utterances)?;
+    let model = QuantizedModel::new(backbone, vec![empty.clone()], CardText::default())?;
+    let Learned { likeness, outcome } = enroll_file(&model.bytes()?, utterances)?;
     let defect = Error::defect::<String>;
     let entry = |patched: Vec<u8>| -> Result<KeywordEntry> {
         let model = Model::load(&patched).map_err(|e| defect(format!("an enrolled model: {e}")))?;

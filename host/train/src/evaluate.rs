@@ -25,7 +25,7 @@ use wakeling_shared::{
 use crate::embeddings::Embeddings;
 use crate::{
     head_checkpoint::HeadCheckpoint,
-    quantize::{CardText, KeywordEntry, QuantizedBackbone, with_model},
+    quantize::{Backbone, CardText, KeywordEntry, QuantizedModel},
 };
 use wakeling_audio::SAMPLE_RATE;
 use wakeling_core::{Error, Result};
@@ -74,31 +74,32 @@ impl Scores {
 }
 
 /// Runs the heads of `words` over embeddings.
+///
+/// # Errors
+/// As [`QuantizedModel::new`].
 pub fn head_scores(
-    pretrained: &PretrainedModel,
-    backbone: &QuantizedBackbone,
+    backbone: &Backbone,
     words: &[KeywordEntry],
     outputs: &Embeddings,
 ) -> Result<Scores> {
-    with_model(pretrained, backbone, words, &CardText::default(), |model| {
-        let mut arena = vec![0; model.arena_bytes()];
-        let mut engine =
-            Engine::new(model, &mut arena).map_err(|e| Error::defect(format!("{e:?}")))?;
-        let mut streams = Vec::with_capacity(outputs.streams.len());
-        for stream in &outputs.streams {
-            engine.reset();
-            let mut logits = vec![0; words.len()];
-            let mut all = Vec::with_capacity(stream.len() / outputs.channels * words.len());
-            for column in stream.chunks_exact(outputs.channels) {
-                engine.backbone_output().copy_from_slice(column);
-                engine.heads(&mut logits);
-                all.extend_from_slice(&logits);
-            }
-            streams.push(all);
+    let owner = QuantizedModel::new(backbone, words.to_vec(), CardText::default())?;
+    let model = owner.view();
+    let mut arena = vec![0; model.arena_bytes()];
+    let mut engine =
+        Engine::new(&model, &mut arena).map_err(|e| Error::defect(format!("{e:?}")))?;
+    let mut streams = Vec::with_capacity(outputs.streams.len());
+    for stream in &outputs.streams {
+        engine.reset();
+        let mut logits = vec![0; words.len()];
+        let mut all = Vec::with_capacity(stream.len() / outputs.channels * words.len());
+        for column in stream.chunks_exact(outputs.channels) {
+            engine.backbone_output().copy_from_slice(column);
+            engine.heads(&mut logits);
+            all.extend_from_slice(&logits);
         }
-        let steps_per_second = outputs.steps_per_second;
-        Ok(Scores { words: words.len(), steps_per_second, streams })
-    })
+        streams.push(all);
+    }
+    Ok(Scores { words: words.len(), steps_per_second: outputs.steps_per_second, streams })
 }
 
 /// Computes the logits of the float network, for comparison. Only the features are quantized.
@@ -164,6 +165,20 @@ pub fn detections(
 
 /// Returns the lowest threshold with at most `allowed` detections in the streams, and its number of
 /// detections.
+///
+/// ```
+/// use wakeling_shared::detector::DetectorParams;
+/// use wakeling_train::evaluate::{Scores, detections, threshold_for};
+///
+/// // An hour of steps of 40 ms with two peaks, of logits 5 and 2.
+/// let mut stream = vec![-1_000; 90_000];
+/// (stream[20_000], stream[50_000]) = (1_280, 512);
+/// let scores = Scores { words: 1, steps_per_second: 25.0, streams: vec![stream] };
+/// let detector = DetectorParams { smoothing_steps: 1, threshold: 0, refractory_steps: 25 };
+/// let (threshold, count) = threshold_for(&scores, 0, &detector, 1); // at most one false accept
+/// assert_eq!((scores.hours(), threshold, count), (1.0, 513, 1));
+/// assert_eq!(detections(&scores, 0, &detector, threshold), [[20_000]]);
+/// ```
 pub fn threshold_for(
     scores: &Scores,
     word: usize,
@@ -185,6 +200,14 @@ pub fn threshold_for(
 
 /// Returns the exact 95 % binomial interval of `misses` of `trials`, as shares (Clopper & Pearson
 /// 1934).
+///
+/// ```
+/// use wakeling_train::evaluate::interval;
+///
+/// let (low, high) = interval(3, 20); // 15 % of 20 recordings were missed
+/// assert!((low - 0.032).abs() < 0.001 && (high - 0.379).abs() < 0.001);
+/// assert!(interval(0, 20).1 < 0.17); // none missed is no proof of 0
+/// ```
 pub fn interval(misses: usize, trials: usize) -> (f64, f64) {
     if trials == 0 {
         return (0.0, 1.0);

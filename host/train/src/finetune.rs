@@ -7,26 +7,33 @@
 //! compares this smoothed logit with its threshold. The highest-scoring negatives are mined
 //! repeatedly and sampled more often.
 
+mod settings;
+mod strategy;
 mod positives;
 mod negative_bank;
 mod train_step;
 pub mod progress;
 mod threshold;
 mod backbone;
+mod keyword;
+mod recipe;
 
-pub use backbone::{ENOUGH_TO_TUNE, Init, Trainable, tune, tune_ticking};
-pub use negative_bank::{NegativeBank, features};
+pub use backbone::train_backbone;
+pub use keyword::Keyword;
+pub use negative_bank::NegativeBank;
 pub use positives::KeywordClips;
+pub use recipe::{FalseWakes, FinetunedModel, MODEL_FILE, Recipe};
+pub use settings::{DetectorSettings, HeadSettings, Settings, TrainSettings};
+pub use strategy::{ENOUGH_TO_TUNE, Init, Strategy, Trainable};
 pub use threshold::RATES_PER_HOUR;
 
 use rand::{SeedableRng, rngs::StdRng};
-use wakeling_shared::detector::DetectorParams;
 
 use crate::embeddings::embed_with_progress;
 use crate::{
     evaluate::head_scores,
     head_checkpoint::{HeadCheckpoint, HeadMetadata, fingerprint},
-    quantize::{QuantizedBackbone, ranges},
+    quantize::{Backbone, ranges},
     trainer::{SHARDS, Trainer},
 };
 use positives::PositiveStream;
@@ -34,183 +41,41 @@ use progress::Stages;
 use threshold::operating_points;
 use train_step::{BatchMix, KeywordTrainStep, TrainingSet};
 use wakeling_core::{Error, Result};
-use wakeling_data::{
-    mixing::{BackgroundMix, FeatureAugmentation, MelStream},
-    negatives::Negatives,
-    text::quoted,
-};
-use wakeling_nn::{
-    head::{HeadConfig, input_gains},
-    mode::Samples,
-    optimizer::Schedule,
-    params::Params,
-    pretrained::PretrainedModel,
-};
+use wakeling_data::{mixing::MelStream, negatives::Negatives, text::quoted};
+use wakeling_nn::{head::input_gains, mode::Samples, optimizer::Schedule, params::Params};
 
 /// Difference between the seeds of two ensemble members.
 const ENSEMBLE_SEED_STEP: u64 = 0x9E37_79B9;
 
-/// Settings of a fine-tuning run.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct Settings {
-    /// Number of ensemble members: heads trained with different seeds and merged into one.
-    #[serde(rename = "members")]
-    pub ensemble_members: usize,
-    /// Hidden channels of each member.
-    pub hidden: usize,
-    /// Number of taps and their spacing in seconds, for each temporal layer of the head.
-    pub temporal: Vec<(usize, f64)>,
-    /// Augmentation of the keyword's recordings.
-    #[serde(rename = "distortion")]
-    pub augmentation: FeatureAugmentation,
-    /// Backgrounds of the streams with the keyword.
-    pub background: BackgroundMix,
-    /// Backgrounds of the negative streams.
-    pub negative_background: BackgroundMix,
-    /// Hours of negatives to train on. If there are fewer, clips are mixed several times, each time
-    /// with another augmentation.
-    pub negative_hours: f64,
-    /// Minimum number of streams with the whole phrase, mixed from its recordings.
-    #[serde(rename = "positive_rows")]
-    pub positive_streams: usize,
-    /// Training steps of each member.
-    pub steps: usize,
-    /// Training steps of the backbone, if it is fine-tuned.
-    #[serde(rename = "trunk_steps")]
-    pub backbone_steps: usize,
-    /// Learning rate of a pretrained backbone, as a share of the head's.
-    #[serde(rename = "trunk_rate_share")]
-    pub backbone_rate_share: f64,
-    /// Weight of the learning-without-forgetting loss, whose logits are scaled to unit variance.
-    #[serde(rename = "keep_weight")]
-    pub lwf_weight: f64,
-    /// Peak learning rate.
-    pub rate: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Share of the backbone's channels that are hidden from the head, sampled anew for each
-    /// window.
-    pub dropout: f32,
-    /// Start of the span in which the phrase may be detected, in seconds before its estimated end.
-    pub early_s: f64,
-    /// End of that span, in seconds after the phrase.
-    pub late_s: f64,
-    /// Length of the detector's moving average, in seconds.
-    pub smoothing_s: f64,
-    /// Refractory period in seconds: the time after a detection without another one.
-    pub refractory_s: f64,
-    /// Number of worker threads; the result does not depend on it.
-    pub workers: usize,
-    /// Seed of all random choices.
-    pub seed: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            ensemble_members: 3,
-            hidden: 16,
-            temporal: vec![(9, 0.04), (9, 0.1)],
-            augmentation: FeatureAugmentation::STRONG,
-            background: BackgroundMix::PHRASE,
-            negative_background: BackgroundMix::NEGATIVE,
-            // Three times the hours that ship; the figures of the README were measured with it.
-            negative_hours: 14.0,
-            positive_streams: 480,
-            steps: 400,
-            backbone_steps: 300,
-            backbone_rate_share: 0.3,
-            lwf_weight: 0.3,
-            rate: 3e-3,
-            weight_decay: 0.05,
-            dropout: 0.2,
-            early_s: 0.08,
-            late_s: 0.36,
-            smoothing_s: 0.1,
-            refractory_s: 1.0,
-            workers: crate::default_workers(),
-            seed: 1,
-        }
-    }
-}
-
-impl Settings {
-    /// Returns the shape of the head for a backbone with this step rate. The head spans 1.1 to 1.3
-    /// s: embeddings represent local sounds, and a phrase is a sequence of them.
-    fn head(&self, steps_per_second: f64) -> HeadConfig {
-        let layer = |&(taps, spacing_s): &(usize, f64)| {
-            (taps, ((spacing_s * steps_per_second).round() as usize).max(1))
-        };
-        HeadConfig { hidden: self.hidden, temporal: self.temporal.iter().map(layer).collect() }
-    }
-
-    fn detector(&self, threshold: i16, steps_per_second: f64) -> DetectorParams {
-        DetectorParams {
-            smoothing_steps: (self.smoothing_s * steps_per_second).round().max(1.0) as u8,
-            threshold,
-            refractory_steps: (self.refractory_s * steps_per_second) as u16,
-        }
-    }
-}
-
-/// Trains one head for `label` on its recordings.
+/// Trains the head of one keyword on a frozen backbone, and chooses its thresholds.
 ///
 /// # Errors
-/// [`Error::Input`] if no recording holds a phrase.
-pub fn finetune(
-    pretrained: &PretrainedModel,
-    backbone: &QuantizedBackbone,
+/// [`Error::Input`] if no recording holds a phrase; [`Error::Cancelled`].
+pub fn train_head(
+    backbone: &Backbone,
     negatives: &Negatives,
     bank: &NegativeBank,
-    label: &str,
-    recordings: KeywordClips<'_>,
+    keyword: KeywordClips<'_>,
     settings: &Settings,
+    stages: &Stages<'_>,
 ) -> Result<HeadCheckpoint> {
-    let data = (negatives, bank);
-    finetune_with_progress(pretrained, backbone, data, (label, recordings), settings, None)
-}
-
-/// As [`finetune`], with progress shown on one bar over all stages.
-///
-/// # Errors
-/// As [`finetune`].
-pub fn finetune_with_progress(
-    pretrained: &PretrainedModel,
-    backbone: &QuantizedBackbone,
-    (negatives, bank): (&Negatives, &NegativeBank),
-    (label, recordings): (&str, KeywordClips<'_>),
-    settings: &Settings,
-    stages: Option<&Stages>,
-) -> Result<HeadCheckpoint> {
-    let begin = |stage: String| stages.map_or((), |stages| stages.begin(stage));
-    begin(format!("mixing and embedding {}", quoted(label)));
-    let mut rng = StdRng::seed_from_u64(settings.seed);
-    let around = positives::Around::of(negatives, label, &settings.background);
-    let streams = positives::compose(
-        recordings,
-        &around,
-        &settings.augmentation,
-        settings.positive_streams,
-        &mut rng,
-    );
-    if streams.is_empty() {
-        return Err(no_phrase(label, recordings.of.len()));
-    }
-    let rate = pretrained.info.backbone.steps_per_second();
-    let head = settings.head(rate);
-    let tick = |stream: &MelStream| stages.map_or((), |stages| stages.embedded(stream.minutes()));
-    let training_set = training_set(pretrained, backbone, (bank, label), streams, &tick)?;
-    let stage = KeywordTrainStep::new(head.clone(), training_set, BatchMix::HEAD, settings);
+    let label = keyword.label;
+    stages.begin(format!("mixing and embedding {}", quoted(label)));
+    let mut rng = StdRng::seed_from_u64(settings.train.seed);
+    let streams = positive_streams(negatives, keyword, settings, stages, &mut rng)?;
+    let rate = backbone.steps_per_second();
+    let head = settings.head.config(rate);
+    let training_set = training_set(backbone, bank, label, streams, stages)?;
+    let step = KeywordTrainStep::new(head.clone(), training_set, BatchMix::HEAD, settings, stages);
     let (mut ensemble_members, mut samples) = (Vec::new(), Samples::new());
-    let step = || stages.map_or((), Stages::step);
-    let step: Option<&dyn Fn()> = stages.is_some().then_some(&step);
-    let count = settings.ensemble_members.max(1);
+    let count = settings.head.ensemble_members.max(1);
     for member in 0..count {
-        begin(format!("training {}, head {} of {count}", quoted(label), member + 1));
+        stages.begin(format!("training {}, head {} of {count}", quoted(label), member + 1));
         let mut params = Params::default();
         head.init(&mut params, bank.rms.clone(), 1, &mut rng)?;
-        let params = head_run(settings, member).train_ticking(&stage, params, step)?;
-        for (layer, values) in stage.calibrate(&params)? {
+        let trainer = trainer(&settings.train, member);
+        let params = trainer.train_ticking(&step, params, &|| stages.step())?;
+        for (layer, values) in step.calibrate(&params)? {
             samples.entry(layer).or_default().extend(values);
         }
         ensemble_members.push(params);
@@ -218,46 +83,69 @@ pub fn finetune_with_progress(
     let (head, params) = head.side_by_side(&ensemble_members)?;
     let info = HeadMetadata {
         label: label.to_owned(),
-        pretrained: pretrained.info.name.clone(),
-        pretrained_fingerprint: fingerprint(pretrained)?,
+        pretrained: backbone.pretrained.info.name.clone(),
+        pretrained_fingerprint: fingerprint(&backbone.pretrained)?,
         head,
         ranges: ranges(&samples),
-        detector: settings.detector(i16::MAX, rate),
+        detector: settings.detector.params(i16::MAX, rate),
         points: Vec::new(),
-        recordings: recordings.of.len(),
+        recordings: keyword.positives.len(),
     };
-    let mut tuned = HeadCheckpoint { info, params };
-    begin(format!("counting false accepts of {}", quoted(label)));
+    let mut checkpoint = HeadCheckpoint { info, params };
+    stages.begin(format!("counting false accepts of {}", quoted(label)));
     let held_out = bank.held_out_without(label);
-    let scores = head_scores(pretrained, backbone, &[tuned.entry(backbone)?], &held_out)?;
-    let (points, threshold) = operating_points(&scores, &tuned.info.detector);
-    tuned.info.points = points;
-    tuned.info.detector.threshold = threshold;
-    Ok(tuned)
+    let scores = head_scores(backbone, &[checkpoint.entry(backbone)?], &held_out)?;
+    stages.check()?;
+    let (points, threshold) = operating_points(&scores, &checkpoint.info.detector);
+    checkpoint.info.points = points;
+    checkpoint.info.detector.threshold = threshold;
+    Ok(checkpoint)
+}
+
+/// Mixes the streams of a keyword's recordings and hard negatives.
+///
+/// # Errors
+/// [`Error::Input`] if no recording holds a phrase.
+fn positive_streams(
+    negatives: &Negatives,
+    keyword: KeywordClips<'_>,
+    settings: &Settings,
+    stages: &Stages<'_>,
+    rng: &mut StdRng,
+) -> Result<Vec<PositiveStream>> {
+    stages.check()?;
+    let TrainSettings { augmentation, background, positive_streams, .. } = &settings.train;
+    let around = positives::Around::of(negatives, keyword.label, background);
+    let streams = positives::compose(keyword, &around, augmentation, *positive_streams, rng);
+    if streams.is_empty() {
+        return Err(no_phrase(keyword.label, keyword.positives.len()));
+    }
+    Ok(streams)
 }
 
 /// Computes the embeddings that the heads of a keyword are trained on.
 fn training_set<'a>(
-    pretrained: &PretrainedModel,
-    backbone: &QuantizedBackbone,
-    (bank, label): (&'a NegativeBank, &str),
+    backbone: &Backbone,
+    bank: &'a NegativeBank,
+    label: &str,
     streams: Vec<PositiveStream>,
-    tick: &(dyn Fn(&MelStream) + Sync),
+    stages: &Stages<'_>,
 ) -> Result<TrainingSet<'a>> {
     let phrases = streams.iter().map(|p| p.phrase).collect();
     let streams: Vec<MelStream> = streams.into_iter().map(|p| p.stream).collect();
+    let tick = |stream: &MelStream| stages.embedded(stream.minutes());
     Ok(TrainingSet {
-        positives: embed_with_progress(pretrained, backbone, &streams, tick)?,
+        positives: embed_with_progress(backbone, &streams, &tick)?,
         phrases,
         negatives: &bank.train.outputs,
         others: bank.train.without(label),
-        code: backbone.output,
+        code: backbone.int8.output,
         gains: input_gains(&bank.rms),
-        frames_per_step: pretrained.info.backbone.frames_per_step,
+        frames_per_step: backbone.config().frames_per_step,
     })
 }
 
-fn head_run(settings: &Settings, member: usize) -> Trainer {
+fn trainer(settings: &TrainSettings, member: usize) -> Trainer {
     Trainer {
         schedule: Schedule {
             steps: settings.steps,

@@ -9,7 +9,7 @@ use std::{collections::HashMap, path::Path};
 use serde::{Deserialize, Serialize};
 use wakeling_shared::{detector::DetectorParams, model::OperatingPoint};
 
-use crate::quantize::{KeywordEntry, QuantizedBackbone, QuantizedHead};
+use crate::quantize::{Backbone, KeywordEntry, QuantizedHead};
 use wakeling_core::{Error, Result};
 use wakeling_nn::{head::HeadConfig, params::Params, pretrained::PretrainedModel};
 
@@ -56,7 +56,7 @@ impl HeadCheckpoint {
         self.params.save(path, HashMap::from([(KEY.to_owned(), record)]))
     }
 
-    /// Reads a head that was trained on `base`.
+    /// Reads a head that was trained on `pretrained`.
     ///
     /// # Errors
     /// [`Error::Input`] if the file is no head, or belongs to another pretrained model.
@@ -82,12 +82,20 @@ impl HeadCheckpoint {
     }
 
     /// Quantizes the head and returns the keyword's entry for a model file.
-    pub fn entry(&self, backbone: &QuantizedBackbone) -> Result<KeywordEntry> {
+    ///
+    /// # Errors
+    /// As [`QuantizedHead::of`].
+    pub fn entry(&self, backbone: &Backbone) -> Result<KeywordEntry> {
         Ok(KeywordEntry {
             label: self.info.label.clone(),
             detector: self.info.detector,
             points: self.info.points.clone(),
-            head: QuantizedHead::of(&self.info.head, &self.params, &self.info.ranges, backbone)?,
+            head: QuantizedHead::of(
+                &self.info.head,
+                &self.params,
+                &self.info.ranges,
+                &backbone.int8,
+            )?,
         })
     }
 }

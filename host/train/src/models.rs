@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::quantize::Backbone;
 use wakeling_core::{
     Result,
     shipped::{folders, path_of},
@@ -15,16 +16,35 @@ pub const DEFAULT_PRETRAINED: &str = "base-m";
 /// Loads a pretrained model by path, or a shipped one by name.
 ///
 /// # Errors
-/// [`Error::Usage`] if no folder holds that name, with the folders that were searched; else as
+/// [`Error::Usage`](wakeling_core::Error::Usage) if no folder holds that name, with the folders that were searched; else as
 /// [`PretrainedModel::load`].
 pub fn pretrained(name: &str) -> Result<PretrainedModel> {
     PretrainedModel::load(&path_of(name)?)
 }
 
+/// Loads a pretrained model as [`pretrained`] does, and quantizes its backbone.
+///
+/// # Errors
+/// As [`pretrained`] and [`Backbone::new`].
+pub fn backbone(name: &str) -> Result<Backbone> {
+    Backbone::new(pretrained(name)?)
+}
+
+/// Returns the shipped negatives, unless `only_own`, with a user's own behind them.
+///
+/// # Errors
+/// As [`shipped_negatives`].
+pub fn negatives(own: &Negatives, only_own: bool) -> Result<Negatives> {
+    let mut all = if only_own { Negatives::default() } else { shipped_negatives()? };
+    all.speech.extend(own.speech.iter().cloned());
+    all.noise.extend(own.noise.iter().cloned());
+    Ok(all)
+}
+
 /// Loads all shipped packs of negative speech and noise; empty if none ships.
 ///
 /// # Errors
-/// [`Error::Input`] if a pack is damaged.
+/// [`Error::Input`](wakeling_core::Error::Input) if a pack is damaged.
 pub fn shipped_negatives() -> Result<Negatives> {
     let mut all = Negatives::default();
     for folder in folders() {

@@ -1,9 +1,9 @@
 //! Pretraining of a backbone on transcribed speech.
 //!
-//! Clips are composed into training streams (see [`compose`](crate::compose)). Each task is a
+//! Clips are composed into training streams (see [`mixing`](wakeling_data::mixing)). Each task is a
 //! linear head on the backbone. Two heads are trained with CTC on the clip's stretch of the stream:
 //! the tokens of the transcript, and the word of a clip that holds a single one. With a teacher
-//! (see [`teacher`](crate::taught)), a third head learns to predict the teacher's embeddings. A
+//! (see [`distillation`](crate::distillation)), a third head learns to predict the teacher's embeddings. A
 //! fourth may learn voice activity. The loss is a weighted sum over the tasks; a clip contributes
 //! to the tasks for which it has labels.
 
@@ -133,7 +133,7 @@ pub struct Settings {
     pub weights: Weights,
     /// Length of the longest clip that is used, in seconds.
     pub longest_s: f64,
-    /// Folder of streams with a teacher's outputs; see [`teacher`](crate::taught).
+    /// Folder of streams with a teacher's outputs; see [`distillation`](crate::distillation).
     pub teacher: Option<PathBuf>,
     /// Augmentation of the clips. If its tempo range is 0, noise and masking are off as well.
     pub augmentation: FeatureAugmentation,

@@ -5,20 +5,35 @@
 //! `[0, upper]` with zero point −128, so saturation acts as the ReLU. Weights are symmetric, so the
 //! input's zero point folds into the bias (Jacob et al. 2018, section 2.3).
 
-use heapless::Vec as Bounded;
-use wakeling_shared::detector::DetectorParams;
+mod model;
+
+pub use model::{CardText, KeywordEntry, QuantizedModel};
+
 use wakeling_shared::enroll::LOGIT_WEIGHT;
 use wakeling_shared::fixed::LOGIT_FRACTION_BITS;
-use wakeling_shared::model::{Card, Head, Keyword, Layer, Model, Op, OperatingPoint};
+use wakeling_shared::frontend::FrontendParams;
+use wakeling_shared::model::{Layer, Model, Op};
 
 use wakeling_core::{Error, Result};
 use wakeling_device::model_file::{PackedAffine, Scales};
 use wakeling_nn::{
-    INPUT_SCALE, backbone::folded_norm, head::HeadConfig, mode::Samples, params::Params,
+    INPUT_SCALE,
+    backbone::{BackboneConfig, folded_norm},
+    head::HeadConfig,
+    mode::Samples,
+    params::Params,
     pretrained::PretrainedModel,
 };
 
 /// Quantization parameters of an activation.
+///
+/// ```
+/// use wakeling_train::quantize::QuantParams;
+///
+/// let relu = QuantParams::of(0.0, 5.1); // range of a ReLU's output
+/// assert_eq!(relu.zero_point, -128); // saturation acts as the ReLU
+/// assert!((relu.value(127) - 5.1).abs() < 1e-6 && relu.value(-128) == 0.0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QuantParams {
     /// Value of one step.
@@ -172,7 +187,42 @@ pub fn widened(lower: f32, upper: f32, float: &Float, input: QuantParams) -> Qua
     }
 }
 
-/// Backbone in int8.
+/// Pretrained model and its backbone in int8, on which heads are trained and run.
+#[derive(Clone, Debug)]
+pub struct Backbone {
+    /// Float weights and metadata.
+    pub pretrained: PretrainedModel,
+    /// The same backbone as the device computes it.
+    pub int8: QuantizedBackbone,
+}
+
+impl Backbone {
+    /// Quantizes the backbone of a pretrained model with its calibrated ranges.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the pretrained model was never calibrated.
+    pub fn new(pretrained: PretrainedModel) -> Result<Self> {
+        let int8 = QuantizedBackbone::of(&pretrained)?;
+        Ok(Self { pretrained, int8 })
+    }
+
+    /// Returns the parameters of the front end that the backbone was trained with.
+    pub fn frontend(&self) -> FrontendParams<'_> {
+        self.pretrained.tables.params(self.pretrained.info.normalization)
+    }
+
+    /// Returns the shape of the backbone.
+    pub fn config(&self) -> &BackboneConfig {
+        &self.pretrained.info.backbone
+    }
+
+    /// Returns the number of inference steps per second of audio.
+    pub fn steps_per_second(&self) -> f64 {
+        self.config().steps_per_second()
+    }
+}
+
+/// Layers of a backbone in int8.
 #[derive(Clone, Debug)]
 pub struct QuantizedBackbone {
     layers: Vec<QuantizedLayer>,
@@ -181,11 +231,7 @@ pub struct QuantizedBackbone {
 }
 
 impl QuantizedBackbone {
-    /// Quantizes the backbone of a pretrained model with its calibrated ranges.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] if the pretrained model was never calibrated.
-    pub fn of(pretrained: &PretrainedModel) -> Result<Self> {
+    fn of(pretrained: &PretrainedModel) -> Result<Self> {
         let params = &pretrained.params;
         let range = |name: &str| {
             let found = pretrained.info.ranges.iter().find(|(n, _, _)| n == name);
@@ -394,85 +440,6 @@ impl QuantizedHead {
         let logits = PackedAffine::of(&head.logits);
         Some(Self { layers: layers.collect::<Option<_>>()?, input: head.input, logits })
     }
-}
-
-/// Keyword with its head, ready for a model file.
-#[derive(Clone, Debug)]
-pub struct KeywordEntry {
-    /// Label of a detection.
-    pub label: String,
-    /// Smoothing, threshold, refractory time.
-    pub detector: DetectorParams,
-    /// Thresholds by false accepts per hour, strictest first.
-    pub points: Vec<OperatingPoint>,
-    /// Head with the single logit of this keyword.
-    pub head: QuantizedHead,
-}
-
-/// Texts of a model's card.
-#[derive(Clone, Debug, Default)]
-pub struct CardText {
-    /// Name of the model.
-    pub name: String,
-    /// Description of the training data and method.
-    pub provenance: String,
-}
-
-/// Calls `with` on the model of a backbone and its keywords, which borrows all of them.
-///
-/// Without keywords, the model can only run its backbone.
-///
-/// # Errors
-/// [`Error::Usage`] if there are more layers, heads or keywords than a model can hold; else the
-/// error of `with`.
-pub fn with_model<T>(
-    pretrained: &PretrainedModel,
-    backbone: &QuantizedBackbone,
-    words: &[KeywordEntry],
-    card: &CardText,
-    with: impl FnOnce(&Model<'_>) -> Result<T>,
-) -> Result<T> {
-    let full = |what: &str, most: usize| {
-        Error::usage(
-            format!("a model holds at most {most} {what}"),
-            "put some of the words into a second model",
-        )
-    };
-    let mut model = Model {
-        card: Card {
-            name: &card.name,
-            pretrained: &pretrained.info.name,
-            provenance: &card.provenance,
-            licence: &pretrained.info.licence,
-        },
-        frontend: pretrained.tables.params(pretrained.info.normalization),
-        frames_per_step: pretrained.info.backbone.frames_per_step as u8,
-        layers: Bounded::new(),
-        backbone_layers: backbone.layers.len() as u8,
-        heads: Bounded::new(),
-        words: Bounded::new(),
-        gate: None,
-    };
-    let heads = words.iter().flat_map(|w| &w.head.layers);
-    for layer in backbone.layers.iter().chain(heads) {
-        let most = model.layers.capacity();
-        model.layers.push(layer.borrow()).map_err(|_| full("layers", most))?;
-    }
-    for word in words {
-        let head = Head {
-            layers: word.head.layers.len() as u8,
-            input: word.head.input,
-            logits: word.head.logits.affine(),
-        };
-        let most = model.heads.capacity();
-        model.heads.push(head).map_err(|_| full("words", most))?;
-        let points = word.points.iter().copied().take(wakeling_shared::model::MAX_POINTS);
-        let entry =
-            Keyword { label: &word.label, detector: word.detector, points: points.collect() };
-        let most = model.words.capacity();
-        model.words.push(entry).map_err(|_| full("words", most))?;
-    }
-    with(&model)
 }
 
 #[cfg(test)]

@@ -54,6 +54,32 @@ pub struct StepOutput {
 }
 
 /// Source of training examples and their loss.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use rand::rngs::StdRng;
+/// use wakeling_core::Result;
+/// use wakeling_nn::{optimizer::Schedule, params::Params};
+/// use wakeling_train::trainer::{StepOutput, TrainStep, Trainer};
+///
+/// /// Fits `y = w · x` to points on a line of slope 3.
+/// struct Line;
+/// impl TrainStep for Line {
+///     fn loss(&self, params: &Params, _worker: usize, _rng: &mut StdRng) -> Result<StepOutput> {
+///         let x = Tensor::new(&[1f32, 2.0, 3.0], &Device::Cpu)?;
+///         let error = (x.broadcast_mul(&params.get("w")?)? - (&x * 3.0)?)?;
+///         Ok(StepOutput { loss: error.sqr()?.mean_all()?, moments: vec![], examples: 3 })
+///     }
+/// }
+///
+/// # let schedule = Schedule { steps: 200, warmup_steps: 5, peak_rate: 0.2, weight_decay: 0.0, clip_norm: 5.0, average_decay: 0.0, backbone_rate_share: 1.0 };
+/// # let trainer = Trainer { schedule, shards: 2, workers: 1, seed: 1, validate_every: 0, mine_every: 0, folder: None, checkpoint_every: 1_000, title: "line" };
+/// let mut params = Params::default();
+/// params.insert("w", &[1], vec![0.0])?;
+/// let trained = trainer.train(&Line, params)?; // by a `Trainer` with a `Schedule` of 200 steps
+/// assert!((trained.values("w")?[0] - 3.0).abs() < 0.05);
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 pub trait TrainStep: Sync {
     /// Computes the loss of one shard of a training step; `worker` is the shard's index within this
     /// process.
@@ -130,18 +156,18 @@ impl Trainer {
         self.train_among(&ProcessGroup::alone(), stage, params)
     }
 
-    /// Trains `params` alone, as [`Trainer::train`] does. Calls `tick` after each training step, if there is
-    /// one, instead of showing a bar.
+    /// Trains `params` alone, as [`Trainer::train`] does. Calls `tick` after each training step
+    /// instead of showing a bar.
     ///
     /// # Errors
-    /// As there.
+    /// As there, and errors of `tick`, which end the training.
     pub fn train_ticking(
         &self,
         stage: &dyn TrainStep,
         params: Params,
-        tick: Option<&dyn Fn()>,
+        tick: &dyn Fn() -> Result<()>,
     ) -> Result<Params> {
-        self.run_steps(&ProcessGroup::alone(), stage, params, tick)
+        self.run_steps(&ProcessGroup::alone(), stage, params, Some(tick))
     }
 
     /// Trains `params` and returns the averaged weights. Resumes from the folder's checkpoint if
@@ -164,7 +190,7 @@ impl Trainer {
         group: &ProcessGroup,
         stage: &dyn TrainStep,
         params: Params,
-        tick: Option<&dyn Fn()>,
+        tick: Option<&dyn Fn() -> Result<()>>,
     ) -> Result<Params> {
         let rank = group.rank();
         if self.shards > 1 && !params.device().is_cpu() {
@@ -201,7 +227,7 @@ impl Trainer {
             bar.set_message(format!("loss {:.3}  {:.0} examples/s", recent.loss(), recent.rate()));
             bar.inc(1);
             if let Some(tick) = tick {
-                tick();
+                tick()?;
             }
             let done = step + 1;
             let metrics = self.metrics(group, stage, &params, &adam)?;

@@ -11,6 +11,21 @@ use wakeling_shared::model::Shape;
 use super::pixels::value;
 
 /// Strength of each augmentation; 0 or `false` turns it off.
+///
+/// ```
+/// use rand::{SeedableRng, rngs::StdRng};
+/// use wakeling_shared::model::Shape;
+/// use wakeling_vision::augment::Augment;
+///
+/// let shape = Shape { height: 16, width: 16, channels: 1 };
+/// let pixels: Vec<u8> = (0..=255).collect();
+/// let mut rng = StdRng::seed_from_u64(1);
+/// assert_eq!(Augment::NONE.draw(&pixels, shape, &mut rng)[192], 1.0); // (192 − 128) / 64
+/// assert_ne!(
+///     Augment::default().draw(&pixels, shape, &mut rng),
+///     Augment::default().draw(&pixels, shape, &mut rng)
+/// );
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Augment {
     /// Mirrors half of the images, left to right.

@@ -1,8 +1,5 @@
-//! Networks over whole images: images → augmented batches → training → int8 → evaluation.
-//!
-//! The training loop, the optimizer, the arithmetic of quantization, the model file and the engine
-//! are those of audio. The modules here hold the differences, in the order in which data meets
-//! them.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
 pub mod dataset;
 pub mod pixels;

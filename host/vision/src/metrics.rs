@@ -143,6 +143,13 @@ fn ranked(scored: &[(f32, bool)]) -> Vec<(f64, f64)> {
 }
 
 /// Returns the area under the ROC curve.
+///
+/// ```
+/// use wakeling_vision::metrics::auc;
+///
+/// let scored = [(0.9, true), (0.4, true), (0.5, false), (0.1, false)]; // score and truth
+/// assert_eq!(auc(&scored), 0.75); // of four pairs, three are in the right order
+/// ```
 pub fn auc(scored: &[(f32, bool)]) -> f64 {
     let (mut above, mut area, mut negatives) = (0.0, 0.0, 0.0);
     for (p, n) in ranked(scored) {

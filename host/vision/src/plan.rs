@@ -29,6 +29,16 @@ impl Lifetime {
 }
 
 /// Returns the offset of each tensor, and the size of the arena in bytes.
+///
+/// ```
+/// use wakeling_vision::plan::{Lifetime, plan};
+///
+/// // A chain of three layers: each reads the tensor that the one before wrote.
+/// let tensor = |bytes, born| Lifetime { bytes, born, dies: born + 1 };
+/// let (offsets, arena) = plan(&[tensor(64, 0), tensor(128, 1), tensor(64, 2)]);
+/// assert_eq!(arena, 192); // the first and the third are never needed at once
+/// assert_eq!(offsets[0], offsets[2]);
+/// ```
 pub fn plan(tensors: &[Lifetime]) -> (Vec<usize>, usize) {
     let as_they_come: Vec<usize> = (0..tensors.len()).collect();
     let mut largest_first = as_they_come.clone();

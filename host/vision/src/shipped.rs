@@ -10,7 +10,7 @@ pub const DEFAULT_PRETRAINED_IMAGES: &str = "objects-m";
 /// Loads a pretrained model for images by path, or a shipped one by name.
 ///
 /// # Errors
-/// As [`base`].
+/// As [`path_of`] and [`ImageNetwork::load`].
 pub fn pretrained_images(name: &str) -> Result<ImageNetwork> {
     ImageNetwork::load(&path_of(name)?)
 }

@@ -66,6 +66,21 @@ struct LayerState {
 }
 
 /// A model with its arena.
+///
+/// ```
+/// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/loud.rs")); }
+/// # let file = support::loud_model();
+/// # let model = wakeling_shared::model::Model::load(&file).unwrap();
+/// use wakeling_shared::engine::Engine;
+///
+/// let mut arena = vec![0; model.arena_bytes()];
+/// let mut engine = Engine::new(&model, &mut arena).unwrap();
+/// let mut logits = [0];
+/// engine.input().fill(40); // the features of four frames, oldest first
+/// assert!(engine.step(&mut logits)); // false where a stride skips the step
+/// assert_eq!(logits, [1_000]); // Q8
+/// assert!(Engine::new(&model, &mut []).is_err()); // too small an arena
+/// ```
 pub struct Engine<'m, 'a> {
     model: &'m Model<'a>,
     wide: &'m mut [u32],

@@ -5,7 +5,7 @@
 //! separates even from odd samples and gives the bins. Values are `i32` in Q7 and twiddles `i32` in
 //! Q31. A product is the rounded high word of 64 bits ([`round_high`](crate::fixed::round_high)),
 //! one `SMMULR` on Cortex-M4 and later. Passes need no scaling between them; see the bound at
-//! [`SAMPLE_FRACTION_BITS`]. [`kernels`] holds the arithmetic of the passes.
+//! [`SAMPLE_FRACTION_BITS`]. `kernels` holds the arithmetic of the passes.
 //!
 //! In: 480 samples. Out: 255 `u64` powers in Q16, in the memory of the bins.
 

@@ -12,7 +12,7 @@
 //! that a trainer can store the powers, augment them, and then run the code of the device on the
 //! result. [`Frontend`] combines the two.
 //!
-//! A window at [full scale](crate::fault::is_full_scale) does not change the level. Such sound
+//! A window at [full scale](crate::mic_health::is_full_scale) does not change the level. Such sound
 //! raises the level faster than it falls, and the device would miss keywords for seconds
 //! afterwards.
 //!
@@ -119,6 +119,25 @@ impl<'a> PowerFrontend<'a> {
 }
 
 /// Computes features from samples: [`PowerFrontend`], then [`Normalizer`].
+///
+/// ```
+/// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/loud.rs")); }
+/// # let file = support::loud_model();
+/// # let model = wakeling_shared::model::Model::load(&file).unwrap();
+/// use wakeling_shared::frontend::Frontend;
+///
+/// let mut frontend = Frontend::new(&model.frontend);
+/// let (mut features, mut frames) = ([0; 40], 0);
+/// let pcm = support::sawtooth(16_000); // a second
+/// let mut rest = &pcm[..];
+/// while !rest.is_empty() {
+///     let (consumed, is_ready) = frontend.push(rest, &mut features);
+///     rest = &rest[consumed..];
+///     frames += usize::from(is_ready);
+/// }
+/// assert_eq!(frames, 98); // the first after 30 ms, then one every 10 ms
+/// assert!(features.iter().max() > Some(&50)); // of the last frame
+/// ```
 #[derive(Clone, Debug)]
 pub struct Frontend<'a> {
     power: PowerFrontend<'a>,

@@ -29,6 +29,18 @@ impl<'a> Model<'a> {
     /// Reads and checks a model file. Bytes after the body are ignored, so `bytes` may be a whole
     /// flash region.
     ///
+    /// ```
+    /// # mod support { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/support/loud.rs")); }
+    /// use wakeling_shared::model::{LoadError, Model};
+    ///
+    /// let mut file = support::loud_model(); // bytes of a model file, as in flash
+    /// assert_eq!(Model::load(&file).unwrap().words[0].label, "loud");
+    ///
+    /// // One changed bit is found, whatever it is in.
+    /// *file.last_mut().unwrap() ^= 1;
+    /// assert!(matches!(Model::load(&file), Err(LoadError::Checksum { .. })));
+    /// ```
+    ///
     /// # Errors
     /// [`LoadError`], with what was expected and what was found.
     pub fn load(bytes: &'a [u8]) -> Result<Self, LoadError> {

@@ -41,6 +41,22 @@ pub fn write<'b>(tag: u8, payload: &[u8], out: &'b mut [u8]) -> Option<&'b [u8]>
 }
 
 /// Finds frames in a stream of bytes.
+///
+/// ```
+/// use wakeling_shared::update::frame::{Deframer, MAX_FRAME, write};
+///
+/// let mut buffer = [0; MAX_FRAME];
+/// let frame = write(7, b"ping", &mut buffer).unwrap();
+/// let mut deframer = Deframer::default();
+/// let mut found = Vec::new();
+/// for &byte in b"step 1 480 -3:5\n".iter().chain(frame) { // an event line is skipped
+///     deframer.push(byte);
+///     while let Some(frame) = deframer.frame() {
+///         found.push((frame.tag, frame.payload.to_vec()));
+///     }
+/// }
+/// assert_eq!(found, [(7, b"ping".to_vec())]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Deframer {
     bytes: [u8; MAX_FRAME],

@@ -6,7 +6,7 @@
 //! | frames | [`frame`] | bytes of a line with errors | payloads whose CRC-32 is valid |
 //! | messages | [`message`] | payloads | requests and replies |
 //! | session | [`session`] | requests | operations on the store, and replies |
-//! | signed package | [`image`] | a header of 128 bytes | version, lengths, CRC-32, signature |
+//! | signed package | [`package`] | a header of 128 bytes | version, lengths, CRC-32, signature |
 //! | slots | [`store`] | header, then chunks | a slot that is written, checked, tried, confirmed |
 //! | journal | [`journal`] | state of the slots | the newest intact record on two pages |
 //! | self-test | [`self_test`] | the model of a slot | whether its logits are as expected |

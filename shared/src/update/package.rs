@@ -45,6 +45,24 @@ const GRANULE: u32 = 8;
 const CRC_AT: usize = HEADER_BYTES - 4;
 
 /// Fields of a header.
+///
+/// ```
+/// use wakeling_shared::update::{crc32_of, package::Header};
+///
+/// let body = [0; 64]; // a model of 56 bytes and a self-test of 8
+/// let header = Header {
+///     version: 3,
+///     model_bytes: 56,
+///     test_bytes: 8,
+///     body_crc: crc32_of(&body),
+///     signature: None,
+///     enrolled: false,
+/// };
+/// let mut bytes = header.encode();
+/// assert_eq!(Header::decode(&bytes), Ok(header));
+/// bytes[8] ^= 1; // the version
+/// assert!(Header::decode(&bytes).is_err());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Version of the model.

@@ -11,7 +11,6 @@ use wakeling_data::{
     negatives::{Negatives, SpeechClip},
     pack as packs_of,
 };
-use wakeling_device::model_file;
 use wakeling_nn::{
     backbone::BackboneConfig,
     head::HeadConfig,
@@ -21,7 +20,7 @@ use wakeling_nn::{
 use wakeling_shared::{detector::DetectorParams, model::OperatingPoint};
 use wakeling_train::{
     head_checkpoint::{HeadCheckpoint, HeadMetadata, fingerprint},
-    quantize::{CardText, QuantizedBackbone, with_model},
+    quantize::{Backbone, CardText, QuantizedModel},
 };
 use wakeling_vision as images;
 use wakeling_vision::file::ImageNetwork;
@@ -78,10 +77,10 @@ pub fn model_of(
     pretrained: &PretrainedModel,
     head: &HeadCheckpoint,
 ) -> wakeling_core::Result<Vec<u8>> {
-    let backbone = QuantizedBackbone::of(pretrained)?;
+    let backbone = Backbone::new(pretrained.clone())?;
     let word = head.entry(&backbone)?;
     let card = CardText { name: "hostile".into(), provenance: "tests".into() };
-    with_model(pretrained, &backbone, &[word], &card, model_file::encode)
+    QuantizedModel::new(&backbone, vec![word], card)?.bytes()
 }
 
 /// Returns the bytes that `save` writes.
@@ -117,9 +116,9 @@ static BASE: LazyLock<PretrainedModel> = LazyLock::new(small_pretrained);
 pub fn pretrained(bytes: &[u8]) {
     with_file(bytes, |path| {
         let Ok(pretrained) = PretrainedModel::load(&path) else { return };
-        if let Ok(backbone) = QuantizedBackbone::of(&pretrained) {
+        if let Ok(backbone) = Backbone::new(pretrained.clone()) {
             let card = CardText { name: "hostile".into(), provenance: String::new() };
-            let _ = with_model(&pretrained, &backbone, &[], &card, model_file::encode);
+            let _ = QuantizedModel::new(&backbone, Vec::new(), card).and_then(|m| m.bytes());
         }
         let _ = pretrained.embed(&MelStream::new(8));
     });

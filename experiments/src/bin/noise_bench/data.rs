@@ -20,13 +20,12 @@ use wakeling_data::{
     negatives::{SpeechClip, load_speech},
     text::{clean, contains_phrase},
 };
-use wakeling_nn::pretrained::PretrainedModel;
 use wakeling_train::embeddings::{Embeddings, embed_streams};
 use wakeling_train::{
     compare::in_a_row,
     evaluate::{Noise, TestConditions},
     head_checkpoint::fingerprint,
-    quantize::QuantizedBackbone,
+    quantize::Backbone,
 };
 
 use wakeling_experiments::{Keyword, WORDS, test_negatives};
@@ -108,14 +107,9 @@ pub struct TestData {
 
 impl TestData {
     /// Loads all test data. Embeddings are taken from the cache if they are there.
-    pub fn load(
-        pretrained: &PretrainedModel,
-        backbone: &QuantizedBackbone,
-        data: &Path,
-        folder: PathBuf,
-    ) -> Result<Self> {
-        let frontend = pretrained.tables.params(pretrained.info.normalization);
-        let cache = Cache { folder, fingerprint: fingerprint(pretrained)? };
+    pub fn load(backbone: &Backbone, data: &Path, folder: PathBuf) -> Result<Self> {
+        let frontend = backbone.frontend();
+        let cache = Cache { folder, fingerprint: fingerprint(&backbone.pretrained)? };
         let path = data.join("manifest/noise-test.jsonl");
         let household = Dataset::open(&path)?.examples;
         let noise = Noise::load(&path, &household, SEED)?;
@@ -127,7 +121,7 @@ impl TestData {
         };
         let negative = |name: &str, examples: &[Example]| {
             let parts: Vec<String> = examples.iter().map(Example::name).collect();
-            cache.negative(pretrained, backbone, (name, &parts), || {
+            cache.negative(backbone, (name, &parts), || {
                 load_speech(examples, &frontend, "test data")
             })
         };
@@ -135,7 +129,7 @@ impl TestData {
         Ok(Self {
             speech: negative("speech", &speech)?,
             noise: negative("noise", &household)?,
-            babble: cache.negative(pretrained, backbone, ("babble", &[seed]), || {
+            babble: cache.negative(backbone, ("babble", &[seed]), || {
                 babble.iter().map(crowd_of).collect()
             })?,
             backgrounds: [noise, Noise::of(babble)],
@@ -149,8 +143,7 @@ impl TestData {
     /// All clips of the keyword are embedded together, so the clips of every seed are in the cache.
     pub fn clips(
         &self,
-        pretrained: &PretrainedModel,
-        backbone: &QuantizedBackbone,
+        backbone: &Backbone,
         (name, word): (&str, &Keyword),
         condition: &Condition,
         wanted: &[Example],
@@ -161,8 +154,8 @@ impl TestData {
             Background::Noise => self.conditions(0, condition.snr_db),
             Background::Babble => self.conditions(1, condition.snr_db),
         };
-        let frontend = pretrained.tables.params(pretrained.info.normalization);
-        let rate = pretrained.info.backbone.steps_per_second();
+        let frontend = backbone.frontend();
+        let rate = backbone.steps_per_second();
         let place = || {
             let (streams, spans) = conditions.streams(all, &frontend, rate);
             let spans = spans.into_iter().map(|span| (span.start, span.end)).collect();
@@ -170,12 +163,12 @@ impl TestData {
         };
         let names: Vec<String> = all.iter().map(Example::name).collect();
         let file = format!("{name} {}", condition.name);
-        let found = self.cache.embed(pretrained, backbone, (&file, &names), place)?;
+        let found = self.cache.embed(backbone, (&file, &names), place)?;
         let numbers: HashMap<&String, usize> = names.iter().zip(0..).collect();
         let wanted = wanted.iter().filter_map(|e| numbers.get(&e.name()).copied());
         let pairs = wanted.filter_map(|i| Some((found.streams.get(i)?, found.spans.get(i)?)));
         let (streams, spans) = pairs.map(|(stream, span)| (stream.clone(), span.0..span.1)).unzip();
-        Ok((outputs(pretrained, streams), spans))
+        Ok((outputs(backbone, streams), spans))
     }
 
     fn conditions(&self, background: usize, snr_db: f32) -> TestConditions<'_> {
@@ -183,10 +176,10 @@ impl TestData {
     }
 }
 
-fn outputs(pretrained: &PretrainedModel, streams: Vec<Vec<i8>>) -> Embeddings {
+fn outputs(backbone: &Backbone, streams: Vec<Vec<i8>>) -> Embeddings {
     Embeddings {
-        channels: pretrained.info.backbone.channels,
-        steps_per_second: pretrained.info.backbone.steps_per_second(),
+        channels: backbone.config().channels,
+        steps_per_second: backbone.steps_per_second(),
         streams,
     }
 }
@@ -263,8 +256,7 @@ impl Cache {
     /// are not cached.
     fn embed(
         &self,
-        pretrained: &PretrainedModel,
-        backbone: &QuantizedBackbone,
+        backbone: &Backbone,
         (name, parts): (&str, &[String]),
         make: impl FnOnce() -> Streams,
     ) -> Result<Embedded> {
@@ -279,7 +271,7 @@ impl Cache {
             return Ok(found);
         }
         let Streams { streams, spans, texts, share } = make();
-        let streams = embed_streams(pretrained, backbone, &streams)?.streams;
+        let streams = embed_streams(backbone, &streams)?.streams;
         let embedded = Embedded { streams, spans, texts, share };
         fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder, "create"))?;
         let bytes = postcard::to_allocvec(&embedded)
@@ -290,8 +282,7 @@ impl Cache {
 
     fn negative(
         &self,
-        pretrained: &PretrainedModel,
-        backbone: &QuantizedBackbone,
+        backbone: &Backbone,
         name: (&str, &[String]),
         load: impl FnOnce() -> Vec<SpeechClip>,
     ) -> Result<Negative> {
@@ -303,9 +294,8 @@ impl Cache {
             let share = frames as f64 / all.max(1) as f64;
             Streams { streams: streams.streams, spans: Vec::new(), texts: streams.texts, share }
         };
-        let Embedded { streams, texts, share, .. } =
-            self.embed(pretrained, backbone, name, make)?;
-        let outputs = outputs(pretrained, streams);
+        let Embedded { streams, texts, share, .. } = self.embed(backbone, name, make)?;
+        let outputs = outputs(backbone, streams);
         let hours = outputs.hours() * share;
         Ok(Negative { outputs, hours, texts })
     }

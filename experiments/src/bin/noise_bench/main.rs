@@ -24,13 +24,12 @@ use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 use clap::Parser;
 use wakeling_core::Result;
 use wakeling_data::{dataset::Dataset, negatives::Negatives, text::contains_phrase};
-use wakeling_nn::pretrained::PretrainedModel;
 use wakeling_train::embeddings::Embeddings;
 use wakeling_train::{
     evaluate::{Point, ScoredClips, ScoredKeyword, head_scores, threshold_for},
-    finetune::{NegativeBank, Settings, finetune},
+    finetune::{KeywordClips, NegativeBank, Settings, progress::Stages, train_head},
     models,
-    quantize::QuantizedBackbone,
+    quantize::Backbone,
 };
 
 use data::{CONDITIONS, TestData};
@@ -104,10 +103,9 @@ fn run(args: &Args, table: &mut Table) -> Result<()> {
         .map(|(name, word)| (name.as_str(), word))
         .filter(|(name, _)| args.words.is_empty() || args.words.iter().any(|w| w == name))
         .collect();
-    let pretrained = models::pretrained(&args.pretrained)?;
-    let backbone = QuantizedBackbone::of(&pretrained)?;
+    let backbone = models::backbone(&args.pretrained)?;
     let cache = args.cache.clone().unwrap_or_else(|| args.out.join("cache"));
-    let test = TestData::load(&pretrained, &backbone, &args.data, cache)?;
+    let test = TestData::load(&backbone, &args.data, cache)?;
     let negatives = models::shipped_negatives()?;
     for (recipe, changes) in &args.recipes {
         let mut bench = None;
@@ -125,8 +123,7 @@ fn run(args: &Args, table: &mut Table) -> Result<()> {
                     }
                     let settings = settings(draw, changes);
                     if bench.is_none() {
-                        bench =
-                            Some(Bench::new(&pretrained, &backbone, &negatives, &test, changes)?);
+                        bench = Some(Bench::new(&backbone, &negatives, &test, changes)?);
                     }
                     let Some(bench) = &bench else { continue };
                     let counts = bench.trial(name, word, samples, &settings)?;
@@ -141,8 +138,7 @@ fn run(args: &Args, table: &mut Table) -> Result<()> {
 
 /// Data shared by all trials of one recipe.
 struct Bench<'a> {
-    pretrained: &'a PretrainedModel,
-    backbone: &'a QuantizedBackbone,
+    backbone: &'a Backbone,
     negatives: &'a Negatives,
     test: &'a TestData,
     bank: NegativeBank,
@@ -150,21 +146,20 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(
-        pretrained: &'a PretrainedModel,
-        backbone: &'a QuantizedBackbone,
+        backbone: &'a Backbone,
         negatives: &'a Negatives,
         test: &'a TestData,
         changes: &str,
     ) -> Result<Self> {
         let started = (Instant::now(), cpu_seconds());
         let settings = settings(0, changes);
-        let bank = NegativeBank::new(pretrained, backbone, negatives, &settings)?;
+        let bank = NegativeBank::new(backbone, negatives, &settings.train, &Stages::silent())?;
         eprintln!(
             "negatives embedded in {:.1} s, {:.1} CPU seconds",
             started.0.elapsed().as_secs_f64(),
             cpu_seconds() - started.1
         );
-        Ok(Self { pretrained, backbone, negatives, test, bank })
+        Ok(Self { backbone, negatives, test, bank })
     }
 
     fn trial(
@@ -174,22 +169,16 @@ impl<'a> Bench<'a> {
         samples: usize,
         settings: &Settings,
     ) -> Result<Counts> {
-        let Self { pretrained, backbone, negatives, test, bank } = self;
-        let (enrol, held_out) = word.draw(samples, settings.seed - 1);
-        let recordings = load(pretrained, &enrol, "recordings");
+        let Self { backbone, negatives, test, bank } = self;
+        let (enrol, held_out) = word.draw(samples, settings.train.seed - 1);
+        let recordings = load(&backbone.pretrained, &enrol, "recordings");
         let started = cpu_seconds();
-        let tuned = finetune(
-            pretrained,
-            backbone,
-            negatives,
-            bank,
-            name,
-            recordings.as_slice().into(),
-            settings,
-        )?;
+        let keyword = KeywordClips::new(name, &recordings);
+        let stages = Stages::silent();
+        let tuned = train_head(backbone, negatives, bank, keyword, settings, &stages)?;
         let train_s = cpu_seconds() - started;
         let (detector, entry) = (tuned.info.detector, [tuned.entry(backbone)?]);
-        let scores = |outputs: &Embeddings| head_scores(pretrained, backbone, &entry, outputs);
+        let scores = |outputs: &Embeddings| head_scores(backbone, &entry, outputs);
         let speech = test.speech.without(|text| contains_phrase(text, name));
         let other = scores(&speech.outputs)?;
         let allowed = (RATE_PER_HOUR * speech.hours).floor() as usize;
@@ -211,8 +200,7 @@ impl<'a> Bench<'a> {
             counts.alone[i] = (alone.hours, count(threshold), count(detector.threshold));
         }
         for (i, condition) in CONDITIONS.iter().enumerate() {
-            let (outputs, spans) =
-                test.clips(pretrained, backbone, (name, word), condition, &held_out)?;
+            let (outputs, spans) = test.clips(backbone, (name, word), condition, &held_out)?;
             let scored = ScoredClips::new(condition.name.into(), scores(&outputs)?, spans);
             let scored_keywords = ScoredKeyword {
                 scored: &scored,

@@ -41,7 +41,7 @@ fn a_compressed_file_that_is_cut_off_is_used_up_to_there() {
 }
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/audio/fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/fixtures").join(name)
 }
 
 /// Chirp of the fixtures at 16 kHz.

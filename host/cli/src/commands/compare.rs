@@ -12,8 +12,12 @@ use serde_json::{Value, json};
 use super::{
     KeywordPath, NegativeArgs, Training, number, open_datasets, open_takes, parse_keyword,
 };
+use indicatif::ProgressBar;
 use wakeling_audio::features::{FrontendTables, LogMel, NormalizationKind};
-use wakeling_core::{Error, Result, files, progress::progress_bar};
+use wakeling_core::{
+    Error, Result, files,
+    progress::{Bars, Progress, progress_bar},
+};
 use wakeling_data::clip_features::load_log_mel;
 use wakeling_data::{
     dataset::{Example, split_by_speaker},
@@ -23,10 +27,13 @@ use wakeling_data::{
 };
 use wakeling_train::{
     compare::{
-        EmbeddedBackbone, EvalConfig, ExperimentData, Strategy, draw,
+        EmbeddedBackbone, EvalConfig, ExperimentData, draw,
         result_table::{Counts, ResultTable, Trial},
     },
-    finetune::{KeywordClips, Settings, Trainable},
+    finetune::{
+        KeywordClips, Settings, Strategy, Trainable,
+        progress::{Costs, Stages, Work},
+    },
     head_checkpoint::HeadCheckpoint,
     models,
 };
@@ -145,7 +152,9 @@ pub fn run(args: CompareArgs) -> Result<()> {
         let bar = progress_bar(left.len() as u64, "trainings");
         for job in left {
             bar.set_message(job.to_string());
-            for (trial, counts) in args.run(&data, &embedded, job, &settings)? {
+            let progress = OnBar { bar: &bar, job: job.to_string() };
+            let stages = Stages::untimed(&progress);
+            for (trial, counts) in args.run(&data, &embedded, job, &settings, &stages)? {
                 results.add(trial, counts)?;
             }
             results.save_images(&args.out)?;
@@ -157,6 +166,18 @@ pub fn run(args: CompareArgs) -> Result<()> {
     print!("{}", results.tables());
     log::info!("{}", args.out.join("compare.csv").display());
     Ok(())
+}
+
+/// Shows the stage of a training behind its name, on the bar of all trainings.
+struct OnBar<'b> {
+    bar: &'b ProgressBar,
+    job: String,
+}
+
+impl Progress for OnBar<'_> {
+    fn message(&self, text: &str) {
+        self.bar.set_message(format!("{}: {text}", self.job));
+    }
 }
 
 impl CompareArgs {
@@ -249,8 +270,8 @@ impl CompareArgs {
     }
 
     fn data(&self, settings: &Settings) -> Result<(ExperimentData, EmbeddedBackbone)> {
-        let pretrained = models::pretrained(&self.pretrained)?;
-        let frontend = pretrained.tables.params(pretrained.info.normalization);
+        let backbone = models::backbone(&self.pretrained)?;
+        let frontend = backbone.frontend();
         let negatives = self.other.load(&frontend)?;
         let talk = load_speech(&open_datasets(&self.talk)?, &frontend, "talk");
         if talk.is_empty() {
@@ -258,7 +279,13 @@ impl CompareArgs {
             return Err(Error::input(&self.talk[0], "no talk in it can be read", remedy));
         }
         let data = ExperimentData::new(negatives, &talk);
-        let embedded = EmbeddedBackbone::of(pretrained, &data, settings)?;
+        let costs = Costs::of(backbone.config());
+        let hours = data.negatives.hours();
+        let (bars, work) =
+            (Bars::default(), Work { words: 0, hours, train: Trainable::Head, costs });
+        let stages = Stages::new(work, settings, &bars);
+        let embedded = EmbeddedBackbone::new(backbone, &data, settings, &stages)?;
+        stages.finish();
         Ok((data, embedded))
     }
 
@@ -268,23 +295,25 @@ impl CompareArgs {
         embedded: &EmbeddedBackbone,
         job: &Job<'_>,
         settings: &Settings,
+        stages: &Stages<'_>,
     ) -> Result<Vec<(Trial, Counts)>> {
-        let frontend = embedded.pretrained.tables.params(embedded.pretrained.info.normalization);
+        let frontend = embedded.backbone.frontend();
         let seed = |trial: &Trial| self.training.seed.wrapping_add(trial.draw);
         let recordings = |(word, trial): &(&Keyword, Trial)| -> Vec<LogMel> {
             let chosen = draw(&word.train, trial.samples, seed(trial));
             load_log_mel(&chosen, &frontend, "recordings").into_iter().flatten().collect()
         };
         let recordings: Vec<Vec<LogMel>> = job.words.iter().map(recordings).collect();
-        let words: Vec<(&str, KeywordClips<'_>)> = job
+        let keywords: Vec<KeywordClips<'_>> = job
             .words
             .iter()
             .zip(&recordings)
-            .map(|((word, _), recordings)| (word.label.as_str(), recordings.as_slice().into()))
+            .map(|((word, _), recordings)| KeywordClips::new(&word.label, recordings))
             .collect();
         let first = job.words.first().map_or(self.training.seed, |(_, trial)| seed(trial));
-        let settings = Settings { seed: first, ..settings.clone() };
-        let (tuned, own) = data.train(embedded, job.strategy, &words, &settings)?;
+        let mut settings = settings.clone();
+        settings.train.seed = first;
+        let (tuned, own) = data.train(embedded, job.strategy, &keywords, &settings, stages)?;
         let evaluate = EvalConfig { rates: &self.rates, noise: None, float: false };
         let embedded = own.as_ref().unwrap_or(embedded);
         let counts = |((word, trial), tuned): (&(&Keyword, Trial), &HeadCheckpoint)| {

@@ -5,40 +5,20 @@ mod words;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use rand::{SeedableRng, rngs::StdRng, seq::IteratorRandom};
+use serde_json::{Value, json};
 
-use super::{
-    KeywordPath, NegativeArgs, Training, open_datasets, parse_keyword, quantize::write_model,
+use super::{KeywordPath, NegativeArgs, Training, open_datasets, parse_keyword};
+use wakeling_core::{
+    Error, Result, files,
+    progress::{Bars, NoProgress},
 };
-use wakeling_core::{Error, Result, files};
-use wakeling_data::{
-    negatives::{Negatives, SpeechClip, load_speech},
-    takes::record::{KeywordRecordings, TrainedOn},
-    text::{file_names, quoted},
-};
-use wakeling_device::{
-    recorder::{self, Event},
-    sensitivity::{Evidence, Preset},
-};
-use wakeling_nn::pretrained::PretrainedModel;
-use wakeling_train::embeddings::{Embeddings, embed_features, embed_streams};
+use wakeling_data::{negatives::load_speech, text::quoted};
+use wakeling_device::recorder;
+use wakeling_shared::frontend::FrontendParams;
 use wakeling_train::{
-    finetune::{
-        Init, NegativeBank, Settings, Trainable, features, finetune_with_progress,
-        progress::{Costs, Stages, Work},
-        tune_ticking,
-    },
-    head_checkpoint::HeadCheckpoint,
+    finetune::{FalseWakes, MODEL_FILE, Recipe, Trainable},
     models,
-    quantize::QuantizedBackbone,
 };
-use words::Keyword;
-
-/// Copies of each recorded false accept, all but a few with augmentation. High-scoring windows are
-/// sampled more often anyway; the copies balance one recording against hours of negatives.
-const FALSE_WAKE_COPIES: usize = 20;
-/// File name of a fine-tuned backbone.
-const UNFROZEN_BACKBONE: &str = "base.safetensors";
 
 /// Fine-tune a pretrained model on a few recordings of a wake word
 #[derive(Debug, Args)]
@@ -102,66 +82,21 @@ pub struct FinetuneArgs {
 
 /// Runs the command.
 pub fn run(args: FinetuneArgs) -> Result<()> {
-    let pretrained = models::pretrained(&args.pretrained)?;
-    let backbone = QuantizedBackbone::of(&pretrained)?;
-    let frontend = pretrained.tables.params(pretrained.info.normalization);
+    let backbone = models::backbone(&args.pretrained)?;
     // The user's files are checked before any long computation begins.
-    let words = args.load_words(&frontend)?;
+    let keywords = args.load_words(&backbone.frontend())?;
+    let mut recipe = Recipe::new(backbone, keywords)?;
     let _claim = files::claim(&args.out)?;
-
-    let negatives = args.other.load(&frontend)?;
-    let (events, sounds) = args.events()?;
-    let false_wakes = load_speech(&open_datasets(&sounds)?, &frontend, "false wakes");
-    if false_wakes.is_empty() && events.is_empty() && !args.false_wakes.is_empty() {
-        let remedy = "see the lines above; give the recordings that a device saved";
-        return Err(Error::input(&args.false_wakes[0], "no recording in it can be read", remedy));
-    }
-    let settings = args.training.settings();
-    let train = args.decide(&words);
-    let costs = Costs::of(&pretrained.info.backbone);
-    let work = Work { words: words.len(), hours: negatives.hours(), train, costs };
-    let stages = Stages::new(work, &settings);
-    let (pretrained, backbone) = match train {
-        Trainable::Head => (pretrained, backbone),
-        _ => args.move_backbone(&pretrained, train, (&negatives, &words), (&settings, &stages))?,
-    };
-    let mut bank =
-        NegativeBank::with_progress(&pretrained, &backbone, &negatives, &settings, &stages)?;
-    if !false_wakes.is_empty() {
-        let speech = vec![false_wakes; FALSE_WAKE_COPIES].concat();
-        let streams = Negatives { speech, noise: Vec::new() }.streams(settings.seed);
-        bank.train_also(embed_streams(&pretrained, &backbone, &streams.streams)?);
-    }
-    if !events.is_empty() {
-        bank.train_also(recorded(&pretrained, &backbone, (&events, &negatives), settings.seed)?);
-    }
-    let mut heads = Vec::new();
-    let names = file_names(words.iter().map(|word| word.label.as_str()));
-    for (word, name) in words.iter().zip(&names) {
-        let Keyword { label, different, .. } = word;
-        let hard_negatives = word.hard_negatives(&words);
-        let recordings = word.all(&hard_negatives);
-        let data = (&negatives, &bank);
-        let word = (label.as_str(), recordings);
-        let mut tuned =
-            finetune_with_progress(&pretrained, &backbone, data, word, &settings, Some(&stages))?;
-        tuned.info.recordings = *different;
-        let path = args.out.join(format!("{name}.head"));
-        tuned.save(&path)?;
-        report(&tuned, &path, &stages);
-        heads.push(tuned);
-    }
-    stages.finish();
-    save_settings(&args.out.join("settings.json"), &args, &settings)?;
-    let trained = |word: &Keyword| KeywordRecordings {
-        label: word.label.clone(),
-        recordings: word.sources.clone(),
-    };
-    TrainedOn { words: words.iter().map(trained).collect() }.save(&args.out)?;
-    let model = args.out.join("model.wkl");
-    write_model(&model, &pretrained, &backbone, (&heads, None))?;
-    log::info!("next: {}", next_command(&model));
-    println!("{}", model.display());
+    recipe.negatives = args.other.load_own(&recipe.backbone.frontend())?;
+    recipe.only_own = args.other.only_own;
+    recipe.false_wakes = args.load_false_wakes(&recipe.backbone.frontend())?;
+    recipe.train = args.train;
+    recipe.settings = args.training.settings();
+    let model = recipe.run(&Bars::default())?;
+    model.save(&args.out, args.record(), &NoProgress)?;
+    let path = args.out.join(MODEL_FILE);
+    log::info!("next: {}", next_command(&path));
+    println!("{}", path.display());
     Ok(())
 }
 
@@ -173,29 +108,9 @@ fn next_command(model: &Path) -> String {
     format!("wakeling listen {path}, or wakeling simulate FILE --model {path}")
 }
 
-/// Computes the backbone's embeddings of events that a device recorded.
-fn recorded(
-    pretrained: &PretrainedModel,
-    backbone: &QuantizedBackbone,
-    (events, negatives): (&[Event], &Negatives),
-    seed: u64,
-) -> Result<Embeddings> {
-    /// Number of clips of negative speech that serve as context around the events.
-    const CONTEXT_CLIPS: usize = 200;
-    let mut rng = StdRng::seed_from_u64(seed);
-    let speech = negatives.speech.iter().sample(&mut rng, CONTEXT_CLIPS);
-    let speech: Vec<SpeechClip> = speech.into_iter().cloned().collect();
-    let contexts = Negatives { speech, noise: Vec::new() }.streams(seed);
-    let mut heard = features(pretrained, &contexts.streams);
-    let shape = (pretrained.info.backbone.inputs(), FALSE_WAKE_COPIES);
-    heard.streams = recorder::streams(events, &heard.streams, shape, &mut rng)?;
-    embed_features(pretrained, backbone, &heard.streams)
-}
-
 impl FinetuneArgs {
-    /// Reads the paths of `--false-wakes`: returns flight recorder events, and the paths with
-    /// recordings.
-    fn events(&self) -> Result<(Vec<Event>, Vec<PathBuf>)> {
+    /// Loads the flight recorder events and the recordings of `--false-wakes`.
+    fn load_false_wakes(&self, frontend: &FrontendParams<'_>) -> Result<FalseWakes> {
         let (mut events, mut sounds) = (Vec::new(), Vec::new());
         for path in &self.false_wakes {
             let found = recorder::load_events(path)?;
@@ -204,80 +119,27 @@ impl FinetuneArgs {
             }
             events.extend(found);
         }
-        Ok((events, sounds))
-    }
-
-    /// Resolves the layers to train, by the keyword with the fewest recordings.
-    fn decide(&self, words: &[Keyword]) -> Trainable {
-        // Synthesized samples do not count: a backbone fine-tuned on them would fit synthetic
-        // voices.
-        let fewest = words.iter().map(|w| w.recorded).min().unwrap_or(0);
-        let (train, why) = self.train.decide(fewest);
-        if let Some(why) = why {
-            log::info!("{why}");
+        let clips = load_speech(&open_datasets(&sounds)?, frontend, "false wakes");
+        if clips.is_empty() && events.is_empty() && !self.false_wakes.is_empty() {
+            let remedy = "see the lines above; give the recordings that a device saved";
+            let path = &self.false_wakes[0];
+            return Err(Error::input(path, "no recording in it can be read", remedy));
         }
-        train
+        Ok(FalseWakes { clips, events })
     }
 
-    /// Fine-tunes the backbone on the keywords, and writes the new pretrained model beside the
-    /// heads.
-    fn move_backbone(
-        &self,
-        pretrained: &PretrainedModel,
-        train: Trainable,
-        (negatives, words): (&Negatives, &[Keyword]),
-        (settings, stages): (&Settings, &Stages),
-    ) -> Result<(PretrainedModel, QuantizedBackbone)> {
-        let hard_negatives: Vec<_> = words.iter().map(|word| word.hard_negatives(words)).collect();
-        let pairs = words.iter().zip(&hard_negatives);
-        let words: Vec<_> = pairs.map(|(w, others)| (w.label.as_str(), w.all(others))).collect();
-        stages.begin("training the backbone");
-        let how = (Init::Pretrained, train);
-        let tick = || stages.backbone_step();
-        let pretrained = tune_ticking(pretrained, how, negatives, &words, settings, Some(&tick))?;
-        let path = self.out.join(UNFROZEN_BACKBONE);
-        pretrained.save(&path)?;
-        let path = path.display();
-        stages.log(&format!("{path}: the fine-tuned backbone, for `wakeling quantize --base`"));
-        let backbone = QuantizedBackbone::of(&pretrained)?;
-        Ok((pretrained, backbone))
+    /// Describes the data, for `settings.json`.
+    fn record(&self) -> Value {
+        let word = |w: &KeywordPath| json!({"label": w.label, "path": w.path});
+        json!({
+            "base": self.pretrained,
+            "words": self.words.iter().map(word).collect::<Vec<_>>(),
+            "samples": self.samples,
+            "labels": self.labels,
+            "negatives": self.other.negatives,
+            "noise": self.other.noise,
+            "false_wakes": self.false_wakes,
+            "only_own": self.other.only_own,
+        })
     }
-}
-
-/// Logs the named sensitivities of a keyword, with the false accepts that were counted for each.
-fn report(tuned: &HeadCheckpoint, path: &Path, stages: &Stages) {
-    let info = &tuned.info;
-    let (path, label) = (path.display(), quoted(&info.label));
-    stages.log(&format!("{path}: {} recordings of {label}", info.recordings));
-    stages.log("  sensitivity  false accepts in held-out negatives");
-    let own = info.detector.threshold;
-    for preset in Preset::ALL {
-        let evidence = Evidence::of(&info.points, preset.threshold(&info.points, own));
-        let mark = if preset == Preset::Normal { "; in force" } else { "" };
-        stages.log(&format!("  {preset:<11}  {evidence}{mark}"));
-    }
-    if !info.points.iter().any(|p| p.threshold == own) {
-        stages.log(
-            "  the threshold of normal is estimated for 0.5 false accepts per hour; more --negatives would measure it",
-        );
-    }
-}
-
-fn save_settings(path: &Path, args: &FinetuneArgs, settings: &Settings) -> Result<()> {
-    let words: Vec<_> =
-        args.words.iter().map(|w| serde_json::json!({"label": w.label, "path": w.path})).collect();
-    let record = serde_json::json!({
-        "base": args.pretrained,
-        "words": words,
-        "samples": args.samples,
-        "labels": args.labels,
-        "negatives": args.other.negatives,
-        "noise": args.other.noise,
-        "false_wakes": args.false_wakes,
-        "only_own": args.other.only_own,
-        "train": args.train.to_string(),
-        "settings": settings,
-        "version": env!("CARGO_PKG_VERSION"),
-    });
-    files::write_atomic(path, format!("{record:#}\n").as_bytes())
 }

@@ -32,7 +32,7 @@ was built: --firmware.
 
 --uf2 writes a file for boards that show a drive (pico, pico2: hold BOOTSEL while plugging in). The
 esp32-c3 is flashed by espflash, all others by a debug probe: by this program if it was built with the
-feature `probe` (cargo build --release -p wakeling --features wakeling/probe), which then also compares
+feature `probe` (cargo build --release -p wakeling --features probe), which then also compares
 what was written; without it, the commands of probe-rs's own program are printed.")]
 pub struct FlashArgs {
     /// Model from `wakeling quantize`, or from `wakeling sign` if the board has slots

@@ -39,7 +39,10 @@ use wakeling_data::{
     takes::{self, Checked, Purpose},
     text::nfc,
 };
-use wakeling_train::{finetune::Settings, models};
+use wakeling_train::{
+    finetune::{HeadSettings, Settings, TrainSettings},
+    models,
+};
 
 /// Loads the clips of a dataset, and logs the entries that were skipped.
 ///
@@ -103,17 +106,22 @@ pub struct NegativeArgs {
 }
 
 impl NegativeArgs {
+    /// Loads the user's negative data.
+    ///
+    /// # Errors
+    /// As [`open_datasets`].
+    pub fn load_own(&self, frontend: &FrontendParams<'_>) -> Result<Negatives> {
+        let speech = load_speech(&open_datasets(&self.negatives)?, frontend, "negatives");
+        let noise = load_log_mel(&open_datasets(&self.noise)?, frontend, "noise");
+        Ok(Negatives { speech, noise: noise.into_iter().flatten().collect() })
+    }
+
     /// Loads all negative data.
     ///
     /// # Errors
     /// As [`open_datasets`], and if a shipped pack is damaged.
     pub fn load(&self, frontend: &FrontendParams<'_>) -> Result<Negatives> {
-        let mut all =
-            if self.only_own { Negatives::default() } else { models::shipped_negatives()? };
-        all.speech.extend(load_speech(&open_datasets(&self.negatives)?, frontend, "negatives"));
-        let noise = load_log_mel(&open_datasets(&self.noise)?, frontend, "noise");
-        all.noise.extend(noise.into_iter().flatten());
-        Ok(all)
+        models::negatives(&self.load_own(frontend)?, self.only_own)
     }
 }
 
@@ -122,26 +130,26 @@ impl NegativeArgs {
 pub struct Training {
     /// Hours of negatives to train on. If there are fewer, clips are mixed up to four times, each
     /// time with another augmentation
-    #[arg(long, value_name = "HOURS", default_value_t = Settings::default().negative_hours,
+    #[arg(long, value_name = "HOURS", default_value_t = TrainSettings::default().negative_hours,
         value_parser = number::within(0.0..=1_000.0))]
     negative_hours: f64,
     /// Training steps of the head
-    #[arg(long, default_value_t = Settings::default().steps, value_parser = number::steps())]
+    #[arg(long, default_value_t = TrainSettings::default().steps, value_parser = number::steps())]
     steps: usize,
     /// Number of heads that are trained with different seeds and merged into one
-    #[arg(long = "ensemble", alias = "members", value_name = "COUNT", default_value_t = Settings::default().ensemble_members,
+    #[arg(long = "ensemble", alias = "members", value_name = "COUNT", default_value_t = HeadSettings::default().ensemble_members,
         value_parser = number::within(1..=8_usize))]
     ensemble_members: usize,
     /// Channels of each head's layers; 1 is a single node
-    #[arg(long, value_name = "COUNT", default_value_t = Settings::default().hidden,
+    #[arg(long, value_name = "COUNT", default_value_t = HeadSettings::default().hidden,
         value_parser = number::within(1..=64_usize))]
     head_channels: usize,
     /// Temporal layers of each head: with 0 it covers one moment, with 2 the whole phrase
-    #[arg(long, value_name = "COUNT", default_value_t = Settings::default().temporal.len(),
-        value_parser = number::within(0..=Settings::default().temporal.len()))]
+    #[arg(long, value_name = "COUNT", default_value_t = HeadSettings::default().temporal.len(),
+        value_parser = number::within(0..=HeadSettings::default().temporal.len()))]
     head_layers: usize,
     /// Training steps of the backbone, if it is fine-tuned
-    #[arg(long = "backbone-steps", alias = "trunk-steps", value_name = "STEPS", default_value_t = Settings::default().backbone_steps, value_parser = number::steps())]
+    #[arg(long = "backbone-steps", alias = "trunk-steps", value_name = "STEPS", default_value_t = TrainSettings::default().backbone_steps, value_parser = number::steps())]
     backbone_steps: usize,
     /// Worker threads, of which training uses up to two; the result does not depend on it
     #[arg(long, default_value_t = wakeling_train::default_workers(), value_parser = number::workers())]
@@ -154,20 +162,23 @@ pub struct Training {
 impl Training {
     /// Returns the settings.
     pub fn settings(self) -> Settings {
-        let mut settings = Settings {
-            negative_hours: self.negative_hours,
-            steps: self.steps,
+        let mut head = HeadSettings {
             ensemble_members: self.ensemble_members,
             hidden: self.head_channels,
+            ..HeadSettings::default()
+        };
+        // With fewer layers, those that reach furthest back are kept.
+        let left_out = head.temporal.len().saturating_sub(self.head_layers);
+        head.temporal.drain(..left_out);
+        let train = TrainSettings {
+            negative_hours: self.negative_hours,
+            steps: self.steps,
             backbone_steps: self.backbone_steps,
             workers: self.workers,
             seed: self.seed,
-            ..Settings::default()
+            ..TrainSettings::default()
         };
-        // With fewer layers, those that reach furthest back are kept.
-        let left_out = settings.temporal.len().saturating_sub(self.head_layers);
-        settings.temporal.drain(..left_out);
-        settings
+        Settings { head, train, ..Settings::default() }
     }
 }
 

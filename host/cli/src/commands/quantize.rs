@@ -1,19 +1,17 @@
 //! `wakeling quantize`: builds one int8 model from a pretrained model and one or several fine-tuned
 //! heads.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use wakeling_shared::{gate::GateParams, model::Model};
+use wakeling_shared::gate::GateParams;
 
 use wakeling_core::Result;
-use wakeling_device::model_file;
-use wakeling_nn::pretrained::PretrainedModel;
 use wakeling_train::{
     enroll::empty_entry,
     head_checkpoint::HeadCheckpoint,
     models,
-    quantize::{CardText, QuantizedBackbone, with_model},
+    quantize::{CardText, QuantizedModel},
 };
 
 /// Make a model for the device from a pretrained model and fine-tuned heads
@@ -41,60 +39,29 @@ pub struct QuantizeArgs {
 
 /// Runs the command.
 pub fn run(args: QuantizeArgs) -> Result<()> {
-    let pretrained = models::pretrained(&args.pretrained)?;
-    let backbone = QuantizedBackbone::of(&pretrained)?;
+    let backbone = models::backbone(&args.pretrained)?;
     let heads: Vec<HeadCheckpoint> = args
         .heads
         .iter()
-        .map(|path| HeadCheckpoint::load(path, &pretrained))
+        .map(|path| HeadCheckpoint::load(path, &backbone.pretrained))
         .collect::<Result<_>>()?;
-    let gate = args.gate.then(GateParams::default);
     match &args.enroll {
-        None => write_model(&args.out, &pretrained, &backbone, (&heads, gate))?,
+        None => {
+            let gate = args.gate.then(GateParams::default);
+            let model = QuantizedModel::of_heads(&backbone, &heads)?.with_gate(gate);
+            model.write(&args.out)?;
+            log::info!("{}: {}", args.out.display(), model.costs()?);
+        }
         Some(word) => {
-            let empty = empty_entry(&pretrained, &backbone, &models::shipped_negatives()?, word)?;
+            let empty = empty_entry(&backbone, &models::shipped_negatives()?, word)?;
             let mut words = heads.iter().map(|h| h.entry(&backbone)).collect::<Result<Vec<_>>>()?;
             words.push(empty);
-            let provenance =
-                format!("to be enrolled; pretrained model: {}", pretrained.info.provenance);
+            let base = &backbone.pretrained.info.provenance;
+            let provenance = format!("to be enrolled; base: {base}");
             let card = CardText { name: word.clone(), provenance };
-            with_model(&pretrained, &backbone, &words, &card, |model| {
-                model_file::write(&args.out, model)
-            })?;
+            QuantizedModel::new(&backbone, words, card)?.write(&args.out)?;
         }
     }
     println!("{}", args.out.display());
     Ok(())
-}
-
-/// Quantizes heads, writes the model, and logs its costs on a device.
-pub fn write_model(
-    path: &Path,
-    pretrained: &PretrainedModel,
-    backbone: &QuantizedBackbone,
-    (heads, gate): (&[HeadCheckpoint], Option<GateParams>),
-) -> Result<()> {
-    let words = heads.iter().map(|h| h.entry(backbone)).collect::<Result<Vec<_>>>()?;
-    let labels: Vec<&str> = heads.iter().map(|h| h.info.label.as_str()).collect();
-    let recordings: usize = heads.iter().map(|h| h.info.recordings).sum();
-    let card = CardText {
-        name: labels.join(", "),
-        provenance: format!(
-            "{recordings} recordings; pretrained model: {}",
-            pretrained.info.provenance
-        ),
-    };
-    with_model(pretrained, backbone, &words, &card, |model| {
-        let model = &Model { gate, ..model.clone() };
-        model_file::write(path, model)?;
-        let bytes = model_file::encode(model)?.len();
-        log::info!(
-            "{}: {} bytes of flash, {} bytes of state, {:.1} million multiply-accumulates a second",
-            path.display(),
-            bytes,
-            model.arena_bytes(),
-            model.step_macs() as f64 * pretrained.info.backbone.steps_per_second() / 1e6
-        );
-        Ok(())
-    })
 }

@@ -6,7 +6,7 @@
 //! with its group, or 3 MB for 7 million clips (10,000 hours).
 //!
 //! Chunks ([`Chunk`]) are the unit of shuffling and reading. The chunks of one remote shard belong
-//! to one [group](Listing::groups), so the shard is fetched once per epoch. A line that begins with
+//! to one [group](DatasetIndex::groups), so the shard is fetched once per epoch. A line that begins with
 //! `#` starts a group.
 
 use std::{

@@ -15,7 +15,7 @@
 //! | common-voice | a release's folder for one language, or one of its `.tsv` (`common_voice`) |
 //! | shards | WebDataset `.tar` files: one, a folder of them, or `name-{0000..0099}.tar` (`shards`) |
 //!
-//! Shards may also be at `http(s)://` and `s3://` addresses (see [`remote`](crate::remote)).
+//! Shards may also be at `http(s)://` and `s3://` addresses (see [`remote`]).
 
 mod common_voice;
 pub mod fetch;
@@ -40,7 +40,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-pub use split::split_by_speaker;
+pub use split::{speaker_position, split_by_speaker};
 
 use crate::remote;
 use wakeling_audio as audio;
@@ -329,6 +329,23 @@ pub fn stream(path: &Path, format: Option<Format>, sink: &mut Sink<'_>) -> Resul
 }
 
 /// Small dataset in memory: its clips, and the files and lines that were skipped.
+///
+/// ```
+/// use wakeling_data::dataset::{Dataset, Format};
+///
+/// let folder = std::env::temp_dir().join(format!("wakeling-dataset-{}", std::process::id()));
+/// for word in ["yes", "no"] {
+///     std::fs::create_dir_all(folder.join(word)).unwrap();
+///     wakeling_audio::write_wav(folder.join(word).join("1.wav"), &[9; 1_600])?;
+/// }
+/// std::fs::write(folder.join("no/2.amr"), "").unwrap();
+/// let dataset = Dataset::open(&folder)?;
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// let texts: Vec<_> = dataset.examples.iter().filter_map(|clip| clip.text.as_deref()).collect();
+/// assert_eq!(texts, ["no", "yes"]); // the folder is the word
+/// assert!(dataset.skipped[0].reason.contains(".amr"));
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
     /// Clips.

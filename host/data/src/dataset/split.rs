@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::Example;
+use crate::text::hash;
 use wakeling_core::{Error, Result};
 
 /// Splits clips into one part for each of `fractions`, which are shares of the clips.
@@ -18,6 +19,20 @@ use wakeling_core::{Error, Result};
 /// part with the most speakers. The result depends on the set of clips and the seed, not on the
 /// order of `examples`. That order is kept within each part. Fractions that sum to less than 1 are
 /// scaled up, so no clip is dropped.
+///
+/// ```
+/// use wakeling_data::dataset::{Example, split_by_speaker};
+///
+/// let clip = |n: usize| Example {
+///     speaker: Some(format!("speaker {}", n % 5)),
+///     ..Example::unlabelled(format!("{n}.wav"))
+/// };
+/// let clips: Vec<Example> = (0..50).map(clip).collect();
+/// let parts = split_by_speaker(&clips, &[0.8, 0.2], 1)?;
+/// assert_eq!((parts[0].len(), parts[1].len()), (40, 10));
+/// assert!(parts[1].iter().all(|test| parts[0].iter().all(|train| train.speaker != test.speaker)));
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Usage`] if a fraction is not in (0, 1], their sum exceeds 1, or there are fewer speakers
@@ -57,6 +72,19 @@ pub fn split_by_speaker(
             indices.into_iter().map(|i| examples[i].clone()).collect()
         })
         .collect())
+}
+
+/// Maps the speaker of a clip to a number below 2⁶⁴; uses the file if the speaker is unknown.
+///
+/// A dataset too large for [`split_by_speaker`] holds out the clips below a threshold: that share of
+/// the speakers, clip by clip, with no list of them.
+pub fn speaker_position(clip: &Example, seed: u64) -> u64 {
+    let name = clip.speaker.clone().unwrap_or_else(|| format!("\0{}", clip.name()));
+    // Finalizer of SplitMix64 (Steele et al. 2014).
+    let mut x = hash(&name) ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 /// Indices of clips that must stay together.

@@ -248,6 +248,15 @@ pub fn is_syllable(token: &str) -> bool {
 /// Returns the minimum edit cost between two sequences, divided by the longer length: 0 equal, 1
 /// nothing in common. A substitution costs the difference of the features. A gap costs 0.65, a weak
 /// one 0.35.
+///
+/// ```
+/// use wakeling_data::phrase::phones::{distance, segments};
+///
+/// let phones = |text: &str| segments(&text.chars().map(String::from).collect::<Vec<_>>());
+/// let [bat, pat, sun] = ["bat", "pat", "sun"].map(phones);
+/// assert_eq!(distance(&bat, &bat), 0.0);
+/// assert!(distance(&bat, &pat) < distance(&bat, &sun));
+/// ```
 pub fn distance(a: &[Segment], b: &[Segment]) -> f32 {
     let longer = a.len().max(b.len());
     if longer == 0 {

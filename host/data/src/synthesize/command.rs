@@ -25,6 +25,15 @@ const PATIENCE: Duration = Duration::from_millis(5);
 ///
 /// Placeholders are `{text}`, `{voice}`, `{speed}`, `{pitch}`, `{language}`, and `{out}`, the name
 /// of the file to write. A line without `{text}` gets the text on its standard input.
+///
+/// ```
+/// use wakeling_data::synthesize::Template;
+///
+/// let template = Template::parse("espeak-ng -v {voice} -w {out} -- {text}")?;
+/// assert!(template.has("{voice}") && !template.has("{speed}"));
+/// assert!(Template::parse("espeak-ng {text}").is_err()); // nowhere to write to
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     line: String,

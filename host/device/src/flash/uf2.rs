@@ -39,6 +39,20 @@ mod e10 {
 }
 
 /// Converts a plan to a file.
+///
+/// ```
+/// use wakeling_device::{board::{Board, Family}, flash::{Part, Plan, uf2}};
+///
+/// let board = Board::named("pico")?;
+/// let part = Part { what: "model", address: board.model.start, bytes: vec![7; 5_000] };
+/// let file = uf2::write(&Plan { board, parts: vec![part] }, Family::Rp2040);
+/// assert_eq!(file.len(), 2 * 4_096 / 256 * uf2::BLOCK_BYTES); // two sectors
+///
+/// let parts = uf2::read(&file, Family::Rp2040).unwrap();
+/// assert_eq!(parts[0].bytes[..5_000], [7; 5_000]);
+/// assert_eq!(uf2::read(&file, Family::Rp2350ArmS), Ok(vec![])); // for another chip
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 pub fn write(plan: &Plan, family: Family) -> Vec<u8> {
     let mut pages: Vec<(u32, [u8; PAYLOAD_BYTES])> = Vec::new();
     for (address, sector) in sectors(plan) {

@@ -17,6 +17,15 @@ const HIGHEST_TENTHS: i32 = 1_000;
 /// defined for every pair of logits and never falls as the logit rises. It is 50 or more exactly
 /// where the detector fires. The level compares a score with the threshold in force, so it changes
 /// with the sensitivity.
+///
+/// ```
+/// use wakeling_device::sensitivity::DetectionLevel;
+///
+/// let threshold = -1_377; // Q8; another model has another one
+/// assert_eq!(DetectionLevel::of(threshold, threshold).value(), 50.0);
+/// assert_eq!(DetectionLevel::of(threshold + 512, threshold).value(), 60.0); // two units of log-odds
+/// assert!(DetectionLevel::of(threshold - 1, threshold) < DetectionLevel::THRESHOLD);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DetectionLevel {
     tenths: i32,

@@ -14,6 +14,17 @@ use super::FalseAccepts;
 const STEP: i16 = 256;
 
 /// Named sensitivity of a model.
+///
+/// ```
+/// use wakeling_device::sensitivity::Preset;
+/// use wakeling_shared::model::OperatingPoint;
+///
+/// let point = |false_accepts, threshold| OperatingPoint { false_accepts, audio_seconds: 7_200, threshold };
+/// let points = [point(0, 1_800), point(1, 900), point(9, 200)]; // of two hours of negatives
+/// let own = 900;
+/// let thresholds = Preset::ALL.map(|preset| preset.threshold(&points, own));
+/// assert_eq!(thresholds, [1_800, 900, 200]); // strict, normal, eager
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Preset {
     /// Fewest false accepts, most misses

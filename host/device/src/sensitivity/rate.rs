@@ -14,6 +14,15 @@ const MANY_EVENTS: usize = 200;
 /// Formatted as `none in 1.2 h (at most 2.5/h)` or `1 in 1.2 h (at most 4.0/h)`: the count, and the
 /// upper bound of the rate, [`upper_rate`]. Below half an hour of audio a rate would mislead, so
 /// the text is `1 in 43 s: too short for a rate`.
+///
+/// ```
+/// use wakeling_device::sensitivity::FalseAccepts;
+///
+/// let none = FalseAccepts { count: 0, hours: 1.2 };
+/// assert_eq!(none.to_string(), "none in 1.2 h (at most 2.5/h)"); // 3 / 1.2 h, at 95 %
+/// let short = FalseAccepts { count: 1, hours: 0.012 };
+/// assert_eq!(short.at_most_per_hour(), None); // 43 s show no rate
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FalseAccepts {
     /// Number of false accepts.

@@ -15,6 +15,25 @@ const DEVELOPMENT_SEED: [u8; KEY_BYTES] = *b"wakeling development key, public";
 const COMMENT: &str = "# Wakeling: a secret key that signs models. Keep it to yourself.";
 
 /// Key for signing.
+///
+/// ```
+/// use wakeling_device::update::{keys::Key, package::{Package, pack}};
+/// # use wakeling_tests::model::{Tier, random_model};
+/// # let model = random_model(1, Tier::Tiny);
+///
+/// let path = std::env::temp_dir().join(format!("wakeling-key-{}", std::process::id()));
+/// let key = Key::create(&path)?;
+/// assert_eq!(Key::load(&path)?.public(), key.public());
+/// assert!(Key::create(&path).is_err()); // a key is never overwritten
+/// # std::fs::remove_file(&path).unwrap();
+///
+/// // `model` holds the bytes of a model file.
+/// let signed = pack("model.wkl".as_ref(), &model, 3, Some(&key))?;
+/// let package = Package::of(signed).unwrap();
+/// assert_eq!(package.header.version, 3);
+/// assert_eq!(package.header.signature.unwrap().key, key.public());
+/// # Ok::<(), wakeling_core::Error>(())
+/// ```
 pub struct Key {
     pair: KeyPair,
 }

@@ -57,6 +57,21 @@ pub struct CtcLoss {
 /// are left out of the mean and counted. Without a need for gradients only the forward recursion
 /// runs.
 ///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use wakeling_nn::ops::ctc::{Segment, ctc_loss};
+///
+/// // Three steps of a network that is sure of the path: 1, blank, 2.
+/// let logits = [[[0f32, 20.0, 0.0], [20.0, 0.0, 0.0], [0.0, 0.0, 20.0]]];
+/// let logits = Tensor::new(&logits, &Device::Cpu)?;
+/// let spoken = |labels: &[u32]| Segment { row: 0, start: 0, end: 3, labels: labels.to_vec() };
+/// let right = ctc_loss(&logits, &[spoken(&[1, 2])])?;
+/// assert!(right.loss.to_scalar::<f32>()? < 1e-6);
+/// assert!(ctc_loss(&logits, &[spoken(&[2, 1])])?.loss.to_scalar::<f32>()? > 10.0);
+/// assert_eq!(ctc_loss(&logits, &[spoken(&[1, 1, 1, 1])])?.infeasible, 1); // too few steps
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+///
 /// # Errors
 /// If a segment exceeds the logits, a label is outside `1..V`, or the logits are not f32 on the
 /// CPU.

@@ -23,6 +23,18 @@ use wakeling_core::simd;
 /// `targets` in [0, 1] and `weights` have the shape of `logits` and get no gradient; weight 0 marks
 /// a missing label, whatever its target. `gamma >= 0` is the focal exponent, 0 for none.
 ///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use wakeling_nn::ops::sigmoid_bce::sigmoid_bce;
+///
+/// let tensor = |values: [f32; 3]| Tensor::new(&values, &Device::Cpu);
+/// let (logits, targets) = (tensor([0.0, 3.0, -9.0])?, tensor([1.0, 1.0, 1.0])?);
+/// let known = tensor([1.0, 1.0, 0.0])?; // the third label is "?"
+/// let loss = sigmoid_bce(&logits, &targets, &known, 2.0, 0.0)?.to_scalar::<f32>()?;
+/// assert!((loss - (2f32.ln() + (-3f32).exp().ln_1p()) / 2.0).abs() < 1e-6);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+///
 /// # Errors
 /// If shapes disagree, `normalizer` is not positive, `gamma` is negative, or a tensor is not f32
 /// on the CPU.

@@ -20,6 +20,16 @@ use super::{
 /// `logits [N, V]`, `targets` `N` classes below `V`, `weights` `N` values (all 1 if absent). Rows
 /// of weight 0 are left out, and their targets are not read. If all weights are 0 the loss is 0.
 ///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use wakeling_nn::ops::softmax_cross_entropy::softmax_cross_entropy;
+///
+/// let logits = Tensor::new(&[[2f32, 2.0], [0.0, 50.0]], &Device::Cpu)?;
+/// let loss = softmax_cross_entropy(&logits, &[0, 1], None)?.to_scalar::<f32>()?;
+/// assert!((loss - 2f32.ln() / 2.0).abs() < 1e-6); // the first row is undecided
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+///
 /// # Errors
 /// If lengths disagree, a target is no class, the weights sum to less than 0, or the logits are not
 /// f32 on the CPU.

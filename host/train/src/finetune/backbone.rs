@@ -8,16 +8,19 @@
 //! one backbone. Afterwards it is calibrated and quantized again, and heads are trained on it as on
 //! any other.
 
-use std::{fmt, ops::Range, str::FromStr};
+use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wakeling_shared::model::UNIT;
 
 use super::{
-    Settings,
+    Settings, TrainSettings,
     negative_bank::{EncodedNegatives, features, features_to_train_on},
-    positives::{Around, KeywordClips, compose},
+    positive_streams,
+    positives::{KeywordClips, PositiveStream},
+    progress::Stages,
+    strategy::{Init, Strategy},
     train_step::{BatchMix, KeywordTrainStep, Network, TrainingSet},
 };
 use crate::embeddings::Embeddings;
@@ -25,11 +28,11 @@ use crate::{
     quantize::{QuantParams, ranges},
     trainer::{SHARDS, StepOutput, TrainStep, Trainer},
 };
-use wakeling_core::{Error, Result};
+use wakeling_core::Result;
 use wakeling_data::negatives::Negatives;
 use wakeling_nn::{
     INPUT_SCALE,
-    backbone::{BackboneConfig, BackboneNetwork, Blocks, Stem},
+    backbone::{BackboneNetwork, Blocks, Stem},
     head::{HeadConfig, HeadNetwork},
     mode::{Mode, Samples},
     ops::{linear::linear, squared_error::squared_error},
@@ -38,171 +41,73 @@ use wakeling_nn::{
     pretrained::PretrainedModel,
 };
 
-/// Number of recordings per keyword from which on `auto` fine-tunes the whole backbone.
-pub const ENOUGH_TO_TUNE: usize = 50;
 /// Windows per worker and training step. A window of features costs a hundred times as much as one
 /// of embeddings.
 const MIX: BatchMix = BatchMix { positives: 10, partial_phrases: 3, negatives: 15 };
 /// Number of streams of each kind for calibrating a fine-tuned backbone.
 const CALIBRATION_STREAMS: usize = 24;
 
-/// Layers that fine-tuning trains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trainable {
-    /// New heads only.
-    Head,
-    /// Heads and this many of the backbone's last blocks.
-    Last(usize),
-    /// All layers.
-    All,
-    /// Choice by the number of recordings.
-    Auto,
-}
-
-impl FromStr for Trainable {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        match (text, text.strip_prefix("last:").map(str::parse)) {
-            ("head", _) => Ok(Self::Head),
-            ("all", _) => Ok(Self::All),
-            ("auto", _) => Ok(Self::Auto),
-            (_, Some(Ok(blocks))) if blocks > 0 => Ok(Self::Last(blocks)),
-            _ => Err("expected head, last:K with K from 1, all, or auto".into()),
-        }
-    }
-}
-
-impl fmt::Display for Trainable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Head => f.write_str("head"),
-            Self::Last(blocks) => write!(f, "last:{blocks}"),
-            Self::All => f.write_str("all"),
-            Self::Auto => f.write_str("auto"),
-        }
-    }
-}
-
-impl Trainable {
-    /// Resolves `Auto` by the number of different recordings of the rarest keyword, and returns the
-    /// reason as a message. Other values are returned as they are.
-    pub fn decide(self, recordings: usize) -> (Self, Option<String>) {
-        match self {
-            Self::Auto if recordings < ENOUGH_TO_TUNE => {
-                let why = format!(
-                    "training the head alone: {recordings} recordings are too few to fine-tune the backbone, which helps from {ENOUGH_TO_TUNE} on"
-                );
-                (Self::Head, Some(why))
-            }
-            Self::Auto => {
-                let why = format!(
-                    "training the head and the backbone, which takes some minutes: {recordings} recordings are enough"
-                );
-                (Self::All, Some(why))
-            }
-            chosen => (chosen, None),
-        }
-    }
-
-    /// Returns the backbone's blocks to train; `None` means all blocks and the stem.
-    fn blocks(self, backbone: &BackboneConfig) -> Result<Option<Range<usize>>> {
-        let count = backbone.dilations.len();
-        match self {
-            Self::Head | Self::Auto => Ok(Some(count..count)),
-            Self::All => Ok(None),
-            Self::Last(blocks) if blocks <= count => Ok(Some(count - blocks..count)),
-            Self::Last(blocks) => Err(Error::usage(
-                format!("the backbone has {count} blocks, not {blocks}"),
-                format!("give --train last:K with K up to {count}, or all"),
-            )),
-        }
-    }
-}
-
-/// Initialization of the backbone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Init {
-    /// Pretrained weights; the learning-without-forgetting loss is added.
-    Pretrained,
-    /// Random weights with this percentage of the pretrained model's channels, to measure the
-    /// benefit of pretraining.
-    Scratch(u16),
-}
-
 /// Fine-tunes a pretrained model's backbone on keywords. The result keeps the pretraining heads,
-/// unless `start` is [`Init::Scratch`].
+/// unless the strategy starts from scratch.
 ///
 /// # Errors
-/// [`Error::Usage`] if the backbone has fewer blocks than are to be trained; [`Error::Input`] if no
-/// recording of a keyword holds a phrase.
-pub fn tune(
+/// [`Error::Usage`](wakeling_core::Error::Usage) if the backbone has fewer blocks than are to be
+/// trained; [`Error::Input`](wakeling_core::Error::Input) if no recording of a keyword holds a
+/// phrase; [`Error::Cancelled`](wakeling_core::Error::Cancelled).
+pub fn train_backbone(
     pretrained: &PretrainedModel,
-    start: Init,
-    train: Trainable,
+    strategy: Strategy,
     negatives: &Negatives,
-    words: &[(&str, KeywordClips<'_>)],
+    keywords: &[KeywordClips<'_>],
     settings: &Settings,
+    stages: &Stages<'_>,
 ) -> Result<PretrainedModel> {
-    tune_ticking(pretrained, (start, train), negatives, words, settings, None)
-}
-
-/// As [`tune`], with a call of `tick` after each training step instead of a progress bar.
-///
-/// # Errors
-/// As [`tune`].
-pub fn tune_ticking(
-    pretrained: &PretrainedModel,
-    (start, train): (Init, Trainable),
-    negatives: &Negatives,
-    words: &[(&str, KeywordClips<'_>)],
-    settings: &Settings,
-    tick: Option<&dyn Fn()>,
-) -> Result<PretrainedModel> {
-    let mut rng = StdRng::seed_from_u64(settings.seed);
-    let moving = train.blocks(&pretrained.info.backbone)?;
-    let pretrained = &match start {
+    stages.begin("training the backbone");
+    let mut rng = StdRng::seed_from_u64(settings.train.seed);
+    let moving = strategy.train.blocks(&pretrained.info.backbone)?;
+    let pretrained = &match strategy.init {
         Init::Pretrained => pretrained.clone(),
         Init::Scratch(percent) => scratch(pretrained, percent, &mut rng)?,
     };
-    let others = features_to_train_on(pretrained, negatives, settings)?;
-    let head = settings.head(pretrained.info.backbone.steps_per_second());
+    let others = features_to_train_on(pretrained, negatives, &settings.train, stages)?;
+    let head = settings.head.config(pretrained.info.backbone.steps_per_second());
     let outputs = sample(pretrained, &others.outputs)?;
     let gains = output_gains(&outputs)?;
-    let lwf = match start {
-        Init::Pretrained => Some(LwfLoss::of(pretrained, &outputs, settings.lwf_weight)?),
+    let lwf = match strategy.init {
+        Init::Pretrained => Some(LwfLoss::of(pretrained, &outputs, settings.train.lwf_weight)?),
         Init::Scratch(_) => None,
     };
     let mut params = moving_params(pretrained, moving.as_ref())?;
-    head.init(&mut params, vec![1.0; pretrained.info.backbone.channels], words.len(), &mut rng)?;
-    let mut stages = Vec::new();
-    for (column, &(label, recordings)) in words.iter().enumerate() {
+    let channels = pretrained.info.backbone.channels;
+    head.init(&mut params, vec![1.0; channels], keywords.len(), &mut rng)?;
+    let mut steps = Vec::new();
+    for (column, &keyword) in keywords.iter().enumerate() {
         let network = UnfrozenNetwork {
             pretrained,
             moving: moving.clone(),
             head: head.clone(),
             column,
-            words: words.len(),
+            words: keywords.len(),
             gains: gains.clone(),
             lwf: lwf.clone(),
         };
-        let training_set = training_set(
-            pretrained,
-            (negatives, &others),
-            (label, recordings),
-            settings,
-            &mut rng,
-        )?;
-        let settings = Settings { dropout: 0.0, ..settings.clone() };
-        stages.push(KeywordTrainStep::new(network, training_set, MIX, &settings));
+        let streams = positive_streams(negatives, keyword, settings, stages, &mut rng)?;
+        let training_set = training_set(pretrained, &others, keyword.label, streams, stages)?;
+        let mut settings = settings.clone();
+        settings.train.dropout = 0.0;
+        steps.push(KeywordTrainStep::new(network, training_set, MIX, &settings, stages));
     }
-    let stage = Joint { stages };
-    let params = run(settings, start).train_ticking(&stage, params, tick)?;
-    moved(pretrained, &params, &stage)
+    let step = Joint { steps };
+    let trainer = trainer(&settings.train, strategy.init);
+    let params = trainer.train_ticking(&step, params, &|| stages.backbone_step())?;
+    with_trained(pretrained, &params, &step, stages)
 }
 
-fn run(settings: &Settings, start: Init) -> Trainer {
-    let pretrained = start == Init::Pretrained;
+fn trainer(settings: &TrainSettings, init: Init) -> Trainer {
+    let rate_share = match init {
+        Init::Pretrained => settings.backbone_rate_share,
+        Init::Scratch(_) => 1.0,
+    };
     Trainer {
         schedule: Schedule {
             steps: settings.backbone_steps,
@@ -211,7 +116,7 @@ fn run(settings: &Settings, start: Init) -> Trainer {
             weight_decay: settings.weight_decay,
             clip_norm: 2.0,
             average_decay: 0.98,
-            backbone_rate_share: if pretrained { settings.backbone_rate_share } else { 1.0 },
+            backbone_rate_share: rate_share,
         },
         shards: SHARDS,
         workers: settings.workers,
@@ -259,20 +164,14 @@ fn moving_params(pretrained: &PretrainedModel, moving: Option<&Range<usize>>) ->
 
 fn training_set<'a>(
     pretrained: &PretrainedModel,
-    (negatives, others): (&Negatives, &'a EncodedNegatives),
-    (label, recordings): (&str, KeywordClips<'_>),
-    settings: &Settings,
-    rng: &mut StdRng,
+    others: &'a EncodedNegatives,
+    label: &str,
+    streams: Vec<PositiveStream>,
+    stages: &Stages<'_>,
 ) -> Result<TrainingSet<'a>> {
-    let around = Around::of(negatives, label, &settings.background);
-    let streams =
-        compose(recordings, &around, &settings.augmentation, settings.positive_streams, rng);
-    if streams.is_empty() {
-        return Err(super::no_phrase(label, recordings.of.len()));
-    }
     let phrases = streams.iter().map(|p| p.phrase).collect();
     let streams: Vec<_> = streams.into_iter().map(|p| p.stream).collect();
-    let positives = features(pretrained, &streams);
+    let positives = features(pretrained, &streams, stages)?;
     Ok(TrainingSet {
         code: QuantParams::INPUT,
         gains: vec![1.0; positives.channels],
@@ -433,24 +332,25 @@ fn stacked(streams: &Embeddings, count: usize) -> Result<Tensor> {
 
 /// One backbone for several keywords: each training step of a worker uses one of them.
 struct Joint<'a> {
-    stages: Vec<KeywordTrainStep<'a, UnfrozenNetwork<'a>>>,
+    steps: Vec<KeywordTrainStep<'a, UnfrozenNetwork<'a>>>,
 }
 
 impl TrainStep for Joint<'_> {
     fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<StepOutput> {
-        self.stages[rng.random_range(0..self.stages.len())].loss(params, worker, rng)
+        self.steps[rng.random_range(0..self.steps.len())].loss(params, worker, rng)
     }
 
     fn mine_hard_negatives(&self, params: &Params) -> Result<()> {
-        self.stages.iter().try_for_each(|stage| stage.mine_hard_negatives(params))
+        self.steps.iter().try_for_each(|step| step.mine_hard_negatives(params))
     }
 }
 
 /// Returns the pretrained model with the fine-tuned parameters, calibrated again.
-fn moved(
+fn with_trained(
     pretrained: &PretrainedModel,
     params: &Params,
-    stage: &Joint<'_>,
+    joint: &Joint<'_>,
+    stages: &Stages<'_>,
 ) -> Result<PretrainedModel> {
     let mut pretrained =
         PretrainedModel { params: pretrained.params.detached()?, ..pretrained.clone() };
@@ -461,8 +361,9 @@ fn moved(
     pretrained.params.track_all(params, "")?;
     pretrained.params.remove("head.");
     let mut mode = Mode::Calibrate(Samples::new());
-    for stage in &stage.stages {
-        for streams in stage.streams() {
+    for step in &joint.steps {
+        for streams in step.streams() {
+            stages.check()?;
             let x = stacked(streams, CALIBRATION_STREAMS)?;
             mode.run(&pretrained.network()?, &x)?;
         }

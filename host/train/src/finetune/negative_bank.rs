@@ -2,9 +2,9 @@
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-use super::{Settings, progress::Stages};
+use super::{TrainSettings, progress::Stages};
 use crate::embeddings::{Embeddings, embed_with_progress};
-use crate::quantize::QuantizedBackbone;
+use crate::quantize::{Backbone, QuantParams};
 use wakeling_core::{Error, Result};
 use wakeling_data::{
     mixing::MelStream,
@@ -103,28 +103,37 @@ impl Parts {
 pub fn features_to_train_on(
     pretrained: &PretrainedModel,
     negatives: &Negatives,
-    settings: &Settings,
+    settings: &TrainSettings,
+    stages: &Stages<'_>,
 ) -> Result<EncodedNegatives> {
-    let Settings { seed, negative_background: mix, .. } = settings;
+    let TrainSettings { seed, negative_background: mix, .. } = settings;
     let streams = Parts::of(negatives, *seed)?.train.streams_with(mix, *seed);
-    EncodedNegatives::of(streams, |streams| Ok(features(pretrained, streams)))
+    EncodedNegatives::of(streams, |streams| features(pretrained, streams, stages))
 }
 
 /// Computes the features of streams, `(steps, channels)` each. Frames that do not fill a step are
 /// dropped.
-pub fn features(pretrained: &PretrainedModel, streams: &[MelStream]) -> Embeddings {
+///
+/// # Errors
+/// [`Error::Cancelled`].
+pub fn features(
+    pretrained: &PretrainedModel,
+    streams: &[MelStream],
+    stages: &Stages<'_>,
+) -> Result<Embeddings> {
     let frontend = pretrained.tables.params(pretrained.info.normalization);
     let channels = pretrained.info.backbone.inputs();
     let whole = |stream: &MelStream| {
+        stages.check()?;
         let mut features = stream.features(&frontend);
         features.truncate(features.len() / channels * channels);
-        features
+        Ok(features)
     };
-    Embeddings {
+    Ok(Embeddings {
         channels,
         steps_per_second: pretrained.info.backbone.steps_per_second(),
-        streams: streams.iter().map(whole).collect(),
-    }
+        streams: streams.iter().map(whole).collect::<Result<_>>()?,
+    })
 }
 
 /// Embeddings of the negatives, for any number of keywords.
@@ -142,33 +151,17 @@ impl NegativeBank {
     /// needed to reach about `settings.negative_hours`.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there are less than eight minutes of negatives.
+    /// [`Error::Usage`] if there are less than eight minutes of negatives; [`Error::Cancelled`].
     pub fn new(
-        pretrained: &PretrainedModel,
-        backbone: &QuantizedBackbone,
+        backbone: &Backbone,
         negatives: &Negatives,
-        settings: &Settings,
+        settings: &TrainSettings,
+        stages: &Stages<'_>,
     ) -> Result<Self> {
-        Self::with_progress(pretrained, backbone, negatives, settings, &Stages::hidden())
-    }
-
-    /// As [`NegativeBank::new`], with progress shown on `stages`.
-    ///
-    /// # Errors
-    /// As [`NegativeBank::new`].
-    pub fn with_progress(
-        pretrained: &PretrainedModel,
-        backbone: &QuantizedBackbone,
-        negatives: &Negatives,
-        settings: &Settings,
-        stages: &Stages,
-    ) -> Result<Self> {
-        let Settings { negative_hours: hours, negative_background: mix, seed, .. } = *settings;
+        let TrainSettings { negative_hours: hours, negative_background: mix, seed, .. } = *settings;
         let parts = Parts::of(negatives, seed)?;
         let embed = |streams: &[MelStream]| {
-            embed_with_progress(pretrained, backbone, streams, &|stream| {
-                stages.embedded(stream.minutes())
-            })
+            embed_with_progress(backbone, streams, &|stream| stages.embedded(stream.minutes()))
         };
         let copies = (hours / negatives.hours()).round().clamp(1.0, MOST_COPIES) as u64;
         stages.begin("mixing and embedding negatives");
@@ -177,7 +170,7 @@ impl NegativeBank {
             let streams = parts.train.streams_with(&mix, seed.wrapping_add(copy));
             train.extend(EncodedNegatives::of(streams, embed)?);
         }
-        let rms = root_mean_squares(&train.outputs, backbone);
+        let rms = root_mean_squares(&train.outputs, backbone.int8.output);
         Ok(Self {
             train,
             held_out: EncodedNegatives::of(parts.held_out.streams(seed), embed)?,
@@ -200,11 +193,11 @@ impl NegativeBank {
     }
 }
 
-fn root_mean_squares(outputs: &Embeddings, backbone: &QuantizedBackbone) -> Vec<f32> {
+fn root_mean_squares(outputs: &Embeddings, params: QuantParams) -> Vec<f32> {
     let mut sums = vec![0f64; outputs.channels];
     for column in outputs.streams.iter().flat_map(|s| s.chunks_exact(outputs.channels)) {
         for (sum, &q) in sums.iter_mut().zip(column) {
-            *sum += f64::from(backbone.output.value(q)).powi(2);
+            *sum += f64::from(params.value(q)).powi(2);
         }
     }
     let steps = outputs.steps().max(1) as f64;

@@ -43,18 +43,21 @@ impl<'a> Around<'a> {
     }
 }
 
-/// Positive recordings of a phrase, and hard negatives.
+/// Keyword: its label, recordings of it, and hard negatives.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeywordClips<'a> {
+    /// Label of a detection. Clips whose transcripts contain it are no negatives.
+    pub label: &'a str,
     /// Recordings of the phrase.
-    pub of: &'a [LogMel],
+    pub positives: &'a [LogMel],
     /// Recordings of other phrases, such as the other keywords of a model.
     pub hard_negatives: &'a [LogMel],
 }
 
-impl<'a> From<&'a [LogMel]> for KeywordClips<'a> {
-    fn from(of: &'a [LogMel]) -> Self {
-        Self { of, hard_negatives: &[] }
+impl<'a> KeywordClips<'a> {
+    /// Creates a keyword without hard negatives.
+    pub fn new(label: &'a str, positives: &'a [LogMel]) -> Self {
+        Self { label, positives, hard_negatives: &[] }
     }
 }
 
@@ -62,14 +65,14 @@ impl<'a> From<&'a [LogMel]> for KeywordClips<'a> {
 /// third as many with partial phrases, the most frequent cause of false accepts in use. Adds a
 /// third as many with hard negatives, if there are any.
 pub fn compose(
-    recordings: KeywordClips<'_>,
+    keyword: KeywordClips<'_>,
     around: &Around<'_>,
     augmentation: &FeatureAugmentation,
     count: usize,
     rng: &mut impl Rng,
 ) -> Vec<PositiveStream> {
     let found: Vec<(&LogMel, Phrase)> =
-        recordings.of.iter().filter_map(|r| Some((r, phrase_in(r)?))).collect();
+        keyword.positives.iter().filter_map(|r| Some((r, phrase_in(r)?))).collect();
     let copies = count.div_ceil(found.len().max(1));
     let mut streams = Vec::new();
     for &(recording, phrase) in &found {
@@ -84,7 +87,7 @@ pub fn compose(
         return streams;
     }
     let others: Vec<(&LogMel, Phrase)> =
-        recordings.hard_negatives.iter().filter_map(|r| Some((r, phrase_in(r)?))).collect();
+        keyword.hard_negatives.iter().filter_map(|r| Some((r, phrase_in(r)?))).collect();
     let copies = (count / 3).div_ceil(others.len().max(1));
     for &(recording, phrase) in others.iter().cycle().take(copies * others.len()) {
         let clip = recording.get(phrase.start..phrase.end).unwrap_or_default();
@@ -219,7 +222,7 @@ mod tests {
         };
         let recordings = [recording(40, 80), recording(10, 60)];
         let streams = compose(
-            (&recordings[..]).into(),
+            KeywordClips::new("", &recordings),
             &Around::of(&negatives, "", &BackgroundMix::NOISY),
             &FeatureAugmentation::STRONG,
             30,
@@ -231,7 +234,8 @@ mod tests {
             assert!(phrase.start < phrase.end && phrase.end + 40 < STREAM_FRAMES, "{phrase:?}");
         }
         let hard_negatives = [recording(30, 70), recording(0, 50), recording(3, 2)];
-        let both = KeywordClips { of: &recordings, hard_negatives: &hard_negatives };
+        let both =
+            KeywordClips { hard_negatives: &hard_negatives, ..KeywordClips::new("", &recordings) };
         let around = Around::of(&negatives, "", &BackgroundMix::NOISY);
         let streams = compose(both, &around, &FeatureAugmentation::STRONG, 30, &mut rng);
         let whole = streams.iter().filter(|r| r.phrase.is_some()).count();

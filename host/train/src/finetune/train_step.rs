@@ -10,7 +10,7 @@ use candle_core::{Device, Tensor};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use rayon::prelude::*;
 
-use super::Settings;
+use super::{Settings, progress::Stages};
 use crate::embeddings::Embeddings;
 use crate::{
     quantize::QuantParams,
@@ -65,6 +65,7 @@ pub struct KeywordTrainStep<'a, N> {
     mix: BatchMix,
     dropout: f32,
     times: Times,
+    stages: &'a Stages<'a>,
 }
 
 /// Network that computes the logits of one keyword.
@@ -142,11 +143,11 @@ impl Times {
         Self {
             window: steps(WINDOW_S),
             jitter: steps(JITTER_S).max(1),
-            early: steps(settings.early_s),
-            late: steps(settings.late_s),
+            early: steps(settings.train.early_s),
+            late: steps(settings.train.late_s),
             falling: steps(FALLING_S),
             hard: steps(HARD_S),
-            smoothing: settings.detector(0, steps_per_second).smoothing_steps.into(),
+            smoothing: settings.detector.params(0, steps_per_second).smoothing_steps.into(),
         }
     }
 }
@@ -161,12 +162,13 @@ pub struct Window {
 }
 
 impl<'a, N: Network> KeywordTrainStep<'a, N> {
-    /// Creates a stage over encoded streams.
+    /// Creates a training step over encoded streams.
     pub fn new(
         network: N,
         training_set: TrainingSet<'a>,
         mix: BatchMix,
         settings: &Settings,
+        stages: &'a Stages<'a>,
     ) -> Self {
         let of_kind = |whole: bool| -> Vec<usize> {
             (0..training_set.phrases.len())
@@ -179,9 +181,10 @@ impl<'a, N: Network> KeywordTrainStep<'a, N> {
             partial_phrases: of_kind(false),
             hard: Mutex::new(Vec::new()),
             mix,
-            dropout: settings.dropout,
+            dropout: settings.train.dropout,
             times: Times::of(settings, training_set.negatives.steps_per_second),
             training_set,
+            stages,
         }
     }
 
@@ -432,7 +435,10 @@ impl<N: Network> TrainStep for KeywordTrainStep<'_, N> {
     fn mine_hard_negatives(&self, params: &Params) -> Result<()> {
         let others = self.training_set.others.par_iter();
         let mut found: Vec<_> = others
-            .map(|&stream| self.highest(params, stream))
+            .map(|&stream| {
+                self.stages.check()?;
+                self.highest(params, stream)
+            })
             .collect::<Result<Vec<_>>>()?
             .concat();
         found.sort_by(|a, b| b.0.total_cmp(&a.0));

@@ -30,9 +30,12 @@ use wakeling_audio::features::{FrontendTables, LogMel, NormalizationKind};
 use wakeling_core::{Error, Result, files::write_atomic};
 use wakeling_data::clip_features::decode_log_mel;
 use wakeling_data::{
-    dataset::{Example, Item, Skipped, index::DatasetIndex, nothing_usable, stream},
-    loader::{Decode, Unusable, hash},
+    dataset::{
+        Example, Item, Skipped, index::DatasetIndex, nothing_usable, speaker_position, stream,
+    },
+    loader::{Decode, Unusable},
     remote,
+    text::hash,
     tokens::{Tokenizer, Vocabulary},
 };
 
@@ -152,7 +155,8 @@ pub fn prepare(
     let mut config = LoaderConfig::begin(&at("skipped.txt"))?;
     let raw = config.list(&datasets.train, &datasets.without, &at("clips.tmp"), labelling.seed)?;
     let held_out = datasets.dev.is_none().then(|| config.threshold());
-    let is_held = |clip: &Example| held_out.is_some_and(|t| place(clip, labelling.seed) <= t);
+    let is_held =
+        |clip: &Example| held_out.is_some_and(|t| speaker_position(clip, labelling.seed) <= t);
     let (mut counts, mut unlabelled) = (Counts::default(), 0u64);
     let mut label =
         |raw: &DatasetIndex, path: &Path, copies: &Copies, counts: &mut Counts, dev: bool| {
@@ -233,16 +237,6 @@ fn group(clip: &Example) -> &str {
     if remote::is_url(&clip.path) { clip.path.to_str().unwrap_or_default() } else { "" }
 }
 
-/// Maps the speaker of a clip to a number below 2⁶⁴; uses the file if the speaker is unknown.
-fn place(clip: &Example, seed: u64) -> u64 {
-    let name = clip.speaker.clone().unwrap_or_else(|| format!("\0{}", clip.name()));
-    // Finalizer of SplitMix64 (Steele et al. 2014).
-    let mut x = hash(&name) ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
 /// Number of occurrences of each text. Rare texts may be dropped.
 #[derive(Default)]
 struct Copies {
@@ -315,7 +309,7 @@ impl LoaderConfig {
                             clips += 1;
                             if !unwanted(&clip) {
                                 self.copies.add(&clip);
-                                self.lowest = self.lowest.min(place(&clip, seed));
+                                self.lowest = self.lowest.min(speaker_position(&clip, seed));
                                 writer.add(group(&clip), &clip);
                             }
                         }
@@ -350,7 +344,7 @@ impl LoaderConfig {
         self.skipped.flush().map_err(Error::io(&self.skipped_path, "write"))
     }
 
-    /// Returns the largest value of [`place`] that is held out: a fixed share of the speakers, and
+    /// Returns the largest value of [`speaker_position`] that is held out: a fixed share of the speakers, and
     /// at least one speaker.
     fn threshold(&self) -> u64 {
         ((HELD_OUT * u64::MAX as f64) as u64).max(self.lowest)
@@ -545,8 +539,10 @@ fn frames_of(
             _ => Unusable::Stop(error),
         },
         Error::Input { problem, .. } => Unusable::Skip(format!("{}: {problem}", clip.name())),
-        Error::Usage { .. } | Error::Device { .. } | Error::Tensor(_) | Error::Defect(_) => {
-            Unusable::Stop(error)
-        }
+        Error::Usage { .. }
+        | Error::Device { .. }
+        | Error::Tensor(_)
+        | Error::Defect(_)
+        | Error::Cancelled => Unusable::Stop(error),
     })
 }

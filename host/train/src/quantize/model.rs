@@ -1,0 +1,181 @@
+//! Model in memory: the quantized backbone, the heads of its keywords, and the texts of its card.
+
+use std::path::Path;
+
+use wakeling_shared::{
+    detector::DetectorParams,
+    frontend::FrontendParams,
+    gate::GateParams,
+    model::{
+        Card, Head, Keyword, MAX_HEADS, MAX_KEYWORDS, MAX_LAYERS, MAX_POINTS, Model, OperatingPoint,
+    },
+};
+
+use super::{Backbone, QuantizedHead, QuantizedLayer};
+use crate::head_checkpoint::HeadCheckpoint;
+use wakeling_audio::features::{FrontendTables, NormalizationKind};
+use wakeling_core::{Error, Result};
+use wakeling_device::model_file;
+
+/// Keyword with its head, ready for a model file.
+#[derive(Clone, Debug)]
+pub struct KeywordEntry {
+    /// Label of a detection.
+    pub label: String,
+    /// Smoothing, threshold, refractory time.
+    pub detector: DetectorParams,
+    /// Thresholds by false accepts per hour, strictest first.
+    pub points: Vec<OperatingPoint>,
+    /// Head with the single logit of this keyword.
+    pub head: QuantizedHead,
+}
+
+/// Texts of a model's card.
+#[derive(Clone, Debug, Default)]
+pub struct CardText {
+    /// Name of the model.
+    pub name: String,
+    /// Description of the training data and method.
+    pub provenance: String,
+}
+
+/// Int8 model that owns its weights, tables and texts.
+///
+/// Without keywords, the model can only run its backbone, and no device loads it.
+#[derive(Clone, Debug)]
+pub struct QuantizedModel {
+    card: CardText,
+    pretrained: String,
+    licence: String,
+    tables: FrontendTables,
+    normalization: NormalizationKind,
+    frames_per_step: u8,
+    backbone: Vec<QuantizedLayer>,
+    words: Vec<KeywordEntry>,
+    gate: Option<GateParams>,
+}
+
+impl QuantizedModel {
+    /// Puts heads on a backbone.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there are more layers, heads or keywords than a model can hold.
+    pub fn new(backbone: &Backbone, words: Vec<KeywordEntry>, card: CardText) -> Result<Self> {
+        let info = &backbone.pretrained.info;
+        let model = Self {
+            card,
+            pretrained: info.name.clone(),
+            licence: info.licence.clone(),
+            tables: backbone.pretrained.tables.clone(),
+            normalization: info.normalization,
+            frames_per_step: info.backbone.frames_per_step as u8,
+            backbone: backbone.int8.layers.clone(),
+            words,
+            gate: None,
+        };
+        let layers = model.layers().count();
+        let counts = [
+            ("layers", layers, MAX_LAYERS),
+            ("words", model.words.len(), MAX_HEADS.min(MAX_KEYWORDS)),
+        ];
+        match counts.into_iter().find(|&(_, count, most)| count > most) {
+            Some((what, _, most)) => Err(Error::usage(
+                format!("a model holds at most {most} {what}"),
+                "put some of the words into a second model",
+            )),
+            None => Ok(model),
+        }
+    }
+
+    /// Quantizes fine-tuned heads, one keyword each. The card lists the keywords and the number of
+    /// recordings.
+    ///
+    /// # Errors
+    /// As [`QuantizedModel::new`], and [`Error::Usage`] if a head lacks a range.
+    pub fn of_heads(backbone: &Backbone, heads: &[HeadCheckpoint]) -> Result<Self> {
+        let words = heads.iter().map(|head| head.entry(backbone)).collect::<Result<_>>()?;
+        let labels: Vec<&str> = heads.iter().map(|head| head.info.label.as_str()).collect();
+        let recordings: usize = heads.iter().map(|head| head.info.recordings).sum();
+        let base = &backbone.pretrained.info.provenance;
+        let provenance = format!("{recordings} recordings; base: {base}");
+        Self::new(backbone, words, CardText { name: labels.join(", "), provenance })
+    }
+
+    /// Puts a gate before the network, or removes it.
+    pub fn with_gate(self, gate: Option<GateParams>) -> Self {
+        Self { gate, ..self }
+    }
+
+    fn layers(&self) -> impl Iterator<Item = &QuantizedLayer> {
+        self.backbone.iter().chain(self.words.iter().flat_map(|word| &word.head.layers))
+    }
+
+    /// Returns the parameters of the front end.
+    pub fn frontend(&self) -> FrontendParams<'_> {
+        self.tables.params(self.normalization)
+    }
+
+    /// Returns the model as engine, pipeline and writer take it.
+    pub fn view(&self) -> Model<'_> {
+        // `collect` would panic beyond the limits, which `new` has checked.
+        Model {
+            card: Card {
+                name: &self.card.name,
+                pretrained: &self.pretrained,
+                provenance: &self.card.provenance,
+                licence: &self.licence,
+            },
+            frontend: self.frontend(),
+            frames_per_step: self.frames_per_step,
+            layers: self.layers().map(QuantizedLayer::borrow).collect(),
+            backbone_layers: self.backbone.len() as u8,
+            heads: self.words.iter().map(|word| word.head.view()).collect(),
+            words: self.words.iter().map(KeywordEntry::view).collect(),
+            gate: self.gate,
+        }
+    }
+
+    /// Encodes the model file, unsigned.
+    ///
+    /// # Errors
+    /// As [`model_file::encode`].
+    pub fn bytes(&self) -> Result<Vec<u8>> {
+        model_file::encode(&self.view())
+    }
+
+    /// Writes the model file atomically, after checking that a device would load it.
+    ///
+    /// # Errors
+    /// As [`model_file::write`].
+    pub fn write(&self, path: &Path) -> Result<()> {
+        model_file::write(path, &self.view())
+    }
+
+    /// Formats the costs on a device: flash, state, and operations per second.
+    ///
+    /// # Errors
+    /// As [`QuantizedModel::bytes`].
+    pub fn costs(&self) -> Result<String> {
+        let model = self.view();
+        let steps_per_second = wakeling_data::mixing::steps_per_second(self.frames_per_step.into());
+        Ok(format!(
+            "{} bytes of flash, {} bytes of state, {:.1} million multiply-accumulates a second",
+            self.bytes()?.len(),
+            model.arena_bytes(),
+            model.step_macs() as f64 * steps_per_second / 1e6
+        ))
+    }
+}
+
+impl QuantizedHead {
+    fn view(&self) -> Head<'_> {
+        Head { layers: self.layers.len() as u8, input: self.input, logits: self.logits.affine() }
+    }
+}
+
+impl KeywordEntry {
+    fn view(&self) -> Keyword<'_> {
+        let points = self.points.iter().copied().take(MAX_POINTS).collect();
+        Keyword { label: &self.label, detector: self.detector, points }
+    }
+}
