@@ -8,6 +8,7 @@ use std::{
 };
 
 use wakeling_audio as audio;
+use wakeling_core::progress::NoProgress;
 use wakeling_data::dataset::{Dataset, Example};
 use wakeling_device::{model_file, recorder::Event};
 use wakeling_shared::{
@@ -41,7 +42,8 @@ fn finetune(place: &Path, out: &str, rest: &[&str]) -> PathBuf {
 fn peaks(model: &Path, examples: &[Example]) -> Vec<i32> {
     let bytes = model_file::read(model).expect("a model");
     let model = model_file::load(model, &bytes).expect("a model");
-    let scored = score_clips(&model, examples, TestConditions::Silence).expect("it plays");
+    let scored = score_clips(&model, examples, TestConditions::Silence, &NoProgress);
+    let scored = scored.expect("it plays");
     let peak = |stream: &Vec<i16>| {
         let means = stream.windows(5).map(|w| w.iter().map(|&l| i32::from(l)).sum::<i32>() / 5);
         means.max().expect("steps")

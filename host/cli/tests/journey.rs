@@ -4,7 +4,7 @@
 use std::{ops::Range, path::Path};
 
 use wakeling_audio::features::LogMel;
-use wakeling_core::Result;
+use wakeling_core::{Result, progress::NoProgress};
 use wakeling_data::clip_features::load_log_mel;
 use wakeling_data::{
     dataset::{Dataset, Example},
@@ -98,7 +98,7 @@ fn model_file_detects_the_same(backbone: &Backbone, head: &HeadCheckpoint) -> Re
     let model = Model::load(&bytes).expect("what quantize makes, a device loads");
     assert_eq!(model.words[0].label, LABEL);
     let examples = demo("test");
-    let scored = score_clips(&model, &examples, TestConditions::Silence)?.scores;
+    let scored = score_clips(&model, &examples, TestConditions::Silence, &NoProgress)?.scores;
     let (frontend, rate) = (backbone.frontend(), backbone.steps_per_second());
     let (streams, _) = TestConditions::Silence.streams(&examples, &frontend, rate);
     let cached = head_scores(backbone, &entry, &embed_streams(backbone, &streams)?)?;

@@ -302,14 +302,29 @@ fn a_training_is_cancelled_and_the_next_one_begins() {
     recordings(place.path(), 3);
     let (_program, url) = studio(place.path());
     ask(&url, "/api/begin", Some(&json!({ "phrase": "hey you" })));
-    for _ in 0..2 {
+    let run = place.path().join("runs/hey-you");
+    for work in ["mixing and embedding other speech", "mixing and embedding", "head 2 of 3"] {
         let state = ask(&url, "/api/train", Some(&json!({})));
         assert_eq!(state["training"]["state"], "finetune", "{state}");
-        let states = follow(&url, |training| training["share"].as_f64() > Some(0.0));
+        let is_there = |training: &Value| {
+            let message = training["message"].as_str().unwrap_or("");
+            message.contains(work) && training["share"].as_f64() > Some(0.0)
+        };
+        let states = follow(&url, is_there);
         assert_eq!(states.last().expect("a state")["state"], "finetune", "{states:#?}");
+        let asked = Instant::now();
         let state = ask(&url, "/api/cancel", Some(&json!({})));
         assert_eq!(state["training"]["state"], "cancelled", "{state}");
         assert_eq!(state["model"], false, "{state}");
+        // About a second on a machine that has nothing else to do.
+        assert!(asked.elapsed() < Duration::from_secs(8), "{work}: {:?}", asked.elapsed());
+        eprintln!("cancelled while {work} in {:?}", asked.elapsed());
+        // Only the lists of takes are there, and nothing of the training.
+        let files =
+            fs::read_dir(&run).expect("the folder").map(|e| e.expect("an entry").file_name());
+        let mut files: Vec<_> = files.collect();
+        files.sort();
+        assert_eq!(files, ["test.jsonl", "train.jsonl"]);
     }
 }
 

@@ -11,14 +11,19 @@ pub mod record;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, collections::HashMap, fmt, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use rayon::prelude::*;
 use wakeling_shared::frontend::FrontendParams;
 
 use crate::dataset::{
-    Example,
+    Dataset, Example,
     inspect::{SoundHash, SoundHasher},
+    texts::of_text,
 };
 use layout::{Layout, layout};
 use wakeling_audio::phrase_span::{Phrase, phrase_in};
@@ -27,7 +32,7 @@ use wakeling_audio::{
     features::{FrontendTables, LogMel, NormalizationKind, log_mel, mel_powers},
     level::{Level, QUIET_DB, SILENCE_DB, decibels},
 };
-use wakeling_core::{Error, Result, progress::progress_bar};
+use wakeling_core::{Error, Result, progress::Progress};
 
 /// Number of samples in a frame of 10 ms.
 const FRAME: usize = SAMPLE_RATE as usize / 100;
@@ -167,10 +172,10 @@ impl Checked {
         Some(Error::input(path, format!("no recording in it can be used: {list}"), remedy))
     }
 
-    /// Logs the notes and the recordings that were left out.
-    pub fn log(&self) {
-        self.notes.iter().for_each(|note| log::info!("{note}"));
-        self.left_out.iter().for_each(|left| log::info!("skipped: {left}"));
+    /// Reports the notes and the recordings that were left out, a line each.
+    pub fn report(&self, progress: &dyn Progress) {
+        self.notes.iter().for_each(|note| progress.line(note));
+        self.left_out.iter().for_each(|left| progress.line(&format!("skipped: {left}")));
     }
 
     /// Returns the takes' examples.
@@ -179,31 +184,61 @@ impl Checked {
     }
 }
 
+/// Opens the recordings of a keyword: of the clips at a path those with its text, decoded, cut and
+/// checked. Reports what is left out.
+///
+/// # Errors
+/// As [`Dataset::open`] and [`of_text`]; [`Error::Input`] if no recording can be used.
+pub fn open(
+    path: &Path,
+    label: &str,
+    frontend: &FrontendParams<'_>,
+    purpose: Purpose,
+    progress: &dyn Progress,
+) -> Result<Checked> {
+    let found = of_text(path, Dataset::open_reporting(path, progress)?, label)?;
+    if let Some(note) = found.note(path, label) {
+        progress.line(&note);
+    }
+    let checked = check(&found.clips, frontend, purpose, progress);
+    checked.report(progress);
+    match checked.refusal(path) {
+        Some(refusal) => Err(refusal),
+        None => Ok(checked),
+    }
+}
+
 /// Decodes and checks recordings. Splits files that hold several takes, and leaves out recordings
 /// that cannot be used or repeat another sound.
 ///
 /// ```
 /// use wakeling_audio::features::{FrontendTables, NormalizationKind};
+/// use wakeling_core::progress::NoProgress;
 /// use wakeling_data::{dataset::Example, takes::{Purpose, TakeProblem, check}};
 ///
 /// let path = std::env::temp_dir().join(format!("wakeling-takes-{}.wav", std::process::id()));
 /// wakeling_audio::write_wav(&path, &[0; 16_000])?; // the microphone was muted
 /// let tables = FrontendTables::default();
 /// let params = tables.params(NormalizationKind::Log);
-/// let checked = check(&[Example::unlabelled(&path)], &params, Purpose::Train);
+/// let checked = check(&[Example::unlabelled(&path)], &params, Purpose::Train, &NoProgress);
 /// assert!(checked.takes.is_empty());
 /// assert_eq!(checked.left_out[0].problem, TakeProblem::Silent);
 /// # std::fs::remove_file(&path).unwrap();
 /// # Ok::<(), wakeling_core::Error>(())
 /// ```
-pub fn check(examples: &[Example], frontend: &FrontendParams<'_>, purpose: Purpose) -> Checked {
-    let bar = progress_bar(examples.len() as u64, "recordings");
+pub fn check(
+    examples: &[Example],
+    frontend: &FrontendParams<'_>,
+    purpose: Purpose,
+    progress: &dyn Progress,
+) -> Checked {
+    progress.begin("recordings", examples.len() as u64);
     let look = |(source, example): (usize, &Example)| {
-        bar.inc(1);
+        progress.advance(1);
         File::read(source, example, frontend, purpose)
     };
     let files: Vec<File> = examples.par_iter().enumerate().map(look).collect();
-    bar.finish_and_clear();
+    progress.end();
     let mut checked = Checked::default();
     let (mut first, mut quiet, mut clipped) = (HashMap::new(), Vec::new(), Vec::new());
     for file in files {

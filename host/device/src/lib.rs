@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
 pub mod model_file;
+pub mod owned;
 pub mod sensitivity;
 pub mod simulate;
 pub mod emulator;

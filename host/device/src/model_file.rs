@@ -215,11 +215,14 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Input`] if the bytes are no valid model.
 pub fn load<'a>(path: &Path, bytes: &'a [u8]) -> Result<Model<'a>> {
-    Model::load(bytes).map_err(|error| {
-        let remedy = match error {
-            LoadError::Version { .. } => "make it again from its head: `wakeling quantize --head`",
-            _ => "make it again with `wakeling quantize`, or copy the file again",
-        };
-        Error::input(path, error.to_string(), remedy)
-    })
+    Model::load(bytes).map_err(|error| load_error(path, error))
+}
+
+/// Returns an error that names the file and a remedy.
+pub(crate) fn load_error(path: &Path, error: LoadError) -> Error {
+    let remedy = match error {
+        LoadError::Version { .. } => "make it again from its head: `wakeling quantize --head`",
+        _ => "make it again with `wakeling quantize`, or copy the file again",
+    };
+    Error::input(path, error.to_string(), remedy)
 }

@@ -32,7 +32,7 @@ use wakeling_device::{
     board::{BOARDS, Board, Family, Loader},
     flash::{Plan, uf2},
 };
-use wakeling_train::evaluate::html::media;
+use wakeling_train::{evaluate::html::media, finetune::Settings};
 
 /// Columns of the waveform.
 const WAVE_COLUMNS: usize = 240;
@@ -50,8 +50,8 @@ pub struct Places {
     pub recordings: PathBuf,
     /// Parent of the folders of models.
     pub runs: PathBuf,
-    /// Additional arguments for `finetune`.
-    pub finetune: Vec<String>,
+    /// Settings of the training.
+    pub settings: Settings,
 }
 
 /// Work on one phrase.
@@ -175,14 +175,14 @@ impl Session {
             }
             (Method::Post, "/api/live") => {
                 (self.resampler, self.silence) = (None, Silence::default());
-                let live = Live::start(&self.result("model.wkl")?)?;
-                let state = live.push(Vec::new())?;
+                let mut live = Live::start(&self.result("model.wkl")?)?;
+                let state = live.push(&[]);
                 self.live = Some(live);
                 state
             }
             (Method::Post, "/api/level") => {
                 let row = query(url, "row").and_then(|r| r.parse().ok()).unwrap_or(0);
-                self.live()?.move_to(row)?
+                self.live()?.move_to(row)
             }
             (Method::Get, "/api/report") => {
                 return self.file("report.html", "text/html; charset=utf-8");
@@ -204,9 +204,9 @@ impl Session {
         self.takes.as_mut().ok_or_else(missing)
     }
 
-    fn live(&self) -> Result<&Live> {
+    fn live(&mut self) -> Result<&mut Live> {
         let missing = || Error::usage("no live detection is running", "start listening first");
-        self.live.as_ref().ok_or_else(missing)
+        self.live.as_mut().ok_or_else(missing)
     }
 
     fn style(&self) -> (&'static str, &'static str) {
@@ -292,7 +292,7 @@ impl Session {
         let mut value = match query(url, "for") {
             Some("take") => self.push_take(&pcm)?,
             Some("room") => self.push_room(&pcm)?,
-            Some("live") => self.live()?.push(pcm)?,
+            Some("live") => self.live()?.push(&pcm),
             _ => return Err(Error::usage("sound for nothing", "load the page again")),
         };
         value["peak_db"] = json!(level.peak_db);
@@ -374,7 +374,7 @@ impl Session {
             phrase: self.phrase.clone(),
             room: room.map(|r| r.path().to_path_buf()),
             out: self.run(),
-            finetune: self.places.finetune.clone(),
+            settings: self.places.settings.clone(),
             takes,
             left_out,
         };

@@ -10,7 +10,7 @@ fn studio(place: &std::path::Path) -> (SocketAddr, String) {
     let places = Places {
         recordings: place.join("recordings"),
         runs: place.join("runs"),
-        finetune: Vec::new(),
+        settings: Default::default(),
     };
     let mut studio = Studio::open(0, places).unwrap();
     let found = (studio.server.address, studio.server.token.clone());

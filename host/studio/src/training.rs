@@ -1,4 +1,4 @@
-//! Training in a child process that runs this program and prints its progress as lines.
+//! Training in a thread of this process, by the recipe of `wakeling finetune`.
 //!
 //! A quarter of the takes is held out from training. The report measures these takes, and the
 //! recorded room sound as negative audio. Its figures are thus from recordings that were not used
@@ -6,21 +6,36 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Instant,
 };
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::stages::Overall;
+use wakeling_audio::features::{FrontendTables, NormalizationKind};
 use wakeling_capture::folder::Entry;
 use wakeling_core::{
     Error, Result, files,
-    progress::{self, Update},
+    progress::{self, Progress as _, Update},
+};
+use wakeling_data::{
+    dataset::Dataset,
+    takes::{self, Purpose, record::TrainedOn},
+    text::nfc,
+};
+use wakeling_device::model_file;
+use wakeling_train::{
+    evaluate::{Evaluation, TestConditions, keyword_index},
+    finetune::{Keyword, MODEL_FILE, Recipe, Settings},
+    models,
 };
 
 /// One take in this many is held out for the report, if there are enough.
@@ -31,6 +46,9 @@ const ENOUGH_TAKES: usize = 8;
 const ESTIMATED_FROM: f64 = 0.1;
 /// Number of log lines that are kept.
 const LOG_LINES: usize = 40;
+/// Lists of the takes for training and for the report.
+const TRAIN_LIST: &str = "train.jsonl";
+const TEST_LIST: &str = "test.jsonl";
 
 /// Training data and result folder.
 pub struct Job {
@@ -44,8 +62,8 @@ pub struct Job {
     pub room: Option<PathBuf>,
     /// Folder for the results.
     pub out: PathBuf,
-    /// Additional arguments for `finetune`.
-    pub finetune: Vec<String>,
+    /// Settings of the training.
+    pub settings: Settings,
 }
 
 /// Take that is not used for training.
@@ -74,7 +92,7 @@ pub struct Progress {
     pub position: u64,
     /// Total units of this stage.
     pub length: u64,
-    /// Last lines that the program printed.
+    /// Last lines for the user.
     pub log: Vec<String>,
     /// Error message with a remedy.
     pub error: String,
@@ -85,49 +103,42 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Processes a line that is no progress. An error and the lines after it explain a failure.
-    fn log(&mut self, line: &str) {
-        if let Some(error) = line.strip_prefix("error: ") {
-            self.error = error.to_owned();
-        } else if !self.error.is_empty() {
-            self.error += "\n";
-            self.error += line;
+    fn log(&mut self, text: &str) {
+        for line in text.lines() {
+            if self.log.len() >= LOG_LINES {
+                self.log.remove(0);
+            }
+            self.log.push(line.to_owned());
         }
-        if self.log.len() >= LOG_LINES {
-            self.log.remove(0);
-        }
-        self.log.push(line.to_owned());
     }
 }
 
-/// State that the thread following a training run shares with the studio.
-struct Shared {
+/// State of a training run.
+struct State {
     progress: Progress,
     overall: Overall,
-    child: Option<Child>,
-    is_cancelled: bool,
+    /// Number of stages that have begun.
+    bars: u64,
     started: Instant,
 }
 
-impl Shared {
+impl State {
     fn begin(&mut self, command: &'static str) {
         self.progress.state = command;
         self.overall.begin(command);
     }
 
-    fn line(&mut self, line: &str) {
-        match Update::parse(line) {
-            // A bar of length 0 has no work.
-            Some(update) if update.length == 0 => {}
-            Some(update) => {
-                self.overall.update(&update);
-                let Update { stage, position, length, message, .. } = update;
-                let progress = &mut self.progress;
-                (progress.stage, progress.message) = (stage, message);
-                (progress.position, progress.length) = (position, length);
-            }
-            None => self.progress.log(line),
-        }
+    /// Updates the measure of all stages.
+    fn update(&mut self) {
+        let Progress { stage, position, length, .. } = &self.progress;
+        let update = Update {
+            bar: self.bars,
+            stage: stage.clone(),
+            position: *position,
+            length: *length,
+            message: String::new(),
+        };
+        self.overall.update(&update);
     }
 
     /// Returns the current state.
@@ -140,14 +151,58 @@ impl Shared {
     }
 }
 
-/// Training run, active or ended. Dropping it ends the child process.
+/// State that the thread of a training run shares with the studio, and the run's observer.
+struct Shared {
+    state: Mutex<State>,
+    is_cancelled: AtomicBool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl progress::Progress for Shared {
+    fn begin(&self, title: &'static str, length: u64) {
+        // A stage of length 0 has no work.
+        if length > 0 {
+            let mut state = self.state();
+            state.bars += 1;
+            let progress = &mut state.progress;
+            (progress.stage, progress.message) = (title.to_owned(), String::new());
+            (progress.position, progress.length) = (0, length);
+            state.update();
+        }
+    }
+
+    fn advance(&self, units: u64) {
+        let mut state = self.state();
+        state.progress.position += units;
+        state.update();
+    }
+
+    fn message(&self, text: &str) {
+        self.state().progress.message = text.to_owned();
+    }
+
+    fn line(&self, line: &str) {
+        self.state().progress.log(line);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Relaxed)
+    }
+}
+
+/// Training run, active or ended. Dropping it cancels the run.
 pub struct Training {
-    shared: Arc<Mutex<Shared>>,
-    follower: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Training {
-    /// Starts the child process.
+    /// Starts the thread.
     ///
     /// # Errors
     /// [`Error::Usage`] if there is no take; [`Error::Io`] if the lists of takes cannot be written.
@@ -161,47 +216,36 @@ impl Training {
         let part =
             |test: bool| job.takes.iter().enumerate().filter(move |(i, _)| is_test(*i) == test);
         let takes = (
-            list(&job.out.join("train.jsonl"), part(false))?,
-            list(&job.out.join("test.jsonl"), part(true))?,
+            list(&job.out.join(TRAIN_LIST), part(false))?,
+            list(&job.out.join(TEST_LIST), part(true))?,
         );
         let progress = Progress { takes, left_out: job.left_out.clone(), ..Progress::default() };
-        let mut shared = Shared {
-            progress,
-            overall: Overall::default(),
-            child: None,
-            is_cancelled: false,
-            started: Instant::now(),
-        };
-        shared.begin("finetune");
-        let shared = Arc::new(Mutex::new(shared));
-        let followed = shared.clone();
-        let follower = std::thread::spawn(move || follow(&job, &followed, takes.1 > 0));
-        Ok(Self { shared, follower: Some(follower) })
+        let overall = Overall::default();
+        let mut state = State { progress, overall, bars: 0, started: Instant::now() };
+        state.begin("finetune");
+        let state = Mutex::new(state);
+        let shared = Arc::new(Shared { state, is_cancelled: AtomicBool::new(false) });
+        let observed = shared.clone();
+        let thread = std::thread::spawn(move || job.run(&observed));
+        Ok(Self { shared, thread: Some(thread) })
     }
 
     /// Returns the current state.
     pub fn progress(&self) -> Progress {
-        lock(&self.shared).progress()
+        self.shared.state().progress()
     }
 
-    /// Returns `true` while the child process runs.
+    /// Returns `true` while the thread runs.
     pub fn is_running(&self) -> bool {
-        matches!(lock(&self.shared).progress.state, "finetune" | "evaluate")
+        matches!(self.shared.state().progress.state, "finetune" | "evaluate")
     }
 
-    /// Ends the child process and waits for its end. An earlier model is kept.
+    /// Cancels the run and waits for its end, about a second. An earlier model is kept.
     pub fn cancel(&mut self) {
-        {
-            let mut shared = lock(&self.shared);
-            shared.is_cancelled = true;
-            if let Some(child) = &mut shared.child {
-                // `kill` fails if the process has already ended.
-                let _ = child.kill();
-            }
-        }
-        if let Some(follower) = self.follower.take() {
-            // A thread that panicked has ended too.
-            let _ = follower.join();
+        self.shared.is_cancelled.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // The thread catches panics.
+            let _ = thread.join();
         }
     }
 }
@@ -210,10 +254,6 @@ impl Drop for Training {
     fn drop(&mut self) {
         self.cancel();
     }
-}
-
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn no_take(left_out: &[LeftOut]) -> Error {
@@ -228,32 +268,96 @@ fn no_take(left_out: &[LeftOut]) -> Error {
     )
 }
 
-/// Runs the commands of a training run one after another, and follows each to its end.
-fn follow(job: &Job, shared: &Mutex<Shared>, has_test: bool) {
-    let path = |name: &str| job.out.join(name).display().to_string();
-    let word = |list: &str| format!("{}={}", job.phrase, path(list));
-    let mut finetune: Vec<String> = ["finetune", "--word"].map(String::from).into();
-    finetune.extend([word("train.jsonl"), "--out".into(), job.out.display().to_string()]);
-    finetune.extend(job.finetune.iter().cloned());
-    let mut is_good = run(&finetune, shared);
-    if is_good {
+impl Job {
+    /// Trains and measures, and sets the final state.
+    fn run(&self, shared: &Shared) {
+        // A defect ends the training, and not the studio.
+        let result = catch_unwind(AssertUnwindSafe(|| self.train_and_measure(shared)))
+            .unwrap_or_else(|panic| {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or(panic.downcast_ref::<&str>().copied());
+                Err(Error::defect(text.unwrap_or("the training panicked")))
+            });
+        let mut state = shared.state();
+        state.progress.state = match result {
+            Ok(()) => "done",
+            Err(error) if error.is_cancelled() => "cancelled",
+            Err(error) => {
+                let text = error.to_string();
+                state.progress.log(&format!("error: {text}"));
+                state.progress.error = text;
+                "failed"
+            }
+        };
+    }
+
+    fn train_and_measure(&self, shared: &Shared) -> Result<()> {
+        let _claim = files::claim(&self.out)?;
+        self.train(shared)?;
+        let report = self.out.join("report.html");
         // A report from an earlier model must not be taken for this one.
-        let _ = fs::remove_file(job.out.join("report.html"));
+        let _ = fs::remove_file(&report);
+        let has_test = shared.state().progress.takes.1 > 0;
+        if let (Some(room), true) = (&self.room, has_test) {
+            shared.state().begin("evaluate");
+            let page = self.measure(room, shared)?;
+            files::write_atomic(report, page.as_bytes())?;
+        }
+        Ok(())
     }
-    if let (true, Some(room), true) = (is_good, &job.room, has_test) {
-        lock(shared).begin("evaluate");
-        let mut evaluate: Vec<String> = ["evaluate", "--model"].map(String::from).into();
-        evaluate.extend([path("model.wkl"), "--word".into(), word("test.jsonl")]);
-        evaluate.extend(["--negatives".into(), room.display().to_string()]);
-        evaluate.extend(["--report".into(), path("report.html")]);
-        is_good = run(&evaluate, shared);
+
+    /// Trains on the list of takes, and writes the results.
+    fn train(&self, shared: &Shared) -> Result<()> {
+        let backbone = models::backbone(models::DEFAULT_PRETRAINED)?;
+        let (path, label) = (self.out.join(TRAIN_LIST), nfc(&self.phrase));
+        let frontend = backbone.frontend();
+        let takes = takes::open(&path, &label, &frontend, Purpose::Train, shared)?.takes;
+        let keyword = Keyword::of_takes(label.as_ref(), takes);
+        let mut recipe = Recipe::new(backbone, vec![keyword])?;
+        recipe.settings = self.settings.clone();
+        let model = recipe.run(shared)?;
+        // From here on, all files are written, so that they fit each other.
+        shared.check()?;
+        let record = json!({
+            "base": models::DEFAULT_PRETRAINED,
+            "words": [{ "label": label, "path": path }],
+            "samples": [], "labels": [], "negatives": [], "noise": [], "false_wakes": [],
+            "only_own": false,
+        });
+        model.save(&self.out, record, shared)
     }
-    let mut shared = lock(shared);
-    shared.progress.state = match is_good {
-        true => "done",
-        false if shared.is_cancelled => "cancelled",
-        false => "failed",
-    };
+
+    /// Measures the model on the takes that were held out, and on the room. Returns the page.
+    fn measure(&self, room: &Path, shared: &Shared) -> Result<String> {
+        let (path, label) = (self.out.join(MODEL_FILE), nfc(&self.phrase));
+        let file = model_file::read(&path)?;
+        let model = model_file::load(&path, &file)?;
+        let index = keyword_index(&model, &label)
+            .ok_or_else(|| Error::defect("the model lacks its keyword"))?;
+        let conditions = [TestConditions::Silence];
+        let mut evaluation = Evaluation::new(&model, &conditions);
+        let test = self.out.join(TEST_LIST);
+        let tables = FrontendTables::default();
+        let frontend = tables.params(NormalizationKind::Log);
+        let checked = takes::open(&test, &label, &frontend, Purpose::Test, shared)?;
+        let hashes = checked.takes.iter().map(|take| &take.hash);
+        let trained_on = TrainedOn::beside(&path);
+        if let Some(warning) = trained_on.and_then(|t| t.warning(&label, hashes)) {
+            shared.line(&warning);
+        }
+        let negatives = Dataset::open_reporting(room, shared)?;
+        if !evaluation.add_keyword((&label, index), checked.examples(), shared)? {
+            return Err(unreadable(&test));
+        }
+        if !evaluation.add_negatives(negatives, shared)? {
+            return Err(unreadable(room));
+        }
+        Ok(evaluation.page(MODEL_FILE))
+    }
+}
+
+fn unreadable(path: &Path) -> Error {
+    Error::input(path, "no recording in it can be read", "record again, and train again")
 }
 
 /// Writes a manifest of takes with absolute paths. Returns the number of takes.
@@ -269,54 +373,4 @@ fn list<'a>(path: &Path, takes: impl Iterator<Item = (usize, &'a Entry)>) -> Res
         count += 1;
     }
     files::write_atomic(path, text.as_bytes()).map(|()| count)
-}
-
-/// Runs this program and processes the lines it prints. Returns `true` if it succeeds.
-fn run(arguments: &[String], shared: &Mutex<Shared>) -> bool {
-    let stderr = match start(arguments, &mut lock(shared)) {
-        Ok(Some(stderr)) => stderr,
-        Ok(None) => return false,
-        Err(error) => {
-            lock(shared).line(&format!("error: the program cannot be started: {error}"));
-            return false;
-        }
-    };
-    // A line with invalid UTF-8 must not end the log.
-    for line in BufReader::new(stderr).split(b'\n').map_while(|line| line.ok()) {
-        lock(shared).line(String::from_utf8_lossy(&line).trim_end());
-    }
-    let Some(mut child) = lock(shared).child.take() else { return false };
-    let status = child.wait();
-    let mut shared = lock(shared);
-    if shared.is_cancelled {
-        return false;
-    }
-    match status {
-        Ok(status) if status.success() => return true,
-        Ok(status) if shared.progress.error.is_empty() => {
-            let name = &arguments[0];
-            shared.line(&format!("error: wakeling {name} ended without a message: {status}"));
-            shared.line("  remedy: if memory is short, close other programs; then train again");
-        }
-        Ok(_) => {}
-        Err(error) => shared.line(&format!("error: the program cannot be waited for: {error}")),
-    }
-    false
-}
-
-/// Starts this program, unless the training run was cancelled. Returns its standard error.
-fn start(arguments: &[String], shared: &mut Shared) -> std::io::Result<Option<ChildStderr>> {
-    if shared.is_cancelled {
-        return Ok(None);
-    }
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(arguments)
-        .env(progress::LINES, "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let stderr = child.stderr.take();
-    shared.child = Some(child);
-    Ok(stderr)
 }

@@ -1,6 +1,7 @@
 //! Evaluation: misses against false accepts per hour, measured on streams with the int8 model.
 
 mod detail;
+mod evaluation;
 pub mod html;
 mod scoring;
 mod report;
@@ -8,6 +9,7 @@ mod conditions;
 
 pub use conditions::{Noise, PaddedClip, TestConditions};
 pub use detail::{Clip, Group, KeywordDetail};
+pub use evaluation::{Evaluation, keyword_index};
 pub use html::{chart, det_svg, page};
 use report::rows;
 pub use report::{Point, ScoredKeyword, csv, table, thresholds};

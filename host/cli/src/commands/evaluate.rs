@@ -7,19 +7,15 @@ use wakeling_shared::model::Model;
 
 use super::{KeywordPath, number, open_datasets, open_takes, parse_keyword};
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
-use wakeling_core::{Error, Result, files};
+use wakeling_core::{Error, Result, files, progress::Bars};
 use wakeling_data::{
-    dataset::Example,
     takes::{Purpose, record::TrainedOn},
     text::{file_names, name_key, quoted},
 };
 use wakeling_device::model_file;
 use wakeling_nn::pretrained::PretrainedModel;
 use wakeling_train::{
-    evaluate::{
-        self, KeywordDetail, Noise, ScoredClips, ScoredKeyword, ScoredStream, Scores,
-        TestConditions,
-    },
+    evaluate::{self, Evaluation, Noise, ScoredKeyword, TestConditions},
     head_checkpoint::HeadCheckpoint,
     models,
 };
@@ -89,42 +85,26 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     // All audio is processed before anything is printed or written.
     let noise = args.load_noise()?;
     let conditions = args.conditions(noise.as_ref());
-    let keywords_scored = args.play_words(&model, &conditions)?;
+    let mut evaluation = Evaluation::new(&model, &conditions);
+    args.play_words(&mut evaluation, &words)?;
     let negatives = open_datasets(&args.negatives)?;
-    let other = evaluate::score_stream(&model, &negatives)?;
-    if other.pieces.is_empty() {
+    if !evaluation.add_negatives(negatives, &Bars::default())? {
         return Err(nothing_scored(&args.negatives[0]));
     }
-    let float_scored = args.play_floats(&floats, &keywords_scored, &other, &negatives)?;
-    let mut details = Vec::new();
-    let scored_keywords = push(&keywords_scored, &other, &words, &model);
+    if let Some((pretrained, heads)) = &floats {
+        evaluation.add_float(pretrained, heads)?;
+    }
+    let scored = evaluation.scored();
     let names = file_names(args.words.iter().map(|word| word.label.as_str()));
-    for (i, (word, scored_keywords)) in args.words.iter().zip(&scored_keywords).enumerate() {
-        let points = &model.words[words[i]].points;
-        print!("{}", evaluate::table(&word.label, scored_keywords, points));
+    for ((detail, name), word) in evaluation.details(&scored).iter().zip(&names).zip(&args.words) {
+        print!("{}", evaluate::table(&word.label, detail.scored_keywords, detail.points));
         if let Some(folder) = &args.out {
-            save_curves(folder, (&names[i], &word.label), scored_keywords)?;
+            save_curves(folder, (name, &word.label), detail.scored_keywords)?;
         }
-        let float = float_scored[i].as_ref().map(|(scored, scores)| ScoredKeyword {
-            scored,
-            other: scores,
-            index: 0,
-            ..scored_keywords[0]
-        });
-        details.push(KeywordDetail {
-            label: &word.label,
-            scored_keywords,
-            points,
-            conditions: &conditions,
-            recordings: &keywords_scored[i].0,
-            other: &other,
-            negatives: &negatives,
-            float,
-        });
     }
     if let Some(path) = &args.report {
         let name = args.model.file_name().unwrap_or_default().to_string_lossy();
-        files::write_atomic(path, evaluate::page(&name, &details).as_bytes())?;
+        files::write_atomic(path, evaluation.page(&name).as_bytes())?;
         println!("{}", path.display());
     }
     Ok(())
@@ -138,33 +118,12 @@ fn nothing_scored(path: &Path) -> Error {
     )
 }
 
-/// Recordings of a keyword, and the result of playing them under each test condition.
-type KeywordScored = (Vec<Example>, Vec<ScoredClips>);
-
-/// Returns the scores of each keyword under each test condition.
-fn push<'a>(
-    keywords_scored: &'a [KeywordScored],
-    other: &'a ScoredStream,
-    words: &[usize],
-    model: &Model<'_>,
-) -> Vec<Vec<ScoredKeyword<'a>>> {
-    let ScoredStream { scores, hours, .. } = other;
-    let word = |((_, scored), &index): (&'a KeywordScored, &usize)| {
-        let detector = model.words[index].detector;
-        let scored_keywords =
-            |scored| ScoredKeyword { scored, other: scores, hours: *hours, index, detector };
-        scored.iter().map(scored_keywords).collect()
-    };
-    keywords_scored.iter().zip(words).map(word).collect()
-}
-
 impl EvaluateArgs {
     /// Returns the index in the model of each keyword given.
     fn word_indices(&self, model: &Model<'_>) -> Result<Vec<usize>> {
-        let labels: Vec<&str> = model.words.iter().map(|w| w.label).collect();
         let index = |word: &KeywordPath| {
-            // Models from before names were composed (Unicode NFC) may hold decomposed ones.
-            labels.iter().position(|l| name_key(l) == name_key(&word.label)).ok_or_else(|| {
+            evaluate::keyword_index(model, &word.label).ok_or_else(|| {
+                let labels: Vec<&str> = model.words.iter().map(|w| w.label).collect();
                 Error::input(
                     &self.model,
                     format!("the model has no word {}", quoted(&word.label)),
@@ -176,30 +135,23 @@ impl EvaluateArgs {
     }
 
     /// Plays every keyword under each test condition.
-    fn play_words(
-        &self,
-        model: &Model<'_>,
-        conditions: &[TestConditions<'_>],
-    ) -> Result<Vec<KeywordScored>> {
+    fn play_words(&self, evaluation: &mut Evaluation<'_>, words: &[usize]) -> Result<()> {
         let tables = FrontendTables::default();
         let frontend = tables.params(NormalizationKind::Log);
         let trained_on = TrainedOn::beside(&self.model);
-        let play_word = |word: &KeywordPath| {
+        for (word, &index) in self.words.iter().zip(words) {
             let checked = open_takes(word, &frontend, Purpose::Test)?;
             let hashes = checked.takes.iter().map(|take| &take.hash);
             if let Some(warning) = trained_on.as_ref().and_then(|t| t.warning(&word.label, hashes))
             {
                 log::info!("{warning}");
             }
-            let recordings = checked.examples();
-            let play = |s: &TestConditions<'_>| evaluate::score_clips(model, &recordings, *s);
-            let scored = conditions.iter().map(play).collect::<Result<Vec<ScoredClips>>>()?;
-            if scored.iter().all(|scored| scored.spans.is_empty()) {
+            let keyword = (word.label.as_str(), index);
+            if !evaluation.add_keyword(keyword, checked.examples(), &Bars::default())? {
                 return Err(nothing_scored(&word.path));
             }
-            Ok((recordings, scored))
-        };
-        self.words.iter().map(play_word).collect()
+        }
+        Ok(())
     }
 
     fn load_noise(&self) -> Result<Option<Noise>> {
@@ -226,23 +178,6 @@ impl EvaluateArgs {
             }
         }
         Ok(Some((pretrained, heads)))
-    }
-
-    /// Plays each keyword to its float network, if its head was given.
-    fn play_floats(
-        &self,
-        floats: &Option<(PretrainedModel, Vec<HeadCheckpoint>)>,
-        scored: &[KeywordScored],
-        other: &ScoredStream,
-        negatives: &[Example],
-    ) -> Result<Vec<Option<(ScoredClips, Scores)>>> {
-        let play = |(word, (recordings, _)): (&KeywordPath, &KeywordScored)| {
-            let Some((pretrained, heads)) = floats else { return Ok(None) };
-            let head = heads.iter().find(|h| name_key(&h.info.label) == name_key(&word.label));
-            head.map(|head| evaluate::score_float(pretrained, head, recordings, other, negatives))
-                .transpose()
-        };
-        self.words.iter().zip(scored).map(play).collect()
     }
 
     /// Returns the test conditions: silence, then noise at each level.

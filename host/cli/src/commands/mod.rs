@@ -31,10 +31,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use wakeling_shared::frontend::FrontendParams;
 
-use wakeling_core::{Error, Result};
+use wakeling_core::{
+    Result,
+    progress::{Bars, NoProgress},
+};
 use wakeling_data::clip_features::load_log_mel;
 use wakeling_data::{
-    dataset::{Dataset, Example, texts::of_text},
+    dataset::{Dataset, Example},
     negatives::{Negatives, load_speech},
     takes::{self, Checked, Purpose},
     text::nfc,
@@ -47,39 +50,21 @@ use wakeling_train::{
 /// Loads the clips of a dataset, and logs the entries that were skipped.
 ///
 /// # Errors
-/// As [`Dataset::open`]; [`Error::Input`] if no clip is left.
+/// As [`Dataset::open`].
 pub fn open_dataset(path: &Path) -> Result<Vec<Example>> {
-    let dataset = Dataset::open(path)?;
-    for skipped in &dataset.skipped {
-        log::info!("skipped: {skipped}");
-    }
-    if dataset.examples.is_empty() {
-        return Err(Error::input(path, "no usable clip in it", "see the lines above"));
-    }
-    Ok(dataset.examples)
+    Dataset::open_reporting(path, &NoProgress)
 }
 
-/// Loads the recordings of a keyword: of the clips at its path those with its text, decoded, cut
-/// and checked. Logs the clips that are left out.
+/// Loads the recordings of a keyword as [`takes::open`] does, with a bar.
 ///
 /// # Errors
-/// As [`open_dataset`]; [`Error::Input`] if every clip has another text, or no clip is usable.
+/// As [`takes::open`].
 pub fn open_takes(
     word: &KeywordPath,
     frontend: &FrontendParams<'_>,
     purpose: Purpose,
 ) -> Result<Checked> {
-    let KeywordPath { label, path } = word;
-    let found = of_text(path, open_dataset(path)?, label)?;
-    if let Some(note) = found.note(path, label) {
-        log::info!("{note}");
-    }
-    let checked = takes::check(&found.clips, frontend, purpose);
-    checked.log();
-    match checked.refusal(path) {
-        Some(refusal) => Err(refusal),
-        None => Ok(checked),
-    }
+    takes::open(&word.path, &word.label, frontend, purpose, &Bars::default())
 }
 
 /// Loads the clips of several datasets.

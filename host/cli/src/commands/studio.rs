@@ -11,6 +11,7 @@ use clap::Args;
 use super::number;
 use wakeling_core::Result;
 use wakeling_studio::{Places, Studio};
+use wakeling_train::finetune::Settings;
 
 /// Record, train and try a wake word in the browser
 #[derive(Debug, Args)]
@@ -44,8 +45,9 @@ pub struct StudioArgs {
 /// # Errors
 /// Errors of opening or serving the port.
 pub fn run(args: StudioArgs) -> Result<()> {
-    let finetune = args.steps.map_or(Vec::new(), |n| vec!["--steps".into(), n.to_string()]);
-    let places = Places { recordings: args.recordings, runs: args.runs, finetune };
+    let mut settings = Settings::default();
+    settings.train.steps = args.steps.unwrap_or(settings.train.steps);
+    let places = Places { recordings: args.recordings, runs: args.runs, settings };
     let mut studio = Studio::open(args.port, places)?;
     println!("{}", studio.url());
     // If standard output is closed, the address is not needed.

@@ -45,7 +45,7 @@ pub use split::{speaker_position, split_by_speaker};
 use crate::remote;
 use wakeling_audio as audio;
 use wakeling_audio::{AudioReader, Member, Recording};
-use wakeling_core::{Error, Result};
+use wakeling_core::{Error, Result, progress::Progress};
 
 /// Clip and its labels. `None` means unknown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -373,6 +373,16 @@ impl Dataset {
             return Err(nothing_usable(path, dataset.skipped.len(), dataset.skipped.first()));
         }
         Ok(dataset)
+    }
+
+    /// Collects the clips at a path, and reports the files and lines that were skipped.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`].
+    pub fn open_reporting(path: &Path, progress: &dyn Progress) -> Result<Vec<Example>> {
+        let Self { examples, skipped } = Self::open(path)?;
+        skipped.iter().for_each(|skipped| progress.line(&format!("skipped: {skipped}")));
+        Ok(examples)
     }
 }
 

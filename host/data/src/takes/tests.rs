@@ -7,6 +7,7 @@ use wakeling_audio::{
     features::{FrontendTables, NormalizationKind},
     write_wav,
 };
+use wakeling_core::progress::NoProgress;
 
 const RATE: f64 = 16_000.0;
 
@@ -69,7 +70,7 @@ fn checked(files: &[(&str, Vec<i16>)], purpose: Purpose) -> (tempfile::TempDir, 
     };
     let examples: Vec<Example> = files.iter().map(example).collect();
     let tables = FrontendTables::default();
-    let checked = check(&examples, &tables.params(NormalizationKind::Log), purpose);
+    let checked = check(&examples, &tables.params(NormalizationKind::Log), purpose, &NoProgress);
     (folder, checked)
 }
 

@@ -14,7 +14,7 @@ use super::{
     conditions::{LEAD_SAMPLES, TAIL_SAMPLES, steps},
 };
 use wakeling_audio::SAMPLE_RATE;
-use wakeling_core::{Error, Result, progress::progress_bar};
+use wakeling_core::{Error, Result, progress::Progress};
 use wakeling_data::clip_features::read_log_mel;
 use wakeling_data::{
     dataset::Example,
@@ -128,8 +128,12 @@ pub struct Piece {
 /// that cannot be read are logged. The result has no stream if none can be read.
 ///
 /// # Errors
-/// [`Error::Defect`] if no pipeline can be created from the model.
-pub fn score_stream(model: &Model<'_>, examples: &[Example]) -> Result<ScoredStream> {
+/// [`Error::Defect`] if no pipeline can be created from the model; [`Error::Cancelled`].
+pub fn score_stream(
+    model: &Model<'_>,
+    examples: &[Example],
+    progress: &dyn Progress,
+) -> Result<ScoredStream> {
     let mut parts: Vec<Vec<usize>> = vec![Vec::new()];
     let mut seconds = 0.0;
     for (number, example) in examples.iter().enumerate() {
@@ -142,20 +146,21 @@ pub fn score_stream(model: &Model<'_>, examples: &[Example]) -> Result<ScoredStr
             part.push(number);
         }
     }
-    let bar = progress_bar(examples.len() as u64, "negatives");
-    let hear = |part: &Vec<usize>| {
+    progress.begin("negatives", examples.len() as u64);
+    let score = |part: &Vec<usize>| {
         let (mut arena, mut pieces) = (Vec::new(), Vec::new());
         let mut player = Scorer::new(model, &mut arena)?;
         for &recording in part {
-            bar.inc(1);
+            progress.check()?;
+            progress.advance(1);
             let start = player.samples;
             match player.push_clip(&examples[recording], PAUSE_SAMPLES) {
                 Ok(samples) => pieces.push(Piece { recording, start, samples }),
                 Err(error) if player.samples == start => {
-                    bar.suspend(|| log::info!("skipped: {error}"));
+                    progress.line(&format!("skipped: {error}"));
                 }
                 Err(error) => {
-                    bar.suspend(|| log::info!("used up to where it is damaged: {error}"));
+                    progress.line(&format!("used up to where it is damaged: {error}"));
                     pieces.push(Piece { recording, start, samples: player.samples - start });
                     player.push(&[0; PAUSE_SAMPLES]);
                 }
@@ -164,9 +169,9 @@ pub fn score_stream(model: &Model<'_>, examples: &[Example]) -> Result<ScoredStr
         Ok((player.logits, pieces))
     };
     let mut scored_keywords: Vec<(Vec<i16>, Vec<Piece>)> =
-        parts.par_iter().map(hear).collect::<Result<_>>()?;
+        parts.par_iter().map(score).collect::<Result<_>>()?;
     scored_keywords.retain(|(stream, _)| !stream.is_empty());
-    bar.finish_and_clear();
+    progress.end();
     let (streams, pieces): (Vec<_>, Vec<Vec<Piece>>) = scored_keywords.into_iter().unzip();
     let samples: usize = pieces.iter().flatten().map(|p| p.samples).sum();
     let hours = samples as f64 / f64::from(SAMPLE_RATE) / 3_600.0;
@@ -186,10 +191,12 @@ pub fn score_clips(
     model: &Model<'_>,
     examples: &[Example],
     conditions: TestConditions<'_>,
+    progress: &dyn Progress,
 ) -> Result<ScoredClips> {
-    let bar = progress_bar(examples.len() as u64, "words");
-    let hear = |(number, example): (usize, &Example)| {
-        bar.inc(1);
+    progress.begin("words", examples.len() as u64);
+    let score = |(number, example): (usize, &Example)| {
+        progress.check()?;
+        progress.advance(1);
         let mut arena = Vec::new();
         let mut player = Scorer::new(model, &mut arena)?;
         let recording = match conditions {
@@ -208,13 +215,13 @@ pub fn score_clips(
         match recording {
             Ok(recording) => Ok(Some((player.logits, steps(&recording, rate(model)), number))),
             Err(error) => {
-                bar.suspend(|| log::info!("skipped: {error}"));
+                progress.line(&format!("skipped: {error}"));
                 Ok(None)
             }
         }
     };
-    let scored_keywords = examples.par_iter().enumerate().map(hear).collect::<Result<Vec<_>>>()?;
-    bar.finish_and_clear();
+    let scored_keywords = examples.par_iter().enumerate().map(score).collect::<Result<Vec<_>>>()?;
+    progress.end();
     let mut scored = ScoredClips {
         conditions: conditions.name(),
         scores: Scores {

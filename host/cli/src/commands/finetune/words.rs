@@ -8,7 +8,10 @@ use super::{
     super::{check_phrase, open_dataset, open_takes},
     FinetuneArgs,
 };
-use wakeling_core::{Error, Result};
+use wakeling_core::{
+    Error, Result,
+    progress::{Bars, NoProgress},
+};
 use wakeling_data::{
     dataset::Example,
     synthesize,
@@ -42,8 +45,8 @@ impl FinetuneArgs {
 
 /// Checks recordings, and logs those that are left out.
 fn checked(examples: &[Example], frontend: &FrontendParams<'_>) -> Checked {
-    let checked = takes::check(examples, frontend, Purpose::Train);
-    checked.log();
+    let checked = takes::check(examples, frontend, Purpose::Train, &Bars::default());
+    checked.report(&NoProgress);
     checked
 }
 
