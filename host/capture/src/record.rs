@@ -149,10 +149,7 @@ impl Session<'_, '_> {
         let prompt = format!("Say it {}.", self.style().1);
         match timing {
             Timing::FAR => {
-                format!(
-                    "{prompt} The countdown is {:.0} s, so that you can walk there.",
-                    timing.countdown_s()
-                )
+                format!("{prompt} Walk there during the {:.0} s countdown.", timing.countdown_s())
             }
             _ => prompt,
         }

@@ -28,10 +28,10 @@ use wakeling_audio::{
 use wakeling_core::{Error, Result};
 
 /// Remedy if the system offers no microphone.
-const NO_MICROPHONE: &str = "plug one in, allow this program to use it, and see `wakeling doctor`; recordings made elsewhere do as well: wakeling finetune --word NAME=FOLDER";
+const NO_MICROPHONE: &str = "plug one in, allow this program to use it, and see `wakeling doctor`; recordings from other sources work too: wakeling finetune --word NAME=FOLDER";
 
 /// Remedy if the system's sound service does not answer.
-const NO_SERVICE: &str = "start the sound service (pipewire or pulseaudio on Linux), then give the same command again; recordings made elsewhere do as well: wakeling finetune --word NAME=FOLDER";
+const NO_SERVICE: &str = "start the sound service (pipewire or pulseaudio on Linux), then give the same command again; recordings from other sources work too: wakeling finetune --word NAME=FOLDER";
 
 /// Capacity of the queue, in seconds of sound.
 const QUEUE_S: usize = 4;
@@ -127,7 +127,7 @@ fn remedy(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::DeviceBusy => "close the program that uses it, then give the same command again",
         ErrorKind::PermissionDenied => {
-            "allow this program, or the terminal it runs in, to use the microphone; on Linux: sudo usermod -aG audio $USER, then log in anew"
+            "allow this program, or the terminal it runs in, to use the microphone; on Linux: sudo usermod -aG audio $USER, then log in again"
         }
         ErrorKind::UnsupportedConfig | ErrorKind::InvalidInput => {
             "leave out --rate, or choose another microphone with --device"
@@ -280,7 +280,7 @@ impl Microphone for System {
         match failure {
             Some(failure) => Err(Error::device(
                 &self.name,
-                format!("the microphone has gone: {failure}"),
+                format!("the microphone was disconnected: {failure}"),
                 remedy,
             )),
             None if self.received.elapsed() > SILENT_TIMEOUT => {

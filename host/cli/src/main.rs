@@ -23,11 +23,11 @@ use wakeling_core::{Error, Result, console};
 #[command(
     version,
     propagate_version = true,
-    after_help = "Example:
+    after_help = "Examples:
   wakeling finetune --word \"hey computer=recordings/\" --out runs/computer
   wakeling simulate kitchen.wav --model runs/computer/model.wkl
 
-`wakeling COMMAND --help` has more of them."
+`wakeling COMMAND --help` shows examples of each command."
 )]
 struct Wakeling {
     #[command(subcommand)]

@@ -330,7 +330,7 @@ fn check_phrase_warns_of_phrases_and_refuses_what_is_none() {
         String::from_utf8(output.stdout).expect("text")
     };
     let text = check(&["open", "背景", "hey wakeling"]);
-    for part in ["open: poor", "common: said about", "北京", "install espeak-ng"] {
+    for part in ["open: poor", "common: spoken about", "北京", "install espeak-ng"] {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }
     let line: serde_json::Value = serde_json::from_str(&check(&["open", "--json"])).expect("JSON");

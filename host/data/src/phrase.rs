@@ -224,7 +224,9 @@ fn findings(check: &PhraseCheck) -> Vec<Finding> {
         let wording = if phones < FEWEST_PHONES { "too short" } else { "short" };
         find(
             verdict,
-            format!("{wording}: {phones} phones; {ENOUGH_PHONES} or more are found less by chance"),
+            format!(
+                "{wording}: {phones} phones; {ENOUGH_PHONES} or more are rarely detected by chance"
+            ),
         );
     }
     if let Some((per_hour, exactly)) = printed_per_hour(&check.phrase, &check.language) {

@@ -80,7 +80,7 @@ pub enum EmulatorError {
         found: usize,
     },
     /// The firmware stopped with an error message.
-    #[error("the emulated device gave up: {message}\n  remedy: {remedy}")]
+    #[error("the emulated device failed: {message}\n  remedy: {remedy}")]
     Device {
         /// Message of the firmware.
         message: String,

@@ -357,7 +357,7 @@ impl Trainer {
             return Err(Error::input(
                 &path,
                 "no step in the checkpoint",
-                "remove it to start anew",
+                "remove it to start again",
             ));
         };
         let shapes = |params: &Params| -> Vec<(String, Vec<usize>)> {

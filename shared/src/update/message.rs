@@ -179,22 +179,22 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Request => f.write_str("the request is unknown"),
-            Self::Header => f.write_str("the image's header is damaged"),
+            Self::Header => f.write_str("the package's header is damaged"),
             Self::Format => f.write_str("the format of the package is unknown"),
             Self::Version { least } => {
-                write!(f, "it takes versions from {} only", Decimal::of(least))
+                write!(f, "it accepts only versions from {} on", Decimal::of(least))
             }
             Self::Large { slot_bytes } => {
-                write!(f, "an image may have {} bytes", Decimal::of(slot_bytes))
+                write!(f, "a package may have at most {} bytes", Decimal::of(slot_bytes))
             }
-            Self::Unsigned => f.write_str("it takes signed models only"),
-            Self::ForeignKey => f.write_str("it takes models of another key"),
+            Self::Unsigned => f.write_str("it accepts only signed models"),
+            Self::ForeignKey => f.write_str("it accepts only models of another key"),
             Self::Signature => f.write_str("the signature does not fit the model"),
             Self::NotReceiving => f.write_str("it expects no data"),
             Self::Offset { expected } => {
                 write!(f, "it expects the bytes from {}", Decimal::of(expected))
             }
-            Self::Checksum => f.write_str("what arrived is not what was sent"),
+            Self::Checksum => f.write_str("the data was damaged on the way"),
             Self::OnTrial => f.write_str("a model is on trial: confirm it, or restart the device"),
             Self::NothingToConfirm => f.write_str("no model is on trial"),
             Self::NothingToLearn => f.write_str("its model has no head to enroll"),
@@ -202,8 +202,8 @@ impl fmt::Display for Refusal {
                 write!(f, "only {} utterances were found", Decimal::of(count))
             }
             Self::Unlike => f.write_str("the utterances have too little in common"),
-            Self::NoEvent => f.write_str("it does not hold that event any more"),
-            Self::Flash => f.write_str("its flash refused"),
+            Self::NoEvent => f.write_str("that event is not stored any more"),
+            Self::Flash => f.write_str("its flash failed"),
         }
     }
 }

@@ -199,7 +199,7 @@ fn far_takes_leave_time_to_go_there_and_back() {
     let counts = |style: &str, count: &str| {
         seen.iter().any(|s| s.contains(style) && s.contains(&format!("/ {count} …")))
     };
-    assert!(counts("from across the room. The countdown of 8 s is for the way.", "8"), "{seen:#?}");
+    assert!(counts("from across the room. Walk there during the 8 s countdown.", "8"), "{seen:#?}");
     assert!(counts("fast", "8") && !counts("slowly", "4") && counts("slowly", "3"), "{seen:#?}");
 }
 

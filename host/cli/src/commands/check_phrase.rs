@@ -112,7 +112,7 @@ fn show(check: &PhraseCheck) -> String {
         }
         return text;
     }
-    let _ = writeln!(text, "  {:<24} {:>8} {:>12}", "sounds most like", "distance", "said an hour");
+    let _ = writeln!(text, "  {:<24} {:>8} {:>12}", "sounds most like", "distance", "per hour");
     for near in &check.near_words {
         let _ =
             writeln!(text, "  {:<24} {:>8.2} {:>12.2}", near.text, near.distance, near.per_hour);

@@ -144,7 +144,7 @@ pub fn run(args: CompareArgs) -> Result<()> {
         .filter(|job| job.words.iter().any(|(_, trial)| !results.holds(trial)))
         .collect();
     if left.len() < jobs.len() {
-        log::info!("going on: {} of {} trainings are there", jobs.len() - left.len(), jobs.len());
+        log::info!("resuming: {} of {} trials are done", jobs.len() - left.len(), jobs.len());
     }
     if !left.is_empty() {
         files::write_atomic(&record, settings_text.as_bytes())?;
@@ -209,7 +209,7 @@ impl CompareArgs {
     fn jobs<'w>(&self, words: &'w [Keyword]) -> Result<Vec<Job<'w>>> {
         if self.tasks.contains(&Tasks::Joint) && words.len() < 2 {
             let remedy = "give --word several times, or leave --tasks joint out";
-            return Err(Error::usage("one word alone shares nothing", remedy));
+            return Err(Error::usage("a single keyword has nothing to share", remedy));
         }
         let mut jobs = Vec::new();
         for &samples in &self.samples {

@@ -96,7 +96,7 @@ pub fn run(args: DatasetArgs) -> Result<()> {
 fn fetch(args: FetchArgs) -> Result<()> {
     let checksum = args.sha256.map(Checksum::Sha256).or(args.md5.map(Checksum::Md5));
     if checksum.is_none() {
-        log::info!("no checksum given: what arrives is not compared with anything");
+        log::info!("no checksum given: the download is not verified");
     }
     let fetch = Fetch { from: args.from, folder: args.out, checksum, keep: args.keep };
     let (folder, unpacked) = fetch.run()?;

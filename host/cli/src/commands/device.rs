@@ -26,7 +26,7 @@ use wakeling_device::update::{
   wakeling finetune --word \"hey computer=recordings/\" --false-wakes alarms/ --out runs/v2
 
 The new model goes into the slot that does not run, is checked, and must pass its self-test at
-the restart; else the old one stays. Power may fail at any moment of it.")]
+the restart; else the old one stays. A power failure at any moment is safe.")]
 pub struct DeviceArgs {
     #[command(subcommand)]
     command: Command,

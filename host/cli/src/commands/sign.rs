@@ -59,9 +59,7 @@ pub fn run(args: SignArgs) -> Result<()> {
         (None, Some(path)) => Some(Key::load(path)?),
         (None, None) if args.unsigned => None,
         (None, None) => {
-            log::info!(
-                "warning: the development key signs, which everybody has; --key for your own"
-            );
+            log::info!("warning: signed with the public development key; give --key for your own");
             Some(Key::development())
         }
     };

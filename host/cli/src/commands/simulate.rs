@@ -181,7 +181,7 @@ fn recordings(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
             if files.len() == before {
                 let remedy = match skipped {
                     0 => format!("name a folder that holds recordings: {}", audio::FORMATS),
-                    _ => "convert what is named above".to_owned(),
+                    _ => "convert the files named above".to_owned(),
                 };
                 return Err(Error::input(path, "no recordings in this folder", remedy));
             }
@@ -270,7 +270,7 @@ fn seconds(samples: u64) -> f64 {
 /// Returns the microphone health message for the user.
 fn describe(kind: MicIssueKind) -> &'static str {
     match kind {
-        MicIssueKind::None => "the sound is in order again",
+        MicIssueKind::None => "the sound is good again",
         MicIssueKind::Stuck => {
             "the sound is one value: the microphone is off, muted or not connected"
         }

@@ -236,7 +236,7 @@ fn microphone(wanted: &Wanted) -> Check {
     const WHAT: &str = "microphone";
     match microphones() {
         Ok(found) if found.is_empty() => {
-            let remedy = "Plug one in, or allow this program to use it. Recordings made elsewhere do as well:";
+            let remedy = "Plug one in, or allow this program to use it. Recordings from other sources work too:";
             Check::new(WHAT, Status::Optional, "none was found", remedy)
                 .command("wakeling finetune --word NAME=FOLDER --out runs/NAME")
         }
@@ -292,7 +292,7 @@ fn permission(what: &'static str, folder: &str, is_one: fn(&str) -> bool, group:
     match nodes.iter().find(is_denied) {
         Some(path) => {
             let found = format!("{} may not be opened", path.display());
-            Check::new(what, Status::Flawed, found, "Join its group, then log in anew:")
+            Check::new(what, Status::Flawed, found, "Join its group, then log in again:")
                 .command(format!("sudo usermod -aG {group} $USER"))
         }
         None if nodes.is_empty() => Check::good(what, "none is plugged in"),

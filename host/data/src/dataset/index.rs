@@ -200,7 +200,7 @@ impl DatasetIndex {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Error::input(
                 &self.path,
                 format!("this list of clips was changed since it was made: {e}"),
-                "remove it together with the checkpoint beside it, and begin anew",
+                "remove it together with the checkpoint beside it, and start again",
             ),
             _ => Error::io(&self.path, "read")(e),
         }

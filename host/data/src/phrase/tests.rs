@@ -15,7 +15,7 @@ fn warns_of_short_common_and_confusable_phrases() {
     assert_finding("go", "en", Verdict::Poor, "too short: 2 phones");
     assert_finding("open", "en", Verdict::Poor, "common: spoken about");
     assert_finding("背景", "zh", Verdict::Poor, "\"北京\"");
-    assert_finding("how are you", "en", Verdict::Fair, "common: said at most");
+    assert_finding("how are you", "en", Verdict::Fair, "common: spoken at most");
     let good = verdict("computer terminal", "en");
     assert_eq!((good.verdict, good.warning()), (Verdict::Good, None), "{good:#?}");
 }

@@ -81,8 +81,8 @@ impl TrainedOn {
             hashes.filter_map(|hash| trained.get(hash.to_string().as_str()).copied()).collect();
         let first = same.first()?;
         Some(format!(
-            "warning: {} of {all} recordings of {} were trained on (such as {first}): the misses \
-             below are too few; measure with others",
+            "warning: {} of {all} recordings of {} were trained on (such as {first}): the miss \
+             rate below is too low; use other recordings",
             same.len(),
             crate::text::quoted(label),
         ))

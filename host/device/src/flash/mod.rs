@@ -65,7 +65,7 @@ impl Part {
         Err(Error::input(
             from,
             format!(
-                "its {} takes {:#010x}..{:#010x}, which is outside {}'s flash for it, {:#010x}..{:#010x}",
+                "its {} takes {:#010x}..{:#010x}, which is outside {}'s region for it, {:#010x}..{:#010x}",
                 self.what, part.start, part.end, board.name, region.start, region.end
             ),
             match self.what {

@@ -89,7 +89,11 @@ impl Key {
                 std::fs::metadata(path).map_err(Error::io(path, "read"))?.permissions().mode();
             if mode & 0o077 != 0 {
                 let problem = format!("others may read this key (mode {:o})", mode & 0o777);
-                return Err(Error::input(path, problem, "chmod 600, and think of who has read it"));
+                return Err(Error::input(
+                    path,
+                    problem,
+                    "chmod 600; make a new key if another user may have read it",
+                ));
             }
         }
         let seed = text.lines().filter(|line| !line.starts_with('#')).find_map(unhex);

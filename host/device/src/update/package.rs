@@ -97,7 +97,7 @@ impl Package {
         Self::of(bytes).ok_or_else(|| {
             Error::input(
                 path,
-                "this is no whole image of `wakeling sign`",
+                "this is no complete signed package",
                 "make one: wakeling sign model.wkl",
             )
         })
