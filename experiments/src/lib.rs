@@ -11,7 +11,7 @@ use wakeling_data::{
     text::clean,
 };
 use wakeling_nn::pretrained::PretrainedModel;
-use wakeling_train::{compare::draw, finetune::Settings};
+use wakeling_train::{compare::sample, finetune::Settings};
 
 /// Development keywords. None of them is in the training split.
 pub const WORDS: [&str; 12] = [
@@ -43,9 +43,9 @@ pub struct Keyword {
 
 impl Keyword {
     /// Samples `samples` clips for training. Returns them and the clips for testing.
-    pub fn draw(&self, samples: usize, seed: u64) -> (Vec<Example>, Vec<Example>) {
+    pub fn sample(&self, samples: usize, seed: u64) -> (Vec<Example>, Vec<Example>) {
         if self.any.is_empty() {
-            return (draw(&self.enrol, samples, 1_000 + seed), self.test.clone());
+            return (sample(&self.enrol, samples, 1_000 + seed), self.test.clone());
         }
         let mut all = self.any.clone();
         all.shuffle(&mut StdRng::seed_from_u64(1_000 + seed));
@@ -88,7 +88,7 @@ pub fn test_negatives(data: &Path) -> Result<Vec<Example>> {
 
 /// Returns the default settings with the changes of a JSON object, and a separate seed per sample
 /// of recordings.
-pub fn settings(draw: u64, changes: &str) -> Settings {
+pub fn settings(seed: u64, changes: &str) -> Settings {
     let mut settings = serde_json::to_value(Settings::default()).expect("settings are JSON");
     let changes: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(changes).expect("--settings is a JSON object");
@@ -97,7 +97,7 @@ pub fn settings(draw: u64, changes: &str) -> Settings {
         settings[name] = value;
     }
     let mut settings: Settings = serde_json::from_value(settings).expect("values of settings");
-    settings.train.seed = draw + 1;
+    settings.train.seed = seed + 1;
     settings
 }
 

@@ -78,7 +78,7 @@ fn main() -> Result<()> {
 /// Prints a table of all keywords with one set of settings.
 fn table(args: &Args, bench: &Bench<'_>, settings: &str) -> Result<()> {
     println!("settings {settings}\n");
-    let head = "| word | draw | recordings | hours | 0.5/h | 95 % | 0.5/h at 10 dB | 1/h | none | \
+    let head = "| word | seed | recordings | hours | 0.5/h | 95 % | 0.5/h at 10 dB | 1/h | none | \
                 own threshold: misses, per hour |";
     println!("{head}{}", if args.float { " float, 0.5/h |" } else { "" });
     println!("{}|", "|---".repeat(if args.float { 11 } else { 10 }));
@@ -87,10 +87,10 @@ fn table(args: &Args, bench: &Bench<'_>, settings: &str) -> Result<()> {
         if !args.words.is_empty() && !args.words.contains(&word) {
             continue;
         }
-        for draw in 0..args.seeds {
-            let figures = bench.run(&word, &clips, (draw, settings))?;
-            print_line(args, &word, draw, &figures);
-            all.push(shares(&figures));
+        for seed in 0..args.seeds {
+            let result = bench.run(&word, &clips, (seed, settings))?;
+            print_line(args, &word, seed, &result);
+            all.push(shares(&result));
         }
     }
     let column = |i: usize| {
@@ -102,18 +102,18 @@ fn table(args: &Args, bench: &Bench<'_>, settings: &str) -> Result<()> {
     Ok(())
 }
 
-fn print_line(args: &Args, word: &str, draw: u64, figures: &TrialResult) {
-    let n = figures.recordings;
-    let [clean, noisy, one, none, float] = shares(figures);
-    let (low, high) = interval(figures.clean[0], n);
+fn print_line(args: &Args, word: &str, seed: u64, result: &TrialResult) {
+    let n = result.recordings;
+    let [clean, noisy, one, none, float] = shares(result);
+    let (low, high) = interval(result.clean[0], n);
     print!(
-        "| {word} | {draw} | {n} | {:.2} | {clean:.1} % | {:.1}-{:.1} | {noisy:.1} % | {one:.1} % | \
+        "| {word} | {seed} | {n} | {:.2} | {clean:.1} % | {:.1}-{:.1} | {noisy:.1} % | {one:.1} % | \
          {none:.1} % | {:.1} %, {:.2} |",
-        figures.hours,
+        result.hours,
         100.0 * low,
         100.0 * high,
-        100.0 * figures.own.misses as f64 / n.max(1) as f64,
-        figures.own.false_accepts as f64 / figures.hours,
+        100.0 * result.own.misses as f64 / n.max(1) as f64,
+        result.own.false_accepts as f64 / result.hours,
     );
     println!("{}", if args.float { format!(" {float:.1} % |") } else { String::new() });
 }
@@ -163,9 +163,9 @@ impl<'a> Bench<'a> {
     }
 
     /// Trains and tests a keyword with one seed.
-    fn run(&self, word: &str, clips: &Keyword, draw: (u64, &str)) -> Result<TrialResult> {
-        let (draw, changes) = draw;
-        let (enrol, test) = clips.draw(self.args.samples, draw);
+    fn run(&self, word: &str, clips: &Keyword, seed: (u64, &str)) -> Result<TrialResult> {
+        let (seed, changes) = seed;
+        let (enrol, test) = clips.sample(self.args.samples, seed);
         let mut recordings = load(&self.embedded.backbone.pretrained, &enrol, "recordings");
         if let Some(folder) = &self.args.synthesized {
             let spoken = Dataset::open(folder.join(word))?.examples;
@@ -175,8 +175,8 @@ impl<'a> Bench<'a> {
             recordings.extend(load(&self.embedded.backbone.pretrained, &spoken, "synthesized"));
         }
         let started = Instant::now();
-        let settings = settings(draw, changes);
-        let (tuned, own) = self.data.train(
+        let settings = settings(seed, changes);
+        let (heads, own) = self.data.train(
             &self.embedded,
             self.args.train,
             &[KeywordClips::new(word, &recordings)],
@@ -190,7 +190,7 @@ impl<'a> Bench<'a> {
             float: self.args.float,
         };
         let embedded = own.as_ref().unwrap_or(&self.embedded);
-        self.data.evaluate(embedded, &tuned[0], &test, &evaluate, draw + 1)
+        self.data.evaluate(embedded, &heads[0], &test, &evaluate, seed + 1)
     }
 }
 
@@ -201,8 +201,8 @@ const SNR_DB: f32 = 10.0;
 
 /// Returns the shares missed, in percent: at 0.5/h clean and in noise, at 1/h, at none, at 0.5/h in
 /// float.
-fn shares(figures: &TrialResult) -> [f64; 5] {
-    let TrialResult { clean, noisy, float, .. } = figures;
+fn shares(result: &TrialResult) -> [f64; 5] {
+    let TrialResult { clean, noisy, float, .. } = result;
     [clean.first(), noisy.first(), clean.get(1), clean.get(2), float.first()]
-        .map(|n| 100.0 * n.copied().unwrap_or(0) as f64 / figures.recordings.max(1) as f64)
+        .map(|n| 100.0 * n.copied().unwrap_or(0) as f64 / result.recordings.max(1) as f64)
 }

@@ -74,9 +74,9 @@ fn room(samples: usize) -> Vec<i16> {
 /// Results over all recordings under one fault.
 #[derive(Default)]
 struct Counted {
-    scored_keywords: usize,
+    detections: usize,
     /// Names of the faults that the device reported.
-    told: Vec<String>,
+    reported: Vec<String>,
     /// Number of streams without any fault at their end.
     recovered: usize,
 }
@@ -105,14 +105,14 @@ fn main() -> Result<()> {
     println!("|---|---|---|---|---|");
     for (name, fault) in FAULTS {
         let (all, before) = (embedded.count(fault, None)?, embedded.count(fault, Some(0))?);
-        let mut told = [&all.told[..], &before.told].concat();
-        told.sort();
-        told.dedup();
+        let mut reported = [&all.reported[..], &before.reported].concat();
+        reported.sort();
+        reported.dedup();
         println!(
             "| {name} | {} | {} | {} | {} of {} |",
-            clips.len() - all.scored_keywords,
-            if told.is_empty() { "–".into() } else { told.join(", ") },
-            clips.len() - before.scored_keywords,
+            clips.len() - all.detections,
+            if reported.is_empty() { "–".into() } else { reported.join(", ") },
+            clips.len() - before.detections,
             before.recovered,
             clips.len(),
         );
@@ -122,7 +122,7 @@ fn main() -> Result<()> {
     for (name, fault) in FAULTS {
         print!("| {name} |");
         for gap in GAPS {
-            print!(" {} |", clips.len() - embedded.count(fault, Some(gap))?.scored_keywords);
+            print!(" {} |", clips.len() - embedded.count(fault, Some(gap))?.detections);
         }
         println!();
     }
@@ -150,11 +150,11 @@ impl EmbeddedBackbone<'_> {
                 stream.extend([&clip[..], &room(AFTER)].concat());
                 fault(&mut stream);
             }
-            let scored_keywords = Device::Host(Chunking::Whole).run(self.model, &stream, false)?;
-            counted.scored_keywords += usize::from(!scored_keywords.detections.is_empty());
-            let names = scored_keywords.mic_issues.iter().map(|f| f.kind.name().to_owned());
-            counted.told.extend(names.filter(|name| name != "none"));
-            let last = scored_keywords.mic_issues.last();
+            let simulation = Device::Host(Chunking::Whole).run(self.model, &stream, false)?;
+            counted.detections += usize::from(!simulation.detections.is_empty());
+            let names = simulation.mic_issues.iter().map(|f| f.kind.name().to_owned());
+            counted.reported.extend(names.filter(|name| name != "none"));
+            let last = simulation.mic_issues.last();
             counted.recovered += usize::from(last.is_none_or(|f| f.kind.name() == "none"));
         }
         Ok(counted)

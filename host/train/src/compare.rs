@@ -149,10 +149,10 @@ fn misses(
     other: &Scores,
     (hours, detector): (f64, DetectorParams),
 ) -> Vec<usize> {
-    let scored_keywords = ScoredKeyword { scored, other, hours, index: 0, detector };
+    let scored_keyword = ScoredKeyword { scored, other, hours, index: 0, detector };
     let at = |&rate: &f64| {
         let allowed = (rate * hours).floor() as usize;
-        scored_keywords.at(threshold_for(other, 0, &detector, allowed).0).misses
+        scored_keyword.at(threshold_for(other, 0, &detector, allowed).0).misses
     };
     evaluate.rates.iter().map(at).collect()
 }
@@ -200,27 +200,28 @@ impl ExperimentData {
     pub fn evaluate(
         &self,
         embedded: &EmbeddedBackbone,
-        tuned: &HeadCheckpoint,
+        checkpoint: &HeadCheckpoint,
         test: &[Example],
         evaluate: &EvalConfig<'_>,
         seed: u64,
     ) -> Result<TrialResult> {
         let EmbeddedBackbone { backbone, .. } = embedded;
-        let entry = tuned.entry(backbone)?;
-        let mut figures = self.measure_entry(embedded, &entry, test, evaluate, seed)?;
+        let entry = checkpoint.entry(backbone)?;
+        let mut result = self.measure_entry(embedded, &entry, test, evaluate, seed)?;
         if evaluate.float {
-            let kept = self.without(&tuned.info.label);
+            let kept = self.without(&checkpoint.info.label);
             let others: Vec<MelStream> =
                 kept.iter().filter_map(|&i| self.other.streams.get(i).cloned()).collect();
             let pretrained = &backbone.pretrained;
-            let other = float_scores(pretrained, tuned, &others)?;
+            let other = float_scores(pretrained, checkpoint, &others)?;
             let (frontend, rate) = (backbone.frontend(), backbone.steps_per_second());
             let (streams, spans) = TestConditions::Silence.streams(test, &frontend, rate);
-            let scores = float_scores(pretrained, tuned, &streams)?;
+            let scores = float_scores(pretrained, checkpoint, &streams)?;
             let scored = ScoredClips::new(TestConditions::Silence.name(), scores, spans);
-            figures.float = misses(evaluate, &scored, &other, (figures.hours, tuned.info.detector));
+            result.float =
+                misses(evaluate, &scored, &other, (result.hours, checkpoint.info.detector));
         }
-        Ok(figures)
+        Ok(result)
     }
 
     /// Measures an enrolled head as [`ExperimentData::evaluate`] does. It has no float network, so only the
@@ -244,7 +245,7 @@ impl ExperimentData {
         let other = head_scores(backbone, entry, &Embeddings { streams, ..*outputs })?;
         let hours = other.hours() * self.spoken;
         let (frontend, rate) = (backbone.frontend(), backbone.steps_per_second());
-        let mut figures = TrialResult { hours, ..TrialResult::default() };
+        let mut result = TrialResult { hours, ..TrialResult::default() };
         let misses = |scored: &ScoredClips, other: &Scores| {
             misses(evaluate, scored, other, (hours, detector))
         };
@@ -259,24 +260,24 @@ impl ExperimentData {
         let silence = TestConditions::Silence;
         let (streams, spans) = silence.streams(test, &frontend, rate);
         let scored = play(&streams, &silence, spans)?;
-        figures.recordings = scored.spans.len();
-        figures.clean = misses(&scored, &other);
-        let scored_keywords =
+        result.recordings = scored.spans.len();
+        result.clean = misses(&scored, &other);
+        let scored_keyword =
             ScoredKeyword { scored: &scored, other: &other, hours, index: 0, detector };
-        figures.own = scored_keywords.at(detector.threshold);
+        result.own = scored_keyword.at(detector.threshold);
         if let Some((noise, snr_db)) = evaluate.noise {
             let noisy = TestConditions::Noise { noise, snr_db, seed };
             let (streams, spans) = noisy.streams(test, &frontend, rate);
-            figures.noisy = misses(&play(&streams, &noisy, spans)?, &other);
+            result.noisy = misses(&play(&streams, &noisy, spans)?, &other);
         }
-        Ok(figures)
+        Ok(result)
     }
 }
 
 /// Samples `count` clips from as many speakers as possible: one clip of each, then a second of
 /// each, and so on. The seed determines the order of speakers and clips. Each clip without a
 /// speaker counts as its own speaker.
-pub fn draw(clips: &[Example], count: usize, seed: u64) -> Vec<Example> {
+pub fn sample(clips: &[Example], count: usize, seed: u64) -> Vec<Example> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut by_speaker: BTreeMap<String, Vec<&Example>> = BTreeMap::new();
     for (number, clip) in clips.iter().enumerate() {
@@ -318,18 +319,18 @@ mod tests {
     fn sampling_takes_every_speaker_before_any_twice() {
         let clips: Vec<Example> = (0..12).map(|i| clip(i, Some(i % 4))).collect();
         for seed in 0..5 {
-            let drawn = draw(&clips, 6, seed);
-            assert_eq!(drawn.len(), 6);
+            let sampled = sample(&clips, 6, seed);
+            assert_eq!(sampled.len(), 6);
             let speakers: std::collections::BTreeSet<_> =
-                drawn.iter().take(4).map(|c| c.speaker.clone()).collect();
+                sampled.iter().take(4).map(|c| c.speaker.clone()).collect();
             assert_eq!(speakers.len(), 4);
         }
         assert_ne!(
-            draw(&clips, 3, 1).iter().map(|c| c.speaker.clone()).collect::<Vec<_>>(),
-            draw(&clips, 3, 2).iter().map(|c| c.speaker.clone()).collect::<Vec<_>>()
+            sample(&clips, 3, 1).iter().map(|c| c.speaker.clone()).collect::<Vec<_>>(),
+            sample(&clips, 3, 2).iter().map(|c| c.speaker.clone()).collect::<Vec<_>>()
         );
         let unknown: Vec<Example> = (0..5).map(|i| clip(i, None)).collect();
-        assert_eq!(draw(&unknown, 9, 1).len(), 5);
+        assert_eq!(sample(&unknown, 9, 1).len(), 5);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo run --release -p wakeling-experiments --bin noise_bench -- --data DIR --out runs/noise \
 //!   --recipe today='{}' --recipe plain='{"background": {"chance": 0.8, "snr_db": [0, 35], "babble_chance": 0}}' \
-//!   --samples 5 20 --draws 3
+//!   --samples 5 20 --seeds 3
 //! ```
 //!
 //! `DIR` is the folder that `unpack` and `more-negatives` wrote. Each trial samples recordings of a
@@ -109,19 +109,15 @@ fn run(args: &Args, table: &mut Table) -> Result<()> {
     let negatives = models::shipped_negatives()?;
     for (recipe, changes) in &args.recipes {
         let mut bench = None;
-        for draw in 0..args.seeds {
+        for seed in 0..args.seeds {
             for &samples in &args.samples {
                 for (&name, word) in &chosen {
-                    let trial = Trial {
-                        recipe: recipe.clone(),
-                        word: name.to_owned(),
-                        samples,
-                        seed: draw,
-                    };
+                    let trial =
+                        Trial { recipe: recipe.clone(), word: name.to_owned(), samples, seed };
                     if table.holds(&trial) {
                         continue;
                     }
-                    let settings = settings(draw, changes);
+                    let settings = settings(seed, changes);
                     if bench.is_none() {
                         bench = Some(Bench::new(&backbone, &negatives, &test, changes)?);
                     }
@@ -170,14 +166,14 @@ impl<'a> Bench<'a> {
         settings: &Settings,
     ) -> Result<Counts> {
         let Self { backbone, negatives, test, bank } = self;
-        let (enrol, held_out) = word.draw(samples, settings.train.seed - 1);
+        let (enrol, held_out) = word.sample(samples, settings.train.seed - 1);
         let recordings = load(&backbone.pretrained, &enrol, "recordings");
         let started = cpu_seconds();
         let keyword = KeywordClips::new(name, &recordings);
         let stages = Stages::silent();
-        let tuned = train_head(backbone, negatives, bank, keyword, settings, &stages)?;
+        let head = train_head(backbone, negatives, bank, keyword, settings, &stages)?;
         let train_s = cpu_seconds() - started;
-        let (detector, entry) = (tuned.info.detector, [tuned.entry(backbone)?]);
+        let (detector, entry) = (head.info.detector, [head.entry(backbone)?]);
         let scores = |outputs: &Embeddings| head_scores(backbone, &entry, outputs);
         let speech = test.speech.without(|text| contains_phrase(text, name));
         let other = scores(&speech.outputs)?;
@@ -191,10 +187,10 @@ impl<'a> Bench<'a> {
             ..Counts::default()
         };
         for (i, alone) in [&test.noise, &test.babble].into_iter().enumerate() {
-            let scored_keywords = scores(&alone.outputs)?;
+            let alone_scores = scores(&alone.outputs)?;
             let count = |threshold| {
                 let steps =
-                    wakeling_train::evaluate::detections(&scored_keywords, 0, &detector, threshold);
+                    wakeling_train::evaluate::detections(&alone_scores, 0, &detector, threshold);
                 steps.iter().map(Vec::len).sum()
             };
             counts.alone[i] = (alone.hours, count(threshold), count(detector.threshold));
@@ -202,15 +198,15 @@ impl<'a> Bench<'a> {
         for (i, condition) in CONDITIONS.iter().enumerate() {
             let (outputs, spans) = test.clips(backbone, (name, word), condition, &held_out)?;
             let scored = ScoredClips::new(condition.name.into(), scores(&outputs)?, spans);
-            let scored_keywords = ScoredKeyword {
+            let scored_keyword = ScoredKeyword {
                 scored: &scored,
                 other: &other,
                 hours: speech.hours,
                 index: 0,
                 detector,
             };
-            counts.misses[i] = scored_keywords.at(threshold).misses;
-            let Point { misses, false_accepts, .. } = scored_keywords.at(detector.threshold);
+            counts.misses[i] = scored_keyword.at(threshold).misses;
+            let Point { misses, false_accepts, .. } = scored_keyword.at(detector.threshold);
             counts.own_misses[i] = misses;
             counts.own_false_accepts = false_accepts;
         }

@@ -28,7 +28,7 @@ pub struct Trial {
 impl fmt::Display for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { recipe, samples, seed, word } = self;
-        write!(f, "{recipe}, {word}, {samples} recordings, draw {seed}")
+        write!(f, "{recipe}, {word}, {samples} recordings, seed {seed}")
     }
 }
 
@@ -182,12 +182,12 @@ impl Table {
         let _ = writeln!(
             text,
             "{samples} recordings: misses in % at no more than 0.5 false accepts an hour; mean of the \
-             words, 95 % interval over the draws\n"
+             words, 95 % interval over the seeds\n"
         );
         let names: Vec<&str> = CONDITIONS.iter().map(|c| c.name).collect();
         let _ = writeln!(
             text,
-            "| recipe | words × draws | {} | false accepts/h, noise alone | babble alone | own threshold: \
+            "| recipe | words × seeds | {} | false accepts/h, noise alone | babble alone | own threshold: \
              false accepts/h | quiet | noise 10 dB | babble 10 dB | CPU s |",
             names.join(" | ")
         );
@@ -225,7 +225,7 @@ impl Table {
         let names: Vec<&str> = CONDITIONS.iter().map(|c| c.name).collect();
         let _ = writeln!(
             text,
-            "{samples} recordings: difference to {first:?} in points, same words and draws; 95 % \
+            "{samples} recordings: difference to {first:?} in points, same words and seeds; 95 % \
              interval over the trials\n"
         );
         let _ = writeln!(text, "| recipe | {} |", names.join(" | "));
@@ -245,7 +245,7 @@ impl Table {
             self.trials.keys().filter(|t| t.samples == samples).map(|t| &t.word).collect();
         let _ = writeln!(
             text,
-            "{samples} recordings: misses in % of each word in {}; mean of the draws\n",
+            "{samples} recordings: misses in % of each word in {}; mean of the seeds\n",
             CONDITIONS.map(|c| c.name).join(" / ")
         );
         let _ = writeln!(text, "| word | {} |", self.recipes.join(" | "));

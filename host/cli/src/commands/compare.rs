@@ -27,8 +27,9 @@ use wakeling_data::{
 };
 use wakeling_train::{
     compare::{
-        EmbeddedBackbone, EvalConfig, ExperimentData, draw,
+        EmbeddedBackbone, EvalConfig, ExperimentData,
         result_table::{Counts, ResultTable, Trial},
+        sample,
     },
     finetune::{
         KeywordClips, Settings, Strategy, Trainable,
@@ -222,14 +223,14 @@ impl CompareArgs {
                     word.train.len()
                 );
             }
-            for (&strategy, draw) in
+            for (&strategy, seed) in
                 self.train.iter().flat_map(|strategy| (0..self.seeds).map(move |d| (strategy, d)))
             {
                 let trial = |word: &Keyword, strategy: String| Trial {
                     word: word.label.clone(),
                     strategy,
                     samples,
-                    draw,
+                    seed,
                 };
                 if self.tasks.contains(&Tasks::Separate) || strategy.train == Trainable::Head {
                     let alone = |&word: &&'w Keyword| Job {
@@ -298,9 +299,9 @@ impl CompareArgs {
         stages: &Stages<'_>,
     ) -> Result<Vec<(Trial, Counts)>> {
         let frontend = embedded.backbone.frontend();
-        let seed = |trial: &Trial| self.training.seed.wrapping_add(trial.draw);
+        let seed = |trial: &Trial| self.training.seed.wrapping_add(trial.seed);
         let recordings = |(word, trial): &(&Keyword, Trial)| -> Vec<LogMel> {
-            let chosen = draw(&word.train, trial.samples, seed(trial));
+            let chosen = sample(&word.train, trial.samples, seed(trial));
             load_log_mel(&chosen, &frontend, "recordings").into_iter().flatten().collect()
         };
         let recordings: Vec<Vec<LogMel>> = job.words.iter().map(recordings).collect();
@@ -313,14 +314,14 @@ impl CompareArgs {
         let first = job.words.first().map_or(self.training.seed, |(_, trial)| seed(trial));
         let mut settings = settings.clone();
         settings.train.seed = first;
-        let (tuned, own) = data.train(embedded, job.strategy, &keywords, &settings, stages)?;
+        let (heads, own) = data.train(embedded, job.strategy, &keywords, &settings, stages)?;
         let evaluate = EvalConfig { rates: &self.rates, noise: None, float: false };
         let embedded = own.as_ref().unwrap_or(embedded);
-        let counts = |((word, trial), tuned): (&(&Keyword, Trial), &HeadCheckpoint)| {
-            let figures = data.evaluate(embedded, tuned, &word.test, &evaluate, seed(trial))?;
-            Ok((trial.clone(), Counts::from(&figures)))
+        let counts = |((word, trial), head): (&(&Keyword, Trial), &HeadCheckpoint)| {
+            let result = data.evaluate(embedded, head, &word.test, &evaluate, seed(trial))?;
+            Ok((trial.clone(), Counts::from(&result)))
         };
-        job.words.iter().zip(&tuned).map(counts).collect()
+        job.words.iter().zip(&heads).map(counts).collect()
     }
 }
 
@@ -357,7 +358,7 @@ fn assert_same_data(path: &Path, now: &str) -> Result<()> {
             .map_err(|error| refused(format!("not the settings of a comparison: {error}")))
     };
     let (before, now) = (parse(&before)?, parse(now)?);
-    let (before, now) = (facts(&before), facts(&now));
+    let (before, now) = (fields(&before), fields(&now));
     match before.keys().chain(now.keys()).find(|name| before.get(*name) != now.get(*name)) {
         Some(name) => {
             Err(refused(format!("the trials in this folder were made with another {name}")))
@@ -367,7 +368,7 @@ fn assert_same_data(path: &Path, now: &str) -> Result<()> {
 }
 
 /// Returns the entries of a record that must not differ, including those inside `settings`.
-fn facts(record: &Value) -> BTreeMap<&str, &Value> {
+fn fields(record: &Value) -> BTreeMap<&str, &Value> {
     let inside = |value| Value::as_object(value).into_iter().flatten();
     let all = inside(record).chain(inside(&record["settings"]));
     all.map(|(name, value)| (name.as_str(), value))

@@ -27,7 +27,7 @@ pub struct Trial {
     /// Number of training recordings.
     pub samples: usize,
     /// Seed of the sampled recordings.
-    pub draw: u64,
+    pub seed: u64,
 }
 
 /// Result of a trial.
@@ -42,8 +42,8 @@ pub struct Counts {
 }
 
 impl From<&TrialResult> for Counts {
-    fn from(figures: &TrialResult) -> Self {
-        let TrialResult { recordings, hours, clean, .. } = figures;
+    fn from(result: &TrialResult) -> Self {
+        let TrialResult { recordings, hours, clean, .. } = result;
         Self { recordings: *recordings, hours: *hours, missed: clean.clone() }
     }
 }
@@ -96,13 +96,13 @@ impl ResultTable {
         self.trials.insert(trial, counts);
         let mut text = self.head() + "\n";
         for (trial, counts) in &self.trials {
-            let Trial { word, strategy, samples, draw } = trial;
+            let Trial { word, strategy, samples, seed } = trial;
             let Counts { recordings, hours, missed } = counts;
             let missed: Vec<String> = missed.iter().map(usize::to_string).collect();
             let word = word.replace('"', "\"\"");
             let _ = writeln!(
                 text,
-                "\"{word}\",{strategy},{samples},{draw},{recordings},{hours:.4},{}",
+                "\"{word}\",{strategy},{samples},{seed},{recordings},{hours:.4},{}",
                 missed.join(",")
             );
         }
@@ -254,12 +254,12 @@ fn parse(line: &str, rates: usize) -> Option<(Trial, Counts)> {
     let mut fields = rest.get(end + 2..)?.split(',');
     let strategy = fields.next()?.to_owned();
     let samples = fields.next()?.parse().ok()?;
-    let draw = fields.next()?.parse().ok()?;
+    let seed = fields.next()?.parse().ok()?;
     let recordings = fields.next()?.parse().ok()?;
     let hours: f64 = fields.next()?.parse().ok().filter(|h: &f64| h.is_finite())?;
     let missed: Vec<usize> = fields.map(|f| f.parse().ok()).collect::<Option<_>>()?;
     let whole = missed.len() == rates && missed.iter().all(|&m| m <= recordings);
-    whole.then_some((Trial { word, strategy, samples, draw }, Counts { recordings, hours, missed }))
+    whole.then_some((Trial { word, strategy, samples, seed }, Counts { recordings, hours, missed }))
 }
 
 #[cfg(test)]
@@ -267,7 +267,7 @@ mod tests {
     use super::*;
 
     fn trial(word: &str, strategy: &str, samples: usize) -> Trial {
-        Trial { word: word.into(), strategy: strategy.into(), samples, draw: 0 }
+        Trial { word: word.into(), strategy: strategy.into(), samples, seed: 0 }
     }
 
     fn counts(missed: usize) -> Counts {

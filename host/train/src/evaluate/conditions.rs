@@ -105,7 +105,7 @@ impl Noise {
 
     /// Returns a clip, looped from a random position, that is not much quieter in `under` than
     /// elsewhere.
-    fn draw(&self, samples: usize, under: Range<usize>, rng: &mut StdRng) -> Vec<f32> {
+    fn sample(&self, samples: usize, under: Range<usize>, rng: &mut StdRng) -> Vec<f32> {
         let mut best = (0.0, vec![0.0; samples]);
         for _ in 0..SAMPLES {
             let Some(clip) = self.clips.get(rng.random_range(0..self.clips.len().max(1))) else {
@@ -165,7 +165,7 @@ impl TestConditions<'_> {
         if let Self::Noise { noise, snr_db, seed } = *self {
             // The noise of a recording depends on its index, not on the order of processing.
             let mut rng = StdRng::seed_from_u64(seed ^ (index as u64).wrapping_mul(GOLDEN_RATIO));
-            let noise = noise.draw(pcm.len(), within.clone(), &mut rng);
+            let noise = noise.sample(pcm.len(), within.clone(), &mut rng);
             pcm = mix(&pcm, &noise, within.clone(), snr_db);
         }
         PaddedClip { pcm, recording: within }

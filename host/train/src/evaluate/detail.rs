@@ -69,7 +69,7 @@ pub struct Clip {
     /// Name of the file.
     pub name: String,
     /// Description for the report.
-    pub facts: String,
+    pub caption: String,
     /// Audio.
     pub pcm: Vec<i16>,
     /// Smoothed logit (Q8) of each step, from the start of the clip on.
@@ -83,12 +83,12 @@ impl KeywordDetail<'_> {
     /// from the end of the phrase. The end is located by energy. A negative latency is a detection
     /// before the end.
     pub fn latencies_ms(&self, threshold: i16) -> Vec<f64> {
-        let Some(scored_keywords) = self.scored_keywords.first() else { return Vec::new() };
+        let Some(scored_keyword) = self.scored_keywords.first() else { return Vec::new() };
         let tables = FrontendTables::default();
         let frontend = tables.params(NormalizationKind::Log);
-        let scored = scored_keywords.scored;
+        let scored = scored_keyword.scored;
         let mut latencies = Vec::new();
-        for (i, step) in scored_keywords.detected_at(threshold).into_iter().enumerate() {
+        for (i, step) in scored_keyword.detected_at(threshold).into_iter().enumerate() {
             let example = scored.recordings.get(i).and_then(|&r| self.recordings.get(r));
             let (Some(step), Some(example)) = (step, example) else { continue };
             let Ok(pcm) = example.load() else { continue };
@@ -105,10 +105,10 @@ impl KeywordDetail<'_> {
     /// known speaker. Speakers guessed from file names are left out, since one guess may cover
     /// several people.
     pub fn groups(&self, threshold: i16) -> Vec<(String, Vec<Group>)> {
-        let Some(scored_keywords) = self.scored_keywords.first() else { return Vec::new() };
+        let Some(scored_keyword) = self.scored_keywords.first() else { return Vec::new() };
         let mut fields: BTreeMap<&str, BTreeMap<&str, Group>> = BTreeMap::new();
-        let detected = scored_keywords.detected_at(threshold);
-        for (step, &recording) in detected.iter().zip(&scored_keywords.scored.recordings) {
+        let detected = scored_keyword.detected_at(threshold);
+        for (step, &recording) in detected.iter().zip(&scored_keyword.scored.recordings) {
             let Some(example) = self.recordings.get(recording) else { continue };
             for (field, value) in labels(example) {
                 let groups = fields.entry(field).or_default();
@@ -121,9 +121,10 @@ impl KeywordDetail<'_> {
                 group.misses += usize::from(step.is_none());
             }
         }
-        let tells =
+        let is_informative =
             |field: &str, count: usize| count > 1 && (field == "speaker" || count <= MOST_GROUPS);
-        let fields = fields.into_iter().filter(|(field, groups)| tells(field, groups.len()));
+        let fields =
+            fields.into_iter().filter(|(field, groups)| is_informative(field, groups.len()));
         let listed = fields.map(|(field, groups)| {
             let mut groups: Vec<Group> = groups.into_values().collect();
             let share = |g: &Group| g.misses as f64 / g.count as f64;
@@ -137,18 +138,18 @@ impl KeywordDetail<'_> {
     /// silence, then in each noise.
     pub fn worst_misses(&self, threshold: i16, count: usize) -> Vec<Clip> {
         let mut clips = Vec::new();
-        for (scored_keywords, conditions) in self.scored_keywords.iter().zip(self.conditions) {
+        for (scored_keyword, conditions) in self.scored_keywords.iter().zip(self.conditions) {
             let mut missed: Vec<(i16, usize, Vec<i16>)> = Vec::new();
-            for (i, step) in scored_keywords.detected_at(threshold).into_iter().enumerate() {
+            for (i, step) in scored_keyword.detected_at(threshold).into_iter().enumerate() {
                 if step.is_none() {
                     let scores = smoothed(
-                        &scored_keywords.scored.scores,
+                        &scored_keyword.scored.scores,
                         i,
-                        scored_keywords.index,
-                        &scored_keywords.detector,
+                        scored_keyword.index,
+                        &scored_keyword.detector,
                     );
-                    let span = &scored_keywords.scored.spans[i];
-                    let last = (span.end + scored_keywords.scored.scores.late_steps() + 1)
+                    let span = &scored_keyword.scored.spans[i];
+                    let last = (span.end + scored_keyword.scored.scores.late_steps() + 1)
                         .min(scores.len());
                     let best = scores[span.start.min(last)..last].iter().copied().max();
                     missed.push((best.unwrap_or(i16::MIN), i, scores));
@@ -156,7 +157,7 @@ impl KeywordDetail<'_> {
             }
             missed.sort_by_key(|(best, i, _)| (*best, *i));
             for (best, i, scores) in missed.into_iter().take(count - clips.len()) {
-                clips.extend(self.missed_clip(scored_keywords, conditions, i, &scores, best));
+                clips.extend(self.missed_clip(scored_keyword, conditions, i, &scores, best));
             }
         }
         clips
@@ -164,26 +165,26 @@ impl KeywordDetail<'_> {
 
     fn missed_clip(
         &self,
-        scored_keywords: &ScoredKeyword<'_>,
+        scored_keyword: &ScoredKeyword<'_>,
         conditions: &TestConditions<'_>,
         i: usize,
         scores: &[i16],
         best: i16,
     ) -> Option<Clip> {
-        let number = *scored_keywords.scored.recordings.get(i)?;
+        let number = *scored_keyword.scored.recordings.get(i)?;
         let example = self.recordings.get(number)?;
         let placed = conditions.place(&example.load().ok()?, number);
         let within = placed.recording;
         // The clip begins at a whole step, so that scores and audio stay aligned.
-        let step_samples = scored_keywords.scored.scores.step_samples();
+        let step_samples = scored_keyword.scored.scores.step_samples();
         let from = within.start.saturating_sub(AROUND_SAMPLES) / step_samples * step_samples;
         let to = (within.end + AROUND_SAMPLES).min(placed.pcm.len()).min(from + LONGEST_SAMPLES);
-        let name = scored_keywords.scored.conditions.as_str();
-        let facts = [format!("{name}, highest level {}", scored_keywords.level(best))];
+        let name = scored_keyword.scored.conditions.as_str();
+        let caption = [format!("{name}, highest level {}", scored_keyword.level(best))];
         let speaker = known_speaker(example).into_iter().map(|s| format!("speaker {s}"));
         Some(Clip {
             name: example.path.display().to_string(),
-            facts: facts.into_iter().chain(speaker).collect::<Vec<_>>().join(", "),
+            caption: caption.into_iter().chain(speaker).collect::<Vec<_>>().join(", "),
             scores: steps(scores, from..to, step_samples),
             recording: within.start - from..within.end.min(to) - from,
             pcm: placed.pcm[from..to].to_vec(),
@@ -193,25 +194,20 @@ impl KeywordDetail<'_> {
     /// Returns the `count` highest-scoring moments of the negative audio, above or below the
     /// model's threshold.
     pub fn worst_false_accepts(&self, threshold: i16, count: usize) -> Vec<Clip> {
-        let Some(scored_keywords) = self.scored_keywords.first() else { return Vec::new() };
-        let lowest =
-            thresholds(scored_keywords).last().copied().unwrap_or(threshold).min(threshold);
-        let rising_steps = (RISING_S * scored_keywords.other.steps_per_second) as usize;
+        let Some(scored_keyword) = self.scored_keywords.first() else { return Vec::new() };
+        let lowest = thresholds(scored_keyword).last().copied().unwrap_or(threshold).min(threshold);
+        let rising_steps = (RISING_S * scored_keyword.other.steps_per_second) as usize;
         let mut found: Vec<(i16, usize, usize)> = Vec::new();
-        for (stream, fired) in detections(
-            scored_keywords.other,
-            scored_keywords.index,
-            &scored_keywords.detector,
-            lowest,
-        )
-        .iter()
-        .enumerate()
+        for (stream, fired) in
+            detections(scored_keyword.other, scored_keyword.index, &scored_keyword.detector, lowest)
+                .iter()
+                .enumerate()
         {
             let scores = smoothed(
-                scored_keywords.other,
+                scored_keyword.other,
                 stream,
-                scored_keywords.index,
-                &scored_keywords.detector,
+                scored_keyword.index,
+                &scored_keyword.detector,
             );
             for &step in fired {
                 let rising = &scores[step..(step + rising_steps).min(scores.len())];
@@ -220,19 +216,19 @@ impl KeywordDetail<'_> {
         }
         found.sort_by_key(|(peak, ..)| std::cmp::Reverse(*peak));
         let clip =
-            |(peak, stream, step)| self.false_clip(scored_keywords, stream, step, peak, threshold);
+            |(peak, stream, step)| self.false_clip(scored_keyword, stream, step, peak, threshold);
         found.into_iter().take(count).filter_map(clip).collect()
     }
 
     fn false_clip(
         &self,
-        scored_keywords: &ScoredKeyword<'_>,
+        scored_keyword: &ScoredKeyword<'_>,
         stream: usize,
         step: usize,
         peak: i16,
         threshold: i16,
     ) -> Option<Clip> {
-        let step_samples = scored_keywords.other.step_samples();
+        let step_samples = scored_keyword.other.step_samples();
         let at = step * step_samples;
         let pieces = self.other.pieces.get(stream)?;
         let piece = pieces.iter().rev().find(|p| p.start <= at)?;
@@ -244,17 +240,13 @@ impl KeywordDetail<'_> {
         let to = (piece.start + (within + AFTER_SAMPLES).min(piece.samples)).max(from);
         let seconds = within as f64 / f64::from(SAMPLE_RATE) + example.offset_s;
         let passes = if peak >= threshold { "a false accept" } else { "below the threshold" };
-        let said = example.text.iter().map(|text| format!("\u{201c}{text}\u{201d}"));
-        let facts = format!("{passes}, level {}, at {seconds:.1} s", scored_keywords.level(peak));
-        let scores = smoothed(
-            scored_keywords.other,
-            stream,
-            scored_keywords.index,
-            &scored_keywords.detector,
-        );
+        let transcript = example.text.iter().map(|text| format!("\u{201c}{text}\u{201d}"));
+        let caption = format!("{passes}, level {}, at {seconds:.1} s", scored_keyword.level(peak));
+        let scores =
+            smoothed(scored_keyword.other, stream, scored_keyword.index, &scored_keyword.detector);
         Some(Clip {
             name: example.path.display().to_string(),
-            facts: [facts].into_iter().chain(said).collect::<Vec<_>>().join(", "),
+            caption: [caption].into_iter().chain(transcript).collect::<Vec<_>>().join(", "),
             scores: steps(&scores, from..to, step_samples),
             recording: 0..to - from,
             pcm: example.load_samples(from - piece.start..to - piece.start).ok()?,

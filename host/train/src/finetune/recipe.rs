@@ -288,7 +288,7 @@ impl FinetunedModel {
 fn save_backbone(pretrained: &PretrainedModel, path: &Path, progress: &dyn Progress) -> Result<()> {
     pretrained.save(path)?;
     let path = path.display();
-    progress.line(&format!("{path}: the base that moved, for `wakeling quantize --base`"));
+    progress.line(&format!("{path}: the fine-tuned backbone, for `wakeling quantize --base`"));
     Ok(())
 }
 
@@ -298,7 +298,7 @@ fn report(head: &HeadCheckpoint, path: &Path) -> Vec<String> {
     let (path, label) = (path.display(), quoted(&info.label));
     let mut lines = vec![
         format!("{path}: {} recordings of {label}", info.recordings),
-        "  sensitivity  false accepts in other speech that it was not trained on".to_owned(),
+        "  sensitivity  false accepts in held-out negatives".to_owned(),
     ];
     let own = info.detector.threshold;
     for preset in Preset::ALL {
@@ -308,7 +308,7 @@ fn report(head: &HeadCheckpoint, path: &Path) -> Vec<String> {
     }
     if !info.points.iter().any(|p| p.threshold == own) {
         lines.push(
-            "  the threshold of normal is estimated for 0.5 false accepts per hour; more --negatives would show it"
+            "  the threshold of normal is estimated for 0.5 false accepts per hour; more --negatives would measure it"
                 .to_owned(),
         );
     }
