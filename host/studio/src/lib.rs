@@ -103,7 +103,7 @@ impl Studio {
     /// use wakeling_studio::{Places, Studio};
     ///
     /// # let folder = std::env::temp_dir().join(format!("wakeling-url-{}", std::process::id()));
-    /// let places = Places { recordings: folder.join("recordings"), runs: folder.join("runs"), finetune: vec![] };
+    /// let places = Places { recordings: folder.join("recordings"), runs: folder.join("runs"), settings: wakeling_train::finetune::Settings::default() };
     /// let studio = Studio::open(0, places)?; // a free port
     /// let (page, token) = studio.url().split_once("/#").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     /// assert!(page.starts_with("http://127.0.0.1:"));
