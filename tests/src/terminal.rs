@@ -238,7 +238,7 @@ mod tests {
     fn the_image_in_the_documents_is_that_of_its_text() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/images");
         let text = std::fs::read_to_string(folder.join("terminal.txt")).expect("a capture");
-        let image = std::fs::read_to_string(folder.join("terminal.svg")).expect("a picture");
+        let image = std::fs::read_to_string(folder.join("terminal.svg")).expect("an image");
         assert_eq!(
             image,
             svg(&text, IMAGE_TITLE, IMAGE_COLUMNS),

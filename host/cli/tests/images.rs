@@ -50,7 +50,7 @@ fn fail(folder: &Path, arguments: &[&str], code: i32, words: &[&str]) {
 
 fn save(path: PathBuf, pixels: &[u8]) {
     let side = SIDE as u32;
-    image::save_buffer(path, pixels, side, side, image::ExtendedColorType::L8).expect("a picture");
+    image::save_buffer(path, pixels, side, side, image::ExtendedColorType::L8).expect("an image");
 }
 
 /// Writes class folders with `count` images each.
@@ -190,7 +190,7 @@ fn rejects_invalid_input_with_a_reason() {
         fs::create_dir_all(folder.join(name)).expect("a folder");
     }
     save(folder.join("single/only/a.png"), &[0; SIDE * SIDE]);
-    let whole = fs::read(folder.join("single/only/a.png")).expect("a picture");
+    let whole = fs::read(folder.join("single/only/a.png")).expect("an image");
     fs::write(folder.join("damaged/a/cut.png"), &whole[..whole.len() / 2]).expect("a file");
     fs::write(folder.join("damaged/b/empty.jpg"), "").expect("a file");
     // Claims a size of 2³¹ − 1 pixels each way.

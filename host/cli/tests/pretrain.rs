@@ -100,7 +100,7 @@ fn pretrains_from_word_folders_and_resumes() {
     // Other datasets in the same folder are another run.
     let other = place.run("out", "12", &["--without", "x"]);
     assert_eq!(other.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&other.stderr).contains("other corpora"));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("other datasets"));
 }
 
 /// Kills a run at `kills` moments between its start and its end, then lets it finish.
@@ -174,7 +174,7 @@ fn voice_activity_is_learned_from_levels_alone() {
     assert!(after("voice_error_rate.of=") > 100.0, "{metrics}");
     assert!(after("voice_error_rate=") < 0.1, "{metrics}\n{text}");
     assert!(!metrics.contains("word_error_rate"), "{metrics}");
-    let image = fs::read_to_string(place.at("out/train.svg")).expect("a picture");
+    let image = fs::read_to_string(place.at("out/train.svg")).expect("an image");
     assert!(image.contains("voice_error_rate") && image.contains("dev_loss"));
     let unweighted = place.run("no", "4", &["--weight", "words=0"]);
     assert_eq!(unweighted.status.code(), Some(2));

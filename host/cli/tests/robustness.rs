@@ -107,7 +107,7 @@ mod determinism {
                 let pixel =
                     |x, y| image::Luma([(pretrained + (x * 31 + y * 17 + i * 7) % 60) as u8]);
                 let image = image::GrayImage::from_fn(32, 32, pixel);
-                image.save(folder.join(class).join(format!("{i}.png"))).expect("a picture");
+                image.save(folder.join(class).join(format!("{i}.png"))).expect("an image");
             }
         }
     }

@@ -190,7 +190,7 @@ fn words_are_compared_on_one_backbone_and_on_their_own() {
     };
     let output = compare(&[&one]);
     let message = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && message.contains("shares nothing"), "{message}");
+    assert!(!output.status.success() && message.contains("nothing to share"), "{message}");
     let (table, _) = succeeded(&compare(&[&one, &two]));
     let trials = fs::read_to_string(place.path().join("out/compare.csv")).expect("a table");
     // Both use the same frozen backbone, so heads are trained once.
@@ -222,12 +222,12 @@ fn a_comparison_goes_on_where_it_was() {
     assert_eq!(first.lines().count(), 3, "{first}");
 
     let (table, stderr) = succeeded(&compare(&["2", "8", "2000"], "out"));
-    assert!(stderr.contains("2 of 4 trainings are there"), "{stderr}");
+    assert!(stderr.contains("2 of 4 trials are done"), "{stderr}");
     assert!(stderr.contains("no trial with 2000"), "{stderr}");
     assert!(table.contains("| 2 | 8 |"), "{table}");
     let second = fs::read_to_string(place.path().join("out/compare.csv")).expect("a table");
     assert!(first.lines().all(|line| second.contains(line)), "{first}\n{second}");
-    let image = fs::read_to_string(place.path().join("out/compare-0.5.svg")).expect("a picture");
+    let image = fs::read_to_string(place.path().join("out/compare-0.5.svg")).expect("an image");
     assert!(image.contains(">scratch<") && image.contains(">head<"), "{image}");
 
     fs::create_dir(place.path().join("other")).expect("a folder");

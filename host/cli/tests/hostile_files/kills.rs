@@ -84,7 +84,7 @@ fn training_place() -> TestDir {
         for i in 0..8 {
             let (path, pixels) = (folder.join(format!("{i}.png")), form(random, number, SIDE));
             image::save_buffer(path, &pixels, side, side, image::ExtendedColorType::L8)
-                .expect("a picture");
+                .expect("an image");
         }
     }
     place

@@ -373,7 +373,7 @@ fn traverses_very_many_files() {
             clips += usize::from(matches!(item, wakeling_data::dataset::Item::Clip(_)));
             Ok(())
         })
-        .expect("a corpus");
+        .expect("a dataset");
         clips
     };
     assert_eq!(manifest, count);
