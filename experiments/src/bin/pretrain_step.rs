@@ -267,16 +267,16 @@ fn stream_costs(rounds: usize, rng: &mut StdRng) -> (f64, f64) {
     let tables = FrontendTables::default();
     let frontend = tables.params(NormalizationKind::Log);
     let pcm = sound(STREAM_S, rng);
-    let (mut front, mut compose) = (Vec::new(), Vec::new());
+    let (mut front, mut mix) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let start = cpu_s();
         let powers = log_mel(&mel_powers(&pcm, &frontend));
         let middle = cpu_s();
         std::hint::black_box(row(&powers, &frontend, rng));
         front.push(middle - start);
-        compose.push(cpu_s() - middle);
+        mix.push(cpu_s() - middle);
     }
-    (median(&mut front), median(&mut compose))
+    (median(&mut front), median(&mut mix))
 }
 
 struct Args {
@@ -321,9 +321,9 @@ fn main() -> Result<()> {
     // If removal fails, only a few megabytes are lost.
     let _ = fs::remove_dir_all(&folder);
     let update = result?;
-    let (front, compose) = stream_costs(args.rounds, &mut rng);
+    let (front, mix) = stream_costs(args.rounds, &mut rng);
     for (name, seconds) in
-        [("front end over the samples", front), ("composing rows of cached powers", compose)]
+        [("front end over the samples", front), ("composing rows of cached powers", mix)]
     {
         let all = seconds * args.streams as f64;
         println!("{name:<42} {:6.1} ms, {:.1} % of the step", 1e3 * all, 100.0 * all / update);

@@ -76,7 +76,7 @@ fn room(samples: usize) -> Vec<i16> {
 struct Counted {
     scored_keywords: usize,
     /// Names of the faults that the device reported.
-    told: Vec<String>,
+    reported: Vec<String>,
     /// Number of streams without any fault at their end.
     recovered: usize,
 }
@@ -105,13 +105,13 @@ fn main() -> Result<()> {
     println!("|---|---|---|---|---|");
     for (name, fault) in FAULTS {
         let (all, before) = (embedded.count(fault, None)?, embedded.count(fault, Some(0))?);
-        let mut told = [&all.told[..], &before.told].concat();
-        told.sort();
-        told.dedup();
+        let mut reported = [&all.reported[..], &before.reported].concat();
+        reported.sort();
+        reported.dedup();
         println!(
             "| {name} | {} | {} | {} | {} of {} |",
             clips.len() - all.scored_keywords,
-            if told.is_empty() { "–".into() } else { told.join(", ") },
+            if reported.is_empty() { "–".into() } else { reported.join(", ") },
             clips.len() - before.scored_keywords,
             before.recovered,
             clips.len(),
@@ -153,7 +153,7 @@ impl EmbeddedBackbone<'_> {
             let scored_keywords = Device::Host(Chunking::Whole).run(self.model, &stream, false)?;
             counted.scored_keywords += usize::from(!scored_keywords.detections.is_empty());
             let names = scored_keywords.mic_issues.iter().map(|f| f.kind.name().to_owned());
-            counted.told.extend(names.filter(|name| name != "none"));
+            counted.reported.extend(names.filter(|name| name != "none"));
             let last = scored_keywords.mic_issues.last();
             counted.recovered += usize::from(last.is_none_or(|f| f.kind.name() == "none"));
         }

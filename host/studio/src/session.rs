@@ -149,8 +149,8 @@ impl Session {
             (Method::Post, "/api/begin") => self.begin(body)?,
             (Method::Post, "/api/take") => {
                 self.folder()?;
-                let walks = self.style().0 == FAR;
-                let take = Take::with(if walks { Timing::FAR } else { Timing::NEAR });
+                let is_far = self.style().0 == FAR;
+                let take = Take::with(if is_far { Timing::FAR } else { Timing::NEAR });
                 (self.take, self.recorded, self.resampler) = (Some(take), None, None);
                 self.silence = Silence::default();
                 json!({})

@@ -200,27 +200,27 @@ impl ExperimentData {
     pub fn evaluate(
         &self,
         embedded: &EmbeddedBackbone,
-        tuned: &HeadCheckpoint,
+        head: &HeadCheckpoint,
         test: &[Example],
         evaluate: &EvalConfig<'_>,
         seed: u64,
     ) -> Result<TrialResult> {
         let EmbeddedBackbone { backbone, .. } = embedded;
-        let entry = tuned.entry(backbone)?;
-        let mut figures = self.measure_entry(embedded, &entry, test, evaluate, seed)?;
+        let entry = head.entry(backbone)?;
+        let mut metrics = self.measure_entry(embedded, &entry, test, evaluate, seed)?;
         if evaluate.float {
-            let kept = self.without(&tuned.info.label);
+            let kept = self.without(&head.info.label);
             let others: Vec<MelStream> =
                 kept.iter().filter_map(|&i| self.other.streams.get(i).cloned()).collect();
             let pretrained = &backbone.pretrained;
-            let other = float_scores(pretrained, tuned, &others)?;
+            let other = float_scores(pretrained, head, &others)?;
             let (frontend, rate) = (backbone.frontend(), backbone.steps_per_second());
             let (streams, spans) = TestConditions::Silence.streams(test, &frontend, rate);
-            let scores = float_scores(pretrained, tuned, &streams)?;
+            let scores = float_scores(pretrained, head, &streams)?;
             let scored = ScoredClips::new(TestConditions::Silence.name(), scores, spans);
-            figures.float = misses(evaluate, &scored, &other, (figures.hours, tuned.info.detector));
+            metrics.float = misses(evaluate, &scored, &other, (metrics.hours, head.info.detector));
         }
-        Ok(figures)
+        Ok(metrics)
     }
 
     /// Measures an enrolled head as [`ExperimentData::evaluate`] does. It has no float network, so only the
@@ -244,7 +244,7 @@ impl ExperimentData {
         let other = head_scores(backbone, entry, &Embeddings { streams, ..*outputs })?;
         let hours = other.hours() * self.spoken;
         let (frontend, rate) = (backbone.frontend(), backbone.steps_per_second());
-        let mut figures = TrialResult { hours, ..TrialResult::default() };
+        let mut metrics = TrialResult { hours, ..TrialResult::default() };
         let misses = |scored: &ScoredClips, other: &Scores| {
             misses(evaluate, scored, other, (hours, detector))
         };
@@ -259,17 +259,17 @@ impl ExperimentData {
         let silence = TestConditions::Silence;
         let (streams, spans) = silence.streams(test, &frontend, rate);
         let scored = play(&streams, &silence, spans)?;
-        figures.recordings = scored.spans.len();
-        figures.clean = misses(&scored, &other);
+        metrics.recordings = scored.spans.len();
+        metrics.clean = misses(&scored, &other);
         let scored_keywords =
             ScoredKeyword { scored: &scored, other: &other, hours, index: 0, detector };
-        figures.own = scored_keywords.at(detector.threshold);
+        metrics.own = scored_keywords.at(detector.threshold);
         if let Some((noise, snr_db)) = evaluate.noise {
             let noisy = TestConditions::Noise { noise, snr_db, seed };
             let (streams, spans) = noisy.streams(test, &frontend, rate);
-            figures.noisy = misses(&play(&streams, &noisy, spans)?, &other);
+            metrics.noisy = misses(&play(&streams, &noisy, spans)?, &other);
         }
-        Ok(figures)
+        Ok(metrics)
     }
 }
 
@@ -318,10 +318,10 @@ mod tests {
     fn sampling_takes_every_speaker_before_any_twice() {
         let clips: Vec<Example> = (0..12).map(|i| clip(i, Some(i % 4))).collect();
         for seed in 0..5 {
-            let drawn = draw(&clips, 6, seed);
-            assert_eq!(drawn.len(), 6);
+            let sampled = draw(&clips, 6, seed);
+            assert_eq!(sampled.len(), 6);
             let speakers: std::collections::BTreeSet<_> =
-                drawn.iter().take(4).map(|c| c.speaker.clone()).collect();
+                sampled.iter().take(4).map(|c| c.speaker.clone()).collect();
             assert_eq!(speakers.len(), 4);
         }
         assert_ne!(

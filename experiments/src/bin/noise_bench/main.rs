@@ -175,9 +175,9 @@ impl<'a> Bench<'a> {
         let started = cpu_seconds();
         let keyword = KeywordClips::new(name, &recordings);
         let stages = Stages::silent();
-        let tuned = train_head(backbone, negatives, bank, keyword, settings, &stages)?;
+        let head = train_head(backbone, negatives, bank, keyword, settings, &stages)?;
         let train_s = cpu_seconds() - started;
-        let (detector, entry) = (tuned.info.detector, [tuned.entry(backbone)?]);
+        let (detector, entry) = (head.info.detector, [head.entry(backbone)?]);
         let scores = |outputs: &Embeddings| head_scores(backbone, &entry, outputs);
         let speech = test.speech.without(|text| contains_phrase(text, name));
         let other = scores(&speech.outputs)?;

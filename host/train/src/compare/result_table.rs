@@ -42,8 +42,8 @@ pub struct Counts {
 }
 
 impl From<&TrialResult> for Counts {
-    fn from(figures: &TrialResult) -> Self {
-        let TrialResult { recordings, hours, clean, .. } = figures;
+    fn from(metrics: &TrialResult) -> Self {
+        let TrialResult { recordings, hours, clean, .. } = metrics;
         Self { recordings: *recordings, hours: *hours, missed: clean.clone() }
     }
 }

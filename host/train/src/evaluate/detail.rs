@@ -69,7 +69,7 @@ pub struct Clip {
     /// Name of the file.
     pub name: String,
     /// Description for the report.
-    pub facts: String,
+    pub metadata: String,
     /// Audio.
     pub pcm: Vec<i16>,
     /// Smoothed logit (Q8) of each step, from the start of the clip on.
@@ -121,9 +121,10 @@ impl KeywordDetail<'_> {
                 group.misses += usize::from(step.is_none());
             }
         }
-        let tells =
+        let distinguishes =
             |field: &str, count: usize| count > 1 && (field == "speaker" || count <= MOST_GROUPS);
-        let fields = fields.into_iter().filter(|(field, groups)| tells(field, groups.len()));
+        let fields =
+            fields.into_iter().filter(|(field, groups)| distinguishes(field, groups.len()));
         let listed = fields.map(|(field, groups)| {
             let mut groups: Vec<Group> = groups.into_values().collect();
             let share = |g: &Group| g.misses as f64 / g.count as f64;
@@ -179,11 +180,11 @@ impl KeywordDetail<'_> {
         let from = within.start.saturating_sub(AROUND_SAMPLES) / step_samples * step_samples;
         let to = (within.end + AROUND_SAMPLES).min(placed.pcm.len()).min(from + LONGEST_SAMPLES);
         let name = scored_keywords.scored.conditions.as_str();
-        let facts = [format!("{name}, highest level {}", scored_keywords.level(best))];
+        let metadata = [format!("{name}, highest level {}", scored_keywords.level(best))];
         let speaker = known_speaker(example).into_iter().map(|s| format!("speaker {s}"));
         Some(Clip {
             name: example.path.display().to_string(),
-            facts: facts.into_iter().chain(speaker).collect::<Vec<_>>().join(", "),
+            metadata: metadata.into_iter().chain(speaker).collect::<Vec<_>>().join(", "),
             scores: steps(scores, from..to, step_samples),
             recording: within.start - from..within.end.min(to) - from,
             pcm: placed.pcm[from..to].to_vec(),
@@ -244,8 +245,9 @@ impl KeywordDetail<'_> {
         let to = (piece.start + (within + AFTER_SAMPLES).min(piece.samples)).max(from);
         let seconds = within as f64 / f64::from(SAMPLE_RATE) + example.offset_s;
         let passes = if peak >= threshold { "a false accept" } else { "below the threshold" };
-        let said = example.text.iter().map(|text| format!("\u{201c}{text}\u{201d}"));
-        let facts = format!("{passes}, level {}, at {seconds:.1} s", scored_keywords.level(peak));
+        let transcript = example.text.iter().map(|text| format!("\u{201c}{text}\u{201d}"));
+        let metadata =
+            format!("{passes}, level {}, at {seconds:.1} s", scored_keywords.level(peak));
         let scores = smoothed(
             scored_keywords.other,
             stream,
@@ -254,7 +256,7 @@ impl KeywordDetail<'_> {
         );
         Some(Clip {
             name: example.path.display().to_string(),
-            facts: [facts].into_iter().chain(said).collect::<Vec<_>>().join(", "),
+            metadata: [metadata].into_iter().chain(transcript).collect::<Vec<_>>().join(", "),
             scores: steps(&scores, from..to, step_samples),
             recording: 0..to - from,
             pcm: example.load_samples(from - piece.start..to - piece.start).ok()?,

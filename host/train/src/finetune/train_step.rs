@@ -353,20 +353,20 @@ impl<'a, N: Network> KeywordTrainStep<'a, N> {
             // The last two thirds of the phrase and its decay are ignored by the loss.
             let silent_from = start + (end - start) / 3;
             let own = i * self.times.window;
-            let hushed = clamped(
+            let ignored = clamped(
                 silent_from,
                 end + (self.times.late + self.times.falling) as isize,
                 self.times.window,
             );
-            weights[own..][hushed].fill(0.0);
-            let heard = clamped(
+            weights[own..][ignored].fill(0.0);
+            let target_steps = clamped(
                 end - self.times.early as isize,
                 end + self.times.late as isize,
                 self.times.window,
             );
             let mix = |t: usize| smoothed[i][t].clamp(-20.0, 20.0).exp();
-            let sum: f32 = heard.clone().map(mix).sum();
-            for t in heard {
+            let sum: f32 = target_steps.clone().map(mix).sum();
+            for t in target_steps {
                 targets[own + t] = 1.0;
                 weights[own + t] = mix(t) / sum.max(1e-9) / positives;
             }
