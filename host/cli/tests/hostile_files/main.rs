@@ -160,7 +160,7 @@ fn a_comparison_goes_on_with_its_own_trials_alone() {
     fs::write(place.path("out/compare.csv"), table).expect("a table");
     let output = place.run(&compare);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stderr(&output).contains("1 of 1 trainings are there"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("1 of 1 trials are done"), "{}", stderr(&output));
     // Results of another seed must not be mixed with these.
     let before = files(&place.path("out"));
     let output = place.run(&[&compare[..], &["--seed", "2"]].concat());
