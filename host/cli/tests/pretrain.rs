@@ -100,7 +100,7 @@ fn pretrains_from_word_folders_and_resumes() {
     // Other datasets in the same folder are another run.
     let other = place.run("out", "12", &["--without", "x"]);
     assert_eq!(other.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&other.stderr).contains("other corpora"));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("other datasets"));
 }
 
 /// Kills a run at `kills` moments between its start and its end, then lets it finish.

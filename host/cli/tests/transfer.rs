@@ -222,7 +222,7 @@ fn a_comparison_goes_on_where_it_was() {
     assert_eq!(first.lines().count(), 3, "{first}");
 
     let (table, stderr) = succeeded(&compare(&["2", "8", "2000"], "out"));
-    assert!(stderr.contains("2 of 4 trainings are there"), "{stderr}");
+    assert!(stderr.contains("2 of 4 trials are done"), "{stderr}");
     assert!(stderr.contains("no trial with 2000"), "{stderr}");
     assert!(table.contains("| 2 | 8 |"), "{table}");
     let second = fs::read_to_string(place.path().join("out/compare.csv")).expect("a table");
