@@ -190,7 +190,7 @@ fn words_are_compared_on_one_backbone_and_on_their_own() {
     };
     let output = compare(&[&one]);
     let message = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && message.contains("shares nothing"), "{message}");
+    assert!(!output.status.success() && message.contains("nothing to share"), "{message}");
     let (table, _) = succeeded(&compare(&[&one, &two]));
     let trials = fs::read_to_string(place.path().join("out/compare.csv")).expect("a table");
     // Both use the same frozen backbone, so heads are trained once.
