@@ -303,7 +303,7 @@ fn a_training_is_cancelled_and_the_next_one_begins() {
     let (_program, url) = studio(place.path());
     ask(&url, "/api/begin", Some(&json!({ "phrase": "hey you" })));
     let run = place.path().join("runs/hey-you");
-    for work in ["mixing and embedding other speech", "mixing and embedding", "head 2 of 3"] {
+    for work in ["mixing and embedding negatives", "mixing and embedding", "head 2 of 3"] {
         let state = ask(&url, "/api/train", Some(&json!({})));
         assert_eq!(state["training"]["state"], "finetune", "{state}");
         let is_there = |training: &Value| {

@@ -298,7 +298,7 @@ fn report(head: &HeadCheckpoint, path: &Path) -> Vec<String> {
     let (path, label) = (path.display(), quoted(&info.label));
     let mut lines = vec![
         format!("{path}: {} recordings of {label}", info.recordings),
-        "  sensitivity  false accepts in other speech that it was not trained on".to_owned(),
+        "  sensitivity  false accepts in held-out negatives".to_owned(),
     ];
     let own = info.detector.threshold;
     for preset in Preset::ALL {
