@@ -42,7 +42,7 @@ fn main() -> Result<()> {
     }
     let tables = FrontendTables::default();
     let frontend = tables.params(NormalizationKind::Log);
-    let mut result: BTreeMap<(String, u32), TrialResult> = BTreeMap::new();
+    let mut results: BTreeMap<(String, u32), TrialResult> = BTreeMap::new();
     for example in &examples {
         let (mut decode_s, mut features_s) = (f64::INFINITY, f64::INFINITY);
         let mut recording = example.record()?;
@@ -57,16 +57,16 @@ fn main() -> Result<()> {
             features_s = features_s.min(done - decoded);
         }
         let key = (format!("{:?}", recording.format).to_lowercase(), recording.rate_hz);
-        let result = result.entry(key).or_default();
-        result.files += 1;
-        result.bytes += std::fs::metadata(&example.path).map_or(0, |m| m.len());
-        result.hours += recording.samples.len() as f64 / 16_000.0 / 3_600.0;
-        result.decode_s += decode_s;
-        result.features_s += features_s;
+        let results = results.entry(key).or_default();
+        results.files += 1;
+        results.bytes += std::fs::metadata(&example.path).map_or(0, |m| m.len());
+        results.hours += recording.samples.len() as f64 / 16_000.0 / 3_600.0;
+        results.decode_s += decode_s;
+        results.features_s += features_s;
     }
     println!("| format | files | hours | MB/h | decode, h per core-s | features | both |");
     println!("|---|---|---|---|---|---|---|");
-    for ((format, rate_hz), f) in result {
+    for ((format, rate_hz), f) in results {
         let rate = |seconds: f64| f.hours / seconds;
         println!(
             "| {format}, {} kHz | {} | {:.2} | {:.0} | {:.1} | {:.1} | {:.2} |",

@@ -88,9 +88,9 @@ fn table(args: &Args, bench: &Bench<'_>, settings: &str) -> Result<()> {
             continue;
         }
         for seed in 0..args.seeds {
-            let result = bench.run(&word, &clips, (seed, settings))?;
-            print_line(args, &word, seed, &result);
-            all.push(shares(&result));
+            let results = bench.run(&word, &clips, (seed, settings))?;
+            print_line(args, &word, seed, &results);
+            all.push(shares(&results));
         }
     }
     let column = |i: usize| {
@@ -102,18 +102,18 @@ fn table(args: &Args, bench: &Bench<'_>, settings: &str) -> Result<()> {
     Ok(())
 }
 
-fn print_line(args: &Args, word: &str, seed: u64, result: &TrialResult) {
-    let n = result.recordings;
-    let [clean, noisy, one, none, float] = shares(result);
-    let (low, high) = interval(result.clean[0], n);
+fn print_line(args: &Args, word: &str, seed: u64, results: &TrialResult) {
+    let n = results.recordings;
+    let [clean, noisy, one, none, float] = shares(results);
+    let (low, high) = interval(results.clean[0], n);
     print!(
         "| {word} | {seed} | {n} | {:.2} | {clean:.1} % | {:.1}-{:.1} | {noisy:.1} % | {one:.1} % | \
          {none:.1} % | {:.1} %, {:.2} |",
-        result.hours,
+        results.hours,
         100.0 * low,
         100.0 * high,
-        100.0 * result.own.misses as f64 / n.max(1) as f64,
-        result.own.false_accepts as f64 / result.hours,
+        100.0 * results.own.misses as f64 / n.max(1) as f64,
+        results.own.false_accepts as f64 / results.hours,
     );
     println!("{}", if args.float { format!(" {float:.1} % |") } else { String::new() });
 }
@@ -176,7 +176,7 @@ impl<'a> Bench<'a> {
         }
         let started = Instant::now();
         let settings = settings(seed, changes);
-        let (heads, own) = self.data.train(
+        let (head, own) = self.data.train(
             &self.embedded,
             self.args.train,
             &[KeywordClips::new(word, &recordings)],
@@ -190,7 +190,7 @@ impl<'a> Bench<'a> {
             float: self.args.float,
         };
         let embedded = own.as_ref().unwrap_or(&self.embedded);
-        self.data.evaluate(embedded, &heads[0], &test, &evaluate, seed + 1)
+        self.data.evaluate(embedded, &head[0], &test, &evaluate, seed + 1)
     }
 }
 
@@ -201,8 +201,8 @@ const SNR_DB: f32 = 10.0;
 
 /// Returns the shares missed, in percent: at 0.5/h clean and in noise, at 1/h, at none, at 0.5/h in
 /// float.
-fn shares(result: &TrialResult) -> [f64; 5] {
-    let TrialResult { clean, noisy, float, .. } = result;
+fn shares(results: &TrialResult) -> [f64; 5] {
+    let TrialResult { clean, noisy, float, .. } = results;
     [clean.first(), noisy.first(), clean.get(1), clean.get(2), float.first()]
-        .map(|n| 100.0 * n.copied().unwrap_or(0) as f64 / result.recordings.max(1) as f64)
+        .map(|n| 100.0 * n.copied().unwrap_or(0) as f64 / results.recordings.max(1) as f64)
 }

@@ -109,13 +109,13 @@ fn main() -> Result<()> {
             let mut empty = empty.clone();
             empty.label.clone_from(word);
             let learned = enroll(&embedded.backbone, &empty, &utterances)?;
-            eprintln!("{word} {seed}: {}", describe(&learned));
+            eprintln!("{word} {seed}: {}", reported(&learned));
             let Ok(entry) = learned.outcome else {
                 refused += 1;
                 continue;
             };
-            let result = data.measure_entry(&embedded, &entry, &test, &evaluate, seed)?;
-            counts[0].extend(&Counts::of(&result));
+            let results = data.measure_entry(&embedded, &entry, &test, &evaluate, seed)?;
+            counts[0].extend(&Counts::of(&results));
             if !args.enrolled_only {
                 enrol.truncate(UTTERANCES);
                 let frontend = embedded.backbone.frontend();
@@ -124,9 +124,9 @@ fn main() -> Result<()> {
                 let strategy: Strategy = "head".parse().expect("a way to train");
                 let keyword = KeywordClips::new(word, &recordings);
                 let settings = settings(seed + 1);
-                let (heads, _) = data.train(&embedded, strategy, &[keyword], &settings, &stages)?;
-                let result = data.evaluate(&embedded, &heads[0], &test, &evaluate, seed)?;
-                counts[1].extend(&Counts::of(&result));
+                let (head, _) = data.train(&embedded, strategy, &[keyword], &settings, &stages)?;
+                let results = data.evaluate(&embedded, &head[0], &test, &evaluate, seed)?;
+                counts[1].extend(&Counts::of(&results));
             }
         }
         let [enrolled, trained] = &counts;
@@ -147,10 +147,10 @@ fn likeness(args: &Args, all: &[Example]) -> Result<()> {
         let mut taken = 0;
         for seed in 0..args.seeds {
             let mut rng = StdRng::seed_from_u64(seed);
-            let (takes, _) = clips(all, word, seed);
-            let utterances = in_a_room(&takes, MAX_SAMPLES, &mut rng);
+            let (recordings, _) = clips(all, word, seed);
+            let utterances = in_a_room(&recordings, MAX_SAMPLES, &mut rng);
             let learned = enroll(&backbone, &empty, &utterances)?;
-            eprintln!("{word} {seed}: {}", describe(&learned));
+            eprintln!("{word} {seed}: {}", reported(&learned));
             taken += usize::from(learned.outcome.is_ok());
         }
         println!("{word}: {taken} of {} taken", args.seeds);
@@ -174,7 +174,7 @@ fn likeness(args: &Args, all: &[Example]) -> Result<()> {
             let mut rng = StdRng::seed_from_u64(seed);
             let clips = different(from, of_one, &mut rng);
             let learned = enroll(&backbone, &empty, &in_a_room(&clips, samples, &mut rng))?;
-            eprintln!("{name} {seed}: {}", describe(&learned));
+            eprintln!("{name} {seed}: {}", reported(&learned));
             taken += usize::from(learned.outcome.is_ok());
         }
         println!("{name}: {taken} of {} taken", args.seeds);
@@ -201,7 +201,7 @@ fn different(from: &[Example], of_one: bool, rng: &mut StdRng) -> Vec<Example> {
     Vec::new()
 }
 
-fn describe(learned: &Learned<KeywordEntry>) -> String {
+fn reported(learned: &Learned<KeywordEntry>) -> String {
     let outcome = match &learned.outcome {
         Ok(_) => "taken".to_owned(),
         Err(error) => format!("{error:?}"),
@@ -233,15 +233,15 @@ const COLUMNS: &str =
     "missed at 0.5/h | 1/h | none | own threshold: missed, false accepts per hour";
 
 impl Counts {
-    fn of(result: &TrialResult) -> Self {
+    fn of(results: &TrialResult) -> Self {
         let mut misses = [0; 3];
-        misses.iter_mut().zip(&result.clean).for_each(|(own, found)| *own = *found);
+        misses.iter_mut().zip(&results.clean).for_each(|(own, found)| *own = *found);
         Self {
-            recordings: result.recordings,
+            recordings: results.recordings,
             misses,
-            own_misses: result.own.misses,
-            own_false_accepts: result.own.false_accepts,
-            hours: result.hours,
+            own_misses: results.own.misses,
+            own_false_accepts: results.own.false_accepts,
+            hours: results.hours,
         }
     }
 
@@ -277,20 +277,20 @@ fn clips(all: &[Example], word: &str, seed: u64) -> (Vec<Example>, Vec<Example>)
             by_speaker.entry(speaker.unwrap_or("")).or_default().push(example.clone());
         }
     }
-    const MIN_RECORDINGS: usize = UTTERANCES + SPARE + 2;
+    const RECORDED: usize = UTTERANCES + SPARE + 2;
     let mut speakers: Vec<Vec<Example>> =
-        if by_speaker.values().any(|takes| takes.len() >= MIN_RECORDINGS) {
-            by_speaker.into_values().filter(|takes| takes.len() >= MIN_RECORDINGS).collect()
+        if by_speaker.values().any(|recordings| recordings.len() >= RECORDED) {
+            by_speaker.into_values().filter(|recordings| recordings.len() >= RECORDED).collect()
         } else {
             vec![by_speaker.into_values().flatten().collect()]
         };
     // Each seed uses another speaker, as long as there are more.
     speakers.shuffle(&mut StdRng::seed_from_u64(999));
     let of = seed as usize % speakers.len().max(1);
-    let Some(mut takes) = speakers.into_iter().nth(of) else { return Default::default() };
-    takes.shuffle(&mut StdRng::seed_from_u64(1_000 + seed));
-    let test = takes.split_off((UTTERANCES + SPARE).min(takes.len()));
-    (takes, test)
+    let Some(mut recordings) = speakers.into_iter().nth(of) else { return Default::default() };
+    recordings.shuffle(&mut StdRng::seed_from_u64(1_000 + seed));
+    let test = recordings.split_off((UTTERANCES + SPARE).min(recordings.len()));
+    (recordings, test)
 }
 
 /// Maximum length of a recording of a keyword, in samples.

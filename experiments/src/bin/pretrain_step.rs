@@ -267,16 +267,16 @@ fn stream_costs(rounds: usize, rng: &mut StdRng) -> (f64, f64) {
     let tables = FrontendTables::default();
     let frontend = tables.params(NormalizationKind::Log);
     let pcm = sound(STREAM_S, rng);
-    let (mut front, mut mixing_s) = (Vec::new(), Vec::new());
+    let (mut front, mut mix) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let start = cpu_s();
         let powers = log_mel(&mel_powers(&pcm, &frontend));
         let middle = cpu_s();
         std::hint::black_box(row(&powers, &frontend, rng));
         front.push(middle - start);
-        mixing_s.push(cpu_s() - middle);
+        mix.push(cpu_s() - middle);
     }
-    (median(&mut front), median(&mut mixing_s))
+    (median(&mut front), median(&mut mix))
 }
 
 struct Args {
@@ -321,9 +321,9 @@ fn main() -> Result<()> {
     // If removal fails, only a few megabytes are lost.
     let _ = fs::remove_dir_all(&folder);
     let update = result?;
-    let (front, mixing_s) = stream_costs(args.rounds, &mut rng);
+    let (front, mix) = stream_costs(args.rounds, &mut rng);
     for (name, seconds) in
-        [("front end over the samples", front), ("composing rows of cached powers", mixing_s)]
+        [("front end over the samples", front), ("composing rows of cached powers", mix)]
     {
         let all = seconds * args.streams as f64;
         println!("{name:<42} {:6.1} ms, {:.1} % of the step", 1e3 * all, 100.0 * all / update);

@@ -109,7 +109,7 @@ fn device_takes_signed_models_over_tcp_and_sends_its_recordings() {
     assert!(device(&["restart"]).contains("version 20 in slot 1"));
 
     assert!(refuses(&["update", "1.wku"]).contains("from 21"));
-    assert!(refuses(&["update", "u.wku"]).contains("only signed models"));
+    assert!(refuses(&["update", "u.wku"]).contains("accepts only signed models"));
     assert!(refuses(&["update", "f.wku"]).contains("another key"));
     assert!(refuses(&["confirm"]).contains("no model is on trial"));
     assert!(device(&["info"]).contains("version 20 in slot 1"));

@@ -62,7 +62,7 @@ impl Live {
     pub fn push(&mut self, pcm: &[i16]) -> Value {
         let Self { pipeline, labels, detectors, open, .. } = self;
         let mut peaks = vec![-LOGIT_CLAMP; open.len()];
-        let (mut detected, mut ended) = (Vec::new(), Vec::new());
+        let (mut started, mut ended) = (Vec::new(), Vec::new());
         pipeline.push(pcm, |step| {
             for (word, decision) in step.decisions.iter().enumerate() {
                 let label = &labels[word];
@@ -73,15 +73,15 @@ impl Live {
                 if decision.fired {
                     let (at, logit) = (step.end_samples, decision.smoothed);
                     let event = DetectionEvent::start(at, logit, &detectors[word]);
-                    detected.push(detection(label, &event, ("score", event.logit)));
+                    started.push(detection(label, &event, ("score", event.logit)));
                     open[word] = Some(event);
                 }
             }
         });
-        self.answer(&peaks, &detected, &ended)
+        self.answer(&peaks, &started, &ended)
     }
 
-    fn answer(&self, peaks: &[i16], detected: &[Value], ended: &[Value]) -> Value {
+    fn answer(&self, peaks: &[i16], started: &[Value], ended: &[Value]) -> Value {
         let words = self.labels.iter().zip(peaks).zip(&self.detectors);
         let words: Vec<Value> = words
             .map(|((label, &peak), DetectorParams { threshold, .. })| {
@@ -94,7 +94,7 @@ impl Live {
         let counted = |s: &Setting| json!({ "name": s.name(), "counted": s.evidence() });
         json!({
             "words": words,
-            "heard": detected,
+            "heard": started,
             "ended": ended,
             "level": self.sensitivity.current(),
             "levels": settings.iter().map(Setting::to_string).collect::<Vec<_>>(),

@@ -3,20 +3,20 @@
 use wakeling_core::progress::Update;
 
 /// Stage with a progress bar, and its usual share of the time.
-struct WeightedStage {
+struct Phase {
     command: &'static str,
     title: &'static str,
     /// Share of the total time, in percent.
     weight: f64,
 }
 
-const fn stage(command: &'static str, title: &'static str, weight: f64) -> WeightedStage {
-    WeightedStage { command, title, weight }
+const fn stage(command: &'static str, title: &'static str, weight: f64) -> Phase {
+    Phase { command, title, weight }
 }
 
 /// Stages in order. The weights were measured for a training run with the shipped negatives and
 /// default settings on two cores. A bar that is not listed shows its title and adds no progress.
-const STAGES: [WeightedStage; 4] = [
+const STAGES: [Phase; 4] = [
     stage("finetune", "recordings", 2.0),
     stage("finetune", "finetune", 94.0),
     stage("evaluate", "words", 2.0),
@@ -51,8 +51,7 @@ impl Overall {
             Some((bar, index)) if bar == update.bar => index,
             last => {
                 let next = last.map_or(0, |(_, index)| index + 1);
-                let is_it =
-                    |s: &WeightedStage| s.command == self.command && s.title == update.stage;
+                let is_it = |s: &Phase| s.command == self.command && s.title == update.stage;
                 let Some(ahead) = STAGES[next..].iter().position(is_it) else { return };
                 self.current = Some((update.bar, next + ahead));
                 next + ahead

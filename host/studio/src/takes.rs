@@ -110,9 +110,9 @@ mod tests {
 
     #[test]
     fn a_phrase_is_no_fault_and_a_quiet_one_is_a_warning() {
-        let phrase_pcm = |peak| [noise(8_000, 2), noise(12_000, peak), noise(8_000, 2)].concat();
-        assert_eq!(check_pcm(&phrase_pcm(9_000)), Checked::default());
-        let quiet = check_pcm(&phrase_pcm(300));
+        let spoken = |peak| [noise(8_000, 2), noise(12_000, peak), noise(8_000, 2)].concat();
+        assert_eq!(check_pcm(&spoken(9_000)), Checked::default());
+        let quiet = check_pcm(&spoken(300));
         assert!(quiet.problem.is_none() && quiet.warning.unwrap().contains("too quiet"));
     }
 
@@ -125,8 +125,8 @@ mod tests {
         assert!(checks.of(&take).problem.unwrap().contains("take.wav"));
         audio::write_wav(&path, &[0; 16_000]).unwrap();
         assert!(checks.of(&take).problem.unwrap().contains("digital silence"));
-        let phrase_pcm = [noise(8_000, 2), noise(12_000, 9_000), noise(8_000, 2)].concat();
-        audio::write_wav(&path, &phrase_pcm).unwrap();
+        let spoken = [noise(8_000, 2), noise(12_000, 9_000), noise(8_000, 2)].concat();
+        audio::write_wav(&path, &spoken).unwrap();
         assert_eq!(checks.of(&take), Checked::default());
     }
 }

@@ -158,10 +158,10 @@ fn carries(
         return Ok(None);
     }
     let mut rng = StdRng::seed_from_u64(seed);
-    let sequences: Vec<Vec<u32>> =
+    let decoded: Vec<Vec<u32>> =
         phrases.iter().map(|p| tokens(pretrained, p)).collect::<Result<_>>()?;
     let mut others = Vec::new();
-    for _ in 0..sequences.len().min(40) {
+    for _ in 0..decoded.len().min(40) {
         let length = phrases.choose(&mut rng).map_or(0, |p| p.len());
         let Some(speech) = other.speech.choose(&mut rng) else { break };
         if speech.frames.len() > length {
@@ -172,18 +172,18 @@ fn carries(
     let difference =
         |a: &[u32], b: &[u32]| edit_distance(a, b) as f64 / a.len().max(b.len()).max(1) as f64;
     let (mut within, mut hard_negatives) = (Vec::new(), Vec::new());
-    while within.len() < MOST_PAIRS.min(sequences.len() * (sequences.len() - 1)) {
-        let (a, b) = (rng.random_range(0..sequences.len()), rng.random_range(0..sequences.len()));
+    while within.len() < MOST_PAIRS.min(decoded.len() * (decoded.len() - 1)) {
+        let (a, b) = (rng.random_range(0..decoded.len()), rng.random_range(0..decoded.len()));
         if a != b {
-            within.push(difference(&sequences[a], &sequences[b]));
+            within.push(difference(&decoded[a], &decoded[b]));
             if let Some(other) = others.choose(&mut rng) {
-                hard_negatives.push(difference(&sequences[a], other));
+                hard_negatives.push(difference(&decoded[a], other));
             }
         }
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    let apart = |a: &[u32]| sequences.iter().map(|b| difference(a, b)).sum::<f64>();
-    let typical = sequences.iter().min_by(|a, b| apart(a).total_cmp(&apart(b)));
+    let apart = |a: &[u32]| decoded.iter().map(|b| difference(a, b)).sum::<f64>();
+    let typical = decoded.iter().min_by(|a, b| apart(a).total_cmp(&apart(b)));
     let names = typical.into_iter().flatten().filter_map(|&t| pretrained.info.tokens.name(t));
     let names: Vec<&str> = names.map(|n| n.strip_prefix("zh:").unwrap_or(n)).collect();
     Ok(Some(Carries {

@@ -200,28 +200,27 @@ impl ExperimentData {
     pub fn evaluate(
         &self,
         embedded: &EmbeddedBackbone,
-        checkpoint: &HeadCheckpoint,
+        head: &HeadCheckpoint,
         test: &[Example],
         evaluate: &EvalConfig<'_>,
         seed: u64,
     ) -> Result<TrialResult> {
         let EmbeddedBackbone { backbone, .. } = embedded;
-        let entry = checkpoint.entry(backbone)?;
-        let mut result = self.measure_entry(embedded, &entry, test, evaluate, seed)?;
+        let entry = head.entry(backbone)?;
+        let mut metrics = self.measure_entry(embedded, &entry, test, evaluate, seed)?;
         if evaluate.float {
-            let kept = self.without(&checkpoint.info.label);
+            let kept = self.without(&head.info.label);
             let others: Vec<MelStream> =
                 kept.iter().filter_map(|&i| self.other.streams.get(i).cloned()).collect();
             let pretrained = &backbone.pretrained;
-            let other = float_scores(pretrained, checkpoint, &others)?;
+            let other = float_scores(pretrained, head, &others)?;
             let (frontend, rate) = (backbone.frontend(), backbone.steps_per_second());
             let (streams, spans) = TestConditions::Silence.streams(test, &frontend, rate);
-            let scores = float_scores(pretrained, checkpoint, &streams)?;
+            let scores = float_scores(pretrained, head, &streams)?;
             let scored = ScoredClips::new(TestConditions::Silence.name(), scores, spans);
-            result.float =
-                misses(evaluate, &scored, &other, (result.hours, checkpoint.info.detector));
+            metrics.float = misses(evaluate, &scored, &other, (metrics.hours, head.info.detector));
         }
-        Ok(result)
+        Ok(metrics)
     }
 
     /// Measures an enrolled head as [`ExperimentData::evaluate`] does. It has no float network, so only the
@@ -245,7 +244,7 @@ impl ExperimentData {
         let other = head_scores(backbone, entry, &Embeddings { streams, ..*outputs })?;
         let hours = other.hours() * self.spoken;
         let (frontend, rate) = (backbone.frontend(), backbone.steps_per_second());
-        let mut result = TrialResult { hours, ..TrialResult::default() };
+        let mut metrics = TrialResult { hours, ..TrialResult::default() };
         let misses = |scored: &ScoredClips, other: &Scores| {
             misses(evaluate, scored, other, (hours, detector))
         };
@@ -260,17 +259,17 @@ impl ExperimentData {
         let silence = TestConditions::Silence;
         let (streams, spans) = silence.streams(test, &frontend, rate);
         let scored = play(&streams, &silence, spans)?;
-        result.recordings = scored.spans.len();
-        result.clean = misses(&scored, &other);
+        metrics.recordings = scored.spans.len();
+        metrics.clean = misses(&scored, &other);
         let scored_keyword =
             ScoredKeyword { scored: &scored, other: &other, hours, index: 0, detector };
-        result.own = scored_keyword.at(detector.threshold);
+        metrics.own = scored_keyword.at(detector.threshold);
         if let Some((noise, snr_db)) = evaluate.noise {
             let noisy = TestConditions::Noise { noise, snr_db, seed };
             let (streams, spans) = noisy.streams(test, &frontend, rate);
-            result.noisy = misses(&play(&streams, &noisy, spans)?, &other);
+            metrics.noisy = misses(&play(&streams, &noisy, spans)?, &other);
         }
-        Ok(result)
+        Ok(metrics)
     }
 }
 

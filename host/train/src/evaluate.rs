@@ -107,13 +107,13 @@ pub fn head_scores(
 /// Computes the logits of the float network, for comparison. Only the features are quantized.
 pub fn float_scores(
     pretrained: &PretrainedModel,
-    checkpoint: &HeadCheckpoint,
+    head: &HeadCheckpoint,
     streams: &[MelStream],
 ) -> Result<Scores> {
-    let gains = HeadConfig::input_gains(&checkpoint.params)?;
+    let gains = HeadConfig::input_gains(&head.params)?;
     let gains = Tensor::from_slice(&gains, gains.len(), &Device::Cpu)?;
     let channels = pretrained.info.backbone.channels;
-    let head = HeadNetwork::new(&checkpoint.info.head, channels, 1, &checkpoint.params.builder())?;
+    let head = HeadNetwork::new(&head.info.head, channels, 1, &head.params.builder())?;
     let embed = |stream: &MelStream| -> Result<Vec<i16>> {
         let x = pretrained.embed(stream)?.broadcast_mul(&gains)?;
         let logits = Mode::Evaluate.run(&head, &x)?;
@@ -131,7 +131,7 @@ pub fn float_scores(
 /// [`Error::Tensor`] if the weights do not fit the network.
 pub fn score_float(
     pretrained: &PretrainedModel,
-    checkpoint: &HeadCheckpoint,
+    head: &HeadCheckpoint,
     recordings: &[Example],
     other: &ScoredStream,
     negatives: &[Example],
@@ -142,11 +142,10 @@ pub fn score_float(
         &frontend,
         pretrained.info.backbone.steps_per_second(),
     );
-    let scored =
-        ScoredClips::new("float".into(), float_scores(pretrained, checkpoint, &streams)?, spans);
+    let scored = ScoredClips::new("float".into(), float_scores(pretrained, head, &streams)?, spans);
     drop(streams);
     let streams = other.streams(negatives, &frontend);
-    Ok((scored, float_scores(pretrained, checkpoint, &streams)?))
+    Ok((scored, float_scores(pretrained, head, &streams)?))
 }
 
 /// Returns the steps at which the device's detector fires for `word` at `threshold`, per stream.

@@ -116,7 +116,7 @@ fn positive_streams(
     stages.check()?;
     let TrainSettings { augmentation, background, positive_streams, .. } = &settings.train;
     let around = positives::Around::of(negatives, keyword.label, background);
-    let streams = positives::mix_streams(keyword, &around, augmentation, *positive_streams, rng);
+    let streams = positives::mix_positives(keyword, &around, augmentation, *positive_streams, rng);
     if streams.is_empty() {
         return Err(no_phrase(keyword.label, keyword.positives.len()));
     }

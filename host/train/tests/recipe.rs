@@ -89,7 +89,7 @@ impl Progress for Watch {
 }
 
 #[test]
-fn recipe_gives_a_model_that_loads_and_reports_its_decisions() -> Result<()> {
+fn recipe_gives_a_model_that_loads_and_its_decisions() -> Result<()> {
     let watch = Watch::default();
     let mut keyword = recordings(1, 4);
     keyword.push(vec![[3_000; 40]; 5]);

@@ -314,14 +314,14 @@ impl CompareArgs {
         let first = job.words.first().map_or(self.training.seed, |(_, trial)| seed(trial));
         let mut settings = settings.clone();
         settings.train.seed = first;
-        let (heads, own) = data.train(embedded, job.strategy, &keywords, &settings, stages)?;
+        let (head, own) = data.train(embedded, job.strategy, &keywords, &settings, stages)?;
         let evaluate = EvalConfig { rates: &self.rates, noise: None, float: false };
         let embedded = own.as_ref().unwrap_or(embedded);
         let counts = |((word, trial), head): (&(&Keyword, Trial), &HeadCheckpoint)| {
-            let result = data.evaluate(embedded, head, &word.test, &evaluate, seed(trial))?;
-            Ok((trial.clone(), Counts::from(&result)))
+            let metrics = data.evaluate(embedded, head, &word.test, &evaluate, seed(trial))?;
+            Ok((trial.clone(), Counts::from(&metrics)))
         };
-        job.words.iter().zip(&heads).map(counts).collect()
+        job.words.iter().zip(&head).map(counts).collect()
     }
 }
 
@@ -358,7 +358,7 @@ fn assert_same_data(path: &Path, now: &str) -> Result<()> {
             .map_err(|error| refused(format!("not the settings of a comparison: {error}")))
     };
     let (before, now) = (parse(&before)?, parse(now)?);
-    let (before, now) = (fields(&before), fields(&now));
+    let (before, now) = (metadata(&before), metadata(&now));
     match before.keys().chain(now.keys()).find(|name| before.get(*name) != now.get(*name)) {
         Some(name) => {
             Err(refused(format!("the trials in this folder were made with another {name}")))
@@ -368,7 +368,7 @@ fn assert_same_data(path: &Path, now: &str) -> Result<()> {
 }
 
 /// Returns the entries of a record that must not differ, including those inside `settings`.
-fn fields(record: &Value) -> BTreeMap<&str, &Value> {
+fn metadata(record: &Value) -> BTreeMap<&str, &Value> {
     let inside = |value| Value::as_object(value).into_iter().flatten();
     let all = inside(record).chain(inside(&record["settings"]));
     all.map(|(name, value)| (name.as_str(), value))

@@ -160,7 +160,7 @@ fn a_comparison_goes_on_with_its_own_trials_alone() {
     fs::write(place.path("out/compare.csv"), table).expect("a table");
     let output = place.run(&compare);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stderr(&output).contains("1 of 1 trainings are there"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("1 of 1 trials are done"), "{}", stderr(&output));
     // Results of another seed must not be mixed with these.
     let before = files(&place.path("out"));
     let output = place.run(&[&compare[..], &["--seed", "2"]].concat());
@@ -373,7 +373,7 @@ fn traverses_very_many_files() {
             clips += usize::from(matches!(item, wakeling_data::dataset::Item::Clip(_)));
             Ok(())
         })
-        .expect("a dataset");
+        .expect("a corpus");
         clips
     };
     assert_eq!(manifest, count);

@@ -42,8 +42,8 @@ pub struct Counts {
 }
 
 impl From<&TrialResult> for Counts {
-    fn from(result: &TrialResult) -> Self {
-        let TrialResult { recordings, hours, clean, .. } = result;
+    fn from(metrics: &TrialResult) -> Self {
+        let TrialResult { recordings, hours, clean, .. } = metrics;
         Self { recordings: *recordings, hours: *hours, missed: clean.clone() }
     }
 }

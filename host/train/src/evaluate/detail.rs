@@ -69,7 +69,7 @@ pub struct Clip {
     /// Name of the file.
     pub name: String,
     /// Description for the report.
-    pub caption: String,
+    pub metadata: String,
     /// Audio.
     pub pcm: Vec<i16>,
     /// Smoothed logit (Q8) of each step, from the start of the clip on.
@@ -121,10 +121,10 @@ impl KeywordDetail<'_> {
                 group.misses += usize::from(step.is_none());
             }
         }
-        let is_informative =
+        let distinguishes =
             |field: &str, count: usize| count > 1 && (field == "speaker" || count <= MOST_GROUPS);
         let fields =
-            fields.into_iter().filter(|(field, groups)| is_informative(field, groups.len()));
+            fields.into_iter().filter(|(field, groups)| distinguishes(field, groups.len()));
         let listed = fields.map(|(field, groups)| {
             let mut groups: Vec<Group> = groups.into_values().collect();
             let share = |g: &Group| g.misses as f64 / g.count as f64;
@@ -180,11 +180,11 @@ impl KeywordDetail<'_> {
         let from = within.start.saturating_sub(AROUND_SAMPLES) / step_samples * step_samples;
         let to = (within.end + AROUND_SAMPLES).min(placed.pcm.len()).min(from + LONGEST_SAMPLES);
         let name = scored_keyword.scored.conditions.as_str();
-        let caption = [format!("{name}, highest level {}", scored_keyword.level(best))];
+        let metadata = [format!("{name}, highest level {}", scored_keyword.level(best))];
         let speaker = known_speaker(example).into_iter().map(|s| format!("speaker {s}"));
         Some(Clip {
             name: example.path.display().to_string(),
-            caption: caption.into_iter().chain(speaker).collect::<Vec<_>>().join(", "),
+            metadata: metadata.into_iter().chain(speaker).collect::<Vec<_>>().join(", "),
             scores: steps(scores, from..to, step_samples),
             recording: within.start - from..within.end.min(to) - from,
             pcm: placed.pcm[from..to].to_vec(),
@@ -241,12 +241,12 @@ impl KeywordDetail<'_> {
         let seconds = within as f64 / f64::from(SAMPLE_RATE) + example.offset_s;
         let passes = if peak >= threshold { "a false accept" } else { "below the threshold" };
         let transcript = example.text.iter().map(|text| format!("\u{201c}{text}\u{201d}"));
-        let caption = format!("{passes}, level {}, at {seconds:.1} s", scored_keyword.level(peak));
+        let metadata = format!("{passes}, level {}, at {seconds:.1} s", scored_keyword.level(peak));
         let scores =
             smoothed(scored_keyword.other, stream, scored_keyword.index, &scored_keyword.detector);
         Some(Clip {
             name: example.path.display().to_string(),
-            caption: [caption].into_iter().chain(transcript).collect::<Vec<_>>().join(", "),
+            metadata: [metadata].into_iter().chain(transcript).collect::<Vec<_>>().join(", "),
             scores: steps(&scores, from..to, step_samples),
             recording: 0..to - from,
             pcm: example.load_samples(from - piece.start..to - piece.start).ok()?,

@@ -390,7 +390,7 @@ fn figure(clip: &Clip, threshold: i16) -> String {
          <img class='seen' alt='spectrogram' src='{image}'>{}<audio controls preload='metadata' src='{sound}'></audio></figure>",
         escape(&clip.name),
         escape(name),
-        escape(&clip.caption),
+        escape(&clip.metadata),
         trace(clip, threshold)
     )
 }

@@ -287,18 +287,19 @@ impl LwfLoss {
         } else {
             Tensor::cat(&heads, 1)?
         };
-        let projected = outputs.matmul(&weights)?;
-        let mean = projected.mean_keepdim(0)?;
-        let variance = projected.broadcast_sub(&mean)?.sqr()?.mean_keepdim(0)?;
+        let embeddings = outputs.matmul(&weights)?;
+        let mean = embeddings.mean_keepdim(0)?;
+        let variance = embeddings.broadcast_sub(&mean)?.sqr()?.mean_keepdim(0)?;
         let deviation = (variance + 1e-6)?.sqrt()?;
         Ok(Self { weights: weights.broadcast_div(&deviation)?, weight })
     }
 
     fn loss(&self, outputs: &Tensor, before: &Tensor) -> Result<Tensor> {
-        let projected = linear(outputs, &self.weights, None)?;
+        let embeddings = linear(outputs, &self.weights, None)?;
         let was = linear(before, &self.weights, None)?.detach();
-        let streams = projected.elem_count() / projected.dims().last().copied().unwrap_or(1).max(1);
-        Ok((squared_error(&projected, &was, &vec![1.0; streams])? * self.weight)?)
+        let streams =
+            embeddings.elem_count() / embeddings.dims().last().copied().unwrap_or(1).max(1);
+        Ok((squared_error(&embeddings, &was, &vec![1.0; streams])? * self.weight)?)
     }
 }
 

@@ -123,7 +123,7 @@ impl Keyword {
 pub(super) fn check_labels(keywords: &[Keyword]) -> Result<()> {
     for (i, keyword) in keywords.iter().enumerate() {
         if keywords[..i].iter().any(|k| name_key(&k.label) == name_key(&keyword.label)) {
-            let problem = format!("the keyword {} is given twice", quoted(&keyword.label));
+            let problem = format!("the word {} is given twice", quoted(&keyword.label));
             return Err(Error::usage(problem, "put all its recordings in one folder or table"));
         }
     }

@@ -64,7 +64,7 @@ impl<'a> KeywordClips<'a> {
 /// Mixes at least `count` streams with the phrase; each recording appears equally often. Adds a
 /// third as many with partial phrases, the most frequent cause of false accepts in use. Adds a
 /// third as many with hard negatives, if there are any.
-pub fn mix_streams(
+pub fn mix_positives(
     keyword: KeywordClips<'_>,
     around: &Around<'_>,
     augmentation: &FeatureAugmentation,
@@ -221,7 +221,7 @@ mod tests {
             noise: Vec::new(),
         };
         let recordings = [recording(40, 80), recording(10, 60)];
-        let streams = mix_streams(
+        let streams = mix_positives(
             KeywordClips::new("", &recordings),
             &Around::of(&negatives, "", &BackgroundMix::NOISY),
             &FeatureAugmentation::STRONG,
@@ -237,7 +237,7 @@ mod tests {
         let both =
             KeywordClips { hard_negatives: &hard_negatives, ..KeywordClips::new("", &recordings) };
         let around = Around::of(&negatives, "", &BackgroundMix::NOISY);
-        let streams = mix_streams(both, &around, &FeatureAugmentation::STRONG, 30, &mut rng);
+        let streams = mix_positives(both, &around, &FeatureAugmentation::STRONG, 30, &mut rng);
         let whole = streams.iter().filter(|r| r.phrase.is_some()).count();
         // Ten partial phrases, and five copies of each of two hard negatives; the third is too
         // short.

@@ -288,7 +288,7 @@ impl FinetunedModel {
 fn save_backbone(pretrained: &PretrainedModel, path: &Path, progress: &dyn Progress) -> Result<()> {
     pretrained.save(path)?;
     let path = path.display();
-    progress.line(&format!("{path}: the fine-tuned backbone, for `wakeling quantize --base`"));
+    progress.line(&format!("{path}: the base that moved, for `wakeling quantize --base`"));
     Ok(())
 }
 
@@ -308,7 +308,7 @@ fn report(head: &HeadCheckpoint, path: &Path) -> Vec<String> {
     }
     if !info.points.iter().any(|p| p.threshold == own) {
         lines.push(
-            "  the threshold of normal is estimated for 0.5 false accepts per hour; more --negatives would measure it"
+            "  the threshold of normal is estimated for 0.5 false accepts per hour; more --negatives would show it"
                 .to_owned(),
         );
     }

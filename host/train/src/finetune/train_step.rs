@@ -359,14 +359,14 @@ impl<'a, N: Network> KeywordTrainStep<'a, N> {
                 self.times.window,
             );
             weights[own..][ignored].fill(0.0);
-            let after_end = clamped(
+            let target_steps = clamped(
                 end - self.times.early as isize,
                 end + self.times.late as isize,
                 self.times.window,
             );
             let mix = |t: usize| smoothed[i][t].clamp(-20.0, 20.0).exp();
-            let sum: f32 = after_end.clone().map(mix).sum();
-            for t in after_end {
+            let sum: f32 = target_steps.clone().map(mix).sum();
+            for t in target_steps {
                 targets[own + t] = 1.0;
                 weights[own + t] = mix(t) / sum.max(1e-9) / positives;
             }

@@ -10,13 +10,13 @@ use wakeling_data::dataset::Example;
 /// Content of a hostile file name, label or transcript.
 const HOSTILE: &str = "<img src='http://evil' onerror=\"alert(1)\">&amp;\u{202e}";
 
-struct TestData {
+struct Folder {
     folder: tempfile::TempDir,
     recordings: Vec<Example>,
 }
 
 /// Three recordings by two speakers, in files with hostile names.
-fn place() -> TestData {
+fn place() -> Folder {
     let folder = tempfile::tempdir().unwrap();
     let recordings = (0..3)
         .map(|i| {
@@ -34,16 +34,16 @@ fn place() -> TestData {
             example
         })
         .collect();
-    TestData { folder, recordings }
+    Folder { folder, recordings }
 }
 
 /// Builds a page: the first recording is detected, the others are not; two moments of negative
 /// speech score high.
-fn page_of(place: &TestData, label: &str) -> String {
+fn page_of(place: &Folder, label: &str) -> String {
     page_of_hours(place, label, 2.0)
 }
 
-fn page_of_hours(place: &TestData, label: &str, hours: f64) -> String {
+fn page_of_hours(place: &Folder, label: &str, hours: f64) -> String {
     let stream = |at: Option<usize>| -> Vec<i16> {
         (0..220).map(|t| if at == Some(t) { 1_500 } else { -1_000 - (t % 7) as i16 }).collect()
     };
