@@ -33,7 +33,7 @@ pub fn fields(file: &[u8]) -> Read<Vec<Field>> {
     reader.frontend()?;
     reader.u8("frames_per_step")?;
     reader.list("layers", FieldReader::layer)?;
-    reader.u8("trunk_layers")?;
+    reader.u8("backbone_layers")?;
     reader.list("heads", FieldReader::head)?;
     reader.list("words", FieldReader::word)?;
     if reader.position < described(file) {

@@ -241,7 +241,7 @@ fn the_second_reader_reads_every_kind_of_model() {
         let model = Model::load(&file).expect("the model is valid");
         let value = |name: &str| fields.iter().find(|f| f.name == name).map(|f| f.value.clone());
         assert_eq!(value("card.name"), Some(format!("{:?}", model.card.name)));
-        assert_eq!(value("trunk_layers"), Some(model.backbone_layers.to_string()));
+        assert_eq!(value("backbone_layers"), Some(model.backbone_layers.to_string()));
         let threshold = model.words.first().map(|w| w.detector.threshold.to_string());
         assert_eq!(value("words[0].threshold"), threshold);
     }

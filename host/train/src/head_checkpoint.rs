@@ -9,7 +9,7 @@ use std::{collections::HashMap, path::Path};
 use serde::{Deserialize, Serialize};
 use wakeling_shared::{detector::DetectorParams, model::OperatingPoint};
 
-use crate::quantize::{Backbone, KeywordEntry, QuantizedHead};
+use crate::quantize::{Backbone, CardText, KeywordEntry, QuantizedHead, QuantizedModel};
 use wakeling_core::{Error, Result};
 use wakeling_nn::{head::HeadConfig, params::Params, pretrained::PretrainedModel};
 
@@ -97,6 +97,22 @@ impl HeadCheckpoint {
                 &backbone.int8,
             )?,
         })
+    }
+}
+
+impl QuantizedModel {
+    /// Quantizes fine-tuned heads, one keyword each. The card lists the keywords and the number of
+    /// recordings.
+    ///
+    /// # Errors
+    /// As [`QuantizedModel::new`], and [`Error::Usage`] if a head lacks a range.
+    pub fn of_heads(backbone: &Backbone, heads: &[HeadCheckpoint]) -> Result<Self> {
+        let words = heads.iter().map(|head| head.entry(backbone)).collect::<Result<_>>()?;
+        let labels: Vec<&str> = heads.iter().map(|head| head.info.label.as_str()).collect();
+        let recordings: usize = heads.iter().map(|head| head.info.recordings).sum();
+        let base = &backbone.pretrained.info.provenance;
+        let provenance = format!("{recordings} recordings; base: {base}");
+        Self::new(backbone, words, CardText { name: labels.join(", "), provenance })
     }
 }
 

@@ -20,10 +20,10 @@ use super::pixels::value;
 /// let shape = Shape { height: 16, width: 16, channels: 1 };
 /// let pixels: Vec<u8> = (0..=255).collect();
 /// let mut rng = StdRng::seed_from_u64(1);
-/// assert_eq!(Augment::NONE.draw(&pixels, shape, &mut rng)[192], 1.0); // (192 − 128) / 64
+/// assert_eq!(Augment::NONE.transform(&pixels, shape, &mut rng)[192], 1.0); // (192 − 128) / 64
 /// assert_ne!(
-///     Augment::default().draw(&pixels, shape, &mut rng),
-///     Augment::default().draw(&pixels, shape, &mut rng)
+///     Augment::default().transform(&pixels, shape, &mut rng),
+///     Augment::default().transform(&pixels, shape, &mut rng)
 /// );
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

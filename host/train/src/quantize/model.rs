@@ -12,7 +12,6 @@ use wakeling_shared::{
 };
 
 use super::{Backbone, QuantizedHead, QuantizedLayer};
-use crate::head_checkpoint::HeadCheckpoint;
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
 use wakeling_core::{Error, Result};
 use wakeling_device::model_file;
@@ -85,20 +84,6 @@ impl QuantizedModel {
             )),
             None => Ok(model),
         }
-    }
-
-    /// Quantizes fine-tuned heads, one keyword each. The card lists the keywords and the number of
-    /// recordings.
-    ///
-    /// # Errors
-    /// As [`QuantizedModel::new`], and [`Error::Usage`] if a head lacks a range.
-    pub fn of_heads(backbone: &Backbone, heads: &[HeadCheckpoint]) -> Result<Self> {
-        let words = heads.iter().map(|head| head.entry(backbone)).collect::<Result<_>>()?;
-        let labels: Vec<&str> = heads.iter().map(|head| head.info.label.as_str()).collect();
-        let recordings: usize = heads.iter().map(|head| head.info.recordings).sum();
-        let base = &backbone.pretrained.info.provenance;
-        let provenance = format!("{recordings} recordings; base: {base}");
-        Self::new(backbone, words, CardText { name: labels.join(", "), provenance })
     }
 
     /// Puts a gate before the network, or removes it.
