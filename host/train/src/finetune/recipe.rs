@@ -74,7 +74,7 @@ pub struct Recipe {
     pub settings: Settings,
 }
 
-/// False accepts of an earlier model. Each counts [`FALSE_WAKE_COPIES`] times in training, and not
+/// False accepts of an earlier model. Each counts twenty times in training, and not
 /// in the choice of thresholds.
 #[derive(Clone, Debug, Default)]
 pub struct FalseWakes {
