@@ -110,3 +110,19 @@ pub fn load(
     let frontend = pretrained.tables.params(pretrained.info.normalization);
     load_log_mel(examples, &frontend, title).into_iter().flatten().collect()
 }
+
+/// Prepares the process for training, and sends messages to standard error. Call it first in `main`.
+pub fn start() {
+    wakeling_train::startup::prepare();
+    wakeling_core::console::log_to_stderr();
+}
+
+/// Returns the CPU time of this thread, in seconds.
+#[allow(unsafe_code, reason = "the clock of a thread")]
+pub fn cpu_s() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid for writes, and the clock exists on every Unix that we build for.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    assert_eq!(failed, 0, "no clock of the thread");
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}

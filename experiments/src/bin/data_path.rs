@@ -13,18 +13,9 @@ use wakeling_audio as audio;
 use wakeling_audio::features::{FrontendTables, NormalizationKind, log_mel, mel_powers};
 use wakeling_core::Result;
 use wakeling_data::dataset::Dataset;
+use wakeling_experiments::cpu_s;
 
 const ROUNDS: usize = 5;
-
-/// CPU time of this thread, in seconds.
-#[allow(unsafe_code, reason = "the clock of a thread")]
-fn cpu_s() -> f64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is valid for writes, and the clock exists on every Unix that we build for.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    assert_eq!(failed, 0, "no clock of the thread");
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
 
 #[derive(Default)]
 struct TrialResult {

@@ -68,8 +68,7 @@ struct Args {
 }
 
 fn main() -> Result<()> {
-    wakeling_train::startup::prepare();
-    wakeling_core::console::log_to_stderr();
+    wakeling_experiments::start();
     let args = Args::parse();
     let bench = Bench::new(&args, models::pretrained(&args.pretrained)?)?;
     args.settings.iter().try_for_each(|settings| table(&args, &bench, settings))

@@ -69,8 +69,7 @@ struct Args {
 }
 
 fn main() -> Result<()> {
-    wakeling_train::startup::prepare();
-    wakeling_core::console::log_to_stderr();
+    wakeling_experiments::start();
     let args = Args::parse();
     let all = Dataset::open(args.data.join("manifest/all.jsonl"))?.examples;
     if args.likeness {

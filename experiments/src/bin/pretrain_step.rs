@@ -26,6 +26,7 @@ use wakeling_audio::features::{FrontendTables, LogMel, NormalizationKind, log_me
 use wakeling_core::random::normal;
 use wakeling_core::{Error, Result};
 use wakeling_data::mixing::{FeatureAugmentation, MelStream, NoisePool, loudness, mask};
+use wakeling_experiments::cpu_s;
 use wakeling_nn::{
     INPUT_SCALE,
     backbone::{BackboneConfig, BackboneNetwork, Tier},
@@ -50,16 +51,6 @@ const LABELS: usize = 28;
 const UPDATES: usize = 8;
 /// Allowed relative difference of the losses of both sides, in each training step of a turn.
 const TOLERANCE: f64 = 2e-3;
-
-/// CPU time of this thread, in seconds.
-#[allow(unsafe_code, reason = "the clock of a thread")]
-fn cpu_s() -> f64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is valid for writes, and the clock exists on every Unix that we build for.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    assert_eq!(failed, 0, "no clock of the thread");
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
 
 /// Batch that is used for every training step.
 struct Batch {
@@ -305,8 +296,7 @@ fn args() -> Args {
 }
 
 fn main() -> Result<()> {
-    wakeling_train::startup::prepare();
-    wakeling_core::console::log_to_stderr();
+    wakeling_experiments::start();
     let args = args();
     let mut rng = StdRng::seed_from_u64(1);
     let tables = FrontendTables::default();

@@ -13,6 +13,7 @@ use std::{
 use candle_core::{Device, Tensor};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
+use wakeling_data::remote::hex;
 use wakeling_tests::{random::Random, shipped::few_models};
 
 /// Results of each training, by the [`numerics`] of the machine.
@@ -28,7 +29,7 @@ const PINNED: &[(&str, &[(&str, &str)])] = &[(
 )];
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
 }
 
 /// Returns a hash of what this machine makes of float operations that training uses.

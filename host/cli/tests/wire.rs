@@ -15,7 +15,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-use wakeling_data::pack;
+use wakeling_data::{pack, remote::hex};
 use wakeling_nn::pretrained::PretrainedModel;
 use wakeling_train::head_checkpoint::HeadCheckpoint;
 use wakeling_vision::file::ImageNetwork;
@@ -56,7 +56,7 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
 }
 
 /// Writes [`KEY`] to a file that only its owner may read, as the program demands.

@@ -1,4 +1,4 @@
-//! The boards that firmware is built for: chip, flash, and how a program gets into it.
+//! The boards that firmware is built for: chip, flash, loader.
 //!
 //! The boards are in `boards.toml`, from which the linker's memory maps are made too. Pins and wiring are
 //! in `docs/reference/boards.md`.
@@ -21,21 +21,21 @@ use wakeling_core::{Error, Result};
 /// Room for a model's state in every board's firmware (`firmware/boards/support`).
 pub const ARENA_BYTES: usize = 32 * 1024;
 
-/// How a program gets into a board.
+/// Way to load a program into a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loader {
     /// A debug probe, which probe-rs drives.
     Probe,
     /// A debug probe, or a file that is copied to the board's drive.
     ProbeOrUf2 {
-        /// What the boot ROM takes a file for.
+        /// UF2 family that the boot ROM accepts.
         family: Family,
     },
     /// Espressif's protocol over the serial port, by the program espflash.
     Espflash,
 }
 
-/// A UF2 family: whom a file is for (`uf2families.json` of github.com/microsoft/uf2; the RP2350's is in
+/// UF2 family: the chips that a file is for (`uf2families.json` of github.com/microsoft/uf2; the RP2350's is in
 /// its datasheet, 5.5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -72,27 +72,27 @@ pub type UsbId = (u16, u16);
 /// ```
 #[derive(Debug)]
 pub struct Board {
-    /// What it is called on the command line.
+    /// Name on the command line.
     pub name: &'static str,
-    /// Its maker's name for it.
+    /// Name that its maker gives it.
     pub title: &'static str,
-    /// What probe-rs or espflash calls its chip.
+    /// Name of its chip in probe-rs or espflash.
     pub chip: &'static str,
-    /// What the compiler calls its processor.
+    /// Compiler's target.
     pub target: &'static str,
-    /// What else the compiler is told, where the target leaves the processor open.
+    /// Further compiler flags, if the target leaves the processor open.
     pub flags: &'static str,
-    /// Where its sound comes from.
+    /// Source of its sound.
     pub microphone: &'static str,
-    /// Where the program may lie.
+    /// Addresses for the program.
     pub program: Range<u32>,
-    /// Where models may lie. On an ESP32 an offset in flash, as all its addresses here.
+    /// Addresses for models. On an ESP32 these are offsets in flash, as all its addresses here.
     pub model: Range<u32>,
-    /// If two slots for models lie there: how many bytes are erased at a time.
+    /// Number of bytes that are erased at a time; `None` if the board has no model slots.
     pub page_bytes: Option<u32>,
-    /// How a program gets into it.
+    /// Way to load a program.
     pub loader: Loader,
-    /// What it looks like on USB: running, waiting for a program, or its probe.
+    /// USB devices: the running board, its boot loader, its probe.
     pub usb: Vec<UsbId>,
 }
 

@@ -240,7 +240,7 @@ impl Training {
         matches!(self.shared.state().progress.state, "finetune" | "evaluate")
     }
 
-    /// Cancels the run and waits for its end, about a second. An earlier model is kept.
+    /// Cancels the run and waits for its end: the next training step or stream. An earlier model is kept.
     pub fn cancel(&mut self) {
         self.shared.is_cancelled.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {

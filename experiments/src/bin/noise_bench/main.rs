@@ -82,8 +82,7 @@ fn parse_recipe(text: &str) -> std::result::Result<(String, String), String> {
 }
 
 fn main() -> Result<()> {
-    wakeling_train::startup::prepare();
-    wakeling_core::console::log_to_stderr();
+    wakeling_experiments::start();
     let args = Args::parse();
     let mut table = Table::open(args.out.join("trials.csv"))?;
     if !args.only_report {

@@ -120,8 +120,8 @@ impl Recipe {
         })
     }
 
-    /// Trains, chooses thresholds and quantizes. Reports messages and progress, and stops within
-    /// about a second after `progress` is cancelled. Nothing is written.
+    /// Trains, chooses thresholds and quantizes. Reports messages and progress, and stops at the
+    /// next training step or stream after `progress` is cancelled. Nothing is written.
     ///
     /// # Errors
     /// [`Error::Input`] if no recording of a keyword holds a phrase;
