@@ -13,7 +13,10 @@ mod score;
 mod train_step;
 mod voice;
 
-use std::path::PathBuf;
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use batch::{Stretch, TeacherRows};
 use candle_core::Device;
@@ -30,7 +33,10 @@ use crate::{
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
 use wakeling_core::{Error, Result};
 use wakeling_data::{
-    dataset::Example, mixing::FeatureAugmentation, text::clean, tokens::Tokenizer,
+    dataset::Example,
+    mixing::{BackgroundMix, FRAMES_PER_SECOND, FeatureAugmentation},
+    text::clean,
+    tokens::Tokenizer,
 };
 use wakeling_nn::{
     backbone::BackboneConfig,
@@ -135,8 +141,10 @@ pub struct Settings {
     pub longest_s: f64,
     /// Folder of streams with a teacher's outputs; see [`distillation`](crate::distillation).
     pub teacher: Option<PathBuf>,
-    /// Augmentation of the clips. If its tempo range is 0, noise and masking are off as well.
+    /// Augmentation of the clips. If its tempo range is 0, masking is off as well.
     pub augmentation: FeatureAugmentation,
+    /// Noise and babble under the clips and the teacher's streams.
+    pub background: BackgroundMix,
     /// Rows of 12 s that each worker composes per training step, or fewer longer ones.
     pub streams: usize,
     /// Size of the shuffle buffer in clips, over all workers.
@@ -175,9 +183,17 @@ pub fn pretrain(
         voice: settings.weights.voice > 0.0,
     };
     let lists = prepare_once(datasets, &labelling, folder, group)?;
-    let labels = Labels { tokenizer: &settings.tokenizer, found: &lists.found };
+    let labels = Labels {
+        tokenizer: &settings.tokenizer,
+        found: &lists.found,
+        frames_per_step: settings.backbone.frames_per_step,
+    };
     let teacher = match &settings.teacher {
-        Some(folder) => Some(labels.teacher(TeacherTargets::load(folder, &frontend)?)?),
+        Some(folder) => {
+            let (teacher, too_long) = labels.teacher(TeacherTargets::load(folder, &frontend)?)?;
+            log_too_long(&lists.skipped, &too_long)?;
+            Some(teacher)
+        }
         None => None,
     };
     let dimensions = teacher.as_ref().map_or(0, |t| t.teacher.dimensions);
@@ -289,6 +305,20 @@ fn log_left_out(lists: &PretrainIndex, stage: &Pretraining<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Logs the stretches whose transcript needs more steps than they have.
+fn log_too_long(skipped: &Path, too_long: &[String]) -> Result<()> {
+    let Some(first) = too_long.first() else { return Ok(()) };
+    log::info!(
+        "{} stretches of the teacher's streams have transcripts that need more steps than they \
+         have, such as {first}; they train without, see {}",
+        too_long.len(),
+        skipped.display()
+    );
+    let lines: String = too_long.iter().map(|line| format!("{line}\n")).collect();
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(skipped);
+    file.and_then(|mut file| file.write_all(lines.as_bytes())).map_err(Error::io(skipped, "write"))
+}
+
 fn texts(examples: &[Example]) -> Vec<(String, String)> {
     let text = |e: &Example| {
         (e.lang.clone().unwrap_or_else(|| "en".into()), e.text.clone().unwrap_or_default())
@@ -311,28 +341,39 @@ fn word_label(example: &Example) -> Vec<String> {
 struct Labels<'s> {
     tokenizer: &'s Tokenizer,
     found: &'s Found,
+    frames_per_step: usize,
 }
 
 impl Labels<'_> {
-    /// Labels every stretch of the streams, as far as the examples have labels.
-    fn teacher(&self, teacher: TeacherTargets) -> Result<TeacherRows> {
+    /// Labels every stretch of the streams, as far as the examples have labels. A transcript that
+    /// needs more steps than its stretch has is left out; the second value names these.
+    fn teacher(&self, teacher: TeacherTargets) -> Result<(TeacherRows, Vec<String>)> {
         let examples: Vec<Example> =
             teacher.streams.iter().flat_map(|s| &s.clips).map(|c| c.example.clone()).collect();
         let tokens = self.tokenizer.tokenize(&texts(&examples))?;
         let words: Vec<Vec<String>> = examples.iter().map(word_label).collect();
         let mut labels = tokens.iter().zip(words);
+        let mut too_long = Vec::new();
+        let mut stretch = |clip: &TeacherClip, tokens: &[String], words: &[String]| {
+            let mut tokens = self.found.tokens.encode(tokens);
+            let steps = batch::steps_for(clip.end - clip.start, self.frames_per_step);
+            if let Some(needed) = batch::steps_beyond(&tokens, steps) {
+                too_long.push(format!(
+                    "{} from {:.2} to {:.2} s: {needed} steps needed, {steps} there",
+                    clip.example.name(),
+                    clip.start as f32 / FRAMES_PER_SECOND,
+                    clip.end as f32 / FRAMES_PER_SECOND,
+                ));
+                tokens.clear();
+            }
+            let words = self.found.words.encode(words);
+            Stretch { start: clip.start, end: clip.end, tokens, words }
+        };
         let stretches = teacher.streams.iter().map(|stream| {
             let clips = stream.clips.iter().zip(&mut labels);
-            let stretch =
-                |(clip, (tokens, words)): (&TeacherClip, (&Vec<String>, Vec<String>))| Stretch {
-                    start: clip.start,
-                    end: clip.end,
-                    tokens: self.found.tokens.encode(tokens),
-                    words: self.found.words.encode(&words),
-                };
-            clips.map(stretch).collect()
+            clips.map(|(clip, (tokens, words))| stretch(clip, tokens, &words)).collect()
         });
         let stretches = stretches.collect();
-        Ok(TeacherRows { teacher, stretches })
+        Ok((TeacherRows { teacher, stretches }, too_long))
     }
 }

@@ -7,7 +7,10 @@ use clap::Args;
 use super::number;
 use wakeling_audio::features::NormalizationKind;
 use wakeling_core::{Result, files};
-use wakeling_data::{mixing::FeatureAugmentation, tokens::Tokenizer};
+use wakeling_data::{
+    mixing::{BackgroundMix, FeatureAugmentation},
+    tokens::Tokenizer,
+};
 use wakeling_nn::{
     backbone::{BackboneConfig, Tier},
     optimizer::Schedule,
@@ -103,7 +106,13 @@ pub struct PretrainArgs {
     /// Peak learning rate
     #[arg(long, default_value_t = 4e-3, value_parser = number::within(number::LEARNING_RATES))]
     rate: f64,
-    /// Leave out augmentation of the clips and the noise under them
+    /// Range of the signal-to-noise ratio, in dB, of the backgrounds under three streams in four
+    #[arg(long, num_args = 2, value_names = ["LOWEST", "HIGHEST"], default_values_t = [0.0, 40.0], allow_negative_numbers = true, value_parser = number::within(-20.0..=60.0))]
+    snr: Vec<f64>,
+    /// Share of the backgrounds that is babble of other talkers; the others are noise
+    #[arg(long, default_value_t = 0.0, value_parser = number::within(0.0..=1.0))]
+    babble: f64,
+    /// Leave out augmentation of the clips and the backgrounds under them
     #[arg(long)]
     no_augmentation: bool,
     /// Seed of all random choices
@@ -167,6 +176,16 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
             FeatureAugmentation::NONE
         } else {
             FeatureAugmentation::STRONG
+        },
+        background: if args.no_augmentation {
+            BackgroundMix::NONE
+        } else {
+            BackgroundMix {
+                chance: 0.75,
+                snr_db: (args.snr[0] as f32, args.snr[1] as f32),
+                babble_chance: args.babble,
+                most_talkers: 6,
+            }
         },
         streams: args.streams,
         window: args.window,
