@@ -12,6 +12,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
     process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use pinyin::ToPinyin;
@@ -234,16 +235,21 @@ fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<Str
     if !output.status.success() || !written || phones.len() != lines.len() {
         let printed = String::from_utf8_lossy(&output.stderr);
         if printed.contains(NO_VOICE) {
-            log::warn!(
-                "{program} does not speak {voice:?}: {} transcripts are left out",
-                lines.len()
-            );
+            warn_of_language(program, voice);
             return Ok(vec![Vec::new(); lines.len()]);
         }
         let why = printed.lines().next().unwrap_or("it printed nothing on standard error");
         return Err(failed(format!("{} lines for {} given; {why}", phones.len(), lines.len())));
     }
     Ok(phones)
+}
+
+/// Logs that transcripts in a language are left out, once for each language.
+fn warn_of_language(program: &str, voice: &str) {
+    static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(voice.to_owned()) {
+        log::warn!("{program} does not speak {voice:?}: its transcripts are left out");
+    }
 }
 
 /// Splits a line of phones: `h_ə_l_ˈoʊ` → `h ə l oʊ`. Names of voices such as `(en)` between

@@ -131,6 +131,8 @@ pub struct Settings {
     pub name: String,
     /// Shape of the backbone.
     pub backbone: BackboneConfig,
+    /// Pretrained model whose backbone training starts from; random weights without one.
+    pub start: Option<PretrainedModel>,
     /// Normalization of the features.
     pub normalization: NormalizationKind,
     /// Labels to train on.
@@ -254,7 +256,10 @@ fn initial(
     dimensions: usize,
     rng: &mut StdRng,
 ) -> Result<Params> {
-    let mut params = Params::on(settings.device.clone());
+    let mut params = match &settings.start {
+        Some(start) => start_from(settings, start)?,
+        None => Params::on(settings.device.clone()),
+    };
     settings.backbone.init(&mut params, rng)?;
     for head in Head::ALL {
         let outputs = match head {
@@ -287,6 +292,20 @@ fn initial(
         ));
     }
     Ok(params)
+}
+
+/// Returns the backbone of `start`, without its heads.
+fn start_from(settings: &Settings, start: &PretrainedModel) -> Result<Params> {
+    let PretrainedMetadata { name, backbone, normalization, .. } = &start.info;
+    if *backbone != settings.backbone || *normalization != settings.normalization {
+        return Err(Error::usage(
+            format!("{name} has another shape or normalization than this run"),
+            "choose the --tier and the --normalization of that model, or start without it",
+        ));
+    }
+    let mut params = start.params.detached()?;
+    Head::ALL.into_iter().for_each(|head| params.remove(head.name()));
+    params.to_device(&settings.device)
 }
 
 /// Logs how many clips could not be used, and how often labels did not fit into their steps.

@@ -92,6 +92,9 @@ fn main() -> Result<()> {
     if !args.only_report {
         run(&args, &mut table)?;
     }
+    if args.dump.is_some() {
+        return Ok(());
+    }
     table.keep(&args.recipes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>());
     table.save(&args.out)?;
     print!("{}", table.markdown());

@@ -17,6 +17,7 @@ use wakeling_nn::{
     processor::Processor,
 };
 use wakeling_train::{
+    models,
     pretrain::{Datasets, Settings, Task, Weights, pretrain},
     trainer::{ProcessGroup, SHARDS, Trainer},
 };
@@ -52,6 +53,12 @@ pub struct PretrainArgs {
     /// Size of the network
     #[arg(long, value_parser = crate::commands::choice::choice::<Tier>(), ignore_case = true, default_value = "m")]
     tier: Tier,
+    /// Shape of a network that is no tier, as JSON, for experiments
+    #[arg(long, hide = true, value_name = "JSON", value_parser = parse_shape)]
+    shape: Option<BackboneConfig>,
+    /// Pretrained model to start from, by name or path: its backbone, with new heads
+    #[arg(long, value_name = "BASE")]
+    from: Option<String>,
     /// Normalization of the features
     #[arg(long, value_parser = crate::commands::choice::choice::<NormalizationKind>(), default_value = "log")]
     normalization: NormalizationKind,
@@ -130,6 +137,11 @@ fn parse_weight(text: &str) -> Result<(String, f64), String> {
     Ok((task.to_owned(), weight))
 }
 
+fn parse_shape(text: &str) -> Result<BackboneConfig, String> {
+    let shape: BackboneConfig = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    if shape.is_sound() { Ok(shape) } else { Err("a number is 0 or above 4,096".into()) }
+}
+
 /// Runs the command.
 pub fn run(args: PretrainArgs) -> Result<()> {
     let group = ProcessGroup::join()?;
@@ -166,7 +178,8 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
     let workers = args.workers.unwrap_or(if device.is_cpu() { SHARDS } else { 1 });
     Ok(Settings {
         name: args.name.clone(),
-        backbone: BackboneConfig::of(args.tier),
+        backbone: args.shape.clone().unwrap_or_else(|| BackboneConfig::of(args.tier)),
+        start: args.from.as_deref().map(models::pretrained).transpose()?,
         normalization: args.normalization,
         task: args.task,
         weights,

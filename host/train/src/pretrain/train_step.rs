@@ -61,7 +61,7 @@ pub enum Head {
 impl Head {
     pub const ALL: [Self; 4] = [Self::Tokens, Self::Words, Self::TeacherTargets, Self::Voice];
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Tokens => "ctc",
             Self::Words => "words",
