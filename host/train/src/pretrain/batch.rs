@@ -14,7 +14,7 @@ use super::{
 };
 use crate::distillation::TeacherTargets;
 use wakeling_core::Result;
-use wakeling_data::mixing::{FeatureAugmentation, MelStream, NoisePool, Powers, loudness, mask};
+use wakeling_data::mixing::{MelStream, Mixer, Powers, loudness, mask};
 use wakeling_nn::ops::ctc::Segment;
 
 /// Frames of a row, if no clip of the batch needs more: 12 s.
@@ -87,7 +87,7 @@ impl<'c> Parts<'c> {
     /// Takes clips from `next` and augments them, until they fill `streams` rows or none is left.
     pub fn gather(
         streams: usize,
-        augmentation: FeatureAugmentation,
+        mixer: &Mixer<'_>,
         mut next: impl FnMut(&mut StdRng) -> Option<&'c Clip>,
         rng: &mut StdRng,
     ) -> Self {
@@ -95,7 +95,7 @@ impl<'c> Parts<'c> {
         let mut left = streams * (STREAM_FRAMES - LEAD_FRAMES - 2 * DELAY_FRAMES);
         while left > 0 {
             let Some(clip) = next(rng) else { break };
-            let sound = augmentation.apply(&clip.log_mel, rng);
+            let sound = mixer.augment(&clip.log_mel, rng);
             let gap = rng.random_range(2..40);
             left = left.saturating_sub(sound.len() + gap);
             stream_frames = stream_frames.max(LEAD_FRAMES + sound.len() + 2 * DELAY_FRAMES);
@@ -152,8 +152,7 @@ pub struct Shape {
 /// Batch under construction.
 pub struct Builder<'a> {
     frontend: &'a FrontendParams<'a>,
-    noise: &'a NoisePool,
-    augmentation: FeatureAugmentation,
+    mixer: &'a Mixer<'a>,
     shape: Shape,
     stream_frames: usize,
     streams: usize,
@@ -169,16 +168,14 @@ impl<'a> Builder<'a> {
     /// Creates a batch without rows. Rows will be as long as `parts` need.
     pub fn new(
         frontend: &'a FrontendParams<'a>,
-        noise: &'a NoisePool,
-        augmentation: FeatureAugmentation,
+        mixer: &'a Mixer<'a>,
         shape: Shape,
         parts: &Parts<'_>,
     ) -> Self {
         let stream_frames = parts.stream_frames.next_multiple_of(shape.frames_per_step.max(1));
         Self {
             frontend,
-            noise,
-            augmentation,
+            mixer,
             shape,
             stream_frames,
             streams: 0,
@@ -196,7 +193,7 @@ impl<'a> Builder<'a> {
     }
 
     fn is_augmented(&self) -> bool {
-        self.augmentation.tempo > 0.0
+        self.mixer.augmentation.tempo > 0.0
     }
 
     /// Adds at most `most` rows of clips. Returns the number of clips in them.
@@ -232,10 +229,11 @@ impl<'a> Builder<'a> {
     pub fn add_targets(&mut self, streams: &TeacherRows, rng: &mut StdRng) {
         let index = rng.random_range(0..streams.teacher.streams.len());
         let stream = &streams.teacher.streams[index];
-        let needed = (self.stream_frames as f32 * (1.0 + self.augmentation.tempo)) as usize + 1;
+        let needed =
+            (self.stream_frames as f32 * (1.0 + self.mixer.augmentation.tempo)) as usize + 1;
         let start = rng.random_range(0..=stream.log_mel.len().saturating_sub(needed));
         let piece = &stream.log_mel[start..(start + needed).min(stream.log_mel.len())];
-        let sound = self.augmentation.apply(piece, rng);
+        let sound = self.mixer.augment(piece, rng);
         let mut row = MelStream::new(self.stream_frames);
         row.add(0, &sound, 1.0);
         // Augmentation of the tempo changes lengths; positions within the piece scale with it.
@@ -275,9 +273,8 @@ impl<'a> Builder<'a> {
     }
 
     fn finish_stream(&mut self, mut row: MelStream, voice: &[Voice], level: f32, rng: &mut StdRng) {
-        if self.is_augmented() && rng.random_bool(0.75) {
-            let snr_db = rng.random_range(0.0..40.0);
-            row.add_noise_below(self.noise, level, snr_db, rng);
+        if self.is_augmented() {
+            self.mixer.add_background(&mut row, level, rng);
         }
         let mut row = row.features(self.frontend);
         if self.is_augmented() {
@@ -317,6 +314,7 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
     use wakeling_audio::features::{FrontendTables, NormalizationKind};
+    use wakeling_data::mixing::{BackgroundMix, FeatureAugmentation, NoisePool};
 
     fn clip(frames: usize) -> Clip {
         let tokens = vec![1, 2];
@@ -324,10 +322,15 @@ mod tests {
         Clip { log_mel, tokens, words: Vec::new(), weight: 1.0, is_noise: false }
     }
 
+    fn mixer() -> Mixer<'static> {
+        let (noise, augmentation) = (NoisePool::default(), FeatureAugmentation::NONE);
+        Mixer::new(noise, Vec::new(), BackgroundMix::NEGATIVE, augmentation)
+    }
+
     fn gather<'c>(clips: &'c [Clip], streams: usize) -> Parts<'c> {
         let mut left = clips.iter();
         let mut rng = StdRng::seed_from_u64(3);
-        Parts::gather(streams, FeatureAugmentation::NONE, |_| left.next(), &mut rng)
+        Parts::gather(streams, &mixer(), |_| left.next(), &mut rng)
     }
 
     #[test]
@@ -373,9 +376,9 @@ mod tests {
         let parts = gather(&clips, 8);
         let tables = FrontendTables::default();
         let frontend = tables.params(NormalizationKind::Log);
-        let noise = NoisePool::default();
+        let mixer = mixer();
         let shape = Shape { frames_per_step: 4, dimensions: 0, voice: true };
-        let mut builder = Builder::new(&frontend, &noise, FeatureAugmentation::NONE, shape, &parts);
+        let mut builder = Builder::new(&frontend, &mixer, shape, &parts);
         assert_eq!(builder.add_clips(&parts, 2, &mut StdRng::seed_from_u64(1)), 2);
         let batch = builder.build()?;
         assert_eq!(batch.features.dims(), [2, 530, 160]);

@@ -24,7 +24,7 @@ use crate::trainer::{Metric, Rank, StepOutput, TrainStep};
 use wakeling_core::Result;
 use wakeling_data::{
     loader::{DataLoader, LoaderConfig},
-    mixing::{FeatureAugmentation, NoisePool},
+    mixing::{BackgroundMix, FeatureAugmentation, Mixer, NoisePool},
 };
 use wakeling_nn::{
     backbone::{BackboneConfig, BackboneNetwork},
@@ -139,9 +139,9 @@ pub struct Pretraining<'a> {
     pools: Vec<RwLock<Pool>>,
     clips: u64,
     dev: Option<DataLoader<ClipLoader>>,
-    noise: NoisePool,
+    /// Noise, without speech, and the augmentation of training.
+    mixer: Mixer<'static>,
     teacher: Option<TeacherRows>,
-    augmentation: FeatureAugmentation,
     streams: usize,
     weights: Weights,
     /// Number of stretches with fewer steps than their labels need.
@@ -209,9 +209,8 @@ impl<'a> Pretraining<'a> {
             pools,
             clips: lists.train.clips(),
             dev,
-            noise,
+            mixer: Mixer::new(noise, Vec::new(), BackgroundMix::NEGATIVE, settings.augmentation),
             teacher,
-            augmentation: settings.augmentation,
             streams: settings.streams,
             weights: settings.weights,
             infeasible: AtomicUsize::new(0),
@@ -240,25 +239,24 @@ impl<'a> Pretraining<'a> {
 }
 
 impl Pretraining<'_> {
-    /// Returns a training batch with this augmentation, and the number of clips in it. With a
-    /// teacher, three in four rows come from its streams.
+    /// Returns a training batch, and the number of clips in it. With a teacher, three in four rows
+    /// come from its streams.
     fn batch<'c>(
         &self,
-        streams: usize,
-        augmentation: FeatureAugmentation,
         next: impl FnMut(&mut StdRng) -> Option<&'c Clip>,
         rng: &mut StdRng,
     ) -> Result<(Batch, usize)> {
+        let (streams, mixer) = (self.streams, &self.mixer);
         let Some(teacher) = &self.teacher else {
-            let parts = Parts::gather(streams, augmentation, next, rng);
-            let mut builder = self.builder(augmentation, &parts);
+            let parts = Parts::gather(streams, mixer, next, rng);
+            let mut builder = self.builder(mixer, &parts);
             let used = builder.add_clips(&parts, parts.streams_for(streams), rng);
             return Ok((builder.build()?, used));
         };
-        let parts = Parts::gather(streams / 4, augmentation, next, rng);
+        let parts = Parts::gather(streams / 4, mixer, next, rng);
         let rows_in_all = parts.streams_for(streams);
         let of_clips = if streams < 4 { 0 } else { (rows_in_all / 4).max(1) };
-        let mut builder = self.builder(augmentation, &parts);
+        let mut builder = self.builder(mixer, &parts);
         let used = builder.add_clips(&parts, of_clips, rng);
         for _ in of_clips..rows_in_all {
             builder.add_targets(teacher, rng);
@@ -266,13 +264,20 @@ impl Pretraining<'_> {
         Ok((builder.build()?, used))
     }
 
-    fn builder(&self, augmentation: FeatureAugmentation, parts: &Parts<'_>) -> Builder<'_> {
+    /// Returns the mixer with another augmentation of clips.
+    fn mixer_with(&self, augmentation: FeatureAugmentation) -> Mixer<'static> {
+        let mut mixer = self.mixer.clone();
+        mixer.augmentation = augmentation;
+        mixer
+    }
+
+    fn builder<'b>(&'b self, mixer: &'b Mixer<'b>, parts: &Parts<'_>) -> Builder<'b> {
         let shape = Shape {
             frames_per_step: self.backbone.frames_per_step,
             dimensions: self.teacher.as_ref().map_or(0, |t| t.teacher.dimensions),
             voice: self.weights.voice > 0.0,
         };
-        Builder::new(&self.frontend, &self.noise, augmentation, shape, parts)
+        Builder::new(&self.frontend, mixer, shape, parts)
     }
 
     fn lock(&self, worker: usize) -> &RwLock<Pool> {
@@ -297,8 +302,9 @@ impl Pretraining<'_> {
             } else {
                 FeatureAugmentation::STRONG
             };
-            let parts = Parts::gather(4, augmentation, |rng| pool.choose(rng), rng);
-            let mut builder = self.builder(augmentation, &parts);
+            let mixer = self.mixer_with(augmentation);
+            let parts = Parts::gather(4, &mixer, |rng| pool.choose(rng), rng);
+            let mut builder = self.builder(&mixer, &parts);
             builder.add_clips(&parts, parts.streams_for(4), rng);
             self.push(params, &builder.build()?, &mut mode)?;
         }
@@ -362,7 +368,7 @@ impl TrainStep for Pretraining<'_> {
     fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<StepOutput> {
         let (batch, used) = {
             let pool = self.pool(worker);
-            self.batch(self.streams, self.augmentation, |rng| pool.sample(rng), rng)?
+            self.batch(|rng| pool.sample(rng), rng)?
         };
         self.pool_mut(worker).used += used as u64;
         let mut mode = Mode::train();
@@ -405,14 +411,14 @@ impl TrainStep for Pretraining<'_> {
 
     fn validate(&self, params: &Params, rank: Rank) -> Result<Vec<Metric>> {
         let Some(dev) = &self.dev else { return Ok(Vec::new()) };
+        let mixer = self.mixer_with(FeatureAugmentation::NONE);
         let mut left = dev.window().iter().peekable();
         let mut rng = StdRng::seed_from_u64(0);
         let (mut score, mut number) = (Score::default(), 0);
         while left.peek().is_some() {
-            let parts =
-                Parts::gather(DEV_STREAMS, FeatureAugmentation::NONE, |_| left.next(), &mut rng);
+            let parts = Parts::gather(DEV_STREAMS, &mixer, |_| left.next(), &mut rng);
             if rank.takes(number) {
-                let mut builder = self.builder(FeatureAugmentation::NONE, &parts);
+                let mut builder = self.builder(&mixer, &parts);
                 builder.add_clips(&parts, usize::MAX, &mut rng);
                 let batch = builder.build()?;
                 let backbone = self.push(params, &batch, &mut Mode::Evaluate)?;
