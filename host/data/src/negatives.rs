@@ -194,8 +194,13 @@ mod tests {
         // Every clip fills a stream, so the second text can only come from babble.
         let speech = vec![speech("hey", 5_990), speech("floyd", 5_990)];
         let negatives = Negatives { speech, noise: Vec::new() };
-        let mix =
-            BackgroundMix { chance: 1.0, snr_db: (0.0, 1.0), babble_chance: 1.0, most_talkers: 9 };
+        let mix = BackgroundMix {
+            chance: 1.0,
+            snr_db: (0.0, 1.0),
+            babble_chance: 1.0,
+            most_talkers: 9,
+            ..BackgroundMix::NONE
+        };
         let both = |streams: Streams| {
             streams
                 .texts

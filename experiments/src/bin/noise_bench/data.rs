@@ -8,6 +8,7 @@ use std::{
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use wakeling_audio::{
     features::{log_mel, mel_powers},
@@ -23,7 +24,7 @@ use wakeling_data::{
 use wakeling_train::embeddings::{Embeddings, embed_streams};
 use wakeling_train::{
     compare::in_a_row,
-    evaluate::{Noise, TestConditions},
+    evaluate::{Noise, PaddedClip, TestConditions},
     head_checkpoint::fingerprint,
     quantize::Backbone,
 };
@@ -49,6 +50,10 @@ pub enum Background {
     Noise,
     /// Two to six speakers of the split `dev`.
     Babble,
+    /// Music of the list `music-test`.
+    Music,
+    /// Silence; the recording is played in a room of the list `rooms`.
+    Room,
 }
 
 /// Condition under which recordings are tested.
@@ -64,12 +69,14 @@ pub struct Condition {
 }
 
 /// Conditions of the benchmark.
-pub const CONDITIONS: [Condition; 5] = [
+pub const CONDITIONS: [Condition; 7] = [
     Condition { name: "quiet", background: Background::Quiet, snr_db: f32::INFINITY },
     Condition { name: "noise 10 dB", background: Background::Noise, snr_db: 10.0 },
     Condition { name: "noise 5 dB", background: Background::Noise, snr_db: 5.0 },
     Condition { name: "babble 10 dB", background: Background::Babble, snr_db: 10.0 },
     Condition { name: "babble 5 dB", background: Background::Babble, snr_db: 5.0 },
+    Condition { name: "music 10 dB", background: Background::Music, snr_db: 10.0 },
+    Condition { name: "room", background: Background::Room, snr_db: f32::INFINITY },
 ];
 
 /// Embeddings of audio without the keywords.
@@ -110,15 +117,23 @@ pub struct Conditions {
     noise: Noise,
     crowd: Noise,
     babble: Vec<Vec<i16>>,
+    music: Noise,
+    rooms: Vec<Vec<f32>>,
 }
 
 impl Conditions {
-    /// Reads the noise and mixes the babble.
+    /// Reads noise, music and rooms, and mixes the babble.
     pub fn load(data: &Path) -> Result<Self> {
-        let path = data.join("manifest/noise-test.jsonl");
-        let noise = Noise::load(&path, &Dataset::open(&path)?.examples, SEED)?;
+        let read = |name: &str| -> Result<Noise> {
+            let path = data.join("manifest").join(name);
+            Noise::load(&path, &Dataset::open(&path)?.examples, SEED)
+        };
+        let (noise, music) = (read("noise-test.jsonl")?, read("music-test.jsonl")?);
+        let rooms = Dataset::open(data.join("manifest/rooms.jsonl"))?.examples;
+        let rooms = rooms.iter().map(|room| room.load().map(|pcm| response(&pcm)));
+        let rooms = rooms.collect::<Result<_>>()?;
         let babble = babble(&Dataset::open(data.join("manifest/dev.jsonl"))?.examples)?;
-        Ok(Self { noise, crowd: Noise::of(babble.clone()), babble })
+        Ok(Self { noise, crowd: Noise::of(babble.clone()), babble, music, rooms })
     }
 
     /// Returns the clips of babble, of 12 s each.
@@ -126,15 +141,75 @@ impl Conditions {
         &self.babble
     }
 
-    /// Returns the condition under which recordings are played.
-    pub fn of(&self, condition: &Condition) -> TestConditions<'_> {
+    /// Plays recording number `index` of a keyword under a condition.
+    pub fn place(&self, condition: &Condition, recording: &[i16], index: usize) -> PaddedClip {
         let noise = match condition.background {
-            Background::Quiet => return TestConditions::Silence,
+            Background::Quiet => return TestConditions::Silence.place(recording, index),
+            Background::Room => {
+                let heard = in_room(recording, &self.rooms[index % self.rooms.len()]);
+                return TestConditions::Silence.place(&heard, index);
+            }
             Background::Noise => &self.noise,
             Background::Babble => &self.crowd,
+            Background::Music => &self.music,
         };
-        TestConditions::Noise { noise, snr_db: condition.snr_db, seed: SEED }
+        let noise = TestConditions::Noise { noise, snr_db: condition.snr_db, seed: SEED };
+        noise.place(recording, index)
     }
+
+    /// Returns the streams of some recordings under a condition, and the range of steps of each.
+    fn streams(
+        &self,
+        condition: &Condition,
+        recordings: &[Example],
+        backbone: &Backbone,
+    ) -> Result<(Vec<MelStream>, Vec<Range<usize>>)> {
+        let frontend = backbone.frontend();
+        let placed = recordings.par_iter().enumerate().map(|(index, example)| {
+            let placed = self.place(condition, &example.load()?, index);
+            let frames = log_mel(&mel_powers(&placed.pcm, &frontend));
+            let mut stream = MelStream::new(frames.len());
+            stream.add_clip(0, &frames);
+            Ok((stream, placed.steps(backbone.steps_per_second())))
+        });
+        Ok(placed.collect::<Result<Vec<_>>>()?.into_iter().unzip())
+    }
+}
+
+/// Returns the response of a room from its direct sound on, with energy 1.
+fn response(pcm: &[i16]) -> Vec<f32> {
+    let loudest = pcm.iter().enumerate().max_by_key(|(_, s)| s.unsigned_abs());
+    let direct = loudest.map_or(0, |(at, _)| at);
+    let heard: Vec<f32> = pcm[direct..].iter().map(|&s| f32::from(s)).collect();
+    let energy = heard.iter().map(|s| s * s).sum::<f32>().sqrt().max(1.0);
+    heard.into_iter().map(|s| s / energy).collect()
+}
+
+/// Returns a recording as it is heard in a room, as long as before and as loud at its loudest.
+fn in_room(recording: &[i16], response: &[f32]) -> Vec<i16> {
+    let size = (recording.len() + response.len()).next_power_of_two();
+    let mut planner = realfft::RealFftPlanner::<f32>::new();
+    let (forward, inverse) = (planner.plan_fft_forward(size), planner.plan_fft_inverse(size));
+    let transform = |x: &mut dyn Iterator<Item = f32>| {
+        let mut padded: Vec<f32> = x.chain(std::iter::repeat(0.0)).take(size).collect();
+        let mut spectrum = forward.make_output_vec();
+        forward.process(&mut padded, &mut spectrum).expect("buffers of one plan");
+        spectrum
+    };
+    let mut product = transform(&mut recording.iter().map(|&s| f32::from(s)));
+    let room = transform(&mut response.iter().copied());
+    product.iter_mut().zip(&room).for_each(|(x, room)| *x *= room);
+    // Rounding leaves imaginary parts where a real signal has none.
+    for end in [0, size / 2] {
+        product[end].im = 0.0;
+    }
+    let mut heard = inverse.make_output_vec();
+    inverse.process(&mut product, &mut heard).expect("buffers of one plan");
+    heard.truncate(recording.len());
+    let peak = |x: &mut dyn Iterator<Item = f32>| x.fold(0.0, |peak, s: f32| s.abs().max(peak));
+    let before = peak(&mut recording.iter().map(|&s| f32::from(s)));
+    let gain = before / peak(&mut heard.iter().copied()).max(f32::MIN_POSITIVE);
+    to_i16(&heard.iter().map(|s| s * gain).collect::<Vec<f32>>())
 }
 
 impl TestData {
@@ -179,13 +254,10 @@ impl TestData {
         wanted: &[Example],
     ) -> Result<(Embeddings, Vec<Range<usize>>)> {
         let all = word.all_test();
-        let conditions = self.conditions.of(condition);
-        let frontend = backbone.frontend();
-        let rate = backbone.steps_per_second();
         let place = || {
-            let (streams, spans) = conditions.streams(all, &frontend, rate);
+            let (streams, spans) = self.conditions.streams(condition, all, backbone)?;
             let spans = spans.into_iter().map(|span| (span.start, span.end)).collect();
-            Streams { streams, spans, texts: Vec::new(), share: 1.0 }
+            Ok(Streams { streams, spans, texts: Vec::new(), share: 1.0 })
         };
         let names: Vec<String> = all.iter().map(Example::name).collect();
         let file = format!("{name} {}", condition.name);
@@ -280,7 +352,7 @@ impl Cache {
         &self,
         backbone: &Backbone,
         (name, parts): (&str, &[String]),
-        make: impl FnOnce() -> Streams,
+        make: impl FnOnce() -> Result<Streams>,
     ) -> Result<Embedded> {
         let mut crc = flate2::Crc::new();
         let version = [CACHE_VERSION, self.fingerprint].map(u32::to_le_bytes);
@@ -292,7 +364,7 @@ impl Cache {
         {
             return Ok(found);
         }
-        let Streams { streams, spans, texts, share } = make();
+        let Streams { streams, spans, texts, share } = make()?;
         let streams = embed_streams(backbone, &streams)?.streams;
         let embedded = Embedded { streams, spans, texts, share };
         fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder, "create"))?;
@@ -314,7 +386,7 @@ impl Cache {
             let streams = in_a_row(&clips);
             let all: usize = streams.streams.iter().map(MelStream::len).sum();
             let share = frames as f64 / all.max(1) as f64;
-            Streams { streams: streams.streams, spans: Vec::new(), texts: streams.texts, share }
+            Ok(Streams { streams: streams.streams, spans: Vec::new(), texts: streams.texts, share })
         };
         let Embedded { streams, texts, share, .. } = self.embed(backbone, name, make)?;
         let outputs = outputs(backbone, streams);

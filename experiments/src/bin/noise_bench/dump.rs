@@ -83,7 +83,7 @@ pub fn write(
             create(&folder.join(&sub))?;
             let mut of_condition = Vec::new();
             for (index, example) in all.iter().enumerate() {
-                let placed = conditions.of(condition).place(&example.load()?, index);
+                let placed = conditions.place(condition, &example.load()?, index);
                 let path = format!("{sub}/{index:03}.wav");
                 write_wav(folder.join(&path), &placed.pcm)?;
                 let Range { start, end } = placed.recording;

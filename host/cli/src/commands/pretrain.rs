@@ -198,6 +198,7 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
                 snr_db: (args.snr[0] as f32, args.snr[1] as f32),
                 babble_chance: args.babble,
                 most_talkers: 6,
+                ..BackgroundMix::NONE
             }
         },
         streams: args.streams,

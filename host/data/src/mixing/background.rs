@@ -15,24 +15,36 @@ pub struct BackgroundMix {
     /// Range of the signal-to-noise ratio in dB: [`loudness`](super::loudness) of the speech relative to that of the
     /// background.
     pub snr_db: (f32, f32),
-    /// Probability that a background is babble; otherwise it is noise.
+    /// Probability of babble: instead of noise, or beside it if [`Self::babble_snr_db`] is set.
     pub babble_chance: f64,
+    /// Range of the signal-to-noise ratio of babble that is independent of the noise, in dB. `None`:
+    /// a background is either noise or babble, at the ratio of the background.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub babble_snr_db: Option<(f32, f32)>,
     /// Maximum number of talkers in babble; the minimum is one.
     pub most_talkers: usize,
 }
 
 impl BackgroundMix {
     /// Default backgrounds of phrases: noise below the speech, no babble.
-    pub const PHRASE: Self =
-        Self { chance: 0.8, snr_db: (0.0, 35.0), babble_chance: 0.0, most_talkers: 0 };
+    pub const PHRASE: Self = Self { chance: 0.8, snr_db: (0.0, 35.0), ..Self::NONE };
     /// Default backgrounds of negatives: noise below the speech, no babble.
-    pub const NEGATIVE: Self =
-        Self { chance: 0.75, snr_db: (0.0, 40.0), babble_chance: 0.0, most_talkers: 0 };
+    pub const NEGATIVE: Self = Self { chance: 0.75, snr_db: (0.0, 40.0), ..Self::NONE };
     /// No background.
-    pub const NONE: Self =
-        Self { chance: 0.0, snr_db: (0.0, 0.0), babble_chance: 0.0, most_talkers: 0 };
+    pub const NONE: Self = Self {
+        chance: 0.0,
+        snr_db: (0.0, 0.0),
+        babble_chance: 0.0,
+        babble_snr_db: None,
+        most_talkers: 0,
+    };
     /// Noise and babble, some of it louder than the speech. Not the default: with base M it misses
     /// fewer phrases in babble, and more in quiet and in noise (docs/lab/noise.md).
-    pub const NOISY: Self =
-        Self { chance: 0.8, snr_db: (-5.0, 25.0), babble_chance: 0.35, most_talkers: 6 };
+    pub const NOISY: Self = Self {
+        chance: 0.8,
+        snr_db: (-5.0, 25.0),
+        babble_chance: 0.35,
+        babble_snr_db: None,
+        most_talkers: 6,
+    };
 }

@@ -104,17 +104,37 @@ impl<'a> Mixer<'a> {
         rng: &mut impl Rng,
     ) -> Vec<usize> {
         let mix = &self.background;
+        let clips = match mix.babble_snr_db {
+            Some(range) if self.draws_babble(rng) => self.add_babble(stream, level, range, rng),
+            _ => Vec::new(),
+        };
         if !rng.random_bool(mix.chance.clamp(0.0, 1.0)) {
-            return Vec::new();
+            return clips;
         }
-        let (low, high) = mix.snr_db;
-        let snr_db = if low < high { rng.random_range(low..high) } else { low };
-        let may_babble = mix.babble_chance > 0.0 && mix.most_talkers > 0 && !self.talk.is_empty();
-        if !(may_babble && rng.random_bool(mix.babble_chance.min(1.0))) {
-            self.add_noise(stream, level, snr_db, rng);
-            return Vec::new();
+        let snr_db = within(mix.snr_db, rng);
+        if mix.babble_snr_db.is_none() && self.draws_babble(rng) {
+            return self.add_babble(stream, level, (snr_db, snr_db), rng);
         }
-        let talkers = rng.random_range(1..=mix.most_talkers);
+        self.add_noise(stream, level, snr_db, rng);
+        clips
+    }
+
+    /// Returns `true` with the probability of babble, if there is speech to make it of.
+    fn draws_babble(&self, rng: &mut impl Rng) -> bool {
+        let BackgroundMix { babble_chance, most_talkers, .. } = self.background;
+        let may_babble = babble_chance > 0.0 && most_talkers > 0 && !self.talk.is_empty();
+        may_babble && rng.random_bool(babble_chance.min(1.0))
+    }
+
+    fn add_babble(
+        &self,
+        stream: &mut MelStream,
+        level: f32,
+        snr_db: (f32, f32),
+        rng: &mut impl Rng,
+    ) -> Vec<usize> {
+        let snr_db = within(snr_db, rng);
+        let talkers = rng.random_range(1..=self.background.most_talkers);
         let (babble, clips) = self.babble(stream.len(), talkers, rng);
         stream.add_below(&babble, level, snr_db, 0);
         clips
@@ -170,6 +190,11 @@ impl<'a> Mixer<'a> {
     }
 }
 
+/// Samples from a range, or returns its only value.
+fn within((low, high): (f32, f32), rng: &mut impl Rng) -> f32 {
+    if low < high { rng.random_range(low..high) } else { low }
+}
+
 /// Adds as much of a clip as fits into `sum`, scaled to a loudness of `gain_db` above 1. Returns
 /// the number of frames added.
 fn add_talk(sum: &mut [[f32; MEL_CHANNELS]], clip: &[[i16; MEL_CHANNELS]], gain_db: f32) -> usize {
@@ -198,8 +223,13 @@ mod tests {
         Mixer::new(NoisePool::default(), speech, background, FeatureAugmentation::NONE)
     }
 
-    const BABBLE: BackgroundMix =
-        BackgroundMix { chance: 1.0, snr_db: (3.0, 3.0), babble_chance: 1.0, most_talkers: 6 };
+    const BABBLE: BackgroundMix = BackgroundMix {
+        chance: 1.0,
+        snr_db: (3.0, 3.0),
+        babble_chance: 1.0,
+        babble_snr_db: None,
+        most_talkers: 6,
+    };
 
     #[test]
     fn babble_lies_below_the_speech_by_the_ratio_asked_for() {
@@ -244,6 +274,30 @@ mod tests {
         let mut stream = MelStream::new(50);
         assert!(none.add_background(&mut stream, 1e6, &mut StdRng::seed_from_u64(4)).is_empty());
         assert!(loudness(stream.powers()) > 1e5);
+    }
+
+    #[test]
+    fn babble_of_its_own_level_comes_beside_the_noise() {
+        let clips = [tone(3, 200)];
+        let mix = BackgroundMix {
+            snr_db: (0.0, 0.0),
+            babble_chance: 0.5,
+            babble_snr_db: Some((20.0, 20.0)),
+            ..BABBLE
+        };
+        let mixer = mixer(&clips, mix);
+        let mut rng = StdRng::seed_from_u64(2);
+        let mut babble = 0;
+        for _ in 0..400 {
+            let mut stream = MelStream::new(100);
+            let level = 1e6;
+            let is_babble = !mixer.add_background(&mut stream, level, &mut rng).is_empty();
+            babble += usize::from(is_babble);
+            // Noise at 0 dB, and babble at 20 dB below the speech.
+            let ratio = 10.0 * (level / loudness(stream.powers())).log10();
+            assert!(ratio < if is_babble { 0.0 } else { 0.01 } && ratio > -0.5, "{ratio} dB");
+        }
+        assert!(babble.abs_diff(200) < 40, "{babble}");
     }
 
     #[test]

@@ -43,8 +43,14 @@ const DEV_CLIPS: usize = 4_096;
 /// Backgrounds under which the teacher's outputs are compared on held-out streams; see [`Score`].
 const HELD_OUT_BACKGROUNDS: [BackgroundMix; 3] = [
     BackgroundMix::NONE,
-    BackgroundMix { chance: 1.0, snr_db: (5.0, 5.0), babble_chance: 0.0, most_talkers: 0 },
-    BackgroundMix { chance: 1.0, snr_db: (5.0, 5.0), babble_chance: 1.0, most_talkers: 4 },
+    BackgroundMix { chance: 1.0, snr_db: (5.0, 5.0), ..BackgroundMix::NONE },
+    BackgroundMix {
+        chance: 1.0,
+        snr_db: (5.0, 5.0),
+        babble_chance: 1.0,
+        most_talkers: 4,
+        ..BackgroundMix::NONE
+    },
 ];
 /// Maximum number of noise clips. A larger collection is represented by these.
 const NOISE_CLIPS: usize = 1_000;
