@@ -340,7 +340,7 @@ fn check(samples: &[i16], text: &str) -> Result<(), String> {
     ))
 }
 
-fn first_line(error: &Error) -> String {
+fn first_line(error: &impl std::fmt::Display) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 

@@ -32,7 +32,7 @@ use wakeling_audio::{
     features::{FrontendTables, LogMel, NormalizationKind, log_mel, mel_powers},
     level::{Level, QUIET_DB, SILENCE_DB, decibels},
 };
-use wakeling_core::{Error, Result, progress::Progress};
+use wakeling_core::{Error, Result, console, progress::Progress};
 
 /// Number of samples in a frame of 10 ms.
 const FRAME: usize = SAMPLE_RATE as usize / 100;
@@ -316,7 +316,7 @@ impl File {
         });
         match read {
             Err(error) => {
-                let left = left_out(example, TakeProblem::Unreadable, error.to_string());
+                let left = left_out(example, TakeProblem::Unreadable, console::explained(&error));
                 return Self { pieces: vec![Err(left)], note: None };
             }
             Ok(samples) if samples > LONGEST_SAMPLES => {

@@ -53,7 +53,7 @@ impl HeadCheckpoint {
     pub fn save(&self, path: &Path) -> Result<()> {
         let record = serde_json::to_string(&self.info)
             .map_err(|e| Error::defect(format!("{}: {e}", path.display())))?;
-        self.params.save(path, HashMap::from([(KEY.to_owned(), record)]))
+        Ok(self.params.save(path, HashMap::from([(KEY.to_owned(), record)]))?)
     }
 
     /// Reads a head that was trained on `pretrained`.
@@ -118,5 +118,5 @@ impl QuantizedModel {
 
 /// Computes the CRC-32 of a pretrained model's weights, which identifies the model.
 pub fn fingerprint(pretrained: &PretrainedModel) -> Result<u32> {
-    pretrained.params.checksum()
+    Ok(pretrained.params.checksum()?)
 }

@@ -19,7 +19,7 @@ pub const DEFAULT_PRETRAINED: &str = "base-m";
 /// [`Error::Usage`](wakeling_core::Error::Usage) if no folder holds that name, with the folders that were searched; else as
 /// [`PretrainedModel::load`].
 pub fn pretrained(name: &str) -> Result<PretrainedModel> {
-    PretrainedModel::load(&path_of(name)?)
+    Ok(PretrainedModel::load(&path_of(name)?)?)
 }
 
 /// Loads a pretrained model as [`pretrained`] does, and quantizes its backbone.

@@ -246,7 +246,7 @@ impl Trainer {
         bar.finish_and_clear();
         self.checkpoint(group, stage, &params, &adam)?;
         log.as_mut().map_or(Ok(()), |log| log.draw(true))?;
-        adam.averaged(&params)
+        Ok(adam.averaged(&params)?)
     }
 
     /// Evaluates the averaged weights on held-out data, if a validation is due.
@@ -331,7 +331,7 @@ impl Trainer {
             ("seed".to_owned(), self.seed.to_string()),
             ("position".to_owned(), positions.join(" ")),
         ]);
-        all.save(&path, metadata)
+        Ok(all.save(&path, metadata)?)
     }
 
     fn resume(
@@ -489,7 +489,9 @@ mod tests {
     fn weights_do_not_depend_on_the_number_of_threads() -> Result<()> {
         for shards in 1..6 {
             let slope = |workers| -> Result<Vec<f32>> {
-                Trainer { shards, workers, ..run(None, 20) }.train(&Line, start()?)?.values("slope")
+                Ok(Trainer { shards, workers, ..run(None, 20) }
+                    .train(&Line, start()?)?
+                    .values("slope")?)
             };
             let one = slope(1)?;
             for workers in [0, 2, 3, 4, 9] {

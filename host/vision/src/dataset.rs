@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use wakeling_shared::model::{MAX_KEYWORDS, Shape};
 
 use super::{Answers, Labelling, pixels};
-use wakeling_core::{Error, Result, progress::progress_bar};
+use wakeling_core::{Error, Result, console, progress::progress_bar};
 use wakeling_data::{
     table::Table,
     text::{name_key, nfc, quoted},
@@ -189,7 +189,7 @@ impl ImageSet {
         for (image, (_, answers)) in read.into_iter().zip(&index.images) {
             match image {
                 Ok(pixels) => all.push(LabelledImage { pixels, answers: answers.clone() }),
-                Err(error) => index.skipped.push(error.to_string()),
+                Err(error) => index.skipped.push(console::explained(&error)),
             }
         }
         index.log_skipped();

@@ -66,7 +66,8 @@ pub fn line(model: &ImageModel<'_>, pixels: &[u8]) -> Result<String> {
 /// # Errors
 /// As [`Emulator::run`].
 pub fn emulated_lines(machine: Machine, file: &[u8], pixels: &[u8]) -> Result<String> {
-    Emulator::built(machine, IMAGE)?.run(file, &samples(pixels), false)
+    let emulator = Emulator::built(machine, IMAGE).map_err(wakeling_device::Error::from)?;
+    Ok(emulator.run(file, &samples(pixels), false)?)
 }
 
 /// Packs pixels into the samples that the emulated board reads: two pixels per sample.

@@ -84,7 +84,7 @@ pub fn model_of(
 }
 
 /// Returns the bytes that `save` writes.
-fn saved(save: impl FnOnce(&std::path::Path) -> wakeling_core::Result<()>) -> Vec<u8> {
+fn saved<E: std::fmt::Debug>(save: impl FnOnce(&std::path::Path) -> Result<(), E>) -> Vec<u8> {
     let place = tempfile::tempdir().expect("a temporary folder");
     let path = place.path().join("file");
     save(&path).expect("it can be written");

@@ -118,7 +118,7 @@ impl Example {
     /// # Errors
     /// As [`audio::read_recording`] and [`remote::local`].
     pub fn record(&self) -> Result<Recording> {
-        self.reader()?.collect_recording()
+        Ok(self.reader()?.collect_recording()?)
     }
 
     /// Opens the clip for reading in blocks. The data is the same as from [`Example::record`].
@@ -126,9 +126,10 @@ impl Example {
     /// # Errors
     /// As [`AudioReader::open_part`] and [`remote::local`].
     pub fn reader(&self) -> Result<AudioReader> {
-        let open = || {
+        let open = || -> Result<AudioReader> {
             let path = remote::local(&self.path)?;
-            AudioReader::open_part(path, self.member.as_ref(), self.offset_s, self.duration_s)
+            let (member, offset_s) = (self.member.as_ref(), self.offset_s);
+            Ok(AudioReader::open_part(path, member, offset_s, self.duration_s)?)
         };
         match open() {
             // The shard may have been evicted from the cache between the two lines above.

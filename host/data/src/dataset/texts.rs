@@ -174,7 +174,7 @@ mod tests {
         clips.extend(vec![clip(Some("नमस्ते"), None), clip(Some("नमस्ते"), None)]);
         clips.push(clip(Some(&long), None));
         let error = select(&clips, "hey").unwrap_err();
-        assert_eq!(error.exit_code(), 3);
+        assert_eq!(error.kind(), Some(wakeling_core::untyped::Kind::Input));
         let message = error.to_string();
         assert!(message.contains("none of its 15 clips"), "{message}");
         assert!(message.contains("there is \"नमस्ते\" (2), \"text 00\" (1)"), "{message}");

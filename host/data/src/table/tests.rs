@@ -88,7 +88,7 @@ fn a_table_without_a_header_is_refused() {
         "gone.wav,yes,no\nb.wav,no,no\n",
     ] {
         let error = table(text.as_bytes()).1.err().unwrap();
-        assert_eq!(error.exit_code(), 3);
+        assert_eq!(error.kind(), Some(wakeling_core::untyped::Kind::Input));
         let error = error.to_string();
         assert!(error.contains("no header") && error.contains("add a first row"), "{error}");
     }

@@ -17,7 +17,7 @@ use wakeling_audio::{
     features::{log_mel, mel_powers},
     to_i16,
 };
-use wakeling_core::{Error, Result, progress::progress_bar};
+use wakeling_core::{Error, Result, console, progress::progress_bar};
 use wakeling_data::{dataset::Example, mixing::MelStream};
 
 /// Silence before a recording, in samples: 2 s.
@@ -90,7 +90,7 @@ impl Noise {
                     clips.push(clip);
                 }
                 Ok(_) => {}
-                Err(error) => log::info!("skipped: {error}"),
+                Err(error) => log::info!("skipped: {}", console::explained(&error)),
             }
             if seconds >= MOST_NOISE_S {
                 break;
@@ -185,7 +185,7 @@ impl TestConditions<'_> {
             let recording = match example.load() {
                 Ok(recording) => recording,
                 Err(error) => {
-                    bar.suspend(|| log::info!("skipped: {error}"));
+                    bar.suspend(|| log::info!("skipped: {}", console::explained(&error)));
                     return None;
                 }
             };

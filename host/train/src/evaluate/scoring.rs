@@ -14,7 +14,7 @@ use super::{
     conditions::{LEAD_SAMPLES, TAIL_SAMPLES, steps},
 };
 use wakeling_audio::SAMPLE_RATE;
-use wakeling_core::{Error, Result, progress::Progress};
+use wakeling_core::{Error, Result, console, progress::Progress};
 use wakeling_data::clip_features::read_log_mel;
 use wakeling_data::{
     dataset::Example,
@@ -157,9 +157,10 @@ pub fn score_stream(
             match player.push_clip(&examples[recording], PAUSE_SAMPLES) {
                 Ok(samples) => pieces.push(Piece { recording, start, samples }),
                 Err(error) if player.samples == start => {
-                    progress.line(&format!("skipped: {error}"));
+                    progress.line(&format!("skipped: {}", console::explained(&error)));
                 }
                 Err(error) => {
+                    let error = console::explained(&error);
                     progress.line(&format!("used up to where it is damaged: {error}"));
                     pieces.push(Piece { recording, start, samples: player.samples - start });
                     player.push(&[0; PAUSE_SAMPLES]);
@@ -215,7 +216,7 @@ pub fn score_clips(
         match recording {
             Ok(recording) => Ok(Some((player.logits, steps(&recording, rate(model)), number))),
             Err(error) => {
-                progress.line(&format!("skipped: {error}"));
+                progress.line(&format!("skipped: {}", console::explained(&error)));
                 Ok(None)
             }
         }

@@ -212,8 +212,8 @@ impl UnfrozenNetwork<'_> {
         let config = &self.pretrained.info.backbone;
         let vb = params.builder();
         match &self.moving {
-            Some(moving) => mode.run(&Blocks::new(config, moving.clone(), &vb)?, below),
-            None => mode.run(&BackboneNetwork::new(config, &vb)?, below),
+            Some(moving) => Ok(mode.run(&Blocks::new(config, moving.clone(), &vb)?, below)?),
+            None => Ok(mode.run(&BackboneNetwork::new(config, &vb)?, below)?),
         }
     }
 

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{LEAST_TOKEN_COUNT, LEAST_WORD_COUNT, Settings, Task, batch, texts, word_label};
 use wakeling_audio::features::{FrontendTables, LogMel, NormalizationKind};
-use wakeling_core::{Error, Result, files::write_atomic};
+use wakeling_core::{Error, Result, files::write_atomic, untyped::Kind};
 use wakeling_data::clip_features::decode_log_mel;
 use wakeling_data::{
     dataset::{
@@ -531,18 +531,35 @@ fn frames_of(
     normalization: NormalizationKind,
     most_frames: usize,
 ) -> Result<(LogMel, Option<String>), Unusable> {
-    decode_log_mel(clip, &tables.params(normalization), most_frames).map_err(|error| match &error {
-        Error::Io { source, .. } => match source.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
-                Unusable::Skip(format!("{}: {source}", clip.name()))
+    decode_log_mel(clip, &tables.params(normalization), most_frames)
+        .map_err(|error| unusable(clip, error))
+}
+
+/// Decides whether training goes on without a clip that cannot be read.
+fn unusable(clip: &Example, error: Error) -> Unusable {
+    let skip =
+        |problem: &dyn std::fmt::Display| Unusable::Skip(format!("{}: {problem}", clip.name()));
+    match &error {
+        Error::Library(inner) => {
+            let inner: &(dyn std::error::Error + 'static) = inner.as_ref();
+            match inner.downcast_ref() {
+                Some(wakeling_audio::Error::File(file)) => return skip(&file.described()),
+                Some(wakeling_audio::Error::Core(Error::Io { source, .. }))
+                    if is_absent(source) =>
+                {
+                    return skip(source);
+                }
+                _ => {}
             }
-            _ => Unusable::Stop(error),
-        },
-        Error::Input { problem, .. } => Unusable::Skip(format!("{}: {problem}", clip.name())),
-        Error::Usage { .. }
-        | Error::Device { .. }
-        | Error::Tensor(_)
-        | Error::Defect(_)
-        | Error::Cancelled => Unusable::Stop(error),
-    })
+        }
+        Error::Io { source, .. } if is_absent(source) => return skip(source),
+        Error::Untyped(untyped) if untyped.kind == Kind::Input => return skip(&untyped.problem),
+        _ => {}
+    }
+    Unusable::Stop(error)
+}
+
+fn is_absent(source: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotFound, PermissionDenied};
+    matches!(source.kind(), NotFound | PermissionDenied)
 }

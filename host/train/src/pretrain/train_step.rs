@@ -311,7 +311,7 @@ impl Pretraining<'_> {
     /// Computes the embeddings `[streams, steps, channels]`, on the device of the parameters.
     fn push(&self, params: &Params, batch: &Batch, mode: &mut Mode) -> Result<Tensor> {
         let features = batch.features.to_device(params.device())?;
-        mode.run(&BackboneNetwork::new(&self.backbone, &params.builder())?, &features)
+        Ok(mode.run(&BackboneNetwork::new(&self.backbone, &params.builder())?, &features)?)
     }
 
     /// Returns the weighted sum of the losses of the tasks for which the batch has labels. Losses

@@ -125,7 +125,7 @@ impl QuantizedModel {
     /// # Errors
     /// As [`model_file::encode`].
     pub fn bytes(&self) -> Result<Vec<u8>> {
-        model_file::encode(&self.view())
+        Ok(model_file::encode(&self.view())?)
     }
 
     /// Writes the model file atomically, after checking that a device would load it.
@@ -133,7 +133,7 @@ impl QuantizedModel {
     /// # Errors
     /// As [`model_file::write`].
     pub fn write(&self, path: &Path) -> Result<()> {
-        model_file::write(path, &self.view())
+        Ok(model_file::write(path, &self.view())?)
     }
 
     /// Formats the costs on a device: flash, state, and operations per second.
