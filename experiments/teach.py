@@ -5,14 +5,16 @@ The teacher is Google's speech_embedding (Lin et al. 2020, Apache-2.0), as the O
 package openwakeword 0.4.0 carry it: 96 numbers every 80 ms from the last 775 ms of sound. It is a
 stack of convolutions without padding in time, so it is run over a whole minute at once.
 
-    pip install numpy onnx onnxruntime
+    pip install numpy onnx onnxruntime soundfile
     pip download --no-deps openwakeword==0.4.0 && unzip openwakeword-*.whl 'openwakeword/resources/models/*'
     teach.py --models openwakeword/resources/models --train train.jsonl --noise noise.jsonl --out taught/
 
-Manifests are JSON lines with `audio_filepath` (16 kHz mono WAV), `duration`, `text`, `lang`, `kind`.
+Manifests are JSON lines with `audio_filepath` (16 kHz mono WAV or FLAC), `duration`, `text`, `lang`,
+`kind`. Clips without `text` teach as well, through the teacher alone.
 Only pretraining the bases that ship needs this; users of Wakeling need no Python.
 """
 import argparse
+import collections
 import json
 import pathlib
 import random
@@ -21,6 +23,7 @@ import wave
 import numpy as np
 import onnx
 import onnxruntime
+import soundfile
 
 RATE = 16_000
 STREAM_SAMPLES = 60 * RATE
@@ -66,16 +69,18 @@ def manifest(path):
 
 
 def read(path):
-    with wave.open(path) as file:
-        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    pcm, rate = soundfile.read(path, dtype="int16")
+    if rate != RATE or pcm.ndim != 1:
+        raise SystemExit(f"{path}: expected 16 kHz mono, found {rate} Hz, {pcm.shape}")
+    return pcm
 
 
 def drawing_weights(clips):
-    """As in pretraining: a word spoken a thousand times teaches less a clip than a sentence once."""
-    copies = {}
-    for clip in clips:
-        copies[clip.get("text", "")] = copies.get(clip.get("text", ""), 0) + 1
-    rarity = [min(1, max(0.05, 20 / copies[clip.get("text", "")])) for clip in clips]
+    """As in pretraining: a word spoken a thousand times teaches less a clip than a sentence once.
+    A clip without a transcript counts as said once."""
+    copies = collections.Counter(clip.get("text") for clip in clips)
+    copies[None] = 1
+    rarity = [min(1, max(0.05, 20 / copies[clip.get("text")])) for clip in clips]
     weights = np.array([(r * clip["duration"]) ** 0.5 for r, clip in zip(rarity, clips)])
     return weights / weights.sum()
 
@@ -103,7 +108,8 @@ def compose(clips, weights, noise, draw, generator):
         if clip is not None:
             label = {key: clip.get(key) for key in ("text", "lang", "kind")}
             times = {"start_s": round(at / RATE, 3), "end_s": round((at + len(sound)) / RATE, 3)}
-            labels.append(times | label)
+            if label["text"]:
+                labels.append(times | label)
         at += len(sound)
     return np.clip(np.concatenate(parts), -32768, 32767).astype(np.int16), labels
 
@@ -111,16 +117,17 @@ def compose(clips, weights, noise, draw, generator):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--models", required=True, help="folder of the teacher's ONNX files")
-    parser.add_argument("--train", required=True, help="manifest of the speech")
-    parser.add_argument("--noise", help="manifest of noise")
+    parser.add_argument("--train", required=True, nargs="+", help="manifests of the speech")
+    parser.add_argument("--noise", nargs="+", default=[], help="manifests of noise")
     parser.add_argument("--without", nargs="*", default=[], help="sources to leave out")
     parser.add_argument("--hours", type=float, default=24)
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--out", required=True, type=pathlib.Path)
     args = parser.parse_args()
     draw, generator = random.Random(args.seed), np.random.default_rng(args.seed)
-    clips = [c for c in manifest(args.train) if c.get("source") not in args.without and c["duration"] > 0.15]
-    noise = manifest(args.noise) if args.noise else []
+    clips = [clip for path in args.train for clip in manifest(path)]
+    clips = [c for c in clips if c.get("source") not in args.without and c["duration"] > 0.15]
+    noise = [clip for path in args.noise for clip in manifest(path)]
     weights, teacher = drawing_weights(clips), Teacher(args.models)
     args.out.mkdir(parents=True, exist_ok=True)
     samples = number = 0

@@ -42,6 +42,11 @@ pub struct Keyword {
 }
 
 impl Keyword {
+    /// Returns all clips that may be tested.
+    pub fn all_test(&self) -> &[Example] {
+        if self.any.is_empty() { &self.test } else { &self.any }
+    }
+
     /// Samples `samples` clips for training. Returns them and the clips for testing.
     pub fn sample(&self, samples: usize, seed: u64) -> (Vec<Example>, Vec<Example>) {
         if self.any.is_empty() {

@@ -12,6 +12,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
     process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use pinyin::ToPinyin;
@@ -161,7 +162,8 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Returns the tokens of each `(language, transcript)`, in the same order.
+    /// Returns the tokens of each `(language, transcript)`, in the same order. Transcripts in a
+    /// language that the grapheme-to-phoneme program does not speak have none.
     ///
     /// # Errors
     /// [`Error::Device`] if the grapheme-to-phoneme program cannot be started, [`Error::Usage`] if
@@ -199,7 +201,11 @@ impl Tokenizer {
     }
 }
 
-/// Returns the phones of each line, with one run of espeak-ng for all lines.
+/// Part of what espeak-ng prints about a language that it does not speak.
+const NO_VOICE: &str = "voice does not exist";
+
+/// Returns the phones of each line, with one run of espeak-ng for all lines. Lines of a language
+/// that it does not speak have none.
 fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<String>>> {
     let failed = |why: String| {
         Error::usage(
@@ -228,10 +234,22 @@ fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<Str
     let phones: Vec<Vec<String>> = printed.lines().map(split_phones).collect();
     if !output.status.success() || !written || phones.len() != lines.len() {
         let printed = String::from_utf8_lossy(&output.stderr);
+        if printed.contains(NO_VOICE) {
+            warn_of_language(program, voice);
+            return Ok(vec![Vec::new(); lines.len()]);
+        }
         let why = printed.lines().next().unwrap_or("it printed nothing on standard error");
         return Err(failed(format!("{} lines for {} given; {why}", phones.len(), lines.len())));
     }
     Ok(phones)
+}
+
+/// Logs that transcripts in a language are left out, once for each language.
+fn warn_of_language(program: &str, voice: &str) {
+    static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(voice.to_owned()) {
+        log::warn!("{program} does not speak {voice:?}: its transcripts are left out");
+    }
 }
 
 /// Splits a line of phones: `h_ə_l_ˈoʊ` → `h ə l oʊ`. Names of voices such as `(en)` between
@@ -334,5 +352,21 @@ mod tests {
         let tokenizer = Tokenizer { g2p: Some("no-such-program".into()) };
         let error = tokenizer.tokenize(&[("en".into(), "hello".into())]).unwrap_err();
         assert!(error.to_string().contains("espeak-ng"), "{error}");
+    }
+    #[cfg(unix)]
+    #[test]
+    fn a_language_that_the_program_does_not_speak_has_no_tokens() -> Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().map_err(Error::io(".", "create"))?;
+        let program = folder.path().join("g2p");
+        let script = "#!/bin/sh\n[ \"$5\" = en-us ] && exec tr ' ' _\n\
+                      echo 'Error: The specified espeak-ng voice does not exist.' >&2; exit 1\n";
+        std::fs::write(&program, script).map_err(Error::io(&program, "write"))?;
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).map_err(Error::io(&program, "change"))?;
+        let tokenizer = Tokenizer { g2p: program.to_str().map(String::from) };
+        let texts = [("en".to_owned(), "a b".to_owned()), ("xx".into(), "c d".into())];
+        assert_eq!(tokenizer.tokenize(&texts)?, [vec!["a", "b"], vec![]]);
+        Ok(())
     }
 }

@@ -13,7 +13,10 @@ mod score;
 mod train_step;
 mod voice;
 
-use std::path::PathBuf;
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use batch::{Stretch, TeacherRows};
 use candle_core::Device;
@@ -30,7 +33,10 @@ use crate::{
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
 use wakeling_core::{Error, Result};
 use wakeling_data::{
-    dataset::Example, mixing::FeatureAugmentation, text::clean, tokens::Tokenizer,
+    dataset::Example,
+    mixing::{BackgroundMix, FRAMES_PER_SECOND, FeatureAugmentation},
+    text::clean,
+    tokens::Tokenizer,
 };
 use wakeling_nn::{
     backbone::BackboneConfig,
@@ -125,6 +131,8 @@ pub struct Settings {
     pub name: String,
     /// Shape of the backbone.
     pub backbone: BackboneConfig,
+    /// Pretrained model whose backbone training starts from; random weights without one.
+    pub start: Option<PretrainedModel>,
     /// Normalization of the features.
     pub normalization: NormalizationKind,
     /// Labels to train on.
@@ -135,8 +143,10 @@ pub struct Settings {
     pub longest_s: f64,
     /// Folder of streams with a teacher's outputs; see [`distillation`](crate::distillation).
     pub teacher: Option<PathBuf>,
-    /// Augmentation of the clips. If its tempo range is 0, noise and masking are off as well.
+    /// Augmentation of the clips. If its tempo range is 0, masking is off as well.
     pub augmentation: FeatureAugmentation,
+    /// Noise and babble under the clips and the teacher's streams.
+    pub background: BackgroundMix,
     /// Rows of 12 s that each worker composes per training step, or fewer longer ones.
     pub streams: usize,
     /// Size of the shuffle buffer in clips, over all workers.
@@ -175,9 +185,17 @@ pub fn pretrain(
         voice: settings.weights.voice > 0.0,
     };
     let lists = prepare_once(datasets, &labelling, folder, group)?;
-    let labels = Labels { tokenizer: &settings.tokenizer, found: &lists.found };
+    let labels = Labels {
+        tokenizer: &settings.tokenizer,
+        found: &lists.found,
+        frames_per_step: settings.backbone.frames_per_step,
+    };
     let teacher = match &settings.teacher {
-        Some(folder) => Some(labels.teacher(TeacherTargets::load(folder, &frontend)?)?),
+        Some(folder) => {
+            let (teacher, too_long) = labels.teacher(TeacherTargets::load(folder, &frontend)?)?;
+            log_too_long(&lists.skipped, &too_long)?;
+            Some(teacher)
+        }
         None => None,
     };
     let dimensions = teacher.as_ref().map_or(0, |t| t.teacher.dimensions);
@@ -238,7 +256,10 @@ fn initial(
     dimensions: usize,
     rng: &mut StdRng,
 ) -> Result<Params> {
-    let mut params = Params::on(settings.device.clone());
+    let mut params = match &settings.start {
+        Some(start) => start_from(settings, start)?,
+        None => Params::on(settings.device.clone()),
+    };
     settings.backbone.init(&mut params, rng)?;
     for head in Head::ALL {
         let outputs = match head {
@@ -273,6 +294,20 @@ fn initial(
     Ok(params)
 }
 
+/// Returns the backbone of `start`, without its heads.
+fn start_from(settings: &Settings, start: &PretrainedModel) -> Result<Params> {
+    let PretrainedMetadata { name, backbone, normalization, .. } = &start.info;
+    if *backbone != settings.backbone || *normalization != settings.normalization {
+        return Err(Error::usage(
+            format!("{name} has another shape or normalization than this run"),
+            "choose the --tier and the --normalization of that model, or start without it",
+        ));
+    }
+    let mut params = start.params.detached()?;
+    Head::ALL.into_iter().for_each(|head| params.remove(head.name()));
+    params.to_device(&settings.device)
+}
+
 /// Logs how many clips could not be used, and how often labels did not fit into their steps.
 fn log_left_out(lists: &PretrainIndex, stage: &Pretraining<'_>) -> Result<()> {
     let skipped = std::fs::read_to_string(&lists.skipped);
@@ -287,6 +322,20 @@ fn log_left_out(lists: &PretrainIndex, stage: &Pretraining<'_>) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Logs the stretches whose transcript needs more steps than they have.
+fn log_too_long(skipped: &Path, too_long: &[String]) -> Result<()> {
+    let Some(first) = too_long.first() else { return Ok(()) };
+    log::info!(
+        "{} stretches of the teacher's streams have transcripts that need more steps than they \
+         have, such as {first}; they train without, see {}",
+        too_long.len(),
+        skipped.display()
+    );
+    let lines: String = too_long.iter().map(|line| format!("{line}\n")).collect();
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(skipped);
+    file.and_then(|mut file| file.write_all(lines.as_bytes())).map_err(Error::io(skipped, "write"))
 }
 
 fn texts(examples: &[Example]) -> Vec<(String, String)> {
@@ -311,28 +360,39 @@ fn word_label(example: &Example) -> Vec<String> {
 struct Labels<'s> {
     tokenizer: &'s Tokenizer,
     found: &'s Found,
+    frames_per_step: usize,
 }
 
 impl Labels<'_> {
-    /// Labels every stretch of the streams, as far as the examples have labels.
-    fn teacher(&self, teacher: TeacherTargets) -> Result<TeacherRows> {
+    /// Labels every stretch of the streams, as far as the examples have labels. A transcript that
+    /// needs more steps than its stretch has is left out; the second value names these.
+    fn teacher(&self, teacher: TeacherTargets) -> Result<(TeacherRows, Vec<String>)> {
         let examples: Vec<Example> =
             teacher.streams.iter().flat_map(|s| &s.clips).map(|c| c.example.clone()).collect();
         let tokens = self.tokenizer.tokenize(&texts(&examples))?;
         let words: Vec<Vec<String>> = examples.iter().map(word_label).collect();
         let mut labels = tokens.iter().zip(words);
+        let mut too_long = Vec::new();
+        let mut stretch = |clip: &TeacherClip, tokens: &[String], words: &[String]| {
+            let mut tokens = self.found.tokens.encode(tokens);
+            let steps = batch::steps_for(clip.end - clip.start, self.frames_per_step);
+            if let Some(needed) = batch::steps_beyond(&tokens, steps) {
+                too_long.push(format!(
+                    "{} from {:.2} to {:.2} s: {needed} steps needed, {steps} there",
+                    clip.example.name(),
+                    clip.start as f32 / FRAMES_PER_SECOND,
+                    clip.end as f32 / FRAMES_PER_SECOND,
+                ));
+                tokens.clear();
+            }
+            let words = self.found.words.encode(words);
+            Stretch { start: clip.start, end: clip.end, tokens, words }
+        };
         let stretches = teacher.streams.iter().map(|stream| {
             let clips = stream.clips.iter().zip(&mut labels);
-            let stretch =
-                |(clip, (tokens, words)): (&TeacherClip, (&Vec<String>, Vec<String>))| Stretch {
-                    start: clip.start,
-                    end: clip.end,
-                    tokens: self.found.tokens.encode(tokens),
-                    words: self.found.words.encode(&words),
-                };
-            clips.map(stretch).collect()
+            clips.map(|(clip, (tokens, words))| stretch(clip, tokens, &words)).collect()
         });
         let stretches = stretches.collect();
-        Ok(TeacherRows { teacher, stretches })
+        Ok((TeacherRows { teacher, stretches }, too_long))
     }
 }

@@ -101,8 +101,40 @@ pub struct TestData {
     pub noise: Negative,
     /// Babble alone.
     pub babble: Negative,
-    backgrounds: [Noise; 2],
+    conditions: Conditions,
     cache: Cache,
+}
+
+/// Backgrounds under the recordings.
+pub struct Conditions {
+    noise: Noise,
+    crowd: Noise,
+    babble: Vec<Vec<i16>>,
+}
+
+impl Conditions {
+    /// Reads the noise and mixes the babble.
+    pub fn load(data: &Path) -> Result<Self> {
+        let path = data.join("manifest/noise-test.jsonl");
+        let noise = Noise::load(&path, &Dataset::open(&path)?.examples, SEED)?;
+        let babble = babble(&Dataset::open(data.join("manifest/dev.jsonl"))?.examples)?;
+        Ok(Self { noise, crowd: Noise::of(babble.clone()), babble })
+    }
+
+    /// Returns the clips of babble, of 12 s each.
+    pub fn babble(&self) -> &[Vec<i16>] {
+        &self.babble
+    }
+
+    /// Returns the condition under which recordings are played.
+    pub fn of(&self, condition: &Condition) -> TestConditions<'_> {
+        let noise = match condition.background {
+            Background::Quiet => return TestConditions::Silence,
+            Background::Noise => &self.noise,
+            Background::Babble => &self.crowd,
+        };
+        TestConditions::Noise { noise, snr_db: condition.snr_db, seed: SEED }
+    }
 }
 
 impl TestData {
@@ -110,10 +142,8 @@ impl TestData {
     pub fn load(backbone: &Backbone, data: &Path, folder: PathBuf) -> Result<Self> {
         let frontend = backbone.frontend();
         let cache = Cache { folder, fingerprint: fingerprint(&backbone.pretrained)? };
-        let path = data.join("manifest/noise-test.jsonl");
-        let household = Dataset::open(&path)?.examples;
-        let noise = Noise::load(&path, &household, SEED)?;
-        let babble = babble(&Dataset::open(data.join("manifest/dev.jsonl"))?.examples)?;
+        let household = Dataset::open(data.join("manifest/noise-test.jsonl"))?.examples;
+        let conditions = Conditions::load(data)?;
         let speech = test_negatives(data)?;
         let crowd_of = |pcm: &Vec<i16>| SpeechClip {
             frames: log_mel(&mel_powers(pcm, &frontend)),
@@ -130,9 +160,9 @@ impl TestData {
             speech: negative("speech", &speech)?,
             noise: negative("noise", &household)?,
             babble: cache.negative(backbone, ("babble", &[seed]), || {
-                babble.iter().map(crowd_of).collect()
+                conditions.babble().iter().map(crowd_of).collect()
             })?,
-            backgrounds: [noise, Noise::of(babble)],
+            conditions,
             cache,
         })
     }
@@ -148,12 +178,8 @@ impl TestData {
         condition: &Condition,
         wanted: &[Example],
     ) -> Result<(Embeddings, Vec<Range<usize>>)> {
-        let all = if word.any.is_empty() { &word.test } else { &word.any };
-        let conditions = match condition.background {
-            Background::Quiet => TestConditions::Silence,
-            Background::Noise => self.conditions(0, condition.snr_db),
-            Background::Babble => self.conditions(1, condition.snr_db),
-        };
+        let all = word.all_test();
+        let conditions = self.conditions.of(condition);
         let frontend = backbone.frontend();
         let rate = backbone.steps_per_second();
         let place = || {
@@ -169,10 +195,6 @@ impl TestData {
         let pairs = wanted.filter_map(|i| Some((found.streams.get(i)?, found.spans.get(i)?)));
         let (streams, spans) = pairs.map(|(stream, span)| (stream.clone(), span.0..span.1)).unzip();
         Ok((outputs(backbone, streams), spans))
-    }
-
-    fn conditions(&self, background: usize, snr_db: f32) -> TestConditions<'_> {
-        TestConditions::Noise { noise: &self.backgrounds[background], snr_db, seed: SEED }
     }
 }
 

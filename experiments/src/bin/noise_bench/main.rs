@@ -17,6 +17,7 @@
 //! training. Trials that are already in `OUT/trials.csv` are not repeated.
 
 mod data;
+mod dump;
 mod report;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Instant};
@@ -66,6 +67,9 @@ struct Args {
     /// Keywords to run; all if none is named
     #[arg(long, num_args = 1..)]
     words: Vec<String>,
+    /// Write the test data as WAV files to this folder, for `embedding_baseline.py`, and run nothing
+    #[arg(long)]
+    dump: Option<PathBuf>,
     /// Print the table of the trials so far and run nothing
     #[arg(long)]
     only_report: bool,
@@ -88,6 +92,9 @@ fn main() -> Result<()> {
     if !args.only_report {
         run(&args, &mut table)?;
     }
+    if args.dump.is_some() {
+        return Ok(());
+    }
     table.keep(&args.recipes.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>());
     table.save(&args.out)?;
     print!("{}", table.markdown());
@@ -102,6 +109,9 @@ fn run(args: &Args, table: &mut Table) -> Result<()> {
         .map(|(name, word)| (name.as_str(), word))
         .filter(|(name, _)| args.words.is_empty() || args.words.iter().any(|w| w == name))
         .collect();
+    if let Some(folder) = &args.dump {
+        return dump::write(folder, &args.data, &chosen, (&args.samples, args.seeds));
+    }
     let backbone = models::backbone(&args.pretrained)?;
     let cache = args.cache.clone().unwrap_or_else(|| args.out.join("cache"));
     let test = TestData::load(&backbone, &args.data, cache)?;

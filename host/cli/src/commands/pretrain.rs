@@ -8,13 +8,17 @@ use super::number;
 use crate::error::{Error, Result};
 use wakeling_audio::features::NormalizationKind;
 use wakeling_core::files;
-use wakeling_data::{mixing::FeatureAugmentation, tokens::Tokenizer};
+use wakeling_data::{
+    mixing::{BackgroundMix, FeatureAugmentation},
+    tokens::Tokenizer,
+};
 use wakeling_nn::{
     backbone::{BackboneConfig, Tier},
     optimizer::Schedule,
     processor::Processor,
 };
 use wakeling_train::{
+    models,
     pretrain::{Datasets, Settings, Task, Weights, pretrain},
     trainer::{ProcessGroup, SHARDS, Trainer},
 };
@@ -50,6 +54,12 @@ pub struct PretrainArgs {
     /// Size of the network
     #[arg(long, value_parser = crate::commands::choice::choice::<Tier>(), ignore_case = true, default_value = "m")]
     tier: Tier,
+    /// Shape of a network that is no tier, as JSON, for experiments
+    #[arg(long, hide = true, value_name = "JSON", value_parser = parse_shape)]
+    shape: Option<BackboneConfig>,
+    /// Pretrained model to start from, by name or path: its backbone, with new heads
+    #[arg(long, value_name = "BASE")]
+    from: Option<String>,
     /// Normalization of the features
     #[arg(long, value_parser = crate::commands::choice::choice::<NormalizationKind>(), default_value = "log")]
     normalization: NormalizationKind,
@@ -104,7 +114,13 @@ pub struct PretrainArgs {
     /// Peak learning rate
     #[arg(long, default_value_t = 4e-3, value_parser = number::within(number::LEARNING_RATES))]
     rate: f64,
-    /// Leave out augmentation of the clips and the noise under them
+    /// Range of the signal-to-noise ratio, in dB, of the backgrounds under three streams in four
+    #[arg(long, num_args = 2, value_names = ["LOWEST", "HIGHEST"], default_values_t = [0.0, 40.0], allow_negative_numbers = true, value_parser = number::within(-20.0..=60.0))]
+    snr: Vec<f64>,
+    /// Share of the backgrounds that is babble of other talkers; the others are noise
+    #[arg(long, default_value_t = 0.0, value_parser = number::within(0.0..=1.0))]
+    babble: f64,
+    /// Leave out augmentation of the clips and the backgrounds under them
     #[arg(long)]
     no_augmentation: bool,
     /// Seed of all random choices
@@ -120,6 +136,11 @@ fn parse_weight(text: &str) -> Result<(String, f64), String> {
     let (task, weight): (&str, f64) = parsed.ok_or("expected TASK=NUMBER")?;
     Weights::default().set(task, weight).map_err(|error| Error::from(error).to_string())?;
     Ok((task.to_owned(), weight))
+}
+
+fn parse_shape(text: &str) -> Result<BackboneConfig, String> {
+    let shape: BackboneConfig = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    if shape.is_sound() { Ok(shape) } else { Err("a number is 0 or above 4,096".into()) }
 }
 
 /// Runs the command.
@@ -158,7 +179,8 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
     let workers = args.workers.unwrap_or(if device.is_cpu() { SHARDS } else { 1 });
     Ok(Settings {
         name: args.name.clone(),
-        backbone: BackboneConfig::of(args.tier),
+        backbone: args.shape.clone().unwrap_or_else(|| BackboneConfig::of(args.tier)),
+        start: args.from.as_deref().map(models::pretrained).transpose()?,
         normalization: args.normalization,
         task: args.task,
         weights,
@@ -168,6 +190,16 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
             FeatureAugmentation::NONE
         } else {
             FeatureAugmentation::STRONG
+        },
+        background: if args.no_augmentation {
+            BackgroundMix::NONE
+        } else {
+            BackgroundMix {
+                chance: 0.75,
+                snr_db: (args.snr[0] as f32, args.snr[1] as f32),
+                babble_chance: args.babble,
+                most_talkers: 6,
+            }
         },
         streams: args.streams,
         window: args.window,

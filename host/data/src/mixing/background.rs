@@ -41,6 +41,9 @@ impl BackgroundMix {
     /// Default backgrounds of negatives: noise below the speech, no babble.
     pub const NEGATIVE: Self =
         Self { chance: 0.75, snr_db: (0.0, 40.0), babble_chance: 0.0, most_talkers: 0 };
+    /// No background.
+    pub const NONE: Self =
+        Self { chance: 0.0, snr_db: (0.0, 0.0), babble_chance: 0.0, most_talkers: 0 };
     /// Noise and babble, some of it louder than the speech. Not the default: with base M it misses
     /// fewer phrases in babble, and more in quiet and in noise (docs/lab/noise.md).
     pub const NOISY: Self =

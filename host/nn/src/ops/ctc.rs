@@ -233,9 +233,13 @@ impl Lattice {
             self.current[..2].fill(NEVER);
             self.current[2..][..states].copy_from_slice(alpha);
         }
+        // The end states may lie so far below the likeliest state that `exp` alone would give 0, and
+        // the loss would be infinite: a long transcript in hardly more steps than it needs, and a
+        // network that expects blanks.
         let ends = &self.current[2..][states.saturating_sub(2)..states];
-        let end: f64 = ends.iter().map(|&e| f64::from(e).exp()).sum();
-        -(log_scale + end.ln())
+        let largest = f64::from(max(ends));
+        let end: f64 = ends.iter().map(|&e| (f64::from(e) - largest).exp()).sum();
+        -(log_scale + largest + end.ln())
     }
 
     /// Subtracts `weight · occupancy` from the gradient, last step first.
@@ -309,6 +313,26 @@ mod tests {
     fn softmax(row: &[f64]) -> Vec<f64> {
         let sum: f64 = row.iter().map(|v| v.exp()).sum();
         row.iter().map(|v| v.exp() / sum).collect()
+    }
+
+    #[test]
+    fn a_transcript_in_just_enough_steps_has_a_finite_loss() -> Result<()> {
+        // 200 labels in 200 steps, each 30 nats less likely than the blank: 6,000 nats, whose
+        // exponential no float holds.
+        let (steps, classes) = (200, 3);
+        let logits = [30f32, 0.0, 0.0].repeat(steps);
+        let logits = Tensor::from_vec(logits, (1, steps, classes), &Device::Cpu)?;
+        let labels: Vec<u32> = (0..steps as u32).map(|i| 1 + i % 2).collect();
+        let segment = Segment { row: 0, start: 0, end: steps, labels };
+        let logits = Var::from_tensor(&logits)?;
+        let ctc = ctc_loss(&logits, &[segment])?;
+        assert_eq!((ctc.used, ctc.infeasible), (1, 0));
+        assert!((ctc.loss.to_scalar::<f32>()? - 30.0).abs() < 1e-3);
+        let gradients = ctc.loss.backward()?;
+        let gradient: Vec<f32> =
+            gradients.get(&logits).expect("a gradient").flatten_all()?.to_vec1()?;
+        assert!(gradient.iter().all(|g| g.is_finite()) && gradient.iter().any(|g| *g != 0.0));
+        Ok(())
     }
 
     /// Returns p(labels) in the linear domain, indexed by the number of labels read and by whether

@@ -4,6 +4,8 @@
 //! as the longest clip of the batch needs. Longer rows are fewer, so a batch takes about the same
 //! memory and time.
 
+use std::ops::Range;
+
 use candle_core::{Device, Tensor};
 use rand::{RngExt, rngs::StdRng};
 use wakeling_shared::frontend::{FrontendParams, MEL_CHANNELS};
@@ -13,8 +15,11 @@ use super::{
     voice::{self, Voice},
 };
 use crate::distillation::TeacherTargets;
+use wakeling_audio::features::LogMel;
 use wakeling_core::Result;
-use wakeling_data::mixing::{FeatureAugmentation, MelStream, NoisePool, Powers, loudness, mask};
+use wakeling_data::mixing::{
+    BackgroundMix, FeatureAugmentation, MelStream, NoisePool, Powers, loudness, mask,
+};
 use wakeling_nn::ops::ctc::Segment;
 
 /// Frames of a row, if no clip of the batch needs more: 12 s.
@@ -28,6 +33,8 @@ const LEAD_FRAMES: usize = 60;
 const DELAY_FRAMES: usize = 30;
 /// Delay of the backbone's prediction behind the teacher's output, in frames.
 const TEACHER_DELAY_FRAMES: usize = 4;
+/// Half of the range, in dB, from which the level of a talker in babble is sampled.
+const TALKER_RANGE_DB: f32 = 6.0;
 /// First frame with a distillation target (0.8 s). The teacher's context before the row is unknown
 /// to the backbone.
 const TEACHER_FROM_FRAME: usize = 80;
@@ -60,9 +67,26 @@ pub struct TeacherRows {
     pub stretches: Vec<Vec<Stretch>>,
 }
 
+impl TeacherRows {
+    /// Returns the streams to train on and those held out: one in fifty, the last ones.
+    pub fn split(&self) -> [Range<usize>; 2] {
+        let all = self.teacher.streams.len();
+        let held_out = all / 50;
+        [0..all - held_out, all - held_out..all]
+    }
+}
+
 /// Returns the number of steps that CTC has for the tokens of a clip of `frames` frames.
 pub fn steps_for(frames: usize, frames_per_step: usize) -> usize {
     (frames + DELAY_FRAMES) / frames_per_step
+}
+
+/// Returns the number of steps that CTC needs for these tokens, if it is more than `steps`: one per
+/// token, and a blank between equal neighbours.
+pub fn steps_beyond(tokens: &[u32], steps: usize) -> Option<usize> {
+    let repeats = tokens.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    let needed = tokens.len() + repeats;
+    (needed > steps).then_some(needed)
 }
 
 /// Clip after augmentation.
@@ -102,6 +126,12 @@ impl<'c> Parts<'c> {
             parts.push(Part { clip, sound, gap });
         }
         Self { parts, stream_frames }
+    }
+
+    /// Returns the speech in the clips.
+    pub fn speech(&self) -> Vec<&'c LogMel> {
+        let spoken = self.parts.iter().filter(|part| !part.clip.is_noise);
+        spoken.map(|part| &part.clip.log_mel).collect()
     }
 
     /// Returns the number of rows of this batch's length that hold about as much as `streams` rows of
@@ -153,6 +183,9 @@ pub struct Shape {
 pub struct Builder<'a> {
     frontend: &'a FrontendParams<'a>,
     noise: &'a NoisePool,
+    /// Speech that babble is made of.
+    talk: Vec<&'a LogMel>,
+    background: BackgroundMix,
     augmentation: FeatureAugmentation,
     shape: Shape,
     stream_frames: usize,
@@ -169,8 +202,8 @@ impl<'a> Builder<'a> {
     /// Creates a batch without rows. Rows will be as long as `parts` need.
     pub fn new(
         frontend: &'a FrontendParams<'a>,
-        noise: &'a NoisePool,
-        augmentation: FeatureAugmentation,
+        (noise, talk): (&'a NoisePool, Vec<&'a LogMel>),
+        (augmentation, background): (FeatureAugmentation, BackgroundMix),
         shape: Shape,
         parts: &Parts<'_>,
     ) -> Self {
@@ -178,6 +211,8 @@ impl<'a> Builder<'a> {
         Self {
             frontend,
             noise,
+            talk,
+            background,
             augmentation,
             shape,
             stream_frames,
@@ -228,9 +263,9 @@ impl<'a> Builder<'a> {
         self.finish_stream(row, &voice, level.unwrap_or(1e6), rng);
     }
 
-    /// Adds a row cut from a random stream with teacher targets.
-    pub fn add_targets(&mut self, streams: &TeacherRows, rng: &mut StdRng) {
-        let index = rng.random_range(0..streams.teacher.streams.len());
+    /// Adds a row cut from one of the streams `among` with teacher targets.
+    pub fn add_targets(&mut self, streams: &TeacherRows, among: Range<usize>, rng: &mut StdRng) {
+        let index = rng.random_range(among);
         let stream = &streams.teacher.streams[index];
         let needed = (self.stream_frames as f32 * (1.0 + self.augmentation.tempo)) as usize + 1;
         let start = rng.random_range(0..=stream.log_mel.len().saturating_sub(needed));
@@ -275,9 +310,8 @@ impl<'a> Builder<'a> {
     }
 
     fn finish_stream(&mut self, mut row: MelStream, voice: &[Voice], level: f32, rng: &mut StdRng) {
-        if self.is_augmented() && rng.random_bool(0.75) {
-            let snr_db = rng.random_range(0.0..40.0);
-            row.add_noise_below(self.noise, level, snr_db, rng);
+        if self.background.chance > 0.0 {
+            self.add_background(&mut row, level, rng);
         }
         let mut row = row.features(self.frontend);
         if self.is_augmented() {
@@ -288,6 +322,40 @@ impl<'a> Builder<'a> {
             self.voice.extend(voice::of_steps(voice, self.shape.frames_per_step));
         }
         self.streams += 1;
+    }
+
+    /// Adds noise or babble below or above speech of loudness `level`.
+    fn add_background(&self, row: &mut MelStream, level: f32, rng: &mut StdRng) {
+        let BackgroundMix { chance, snr_db: (low, high), babble_chance, most_talkers } =
+            self.background;
+        if !rng.random_bool(chance) {
+            return;
+        }
+        let snr_db = if low < high { rng.random_range(low..high) } else { low };
+        let may_babble = babble_chance > 0.0 && most_talkers > 0 && !self.talk.is_empty();
+        if may_babble && rng.random_bool(babble_chance) {
+            let babble = self.babble(rng.random_range(1..=most_talkers), rng);
+            row.add_below(babble.powers(), level, snr_db, 0);
+        } else {
+            row.add_noise_below(self.noise, level, snr_db, rng);
+        }
+    }
+
+    /// Returns babble as long as a row: a stretch of random speech per talker, augmented, at levels
+    /// within [`TALKER_RANGE_DB`].
+    fn babble(&self, talkers: usize, rng: &mut StdRng) -> MelStream {
+        let mut sum = MelStream::new(self.stream_frames);
+        for _ in 0..talkers {
+            let speech = self.talk[rng.random_range(0..self.talk.len())];
+            let needed = (self.stream_frames as f32 * (1.0 + self.augmentation.tempo)) as usize + 1;
+            let start = rng.random_range(0..=speech.len().saturating_sub(needed));
+            let piece = &speech[start..(start + needed).min(speech.len())];
+            let sound = self.augmentation.apply(piece, rng);
+            let gain_db = rng.random_range(-TALKER_RANGE_DB..=TALKER_RANGE_DB);
+            let gain = 10f32.powf(gain_db / 10.0) / loudness(&sound).max(1e-3);
+            sum.add_background(&sound, gain, 0);
+        }
+        sum
     }
 
     /// Converts the rows to tensors on the CPU.
@@ -358,6 +426,13 @@ mod tests {
     }
 
     #[test]
+    fn transcripts_are_measured_against_their_steps() {
+        assert_eq!(steps_beyond(&[1, 2, 3], 3), None);
+        assert_eq!(steps_beyond(&[1, 2, 2, 3], 4), Some(5), "a blank between the two");
+        assert_eq!(steps_beyond(&[], 0), None);
+    }
+
+    #[test]
     fn without_a_limit_every_clip_has_a_place() {
         let clips: Vec<Clip> = (0..30).map(|i| clip(100 + 97 * (i % 11))).collect();
         let parts = gather(&clips, 100);
@@ -368,6 +443,35 @@ mod tests {
     }
 
     #[test]
+    fn babble_lies_under_a_row_at_the_ratio_asked_for() {
+        let clips = [clip(2_000), clip(100)];
+        let parts = gather(&clips, 8);
+        let tables = FrontendTables::default();
+        let frontend = tables.params(NormalizationKind::Log);
+        let noise = NoisePool::default();
+        let shape = Shape { frames_per_step: 4, dimensions: 0, voice: false };
+        let babble = BackgroundMix {
+            chance: 1.0,
+            snr_db: (-5.0, -5.0),
+            babble_chance: 1.0,
+            most_talkers: 4,
+        };
+        // Speech in one band only, which steady noise would not have.
+        let speech: LogMel =
+            vec![std::array::from_fn(|band| if band == 7 { 6_000 } else { 0 }); 4_000];
+        let augmentation = FeatureAugmentation { vocal_tract: 0.0, ..FeatureAugmentation::STRONG };
+        let mixed = (augmentation, babble);
+        let builder = Builder::new(&frontend, (&noise, vec![&speech]), mixed, shape, &parts);
+        for seed in 0..10 {
+            let mut row = MelStream::new(builder.stream_frames);
+            builder.add_background(&mut row, 1e6, &mut StdRng::seed_from_u64(seed));
+            let ratio = 10.0 * (1e6 / loudness(row.powers())).log10();
+            assert!((ratio + 5.0).abs() < 0.01, "{ratio} dB");
+            assert!(row.powers().iter().all(|frame| frame[7] > 100.0 * frame[30]));
+        }
+    }
+
+    #[test]
     fn labels_stand_where_their_clips_do() -> Result<()> {
         let clips = [clip(2_000), clip(100)];
         let parts = gather(&clips, 8);
@@ -375,7 +479,8 @@ mod tests {
         let frontend = tables.params(NormalizationKind::Log);
         let noise = NoisePool::default();
         let shape = Shape { frames_per_step: 4, dimensions: 0, voice: true };
-        let mut builder = Builder::new(&frontend, &noise, FeatureAugmentation::NONE, shape, &parts);
+        let plain = (FeatureAugmentation::NONE, BackgroundMix::NONE);
+        let mut builder = Builder::new(&frontend, (&noise, Vec::new()), plain, shape, &parts);
         assert_eq!(builder.add_clips(&parts, 2, &mut StdRng::seed_from_u64(1)), 2);
         let batch = builder.build()?;
         assert_eq!(batch.features.dims(), [2, 530, 160]);

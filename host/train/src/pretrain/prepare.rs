@@ -465,10 +465,9 @@ impl ClipLoader {
             let longest_s = self.longest_s;
             return Some(format!("longer than the {longest_s} s that are used, see --longest"));
         }
-        let repeats = tokens.windows(2).filter(|pair| pair[0] == pair[1]).count();
         let steps = batch::steps_for(frames, self.frames_per_step);
-        (tokens.len() + repeats > steps)
-            .then(|| format!("{} tokens, and only {steps} steps for them", tokens.len()))
+        batch::steps_beyond(tokens, steps)
+            .map(|_| format!("{} tokens, and only {steps} steps for them", tokens.len()))
     }
 }
 

@@ -16,6 +16,9 @@ pub struct Score {
     tokens: (usize, usize),
     words: (usize, usize),
     voice: (usize, usize),
+    /// Squared errors of the teacher's standardized outputs, and their number: in quiet, in noise
+    /// and in babble. An error of 1 is that of predicting the mean.
+    teacher: [(f64, f64); 3],
 }
 
 impl Score {
@@ -47,6 +50,31 @@ impl Score {
         Ok(())
     }
 
+    /// Adds the errors of the teacher's outputs under background `index`.
+    pub fn add_targets(
+        &mut self,
+        params: &Params,
+        backbone: &Tensor,
+        batch: &Batch,
+        index: usize,
+    ) -> Result<()> {
+        let (true, Some((targets, weights))) = (Head::TeacherTargets.is_in(params), &batch.teacher)
+        else {
+            return Ok(());
+        };
+        let values = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_vec1()?) };
+        let predicted = values(&Head::TeacherTargets.logits(params, backbone)?)?;
+        let targets = values(targets)?;
+        let width = targets.len() / weights.len().max(1);
+        let rows = predicted.chunks_exact(width).zip(targets.chunks_exact(width));
+        for ((predicted, target), _) in rows.zip(weights).filter(|(_, weight)| **weight > 0.0) {
+            let errors = predicted.iter().zip(target).map(|(p, t)| f64::from(p - t).powi(2));
+            self.teacher[index].0 += errors.sum::<f64>();
+            self.teacher[index].1 += width as f64;
+        }
+        Ok(())
+    }
+
     /// Returns the loss and the error rates of the heads that exist.
     pub fn metrics(&self, params: &Params) -> Vec<Metric> {
         let mut metrics = vec![Metric::mean("dev_loss", self.loss, self.batches as f64)];
@@ -57,6 +85,9 @@ impl Score {
         ];
         let present = heads.into_iter().filter(|(head, ..)| head.is_in(params));
         metrics.extend(present.map(|(_, name, (errors, of))| Metric::errors(name, errors, of)));
+        let names = ["teacher_error", "teacher_error_noise", "teacher_error_babble"];
+        let known = names.into_iter().zip(self.teacher).filter(|(_, (_, of))| *of > 0.0);
+        metrics.extend(known.map(|(name, (sum, of))| Metric::mean(name, sum, of)));
         metrics
     }
 }

@@ -24,7 +24,7 @@ use crate::trainer::{Metric, Rank, StepOutput, TrainStep};
 use wakeling_core::Result;
 use wakeling_data::{
     loader::{DataLoader, LoaderConfig},
-    mixing::{FeatureAugmentation, NoisePool},
+    mixing::{BackgroundMix, FeatureAugmentation, NoisePool},
 };
 use wakeling_nn::{
     backbone::{BackboneConfig, BackboneNetwork},
@@ -40,6 +40,12 @@ const CALIBRATION_ROUNDS: usize = 16;
 const DEV_STREAMS: usize = 8;
 /// Maximum number of held-out clips that are evaluated. A larger dataset is represented by these.
 const DEV_CLIPS: usize = 4_096;
+/// Backgrounds under which the teacher's outputs are compared on held-out streams; see [`Score`].
+const HELD_OUT_BACKGROUNDS: [BackgroundMix; 3] = [
+    BackgroundMix::NONE,
+    BackgroundMix { chance: 1.0, snr_db: (5.0, 5.0), babble_chance: 0.0, most_talkers: 0 },
+    BackgroundMix { chance: 1.0, snr_db: (5.0, 5.0), babble_chance: 1.0, most_talkers: 4 },
+];
 /// Maximum number of noise clips. A larger collection is represented by these.
 const NOISE_CLIPS: usize = 1_000;
 
@@ -55,7 +61,7 @@ pub enum Head {
 impl Head {
     pub const ALL: [Self; 4] = [Self::Tokens, Self::Words, Self::TeacherTargets, Self::Voice];
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Tokens => "ctc",
             Self::Words => "words",
@@ -142,6 +148,7 @@ pub struct Pretraining<'a> {
     noise: NoisePool,
     teacher: Option<TeacherRows>,
     augmentation: FeatureAugmentation,
+    background: BackgroundMix,
     streams: usize,
     weights: Weights,
     /// Number of stretches with fewer steps than their labels need.
@@ -212,6 +219,7 @@ impl<'a> Pretraining<'a> {
             noise,
             teacher,
             augmentation: settings.augmentation,
+            background: settings.background,
             streams: settings.streams,
             weights: settings.weights,
             infeasible: AtomicUsize::new(0),
@@ -251,28 +259,63 @@ impl Pretraining<'_> {
     ) -> Result<(Batch, usize)> {
         let Some(teacher) = &self.teacher else {
             let parts = Parts::gather(streams, augmentation, next, rng);
-            let mut builder = self.builder(augmentation, &parts);
+            let mut builder = self.builder(augmentation, self.background, &parts);
             let used = builder.add_clips(&parts, parts.streams_for(streams), rng);
             return Ok((builder.build()?, used));
         };
         let parts = Parts::gather(streams / 4, augmentation, next, rng);
         let rows_in_all = parts.streams_for(streams);
         let of_clips = if streams < 4 { 0 } else { (rows_in_all / 4).max(1) };
-        let mut builder = self.builder(augmentation, &parts);
+        let mut builder = self.builder(augmentation, self.background, &parts);
         let used = builder.add_clips(&parts, of_clips, rng);
+        let [to_train, _] = teacher.split();
         for _ in of_clips..rows_in_all {
-            builder.add_targets(teacher, rng);
+            builder.add_targets(teacher, to_train.clone(), rng);
         }
         Ok((builder.build()?, used))
     }
 
-    fn builder(&self, augmentation: FeatureAugmentation, parts: &Parts<'_>) -> Builder<'_> {
+    fn builder<'b>(
+        &'b self,
+        augmentation: FeatureAugmentation,
+        background: BackgroundMix,
+        parts: &Parts<'b>,
+    ) -> Builder<'b> {
         let shape = Shape {
             frames_per_step: self.backbone.frames_per_step,
             dimensions: self.teacher.as_ref().map_or(0, |t| t.teacher.dimensions),
             voice: self.weights.voice > 0.0,
         };
-        Builder::new(&self.frontend, &self.noise, augmentation, shape, parts)
+        let talk = match &self.teacher {
+            _ if background.babble_chance == 0.0 => Vec::new(),
+            Some(teacher) => teacher.teacher.streams.iter().map(|s| &s.log_mel).collect(),
+            None => parts.speech(),
+        };
+        let mix = (augmentation, background);
+        Builder::new(&self.frontend, (&self.noise, talk), mix, shape, parts)
+    }
+
+    /// Adds the error of the teacher's outputs on held-out streams, under one background.
+    fn score_targets(
+        &self,
+        params: &Params,
+        teacher: &TeacherRows,
+        (index, background): (usize, BackgroundMix),
+        score: &mut Score,
+    ) -> Result<()> {
+        let [_, held_out] = teacher.split();
+        let mut rng = StdRng::seed_from_u64(0);
+        for first in held_out.clone().step_by(DEV_STREAMS) {
+            let parts = Parts::gather(0, FeatureAugmentation::NONE, |_| None, &mut rng);
+            let mut builder = self.builder(FeatureAugmentation::NONE, background, &parts);
+            for stream in first..held_out.end.min(first + DEV_STREAMS) {
+                builder.add_targets(teacher, stream..stream + 1, &mut rng);
+            }
+            let batch = builder.build()?;
+            let backbone = self.push(params, &batch, &mut Mode::Evaluate)?;
+            score.add_targets(params, &backbone, &batch, index)?;
+        }
+        Ok(())
     }
 
     fn lock(&self, worker: usize) -> &RwLock<Pool> {
@@ -292,13 +335,13 @@ impl Pretraining<'_> {
         let mut mode = Mode::Calibrate(Samples::new());
         let pool = self.pool(0);
         for round in 0..CALIBRATION_ROUNDS {
-            let augmentation = if round % 2 == 0 {
-                FeatureAugmentation::NONE
+            let (augmentation, background) = if round % 2 == 0 {
+                (FeatureAugmentation::NONE, BackgroundMix::NONE)
             } else {
-                FeatureAugmentation::STRONG
+                (FeatureAugmentation::STRONG, self.background)
             };
             let parts = Parts::gather(4, augmentation, |rng| pool.choose(rng), rng);
-            let mut builder = self.builder(augmentation, &parts);
+            let mut builder = self.builder(augmentation, background, &parts);
             builder.add_clips(&parts, parts.streams_for(4), rng);
             self.push(params, &builder.build()?, &mut mode)?;
         }
@@ -412,7 +455,8 @@ impl TrainStep for Pretraining<'_> {
             let parts =
                 Parts::gather(DEV_STREAMS, FeatureAugmentation::NONE, |_| left.next(), &mut rng);
             if rank.takes(number) {
-                let mut builder = self.builder(FeatureAugmentation::NONE, &parts);
+                let plain = (FeatureAugmentation::NONE, BackgroundMix::NONE);
+                let mut builder = self.builder(plain.0, plain.1, &parts);
                 builder.add_clips(&parts, usize::MAX, &mut rng);
                 let batch = builder.build()?;
                 let backbone = self.push(params, &batch, &mut Mode::Evaluate)?;
@@ -420,6 +464,11 @@ impl TrainStep for Pretraining<'_> {
                 score.add(params, &backbone, &batch, loss.as_ref())?;
             }
             number += 1;
+        }
+        for (index, background) in HELD_OUT_BACKGROUNDS.into_iter().enumerate() {
+            if let (Some(teacher), true) = (&self.teacher, rank.takes(index)) {
+                self.score_targets(params, teacher, (index, background), &mut score)?;
+            }
         }
         Ok(score.metrics(params))
     }
