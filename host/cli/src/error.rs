@@ -6,6 +6,7 @@
 mod audio;
 mod capture;
 mod core;
+mod data;
 mod device;
 mod nn;
 #[cfg(feature = "studio")]
@@ -171,6 +172,7 @@ fn advice_of(error: &(dyn StdError + 'static)) -> Option<Advice> {
     }
     let found = of::<wakeling_core::Error>(error)
         .or_else(|| of::<wakeling_audio::Error>(error))
+        .or_else(|| of::<wakeling_data::Error>(error))
         .or_else(|| of::<wakeling_nn::Error>(error))
         .or_else(|| of::<wakeling_device::Error>(error))
         .or_else(|| of::<wakeling_capture::Error>(error));

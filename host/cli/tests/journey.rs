@@ -34,7 +34,7 @@ fn demo(folder: &str) -> Vec<Example> {
 
 fn packed(number: u32) -> Result<Negatives> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/negatives");
-    pack::read(&folder.join(format!("{number}.pack")))
+    Ok(pack::read(&folder.join(format!("{number}.pack")))?)
 }
 
 #[test]

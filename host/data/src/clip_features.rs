@@ -1,11 +1,12 @@
 //! Log-mel frames of the clips of a dataset.
 
+use crate::Result;
 use rayon::prelude::*;
 use wakeling_audio::{
     features::{LogMel, log_mel, push_mel_powers},
     log_shortfall,
 };
-use wakeling_core::{Result, console, progress::progress_bar};
+use wakeling_core::{console, progress::progress_bar};
 use wakeling_shared::frontend::{FrontendParams, PowerFrontend};
 
 use crate::dataset::Example;

@@ -17,6 +17,9 @@ pub enum Error {
     /// Error of reading or converting sound.
     #[error(transparent)]
     Audio(#[from] wakeling_audio::Error),
+    /// Error of the sound that is checked.
+    #[error(transparent)]
+    Data(#[from] wakeling_data::Error),
     /// Error of a model or a board.
     #[error(transparent)]
     Device(#[from] wakeling_device::Error),
@@ -97,7 +100,7 @@ pub enum Error {
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-wakeling_core::library_error!(Audio, Device, Capture);
+wakeling_core::library_error!(Audio, Data, Device, Capture);
 
 /// Text of an error for the page.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -305,7 +305,7 @@ fn start_from(settings: &Settings, start: &PretrainedModel) -> Result<Params> {
     }
     let mut params = start.params.detached()?;
     Head::ALL.into_iter().for_each(|head| params.remove(head.name()));
-    params.to_device(&settings.device)
+    Ok(params.to_device(&settings.device)?)
 }
 
 /// Logs how many clips could not be used, and how often labels did not fit into their steps.

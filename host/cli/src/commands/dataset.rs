@@ -150,7 +150,7 @@ fn look_and_write(args: &InspectArgs, folder: &Path) -> Result<Inspection> {
 }
 
 fn look(args: &InspectArgs, lists: &mut Lists<'_>) -> Result<Inspection> {
-    let unwritten = |e| wakeling_core::Error::io("lists of the inspection", "write")(e);
+    let unwritten = |e| wakeling_data::Error::io("lists of the inspection", "write")(e);
     lists.begin().map_err(unwritten)?;
     let mut inspection = Inspection::default();
     let bar = ProgressBar::new_spinner();

@@ -9,6 +9,7 @@ impl Advise for Error {
         match self {
             Self::Core(error) => error.advice(),
             Self::Audio(error) => error.advice(),
+            Self::Data(error) => error.advice(),
             Self::Device(error) => error.advice(),
             Self::Capture(error) => error.advice(),
             Self::NotALanguage { .. } => Advice::usage("or leave it empty"),

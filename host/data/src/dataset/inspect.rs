@@ -16,11 +16,11 @@ use sha2::{Digest, Sha256};
 use wakeling_shared::frontend::MEL_CHANNELS;
 
 use super::{Example, Skipped};
+use crate::{Error, Result};
 use wakeling_audio::{
     FileFormat, SAMPLE_RATE,
     features::{FrontendTables, NormalizationKind, band_center_hz, mel_powers},
 };
-use wakeling_core::{Error, Result};
 
 /// Maximum number of distinct labels that are counted separately; later ones are counted together.
 const LABELS_MAX: usize = 100_000;
@@ -194,7 +194,7 @@ impl Inspection {
     /// Decodes a batch of clips in parallel, and counts them in order.
     ///
     /// # Errors
-    /// [`Error::Io`] if a list cannot be written. A clip that cannot be read is counted.
+    /// [`Error::Core`] if a list cannot be written. A clip that cannot be read is counted.
     pub fn add(&mut self, batch: &[Example], lists: &mut Lists<'_>) -> io::Result<()> {
         let stats: Vec<Result<ClipStats>> = batch.par_iter().map(ClipStats::of).collect();
         for (example, stats) in batch.iter().zip(stats) {
@@ -367,5 +367,5 @@ fn flat(text: &str) -> String {
 }
 
 fn one_line(error: &Error) -> String {
-    error.to_string().split("\n  remedy:").next().unwrap_or_default().to_owned()
+    flat(&error.to_string())
 }

@@ -207,7 +207,7 @@ pub fn score_clips(
                 clip.map(|samples| LEAD_SAMPLES..LEAD_SAMPLES + samples)
             }
             // The noise level depends on the whole recording, so it is loaded at once.
-            TestConditions::Noise { .. } => example.load().map(|recording| {
+            TestConditions::Noise { .. } => example.load().map_err(Error::from).map(|recording| {
                 let placed = conditions.place(&recording, number);
                 player.push(&placed.pcm);
                 placed.recording

@@ -18,7 +18,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
-    io::{BufWriter, Write},
+    io::{BufWriter, ErrorKind, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,8 +26,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{LEAST_TOKEN_COUNT, LEAST_WORD_COUNT, Settings, Task, batch, texts, word_label};
-use wakeling_audio::features::{FrontendTables, LogMel, NormalizationKind};
-use wakeling_core::{Error, Result, files::write_atomic, untyped::Kind};
+use wakeling_audio::{
+    Error as Audio,
+    features::{FrontendTables, LogMel, NormalizationKind},
+};
+use wakeling_core::{Error, Result, files::write_atomic};
 use wakeling_data::clip_features::decode_log_mel;
 use wakeling_data::{
     dataset::{
@@ -220,7 +223,7 @@ impl Found {
         match std::fs::read(path) {
             // An unreadable file comes from another version and is rebuilt.
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io(path, "read")(e)),
         }
     }
@@ -357,7 +360,7 @@ fn label_all(
     labelling: &Labelling<'_>,
     copies: &Copies,
     mut take: impl FnMut(Entry),
-) -> Result<()> {
+) -> wakeling_data::Result<()> {
     for chunks in raw.chunks().chunks(CHUNKS_A_GO) {
         let mut clips: Vec<Example> = Vec::new();
         for chunk in chunks {
@@ -535,30 +538,19 @@ fn frames_of(
 }
 
 /// Decides whether training goes on without a clip that cannot be read.
-fn unusable(clip: &Example, error: Error) -> Unusable {
-    let skip =
-        |problem: &dyn std::fmt::Display| Unusable::Skip(format!("{}: {problem}", clip.name()));
-    match &error {
-        Error::Library(inner) => {
-            let inner: &(dyn std::error::Error + 'static) = inner.as_ref();
-            match inner.downcast_ref() {
-                Some(wakeling_audio::Error::File(file)) => return skip(&file.described()),
-                Some(wakeling_audio::Error::Core(Error::Io { source, .. }))
-                    if is_absent(source) =>
-                {
-                    return skip(source);
-                }
-                _ => {}
-            }
+fn unusable(clip: &Example, error: wakeling_data::Error) -> Unusable {
+    use wakeling_data::Error as Data;
+    let problem = match &error {
+        Data::Audio(Audio::File(file)) => file.described(),
+        Data::Core(Error::Io { source, .. })
+        | Data::Audio(Audio::Core(Error::Io { source, .. }))
+            if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
+        {
+            source.to_string()
         }
-        Error::Io { source, .. } if is_absent(source) => return skip(source),
-        Error::Untyped(untyped) if untyped.kind == Kind::Input => return skip(&untyped.problem),
-        _ => {}
-    }
-    Unusable::Stop(error)
-}
-
-fn is_absent(source: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{NotFound, PermissionDenied};
-    matches!(source.kind(), NotFound | PermissionDenied)
+        Data::S3Server { problem, .. } => problem.clone(),
+        Data::NoBucket { .. } => "there is no bucket in it".to_owned(),
+        _ => return Unusable::Stop(error),
+    };
+    Unusable::Skip(format!("{}: {problem}", clip.name()))
 }
