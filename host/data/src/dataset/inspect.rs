@@ -202,7 +202,7 @@ impl Inspection {
                 Ok(stats) => self.count(example, &stats, lists)?,
                 Err(error) => {
                     self.unreadable += 1;
-                    self.list_skipped(&example.name(), &one_line(&error), lists)?;
+                    self.list_skipped(&example.name(), &error.to_string(), lists)?;
                 }
             }
         }
@@ -364,8 +364,4 @@ impl Inspection {
 /// Replaces tabs and line ends, so that the text stays in its column.
 fn flat(text: &str) -> String {
     text.replace(['\t', '\n', '\r'], " ")
-}
-
-fn one_line(error: &Error) -> String {
-    flat(&error.to_string())
 }
