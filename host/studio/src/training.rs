@@ -24,7 +24,7 @@ use crate::{Error, Explain, Result};
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
 use wakeling_capture::folder::Entry;
 use wakeling_core::{
-    files,
+    cache, files,
     progress::{self, Progress as _, Update},
 };
 use wakeling_data::{
@@ -314,6 +314,7 @@ impl Job {
         let keyword = Keyword::of_takes(label.as_ref(), takes);
         let mut recipe = Recipe::new(backbone, vec![keyword])?;
         recipe.settings = self.settings.clone();
+        recipe.cache = cache::folder("negatives");
         let model = recipe.run(shared)?;
         // From here on, all files are written, so that they fit each other.
         shared.check()?;

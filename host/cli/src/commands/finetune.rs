@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{KeywordPath, NegativeArgs, Training, open_datasets, parse_keyword};
 use crate::error::{Error, Result};
 use wakeling_core::{
-    files,
+    cache, files,
     progress::{Bars, NoProgress},
 };
 use wakeling_data::{negatives::load_speech, text::quoted};
@@ -93,6 +93,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     recipe.false_wakes = args.load_false_wakes(&recipe.backbone.frontend())?;
     recipe.train = args.train;
     recipe.settings = args.training.settings();
+    recipe.cache = cache::folder("negatives");
     let model = recipe.run(&Bars::default())?;
     model.save(&args.out, args.record(), &NoProgress)?;
     let path = args.out.join(MODEL_FILE);

@@ -1,9 +1,13 @@
 //! Embeddings of negative speech and noise, computed once for any number of keywords.
 
+mod cache;
+
+use std::path::Path;
+
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use super::{TrainSettings, progress::Stages};
-use crate::embeddings::{Embeddings, embed_with_progress};
+use crate::embeddings::{Embeddings, embed_streams, embed_with_progress};
 use crate::quantize::{Backbone, QuantParams};
 use wakeling_core::{Error, Result};
 use wakeling_data::{
@@ -178,6 +182,35 @@ impl NegativeBank {
         })
     }
 
+    /// As [`NegativeBank::new`], with the result kept in a file in `folder` for the next run with the
+    /// same backbone, negatives and settings. Without that file the result is the same.
+    ///
+    /// # Errors
+    /// As [`NegativeBank::new`]. If the file cannot be written, this is logged.
+    pub fn cached(
+        backbone: &Backbone,
+        negatives: &Negatives,
+        settings: &TrainSettings,
+        stages: &Stages<'_>,
+        folder: &Path,
+    ) -> Result<Self> {
+        let probe = |few: &Negatives| {
+            let streams = few.streams_with(&settings.negative_background, settings.seed);
+            embed_streams(backbone, &streams.streams)
+        };
+        let path = folder.join(cache::name(backbone, negatives, settings, probe)?);
+        if let Some(bank) = cache::read(&path) {
+            let hours = bank.train.outputs.hours() + bank.held_out.outputs.hours();
+            stages.embedded(60.0 * hours)?;
+            return Ok(bank);
+        }
+        let bank = Self::new(backbone, negatives, settings, stages)?;
+        if let Err(error) = cache::write(&path, &bank) {
+            log::warn!("the embedded negatives are not kept: {error}");
+        }
+        Ok(bank)
+    }
+
     /// Returns the held-out streams whose transcripts do not contain `phrase`.
     pub fn held_out_without(&self, phrase: &str) -> Embeddings {
         let all = &self.held_out.outputs;
@@ -237,6 +270,53 @@ mod tests {
         assert_eq!((parts.train.speech.len(), parts.held_out.speech.len()), (48, 12));
         assert!(parts.held_out.speech.iter().all(is_talk));
         assert_eq!(all.speech.iter().filter(|s| is_talk(s)).count(), 36);
+    }
+
+    #[test]
+    fn a_kept_bank_is_the_same_bank_and_a_damaged_one_is_computed_anew() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(Error::io(".", "create"))?;
+        let backbone = crate::models::backbone("base-s")?;
+        let all = negatives(40);
+        let stages = Stages::silent();
+        let bank = |settings: &TrainSettings| {
+            NegativeBank::cached(&backbone, &all, settings, &stages, folder.path())
+        };
+        let files = || -> Vec<std::path::PathBuf> {
+            let mut files: Vec<_> = std::fs::read_dir(folder.path())
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path())
+                .collect();
+            files.sort();
+            files
+        };
+        let content = |bank: &NegativeBank| {
+            let parts = [&bank.train, &bank.held_out];
+            (parts.map(|p| (p.outputs.streams.clone(), p.texts.clone())), bank.rms.clone())
+        };
+        let settings = TrainSettings { negative_hours: 0.4, ..TrainSettings::default() };
+        let computed = NegativeBank::new(&backbone, &all, &settings, &stages)?;
+        assert_eq!(content(&bank(&settings)?), content(&computed));
+        let kept = files();
+        assert_eq!(kept.len(), 1);
+        let time = || std::fs::metadata(&kept[0]).unwrap().len();
+        let before = time();
+        assert_eq!(content(&bank(&settings)?), content(&computed));
+        assert_eq!((files(), time()), (kept.clone(), before));
+        // One flipped bit, and a file that was cut short.
+        let bytes = std::fs::read(&kept[0]).unwrap();
+        let mut flipped = bytes.clone();
+        flipped[bytes.len() / 2] ^= 1;
+        for damaged in [&flipped[..], &bytes[..bytes.len() / 3], &[]] {
+            std::fs::write(&kept[0], damaged).unwrap();
+            assert_eq!(content(&bank(&settings)?), content(&computed));
+            assert_eq!(std::fs::read(&kept[0]).unwrap(), bytes, "it is written anew");
+        }
+        // Other settings have another file.
+        bank(&TrainSettings { seed: 2, ..settings })?;
+        assert_eq!(files().len(), 2);
+        Ok(())
     }
 
     #[test]

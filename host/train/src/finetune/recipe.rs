@@ -1,6 +1,6 @@
 //! The whole recipe of fine-tuning, from recordings and negatives to a model file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rand::{SeedableRng, rngs::StdRng, seq::IteratorRandom};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     embeddings::{Embeddings, embed_features, embed_with_progress},
-    head_checkpoint::HeadCheckpoint,
+    head_checkpoint::{HeadCheckpoint, fingerprint},
     models,
     quantize::{Backbone, QuantizedModel},
 };
@@ -72,6 +72,9 @@ pub struct Recipe {
     pub train: Trainable,
     /// Settings of the training.
     pub settings: Settings,
+    /// Folder that keeps the embedded negatives for the next run; they are computed each time
+    /// without one. A file has about 250 MB.
+    pub cache: Option<PathBuf>,
 }
 
 /// False accepts of an earlier model. Each counts twenty times in training, and not
@@ -117,6 +120,7 @@ impl Recipe {
             false_wakes: FalseWakes::default(),
             train: Trainable::Auto,
             settings: Settings::default(),
+            cache: None,
         })
     }
 
@@ -191,7 +195,15 @@ impl Recipe {
         stages: &Stages<'_>,
     ) -> Result<NegativeBank> {
         let settings = &self.settings.train;
-        let mut bank = NegativeBank::new(backbone, negatives, settings, stages)?;
+        // The embeddings of a fine-tuned backbone serve one run only.
+        let is_shared =
+            fingerprint(&backbone.pretrained)? == fingerprint(&self.backbone.pretrained)?;
+        let mut bank = match &self.cache {
+            Some(folder) if is_shared => {
+                NegativeBank::cached(backbone, negatives, settings, stages, folder)?
+            }
+            _ => NegativeBank::new(backbone, negatives, settings, stages)?,
+        };
         let FalseWakes { clips, events } = &self.false_wakes;
         if !clips.is_empty() {
             let speech = vec![clips.clone(); FALSE_WAKE_COPIES].concat();
