@@ -75,7 +75,7 @@ fn crates_import_only_lower_layers() {
 }
 
 /// Libraries whose errors are typed. The others follow.
-const TYPED: [&str; 7] = ["core", "audio", "data", "nn", "device", "capture", "studio"];
+const TYPED: [&str; 8] = ["core", "audio", "data", "nn", "device", "train", "capture", "studio"];
 
 /// The program adds what a user can do; a library states only the problem.
 #[test]

@@ -11,6 +11,7 @@ mod device;
 mod nn;
 #[cfg(feature = "studio")]
 mod studio;
+mod train;
 
 use std::{borrow::Cow, error::Error as StdError, fmt, io, path::PathBuf};
 
@@ -175,6 +176,7 @@ fn advice_of(error: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| of::<wakeling_data::Error>(error))
         .or_else(|| of::<wakeling_nn::Error>(error))
         .or_else(|| of::<wakeling_device::Error>(error))
+        .or_else(|| of::<wakeling_train::Error>(error))
         .or_else(|| of::<wakeling_capture::Error>(error));
     #[cfg(feature = "studio")]
     let found = found.or_else(|| of::<wakeling_studio::Error>(error));

@@ -64,7 +64,7 @@ fn twenty_voices_give_a_model_that_detects_twelve_others() -> Result<()> {
     let other = Negatives { noise: Vec::new(), ..packed(2)? }.streams(3).streams;
     let entry = [head.entry(&backbone)?];
     let int8 = |streams: &[MelStream]| -> Result<Scores> {
-        head_scores(&backbone, &entry, &embed_streams(&backbone, streams)?)
+        Ok(head_scores(&backbone, &entry, &embed_streams(&backbone, streams)?)?)
     };
     let float = |streams: &[MelStream]| float_scores(&backbone.pretrained, &head, streams);
     let int8 = at_five_an_hour(&head, &int8(&positives)?, &spans, &int8(&other)?);

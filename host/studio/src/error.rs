@@ -23,6 +23,9 @@ pub enum Error {
     /// Error of a model or a board.
     #[error(transparent)]
     Device(#[from] wakeling_device::Error),
+    /// Error of training or evaluation.
+    #[error(transparent)]
+    Train(#[from] wakeling_train::Error),
     /// Error of a folder of takes.
     #[error(transparent)]
     Capture(#[from] wakeling_capture::Error),
@@ -100,7 +103,7 @@ pub enum Error {
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-wakeling_core::library_error!(Audio, Data, Device, Capture);
+wakeling_core::library_error!(Audio, Data, Device, Train, Capture);
 
 /// Text of an error for the page.
 #[derive(Clone, Debug, PartialEq, Eq)]

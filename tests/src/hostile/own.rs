@@ -76,7 +76,7 @@ pub fn small_head(pretrained: &PretrainedModel) -> HeadCheckpoint {
 pub fn model_of(
     pretrained: &PretrainedModel,
     head: &HeadCheckpoint,
-) -> wakeling_core::Result<Vec<u8>> {
+) -> wakeling_train::Result<Vec<u8>> {
     let backbone = Backbone::new(pretrained.clone())?;
     let word = head.entry(&backbone)?;
     let card = CardText { name: "hostile".into(), provenance: "tests".into() };

@@ -11,6 +11,7 @@ impl Advise for Error {
             Self::Audio(error) => error.advice(),
             Self::Data(error) => error.advice(),
             Self::Device(error) => error.advice(),
+            Self::Train(error) => error.advice(),
             Self::Capture(error) => error.advice(),
             Self::NotALanguage { .. } => Advice::usage("or leave it empty"),
             Self::NotAPhrase { .. } | Self::StraySound => Advice::usage("load the page again"),

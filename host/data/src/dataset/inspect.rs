@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use wakeling_shared::frontend::MEL_CHANNELS;
 
 use super::{Example, Skipped};
-use crate::{Error, Result};
+use crate::Result;
 use wakeling_audio::{
     FileFormat, SAMPLE_RATE,
     features::{FrontendTables, NormalizationKind, band_center_hz, mel_powers},

@@ -13,8 +13,9 @@ use super::{
     Scores, TestConditions,
     conditions::{LEAD_SAMPLES, TAIL_SAMPLES, steps},
 };
+use crate::{Error, Result};
 use wakeling_audio::SAMPLE_RATE;
-use wakeling_core::{Error, Result, console, progress::Progress};
+use wakeling_core::{console, progress::Progress};
 use wakeling_data::clip_features::read_log_mel;
 use wakeling_data::{
     dataset::Example,
@@ -128,7 +129,7 @@ pub struct Piece {
 /// that cannot be read are logged. The result has no stream if none can be read.
 ///
 /// # Errors
-/// [`Error::Defect`] if no pipeline can be created from the model; [`Error::Cancelled`].
+/// [`Error::Core`] if no pipeline can be created from the model; [`Error::Core`].
 pub fn score_stream(
     model: &Model<'_>,
     examples: &[Example],

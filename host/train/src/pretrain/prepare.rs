@@ -30,7 +30,9 @@ use wakeling_audio::{
     Error as Audio,
     features::{FrontendTables, LogMel, NormalizationKind},
 };
-use wakeling_core::{Error, Result, files::write_atomic};
+use wakeling_core::{Error as Core, files::write_atomic};
+
+use crate::{Error, Result};
 use wakeling_data::clip_features::decode_log_mel;
 use wakeling_data::{
     dataset::{
@@ -135,8 +137,8 @@ pub struct Labelling<'a> {
 /// Scans the datasets, or loads the result of an earlier call in this folder.
 ///
 /// # Errors
-/// [`Error::Input`] if there is nothing to learn from, or if the folder holds a run on other
-/// datasets; [`Error::Usage`] if no clip has a label for the task; [`Error::Io`] if reading or
+/// [`Error::Data`] if there is nothing to learn from, or if the folder holds a run on other
+/// datasets; [`Error::NoLabel`] if no clip has a label for the task; [`Error::Core`] if reading or
 /// writing fails.
 pub fn prepare(
     datasets: &Datasets,
@@ -150,8 +152,7 @@ pub fn prepare(
         datasets,
         format!("{:?} {:?} {}{voice}", labelling.task, labelling.tokenizer, labelling.seed),
     ));
-    let request =
-        request.map_err(|e| Error::usage(format!("a name is not text: {e}"), "rename"))?;
+    let request = request.map_err(|e| Error::NameIsNoText { reason: e.to_string() })?;
     if let Some(index) = earlier(folder, &request)? {
         return Ok(index);
     }
@@ -209,11 +210,7 @@ fn earlier(folder: &Path, request: &str) -> Result<Option<PretrainIndex>> {
         return Ok(Some(PretrainIndex { found, train, dev, noise, skipped }));
     }
     if folder.join("checkpoint.safetensors").exists() {
-        return Err(Error::input(
-            folder,
-            "the run in this folder has other datasets, tasks or tokens",
-            "choose another --out folder, or remove this one",
-        ));
+        return Err(Error::OtherRequest { path: folder.to_owned() });
     }
     Ok(None)
 }
@@ -230,7 +227,7 @@ impl Found {
 
     fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_vec_pretty(self);
-        write_atomic(path, &text.map_err(|e| Error::io(path, "write")(e.into()))?)
+        Ok(write_atomic(path, &text.map_err(|e| Error::io(path, "write")(e.into()))?)?)
     }
 }
 
@@ -333,14 +330,14 @@ impl LoaderConfig {
         Ok(index)
     }
 
-    fn skip(&mut self, skipped: &Skipped) -> Result<()> {
+    fn skip(&mut self, skipped: &Skipped) -> wakeling_core::Result<()> {
         self.count += 1;
         if self.count <= LINES_SHOWN {
             log::info!("skipped: {skipped}");
         } else if self.count == LINES_SHOWN + 1 {
             log::info!("skipped: more, see {}", self.skipped_path.display());
         }
-        writeln!(self.skipped, "{skipped}").map_err(Error::io(&self.skipped_path, "write"))
+        writeln!(self.skipped, "{skipped}").map_err(Core::io(&self.skipped_path, "write"))
     }
 
     fn end(&mut self) -> Result<()> {
@@ -418,16 +415,10 @@ impl Counts {
             _ => Vocabulary::frequent(self.words, LEAST_WORD_COUNT),
         };
         if clips == 0 {
-            return Err(Error::usage(
-                "every clip is of one speaker, so none can be held out",
-                "give clips of other speakers with --dev",
-            ));
+            return Err(Error::OneSpeaker);
         }
         if tokens.outputs() + words.outputs() == 2 && !labelling.voice {
-            return Err(Error::usage(
-                "no example has a label of this task",
-                "give a manifest with `text`, or a folder of words with at least 40 clips each",
-            ));
+            return Err(Error::NoLabel);
         }
         Ok(Found { request, tokens, words, sources: self.sources.into_keys().collect() })
     }
@@ -542,8 +533,7 @@ fn unusable(clip: &Example, error: wakeling_data::Error) -> Unusable {
     use wakeling_data::Error as Data;
     let problem = match &error {
         Data::Audio(Audio::File(file)) => file.described(),
-        Data::Core(Error::Io { source, .. })
-        | Data::Audio(Audio::Core(Error::Io { source, .. }))
+        Data::Core(Core::Io { source, .. }) | Data::Audio(Audio::Core(Core::Io { source, .. }))
             if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
         {
             source.to_string()

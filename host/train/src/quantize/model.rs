@@ -12,8 +12,8 @@ use wakeling_shared::{
 };
 
 use super::{Backbone, QuantizedHead, QuantizedLayer};
+use crate::{Error, Result};
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
-use wakeling_core::{Error, Result};
 use wakeling_device::model_file;
 
 /// Keyword with its head, ready for a model file.
@@ -58,7 +58,7 @@ impl QuantizedModel {
     /// Puts heads on a backbone.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there are more layers, heads or keywords than a model can hold.
+    /// [`Error::ModelTooLarge`] if there are more layers, heads or keywords than a model can hold.
     pub fn new(backbone: &Backbone, words: Vec<KeywordEntry>, card: CardText) -> Result<Self> {
         let info = &backbone.pretrained.info;
         let model = Self {
@@ -78,10 +78,7 @@ impl QuantizedModel {
             ("words", model.words.len(), MAX_HEADS.min(MAX_KEYWORDS)),
         ];
         match counts.into_iter().find(|&(_, count, most)| count > most) {
-            Some((what, _, most)) => Err(Error::usage(
-                format!("a model holds at most {most} {what}"),
-                "put some of the words into a second model",
-            )),
+            Some((what, _, most)) => Err(Error::ModelTooLarge { what, most }),
             None => Ok(model),
         }
     }
