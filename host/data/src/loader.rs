@@ -148,7 +148,7 @@ impl<L: Decode> DataLoader<L> {
     /// Creates a loader and fills its buffer from `position` on.
     ///
     /// # Errors
-    /// [`Error::Input`] if no clip in the buffer can be used; [`Error::Core`] if reading fails.
+    /// [`Error::NothingLoads`] if no clip in the buffer can be used; [`Error::Core`] if reading fails.
     pub fn start(
         index: &Arc<DatasetIndex>,
         config: LoaderConfig,

@@ -89,7 +89,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 /// Reads a pack.
 ///
 /// # Errors
-/// [`Error::Input`] if the file is no pack, has another version, or is damaged; [`Error::Core`] if it
+/// [`Error::InvalidPack`] if the file is no pack, has another version, or is damaged; [`Error::Core`] if it
 /// cannot be read.
 pub fn read(path: &Path) -> Result<Negatives> {
     let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;

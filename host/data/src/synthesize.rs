@@ -143,7 +143,7 @@ pub struct Spoken {
 /// Checks that a text can be passed to a program and spoken.
 ///
 /// # Errors
-/// [`Error::Usage`] if it has no letter or digit, is very long, begins like an option, or holds
+/// [`Error::NotSpeakable`] if it has no letter or digit, is very long, begins like an option, or holds
 /// control characters.
 pub fn check_text(text: &str) -> Result<()> {
     let problem = if !text.chars().any(char::is_alphanumeric) {
@@ -166,8 +166,8 @@ impl Speech {
     /// A voice that failed is not tried again. Existing files are kept.
     ///
     /// # Errors
-    /// [`Error::Device`] if the program cannot be started; [`Error::Usage`], with the command and
-    /// its messages, if more than half of the utterances fail; [`Error::Input`] if the folder holds
+    /// [`Error::CommandNotStarted`]; [`Error::SynthesisFailed`], with the command and
+    /// its messages, if more than half of the utterances fail; [`Error::OtherSamples`] if the folder holds
     /// samples of another phrase; [`Error::Core`] if a file cannot be written.
     pub fn speak(&self, utterances: &[Utterance], folder: &Path) -> Result<Spoken> {
         for utterance in utterances {

@@ -64,7 +64,7 @@ impl Table {
     /// Reads a table, or only its rows of `split` if one is named.
     ///
     /// # Errors
-    /// [`Error::Core`] if it cannot be read. [`Error::Input`] if it is not a table, has no header or
+    /// [`Error::Core`] if it cannot be read. [`Error::TableIsNoText`] and others if it is not a table, has no header or
     /// no label, contradicts itself, or has no column for the named split.
     pub fn open(path: &Path, split: Option<&str>) -> Result<Self> {
         let bytes = fs::read(path).map_err(Error::io(path, "read"))?;

@@ -174,7 +174,7 @@ impl Checked {
 /// checked. Reports what is left out.
 ///
 /// # Errors
-/// As [`Dataset::open`] and [`of_text`]; [`Error::Input`] if no recording can be used.
+/// As [`Dataset::open`] and [`of_text`]; [`Error::NoUsableTake`] if no recording can be used.
 pub fn open(
     path: &Path,
     label: &str,

@@ -166,7 +166,7 @@ impl Tokenizer {
     /// language that the grapheme-to-phoneme program does not speak have none.
     ///
     /// # Errors
-    /// [`Error::Device`] if the grapheme-to-phoneme program cannot be started, [`Error::Usage`] if
+    /// [`Error::PhonesNotStarted`] if the program cannot be started, [`Error::PhonesFailed`] if
     /// it fails.
     pub fn tokenize(&self, texts: &[(String, String)]) -> Result<Vec<Vec<String>>> {
         let mut phones: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();

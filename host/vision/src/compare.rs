@@ -39,7 +39,7 @@ pub fn train_and_evaluate(
 /// Samples `count` images with `seed`. Classes are as balanced as the number of images allows.
 ///
 /// # Errors
-/// [`Error::Usage`] if there are fewer images.
+/// [`Error::usage`] if there are fewer images.
 pub fn sample(images: &ImageSet, count: usize, seed: u64) -> Result<ImageSet> {
     if count > images.all.len() {
         let problem = format!("{count} images requested, {} available", images.all.len());

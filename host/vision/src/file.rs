@@ -81,7 +81,7 @@ impl ImageNetwork {
     /// the three channels, which is equivalent to three equal channels.
     ///
     /// # Errors
-    /// [`Error::Usage`] if a gray network would have to take colour images.
+    /// [`Error::usage`] if a gray network would have to take colour images.
     pub fn transferred(
         &self,
         labelling: Labelling,
@@ -133,7 +133,7 @@ impl ImageNetwork {
     /// Reads a network.
     ///
     /// # Errors
-    /// [`Error::Input`] if the file is no network over images, or its weights do not match the
+    /// [`Error::input`] if the file is no network over images, or its weights do not match the
     /// shape in its record.
     pub fn load(path: &Path) -> Result<Self> {
         let remedy =

@@ -105,7 +105,7 @@ impl Settings {
 /// are computed during training.
 ///
 /// # Errors
-/// [`Error::Usage`] if no image has a label; else as [`Trainer::train`].
+/// [`Error::usage`] if no image has a label; else as [`Trainer::train`].
 pub fn train(
     mut network: ImageNetwork,
     images: &ImageSet,

@@ -28,7 +28,7 @@ impl Checksum {
     /// Compares the checksum of a file with this one.
     ///
     /// # Errors
-    /// [`Error::Input`] if they differ; [`Error::Core`] if the file cannot be read.
+    /// [`Error::Checksum`] if they differ; [`Error::Core`] if the file cannot be read.
     pub fn compare(&self, path: &Path) -> Result<()> {
         let (kind, expected, found) = match self {
             Self::Sha256(expected) => ("SHA-256", expected, digest::<Sha256>(path)?),

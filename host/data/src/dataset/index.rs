@@ -180,7 +180,7 @@ impl DatasetIndex {
     /// Reads the clips of a chunk.
     ///
     /// # Errors
-    /// [`Error::Core`] if the index cannot be read; [`Error::Input`] if it was changed.
+    /// [`Error::Core`] if the index cannot be read; [`Error::IndexChanged`] if it was changed.
     pub fn read<T: DeserializeOwned>(&self, chunk: Chunk) -> Result<Vec<T>> {
         let read = || -> io::Result<Vec<T>> {
             let mut file = File::open(&self.path)?;

@@ -258,7 +258,7 @@ impl Format {
     /// Detects the layout at `path` by its name and its content.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is nothing, or nothing in a supported layout; [`Error::Core`] if
+    /// [`Error::NoDataset`] and others if there is nothing, or nothing in a supported layout; [`Error::Core`] if
     /// reading fails.
     pub fn detect(path: &Path) -> Result<Self> {
         if remote::is_url(path) || shards::has_braces(path) {
@@ -298,7 +298,7 @@ impl Format {
 /// depends only on the names. If `format` is `None`, [`Format::detect`] determines it.
 ///
 /// # Errors
-/// [`Error::Input`] if there is nothing at `path`; [`Error::Core`] if it cannot be read; the errors
+/// [`Error::NoDataset`] if there is nothing at `path`; [`Error::Core`] if it cannot be read; the errors
 /// of the sink. Single bad lines or files are not errors.
 pub fn stream(path: &Path, format: Option<Format>, sink: &mut Sink<'_>) -> Result<()> {
     let format = match format {
@@ -344,7 +344,7 @@ impl Dataset {
     /// Collects the items that [`stream`] finds at a path.
     ///
     /// # Errors
-    /// As [`stream`], and [`Error::Input`] if there is no usable clip.
+    /// As [`stream`], and [`Error::NoUsableClip`] or [`Error::NoClip`] if there is no usable clip.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut dataset = Self::default();

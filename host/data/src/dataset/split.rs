@@ -35,7 +35,7 @@ use crate::{Error, Result};
 /// ```
 ///
 /// # Errors
-/// [`Error::Usage`] if a fraction is not in (0, 1], their sum exceeds 1, or there are fewer speakers
+/// [`Error::Fractions`] if one is not in (0, 1], or their sum exceeds 1; [`Error::FewSpeakers`] if there are fewer speakers
 /// than parts.
 pub fn split_by_speaker(
     examples: &[Example],

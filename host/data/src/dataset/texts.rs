@@ -50,7 +50,7 @@ impl OfText {
 /// kind, such as a file beside folders of words, counts as the keyword.
 ///
 /// # Errors
-/// [`Error::Input`] if every clip has another text.
+/// [`Error::NoSuchText`] if every clip has another text.
 pub fn of_text(path: &Path, clips: Vec<Example>, label: &str) -> Result<OfText> {
     if clips.iter().all(|clip| clip.text.is_none()) {
         return Ok(OfText { clips, ..OfText::default() });

@@ -31,7 +31,7 @@ pub struct Unpacked {
 /// Unpacks `archive` into the folder `target`, which must not exist yet.
 ///
 /// # Errors
-/// [`Error::Input`] if the format is not supported, if the archive is damaged or truncated, if an
+/// [`Error::ArchiveFormat`] if the format is not supported; others if the archive is damaged or truncated, if an
 /// entry is outside the target, or if `target` exists; [`Error::Core`] if reading or writing fails.
 /// `target` does not exist after an error, unless it existed before.
 pub fn unpack(archive: &Path, target: &Path) -> Result<Unpacked> {
@@ -143,7 +143,7 @@ impl Folder<'_> {
     /// Returns the path of an entry below the root.
     ///
     /// # Errors
-    /// [`Error::Input`] if the name leads outside the root.
+    /// [`Error::HostileArchive`] if the name leads outside the root.
     fn place(&self, name: &str) -> Result<PathBuf> {
         let hostile =
             || Error::HostileArchive { path: self.archive.to_owned(), name: name.to_owned() };

@@ -14,7 +14,7 @@ fn absent(url: &str) -> Error {
 /// Returns the error that names the missing feature.
 ///
 /// # Errors
-/// [`Error::Usage`], always.
+/// [`Error::WithoutRemote`], always.
 pub fn download(url: &str, _target: &Path, _watch: &mut Watch<'_>) -> Result<()> {
     Err(absent(url))
 }

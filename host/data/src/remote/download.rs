@@ -42,7 +42,7 @@ enum Failure {
 ///
 /// # Errors
 /// [`Error::Core`] naming `url` if the server refuses or does not respond after several attempts, or
-/// naming the file if writing fails; [`Error::Input`] if the address is invalid.
+/// naming the file if writing fails; [`Error::NoBucket`] or [`Error::S3Server`] if the address is invalid.
 pub fn download(url: &str, target: &Path, watch: &mut Watch<'_>) -> Result<()> {
     let part = Part::of(target);
     let mut tries = 0;

@@ -43,7 +43,7 @@ pub fn is_url(path: &Path) -> bool {
 /// files below it that do, sorted.
 ///
 /// # Errors
-/// [`Error::Input`] for an `http(s)://` address with another ending, since a web server has no
+/// [`Error::NoListOfFiles`] for an `http(s)://` address with another ending, since a web server has no
 /// list; [`Error::Core`] if the server cannot be reached.
 pub fn list(url: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
     let text = url.to_string_lossy();

@@ -67,7 +67,7 @@ impl Template {
     /// Splits a command line into arguments.
     ///
     /// # Errors
-    /// [`Error::Usage`] if a quote is not closed, there is no program or no `{out}`, or a
+    /// [`Error::InvalidCommand`] if a quote is not closed, there is no program or no `{out}`, or a
     /// placeholder is unknown.
     pub fn parse(line: &str) -> Result<Self> {
         let refused = |problem: &str| {
@@ -118,7 +118,7 @@ impl Template {
     /// failure.
     ///
     /// # Errors
-    /// [`Error::Device`] if the program cannot be started. A failing program is the inner `Err`.
+    /// [`Error::CommandNotStarted`] if the program cannot be started. A failing program is the inner `Err`.
     pub fn run(&self, values: &Values<'_>, timeout: Duration) -> Result<Result<String, String>> {
         let arguments = self.fill(values);
         let Some((program, rest)) = arguments.split_first() else { return Ok(Err(String::new())) };

@@ -103,7 +103,7 @@ impl Engine {
     /// known ones.
     ///
     /// # Errors
-    /// [`Error::Device`] if espeak-ng cannot be started; [`Error::Usage`] if no voice is known for
+    /// [`Error::EspeakNotStarted`]; [`Error::NoVoices`] if no voice is known for
     /// the language.
     pub fn preset(self, language: &str, own: &[String]) -> Result<Preset> {
         let (line, voices, speeds, pitches): (_, _, &[&str], &[&str]) = match self {

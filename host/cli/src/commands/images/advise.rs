@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Channels, finetune::decide};
 use crate::commands::number;
-use crate::error::Result;
+use wakeling_core::Result;
 use wakeling_vision::{advise::Advice, compare::Trainable, dataset::ImageSet};
 
 /// Check whether images suit the pretrained network, and what to train

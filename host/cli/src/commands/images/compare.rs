@@ -6,8 +6,7 @@ use clap::Args;
 
 use super::Channels;
 use crate::commands::number;
-use crate::error::{Error, Result};
-use wakeling_core::files;
+use wakeling_core::{Error, Result, files};
 use wakeling_shared::model::Shape;
 use wakeling_vision::{
     Labelling,

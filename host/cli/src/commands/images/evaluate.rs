@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::error::Result;
+use wakeling_core::Result;
 use wakeling_device::model_file;
 use wakeling_vision::{
     dataset::ImageSet,
@@ -49,7 +49,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         let same = float.info.network.shape() == model.shape
             && float.info.labels.iter().map(String::as_str).eq(model.labels.iter().copied());
         if !same {
-            return Err(crate::error::Error::input(
+            return Err(wakeling_core::Error::input(
                 path,
                 "a network of another size, or with other labels than the model",
                 "give the .safetensors that was written beside the model",

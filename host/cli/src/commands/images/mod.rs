@@ -12,8 +12,7 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use wakeling_shared::model::ImageModel;
 
-use crate::error::{Error, Result};
-use wakeling_core::{console, files};
+use wakeling_core::{Error, Result, console, files};
 use wakeling_vision::{
     dataset::ImageSet,
     evaluate::table,

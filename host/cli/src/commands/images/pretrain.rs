@@ -6,8 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Channels, write};
-use crate::error::Result;
-use wakeling_core::files;
+use wakeling_core::{Result, files};
 use wakeling_vision::{
     compare::SCRATCH_RATE,
     dataset::ImageSet,
