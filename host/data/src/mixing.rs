@@ -2,7 +2,7 @@
 //!
 //! A device receives an endless stream and its network is always warm. Training must therefore not
 //! let the network learn where a clip begins. A training stream ([`MelStream`]) lasts many seconds and
-//! holds several clips, with background between and under them.
+//! holds several clips, with background between and under them. A [`Mixer`] owns what is mixed in.
 //!
 //! All operations work on cached [`LogMel`] frames. Powers of independent sounds add, so noise
 //! costs one addition per band. The augmentations are operations on 40 numbers per frame: gain,
@@ -13,10 +13,12 @@
 //! Shapes: a clip is `(frames, 40)` of log₂ power in Q8; a row is `(frames, 40)` of power.
 
 mod background;
+mod mixer;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-pub use background::{BackgroundMix, Backgrounds};
+pub use background::BackgroundMix;
+pub use mixer::Mixer;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use wakeling_shared::frontend::{FrontendParams, MEL_CHANNELS, MelPowers, Normalizer};
@@ -298,10 +300,10 @@ impl MelStream {
     }
 }
 
-/// Pool of recorded noise to mix under speech.
+/// Pool of recorded noise to mix under speech. Its copies share the clips.
 #[derive(Clone, Debug, Default)]
 pub struct NoisePool {
-    clips: Vec<LogMel>,
+    clips: Arc<[LogMel]>,
 }
 
 impl NoisePool {

@@ -7,7 +7,7 @@ use crate::clip_features::load_log_mel;
 use crate::{
     dataset::Example,
     mixing::{
-        BackgroundMix, Backgrounds, FRAMES_PER_SECOND, FeatureAugmentation, MelStream, NoisePool,
+        BackgroundMix, FRAMES_PER_SECOND, FeatureAugmentation, MelStream, Mixer, NoisePool,
         loudness,
     },
     text::{clean, contains_phrase},
@@ -90,6 +90,28 @@ impl Negatives {
         hours(frames)
     }
 
+    /// Returns a mixer of the noise, and of the speech whose transcripts do not contain `phrase`. A
+    /// network must not learn the phrase as a negative.
+    pub fn mixer_without(
+        &self,
+        phrase: &str,
+        background: &BackgroundMix,
+        augmentation: &FeatureAugmentation,
+    ) -> Mixer<'_> {
+        let speech = self.speech.iter().filter(|s| !s.holds(phrase));
+        self.mixer(speech, background, augmentation)
+    }
+
+    fn mixer<'a>(
+        &self,
+        speech: impl Iterator<Item = &'a SpeechClip>,
+        background: &BackgroundMix,
+        augmentation: &FeatureAugmentation,
+    ) -> Mixer<'a> {
+        let noise = NoisePool::new(self.noise.clone());
+        Mixer::new(noise, speech.map(|s| &s.frames).collect(), *background, *augmentation)
+    }
+
     /// Mixes every clip once into streams, with augmentation, and with noise under three of four
     /// streams. Adds streams of noise alone.
     pub fn streams(&self, seed: u64) -> Streams {
@@ -99,8 +121,7 @@ impl Negatives {
     /// As [`Negatives::streams`], with other backgrounds. Babble is made of the same speech.
     pub fn streams_with(&self, mix: &BackgroundMix, seed: u64) -> Streams {
         let mut rng = StdRng::seed_from_u64(seed);
-        let talkers = self.speech.iter().map(|s| &s.frames).collect();
-        let pool = Backgrounds::new(NoisePool::new(self.noise.clone()), talkers);
+        let mixer = self.mixer(self.speech.iter(), mix, &FeatureAugmentation::STRONG);
         let mut order: Vec<&SpeechClip> = self.speech.iter().collect();
         order.shuffle(&mut rng);
         let mut streams = Streams::default();
@@ -114,10 +135,7 @@ impl Negatives {
                 if at > 0 && at + clip.len() > STREAM_FRAMES && clip.len() < STREAM_FRAMES {
                     break;
                 }
-                let plain = rng.random_bool(0.4);
-                let augmentation =
-                    if plain { FeatureAugmentation::NONE } else { FeatureAugmentation::STRONG };
-                let sound = augmentation.apply(clip, &mut rng);
+                let sound = mixer.augment_or_keep(clip, 0.4, &mut rng);
                 level.get_or_insert_with(|| loudness(&sound));
                 stream.add(at, &sound, 1.0);
                 at += sound.len() + rng.random_range(5..LONGEST_PAUSE);
@@ -125,7 +143,7 @@ impl Negatives {
                 text = format!("{text} | {}", clean(&speech.text));
                 order.pop();
             }
-            for talker in pool.add(&mut stream, level.unwrap_or(1e6), mix, &mut rng) {
+            for talker in mixer.add_background(&mut stream, level.unwrap_or(1e6), &mut rng) {
                 text = format!("{text} | {}", clean(&self.speech[talker].text));
             }
             streams.streams.push(stream);
@@ -136,9 +154,10 @@ impl Negatives {
             for _ in 0..8 {
                 let clip = &self.noise[rng.random_range(0..self.noise.len())];
                 let at = rng.random_range(0..STREAM_FRAMES);
-                stream.add(at, &FeatureAugmentation::STRONG.apply(clip, &mut rng), 1.0);
+                stream.add(at, &mixer.augment(clip, &mut rng), 1.0);
             }
-            stream.add_noise_below(pool.noise(), 1e7, rng.random_range(-10.0..20.0), &mut rng);
+            let snr_db = rng.random_range(-10.0..20.0);
+            mixer.add_noise(&mut stream, 1e7, snr_db, &mut rng);
             streams.streams.push(stream);
             streams.texts.push(String::new());
         }

@@ -115,8 +115,8 @@ fn positive_streams(
 ) -> Result<Vec<PositiveStream>> {
     stages.check()?;
     let TrainSettings { augmentation, background, positive_streams, .. } = &settings.train;
-    let around = positives::Around::of(negatives, keyword.label, background);
-    let streams = positives::mix_positives(keyword, &around, augmentation, *positive_streams, rng);
+    let mixer = negatives.mixer_without(keyword.label, background, augmentation);
+    let streams = positives::mix_positives(keyword, &mixer, *positive_streams, rng);
     if streams.is_empty() {
         return Err(no_phrase(keyword.label, keyword.positives.len()));
     }

@@ -17,6 +17,7 @@
 mod curves;
 mod run_log;
 mod distributed;
+mod report;
 mod share;
 
 use std::{
@@ -28,12 +29,13 @@ use std::{
 use candle_core::Tensor;
 pub use distributed::{ProcessGroup, Rank};
 use rand::{SeedableRng, rngs::StdRng};
+use report::Report;
 use run_log::Log;
 pub use run_log::Metric;
 use share::ShardSum;
 
 use crate::{Error, Result};
-use wakeling_core::progress::progress_bar;
+use wakeling_core::progress::Progress;
 use wakeling_nn::{
     mode::{LayerMoments, update_running},
     optimizer::{Schedule, ScheduledAdamW},
@@ -66,7 +68,7 @@ pub struct StepOutput {
 /// /// Fits `y = w · x` to points on a line of slope 3.
 /// struct Line;
 /// impl TrainStep for Line {
-///     fn loss(&self, params: &Params, _worker: usize, _rng: &mut StdRng) -> wakeling_core::Result<StepOutput> {
+///     fn loss(&self, params: &Params, _worker: usize, _rng: &mut StdRng) -> Result<StepOutput> {
 ///         let x = Tensor::new(&[1f32, 2.0, 3.0], &Device::Cpu)?;
 ///         let error = (x.broadcast_mul(&params.get("w")?)? - (&x * 3.0)?)?;
 ///         Ok(StepOutput { loss: error.sqr()?.mean_all()?, moments: vec![], examples: 3 })
@@ -177,7 +179,21 @@ impl Trainer {
         params: Params,
         tick: &dyn Fn() -> Result<()>,
     ) -> Result<Params> {
-        self.run_steps(&ProcessGroup::alone(), stage, params, Some(tick))
+        self.run_steps(&ProcessGroup::alone(), stage, params, Report::Ticks(tick))
+    }
+
+    /// Trains `params` alone, as [`Trainer::train`] does. Reports the training steps to `progress`
+    /// as one stage, and stops after the step at which it is cancelled.
+    ///
+    /// # Errors
+    /// As there; [`Error::Cancelled`].
+    pub fn train_with_progress(
+        &self,
+        stage: &dyn TrainStep,
+        params: Params,
+        progress: &dyn Progress,
+    ) -> Result<Params> {
+        self.run_steps(&ProcessGroup::alone(), stage, params, Report::Observer(progress))
     }
 
     /// Trains `params` and returns the averaged weights. Resumes from the folder's checkpoint if
@@ -192,7 +208,8 @@ impl Trainer {
         stage: &dyn TrainStep,
         params: Params,
     ) -> Result<Params> {
-        self.run_steps(group, stage, params, None)
+        let report = if group.rank().index == 0 { Report::bar() } else { Report::Silent };
+        self.run_steps(group, stage, params, report)
     }
 
     fn run_steps(
@@ -200,7 +217,7 @@ impl Trainer {
         group: &ProcessGroup,
         stage: &dyn TrainStep,
         params: Params,
-        tick: Option<&dyn Fn() -> Result<()>>,
+        mut report: Report<'_>,
     ) -> Result<Params> {
         let rank = group.rank();
         if self.shards > 1 && !params.device().is_cpu() {
@@ -211,12 +228,7 @@ impl Trainer {
             Some(folder) if rank.index == 0 => Some(Log::open(folder, adam.steps_done())?),
             _ => None,
         };
-        let bar = match (rank.index, tick) {
-            (0, None) => progress_bar(self.schedule.steps as u64, self.title),
-            _ => indicatif::ProgressBar::hidden(),
-        };
-        bar.set_position(adam.steps_done() as u64);
-        bar.reset_eta();
+        report.begin(self.title, self.schedule.steps, adam.steps_done());
         let mut recent = Recent::new();
         while adam.steps_done() < self.schedule.steps {
             let step = adam.steps_done();
@@ -231,18 +243,15 @@ impl Trainer {
             }
             stage.next_batch()?;
             recent.add(loss, examples);
-            bar.set_message(format!("loss {:.3}  {:.0} examples/s", recent.loss(), recent.rate()));
-            bar.inc(1);
-            if let Some(tick) = tick {
-                tick()?;
-            }
+            report
+                .step(|| format!("loss {:.3}  {:.0} examples/s", recent.loss(), recent.rate()))?;
             let done = step + 1;
             let metrics = self.metrics(group, stage, &params, &adam)?;
             if let Some(log) = &mut log {
                 log.row(done, loss, self.schedule.rate(step), norm, &metrics)?;
                 if !metrics.is_empty() {
                     let metrics: Vec<String> = metrics.iter().map(Metric::to_string).collect();
-                    bar.suspend(|| log::info!("step {done}: {}", metrics.join(", ")));
+                    report.line(&format!("step {done}: {}", metrics.join(", ")));
                 }
             }
             if done.is_multiple_of(self.checkpoint_every.max(1)) {
@@ -250,7 +259,7 @@ impl Trainer {
                 log.as_mut().map_or(Ok(()), |log| log.draw(false))?;
             }
         }
-        bar.finish_and_clear();
+        report.end();
         self.checkpoint(group, stage, &params, &adam)?;
         log.as_mut().map_or(Ok(()), |log| log.draw(true))?;
         Ok(adam.averaged(&params)?)

@@ -25,12 +25,16 @@ pub struct Advice {
 }
 
 impl Advice {
-    /// Measures the three shares. `base` must already have the size, channels and labels of the
-    /// images.
+    /// Measures the three shares, with a pretrained network on images of its size. `seed` is that of
+    /// the untrained network.
     ///
     /// # Errors
-    /// [`Error::Tensor`](wakeling_core::Error::Tensor) if the weights of `base` do not fit its shape.
+    /// As [`ImageNetwork::transferred`];
+    /// [`Error::Tensor`](wakeling_core::Error::Tensor) if the images have another size.
     pub fn of(pretrained: &ImageNetwork, images: &ImageSet, seed: u64) -> Result<Self> {
+        let channels = images.shape.channels.into();
+        let pretrained =
+            &pretrained.transferred(images.labelling, &images.labels, channels, seed)?;
         let config = pretrained.info.network.clone();
         let random = ImageNetwork::fresh(config, images.labelling, &images.labels, seed)?;
         let label_queries = label_queries(images);

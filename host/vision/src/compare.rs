@@ -13,28 +13,14 @@ use super::{
     Labelling,
     dataset::ImageSet,
     file::ImageNetwork,
-    metrics::{Measured, average_precision, mean, mean_and_half, measure},
+    finetune::{self, Recipe},
+    metrics::{Measured, average_precision, mean, mean_and_half},
     network::NetworkConfig,
-    quantize, simulate,
-    training::{Settings, train},
+    strategy::{SCRATCH_RATE, Trainable},
+    trained_model::TrainedModel,
+    training::{Settings, train_with_progress},
 };
-use wakeling_core::{Error, Result};
-
-/// Trains a network, quantizes it, and measures the result on `test`.
-///
-/// # Errors
-/// As [`train`] and [`quantize::encode`].
-pub fn train_and_evaluate(
-    network: ImageNetwork,
-    images: &ImageSet,
-    test: &ImageSet,
-    settings: &Settings,
-) -> Result<Measured> {
-    let network = train(network, images, None, settings)?;
-    let bytes = quantize::encode(&network)?;
-    let model = simulate::load("model".as_ref(), &bytes)?;
-    Ok(measure(test, &simulate::logits(&model, test)?))
-}
+use wakeling_core::{Error, Result, progress::Progress};
 
 /// Samples `count` images with `seed`. Classes are as balanced as the number of images allows.
 ///
@@ -78,53 +64,6 @@ pub fn hide_labels(images: &ImageSet, share: f64, seed: u64) -> ImageSet {
     hidden
 }
 
-/// Initialization and trained layers of a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trainable {
-    /// Random weights, all layers trained.
-    Scratch,
-    /// Pretrained weights, only the head trained.
-    Head,
-    /// Pretrained weights, the head and the last two blocks trained.
-    Last,
-    /// Pretrained weights, all layers trained.
-    All,
-}
-
-wakeling_core::choices!(Trainable {
-    Scratch: "scratch", "Random weights, all layers trained";
-    Head: "head", "Pretrained weights, only the head trained";
-    Last: "last", "Pretrained weights, the head and the last two blocks trained";
-    All: "all", "Pretrained weights, all layers trained";
-});
-
-impl Trainable {
-    /// Returns the index of the first part that is trained.
-    pub fn first_trained(self, network: &NetworkConfig) -> usize {
-        match self {
-            Self::Scratch | Self::All => 0,
-            Self::Head => network.parts() - 1,
-            Self::Last => network.parts().saturating_sub(3),
-        }
-    }
-
-    /// Returns the peak learning rate for this strategy.
-    pub fn rate(self) -> f64 {
-        match self {
-            Self::Scratch => SCRATCH_RATE,
-            Self::Head => HEAD_RATE,
-            Self::Last | Self::All => TUNING_RATE,
-        }
-    }
-}
-
-/// Peak learning rate for random weights.
-pub const SCRATCH_RATE: f64 = 4e-3;
-/// Peak learning rate for a head alone.
-pub const HEAD_RATE: f64 = 1e-2;
-/// Peak learning rate for pretrained layers.
-pub const TUNING_RATE: f64 = 2e-3;
-
 /// Results of one table cell, one run per seed.
 #[derive(Clone, Debug)]
 pub struct Cell {
@@ -140,38 +79,33 @@ pub struct Cell {
 const METRIC_NAMES: [&str; 3] = ["accuracy", "auc", "mean_average_precision"];
 
 /// Compares strategies, such as pretrained against scratch: one cell per number of images and
-/// strategy, one run per seed.
+/// strategy, one run of the [`Recipe`] per seed. Reports each finished cell to `progress` as a line.
 ///
 /// # Errors
-/// As [`train_and_evaluate`] and [`sample`].
+/// As [`Recipe::new`], [`Recipe::run`] and [`sample`].
 pub fn trainables(
     pretrained: &ImageNetwork,
     [images, test]: [&ImageSet; 2],
     counts: &[usize],
     trainables: &[Trainable],
     repeats: &Repeats,
+    progress: &dyn Progress,
 ) -> Result<Vec<Cell>> {
     let mut cells = Vec::new();
-    let channels = usize::from(images.shape.channels);
     for &count in counts {
         for &trainable in trainables {
             let mut runs = Vec::new();
             for seed in repeats.seeds() {
                 let sampled = sample(images, count, seed)?;
-                let mut network =
-                    pretrained.transferred(images.labelling, &images.labels, channels, seed)?;
-                if trainable == Trainable::Scratch {
-                    let config = network.info.network.clone();
-                    network = ImageNetwork::fresh(config, images.labelling, &images.labels, seed)?;
-                }
-                let mut settings = repeats.settings(trainable.rate(), seed);
-                settings.first_trained = trainable.first_trained(&network.info.network);
-                let measured = train_and_evaluate(network, &sampled, test, &settings)?;
-                runs.push(metric_values(&measured));
+                let mut recipe = Recipe::new(pretrained.clone(), sampled)?;
+                recipe.train = Some(trainable);
+                let Repeats { steps, workers, .. } = *repeats;
+                recipe.settings = finetune::Settings { steps, workers, seed, ..Default::default() };
+                runs.push(metric_values(&recipe.run(progress)?.measure(test)?));
             }
-            let column = format!("{trainable:?}").to_lowercase();
-            let cell = Cell { row: format!("{count} pictures"), column, runs };
-            log::info!("{}", cell.line());
+            let cell =
+                Cell { row: format!("{count} pictures"), column: trainable.to_string(), runs };
+            progress.line(&cell.line());
             cells.push(cell);
         }
     }
@@ -183,16 +117,22 @@ fn metric_values(measured: &Measured) -> [f64; 3] {
 }
 
 /// Compares one network for all labels with one network of the same shape per label, for each width
-/// and seed, with a share `hidden` of the labels unknown.
+/// and seed, with a share `hidden` of the labels unknown. Reports each finished cell to `progress`
+/// as a line.
 ///
 /// # Errors
-/// As [`train_and_evaluate`].
+/// As [`train_with_progress`] and [`quantize::encode`](crate::quantize::encode).
 pub fn tasks(
     [images, test]: [&ImageSet; 2],
     widths: &[f64],
     hidden: f64,
     repeats: &Repeats,
+    progress: &dyn Progress,
 ) -> Result<Vec<Cell>> {
+    let train_and_evaluate = |network, seen: &ImageSet, test: &ImageSet, settings: &Settings| {
+        let network = train_with_progress(network, seen, None, settings, progress)?;
+        TrainedModel::new(network, settings)?.measure(test)
+    };
     let (side, channels) = (images.shape.height.into(), images.shape.channels.into());
     let mut cells = Vec::new();
     for &width in widths {
@@ -222,7 +162,7 @@ pub fn tasks(
         }
         for (column, runs) in [("joint", joint), ("separate", separate)] {
             let cell = Cell { row: format!("width {width}"), column: column.into(), runs };
-            log::info!("{}", cell.line());
+            progress.line(&cell.line());
             cells.push(cell);
         }
     }

@@ -200,6 +200,16 @@ impl ImageSet {
         Ok(Self { shape, labelling, labels, all })
     }
 
+    /// Reads other images at the size of these, with the labels in the order of these: held-out or
+    /// test data.
+    ///
+    /// # Errors
+    /// As [`ImageSet::open`] and [`ImageSet::in_order_of`].
+    pub fn open_like(&self, path: &Path, split: Option<&str>) -> Result<Self> {
+        let labels: Vec<&str> = self.labels.iter().map(String::as_str).collect();
+        Self::open(path, split, self.shape)?.in_order_of(&labels, path)
+    }
+
     /// Returns the number of images in the rarest class; with several labels, the count of the
     /// rarest value (0 or 1) of any label.
     pub fn rarest(&self) -> usize {

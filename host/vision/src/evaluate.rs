@@ -1,11 +1,61 @@
-//! Table of a model's figures on held-out images.
+//! Evaluation of a model on held-out images, and its table.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
+
+use wakeling_shared::model::ImageModel;
 
 use super::{
     Labelling,
-    metrics::{Measured, auc, average_precision, bootstrap},
+    dataset::ImageSet,
+    file::ImageNetwork,
+    metrics::{Measured, auc, average_precision, bootstrap, measure},
+    simulate, training,
 };
+use wakeling_core::Result;
+
+/// Metrics of a model on images, beside those of its float network. The text form is a [`table`] of
+/// each.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// Metrics of the float network; `None` if it was not given.
+    pub float: Option<Measured>,
+    /// Metrics of the int8 model, run by the engine of the device.
+    pub int8: Measured,
+    /// Type of labels.
+    pub labelling: Labelling,
+}
+
+impl Evaluation {
+    /// Measures a model, and its float network if there is one. The images have the size and the
+    /// labels of the model, in its order.
+    ///
+    /// # Errors
+    /// As [`simulate::logits`] and [`training::logits`].
+    pub fn of(
+        model: &ImageModel<'_>,
+        float_network: Option<&ImageNetwork>,
+        images: &ImageSet,
+    ) -> Result<Self> {
+        let float = |network: &ImageNetwork| -> Result<Measured> {
+            let logits = training::logits(&network.info.network, &network.params, images)?;
+            Ok(measure(images, &logits))
+        };
+        Ok(Self {
+            float: float_network.map(float).transpose()?,
+            int8: measure(images, &simulate::logits(model, images)?),
+            labelling: images.labelling,
+        })
+    }
+}
+
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(float) = &self.float {
+            f.write_str(&table("float", float, self.labelling))?;
+        }
+        f.write_str(&table("int8", &self.int8, self.labelling))
+    }
+}
 
 /// Formats the figures of a model, one row per label, with 95 % intervals: exact ones for shares,
 /// and bootstrap ones for areas and precisions.

@@ -6,7 +6,7 @@ use std::{collections::HashMap, path::Path};
 
 use rand::{SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
-use wakeling_shared::model::MAX_KEYWORDS;
+use wakeling_shared::model::{ImageModel, MAX_KEYWORDS, Shape};
 
 use super::{Labelling, network::NetworkConfig};
 use wakeling_core::{Error, Result};
@@ -76,6 +76,27 @@ impl ImageNetwork {
         Ok(Self { info, params })
     }
 
+    /// Returns the shape of the images that a network fine-tuned from this one takes: the same
+    /// height and width, and `channels` channels, 1 for gray or 3 for RGB. `None` keeps the
+    /// channels.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if a gray network would have to take colour images.
+    pub fn shape_with(&self, channels: Option<usize>) -> Result<Shape> {
+        let mut network = self.info.network.clone();
+        match (network.channels, channels.unwrap_or(network.channels)) {
+            (3, 1) => network.channels = 1,
+            (before, after) if before != after => {
+                return Err(Error::usage(
+                    format!("the pretrained network {:?} has one channel, gray", self.info.name),
+                    "leave --channels out, or start from a pretrained network for RGB",
+                ));
+            }
+            _ => {}
+        }
+        Ok(network.shape())
+    }
+
     /// Returns a copy of this network with a new head for other labels. The backbone is kept. For
     /// gray images (`channels` 1) on an RGB backbone, each weight of the stem becomes the sum over
     /// the three channels, which is equivalent to three equal channels.
@@ -89,26 +110,18 @@ impl ImageNetwork {
         channels: usize,
         seed: u64,
     ) -> Result<Self> {
+        self.shape_with(Some(channels))?;
         let mut network = self.info.network.clone();
         let mut params = self.params.detached()?;
-        match (network.channels, channels) {
-            (3, 1) => {
-                let weight = params.values("stem.weight")?;
-                let outputs = network.stem.channels;
-                let sums = weight.chunks_exact(3 * outputs).flat_map(|pixel| {
-                    (0..outputs).map(|o| pixel.iter().skip(o).step_by(outputs).sum::<f32>())
-                });
-                let sums: Vec<f32> = sums.collect();
-                params.insert("stem.weight", &[sums.len() / outputs, outputs], sums)?;
-                network.channels = 1;
-            }
-            (before, after) if before != after => {
-                return Err(Error::usage(
-                    format!("the pretrained network {:?} has one channel, gray", self.info.name),
-                    "leave --channels out, or start from a pretrained network for RGB",
-                ));
-            }
-            _ => {}
+        if network.channels != channels {
+            let weight = params.values("stem.weight")?;
+            let outputs = network.stem.channels;
+            let sums = weight.chunks_exact(3 * outputs).flat_map(|pixel| {
+                (0..outputs).map(|o| pixel.iter().skip(o).step_by(outputs).sum::<f32>())
+            });
+            let sums: Vec<f32> = sums.collect();
+            params.insert("stem.weight", &[sums.len() / outputs, outputs], sums)?;
+            network.channels = channels;
         }
         params.remove("head.");
         network.init_head(&mut params, labels.len(), &mut StdRng::seed_from_u64(seed))?;
@@ -128,6 +141,25 @@ impl ImageNetwork {
         let record = serde_json::to_string(&self.info)
             .map_err(|e| Error::defect(format!("{}: {e}", path.display())))?;
         Ok(self.params.save(path, HashMap::from([(KEY.to_owned(), record)]))?)
+    }
+
+    /// Reads the float network of a model.
+    ///
+    /// # Errors
+    /// As [`ImageNetwork::load`]; [`Error::Input`] if the network has another size or other labels
+    /// than the model.
+    pub fn load_of(path: &Path, model: &ImageModel<'_>) -> Result<Self> {
+        let network = Self::load(path)?;
+        let info = &network.info;
+        let labels = info.labels.iter().map(String::as_str);
+        if info.network.shape() != model.shape || !labels.eq(model.labels.iter().copied()) {
+            return Err(Error::input(
+                path,
+                "a network of another size, or with other labels than the model",
+                "give the .safetensors that was written beside the model",
+            ));
+        }
+        Ok(network)
     }
 
     /// Reads a network.

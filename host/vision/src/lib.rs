@@ -15,12 +15,18 @@ pub mod evaluate;
 pub mod metrics;
 pub mod simulate;
 
+pub mod finetune;
+pub mod pretrain;
+pub mod strategy;
+pub mod trained_model;
+
 pub mod compare;
 pub mod plan;
 pub mod shipped;
 
 pub mod advise;
 
+pub use finetune::Recipe;
 use serde::{Deserialize, Serialize};
 
 /// Relation between the labels of an image.

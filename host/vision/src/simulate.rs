@@ -44,6 +44,18 @@ pub fn run(model: &ImageModel<'_>, pixels: &[u8]) -> Result<Vec<i16>> {
     Ok(logits)
 }
 
+/// Computes the logits of an image, as [`run`] does, and returns them with their labels, the highest
+/// first.
+///
+/// # Errors
+/// As [`run`].
+pub fn ranked<'a>(model: &ImageModel<'a>, pixels: &[u8]) -> Result<Vec<(f64, &'a str)>> {
+    let logits = run(model, pixels)?.into_iter().map(|logit| f64::from(logit) / 256.0);
+    let mut ranked: Vec<(f64, &str)> = logits.zip(model.labels.iter().copied()).collect();
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+    Ok(ranked)
+}
+
 /// Computes the logits of every image, as floats.
 ///
 /// # Errors

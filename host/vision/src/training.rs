@@ -18,7 +18,7 @@ use super::{
     network::NetworkConfig,
     pixels::value,
 };
-use wakeling_core::{Error, Result};
+use wakeling_core::{Error, Result, progress::Progress};
 use wakeling_nn::{
     mode::Mode,
     ops::{sigmoid_bce::sigmoid_bce, softmax_cross_entropy::softmax_cross_entropy},
@@ -36,6 +36,8 @@ const CALIBRATION: usize = 512;
 const EVALUATED_AT_ONCE: usize = 64;
 
 /// Configuration of a training run.
+///
+/// [`finetune::Settings`](crate::finetune::Settings) makes one for fine-tuning.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Settings of the training loop.
@@ -101,12 +103,40 @@ impl Settings {
     }
 }
 
-/// Trains a network on images, then calibrates the ranges of its activations. Metrics on `held_out`
-/// are computed during training.
+/// Trains a network on images, then calibrates the ranges of its activations. Draws a bar on stderr.
+/// Metrics on `held_out` are computed during training.
 ///
 /// # Errors
 /// [`Error::usage`] if no image has a label; else as [`Trainer::train`].
 pub fn train(
+    network: ImageNetwork,
+    images: &ImageSet,
+    held_out: Option<&ImageSet>,
+    settings: &Settings,
+) -> Result<ImageNetwork> {
+    let run = |step: &ImageTrainStep<'_>, params| Ok(settings.run.train(step, params)?);
+    train_by(run, network, images, held_out, settings)
+}
+
+/// Trains a network as [`train`] does, and reports to `progress` instead of drawing a bar.
+///
+/// # Errors
+/// As [`train`]; [`Error::Cancelled`].
+pub fn train_with_progress(
+    network: ImageNetwork,
+    images: &ImageSet,
+    held_out: Option<&ImageSet>,
+    settings: &Settings,
+    progress: &dyn Progress,
+) -> Result<ImageNetwork> {
+    let run = |step: &ImageTrainStep<'_>, params| {
+        Ok(settings.run.train_with_progress(step, params, progress)?)
+    };
+    train_by(run, network, images, held_out, settings)
+}
+
+fn train_by(
+    run: impl Fn(&ImageTrainStep<'_>, Params) -> Result<Params>,
     mut network: ImageNetwork,
     images: &ImageSet,
     held_out: Option<&ImageSet>,
@@ -119,7 +149,7 @@ pub fn train(
         return Err(Error::usage("no image has a label", remedy));
     }
     let stage = ImageTrainStep { config: &info.network, images, held_out, settings, by_class };
-    let params = settings.run.train(&stage, params.detached()?)?;
+    let params = run(&stage, params.detached()?)?;
     network.params = params;
     calibrate(&mut network, images)?;
     Ok(network)

@@ -1,14 +1,11 @@
 //! Mixes recordings into training streams: locates the phrase and adds other sound around it.
 
-use rand::{Rng, RngExt, seq::IndexedRandom};
+use rand::{Rng, RngExt};
 use wakeling_audio::phrase_span::{Phrase, phrase_in};
 use wakeling_shared::frontend::MEL_CHANNELS;
 
 use wakeling_audio::features::LogMel;
-use wakeling_data::{
-    mixing::{BackgroundMix, Backgrounds, FeatureAugmentation, MelStream, NoisePool, loudness},
-    negatives::{Negatives, SpeechClip},
-};
+use wakeling_data::mixing::{MelStream, Mixer, loudness};
 
 /// Length of a positive stream in frames: 5.6 s.
 const STREAM_FRAMES: usize = 560;
@@ -22,25 +19,6 @@ pub struct PositiveStream {
     pub stream: MelStream,
     /// Position of the whole phrase, if the stream holds it.
     pub phrase: Option<Phrase>,
-}
-
-/// Sounds to add around a phrase: speech without the phrase, and noise.
-pub struct Around<'a> {
-    speech: Vec<&'a SpeechClip>,
-    pool: Backgrounds<'a>,
-    mix: BackgroundMix,
-}
-
-impl<'a> Around<'a> {
-    /// Selects all of `negatives` except clips whose transcript contains `phrase`. The network must
-    /// not learn them as negatives.
-    pub fn of(negatives: &'a Negatives, phrase: &str, mix: &BackgroundMix) -> Self {
-        let speech: Vec<&SpeechClip> =
-            negatives.speech.iter().filter(|s| !s.holds(phrase)).collect();
-        let talkers = speech.iter().map(|s| &s.frames).collect();
-        let pool = Backgrounds::new(NoisePool::new(negatives.noise.clone()), talkers);
-        Self { speech, pool, mix: *mix }
-    }
 }
 
 /// Keyword: its label, recordings of it, and hard negatives.
@@ -66,8 +44,7 @@ impl<'a> KeywordClips<'a> {
 /// third as many with hard negatives, if there are any.
 pub fn mix_positives(
     keyword: KeywordClips<'_>,
-    around: &Around<'_>,
-    augmentation: &FeatureAugmentation,
+    mixer: &Mixer<'_>,
     count: usize,
     rng: &mut impl Rng,
 ) -> Vec<PositiveStream> {
@@ -77,9 +54,9 @@ pub fn mix_positives(
     let mut streams = Vec::new();
     for &(recording, phrase) in &found {
         for copy in 0..copies {
-            streams.push(whole(recording, phrase, (around, augmentation), rng));
+            streams.push(whole(recording, phrase, mixer, rng));
             if copy % 3 == 0 {
-                streams.push(part(recording, phrase, (around, augmentation), rng));
+                streams.push(part(recording, phrase, mixer, rng));
             }
         }
     }
@@ -91,7 +68,7 @@ pub fn mix_positives(
     let copies = (count / 3).div_ceil(others.len().max(1));
     for &(recording, phrase) in others.iter().cycle().take(copies * others.len()) {
         let clip = recording.get(phrase.start..phrase.end).unwrap_or_default();
-        streams.push(without(clip, (around, augmentation), rng));
+        streams.push(without(clip, mixer, rng));
     }
     streams
 }
@@ -101,16 +78,13 @@ pub fn mix_positives(
 fn whole(
     recording: &LogMel,
     phrase: Phrase,
-    how: (&Around<'_>, &FeatureAugmentation),
+    mixer: &Mixer<'_>,
     rng: &mut impl Rng,
 ) -> PositiveStream {
-    let (around, augmentation) = how;
     let margin = 25;
     let from = phrase.start.saturating_sub(margin);
     let to = (phrase.end + margin).min(recording.len());
-    let augmentation =
-        if rng.random_bool(0.25) { &FeatureAugmentation::NONE } else { augmentation };
-    let sound = augmentation.apply(&recording[from..to], rng);
+    let sound = mixer.augment_or_keep(&recording[from..to], 0.25, rng);
     // Tempo changes the length, so positions within the sound scale with it.
     let scale = sound.len() as f32 / (to - from).max(1) as f32;
     let within = |t: usize| ((t - from) as f32 * scale) as usize;
@@ -120,12 +94,12 @@ fn whole(
     let mut stream = MelStream::new(STREAM_FRAMES);
     let level = loudness(&sound);
     if at > 60 {
-        add_context(&mut stream, 0, at, level, around, rng);
+        mixer.add_context(&mut stream, 0..at, level, rng);
     }
     stream.add(at, &sound, 1.0);
     let end = at + within(phrase.end);
-    add_context(&mut stream, end + 15, STREAM_FRAMES, level, around, rng);
-    around.pool.add(&mut stream, level, &around.mix, rng);
+    mixer.add_context(&mut stream, end + 15..STREAM_FRAMES, level, rng);
+    mixer.add_background(&mut stream, level, rng);
     PositiveStream { stream, phrase: Some(Phrase { start: at + within(phrase.start), end }) }
 }
 
@@ -133,7 +107,7 @@ fn whole(
 fn part(
     recording: &LogMel,
     phrase: Phrase,
-    how: (&Around<'_>, &FeatureAugmentation),
+    mixer: &Mixer<'_>,
     rng: &mut impl Rng,
 ) -> PositiveStream {
     let length = phrase.end - phrase.start;
@@ -147,55 +121,30 @@ fn part(
             clip.extend_from_slice(&recording[phrase.start..cut]);
         }
     }
-    without(&clip, how, rng)
+    without(&clip, mixer, rng)
 }
 
 /// Mixes a clip that is not the phrase among negative speech.
-fn without(
-    clip: &[[i16; MEL_CHANNELS]],
-    (around, augmentation): (&Around<'_>, &FeatureAugmentation),
-    rng: &mut impl Rng,
-) -> PositiveStream {
+fn without(clip: &[[i16; MEL_CHANNELS]], mixer: &Mixer<'_>, rng: &mut impl Rng) -> PositiveStream {
     let mut stream = MelStream::new(STREAM_FRAMES);
     let at = rng.random_range(120..220);
-    let sound = augmentation.apply(clip, rng);
+    let sound = mixer.augment(clip, rng);
     let level = loudness(&sound);
-    add_context(&mut stream, 0, at, level, around, rng);
+    mixer.add_context(&mut stream, 0..at, level, rng);
     stream.add(at, &sound, 1.0);
-    add_context(&mut stream, at + sound.len(), STREAM_FRAMES, level, around, rng);
-    around.pool.add(&mut stream, level, &around.mix, rng);
+    mixer.add_context(&mut stream, at + sound.len()..STREAM_FRAMES, level, rng);
+    mixer.add_background(&mut stream, level, rng);
     PositiveStream { stream, phrase: None }
-}
-
-/// Adds negative speech at about `level` somewhere in `from..to`, in two of three cases.
-fn add_context(
-    stream: &mut MelStream,
-    from: usize,
-    to: usize,
-    level: f32,
-    around: &Around<'_>,
-    rng: &mut impl Rng,
-) {
-    let Some(SpeechClip { frames: clip, .. }) = around.speech.choose(rng) else { return };
-    if to <= from + 20 || !rng.random_bool(0.66) {
-        return;
-    }
-    let speech = FeatureAugmentation::STRONG.apply(clip, rng);
-    let space = to - from;
-    let excess = speech.len().saturating_sub(space);
-    let skip = if excess > 0 { rng.random_range(0..=excess) } else { 0 };
-    let kept = &speech[skip..(skip + space).min(speech.len())];
-    let free = space - kept.len();
-    let at = from + if free > 0 { rng.random_range(0..=free) } else { 0 };
-    let gain_db = rng.random_range(-12.0..6.0f32);
-    let gain = level / loudness(kept).max(1.0) * 10f32.powf(gain_db / 10.0);
-    stream.add(at, kept, gain);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use rand::{SeedableRng, rngs::StdRng};
+    use wakeling_data::{
+        mixing::{BackgroundMix, FeatureAugmentation},
+        negatives::{Negatives, SpeechClip},
+    };
 
     fn recording(silence: usize, phrase: usize) -> LogMel {
         let mut frames = vec![[4_000; 40]; silence];
@@ -221,13 +170,9 @@ mod tests {
             noise: Vec::new(),
         };
         let recordings = [recording(40, 80), recording(10, 60)];
-        let streams = mix_positives(
-            KeywordClips::new("", &recordings),
-            &Around::of(&negatives, "", &BackgroundMix::NOISY),
-            &FeatureAugmentation::STRONG,
-            30,
-            &mut rng,
-        );
+        let (background, augmentation) = (BackgroundMix::NOISY, FeatureAugmentation::STRONG);
+        let mixer = negatives.mixer_without("", &background, &augmentation);
+        let streams = mix_positives(KeywordClips::new("", &recordings), &mixer, 30, &mut rng);
         let whole: Vec<Phrase> = streams.iter().filter_map(|r| r.phrase).collect();
         assert_eq!((whole.len(), streams.len()), (30, 40));
         for phrase in whole {
@@ -236,8 +181,7 @@ mod tests {
         let hard_negatives = [recording(30, 70), recording(0, 50), recording(3, 2)];
         let both =
             KeywordClips { hard_negatives: &hard_negatives, ..KeywordClips::new("", &recordings) };
-        let around = Around::of(&negatives, "", &BackgroundMix::NOISY);
-        let streams = mix_positives(both, &around, &FeatureAugmentation::STRONG, 30, &mut rng);
+        let streams = mix_positives(both, &mixer, 30, &mut rng);
         let whole = streams.iter().filter(|r| r.phrase.is_some()).count();
         // Ten partial phrases, and five copies of each of two hard negatives; the third is too
         // short.

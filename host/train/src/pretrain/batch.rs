@@ -17,9 +17,7 @@ use super::{
 use crate::Result;
 use crate::distillation::TeacherTargets;
 use wakeling_audio::features::LogMel;
-use wakeling_data::mixing::{
-    BackgroundMix, FeatureAugmentation, MelStream, NoisePool, Powers, loudness, mask,
-};
+use wakeling_data::mixing::{MelStream, Mixer, Powers, loudness, mask};
 use wakeling_nn::ops::ctc::Segment;
 
 /// Frames of a row, if no clip of the batch needs more: 12 s.
@@ -33,8 +31,6 @@ const LEAD_FRAMES: usize = 60;
 const DELAY_FRAMES: usize = 30;
 /// Delay of the backbone's prediction behind the teacher's output, in frames.
 const TEACHER_DELAY_FRAMES: usize = 4;
-/// Half of the range, in dB, from which the level of a talker in babble is sampled.
-const TALKER_RANGE_DB: f32 = 6.0;
 /// First frame with a distillation target (0.8 s). The teacher's context before the row is unknown
 /// to the backbone.
 const TEACHER_FROM_FRAME: usize = 80;
@@ -111,7 +107,7 @@ impl<'c> Parts<'c> {
     /// Takes clips from `next` and augments them, until they fill `streams` rows or none is left.
     pub fn gather(
         streams: usize,
-        augmentation: FeatureAugmentation,
+        mixer: &Mixer<'_>,
         mut next: impl FnMut(&mut StdRng) -> Option<&'c Clip>,
         rng: &mut StdRng,
     ) -> Self {
@@ -119,7 +115,7 @@ impl<'c> Parts<'c> {
         let mut left = streams * (STREAM_FRAMES - LEAD_FRAMES - 2 * DELAY_FRAMES);
         while left > 0 {
             let Some(clip) = next(rng) else { break };
-            let sound = augmentation.apply(&clip.log_mel, rng);
+            let sound = mixer.augment(&clip.log_mel, rng);
             let gap = rng.random_range(2..40);
             left = left.saturating_sub(sound.len() + gap);
             stream_frames = stream_frames.max(LEAD_FRAMES + sound.len() + 2 * DELAY_FRAMES);
@@ -182,11 +178,7 @@ pub struct Shape {
 /// Batch under construction.
 pub struct Builder<'a> {
     frontend: &'a FrontendParams<'a>,
-    noise: &'a NoisePool,
-    /// Speech that babble is made of.
-    talk: Vec<&'a LogMel>,
-    background: BackgroundMix,
-    augmentation: FeatureAugmentation,
+    mixer: &'a Mixer<'a>,
     shape: Shape,
     stream_frames: usize,
     streams: usize,
@@ -202,18 +194,14 @@ impl<'a> Builder<'a> {
     /// Creates a batch without rows. Rows will be as long as `parts` need.
     pub fn new(
         frontend: &'a FrontendParams<'a>,
-        (noise, talk): (&'a NoisePool, Vec<&'a LogMel>),
-        (augmentation, background): (FeatureAugmentation, BackgroundMix),
+        mixer: &'a Mixer<'a>,
         shape: Shape,
         parts: &Parts<'_>,
     ) -> Self {
         let stream_frames = parts.stream_frames.next_multiple_of(shape.frames_per_step.max(1));
         Self {
             frontend,
-            noise,
-            talk,
-            background,
-            augmentation,
+            mixer,
             shape,
             stream_frames,
             streams: 0,
@@ -231,7 +219,7 @@ impl<'a> Builder<'a> {
     }
 
     fn is_augmented(&self) -> bool {
-        self.augmentation.tempo > 0.0
+        self.mixer.augmentation.tempo > 0.0
     }
 
     /// Adds at most `most` rows of clips. Returns the number of clips in them.
@@ -267,10 +255,11 @@ impl<'a> Builder<'a> {
     pub fn add_targets(&mut self, streams: &TeacherRows, among: Range<usize>, rng: &mut StdRng) {
         let index = rng.random_range(among);
         let stream = &streams.teacher.streams[index];
-        let needed = (self.stream_frames as f32 * (1.0 + self.augmentation.tempo)) as usize + 1;
+        let needed =
+            (self.stream_frames as f32 * (1.0 + self.mixer.augmentation.tempo)) as usize + 1;
         let start = rng.random_range(0..=stream.log_mel.len().saturating_sub(needed));
         let piece = &stream.log_mel[start..(start + needed).min(stream.log_mel.len())];
-        let sound = self.augmentation.apply(piece, rng);
+        let sound = self.mixer.augment(piece, rng);
         let mut row = MelStream::new(self.stream_frames);
         row.add(0, &sound, 1.0);
         // Augmentation of the tempo changes lengths; positions within the piece scale with it.
@@ -310,8 +299,8 @@ impl<'a> Builder<'a> {
     }
 
     fn finish_stream(&mut self, mut row: MelStream, voice: &[Voice], level: f32, rng: &mut StdRng) {
-        if self.background.chance > 0.0 {
-            self.add_background(&mut row, level, rng);
+        if self.mixer.background.chance > 0.0 {
+            self.mixer.add_background(&mut row, level, rng);
         }
         let mut row = row.features(self.frontend);
         if self.is_augmented() {
@@ -322,40 +311,6 @@ impl<'a> Builder<'a> {
             self.voice.extend(voice::of_steps(voice, self.shape.frames_per_step));
         }
         self.streams += 1;
-    }
-
-    /// Adds noise or babble below or above speech of loudness `level`.
-    fn add_background(&self, row: &mut MelStream, level: f32, rng: &mut StdRng) {
-        let BackgroundMix { chance, snr_db: (low, high), babble_chance, most_talkers } =
-            self.background;
-        if !rng.random_bool(chance) {
-            return;
-        }
-        let snr_db = if low < high { rng.random_range(low..high) } else { low };
-        let may_babble = babble_chance > 0.0 && most_talkers > 0 && !self.talk.is_empty();
-        if may_babble && rng.random_bool(babble_chance) {
-            let babble = self.babble(rng.random_range(1..=most_talkers), rng);
-            row.add_below(babble.powers(), level, snr_db, 0);
-        } else {
-            row.add_noise_below(self.noise, level, snr_db, rng);
-        }
-    }
-
-    /// Returns babble as long as a row: a stretch of random speech per talker, augmented, at levels
-    /// within [`TALKER_RANGE_DB`].
-    fn babble(&self, talkers: usize, rng: &mut StdRng) -> MelStream {
-        let mut sum = MelStream::new(self.stream_frames);
-        for _ in 0..talkers {
-            let speech = self.talk[rng.random_range(0..self.talk.len())];
-            let needed = (self.stream_frames as f32 * (1.0 + self.augmentation.tempo)) as usize + 1;
-            let start = rng.random_range(0..=speech.len().saturating_sub(needed));
-            let piece = &speech[start..(start + needed).min(speech.len())];
-            let sound = self.augmentation.apply(piece, rng);
-            let gain_db = rng.random_range(-TALKER_RANGE_DB..=TALKER_RANGE_DB);
-            let gain = 10f32.powf(gain_db / 10.0) / loudness(&sound).max(1e-3);
-            sum.add_background(&sound, gain, 0);
-        }
-        sum
     }
 
     /// Converts the rows to tensors on the CPU.
@@ -385,6 +340,7 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
     use wakeling_audio::features::{FrontendTables, NormalizationKind};
+    use wakeling_data::mixing::{BackgroundMix, FeatureAugmentation, NoisePool};
 
     fn clip(frames: usize) -> Clip {
         let tokens = vec![1, 2];
@@ -392,10 +348,15 @@ mod tests {
         Clip { log_mel, tokens, words: Vec::new(), weight: 1.0, is_noise: false }
     }
 
+    fn mixer() -> Mixer<'static> {
+        let (noise, augmentation) = (NoisePool::default(), FeatureAugmentation::NONE);
+        Mixer::new(noise, Vec::new(), BackgroundMix::NEGATIVE, augmentation)
+    }
+
     fn gather<'c>(clips: &'c [Clip], streams: usize) -> Parts<'c> {
         let mut left = clips.iter();
         let mut rng = StdRng::seed_from_u64(3);
-        Parts::gather(streams, FeatureAugmentation::NONE, |_| left.next(), &mut rng)
+        Parts::gather(streams, &mixer(), |_| left.next(), &mut rng)
     }
 
     #[test]
@@ -443,44 +404,14 @@ mod tests {
     }
 
     #[test]
-    fn babble_lies_under_a_row_at_the_ratio_asked_for() {
-        let clips = [clip(2_000), clip(100)];
-        let parts = gather(&clips, 8);
-        let tables = FrontendTables::default();
-        let frontend = tables.params(NormalizationKind::Log);
-        let noise = NoisePool::default();
-        let shape = Shape { frames_per_step: 4, dimensions: 0, voice: false };
-        let babble = BackgroundMix {
-            chance: 1.0,
-            snr_db: (-5.0, -5.0),
-            babble_chance: 1.0,
-            most_talkers: 4,
-        };
-        // Speech in one band only, which steady noise would not have.
-        let speech: LogMel =
-            vec![std::array::from_fn(|band| if band == 7 { 6_000 } else { 0 }); 4_000];
-        let augmentation = FeatureAugmentation { vocal_tract: 0.0, ..FeatureAugmentation::STRONG };
-        let mixed = (augmentation, babble);
-        let builder = Builder::new(&frontend, (&noise, vec![&speech]), mixed, shape, &parts);
-        for seed in 0..10 {
-            let mut row = MelStream::new(builder.stream_frames);
-            builder.add_background(&mut row, 1e6, &mut StdRng::seed_from_u64(seed));
-            let ratio = 10.0 * (1e6 / loudness(row.powers())).log10();
-            assert!((ratio + 5.0).abs() < 0.01, "{ratio} dB");
-            assert!(row.powers().iter().all(|frame| frame[7] > 100.0 * frame[30]));
-        }
-    }
-
-    #[test]
     fn labels_stand_where_their_clips_do() -> Result<()> {
         let clips = [clip(2_000), clip(100)];
         let parts = gather(&clips, 8);
         let tables = FrontendTables::default();
         let frontend = tables.params(NormalizationKind::Log);
-        let noise = NoisePool::default();
+        let mixer = mixer();
         let shape = Shape { frames_per_step: 4, dimensions: 0, voice: true };
-        let plain = (FeatureAugmentation::NONE, BackgroundMix::NONE);
-        let mut builder = Builder::new(&frontend, (&noise, Vec::new()), plain, shape, &parts);
+        let mut builder = Builder::new(&frontend, &mixer, shape, &parts);
         assert_eq!(builder.add_clips(&parts, 2, &mut StdRng::seed_from_u64(1)), 2);
         let batch = builder.build()?;
         assert_eq!(batch.features.dims(), [2, 530, 160]);

@@ -24,7 +24,7 @@ use crate::Result;
 use crate::trainer::{Metric, Rank, StepOutput, TrainStep};
 use wakeling_data::{
     loader::{DataLoader, LoaderConfig},
-    mixing::{BackgroundMix, FeatureAugmentation, NoisePool},
+    mixing::{BackgroundMix, FeatureAugmentation, Mixer, NoisePool},
 };
 use wakeling_nn::{
     backbone::{BackboneConfig, BackboneNetwork},
@@ -145,10 +145,9 @@ pub struct Pretraining<'a> {
     pools: Vec<RwLock<Pool>>,
     clips: u64,
     dev: Option<DataLoader<ClipLoader>>,
-    noise: NoisePool,
+    /// Noise, without speech, and the backgrounds and augmentation of training.
+    mixer: Mixer<'static>,
     teacher: Option<TeacherRows>,
-    augmentation: FeatureAugmentation,
-    background: BackgroundMix,
     streams: usize,
     weights: Weights,
     /// Number of stretches with fewer steps than their labels need.
@@ -216,10 +215,8 @@ impl<'a> Pretraining<'a> {
             pools,
             clips: lists.train.clips(),
             dev,
-            noise,
+            mixer: Mixer::new(noise, Vec::new(), settings.background, settings.augmentation),
             teacher,
-            augmentation: settings.augmentation,
-            background: settings.background,
             streams: settings.streams,
             weights: settings.weights,
             infeasible: AtomicUsize::new(0),
@@ -248,25 +245,26 @@ impl<'a> Pretraining<'a> {
 }
 
 impl Pretraining<'_> {
-    /// Returns a training batch with this augmentation, and the number of clips in it. With a
-    /// teacher, three in four rows come from its streams.
+    /// Returns a training batch, and the number of clips in it. With a teacher, three in four rows
+    /// come from its streams.
     fn batch<'c>(
         &self,
-        streams: usize,
-        augmentation: FeatureAugmentation,
         next: impl FnMut(&mut StdRng) -> Option<&'c Clip>,
         rng: &mut StdRng,
     ) -> Result<(Batch, usize)> {
+        let (streams, mixer) = (self.streams, &self.mixer);
         let Some(teacher) = &self.teacher else {
-            let parts = Parts::gather(streams, augmentation, next, rng);
-            let mut builder = self.builder(augmentation, self.background, &parts);
+            let parts = Parts::gather(streams, mixer, next, rng);
+            let mixer = self.with_speech(mixer, &parts);
+            let mut builder = self.builder(&mixer, &parts);
             let used = builder.add_clips(&parts, parts.streams_for(streams), rng);
             return Ok((builder.build()?, used));
         };
-        let parts = Parts::gather(streams / 4, augmentation, next, rng);
+        let parts = Parts::gather(streams / 4, mixer, next, rng);
         let rows_in_all = parts.streams_for(streams);
         let of_clips = if streams < 4 { 0 } else { (rows_in_all / 4).max(1) };
-        let mut builder = self.builder(augmentation, self.background, &parts);
+        let mixer = self.with_speech(mixer, &parts);
+        let mut builder = self.builder(&mixer, &parts);
         let used = builder.add_clips(&parts, of_clips, rng);
         let [to_train, _] = teacher.split();
         for _ in of_clips..rows_in_all {
@@ -275,24 +273,30 @@ impl Pretraining<'_> {
         Ok((builder.build()?, used))
     }
 
-    fn builder<'b>(
-        &'b self,
-        augmentation: FeatureAugmentation,
-        background: BackgroundMix,
-        parts: &Parts<'b>,
-    ) -> Builder<'b> {
+    /// Returns the mixer without augmentation of clips, and with another background.
+    fn plain_mixer(&self, background: BackgroundMix) -> Mixer<'static> {
+        let mut mixer = self.mixer.clone();
+        (mixer.augmentation, mixer.background) = (FeatureAugmentation::NONE, background);
+        mixer
+    }
+
+    /// Returns the mixer with the speech that babble is made of: the teacher's streams, or the
+    /// clips of the batch.
+    fn with_speech<'b>(&'b self, mixer: &Mixer<'static>, parts: &Parts<'b>) -> Mixer<'b> {
+        mixer.with_speech(match &self.teacher {
+            _ if mixer.background.babble_chance == 0.0 => Vec::new(),
+            Some(teacher) => teacher.teacher.streams.iter().map(|s| &s.log_mel).collect(),
+            None => parts.speech(),
+        })
+    }
+
+    fn builder<'b>(&'b self, mixer: &'b Mixer<'b>, parts: &Parts<'_>) -> Builder<'b> {
         let shape = Shape {
             frames_per_step: self.backbone.frames_per_step,
             dimensions: self.teacher.as_ref().map_or(0, |t| t.teacher.dimensions),
             voice: self.weights.voice > 0.0,
         };
-        let talk = match &self.teacher {
-            _ if background.babble_chance == 0.0 => Vec::new(),
-            Some(teacher) => teacher.teacher.streams.iter().map(|s| &s.log_mel).collect(),
-            None => parts.speech(),
-        };
-        let mix = (augmentation, background);
-        Builder::new(&self.frontend, (&self.noise, talk), mix, shape, parts)
+        Builder::new(&self.frontend, mixer, shape, parts)
     }
 
     /// Adds the error of the teacher's outputs on held-out streams, under one background.
@@ -305,9 +309,11 @@ impl Pretraining<'_> {
     ) -> Result<()> {
         let [_, held_out] = teacher.split();
         let mut rng = StdRng::seed_from_u64(0);
+        let plain = self.plain_mixer(background);
         for first in held_out.clone().step_by(DEV_STREAMS) {
-            let parts = Parts::gather(0, FeatureAugmentation::NONE, |_| None, &mut rng);
-            let mut builder = self.builder(FeatureAugmentation::NONE, background, &parts);
+            let parts = Parts::gather(0, &plain, |_| None, &mut rng);
+            let mixer = self.with_speech(&plain, &parts);
+            let mut builder = self.builder(&mixer, &parts);
             for stream in first..held_out.end.min(first + DEV_STREAMS) {
                 builder.add_targets(teacher, stream..stream + 1, &mut rng);
             }
@@ -335,13 +341,16 @@ impl Pretraining<'_> {
         let mut mode = Mode::Calibrate(Samples::new());
         let pool = self.pool(0);
         for round in 0..CALIBRATION_ROUNDS {
-            let (augmentation, background) = if round % 2 == 0 {
-                (FeatureAugmentation::NONE, BackgroundMix::NONE)
+            let mixer = if round % 2 == 0 {
+                self.plain_mixer(BackgroundMix::NONE)
             } else {
-                (FeatureAugmentation::STRONG, self.background)
+                let mut mixer = self.mixer.clone();
+                mixer.augmentation = FeatureAugmentation::STRONG;
+                mixer
             };
-            let parts = Parts::gather(4, augmentation, |rng| pool.choose(rng), rng);
-            let mut builder = self.builder(augmentation, background, &parts);
+            let parts = Parts::gather(4, &mixer, |rng| pool.choose(rng), rng);
+            let mixer = self.with_speech(&mixer, &parts);
+            let mut builder = self.builder(&mixer, &parts);
             builder.add_clips(&parts, parts.streams_for(4), rng);
             self.push(params, &builder.build()?, &mut mode)?;
         }
@@ -410,7 +419,7 @@ impl TrainStep for Pretraining<'_> {
     ) -> wakeling_core::Result<StepOutput> {
         let (batch, used) = {
             let pool = self.pool(worker);
-            self.batch(self.streams, self.augmentation, |rng| pool.sample(rng), rng)?
+            self.batch(|rng| pool.sample(rng), rng)?
         };
         self.pool_mut(worker).used += used as u64;
         let mut mode = Mode::train();
@@ -453,15 +462,14 @@ impl TrainStep for Pretraining<'_> {
 
     fn validate(&self, params: &Params, rank: Rank) -> wakeling_core::Result<Vec<Metric>> {
         let Some(dev) = &self.dev else { return Ok(Vec::new()) };
+        let mixer = self.plain_mixer(BackgroundMix::NONE);
         let mut left = dev.window().iter().peekable();
         let mut rng = StdRng::seed_from_u64(0);
         let (mut score, mut number) = (Score::default(), 0);
         while left.peek().is_some() {
-            let parts =
-                Parts::gather(DEV_STREAMS, FeatureAugmentation::NONE, |_| left.next(), &mut rng);
+            let parts = Parts::gather(DEV_STREAMS, &mixer, |_| left.next(), &mut rng);
             if rank.takes(number) {
-                let plain = (FeatureAugmentation::NONE, BackgroundMix::NONE);
-                let mut builder = self.builder(plain.0, plain.1, &parts);
+                let mut builder = self.builder(&mixer, &parts);
                 builder.add_clips(&parts, usize::MAX, &mut rng);
                 let batch = builder.build()?;
                 let backbone = self.push(params, &batch, &mut Mode::Evaluate)?;

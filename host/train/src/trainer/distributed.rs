@@ -109,7 +109,7 @@ impl ProcessGroup {
             return Ok(Self::alone());
         }
         let Some((universe, _)) = mpi::initialize_with_threading(mpi::Threading::Funneled) else {
-            return Err(wakeling_core::Error::defect("MPI was begun twice in one process"));
+            return Err(crate::Error::defect("MPI was begun twice in one process"));
         };
         let world = universe.world();
         if world.size() < 2 {

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Channels, finetune::decide};
+use super::{Channels, pretrained_for};
 use crate::commands::number;
 use wakeling_core::Result;
-use wakeling_vision::{advise::Advice, compare::Trainable, dataset::ImageSet};
+use wakeling_vision::{advise::Advice, dataset::ImageSet, strategy::Trainable};
 
 /// Check whether images suit the pretrained network, and what to train
 #[derive(Debug, Args)]
@@ -38,15 +38,9 @@ pub struct AdviseArgs {
 
 /// Runs the command.
 pub fn run(args: AdviseArgs) -> Result<()> {
-    let pretrained = wakeling_vision::shipped::pretrained_images(&args.pretrained)?;
-    let channels = args.channels.map_or(pretrained.info.network.channels, Channels::count);
-    let shape = |labelling, labels: &[String]| {
-        pretrained.transferred(labelling, labels, channels, args.seed)
-    };
-    let of_base = shape(pretrained.info.labelling, &pretrained.info.labels)?.info.network.shape();
-    let images = ImageSet::open(&args.train, args.split.as_deref(), of_base)?;
-    let network = shape(images.labelling, &images.labels)?;
-    let advice = Advice::of(&network, &images, args.seed)?;
+    let (pretrained, shape) = pretrained_for(&args.pretrained, args.channels)?;
+    let images = ImageSet::open(&args.train, args.split.as_deref(), shape)?;
+    let advice = Advice::of(&pretrained, &images, args.seed)?;
     println!(
         "{}: {} images of {} labels, {} of the rarest",
         args.train.display(),
@@ -63,7 +57,9 @@ pub fn run(args: AdviseArgs) -> Result<()> {
         100.0 * advice.by_guess,
         if advice.carries() { "" } else { ": its features may not carry over" },
     );
-    let trainable = match decide(&images) {
+    let (trainable, reason) = Trainable::decide(images.rarest());
+    log::info!("{reason}");
+    let trainable = match trainable {
         Trainable::Head => "the head alone (--way head): too few images to train more",
         Trainable::Last => "the head and the last blocks (--way last)",
         Trainable::All => "all layers, from the pretrained weights (--way all)",

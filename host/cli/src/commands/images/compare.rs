@@ -4,15 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Channels;
+use super::{Channels, pretrained_for};
 use crate::commands::number;
-use wakeling_core::{Error, Result, files};
+use wakeling_core::{Error, Result, files, progress::Bars};
 use wakeling_shared::model::Shape;
 use wakeling_vision::{
     Labelling,
-    compare::{Repeats, Trainable, csv, table, tasks, trainables},
+    compare::{Repeats, csv, table, tasks, trainables},
     dataset::ImageSet,
     network::SIDES,
+    strategy::Trainable,
 };
 
 /// Compare training strategies: from scratch or pretrained, jointly or one network per label
@@ -89,6 +90,7 @@ pub fn run(args: CompareArgs) -> Result<()> {
         steps: args.steps,
         workers: args.workers,
     };
+    let bars = Bars::default();
     let cells = if args.tasks {
         let channels = args.channels.unwrap_or(Channels::Rgb).count() as u16;
         let side = args.side as u16;
@@ -97,17 +99,13 @@ pub fn run(args: CompareArgs) -> Result<()> {
             let problem = "a class excludes the others, so there is one task only";
             return Err(Error::input(&args.train, problem, "give a table of labels"));
         }
-        tasks([&train, &test], &args.width, args.hide, &repeats)?
+        tasks([&train, &test], &args.width, args.hide, &repeats, &bars)?
     } else {
-        let pretrained = wakeling_vision::shipped::pretrained_images(&args.pretrained)?;
-        let mut shape = pretrained.info.network.shape();
-        if let Some(channels) = args.channels {
-            shape.channels = channels.count() as u16;
-        }
+        let (pretrained, shape) = pretrained_for(&args.pretrained, args.channels)?;
         let [train, test] = args.open(shape)?;
         let all = [train.all.len()];
         let counts = if args.images.is_empty() { &all[..] } else { &args.images };
-        trainables(&pretrained, [&train, &test], counts, &args.trainables, &repeats)?
+        trainables(&pretrained, [&train, &test], counts, &args.trainables, &repeats, &bars)?
     };
     if let Some(path) = &args.out {
         files::write_atomic(path, csv(&cells).as_bytes())?;
@@ -119,9 +117,7 @@ pub fn run(args: CompareArgs) -> Result<()> {
 impl CompareArgs {
     fn open(&self, shape: Shape) -> Result<[ImageSet; 2]> {
         let train = ImageSet::open(&self.train, self.split.as_deref(), shape)?;
-        let labels: Vec<&str> = train.labels.iter().map(String::as_str).collect();
-        let test = ImageSet::open(&self.test, self.test_split.as_deref(), shape)?;
-        let test = test.in_order_of(&labels, &self.test)?;
+        let test = train.open_like(&self.test, self.test_split.as_deref())?;
         Ok([train, test])
     }
 }

@@ -7,12 +7,7 @@ use clap::Args;
 use wakeling_core::Result;
 use wakeling_device::model_file;
 use wakeling_vision::{
-    dataset::ImageSet,
-    evaluate::table,
-    file::ImageNetwork,
-    metrics::measure,
-    simulate::{load, logits},
-    training,
+    dataset::ImageSet, evaluate::Evaluation, file::ImageNetwork, simulate::load,
 };
 
 /// Measure a model: accuracy, area under the curve, average precision
@@ -41,25 +36,10 @@ pub struct EvaluateArgs {
 pub fn run(args: EvaluateArgs) -> Result<()> {
     let bytes = model_file::read(&args.model)?;
     let model = load(&args.model, &bytes)?;
-    let float = args.float.as_deref().map(ImageNetwork::load).transpose()?;
-    let open = || ImageSet::open(&args.test, args.split.as_deref(), model.shape);
-    let images = open()?.in_order_of(&model.labels, &args.test)?;
-    let mut text = String::new();
-    if let (Some(float), Some(path)) = (&float, &args.float) {
-        let same = float.info.network.shape() == model.shape
-            && float.info.labels.iter().map(String::as_str).eq(model.labels.iter().copied());
-        if !same {
-            return Err(wakeling_core::Error::input(
-                path,
-                "a network of another size, or with other labels than the model",
-                "give the .safetensors that was written beside the model",
-            ));
-        }
-        let logits = training::logits(&float.info.network, &float.params, &images)?;
-        text += &table("float", &measure(&images, &logits), images.labelling);
-    }
-    let measured = measure(&images, &logits(&model, &images)?);
-    text += &table("int8", &measured, images.labelling);
-    print!("{text}");
+    let float = |path: &PathBuf| ImageNetwork::load_of(path, &model);
+    let float = args.float.as_ref().map(float).transpose()?;
+    let images = ImageSet::open(&args.test, args.split.as_deref(), model.shape)?
+        .in_order_of(&model.labels, &args.test)?;
+    print!("{}", Evaluation::of(&model, float.as_ref(), &images)?);
     Ok(())
 }

@@ -5,17 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Channels, write};
-use wakeling_core::{Result, files};
-use wakeling_vision::{
-    compare::Trainable,
-    dataset::ImageSet,
-    file::ImageNetwork,
-    training::{Settings, train},
-};
-
-/// Number of images of the rarest class below which only the head is trained.
-const FEW_IMAGES: usize = 10;
+use super::{Channels, pretrained_for, save};
+use wakeling_core::{Result, files, progress::Bars};
+use wakeling_vision::{Recipe, dataset::ImageSet, finetune::Settings, strategy::Trainable};
 
 /// Fine-tune a pretrained network on few images
 #[derive(Debug, Args)]
@@ -70,66 +62,21 @@ pub struct FinetuneArgs {
 
 /// Runs the command.
 pub fn run(args: FinetuneArgs) -> Result<()> {
-    let pretrained = wakeling_vision::shipped::pretrained_images(&args.pretrained)?;
-    let channels = args.channels.map_or(pretrained.info.network.channels, Channels::count);
     // Rejects colours if the pretrained network has none, before any image is read.
-    let shape = pretrained
-        .transferred(pretrained.info.labelling, &pretrained.info.labels, channels, args.seed)?
-        .info
-        .network
-        .shape();
+    let (pretrained, shape) = pretrained_for(&args.pretrained, args.channels)?;
     let images = ImageSet::open(&args.train, args.split.as_deref(), shape)?;
-    let labels: Vec<&str> = images.labels.iter().map(String::as_str).collect();
-    let held_out = match &args.dev {
-        Some(path) => Some(
-            ImageSet::open(path, args.dev_split.as_deref(), shape)?.in_order_of(&labels, path)?,
-        ),
-        None => None,
-    };
-    let trainable = args.trainable.unwrap_or_else(|| decide(&images));
-    let mut network =
-        pretrained.transferred(images.labelling, &images.labels, channels, args.seed)?;
-    if trainable == Trainable::Scratch {
-        let config = network.info.network.clone();
-        network = ImageNetwork::fresh(config, images.labelling, &images.labels, args.seed)?;
-        network.info.licence = "unstated".into();
-    }
+    let open = |path: &PathBuf| images.open_like(path, args.dev_split.as_deref());
+    let held_out = args.dev.as_ref().map(open).transpose()?;
+    let mut recipe = Recipe::new(pretrained, images)?;
+    recipe.held_out = held_out;
+    recipe.train = args.trainable;
+    recipe.name = args.name.clone();
+    let FinetuneArgs { steps, rate, workers, seed, .. } = args;
+    recipe.settings = Settings { steps, rate, workers, seed, ..Settings::default() };
     let _claim = files::claim(&args.out)?;
-    let rate = args.rate.unwrap_or(trainable.rate());
-    let mut settings = Settings::new(args.steps, rate, args.workers, args.seed);
-    settings.first_trained = trainable.first_trained(&network.info.network);
-    let start = if trainable == Trainable::Scratch {
-        "random weights"
-    } else {
-        pretrained.info.name.as_str()
-    };
-    network.info.name = wakeling_data::text::file_name(&args.name);
-    network.info.provenance = format!(
-        "{} pictures of {} labels, {} updates from {start} ({})",
-        images.all.len(),
-        images.labels.len(),
-        args.steps,
-        pretrained.info.provenance
-    );
-    let network = train(network, &images, held_out.as_ref(), &settings)?;
     let record = json!({
         "train": args.train, "split": args.split, "dev": args.dev, "dev_split": args.dev_split,
-        "name": args.name, "base": args.pretrained, "way": format!("{trainable:?}").to_lowercase(),
-        "settings": settings.record(), "version": env!("CARGO_PKG_VERSION"),
+        "name": args.name, "base": args.pretrained,
     });
-    write(&network, &args.out, &record, held_out.as_ref())
-}
-
-/// Selects the layers to train by the number of images, and logs the choice.
-pub fn decide(images: &ImageSet) -> Trainable {
-    let rarest = images.rarest();
-    if rarest < FEW_IMAGES {
-        log::info!(
-            "training the head alone: the rarest label has {rarest} images; below {FEW_IMAGES} more layers would overfit"
-        );
-        Trainable::Head
-    } else {
-        log::info!("training all layers: the rarest label has {rarest} images");
-        Trainable::All
-    }
+    save(&recipe.run(&Bars::default())?, &args.out, record)
 }

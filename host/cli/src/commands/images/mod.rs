@@ -10,17 +10,13 @@ pub mod simulate;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use wakeling_shared::model::ImageModel;
 
-use wakeling_core::{Error, Result, console, files};
+use wakeling_core::{Result, console, progress::NoProgress};
+use wakeling_shared::model::Shape;
 use wakeling_vision::{
-    dataset::ImageSet,
-    evaluate::table,
     file::ImageNetwork,
-    metrics::measure,
-    quantize,
-    simulate::{load, logits},
-    training,
+    shipped::pretrained_images,
+    trained_model::{MODEL_FILE, TrainedModel},
 };
 
 /// Image networks: pretrain on objects, then fine-tune on few images of something else
@@ -77,42 +73,20 @@ impl Channels {
     }
 }
 
-/// Writes `NAME.safetensors` and `model.wkl`. Logs the costs of the model, and its metrics on
-/// held-out images.
-fn write(
-    network: &ImageNetwork,
-    folder: &Path,
-    settings: &serde_json::Value,
-    held_out: Option<&ImageSet>,
-) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
-    let bytes = quantize::encode(network)?;
-    let name = &network.info.name;
-    network.save(&folder.join(format!("{name}.safetensors")))?;
-    files::write_atomic(folder.join("settings.json"), format!("{settings:#}\n").as_bytes())?;
-    let path = folder.join("model.wkl");
-    files::write_atomic(&path, &bytes)?;
-    let model = load(&path, &bytes)?;
-    log::info!("{}", costs(&model, bytes.len()));
-    if let Some(held_out) = held_out {
-        let float = training::logits(&network.info.network, &network.params, held_out)?;
-        for (title, logits) in [("float", float), ("int8", logits(&model, held_out)?)] {
-            console::raw(&table(title, &measure(held_out, &logits), held_out.labelling));
-        }
-    }
-    println!("{}", path.display());
-    Ok(())
+/// Loads a pretrained network, by the name of a shipped one or a path. Returns it with the shape of
+/// the images to fine-tune it on.
+fn pretrained_for(name: &str, channels: Option<Channels>) -> Result<(ImageNetwork, Shape)> {
+    let pretrained = pretrained_images(name)?;
+    let shape = pretrained.shape_with(channels.map(Channels::count))?;
+    Ok((pretrained, shape))
 }
 
-/// Formats the costs of the model on a device.
-fn costs(model: &ImageModel<'_>, bytes: usize) -> String {
-    let shape = model.shape;
-    format!(
-        "{} × {} × {}: {:.2} M multiply-accumulates an image, {bytes} bytes of model, {} bytes of memory (arena)",
-        shape.height,
-        shape.width,
-        shape.channels,
-        model.macs() as f64 / 1e6,
-        model.arena_bytes()
-    )
+/// Writes a model into a folder. Prints its metrics on held-out images on stderr, and its path.
+fn save(model: &TrainedModel, folder: &Path, record: serde_json::Value) -> Result<()> {
+    model.save(folder, record, &NoProgress)?;
+    if let Some(evaluation) = &model.evaluation {
+        console::raw(&evaluation.to_string());
+    }
+    println!("{}", folder.join(MODEL_FILE).display());
+    Ok(())
 }

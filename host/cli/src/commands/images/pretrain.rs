@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Channels, write};
+use super::{Channels, save};
 use wakeling_core::{Result, files};
 use wakeling_vision::{
-    compare::SCRATCH_RATE,
+    augment::Augment,
     dataset::ImageSet,
-    file::ImageNetwork,
     network::{NetworkConfig, SIDES, Tier},
-    training::{Settings, train},
+    pretrain::{Pretraining, settings},
+    strategy::SCRATCH_RATE,
 };
 
 /// Pretrain a network on many images of one task
@@ -77,38 +77,22 @@ pub struct PretrainArgs {
 pub fn run(args: PretrainArgs) -> Result<()> {
     let config = NetworkConfig::new(args.tier.width(), args.side, args.channels.count());
     let images = ImageSet::open(&args.train, args.split.as_deref(), config.shape())?;
-    let labels: Vec<&str> = images.labels.iter().map(String::as_str).collect();
-    let held_out = match &args.dev {
-        Some(path) => Some(
-            ImageSet::open(path, args.dev_split.as_deref(), config.shape())?
-                .in_order_of(&labels, path)?,
-        ),
-        None => None,
-    };
-    let mut settings = Settings::new(args.steps, args.rate, args.workers, args.seed);
-    settings.batch = args.batch;
-    settings.run.folder = Some(args.out.clone());
-    settings.run.validate_every = 500;
-    settings.run.schedule.average_decay = 0.998;
+    let open = |path: &PathBuf| images.open_like(path, args.dev_split.as_deref());
+    let held_out = args.dev.as_ref().map(open).transpose()?;
+    let mut pretraining = Pretraining::new(config, images);
+    pretraining.held_out = held_out;
+    pretraining.name = args.name.clone();
+    pretraining.licence = args.licence;
+    pretraining.settings = settings(args.steps, args.rate, args.workers, args.seed);
+    pretraining.settings.batch = args.batch;
+    pretraining.settings.run.folder = Some(args.out.clone());
     if args.no_augmentation {
-        settings.augment = wakeling_vision::augment::Augment::NONE;
+        pretraining.settings.augment = Augment::NONE;
     }
     let _claim = files::claim(&args.out)?;
-    let mut network = ImageNetwork::fresh(config, images.labelling, &images.labels, args.seed)?;
-    network.info.name = wakeling_data::text::file_name(&args.name);
-    network.info.provenance = format!(
-        "pretrained on {} pictures of {} labels, {} updates of {} pictures",
-        images.all.len(),
-        images.labels.len(),
-        args.steps,
-        settings.run.shards * settings.batch
-    );
-    network.info.licence = args.licence.clone();
-    let network = train(network, &images, held_out.as_ref(), &settings)?;
     let record = json!({
         "train": args.train, "split": args.split, "dev": args.dev, "dev_split": args.dev_split,
         "name": args.name, "tier": args.tier, "side": args.side,
-        "settings": settings.record(), "version": env!("CARGO_PKG_VERSION"),
     });
-    write(&network, &args.out, &record, held_out.as_ref())
+    save(&pretraining.run()?, &args.out, record)
 }

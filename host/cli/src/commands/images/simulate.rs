@@ -8,7 +8,7 @@ use wakeling_core::Result;
 use wakeling_device::{emulator::Machine, model_file};
 use wakeling_vision::{
     pixels,
-    simulate::{emulated_lines, line, load, run as logits},
+    simulate::{emulated_lines, line, load, ranked},
 };
 
 /// Show the device's output for images
@@ -46,13 +46,7 @@ pub fn run(args: SimulateArgs) -> Result<()> {
             println!("{}", line(&model, &pixels)?);
         } else {
             println!("{}", file.display());
-            let mut scored: Vec<(f64, &str)> = logits(&model, &pixels)?
-                .into_iter()
-                .map(|logit| f64::from(logit) / 256.0)
-                .zip(model.labels.iter().copied())
-                .collect();
-            scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-            for (logit, label) in scored {
+            for (logit, label) in ranked(&model, &pixels)? {
                 println!("  {logit:>8.3}  {label}");
             }
         }
