@@ -195,7 +195,7 @@ fn hostile_files_are_refused_by_name() {
         ("a.wma", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9".to_vec(), "WMA"),
         ("junk.flac", [&b"fLaC"[..], &[0xa5; 4_000]].concat(), "cannot be decoded"),
         ("junk.ogg", [&b"OggS"[..], &[0xa5; 4_000]].concat(), "cannot be decoded"),
-        ("junk.mp3", [&b"\xff\xfb"[..], &[0xa5; 4_000]].concat(), "MP3 XX"),
+        ("junk.mp3", [&b"\xff\xfb"[..], &[0xa5; 4_000]].concat(), "cannot be decoded"),
     ];
     for (name, bytes, expected) in cases {
         let path = dir.file(name, &bytes);
