@@ -74,6 +74,45 @@ fn crates_import_only_lower_layers() {
     }
 }
 
+/// Libraries whose errors are typed. The others follow.
+const TYPED: [&str; 8] = ["core", "audio", "data", "nn", "device", "train", "capture", "studio"];
+
+/// The program adds what a user can do; a library states only the problem.
+#[test]
+fn libraries_state_problems_only() {
+    for name in TYPED {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host").join(name).join("src");
+        for (path, text) in sources(&folder) {
+            // One holds the errors of the libraries that follow. The others are the verdict on a
+            // phrase, which is a result and no error.
+            let exempt = [
+                "core/src/untyped.rs",
+                "data/src/phrase.rs",
+                "phrase/obstacle.rs",
+                "phrase/tests.rs",
+            ];
+            if !exempt.iter().any(|end| path.ends_with(end)) {
+                assert!(!text.to_lowercase().contains("remedy"), "{}", path.display());
+            }
+        }
+    }
+}
+
+/// Reads the sources in a folder and those below it.
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("a source");
+            found.push((path, text));
+        }
+    }
+    found
+}
+
 #[test]
 fn only_the_program_depends_on_the_command_line() {
     let workspace = Workspace::read();

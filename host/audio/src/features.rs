@@ -15,7 +15,9 @@ use wakeling_shared::frontend::{
     log2_q8,
 };
 
-use wakeling_core::{Error, Result, simd};
+use wakeling_core::simd;
+
+use crate::{Error, Result};
 
 /// Lower edge of the lowest band, in Hz.
 pub const DEFAULT_LOW_HZ: f64 = 125.0;
@@ -80,14 +82,11 @@ impl FrontendTables {
     /// at `b`.
     ///
     /// # Errors
-    /// [`Error::Usage`] unless `0 ≤ low_hz < high_hz < 8,000`.
+    /// [`Error::MelBands`] unless `0 ≤ low_hz < high_hz < 8,000`.
     pub fn new(low_hz: f64, high_hz: f64) -> Result<Self> {
         let nyquist_hz = SAMPLE_RATE_HZ as f64 / 2.0;
         if !(low_hz >= 0.0 && low_hz < high_hz && high_hz < nyquist_hz) {
-            return Err(Error::usage(
-                format!("mel bands from {low_hz} to {high_hz} Hz are not possible"),
-                format!("choose 0 <= low < high < {nyquist_hz}"),
-            ));
+            return Err(Error::MelBands { low_hz, high_hz, nyquist_hz });
         }
         let hz_per_bin = SAMPLE_RATE_HZ as f64 / FFT_SIZE as f64;
         let (mel_low, mel_high) = (mel(low_hz), mel(high_hz));

@@ -168,7 +168,7 @@ pub enum Content {
 /// wakeling_audio::write_wav(&path, &[0; 160])?;
 /// assert_eq!(content(&path), Content::Readable("WAV")); // whatever its name is
 /// # std::fs::remove_file(&path).unwrap();
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_audio::Error>(())
 /// ```
 pub fn content(path: &Path) -> Content {
     let detected = std::fs::File::open(path).and_then(|mut file| Format::detect(&mut file));

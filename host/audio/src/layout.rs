@@ -9,12 +9,12 @@ use std::{
 };
 
 use super::{
-    checks::{CONVERT, check_rate, no_samples, truncated},
+    Error, FileProblem, Result,
+    checks::{check_rate, no_samples, truncated},
     format::Format,
     pcm::{Coding, PcmLayout, integer},
     source::Source,
 };
-use wakeling_core::{Error, Result};
 
 /// Bytes of `RIFF size WAVE`.
 const RIFF_HEADER: u64 = 12;
@@ -46,7 +46,7 @@ pub(super) enum Found {
 /// Finds the sound in a file of the given format.
 ///
 /// # Errors
-/// [`Error::Input`] if there is no sound, or none that is supported; [`Error::Io`] if the file
+/// [`Error::File`] if there is no sound, or none that is supported; an I/O error if the file
 /// cannot be read.
 pub(super) fn find(path: &Path, source: &mut Source, format: Format) -> Result<Found> {
     let length = source.length();
@@ -100,11 +100,7 @@ fn no_samples_or_unfinished(path: &Path, present: u64) -> Error {
     if present <= CHUNK_HEADER {
         return no_samples(path);
     }
-    Error::input(
-        path,
-        format!("the header says 0 samples, but {present} bytes follow: recording was interrupted"),
-        "repair it with `sox --ignore-length IN.wav OUT.wav`, or record it again",
-    )
+    FileProblem::Interrupted { present }.of(path)
 }
 
 /// Content of a header, before any sample is read.
@@ -147,14 +143,8 @@ impl Stored {
     ) -> Result<Coding> {
         let big = self.big;
         let refused = || {
-            Error::input(
-                path,
-                format!(
-                    "this kind of WAV is not supported: {} bits in {} bytes a sample",
-                    self.valid_bits, self.container
-                ),
-                CONVERT,
-            )
+            let (bits, bytes) = (self.valid_bits, self.container);
+            unsupported(path, &format!("{bits} bits in {bytes} bytes a sample"))
         };
         let container_bits = 8 * self.container as u32;
         if self.valid_bits > container_bits {
@@ -289,7 +279,7 @@ impl Chunks {
                 b"fmt " => format = Some(read_format(path, file, size)?),
                 b"data" => {
                     let format: Vec<u8> = format.ok_or_else(|| {
-                        Error::input(path, "the data comes before its format", CONVERT)
+                        FileProblem::undecodable("the data comes before its format").of(path)
                     })?;
                     let unfilled = size == u64::from(u32::MAX);
                     let size = self.data64.filter(|_| unfilled).unwrap_or(size);
@@ -300,11 +290,8 @@ impl Chunks {
             // Chunks are padded to the alignment.
             at = body.saturating_add(size).div_ceil(alignment).saturating_mul(alignment);
         }
-        Err(Error::input(
-            path,
-            format!("the file is truncated: its {length} bytes hold no sound (no `data` chunk)"),
-            "copy or record it again, or leave it out",
-        ))
+        let missing = "hold no sound (no `data` chunk)";
+        Err(FileProblem::TruncatedHeader { length, missing }.of(path))
     }
 
     fn interpret(&self, path: &Path, format: &[u8], data_at: u64, promised: u64) -> Result<Raw> {
@@ -346,15 +333,12 @@ impl Chunks {
 }
 
 fn unsupported(path: &Path, codec: &str) -> Error {
-    Error::input(path, format!("this kind of WAV is not supported: {codec}"), CONVERT)
+    FileProblem::undecodable(format!("this kind of WAV is not supported: {codec}")).of(path)
 }
 
 fn damaged(path: &Path, channels: u16, frame_bytes: u16) -> Error {
-    Error::input(
-        path,
-        format!("the header gives {channels} channels in frames of {frame_bytes} bytes"),
-        "the header is damaged: record or copy the file again, or leave it out",
-    )
+    let place = format!("in frames of {frame_bytes} bytes");
+    FileProblem::DamagedHeader { channels: channels.into(), place }.of(path)
 }
 
 /// Name of a codec, by its tag in `mmreg.h`.
@@ -376,7 +360,7 @@ fn read_format(path: &Path, file: &mut impl Read, size: u64) -> Result<Vec<u8>> 
         .read_to_end(&mut format)
         .map_err(Error::io(path, "read"))?;
     if format.len() < 16 {
-        return Err(Error::input(path, "the format chunk is too short", CONVERT));
+        return Err(FileProblem::undecodable("the format chunk is too short").of(path));
     }
     Ok(format)
 }
@@ -395,9 +379,8 @@ fn au(path: &Path, file: &mut (impl Read + Seek), length: u64) -> Result<Raw> {
     let (data_at, promised, encoding) = (u64::from(field(1)), field(2), field(3));
     let (rate, channels) = (field(4), field(5));
     if data_at < AU_HEADER || data_at > length || channels == 0 || channels > 0xffff {
-        let problem = format!("the header gives {channels} channels from byte {data_at} on");
-        let remedy = "the header is damaged: record or copy the file again, or leave it out";
-        return Err(Error::input(path, problem, remedy));
+        let place = format!("from byte {data_at} on");
+        return Err(FileProblem::DamagedHeader { channels, place }.of(path));
     }
     check_rate(path, rate)?;
     let (kind, container, valid_bits) = match encoding {
@@ -408,8 +391,8 @@ fn au(path: &Path, file: &mut (impl Read + Seek), length: u64) -> Result<Raw> {
         7 => (Kind::Float, 8, 0),
         27 => (Kind::ALaw, 1, 0),
         other => {
-            let problem = format!("this kind of AU is not supported: encoding {other}");
-            return Err(Error::input(path, problem, CONVERT));
+            let reason = format!("this kind of AU is not supported: encoding {other}");
+            return Err(FileProblem::undecodable(reason).of(path));
         }
     };
     let promised = if promised == UNKNOWN { u64::MAX } else { u64::from(promised) };
@@ -419,11 +402,7 @@ fn au(path: &Path, file: &mut (impl Read + Seek), length: u64) -> Result<Raw> {
 }
 
 fn truncated_header(path: &Path, length: u64) -> Error {
-    Error::input(
-        path,
-        format!("the file is truncated: its {length} bytes are less than a header"),
-        "copy or record it again, or leave it out",
-    )
+    FileProblem::TruncatedHeader { length, missing: "are less than a header" }.of(path)
 }
 
 /// Returns the `N` bytes from `at` on, or zeros if they are not all there.

@@ -3,6 +3,7 @@
 
 pub mod activity;
 mod checks;
+mod error;
 pub mod features;
 mod format;
 mod layout;
@@ -20,12 +21,13 @@ mod source;
 mod tests;
 mod whole;
 
+pub use error::{Error, FileError, FileProblem, Result};
 pub use format::{Content, EXTENSIONS, FORMATS, UNSUPPORTED_EXTENSIONS, content};
 pub use reader::AudioReader;
 
 use std::{io::Cursor, path::Path};
 
-use wakeling_core::{Error, Result, files};
+use wakeling_core::files;
 
 /// Sample rate of everything past this module, in Hz.
 pub const SAMPLE_RATE: u32 = wakeling_shared::timebase::SAMPLE_RATE_HZ as u32;
@@ -113,11 +115,7 @@ impl Range {
         if is_time(offset_s) && duration_s.is_none_or(is_time) {
             return Ok(Self { offset_s, duration_s });
         }
-        Err(Error::input(
-            path,
-            format!("offset {offset_s} s with duration {duration_s:?} is not a part of a file"),
-            "offsets and durations are seconds, and not negative",
-        ))
+        Err(FileProblem::NotAPart { offset_s, duration_s }.of(path))
     }
 
     /// Returns the first frame, and the number of frames from there on.
@@ -134,15 +132,8 @@ impl Range {
         let end = start.saturating_add(length).min(frames);
         if start >= end {
             let length_s = frames as f64 / f64::from(rate);
-            return Err(Error::input(
-                path,
-                format!(
-                    "the part from {} s on for {} holds no sample; the file is {length_s:.3} s long",
-                    self.offset_s,
-                    self.duration_s.map_or("the rest".into(), |d| format!("{d} s")),
-                ),
-                "correct `offset` and `duration` in the manifest",
-            ));
+            let (offset_s, duration_s) = (self.offset_s, self.duration_s);
+            return Err(FileProblem::EmptyPart { offset_s, duration_s, length_s }.of(path));
         }
         Ok(start..end)
     }
@@ -161,13 +152,15 @@ impl Range {
 /// assert_eq!(wakeling_audio::read(&path)?, tone); // 16 kHz mono passes bit exact
 /// assert_eq!(wakeling_audio::read_range(&path, 0.25, Some(0.5))?, tone[4_000..12_000]);
 /// # std::fs::remove_file(&path).unwrap();
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_audio::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Input`] if the file is not audio, is damaged, or holds no sample; [`Error::Io`] if it
+/// [`Error::File`] if the file is not audio, is damaged, or holds no sample; [`Error::Core`] if it
 /// cannot be read.
-pub fn read(path: impl AsRef<Path>) -> Result<Vec<i16>> {
+///
+/// They arrive within the error that all crates share, which the programs of `experiments` still use.
+pub fn read(path: impl AsRef<Path>) -> wakeling_core::Result<Vec<i16>> {
     let path = path.as_ref();
     Ok(logged(path, read_recording(path, None, 0.0, None)?))
 }
@@ -179,7 +172,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<i16>> {
 /// beyond the end is cut there.
 ///
 /// # Errors
-/// As [`read`], and [`Error::Input`] if the part is not a time or holds no sample.
+/// As [`read`], and [`Error::File`] if the part is not a time or holds no sample.
 pub fn read_range(
     path: impl AsRef<Path>,
     offset_s: f64,
@@ -229,17 +222,12 @@ pub fn to_i16(samples: &[f32]) -> Vec<i16> {
 /// Writes a 16 kHz mono 16-bit WAV atomically (see [`files::write_atomic`]).
 ///
 /// # Errors
-/// [`Error::Io`] if the file cannot be written, [`Error::Usage`] if the samples exceed the 4 GiB of
+/// [`Error::Core`] if the file cannot be written, [`Error::TooLongForWav`] if the samples exceed the 4 GiB of
 /// a WAV.
 pub fn write_wav(path: impl AsRef<Path>, samples: &[i16]) -> Result<()> {
     const HEADER_BYTES: usize = 44;
     let path = path.as_ref();
-    let too_long = || {
-        Error::usage(
-            format!("{} samples do not fit into one WAV file of 4 GiB", samples.len()),
-            "write several shorter files",
-        )
-    };
+    let too_long = || Error::TooLongForWav { samples: samples.len() };
     let bytes = samples.len().checked_mul(2).and_then(|b| b.checked_add(HEADER_BYTES));
     let bytes = bytes.filter(|&b| u32::try_from(b).is_ok()).ok_or_else(too_long)?;
     let spec = hound::WavSpec {
@@ -251,7 +239,7 @@ pub fn write_wav(path: impl AsRef<Path>, samples: &[i16]) -> Result<()> {
     let mut buffer = Cursor::new(Vec::with_capacity(bytes));
     encode(&mut buffer, spec, samples)
         .map_err(|e| Error::io(path, "write")(std::io::Error::other(e)))?;
-    files::write_atomic(path, &buffer.into_inner())
+    Ok(files::write_atomic(path, &buffer.into_inner())?)
 }
 
 fn encode(

@@ -8,8 +8,7 @@
 
 use rubato::{Fft, Resampler, audioadapter_buffers::direct::InterleavedSlice};
 
-use super::{PLAUSIBLE_RATES, SAMPLE_RATE, checks::downmix, resample, to_i16};
-use wakeling_core::{Error, Result};
+use super::{Error, PLAUSIBLE_RATES, Result, SAMPLE_RATE, checks::downmix, resample, to_i16};
 
 /// Length of a block, in seconds.
 const BLOCK_S: f64 = 0.032;
@@ -26,7 +25,7 @@ const BLOCK_S: f64 = 0.032;
 /// }
 /// assert!((15_000..=16_000).contains(&pcm.len())); // the last 48 ms are still inside
 /// assert!(pcm[8_000].abs_diff(1_000) <= 1);
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_audio::Error>(())
 /// ```
 pub struct Live {
     channels: usize,
@@ -42,20 +41,17 @@ impl Live {
     /// Creates a converter for a device with `rate` in Hz and this number of channels.
     ///
     /// # Errors
-    /// [`Error::Device`] if the rate is implausible or cannot be resampled, or if there is no
-    /// channel.
+    /// [`Error::MicrophoneFormat`] if the rate is implausible or if there is no channel;
+    /// [`Error::MicrophoneRate`] if the rate cannot be resampled.
     pub fn new(rate: u32, channels: u16) -> Result<Self> {
-        let refused = |problem: String| {
-            Error::device("microphone", problem, "choose another device or another --rate")
-        };
         if channels == 0 || !PLAUSIBLE_RATES.contains(&rate) {
-            return Err(refused(format!("it gives {channels} channels at {rate} Hz")));
+            return Err(Error::MicrophoneFormat { channels, rate });
         }
         let resampler = match rate {
             SAMPLE_RATE => None,
             _ => Some(
                 resample::resampler(rate, SAMPLE_RATE, BLOCK_S)
-                    .map_err(|e| refused(format!("{rate} Hz cannot be resampled: {e}")))?,
+                    .map_err(|e| Error::MicrophoneRate { rate, reason: e.to_string() })?,
             ),
         };
         Ok(Self {
@@ -103,16 +99,14 @@ impl Live {
 /// Resamples 16 kHz mono to `rate` Hz for playback, in units of full scale, −1 … 1.
 ///
 /// # Errors
-/// [`Error::Device`] if the rate is not supported.
+/// [`Error::PlaybackRate`] if the rate is not supported.
 pub fn for_playback(pcm: &[i16], rate: u32) -> Result<Vec<f32>> {
     let samples: Vec<f32> = pcm.iter().map(|&s| f32::from(s) / 32_768.0).collect();
     if rate == SAMPLE_RATE || samples.is_empty() {
         return Ok(samples);
     }
-    resample::whole(&samples, SAMPLE_RATE, rate).map_err(|e| {
-        let problem = format!("sound cannot be brought to {rate} Hz: {e}");
-        Error::device("loudspeaker", problem, "choose another default output")
-    })
+    resample::whole(&samples, SAMPLE_RATE, rate)
+        .map_err(|e| Error::PlaybackRate { rate, reason: e.to_string() })
 }
 
 #[cfg(test)]

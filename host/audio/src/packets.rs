@@ -18,15 +18,14 @@ use symphonia::{
 };
 
 use super::{
-    FULL_SCALE, FileFormat, Frames,
-    checks::{CONVERT, check_rate, downmix, no_samples, not_a_number},
+    Error, FULL_SCALE, FileFormat, FileProblem, Frames, Result,
+    checks::{check_rate, downmix, no_samples, not_a_number},
     format::Format,
     mp4,
     opus::{self, OpusTrack},
     source::{Failure, Source},
     whole,
 };
-use wakeling_core::{Error, Result};
 
 /// Largest difference between stated and decoded length that is not a cut, in seconds. Matroska
 /// counts in milliseconds, and encoders pad.
@@ -71,7 +70,7 @@ impl PacketFrames {
     /// Opens a file, and decodes up to the first sound.
     ///
     /// # Errors
-    /// [`Error::Input`] if it holds no sound that can be decoded; [`Error::Io`] if it cannot be
+    /// [`Error::File`] if it holds no sound that can be decoded; an I/O error if it cannot be
     /// read.
     pub(super) fn open(path: &Path, source: Source, format: Format) -> Result<Self> {
         let cut = cut(path, &source, format)?;
@@ -82,7 +81,7 @@ impl PacketFrames {
                 // A demuxer that can seek rejects a file whose header promises more than is there.
                 // One that cannot seek reads on until the end.
                 let again =
-                    (!matches!(error, Error::Io { .. })).then(|| Self::start(path, stream, format));
+                    (!matches!(error, Error::Core(_))).then(|| Self::start(path, stream, format));
                 let Some(Ok(mut frames)) = again else { return Err(error) };
                 let what = "its header promises more than is there";
                 frames.shortfall.get_or_insert_with(|| what.to_owned());
@@ -112,12 +111,12 @@ impl PacketFrames {
 
     fn begin(path: &Path, source: Source, format: Format, mut index: Source) -> Result<Self> {
         let failure = source.failure();
-        let refused = |e: Symphonia| Error::input(path, refusal(format, &e), CONVERT);
+        let refused = |e: Symphonia| FileProblem::undecodable(refusal(format, &e)).of(path);
         let stream = MediaSourceStream::new(Box::new(source), Default::default());
         let container = probe(format)
             .probe(&Hint::new(), stream, Default::default(), Default::default())
             .map_err(refused)?;
-        let no_track = || Error::input(path, "there is no audio track inside", CONVERT);
+        let no_track = || FileProblem::undecodable("there is no audio track inside").of(path);
         let track = container.default_track(TrackType::Audio).ok_or_else(no_track)?;
         let parameters =
             track.codec_params.as_ref().and_then(|p| p.audio()).ok_or_else(no_track)?;
@@ -232,14 +231,11 @@ impl PacketFrames {
             (self.rate, self.channels) = (rate, channels);
         }
         if channels == 0 || (rate, channels) != (self.rate, self.channels) {
-            return Err(Error::input(
-                &self.path,
-                format!(
-                    "the sound changes from {} Hz, {} channels to {rate} Hz, {channels} channels",
-                    self.rate, self.channels
-                ),
-                CONVERT,
-            ));
+            let reason = format!(
+                "the sound changes from {} Hz, {} channels to {rate} Hz, {channels} channels",
+                self.rate, self.channels
+            );
+            return Err(FileProblem::undecodable(reason).of(&self.path));
         }
         let before = self.decoded;
         let frames = (self.interleaved.len() / channels) as u64;
@@ -300,12 +296,12 @@ impl Codec {
             let header = parameters.extra_data.as_deref().unwrap_or_default();
             let channels = parameters.channels.as_ref().map_or(1, |channels| channels.count());
             let track = OpusTrack::new(header, format == Format::Mp4, channels);
-            let refused = |e| Error::input(path, format!("cannot be decoded: Opus: {e}"), CONVERT);
-            return track.map(|track| Self::Opus(Box::new(track))).map_err(refused);
+            let refused = |e| FileProblem::undecodable(format!("cannot be decoded: Opus: {e}"));
+            return track.map(|track| Self::Opus(Box::new(track))).map_err(|e| refused(e).of(path));
         }
         let decoder = symphonia::default::get_codecs()
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-            .map_err(|e| Error::input(path, unsupported_codec(parameters, &e), CONVERT))?;
+            .map_err(|e| FileProblem::undecodable(unsupported_codec(parameters, &e)).of(path))?;
         Ok(Self::Symphonia(decoder))
     }
 }
@@ -332,14 +328,15 @@ fn refusal(format: Format, error: &Symphonia) -> String {
 }
 
 fn damaged(path: &Path, at: u64, error: &str) -> Error {
-    Error::input(path, format!("the file is damaged after {at} samples: {error}"), CONVERT)
+    FileProblem::undecodable(format!("the file is damaged after {at} samples: {error}")).of(path)
 }
 
 /// Runs third-party parsers of untrusted data behind a guard. If one panics on a broken file, one
 /// clip is lost and not a night of training.
 fn guarded<T>(path: &Path, run: impl FnOnce() -> Result<T>) -> Result<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
-        Err(Error::input(path, "the file is damaged so badly that the decoder failed", CONVERT))
+        let reason = "the file is damaged so badly that the decoder failed";
+        Err(FileProblem::undecodable(reason).of(path))
     })
 }
 

@@ -15,11 +15,10 @@ use std::{
 };
 
 use super::{
-    FULL_SCALE, Frames,
+    Error, FULL_SCALE, Frames, Result,
     checks::{downmix, not_a_number, truncated},
     source::Source,
 };
-use wakeling_core::{Error, Result};
 
 /// Number of bytes decoded at once.
 const BLOCK_BYTES: usize = 1 << 16;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    FileFormat, Frames, Member, Range, Recording,
-    checks::{CONVERT, no_samples},
-    format::{FORMATS, Format},
+    Error, FileFormat, FileProblem, Frames, Member, Range, Recording, Result,
+    checks::no_samples,
+    format::Format,
     layout::{self, Found},
     packets::PacketFrames,
     pcm::PcmFrames,
@@ -13,7 +13,6 @@ use super::{
     source::Source,
     to_i16,
 };
-use wakeling_core::{Error, Result};
 
 /// Iterator over a recording, decoded in blocks of 16 kHz mono.
 ///
@@ -32,7 +31,7 @@ use wakeling_core::{Error, Result};
 /// }
 /// assert_eq!(samples, 40_000); // at 16 kHz, whatever the file's rate is
 /// # std::fs::remove_file(&path).unwrap();
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_audio::Error>(())
 /// ```
 pub struct AudioReader {
     path: PathBuf,
@@ -79,7 +78,7 @@ impl AudioReader {
     ) -> Result<Self> {
         let path = path.as_ref();
         let range = Range::checked(path, offset_s, duration_s)?;
-        Self::of_part(path, member, range).map_err(|e| inside(member.map(|m| m.name.as_str()), e))
+        Self::of_part(path, member, range).map_err(|e| e.inside(member.map(|m| m.name.as_str())))
     }
 
     pub(super) fn of_part(path: &Path, member: Option<&Member>, range: Range) -> Result<Self> {
@@ -88,7 +87,8 @@ impl AudioReader {
         let mut part = Part { range, skip: 0, left: u64::MAX, seen: 0 };
         let (frames, rate_hz, format): (Box<dyn Frames>, _, _) = match format {
             Format::Unsupported(name) => {
-                return Err(Error::input(path, format!("{name} is not supported"), CONVERT));
+                let reason = format!("{name} is not supported");
+                return Err(FileProblem::undecodable(reason).of(path));
             }
             Format::Unknown => return Err(not_audio(path, &magic)),
             Format::Riff | Format::W64 | Format::Au => {
@@ -220,7 +220,7 @@ impl Iterator for AudioReader {
             Ok(block) => Some(Ok(block)),
             Err(error) => {
                 self.ended = true;
-                Some(Err(inside(self.member.as_deref(), error)))
+                Some(Err(error.inside(self.member.as_deref())))
             }
         }
     }
@@ -241,20 +241,6 @@ impl Part {
 
 fn not_audio(path: &Path, magic: &[u8]) -> Error {
     // Keeps the message printable and short.
-    let excerpt = magic[..magic.len().min(16)].escape_ascii();
-    Error::input(
-        path,
-        format!("this is not audio: it starts with \"{excerpt}\""),
-        format!("supported are {FORMATS}; convert it or leave it out"),
-    )
-}
-
-/// Adds the name of the file inside an archive to an error.
-fn inside(member: Option<&str>, error: Error) -> Error {
-    match (error, member) {
-        (Error::Input { path, problem, remedy }, Some(member)) => {
-            Error::Input { path, problem: format!("{member} in it: {problem}"), remedy }
-        }
-        (error, _) => error,
-    }
+    let start = magic[..magic.len().min(16)].escape_ascii().to_string();
+    FileProblem::NotAudio { start }.of(path)
 }

@@ -12,8 +12,7 @@ use rubato::{
     audioadapter_buffers::direct::InterleavedSlice,
 };
 
-use super::SAMPLE_RATE;
-use wakeling_core::{Error, Result};
+use super::{Error, FileProblem, Result, SAMPLE_RATE};
 
 /// Length of an FFT block, in seconds: 2,048 samples at 16 kHz.
 const BLOCK_S: f64 = 0.128;
@@ -113,8 +112,7 @@ impl Stream {
 }
 
 fn refused(path: &Path, rate: u32, error: &dyn std::error::Error) -> Error {
-    let problem = format!("cannot be resampled from {rate} Hz: {error}");
-    Error::input(path, problem, super::checks::CONVERT)
+    FileProblem::undecodable(format!("cannot be resampled from {rate} Hz: {error}")).of(path)
 }
 
 /// Returns `round(n · 16000 / rate)`, in integer arithmetic.

@@ -11,8 +11,7 @@ use std::{
 
 use symphonia::core::io::MediaSource;
 
-use super::Member;
-use wakeling_core::{Error, Result};
+use super::{Error, FileProblem, Member, Result};
 
 /// Range of bytes of an open file.
 pub(super) struct Source {
@@ -52,8 +51,8 @@ impl Source {
     /// Opens a regular file that is not empty, or a file inside it.
     ///
     /// # Errors
-    /// [`Error::Input`] for a folder, a device, a pipe, an empty file, or an archive that ends before
-    /// the member does; [`Error::Io`] if the file cannot be read.
+    /// [`Error::File`] for a folder, a device, a pipe, an empty file, or an archive that ends before
+    /// the member does; an I/O error if the file cannot be read.
     pub(super) fn open(path: &Path, member: Option<&Member>) -> Result<Self> {
         let length = checked_length(path)?;
         let file = File::open(path).map_err(Error::io(path, "read"))?;
@@ -62,18 +61,11 @@ impl Source {
             Some(member) => {
                 let found = length.saturating_sub(member.offset).min(member.length);
                 if found < member.length {
-                    return Err(Error::input(
-                        path,
-                        format!(
-                            "the archive ends after {found} of the {} bytes of this file",
-                            member.length
-                        ),
-                        "copy the archive again, or leave it out",
-                    ));
+                    let expected = member.length;
+                    return Err(FileProblem::ArchiveEnds { found, expected }.of(path));
                 }
                 if found == 0 {
-                    let problem = "the file is empty (0 bytes)";
-                    return Err(Error::input(path, problem, "leave it out"));
+                    return Err(FileProblem::EmptyMember.of(path));
                 }
                 (member.offset, found)
             }
@@ -127,25 +119,13 @@ impl Source {
 fn checked_length(path: &Path) -> Result<u64> {
     let metadata = std::fs::metadata(path).map_err(Error::io(path, "read"))?;
     if metadata.is_dir() {
-        return Err(Error::input(
-            path,
-            "this is a folder, and an audio file is expected",
-            "name a file, or open the folder as a dataset",
-        ));
+        return Err(FileProblem::IsFolder.of(path));
     }
     if !metadata.is_file() {
-        return Err(Error::input(
-            path,
-            "this is a device or a pipe, and an audio file is expected",
-            "record to a file first",
-        ));
+        return Err(FileProblem::IsDevice.of(path));
     }
     if metadata.len() == 0 {
-        return Err(Error::input(
-            path,
-            "the file is empty (0 bytes)",
-            "record or copy it again, or leave it out",
-        ));
+        return Err(FileProblem::Empty.of(path));
     }
     Ok(metadata.len())
 }

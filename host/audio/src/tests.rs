@@ -195,15 +195,15 @@ fn hostile_files_are_refused_by_name() {
         ("a.wma", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9".to_vec(), "WMA"),
         ("junk.flac", [&b"fLaC"[..], &[0xa5; 4_000]].concat(), "cannot be decoded"),
         ("junk.ogg", [&b"OggS"[..], &[0xa5; 4_000]].concat(), "cannot be decoded"),
-        ("junk.mp3", [&b"\xff\xfb"[..], &[0xa5; 4_000]].concat(), "remedy"),
+        ("junk.mp3", [&b"\xff\xfb"[..], &[0xa5; 4_000]].concat(), "cannot be decoded"),
     ];
     for (name, bytes, expected) in cases {
         let path = dir.file(name, &bytes);
         let found = message(&path);
-        assert!(found.contains(expected) && found.contains("remedy"), "{name}: {found}");
+        assert!(found.contains(expected), "{name}: {found}");
     }
     assert!(message(&dir.0.path().to_path_buf()).contains("folder"));
-    assert!(matches!(read(dir.0.path().join("missing.wav")), Err(Error::Io { .. })));
+    assert!(matches!(read(dir.0.path().join("missing.wav")), Err(e) if e.is_missing()));
 }
 
 #[test]

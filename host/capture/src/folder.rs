@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use wakeling_audio as audio;
 use wakeling_audio::SAMPLE_RATE;
-use wakeling_core::{Error, Result, files};
+use wakeling_core::files;
+
+use crate::{Error, Result};
 use wakeling_data::{dataset::manifest::MANIFEST, text::clean};
 
 /// Metadata of a recording in the manifest, besides its file and length.
@@ -68,7 +70,7 @@ pub struct Entry {
 /// let reopened = Folder::open(&path, "take", &metadata)?;
 /// assert_eq!((reopened.count("Hey, Computer!"), reopened.seconds()), (1, 1.0));
 /// # std::fs::remove_dir_all(&path).unwrap();
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_capture::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Folder {
@@ -84,7 +86,7 @@ impl Folder {
     /// line gets `metadata`.
     ///
     /// # Errors
-    /// [`Error::Io`] if the folder cannot be created or read.
+    /// [`Error::Core`] if the folder cannot be created or read.
     pub fn open(path: &Path, prefix: &'static str, metadata: &ClipMetadata) -> Result<Self> {
         // Another process may have written a file and not yet its line.
         let _claim = files::claim_when_free(path)?;
@@ -149,7 +151,7 @@ impl Folder {
     /// Stores a recording: first the file and then its line, each written atomically.
     ///
     /// # Errors
-    /// [`Error::Io`] if the recording cannot be written; earlier ones are unchanged.
+    /// [`Error::Core`] if the recording cannot be written; earlier ones are unchanged.
     pub fn keep(&mut self, pcm: &[i16], metadata: &ClipMetadata) -> Result<PathBuf> {
         let _claim = files::claim_when_free(&self.path)?;
         self.reread()?;
@@ -189,7 +191,7 @@ impl Folder {
         let text = self.lines.join("\n") + "\n";
         if let Err(error) = files::write_atomic(self.path.join(MANIFEST), text.as_bytes()) {
             self.lines.pop();
-            return Err(error);
+            return Err(error.into());
         }
         self.kept.push(Entry {
             path: self.path.join(name),
@@ -202,14 +204,11 @@ impl Folder {
     /// Removes the recording of that file name: first its line, then its file.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is no such recording; [`Error::Io`] if it cannot be removed.
+    /// [`Error::NoRecording`] if there is no such recording; [`Error::Core`] if it cannot be removed.
     pub fn remove(&mut self, name: &str) -> Result<()> {
         let is_it = |path: &Path| path.file_name().is_some_and(|n| n == name);
         let Some(at) = self.kept.iter().position(|k| is_it(&k.path)) else {
-            return Err(Error::usage(
-                format!("there is no recording {name:?}"),
-                "load the page again",
-            ));
+            return Err(Error::NoRecording { name: name.to_owned() });
         };
         let _claim = files::claim_when_free(&self.path)?;
         self.reread()?;
@@ -230,8 +229,7 @@ fn read_lines(manifest: &Path) -> Result<Vec<String>> {
     let text = match fs::metadata(manifest) {
         // Reading a device or a pipe may never end.
         Ok(metadata) if !metadata.is_file() => {
-            let remedy = "move it away, or name another folder with --out";
-            return Err(Error::input(manifest, "this is no file", remedy));
+            return Err(Error::ManifestIsNoFile { path: manifest.to_owned() });
         }
         Ok(_) => fs::read_to_string(manifest).map_err(Error::io(manifest, "read"))?,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -315,7 +313,7 @@ mod tests {
         let mut folder = Folder::open(place.path(), "take", &metadata()).unwrap();
         std::os::unix::fs::symlink("/dev/full", place.path().join(MANIFEST)).unwrap();
         let error = folder.keep(&[7; 16_000], &metadata()).unwrap_err().to_string();
-        assert!(error.contains(MANIFEST) && error.contains("make room"), "{error}");
+        assert!(error.contains(MANIFEST) && error.contains("cannot write"), "{error}");
         assert!(!place.path().join("take-0001.wav").exists() && folder.kept().is_empty());
         assert!(Folder::open(place.path(), "take", &metadata()).is_err(), "it would never end");
     }

@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
 pub mod device;
+mod error;
 pub mod folder;
 pub mod live;
 pub mod record;
@@ -13,6 +14,8 @@ mod system;
 pub mod take;
 pub mod terminal;
 
+pub use error::{Error, Obstacle, Result};
+
 #[cfg(feature = "microphone")]
 pub use system::{DefaultLoudspeaker, microphones, open};
 #[cfg(not(feature = "microphone"))]
@@ -21,14 +24,10 @@ pub use without::{DefaultLoudspeaker, microphones, open};
 #[cfg(not(feature = "microphone"))]
 mod without {
     use super::device::{Found, Loudspeaker, Microphone, Wanted};
-    use wakeling_core::{Error, Result};
+    use super::{Error, Result};
 
     fn missing<T>() -> Result<T> {
-        Err(Error::device(
-            "microphone",
-            "this program was built without sound",
-            "build it with the feature `microphone`, which is on by default: ./x build",
-        ))
+        Err(Error::WithoutSound)
     }
 
     /// Lists the microphones of the system.

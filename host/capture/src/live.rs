@@ -19,7 +19,9 @@ use crate::{
     terminal::{Bar, Key, Screen, View},
 };
 use wakeling_audio::{SAMPLE_RATE, level::Meter};
-use wakeling_core::{Error, Result};
+use wakeling_core::console;
+
+use crate::{Error, Result};
 use wakeling_device::{
     sensitivity::{DetectionEvent, DetectionLevel, SensitivityScale},
     simulate::score,
@@ -80,7 +82,7 @@ pub struct Options<'a> {
 /// Detects keywords in live sound until the user stops it or the time is over.
 ///
 /// # Errors
-/// [`Error::Device`] if the microphone fails; those of `on_detection`.
+/// Those of the microphone; those of `on_detection`.
 pub fn detect(
     model: &Model<'_>,
     microphone: &mut dyn Microphone,
@@ -279,7 +281,7 @@ impl Listener {
                 format!("saved {}", path.display())
             }
             // Detection continues, and the note shows the error to the user.
-            Err(error) => error.to_string().replace('\n', ";"),
+            Err(error) => console::explained(&error).replace('\n', ";"),
         };
     }
 

@@ -11,7 +11,9 @@ use super::{
 };
 use crate::terminal::{Key, Screen, View};
 use wakeling_audio::{SAMPLE_RATE, level::Meter};
-use wakeling_core::{Error, Result};
+use wakeling_core::console;
+
+use crate::{Error, Result};
 
 /// Time that one poll of the microphone and the keys takes.
 const TICK: Duration = Duration::from_millis(40);
@@ -76,8 +78,8 @@ pub struct Devices<'a> {
 /// Records until there are as many takes as planned, or the user stops.
 ///
 /// # Errors
-/// [`Error::Device`] if the microphone fails, or if several takes in a row of an unattended session
-/// are silent; [`Error::Io`] if an unattended session cannot write a take.
+/// Those of the microphone; [`Error::SilentTakes`] if several takes in a row of an unattended session
+/// are silent; [`Error::Core`] if an unattended session cannot write a take.
 pub fn record(devices: &mut Devices<'_>, folder: &mut Folder, plan: &Plan) -> Result<Summary> {
     let before = folder.count(&plan.phrase);
     let mut session = Session {
@@ -262,12 +264,7 @@ impl Session<'_, '_> {
         if self.plan.keep_good {
             if self.silent >= MOST_SILENT {
                 let name = self.devices.microphone.name().to_owned();
-                let problem = format!("no sound in {MOST_SILENT} takes in a row");
-                return Err(Error::device(
-                    name,
-                    problem,
-                    "check that it is not muted: wakeling doctor",
-                ));
+                return Err(Error::SilentTakes { name, takes: MOST_SILENT });
             }
             return Ok(Next::Take);
         }
@@ -339,7 +336,7 @@ impl Session<'_, '_> {
 
 /// Returns the first line of `body` with an error below it.
 fn with_error(body: &[String], error: &Error) -> Vec<String> {
-    let lines = error.to_string();
+    let lines = console::explained(error);
     body.iter().take(1).cloned().chain(lines.lines().map(str::to_owned)).collect()
 }
 
@@ -349,7 +346,7 @@ const ROOM_KEYS: &[(&str, &str)] = &[("q", "stops; what was recorded is kept")];
 /// the user stops. Returns the seconds recorded now.
 ///
 /// # Errors
-/// [`Error::Device`] if the microphone fails; [`Error::Io`] if a file cannot be written. Sound from
+/// Those of the microphone; [`Error::Core`] if a file cannot be written. Sound from
 /// before a device failure is kept.
 pub fn record_room(devices: &mut Devices<'_>, folder: &mut Folder, minutes: f64) -> Result<f64> {
     let rate = f64::from(SAMPLE_RATE);

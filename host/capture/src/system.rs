@@ -25,13 +25,8 @@ use wakeling_audio::{
     SAMPLE_RATE,
     live::{Live, for_playback},
 };
-use wakeling_core::{Error, Result};
 
-/// Remedy if the system offers no microphone.
-const NO_MICROPHONE: &str = "plug one in, allow this program to use it, and see `wakeling doctor`; recordings from other sources work too: wakeling finetune --word NAME=FOLDER";
-
-/// Remedy if the system's sound service does not answer.
-const NO_SERVICE: &str = "start the sound service (pipewire or pulseaudio on Linux), then give the same command again; recordings from other sources work too: wakeling finetune --word NAME=FOLDER";
+use crate::{Error, Obstacle, Result};
 
 /// Capacity of the queue, in seconds of sound.
 const QUEUE_S: usize = 4;
@@ -45,7 +40,7 @@ const PLAYBACK_TAIL_S: f64 = 0.2;
 /// Lists the microphones of the system, the default first.
 ///
 /// # Errors
-/// [`Error::Device`] if the system's sound service does not answer.
+/// [`Error::NoService`] if the system's sound service does not answer.
 pub fn microphones() -> Result<Vec<Found>> {
     Ok(list()?.into_iter().map(|(found, _)| found).collect())
 }
@@ -65,9 +60,7 @@ fn list() -> Result<Vec<(Found, cpal::Device)>> {
         .filter(has_input)
         .map(|d| (Found { name: name_of(&d), id: id_of(&d), is_default: true }, d))
         .collect();
-    let others = host.input_devices().map_err(|e| {
-        Error::device("sound", format!("microphones cannot be listed: {e}"), NO_SERVICE)
-    })?;
+    let others = host.input_devices().map_err(|e| Error::NoService { reason: e.to_string() })?;
     for device in others {
         let id = id_of(&device);
         if Some(&id) != default_id.as_ref() && is_microphone(&id) && has_input(&device) {
@@ -92,7 +85,7 @@ fn is_microphone(id: &str) -> bool {
 /// Opens a microphone and starts it.
 ///
 /// # Errors
-/// [`Error::Device`] if there is no microphone, none of that name, or it cannot be opened.
+/// [`Error::NoMicrophone`], [`Error::NoMatch`]; [`Error::NotOpened`] if it cannot be opened.
 pub fn open(wanted: &Wanted) -> Result<Box<dyn Microphone>> {
     let _silence = Silence::new();
     let all = list()?;
@@ -104,9 +97,11 @@ pub fn open(wanted: &Wanted) -> Result<Box<dyn Microphone>> {
         }
         None => all.into_iter().next(),
     }
-    .ok_or_else(|| Error::device("microphone", "the system has none", NO_MICROPHONE))?;
-    let refused = |e: cpal::Error| {
-        Error::device(&found.name, format!("cannot be opened: {e}"), remedy(e.kind()))
+    .ok_or_else(|| Error::NoMicrophone)?;
+    let refused = |e: cpal::Error| Error::NotOpened {
+        name: found.name.clone(),
+        obstacle: obstacle(e.kind()),
+        reason: e.to_string(),
     };
     let (format, config) = configuration(&device, wanted.rate).map_err(&refused)?;
     let live = Live::new(config.sample_rate, config.channels)?;
@@ -123,16 +118,12 @@ pub fn open(wanted: &Wanted) -> Result<Box<dyn Microphone>> {
     }))
 }
 
-fn remedy(kind: ErrorKind) -> &'static str {
+fn obstacle(kind: ErrorKind) -> Obstacle {
     match kind {
-        ErrorKind::DeviceBusy => "close the program that uses it, then give the same command again",
-        ErrorKind::PermissionDenied => {
-            "allow this program, or the terminal it runs in, to use the microphone; on Linux: sudo usermod -aG audio $USER, then log in again"
-        }
-        ErrorKind::UnsupportedConfig | ErrorKind::InvalidInput => {
-            "leave out --rate, or choose another microphone with --device"
-        }
-        _ => "check that it is plugged in, then give the same command again; saved takes are kept",
+        ErrorKind::DeviceBusy => Obstacle::Busy,
+        ErrorKind::PermissionDenied => Obstacle::Permission,
+        ErrorKind::UnsupportedConfig | ErrorKind::InvalidInput => Obstacle::Format,
+        _ => Obstacle::Other,
     }
 }
 
@@ -276,17 +267,11 @@ impl Microphone for System {
         if !samples.is_empty() {
             self.received = Instant::now();
         }
-        let remedy = remedy(ErrorKind::DeviceNotAvailable);
         match failure {
-            Some(failure) => Err(Error::device(
-                &self.name,
-                format!("the microphone was disconnected: {failure}"),
-                remedy,
-            )),
+            Some(reason) => Err(Error::Disconnected { name: self.name.clone(), reason }),
             None if self.received.elapsed() > SILENT_TIMEOUT => {
                 let seconds = SILENT_TIMEOUT.as_secs();
-                let problem = format!("the microphone gave no sample for {seconds} s");
-                Err(Error::device(&self.name, problem, remedy))
+                Err(Error::NoSamples { name: self.name.clone(), seconds })
             }
             None => Ok(pcm),
         }
@@ -302,21 +287,9 @@ pub struct DefaultLoudspeaker;
 
 impl Loudspeaker for DefaultLoudspeaker {
     fn play(&mut self, pcm: &[i16]) -> Result<()> {
-        let failed = |e: cpal::Error| {
-            Error::device(
-                "loudspeaker",
-                format!("cannot play: {e}"),
-                "choose another default output",
-            )
-        };
+        let failed = |e: cpal::Error| Error::NotPlayed { reason: e.to_string() };
         let silence = Silence::new();
-        let device = cpal::default_host().default_output_device().ok_or_else(|| {
-            Error::device(
-                "loudspeaker",
-                "the system has none",
-                "plug one in; takes can be kept without playback",
-            )
-        })?;
+        let device = cpal::default_host().default_output_device().ok_or(Error::NoLoudspeaker)?;
         let offered: Vec<_> = device.supported_output_configs().map_err(failed)?.collect();
         let fits = |c: &&cpal::SupportedStreamConfigRange| {
             c.contains_rate(SAMPLE_RATE) && c.sample_format() == SampleFormat::F32

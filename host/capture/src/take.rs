@@ -291,7 +291,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Returns a message for the user, with a remedy.
+    /// Returns a message for the user, with what to do about it.
     pub fn advice(self) -> &'static str {
         match self {
             Self::Good => "good",

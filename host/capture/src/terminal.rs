@@ -16,7 +16,8 @@ use crossterm::{
 };
 
 use wakeling_audio::level::{Level, QUIET_DB};
-use wakeling_core::{Error, Result};
+
+use crate::{Error, Result};
 
 /// Lowest level that the meter shows, in dBFS.
 const METER_FROM_DB: f32 = -60.0;
@@ -176,26 +177,26 @@ pub trait Screen {
     /// Shows a view.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be written.
+    /// [`Error::Core`] if it cannot be written.
     fn show(&mut self, view: &View) -> Result<()>;
 
     /// Returns the next key, and waits for it up to `patience`. Without a terminal, it waits for a
     /// line if the last view was a question, and does not wait otherwise.
     ///
     /// # Errors
-    /// [`Error::Io`] if no key can be read.
+    /// [`Error::Core`] if no key can be read.
     fn key(&mut self, patience: Duration) -> Result<Option<Key>>;
 
     /// Asks for a line. Returns `default` if it is empty, none if there is no more input.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be written or read.
+    /// [`Error::Core`] if it cannot be written or read.
     fn ask(&mut self, question: &str, default: &str) -> Result<Option<String>>;
 
     /// Rings the bell, if there is one.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be written.
+    /// [`Error::Core`] if it cannot be written.
     fn bell(&mut self) -> Result<()> {
         Ok(())
     }
@@ -204,7 +205,7 @@ pub trait Screen {
 /// Opens a terminal if stdin and stderr are one; else output and input go line by line.
 ///
 /// # Errors
-/// [`Error::Io`] if the terminal cannot be set up.
+/// [`Error::Core`] if the terminal cannot be set up.
 pub fn screen() -> Result<Box<dyn Screen>> {
     if io::stdin().is_terminal() && io::stderr().is_terminal() {
         return Ok(Box::new(Terminal::enter()?));

@@ -8,6 +8,7 @@ mod output;
 
 mod commands;
 mod doctor;
+mod error;
 
 use std::{
     io::ErrorKind,
@@ -15,8 +16,9 @@ use std::{
     process::ExitCode,
 };
 
+use crate::error::{Error, Result};
 use clap::{CommandFactory, Parser, Subcommand};
-use wakeling_core::{Error, Result, console};
+use wakeling_core::console;
 
 /// Raise a wake word on a laptop, set it loose on a microcontroller
 #[derive(Debug, Parser)]
@@ -66,6 +68,7 @@ enum Command {
 fn main() -> ExitCode {
     wakeling_train::startup::prepare();
     console::log_to_stderr();
+    error::explain_logged();
     guarded(run)
 }
 
@@ -97,7 +100,7 @@ fn run() -> ExitCode {
         Command::Sign(args) => commands::sign::run(args),
         Command::Device(args) => commands::device::run(args),
         #[cfg(feature = "vision")]
-        Command::Images(args) => commands::images::run(args),
+        Command::Images(args) => commands::images::run(args).map_err(Into::into),
         Command::Pack(args) => commands::pack::run(args),
         Command::CheckPhrase(args) => commands::check_phrase::run(args),
         Command::Advise(args) => commands::advise::run(args),
@@ -106,7 +109,7 @@ fn run() -> ExitCode {
         Command::Completions(args) => commands::generate::completions(args, Wakeling::command()),
         Command::Man(args) => commands::generate::man(args, Wakeling::command()),
     };
-    end(result.and_then(|()| console::finish()))
+    end(result.and_then(|()| Ok(console::finish()?)))
 }
 
 /// Maps a result to an exit code, and logs an error.

@@ -34,7 +34,7 @@ fn demo(folder: &str) -> Vec<Example> {
 
 fn packed(number: u32) -> Result<Negatives> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/negatives");
-    pack::read(&folder.join(format!("{number}.pack")))
+    Ok(pack::read(&folder.join(format!("{number}.pack")))?)
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn twenty_voices_give_a_model_that_detects_twelve_others() -> Result<()> {
     let other = Negatives { noise: Vec::new(), ..packed(2)? }.streams(3).streams;
     let entry = [head.entry(&backbone)?];
     let int8 = |streams: &[MelStream]| -> Result<Scores> {
-        head_scores(&backbone, &entry, &embed_streams(&backbone, streams)?)
+        Ok(head_scores(&backbone, &entry, &embed_streams(&backbone, streams)?)?)
     };
     let float = |streams: &[MelStream]| float_scores(&backbone.pretrained, &head, streams);
     let int8 = at_five_an_hour(&head, &int8(&positives)?, &spans, &int8(&other)?);

@@ -19,7 +19,7 @@ fn server(file: &[u8], breaks: &[usize]) -> Server {
     })
 }
 
-fn fetch(server: &Server, target: &Path) -> wakeling_core::Result<()> {
+fn fetch(server: &Server, target: &Path) -> wakeling_data::Result<()> {
     download(&format!("{}/a.tar", server.address), target, &mut |_, _| {})
 }
 

@@ -8,15 +8,39 @@
 //! the failure once the work is saved.
 
 use std::{
+    error::Error as StdError,
     fmt,
     io::{self, Write},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use crate::{Error, Result};
 
 /// First failure of standard output.
 static FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Function that returns an error's text for the user.
+pub type Explain = fn(&(dyn StdError + 'static)) -> String;
+
+/// Function that [`explain_with`] has set.
+static EXPLAIN: OnceLock<Explain> = OnceLock::new();
+
+/// Sets the function for errors that are logged or recorded while the work goes on. Libraries state
+/// only problems; the program adds what the user can do. A second call has no effect.
+pub fn explain_with(explain: Explain) {
+    let _ = EXPLAIN.set(explain);
+}
+
+/// Returns an error's text for the user: that of the program's function, if it has set one.
+///
+/// ```
+/// use wakeling_core::{Error, console};
+///
+/// assert_eq!(console::explained(&Error::Cancelled), "cancelled");
+/// ```
+pub fn explained(error: &(dyn StdError + 'static)) -> String {
+    EXPLAIN.get().map_or_else(|| error.to_string(), |explain| explain(error))
+}
 
 /// Writes to standard output. Keeps the first failure for [`finish`], and writes nothing after it.
 pub fn print(text: fmt::Arguments<'_>) {

@@ -9,6 +9,7 @@ pub mod progress;
 pub mod console;
 pub mod random;
 pub mod shipped;
+pub mod untyped;
 mod vector;
 
 pub use error::{Error, Result};

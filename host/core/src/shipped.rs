@@ -16,18 +16,16 @@ pub fn folders() -> Vec<PathBuf> {
 /// Returns the path of a pretrained model: the path itself, or that of a shipped one by name.
 ///
 /// # Errors
-/// [`Error::Usage`] if no folder holds that name, with the folders that were searched.
+/// [`Error::NoPretrainedModel`] if no folder holds that name, with the folders that were searched.
 pub fn path_of(name: &str) -> Result<PathBuf> {
     let path = Path::new(name);
     if path.exists() || path.components().count() > 1 || path.extension().is_some() {
         return Ok(path.to_owned());
     }
     let file = format!("{name}.safetensors");
-    folders().into_iter().map(|f| f.join(&file)).find(|p| p.is_file()).ok_or_else(|| {
-        let searched: Vec<String> = folders().iter().map(|f| f.display().to_string()).collect();
-        Error::usage(
-            format!("no pretrained model {name:?} in {}", searched.join(", ")),
-            "give the path of a pretrained model (.safetensors), or set WAKELING_MODELS to the folder of pretrained models",
-        )
-    })
+    folders()
+        .into_iter()
+        .map(|f| f.join(&file))
+        .find(|p| p.is_file())
+        .ok_or_else(|| Error::NoPretrainedModel { name: name.to_owned(), searched: folders() })
 }

@@ -1,11 +1,12 @@
 //! Log-mel frames of the clips of a dataset.
 
+use crate::Result;
 use rayon::prelude::*;
 use wakeling_audio::{
     features::{LogMel, log_mel, push_mel_powers},
     log_shortfall,
 };
-use wakeling_core::{Result, progress::progress_bar};
+use wakeling_core::{console, progress::progress_bar};
 use wakeling_shared::frontend::{FrontendParams, PowerFrontend};
 
 use crate::dataset::Example;
@@ -79,7 +80,7 @@ pub fn load_log_mel_start(
             match read_log_mel(example, frontend, most_frames) {
                 Ok(frames) => Some(frames),
                 Err(error) => {
-                    bar.suspend(|| log::info!("skipped: {error}"));
+                    bar.suspend(|| log::info!("skipped: {}", console::explained(&error)));
                     None
                 }
             }

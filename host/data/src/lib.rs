@@ -14,6 +14,9 @@ pub mod negatives;
 pub mod pack;
 pub mod synthesize;
 pub mod remote;
+mod error;
+
+pub use error::{Error, Result};
 
 /// Returns the default number of threads that read clips: one per core, at most four.
 pub fn default_readers() -> usize {

@@ -31,7 +31,8 @@ use serde::de::DeserializeOwned;
 
 use crate::dataset::index::{Chunk, DatasetIndex};
 use crate::text::hash;
-use wakeling_core::{Error, Result, progress::progress_bar};
+use crate::{Error, Result};
+use wakeling_core::progress::progress_bar;
 
 /// Number of chunks that are read ahead of the buffer.
 const CHUNKS_AHEAD: usize = 12;
@@ -130,7 +131,7 @@ impl<C> ShuffleBuffer<C> {
 /// loader.next_batch(64)?; // that many clips were sampled from the buffer
 /// assert_eq!((loader.position(), loader.window().len()), (64, 100));
 /// # std::fs::remove_file(&path).unwrap();
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_data::Error>(())
 /// ```
 pub struct DataLoader<L: Decode> {
     index: Arc<DatasetIndex>,
@@ -147,7 +148,7 @@ impl<L: Decode> DataLoader<L> {
     /// Creates a loader and fills its buffer from `position` on.
     ///
     /// # Errors
-    /// [`Error::Input`] if no clip in the buffer can be used; [`Error::Io`] if reading fails.
+    /// [`Error::NothingLoads`] if no clip in the buffer can be used; [`Error::Core`] if reading fails.
     pub fn start(
         index: &Arc<DatasetIndex>,
         config: LoaderConfig,
@@ -162,7 +163,7 @@ impl<L: Decode> DataLoader<L> {
     /// Creates a loader with an empty buffer. Call [`DataLoader::restore`] to fill it.
     ///
     /// # Errors
-    /// [`Error::Io`] if the list of skipped clips cannot be read.
+    /// [`Error::Core`] if the list of skipped clips cannot be read.
     pub fn new(index: &Arc<DatasetIndex>, config: LoaderConfig, load: L) -> Result<Self> {
         let skipped = SkippedClips::open(config.skipped.clone())?;
         Ok(Self {
@@ -257,19 +258,8 @@ impl<L: Decode> DataLoader<L> {
         if self.window.iter().next().is_some() {
             return Ok(());
         }
-        Err(Error::input(
-            self.index.path(),
-            format!(
-                "none of the {} clips from {} on can be used{}",
-                self.window.len(),
-                self.position,
-                self.skipped
-                    .last
-                    .as_ref()
-                    .map_or(String::new(), |last| format!("; the last: {last}"))
-            ),
-            "see `wakeling corpus inspect`; check the disk or the network share of the dataset",
-        ))
+        let (path, last) = (self.index.path().to_owned(), self.skipped.last.clone());
+        Err(Error::NothingLoads { path, clips: self.window.len(), position: self.position, last })
     }
 
     /// Returns the buffer from which clips are sampled.
@@ -507,7 +497,7 @@ mod tests {
 
         fn load(&self, entry: u64) -> Result<u64, Unusable> {
             if entry == u64::MAX {
-                return Err(Unusable::Stop(Error::usage("the disk is gone", "x")));
+                return Err(Unusable::Stop(Error::defect("the disk is gone")));
             }
             // The delay varies, so threads finish in another order than they begin.
             std::thread::sleep(std::time::Duration::from_micros((entry * 7_919) % 50));

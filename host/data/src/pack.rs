@@ -23,8 +23,9 @@ use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::negatives::{Negatives, SpeechClip};
+use crate::{Error, Result};
 use wakeling_audio::features::LogMel;
-use wakeling_core::{Error, Result, files};
+use wakeling_core::files;
 
 const MAGIC: &[u8; 4] = b"WKNP";
 const VERSION: u16 = 3;
@@ -36,7 +37,7 @@ const LARGEST_TABLE: u64 = 1 << 26;
 
 /// Writes a pack atomically.
 pub fn write(path: &Path, negatives: &Negatives) -> Result<()> {
-    files::write_atomic(path, &encode(negatives).map_err(Error::io(path, "write"))?)
+    Ok(files::write_atomic(path, &encode(negatives).map_err(Error::io(path, "write"))?)?)
 }
 
 /// Encodes a pack.
@@ -52,7 +53,7 @@ pub fn write(path: &Path, negatives: &Negatives) -> Result<()> {
 /// let read = pack::read(&path)?;
 /// assert_eq!((read.speech[0].text.as_str(), read.speech[0].frames.len()), ("good morning", 400));
 /// # std::fs::remove_file(&path).unwrap();
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_data::Error>(())
 /// ```
 pub fn encode(negatives: &Negatives) -> std::io::Result<Vec<u8>> {
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
@@ -88,13 +89,11 @@ fn crc32(bytes: &[u8]) -> u32 {
 /// Reads a pack.
 ///
 /// # Errors
-/// [`Error::Input`] if the file is no pack, has another version, or is damaged; [`Error::Io`] if it
+/// [`Error::InvalidPack`] if the file is no pack, has another version, or is damaged; [`Error::Core`] if it
 /// cannot be read.
 pub fn read(path: &Path) -> Result<Negatives> {
     let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
-    decode(&bytes).map_err(|problem| {
-        Error::input(path, problem, "copy it again, or make it again with `wakeling pack`")
-    })
+    decode(&bytes).map_err(|problem| Error::InvalidPack { path: path.to_owned(), problem })
 }
 
 fn decode(bytes: &[u8]) -> std::result::Result<Negatives, String> {

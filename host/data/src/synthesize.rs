@@ -24,9 +24,10 @@ pub use presets::{Engine, Preset};
 
 use crate::dataset::manifest::MANIFEST;
 use crate::text::quoted;
+use crate::{Error, Result};
 use wakeling_audio as audio;
 use wakeling_audio::SAMPLE_RATE;
-use wakeling_core::{Error, Result, files, progress::progress_bar};
+use wakeling_core::{files, progress::progress_bar};
 
 /// Value of `source` in the manifest, which separates synthesized samples from recordings.
 pub const SOURCE: &str = "synthetic";
@@ -142,7 +143,7 @@ pub struct Spoken {
 /// Checks that a text can be passed to a program and spoken.
 ///
 /// # Errors
-/// [`Error::Usage`] if it has no letter or digit, is very long, begins like an option, or holds
+/// [`Error::NotSpeakable`] if it has no letter or digit, is very long, begins like an option, or holds
 /// control characters.
 pub fn check_text(text: &str) -> Result<()> {
     let problem = if !text.chars().any(char::is_alphanumeric) {
@@ -156,10 +157,7 @@ pub fn check_text(text: &str) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::usage(
-        format!("{} cannot be spoken: {problem}", quoted(text)),
-        "give the phrase in words",
-    ))
+    Err(Error::NotSpeakable { text: text.to_owned(), problem })
 }
 
 impl Speech {
@@ -168,9 +166,9 @@ impl Speech {
     /// A voice that failed is not tried again. Existing files are kept.
     ///
     /// # Errors
-    /// [`Error::Device`] if the program cannot be started; [`Error::Usage`], with the command and
-    /// its messages, if more than half of the utterances fail; [`Error::Input`] if the folder holds
-    /// samples of another phrase; [`Error::Io`] if a file cannot be written.
+    /// [`Error::CommandNotStarted`]; [`Error::SynthesisFailed`], with the command and
+    /// its messages, if more than half of the utterances fail; [`Error::OtherSamples`] if the folder holds
+    /// samples of another phrase; [`Error::Core`] if a file cannot be written.
     pub fn speak(&self, utterances: &[Utterance], folder: &Path) -> Result<Spoken> {
         for utterance in utterances {
             check_text(&utterance.text)?;
@@ -258,11 +256,7 @@ impl Speech {
         for line in manifest.lines() {
             let value: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
             if let Some(text) = value["text"].as_str().filter(|t| !texts.contains(t)) {
-                return Err(Error::input(
-                    path,
-                    format!("the folder holds samples of {}", quoted(text)),
-                    "name another folder, or remove this one",
-                ));
+                return Err(Error::OtherSamples { path, text: text.to_owned() });
             }
         }
         Ok(())
@@ -302,11 +296,9 @@ impl Speech {
             manifest += &format!("{line}\n");
         }
         if 2 * failures > utterances.len() || spoken.files == 0 {
-            let why = spoken.failed.first().map_or("nothing was asked for", String::as_str);
-            return Err(Error::usage(
-                format!("{failures} of {} files could not be made; first: {why}", utterances.len()),
-                "run the command above yourself; name other --voices, or correct --command",
-            ));
+            let first = spoken.failed.first().map_or("nothing was asked for", String::as_str);
+            let (files, first) = (utterances.len(), first.to_owned());
+            return Err(Error::SynthesisFailed { failures, files, first });
         }
         files::write_atomic(folder.join(MANIFEST), manifest.as_bytes())?;
         Ok(spoken)
@@ -340,7 +332,7 @@ fn check(samples: &[i16], text: &str) -> Result<(), String> {
     ))
 }
 
-fn first_line(error: &Error) -> String {
+fn first_line(error: &impl std::fmt::Display) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 

@@ -17,15 +17,13 @@ use std::{
 };
 
 use crate::text::{name_key, nfc, quoted};
+use crate::{Error, Result};
 use cells::{Line, answer, is_number};
-use wakeling_core::{Error, Result};
 
 /// Column that assigns rows to training or testing.
 const SPLIT: &str = "split";
 /// Column of speakers.
 const SPEAKER: &str = "speaker";
-/// Remedy for most errors in a table.
-const LAYOUT: &str = "the first row names the columns: file, then labels; cells are 1, 0 or ?";
 
 /// File with its labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,7 +48,7 @@ pub struct Row {
 /// assert_eq!(table.rows[0].answers, [Some(true), None]); // "?" is unknown
 /// assert_eq!(table.rows.len(), 1);
 /// # std::fs::remove_file(&path).unwrap();
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_data::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Table {
@@ -66,12 +64,13 @@ impl Table {
     /// Reads a table, or only its rows of `split` if one is named.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read. [`Error::Input`] if it is not a table, has no header or
+    /// [`Error::Core`] if it cannot be read. [`Error::TableIsNoText`] and others if it is not a table, has no header or
     /// no label, contradicts itself, or has no column for the named split.
     pub fn open(path: &Path, split: Option<&str>) -> Result<Self> {
         let bytes = fs::read(path).map_err(Error::io(path, "read"))?;
-        let lines = cells::lines(&bytes).map_err(|problem| {
-            Error::input(path, problem, "save it as CSV in UTF-8 (\"CSV UTF-8\" in Excel)")
+        let lines = cells::lines(&bytes).map_err(|problem| Error::TableIsNoText {
+            path: path.to_owned(),
+            problem: problem.to_string(),
         })?;
         let mut lines = lines.into_iter();
         let first = lines.next().unwrap_or_default();
@@ -79,8 +78,8 @@ impl Table {
         let lines: Vec<Line> = lines.collect();
         let header = Header::of(path, folder, &first, &lines)?;
         if let (Some(split), None) = (split, header.split) {
-            let problem = format!("no column \"{SPLIT}\", and --split {split} is asked for");
-            return Err(Error::input(path, problem, LAYOUT));
+            let (path, split) = (path.to_owned(), split.to_owned());
+            return Err(Error::TableWithoutSplit { path, split });
         }
         let mut reader =
             Reader { path, folder, header, table: Self::default(), seen: HashMap::new() };
@@ -103,12 +102,11 @@ struct Header {
 
 impl Header {
     fn of(path: &Path, folder: &Path, first: &Line, rest: &[Line]) -> Result<Self> {
-        let refused = |problem: String| Error::input(path, problem, LAYOUT);
+        let refused = |problem: String| Error::TableColumns { path: path.to_owned(), problem };
         let names: Vec<String> = first.cells.iter().map(|name| nfc(name).into_owned()).collect();
         if let Some(why) = no_header(folder, &names) {
-            let problem = format!("its first row is no header: {why}");
-            let remedy = "add a first row that names the columns, such as: file,hey computer";
-            return Err(Error::input(path, problem, remedy));
+            let (path, reason) = (path.to_owned(), why.to_string());
+            return Err(Error::TableWithoutHeader { path, reason });
         }
         if first.is_broken {
             return Err(refused("a quote in its first row is not closed".into()));
@@ -234,7 +232,7 @@ impl Reader<'_> {
                 quoted(label),
                 seen.line,
             );
-            return Err(Error::input(self.path, problem, "keep the row that is right"));
+            return Err(Error::TableContradicts { path: self.path.to_owned(), problem });
         }
         let first = seen.line;
         for (known, answer) in seen.answers.iter_mut().zip(&row.answers) {

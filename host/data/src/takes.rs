@@ -25,6 +25,7 @@ use crate::dataset::{
     inspect::{SoundHash, SoundHasher},
     texts::of_text,
 };
+use crate::{Error, Result};
 use layout::{Layout, layout};
 use wakeling_audio::phrase_span::{Phrase, phrase_in};
 use wakeling_audio::{
@@ -32,7 +33,7 @@ use wakeling_audio::{
     features::{FrontendTables, LogMel, NormalizationKind, log_mel, mel_powers},
     level::{Level, QUIET_DB, SILENCE_DB, decibels},
 };
-use wakeling_core::{Error, Result, progress::Progress};
+use wakeling_core::{console, progress::Progress};
 
 /// Number of samples in a frame of 10 ms.
 const FRAME: usize = SAMPLE_RATE as usize / 100;
@@ -105,21 +106,6 @@ impl TakeProblem {
             Self::Repeated => "repeated",
         }
     }
-
-    fn remedy(self) -> &'static str {
-        match self {
-            Self::Silent => {
-                "the microphone was probably muted, or another one was chosen: try it with \
-                 `wakeling doctor`, unmute it, and record again"
-            }
-            Self::NoPhrase => "speak the phrase once in each recording, with a pause around it",
-            Self::TooQuiet => "come nearer, or turn the microphone up, and record again",
-            Self::Clipped => "speak softer, or turn the microphone down, and record again",
-            Self::Unreadable | Self::Repeated => {
-                "see the lines above; record again, or name another folder"
-            }
-        }
-    }
 }
 
 /// Recording that was left out.
@@ -165,11 +151,11 @@ impl Checked {
         let mut counts: BTreeMap<TakeProblem, usize> = BTreeMap::new();
         self.left_out.iter().for_each(|left| *counts.entry(left.problem).or_default() += 1);
         let list: Vec<String> = counts.iter().map(|(f, n)| format!("{n} {}", f.name())).collect();
-        let list = if list.is_empty() { "it is empty".to_owned() } else { list.join(", ") };
+        let counted = if list.is_empty() { "it is empty".to_owned() } else { list.join(", ") };
         let most =
             counts.iter().max_by_key(|&(problem, count)| (count, std::cmp::Reverse(problem)));
-        let remedy = most.map_or(TakeProblem::Unreadable, |(problem, _)| *problem).remedy();
-        Some(Error::input(path, format!("no recording in it can be used: {list}"), remedy))
+        let most = most.map_or(TakeProblem::Unreadable, |(problem, _)| *problem);
+        Some(Error::NoUsableTake { path: path.into(), counts: counted, most })
     }
 
     /// Reports the notes and the recordings that were left out, a line each.
@@ -188,7 +174,7 @@ impl Checked {
 /// checked. Reports what is left out.
 ///
 /// # Errors
-/// As [`Dataset::open`] and [`of_text`]; [`Error::Input`] if no recording can be used.
+/// As [`Dataset::open`] and [`of_text`]; [`Error::NoUsableTake`] if no recording can be used.
 pub fn open(
     path: &Path,
     label: &str,
@@ -224,7 +210,7 @@ pub fn open(
 /// assert!(checked.takes.is_empty());
 /// assert_eq!(checked.left_out[0].problem, TakeProblem::Silent);
 /// # std::fs::remove_file(&path).unwrap();
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_data::Error>(())
 /// ```
 pub fn check(
     examples: &[Example],
@@ -316,7 +302,7 @@ impl File {
         });
         match read {
             Err(error) => {
-                let left = left_out(example, TakeProblem::Unreadable, error.to_string());
+                let left = left_out(example, TakeProblem::Unreadable, console::explained(&error));
                 return Self { pieces: vec![Err(left)], note: None };
             }
             Ok(samples) if samples > LONGEST_SAMPLES => {

@@ -19,7 +19,7 @@ use pinyin::ToPinyin;
 use serde::{Deserialize, Serialize};
 
 use crate::text::{clean, is_mark};
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Names of the tokens. Token 0 is CTC's blank and has no name here.
 ///
@@ -35,7 +35,7 @@ use wakeling_core::{Error, Result};
 /// assert_eq!(vocabulary.outputs(), 8); // seven tokens and the blank
 /// // A network's best tokens, one per step, become a sequence.
 /// assert_eq!(collapse(&[0, targets[0], targets[0], 0, targets[1]]), targets);
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_data::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vocabulary {
@@ -166,7 +166,7 @@ impl Tokenizer {
     /// language that the grapheme-to-phoneme program does not speak have none.
     ///
     /// # Errors
-    /// [`Error::Device`] if the grapheme-to-phoneme program cannot be started, [`Error::Usage`] if
+    /// [`Error::PhonesNotStarted`] if the program cannot be started, [`Error::PhonesFailed`] if
     /// it fails.
     pub fn tokenize(&self, texts: &[(String, String)]) -> Result<Vec<Vec<String>>> {
         let mut phones: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
@@ -207,23 +207,14 @@ const NO_VOICE: &str = "voice does not exist";
 /// Returns the phones of each line, with one run of espeak-ng for all lines. Lines of a language
 /// that it does not speak have none.
 fn phonemize(program: &str, voice: &str, lines: &[String]) -> Result<Vec<Vec<String>>> {
-    let failed = |why: String| {
-        Error::usage(
-            format!("the grapheme-to-phoneme program {program:?} failed: {why}"),
-            "install it (apt-get install espeak-ng), or leave --g2p away to train on letters",
-        )
-    };
+    let failed = |reason: String| Error::PhonesFailed { program: program.to_owned(), reason };
     let mut child = Command::new(program)
         .args(["-q", "--ipa", "--sep=_", "-v", voice])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|e| {
-            let remedy =
-                "install it (apt-get install espeak-ng), or leave --g2p away to train on letters";
-            Error::device(program, format!("the program cannot be started: {e}"), remedy)
-        })?;
+        .map_err(|source| Error::PhonesNotStarted { program: program.to_owned(), source })?;
     let mut input = child.stdin.take().ok_or_else(|| failed("it has no input".into()))?;
     let text = lines.join("\n") + "\n";
     // A separate thread writes, because both pipes may be shorter than the text.
@@ -348,10 +339,10 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_program_names_its_remedy() {
+    fn a_missing_program_is_an_error_of_its_own() {
         let tokenizer = Tokenizer { g2p: Some("no-such-program".into()) };
         let error = tokenizer.tokenize(&[("en".into(), "hello".into())]).unwrap_err();
-        assert!(error.to_string().contains("espeak-ng"), "{error}");
+        assert!(matches!(error, Error::PhonesNotStarted { .. }), "{error}");
     }
     #[cfg(unix)]
     #[test]

@@ -16,7 +16,7 @@ use std::{
 use serde::Deserialize;
 
 use crate::toolchain;
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Room for a model's state in every board's firmware (`firmware/boards/support`).
 pub const ARENA_BYTES: usize = 32 * 1024;
@@ -68,7 +68,7 @@ pub type UsbId = (u16, u16);
 /// assert_eq!((pico.chip, pico.model.start), ("RP2040", 0x1010_0000));
 /// let error = Board::named("picot").unwrap_err().to_string();
 /// assert!(BOARDS.iter().all(|board| error.contains(board.name))); // the names that there are
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_device::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Board {
@@ -106,14 +106,11 @@ impl Board {
     /// The board of that name.
     ///
     /// # Errors
-    /// [`Error::Usage`] with the names that there are.
+    /// [`Error::UnknownBoard`], with the names that there are.
     pub fn named(name: &str) -> Result<&'static Self> {
         BOARDS.iter().find(|board| board.name == name).ok_or_else(|| {
-            let names: Vec<&str> = BOARDS.iter().map(|board| board.name).collect();
-            Error::usage(
-                format!("there is no board {name:?}"),
-                format!("name one of: {}", names.join(", ")),
-            )
+            let known = BOARDS.iter().map(|board| board.name).collect();
+            Error::UnknownBoard { name: name.to_owned(), known }
         })
     }
 
@@ -124,12 +121,13 @@ impl Board {
     }
 
     /// The same from the current folder on, where there is nothing to do without it.
-    fn find(&self, file: &Path, remedy: &str) -> Result<PathBuf> {
+    fn find(
+        &self,
+        file: &Path,
+        missing: impl FnOnce(PathBuf, PathBuf) -> Error,
+    ) -> Result<PathBuf> {
         let here = env::current_dir().map_err(Error::io(".", "read"))?;
-        Self::above(&here, file).ok_or_else(|| {
-            let problem = format!("not in {} or above", here.display());
-            Error::input(Path::new(WORKSPACE).join(file), problem, remedy)
-        })
+        Self::above(&here, file).ok_or_else(|| missing(Path::new(WORKSPACE).join(file), here))
     }
 
     /// The program, if the repository in which this is called has built it already.
@@ -147,18 +145,16 @@ impl Board {
     /// built already costs cargo a second. A target that the compiler lacks is added with rustup.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is no repository above the current folder, [`Error::Device`] if the target
-    /// is missing and cannot be added, [`Error::Usage`] if cargo is not there or does not come to an end.
+    /// [`Error::NoWorkspace`] if there is no repository above the current folder; those of
+    /// [`need_target`](toolchain::need_target); [`Error::NoCargo`] and [`Error::BuildFailed`].
     pub fn build_firmware(&self, plain: bool) -> Result<PathBuf> {
-        let Self { name, target, flags, .. } = self;
-        let manifest = self.find(
-            Path::new("Cargo.toml"),
-            &format!(
-                "call from a checkout of Wakeling's repository, where it is built, or name the board's \
-                 program with --firmware (`./x boards {name}` builds it there), or leave the program \
-                 that is on the board: --model-only"
-            ),
-        )?;
+        let Self { target, flags, .. } = self;
+        let board = self.name;
+        let manifest = self.find(Path::new("Cargo.toml"), |path, searched| Error::NoWorkspace {
+            path,
+            searched,
+            board,
+        })?;
         toolchain::need_target(target)?;
         let workspace = manifest.parent().unwrap_or(Path::new("."));
         // The studio and `built_firmware` take what lies in the first for a program with slots.
@@ -169,10 +165,6 @@ impl Board {
             .collect();
         // Cargo tells its children where it is.
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let remedy = format!(
-            "see the compiler's messages above; `./x boards {name}` builds the same; or name a program \
-             that is built already: --firmware"
-        );
         let status = Command::new(&cargo)
             .args(["build", "--release", "--locked", "--target", target, "-p", &self.package()])
             .args(plain.then_some("--no-default-features"))
@@ -185,27 +177,18 @@ impl Board {
             .status();
         match status {
             Ok(status) if status.success() => Ok(self.program_in(&folder)),
-            Ok(status) => Err(Error::usage(
-                format!("building the firmware for {name} failed: {status}"),
-                remedy,
-            )),
-            Err(error) => {
-                let problem = format!("{} cannot be run: {error}", Path::new(&cargo).display());
-                Err(Error::usage(
-                    problem,
-                    "install Rust: https://rustup.rs; or name a program: --firmware",
-                ))
-            }
+            Ok(status) => Err(Error::BuildFailed { board, status }),
+            Err(source) => Err(Error::NoCargo { cargo: cargo.into(), source }),
         }
     }
 
     /// An ESP32's table of partitions.
     ///
     /// # Errors
-    /// [`Error::Input`] if it is not there.
+    /// [`Error::NoPartitions`] if it is not there.
     pub fn partitions(&self) -> Result<PathBuf> {
-        let remedy = "call from a folder of Wakeling's repository";
-        self.find(&Path::new(self.name).join("partitions.csv"), remedy)
+        let file = Path::new(self.name).join("partitions.csv");
+        self.find(&file, |path, searched| Error::NoPartitions { path, searched })
     }
 
     fn package(&self) -> String {
@@ -231,7 +214,8 @@ mod tests {
 
     #[test]
     fn unknown_board_lists_the_names() {
-        let error = Board::named("nano").expect_err("it is nano33").to_string();
-        assert!(error.contains("nano33, microbit-v2"), "{error}");
+        let error = Board::named("nano").expect_err("it is nano33");
+        let Error::UnknownBoard { known, .. } = error else { panic!("{error}") };
+        assert!(known.windows(2).any(|pair| pair == ["nano33", "microbit-v2"]), "{known:?}");
     }
 }

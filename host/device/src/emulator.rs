@@ -40,31 +40,25 @@ const INPUT: &str = "input.pcm";
 
 /// Recording in blocks of 16 kHz mono, such as those of an
 /// [`AudioReader`](wakeling_audio::AudioReader).
-pub type Blocks<'b> = dyn Iterator<Item = wakeling_core::Result<Vec<i16>>> + 'b;
+pub type Blocks<'b> = dyn Iterator<Item = wakeling_audio::Result<Vec<i16>>> + 'b;
 
 /// Error of the emulator.
 #[derive(Debug, thiserror::Error)]
 pub enum EmulatorError {
     /// QEMU is not installed.
-    #[error(
-        "{program} is not installed\n  remedy: apt-get install qemu-system-arm qemu-system-misc"
-    )]
+    #[error("{program} is not installed")]
     NoQemu {
         /// Program that is missing.
         program: &'static str,
     },
     /// The firmware is not built.
-    #[error(
-        "the firmware is not built: looked for {looked_for}\n  remedy: run ./x firmware, or name its ELF file with {FIRMWARE_VARIABLE}"
-    )]
+    #[error("the firmware is not built: looked for {looked_for}")]
     NoFirmware {
         /// Paths of the missing files.
         looked_for: String,
     },
     /// The model exceeds the board's region for models.
-    #[error(
-        "the model has {found} bytes, the board's region {largest}\n  remedy: use a smaller tier"
-    )]
+    #[error("the model has {found} bytes, the board's region {largest}")]
     ModelTooLarge {
         /// Size of the model, in bytes.
         found: usize,
@@ -72,23 +66,23 @@ pub enum EmulatorError {
         largest: usize,
     },
     /// The board does not support this block size.
-    #[error(
-        "blocks of {found} samples do not fit the board\n  remedy: 1 to {MAX_BLOCK_SAMPLES} samples"
-    )]
+    #[error("blocks of {found} samples do not fit the board")]
     Block {
         /// Requested number of samples.
         found: usize,
+        /// Largest number of samples.
+        largest: usize,
     },
     /// The firmware stopped with an error message.
-    #[error("the emulated device failed: {message}\n  remedy: {remedy}")]
+    #[error("the emulated device failed: {message}")]
     Device {
         /// Message of the firmware.
         message: String,
-        /// Possible remedy.
-        remedy: &'static str,
+        /// Whether the firmware rejected the model.
+        is_about_model: bool,
     },
     /// QEMU ended without the firmware's last line.
-    #[error("QEMU ended early ({status}): {stderr}\n  remedy: try with QEMU 7.2 or later")]
+    #[error("QEMU ended early ({status}): {stderr}")]
     Qemu {
         /// Exit status.
         status: process::ExitStatus,
@@ -105,19 +99,6 @@ pub enum EmulatorError {
         /// Error of the operating system.
         source: io::Error,
     },
-}
-
-impl From<EmulatorError> for wakeling_core::Error {
-    fn from(error: EmulatorError) -> Self {
-        let text = error.to_string();
-        match error {
-            EmulatorError::Io { path, action, source } => Self::Io { path, action, source },
-            _ => match text.split_once("\n  remedy: ") {
-                Some((problem, remedy)) => Self::usage(problem, remedy),
-                None => Self::usage(text, "./x firmware"),
-            },
-        }
-    }
 }
 
 /// Emulated board with a firmware.
@@ -183,7 +164,7 @@ impl Emulator {
     /// [`EmulatorError::Block`].
     pub fn with_block(mut self, samples: usize) -> Result<Self, EmulatorError> {
         if !(1..=MAX_BLOCK_SAMPLES).contains(&samples) {
-            return Err(EmulatorError::Block { found: samples });
+            return Err(EmulatorError::Block { found: samples, largest: MAX_BLOCK_SAMPLES });
         }
         self.block_samples = Some(samples);
         Ok(self)
@@ -194,7 +175,7 @@ impl Emulator {
     ///
     /// # Errors
     /// [`EmulatorError`].
-    pub fn run(&self, model: &[u8], pcm: &[i16], scores: bool) -> wakeling_core::Result<String> {
+    pub fn run(&self, model: &[u8], pcm: &[i16], scores: bool) -> crate::Result<String> {
         Ok(self.lines(model, pcm, scores)?)
     }
 
@@ -208,7 +189,7 @@ impl Emulator {
         model: &[u8],
         blocks: &mut Blocks<'_>,
         scores: bool,
-    ) -> wakeling_core::Result<String> {
+    ) -> crate::Result<String> {
         self.check_size(model)?;
         let folder = Scratch::new()?;
         folder.write("model.bin", model)?;
@@ -323,12 +304,8 @@ fn ended_early(output: &Output) -> EmulatorError {
 }
 
 fn device_error(message: &str) -> EmulatorError {
-    let remedy = if message.starts_with("no valid model") {
-        "make the model again with the `wakeling` of this source"
-    } else {
-        "build firmware and host from the same source: ./x firmware"
-    };
-    EmulatorError::Device { message: message.to_owned(), remedy }
+    let is_about_model = message.starts_with("no valid model");
+    EmulatorError::Device { message: message.to_owned(), is_about_model }
 }
 
 fn io_error(path: &Path, action: &'static str, source: io::Error) -> EmulatorError {
@@ -358,12 +335,12 @@ impl Scratch {
     }
 
     /// Writes a recording as 16-bit samples, little-endian.
-    fn write_blocks(&self, name: &str, blocks: &mut Blocks<'_>) -> wakeling_core::Result<()> {
+    fn write_blocks(&self, name: &str, blocks: &mut Blocks<'_>) -> crate::Result<()> {
         let path = self.path.join(name);
-        let refused = wakeling_core::Error::io(&path, "write");
-        let file = fs::File::create(&path).map_err(wakeling_core::Error::io(&path, "create"))?;
+        let refused = crate::Error::io(&path, "write");
+        let file = fs::File::create(&path).map_err(crate::Error::io(&path, "create"))?;
         let mut file = io::BufWriter::new(file);
-        let write = || -> wakeling_core::Result<io::Result<()>> {
+        let write = || -> crate::Result<io::Result<()>> {
             for block in blocks {
                 let bytes: Vec<u8> = block?.iter().flat_map(|s| s.to_le_bytes()).collect();
                 if let Err(error) = file.write_all(&bytes) {

@@ -12,3 +12,6 @@ pub mod toolchain;
 pub mod flash;
 pub mod update;
 pub mod recorder;
+mod error;
+
+pub use error::{Error, Result};

@@ -11,7 +11,9 @@ use wakeling_shared::model::{
     Affine, BiasScale, FLAG_IMAGE, ImageModel, LANES, LoadError, Model, UNIT, write_header,
 };
 
-use wakeling_core::{Error, Result, files};
+use wakeling_core::files;
+
+use crate::{Error, Result};
 
 /// Weights, biases and scales of a layer, packed as [`Affine`] specifies.
 ///
@@ -136,7 +138,7 @@ impl PackedAffine {
 /// [`write()`] does.
 ///
 /// # Errors
-/// [`Error::Usage`] if the description cannot be serialized, which happens only beyond 4 GiB.
+/// [`Error::ModelUnwritable`] if the description cannot be serialized, which happens only beyond 4 GiB.
 pub fn encode(model: &Model<'_>) -> Result<Vec<u8>> {
     encode_parts(model, model.affines(), 0)
 }
@@ -154,9 +156,8 @@ fn encode_parts<'m, 'a: 'm>(
     affines: impl Iterator<Item = &'m Affine<'a>>,
     flags: u16,
 ) -> Result<Vec<u8>> {
-    let description = postcard::to_stdvec(description).map_err(|error| {
-        Error::usage(format!("the model cannot be written: {error}"), "make the model smaller")
-    })?;
+    let description = postcard::to_stdvec(description)
+        .map_err(|error| Error::ModelUnwritable { reason: error.to_string() })?;
     // Padded to two words, as every array is.
     let mut body: Vec<u32> = description
         .chunks(8)
@@ -189,40 +190,36 @@ fn encode_parts<'m, 'a: 'm>(
 /// assert_eq!(model_file::load(&path, &bytes)?, model);
 /// assert!(model_file::load(&path, &bytes[..100]).is_err());
 /// # std::fs::remove_file(&path).unwrap();
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_device::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Input`] if no device would load it; [`Error::Io`] if writing fails.
+/// [`Error::InvalidModel`] if no device would load it; [`Error::Core`] if writing fails.
 pub fn write(path: impl AsRef<Path>, model: &Model<'_>) -> Result<()> {
     let path = path.as_ref();
     let bytes = encode(model)?;
     load(path, &bytes)?;
-    files::write_atomic(path, &bytes)
+    Ok(files::write_atomic(path, &bytes)?)
 }
 
 /// Reads the bytes of a model file; [`load`] borrows them.
 ///
 /// # Errors
-/// [`Error::Io`] if reading fails.
+/// [`Error::Core`] if reading fails.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     let path = path.as_ref();
     std::fs::read(path).map_err(Error::io(path, "read"))
 }
 
-/// Loads a model as [`Model::load`] does, with an error that names the file and a remedy.
+/// Loads a model as [`Model::load`] does, with an error that names the file.
 ///
 /// # Errors
-/// [`Error::Input`] if the bytes are no valid model.
+/// [`Error::InvalidModel`] if the bytes are no valid model.
 pub fn load<'a>(path: &Path, bytes: &'a [u8]) -> Result<Model<'a>> {
     Model::load(bytes).map_err(|error| load_error(path, error))
 }
 
-/// Returns an error that names the file and a remedy.
+/// Returns an error that names the file.
 pub(crate) fn load_error(path: &Path, error: LoadError) -> Error {
-    let remedy = match error {
-        LoadError::Version { .. } => "make it again from its head: `wakeling quantize --head`",
-        _ => "make it again with `wakeling quantize`, or copy the file again",
-    };
-    Error::input(path, error.to_string(), remedy)
+    Error::InvalidModel { path: path.to_owned(), reason: error }
 }

@@ -11,8 +11,8 @@ use wakeling_shared::{
     pipeline::{Observer, Pipeline, Step},
 };
 
+use crate::Result;
 use crate::model_file;
-use wakeling_core::Result;
 
 self_cell!(
     /// File of a model, and the model that borrows it.
@@ -82,8 +82,8 @@ impl OwnedPipeline {
     /// Reads a model file.
     ///
     /// # Errors
-    /// [`Error::Io`](wakeling_core::Error::Io) if reading fails;
-    /// [`Error::Input`](wakeling_core::Error::Input) if the file is no valid model.
+    /// [`Error::Core`](crate::Error::Core) if reading fails;
+    /// [`Error::InvalidModel`](crate::Error::InvalidModel) if the file is no valid model.
     pub fn open(path: &Path) -> Result<Self> {
         let file = model_file::read(path)?;
         Self::new(file).map_err(|error| model_file::load_error(path, error))
@@ -163,7 +163,7 @@ mod tests {
         std::fs::write(&path, &file[..20]).unwrap();
         let error = OwnedPipeline::open(&path).err().unwrap();
         assert!(
-            matches!(&error, wakeling_core::Error::Input { path: named, .. } if *named == path),
+            matches!(&error, crate::Error::InvalidModel { path: named, .. } if *named == path),
             "{error}"
         );
     }

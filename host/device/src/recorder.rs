@@ -12,7 +12,9 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use wakeling_shared::recorder::{Entry, Kind};
 
-use wakeling_core::{Error, Result, files};
+use wakeling_core::files;
+
+use crate::{Error, Result};
 
 /// Suffix of such file names.
 pub const ENDING: &str = ".features.json";
@@ -40,7 +42,7 @@ pub const ENDING: &str = ".features.json";
 /// assert!(path.ends_with("00007-near-miss.features.json"));
 /// assert_eq!(load_events(&folder)?, [event]);
 /// # std::fs::remove_dir_all(&folder).unwrap();
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_device::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -54,7 +56,7 @@ impl Event {
     /// Writes the event to a folder, and returns the path of the file.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be written.
+    /// [`Error::Core`] if it cannot be written.
     pub fn save(&self, folder: &Path) -> Result<PathBuf> {
         let kind = match self.entry.kind {
             Kind::Detection => "detection",
@@ -69,15 +71,15 @@ impl Event {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`Error::Input`] if it is not an event; [`Error::Io`] if it cannot be read.
+    /// [`Error::NotAnEvent`] if it is not an event; [`Error::Core`] if it cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
-        const REMEDY: &str = "read the device again: wakeling device log";
+        let refused = |problem: String| Error::NotAnEvent { path: path.to_owned(), problem };
         let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
-        let event: Self = serde_json::from_str(&text)
-            .map_err(|e| Error::input(path, format!("this is no event: {e}"), REMEDY))?;
+        let event: Self =
+            serde_json::from_str(&text).map_err(|e| refused(format!("this is no event: {e}")))?;
         let width = usize::from(event.entry.width);
         if width == 0 || event.features.is_empty() || !event.features.len().is_multiple_of(width) {
-            return Err(Error::input(path, "its features are no whole steps", REMEDY));
+            return Err(refused("its features are no whole steps".to_owned()));
         }
         Ok(event)
     }
@@ -86,7 +88,7 @@ impl Event {
 /// Reads the events of a folder, or of one file; empty if there are none.
 ///
 /// # Errors
-/// As [`Event::load`], and [`Error::Io`] if the folder cannot be read.
+/// As [`Event::load`], and [`Error::Core`] if the folder cannot be read.
 pub fn load_events(path: &Path) -> Result<Vec<Event>> {
     let is_event = |path: &Path| path.to_string_lossy().ends_with(ENDING);
     if !path.is_dir() {
@@ -106,7 +108,7 @@ pub fn load_events(path: &Path) -> Result<Vec<Event>> {
 /// per step of the pretrained model.
 ///
 /// # Errors
-/// [`Error::Usage`] if an event has another number of features per step.
+/// [`Error::EventWidth`] if an event has another number of features per step.
 pub fn streams(
     events: &[Event],
     contexts: &[Vec<i8>],
@@ -118,10 +120,7 @@ pub fn streams(
     const CONTEXT_STEPS: usize = 75;
     if let Some(event) = events.iter().find(|event| usize::from(event.entry.width) != width) {
         let [found, number] = [u32::from(event.entry.width), event.entry.number];
-        return Err(Error::usage(
-            format!("event {number} has {found} features per step, the pretrained model {width}"),
-            "name the pretrained model that the device ran: --base",
-        ));
+        return Err(Error::EventWidth { number, found, expected: width });
     }
     let long: Vec<&Vec<i8>> =
         contexts.iter().filter(|stream| stream.len() >= CONTEXT_STEPS * width).collect();
@@ -179,7 +178,7 @@ mod tests {
         assert_eq!(load_events(&path).unwrap(), events[1..]);
         std::fs::write(&path, "{}").unwrap();
         let error = load_events(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("00012-near-miss") && error.contains("device log"), "{error}");
+        assert!(error.contains("00012-near-miss"), "{error}");
     }
 
     #[test]

@@ -16,13 +16,13 @@ use wakeling_shared::{
     pipeline::{NoObserver, Pipeline},
 };
 
+use crate::{Error, Result};
 use crate::{
     emulator::{Blocks, Emulator},
     model_file,
     sensitivity::{FalseAccepts, Preset},
 };
 use reader::LineReader;
-use wakeling_core::{Error, Result};
 
 /// Sample rate in Hz.
 pub const SAMPLE_RATE_HZ: u32 = wakeling_audio::SAMPLE_RATE;
@@ -86,7 +86,7 @@ impl Chunking {
 /// // How the microphone divides the sound makes no difference.
 /// let blocks = Device::Host(Chunking::Random { seed: 1, longest: 900 });
 /// assert_eq!(blocks.lines(&model, &pcm, true)?, whole);
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_device::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub enum Device {
@@ -116,7 +116,7 @@ impl Device {
     /// Runs the device, and parses the lines that it prints.
     ///
     /// # Errors
-    /// Those of [`Device::lines`], and [`Error::Device`] if the device printed an unknown line.
+    /// Those of [`Device::lines`], and [`Error::EmulatedDevice`] if the device printed an unknown line.
     pub fn run(&self, model: &Model<'_>, pcm: &[i16], scores: bool) -> Result<Simulation> {
         Simulation::parse(&self.lines(model, pcm, scores)?)
     }
@@ -211,7 +211,7 @@ impl Simulation {
     /// Parses the lines that a device printed.
     ///
     /// # Errors
-    /// [`Error::Device`] at a line that no device of this version prints, or at an `error` line.
+    /// [`Error::EmulatedDevice`] at a line that no device of this version prints, or at an `error` line.
     pub fn parse(lines: &str) -> Result<Self> {
         let mut simulation = Self::default();
         for line in lines.lines() {
@@ -224,8 +224,6 @@ impl Simulation {
 
     /// Parses a line. Returns the scores of a step instead of storing them.
     fn take(&mut self, line: &str) -> Result<Option<Scores>> {
-        const DEVICE: &str = "emulated device";
-        const REMEDY: &str = "build firmware and host from the same source: ./x firmware";
         match Event::parse(line) {
             Some(Event::Step(scores)) => return Ok(Some(scores)),
             Some(Event::Detection(events::Detection { end_samples, logit, word })) => {
@@ -235,10 +233,12 @@ impl Simulation {
             Some(Event::MicIssue(mic_issue)) => self.mic_issues.push(mic_issue),
             Some(Event::Stats(stats)) => self.stats = Some(stats),
             Some(Event::Model(_) | Event::Overrun(_)) => {}
-            Some(Event::Error(message)) => return Err(Error::device(DEVICE, message, REMEDY)),
+            Some(Event::Error(message)) => {
+                return Err(Error::EmulatedDevice { problem: message.to_owned() });
+            }
             None => {
                 let problem = format!("it printed an unknown line: {line:?}");
-                return Err(Error::device(DEVICE, problem, REMEDY));
+                return Err(Error::EmulatedDevice { problem });
             }
         }
         Ok(None)
@@ -257,7 +257,7 @@ impl Simulation {
 /// Sensitivity::Score(0.5).apply(&mut model)?;
 /// assert_eq!(model.words[0].detector.threshold, 0); // log-odds of 0
 /// assert!(Sensitivity::Score(1.5).apply(&mut model).is_err());
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_device::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Sensitivity {
@@ -276,7 +276,7 @@ impl Sensitivity {
     /// Sets the threshold of every keyword of `model`.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the score is not between 0 and 1, or if a keyword has no operating point
+    /// [`Error::NoScore`] if the score is not between 0 and 1; [`Error::RateNotMeasured`] if a keyword has no operating point
     /// for the rate. The message then lists the points.
     pub fn apply(self, model: &mut Model<'_>) -> Result<()> {
         for word in &mut model.words {
@@ -294,8 +294,7 @@ impl Sensitivity {
 /// Returns `round(256 · ln(p / (1 − p)))`, saturated to i16.
 fn logit_q8(score: f64) -> Result<i16> {
     if !(score > 0.0 && score < 1.0) {
-        let problem = format!("a threshold of {score} is no score");
-        return Err(Error::usage(problem, "give one between 0 and 1, for instance 0.8"));
+        return Err(Error::NoScore { score });
     }
     let scale = f64::from(1 << LOGIT_FRACTION_BITS);
     // `as` saturates.
@@ -317,15 +316,8 @@ fn threshold_for(word: &Keyword<'_>, rate: f64) -> Result<i16> {
     if let Some(point) = word.points.iter().filter(supported).min_by_key(|p| p.threshold) {
         return Ok(point.threshold);
     }
-    let problem = format!(
-        "the model cannot promise {rate} false accepts per hour for {:?}; {}",
-        word.label,
-        table(word)
-    );
-    Err(Error::usage(
-        problem,
-        "ask for a rate in the table, or measure on more audio with `wakeling evaluate`",
-    ))
+    let (keyword, measured) = (word.label.to_string(), table(word).into_owned());
+    Err(Error::RateNotMeasured { rate, keyword, measured })
 }
 
 /// Returns the [`supported_rate`] of an operating point, in false accepts per hour.

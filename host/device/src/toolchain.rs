@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Returns the path of `program` in `PATH`.
 pub fn on_path(program: &str) -> Option<PathBuf> {
@@ -49,18 +49,9 @@ pub fn add_command(target: &str) -> String {
 /// Adds `target` with rustup if the compiler lacks it. Needs no rights. rustup's messages go to stderr.
 ///
 /// # Errors
-/// [`Error::Device`] if there is no compiler, or if the target is missing and rustup cannot add it. The
-/// remedy names the command.
+/// [`Error::NoCompiler`]; [`Error::TargetNotAdded`] and [`Error::NoRustup`] if the target is missing.
 pub fn need_target(target: &str) -> Result<()> {
-    const WITHOUT: &str = "or name a program that is built already: --firmware FILE";
-    let Some(sysroot) = Sysroot::find() else {
-        let remedy = format!("install Rust with rustup (https://rustup.rs), {WITHOUT}");
-        return Err(Error::device(
-            "rustc",
-            "cannot be run, and the firmware must be built",
-            remedy,
-        ));
-    };
+    let Some(sysroot) = Sysroot::find() else { return Err(Error::NoCompiler) };
     if sysroot.has(target) {
         return Ok(());
     }
@@ -72,17 +63,12 @@ pub fn need_target(target: &str) -> Result<()> {
         // stdout is data.
         .stdout(io::stderr())
         .status();
-    let missing = format!("the target {target} is missing");
-    let (problem, first) = match added {
-        Ok(_) if sysroot.has(target) => return Ok(()),
-        Ok(status) => (format!("{missing}, and rustup did not add it: {status}"), ""),
-        Err(error) => (
-            format!("{missing}, and rustup cannot be run: {error}"),
-            "install Rust with rustup (https://rustup.rs), then ",
-        ),
-    };
-    let remedy = format!("{first}type: {command}\n          {WITHOUT}");
-    Err(Error::device("rustc", problem, remedy))
+    let target = target.to_owned();
+    match added {
+        Ok(_) if sysroot.has(&target) => Ok(()),
+        Ok(status) => Err(Error::TargetNotAdded { target, status }),
+        Err(source) => Err(Error::NoRustup { target, source }),
+    }
 }
 
 /// Tests whether Debian's compiler is here with the source of `core`, which `./x firmware` builds for the

@@ -21,7 +21,7 @@ use super::{
     },
     params::Params,
 };
-use wakeling_core::Result;
+use crate::Result;
 use wakeling_data::mixing::steps_per_second;
 
 /// Prefix of the parameters.
@@ -130,7 +130,7 @@ impl BackboneConfig {
 /// let mut mode = Mode::train(); // collects the statistics of each batch norm
 /// assert_eq!(mode.run(&network, &x)?.dims(), [4, 10, 8]);
 /// assert_eq!(mode.moments().len(), 5); // of the stem, and two per block
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_nn::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct BackboneNetwork {

@@ -15,7 +15,7 @@ use super::{
     mode::{Observed, Observer},
     params::Params,
 };
-use wakeling_core::Result;
+use crate::Result;
 
 /// Name under which the root mean squares are tracked.
 const INPUT_RMS: &str = "head.input_rms";
@@ -36,7 +36,7 @@ const INPUT_RMS: &str = "head.input_rms";
 /// let head = HeadNetwork::new(&config, channels, words, &params.builder())?;
 /// let embeddings = Tensor::zeros((1, 50, channels), DType::F32, &Device::Cpu)?;
 /// assert_eq!(head.forward(&embeddings)?.dims(), [1, 50, words]); // a logit per step and keyword
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_nn::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeadConfig {
@@ -111,7 +111,7 @@ impl HeadConfig {
     /// different members are 0.
     ///
     /// # Errors
-    /// [`Error::Tensor`](wakeling_core::Error::Tensor) if a member has another shape.
+    /// [`Error::Core`](crate::Error::Core) if a member has another shape.
     pub fn side_by_side(&self, ensemble_members: &[Params]) -> Result<(Self, Params)> {
         let count = ensemble_members.len();
         let joint = Self { hidden: self.hidden * count, temporal: self.temporal.clone() };

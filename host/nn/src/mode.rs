@@ -13,7 +13,7 @@ use candle_core::Tensor;
 use candle_nn::ModuleT;
 
 use super::{ops::batch_norm::Moments, params::Params};
-use wakeling_core::Result;
+use crate::Result;
 
 /// Share of a batch's moments in each update of the running statistics.
 const RUNNING_SHARE: f32 = 0.02;

@@ -9,7 +9,9 @@ use super::{
     adamw::{AdamW, Moments},
     params::Params,
 };
-use wakeling_core::{Result, simd};
+use wakeling_core::simd;
+
+use crate::Result;
 
 /// Configuration of the optimizer and its learning rate.
 ///
@@ -92,7 +94,7 @@ struct Group {
 ///     optimizer.update(Gradients::from([("w".to_owned(), gradient)]))?;
 /// }
 /// assert!(params.values("w")?.iter().all(|w| w.abs() < 0.1));
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_nn::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct ScheduledAdamW {

@@ -21,7 +21,9 @@ use candle_nn::{VarBuilder, VarMap};
 use rand::Rng;
 
 use super::builder::{Existing, Seeded};
-use wakeling_core::{Error, Result, files};
+use wakeling_core::files;
+
+use crate::{Error, Result};
 
 /// Prefix of buffers, without the dot.
 pub(super) const BUFFERS: &str = "running";
@@ -61,7 +63,7 @@ fn buffer_name(name: &str) -> Option<&str> {
 /// let same = Linear::new(config, &params.builder().pp("ctc"))?;
 /// let x = Tensor::ones((1, 3), DType::F32, &Device::Cpu)?;
 /// assert_eq!(layer.forward(&x)?.to_vec2::<f32>()?, same.forward(&x)?.to_vec2::<f32>()?);
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_nn::Error>(())
 /// ```
 pub struct Params {
     device: Device,
@@ -125,7 +127,7 @@ impl Params {
     /// Returns the tensor of a parameter.
     ///
     /// # Errors
-    /// [`Error::Usage`] if no parameter has that name.
+    /// [`Error::Core`] if no parameter has that name.
     pub fn get(&self, name: &str) -> Result<Tensor> {
         Ok(self.builder().get_unchecked(name)?)
     }
@@ -267,22 +269,16 @@ impl Params {
         let tensors = self.sorted().into_iter().map(|(name, var)| (name, var.into_inner()));
         let bytes = safetensors::serialize(tensors, Some(metadata))
             .map_err(|e| Error::defect(format!("{}: {e}", path.display())))?;
-        files::write_atomic(path, &bytes)
+        Ok(files::write_atomic(path, &bytes)?)
     }
 
     /// Reads a file written by [`save`](Self::save), and its metadata.
     ///
     /// # Errors
-    /// [`Error::Input`] for any other file.
+    /// [`Error::NoWeights`] for any other file.
     pub fn load(path: &Path) -> Result<(Self, HashMap<String, String>)> {
         let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
-        let damaged = |e: String| {
-            Error::input(
-                path,
-                format!("not a pretrained model of Wakeling: {e}"),
-                "give a file made by `wakeling pretrain`",
-            )
-        };
+        let damaged = |reason: String| Error::NoWeights { path: path.to_owned(), reason };
         let (_, header) =
             safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
         let metadata = header.metadata().clone().unwrap_or_default();
@@ -341,7 +337,6 @@ mod tests {
         assert!(vb.get(3, "bias").is_err() && vb.get_unchecked("bias").is_err());
         assert_eq!(names(&params), ["a.weight"]);
         let error = params.get("b.weight").unwrap_err();
-        assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("no parameter \"b.weight\""), "{error}");
     }
 

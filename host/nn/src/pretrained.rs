@@ -14,7 +14,8 @@ use crate::{
     params::Params,
 };
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
-use wakeling_core::{Error, Result};
+
+use crate::{Error, Result};
 use wakeling_data::{mixing::MelStream, tokens::Vocabulary};
 
 /// Metadata of a pretrained model.
@@ -78,7 +79,7 @@ impl PretrainedModel {
     /// not fill a step are dropped.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if the weights do not fit the backbone.
+    /// [`Error::Core`] if the weights do not fit the backbone.
     pub fn embed(&self, stream: &MelStream) -> Result<Tensor> {
         let features = stream.features(&self.tables.params(self.info.normalization));
         let width = self.info.backbone.inputs();
@@ -91,7 +92,7 @@ impl PretrainedModel {
     /// Returns the layers of the float backbone.
     ///
     /// # Errors
-    /// [`Error::Usage`] or [`Error::Tensor`] if the weights do not fit the backbone.
+    /// [`Error::Core`] if the weights do not fit the backbone.
     pub fn network(&self) -> Result<BackboneNetwork> {
         Ok(BackboneNetwork::new(&self.info.backbone, &self.params.builder())?)
     }
@@ -99,22 +100,22 @@ impl PretrainedModel {
     /// Reads a pretrained model.
     ///
     /// # Errors
-    /// [`Error::Input`] if the file is no pretrained model, or has another format.
+    /// [`Error::NotPretrained`] or [`Error::NoWeights`] if the file is no pretrained model, or has another format.
     pub fn load(path: &Path) -> Result<Self> {
         let (params, metadata) = Params::load(path)?;
-        let remedy = "give a pretrained model that `wakeling pretrain` of this version wrote";
-        let record = metadata.get(KEY).ok_or_else(|| {
-            Error::input(path, "this file holds weights, but no pretrained model", remedy)
-        })?;
+        let refused = |problem: String| Error::NotPretrained { path: path.to_owned(), problem };
+        let record = metadata
+            .get(KEY)
+            .ok_or_else(|| refused("this file holds weights, but no pretrained model".into()))?;
         let info: PretrainedMetadata = serde_json::from_str(record)
-            .map_err(|e| Error::input(path, format!("its record cannot be read: {e}"), remedy))?;
+            .map_err(|e| refused(format!("its record cannot be read: {e}")))?;
         if info.format != PRETRAINED_FORMAT {
             let problem = format!("format {}, {PRETRAINED_FORMAT} expected", info.format);
-            return Err(Error::input(path, problem, remedy));
+            return Err(refused(problem));
         }
         if !info.backbone.is_sound() {
             let problem = format!("no backbone has this shape: {:?}", info.backbone);
-            return Err(Error::input(path, problem, remedy));
+            return Err(refused(problem));
         }
         Ok(Self { info, params, tables: FrontendTables::default() })
     }

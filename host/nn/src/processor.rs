@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 
 use candle_core::Device;
 
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Name of a device: `cpu`, `cuda` or `cuda:NUMBER`.
 ///
@@ -18,7 +18,7 @@ use wakeling_core::{Error, Result};
 /// assert_eq!("cuda:1".parse(), Ok(Processor::Cuda(1)));
 /// assert!("gpu".parse::<Processor>().is_err());
 /// assert!(Processor::Cpu.open()?.is_cpu());
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_nn::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Processor {
@@ -54,24 +54,15 @@ impl Processor {
     /// Opens the device.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a GPU in a program built without the feature `cuda`, [`Error::Device`]
+    /// [`Error::WithoutCuda`] in a program built without the feature `cuda`, [`Error::NoGpu`]
     /// if there is none of that number.
     pub fn open(self) -> Result<Device> {
         let Self::Cuda(number) = self else { return Ok(Device::Cpu) };
         if !cfg!(feature = "cuda") {
-            return Err(Error::usage(
-                format!("{self} was asked for, but this program was built without CUDA"),
-                "build it with `cargo build --release -p wakeling --features cuda` (see docs/guide/scaling.md), \
-                 or train on the processor, with --device cpu",
-            ));
+            return Err(Error::WithoutCuda { processor: self });
         }
-        Device::new_cuda(number).map_err(|error| {
-            Error::device(
-                self.to_string(),
-                format!("cannot be used: {error}"),
-                "`nvidia-smi -L` lists GPUs; their numbers begin with 0",
-            )
-        })
+        Device::new_cuda(number)
+            .map_err(|error| Error::NoGpu { processor: self, reason: error.to_string() })
     }
 }
 
@@ -92,10 +83,9 @@ mod tests {
 
     #[cfg(not(feature = "cuda"))]
     #[test]
-    fn without_the_feature_the_error_names_it() {
+    fn without_the_feature_a_gpu_is_refused() {
         assert!(Processor::Cpu.open().is_ok());
         let error = Processor::Cuda(0).open().unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("--features cuda"), "{error}");
+        assert!(matches!(error, Error::WithoutCuda { .. }), "{error}");
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
+mod error;
 mod http;
 mod live;
 mod phrase;
@@ -19,12 +20,11 @@ use std::{
     time::Duration,
 };
 
+pub use error::{Error, Explain, Explanation, Result};
 use http::{Method, Request};
 use serde_json::{Value, json};
 pub use session::Places;
 use session::Session;
-
-use wakeling_core::{Error, Result};
 
 /// Maximum length of a request in bytes: 30 s of 16-bit audio at 48 kHz.
 const LONGEST_BODY: u64 = 3_000_000;
@@ -61,6 +61,7 @@ struct Server {
     address: SocketAddr,
     token: String,
     session: Mutex<Session>,
+    explain: Explain,
 }
 
 /// Response to a request.
@@ -81,11 +82,12 @@ impl Answer {
 }
 
 impl Studio {
-    /// Opens a studio on loopback; port 0 selects a free port.
+    /// Opens a studio on loopback; port 0 selects a free port. The page shows the texts that
+    /// `explain` returns for errors.
     ///
     /// # Errors
-    /// [`Error::Io`] if the port is taken.
-    pub fn open(port: u16, places: Places) -> Result<Self> {
+    /// [`Error::Core`] if the port is taken.
+    pub fn open(port: u16, places: Places, explain: Explain) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .map_err(Error::io(format!("127.0.0.1:{port}"), "listen at"))?;
         let address = listener.local_addr().map_err(Error::io("127.0.0.1", "listen at"))?;
@@ -93,22 +95,22 @@ impl Studio {
         getrandom::fill(&mut random)
             .map_err(|e| Error::io("random numbers", "read")(std::io::Error::other(e)))?;
         let token = format!("{:032x}", u128::from_ne_bytes(random));
-        let session = Mutex::new(Session::new(places));
-        Ok(Self { listener, server: Arc::new(Server { address, token, session }) })
+        let session = Mutex::new(Session::new(places, explain));
+        Ok(Self { listener, server: Arc::new(Server { address, token, session, explain }) })
     }
 
     /// Returns the address for the browser, including the token.
     ///
     /// ```
-    /// use wakeling_studio::{Places, Studio};
+    /// use wakeling_studio::{Explanation, Places, Studio};
     ///
     /// # let folder = std::env::temp_dir().join(format!("wakeling-url-{}", std::process::id()));
     /// let places = Places { recordings: folder.join("recordings"), runs: folder.join("runs"), settings: wakeling_train::finetune::Settings::default() };
-    /// let studio = Studio::open(0, places)?; // a free port
+    /// let studio = Studio::open(0, places, |e| Explanation { text: e.to_string(), is_request: false })?; // a free port
     /// let (page, token) = studio.url().split_once("/#").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     /// assert!(page.starts_with("http://127.0.0.1:"));
     /// assert_eq!(token.len(), 32); // random for each start
-    /// # Ok::<(), wakeling_core::Error>(())
+    /// # Ok::<(), wakeling_studio::Error>(())
     /// ```
     pub fn url(&self) -> String {
         format!("http://{}/#{}", self.server.address, self.server.token)
@@ -117,7 +119,7 @@ impl Studio {
     /// Answers requests until the process ends.
     ///
     /// # Errors
-    /// [`Error::Io`] if the system closes the port.
+    /// [`Error::Core`] if the system closes the port.
     pub fn serve(&mut self) -> Result<()> {
         loop {
             let connection = match self.listener.accept() {
@@ -190,7 +192,8 @@ impl Server {
         match session.answer(request.method, &request.target, &body) {
             Ok(answer) => answer,
             Err(error) => {
-                Answer::refused(if error.exit_code() == 2 { 400 } else { 500 }, &error.to_string())
+                let Explanation { text, is_request } = (self.explain)(&error);
+                Answer::refused(if is_request { 400 } else { 500 }, &text)
             }
         }
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use wakeling_shared::detector::{DetectorParams, LOGIT_CLAMP};
 
+use crate::Result;
 use wakeling_audio::SAMPLE_RATE;
-use wakeling_core::Result;
 use wakeling_device::{
     owned::OwnedPipeline,
     sensitivity::{DetectionEvent, DetectionLevel, SensitivityScale, Setting},
@@ -34,7 +34,7 @@ impl Live {
     /// Loads a model.
     ///
     /// # Errors
-    /// [`Error::Input`](wakeling_core::Error::Input) if the file is no valid model.
+    /// [`Error::Device`](crate::Error::Device) if the file is no valid model.
     pub fn start(path: &Path) -> Result<Self> {
         let pipeline = OwnedPipeline::open(path)?;
         let model = pipeline.model();

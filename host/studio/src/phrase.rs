@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 use wakeling_data::phrase::{self, language};
 use wakeling_data::tokens::is_there;
 
@@ -10,11 +10,12 @@ use wakeling_data::tokens::is_there;
 /// [`PhraseCheck`](phrase::PhraseCheck).
 ///
 /// # Errors
-/// [`Error::Usage`] if the language is invalid.
+/// [`Error::NotALanguage`] if the language is invalid.
 pub fn check(text: &str, language: &str) -> Result<Value> {
     let given = (!language.is_empty()).then(|| language::parse(language));
     let given = given.transpose().map_err(|expected| {
-        Error::usage(format!("\"{language}\" is no language: {expected}"), "or leave it empty")
+        let (language, expected) = (language.to_owned(), expected.to_string());
+        Error::NotALanguage { language, expected }
     })?;
     let program = is_there(phrase::G2P).then_some(phrase::G2P);
     Ok(json!(phrase::judge(text, given.as_deref(), program)))

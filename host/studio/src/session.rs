@@ -25,7 +25,8 @@ use wakeling_capture::{
     record::{FAR, STYLES},
     take::{Phase, Recorded, Take, Timing, Verdict},
 };
-use wakeling_core::{Error, Result};
+
+use crate::{Error, Explain, Result};
 use wakeling_data::synthesize;
 use wakeling_data::text::file_name;
 use wakeling_device::{
@@ -57,6 +58,7 @@ pub struct Places {
 /// Work on one phrase.
 pub struct Session {
     places: Places,
+    explain: Explain,
     phrase: String,
     speaker: String,
     /// Result of the phrase check, as JSON for the page.
@@ -106,8 +108,9 @@ fn query<'u>(url: &'u str, name: &str) -> Option<&'u str> {
 
 impl Session {
     /// Creates an empty session.
-    pub fn new(places: Places) -> Self {
+    pub fn new(places: Places, explain: Explain) -> Self {
         Self {
+            explain,
             places,
             phrase: String::new(),
             speaker: String::new(),
@@ -200,13 +203,11 @@ impl Session {
     }
 
     fn folder(&mut self) -> Result<&mut Folder> {
-        let missing = || Error::usage("there is no phrase yet", "name the phrase first");
-        self.takes.as_mut().ok_or_else(missing)
+        self.takes.as_mut().ok_or(Error::NoPhrase)
     }
 
     fn live(&mut self) -> Result<&mut Live> {
-        let missing = || Error::usage("no live detection is running", "start listening first");
-        self.live.as_mut().ok_or_else(missing)
+        self.live.as_mut().ok_or(Error::NotListening)
     }
 
     fn style(&self) -> (&'static str, &'static str) {
@@ -216,20 +217,19 @@ impl Session {
 
     fn begin(&mut self, body: &[u8]) -> Result<Value> {
         let begin: Begin = serde_json::from_slice(body)
-            .map_err(|e| Error::usage(format!("this is no phrase: {e}"), "load the page again"))?;
+            .map_err(|e| Error::NotAPhrase { reason: e.to_string() })?;
         let phrase = begin.phrase.trim();
         synthesize::check_text(phrase)?;
         if phrase.contains('=') {
-            let problem = format!("{phrase:?} cannot be trained: it holds an equals sign");
-            return Err(Error::usage(problem, "give the phrase in words"));
+            return Err(Error::PhraseHasEquals { phrase: phrase.to_owned() });
         }
         if begin.speaker.chars().count() > LONGEST_NAME
             || begin.speaker.chars().any(char::is_control)
         {
-            return Err(Error::usage("this is no name", "give a shorter one"));
+            return Err(Error::NotAName);
         }
         if self.is_training() && phrase != self.phrase {
-            return Err(Error::usage("another phrase is being trained", "wait for its end"));
+            return Err(Error::TrainingAnother);
         }
         let metadata =
             ClipMetadata { text: phrase.into(), kind: "word".into(), ..ClipMetadata::default() };
@@ -293,7 +293,7 @@ impl Session {
             Some("take") => self.push_take(&pcm)?,
             Some("room") => self.push_room(&pcm)?,
             Some("live") => self.live()?.push(&pcm),
-            _ => return Err(Error::usage("sound for nothing", "load the page again")),
+            _ => return Err(Error::StraySound),
         };
         value["peak_db"] = json!(level.peak_db);
         value["clipped"] = json!(level.is_clipped);
@@ -302,8 +302,7 @@ impl Session {
     }
 
     fn push_take(&mut self, pcm: &[i16]) -> Result<Value> {
-        let missing = || Error::usage("no take was begun", "begin one first");
-        let phase = self.take.as_mut().ok_or_else(missing)?.push(pcm);
+        let phase = self.take.as_mut().ok_or(Error::NoTakeBegun)?.push(pcm);
         let (name, count) = match phase {
             Phase::Counting(count) => ("counting", count),
             Phase::Waiting => ("waiting", 0),
@@ -321,8 +320,7 @@ impl Session {
     fn push_room(&mut self, pcm: &[i16]) -> Result<Value> {
         self.room_pcm.extend(pcm);
         let file = ROOM_FILE_S * SAMPLE_RATE as usize;
-        let missing = || Error::usage("there is no phrase yet", "name the phrase first");
-        let room = self.room.as_mut().ok_or_else(missing)?;
+        let room = self.room.as_mut().ok_or(Error::NoPhrase)?;
         while self.room_pcm.len() >= file {
             keep_room(room, &self.room_pcm[..file])?;
             self.room_pcm.drain(..file);
@@ -343,8 +341,7 @@ impl Session {
     }
 
     fn keep(&mut self) -> Result<Value> {
-        let missing = || Error::usage("there is no take to keep", "record one first");
-        let pcm = self.recorded.as_ref().ok_or_else(missing)?.pcm.clone();
+        let pcm = self.recorded.as_ref().ok_or(Error::NoTakeRecorded)?.pcm.clone();
         let metadata = ClipMetadata {
             text: self.phrase.clone(),
             speaker: self.speaker.clone(),
@@ -359,7 +356,7 @@ impl Session {
 
     fn train(&mut self) -> Result<Value> {
         if self.is_training() {
-            return Err(Error::usage("a training runs already", "wait for its end, or cancel it"));
+            return Err(Error::AlreadyTraining);
         }
         let kept = self.folder()?.kept().to_vec();
         let (mut takes, mut left_out) = (Vec::new(), Vec::new());
@@ -377,6 +374,7 @@ impl Session {
             settings: self.places.settings.clone(),
             takes,
             left_out,
+            explain: self.explain,
         };
         self.live = None;
         self.training = Some(Training::start(job)?);
@@ -396,7 +394,7 @@ impl Session {
     fn result(&self, name: &str) -> Result<PathBuf> {
         let path = self.run().join(name);
         if self.phrase.is_empty() || self.is_training() || !path.is_file() {
-            return Err(Error::usage("there is no model yet", "train first, and wait for the end"));
+            return Err(Error::NoModel);
         }
         Ok(path)
     }
@@ -410,9 +408,7 @@ impl Session {
     /// Builds the UF2 file for a board: the model, and the firmware if `./x boards` has built it.
     fn uf2(&self, name: &str) -> Result<Vec<u8>> {
         let found = drives().find(|(board, _)| board.name == name);
-        let (board, family) = found.ok_or_else(|| {
-            Error::usage(format!("{name:?} is no board with a drive"), "choose one of the list")
-        })?;
+        let (board, family) = found.ok_or_else(|| Error::NotADrive { name: name.to_owned() })?;
         let path = self.result("model.wkl")?;
         let plan = Plan::of_files(board, board.built_firmware().as_deref(), &path, false)?;
         Ok(uf2::write(&plan, family))
@@ -425,7 +421,8 @@ fn keep_room(room: &mut Folder, pcm: &[i16]) -> Result<()> {
     if is_digital_silence(pcm) {
         return Ok(());
     }
-    room.keep(pcm, &ClipMetadata { kind: "room".into(), ..ClipMetadata::default() }).map(drop)
+    room.keep(pcm, &ClipMetadata { kind: "room".into(), ..ClipMetadata::default() })?;
+    Ok(())
 }
 
 /// Returns the file name of a take.

@@ -5,6 +5,11 @@ use std::{
 
 use super::*;
 
+/// Explains errors as the program does, without advice.
+fn explain(error: &Error) -> Explanation {
+    Explanation { text: error.to_string(), is_request: !matches!(error, Error::Audio(_)) }
+}
+
 /// Starts a studio in its own thread, which runs until the tests end.
 fn studio(place: &std::path::Path) -> (SocketAddr, String) {
     let places = Places {
@@ -12,7 +17,7 @@ fn studio(place: &std::path::Path) -> (SocketAddr, String) {
         runs: place.join("runs"),
         settings: Default::default(),
     };
-    let mut studio = Studio::open(0, places).unwrap();
+    let mut studio = Studio::open(0, places, explain).unwrap();
     let found = (studio.server.address, studio.server.token.clone());
     std::thread::spawn(move || studio.serve());
     found

@@ -20,10 +20,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::stages::Overall;
+use crate::{Error, Explain, Result};
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
 use wakeling_capture::folder::Entry;
 use wakeling_core::{
-    Error, Result, cache, files,
+    cache, files,
     progress::{self, Progress as _, Update},
 };
 use wakeling_data::{
@@ -64,6 +65,8 @@ pub struct Job {
     pub out: PathBuf,
     /// Settings of the training.
     pub settings: Settings,
+    /// Function that explains errors to the user.
+    pub explain: Explain,
 }
 
 /// Take that is not used for training.
@@ -94,7 +97,7 @@ pub struct Progress {
     pub length: u64,
     /// Last lines for the user.
     pub log: Vec<String>,
-    /// Error message with a remedy.
+    /// Error message, with what to do about it.
     pub error: String,
     /// Number of takes for training, and number of takes for the report.
     pub takes: (usize, usize),
@@ -205,7 +208,7 @@ impl Training {
     /// Starts the thread.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is no take; [`Error::Io`] if the lists of takes cannot be written.
+    /// [`Error::NoTake`] or [`Error::NoUsableTake`]; [`Error::Core`] if the lists of takes cannot be written.
     pub fn start(job: Job) -> Result<Self> {
         if job.takes.is_empty() {
             return Err(no_take(&job.left_out));
@@ -258,14 +261,10 @@ impl Drop for Training {
 
 fn no_take(left_out: &[LeftOut]) -> Error {
     if left_out.is_empty() {
-        return Error::usage("there is no take yet", "record a few first");
+        return Error::NoTake;
     }
-    let reasons: Vec<String> =
-        left_out.iter().map(|take| format!("{}: {}", take.name, take.reason)).collect();
-    Error::usage(
-        format!("no take can be trained on: {}", reasons.join("; ")),
-        "check the microphone, and record again",
-    )
+    let reason = |take: &LeftOut| format!("{}: {}", take.name, take.reason);
+    Error::NoUsableTake { reasons: left_out.iter().map(reason).collect() }
 }
 
 impl Job {
@@ -283,7 +282,7 @@ impl Job {
             Ok(()) => "done",
             Err(error) if error.is_cancelled() => "cancelled",
             Err(error) => {
-                let text = error.to_string();
+                let text = (self.explain)(&error).text;
                 state.progress.log(&format!("error: {text}"));
                 state.progress.error = text;
                 "failed"
@@ -325,7 +324,7 @@ impl Job {
             "samples": [], "labels": [], "negatives": [], "noise": [], "false_wakes": [],
             "only_own": false,
         });
-        model.save(&self.out, record, shared)
+        Ok(model.save(&self.out, record, shared)?)
     }
 
     /// Measures the model on the takes that were held out, and on the room. Returns the page.
@@ -358,7 +357,7 @@ impl Job {
 }
 
 fn unreadable(path: &Path) -> Error {
-    Error::input(path, "no recording in it can be read", "record again, and train again")
+    Error::NothingReadable { path: path.to_owned() }
 }
 
 /// Writes a manifest of takes with absolute paths. Returns the number of takes.
@@ -373,5 +372,6 @@ fn list<'a>(path: &Path, takes: impl Iterator<Item = (usize, &'a Entry)>) -> Res
         text += &format!("{line}\n");
         count += 1;
     }
-    files::write_atomic(path, text.as_bytes()).map(|()| count)
+    files::write_atomic(path, text.as_bytes())?;
+    Ok(count)
 }

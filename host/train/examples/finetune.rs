@@ -4,19 +4,19 @@
 //! cargo run --release -p wakeling-train --example finetune -- "hey computer" recordings/ runs/computer
 //! ```
 
-use std::path::Path;
+use std::{error::Error, path::Path};
 
-use wakeling_core::{Error, Result, progress::Bars};
+use wakeling_core::progress::Bars;
 use wakeling_data::takes::{self, Purpose};
 use wakeling_train::{
     finetune::{Keyword, Recipe},
     models,
 };
 
-fn main() -> Result<()> {
+fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [label, recordings, out] = &arguments[..] else {
-        return Err(Error::usage("expected three arguments", "give a phrase and two folders"));
+        return Err("give a phrase and two folders".into());
     };
     let backbone = models::backbone(models::DEFAULT_PRETRAINED)?;
     let (path, bars) = (Path::new(recordings), Bars::default());
@@ -25,5 +25,6 @@ fn main() -> Result<()> {
     recipe.settings.train.seed = 7;
     let result = recipe.run(&bars)?;
     result.messages.iter().for_each(|message| println!("{message}"));
-    result.save(Path::new(out), serde_json::json!({ "recordings": path }), &bars)
+    result.save(Path::new(out), serde_json::json!({ "recordings": path }), &bars)?;
+    Ok(())
 }

@@ -8,12 +8,12 @@
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
+use crate::Result;
 use crate::finetune::Trainable;
 use candle_core::D;
 use candle_nn::Module;
 use wakeling_audio::features::{LogMel, band_center_hz};
 use wakeling_audio::phrase_span::phrase_in;
-use wakeling_core::Result;
 use wakeling_data::{
     mixing::{FRAMES_PER_SECOND, MelStream},
     negatives::Negatives,
@@ -76,7 +76,7 @@ impl Advice {
     /// Analyzes recordings. `speakers` is the number of distinct speakers named with them.
     ///
     /// # Errors
-    /// [`Error::Tensor`](wakeling_core::Error::Tensor) if the pretrained model is defective.
+    /// [`Error::Core`](crate::Error::Core) if the pretrained model is defective.
     pub fn of(
         pretrained: &PretrainedModel,
         recordings: &[LogMel],

@@ -12,6 +12,7 @@ use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use std::collections::BTreeMap;
 use wakeling_shared::detector::DetectorParams;
 
+use crate::Result;
 use crate::embeddings::{Embeddings, embed_streams};
 use crate::{
     evaluate::{
@@ -25,7 +26,6 @@ use crate::{
     head_checkpoint::HeadCheckpoint,
     quantize::{Backbone, KeywordEntry},
 };
-use wakeling_core::Result;
 use wakeling_data::{
     dataset::Example,
     mixing::MelStream,
@@ -196,7 +196,8 @@ impl ExperimentData {
     /// Measures a keyword on recordings held out from its training, and on the negative speech.
     ///
     /// # Errors
-    /// [`Error::Tensor`](wakeling_core::Error::Tensor) if the weights do not fit the network.
+    /// That of a network that the weights do not fit, within the error that all crates share, which
+    /// the programs of `experiments` still use.
     pub fn evaluate(
         &self,
         embedded: &EmbeddedBackbone,
@@ -204,7 +205,7 @@ impl ExperimentData {
         test: &[Example],
         evaluate: &EvalConfig<'_>,
         seed: u64,
-    ) -> Result<TrialResult> {
+    ) -> wakeling_core::Result<TrialResult> {
         let EmbeddedBackbone { backbone, .. } = embedded;
         let entry = head.entry(backbone)?;
         let mut metrics = self.measure_entry(embedded, &entry, test, evaluate, seed)?;
@@ -227,7 +228,7 @@ impl ExperimentData {
     /// quantized one is measured.
     ///
     /// # Errors
-    /// [`Error::Tensor`](wakeling_core::Error::Tensor) if the weights do not fit the network.
+    /// [`Error::Core`](crate::Error::Core) if the weights do not fit the network.
     pub fn measure_entry(
         &self,
         embedded: &EmbeddedBackbone,

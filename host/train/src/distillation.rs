@@ -19,8 +19,9 @@ use rayon::prelude::*;
 use serde::Deserialize;
 use wakeling_shared::frontend::FrontendParams;
 
+use crate::{Error, Result};
 use wakeling_audio::features::LogMel;
-use wakeling_core::{Error, Result, progress::progress_bar};
+use wakeling_core::progress::progress_bar;
 use wakeling_data::clip_features::read_log_mel;
 use wakeling_data::{dataset::Example, mixing::FRAMES_PER_SECOND};
 
@@ -93,19 +94,19 @@ impl TeacherTargets {
     /// Reads a folder.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the first file that is missing or does not fit.
+    /// [`Error::TeacherFile`] naming the first file that is missing or does not fit.
     pub fn load(folder: &Path, frontend: &FrontendParams<'_>) -> Result<Self> {
         let teacher: Teacher = parse(&folder.join("teacher.json"), &read(folder, "teacher.json")?)?;
         if !(teacher.hop_s > 0.0 && teacher.first_s >= 0.0) {
             let problem = "hop_s must be positive and first_s not negative";
-            return Err(Error::input(folder.join("teacher.json"), problem, REMEDY));
+            return Err(misfit(&folder.join("teacher.json"), problem));
         }
         let list = folder.join("streams.jsonl");
         let text = read(folder, "streams.jsonl")?;
         let lines: Vec<Line> =
             text.lines().map(|line| parse(&list, line)).collect::<Result<_>>()?;
         if lines.is_empty() {
-            return Err(Error::input(list, "it names no stream", REMEDY));
+            return Err(misfit(&list, "it names no stream"));
         }
         let bar = progress_bar(lines.len() as u64, "taught");
         let read = |line: &Line| {
@@ -117,7 +118,7 @@ impl TeacherTargets {
         bar.finish_and_clear();
         let dimensions = read[0].1;
         if read.iter().any(|(_, d)| *d != dimensions) {
-            return Err(Error::input(list, "the streams' targets differ in width", REMEDY));
+            return Err(misfit(&list, "the streams' targets differ in width"));
         }
         let mut streams: Vec<TeacherStream> = read.into_iter().map(|(s, _)| s).collect();
         standardize(&mut streams, dimensions);
@@ -142,7 +143,9 @@ impl TeacherTargets {
     }
 }
 
-const REMEDY: &str = "see `wakeling pretrain --help` for what a folder of --teacher holds";
+fn misfit(path: &Path, problem: impl Into<String>) -> Error {
+    Error::TeacherFile { path: path.to_owned(), problem: problem.into() }
+}
 
 fn read(folder: &Path, name: &str) -> Result<String> {
     let path = folder.join(name);
@@ -150,7 +153,7 @@ fn read(folder: &Path, name: &str) -> Result<String> {
 }
 
 fn parse<'t, T: Deserialize<'t>>(path: &Path, text: &'t str) -> Result<T> {
-    serde_json::from_str(text).map_err(|e| Error::input(path, e.to_string(), REMEDY))
+    serde_json::from_str(text).map_err(|e| misfit(path, e.to_string()))
 }
 
 fn stream(
@@ -161,7 +164,7 @@ fn stream(
     let audio = folder.join(&line.audio);
     let log_mel = read_log_mel(&Example::unlabelled(&audio), frontend, usize::MAX)?;
     let path = folder.join(&line.targets);
-    let problem = |problem: String| Error::input(&path, problem, REMEDY);
+    let problem = |problem: String| misfit(&path, problem);
     let targets = Tensor::read_npy(&path)
         .and_then(|t| t.to_dtype(DType::F32))
         .map_err(|e| problem(e.to_string()))?;

@@ -3,8 +3,8 @@
 //! The frozen backbone embeds each stream once. Heads are then trained on these int8 embeddings, at low
 //! cost and for any number of keywords.
 
+use crate::{Error, Result};
 use rayon::prelude::*;
-use wakeling_core::{Error, Result};
 use wakeling_data::mixing::MelStream;
 use wakeling_shared::{engine::Engine, frontend::MEL_CHANNELS, model::Model};
 
@@ -36,7 +36,7 @@ impl Embeddings {
 /// Computes the quantized backbone's embeddings of each stream.
 ///
 /// # Errors
-/// [`Error::Usage`] if the backbone exceeds the limits of a model.
+/// [`Error::ModelTooLarge`] if the backbone exceeds the limits of a model.
 pub fn embed_streams(backbone: &Backbone, streams: &[MelStream]) -> Result<Embeddings> {
     embed_with_progress(backbone, streams, &|_| Ok(()))
 }

@@ -17,7 +17,7 @@ use crate::embeddings::{Embeddings, embed_streams};
 use crate::quantize::{
     Backbone, CardText, Float, KeywordEntry, QuantParams, QuantizedHead, QuantizedModel,
 };
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 use wakeling_data::negatives::{Negatives, SpeechClip};
 
 /// Number of clips of negative speech for the whitening: about a quarter of an hour.
@@ -145,7 +145,7 @@ pub fn enroll(
 ) -> Result<Learned<KeywordEntry>> {
     let model = QuantizedModel::new(backbone, vec![empty.clone()], CardText::default())?;
     let Learned { likeness, outcome } = enroll_file(&model.bytes()?, utterances)?;
-    let defect = Error::defect::<String>;
+    let defect = |what: String| Error::defect(what);
     let entry = |patched: Vec<u8>| -> Result<KeywordEntry> {
         let model = Model::load(&patched).map_err(|e| defect(format!("an enrolled model: {e}")))?;
         let head = QuantizedHead::last_of(&model);
@@ -162,13 +162,13 @@ pub fn enroll(
 /// Enrolls as [`enroll`] does, from model file to model file.
 ///
 /// # Errors
-/// [`Error::Usage`] if `file` is not a model for enrollment.
+/// [`Error::NotForEnrollment`] if `file` is not a model for enrollment.
 pub fn enroll_file(file: &[u8], utterances: &[Vec<i16>]) -> Result<Learned<Vec<u8>>> {
     let words: Vec<u32> = file
         .chunks_exact(4)
         .map(|bytes| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte)))
         .collect();
-    let defect = |text: String| Error::usage(text, "give a model of `wakeling quantize --enroll`");
+    let defect = |reason: String| Error::NotForEnrollment { reason };
     let model = Model::load(file).map_err(|e| defect(e.to_string()))?;
     let mut arena = vec![0; model.arena_bytes()];
     let mut pipeline = Pipeline::new(&model, &mut arena).map_err(|e| defect(format!("{e:?}")))?;

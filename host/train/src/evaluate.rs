@@ -25,12 +25,12 @@ use wakeling_shared::{
 };
 
 use crate::embeddings::Embeddings;
+use crate::{Error, Result};
 use crate::{
     head_checkpoint::HeadCheckpoint,
     quantize::{Backbone, CardText, KeywordEntry, QuantizedModel},
 };
 use wakeling_audio::SAMPLE_RATE;
-use wakeling_core::{Error, Result};
 use wakeling_data::{dataset::Example, mixing::MelStream};
 use wakeling_nn::{
     head::{HeadConfig, HeadNetwork},
@@ -128,7 +128,7 @@ pub fn float_scores(
 /// of `other`. Returns the played recordings and the scores of the negatives.
 ///
 /// # Errors
-/// [`Error::Tensor`] if the weights do not fit the network.
+/// [`Error::Core`] if the weights do not fit the network.
 pub fn score_float(
     pretrained: &PretrainedModel,
     head: &HeadCheckpoint,

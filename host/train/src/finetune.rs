@@ -30,6 +30,7 @@ pub use threshold::RATES_PER_HOUR;
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::embeddings::embed_with_progress;
+use crate::{Error, Result};
 use crate::{
     evaluate::head_scores,
     head_checkpoint::{HeadCheckpoint, HeadMetadata, fingerprint},
@@ -40,7 +41,6 @@ use positives::PositiveStream;
 use progress::Stages;
 use threshold::operating_points;
 use train_step::{BatchMix, KeywordTrainStep, TrainingSet};
-use wakeling_core::{Error, Result};
 use wakeling_data::{mixing::MelStream, negatives::Negatives, text::quoted};
 use wakeling_nn::{head::input_gains, mode::Samples, optimizer::Schedule, params::Params};
 
@@ -50,7 +50,7 @@ const ENSEMBLE_SEED_STEP: u64 = 0x9E37_79B9;
 /// Trains the head of one keyword on a frozen backbone, and chooses its thresholds.
 ///
 /// # Errors
-/// [`Error::Input`] if no recording holds a phrase; [`Error::Cancelled`].
+/// [`Error::NoPhrase`] if no recording holds a phrase; [`Error::Core`].
 pub fn train_head(
     backbone: &Backbone,
     negatives: &Negatives,
@@ -105,7 +105,7 @@ pub fn train_head(
 /// Mixes the streams of a keyword's recordings and hard negatives.
 ///
 /// # Errors
-/// [`Error::Input`] if no recording holds a phrase.
+/// [`Error::NoPhrase`] if no recording holds a phrase.
 fn positive_streams(
     negatives: &Negatives,
     keyword: KeywordClips<'_>,
@@ -168,9 +168,5 @@ fn trainer(settings: &TrainSettings, member: usize) -> Trainer {
 }
 
 fn no_phrase(label: &str, recordings: usize) -> Error {
-    Error::input(
-        label,
-        format!("none of its {recordings} recordings holds a phrase"),
-        "record it again, louder or nearer; see `wakeling finetune --help`",
-    )
+    Error::NoPhrase { keyword: label.to_owned(), recordings }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use wakeling_shared::{detector::DetectorParams, model::OperatingPoint};
 
 use crate::quantize::{Backbone, CardText, KeywordEntry, QuantizedHead, QuantizedModel};
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 use wakeling_nn::{head::HeadConfig, params::Params, pretrained::PretrainedModel};
 
 /// Metadata of a head.
@@ -53,30 +53,27 @@ impl HeadCheckpoint {
     pub fn save(&self, path: &Path) -> Result<()> {
         let record = serde_json::to_string(&self.info)
             .map_err(|e| Error::defect(format!("{}: {e}", path.display())))?;
-        self.params.save(path, HashMap::from([(KEY.to_owned(), record)]))
+        Ok(self.params.save(path, HashMap::from([(KEY.to_owned(), record)]))?)
     }
 
     /// Reads a head that was trained on `pretrained`.
     ///
     /// # Errors
-    /// [`Error::Input`] if the file is no head, or belongs to another pretrained model.
+    /// [`Error::NotAHead`] if the file is no head, [`Error::OtherPretrained`] if it belongs to another pretrained model.
     pub fn load(path: &Path, pretrained: &PretrainedModel) -> Result<Self> {
         let (params, metadata) = Params::load(path)?;
-        let remedy = "give a .head file that `wakeling finetune` wrote";
+        let refused = |problem: String| Error::NotAHead { path: path.to_owned(), problem };
         let record = metadata
             .get(KEY)
-            .ok_or_else(|| Error::input(path, "this file holds weights, but no head", remedy))?;
+            .ok_or_else(|| refused("this file holds weights, but no head".into()))?;
         let info: HeadMetadata = serde_json::from_str(record)
-            .map_err(|e| Error::input(path, format!("its record cannot be read: {e}"), remedy))?;
+            .map_err(|e| refused(format!("its record cannot be read: {e}")))?;
         if info.pretrained_fingerprint != fingerprint(pretrained)? {
-            return Err(Error::input(
-                path,
-                format!(
-                    "trained on another pretrained model than this {:?} ({:?})",
-                    pretrained.info.name, info.pretrained
-                ),
-                "give --base the pretrained model it was trained on, or fine-tune again",
-            ));
+            return Err(Error::OtherPretrained {
+                path: path.to_owned(),
+                pretrained: pretrained.info.name.clone(),
+                trained_on: info.pretrained,
+            });
         }
         Ok(Self { info, params })
     }
@@ -105,7 +102,7 @@ impl QuantizedModel {
     /// recordings.
     ///
     /// # Errors
-    /// As [`QuantizedModel::new`], and [`Error::Usage`] if a head lacks a range.
+    /// As [`QuantizedModel::new`], and [`Error::NoHeadRange`] if a head lacks a range.
     pub fn of_heads(backbone: &Backbone, heads: &[HeadCheckpoint]) -> Result<Self> {
         let words = heads.iter().map(|head| head.entry(backbone)).collect::<Result<_>>()?;
         let labels: Vec<&str> = heads.iter().map(|head| head.info.label.as_str()).collect();
@@ -118,5 +115,5 @@ impl QuantizedModel {
 
 /// Computes the CRC-32 of a pretrained model's weights, which identifies the model.
 pub fn fingerprint(pretrained: &PretrainedModel) -> Result<u32> {
-    pretrained.params.checksum()
+    Ok(pretrained.params.checksum()?)
 }

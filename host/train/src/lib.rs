@@ -14,6 +14,9 @@ pub mod evaluate;
 pub mod enroll;
 pub mod compare;
 pub mod advise;
+mod error;
+
+pub use error::{Error, Result};
 
 /// Returns the default number of training threads: one per core, as far as training uses them.
 pub fn default_workers() -> usize {

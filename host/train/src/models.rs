@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::Result;
 use crate::quantize::Backbone;
-use wakeling_core::{
-    Result,
-    shipped::{folders, path_of},
-};
+use wakeling_core::shipped::{folders, path_of};
 use wakeling_data::{negatives::Negatives, pack};
 use wakeling_nn::pretrained::PretrainedModel;
 
@@ -16,10 +14,10 @@ pub const DEFAULT_PRETRAINED: &str = "base-m";
 /// Loads a pretrained model by path, or a shipped one by name.
 ///
 /// # Errors
-/// [`Error::Usage`](wakeling_core::Error::Usage) if no folder holds that name, with the folders that were searched; else as
+/// [`Error::Core`](crate::Error::Core) if no folder holds that name, with the folders that were searched; else as
 /// [`PretrainedModel::load`].
 pub fn pretrained(name: &str) -> Result<PretrainedModel> {
-    PretrainedModel::load(&path_of(name)?)
+    Ok(PretrainedModel::load(&path_of(name)?)?)
 }
 
 /// Loads a pretrained model as [`pretrained`] does, and quantizes its backbone.
@@ -44,7 +42,7 @@ pub fn negatives(own: &Negatives, only_own: bool) -> Result<Negatives> {
 /// Loads all shipped packs of negative speech and noise; empty if none ships.
 ///
 /// # Errors
-/// [`Error::Input`](wakeling_core::Error::Input) if a pack is damaged.
+/// [`Error::Data`](crate::Error::Data) if a pack is damaged.
 pub fn shipped_negatives() -> Result<Negatives> {
     let mut all = Negatives::default();
     for folder in folders() {

@@ -26,12 +26,12 @@ use rand::{SeedableRng, rngs::StdRng};
 use train_step::{Head, Pretraining};
 
 use crate::distillation::{TeacherClip, TeacherTargets};
+use crate::{Error, Result};
 use crate::{
     quantize,
     trainer::{ProcessGroup, Trainer},
 };
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
-use wakeling_core::{Error, Result};
 use wakeling_data::{
     dataset::Example,
     mixing::{BackgroundMix, FRAMES_PER_SECOND, FeatureAugmentation},
@@ -94,10 +94,10 @@ impl Weights {
     /// Sets the weight of a task by name.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the task does not exist, or the weight is negative or not finite.
+    /// [`Error::UnknownTask`] if the task does not exist, [`Error::TaskWeight`] if the weight is negative or not finite.
     pub fn set(&mut self, name: &str, weight: f64) -> Result<()> {
         if !(weight.is_finite() && weight >= 0.0) {
-            return Err(Error::usage(format!("{name}={weight} is no weight"), "give 0 or more"));
+            return Err(Error::TaskWeight { task: name.to_owned(), weight });
         }
         match name {
             "transcripts" => self.transcripts = weight,
@@ -105,10 +105,7 @@ impl Weights {
             "taught" => self.teacher = weight,
             "voice" => self.voice = weight,
             _ => {
-                return Err(Error::usage(
-                    format!("there is no task {name:?}"),
-                    format!("choose one of {}", Self::NAMES.join(", ")),
-                ));
+                return Err(Error::UnknownTask { name: name.to_owned(), known: &Self::NAMES });
             }
         }
         Ok(())
@@ -167,14 +164,14 @@ pub struct Settings {
 /// All processes share one folder. Only the first writes to it, and its model is the one to keep.
 ///
 /// # Errors
-/// [`Error::Usage`] if no example has a label for the task, or the run has no folder.
+/// [`Error::NoLabel`] if no example has a label for the task, [`Error::NoFolder`].
 pub fn pretrain(
     settings: &Settings,
     datasets: &Datasets,
     group: &ProcessGroup,
 ) -> Result<PretrainedModel> {
     let Some(folder) = &settings.run.folder else {
-        return Err(Error::usage("pretraining needs a folder", "name one with --out"));
+        return Err(Error::NoFolder);
     };
     let tables = FrontendTables::default();
     let frontend = tables.params(settings.normalization);
@@ -286,10 +283,7 @@ fn initial(
         }
     }
     if !Head::ALL.into_iter().any(|head| head.is_in(&params)) {
-        return Err(Error::usage(
-            "no task is left to train on",
-            "give a --weight above 0 to a task that the datasets have labels for",
-        ));
+        return Err(Error::NoTask);
     }
     Ok(params)
 }
@@ -298,14 +292,11 @@ fn initial(
 fn start_from(settings: &Settings, start: &PretrainedModel) -> Result<Params> {
     let PretrainedMetadata { name, backbone, normalization, .. } = &start.info;
     if *backbone != settings.backbone || *normalization != settings.normalization {
-        return Err(Error::usage(
-            format!("{name} has another shape or normalization than this run"),
-            "choose the --tier and the --normalization of that model, or start without it",
-        ));
+        return Err(Error::OtherShape { name: name.clone() });
     }
     let mut params = start.params.detached()?;
     Head::ALL.into_iter().for_each(|head| params.remove(head.name()));
-    params.to_device(&settings.device)
+    Ok(params.to_device(&settings.device)?)
 }
 
 /// Logs how many clips could not be used, and how often labels did not fit into their steps.

@@ -14,7 +14,7 @@ use wakeling_shared::fixed::LOGIT_FRACTION_BITS;
 use wakeling_shared::frontend::FrontendParams;
 use wakeling_shared::model::{Layer, Model, Op};
 
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 use wakeling_device::model_file::{PackedAffine, Scales};
 use wakeling_nn::{
     INPUT_SCALE,
@@ -200,7 +200,7 @@ impl Backbone {
     /// Quantizes the backbone of a pretrained model with its calibrated ranges.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the pretrained model was never calibrated.
+    /// [`Error::NoBackboneRange`] if the pretrained model was never calibrated.
     pub fn new(pretrained: PretrainedModel) -> Result<Self> {
         let int8 = QuantizedBackbone::of(&pretrained)?;
         Ok(Self { pretrained, int8 })
@@ -235,12 +235,9 @@ impl QuantizedBackbone {
         let params = &pretrained.params;
         let range = |name: &str| {
             let found = pretrained.info.ranges.iter().find(|(n, _, _)| n == name);
-            found.map(|(_, lower, upper)| (*lower, *upper)).ok_or_else(|| {
-                Error::usage(
-                    format!("the pretrained model has no range for {name}"),
-                    "pretrain it again with this version",
-                )
-            })
+            found
+                .map(|(_, lower, upper)| (*lower, *upper))
+                .ok_or_else(|| Error::NoBackboneRange { layer: name.to_owned() })
         };
         let stem = folded_rows(params, "trunk.stem.weight", "trunk.stem")?;
         let (_, upper) = range("trunk.stem")?;
@@ -347,7 +344,7 @@ impl QuantizedHead {
     /// activations.
     ///
     /// # Errors
-    /// [`Error::Usage`] if a range is missing.
+    /// [`Error::NoHeadRange`] if a range is missing.
     pub fn of(
         config: &HeadConfig,
         params: &Params,
@@ -356,7 +353,7 @@ impl QuantizedHead {
     ) -> Result<Self> {
         let upper = |name: &str| {
             let found = ranges.iter().find(|(n, _, _)| n == name).map(|(_, _, upper)| *upper);
-            found.ok_or_else(|| Error::usage(format!("no range for {name}"), "fine-tune again"))
+            found.ok_or_else(|| Error::NoHeadRange { layer: name.to_owned() })
         };
         let mut layers = Vec::new();
         let mut at = backbone.buffer();

@@ -34,7 +34,8 @@ use run_log::Log;
 pub use run_log::Metric;
 use share::ShardSum;
 
-use wakeling_core::{Error, Result, progress::Progress};
+use crate::{Error, Result};
+use wakeling_core::progress::Progress;
 use wakeling_nn::{
     mode::{LayerMoments, update_running},
     optimizer::{Schedule, ScheduledAdamW},
@@ -80,20 +81,29 @@ pub struct StepOutput {
 /// params.insert("w", &[1], vec![0.0])?;
 /// let trained = trainer.train(&Line, params)?; // by a `Trainer` with a `Schedule` of 200 steps
 /// assert!((trained.values("w")?[0] - 3.0).abs() < 0.05);
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_train::Error>(())
 /// ```
 pub trait TrainStep: Sync {
     /// Computes the loss of one shard of a training step; `worker` is the shard's index within this
     /// process.
-    fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<StepOutput>;
+    ///
+    /// # Errors
+    /// Any; here and below they travel within the error that all crates share, so that a step of
+    /// another crate may have errors of its own.
+    fn loss(
+        &self,
+        params: &Params,
+        worker: usize,
+        rng: &mut StdRng,
+    ) -> wakeling_core::Result<StepOutput>;
 
     /// Called regularly with the current weights, for instance to mine hard negatives.
-    fn mine_hard_negatives(&self, _params: &Params) -> Result<()> {
+    fn mine_hard_negatives(&self, _params: &Params) -> wakeling_core::Result<()> {
         Ok(())
     }
 
     /// Loads the next examples; called between training steps.
-    fn next_batch(&self) -> Result<()> {
+    fn next_batch(&self) -> wakeling_core::Result<()> {
         Ok(())
     }
 
@@ -104,13 +114,13 @@ pub trait TrainStep: Sync {
 
     /// Restores the positions of a checkpoint, or of the start. Called once, before all other
     /// methods.
-    fn restore(&self, _positions: &[u64]) -> Result<()> {
+    fn restore(&self, _positions: &[u64]) -> wakeling_core::Result<()> {
         Ok(())
     }
 
     /// Computes metrics on this process's share of the held-out data. All processes return the same
     /// names. Empty without held-out data.
-    fn validate(&self, _params: &Params, _rank: Rank) -> Result<Vec<Metric>> {
+    fn validate(&self, _params: &Params, _rank: Rank) -> wakeling_core::Result<Vec<Metric>> {
         Ok(Vec::new())
     }
 }
@@ -190,7 +200,7 @@ impl Trainer {
     /// there is one.
     ///
     /// # Errors
-    /// Errors of the stage; [`Error::Usage`] for several shards on a GPU; also if a checkpoint
+    /// Errors of the stage; [`Error::SharedGpu`] for several shards on a GPU; also if a checkpoint
     /// cannot be read or written.
     pub fn train_among(
         &self,
@@ -211,10 +221,7 @@ impl Trainer {
     ) -> Result<Params> {
         let rank = group.rank();
         if self.shards > 1 && !params.device().is_cpu() {
-            return Err(Error::usage(
-                format!("{} workers of one process cannot share a GPU", self.shards),
-                "give --workers 1 and more --streams; for several GPUs, see docs/guide/scaling.md",
-            ));
+            return Err(Error::SharedGpu { workers: self.shards });
         }
         let (params, mut adam) = self.resume(rank, stage, params)?;
         let mut log = match &self.folder {
@@ -255,7 +262,7 @@ impl Trainer {
         report.end();
         self.checkpoint(group, stage, &params, &adam)?;
         log.as_mut().map_or(Ok(()), |log| log.draw(true))?;
-        adam.averaged(&params)
+        Ok(adam.averaged(&params)?)
     }
 
     /// Evaluates the averaged weights on held-out data, if a validation is due.
@@ -340,7 +347,7 @@ impl Trainer {
             ("seed".to_owned(), self.seed.to_string()),
             ("position".to_owned(), positions.join(" ")),
         ]);
-        all.save(&path, metadata)
+        Ok(all.save(&path, metadata)?)
     }
 
     fn resume(
@@ -363,22 +370,14 @@ impl Trainer {
         let mut all = all.to_device(params.device())?;
         let number = |key: &str| metadata.get(key).and_then(|v| v.parse::<u64>().ok());
         let (Some(step), Some(seed)) = (number("step"), number("seed")) else {
-            return Err(Error::input(
-                &path,
-                "no step in the checkpoint",
-                "remove it to start again",
-            ));
+            return Err(Error::CheckpointWithoutStep { path });
         };
         let shapes = |params: &Params| -> Vec<(String, Vec<usize>)> {
             params.vars().map(|(name, var)| (name, var.dims().to_vec())).collect()
         };
         let same_names = shapes(&all) == shapes(&params);
         if seed != self.seed || !same_names {
-            return Err(Error::input(
-                &path,
-                "the checkpoint is of another run (other seed or network)",
-                "choose another --out folder, or remove this one",
-            ));
+            return Err(Error::OtherCheckpoint { path });
         }
         let state = all.take_tracked("optimizer.");
         let adam = ScheduledAdamW::restore(self.schedule, step as usize, &all, &state)?;
@@ -447,7 +446,12 @@ mod tests {
     struct Line;
 
     impl TrainStep for Line {
-        fn loss(&self, params: &Params, _: usize, rng: &mut StdRng) -> Result<StepOutput> {
+        fn loss(
+            &self,
+            params: &Params,
+            _: usize,
+            rng: &mut StdRng,
+        ) -> wakeling_core::Result<StepOutput> {
             let x: Vec<f32> = (0..16).map(|_| rng.random_range(-1.0..1.0)).collect();
             let y: Vec<f32> = x.iter().map(|x| 3.0 * x).collect();
             let x = Tensor::from_vec(x, 16, &Device::Cpu)?;
@@ -498,7 +502,9 @@ mod tests {
     fn weights_do_not_depend_on_the_number_of_threads() -> Result<()> {
         for shards in 1..6 {
             let slope = |workers| -> Result<Vec<f32>> {
-                Trainer { shards, workers, ..run(None, 20) }.train(&Line, start()?)?.values("slope")
+                Ok(Trainer { shards, workers, ..run(None, 20) }
+                    .train(&Line, start()?)?
+                    .values("slope")?)
             };
             let one = slope(1)?;
             for workers in [0, 2, 3, 4, 9] {
@@ -516,10 +522,15 @@ mod tests {
         // stays.
         struct CutOff(std::sync::atomic::AtomicUsize);
         impl TrainStep for CutOff {
-            fn loss(&self, params: &Params, w: usize, rng: &mut StdRng) -> Result<StepOutput> {
+            fn loss(
+                &self,
+                params: &Params,
+                w: usize,
+                rng: &mut StdRng,
+            ) -> wakeling_core::Result<StepOutput> {
                 let calls = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                 if calls > 60 {
-                    Err(Error::usage("cut off", "resume"))
+                    Err(wakeling_core::Error::defect("cut off"))
                 } else {
                     Line.loss(params, w, rng)
                 }

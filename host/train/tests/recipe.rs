@@ -9,7 +9,7 @@ use std::sync::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wakeling_audio::features::LogMel;
 use wakeling_core::{
-    Error, Result,
+    Result,
     progress::{NoProgress, Progress},
 };
 use wakeling_data::negatives::{Negatives, SpeechClip};
@@ -147,7 +147,7 @@ fn a_cancelled_run_stops_at_any_point() -> Result<()> {
         for at in (0..checks).step_by(checks as usize / 12) {
             let watch = Watch { cancel_at: Some(at), ..Watch::default() };
             let error = recipe.run(&watch).expect_err("it is cancelled");
-            assert!(matches!(error, Error::Cancelled), "{train} at {at}: {error}");
+            assert!(error.is_cancelled(), "{train} at {at}: {error}");
             let more = watch.checks.into_inner() - at;
             assert!(more < 40, "{train} at {at} of {checks}: {more} more checks");
         }

@@ -25,7 +25,7 @@ use wakeling_core::{Error, Result, progress::Progress};
 /// Samples `count` images with `seed`. Classes are as balanced as the number of images allows.
 ///
 /// # Errors
-/// [`Error::Usage`] if there are fewer images.
+/// [`Error::usage`] if there are fewer images.
 pub fn sample(images: &ImageSet, count: usize, seed: u64) -> Result<ImageSet> {
     if count > images.all.len() {
         let problem = format!("{count} images requested, {} available", images.all.len());

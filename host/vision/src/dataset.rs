@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use wakeling_shared::model::{MAX_KEYWORDS, Shape};
 
 use super::{Answers, Labelling, pixels};
-use wakeling_core::{Error, Result, progress::progress_bar};
+use wakeling_core::{Error, Result, console, progress::progress_bar};
 use wakeling_data::{
     table::Table,
     text::{name_key, nfc, quoted},
@@ -45,7 +45,7 @@ impl DatasetIndex {
     /// only the rows of the table with that split are used.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read; [`Error::Input`] if it is neither, has no label or more
+    /// [`Error::Io`] if it cannot be read; [`Error::input`] if it is neither, has no label or more
     /// than a model can hold, or has no usable row.
     pub fn open(path: &Path, split: Option<&str>) -> Result<Self> {
         let index = if path.is_dir() && !path.join(TABLE).is_file() {
@@ -179,7 +179,7 @@ impl ImageSet {
     /// Decodes every image of a dataset. Images that cannot be read are skipped and logged.
     ///
     /// # Errors
-    /// As [`DatasetIndex::open`]; [`Error::Input`] if no image can be read.
+    /// As [`DatasetIndex::open`]; [`Error::input`] if no image can be read.
     pub fn open(path: &Path, split: Option<&str>, shape: Shape) -> Result<Self> {
         let mut index = DatasetIndex::open(path, split)?;
         let bar = progress_bar(index.images.len() as u64, "images");
@@ -189,7 +189,7 @@ impl ImageSet {
         for (image, (_, answers)) in read.into_iter().zip(&index.images) {
             match image {
                 Ok(pixels) => all.push(LabelledImage { pixels, answers: answers.clone() }),
-                Err(error) => index.skipped.push(error.to_string()),
+                Err(error) => index.skipped.push(console::explained(&error)),
             }
         }
         index.log_skipped();
@@ -240,7 +240,7 @@ impl ImageSet {
     /// Reorders the labels to match those of a model.
     ///
     /// # Errors
-    /// [`Error::Input`], naming `path`, if the labels are not those of the model.
+    /// [`Error::input`], naming `path`, if the labels are not those of the model.
     pub fn in_order_of(&self, labels: &[&str], path: &Path) -> Result<Self> {
         let place = |label: &&str| self.labels.iter().position(|l| name_key(l) == name_key(label));
         let places: Option<Vec<usize>> = labels.iter().map(place).collect();

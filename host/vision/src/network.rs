@@ -190,7 +190,7 @@ impl NetworkConfig {
         mode: &mut Mode,
         first_trained: usize,
     ) -> Result<Tensor> {
-        mode.run(&ConvNetwork::new(self, first_trained, &params.builder())?, x)
+        Ok(mode.run(&ConvNetwork::new(self, first_trained, &params.builder())?, x)?)
     }
 }
 

@@ -32,7 +32,7 @@ pub fn value(pixel: f32) -> f32 {
 /// Reads an image as `(height, width, channels)` bytes; 1 channel is gray, 3 are RGB.
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be read; [`Error::Input`] if it is no PNG, JPEG or BMP, is damaged,
+/// [`Error::Io`] if it cannot be read; [`Error::input`] if it is no PNG, JPEG or BMP, is damaged,
 /// or is larger than 16,384 pixels a side.
 pub fn read(path: &Path, shape: Shape) -> Result<Vec<u8>> {
     let image = decode(path)?;

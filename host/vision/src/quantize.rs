@@ -23,7 +23,7 @@ use wakeling_train::quantize::{
 /// Encodes a network as a model file.
 ///
 /// # Errors
-/// [`Error::Usage`] if the network was never calibrated, or no device would load the model.
+/// [`Error::usage`] if the network was never calibrated, or no device would load the model.
 pub fn encode(network: &ImageNetwork) -> Result<Vec<u8>> {
     let mut parts = Parts { network, all: Vec::new(), code: INPUT };
     parts.backbone()?;

@@ -13,7 +13,7 @@ use wakeling_device::emulator::{Emulator, IMAGE, Machine};
 /// Loads a model as [`ImageModel::load`] does, with an error that names the file and a remedy.
 ///
 /// # Errors
-/// [`Error::Input`] if the file is no valid image model.
+/// [`Error::input`] if the file is no valid image model.
 pub fn load<'a>(path: &Path, bytes: &'a [u8]) -> Result<ImageModel<'a>> {
     ImageModel::load(bytes).map_err(|error| {
         let remedy = "give a model that `wakeling images finetune` wrote, or copy the file again";
@@ -25,7 +25,7 @@ pub fn load<'a>(path: &Path, bytes: &'a [u8]) -> Result<ImageModel<'a>> {
 /// size.
 ///
 /// # Errors
-/// [`Error::Usage`] if the image has another size.
+/// [`Error::usage`] if the image has another size.
 pub fn run(model: &ImageModel<'_>, pixels: &[u8]) -> Result<Vec<i16>> {
     let mut arena = vec![0; model.arena_bytes()];
     let refused = || {
@@ -78,7 +78,8 @@ pub fn line(model: &ImageModel<'_>, pixels: &[u8]) -> Result<String> {
 /// # Errors
 /// As [`Emulator::run`].
 pub fn emulated_lines(machine: Machine, file: &[u8], pixels: &[u8]) -> Result<String> {
-    Emulator::built(machine, IMAGE)?.run(file, &samples(pixels), false)
+    let emulator = Emulator::built(machine, IMAGE).map_err(wakeling_device::Error::from)?;
+    Ok(emulator.run(file, &samples(pixels), false)?)
 }
 
 /// Packs pixels into the samples that the emulated board reads: two pixels per sample.

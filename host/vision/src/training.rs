@@ -107,14 +107,14 @@ impl Settings {
 /// Metrics on `held_out` are computed during training.
 ///
 /// # Errors
-/// [`Error::Usage`] if no image has a label; else as [`Trainer::train`].
+/// [`Error::usage`] if no image has a label; else as [`Trainer::train`].
 pub fn train(
     network: ImageNetwork,
     images: &ImageSet,
     held_out: Option<&ImageSet>,
     settings: &Settings,
 ) -> Result<ImageNetwork> {
-    let run = |step: &ImageTrainStep<'_>, params| settings.run.train(step, params);
+    let run = |step: &ImageTrainStep<'_>, params| Ok(settings.run.train(step, params)?);
     train_by(run, network, images, held_out, settings)
 }
 
@@ -130,7 +130,7 @@ pub fn train_with_progress(
     progress: &dyn Progress,
 ) -> Result<ImageNetwork> {
     let run = |step: &ImageTrainStep<'_>, params| {
-        settings.run.train_with_progress(step, params, progress)
+        Ok(settings.run.train_with_progress(step, params, progress)?)
     };
     train_by(run, network, images, held_out, settings)
 }

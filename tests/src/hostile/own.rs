@@ -76,7 +76,7 @@ pub fn small_head(pretrained: &PretrainedModel) -> HeadCheckpoint {
 pub fn model_of(
     pretrained: &PretrainedModel,
     head: &HeadCheckpoint,
-) -> wakeling_core::Result<Vec<u8>> {
+) -> wakeling_train::Result<Vec<u8>> {
     let backbone = Backbone::new(pretrained.clone())?;
     let word = head.entry(&backbone)?;
     let card = CardText { name: "hostile".into(), provenance: "tests".into() };
@@ -84,7 +84,7 @@ pub fn model_of(
 }
 
 /// Returns the bytes that `save` writes.
-fn saved(save: impl FnOnce(&std::path::Path) -> wakeling_core::Result<()>) -> Vec<u8> {
+fn saved<E: std::fmt::Debug>(save: impl FnOnce(&std::path::Path) -> Result<(), E>) -> Vec<u8> {
     let place = tempfile::tempdir().expect("a temporary folder");
     let path = place.path().join("file");
     save(&path).expect("it can be written");

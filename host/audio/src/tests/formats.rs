@@ -34,7 +34,7 @@ fn a_compressed_file_that_is_cut_off_is_used_up_to_there() {
             let path = dir.file("cut", &bytes[..bytes.len() * twentieth / 20]);
             match read_recording(&path, None, 0.0, None) {
                 Ok(cut) => assert!(cut.shortfall.is_some(), "{name}: {twentieth}"),
-                Err(error) => assert!(error.to_string().contains("remedy"), "{name}: {error}"),
+                Err(error) => assert!(matches!(error, Error::File(_)), "{name}: {error}"),
             }
         }
     }
@@ -132,8 +132,8 @@ fn no_cut_or_bit_flip_of_a_compressed_file_panics() {
                 bytes[at] ^= 1 << random(8);
             }
             bytes.truncate(bytes.len() - random(bytes.len() / 2));
-            if let Err(error) = read(dir.file("flip", &bytes)) {
-                assert!(error.to_string().contains("remedy"), "{}: {error}", path.display());
+            if let Err(error) = read_range(dir.file("flip", &bytes), 0.0, None) {
+                assert!(matches!(error, Error::File(_)), "{}: {error}", path.display());
             }
         }
     }

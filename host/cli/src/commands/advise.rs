@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fmt::Write};
 use clap::Args;
 
 use super::{KeywordPath, number, open_takes, parse_keyword};
-use wakeling_core::Result;
+use crate::error::Result;
 use wakeling_data::takes::Purpose;
 use wakeling_train::{
     advise::Advice,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 
-use wakeling_core::Result;
+use crate::error::Result;
 use wakeling_device::{
     attached::{DEVICES, USB_DEVICES, UsbDevice, serial_ports, usb_devices},
     board::{BOARDS, Board, Loader},

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap::Args;
 
-use wakeling_core::{Error, Result};
+use crate::error::{Error, Result};
 use wakeling_data::phrase::{self, Confidence, PhraseCheck, Verdict, language, words::Spelling};
 
 /// Check whether a phrase makes a good wake word, before recording it

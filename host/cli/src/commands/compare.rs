@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use super::{
     KeywordPath, NegativeArgs, Training, number, open_datasets, open_takes, parse_keyword,
 };
+use crate::error::{Error, Result};
 use indicatif::ProgressBar;
 use wakeling_audio::features::{FrontendTables, LogMel, NormalizationKind};
 use wakeling_core::{
-    Error, Result, files,
+    files,
     progress::{Bars, Progress, progress_bar},
 };
 use wakeling_data::clip_features::load_log_mel;
@@ -347,7 +348,7 @@ const MAY_DIFFER: [&str; 5] = ["words", "test", "settings", "workers", "version"
 /// averaged with trials of another experiment.
 ///
 /// # Errors
-/// [`Error::Input`] if the settings differ.
+/// [`Error::input`] if the settings differ.
 fn assert_same_data(path: &Path, now: &str) -> Result<()> {
     let refused =
         |problem| Error::input(path, problem, "choose another --out folder, or remove this one");

@@ -8,10 +8,8 @@ use std::{
 use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 
-use wakeling_core::{
-    Error, Result,
-    files::{self, write_atomic_with},
-};
+use crate::error::{Error, Result};
+use wakeling_core::files::{self, write_atomic_with};
 use wakeling_data::dataset::{
     Example, Format, Item,
     fetch::{Checksum, Fetch},
@@ -140,18 +138,19 @@ fn look_and_write(args: &InspectArgs, folder: &Path) -> Result<Inspection> {
             if failure.is_some() { Err(stop()) } else { Ok(()) }
         });
         inner.map_err(|error| {
-            failure.get_or_insert(error);
+            failure.get_or_insert(error.into());
             stop()
         })
     });
     match (failure, written, result) {
-        (Some(error), _, _) | (None, Err(error), _) => Err(error),
+        (Some(error), _, _) => Err(error),
+        (None, Err(error), _) => Err(error.into()),
         (None, Ok(()), result) => Ok(result.unwrap_or_default()),
     }
 }
 
 fn look(args: &InspectArgs, lists: &mut Lists<'_>) -> Result<Inspection> {
-    let unwritten = |e| Error::io("lists of the inspection", "write")(e);
+    let unwritten = |e| wakeling_data::Error::io("lists of the inspection", "write")(e);
     lists.begin().map_err(unwritten)?;
     let mut inspection = Inspection::default();
     let bar = ProgressBar::new_spinner();
@@ -177,7 +176,7 @@ fn look(args: &InspectArgs, lists: &mut Lists<'_>) -> Result<Inspection> {
         })?;
         inspection.add(&batch, lists).map_err(unwritten)?;
         if (clips, unusable) == (inspection.clips(), inspection.unusable()) {
-            return Err(nothing_usable(path, 0, first.as_ref()));
+            return Err(nothing_usable(path, 0, first.as_ref()).into());
         }
     }
     bar.finish_and_clear();

@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use wakeling_shared::{enroll::UTTERANCES, update::message::Candidate};
 
 use super::number;
-use wakeling_core::{Error, Result, progress::progress_bar};
+use crate::error::{Error, Result};
+use wakeling_core::progress::progress_bar;
 use wakeling_device::update::{
     device::{Device, DeviceInfo},
     keys::hex,
@@ -91,7 +92,7 @@ enum Command {
 
 impl PortArgs {
     fn device(&self) -> Result<Device> {
-        Device::new(&self.port, port::open(&self.port, self.baud)?)
+        Ok(Device::new(&self.port, port::open(&self.port, self.baud)?)?)
     }
 }
 
@@ -146,7 +147,7 @@ fn update(device: &mut Device, package: &Package, trial: bool) -> Result<()> {
     let bar = progress_bar(package.body().len() as u64, "update");
     let sent = device.send(package, trial, |bytes| bar.set_position(bytes));
     bar.finish_and_clear();
-    sent
+    Ok(sent?)
 }
 
 /// Checks that the device runs the version that was sent.

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::record::MicrophoneArgs;
 use crate::doctor::{Status, examine};
-use wakeling_core::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Check this machine: pretrained model, microphone, permissions, compiler, probe, emulator
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ pub struct DoctorArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// [`Error::Device`] if a required part is missing or does not work.
+/// [`Error::device`] if a required part is missing or does not work.
 pub fn run(args: DoctorArgs) -> Result<()> {
     let report = examine(&args.microphone.wanted());
     print!("{}", report.layout(width()));

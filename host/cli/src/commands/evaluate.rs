@@ -6,8 +6,9 @@ use clap::Args;
 use wakeling_shared::model::Model;
 
 use super::{KeywordPath, number, open_datasets, open_takes, parse_keyword};
+use crate::error::{Error, Result};
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
-use wakeling_core::{Error, Result, files, progress::Bars};
+use wakeling_core::{files, progress::Bars};
 use wakeling_data::{
     takes::{Purpose, record::TrainedOn},
     text::{file_names, name_key, quoted},
@@ -156,7 +157,7 @@ impl EvaluateArgs {
 
     fn load_noise(&self) -> Result<Option<Noise>> {
         let Some(first) = self.noise.first() else { return Ok(None) };
-        Noise::load(first, &open_datasets(&self.noise)?, self.seed).map(Some)
+        Ok(Some(Noise::load(first, &open_datasets(&self.noise)?, self.seed)?))
     }
 
     /// Loads the pretrained model and the heads to compare with.
@@ -168,7 +169,7 @@ impl EvaluateArgs {
         let heads: Vec<HeadCheckpoint> = self
             .float
             .iter()
-            .map(|path| HeadCheckpoint::load(path, &pretrained))
+            .map(|path| Ok(HeadCheckpoint::load(path, &pretrained)?))
             .collect::<Result<_>>()?;
         for (head, path) in heads.iter().zip(&self.float) {
             if self.words.iter().all(|w| name_key(&w.label) != name_key(&head.info.label)) {
@@ -201,5 +202,5 @@ fn save_curves(
     let csv = evaluate::csv(scored_keywords, &evaluate::thresholds(clean));
     files::write_atomic(folder.join(format!("{name}.csv")), csv.as_bytes())?;
     let svg = evaluate::det_svg(label, scored_keywords);
-    files::write_atomic(folder.join(format!("{name}.svg")), svg.as_bytes())
+    Ok(files::write_atomic(folder.join(format!("{name}.svg")), svg.as_bytes())?)
 }

@@ -8,8 +8,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{KeywordPath, NegativeArgs, Training, open_datasets, parse_keyword};
+use crate::error::{Error, Result};
 use wakeling_core::{
-    Error, Result, cache, files,
+    cache, files,
     progress::{Bars, NoProgress},
 };
 use wakeling_data::{negatives::load_speech, text::quoted};

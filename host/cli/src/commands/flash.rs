@@ -7,7 +7,8 @@ use std::{
 
 use clap::Args;
 
-use wakeling_core::{Error, Result, files};
+use crate::error::{Error, Result};
+use wakeling_core::files;
 use wakeling_device::{
     board::{Board, Family, Loader},
     flash::{Plan, espflash, uf2},

@@ -9,7 +9,8 @@ use std::{
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use wakeling_core::{Error, Result, files};
+use crate::error::{Error, Result};
+use wakeling_core::files;
 
 /// Print completions for a shell
 #[derive(Debug, Args)]
@@ -35,7 +36,7 @@ pub struct ManArgs {
 /// Prints completions of `command`. A closed standard output is no error.
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be written.
+/// [`Error::io`] if it cannot be written.
 pub fn completions(args: CompletionsArgs, mut command: Command) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "wakeling", &mut script);
@@ -48,7 +49,7 @@ pub fn completions(args: CompletionsArgs, mut command: Command) -> Result<()> {
 /// Writes a page for `command` and one for each of its subcommands.
 ///
 /// # Errors
-/// [`Error::Io`] if a page cannot be written.
+/// [`Error::io`] if a page cannot be written.
 pub fn man(args: ManArgs, command: Command) -> Result<()> {
     std::fs::create_dir_all(&args.folder).map_err(Error::io(&args.folder, "create"))?;
     // Subcommands get their full names, such as wakeling-corpus-fetch.

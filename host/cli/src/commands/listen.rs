@@ -9,11 +9,11 @@ use clap::Args;
 use wakeling_shared::model::Model;
 
 use super::{number, record::MicrophoneArgs};
+use crate::error::Result;
 use wakeling_capture::{
     live::{LiveDetection, Options, detect},
     terminal,
 };
-use wakeling_core::{Error, Result};
 use wakeling_device::{
     model_file,
     sensitivity::{Preset, SensitivityScale},
@@ -76,7 +76,7 @@ pub fn run(args: ListenArgs) -> Result<()> {
     let mut on_detection = |detections: &LiveDetection| {
         if is_printed && let Err(error) = print(detections, args.json) {
             is_closed = error.kind() == ErrorKind::BrokenPipe;
-            return Err(Error::io("standard output", "write")(error));
+            return Err(wakeling_capture::Error::io("standard output", "write")(error));
         }
         Ok(())
     };
@@ -84,7 +84,7 @@ pub fn run(args: ListenArgs) -> Result<()> {
     let mut options = Options { seconds, sensitivity, out, on_detection: &mut on_detection };
     let outcome = detect(&model, microphone.as_mut(), screen.as_mut(), &mut options);
     drop(screen);
-    if is_closed { Ok(()) } else { outcome }
+    if is_closed { Ok(()) } else { Ok(outcome?) }
 }
 
 impl ListenArgs {

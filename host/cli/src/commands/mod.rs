@@ -31,10 +31,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use wakeling_shared::frontend::FrontendParams;
 
-use wakeling_core::{
-    Result,
-    progress::{Bars, NoProgress},
-};
+use crate::error::Result;
+use wakeling_core::progress::{Bars, NoProgress};
 use wakeling_data::clip_features::load_log_mel;
 use wakeling_data::{
     dataset::{Dataset, Example},
@@ -52,7 +50,7 @@ use wakeling_train::{
 /// # Errors
 /// As [`Dataset::open`].
 pub fn open_dataset(path: &Path) -> Result<Vec<Example>> {
-    Dataset::open_reporting(path, &NoProgress)
+    Ok(Dataset::open_reporting(path, &NoProgress)?)
 }
 
 /// Loads the recordings of a keyword as [`takes::open`] does, with a bar.
@@ -64,7 +62,7 @@ pub fn open_takes(
     frontend: &FrontendParams<'_>,
     purpose: Purpose,
 ) -> Result<Checked> {
-    takes::open(&word.path, &word.label, frontend, purpose, &Bars::default())
+    Ok(takes::open(&word.path, &word.label, frontend, purpose, &Bars::default())?)
 }
 
 /// Loads the clips of several datasets.
@@ -106,7 +104,7 @@ impl NegativeArgs {
     /// # Errors
     /// As [`open_datasets`], and if a shipped pack is damaged.
     pub fn load(&self, frontend: &FrontendParams<'_>) -> Result<Negatives> {
-        models::negatives(&self.load_own(frontend)?, self.only_own)
+        Ok(models::negatives(&self.load_own(frontend)?, self.only_own)?)
     }
 }
 

@@ -7,8 +7,9 @@ use clap::Args;
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use super::{number, open_datasets};
+use crate::error::{Error, Result};
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
-use wakeling_core::{Error, Result, files};
+use wakeling_core::files;
 use wakeling_data::clip_features::load_log_mel_start;
 use wakeling_data::{
     negatives::{Negatives, SpeechClip, load_speech},

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::number;
+use crate::error::{Error, Result};
 use wakeling_audio::features::NormalizationKind;
-use wakeling_core::{Result, files};
+use wakeling_core::files;
 use wakeling_data::{
     mixing::{BackgroundMix, FeatureAugmentation},
     tokens::Tokenizer,
@@ -133,7 +134,7 @@ pub struct PretrainArgs {
 fn parse_weight(text: &str) -> Result<(String, f64), String> {
     let parsed = text.split_once('=').and_then(|(task, w)| Some((task, w.parse().ok()?)));
     let (task, weight): (&str, f64) = parsed.ok_or("expected TASK=NUMBER")?;
-    Weights::default().set(task, weight).map_err(|error| error.to_string())?;
+    Weights::default().set(task, weight).map_err(|error| Error::from(error).to_string())?;
     Ok((task.to_owned(), weight))
 }
 

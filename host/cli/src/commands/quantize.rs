@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use wakeling_shared::gate::GateParams;
 
-use wakeling_core::Result;
+use crate::error::Result;
 use wakeling_train::{
     enroll::empty_entry,
     head_checkpoint::HeadCheckpoint,
@@ -43,7 +43,7 @@ pub fn run(args: QuantizeArgs) -> Result<()> {
     let heads: Vec<HeadCheckpoint> = args
         .heads
         .iter()
-        .map(|path| HeadCheckpoint::load(path, &backbone.pretrained))
+        .map(|path| Ok(HeadCheckpoint::load(path, &backbone.pretrained)?))
         .collect::<Result<_>>()?;
     match &args.enroll {
         None => {
@@ -54,7 +54,8 @@ pub fn run(args: QuantizeArgs) -> Result<()> {
         }
         Some(word) => {
             let empty = empty_entry(&backbone, &models::shipped_negatives()?, word)?;
-            let mut words = heads.iter().map(|h| h.entry(&backbone)).collect::<Result<Vec<_>>>()?;
+            let words = heads.iter().map(|head| Ok(head.entry(&backbone)?));
+            let mut words = words.collect::<Result<Vec<_>>>()?;
             words.push(empty);
             let base = &backbone.pretrained.info.provenance;
             let provenance = format!("to be enrolled; base: {base}");

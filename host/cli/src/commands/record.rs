@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{check_phrase, file_name, number};
+use crate::error::{Error, Result};
 use wakeling_capture as capture;
 use wakeling_capture::{
     DefaultLoudspeaker,
@@ -13,7 +14,6 @@ use wakeling_capture::{
     record::{Devices, Plan, record, record_room},
     terminal::{self, Screen},
 };
-use wakeling_core::{Error, Result};
 use wakeling_data::synthesize;
 
 /// Minimum length of room sound, in minutes.
@@ -100,7 +100,7 @@ impl MicrophoneArgs {
                 wanted.device = answer;
             }
         }
-        capture::open(&wanted)
+        Ok(capture::open(&wanted)?)
     }
 }
 

@@ -8,7 +8,8 @@ use std::{
 use clap::Args;
 
 use super::number;
-use wakeling_core::{Error, Result, files};
+use crate::error::{Error, Result};
+use wakeling_core::files;
 use wakeling_device::update::{
     keys::{Key, hex},
     package,

@@ -19,9 +19,9 @@ use wakeling_shared::{
 };
 
 use super::number;
+use crate::error::{Error, Result};
 use wakeling_audio as audio;
 use wakeling_audio::AudioReader;
-use wakeling_core::{Error, Result};
 use wakeling_data::dataset::folder::FolderContents;
 use wakeling_device::{
     emulator::Emulator,
@@ -102,7 +102,7 @@ impl SimulateArgs {
 /// cannot be read is logged, and the others are processed.
 ///
 /// # Errors
-/// Errors of the model, of the requested sensitivity, and of the emulator; [`Error::Input`] at the
+/// Errors of the model, of the requested sensitivity, and of the emulator; [`Error::input`] at the
 /// end if a recording could not be read.
 pub fn run(args: SimulateArgs) -> Result<()> {
     let bytes = model_file::read(&args.model)?;
@@ -122,7 +122,7 @@ pub fn run(args: SimulateArgs) -> Result<()> {
         let simulation = match simulate(&device, &model, file, tail, args.scores) {
             Ok(simulation) => simulation,
             Err(error) if files.len() == 1 => return Err(error),
-            Err(error) if is_about(&error, file) => {
+            Err(error) if error.is_about(file) => {
                 log::info!("skipped: {error}");
                 unread.push(file);
                 continue;
@@ -146,11 +146,6 @@ pub fn run(args: SimulateArgs) -> Result<()> {
             "see the lines above; all others were processed",
         )),
     }
-}
-
-/// Returns `true` if the error is about the recording itself.
-fn is_about(error: &Error, file: &Path) -> bool {
-    matches!(error, Error::Input { path, .. } | Error::Io { path, .. } if path == file)
 }
 
 /// Plays a file and the tail to a device in its initial state, block by block.

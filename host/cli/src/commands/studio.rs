@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 
 use super::number;
-use wakeling_core::Result;
+use crate::error::{self, Result};
 use wakeling_studio::{Places, Studio};
 use wakeling_train::finetune::Settings;
 
@@ -48,7 +48,7 @@ pub fn run(args: StudioArgs) -> Result<()> {
     let mut settings = Settings::default();
     settings.train.steps = args.steps.unwrap_or(settings.train.steps);
     let places = Places { recordings: args.recordings, runs: args.runs, settings };
-    let mut studio = Studio::open(args.port, places)?;
+    let mut studio = Studio::open(args.port, places, error::explain_on_page)?;
     println!("{}", studio.url());
     // If standard output is closed, the address is not needed.
     let _ = std::io::stdout().flush();
@@ -56,7 +56,7 @@ pub fn run(args: StudioArgs) -> Result<()> {
     if args.open {
         browse(&studio.url());
     }
-    studio.serve()
+    Ok(studio.serve()?)
 }
 
 /// Opens the default browser. A failure is ignored, since the address was printed.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::{check_phrase, number};
-use wakeling_core::{Error, Result};
+use crate::error::{Error, Result};
 use wakeling_data::{
     phrase,
     synthesize::{Engine, Preset, Speech, Spoken, Template, Utterance, VoiceGrid, check_text},

@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::error::Error;
 use wakeling_audio::level::{Level, SILENCE_DB};
 use wakeling_capture::{
     device::{Microphone, Wanted},
@@ -210,15 +211,14 @@ fn pretrained() -> Check {
         (Ok(_), Ok(_)) => {
             Check::new(WHAT, Status::Bad, "the negatives that belong to it are missing", REMEDY)
         }
-        (Err(error), _) | (_, Err(error)) => from_error(WHAT, Status::Bad, &error),
+        (Err(error), _) | (_, Err(error)) => from_error(WHAT, Status::Bad, error),
     }
 }
 
 /// Creates a failed check from an error's message and remedy.
-fn from_error(what: &'static str, status: Status, error: &wakeling_core::Error) -> Check {
-    let text = error.to_string();
-    let (problem, remedy) = text.split_once("\n  remedy: ").unwrap_or((&text, ""));
-    Check::new(what, status, problem, remedy)
+fn from_error(what: &'static str, status: Status, error: impl Into<Error>) -> Check {
+    let error = error.into();
+    Check::new(what, status, error.problem(), error.remedy())
 }
 
 fn folder(path: &Path) -> Check {
@@ -228,7 +228,7 @@ fn folder(path: &Path) -> Check {
     let _ = fs::remove_file(&trial);
     match written {
         Ok(()) => Check::good("folder", "recordings and models can be written here"),
-        Err(error) => from_error("folder", Status::Bad, &error),
+        Err(error) => from_error("folder", Status::Bad, error),
     }
 }
 
@@ -240,7 +240,7 @@ fn microphone(wanted: &Wanted) -> Check {
             Check::new(WHAT, Status::Optional, "none was found", remedy)
                 .command("wakeling finetune --word NAME=FOLDER --out runs/NAME")
         }
-        Err(error) => from_error(WHAT, Status::Optional, &error),
+        Err(error) => from_error(WHAT, Status::Optional, error),
         Ok(_) => {
             let recorded = open(wanted).and_then(|mut microphone| {
                 let level = level_of(microphone.as_mut())?;
@@ -248,14 +248,14 @@ fn microphone(wanted: &Wanted) -> Check {
             });
             match recorded {
                 Ok((name, level)) => judge(&name, level),
-                Err(error) => from_error(WHAT, Status::Flawed, &error),
+                Err(error) => from_error(WHAT, Status::Flawed, error),
             }
         }
     }
 }
 
 /// Measures the level of a second of sound.
-fn level_of(microphone: &mut dyn Microphone) -> wakeling_core::Result<Level> {
+fn level_of(microphone: &mut dyn Microphone) -> wakeling_capture::Result<Level> {
     let (started, mut pcm) = (Instant::now(), Vec::new());
     while started.elapsed() < LISTEN {
         pcm.extend(microphone.read(Duration::from_millis(50))?);
@@ -372,7 +372,7 @@ fn firmware() -> Check {
             Check::new(WHAT, Status::Optional, "its firmware is not built", remedy)
                 .command("./x firmware")
         }
-        Err(error) => from_error(WHAT, Status::Flawed, &error.into()),
+        Err(error) => from_error(WHAT, Status::Flawed, error),
     }
 }
 

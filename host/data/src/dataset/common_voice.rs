@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Example, Item, Sink, Skipped, extension, lines::Lines, some_label};
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 const SPLITS: [&str; 3] = ["train", "dev", "test"];
 /// Tables of clips that are not part of the official split.
@@ -54,11 +54,7 @@ impl Columns {
         let header = header.unwrap_or_default();
         let at = |name: &str| header.split('\t').position(|column| column.trim() == name);
         let (Some(path), Some(sentence)) = (at("path"), at("sentence")) else {
-            return Err(Error::input(
-                table,
-                "its first line does not name the columns `path` and `sentence`",
-                "name a table of Common Voice, such as validated.tsv, or a .jsonl manifest",
-            ));
+            return Err(Error::NotCommonVoice { path: table.to_owned() });
         };
         Ok(Self { path, sentence, speaker: at("client_id"), locale: at("locale") })
     }

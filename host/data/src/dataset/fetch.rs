@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::unpack::{Unpacked, unpack};
 use crate::remote::{self, hex};
-use wakeling_core::{Error, Result, files, progress::progress_bar};
+use crate::{Error, Result};
+use wakeling_core::{files, progress::progress_bar};
 
 /// Expected checksum of an archive, as hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl Checksum {
     /// Compares the checksum of a file with this one.
     ///
     /// # Errors
-    /// [`Error::Input`] if they differ; [`Error::Io`] if the file cannot be read.
+    /// [`Error::Checksum`] if they differ; [`Error::Core`] if the file cannot be read.
     pub fn compare(&self, path: &Path) -> Result<()> {
         let (kind, expected, found) = match self {
             Self::Sha256(expected) => ("SHA-256", expected, digest::<Sha256>(path)?),
@@ -36,11 +37,8 @@ impl Checksum {
         if found.eq_ignore_ascii_case(expected.trim()) {
             return Ok(());
         }
-        Err(Error::input(
-            path,
-            format!("its {kind} is {found}, and {expected} is expected"),
-            "remove this file and fetch it again, or correct the checksum",
-        ))
+        let (path, expected) = (path.to_owned(), expected.clone());
+        Err(Error::Checksum { path, kind, found, expected })
     }
 }
 
@@ -135,8 +133,7 @@ fn archive_name(from: &Path) -> Result<String> {
     };
     let name = path.rsplit(['/', '\\']).next().unwrap_or_default();
     if stem(name).trim_matches('.').is_empty() {
-        let remedy = "give the address of a .tar, .tar.gz or .zip file";
-        return Err(Error::input(from, "there is no file name at its end", remedy));
+        return Err(Error::NoArchiveName { path: from.to_owned() });
     }
     Ok(name.to_owned())
 }

@@ -26,9 +26,9 @@ use std::{
 
 use super::{AUDIO, Example, Item, Sink, Skipped, UNSUPPORTED, extension, manifest};
 use crate::dataset::manifest::MANIFEST;
+use crate::{Error, Result};
 use wakeling_audio as audio;
 use wakeling_audio::Content;
-use wakeling_core::{Error, Result};
 
 /// Maximum number of distinct file name prefixes while speakers are inferred. A dataset with more
 /// of them does not name its speakers that way.
@@ -202,11 +202,11 @@ impl Unread {
             1 => "to convert it".to_owned(),
             count => format!("to convert all {count} such files of this folder"),
         };
-        let mut remedy = Some(format!("; {all}: {}", conversion(folder, &files)));
+        let mut advice = Some(format!("; {all}: {}", conversion(folder, &files)));
         let skipped = self.0.iter().map(|(path, reason)| match reason {
             Reason::Name(reason) => Skipped::new(path, reason),
             Reason::Format(reason) => {
-                Skipped::new(path, format!("{reason}{}", remedy.take().unwrap_or_default()))
+                Skipped::new(path, format!("{reason}{}", advice.take().unwrap_or_default()))
             }
         });
         skipped.collect()

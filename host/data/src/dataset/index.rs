@@ -18,7 +18,8 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use wakeling_core::{Error, Result, files::write_atomic_with};
+use crate::{Error, Result};
+use wakeling_core::files::write_atomic_with;
 
 /// Number of clips per chunk.
 pub const CHUNK_CLIPS: usize = 64;
@@ -73,7 +74,7 @@ impl DatasetIndex {
     /// Writes an index atomically, and opens it. `fill` adds its lines.
     ///
     /// # Errors
-    /// The error of `fill`, or [`Error::Io`] if writing fails. An earlier file at `path` is then
+    /// The error of `fill`, or [`Error::Core`] if writing fails. An earlier file at `path` is then
     /// unchanged.
     pub fn write(path: &Path, fill: impl FnOnce(&mut Writer<'_>) -> Result<()>) -> Result<Self> {
         let mut failure = None;
@@ -95,7 +96,7 @@ impl DatasetIndex {
     /// Opens an existing index.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read.
+    /// [`Error::Core`] if it cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io(path, "read"))?;
         let mut file = BufReader::with_capacity(1 << 18, file);
@@ -179,7 +180,7 @@ impl DatasetIndex {
     /// Reads the clips of a chunk.
     ///
     /// # Errors
-    /// [`Error::Io`] if the index cannot be read; [`Error::Input`] if it was changed.
+    /// [`Error::Core`] if the index cannot be read; [`Error::IndexChanged`] if it was changed.
     pub fn read<T: DeserializeOwned>(&self, chunk: Chunk) -> Result<Vec<T>> {
         let read = || -> io::Result<Vec<T>> {
             let mut file = File::open(&self.path)?;
@@ -197,11 +198,9 @@ impl DatasetIndex {
 
     fn changed(&self, e: io::Error) -> Error {
         match e.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Error::input(
-                &self.path,
-                format!("this list of clips was changed since it was made: {e}"),
-                "remove it together with the checkpoint beside it, and start again",
-            ),
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                Error::IndexChanged { path: self.path.clone(), source: e }
+            }
             _ => Error::io(&self.path, "read")(e),
         }
     }
@@ -307,7 +306,7 @@ mod tests {
         std::fs::write(&path, &text[..text.len() - 10]).unwrap();
         let error = index.read::<u32>(index.chunks()[1]).unwrap_err().to_string();
         assert!(error.contains("changed"), "{error}");
-        assert!(DatasetIndex::write(&path, |_| Err(Error::usage("no", "x"))).is_err());
+        assert!(DatasetIndex::write(&path, |_| Err(Error::defect("no"))).is_err());
         assert_eq!(std::fs::read(&path).unwrap().len(), text.len() - 10);
         assert_eq!(list(&path, &[]).clips(), 0);
     }

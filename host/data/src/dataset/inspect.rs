@@ -16,11 +16,11 @@ use sha2::{Digest, Sha256};
 use wakeling_shared::frontend::MEL_CHANNELS;
 
 use super::{Example, Skipped};
+use crate::Result;
 use wakeling_audio::{
     FileFormat, SAMPLE_RATE,
     features::{FrontendTables, NormalizationKind, band_center_hz, mel_powers},
 };
-use wakeling_core::{Error, Result};
 
 /// Maximum number of distinct labels that are counted separately; later ones are counted together.
 const LABELS_MAX: usize = 100_000;
@@ -194,7 +194,7 @@ impl Inspection {
     /// Decodes a batch of clips in parallel, and counts them in order.
     ///
     /// # Errors
-    /// [`Error::Io`] if a list cannot be written. A clip that cannot be read is counted.
+    /// [`Error::Core`] if a list cannot be written. A clip that cannot be read is counted.
     pub fn add(&mut self, batch: &[Example], lists: &mut Lists<'_>) -> io::Result<()> {
         let stats: Vec<Result<ClipStats>> = batch.par_iter().map(ClipStats::of).collect();
         for (example, stats) in batch.iter().zip(stats) {
@@ -202,7 +202,7 @@ impl Inspection {
                 Ok(stats) => self.count(example, &stats, lists)?,
                 Err(error) => {
                     self.unreadable += 1;
-                    self.list_skipped(&example.name(), &one_line(&error), lists)?;
+                    self.list_skipped(&example.name(), &error.to_string(), lists)?;
                 }
             }
         }
@@ -364,8 +364,4 @@ impl Inspection {
 /// Replaces tabs and line ends, so that the text stays in its column.
 fn flat(text: &str) -> String {
     text.replace(['\t', '\n', '\r'], " ")
-}
-
-fn one_line(error: &Error) -> String {
-    error.to_string().split("\n  remedy:").next().unwrap_or_default().to_owned()
 }

@@ -16,7 +16,7 @@ use super::{
     lines::Lines,
     some_label,
 };
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Maximum depth of the search; a release has four levels.
 const DEPTH_MAX: usize = 8;

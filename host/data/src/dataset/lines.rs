@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Maximum length of a line, in bytes.
 pub(super) const LINE_MAX: usize = 1 << 20;

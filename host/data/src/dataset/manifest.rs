@@ -16,7 +16,7 @@ use super::{
     lines::{Line, Lines},
     some_label,
 };
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Name of the manifest in a folder of synthesized samples.
 pub const MANIFEST: &str = "manifest.jsonl";

@@ -43,9 +43,10 @@ use serde::{Deserialize, Serialize};
 pub use split::{speaker_position, split_by_speaker};
 
 use crate::remote;
+use crate::{Error, Result};
 use wakeling_audio as audio;
 use wakeling_audio::{AudioReader, Member, Recording};
-use wakeling_core::{Error, Result, progress::Progress};
+use wakeling_core::progress::Progress;
 
 /// Clip and its labels. `None` means unknown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,7 +119,7 @@ impl Example {
     /// # Errors
     /// As [`audio::read_recording`] and [`remote::local`].
     pub fn record(&self) -> Result<Recording> {
-        self.reader()?.collect_recording()
+        Ok(self.reader()?.collect_recording()?)
     }
 
     /// Opens the clip for reading in blocks. The data is the same as from [`Example::record`].
@@ -126,9 +127,10 @@ impl Example {
     /// # Errors
     /// As [`AudioReader::open_part`] and [`remote::local`].
     pub fn reader(&self) -> Result<AudioReader> {
-        let open = || {
+        let open = || -> Result<AudioReader> {
             let path = remote::local(&self.path)?;
-            AudioReader::open_part(path, self.member.as_ref(), self.offset_s, self.duration_s)
+            let (member, offset_s) = (self.member.as_ref(), self.offset_s);
+            Ok(AudioReader::open_part(path, member, offset_s, self.duration_s)?)
         };
         match open() {
             // The shard may have been evicted from the cache between the two lines above.
@@ -256,16 +258,14 @@ impl Format {
     /// Detects the layout at `path` by its name and its content.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is nothing, or nothing in a supported layout; [`Error::Io`] if
+    /// [`Error::NoDataset`] and others if there is nothing, or nothing in a supported layout; [`Error::Core`] if
     /// reading fails.
     pub fn detect(path: &Path) -> Result<Self> {
         if remote::is_url(path) || shards::has_braces(path) {
             return Ok(Self::Shards);
         }
         let metadata = std::fs::metadata(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::input(path, "there is no such file or folder", NAME_A_DATASET)
-            }
+            std::io::ErrorKind::NotFound => Error::NoDataset { path: path.to_owned() },
             _ => Error::io(path, "read")(e),
         })?;
         if metadata.is_dir() {
@@ -276,19 +276,8 @@ impl Format {
             "tsv" => Ok(Self::CommonVoice),
             "tar" => Ok(Self::Shards),
             name if AUDIO.contains(&name) => Ok(Self::Folder),
-            "gz" | "tgz" | "zip" => Err(Error::input(
-                path,
-                "this is a compressed archive, in which clips cannot be found one by one",
-                "unpack it first: wakeling corpus fetch ARCHIVE --out FOLDER",
-            )),
-            _ => Err(Error::input(
-                path,
-                format!(
-                    "this is neither a manifest (.jsonl, .tsv), nor a shard (.tar), nor audio ({})",
-                    audio::FORMATS
-                ),
-                NAME_A_DATASET,
-            )),
+            "gz" | "tgz" | "zip" => Err(Error::CompressedDataset { path: path.to_owned() }),
+            _ => Err(Error::UnknownDataset { path: path.to_owned() }),
         }
     }
 
@@ -305,14 +294,11 @@ impl Format {
     }
 }
 
-const NAME_A_DATASET: &str =
-    "name a folder with recordings, a manifest (.jsonl, .tsv), a shard (.tar) or an audio file";
-
 /// Passes every clip of the dataset at `path`, and everything unusable in it, to `sink`. The order
 /// depends only on the names. If `format` is `None`, [`Format::detect`] determines it.
 ///
 /// # Errors
-/// [`Error::Input`] if there is nothing at `path`; [`Error::Io`] if it cannot be read; the errors
+/// [`Error::NoDataset`] if there is nothing at `path`; [`Error::Core`] if it cannot be read; the errors
 /// of the sink. Single bad lines or files are not errors.
 pub fn stream(path: &Path, format: Option<Format>, sink: &mut Sink<'_>) -> Result<()> {
     let format = match format {
@@ -344,7 +330,7 @@ pub fn stream(path: &Path, format: Option<Format>, sink: &mut Sink<'_>) -> Resul
 /// let texts: Vec<_> = dataset.examples.iter().filter_map(|clip| clip.text.as_deref()).collect();
 /// assert_eq!(texts, ["no", "yes"]); // the folder is the word
 /// assert!(dataset.skipped[0].reason.contains(".amr"));
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_data::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
@@ -358,7 +344,7 @@ impl Dataset {
     /// Collects the items that [`stream`] finds at a path.
     ///
     /// # Errors
-    /// As [`stream`], and [`Error::Input`] if there is no usable clip.
+    /// As [`stream`], and [`Error::NoUsableClip`] or [`Error::NoClip`] if there is no usable clip.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut dataset = Self::default();
@@ -388,23 +374,11 @@ impl Dataset {
 
 /// Returns the error for a dataset without clips, in which `skipped` files or lines were skipped.
 pub fn nothing_usable(path: &Path, skipped: usize, first: Option<&Skipped>) -> Error {
-    let Some(first) = first else {
-        return Error::input(
-            path,
-            "there is no clip in it",
-            format!(
-                "put recordings ({}) into it, or one folder of recordings for each word; if they lie \
-                 deeper, name the folder just above the words. A manifest holds one JSON object a \
-                 line, such as {{\"audio_filepath\": \"a.wav\", \"text\": \"hello\"}}",
-                audio::FORMATS
-            ),
-        );
-    };
-    Error::input(
-        path,
-        format!("no usable clip in it; {skipped} skipped, the first: {first}"),
-        "correct what is named there; `wakeling corpus inspect` lists all of it",
-    )
+    let path = path.to_owned();
+    match first {
+        None => Error::NoClip { path },
+        Some(first) => Error::NoUsableClip { path, skipped, first: first.to_string() },
+    }
 }
 
 pub use audio::EXTENSIONS as AUDIO;

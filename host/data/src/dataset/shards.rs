@@ -24,8 +24,8 @@ use super::{
     AUDIO, Example, Item, Sink, Skipped, UNSUPPORTED, extension, manifest, some_label, unsupported,
 };
 use crate::remote;
+use crate::{Error, Result};
 use wakeling_audio::Member;
-use wakeling_core::{Error, Result};
 
 /// Maximum size of a label file, in bytes.
 const LABEL_MAX: u64 = 1 << 20;
@@ -70,9 +70,7 @@ struct Pattern {
 fn expand(path: &Path) -> Result<Option<Pattern>> {
     let name = path.to_string_lossy();
     let Some((before, rest)) = name.split_once('{') else { return Ok(None) };
-    let wrong = || {
-        Error::input(path, "{FIRST..LAST} is expected in braces", "write for instance {0000..0099}")
-    };
+    let wrong = || Error::ShardPattern { path: path.to_owned() };
     let (range, after) = rest.split_once('}').ok_or_else(wrong)?;
     let (first, last) = range.split_once("..").ok_or_else(wrong)?;
     let (Ok(from), Ok(to)) = (first.parse::<u64>(), last.parse::<u64>()) else {

@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::Example;
 use crate::text::hash;
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Splits clips into one part for each of `fractions`, which are shares of the clips.
 ///
@@ -31,11 +31,11 @@ use wakeling_core::{Error, Result};
 /// let parts = split_by_speaker(&clips, &[0.8, 0.2], 1)?;
 /// assert_eq!((parts[0].len(), parts[1].len()), (40, 10));
 /// assert!(parts[1].iter().all(|test| parts[0].iter().all(|train| train.speaker != test.speaker)));
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_data::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Usage`] if a fraction is not in (0, 1], their sum exceeds 1, or there are fewer speakers
+/// [`Error::Fractions`] if one is not in (0, 1], or their sum exceeds 1; [`Error::FewSpeakers`] if there are fewer speakers
 /// than parts.
 pub fn split_by_speaker(
     examples: &[Example],
@@ -45,21 +45,11 @@ pub fn split_by_speaker(
     let sum: f64 = fractions.iter().sum();
     let valid = fractions.iter().all(|&f| f > 0.0 && f <= 1.0) && sum <= 1.0 + 1e-9;
     if fractions.is_empty() || !valid {
-        return Err(Error::usage(
-            format!("{fractions:?} are not shares of a whole"),
-            "give positive fractions that sum to 1, such as 0.8, 0.1 and 0.1",
-        ));
+        return Err(Error::Fractions { fractions: fractions.to_vec() });
     }
     let groups = groups(examples, seed);
     if groups.len() < fractions.len() {
-        return Err(Error::usage(
-            format!(
-                "{} speakers (or files without one) cannot be split into {} parts",
-                groups.len(),
-                fractions.len()
-            ),
-            "record more speakers, or ask for fewer parts",
-        ));
+        return Err(Error::FewSpeakers { speakers: groups.len(), parts: fractions.len() });
     }
     let shares: Vec<f64> = fractions.iter().map(|f| f / sum * examples.len() as f64).collect();
     let mut parts = deal(groups, &shares);

@@ -8,7 +8,7 @@ use std::{collections::HashMap, fmt::Write, path::Path};
 
 use super::Example;
 use crate::text::{quoted, text_key};
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Maximum number of texts that an error lists.
 const TEXTS_SHOWN: usize = 10;
@@ -50,7 +50,7 @@ impl OfText {
 /// kind, such as a file beside folders of words, counts as the keyword.
 ///
 /// # Errors
-/// [`Error::Input`] if every clip has another text.
+/// [`Error::NoSuchText`] if every clip has another text.
 pub fn of_text(path: &Path, clips: Vec<Example>, label: &str) -> Result<OfText> {
     if clips.iter().all(|clip| clip.text.is_none()) {
         return Ok(OfText { clips, ..OfText::default() });
@@ -97,16 +97,8 @@ fn no_such_text(path: &Path, clips: &[Example], label: &str) -> Error {
     if more > 0 {
         let _ = write!(list, " and {more} more");
     }
-    Error::input(
-        path,
-        format!(
-            "none of its {} clips has the text {}; there is {list}",
-            clips.len(),
-            quoted(label)
-        ),
-        "name the word as its clips do, or name a folder of its recordings alone (a folder in a \
-         folder counts as a word)",
-    )
+    let (path, keyword) = (path.to_owned(), label.to_owned());
+    Error::NoSuchText { path, clips: clips.len(), keyword, texts: list }
 }
 
 fn shortened(text: &str) -> String {
@@ -174,7 +166,7 @@ mod tests {
         clips.extend(vec![clip(Some("नमस्ते"), None), clip(Some("नमस्ते"), None)]);
         clips.push(clip(Some(&long), None));
         let error = select(&clips, "hey").unwrap_err();
-        assert_eq!(error.exit_code(), 3);
+        assert!(matches!(error, Error::NoSuchText { clips: 15, .. }), "{error}");
         let message = error.to_string();
         assert!(message.contains("none of its 15 clips"), "{message}");
         assert!(message.contains("there is \"नमस्ते\" (2), \"text 00\" (1)"), "{message}");

@@ -15,7 +15,7 @@ use std::{
 use flate2::bufread::MultiGzDecoder;
 
 use super::Skipped;
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Summary of an unpacked archive.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,17 +28,15 @@ pub struct Unpacked {
     pub skipped: Vec<Skipped>,
 }
 
-const WHOLE: &str = "fetch it again, and compare its checksum with the one its maker gives";
-
 /// Unpacks `archive` into the folder `target`, which must not exist yet.
 ///
 /// # Errors
-/// [`Error::Input`] if the format is not supported, if the archive is damaged or truncated, if an
-/// entry is outside the target, or if `target` exists; [`Error::Io`] if reading or writing fails.
+/// [`Error::ArchiveFormat`] if the format is not supported; others if the archive is damaged or truncated, if an
+/// entry is outside the target, or if `target` exists; [`Error::Core`] if reading or writing fails.
 /// `target` does not exist after an error, unless it existed before.
 pub fn unpack(archive: &Path, target: &Path) -> Result<Unpacked> {
     if target.symlink_metadata().is_ok() {
-        return Err(Error::input(target, "this is there already", "remove it, or name another"));
+        return Err(Error::TargetExists { path: target.to_owned() });
     }
     let mut name = target.as_os_str().to_owned();
     name.push(".unpacking");
@@ -69,13 +67,7 @@ fn fill(archive: &Path, folder: &Path) -> Result<Unpacked> {
         [0x1f, 0x8b, ..] => into.tar(MultiGzDecoder::new(file))?,
         [b'P', b'K', 3..=8, ..] => into.zip(file)?,
         magic if magic.get(257..262) == Some(b"ustar") => into.tar(file)?,
-        _ => {
-            return Err(Error::input(
-                archive,
-                "this is neither .tar, .tar.gz nor .zip",
-                "unpack it by another program, for instance `tar -xf`, and name the folder",
-            ));
-        }
+        _ => return Err(Error::ArchiveFormat { path: archive.to_owned() }),
     }
     Ok(into.unpacked)
 }
@@ -89,7 +81,11 @@ struct Folder<'a> {
 
 impl Folder<'_> {
     fn damaged(&self, e: impl std::fmt::Display) -> Error {
-        Error::input(self.archive, format!("damaged or cut off: {e}"), WHOLE)
+        self.refused(format!("damaged or cut off: {e}"))
+    }
+
+    fn refused(&self, problem: String) -> Error {
+        Error::DamagedArchive { path: self.archive.to_owned(), problem }
     }
 
     fn tar(&mut self, content: impl Read) -> Result<()> {
@@ -123,9 +119,9 @@ impl Folder<'_> {
     fn zip(&mut self, file: BufReader<File>) -> Result<()> {
         let mut archive = zip::ZipArchive::new(file).map_err(|e| self.damaged(e))?;
         for index in 0..archive.len() {
-            let mut entry = archive.by_index(index).map_err(|e| {
-                Error::input(self.archive, format!("entry {index} cannot be read: {e}"), WHOLE)
-            })?;
+            let mut entry = archive
+                .by_index(index)
+                .map_err(|e| self.refused(format!("entry {index} cannot be read: {e}")))?;
             let name = entry.name().map_err(|e| self.damaged(e))?.into_owned();
             if entry.is_dir() {
                 self.folder(&name)?;
@@ -147,12 +143,10 @@ impl Folder<'_> {
     /// Returns the path of an entry below the root.
     ///
     /// # Errors
-    /// [`Error::Input`] if the name leads outside the root.
+    /// [`Error::HostileArchive`] if the name leads outside the root.
     fn place(&self, name: &str) -> Result<PathBuf> {
-        let hostile = || {
-            let problem = format!("it holds {name:?}, which would be written outside the folder");
-            Error::input(self.archive, problem, "do not trust this archive")
-        };
+        let hostile =
+            || Error::HostileArchive { path: self.archive.to_owned(), name: name.to_owned() };
         let mut place = self.root.to_path_buf();
         for component in Path::new(name).components() {
             match component {
@@ -181,9 +175,7 @@ impl Folder<'_> {
         }
         let file = OpenOptions::new().write(true).create_new(true).open(&place);
         let mut file = file.map_err(|e| match e.kind() {
-            io::ErrorKind::AlreadyExists => {
-                Error::input(self.archive, format!("{name} is in it twice"), WHOLE)
-            }
+            io::ErrorKind::AlreadyExists => self.refused(format!("{name} is in it twice")),
             _ => Error::io(&place, "create")(e),
         })?;
         let mut buffer = vec![0; 1 << 16];

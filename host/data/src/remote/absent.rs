@@ -2,22 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Progress callback: number of bytes so far, and the total if it is known.
 pub type Watch<'a> = dyn FnMut(u64, Option<u64>) + 'a;
 
 fn absent(url: &str) -> Error {
-    Error::usage(
-        format!("{url} is not on this machine, and this program was built without `remote`"),
-        "fetch it first, or build the program with the feature `remote`",
-    )
+    Error::WithoutRemote { url: url.to_owned() }
 }
 
 /// Returns the error that names the missing feature.
 ///
 /// # Errors
-/// [`Error::Usage`], always.
+/// [`Error::WithoutRemote`], always.
 pub fn download(url: &str, _target: &Path, _watch: &mut Watch<'_>) -> Result<()> {
     Err(absent(url))
 }

@@ -18,7 +18,7 @@ use ureq::{
 };
 
 use super::s3;
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Maximum number of consecutive attempts that bring no byte.
 const TRIES: u32 = 6;
@@ -41,8 +41,8 @@ enum Failure {
 /// earlier call is resumed.
 ///
 /// # Errors
-/// [`Error::Io`] naming `url` if the server refuses or does not respond after several attempts, or
-/// naming the file if writing fails; [`Error::Input`] if the address is invalid.
+/// [`Error::Core`] naming `url` if the server refuses or does not respond after several attempts, or
+/// naming the file if writing fails; [`Error::NoBucket`] or [`Error::S3Server`] if the address is invalid.
 pub fn download(url: &str, target: &Path, watch: &mut Watch<'_>) -> Result<()> {
     let part = Part::of(target);
     let mut tries = 0;
@@ -180,7 +180,7 @@ fn copy(
 /// Returns the body of the server's response to a `GET`.
 ///
 /// # Errors
-/// [`Error::Io`] naming `url`.
+/// [`Error::Core`] naming `url`.
 pub(super) fn text(url: &str, address: &str) -> Result<String> {
     let mut response = agent().get(address).call().map_err(|e| unreachable(url, &e))?;
     if response.status() != StatusCode::OK {

@@ -27,7 +27,7 @@ pub use absent::{Watch, download};
 #[cfg(feature = "remote")]
 pub use download::{Watch, download};
 
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 const CACHE_GB_DEFAULT: f64 = 20.0;
 /// Minimum time between two updates of a cached file's time stamp.
@@ -43,8 +43,8 @@ pub fn is_url(path: &Path) -> bool {
 /// files below it that do, sorted.
 ///
 /// # Errors
-/// [`Error::Input`] for an `http(s)://` address with another ending, since a web server has no
-/// list; [`Error::Io`] if the server cannot be reached.
+/// [`Error::NoListOfFiles`] for an `http(s)://` address with another ending, since a web server has no
+/// list; [`Error::Core`] if the server cannot be reached.
 pub fn list(url: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
     let text = url.to_string_lossy();
     if text.split(['?', '#']).next().is_some_and(|path| path.ends_with(suffix)) {
@@ -53,18 +53,14 @@ pub fn list(url: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
     if s3::is_address(&text) {
         return s3::list(&text, suffix);
     }
-    Err(Error::input(
-        url,
-        format!("a {suffix} file is expected: a web server has no list of its files"),
-        format!("name the files, for instance https://host/name-{{0000..0099}}{suffix}"),
-    ))
+    Err(Error::NoListOfFiles { path: url.to_owned(), suffix: suffix.to_owned() })
 }
 
 /// Returns the local path of a file. A remote file is fetched into the cache first; any other path
 /// is returned unchanged.
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be fetched (its kind is `NotFound` if there is no such file), or if
+/// [`Error::Core`] if it cannot be fetched (its kind is `NotFound` if there is no such file), or if
 /// the disk is full.
 pub fn local(path: &Path) -> Result<PathBuf> {
     if !is_url(path) {
@@ -92,9 +88,7 @@ fn cache_folder() -> Result<PathBuf> {
     let folder = variable("WAKELING_CACHE")
         .or_else(|| variable("XDG_CACHE_HOME").map(|f| f.join("wakeling")))
         .or_else(|| variable("HOME").map(|f| f.join(".cache/wakeling")));
-    folder.map(|f| f.join("shards")).ok_or_else(|| {
-        Error::usage("there is no folder for the cache", "set WAKELING_CACHE to a folder")
-    })
+    folder.map(|f| f.join("shards")).ok_or(Error::NoCacheFolder)
 }
 
 fn cache_bytes() -> u64 {

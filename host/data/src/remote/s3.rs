@@ -14,7 +14,7 @@ use std::{
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle, actions::ListObjectsV2};
 
 use super::download;
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Validity of a signed address; every attempt signs a new one.
 const VALID_FOR: Duration = Duration::from_secs(3_600);
@@ -46,8 +46,9 @@ pub(super) fn list(url: &str, suffix: &str) -> Result<Vec<PathBuf>> {
             action.with_continuation_token(token.as_str());
         }
         let answer = download::text(url, action.sign(VALID_FOR).as_str())?;
-        let page = ListObjectsV2::parse_response(&answer).map_err(|e| {
-            Error::input(url, format!("the server's list cannot be read: {e}"), CHECK_ENDPOINT)
+        let page = ListObjectsV2::parse_response(&answer).map_err(|e| Error::S3Server {
+            url: url.to_owned(),
+            problem: format!("the server's list cannot be read: {e}"),
         })?;
         let keys = page.contents.iter().map(|object| &object.key).filter(|k| k.ends_with(suffix));
         found
@@ -61,8 +62,6 @@ pub(super) fn list(url: &str, suffix: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-const CHECK_ENDPOINT: &str = "check AWS_ENDPOINT_URL and AWS_REGION";
-
 /// Parses bucket and key of `s3://BUCKET/KEY`.
 fn parse(url: &str) -> Result<(Bucket, &str)> {
     let rest = url.strip_prefix("s3://").unwrap_or(url);
@@ -75,10 +74,10 @@ fn parse(url: &str) -> Result<(Bucket, &str)> {
     let style =
         if own.is_some() || name.contains('.') { UrlStyle::Path } else { UrlStyle::VirtualHost };
     let endpoint = own.unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
-    let wrong = |what: String| Error::input(url, what, CHECK_ENDPOINT);
+    let wrong = |problem: String| Error::S3Server { url: url.to_owned(), problem };
     let endpoint = endpoint.parse().map_err(|e| wrong(format!("{endpoint}: {e}")))?;
     if name.is_empty() {
-        return Err(Error::input(url, "there is no bucket in it", "write s3://BUCKET/KEY"));
+        return Err(Error::NoBucket { url: url.to_owned() });
     }
     let bucket = Bucket::new(endpoint, style, name.to_owned(), region);
     Ok((bucket.map_err(|e| wrong(format!("{e}")))?, key))

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Placeholders that a template may contain.
 const PLACES: [&str; 6] = ["{text}", "{voice}", "{speed}", "{pitch}", "{language}", "{out}"];
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_millis(5);
 /// let template = Template::parse("espeak-ng -v {voice} -w {out} -- {text}")?;
 /// assert!(template.has("{voice}") && !template.has("{speed}"));
 /// assert!(Template::parse("espeak-ng {text}").is_err()); // nowhere to write to
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_data::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -67,14 +67,12 @@ impl Template {
     /// Splits a command line into arguments.
     ///
     /// # Errors
-    /// [`Error::Usage`] if a quote is not closed, there is no program or no `{out}`, or a
+    /// [`Error::InvalidCommand`] if a quote is not closed, there is no program or no `{out}`, or a
     /// placeholder is unknown.
     pub fn parse(line: &str) -> Result<Self> {
         let refused = |problem: &str| {
-            Err(Error::usage(
-                format!("the command `{line}` cannot be used: {problem}"),
-                "write it as in: espeak-ng -v {voice} -s {speed} -p {pitch} -w {out} -- {text}",
-            ))
+            let (line, problem) = (line.to_owned(), problem.to_owned());
+            Err(Error::InvalidCommand { line, problem })
         };
         let arguments = match split(line) {
             Ok(arguments) => arguments,
@@ -120,7 +118,7 @@ impl Template {
     /// failure.
     ///
     /// # Errors
-    /// [`Error::Device`] if the program cannot be started. A failing program is the inner `Err`.
+    /// [`Error::CommandNotStarted`] if the program cannot be started. A failing program is the inner `Err`.
     pub fn run(&self, values: &Values<'_>, timeout: Duration) -> Result<Result<String, String>> {
         let arguments = self.fill(values);
         let Some((program, rest)) = arguments.split_first() else { return Ok(Err(String::new())) };
@@ -155,11 +153,7 @@ impl Template {
 }
 
 fn cannot_start(shown: &str, error: &io::Error) -> Error {
-    Error::device(
-        format!("`{shown}`"),
-        format!("it cannot be started: {error}"),
-        "install the program (apt-get install espeak-ng), or name another with --command",
-    )
+    Error::CommandNotStarted { command: shown.to_owned(), reason: error.to_string() }
 }
 
 /// Returns the first few kilobytes that a program prints on stderr. The rest is read and discarded,
@@ -284,12 +278,12 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_cannot_work_are_refused_with_an_example() {
+    fn lines_that_cannot_work_are_refused() {
         for line in
             ["", "say {text}", "say {txt} {out}", "{voice} {out}", "say '{out}", "say {out} }"]
         {
-            let error = Template::parse(line).unwrap_err().to_string();
-            assert!(error.contains("espeak-ng -v {voice}"), "{error}");
+            let error = Template::parse(line).unwrap_err();
+            assert!(matches!(error, Error::InvalidCommand { .. }), "{error}");
         }
     }
 
@@ -311,7 +305,7 @@ mod tests {
         // Some versions of `sleep` reject the second operand at once; either way the run fails
         // soon.
         assert!(endless.unwrap().is_err());
-        let missing = run("no-such-program {out}", 5_000).unwrap_err().to_string();
-        assert!(missing.contains("no-such-program") && missing.contains("remedy"), "{missing}");
+        let missing = run("no-such-program {out}", 5_000).unwrap_err();
+        assert!(matches!(missing, Error::CommandNotStarted { .. }), "{missing}");
     }
 }

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::{Template, VoiceGrid};
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Text-to-speech program with a preset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Engine {
     /// known ones.
     ///
     /// # Errors
-    /// [`Error::Device`] if espeak-ng cannot be started; [`Error::Usage`] if no voice is known for
+    /// [`Error::EspeakNotStarted`]; [`Error::NoVoices`] if no voice is known for
     /// the language.
     pub fn preset(self, language: &str, own: &[String]) -> Result<Preset> {
         let (line, voices, speeds, pitches): (_, _, &[&str], &[&str]) = match self {
@@ -146,33 +146,19 @@ fn voices(own: &[String], known: impl FnOnce() -> Result<Vec<String>>) -> Result
 
 fn known(voices: &[(&str, &[&str])], language: &str) -> Result<Vec<String>> {
     let found = voices.iter().find(|(l, _)| *l == language).map(|(_, voices)| *voices);
-    let found = found.ok_or_else(|| {
-        Error::usage(
-            format!("no voices of this program are known here for the language {language:?}"),
-            "name some with --voices",
-        )
-    })?;
+    let found = found.ok_or_else(|| Error::NoVoices { language: language.to_owned() })?;
     Ok(found.iter().map(|&v| v.to_owned()).collect())
 }
 
 /// Returns every accent of a language that espeak-ng synthesizes by itself, in every variant.
 fn espeak_voices(language: &str) -> Result<Vec<String>> {
     let language = if language == "zh" { "cmn" } else { language };
-    let failed = |why: String| {
-        Error::usage(
-            format!("`espeak-ng --voices={language}` failed: {why}"),
-            "name another --language (espeak-ng --voices lists them), or another program with --command",
-        )
-    };
+    let failed = |reason: String| Error::VoicesNotListed { language: language.to_owned(), reason };
     let output = Command::new("espeak-ng")
         .arg(format!("--voices={language}"))
         .stdin(Stdio::null())
         .output()
-        .map_err(|e| {
-            let remedy =
-                "install it (apt-get install espeak-ng), or name another program with --command";
-            Error::device("espeak-ng", format!("it cannot be started: {e}"), remedy)
-        })?;
+        .map_err(|source| Error::EspeakNotStarted { source })?;
     if !output.status.success() {
         return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
@@ -227,7 +213,7 @@ Pty Language       Age/Gender VoiceName          File                 Other Lang
                 assert!(preset.template.has("{voice}") && preset.template.has("{text}"));
                 assert!(preset.grid.voices.len() * preset.grid.speeds.len() >= 3);
             }
-            assert!(engine.preset("xx", &[]).unwrap_err().to_string().contains("--voices"));
+            assert!(matches!(engine.preset("xx", &[]), Err(Error::NoVoices { .. })));
         }
     }
 }

@@ -8,8 +8,9 @@ use std::{collections::HashMap, path::Path};
 use serde::{Deserialize, Serialize};
 
 use super::Take;
+use crate::{Error, Result};
 use crate::{dataset::inspect::SoundHash, text::text_key};
-use wakeling_core::{Error, Result, files};
+use wakeling_core::files;
 
 /// Name of the file.
 pub const FILE: &str = "recordings.json";
@@ -50,10 +51,10 @@ impl TrainedOn {
     /// Writes the record into a folder.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be written.
+    /// [`Error::Core`] if the file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::defect(e.to_string()))?;
-        files::write_atomic(folder.join(FILE), format!("{text}\n").as_bytes())
+        Ok(files::write_atomic(folder.join(FILE), format!("{text}\n").as_bytes())?)
     }
 
     /// Reads the record beside a model. Returns none if there is no readable record, since a model

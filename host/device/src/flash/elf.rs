@@ -8,19 +8,22 @@ use object::{
 };
 
 use super::{Part, Source};
-use crate::board::{Board, Loader};
-use wakeling_core::{Error, Result};
+use crate::{
+    Error, Result,
+    board::{Board, Loader},
+};
 
 /// Returns the parts of a program for `board`. There are none for an ESP32, since espflash makes an
 /// image of the whole program that the ROM can load.
 ///
 /// # Errors
-/// [`Error::Input`] if it is not a 32-bit ELF file, has nothing to load, or is outside the board's
-/// flash.
+/// [`Error::NotFirmware`] if it is not a 32-bit ELF file or has nothing to load;
+/// [`Error::OutsideRegion`].
 pub fn parts(board: &Board, source: Source<'_>) -> Result<Vec<Part>> {
-    let refuse = |problem: String| {
-        let remedy = format!("name the file that `./x boards {}` builds", board.name);
-        Error::input(source.path, problem, remedy)
+    let refuse = |problem: String| Error::NotFirmware {
+        path: source.path.to_owned(),
+        board: board.name,
+        problem,
     };
     let parse =
         |error: object::Error| refuse(format!("no ELF file for a microcontroller: {error}"));

@@ -3,8 +3,8 @@
 
 use std::{ffi::OsString, io, path::Path, process::Command};
 
+use crate::{Error, Result};
 use crate::{board::Board, toolchain::on_path};
-use wakeling_core::{Error, Result};
 
 /// Name of the program.
 pub const PROGRAM: &str = "espflash";
@@ -13,7 +13,7 @@ pub const PROGRAM: &str = "espflash";
 /// is left out if only the model changes. The last call writes the model at its offset.
 ///
 /// # Errors
-/// [`Error::Input`] if the partition table is missing.
+/// [`Error::NoPartitions`] if the partition table is missing.
 pub fn commands(
     board: &Board,
     firmware: Option<&Path>,
@@ -35,33 +35,24 @@ fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
-/// Remedy if the program is missing.
-const INSTALL: &str = "cargo install espflash --locked, or see https://github.com/esp-rs/espflash";
-
 /// Tests whether the program is in `PATH`.
 ///
 /// # Errors
-/// [`Error::Device`] if it is not; the remedy installs it.
+/// [`Error::NoEspflash`] if it is not.
 pub fn check_installed() -> Result<()> {
     let found = on_path(PROGRAM).or_else(|| on_path("espflash.exe"));
-    found.map(drop).ok_or_else(|| Error::device(PROGRAM, "it is not installed", INSTALL))
+    found.map(drop).ok_or_else(|| Error::NoEspflash)
 }
 
 /// Runs one of [`commands`].
 ///
 /// # Errors
-/// [`Error::Device`] if the program is missing or fails.
+/// [`Error::NoEspflash`], [`Error::EspflashFailed`], [`Error::EspflashUnusable`].
 pub fn run(arguments: &[OsString]) -> Result<()> {
-    let refuse = |problem: String, remedy: &str| Err(Error::device(PROGRAM, problem, remedy));
     match Command::new(PROGRAM).args(arguments).status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => refuse(
-            format!("it ended with {status}"),
-            "see the lines above; hold BOOT while you press RESET if the board does not answer",
-        ),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            refuse("it is not installed".to_owned(), INSTALL)
-        }
-        Err(error) => refuse(error.to_string(), "check that espflash can be started"),
+        Ok(status) => Err(Error::EspflashFailed { status }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::NoEspflash),
+        Err(source) => Err(Error::EspflashUnusable { source }),
     }
 }

@@ -28,7 +28,8 @@ use crate::{
     board::{ARENA_BYTES, Board},
     model_file,
 };
-use wakeling_core::{Error, Result};
+
+use crate::{Error, Result};
 
 /// Content of one stretch of flash.
 #[derive(Clone, PartialEq, Eq)]
@@ -62,17 +63,8 @@ impl Part {
         if part.start >= u64::from(region.start) && part.end <= u64::from(region.end) {
             return Ok(self);
         }
-        Err(Error::input(
-            from,
-            format!(
-                "its {} takes {:#010x}..{:#010x}, which is outside {}'s region for it, {:#010x}..{:#010x}",
-                self.what, part.start, part.end, board.name, region.start, region.end
-            ),
-            match self.what {
-                "model" => "take a smaller tier (base-s), or a board with more flash".to_owned(),
-                _ => format!("build it for this board: ./x boards {}", board.name),
-            },
-        ))
+        let (path, what, board) = (from.to_owned(), self.what, board.name);
+        Err(Error::OutsideRegion { path, what, part, board, region: region.clone() })
     }
 }
 
@@ -99,7 +91,7 @@ impl Plan {
     /// has slots, the model goes into the first, unless the program is a `plain` one without slots.
     ///
     /// # Errors
-    /// [`Error::Input`] if a file is invalid, if it is not meant for this board, or if the model
+    /// [`Error::NotFirmware`], [`Error::InvalidModel`], and others if a file is invalid, if it is not meant for this board, or if the model
     /// needs more flash or memory than the board has.
     pub fn new(
         board: &'static Board,
@@ -115,8 +107,8 @@ impl Plan {
         parts.sort_by_key(|part| part.address);
         let overlap = parts.windows(2).find(|pair| pair[0].range().end > pair[1].range().start);
         if let (Some(pair), Some(firmware)) = (overlap, firmware) {
-            let problem = format!("two of its parts overlap: {:?}, and {:?}", pair[0], pair[1]);
-            return Err(Error::input(firmware.path, problem, "build it again: ./x boards"));
+            let [first, second] = [&pair[0], &pair[1]].map(|part| format!("{part:?}"));
+            return Err(Error::PartsOverlap { path: firmware.path.to_owned(), first, second });
         }
         Ok(Self { board, parts })
     }
@@ -124,7 +116,7 @@ impl Plan {
     /// Creates a plan from files, as [`Plan::new`] does from their content.
     ///
     /// # Errors
-    /// As [`Plan::new`]; [`Error::Io`] if a file cannot be read.
+    /// As [`Plan::new`]; [`Error::Core`] if a file cannot be read.
     pub fn of_files(
         board: &'static Board,
         firmware: Option<&Path>,
@@ -183,14 +175,8 @@ fn model_part(board: &Board, source: Source<'_>, plain: bool) -> Result<Part> {
 fn check(source: Source<'_>) -> Result<()> {
     let needs = model_file::load(source.path, source.bytes)?.arena_bytes();
     if needs > ARENA_BYTES {
-        let problem = format!(
-            "the model needs {needs} bytes of memory for its state, and the firmware keeps {ARENA_BYTES}"
-        );
-        return Err(Error::input(
-            source.path,
-            problem,
-            "take a smaller tier (base-s), or fewer keywords",
-        ));
+        let path = source.path.to_owned();
+        return Err(Error::TooMuchMemory { path, needed: needs, kept: ARENA_BYTES });
     }
     Ok(())
 }

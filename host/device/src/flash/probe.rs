@@ -10,14 +10,14 @@ use probe_rs::{
 
 use super::Plan;
 use crate::board::{Board, UsbId};
-use wakeling_core::{Error, Result, progress};
+use wakeling_core::progress;
 
-const REMEDY: &str = "check the cable, that nothing else uses the probe, and that it may be opened (`wakeling doctor`); then give the same command again";
+use crate::{Error, Result};
 
 /// Writes a plan through the debug probe that is plugged in, verifies it, and resets the chip.
 ///
 /// # Errors
-/// [`Error::Device`] if no probe is plugged in, several are possible, or probe-rs reports an error.
+/// [`Error::NoProbe`], [`Error::SeveralProbes`]; [`Error::Probe`] if probe-rs reports an error.
 pub fn flash(plan: &Plan) -> Result<()> {
     let probes = Lister::new().list_all();
     let ids: Vec<UsbId> = probes.iter().map(|probe| (probe.vendor_id, probe.product_id)).collect();
@@ -32,7 +32,7 @@ pub fn flash(plan: &Plan) -> Result<()> {
 /// Lays a plan out in the chip's flash as probe-rs describes it. Needs no probe and writes nothing.
 ///
 /// # Errors
-/// [`Error::Device`] if a part is outside the chip's memory.
+/// [`Error::Probe`] if a part is outside the chip's memory.
 pub fn check(plan: &Plan) -> Result<()> {
     let target = Registry::from_builtin_families().get_target_by_name(plan.board.chip);
     loader(&target.map_err(refused(plan.board.title))?, plan).map(|_| ())
@@ -47,14 +47,8 @@ fn choose(probes: &[UsbId], board: &Board) -> Result<usize> {
     }
     match candidates[..] {
         [one] => Ok(one),
-        [] => {
-            let remedy = "plug the board or its probe in; `wakeling boards` lists what is there";
-            Err(Error::device("debug probe", "none is plugged in", remedy))
-        }
-        _ => {
-            let problem = format!("{} are plugged in", candidates.len());
-            Err(Error::device("debug probe", problem, "leave in only the one to be flashed"))
-        }
+        [] => Err(Error::NoProbe),
+        _ => Err(Error::SeveralProbes { count: candidates.len() }),
     }
 }
 
@@ -96,7 +90,7 @@ fn refused<E: std::error::Error>(device: &str) -> impl FnOnce(E) -> Error {
             problem += &format!(": {error}");
             cause = error.source();
         }
-        Error::device(device, problem, REMEDY)
+        Error::Probe { device: device.to_owned(), problem }
     }
 }
 

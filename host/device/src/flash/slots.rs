@@ -17,7 +17,8 @@ use crate::{
     board::Board,
     update::package::{Package, pack},
 };
-use wakeling_core::{Error, Result};
+
+use crate::{Error, Result};
 
 /// Version of an unsigned model. It is the lowest that a store accepts, so that any other may
 /// follow.
@@ -28,7 +29,7 @@ const UNSIGNED_VERSION: u32 = 1;
 /// required.
 ///
 /// # Errors
-/// [`Error::Input`] if it is neither.
+/// [`Error::InvalidModel`] if it is neither.
 pub fn package(source: Source<'_>) -> Result<Package> {
     if let Some(package) = Package::of(source.bytes.to_vec()) {
         return Ok(package);
@@ -42,7 +43,7 @@ pub fn package(source: Source<'_>) -> Result<Package> {
 /// of `page_bytes`.
 ///
 /// # Errors
-/// [`Error::Input`], naming `path`, if the package does not fit a slot.
+/// [`Error::NotForSlot`] if the package does not fit a slot.
 pub fn region(board: &Board, page_bytes: u32, path: &Path, package: &Package) -> Result<Vec<u8>> {
     let mut words = vec![u64::MAX; board.model.len() / size_of::<u64>()];
     let laid = match page_bytes {
@@ -50,10 +51,10 @@ pub fn region(board: &Board, page_bytes: u32, path: &Path, package: &Package) ->
         0x2_0000 => lay::<0x2_0000>(&mut words, package),
         _ => return Err(Error::defect("a board with other pages")),
     };
-    laid.map_err(|refusal| {
-        let problem = format!("{}: {refusal}", board.name);
-        let remedy = "take a smaller tier (base-s), or a program without updates, whose model has the whole region: --plain";
-        Error::input(path, problem, remedy)
+    laid.map_err(|refusal| Error::NotForSlot {
+        path: path.to_owned(),
+        board: board.name,
+        refusal,
     })?;
     let end = PAGES * page_bytes as usize + package.bytes.len();
     let bytes = words.into_iter().flat_map(u64::to_le_bytes);

@@ -79,7 +79,7 @@ fn every_board_takes_a_program_in_its_own_region_and_none_outside() {
             [start.wrapping_sub(64), start.wrapping_sub(1), end - 63, end, 0x2000_0000, u32::MAX]
         {
             let error = at(outside).expect_err("it is outside").to_string();
-            assert!(error.contains("board.elf") && error.contains("./x boards"), "{error}");
+            assert!(error.contains("board.elf"), "{error}");
             assert!(error.contains(&format!("{outside:#010x}")), "{error}");
         }
     }
@@ -150,8 +150,7 @@ fn a_model_that_fits_the_region_and_no_slot_is_refused() {
     };
     let package = Package::of([&header.encode()[..], &model].concat()).expect("an image");
     let error = slots::region(board, 4_096, Path::new("m.wkl"), &package).expect_err("too large");
-    let error = error.to_string();
-    assert!(error.contains("m.wkl") && error.contains("--plain"), "{error}");
+    assert!(matches!(error, Error::NotForSlot { .. }), "{error}");
 }
 
 #[test]
@@ -193,7 +192,7 @@ fn a_model_that_is_too_large_for_the_region_is_refused() {
     let board = Board::named("nano33").expect("a board");
     let part = Part { what: "model", address: region.start, bytes: model };
     let error = part.within(&region, board, Path::new("m.wkl")).expect_err("a byte too much");
-    assert!(error.to_string().contains("smaller tier"), "{error}");
+    assert!(matches!(error, Error::OutsideRegion { what: "model", .. }), "{error}");
 }
 
 #[test]

@@ -51,7 +51,7 @@ mod e10 {
 /// let parts = uf2::read(&file, Family::Rp2040).unwrap();
 /// assert_eq!(parts[0].bytes[..5_000], [7; 5_000]);
 /// assert_eq!(uf2::read(&file, Family::Rp2350ArmS), Ok(vec![])); // for another chip
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_device::Error>(())
 /// ```
 pub fn write(plan: &Plan, family: Family) -> Vec<u8> {
     let mut pages: Vec<(u32, [u8; PAYLOAD_BYTES])> = Vec::new();

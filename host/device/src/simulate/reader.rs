@@ -8,8 +8,8 @@ use wakeling_shared::{
 };
 
 use super::{Detection, Simulation};
+use crate::Result;
 use crate::sensitivity::DetectionEvent;
-use wakeling_core::Result;
 
 /// Parser of a device's lines, which follows each detection to its peak. Memory does not grow with
 /// the number of steps, unless they are kept.

@@ -8,13 +8,14 @@ use std::{
 use wakeling_shared::enroll::UTTERANCES;
 use wakeling_shared::update::{
     frame::{self, Deframer, MAX_FRAME, MAX_PAYLOAD},
-    message::{self, CHUNK_BYTES, Candidate, Info, PROTOCOL, Refusal, Reply, Request, Running},
+    message::{self, CHUNK_BYTES, Candidate, Info, PROTOCOL, Reply, Request, Running},
     package::HEADER_BYTES,
 };
 
 use super::{package::Package, port::Port};
 use crate::recorder::Event;
-use wakeling_core::{Error, Result};
+
+use crate::{Error, Result};
 
 /// Number of times a request is sent before giving up.
 const ATTEMPTS: usize = 4;
@@ -73,9 +74,9 @@ impl Device {
     /// Opens the device at a port. `name` identifies it in errors.
     ///
     /// # Errors
-    /// [`Error::Device`] if the port's time limit cannot be set.
+    /// [`Error::Line`] if the port's time limit cannot be set.
     pub fn new(name: &str, mut port: Box<dyn Port>) -> Result<Self> {
-        port.set_timeout(TICK).map_err(|e| failed(name, &e))?;
+        port.set_timeout(TICK).map_err(|e| failed(name, e))?;
         // The start value varies, so that the tag probably differs from that of a previous run.
         let tag = Instant::now().elapsed().subsec_nanos() as u8 ^ std::process::id() as u8;
         Ok(Self { name: name.to_owned(), port, deframer: Deframer::default(), tag })
@@ -84,7 +85,7 @@ impl Device {
     /// Sends a request and passes the reply to `read`.
     ///
     /// # Errors
-    /// [`Error::Device`] if the device refuses or does not answer.
+    /// [`Error::Refused`], [`Error::NoAnswer`], and the other errors of a line.
     pub fn ask<T>(
         &mut self,
         request: &Request<'_>,
@@ -98,19 +99,17 @@ impl Device {
         for _ in 0..ATTEMPTS {
             let frame = frame::write(self.tag, payload, &mut out).unwrap_or_default();
             let sent = self.port.write_all(frame).and_then(|()| self.port.flush());
-            sent.map_err(|e| failed(&self.name, &e))?;
+            sent.map_err(|e| failed(&self.name, e))?;
             let Some(reply) = self.reply(patience)? else { continue };
             return match message::decode(&reply) {
-                Some(Reply::Refused(refusal)) => Err(refused(&self.name, refusal)),
+                Some(Reply::Refused(refusal)) => {
+                    Err(Error::Refused { device: self.name.clone(), refusal })
+                }
                 Some(reply) => read(reply).ok_or_else(|| self.strange()),
                 None => Err(self.strange()),
             };
         }
-        let problem = format!("no answer to {ATTEMPTS} requests");
-        Err(self.error(
-            problem,
-            "check the port, the baud rate, and that the firmware supports updates",
-        ))
+        Err(Error::NoAnswer { device: self.name.clone(), attempts: ATTEMPTS })
     }
 
     /// Returns the payload of the next frame with the tag of the last request, or `None` after
@@ -129,10 +128,10 @@ impl Device {
             }
             // Reads one byte at a time, so that no frame in the deframer is overwritten.
             match self.port.read(&mut bytes[..1]) {
-                Ok(0) => return Err(self.error("the line was closed", "check device and cable")),
+                Ok(0) => return Err(Error::LineClosed { device: self.name.clone() }),
                 Ok(_) => self.deframer.push(bytes[0]),
                 Err(error) if is_timeout(&error) => {}
-                Err(error) => return Err(failed(&self.name, &error)),
+                Err(error) => return Err(failed(&self.name, error)),
             }
         }
     }
@@ -140,15 +139,15 @@ impl Device {
     /// Requests the device's information.
     ///
     /// # Errors
-    /// As [`Device::ask`], and [`Error::Device`] if its protocol has another version.
+    /// As [`Device::ask`], and [`Error::Protocol`] if its protocol has another version.
     pub fn info(&mut self) -> Result<DeviceInfo> {
         let (protocol, info) = self.ask(&Request::Info, PATIENCE, |reply| match reply {
             Reply::Info(info) => Some((info.protocol, info.into())),
             _ => None,
         })?;
         if protocol != PROTOCOL {
-            let problem = format!("it uses version {protocol} of the protocol, not {PROTOCOL}");
-            return Err(self.error(problem, "use the `wakeling` of its firmware"));
+            let device = self.name.clone();
+            return Err(Error::Protocol { device, found: protocol, expected: PROTOCOL });
         }
         Ok(info)
     }
@@ -235,7 +234,7 @@ impl Device {
     /// utterances so far. The enrolled head runs after the next restart.
     ///
     /// # Errors
-    /// As [`Device::ask`], and [`Error::Device`] if they do not arrive within two minutes.
+    /// As [`Device::ask`], and [`Error::FewUtterances`] if they do not arrive within two minutes.
     pub fn enroll(&mut self, progress: impl Fn(u32)) -> Result<()> {
         /// Time limit for five utterances and pauses.
         const LONGEST: Duration = Duration::from_secs(120);
@@ -248,19 +247,15 @@ impl Device {
                 return self.done(&Request::Keep, FINISH_PATIENCE).map(drop);
             }
             if start.elapsed() > LONGEST {
-                let problem = format!("it found {count} of {UTTERANCES} utterances");
-                return Err(self.error(problem, "speak louder, with a second of quiet between"));
+                let device = self.name.clone();
+                return Err(Error::FewUtterances { device, found: count, expected: UTTERANCES });
             }
             std::thread::sleep(TICK);
         }
     }
 
     fn strange(&self) -> Error {
-        self.error("an answer that is none", "use the `wakeling` of its firmware")
-    }
-
-    fn error(&self, problem: impl Into<String>, remedy: &str) -> Error {
-        Error::device(&self.name, problem, remedy)
+        Error::StrangeAnswer { device: self.name.clone() }
     }
 }
 
@@ -269,25 +264,6 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), Kind::TimedOut | Kind::WouldBlock | Kind::Interrupted)
 }
 
-fn failed(name: &str, error: &io::Error) -> Error {
-    Error::device(name, error.to_string(), "check device and cable, then give the command again")
-}
-
-fn refused(name: &str, refusal: Refusal) -> Error {
-    let remedy = match refusal {
-        Refusal::Version { .. } => "sign it again with a higher --model-version",
-        Refusal::Large { .. } => "use a smaller tier (base-s), or fewer keywords",
-        Refusal::Unsigned => {
-            "sign it with the key that the firmware pins: wakeling sign --key FILE"
-        }
-        Refusal::ForeignKey | Refusal::Signature => "sign it with the key that the firmware pins",
-        Refusal::OnTrial => "wakeling device confirm, or wakeling device restart",
-        Refusal::Request | Refusal::Format => "build firmware and program from the same source",
-        Refusal::NothingToLearn => "update it with a model of `wakeling quantize --enroll WORD`",
-        Refusal::Utterances(_) | Refusal::Unlike => "speak the same word five times, with pauses",
-        Refusal::NoEvent => "a new event took its place; read the log again",
-        Refusal::Flash => "power the device off and on, then try again",
-        _ => "give the command again",
-    };
-    Error::device(name, format!("the device refused: {refusal}"), remedy)
+fn failed(name: &str, source: io::Error) -> Error {
+    Error::Line { device: name.to_owned(), source }
 }

@@ -7,7 +7,7 @@ use std::{fs::OpenOptions, io::Write, path::Path};
 use ed25519_compact::{KeyPair, Seed};
 use wakeling_shared::update::package::KEY_BYTES;
 
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Seed of the development key. It is public, so it protects nothing.
 const DEVELOPMENT_SEED: [u8; KEY_BYTES] = *b"wakeling development key, public";
@@ -32,7 +32,7 @@ const COMMENT: &str = "# Wakeling: a secret key that signs models. Keep it to yo
 /// let package = Package::of(signed).unwrap();
 /// assert_eq!(package.header.version, 3);
 /// assert_eq!(package.header.signature.unwrap().key, key.public());
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_device::Error>(())
 /// ```
 pub struct Key {
     pair: KeyPair,
@@ -51,19 +51,15 @@ impl Key {
     /// Generates a key and writes it to a new file, which only its owner may read.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the file already exists. An overwritten key is lost, and with it every
+    /// [`Error::KeyExists`] if the file already exists. An overwritten key is lost, and with it every
     /// device that pins it.
     pub fn create(path: &Path) -> Result<Self> {
         if path.exists() {
-            return Err(Error::usage(
-                format!("{} is there already", path.display()),
-                "name another file, or sign with this one: --key",
-            ));
+            return Err(Error::KeyExists { path: path.to_owned() });
         }
         let mut seed = [0; KEY_BYTES];
-        getrandom::fill(&mut seed).map_err(|error| {
-            Error::device("the system's random numbers", error.to_string(), "restart the system")
-        })?;
+        getrandom::fill(&mut seed)
+            .map_err(|error| Error::NoRandomNumbers { reason: error.to_string() })?;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
@@ -78,7 +74,7 @@ impl Key {
     /// Reads a key.
     ///
     /// # Errors
-    /// [`Error::Input`] if the file is not a key, or if others may read it; [`Error::Io`] if it
+    /// [`Error::NotAKey`]; [`Error::KeyExposed`] if others may read it; [`Error::Core`] if it
     /// cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
@@ -88,19 +84,11 @@ impl Key {
             let mode =
                 std::fs::metadata(path).map_err(Error::io(path, "read"))?.permissions().mode();
             if mode & 0o077 != 0 {
-                let problem = format!("others may read this key (mode {:o})", mode & 0o777);
-                return Err(Error::input(
-                    path,
-                    problem,
-                    "chmod 600; make a new key if another user may have read it",
-                ));
+                return Err(Error::KeyExposed { path: path.to_owned(), mode: mode & 0o777 });
             }
         }
         let seed = text.lines().filter(|line| !line.starts_with('#')).find_map(unhex);
-        let none = || {
-            Error::input(path, "this is no key of `wakeling sign`", "make one: sign --new-key FILE")
-        };
-        seed.map(Self::of_seed).ok_or_else(none)
+        seed.map(Self::of_seed).ok_or_else(|| Error::NotAKey { path: path.to_owned() })
     }
 
     /// Returns the public key, which devices pin.
@@ -158,7 +146,7 @@ mod tests {
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
             mode(0o644).unwrap();
             let refused = Key::load(&path).err().unwrap().to_string();
-            assert!(refused.contains("644") && refused.contains("chmod 600"), "{refused}");
+            assert!(refused.contains("mode 644"), "{refused}");
             mode(0o600).unwrap();
         }
         std::fs::write(&path, "no key\n").unwrap();

@@ -14,7 +14,8 @@ use wakeling_shared::{
 
 use super::keys::Key;
 use crate::model_file;
-use wakeling_core::{Error, Result};
+
+use crate::{Error, Result};
 
 /// Steps of a self-test: 1.3 s with steps of 40 ms, longer than the receptive field of any
 /// backbone.
@@ -24,7 +25,7 @@ const TEST_STEPS: usize = 32;
 /// `key` signs everything.
 ///
 /// # Errors
-/// [`Error::Input`], naming `path`, if `model` is not a model for audio.
+/// [`Error::InvalidModel`] if `model` is not a model for audio.
 pub fn pack(path: &Path, model: &[u8], version: u32, key: Option<&Key>) -> Result<Vec<u8>> {
     let loaded = model_file::load(path, model)?;
     let mut body = model.to_vec();
@@ -91,16 +92,10 @@ impl Package {
     /// Reads a package.
     ///
     /// # Errors
-    /// [`Error::Input`] if it is not a package, or was changed; [`Error::Io`] if it cannot be read.
+    /// [`Error::NotAPackage`] if it is not a package, or was changed; [`Error::Core`] if it cannot be read.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io(path, "read"))?;
-        Self::of(bytes).ok_or_else(|| {
-            Error::input(
-                path,
-                "this is no complete signed package",
-                "make one: wakeling sign model.wkl",
-            )
-        })
+        Self::of(bytes).ok_or_else(|| Error::NotAPackage { path: path.to_owned() })
     }
 
     /// Parses a package; `None` if the bytes are not a complete one.

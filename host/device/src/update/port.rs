@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 
 /// Byte stream with a time limit for reads.
 pub trait Port: Read + Write {
@@ -32,7 +32,7 @@ impl Port for serial2::SerialPort {
 /// Opens `tcp://HOST:PORT`, or a serial port by its name (8N1).
 ///
 /// # Errors
-/// [`Error::Device`], with the names of the available ports.
+/// [`Error::NoConnection`]; [`Error::NoPort`], with the names of the available ports.
 pub fn open(name: &str, baud: u32) -> Result<Box<dyn Port>> {
     /// Time limit for connecting.
     const CONNECT: Duration = Duration::from_secs(10);
@@ -42,28 +42,20 @@ pub fn open(name: &str, baud: u32) -> Result<Box<dyn Port>> {
             TcpStream::connect_timeout(&address, CONNECT)
         });
         let stream = connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
-        return stream.map(|stream| Box::new(stream) as _).map_err(|error| {
-            Error::device(name, error.to_string(), "check the address, and that something listens")
-        });
+        return stream
+            .map(|stream| Box::new(stream) as _)
+            .map_err(|source| Error::NoConnection { name: name.to_owned(), source });
     }
     let port = serial2::SerialPort::open(name, baud);
-    port.map(|port| Box::new(port) as _).map_err(|error| {
-        let remedy = match error.kind() {
-            io::ErrorKind::PermissionDenied => {
-                "join the group that owns the port (often dialout), then log in again".into()
-            }
-            _ => format!("check the cable and the name; {}", there_are()),
-        };
-        Error::device(name, error.to_string(), remedy)
+    port.map(|port| Box::new(port) as _).map_err(|source| Error::NoPort {
+        name: name.to_owned(),
+        source,
+        available: available(),
     })
 }
 
-/// Describes the serial ports of this machine, for error messages.
-fn there_are() -> String {
+/// Returns the names of the serial ports of this machine.
+fn available() -> Vec<String> {
     let ports = serial2::SerialPort::available_ports().unwrap_or_default();
-    let names: Vec<String> = ports.iter().map(|port| port.display().to_string()).collect();
-    match names.len() {
-        0 => "there is no serial port".into(),
-        _ => format!("there are: {}", names.join(", ")),
-    }
+    ports.iter().map(|port| port.display().to_string()).collect()
 }

@@ -13,7 +13,8 @@ use crate::evaluate::{
     chart::{Curve, growth, standalone},
     interval,
 };
-use wakeling_core::{Error, Result, files::write_atomic};
+use crate::{Error, Result};
+use wakeling_core::files::write_atomic;
 use wakeling_device::sensitivity::{FalseAccepts, duration};
 
 /// Parameters of a trial.
@@ -59,19 +60,17 @@ impl ResultTable {
     /// Opens or creates a file of trials at these rates of false accepts per hour.
     ///
     /// # Errors
-    /// [`Error::Input`] if the file has other rates or is no such file.
+    /// [`Error::OtherTable`] if the file has other rates or is no such file.
     pub fn open(path: PathBuf, rates: &[f64]) -> Result<Self> {
         let mut results = Self { path, rates: rates.to_vec(), trials: BTreeMap::new() };
         if results.path.exists() {
             let text =
                 fs::read_to_string(&results.path).map_err(Error::io(&results.path, "read"))?;
-            let refused = |line: usize, problem: &str| {
-                let problem = format!("line {}: {problem}", line + 1);
-                Error::input(
-                    &results.path,
-                    problem,
-                    "choose another --out folder, or remove this file",
-                )
+            let path = results.path.clone();
+            let refused = |line: usize, problem: &str| Error::OtherTable {
+                path: path.clone(),
+                line: line + 1,
+                problem: problem.to_owned(),
             };
             let mut lines = text.lines().enumerate();
             if lines.next().map(|(_, l)| l) != Some(results.head().as_str()) {
@@ -106,7 +105,7 @@ impl ResultTable {
                 missed.join(",")
             );
         }
-        write_atomic(&self.path, text.as_bytes())
+        Ok(write_atomic(&self.path, text.as_bytes())?)
     }
 
     fn head(&self) -> String {

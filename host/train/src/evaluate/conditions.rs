@@ -12,12 +12,13 @@ use rand::{Rng, RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use rayon::prelude::*;
 use wakeling_shared::frontend::FrontendParams;
 
+use crate::{Error, Result};
 use wakeling_audio::{
     SAMPLE_RATE,
     features::{log_mel, mel_powers},
     to_i16,
 };
-use wakeling_core::{Error, Result, progress::progress_bar};
+use wakeling_core::{console, progress::progress_bar};
 use wakeling_data::{dataset::Example, mixing::MelStream};
 
 /// Silence before a recording, in samples: 2 s.
@@ -77,7 +78,7 @@ impl Noise {
     /// `path` is their origin, for error messages.
     ///
     /// # Errors
-    /// [`Error::Input`] if no clip has any sound.
+    /// [`Error::SilentNoise`] if no clip has any sound.
     pub fn load(path: &Path, examples: &[Example], seed: u64) -> Result<Self> {
         let mut order: Vec<&Example> = examples.iter().collect();
         order.shuffle(&mut StdRng::seed_from_u64(seed));
@@ -90,15 +91,14 @@ impl Noise {
                     clips.push(clip);
                 }
                 Ok(_) => {}
-                Err(error) => log::info!("skipped: {error}"),
+                Err(error) => log::info!("skipped: {}", console::explained(&error)),
             }
             if seconds >= MOST_NOISE_S {
                 break;
             }
         }
         if clips.is_empty() {
-            let remedy = "give recordings of noise: a kitchen, a street, a television";
-            return Err(Error::input(path, "no recording in it has any sound", remedy));
+            return Err(Error::SilentNoise { path: path.to_owned() });
         }
         Ok(Self { clips })
     }
@@ -185,7 +185,7 @@ impl TestConditions<'_> {
             let recording = match example.load() {
                 Ok(recording) => recording,
                 Err(error) => {
-                    bar.suspend(|| log::info!("skipped: {error}"));
+                    bar.suspend(|| log::info!("skipped: {}", console::explained(&error)));
                     return None;
                 }
             };

@@ -6,8 +6,9 @@ use super::{
     KeywordDetail, ScoredClips, ScoredKeyword, ScoredStream, Scores, TestConditions, page,
     score_clips, score_float, score_stream,
 };
+use crate::Result;
 use crate::head_checkpoint::HeadCheckpoint;
-use wakeling_core::{Result, progress::Progress};
+use wakeling_core::progress::Progress;
 use wakeling_data::{dataset::Example, text::name_key};
 use wakeling_nn::pretrained::PretrainedModel;
 

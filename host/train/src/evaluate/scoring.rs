@@ -13,8 +13,9 @@ use super::{
     Scores, TestConditions,
     conditions::{LEAD_SAMPLES, TAIL_SAMPLES, steps},
 };
+use crate::{Error, Result};
 use wakeling_audio::SAMPLE_RATE;
-use wakeling_core::{Error, Result, progress::Progress};
+use wakeling_core::{console, progress::Progress};
 use wakeling_data::clip_features::read_log_mel;
 use wakeling_data::{
     dataset::Example,
@@ -128,7 +129,7 @@ pub struct Piece {
 /// that cannot be read are logged. The result has no stream if none can be read.
 ///
 /// # Errors
-/// [`Error::Defect`] if no pipeline can be created from the model; [`Error::Cancelled`].
+/// [`Error::Core`] if no pipeline can be created from the model; [`Error::Core`].
 pub fn score_stream(
     model: &Model<'_>,
     examples: &[Example],
@@ -157,9 +158,10 @@ pub fn score_stream(
             match player.push_clip(&examples[recording], PAUSE_SAMPLES) {
                 Ok(samples) => pieces.push(Piece { recording, start, samples }),
                 Err(error) if player.samples == start => {
-                    progress.line(&format!("skipped: {error}"));
+                    progress.line(&format!("skipped: {}", console::explained(&error)));
                 }
                 Err(error) => {
+                    let error = console::explained(&error);
                     progress.line(&format!("used up to where it is damaged: {error}"));
                     pieces.push(Piece { recording, start, samples: player.samples - start });
                     player.push(&[0; PAUSE_SAMPLES]);
@@ -206,7 +208,7 @@ pub fn score_clips(
                 clip.map(|samples| LEAD_SAMPLES..LEAD_SAMPLES + samples)
             }
             // The noise level depends on the whole recording, so it is loaded at once.
-            TestConditions::Noise { .. } => example.load().map(|recording| {
+            TestConditions::Noise { .. } => example.load().map_err(Error::from).map(|recording| {
                 let placed = conditions.place(&recording, number);
                 player.push(&placed.pcm);
                 placed.recording
@@ -215,7 +217,7 @@ pub fn score_clips(
         match recording {
             Ok(recording) => Ok(Some((player.logits, steps(&recording, rate(model)), number))),
             Err(error) => {
-                progress.line(&format!("skipped: {error}"));
+                progress.line(&format!("skipped: {}", console::explained(&error)));
                 Ok(None)
             }
         }

@@ -23,12 +23,12 @@ use super::{
     strategy::{Init, Strategy},
     train_step::{BatchMix, KeywordTrainStep, Network, TrainingSet},
 };
+use crate::Result;
 use crate::embeddings::Embeddings;
 use crate::{
     quantize::{QuantParams, ranges},
     trainer::{SHARDS, StepOutput, TrainStep, Trainer},
 };
-use wakeling_core::Result;
 use wakeling_data::negatives::Negatives;
 use wakeling_nn::{
     INPUT_SCALE,
@@ -51,9 +51,9 @@ const CALIBRATION_STREAMS: usize = 24;
 /// unless the strategy starts from scratch.
 ///
 /// # Errors
-/// [`Error::Usage`](wakeling_core::Error::Usage) if the backbone has fewer blocks than are to be
-/// trained; [`Error::Input`](wakeling_core::Error::Input) if no recording of a keyword holds a
-/// phrase; [`Error::Cancelled`](wakeling_core::Error::Cancelled).
+/// [`Error::FewBlocks`](crate::Error::FewBlocks) if the backbone has fewer blocks than are to be
+/// trained; [`Error::NoPhrase`](crate::Error::NoPhrase) if no recording of a keyword holds a
+/// phrase; [`Error::Core`](crate::Error::Core).
 pub fn train_backbone(
     pretrained: &PretrainedModel,
     strategy: Strategy,
@@ -212,8 +212,8 @@ impl UnfrozenNetwork<'_> {
         let config = &self.pretrained.info.backbone;
         let vb = params.builder();
         match &self.moving {
-            Some(moving) => mode.run(&Blocks::new(config, moving.clone(), &vb)?, below),
-            None => mode.run(&BackboneNetwork::new(config, &vb)?, below),
+            Some(moving) => Ok(mode.run(&Blocks::new(config, moving.clone(), &vb)?, below)?),
+            None => Ok(mode.run(&BackboneNetwork::new(config, &vb)?, below)?),
         }
     }
 
@@ -337,11 +337,16 @@ struct Joint<'a> {
 }
 
 impl TrainStep for Joint<'_> {
-    fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<StepOutput> {
+    fn loss(
+        &self,
+        params: &Params,
+        worker: usize,
+        rng: &mut StdRng,
+    ) -> wakeling_core::Result<StepOutput> {
         self.steps[rng.random_range(0..self.steps.len())].loss(params, worker, rng)
     }
 
-    fn mine_hard_negatives(&self, params: &Params) -> Result<()> {
+    fn mine_hard_negatives(&self, params: &Params) -> wakeling_core::Result<()> {
         self.steps.iter().try_for_each(|step| step.mine_hard_negatives(params))
     }
 }

@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, path::PathBuf};
 
+use crate::{Error, Result};
 use wakeling_audio::{features::LogMel, phrase_span::phrase_in};
-use wakeling_core::{Error, Result};
 use wakeling_data::{
     takes::{
         Take,
@@ -119,12 +119,11 @@ impl Keyword {
 /// Checks that no keyword is given twice.
 ///
 /// # Errors
-/// [`Error::Usage`].
+/// [`Error::KeywordTwice`].
 pub(super) fn check_labels(keywords: &[Keyword]) -> Result<()> {
     for (i, keyword) in keywords.iter().enumerate() {
         if keywords[..i].iter().any(|k| name_key(&k.label) == name_key(&keyword.label)) {
-            let problem = format!("the word {} is given twice", quoted(&keyword.label));
-            return Err(Error::usage(problem, "put all its recordings in one folder or table"));
+            return Err(Error::KeywordTwice { keyword: keyword.label.to_string() });
         }
     }
     Ok(())
@@ -150,7 +149,7 @@ fn few(keyword: &Keyword) -> Option<String> {
 fn without_phrase(keyword: &Keyword) -> Option<String> {
     let all = keyword.recordings.iter().chain(&keyword.synthesized);
     let count = all.filter(|recording| phrase_in(recording).is_none()).count();
-    // Without any phrase, the training fails, with a remedy.
+    // Without any phrase, the training fails.
     let is_some = count > 0 && count < keyword.different();
     is_some.then(|| {
         format!("skipped: {count} recordings of {} hold no phrase", quoted(&keyword.label))

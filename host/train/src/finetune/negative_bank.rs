@@ -9,7 +9,7 @@ use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use super::{TrainSettings, progress::Stages};
 use crate::embeddings::{Embeddings, embed_streams, embed_with_progress};
 use crate::quantize::{Backbone, QuantParams};
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 use wakeling_data::{
     mixing::MelStream,
     negatives::{Negatives, SpeechClip, Streams, hours},
@@ -75,10 +75,7 @@ struct Parts {
 impl Parts {
     fn of(negatives: &Negatives, seed: u64) -> Result<Self> {
         if negatives.hours() < LEAST_HOURS {
-            return Err(Error::usage(
-                format!("{:.0} minutes of negatives are too few", 60.0 * negatives.hours()),
-                "give at least a quarter of an hour with --negatives, or use the shipped negatives",
-            ));
+            return Err(Error::FewNegatives { minutes: 60.0 * negatives.hours() });
         }
         let mut parts = [Negatives::default(), Negatives::default()];
         let part = |i: usize| usize::from(i.is_multiple_of(HELD_OUT_ONE_IN));
@@ -103,7 +100,7 @@ impl Parts {
 /// Computes the features of the training streams, step by step.
 ///
 /// # Errors
-/// [`Error::Usage`] if there are less than eight minutes of negatives.
+/// [`Error::FewNegatives`] if there are less than eight minutes of negatives.
 pub fn features_to_train_on(
     pretrained: &PretrainedModel,
     negatives: &Negatives,
@@ -119,7 +116,7 @@ pub fn features_to_train_on(
 /// dropped.
 ///
 /// # Errors
-/// [`Error::Cancelled`].
+/// [`Error::Core`].
 pub fn features(
     pretrained: &PretrainedModel,
     streams: &[MelStream],
@@ -155,7 +152,7 @@ impl NegativeBank {
     /// needed to reach about `settings.negative_hours`.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there are less than eight minutes of negatives; [`Error::Cancelled`].
+    /// [`Error::FewNegatives`] if there are less than eight minutes of negatives; [`Error::Core`].
     pub fn new(
         backbone: &Backbone,
         negatives: &Negatives,
@@ -321,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_few_minutes_are_refused() {
-        let error = Parts::of(&negatives(2), 1).err().unwrap().to_string();
-        assert!(error.contains("5 minutes") && error.contains("--negatives"), "{error}");
+        let error = Parts::of(&negatives(2), 1).err().unwrap();
+        assert!(matches!(error, Error::FewNegatives { .. }), "{error}");
     }
 }

@@ -7,10 +7,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::{Settings, Trainable};
-use wakeling_core::{
-    Result,
-    progress::{NoProgress, Progress},
-};
+use crate::Result;
+use wakeling_core::progress::{NoProgress, Progress};
 use wakeling_nn::backbone::BackboneConfig;
 
 /// Length of the stage that the observer sees, in percent.
@@ -109,9 +107,9 @@ impl<'a> Stages<'a> {
     /// Returns an error once the run is cancelled.
     ///
     /// # Errors
-    /// [`Error::Cancelled`](wakeling_core::Error::Cancelled), here and below.
+    /// [`Error::Core`](crate::Error::Core), here and below.
     pub fn check(&self) -> Result<()> {
-        self.progress.check()
+        Ok(self.progress.check()?)
     }
 
     /// Counts embedded audio, in minutes.

@@ -12,6 +12,7 @@ use super::{
     progress::{Costs, Stages, Work},
     train_backbone, train_head,
 };
+use crate::{Error, Result};
 use crate::{
     embeddings::{Embeddings, embed_features, embed_with_progress},
     head_checkpoint::{HeadCheckpoint, fingerprint},
@@ -19,7 +20,7 @@ use crate::{
     quantize::{Backbone, QuantizedModel},
 };
 use wakeling_audio::features::LogMel;
-use wakeling_core::{Error, Result, files, progress::Progress};
+use wakeling_core::{files, progress::Progress};
 use wakeling_data::{
     mixing::MelStream,
     negatives::{Negatives, SpeechClip},
@@ -55,7 +56,7 @@ pub const MODEL_FILE: &str = "model.wkl";
 /// recipe.settings.train.seed = 7;
 /// let result = recipe.run(&Bars::default())?;
 /// std::fs::write("model.wkl", result.model.bytes()?).unwrap();
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_train::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Recipe {
@@ -109,7 +110,7 @@ impl Recipe {
     /// Creates the recipe with default settings and the shipped negatives.
     ///
     /// # Errors
-    /// [`Error::Usage`] if a keyword is given twice.
+    /// [`Error::KeywordTwice`] if a keyword is given twice.
     pub fn new(backbone: Backbone, keywords: Vec<Keyword>) -> Result<Self> {
         check_labels(&keywords)?;
         Ok(Self {
@@ -128,10 +129,10 @@ impl Recipe {
     /// next training step or stream after `progress` is cancelled. Nothing is written.
     ///
     /// # Errors
-    /// [`Error::Input`] if no recording of a keyword holds a phrase;
-    /// [`Error::Usage`] if there are too few negatives, too many
+    /// [`Error::NoPhrase`] if no recording of a keyword holds a phrase;
+    /// [`Error::FewNegatives`] if there are too few negatives, too many
     /// keywords, or fewer blocks than are to be trained;
-    /// [`Error::Cancelled`].
+    /// [`Error::Core`].
     pub fn run(&self, progress: &dyn Progress) -> Result<FinetunedModel> {
         let mut messages = warnings(&self.keywords);
         let (trained, reason) = self.decide();
@@ -269,7 +270,7 @@ impl FinetunedModel {
     /// `progress`.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file cannot be written.
+    /// [`Error::Core`] if a file cannot be written.
     pub fn save(&self, folder: &Path, record: Value, progress: &dyn Progress) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
         if self.trained != Trainable::Head {
@@ -293,7 +294,7 @@ impl FinetunedModel {
         record["train"] = json!(self.requested.to_string());
         record["settings"] = json!(self.settings);
         record["version"] = json!(env!("CARGO_PKG_VERSION"));
-        files::write_atomic(path, format!("{record:#}\n").as_bytes())
+        Ok(files::write_atomic(path, format!("{record:#}\n").as_bytes())?)
     }
 }
 

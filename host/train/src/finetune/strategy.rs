@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use wakeling_core::{Error, Result};
+use crate::{Error, Result};
 use wakeling_nn::backbone::BackboneConfig;
 
 /// Number of recordings per keyword from which on `auto` fine-tunes the whole backbone.
@@ -78,10 +78,7 @@ impl Trainable {
             Self::Head | Self::Auto => Ok(Some(count..count)),
             Self::All => Ok(None),
             Self::Last(blocks) if blocks <= count => Ok(Some(count - blocks..count)),
-            Self::Last(blocks) => Err(Error::usage(
-                format!("the backbone has {count} blocks, not {blocks}"),
-                format!("give --train last:K with K up to {count}, or all"),
-            )),
+            Self::Last(blocks) => Err(Error::FewBlocks { count, asked: blocks }),
         }
     }
 }

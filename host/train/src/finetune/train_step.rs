@@ -11,13 +11,14 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use rayon::prelude::*;
 
 use super::{Settings, progress::Stages};
+use crate::Result;
 use crate::embeddings::Embeddings;
 use crate::{
     quantize::QuantParams,
     trainer::{StepOutput, TrainStep},
 };
 use wakeling_audio::phrase_span::Phrase;
-use wakeling_core::{Result, simd};
+use wakeling_core::simd;
 use wakeling_nn::{
     head::{HeadConfig, HeadNetwork},
     mode::{Mode, Samples},
@@ -414,7 +415,12 @@ simd! {
 }
 
 impl<N: Network> TrainStep for KeywordTrainStep<'_, N> {
-    fn loss(&self, params: &Params, _: usize, rng: &mut StdRng) -> Result<StepOutput> {
+    fn loss(
+        &self,
+        params: &Params,
+        _: usize,
+        rng: &mut StdRng,
+    ) -> wakeling_core::Result<StepOutput> {
         let windows = self.windows(rng);
         let x = self.gather(&windows, Some(rng))?;
         let mut mode = self.network.training_mode();
@@ -432,7 +438,7 @@ impl<N: Network> TrainStep for KeywordTrainStep<'_, N> {
     }
 
     /// Mines the negative windows with the highest scores under the current parameters.
-    fn mine_hard_negatives(&self, params: &Params) -> Result<()> {
+    fn mine_hard_negatives(&self, params: &Params) -> wakeling_core::Result<()> {
         let others = self.training_set.others.par_iter();
         let mut found: Vec<_> = others
             .map(|&stream| {

@@ -14,9 +14,9 @@ use super::{
     prepare::Clip,
     voice::{self, Voice},
 };
+use crate::Result;
 use crate::distillation::TeacherTargets;
 use wakeling_audio::features::LogMel;
-use wakeling_core::Result;
 use wakeling_data::mixing::{MelStream, Mixer, Powers, loudness, mask};
 use wakeling_nn::ops::ctc::Segment;
 

@@ -18,7 +18,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
-    io::{BufWriter, Write},
+    io::{BufWriter, ErrorKind, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,8 +26,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{LEAST_TOKEN_COUNT, LEAST_WORD_COUNT, Settings, Task, batch, texts, word_label};
-use wakeling_audio::features::{FrontendTables, LogMel, NormalizationKind};
-use wakeling_core::{Error, Result, files::write_atomic};
+use wakeling_audio::{
+    Error as Audio,
+    features::{FrontendTables, LogMel, NormalizationKind},
+};
+use wakeling_core::{Error as Core, files::write_atomic};
+
+use crate::{Error, Result};
 use wakeling_data::clip_features::decode_log_mel;
 use wakeling_data::{
     dataset::{
@@ -132,8 +137,8 @@ pub struct Labelling<'a> {
 /// Scans the datasets, or loads the result of an earlier call in this folder.
 ///
 /// # Errors
-/// [`Error::Input`] if there is nothing to learn from, or if the folder holds a run on other
-/// datasets; [`Error::Usage`] if no clip has a label for the task; [`Error::Io`] if reading or
+/// [`Error::Data`] if there is nothing to learn from, or if the folder holds a run on other
+/// datasets; [`Error::NoLabel`] if no clip has a label for the task; [`Error::Core`] if reading or
 /// writing fails.
 pub fn prepare(
     datasets: &Datasets,
@@ -147,8 +152,7 @@ pub fn prepare(
         datasets,
         format!("{:?} {:?} {}{voice}", labelling.task, labelling.tokenizer, labelling.seed),
     ));
-    let request =
-        request.map_err(|e| Error::usage(format!("a name is not text: {e}"), "rename"))?;
+    let request = request.map_err(|e| Error::NameIsNoText { reason: e.to_string() })?;
     if let Some(index) = earlier(folder, &request)? {
         return Ok(index);
     }
@@ -206,11 +210,7 @@ fn earlier(folder: &Path, request: &str) -> Result<Option<PretrainIndex>> {
         return Ok(Some(PretrainIndex { found, train, dev, noise, skipped }));
     }
     if folder.join("checkpoint.safetensors").exists() {
-        return Err(Error::input(
-            folder,
-            "the run in this folder has other datasets, tasks or tokens",
-            "choose another --out folder, or remove this one",
-        ));
+        return Err(Error::OtherRequest { path: folder.to_owned() });
     }
     Ok(None)
 }
@@ -220,14 +220,14 @@ impl Found {
         match std::fs::read(path) {
             // An unreadable file comes from another version and is rebuilt.
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io(path, "read")(e)),
         }
     }
 
     fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_vec_pretty(self);
-        write_atomic(path, &text.map_err(|e| Error::io(path, "write")(e.into()))?)
+        Ok(write_atomic(path, &text.map_err(|e| Error::io(path, "write")(e.into()))?)?)
     }
 }
 
@@ -330,14 +330,14 @@ impl LoaderConfig {
         Ok(index)
     }
 
-    fn skip(&mut self, skipped: &Skipped) -> Result<()> {
+    fn skip(&mut self, skipped: &Skipped) -> wakeling_core::Result<()> {
         self.count += 1;
         if self.count <= LINES_SHOWN {
             log::info!("skipped: {skipped}");
         } else if self.count == LINES_SHOWN + 1 {
             log::info!("skipped: more, see {}", self.skipped_path.display());
         }
-        writeln!(self.skipped, "{skipped}").map_err(Error::io(&self.skipped_path, "write"))
+        writeln!(self.skipped, "{skipped}").map_err(Core::io(&self.skipped_path, "write"))
     }
 
     fn end(&mut self) -> Result<()> {
@@ -357,7 +357,7 @@ fn label_all(
     labelling: &Labelling<'_>,
     copies: &Copies,
     mut take: impl FnMut(Entry),
-) -> Result<()> {
+) -> wakeling_data::Result<()> {
     for chunks in raw.chunks().chunks(CHUNKS_A_GO) {
         let mut clips: Vec<Example> = Vec::new();
         for chunk in chunks {
@@ -415,16 +415,10 @@ impl Counts {
             _ => Vocabulary::frequent(self.words, LEAST_WORD_COUNT),
         };
         if clips == 0 {
-            return Err(Error::usage(
-                "every clip is of one speaker, so none can be held out",
-                "give clips of other speakers with --dev",
-            ));
+            return Err(Error::OneSpeaker);
         }
         if tokens.outputs() + words.outputs() == 2 && !labelling.voice {
-            return Err(Error::usage(
-                "no example has a label of this task",
-                "give a manifest with `text`, or a folder of words with at least 40 clips each",
-            ));
+            return Err(Error::NoLabel);
         }
         Ok(Found { request, tokens, words, sources: self.sources.into_keys().collect() })
     }
@@ -530,18 +524,23 @@ fn frames_of(
     normalization: NormalizationKind,
     most_frames: usize,
 ) -> Result<(LogMel, Option<String>), Unusable> {
-    decode_log_mel(clip, &tables.params(normalization), most_frames).map_err(|error| match &error {
-        Error::Io { source, .. } => match source.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
-                Unusable::Skip(format!("{}: {source}", clip.name()))
-            }
-            _ => Unusable::Stop(error),
-        },
-        Error::Input { problem, .. } => Unusable::Skip(format!("{}: {problem}", clip.name())),
-        Error::Usage { .. }
-        | Error::Device { .. }
-        | Error::Tensor(_)
-        | Error::Defect(_)
-        | Error::Cancelled => Unusable::Stop(error),
-    })
+    decode_log_mel(clip, &tables.params(normalization), most_frames)
+        .map_err(|error| unusable(clip, error))
+}
+
+/// Decides whether training goes on without a clip that cannot be read.
+fn unusable(clip: &Example, error: wakeling_data::Error) -> Unusable {
+    use wakeling_data::Error as Data;
+    let problem = match &error {
+        Data::Audio(Audio::File(file)) => file.described(),
+        Data::Core(Core::Io { source, .. }) | Data::Audio(Audio::Core(Core::Io { source, .. }))
+            if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
+        {
+            source.to_string()
+        }
+        Data::S3Server { problem, .. } => problem.clone(),
+        Data::NoBucket { .. } => "there is no bucket in it".to_owned(),
+        _ => return Unusable::Stop(error),
+    };
+    Unusable::Skip(format!("{}: {problem}", clip.name()))
 }

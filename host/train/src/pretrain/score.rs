@@ -3,8 +3,8 @@
 use candle_core::{D, Tensor};
 
 use super::{batch::Batch, train_step::Head};
+use crate::Result;
 use crate::trainer::Metric;
-use wakeling_core::Result;
 use wakeling_data::tokens::{collapse, edit_distance};
 use wakeling_nn::{ops::ctc::Segment, params::Params};
 

@@ -20,8 +20,8 @@ use super::{
     prepare::{Clip, ClipLoader, NoiseLoader, PretrainIndex},
     score::Score,
 };
+use crate::Result;
 use crate::trainer::{Metric, Rank, StepOutput, TrainStep};
-use wakeling_core::Result;
 use wakeling_data::{
     loader::{DataLoader, LoaderConfig},
     mixing::{BackgroundMix, FeatureAugmentation, Mixer, NoisePool},
@@ -369,7 +369,7 @@ impl Pretraining<'_> {
     /// Computes the embeddings `[streams, steps, channels]`, on the device of the parameters.
     fn push(&self, params: &Params, batch: &Batch, mode: &mut Mode) -> Result<Tensor> {
         let features = batch.features.to_device(params.device())?;
-        mode.run(&BackboneNetwork::new(&self.backbone, &params.builder())?, &features)
+        Ok(mode.run(&BackboneNetwork::new(&self.backbone, &params.builder())?, &features)?)
     }
 
     /// Returns the weighted sum of the losses of the tasks for which the batch has labels. Losses
@@ -417,7 +417,12 @@ impl Pretraining<'_> {
 }
 
 impl TrainStep for Pretraining<'_> {
-    fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<StepOutput> {
+    fn loss(
+        &self,
+        params: &Params,
+        worker: usize,
+        rng: &mut StdRng,
+    ) -> wakeling_core::Result<StepOutput> {
         let (batch, used) = {
             let pool = self.pool(worker);
             self.batch(|rng| pool.sample(rng), rng)?
@@ -440,7 +445,7 @@ impl TrainStep for Pretraining<'_> {
         (0..workers).map(|worker| self.pool(worker).loader.position()).collect()
     }
 
-    fn restore(&self, positions: &[u64]) -> Result<()> {
+    fn restore(&self, positions: &[u64]) -> wakeling_core::Result<()> {
         for (worker, &position) in positions.iter().enumerate().take(self.pools.len()) {
             let mut pool = self.pool_mut(worker);
             pool.loader.restore(position)?;
@@ -449,7 +454,7 @@ impl TrainStep for Pretraining<'_> {
         Ok(())
     }
 
-    fn next_batch(&self) -> Result<()> {
+    fn next_batch(&self) -> wakeling_core::Result<()> {
         for worker in 0..self.pools.len() {
             let mut pool = self.pool_mut(worker);
             let used = std::mem::take(&mut pool.used);
@@ -461,7 +466,7 @@ impl TrainStep for Pretraining<'_> {
         Ok(())
     }
 
-    fn validate(&self, params: &Params, rank: Rank) -> Result<Vec<Metric>> {
+    fn validate(&self, params: &Params, rank: Rank) -> wakeling_core::Result<Vec<Metric>> {
         let Some(dev) = &self.dev else { return Ok(Vec::new()) };
         let mixer = self.plain_mixer(BackgroundMix::NONE);
         let mut left = dev.window().iter().peekable();

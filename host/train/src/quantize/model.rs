@@ -12,8 +12,8 @@ use wakeling_shared::{
 };
 
 use super::{Backbone, QuantizedHead, QuantizedLayer};
+use crate::{Error, Result};
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
-use wakeling_core::{Error, Result};
 use wakeling_device::model_file;
 
 /// Keyword with its head, ready for a model file.
@@ -58,7 +58,7 @@ impl QuantizedModel {
     /// Puts heads on a backbone.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there are more layers, heads or keywords than a model can hold.
+    /// [`Error::ModelTooLarge`] if there are more layers, heads or keywords than a model can hold.
     pub fn new(backbone: &Backbone, words: Vec<KeywordEntry>, card: CardText) -> Result<Self> {
         let info = &backbone.pretrained.info;
         let model = Self {
@@ -78,10 +78,7 @@ impl QuantizedModel {
             ("words", model.words.len(), MAX_HEADS.min(MAX_KEYWORDS)),
         ];
         match counts.into_iter().find(|&(_, count, most)| count > most) {
-            Some((what, _, most)) => Err(Error::usage(
-                format!("a model holds at most {most} {what}"),
-                "put some of the words into a second model",
-            )),
+            Some((what, _, most)) => Err(Error::ModelTooLarge { what, most }),
             None => Ok(model),
         }
     }
@@ -125,7 +122,7 @@ impl QuantizedModel {
     /// # Errors
     /// As [`model_file::encode`].
     pub fn bytes(&self) -> Result<Vec<u8>> {
-        model_file::encode(&self.view())
+        Ok(model_file::encode(&self.view())?)
     }
 
     /// Writes the model file atomically, after checking that a device would load it.
@@ -133,7 +130,7 @@ impl QuantizedModel {
     /// # Errors
     /// As [`model_file::write`].
     pub fn write(&self, path: &Path) -> Result<()> {
-        model_file::write(path, &self.view())
+        Ok(model_file::write(path, &self.view())?)
     }
 
     /// Formats the costs on a device: flash, state, and operations per second.

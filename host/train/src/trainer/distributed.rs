@@ -5,6 +5,10 @@
 //! Only the first process writes files. Without the feature `mpi`, or without `mpirun` or `srun`,
 //! there is one process and no communication.
 
+#[cfg(not(feature = "mpi"))]
+use crate::Error;
+use crate::Result;
+
 /// Rank and world size of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rank {
@@ -61,15 +65,12 @@ impl ProcessGroup {
     /// Creates a group with this process alone, because the program was built without MPI.
     ///
     /// # Errors
-    /// [`Error::Usage`](wakeling_core::Error::Usage) if it was nevertheless started as one of several: each
+    /// [`Error::WithoutMpi`] if it was nevertheless started as one of several: each
     /// would train the same network, and all would write the same files.
-    pub fn join() -> wakeling_core::Result<Self> {
+    pub fn join() -> Result<Self> {
         let most = started_together();
         if most > 1 {
-            return Err(wakeling_core::Error::usage(
-                format!("started as one of {most} processes, but built without MPI"),
-                "build it with `cargo build --release -p wakeling --features mpi`",
-            ));
+            return Err(Error::WithoutMpi { processes: most });
         }
         Ok(Self::alone())
     }
@@ -100,15 +101,15 @@ impl ProcessGroup {
     /// Joins the processes that were started together.
     ///
     /// # Errors
-    /// [`Error::Defect`](wakeling_core::Error::Defect) if MPI was initialized before.
-    pub fn join() -> wakeling_core::Result<Self> {
+    /// [`Error::Core`] if MPI was initialized before.
+    pub fn join() -> Result<Self> {
         use mpi::traits::Communicator;
         // A program that was started by itself does not initialize MPI.
         if started_together() < 2 {
             return Ok(Self::alone());
         }
         let Some((universe, _)) = mpi::initialize_with_threading(mpi::Threading::Funneled) else {
-            return Err(wakeling_core::Error::defect("MPI was begun twice in one process"));
+            return Err(crate::Error::defect("MPI was begun twice in one process"));
         };
         let world = universe.world();
         if world.size() < 2 {

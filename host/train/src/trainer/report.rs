@@ -2,10 +2,8 @@
 
 use indicatif::ProgressBar;
 
-use wakeling_core::{
-    Result,
-    progress::{Progress, progress_bar},
-};
+use crate::Result;
+use wakeling_core::progress::{Progress, progress_bar};
 
 /// Receiver of the progress of a run.
 pub(super) enum Report<'a> {

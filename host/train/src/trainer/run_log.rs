@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::curves::Curves;
-use wakeling_core::{Error, Result, files::write_atomic};
+use crate::{Error, Result};
+use wakeling_core::files::write_atomic;
 
 /// Metric on held-out data: an error count out of a total, or a mean.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,7 +3,7 @@
 use rand::rngs::StdRng;
 
 use super::{ProcessGroup, Rank, TrainStep};
-use wakeling_core::Result;
+use crate::Result;
 use wakeling_nn::{mode::LayerMoments, optimizer::Gradients, params::Params};
 
 /// Sum of loss and gradients over shards.

@@ -8,10 +8,8 @@ use super::{
     super::{check_phrase, open_dataset, open_takes},
     FinetuneArgs,
 };
-use wakeling_core::{
-    Error, Result,
-    progress::{Bars, NoProgress},
-};
+use crate::error::{Error, Result};
+use wakeling_core::progress::{Bars, NoProgress};
 use wakeling_data::{
     dataset::Example,
     synthesize,
@@ -25,7 +23,7 @@ impl FinetuneArgs {
     /// Loads and checks recordings and synthesized samples, keyword by keyword.
     ///
     /// # Errors
-    /// [`Error::Input`] if no usable recording of a keyword is left.
+    /// [`Error::input`] if no usable recording of a keyword is left.
     pub(super) fn load_words(&self, frontend: &FrontendParams<'_>) -> Result<Vec<Keyword>> {
         let mut words = Vec::new();
         for given in &self.words {
@@ -61,7 +59,7 @@ fn add_samples(
     let label = label_of(folder, &examples)?;
     let checked = checked(&examples, frontend);
     if let Some(refusal) = checked.refusal(folder) {
-        return Err(refusal);
+        return Err(refusal.into());
     }
     // Misses that `listen` saved are in such a folder too; these are recordings of people.
     let is_synthesized = |take: &Take| take.example.source.as_deref() == Some(synthesize::SOURCE);

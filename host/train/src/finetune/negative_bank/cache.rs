@@ -8,8 +8,9 @@ use std::{fs, path::Path};
 use serde::{Deserialize, Serialize};
 
 use super::{EncodedNegatives, NegativeBank, TrainSettings};
+use crate::Result;
 use crate::{embeddings::Embeddings, head_checkpoint::fingerprint, quantize::Backbone};
-use wakeling_core::{Result, cache::keep_newest, files::write_atomic_with};
+use wakeling_core::{cache::keep_newest, files::write_atomic_with};
 use wakeling_data::negatives::{Negatives, SpeechClip};
 
 /// First bytes of a file.
@@ -114,7 +115,7 @@ pub fn read(path: &Path) -> Option<NegativeBank> {
 /// Writes a bank, and removes the files that were not used for longest.
 ///
 /// # Errors
-/// [`Error::Io`](wakeling_core::Error::Io).
+/// [`Error::Core`](crate::Error::Core).
 pub fn write(path: &Path, bank: &NegativeBank) -> Result<()> {
     let part = |part: &EncodedNegatives| PartDescription {
         channels: part.outputs.channels,

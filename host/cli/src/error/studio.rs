@@ -1,0 +1,33 @@
+//! Remedies for the errors of the studio.
+
+use wakeling_studio::Error;
+
+use super::{Advice, Advise};
+
+impl Advise for Error {
+    fn advice(&self) -> Advice {
+        match self {
+            Self::Core(error) => error.advice(),
+            Self::Audio(error) => error.advice(),
+            Self::Data(error) => error.advice(),
+            Self::Device(error) => error.advice(),
+            Self::Train(error) => error.advice(),
+            Self::Capture(error) => error.advice(),
+            Self::NotALanguage { .. } => Advice::usage("or leave it empty"),
+            Self::NotAPhrase { .. } | Self::StraySound => Advice::usage("load the page again"),
+            Self::PhraseHasEquals { .. } => Advice::usage("give the phrase in words"),
+            Self::NotAName => Advice::usage("give a shorter one"),
+            Self::NoPhrase => Advice::usage("name the phrase first"),
+            Self::NotListening => Advice::usage("start listening first"),
+            Self::NoTakeBegun => Advice::usage("begin one first"),
+            Self::NoTakeRecorded => Advice::usage("record one first"),
+            Self::TrainingAnother => Advice::usage("wait for its end"),
+            Self::AlreadyTraining => Advice::usage("wait for its end, or cancel it"),
+            Self::NoTake => Advice::usage("record a few first"),
+            Self::NoUsableTake { .. } => Advice::usage("check the microphone, and record again"),
+            Self::NoModel => Advice::usage("train first, and wait for the end"),
+            Self::NotADrive { .. } => Advice::usage("choose one of the list"),
+            Self::NothingReadable { .. } => Advice::input("record again, and train again"),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Errors of the requests of the page, and of the work that they start.
+
+use std::path::PathBuf;
+
+/// Error of this crate.
+///
+/// ```
+/// use wakeling_studio::Error;
+///
+/// assert_eq!(Error::NoPhrase.to_string(), "there is no phrase yet");
+/// ```
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Error that all crates share.
+    #[error(transparent)]
+    Core(#[from] wakeling_core::Error),
+    /// Error of reading or converting sound.
+    #[error(transparent)]
+    Audio(#[from] wakeling_audio::Error),
+    /// Error of the sound that is checked.
+    #[error(transparent)]
+    Data(#[from] wakeling_data::Error),
+    /// Error of a model or a board.
+    #[error(transparent)]
+    Device(#[from] wakeling_device::Error),
+    /// Error of training or evaluation.
+    #[error(transparent)]
+    Train(#[from] wakeling_train::Error),
+    /// Error of a folder of takes.
+    #[error(transparent)]
+    Capture(#[from] wakeling_capture::Error),
+
+    /// Language that is not known.
+    #[error("\"{language}\" is no language: {expected}")]
+    NotALanguage {
+        /// Text of the request.
+        language: String,
+        /// What is expected.
+        expected: String,
+    },
+    /// Request that is not of this page.
+    #[error("this is no phrase: {reason}")]
+    NotAPhrase {
+        /// Message of the decoder.
+        reason: String,
+    },
+    /// Phrase that cannot be a keyword.
+    #[error("{phrase:?} cannot be trained: it holds an equals sign")]
+    PhraseHasEquals {
+        /// The phrase.
+        phrase: String,
+    },
+    /// Name of a speaker that is too long, or not text.
+    #[error("this is no name")]
+    NotAName,
+    /// Sound without a purpose.
+    #[error("sound for nothing")]
+    StraySound,
+    /// Request that needs a phrase.
+    #[error("there is no phrase yet")]
+    NoPhrase,
+    /// Request that needs live detection.
+    #[error("no live detection is running")]
+    NotListening,
+    /// Request that needs a take in progress.
+    #[error("no take was begun")]
+    NoTakeBegun,
+    /// Request that needs a recorded take.
+    #[error("there is no take to keep")]
+    NoTakeRecorded,
+    /// Change of the phrase during a training.
+    #[error("another phrase is being trained")]
+    TrainingAnother,
+    /// Start of a training during another.
+    #[error("a training runs already")]
+    AlreadyTraining,
+    /// Training without a take.
+    #[error("there is no take yet")]
+    NoTake,
+    /// Training of which no take is usable.
+    #[error("no take can be trained on: {}", reasons.join("; "))]
+    NoUsableTake {
+        /// Why each take was left out.
+        reasons: Vec<String>,
+    },
+    /// Request that needs a model.
+    #[error("there is no model yet")]
+    NoModel,
+    /// Name that no board with a drive has.
+    #[error("{name:?} is no board with a drive")]
+    NotADrive {
+        /// The name.
+        name: String,
+    },
+    /// List or folder of which no recording can be read.
+    #[error("{}: no recording in it can be read", path.display())]
+    NothingReadable {
+        /// The list or folder.
+        path: PathBuf,
+    },
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+wakeling_core::library_error!(Audio, Data, Device, Train, Capture);
+
+/// Text of an error for the page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Problem, and what the user can do about it.
+    pub text: String,
+    /// Whether the request caused it, rather than this computer.
+    pub is_request: bool,
+}
+
+/// Function of the program that explains errors to the user.
+pub type Explain = fn(&Error) -> Explanation;
