@@ -126,11 +126,11 @@ impl Conditions {
     pub fn load(data: &Path) -> Result<Self> {
         let read = |name: &str| -> Result<Noise> {
             let path = data.join("manifest").join(name);
-            Noise::load(&path, &Dataset::open(&path)?.examples, SEED)
+            Ok(Noise::load(&path, &Dataset::open(&path)?.examples, SEED)?)
         };
         let (noise, music) = (read("noise-test.jsonl")?, read("music-test.jsonl")?);
         let rooms = Dataset::open(data.join("manifest/rooms.jsonl"))?.examples;
-        let rooms = rooms.iter().map(|room| room.load().map(|pcm| response(&pcm)));
+        let rooms = rooms.iter().map(|room| Ok(response(&room.load()?)));
         let rooms = rooms.collect::<Result<_>>()?;
         let babble = babble(&Dataset::open(data.join("manifest/dev.jsonl"))?.examples)?;
         Ok(Self { noise, crowd: Noise::of(babble.clone()), babble, music, rooms })

@@ -114,9 +114,12 @@ pub struct PretrainArgs {
     /// Peak learning rate
     #[arg(long, default_value_t = 4e-3, value_parser = number::within(number::LEARNING_RATES))]
     rate: f64,
-    /// Range of the signal-to-noise ratio, in dB, of the backgrounds under three streams in four
-    #[arg(long, num_args = 2, value_names = ["LOWEST", "HIGHEST"], default_values_t = [0.0, 40.0], allow_negative_numbers = true, value_parser = number::within(-20.0..=60.0))]
-    snr: Vec<f64>,
+    /// Lowest signal-to-noise ratio, in dB, of the backgrounds under three streams in four
+    #[arg(long, value_name = "DB", default_value_t = 0.0, allow_negative_numbers = true, value_parser = number::within(-20.0..=60.0))]
+    snr_min: f64,
+    /// Highest signal-to-noise ratio of these backgrounds, in dB
+    #[arg(long, value_name = "DB", default_value_t = 40.0, allow_negative_numbers = true, value_parser = number::within(-20.0..=60.0))]
+    snr_max: f64,
     /// Share of the backgrounds that is babble of other talkers; the others are noise
     #[arg(long, default_value_t = 0.0, value_parser = number::within(0.0..=1.0))]
     babble: f64,
@@ -196,7 +199,7 @@ fn settings(args: &PretrainArgs) -> Result<Settings> {
         } else {
             BackgroundMix {
                 chance: 0.75,
-                snr_db: (args.snr[0] as f32, args.snr[1] as f32),
+                snr_db: (args.snr_min as f32, args.snr_max.max(args.snr_min) as f32),
                 babble_chance: args.babble,
                 most_talkers: 6,
                 ..BackgroundMix::NONE
