@@ -19,9 +19,11 @@ import pathlib
 
 import numpy as np
 import onnxruntime
+import scipy.signal
+import soundfile
 from sklearn.linear_model import LogisticRegression
 
-from teach import RATE, Teacher, manifest, read
+from teach import RATE, Teacher, manifest
 
 ROWS = 16
 HOP_S, FIRST_S = 0.08, 0.775
@@ -31,6 +33,15 @@ RATE_PER_HOUR = 0.5
 REFRACTORY_ROWS = 12
 # Rows after the end of a recording that still count as a hit: 0.5 s.
 LATE_ROWS = 6
+
+
+def read(path):
+    """Samples at 16 kHz, of the first channel."""
+    pcm, rate = soundfile.read(path, dtype="int16", always_2d=True)
+    if rate == RATE:
+        return pcm[:, 0]
+    resampled = scipy.signal.resample_poly(pcm[:, 0].astype(float), RATE, rate)
+    return np.clip(resampled, -32768, 32767).astype(np.int16)
 
 
 def rows_of(seconds):
@@ -191,10 +202,10 @@ def main():
 
     train = [c for c in manifest(args.negatives) if c.get("source") not in args.without]
     talk = [read(c["audio_filepath"]) for c in train[::7] if c["duration"] > 1.5]
-    noise = [read(c["audio_filepath"]) for c in manifest(args.noise)]
+    noise = [read(c["audio_filepath"]) for c in manifest(args.noise) if c["duration"] > 0.2]
     bank = embedded(teacher, cache, "train", lambda: (s for s, _ in streams(c["audio_filepath"] for c in train)))
-    quiet_noise = embedded(teacher, cache, "train-noise", lambda: (s for s, _ in streams(c["audio_filepath"] for c in manifest(args.noise))))
-    bank += quiet_noise
+    noise_paths = [c["audio_filepath"] for c in manifest(args.noise)]
+    bank += embedded(teacher, cache, "train-noise", lambda: (s for s, _ in streams(noise_paths)))
     speech_paths = [s["path"] for s in dump["speech"]]
     members = [numbers for _, numbers in streams(speech_paths)]
     speech = embedded(teacher, cache, "speech", lambda: (s for s, _ in streams(speech_paths)))
