@@ -1,10 +1,9 @@
 //! Development keywords and data shared by several examples.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, error::Error as StdError, fmt, path::Path};
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use wakeling_audio::features::LogMel;
-use wakeling_core::Result;
 use wakeling_data::clip_features::load_log_mel;
 use wakeling_data::{
     dataset::{Dataset, Example},
@@ -12,6 +11,31 @@ use wakeling_data::{
 };
 use wakeling_nn::pretrained::PretrainedModel;
 use wakeling_train::{compare::sample, finetune::Settings};
+
+/// Error of an experiment: a text. `main` prints it as it is.
+pub struct Error(String);
+
+/// Result of an experiment.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Creates an error of the experiment itself.
+    pub fn new(problem: impl Into<String>) -> Self {
+        Self(problem.into())
+    }
+}
+
+impl<E: StdError> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Development keywords. None of them is in the training split.
 pub const WORDS: [&str; 12] = [

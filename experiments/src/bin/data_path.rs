@@ -11,9 +11,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use wakeling_audio as audio;
 use wakeling_audio::features::{FrontendTables, NormalizationKind, log_mel, mel_powers};
-use wakeling_core::Result;
 use wakeling_data::dataset::Dataset;
-use wakeling_experiments::cpu_s;
+use wakeling_experiments::{Result, cpu_s};
 
 const ROUNDS: usize = 5;
 

@@ -10,7 +10,6 @@ use std::{path::PathBuf, time::Instant};
 
 use clap::Parser;
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
-use wakeling_core::Result;
 use wakeling_data::{
     dataset::Dataset,
     negatives::{Negatives, load_speech},
@@ -24,7 +23,7 @@ use wakeling_train::{
     quantize::Backbone,
 };
 
-use wakeling_experiments::{Keyword, load, settings, test_negatives, words};
+use wakeling_experiments::{Keyword, Result, load, settings, test_negatives, words};
 
 /// Misses of the development keywords
 #[derive(Parser)]
@@ -189,7 +188,7 @@ impl<'a> Bench<'a> {
             float: self.args.float,
         };
         let embedded = own.as_ref().unwrap_or(&self.embedded);
-        self.data.evaluate(embedded, &head[0], &test, &evaluate, seed + 1)
+        Ok(self.data.evaluate(embedded, &head[0], &test, &evaluate, seed + 1)?)
     }
 }
 

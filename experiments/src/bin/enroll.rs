@@ -28,13 +28,13 @@ use rand::{
 };
 use wakeling_audio as audio;
 use wakeling_audio::SAMPLE_RATE;
-use wakeling_core::Result;
 use wakeling_data::clip_features::load_log_mel;
 use wakeling_data::{
     dataset::{Dataset, Example},
     negatives::load_speech,
     text::clean,
 };
+use wakeling_experiments::Result;
 use wakeling_shared::enroll::{Likeness, UTTERANCES};
 use wakeling_train::{
     compare::{EmbeddedBackbone, EvalConfig, ExperimentData, TrialResult},

@@ -23,10 +23,10 @@ use candle_core::{Device, Tensor};
 use candle_nn::Module;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wakeling_audio::features::{FrontendTables, LogMel, NormalizationKind, log_mel, mel_powers};
+use wakeling_core::Error as Core;
 use wakeling_core::random::normal;
-use wakeling_core::{Error, Result};
 use wakeling_data::mixing::{FeatureAugmentation, MelStream, NoisePool, loudness, mask};
-use wakeling_experiments::cpu_s;
+use wakeling_experiments::{Error, Result, cpu_s};
 use wakeling_nn::{
     INPUT_SCALE,
     backbone::{BackboneConfig, BackboneNetwork, Tier},
@@ -61,7 +61,12 @@ struct Batch {
 }
 
 impl TrainStep for Batch {
-    fn loss(&self, params: &Params, _: usize, _: &mut StdRng) -> Result<StepOutput> {
+    fn loss(
+        &self,
+        params: &Params,
+        _: usize,
+        _: &mut StdRng,
+    ) -> wakeling_train::Result<StepOutput> {
         let mut mode = Mode::train();
         let vb = params.builder();
         let backbone = mode.run(&BackboneNetwork::new(&self.backbone, &vb)?, &self.features)?;
@@ -178,11 +183,11 @@ impl PyTorch {
         for name in ["OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
             command.env(name, "1");
         }
-        let mut child = command.spawn().map_err(Error::io(python, "start"))?;
+        let mut child = command.spawn().map_err(Core::io(python, "start"))?;
         let to = child.stdin.take().expect("piped");
         let mut from = BufReader::new(child.stdout.take().expect("piped"));
         let mut version = String::new();
-        from.read_line(&mut version).map_err(Error::io(script, "read"))?;
+        from.read_line(&mut version).map_err(Core::io(script, "read"))?;
         Ok(Self { child, to, from, version: version.trim().into() })
     }
 
@@ -190,11 +195,11 @@ impl PyTorch {
     fn turn(&mut self) -> Result<(f64, Vec<f64>)> {
         let mut line = String::new();
         let asked = writeln!(self.to, "turn").and_then(|()| self.to.flush());
-        asked.and_then(|()| self.from.read_line(&mut line)).map_err(Error::io("PyTorch", "run"))?;
+        asked.and_then(|()| self.from.read_line(&mut line)).map_err(Core::io("PyTorch", "run"))?;
         let numbers: Vec<f64> = line.split_whitespace().filter_map(|n| n.parse().ok()).collect();
         match numbers.split_first() {
             Some((&seconds, losses)) => Ok((seconds, losses.to_vec())),
-            None => Err(Error::usage("PyTorch gave no answer", "look at what it wrote above")),
+            None => Err(Error::new("PyTorch gave no answer: look at what it wrote above")),
         }
     }
 }
@@ -212,7 +217,7 @@ fn export(folder: &Path, batch: &Batch, params: &Params) -> Result<()> {
     let write = |name: &str, values: &[f32]| {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         let path = folder.join(name);
-        fs::write(&path, bytes).map_err(Error::io(path, "write"))
+        fs::write(&path, bytes).map_err(Core::io(path, "write"))
     };
     write("features", &batch.features.flatten_all()?.to_vec1::<f32>()?)?;
     for (name, _) in params.vars() {
@@ -231,7 +236,7 @@ fn export(folder: &Path, batch: &Batch, params: &Params) -> Result<()> {
         "rates": (0..UPDATES).map(|step| schedule.rate(step)).collect::<Vec<_>>(),
     });
     let path = folder.join("meta.json");
-    fs::write(&path, meta.to_string()).map_err(Error::io(path, "write"))
+    Ok(fs::write(&path, meta.to_string()).map_err(Core::io(path, "write"))?)
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -305,7 +310,7 @@ fn main() -> Result<()> {
     let batch = batch(args.streams, &powers, &mut rng)?;
     let params = initial(&batch.backbone, &mut rng)?;
     let folder = std::env::temp_dir().join(format!("wakeling-step-{}", std::process::id()));
-    fs::create_dir_all(&folder).map_err(Error::io(&folder, "create"))?;
+    fs::create_dir_all(&folder).map_err(Core::io(&folder, "create"))?;
     export(&folder, &batch, &params)?;
     let result = compare(&args, &batch, &params, &folder);
     // If removal fails, only a few megabytes are lost.
@@ -339,10 +344,11 @@ fn compare(args: &Args, batch: &Batch, params: &Params, folder: &Path) -> Result
         let (_, theirs) = pytorch.turn()?;
         let differ = |(a, b): (&f64, &f64)| (a - b).abs() > TOLERANCE * a.abs();
         if theirs.len() != losses.len() || losses.iter().zip(&theirs).any(differ) {
-            return Err(Error::usage(
-                format!("{}: other losses: {losses:?} here, {theirs:?} there", pytorch.version),
-                "make both do the same before comparing their speed",
-            ));
+            return Err(Error::new(format!(
+                "{}: other losses: {losses:?} here, {theirs:?} there; make both do the same before \
+                 comparing their speed",
+                pytorch.version
+            )));
         }
     }
     if !there.is_empty() {

@@ -14,12 +14,12 @@
 use std::{env, path::Path};
 
 use wakeling_audio as audio;
-use wakeling_core::{Error, Result};
 use wakeling_data::dataset::Dataset;
 use wakeling_device::{
     model_file,
     simulate::{Chunking, Device},
 };
+use wakeling_experiments::{Error, Result};
 use wakeling_shared::model::Model;
 
 /// Samples of room before a recording, 4 s: two periods in which microphone health is judged.
@@ -84,10 +84,7 @@ struct Counted {
 fn main() -> Result<()> {
     let mut arguments = env::args().skip(1);
     let (Some(model), Some(recordings)) = (arguments.next(), arguments.next()) else {
-        return Err(Error::usage(
-            "a model and recordings are expected",
-            "stream_faults MODEL FOLDER",
-        ));
+        return Err(Error::new("a model and recordings are expected: stream_gaps MODEL FOLDER"));
     };
     let path = Path::new(&model);
     let bytes = model_file::read(path)?;
@@ -96,7 +93,7 @@ fn main() -> Result<()> {
         .examples
         .iter()
         .map(|e| audio::read(&e.path))
-        .collect::<Result<_>>()?;
+        .collect::<Result<_, _>>()?;
     let embedded = EmbeddedBackbone { model: &model, clips: &clips };
     println!(
         "| fault | missed of {} | told | missed right after it | over at the end |",

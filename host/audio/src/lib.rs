@@ -158,9 +158,7 @@ impl Range {
 /// # Errors
 /// [`Error::File`] if the file is not audio, is damaged, or holds no sample; [`Error::Core`] if it
 /// cannot be read.
-///
-/// They arrive within the error that all crates share, which the programs of `experiments` still use.
-pub fn read(path: impl AsRef<Path>) -> wakeling_core::Result<Vec<i16>> {
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<i16>> {
     let path = path.as_ref();
     Ok(logged(path, read_recording(path, None, 0.0, None)?))
 }

@@ -100,7 +100,7 @@ fn run() -> ExitCode {
         Command::Sign(args) => commands::sign::run(args),
         Command::Device(args) => commands::device::run(args),
         #[cfg(feature = "vision")]
-        Command::Images(args) => commands::images::run(args).map_err(Into::into),
+        Command::Images(args) => commands::images::run(args),
         Command::Pack(args) => commands::pack::run(args),
         Command::CheckPhrase(args) => commands::check_phrase::run(args),
         Command::Advise(args) => commands::advise::run(args),

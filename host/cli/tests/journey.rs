@@ -4,7 +4,7 @@
 use std::{ops::Range, path::Path};
 
 use wakeling_audio::features::LogMel;
-use wakeling_core::{Result, progress::NoProgress};
+use wakeling_core::progress::NoProgress;
 use wakeling_data::clip_features::load_log_mel;
 use wakeling_data::{
     dataset::{Dataset, Example},
@@ -15,6 +15,7 @@ use wakeling_data::{
 use wakeling_shared::model::Model;
 use wakeling_train::embeddings::embed_streams;
 use wakeling_train::{
+    Result,
     evaluate::{
         Point, ScoredClips, ScoredKeyword, Scores, TestConditions, float_scores, head_scores,
         score_clips,
@@ -64,7 +65,7 @@ fn twenty_voices_give_a_model_that_detects_twelve_others() -> Result<()> {
     let other = Negatives { noise: Vec::new(), ..packed(2)? }.streams(3).streams;
     let entry = [head.entry(&backbone)?];
     let int8 = |streams: &[MelStream]| -> Result<Scores> {
-        Ok(head_scores(&backbone, &entry, &embed_streams(&backbone, streams)?)?)
+        head_scores(&backbone, &entry, &embed_streams(&backbone, streams)?)
     };
     let float = |streams: &[MelStream]| float_scores(&backbone.pretrained, &head, streams);
     let int8 = at_five_an_hour(&head, &int8(&positives)?, &spans, &int8(&other)?);

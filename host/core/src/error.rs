@@ -4,9 +4,7 @@
 //! variant. Errors state the problem, with what was expected and what was found. What a user can do
 //! about it is added by the program.
 
-use std::{error::Error as StdError, io, path::PathBuf};
-
-use crate::untyped::Untyped;
+use std::{io, path::PathBuf};
 
 /// Error that every crate can have.
 ///
@@ -69,27 +67,15 @@ pub enum Error {
     /// Work that its observer cancelled; see [`Progress`](crate::progress::Progress).
     #[error("cancelled")]
     Cancelled,
-    /// Error of a crate that has no error type of its own yet.
-    #[error("{0}")]
-    Untyped(Box<Untyped>),
-    /// Error of another crate, within a crate that has no error type of its own yet.
-    #[error("{0}")]
-    Library(Box<dyn LibraryError>),
 }
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Error of a library crate. [`library_error!`](crate::library_error) implements it.
-pub trait LibraryError: StdError + Send + Sync + 'static {
+pub trait LibraryError {
     /// Returns the error that all crates share, if this is one.
     fn core(&self) -> Option<&Error>;
-}
-
-impl<E: LibraryError> From<E> for Error {
-    fn from(error: E) -> Self {
-        Self::Library(Box::new(error))
-    }
 }
 
 #[cfg(feature = "tensor")]
@@ -116,20 +102,12 @@ impl Error {
 
     /// Returns `true` if the error is a missing file.
     pub fn is_missing(&self) -> bool {
-        match self {
-            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            Self::Library(error) => error.core().is_some_and(Self::is_missing),
-            _ => false,
-        }
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
     /// Returns `true` if the work was cancelled.
     pub fn is_cancelled(&self) -> bool {
-        match self {
-            Self::Cancelled => true,
-            Self::Library(error) => error.core().is_some_and(Self::is_cancelled),
-            _ => false,
-        }
+        matches!(self, Self::Cancelled)
     }
 }
 

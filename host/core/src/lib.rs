@@ -9,7 +9,6 @@ pub mod progress;
 pub mod console;
 pub mod random;
 pub mod shipped;
-pub mod untyped;
 mod vector;
 
 pub use error::{Error, Result};

@@ -196,8 +196,7 @@ impl ExperimentData {
     /// Measures a keyword on recordings held out from its training, and on the negative speech.
     ///
     /// # Errors
-    /// That of a network that the weights do not fit, within the error that all crates share, which
-    /// the programs of `experiments` still use.
+    /// [`Error::Core`](crate::Error::Core) if the weights do not fit the network.
     pub fn evaluate(
         &self,
         embedded: &EmbeddedBackbone,
@@ -205,7 +204,7 @@ impl ExperimentData {
         test: &[Example],
         evaluate: &EvalConfig<'_>,
         seed: u64,
-    ) -> wakeling_core::Result<TrialResult> {
+    ) -> Result<TrialResult> {
         let EmbeddedBackbone { backbone, .. } = embedded;
         let entry = head.entry(backbone)?;
         let mut metrics = self.measure_entry(embedded, &entry, test, evaluate, seed)?;

@@ -61,9 +61,8 @@ pub struct StepOutput {
 /// ```
 /// use candle_core::{Device, Tensor};
 /// use rand::rngs::StdRng;
-/// use wakeling_core::Result;
 /// use wakeling_nn::{optimizer::Schedule, params::Params};
-/// use wakeling_train::trainer::{StepOutput, TrainStep, Trainer};
+/// use wakeling_train::{Result, trainer::{StepOutput, TrainStep, Trainer}};
 ///
 /// /// Fits `y = w · x` to points on a line of slope 3.
 /// struct Line;
@@ -88,22 +87,16 @@ pub trait TrainStep: Sync {
     /// process.
     ///
     /// # Errors
-    /// Any; here and below they travel within the error that all crates share, so that a step of
-    /// another crate may have errors of its own.
-    fn loss(
-        &self,
-        params: &Params,
-        worker: usize,
-        rng: &mut StdRng,
-    ) -> wakeling_core::Result<StepOutput>;
+    /// Any error here and below ends the training, for instance that of a tensor operation.
+    fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<StepOutput>;
 
     /// Called regularly with the current weights, for instance to mine hard negatives.
-    fn mine_hard_negatives(&self, _params: &Params) -> wakeling_core::Result<()> {
+    fn mine_hard_negatives(&self, _params: &Params) -> Result<()> {
         Ok(())
     }
 
     /// Loads the next examples; called between training steps.
-    fn next_batch(&self) -> wakeling_core::Result<()> {
+    fn next_batch(&self) -> Result<()> {
         Ok(())
     }
 
@@ -114,13 +107,13 @@ pub trait TrainStep: Sync {
 
     /// Restores the positions of a checkpoint, or of the start. Called once, before all other
     /// methods.
-    fn restore(&self, _positions: &[u64]) -> wakeling_core::Result<()> {
+    fn restore(&self, _positions: &[u64]) -> Result<()> {
         Ok(())
     }
 
     /// Computes metrics on this process's share of the held-out data. All processes return the same
     /// names. Empty without held-out data.
-    fn validate(&self, _params: &Params, _rank: Rank) -> wakeling_core::Result<Vec<Metric>> {
+    fn validate(&self, _params: &Params, _rank: Rank) -> Result<Vec<Metric>> {
         Ok(Vec::new())
     }
 }
@@ -186,7 +179,7 @@ impl Trainer {
     /// as one stage, and stops after the step at which it is cancelled.
     ///
     /// # Errors
-    /// As there; [`Error::Cancelled`].
+    /// As there; an error for which [`Error::is_cancelled`] is `true`.
     pub fn train_with_progress(
         &self,
         stage: &dyn TrainStep,
@@ -446,12 +439,7 @@ mod tests {
     struct Line;
 
     impl TrainStep for Line {
-        fn loss(
-            &self,
-            params: &Params,
-            _: usize,
-            rng: &mut StdRng,
-        ) -> wakeling_core::Result<StepOutput> {
+        fn loss(&self, params: &Params, _: usize, rng: &mut StdRng) -> Result<StepOutput> {
             let x: Vec<f32> = (0..16).map(|_| rng.random_range(-1.0..1.0)).collect();
             let y: Vec<f32> = x.iter().map(|x| 3.0 * x).collect();
             let x = Tensor::from_vec(x, 16, &Device::Cpu)?;
@@ -522,18 +510,9 @@ mod tests {
         // stays.
         struct CutOff(std::sync::atomic::AtomicUsize);
         impl TrainStep for CutOff {
-            fn loss(
-                &self,
-                params: &Params,
-                w: usize,
-                rng: &mut StdRng,
-            ) -> wakeling_core::Result<StepOutput> {
+            fn loss(&self, params: &Params, w: usize, rng: &mut StdRng) -> Result<StepOutput> {
                 let calls = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                if calls > 60 {
-                    Err(wakeling_core::Error::defect("cut off"))
-                } else {
-                    Line.loss(params, w, rng)
-                }
+                if calls > 60 { Err(Error::defect("cut off")) } else { Line.loss(params, w, rng) }
             }
         }
         let here = run(Some(folder.path().to_owned()), 60);

@@ -8,14 +8,12 @@ use std::sync::{
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wakeling_audio::features::LogMel;
-use wakeling_core::{
-    Result,
-    progress::{NoProgress, Progress},
-};
+use wakeling_core::progress::{NoProgress, Progress};
 use wakeling_data::negatives::{Negatives, SpeechClip};
 use wakeling_shared::model::{MAX_KEYWORDS, Model};
 use wakeling_tests::hostile::own::{small_head, small_pretrained};
 use wakeling_train::{
+    Result,
     finetune::{Keyword, Recipe, Trainable},
     quantize::{Backbone, CardText, QuantizedModel},
 };

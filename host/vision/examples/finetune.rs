@@ -4,15 +4,15 @@
 //! cargo run --release -p wakeling-vision --example finetune -- xrays/train xrays/test runs/xray
 //! ```
 
-use std::path::Path;
+use std::{error::Error, path::Path};
 
-use wakeling_core::{Error, Result, progress::Bars};
+use wakeling_core::progress::Bars;
 use wakeling_vision::{Recipe, dataset::ImageSet, shipped};
 
-fn main() -> Result<()> {
+fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [train, test, out] = &arguments[..] else {
-        return Err(Error::usage("expected three arguments", "give three folders"));
+        return Err("give three folders".into());
     };
     let pretrained = shipped::pretrained_images(shipped::DEFAULT_PRETRAINED_IMAGES)?;
     let images = ImageSet::open(Path::new(train), None, pretrained.shape_with(None)?)?;
@@ -24,5 +24,6 @@ fn main() -> Result<()> {
     let result = recipe.run(&bars)?;
     result.messages.iter().for_each(|message| println!("{message}"));
     result.evaluation.iter().for_each(|evaluation| print!("{evaluation}"));
-    result.save(Path::new(out), serde_json::json!({ "train": train }), &bars)
+    result.save(Path::new(out), serde_json::json!({ "train": train }), &bars)?;
+    Ok(())
 }

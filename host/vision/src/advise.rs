@@ -7,8 +7,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Labelling, dataset::ImageSet, file::ImageNetwork, training::logits};
-use wakeling_core::Result;
+use super::{Labelling, Result, dataset::ImageSet, file::ImageNetwork, training::logits};
 
 /// Result of the estimate.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +29,7 @@ impl Advice {
     ///
     /// # Errors
     /// As [`ImageNetwork::transferred`];
-    /// [`Error::Tensor`](wakeling_core::Error::Tensor) if the images have another size.
+    /// [`Error::Nn`](crate::Error::Nn) if the images have another size.
     pub fn of(pretrained: &ImageNetwork, images: &ImageSet, seed: u64) -> Result<Self> {
         let channels = images.shape.channels.into();
         let pretrained =

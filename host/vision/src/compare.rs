@@ -10,7 +10,7 @@ use std::fmt::Write;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
-    Labelling,
+    Error, Labelling, Result,
     dataset::ImageSet,
     file::ImageNetwork,
     finetune::{self, Recipe},
@@ -20,16 +20,15 @@ use super::{
     trained_model::TrainedModel,
     training::{Settings, train_with_progress},
 };
-use wakeling_core::{Error, Result, progress::Progress};
+use wakeling_core::progress::Progress;
 
 /// Samples `count` images with `seed`. Classes are as balanced as the number of images allows.
 ///
 /// # Errors
-/// [`Error::usage`] if there are fewer images.
+/// [`Error::FewImages`] if there are fewer images.
 pub fn sample(images: &ImageSet, count: usize, seed: u64) -> Result<ImageSet> {
     if count > images.all.len() {
-        let problem = format!("{count} images requested, {} available", images.all.len());
-        return Err(Error::usage(problem, "ask for fewer"));
+        return Err(Error::FewImages { asked: count, available: images.all.len() });
     }
     let rng = &mut StdRng::seed_from_u64(seed);
     let mut order: Vec<usize> = (0..images.all.len()).collect();

@@ -15,11 +15,11 @@ use indicatif::ProgressBar;
 use rayon::prelude::*;
 use wakeling_shared::model::{MAX_KEYWORDS, Shape};
 
-use super::{Answers, Labelling, pixels};
-use wakeling_core::{Error, Result, console, progress::progress_bar};
+use super::{Answers, Error, Labelling, Result, pixels};
+use wakeling_core::{console, progress::progress_bar};
 use wakeling_data::{
     table::Table,
-    text::{name_key, nfc, quoted},
+    text::{name_key, nfc},
 };
 
 /// Name of the table that a folder may hold.
@@ -45,13 +45,13 @@ impl DatasetIndex {
     /// only the rows of the table with that split are used.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read; [`Error::input`] if it is neither, has no label or more
-    /// than a model can hold, or has no usable row.
+    /// [`Error::Core`] if it cannot be read; [`Error::Data`] if it is no table of labels;
+    /// [`Error::NoSplit`], [`Error::FewClasses`], [`Error::ManyLabels`], or
+    /// [`Error::NoUsableImage`].
     pub fn open(path: &Path, split: Option<&str>) -> Result<Self> {
         let index = if path.is_dir() && !path.join(TABLE).is_file() {
             if let Some(split) = split {
-                let problem = format!("a folder of class folders has no split {split:?}");
-                return Err(Error::input(path, problem, "give the folder of that part"));
+                return Err(Error::NoSplit { path: path.into(), split: split.into() });
             }
             Self::of_folders(path)?
         } else if path.is_dir() {
@@ -60,13 +60,11 @@ impl DatasetIndex {
             Self::of_table(path, split)?
         };
         if index.labels.len() > MAX_KEYWORDS {
-            let problem =
-                format!("{} labels, and a model holds {MAX_KEYWORDS}", index.labels.len());
-            return Err(Error::input(path, problem, "keep the ones that matter"));
+            return Err(Error::ManyLabels { path: path.into(), count: index.labels.len() });
         }
         if index.images.is_empty() {
             index.log_skipped();
-            return Err(Error::input(path, "no usable image in it", "see the lines above"));
+            return Err(Error::NoUsableImage { path: path.into() });
         }
         Ok(index)
     }
@@ -109,14 +107,7 @@ impl DatasetIndex {
         }
         if index.labels.len() < 2 {
             index.log_skipped();
-            return Err(Error::input(
-                path,
-                format!(
-                    "{} folders with images, and 2 classes are the minimum",
-                    index.labels.len()
-                ),
-                format!("give a folder with one folder of images per class, or with a {TABLE}"),
-            ));
+            return Err(Error::FewClasses { path: path.into(), count: index.labels.len() });
         }
         let answers = |class| (0..index.labels.len()).map(|label| Some(label == class)).collect();
         index.images = found.into_iter().map(|(file, class)| (file, answers(class))).collect();
@@ -179,7 +170,7 @@ impl ImageSet {
     /// Decodes every image of a dataset. Images that cannot be read are skipped and logged.
     ///
     /// # Errors
-    /// As [`DatasetIndex::open`]; [`Error::input`] if no image can be read.
+    /// As [`DatasetIndex::open`]; [`Error::NothingReadable`] if no image can be read.
     pub fn open(path: &Path, split: Option<&str>, shape: Shape) -> Result<Self> {
         let mut index = DatasetIndex::open(path, split)?;
         let bar = progress_bar(index.images.len() as u64, "images");
@@ -194,7 +185,7 @@ impl ImageSet {
         }
         index.log_skipped();
         if all.is_empty() {
-            return Err(Error::input(path, "no image in it can be read", "see the lines above"));
+            return Err(Error::NothingReadable { path: path.into() });
         }
         let DatasetIndex { labelling, labels, .. } = index;
         Ok(Self { shape, labelling, labels, all })
@@ -240,24 +231,19 @@ impl ImageSet {
     /// Reorders the labels to match those of a model.
     ///
     /// # Errors
-    /// [`Error::input`], naming `path`, if the labels are not those of the model.
+    /// [`Error::OtherLabels`], naming `path`, if the labels are not those of the model.
     pub fn in_order_of(&self, labels: &[&str], path: &Path) -> Result<Self> {
         let place = |label: &&str| self.labels.iter().position(|l| name_key(l) == name_key(label));
         let places: Option<Vec<usize>> = labels.iter().map(place).collect();
         match places {
             Some(places) if self.labels.len() == labels.len() => Ok(self.with_labels(&places)),
-            _ => Err(Error::input(
-                path,
-                format!("its labels are {}, the model's {}", list(&self.labels), list(labels)),
-                "give images with the labels that the model was trained on",
-            )),
+            _ => Err(Error::OtherLabels {
+                path: path.into(),
+                found: self.labels.clone(),
+                expected: labels.iter().map(|&label| label.to_owned()).collect(),
+            }),
         }
     }
-}
-
-/// Formats names in quotation marks, for a message.
-fn list<T: AsRef<str>>(names: &[T]) -> String {
-    names.iter().map(|name| quoted(name.as_ref()).to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn read_all(

@@ -5,13 +5,12 @@ use std::fmt::{self, Write};
 use wakeling_shared::model::ImageModel;
 
 use super::{
-    Labelling,
+    Labelling, Result,
     dataset::ImageSet,
     file::ImageNetwork,
     metrics::{Measured, auc, average_precision, bootstrap, measure},
     simulate, training,
 };
-use wakeling_core::Result;
 
 /// Metrics of a model on images, beside those of its float network. The text form is a [`table`] of
 /// each.

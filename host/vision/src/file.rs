@@ -8,8 +8,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use wakeling_shared::model::{ImageModel, MAX_KEYWORDS, Shape};
 
-use super::{Labelling, network::NetworkConfig};
-use wakeling_core::{Error, Result};
+use super::{Error, Labelling, Result, network::NetworkConfig};
 use wakeling_nn::params::Params;
 
 /// Metadata of a network over images.
@@ -81,16 +80,13 @@ impl ImageNetwork {
     /// channels.
     ///
     /// # Errors
-    /// [`Error::Usage`] if a gray network would have to take colour images.
+    /// [`Error::GrayNetwork`] if a gray network would have to take colour images.
     pub fn shape_with(&self, channels: Option<usize>) -> Result<Shape> {
         let mut network = self.info.network.clone();
         match (network.channels, channels.unwrap_or(network.channels)) {
             (3, 1) => network.channels = 1,
             (before, after) if before != after => {
-                return Err(Error::usage(
-                    format!("the pretrained network {:?} has one channel, gray", self.info.name),
-                    "leave --channels out, or start from a pretrained network for RGB",
-                ));
+                return Err(Error::GrayNetwork { name: self.info.name.clone() });
             }
             _ => {}
         }
@@ -102,7 +98,7 @@ impl ImageNetwork {
     /// the three channels, which is equivalent to three equal channels.
     ///
     /// # Errors
-    /// [`Error::usage`] if a gray network would have to take colour images.
+    /// [`Error::GrayNetwork`] if a gray network would have to take colour images.
     pub fn transferred(
         &self,
         labelling: Labelling,
@@ -146,18 +142,14 @@ impl ImageNetwork {
     /// Reads the float network of a model.
     ///
     /// # Errors
-    /// As [`ImageNetwork::load`]; [`Error::Input`] if the network has another size or other labels
+    /// As [`ImageNetwork::load`]; [`Error::OtherNetwork`] if the network has another size or other labels
     /// than the model.
     pub fn load_of(path: &Path, model: &ImageModel<'_>) -> Result<Self> {
         let network = Self::load(path)?;
         let info = &network.info;
         let labels = info.labels.iter().map(String::as_str);
         if info.network.shape() != model.shape || !labels.eq(model.labels.iter().copied()) {
-            return Err(Error::input(
-                path,
-                "a network of another size, or with other labels than the model",
-                "give the .safetensors that was written beside the model",
-            ));
+            return Err(Error::OtherNetwork { path: path.into() });
         }
         Ok(network)
     }
@@ -165,12 +157,10 @@ impl ImageNetwork {
     /// Reads a network.
     ///
     /// # Errors
-    /// [`Error::input`] if the file is no network over images, or its weights do not match the
-    /// shape in its record.
+    /// [`Error::Nn`] if the file holds no weights; [`Error::NotANetwork`] if it is no network over
+    /// images, or its weights do not match the shape in its record.
     pub fn load(path: &Path) -> Result<Self> {
-        let remedy =
-            "give a file that `wakeling images pretrain` or `finetune` of this version wrote";
-        let refused = |problem: String| Error::input(path, problem, remedy);
+        let refused = |problem: String| Error::NotANetwork { path: path.into(), problem };
         let (params, metadata) = Params::load(path)?;
         let record = metadata.get(KEY).ok_or_else(|| {
             refused("this file holds weights, but no network over images".to_owned())
@@ -252,7 +242,7 @@ mod tests {
             change(&mut forged);
             forged.save(&path).expect("it can be written");
             let error = ImageNetwork::load(&path).expect_err("it must be refused");
-            assert!(!matches!(error, Error::Io { .. }), "{error}");
+            assert!(matches!(error, Error::NotANetwork { .. }), "{error}");
         };
         forge(&|n| n.info.labels.truncate(2));
         forge(&|n| n.info.labels.clear());
@@ -262,7 +252,7 @@ mod tests {
         forge(&|n| n.params.remove("stem.mean"));
         forge(&|n| n.params.remove("block.03"));
         std::fs::write(&path, b"text").expect("a file");
-        assert!(!matches!(ImageNetwork::load(&path).expect_err("text"), Error::Io { .. }));
+        assert!(matches!(ImageNetwork::load(&path), Err(Error::Nn(_))));
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Fine-tuning: the whole recipe, from a pretrained network and few images to a model file.
 
 use super::{
+    Error, Result,
     augment::Augment,
     dataset::ImageSet,
     file::ImageNetwork,
@@ -9,7 +10,7 @@ use super::{
     trained_model::TrainedModel,
     training::{self, train_with_progress},
 };
-use wakeling_core::{Error, Result, progress::Progress};
+use wakeling_core::progress::Progress;
 use wakeling_data::text::file_name;
 
 /// Settings of a fine-tuning run.
@@ -68,7 +69,7 @@ impl Settings {
 /// recipe.settings.seed = 7;
 /// let result = recipe.run(&Bars::default())?;
 /// std::fs::write("model.wkl", result.model).unwrap();
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_vision::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Recipe {
@@ -90,14 +91,12 @@ impl Recipe {
     /// images on a network for RGB are allowed.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the network does not take images of this size and these channels.
+    /// [`Error::GrayNetwork`] or [`Error::OtherSize`] if the network does not take images of these
+    /// channels or this size.
     pub fn new(pretrained: ImageNetwork, images: ImageSet) -> Result<Self> {
         let expected = pretrained.shape_with(Some(images.shape.channels.into()))?;
         if images.shape != expected {
-            let [found, expected] = [images.shape, expected]
-                .map(|s| format!("{} × {} × {}", s.height, s.width, s.channels));
-            let problem = format!("images of {found}, and the network takes {expected}");
-            return Err(Error::usage(problem, "open the images at the size of the network"));
+            return Err(Error::OtherSize { found: images.shape, expected });
         }
         Ok(Self {
             pretrained,
@@ -114,8 +113,8 @@ impl Recipe {
     /// written.
     ///
     /// # Errors
-    /// [`Error::Usage`] if no image has a label, or the held-out images have another size or other
-    /// labels; [`Error::Cancelled`].
+    /// [`Error::NoLabel`], [`Error::OtherHeldOut`], or an error for which [`Error::is_cancelled`]
+    /// is `true`.
     pub fn run(&self, progress: &dyn Progress) -> Result<TrainedModel> {
         self.check_held_out()?;
         let (trained, messages) = self.decide();
@@ -135,8 +134,7 @@ impl Recipe {
             held_out.shape != self.images.shape || held_out.labels != self.images.labels
         };
         if self.held_out.as_ref().is_some_and(is_other) {
-            let problem = "the held-out images have another size or other labels";
-            return Err(Error::usage(problem, "read them with `ImageSet::open_like`"));
+            return Err(Error::OtherHeldOut);
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
+pub mod error;
+
 pub mod dataset;
 pub mod pixels;
 
@@ -26,6 +28,7 @@ pub mod shipped;
 
 pub mod advise;
 
+pub use error::{Error, Result};
 pub use finetune::Recipe;
 use serde::{Deserialize, Serialize};
 

@@ -11,8 +11,8 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use wakeling_shared::model::Shape;
 
-use wakeling_core::Result;
 use wakeling_nn::{
+    Result,
     layers::{BatchNorm, Convolution, Depthwise2d, Linear, LinearConfig},
     mode::{Mode, Observed, Observer},
     ops::{residual::add_relu, spatial_mean::spatial_mean, window::Window},
@@ -190,7 +190,7 @@ impl NetworkConfig {
         mode: &mut Mode,
         first_trained: usize,
     ) -> Result<Tensor> {
-        Ok(mode.run(&ConvNetwork::new(self, first_trained, &params.builder())?, x)?)
+        mode.run(&ConvNetwork::new(self, first_trained, &params.builder())?, x)
     }
 }
 

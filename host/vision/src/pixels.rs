@@ -9,7 +9,7 @@ use std::path::Path;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, imageops};
 use wakeling_shared::model::Shape;
 
-use wakeling_core::{Error, Result};
+use super::{Error, Result};
 use wakeling_train::quantize::QuantParams;
 
 /// Quantization parameters of the pixels.
@@ -32,8 +32,8 @@ pub fn value(pixel: f32) -> f32 {
 /// Reads an image as `(height, width, channels)` bytes; 1 channel is gray, 3 are RGB.
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be read; [`Error::input`] if it is no PNG, JPEG or BMP, is damaged,
-/// or is larger than 16,384 pixels a side.
+/// [`Error::Core`] if it cannot be read; [`Error::NotAnImage`] if it is no PNG, JPEG or BMP, is
+/// damaged, or is larger than 16,384 pixels a side.
 pub fn read(path: &Path, shape: Shape) -> Result<Vec<u8>> {
     let image = decode(path)?;
     let (width, height) = (u32::from(shape.width), u32::from(shape.height));
@@ -46,9 +46,7 @@ pub fn read(path: &Path, shape: Shape) -> Result<Vec<u8>> {
 }
 
 fn decode(path: &Path) -> Result<DynamicImage> {
-    let refused = |problem: String| {
-        Error::input(path, problem, "give a whole PNG, JPEG or BMP file, or remove this one")
-    };
+    let refused = |problem: String| Error::NotAnImage { path: path.into(), problem };
     let reader = ImageReader::open(path).map_err(Error::io(path, "read"))?;
     let mut reader = reader.with_guessed_format().map_err(Error::io(path, "read"))?;
     if reader.format().is_none() {

@@ -1,6 +1,7 @@
 //! Pretraining: a network on many images of one task, from random weights.
 
 use super::{
+    Result,
     dataset::ImageSet,
     file::ImageNetwork,
     network::NetworkConfig,
@@ -8,7 +9,6 @@ use super::{
     trained_model::TrainedModel,
     training::{Settings, train},
 };
-use wakeling_core::Result;
 use wakeling_data::text::file_name;
 
 /// Number of training steps, unless other settings are given.
@@ -35,7 +35,7 @@ pub fn settings(steps: usize, rate: f64, workers: usize, seed: u64) -> Settings 
 /// let mut pretraining = Pretraining::new(config, images);
 /// pretraining.settings.run.folder = Some("runs/objects".into());
 /// let network = pretraining.run()?.network;
-/// # Ok::<(), wakeling_core::Error>(())
+/// # Ok::<(), wakeling_vision::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Pretraining {

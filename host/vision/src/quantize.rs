@@ -8,12 +8,12 @@ use wakeling_shared::fixed::LOGIT_FRACTION_BITS;
 use wakeling_shared::model::{Card, ImageLayer, ImageModel, ImageOp, Window as PixelWindow};
 
 use super::{
+    Error, Result,
     file::ImageNetwork,
     network::{MEAN, block_part},
     pixels::INPUT,
 };
 use crate::plan::place;
-use wakeling_core::{Error, Result};
 use wakeling_device::model_file::{PackedAffine, encode_image};
 use wakeling_nn::ops::window::Window;
 use wakeling_train::quantize::{
@@ -23,7 +23,8 @@ use wakeling_train::quantize::{
 /// Encodes a network as a model file.
 ///
 /// # Errors
-/// [`Error::usage`] if the network was never calibrated, or no device would load the model.
+/// [`Error::NoRange`] if the network was never calibrated; [`Error::TooLarge`] if no device would
+/// load the model.
 pub fn encode(network: &ImageNetwork) -> Result<Vec<u8>> {
     let mut parts = Parts { network, all: Vec::new(), code: INPUT };
     parts.backbone()?;
@@ -60,7 +61,7 @@ pub fn encode(network: &ImageNetwork) -> Result<Vec<u8>> {
 }
 
 fn too_large(problem: &str) -> Error {
-    Error::usage(format!("no device would load this network: {problem}"), "use a smaller tier")
+    Error::TooLarge { problem: problem.into() }
 }
 
 /// Layer that owns its weights.
@@ -117,9 +118,8 @@ impl Parts<'_> {
 
     fn range(&self, name: &str) -> Result<(f32, f32)> {
         let found = self.network.info.ranges.iter().find(|(n, _, _)| n == name);
-        found.map(|(_, lower, upper)| (*lower, *upper)).ok_or_else(|| {
-            Error::usage(format!("the network has no range for {name}"), "train it again")
-        })
+        let missing = || Error::NoRange { layer: name.into() };
+        found.map(|(_, lower, upper)| (*lower, *upper)).ok_or_else(missing)
     }
 
     /// Returns a layer with batch norm folded in, and its output's quantization parameters. The

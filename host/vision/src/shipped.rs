@@ -1,8 +1,8 @@
 //! Pretrained networks for images that ship.
 
-use wakeling_core::{Result, shipped::path_of};
+use wakeling_core::shipped::path_of;
 
-use crate::file::ImageNetwork;
+use crate::{Result, file::ImageNetwork};
 
 /// Name of the default pretrained model for images.
 pub const DEFAULT_PRETRAINED_IMAGES: &str = "objects-m";

@@ -6,37 +6,29 @@ use std::path::Path;
 use rayon::prelude::*;
 use wakeling_shared::{engine::ImageEngine, events::Logits, model::ImageModel};
 
-use super::{dataset::ImageSet, pixels::quantized};
-use wakeling_core::{Error, Result};
+use super::{Error, Result, dataset::ImageSet, pixels::quantized};
 use wakeling_device::emulator::{Emulator, IMAGE, Machine};
 
-/// Loads a model as [`ImageModel::load`] does, with an error that names the file and a remedy.
+/// Loads a model as [`ImageModel::load`] does, with an error that names the file.
 ///
 /// # Errors
-/// [`Error::input`] if the file is no valid image model.
+/// [`Error::NotAModel`] if the file is no valid image model.
 pub fn load<'a>(path: &Path, bytes: &'a [u8]) -> Result<ImageModel<'a>> {
-    ImageModel::load(bytes).map_err(|error| {
-        let remedy = "give a model that `wakeling images finetune` wrote, or copy the file again";
-        Error::input(path, error.to_string(), remedy)
-    })
+    ImageModel::load(bytes).map_err(|reason| Error::NotAModel { path: path.into(), reason })
 }
 
 /// Computes the logits (Q8) of an image, given as `(height, width, channels)` bytes of the model's
 /// size.
 ///
 /// # Errors
-/// [`Error::usage`] if the image has another size.
+/// [`Error::PixelBytes`] if the image has another size.
 pub fn run(model: &ImageModel<'_>, pixels: &[u8]) -> Result<Vec<i16>> {
     let mut arena = vec![0; model.arena_bytes()];
-    let refused = || {
-        let problem = format!("the model takes {} bytes of pixels", model.shape.bytes());
-        Error::usage(problem, "resize the image to the model's size")
-    };
     let mut engine = ImageEngine::new(model, &mut arena)
         .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;
     let input = engine.input();
     if input.len() != pixels.len() {
-        return Err(refused());
+        return Err(Error::PixelBytes { expected: model.shape.bytes() });
     }
     input.iter_mut().zip(pixels).for_each(|(x, &p)| *x = quantized(p));
     let mut logits = vec![0; model.labels.len()];

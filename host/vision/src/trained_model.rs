@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use wakeling_shared::model::ImageModel;
 
 use super::{
+    Error, Result,
     dataset::ImageSet,
     evaluate::Evaluation,
     file::ImageNetwork,
@@ -14,7 +15,7 @@ use super::{
     strategy::Trainable,
     training::Settings,
 };
-use wakeling_core::{Error, Result, files, progress::Progress};
+use wakeling_core::{files, progress::Progress};
 pub use wakeling_train::finetune::MODEL_FILE;
 
 /// Result of a [`Recipe`](crate::Recipe) or of a [`Pretraining`](crate::pretrain::Pretraining).
@@ -74,7 +75,7 @@ impl TrainedModel {
     /// Returns the model as the device loads it.
     ///
     /// # Errors
-    /// [`Error::Input`] if [`TrainedModel::model`] was replaced by bytes of no image model.
+    /// [`Error::NotAModel`] if [`TrainedModel::model`] was replaced by bytes of no image model.
     pub fn view(&self) -> Result<ImageModel<'_>> {
         simulate::load(MODEL_FILE.as_ref(), &self.model)
     }
@@ -82,7 +83,7 @@ impl TrainedModel {
     /// Measures the int8 model on images with its size and labels.
     ///
     /// # Errors
-    /// As [`TrainedModel::view`]; [`Error::Usage`] if the images have another size.
+    /// As [`TrainedModel::view`]; [`Error::PixelBytes`] if the images have another size.
     pub fn measure(&self, images: &ImageSet) -> Result<Measured> {
         Ok(measure(images, &simulate::logits(&self.view()?, images)?))
     }
@@ -111,7 +112,7 @@ impl TrainedModel {
     /// last. Reports the costs of the model to `progress` as a line.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file cannot be written.
+    /// [`Error::Core`] if a file cannot be written.
     pub fn save(&self, folder: &Path, mut record: Value, progress: &dyn Progress) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
         self.network.save(&folder.join(format!("{}.safetensors", self.network.info.name)))?;

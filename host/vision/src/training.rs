@@ -5,12 +5,12 @@
 //! as much as a common one. With several labels, the images are sampled equally often. The loss is
 //! then the sum of the logistic losses of the known labels, divided by their number.
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Result as TensorResult, Tensor};
 use rand::{Rng, RngExt, rngs::StdRng};
 use serde::Serialize;
 
 use super::{
-    Labelling,
+    Error, Labelling, Result,
     augment::Augment,
     dataset::{ImageSet, LabelledImage},
     file::ImageNetwork,
@@ -18,7 +18,7 @@ use super::{
     network::NetworkConfig,
     pixels::value,
 };
-use wakeling_core::{Error, Result, progress::Progress};
+use wakeling_core::progress::Progress;
 use wakeling_nn::{
     mode::Mode,
     ops::{sigmoid_bce::sigmoid_bce, softmax_cross_entropy::softmax_cross_entropy},
@@ -107,7 +107,7 @@ impl Settings {
 /// Metrics on `held_out` are computed during training.
 ///
 /// # Errors
-/// [`Error::usage`] if no image has a label; else as [`Trainer::train`].
+/// [`Error::NoLabel`] if no image has a label; else as [`Trainer::train`].
 pub fn train(
     network: ImageNetwork,
     images: &ImageSet,
@@ -121,7 +121,7 @@ pub fn train(
 /// Trains a network as [`train`] does, and reports to `progress` instead of drawing a bar.
 ///
 /// # Errors
-/// As [`train`]; [`Error::Cancelled`].
+/// As [`train`]; an error for which [`Error::is_cancelled`] is `true`.
 pub fn train_with_progress(
     network: ImageNetwork,
     images: &ImageSet,
@@ -145,8 +145,7 @@ fn train_by(
     let ImageNetwork { info, params } = &network;
     let by_class = groups(images);
     if by_class.is_empty() {
-        let remedy = "give images with labels that are 1 or 0";
-        return Err(Error::usage("no image has a label", remedy));
+        return Err(Error::NoLabel);
     }
     let stage = ImageTrainStep { config: &info.network, images, held_out, settings, by_class };
     let params = run(&stage, params.detached()?)?;
@@ -189,7 +188,12 @@ impl ImageTrainStep<'_> {
 }
 
 impl TrainStep for ImageTrainStep<'_> {
-    fn loss(&self, params: &Params, _: usize, rng: &mut StdRng) -> Result<StepOutput> {
+    fn loss(
+        &self,
+        params: &Params,
+        _: usize,
+        rng: &mut StdRng,
+    ) -> wakeling_train::Result<StepOutput> {
         let Settings { batch, augment, first_trained, .. } = *self.settings;
         let sampled: Vec<&LabelledImage> = (0..batch).map(|_| self.sample(rng)).collect();
         let mut x = Vec::with_capacity(batch * self.images.shape.bytes());
@@ -204,7 +208,7 @@ impl TrainStep for ImageTrainStep<'_> {
         Ok(StepOutput { loss, moments, examples: batch })
     }
 
-    fn validate(&self, params: &Params, _: Rank) -> Result<Vec<Metric>> {
+    fn validate(&self, params: &Params, _: Rank) -> wakeling_train::Result<Vec<Metric>> {
         let Some(held_out) = self.held_out else { return Ok(Vec::new()) };
         let Measured { accuracy, auc, .. } =
             measure(held_out, &logits(self.config, params, held_out)?);
@@ -213,16 +217,16 @@ impl TrainStep for ImageTrainStep<'_> {
 }
 
 /// Creates a tensor `[B, H, W, C]`.
-fn tensor(config: &NetworkConfig, batch: usize, values: Vec<f32>) -> Result<Tensor> {
+fn tensor(config: &NetworkConfig, batch: usize, values: Vec<f32>) -> TensorResult<Tensor> {
     let shape = (batch, config.height, config.width, config.channels);
-    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    Tensor::from_vec(values, shape, &Device::Cpu)
 }
 
-fn loss(logits: &Tensor, sampled: &[&LabelledImage], labelling: Labelling) -> Result<Tensor> {
-    Ok(match labelling {
+fn loss(logits: &Tensor, sampled: &[&LabelledImage], labelling: Labelling) -> TensorResult<Tensor> {
+    match labelling {
         Labelling::OneOf => {
             let classes: Vec<u32> = sampled.iter().map(|p| p.class().unwrap_or(0) as u32).collect();
-            softmax_cross_entropy(logits, &classes, None)?
+            softmax_cross_entropy(logits, &classes, None)
         }
         Labelling::Several => {
             let answers = || sampled.iter().flat_map(|p| &p.answers);
@@ -231,13 +235,17 @@ fn loss(logits: &Tensor, sampled: &[&LabelledImage], labelling: Labelling) -> Re
                 answers().map(|a| f32::from(u8::from(*a == Some(true)))).collect();
             let known = weights.iter().sum::<f32>().max(1.0);
             let tensor = |v: Vec<f32>| Tensor::from_vec(v, logits.shape(), &Device::Cpu);
-            sigmoid_bce(logits, &tensor(targets)?, &tensor(weights)?, known.into(), 0.0)?
+            sigmoid_bce(logits, &tensor(targets)?, &tensor(weights)?, known.into(), 0.0)
         }
-    })
+    }
 }
 
 /// Computes the float network's logits of each image.
-pub fn logits(config: &NetworkConfig, params: &Params, images: &ImageSet) -> Result<Vec<Vec<f32>>> {
+pub fn logits(
+    config: &NetworkConfig,
+    params: &Params,
+    images: &ImageSet,
+) -> wakeling_nn::Result<Vec<Vec<f32>>> {
     let mut all = Vec::new();
     for images in images.all.chunks(EVALUATED_AT_ONCE) {
         let logits = forward(config, params, images, &mut Mode::Evaluate)?;
@@ -251,7 +259,7 @@ fn forward(
     params: &Params,
     images: &[LabelledImage],
     mode: &mut Mode,
-) -> Result<Tensor> {
+) -> wakeling_nn::Result<Tensor> {
     let pixels = images.iter().flat_map(|p| &p.pixels).map(|&p| value(f32::from(p)));
     let x = tensor(config, images.len(), pixels.collect())?;
     // All parts are frozen, so no graph is built.
@@ -261,7 +269,7 @@ fn forward(
 /// Measures the ranges of activations on images without augmentation.
 ///
 /// # Errors
-/// [`Error::Tensor`] if the weights do not fit the network.
+/// [`Error::Nn`] if the weights do not fit the network.
 pub fn calibrate(network: &mut ImageNetwork, images: &ImageSet) -> Result<()> {
     let mut mode = Mode::Calibrate(Default::default());
     let every = images.all.len().div_ceil(CALIBRATION).max(1);

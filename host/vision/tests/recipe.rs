@@ -5,14 +5,11 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use wakeling_core::{
-    Error, Result,
-    progress::{NoProgress, Progress},
-};
+use wakeling_core::progress::{NoProgress, Progress};
 use wakeling_shared::model::ImageModel;
 use wakeling_tests::forms::{FORMS, forms};
 use wakeling_vision::{
-    Recipe,
+    Recipe, Result,
     file::ImageNetwork,
     network::NetworkConfig,
     pretrain::{Pretraining, settings},
@@ -134,7 +131,7 @@ fn a_cancelled_run_stops_at_any_point() -> Result<()> {
     for at in 0..checks {
         let watch = Watch { cancel_at: Some(at), ..Watch::default() };
         let error = recipe.run(&watch).expect_err("it is cancelled");
-        assert!(matches!(error, Error::Cancelled), "at {at}: {error}");
+        assert!(error.is_cancelled(), "at {at}: {error}");
         assert_eq!(watch.checks.into_inner(), at + 1);
     }
     Ok(())

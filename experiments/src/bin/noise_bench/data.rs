@@ -14,7 +14,7 @@ use wakeling_audio::{
     features::{log_mel, mel_powers},
     to_i16,
 };
-use wakeling_core::{Error, Result, files};
+use wakeling_core::{Error, files};
 use wakeling_data::{
     dataset::{Dataset, Example},
     mixing::MelStream,
@@ -29,7 +29,7 @@ use wakeling_train::{
     quantize::Backbone,
 };
 
-use wakeling_experiments::{Keyword, WORDS, test_negatives};
+use wakeling_experiments::{Keyword, Result, WORDS, test_negatives};
 
 /// Version of the cached files, increased when their content changes.
 const CACHE_VERSION: u32 = 1;

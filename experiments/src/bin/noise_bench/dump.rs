@@ -7,11 +7,11 @@ use std::{collections::BTreeMap, fs, ops::Range, path::Path};
 
 use serde::Serialize;
 use wakeling_audio::write_wav;
-use wakeling_core::{Error, Result, files};
+use wakeling_core::{Error, files};
 use wakeling_data::dataset::{Dataset, Example};
 
 use super::data::{CONDITIONS, Conditions};
-use wakeling_experiments::{Keyword, test_negatives};
+use wakeling_experiments::{Keyword, Result, test_negatives};
 
 /// Contents of `dump.json`.
 #[derive(Serialize)]
@@ -117,6 +117,6 @@ pub fn write(
         babble,
         keywords: dumped,
     };
-    let text = serde_json::to_vec_pretty(&dump).map_err(|e| Error::defect(e.to_string()))?;
-    files::write_atomic(folder.join("dump.json"), &text)
+    let text = serde_json::to_vec_pretty(&dump)?;
+    Ok(files::write_atomic(folder.join("dump.json"), &text)?)
 }

@@ -23,7 +23,6 @@ mod report;
 use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use clap::Parser;
-use wakeling_core::Result;
 use wakeling_data::{dataset::Dataset, negatives::Negatives, text::contains_phrase};
 use wakeling_train::embeddings::Embeddings;
 use wakeling_train::{
@@ -35,7 +34,7 @@ use wakeling_train::{
 
 use data::{CONDITIONS, TestData};
 use report::{Counts, Table, Trial};
-use wakeling_experiments::{Keyword, load, settings, words};
+use wakeling_experiments::{Keyword, Result, load, settings, words};
 
 /// Rate of false accepts per hour at which misses are counted.
 const RATE_PER_HOUR: f64 = 0.5;

@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wakeling_core::{Error, Result, files::write_atomic};
+use wakeling_core::{Error as Core, files::write_atomic};
+use wakeling_experiments::{Error, Result};
 use wakeling_train::{compare::mean, evaluate::chart};
 
 use crate::data::CONDITIONS;
@@ -80,16 +81,18 @@ impl Table {
     pub fn open(path: PathBuf) -> Result<Self> {
         let mut trials = BTreeMap::new();
         if path.exists() {
-            let text = fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
+            let text = fs::read_to_string(&path).map_err(Core::io(&path, "read"))?;
             let mut lines = text.lines();
             if lines.next() != Some(head().as_str()) {
-                let remedy = "choose another --out folder, or remove this file";
-                return Err(Error::input(&path, "not a table of this benchmark", remedy));
+                return Err(Error::new(format!(
+                    "{}: not a table of this benchmark: choose another --out folder, or remove it",
+                    path.display()
+                )));
             }
             for (number, line) in lines.enumerate() {
                 let (trial, counts) = parse(line).ok_or_else(|| {
-                    let problem = format!("line {}: not a trial", number + 2);
-                    Error::input(&path, problem, "remove the line")
+                    let (path, line) = (path.display(), number + 2);
+                    Error::new(format!("{path}: line {line}: not a trial: remove the line"))
                 })?;
                 trials.insert(trial, counts);
             }
@@ -108,9 +111,9 @@ impl Table {
         let lines = self.trials.iter().map(|(trial, counts)| line(trial, counts));
         let text: String = std::iter::once(head() + "\n").chain(lines).collect();
         if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
+            fs::create_dir_all(folder).map_err(Core::io(folder, "create"))?;
         }
-        write_atomic(&self.path, text.as_bytes())
+        Ok(write_atomic(&self.path, text.as_bytes())?)
     }
 
     /// Limits the report to these recipes, in this order.
@@ -121,7 +124,7 @@ impl Table {
     /// Writes `noise.md` and `noise.svg`.
     pub fn save(&self, folder: &Path) -> Result<()> {
         write_atomic(folder.join("noise.md"), self.markdown().as_bytes())?;
-        write_atomic(folder.join("noise.svg"), self.image().as_bytes())
+        Ok(write_atomic(folder.join("noise.svg"), self.image().as_bytes())?)
     }
 
     fn samples(&self) -> BTreeSet<usize> {

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use wakeling_core::{Error, untyped::Kind};
+use wakeling_core::Error;
 
-use super::{Advice, Advise, CANCELLED, INPUT, INTERNAL, SYSTEM, USAGE, advice_of};
+use super::{Advice, Advise, CANCELLED, INTERNAL};
 
 impl Advise for Error {
     fn advice(&self) -> Advice {
@@ -26,13 +26,6 @@ impl Advise for Error {
                 "report it, with the command and the line above; what was written before is kept",
             ),
             Self::Cancelled => Advice::none(CANCELLED),
-            // Its text holds the remedy.
-            Self::Untyped(untyped) => Advice::none(match untyped.kind {
-                Kind::Usage => USAGE,
-                Kind::Input => INPUT,
-                Kind::Device => SYSTEM,
-            }),
-            Self::Library(error) => advice_of(error.as_ref()).unwrap_or(Advice::none(INTERNAL)),
         }
     }
 }

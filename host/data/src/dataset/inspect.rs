@@ -194,7 +194,7 @@ impl Inspection {
     /// Decodes a batch of clips in parallel, and counts them in order.
     ///
     /// # Errors
-    /// [`Error::Core`] if a list cannot be written. A clip that cannot be read is counted.
+    /// That of the system if a list cannot be written. A clip that cannot be read is counted.
     pub fn add(&mut self, batch: &[Example], lists: &mut Lists<'_>) -> io::Result<()> {
         let stats: Vec<Result<ClipStats>> = batch.par_iter().map(ClipStats::of).collect();
         for (example, stats) in batch.iter().zip(stats) {

@@ -337,16 +337,11 @@ struct Joint<'a> {
 }
 
 impl TrainStep for Joint<'_> {
-    fn loss(
-        &self,
-        params: &Params,
-        worker: usize,
-        rng: &mut StdRng,
-    ) -> wakeling_core::Result<StepOutput> {
+    fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<StepOutput> {
         self.steps[rng.random_range(0..self.steps.len())].loss(params, worker, rng)
     }
 
-    fn mine_hard_negatives(&self, params: &Params) -> wakeling_core::Result<()> {
+    fn mine_hard_negatives(&self, params: &Params) -> Result<()> {
         self.steps.iter().try_for_each(|step| step.mine_hard_negatives(params))
     }
 }

@@ -415,12 +415,7 @@ simd! {
 }
 
 impl<N: Network> TrainStep for KeywordTrainStep<'_, N> {
-    fn loss(
-        &self,
-        params: &Params,
-        _: usize,
-        rng: &mut StdRng,
-    ) -> wakeling_core::Result<StepOutput> {
+    fn loss(&self, params: &Params, _: usize, rng: &mut StdRng) -> Result<StepOutput> {
         let windows = self.windows(rng);
         let x = self.gather(&windows, Some(rng))?;
         let mut mode = self.network.training_mode();
@@ -438,7 +433,7 @@ impl<N: Network> TrainStep for KeywordTrainStep<'_, N> {
     }
 
     /// Mines the negative windows with the highest scores under the current parameters.
-    fn mine_hard_negatives(&self, params: &Params) -> wakeling_core::Result<()> {
+    fn mine_hard_negatives(&self, params: &Params) -> Result<()> {
         let others = self.training_set.others.par_iter();
         let mut found: Vec<_> = others
             .map(|&stream| {

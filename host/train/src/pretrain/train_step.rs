@@ -417,12 +417,7 @@ impl Pretraining<'_> {
 }
 
 impl TrainStep for Pretraining<'_> {
-    fn loss(
-        &self,
-        params: &Params,
-        worker: usize,
-        rng: &mut StdRng,
-    ) -> wakeling_core::Result<StepOutput> {
+    fn loss(&self, params: &Params, worker: usize, rng: &mut StdRng) -> Result<StepOutput> {
         let (batch, used) = {
             let pool = self.pool(worker);
             self.batch(|rng| pool.sample(rng), rng)?
@@ -445,7 +440,7 @@ impl TrainStep for Pretraining<'_> {
         (0..workers).map(|worker| self.pool(worker).loader.position()).collect()
     }
 
-    fn restore(&self, positions: &[u64]) -> wakeling_core::Result<()> {
+    fn restore(&self, positions: &[u64]) -> Result<()> {
         for (worker, &position) in positions.iter().enumerate().take(self.pools.len()) {
             let mut pool = self.pool_mut(worker);
             pool.loader.restore(position)?;
@@ -454,7 +449,7 @@ impl TrainStep for Pretraining<'_> {
         Ok(())
     }
 
-    fn next_batch(&self) -> wakeling_core::Result<()> {
+    fn next_batch(&self) -> Result<()> {
         for worker in 0..self.pools.len() {
             let mut pool = self.pool_mut(worker);
             let used = std::mem::take(&mut pool.used);
@@ -466,7 +461,7 @@ impl TrainStep for Pretraining<'_> {
         Ok(())
     }
 
-    fn validate(&self, params: &Params, rank: Rank) -> wakeling_core::Result<Vec<Metric>> {
+    fn validate(&self, params: &Params, rank: Rank) -> Result<Vec<Metric>> {
         let Some(dev) = &self.dev else { return Ok(Vec::new()) };
         let mixer = self.plain_mixer(BackgroundMix::NONE);
         let mut left = dev.window().iter().peekable();

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Channels, pretrained_for};
 use crate::commands::number;
-use wakeling_core::Result;
+use crate::error::Result;
 use wakeling_vision::{advise::Advice, dataset::ImageSet, strategy::Trainable};
 
 /// Check whether images suit the pretrained network, and what to train

@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::{Channels, pretrained_for};
 use crate::commands::number;
-use wakeling_core::{Error, Result, files, progress::Bars};
+use crate::error::{Error, Result};
+use wakeling_core::{files, progress::Bars};
 use wakeling_shared::model::Shape;
 use wakeling_vision::{
     Labelling,

@@ -6,7 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Channels, pretrained_for, save};
-use wakeling_core::{Result, files, progress::Bars};
+use crate::error::Result;
+use wakeling_core::{files, progress::Bars};
 use wakeling_vision::{Recipe, dataset::ImageSet, finetune::Settings, strategy::Trainable};
 
 /// Fine-tune a pretrained network on few images

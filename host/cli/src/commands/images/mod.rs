@@ -11,7 +11,8 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 
-use wakeling_core::{Result, console, progress::NoProgress};
+use crate::error::Result;
+use wakeling_core::{console, progress::NoProgress};
 use wakeling_shared::model::Shape;
 use wakeling_vision::{
     file::ImageNetwork,

@@ -6,7 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Channels, save};
-use wakeling_core::{Result, files};
+use crate::error::Result;
+use wakeling_core::files;
 use wakeling_vision::{
     augment::Augment,
     dataset::ImageSet,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use wakeling_core::Result;
+use crate::error::Result;
 use wakeling_device::{emulator::Machine, model_file};
 use wakeling_vision::{
     pixels,
