@@ -94,7 +94,7 @@ class Augmenter:
         if draw.random() < 0.3:
             sound = room(sound, draw)
         after = np.zeros(int(RATE * draw.uniform(0, 0.2)))
-        length = int(RATE * (FIRST_S + HOP_S * (ROWS - 1))) + 8
+        length = int(RATE * (FIRST_S + HOP_S * ROWS))
         sound = np.concatenate([np.zeros(length), sound, after])[-length:]
         if draw.random() < 0.8:
             noise = self.background(length)

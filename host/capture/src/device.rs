@@ -25,7 +25,7 @@ pub trait Loudspeaker {
     /// Plays 16 kHz mono to its end.
     ///
     /// # Errors
-    /// [`Error::NotPlayed`] if the sound cannot be played.
+    /// [`Error::PlaybackFailed`] if the sound cannot be played.
     fn play(&mut self, pcm: &[i16]) -> Result<()>;
 }
 

@@ -86,7 +86,7 @@ pub enum Error {
     NoLoudspeaker,
     /// Loudspeaker that cannot play.
     #[error("loudspeaker: cannot play: {reason}")]
-    NotPlayed {
+    PlaybackFailed {
         /// Message of the system.
         reason: String,
     },

@@ -287,7 +287,7 @@ pub struct DefaultLoudspeaker;
 
 impl Loudspeaker for DefaultLoudspeaker {
     fn play(&mut self, pcm: &[i16]) -> Result<()> {
-        let failed = |e: cpal::Error| Error::NotPlayed { reason: e.to_string() };
+        let failed = |e: cpal::Error| Error::PlaybackFailed { reason: e.to_string() };
         let silence = Silence::new();
         let device = cpal::default_host().default_output_device().ok_or(Error::NoLoudspeaker)?;
         let offered: Vec<_> = device.supported_output_configs().map_err(failed)?.collect();

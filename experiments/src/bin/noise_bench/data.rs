@@ -146,8 +146,8 @@ impl Conditions {
         let noise = match condition.background {
             Background::Quiet => return TestConditions::Silence.place(recording, index),
             Background::Room => {
-                let heard = in_room(recording, &self.rooms[index % self.rooms.len()]);
-                return TestConditions::Silence.place(&heard, index);
+                let reverberant = in_room(recording, &self.rooms[index % self.rooms.len()]);
+                return TestConditions::Silence.place(&reverberant, index);
             }
             Background::Noise => &self.noise,
             Background::Babble => &self.crowd,
@@ -180,12 +180,12 @@ impl Conditions {
 fn response(pcm: &[i16]) -> Vec<f32> {
     let loudest = pcm.iter().enumerate().max_by_key(|(_, s)| s.unsigned_abs());
     let direct = loudest.map_or(0, |(at, _)| at);
-    let heard: Vec<f32> = pcm[direct..].iter().map(|&s| f32::from(s)).collect();
-    let energy = heard.iter().map(|s| s * s).sum::<f32>().sqrt().max(1.0);
-    heard.into_iter().map(|s| s / energy).collect()
+    let reverberant: Vec<f32> = pcm[direct..].iter().map(|&s| f32::from(s)).collect();
+    let energy = reverberant.iter().map(|s| s * s).sum::<f32>().sqrt().max(1.0);
+    reverberant.into_iter().map(|s| s / energy).collect()
 }
 
-/// Returns a recording as it is heard in a room, as long as before and as loud at its loudest.
+/// Returns a recording as it sounds in a room, as long as before and as loud at its loudest.
 fn in_room(recording: &[i16], response: &[f32]) -> Vec<i16> {
     let size = (recording.len() + response.len()).next_power_of_two();
     let mut planner = realfft::RealFftPlanner::<f32>::new();
@@ -203,13 +203,13 @@ fn in_room(recording: &[i16], response: &[f32]) -> Vec<i16> {
     for end in [0, size / 2] {
         product[end].im = 0.0;
     }
-    let mut heard = inverse.make_output_vec();
-    inverse.process(&mut product, &mut heard).expect("buffers of one plan");
-    heard.truncate(recording.len());
+    let mut reverberant = inverse.make_output_vec();
+    inverse.process(&mut product, &mut reverberant).expect("buffers of one plan");
+    reverberant.truncate(recording.len());
     let peak = |x: &mut dyn Iterator<Item = f32>| x.fold(0.0, |peak, s: f32| s.abs().max(peak));
     let before = peak(&mut recording.iter().map(|&s| f32::from(s)));
-    let gain = before / peak(&mut heard.iter().copied()).max(f32::MIN_POSITIVE);
-    to_i16(&heard.iter().map(|s| s * gain).collect::<Vec<f32>>())
+    let gain = before / peak(&mut reverberant.iter().copied()).max(f32::MIN_POSITIVE);
+    to_i16(&reverberant.iter().map(|s| s * gain).collect::<Vec<f32>>())
 }
 
 impl TestData {

@@ -37,7 +37,7 @@ struct Speech {
 struct DumpedKeyword {
     /// Files and the samples of the recording in each, by condition.
     clips: BTreeMap<&'static str, Vec<Clip>>,
-    trials: Vec<Draw>,
+    trials: Vec<Sampling>,
 }
 
 #[derive(Serialize)]
@@ -49,7 +49,7 @@ struct Clip {
 
 /// Recordings of a trial.
 #[derive(Serialize)]
-struct Draw {
+struct Sampling {
     samples: usize,
     seed: u64,
     /// Files to train on.
@@ -98,7 +98,7 @@ pub fn write(
                 let (train, test) = keyword.sample(samples, seed);
                 let train = train.iter().map(|e| e.path.display().to_string()).collect();
                 let test = test.iter().filter_map(|e| names.get(&e.name()).copied()).collect();
-                trials.push(Draw { samples, seed, train, test });
+                trials.push(Sampling { samples, seed, train, test });
             }
         }
         dumped.insert(name.to_owned(), DumpedKeyword { clips, trials });

@@ -46,7 +46,7 @@ impl Advise for Error {
             Self::NoLoudspeaker => {
                 Advice::system("plug one in; takes can be kept without playback")
             }
-            Self::NotPlayed { .. } => Advice::system("choose another default output"),
+            Self::PlaybackFailed { .. } => Advice::system("choose another default output"),
             Self::NoRecording { .. } => Advice::usage("load the page again"),
             Self::ManifestIsNoFile { .. } => {
                 Advice::input("move it away, or name another folder with --out")

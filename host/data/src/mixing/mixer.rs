@@ -105,14 +105,14 @@ impl<'a> Mixer<'a> {
     ) -> Vec<usize> {
         let mix = &self.background;
         let clips = match mix.babble_snr_db {
-            Some(range) if self.draws_babble(rng) => self.add_babble(stream, level, range, rng),
+            Some(range) if self.samples_babble(rng) => self.add_babble(stream, level, range, rng),
             _ => Vec::new(),
         };
         if !rng.random_bool(mix.chance.clamp(0.0, 1.0)) {
             return clips;
         }
         let snr_db = within(mix.snr_db, rng);
-        if mix.babble_snr_db.is_none() && self.draws_babble(rng) {
+        if mix.babble_snr_db.is_none() && self.samples_babble(rng) {
             return self.add_babble(stream, level, (snr_db, snr_db), rng);
         }
         self.add_noise(stream, level, snr_db, rng);
@@ -120,7 +120,7 @@ impl<'a> Mixer<'a> {
     }
 
     /// Returns `true` with the probability of babble, if there is speech to make it of.
-    fn draws_babble(&self, rng: &mut impl Rng) -> bool {
+    fn samples_babble(&self, rng: &mut impl Rng) -> bool {
         let BackgroundMix { babble_chance, most_talkers, .. } = self.background;
         let may_babble = babble_chance > 0.0 && most_talkers > 0 && !self.talk.is_empty();
         may_babble && rng.random_bool(babble_chance.min(1.0))
