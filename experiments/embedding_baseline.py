@@ -98,7 +98,7 @@ class Augmenter:
         sound = np.concatenate([np.zeros(length), sound, after])[-length:]
         if draw.random() < 0.8:
             noise = self.background(length)
-            ratio_db = draw.uniform(-5, 25)
+            ratio_db = draw.uniform(5, 35)
             sound = sound + noise * np.sqrt((level(sound) + 1) / (level(noise) + 1)) * 10 ** (-ratio_db / 20)
         gain = 10 ** (draw.uniform(-10, 10) / 20)
         return np.clip(sound * min(gain, 30_000 / (np.abs(sound).max() + 1)), -32768, 32767).astype(np.int16)

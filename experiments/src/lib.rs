@@ -85,13 +85,18 @@ impl Keyword {
 
 /// Groups the clips of the development keywords by keyword.
 pub fn words(all: &[Example]) -> BTreeMap<String, Keyword> {
+    let mut words = keywords(all);
+    words.retain(|text, _| WORDS.contains(&text.as_str()));
+    words
+}
+
+/// Groups the clips of single words in the splits `wake-enrol`, `wake-test` and `wake-nospeaker` by
+/// their text.
+pub fn keywords(all: &[Example]) -> BTreeMap<String, Keyword> {
     let mut words: BTreeMap<String, Keyword> = BTreeMap::new();
     for e in all {
         let text = clean(e.text.as_deref().unwrap_or(""));
         let (Some(split), Some("word")) = (e.split.as_deref(), e.kind.as_deref()) else { continue };
-        if !WORDS.contains(&text.as_str()) {
-            continue;
-        }
         let word = words.entry(text).or_default();
         match split {
             "wake-enrol" => word.enrol.push(e.clone()),
@@ -100,6 +105,9 @@ pub fn words(all: &[Example]) -> BTreeMap<String, Keyword> {
             _ => {}
         }
     }
+    words.retain(|_, word| {
+        !(word.any.is_empty() && (word.enrol.is_empty() || word.test.is_empty()))
+    });
     words
 }
 

@@ -270,4 +270,14 @@ mod tests {
         explain_logged();
         assert_eq!(console::explained(&lost()), direct.to_string());
     }
+
+    #[test]
+    fn an_old_model_is_made_again_from_its_head() {
+        let path = PathBuf::from("old.wkl");
+        let reason = wakeling_shared::model::LoadError::Version { found: 1 };
+        let error = Error::from(wakeling_device::Error::InvalidModel { path, reason });
+        assert!(error.remedy().contains("`wakeling quantize --head`"), "{error}");
+        assert!(error.to_string().starts_with("old.wkl: format version 1; "), "{error}");
+        assert_eq!(error.exit_code(), 3);
+    }
 }

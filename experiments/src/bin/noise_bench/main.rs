@@ -34,7 +34,7 @@ use wakeling_train::{
 
 use data::{CONDITIONS, TestData};
 use report::{Counts, Table, Trial};
-use wakeling_experiments::{Keyword, Result, load, settings, words};
+use wakeling_experiments::{Keyword, Result, keywords, load, settings, words};
 
 /// Rate of false accepts per hour at which misses are counted.
 const RATE_PER_HOUR: f64 = 0.5;
@@ -63,6 +63,9 @@ struct Args {
     /// Number of seeds, each with its own sample of recordings
     #[arg(long = "seeds", alias = "draws", value_name = "COUNT", default_value_t = 3)]
     seeds: u64,
+    /// Manifest of other keywords: clips of single words with the splits `wake-enrol` and `wake-test`
+    #[arg(long)]
+    keywords: Option<PathBuf>,
     /// Keywords to run; all if none is named
     #[arg(long, num_args = 1..)]
     words: Vec<String>,
@@ -102,7 +105,10 @@ fn main() -> Result<()> {
 
 /// Runs every trial that is not in the table yet.
 fn run(args: &Args, table: &mut Table) -> Result<()> {
-    let all = words(&Dataset::open(args.data.join("manifest/all.jsonl"))?.examples);
+    let all = match &args.keywords {
+        Some(path) => keywords(&Dataset::open(path)?.examples),
+        None => words(&Dataset::open(args.data.join("manifest/all.jsonl"))?.examples),
+    };
     let chosen: BTreeMap<&str, &Keyword> = all
         .iter()
         .map(|(name, word)| (name.as_str(), word))
