@@ -1,7 +1,7 @@
 //! Fine-tunes the shipped network on a folder of class folders, in a program of one's own:
 //!
 //! ```sh
-//! cargo run --release -p wakeling-vision --example finetune -- xrays/train xrays/test runs/xray
+//! cargo run --release -p wakeling-vision --example finetune_images -- xrays/train xrays/test runs/xray
 //! ```
 
 use std::{error::Error, path::Path};
