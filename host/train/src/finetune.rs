@@ -23,7 +23,7 @@ pub use keyword::Keyword;
 pub use negative_bank::NegativeBank;
 pub use positives::KeywordClips;
 pub use recipe::{FalseWakes, FinetunedModel, MODEL_FILE, Recipe};
-pub use settings::{DetectorSettings, HeadSettings, Settings, TrainSettings};
+pub use settings::{DetectorSettings, HeadSettings, NoiseProfile, Settings, TrainSettings};
 pub use strategy::{ENOUGH_TO_TUNE, Init, Strategy, Trainable};
 pub use threshold::RATES_PER_HOUR;
 

@@ -41,7 +41,7 @@ use wakeling_data::{
     text::nfc,
 };
 use wakeling_train::{
-    finetune::{HeadSettings, Settings, TrainSettings},
+    finetune::{HeadSettings, NoiseProfile, Settings, TrainSettings},
     models,
 };
 
@@ -131,6 +131,10 @@ pub struct Training {
     #[arg(long, value_name = "COUNT", default_value_t = HeadSettings::default().temporal.len(),
         value_parser = number::within(0..=HeadSettings::default().temporal.len()))]
     head_layers: usize,
+    /// What is mixed under the recordings. `talk` misses fewer phrases while others talk, and a
+    /// few more in quiet; it needs wider heads, such as --head-channels 24
+    #[arg(long, value_name = "PROFILE", value_parser = crate::commands::choice::choice::<NoiseProfile>(), default_value = "noise")]
+    noise_profile: NoiseProfile,
     /// Training steps of the backbone, if it is fine-tuned
     #[arg(long = "backbone-steps", alias = "trunk-steps", value_name = "STEPS", default_value_t = TrainSettings::default().backbone_steps, value_parser = number::steps())]
     backbone_steps: usize,
@@ -154,6 +158,7 @@ impl Training {
         let left_out = head.temporal.len().saturating_sub(self.head_layers);
         head.temporal.drain(..left_out);
         let train = TrainSettings {
+            background: self.noise_profile.background(),
             negative_hours: self.negative_hours,
             steps: self.steps,
             backbone_steps: self.backbone_steps,

@@ -28,6 +28,14 @@ pub struct BackgroundMix {
 impl BackgroundMix {
     /// Default backgrounds of phrases: noise below the speech, no babble.
     pub const PHRASE: Self = Self { chance: 0.8, snr_db: (0.0, 35.0), ..Self::NONE };
+    /// Backgrounds of phrases that are said while others talk: noise as in [`Self::PHRASE`], and in
+    /// one stream of four babble 5 to 25 dB below the speech (docs/lab/noise.md).
+    pub const PHRASE_AMONG_TALK: Self = Self {
+        babble_chance: 0.25,
+        babble_snr_db: Some((5.0, 25.0)),
+        most_talkers: 6,
+        ..Self::PHRASE
+    };
     /// Default backgrounds of negatives: noise below the speech, no babble.
     pub const NEGATIVE: Self = Self { chance: 0.75, snr_db: (0.0, 40.0), ..Self::NONE };
     /// No background.

@@ -128,6 +128,31 @@ impl Default for TrainSettings {
     }
 }
 
+/// Sound behind which a phrase is trained to be heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NoiseProfile {
+    /// Noise.
+    #[default]
+    Noise,
+    /// Noise, and other talkers.
+    Talk,
+}
+
+wakeling_core::choices!(NoiseProfile {
+    Noise: "noise", "Noise below the speech";
+    Talk: "talk", "Noise, and in one stream of four other talkers";
+});
+
+impl NoiseProfile {
+    /// Returns the backgrounds of the phrase.
+    pub fn background(self) -> BackgroundMix {
+        match self {
+            Self::Noise => BackgroundMix::PHRASE,
+            Self::Talk => BackgroundMix::PHRASE_AMONG_TALK,
+        }
+    }
+}
+
 /// Detector behind a head.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DetectorSettings {
@@ -157,6 +182,15 @@ impl DetectorSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_default_profile_is_the_default_background() {
+        let settings = TrainSettings::default();
+        assert_eq!(NoiseProfile::default().background(), settings.background);
+        let talk = NoiseProfile::Talk.background();
+        assert_eq!((talk.chance, talk.snr_db), (settings.background.chance, (0.0, 35.0)));
+        assert_eq!((talk.babble_chance, talk.babble_snr_db), (0.25, Some((5.0, 25.0))));
+    }
 
     /// Comparisons and experiments compare this object with the one that an earlier run wrote.
     #[test]
