@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn loud_and_quiet_sound_are_no_faults() {
+    fn loud_and_quiet_sound_are_no_mic_issues() {
         assert_eq!(issues(&tone(32_600.0, 0.0), 320), []);
         assert_eq!(issues(&tone(1.5, 0.0), 320), []);
         // A tone whose period is a multiple of the stride, nearly.

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 use syn::visit::{self, Visit};
 
 /// Words that no name may contain as a component, each with the word to use.
-const WORDS: [(&str, &str); 46] = [
+const WORDS: [(&str, &str); 52] = [
     ("trunk", "backbone"),
     ("tuned", "head checkpoint"),
     ("taught", "distillation, teacher"),
@@ -53,6 +53,12 @@ const WORDS: [(&str, &str); 46] = [
     ("draws", "seeds, samples"),
     ("drawn", "sampled"),
     ("hushed", "ignored"),
+    ("base", "pretrained model"),
+    ("corpus", "dataset"),
+    ("fault", "microphone health, mic issue"),
+    ("faults", "microphone health, mic issues"),
+    ("prepared", "negative bank, dataset index"),
+    ("refresh", "mine hard negatives"),
 ];
 
 /// Types that had a private meaning, each with the name to use.

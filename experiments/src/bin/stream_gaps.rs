@@ -1,4 +1,4 @@
-//! Effect of microphone faults: number of missed recordings of a keyword under each fault, and the
+//! Effect of microphone faults: number of missed recordings of a keyword under each mic_issue, and the
 //! microphone health that the device reports. Writes the table of SECURITY.md.
 //!
 //! ```text
@@ -6,10 +6,10 @@
 //! cargo run --release -p wakeling-experiments --bin stream_gaps -- runs/demo/model.wkl demo/test
 //! ```
 //!
-//! A stream is 4 s of a quiet room, a recording, and 2 s of the room. A fault covers the whole
+//! A stream is 4 s of a quiet room, a recording, and 2 s of the room. A mic_issue covers the whole
 //! stream, or only the first 4 s, to count whether the keyword is detected directly after it. The
-//! second table measures the duration of a fault's effect, with some seconds of the room between
-//! the fault and the keyword.
+//! second table measures the duration of a mic_issue's effect, with some seconds of the room between
+//! the mic_issue and the keyword.
 
 use std::{env, path::Path};
 
@@ -26,13 +26,13 @@ use wakeling_shared::model::Model;
 const BEFORE: usize = 64_000;
 const AFTER: usize = 32_000;
 
-/// Seconds of room between the end of a fault and a keyword.
+/// Seconds of room between the end of a mic_issue and a keyword.
 const GAPS: [usize; 6] = [0, 1, 2, 4, 8, 16];
 
 /// Modification of a stream, sample by sample or as a whole.
-type Fault = fn(&mut Vec<i16>);
+type MicIssue = fn(&mut Vec<i16>);
 
-const FAULTS: [(&str, Fault); 10] = [
+const MIC_ISSUES: [(&str, MicIssue); 10] = [
     ("none", |_| {}),
     ("offset of 6,000", |pcm| pcm.iter_mut().for_each(|x| *x = x.saturating_add(6_000))),
     ("18 dB too loud, clipped", |pcm| pcm.iter_mut().for_each(|x| *x = x.saturating_mul(8))),
@@ -71,13 +71,13 @@ fn room(samples: usize) -> Vec<i16> {
     (0..samples).map(|_| next()).collect()
 }
 
-/// Results over all recordings under one fault.
+/// Results over all recordings under one mic_issue.
 #[derive(Default)]
 struct Counted {
     detections: usize,
     /// Names of the faults that the device reported.
     reported: Vec<String>,
-    /// Number of streams without any fault at their end.
+    /// Number of streams without any mic_issue at their end.
     recovered: usize,
 }
 
@@ -100,8 +100,8 @@ fn main() -> Result<()> {
         clips.len()
     );
     println!("|---|---|---|---|---|");
-    for (name, fault) in FAULTS {
-        let (all, before) = (embedded.count(fault, None)?, embedded.count(fault, Some(0))?);
+    for (name, mic_issue) in MIC_ISSUES {
+        let (all, before) = (embedded.count(mic_issue, None)?, embedded.count(mic_issue, Some(0))?);
         let mut reported = [&all.reported[..], &before.reported].concat();
         reported.sort();
         reported.dedup();
@@ -116,10 +116,10 @@ fn main() -> Result<()> {
     }
     let seconds = GAPS.map(|gap| format!(" {gap} s |")).concat();
     println!("\n| missed so long after |{seconds}\n|{}", "---|".repeat(1 + GAPS.len()));
-    for (name, fault) in FAULTS {
+    for (name, mic_issue) in MIC_ISSUES {
         print!("| {name} |");
         for gap in GAPS {
-            print!(" {} |", clips.len() - embedded.count(fault, Some(gap))?.detections);
+            print!(" {} |", clips.len() - embedded.count(mic_issue, Some(gap))?.detections);
         }
         println!();
     }
@@ -133,19 +133,19 @@ struct EmbeddedBackbone<'m> {
 }
 
 impl EmbeddedBackbone<'_> {
-    /// Runs the recordings under a fault, or with so many seconds between the fault and the
+    /// Runs the recordings under a mic_issue, or with so many seconds between the mic_issue and the
     /// recording.
-    fn count(&self, fault: Fault, seconds_after: Option<usize>) -> Result<Counted> {
+    fn count(&self, mic_issue: MicIssue, seconds_after: Option<usize>) -> Result<Counted> {
         let mut counted = Counted::default();
         for clip in self.clips {
             let mut stream = room(BEFORE);
             if let Some(seconds) = seconds_after {
-                fault(&mut stream);
+                mic_issue(&mut stream);
                 stream.extend(room(seconds * 16_000));
                 stream.extend([&clip[..], &room(2 * AFTER)].concat());
             } else {
                 stream.extend([&clip[..], &room(AFTER)].concat());
-                fault(&mut stream);
+                mic_issue(&mut stream);
             }
             let simulation = Device::Host(Chunking::Whole).run(self.model, &stream, false)?;
             counted.detections += usize::from(!simulation.detections.is_empty());

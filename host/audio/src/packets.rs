@@ -392,9 +392,9 @@ fn stated_length(
     let by_frames = frames.zip(rate).map(|(frames, rate)| frames as f64 / f64::from(rate.max(1)));
     let by_media = || {
         let info = container.media_info();
-        let (base, length) = info.time_base.zip(info.duration)?;
+        let (unit, length) = info.time_base.zip(info.duration)?;
         let seconds =
-            length.get() as f64 * f64::from(base.numer.get()) / f64::from(base.denom.get());
+            length.get() as f64 * f64::from(unit.numer.get()) / f64::from(unit.denom.get());
         (format == Format::Matroska).then_some(seconds)
     };
     by_frames.or_else(by_media)

@@ -527,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_microphone_faults() {
+    fn reports_mic_issues() {
         let verdict = |sound: &[i16]| trim(sound).map(|r| r.verdict);
         assert_eq!(verdict(&take_pcm(2, 300)), Some(Verdict::TooQuiet));
         assert_eq!(verdict(&take_pcm(3_000, 5_000)), Some(Verdict::Noisy));

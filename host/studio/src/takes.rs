@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_and_takes_without_a_phrase_are_faults() {
+    fn silence_and_takes_without_a_phrase_are_problems() {
         for silence in [vec![0; 16_000], vec![-7; 16_000], noise(16_000, 1)] {
             let problem = check_pcm(&silence).problem.unwrap();
             assert!(problem.contains("digital silence"), "{problem}");
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phrase_is_no_fault_and_a_quiet_one_is_a_warning() {
+    fn a_phrase_is_no_problem_and_a_quiet_one_is_a_warning() {
         let spoken = |peak| [noise(8_000, 2), noise(12_000, peak), noise(8_000, 2)].concat();
         assert_eq!(check_pcm(&spoken(9_000)), Checked::default());
         let quiet = check_pcm(&spoken(300));

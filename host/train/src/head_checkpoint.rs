@@ -107,8 +107,8 @@ impl QuantizedModel {
         let words = heads.iter().map(|head| head.entry(backbone)).collect::<Result<_>>()?;
         let labels: Vec<&str> = heads.iter().map(|head| head.info.label.as_str()).collect();
         let recordings: usize = heads.iter().map(|head| head.info.recordings).sum();
-        let base = &backbone.pretrained.info.provenance;
-        let provenance = format!("{recordings} recordings; base: {base}");
+        let pretrained = &backbone.pretrained.info.provenance;
+        let provenance = format!("{recordings} recordings; base: {pretrained}");
         Self::new(backbone, words, CardText { name: labels.join(", "), provenance })
     }
 }

@@ -84,9 +84,9 @@ impl Pcan<'_> {
         let position =
             if interval < 11 { estimate << (11 - interval) } else { estimate >> (interval - 11) };
         let position = (position & 0x3FF) as i64;
-        let base = 4 * interval as usize - 6;
-        let slope = ((entry(base + 2) * position) >> 5) + (entry(base + 1) << 5);
-        let gain = ((slope * position + (1 << 14)) >> 15) + entry(base);
+        let first = 4 * interval as usize - 6;
+        let slope = ((entry(first + 2) * position) >> 5) + (entry(first + 1) << 5);
+        let gain = ((slope * position + (1 << 14)) >> 15) + entry(first);
         gain.clamp(0, i64::from(i16::MAX)) as u64
     }
 }

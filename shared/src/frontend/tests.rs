@@ -334,10 +334,10 @@ fn full_scale_leaves_the_level_of_the_room() {
     let mut random = Random(7);
     let room = random.noise(5 * 16_000, 300.0);
     let square = |n: usize| (0..n).map(|n| [i16::MIN, i16::MAX][n / 20 % 2]).collect::<Vec<i16>>();
-    // Features of the last second, with the samples of `fault` inserted into the room noise.
-    let after = |fault: &[i16]| -> Vec<Features> {
+    // Features of the last second, with the samples of `disturbance` inserted into the room noise.
+    let after = |disturbance: &[i16]| -> Vec<Features> {
         let (before, behind) = room.split_at(4 * 16_000);
-        let pcm = [before, fault, behind].concat();
+        let pcm = [before, disturbance, behind].concat();
         let (mut frontend, mut features) = (Frontend::new(&params), [0; MEL_CHANNELS]);
         let (mut rest, mut all) = (&pcm[..], Vec::new());
         while !rest.is_empty() {
@@ -351,15 +351,15 @@ fn full_scale_leaves_the_level_of_the_room() {
         all.split_off(all.len() - 95)
     };
     let quiet = after(&[]);
-    for fault in [square(16_000), square(64_000), vec![i16::MIN; 64_000]] {
-        let found = after(&fault);
+    for disturbance in [square(16_000), square(64_000), vec![i16::MIN; 64_000]] {
+        let found = after(&disturbance);
         let apart = quiet.iter().flatten().zip(found.iter().flatten());
         let worst = apart.map(|(a, b)| (i32::from(*a) - i32::from(*b)).abs()).max();
         // The windows that hold both still move the level by an octave and a half, which has eight
         // steps each.
         assert!(worst <= Some(12), "{worst:?}");
     }
-    // Loud sound without a fault still raises the level.
+    // Loud sound without a disturbance still raises the level.
     let found = after(&Random(8).noise(64_000, 12_000.0));
     let apart = quiet.iter().flatten().zip(found.iter().flatten());
     assert!(apart.map(|(a, b)| i32::from(*a) - i32::from(*b)).max() > Some(40));

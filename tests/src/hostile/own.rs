@@ -110,7 +110,7 @@ fn with_file(bytes: &[u8], with: impl Fn(PathBuf)) {
 }
 
 /// Pretrained model for [`head`].
-static BASE: LazyLock<PretrainedModel> = LazyLock::new(small_pretrained);
+static PRETRAINED: LazyLock<PretrainedModel> = LazyLock::new(small_pretrained);
 
 /// Loads a pretrained model. It is rejected, or it can be quantized or gives an error.
 pub fn pretrained(bytes: &[u8]) {
@@ -132,8 +132,8 @@ pub fn pretrained_models() -> Vec<Vec<u8>> {
 /// Loads a head. It is rejected, or it makes a model that is rejected or runs.
 pub fn head(bytes: &[u8]) {
     with_file(bytes, |path| {
-        let Ok(head) = HeadCheckpoint::load(&path, &BASE) else { return };
-        if let Ok(file) = model_of(&BASE, &head) {
+        let Ok(head) = HeadCheckpoint::load(&path, &PRETRAINED) else { return };
+        if let Ok(file) = model_of(&PRETRAINED, &head) {
             refused_or_runs(&file);
         }
     });
@@ -141,7 +141,7 @@ pub fn head(bytes: &[u8]) {
 
 /// A small head.
 pub fn heads() -> Vec<Vec<u8>> {
-    vec![saved(|path| small_head(&BASE).save(path))]
+    vec![saved(|path| small_head(&PRETRAINED).save(path))]
 }
 
 /// Loads an image network. It is rejected, or it can be quantized or gives an error.

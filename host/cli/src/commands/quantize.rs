@@ -57,8 +57,8 @@ pub fn run(args: QuantizeArgs) -> Result<()> {
             let words = heads.iter().map(|head| Ok(head.entry(&backbone)?));
             let mut words = words.collect::<Result<Vec<_>>>()?;
             words.push(empty);
-            let base = &backbone.pretrained.info.provenance;
-            let provenance = format!("to be enrolled; base: {base}");
+            let pretrained = &backbone.pretrained.info.provenance;
+            let provenance = format!("to be enrolled; base: {pretrained}");
             let card = CardText { name: word.clone(), provenance };
             QuantizedModel::new(&backbone, words, card)?.write(&args.out)?;
         }

@@ -89,9 +89,9 @@ fn number(bits: &mut impl Bits, chances: &mut Chances, context: &Context, value:
     }
     let negative = bits.bit(&mut chances.sign[context.all], difference < 0);
     let target = usize::from(difference.unsigned_abs());
-    let base = (usize::from(negative) * 7 + context.below) * UNARY;
+    let first = (usize::from(negative) * 7 + context.below) * UNARY;
     let mut size = 1;
-    while size <= UNARY && bits.bit(&mut chances.more[base + size - 1], target > size) {
+    while size <= UNARY && bits.bit(&mut chances.more[first + size - 1], target > size) {
         size += 1;
     }
     if size > UNARY {
