@@ -1,4 +1,4 @@
-//! Effect of microphone faults: number of missed recordings of a keyword under each mic_issue, and the
+//! Effect of microphone faults: number of missed recordings of a keyword under each fault, and the
 //! microphone health that the device reports. Writes the table of SECURITY.md.
 //!
 //! ```text
@@ -6,10 +6,10 @@
 //! cargo run --release -p wakeling-experiments --bin stream_gaps -- runs/demo/model.wkl demo/test
 //! ```
 //!
-//! A stream is 4 s of a quiet room, a recording, and 2 s of the room. A mic_issue covers the whole
+//! A stream is 4 s of a quiet room, a recording, and 2 s of the room. A fault covers the whole
 //! stream, or only the first 4 s, to count whether the keyword is detected directly after it. The
-//! second table measures the duration of a mic_issue's effect, with some seconds of the room between
-//! the mic_issue and the keyword.
+//! second table measures the duration of a fault's effect, with some seconds of the room between
+//! the fault and the keyword.
 
 use std::{env, path::Path};
 
@@ -26,7 +26,7 @@ use wakeling_shared::model::Model;
 const BEFORE: usize = 64_000;
 const AFTER: usize = 32_000;
 
-/// Seconds of room between the end of a mic_issue and a keyword.
+/// Seconds of room between the end of a fault and a keyword.
 const GAPS: [usize; 6] = [0, 1, 2, 4, 8, 16];
 
 /// Modification of a stream, sample by sample or as a whole.
@@ -71,13 +71,13 @@ fn room(samples: usize) -> Vec<i16> {
     (0..samples).map(|_| next()).collect()
 }
 
-/// Results over all recordings under one mic_issue.
+/// Results over all recordings under one fault.
 #[derive(Default)]
 struct Counted {
     detections: usize,
     /// Names of the faults that the device reported.
     reported: Vec<String>,
-    /// Number of streams without any mic_issue at their end.
+    /// Number of streams without any fault at their end.
     recovered: usize,
 }
 
@@ -133,7 +133,7 @@ struct EmbeddedBackbone<'m> {
 }
 
 impl EmbeddedBackbone<'_> {
-    /// Runs the recordings under a mic_issue, or with so many seconds between the mic_issue and the
+    /// Runs the recordings under a fault, or with so many seconds between the fault and the
     /// recording.
     fn count(&self, mic_issue: MicIssue, seconds_after: Option<usize>) -> Result<Counted> {
         let mut counted = Counted::default();

@@ -84,11 +84,7 @@ pub fn local(path: &Path) -> Result<PathBuf> {
 }
 
 fn cache_folder() -> Result<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let folder = variable("WAKELING_CACHE")
-        .or_else(|| variable("XDG_CACHE_HOME").map(|f| f.join("wakeling")))
-        .or_else(|| variable("HOME").map(|f| f.join(".cache/wakeling")));
-    folder.map(|f| f.join("shards")).ok_or(Error::NoCacheFolder)
+    wakeling_core::cache::folder("shards").ok_or(Error::NoCacheFolder)
 }
 
 fn cache_bytes() -> u64 {

@@ -120,9 +120,15 @@ impl Segment {
     /// Returns `true` if a path of this length can read the labels: one step per label, and one
     /// more between equal neighbours.
     fn is_feasible(&self) -> bool {
-        let repeats = self.labels.windows(2).filter(|pair| pair[0] == pair[1]).count();
-        self.end - self.start >= (self.labels.len() + repeats).max(1)
+        self.end - self.start >= steps_needed(&self.labels).max(1)
     }
+}
+
+/// Returns the number of steps that a path needs to read `labels`: one per label, and a blank
+/// between equal neighbours.
+pub fn steps_needed(labels: &[u32]) -> usize {
+    let repeats = labels.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    labels.len() + repeats
 }
 
 /// Buffers of the recursions over `S = 2·labels + 1` states (blank, label, blank, …, blank), reused

@@ -18,7 +18,7 @@ use crate::Result;
 use crate::distillation::TeacherTargets;
 use wakeling_audio::features::LogMel;
 use wakeling_data::mixing::{MelStream, Mixer, Powers, loudness, mask};
-use wakeling_nn::ops::ctc::Segment;
+use wakeling_nn::ops::ctc::{Segment, steps_needed};
 
 /// Frames of a row, if no clip of the batch needs more: 12 s.
 pub const STREAM_FRAMES: usize = 1_200;
@@ -77,11 +77,9 @@ pub fn steps_for(frames: usize, frames_per_step: usize) -> usize {
     (frames + DELAY_FRAMES) / frames_per_step
 }
 
-/// Returns the number of steps that CTC needs for these tokens, if it is more than `steps`: one per
-/// token, and a blank between equal neighbours.
+/// Returns the number of steps that CTC needs for these tokens, if it is more than `steps`.
 pub fn steps_beyond(tokens: &[u32], steps: usize) -> Option<usize> {
-    let repeats = tokens.windows(2).filter(|pair| pair[0] == pair[1]).count();
-    let needed = tokens.len() + repeats;
+    let needed = steps_needed(tokens);
     (needed > steps).then_some(needed)
 }
 
