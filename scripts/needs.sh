@@ -72,6 +72,12 @@ targets_of() {
             [[ $# != 0 ]] || set -- all
             [[ $task == bench ]] || { kind=board && need=target; }
             ;;
+        release)
+            # Only the boards' programs need targets.
+            [[ " $* " != *" program "* || " $* " == *" firmware "* ]] || return 0
+            kind=board need=target
+            set -- all
+            ;;
         fuzz)
             # libFuzzer takes 0 for no end.
             [[ ${1:-60} =~ ^[1-9][0-9]*$ ]] || die "seconds expected, not $1; see ./x help"

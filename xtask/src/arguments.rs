@@ -2,6 +2,7 @@
 
 use crate::{
     process::{Failure, TaskResult},
+    release::Release,
     table::{Board, Machine, Table},
 };
 
@@ -39,7 +40,7 @@ pub enum Task<'t> {
     Lint,
     Package,
     Demo,
-    Release,
+    Release(Release),
 }
 
 impl<'t> Task<'t> {
@@ -73,7 +74,7 @@ impl<'t> Task<'t> {
             "lint" => without(Self::Lint, task),
             "package" => without(Self::Package, task),
             "demo" => without(Self::Demo, task),
-            "release" => without(Self::Release, task),
+            "release" => Ok(Self::Release(Release::parse(rest)?)),
             _ => Err(Failure::new(format!("unknown task: {task}; see ./x help"))),
         }
     }

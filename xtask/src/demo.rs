@@ -17,7 +17,7 @@ const DEVICE: &str = " device: ";
 
 /// Trains, evaluates and simulates a wake word.
 pub fn run(table: &Table) -> TaskResult {
-    let (program, _) = program::build()?;
+    let (program, _) = program::build(None)?;
     let machine = table.machine("cortex-m4")?;
     firmware::build(machine)?;
     let firmware = firmware::program(machine)?;

@@ -11,7 +11,8 @@
 //! | [`sizes`], [`documents`] | what documents repeat, compared or written |
 //! | [`checks`], [`fuzz`] | tests, bench, lints, fuzz targets |
 //! | [`package`] | packages of the crates |
-//! | [`demo`], [`release`] | the whole journey; an archive with its licences |
+//! | [`demo`] | the whole journey |
+//! | [`release`], [`licences`] | archives and checksums; licences of what they contain |
 
 #![forbid(unsafe_code)]
 
@@ -26,6 +27,7 @@ mod demo;
 mod documents;
 mod firmware;
 mod fuzz;
+mod licences;
 mod package;
 mod process;
 mod program;
@@ -50,7 +52,7 @@ fn run(arguments: &[String]) -> TaskResult {
     let table = Table::embedded()?;
     match Task::parse(arguments, &table)? {
         Task::Help => print!("{}", arguments::HELP),
-        Task::Build => program::check_size(program::build()?.1)?,
+        Task::Build => program::check_size(program::build(None)?.1)?,
         Task::Firmware(machines) => firmware::build_all(&machines)?,
         Task::Boards { accept, boards } => {
             boards.iter().try_for_each(|board| firmware::build_board(board))?;
@@ -64,7 +66,7 @@ fn run(arguments: &[String]) -> TaskResult {
         Task::Lint => checks::lint()?,
         Task::Package => package::run()?,
         Task::Demo => demo::run(&table)?,
-        Task::Release => release::run()?,
+        Task::Release(release) => release::run(&table, &release)?,
     }
     Ok(())
 }

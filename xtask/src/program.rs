@@ -12,11 +12,19 @@ pub fn target_folder() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from)
 }
 
-/// Builds the program; returns its path and its size in bytes. A large program still works, so only a
-/// build for its own sake fails ([`check_size`]).
-pub fn build() -> TaskResult<(PathBuf, u64)> {
-    run(cargo().args(["build", "--release", "-p", "wakeling"]))?;
-    let path = target_folder().join("release/wakeling");
+/// Builds the program for a target, or for this machine; returns its path and its size in bytes. A large
+/// program still works, so only a build for its own sake fails ([`check_size`]).
+pub fn build(target: Option<&str>) -> TaskResult<(PathBuf, u64)> {
+    let mut command = cargo();
+    command.args(["build", "--release", "-p", "wakeling"]);
+    let mut folder = target_folder();
+    if let Some(target) = target {
+        command.args(["--target", target]);
+        folder.push(target);
+    }
+    run(&mut command)?;
+    let is_windows = target.map_or(cfg!(windows), |target| target.contains("windows"));
+    let path = folder.join("release").join(if is_windows { "wakeling.exe" } else { "wakeling" });
     let bytes = fs::metadata(&path).map_err(Failure::io(&path))?.len();
     log(&format!("built {}, {} MB", path.display(), bytes / 1_000_000));
     if let Err(failure) = check_size(bytes) {

@@ -1,142 +1,226 @@
-//! An archive of the program with the licences of all it contains.
+//! Files of a release: archives of the program and of the firmware, and their checksums.
+//!
+//! Everything lies in `target/dist`. A part that this machine cannot build is named at the end, with the reason.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    env,
-    fmt::Write,
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
+use sha2::{Digest, Sha256};
+
 use crate::{
-    process::{Failure, TaskResult, cargo, entries, host_target, log, output, run as run_command},
+    firmware::{board_program, build_board},
+    licences::third_party,
+    process::{Failure, TaskResult, entries, host_target, log, run as run_command},
     program::{self, target_folder},
+    table::Table,
 };
 
-/// Files of the repository in the archive, with their names there: our licences, and the cards of the models
-/// and data that the program contains.
+/// Name of the file with the checksums.
+const CHECKSUMS: &str = "SHA256SUMS";
+/// Version of everything in a release.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Files of the repository in the program's archive, with their names there: our licences, and the cards of
+/// the models and data.
 const FILES: [(&str, &str); 3] = [
     ("LICENSE-APACHE", "LICENSE-APACHE"),
     ("LICENSE-MIT", "LICENSE-MIT"),
     ("host/models/README.md", "MODELS.md"),
 ];
+/// Folder of pretrained models and negatives, which the program finds beside itself.
+const MODELS: &str = "host/models";
 
-/// Starts of names of files with a licence, in capitals.
-const LICENCES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
+/// Part of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The program `wakeling`.
+    Program,
+    /// Programs of the boards.
+    Firmware,
+}
 
-/// Builds the program and packs it.
-pub fn run() -> TaskResult {
-    let (program, bytes) = program::build()?;
-    program::check_size(bytes)?;
-    let name = format!("wakeling-{}-{}", env!("CARGO_PKG_VERSION"), host_target()?);
-    let place = target_folder().join("dist");
-    let folder = place.join(&name);
+impl Part {
+    /// Every part.
+    pub const ALL: [Self; 2] = [Self::Program, Self::Firmware];
+
+    /// Returns the name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Program => "program",
+            Self::Firmware => "firmware",
+        }
+    }
+
+    fn build(self, table: &Table, target: Option<&str>) -> TaskResult {
+        match self {
+            Self::Program => pack_program(target),
+            Self::Firmware => pack_firmware(table),
+        }
+    }
+}
+
+/// Arguments of the task.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Parts to build.
+    pub parts: Vec<Part>,
+    /// Target of the program; that of this machine without one.
+    pub target: Option<String>,
+}
+
+impl Release {
+    /// Parses names of parts, in any order, and `--target TRIPLE`. No name stands for all parts.
+    pub fn parse(arguments: &[String]) -> TaskResult<Self> {
+        let (mut parts, mut target) = (Vec::new(), None);
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            if argument == "--target" {
+                let triple = arguments.next();
+                let triple = triple.ok_or_else(|| Failure::new("--target needs a target"))?;
+                target = Some(triple.clone());
+                continue;
+            }
+            let part = Part::ALL.into_iter().find(|part| part.name() == argument);
+            parts.push(part.ok_or_else(|| {
+                let names = Part::ALL.map(Part::name).join(", ");
+                Failure::new(format!("unknown part: {argument}; there are: {names}"))
+            })?);
+        }
+        if parts.is_empty() {
+            parts.extend(Part::ALL);
+        }
+        Ok(Self { parts, target })
+    }
+}
+
+/// Builds the parts and writes the checksums of all files in the folder.
+pub fn run(table: &Table, release: &Release) -> TaskResult {
+    let dist = dist()?;
+    for part in &release.parts {
+        part.build(table, release.target.as_deref())?;
+    }
+    let sums = checksums(&dist)?;
+    let path = dist.join(CHECKSUMS);
+    fs::write(&path, sums).map_err(Failure::io(&path))?;
+    log(&format!("wrote {}", path.display()));
+    Ok(())
+}
+
+/// Returns the folder of the files, which it creates.
+fn dist() -> TaskResult<PathBuf> {
+    let dist = target_folder().join("dist");
+    fs::create_dir_all(&dist).map_err(Failure::io(&dist))?;
+    Ok(dist)
+}
+
+/// Creates an empty folder for what an archive will contain.
+fn staging(name: &str) -> TaskResult<PathBuf> {
+    let folder = dist()?.join(name);
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(Failure::io(&folder))?;
     }
     fs::create_dir_all(&folder).map_err(Failure::io(&folder))?;
-    let copy = |from: &Path, to: &str| {
-        fs::copy(from, folder.join(to)).map(drop).map_err(Failure::io(from))
+    Ok(folder)
+}
+
+fn copy(from: &Path, to: &Path) -> TaskResult {
+    fs::copy(from, to).map(drop).map_err(Failure::io(from))
+}
+
+/// Packs a folder beside itself and removes it. Windows' `tar` also writes ZIP files.
+fn pack(folder: &Path) -> TaskResult {
+    let name = folder.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned();
+    let place = folder.parent().unwrap_or(Path::new("."));
+    let (archive, options) = match cfg!(windows) {
+        true => (format!("{name}.zip"), "-acf"),
+        false => (format!("{name}.tar.gz"), "-czf"),
     };
-    copy(&program, "wakeling")?;
-    FILES.iter().try_for_each(|(from, to)| copy(Path::new(from), to))?;
-    let notices = folder.join("THIRD-PARTY.txt");
-    fs::write(&notices, third_party()?).map_err(Failure::io(&notices))?;
-    let archive = format!("{name}.tar.gz");
-    run_command(Command::new("tar").current_dir(&place).args(["-czf", &archive, &name]))?;
+    run_command(Command::new("tar").current_dir(place).args([options, &archive, &name]))?;
+    fs::remove_dir_all(folder).map_err(Failure::io(folder))?;
     log(&format!("packed {}", place.join(archive).display()));
     Ok(())
 }
 
-/// Names and licences of all crates in the program.
-fn third_party() -> TaskResult<String> {
-    let mut tree = cargo();
-    tree.args([
-        "tree", "-p", "wakeling", "-e", "normal", "--prefix", "none", "--format", "{p}|{l}",
-    ]);
-    let crates = crates(&output(&mut tree)?);
-    if crates.is_empty() {
-        return Err(Failure::new("cargo tree lists no crate of another project"));
+/// Builds the program for a target and packs it with models, licences and notices.
+fn pack_program(target: Option<&str>) -> TaskResult {
+    let (program, bytes) = program::build(target)?;
+    program::check_size(bytes)?;
+    let triple = target.map_or_else(host_target, |target| Ok(target.to_owned()))?;
+    let folder = staging(&format!("wakeling-{VERSION}-{triple}"))?;
+    copy(&program, &folder.join(program.file_name().unwrap_or_default()))?;
+    FILES.iter().try_for_each(|(from, to)| copy(Path::new(from), &folder.join(to)))?;
+    let models = folder.join("models");
+    fs::create_dir_all(&models).map_err(Failure::io(&models))?;
+    for file in entries(Path::new(MODELS)).iter().filter(|path| path.is_file()) {
+        copy(file, &models.join(file.file_name().unwrap_or_default()))?;
     }
-    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(env::home_dir()?.join(".cargo")));
-    let sources = entries(&home.unwrap_or_default().join("registry/src"));
-    let texts = |package: &str| {
-        let folders: Vec<_> = sources.iter().map(|source| source.join(package)).collect();
-        folders.iter().flat_map(|folder| licence_texts(folder)).collect()
-    };
-    Ok(notices(&crates, texts))
+    let notices = folder.join("THIRD-PARTY.txt");
+    fs::write(&notices, third_party(&triple)?).map_err(Failure::io(&notices))?;
+    pack(&folder)
 }
 
-/// Parses lines such as `serde v1.0.229|MIT OR Apache-2.0`; crates of this repository have a path.
-fn crates(tree: &str) -> BTreeSet<(String, String)> {
-    let parse = |line: &str| {
-        let (package, licence) = line.split_once('|')?;
-        let mut words = package.split(' ');
-        let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);
-        let is_ours = words.any(|word| word.contains('/'));
-        let licence = licence.trim_end_matches("(*)").trim();
-        (!is_ours).then(|| (format!("{name}-{version}"), licence.to_owned()))
-    };
-    tree.lines().filter_map(parse).collect()
+/// Builds the programs of all boards and packs the ELF files.
+fn pack_firmware(table: &Table) -> TaskResult {
+    let folder = staging(&format!("wakeling-firmware-{VERSION}"))?;
+    for board in &table.boards {
+        build_board(board)?;
+        copy(&board_program(board), &folder.join(format!("{}.elf", board.name)))?;
+    }
+    FILES[..2].iter().try_for_each(|(from, to)| copy(Path::new(from), &folder.join(to)))?;
+    pack(&folder)
 }
 
-/// Returns the texts of the licences in the folder of a crate.
-fn licence_texts(folder: &Path) -> Vec<String> {
-    let is_licence = |path: &&PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
-        LICENCES.iter().any(|start| name.starts_with(start))
-    };
-    let files = entries(folder);
-    files.iter().filter(is_licence).filter_map(|path| fs::read_to_string(path).ok()).collect()
-}
-
-/// Lists crates, then each text once with the crates that have it.
-fn notices(crates: &BTreeSet<(String, String)>, texts: impl Fn(&str) -> Vec<String>) -> String {
-    let mut out = String::from("Crates in the program, with their licences:\n\n");
-    let mut holders = BTreeMap::<String, Vec<&str>>::new();
-    for (package, licence) in crates {
-        let found = texts(package);
-        let remark = if found.is_empty() { " (the package has no text of it)" } else { "" };
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "{package}: {licence}{remark}");
-        for text in found {
-            holders.entry(text.trim().to_owned()).or_default().push(package);
+/// Returns a line `HASH  NAME` for each file of the folder, as `sha256sum --check` reads it.
+fn checksums(dist: &Path) -> TaskResult<String> {
+    let mut lines = Vec::new();
+    for path in entries(dist).into_iter().filter(|path| path.is_file()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name != CHECKSUMS {
+            let bytes = fs::read(&path).map_err(Failure::io(&path))?;
+            let hash: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+            lines.push((name.clone(), format!("{hash}  {name}\n")));
         }
     }
-    for (text, packages) in holders {
-        let _ = write!(out, "\n{}\n{}:\n\n{text}\n", "=".repeat(80), packages.join(", "));
-    }
-    out
+    lines.sort();
+    Ok(lines.into_iter().map(|(_, line)| line).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn crates_of_other_projects_are_listed_with_their_licences() {
-        let tree = "wakeling v0.1.0 (/src/host)|MIT OR Apache-2.0\n\
-                    serde v1.0.229|MIT OR Apache-2.0\nserde v1.0.229|MIT OR Apache-2.0 (*)\n\
-                    derive v1.2.3 (proc-macro)|Zlib\n";
-        let crates = crates(tree);
-        let names: Vec<_> = crates.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["derive-1.2.3", "serde-1.0.229"]);
-        let texts = |package: &str| match package {
-            "serde-1.0.229" => vec!["Permission is granted\n".to_owned()],
-            _ => Vec::new(),
-        };
-        let notices = notices(&crates, texts);
-        assert!(notices.contains("derive-1.2.3: Zlib (the package has no text of it)\n"));
-        assert!(notices.contains("serde-1.0.229: MIT OR Apache-2.0\n"));
-        assert!(notices.ends_with("serde-1.0.229:\n\nPermission is granted\n"), "{notices}");
+    fn parse(arguments: &str) -> Result<Release, String> {
+        let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
+        Release::parse(&arguments).map_err(|failure| failure.to_string())
     }
 
     #[test]
-    fn texts_are_found_by_their_names() {
-        let texts = licence_texts(crate::root());
-        assert_eq!(texts.len(), 2, "this repository has two licences");
-        assert!(texts.iter().any(|text| text.contains("Apache License")));
+    fn parts_and_target_are_parsed() {
+        let all = Release { parts: Part::ALL.to_vec(), target: None };
+        assert_eq!(parse(""), Ok(all));
+        let windows = parse("--target x86_64-pc-windows-gnu program");
+        let target = Some("x86_64-pc-windows-gnu".to_owned());
+        assert_eq!(windows, Ok(Release { parts: vec![Part::Program], target }));
+        assert!(parse("programs").is_err_and(|message| message.contains("program, firmware")));
+        assert!(parse("program --target").is_err());
+    }
+
+    #[test]
+    fn checksums_are_those_of_the_standard() {
+        let folder = std::env::temp_dir().join(format!("wakeling-checksums-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        for (name, text) in [("b", "abc"), ("a", ""), (CHECKSUMS, "old")] {
+            fs::write(folder.join(name), text).expect("a file");
+        }
+        let sums = checksums(&folder).expect("checksums");
+        fs::remove_dir_all(&folder).expect("removed");
+        // FIPS 180-4, appendix: the empty message and "abc".
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  a\n";
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  b\n";
+        assert_eq!(sums, format!("{empty}{abc}"));
     }
 }
