@@ -73,7 +73,8 @@ targets_of() {
             [[ $task == bench ]] || { kind=board && need=target; }
             ;;
         release)
-            # Only the boards' programs need targets.
+            sed -n 's/.*--target  *\([^ ]*\).*/target:\1/p' <<<"$*"
+            # The boards' programs need theirs.
             [[ " $* " != *" program "* || " $* " == *" firmware "* ]] || return 0
             kind=board need=target
             set -- all

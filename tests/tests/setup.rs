@@ -21,7 +21,7 @@ const ESSENTIAL: [&str; 24] = [
 ];
 
 /// Tasks that compile, with the packages and targets that a bare machine lacks for each.
-const TASKS: [(&[&str], &[&str], &[&str]); 13] = [
+const TASKS: [(&[&str], &[&str], &[&str]); 15] = [
     (&["build"], &["build-essential", "libasound2-dev", "pkg-config"], &[]),
     (&["firmware"], &["build-essential"], &["thumbv7em-none-eabihf"]),
     (&["firmware", "rv32imc"], &["build-essential"], &["riscv32imc-unknown-none-elf"]),
@@ -29,7 +29,13 @@ const TASKS: [(&[&str], &[&str], &[&str]); 13] = [
     (&["boards"], &["build-essential"], &ALL_TARGETS),
     (&["sizes"], &["build-essential"], &[]),
     (&["table"], &["build-essential"], &[]),
-    (&["release"], &["build-essential", "libasound2-dev", "pkg-config"], &[]),
+    (&["release"], &["build-essential", "libasound2-dev", "pkg-config"], &ALL_TARGETS),
+    (&["release", "program"], &["build-essential", "libasound2-dev", "pkg-config"], &[]),
+    (
+        &["release", "program", "--target", "x86_64-pc-windows-gnu"],
+        &["build-essential", "libasound2-dev", "pkg-config"],
+        &["x86_64-pc-windows-gnu"],
+    ),
     (
         &["test"],
         &["build-essential", "libasound2-dev", "pkg-config", "qemu-system-arm", "qemu-system-misc"],

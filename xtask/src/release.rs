@@ -209,6 +209,19 @@ mod tests {
         assert!(parse("program --target").is_err());
     }
 
+    /// The workflow calls parts that exist.
+    #[test]
+    fn the_workflow_builds_every_part() {
+        let path = crate::root().join(".github/workflows/release.yml");
+        let workflow = fs::read_to_string(path).expect("a workflow");
+        let calls = workflow.lines().filter_map(|line| {
+            let (_, call) = line.split_once("run: ")?;
+            call.strip_prefix("cargo xtask release ").or(call.strip_prefix("./x release "))
+        });
+        let parts: Vec<_> = calls.flat_map(|call| parse(call).expect("parts").parts).collect();
+        assert!(Part::ALL.iter().all(|part| parts.contains(part)), "{parts:?}");
+    }
+
     #[test]
     fn checksums_are_those_of_the_standard() {
         let folder = std::env::temp_dir().join(format!("wakeling-checksums-{}", std::process::id()));

@@ -6,8 +6,9 @@ use std::{
     time::SystemTime,
 };
 
-/// Returns the folder `name` of the cache: in `$WAKELING_CACHE`, `$XDG_CACHE_HOME/wakeling` or
-/// `~/.cache/wakeling`, the first that is set. `None` if no variable is set.
+/// Returns the folder `name` of the cache: in `$WAKELING_CACHE`, `$XDG_CACHE_HOME/wakeling`,
+/// `~/.cache/wakeling` or, on Windows, `%LOCALAPPDATA%/wakeling`, the first whose variable is set.
+/// `None` if none is set.
 ///
 /// ```
 /// if let Some(folder) = wakeling_core::cache::folder("negatives") {
@@ -18,7 +19,8 @@ pub fn folder(name: &str) -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let folder = variable("WAKELING_CACHE")
         .or_else(|| variable("XDG_CACHE_HOME").map(|f| f.join("wakeling")))
-        .or_else(|| variable("HOME").map(|f| f.join(".cache/wakeling")));
+        .or_else(|| variable("HOME").map(|f| f.join(".cache/wakeling")))
+        .or_else(|| variable("LOCALAPPDATA").map(|f| f.join("wakeling")));
     folder.map(|f| f.join(name))
 }
 
