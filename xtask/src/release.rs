@@ -224,7 +224,8 @@ mod tests {
 
     #[test]
     fn checksums_are_those_of_the_standard() {
-        let folder = std::env::temp_dir().join(format!("wakeling-checksums-{}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("wakeling-checksums-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
         for (name, text) in [("b", "abc"), ("a", ""), (CHECKSUMS, "old")] {
             fs::write(folder.join(name), text).expect("a file");
