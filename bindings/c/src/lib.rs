@@ -1,0 +1,3 @@
+//! Wakeling for C and C++.
+#![no_std]
+extern crate std;
