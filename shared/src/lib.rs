@@ -25,6 +25,7 @@ pub mod frontend;
 pub mod gate;
 pub mod engine;
 pub mod detector;
+pub mod sensitivity;
 pub mod pipeline;
 pub mod mic_health;
 pub mod events;

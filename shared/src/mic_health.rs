@@ -148,6 +148,11 @@ impl MicMonitor {
         }
     }
 
+    /// State at the end of the last period.
+    pub const fn state(&self) -> MicIssueKind {
+        self.reported
+    }
+
     /// Processes samples up to the end of the period at most. Returns their number, and the new
     /// state if it changed. The caller repeats the call with the rest until nothing is left.
     pub fn push(&mut self, pcm: &[i16]) -> (usize, Option<MicIssue>) {

@@ -7,7 +7,7 @@ use core::fmt::{self, Write};
 
 use crate::{
     events::{self, Loaded, Overrun},
-    mic_health::MicMonitor,
+    mic_health::{MicIssue, MicIssueKind, MicMonitor},
     model::Model,
     pipeline::{Observer, Pipeline, Step},
 };
@@ -88,9 +88,7 @@ impl<'p, 'm, 'a> Monitor<'p, 'm, 'a> {
     ) -> Result<Option<u64>, fmt::Error> {
         let mut detected = None;
         while !pcm.is_empty() {
-            let (count, mic_issue) = self.health.push(pcm);
-            let (part, rest) = pcm.split_at_checked(count).unwrap_or((pcm, &[]));
-            pcm = rest;
+            let (part, mic_issue) = self.next_part(&mut pcm);
             let mut reporter = Reporter {
                 model: self.model,
                 with_scores: self.with_scores,
@@ -108,6 +106,40 @@ impl<'p, 'm, 'a> Monitor<'p, 'm, 'a> {
             }
         }
         Ok(detected)
+    }
+
+    /// Processes a block as [`Monitor::push`] does, but writes no lines, so that a program without
+    /// them carries no code for text.
+    pub fn observe(&mut self, mut pcm: &[i16], observer: &mut impl Observer) {
+        while !pcm.is_empty() {
+            let (part, _) = self.next_part(&mut pcm);
+            self.pipeline.push_to(part, observer);
+            self.samples += part.len() as u64;
+        }
+    }
+
+    /// State of the microphone at the end of the last period that was judged.
+    pub fn mic_health(&self) -> MicIssueKind {
+        self.health.state()
+    }
+
+    /// Sets the threshold (Q8) of a keyword, as [`Pipeline::set_threshold`] does.
+    pub fn set_threshold(&mut self, word: usize, threshold: i16) {
+        self.pipeline.set_threshold(word, threshold);
+    }
+
+    /// Sets whether [`Monitor::push`] writes a line for every step.
+    pub fn set_scores(&mut self, with_scores: bool) {
+        self.with_scores = with_scores;
+    }
+
+    /// Takes the samples up to the next check of the microphone's health off `pcm`. Returns them
+    /// and the change of health at their end.
+    fn next_part<'s>(&mut self, pcm: &mut &'s [i16]) -> (&'s [i16], Option<MicIssue>) {
+        let (count, mic_issue) = self.health.push(pcm);
+        let (part, rest) = pcm.split_at_checked(count).unwrap_or((pcm, &[]));
+        *pcm = rest;
+        (part, mic_issue)
     }
 }
 

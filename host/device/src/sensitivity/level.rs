@@ -2,12 +2,7 @@
 
 use std::fmt;
 
-/// Tenths of a level at the threshold.
-const THRESHOLD_TENTHS: i32 = 500;
-/// Tenths of a level per unit of log-odds, which is 256 in Q8.
-const TENTHS_PER_LOGIT: i32 = 50;
-/// Highest level, in tenths.
-const HIGHEST_TENTHS: i32 = 1_000;
+use wakeling_shared::sensitivity::{HIGHEST_TENTHS, THRESHOLD_TENTHS, level_tenths};
 
 /// Smoothed logit on a scale of 0 to 100 with the threshold at 50:
 /// `level = min(100, max(0, 50 + 5 · (logit − threshold)))`, rounded down to a tenth.
@@ -28,7 +23,7 @@ const HIGHEST_TENTHS: i32 = 1_000;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DetectionLevel {
-    tenths: i32,
+    tenths: u16,
 }
 
 impl DetectionLevel {
@@ -37,9 +32,7 @@ impl DetectionLevel {
 
     /// Computes the level of a smoothed logit for a threshold, both in Q8.
     pub fn of(logit: i16, threshold: i16) -> Self {
-        let distance = i32::from(logit) - i32::from(threshold);
-        let tenths = THRESHOLD_TENTHS + (distance * TENTHS_PER_LOGIT).div_euclid(256);
-        Self { tenths: tenths.clamp(0, HIGHEST_TENTHS) }
+        Self { tenths: level_tenths(logit, threshold) }
     }
 
     /// Returns the level, 0 to 100, with one decimal.

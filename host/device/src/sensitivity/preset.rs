@@ -3,15 +3,11 @@
 use std::fmt;
 
 use wakeling_shared::{
-    detector::LOGIT_CLAMP,
     model::{Model, OperatingPoint},
+    sensitivity::{Sensitivity, nearest_below},
 };
 
 use super::FalseAccepts;
-
-/// Distance in Q8 log-odds to a stricter or a more sensitive threshold if the table has no row for
-/// it: one unit, or five levels.
-const STEP: i16 = 256;
 
 /// Named sensitivity of a model.
 ///
@@ -56,33 +52,14 @@ impl Preset {
     }
 
     /// Returns the threshold (Q8) of a keyword with these operating points and this threshold of
-    /// its own.
-    ///
-    /// `Normal` is the keyword's own. `Strict` is the threshold of the table's strictest row.
-    /// `Eager` is that of the next looser row that counts more false accepts than the keyword's
-    /// own. If the table has no such row, the threshold moves by one unit of log-odds. `Strict`
-    /// moves by at least this much, but not beyond the largest possible smoothed logit.
+    /// its own, as [`Sensitivity::threshold`] defines it.
     pub fn threshold(self, points: &[OperatingPoint], own: i16) -> i16 {
-        match self {
-            Self::Normal => own,
-            Self::Strict => {
-                let strictest = points.iter().map(|p| p.threshold).max().unwrap_or(own);
-                strictest.max(own.saturating_add(STEP)).min(LOGIT_CLAMP).max(own)
-            }
-            Self::Eager => {
-                // A looser row with the same count would show no difference.
-                let counted = match Evidence::of(points, own) {
-                    Evidence::Counted(counted) => Some(counted.count),
-                    _ => None,
-                };
-                let is_looser = |p: &&OperatingPoint| {
-                    p.threshold < own
-                        && counted.is_none_or(|count| p.false_accepts as usize > count)
-                };
-                let next = points.iter().filter(is_looser).map(|p| p.threshold).max();
-                next.unwrap_or(own.saturating_sub(STEP))
-            }
-        }
+        let sensitivity = match self {
+            Self::Strict => Sensitivity::Strict,
+            Self::Normal => Sensitivity::Normal,
+            Self::Eager => Sensitivity::Eager,
+        };
+        sensitivity.threshold(points, own)
     }
 }
 
@@ -108,8 +85,7 @@ pub enum Evidence {
 impl Evidence {
     /// Looks up the evidence for a threshold (Q8).
     pub fn of(points: &[OperatingPoint], threshold: i16) -> Self {
-        let below = points.iter().filter(|p| p.threshold <= threshold);
-        if let Some(row) = below.max_by_key(|p| (p.threshold, std::cmp::Reverse(p.false_accepts))) {
+        if let Some(row) = nearest_below(points, threshold) {
             let counted = FalseAccepts::from(row);
             let is_exact = row.threshold == threshold || row.false_accepts == 0;
             return if is_exact { Self::Counted(counted) } else { Self::UpTo(counted) };
@@ -245,6 +221,7 @@ impl SensitivityScale {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wakeling_shared::detector::LOGIT_CLAMP;
 
     fn point(false_accepts: u32, threshold: i16) -> OperatingPoint {
         OperatingPoint { false_accepts, audio_seconds: 4_320, threshold }

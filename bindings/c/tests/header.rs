@@ -1,0 +1,24 @@
+//! `include/wakeling.h` is what cbindgen writes from the sources. Accept a new one with
+//! `WAKELING_BLESS=1 cargo test -p wakeling-c --test header`.
+
+use std::{env, fs, path::Path};
+
+#[test]
+fn header_is_that_of_the_sources() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("a configuration");
+    let sources = ["status", "types", "instance", "api"];
+    let mut builder = cbindgen::Builder::new().with_config(config);
+    for source in sources {
+        builder = builder.with_src(root.join(format!("src/{source}.rs")));
+    }
+    let mut written = Vec::new();
+    builder.generate().expect("the sources can be read").write(&mut written);
+    let written = String::from_utf8(written).expect("text");
+    let path = root.join("include/wakeling.h");
+    if env::var_os("WAKELING_BLESS").is_some() {
+        fs::write(&path, &written).expect("the header can be written");
+    }
+    let present = fs::read_to_string(&path).unwrap_or_default();
+    assert!(present == written, "wakeling.h differs; accept it with WAKELING_BLESS=1");
+}
