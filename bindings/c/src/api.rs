@@ -370,8 +370,7 @@ pub unsafe extern "C" fn wakeling_set_sensitivity(
         let mut access = unsafe { Access::open(object)? };
         let sensitivity = Sensitivity::of(sensitivity).ok_or(Status::Sensitivity)?;
         for (keyword, word) in access.model()?.words.iter().enumerate() {
-            let threshold = sensitivity.threshold(&word.points, word.detector.threshold);
-            set_threshold(&mut access, keyword, threshold)?;
+            set_threshold(&mut access, keyword, sensitivity.threshold(word))?;
         }
         Ok(())
     };

@@ -97,7 +97,8 @@ impl<F: FnMut(&Detection)> Observer for Recorder<'_, F> {
         for (keyword, (decision, &logit)) in step.decisions.iter().zip(step.logits).enumerate() {
             let threshold = self.record.thresholds.get(keyword).copied().unwrap_or_default();
             let smoothed = decision.smoothed;
-            let (score, level) = (sigmoid(smoothed), level_tenths(smoothed, threshold));
+            // A level is 0 to 1,000.
+            let (score, level) = (sigmoid(smoothed), level_tenths(smoothed, threshold) as u16);
             if let Some(slot) = self.record.scores.get_mut(keyword) {
                 *slot = Score { logit, smoothed, score, level };
             }

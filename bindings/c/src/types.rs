@@ -2,7 +2,11 @@
 
 use core::ffi::{c_char, c_void};
 
-use wakeling_shared::{mic_health::MicIssueKind, model, sensitivity, timebase};
+use wakeling_shared::{
+    mic_health::MicIssueKind,
+    model::{self, Keyword},
+    sensitivity, timebase,
+};
 
 /// Samples per second. Sound is mono, 16 bits.
 pub const SAMPLE_RATE_HZ: u32 = 16_000;
@@ -28,7 +32,7 @@ pub const LEVEL_THRESHOLD: u16 = 500;
 const _: () = assert!(SAMPLE_RATE_HZ as usize == timebase::SAMPLE_RATE_HZ);
 const _: () = assert!(MODEL_ALIGNMENT == model::ALIGNMENT);
 const _: () = assert!(MAX_KEYWORDS == model::MAX_KEYWORDS);
-const _: () = assert!(LEVEL_THRESHOLD == sensitivity::THRESHOLD_TENTHS);
+const _: () = assert!(LEVEL_THRESHOLD as i32 == sensitivity::THRESHOLD_TENTHS);
 
 /// Memory for an object, of the right size and alignment. A static one is a good place; its content
 /// is private. It must not be moved or copied after `wakeling_load`.
@@ -105,13 +109,18 @@ pub enum Sensitivity {
 }
 
 impl Sensitivity {
-    /// Returns the sensitivity with this value, as the device's code has it.
-    pub(crate) fn of(value: i32) -> Option<sensitivity::Sensitivity> {
-        match value {
-            0 => Some(sensitivity::Sensitivity::Strict),
-            1 => Some(sensitivity::Sensitivity::Normal),
-            2 => Some(sensitivity::Sensitivity::Eager),
-            _ => None,
+    /// Returns the sensitivity with this value.
+    pub(crate) fn of(value: i32) -> Option<Self> {
+        [Self::Strict, Self::Normal, Self::Eager].into_iter().find(|s| *s as i32 == value)
+    }
+
+    /// Returns the threshold (Q8) of a keyword.
+    pub(crate) fn threshold(self, keyword: &Keyword<'_>) -> i16 {
+        let (points, own) = (&keyword.points, keyword.detector.threshold);
+        match self {
+            Self::Strict => sensitivity::strict(points, own),
+            Self::Normal => own,
+            Self::Eager => sensitivity::eager(points, own),
         }
     }
 }

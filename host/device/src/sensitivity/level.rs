@@ -23,7 +23,7 @@ use wakeling_shared::sensitivity::{HIGHEST_TENTHS, THRESHOLD_TENTHS, level_tenth
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DetectionLevel {
-    tenths: u16,
+    tenths: i32,
 }
 
 impl DetectionLevel {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use wakeling_shared::{
     model::{Model, OperatingPoint},
-    sensitivity::{Sensitivity, nearest_below},
+    sensitivity,
 };
 
 use super::FalseAccepts;
@@ -52,14 +52,18 @@ impl Preset {
     }
 
     /// Returns the threshold (Q8) of a keyword with these operating points and this threshold of
-    /// its own, as [`Sensitivity::threshold`] defines it.
+    /// its own.
+    ///
+    /// `Normal` is the keyword's own. `Strict` is the threshold of the table's strictest row.
+    /// `Eager` is that of the next looser row that counts more false accepts than the keyword's
+    /// own. If the table has no such row, the threshold moves by one unit of log-odds. `Strict`
+    /// moves by at least this much, but not beyond the largest possible smoothed logit.
     pub fn threshold(self, points: &[OperatingPoint], own: i16) -> i16 {
-        let sensitivity = match self {
-            Self::Strict => Sensitivity::Strict,
-            Self::Normal => Sensitivity::Normal,
-            Self::Eager => Sensitivity::Eager,
-        };
-        sensitivity.threshold(points, own)
+        match self {
+            Self::Normal => own,
+            Self::Strict => sensitivity::strict(points, own),
+            Self::Eager => sensitivity::eager(points, own),
+        }
     }
 }
 
@@ -85,9 +89,8 @@ pub enum Evidence {
 impl Evidence {
     /// Looks up the evidence for a threshold (Q8).
     pub fn of(points: &[OperatingPoint], threshold: i16) -> Self {
-        if let Some(row) = nearest_below(points, threshold) {
+        if let Some((row, is_exact)) = sensitivity::row_below(points, threshold) {
             let counted = FalseAccepts::from(row);
-            let is_exact = row.threshold == threshold || row.false_accepts == 0;
             return if is_exact { Self::Counted(counted) } else { Self::UpTo(counted) };
         }
         let loosest = points.iter().min_by_key(|p| p.threshold);
