@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::{
+    archives,
     firmware::{self, mpi_feature},
     package,
     process::{Failure, TaskResult, cargo, log, run},
@@ -15,6 +16,7 @@ pub fn test(table: &Table, arguments: &[String]) -> TaskResult {
     firmware::build_all(&machines)?;
     let application = firmware::program(table.machine("cortex-m4")?)?;
     let application = application.canonicalize().map_err(Failure::io(&application))?;
+    archives::build_tested()?;
     log("tests of the workspace: shared, host, tasks, and what crosses them");
     let mut tests = cargo();
     tests
@@ -30,7 +32,11 @@ pub fn test(table: &Table, arguments: &[String]) -> TaskResult {
         .args(["test", "-p", "wakeling-firmware", "--features", "signature"])
         .current_dir("firmware")
         .env("CARGO_TARGET_DIR", "target");
-    run(&mut tests)
+    run(&mut tests)?;
+    log("tests of the C library");
+    let mut tests = cargo();
+    tests.args(["test", "-p", "wakeling-c"]).current_dir("bindings");
+    run(tests.env("CARGO_TARGET_DIR", "target"))
 }
 
 /// Measures machines, and compares with the page or writes it.
@@ -60,7 +66,7 @@ pub fn bench(table: &Table, accept: bool, machines: &[&Machine]) -> TaskResult {
 /// Checks formatting, runs clippy and rustdoc with warnings as errors, and lists the packages.
 pub fn lint() -> TaskResult {
     log("formatting");
-    for folder in [".", "firmware", "firmware/boards"] {
+    for folder in [".", "bindings", "firmware", "firmware/boards"] {
         run(cargo().args(["fmt", "--all", "--check"]).current_dir(folder))?;
     }
     log("clippy");
@@ -79,6 +85,12 @@ pub fn lint() -> TaskResult {
             .env("CARGO_TARGET_DIR", "target");
         run(&mut clippy)?;
     }
+    let mut clippy = cargo();
+    clippy
+        .args(["clippy", "-p", "wakeling-c", "--all-targets", "--", "-D", "warnings"])
+        .current_dir("bindings")
+        .env("CARGO_TARGET_DIR", "target");
+    run(&mut clippy)?;
     log("documentation");
     let mut documentation = cargo();
     documentation.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");

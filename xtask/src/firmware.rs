@@ -44,7 +44,7 @@ pub fn build(machine: &Machine) -> TaskResult {
 
 /// Command `cargo build` for a target: the cargo that runs this program if its compiler has the target, or
 /// Debian's, which builds `core` from its source package.
-fn compiler(target: &str) -> TaskResult<Command> {
+pub fn compiler(target: &str) -> TaskResult<Command> {
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let rustlib = Path::new(sysroot.trim_end()).join("lib/rustlib");
     let mut command = cargo();

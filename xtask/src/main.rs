@@ -7,7 +7,7 @@
 //! | [`arguments`] | command line → a task |
 //! | [`table`] | boards and emulated machines, from `boards.toml` |
 //! | [`process`] | programs that run, cargo above all |
-//! | [`program`], [`firmware`] | what is built |
+//! | [`program`], [`firmware`], [`archives`] | what is built |
 //! | [`sizes`], [`documents`] | what documents repeat, compared or written |
 //! | [`checks`], [`fuzz`] | tests, bench, lints, fuzz targets |
 //! | [`package`] | packages of the crates |
@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archives;
 mod arguments;
 // The reader of the build scripts, which do not compile a parser of TOML. Tests compare both.
 #[cfg(test)]

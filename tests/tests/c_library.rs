@@ -1,0 +1,317 @@
+//! The C library against real compilers: programs in C print the lines of the laptop byte for byte, on this
+//! machine and on emulated processors; the header compiles as C99 and C++11; no archive can panic or allocate.
+//!
+//! `./x test` builds the archives. Without them, a compiler or QEMU a test prints that it was skipped.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use object::{
+    Object, ObjectSymbol,
+    read::archive::{ArchiveFile, ArchiveKind},
+};
+use tempfile::TempDir;
+use wakeling_device::simulate::{Chunking, Device};
+use wakeling_shared::{gate::GateParams, model::Model};
+use wakeling_tests::{
+    Tier,
+    model::{gated, random_model, random_model_with_heads},
+    sound,
+};
+
+/// Warnings of every compilation of ours.
+const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-pedantic"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository")
+}
+
+fn examples() -> PathBuf {
+    root().join("bindings/c/examples")
+}
+
+/// Prints that a test is skipped. `WAKELING_REQUIRE_C` turns that into a failure.
+fn skip<T>(reason: &str) -> Option<T> {
+    assert!(env::var_os("WAKELING_REQUIRE_C").is_none(), "{reason}");
+    eprintln!("SKIP: {reason}");
+    None
+}
+
+/// Returns the path of a built archive.
+fn archive(name: &str) -> Option<PathBuf> {
+    let path = root().join("bindings/target/archives").join(name).join("libwakeling.a");
+    if path.is_file() { Some(path) } else { skip(&format!("no archive {name}: run ./x test")) }
+}
+
+/// Returns the name of a program that runs.
+fn program(name: &'static str) -> Option<&'static str> {
+    let runs = Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success());
+    if runs { Some(name) } else { skip(&format!("no {name}")) }
+}
+
+/// Runs a command in a folder; its failure is that of the test.
+fn run(command: &mut Command) -> Output {
+    let output = command.output().expect("the program starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{command:?}\n{stdout}\n{stderr}");
+    output
+}
+
+/// Writes a model as a header, in the form of `wakeling export --format c-array`.
+fn write_array(folder: &Path, model: &[u8]) {
+    let bytes: Vec<String> = model.iter().map(u8::to_string).collect();
+    let text = format!(
+        "#include <stddef.h>\n#include <stdint.h>\n\
+         static const uint8_t wakeling_model[] __attribute__((aligned(8))) = {{{}}};\n\
+         static const size_t wakeling_model_bytes = sizeof wakeling_model;\n",
+        bytes.join(",")
+    );
+    fs::write(folder.join("model.h"), text).expect("a header");
+}
+
+/// Returns the lines that the laptop prints.
+fn lines_of_laptop(model: &[u8], pcm: &[i16]) -> String {
+    let model = Model::load(model).expect("the model is valid");
+    let lines = Device::Host(Chunking::Whole).lines(&model, pcm, true).expect("it runs");
+    assert!(lines.lines().count() > 10, "a test of nothing");
+    lines
+}
+
+/// Models and sounds: heads, normalizations, a gate, and clipping, which changes the microphone's health.
+fn cases() -> Vec<(Vec<u8>, Vec<i16>)> {
+    let gate = GateParams { margin: 240, hold_steps: 5 };
+    let square = (0..64_000).map(|n| [i16::MIN, i16::MAX][n / 20 % 2]);
+    vec![
+        (random_model_with_heads(1, Tier::S, 4), sound::speech_like(1, 10)),
+        (random_model(2, Tier::Odd), sound::speech_like(2, 5)),
+        (gated(&random_model(3, Tier::Tiny), gate), sound::between_silences(3, 2)),
+        (random_model(4, Tier::Tiny), sound::speech_like(4, 2).into_iter().chain(square).collect()),
+    ]
+}
+
+/// A processor that QEMU emulates, and the compiler of its programs.
+struct Emulated {
+    archive: &'static str,
+    compiler: &'static str,
+    options: &'static [&'static str],
+    /// Further sources and options of the linker, relative to the example.
+    linked: &'static [&'static str],
+    qemu: &'static [&'static str],
+}
+
+const CORTEX_M4F: Emulated = Emulated {
+    archive: "cortex-m4f",
+    compiler: "arm-none-eabi-gcc",
+    options: &["-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"],
+    linked: &["cortex_m.c", "-nostartfiles", "--specs=rdimon.specs", "-T", "mps2.ld"],
+    qemu: &["qemu-system-arm", "-machine", "mps2-an386"],
+};
+
+const RV32IMC: Emulated = Emulated {
+    archive: "riscv32imc",
+    compiler: "riscv64-unknown-elf-gcc",
+    options: &["-march=rv32imc", "-mabi=ilp32", "--specs=picolibc.specs"],
+    linked: &[
+        "--oslib=semihost",
+        "--crt0=semihost",
+        "-Wl,--defsym=__flash=0x80000000",
+        "-Wl,--defsym=__flash_size=0x200000",
+        "-Wl,--defsym=__ram=0x80200000",
+        "-Wl,--defsym=__ram_size=0x40000",
+        "-Wl,--defsym=__stack_size=0x8000",
+    ],
+    qemu: &["qemu-system-riscv32", "-machine", "virt", "-bios", "none"],
+};
+
+impl Emulated {
+    /// Compiles a source of the example in `folder`, which has `model.h`. Returns `None` if a program is
+    /// missing.
+    fn build(&self, folder: &Path, source: &Path) -> Option<PathBuf> {
+        let archive = archive(self.archive)?;
+        let compiler = program(self.compiler)?;
+        let elf = folder.join("program.elf");
+        let mut command = Command::new(compiler);
+        command
+            .args(["-std=gnu11", "-Os", "-ffunction-sections", "-fdata-sections"])
+            .args(WARNINGS)
+            .args(self.options)
+            .arg(format!("-I{}", root().join("bindings/c/include").display()))
+            .arg(format!("-I{}", folder.display()))
+            .arg(source)
+            .args(self.linked)
+            .arg(archive)
+            .args(["-Wl,--gc-sections", "-o"])
+            .arg(&elf)
+            .current_dir(examples().join("emulator"));
+        run(&mut command);
+        Some(elf)
+    }
+
+    /// Runs a program in `folder` and returns what it prints.
+    fn run(&self, folder: &Path, elf: &Path) -> Option<String> {
+        let (qemu, machine) = self.qemu.split_first().expect("a program");
+        program(qemu)?;
+        let mut command = Command::new(qemu);
+        command
+            .args(machine)
+            .args(["-display", "none", "-monitor", "none", "-serial", "none"])
+            .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
+            .arg(elf)
+            .current_dir(folder);
+        Some(String::from_utf8(run(&mut command).stdout).expect("text"))
+    }
+}
+
+fn compare_on(machine: &Emulated) {
+    for (model, pcm) in cases() {
+        let folder = TempDir::new().expect("a folder");
+        write_array(folder.path(), &model);
+        let bytes: Vec<u8> = pcm.iter().flat_map(|s| s.to_le_bytes()).collect();
+        fs::write(folder.path().join("recording.pcm"), bytes).expect("a recording");
+        let Some(elf) = machine.build(folder.path(), Path::new("main.c")) else { return };
+        let Some(lines) = machine.run(folder.path(), &elf) else { return };
+        assert!(lines == lines_of_laptop(&model, &pcm), "{}: lines differ", machine.archive);
+    }
+}
+
+#[test]
+fn a_c_program_on_a_cortex_m4_prints_the_lines_of_the_laptop() {
+    compare_on(&CORTEX_M4F);
+}
+
+#[test]
+fn a_c_program_on_risc_v_prints_the_lines_of_the_laptop() {
+    compare_on(&RV32IMC);
+}
+
+/// Compiles a C program for this machine, with the sanitizers where the compiler has them.
+fn build_here(folder: &Path, source: &Path) -> Option<PathBuf> {
+    let archive = archive(&format!("linux-{}", env::consts::ARCH))?;
+    let compiler = program("gcc")?;
+    let built = folder.join("program");
+    let mut command = Command::new(compiler);
+    command
+        .args(["-std=c99", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"])
+        .args(WARNINGS)
+        .arg(format!("-I{}", root().join("bindings/c/include").display()))
+        .arg(source)
+        .arg(archive)
+        .args(["-o"])
+        .arg(&built);
+    run(&mut command);
+    Some(built)
+}
+
+/// Writes a WAV file with a chunk before the samples.
+fn write_wav(path: &Path, pcm: &[i16]) {
+    let samples: Vec<u8> = pcm.iter().flat_map(|s| s.to_le_bytes()).collect();
+    let mut file = b"RIFF\0\0\0\0WAVELIST\x03\0\0\0abc\0fmt \x10\0\0\0\x01\0\x01\0".to_vec();
+    file.extend(16_000_u32.to_le_bytes());
+    file.extend(32_000_u32.to_le_bytes());
+    file.extend(b"\x02\0\x10\0data");
+    file.extend((samples.len() as u32).to_le_bytes());
+    file.extend(samples);
+    fs::write(path, file).expect("a WAV file");
+}
+
+#[test]
+fn a_c_program_on_this_machine_prints_the_lines_of_the_laptop() {
+    let folder = TempDir::new().expect("a folder");
+    let source = examples().join("linux/main.c");
+    let Some(detect) = build_here(folder.path(), &source) else { return };
+    let (model, wav) = (folder.path().join("m.wkl"), folder.path().join("s.wav"));
+    for (bytes, pcm) in cases() {
+        fs::write(&model, &bytes).expect("a model");
+        write_wav(&wav, &pcm);
+        let output = run(Command::new(&detect).args([&model, &wav]).arg("lines"));
+        let lines = lines_of_laptop(&bytes, &pcm);
+        assert!(String::from_utf8_lossy(&output.stdout) == lines, "lines differ");
+
+        // Without lines, it prints time, level and label of each detection.
+        let output = run(Command::new(&detect).args([&model, &wav]));
+        let detections = lines.lines().filter(|line| line.starts_with("detection ")).count();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), detections);
+    }
+
+    let (mut bytes, pcm) = cases().remove(0);
+    write_wav(&wav, &pcm);
+    bytes[200] ^= 1;
+    for (bytes, expected) in [(&bytes[..], "damaged"), (b"no model", "truncated")] {
+        fs::write(&model, bytes).expect("a model");
+        let output = Command::new(&detect).args([&model, &wav]).output().expect("it starts");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.code() == Some(1) && text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn wrong_arguments_give_errors_and_touch_no_memory() {
+    let folder = TempDir::new().expect("a folder");
+    let source = root().join("bindings/c/tests/misuse.c");
+    let Some(misuse) = build_here(folder.path(), &source) else { return };
+    let model = folder.path().join("m.wkl");
+    let file = random_model_with_heads(5, Tier::Tiny, 2);
+    fs::write(&model, &file).expect("a model");
+    run(Command::new(misuse).arg(model));
+}
+
+#[test]
+fn the_header_is_c99_and_cpp11() {
+    let header = root().join("bindings/c/include/wakeling.h");
+    for (compiler, language, standard) in [
+        ("gcc", "c", "-std=c99"),
+        ("gcc", "c", "-std=c11"),
+        ("g++", "c++", "-std=c++11"),
+        ("g++", "c++", "-std=c++20"),
+        ("arm-none-eabi-gcc", "c", "-std=c99"),
+        ("riscv64-unknown-elf-gcc", "c", "-std=c99"),
+    ] {
+        let Some(compiler) = program(compiler) else { continue };
+        let mut command = Command::new(compiler);
+        command.args(["-fsyntax-only", standard]).args(WARNINGS);
+        if compiler.starts_with("riscv64") {
+            command.arg("--specs=picolibc.specs");
+        }
+        // As an included file, since a header alone is compiled with other rules.
+        command.args(["-include"]).arg(&header).args(["-x", language, "/dev/null"]);
+        // An empty file is no C by the letter.
+        command.arg("-Wno-pedantic");
+        run(&mut command);
+    }
+}
+
+/// Symbols that an archive may leave to the program that links it: memory functions of the C library.
+const LEFT: [&str; 4] = ["memcpy", "memmove", "memset", "memcmp"];
+
+#[test]
+fn no_archive_for_a_chip_can_panic_or_allocate() {
+    for name in ["cortex-m4f", "riscv32imc"] {
+        let Some(path) = archive(name) else { continue };
+        let bytes = fs::read(&path).expect("the archive can be read");
+        let archive = ArchiveFile::parse(&*bytes).expect("an archive");
+        assert_eq!(archive.kind(), ArchiveKind::Gnu);
+        let (mut functions, mut objects) = (0, 0);
+        for member in archive.members() {
+            let member = member.expect("a member");
+            // The others are the compiler's arithmetic functions.
+            if !member.name().starts_with(b"wakeling") {
+                continue;
+            }
+            objects += 1;
+            let object = object::File::parse(member.data(&*bytes).expect("bytes")).expect("ELF");
+            for symbol in object.symbols() {
+                let symbol_name = symbol.name().unwrap_or_default();
+                functions += usize::from(symbol.is_global() && symbol_name.starts_with("wakeling_"));
+                assert!(!symbol_name.contains("panic"), "{name}: {symbol_name} can be reached");
+                let is_memory = symbol_name.starts_with("__aeabi_mem") || LEFT.contains(&symbol_name);
+                let is_left = symbol.is_undefined() && !symbol_name.is_empty();
+                assert!(!is_left || is_memory, "{name} needs {symbol_name}");
+            }
+        }
+        assert_eq!((objects, functions > 20), (1, true), "{name}: the test sees nothing");
+    }
+}
