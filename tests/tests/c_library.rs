@@ -261,7 +261,7 @@ fn wrong_arguments_give_errors_and_touch_no_memory() {
 
 #[test]
 fn the_header_is_c99_and_cpp11() {
-    let header = root().join("bindings/c/include/wakeling.h");
+    let (header, folder) = (root().join("bindings/c/include"), TempDir::new().expect("a folder"));
     for (compiler, language, standard) in [
         ("gcc", "c", "-std=c99"),
         ("gcc", "c", "-std=c11"),
@@ -276,10 +276,12 @@ fn the_header_is_c99_and_cpp11() {
         if compiler.starts_with("riscv64") {
             command.arg("--specs=picolibc.specs");
         }
-        // As an included file, since a header alone is compiled with other rules.
-        command.args(["-include"]).arg(&header).args(["-x", language, "/dev/null"]);
-        // An empty file is no C by the letter.
-        command.arg("-Wno-pedantic");
+        let source = folder.path().join("header");
+        // A use of the header, since a file without a declaration is no C by the letter.
+        let text =
+            "#include \"wakeling.h\"\nwakeling_object object;\nwakeling_detection detection;\n";
+        fs::write(&source, text).expect("a source");
+        command.arg(format!("-I{}", header.display())).args(["-x", language]).arg(source);
         run(&mut command);
     }
 }
@@ -305,13 +307,185 @@ fn no_archive_for_a_chip_can_panic_or_allocate() {
             let object = object::File::parse(member.data(&*bytes).expect("bytes")).expect("ELF");
             for symbol in object.symbols() {
                 let symbol_name = symbol.name().unwrap_or_default();
-                functions += usize::from(symbol.is_global() && symbol_name.starts_with("wakeling_"));
+                functions +=
+                    usize::from(symbol.is_global() && symbol_name.starts_with("wakeling_"));
                 assert!(!symbol_name.contains("panic"), "{name}: {symbol_name} can be reached");
-                let is_memory = symbol_name.starts_with("__aeabi_mem") || LEFT.contains(&symbol_name);
+                let is_memory =
+                    symbol_name.starts_with("__aeabi_mem") || LEFT.contains(&symbol_name);
                 let is_left = symbol.is_undefined() && !symbol_name.is_empty();
                 assert!(!is_left || is_memory, "{name} needs {symbol_name}");
             }
         }
         assert_eq!((objects, functions > 20), (1, true), "{name}: the test sees nothing");
+    }
+}
+
+/// A program for a board that runs here, against headers that stand for those of the board's software.
+struct BoardProgram {
+    compiler: &'static str,
+    options: &'static [&'static str],
+    /// Folder of the headers, in `tests/stubs`.
+    stubs: &'static str,
+    /// Sources, relative to the repository.
+    sources: &'static [&'static str],
+    /// Folder with `Wakeling.h` or the like.
+    include: &'static str,
+}
+
+const BOARD_PROGRAMS: [BoardProgram; 4] = [
+    BoardProgram {
+        compiler: "g++",
+        options: &["-std=c++11", "-DSKETCH=\"examples/Nano33BleSense/Nano33BleSense.ino\""],
+        stubs: "arduino",
+        sources: &["tests/stubs/arduino/main.cpp"],
+        include: "bindings/arduino",
+    },
+    BoardProgram {
+        compiler: "g++",
+        options: &["-std=c++11", "-DSKETCH=\"examples/Esp32I2s/Esp32I2s.ino\""],
+        stubs: "arduino",
+        sources: &["tests/stubs/arduino/main.cpp"],
+        include: "bindings/arduino",
+    },
+    BoardProgram {
+        compiler: "gcc",
+        options: &["-std=gnu11"],
+        stubs: "esp-idf",
+        sources: &["tests/stubs/esp-idf/main.c", "bindings/esp-idf/examples/wake_word/main/main.c"],
+        include: "bindings/c/include",
+    },
+    BoardProgram {
+        compiler: "gcc",
+        options: &["-std=gnu11"],
+        stubs: "zephyr",
+        sources: &["bindings/zephyr/samples/wake_word/src/main.c"],
+        include: "bindings/c/include",
+    },
+];
+
+#[test]
+fn programs_for_boards_detect_what_the_laptop_does() {
+    let folder = TempDir::new().expect("a folder");
+    let (model, pcm) = (random_model_with_heads(6, Tier::S, 3), sound::speech_like(6, 20));
+    // The samples of an I2S microphone pass with a gain, so they stay below the end of the scale.
+    let pcm: Vec<i16> = pcm.iter().map(|s| s.clamp(&-30_000, &30_000) / 8 * 8).collect();
+    let bytes: Vec<u8> = pcm.iter().flat_map(|s| s.to_le_bytes()).collect();
+    fs::write(folder.path().join("recording.pcm"), bytes).expect("a recording");
+    write_array(folder.path(), &model);
+    // An Arduino library has the header in a folder of its own, as the release lays it out.
+    let c = folder.path().join("c");
+    fs::create_dir(&c).expect("a folder");
+    fs::copy(root().join("bindings/c/include/wakeling.h"), c.join("wakeling.h")).expect("a copy");
+    let source = root().join("bindings/arduino/src/Wakeling.h");
+    fs::copy(source, folder.path().join("Wakeling.h")).expect("a copy");
+    let expected: Vec<String> = lines_of_laptop(&model, &pcm)
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.strip_prefix("detection ")?.splitn(4, ' ');
+            let end: u64 = fields.next()?.parse().ok()?;
+            Some(format!("{} ms {}", end / 16, fields.nth(2)?))
+        })
+        .collect();
+    assert!(expected.len() > 2, "a test of nothing");
+
+    let Some(archive) = archive(&format!("linux-{}", env::consts::ARCH)) else { return };
+    for board in BOARD_PROGRAMS {
+        let Some(compiler) = program(board.compiler) else { return };
+        let built = folder.path().join("program");
+        let mut command = Command::new(compiler);
+        command
+            .args(WARNINGS)
+            .args(board.options)
+            .arg("-I.")
+            .arg(format!("-I{}", root().join("tests/stubs").join(board.stubs).display()))
+            .arg(format!("-I{}", root().join(board.include).display()))
+            .args(board.sources.iter().map(|source| root().join(source)))
+            .arg(&archive)
+            .arg("-o")
+            .arg(&built)
+            .current_dir(folder.path());
+        run(&mut command);
+        let output = run(Command::new(&built).current_dir(folder.path()));
+        let text = String::from_utf8(output.stdout).expect("text");
+        let found: Vec<&str> = text.lines().collect();
+        assert_eq!(found, expected, "{:?} {:?}", board.sources, board.options);
+    }
+}
+
+/// Runs a script with `cmake -P` and returns what it prints, and whether it succeeded.
+fn cmake(script: &str, component: &str, settings: &[&str]) -> Option<(bool, String)> {
+    let output = Command::new(program("cmake")?)
+        .args(settings.iter().map(|setting| format!("-D{setting}")))
+        .arg(format!("-DCOMPONENT={}", root().join(component).display()))
+        .arg("-P")
+        .arg(root().join("tests/stubs").join(script))
+        .output()
+        .expect("cmake starts");
+    Some((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+#[test]
+fn build_files_choose_the_archive_of_the_processor() {
+    let (idf, zephyr) = ("esp-idf/component.cmake", "zephyr/module.cmake");
+    let (arm, risc) =
+        (["CONFIG_WAKELING=1", "CONFIG_ARM=1"], ["CONFIG_WAKELING=1", "CONFIG_RISCV=1"]);
+    let cases: [(&str, Vec<&str>, Option<&str>); 14] = [
+        (idf, vec!["IDF_TARGET=esp32c3"], Some("riscv32imc")),
+        (idf, vec!["IDF_TARGET=esp32c6"], Some("riscv32imac")),
+        (idf, vec!["IDF_TARGET=esp32h2"], Some("riscv32imac")),
+        (idf, vec!["IDF_TARGET=esp32s3"], None),
+        (idf, vec!["IDF_TARGET=esp32p4"], None),
+        (idf, vec!["IDF_TARGET=esp32s3", "WAKELING_ARCHIVE=/own/libwakeling.a"], Some("own")),
+        (zephyr, [&arm[..], &["CONFIG_CPU_CORTEX_M0PLUS=1"]].concat(), Some("cortex-m0")),
+        (zephyr, [&arm[..], &["CONFIG_CPU_CORTEX_M4=1"]].concat(), Some("cortex-m4")),
+        (
+            zephyr,
+            [&arm[..], &["CONFIG_CPU_CORTEX_M4=1", "CONFIG_FPU=1", "CONFIG_FP_HARDABI=1"]].concat(),
+            Some("cortex-m4f"),
+        ),
+        (zephyr, [&arm[..], &["CONFIG_CPU_CORTEX_M33=1"]].concat(), None),
+        (
+            zephyr,
+            [&arm[..], &["CONFIG_CPU_CORTEX_M33=1", "CONFIG_ARMV8_M_DSP=1"]].concat(),
+            Some("cortex-m33"),
+        ),
+        (
+            zephyr,
+            [&risc[..], &["CONFIG_RISCV_ISA_EXT_M=1", "CONFIG_RISCV_ISA_EXT_C=1"]].concat(),
+            Some("riscv32imc"),
+        ),
+        (zephyr, [&risc[..], &["CONFIG_64BIT=1"]].concat(), None),
+        (zephyr, [&arm[..], &["CONFIG_WAKELING_ARCHIVE=/own/libwakeling.a"]].concat(), Some("own")),
+    ];
+    for (script, settings, expected) in cases {
+        let component = if script == idf { "bindings/esp-idf" } else { "bindings/zephyr" };
+        let Some((succeeded, text)) = cmake(script, component, &settings) else { return };
+        let found = text.lines().find_map(|line| line.strip_prefix("archive "));
+        let found = found.and_then(|path| path.rsplit('/').nth(1));
+        assert_eq!(found, expected, "{settings:?}: {text}");
+        let names_remedy = text.contains("docs/guide/c.md");
+        assert!(succeeded == expected.is_some() && names_remedy == expected.is_none(), "{text}");
+    }
+    let Some((succeeded, text)) = cmake(zephyr, "bindings/zephyr", &[]) else { return };
+    assert!(succeeded && !text.contains("archive"), "a module that is off adds nothing: {text}");
+}
+
+/// Prints the rows of the table of sizes in `docs/guide/c.md`:
+/// `cargo test -p wakeling-tests --test c_library print_sizes -- --ignored --nocapture`.
+#[test]
+#[ignore = "it measures and proves nothing"]
+fn print_sizes() {
+    let pcm = sound::speech_like(1, 1);
+    let recording: Vec<u8> = pcm.iter().flat_map(|s| s.to_le_bytes()).collect();
+    let source = root().join("bindings/c/tests/sizes.c");
+    for machine in [CORTEX_M4F, RV32IMC] {
+        for (tier, name) in [(Tier::S, "S"), (Tier::M, "M")] {
+            let folder = TempDir::new().expect("a folder");
+            fs::write(folder.path().join("recording.pcm"), &recording).expect("a recording");
+            write_array(folder.path(), &random_model(1, tier));
+            let elf = machine.build(folder.path(), &source).expect("compiler and archive");
+            let found = machine.run(folder.path(), &elf).expect("QEMU");
+            println!("{} {name} {}", machine.archive, found.trim());
+        }
     }
 }

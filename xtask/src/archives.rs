@@ -80,7 +80,12 @@ pub const ARCHIVES: [Archive; 11] = [
         arduino: Some("esp32c6"),
     },
     Archive { name: "linux-x86_64", target: "x86_64-unknown-linux-gnu", flags: "", arduino: None },
-    Archive { name: "linux-aarch64", target: "aarch64-unknown-linux-gnu", flags: "", arduino: None },
+    Archive {
+        name: "linux-aarch64",
+        target: "aarch64-unknown-linux-gnu",
+        flags: "",
+        arduino: None,
+    },
 ];
 
 /// Archives for the emulated processors of the tests.
@@ -115,7 +120,6 @@ impl Archive {
 /// Builds the archives that the tests link: for the emulated processors, and for this machine.
 pub fn build_tested() -> TaskResult {
     let host = host_target()?;
-    let is_tested =
-        |archive: &&Archive| EMULATED.contains(&archive.name) || archive.target == host;
+    let is_tested = |archive: &&Archive| EMULATED.contains(&archive.name) || archive.target == host;
     ARCHIVES.iter().filter(is_tested).try_for_each(Archive::build)
 }

@@ -1,0 +1,12 @@
+# Runs the component's CMakeLists.txt by `cmake -P` and prints the archive that it chooses.
+set(COMPONENT_LIB __idf_wakeling)
+function(idf_component_register)
+    message("register ${ARGN}")
+endfunction()
+function(add_prebuilt_library name path)
+    message("archive ${path}")
+endfunction()
+function(target_link_libraries target)
+    message("link ${target} ${ARGN}")
+endfunction()
+include("${COMPONENT}/CMakeLists.txt")

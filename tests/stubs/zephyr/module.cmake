@@ -1,0 +1,11 @@
+# Runs the module's CMakeLists.txt by `cmake -P` and prints the archive that it chooses.
+function(zephyr_include_directories path)
+    message("include ${path}")
+endfunction()
+function(zephyr_library_import name path)
+    message("archive ${path}")
+endfunction()
+function(run)
+    include("${COMPONENT}/CMakeLists.txt")
+endfunction()
+run()
