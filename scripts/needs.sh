@@ -10,7 +10,7 @@ declare -rA NEEDS=(
     [sizes]='rust cc'
     [table]='rust cc'
     [release]='rust cc alsa'
-    [test]='rust cc alsa qemu-arm qemu-riscv'
+    [test]='rust cc c++ alsa qemu-arm qemu-riscv arm-gcc riscv-gcc cmake'
     [bench]='rust cc alsa qemu-arm qemu-riscv'
     [fuzz]='rust cc c++ alsa'
     [lint]='rust cc alsa rustfmt clippy'
@@ -25,6 +25,9 @@ declare -rA TITLES=(
     [alsa]="pkg-config and ALSA's headers"
     [qemu-arm]='QEMU for Arm'
     [qemu-riscv]='QEMU for RISC-V'
+    [arm-gcc]='a C compiler for Arm, with newlib'
+    [riscv-gcc]='a C compiler for RISC-V, with picolibc'
+    [cmake]=CMake
     [rustfmt]=rustfmt
     [clippy]=clippy
 )
@@ -35,6 +38,15 @@ declare -rA PACKAGES=(
     [c++]=build-essential
     [alsa]='pkg-config libasound2-dev'
     [qemu-arm]=qemu-system-arm
+    [arm-gcc]='gcc-arm-none-eabi libnewlib-arm-none-eabi'
+    [riscv-gcc]='gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf'
+    [cmake]=cmake
+)
+# Targets of the C library's archives (xtask/src/archives.rs).
+readonly C_TARGETS=(
+    aarch64-unknown-linux-gnu riscv32imac-unknown-none-elf riscv32imc-unknown-none-elf thumbv6m-none-eabi
+    thumbv7em-none-eabi thumbv7em-none-eabihf thumbv7m-none-eabi thumbv8m.main-none-eabi
+    thumbv8m.main-none-eabihf x86_64-unknown-linux-gnu
 )
 readonly DEBIAN_RUST=(rustc-web cargo-web rust-web-src)
 
@@ -74,8 +86,10 @@ targets_of() {
             ;;
         release)
             sed -n 's/.*--target  *\([^ ]*\).*/target:\1/p' <<<"$*"
-            # The boards' programs need theirs.
-            [[ " $* " != *" program "* || " $* " == *" firmware "* ]] || return 0
+            # The C library and the boards' programs need theirs.
+            [[ " $* " =~ " "(program|firmware|c)" " ]] || set -- "$@" firmware c
+            [[ " $* " != *" c "* ]] || printf 'target:%s\n' "${C_TARGETS[@]}"
+            [[ " $* " == *" firmware "* ]] || return 0
             kind=board need=target
             set -- all
             ;;
@@ -116,6 +130,8 @@ has() {
         alsa) [[ $(uname) != Linux ]] || { pkg-config --exists alsa; } >/dev/null 2>&1 ;;
         qemu-arm) command -v qemu-system-arm >/dev/null ;;
         qemu-riscv) command -v qemu-system-riscv32 >/dev/null ;;
+        arm-gcc) compiles_for arm-none-eabi-gcc --specs=rdimon.specs ;;
+        riscv-gcc) compiles_for riscv64-unknown-elf-gcc --specs=picolibc.specs ;;
         rustfmt) cargo fmt --version >/dev/null 2>&1 ;;
         clippy) cargo clippy --version >/dev/null 2>&1 ;;
         target:*) has_target "${1#target:}" ;;
@@ -133,6 +149,12 @@ compiles() {
         status=1
     rm -rf "$folder"
     return "$status"
+}
+
+# compiles_for COMPILER OPTION: a cross compiler with the headers of its C library.
+compiles_for() {
+    command -v "$1" >/dev/null &&
+        "$1" "$2" -x c -fsyntax-only - <<<'#include <stdlib.h>' >/dev/null 2>&1
 }
 
 # The oldest compiler that will do.

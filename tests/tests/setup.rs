@@ -21,7 +21,7 @@ const ESSENTIAL: [&str; 24] = [
 ];
 
 /// Tasks that compile, with the packages and targets that a bare machine lacks for each.
-const TASKS: [(&[&str], &[&str], &[&str]); 15] = [
+const TASKS: [(&[&str], &[&str], &[&str]); 17] = [
     (&["build"], &["build-essential", "libasound2-dev", "pkg-config"], &[]),
     (&["firmware"], &["build-essential"], &["thumbv7em-none-eabihf"]),
     (&["firmware", "rv32imc"], &["build-essential"], &["riscv32imc-unknown-none-elf"]),
@@ -29,7 +29,9 @@ const TASKS: [(&[&str], &[&str], &[&str]); 15] = [
     (&["boards"], &["build-essential"], &ALL_TARGETS),
     (&["sizes"], &["build-essential"], &[]),
     (&["table"], &["build-essential"], &[]),
-    (&["release"], &["build-essential", "libasound2-dev", "pkg-config"], &ALL_TARGETS),
+    (&["release"], &["build-essential", "libasound2-dev", "pkg-config"], &RELEASE_TARGETS),
+    (&["release", "c"], &["build-essential", "libasound2-dev", "pkg-config"], &RELEASE_TARGETS),
+    (&["release", "firmware"], &["build-essential", "libasound2-dev", "pkg-config"], &ALL_TARGETS),
     (&["release", "program"], &["build-essential", "libasound2-dev", "pkg-config"], &[]),
     (
         &["release", "program", "--target", "x86_64-pc-windows-gnu"],
@@ -38,7 +40,18 @@ const TASKS: [(&[&str], &[&str], &[&str]); 15] = [
     ),
     (
         &["test"],
-        &["build-essential", "libasound2-dev", "pkg-config", "qemu-system-arm", "qemu-system-misc"],
+        &[
+            "build-essential",
+            "cmake",
+            "gcc-arm-none-eabi",
+            "gcc-riscv64-unknown-elf",
+            "libasound2-dev",
+            "libnewlib-arm-none-eabi",
+            "picolibc-riscv64-unknown-elf",
+            "pkg-config",
+            "qemu-system-arm",
+            "qemu-system-misc",
+        ],
         &ALL_TARGETS,
     ),
     (
@@ -61,6 +74,20 @@ const ALL_TARGETS: [&str; 4] = [
     "thumbv6m-none-eabi",
     "thumbv7em-none-eabihf",
     "thumbv8m.main-none-eabihf",
+];
+
+/// Targets of a release, which are those of the C library and of the boards.
+const RELEASE_TARGETS: [&str; 10] = [
+    "aarch64-unknown-linux-gnu",
+    "riscv32imac-unknown-none-elf",
+    "riscv32imc-unknown-none-elf",
+    "thumbv6m-none-eabi",
+    "thumbv7em-none-eabi",
+    "thumbv7em-none-eabihf",
+    "thumbv7m-none-eabi",
+    "thumbv8m.main-none-eabi",
+    "thumbv8m.main-none-eabihf",
+    "x86_64-unknown-linux-gnu",
 ];
 
 /// Machine with Rust and nothing else: a PATH of its own, and a log of calls.
@@ -96,6 +123,11 @@ impl Machine {
                 pkg-config) make pkg-config '[ -f \"$MACHINE/alsa\" ]' ;;
                 libasound2-dev) touch \"$MACHINE/alsa\" ;;
                 qemu-system-arm) make qemu-system-arm ;;
+                gcc-arm-none-eabi) make arm-none-eabi-gcc '[ -f \"$MACHINE/newlib\" ]' ;;
+                libnewlib-arm-none-eabi) touch \"$MACHINE/newlib\" ;;
+                gcc-riscv64-unknown-elf) make riscv64-unknown-elf-gcc '[ -f \"$MACHINE/picolibc\" ]' ;;
+                picolibc-riscv64-unknown-elf) touch \"$MACHINE/picolibc\" ;;
+                cmake) make cmake ;;
                 qemu-system-misc | qemu-system-riscv) make qemu-system-riscv32 ;;
                 *) exit 100 ;;
             esac; done",
@@ -217,7 +249,16 @@ fn each_missing_thing_alone_is_noticed() {
         machine
     };
     type Loss = fn(&Machine);
-    let losses: [(Loss, &str); 7] = [
+    let losses: [(Loss, &str); 10] = [
+        (
+            |m| fs::remove_file(m.path("newlib")).expect("headers"),
+            "apt-get gcc-arm-none-eabi libnewlib-arm-none-eabi",
+        ),
+        (
+            |m| m.remove("riscv64-unknown-elf-gcc"),
+            "apt-get gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
+        ),
+        (|m| m.remove("cmake"), "apt-get cmake"),
         (|m| m.remove("qemu-system-arm"), "apt-get qemu-system-arm"),
         (|m| m.remove("qemu-system-riscv32"), "apt-get qemu-system-misc"),
         (|m| m.remove("pkg-config"), "apt-get libasound2-dev pkg-config"),

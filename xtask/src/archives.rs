@@ -1,4 +1,4 @@
-//! Static libraries for C, one per processor and calling convention, and the packages that contain them.
+//! Static libraries for C, one per processor and calling convention.
 
 use std::{
     fs,

@@ -24,6 +24,7 @@ pub fn test(table: &Table, arguments: &[String]) -> TaskResult {
         .args(mpi_feature())
         .args(arguments)
         .env("WAKELING_REQUIRE_EMULATOR", "1")
+        .env("WAKELING_REQUIRE_C", "1")
         .env("WAKELING_FIRMWARE", application);
     run(&mut tests)?;
     log("tests of the firmware's loop");

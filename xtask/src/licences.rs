@@ -1,4 +1,4 @@
-//! Licences of the crates in the program.
+//! Licences of the crates in the program and in the C library.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,8 +15,13 @@ const LICENCES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTI
 
 /// Names and licences of all crates in the program for a target.
 pub fn third_party(target: &str) -> TaskResult<String> {
+    notices_of("wakeling", ".", target)
+}
+
+/// Names and licences of all crates in a package of the workspace in `folder`, for a target.
+pub fn notices_of(package: &str, folder: &str, target: &str) -> TaskResult<String> {
     let mut tree = cargo();
-    tree.args(["tree", "-p", "wakeling", "-e", "normal", "--prefix", "none"]);
+    tree.args(["tree", "-p", package, "-e", "normal", "--prefix", "none"]).current_dir(folder);
     tree.args(["--format", "{p}|{l}", "--target", target]);
     let crates = crates(&output(&mut tree)?);
     if crates.is_empty() {
@@ -57,7 +62,7 @@ fn licence_texts(folder: &Path) -> Vec<String> {
 
 /// Lists crates, then each text once with the crates that have it.
 fn notices(crates: &BTreeSet<(String, String)>, texts: impl Fn(&str) -> Vec<String>) -> String {
-    let mut out = String::from("Crates in the program, with their licences:\n\n");
+    let mut out = String::from("Crates of others in this, with their licences:\n\n");
     let mut holders = BTreeMap::<String, Vec<&str>>::new();
     for (package, licence) in crates {
         let found = texts(package);

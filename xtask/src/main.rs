@@ -12,7 +12,7 @@
 //! | [`checks`], [`fuzz`] | tests, bench, lints, fuzz targets |
 //! | [`package`] | packages of the crates |
 //! | [`demo`] | the whole journey |
-//! | [`release`], [`licences`] | archives and checksums; licences of what they contain |
+//! | [`release`], [`c_packages`], [`licences`] | archives and checksums; licences of what they contain |
 
 #![forbid(unsafe_code)]
 
@@ -23,6 +23,7 @@ mod arguments;
 #[allow(dead_code, reason = "only build scripts read the file")]
 #[path = "../../firmware/boards/table.rs"]
 mod build_script;
+mod c_packages;
 mod checks;
 mod demo;
 mod documents;

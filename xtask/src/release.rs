@@ -12,6 +12,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use crate::{
+    c_packages,
     firmware::{board_program, build_board},
     licences::third_party,
     process::{Failure, TaskResult, entries, host_target, log, run as run_command},
@@ -22,7 +23,7 @@ use crate::{
 /// Name of the file with the checksums.
 const CHECKSUMS: &str = "SHA256SUMS";
 /// Version of everything in a release.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Files of the repository in the program's archive, with their names there: our licences, and the cards of
 /// the models and data.
@@ -41,17 +42,20 @@ pub enum Part {
     Program,
     /// Programs of the boards.
     Firmware,
+    /// Static libraries for C, and packages for Arduino, ESP-IDF and Zephyr.
+    C,
 }
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 2] = [Self::Program, Self::Firmware];
+    pub const ALL: [Self; 3] = [Self::Program, Self::Firmware, Self::C];
 
     /// Returns the name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Program => "program",
             Self::Firmware => "firmware",
+            Self::C => "c",
         }
     }
 
@@ -59,6 +63,7 @@ impl Part {
         match self {
             Self::Program => pack_program(target),
             Self::Firmware => pack_firmware(table),
+            Self::C => c_packages::pack(&dist()?),
         }
     }
 }
