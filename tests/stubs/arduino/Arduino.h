@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define HIGH 1
 #define LOW 0
@@ -23,8 +24,7 @@ static inline void pinMode(int, int) {}
 static inline void digitalWrite(int, int) {}
 // Only a sketch that has stopped waits.
 [[noreturn]] static inline void delay(unsigned long) {
-    fflush(stdout);
-    _Exit(1);
+    exit(EXIT_FAILURE);
 }
 
 void setup();
