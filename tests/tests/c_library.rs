@@ -10,7 +10,7 @@ use std::{
 };
 
 use object::{
-    Object, ObjectSymbol,
+    Object, ObjectSection, ObjectSymbol, SectionKind,
     read::archive::{ArchiveFile, ArchiveKind},
 };
 use tempfile::TempDir;
@@ -61,13 +61,13 @@ fn run(command: &mut Command) -> Output {
     output
 }
 
-/// Writes a model as a header, in the form of `wakeling export --format c-array`.
+/// Writes a model as a header, in the form of `wakeling export model.wkl --format c-array`.
 fn write_array(folder: &Path, model: &[u8]) {
     let bytes: Vec<String> = model.iter().map(u8::to_string).collect();
     let text = format!(
-        "#include <stddef.h>\n#include <stdint.h>\n\
-         static const uint8_t wakeling_model[] __attribute__((aligned(8))) = {{{}}};\n\
-         static const size_t wakeling_model_bytes = sizeof wakeling_model;\n",
+        "#define MODEL_LENGTH {}u\n\
+         static const unsigned char model[{0}] __attribute__((aligned(16))) = {{{}}};\n",
+        model.len(),
         bytes.join(",")
     );
     fs::write(folder.join("model.h"), text).expect("a header");
@@ -486,11 +486,52 @@ fn build_files_choose_the_archive_of_the_processor() {
     assert!(succeeded && !text.contains("archive"), "a module that is off adds nothing: {text}");
 }
 
-/// Prints the rows of the table of sizes in `docs/guide/c.md`:
+/// Archives whose code is measured, with compiler and options.
+const MEASURED: [(&str, &str, &[&str]); 8] = [
+    ("cortex-m0", "arm-none-eabi-gcc", &["-mcpu=cortex-m0", "-mthumb"]),
+    ("cortex-m3", "arm-none-eabi-gcc", &["-mcpu=cortex-m3", "-mthumb"]),
+    ("cortex-m4", "arm-none-eabi-gcc", &["-mcpu=cortex-m4", "-mthumb"]),
+    ("cortex-m4f", "arm-none-eabi-gcc", &["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard"]),
+    ("cortex-m33f", "arm-none-eabi-gcc", &["-mcpu=cortex-m33", "-mthumb", "-mfloat-abi=hard"]),
+    ("cortex-m55f", "arm-none-eabi-gcc", &["-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"]),
+    ("riscv32imc", "riscv64-unknown-elf-gcc", &["-march=rv32imc", "-mabi=ilp32"]),
+    ("riscv32imac", "riscv64-unknown-elf-gcc", &["-march=rv32imac", "-mabi=ilp32"]),
+];
+
+/// Bytes of code and constants that a program takes from an archive.
+fn code_bytes(archive: &Path, compiler: &str, options: &[&str], lines: bool) -> u64 {
+    let folder = TempDir::new().expect("a folder");
+    let elf = folder.path().join("code.elf");
+    let mut command = Command::new(compiler);
+    command
+        .args(["-Os", "-ffreestanding", "-nostdlib", "-Wl,--gc-sections,-e,entry"])
+        .arg("-Wl,--unresolved-symbols=ignore-all")
+        .args(options)
+        .args(lines.then_some("-DLINES"))
+        .arg(format!("-I{}", root().join("bindings/c/include").display()))
+        .arg(root().join("bindings/c/tests/code.c"))
+        .arg(archive)
+        .args(["-lgcc", "-o"])
+        .arg(&elf);
+    run(&mut command);
+    let bytes = fs::read(elf).expect("a program");
+    let program = object::File::parse(&*bytes).expect("ELF");
+    let kept =
+        |kind| matches!(kind, SectionKind::Text | SectionKind::ReadOnlyData | SectionKind::Data);
+    program.sections().filter(|section| kept(section.kind())).map(|section| section.size()).sum()
+}
+
+/// Prints the tables of sizes in `docs/guide/c.md`, after `cargo xtask release c`:
 /// `cargo test -p wakeling-tests --test c_library print_sizes -- --ignored --nocapture`.
 #[test]
 #[ignore = "it measures and proves nothing"]
 fn print_sizes() {
+    for (name, compiler, options) in MEASURED {
+        let Some(archive) = archive(name) else { continue };
+        let [code, lines] =
+            [false, true].map(|lines| code_bytes(&archive, compiler, options, lines));
+        println!("code {name} {code}, with event lines {lines}");
+    }
     let pcm = sound::speech_like(1, 1);
     let recording: Vec<u8> = pcm.iter().flat_map(|s| s.to_le_bytes()).collect();
     let source = root().join("bindings/c/tests/sizes.c");

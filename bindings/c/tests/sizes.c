@@ -43,7 +43,7 @@ int main(void) {
     size_t count = recording == NULL ? 0 : fread(samples, sizeof samples[0], 16000, recording);
     size_t loading;
     paint();
-    if (wakeling_load(&object, sizeof object, wakeling_model, wakeling_model_bytes, &detector) < 0 ||
+    if (wakeling_load(&object, sizeof object, model, MODEL_LENGTH, &detector) < 0 ||
         wakeling_start(detector, arena, sizeof arena) < 0) {
         return EXIT_FAILURE;
     }

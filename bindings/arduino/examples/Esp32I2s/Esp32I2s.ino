@@ -1,7 +1,7 @@
 // Wake word on an ESP32 with a digital microphone on I2S, such as an INMP441 (L/R to ground). For version 3 of
 // Espressif's core.
 //
-// Put your model beside this sketch: wakeling export --format c-array model.wkl --out model.h
+// Put your model beside this sketch: wakeling export model.wkl --format c-array --out .
 //
 // The library comes with archives for the ESP32-C3 and C6. An archive for the ESP32-S3 has to be built with
 // Espressif's compiler first; docs/guide/arduino.md says how.
@@ -30,7 +30,7 @@ static void stop(const char *text) {
 
 void setup() {
     Serial.begin(115200);
-    wakeling_status status = detector.begin(wakeling_model, wakeling_model_bytes);
+    wakeling_status status = detector.begin(model, MODEL_LENGTH);
     if (status < 0) {
         stop(detector.text(status));
     }

@@ -1,6 +1,6 @@
 // Wake word on the Arduino Nano 33 BLE Sense, with its microphone on board.
 //
-// Put your model beside this sketch: wakeling export --format c-array model.wkl --out model.h
+// Put your model beside this sketch: wakeling export model.wkl --format c-array --out .
 #include <PDM.h>
 #include <Wakeling.h>
 
@@ -49,7 +49,7 @@ static void stop(const char *text) {
 void setup() {
     Serial.begin(115200);
     pinMode(LED_BUILTIN, OUTPUT);
-    wakeling_status status = detector.begin(wakeling_model, wakeling_model_bytes);
+    wakeling_status status = detector.begin(model, MODEL_LENGTH);
     if (status < 0) {
         stop(detector.text(status));
     }

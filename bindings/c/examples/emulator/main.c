@@ -6,7 +6,7 @@
 
 int main(void) {
     static int16_t block[BLOCK_SAMPLES];
-    wakeling *detector = begin(wakeling_model, wakeling_model_bytes);
+    wakeling *detector = begin(model, MODEL_LENGTH);
     FILE *recording = fopen("recording.pcm", "rb");
     size_t count;
     if (recording == NULL) {

@@ -1,6 +1,6 @@
 /* Wake word on an ESP32 with a digital microphone on I2S, such as an INMP441 (L/R to ground).
  *
- * Put your model beside this file: wakeling export --format c-array model.wkl --out model.h */
+ * Put your model beside this file: wakeling export model.wkl --format c-array --out . */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -60,7 +60,7 @@ void app_main(void) {
     static int32_t slots[BLOCK_SAMPLES];
     static int16_t samples[BLOCK_SAMPLES];
     wakeling *detector;
-    check(wakeling_load(&object, sizeof object, wakeling_model, wakeling_model_bytes, &detector));
+    check(wakeling_load(&object, sizeof object, model, MODEL_LENGTH, &detector));
     check(wakeling_start(detector, arena, sizeof arena));
     i2s_chan_handle_t microphone = start_microphone();
     for (;;) {

@@ -1,6 +1,6 @@
 /* Prints what a model detects in the sound of a digital microphone.
  *
- * Put your model beside this file: wakeling export --format c-array model.wkl --out model.h */
+ * Put your model beside this file: wakeling export model.wkl --format c-array --out . */
 #include <zephyr/audio/dmic.h>
 #include <zephyr/kernel.h>
 #include <zephyr/sys/printk.h>
@@ -57,7 +57,7 @@ int main(void) {
     const struct device *const microphone = DEVICE_DT_GET(DT_NODELABEL(dmic_dev));
     wakeling *detector;
     wakeling_status status =
-        wakeling_load(&object, sizeof object, wakeling_model, wakeling_model_bytes, &detector);
+        wakeling_load(&object, sizeof object, model, MODEL_LENGTH, &detector);
     int error;
     if (status == WAKELING_STATUS_OK) {
         status = wakeling_start(detector, arena, sizeof arena);
