@@ -36,12 +36,19 @@ static __attribute__((noinline)) size_t depth(void) {
     return PAINTED - i;
 }
 
+static int32_t ignore(void *context, const char *text, size_t bytes) {
+    (void)context;
+    (void)text;
+    (void)bytes;
+    return 0;
+}
+
 int main(void) {
     FILE *recording = fopen("recording.pcm", "rb");
     wakeling *detector = NULL;
     wakeling_info info = {0, 0, 0};
     size_t count = recording == NULL ? 0 : fread(samples, sizeof samples[0], 16000, recording);
-    size_t loading;
+    size_t loading, pushing;
     paint();
     if (wakeling_load(&object, sizeof object, model, MODEL_LENGTH, &detector) < 0 ||
         wakeling_start(detector, arena, sizeof arena) < 0) {
@@ -52,7 +59,12 @@ int main(void) {
     if (wakeling_push(detector, samples, count) < 0 || wakeling_get_info(detector, &info) < 0) {
         return EXIT_FAILURE;
     }
-    printf("object=%u arena=%u stack_load=%u stack_push=%u\n", (unsigned)wakeling_object_bytes(),
-           (unsigned)info.arena_bytes, (unsigned)loading, (unsigned)depth());
+    pushing = depth();
+    paint();
+    if (wakeling_push_lines(detector, samples, count, true, ignore, NULL) < 0) {
+        return EXIT_FAILURE;
+    }
+    printf("object=%u arena=%u stack_load=%u stack_push=%u stack_lines=%u\n", (unsigned)wakeling_object_bytes(),
+           (unsigned)info.arena_bytes, (unsigned)loading, (unsigned)pushing, (unsigned)depth());
     return EXIT_SUCCESS;
 }
