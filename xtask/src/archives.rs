@@ -123,3 +123,18 @@ pub fn build_tested() -> TaskResult {
     let is_tested = |archive: &&Archive| EMULATED.contains(&archive.name) || archive.target == host;
     ARCHIVES.iter().filter(is_tested).try_for_each(Archive::build)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_bootstrap_adds_the_target_of_every_archive() {
+        let script = fs::read_to_string(crate::root().join("scripts/needs.sh")).expect("a script");
+        let list = script.split("C_TARGETS=(").nth(1).and_then(|rest| rest.split(')').next());
+        let listed: BTreeSet<_> = list.expect("a list").split_whitespace().collect();
+        let targets: BTreeSet<_> = ARCHIVES.iter().map(|archive| archive.target).collect();
+        assert_eq!(listed, targets);
+    }
+}
