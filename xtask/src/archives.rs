@@ -22,9 +22,9 @@ pub struct Archive {
     pub target: &'static str,
     /// Further flags of the compiler.
     flags: &'static str,
-    /// Folder in an Arduino library: `build.mcu`, and options of the floating-point unit where a core passes
+    /// Folders in an Arduino library: `build.mcu`, and options of the floating-point unit where a core passes
     /// them.
-    pub arduino: Option<&'static str>,
+    pub arduino: &'static [&'static str],
 }
 
 /// Every archive of a release. Xtensa (ESP32, S2 and S3) is missing: rustup has no such target.
@@ -33,59 +33,54 @@ pub const ARCHIVES: [Archive; 11] = [
         name: "cortex-m0",
         target: "thumbv6m-none-eabi",
         flags: "",
-        arduino: Some("cortex-m0plus"),
+        arduino: &["cortex-m0plus"],
     },
-    Archive { name: "cortex-m3", target: "thumbv7m-none-eabi", flags: "", arduino: None },
-    // The core of the Nano 33 BLE compiles with -mfloat-abi=softfp, which links with soft.
+    Archive { name: "cortex-m3", target: "thumbv7m-none-eabi", flags: "", arduino: &[] },
+    // The cores of the Nano 33 BLE and of the Portenta H7 compile with -mfloat-abi=softfp, which links with soft.
     Archive {
         name: "cortex-m4",
         target: "thumbv7em-none-eabi",
         flags: "",
-        arduino: Some("cortex-m4/fpv4-sp-d16-softfp"),
+        arduino: &["cortex-m4/fpv4-sp-d16-softfp", "cortex-m7/fpv5-d16-softfp"],
     },
     Archive {
         name: "cortex-m4f",
         target: "thumbv7em-none-eabihf",
         flags: "",
-        arduino: Some("cortex-m4/fpv4-sp-d16-hard"),
+        arduino: &["cortex-m4/fpv4-sp-d16-hard"],
     },
     Archive {
         name: "cortex-m33",
         target: "thumbv8m.main-none-eabi",
         flags: "-C target-cpu=cortex-m33",
-        arduino: None,
+        arduino: &[],
     },
     Archive {
         name: "cortex-m33f",
         target: "thumbv8m.main-none-eabihf",
         flags: "-C target-cpu=cortex-m33",
-        arduino: None,
+        arduino: &[],
     },
     Archive {
         name: "cortex-m55f",
         target: "thumbv8m.main-none-eabihf",
         flags: "-C target-cpu=cortex-m55",
-        arduino: None,
+        arduino: &[],
     },
     Archive {
         name: "riscv32imc",
         target: "riscv32imc-unknown-none-elf",
         flags: "",
-        arduino: Some("esp32c3"),
+        arduino: &["esp32c3"],
     },
     Archive {
         name: "riscv32imac",
         target: "riscv32imac-unknown-none-elf",
         flags: "",
-        arduino: Some("esp32c6"),
+        arduino: &["esp32c6"],
     },
-    Archive { name: "linux-x86_64", target: "x86_64-unknown-linux-gnu", flags: "", arduino: None },
-    Archive {
-        name: "linux-aarch64",
-        target: "aarch64-unknown-linux-gnu",
-        flags: "",
-        arduino: None,
-    },
+    Archive { name: "linux-x86_64", target: "x86_64-unknown-linux-gnu", flags: "", arduino: &[] },
+    Archive { name: "linux-aarch64", target: "aarch64-unknown-linux-gnu", flags: "", arduino: &[] },
 ];
 
 /// Archives for the emulated processors of the tests.

@@ -31,13 +31,13 @@ struct Package {
     source: &'static str,
     /// Path of the header.
     header: &'static str,
-    /// Folder of an archive, or `None` for one that it does not contain.
-    place: fn(&Archive) -> Option<String>,
+    /// Folders of an archive; none for one that it does not contain.
+    places: fn(&Archive) -> Vec<String>,
 }
 
-/// Folder `lib/NAME`.
-fn lib(archive: &Archive) -> String {
-    format!("lib/{}", archive.name)
+/// Folder `lib/NAME`, if the package contains the archive.
+fn lib(archive: &Archive, is_contained: bool) -> Vec<String> {
+    is_contained.then(|| format!("lib/{}", archive.name)).into_iter().collect()
 }
 
 const PACKAGES: [Package; 4] = [
@@ -46,7 +46,7 @@ const PACKAGES: [Package; 4] = [
         folder: "wakeling-c",
         source: "bindings/c/examples",
         header: "include/wakeling.h",
-        place: |archive| Some(lib(archive)),
+        places: |archive| lib(archive, true),
     },
     Package {
         name: "wakeling-arduino",
@@ -54,21 +54,21 @@ const PACKAGES: [Package; 4] = [
         source: "bindings/arduino",
         // In a folder of its own: on some disks its name would be that of the class's header.
         header: "src/c/wakeling.h",
-        place: |archive| archive.arduino.map(|folder| format!("src/{folder}")),
+        places: |archive| archive.arduino.iter().map(|folder| format!("src/{folder}")).collect(),
     },
     Package {
         name: "wakeling-esp-idf",
         folder: "wakeling",
         source: "bindings/esp-idf",
         header: "include/wakeling.h",
-        place: |archive| archive.name.starts_with("riscv32").then(|| lib(archive)),
+        places: |archive| lib(archive, archive.name.starts_with("riscv32")),
     },
     Package {
         name: "wakeling-zephyr",
         folder: "wakeling",
         source: "bindings/zephyr",
         header: "include/wakeling.h",
-        place: |archive| (!archive.name.starts_with("linux")).then(|| lib(archive)),
+        places: |archive| lib(archive, !archive.name.starts_with("linux")),
     },
 ];
 
@@ -99,7 +99,7 @@ fn contents(package: &Package, notices: &str) -> TaskResult<Vec<Entry>> {
     }
     files.push((package.header.to_owned(), read(Path::new(HEADER))?));
     for archive in &ARCHIVES {
-        if let Some(folder) = (package.place)(archive) {
+        for folder in (package.places)(archive) {
             files.push((format!("{folder}/libwakeling.a"), read(&archive.path())?));
         }
     }
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn every_package_has_header_archives_and_licences() {
-        let folders = |package: &Package| ARCHIVES.iter().filter_map(package.place).count();
-        assert_eq!(PACKAGES.each_ref().map(folders), [11, 5, 2, 9]);
+        let folders = |package: &Package| ARCHIVES.iter().flat_map(package.places).count();
+        assert_eq!(PACKAGES.each_ref().map(folders), [11, 6, 2, 9]);
     }
 }
