@@ -245,8 +245,8 @@ pub unsafe extern "C" fn wakeling_announce(
 
 /// Processes samples as `wakeling_push` does, and passes the event lines of a device to `on_text`:
 /// detections, changes of the microphone's health and, if `with_scores`, every inference step. The
-/// lines are those of `wakeling simulate` and of the firmware, byte for byte. A line may come in
-/// several parts. Detections are queued as well.
+/// firmware and the laptop's simulator print the same bytes. A line may come in several parts.
+/// Detections are queued as well.
 ///
 /// # Safety
 /// As `wakeling_push`. `on_text` must be null or a function that takes `context`.

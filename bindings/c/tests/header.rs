@@ -22,3 +22,16 @@ fn header_is_that_of_the_sources() {
     let present = fs::read_to_string(&path).unwrap_or_default();
     assert!(present == written, "wakeling.h differs; accept it with WAKELING_BLESS=1");
 }
+
+#[test]
+fn every_status_of_the_header_has_a_text() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| fs::read_to_string(root.join(name)).expect("a source");
+    let header = read("include/wakeling.h");
+    let is_value =
+        |line: &&str| line.trim().starts_with("WAKELING_STATUS_") && line.contains(" = ");
+    let values = header.lines().filter(is_value).count();
+    // The list is searched for the text of a number from C.
+    let listed = format!("const ALL: [Self; {values}]");
+    assert!(values > 20 && read("src/status.rs").contains(&listed), "{values} in the header");
+}
