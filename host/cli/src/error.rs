@@ -8,6 +8,7 @@ mod capture;
 mod core;
 mod data;
 mod device;
+mod interop;
 mod nn;
 #[cfg(feature = "studio")]
 mod studio;
@@ -178,6 +179,7 @@ fn advice_of(error: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| of::<wakeling_data::Error>(error))
         .or_else(|| of::<wakeling_nn::Error>(error))
         .or_else(|| of::<wakeling_device::Error>(error))
+        .or_else(|| of::<wakeling_interop::Error>(error))
         .or_else(|| of::<wakeling_train::Error>(error))
         .or_else(|| of::<wakeling_capture::Error>(error));
     #[cfg(feature = "studio")]

@@ -1,0 +1,8 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
+
+pub mod tflite;
+pub mod microwakeword;
+mod error;
+
+pub use error::{Error, Result};

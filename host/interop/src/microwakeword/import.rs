@@ -1,0 +1,1 @@
+//! Converts a microWakeWord model to a model of this project.

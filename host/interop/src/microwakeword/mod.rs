@@ -1,0 +1,3 @@
+//! microWakeWord models.
+
+pub mod import;

@@ -1,0 +1,3 @@
+//! TensorFlow Lite files.
+
+pub mod read;

@@ -1,0 +1,1 @@
+//! Reads the tables of a TensorFlow Lite file that a conversion needs.
