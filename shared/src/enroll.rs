@@ -11,7 +11,7 @@
 //! In: loudness and whitened column of each step, by [`Observer`]. Out: a [`Patch`]. Integers only.
 
 use crate::{
-    model::{Affine, LANES, Model, Op, Patches, file_words},
+    model::{LANES, Model, Op, Patches, file_words},
     pipeline::{Observer, Step},
 };
 
@@ -121,19 +121,13 @@ impl Head {
 /// Returns the positions in the file of a layer's arrays. Indices after the layers mean the heads'
 /// logits.
 fn place(model: &Model<'_>, file: &[u32], index: usize) -> Option<[usize; 2]> {
-    let words = |affine: &Affine<'_>| {
-        [affine.weights.len(), size_of_val(affine.bias_scales) / size_of::<u32>()]
-    };
-    let behind: usize = model.affines().flat_map(words).sum();
+    let behind: usize = model.arrays().flatten().map(<[u32]>::len).sum();
     let mut at = file_words(file)?.checked_sub(behind)?;
-    let layers = model.layers.iter().map(|layer| layer.op.affine());
-    let all = layers.chain(model.heads.iter().map(|head| Some(&head.logits)));
-    for (i, affine) in all.enumerate() {
-        let [weights, bias_scales] = affine.map_or([0, 0], words);
+    for (i, [weights, bias_scales]) in model.arrays().enumerate() {
         if i == index {
-            return affine.map(|_| [at, at + weights]);
+            return (!weights.is_empty()).then_some([at, at + weights.len()]);
         }
-        at += weights + bias_scales;
+        at += weights.len() + bias_scales.len();
     }
     None
 }

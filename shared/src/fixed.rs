@@ -1,7 +1,8 @@
 //! Fixed-point arithmetic that several stages share: requantization, the logistic function and
 //! softmax.
 //!
-//! The network rounds in one way only: [`round_high`]. A value in Q8 is an integer that represents
+//! The network rounds in one way: [`round_high`]. Layers that were converted from TensorFlow Lite
+//! round a second time, as that does. A value in Q8 is an integer that represents
 //! `value / 256`.
 
 /// Number of fractional bits of a logit: `i16` in Q8 spans ±128 in steps of 1/256.
@@ -36,6 +37,53 @@ pub const fn round_high(a: i32, b: i32) -> i32 {
 #[inline(always)]
 pub const fn requantize(acc: i32, multiplier: i32, zero_point: i32) -> i8 {
     let y = zero_point + round_high(acc, multiplier);
+    if y < -128 {
+        -128
+    } else if y > 127 {
+        127
+    } else {
+        y as i8
+    }
+}
+
+/// Returns `x · (2³² + multiplier) / 2³² / 2^shift` with the two roundings of TensorFlow Lite: to
+/// the nearest with ties toward +∞, then to the nearest with ties away from zero.
+///
+/// Equals `MultiplyByQuantizedMultiplier(x, m, -shift)` of `tensorflow/lite/kernels/internal/
+/// common.h` without `TFLITE_SINGLE_ROUNDING`, where `multiplier = 2·m − 2³²`; `m` is from 2³⁰ to
+/// 2³¹ − 1. A result that does not fit an `i32` wraps around.
+#[inline(always)]
+pub const fn scale_tflite(x: i32, multiplier: i32, shift: u32) -> i32 {
+    let high = x.wrapping_add(round_high(x, multiplier));
+    match shift.checked_sub(1) {
+        None => high,
+        Some(shift) => halve_tflite(high, shift, 1),
+    }
+}
+
+/// Returns the second rounding, `high / 2^(shift + 1)`, plus `(constant - 1) / 2`.
+#[inline(always)]
+const fn halve_tflite(high: i32, shift: u32, constant: i32) -> i32 {
+    let away_from_zero = high.wrapping_add(high >> 31);
+    (away_from_zero >> (shift & 31)).wrapping_add(constant) >> 1
+}
+
+/// Returns `sat8(zero_point + scale_tflite(acc, multiplier, shift + 1))`.
+///
+/// ```
+/// use wakeling_shared::fixed::{requantize, requantize_tflite};
+///
+/// // A scale of 0.2: TensorFlow Lite's multiplier is round(0.8 · 2³¹), its right shift 2.
+/// let multiplier = (2_i64 * 1_717_986_918 - (1 << 32)) as i32;
+/// assert_eq!(requantize_tflite(13, multiplier, 1, 0), 3); // 2.6
+/// // The first rounding makes 2.48 of 12.4 · 0.2 to 10 / 4, and the second one makes 3 of it.
+/// assert_eq!(requantize_tflite(12, multiplier, 1, 0), 3);
+/// assert_eq!(requantize(12, 858_993_459, 0), 2);
+/// ```
+#[inline(always)]
+pub const fn requantize_tflite(acc: i32, multiplier: i32, shift: u32, zero_point: i32) -> i8 {
+    let high = acc.wrapping_add(round_high(acc, multiplier));
+    let y = halve_tflite(high, shift, 1 + 2 * zero_point);
     if y < -128 {
         -128
     } else if y > 127 {

@@ -56,6 +56,7 @@ enum Command {
     Device(commands::device::DeviceArgs),
     #[cfg(feature = "vision")]
     Images(commands::images::ImagesArgs),
+    Import(commands::import::ImportArgs),
     Pack(commands::pack::PackArgs),
     CheckPhrase(commands::check_phrase::CheckPhraseArgs),
     Advise(commands::advise::AdviseArgs),
@@ -101,6 +102,7 @@ fn run() -> ExitCode {
         Command::Device(args) => commands::device::run(args),
         #[cfg(feature = "vision")]
         Command::Images(args) => commands::images::run(args),
+        Command::Import(args) => commands::import::run(args),
         Command::Pack(args) => commands::pack::run(args),
         Command::CheckPhrase(args) => commands::check_phrase::run(args),
         Command::Advise(args) => commands::advise::run(args),

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use serde::Serialize;
 use wakeling_shared::model::{
-    Affine, BiasScale, FLAG_IMAGE, ImageModel, LANES, LoadError, Model, UNIT, write_header,
+    Affine, BiasScale, FLAG_IMAGE, ImageModel, LANES, LoadError, Model, TfliteAffine,
+    TfliteFactors, UNIT, write_header,
 };
 
 use wakeling_core::files;
@@ -132,6 +133,70 @@ impl PackedAffine {
     }
 }
 
+/// As [`PackedAffine`], for a layer with the rounding of TensorFlow Lite
+/// ([`TfliteAffine`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackedTflite {
+    packed: PackedAffine,
+    factors: Vec<TfliteFactors>,
+}
+
+/// Bias, multiplier and shift of each output, as [`TfliteFactors`] specifies them.
+#[derive(Clone, Copy, Debug)]
+pub struct TfliteScales<'s> {
+    /// Biases, with the input's zero point folded in.
+    pub biases: &'s [i32],
+    /// Multipliers.
+    pub multipliers: &'s [i32],
+    /// Shifts.
+    pub shifts: &'s [i32],
+    /// Zero point of the output.
+    pub zero_point: i8,
+}
+
+impl PackedTflite {
+    /// Packs weights as [`PackedAffine::pointwise`] does.
+    ///
+    /// # Panics
+    /// As [`PackedAffine::pointwise`].
+    pub fn pointwise(weights: &[i8], scales: TfliteScales<'_>) -> Self {
+        Self::new(PackedAffine::pointwise(weights, scales.once()), scales)
+    }
+
+    /// Packs weights as [`PackedAffine::depthwise`] does.
+    ///
+    /// # Panics
+    /// As [`PackedAffine::depthwise`].
+    pub fn depthwise(weights: &[i16], scales: TfliteScales<'_>) -> Self {
+        Self::new(PackedAffine::depthwise(weights, scales.once()), scales)
+    }
+
+    fn new(mut packed: PackedAffine, TfliteScales { shifts, .. }: TfliteScales<'_>) -> Self {
+        // Outputs beyond the last compute with the smallest factor that is valid.
+        let four = |values: &[i32]| std::array::from_fn(|i| values.get(i).copied().unwrap_or(0));
+        let blocks = packed.bias_scales.drain(..).zip(shifts.chunks(LANES));
+        let factors = blocks.map(|([biases, multipliers], shifts)| {
+            let multipliers = multipliers.map(|m| if m == 0 { i32::MIN } else { m });
+            [biases, multipliers, four(shifts)]
+        });
+        let factors = factors.collect();
+        Self { packed, factors }
+    }
+
+    /// Returns a borrowed view for a model.
+    pub fn affine(&self) -> TfliteAffine<'_> {
+        TfliteAffine { affine: self.packed.affine(), factors: &self.factors }
+    }
+}
+
+impl<'s> TfliteScales<'s> {
+    /// Returns what a layer without shifts has.
+    fn once(self) -> Scales<'s> {
+        let Self { biases, multipliers, zero_point, .. } = self;
+        Scales { biases, multipliers, zero_point }
+    }
+}
+
 /// Encodes a model file, header and body, unsigned.
 ///
 /// The model is not checked. The caller must check the bytes with [`Model::load`] first, as
@@ -140,7 +205,7 @@ impl PackedAffine {
 /// # Errors
 /// [`Error::ModelUnwritable`] if the description cannot be serialized, which happens only beyond 4 GiB.
 pub fn encode(model: &Model<'_>) -> Result<Vec<u8>> {
-    encode_parts(model, model.affines(), 0)
+    encode_parts(model, model.arrays(), 0)
 }
 
 /// Encodes a model file for images, as [`encode`] does.
@@ -148,12 +213,12 @@ pub fn encode(model: &Model<'_>) -> Result<Vec<u8>> {
 /// # Errors
 /// As [`encode`].
 pub fn encode_image(model: &ImageModel<'_>) -> Result<Vec<u8>> {
-    encode_parts(model, model.affines(), FLAG_IMAGE)
+    encode_parts(model, model.affines().map(Affine::arrays), FLAG_IMAGE)
 }
 
-fn encode_parts<'m, 'a: 'm>(
+fn encode_parts<'a>(
     description: &impl Serialize,
-    affines: impl Iterator<Item = &'m Affine<'a>>,
+    arrays: impl Iterator<Item = [&'a [u32]; 2]>,
     flags: u16,
 ) -> Result<Vec<u8>> {
     let description = postcard::to_stdvec(description)
@@ -166,10 +231,7 @@ fn encode_parts<'m, 'a: 'm>(
             [0, 4].map(|at| (0..4).map(|i| byte(at + i) << (8 * i)).sum())
         })
         .collect();
-    for affine in affines {
-        body.extend(affine.weights);
-        body.extend(affine.bias_scales.as_flattened().as_flattened().iter().map(|&f| f as u32));
-    }
+    arrays.flatten().for_each(|words| body.extend(words));
     let mut bytes = write_header(description.len(), &body, flags).to_vec();
     bytes.extend(body.iter().flat_map(|word| word.to_le_bytes()));
     Ok(bytes)

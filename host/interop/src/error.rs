@@ -1,6 +1,18 @@
 //! Errors of models of other systems.
 
+use std::path::PathBuf;
+
+pub use crate::tflite::read::ReadError;
+
 /// Error of this crate.
+///
+/// ```
+/// use wakeling_interop::{Error, ImportError, microwakeword::import::{Imported, Settings}};
+///
+/// let error = Imported::of(b"no model", &Settings::default()).unwrap_err();
+/// assert!(matches!(error, ImportError::Read(_)));
+/// assert_eq!(error.to_string(), "not a TensorFlow Lite model (no TFL3 at byte 4)");
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Error that all crates share.
@@ -9,6 +21,45 @@ pub enum Error {
     /// Error of the model file.
     #[error(transparent)]
     Device(#[from] wakeling_device::Error),
+
+    /// File that is not converted.
+    #[error("{}: {reason}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// Why it is not.
+        reason: ImportError,
+    },
+    /// Manifest that cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or not supported.
+        problem: String,
+    },
+}
+
+/// Reason for which a model is not converted.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// File that is no TensorFlow Lite model, or a damaged one.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Operator, shape or number that has no counterpart here.
+    #[error("{place}: {problem}")]
+    Unsupported {
+        /// Operator or tensor.
+        place: String,
+        /// What is not supported.
+        problem: String,
+    },
+    /// Model whose settings of detection have no counterpart here.
+    #[error("{0}")]
+    Detection(String),
+    /// Converted model that no device would load, which is a defect of this program.
+    #[error("the converted model is invalid: {0}")]
+    Invalid(String),
 }
 
 /// Result of this crate.

@@ -5,4 +5,4 @@ pub mod tflite;
 pub mod microwakeword;
 mod error;
 
-pub use error::{Error, Result};
+pub use error::{Error, ImportError, ReadError, Result};

@@ -63,11 +63,8 @@ fn encode(model: &Model<'_>) -> Vec<u8> {
     padded.resize(description.len().next_multiple_of(8), 0);
     let words = padded.as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word));
     let mut body: Vec<u32> = words.collect();
-    for affine in model.affines() {
-        body.extend(affine.weights);
-        body.extend(
-            affine.bias_scales.as_flattened().as_flattened().iter().map(|&value| value as u32),
-        );
+    for words in model.arrays().flatten() {
+        body.extend(words);
     }
     let mut file = write_header(description.len(), &body, 0).to_vec();
     file.extend(body.iter().flat_map(|word| word.to_le_bytes()));

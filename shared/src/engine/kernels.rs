@@ -14,6 +14,7 @@ mod mve;
 pub mod plain;
 #[cfg(wakeling_rv32)]
 mod riscv;
+pub mod tflite;
 #[cfg(any(test, not(any(wakeling_dsp, wakeling_mve, wakeling_rv32, target_pointer_width = "64"))))]
 pub(super) mod scalar;
 #[cfg(all(target_pointer_width = "64", not(any(wakeling_dsp, wakeling_mve))))]

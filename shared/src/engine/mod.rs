@@ -15,7 +15,7 @@ use heapless::Vec;
 
 use kernels::Columns;
 
-use crate::model::{BUFFERS, Head, Layer, MAX_LAYERS, Model, Op};
+use crate::model::{BUFFERS, Head, Layer, MAX_LAYERS, Model, Op, TfliteAffine};
 
 /// Alignment in bytes of the first address in use.
 const ARENA_ALIGNMENT: usize = 8;
@@ -33,8 +33,11 @@ impl Model<'_> {
     /// Number of words to which the widest input of a pointwise layer is widened.
     fn wide_words(&self) -> usize {
         let inputs = self.layers.iter().map(|l| match &l.op {
-            Op::Pointwise { affine } => usize::from(affine.inputs),
-            Op::Depthwise { .. } | Op::Add { .. } => 0,
+            Op::Pointwise { affine }
+            | Op::PointwiseTflite { affine: TfliteAffine { affine, .. } } => {
+                usize::from(affine.inputs)
+            }
+            _ => 0,
         });
         kernels::wide_words(inputs.max().unwrap_or(0))
     }
@@ -123,9 +126,7 @@ impl<'m, 'a> Engine<'m, 'a> {
             let Some((ring, others)) = rest.split_at_mut_checked(layer.op.ring_bytes()) else {
                 return;
             };
-            if let Op::Depthwise { input_zero, .. } = layer.op {
-                ring.fill(input_zero);
-            }
+            ring.fill(layer.op.input_zero());
             rest = others;
         }
     }
@@ -227,12 +228,11 @@ fn states(model: &Model<'_>) -> Vec<LayerState, MAX_LAYERS> {
     let mut states = Vec::new();
     for layer in &model.layers {
         let found = widths.get(usize::from(layer.input)).copied().unwrap_or(0);
-        let affine = layer.op.affine();
-        let width = affine.map_or(found, |affine| affine.inputs);
+        let width = layer.op.affine().map_or(found, |affine| affine.inputs);
         // The list has room for the largest number of layers.
         let _ = states.push(LayerState { width, ..LayerState::default() });
         if let Some(output) = widths.get_mut(usize::from(layer.output)) {
-            *output = affine.map_or(width, |affine| affine.outputs);
+            *output = layer.op.outputs().map_or(width, |outputs| outputs as u16);
         }
     }
     states
@@ -279,11 +279,63 @@ fn run_layer(
             kernels::add(x, o, scales, y);
             true
         }
+        op => {
+            let o = match op {
+                Op::Join { other, .. } | Op::AddTflite { other, .. } => {
+                    buffers.get(usize::from(*other))
+                }
+                _ => None,
+            };
+            run_tflite(op, (x, o.map_or(&[], |o| o)), (ring, wide, place), y);
+            true
+        }
     };
     if let Some(slot) = buffers.get_mut(output) {
         *slot = y;
     }
     computed
+}
+
+/// Runs a layer that was converted from TensorFlow Lite, with the inputs `x` and `o`.
+#[inline(never)]
+fn run_tflite(
+    op: &Op<'_>,
+    (x, o): (&[i8], &[i8]),
+    (ring, wide, place): (&mut [i8], &mut [u32], &mut LayerState),
+    y: &mut [i8],
+) {
+    match op {
+        Op::DepthwiseTflite { dilation, affine, .. } => {
+            let mut columns = Columns::of(x.len());
+            past(x, ring, (place.oldest, *dilation), &mut columns);
+            kernels::tflite::depthwise(&columns, affine, y);
+            remember(x, ring, &mut place.oldest);
+        }
+        Op::PointwiseTflite { affine } => kernels::tflite::pointwise(x, affine, wide, y),
+        Op::AddTflite { scales, .. } => kernels::tflite::add(x, o, scales, y),
+        Op::Window { .. } => {
+            join(ring, x, y);
+            // The newest bytes of the window are the history of the next.
+            let newest = y.get(x.len()..).unwrap_or_default();
+            ring.iter_mut().zip(newest).for_each(|(kept, &new)| *kept = new);
+        }
+        Op::Join { outputs, .. } => {
+            let second = usize::from(*outputs).saturating_sub(x.len());
+            join(x, o.get(..second).unwrap_or_default(), y);
+        }
+        Op::Table { table } => kernels::tflite::table(x, table, y),
+        Op::Depthwise { .. } | Op::Pointwise { .. } | Op::Add { .. } => {}
+    }
+}
+
+/// Writes `front`, then `back` to `y`.
+fn join(front: &[i8], back: &[i8], y: &mut [i8]) {
+    if let Some((first, rest)) = y.split_at_mut_checked(front.len())
+        && let Some(second) = rest.get_mut(..back.len())
+    {
+        first.copy_from_slice(front);
+        second.copy_from_slice(back);
+    }
 }
 
 /// Adds the columns at the taps of a depthwise layer: `x`, then every `dilation`-th before it.

@@ -5,7 +5,10 @@
 
 use core::fmt;
 
-use super::types::{Affine, BUFFERS, BiasScale, Head, Layer, MAX_KEYWORDS, MAX_TAPS, Model, Op};
+use super::types::{
+    Affine, BUFFERS, BiasScale, Head, Layer, MAX_KEYWORDS, MAX_TAPS, Model, Op, TfliteAffine,
+    TfliteFactors, TfliteScale,
+};
 use crate::{
     decimal::Decimal, detector::DetectorError, frontend::FrontendError,
     timebase::MAX_FRAMES_PER_STEP,
@@ -201,7 +204,77 @@ fn check_op(
             }
             Ok(found)
         }
+        Op::Window { history, outputs, .. } => {
+            let both = found.checked_add(*history).ok_or(ShapeError::Value { layer })?;
+            check_width(*outputs, both, layer)?;
+            Ok(both)
+        }
+        Op::Table { table } => {
+            if table.len() == TABLE_BYTES {
+                Ok(found)
+            } else {
+                Err(ShapeError::Value { layer })
+            }
+        }
+        Op::Join { other, outputs } => {
+            if *other == output {
+                return Err(ShapeError::Buffer { layer, buffer: *other });
+            }
+            let second = width_of(widths, *other, layer)?;
+            let both = found.checked_add(second).ok_or(ShapeError::Value { layer })?;
+            check_width(*outputs, both, layer)?;
+            Ok(both)
+        }
+        Op::DepthwiseTflite { taps, dilation, affine, .. } => {
+            let (taps, shape) = (usize::from(*taps), &affine.affine);
+            if taps > MAX_TAPS || *dilation == 0 || shape.inputs != shape.outputs {
+                return Err(ShapeError::Value { layer });
+            }
+            check_width(shape.inputs, found, layer)?;
+            check_tflite(affine, taps, layer)?;
+            Ok(shape.outputs)
+        }
+        Op::PointwiseTflite { affine } => {
+            check_width(affine.affine.inputs, found, layer)?;
+            check_tflite(affine, usize::from(affine.affine.inputs), layer)?;
+            Ok(affine.affine.outputs)
+        }
+        Op::AddTflite { other, scales } => {
+            if *other == output {
+                return Err(ShapeError::Buffer { layer, buffer: *other });
+            }
+            check_width(width_of(widths, *other, layer)?, found, layer)?;
+            // Each input is at most 255 · 2²⁰, halved, so that the sum fits an `i32`.
+            let half = |scale: &TfliteScale| {
+                scale.multiplier < 0
+                    && scale.shift <= 31
+                    && (scale.shift > 0 || scale.multiplier == i32::MIN)
+            };
+            let below_1 = scales.y_scale.multiplier < 0 && scales.y_scale.shift <= 31;
+            if half(&scales.x_scale) && half(&scales.o_scale) && below_1 {
+                Ok(found)
+            } else {
+                Err(ShapeError::Value { layer })
+            }
+        }
     }
+}
+
+/// Number of entries of a table.
+const TABLE_BYTES: usize = 256;
+
+/// Checks the ranges of a layer of TensorFlow Lite with `fan_in` weights per output.
+fn check_tflite(affine: &TfliteAffine<'_>, fan_in: usize, layer: usize) -> Result<(), ShapeError> {
+    let out_of_range = |[biases, multipliers, shifts]: &TfliteFactors| {
+        biases.iter().any(|bias| !(-(1 << 30)..1 << 30).contains(bias))
+            || multipliers.iter().any(|&multiplier| multiplier >= 0)
+            || shifts.iter().any(|shift| !(0..=30).contains(shift))
+    };
+    check_affine(&affine.affine, fan_in, layer)?;
+    if affine.factors.iter().any(out_of_range) {
+        return Err(ShapeError::Value { layer });
+    }
+    Ok(())
 }
 
 fn width_of(widths: &[Option<u16>; BUFFERS], buffer: u8, layer: usize) -> Result<u16, ShapeError> {

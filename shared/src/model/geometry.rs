@@ -2,27 +2,42 @@
 //!
 //! Both the validator and the engine use them.
 
-use super::types::{Affine, Model, Op};
+use super::types::{Affine, Model, Op, TfliteAffine};
 use crate::frontend::MEL_CHANNELS;
 
 impl Op<'_> {
     /// Number of bytes of history that the layer keeps: `(taps − 1) · dilation` columns.
     pub(crate) fn ring_bytes(&self) -> usize {
         match self {
-            Op::Depthwise { taps, dilation, affine, .. } => {
+            Op::Depthwise { taps, dilation, affine, .. }
+            | Op::DepthwiseTflite { taps, dilation, affine: TfliteAffine { affine, .. }, .. } => {
                 (usize::from(*taps) - 1) * usize::from(*dilation) * usize::from(affine.inputs)
             }
-            Op::Pointwise { .. } | Op::Add { .. } => 0,
+            Op::Window { history, .. } => usize::from(*history),
+            Op::Pointwise { .. }
+            | Op::Add { .. }
+            | Op::Table { .. }
+            | Op::Join { .. }
+            | Op::PointwiseTflite { .. }
+            | Op::AddTflite { .. } => 0,
+        }
+    }
+
+    /// Value of the history before the first column.
+    pub(crate) fn input_zero(&self) -> i8 {
+        match self {
+            Op::Depthwise { input_zero, .. }
+            | Op::DepthwiseTflite { input_zero, .. }
+            | Op::Window { input_zero, .. } => *input_zero,
+            _ => 0,
         }
     }
 
     /// Number of channels that the layer writes; `None` where it keeps those of its input.
     pub(crate) fn outputs(&self) -> Option<usize> {
         match self {
-            Op::Depthwise { affine, .. } | Op::Pointwise { affine } => {
-                Some(usize::from(affine.outputs))
-            }
-            Op::Add { .. } => None,
+            Op::Window { outputs, .. } | Op::Join { outputs, .. } => Some(usize::from(*outputs)),
+            _ => self.affine().map(|affine| usize::from(affine.outputs)),
         }
     }
 }
@@ -55,9 +70,17 @@ impl Model<'_> {
     pub fn step_macs(&self) -> usize {
         let dense = |a: &Affine<'_>| usize::from(a.inputs) * usize::from(a.outputs);
         let layers = self.layers.iter().map(|l| match &l.op {
-            Op::Depthwise { affine, taps, .. } => usize::from(*taps) * usize::from(affine.outputs),
-            Op::Pointwise { affine } => dense(affine),
-            Op::Add { .. } => 0,
+            Op::Depthwise { affine, taps, .. }
+            | Op::DepthwiseTflite { affine: TfliteAffine { affine, .. }, taps, .. } => {
+                usize::from(*taps) * usize::from(affine.outputs)
+            }
+            Op::Pointwise { affine }
+            | Op::PointwiseTflite { affine: TfliteAffine { affine, .. } } => dense(affine),
+            Op::Add { .. }
+            | Op::Window { .. }
+            | Op::Table { .. }
+            | Op::Join { .. }
+            | Op::AddTflite { .. } => 0,
         });
         layers.chain(self.heads.iter().map(|h| dense(&h.logits))).sum()
     }

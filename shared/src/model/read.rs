@@ -10,7 +10,10 @@ use postcard::{Deserializer, de_flavors::Slice};
 use serde::Deserialize;
 
 use super::header::LoadError;
-use super::types::{Affine, BiasScale, Card, Head, Keyword, Layer, Model, Op, OperatingPoint};
+use super::types::{
+    Affine, BiasScale, Card, Head, Keyword, Layer, Model, Op, OperatingPoint, TfliteAdd,
+    TfliteAffine, TfliteFactors, TfliteScale,
+};
 use crate::{
     detector::DetectorParams,
     frontend::{FrontendParams, Level, LevelStatistic, Normalization, Quantizer},
@@ -254,8 +257,37 @@ impl<'a> Reader<'a> {
                 o_zero: self.i8()?,
                 zero: self.i8()?,
             },
+            3 => Op::Window { history: self.u16()?, outputs: self.u16()?, input_zero: self.i8()? },
+            4 => Op::Table { table: self.bytes()? },
+            5 => Op::Join { other: self.u8()?, outputs: self.u16()? },
+            6 => Op::DepthwiseTflite {
+                taps: self.u8()?,
+                dilation: self.u8()?,
+                input_zero: self.i8()?,
+                affine: self.tflite_affine()?,
+            },
+            7 => Op::PointwiseTflite { affine: self.tflite_affine()? },
+            8 => Op::AddTflite {
+                other: self.u8()?,
+                scales: TfliteAdd {
+                    x_scale: self.tflite_scale()?,
+                    o_scale: self.tflite_scale()?,
+                    y_scale: self.tflite_scale()?,
+                    x_zero: self.i8()?,
+                    o_zero: self.i8()?,
+                    zero: self.i8()?,
+                },
+            },
             _ => return Err(Malformed),
         })
+    }
+
+    fn tflite_affine(&mut self) -> Read<TfliteAffine<'a>> {
+        Ok(TfliteAffine { affine: self.affine()?, factors: &[] })
+    }
+
+    fn tflite_scale(&mut self) -> Read<TfliteScale> {
+        Ok(TfliteScale { multiplier: self.i32()?, shift: self.u8()? })
     }
 
     #[inline(never)]
@@ -294,7 +326,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Assigns every layer and head its arrays, in the order of [`Model::affines`].
+/// Assigns every layer and head its arrays, in the order of [`Model::arrays`].
 pub(super) fn arrays<'a>(arrays: &'a [u32], model: &mut Model<'a>) -> Result<(), LoadError> {
     let mut arrays = Arrays::new(arrays);
     for layer in &mut model.layers {
@@ -304,7 +336,18 @@ pub(super) fn arrays<'a>(arrays: &'a [u32], model: &mut Model<'a>) -> Result<(),
                 arrays.attach(affine, words);
             }
             Op::Pointwise { affine } => arrays.attach_pointwise(affine),
-            Op::Add { .. } => {}
+            Op::DepthwiseTflite { taps, affine, .. } => {
+                let words = affine.affine.depthwise_words(usize::from(*taps));
+                arrays.attach_tflite(affine, words);
+            }
+            Op::PointwiseTflite { affine } => {
+                arrays.attach_tflite(affine, affine.affine.pointwise_words());
+            }
+            Op::Add { .. }
+            | Op::Window { .. }
+            | Op::Table { .. }
+            | Op::Join { .. }
+            | Op::AddTflite { .. } => {}
         }
     }
     model.heads.iter_mut().for_each(|head| arrays.attach_pointwise(&mut head.logits));
@@ -338,6 +381,15 @@ impl<'a> Arrays<'a> {
         self.expected = self.expected.saturating_add(words + bias_scales);
     }
 
+    /// Assigns the next arrays to a layer of TensorFlow Lite with `words` words of weights.
+    fn attach_tflite(&mut self, affine: &mut TfliteAffine<'a>, words: usize) {
+        let factors = affine.affine.blocks() * TFLITE_WORDS;
+        affine.affine.weights = take(&mut self.rest, words);
+        let words_of_factors = take(&mut self.rest, factors).as_chunks::<TFLITE_WORDS>().0;
+        affine.factors = bytemuck::cast_slice(words_of_factors);
+        self.expected = self.expected.saturating_add(words + factors);
+    }
+
     /// Checks that no words are missing or left.
     pub fn finish(self) -> Result<(), LoadError> {
         let Self { expected, found, .. } = self;
@@ -347,6 +399,9 @@ impl<'a> Arrays<'a> {
 
 /// Number of words in one [`BiasScale`].
 const BIAS_SCALE_WORDS: usize = size_of::<BiasScale>() / size_of::<u32>();
+
+/// Number of words in one [`TfliteFactors`].
+const TFLITE_WORDS: usize = size_of::<TfliteFactors>() / size_of::<u32>();
 
 /// Takes the first `count` words off `words`; none if there are fewer.
 fn take<'a>(words: &mut &'a [u32], count: usize) -> &'a [u32] {

@@ -51,11 +51,11 @@ pub struct Model<'a> {
 }
 
 impl<'a> Model<'a> {
-    /// Iterates over every layer's arrays, then every head's: the order in which a file stores
-    /// them.
-    pub fn affines(&self) -> impl Iterator<Item = &Affine<'a>> {
-        let layers = self.layers.iter().filter_map(|layer| layer.op.affine());
-        layers.chain(self.heads.iter().map(|head| &head.logits))
+    /// Iterates over the words of every layer's arrays, then of every head's: the order in which a
+    /// file stores them.
+    pub fn arrays(&self) -> impl Iterator<Item = [&'a [u32]; 2]> {
+        let layers = self.layers.iter().map(|layer| layer.op.arrays());
+        layers.chain(self.heads.iter().map(|head| head.logits.arrays()))
     }
 }
 
@@ -88,7 +88,24 @@ impl<'a> Op<'a> {
     pub fn affine(&self) -> Option<&Affine<'a>> {
         match self {
             Self::Depthwise { affine, .. } | Self::Pointwise { affine } => Some(affine),
-            Self::Add { .. } => None,
+            Self::DepthwiseTflite { affine, .. } | Self::PointwiseTflite { affine } => {
+                Some(&affine.affine)
+            }
+            Self::Add { .. }
+            | Self::Window { .. }
+            | Self::Table { .. }
+            | Self::Join { .. }
+            | Self::AddTflite { .. } => None,
+        }
+    }
+
+    /// Words of the layer's arrays in the order of a file: weights, then biases and scales.
+    pub fn arrays(&self) -> [&'a [u32]; 2] {
+        match self {
+            Self::DepthwiseTflite { affine, .. } | Self::PointwiseTflite { affine } => {
+                [affine.affine.weights, bytemuck::cast_slice(affine.factors)]
+            }
+            _ => self.affine().map_or([&[]; 2], Affine::arrays),
         }
     }
 }
@@ -135,6 +152,96 @@ pub enum Op<'a> {
         /// Zero point of the sum.
         zero: i8,
     },
+    /// The last columns of the input, oldest first: `y = [x(t − n), …, x(t − 1), x(t)]`, cut to the
+    /// newest `outputs` bytes.
+    Window {
+        /// Number of bytes of earlier columns, `outputs` less the width of the input.
+        history: u16,
+        /// Number of bytes of the window.
+        outputs: u16,
+        /// Value of the columns before the first.
+        input_zero: i8,
+    },
+    /// Function of each element: `y = table[x + 128]`.
+    Table {
+        /// 256 `i8`.
+        table: &'a [u8],
+    },
+    /// The channels of the input, then those of `other`.
+    Join {
+        /// Index of the second buffer.
+        other: u8,
+        /// Number of channels of both.
+        outputs: u16,
+    },
+    /// [`Op::Depthwise`] without stride, with the rounding of TensorFlow Lite
+    /// ([`requantize_tflite`](crate::fixed::requantize_tflite)).
+    DepthwiseTflite {
+        /// Number of taps, 1 … [`MAX_TAPS`].
+        taps: u8,
+        /// Steps between taps, at least 1.
+        dilation: u8,
+        /// Value of the columns before the first.
+        input_zero: i8,
+        /// Weights, biases, scales.
+        affine: TfliteAffine<'a>,
+    },
+    /// [`Op::Pointwise`] with the rounding of TensorFlow Lite.
+    PointwiseTflite {
+        /// Weights, biases, scales.
+        affine: TfliteAffine<'a>,
+    },
+    /// Residual sum with `other`, with the rounding of TensorFlow Lite: with `r` for
+    /// [`scale_tflite`](crate::fixed::scale_tflite),
+    /// `y = sat8(zero + r(r((x − x_zero)·2²⁰, x_scale) + r((o − o_zero)·2²⁰, o_scale), y_scale))`.
+    AddTflite {
+        /// Index of the second buffer.
+        other: u8,
+        /// Scales and zero points.
+        scales: TfliteAdd,
+    },
+}
+
+/// Factor below 1 as TensorFlow Lite represents it: `(2³² + multiplier) · 2⁻³² · 2^−shift`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TfliteScale {
+    /// Twice TensorFlow Lite's quantized multiplier, less 2³²; negative.
+    pub multiplier: i32,
+    /// Right shift, 0 … 31.
+    pub shift: u8,
+}
+
+/// Scales and zero points of [`Op::AddTflite`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TfliteAdd {
+    /// Scale of the input, at most ½.
+    pub x_scale: TfliteScale,
+    /// Scale of the other input, at most ½.
+    pub o_scale: TfliteScale,
+    /// Scale of the sum, below 1.
+    pub y_scale: TfliteScale,
+    /// Zero point of the input.
+    pub x_zero: i8,
+    /// Zero point of the other input.
+    pub o_zero: i8,
+    /// Zero point of the sum.
+    pub zero: i8,
+}
+
+/// Biases, multipliers and shifts of [`LANES`] outputs.
+///
+/// A multiplier is twice TensorFlow Lite's, less 2³², and so negative. A shift is TensorFlow Lite's
+/// right shift less 1, from 0 to 30.
+pub type TfliteFactors = [[i32; LANES]; 3];
+
+/// [`Affine`] with the rounding of TensorFlow Lite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TfliteAffine<'a> {
+    /// Shape, zero point and weights; without biases and scales.
+    pub affine: Affine<'a>,
+    /// Biases, multipliers, shifts.
+    #[serde(skip)]
+    pub factors: &'a [TfliteFactors],
 }
 
 /// Biases and then multipliers of [`LANES`] outputs.
@@ -169,6 +276,11 @@ pub struct Affine<'a> {
 }
 
 impl<'a> Affine<'a> {
+    /// Words of the arrays in the order of a file: weights, then biases and scales.
+    pub fn arrays(&self) -> [&'a [u32]; 2] {
+        [self.weights, bytemuck::cast_slice(self.bias_scales)]
+    }
+
     /// Number of [`BiasScale`] blocks for all outputs.
     pub fn blocks(&self) -> usize {
         usize::from(self.outputs).div_ceil(LANES)

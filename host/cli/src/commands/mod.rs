@@ -14,6 +14,7 @@ pub mod flash;
 pub mod generate;
 #[cfg(feature = "vision")]
 pub mod images;
+pub mod import;
 pub mod listen;
 pub mod number;
 pub mod pack;

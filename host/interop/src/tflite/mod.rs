@@ -1,3 +1,5 @@
 //! TensorFlow Lite files.
 
+pub mod arithmetic;
 pub mod read;
+mod table;

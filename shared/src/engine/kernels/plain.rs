@@ -25,7 +25,7 @@ pub fn for_each_output<Y>(
     let y = y.get_mut(..usize::from(affine.outputs)).unwrap_or_default();
     let blocks = units(affine).chunks_exact(affine.units().max(1));
     for ((block, bias_scales), y) in blocks.zip(affine.bias_scales).zip(y.chunks_mut(LANES)) {
-        let (acc, [_, multipliers]) = (sums(x, block, bias_scales, y.len()), bias_scales);
+        let (acc, [_, multipliers]) = (sums(x, block, &bias_scales[0], y.len()), bias_scales);
         for ((y, acc), &multiplier) in y.iter_mut().zip(acc).zip(multipliers) {
             *y = finish(acc, multiplier);
         }
@@ -34,7 +34,12 @@ pub fn for_each_output<Y>(
 
 /// Returns the accumulators of a block; only the first `outputs` of them are used.
 #[inline(never)]
-fn sums(x: &[i8], block: &[Unit], [biases, _]: &BiasScale, outputs: usize) -> [i32; LANES] {
+pub(super) fn sums(
+    x: &[i8],
+    block: &[Unit],
+    biases: &[i32; LANES],
+    outputs: usize,
+) -> [i32; LANES] {
     let mut acc = *biases;
     let pairs_of_acc =
         acc.as_chunks_mut::<2>().0.get_mut(..outputs.div_ceil(2)).unwrap_or_default();
