@@ -18,6 +18,7 @@ pub mod server;
 pub mod shipped;
 pub mod sound;
 pub mod terminal;
+pub mod tflite;
 
 pub use model::{Tier, random_model};
 pub use random::Random;

@@ -58,6 +58,7 @@ macro_rules! entry_points {
 entry_points!(
     model_file,
     description,
+    tflite,
     pipeline,
     events,
     manifest,

@@ -3,6 +3,10 @@
 use std::sync::LazyLock;
 
 use wakeling_device::simulate::{Chunking, Device, Simulation};
+use wakeling_interop::{
+    ImportError,
+    microwakeword::import::{Imported, Settings},
+};
 use wakeling_shared::{
     engine::ImageEngine,
     events::Event,
@@ -15,7 +19,7 @@ use crate::{
     Random, Tier,
     image::{Network, random_image_model},
     model::{gated, random_model, random_model_with_heads},
-    sound,
+    sound, tflite,
 };
 
 /// Number of samples that every accepted model must process.
@@ -61,6 +65,20 @@ static WORST: LazyLock<Vec<i16>> = LazyLock::new(|| {
     };
     (0..SAMPLES).map(sample).collect()
 });
+
+/// Files of TensorFlow Lite: the shape of `alexa` and others.
+pub fn tflite_files() -> Vec<Vec<u8>> {
+    vec![tflite::alexa(1), tflite::other(1), tflite::other(2)]
+}
+
+/// Converts a TensorFlow Lite file. A device must load what is converted.
+pub fn tflite(bytes: &[u8]) {
+    match Imported::of(bytes, &Settings::default()) {
+        Ok(imported) => assert!(refused_or_runs(imported.bytes()), "the converted model is valid"),
+        Err(ImportError::Invalid(reason)) => panic!("a conversion is invalid: {reason}"),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
 
 /// Loads a file of either kind, and runs it if it is accepted. Returns whether it was accepted.
 pub fn refused_or_runs(file: &[u8]) -> bool {

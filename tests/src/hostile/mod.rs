@@ -29,9 +29,10 @@ pub struct Target {
 }
 
 /// All fuzz targets.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     Target { name: "model_file", run: device::model_file, seeds: device::model_files },
     Target { name: "description", run: device::description, seeds: device::descriptions },
+    Target { name: "tflite", run: device::tflite, seeds: device::tflite_files },
     Target { name: "pipeline", run: device::pipeline, seeds: device::sounds },
     Target { name: "events", run: device::events, seeds: device::lines },
     Target { name: "manifest", run: datasets::manifest, seeds: datasets::manifests },
