@@ -8,10 +8,12 @@ Needs: pip install tflite-micro pymicro-wakeword
 
 `models` prints the folder of the models that ship with pymicro-wakeword. `scores` runs TensorFlow
 Lite Micro's reference kernels on i8 features, 40 a frame, and writes the u8 output of each step.
-`detections` runs pymicro-wakeword on i16 samples, and writes one byte a step: 1 where it detects.
+`detections` runs pymicro-wakeword on i16 samples, and writes two bytes a step: the u8 output of its
+network, and 1 where it detects.
 `features` writes the i8 features that it computes.
 """
 
+import ctypes
 import pathlib
 import sys
 
@@ -59,10 +61,13 @@ def detections(arguments):
 
     config, pcm = arguments
     word = MicroWakeWord.from_config(config)
+    output = numpy.empty(1, numpy.uint8)
     for at, frame in enumerate(frames(pcm), 1):
         detected = word.process_streaming(frame)
         if at % word.stride == 0:
-            sys.stdout.buffer.write(bytes([bool(detected)]))
+            pointer = output.ctypes.data_as(ctypes.c_void_p)
+            word.lib.TfLiteTensorCopyToBuffer(word.output_tensor, pointer, 1)
+            sys.stdout.buffer.write(bytes([output[0], bool(detected)]))
 
 
 {"models": models, "scores": scores, "features": features, "detections": detections}[sys.argv[1]](

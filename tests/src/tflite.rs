@@ -235,13 +235,14 @@ impl Graph {
         activation: Activation,
         usual: bool,
     ) -> (f32, i64) {
-        let scale = scale * 5_300.0 * (fan_in as f32).sqrt() / 60.0;
+        // Inputs after a ReLU are mostly 0, so sums are smaller than those of random numbers.
+        let scale = scale * 5_300.0 * (fan_in as f32).sqrt() / 150.0;
         let random = self.random.below(41) as i64 - 20;
         let zero = match activation {
             Activation::None => random,
             // Saturation is all of the function, as in every model of microWakeWord.
             _ if usual => -128,
-            _ => random - 60,
+            _ => random - 90,
         };
         (scale, zero)
     }
@@ -379,7 +380,7 @@ impl Graph {
             self.output_quantization(scale * input_scale, inputs, Activation::None, true);
         // The logistic function saturates beyond 8, and the network should do so now and then.
         let y =
-            self.activation("logit", &[1, 1], (quantization.0.clamp(0.02, 0.12), quantization.1));
+            self.activation("logit", &[1, 1], (quantization.0.clamp(0.04, 0.06), quantization.1));
         let target = self.quantization(y).0;
         let factor = target / quantization.0;
         self.tensors[weights.0 as usize].scales[0] *= factor;

@@ -17,7 +17,11 @@ use wakeling_device::{
 use wakeling_interop::microwakeword::import::{
     Imported, LOGIT_OF_ZERO, LOGIT_STEP, Runtime, Settings,
 };
-use wakeling_shared::{engine::Engine, model::Model};
+use wakeling_shared::{
+    detector::{Detector, DetectorParams},
+    engine::Engine,
+    model::Model,
+};
 use wakeling_tests::{Random, device, sound, tflite};
 
 /// Models that ship with pymicro-wakeword, with a phrase that each is for.
@@ -190,57 +194,68 @@ fn other_layouts_score_as_tensorflow_lite_micro_at_every_step() {
         let features = wandering_features(seed, 1_500);
         let name = format!("seed {seed}");
         let Some(found) = compare(&name, &file, &features, &scratch) else { return };
+        let own: std::collections::BTreeSet<u8> = found.iter().copied().collect();
+        eprintln!("{name}: {} different scores", own.len());
         different.extend(found);
     }
     assert!(different.len() > 100, "only {} different scores: a test of nothing", different.len());
 }
 
+/// Largest distance in seconds between two detections of the same phrase.
+const SAME_S: f64 = 0.5;
+
 #[test]
 fn detections_are_those_of_pymicro_wakeword() {
     let Some(folder) = shipped() else { return };
     let scratch = Scratch::new();
-    let samples = spoken(180);
+    let samples = spoken(300);
     let pcm = scratch.put("pcm", &bytes_of(&samples));
-    let Some(features) = reference(&["features", &pcm]) else { return };
+    let (mut detected, mut alone) = (0, 0);
     for (name, _) in MODELS {
         let path = folder.join(name).with_extension("tflite");
         let imported = Imported::open(&path, None, Runtime::Python).expect("it is converted");
         assert!(imported.manifest.is_some(), "the manifest is beside the model");
         let config = path.with_extension("json").to_string_lossy().into_owned();
-        let expected = reference(&["detections", &config, &pcm]).expect("it runs");
+        let Some(output) = reference(&["detections", &config, &pcm]) else { return };
         let model = Model::load(imported.bytes()).expect("it loads");
-        // The detector decides on the scores as the package does, but for the refractory period.
-        let detector = model.words[0].detector;
-        let mut detector =
-            wakeling_shared::detector::Detector::new(wakeling_shared::detector::DetectorParams {
-                refractory_steps: 0,
-                ..detector
-            });
-        let found: Vec<u8> = scores(&model, &features)
-            .into_iter()
-            .map(|score| {
-                let logit = LOGIT_OF_ZERO + LOGIT_STEP * i16::from(score);
-                u8::from(detector.step(logit).fired)
-            })
-            .collect();
-        assert_eq!(found, expected, "{name}");
-        // With this project's front end, detections are counted once.
+        let steps = output.as_chunks::<2>().0;
+        // The detector decides on the package's own scores as the package does, but for the
+        // refractory period.
+        let params = DetectorParams { refractory_steps: 0, ..model.words[0].detector };
+        let mut detector = Detector::new(params);
+        for (at, &[score, expected]) in steps.iter().enumerate() {
+            let logit = LOGIT_OF_ZERO + LOGIT_STEP * i16::from(score);
+            let found = detector.step(logit).fired;
+            assert_eq!(found, expected == 1, "{name}, step {at}");
+        }
+        // The whole flow. The package runs XNNPACK, whose scores differ from TensorFlow Lite
+        // Micro's, and a front end with other noise.
         let device = Device::Host(Chunking::Fixed(320));
         let simulation = device.run(&model, &samples, false).expect("it runs");
-        let starts = |steps: &[u8]| steps.windows(2).filter(|pair| pair == &[0, 1]).count();
+        let own: Vec<f64> =
+            simulation.detections.iter().map(|d| d.end_samples as f64 / 16_000.0).collect();
+        let starts = steps.windows(2).zip(2..).filter(|(pair, _)| pair[0][1] < pair[1][1]);
+        let step_s = imported.step_ms as f64 / 1_000.0;
+        let theirs: Vec<f64> = starts.map(|(_, end)| f64::from(end) * step_s).collect();
+        let has = |list: &[f64], time: f64| list.iter().any(|t| (t - time).abs() < SAME_S);
+        let both = own.iter().filter(|&&time| has(&theirs, time)).count();
         eprintln!(
-            "{name}: {} detections, pymicro-wakeword {} from its own front end",
-            simulation.detections.len(),
-            starts(&expected)
+            "{name}: {} detections, pymicro-wakeword {}, {both} of them the same",
+            own.len(),
+            theirs.len()
         );
+        detected += both;
+        alone += own.len() - both + theirs.iter().filter(|&&time| !has(&own, time)).count();
     }
+    eprintln!("{detected} detections by both, {alone} by one of them");
+    assert!(alone <= 1 + detected / 5, "{alone} detections of {detected} by one of them");
 }
 
 #[test]
 fn a_converted_model_runs_on_the_chip() {
     let Some(emulator) = device::emulator(Machine::CORTEX_M4, APPLICATION) else { return };
     let pcm = sound::speech_like(4, 12);
-    for file in [tflite::alexa(3), tflite::other(2), tflite::other(3)] {
+    for file in [tflite::alexa(4), tflite::other(1), tflite::other(6)] {
         let imported = Imported::of(&file, &Settings::default()).expect("it is converted");
         let model = Model::load(imported.bytes()).expect("it loads");
         let host = Device::Host(Chunking::Fixed(320)).lines(&model, &pcm, true).expect("it runs");
