@@ -14,13 +14,14 @@ use wakeling_device::{
     emulator::{APPLICATION, Emulator, EmulatorError, IMAGE, METER, Machine},
     simulate::Simulation,
 };
+use wakeling_interop::microwakeword::import::{Imported, Settings};
 use wakeling_shared::model::{ImageModel, Model};
 use wakeling_tests::{
     Random, Tier,
     device::if_there,
     image::{Network, random_image_model, tier_model},
     model::random_model,
-    sound,
+    sound, tflite,
 };
 use wakeling_vision::network::Tier as ImageTier;
 
@@ -83,9 +84,13 @@ fn field(line: &str, name: &str) -> f64 {
 /// Returns the meter's counts for a random model: instructions per frame and per step, and products
 /// per step.
 fn metered(meter: &Emulator, seed: u64, tier: Tier, pcm: &[i16]) -> [f64; 3] {
-    let bytes = random_model(seed, tier);
-    let model = Model::load(&bytes).expect("the model is valid");
-    let text = meter.measure(&bytes, pcm, &[]).expect("the meter runs");
+    metered_file(meter, &random_model(seed, tier), pcm)
+}
+
+/// Returns the meter's counts for a model file.
+fn metered_file(meter: &Emulator, bytes: &[u8], pcm: &[i16]) -> [f64; 3] {
+    let model = Model::load(bytes).expect("the model is valid");
+    let text = meter.measure(bytes, pcm, &[]).expect("the meter runs");
     let line = text.lines().last().expect("the meter prints a line");
     let front = field(line, "powers") + field(line, "normalization");
     let step = field(line, "network") / field(line, "steps");
@@ -164,6 +169,12 @@ fn measure(programs: &[Programs]) -> (Results, String) {
                 add("9 bytes of other statics".into(), Some(stats.static_bytes as f64));
             }
         }
+        let alexa = Imported::of(&tflite::alexa(1), &Settings::default()).expect("it is converted");
+        let [_, step, macs] = metered_file(meter, alexa.bytes(), &pcm);
+        add(format!("2 microWakeWord alexa ({macs} MAC), a step"), Some(step));
+        add("3 microWakeWord alexa, a MAC".into(), Some(step / macs));
+        add("7 microWakeWord alexa, bytes of the model".into(), Some(alexa.bytes().len() as f64));
+        add("8 microWakeWord alexa, bytes of state".into(), Some(alexa.arena as f64));
         for (name, file) in image_networks() {
             let found = imaged(image, &file);
             add(format!("4 {name}, an image"), found.map(|[instructions, ..]| instructions));

@@ -162,6 +162,9 @@ pub fn model_files() -> Vec<Vec<u8>> {
     files.push(random_model_with_heads(1, Tier::Tiny, 4));
     files.push(gated(&random_model(1, Tier::Tiny), gate));
     files.push(random_image_model(5, Network::Small));
+    // Layers of TensorFlow Lite.
+    let converted = Imported::of(&tflite::other(2), &Settings::default());
+    files.push(converted.expect("it is converted").bytes().to_vec());
     files
 }
 

@@ -9,8 +9,8 @@ use core::{fmt, ptr::addr_of_mut};
 
 use wakeling_qemu::{conclude, semihosting::Console};
 use wakeling_shared::{
-    engine::kernels::{self, AddScales, Columns, plain},
-    model::{Affine, BiasScale, LANES, UNIT},
+    engine::kernels::{self, AddScales, Columns, plain, tflite},
+    model::{Affine, BiasScale, LANES, TfliteAffine, TfliteFactors, UNIT},
 };
 
 /// Numbers of inputs, outputs and columns of pointwise layers.
@@ -63,6 +63,7 @@ const EXTREMES: [u32; 6] =
 struct Room {
     weights: [u32; 3_072],
     bias_scales: [BiasScale; 66],
+    factors: [TfliteFactors; 66],
     wide: [u32; 1_088],
     x: [i8; 2_048],
     o: [i8; 2_048],
@@ -137,6 +138,14 @@ impl Room {
             *biases = random.four(1 << 20);
             *multipliers = random.four(1 << 24).map(i32::abs);
         }
+        for [biases, multipliers, shifts] in &mut self.factors {
+            *biases = random.four(1 << 20);
+            *multipliers = random.four(i32::MAX).map(|m| m | i32::MIN);
+            *shifts = random.four(31).map(i32::abs);
+            // Half of the outputs with few bits, so that they do not all become the zero point.
+            let few = random.four(12).map(i32::abs);
+            shifts.iter_mut().zip(few).step_by(2).for_each(|(shift, few)| *shift = few);
+        }
         random.bytes(&mut self.x);
         random.bytes(&mut self.o);
         random.bytes(&mut self.y.found);
@@ -207,6 +216,38 @@ impl Room {
         found.fill(0);
         kernels::depthwise_places(x, offsets, channels + 1, &affine, found);
         y.equal("depthwise_places", shape)
+    }
+
+    /// Kernels with the rounding of TensorFlow Lite.
+    fn tflite(&mut self, kernel: &'static str, shape: [usize; 3]) -> Result<(), Differs> {
+        let [inputs, outputs, _] = shape;
+        let blocks = outputs.div_ceil(LANES);
+        let Self { weights, factors, wide, x, y, .. } = self;
+        let factors = factors.get(..blocks).unwrap_or_default();
+        let Outputs { found, expected } = y;
+        if kernel == "tflite pointwise" {
+            let words = blocks * inputs.div_ceil(UNIT) * UNIT;
+            let weights = weights.get(..words).unwrap_or_default();
+            let affine = Self::affine(weights, &[], [inputs, outputs]);
+            let affine = TfliteAffine { affine, factors };
+            let x = x.get(..inputs).unwrap_or_default();
+            tflite::pointwise_plain(x, &affine, expected.get_mut(..outputs).unwrap_or_default());
+            let wide = wide.get_mut(..kernels::wide_words(inputs)).unwrap_or_default();
+            tflite::pointwise(x, &affine, wide, found);
+        } else {
+            let taps = inputs;
+            let weights = weights.get(..blocks * taps * LANES / 2).unwrap_or_default();
+            let affine = Self::affine(weights, &[], [outputs, outputs]);
+            let affine = TfliteAffine { affine, factors };
+            let mut columns = Columns::of(outputs);
+            for tap in 0..taps {
+                columns.push(x.get((tap + 2) % taps * 7..).unwrap_or_default());
+            }
+            let expected = expected.get_mut(..outputs).unwrap_or_default();
+            tflite::depthwise_plain_from(0, &columns, &affine, expected);
+            tflite::depthwise(&columns, &affine, found);
+        }
+        y.equal(kernel, shape)
     }
 
     fn add(&mut self, length: usize) -> Result<(), Differs> {
@@ -281,12 +322,14 @@ fn check(room: &mut Room) -> Result<Cases, Differs> {
         for shape in POINTWISE {
             room.fill(&mut random, weights);
             room.pointwise(shape)?;
-            cases += 1;
+            room.tflite("tflite pointwise", shape)?;
+            cases += 2;
         }
         for shape in DEPTHWISE {
             room.fill(&mut random, weights);
             room.depthwise(shape)?;
-            cases += 1;
+            room.tflite("tflite depthwise", shape)?;
+            cases += 2;
         }
     }
     for length in 0..=BYTES {
@@ -307,6 +350,7 @@ fn run() -> bool {
     static mut ROOM: Room = Room {
         weights: [0; 3_072],
         bias_scales: [[[0; LANES]; 2]; 66],
+        factors: [[[0; LANES]; 3]; 66],
         wide: [0; 1_088],
         x: [0; 2_048],
         o: [0; 2_048],
