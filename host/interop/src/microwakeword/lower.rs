@@ -57,7 +57,7 @@ impl OwnedLayer {
 
 /// Place of a stream's new columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
+pub struct Allocation {
     /// Index of the buffer.
     pub buffer: u8,
     /// Number of bytes of a column.
@@ -72,7 +72,7 @@ pub struct Lowered {
     /// The layers in the order of computation.
     pub layers: Vec<OwnedLayer>,
     /// Place of the output.
-    pub output: Placed,
+    pub output: Allocation,
 }
 
 /// Turns a network into layers.
@@ -92,13 +92,13 @@ pub fn lower(network: &Network) -> Result<Lowered, ImportError> {
         }
     }
     let mut lowering =
-        Lowering { nodes, last_use, placed: vec![None; nodes.len()], layers: Vec::new() };
+        Lowering { nodes, last_use, allocated: vec![None; nodes.len()], layers: Vec::new() };
     for (index, node) in nodes.iter().enumerate() {
         if lowering.last_use[index].is_some() {
             lowering.node(index, node)?;
         }
     }
-    let output = lowering.placed[network.output].take();
+    let output = lowering.allocated[network.output].take();
     let Some(output) = output.filter(|_| !lowering.layers.is_empty()) else {
         return unsupported("output", "it is not computed");
     };
@@ -119,15 +119,15 @@ fn inputs(op: &NodeOp) -> Vec<&Columns> {
 struct Lowering<'n> {
     nodes: &'n [Node],
     last_use: Vec<Option<usize>>,
-    placed: Vec<Option<Placed>>,
+    allocated: Vec<Option<Allocation>>,
     layers: Vec<OwnedLayer>,
 }
 
 impl Lowering<'_> {
     fn node(&mut self, index: usize, node: &Node) -> Result<(), ImportError> {
-        let placed = match &node.op {
+        let allocated = match &node.op {
             NodeOp::Input => {
-                Placed { buffer: 0, width: node.width, positions: (0..node.width).collect() }
+                Allocation { buffer: 0, width: node.width, positions: (0..node.width).collect() }
             }
             NodeOp::Dense { input, affine } => self.dense((index, node), input, affine)?,
             NodeOp::Depthwise { groups } => self.depthwise((index, node), groups)?,
@@ -137,11 +137,11 @@ impl Lowering<'_> {
                 let table = table.iter().map(|&y| y as u8).collect();
                 let buffer =
                     self.push((index, node), from.buffer, &[], OwnedOp::Table { table })?;
-                Placed { buffer, ..from }
+                Allocation { buffer, ..from }
             }
             NodeOp::Join { inputs } => self.join((index, node), inputs)?,
         };
-        self.placed[index] = Some(placed);
+        self.allocated[index] = Some(allocated);
         Ok(())
     }
 
@@ -158,10 +158,11 @@ impl Lowering<'_> {
             _ => None,
         };
         let is_live = |buffer: u8| {
-            let needed = |(placed, last): (&Option<Placed>, &Option<usize>)| {
-                placed.as_ref().is_some_and(|placed| placed.buffer == buffer) && *last > Some(index)
+            let needed = |(allocated, last): (&Option<Allocation>, &Option<usize>)| {
+                allocated.as_ref().is_some_and(|allocated| allocated.buffer == buffer)
+                    && *last > Some(index)
             };
-            self.placed.iter().zip(&self.last_use).any(needed)
+            self.allocated.iter().zip(&self.last_use).any(needed)
         };
         let reads = |buffer: u8| input == buffer || other == Some(buffer) || held.contains(&buffer);
         let free = (0..BUFFERS as u8).rev().find(|&buffer| !is_live(buffer) && !reads(buffer));
@@ -175,22 +176,22 @@ impl Lowering<'_> {
         Ok(output)
     }
 
-    /// Returns the place of a stream.
-    fn place_of(&self, place: &str, stream: usize) -> Result<&Placed, ImportError> {
-        match &self.placed[stream] {
-            Some(placed) => Ok(placed),
+    /// Returns where a stream is.
+    fn allocation_of(&self, place: &str, stream: usize) -> Result<&Allocation, ImportError> {
+        match &self.allocated[stream] {
+            Some(allocated) => Ok(allocated),
             None => unsupported(place, "its input is not computed"),
         }
     }
 
     /// Returns the place of columns that are the newest of their stream, with their channels.
-    fn newest(&self, place: &str, input: &Columns) -> Result<Placed, ImportError> {
-        let placed = self.place_of(place, input.stream)?;
+    fn newest(&self, place: &str, input: &Columns) -> Result<Allocation, ImportError> {
+        let allocated = self.allocation_of(place, input.stream)?;
         if input.lag != 0 || input.count != self.nodes[input.stream].rate {
             return unsupported(place, "its input is not the newest columns");
         }
-        let positions = placed.positions[input.channels.clone()].to_vec();
-        Ok(Placed { positions, ..placed.clone() })
+        let positions = allocated.positions[input.channels.clone()].to_vec();
+        Ok(Allocation { positions, ..allocated.clone() })
     }
 
     /// Adds what brings columns into one buffer. Returns the buffer, and the number of columns in
@@ -198,8 +199,8 @@ impl Lowering<'_> {
     fn window(&mut self, at: (usize, &Node), input: &Columns) -> Result<(u8, usize), ImportError> {
         let place = &at.1.place;
         let rate = self.nodes[input.stream].rate;
-        let placed = self.place_of(place, input.stream)?;
-        let (buffer, width) = (placed.buffer, placed.width);
+        let allocated = self.allocation_of(place, input.stream)?;
+        let (buffer, width) = (allocated.buffer, allocated.width);
         if input.reach() <= rate {
             return Ok((buffer, rate));
         }
@@ -218,28 +219,32 @@ impl Lowering<'_> {
         at: (usize, &Node),
         input: &Columns,
         affine: &Affine,
-    ) -> Result<Placed, ImportError> {
+    ) -> Result<Allocation, ImportError> {
         let node = at.1;
         let (buffer, count) = self.window(at, input)?;
-        let placed = self.place_of(&node.place, input.stream)?;
-        let inputs = usize::from(bytes(&node.place, count, placed.width)?);
+        let allocated = self.allocation_of(&node.place, input.stream)?;
+        let inputs = usize::from(bytes(&node.place, count, allocated.width)?);
         let first = count - input.reach();
         let mut weights = vec![0; node.width * inputs];
         let rows = affine.weights.chunks_exact(input.count * input.width());
         for (row, from) in weights.chunks_exact_mut(inputs).zip(rows) {
             for (column, from) in from.chunks_exact(input.width()).enumerate() {
                 for (channel, &weight) in input.channels.clone().zip(from) {
-                    let position = placed.positions[channel];
-                    row[(first + column) * placed.width + position] = weight;
+                    let position = allocated.positions[channel];
+                    row[(first + column) * allocated.width + position] = weight;
                 }
             }
         }
         let affine = PackedTflite::pointwise(&weights, scales(affine, node));
         let buffer = self.push(at, buffer, &[], OwnedOp::Pointwise { affine })?;
-        Ok(Placed { buffer, width: node.width, positions: (0..node.width).collect() })
+        Ok(Allocation { buffer, width: node.width, positions: (0..node.width).collect() })
     }
 
-    fn depthwise(&mut self, at: (usize, &Node), groups: &[Group]) -> Result<Placed, ImportError> {
+    fn depthwise(
+        &mut self,
+        at: (usize, &Node),
+        groups: &[Group],
+    ) -> Result<Allocation, ImportError> {
         let (place, Some(first)) = (&at.1.place, groups.first()) else {
             return unsupported(&at.1.place, "it has no channels");
         };
@@ -247,7 +252,7 @@ impl Lowering<'_> {
             let (input, affine) = as_dense(groups, self.nodes[first.input.stream].width);
             return self.dense(at, &input, &affine);
         }
-        let from = self.place_of(place, first.input.stream)?.clone();
+        let from = self.allocation_of(place, first.input.stream)?.clone();
         let ages = || groups.iter().flat_map(|group| &group.ages).copied();
         let step = ages().fold(0, greatest_common_divisor).max(1);
         let taps = ages().max().unwrap_or(0) / step + 1;
@@ -289,10 +294,14 @@ impl Lowering<'_> {
         let affine = PackedTflite::depthwise(&weights, scales);
         let op = OwnedOp::Depthwise { taps: taps as u8, dilation, input_zero, affine };
         let buffer = self.push(at, from.buffer, &[], op)?;
-        Ok(Placed { buffer, width, positions })
+        Ok(Allocation { buffer, width, positions })
     }
 
-    fn sum(&mut self, at: (usize, &Node), inputs: &[Columns; 2]) -> Result<Placed, ImportError> {
+    fn sum(
+        &mut self,
+        at: (usize, &Node),
+        inputs: &[Columns; 2],
+    ) -> Result<Allocation, ImportError> {
         let place = &at.1.place;
         let [x, o] = [self.newest(place, &inputs[0])?, self.newest(place, &inputs[1])?];
         if (x.width, &x.positions) != (o.width, &o.positions) {
@@ -312,10 +321,10 @@ impl Lowering<'_> {
         let zero = at.1.quantization.zero_point as i8;
         let scales = TfliteAdd { x_scale, o_scale, y_scale, x_zero, o_zero, zero };
         let buffer = self.push(at, x.buffer, &[], OwnedOp::Add { other: o.buffer, scales })?;
-        Ok(Placed { buffer, ..x })
+        Ok(Allocation { buffer, ..x })
     }
 
-    fn join(&mut self, at: (usize, &Node), inputs: &[Columns]) -> Result<Placed, ImportError> {
+    fn join(&mut self, at: (usize, &Node), inputs: &[Columns]) -> Result<Allocation, ImportError> {
         let place = &at.1.place;
         let parts = inputs.iter().map(|input| self.newest(place, input));
         let mut parts = parts.collect::<Result<Vec<_>, _>>()?.into_iter();
@@ -327,7 +336,7 @@ impl Lowering<'_> {
             let buffer = self.push(at, joined.buffer, &held, op)?;
             let shifted = part.positions.iter().map(|position| position + joined.width);
             let positions = joined.positions.iter().copied().chain(shifted).collect();
-            joined = Placed { buffer, width: outputs.into(), positions };
+            joined = Allocation { buffer, width: outputs.into(), positions };
         }
         Ok(joined)
     }
