@@ -6,7 +6,11 @@
 //! load; a slice that is too short only shortens the result.
 
 mod columns;
-#[cfg(all(wakeling_dsp, not(wakeling_mve)))]
+#[cfg(any(wakeling_dsp, wakeling_mve))]
+#[cfg_attr(
+    wakeling_mve,
+    allow(dead_code, unused_imports, reason = "only the layers of TensorFlow Lite use it there")
+)]
 mod dsp;
 #[cfg(wakeling_mve)]
 mod mve;

@@ -18,9 +18,9 @@ const ADD_BITS: u32 = 20;
 /// Shapes: `x (I)`, `y (≥ O)`, `wide` as for [`super::pointwise`].
 pub fn pointwise(x: &[i8], affine: &TfliteAffine<'_>, wide: &mut [u32], y: &mut [i8]) {
     let y = y.get_mut(..usize::from(affine.affine.outputs)).unwrap_or_default();
-    #[cfg(all(wakeling_dsp, not(wakeling_mve)))]
+    #[cfg(any(wakeling_dsp, wakeling_mve))]
     super::dsp::pointwise_tflite(x, affine, wide, y);
-    #[cfg(not(all(wakeling_dsp, not(wakeling_mve))))]
+    #[cfg(not(any(wakeling_dsp, wakeling_mve)))]
     {
         let _ = wide;
         pointwise_plain(x, affine, y);
@@ -32,9 +32,9 @@ pub fn pointwise(x: &[i8], affine: &TfliteAffine<'_>, wide: &mut [u32], y: &mut 
 /// Shapes: `columns (K, C)`, `y (≥ C)`.
 pub fn depthwise(columns: &Columns<'_>, affine: &TfliteAffine<'_>, y: &mut [i8]) {
     let y = y.get_mut(..usize::from(affine.affine.outputs)).unwrap_or_default();
-    #[cfg(all(wakeling_dsp, not(wakeling_mve)))]
+    #[cfg(any(wakeling_dsp, wakeling_mve))]
     super::dsp::depthwise_tflite(columns, affine, y);
-    #[cfg(not(all(wakeling_dsp, not(wakeling_mve))))]
+    #[cfg(not(any(wakeling_dsp, wakeling_mve)))]
     depthwise_plain_from(0, columns, affine, y);
 }
 
