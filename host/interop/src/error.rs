@@ -62,6 +62,14 @@ pub enum ImportError {
     Invalid(String),
 }
 
+/// Returns an error about an operator or a tensor.
+pub(crate) fn unsupported<T>(
+    place: impl Into<String>,
+    problem: impl Into<String>,
+) -> Result<T, ImportError> {
+    Err(ImportError::Unsupported { place: place.into(), problem: problem.into() })
+}
+
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

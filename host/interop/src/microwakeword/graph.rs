@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     ImportError,
+    error::unsupported,
     tflite::{
         arithmetic,
         read::{File, Graph, OpKind, Operator, Options, Tensor, element},
@@ -18,14 +19,6 @@ use crate::{
 const FEATURES: usize = wakeling_shared::frontend::MEL_CHANNELS;
 /// Axis of time, in tensors `(1, time, 1, channels)` and `(1, time, channels)`.
 const TIME: usize = 1;
-
-/// Returns an error about an operator or a tensor.
-pub fn unsupported<T>(
-    place: impl Into<String>,
-    problem: impl Into<String>,
-) -> Result<T, ImportError> {
-    Err(ImportError::Unsupported { place: place.into(), problem: problem.into() })
-}
 
 /// Content of a tensor.
 #[derive(Clone, Debug)]
@@ -466,7 +459,7 @@ impl<'f, 'a> Follower<'f, 'a> {
             if (start, end) == (0, size) {
                 continue;
             }
-            if axis == TIME && shape.len() > 2 {
+            if axis == TIME && shape.len() > 2 && size == columns.count {
                 columns.lag += size - end;
                 columns.count = end - start;
             } else if axis + 1 == shape.len() && size == columns.width() {
@@ -553,7 +546,7 @@ impl<'f, 'a> Follower<'f, 'a> {
         let scales = self.scales(place, [input, output], false)?;
         let affine = kernels::affine(place, filter, bias, &scales, (outputs, taps * width))?;
         // Taps with gaps become a window with weights of 0 between them.
-        let (input, affine) = kernels::spread(columns, &ages, affine);
+        let (input, affine) = kernels::spread(place, columns, &ages, affine)?;
         self.add(place, output, NodeOp::Dense { input, affine })?;
         self.activate(place, output, activation)
     }
@@ -739,7 +732,7 @@ fn quantization(place: &str, tensor: &Tensor<'_>) -> Result<Quantization, Import
         return unsupported(place, format!("tensor {:?} has no scale", tensor.name));
     };
     let zero_point = zero_point.saturating_sub(offset);
-    if !(scale.is_finite() && scale > 0.0) || !(-128..=127).contains(&zero_point) {
+    if !(scale.is_finite() && scale > 0.0 && (-128..=127).contains(&zero_point)) {
         return unsupported(place, format!("tensor {:?} has scale {scale}", tensor.name));
     }
     Ok(Quantization { scale, zero_point: zero_point as i32 })

@@ -1,11 +1,9 @@
 //! Weights, biases and scales of a layer of TensorFlow Lite, as a device computes with them.
 
-use super::{
-    graph::unsupported,
-    nodes::{Affine, Columns, Quantization},
-};
+use super::nodes::{Affine, Columns, Quantization};
 use crate::{
     ImportError,
+    error::unsupported,
     tflite::{arithmetic::Factor, read::Tensor},
 };
 
@@ -13,6 +11,8 @@ use crate::{
 const BIAS_LIMIT: i64 = 1 << 30;
 /// Largest number of elements of a layer's input.
 const MAX_INPUTS: usize = 1 << 15;
+/// Largest number of weights of a layer.
+const MAX_WEIGHTS: usize = 1 << 24;
 
 /// Geometry of a convolution over time: each pair is time, then the axis of size 1.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,9 @@ impl OverTime {
         else {
             return unsupported(place, "a stride or dilation that is not positive");
         };
+        if input.reach() > MAX_INPUTS {
+            return unsupported(place, format!("a window of {} columns", input.reach()));
+        }
         let span = taps.checked_sub(1).and_then(|gaps| gaps.checked_mul(dilation));
         let Some(span) = span.filter(|&span| span < input.count) else {
             return unsupported(place, format!("{taps} taps over {} columns", input.count));
@@ -199,22 +202,42 @@ pub fn doubled(multiplier: i32) -> i32 {
     (2 * i64::from(multiplier) - (1 << 32)) as i32
 }
 
+/// Checks that a layer with every weight is of a size that a device has.
+///
+/// # Errors
+/// If it is larger. Shapes of tensors without data cost a file nothing.
+pub fn check_size(place: &str, outputs: usize, inputs: usize) -> Result<(), ImportError> {
+    let weights = outputs.checked_mul(inputs).filter(|&weights| weights <= MAX_WEIGHTS);
+    if weights.is_none() || inputs > MAX_INPUTS {
+        return unsupported(place, format!("a layer of {outputs} outputs from {inputs} inputs"));
+    }
+    Ok(())
+}
+
 /// Makes a window without gaps of the columns at `ages`, with weights of 0 in the gaps.
-pub fn spread(input: Columns, ages: &[usize], affine: Affine) -> (Columns, Affine) {
-    let (oldest, newest) = (ages.first().copied(), ages.last().copied());
-    let (Some(oldest), Some(newest)) = (oldest, newest) else { return (input, affine) };
+///
+/// # Errors
+/// As [`check_size`].
+pub fn spread(
+    place: &str,
+    input: Columns,
+    ages: &[usize],
+    affine: Affine,
+) -> Result<(Columns, Affine), ImportError> {
+    let (Some(&oldest), Some(&newest)) = (ages.first(), ages.last()) else {
+        return Ok((input, affine));
+    };
     let (width, count) = (input.width(), oldest - newest + 1);
     let outputs = affine.biases.len();
+    check_size(place, outputs, count.saturating_mul(width))?;
     let mut weights = vec![0; outputs * count * width];
-    let rows = weights
-        .chunks_exact_mut(count * width)
-        .zip(affine.weights.chunks_exact(ages.len() * width));
-    for (row, taps) in rows {
+    let taps = affine.weights.chunks_exact(ages.len() * width);
+    for (row, taps) in weights.chunks_exact_mut(count * width).zip(taps) {
         for (age, tap) in ages.iter().zip(taps.chunks_exact(width)) {
             row[(oldest - age) * width..][..width].copy_from_slice(tap);
         }
     }
-    (Columns { count, lag: newest, ..input }, Affine { weights, ..affine })
+    Ok((Columns { count, lag: newest, ..input }, Affine { weights, ..affine }))
 }
 
 /// Returns the function of a fused activation as a table; `None` if saturation is all of it.

@@ -6,11 +6,11 @@ use wakeling_device::model_file::{PackedTflite, TfliteScales};
 use wakeling_shared::model::{BUFFERS, Layer, MAX_LAYERS, MAX_TAPS, Op, TfliteAdd, TfliteScale};
 
 use super::{
-    graph::{Network, unsupported},
-    kernels::doubled,
+    graph::Network,
+    kernels::{check_size, doubled},
     nodes::{Affine, Columns, Group, Node, NodeOp},
 };
-use crate::{ImportError, tflite::arithmetic::Factor};
+use crate::{ImportError, error::unsupported, tflite::arithmetic::Factor};
 
 /// Largest number of bytes of an activation.
 const MAX_WIDTH: usize = 1 << 15;
@@ -224,6 +224,7 @@ impl Lowering<'_> {
         let (buffer, count) = self.window(at, input)?;
         let allocated = self.allocation_of(&node.place, input.stream)?;
         let inputs = usize::from(bytes(&node.place, count, allocated.width)?);
+        check_size(&node.place, node.width, inputs)?;
         let first = count - input.reach();
         let mut weights = vec![0; node.width * inputs];
         let rows = affine.weights.chunks_exact(input.count * input.width());
@@ -249,7 +250,10 @@ impl Lowering<'_> {
             return unsupported(&at.1.place, "it has no channels");
         };
         if self.nodes[first.input.stream].rate != 1 {
-            let (input, affine) = as_dense(groups, self.nodes[first.input.stream].width);
+            let width = self.nodes[first.input.stream].width;
+            let reach = groups.iter().map(|group| group.input.reach()).max().unwrap_or(1);
+            check_size(place, at.1.width, reach.saturating_mul(width))?;
+            let (input, affine) = as_dense(groups, reach, width);
             return self.dense(at, &input, &affine);
         }
         let from = self.allocation_of(place, first.input.stream)?.clone();
@@ -370,8 +374,7 @@ fn scale(factor: Factor) -> Option<TfliteScale> {
 }
 
 /// Turns a depthwise layer over several new columns a step into one with every weight.
-fn as_dense(groups: &[Group], width: usize) -> (Columns, Affine) {
-    let reach = groups.iter().map(|group| group.input.reach()).max().unwrap_or(1);
+fn as_dense(groups: &[Group], reach: usize, width: usize) -> (Columns, Affine) {
     let outputs: Vec<(&Group, usize)> =
         groups.iter().flat_map(|group| (0..group.input.width()).map(move |i| (group, i))).collect();
     let mut weights = vec![0; outputs.len() * reach * width];

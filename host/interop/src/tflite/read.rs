@@ -24,11 +24,16 @@ pub enum ReadError {
         bytes: usize,
     },
     /// Offset or length that is out of bounds.
-    #[error("damaged: {0}")]
+    #[error("damaged: {}", first_line(.0))]
     Offsets(flatbuffers::InvalidFlatbuffer),
     /// Index of something that the file lacks.
     #[error("damaged: {0}")]
     Index(String),
+}
+
+/// Returns the first line of an error, without the places that led there.
+fn first_line(error: &flatbuffers::InvalidFlatbuffer) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Kind of an operator: its number in the schema.
