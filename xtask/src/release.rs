@@ -1,6 +1,6 @@
 //! Files of a release: archives of the program and of the firmware, and their checksums.
 //!
-//! Everything lies in `target/dist`. A part that this machine cannot build is named at the end, with the reason.
+//! Everything lies in `target/dist`.
 
 use std::{
     ffi::OsStr,
@@ -136,6 +136,15 @@ fn copy(from: &Path, to: &Path) -> TaskResult {
     fs::copy(from, to).map(drop).map_err(Failure::io(from))
 }
 
+/// Copies a folder with all it contains.
+fn copy_folder(from: &Path, to: &Path) -> TaskResult {
+    fs::create_dir_all(to).map_err(Failure::io(to))?;
+    entries(from).iter().try_for_each(|path| {
+        let to = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() { copy_folder(path, &to) } else { copy(path, &to) }
+    })
+}
+
 /// Packs a folder beside itself and removes it. Windows' `tar` also writes ZIP files.
 fn pack(folder: &Path) -> TaskResult {
     let name = folder.file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned();
@@ -158,11 +167,7 @@ fn pack_program(target: Option<&str>) -> TaskResult {
     let folder = staging(&format!("wakeling-{VERSION}-{triple}"))?;
     copy(&program, &folder.join(program.file_name().unwrap_or_default()))?;
     FILES.iter().try_for_each(|(from, to)| copy(Path::new(from), &folder.join(to)))?;
-    let models = folder.join("models");
-    fs::create_dir_all(&models).map_err(Failure::io(&models))?;
-    for file in entries(Path::new(MODELS)).iter().filter(|path| path.is_file()) {
-        copy(file, &models.join(file.file_name().unwrap_or_default()))?;
-    }
+    copy_folder(Path::new(MODELS), &folder.join("models"))?;
     let notices = folder.join("THIRD-PARTY.txt");
     fs::write(&notices, third_party(&triple)?).map_err(Failure::io(&notices))?;
     pack(&folder)
