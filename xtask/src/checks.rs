@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{
     archives,
     firmware::{self, mpi_feature},
-    package,
+    npm, package,
     process::{Failure, TaskResult, cargo, log, run},
     table::{Machine, Table},
 };
@@ -17,6 +17,8 @@ pub fn test(table: &Table, arguments: &[String]) -> TaskResult {
     let application = firmware::program(table.machine("cortex-m4")?)?;
     let application = application.canonicalize().map_err(Failure::io(&application))?;
     archives::build_tested()?;
+    let npm = npm::build()?;
+    let npm = npm.canonicalize().map_err(Failure::io(&npm))?;
     log("tests of the workspace: shared, host, tasks, and what crosses them");
     let mut tests = cargo();
     tests
@@ -25,7 +27,8 @@ pub fn test(table: &Table, arguments: &[String]) -> TaskResult {
         .args(arguments)
         .env("WAKELING_REQUIRE_EMULATOR", "1")
         .env("WAKELING_REQUIRE_C", "1")
-        .env("WAKELING_FIRMWARE", application);
+        .env("WAKELING_FIRMWARE", application)
+        .env("WAKELING_NPM", npm);
     run(&mut tests)?;
     log("tests of the firmware's loop");
     let mut tests = cargo();

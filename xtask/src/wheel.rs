@@ -1,0 +1,53 @@
+//! The Python package: a wheel of `bindings/python`, built by maturin.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    process::{Failure, TaskResult, entries, log, on_path, run},
+    program::target_folder,
+};
+
+/// Version of maturin that a virtual environment of ours gets.
+const MATURIN: &str = "maturin>=1.9,<2";
+
+/// Builds the wheel for this machine into `place`, and returns its path. One wheel serves every Python from
+/// 3.9 on.
+pub fn build(place: &Path) -> TaskResult<PathBuf> {
+    fs::create_dir_all(place).map_err(Failure::io(place))?;
+    let is_wheel = |path: &PathBuf| path.extension().is_some_and(|e| e == "whl");
+    for old in entries(place).iter().filter(|path| is_wheel(path)) {
+        fs::remove_file(old).map_err(Failure::io(old))?;
+    }
+    let mut maturin = Command::new(maturin()?);
+    maturin.args(["build", "--release", "--strip", "--locked", "--out"]).arg(place).args([
+        "--manifest-path",
+        "bindings/python/Cargo.toml",
+    ]);
+    if env::var_os("CARGO_TARGET_DIR").is_none() {
+        maturin.env("CARGO_TARGET_DIR", "bindings/target");
+    }
+    run(&mut maturin)?;
+    let wheel = entries(place).into_iter().find(is_wheel);
+    let wheel = wheel.ok_or_else(|| Failure::new("maturin wrote no wheel"))?;
+    log(&format!("packed {}", wheel.display()));
+    Ok(wheel)
+}
+
+/// Returns maturin's path: that in `PATH`, or one in a virtual environment, which is made if it is missing.
+fn maturin() -> TaskResult<PathBuf> {
+    if let Some(path) = on_path("maturin") {
+        return Ok(path);
+    }
+    let folder = target_folder().join("maturin");
+    let program = folder.join("bin/maturin");
+    if !program.is_file() {
+        log("installing maturin in a virtual environment");
+        run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+        run(Command::new(folder.join("bin/pip")).args(["install", "-q", MATURIN]))?;
+    }
+    Ok(program)
+}
