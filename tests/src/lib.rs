@@ -10,6 +10,7 @@ pub mod elf;
 pub mod hostile;
 pub mod image;
 pub mod layout;
+pub mod loud;
 pub mod model;
 pub mod null_sink;
 pub mod forms;

@@ -23,7 +23,7 @@ pub fn build(place: &Path) -> TaskResult<PathBuf> {
         fs::remove_file(old).map_err(Failure::io(old))?;
     }
     let mut maturin = Command::new(maturin()?);
-    maturin.args(["build", "--release", "--strip", "--locked", "--out"]).arg(place).args([
+    maturin.args(["build", "--profile", "wheel", "--strip", "--locked", "--out"]).arg(place).args([
         "--manifest-path",
         "bindings/python/Cargo.toml",
     ]);
