@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bindings;
 pub mod browser;
 pub mod device;
 pub mod elf;

@@ -38,9 +38,7 @@ pub fn build() -> TaskResult<PathBuf> {
     }
     let demo = Path::new(SOURCE).join("demo");
     fs::create_dir_all(folder.join("demo")).map_err(Failure::io(&folder))?;
-    let copy = |from: &Path, to: PathBuf| {
-        fs::copy(from, to).map(drop).map_err(Failure::io(from))
-    };
+    let copy = |from: &Path, to: PathBuf| fs::copy(from, to).map(drop).map_err(Failure::io(from));
     for name in FILES {
         copy(&Path::new(SOURCE).join(name), folder.join(name))?;
     }
@@ -97,8 +95,7 @@ fn check_version(folder: &Path) -> TaskResult {
 
 /// Encodes bytes in Base64 (RFC 4648, section 4).
 fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] =
-        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let letters = bytes.chunks(3).flat_map(|chunk| {
         let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);

@@ -23,10 +23,10 @@ pub fn build(place: &Path) -> TaskResult<PathBuf> {
         fs::remove_file(old).map_err(Failure::io(old))?;
     }
     let mut maturin = Command::new(maturin()?);
-    maturin.args(["build", "--profile", "wheel", "--strip", "--locked", "--out"]).arg(place).args([
-        "--manifest-path",
-        "bindings/python/Cargo.toml",
-    ]);
+    maturin
+        .args(["build", "--profile", "wheel", "--strip", "--locked", "--out"])
+        .arg(place)
+        .args(["--manifest-path", "bindings/python/Cargo.toml"]);
     if env::var_os("CARGO_TARGET_DIR").is_none() {
         maturin.env("CARGO_TARGET_DIR", "bindings/target");
     }
@@ -37,9 +37,27 @@ pub fn build(place: &Path) -> TaskResult<PathBuf> {
     Ok(wheel)
 }
 
-/// Returns maturin's path: that in `PATH`, or one in a virtual environment, which is made if it is missing.
+/// Builds the wheel for the tests, if `WAKELING_PYTHON` names a Python that can test it.
+pub fn for_tests() -> TaskResult<Option<PathBuf>> {
+    let python = env::var_os("WAKELING_PYTHON").map(PathBuf::from);
+    let can_test = python.is_some_and(|python| {
+        let output = Command::new(python).args(["-c", "import numpy, pytest"]).output();
+        output.is_ok_and(|output| output.status.success())
+    });
+    if !can_test {
+        log("SKIP: the wheel; WAKELING_PYTHON names no Python with pytest and numpy");
+        return Ok(None);
+    }
+    let wheel = build(&target_folder().join("wheel"))?;
+    wheel.canonicalize().map(Some).map_err(Failure::io(&wheel))
+}
+
+/// Returns the path of maturin: beside `WAKELING_PYTHON`, in `PATH`, or in a virtual environment, which is
+/// made if it is missing.
 fn maturin() -> TaskResult<PathBuf> {
-    if let Some(path) = on_path("maturin") {
+    let reference = env::var_os("WAKELING_PYTHON").map(PathBuf::from);
+    let beside = reference.and_then(|python| Some(python.parent()?.join("maturin")));
+    if let Some(path) = beside.filter(|path| path.is_file()).or_else(|| on_path("maturin")) {
         return Ok(path);
     }
     let folder = target_folder().join("maturin");

@@ -55,11 +55,9 @@ impl From<Error> for PyErr {
             (Some(wakeling_core::Error::Io { path, source, .. }), _) => {
                 // Python chooses the subclass, such as FileNotFoundError, by the number.
                 match source.raw_os_error() {
-                    Some(number) => PyOSError::new_err((
-                        number,
-                        source.to_string(),
-                        path.display().to_string(),
-                    )),
+                    Some(number) => {
+                        PyOSError::new_err((number, source.to_string(), path.display().to_string()))
+                    }
                     None => PyOSError::new_err(message),
                 }
             }

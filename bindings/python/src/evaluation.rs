@@ -107,7 +107,9 @@ fn samples_of(name: &str, seconds: f64) -> PyResult<usize> {
     if (0.0..=LONGEST_S).contains(&seconds) {
         return Ok((seconds * SAMPLE_RATE_HZ as f64).round() as usize);
     }
-    Err(PyValueError::new_err(format!("{name} must be from 0 to {LONGEST_S} seconds, not {seconds}")))
+    Err(PyValueError::new_err(format!(
+        "{name} must be from 0 to {LONGEST_S} seconds, not {seconds}"
+    )))
 }
 
 /// Returns whether the keyword is detected in a recording, or up to [`LATE_S`] after it.

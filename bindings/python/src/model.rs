@@ -207,7 +207,8 @@ impl Model {
     #[setter]
     fn set_sensitivity(&self, py: Python<'_>, sensitivity: &str) -> PyResult<()> {
         let preset = Preset::named(sensitivity).ok_or_else(|| {
-            let message = format!("sensitivity must be strict, normal or eager, not {sensitivity:?}");
+            let message =
+                format!("sensitivity must be strict, normal or eager, not {sensitivity:?}");
             PyValueError::new_err(message)
         })?;
         computed(py, || {

@@ -60,7 +60,8 @@ pub fn samples(value: &Bound<'_, PyAny>) -> PyResult<Vec<i16>> {
         Ok(array) => format!("an array of {} dimensions of {}", array.ndim(), array.dtype()),
         Err(_) => value.get_type().name()?.to_string(),
     };
-    let expected = "samples must be a one-dimensional numpy array of int16, or of float32 between -1 and 1";
+    let expected =
+        "samples must be a one-dimensional numpy array of int16, or of float32 between -1 and 1";
     Err(PyTypeError::new_err(format!("{expected}, not {found}")))
 }
 

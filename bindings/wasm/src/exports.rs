@@ -264,8 +264,7 @@ pub extern "C" fn threshold(word: usize, preset: u32) -> i32 {
 pub extern "C" fn set_threshold(word: usize, threshold: i32) {
     let threshold = threshold.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
     // SAFETY: no other reference to the values exists.
-    let (pipeline, thresholds) =
-        unsafe { (&mut *PIPELINE.address(), &mut *THRESHOLDS.address()) };
+    let (pipeline, thresholds) = unsafe { (&mut *PIPELINE.address(), &mut *THRESHOLDS.address()) };
     if let Some(place) = thresholds.get_mut(word) {
         *place = threshold;
     }

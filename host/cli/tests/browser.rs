@@ -11,23 +11,14 @@ use std::{
 };
 
 use wakeling_audio as audio;
-use wakeling_device::model_file;
-use wakeling_shared::{gate::GateParams, model::Model};
 use wakeling_tests::{
-    Random, Tier,
+    bindings::{write_damaged, write_models, write_sound},
     browser::Browser,
-    hostile::{device, mutate},
-    loud::{loud_model, sawtooth},
-    model::{gated, random_model_with_heads},
+    loud::sawtooth,
     server::{Content, Server},
-    sound,
 };
 
 const SHORT: Duration = Duration::from_secs(60);
-/// Number of damaged files.
-const DAMAGED: u64 = 1_500;
-/// Models with more multiply-accumulates per step are loaded but not run.
-const MOST_MACS: usize = 4_000_000;
 
 /// Returns the folder of the built package.
 fn package() -> Option<PathBuf> {
@@ -63,42 +54,6 @@ fn output(command: &mut Command) -> String {
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     text
-}
-
-/// Lowers the thresholds, so that every keyword is detected now and then.
-fn eager(file: &[u8]) -> Vec<u8> {
-    let mut model = Model::load(file).expect("a valid model");
-    model.words.iter_mut().for_each(|word| word.detector.threshold = 200);
-    model_file::encode(&model).expect("it can be written")
-}
-
-/// Writes models of every normalization, with a gate, and with several heads.
-fn write_models(place: &Path) -> Vec<PathBuf> {
-    let gate = GateParams { margin: 240, hold_steps: 5 };
-    let models = [
-        ("loud", loud_model()),
-        ("tiny", eager(&random_model_with_heads(0, Tier::Tiny, 1))),
-        ("odd", eager(&random_model_with_heads(1, Tier::Odd, 2))),
-        ("alexa", eager(&random_model_with_heads(2, Tier::Alexa, 3))),
-        ("s", eager(&gated(&random_model_with_heads(3, Tier::S, 4), gate))),
-        ("m", eager(&random_model_with_heads(4, Tier::M, 1))),
-    ];
-    let write = |(name, file): (&str, Vec<u8>)| {
-        let path = place.join(format!("{name}.wkl"));
-        fs::write(&path, file).expect("a model");
-        path
-    };
-    models.into_iter().map(write).collect()
-}
-
-/// Writes a recording as a WAV file and as raw samples.
-fn write_sound(place: &Path) -> (PathBuf, PathBuf) {
-    let pcm = [sound::speech_like(5, 8), sawtooth(8_000), vec![0; 4_321]].concat();
-    let (wav, raw) = (place.join("sound.wav"), place.join("sound.raw"));
-    audio::write_wav(&wav, &pcm).expect("a recording");
-    let bytes: Vec<u8> = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    fs::write(&raw, bytes).expect("samples");
-    (wav, raw)
 }
 
 /// Returns the lines of the program, without the peak and level of detections, which are known only
@@ -149,33 +104,11 @@ fn node_gives_the_bytes_of_the_simulator() {
     }
     for name in ["s", "m"] {
         let mut node = node("simulate.js").expect("Node");
-        let cost = output(node.arg(&package).arg(place.path().join(format!("{name}.wkl"))).arg("cost"));
+        let cost =
+            output(node.arg(&package).arg(place.path().join(format!("{name}.wkl"))).arg("cost"));
         let share: f64 = cost.trim().parse().expect("a number");
         println!("Node, a model of tier {name}: {:.3} % of a core", 100.0 * share);
         assert!(share < 0.1, "{share} seconds per second of sound");
-    }
-}
-
-/// Writes files as `tests/tests/hostile.rs` damages them: as they are, and with a valid checksum.
-/// The name of a valid model that takes long to run ends in `.slow`.
-fn write_damaged(folder: &Path) {
-    fs::create_dir(folder).expect("a folder");
-    let seeds = device::model_files();
-    for case in 0..DAMAGED {
-        let random = &mut Random::new(case);
-        let mut file = seeds[random.below(seeds.len())].clone();
-        mutate(&mut file, random);
-        let resealed = device::resealed(&file);
-        for (kind, file) in [("damaged", Some(file)), ("resealed", resealed)] {
-            let Some(file) = file else { continue };
-            let flash = device::Flash::new(&file);
-            let is_slow = Model::load(flash.bytes()).is_ok_and(|m| m.step_macs() > MOST_MACS);
-            let end = if is_slow { ".slow" } else { "" };
-            fs::write(folder.join(format!("{case:04}-{kind}{end}")), file).expect("a file");
-        }
-    }
-    for (number, seed) in seeds.iter().enumerate() {
-        fs::write(folder.join(format!("seed-{number}")), seed).expect("a file");
     }
 }
 
@@ -187,9 +120,7 @@ fn tests_of_the_package_pass_in_node() {
     write_damaged(&place.path().join("damaged"));
     for file in ["resampler.test.js", "package.test.js"] {
         let mut node = node(file).expect("Node");
-        let text = output(
-            node.env("WAKELING_NPM", &package).env("WAKELING_MODELS", place.path()),
-        );
+        let text = output(node.env("WAKELING_NPM", &package).env("WAKELING_MODELS", place.path()));
         let counts = text.lines().filter(|line| line.contains("damaged files"));
         counts.for_each(|line| println!("{}", line.trim_start_matches("# ")));
     }
@@ -280,10 +211,15 @@ fn demo_page_detects_from_the_microphone() {
     let url = format!("{}/demo/index.html", server.address);
     let Some(mut page) = Browser::start(place.path(), &microphone, &url) else { return };
     page.set_viewport((1_000, 900), "light");
-    page.wait_for("document.readyState === 'complete' && document.title === 'Wakeling in the browser'", SHORT);
+    page.wait_for(
+        "document.readyState === 'complete' && document.title === 'Wakeling in the browser'",
+        SHORT,
+    );
     page.image("demo-empty.png");
     let spoken = page.spoken();
-    for expected in ["heading: Wakeling in the browser", "button: Start the microphone", "radio: Normal"] {
+    for expected in
+        ["heading: Wakeling in the browser", "button: Start the microphone", "radio: Normal"]
+    {
         assert!(spoken.iter().any(|line| line == expected), "{expected} is not in {spoken:#?}");
     }
     let pick = |page: &mut Browser, name: &str, file: &str| {
@@ -329,7 +265,9 @@ fn demo_page_detects_from_the_microphone() {
     // Nothing outside of the package and the model was asked for.
     let asked = server.with(|content| content.asked.clone());
     let is_ours = |url: &String| {
-        ["/demo/", "/index.js", "/engine.js", "/wasm-", "/files/"].iter().any(|p| url.starts_with(p))
+        ["/demo/", "/index.js", "/engine.js", "/wasm-", "/files/"]
+            .iter()
+            .any(|p| url.starts_with(p))
     };
     assert!(asked.iter().all(is_ours), "{asked:?}");
 }
