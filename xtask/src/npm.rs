@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     firmware,
+    licences::notices_of,
     process::{Failure, TaskResult, log, output, run, target_variable},
     program::target_folder,
 };
@@ -50,6 +51,9 @@ pub fn build() -> TaskResult<PathBuf> {
         let text = format!("export default \"{}\";\n", base64(&module(flags)?));
         fs::write(&path, text).map_err(Failure::io(&path))?;
     }
+    let notices = folder.join("THIRD-PARTY.txt");
+    let text = notices_of("wakeling-wasm", "bindings", TARGET)?;
+    fs::write(&notices, text).map_err(Failure::io(&notices))?;
     check_version(&folder)?;
     log(&format!("built {}", folder.display()));
     Ok(folder)

@@ -7,10 +7,13 @@ use std::{
 };
 
 use crate::{
-    process::{Failure, TaskResult, entries, log, on_path, run},
+    licences::notices_of,
+    process::{Failure, TaskResult, entries, host_target, log, on_path, run},
     program::target_folder,
 };
 
+/// Licences of what the wheel contains, written before it is built.
+const NOTICES: &str = "bindings/python/python/wakeling/THIRD-PARTY.txt";
 /// Version of maturin that a virtual environment of ours gets.
 const MATURIN: &str = "maturin>=1.9,<2";
 
@@ -22,6 +25,8 @@ pub fn build(place: &Path) -> TaskResult<PathBuf> {
     for old in entries(place).iter().filter(|path| is_wheel(path)) {
         fs::remove_file(old).map_err(Failure::io(old))?;
     }
+    let text = notices_of("wakeling-python", "bindings", &host_target()?)?;
+    fs::write(NOTICES, text).map_err(Failure::io(Path::new(NOTICES)))?;
     let mut maturin = Command::new(maturin()?);
     maturin
         .args(["build", "--profile", "wheel", "--strip", "--locked", "--out"])
