@@ -19,6 +19,9 @@ use wakeling_tests::{
 };
 
 const SHORT: Duration = Duration::from_secs(60);
+/// Seconds of sound in which the cost is measured, and those that `cost` in `lines.js` runs before.
+const SECONDS: usize = 120;
+const WARM_UP: usize = 10;
 
 /// Returns the folder of the built package.
 fn package() -> Option<PathBuf> {
@@ -126,6 +129,27 @@ fn tests_of_the_package_pass_in_node() {
     }
 }
 
+/// `.ci/run` names TypeScript's compiler in `WAKELING_TSC`.
+#[test]
+fn types_of_the_package_are_right() {
+    let (Some(package), Some(tsc)) = (package(), std::env::var_os("WAKELING_TSC")) else {
+        eprintln!("SKIP: no npm package, or no TypeScript in WAKELING_TSC");
+        return;
+    };
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let installed = place.path().join("node_modules/wakeling");
+    fs::create_dir_all(&installed).expect("a folder");
+    for name in ["package.json", "index.d.ts", "index.js"] {
+        fs::copy(package.join(name), installed.join(name)).expect("a file of the package");
+    }
+    let file = place.path().join("types.mts");
+    fs::copy(tests_of_the_package().join("types.mts"), &file).expect("a file");
+    let mut compiler = Command::new(tsc);
+    compiler.args(["--noEmit", "--strict", "--target", "es2022", "--module", "nodenext"]);
+    compiler.args(["--lib", "es2022,dom"]).arg(&file).current_dir(place.path());
+    output(&mut compiler);
+}
+
 /// Starts a server of the package, the JavaScript of its tests, and the files in `place`.
 fn serve(package: &Path, place: &Path) -> Server {
     let mut content = Content::default();
@@ -177,10 +201,12 @@ fn browser_gives_the_bytes_of_the_simulator() {
         assert!(found == simulated(model, &wav, "normal"), "{name} differs");
     }
     for name in ["s", "m"] {
-        let cost = format!(
-            "(async () => tests.cost(wakeling, await bytes('{name}.wkl'), 60, () => performance.now() / 1000))()"
-        );
-        let share = page.evaluate(&cost).as_f64().expect("a number");
+        let before = page.page_seconds();
+        let seconds = page.evaluate(&format!(
+            "(async () => tests.cost(wakeling, await bytes('{name}.wkl'), {SECONDS}, () => performance.now() / 1000))()"
+        ));
+        assert!(seconds.is_number(), "{seconds}");
+        let share = (page.page_seconds() - before) / (SECONDS + WARM_UP) as f64;
         println!("Chromium, a model of tier {name}: {:.3} % of a core", 100.0 * share);
         assert!(share < 0.1, "{share} seconds per second of sound");
     }

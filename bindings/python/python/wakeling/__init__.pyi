@@ -6,14 +6,26 @@ from typing import Iterable, Literal, Optional, Union, final
 import numpy as np
 import numpy.typing as npt
 
+__all__ = [
+    "SAMPLE_RATE",
+    "AudioError",
+    "Detection",
+    "Evaluation",
+    "Model",
+    "ModelError",
+    "__version__",
+    "evaluate",
+    "read_audio",
+]
+
 __version__: str
 
 SAMPLE_RATE: int
 """Sample rate of every array of samples: 16,000 Hz."""
 
-Samples = Union[npt.NDArray[np.int16], npt.NDArray[np.float32]]
-Sensitivity = Literal["strict", "normal", "eager"]
-Path = Union[str, os.PathLike[str]]
+_Samples = Union[npt.NDArray[np.int16], npt.NDArray[np.float32]]
+_Sensitivity = Literal["strict", "normal", "eager"]
+_Path = Union[str, os.PathLike[str]]
 
 class ModelError(ValueError):
     """Model file that is damaged, of another version, or no model at all."""
@@ -45,7 +57,7 @@ class Detection:
 class Model:
     """Model file with the state of one stream. Methods of several threads take turns."""
 
-    def __new__(cls, source: Union[Path, bytes, bytearray], /, *, sensitivity: Sensitivity = "normal") -> Model:
+    def __new__(cls, source: Union[_Path, bytes, bytearray], /, *, sensitivity: _Sensitivity = "normal") -> Model:
         """Loads a model from the path or the bytes of its file.
 
         Raises ModelError if the bytes are no valid model, and OSError if the file cannot be read.
@@ -72,13 +84,13 @@ class Model:
     def sensitivity(self) -> Literal["strict", "normal", "eager", "chosen"]:
         """Name of the thresholds in force; "chosen" after `set_threshold`."""
     @sensitivity.setter
-    def sensitivity(self, sensitivity: Sensitivity) -> None: ...
+    def sensitivity(self, sensitivity: _Sensitivity) -> None: ...
     @property
     def thresholds(self) -> list[float]:
         """Score of each keyword from which on it is detected."""
     def set_threshold(self, score: float, /, keyword: Optional[str] = None) -> None:
         """Sets the score, above 0 and below 1, from which on a keyword (the first) is detected."""
-    def push(self, samples: Samples, /) -> list[Detection]:
+    def push(self, samples: _Samples, /) -> list[Detection]:
         """Processes samples of the stream, 16 kHz mono, and returns the detections in them.
 
         Blocks may have any length; the result does not depend on it. Floating-point samples lie between -1 and 1,
@@ -86,7 +98,7 @@ class Model:
         """
     def reset(self) -> None:
         """Starts a new stream, in the initial state. Thresholds stay."""
-    def scores(self, samples: Union[Samples, Path], /) -> npt.NDArray[np.float64]:
+    def scores(self, samples: Union[_Samples, _Path], /) -> npt.NDArray[np.float64]:
         """Returns the smoothed scores of a recording, from the initial state: (steps, keywords).
 
         The stream of `push` is not affected. Raises AudioError or OSError if a file cannot be used.
@@ -132,8 +144,8 @@ class Evaluation:
 
 def evaluate(
     model: Model,
-    positives: Union[Path, Iterable[Union[Samples, Path]]],
-    negatives: Union[Path, Iterable[Union[Samples, Path]]],
+    positives: Union[_Path, Iterable[Union[_Samples, _Path]]],
+    negatives: Union[_Path, Iterable[Union[_Samples, _Path]]],
     *,
     keyword: Optional[str] = None,
     lead_s: float = 2.0,
@@ -146,7 +158,7 @@ def evaluate(
     unless the keyword is detected in it or within a second after it. Files are read block by block.
     """
 
-def read_audio(path: Path, /) -> npt.NDArray[np.int16]:
+def read_audio(path: _Path, /) -> npt.NDArray[np.int16]:
     """Reads a recording of any supported format as 16 kHz mono.
 
     Raises AudioError if it is no audio or damaged, and OSError if the file cannot be read.
