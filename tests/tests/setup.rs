@@ -72,11 +72,11 @@ const TASKS: [(&[&str], &[&str], &[&str]); 19] = [
 
 /// Targets of the tests: those of the firmware, and that of the browser.
 const TEST_TARGETS: [&str; 5] = [
-    "wasm32-unknown-unknown",
     "riscv32imc-unknown-none-elf",
     "thumbv6m-none-eabi",
     "thumbv7em-none-eabihf",
     "thumbv8m.main-none-eabihf",
+    "wasm32-unknown-unknown",
 ];
 
 /// Targets of the firmware in the order of `sort`.
