@@ -16,6 +16,8 @@ declare -rA NEEDS=(
     [lint]='rust cc alsa rustfmt clippy'
     [package]='rust cc'
     [demo]='rust cc alsa qemu-arm'
+    [npm]='rust cc npm'
+    [wheel]='rust cc python'
 )
 
 # Name of each need in messages.
@@ -30,6 +32,8 @@ declare -rA TITLES=(
     [cmake]=CMake
     [rustfmt]=rustfmt
     [clippy]=clippy
+    [npm]=npm
+    [python]='Python with venv'
 )
 
 # Debian's packages of each need; those of `qemu-riscv` differ between releases (`packages_of`).
@@ -41,6 +45,8 @@ declare -rA PACKAGES=(
     [arm-gcc]='gcc-arm-none-eabi libnewlib-arm-none-eabi'
     [riscv-gcc]='gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf'
     [cmake]=cmake
+    [npm]=npm
+    [python]=python3-venv
 )
 # Targets of the C library's archives (xtask/src/archives.rs).
 readonly C_TARGETS=(
@@ -48,6 +54,8 @@ readonly C_TARGETS=(
     thumbv7em-none-eabi thumbv7em-none-eabihf thumbv7m-none-eabi thumbv8m.main-none-eabi
     thumbv8m.main-none-eabihf x86_64-unknown-linux-gnu
 )
+# Target of the module for browsers.
+readonly WEB=wasm32-unknown-unknown
 readonly DEBIAN_RUST=(rustc-web cargo-web rust-web-src)
 
 # --- firmware targets of a task ---------------------------------------------------------------
@@ -77,7 +85,8 @@ targets_of() {
     case $task in
         firmware) [[ $# != 0 ]] || set -- cortex-m4 ;;
         demo) set -- cortex-m4 ;;
-        test) set -- all ;;
+        test) echo "$need:$WEB" && set -- all ;;
+        npm) echo "$need:$WEB" && return 0 ;;
         bench | boards)
             [[ "$task ${1:-}" != "bench accept" || $# == 1 ]] || die "a page has all processors: ./x bench accept"
             [[ ${1:-} != accept ]] || shift
@@ -134,6 +143,7 @@ has() {
         riscv-gcc) compiles_for riscv64-unknown-elf-gcc --specs=picolibc.specs ;;
         rustfmt) cargo fmt --version >/dev/null 2>&1 ;;
         clippy) cargo clippy --version >/dev/null 2>&1 ;;
+        python) python3 -c 'import ensurepip, venv' >/dev/null 2>&1 ;;
         target:*) has_target "${1#target:}" ;;
         debian-target:*) has_target "${1#debian-target:}" || has_debian_rust ;;
         *) command -v "$1" >/dev/null ;;

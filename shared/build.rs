@@ -5,6 +5,7 @@
 //! | `cfg(wakeling_dsp)` | the DSP instructions of Armv7E-M or Armv8-M |
 //! | `cfg(wakeling_mve)` | the vectors of Armv8.1-M, besides the DSP instructions |
 //! | `cfg(wakeling_rv32)` | 32-bit RISC-V with multiplication |
+//! | `cfg(wakeling_vector)` | 64 bits, or WebAssembly with vectors |
 //! | `cfg(wakeling_dsp_is_optional)` | the DSP instructions only as an option of the assembler |
 //!
 //! The target's name decides. `cfg(target_feature = "dsp")` is not available on stable compilers,
@@ -22,7 +23,7 @@ const MVE_CPUS: [&str; 3] =
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!(
-        "cargo:rustc-check-cfg=cfg(wakeling_dsp, wakeling_mve, wakeling_rv32, wakeling_dsp_is_optional)"
+        "cargo:rustc-check-cfg=cfg(wakeling_dsp, wakeling_mve, wakeling_rv32, wakeling_vector, wakeling_dsp_is_optional)"
     );
     let variable = |name| env::var(name).unwrap_or_default();
     let target = variable("TARGET");
@@ -40,6 +41,12 @@ fn main() {
     }
     if target.starts_with("riscv32im") {
         println!("cargo:rustc-cfg=wakeling_rv32");
+    }
+    let features = variable("CARGO_CFG_TARGET_FEATURE");
+    if variable("CARGO_CFG_TARGET_POINTER_WIDTH") == "64"
+        || features.split(',').any(|feature| feature == "simd128")
+    {
+        println!("cargo:rustc-cfg=wakeling_vector");
     }
     if target.starts_with("thumbv8m") {
         println!("cargo:rustc-cfg=wakeling_dsp_is_optional");

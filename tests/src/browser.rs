@@ -108,6 +108,17 @@ impl Browser {
         self.ask("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
     }
 
+    /// Returns the CPU seconds that all pages have taken so far.
+    pub fn page_seconds(&mut self) -> f64 {
+        // Only the browser itself answers this, not a page.
+        let session = std::mem::take(&mut self.session);
+        let answer = self.ask("SystemInfo.getProcessInfo", json!({}));
+        self.session = session;
+        let processes = answer["processInfo"].as_array().cloned().unwrap_or_default();
+        let pages = processes.iter().filter(|process| process["type"] == "renderer");
+        pages.filter_map(|process| process["cpuTime"].as_f64()).sum()
+    }
+
     /// Evaluates an expression in the page and returns its value, after any promise.
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true });

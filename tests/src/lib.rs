@@ -4,12 +4,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bindings;
 pub mod browser;
 pub mod device;
 pub mod elf;
 pub mod hostile;
 pub mod image;
 pub mod layout;
+pub mod loud;
 pub mod model;
 pub mod null_sink;
 pub mod forms;

@@ -109,6 +109,7 @@ fn answer(request: &str, headers: &BTreeMap<String, String>, content: &mut Conte
     let Some(file) = content.files.get(path).cloned() else { return plain(404, b"") };
     let send = if content.breaks.is_empty() { usize::MAX } else { content.breaks.remove(0) };
     let mut answer = Answer { send, ..plain(200, &file) };
+    answer.headers.extend(content_type(path).map(|kind| format!("Content-Type: {kind}")));
     if content.etag.is_empty() {
         return answer;
     }
@@ -125,6 +126,16 @@ fn answer(request: &str, headers: &BTreeMap<String, String>, content: &mut Conte
         return Answer { status: 206, body: file[first..].to_vec(), ..answer };
     }
     answer
+}
+
+/// Returns the type of a file of a web page; browsers run no script without it.
+fn content_type(path: &str) -> Option<&'static str> {
+    match path.rsplit_once('.')?.1 {
+        "html" => Some("text/html; charset=utf-8"),
+        "css" => Some("text/css; charset=utf-8"),
+        "js" => Some("text/javascript; charset=utf-8"),
+        _ => None,
+    }
 }
 
 /// Returns one page of ListObjectsV2 (Amazon S3 API Reference): keys after the continuation token.

@@ -21,7 +21,7 @@ const ESSENTIAL: [&str; 24] = [
 ];
 
 /// Tasks that compile, with the packages and targets that a bare machine lacks for each.
-const TASKS: [(&[&str], &[&str], &[&str]); 17] = [
+const TASKS: [(&[&str], &[&str], &[&str]); 19] = [
     (&["build"], &["build-essential", "libasound2-dev", "pkg-config"], &[]),
     (&["firmware"], &["build-essential"], &["thumbv7em-none-eabihf"]),
     (&["firmware", "rv32imc"], &["build-essential"], &["riscv32imc-unknown-none-elf"]),
@@ -52,7 +52,7 @@ const TASKS: [(&[&str], &[&str], &[&str]); 17] = [
             "qemu-system-arm",
             "qemu-system-misc",
         ],
-        &ALL_TARGETS,
+        &TEST_TARGETS,
     ),
     (
         &["bench", "cortex-m0"],
@@ -66,9 +66,20 @@ const TASKS: [(&[&str], &[&str], &[&str]); 17] = [
         &["build-essential", "libasound2-dev", "pkg-config", "qemu-system-arm"],
         &["thumbv7em-none-eabihf"],
     ),
+    (&["npm"], &["build-essential", "npm"], &["wasm32-unknown-unknown"]),
+    (&["wheel"], &["build-essential", "python3-venv"], &[]),
 ];
 
-/// Targets in the order of `sort`.
+/// Targets of the tests: those of the firmware, and that of the browser.
+const TEST_TARGETS: [&str; 5] = [
+    "riscv32imc-unknown-none-elf",
+    "thumbv6m-none-eabi",
+    "thumbv7em-none-eabihf",
+    "thumbv8m.main-none-eabihf",
+    "wasm32-unknown-unknown",
+];
+
+/// Targets of the firmware in the order of `sort`.
 const ALL_TARGETS: [&str; 4] = [
     "riscv32imc-unknown-none-elf",
     "thumbv6m-none-eabi",
@@ -128,6 +139,8 @@ impl Machine {
                 gcc-riscv64-unknown-elf) make riscv64-unknown-elf-gcc '[ -f \"$MACHINE/picolibc\" ]' ;;
                 picolibc-riscv64-unknown-elf) touch \"$MACHINE/picolibc\" ;;
                 cmake) make cmake ;;
+                npm) make npm ;;
+                python3-venv) make python3 ;;
                 qemu-system-misc | qemu-system-riscv) make qemu-system-riscv32 ;;
                 *) exit 100 ;;
             esac; done",

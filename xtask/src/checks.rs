@@ -5,9 +5,10 @@ use std::path::Path;
 use crate::{
     archives,
     firmware::{self, mpi_feature},
-    package,
+    npm, package,
     process::{Failure, TaskResult, cargo, log, run},
     table::{Machine, Table},
+    wheel,
 };
 
 /// Builds all firmware and runs every test; `arguments` go to `cargo test`.
@@ -17,6 +18,9 @@ pub fn test(table: &Table, arguments: &[String]) -> TaskResult {
     let application = firmware::program(table.machine("cortex-m4")?)?;
     let application = application.canonicalize().map_err(Failure::io(&application))?;
     archives::build_tested()?;
+    let npm = npm::build()?;
+    let npm = npm.canonicalize().map_err(Failure::io(&npm))?;
+    let wheel = wheel::for_tests()?;
     log("tests of the workspace: shared, host, tasks, and what crosses them");
     let mut tests = cargo();
     tests
@@ -25,7 +29,11 @@ pub fn test(table: &Table, arguments: &[String]) -> TaskResult {
         .args(arguments)
         .env("WAKELING_REQUIRE_EMULATOR", "1")
         .env("WAKELING_REQUIRE_C", "1")
-        .env("WAKELING_FIRMWARE", application);
+        .env("WAKELING_FIRMWARE", application)
+        .env("WAKELING_NPM", npm);
+    if let Some(wheel) = wheel {
+        tests.env("WAKELING_WHEEL", wheel);
+    }
     run(&mut tests)?;
     log("tests of the firmware's loop");
     let mut tests = cargo();
@@ -92,9 +100,34 @@ pub fn lint() -> TaskResult {
         .current_dir("bindings")
         .env("CARGO_TARGET_DIR", "target");
     run(&mut clippy)?;
+    bindings()?;
     log("documentation");
     let mut documentation = cargo();
     documentation.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
     run(&mut documentation)?;
     package::run()
+}
+
+/// Runs clippy on the bindings: the module of the browser for its own target, where the compiler has it.
+fn bindings() -> TaskResult {
+    let packages: [&[&str]; 2] =
+        [&["wakeling-python"], &["wakeling-wasm", "--target", npm::TARGET]];
+    for package in packages {
+        if package.contains(&npm::TARGET) && !firmware::has_target(npm::TARGET)? {
+            log(&format!(
+                "SKIP: clippy of the browser's module; rustup target add {}",
+                npm::TARGET
+            ));
+            continue;
+        }
+        let mut clippy = cargo();
+        clippy
+            .args(["clippy", "-p"])
+            .args(package)
+            .args(["--", "-D", "warnings"])
+            .current_dir("bindings")
+            .env("CARGO_TARGET_DIR", "target");
+        run(&mut clippy)?;
+    }
+    Ok(())
 }

@@ -45,11 +45,9 @@ pub fn build(machine: &Machine) -> TaskResult {
 /// Command `cargo build` for a target: the cargo that runs this program if its compiler has the target, or
 /// Debian's, which builds `core` from its source package.
 pub fn compiler(target: &str) -> TaskResult<Command> {
-    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
-    let rustlib = Path::new(sysroot.trim_end()).join("lib/rustlib");
     let mut command = cargo();
     command.arg("build");
-    if rustlib.join(target).join("lib").is_dir() {
+    if has_target(target)? {
         return Ok(command);
     }
     command = Command::new("/usr/bin/cargo");
@@ -57,11 +55,22 @@ pub fn compiler(target: &str) -> TaskResult<Command> {
         .args(["build", "-Z", "build-std=core"])
         .env("RUSTC", "/usr/bin/rustc")
         .env("RUSTC_BOOTSTRAP", "1")
-        .env(target_variable(target, "LINKER"), linker(&rustlib)?)
+        .env(target_variable(target, "LINKER"), linker(&rustlib()?)?)
         // What the other cargo sets for its own compiler.
         .env_remove("CARGO")
         .env_remove("LD_LIBRARY_PATH");
     Ok(command)
+}
+
+/// Tests whether the compiler has a target.
+pub fn has_target(target: &str) -> TaskResult<bool> {
+    Ok(rustlib()?.join(target).join("lib").is_dir())
+}
+
+/// Folder of the compiler's targets.
+fn rustlib() -> TaskResult<PathBuf> {
+    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    Ok(Path::new(sysroot.trim_end()).join("lib/rustlib"))
 }
 
 /// Returns a linker for firmware: that of the compiler in `PATH`, or one that is installed.

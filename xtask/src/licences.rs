@@ -1,4 +1,4 @@
-//! Licences of the crates in the program and in the C library.
+//! Licences of the crates in the program, the C library, and the packages of other languages.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -11,6 +11,7 @@
 //! | [`sizes`], [`documents`] | what documents repeat, compared or written |
 //! | [`checks`], [`fuzz`] | tests, bench, lints, fuzz targets |
 //! | [`package`] | packages of the crates |
+//! | [`npm`], [`wheel`] | packages of other languages |
 //! | [`demo`] | the whole journey |
 //! | [`release`], [`c_packages`], [`licences`] | archives and checksums; licences of what they contain |
 
@@ -30,12 +31,14 @@ mod documents;
 mod firmware;
 mod fuzz;
 mod licences;
+mod npm;
 mod package;
 mod process;
 mod program;
 mod release;
 mod sizes;
 mod table;
+mod wheel;
 
 use std::{env, path::Path, process::ExitCode};
 
@@ -68,6 +71,8 @@ fn run(arguments: &[String]) -> TaskResult {
         Task::Lint => checks::lint()?,
         Task::Package => package::run()?,
         Task::Demo => demo::run(&table)?,
+        Task::Wheel => wheel::build(&program::target_folder().join("dist")).map(drop)?,
+        Task::Npm => npm::pack(&program::target_folder().join("dist")).map(drop)?,
         Task::Release(release) => release::run(&table, &release)?,
     }
     Ok(())

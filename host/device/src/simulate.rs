@@ -291,8 +291,11 @@ impl Sensitivity {
     }
 }
 
-/// Returns `round(256 · ln(p / (1 − p)))`, saturated to i16.
-fn logit_q8(score: f64) -> Result<i16> {
+/// Converts a score `p` to a threshold in Q8: `round(256 · ln(p / (1 − p)))`, saturated to i16.
+///
+/// # Errors
+/// [`Error::NoScore`] unless the score is above 0 and below 1.
+pub fn logit_q8(score: f64) -> Result<i16> {
     if !(score > 0.0 && score < 1.0) {
         return Err(Error::NoScore { score });
     }

@@ -19,9 +19,9 @@ pub mod plain;
 #[cfg(wakeling_rv32)]
 mod riscv;
 pub mod tflite;
-#[cfg(any(test, not(any(wakeling_dsp, wakeling_mve, wakeling_rv32, target_pointer_width = "64"))))]
+#[cfg(any(test, not(any(wakeling_dsp, wakeling_mve, wakeling_rv32, wakeling_vector))))]
 pub(super) mod scalar;
-#[cfg(all(target_pointer_width = "64", not(any(wakeling_dsp, wakeling_mve))))]
+#[cfg(all(wakeling_vector, not(any(wakeling_dsp, wakeling_mve))))]
 mod vector;
 
 #[cfg(all(wakeling_dsp, not(wakeling_mve)))]
@@ -30,9 +30,9 @@ use dsp as fastest;
 use mve as fastest;
 #[cfg(wakeling_rv32)]
 use riscv as fastest;
-#[cfg(not(any(wakeling_dsp, wakeling_mve, wakeling_rv32, target_pointer_width = "64")))]
+#[cfg(not(any(wakeling_dsp, wakeling_mve, wakeling_rv32, wakeling_vector)))]
 use scalar as fastest;
-#[cfg(all(target_pointer_width = "64", not(any(wakeling_dsp, wakeling_mve))))]
+#[cfg(all(wakeling_vector, not(any(wakeling_dsp, wakeling_mve))))]
 use vector as fastest;
 
 pub use columns::Columns;

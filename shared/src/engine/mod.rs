@@ -42,11 +42,15 @@ impl Model<'_> {
         kernels::wide_words(inputs.max().unwrap_or(0))
     }
 
-    /// Number of bytes that an [`Engine`] needs for activations and rings.
+    /// Number of bytes that an [`Engine`] needs for activations and rings. Saturates: with 32 bits, a
+    /// hostile model could otherwise ask for 4 GiB more than it seems to.
     pub fn arena_bytes(&self) -> usize {
-        let rings: usize = self.layers.iter().map(|l| l.op.ring_bytes()).sum();
+        let rings = self.layers.iter().fold(0, |sum: usize, layer| {
+            // A ring alone is below 2²⁹.
+            sum.saturating_add(layer.op.ring_bytes())
+        });
         let wide = size_of::<u32>() * self.wide_words();
-        ARENA_ALIGNMENT - 1 + wide + BUFFERS * self.buffer_width() + rings
+        rings.saturating_add(ARENA_ALIGNMENT - 1 + wide + BUFFERS * self.buffer_width())
     }
 }
 

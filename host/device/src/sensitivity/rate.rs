@@ -133,12 +133,62 @@ fn approximate_limit(events: usize) -> f64 {
     n * (1.0 - 1.0 / (9.0 * n) + QUANTILE / (3.0 * n.sqrt())).powi(3)
 }
 
+/// Returns the exact 95 % binomial interval of `misses` of `trials`, as shares (Clopper & Pearson
+/// 1934).
+///
+/// ```
+/// use wakeling_device::sensitivity::interval;
+///
+/// let (low, high) = interval(3, 20); // 15 % of 20 recordings were missed
+/// assert!((low - 0.032).abs() < 0.001 && (high - 0.379).abs() < 0.001);
+/// assert!(interval(0, 20).1 < 0.17); // none missed is no proof of 0
+/// ```
+pub fn interval(misses: usize, trials: usize) -> (f64, f64) {
+    if trials == 0 {
+        return (0.0, 1.0);
+    }
+    // P(X <= k) for X ~ Binomial(n, p), computed from the logarithms of its terms.
+    let cumulative = |k: usize, p: f64| -> f64 {
+        let (n, mut log_term) = (trials as f64, trials as f64 * (1.0 - p).ln());
+        let mut sum = log_term.exp();
+        for i in 1..=k {
+            log_term += ((n - i as f64 + 1.0) / i as f64).ln() + (p / (1.0 - p)).ln();
+            sum += log_term.exp();
+        }
+        sum
+    };
+    let solve = |is_below: &dyn Fn(f64) -> bool| {
+        let (mut low, mut high) = (0.0, 1.0);
+        for _ in 0..60 {
+            let middle = 0.5 * (low + high);
+            if is_below(middle) { low = middle } else { high = middle }
+        }
+        0.5 * (low + high)
+    };
+    let lower = match misses {
+        0 => 0.0,
+        k => solve(&|p| 1.0 - cumulative(k - 1, p) < 0.025),
+    };
+    let upper = if misses == trials { 1.0 } else { solve(&|p| cumulative(misses, p) > 0.025) };
+    (lower, upper)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn shown(count: usize, hours: f64) -> String {
         FalseAccepts { count, hours }.to_string()
+    }
+
+    #[test]
+    fn intervals_are_those_of_the_tables() {
+        for ((k, n), (low, high)) in
+            [((0, 10), (0.0, 0.3085)), ((5, 10), (0.1871, 0.8129)), ((3, 100), (0.0062, 0.0852))]
+        {
+            let found = interval(k, n);
+            assert!((found.0 - low).abs() < 1e-3 && (found.1 - high).abs() < 1e-3, "{found:?}");
+        }
     }
 
     #[test]

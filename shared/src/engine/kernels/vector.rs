@@ -1,11 +1,13 @@
-//! Kernels for laptops: eight products at once, or sixteen on an x86-64 with AVX2, which is
-//! detected at run time.
+//! Kernels for laptops and browsers: eight products at once, or sixteen on an x86-64 with AVX2,
+//! which is detected at run time.
 
 pub use super::plain::add;
 use super::{Affine, Columns, LANES, Pairs, RUN, UNIT, Unit, plain, requantize, taps, units};
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "wasm32")))]
 use portable::{Halves, Sums};
+#[cfg(target_arch = "wasm32")]
+use simd128::{Halves, Sums};
 #[cfg(target_arch = "x86_64")]
 use sse2::{Halves, Sums};
 
@@ -150,8 +152,68 @@ mod sse2 {
     }
 }
 
+/// Vectors of WebAssembly, in a module that is compiled with them. Compilers do not generate the
+/// dot product for this code.
+#[cfg(target_arch = "wasm32")]
+#[allow(unsafe_code, reason = "vector instructions")]
+mod simd128 {
+    use core::arch::wasm32::{
+        i16x8_shl, i16x8_shr, i32x4_add, i32x4_dot_i16x8, i32x4_extract_lane, i32x4_splat, v128,
+        v128_load,
+    };
+
+    use super::Pairs;
+
+    /// Vector of eight `i16`.
+    #[derive(Clone, Copy)]
+    pub struct Halves(v128);
+
+    impl Halves {
+        #[inline(always)]
+        pub fn of(halves: &Pairs) -> Self {
+            // SAFETY: eight `i16` are the 16 bytes of a vector, which needs no alignment.
+            Self(unsafe { v128_load(halves.as_ptr().cast()) })
+        }
+
+        /// Returns the low byte of each element, sign-extended.
+        #[inline(always)]
+        pub fn low_bytes(self) -> Self {
+            Self(i16x8_shr(i16x8_shl(self.0, 8), 8))
+        }
+    }
+
+    /// Vector of four sums of products.
+    #[derive(Clone, Copy)]
+    pub struct Sums(v128);
+
+    impl Default for Sums {
+        #[inline(always)]
+        fn default() -> Self {
+            Self(i32x4_splat(0))
+        }
+    }
+
+    impl Sums {
+        #[inline(always)]
+        pub fn add_products(&mut self, w: Halves, x: Halves) {
+            self.0 = i32x4_add(self.0, i32x4_dot_i16x8(w.0, x.0));
+        }
+
+        #[inline(always)]
+        pub fn total(self) -> i32 {
+            let [a, b, c, d] = [
+                i32x4_extract_lane::<0>(self.0),
+                i32x4_extract_lane::<1>(self.0),
+                i32x4_extract_lane::<2>(self.0),
+                i32x4_extract_lane::<3>(self.0),
+            ];
+            a + b + c + d
+        }
+    }
+}
+
 /// Kernels for other 64-bit processors.
-#[cfg(any(test, not(target_arch = "x86_64")))]
+#[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "wasm32"))))]
 mod portable {
     use super::{Pairs, UNIT};
 
@@ -266,7 +328,7 @@ pub fn depthwise(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
 fn depthwise_of(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
     let zero = i32::from(affine.zero_point);
     let channels = usize::from(affine.outputs);
-    let groups = taps(affine).chunks_exact(columns.len().max(1) * JOINED);
+    let groups = taps(affine).chunks_exact((columns.len() * JOINED).max(1));
     let (bias_scales, _) = affine.bias_scales.as_chunks::<JOINED>();
     let whole = y.get_mut(..channels).unwrap_or_default().as_chunks_mut::<{ JOINED * LANES }>().0;
     for (group, ((weights, bias_scales), y)) in groups.zip(bias_scales).zip(&mut *whole).enumerate()
@@ -275,10 +337,10 @@ fn depthwise_of(columns: &Columns<'_>, affine: &Affine<'_>, y: &mut [i8]) {
         for (k, column) in columns.iter().enumerate() {
             let x = column.get(group * JOINED * LANES..).and_then(<[i8]>::first_chunk);
             let x: &[i8; JOINED * LANES] = x.unwrap_or(&[0; JOINED * LANES]);
-            for (block, acc) in acc.iter_mut().enumerate() {
+            for (block, (acc, x)) in acc.iter_mut().zip(x.as_chunks::<LANES>().0).enumerate() {
                 let weights = weights.get(block * columns.len() + k).unwrap_or(&[0; LANES]);
-                for (i, (acc, &w)) in acc.iter_mut().zip(weights).enumerate() {
-                    *acc += i32::from(w) * i32::from(x[block * LANES + i]);
+                for ((acc, &w), &x) in acc.iter_mut().zip(weights).zip(x) {
+                    *acc += i32::from(w) * i32::from(x);
                 }
             }
         }
