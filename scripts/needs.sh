@@ -16,8 +16,6 @@ declare -rA NEEDS=(
     [lint]='rust cc alsa rustfmt clippy'
     [package]='rust cc'
     [demo]='rust cc alsa qemu-arm'
-    [npm]='rust cc npm'
-    [wheel]='rust cc python'
 )
 
 # Name of each need in messages.
@@ -76,7 +74,7 @@ entries() {
     done <boards.toml
 }
 
-# targets_of TASK ARGUMENT…: targets that the task builds firmware for, as needs. Debian's compiler can take
+# targets_of TASK ARGUMENT…: needs that depend on the arguments, which are mostly targets of firmware. Debian's compiler can take
 # the place of a target for the emulated machines, not for boards. Ends if an argument is wrong, so that
 # nothing is installed for it.
 targets_of() {
@@ -86,7 +84,6 @@ targets_of() {
         firmware) [[ $# != 0 ]] || set -- cortex-m4 ;;
         demo) set -- cortex-m4 ;;
         test) echo "$need:$WEB" && set -- all ;;
-        npm) echo "$need:$WEB" && return 0 ;;
         bench | boards)
             [[ "$task ${1:-}" != "bench accept" || $# == 1 ]] || die "a page has all processors: ./x bench accept"
             [[ ${1:-} != accept ]] || shift
@@ -95,9 +92,11 @@ targets_of() {
             ;;
         release)
             sed -n 's/.*--target  *\([^ ]*\).*/target:\1/p' <<<"$*"
-            # The C library and the boards' programs need theirs.
-            [[ " $* " =~ " "(program|firmware|c)" " ]] || set -- "$@" firmware c
+            # Each part has its own needs; no part stands for all.
+            [[ " $* " =~ " "(program|firmware|c|npm|wheel)" " ]] || set -- firmware c npm wheel
             [[ " $* " != *" c "* ]] || printf 'target:%s\n' "${C_TARGETS[@]}"
+            [[ " $* " != *" npm "* ]] || printf '%s\n' npm "target:$WEB"
+            [[ " $* " != *" wheel "* ]] || echo python
             [[ " $* " == *" firmware "* ]] || return 0
             kind=board need=target
             set -- all

@@ -29,8 +29,12 @@ const TASKS: [(&[&str], &[&str], &[&str]); 19] = [
     (&["boards"], &["build-essential"], &ALL_TARGETS),
     (&["sizes"], &["build-essential"], &[]),
     (&["table"], &["build-essential"], &[]),
-    (&["release"], &["build-essential", "libasound2-dev", "pkg-config"], &RELEASE_TARGETS),
-    (&["release", "c"], &["build-essential", "libasound2-dev", "pkg-config"], &RELEASE_TARGETS),
+    (
+        &["release"],
+        &["build-essential", "libasound2-dev", "npm", "pkg-config", "python3-venv"],
+        &RELEASE_TARGETS,
+    ),
+    (&["release", "c"], &["build-essential", "libasound2-dev", "pkg-config"], &C_TARGETS),
     (&["release", "firmware"], &["build-essential", "libasound2-dev", "pkg-config"], &ALL_TARGETS),
     (&["release", "program"], &["build-essential", "libasound2-dev", "pkg-config"], &[]),
     (
@@ -66,8 +70,16 @@ const TASKS: [(&[&str], &[&str], &[&str]); 19] = [
         &["build-essential", "libasound2-dev", "pkg-config", "qemu-system-arm"],
         &["thumbv7em-none-eabihf"],
     ),
-    (&["npm"], &["build-essential", "npm"], &["wasm32-unknown-unknown"]),
-    (&["wheel"], &["build-essential", "python3-venv"], &[]),
+    (
+        &["release", "npm"],
+        &["build-essential", "libasound2-dev", "npm", "pkg-config"],
+        &["wasm32-unknown-unknown"],
+    ),
+    (
+        &["release", "wheel"],
+        &["build-essential", "libasound2-dev", "pkg-config", "python3-venv"],
+        &[],
+    ),
 ];
 
 /// Targets of the tests: those of the firmware, and that of the browser.
@@ -87,8 +99,23 @@ const ALL_TARGETS: [&str; 4] = [
     "thumbv8m.main-none-eabihf",
 ];
 
-/// Targets of a release, which are those of the C library and of the boards.
-const RELEASE_TARGETS: [&str; 10] = [
+/// Targets of a release: those of the C library, which hold those of the boards, and of the browser.
+const RELEASE_TARGETS: [&str; 11] = [
+    "aarch64-unknown-linux-gnu",
+    "riscv32imac-unknown-none-elf",
+    "riscv32imc-unknown-none-elf",
+    "thumbv6m-none-eabi",
+    "thumbv7em-none-eabi",
+    "thumbv7em-none-eabihf",
+    "thumbv7m-none-eabi",
+    "thumbv8m.main-none-eabi",
+    "thumbv8m.main-none-eabihf",
+    "wasm32-unknown-unknown",
+    "x86_64-unknown-linux-gnu",
+];
+
+/// Targets of the C library.
+const C_TARGETS: [&str; 10] = [
     "aarch64-unknown-linux-gnu",
     "riscv32imac-unknown-none-elf",
     "riscv32imc-unknown-none-elf",

@@ -41,8 +41,6 @@ pub enum Task<'t> {
     Package,
     Demo,
     Release(Release),
-    Npm,
-    Wheel,
 }
 
 impl<'t> Task<'t> {
@@ -77,8 +75,6 @@ impl<'t> Task<'t> {
             "package" => without(Self::Package, task),
             "demo" => without(Self::Demo, task),
             "release" => Ok(Self::Release(Release::parse(rest)?)),
-            "npm" => without(Self::Npm, task),
-            "wheel" => without(Self::Wheel, task),
             _ => Err(Failure::new(format!("unknown task: {task}; see ./x help"))),
         }
     }
@@ -199,7 +195,7 @@ mod tests {
             let task = line.split(' ').next().unwrap_or_default();
             assert!(parse(task, &table).is_ok(), "{line}");
         }
-        assert_eq!(tasks.len(), 15);
+        assert_eq!(tasks.len(), 13);
         for machine in table.built_machines() {
             assert!(HELP.contains(&machine.name), "{}", machine.name);
         }

@@ -71,8 +71,6 @@ fn run(arguments: &[String]) -> TaskResult {
         Task::Lint => checks::lint()?,
         Task::Package => package::run()?,
         Task::Demo => demo::run(&table)?,
-        Task::Wheel => wheel::build(&program::target_folder().join("dist")).map(drop)?,
-        Task::Npm => npm::pack(&program::target_folder().join("dist")).map(drop)?,
         Task::Release(release) => release::run(&table, &release)?,
     }
     Ok(())

@@ -15,9 +15,11 @@ use crate::{
     c_packages,
     firmware::{board_program, build_board},
     licences::third_party,
+    npm,
     process::{Failure, TaskResult, entries, host_target, log, run as run_command},
     program::{self, target_folder},
     table::Table,
+    wheel,
 };
 
 /// Name of the file with the checksums.
@@ -44,11 +46,15 @@ pub enum Part {
     Firmware,
     /// Static libraries for C, and packages for Arduino, ESP-IDF and Zephyr.
     C,
+    /// Package for browsers and Node.
+    Npm,
+    /// Package for Python, for this machine.
+    Wheel,
 }
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 3] = [Self::Program, Self::Firmware, Self::C];
+    pub const ALL: [Self; 5] = [Self::Program, Self::Firmware, Self::C, Self::Npm, Self::Wheel];
 
     /// Returns the name on the command line.
     pub const fn name(self) -> &'static str {
@@ -56,6 +62,8 @@ impl Part {
             Self::Program => "program",
             Self::Firmware => "firmware",
             Self::C => "c",
+            Self::Npm => "npm",
+            Self::Wheel => "wheel",
         }
     }
 
@@ -64,6 +72,8 @@ impl Part {
             Self::Program => pack_program(target),
             Self::Firmware => pack_firmware(table),
             Self::C => c_packages::pack(&dist()?),
+            Self::Npm => npm::pack(&dist()?).map(drop),
+            Self::Wheel => wheel::build(&dist()?).map(drop),
         }
     }
 }
@@ -215,7 +225,9 @@ mod tests {
         let windows = parse("--target x86_64-pc-windows-gnu program");
         let target = Some("x86_64-pc-windows-gnu".to_owned());
         assert_eq!(windows, Ok(Release { parts: vec![Part::Program], target }));
-        assert!(parse("programs").is_err_and(|message| message.contains("program, firmware")));
+        assert!(
+            parse("programs").is_err_and(|message| message.contains("program, firmware, c, npm"))
+        );
         assert!(parse("program --target").is_err());
     }
 
