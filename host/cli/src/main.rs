@@ -52,6 +52,7 @@ enum Command {
     Simulate(commands::simulate::SimulateArgs),
     Boards(commands::boards::BoardsArgs),
     Flash(commands::flash::FlashArgs),
+    Export(commands::export::ExportArgs),
     Sign(commands::sign::SignArgs),
     Device(commands::device::DeviceArgs),
     #[cfg(feature = "vision")]
@@ -98,6 +99,7 @@ fn run() -> ExitCode {
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Boards(args) => commands::boards::run(args),
         Command::Flash(args) => commands::flash::run(args),
+        Command::Export(args) => commands::export::run(args),
         Command::Sign(args) => commands::sign::run(args),
         Command::Device(args) => commands::device::run(args),
         #[cfg(feature = "vision")]

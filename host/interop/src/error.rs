@@ -38,6 +38,15 @@ pub enum Error {
         /// What is missing or not supported.
         problem: String,
     },
+
+    /// Model that is not exported.
+    #[error("{}: {reason}", path.display())]
+    Export {
+        /// File of the model.
+        path: PathBuf,
+        /// Why it is not.
+        reason: ExportError,
+    },
 }
 
 /// Reason for which a model is not converted.
@@ -60,6 +69,44 @@ pub enum ImportError {
     /// Converted model that no device would load, which is a defect of this program.
     #[error("the converted model is invalid: {0}")]
     Invalid(String),
+}
+
+/// Reason for which a model is not exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// Features that are not those of microWakeWord.
+    #[error("microWakeWord's features are PCAN; this model's are {found}")]
+    NotPcan {
+        /// Normalization of the model.
+        found: &'static str,
+    },
+    /// Name that no keyword of the model has.
+    #[error("the model has no keyword {keyword:?}")]
+    UnknownKeyword {
+        /// The name.
+        keyword: String,
+        /// Keywords of the model.
+        known: Vec<String>,
+    },
+    /// Layer without a counterpart in TensorFlow Lite.
+    #[error("layer {layer} has no counterpart in TensorFlow Lite: {problem}")]
+    Layer {
+        /// Index of the layer.
+        layer: usize,
+        /// Why it has none.
+        problem: &'static str,
+    },
+    /// More temporal layers than a device has variables for.
+    #[error("the model has {found} temporal layers; ESPHome has room for the past of {most}")]
+    TooManyVariables {
+        /// Number of temporal layers.
+        found: usize,
+        /// Largest number.
+        most: usize,
+    },
+    /// Model that [`Model::load`](wakeling_shared::model::Model::load) would not accept.
+    #[error("the model was not checked: {0}")]
+    Invalid(&'static str),
 }
 
 /// Returns an error about an operator or a tensor.

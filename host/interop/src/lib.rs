@@ -3,6 +3,7 @@
 
 pub mod tflite;
 pub mod microwakeword;
+pub mod c_array;
 mod error;
 
-pub use error::{Error, ImportError, ReadError, Result};
+pub use error::{Error, ExportError, ImportError, ReadError, Result};

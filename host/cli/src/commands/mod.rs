@@ -9,6 +9,7 @@ pub mod dataset;
 pub mod device;
 pub mod doctor;
 pub mod evaluate;
+pub mod export;
 pub mod finetune;
 pub mod flash;
 pub mod generate;

@@ -539,12 +539,18 @@ impl<'f, 'a> Follower<'f, 'a> {
             );
         };
         let columns = self.columns(place, input)?.clone();
+        let scales = self.scales(place, [input, output], false)?;
+        let affine = kernels::affine(place, filter, bias, &scales, (outputs, taps * width))?;
+        // Columns that a reshape has made one column of all their channels.
+        let is_one = self.graph.tensors[input].shape[..] == [1, 1, 1, width];
+        if taps == 1 && is_one && columns.count * columns.width() == width {
+            self.add(place, output, NodeOp::Dense { input: columns, affine })?;
+            return self.activate(place, output, activation);
+        }
         if width != columns.width() {
             return unsupported(place, format!("groups: {width} of {} inputs", columns.width()));
         }
         let ages = over_time.ages(place, taps, &columns)?;
-        let scales = self.scales(place, [input, output], false)?;
-        let affine = kernels::affine(place, filter, bias, &scales, (outputs, taps * width))?;
         // Taps with gaps become a window with weights of 0 between them.
         let (input, affine) = kernels::spread(place, columns, &ages, affine)?;
         self.add(place, output, NodeOp::Dense { input, affine })?;

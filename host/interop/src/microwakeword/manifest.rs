@@ -1,7 +1,10 @@
 //! Manifest of a microWakeWord model: the JSON file that ESPHome's `micro_wake_word` component
 //! loads.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+/// Oldest ESPHome that reads version 2.
+const MINIMUM_ESPHOME_VERSION: &str = "2024.7.0";
 
 /// Manifest, version 2.
 ///
@@ -15,7 +18,7 @@ use serde::Deserialize;
 /// assert_eq!(manifest.micro.sliding_window_size, 5);
 /// # Ok::<(), String>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Kind of model; `micro`.
     #[serde(rename = "type")]
@@ -26,8 +29,14 @@ pub struct Manifest {
     #[serde(default)]
     pub author: String,
     /// Page of the author.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub website: String,
+    /// File name of the network, beside the manifest.
+    #[serde(default)]
+    pub model: String,
+    /// Languages of the recordings, such as "en".
+    #[serde(default)]
+    pub trained_languages: Vec<String>,
     /// Version of the manifest.
     pub version: u32,
     /// Settings of detection.
@@ -35,7 +44,7 @@ pub struct Manifest {
 }
 
 /// Settings of detection.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Micro {
     /// Mean probability above which the keyword is detected, 0 … 1.
     pub probability_cutoff: f64,
@@ -44,6 +53,12 @@ pub struct Micro {
     /// Milliseconds between frames of features.
     #[serde(default = "ten")]
     pub feature_step_size: u32,
+    /// Bytes of memory that the network needs.
+    #[serde(default)]
+    pub tensor_arena_size: usize,
+    /// Oldest ESPHome that runs it.
+    #[serde(default)]
+    pub minimum_esphome_version: String,
 }
 
 /// Interval of the frames of this project, in milliseconds.
@@ -67,6 +82,26 @@ impl Manifest {
         manifest.micro.check()?;
         Ok(manifest)
     }
+
+    /// Describes the network in the file `model`, in the same folder.
+    pub fn new(wake_word: impl Into<String>, model: impl Into<String>, micro: Micro) -> Self {
+        Self {
+            kind: "micro".into(),
+            wake_word: wake_word.into(),
+            author: String::new(),
+            website: String::new(),
+            model: model.into(),
+            trained_languages: Vec::new(),
+            version: 2,
+            micro,
+        }
+    }
+
+    /// Formats the manifest as JSON, with a line feed at the end.
+    pub fn to_json(&self) -> String {
+        // Texts and finite numbers always have a form in JSON.
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
 }
 
 impl Micro {
@@ -89,6 +124,12 @@ impl Micro {
 impl Default for Micro {
     /// Settings without a manifest: those of most models of the collection.
     fn default() -> Self {
-        Self { probability_cutoff: 0.97, sliding_window_size: 5, feature_step_size: ten() }
+        Self {
+            probability_cutoff: 0.97,
+            sliding_window_size: 5,
+            feature_step_size: ten(),
+            tensor_arena_size: 0,
+            minimum_esphome_version: MINIMUM_ESPHOME_VERSION.into(),
+        }
     }
 }

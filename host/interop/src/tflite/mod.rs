@@ -3,3 +3,4 @@
 pub mod arithmetic;
 pub mod read;
 mod table;
+pub mod write;
