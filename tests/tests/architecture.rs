@@ -10,12 +10,13 @@ use std::{
 use serde_json::Value;
 
 /// Crates of the product from the lowest layer to the highest. A crate may import those before it.
-const LAYERS: [&str; 12] = [
+const LAYERS: [&str; 13] = [
     "wakeling-shared",
     "wakeling-core",
     "wakeling-audio",
     "wakeling-device",
     "wakeling-interop",
+    "wakeling-serve",
     "wakeling-data",
     "wakeling-nn",
     "wakeling-train",
@@ -76,8 +77,10 @@ fn crates_import_only_lower_layers() {
 }
 
 /// Libraries, each with errors of its own.
-const LIBRARIES: [&str; 10] =
-    ["core", "audio", "data", "nn", "device", "interop", "train", "vision", "capture", "studio"];
+const LIBRARIES: [&str; 11] = [
+    "core", "audio", "data", "nn", "device", "interop", "serve", "train", "vision", "capture",
+    "studio",
+];
 
 /// The program adds what a user can do; a library states only the problem.
 #[test]

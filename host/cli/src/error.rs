@@ -10,6 +10,8 @@ mod data;
 mod device;
 mod interop;
 mod nn;
+#[cfg(feature = "serve")]
+mod serve;
 #[cfg(feature = "studio")]
 mod studio;
 mod train;
@@ -182,6 +184,8 @@ fn advice_of(error: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| of::<wakeling_interop::Error>(error))
         .or_else(|| of::<wakeling_train::Error>(error))
         .or_else(|| of::<wakeling_capture::Error>(error));
+    #[cfg(feature = "serve")]
+    let found = found.or_else(|| of::<wakeling_serve::Error>(error));
     #[cfg(feature = "studio")]
     let found = found.or_else(|| of::<wakeling_studio::Error>(error));
     #[cfg(feature = "vision")]

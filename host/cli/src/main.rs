@@ -40,6 +40,8 @@ struct Wakeling {
 enum Command {
     Record(commands::record::RecordArgs),
     Listen(commands::listen::ListenArgs),
+    #[cfg(feature = "serve")]
+    Serve(commands::serve::ServeArgs),
     #[cfg(feature = "studio")]
     Studio(commands::studio::StudioArgs),
     #[command(name = "corpus", visible_alias = "dataset")]
@@ -87,6 +89,8 @@ fn run() -> ExitCode {
     };
     let result = match command {
         Command::Listen(args) => commands::listen::run(args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => commands::serve::run(args),
         #[cfg(feature = "studio")]
         Command::Studio(args) => commands::studio::run(args),
         Command::Record(args) => commands::record::run(args),

@@ -4,6 +4,7 @@
 pub mod model_file;
 pub mod owned;
 pub mod sensitivity;
+pub mod stream;
 pub mod simulate;
 pub mod emulator;
 pub mod board;

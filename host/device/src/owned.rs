@@ -3,7 +3,7 @@
 //! [`Pipeline`] borrows a model, which borrows its file. That suits a device, where the file is in
 //! flash. A program on a laptop would have to keep three values, in this order, in one function.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use self_cell::{MutBorrow, self_cell};
 use wakeling_shared::{
@@ -17,7 +17,7 @@ use crate::model_file;
 self_cell!(
     /// File of a model, and the model that borrows it.
     struct LoadedModel {
-        owner: Vec<u8>,
+        owner: Arc<[u8]>,
         #[covariant]
         dependent: Model,
     }
@@ -65,12 +65,12 @@ self_cell!(
 pub struct OwnedPipeline(Running);
 
 impl OwnedPipeline {
-    /// Loads a model from the bytes of its file.
+    /// Loads a model from the bytes of its file. Pipelines of one `Arc<[u8]>` share its weights.
     ///
     /// # Errors
     /// As [`Model::load`].
-    pub fn new(file: Vec<u8>) -> Result<Self, LoadError> {
-        let model = LoadedModel::try_new(file, |file| Model::load(file))?;
+    pub fn new(file: impl Into<Arc<[u8]>>) -> Result<Self, LoadError> {
+        let model = LoadedModel::try_new(file.into(), |file| Model::load(file))?;
         let arena = MutBorrow::new(vec![0; model.borrow_dependent().arena_bytes()]);
         let running = Running::try_new(Parts { model, arena }, |parts| {
             Pipeline::new(parts.model.borrow_dependent(), parts.arena.borrow_mut())
@@ -151,7 +151,7 @@ mod tests {
         found.extend(more);
         assert!(!expected.is_empty());
         assert_eq!(found, expected);
-        assert_eq!(owned.file(), file);
+        assert_eq!(owned.file(), file.as_slice());
     }
 
     #[test]

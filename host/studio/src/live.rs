@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use wakeling_shared::detector::{DetectorParams, LOGIT_CLAMP};
+use wakeling_shared::detector::LOGIT_CLAMP;
 
 use crate::Result;
 use wakeling_audio::SAMPLE_RATE;
@@ -11,6 +11,7 @@ use wakeling_device::{
     owned::OwnedPipeline,
     sensitivity::{DetectionEvent, DetectionLevel, SensitivityScale, Setting},
     simulate::score,
+    stream::{KeywordStream, StreamEvent},
 };
 
 /// Scores and detections of a running model, as JSON.
@@ -23,11 +24,9 @@ use wakeling_device::{
 /// - `levels`: each sensitivity setting as text; `settings`: `name` and `counted` of each
 /// - `level`: index of the current setting
 pub struct Live {
-    pipeline: OwnedPipeline,
+    stream: KeywordStream,
     sensitivity: SensitivityScale,
     labels: Vec<String>,
-    detectors: Vec<DetectorParams>,
-    open: Vec<Option<DetectionEvent>>,
 }
 
 impl Live {
@@ -36,45 +35,36 @@ impl Live {
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) if the file is no valid model.
     pub fn start(path: &Path) -> Result<Self> {
-        let pipeline = OwnedPipeline::open(path)?;
-        let model = pipeline.model();
+        let stream = KeywordStream::new(OwnedPipeline::open(path)?);
+        let model = stream.model();
         Ok(Self {
             sensitivity: SensitivityScale::of(model),
             labels: model.words.iter().map(|w| w.label.to_owned()).collect(),
-            detectors: model.words.iter().map(|w| w.detector).collect(),
-            open: vec![None; model.words.len()],
-            pipeline,
+            stream,
         })
     }
 
     /// Selects a sensitivity setting. Returns the new thresholds.
     pub fn move_to(&mut self, index: usize) -> Value {
-        let thresholds = &self.sensitivity.move_to(index).thresholds;
-        for (word, (detector, &threshold)) in self.detectors.iter_mut().zip(thresholds).enumerate()
-        {
-            detector.threshold = threshold;
-            self.pipeline.set_threshold(word, threshold);
-        }
-        self.answer(&vec![-LOGIT_CLAMP; self.open.len()], &[], &[])
+        self.stream.set_thresholds(&self.sensitivity.move_to(index).thresholds);
+        self.answer(&vec![-LOGIT_CLAMP; self.labels.len()], &[], &[])
     }
 
     /// Processes 16 kHz mono samples. Returns scores, thresholds and detections.
     pub fn push(&mut self, pcm: &[i16]) -> Value {
-        let Self { pipeline, labels, detectors, open, .. } = self;
-        let mut peaks = vec![-LOGIT_CLAMP; open.len()];
+        let Self { stream, labels, .. } = self;
+        let mut peaks = vec![-LOGIT_CLAMP; labels.len()];
         let (mut started, mut ended) = (Vec::new(), Vec::new());
-        pipeline.push(pcm, |step| {
-            for (word, decision) in step.decisions.iter().enumerate() {
-                let label = &labels[word];
-                peaks[word] = peaks[word].max(decision.smoothed);
-                if let Some(event) = open[word].take_if(|event| !event.extend(decision.smoothed)) {
-                    ended.push(detection(label, &event, ("peak", event.peak)));
-                }
-                if decision.fired {
-                    let (at, logit) = (step.end_samples, decision.smoothed);
-                    let event = DetectionEvent::start(at, logit, &detectors[word]);
-                    started.push(detection(label, &event, ("score", event.logit)));
-                    open[word] = Some(event);
+        stream.push(pcm, |event| match event {
+            StreamEvent::Began { word, event } => {
+                started.push(detection(&labels[word], event, ("score", event.logit)));
+            }
+            StreamEvent::Ended { word, event } => {
+                ended.push(detection(&labels[word], event, ("peak", event.peak)));
+            }
+            StreamEvent::Step(step) => {
+                for (peak, decision) in peaks.iter_mut().zip(step.decisions) {
+                    *peak = decision.smoothed.max(*peak);
                 }
             }
         });
@@ -82,11 +72,12 @@ impl Live {
     }
 
     fn answer(&self, peaks: &[i16], started: &[Value], ended: &[Value]) -> Value {
-        let words = self.labels.iter().zip(peaks).zip(&self.detectors);
+        let words = self.labels.iter().zip(peaks).zip(self.stream.detectors());
         let words: Vec<Value> = words
-            .map(|((label, &peak), DetectorParams { threshold, .. })| {
-                let level = DetectionLevel::of(peak, *threshold).value();
-                let (score, threshold) = (score(peak), score(*threshold));
+            .map(|((label, &peak), detector)| {
+                let threshold = detector.threshold;
+                let level = DetectionLevel::of(peak, threshold).value();
+                let (score, threshold) = (score(peak), score(threshold));
                 json!({ "word": label, "score": score, "threshold": threshold, "level": level })
             })
             .collect();

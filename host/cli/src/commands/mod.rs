@@ -22,6 +22,8 @@ pub mod pack;
 pub mod pretrain;
 pub mod quantize;
 pub mod record;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod sign;
 pub mod simulate;
 #[cfg(feature = "studio")]
