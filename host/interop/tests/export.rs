@@ -260,6 +260,32 @@ fn models_without_a_counterpart_are_refused() {
     assert!(reason.contains("scale 0"), "{reason}");
 }
 
+/// Scores hardly show a start that is wrong by one, so the values are compared.
+#[test]
+fn variables_start_at_the_zero_points_of_their_layers() {
+    let file = random_model_with_heads(PCAN_SEED, Tier::S, 1);
+    let mut model = Model::load(&file).expect("a model");
+    for (layer, zero) in model.layers.iter_mut().zip(3i8..) {
+        if let Op::Depthwise { input_zero, .. } = &mut layer.op {
+            *input_zero = -zero;
+        }
+    }
+    let network = network(&model, 0).expect("a network");
+    let imported = Imported::of(&network.file, &Settings::default()).expect("an import");
+    let imported = Model::load(imported.bytes()).expect("a model");
+    let zeros = |model: &Model<'_>| -> Vec<i8> {
+        let zero = |op: &Op<'_>| match op {
+            Op::Depthwise { input_zero, .. } | Op::DepthwiseTflite { input_zero, .. } => {
+                Some(*input_zero)
+            }
+            _ => None,
+        };
+        model.layers.iter().filter_map(|layer| zero(&layer.op)).collect()
+    };
+    assert_eq!(zeros(&model).len(), 9);
+    assert_eq!(zeros(&imported), zeros(&model));
+}
+
 /// The imported form of an exported network cannot be exported once more.
 #[test]
 fn imported_networks_are_refused() {
