@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 /// Names of the program, depending on the distribution.
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
+/// Patience with a page that loads.
+const LOADING: Duration = Duration::from_secs(60);
+
 /// A running browser with one page; dropping it ends the browser.
 pub struct Browser {
     process: Child,
@@ -26,7 +29,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts a browser with its files in `place`; downloads go to `place/downloads`.
+    /// Starts a browser whose page has loaded `url`, with its files in `place`; downloads go to `place/downloads`.
     pub fn start(place: &Path, microphone: &Path, url: &str) -> Option<Self> {
         let has = |name: &&&str| {
             Command::new(name)
@@ -77,6 +80,11 @@ impl Browser {
             json!({ "behavior": "allow", "downloadPath": downloads }),
         );
         browser.session = session;
+        // A new target is an empty page until the navigation commits.
+        browser.wait_for(
+            "location.href !== 'about:blank' && document.readyState === 'complete'",
+            LOADING,
+        );
         Some(browser)
     }
 

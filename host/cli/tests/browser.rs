@@ -186,7 +186,6 @@ fn browser_gives_the_bytes_of_the_simulator() {
     let server = serve(&package, place.path());
     let page = format!("{}/demo/index.html", server.address);
     let Some(mut page) = Browser::start(place.path(), &wav, &page) else { return };
-    page.wait_for("document.readyState === 'complete'", SHORT);
     let setup = "(async () => { \
         window.wakeling = await import('/index.js'); \
         window.tests = await import('/test/lines.js'); \
