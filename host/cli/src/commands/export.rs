@@ -187,11 +187,11 @@ impl ExportArgs {
         );
         if let Some(counted) = counted {
             log::info!(
-                "{:?}: {} detections in {:.1} hours of negatives by ESPHome's rule, {} by ours",
+                "{:?}: detections in negatives: {} by ESPHome's rule, {} by ours ({:.1} hours)",
                 word.label,
                 counted.esphome,
-                counted.hours(),
                 counted.ours,
+                counted.hours(),
             );
         }
         println!("{}", manifest.display());

@@ -133,8 +133,8 @@ pub fn page(
     if let Some(counted) = counted {
         let _ = writeln!(
             text,
-            "In {:.1} hours of negatives, on part of which the word was trained, our detector has {} \
-             detections, and ESPHome's rule on these scores {}.\n",
+            "Detections in {:.1} hours of negatives, on part of which the word was trained: {} by our \
+             detector, {} by ESPHome's rule on these scores.\n",
             counted.hours(),
             counted.ours,
             counted.esphome,
