@@ -171,8 +171,7 @@ fn pack(folder: &Path) -> TaskResult {
 
 /// Builds the program for a target and packs it with models, licences and notices.
 fn pack_program(target: Option<&str>) -> TaskResult {
-    let (program, bytes) = program::build(target)?;
-    program::check_size(bytes)?;
+    let (program, _) = program::build(target)?;
     let triple = target.map_or_else(host_target, |target| Ok(target.to_owned()))?;
     let folder = staging(&format!("wakeling-{VERSION}-{triple}"))?;
     copy(&program, &folder.join(program.file_name().unwrap_or_default()))?;
