@@ -36,7 +36,12 @@ pub const fn round_high(a: i32, b: i32) -> i32 {
 /// ```
 #[inline(always)]
 pub const fn requantize(acc: i32, multiplier: i32, zero_point: i32) -> i8 {
-    let y = zero_point + round_high(acc, multiplier);
+    sat8(zero_point + round_high(acc, multiplier))
+}
+
+/// Returns the nearest `i8`.
+#[inline(always)]
+const fn sat8(y: i32) -> i8 {
     if y < -128 {
         -128
     } else if y > 127 {
@@ -83,14 +88,7 @@ const fn halve_tflite(high: i32, shift: u32, constant: i32) -> i32 {
 #[inline(always)]
 pub const fn requantize_tflite(acc: i32, multiplier: i32, shift: u32, zero_point: i32) -> i8 {
     let high = acc.wrapping_add(round_high(acc, multiplier));
-    let y = halve_tflite(high, shift, 1 + 2 * zero_point);
-    if y < -128 {
-        -128
-    } else if y > 127 {
-        127
-    } else {
-        y as i8
-    }
+    sat8(halve_tflite(high, shift, 1 + 2 * zero_point))
 }
 
 /// Returns `sat16(round_high(acc, multiplier))`: converts an accumulator to a logit in Q8.

@@ -6,11 +6,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use wakeling_shared::{
-    detector::{DetectorParams, LOGIT_CLAMP},
-    model::Model,
-    pipeline::Pipeline,
-};
+use wakeling_shared::detector::LOGIT_CLAMP;
 
 use crate::{
     device::Microphone,
@@ -21,10 +17,11 @@ use crate::{
 use wakeling_audio::{SAMPLE_RATE, level::Meter};
 use wakeling_core::console;
 
-use crate::{Error, Result};
+use crate::Result;
 use wakeling_device::{
     sensitivity::{DetectionEvent, DetectionLevel, SensitivityScale},
     simulate::score,
+    stream::{KeywordStream, StreamEvent},
 };
 
 /// Time that one poll of the microphone and the keys takes.
@@ -84,17 +81,13 @@ pub struct Options<'a> {
 /// # Errors
 /// Those of the microphone; those of `on_detection`.
 pub fn detect(
-    model: &Model<'_>,
+    stream: KeywordStream,
     microphone: &mut dyn Microphone,
     screen: &mut dyn Screen,
     options: &mut Options<'_>,
 ) -> Result<()> {
-    let mut arena = vec![0; model.arena_bytes()];
-    let mut pipeline = Pipeline::new(model, &mut arena)
-        .map_err(|error| Error::defect(format!("the model does not run: {error:?}")))?;
-    let mut listener = Listener::new(model, options.sensitivity.clone());
-    listener.set_thresholds(&mut pipeline);
-    let outcome = run(&mut listener, &mut pipeline, microphone, screen, options);
+    let mut listener = Listener::new(stream, options.sensitivity.clone());
+    let outcome = run(&mut listener, microphone, screen, options);
     // A detection that is still open at the end is reported too.
     for detections in listener.end() {
         (options.on_detection)(&detections)?;
@@ -104,14 +97,13 @@ pub fn detect(
 
 fn run(
     listener: &mut Listener,
-    pipeline: &mut Pipeline<'_, '_>,
     microphone: &mut dyn Microphone,
     screen: &mut dyn Screen,
     options: &mut Options<'_>,
 ) -> Result<()> {
     loop {
         let pcm = microphone.read(TICK)?;
-        for detections in listener.push(pipeline, &pcm) {
+        for detections in listener.push(&pcm) {
             (options.on_detection)(&detections)?;
         }
         if microphone.has_gaps() {
@@ -120,7 +112,7 @@ fn run(
         screen.show(&listener.view(microphone.name()))?;
         match screen.key(Duration::ZERO)? {
             Some(Key::Char('q') | Key::End) => return Ok(()),
-            Some(Key::Char(key)) => listener.press(key, pipeline, options.out),
+            Some(Key::Char(key)) => listener.press(key, options.out),
             _ => {}
         }
         if options.seconds.is_some_and(|s| listener.seconds() >= s) {
@@ -138,11 +130,9 @@ const KEYS: &[(&str, &str)] = &[
 ];
 
 struct Listener {
+    stream: KeywordStream,
     labels: Vec<String>,
-    detectors: Vec<DetectorParams>,
     sensitivity: SensitivityScale,
-    /// Open event of each keyword.
-    open: Vec<Option<DetectionEvent>>,
     /// Highest smoothed logit of each keyword in the last second, with its position in samples.
     peaks: Vec<(i16, u64)>,
     detections: VecDeque<LiveDetection>,
@@ -153,13 +143,14 @@ struct Listener {
 }
 
 impl Listener {
-    fn new(model: &Model<'_>, sensitivity: SensitivityScale) -> Self {
+    fn new(mut stream: KeywordStream, sensitivity: SensitivityScale) -> Self {
+        stream.set_thresholds(&sensitivity.setting().thresholds);
+        let labels: Vec<String> = stream.model().words.iter().map(|w| w.label.to_owned()).collect();
         Self {
-            labels: model.words.iter().map(|w| w.label.to_owned()).collect(),
-            detectors: model.words.iter().map(|w| w.detector).collect(),
+            stream,
             sensitivity,
-            open: vec![None; model.words.len()],
-            peaks: vec![(-LOGIT_CLAMP, 0); model.words.len()],
+            peaks: vec![(-LOGIT_CLAMP, 0); labels.len()],
+            labels,
             detections: VecDeque::new(),
             samples: 0,
             ring: Ring::new(SAVED_S * SAMPLE_RATE as usize),
@@ -173,24 +164,22 @@ impl Listener {
     }
 
     /// Processes sound. Returns the detections that ended in it.
-    fn push(&mut self, pipeline: &mut Pipeline<'_, '_>, pcm: &[i16]) -> Vec<LiveDetection> {
+    fn push(&mut self, pcm: &[i16]) -> Vec<LiveDetection> {
         self.ring.push(pcm);
         self.meter.push(pcm);
         self.samples += pcm.len() as u64;
-        let Self { labels, detectors, peaks, open, .. } = self;
+        let Self { stream, labels, peaks, .. } = self;
         let mut ended = Vec::new();
-        pipeline.push(pcm, |step| {
-            for (word, decision) in step.decisions.iter().enumerate() {
-                let peak = &mut peaks[word];
-                if decision.smoothed >= peak.0 || peak.1 + HOLD_SAMPLES < step.end_samples {
-                    *peak = (decision.smoothed, step.end_samples);
-                }
-                if let Some(event) = open[word].take_if(|event| !event.extend(decision.smoothed)) {
-                    ended.push(LiveDetection::new(&labels[word], &event));
-                }
-                if decision.fired {
-                    let (at, logit) = (step.end_samples, decision.smoothed);
-                    open[word] = Some(DetectionEvent::start(at, logit, &detectors[word]));
+        stream.push(pcm, |event| match event {
+            StreamEvent::Began { .. } => {}
+            StreamEvent::Ended { word, event } => {
+                ended.push(LiveDetection::new(&labels[word], event));
+            }
+            StreamEvent::Step(step) => {
+                for (peak, decision) in peaks.iter_mut().zip(step.decisions) {
+                    if decision.smoothed >= peak.0 || peak.1 + HOLD_SAMPLES < step.end_samples {
+                        *peak = (decision.smoothed, step.end_samples);
+                    }
                 }
             }
         });
@@ -200,9 +189,13 @@ impl Listener {
 
     /// Ends the open detections.
     fn end(&mut self) -> Vec<LiveDetection> {
-        let open = self.open.iter_mut().zip(&self.labels);
-        let ended: Vec<LiveDetection> =
-            open.filter_map(|(e, label)| Some(LiveDetection::new(label, &e.take()?))).collect();
+        let Self { stream, labels, .. } = self;
+        let mut ended = Vec::new();
+        stream.finish(|event| {
+            if let StreamEvent::Ended { word, event } = event {
+                ended.push(LiveDetection::new(&labels[word], event));
+            }
+        });
         self.show(&ended);
         ended
     }
@@ -214,10 +207,10 @@ impl Listener {
         self.detections.truncate(SHOWN);
     }
 
-    fn press(&mut self, key: char, pipeline: &mut Pipeline<'_, '_>, out: &std::path::Path) {
+    fn press(&mut self, key: char, out: &std::path::Path) {
         match key {
-            '+' | '=' => self.move_to(Some(self.sensitivity.current() + 1), pipeline),
-            '-' => self.move_to(self.sensitivity.current().checked_sub(1), pipeline),
+            '+' | '=' => self.move_to(Some(self.sensitivity.current() + 1)),
+            '-' => self.move_to(self.sensitivity.current().checked_sub(1)),
             'f' => self.save(out, None),
             'm' => {
                 // Of several keywords, the one with the highest score was probably meant.
@@ -229,7 +222,7 @@ impl Listener {
     }
 
     /// Selects the setting of an index, if there is one.
-    fn move_to(&mut self, index: Option<usize>, pipeline: &mut Pipeline<'_, '_>) {
+    fn move_to(&mut self, index: Option<usize>) {
         let settings = self.sensitivity.settings().len();
         let Some(index) = index.filter(|&index| index < settings) else {
             let name = self.sensitivity.setting().name();
@@ -237,19 +230,8 @@ impl Listener {
             self.note = format!("{name} is the {end} setting");
             return;
         };
-        self.sensitivity.move_to(index);
-        self.set_thresholds(pipeline);
+        self.stream.set_thresholds(&self.sensitivity.move_to(index).thresholds);
         self.note = String::new();
-    }
-
-    /// Sets the pipeline's thresholds to those of the current setting.
-    fn set_thresholds(&mut self, pipeline: &mut Pipeline<'_, '_>) {
-        let thresholds = &self.sensitivity.setting().thresholds;
-        for (word, (detector, &threshold)) in self.detectors.iter_mut().zip(thresholds).enumerate()
-        {
-            detector.threshold = threshold;
-            pipeline.set_threshold(word, threshold);
-        }
     }
 
     /// Saves the last seconds, as a miss of a keyword or as a false wake.
@@ -310,8 +292,9 @@ impl Listener {
     /// Returns the bar of a keyword: its highest level of the last second, with the threshold as
     /// the mark.
     fn bar(&self, word: usize) -> Bar {
-        let level = DetectionLevel::of(self.peaks[word].0, self.detectors[word].threshold);
-        let sign = if self.open[word].is_some() { "  DETECTED" } else { "" };
+        let threshold = self.stream.detectors()[word].threshold;
+        let level = DetectionLevel::of(self.peaks[word].0, threshold);
+        let sign = if self.stream.is_open(word) { "  DETECTED" } else { "" };
         Bar {
             name: self.labels[word].clone(),
             share: level.share(),

@@ -76,6 +76,11 @@ impl KeywordStream {
         &self.detectors
     }
 
+    /// Returns `true` while a detection of the keyword is open.
+    pub fn is_open(&self, word: usize) -> bool {
+        self.open.get(word).is_some_and(Option::is_some)
+    }
+
     /// Sets the thresholds (Q8), one per keyword. Further ones are ignored.
     pub fn set_thresholds(&mut self, thresholds: &[i16]) {
         for (word, (detector, &threshold)) in self.detectors.iter_mut().zip(thresholds).enumerate()

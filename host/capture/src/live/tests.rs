@@ -1,9 +1,12 @@
-use wakeling_shared::model::OperatingPoint;
+use wakeling_shared::model::{Model, OperatingPoint};
 use wakeling_tests::{Tier, random_model, sound};
 
 use super::*;
 use wakeling_data::dataset::Dataset;
-use wakeling_device::simulate::{Chunking, Device};
+use wakeling_device::{
+    owned::OwnedPipeline,
+    simulate::{Chunking, Device},
+};
 
 /// Sound in blocks of 40 ms; keys that are pressed after a number of blocks; the last view.
 struct FakeDevice {
@@ -92,7 +95,9 @@ fn detections(
     let seconds = Some(pcm.len() as f64 / 16_000.0);
     let sensitivity = SensitivityScale::of(model);
     let mut options = Options { seconds, sensitivity, out, on_detection: &mut on_detection };
-    detect(model, &mut microphone, &mut screen, &mut options).unwrap();
+    let pipeline = OwnedPipeline::new(random_model(1, Tier::Tiny)).unwrap();
+    let stream = KeywordStream::new(pipeline);
+    detect(stream, &mut microphone, &mut screen, &mut options).unwrap();
     (all, screen.last)
 }
 

@@ -15,9 +15,10 @@ use wakeling_capture::{
     terminal,
 };
 use wakeling_device::{
-    model_file,
+    owned::OwnedPipeline,
     sensitivity::{Preset, SensitivityScale},
     simulate::Sensitivity,
+    stream::KeywordStream,
 };
 
 /// Longest time to listen, in seconds: 366 days.
@@ -65,9 +66,8 @@ pub struct ListenArgs {
 /// # Errors
 /// Errors of the model, of the requested sensitivity, and of the microphone.
 pub fn run(args: ListenArgs) -> Result<()> {
-    let bytes = model_file::read(&args.model)?;
-    let model = model_file::load(&args.model, &bytes)?;
-    let sensitivity = args.sensitivity(&model)?;
+    let stream = KeywordStream::new(OwnedPipeline::open(&args.model)?);
+    let sensitivity = args.sensitivity(stream.model())?;
     let mut screen = terminal::screen()?;
     let mut microphone = args.microphone.open(screen.as_mut(), false)?;
     // On a terminal the screen already shows them.
@@ -82,7 +82,7 @@ pub fn run(args: ListenArgs) -> Result<()> {
     };
     let (seconds, out) = (args.seconds, &args.out);
     let mut options = Options { seconds, sensitivity, out, on_detection: &mut on_detection };
-    let outcome = detect(&model, microphone.as_mut(), screen.as_mut(), &mut options);
+    let outcome = detect(stream, microphone.as_mut(), screen.as_mut(), &mut options);
     drop(screen);
     if is_closed { Ok(()) } else { Ok(outcome?) }
 }
