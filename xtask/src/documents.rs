@@ -5,7 +5,7 @@ use std::{fmt::Write, fs};
 use crate::{
     process::{Failure, TaskResult, log},
     root,
-    table::{Board, Machine, Region, Table},
+    table::{Board, EspHomeBoard, Machine, Region, Table},
 };
 
 /// First line of a part; the next lines up to [`END`] are generated.
@@ -19,8 +19,9 @@ struct Document {
     make: fn(&Table, &str) -> TaskResult<String>,
 }
 
-const DOCUMENTS: [Document; 3] = [
+const DOCUMENTS: [Document; 4] = [
     Document { path: "docs/reference/boards.md", make: |table, old| replaced(old, &memory(table)) },
+    Document { path: "docs/guide/esphome.md", make: |table, old| replaced(old, &esphome(table)) },
     Document { path: "firmware/README.md", make: |table, old| replaced(old, &machines(table)) },
     Document {
         path: "firmware/boards/esp32-c3/partitions.csv",
@@ -117,6 +118,34 @@ fn machines(table: &Table) -> String {
             text,
             "| {title} | `{name}` | {machine} | {kernels} | {program} | {model} | {ram} |"
         );
+    }
+    text
+}
+
+/// Table of the boards of ESPHome.
+fn esphome(table: &Table) -> String {
+    let mut text =
+        String::from("| `--board` | board | microphone | pins (GPIO) |\n|---|---|---|---|\n");
+    for board in &table.esphome {
+        let EspHomeBoard { name, title, word_select, data, source, .. } = board;
+        let microphone = match (&board.converter, board.bit_clock) {
+            (Some(converter), _) => format!("on board, {}", converter.to_uppercase()),
+            (None, None) => "on board, PDM".to_owned(),
+            (None, Some(_)) => "wired, such as an INMP441".to_owned(),
+        };
+        let mut pins = match board.bit_clock {
+            Some(clock) => format!("bit clock {clock}, word select {word_select}, data {data}"),
+            None => format!("clock {word_select}, data {data}"),
+        };
+        // Writing to a String cannot fail.
+        if let Some(clock) = board.master_clock {
+            let _ = write!(pins, ", master clock {clock}");
+        }
+        if let (Some(data), Some(clock)) = (board.i2c_data, board.i2c_clock) {
+            let _ = write!(pins, "; I²C data {data}, clock {clock}");
+        }
+        let pins = if source.starts_with("https:") { format!("[{pins}]({source})") } else { pins };
+        let _ = writeln!(text, "| `{name}` | {title} | {microphone} | {pins} |");
     }
     text
 }

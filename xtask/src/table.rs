@@ -19,6 +19,8 @@ pub struct Table {
     pub boards: Vec<Board>,
     #[serde(rename = "machine")]
     pub machines: Vec<Machine>,
+    /// Boards of ESPHome.
+    pub esphome: Vec<EspHomeBoard>,
 }
 
 /// Addresses of a board.
@@ -74,6 +76,21 @@ pub struct Build {
     pub program: Option<Region>,
     pub model: Option<Region>,
     pub ram: Option<Region>,
+}
+
+/// A board that ESPHome runs on.
+#[derive(Debug, Deserialize)]
+pub struct EspHomeBoard {
+    pub name: String,
+    pub title: String,
+    pub bit_clock: Option<u8>,
+    pub word_select: u8,
+    pub master_clock: Option<u8>,
+    pub data: u8,
+    pub converter: Option<String>,
+    pub i2c_data: Option<u8>,
+    pub i2c_clock: Option<u8>,
+    pub source: String,
 }
 
 impl Table {

@@ -8,6 +8,7 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
+use wakeling_device::board::esphome::ESPHOME_BOARDS;
 use wakeling_tests::model::{Tier, random_model_with_heads};
 
 /// Seed whose model has PCAN features, and one whose model has not.
@@ -72,6 +73,31 @@ fn esphome_takes_the_configuration_of_every_keyword() {
         assert!(page.contains("| `probability_cutoff` | false accepts |"), "{page}");
         match esphome_config(&place.path("out"), &format!("{name}.yaml")) {
             Ok(printed) => assert!(printed.contains("Configuration is valid"), "{printed}"),
+            Err(reason) => println!("SKIP: {reason}"),
+        }
+    }
+}
+
+#[test]
+fn esphome_takes_the_configuration_of_every_board() {
+    let place = TestDir::new();
+    for board in ESPHOME_BOARDS.iter() {
+        let arguments = ["model.wkl", "--format", "microwakeword", "--word", "stop"];
+        place.exported(&[&arguments[..], &["--board", board.name, "--out", board.name]].concat());
+        let path = place.path(board.name);
+        let text = fs::read_to_string(path.join("stop.yaml")).expect("the configuration");
+        for pin in board.pins() {
+            assert!(text.contains(&format!("GPIO{pin}\n")), "{}: {text}", board.name);
+        }
+        match esphome_config(&path, "stop.yaml") {
+            Ok(printed) => {
+                assert!(printed.contains("Configuration is valid"), "{printed}");
+                // The maker of this board uses a pin of the chip's USB port.
+                let warnings = printed.lines().filter(|line| line.starts_with("WARNING"));
+                let usb = warnings.clone().filter(|line| line.contains("USB-Serial-JTAG")).count();
+                let expected = usize::from(board.name == "s3-korvo-1");
+                assert_eq!((usb, warnings.count()), (expected, expected), "{printed}");
+            }
             Err(reason) => println!("SKIP: {reason}"),
         }
     }
@@ -165,4 +191,9 @@ fn what_has_no_such_form_is_refused() {
     assert!(message.contains("\"go\"") && message.contains("lights on"), "{message}");
     let (_, message) = refused("missing.wkl", &[]);
     assert!(message.contains("missing.wkl"), "{message}");
+    let output =
+        place.run(&["model.wkl", "--format", "c-array", "--out", "refused", "--word", "stop"]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("--word belongs to --format microwakeword"), "{message}");
+    assert!(!place.path("refused").exists());
 }

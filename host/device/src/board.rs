@@ -3,6 +3,7 @@
 //! The boards are in `boards.toml`, from which the linker's memory maps are made too. Pins and wiring are
 //! in `docs/reference/boards.md`.
 
+pub mod esphome;
 pub(crate) mod table;
 
 use std::{

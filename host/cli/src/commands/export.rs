@@ -7,11 +7,19 @@ use std::{
 
 use clap::Args;
 
-use super::{choice::choice, file_name, number};
+use super::{
+    choice::{choice, esphome_board},
+    file_name, number,
+};
 use crate::error::{Error, Result};
 use wakeling_core::files;
 use wakeling_data::text::file_names;
-use wakeling_device::{model_file, sensitivity::Preset, simulate::Sensitivity};
+use wakeling_device::{
+    board::esphome::{ESPHOME_BOARDS, EspHomeBoard},
+    model_file,
+    sensitivity::Preset,
+    simulate::Sensitivity,
+};
 use wakeling_interop::{
     ExportError,
     c_array::CArray,
@@ -45,10 +53,11 @@ wakeling_core::choices!(Format {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling export runs/computer/model.wkl --format microwakeword --out esphome
+  wakeling export runs/computer/model.wkl --format microwakeword --board s3-box-3 --out esphome
   wakeling export runs/computer/model.wkl --format c-array --out src
 
 For ESPHome, each keyword becomes four files: NAME.tflite, the network; NAME.json, its manifest;
-NAME.yaml, a configuration for an ESP32-S3; and NAME.md, with the expected false accepts and the
+NAME.yaml, a configuration for the board (--board); and NAME.md, with the expected false accepts and the
 memory that it needs. The model must be on a base model with the features of microWakeWord:
 `wakeling finetune --base base-m-pcan`. A gate of the model is left out.")]
 pub struct ExportArgs {
@@ -61,6 +70,9 @@ pub struct ExportArgs {
     /// Folder for the results
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Board with an ESP32-S3, for ESPHome's configuration: its microphone and pins
+    #[arg(long, value_name = "NAME", value_parser = esphome_board())]
+    board: Option<&'static EspHomeBoard>,
     /// Export only this keyword
     #[arg(long, value_name = "NAME")]
     word: Option<String>,
@@ -93,7 +105,10 @@ pub fn run(args: ExportArgs) -> Result<()> {
     let bytes = model_file::read(&args.model)?;
     match args.format {
         Format::MicroWakeWord => args.microwakeword(&bytes),
-        Format::CArray => args.c_array(&bytes),
+        Format::CArray => {
+            args.check_c_array()?;
+            args.c_array(&bytes)
+        }
     }
 }
 
@@ -103,6 +118,25 @@ impl ExportArgs {
             (Some(rate), _) => Sensitivity::FalseAcceptsPerHour(rate),
             (None, Some(preset)) => Sensitivity::Preset(preset),
             (None, None) => Sensitivity::Model,
+        }
+    }
+
+    /// Rejects options that a C header has no place for.
+    fn check_c_array(&self) -> Result<()> {
+        let given = [
+            ("--board", self.board.is_some()),
+            ("--word", self.word.is_some()),
+            ("--sensitivity", self.sensitivity.is_some()),
+            ("--false-accepts-per-hour", self.false_accepts_per_hour.is_some()),
+            ("--website", self.website.is_some()),
+            ("--language", !self.languages.is_empty()),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            Some((option, _)) => Err(Error::usage(
+                format!("{option} belongs to --format microwakeword"),
+                "leave it out: the header has the model file as it is",
+            )),
+            None => Ok(()),
         }
     }
 
@@ -166,7 +200,8 @@ impl ExportArgs {
             trained_languages: self.languages.clone(),
             ..Manifest::new(word.label, format!("{name}.tflite"), micro)
         };
-        let configuration = esphome::configuration(word.label, &format!("{name}.json"));
+        let board = self.board.unwrap_or(&ESPHOME_BOARDS[0]);
+        let configuration = esphome::configuration(word.label, &format!("{name}.json"), board);
         let page = esphome::page(model, word, network, counted);
         for (ending, bytes) in [
             ("tflite", network.file.as_slice()),

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::LazyLock};
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::{Board, Family, Loader, UsbId};
+use super::{Board, Family, Loader, UsbId, esphome::EspHomeBoard};
 
 /// The table in the root of the repository.
 const TEXT: &str = include_str!("../../boards.toml");
@@ -23,6 +23,11 @@ pub fn machines() -> &'static [Emulated] {
     &TABLE.machine
 }
 
+/// All boards that ESPHome runs on.
+pub fn esphome_boards() -> &'static [EspHomeBoard] {
+    &TABLE.esphome
+}
+
 /// Parses a table.
 fn parse(text: &'static str) -> Result<Table, toml::de::Error> {
     Table::deserialize(toml::de::Deserializer::parse(text)?)
@@ -33,6 +38,7 @@ fn parse(text: &'static str) -> Result<Table, toml::de::Error> {
 struct Table {
     board: Vec<Board>,
     machine: Vec<Emulated>,
+    esphome: Vec<EspHomeBoard>,
 }
 
 /// An emulated machine.
@@ -140,6 +146,13 @@ fn usb_id(text: &str) -> Option<UsbId> {
     Some((number(vendor)?, number(product)?))
 }
 
+/// Tests whether the table with `to` in the place of the first `from` is rejected.
+#[cfg(test)]
+pub fn rejects(from: &str, to: &str) -> bool {
+    let text: &'static str = TEXT.replacen(from, to, 1).leak();
+    text != TEXT && parse(text).is_err()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -172,8 +185,7 @@ mod tests {
             ("loader = \"espflash\"", "loader = \"serial\""),
             ("chip = \"RP2040\"", ""),
         ] {
-            let text: &'static str = TEXT.replacen(from, to, 1).leak();
-            assert!(text != TEXT && parse(text).is_err(), "{from} → {to}");
+            assert!(rejects(from, to), "{from} → {to}");
         }
     }
 }

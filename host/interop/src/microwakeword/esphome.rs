@@ -1,9 +1,12 @@
-//! What a person with an ESPHome device needs beside the network: a configuration for an ESP32-S3,
-//! and a page that gives the expected false accepts.
+//! What a person with an ESPHome device needs beside the network: a configuration for the board, and a
+//! page that gives the expected false accepts.
 
 use std::fmt::Write as _;
 
-use wakeling_device::sensitivity::{Evidence, FalseAccepts as CountedRate};
+use wakeling_device::{
+    board::esphome::{Bus, Channel, Converter, EspHomeBoard, Pin, Psram, Setup},
+    sensitivity::{Evidence, FalseAccepts as CountedRate},
+};
 use wakeling_shared::model::{Keyword, Model};
 
 use super::{
@@ -17,36 +20,117 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Returns the configuration of an ESP32-S3 with an I²S microphone that runs the network.
+/// Pins that set the chip's mode at a reset (ESP32-S3 datasheet, 3). ESPHome warns of them.
+const STRAPPING: [Pin; 4] = [0, 3, 45, 46];
+
+/// Pins of the USB port that ESPHome logs to (ESP32-S3 datasheet, 3).
+const USB: [Pin; 2] = [19, 20];
+
+/// Formats the logger: a serial port if the USB port's pins have another use.
+fn logger(board: &EspHomeBoard) -> &'static str {
+    let is_usb_taken = board.pins().iter().any(|pin| USB.contains(pin));
+    if is_usb_taken { "logger:\n  hardware_uart: UART0\n" } else { "logger:\n" }
+}
+
+/// Returns the value of a field for a pin; `indent` is that of the field.
+fn pin(pin: Pin, indent: usize) -> String {
+    if !STRAPPING.contains(&pin) {
+        return format!("GPIO{pin}");
+    }
+    let indent = " ".repeat(indent + 2);
+    format!("\n{indent}number: GPIO{pin}\n{indent}ignore_strapping_warning: true")
+}
+
+/// Formats the external RAM, where ESPHome then keeps the network's memory.
+fn psram(mode: Option<Psram>) -> &'static str {
+    match mode {
+        Some(Psram::Octal) => "psram:\n  mode: octal\n  speed: 80MHz\n",
+        Some(Psram::Quad) => "psram:\n  mode: quad\n  speed: 80MHz\n",
+        None => {
+            "# Modules with PSRAM (N16R8 and others) keep the network's memory there.\n\
+             # psram:\n#   mode: octal\n#   speed: 80MHz\n"
+        }
+    }
+}
+
+/// Formats the converter and the bus that sets it up.
+fn converter(setup: Option<Setup>, bits: u32) -> String {
+    let Some(Setup { converter, data, clock }) = setup else { return String::new() };
+    let (component, platform, more) = match converter {
+        Converter::Es7210 => ("audio_adc", "es7210", ""),
+        // ESPHome lists it as a converter for speakers.
+        Converter::Es8311 => ("audio_dac", "es8311", "    use_microphone: true\n"),
+    };
+    format!(
+        "\
+i2c:
+  - id: converter_bus
+    sda: {}
+    scl: {}
+
+{component}:
+  - platform: {platform}
+    id: converter
+    i2c_id: converter_bus
+    sample_rate: 16000
+    bits_per_sample: {bits}bit
+{more}
+",
+        pin(data, 4),
+        pin(clock, 4),
+    )
+}
+
+/// Formats the bus of the microphone.
+fn bus(bus: Bus) -> String {
+    match bus {
+        Bus::Pdm { clock } => format!("    i2s_lrclk_pin: {}\n", pin(clock, 4)),
+        Bus::I2s { bit_clock, word_select, master_clock } => {
+            let mut text = format!(
+                "    i2s_lrclk_pin: {}\n    i2s_bclk_pin: {}\n",
+                pin(word_select, 4),
+                pin(bit_clock, 4),
+            );
+            if let Some(clock) = master_clock {
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "    i2s_mclk_pin: {}", pin(clock, 4));
+            }
+            text
+        }
+    }
+}
+
+/// Returns the configuration of a board with an ESP32-S3 that runs the network.
 ///
 /// `manifest` is the file name of the manifest, in the folder of the configuration.
-pub fn configuration(keyword: &str, manifest: &str) -> String {
+pub fn configuration(keyword: &str, manifest: &str, board: &EspHomeBoard) -> String {
     // A comment ends at the end of its line, and a name of a file has none.
     let label = quoted(keyword);
     let manifest = quoted(manifest);
+    let channel = match board.channel {
+        Channel::Left => "left",
+        Channel::Right => "right",
+    };
     format!(
         "\
-# The wake word {label} on an ESP32-S3 with ESPHome.
+# The wake word {label} on {title} with ESPHome.
 #
-# Change the pins to those of your microphone. If you have a configuration already, take over only
-# `micro_wake_word` and give it the id of your microphone.
+# Pins: {source}.
+# If you have a configuration already, take over only `micro_wake_word` and give it the id of your
+# microphone.
 
 esphome:
   name: wake-word
   friendly_name: {label}
 
 esp32:
-  board: esp32-s3-devkitc-1
+  board: {name}
+  flash_size: {flash}MB
   framework:
     type: esp-idf
 
-# Modules with PSRAM (N16R8 and others) keep the network's memory there.
-# psram:
-#   mode: octal
-#   speed: 80MHz
-
-logger:
-
+{psram}
+{logger}
 # For updates over the air and for Home Assistant:
 # wifi:
 #   ssid: !secret wifi_ssid
@@ -55,25 +139,23 @@ logger:
 #   platform: esphome
 # api:
 
-i2s_audio:
+{converter}i2s_audio:
   - id: i2s_input
-    i2s_lrclk_pin: GPIO3
-    i2s_bclk_pin: GPIO2
-
+{bus}
 microphone:
   - platform: i2s_audio
-    id: i2s_microphone
+    id: board_microphone
     i2s_audio_id: i2s_input
-    i2s_din_pin: GPIO4
+    i2s_din_pin: {data}
     adc_type: external
-    channel: left
-    pdm: false
+    channel: {channel}
+    pdm: {pdm}
     sample_rate: 16000
-    bits_per_sample: 32bit
+    bits_per_sample: {bits}bit
 
 micro_wake_word:
   id: wake_word
-  microphone: i2s_microphone
+  microphone: board_microphone
   stop_after_detection: false
   models:
     - model: {manifest}
@@ -91,7 +173,18 @@ interval:
             not: micro_wake_word.is_running
           then:
             - micro_wake_word.start:
-"
+",
+        title = board.title,
+        source = board.source,
+        name = board.board,
+        flash = board.flash_mb,
+        psram = psram(board.psram),
+        logger = logger(board),
+        converter = converter(board.setup, board.bits),
+        bus = bus(board.bus),
+        data = pin(board.data, 4),
+        pdm = matches!(board.bus, Bus::Pdm { .. }),
+        bits = board.bits,
     )
 }
 
