@@ -6,6 +6,7 @@
 
 pub mod bindings;
 pub mod browser;
+pub mod chips;
 pub mod device;
 pub mod elf;
 pub mod hostile;
