@@ -613,12 +613,12 @@ class Microbit(Nrf52):
             adc.fire(0x104)
 
     def reading(self, seconds):
-        """Voltage of the amplifier around 1.5 V of 3 V … as a reading: reference VDD/4, gain, 14 bits."""
+        """Voltage of the amplifier as a reading: a quarter of 3.3 V or 0.6 V as reference, 14 bits."""
         adc = self.adc
         if self.level(self.wiring["power"]) != 1 or adc.input.value != ANALOG.get(self.wiring["signal"]):
             return 0
         gain = [1 / 6, 1 / 5, 1 / 4, 1 / 3, 1 / 2, 1, 2, 4][adc.channel.value >> 8 & 7]
-        reference = 0.75 if adc.channel.value >> 12 & 1 else 0.6
+        reference = 0.825 if adc.channel.value >> 12 & 1 else 0.6
         # The direct voltage is such that it stays in the range of the gain; loud sound is ±51 mV.
         volts = 0.1 + 0.0515 * float(self.sound.at(seconds))
         return max(-8_192, min(16_383, round(volts * gain / reference * 16_384)))

@@ -12,9 +12,26 @@ import time
 
 from cortex_m import SECOND, Failure
 from microphone import Host, Sound, frames
+from nrf52 import Microbit, Nano33
 from stm32f4 import Stm32F4
 
-BOARDS = {"stm32f4-discovery": Stm32F4}
+BOARDS = {"stm32f4-discovery": Stm32F4, "nano33": Nano33, "microbit-v2": Microbit}
+# A program may reset the chip once for each setting that takes effect so.
+MOST_RESETS = 4
+
+
+def run(board, options):
+    """Runs a board until the power goes or it resets. Returns what it did wrong, if anything."""
+    machine = board.machine
+    if options.symbols:
+        machine.load_symbols(options.symbols)
+    board.start()
+    try:
+        machine.at(100 * SECOND // 1000, lambda: board.deliver(board.host.next()))
+        machine.run(int(options.seconds * SECOND))
+    except Failure as error:
+        return str(error)
+    return None
 
 
 def main():
@@ -37,19 +54,17 @@ def main():
     if options.requests:
         with open(options.requests, "rb") as file:
             requests = frames(file.read())
-    host = Host(requests)
-    wiring = dict(wire.split("=") for wire in options.wire)
-    board = BOARDS[options.board](wiring, Sound(options.sound), host, contents, options)
-    machine = board.machine
-    if options.symbols:
-        machine.load_symbols(options.symbols)
-    board.start()
-    failure, began = None, time.time()
-    try:
-        machine.at(100 * SECOND // 1000, lambda: board.deliver(host.next()))
-        machine.run(int(options.seconds * SECOND))
-    except Failure as error:
-        failure = str(error)
+    sound, wiring = Sound(options.sound), dict(wire.split("=") for wire in options.wire)
+    make, kept, began, resets = BOARDS[options.board], [], time.time(), 0
+    while True:
+        host = Host(requests)
+        board = make(wiring, sound, host, contents, options, *kept)
+        machine = board.machine
+        failure = run(board, options)
+        if machine.stopped != "reset by the program" or resets == MOST_RESETS:
+            break
+        resets += 1
+        contents, kept = machine.read(board.flash_base, len(contents)), [board.keep()]
     if options.words:
         with open(options.words, "wb") as file:
             file.write(struct.pack(f"<{len(board.words)}H", *(w & 0xFFFF for w in board.words)))
@@ -59,6 +74,7 @@ def main():
     json.dump({
         "failure": failure,
         "ended": machine.stopped,
+        "resets": resets,
         "text": host.text.decode("utf-8", "replace"),
         "replies": [reply.hex() for reply in host.replies],
         "sent": host.sent,

@@ -223,3 +223,62 @@ impl Double {
 fn python() -> String {
     env::var("WAKELING_PYTHON").unwrap_or_else(|_| "python3".into())
 }
+
+/// An operation of a chip's flash.
+#[derive(Clone, Debug)]
+pub struct FlashOperation {
+    offset: usize,
+    /// Bytes that are written; `None` for an erase.
+    bytes: Option<Vec<u8>>,
+    length: usize,
+}
+
+impl FlashOperation {
+    /// Returns whether a page is erased.
+    pub fn is_erase(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    /// Does the whole operation to a copy of the flash.
+    pub fn apply(&self, flash: &mut [u8]) {
+        self.change(flash, self.length, 0xFF);
+    }
+
+    /// Does it as far as the power lasted: half of a page is erased, half of a word's bits written.
+    pub fn tear(&self, flash: &mut [u8]) {
+        self.change(flash, self.length / if self.is_erase() { 2 } else { 1 }, 0x55);
+    }
+
+    /// Changes the first `length` bytes, and of those that are written only the bits of `mask`.
+    fn change(&self, flash: &mut [u8], length: usize, mask: u8) {
+        let cells = &mut flash[self.offset..][..length];
+        match &self.bytes {
+            None => cells.fill(0xFF),
+            Some(bytes) => cells.iter_mut().zip(bytes).for_each(|(cell, byte)| *cell &= byte | !mask),
+        }
+    }
+}
+
+impl Outcome {
+    /// Operations of the flash, in order.
+    ///
+    /// # Panics
+    /// If the report has none in its form.
+    pub fn flash_operations(&self) -> Vec<FlashOperation> {
+        let log = self.report["flash"].as_array().expect("a list");
+        log.iter().map(|entry| {
+            let offset = entry[1].as_u64().expect("an offset") as usize;
+            match entry[2].as_str() {
+                Some(hex) => {
+                    let digits = |n: usize| u8::from_str_radix(&hex[n..n + 2], 16).expect("digits");
+                    let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(digits).collect();
+                    FlashOperation { offset, length: bytes.len(), bytes: Some(bytes) }
+                }
+                None => {
+                    let length = entry[2].as_u64().expect("a length") as usize;
+                    FlashOperation { offset, length, bytes: None }
+                }
+            }
+        }).collect()
+    }
+}

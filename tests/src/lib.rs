@@ -17,6 +17,7 @@ pub mod model;
 pub mod null_sink;
 pub mod forms;
 pub mod random;
+pub mod requests;
 pub mod server;
 pub mod shipped;
 pub mod sound;

@@ -23,8 +23,7 @@ use wakeling_shared::{
     model::Model,
     pipeline::Pipeline,
     update::{
-        frame::{self, MAX_FRAME, MAX_PAYLOAD},
-        message::{self, CHUNK_BYTES, Request},
+        message::CHUNK_BYTES,
         package::{Anyone, Authority, DEVELOPMENT_KEY, HEADER_BYTES, Pinned},
         ram::RamFlash,
         self_test,
@@ -32,7 +31,7 @@ use wakeling_shared::{
     },
 };
 use wakeling_tests::{
-    Random, Tier, device::emulator, hostile::own::small_pretrained, model::random_model, sound,
+    Random, Tier, device::emulator, hostile::own::small_pretrained, model::random_model, requests, sound,
 };
 use wakeling_train::{
     enroll::{empty_entry, enroll_file},
@@ -129,23 +128,6 @@ fn bytes_of(words: &[u64]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// Returns the requests of an update, restart included, as a host sends them.
-fn stream(package: &Package) -> Vec<u8> {
-    let mut stream = Vec::new();
-    let mut ask = |request: &Request<'_>| {
-        let (mut payload, mut out) = ([0; MAX_PAYLOAD], [0; MAX_FRAME]);
-        let payload = message::encode(request, &mut payload).expect("it fits");
-        stream.extend(frame::write(1, payload, &mut out).expect("it fits"));
-    };
-    ask(&Request::Begin(&package.bytes[..HEADER_BYTES]));
-    for (i, bytes) in package.body().chunks(CHUNK_BYTES).enumerate() {
-        ask(&Request::Data { offset: (i * CHUNK_BYTES) as u32, bytes });
-    }
-    ask(&Request::Finish { trial: false });
-    ask(&Request::Restart);
-    stream
-}
-
 /// Two models, the laptop's results for each, and the flash of a device that runs the first.
 struct Case {
     emulator: Emulator,
@@ -171,7 +153,7 @@ impl Case {
             Device::Host(Chunking::Whole).lines(&model, &pcm, true).expect("the host runs")
         });
         assert_ne!(events[0], events[1], "a test of nothing");
-        Some(Self { emulator, flash, stream: stream(&new), calls, pcm, events })
+        Some(Self { emulator, flash, stream: requests::update(&new), calls, pcm, events })
     }
 
     /// Cuts the power as `word` specifies, starts again, and returns the version that runs. Its
