@@ -329,6 +329,9 @@ class Nrf52:
         for name in ("led", "pin", "power", "column"):
             if name in self.wiring:
                 level = self.level(self.wiring[name])
+                if name == "led" and level and "column" in self.wiring:
+                    # An LED of a matrix, which is lit while its column is low.
+                    level = int(self.level(self.wiring["column"]) == 0)
                 if level != self.levels.get(name):
                     self.levels[name] = level
                     self.pin_log.append((self.machine.now / SECOND, name, level))

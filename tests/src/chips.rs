@@ -35,7 +35,8 @@ pub fn cells(board: &str) -> impl Fn(&str) -> String {
 /// Returns pins named in a cell, in order, each with the word before it: `TX, PA2; RX, PA3` gives
 /// TX PA2 and RX PA3.
 pub fn pins(cell: &str) -> Vec<(String, String)> {
-    let words: Vec<&str> = cell.split([' ', ',', ';', '(', ')']).filter(|w| !w.is_empty()).collect();
+    let words: Vec<&str> =
+        cell.split([' ', ',', ';', '(', ')']).filter(|w| !w.is_empty()).collect();
     let pairs = words.windows(2).filter(|pair| is_pin(pair[1]));
     let mut found: Vec<_> = pairs.map(|pair| (pair[0].to_owned(), pair[1].to_owned())).collect();
     if let Some(first) = words.first().filter(|word| is_pin(word)) {
@@ -49,7 +50,8 @@ fn is_pin(word: &str) -> bool {
     let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
     let number = word.strip_prefix("GPIO").or_else(|| word.strip_prefix("GP"));
     let nordic = word.strip_prefix("P0.").or_else(|| word.strip_prefix("P1."));
-    let port = word.strip_prefix('P').and_then(|w| w.strip_prefix(|c: char| ('A'..='I').contains(&c)));
+    let port =
+        word.strip_prefix('P').and_then(|w| w.strip_prefix(|c: char| ('A'..='I').contains(&c)));
     [number, nordic, port].into_iter().flatten().any(digits)
 }
 
@@ -156,8 +158,8 @@ impl Double {
     pub fn flashed(&self, model: &[u8]) -> Vec<u8> {
         let (start, bytes) = self.flash;
         let mut flash = vec![0xFF; bytes];
-        let [program, model] = [&self.program[..], model]
-            .map(|bytes| Source { path: Path::new("test"), bytes });
+        let [program, model] =
+            [&self.program[..], model].map(|bytes| Source { path: Path::new("test"), bytes });
         let plan = Plan::new(self.board, Some(program), model, false).expect("it fits");
         for part in plan.parts {
             let at = (part.address - start) as usize;
@@ -169,7 +171,8 @@ impl Double {
     fn symbols(&self) -> String {
         let file = object::File::parse(&*self.program).expect("an ELF file");
         let mut lines = String::new();
-        let functions = file.symbols().filter(|s| s.kind() == object::SymbolKind::Text && s.size() > 0);
+        let functions =
+            file.symbols().filter(|s| s.kind() == object::SymbolKind::Text && s.size() > 0);
         for symbol in functions {
             let name = symbol.name().unwrap_or("?");
             let _ = writeln!(lines, "{} {} {name}", symbol.address(), symbol.size());
@@ -213,7 +216,8 @@ impl Double {
         command.arg("--words").arg(path("words")).arg("--flash-out").arg(path("flash-out"));
         let output = command.args(run.options).output().expect("Python runs");
         let report = serde_json::from_slice(&output.stdout);
-        let report = report.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
+        let report =
+            report.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
         let words = fs::read(path("words")).expect("the words");
         let words = words.as_chunks().0.iter().map(|&word| u16::from_le_bytes(word)).collect();
         Outcome { report, words, flash: fs::read(path("flash-out")).expect("the flash") }
@@ -254,7 +258,9 @@ impl FlashOperation {
         let cells = &mut flash[self.offset..][..length];
         match &self.bytes {
             None => cells.fill(0xFF),
-            Some(bytes) => cells.iter_mut().zip(bytes).for_each(|(cell, byte)| *cell &= byte | !mask),
+            Some(bytes) => {
+                cells.iter_mut().zip(bytes).for_each(|(cell, byte)| *cell &= byte | !mask)
+            }
         }
     }
 }
@@ -266,19 +272,22 @@ impl Outcome {
     /// If the report has none in its form.
     pub fn flash_operations(&self) -> Vec<FlashOperation> {
         let log = self.report["flash"].as_array().expect("a list");
-        log.iter().map(|entry| {
-            let offset = entry[1].as_u64().expect("an offset") as usize;
-            match entry[2].as_str() {
-                Some(hex) => {
-                    let digits = |n: usize| u8::from_str_radix(&hex[n..n + 2], 16).expect("digits");
-                    let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(digits).collect();
-                    FlashOperation { offset, length: bytes.len(), bytes: Some(bytes) }
+        log.iter()
+            .map(|entry| {
+                let offset = entry[1].as_u64().expect("an offset") as usize;
+                match entry[2].as_str() {
+                    Some(hex) => {
+                        let digits =
+                            |n: usize| u8::from_str_radix(&hex[n..n + 2], 16).expect("digits");
+                        let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(digits).collect();
+                        FlashOperation { offset, length: bytes.len(), bytes: Some(bytes) }
+                    }
+                    None => {
+                        let length = entry[2].as_u64().expect("a length") as usize;
+                        FlashOperation { offset, length, bytes: None }
+                    }
                 }
-                None => {
-                    let length = entry[2].as_u64().expect("a length") as usize;
-                    FlashOperation { offset, length, bytes: None }
-                }
-            }
-        }).collect()
+            })
+            .collect()
     }
 }

@@ -31,7 +31,8 @@ use wakeling_shared::{
     },
 };
 use wakeling_tests::{
-    Random, Tier, device::emulator, hostile::own::small_pretrained, model::random_model, requests, sound,
+    Random, Tier, device::emulator, hostile::own::small_pretrained, model::random_model, requests,
+    sound,
 };
 use wakeling_train::{
     enroll::{empty_entry, enroll_file},

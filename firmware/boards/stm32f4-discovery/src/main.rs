@@ -7,6 +7,8 @@
 #![no_std]
 #![no_main]
 
+mod flash;
+
 use core::cell::RefCell;
 
 use embassy_executor::InterruptExecutor;
@@ -25,6 +27,7 @@ use embassy_stm32::{
     usart::{self, BufferedUart},
     wdg::IndependentWatchdog,
 };
+use flash::WideErase;
 use static_cell::ConstStaticCell;
 use wakeling_board::{BoardFiller, Parts, line::buffers, queue};
 use wakeling_firmware::{
@@ -142,7 +145,7 @@ fn main() -> ! {
             indicator: Both(led, pin),
             feed: || watchdog.borrow_mut().pet(),
             uart: (receive, send),
-            flash: (Flash::new_blocking(p.FLASH), FLASH_BASE as u32),
+            flash: (WideErase(Flash::new_blocking(p.FLASH)), FLASH_BASE as u32),
         },
     )
 }
