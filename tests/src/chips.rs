@@ -46,7 +46,7 @@ pub fn pins(cell: &str) -> Vec<(String, String)> {
 }
 
 /// Returns whether a word names a pin of a chip: PB10, P0.26, GP10 or GPIO4.
-fn is_pin(word: &str) -> bool {
+pub fn is_pin(word: &str) -> bool {
     let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
     let number = word.strip_prefix("GPIO").or_else(|| word.strip_prefix("GP"));
     let nordic = word.strip_prefix("P0.").or_else(|| word.strip_prefix("P1."));

@@ -5,9 +5,10 @@
 //! prints SKIP otherwise. `docs/lab/chips.md` has what each double covers. `WAKELING_CHIP_CUTS` sets
 //! the number of power cuts.
 
-use std::{collections::BTreeSet, env, path::Path};
+use std::{collections::BTreeSet, env, fs, path::Path};
 
 use wakeling_device::{
+    board::BOARDS,
     simulate::{Chunking, Device},
     update::{
         keys::Key,
@@ -17,7 +18,7 @@ use wakeling_device::{
 use wakeling_shared::{model::Model, timebase::SAMPLE_RATE_HZ};
 use wakeling_tests::{
     Random, Tier,
-    chips::{Double, FlashOperation, Outcome, Run},
+    chips::{self, Double, FlashOperation, Outcome, Run},
     model::random_model,
     requests, sound,
 };
@@ -175,6 +176,7 @@ fn detects_like_the_simulator(case: &Case, led_on: bool) {
     let lines = assert_lines(&outcome, "started version=1 slot=0", &model, &samples);
     assert_indicator(&outcome, &lines, led_on);
     assert_eq!(outcome.report["overrun bytes"], 0);
+    assert_ne!(outcome.report["crystal"], false, "an oscillator that jitters too much");
     assert_eq!(outcome.flash, flash, "the program wrote to the flash");
 }
 
@@ -288,4 +290,38 @@ fn microbit_updates_over_its_uart() {
 fn stm32f4_discovery_updates_with_the_slowest_flash_and_the_fastest_watchdog() {
     let Some(update) = Update::of(&STM32F4_DISCOVERY) else { return };
     update.send(10.0, &["--slow-flash", "--lsi", "47000"]);
+}
+
+/// Returns the pins that a board's program takes, in the document's writing.
+fn pins_in_program(board: &str) -> BTreeSet<String> {
+    let folder = if board == "pico2" { "pico" } else { board };
+    let path = format!("../firmware/boards/{folder}/src/main.rs");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let program = fs::read_to_string(path).expect("the board's program");
+    let code = program.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let words = code.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'));
+    let pins = words.filter_map(|word| {
+        let nordic = word.starts_with("P0_") || word.starts_with("P1_");
+        let pin = if nordic { word.replace('_', ".") } else { word.replace("PIN_", "GP") };
+        chips::is_pin(&pin).then_some(pin)
+    });
+    pins.collect()
+}
+
+#[test]
+fn pins_in_the_document_are_those_of_the_programs() {
+    for board in BOARDS.iter() {
+        let cell = chips::cells(board.name);
+        let wires = match &cell("wires")[..] {
+            "as `pico`" => chips::cells("pico")("wires"),
+            own => own.to_owned(),
+        };
+        let cells = [wires, cell("LED"), cell("pin"), cell("UART")].map(|cell| chips::pins(&cell));
+        // The LED that the ESP32-C3's board has, and the program does not use.
+        let unused = if board.name == "esp32-c3" { "GPIO8" } else { "" };
+        let document: BTreeSet<String> =
+            cells.concat().into_iter().map(|(_, pin)| pin).filter(|pin| pin != unused).collect();
+        assert_eq!(document, pins_in_program(board.name), "{}", board.name);
+        assert!(document.len() >= 6, "{}: {document:?}", board.name);
+    }
 }
