@@ -369,6 +369,8 @@ class Machine:
             block.register(0x400 + n, f"IPR{n}", 0xFF, sizes=(1,),
                            read=lambda n=n: self.priority.get(n + 16, 0),
                            write=lambda v, n=n: self.priority.update({n + 16: v & self.priority_mask}))
+        # EXTEXCLALL, which a chip with two cores needs.
+        block.register(0x008, "ACTLR", 0x2000_0000)
         block.register(0xF00, "STIR", 0x1FF, read=lambda: 0, write=lambda n: self.pending.add(n + 16))
         block.register(0xD00, "CPUID", 0, 0x410F_C241)
         block.register(0xD88, "CPACR", 0x00F0_0000)

@@ -623,5 +623,5 @@ class Microbit(Nrf52):
         gain = [1 / 6, 1 / 5, 1 / 4, 1 / 3, 1 / 2, 1, 2, 4][adc.channel.value >> 8 & 7]
         reference = 0.825 if adc.channel.value >> 12 & 1 else 0.6
         # The direct voltage is such that it stays in the range of the gain; loud sound is ±51 mV.
-        volts = 0.1 + 0.0515 * float(self.sound.at(seconds))
+        volts = 0.1 + 0.0515 * self.sound.one(seconds)
         return max(-8_192, min(16_383, round(volts * gain / reference * 16_384)))

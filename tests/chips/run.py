@@ -13,9 +13,10 @@ import time
 from cortex_m import SECOND, Failure
 from microphone import Host, Sound, frames
 from nrf52 import Microbit, Nano33
+from rp2350 import Pico2
 from stm32f4 import Stm32F4
 
-BOARDS = {"stm32f4-discovery": Stm32F4, "nano33": Nano33, "microbit-v2": Microbit}
+BOARDS = {"stm32f4-discovery": Stm32F4, "nano33": Nano33, "microbit-v2": Microbit, "pico2": Pico2}
 # A program may reset the chip once for each setting that takes effect so.
 MOST_RESETS = 4
 

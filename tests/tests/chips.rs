@@ -26,7 +26,6 @@ use wakeling_tests::{
 #[path = "../../firmware/src/cic.rs"]
 mod cic;
 #[path = "../../firmware/src/convert.rs"]
-#[allow(dead_code, reason = "only the analog converter is used here")]
 mod convert;
 
 /// Length of the sound in seconds.
@@ -82,6 +81,21 @@ const MICROBIT: Case = Case {
     microphone_hertz: 16_000.0,
     gain: (2.0, 0.05),
     alike: 0.99,
+};
+
+/// The upper 16 of the microphone's 24 bits are the sound at the gain of the program's conversion.
+const PICO2: Case = Case {
+    name: "pico2",
+    flash: (0x1000_0000, 1 << 22),
+    samples: |words| {
+        let slots = words.as_chunks().0.iter();
+        slots
+            .map(|&[low, high]| convert::from_i2s(u32::from(high) << 16 | u32::from(low)))
+            .collect()
+    },
+    microphone_hertz: 16_000.0,
+    gain: (1.0, 0.01),
+    alike: 0.999,
 };
 
 /// Returns sound at half of full scale, since microphones clip above, with silence behind it.
@@ -191,6 +205,11 @@ fn nano33_detects_like_the_simulator() {
 }
 
 #[test]
+fn pico2_detects_like_the_simulator() {
+    detects_like_the_simulator(&PICO2, true);
+}
+
+#[test]
 fn microbit_detects_like_the_simulator() {
     detects_like_the_simulator(&MICROBIT, true);
 }
@@ -280,6 +299,11 @@ fn nano33_updates_over_its_uart() {
 }
 
 #[test]
+fn pico2_updates_over_its_uart() {
+    updates_over_its_uart(&PICO2, 4.0);
+}
+
+#[test]
 fn microbit_updates_over_its_uart() {
     updates_over_its_uart(&MICROBIT, 4.0);
 }
@@ -312,11 +336,8 @@ fn pins_in_program(board: &str) -> BTreeSet<String> {
 fn pins_in_the_document_are_those_of_the_programs() {
     for board in BOARDS.iter() {
         let cell = chips::cells(board.name);
-        let wires = match &cell("wires")[..] {
-            "as `pico`" => chips::cells("pico")("wires"),
-            own => own.to_owned(),
-        };
-        let cells = [wires, cell("LED"), cell("pin"), cell("UART")].map(|cell| chips::pins(&cell));
+        let cells = [chips::wires_cell(board.name), cell("LED"), cell("pin"), cell("UART")];
+        let cells = cells.map(|cell| chips::pins(&cell));
         // The LED that the ESP32-C3's board has, and the program does not use.
         let unused = if board.name == "esp32-c3" { "GPIO8" } else { "" };
         let document: BTreeSet<String> =
