@@ -88,9 +88,9 @@ pub struct Double {
     folder: tempfile::TempDir,
 }
 
-/// Power and time of one run.
+/// Conditions from power-on to power-off.
 #[derive(Clone, Copy)]
-pub struct Run<'r> {
+pub struct PowerOn<'r> {
     /// Contents of the flash when the power comes.
     pub flash: &'r [u8],
     /// Sound at the microphone.
@@ -104,7 +104,7 @@ pub struct Run<'r> {
 }
 
 /// What a board did in one run.
-pub struct Outcome {
+pub struct BoardReport {
     /// Report of `tests/chips/run.py`.
     pub report: Value,
     /// Words or samples that DMA delivered, in order.
@@ -113,7 +113,7 @@ pub struct Outcome {
     pub flash: Vec<u8>,
 }
 
-impl Outcome {
+impl BoardReport {
     /// Text that the board sent.
     pub fn text(&self) -> &str {
         self.report["text"].as_str().unwrap_or_default()
@@ -198,7 +198,7 @@ impl Double {
     ///
     /// # Panics
     /// If the double cannot be run, or if the program does what its chip does not allow.
-    pub fn run(&self, run: Run<'_>) -> Outcome {
+    pub fn run(&self, run: PowerOn<'_>) -> BoardReport {
         let outcome = self.try_run(run);
         assert!(outcome.report["failure"].is_null(), "{}: {}", self.board.name, outcome.report);
         outcome
@@ -208,7 +208,7 @@ impl Double {
     ///
     /// # Panics
     /// If the double cannot be run.
-    pub fn try_run(&self, run: Run<'_>) -> Outcome {
+    pub fn try_run(&self, run: PowerOn<'_>) -> BoardReport {
         let path = |name: &str| self.folder.path().join(name);
         let pcm: Vec<u8> = run.pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
         let inputs = [
@@ -234,7 +234,7 @@ impl Double {
             report.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
         let words = fs::read(path("words")).expect("the words");
         let words = words.as_chunks().0.iter().map(|&word| u16::from_le_bytes(word)).collect();
-        Outcome { report, words, flash: fs::read(path("flash-out")).expect("the flash") }
+        BoardReport { report, words, flash: fs::read(path("flash-out")).expect("the flash") }
     }
 }
 
@@ -279,7 +279,7 @@ impl FlashOperation {
     }
 }
 
-impl Outcome {
+impl BoardReport {
     /// Operations of the flash, in order.
     ///
     /// # Panics

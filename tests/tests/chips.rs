@@ -18,7 +18,7 @@ use wakeling_device::{
 use wakeling_shared::{model::Model, timebase::SAMPLE_RATE_HZ};
 use wakeling_tests::{
     Random, Tier,
-    chips::{self, Double, FlashOperation, Outcome, Run},
+    chips::{self, BoardReport, Double, FlashOperation, PowerOn},
     model::random_model,
     requests, sound,
 };
@@ -117,7 +117,7 @@ fn simulated(model: &[u8], pcm: &[i16]) -> String {
 
 /// Checks the lines of a board against the simulator on the samples that it received. The last
 /// blocks may not be processed when the power goes; nothing may happen in them. Returns the lines.
-fn assert_lines(outcome: &Outcome, start: &str, model: &[u8], samples: &[i16]) -> String {
+fn assert_lines(outcome: &BoardReport, start: &str, model: &[u8], samples: &[i16]) -> String {
     const LAST_BLOCKS: usize = 8 * 320;
     let expected = simulated(model, samples);
     let before = simulated(model, &samples[..samples.len() - LAST_BLOCKS]);
@@ -128,7 +128,7 @@ fn assert_lines(outcome: &Outcome, start: &str, model: &[u8], samples: &[i16]) -
 }
 
 /// Checks pitch, level and length of what the board received: a wrong clock or gain changes them.
-fn assert_sound(case: &Case, outcome: &Outcome, pcm: &[i16], samples: &[i16]) {
+fn assert_sound(case: &Case, outcome: &BoardReport, pcm: &[i16], samples: &[i16]) {
     let hertz = outcome.number("microphone_hertz");
     assert!((hertz / case.microphone_hertz - 1.0).abs() < 1e-3, "{hertz} Hz");
     let missing = pcm.len().abs_diff(samples.len());
@@ -151,7 +151,7 @@ fn assert_sound(case: &Case, outcome: &Outcome, pcm: &[i16], samples: &[i16]) {
 }
 
 /// Checks that LED and pin are on for half a second after each detection.
-fn assert_indicator(outcome: &Outcome, lines: &str, led_on: bool) {
+fn assert_indicator(outcome: &BoardReport, lines: &str, led_on: bool) {
     /// Longest time from the end of a step to the pin: two blocks of 20 ms wait for DMA, and the
     /// network runs.
     const LATENCY: f64 = 0.1;
@@ -182,7 +182,8 @@ fn detects_like_the_simulator(case: &Case, led_on: bool) {
     let model = random_model(1, Tier::S);
     let pcm = speech(3);
     let flash = double.flashed(&model);
-    let run = Run { flash: &flash, pcm: &pcm, seconds: seconds(&pcm), requests: &[], options: &[] };
+    let run =
+        PowerOn { flash: &flash, pcm: &pcm, seconds: seconds(&pcm), requests: &[], options: &[] };
     let outcome = double.run(run);
     eprintln!("{}", outcome.report);
     let samples = (case.samples)(&outcome.words);
@@ -233,9 +234,9 @@ impl Update {
     }
 
     /// Sends the package, and checks that the board then runs it.
-    fn send(&self, seconds: f64, options: &[&str]) -> Outcome {
+    fn send(&self, seconds: f64, options: &[&str]) -> BoardReport {
         let (flash, requests) = (&self.flash[..], &self.requests[..]);
-        let outcome = self.double.run(Run { flash, pcm: &[0; 16], seconds, requests, options });
+        let outcome = self.double.run(PowerOn { flash, pcm: &[0; 16], seconds, requests, options });
         assert!(outcome.text().contains("started version=2 slot=1\n"), "{}", outcome.report);
         assert_eq!(outcome.report["overrun bytes"], 0);
         assert!(outcome.report["ended"].is_null(), "{}", outcome.report["ended"]);
@@ -250,7 +251,7 @@ fn updates_over_its_uart(case: &Case, longest: f64) {
     let double = &update.double;
 
     let pcm = speech(3);
-    let run = Run {
+    let run = PowerOn {
         flash: &outcome.flash,
         pcm: &pcm,
         seconds: seconds(&pcm),
@@ -267,7 +268,8 @@ fn updates_over_its_uart(case: &Case, longest: f64) {
         let mut torn = update.flash.clone();
         operations[..cut].iter().for_each(|operation| operation.apply(&mut torn));
         operations[cut].tear(&mut torn);
-        let run = Run { flash: &torn, pcm: &[0; 16], seconds: 0.3, requests: &[], options: &[] };
+        let run =
+            PowerOn { flash: &torn, pcm: &[0; 16], seconds: 0.3, requests: &[], options: &[] };
         let woke = double.run(run);
         let [one, two] = ["started version=1 slot=0\n", "started version=2 slot=1\n"]
             .map(|start| woke.text().starts_with(start));
@@ -295,17 +297,17 @@ fn stm32f4_discovery_updates_over_its_uart() {
 
 #[test]
 fn nano33_updates_over_its_uart() {
-    updates_over_its_uart(&NANO33, 4.0);
+    updates_over_its_uart(&NANO33, 4.5);
 }
 
 #[test]
 fn pico2_updates_over_its_uart() {
-    updates_over_its_uart(&PICO2, 4.0);
+    updates_over_its_uart(&PICO2, 4.5);
 }
 
 #[test]
 fn microbit_updates_over_its_uart() {
-    updates_over_its_uart(&MICROBIT, 4.0);
+    updates_over_its_uart(&MICROBIT, 4.5);
 }
 
 /// The watchdog's clock has 17 to 47 kHz, 32 as a rule, and a sector takes up to 2 s to erase

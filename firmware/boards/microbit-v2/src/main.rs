@@ -1,7 +1,7 @@
 //! Wakeling on the micro:bit v2 (nRF52833). A timer starts the converter 16,000 times a second, and
 //! DMA writes the readings into two buffers in turn. Pins are in `docs/reference/boards.md`.
 //!
-//! Built, and never run on hardware.
+//! Run on a double of the chip (`docs/lab/chips.md`), and never on hardware.
 
 #![no_std]
 #![no_main]

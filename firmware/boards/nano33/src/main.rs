@@ -2,7 +2,7 @@
 //! microphone's bits, and writes samples by DMA into two buffers in turn. Pins are in
 //! `docs/reference/boards.md`.
 //!
-//! Built, and never run on hardware.
+//! Run on a double of the chip (`docs/lab/chips.md`), and never on hardware.
 
 #![no_std]
 #![no_main]

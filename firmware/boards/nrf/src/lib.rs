@@ -1,7 +1,7 @@
 //! Boot of the boards with an nRF52840 or nRF52833: clock, UART, watchdog, the executor of the microphone's
 //! task, and the loop. A board adds its pins, its microphone and its indicator.
 //!
-//! Built, and never run on hardware.
+//! Run on a double of the chip (`docs/lab/chips.md`), and never on hardware.
 
 #![no_std]
 

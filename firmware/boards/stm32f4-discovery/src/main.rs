@@ -2,7 +2,7 @@
 //! I2S2 receives its bits in words of 16, DMA writes them into a ring, and the program filters
 //! them. Pins are in `docs/reference/boards.md`.
 //!
-//! Built, and never run on hardware.
+//! Run on a double of the chip (`docs/lab/chips.md`), and never on hardware.
 
 #![no_std]
 #![no_main]
