@@ -5,6 +5,7 @@
 //! | `cfg(wakeling_dsp)` | the DSP instructions of Armv7E-M or Armv8-M |
 //! | `cfg(wakeling_mve)` | the vectors of Armv8.1-M, besides the DSP instructions |
 //! | `cfg(wakeling_rv32)` | 32-bit RISC-V with multiplication |
+//! | `cfg(wakeling_short_product)` | Thumb instructions of 16 bits, and products of 32 |
 //! | `cfg(wakeling_vector)` | 64 bits, or WebAssembly with vectors |
 //! | `cfg(wakeling_dsp_is_optional)` | the DSP instructions only as an option of the assembler |
 //!
@@ -23,7 +24,7 @@ const MVE_CPUS: [&str; 3] =
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!(
-        "cargo:rustc-check-cfg=cfg(wakeling_dsp, wakeling_mve, wakeling_rv32, wakeling_vector, wakeling_dsp_is_optional)"
+        "cargo:rustc-check-cfg=cfg(wakeling_dsp, wakeling_mve, wakeling_rv32, wakeling_short_product, wakeling_vector, wakeling_dsp_is_optional)"
     );
     let variable = |name| env::var(name).unwrap_or_default();
     let target = variable("TARGET");
@@ -41,6 +42,9 @@ fn main() {
     }
     if target.starts_with("riscv32im") {
         println!("cargo:rustc-cfg=wakeling_rv32");
+    }
+    if target.starts_with("thumbv6m") || target.starts_with("thumbv8m.base") {
+        println!("cargo:rustc-cfg=wakeling_short_product");
     }
     let features = variable("CARGO_CFG_TARGET_FEATURE");
     if variable("CARGO_CFG_TARGET_POINTER_WIDTH") == "64"

@@ -13,6 +13,9 @@ pub const LOGIT_FRACTION_BITS: u32 = 8;
 /// On Cortex-M4 and later it is one instruction (`SMMULR`).
 #[inline(always)]
 pub const fn round_high(a: i32, b: i32) -> i32 {
+    if cfg!(wakeling_short_product) {
+        return round_high_of_halves(a, b);
+    }
     let product = a as i64 * b as i64;
     if cfg!(target_arch = "riscv32") {
         // Equal result, with a shift and a 32-bit addition instead of a 64-bit one.
@@ -20,6 +23,17 @@ pub const fn round_high(a: i32, b: i32) -> i32 {
     } else {
         ((product + (1 << 31)) >> 32) as i32
     }
+}
+
+/// Equals [`round_high`]. Products of halves fit 32 bits, which is all that a Cortex-M0 multiplies.
+#[inline(always)]
+const fn round_high_of_halves(a: i32, b: i32) -> i32 {
+    let [a_high, a_low, b_high, b_low] = [a >> 16, a & 0xFFFF, b >> 16, b & 0xFFFF];
+    // At most (2¹⁵ − 1) · (2¹⁶ − 1) + 2¹⁶ − 2 + 2¹⁵ = 2³¹ − 1.
+    let low = (a_low as u32).wrapping_mul(b_low as u32) >> 16;
+    let first = a_high * b_low + (low as i32 + (1 << 15));
+    let second = a_low * b_high + (first & 0xFFFF);
+    a_high * b_high + (first >> 16) + (second >> 16)
 }
 
 /// Returns `sat8(zero_point + round_high(acc, multiplier))`.
@@ -187,6 +201,19 @@ mod tests {
             let exact = f64::from(acc) * f64::from(multiplier) / 4_294_967_296.0;
             let expected = (exact + 0.5).floor();
             assert_eq!(f64::from(round_high(acc, multiplier)), expected, "{acc}");
+        }
+    }
+
+    #[test]
+    fn the_high_word_of_halves_is_equal() {
+        let edges = [0, 1, -1, 0x7FFF, 0x8000, 0xFFFF, -0x8000, -0x8001, 0x7FFF_FFFF, i32::MIN];
+        let edges = edges.into_iter().chain([0x7FFF_0000, i32::MIN + 0xFFFF, 0x5A5A_A5A5]);
+        let random = (0..3_000u32).map(|i| i.wrapping_mul(0x9E37_79B9) as i32 >> (i % 20));
+        let words: Vec<i32> = edges.chain(random).collect();
+        for &a in &words {
+            for &b in words.iter().step_by(3) {
+                assert_eq!(round_high_of_halves(a, b), round_high(a, b), "{a} {b}");
+            }
         }
     }
 

@@ -19,8 +19,13 @@ pub mod plain;
 #[cfg(wakeling_rv32)]
 mod riscv;
 pub mod tflite;
-#[cfg(any(test, not(any(wakeling_dsp, wakeling_mve, wakeling_rv32, wakeling_vector))))]
+#[cfg(any(
+    test,
+    not(any(wakeling_dsp, wakeling_mve, wakeling_rv32, wakeling_short_product, wakeling_vector))
+))]
 pub(super) mod scalar;
+#[cfg(wakeling_short_product)]
+mod thumb;
 #[cfg(all(wakeling_vector, not(any(wakeling_dsp, wakeling_mve))))]
 mod vector;
 
@@ -30,8 +35,16 @@ use dsp as fastest;
 use mve as fastest;
 #[cfg(wakeling_rv32)]
 use riscv as fastest;
-#[cfg(not(any(wakeling_dsp, wakeling_mve, wakeling_rv32, wakeling_vector)))]
+#[cfg(not(any(
+    wakeling_dsp,
+    wakeling_mve,
+    wakeling_rv32,
+    wakeling_short_product,
+    wakeling_vector
+)))]
 use scalar as fastest;
+#[cfg(wakeling_short_product)]
+use thumb as fastest;
 #[cfg(all(wakeling_vector, not(any(wakeling_dsp, wakeling_mve))))]
 use vector as fastest;
 

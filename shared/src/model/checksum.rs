@@ -41,7 +41,20 @@ impl Checksum {
     #[inline(always)]
     fn word(self, word: u32) -> Self {
         let (high, low) = (self.0 >> 32, self.0 & u64::from(u32::MAX));
+        if cfg!(wakeling_short_product) {
+            return Self((low << 32) - Self::short_of(low as u32) + high + u64::from(word));
+        }
         Self(u64::from(Self::MULTIPLIER) * low + high + u64::from(word))
+    }
+
+    /// Returns `(2³² − K)·low`, whose products fit 32 bits, which is all that a Cortex-M0 multiplies.
+    #[inline(always)]
+    const fn short_of(low: u32) -> u64 {
+        // 2³² − K = 2¹⁶ + 18,405.
+        const REST: u32 = Checksum::MULTIPLIER.wrapping_neg() - (1 << 16);
+        const { assert!(REST < 1 << 15) };
+        let (high_half, low_half) = (REST * (low >> 16), REST * (low & 0xFFFF));
+        ((high_half as u64 + low as u64) << 16) + low_half as u64
     }
 
     /// The state as `hi·2³² + lo`.
@@ -147,6 +160,14 @@ mod tests {
             let expected =
                 words.iter().fold(start, |n, &w| (n + u128::from(w)) * multiplier % MODULUS);
             assert_eq!(residue(Checksum::START.words(&words).0), expected, "{length}");
+        }
+    }
+
+    #[test]
+    fn the_product_of_halves_is_equal() {
+        let complement = (1 << 32) - u64::from(Checksum::MULTIPLIER);
+        for low in words(2_000).into_iter().chain([0, 1, 0xFFFF, 0x1_0000, u32::MAX]) {
+            assert_eq!(Checksum::short_of(low), complement * u64::from(low), "{low}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Kernels for 32-bit processors without parallel products: Cortex-M0, M3, and RISC-V without
+//! Kernels for 32-bit processors without parallel products: Cortex-M3, and RISC-V without
 //! multiplication.
 //!
 //! A pair of weights is multiplied as a whole, and its low byte once more. The sums are separated

@@ -20,7 +20,9 @@ pub fn pointwise(x: &[i8], affine: &TfliteAffine<'_>, wide: &mut [u32], y: &mut 
     let y = y.get_mut(..usize::from(affine.affine.outputs)).unwrap_or_default();
     #[cfg(any(wakeling_dsp, wakeling_mve))]
     super::dsp::pointwise_tflite(x, affine, wide, y);
-    #[cfg(not(any(wakeling_dsp, wakeling_mve)))]
+    #[cfg(wakeling_short_product)]
+    super::thumb::pointwise_tflite(x, affine, wide, y);
+    #[cfg(not(any(wakeling_dsp, wakeling_mve, wakeling_short_product)))]
     {
         let _ = wide;
         pointwise_plain(x, affine, y);
@@ -34,7 +36,9 @@ pub fn depthwise(columns: &Columns<'_>, affine: &TfliteAffine<'_>, y: &mut [i8])
     let y = y.get_mut(..usize::from(affine.affine.outputs)).unwrap_or_default();
     #[cfg(any(wakeling_dsp, wakeling_mve))]
     super::dsp::depthwise_tflite(columns, affine, y);
-    #[cfg(not(any(wakeling_dsp, wakeling_mve)))]
+    #[cfg(wakeling_short_product)]
+    super::thumb::depthwise_tflite(columns, affine, y);
+    #[cfg(not(any(wakeling_dsp, wakeling_mve, wakeling_short_product)))]
     depthwise_plain_from(0, columns, affine, y);
 }
 

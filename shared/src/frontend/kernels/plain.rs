@@ -9,6 +9,14 @@ use crate::frontend::params::MEL_WEIGHT_BITS;
 use crate::frontend::window::{COEFFICIENT_BITS, GROUP_PAIRS, GROUPS, Samples, group_start};
 use crate::frontend::{HOP_SAMPLES, MelPowers};
 
+/// Functions that have a counterpart in [`short`](super::short), as this processor runs them.
+mod own {
+    #[cfg(wakeling_short_product)]
+    pub(super) use super::super::short::{half_rotated, segment_sums, square, weigh};
+    #[cfg(not(wakeling_short_product))]
+    pub(super) use super::{half_rotated, segment_sums, square, weigh};
+}
+
 /// Applies the window to the samples, pads them with zeros to 512, and does the first pass:
 /// transforms of four points 64 apart, in digit-reversed order.
 ///
@@ -30,7 +38,7 @@ pub fn window(
             // could panic.
             let [a, b] = pairs.get(start + 16 * j + 64 * i).copied().unwrap_or_default();
             let [wa, wb] = weights[4 * j + i];
-            [weigh(a, wa), weigh(b, wb)]
+            [own::weigh(a, wa), own::weigh(b, wb)]
         };
         let (blocks, _) = out.as_chunks_mut::<4>();
         for (j, block) in blocks.iter_mut().enumerate() {
@@ -45,7 +53,7 @@ const PAIRS: usize = GROUPS * GROUP_PAIRS;
 
 /// Returns `⌊sample · coefficient · 2⁷⌋` for a coefficient in Q23; the magnitude is below 2²².
 #[inline(always)]
-fn weigh(sample: i16, coefficient: i32) -> i32 {
+pub(super) fn weigh(sample: i16, coefficient: i32) -> i32 {
     const { assert!(COEFFICIENT_BITS == 23) };
     ((i64::from(sample) * i64::from(coefficient)) >> 16) as i32
 }
@@ -61,7 +69,7 @@ const fn round_high_negative(a: i32, b: i32) -> i32 {
 ///
 /// Products are rounded to nearest, since rounding them down would accumulate in a few bins.
 #[inline(always)]
-const fn half_rotated([re, im]: Complex, [cos, sin]: Complex) -> Complex {
+pub(super) const fn half_rotated([re, im]: Complex, [cos, sin]: Complex) -> Complex {
     [round_high(re, cos) + round_high(im, sin), round_high(im, cos) + round_high_negative(re, sin)]
 }
 
@@ -132,15 +140,15 @@ fn pass(bins: &mut Bins, twiddles: &[Twiddles]) {
             [*a, *b, *c, *d] = butterfly(*a, *b, *c, *d);
         }
         for ((((a, b), c), d), &[wb, wc, wd]) in quads.zip(twiddles) {
-            [*a, *b, *c, *d] =
-                of_halves(*a, half_rotated(*b, wb), half_rotated(*c, wc), half_rotated(*d, wd));
+            let (b_half, c_half) = (own::half_rotated(*b, wb), own::half_rotated(*c, wc));
+            [*a, *b, *c, *d] = of_halves(*a, b_half, c_half, own::half_rotated(*d, wd));
         }
     }
 }
 
 /// Returns `|z|²` as its low and its high word.
 #[inline(always)]
-const fn square([re, im]: Complex) -> Complex {
+pub(super) const fn square([re, im]: Complex) -> Complex {
     let power = (re as i64 * re as i64) as u64 + (im as i64 * im as i64) as u64;
     [power as i32, (power >> 32) as i32]
 }
@@ -154,15 +162,15 @@ pub fn powers(bins: &mut Bins, twiddles: &[Complex; SPLIT_PAIRS]) {
     let (low, high) = bins.split_at_mut(COMPLEX_POINTS / 2);
     let [middle, high @ ..] = high else { return };
     // X[128] is the conjugate of Z[128].
-    *middle = square([2 * middle[0], 2 * middle[1]]);
+    *middle = own::square([2 * middle[0], 2 * middle[1]]);
     for ((z, mirrored), &twiddle) in low.iter_mut().skip(1).zip(high.iter_mut().rev()).zip(twiddles)
     {
         let even = [z[0] + mirrored[0], z[1] - mirrored[1]];
         // The value is 2i·O, so that its rotated half is i·w^k·O.
         let odd = [z[0] - mirrored[0], z[1] + mirrored[1]];
-        let [re, im] = half_rotated(odd, twiddle);
-        *z = square([even[0] + 2 * im, even[1] - 2 * re]);
-        *mirrored = square([even[0] - 2 * im, even[1] + 2 * re]);
+        let [re, im] = own::half_rotated(odd, twiddle);
+        *z = own::square([even[0] + 2 * im, even[1] - 2 * re]);
+        *mirrored = own::square([even[0] - 2 * im, even[1] + 2 * re]);
     }
 }
 
@@ -182,7 +190,7 @@ pub fn mel_powers(bins: &Bins, bands: &MelBands<'_>, powers: &mut MelPowers) {
         let count = end.saturating_sub(start).min(bins.len()).min(weights.len());
         let (inside, above) = bins.split_at(count);
         let (shares, later) = weights.split_at(count);
-        let sums = segment_sums(inside, shares);
+        let sums = own::segment_sums(inside, shares);
         // The falling share of the first segment is below the lowest band and belongs to none.
         if let Some(power) = segment.checked_sub(1).and_then(|c| powers.get_mut(c)) {
             *power = carried.mel_power(sums);
@@ -195,7 +203,7 @@ pub fn mel_powers(bins: &Bins, bands: &MelBands<'_>, powers: &mut MelPowers) {
 /// Returns the sums of `w·power` and of `power`.
 #[cfg_attr(target_os = "none", inline(never))]
 #[cfg_attr(not(target_os = "none"), inline(always))]
-fn segment_sums(bins: &[Complex], weights: &[[u8; 2]]) -> Sums {
+pub(super) fn segment_sums(bins: &[Complex], weights: &[[u8; 2]]) -> Sums {
     let mut sums = Sums::default();
     for (&[low, high], &weight) in bins.iter().zip(weights) {
         let weight = u64::from(u16::from_le_bytes(weight));
@@ -211,19 +219,19 @@ const MEL_FRACTION_BITS: u32 = 6;
 
 /// Sums over a part of the powers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sums {
+pub(super) struct Sums {
     /// `Σ w · ⌊power / 2³²⌋`.
-    high: u64,
+    pub(super) high: u64,
     /// `Σ w · (power mod 2³²)`.
-    low: u64,
+    pub(super) low: u64,
     /// `Σ power`.
-    total: u64,
+    pub(super) total: u64,
 }
 
 /// `2³²·high + low`: a sum of powers times weights in Q12.
 #[derive(Clone, Copy, Debug, Default)]
 struct Wide {
-    high: u64,
+    pub(super) high: u64,
     /// Negative if the sum subtracted from it was larger.
     low: i64,
 }
