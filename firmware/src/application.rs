@@ -17,6 +17,7 @@ use wakeling_shared::{
 
 use crate::{
     blocks::BLOCK_SAMPLES,
+    check::Check,
     listener::{ListenError, Listener, Options},
     microphone::{Microphone, ReadError},
 };
@@ -85,35 +86,60 @@ where
     let Board { microphone, indicator, mut sink, feed } = board;
     let mut microphone = Watched { microphone, feed };
     let outputs = (indicator, &mut sink, Options::default());
-    let ended = detect(flash, arena, &mut microphone, outputs, |_| NoObserver);
+    let file = ModelFile { bytes: flash, check: &Check::done(), is_checked: false };
+    let ended = detect(file, arena, &mut microphone, outputs, |_| NoObserver);
     let failure = ended.err().unwrap_or(Failure::End);
     // If the sink fails, the error cannot be reported.
     let _ = writeln!(sink, "error {failure}");
     failure
 }
 
-/// Runs the model at the front of `flash` until the microphone ends. `observer` creates an
-/// additional observer for the model. Model and pipeline are built in place in this frame. Not
-/// inlined, so that its stack is free again afterwards.
+/// A model file in flash.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelFile<'c, 'a> {
+    /// Flash region with the file at its front.
+    pub bytes: &'a [u8],
+    /// State of the check, which a serial line may read as well.
+    pub check: &'c Check<'a>,
+    /// `true` if the checksum was computed since the board started.
+    pub is_checked: bool,
+}
+
+/// Runs a model until the microphone ends. `observer` creates an additional observer for the model.
+/// Model and pipeline are built in place in this frame. Not inlined, so that its stack is free again
+/// afterwards.
 ///
 /// # Errors
-/// [`Failure`], by its cause.
-/// [`Failure`].
+/// [`Failure`], by its cause. If the model is damaged, nothing was written to the sink.
 #[inline(never)]
 pub fn detect<M: Microphone, P: OutputPin, O: Observer>(
-    flash: &[u8],
+    file: ModelFile<'_, '_>,
     arena: &mut [i8],
     microphone: &mut M,
     (indicator, sink, options): (P, &mut impl Write, Options),
     observer: impl FnOnce(&Model<'_>) -> O,
 ) -> Result<(), Failure<M::Error, P::Error>> {
     let (mut model, mut pipeline) = (None, None);
-    let model = Model::load_into(&mut model, flash).map_err(Failure::Model)?;
-    let pipeline = Pipeline::new_into(&mut pipeline, model, arena).map_err(Failure::Arena)?;
-    let listener = Listener::new(model, pipeline, (indicator, sink), options);
+    let (model, check) = Model::load_deferred(&mut model, file.bytes).map_err(Failure::Model)?;
+    if !file.is_checked {
+        file.check.begin(check);
+    }
+    let pipeline = Pipeline::new_into(&mut pipeline, model, arena);
+    // A damaged model may ask for any arena.
+    let pipeline = match pipeline {
+        Ok(pipeline) => pipeline,
+        Err(error) => {
+            file.check.finish().map_err(Failure::Model)?;
+            return Err(Failure::Arena(error));
+        }
+    };
+    let listener = Listener::new((model, file.check), pipeline, (indicator, sink), options);
     let mut listener = listener.with_observer(observer(model));
-    let result = listener.run(microphone, &mut [0; BLOCK_SAMPLES]);
-    result.map(drop).map_err(Failure::Listen)
+    match listener.run(microphone, &mut [0; BLOCK_SAMPLES]) {
+        Ok(_) => Ok(()),
+        Err(ListenError::Model(error)) => Err(Failure::Model(error)),
+        Err(error) => Err(Failure::Listen(error)),
+    }
 }
 
 /// Microphone that feeds the watchdog after every block.

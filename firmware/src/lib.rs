@@ -5,6 +5,7 @@
 //! | conversion, if needed | [`cic`], [`convert`] | bits, slots, voltages | 16 kHz `i16` |
 //! | queue | [`blocks`] | blocks that an interrupt fills | blocks in the loop |
 //! | sound | [`microphone`] | any source of samples | 16 kHz mono `i16` blocks |
+//! | model | [`check`] | its bytes in flash | whether they are those that were written |
 //! | loop | [`listener`] | blocks | indicator and event lines |
 //! | outputs | [`outputs`] | one indicator, one sink | an LED and a pin, a UART and a log |
 //! | application | [`application`] | flash, microphone, outputs, watchdog | all of the above |
@@ -20,6 +21,7 @@
 
 pub mod application;
 pub mod blocks;
+pub mod check;
 pub mod cic;
 pub mod convert;
 pub mod listener;

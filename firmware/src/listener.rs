@@ -8,12 +8,16 @@ use core::fmt::{self, Write};
 
 use embedded_hal::digital::OutputPin;
 use wakeling_shared::{
-    model::Model,
+    events::Loaded,
+    model::{LoadError, Model},
     monitor::Monitor,
     pipeline::{NoObserver, Observer, Pipeline},
 };
 
-use crate::microphone::{Microphone, ReadError};
+use crate::{
+    check::Check,
+    microphone::{Microphone, ReadError},
+};
 
 /// Default time for which the indicator stays lit, in samples: half a second, which is long enough
 /// to be seen.
@@ -37,6 +41,8 @@ impl Default for Options {
 /// Reason for which the loop stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenError<M, P> {
+    /// The model is damaged, which the check beside the sound found. Nothing was written.
+    Model(LoadError),
     /// The microphone failed.
     Microphone(M),
     /// The indicator's pin failed.
@@ -48,6 +54,7 @@ pub enum ListenError<M, P> {
 impl<M: fmt::Display, P: fmt::Debug> fmt::Display for ListenError<M, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Model(error) => write!(f, "no valid model: {error}"),
             Self::Microphone(error) => write!(f, "the microphone failed: {error}"),
             Self::Indicator(error) => write!(f, "the indicator failed: {error:?}"),
             Self::Sink => f.write_str("event lines cannot be written"),
@@ -60,22 +67,24 @@ impl<M: fmt::Display, P: fmt::Debug> fmt::Display for ListenError<M, P> {
 pub struct Listener<'p, 'm, 'a, P, W, O = NoObserver> {
     monitor: Monitor<'p, 'm, 'a>,
     indicator: P,
-    sink: W,
+    sink: Held<'m, 'a, W>,
     hold_samples: u32,
     observer: O,
     dark_at: Option<u64>,
 }
 
 impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
-    /// Creates a listener with a pipeline of `model`, fresh from [`Pipeline::new_into`].
+    /// Creates a listener with a pipeline of `model`, fresh from [`Pipeline::new_into`]. The model's
+    /// `check` may still be to be done.
     pub fn new(
-        model: &'m Model<'a>,
+        (model, check): (&'m Model<'a>, &'m Check<'a>),
         pipeline: &'p mut Pipeline<'m, 'a>,
         (indicator, sink): (P, W),
         options: Options,
     ) -> Self {
         let Options { scores, hold_samples } = options;
         let monitor = Monitor::new(model, pipeline, scores);
+        let sink = Held { model, check, sink, announced: false, damaged: None };
         Self { monitor, indicator, sink, hold_samples, observer: NoObserver, dark_at: None }
     }
 
@@ -94,13 +103,14 @@ impl<P: OutputPin, W: Write, O: Observer> Listener<'_, '_, '_, P, W, O> {
 
     /// Returns indicator and sink.
     pub fn release(self) -> (P, W) {
-        (self.indicator, self.sink)
+        (self.indicator, self.sink.sink)
     }
 
-    /// Announces the model, then processes sound until the microphone ends. Returns the number of
-    /// samples.
+    /// Processes sound until the microphone ends. Returns the number of samples.
     ///
-    /// The microphone writes to `block`, whose length affects only the delay.
+    /// The microphone writes to `block`, whose length affects only the delay. A part of the model is
+    /// checked before each block, until all of it is. The line that announces the model follows
+    /// that, and comes before every other line.
     ///
     /// # Errors
     /// [`ListenError`], by its cause. An overrun is not an error: it is reported, and the loop
@@ -110,25 +120,41 @@ impl<P: OutputPin, W: Write, O: Observer> Listener<'_, '_, '_, P, W, O> {
         microphone: &mut M,
         block: &mut [i16],
     ) -> Result<u64, ListenError<M::Error, P::Error>> {
-        self.monitor.announce(&mut self.sink).map_err(|_| ListenError::Sink)?;
         self.indicator.set_low().map_err(ListenError::Indicator)?;
+        if self.sink.check.is_done() {
+            self.sink.open().map_err(|_| self.sink.error())?;
+        }
         loop {
-            match microphone.read(block) {
+            let read = microphone.read(block);
+            if !self.sink.announced {
+                self.check(read.is_ok())?;
+            }
+            match read {
                 Ok(count) => self.process(block.get(..count).unwrap_or_default())?,
                 Err(ReadError::End) => return Ok(self.samples()),
                 Err(ReadError::Overrun { lost_samples }) => {
                     let written = self.monitor.report_overrun(lost_samples, &mut self.sink);
-                    written.map_err(|_| ListenError::Sink)?;
+                    written.map_err(|_| self.sink.error())?;
                 }
                 Err(ReadError::Board(error)) => return Err(ListenError::Microphone(error)),
             }
         }
     }
 
+    /// Checks a part of the model, or the rest of it if there is no sound to process meanwhile.
+    /// Announces the model at the end.
+    #[inline(never)]
+    fn check<M>(&mut self, is_sound: bool) -> Result<(), ListenError<M, P::Error>> {
+        if is_sound && !self.sink.check.advance().map_err(ListenError::Model)? {
+            return Ok(());
+        }
+        self.sink.open().map_err(|_| self.sink.error())
+    }
+
     /// Processes one block, then switches the indicator.
     fn process<M>(&mut self, pcm: &[i16]) -> Result<(), ListenError<M, P::Error>> {
         let detected = self.monitor.push(pcm, &mut self.sink, &mut self.observer);
-        if let Some(end_samples) = detected.map_err(|_| ListenError::Sink)? {
+        if let Some(end_samples) = detected.map_err(|_| self.sink.error())? {
             self.dark_at = Some(end_samples + u64::from(self.hold_samples));
             self.indicator.set_high().map_err(ListenError::Indicator)?;
         }
@@ -137,6 +163,42 @@ impl<P: OutputPin, W: Write, O: Observer> Listener<'_, '_, '_, P, W, O> {
             self.indicator.set_low().map_err(ListenError::Indicator)?;
         }
         Ok(())
+    }
+}
+
+/// Sink that lets no text through before the model is checked and announced.
+struct Held<'m, 'a, W> {
+    model: &'m Model<'a>,
+    check: &'m Check<'a>,
+    sink: W,
+    announced: bool,
+    damaged: Option<LoadError>,
+}
+
+impl<W: Write> Held<'_, '_, W> {
+    /// Finishes the check and announces the model.
+    #[inline(never)]
+    fn open(&mut self) -> fmt::Result {
+        if let Err(error) = self.check.finish() {
+            self.damaged = Some(error);
+            return Err(fmt::Error);
+        }
+        self.announced = true;
+        writeln!(self.sink, "{}", Loaded(self.model))
+    }
+
+    /// Reason for which a line was not written.
+    fn error<M, P>(&self) -> ListenError<M, P> {
+        self.damaged.map_or(ListenError::Sink, ListenError::Model)
+    }
+}
+
+impl<W: Write> Write for Held<'_, '_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if !self.announced {
+            self.open()?;
+        }
+        self.sink.write_str(text)
     }
 }
 

@@ -23,7 +23,8 @@ use wakeling_shared::{
 };
 
 use crate::{
-    application::{self, Board, Failure, Watched},
+    application::{self, Board, Failure, ModelFile, Watched},
+    check::Check,
     listener::Options,
     microphone::{Microphone, ReadError},
 };
@@ -97,8 +98,26 @@ where
     /// # Errors
     /// Returns the error of the flash.
     pub fn start(&mut self, arena: &mut [i8]) -> Result<Option<SlotImage>, F::Error> {
+        Ok(self.select(arena, Depth::Whole)?.map(|(place, _)| place))
+    }
+
+    /// As [`Updates::start`]. With [`Depth::Description`] the checksum of the confirmed model is left
+    /// for later. Returns whether it was computed, too.
+    fn select(
+        &mut self,
+        arena: &mut [i8],
+        depth: Depth,
+    ) -> Result<Option<(SlotImage, bool)>, F::Error> {
         self.restart = false;
-        self.store.start(|flash, place, question| good(flash, place, question, arena))
+        let (confirmed, mut is_checked) = (self.store.state().confirmed, true);
+        let place = self.store.start(|flash, place, question| {
+            // Any other model is run once after an update, or in place of a damaged one.
+            let can_wait = question == CheckLevel::Loads && confirmed == Some(place.slot);
+            let depth = if can_wait { depth } else { Depth::Whole };
+            is_checked = depth == Depth::Whole;
+            good(flash, place, (question, depth), arena)
+        })?;
+        Ok(place.map(|place| (place, is_checked)))
     }
 
     /// Store of the slots.
@@ -154,7 +173,8 @@ where
 {
     /// Runs one start: selects the model, reports it in a line, and processes sound until the
     /// microphone ends or the host requests a restart. Without a model it reports that, and returns
-    /// at once. `running` is called for the running package; its result is not used after this
+    /// at once. The checksum of a confirmed model is computed beside the sound; if it is damaged, the
+    /// selection is repeated without it, before any line. `running` is called for the running package; its result is not used after this
     /// function returns.
     ///
     /// # Errors
@@ -163,26 +183,84 @@ where
         &mut self,
         running: Running,
         arena: &mut [i8],
-        microphone: M,
-        (indicator, sink, options): (P, &mut impl fmt::Write, Options),
+        mut microphone: M,
+        (mut indicator, sink, options): (P, &mut impl fmt::Write, Options),
     ) -> Result<(), Failure<M::Error, P::Error>> {
-        // If the sink fails, the error cannot be reported.
-        if let Some(place) = self.start(arena).map_err(|_| Failure::Flash)? {
-            let SlotImage { slot, header, .. } = &place;
-            let [version, slot] = [header.version, slot.index().into()].map(Decimal::of);
-            let _ = writeln!(sink, "started version={version} slot={slot}");
-            let (model, tools) = (running(&place), self.tools);
-            let mut microphone = Attended::new(microphone, self);
-            let outputs = (indicator, sink, options);
-            application::detect(model, arena, &mut microphone, outputs, |loaded| {
-                watch(tools, loaded, model);
-                tools
-            })?;
-        } else {
-            let _ = writeln!(sink, "no model");
+        let mut depth = Depth::Description;
+        loop {
+            let selected = self.select(arena, depth).map_err(|_| Failure::Flash)?;
+            let Some((place, is_checked)) = selected else { break };
+            let outputs = (&mut indicator, Started { sink, place: &place, is_written: false });
+            let ended = self.listen(
+                (running, &place, is_checked),
+                arena,
+                &mut microphone,
+                outputs,
+                options,
+            );
+            match ended {
+                // Nothing was written. Now every checksum is computed before a model is selected.
+                Err(Failure::Model(_)) if !is_checked && depth == Depth::Description => {
+                    depth = Depth::Whole;
+                }
+                ended => {
+                    ended?;
+                    self.serve();
+                    return Ok(());
+                }
+            }
         }
+        // If the sink fails, the error cannot be reported.
+        let _ = writeln!(sink, "no model");
         self.serve();
         Ok(())
+    }
+
+    /// Runs the model of a package until the microphone ends.
+    fn listen<M: Microphone, P: OutputPin>(
+        &mut self,
+        (running, place, is_checked): (Running, &SlotImage, bool),
+        arena: &mut [i8],
+        microphone: &mut M,
+        (indicator, mut sink): (P, impl fmt::Write),
+        options: Options,
+    ) -> Result<(), Failure<M::Error, P::Error>> {
+        let (model, tools, check) = (running(place), self.tools, Check::done());
+        let mut microphone = Attended { microphone, updates: self, check: &check };
+        let file = ModelFile { bytes: model, check: &check, is_checked };
+        let outputs = (indicator, &mut sink, options);
+        application::detect(file, arena, &mut microphone, outputs, |loaded| {
+            watch(tools, loaded, model);
+            tools
+        })
+    }
+}
+
+/// Extent to which a model is checked before it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// The description alone, on which memory safety depends. The checksum follows.
+    Description,
+    /// Description and checksum.
+    Whole,
+}
+
+/// Sink that writes a line with the running version before the first text.
+struct Started<'s, W> {
+    sink: &'s mut W,
+    place: &'s SlotImage,
+    is_written: bool,
+}
+
+impl<W: fmt::Write> fmt::Write for Started<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if !self.is_written {
+            self.is_written = true;
+            let SlotImage { slot, header, .. } = self.place;
+            let [version, slot] = [header.version, slot.index().into()].map(Decimal::of);
+            writeln!(self.sink, "started version={version} slot={slot}")?;
+        }
+        self.sink.write_str(text)
     }
 }
 
@@ -237,10 +315,18 @@ where
 /// Returns whether the model of a slot loads and, if `question` requires it, passes its self-test.
 /// Not inlined, so that the model's 4.6 KB of stack are free again afterwards.
 #[inline(never)]
-fn good<F: Mapped>(flash: &F, place: &SlotImage, question: CheckLevel, arena: &mut [i8]) -> bool {
+fn good<F: Mapped>(
+    flash: &F,
+    place: &SlotImage,
+    (question, depth): (CheckLevel, Depth),
+    arena: &mut [i8],
+) -> bool {
     let mut slot = None;
     let bytes = flash.mapped(place.model_at, place.header.model_bytes);
-    let Ok(model) = Model::load_into(&mut slot, bytes) else { return false };
+    let Ok((model, mut check)) = Model::load_deferred(&mut slot, bytes) else { return false };
+    if depth == Depth::Whole && check.finish().is_err() {
+        return false;
+    }
     if model.arena_bytes() > arena.len() {
         return false;
     }
@@ -251,20 +337,15 @@ fn good<F: Mapped>(flash: &F, place: &SlotImage, question: CheckLevel, arena: &m
         || self_test::run(model, test, arena).is_ok()
 }
 
-/// Microphone that serves the line before each block. It ends when the host requests a restart.
-pub struct Attended<'u, 'r, M, F, A, L, R, E> {
+/// Microphone that serves the line before each block, once the model is checked: an answer can
+/// depend on the model. It ends when the host requests a restart.
+struct Attended<'u, 'r, 'c, M, F, A, L, R, E> {
     microphone: M,
     updates: &'u mut Updates<'r, F, A, L, R, E>,
+    check: &'c Check<'static>,
 }
 
-impl<'u, 'r, M, F, A, L, R, E> Attended<'u, 'r, M, F, A, L, R, E> {
-    /// Combines a microphone and updates.
-    pub fn new(microphone: M, updates: &'u mut Updates<'r, F, A, L, R, E>) -> Self {
-        Self { microphone, updates }
-    }
-}
-
-impl<M, F, A, L, R, E> Microphone for Attended<'_, '_, M, F, A, L, R, E>
+impl<M, F, A, L, R, E> Microphone for Attended<'_, '_, '_, M, F, A, L, R, E>
 where
     M: Microphone,
     F: Mapped,
@@ -276,7 +357,9 @@ where
     type Error = M::Error;
 
     fn read(&mut self, block: &mut [i16]) -> Result<usize, ReadError<M::Error>> {
-        self.updates.serve();
+        if self.check.is_done() {
+            self.updates.serve();
+        }
         if self.updates.restart() { Err(ReadError::End) } else { self.microphone.read(block) }
     }
 }

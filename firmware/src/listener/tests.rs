@@ -122,11 +122,11 @@ fn recording() -> Vec<i16> {
 fn detect(block_samples: usize, overrun_at: Option<usize>, scores: bool) -> (Vec<bool>, String) {
     let tables = Tables::new();
     let model = tables.model();
-    let mut arena = vec![0; model.arena_bytes()];
+    let (mut arena, check) = (vec![0; model.arena_bytes()], Check::done());
     let options = Options { scores, ..Options::default() };
     let outputs = (Pin::default(), String::new());
     let mut pipeline = Pipeline::new(&model, &mut arena).unwrap();
-    let mut listener = Listener::new(&model, &mut pipeline, outputs, options);
+    let mut listener = Listener::new((&model, &check), &mut pipeline, outputs, options);
     let pcm = recording();
     let mut player = Scorer { pcm: &pcm, position: 0, overrun_at };
     let samples = listener.run(&mut player, &mut vec![0; block_samples]).unwrap();
@@ -178,11 +178,11 @@ fn prints_a_microphone_issue_once_in_order_and_goes_on() {
     let model = tables.model();
     let pcm: Vec<i16> = [vec![0; 32_000], recording(), vec![0; 64_000]].concat();
     let lines_of = |block: usize| {
-        let mut arena = vec![0; model.arena_bytes()];
+        let (mut arena, check) = (vec![0; model.arena_bytes()], Check::done());
         let mut pipeline = Pipeline::new(&model, &mut arena).unwrap();
         let options = Options { scores: true, ..Options::default() };
         let outputs = (Pin::default(), String::new());
-        let mut listener = Listener::new(&model, &mut pipeline, outputs, options);
+        let mut listener = Listener::new((&model, &check), &mut pipeline, outputs, options);
         let mut player = Scorer { pcm: &pcm, position: 0, overrun_at: None };
         listener.run(&mut player, &mut vec![0; block]).unwrap();
         listener.release().1
@@ -208,10 +208,10 @@ fn a_broken_microphone_ends_the_loop() {
     }
     let tables = Tables::new();
     let model = tables.model();
-    let mut arena = vec![0; model.arena_bytes()];
+    let (mut arena, check) = (vec![0; model.arena_bytes()], Check::done());
     let outputs = (Pin::default(), String::new());
     let mut pipeline = Pipeline::new(&model, &mut arena).unwrap();
-    let mut listener = Listener::new(&model, &mut pipeline, outputs, Options::default());
+    let mut listener = Listener::new((&model, &check), &mut pipeline, outputs, Options::default());
     let error = listener.run(&mut Broken, &mut [0; 8]).unwrap_err();
     assert_eq!(std::format!("{error}"), "the microphone failed: no clock");
 }

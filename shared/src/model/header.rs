@@ -144,7 +144,42 @@ pub fn write_header(description_bytes: usize, body: &[u32], flags: u16) -> [u8; 
     bytemuck::cast(words.map(u32::to_le_bytes))
 }
 
-/// The body of a file whose header and checksum are valid.
+/// Check of a file's checksum, a part at a time; see
+/// [`Model::load_deferred`](super::Model::load_deferred).
+#[derive(Clone, Copy, Debug)]
+pub struct IntegrityCheck<'a> {
+    sum: Checksum,
+    rest: &'a [u32],
+    expected: u64,
+}
+
+impl IntegrityCheck<'_> {
+    /// Reads the next `words` words of the file. Returns `true` once all of them were read and the
+    /// checksum agrees. Multiples of 54 are the fastest.
+    ///
+    /// # Errors
+    /// [`LoadError::Checksum`] if the file is damaged, at the last part and at every call after it.
+    pub fn advance(&mut self, words: usize) -> Result<bool, LoadError> {
+        let (part, rest) = self.rest.split_at_checked(words).unwrap_or((self.rest, &[]));
+        self.sum = self.sum.words(part);
+        self.rest = rest;
+        if !rest.is_empty() {
+            return Ok(false);
+        }
+        let (expected, found) = (self.expected, self.sum.value());
+        if found == expected { Ok(true) } else { Err(LoadError::Checksum { expected, found }) }
+    }
+
+    /// Reads the rest of the file.
+    ///
+    /// # Errors
+    /// As [`IntegrityCheck::advance`].
+    pub fn finish(&mut self) -> Result<(), LoadError> {
+        self.advance(usize::MAX).map(drop)
+    }
+}
+
+/// The body of a file whose header is valid.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Body<'a> {
     /// Postcard encoding, without its padding.
@@ -153,8 +188,9 @@ pub(super) struct Body<'a> {
     pub arrays: &'a [u32],
 }
 
-/// Checks header and checksum, and returns the body. `kind` is the expected flag, 0 for sound.
-pub(super) fn body(bytes: &[u8], kind: u16) -> Result<Body<'_>, LoadError> {
+/// Checks the header, and returns the body and the check of its checksum, which is still to be done.
+/// `kind` is the expected flag, 0 for sound.
+pub(super) fn body(bytes: &[u8], kind: u16) -> Result<(Body<'_>, IntegrityCheck<'_>), LoadError> {
     const { assert!(cfg!(target_endian = "little"), "words in flash are little-endian") };
     let truncated = |expected| LoadError::Truncated { expected, found: bytes.len() };
     let (header, rest) =
@@ -183,12 +219,12 @@ pub(super) fn body(bytes: &[u8], kind: u16) -> Result<Body<'_>, LoadError> {
     }
     let remainder = bytes.as_ptr().addr() % ALIGNMENT;
     let words = bytemuck::try_cast_slice(body).map_err(|_| LoadError::Alignment { remainder })?;
-    let expected = u64::from(high) << 32 | u64::from(low);
-    let found = checksum(&[magic, version, length, description], words);
-    if found != expected {
-        return Err(LoadError::Checksum { expected, found });
-    }
+    let check = IntegrityCheck {
+        sum: Checksum::START.words(&[magic, version, length, description]),
+        rest: words,
+        expected: u64::from(high) << 32 | u64::from(low),
+    };
     let arrays = words.get(padded / size_of::<u32>()..).unwrap_or_default();
     let description = body.get(..description as usize).unwrap_or_default();
-    Ok(Body { description, arrays })
+    Ok((Body { description, arrays }, check))
 }

@@ -204,7 +204,8 @@ impl<'a> ImageModel<'a> {
     /// # Errors
     /// [`LoadError`], with what was expected and what was found.
     pub fn load(bytes: &'a [u8]) -> Result<Self, LoadError> {
-        let body = header::body(bytes, FLAG_IMAGE)?;
+        let (body, mut integrity) = header::body(bytes, FLAG_IMAGE)?;
+        integrity.finish()?;
         let mut reader = Reader::new(body.description);
         let mut model = reader.image()?;
         reader.finish()?;

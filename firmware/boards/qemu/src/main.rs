@@ -11,6 +11,7 @@
 use core::{convert::Infallible, fmt, ptr::addr_of_mut, str::SplitAsciiWhitespace};
 
 use wakeling_firmware::{
+    check::Check,
     listener::{ListenError, Listener, Options},
     microphone::{Microphone, ReadError},
 };
@@ -125,16 +126,29 @@ fn detect(
     let arena_capacity = arena.len();
 
     let start = counter.now();
-    let (mut model, mut pipeline) = (None, None);
-    let model = Model::load_into(&mut model, memory::model_region()).map_err(Failure::Model)?;
-    let pipeline = Pipeline::new_into(&mut pipeline, model, arena).map_err(Failure::Arena)?;
-    let mut listener = Listener::new(model, pipeline, (Dark, &mut *console), request.options);
+    let (mut model, mut pipeline, check) = (None, None, Check::done());
+    let loaded = Model::load_deferred(&mut model, memory::model_region());
+    let (model, pending) = loaded.map_err(Failure::Model)?;
+    check.begin(pending);
+    let pipeline = match Pipeline::new_into(&mut pipeline, model, arena) {
+        Ok(pipeline) => pipeline,
+        // A damaged model may ask for any arena.
+        Err(error) => {
+            return Err(check.finish().err().map_or(Failure::Arena(error), Failure::Model));
+        }
+    };
+    let model_and_check = (model, &check);
+    let mut listener =
+        Listener::new(model_and_check, pipeline, (Dark, &mut *console), request.options);
     let setup = counter.since(start);
 
     let (microphone, ticks) = (request.recording, Ticks::default());
     let mut microphone = Metered { microphone, counter: &counter, since: None, ticks };
     let block = block.get_mut(..request.block_samples).ok_or(Failure::Usage)?;
-    let samples = listener.run(&mut microphone, block).map_err(Failure::Listen)?;
+    let samples = listener.run(&mut microphone, block).map_err(|error| match error {
+        ListenError::Model(error) => Failure::Model(error),
+        error => Failure::Listen(error),
+    })?;
     Ok(Stats {
         setup_instructions: setup.instructions(),
         audio_instructions: microphone.ticks.instructions(),

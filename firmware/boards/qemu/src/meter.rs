@@ -9,7 +9,7 @@
 
 use core::{fmt, fmt::Write, ptr::addr_of_mut};
 
-use wakeling_firmware::microphone::Microphone;
+use wakeling_firmware::{check::Check, microphone::Microphone};
 use wakeling_qemu::{
     ARENA_BYTES, conclude,
     counter::{Counter, Ticks},
@@ -47,7 +47,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Instructions of each stage, summed over frames or steps.
+/// Instructions of each stage, summed over frames or steps, and of the whole check of the model.
 #[derive(Default)]
 struct Costs {
     frames: u64,
@@ -55,17 +55,19 @@ struct Costs {
     normalization: Ticks,
     steps: u64,
     network: Ticks,
+    check: Ticks,
 }
 
 impl fmt::Display for Costs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { frames, powers, normalization, steps, network } = self;
+        let Self { frames, powers, normalization, steps, network, check } = self;
         write!(
             f,
-            "meter frames={frames} powers={} normalization={} steps={steps} network={}",
+            "meter frames={frames} powers={} normalization={} steps={steps} network={} check={}",
             powers.instructions(),
             normalization.instructions(),
-            network.instructions()
+            network.instructions(),
+            check.instructions()
         )
     }
 }
@@ -90,14 +92,23 @@ fn measure(arena: &mut [i8], console: &mut Console) -> Result<Costs, Failure> {
     let name = words.next().ok_or(Failure::Usage)?;
     let show = words.next().is_some_and(|word| word == "frames");
 
-    let mut model = None;
-    let model = Model::load_into(&mut model, memory::model_region()).map_err(Failure::Model)?;
+    let (mut model, check) = (None, Check::done());
+    let loaded = Model::load_deferred(&mut model, memory::model_region());
+    let (model, pending) = loaded.map_err(Failure::Model)?;
+    check.begin(pending);
     let mut engine = Engine::new(model, arena).map_err(Failure::Arena)?;
     let mut front = PowerFrontend::new(&model.frontend);
     let mut normalizer = Normalizer::new(model.frontend.normalization);
     let mut recording = Recording::open(name).map_err(Failure::Recording)?;
     let (mut block, mut logits) = ([0; HOP_SAMPLES], [0; MAX_KEYWORDS]);
     let (mut costs, mut at) = (Costs::default(), 0);
+    // In the parts in which the application does it.
+    let mut is_checked = false;
+    while !is_checked {
+        let start = counter.now();
+        is_checked = check.advance().map_err(Failure::Model)?;
+        costs.check += counter.since(start);
+    }
     while let Ok(count) = recording.read(&mut block) {
         let mut rest = block.get(..count).unwrap_or_default();
         while !rest.is_empty() {

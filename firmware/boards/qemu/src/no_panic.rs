@@ -3,7 +3,7 @@
 //!
 //! The program does everything that the application does. It loads any bytes in the region of the
 //! model, builds the pipeline, processes a recording block by block, and prints scores, detections
-//! and faults. The proof thus holds from `Model::load_into` on, for any bytes and any sound, with
+//! and faults. The proof thus holds from `Model::load_deferred` on, for any bytes and any sound, with
 //! bounds checks in place. An optimized build does not check for overflow; every test on the laptop
 //! does.
 //!
@@ -15,7 +15,10 @@
 
 use core::{fmt::Write, panic::PanicInfo, ptr::addr_of_mut};
 
-use wakeling_firmware::listener::{Listener, Options};
+use wakeling_firmware::{
+    check::Check,
+    listener::{Listener, Options},
+};
 use wakeling_qemu::{
     ARENA_BYTES, memory,
     semihosting::{Console, Dark, Recording, command_line},
@@ -52,10 +55,13 @@ fn run() -> bool {
     let mut line = [0; COMMAND_LINE_BYTES];
     let name = command_line(&mut line).split_ascii_whitespace().nth(1).unwrap_or_default();
     let (mut model, mut pipeline) = (None, None);
-    let detection = Model::load_into(&mut model, memory::model_region()).ok().and_then(|model| {
+    let check = Check::done();
+    let loaded = Model::load_deferred(&mut model, memory::model_region());
+    let detection = loaded.ok().and_then(|(model, pending)| {
+        check.begin(pending);
         let pipeline = Pipeline::new_into(&mut pipeline, model, arena).ok()?;
         let options = Options { scores: true, ..Options::default() };
-        let mut listener = Listener::new(model, pipeline, (Dark, &mut console), options);
+        let mut listener = Listener::new((model, &check), pipeline, (Dark, &mut console), options);
         listener.run(&mut Recording::open(name).ok()?, &mut [0; BLOCK_SAMPLES]).ok()
     });
     let stack = Decimal::of(memory::peak_stack_bytes());

@@ -1,0 +1,58 @@
+//! Check of the model's checksum while sound is processed already.
+//!
+//! The checksum reads the whole model, which takes most of the time to set a board up. So the model
+//! is loaded without it, and the loop reads a part of the file before each block of sound. Nothing
+//! that depends on the model leaves the board before the check is done: the first line that is to
+//! be written finishes the check at once, and a damaged model ends the loop without a line.
+
+use core::cell::Cell;
+
+use wakeling_shared::model::{IntegrityCheck, LoadError};
+
+/// Number of words of the model that are read before each block, in whole blocks of the fastest
+/// kernel. With blocks of 20 ms, base M takes a second.
+pub const CHECK_WORDS: usize = 38 * 54;
+
+/// State of the check, which the loop and a board's serial line share.
+#[derive(Debug, Default)]
+pub struct Check<'a>(Cell<Option<IntegrityCheck<'a>>>);
+
+impl<'a> Check<'a> {
+    /// Creates the state of a model that was checked.
+    pub const fn done() -> Self {
+        Self(Cell::new(None))
+    }
+
+    /// Starts a check.
+    pub fn begin(&self, check: IntegrityCheck<'a>) {
+        self.0.set(Some(check));
+    }
+
+    /// Returns whether the model may be used.
+    pub fn is_done(&self) -> bool {
+        self.0.get().is_none()
+    }
+
+    /// Reads the next part of the model. Returns whether the model may be used.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the model is damaged, at this call and at every later one.
+    pub fn advance(&self) -> Result<bool, LoadError> {
+        self.read(CHECK_WORDS)
+    }
+
+    /// Reads the rest of the model.
+    ///
+    /// # Errors
+    /// As [`Check::advance`].
+    pub fn finish(&self) -> Result<(), LoadError> {
+        self.read(usize::MAX).map(drop)
+    }
+
+    fn read(&self, words: usize) -> Result<bool, LoadError> {
+        let Some(mut check) = self.0.get() else { return Ok(true) };
+        let read = check.advance(words);
+        self.0.set(if read == Ok(true) { None } else { Some(check) });
+        read
+    }
+}
