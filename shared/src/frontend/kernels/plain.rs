@@ -139,6 +139,9 @@ fn pass(bins: &mut Bins, twiddles: &[Twiddles]) {
         if let Some((((a, b), c), d)) = quads.next() {
             [*a, *b, *c, *d] = butterfly(*a, *b, *c, *d);
         }
+        #[cfg(wakeling_short_product)]
+        super::short::butterflies(block, twiddles);
+        #[cfg(not(wakeling_short_product))]
         for ((((a, b), c), d), &[wb, wc, wd]) in quads.zip(twiddles) {
             let (b_half, c_half) = (own::half_rotated(*b, wb), own::half_rotated(*c, wc));
             [*a, *b, *c, *d] = of_halves(*a, b_half, c_half, own::half_rotated(*d, wd));

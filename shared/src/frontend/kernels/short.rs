@@ -5,6 +5,8 @@
 //! those of [`plain`](super::plain) bit for bit.
 
 use super::plain::Sums;
+#[cfg(wakeling_short_product)]
+use crate::frontend::fft::Twiddles;
 use crate::frontend::fft::{Complex, power};
 
 /// `2¹⁶·high + low` with `low` in −2¹⁵ … 2¹⁵ − 1.
@@ -69,7 +71,7 @@ pub const fn weigh(sample: i16, coefficient: i32) -> i32 {
 }
 
 /// Returns `word²`; `|word|` is at most 2³¹ − 1.
-#[inline(always)]
+#[cfg(not(wakeling_short_product))]
 const fn squared(word: i32) -> u64 {
     let magnitude = word.unsigned_abs();
     let (high, low) = (magnitude >> 16, magnitude & 0xFFFF);
@@ -78,10 +80,34 @@ const fn squared(word: i32) -> u64 {
 }
 
 /// Equals [`plain::square`](super::plain::square).
-#[inline(always)]
+#[cfg(not(wakeling_short_product))]
 pub const fn square([re, im]: Complex) -> Complex {
     let power = squared(re) + squared(im);
     [power as i32, (power >> 32) as i32]
+}
+
+/// The same in assembly.
+#[cfg(wakeling_short_product)]
+#[inline(always)]
+#[allow(unsafe_code, reason = "an assembly function")]
+pub fn square([re, im]: Complex) -> Complex {
+    // SAFETY: the function accesses no memory but its stack.
+    let power = unsafe { assembly::square(re, im) };
+    [power as i32, (power >> 32) as i32]
+}
+
+/// Computes a block of a pass, as [`plain::pass`](super::plain::pass), from the second butterfly on.
+#[cfg(wakeling_short_product)]
+#[allow(unsafe_code, reason = "an assembly loop")]
+pub fn butterflies(block: &mut [Complex], twiddles: &[Twiddles]) {
+    let span = twiddles.len() + 1;
+    if block.len() >= 4 * span && span > 1 {
+        let (second, twiddles) = (block.as_mut_ptr().wrapping_add(1), twiddles.as_ptr_range());
+        let span_bytes = span * size_of::<Complex>();
+        // SAFETY: the block has four times `span` values, so that each butterfly has its four, which
+        // are `span` apart. There are `span - 1 ≥ 1` butterflies and twiddles, all of whole words.
+        unsafe { assembly::butterflies(second, twiddles.start, twiddles.end, span_bytes) }
+    }
 }
 
 /// Number of bins whose products of a weight and 16 bits sum to less than 2³².
@@ -90,13 +116,21 @@ const BINS: usize = 16;
 /// Equals [`plain::segment_sums`](super::plain::segment_sums).
 #[inline(never)]
 pub fn segment_sums(bins: &[Complex], weights: &[[u8; 2]]) -> Sums {
-    let mut sums = Sums::default();
-    for (bins, weights) in bins.chunks(BINS).zip(weights.chunks(BINS)) {
-        let Parts { parts, total } = part_sums(bins, weights);
-        let both = |low: u32, high: u32| u64::from(low) + (u64::from(high) << 16);
-        sums.low = sums.low.wrapping_add(both(parts[0], parts[1]));
-        sums.high = sums.high.wrapping_add(both(parts[2], parts[3]));
-        sums.total = sums.total.wrapping_add(power(total));
+    let count = bins.len().min(weights.len());
+    let first = count.min(BINS);
+    let (bins, mut more_bins) = bins.split_at(first);
+    let (weights, mut more_weights) = weights.split_at(first);
+    // Few segments have more bins.
+    let mut sums = part_sums(bins, weights).sums();
+    while !more_bins.is_empty() && !more_weights.is_empty() {
+        let next = more_bins.len().min(more_weights.len()).min(BINS);
+        let (bins, weights);
+        (bins, more_bins) = more_bins.split_at(next);
+        (weights, more_weights) = more_weights.split_at(next);
+        let Sums { high, low, total } = part_sums(bins, weights).sums();
+        sums.high = sums.high.wrapping_add(high);
+        sums.low = sums.low.wrapping_add(low);
+        sums.total = sums.total.wrapping_add(total);
     }
     sums
 }
@@ -109,6 +143,18 @@ struct Parts {
     parts: [u32; 4],
     /// The powers, low word first.
     total: Complex,
+}
+
+impl Parts {
+    /// Returns the sums of the halves.
+    #[inline(always)]
+    const fn sums(&self) -> Sums {
+        const fn both(low: u32, high: u32) -> u64 {
+            low as u64 + ((high as u64) << 16)
+        }
+        let [a, b, c, d] = self.parts;
+        Sums { high: both(c, d), low: both(a, b), total: power(self.total) }
+    }
 }
 
 /// Returns the sums of as many bins as there are weights, or the other way round.
@@ -148,7 +194,226 @@ mod assembly {
     use core::arch::naked_asm;
 
     use super::Parts;
-    use crate::frontend::fft::Complex;
+    use crate::frontend::fft::{Complex, Twiddles};
+
+    /// Returns `re² + im²`, each of a magnitude of at most 2³¹ − 2¹⁵. With `x = 2¹⁶·h + l`,
+    /// `x² = 2³²·h² + 2¹⁷·h·l + l²`.
+    #[unsafe(naked)]
+    pub unsafe extern "C" fn square(re: i32, im: i32) -> u64 {
+        naked_asm!(
+            "push {{r4, r5}}",
+            "sxth r2, r0",
+            "subs r0, r0, r2",
+            "asrs r0, r0, #16",
+            "mov r3, r0",
+            "muls r3, r2, r3",
+            "muls r2, r2, r2",
+            "muls r0, r0, r0",
+            "lsls r4, r3, #17",
+            "asrs r3, r3, #15",
+            "adds r2, r2, r4",
+            "adcs r3, r3, r0",
+            // The first square is in r2 and r3.
+            "sxth r4, r1",
+            "subs r1, r1, r4",
+            "asrs r1, r1, #16",
+            "mov r5, r1",
+            "muls r5, r4, r5",
+            "muls r4, r4, r4",
+            "muls r1, r1, r1",
+            "lsls r0, r5, #17",
+            "asrs r5, r5, #15",
+            "adds r0, r0, r4",
+            "adcs r1, r1, r5",
+            "adds r0, r0, r2",
+            "adcs r1, r1, r3",
+            "pop {{r4, r5}}",
+            "bx lr",
+        )
+    }
+
+    /// Leaves the rounded high word of a product, or of its negative, in `r2`. `$xl` and `$xh` are the halves of a value, `$wl` and `$wh` those of a twiddle.
+    macro_rules! high {
+        ($xl:literal, $xh:literal, $wl:literal, $wh:literal, $negate:literal, $add:literal) => {
+            concat!(
+                "mov r2, ",
+                $wl,
+                "\n",
+                "muls r2, ",
+                $xl,
+                ", r2\n",
+                $negate,
+                "asrs r2, r2, #16\n",
+                "mov r3, ",
+                $wl,
+                "\n",
+                "muls r3, ",
+                $xh,
+                ", r3\n",
+                $add,
+                " r2, r2, r3\n",
+                "mov r3, ",
+                $wh,
+                "\n",
+                "muls r3, ",
+                $xl,
+                ", r3\n",
+                $add,
+                " r2, r2, r3\n",
+                "add r2, r12\n",
+                "asrs r2, r2, #16\n",
+                "mov r3, ",
+                $wh,
+                "\n",
+                "muls r3, ",
+                $xh,
+                ", r3\n",
+                $add,
+                " r2, r2, r3\n",
+            )
+        };
+    }
+
+    /// Butterflies with twiddles: three values are rotated where they are, and then combined.
+    ///
+    /// The halves of a twiddle are in `r8` to `r11`, the low ones without sign, and those of a value
+    /// in `r4` to `r7`. A value is below 0.94 · 2³⁰, so that the sums of unlike halves fit. `r12` is
+    /// 2¹⁵. Frame: the span at 0, the end of the twiddles at 4, the first value at 8.
+    ///
+    /// # Safety
+    /// At `first`, and one, two and three spans of `span` bytes after it, are as many values as there
+    /// are twiddles up to `end`, at least one.
+    #[unsafe(naked)]
+    pub unsafe extern "C" fn butterflies(
+        first: *mut Complex,
+        twiddles: *const Twiddles,
+        end: *const Twiddles,
+        span: usize,
+    ) {
+        naked_asm!(
+            "push {{r4-r7, lr}}",
+            "mov r4, r8",
+            "mov r5, r9",
+            "mov r6, r10",
+            "mov r7, r11",
+            "push {{r4-r7}}",
+            "sub sp, #12",
+            "str r3, [sp, #0]",
+            "str r2, [sp, #4]",
+            "movs r4, #1",
+            "lsls r4, r4, #15",
+            "mov r12, r4",
+            "1:",
+            "str r0, [sp, #8]",
+            "ldr r3, [sp, #0]",
+            "adds r0, r0, r3",
+            "bl 3f",
+            "ldr r3, [sp, #0]",
+            "adds r0, r0, r3",
+            "bl 3f",
+            "ldr r3, [sp, #0]",
+            "adds r0, r0, r3",
+            "bl 3f",
+            "mov lr, r1",
+            // Twice the sum of the odd two is in r8 and r10, twice their difference in r9 and r11, r5.
+            "ldr r1, [sp, #0]",
+            "ldr r6, [r0, #0]",
+            "ldr r7, [r0, #4]",
+            "subs r2, r0, r1",
+            "subs r0, r2, r1",
+            "ldr r4, [r0, #0]",
+            "ldr r5, [r0, #4]",
+            "ldr r0, [sp, #8]",
+            "adds r3, r4, r6",
+            "lsls r3, r3, #1",
+            "mov r8, r3",
+            "subs r4, r4, r6",
+            "lsls r4, r4, #1",
+            "mov r9, r4",
+            "adds r3, r5, r7",
+            "lsls r3, r3, #1",
+            "mov r10, r3",
+            "subs r5, r5, r7",
+            "lsls r5, r5, #1",
+            // Real parts.
+            "ldr r4, [r0, #0]",
+            "ldr r6, [r2, #0]",
+            "lsls r6, r6, #1",
+            "adds r3, r4, r6",
+            "subs r4, r4, r6",
+            "mov r7, r8",
+            "adds r6, r3, r7",
+            "str r6, [r0, #0]",
+            "subs r3, r3, r7",
+            "str r3, [r2, #0]",
+            "subs r3, r2, r1",
+            "adds r7, r2, r1",
+            "adds r6, r4, r5",
+            "str r6, [r3, #0]",
+            "subs r4, r4, r5",
+            "str r4, [r7, #0]",
+            // Imaginary parts.
+            "ldr r4, [r0, #4]",
+            "ldr r6, [r2, #4]",
+            "lsls r6, r6, #1",
+            "adds r5, r4, r6",
+            "subs r4, r4, r6",
+            "mov r6, r10",
+            "adds r1, r5, r6",
+            "str r1, [r0, #4]",
+            "subs r5, r5, r6",
+            "str r5, [r2, #4]",
+            "mov r6, r9",
+            "subs r1, r4, r6",
+            "str r1, [r3, #4]",
+            "adds r4, r4, r6",
+            "str r4, [r7, #4]",
+            "mov r1, lr",
+            "adds r0, #8",
+            "ldr r2, [sp, #4]",
+            "cmp r1, r2",
+            "bne 1b",
+            "add sp, #12",
+            "pop {{r4-r7}}",
+            "mov r8, r4",
+            "mov r9, r5",
+            "mov r10, r6",
+            "mov r11, r7",
+            "pop {{r4-r7, pc}}",
+            // Replaces the value at r0 by half of it rotated by the next twiddle.
+            "3:",
+            "ldmia r1!, {{r2, r3}}",
+            "uxth r4, r2",
+            "mov r8, r4",
+            "asrs r2, r2, #16",
+            "mov r9, r2",
+            "uxth r4, r3",
+            "mov r10, r4",
+            "asrs r3, r3, #16",
+            "mov r11, r3",
+            "ldr r4, [r0, #0]",
+            "ldr r5, [r0, #4]",
+            "sxth r6, r4",
+            "subs r4, r4, r6",
+            "asrs r4, r4, #16",
+            "sxth r7, r5",
+            "subs r5, r5, r7",
+            "asrs r5, r5, #16",
+            high!("r6", "r4", "r8", "r9", "", "adds"),
+            "str r2, [r0, #0]",
+            high!("r7", "r5", "r10", "r11", "", "adds"),
+            "ldr r3, [r0, #0]",
+            "adds r2, r2, r3",
+            "str r2, [r0, #0]",
+            high!("r7", "r5", "r8", "r9", "", "adds"),
+            "str r2, [r0, #4]",
+            high!("r6", "r4", "r10", "r11", "rsbs r2, r2, #0\n", "subs"),
+            "ldr r3, [r0, #4]",
+            "adds r2, r2, r3",
+            "str r2, [r0, #4]",
+            "bx lr",
+        )
+    }
 
     /// Sums over bins. `r8` to `r11` are the four parts, `r12` and `lr` the words of the total. The
     /// weights come from the model's description and can be at an odd address.
