@@ -124,22 +124,14 @@ pub fn detect<M: Microphone, P: OutputPin, O: Observer>(
     if !file.is_checked {
         file.check.begin(check);
     }
-    let pipeline = Pipeline::new_into(&mut pipeline, model, arena);
     // A damaged model may ask for any arena.
-    let pipeline = match pipeline {
-        Ok(pipeline) => pipeline,
-        Err(error) => {
-            file.check.finish().map_err(Failure::Model)?;
-            return Err(Failure::Arena(error));
-        }
-    };
+    let damaged = |failure| file.check.error().map_or(failure, Failure::Model);
+    let pipeline = Pipeline::new_into(&mut pipeline, model, arena)
+        .map_err(|error| damaged(Failure::Arena(error)))?;
     let listener = Listener::new((model, file.check), pipeline, (indicator, sink), options);
     let mut listener = listener.with_observer(observer(model));
-    match listener.run(microphone, &mut [0; BLOCK_SAMPLES]) {
-        Ok(_) => Ok(()),
-        Err(ListenError::Model(error)) => Err(Failure::Model(error)),
-        Err(error) => Err(Failure::Listen(error)),
-    }
+    let ended = listener.run(microphone, &mut [0; BLOCK_SAMPLES]);
+    ended.map(drop).map_err(|error| damaged(Failure::Listen(error)))
 }
 
 /// Microphone that feeds the watchdog after every block.
@@ -166,7 +158,7 @@ mod tests {
     use super::*;
     use core::convert::Infallible;
     use embedded_hal::digital::ErrorType;
-    use std::string::String;
+    use std::{string::String, vec::Vec};
 
     /// One second of silence.
     struct Silence(usize);
@@ -212,6 +204,69 @@ mod tests {
         assert!(lines.starts_with("error no valid model: "), "{lines}");
         assert!(lines.ends_with("wakeling flash --model-only\n"), "{lines}");
         assert_eq!(fed, 0);
+    }
+
+    /// A model file, and the sound that triggers it.
+    mod loud {
+        extern crate std;
+        use std::vec::Vec;
+
+        include!(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/examples/support/loud.rs"));
+    }
+
+    /// Recording that a board plays.
+    struct Loud {
+        pcm: Vec<i16>,
+        at: usize,
+    }
+
+    impl Microphone for Loud {
+        type Error = &'static str;
+
+        fn read(&mut self, block: &mut [i16]) -> Result<usize, ReadError<&'static str>> {
+            let part = self.pcm.get(self.at..self.at + block.len()).ok_or(ReadError::End)?;
+            block.copy_from_slice(part);
+            self.at += block.len();
+            Ok(block.len())
+        }
+    }
+
+    fn lines_of(file: &[u32], samples: usize) -> String {
+        let mut lines = String::new();
+        let board = Board {
+            microphone: Loud { pcm: loud::sawtooth(samples), at: 0 },
+            indicator: Dark,
+            sink: &mut lines,
+            feed: || {},
+        };
+        let bytes: &[u8] = bytemuck::cast_slice(file);
+        run(bytes, &mut [0; 2_048], board);
+        lines
+    }
+
+    /// A file in words, as flash is.
+    fn loud_file() -> Vec<u32> {
+        let file = loud::loud_model();
+        let words = file.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word));
+        words.collect()
+    }
+
+    #[test]
+    fn model_with_any_damaged_byte_writes_nothing_but_the_error() {
+        let good = loud_file();
+        let expected = lines_of(&good, 6_400);
+        assert!(expected.contains("\ndetection "), "a test of nothing: {expected}");
+        assert!(expected.starts_with("model "), "{expected}");
+        let bytes = 4 * good.len();
+        for at in 0..bytes {
+            let mut file = good.clone();
+            file[at / 4] ^= 0x10 << (8 * (at % 4));
+            let refused = Model::load(bytemuck::cast_slice(&file)).expect_err("it is damaged");
+            let line = std::format!("error {}\n", Failure::<&str, ()>::Model(refused));
+            assert_eq!(lines_of(&file, 6_400), line, "byte {at}");
+            // A detection is not waited for: the end of the sound finishes the check as well.
+            assert_eq!(lines_of(&file, 0), line, "byte {at}");
+        }
     }
 
     #[test]

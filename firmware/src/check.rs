@@ -28,31 +28,26 @@ impl<'a> Check<'a> {
         self.0.set(Some(check));
     }
 
-    /// Returns whether the model may be used.
+    /// Returns whether the whole model was read and is not damaged.
     pub fn is_done(&self) -> bool {
         self.0.get().is_none()
     }
 
-    /// Reads the next part of the model. Returns whether the model may be used.
-    ///
-    /// # Errors
-    /// [`LoadError`] if the model is damaged, at this call and at every later one.
-    pub fn advance(&self) -> Result<bool, LoadError> {
-        self.read(CHECK_WORDS)
+    /// Reads the next part of the model. Returns `true` at its end, and if it is damaged.
+    pub fn advance(&self) -> bool {
+        !matches!(self.read(CHECK_WORDS), Ok(false))
     }
 
-    /// Reads the rest of the model.
-    ///
-    /// # Errors
-    /// As [`Check::advance`].
-    pub fn finish(&self) -> Result<(), LoadError> {
-        self.read(usize::MAX).map(drop)
+    /// Reads the rest of the model. Returns the error if it is damaged, at this call and at every
+    /// later one.
+    pub fn error(&self) -> Option<LoadError> {
+        self.read(usize::MAX).err()
     }
 
     fn read(&self, words: usize) -> Result<bool, LoadError> {
         let Some(mut check) = self.0.get() else { return Ok(true) };
         let read = check.advance(words);
-        self.0.set(if read == Ok(true) { None } else { Some(check) });
+        self.0.set(if matches!(read, Ok(true)) { None } else { Some(check) });
         read
     }
 }

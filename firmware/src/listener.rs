@@ -9,7 +9,7 @@ use core::fmt::{self, Write};
 use embedded_hal::digital::OutputPin;
 use wakeling_shared::{
     events::Loaded,
-    model::{LoadError, Model},
+    model::Model,
     monitor::Monitor,
     pipeline::{NoObserver, Observer, Pipeline},
 };
@@ -41,8 +41,8 @@ impl Default for Options {
 /// Reason for which the loop stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenError<M, P> {
-    /// The model is damaged, which the check beside the sound found. Nothing was written.
-    Model(LoadError),
+    /// The model is damaged: its [`Check`] has the error. Nothing was written.
+    Damaged,
     /// The microphone failed.
     Microphone(M),
     /// The indicator's pin failed.
@@ -54,7 +54,7 @@ pub enum ListenError<M, P> {
 impl<M: fmt::Display, P: fmt::Debug> fmt::Display for ListenError<M, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Model(error) => write!(f, "no valid model: {error}"),
+            Self::Damaged => f.write_str("the model is damaged"),
             Self::Microphone(error) => write!(f, "the microphone failed: {error}"),
             Self::Indicator(error) => write!(f, "the indicator failed: {error:?}"),
             Self::Sink => f.write_str("event lines cannot be written"),
@@ -84,7 +84,7 @@ impl<'p, 'm, 'a, P: OutputPin, W: Write> Listener<'p, 'm, 'a, P, W> {
     ) -> Self {
         let Options { scores, hold_samples } = options;
         let monitor = Monitor::new(model, pipeline, scores);
-        let sink = Held { model, check, sink, announced: false, damaged: None };
+        let sink = Held { model, check, sink, announced: false };
         Self { monitor, indicator, sink, hold_samples, observer: NoObserver, dark_at: None }
     }
 
@@ -126,8 +126,9 @@ impl<P: OutputPin, W: Write, O: Observer> Listener<'_, '_, '_, P, W, O> {
         }
         loop {
             let read = microphone.read(block);
-            if !self.sink.announced {
-                self.check(read.is_ok())?;
+            // Without sound to process meanwhile, the rest of the model is checked.
+            if !self.sink.announced && (read.is_err() || self.sink.check.advance()) {
+                self.sink.open().map_err(|_| self.sink.error())?;
             }
             match read {
                 Ok(count) => self.process(block.get(..count).unwrap_or_default())?,
@@ -139,16 +140,6 @@ impl<P: OutputPin, W: Write, O: Observer> Listener<'_, '_, '_, P, W, O> {
                 Err(ReadError::Board(error)) => return Err(ListenError::Microphone(error)),
             }
         }
-    }
-
-    /// Checks a part of the model, or the rest of it if there is no sound to process meanwhile.
-    /// Announces the model at the end.
-    #[inline(never)]
-    fn check<M>(&mut self, is_sound: bool) -> Result<(), ListenError<M, P::Error>> {
-        if is_sound && !self.sink.check.advance().map_err(ListenError::Model)? {
-            return Ok(());
-        }
-        self.sink.open().map_err(|_| self.sink.error())
     }
 
     /// Processes one block, then switches the indicator.
@@ -172,15 +163,13 @@ struct Held<'m, 'a, W> {
     check: &'m Check<'a>,
     sink: W,
     announced: bool,
-    damaged: Option<LoadError>,
 }
 
 impl<W: Write> Held<'_, '_, W> {
     /// Finishes the check and announces the model.
     #[inline(never)]
     fn open(&mut self) -> fmt::Result {
-        if let Err(error) = self.check.finish() {
-            self.damaged = Some(error);
+        if self.check.error().is_some() {
             return Err(fmt::Error);
         }
         self.announced = true;
@@ -189,7 +178,7 @@ impl<W: Write> Held<'_, '_, W> {
 
     /// Reason for which a line was not written.
     fn error<M, P>(&self) -> ListenError<M, P> {
-        self.damaged.map_or(ListenError::Sink, ListenError::Model)
+        if self.check.is_done() { ListenError::Sink } else { ListenError::Damaged }
     }
 }
 

@@ -15,12 +15,16 @@ use wakeling_device::{
     simulate::Simulation,
 };
 use wakeling_interop::microwakeword::import::{Imported, Settings};
-use wakeling_shared::model::{ImageModel, Model};
+use wakeling_shared::{
+    events::Stats,
+    model::{ImageModel, Model},
+    timebase::{HOP_SAMPLES, SAMPLE_RATE_HZ},
+};
 use wakeling_tests::{
     Random, Tier,
     device::if_there,
     image::{Network, random_image_model, tier_model},
-    model::random_model,
+    model::{random_model, random_model_with_heads},
     sound, tflite,
 };
 use wakeling_vision::network::Tier as ImageTier;
@@ -65,8 +69,8 @@ impl Programs {
 fn machines() -> Vec<Machine> {
     let wanted = env::var("WAKELING_BENCH_PROCESSORS").unwrap_or_default();
     let is_wanted = |machine: &Machine| {
-        let name = machine.name.to_lowercase();
-        wanted.is_empty() || wanted.split(' ').any(|wanted| name.trim_end_matches('f') == wanted)
+        let name = processor(*machine);
+        wanted.is_empty() || wanted.split(' ').any(|wanted| name == wanted)
     };
     MACHINES.into_iter().filter(is_wanted).collect()
 }
@@ -81,20 +85,60 @@ fn field(line: &str, name: &str) -> f64 {
     value.and_then(|value| value.parse().ok()).expect("the program prints it")
 }
 
-/// Returns the meter's counts for a random model: instructions per frame and per step, and products
-/// per step.
-fn metered(meter: &Emulator, seed: u64, tier: Tier, pcm: &[i16]) -> [f64; 3] {
+/// The meter's counts for a model.
+struct Metered {
+    /// Instructions of the front end per frame.
+    frame: f64,
+    /// Instructions of the network per step.
+    step: f64,
+    /// Products per step.
+    macs: f64,
+    /// Instructions of the check of the whole model, in the parts in which a device does it.
+    check: f64,
+}
+
+/// Returns the meter's counts for a random model.
+fn metered(meter: &Emulator, seed: u64, tier: Tier, pcm: &[i16]) -> Metered {
     metered_file(meter, &random_model(seed, tier), pcm)
 }
 
 /// Returns the meter's counts for a model file.
-fn metered_file(meter: &Emulator, bytes: &[u8], pcm: &[i16]) -> [f64; 3] {
+fn metered_file(meter: &Emulator, bytes: &[u8], pcm: &[i16]) -> Metered {
     let model = Model::load(bytes).expect("the model is valid");
     let text = meter.measure(bytes, pcm, &[]).expect("the meter runs");
     let line = text.lines().last().expect("the meter prints a line");
     let front = field(line, "powers") + field(line, "normalization");
-    let step = field(line, "network") / field(line, "steps");
-    [front / field(line, "frames"), step, model.step_macs() as f64]
+    Metered {
+        frame: front / field(line, "frames"),
+        step: field(line, "network") / field(line, "steps"),
+        macs: model.step_macs() as f64,
+        check: field(line, "check"),
+    }
+}
+
+/// Number of words of the larger of two models, whose difference is the cost of a further word.
+const WORDS: usize = 4;
+
+/// Returns the cost of a further word, with a head of its own: instructions for a second of audio,
+/// bytes of the model, bytes of state.
+fn further_word(meter: &Emulator, tier: Tier, step: f64, pcm: &[i16]) -> [f64; 3] {
+    let files = [1, WORDS].map(|words| random_model_with_heads(1, tier, words));
+    let models = files.each_ref().map(|file| Model::load(file).expect("the model is valid"));
+    // A second is enough for the mean of a step, which differs little.
+    let more = metered_file(meter, &files[1], &pcm[..SAMPLE_RATE_HZ]).step - step;
+    let per_word = |difference: f64| difference / (WORDS - 1) as f64;
+    let bytes = files[1].len() - files[0].len();
+    let state = models[1].arena_bytes() - models[0].arena_bytes();
+    [
+        per_word(more * 1_000.0 / f64::from(step_ms(&models[0]))),
+        per_word(bytes as f64),
+        per_word(state as f64),
+    ]
+}
+
+/// Returns the length of a step in milliseconds.
+fn step_ms(model: &Model<'_>) -> u32 {
+    u32::from(model.frames_per_step) * (1_000 * HOP_SAMPLES / SAMPLE_RATE_HZ) as u32
 }
 
 /// Returns the instructions for one image, its products, and bytes of memory; `None` if it does not
@@ -137,6 +181,12 @@ fn compiler(elf: &[u8]) -> String {
     text.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
+/// Returns the statistics of the application on a model.
+fn ran(application: &Emulator, model: &[u8], pcm: &[i16]) -> Stats {
+    let text = application.run(model, pcm, false).expect("the application runs");
+    Simulation::parse(&text).expect("events").stats.expect("the chip counts")
+}
+
 fn measure(programs: &[Programs]) -> (Results, String) {
     let pcm = sound::speech_like(1, SECONDS);
     let mut results = Results::new();
@@ -146,21 +196,27 @@ fn measure(programs: &[Programs]) -> (Results, String) {
             results.entry(name).or_default().push(value);
         };
         for (seed, kind) in SEEDS {
-            let [frame, ..] = metered(meter, seed, Tier::Tiny, &pcm);
+            let Metered { frame, .. } = metered(meter, seed, Tier::Tiny, &pcm);
             add(format!("1 front end ({kind:?}), a frame"), Some(frame));
         }
         for tier in [Tier::Alexa, Tier::S, Tier::M] {
-            let [_, step, macs] = metered(meter, 1, tier, &pcm);
+            let Metered { step, macs, check, .. } = metered(meter, 1, tier, &pcm);
             add(format!("2 {tier:?} ({macs} MAC), a step"), Some(step));
             add(format!("3 {tier:?}, a MAC"), Some(step / macs));
             let bytes = random_model(1, tier);
-            let text = application.run(&bytes, &pcm, false).expect("the application runs");
-            let stats = Simulation::parse(&text).expect("events").stats.expect("the chip counts");
+            let stats = ran(application, &bytes, &pcm);
             let second = stats.audio_instructions as f64 / SECONDS as f64;
             add(format!("5 {tier:?}, a second of audio"), Some(second));
             add(format!("6 {tier:?}, set-up"), Some(stats.setup_instructions as f64));
+            add(format!("6 {tier:?}, check of the model after set-up"), Some(check));
             add(format!("7 {tier:?}, bytes of the model"), Some(bytes.len() as f64));
             add(format!("8 {tier:?}, bytes of state"), Some(stats.arena_bytes as f64));
+            if tier != Tier::Alexa {
+                let [instructions, bytes, state] = further_word(meter, tier, step, &pcm);
+                add(format!("5 {tier:?}, a further word, a second of audio"), Some(instructions));
+                add(format!("7 {tier:?}, a further word, bytes of the model"), Some(bytes));
+                add(format!("8 {tier:?}, a further word, bytes of state"), Some(state));
+            }
             if tier == Tier::S {
                 add(
                     "9 bytes of stack, with model and front end".into(),
@@ -170,7 +226,13 @@ fn measure(programs: &[Programs]) -> (Results, String) {
             }
         }
         let alexa = Imported::of(&tflite::alexa(1), &Settings::default()).expect("it is converted");
-        let [_, step, macs] = metered_file(meter, alexa.bytes(), &pcm);
+        let Metered { step, macs, check, .. } = metered_file(meter, alexa.bytes(), &pcm);
+        let stats = ran(application, alexa.bytes(), &pcm);
+        let second = stats.audio_instructions as f64 / SECONDS as f64;
+        add("5 microWakeWord alexa, a second of audio".into(), Some(second));
+        let setup = stats.setup_instructions as f64;
+        add("6 microWakeWord alexa, set-up".into(), Some(setup));
+        add("6 microWakeWord alexa, check of the model after set-up".into(), Some(check));
         add(format!("2 microWakeWord alexa ({macs} MAC), a step"), Some(step));
         add("3 microWakeWord alexa, a MAC".into(), Some(step / macs));
         add("7 microWakeWord alexa, bytes of the model".into(), Some(alexa.bytes().len() as f64));
@@ -196,7 +258,10 @@ fn page(machines: &[Machine], results: &Results, made_by: &str) -> String {
          here ran on hardware), release profile, random weights in the shape of each tier, one word, \
          4 s of synthetic sound. A Cortex-M7 runs the program of the Cortex-M4F. `–`: more memory \
          than the machine is given. `./x bench` measures it anew and compares, `./x test` fails if a \
-         figure is more than 2 % worse, and `./x bench accept` writes this page.\n\n",
+         figure is more than 2 % worse, and `./x bench accept` writes this page, and `costs.toml` from \
+         it. Set-up reads the description of a model. Its checksum is computed in the first second of \
+         sound, of which no line is written before; the four seconds include it. A further word has a \
+         head of its own.\n\n",
     );
     let names: Vec<&str> = machines.iter().map(|machine| machine.name).collect();
     let _ = writeln!(page, "Compiler: {made_by}.\n\n| | {} |", names.join(" | "));
@@ -271,19 +336,104 @@ fn regressions(table: &str, now: &str) -> Vec<String> {
     worse
 }
 
+/// First lines of the file of costs.
+const COSTS_HEAD: &str = "\
+# What the device costs on every emulated processor, for programs: the figures of docs/reference/bench.md
+# that decide whether a model fits a board and runs in real time. Written by ./x bench accept.
+#
+#   machine                  processor: the name of a machine in boards.toml
+#   model                    tier of the model, with one word
+#   instructions_per_second  instructions for a second of audio, without a gate
+#   step_instructions        instructions of the network for a step
+#   setup_instructions       instructions before the first sample
+#   check_instructions       instructions of the check of the model, in the first second or two
+#   model_bytes              size of the model file
+#   state_bytes              size of the arena for the model's state
+#   further_word             what a further word with a head of its own adds, where it can have one
+";
+
+/// Models in the file of costs.
+const COSTED: [&str; 3] = ["S", "M", "microWakeWord alexa"];
+
+/// Returns the file of costs that belongs to a page.
+fn costs(page: &str) -> String {
+    let rows = rows(page);
+    let mut file = COSTS_HEAD.to_owned();
+    for machine in MACHINES {
+        let value = |name: &str| rows.get(name).and_then(|row| row.get(machine.name).copied())?;
+        for model in COSTED {
+            let whole = |row: &str| {
+                let value = value(&format!("{model}, {row}"));
+                value.unwrap_or_else(|| panic!("docs/reference/bench.md has no {row} of {model}"))
+            };
+            // The name of the row has the number of products.
+            let is_step = |name: &&&str| {
+                let rest = name.strip_prefix(model);
+                rest.is_some_and(|rest| rest.starts_with(" (") && rest.ends_with(", a step"))
+            };
+            let step = rows.keys().find(is_step).and_then(|name| value(name));
+            let fields = [
+                ("instructions_per_second", whole("a second of audio")),
+                ("step_instructions", step.expect("a page has the steps")),
+                ("setup_instructions", whole("set-up")),
+                ("check_instructions", whole("check of the model after set-up")),
+                ("model_bytes", whole("bytes of the model")),
+                ("state_bytes", whole("bytes of state")),
+            ];
+            let name = processor(machine);
+            let _ = writeln!(file, "\n[[cost]]\nmachine = \"{name}\"\nmodel = \"{model}\"");
+            for (field, value) in fields {
+                let _ = writeln!(file, "{field} = {value:.0}");
+            }
+            let further = |row: &str| value(&format!("{model}, a further word, {row}"));
+            let further =
+                ["a second of audio", "bytes of the model", "bytes of state"].map(further);
+            if let [Some(second), Some(bytes), Some(state)] = further {
+                let _ = writeln!(
+                    file,
+                    "further_word = {{ instructions_per_second = {second:.0}, model_bytes = \
+                     {bytes:.0}, state_bytes = {state:.0} }}"
+                );
+            }
+        }
+    }
+    file
+}
+
+/// Returns the name of a machine in `boards.toml`.
+fn processor(machine: Machine) -> String {
+    machine.name.to_lowercase().trim_end_matches('f').to_owned()
+}
+
+fn repository(path: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "..", path].iter().collect()
+}
+
+#[test]
+fn costs_are_those_of_the_page() {
+    let page = fs::read_to_string(repository(PAGE)).expect("the page is part of the repository");
+    let file = fs::read_to_string(repository(COSTS)).expect("so are the costs");
+    assert!(costs(&page) == file, "{COSTS} differs from {PAGE}: ./x bench accept");
+    assert_ne!(costs(&page.replacen("a second of audio | ", "a second of audio | 1", 3)), file);
+}
+
+const PAGE: &str = "docs/reference/bench.md";
+const COSTS: &str = "costs.toml";
+
 #[test]
 fn no_figure_is_worse_than_the_table() {
     let machines = machines();
     assert!(!machines.is_empty(), "no such processor: ./x help lists them");
     let Some(programs) = programs(&machines) else { return };
-    let path: PathBuf =
-        [env!("CARGO_MANIFEST_DIR"), "..", "docs", "reference", "bench.md"].iter().collect();
+    let path = repository(PAGE);
     let (results, made_by) = measure(&programs);
     let now = page(&machines, &results, &made_by);
     println!("{now}");
     if env::var("WAKELING_BENCH").is_ok_and(|action| action == "accept") {
         assert_eq!(machines.len(), MACHINES.len(), "a page has all processors");
-        return files::write_atomic(&path, now.as_bytes()).expect("docs/reference/ can be written");
+        files::write_atomic(&path, now.as_bytes()).expect("docs/reference/ can be written");
+        let costs = costs(&now);
+        return files::write_atomic(&repository(COSTS), costs.as_bytes()).expect("so can this");
     }
     let table =
         fs::read_to_string(&path).expect("docs/reference/bench.md is part of the repository");

@@ -5,7 +5,7 @@
 
 use wakeling_audio::features::mel_powers;
 use wakeling_device::{
-    emulator::{APPLICATION, Emulator, KERNELS, METER, Machine},
+    emulator::{APPLICATION, Emulator, EmulatorError, KERNELS, METER, Machine},
     simulate::{Chunking, Device, Simulation},
 };
 use wakeling_shared::{frontend::Normalizer, gate::GateParams, model::Model};
@@ -169,6 +169,38 @@ fn a_damaged_model_is_refused_in_words() {
         let message = emulator.run(bytes, &[], false).expect_err("no valid model").to_string();
         assert!(message.contains("no valid model at 0x100000"), "{message}");
         assert!(message.contains(expected), "{message}");
+    }
+}
+
+/// Returns the lines that the firmware wrote before the one with its error.
+fn lines_before(error: wakeling_device::Error) -> String {
+    match error {
+        wakeling_device::Error::Emulator(EmulatorError::Device { lines, .. }) => lines,
+        error => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_damaged_byte_anywhere_leads_to_the_error_alone() {
+    let good = random_model_with_heads(1, Tier::S, 2);
+    let pcm = sound::speech_like(1, 2);
+    let loaded = Model::load(&good).expect("the model is valid");
+    let host = Device::Host(Chunking::Whole).lines(&loaded, &pcm, false).expect("the host runs");
+    for machine in [Machine::CORTEX_M0, Machine::CORTEX_M4, Machine::RV32IMC] {
+        let Some(emulator) = device::emulator(machine, APPLICATION) else { continue };
+        let chip = emulator.run(&good, &pcm, false).expect("it runs");
+        assert!(chip.starts_with(&host), "{}: {chip}", machine.name);
+        // Magic, description, weights at both ends and between.
+        for at in [0, 40, 2_000, good.len() / 2, good.len() - 1] {
+            let mut damaged = good.clone();
+            damaged[at] ^= 0x40;
+            let reason = Model::load(&damaged).expect_err("it is damaged").to_string();
+            for scores in [false, true] {
+                let error = emulator.run(&damaged, &pcm, scores).expect_err("it is damaged");
+                assert!(error.to_string().contains(&reason), "{} {at}: {error}", machine.name);
+                assert_eq!(lines_before(error), "", "{} {at}", machine.name);
+            }
+        }
     }
 }
 

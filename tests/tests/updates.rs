@@ -258,6 +258,33 @@ fn a_whole_update_runs_the_new_model() {
 }
 
 #[test]
+fn a_damaged_model_gives_way_to_the_one_before_it() {
+    let Some(case) = Case::new() else { return };
+    let whole = case.emulator.run_on_flash(&case.flash, &case.pcm, &case.stream, &[]);
+    let flash = whole.expect("it runs").1;
+    // Two pages of journal, then two slots, whose packages have a header.
+    let slot_bytes = (flash.len() / PAGE - 2) / 2 * PAGE;
+    let model_at = |slot: usize| 2 * PAGE + slot * slot_bytes + HEADER_BYTES;
+    let model_bytes = random_model(2, Tier::Tiny).len();
+    // As flash decays: a bit is cleared in the first byte from there on that has one.
+    let damage = |flash: &mut [u8], at: usize| {
+        let byte = flash[at..].iter_mut().find(|byte| **byte != 0).expect("a byte");
+        *byte &= *byte - 1;
+    };
+    // Magic, description, weights in the middle and at the end.
+    for at in [0, 60, 2_000, model_bytes - 9] {
+        let mut damaged = flash.clone();
+        damage(&mut damaged, model_at(1) + at);
+        assert_eq!(case.version_of(&damaged, "damaged"), 1, "byte {at}");
+        // Without another model the device waits for one.
+        damage(&mut damaged, model_at(0) + model_bytes / 2 / 8 * 8 + 3);
+        let woke = case.emulator.run_on_flash(&damaged, &case.pcm, &[], &["scores"]);
+        let (lines, _) = woke.expect("it runs");
+        assert!(lines.starts_with("no model\nended "), "byte {at}: {lines}");
+    }
+}
+
+#[test]
 fn a_cut_at_every_page_write_leaves_a_whole_model() {
     let Some(case) = Case::new() else { return };
     let calls = case.calls.last().map_or(0, |call| call + 1);

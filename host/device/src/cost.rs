@@ -8,7 +8,10 @@
 use std::sync::LazyLock;
 
 use serde::Deserialize;
-use wakeling_shared::update::{journal, package};
+use wakeling_shared::{
+    model::MAX_KEYWORDS,
+    update::{journal, package},
+};
 
 use crate::board::{ARENA_BYTES, Board, table};
 
@@ -28,10 +31,42 @@ pub struct Cost {
     pub model: String,
     /// Instructions for a second of audio, without a gate.
     pub instructions_per_second: u64,
+    /// Instructions of the network for a step.
+    pub step_instructions: u64,
+    /// Instructions before the first sample.
+    pub setup_instructions: u64,
+    /// Instructions of the check of the model, in the first second or two.
+    pub check_instructions: u64,
     /// Size of the model file in bytes.
     pub model_bytes: u64,
     /// Size of the arena for the model's state in bytes.
     pub state_bytes: u64,
+    /// Cost of a further word; `None` if the model has one word only.
+    pub further_word: Option<FurtherWord>,
+}
+
+/// What a further word with a head of its own adds to a model.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub struct FurtherWord {
+    /// Instructions for a second of audio, without a gate.
+    pub instructions_per_second: u64,
+    /// Bytes of the model file.
+    pub model_bytes: u64,
+    /// Bytes of the arena.
+    pub state_bytes: u64,
+}
+
+impl Cost {
+    /// Returns the cost of the model with this number of words, at least 1.
+    pub fn with_words(&self, words: u64) -> Self {
+        let (mut cost, further) = (self.clone(), words.saturating_sub(1));
+        if let Some(word) = self.further_word {
+            cost.instructions_per_second += further * word.instructions_per_second;
+            cost.model_bytes += further * word.model_bytes;
+            cost.state_bytes += further * word.state_bytes;
+        }
+        cost
+    }
 }
 
 #[derive(Deserialize)]
@@ -49,10 +84,12 @@ pub fn costs() -> &'static [Cost] {
 }
 
 /// A model on a board.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Load {
     /// Cost on the board's processor.
-    pub cost: &'static Cost,
+    pub cost: Cost,
+    /// Number of words of the model.
+    pub words: u64,
     /// Cycles for a second of audio, computed.
     pub cycles_per_second: u64,
     /// Share of the processor's cycles in percent, computed; more than 100 if it cannot keep up.
@@ -75,7 +112,7 @@ impl Load {
 }
 
 impl Board {
-    /// Cost of every base model on this board, smallest model first.
+    /// Cost of every model with one word on this board, base models first, smallest first.
     ///
     /// ```
     /// use wakeling_device::board::Board;
@@ -88,14 +125,25 @@ impl Board {
     /// # Ok::<(), wakeling_device::Error>(())
     /// ```
     pub fn loads(&self) -> impl Iterator<Item = Load> {
+        let costs = costs().iter().filter(|cost| cost.machine == self.costs_of);
+        costs.map(|cost| self.load(cost, 1))
+    }
+
+    /// Cost of a model with as many words as fit this board; with one word if even that does not.
+    pub fn largest_load(&self, cost: &Cost) -> Load {
+        let most = if cost.further_word.is_some() { MAX_KEYWORDS as u64 } else { 1 };
+        let loads = (1..=most).rev().map(|words| self.load(cost, words));
+        let mut fitting = loads.filter(|load| load.words == 1 || load.fits());
+        fitting.next().unwrap_or_else(|| self.load(cost, 1))
+    }
+
+    fn load(&self, cost: &Cost, words: u64) -> Load {
         let machine = table::machines().iter().find(|machine| machine.name == self.costs_of);
         let factor = machine.map_or(0, |machine| u64::from(machine.cycles_percent));
-        let costs = costs().iter().filter(|cost| cost.machine == self.costs_of);
-        costs.map(move |cost| {
-            let cycles_per_second = cost.instructions_per_second * factor / 100;
-            let percent = cycles_per_second as f64 / (1e4 * f64::from(self.clock_mhz));
-            Load { cost, cycles_per_second, percent, room: self.room() }
-        })
+        let cost = cost.with_words(words);
+        let cycles_per_second = cost.instructions_per_second * factor / 100;
+        let percent = cycles_per_second as f64 / (1e4 * f64::from(self.clock_mhz));
+        Load { cost, words, cycles_per_second, percent, room: self.room() }
     }
 
     /// Number of bytes for a model file.
@@ -120,8 +168,8 @@ mod tests {
         let parsed = parse(TEXT).expect("costs.toml is valid");
         assert!(parsed.iter().all(|cost| cost.model_bytes > HEADER_BYTES as u64));
         for board in BOARDS.iter() {
-            let tiers: Vec<&str> = board.loads().map(|load| load.cost.model.as_str()).collect();
-            assert_eq!(tiers, ["S", "M"], "{}", board.name);
+            let models: Vec<String> = board.loads().map(|load| load.cost.model).collect();
+            assert_eq!(models, ["S", "M", "microWakeWord alexa"], "{}", board.name);
             assert!(board.loads().all(|load| load.cycles_per_second > 1_000_000), "{}", board.name);
         }
     }
@@ -129,10 +177,14 @@ mod tests {
     #[test]
     fn a_model_that_fills_its_slot_fits_and_a_larger_one_does_not() {
         let board = Board::named("microbit-v2").expect("it is a board");
-        let load = board.loads().last().expect("it has costs");
+        let loads: Vec<Load> = board.loads().collect();
         // 188 KiB without the header of the package.
-        assert_eq!(load.room, 188 * 1024 - 128);
-        assert!(!load.fits(), "base M needs two thirds of the flash");
-        assert!(board.loads().next().is_some_and(|load| load.fits()));
+        assert_eq!(loads[0].room, 188 * 1024 - 128);
+        assert!(loads[0].fits() && !loads[1].fits(), "base M takes two thirds of the flash");
+        let most = board.largest_load(&loads[0].cost);
+        assert!(most.fits() && most.words > 1 && most.percent > loads[0].percent);
+        let more = board.load(&loads[0].cost, most.words + 1);
+        assert!(!more.fits() || most.words == MAX_KEYWORDS as u64);
+        assert_eq!(board.largest_load(&loads[1].cost).words, 1);
     }
 }

@@ -80,6 +80,8 @@ pub enum EmulatorError {
         message: String,
         /// Whether the firmware rejected the model.
         is_about_model: bool,
+        /// Lines that the firmware wrote before.
+        lines: String,
     },
     /// QEMU ended without the firmware's last line.
     #[error("QEMU ended early ({status}): {stderr}")]
@@ -254,14 +256,14 @@ impl Emulator {
             .output()
             .map_err(|source| io_error(&self.qemu, "run", source))?;
         let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-        let mut failures = lines.lines().filter_map(|line| match Event::parse(line) {
-            Some(Event::Error(message)) => Some(message),
-            _ => None,
-        });
-        match failures.next() {
-            Some(message) => Err(device_error(message)),
-            None => Ok((lines, output)),
+        let mut before = 0;
+        for line in lines.split_inclusive('\n') {
+            if let Some(Event::Error(message)) = Event::parse(line.trim_end()) {
+                return Err(device_error(message, &lines[..before]));
+            }
+            before += line.len();
         }
+        Ok((lines, output))
     }
 
     /// Builds the command of QEMU. File names are relative, because commas have a meaning in QEMU's
@@ -303,9 +305,9 @@ fn ended_early(output: &Output) -> EmulatorError {
     EmulatorError::Qemu { status: output.status, stderr }
 }
 
-fn device_error(message: &str) -> EmulatorError {
+fn device_error(message: &str, lines: &str) -> EmulatorError {
     let is_about_model = message.starts_with("no valid model");
-    EmulatorError::Device { message: message.to_owned(), is_about_model }
+    EmulatorError::Device { message: message.to_owned(), is_about_model, lines: lines.to_owned() }
 }
 
 fn io_error(path: &Path, action: &'static str, source: io::Error) -> EmulatorError {

@@ -159,6 +159,7 @@ impl IntegrityCheck<'_> {
     ///
     /// # Errors
     /// [`LoadError::Checksum`] if the file is damaged, at the last part and at every call after it.
+    #[inline(never)]
     pub fn advance(&mut self, words: usize) -> Result<bool, LoadError> {
         let (part, rest) = self.rest.split_at_checked(words).unwrap_or((self.rest, &[]));
         self.sum = self.sum.words(part);

@@ -130,13 +130,10 @@ fn detect(
     let loaded = Model::load_deferred(&mut model, memory::model_region());
     let (model, pending) = loaded.map_err(Failure::Model)?;
     check.begin(pending);
-    let pipeline = match Pipeline::new_into(&mut pipeline, model, arena) {
-        Ok(pipeline) => pipeline,
-        // A damaged model may ask for any arena.
-        Err(error) => {
-            return Err(check.finish().err().map_or(Failure::Arena(error), Failure::Model));
-        }
-    };
+    // A damaged model may ask for any arena.
+    let damaged = |failure| check.error().map_or(failure, Failure::Model);
+    let pipeline = Pipeline::new_into(&mut pipeline, model, arena)
+        .map_err(|error| damaged(Failure::Arena(error)))?;
     let model_and_check = (model, &check);
     let mut listener =
         Listener::new(model_and_check, pipeline, (Dark, &mut *console), request.options);
@@ -145,10 +142,8 @@ fn detect(
     let (microphone, ticks) = (request.recording, Ticks::default());
     let mut microphone = Metered { microphone, counter: &counter, since: None, ticks };
     let block = block.get_mut(..request.block_samples).ok_or(Failure::Usage)?;
-    let samples = listener.run(&mut microphone, block).map_err(|error| match error {
-        ListenError::Model(error) => Failure::Model(error),
-        error => Failure::Listen(error),
-    })?;
+    let ended = listener.run(&mut microphone, block);
+    let samples = ended.map_err(|error| damaged(Failure::Listen(error)))?;
     Ok(Stats {
         setup_instructions: setup.instructions(),
         audio_instructions: microphone.ticks.instructions(),

@@ -106,8 +106,11 @@ fn measure(arena: &mut [i8], console: &mut Console) -> Result<Costs, Failure> {
     let mut is_checked = false;
     while !is_checked {
         let start = counter.now();
-        is_checked = check.advance().map_err(Failure::Model)?;
+        is_checked = check.advance();
         costs.check += counter.since(start);
+    }
+    if let Some(error) = check.error() {
+        return Err(Failure::Model(error));
     }
     while let Ok(count) = recording.read(&mut block) {
         let mut rest = block.get(..count).unwrap_or_default();
