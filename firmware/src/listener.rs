@@ -121,9 +121,6 @@ impl<P: OutputPin, W: Write, O: Observer> Listener<'_, '_, '_, P, W, O> {
         block: &mut [i16],
     ) -> Result<u64, ListenError<M::Error, P::Error>> {
         self.indicator.set_low().map_err(ListenError::Indicator)?;
-        if self.sink.check.is_done() {
-            self.sink.open().map_err(|_| self.sink.error())?;
-        }
         loop {
             let read = microphone.read(block);
             // Without sound to process meanwhile, the rest of the model is checked.

@@ -11,6 +11,8 @@ use std::{collections::BTreeMap, env, fmt::Write, fs, path::PathBuf};
 use wakeling_audio::features::NormalizationKind;
 use wakeling_core::files;
 use wakeling_device::{
+    board::BOARDS,
+    cost::Load,
     emulator::{APPLICATION, Emulator, EmulatorError, IMAGE, METER, Machine},
     simulate::Simulation,
 };
@@ -417,7 +419,75 @@ fn costs_are_those_of_the_page() {
     assert_ne!(costs(&page.replacen("a second of audio | ", "a second of audio | 1", 3)), file);
 }
 
+/// First and last line of the generated part of the document on boards.
+const START: &str = "<!-- from boards.toml and costs.toml, by ./x bench accept -->\n";
+const END: &str = "<!-- end -->\n";
+
+/// Returns the document on boards with a table made from `costs`.
+fn with_loads(document: &str) -> String {
+    let (before, rest) = document.split_once(START).expect("docs/reference/boards.md has the part");
+    let (_, after) = rest.split_once(END).expect("it has an end");
+    format!("{before}{START}{}{END}{after}", loads())
+}
+
+/// Formats the table of what every model takes on every board.
+fn loads() -> String {
+    let mut text = String::from(
+        "| board | model | instructions, M/s | cycles, MHz | of the clock | a step, ms | state, KB | \
+         model, KB | check, ms | all words | of the clock | current, mA |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for board in BOARDS.iter() {
+        for Load { cost, cycles_per_second, percent, room } in board.all_loads() {
+            let ms = |instructions| {
+                board.cycles(instructions) as f64 / (1e3 * f64::from(board.clock_mhz))
+            };
+            let (words, all) = board.with_all_words(cost);
+            let fits = cost.model_bytes <= room;
+            let current = |cycles: u64| {
+                let [least, most] = board.microamps_per_mhz?.map(|microamps| {
+                    format!("{:.2}", cycles as f64 / 1e6 * f64::from(microamps) / 1e3)
+                });
+                Some(if least == most { least } else { format!("{least}–{most}") })
+            };
+            let _ = writeln!(
+                text,
+                "| `{}` | {} | {:.1} | {:.1} | {percent:.0} % of {} MHz | {:.1} | {:.1} | {:.0} of {:.0}{} | \
+                 {:.0} | {words} | {:.0} % | {} |",
+                board.name,
+                cost.model,
+                cost.instructions_per_second as f64 / 1e6,
+                cycles_per_second as f64 / 1e6,
+                board.clock_mhz,
+                ms(cost.step_instructions),
+                cost.state_bytes as f64 / 1e3,
+                cost.model_bytes as f64 / 1e3,
+                room as f64 / 1e3,
+                if fits { "" } else { ", too large" },
+                ms(cost.check_instructions),
+                board.percent(&all),
+                current(cycles_per_second).unwrap_or_else(|| "–".into()),
+            );
+        }
+    }
+    text
+}
+
+#[test]
+fn loads_of_the_boards_are_those_of_the_costs() {
+    let path = repository(BOARDS_PAGE);
+    let document = fs::read_to_string(&path).expect("the document is part of the repository");
+    // Costs are part of this program, which is compiled anew after `./x bench accept` wrote them.
+    if env::var("WAKELING_BENCH").is_ok_and(|action| action == "accept") {
+        return files::write_atomic(&path, with_loads(&document).as_bytes())
+            .expect("it is written");
+    }
+    assert!(with_loads(&document) == document, "{BOARDS_PAGE} differs: ./x bench accept");
+    assert!(with_loads(&document.replacen(" MHz | ", " MHz | 1", 3)) == document);
+}
+
 const PAGE: &str = "docs/reference/bench.md";
+const BOARDS_PAGE: &str = "docs/reference/boards.md";
 const COSTS: &str = "costs.toml";
 
 #[test]

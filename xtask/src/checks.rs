@@ -55,21 +55,17 @@ pub fn bench(table: &Table, accept: bool, machines: &[&Machine]) -> TaskResult {
     let names: Vec<&str> = machines.iter().map(|machine| machine.name.as_str()).collect();
     // An empty list stands for all.
     let names = if is_all { String::new() } else { names.join(" ") };
-    let mut test = cargo();
-    test.args([
-        "test",
-        "-p",
-        "wakeling-tests",
-        "--test",
-        "bench",
-        "no_figure",
-        "--",
-        "--nocapture",
-    ])
-    .env("WAKELING_REQUIRE_EMULATOR", "1")
-    .env("WAKELING_BENCH", if accept { "accept" } else { "compare" })
-    .env("WAKELING_BENCH_PROCESSORS", names);
-    run(&mut test)
+    let run_test = |name| {
+        let mut test = cargo();
+        test.args(["test", "-p", "wakeling-tests", "--test", "bench", name, "--", "--nocapture"])
+            .env("WAKELING_REQUIRE_EMULATOR", "1")
+            .env("WAKELING_BENCH", if accept { "accept" } else { "compare" })
+            .env("WAKELING_BENCH_PROCESSORS", &names);
+        run(&mut test)
+    };
+    run_test("no_figure")?;
+    // Costs that were just written are part of the program that makes the table of the boards.
+    run_test("loads_of_the_boards")
 }
 
 /// Checks formatting, runs clippy and rustdoc with warnings as errors, and lists the packages.

@@ -83,6 +83,9 @@ pub struct Board {
     pub clock_mhz: u32,
     /// Name of the emulated machine with this processor, whose instructions are in `costs.toml`.
     pub costs_of: &'static str,
+    /// Current of the processor in microamperes per MHz, smallest and largest stated; `None` if its maker
+    /// states none that can be multiplied by megahertz.
+    pub microamps_per_mhz: Option<[u32; 2]>,
     /// Compiler's target.
     pub target: &'static str,
     /// Further compiler flags, if the target leaves the processor open.
@@ -215,6 +218,45 @@ mod tests {
     fn the_arena_is_that_of_the_firmware() {
         let support = fs::read_to_string(workspace().join("support/src/lib.rs")).expect("support");
         assert!(support.contains("pub const ARENA_BYTES: usize = 32 * 1024;"));
+    }
+
+    /// Returns the number after `name` in a program, such as that of `PllMul::MUL336`.
+    fn number_after(program: &str, name: &str) -> u32 {
+        let (_, rest) = program.split_once(name).unwrap_or_else(|| panic!("no {name}"));
+        let digits: String =
+            rest.chars().filter(|&c| c != '_').take_while(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or_else(|_| panic!("no number after {name}"))
+    }
+
+    #[test]
+    fn clocks_are_those_that_the_programs_set() {
+        for board in BOARDS.iter() {
+            let folder = match board.name {
+                // The program of both is one file.
+                "pico2" => "pico",
+                name => name,
+            };
+            let main = fs::read_to_string(workspace().join(folder).join("src/main.rs"));
+            let main = main.expect("a program");
+            let mhz = match board.name {
+                // The processor of an nRF52 has one clock (product specification, 4.2).
+                "nano33" | "microbit-v2" => 64,
+                // embassy-rp's default, from its PLL: 12 MHz · 125 / 6 / 2, or / 5 / 2.
+                "pico" | "pico2" => {
+                    assert!(main.contains("embassy_rp::init(Default::default())"));
+                    12 * 125 / 2 / if board.name == "pico" { 6 } else { 5 }
+                }
+                "stm32f4-discovery" => {
+                    let input =
+                        number_after(&main, "Hertz(") / number_after(&main, "PllPreDiv::DIV");
+                    input / 1_000_000 * number_after(&main, "PllMul::MUL")
+                        / number_after(&main, "PllPDiv::DIV")
+                }
+                "esp32-c3" => number_after(&main, "with_cpu_clock(CpuClock::_"),
+                name => panic!("where does {name} set its clock?"),
+            };
+            assert_eq!(board.clock_mhz, mhz, "{}", board.name);
+        }
     }
 
     #[test]

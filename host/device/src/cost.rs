@@ -83,13 +83,11 @@ pub fn costs() -> &'static [Cost] {
     &COSTS
 }
 
-/// A model on a board.
-#[derive(Clone, Debug)]
+/// A model with one word on a board.
+#[derive(Clone, Copy, Debug)]
 pub struct Load {
     /// Cost on the board's processor.
-    pub cost: Cost,
-    /// Number of words of the model.
-    pub words: u64,
+    pub cost: &'static Cost,
     /// Cycles for a second of audio, computed.
     pub cycles_per_second: u64,
     /// Share of the processor's cycles in percent, computed; more than 100 if it cannot keep up.
@@ -102,7 +100,7 @@ pub struct Load {
 impl Load {
     /// Returns whether flash and arena of the board have room for the model.
     pub fn fits(&self) -> bool {
-        self.cost.model_bytes <= self.room && self.cost.state_bytes <= ARENA_BYTES as u64
+        has_room(self.cost, self.room)
     }
 
     /// Returns whether the processor keeps up with the sound, by the computed cycles.
@@ -111,8 +109,12 @@ impl Load {
     }
 }
 
+fn has_room(cost: &Cost, room: u64) -> bool {
+    cost.model_bytes <= room && cost.state_bytes <= ARENA_BYTES as u64
+}
+
 impl Board {
-    /// Cost of every model with one word on this board, base models first, smallest first.
+    /// Cost of every base model on this board, smallest model first.
     ///
     /// ```
     /// use wakeling_device::board::Board;
@@ -125,25 +127,39 @@ impl Board {
     /// # Ok::<(), wakeling_device::Error>(())
     /// ```
     pub fn loads(&self) -> impl Iterator<Item = Load> {
+        self.all_loads().filter(|load| load.cost.further_word.is_some())
+    }
+
+    /// Cost of every measured model on this board: the base models, then those of other systems.
+    pub fn all_loads(&self) -> impl Iterator<Item = Load> {
         let costs = costs().iter().filter(|cost| cost.machine == self.costs_of);
-        costs.map(|cost| self.load(cost, 1))
+        costs.map(|cost| Load {
+            cost,
+            cycles_per_second: self.cycles(cost.instructions_per_second),
+            percent: self.percent(cost),
+            room: self.room(),
+        })
     }
 
-    /// Cost of a model with as many words as fit this board; with one word if even that does not.
-    pub fn largest_load(&self, cost: &Cost) -> Load {
+    /// Returns the cost of a model with as many words as fit this board, and their number. It is 1 if
+    /// not even one fits.
+    pub fn with_all_words(&self, cost: &Cost) -> (u64, Cost) {
         let most = if cost.further_word.is_some() { MAX_KEYWORDS as u64 } else { 1 };
-        let loads = (1..=most).rev().map(|words| self.load(cost, words));
-        let mut fitting = loads.filter(|load| load.words == 1 || load.fits());
-        fitting.next().unwrap_or_else(|| self.load(cost, 1))
+        let costs = (2..=most).rev().map(|words| (words, cost.with_words(words)));
+        let mut fitting = costs.filter(|(_, cost)| has_room(cost, self.room()));
+        fitting.next().unwrap_or_else(|| (1, cost.clone()))
     }
 
-    fn load(&self, cost: &Cost, words: u64) -> Load {
+    /// Share of the processor's cycles in percent that a model takes, computed.
+    pub fn percent(&self, cost: &Cost) -> f64 {
+        let cycles = self.cycles(cost.instructions_per_second) as f64;
+        cycles / (1e4 * f64::from(self.clock_mhz))
+    }
+
+    /// Cycles of the board's processor for a number of instructions, computed.
+    pub fn cycles(&self, instructions: u64) -> u64 {
         let machine = table::machines().iter().find(|machine| machine.name == self.costs_of);
-        let factor = machine.map_or(0, |machine| u64::from(machine.cycles_percent));
-        let cost = cost.with_words(words);
-        let cycles_per_second = cost.instructions_per_second * factor / 100;
-        let percent = cycles_per_second as f64 / (1e4 * f64::from(self.clock_mhz));
-        Load { cost, words, cycles_per_second, percent, room: self.room() }
+        instructions * machine.map_or(0, |machine| u64::from(machine.cycles_percent)) / 100
     }
 
     /// Number of bytes for a model file.
@@ -168,8 +184,12 @@ mod tests {
         let parsed = parse(TEXT).expect("costs.toml is valid");
         assert!(parsed.iter().all(|cost| cost.model_bytes > HEADER_BYTES as u64));
         for board in BOARDS.iter() {
-            let models: Vec<String> = board.loads().map(|load| load.cost.model).collect();
-            assert_eq!(models, ["S", "M", "microWakeWord alexa"], "{}", board.name);
+            let of = |loads: &mut dyn Iterator<Item = Load>| -> Vec<&str> {
+                loads.map(|load| load.cost.model.as_str()).collect()
+            };
+            assert_eq!(of(&mut board.loads()), ["S", "M"], "{}", board.name);
+            let all = of(&mut board.all_loads());
+            assert_eq!(all, ["S", "M", "microWakeWord alexa"], "{}", board.name);
             assert!(board.loads().all(|load| load.cycles_per_second > 1_000_000), "{}", board.name);
         }
     }
@@ -181,10 +201,10 @@ mod tests {
         // 188 KiB without the header of the package.
         assert_eq!(loads[0].room, 188 * 1024 - 128);
         assert!(loads[0].fits() && !loads[1].fits(), "base M takes two thirds of the flash");
-        let most = board.largest_load(&loads[0].cost);
-        assert!(most.fits() && most.words > 1 && most.percent > loads[0].percent);
-        let more = board.load(&loads[0].cost, most.words + 1);
-        assert!(!more.fits() || most.words == MAX_KEYWORDS as u64);
-        assert_eq!(board.largest_load(&loads[1].cost).words, 1);
+        let (words, most) = board.with_all_words(loads[0].cost);
+        assert!(words > 1 && board.percent(&most) > loads[0].percent);
+        assert!(has_room(&most, loads[0].room));
+        assert!(!has_room(&loads[0].cost.with_words(words + 1), loads[0].room) || words == 16);
+        assert_eq!(board.with_all_words(loads[1].cost).0, 1);
     }
 }

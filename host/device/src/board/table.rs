@@ -77,6 +77,7 @@ struct Entry {
     chip: &'static str,
     clock_mhz: u32,
     costs_of: &'static str,
+    microamps_per_mhz: Option<[u32; 2]>,
     target: &'static str,
     #[serde(default)]
     flags: &'static str,
@@ -117,6 +118,7 @@ impl<'de: 'static> Deserialize<'de> for Board {
             chip: entry.chip,
             clock_mhz: entry.clock_mhz,
             costs_of: entry.costs_of,
+            microamps_per_mhz: entry.microamps_per_mhz,
             target: entry.target,
             flags: entry.flags,
             microphone: entry.microphone,
