@@ -156,6 +156,7 @@ impl<M: Microphone, W: FnMut()> Microphone for Watched<M, W> {
 mod tests {
     extern crate std;
     use super::*;
+    use crate::check::CHECK_WORDS;
     use core::convert::Infallible;
     use embedded_hal::digital::ErrorType;
     use std::{string::String, vec::Vec};
@@ -231,16 +232,20 @@ mod tests {
         }
     }
 
-    fn lines_of(file: &[u32], samples: usize) -> String {
+    /// Returns the lines of a board, whose check takes `words` words of the file before each block.
+    fn lines_of(file: &[u32], samples: usize, words: usize) -> String {
         let mut lines = String::new();
-        let board = Board {
-            microphone: Loud { pcm: loud::sawtooth(samples), at: 0 },
-            indicator: Dark,
-            sink: &mut lines,
-            feed: || {},
+        let mut microphone = Loud { pcm: loud::sawtooth(samples), at: 0 };
+        let file = ModelFile {
+            bytes: bytemuck::cast_slice(file),
+            check: &Check::in_parts(words),
+            is_checked: false,
         };
-        let bytes: &[u8] = bytemuck::cast_slice(file);
-        run(bytes, &mut [0; 2_048], board);
+        let outputs = (Dark, &mut lines, Options::default());
+        let ended = detect(file, &mut [0; 2_048], &mut microphone, outputs, |_| NoObserver);
+        if let Err(failure) = ended {
+            writeln!(lines, "error {failure}").expect("a string");
+        }
         lines
     }
 
@@ -254,7 +259,9 @@ mod tests {
     #[test]
     fn model_with_any_damaged_byte_writes_nothing_but_the_error() {
         let good = loud_file();
-        let expected = lines_of(&good, 6_400);
+        let expected = lines_of(&good, 3_200, CHECK_WORDS);
+        // The detection comes while two thirds of the file are still to be read.
+        assert_eq!(lines_of(&good, 3_200, good.len() / 30), expected);
         assert!(expected.contains("\ndetection "), "a test of nothing: {expected}");
         assert!(expected.starts_with("model "), "{expected}");
         let bytes = 4 * good.len();
@@ -262,10 +269,12 @@ mod tests {
             let mut file = good.clone();
             file[at / 4] ^= 0x10 << (8 * (at % 4));
             let refused = Model::load(bytemuck::cast_slice(&file)).expect_err("it is damaged");
-            let line = std::format!("error {}\n", Failure::<&str, ()>::Model(refused));
-            assert_eq!(lines_of(&file, 6_400), line, "byte {at}");
-            // A detection is not waited for: the end of the sound finishes the check as well.
-            assert_eq!(lines_of(&file, 0), line, "byte {at}");
+            let line = std::format!("error {}\n", Failure::<&str, Infallible>::Model(refused));
+            for words in [CHECK_WORDS, good.len() / 30] {
+                assert_eq!(lines_of(&file, 3_200, words), line, "byte {at}");
+                // The end of the sound finishes the check as well.
+                assert_eq!(lines_of(&file, 0, words), line, "byte {at}");
+            }
         }
     }
 

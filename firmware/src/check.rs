@@ -14,28 +14,36 @@ use wakeling_shared::model::{IntegrityCheck, LoadError};
 pub const CHECK_WORDS: usize = 38 * 54;
 
 /// State of the check, which the loop and a board's serial line share.
-#[derive(Debug, Default)]
-pub struct Check<'a>(Cell<Option<IntegrityCheck<'a>>>);
+#[derive(Debug)]
+pub struct Check<'a> {
+    left: Cell<Option<IntegrityCheck<'a>>>,
+    words: usize,
+}
 
 impl<'a> Check<'a> {
     /// Creates the state of a model that was checked.
     pub const fn done() -> Self {
-        Self(Cell::new(None))
+        Self::in_parts(CHECK_WORDS)
+    }
+
+    /// As [`Check::done`]. A check that is begun reads `words` words before each block.
+    pub const fn in_parts(words: usize) -> Self {
+        Self { left: Cell::new(None), words }
     }
 
     /// Starts a check.
     pub fn begin(&self, check: IntegrityCheck<'a>) {
-        self.0.set(Some(check));
+        self.left.set(Some(check));
     }
 
     /// Returns whether the whole model was read and is not damaged.
     pub fn is_done(&self) -> bool {
-        self.0.get().is_none()
+        self.left.get().is_none()
     }
 
     /// Reads the next part of the model. Returns `true` at its end, and if it is damaged.
     pub fn advance(&self) -> bool {
-        !matches!(self.read(CHECK_WORDS), Ok(false))
+        !matches!(self.read(self.words), Ok(false))
     }
 
     /// Reads the rest of the model. Returns the error if it is damaged, at this call and at every
@@ -45,9 +53,9 @@ impl<'a> Check<'a> {
     }
 
     fn read(&self, words: usize) -> Result<bool, LoadError> {
-        let Some(mut check) = self.0.get() else { return Ok(true) };
+        let Some(mut check) = self.left.get() else { return Ok(true) };
         let read = check.advance(words);
-        self.0.set(if matches!(read, Ok(true)) { None } else { Some(check) });
+        self.left.set(if matches!(read, Ok(true)) { None } else { Some(check) });
         read
     }
 }
