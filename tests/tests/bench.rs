@@ -118,8 +118,9 @@ fn metered_file(meter: &Emulator, bytes: &[u8], pcm: &[i16]) -> Metered {
     }
 }
 
-/// Number of words of the larger of two models, whose difference is the cost of a further word.
-const WORDS: usize = 4;
+/// Number of words of the larger of two models, whose difference is the cost of a further word. A
+/// third one of tier M fits no Cortex-M0 here.
+const WORDS: usize = 2;
 
 /// Returns the cost of a further word, with a head of its own: instructions for a second of audio,
 /// bytes of the model, bytes of state.

@@ -271,17 +271,34 @@ fn a_damaged_model_gives_way_to_the_one_before_it() {
         let byte = flash[at..].iter_mut().find(|byte| **byte != 0).expect("a byte");
         *byte &= *byte - 1;
     };
+    let old = random_model(1, Tier::Tiny);
+    let old = Model::load(&old).expect("the model is valid");
+    let lines =
+        |pcm: &[i16]| Device::Host(Chunking::Whole).lines(&old, pcm, true).expect("it runs");
+    // A description that cannot be read is noticed before the first block, another damage after it.
+    let expected = [0, 320]
+        .map(|from| format!("started version=1 slot=0\n{}ended ", lines(&case.pcm[from..])));
+    let mut noticed = [0; 2];
+    // What follows the last weight that is not 0 is the self-test's.
+    let model = &flash[model_at(1)..][..model_bytes];
+    let last = model.iter().rposition(|&byte| byte != 0).expect("a weight");
     // Magic, description, weights in the middle and at the end.
-    for at in [0, 60, 2_000, model_bytes - 9] {
+    for at in [0, 60, 2_000, last] {
         let mut damaged = flash.clone();
         damage(&mut damaged, model_at(1) + at);
-        assert_eq!(case.version_of(&damaged, "damaged"), 1, "byte {at}");
+        let woke = case.emulator.run_on_flash(&damaged, &case.pcm, &[], &["scores"]);
+        let (lines, after) = woke.expect("it runs");
+        let which = expected.iter().position(|expected| lines.starts_with(expected));
+        noticed[which.unwrap_or_else(|| panic!("byte {at}: {lines}"))] += 1;
+        // The journal has the old model from now on.
+        assert_eq!(case.version_of(&after, "later"), 1, "byte {at}");
         // Without another model the device waits for one.
         damage(&mut damaged, model_at(0) + model_bytes / 2 / 8 * 8 + 3);
         let woke = case.emulator.run_on_flash(&damaged, &case.pcm, &[], &["scores"]);
         let (lines, _) = woke.expect("it runs");
         assert!(lines.starts_with("no model\nended "), "byte {at}: {lines}");
     }
+    assert!(noticed[0] > 0 && noticed[1] > 0, "{noticed:?}");
 }
 
 #[test]
