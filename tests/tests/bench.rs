@@ -12,7 +12,7 @@ use wakeling_audio::features::NormalizationKind;
 use wakeling_core::files;
 use wakeling_device::{
     board::BOARDS,
-    cost::Load,
+    cost::BoardLoad,
     emulator::{APPLICATION, Emulator, EmulatorError, IMAGE, METER, Machine},
     simulate::Simulation,
 };
@@ -439,7 +439,7 @@ fn loads() -> String {
          |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for board in BOARDS.iter() {
-        for Load { cost, cycles_per_second, percent, room } in board.all_loads() {
+        for BoardLoad { cost, cycles_per_second, percent, room } in board.all_loads() {
             let ms = |instructions| {
                 board.cycles(instructions) as f64 / (1e3 * f64::from(board.clock_mhz))
             };
@@ -454,7 +454,7 @@ fn loads() -> String {
             let _ = writeln!(
                 text,
                 "| `{}` | {} | {:.1} | {:.1} | {percent:.0} % of {} MHz | {:.1} | {:.1} | {:.0} of {:.0}{} | \
-                 {:.0} | {words} | {:.0} % | {} |",
+                 {:.1} | {words} | {:.0} % | {} |",
                 board.name,
                 cost.model,
                 cost.instructions_per_second as f64 / 1e6,

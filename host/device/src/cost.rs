@@ -85,7 +85,7 @@ pub fn costs() -> &'static [Cost] {
 
 /// A model with one word on a board.
 #[derive(Clone, Copy, Debug)]
-pub struct Load {
+pub struct BoardLoad {
     /// Cost on the board's processor.
     pub cost: &'static Cost,
     /// Cycles for a second of audio, computed.
@@ -97,7 +97,7 @@ pub struct Load {
     pub room: u64,
 }
 
-impl Load {
+impl BoardLoad {
     /// Returns whether flash and arena of the board have room for the model.
     pub fn fits(&self) -> bool {
         has_room(self.cost, self.room)
@@ -126,14 +126,14 @@ impl Board {
     /// assert!(nano.loads().all(|load| load.fits() && load.keeps_up()));
     /// # Ok::<(), wakeling_device::Error>(())
     /// ```
-    pub fn loads(&self) -> impl Iterator<Item = Load> {
+    pub fn loads(&self) -> impl Iterator<Item = BoardLoad> {
         self.all_loads().filter(|load| load.cost.further_word.is_some())
     }
 
     /// Cost of every measured model on this board: the base models, then those of other systems.
-    pub fn all_loads(&self) -> impl Iterator<Item = Load> {
+    pub fn all_loads(&self) -> impl Iterator<Item = BoardLoad> {
         let costs = costs().iter().filter(|cost| cost.machine == self.costs_of);
-        costs.map(|cost| Load {
+        costs.map(|cost| BoardLoad {
             cost,
             cycles_per_second: self.cycles(cost.instructions_per_second),
             percent: self.percent(cost),
@@ -184,7 +184,7 @@ mod tests {
         let parsed = parse(TEXT).expect("costs.toml is valid");
         assert!(parsed.iter().all(|cost| cost.model_bytes > HEADER_BYTES as u64));
         for board in BOARDS.iter() {
-            let of = |loads: &mut dyn Iterator<Item = Load>| -> Vec<&str> {
+            let of = |loads: &mut dyn Iterator<Item = BoardLoad>| -> Vec<&str> {
                 loads.map(|load| load.cost.model.as_str()).collect()
             };
             assert_eq!(of(&mut board.loads()), ["S", "M"], "{}", board.name);
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_model_that_fills_its_slot_fits_and_a_larger_one_does_not() {
         let board = Board::named("microbit-v2").expect("it is a board");
-        let loads: Vec<Load> = board.loads().collect();
+        let loads: Vec<BoardLoad> = board.loads().collect();
         // 188 KiB without the header of the package.
         assert_eq!(loads[0].room, 188 * 1024 - 128);
         assert!(loads[0].fits() && !loads[1].fits(), "base M takes two thirds of the flash");
