@@ -131,11 +131,6 @@ impl Board {
         Self::above(&here, file).ok_or_else(|| missing(Path::new(WORKSPACE).join(file), here))
     }
 
-    /// The program, if the repository in which this is called has built it already.
-    pub fn built_firmware(&self) -> Option<PathBuf> {
-        Self::above(&env::current_dir().ok()?, &self.program_in(Path::new("target")))
-    }
-
     /// Where cargo leaves the program.
     fn program_in(&self, target: &Path) -> PathBuf {
         target.join(self.target).join("release").join(self.package())
@@ -158,7 +153,7 @@ impl Board {
         })?;
         toolchain::need_target(target)?;
         let workspace = manifest.parent().unwrap_or(Path::new("."));
-        // The studio and `built_firmware` take what lies in the first for a program with slots.
+        // What lies in the first is a program with slots.
         let folder = workspace.join(if plain { "target/plain" } else { "target" });
         let triple: String = target
             .chars()
