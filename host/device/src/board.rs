@@ -79,6 +79,10 @@ pub struct Board {
     pub title: &'static str,
     /// Name of its chip in probe-rs or espflash.
     pub chip: &'static str,
+    /// Frequency of the processor in MHz that its program sets.
+    pub clock_mhz: u32,
+    /// Name of the emulated machine with this processor, whose instructions are in `costs.toml`.
+    pub costs_of: &'static str,
     /// Compiler's target.
     pub target: &'static str,
     /// Further compiler flags, if the target leaves the processor open.

@@ -8,6 +8,7 @@ pub mod stream;
 pub mod simulate;
 pub mod emulator;
 pub mod board;
+pub mod cost;
 pub mod attached;
 pub mod toolchain;
 pub mod flash;

@@ -48,6 +48,10 @@ pub struct Emulated {
     pub name: &'static str,
     /// Name of the processor.
     pub title: &'static str,
+    /// Number of cycles of a real processor per 100 instructions; 0 for a machine that runs the program
+    /// of another.
+    #[serde(default)]
+    pub cycles_percent: u32,
     /// Program of QEMU.
     pub qemu: &'static str,
     /// QEMU's name of the machine.
@@ -71,6 +75,8 @@ struct Entry {
     name: &'static str,
     title: &'static str,
     chip: &'static str,
+    clock_mhz: u32,
+    costs_of: &'static str,
     target: &'static str,
     #[serde(default)]
     flags: &'static str,
@@ -109,6 +115,8 @@ impl<'de: 'static> Deserialize<'de> for Board {
             name: entry.name,
             title: entry.title,
             chip: entry.chip,
+            clock_mhz: entry.clock_mhz,
+            costs_of: entry.costs_of,
             target: entry.target,
             flags: entry.flags,
             microphone: entry.microphone,
