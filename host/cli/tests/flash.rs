@@ -15,6 +15,9 @@ use wakeling_tests::{
     random_model,
 };
 
+#[path = "flash/shipped.rs"]
+mod shipped;
+
 /// Addresses of a Pico's program and model.
 const PROGRAM: u32 = 0x1000_0000;
 const MODEL: u32 = 0x1010_0000;
@@ -185,7 +188,7 @@ mod checkout {
     #[test]
     fn outside_of_one_it_is_named() {
         let place = TestDir::new();
-        let message = place.refused(&["--dry-run"], 3);
+        let message = place.refused(&["--build", "--dry-run"], 3);
         assert!(message.contains("checkout") && message.contains("--firmware"), "{message}");
     }
 
@@ -194,8 +197,11 @@ mod checkout {
         for board in BOARDS.iter() {
             for plain in [false, true] {
                 let place = TestDir::checkout();
-                let arguments: &[&str] =
-                    if plain { &["--dry-run", "--plain"] } else { &["--dry-run"] };
+                let arguments: &[&str] = if plain {
+                    &["--build", "--dry-run", "--plain"]
+                } else {
+                    &["--build", "--dry-run"]
+                };
                 let output = place.flash_board(board.name, "hey.wkl", arguments);
                 let message = String::from_utf8_lossy(&output.stderr);
                 assert!(output.status.success(), "{}: {message}", board.name);
@@ -226,16 +232,16 @@ mod checkout {
         let place = TestDir::checkout();
         let command = "rustup target add thumbv6m-none-eabi";
         place.script("rustup", "exit 1");
-        let message = place.refused(&["--uf2", "hey.uf2"], 4);
+        let message = place.refused(&["--build", "--uf2", "hey.uf2"], 4);
         assert!(message.contains(&format!("type: {command}\n")), "{message}");
         assert!(place.log().is_empty(), "nothing is compiled");
 
         fs::remove_file(place.path().join("rustup")).expect("it was there");
-        let message = place.refused(&["--dry-run"], 4);
+        let message = place.refused(&["--build", "--dry-run"], 4);
         assert!(message.contains("https://rustup.rs") && message.contains(command), "{message}");
 
         fs::remove_file(place.path().join("rustc")).expect("it was there");
-        let message = place.refused(&["--dry-run"], 4);
+        let message = place.refused(&["--build", "--dry-run"], 4);
         assert!(message.contains("https://rustup.rs"), "{message}");
     }
 
@@ -255,14 +261,21 @@ mod checkout {
             assert_eq!(place.log(), [""; 0], "{board} {model} {arguments:?}");
         };
         for board in BOARDS.iter().map(|board| board.name) {
-            for arguments in [&["--dry-run"][..], &["--dry-run", "--plain"], &["--bin", "x.bin"]] {
+            for arguments in [
+                &["--build", "--dry-run"][..],
+                &["--build", "--dry-run", "--plain"],
+                &["--bin", "x.bin"],
+            ] {
                 refused(board, "none.wkl", arguments, 4, "none.wkl: cannot read");
                 refused(board, "noise.wkl", arguments, 3, "noise.wkl");
             }
         }
-        refused("pico", "none.wkl", &["--uf2", "x.uf2"], 4, "none.wkl: cannot read");
-        refused("nano33", "hey.wkl", &["--uf2", "x.uf2"], 2, "no drive");
-        refused("pico", "hey.wkl", &["--uf2", "none/x.uf2"], 4, "none/x.uf2");
+        refused("pico", "none.wkl", &["--build", "--uf2", "x.uf2"], 4, "none.wkl: cannot read");
+        refused("nano33", "hey.wkl", &["--build", "--uf2", "x.uf2"], 2, "no drive");
+        for file in ["--uf2", "--hex", "--merged"] {
+            refused("pico", "hey.wkl", &["--build", file, "none/x"], 4, "none/x");
+        }
+        refused("esp32-c3", "hey.wkl", &["--build"], 4, "espflash: it is not installed");
         refused("esp32-c3", "hey.wkl", &[], 4, "espflash: it is not installed");
     }
 
@@ -273,18 +286,31 @@ mod checkout {
         assert!(place.path().join("region.bin").exists() && place.log().is_empty());
     }
 
+    /// An ESP32's program needs an image, which espflash makes of an ELF file only as it writes it.
+    #[test]
+    fn a_compiled_program_of_an_esp32_becomes_no_file() {
+        let place = TestDir::checkout();
+        for file in ["--hex", "--merged"] {
+            let output = place.flash_board("esp32-c3", "hey.wkl", &["--build", file, "x"]);
+            let message = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{message}");
+            assert!(message.contains("espflash") && message.contains("ships"), "{message}");
+            assert!(!place.path().join("x").exists());
+        }
+    }
+
     #[test]
     fn the_program_is_built_first() {
         let place = TestDir::checkout();
         place.script("cargo.sh", &format!("{CARGO}\nexit 1"));
-        let message = place.refused(&["--dry-run"], 2);
+        let message = place.refused(&["--build", "--dry-run"], 2);
         assert!(message.contains("compiling") && message.contains("./x boards pico"), "{message}");
         place.script("cargo.sh", CARGO);
-        place.plan(&["--uf2", "hey.uf2"]);
+        place.plan(&["--build", "--uf2", "hey.uf2"]);
         assert!(place.path().join("hey.uf2").exists());
 
         fs::remove_file(place.path().join("cargo.sh")).expect("it was there");
-        let message = place.refused(&["--dry-run"], 2);
+        let message = place.refused(&["--build", "--dry-run"], 2);
         assert!(message.contains("cargo.sh") && message.contains("rustup"), "{message}");
     }
 }

@@ -157,6 +157,18 @@ impl Plan {
     }
 }
 
+/// Returns whether a board runs `model` only with firmware without slots, since a slot is too small for it.
+///
+/// # Errors
+/// As [`Plan::new`], if the board has no room for the model at all.
+pub fn needs_plain(board: &'static Board, model: Source<'_>) -> Result<bool> {
+    let Err(error) = Plan::new(board, None, model, false) else { return Ok(false) };
+    match error {
+        Error::NotForSlot { .. } => Plan::new(board, None, model, true).map(|_| true),
+        other => Err(other),
+    }
+}
+
 /// Formats a line per part: `0x00080000..0x000A1000  135168 bytes  model`.
 impl Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

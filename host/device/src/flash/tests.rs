@@ -154,6 +154,21 @@ fn a_model_that_fits_the_region_and_no_slot_is_refused() {
 }
 
 #[test]
+fn a_large_model_needs_firmware_without_slots() {
+    let board = |name| Board::named(name).expect("a board");
+    let (small, large) = (model(), random_model(1, Tier::M));
+    let plain = |name, model: &[u8]| needs_plain(board(name), source("m.wkl", model));
+    for name in ["microbit-v2", "stm32f4-discovery"] {
+        assert_eq!(plain(name, &small).ok(), Some(false), "{name}");
+        assert_eq!(plain(name, &large).ok(), Some(true), "{name}");
+    }
+    for name in ["nano33", "pico", "pico2", "esp32-c3"] {
+        assert_eq!(plain(name, &large).ok(), Some(false), "{name}");
+    }
+    assert!(plain("pico", &large[..100]).is_err(), "no model");
+}
+
+#[test]
 fn rejects_what_is_no_model_or_no_program() {
     let good = [(0x1000_0000, vec![1; 64], LOAD)];
     let model = model();
