@@ -61,8 +61,7 @@ fn run(arguments: &[String]) -> TaskResult {
         Task::Help => print!("{}", arguments::HELP),
         Task::Build => {
             let (_, bytes) = program::build(None)?;
-            let boards: Vec<_> = table.boards.iter().collect();
-            shipped::make(&table, &boards)?;
+            shipped::make_all(&table)?;
             program::check_size(bytes)?;
         }
         Task::Firmware(machines) => firmware::build_all(&machines)?,

@@ -191,15 +191,11 @@ fn pack_firmware(table: &Table) -> TaskResult {
     pack(&folder)
 }
 
-/// Builds the firmware of all boards, and writes it to a folder with the licences of what it contains. The
-/// folder has what the table has, not what is left of earlier boards.
+/// Builds the firmware of all boards, and writes it to a folder with the licences of what it contains.
 fn copy_firmware(table: &Table, to: &Path) -> TaskResult {
     let boards: Vec<_> = table.boards.iter().collect();
     shipped::make(table, &boards)?;
-    fs::create_dir_all(to).map_err(Failure::io(to))?;
-    for name in shipped::files(&boards) {
-        copy(&shipped::folder().join(&name), &to.join(&name))?;
-    }
+    shipped::copy_files(&boards, &shipped::folder(), to)?;
     let notices = to.join("THIRD-PARTY.txt");
     fs::write(&notices, firmware_notices(&boards)?).map_err(Failure::io(&notices))
 }

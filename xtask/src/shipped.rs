@@ -5,6 +5,7 @@
 //! have no debug information.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -20,7 +21,7 @@ use object::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    firmware::{Variant, board_program, build_board},
+    firmware::{Variant, board_program, build_board, has_target},
     process::{Failure, TaskResult, cargo, log, run},
     program::target_folder,
     release::VERSION,
@@ -39,6 +40,24 @@ const BLOCK_BYTES: u32 = 0x1_0000;
 /// Folder in which the program finds the files: beside the folder of its profile.
 pub fn folder() -> PathBuf {
     target_folder().join("firmware")
+}
+
+/// Makes the firmware of all boards, and returns true; or prints that it is skipped, where the compiler lacks
+/// targets and there is no rustup that would have added them.
+pub fn make_all(table: &Table) -> TaskResult<bool> {
+    let boards: Vec<_> = table.boards.iter().collect();
+    let mut missing = BTreeSet::new();
+    for board in &boards {
+        if !has_target(&board.target)? {
+            missing.insert(board.target.as_str());
+        }
+    }
+    if missing.is_empty() {
+        return make(table, &boards).map(|()| true);
+    }
+    let targets = missing.into_iter().collect::<Vec<_>>().join(" ");
+    log(&format!("SKIP: firmware of boards, for `wakeling flash`; rustup target add {targets}"));
+    Ok(false)
 }
 
 /// Builds every variant of the firmware of these boards, and writes their files and the manifest. Files of
@@ -80,6 +99,15 @@ pub fn files(boards: &[&Board]) -> Vec<String> {
         Variant::of(board).iter().map(|&variant| file_name(board, variant)).collect()
     };
     boards.iter().flat_map(names).chain([MANIFEST.to_owned()]).collect()
+}
+
+/// Copies the files of these boards, and the manifest. What is left of other boards stays behind.
+pub fn copy_files(boards: &[&Board], from: &Path, to: &Path) -> TaskResult {
+    fs::create_dir_all(to).map_err(Failure::io(to))?;
+    files(boards).iter().try_for_each(|name| {
+        let path = from.join(name);
+        fs::copy(&path, to.join(name)).map(drop).map_err(Failure::io(&path))
+    })
 }
 
 /// Lists the files that the folder has.
@@ -177,7 +205,9 @@ fn esp_flash(board: &Board, program: &Path) -> TaskResult<Vec<u8>> {
     tool.args(["run", "--quiet", "--locked", "-p", "wakeling-esp-image", "--"])
         .args([&program, &partitions, &out])
         .current_dir("firmware/boards")
-        .env("CARGO_TARGET_DIR", "target");
+        .env("CARGO_TARGET_DIR", "target")
+        // Eighty crates, which nobody debugs.
+        .env("CARGO_PROFILE_DEV_DEBUG", "0");
     run(&mut tool)?;
     fs::read(&out).map_err(Failure::io(&out))
 }
@@ -185,11 +215,58 @@ fn esp_flash(board: &Board, program: &Path) -> TaskResult<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::entries;
 
     #[test]
     fn the_version_of_model_files_is_found() {
         std::env::set_current_dir(crate::root()).expect("the root");
         assert!(model_format().is_ok_and(|version| version > 1));
+    }
+
+    /// The copy in an archive has every file that its manifest lists, and lists every board.
+    #[test]
+    fn an_archive_has_all_that_flash_needs() {
+        #[derive(serde::Deserialize)]
+        struct Listed {
+            board: String,
+            file: String,
+            sha256: String,
+        }
+        #[derive(serde::Deserialize)]
+        struct List {
+            version: String,
+            firmware: Vec<Listed>,
+        }
+        std::env::set_current_dir(crate::root()).expect("the root");
+        let table = Table::embedded().expect("boards.toml is valid");
+        let boards: Vec<_> = table.boards.iter().collect();
+        let place = std::env::temp_dir().join(format!("wakeling-shipped-{}", std::process::id()));
+        let (from, to) = (place.join("from"), place.join("to"));
+        fs::create_dir_all(&from).expect("a folder");
+        for name in files(&boards) {
+            fs::write(from.join(&name), &name).expect("a file");
+        }
+        fs::write(from.join("toaster.hex"), "of a board that is gone").expect("a file");
+        fs::write(from.join(MANIFEST), manifest(&table, &from).expect("a manifest"))
+            .expect("a file");
+        copy_files(&boards, &from, &to).expect("copied");
+
+        let text = fs::read_to_string(to.join(MANIFEST)).expect("a manifest");
+        let list: List = toml::from_str(&text).expect("TOML");
+        assert_eq!(list.version, VERSION);
+        for listed in &list.firmware {
+            let bytes = fs::read(to.join(&listed.file)).expect("it is listed");
+            let sum: String = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+            assert_eq!(sum, listed.sha256, "{}", listed.file);
+        }
+        for board in &boards {
+            let count = list.firmware.iter().filter(|listed| listed.board == board.name).count();
+            assert_eq!(count, Variant::of(board).len(), "{}", board.name);
+        }
+        assert_eq!(entries(&to).len(), list.firmware.len() + 1, "nothing else");
+        fs::remove_file(from.join("pico.hex")).expect("a file");
+        assert!(copy_files(&boards, &from, &to).is_err(), "a file is missing");
+        fs::remove_dir_all(&place).expect("removed");
     }
 
     #[test]

@@ -217,6 +217,43 @@ fn assert_holds(file: &[Part], plan: &Plan) {
     }
 }
 
+/// Other projects' programs read the same from our files: intelhex the bytes at their addresses, and Espressif's
+/// esptool two images with valid checksums and hashes.
+#[test]
+fn other_programs_read_the_files() {
+    const READ_HEX: &str = "import sys, intelhex; file = intelhex.IntelHex(sys.argv[1]);
+print(file.minaddr()); file.tobinfile(sys.argv[2])";
+    let Some(firmware) = built() else { return };
+    let python = env::var_os("WAKELING_PYTHON").unwrap_or_else(|| "python3".into());
+    let run = |arguments: &[&str], folder: &Path| {
+        let output = Command::new(&python).args(arguments).current_dir(folder).output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then_some(text)
+    };
+    if run(&["-c", "import esptool, intelhex"], &firmware).is_none() {
+        eprintln!("SKIP: esptool and intelhex are not installed for Python");
+        return;
+    }
+    let machine = Machine::new(&firmware);
+    let work = machine.path("work");
+    for board in BOARDS.iter() {
+        machine.works(board.name, &["--hex", "x.hex"]);
+        let start = run(&["-c", READ_HEX, "x.hex", "x.bin"], &work).expect("it reads Intel HEX");
+        let (expected, bytes) = machine.plan(board, false).0.merged();
+        assert_eq!(start.trim().parse(), Ok(expected), "{}", board.name);
+        assert_eq!(machine.read("x.bin"), bytes, "{}", board.name);
+        if board.loader == Loader::Espflash {
+            for image in [&bytes[..0x8000], &bytes[board.program.start as usize..]] {
+                fs::write(work.join("image.bin"), image).expect("a file");
+                let options = ["-m", "esptool", "--chip", "esp32c3", "image-info", "image.bin"];
+                let shown = run(&options, &work).expect("esptool reads it");
+                assert_eq!(shown.matches("(valid)").count(), 2, "{shown}");
+                assert!(shown.contains("Flash size: 4MB"), "{shown}");
+            }
+        }
+    }
+}
+
 #[test]
 fn damaged_missing_and_swapped_firmware_is_refused() {
     let Some(firmware) = built() else { return };
