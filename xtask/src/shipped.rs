@@ -25,6 +25,7 @@ use crate::{
     process::{Failure, TaskResult, cargo, log, run},
     program::target_folder,
     release::VERSION,
+    root,
     table::{Board, Table},
 };
 
@@ -146,8 +147,8 @@ fn manifest(table: &Table, folder: &Path) -> TaskResult<String> {
 
 /// Returns the version of model files that the firmware runs.
 fn model_format() -> TaskResult<u16> {
-    let path = Path::new(MODEL_FORMAT);
-    let text = fs::read_to_string(path).map_err(Failure::io(path))?;
+    let path = root().join(MODEL_FORMAT);
+    let text = fs::read_to_string(&path).map_err(Failure::io(&path))?;
     let value = text.lines().find_map(|line| {
         line.strip_prefix("pub const VERSION: u16 = ")?.strip_suffix(';')?.parse().ok()
     });
@@ -219,7 +220,6 @@ mod tests {
 
     #[test]
     fn the_version_of_model_files_is_found() {
-        std::env::set_current_dir(crate::root()).expect("the root");
         assert!(model_format().is_ok_and(|version| version > 1));
     }
 
@@ -237,7 +237,6 @@ mod tests {
             version: String,
             firmware: Vec<Listed>,
         }
-        std::env::set_current_dir(crate::root()).expect("the root");
         let table = Table::embedded().expect("boards.toml is valid");
         let boards: Vec<_> = table.boards.iter().collect();
         let place = std::env::temp_dir().join(format!("wakeling-shipped-{}", std::process::id()));

@@ -13,6 +13,7 @@ use wakeling_tests::{
     Tier,
     elf::{LOAD, elf},
     random_model,
+    shipped::few_models,
 };
 
 #[path = "flash/shipped.rs"]
@@ -123,6 +124,55 @@ fn a_file_for_the_drive_reads_back() {
     assert!(model.bytes.starts_with(&region) && region.len() > IN_FRONT + expected.len());
     place.plan(&["--model-only", "--plain", "--bin", "plain.bin"]);
     assert_eq!(fs::read(place.path().join("plain.bin")).expect("it was written"), expected);
+}
+
+/// Fine-tunes the demo's phrase for a board, with few steps.
+fn finetune(place: &Path, board: &str, rest: &[&str]) -> Output {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/train");
+    let word = format!("hey wakeling={}", demo.display());
+    Command::new(env!("CARGO_BIN_EXE_wakeling"))
+        .args(["finetune", "--word", &word, "--steps", "20", "--out", "out", "--board", board])
+        .args(rest)
+        .current_dir(place)
+        .env("WAKELING_MODELS", place.join("models"))
+        .env("WAKELING_CACHE", place.join("cache"))
+        .output()
+        .expect("the program starts")
+}
+
+#[test]
+fn a_model_for_a_board_is_checked_before_training_and_then_flashed() {
+    let place = TestDir::new();
+    let models = few_models(place.path(), "base-m");
+    few_models(place.path(), "base-s");
+    assert!(models.join("base-m.safetensors").is_file());
+
+    // What does not fit is refused before anything is written.
+    let large = ["--base", "base-m", "--head-channels", "64", "--ensemble", "8"];
+    for (board, rest, code, expected) in [
+        ("microbit-v2", &large[..], 3, "outside microbit-v2's region"),
+        ("microbit", &[], 2, "there is no board"),
+    ] {
+        let output = finetune(place.path(), board, rest);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{message}");
+        assert!(message.contains(expected) && message.contains("remedy:"), "{message}");
+        assert!(!place.path().join("out").exists(), "{message}");
+    }
+
+    let output = finetune(place.path(), "microbit-v2", &[]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{message}");
+    let bytes = fs::metadata(place.path().join("out/model.wkl")).expect("a model").len();
+    let reason = format!("base-s for microbit-v2: {:.0} of 192 KB", bytes as f64 / 1e3);
+    assert!(message.contains(&reason), "{reason}: {message}");
+    assert!(message.contains("base-m fits only without slots"), "{message}");
+    let next = "wakeling flash --board microbit-v2 out/model.wkl --hex microbit-v2.hex";
+    assert!(message.lines().any(|line| line.ends_with(next)), "{message}");
+    let settings = fs::read_to_string(place.path().join("out/settings.json")).expect("settings");
+    assert!(settings.contains("\"base\": \"base-s\""), "{settings}");
+    let output = place.flash_board("microbit-v2", "out/model.wkl", &["--model-only", "--dry-run"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Checkout in which the compiler, cargo and rustup are scripts that log their calls.

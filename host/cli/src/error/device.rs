@@ -19,8 +19,8 @@ const AGAIN: &str = "unpack the program's archive again, or make the folder anew
 /// Remedy for firmware and program that do not fit together.
 const SAME_SOURCE: &str = "build firmware and host from the same source: ./x firmware";
 /// Remedy for missing espflash.
-const INSTALL_ESPFLASH: &str =
-    "cargo install espflash --locked, or see https://github.com/esp-rs/espflash";
+const INSTALL_ESPFLASH: &str = "cargo install espflash --locked, or see https://github.com/esp-rs/espflash; or write one file for any \
+     other flashing program: --merged FILE";
 
 impl Advise for Error {
     fn advice(&self) -> Advice {

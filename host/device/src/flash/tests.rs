@@ -1,8 +1,9 @@
 //! Tests plans, their errors, and UF2 files, with programs made here.
 
 use wakeling_tests::{
-    Tier,
+    Random, Tier,
     elf::{LOAD, elf},
+    hostile::mutate,
     model::random_model,
 };
 
@@ -245,6 +246,28 @@ fn a_hex_file_reads_back_at_any_address() {
     let file = hex::write(&Plan { board, parts: parts.clone() });
     assert_eq!(hex::read(file.as_bytes()), Ok(parts));
     assert!(file.lines().all(|line| line.len() <= 43), "lines of 16 bytes");
+}
+
+/// Whatever is accepted lies inside the region, since it would be written there.
+#[test]
+fn a_modified_hex_file_is_an_error_or_a_program() {
+    let board = Board::named("nano33").expect("a board");
+    let part = Part { what: "program", address: 0x1_0000, bytes: (0..=255).collect() };
+    let file = hex::write(&Plan { board, parts: vec![part] }).into_bytes();
+    let mut random = Random::new(5);
+    let mut accepted = 0;
+    for _ in 0..20_000 {
+        let mut other = file.clone();
+        mutate(&mut other, &mut random);
+        let Ok(parts) = program::parts(board, source("x.hex", &other)) else { continue };
+        accepted += 1;
+        for part in parts {
+            let range = part.range();
+            assert!(range.start >= 0x1_0000 && range.end <= 0x3_0000, "{part:?}");
+        }
+    }
+    // Such as a line that is there twice, or an end of a line more.
+    assert!((1..10_000).contains(&accepted), "{accepted}");
 }
 
 #[test]
