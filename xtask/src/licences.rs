@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    process::{Failure, TaskResult, cargo, entries, host_target, output},
+    process::{Failure, TaskResult, cargo, entries, output},
     table::Board,
 };
 
@@ -21,14 +21,17 @@ pub fn third_party(target: &str) -> TaskResult<String> {
     notices_of("wakeling", ".", target)
 }
 
-/// Names and licences of all crates in the firmware of boards, and of the tool that adds an ESP32's bootloader.
+/// Names and licences of all crates in the firmware of boards, and that of an ESP32's bootloader.
 pub fn firmware_notices(boards: &[&Board]) -> TaskResult<String> {
-    const FOLDER: &str = "firmware/boards";
-    let mut all = crates_of("wakeling-esp-image", FOLDER, &host_target()?)?;
+    const BOOTLOADER: &str = "esp32-c3.bin begins with Espressif's bootloader, built from ESP-IDF \
+                              (https://github.com/espressif/esp-idf), which the crate espflash has. \
+                              Its licence: Apache-2.0.\n\n";
+    let mut all = BTreeSet::new();
     for board in boards {
-        all.extend(crates_of(&format!("wakeling-{}", board.name), FOLDER, &board.target)?);
+        let package = format!("wakeling-{}", board.name);
+        all.extend(crates_of(&package, "firmware/boards", &board.target)?);
     }
-    with_texts(&all)
+    Ok(BOOTLOADER.to_owned() + &with_texts(&all)?)
 }
 
 /// Names and licences of all crates in a package of the workspace in `folder`, for a target.
