@@ -193,7 +193,8 @@ fn random_head(backbone: &Backbone, label: &str, settings: &Settings) -> Result<
         head,
         detector: settings.detector.params(i16::MAX, rate),
         points: points.to_vec(),
-        recordings: usize::MAX,
+        // The card of a model has the sum of all keywords.
+        recordings: 1_000_000,
     };
     Ok(HeadCheckpoint { info, params })
 }
@@ -203,10 +204,9 @@ mod tests {
     use super::*;
     use wakeling_device::board::BOARDS;
 
-    fn choose(board: &str, count: usize) -> Result<BoardChoice> {
+    fn choose(board: &str, count: usize, settings: &Settings) -> Result<BoardChoice> {
         let keywords: Vec<_> = (0..count).map(|i| Keyword::new(format!("word {i}"))).collect();
-        let board = Board::named(board)?;
-        BoardChoice::new(board, &keywords, &Settings::default(), Path::new("model.wkl"))
+        BoardChoice::new(Board::named(board)?, &keywords, settings, Path::new("model.wkl"))
     }
 
     #[test]
@@ -217,23 +217,25 @@ mod tests {
             ("microbit-v2", "base-s"),
             ("stm32f4-discovery", "base-s"),
         ] {
-            let choice = choose(board, 1)?;
+            let choice = choose(board, 1, &Settings::default())?;
             assert_eq!(choice.pretrained, expected, "{board}: {}", choice.reason);
             assert!(!choice.fit.needs_plain, "{board}");
             let is_explained = choice.reason.contains("base-m fits only without slots");
             assert_eq!(is_explained, expected == "base-s", "{}", choice.reason);
         }
         for board in BOARDS.iter() {
-            let choice = choose(board.name, 1)?;
+            let choice = choose(board.name, 1, &Settings::default())?;
             assert!(choice.reason.starts_with(&format!("{} for ", choice.pretrained)));
         }
         Ok(())
     }
 
     #[test]
-    fn many_keywords_need_a_smaller_model_or_fit_none() -> Result<()> {
-        // A slot of nano33 has room for base-m with four words.
-        let choice = choose("nano33", 6)?;
+    fn many_keywords_with_wide_heads_need_a_smaller_model() -> Result<()> {
+        let mut settings = Settings::default();
+        assert_eq!(choose("nano33", 4, &settings)?.pretrained, "base-m");
+        settings.head.hidden *= 2;
+        let choice = choose("nano33", 4, &settings)?;
         assert_eq!(choice.pretrained, "base-s", "{}", choice.reason);
         assert!(choice.reason.contains("base-m fits only without slots"), "{}", choice.reason);
         Ok(())
@@ -243,8 +245,7 @@ mod tests {
     fn state_beyond_the_arena_is_refused() {
         let mut settings = Settings::default();
         settings.head.hidden = 2_000;
-        let board = Board::named("esp32-c3").expect("a board");
-        let refused = BoardChoice::new(board, &[Keyword::new("a")], &settings, Path::new("m.wkl"));
+        let refused = choose("esp32-c3", 1, &settings);
         assert!(matches!(refused, Err(Error::Device(_))), "{refused:?}");
     }
 }
