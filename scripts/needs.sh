@@ -83,6 +83,8 @@ targets_of() {
     case $task in
         firmware) [[ $# != 0 ]] || set -- cortex-m4 ;;
         demo) set -- cortex-m4 ;;
+        # The firmware of boards, which ships with the program.
+        build) kind=board need=wanted-target && set -- all ;;
         test) echo "$need:$WEB" && set -- all ;;
         bench | boards)
             [[ "$task ${1:-}" != "bench accept" || $# == 1 ]] || die "a page has all processors: ./x bench accept"
@@ -97,7 +99,7 @@ targets_of() {
             [[ " $* " != *" c "* ]] || printf 'target:%s\n' "${C_TARGETS[@]}"
             [[ " $* " != *" npm "* ]] || printf '%s\n' npm "target:$WEB"
             [[ " $* " != *" wheel "* ]] || echo python
-            [[ " $* " == *" firmware "* ]] || return 0
+            [[ " $* " =~ " "(program|firmware)" " ]] || return 0
             kind=board need=target
             set -- all
             ;;
@@ -145,6 +147,8 @@ has() {
         python) python3 -c 'import ensurepip, venv' >/dev/null 2>&1 ;;
         target:*) has_target "${1#target:}" ;;
         debian-target:*) has_target "${1#debian-target:}" || has_debian_rust ;;
+        # Where only the distribution's compiler is, the program is built without firmware of boards.
+        wanted-target:*) has_target "${1#wanted-target:}" || ! command -v rustup >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
 }

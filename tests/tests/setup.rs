@@ -22,7 +22,7 @@ const ESSENTIAL: [&str; 24] = [
 
 /// Tasks that compile, with the packages and targets that a bare machine lacks for each.
 const TASKS: [(&[&str], &[&str], &[&str]); 19] = [
-    (&["build"], &["build-essential", "libasound2-dev", "pkg-config"], &[]),
+    (&["build"], &["build-essential", "libasound2-dev", "pkg-config"], &ALL_TARGETS),
     (&["firmware"], &["build-essential"], &["thumbv7em-none-eabihf"]),
     (&["firmware", "rv32imc"], &["build-essential"], &["riscv32imc-unknown-none-elf"]),
     (&["boards", "pico"], &["build-essential"], &["thumbv6m-none-eabi"]),
@@ -36,11 +36,11 @@ const TASKS: [(&[&str], &[&str], &[&str]); 19] = [
     ),
     (&["release", "c"], &["build-essential", "libasound2-dev", "pkg-config"], &C_TARGETS),
     (&["release", "firmware"], &["build-essential", "libasound2-dev", "pkg-config"], &ALL_TARGETS),
-    (&["release", "program"], &["build-essential", "libasound2-dev", "pkg-config"], &[]),
+    (&["release", "program"], &["build-essential", "libasound2-dev", "pkg-config"], &ALL_TARGETS),
     (
         &["release", "program", "--target", "x86_64-pc-windows-gnu"],
         &["build-essential", "libasound2-dev", "pkg-config"],
-        &["x86_64-pc-windows-gnu"],
+        &WINDOWS_TARGETS,
     ),
     (
         &["test"],
@@ -97,6 +97,15 @@ const ALL_TARGETS: [&str; 4] = [
     "thumbv6m-none-eabi",
     "thumbv7em-none-eabihf",
     "thumbv8m.main-none-eabihf",
+];
+
+/// Targets of a program for Windows: those of the firmware that ships with it, and its own.
+const WINDOWS_TARGETS: [&str; 5] = [
+    "riscv32imc-unknown-none-elf",
+    "thumbv6m-none-eabi",
+    "thumbv7em-none-eabihf",
+    "thumbv8m.main-none-eabihf",
+    "x86_64-pc-windows-gnu",
 ];
 
 /// Targets of a release: those of the C library, which hold those of the boards, and of the browser.
@@ -388,6 +397,16 @@ fn without_rustup_boards_name_the_target() {
     let (_, message, output) = machine.x(&["boards", "pico"]);
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("rustup target add thumbv6m-none-eabi"), "{message}");
+}
+
+/// The program itself needs no target, so a distribution's compiler is enough for it.
+#[test]
+fn without_rustup_the_program_is_built_alone() {
+    let machine = Machine::new(true);
+    machine.remove("rustup");
+    let (log, message, _) = machine.x(&["build"]);
+    assert!(log.iter().any(|line| line.starts_with("cargo")), "{message} {log:?}");
+    assert!(!message.contains("rustup"), "{message}");
 }
 
 /// Builds a small program with the workspace's release profile.

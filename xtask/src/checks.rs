@@ -7,6 +7,7 @@ use crate::{
     firmware::{self, mpi_feature},
     npm, package,
     process::{Failure, TaskResult, cargo, log, run},
+    shipped,
     table::{Machine, Table},
     wheel,
 };
@@ -17,6 +18,7 @@ pub fn test(table: &Table, arguments: &[String]) -> TaskResult {
     firmware::build_all(&machines)?;
     let application = firmware::program(table.machine("cortex-m4")?)?;
     let application = application.canonicalize().map_err(Failure::io(&application))?;
+    let has_firmware = shipped::make_all(table)?;
     archives::build_tested()?;
     let npm = npm::build()?;
     let npm = npm.canonicalize().map_err(Failure::io(&npm))?;
@@ -33,6 +35,9 @@ pub fn test(table: &Table, arguments: &[String]) -> TaskResult {
         .env("WAKELING_NPM", npm);
     if let Some(wheel) = wheel {
         tests.env("WAKELING_WHEEL", wheel);
+    }
+    if has_firmware {
+        tests.env("WAKELING_REQUIRE_FIRMWARE", "1");
     }
     run(&mut tests)?;
     log("tests of the firmware's loop");
@@ -90,6 +95,12 @@ pub fn lint() -> TaskResult {
             .env("CARGO_TARGET_DIR", "target");
         run(&mut clippy)?;
     }
+    let mut clippy = cargo();
+    clippy
+        .args(["clippy", "-p", "wakeling-esp-image", "--", "-D", "warnings"])
+        .current_dir("firmware/boards")
+        .env("CARGO_TARGET_DIR", "target");
+    run(&mut clippy)?;
     let mut clippy = cargo();
     clippy
         .args(["clippy", "-p", "wakeling-c", "--all-targets", "--", "-D", "warnings"])

@@ -161,7 +161,8 @@ fn partitions(board: &Board) -> TaskResult<String> {
         "# name,  type, subtype, offset,   size\n".to_owned(),
         "nvs,     data, nvs,     0x9000,   0x6000\n".to_owned(),
         row("factory, app,  factory,", board.program),
-        row("model,   data, 0x40,   ", board.model),
+        // A type of our own: espflash knows no further subtypes of `data`.
+        row("model,   0x40, 0x00,   ", board.model),
     ]
     .concat())
 }

@@ -87,12 +87,29 @@ pub fn board_program(board: &Board) -> PathBuf {
     folder.join(format!("wakeling-{}", board.name))
 }
 
+/// Firmware of a board that differs by its features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// Without slots: the model has the whole region.
+    Plain,
+    /// With two slots, and updates of the model.
+    Slots,
+}
+
+impl Variant {
+    /// Variants of a board. The one with slots is last, so that it is left where [`board_program`] is.
+    pub fn of(board: &Board) -> &'static [Self] {
+        if board.page_kib.is_some() { &[Self::Plain, Self::Slots] } else { &[Self::Plain] }
+    }
+}
+
 /// Builds the firmware of a board.
-pub fn build_board(board: &Board) -> TaskResult {
+pub fn build_board(board: &Board, variant: Variant) -> TaskResult {
     let package = format!("wakeling-{}", board.name);
     let mut command = cargo();
     command
         .args(["build", "--release", "--locked", "--target", &board.target, "-p", &package])
+        .args((variant == Variant::Plain).then_some("--no-default-features"))
         .current_dir("firmware/boards")
         .env("CARGO_TARGET_DIR", "target")
         .env(target_variable(&board.target, "RUSTFLAGS"), &board.flags);

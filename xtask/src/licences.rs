@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::process::{Failure, TaskResult, cargo, entries, output};
+use crate::{
+    process::{Failure, TaskResult, cargo, entries, output},
+    table::Board,
+};
 
 /// Starts of names of files with a licence, in capitals.
 const LICENCES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
@@ -18,12 +21,34 @@ pub fn third_party(target: &str) -> TaskResult<String> {
     notices_of("wakeling", ".", target)
 }
 
+/// Names and licences of all crates in the firmware of boards, and that of an ESP32's bootloader.
+pub fn firmware_notices(boards: &[&Board]) -> TaskResult<String> {
+    const BOOTLOADER: &str = "esp32-c3.bin begins with Espressif's bootloader, built from ESP-IDF \
+                              (https://github.com/espressif/esp-idf), which the crate espflash has. \
+                              Its licence: Apache-2.0.\n\n";
+    let mut all = BTreeSet::new();
+    for board in boards {
+        let package = format!("wakeling-{}", board.name);
+        all.extend(crates_of(&package, "firmware/boards", &board.target)?);
+    }
+    Ok(BOOTLOADER.to_owned() + &with_texts(&all)?)
+}
+
 /// Names and licences of all crates in a package of the workspace in `folder`, for a target.
 pub fn notices_of(package: &str, folder: &str, target: &str) -> TaskResult<String> {
+    with_texts(&crates_of(package, folder, target)?)
+}
+
+/// Name and licence of each crate in a package of the workspace in `folder`, for a target.
+fn crates_of(package: &str, folder: &str, target: &str) -> TaskResult<BTreeSet<(String, String)>> {
     let mut tree = cargo();
     tree.args(["tree", "-p", package, "-e", "normal", "--prefix", "none"]).current_dir(folder);
     tree.args(["--format", "{p}|{l}", "--target", target]);
-    let crates = crates(&output(&mut tree)?);
+    Ok(crates(&output(&mut tree)?))
+}
+
+/// Lists crates with the texts of their licences.
+fn with_texts(crates: &BTreeSet<(String, String)>) -> TaskResult<String> {
     if crates.is_empty() {
         return Err(Failure::new("cargo tree lists no crate of another project"));
     }
@@ -34,7 +59,7 @@ pub fn notices_of(package: &str, folder: &str, target: &str) -> TaskResult<Strin
         let folders: Vec<_> = sources.iter().map(|source| source.join(package)).collect();
         folders.iter().flat_map(|folder| licence_texts(folder)).collect()
     };
-    Ok(notices(&crates, texts))
+    Ok(notices(crates, texts))
 }
 
 /// Parses lines such as `serde v1.0.229|MIT OR Apache-2.0`; crates of this repository have a path.

@@ -8,6 +8,7 @@
 //! | [`table`] | boards and emulated machines, from `boards.toml` |
 //! | [`process`] | programs that run, cargo above all |
 //! | [`program`], [`firmware`], [`archives`] | what is built |
+//! | [`shipped`] | firmware of boards, as the program finds it |
 //! | [`sizes`], [`documents`] | what documents repeat, compared or written |
 //! | [`checks`], [`fuzz`] | tests, bench, lints, fuzz targets |
 //! | [`package`] | packages of the crates |
@@ -36,6 +37,7 @@ mod package;
 mod process;
 mod program;
 mod release;
+mod shipped;
 mod sizes;
 mod table;
 mod wheel;
@@ -57,10 +59,14 @@ fn run(arguments: &[String]) -> TaskResult {
     let table = Table::embedded()?;
     match Task::parse(arguments, &table)? {
         Task::Help => print!("{}", arguments::HELP),
-        Task::Build => program::check_size(program::build(None)?.1)?,
+        Task::Build => {
+            let (_, bytes) = program::build(None)?;
+            shipped::make_all(&table)?;
+            program::check_size(bytes)?;
+        }
         Task::Firmware(machines) => firmware::build_all(&machines)?,
         Task::Boards { accept, boards } => {
-            boards.iter().try_for_each(|board| firmware::build_board(board))?;
+            shipped::make(&table, &boards)?;
             sizes::compare(&boards, accept)?;
         }
         Task::Sizes(boards) => sizes::compare(&boards, false)?,

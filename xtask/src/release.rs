@@ -13,11 +13,11 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     c_packages,
-    firmware::{board_program, build_board},
-    licences::third_party,
+    licences::{firmware_notices, third_party},
     npm,
     process::{Failure, TaskResult, entries, host_target, log, run as run_command},
     program::{self, target_folder},
+    shipped,
     table::Table,
     wheel,
 };
@@ -69,7 +69,7 @@ impl Part {
 
     fn build(self, table: &Table, target: Option<&str>) -> TaskResult {
         match self {
-            Self::Program => pack_program(target),
+            Self::Program => pack_program(table, target),
             Self::Firmware => pack_firmware(table),
             Self::C => c_packages::pack(&dist()?),
             Self::Npm => npm::pack(&dist()?).map(drop),
@@ -169,28 +169,35 @@ fn pack(folder: &Path) -> TaskResult {
     Ok(())
 }
 
-/// Builds the program for a target and packs it with models, licences and notices.
-fn pack_program(target: Option<&str>) -> TaskResult {
+/// Builds the program for a target and packs it with models, firmware of boards, licences and notices.
+fn pack_program(table: &Table, target: Option<&str>) -> TaskResult {
     let (program, _) = program::build(target)?;
     let triple = target.map_or_else(host_target, |target| Ok(target.to_owned()))?;
     let folder = staging(&format!("wakeling-{VERSION}-{triple}"))?;
     copy(&program, &folder.join(program.file_name().unwrap_or_default()))?;
     FILES.iter().try_for_each(|(from, to)| copy(Path::new(from), &folder.join(to)))?;
     copy_folder(Path::new(MODELS), &folder.join("models"))?;
+    copy_firmware(table, &folder.join("firmware"))?;
     let notices = folder.join("THIRD-PARTY.txt");
     fs::write(&notices, third_party(&triple)?).map_err(Failure::io(&notices))?;
     pack(&folder)
 }
 
-/// Builds the programs of all boards and packs the ELF files.
+/// Builds the firmware of all boards and packs it.
 fn pack_firmware(table: &Table) -> TaskResult {
     let folder = staging(&format!("wakeling-firmware-{VERSION}"))?;
-    for board in &table.boards {
-        build_board(board)?;
-        copy(&board_program(board), &folder.join(format!("{}.elf", board.name)))?;
-    }
+    copy_firmware(table, &folder)?;
     FILES[..2].iter().try_for_each(|(from, to)| copy(Path::new(from), &folder.join(to)))?;
     pack(&folder)
+}
+
+/// Builds the firmware of all boards, and writes it to a folder with the licences of what it contains.
+fn copy_firmware(table: &Table, to: &Path) -> TaskResult {
+    let boards: Vec<_> = table.boards.iter().collect();
+    shipped::make(table, &boards)?;
+    shipped::copy_files(&boards, &shipped::folder(), to)?;
+    let notices = to.join("THIRD-PARTY.txt");
+    fs::write(&notices, firmware_notices(&boards)?).map_err(Failure::io(&notices))
 }
 
 /// Returns a line `HASH  NAME` for each file of the folder, as `sha256sum --check` reads it.

@@ -45,6 +45,8 @@ pub struct Board {
     pub target: String,
     #[serde(default)]
     pub flags: String,
+    /// Way to load a program: probe, uf2 or espflash.
+    pub loader: String,
     pub program: Region,
     pub model: Region,
     /// Size of the page in which flash is erased, if the board has slots.

@@ -13,7 +13,11 @@ use wakeling_tests::{
     Tier,
     elf::{LOAD, elf},
     random_model,
+    shipped::few_models,
 };
+
+#[path = "flash/shipped.rs"]
+mod shipped;
 
 /// Addresses of a Pico's program and model.
 const PROGRAM: u32 = 0x1000_0000;
@@ -122,6 +126,55 @@ fn a_file_for_the_drive_reads_back() {
     assert_eq!(fs::read(place.path().join("plain.bin")).expect("it was written"), expected);
 }
 
+/// Fine-tunes the demo's phrase for a board, with few steps.
+fn finetune(place: &Path, board: &str, rest: &[&str]) -> Output {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/train");
+    let word = format!("hey wakeling={}", demo.display());
+    Command::new(env!("CARGO_BIN_EXE_wakeling"))
+        .args(["finetune", "--word", &word, "--steps", "20", "--out", "out", "--board", board])
+        .args(rest)
+        .current_dir(place)
+        .env("WAKELING_MODELS", place.join("models"))
+        .env("WAKELING_CACHE", place.join("cache"))
+        .output()
+        .expect("the program starts")
+}
+
+#[test]
+fn a_model_for_a_board_is_checked_before_training_and_then_flashed() {
+    let place = TestDir::new();
+    let models = few_models(place.path(), "base-m");
+    few_models(place.path(), "base-s");
+    assert!(models.join("base-m.safetensors").is_file());
+
+    // What does not fit is refused before anything is written.
+    let large = ["--base", "base-m", "--head-channels", "64", "--ensemble", "8"];
+    for (board, rest, code, expected) in [
+        ("microbit-v2", &large[..], 3, "outside microbit-v2's region"),
+        ("microbit", &[], 2, "there is no board"),
+    ] {
+        let output = finetune(place.path(), board, rest);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{message}");
+        assert!(message.contains(expected) && message.contains("remedy:"), "{message}");
+        assert!(!place.path().join("out").exists(), "{message}");
+    }
+
+    let output = finetune(place.path(), "microbit-v2", &[]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{message}");
+    let bytes = fs::metadata(place.path().join("out/model.wkl")).expect("a model").len();
+    let reason = format!("base-s for microbit-v2: {:.0} of 192 KB", bytes as f64 / 1e3);
+    assert!(message.contains(&reason), "{reason}: {message}");
+    assert!(message.contains("base-m fits only without slots"), "{message}");
+    let next = "wakeling flash --board microbit-v2 out/model.wkl --hex microbit-v2.hex";
+    assert!(message.lines().any(|line| line.ends_with(next)), "{message}");
+    let settings = fs::read_to_string(place.path().join("out/settings.json")).expect("settings");
+    assert!(settings.contains("\"base\": \"base-s\""), "{settings}");
+    let output = place.flash_board("microbit-v2", "out/model.wkl", &["--model-only", "--dry-run"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// Checkout in which the compiler, cargo and rustup are scripts that log their calls.
 #[cfg(unix)]
 mod checkout {
@@ -185,7 +238,7 @@ mod checkout {
     #[test]
     fn outside_of_one_it_is_named() {
         let place = TestDir::new();
-        let message = place.refused(&["--dry-run"], 3);
+        let message = place.refused(&["--build", "--dry-run"], 3);
         assert!(message.contains("checkout") && message.contains("--firmware"), "{message}");
     }
 
@@ -194,8 +247,11 @@ mod checkout {
         for board in BOARDS.iter() {
             for plain in [false, true] {
                 let place = TestDir::checkout();
-                let arguments: &[&str] =
-                    if plain { &["--dry-run", "--plain"] } else { &["--dry-run"] };
+                let arguments: &[&str] = if plain {
+                    &["--build", "--dry-run", "--plain"]
+                } else {
+                    &["--build", "--dry-run"]
+                };
                 let output = place.flash_board(board.name, "hey.wkl", arguments);
                 let message = String::from_utf8_lossy(&output.stderr);
                 assert!(output.status.success(), "{}: {message}", board.name);
@@ -226,16 +282,16 @@ mod checkout {
         let place = TestDir::checkout();
         let command = "rustup target add thumbv6m-none-eabi";
         place.script("rustup", "exit 1");
-        let message = place.refused(&["--uf2", "hey.uf2"], 4);
+        let message = place.refused(&["--build", "--uf2", "hey.uf2"], 4);
         assert!(message.contains(&format!("type: {command}\n")), "{message}");
         assert!(place.log().is_empty(), "nothing is compiled");
 
         fs::remove_file(place.path().join("rustup")).expect("it was there");
-        let message = place.refused(&["--dry-run"], 4);
+        let message = place.refused(&["--build", "--dry-run"], 4);
         assert!(message.contains("https://rustup.rs") && message.contains(command), "{message}");
 
         fs::remove_file(place.path().join("rustc")).expect("it was there");
-        let message = place.refused(&["--dry-run"], 4);
+        let message = place.refused(&["--build", "--dry-run"], 4);
         assert!(message.contains("https://rustup.rs"), "{message}");
     }
 
@@ -255,14 +311,21 @@ mod checkout {
             assert_eq!(place.log(), [""; 0], "{board} {model} {arguments:?}");
         };
         for board in BOARDS.iter().map(|board| board.name) {
-            for arguments in [&["--dry-run"][..], &["--dry-run", "--plain"], &["--bin", "x.bin"]] {
+            for arguments in [
+                &["--build", "--dry-run"][..],
+                &["--build", "--dry-run", "--plain"],
+                &["--bin", "x.bin"],
+            ] {
                 refused(board, "none.wkl", arguments, 4, "none.wkl: cannot read");
                 refused(board, "noise.wkl", arguments, 3, "noise.wkl");
             }
         }
-        refused("pico", "none.wkl", &["--uf2", "x.uf2"], 4, "none.wkl: cannot read");
-        refused("nano33", "hey.wkl", &["--uf2", "x.uf2"], 2, "no drive");
-        refused("pico", "hey.wkl", &["--uf2", "none/x.uf2"], 4, "none/x.uf2");
+        refused("pico", "none.wkl", &["--build", "--uf2", "x.uf2"], 4, "none.wkl: cannot read");
+        refused("nano33", "hey.wkl", &["--build", "--uf2", "x.uf2"], 2, "no drive");
+        for file in ["--uf2", "--hex", "--merged"] {
+            refused("pico", "hey.wkl", &["--build", file, "none/x"], 4, "none/x");
+        }
+        refused("esp32-c3", "hey.wkl", &["--build"], 4, "espflash: it is not installed");
         refused("esp32-c3", "hey.wkl", &[], 4, "espflash: it is not installed");
     }
 
@@ -273,18 +336,31 @@ mod checkout {
         assert!(place.path().join("region.bin").exists() && place.log().is_empty());
     }
 
+    /// An ESP32's program needs an image, which espflash makes of an ELF file only as it writes it.
+    #[test]
+    fn a_compiled_program_of_an_esp32_becomes_no_file() {
+        let place = TestDir::checkout();
+        for file in ["--hex", "--merged"] {
+            let output = place.flash_board("esp32-c3", "hey.wkl", &["--build", file, "x"]);
+            let message = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{message}");
+            assert!(message.contains("espflash") && message.contains("ships"), "{message}");
+            assert!(!place.path().join("x").exists());
+        }
+    }
+
     #[test]
     fn the_program_is_built_first() {
         let place = TestDir::checkout();
         place.script("cargo.sh", &format!("{CARGO}\nexit 1"));
-        let message = place.refused(&["--dry-run"], 2);
+        let message = place.refused(&["--build", "--dry-run"], 2);
         assert!(message.contains("compiling") && message.contains("./x boards pico"), "{message}");
         place.script("cargo.sh", CARGO);
-        place.plan(&["--uf2", "hey.uf2"]);
+        place.plan(&["--build", "--uf2", "hey.uf2"]);
         assert!(place.path().join("hey.uf2").exists());
 
         fs::remove_file(place.path().join("cargo.sh")).expect("it was there");
-        let message = place.refused(&["--dry-run"], 2);
+        let message = place.refused(&["--build", "--dry-run"], 2);
         assert!(message.contains("cargo.sh") && message.contains("rustup"), "{message}");
     }
 }

@@ -1,4 +1,4 @@
-//! Folders of what ships with the program: pretrained models and packs of negatives.
+//! Folders of what ships with the program: pretrained models, packs of negatives, firmware of boards.
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,20 @@ pub fn folders() -> Vec<PathBuf> {
     let beside = std::env::current_exe().ok().and_then(|p| Some(p.parent()?.join("models")));
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
     named.into_iter().chain(beside).chain([built]).collect()
+}
+
+/// Returns the folders to search for firmware of boards, in order: `$WAKELING_BOARD_FIRMWARE`, and `firmware`
+/// beside the program. For a program in a target folder of cargo, that target folder has it (`./x boards`).
+pub fn firmware_folders() -> Vec<PathBuf> {
+    let named = std::env::var_os("WAKELING_BOARD_FIRMWARE").map(PathBuf::from);
+    let program = std::env::current_exe().ok();
+    let beside = program.as_deref().and_then(Path::parent);
+    let profile = ["release", "debug"];
+    let is_built =
+        |folder: &&Path| folder.file_name().is_some_and(|name| profile.iter().any(|p| name == *p));
+    let target = beside.filter(is_built).and_then(Path::parent);
+    let found = [beside, target].into_iter().flatten().map(|folder| folder.join("firmware"));
+    named.into_iter().chain(found).collect()
 }
 
 /// Returns the path of a pretrained model: the path itself, or that of a shipped one by name.

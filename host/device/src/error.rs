@@ -125,6 +125,65 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// Firmware of boards that is not beside the program.
+    #[error("no firmware of boards beside the program: not in {}", listed(searched))]
+    NoShippedFirmware {
+        /// The folders that were searched.
+        searched: Vec<PathBuf>,
+    },
+    /// Manifest of firmware that cannot be read.
+    #[error("{}: no list of firmware: {problem}", path.display())]
+    NotAManifest {
+        /// The file.
+        path: PathBuf,
+        /// Why it is none.
+        problem: String,
+    },
+    /// Firmware of another version of this program.
+    #[error("{}: the firmware is for {found}, and this is {own}", path.display())]
+    OtherVersion {
+        /// The manifest.
+        path: PathBuf,
+        /// Versions of program and model files of the firmware.
+        found: String,
+        /// Versions of this program.
+        own: String,
+    },
+    /// Firmware that a manifest does not list.
+    #[error("{}: it lists no firmware for {board}{}", path.display(), if *plain { " without slots" } else { "" })]
+    NotShipped {
+        /// The manifest.
+        path: PathBuf,
+        /// Name of the board.
+        board: &'static str,
+        /// Whether the variant without slots is missing.
+        plain: bool,
+    },
+    /// Firmware that was linked for other addresses than those of `boards.toml`.
+    #[error("{}: the firmware for {board} has other regions in flash than this program", path.display())]
+    OtherLayout {
+        /// The manifest.
+        path: PathBuf,
+        /// Name of the board.
+        board: &'static str,
+    },
+    /// Listed file of a firmware that cannot be read.
+    #[error("{}: cannot be read, and is listed: {source}", path.display())]
+    ShippedUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// Error of the operating system.
+        source: io::Error,
+    },
+    /// File of a firmware with another content than the listed one.
+    #[error("{}: the file is damaged or another one: {problem}", path.display())]
+    ShippedDamaged {
+        /// The file.
+        path: PathBuf,
+        /// How it differs.
+        problem: String,
+    },
+
     /// File that is not a program for the board.
     #[error("{}: {problem}", path.display())]
     NotFirmware {
@@ -359,4 +418,9 @@ impl From<EmulatorError> for Error {
             error => Self::Emulator(error),
         }
     }
+}
+
+/// Formats paths for a message.
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }

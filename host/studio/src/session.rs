@@ -31,7 +31,7 @@ use wakeling_data::synthesize;
 use wakeling_data::text::file_name;
 use wakeling_device::{
     board::{BOARDS, Board, Family, Loader},
-    flash::{Plan, uf2},
+    flash::{Plan, shipped::Shipped, uf2},
 };
 use wakeling_train::{evaluate::html::media, finetune::Settings};
 
@@ -144,7 +144,7 @@ impl Session {
     /// | `POST /api/live` | starts detection with the model |
     /// | `POST /api/level?row=N` | selects a sensitivity setting |
     /// | `GET /api/report`, `GET /api/model` | the files |
-    /// | `GET /api/uf2?board=NAME` | the model as a file for the board's drive |
+    /// | `GET /api/uf2?board=NAME` | firmware and model as a file for the board's drive |
     pub fn answer(&mut self, method: Method, url: &str, body: &[u8]) -> Result<Answer> {
         let path = url.split('?').next().unwrap_or_default();
         let value = match (method, path) {
@@ -270,9 +270,8 @@ impl Session {
             "training": self.training.as_ref().map(Training::progress),
             "model": exists("model.wkl"),
             "report": exists("report.html"),
-            "drives": drives().map(|(board, _)| json!({
-                "name": board.name, "title": board.title, "program": board.built_firmware().is_some(),
-            })).collect::<Vec<_>>(),
+            "drives": drives().map(|(board, _)| json!({ "name": board.name, "title": board.title }))
+                .collect::<Vec<_>>(),
         })
     }
 
@@ -405,12 +404,13 @@ impl Session {
         Ok(Answer { status: 200, kind, body })
     }
 
-    /// Builds the UF2 file for a board: the model, and the firmware if `./x boards` has built it.
+    /// Builds the UF2 file for a board: the firmware that ships with the program, and the model.
     fn uf2(&self, name: &str) -> Result<Vec<u8>> {
         let found = drives().find(|(board, _)| board.name == name);
         let (board, family) = found.ok_or_else(|| Error::NotADrive { name: name.to_owned() })?;
         let path = self.result("model.wkl")?;
-        let plan = Plan::of_files(board, board.built_firmware().as_deref(), &path, false)?;
+        let firmware = Shipped::find()?.load(board, false)?;
+        let plan = Plan::of_files(board, Some(&firmware), &path, false)?;
         Ok(uf2::write(&plan, family))
     }
 }

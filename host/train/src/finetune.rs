@@ -17,10 +17,12 @@ mod threshold;
 mod backbone;
 mod keyword;
 mod recipe;
+mod on_board;
 
 pub use backbone::train_backbone;
 pub use keyword::Keyword;
 pub use negative_bank::NegativeBank;
+pub use on_board::{BoardChoice, BoardFit};
 pub use positives::KeywordClips;
 pub use recipe::{FalseWakes, FinetunedModel, MODEL_FILE, Recipe};
 pub use settings::{DetectorSettings, HeadSettings, NoiseProfile, Settings, TrainSettings};

@@ -14,10 +14,13 @@ use wakeling_core::{
     progress::{Bars, NoProgress},
 };
 use wakeling_data::{negatives::load_speech, text::quoted};
-use wakeling_device::recorder;
+use wakeling_device::{
+    board::{Board, Loader},
+    recorder,
+};
 use wakeling_shared::frontend::FrontendParams;
 use wakeling_train::{
-    finetune::{FalseWakes, MODEL_FILE, Recipe, Trainable},
+    finetune::{BoardChoice, BoardFit, FalseWakes, MODEL_FILE, Recipe, Trainable},
     models,
 };
 
@@ -29,6 +32,7 @@ use wakeling_train::{
   wakeling finetune --samples speech/ --out runs/computer
   wakeling finetune --labels labels.csv --out runs/house
   wakeling finetune --word \"hey computer=recordings/\" --false-wakes alarms/ --out runs/v2
+  wakeling finetune --word \"hey computer=recordings/\" --board microbit-v2 --out runs/microbit
 
 Ten to twenty recordings, of several people if several will use it, from near and far,
 are a good start. The pretrained model ships with negatives: speech without the keyword, and
@@ -64,9 +68,14 @@ pub struct FinetuneArgs {
     /// Folder for the results
     #[arg(long)]
     out: PathBuf,
-    /// Pretrained model: the name of a shipped one, or a path
-    #[arg(long = "base", value_name = "BASE", default_value = models::DEFAULT_PRETRAINED)]
-    pretrained: String,
+    /// Pretrained model: the name of a shipped one, or a path [default: base-m, or with --board the
+    /// largest that fits]
+    #[arg(long = "base", value_name = "BASE")]
+    pretrained: Option<String>,
+    /// Board for the model (`wakeling boards` lists them): checks before training that the model fits
+    /// its flash and memory, and prints how to flash it
+    #[arg(long, value_name = "NAME")]
+    board: Option<String>,
     #[command(flatten)]
     other: NegativeArgs,
     /// Recordings that a device accepted wrongly, or the output of `wakeling device log`; each
@@ -83,34 +92,80 @@ pub struct FinetuneArgs {
 
 /// Runs the command.
 pub fn run(args: FinetuneArgs) -> Result<()> {
-    let backbone = models::backbone(&args.pretrained)?;
+    let path = args.out.join(MODEL_FILE);
     // The user's files are checked before any long computation begins.
-    let keywords = args.load_words(&backbone.frontend())?;
-    let mut recipe = Recipe::new(backbone, keywords)?;
+    let (mut recipe, pretrained, fit) = args.recipe(&path)?;
     let _claim = files::claim(&args.out)?;
     recipe.negatives = args.other.load_own(&recipe.backbone.frontend())?;
     recipe.only_own = args.other.only_own;
     recipe.false_wakes = args.load_false_wakes(&recipe.backbone.frontend())?;
     recipe.train = args.train;
-    recipe.settings = args.training.settings();
     recipe.cache = cache::folder("negatives");
     let model = recipe.run(&Bars::default())?;
-    model.save(&args.out, args.record(), &NoProgress)?;
-    let path = args.out.join(MODEL_FILE);
-    log::info!("next: {}", next_command(&path));
+    model.save(&args.out, args.record(&pretrained), &NoProgress)?;
+    log::info!("next: {}", next_command(&path, fit.as_ref()));
     println!("{}", path.display());
     Ok(())
 }
 
-/// Formats the commands for trying a new model.
-fn next_command(model: &Path) -> String {
+/// Formats the commands for trying a new model, and for flashing it.
+fn next_command(model: &Path, fit: Option<&BoardFit>) -> String {
     let path = model.display().to_string();
     let is_plain = |c: char| c.is_alphanumeric() || "/.-_+@:\\".contains(c);
     let path = if path.chars().all(is_plain) { path } else { quoted(&path).to_string() };
-    format!("wakeling listen {path}, or wakeling simulate FILE --model {path}")
+    let tried = format!("wakeling listen {path}, or wakeling simulate FILE --model {path}");
+    let Some(fit) = fit else { return tried };
+    let Board { name, loader, .. } = fit.board;
+    let plain = if fit.needs_plain { " --plain" } else { "" };
+    let file = match loader {
+        Loader::ProbeOrUf2 { .. } => format!(" --uf2 {name}.uf2"),
+        Loader::Probe => format!(" --hex {name}.hex"),
+        Loader::Espflash => String::new(),
+    };
+    format!("{tried}; on the board: wakeling flash --board {name} {path}{plain}{file}")
 }
 
 impl FinetuneArgs {
+    /// Loads the recordings and the pretrained model, which is chosen for the board if none is named.
+    /// Checks that the model at `path` will fit the board.
+    fn recipe(&self, path: &Path) -> Result<(Recipe, String, Option<BoardFit>)> {
+        let board = self.board.as_deref().map(Board::named).transpose()?;
+        let settings = self.training.settings();
+        let named = self.pretrained.as_deref();
+        let mut pretrained = named.unwrap_or(models::DEFAULT_PRETRAINED).to_owned();
+        let mut backbone = models::backbone(&pretrained)?;
+        let mut keywords = self.load_words(&backbone.frontend())?;
+        if let (Some(board), None) = (board, named) {
+            let choice = BoardChoice::new(board, &keywords, &settings, path)?;
+            log::info!("{}", choice.reason);
+            // Powers depend on the filters alone.
+            if choice.backbone.pretrained.tables != backbone.pretrained.tables {
+                keywords = self.load_words(&choice.backbone.frontend())?;
+            }
+            (pretrained, backbone) = (choice.pretrained.to_owned(), choice.backbone);
+        }
+        let mut recipe = Recipe::new(backbone, keywords)?;
+        recipe.settings = settings;
+        let fit = board.map(|board| BoardFit::of(&recipe, board, path)).transpose()?;
+        if let Some(fit) = &fit {
+            let name = fit.board.name;
+            if named.is_some() {
+                log::info!("{pretrained} for {name}: {fit}");
+            }
+            if fit.needs_plain {
+                log::info!(
+                    "the model fits {name} only with firmware without slots: flash it with --plain"
+                );
+            }
+            if !fit.keeps_up() {
+                log::warn!(
+                    "the processor of {name} does not keep up with this model, by computed cycles"
+                );
+            }
+        }
+        Ok((recipe, pretrained, fit))
+    }
+
     /// Loads the flight recorder events and the recordings of `--false-wakes`.
     fn load_false_wakes(&self, frontend: &FrontendParams<'_>) -> Result<FalseWakes> {
         let (mut events, mut sounds) = (Vec::new(), Vec::new());
@@ -131,10 +186,11 @@ impl FinetuneArgs {
     }
 
     /// Describes the data, for `settings.json`.
-    fn record(&self) -> Value {
+    fn record(&self, pretrained: &str) -> Value {
         let word = |w: &KeywordPath| json!({"label": w.label, "path": w.path});
         json!({
-            "base": self.pretrained,
+            "base": pretrained,
+            "board": self.board,
             "words": self.words.iter().map(word).collect::<Vec<_>>(),
             "samples": self.samples,
             "labels": self.labels,

@@ -24,6 +24,7 @@ use wakeling_core::files;
 use wakeling_device::{
     board::BOARDS,
     emulator::{Emulator, EmulatorError},
+    flash::shipped::Shipped,
     toolchain::{Sysroot, first_line, has_debian_sources, on_path},
 };
 use wakeling_train::models;
@@ -193,7 +194,12 @@ pub fn examine(wanted: &Wanted) -> Report {
             group("for recording", vec![microphone(wanted), sound_permission(), speech()]),
             group(
                 "for boards",
-                vec![targets(), serial_permission(), probe(Path::new("/sys/bus/usb/devices"))],
+                vec![
+                    shipped_firmware(),
+                    targets(),
+                    serial_permission(),
+                    probe(Path::new("/sys/bus/usb/devices")),
+                ],
             ),
             group("for emulation", vec![qemu(), firmware()]),
         ],
@@ -322,6 +328,30 @@ fn speech() -> Check {
     Check::good(WHAT, found.join(", "))
 }
 
+/// Checks the firmware that `wakeling flash` writes: every file of both variants, with its sum.
+fn shipped_firmware() -> Check {
+    const WHAT: &str = "firmware";
+    let shipped = match Shipped::find() {
+        Ok(shipped) => shipped,
+        Err(error @ wakeling_device::Error::NoShippedFirmware { .. }) => {
+            return from_error(WHAT, Status::Optional, error);
+        }
+        Err(error) => return from_error(WHAT, Status::Flawed, error),
+    };
+    let mut found = Vec::new();
+    for board in BOARDS.iter() {
+        for plain in [false, true] {
+            match shipped.load(board, plain) {
+                Ok(_) if plain => {}
+                Ok(_) => found.push(board.name),
+                Err(error) => return from_error(WHAT, Status::Flawed, error),
+            }
+        }
+    }
+    let folder = shipped.manifest().parent().unwrap_or(Path::new("."));
+    Check::good(WHAT, format!("{}: {}", folder.display(), found.join(", ")))
+}
+
 /// Compiler targets of the boards, each once.
 fn board_targets() -> BTreeSet<&'static str> {
     BOARDS.iter().map(|board| board.target).collect()
@@ -344,7 +374,7 @@ fn targets() -> Check {
         n => format!("rustc lacks {n} of the {} targets of the boards", all.len()),
     };
     let mut remedy =
-        "`wakeling flash` and `./x boards` add what they need. All at once:".to_owned();
+        "`wakeling flash --build` and `./x boards` add what they need. All at once:".to_owned();
     if has_debian_sources() {
         remedy = format!("Debian's compiler does for the emulated boards. {remedy}");
     }

@@ -13,11 +13,14 @@ use super::{Advice, Advise, core::of_system};
 
 /// What the user can do instead of building a firmware.
 const WITHOUT: &str = "or name a program that is built already: --firmware FILE";
+/// Remedy for a folder of firmware that is not as it was made.
+const AGAIN: &str = "unpack the program's archive again, or make the folder anew in a checkout of \
+                     Wakeling's repository: ./x boards";
 /// Remedy for firmware and program that do not fit together.
 const SAME_SOURCE: &str = "build firmware and host from the same source: ./x firmware";
 /// Remedy for missing espflash.
-const INSTALL_ESPFLASH: &str =
-    "cargo install espflash --locked, or see https://github.com/esp-rs/espflash";
+const INSTALL_ESPFLASH: &str = "cargo install espflash --locked, or see https://github.com/esp-rs/espflash; or write one file for any \
+     other flashing program: --merged FILE";
 
 impl Advise for Error {
     fn advice(&self) -> Advice {
@@ -38,9 +41,10 @@ impl Advise for Error {
                 Advice::usage(format!("name one of: {}", known.join(", ")))
             }
             Self::NoWorkspace { board, .. } => Advice::input(format!(
-                "call from a checkout of Wakeling's repository, where it is built, or name the \
-                 board's program with --firmware (`./x boards {board}` builds it there), or leave \
-                 the program that is on the board: --model-only"
+                "call from a checkout of Wakeling's repository, where it is built, or take the \
+                 firmware that ships with the program: without --build; or name the board's \
+                 program with --firmware (`./x boards {board}` builds it), or leave the program \
+                 that is on the board: --model-only"
             )),
             Self::NoPartitions { .. } => {
                 Advice::input("call from a folder of Wakeling's repository")
@@ -63,6 +67,24 @@ impl Advise for Error {
                 add_command(target)
             )),
 
+            Self::NoShippedFirmware { .. } => Advice::input(format!(
+                "unpack the whole archive of the program, or name its folder `firmware` with \
+                 WAKELING_BOARD_FIRMWARE; in a checkout of Wakeling's repository, make it with \
+                 `./x boards`, or build it now: --build; {WITHOUT}"
+            )),
+            Self::NotAManifest { .. } | Self::ShippedDamaged { .. } => Advice::input(AGAIN),
+            Self::ShippedUnreadable { source, .. } if source.kind() != io::ErrorKind::NotFound => {
+                Advice::system(of_system(source.kind()))
+            }
+            Self::ShippedUnreadable { .. } => Advice::input(AGAIN),
+            Self::OtherVersion { .. } | Self::OtherLayout { .. } => Advice::input(
+                "take the folder `firmware` of this program's own archive, or make it anew in the \
+                 checkout that the program was built from: ./x boards",
+            ),
+            Self::NotShipped { board, .. } => Advice::input(format!(
+                "make it in a checkout of Wakeling's repository: `./x boards {board}`, or --build; \
+                 {WITHOUT}"
+            )),
             Self::NotFirmware { board, .. } => {
                 Advice::input(format!("name the file that `./x boards {board}` builds"))
             }

@@ -3,26 +3,36 @@
 
 use std::{ffi::OsString, io, path::Path, process::Command};
 
-use crate::{Error, Result};
-use crate::{board::Board, toolchain::on_path};
+use super::shipped::Firmware;
+use crate::{Error, Result, board::Board, toolchain::on_path};
 
 /// Name of the program.
 pub const PROGRAM: &str = "espflash";
 
-/// Returns the arguments of each call. The first call writes the program with its partitions, and
-/// is left out if only the model changes. The last call writes the model at its offset.
+/// First bytes of an ELF file.
+const ELF: &[u8] = b"\x7fELF";
+
+/// Returns the arguments of each call. The first call writes the program with bootloader and partitions, and
+/// is left out if only the model changes. The last call writes the model at its offset. espflash makes the
+/// image of an ELF file itself; that of other files is complete.
 ///
 /// # Errors
-/// [`Error::NoPartitions`] if the partition table is missing.
+/// [`Error::NoPartitions`] if an ELF file needs the partition table, and it is missing.
 pub fn commands(
     board: &Board,
-    firmware: Option<&Path>,
+    firmware: Option<&Firmware>,
     model: &Path,
 ) -> Result<Vec<Vec<OsString>>> {
     let mut commands = Vec::new();
-    if let Some(firmware) = firmware {
-        let mut flash = words(&["flash", "--chip", board.chip, "--partition-table"]);
-        flash.extend([board.partitions()?.into_os_string(), firmware.into()]);
+    if let Some(Firmware { path, bytes }) = firmware {
+        let mut flash;
+        if bytes.starts_with(ELF) {
+            flash = words(&["flash", "--chip", board.chip, "--partition-table"]);
+            flash.push(board.partitions()?.into_os_string());
+        } else {
+            flash = words(&["write-bin", "--chip", board.chip, "0x0"]);
+        }
+        flash.push(path.into());
         commands.push(flash);
     }
     let mut write = words(&["write-bin", "--chip", board.chip]);

@@ -4,16 +4,21 @@
 //! | step | file | what |
 //! |---|---|---|
 //! | plan | here | parts with their addresses, each inside its region, none over another |
-//! | program | [`elf`] | an ELF file → parts |
+//! | firmware | [`shipped`] | a board → the file of its firmware that ships with the program |
+//! | program | [`program`], [`elf`], [`hex`] | a file → parts |
 //! | slots | [`slots`] | a model → the region of models of a board whose model can be replaced |
 //! | drive | [`uf2`] | a plan → a file for a board with a drive, and back |
+//! | other programs | [`hex`], [`Plan::merged`] | a plan → a file for other flashing programs |
 //! | serial | [`espflash`] | a plan → the commands that flash an ESP32 |
 //! | probe | `probe` | a plan → a chip through a debug probe, with the feature `probe` |
 
 pub mod elf;
 pub mod espflash;
+pub mod hex;
 #[cfg(feature = "probe")]
 pub mod probe;
+pub mod program;
+pub mod shipped;
 pub mod slots;
 pub mod uf2;
 
@@ -24,12 +29,13 @@ use std::{
     path::Path,
 };
 
+use shipped::Firmware;
+
 use crate::{
+    Error, Result,
     board::{ARENA_BYTES, Board},
     model_file,
 };
-
-use crate::{Error, Result};
 
 /// Content of one stretch of flash.
 #[derive(Clone, PartialEq, Eq)]
@@ -100,7 +106,7 @@ impl Plan {
         plain: bool,
     ) -> Result<Self> {
         let mut parts = match firmware {
-            Some(firmware) => elf::parts(board, firmware)?,
+            Some(firmware) => program::parts(board, firmware)?,
             None => Vec::new(),
         };
         parts.push(model_part(board, model, plain)?);
@@ -113,26 +119,53 @@ impl Plan {
         Ok(Self { board, parts })
     }
 
-    /// Creates a plan from files, as [`Plan::new`] does from their content.
+    /// Creates a plan from a firmware and the file of a model, as [`Plan::new`] does from their content.
     ///
     /// # Errors
-    /// As [`Plan::new`]; [`Error::Core`] if a file cannot be read.
+    /// As [`Plan::new`]; [`Error::Core`] if the model cannot be read.
     pub fn of_files(
         board: &'static Board,
-        firmware: Option<&Path>,
+        firmware: Option<&Firmware>,
         model: &Path,
         plain: bool,
     ) -> Result<Self> {
-        let read = |path: &Path| fs::read(path).map_err(Error::io(path, "read"));
-        let program = firmware.map(read).transpose()?;
-        let program = firmware.zip(program.as_deref());
-        let firmware = program.map(|(path, bytes)| Source { path, bytes });
-        Self::new(board, firmware, Source { path: model, bytes: &read(model)? }, plain)
+        let bytes = fs::read(model).map_err(Error::io(model, "read"))?;
+        let model = Source { path: model, bytes: &bytes };
+        Self::new(board, firmware.map(Firmware::source), model, plain)
+    }
+
+    /// Tests whether the plan writes a program.
+    pub fn has_program(&self) -> bool {
+        self.parts.iter().any(|part| part.what == "program")
+    }
+
+    /// Returns the content of flash from the first part to the last, and its address. `0xFF`, the content of
+    /// erased flash, is between the parts.
+    pub fn merged(&self) -> (u32, Vec<u8>) {
+        let start = self.parts.first().map_or(0, |part| part.address);
+        let mut bytes = Vec::new();
+        for part in &self.parts {
+            bytes.resize((part.address - start) as usize, 0xFF);
+            bytes.extend_from_slice(&part.bytes);
+        }
+        (start, bytes)
     }
 
     /// Returns the number of bytes in all parts.
     pub fn bytes(&self) -> usize {
         self.parts.iter().map(|part| part.bytes.len()).sum()
+    }
+}
+
+/// Returns whether a board runs `model` only with firmware without slots, since a slot is too small for it.
+///
+/// # Errors
+/// As [`Plan::new`], if the board has no room for the model at all.
+pub fn needs_plain(board: &'static Board, model: Source<'_>) -> Result<bool> {
+    let Err(error) = Plan::new(board, None, model, false) else { return Ok(false) };
+    match error {
+        Error::NotForSlot { .. } => Plan::new(board, None, model, true).map(|_| true),
+        other => Err(other),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Tests plans, their errors, and UF2 files, with programs made here.
 
 use wakeling_tests::{
-    Tier,
+    Random, Tier,
     elf::{LOAD, elf},
+    hostile::mutate,
     model::random_model,
 };
 
@@ -154,6 +155,21 @@ fn a_model_that_fits_the_region_and_no_slot_is_refused() {
 }
 
 #[test]
+fn a_large_model_needs_firmware_without_slots() {
+    let board = |name| Board::named(name).expect("a board");
+    let (small, large) = (model(), random_model(1, Tier::M));
+    let plain = |name, model: &[u8]| needs_plain(board(name), source("m.wkl", model));
+    for name in ["microbit-v2", "stm32f4-discovery"] {
+        assert_eq!(plain(name, &small).ok(), Some(false), "{name}");
+        assert_eq!(plain(name, &large).ok(), Some(true), "{name}");
+    }
+    for name in ["nano33", "pico", "pico2", "esp32-c3"] {
+        assert_eq!(plain(name, &large).ok(), Some(false), "{name}");
+    }
+    assert!(plain("pico", &large[..100]).is_err(), "no model");
+}
+
+#[test]
 fn rejects_what_is_no_model_or_no_program() {
     let good = [(0x1000_0000, vec![1; 64], LOAD)];
     let model = model();
@@ -176,6 +192,115 @@ fn rejects_what_is_no_model_or_no_program() {
     }
     let empty = parts(&elf(&[])).expect_err("nothing is loaded").to_string();
     assert!(empty.contains("nothing in it is loaded"), "{empty}");
+}
+
+/// Firmware of the same content as an ELF file and as an Intel HEX file gives the same plan.
+#[test]
+fn a_hex_file_is_a_program_too() {
+    let model = model();
+    let segments = [(0x1_0000, vec![1; 70_000], LOAD), (0x2_2000, vec![2; 20], LOAD)];
+    let expected = plan("nano33", &segments, &model).expect("it fits");
+    let program = Plan { board: expected.board, parts: expected.parts[..2].to_vec() };
+    let file = hex::write(&program);
+    let of = |bytes: &[u8]| {
+        let firmware = Some(source("nano33.hex", bytes));
+        Plan::new(expected.board, firmware, source("model.wkl", &model), false)
+    };
+    assert_eq!(of(file.as_bytes()).expect("it fits").parts, expected.parts);
+    // Windows' ends of lines.
+    let other = file.replace('\n', "\r\n");
+    assert_eq!(of(other.as_bytes()).expect("it fits").parts, expected.parts);
+
+    // The program of another board lies elsewhere.
+    let pico = Board::named("pico").expect("a board");
+    let part = Part { what: "program", address: 0x1000_0000, bytes: vec![1; 8] };
+    let foreign = hex::write(&Plan { board: pico, parts: vec![part] });
+    let error = of(foreign.as_bytes()).expect_err("another board's");
+    assert!(matches!(error, Error::OutsideRegion { what: "program", .. }), "{error}");
+    for (text, reason) in [
+        (":00000001FF\n", "no data"),
+        (":\n", "line 1"),
+        ("", "ELF"),
+        (&file[..file.len() - 12], "cut short"),
+        (&file.replacen(":10", ":20", 1), "line 2"),
+        (&file.replacen("01010101", "01010102", 1), "line 2"),
+        (&(file.clone() + &file), "cut short, or more follows"),
+        (":020000021000EC\n:00000001FF\n", "segment"),
+        (":08FFFC000000000000000000FD\n:00000001FF\n", "64 KiB"),
+    ] {
+        let error = of(text.as_bytes()).expect_err(reason).to_string();
+        assert!(error.starts_with("nano33.hex: ") && error.contains(reason), "{reason}: {error}");
+    }
+    let error = of(b":\xFF").expect_err("no text").to_string();
+    assert!(error.contains("no text"), "{error}");
+}
+
+#[test]
+fn a_hex_file_reads_back_at_any_address() {
+    let parts = vec![
+        Part { what: "flash", address: 0x0000_FFF9, bytes: (0..40).collect() },
+        Part { what: "flash", address: 0x0003_0000, bytes: vec![7; 70_000] },
+        Part { what: "flash", address: 0xFFFF_FFF0, bytes: vec![8; 16] },
+    ];
+    let board = Board::named("nano33").expect("a board");
+    let file = hex::write(&Plan { board, parts: parts.clone() });
+    assert_eq!(hex::read(file.as_bytes()), Ok(parts));
+    assert!(file.lines().all(|line| line.len() <= 43), "lines of 16 bytes");
+}
+
+/// Whatever is accepted lies inside the region, since it would be written there.
+#[test]
+fn a_modified_hex_file_is_an_error_or_a_program() {
+    let board = Board::named("nano33").expect("a board");
+    let part = Part { what: "program", address: 0x1_0000, bytes: (0..=255).collect() };
+    let file = hex::write(&Plan { board, parts: vec![part] }).into_bytes();
+    let mut random = Random::new(5);
+    let mut accepted = 0;
+    for _ in 0..20_000 {
+        let mut other = file.clone();
+        mutate(&mut other, &mut random);
+        let Ok(parts) = program::parts(board, source("x.hex", &other)) else { continue };
+        accepted += 1;
+        for part in parts {
+            let range = part.range();
+            assert!(range.start >= 0x1_0000 && range.end <= 0x3_0000, "{part:?}");
+        }
+    }
+    // Such as a line that is there twice, or an end of a line more.
+    assert!((1..10_000).contains(&accepted), "{accepted}");
+}
+
+#[test]
+fn the_binary_of_an_esp32_is_a_program() {
+    let (board, model) = (Board::named("esp32-c3").expect("a board"), model());
+    let mut binary = vec![0xFF; 0x1_0100];
+    binary[0] = 0xE9;
+    binary[0x8000..0x8002].copy_from_slice(&[0xAA, 0x50]);
+    binary[0x1_0000] = 0xE9;
+    let of = |bytes: &[u8]| {
+        Plan::new(board, Some(source("esp.bin", bytes)), source("model.wkl", &model), false)
+    };
+    let plan = of(&binary).expect("it fits");
+    assert_eq!((plan.parts[0].address, &plan.parts[0].bytes), (0, &binary));
+    let (start, merged) = plan.merged();
+    assert_eq!((start, merged.len()), (0, 0x20_0000 + model.len()));
+    assert_eq!(merged[..binary.len()], binary);
+    assert!(merged[binary.len()..0x20_0000].iter().all(|&byte| byte == 0xFF));
+    assert_eq!(merged[0x20_0000..], model);
+
+    for at in [0x8000, 0x1_0000] {
+        let mut other = binary.clone();
+        other[at] = 0;
+        let error = of(&other).expect_err("not whole");
+        assert!(matches!(error, Error::NotFirmware { .. }), "{error}");
+    }
+    binary.resize(0x20_0001, 0);
+    let error = of(&binary).expect_err("over the model");
+    assert!(matches!(error, Error::OutsideRegion { .. }), "{error}");
+    // A board with a probe does not take it.
+    let pico = Board::named("pico").expect("a board");
+    let refused = Plan::new(pico, Some(source("esp.bin", &[0xE9; 64])), source("m", &model), false);
+    assert!(matches!(refused, Err(Error::NotFirmware { .. })));
 }
 
 #[test]

@@ -378,8 +378,8 @@ const fileName = () => state.phrase.replace(/\s+/g, "-");
 byId("download").onclick = guarded(byId("download"), () => download("/api/model", `${fileName()}.wkl`));
 
 const showDrive = () => {
-  const { name, title, program } = state.drives[byId("drives").selectedIndex];
-  byId("drive-text").textContent = text(program ? "drive.whole" : "drive.model", { board: title, name });
+  const { title } = state.drives[byId("drives").selectedIndex];
+  byId("drive-text").textContent = text("driveText", { board: title });
 };
 byId("drives").onchange = () => {
   clearProblem(byId("uf2"));

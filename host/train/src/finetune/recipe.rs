@@ -125,6 +125,11 @@ impl Recipe {
         })
     }
 
+    /// Returns the labels of the keywords.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.keywords.iter().map(Keyword::label)
+    }
+
     /// Trains, chooses thresholds and quantizes. Reports messages and progress, and stops at the
     /// next training step or stream after `progress` is cancelled. Nothing is written.
     ///
