@@ -161,8 +161,8 @@ function carryOut(flash, { kind, offset, bytes }, torn) {
 
 /**
  * Cuts the power at moments of an update and starts again from what the flash holds: for each of `cuts`, the
- * operations before `operation` are done, and that one in part if there is a seed `torn`. With `again`, power fails
- * once more in the first operation of that start, if it has one.
+ * operations before `operation` are done, and that one in part if there is a seed `torn`. With a number `again`,
+ * power fails once more in that operation of the start, if it has as many.
  */
 function wake({ before, operations, cuts, pcm, seconds }) {
   const start = fs.readFileSync(before);
@@ -174,27 +174,30 @@ function wake({ before, operations, cuts, pcm, seconds }) {
     const random = torn === null ? undefined : new Random(torn);
     if (random && operation < log.length) carryOut(flash, log[operation], random);
     let second = false;
-    if (again) second = wakeOnce(flash, sound, seconds, random ?? new Random(operation)).problem === CUT;
+    if (again !== null) {
+      const failure = { random: random ?? new Random(operation), left: again };
+      second = wakeOnce(flash, sound, seconds, failure).problem === CUT;
+    }
     return { ...wakeOnce(flash, sound, seconds), second };
   });
 }
 
 const CUT = 'power failed';
 
-/** Starts from a flash; with `cutBy`, only to the first operation, in whose middle power fails. */
-function wakeOnce(flash, pcm, seconds, cutBy) {
+/** Starts from a flash; with a `failure`, only to an operation in whose middle power fails. */
+function wakeOnce(flash, pcm, seconds, failure) {
   const terminal = new Terminal();
   const machine = new Machine({
     flash,
     pcm,
     line: { take: (byte) => terminal.take(byte, machine.seconds) },
     onOperation: ({ kind, offset, bytes }) => {
-      if (!cutBy) return;
-      carryOut(flash, { kind, offset, bytes: bytes && Buffer.from(bytes).toString('base64') }, cutBy);
+      if (!failure || failure.left-- > 0) return;
+      carryOut(flash, { kind, offset, bytes: bytes && Buffer.from(bytes).toString('base64') }, failure.random);
       throw new Error(CUT);
     },
   });
-  const problem = runs(machine, () => machine.seconds >= seconds || (cutBy && terminal.has('started')));
+  const problem = runs(machine, () => machine.seconds >= seconds || (failure && terminal.has('started')));
   return { problem, lines: terminal.lines, edges: machine.edges };
 }
 

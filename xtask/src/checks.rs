@@ -1,6 +1,9 @@
 //! Tests, bench and lints.
 
-use std::path::Path;
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     archives,
@@ -10,6 +13,9 @@ use crate::{
     table::{Machine, Table},
     wheel,
 };
+
+/// Variable with the folder of the npm package that emulates an RP2040.
+const RP2040JS: &str = "WAKELING_RP2040JS";
 
 /// Builds all firmware and runs every test; `arguments` go to `cargo test`.
 pub fn test(table: &Table, arguments: &[String]) -> TaskResult {
@@ -21,6 +27,7 @@ pub fn test(table: &Table, arguments: &[String]) -> TaskResult {
     let npm = npm::build()?;
     let npm = npm.canonicalize().map_err(Failure::io(&npm))?;
     let wheel = wheel::for_tests()?;
+    let pico = pico(table)?;
     log("tests of the workspace: shared, host, tasks, and what crosses them");
     let mut tests = cargo();
     tests
@@ -34,6 +41,10 @@ pub fn test(table: &Table, arguments: &[String]) -> TaskResult {
     if let Some(wheel) = wheel {
         tests.env("WAKELING_WHEEL", wheel);
     }
+    match pico {
+        Some(program) => tests.env("WAKELING_PICO_FIRMWARE", program),
+        None => tests.env_remove(RP2040JS),
+    };
     run(&mut tests)?;
     log("tests of the firmware's loop");
     let mut tests = cargo();
@@ -46,6 +57,22 @@ pub fn test(table: &Table, arguments: &[String]) -> TaskResult {
     let mut tests = cargo();
     tests.args(["test", "-p", "wakeling-c"]).current_dir("bindings");
     run(tests.env("CARGO_TARGET_DIR", "target"))
+}
+
+/// Builds the Pico's program where its emulator is installed and the compiler has its target, and returns
+/// its path.
+fn pico(table: &Table) -> TaskResult<Option<PathBuf>> {
+    let board = table.board("pico")?;
+    if env::var_os(RP2040JS).is_none() || !firmware::has_target(&board.target)? {
+        log(&format!(
+            "SKIP: the Pico's program; it needs {RP2040JS} and rustup's {}",
+            board.target
+        ));
+        return Ok(None);
+    }
+    firmware::build_board(board)?;
+    let program = firmware::board_program(board);
+    program.canonicalize().map(Some).map_err(Failure::io(&program))
 }
 
 /// Measures machines, and compares with the page or writes it.
