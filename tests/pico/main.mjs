@@ -25,16 +25,17 @@ function flashed(path) {
   return bytes;
 }
 
-/** Collects what the Pico sends as lines, each with its moment. */
+/** Collects what the Pico sends as lines, each with its moment and the samples missing until then. */
 class Terminal {
   constructor() {
     this.lines = [];
     this.bytes = [];
   }
 
-  take(byte, at) {
+  take(byte, { seconds, microphone }) {
     if (byte !== NEWLINE) return void this.bytes.push(byte);
-    this.lines.push({ at, text: Buffer.from(this.bytes).toString('latin1') });
+    const text = Buffer.from(this.bytes).toString('latin1');
+    this.lines.push({ at: seconds, missing: microphone.missing, text });
     this.bytes = [];
   }
 
@@ -72,7 +73,7 @@ function listen({ uf2, pcm, seconds, loadFrom = 0, stopClockAt = Infinity }) {
   const machine = new Machine({
     flash: flashed(uf2),
     pcm: readPcm(pcm),
-    line: { take: (byte) => terminal.take(byte, machine.seconds) },
+    line: { take: (byte) => terminal.take(byte, machine) },
   });
   let from;
   const problem = runs(machine, () => {
@@ -106,7 +107,7 @@ async function serve({ uf2, pcm, before, operations }) {
     pcm: readPcm(pcm),
     line: {
       take: (byte) => {
-        terminal.take(byte, machine.seconds);
+        terminal.take(byte, machine);
         outgoing.push(byte);
       },
       give: () => incoming.shift(),
@@ -140,8 +141,12 @@ async function serve({ uf2, pcm, before, operations }) {
   socket?.destroy();
   server.close();
   fs.writeFileSync(operations, JSON.stringify(log));
-  const { overruns } = machine.uart;
-  return { problem, seconds: machine.seconds, lines: terminal.lines, operations: log.length, overruns };
+  return {
+    problem,
+    lines: terminal.lines,
+    operations: log.length,
+    lostBytes: machine.uart.overruns,
+  };
 }
 
 /** Carries an operation out, or a part of it as power fails: any of the bits that change may have changed. */
@@ -190,7 +195,7 @@ function wakeOnce(flash, pcm, seconds, failure) {
   const machine = new Machine({
     flash,
     pcm,
-    line: { take: (byte) => terminal.take(byte, machine.seconds) },
+    line: { take: (byte) => terminal.take(byte, machine) },
     onOperation: ({ kind, offset, bytes }) => {
       if (!failure || failure.left-- > 0) return;
       carryOut(flash, { kind, offset, bytes: bytes && Buffer.from(bytes).toString('base64') }, failure.random);

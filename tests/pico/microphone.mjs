@@ -90,6 +90,11 @@ export class Microphone {
     this.drive(pulldownEnabled !== pullupEnabled ? Number(pullupEnabled) : this.random() & 1);
   }
 
+  /** Samples of a clock that never stops, less those that were asked for. */
+  get missing() {
+    return this.first === undefined ? 0 : Math.round((this.machine.seconds - this.first) * SAMPLE_RATE) + 1 - this.frames;
+  }
+
   /** Clocks in hertz, as measured, and the lengths of slots in clocks. */
   measured() {
     const seconds = this.last - this.first;
