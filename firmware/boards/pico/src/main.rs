@@ -2,7 +2,7 @@
 //! state machine of the PIO clocks an I²S microphone and collects its bits, and DMA writes them.
 //! Pins are in `docs/reference/boards.md`.
 //!
-//! Built, and never run on hardware.
+//! Never run on hardware. On the Pico it runs in a test, in an emulator (`tests/pico/README.md`).
 
 #![no_std]
 #![no_main]
