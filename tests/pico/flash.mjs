@@ -17,6 +17,7 @@ const PROGRAM_PAGE_S = 0.4e-3;
 export class FlashChip {
   constructor(bytes) {
     this.bytes = bytes;
+    this.eraseSeconds = ERASE_SECTOR_S;
     /** Called with `{ kind, offset, bytes }` before an operation; `bytes` is what is programmed. */
     this.onOperation = () => {};
   }
@@ -29,7 +30,7 @@ export class FlashChip {
       this.onOperation({ kind: 'erase', offset: sector });
       this.bytes.fill(0xff, sector, sector + SECTOR_BYTES);
     }
-    return (length / SECTOR_BYTES) * ERASE_SECTOR_S;
+    return (length / SECTOR_BYTES) * this.eraseSeconds;
   }
 
   program(offset, data) {

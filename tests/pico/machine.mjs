@@ -1,7 +1,6 @@
 // The Pico: an RP2040 of rp2040js, with what a test of whole firmware needs and the package lacks. See README.md.
 
 import { pathToFileURL } from 'node:url';
-import { interpreter } from './cpu.mjs';
 import { Cache, FLASH_BYTES, FlashChip, FlashController, installRom } from './flash.mjs';
 import { Microphone } from './microphone.mjs';
 import { Uart } from './uart.mjs';
@@ -55,7 +54,6 @@ export class Machine {
     this.installMemory();
     this.installPio();
     installRom(this);
-    this.execute = interpreter(this);
     this.microphone = new Microphone(this, pcm, PINS);
     this.edges = [];
     for (const name of ['led', 'pin']) {
@@ -248,7 +246,20 @@ export class Machine {
     }
   }
 
-  /** Runs until `isOver` returns true, which is asked every few instructions, or the watchdog resets the chip. */
+  /** Executes until the budget of cycles is used, the core sleeps, or an access to a peripheral; returns the cycles. */
+  execute(budget) {
+    const { core } = this.mcu;
+    let cycles = 0;
+    this.isTouched = false;
+    while (cycles < budget && !core.waiting && !this.isTouched) {
+      this.stall = 0;
+      this.instructions++;
+      cycles += core.executeInstruction() + this.stall;
+    }
+    return cycles;
+  }
+
+  /** Runs until `isOver` returns true, which is asked after every event, or the watchdog resets the chip. */
   run(isOver) {
     const { core } = this.mcu;
     while (!this.isReset && !isOver()) {

@@ -3,13 +3,14 @@
 
 import fs from 'node:fs';
 import net from 'node:net';
-import { check } from './check.mjs';
 import { FLASH_BYTES, FlashChip, PAGE_BYTES, SECTOR_BYTES } from './flash.mjs';
 import { Machine } from './machine.mjs';
 import { Random } from './random.mjs';
 import { writeUf2 } from './uf2.mjs';
 
 const NEWLINE = 10;
+/** Time in which a board that starts again prints its first lines. */
+const RESTART_SECONDS = 0.1;
 
 /** Reads a file of raw 16-bit samples. */
 function readPcm(path) {
@@ -66,13 +67,16 @@ function runs(machine, isOver) {
 
 /**
  * Boots a UF2 file and lets it listen to a sound. The load is counted from `loadFrom` seconds to the end of the sound.
- * `stopClockAt` stops the microphone's clocks at that moment.
+ * `stopClockAt` stops the microphone's clocks at that moment. If the watchdog resets the chip, it starts again, and
+ * `restarted` has the lines of that start.
  */
 function listen({ uf2, pcm, seconds, loadFrom = 0, stopClockAt = Infinity }) {
   const terminal = new Terminal();
+  const flash = flashed(uf2);
+  const sound = readPcm(pcm);
   const machine = new Machine({
-    flash: flashed(uf2),
-    pcm: readPcm(pcm),
+    flash,
+    pcm: sound,
     line: { take: (byte) => terminal.take(byte, machine) },
   });
   let from;
@@ -89,13 +93,16 @@ function listen({ uf2, pcm, seconds, loadFrom = 0, stopClockAt = Infinity }) {
     edges: machine.edges,
     microphone: machine.microphone.measured(),
     load: from ? difference(counters(machine), from) : null,
+    restarted: machine.isReset ? wakeOnce(flash, sound, RESTART_SECONDS).lines : null,
     warnings: [...machine.warnings],
   };
 }
 
-/** Boots a UF2 file and connects its UART to a TCP port, until the peer hangs up. Writes the flash before, and every
- * operation on it, to files for `wake`. */
-async function serve({ uf2, pcm, before, operations }) {
+/**
+ * Boots a UF2 file and connects its UART to a TCP port, until the peer hangs up. Writes the flash before, and every
+ * operation on it, to files for `wake`. A sector is erased in `eraseSeconds`.
+ */
+async function serve({ uf2, pcm, before, operations, eraseSeconds }) {
   const flash = flashed(uf2);
   fs.writeFileSync(before, flash);
   const log = [];
@@ -116,6 +123,7 @@ async function serve({ uf2, pcm, before, operations }) {
       log.push({ kind, offset, at: machine.seconds, bytes: bytes && Buffer.from(bytes).toString('base64') });
     },
   });
+  machine.flash.eraseSeconds = eraseSeconds;
   let outgoing = [];
   let isOver = false;
   const server = net.createServer((peer) => {
@@ -206,12 +214,7 @@ function wakeOnce(flash, pcm, seconds, failure) {
   return { problem, lines: terminal.lines, edges: machine.edges };
 }
 
-const COMMANDS = {
-  listen,
-  serve,
-  wake,
-  check: ({ count, seed }) => ({ executed: check(count, seed) }),
-};
+const COMMANDS = { listen, serve, wake };
 
 const [, , command, scenario] = process.argv;
 const result = await COMMANDS[command](JSON.parse(fs.readFileSync(scenario)));

@@ -4,7 +4,7 @@
 //!
 //! `WAKELING_PICO_CUTS` sets the number of power cuts at random moments.
 
-use std::{env, fs, path::Path, thread, time::Duration};
+use std::{env, fs, path::Path};
 
 use serde_json::{Value, json};
 use wakeling_audio as audio;
@@ -60,13 +60,6 @@ fn load(result: &Value) -> (f64, f64, f64) {
     let share = |field: &str| number(&load[field]) / cycles;
     let seconds = cycles / number(&result["hertz"]);
     (1.0 - share("sleeping"), share("missCycles"), number(&load["instructions"]) / seconds)
-}
-
-#[test]
-fn fast_interpreter_executes_as_the_package_does() {
-    let Some(pico) = Pico::available() else { return };
-    let result = pico.run("check", &json!({ "count": 30_000, "seed": 1 }));
-    assert!(result["executed"].as_u64() > Some(20_000), "{result}");
 }
 
 /// A later program must find the model that an earlier one was flashed with.
@@ -130,6 +123,7 @@ fn watchdog_restarts_a_board_whose_microphone_stops() {
     assert_eq!(result["problem"], json!("the watchdog reset the chip"));
     let seconds = number(&result["seconds"]);
     assert!((4.2..4.4).contains(&seconds), "after {seconds} s");
+    assert_eq!(result["restarted"][0]["text"], json!("started version=1 slot=0"));
 }
 
 /// Two versions of a model that any loud sound triggers, each with its own label.
@@ -145,8 +139,8 @@ fn versions() -> [(Vec<u8>, Package); 2] {
     [version(1, "loud"), version(2, "noisy")]
 }
 
-/// Checks that what `overrun` lines report is what was lost: while a page is erased the processor
-/// stops, and with it the microphone's clock. Later, the check of the signature takes so long that
+/// Checks that what `overrun` lines report is what was lost, in whole blocks: while a page is erased
+/// the processor stops, and with it the microphone's clock. Later, the check of the signature takes so long that
 /// the queue overflows; what it drops was asked for and is reported too, so only the first losses
 /// can be compared.
 fn check_losses(result: &Value) {
@@ -175,8 +169,6 @@ fn update(port_number: u64, package: &Package) -> [DeviceInfo; 2] {
     let before = device.info().expect("it answers");
     device.send(package, false, |_| {}).expect("it takes the package");
     let after = device.restart().expect("it restarts");
-    // Time for the lines of the restart.
-    thread::sleep(Duration::from_millis(500));
     [before, after]
 }
 
@@ -195,6 +187,8 @@ fn update_over_the_uart_survives_power_cuts() {
             "pcm": pico.sound("silence.pcm", &[0; 16]),
             "before": before,
             "operations": operations,
+            // The longest that the data sheet of the W25Q16JV allows; typical are 0.045 s.
+            "eraseSeconds": 0.4,
         }),
     );
     let port = session.line()["port"].as_u64().expect("a port");
