@@ -43,7 +43,7 @@ fn simulated(model: &[u8], pcm: &[i16]) -> Vec<String> {
 fn wake_word(seconds: f64) -> (Vec<u8>, Vec<i16>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let model = fs::read(root.join("tests/fixtures/wire/model.wkl")).expect("a fixture");
-    let mut pcm = audio::read(&root.join("demo/test/bm_lewis-0.ogg")).expect("a recording");
+    let mut pcm = audio::read(root.join("demo/test/bm_lewis-0.ogg")).expect("a recording");
     pcm.resize((seconds * SAMPLE_RATE) as usize, 0);
     (model, pcm)
 }
