@@ -2,7 +2,7 @@
 //! peripherals that are described register by register. Wires are connected to the pins that
 //! `docs/reference/boards.md` names, so a program and a document that disagree fail.
 
-use std::{env, fmt::Write, fs, path::Path, process::Command, sync::Mutex};
+use std::{env, fmt::Write, fs, path::Path, process::Command};
 
 use object::{Object, ObjectSymbol};
 use serde_json::Value;
@@ -10,6 +10,8 @@ use wakeling_device::{
     board::Board,
     flash::{Plan, Source},
 };
+
+use crate::program::built;
 
 /// Columns of the table of pins in `docs/reference/boards.md`.
 const COLUMNS: [&str; 7] = ["board", "microphone", "wires", "LED", "pin", "UART", "source"];
@@ -142,25 +144,13 @@ impl Double {
     /// # Panics
     /// If the board is unknown, or its program does not compile.
     pub fn new(name: &str, flash: (u32, usize)) -> Option<Self> {
-        /// Tests of one board would wait for each other's cargo anyway, and report it.
-        static BUILDS: Mutex<()> = Mutex::new(());
         let board = Board::named(name).expect("a board");
         let found = Command::new(python()).args(["-c", "import unicorn, numpy"]).output();
         if !found.is_ok_and(|output| output.status.success()) {
             eprintln!("SKIP: no Python with unicorn and numpy");
             return None;
         }
-        let one = BUILDS.lock();
-        let path = match board.build_firmware(false) {
-            Ok(path) => path,
-            Err(error @ wakeling_device::Error::BuildFailed { .. }) => panic!("{error}"),
-            Err(error) => {
-                eprintln!("SKIP: no program of {name}: {error}");
-                return None;
-            }
-        };
-        drop(one);
-        let program = fs::read(path).expect("the program can be read");
+        let program = fs::read(built(board)?).expect("the program can be read");
         let folder = tempfile::tempdir().expect("a folder");
         Some(Self { board, flash, program, folder })
     }

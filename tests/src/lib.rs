@@ -15,6 +15,8 @@ pub mod layout;
 pub mod loud;
 pub mod model;
 pub mod null_sink;
+pub mod pico;
+pub mod program;
 pub mod forms;
 pub mod random;
 pub mod requests;
