@@ -174,6 +174,9 @@ pub trait Learn {
     /// [`EnrollError::NoHead`] if the model has no enrollment head.
     fn begin(&mut self) -> Result<(), EnrollError>;
 
+    /// Stops recording. Utterances recorded so far are dropped.
+    fn cancel(&mut self);
+
     /// Number of utterances recorded since.
     fn utterance_count(&self) -> u8;
 
@@ -195,6 +198,8 @@ impl Learn for () {
     fn begin(&mut self) -> Result<(), EnrollError> {
         Err(EnrollError::NoHead)
     }
+
+    fn cancel(&mut self) {}
 
     fn utterance_count(&self) -> u8 {
         0
@@ -272,17 +277,12 @@ impl<'m, const N: usize> Enroller<'m, N> {
     /// Drops the model and its utterances. Call it before the file may change.
     pub fn release(&mut self) {
         (self.head, self.statistics) = (None, None);
-        (self.active, self.utterance_count) = (false, 0);
+        self.cancel();
     }
 
     /// Returns whether utterances are being recorded.
     pub fn is_active(&self) -> bool {
         self.active
-    }
-
-    /// Stops recording. Utterances recorded so far are dropped.
-    pub fn cancel(&mut self) {
-        (self.active, self.utterance_count) = (false, 0);
     }
 
     /// Returns whether all utterances are recorded.
@@ -347,6 +347,10 @@ impl<const N: usize> Learn for Enroller<'_, N> {
         self.head.ok_or(EnrollError::NoHead)?;
         (self.active, self.utterance_count, self.loud, self.silent) = (true, 0, 0, 0);
         Ok(())
+    }
+
+    fn cancel(&mut self) {
+        (self.active, self.utterance_count) = (false, 0);
     }
 
     fn utterance_count(&self) -> u8 {

@@ -71,22 +71,36 @@ impl Speakers {
     }
 }
 
-/// Returns the first `samples` samples of each recording between two stretches of 2 s of quiet. The
-/// quiet is the quietest 0.1 s of the first recording, alternately forward and backward, with faint
-/// noise. A device stays in one room; if the quiet changed with every recording, that change would
-/// influence the result.
-pub fn in_a_room(examples: &[Example], samples: usize, rng: &mut StdRng) -> Vec<Vec<i16>> {
-    const QUIET: usize = SAMPLE_RATE as usize / 10;
+/// Returns the first `samples` samples of each recording between two stretches of 2 s of quiet.
+///
+/// The quiet is the quietest 0.1 s of a recording, alternately forward and backward. Recordings of
+/// one speaker have the quiet of the first, as in one room; if it changed with every recording, that
+/// change would influence the result. Recordings of several have their own, since a recording that
+/// starts in another noise would not end as an utterance. Faint noise is everywhere: some recordings
+/// are digital silence in part, which no microphone is, and the quiet after it would count as loud.
+pub fn in_a_room(
+    examples: &[Example],
+    samples: usize,
+    speakers: Speakers,
+    rng: &mut StdRng,
+) -> Vec<Vec<i16>> {
     let read = |e: &Example| audio::read(&e.path).ok();
     let cut = |pcm: Vec<i16>| pcm.into_iter().take(samples).collect::<Vec<_>>();
     let clips: Vec<_> = examples.iter().filter_map(read).map(cut).collect();
-    let power = |piece: &&[i16]| piece.iter().map(|&x| i64::from(x) * i64::from(x)).sum::<i64>();
     let first = clips.first().map_or(&[][..], Vec::as_slice);
-    let quiet = first.windows(QUIET).step_by(QUIET / 4).min_by_key(power).unwrap_or(&[0]).to_vec();
-    let mut room = || -> Vec<i16> {
+    let mut faint = |&x: &i16| x.saturating_add(rng.random_range(-6..=6));
+    let sound = clips.iter().map(|pcm| {
+        let quiet = quietest(if speakers == Speakers::One { first } else { pcm });
         let forth_and_back = quiet.iter().chain(quiet.iter().rev()).cycle();
-        let faint = |&x: &i16| x.saturating_add(rng.random_range(-6..=6));
-        forth_and_back.take(2 * SAMPLE_RATE as usize).map(faint).collect()
-    };
-    clips.into_iter().map(|pcm| [room(), pcm, room()].concat()).collect()
+        let room: Vec<i16> = forth_and_back.take(2 * SAMPLE_RATE as usize).copied().collect();
+        [&room, pcm, &room].into_iter().flatten().map(&mut faint).collect()
+    });
+    sound.collect()
+}
+
+/// Returns the quietest 0.1 s.
+fn quietest(pcm: &[i16]) -> &[i16] {
+    const QUIET: usize = SAMPLE_RATE as usize / 10;
+    let power = |piece: &&[i16]| piece.iter().map(|&x| i64::from(x) * i64::from(x)).sum::<i64>();
+    pcm.windows(QUIET).step_by(QUIET / 4).min_by_key(power).unwrap_or(&[0])
 }

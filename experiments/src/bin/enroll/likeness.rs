@@ -35,7 +35,7 @@ pub fn run(args: &Args, bench: &Bench<'_>, all: &[Example]) -> Result<()> {
                 let sampled = speakers.sample(&clips, UTTERANCES, seed);
                 let Some((recordings, _)) = sampled else { continue };
                 let rng = &mut StdRng::seed_from_u64(seed);
-                let learned = bench.enroll(UTTERANCES, &in_a_room(&recordings, MAX_SAMPLES, rng))?;
+                let learned = bench.enroll(UTTERANCES, &in_a_room(&recordings, MAX_SAMPLES, speakers, rng))?;
                 eprintln!("{word} {} {seed}: {}", speakers.name(), reported(&learned));
                 sets += usize::from(learned.likeness.is_some());
                 taken += usize::from(learned.outcome.is_ok());
@@ -63,7 +63,7 @@ pub fn run(args: &Args, bench: &Bench<'_>, all: &[Example]) -> Result<()> {
         for seed in 0..args.seeds {
             let mut rng = StdRng::seed_from_u64(seed);
             let clips = different(from, of_one, &mut rng);
-            let sound = in_a_room(&clips, samples, &mut rng);
+            let sound = in_a_room(&clips, samples, Speakers::Several, &mut rng);
             let learned = bench.enroll(UTTERANCES, &sound)?;
             sets += usize::from(learned.likeness.is_some());
             eprintln!("{name} {seed}: {}", reported(&learned));

@@ -12,8 +12,8 @@
 //!   the speaker's others; or
 //! - of *several* speakers, and the test recordings are of others, as in `dev_words`.
 //!
-//! The quiet of the first recording is around each, as in one room. Two recordings are to spare,
-//! for those that the device does not detect as an utterance. The enrolled head then runs on the
+//! Quiet of the recordings is around each. Two recordings are to spare, for those that the device
+//! does not detect as an utterance. The enrolled head then runs on the
 //! test recordings and on speech without the keyword, as int8 model. Results are counted at the
 //! device's own threshold, and at the lowest thresholds with at most 2 and 0.5 false accepts an
 //! hour. Trials that are already in `OUT/trials.csv` are not repeated.
@@ -32,6 +32,7 @@ use clap::{Parser, ValueEnum};
 use rand::{SeedableRng, rngs::StdRng};
 use wakeling_data::{dataset::Dataset, negatives::load_speech, text::contains_phrase};
 use wakeling_experiments::{Error, Keyword, Result, keywords, test_negatives, words};
+use wakeling_shared::enroll::EnrollError;
 use wakeling_train::{
     compare::in_a_row,
     embeddings::{Embeddings, embed_streams},
@@ -42,7 +43,7 @@ use wakeling_train::{
 };
 
 use data::{MAX_SAMPLES, Speakers, in_a_room};
-use report::{Counts, Table, Trial};
+use report::{Counts, Outcome, Table, Trial};
 
 /// Misses and false accepts of enrolled heads
 #[derive(Parser)]
@@ -196,9 +197,12 @@ impl<'a> Bench<'a> {
         let Some((enrol, test)) = speakers.sample(clips, *utterances, *seed) else {
             return Ok(None);
         };
-        let sound = in_a_room(&enrol, MAX_SAMPLES, &mut StdRng::seed_from_u64(*seed));
-        let Ok(entry) = self.enroll(*utterances, &sound)?.outcome else {
-            return Ok(Some(Counts::default()));
+        let rng = &mut StdRng::seed_from_u64(*seed);
+        let sound = in_a_room(&enrol, MAX_SAMPLES, speakers, rng);
+        let entry = match self.enroll(*utterances, &sound)?.outcome {
+            Ok(entry) => entry,
+            Err(EnrollError::Unlike) => return Ok(Some(Counts::of(Outcome::Unlike))),
+            Err(_) => return Ok(Some(Counts::of(Outcome::Undetected))),
         };
         let (detector, entry) = (entry.detector, [entry]);
         let kept = (0..self.texts.len()).filter(|&i| !contains_phrase(&self.texts[i], word));
@@ -219,7 +223,7 @@ impl<'a> Bench<'a> {
             scored_keyword.at(threshold_for(&other, 0, &detector, allowed).0).misses
         };
         Ok(Some(Counts {
-            accepted: true,
+            outcome: Outcome::Accepted,
             recordings: scored_keyword.count(),
             hours,
             misses: own.misses,

@@ -10,7 +10,7 @@ use std::{
 use wakeling_core::{Error as CoreError, files};
 use wakeling_experiments::{Error, Result};
 
-const HEAD: &str = "base,form,word,speakers,utterances,seed,accepted,recordings,hours,misses,\
+const HEAD: &str = "base,form,word,speakers,utterances,seed,outcome,recordings,hours,misses,\
                     false_accepts,misses_at_2,misses_at_half";
 
 /// Identity of a trial.
@@ -37,11 +37,35 @@ impl Display for Trial {
     }
 }
 
+/// Outcome of an enrollment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// There is a head.
+    #[default]
+    Accepted,
+    /// The utterances have too little in common.
+    Unlike,
+    /// Fewer utterances than needed were detected.
+    Undetected,
+}
+
+impl Outcome {
+    const ALL: [Self; 3] = [Self::Accepted, Self::Unlike, Self::Undetected];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Unlike => "unlike",
+            Self::Undetected => "undetected",
+        }
+    }
+}
+
 /// Result of a trial.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
-    /// `false` if the device did not detect all utterances, or refused them. The rest is then 0.
-    pub accepted: bool,
+    /// Outcome of the enrollment. If there is no head, the rest is 0.
+    pub outcome: Outcome,
     /// Number of test recordings.
     pub recordings: usize,
     /// Hours of speech without the keyword.
@@ -56,11 +80,18 @@ pub struct Counts {
     pub at_half: usize,
 }
 
+impl Counts {
+    /// Creates the counts of a trial without a head.
+    pub fn of(outcome: Outcome) -> Self {
+        Self { outcome, ..Self::default() }
+    }
+}
+
 impl Display for Counts {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let &Self { accepted, recordings, hours, misses, false_accepts, at_2, at_half } = self;
-        let accepted = u8::from(accepted);
-        write!(f, "{accepted},{recordings},{hours:.3},{misses},{false_accepts},{at_2},{at_half}")
+        let &Self { outcome, recordings, hours, misses, false_accepts, at_2, at_half } = self;
+        let outcome = outcome.name();
+        write!(f, "{outcome},{recordings},{hours:.3},{misses},{false_accepts},{at_2},{at_half}")
     }
 }
 
@@ -111,7 +142,7 @@ impl Table {
     /// Formats the means over keywords, and each keyword.
     pub fn markdown(&self) -> String {
         let mut text = String::from(
-            "| base, form | utterances | speakers | word | accepted | own threshold: missed | false \
+            "| base, form | utterances | speakers | word | accepted, refused | own threshold: missed | false \
              accepts per hour | missed at 2/h | at 0.5/h |\n|---|---|---|---|---|---|---|---|---|\n",
         );
         type Words<'a> = BTreeMap<&'a str, Vec<&'a Counts>>;
@@ -140,7 +171,7 @@ fn parsed(line: &str) -> Option<(Trial, Counts)> {
     let [base, form, word, speakers, utterances, seed, counts @ ..] = fields.as_slice() else {
         return None;
     };
-    let [accepted, recordings, hours, misses, false_accepts, at_2, at_half] = counts else {
+    let [outcome, recordings, hours, misses, false_accepts, at_2, at_half] = counts else {
         return None;
     };
     let text = |field: &str| field.to_owned();
@@ -153,7 +184,7 @@ fn parsed(line: &str) -> Option<(Trial, Counts)> {
         seed: seed.parse().ok()?,
     };
     let counts = Counts {
-        accepted: *accepted == "1",
+        outcome: Outcome::ALL.into_iter().find(|found| found.name() == *outcome)?,
         recordings: recordings.parse().ok()?,
         hours: hours.parse().ok()?,
         misses: misses.parse().ok()?,
@@ -167,13 +198,14 @@ fn parsed(line: &str) -> Option<(Trial, Counts)> {
 /// One row: sets accepted, and shares of recordings or rates over the accepted ones.
 struct Row {
     accepted: usize,
+    unlike: usize,
     sets: usize,
     values: Option<[f64; 4]>,
 }
 
 impl Row {
     fn of(counts: &[&Counts]) -> Self {
-        let accepted: Vec<_> = counts.iter().filter(|c| c.accepted).collect();
+        let accepted: Vec<_> = counts.iter().filter(|c| c.outcome == Outcome::Accepted).collect();
         let sum = |value: fn(&Counts) -> f64| accepted.iter().map(|c| value(c)).sum::<f64>();
         let recordings = sum(|c| c.recordings as f64).max(1.0);
         let values = [
@@ -183,7 +215,8 @@ impl Row {
             100.0 * sum(|c| c.at_half as f64) / recordings,
         ];
         let values = (!accepted.is_empty()).then_some(values);
-        Self { accepted: accepted.len(), sets: counts.len(), values }
+        let unlike = counts.iter().filter(|c| c.outcome == Outcome::Unlike).count();
+        Self { accepted: accepted.len(), unlike, sets: counts.len(), values }
     }
 
     fn mean(rows: &[Self]) -> Self {
@@ -191,6 +224,7 @@ impl Row {
         let mean = |i: usize| kept.iter().map(|v| v[i]).sum::<f64>() / kept.len() as f64;
         Self {
             accepted: rows.iter().map(|row| row.accepted).sum(),
+            unlike: rows.iter().map(|row| row.unlike).sum(),
             sets: rows.iter().map(|row| row.sets).sum(),
             values: (!kept.is_empty()).then(|| [0, 1, 2, 3].map(mean)),
         }
@@ -199,7 +233,7 @@ impl Row {
 
 impl Display for Row {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} | ", self.accepted, self.sets)?;
+        write!(f, "{}, {} of {} | ", self.accepted, self.unlike, self.sets)?;
         match self.values {
             Some([misses, rate, at_2, at_half]) => {
                 write!(f, "{misses:.1} % | {rate:.2} | {at_2:.1} % | {at_half:.1} %")
