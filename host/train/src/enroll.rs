@@ -86,7 +86,10 @@ impl EnrollmentHead {
         let outputs = embed_streams(backbone, &streams)?;
         let params = backbone.int8.output;
         let (white, statistics, deviation) = match form {
-            Form::Plain => (whitening(&outputs, params, PLAIN_CHANNELS), None, DEVIATION as f32),
+            Form::Plain => {
+                let (covariance, mean) = covariance(&outputs, params);
+                (whitening(covariance, &mean, PLAIN_CHANNELS), None, DEVIATION as f32)
+            }
             Form::Statistics => {
                 let (white, statistics) = prediction(&outputs, params);
                 (white, Some(statistics), f32::from(RESIDUAL_DEVIATION))
@@ -143,8 +146,7 @@ fn covariance(outputs: &Embeddings, params: QuantParams) -> (Matrix, Vec<f64>) {
 }
 
 /// Computes the first `channels` principal components with unit variance, the largest first.
-fn whitening(outputs: &Embeddings, params: QuantParams, channels: usize) -> Float {
-    let (covariance, mean) = covariance(outputs, params);
+fn whitening(covariance: Matrix, mean: &[f64], channels: usize) -> Float {
     let n = covariance.size();
     let (variances, vectors) = eigen(covariance);
     let mut order: Vec<usize> = (0..n).collect();
@@ -155,7 +157,12 @@ fn whitening(outputs: &Embeddings, params: QuantParams, channels: usize) -> Floa
         (0..n).map(|i| (vectors.at(i, component) * scale) as f32).collect()
     };
     let rows: Vec<Vec<f32>> = order.iter().take(channels).map(row).collect();
-    let bias = |row: &Vec<f32>| -row.iter().zip(&mean).map(|(w, m)| w * *m as f32).sum::<f32>();
+    centered(rows, mean)
+}
+
+/// Returns a layer with these weights, whose outputs have mean 0 over inputs with this mean.
+fn centered(rows: Vec<Vec<f32>>, mean: &[f64]) -> Float {
+    let bias = |row: &Vec<f32>| -row.iter().zip(mean).map(|(w, m)| w * *m as f32).sum::<f32>();
     let bias = rows.iter().map(bias).collect();
     Float { rows, bias }
 }
@@ -164,7 +171,8 @@ fn whitening(outputs: &Embeddings, params: QuantParams, channels: usize) -> Floa
 /// Time Series Analysis, section 3.3). Returns them in coordinates in which the residuals are white
 /// with unit variance, and the predictors.
 fn prediction(outputs: &Embeddings, params: QuantParams) -> (Float, EnrollStatistics) {
-    let white = whitening(outputs, params, MAX_CHANNELS);
+    let (covariance, mean) = covariance(outputs, params);
+    let white = whitening(covariance, &mean, MAX_CHANNELS);
     let k = white.rows.len();
     let columns: Vec<Vec<f32>> = outputs.streams.iter().map(|s| apply(&white, s, params)).collect();
     let mut lags: Vec<Matrix> = (0..=ORDER).map(|lag| lag_covariance(&columns, k, lag)).collect();
@@ -208,15 +216,11 @@ fn prediction(outputs: &Embeddings, params: QuantParams) -> (Float, EnrollStatis
     let rotated = |values: &dyn Fn(usize) -> f64, i: usize| -> f64 {
         (0..k).map(|l| whiten.at(i, l) * values(l)).sum()
     };
-    let float = Float {
-        rows: (0..k)
-            .map(|i| {
-                let value = |c: usize| rotated(&|l| f64::from(white.rows[l][c]), i) as f32;
-                (0..outputs.channels).map(value).collect()
-            })
-            .collect(),
-        bias: (0..k).map(|i| rotated(&|l| f64::from(white.bias[l]), i) as f32).collect(),
+    let row = |i: usize| -> Vec<f32> {
+        let value = |c: usize| rotated(&|l| f64::from(white.rows[l][c]), i) as f32;
+        on_grid((0..outputs.channels).map(value).collect())
     };
+    let float = centered((0..k).map(row).collect(), &mean);
     let mut predictors = Vec::with_capacity(ORDER * k * k);
     for lag in 0..ORDER {
         let of_lag = Matrix::of(k, |i, j| rows[i][lag * k + j]);
@@ -232,6 +236,14 @@ fn prediction(outputs: &Embeddings, params: QuantParams) -> (Float, EnrollStatis
         predictors,
     };
     (float, statistics)
+}
+
+/// Rounds weights as quantization does, so that their bias fits the quantized weights. The embeddings
+/// are far from 0, and an error of the weights would shift a channel by up to its deviation.
+fn on_grid(row: Vec<f32>) -> Vec<f32> {
+    let step = row.iter().fold(0f32, |most, w| w.abs().max(most)) / 127.0;
+    let step = step.max(f32::MIN_POSITIVE);
+    row.into_iter().map(|w| (w / step).round() * step).collect()
 }
 
 /// Applies a layer to a stream of embeddings. Returns `(steps, outputs)`.

@@ -189,3 +189,138 @@ impl Residuals<'_, '_> {
 pub(super) const NO_UTTERANCE: Utterance = [NO_COLUMN; MAX_TAPS];
 /// A column of zeros.
 pub(super) const NO_COLUMN: Column = [0; MAX_CHANNELS];
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::{vec, vec::Vec};
+
+    const TAPS: usize = 5;
+    const CHANNELS: usize = 7;
+    const HEAD: Head =
+        Head { taps: TAPS, dilation: 3, channels: CHANNELS, column: 1, at: [0; 3] };
+
+    /// Linear congruential generator; returns −`most` … `most`.
+    fn random(state: &mut u32, most: i32) -> i32 {
+        *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (*state >> 16) as i32 % (2 * most + 1) - most
+    }
+
+    fn predictors(state: &mut u32) -> Vec<u8> {
+        (0..2 * CHANNELS * CHANNELS).map(|_| random(state, 40) as i8 as u8).collect()
+    }
+
+    /// Utterances that share a random window, of this strength, and differ by noise.
+    fn utterances(state: &mut u32, strength: i32, noise: i32) -> [Utterance; 5] {
+        let mut all = [NO_UTTERANCE; 5];
+        for k in 0..TAPS {
+            for c in 0..CHANNELS {
+                let common = random(state, strength);
+                all.iter_mut().for_each(|u| u[k][c] = (common + random(state, noise)) as i8);
+            }
+        }
+        all
+    }
+
+    fn statistics(predictors: &[u8]) -> Statistics<'_> {
+        Statistics { deviation: 4, threshold_q8: 8 * 256, share_q8: 51, order: 2, predictors }
+    }
+
+    /// The map from windows to residuals in floating point.
+    fn residuals(predictors: &[u8], window: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let predictor = |j: usize, c: usize, i: usize| {
+            f64::from(predictors[(j * CHANNELS + c) * CHANNELS + i] as i8) / 128.0
+        };
+        let at = |k: usize, c: usize| {
+            let mut x = window[k][c];
+            for j in 0..2 {
+                if k + j + 1 < TAPS {
+                    let column = &window[k + j + 1];
+                    x -= (0..CHANNELS).map(|i| predictor(j, c, i) * column[i]).sum::<f64>();
+                }
+            }
+            x
+        };
+        (0..TAPS).map(|k| (0..CHANNELS).map(|c| at(k, c)).collect()).collect()
+    }
+
+    fn product(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
+        a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| a * b).sum()
+    }
+
+    #[test]
+    fn scores_and_threshold_are_those_of_the_formula() {
+        let state = &mut 1;
+        let predictors = predictors(state);
+        let statistics = statistics(&predictors);
+        let utterances = utterances(state, 60, 12);
+        let found = discriminant(&HEAD, &statistics, &utterances).expect("they are alike");
+
+        let window = |value: &dyn Fn(usize, usize) -> f64| -> Vec<Vec<f64>> {
+            (0..TAPS).map(|k| (0..CHANNELS).map(|c| value(k, c)).collect()).collect()
+        };
+        let own = |u: usize| window(&|k, c| f64::from(utterances[u][k][c]));
+        let mean_of = |left_out: usize| {
+            let kept = (0..5).filter(move |&u| u != left_out);
+            let n = kept.clone().count() as f64;
+            window(&|k, c| kept.clone().map(|u| f64::from(utterances[u][k][c])).sum::<f64>() / n)
+        };
+        let mean = residuals(&predictors, &mean_of(9));
+        let norm = product(&mean, &mean).sqrt();
+        // The weights are the transposed map of the residuals, up to a factor.
+        let weights = window(&|k, c| f64::from(found.weights(k)[c]));
+        let mut ratios = vec![];
+        for _ in 0..20 {
+            let mut value = || f64::from(random(state, 100));
+            let x: Vec<Vec<f64>> =
+                (0..TAPS).map(|_| (0..CHANNELS).map(|_| value()).collect()).collect();
+            let expected = product(&mean, &residuals(&predictors, &x)) / norm / 4.0;
+            if expected.abs() > 5.0 {
+                ratios.push(product(&weights, &x) / expected);
+            }
+        }
+        let unit = ratios.iter().sum::<f64>() / ratios.len() as f64;
+        assert!(ratios.len() > 5 && ratios.iter().all(|r| (r / unit - 1.0).abs() < 0.01));
+
+        let mut scores: Vec<f64> = (0..5)
+            .map(|u| {
+                let others = residuals(&predictors, &mean_of(u));
+                let own = residuals(&predictors, &own(u));
+                product(&others, &own) / product(&others, &others).sqrt() / 4.0
+            })
+            .collect();
+        scores.sort_by(f64::total_cmp);
+        let expected = (8.0 + scores[2] * 51.0 / 256.0) * unit;
+        assert!((found.threshold as f64 / expected - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn utterances_without_much_in_common_are_refused() {
+        let state = &mut 2;
+        let predictors = predictors(state);
+        let statistics = statistics(&predictors);
+        let accepts = |utterances: &[Utterance]| {
+            discriminant(&HEAD, &statistics, utterances).is_some()
+        };
+        assert!(accepts(&utterances(state, 60, 12)));
+        assert!(!accepts(&utterances(state, 4, 60)));
+        // One of five may be anything.
+        let mut five = utterances(state, 60, 12);
+        five[1] = utterances(state, 4, 60)[0];
+        assert!(accepts(&five));
+        assert!(!accepts(&[NO_UTTERANCE; 5]) && !accepts(&[]));
+    }
+
+    #[test]
+    fn extreme_values_do_not_overflow() {
+        for sign in [127i8, -127] {
+            let all = vec![sign as u8; 2 * MAX_CHANNELS * MAX_CHANNELS];
+            let statistics = Statistics { deviation: 1, ..statistics(&all) };
+            let head = Head { taps: MAX_TAPS, channels: MAX_CHANNELS, ..HEAD };
+            let utterances = [[[-128; MAX_CHANNELS]; MAX_TAPS]; MAX_UTTERANCES];
+            let found = discriminant(&head, &statistics, &utterances).expect("they are equal");
+            assert!(found.weights(0).iter().any(|&w| w != 0));
+        }
+    }
+}
