@@ -313,7 +313,8 @@ where
         Err(_) => Failure::Flash,
         Ok(mut device) => loop {
             let outputs = (&mut indicator, &mut sink, Options::default());
-            if let Err(failure) = device.round(running, arena, &mut microphone, &mut pressed, outputs)
+            if let Err(failure) =
+                device.round(running, arena, &mut microphone, &mut pressed, outputs)
             {
                 break failure;
             }

@@ -12,6 +12,7 @@ use wakeling_audio::features::{log_mel, mel_powers};
 use wakeling_data::negatives::{Negatives, SpeechClip};
 use wakeling_device::{
     emulator::{Emulator, Machine, UPDATE},
+    model_file,
     simulate::{Chunking, Device},
     update::{
         keys::Key,
@@ -20,7 +21,8 @@ use wakeling_device::{
 };
 use wakeling_shared::{
     enroll::{Enroller, Learn, UTTERANCES},
-    model::Model,
+    gate::GateParams,
+    model::{LoadError, Model, ShapeError, Statistics},
     pipeline::Pipeline,
     update::{
         message::CHUNK_BYTES,
@@ -211,6 +213,43 @@ fn five_utterances() -> Vec<i16> {
     [room(24_000), sound::speech_like(3, 1)[..9_000].to_vec(), room(24_000)].concat().repeat(5)
 }
 
+/// The options at the end of a description: none, gate, statistics, both; statistics that do not fit
+/// the head are rejected.
+#[test]
+fn statistics_are_optional_and_checked() {
+    let file = enrolling(Form::Statistics);
+    let model = Model::load(&file).expect("it is valid");
+    let statistics = model.statistics.expect("it has statistics");
+    for gate in [None, Some(GateParams::default())] {
+        for statistics in [None, Some(statistics)] {
+            let model = Model { gate, statistics, ..model.clone() };
+            let file = model_file::encode(&model).expect("a file");
+            assert_eq!(Model::load(&file), Ok(model));
+        }
+    }
+    let all = statistics.predictors;
+    let wrong = [
+        Statistics { deviation: 0, ..statistics },
+        Statistics { order: 3, ..statistics },
+        Statistics { order: 1, ..statistics },
+        Statistics { predictors: &all[1..], ..statistics },
+    ];
+    let rejects = |model: &Model<'_>| {
+        let file = model_file::encode(model).expect("a file");
+        let found = Model::load(&file).map(|_| ());
+        assert_eq!(found, Err(LoadError::Shape(ShapeError::Statistics)));
+    };
+    for wrong in wrong {
+        rejects(&Model { statistics: Some(wrong), ..model.clone() });
+    }
+    // A head that a device cannot enroll.
+    let mut other = model.clone();
+    let head = other.heads.last_mut().expect("a head");
+    let last = other.layers.pop().expect("a layer");
+    (head.layers, head.input) = (1, last.input);
+    rejects(&other);
+}
+
 /// Enrollment by the button of an emulated board: five utterances, a restart, and scores equal to
 /// those of the head that the laptop makes of the same sound. A very long press then empties the
 /// head.
@@ -398,7 +437,7 @@ fn cuts_at_random_moments_leave_a_whole_model() {
     let whole = case.emulator.run_on_flash(&case.flash, case.moment(), &case.stream, &[&fuse]);
     let lines = whole.expect("it runs").0;
     let left: Option<u32> =
-        lines.trim_end().rsplit_once("ended left=").and_then(|(_, n)| n.parse().ok());
+        lines.trim_end().rsplit_once(" left=").and_then(|(_, n)| n.parse().ok());
     let ticks = LONG - left.unwrap_or_else(|| panic!("{lines}"));
     let mut random = Random::new(6);
     let mut woke = [0; 2];

@@ -28,6 +28,8 @@ use matrix::{Matrix, eigen};
 
 /// Number of clips of negative speech for the statistics: about half an hour.
 const CLIPS: usize = 1_000;
+/// The same for a head without statistics.
+const PLAIN_CLIPS: usize = 400;
 /// Taps over time and their distance in steps: 0.96 s with steps of 40 ms.
 const SHAPE: (usize, usize) = (8, 3);
 /// Regularization added to each variance, as a share of the largest one. Directions with little
@@ -42,10 +44,10 @@ const PREDICTION_RIDGE: f64 = 0.05;
 /// Standard deviation of a prediction's residuals in units of `i8`. The channels themselves have up
 /// to three times as much, and 0.15 % of their values saturate.
 const RESIDUAL_DEVIATION: u8 = 16;
-/// Constant part of the threshold in standard deviations of the score over negative speech, Q8: 8.5.
+/// Constant part of the threshold in standard deviations of the score over negative speech, Q8: 7.25.
 /// The tails of the scores are heavier than those of a normal distribution. Chosen with the
 /// development keywords (docs/lab/enrolling.md).
-const THRESHOLD_Q8: u16 = 2_176;
+const THRESHOLD_Q8: u16 = 1_856;
 /// Share of the utterances' median score that is added to it, Q8: 0.2.
 const SHARE_Q8: u8 = 51;
 
@@ -80,9 +82,17 @@ impl EnrollmentHead {
         form: Form,
     ) -> Result<Self> {
         let mut rng = StdRng::seed_from_u64(1);
+        let clips = if form == Form::Plain { PLAIN_CLIPS } else { CLIPS };
         let speech: Vec<SpeechClip> =
-            negatives.speech.iter().sample(&mut rng, CLIPS).into_iter().cloned().collect();
-        let streams = Negatives { speech, noise: negatives.noise.clone() }.streams(1).streams;
+            negatives.speech.iter().sample(&mut rng, clips).into_iter().cloned().collect();
+        let mut streams = Negatives { speech, noise: negatives.noise.clone() }.streams(1);
+        if form == Form::Statistics {
+            // Streams of noise alone have no text. Noise would dilute the statistics of speech, from
+            // which a keyword must be told apart (docs/lab/enrolling.md).
+            let mut texts = streams.texts.iter();
+            streams.streams.retain(|_| texts.next().is_some_and(|text| !text.is_empty()));
+        }
+        let streams = streams.streams;
         let outputs = embed_streams(backbone, &streams)?;
         let params = backbone.int8.output;
         let (white, statistics, deviation) = match form {
@@ -208,9 +218,7 @@ fn prediction(outputs: &Embeddings, params: QuantParams) -> (Float, EnrollStatis
     let power = |exponent: f64| {
         let powers: Vec<f64> =
             variances.iter().map(|v| v.max(largest * RIDGE).powf(exponent)).collect();
-        Matrix::of(k, |i, j| {
-            (0..k).map(|l| vectors.at(i, l) * powers[l] * vectors.at(j, l)).sum()
-        })
+        Matrix::of(k, |i, j| (0..k).map(|l| vectors.at(i, l) * powers[l] * vectors.at(j, l)).sum())
     };
     let (whiten, color) = (power(-0.5), power(0.5));
     let rotated = |values: &dyn Fn(usize) -> f64, i: usize| -> f64 {
@@ -238,8 +246,7 @@ fn prediction(outputs: &Embeddings, params: QuantParams) -> (Float, EnrollStatis
     (float, statistics)
 }
 
-/// Rounds weights as quantization does, so that their bias fits the quantized weights. The embeddings
-/// are far from 0, and an error of the weights would shift a channel by up to its deviation.
+/// Rounds weights as quantization does, so that their bias fits the quantized weights.
 fn on_grid(row: Vec<f32>) -> Vec<f32> {
     let step = row.iter().fold(0f32, |most, w| w.abs().max(most)) / 127.0;
     let step = step.max(f32::MIN_POSITIVE);
@@ -321,10 +328,7 @@ pub fn enroll_file(file: &[u8], utterances: &[Vec<i16>]) -> Result<Learned<Vec<u
     enroll_bytes::<UTTERANCES>(file, utterances)
 }
 
-fn enroll_bytes<const N: usize>(
-    file: &[u8],
-    utterances: &[Vec<i16>],
-) -> Result<Learned<Vec<u8>>> {
+fn enroll_bytes<const N: usize>(file: &[u8], utterances: &[Vec<i16>]) -> Result<Learned<Vec<u8>>> {
     let words: Vec<u32> = file
         .chunks_exact(4)
         .map(|bytes| bytes.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte)))

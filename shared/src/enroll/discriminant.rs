@@ -198,8 +198,7 @@ mod tests {
 
     const TAPS: usize = 5;
     const CHANNELS: usize = 7;
-    const HEAD: Head =
-        Head { taps: TAPS, dilation: 3, channels: CHANNELS, column: 1, at: [0; 3] };
+    const HEAD: Head = Head { taps: TAPS, dilation: 3, channels: CHANNELS, column: 1, at: [0; 3] };
 
     /// Linear congruential generator; returns −`most` … `most`.
     fn random(state: &mut u32, most: i32) -> i32 {
@@ -300,9 +299,8 @@ mod tests {
         let state = &mut 2;
         let predictors = predictors(state);
         let statistics = statistics(&predictors);
-        let accepts = |utterances: &[Utterance]| {
-            discriminant(&HEAD, &statistics, utterances).is_some()
-        };
+        let accepts =
+            |utterances: &[Utterance]| discriminant(&HEAD, &statistics, utterances).is_some();
         assert!(accepts(&utterances(state, 60, 12)));
         assert!(!accepts(&utterances(state, 4, 60)));
         // One of five may be anything.

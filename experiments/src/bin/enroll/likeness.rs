@@ -35,7 +35,8 @@ pub fn run(args: &Args, bench: &Bench<'_>, all: &[Example]) -> Result<()> {
                 let sampled = speakers.sample(&clips, UTTERANCES, seed);
                 let Some((recordings, _)) = sampled else { continue };
                 let rng = &mut StdRng::seed_from_u64(seed);
-                let learned = bench.enroll(UTTERANCES, &in_a_room(&recordings, MAX_SAMPLES, speakers, rng))?;
+                let learned = bench
+                    .enroll(UTTERANCES, &in_a_room(&recordings, MAX_SAMPLES, speakers, rng))?;
                 eprintln!("{word} {} {seed}: {}", speakers.name(), reported(&learned));
                 sets += usize::from(learned.likeness.is_some());
                 taken += usize::from(learned.outcome.is_ok());
@@ -105,4 +106,3 @@ fn reported(learned: &Learned<KeywordEntry>) -> String {
         None => outcome,
     }
 }
-

@@ -63,5 +63,7 @@ fn main() -> ! {
     // D3, against ground.
     let button = Input::new(p.P1_12, Pull::Up);
     let pressed = || button.is_low();
-    wakeling_nrf::run("nano33", system, Both(led, pin), pressed, |filler| record(microphone, filler))
+    wakeling_nrf::run("nano33", system, Both(led, pin), pressed, |filler| {
+        record(microphone, filler)
+    })
 }

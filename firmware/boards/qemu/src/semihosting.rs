@@ -336,7 +336,8 @@ impl Lamp {
             && core::mem::replace(&mut self.lit, lit) != lit
         {
             // If the console fails, that cannot be reported.
-            let _ = fmt::Write::write_str(console, if lit { "indicator 1\n" } else { "indicator 0\n" });
+            let _ =
+                fmt::Write::write_str(console, if lit { "indicator 1\n" } else { "indicator 0\n" });
         }
     }
 }

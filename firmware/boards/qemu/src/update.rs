@@ -258,14 +258,16 @@ const EVENTS: usize = 2;
 const EVENT_BYTES: usize = 4_800;
 type Tools = update::Tools<EVENTS, EVENT_BYTES>;
 
-/// Last line of the work: number of ticks left of the fuse.
+/// Last line of the work: depth of the stack in bytes, and number of ticks left of the fuse.
 struct Ended {
+    stack: usize,
     left: u32,
 }
 
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ended left={}", Decimal::of(self.left))
+        let [stack, left] = [Decimal::of(self.stack), Decimal::of(self.left)];
+        write!(f, "ended stack={stack} left={left}")
     }
 }
 
@@ -307,7 +309,7 @@ fn work(arena: &mut [i8], tools: &Tools, console: &mut Console) -> Result<Ended,
     }
     let left = power::left();
     power::save();
-    Ok(Ended { left })
+    Ok(Ended { stack: memory::peak_stack_bytes(), left })
 }
 
 /// Returns whether the work completed.
