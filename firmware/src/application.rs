@@ -112,12 +112,12 @@ pub struct ModelFile<'c, 'a> {
 /// # Errors
 /// [`Failure`], by its cause. If the model is damaged, nothing was written to the sink.
 #[inline(never)]
-pub fn detect<M: Microphone, P: OutputPin, O: Observer>(
-    file: ModelFile<'_, '_>,
+pub fn detect<'f, M: Microphone, P: OutputPin, O: Observer>(
+    file: ModelFile<'_, 'f>,
     arena: &mut [i8],
     microphone: &mut M,
     (indicator, sink, options): (P, &mut impl Write, Options),
-    observer: impl FnOnce(&Model<'_>) -> O,
+    observer: impl FnOnce(&Model<'f>) -> O,
 ) -> Result<(), Failure<M::Error, P::Error>> {
     let (mut model, mut pipeline) = (None, None);
     let (model, check) = Model::load_deferred(&mut model, file.bytes).map_err(Failure::Model)?;

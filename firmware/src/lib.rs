@@ -9,6 +9,7 @@
 //! | loop | [`listener`] | blocks | indicator and event lines |
 //! | outputs | [`outputs`] | one indicator, one sink | an LED and a pin, a UART and a log |
 //! | application | [`application`] | flash, microphone, outputs, watchdog | all of the above |
+//! | enrollment by a button | [`button`] | level of a button | requests, and the level of the indicator |
 //! | updates, a feature | `update` | a serial line | a slot, and the application |
 //!
 //! A board is one small crate under `boards/`. It implements [`microphone::Microphone`], supplies
@@ -21,6 +22,7 @@
 
 pub mod application;
 pub mod blocks;
+pub mod button;
 pub mod check;
 pub mod cic;
 pub mod convert;

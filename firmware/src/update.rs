@@ -7,23 +7,24 @@
 
 use core::{cell::RefCell, fmt};
 
-use embedded_hal::digital::OutputPin;
+use embedded_hal::digital::{ErrorType, OutputPin};
 use embedded_io::{Read, ReadReady, Write};
 use wakeling_shared::{
     decimal::Decimal,
-    enroll::{Enroller, Learn},
+    enroll::{Enroller, Learn, UTTERANCES},
     model::Model,
     recorder::{DEFAULT_MARGIN, Log, Recorder},
     update::{
         package::{Authority, DEVELOPMENT_KEY, KEY_BYTES},
         self_test,
-        session::{Action, Session},
+        session::{self, Action, Session},
         store::{CheckLevel, Mapped, OpenError, SlotImage, Store},
     },
 };
 
 use crate::{
     application::{self, Board, Failure, ModelFile, Watched},
+    button::{EnrollButton, Request},
     check::Check,
     listener::Options,
     microphone::{Microphone, ReadError},
@@ -156,11 +157,11 @@ where
 
 /// Flight recorder with `EVENTS` windows of `BYTES` features each, and enroller.
 pub type Tools<const EVENTS: usize, const BYTES: usize> =
-    RefCell<(Recorder<EVENTS, BYTES>, Enroller)>;
+    RefCell<(Recorder<EVENTS, BYTES>, Enroller<'static>)>;
 
 /// Device with a flight recorder and enrollment.
 pub type Device<'t, F, A, L, const EVENTS: usize, const BYTES: usize> =
-    Updates<'t, F, A, L, Recorder<EVENTS, BYTES>, Enroller>;
+    Updates<'t, F, A, L, Recorder<EVENTS, BYTES>, Enroller<'static>>;
 
 /// Returns the model of a running package in the flash. Only the other slot is written meanwhile.
 pub type Running = fn(&SlotImage) -> &'static [u8];
@@ -172,10 +173,11 @@ where
     L: Read + ReadReady + Write,
 {
     /// Runs one start: selects the model, reports it in a line, and processes sound until the
-    /// microphone ends or the host requests a restart. Without a model it reports that, and returns
-    /// at once. The checksum of a confirmed model is computed beside the sound; if it is damaged, the
-    /// selection is repeated without it, before any line. `running` is called for the running package; its result is not used after this
-    /// function returns.
+    /// microphone ends, or host or button request a restart. Without a model it reports that, and
+    /// returns at once. The checksum of a confirmed model is computed beside the sound; if it is
+    /// damaged, the selection is repeated without it, before any line. `running` is called for the
+    /// running package; its result is not used after this function returns. `pressed` returns
+    /// whether the board's button is pressed; a board without one returns `false`.
     ///
     /// # Errors
     /// [`Failure`], by its cause.
@@ -184,13 +186,15 @@ where
         running: Running,
         arena: &mut [i8],
         mut microphone: M,
+        mut pressed: impl FnMut() -> bool,
         (mut indicator, sink, options): (P, &mut impl fmt::Write, Options),
     ) -> Result<(), Failure<M::Error, P::Error>> {
         let mut depth = Depth::Description;
         loop {
             let selected = self.select(arena, depth).map_err(|_| Failure::Flash)?;
             let Some((place, is_checked)) = selected else { break };
-            let outputs = (&mut indicator, Started { sink, place: &place, is_written: false });
+            let started = Started { sink, place: &place, is_written: false };
+            let outputs = (&mut indicator, &mut pressed, started);
             let ended = self.listen(
                 (running, &place, is_checked),
                 arena,
@@ -222,17 +226,26 @@ where
         (running, place, is_checked): (Running, &SlotImage, bool),
         arena: &mut [i8],
         microphone: &mut M,
-        (indicator, mut sink): (P, impl fmt::Write),
+        (indicator, pressed, mut sink): (P, impl FnMut() -> bool, impl fmt::Write),
         options: Options,
     ) -> Result<(), Failure<M::Error, P::Error>> {
         let (model, tools, check) = (running(place), self.tools, Check::done());
-        let mut microphone = Attended { microphone, updates: self, check: &check };
+        let signal = RefCell::new(Signal::new(indicator));
+        let button = EnrollButton::new(UTTERANCES as u8);
+        let panel = Panel { button, pressed, signal: &signal };
+        let mut microphone =
+            Attended { microphone, updates: self, check: &check, panel, samples: 0 };
         let file = ModelFile { bytes: model, check: &check, is_checked };
-        let outputs = (indicator, &mut sink, options);
-        application::detect(file, arena, &mut microphone, outputs, |loaded| {
+        let outputs = (Detections(&signal), &mut sink, options);
+        let ended = application::detect(file, arena, &mut microphone, outputs, |loaded| {
             watch(tools, loaded, model);
             tools
-        })
+        });
+        // The slot may be written from now on.
+        if let Ok(mut tools) = tools.try_borrow_mut() {
+            tools.1.release();
+        }
+        ended
     }
 }
 
@@ -267,7 +280,7 @@ impl<W: fmt::Write> fmt::Write for Started<'_, W> {
 /// Assigns recorder and enroller to this model.
 fn watch<const EVENTS: usize, const BYTES: usize>(
     tools: &Tools<EVENTS, BYTES>,
-    model: &Model<'_>,
+    model: &Model<'static>,
     file: &[u8],
 ) {
     let Ok(mut tools) = tools.try_borrow_mut() else { return };
@@ -283,6 +296,7 @@ pub fn run<M, P, S, W, F, A, L, const EVENTS: usize, const BYTES: usize>(
     running: Running,
     arena: &mut [i8],
     board: Board<M, P, S, W>,
+    mut pressed: impl FnMut() -> bool,
 ) -> Failure<M::Error, P::Error>
 where
     M: Microphone,
@@ -299,7 +313,9 @@ where
         Err(_) => Failure::Flash,
         Ok(mut device) => loop {
             let outputs = (&mut indicator, &mut sink, Options::default());
-            if let Err(failure) = device.round(running, arena, &mut microphone, outputs) {
+            if let Err(failure) =
+                device.round(running, arena, &mut microphone, &mut pressed, outputs)
+            {
                 break failure;
             }
             while !device.restart() {
@@ -337,15 +353,103 @@ fn good<F: Mapped>(
         || self_test::run(model, test, arena).is_ok()
 }
 
-/// Microphone that serves the line before each block, once the model is checked: an answer can
-/// depend on the model. It ends when the host requests a restart.
-struct Attended<'u, 'r, 'c, M, F, A, L, R, E> {
-    microphone: M,
-    updates: &'u mut Updates<'r, F, A, L, R, E>,
-    check: &'c Check<'static>,
+/// Indicator of a board, which enrollment by a button takes over from detections.
+struct Signal<P> {
+    pin: P,
+    /// Level for detections.
+    detection: bool,
+    /// Level for enrollment, which takes precedence.
+    enrollment: Option<bool>,
 }
 
-impl<M, F, A, L, R, E> Microphone for Attended<'_, '_, '_, M, F, A, L, R, E>
+impl<P: OutputPin> Signal<P> {
+    fn new(pin: P) -> Self {
+        Self { pin, detection: false, enrollment: None }
+    }
+
+    fn show(&mut self) -> Result<(), P::Error> {
+        self.pin.set_state(self.enrollment.unwrap_or(self.detection).into())
+    }
+}
+
+/// The indicator as detections see it.
+struct Detections<'s, P>(&'s RefCell<Signal<P>>);
+
+impl<P: OutputPin> ErrorType for Detections<'_, P> {
+    type Error = P::Error;
+}
+
+impl<P: OutputPin> OutputPin for Detections<'_, P> {
+    fn set_low(&mut self) -> Result<(), P::Error> {
+        // It is borrowed only within functions that do not call each other.
+        let Ok(mut signal) = self.0.try_borrow_mut() else { return Ok(()) };
+        signal.detection = false;
+        signal.show()
+    }
+
+    fn set_high(&mut self) -> Result<(), P::Error> {
+        let Ok(mut signal) = self.0.try_borrow_mut() else { return Ok(()) };
+        signal.detection = true;
+        signal.show()
+    }
+}
+
+/// Button and indicator of a board.
+struct Panel<'s, B, P> {
+    button: EnrollButton,
+    pressed: B,
+    signal: &'s RefCell<Signal<P>>,
+}
+
+impl<B: FnMut() -> bool, P: OutputPin> Panel<'_, B, P> {
+    /// Executes the requests of the button after another `samples` samples.
+    fn step<F, A, L, R, E>(&mut self, updates: &mut Updates<'_, F, A, L, R, E>, samples: u32)
+    where
+        F: Mapped,
+        E: Learn,
+    {
+        let Updates { store, tools, restart, .. } = updates;
+        let Ok(mut tools) = tools.try_borrow_mut() else { return };
+        let learner = &mut tools.1;
+        let request = self.button.step((self.pressed)(), samples, learner.utterance_count());
+        if let Some(request) = request {
+            self.button.done(match request {
+                Request::Begin => learner.begin().is_ok(),
+                Request::Cancel => {
+                    learner.cancel();
+                    true
+                }
+                Request::Keep => session::keep(store, learner).is_ok(),
+                Request::Forget => session::forget(store, learner).is_ok(),
+                Request::Restart => {
+                    *restart = true;
+                    true
+                }
+            });
+        }
+        if let Ok(mut signal) = self.signal.try_borrow_mut() {
+            let enrollment = self.button.indicator();
+            if enrollment != signal.enrollment {
+                signal.enrollment = enrollment;
+                // The next detection reports an error of the pin.
+                let _ = signal.show();
+            }
+        }
+    }
+}
+
+/// Microphone that serves line and button before each block, once the model is checked: an answer
+/// can depend on the model. It ends when host or button request a restart.
+struct Attended<'u, 'r, 's, M, F, A, L, R, E, B, P> {
+    microphone: M,
+    updates: &'u mut Updates<'r, F, A, L, R, E>,
+    check: &'s Check<'static>,
+    panel: Panel<'s, B, P>,
+    /// Number of samples in the last block.
+    samples: u32,
+}
+
+impl<M, F, A, L, R, E, B, P> Microphone for Attended<'_, '_, '_, M, F, A, L, R, E, B, P>
 where
     M: Microphone,
     F: Mapped,
@@ -353,14 +457,23 @@ where
     L: Read + ReadReady + Write,
     R: Log,
     E: Learn,
+    B: FnMut() -> bool,
+    P: OutputPin,
 {
     type Error = M::Error;
 
     fn read(&mut self, block: &mut [i16]) -> Result<usize, ReadError<M::Error>> {
+        let samples = core::mem::take(&mut self.samples);
         if self.check.is_done() {
             self.updates.serve();
+            self.panel.step(self.updates, samples);
         }
-        if self.updates.restart() { Err(ReadError::End) } else { self.microphone.read(block) }
+        if self.updates.restart() {
+            return Err(ReadError::End);
+        }
+        let read = self.microphone.read(block);
+        self.samples = read.as_ref().map_or(0, |&count| count as u32);
+        read
     }
 }
 
@@ -435,7 +548,7 @@ mod tests {
         let flash = RamFlash::<4, 1_024>::new(&mut words);
         let device = Updates::open(Session::new("test", Anyone), flash, Silent, &tools);
         let board = Board { microphone: Silent, indicator: Silent, sink: lines, feed };
-        run(device, |_| &[], &mut [0; 64], board)
+        run(device, |_| &[], &mut [0; 64], board, || false)
     }
 
     #[test]

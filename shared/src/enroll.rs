@@ -2,27 +2,34 @@
 //!
 //! A model can carry an *enrollment head*, made on the laptop. It has three layers: a pointwise
 //! layer that whitens the embeddings over negative data, a depthwise layer over time whose weights
-//! are zeros, and a logit that sums it. Enrollment fills in the zeros: the weights become the sum
-//! of the aligned, whitened embeddings of the five utterances. In whitened coordinates the product
-//! with a mean is the linear discriminant between that mean and everything else (Fisher 1936;
-//! Hastie et al., The Elements of Statistical Learning, section 4.3). The rest of the model stays
+//! are zeros, and a logit that sums it. Enrollment fills in the zeros. The rest of the model stays
 //! as it is, so the new file is the old one with other words in three places ([`Patch`]).
+//!
+//! A model with [`Statistics`] of negative speech gets the linear discriminant between the aligned
+//! utterances and negative speech, over channels and time, and a threshold in standard deviations
+//! of its score (`enroll/discriminant.rs`). Without them the weights are the sum of the whitened
+//! utterances, and the threshold is a share of their score; such heads have many more false accepts
+//! (docs/lab/enrolling.md).
 //!
 //! In: loudness and whitened column of each step, by [`Observer`]. Out: a [`Patch`]. Integers only.
 
+mod discriminant;
+
 use crate::{
-    model::{LANES, Model, Op, Patches, file_words},
+    model::{LANES, Model, Op, Patches, Statistics, file_words},
     pipeline::{Observer, Step},
 };
+use discriminant::{MAX_UTTERANCES, NO_COLUMN, NO_UTTERANCE, discriminant, sums};
 
-/// Number of utterances that make a head.
+/// Number of utterances from which a device makes a head.
 pub const UTTERANCES: usize = 5;
 /// Largest number of channels of the whitened embeddings.
-pub const MAX_CHANNELS: usize = 64;
+pub const MAX_CHANNELS: usize = 96;
 /// Largest number of taps of the depthwise layer.
-pub const MAX_TAPS: usize = 12;
-/// Number of columns that are kept: 2.56 s where a step is 40 ms.
-const RING: usize = 64;
+pub const MAX_TAPS: usize = 8;
+/// Number of columns that are kept: 1.92 s where a step is 40 ms. An utterance ends up to 14 steps
+/// ago and is up to 22 long.
+const RING: usize = 48;
 /// Largest shift that aligns an utterance with those before it, in steps, to either side.
 const SLACK: usize = 6;
 /// Number of steps after the last loud one that still belong to an utterance.
@@ -46,6 +53,8 @@ const SPAN: i64 = 12 * 256;
 /// recordings of a word by one person exceed it; of five persons' sets a third does, of sets
 /// without a common word one in six (docs/lab/updates.md).
 const LEAST_LIKENESS_Q8: i32 = 102;
+/// Bias of the logit of an empty head, a quarter of the least that a model may have.
+const LOWEST_BIAS: i32 = -(1 << 28);
 /// Least score: sixteen units of a channel. Rounding moves each of 64 channels by a third of a unit
 /// (root mean square), and all together by 2.3.
 const LEAST_SCORE: i64 = 16 * LOGIT_WEIGHT;
@@ -87,35 +96,56 @@ impl Head {
     /// Finds the enrollment head of a model: the last head with a pointwise and a depthwise layer,
     /// neither with a ReLU, and one logit.
     pub fn of(model: &Model<'_>, file: &[u32]) -> Option<Self> {
-        let mut first = usize::from(model.backbone_layers);
-        let mut found = None;
-        for (i, head) in model.heads.iter().enumerate() {
-            let count = usize::from(head.layers);
-            let mut own = model.layers.iter().skip(first).take(count);
-            if let (2, Some(white), Some(over_time)) = (count, own.next(), own.next())
-                && let Op::Pointwise { affine: white_affine } = &white.op
-                && let Op::Depthwise { taps, dilation, stride: 1, input_zero: 0, affine } =
-                    &over_time.op
-                && (white_affine.zero_point, affine.zero_point, head.logits.outputs) == (0, 0, 1)
-                && usize::from(affine.outputs) <= MAX_CHANNELS
-                && usize::from(*taps) <= MAX_TAPS
-                && usize::from(*taps) * usize::from(*dilation) + 2 * SLACK < RING
-            {
-                found = Some((i, first + 1, *taps, *dilation, affine, white.output));
-            }
-            first += count;
-        }
-        let (head, layer, taps, dilation, affine, column) = found?;
+        let Found { head, layer, shape } = find(model)?;
         let [weights, bias_scales] = place(model, file, layer)?;
         let [_, logit] = place(model, file, model.layers.len() + head)?;
-        Some(Self {
-            taps: taps.into(),
-            dilation: dilation.into(),
-            channels: affine.outputs.into(),
-            column,
-            at: [weights, bias_scales, logit],
-        })
+        Some(Self { at: [weights, bias_scales, logit], ..shape })
     }
+}
+
+/// Result of [`find`].
+struct Found {
+    /// Index of the head.
+    head: usize,
+    /// Index of its depthwise layer.
+    layer: usize,
+    /// The head, without positions.
+    shape: Head,
+}
+
+/// Finds the enrollment head among a model's heads.
+fn find(model: &Model<'_>) -> Option<Found> {
+    let mut first = usize::from(model.backbone_layers);
+    let mut found = None;
+    for (i, head) in model.heads.iter().enumerate() {
+        let count = usize::from(head.layers);
+        let mut own = model.layers.iter().skip(first).take(count);
+        if let (2, Some(white), Some(over_time)) = (count, own.next(), own.next())
+            && let Op::Pointwise { affine: white_affine } = &white.op
+            && let Op::Depthwise { taps, dilation, stride: 1, input_zero: 0, affine } =
+                &over_time.op
+            && (white_affine.zero_point, affine.zero_point, head.logits.outputs) == (0, 0, 1)
+            && usize::from(affine.outputs) <= MAX_CHANNELS
+            && usize::from(*taps) <= MAX_TAPS
+            && usize::from(*taps) * usize::from(*dilation) + 2 * SLACK < RING
+        {
+            let shape = Head {
+                taps: (*taps).into(),
+                dilation: (*dilation).into(),
+                channels: affine.outputs.into(),
+                column: white.output,
+                at: [0; 3],
+            };
+            found = Some(Found { head: i, layer: first + 1, shape });
+        }
+        first += count;
+    }
+    found
+}
+
+/// Returns the number of channels of a model's enrollment head, if it has one.
+pub(crate) fn channels(model: &Model<'_>) -> Option<usize> {
+    find(model).map(|found| found.shape.channels)
 }
 
 /// Returns the positions in the file of a layer's arrays. Indices after the layers mean the heads'
@@ -133,6 +163,8 @@ fn place(model: &Model<'_>, file: &[u32], index: usize) -> Option<[usize; 2]> {
 }
 
 type Column = [i8; MAX_CHANNELS];
+/// Aligned columns of an utterance, tap 0 the newest.
+type Utterance = [Column; MAX_TAPS];
 
 /// Enrollment commands that a host can send to a device.
 pub trait Learn {
@@ -142,6 +174,9 @@ pub trait Learn {
     /// [`EnrollError::NoHead`] if the model has no enrollment head.
     fn begin(&mut self) -> Result<(), EnrollError>;
 
+    /// Stops recording. Utterances recorded so far are dropped.
+    fn cancel(&mut self);
+
     /// Number of utterances recorded since.
     fn utterance_count(&self) -> u8;
 
@@ -150,6 +185,12 @@ pub trait Learn {
     /// # Errors
     /// Any [`EnrollError`], by its cause.
     fn patch(&self) -> Result<Patch, EnrollError>;
+
+    /// Returns the patch that empties the head again, so that it detects nothing.
+    ///
+    /// # Errors
+    /// [`EnrollError::NoHead`] if the model has no enrollment head.
+    fn forget(&self) -> Result<Patch, EnrollError>;
 }
 
 /// Implementation for a device without enrollment.
@@ -158,6 +199,8 @@ impl Learn for () {
         Err(EnrollError::NoHead)
     }
 
+    fn cancel(&mut self) {}
+
     fn utterance_count(&self) -> u8 {
         0
     }
@@ -165,12 +208,20 @@ impl Learn for () {
     fn patch(&self) -> Result<Patch, EnrollError> {
         Err(EnrollError::NoHead)
     }
+
+    fn forget(&self) -> Result<Patch, EnrollError> {
+        Err(EnrollError::NoHead)
+    }
 }
 
 /// Records utterances and builds a head from them.
+///
+/// `'m` is the lifetime of the model's file, whose statistics it uses. `N` is the number of
+/// utterances, at most 8; experiments use others than [`UTTERANCES`].
 #[derive(Clone, Debug)]
-pub struct Enroller {
+pub struct Enroller<'m, const N: usize = UTTERANCES> {
     head: Option<Head>,
+    statistics: Option<Statistics<'m>>,
     /// `true` while utterances are recorded.
     active: bool,
     ring: [Column; RING],
@@ -181,48 +232,62 @@ pub struct Enroller {
     /// Number of loud steps in the current utterance, and of quiet ones after them.
     loud: u8,
     silent: u8,
-    utterances: [[Column; MAX_TAPS]; UTTERANCES],
+    utterances: [Utterance; N],
     utterance_count: u8,
 }
 
-impl Default for Enroller {
+impl<const N: usize> Default for Enroller<'_, N> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Enroller {
+impl<'m, const N: usize> Enroller<'m, N> {
     /// Creates an enroller without a model.
     pub const fn new() -> Self {
+        const { assert!(N <= MAX_UTTERANCES, "sums of more utterances would overflow") };
         Self {
             head: None,
+            statistics: None,
             active: false,
-            ring: [[0; MAX_CHANNELS]; RING],
+            ring: [NO_COLUMN; RING],
             steps: 0,
             quiet: None,
             loudness: 0,
             loud: 0,
             silent: 0,
-            utterances: [[[0; MAX_CHANNELS]; MAX_TAPS]; UTTERANCES],
+            utterances: [NO_UTTERANCE; N],
             utterance_count: 0,
         }
     }
 
     /// Uses the enrollment head of `model`, whose file is `file`, from now on.
-    pub fn watch(&mut self, model: &Model<'_>, file: &[u32]) {
+    pub fn watch(&mut self, model: &Model<'m>, file: &[u32]) {
         self.head = Head::of(model, file);
+        self.statistics = model.statistics;
         (self.active, self.utterance_count, self.steps, self.quiet) = (false, 0, 0, None);
     }
 
     /// As [`Enroller::watch`], with the bytes of the file. They must start and end at words, or no
     /// head is found.
-    pub fn watch_file(&mut self, model: &Model<'_>, file: &[u8]) {
+    pub fn watch_file(&mut self, model: &Model<'m>, file: &[u8]) {
         self.watch(model, bytemuck::try_cast_slice(file).unwrap_or_default());
+    }
+
+    /// Drops the model and its utterances. Call it before the file may change.
+    pub fn release(&mut self) {
+        (self.head, self.statistics) = (None, None);
+        self.cancel();
+    }
+
+    /// Returns whether utterances are being recorded.
+    pub fn is_active(&self) -> bool {
+        self.active
     }
 
     /// Returns whether all utterances are recorded.
     pub fn is_complete(&self) -> bool {
-        usize::from(self.utterance_count) == UTTERANCES
+        usize::from(self.utterance_count) == N
     }
 
     /// Similarity of the utterances, once all are recorded.
@@ -233,7 +298,7 @@ impl Enroller {
 
     /// Returns the column `back` steps before the newest; zeros before the first.
     fn past(&self, back: usize) -> &Column {
-        const NONE: &Column = &[0; MAX_CHANNELS];
+        const NONE: &Column = &NO_COLUMN;
         let at = self.steps.checked_sub(back + 1).filter(|_| back < RING);
         at.and_then(|at| self.ring.get(at % RING)).unwrap_or(NONE)
     }
@@ -265,7 +330,7 @@ impl Enroller {
             (product << 8) / i64::from(power.unsigned_abs().isqrt() as u32).max(1)
         };
         let end = (first..=last).max_by_key(fit).unwrap_or(end);
-        let mut taken = [[0; MAX_CHANNELS]; MAX_TAPS];
+        let mut taken = NO_UTTERANCE;
         for (k, tap) in taken.iter_mut().enumerate().take(head.taps) {
             *tap = *self.past(end + k * head.dilation);
         }
@@ -277,11 +342,15 @@ impl Enroller {
     }
 }
 
-impl Learn for Enroller {
+impl<const N: usize> Learn for Enroller<'_, N> {
     fn begin(&mut self) -> Result<(), EnrollError> {
         self.head.ok_or(EnrollError::NoHead)?;
         (self.active, self.utterance_count, self.loud, self.silent) = (true, 0, 0, 0);
         Ok(())
+    }
+
+    fn cancel(&mut self) {
+        (self.active, self.utterance_count) = (false, 0);
     }
 
     fn utterance_count(&self) -> u8 {
@@ -293,14 +362,20 @@ impl Learn for Enroller {
         if !self.is_complete() {
             return Err(EnrollError::Utterances(self.utterance_count));
         }
-        if Likeness::of(head, &self.utterances).mean_q8 < LEAST_LIKENESS_Q8 {
-            return Err(EnrollError::Unlike);
-        }
-        Patch::of(head, &self.utterances).ok_or(EnrollError::Unlike)
+        let patch = match &self.statistics {
+            Some(statistics) => Patch::with_statistics(head, statistics, &self.utterances),
+            None if Likeness::of(head, &self.utterances).mean_q8 < LEAST_LIKENESS_Q8 => None,
+            None => Patch::of(head, &self.utterances),
+        };
+        patch.ok_or(EnrollError::Unlike)
+    }
+
+    fn forget(&self) -> Result<Patch, EnrollError> {
+        self.head.map(Patch::empty).ok_or(EnrollError::NoHead)
     }
 }
 
-impl Observer for Enroller {
+impl<const N: usize> Observer for Enroller<'_, N> {
     fn features(&mut self, features: &[i8]) {
         let sum: i32 = features.iter().map(|&feature| i32::from(feature)).sum();
         self.loudness = (sum << LOUDNESS_BITS) / (features.len() as i32).max(1);
@@ -348,7 +423,7 @@ pub struct Likeness {
 }
 
 impl Likeness {
-    fn of(head: Head, utterances: &[[Column; MAX_TAPS]; UTTERANCES]) -> Self {
+    fn of(head: Head, utterances: &[Utterance]) -> Self {
         let (mut sum, mut least) = (0, i32::MAX);
         for own in utterances {
             let (mut product, mut power, mut others_power) = (0i64, 0u64, 0u64);
@@ -361,13 +436,13 @@ impl Likeness {
                     others_power += ((all - x) * (all - x)).unsigned_abs();
                 }
             }
-            // At most 2⁷ · 2⁹ · 768 < 2²⁶ in the numerator, and 2²⁴ · 2²⁸ in the denominator.
+            // At most 2⁷ · 2¹⁰ · 768 < 2²⁷ in the numerator, and 2²⁴ · 2³⁰ in the denominator.
             let norm = (power * others_power).isqrt().max(1);
             let cosine = ((product << 8) / norm as i64) as i32;
             sum += cosine;
             least = least.min(cosine);
         }
-        Self { mean_q8: sum / UTTERANCES as i32, least_q8: least }
+        Self { mean_q8: sum / (utterances.len() as i32).max(1), least_q8: least }
     }
 }
 
@@ -386,52 +461,39 @@ pub struct Patch {
 }
 
 impl Patch {
-    fn of(head: Head, utterances: &[[Column; MAX_TAPS]; UTTERANCES]) -> Option<Self> {
-        const N: i64 = UTTERANCES as i64;
-        let at = |k: usize, c: usize| utterances.iter().map(move |u| i64::from(u[k][c]));
-        // Response of a channel to the mean utterance, and of each utterance to the others.
-        let (mut largest, mut common, mut all) = (1i64, 0i64, 0u64);
-        for c in 0..head.channels {
-            let mut power = 0;
-            for k in 0..head.taps {
-                let sum: i64 = at(k, c).sum();
-                power += sum * sum / N;
-                all += (sum * sum).unsigned_abs();
-                common += at(k, c).map(|x| x * (sum - x)).sum::<i64>();
-            }
-            largest = largest.max(power);
-        }
-        // The product is with the sum of all rather than of the four others; it is the mean of
-        // five.
-        let common = common * N / (N - 1) / N;
-        // At most 768 products of 2⁷ and 5 · 2⁷, five times: below 2³⁸ and 2³².
-        let other = (all * (head.taps * head.channels) as u64).isqrt() as i64 * DEVIATION;
-        if common << 8 < other * LEAST_STRENGTH_Q8 {
-            return None;
-        }
-        // Twice the mean of the largest channel is full scale; a multiplier is below 2³¹.
-        let scale = ((127i64 << 32) / (2 * largest)).min(i64::from(i32::MAX));
-        // The logit sums the channels, each with this weight; see the exporter.
-        let score = ((i128::from(common) * i128::from(scale)) >> 32) as i64 * LOGIT_WEIGHT;
-        // The sum must exceed the rounding of its channels.
-        if score < LEAST_SCORE {
-            return None;
-        }
-        let multiplier = ((SPAN << 32) / score).min(i64::from(i32::MAX));
-        let bias = -score * THRESHOLD_Q8 / 256;
+    /// Returns a patch without weights, whose logit has the lowest possible value.
+    fn empty(head: Head) -> Self {
         let mut patch = Self {
             head,
             weights: [0; WEIGHT_WORDS],
             bias_scales: [0; BIAS_SCALE_WORDS],
             logit: [0; 2 * LANES],
         };
+        patch.logit[0] = LOWEST_BIAS as u32;
+        patch.logit[LANES] = i32::MAX as u32;
+        patch
+    }
+
+    /// Returns a patch whose channels have these weights and this scale, and whose logit is 0 at
+    /// the score `threshold` and 12 above at `score`. `None` if the score is not above the rounding
+    /// of its channels. Not inlined, so that the stack of what precedes it is free again.
+    #[inline(never)]
+    fn filled(
+        head: Head,
+        weights: impl Fn(usize) -> [i16; MAX_CHANNELS],
+        scale: i64,
+        (score, threshold): (i64, i64),
+    ) -> Option<Self> {
+        if score < LEAST_SCORE {
+            return None;
+        }
+        let mut patch = Self::empty(head);
         for k in 0..head.taps {
-            for c in 0..head.channels {
-                let sum = at(k, c).sum::<i64>() as i16 as u16;
+            for (c, weight) in weights(k).into_iter().enumerate().take(head.channels) {
                 // The layout is `(blocks of 4 channels, taps, 4)`, two values per word.
                 let half = (c / LANES * head.taps + k) * LANES + c % LANES;
                 if let Some(word) = patch.weights.get_mut(half / 2) {
-                    *word |= u32::from(sum) << (16 * (half % 2));
+                    *word |= u32::from(weight as u16) << (16 * (half % 2));
                 }
             }
         }
@@ -441,9 +503,65 @@ impl Patch {
                 *word = scale as u32;
             }
         }
-        patch.logit[0] = bias as i32 as u32;
+        let multiplier = ((SPAN << 32) / score).min(i64::from(i32::MAX));
+        patch.logit[0] = -threshold as i32 as u32;
         patch.logit[LANES] = multiplier as u32;
         Some(patch)
+    }
+
+    /// Patch with the linear discriminant between the utterances and negative speech.
+    fn with_statistics(
+        head: Head,
+        statistics: &Statistics<'_>,
+        utterances: &[Utterance],
+    ) -> Option<Self> {
+        let found = discriminant(&head, statistics, utterances)?;
+        // Response of each channel to the sum of the utterances, below 8 · 2¹⁵ · 2¹⁰.
+        let mut responses = [0i32; MAX_CHANNELS];
+        for k in 0..head.taps {
+            let products = found.weights(k).into_iter().zip(sums(utterances, k));
+            for (response, (w, x)) in responses.iter_mut().zip(products) {
+                *response += i32::from(w) * i32::from(x);
+            }
+        }
+        let count = (utterances.len() as i32).max(1);
+        let responses = responses.iter().take(head.channels).map(|sum| i64::from(sum / count));
+        let (largest, all) = responses
+            .fold((1, 0), |(largest, all), response| (response.abs().max(largest), all + response));
+        let scale = ((127i64 << 32) / (2 * largest)).min(i64::from(i32::MAX));
+        let scaled = |sum: i64| ((i128::from(sum) * i128::from(scale)) >> 32) as i64 * LOGIT_WEIGHT;
+        let threshold = scaled(found.threshold).min(-i64::from(LOWEST_BIAS));
+        Self::filled(head, |k| found.weights(k), scale, (scaled(all), threshold))
+    }
+
+    fn of(head: Head, utterances: &[Utterance]) -> Option<Self> {
+        let n = utterances.len() as i64;
+        let at = |k: usize, c: usize| utterances.iter().map(move |u| i64::from(u[k][c]));
+        // Response of a channel to the mean utterance, and of each utterance to the others.
+        let (mut largest, mut common, mut all) = (1i64, 0i64, 0u64);
+        for c in 0..head.channels {
+            let mut power = 0;
+            for k in 0..head.taps {
+                let sum: i64 = at(k, c).sum();
+                power += sum * sum / n;
+                all += (sum * sum).unsigned_abs();
+                common += at(k, c).map(|x| x * (sum - x)).sum::<i64>();
+            }
+            largest = largest.max(power);
+        }
+        // The product is with the sum of all rather than of the four others; it is the mean of
+        // five.
+        let common = common * n / (n - 1).max(1) / n.max(1);
+        // At most 768 products of 2⁷ and 5 · 2⁷, five times: below 2³⁸ and 2³².
+        let other = (all * (head.taps * head.channels) as u64).isqrt() as i64 * DEVIATION;
+        if common << 8 < other * LEAST_STRENGTH_Q8 {
+            return None;
+        }
+        // Twice the mean of the largest channel is full scale; a multiplier is below 2³¹.
+        let scale = ((127i64 << 32) / (2 * largest)).min(i64::from(i32::MAX));
+        // The logit sums the channels, each with this weight; see the exporter.
+        let score = ((i128::from(common) * i128::from(scale)) >> 32) as i64 * LOGIT_WEIGHT;
+        Self::filled(head, |k| sums(utterances, k), scale, (score, score * THRESHOLD_Q8 / 256))
     }
 
     /// Words to write over the file of the model.

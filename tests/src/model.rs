@@ -218,6 +218,7 @@ pub fn random_model_with_heads(seed: u64, tier: Tier, heads: usize) -> Vec<u8> {
             .collect(),
         words: LABELS.iter().take(heads).map(|label| word(label)).collect(),
         gate: None,
+        statistics: None,
     };
     encode(&model).expect("a model this small can be written")
 }

@@ -210,6 +210,7 @@ fn example() -> Vec<u8> {
         .into_iter()
         .collect(),
         gate: None,
+        statistics: None,
     };
     encode(&model).expect("the example can be written")
 }

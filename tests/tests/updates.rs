@@ -12,6 +12,7 @@ use wakeling_audio::features::{log_mel, mel_powers};
 use wakeling_data::negatives::{Negatives, SpeechClip};
 use wakeling_device::{
     emulator::{Emulator, Machine, UPDATE},
+    model_file,
     simulate::{Chunking, Device},
     update::{
         keys::Key,
@@ -19,8 +20,9 @@ use wakeling_device::{
     },
 };
 use wakeling_shared::{
-    enroll::{Enroller, Learn},
-    model::Model,
+    enroll::{Enroller, Learn, UTTERANCES},
+    gate::GateParams,
+    model::{LoadError, Model, ShapeError, Statistics},
     pipeline::Pipeline,
     update::{
         message::CHUNK_BYTES,
@@ -35,8 +37,8 @@ use wakeling_tests::{
     sound,
 };
 use wakeling_train::{
-    enroll::{empty_entry, enroll_file},
-    quantize::{Backbone, CardText, QuantizedModel},
+    enroll::{EnrollmentHead, Form, enroll_file},
+    quantize::{Backbone, CardText},
 };
 
 const PAGE: usize = 1024;
@@ -189,22 +191,122 @@ impl Case {
     }
 }
 
-/// End-to-end test of enrollment. The device installs the head as a candidate, equal to the byte to
-/// the laptop's head for the same sound, and runs it after the restart.
-#[test]
-fn device_and_laptop_enroll_the_same_head() {
-    let pretrained = small_pretrained();
-    let backbone = Backbone::new(pretrained).expect("it can be quantized");
+/// Returns a model for enrollment with a small backbone.
+fn enrolling(form: Form) -> Vec<u8> {
+    let backbone = Backbone::new(small_pretrained()).expect("it can be quantized");
     let params = backbone.frontend();
     let frames = |seed| log_mel(&mel_powers(&sound::speech_like(seed, 8), &params));
     let speech = (10..14).map(|seed| SpeechClip { frames: frames(seed), text: String::new() });
     let negatives = Negatives { speech: speech.collect(), noise: vec![frames(20)] };
-    let empty = empty_entry(&backbone, &negatives, "word").expect("a head");
-    let model = QuantizedModel::new(&backbone, vec![empty], CardText::default());
-    let model = model.and_then(|model| model.bytes()).expect("a model");
-    let room = |samples: usize| (0..samples).map(|n| [2, -3, 1][n % 3]).collect::<Vec<i16>>();
-    let word = [room(24_000), sound::speech_like(3, 1)[..9_000].to_vec(), room(24_000)].concat();
-    let utterances = word.repeat(5);
+    let empty = EnrollmentHead::new(&backbone, &negatives, "word", form).expect("a head");
+    let model = empty.model(&backbone, Vec::new(), CardText::default());
+    model.and_then(|model| model.bytes()).expect("a model")
+}
+
+/// Returns a quiet room.
+fn room(samples: usize) -> Vec<i16> {
+    (0..samples).map(|n| [2, -3, 1][n % 3]).collect()
+}
+
+/// Returns five utterances of a word, each between stretches of quiet.
+fn five_utterances() -> Vec<i16> {
+    [room(24_000), sound::speech_like(3, 1)[..9_000].to_vec(), room(24_000)].concat().repeat(5)
+}
+
+/// The options at the end of a description: none, gate, statistics, both; statistics that do not fit
+/// the head are rejected.
+#[test]
+fn statistics_are_optional_and_checked() {
+    let file = enrolling(Form::Statistics);
+    let model = Model::load(&file).expect("it is valid");
+    let statistics = model.statistics.expect("it has statistics");
+    for gate in [None, Some(GateParams::default())] {
+        for statistics in [None, Some(statistics)] {
+            let model = Model { gate, statistics, ..model.clone() };
+            let file = model_file::encode(&model).expect("a file");
+            assert_eq!(Model::load(&file), Ok(model));
+        }
+    }
+    let all = statistics.predictors;
+    let wrong = [
+        Statistics { deviation: 0, ..statistics },
+        Statistics { order: 3, ..statistics },
+        Statistics { order: 1, ..statistics },
+        Statistics { predictors: &all[1..], ..statistics },
+    ];
+    let rejects = |model: &Model<'_>| {
+        let file = model_file::encode(model).expect("a file");
+        let found = Model::load(&file).map(|_| ());
+        assert_eq!(found, Err(LoadError::Shape(ShapeError::Statistics)));
+    };
+    for wrong in wrong {
+        rejects(&Model { statistics: Some(wrong), ..model.clone() });
+    }
+    // A head that a device cannot enroll.
+    let mut other = model.clone();
+    let head = other.heads.last_mut().expect("a head");
+    let last = other.layers.pop().expect("a layer");
+    (head.layers, head.input) = (1, last.input);
+    rejects(&other);
+}
+
+/// Enrollment by the button of an emulated board: five utterances, a restart, and scores equal to
+/// those of the head that the laptop makes of the same sound. A very long press then empties the
+/// head.
+#[test]
+fn a_button_enrolls_and_forgets_on_the_emulated_board() {
+    let Some(emulator) = emulator(Machine::CORTEX_M0, UPDATE) else { return };
+    let model = enrolling(Form::Statistics);
+    let bytes = pack(Path::new("model"), &model, 1, Some(&Key::development()));
+    let package = Package::of(bytes.expect("it is a model")).expect("an image");
+    let mut words = vec![u64::MAX; emulator.flash_bytes() / 8];
+    update_here(&mut words, &package, &Pinned(DEVELOPMENT_KEY));
+    let flash = bytes_of(&words);
+
+    let pcm = [room(4 * 16_000), five_utterances(), room(4 * 16_000)].concat();
+    let here = enroll_file(&model, std::slice::from_ref(&pcm)).expect("it has a head");
+    let enrolled = here.outcome.expect("they are alike");
+    let press = ["button=1000-3500", "indicator"];
+    let (lines, flash) = emulator.run_on_flash(&flash, &pcm, &[], &press).expect("it runs");
+    assert!(lines.starts_with("started version=1 slot=0\n"), "{lines}");
+    assert!(lines.contains("\nstarted version=1 slot=1\n"), "{lines}");
+    // One flash a second while it waits, and a long one for each of five utterances.
+    assert!(lines.matches("indicator 1").count() > 10, "{lines}");
+
+    let test = [room(32_000), five_utterances()[..100_000].to_vec()].concat();
+    let run = |flash: &[u8], words: &[&str]| {
+        let (lines, flash) = emulator.run_on_flash(flash, &test, &[], words).expect("it runs");
+        let rest = lines.split_once('\n').unwrap_or_default().1.to_owned();
+        let (events, _) = rest.trim_end().rsplit_once('\n').unwrap_or_default();
+        (events.to_owned(), flash)
+    };
+    let loaded = Model::load(&enrolled).expect("it is valid");
+    let host = Device::Host(Chunking::Whole).lines(&loaded, &test, true).expect("the host runs");
+    assert!(host.contains("\ndetection "), "a test of nothing: {host}");
+    let (device, flash) = run(&flash, &["scores"]);
+    assert_eq!(device, host.trim_end(), "device and laptop differ");
+
+    let hold = [room(13 * 16_000)].concat();
+    let press = ["button=1000-10000", "indicator"];
+    let (lines, flash) = emulator.run_on_flash(&flash, &hold, &[], &press).expect("it runs");
+    assert!(lines.contains("\nstarted version=1 slot=0\n"), "{lines}");
+    let (device, _) = run(&flash, &[]);
+    assert!(!device.contains("detection"), "it did not forget: {device}");
+}
+
+/// End-to-end test of enrollment, with and without statistics. The device installs the head as a
+/// candidate, equal to the byte to the laptop's head for the same sound, and runs it after the
+/// restart.
+#[test]
+fn device_and_laptop_enroll_the_same_head() {
+    for form in [Form::Statistics, Form::Plain] {
+        device_and_laptop_enroll_the_same(form);
+    }
+}
+
+fn device_and_laptop_enroll_the_same(form: Form) {
+    let model = enrolling(form);
+    let utterances = five_utterances();
     let here = enroll_file(&model, std::slice::from_ref(&utterances)).expect("it has a head");
     let here = here.outcome.expect("they are alike");
 
@@ -224,7 +326,7 @@ fn device_and_laptop_enroll_the_same_head() {
     let loaded = Model::load(&model).expect("it is valid");
     let mut arena = vec![0; loaded.arena_bytes()];
     let mut pipeline = Pipeline::new(&loaded, &mut arena).expect("it has its arena");
-    let mut enroller = Box::new(Enroller::new());
+    let mut enroller = Box::new(Enroller::<UTTERANCES>::new());
     enroller.watch(&loaded, &file);
     enroller.begin().expect("there is a head");
     pipeline.push_to(&utterances, &mut *enroller);
@@ -335,7 +437,7 @@ fn cuts_at_random_moments_leave_a_whole_model() {
     let whole = case.emulator.run_on_flash(&case.flash, case.moment(), &case.stream, &[&fuse]);
     let lines = whole.expect("it runs").0;
     let left: Option<u32> =
-        lines.trim_end().rsplit_once("ended left=").and_then(|(_, n)| n.parse().ok());
+        lines.trim_end().rsplit_once(" left=").and_then(|(_, n)| n.parse().ok());
     let ticks = LONG - left.unwrap_or_else(|| panic!("{lines}"));
     let mut random = Random::new(6);
     let mut woke = [0; 2];

@@ -65,6 +65,7 @@ impl Tables {
             heads: [Head { layers: 0, input: 1, logits }].into_iter().collect(),
             words: [word].into_iter().collect(),
             gate: None,
+            statistics: None,
         }
     }
 }

@@ -223,12 +223,8 @@ impl ExperimentData {
         Ok(metrics)
     }
 
-    /// Measures an enrolled head as [`ExperimentData::evaluate`] does. It has no float network, so only the
-    /// quantized one is measured.
-    ///
-    /// # Errors
-    /// [`Error::Core`](crate::Error::Core) if the weights do not fit the network.
-    pub fn measure_entry(
+    /// Measures the quantized head of a keyword.
+    fn measure_entry(
         &self,
         embedded: &EmbeddedBackbone,
         entry: &KeywordEntry,

@@ -7,7 +7,7 @@
 
 mod model;
 
-pub use model::{CardText, KeywordEntry, QuantizedModel};
+pub use model::{CardText, EnrollStatistics, KeywordEntry, QuantizedModel};
 
 use wakeling_shared::enroll::LOGIT_WEIGHT;
 use wakeling_shared::fixed::LOGIT_FRACTION_BITS;

@@ -52,6 +52,7 @@ pub fn loud_model() -> Vec<u8> {
         .into_iter()
         .collect(),
         gate: None,
+        statistics: None,
     };
     encode(&model)
 }

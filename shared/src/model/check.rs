@@ -6,11 +6,11 @@
 use core::fmt;
 
 use super::types::{
-    Affine, BUFFERS, BiasScale, Head, Layer, MAX_KEYWORDS, MAX_TAPS, Model, Op, TfliteAffine,
-    TfliteFactors, TfliteScale,
+    Affine, BUFFERS, BiasScale, Head, Layer, MAX_KEYWORDS, MAX_ORDER, MAX_TAPS, Model, Op,
+    TfliteAffine, TfliteFactors, TfliteScale,
 };
 use crate::{
-    decimal::Decimal, detector::DetectorError, frontend::FrontendError,
+    decimal::Decimal, detector::DetectorError, enroll, frontend::FrontendError,
     timebase::MAX_FRAMES_PER_STEP,
 };
 
@@ -52,6 +52,8 @@ pub enum ShapeError {
     LayerCount,
     /// The number of keywords differs from that of logits, or is 0.
     KeywordCount,
+    /// The statistics for enrollment do not fit the last head, or a value is out of its range.
+    Statistics,
     /// The detector parameters of a keyword are invalid.
     Detector(DetectorError),
 }
@@ -82,6 +84,9 @@ impl fmt::Display for ShapeError {
             Self::LayerCount => f.write_str(
                 "the layers of backbone and heads do not add up to the number of layers",
             ),
+            Self::Statistics => {
+                f.write_str("the statistics for enrollment do not fit the last head")
+            }
             Self::KeywordCount => f.write_str("there are not as many words as logits"),
             Self::Detector(DetectorError::Smoothing(steps)) => {
                 write!(f, "a word is smoothed over {} steps", number(steps.into()))
@@ -123,7 +128,20 @@ pub(super) fn check(model: &Model<'_>) -> Result<(), ShapeError> {
     if logits == 0 || logits > MAX_KEYWORDS || logits != model.words.len() {
         return Err(ShapeError::KeywordCount);
     }
+    check_statistics(model)?;
     model.words.iter().try_for_each(|w| w.detector.validate().map_err(ShapeError::Detector))
+}
+
+fn check_statistics(model: &Model<'_>) -> Result<(), ShapeError> {
+    let Some(statistics) = &model.statistics else { return Ok(()) };
+    let order = usize::from(statistics.order);
+    let fits = |channels: usize| {
+        statistics.deviation > 0
+            && order <= MAX_ORDER
+            && statistics.predictors.len() == order * channels * channels
+    };
+    let channels = enroll::channels(model).filter(|&channels| fits(channels));
+    channels.map(drop).ok_or(ShapeError::Statistics)
 }
 
 fn check_head(

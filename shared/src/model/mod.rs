@@ -22,8 +22,8 @@ pub use header::{
 pub use image::{ImageLayer, ImageModel, ImageOp, Shape, Tensor, Tensors, Window};
 pub use types::{
     Affine, BUFFERS, BiasScale, Card, Head, Keyword, LANES, Layer, MAX_HEADS, MAX_KEYWORDS,
-    MAX_LAYERS, MAX_POINTS, MAX_TAPS, Model, Op, OperatingPoint, TfliteAdd, TfliteAffine,
-    TfliteFactors, TfliteScale, UNIT,
+    MAX_LAYERS, MAX_ORDER, MAX_POINTS, MAX_TAPS, Model, Op, OperatingPoint, Statistics, TfliteAdd,
+    TfliteAffine, TfliteFactors, TfliteScale, UNIT,
 };
 
 pub use patched::{Patches, file_words};

@@ -11,8 +11,8 @@ use serde::Deserialize;
 
 use super::header::LoadError;
 use super::types::{
-    Affine, BiasScale, Card, Head, Keyword, Layer, Model, Op, OperatingPoint, TfliteAdd,
-    TfliteAffine, TfliteFactors, TfliteScale,
+    Affine, BiasScale, Card, Head, Keyword, Layer, Model, Op, OperatingPoint, Statistics,
+    TfliteAdd, TfliteAffine, TfliteFactors, TfliteScale,
 };
 use crate::{
     detector::DetectorParams,
@@ -41,6 +41,7 @@ impl Model<'_> {
             heads: Vec::new(),
             words: Vec::new(),
             gate: None,
+            statistics: None,
         }
     }
 }
@@ -63,15 +64,26 @@ pub(super) struct Reader<'a>(Deserializer<'a, Slice<'a>>);
 pub(super) fn description<'a>(bytes: &'a [u8], model: &mut Model<'a>) -> Result<(), LoadError> {
     let mut reader = Reader::new(bytes);
     reader.model(model)?;
-    // The gate is optional, and a file without one omits it.
-    let gate = match reader.rest()? {
-        [] => return Ok(()),
-        [1, gate @ ..] => gate,
-        rest => return Err(LoadError::Trailing { bytes: rest.len() }),
+    // Gate and statistics are optional, and a file ends after the last one that it has.
+    let mut rest = reader.rest()?;
+    rest = match rest {
+        [1, gate @ ..] => {
+            let mut reader = Reader::new(gate);
+            model.gate = Some(GateParams { margin: reader.u8()?, hold_steps: reader.u8()? });
+            reader.rest()?
+        }
+        [0, statistics @ ..] if !statistics.is_empty() => statistics,
+        rest => rest,
     };
-    let mut reader = Reader::new(gate);
-    model.gate = Some(GateParams { margin: reader.u8()?, hold_steps: reader.u8()? });
-    reader.finish()
+    match rest {
+        [] => Ok(()),
+        [1, statistics @ ..] => {
+            let mut reader = Reader::new(statistics);
+            model.statistics = Some(reader.statistics()?);
+            reader.finish()
+        }
+        rest => Err(LoadError::Trailing { bytes: rest.len() }),
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -103,6 +115,7 @@ impl<'a> Reader<'a> {
             heads,
             words,
             gate: _,
+            statistics: _,
         } = model;
         *card = self.card()?;
         *frontend = self.frontend()?;
@@ -315,6 +328,16 @@ impl<'a> Reader<'a> {
         let mut points = Vec::new();
         self.list(&mut points, Self::point)?;
         Ok(Keyword { label, detector, points })
+    }
+
+    fn statistics(&mut self) -> Read<Statistics<'a>> {
+        Ok(Statistics {
+            deviation: self.u8()?,
+            threshold_q8: self.u16()?,
+            share_q8: self.u8()?,
+            order: self.u8()?,
+            predictors: self.bytes()?,
+        })
     }
 
     fn point(&mut self) -> Read<OperatingPoint> {

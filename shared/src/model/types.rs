@@ -4,7 +4,7 @@
 //! [`Affine`] describes the packing.
 
 use heapless::Vec;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{detector::DetectorParams, frontend::FrontendParams, gate::GateParams};
 
@@ -28,7 +28,7 @@ pub const UNIT: usize = 8;
 /// A whole model. It takes 4.6 KB on a 32-bit processor, without the weights.
 ///
 /// Its serialization is the description of a file, without the arrays of its [`Affine`]s.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Model<'a> {
     /// Provenance and licence.
     pub card: Card<'a>,
@@ -46,9 +46,58 @@ pub struct Model<'a> {
     pub words: Vec<Keyword<'a>, MAX_KEYWORDS>,
     /// Parameters of the gate; without one, the network runs at every step. A file omits an absent
     /// gate.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateParams>,
+    /// Statistics of negative speech, for enrollment on the device. A file omits absent ones.
+    pub statistics: Option<Statistics<'a>>,
 }
+
+impl Serialize for Model<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self {
+            card,
+            frontend,
+            frames_per_step,
+            layers,
+            backbone_layers,
+            heads,
+            words,
+            gate,
+            statistics,
+        } = self;
+        let all = (card, frontend, frames_per_step, layers, backbone_layers, heads, words);
+        // Older readers take files without the options at the end.
+        match (gate, statistics) {
+            (None, None) => all.serialize(serializer),
+            (Some(_), None) => (all, gate).serialize(serializer),
+            (_, Some(_)) => (all, gate, statistics).serialize(serializer),
+        }
+    }
+}
+
+/// Statistics of negative speech, with which a device makes a head from utterances
+/// ([`crate::enroll`]).
+///
+/// The statistics describe the columns that the first layer of the last head computes, in the
+/// distance of that head's taps. A column is predicted from `order` earlier ones; what the
+/// prediction misses has the same deviation in every channel and is uncorrelated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Statistics<'a> {
+    /// Standard deviation of each channel around its prediction, in units of `i8`, at least 1.
+    pub deviation: u8,
+    /// Constant part of a threshold: standard deviations of a head's score over negative speech,
+    /// Q8.
+    pub threshold_q8: u16,
+    /// Share of the utterances' median score that is added to the threshold, Q8.
+    pub share_q8: u8,
+    /// Number of earlier columns in a prediction, 0 … [`MAX_ORDER`].
+    pub order: u8,
+    /// Predictors, `(order, channels, channels)` `i8` in Q7:
+    /// `x̂[t][c] = Σⱼ Σᵢ predictors[j][c][i] · x[t − (j + 1) · dilation][i] / 128`.
+    pub predictors: &'a [u8],
+}
+
+/// Largest number of earlier columns from which [`Statistics`] predict one.
+pub const MAX_ORDER: usize = 2;
 
 impl<'a> Model<'a> {
     /// Iterates over the words of every layer's arrays, then of every head's: the order in which a

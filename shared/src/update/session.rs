@@ -76,10 +76,23 @@ impl<A: Authority> Session<A> {
     }
 }
 
-/// Installs the enrolled head. Not inlined, so that its 2 KB of stack are free again afterwards.
+/// Installs the enrolled head as the candidate of the next start. Not inlined, so that its 2 KB of
+/// stack are free again afterwards.
+///
+/// # Errors
+/// [`Refusal`] by its cause.
 #[inline(never)]
-fn keep<F: NorFlash>(store: &mut Store<F>, learner: &impl Learn) -> Result<(), Refusal> {
+pub fn keep<F: NorFlash>(store: &mut Store<F>, learner: &impl Learn) -> Result<(), Refusal> {
     store.install(learner.patch()?.patches())
+}
+
+/// Installs an empty head as the candidate of the next start.
+///
+/// # Errors
+/// [`Refusal`] by its cause.
+#[inline(never)]
+pub fn forget<F: NorFlash>(store: &mut Store<F>, learner: &impl Learn) -> Result<(), Refusal> {
+    store.install(learner.forget()?.patches())
 }
 
 /// Returns a part of the features of an event.

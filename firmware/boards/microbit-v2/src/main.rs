@@ -8,7 +8,7 @@
 
 use embassy_nrf::{
     Peri, bind_interrupts,
-    gpio::{Level, Output, OutputDrive},
+    gpio::{Input, Level, Output, OutputDrive, Pull},
     peripherals,
     saadc::{self, CallbackResult, ChannelConfig, Saadc},
     timer::Frequency,
@@ -91,7 +91,10 @@ fn main() -> ! {
     let led = Output::new(p.P0_21, Level::Low, OutputDrive::Standard);
     let pin = Output::new(p.P0_02, Level::Low, OutputDrive::Standard);
     let system = wakeling_nrf::system!(p, receive: P1_08, send: P0_06);
-    wakeling_nrf::run("microbit-v2", system, Both(led, pin), |filler| {
+    // Button A, against ground.
+    let button = Input::new(p.P0_14, Pull::Up);
+    let pressed = || button.is_low();
+    wakeling_nrf::run("microbit-v2", system, Both(led, pin), pressed, |filler| {
         record(microphone, clock, filler)
     })
 }

@@ -9,7 +9,7 @@
 
 use embassy_nrf::{
     bind_interrupts,
-    gpio::{Level, Output, OutputDrive},
+    gpio::{Input, Level, Output, OutputDrive, Pull},
     pdm::{self, Pdm, SamplerState},
     peripherals,
 };
@@ -60,5 +60,10 @@ fn main() -> ! {
     let led = ActiveLow(Output::new(p.P0_16, Level::High, OutputDrive::Standard));
     let pin = Output::new(p.P1_11, Level::Low, OutputDrive::Standard);
     let system = wakeling_nrf::system!(p, receive: P1_10, send: P1_03);
-    wakeling_nrf::run("nano33", system, Both(led, pin), |filler| record(microphone, filler))
+    // D3, against ground.
+    let button = Input::new(p.P1_12, Pull::Up);
+    let pressed = || button.is_low();
+    wakeling_nrf::run("nano33", system, Both(led, pin), pressed, |filler| {
+        record(microphone, filler)
+    })
 }

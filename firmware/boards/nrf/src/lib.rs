@@ -88,6 +88,7 @@ pub fn run<S: Send>(
     name: &'static str,
     system: System,
     indicator: impl OutputPin,
+    button: impl FnMut() -> bool,
     record: impl FnOnce(BoardFiller) -> Result<SpawnToken<S>, SpawnError>,
 ) -> ! {
     let (receive, send) = buffers();
@@ -123,7 +124,10 @@ pub fn run<S: Send>(
         }
     };
     let flash = (Nvmc::new(system.flash), 0);
-    wakeling_board::run(name, Parts { microphone, indicator, feed, uart: uart.split(), flash })
+    wakeling_board::run(
+        name,
+        Parts { microphone, indicator, feed, uart: uart.split(), flash, button },
+    )
 }
 
 /// Converts milliseconds to ticks of the watchdog, which counts at 32,768 Hz.

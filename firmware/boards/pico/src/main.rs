@@ -13,7 +13,7 @@ use embassy_executor::InterruptExecutor;
 use embassy_rp::{
     bind_interrupts, dma,
     flash::{FLASH_BASE, Flash},
-    gpio::{Level, Output},
+    gpio::{Input, Level, Output, Pull},
     interrupt::{self, InterruptExt, Priority},
     peripherals::{DMA_CH0, PIO0, UART0},
     pio::{
@@ -179,6 +179,7 @@ fn main() -> ! {
     let (send, receive) = uart.split();
     let led = Output::new(p.PIN_25, Level::Low);
     let pin = Output::new(p.PIN_15, Level::Low);
+    let button = Input::new(p.PIN_14, Pull::Up);
     let timeout = Duration::from_millis(WATCHDOG_MS.into());
     let mut watchdog = Watchdog::new(p.WATCHDOG);
     watchdog.start(timeout);
@@ -199,6 +200,7 @@ fn main() -> ! {
             feed: || watchdog.borrow_mut().feed(timeout),
             uart: (receive, send),
             flash: (Flash::<_, _, FLASH_BYTES>::new_blocking(p.FLASH), FLASH_BASE as u32),
+            button: || button.is_low(),
         },
     )
 }

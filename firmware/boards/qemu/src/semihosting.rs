@@ -318,6 +318,46 @@ impl fmt::Write for Console {
     }
 }
 
+/// Indicator that writes a line `indicator 1` or `indicator 0` where its level changes.
+pub struct Lamp {
+    /// `None` if no lines are written.
+    console: Option<Console>,
+    lit: bool,
+}
+
+impl Lamp {
+    /// Creates a lamp that is off, and that writes lines if `reports`.
+    pub fn new(reports: bool) -> Self {
+        Self { console: reports.then(Console::new), lit: false }
+    }
+
+    fn set(&mut self, lit: bool) {
+        if let Some(console) = &mut self.console
+            && core::mem::replace(&mut self.lit, lit) != lit
+        {
+            // If the console fails, that cannot be reported.
+            let _ =
+                fmt::Write::write_str(console, if lit { "indicator 1\n" } else { "indicator 0\n" });
+        }
+    }
+}
+
+impl embedded_hal::digital::ErrorType for Lamp {
+    type Error = Infallible;
+}
+
+impl embedded_hal::digital::OutputPin for Lamp {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        self.set(false);
+        Ok(())
+    }
+
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        self.set(true);
+        Ok(())
+    }
+}
+
 /// Indicator without a display, since the event lines carry the same information.
 pub struct Dark;
 

@@ -2,12 +2,16 @@
 //! flash controller and a serial line.
 //!
 //! The command line is
-//! `wakeling RECORDING [scores] [serve] [stream=FILE] [dump=FILE] [cut=CALL] [fuse=TICKS]`.
+//! `wakeling RECORDING [scores] [serve] [stream=FILE] [dump=FILE] [cut=CALL] [fuse=TICKS]
+//! [button=FROM-TO] [indicator]`.
 //!
 //! The device starts from the contents of its flash and processes the recording. With `serve` it
 //! then waits for a request to restart, after which it starts again at the beginning of the
 //! recording. With `stream`, the bytes of the line come from a file on the host instead, so that a
 //! run can be repeated.
+//!
+//! The button is pressed in the sound from `FROM` to `TO`, in milliseconds, at the first start. With
+//! `indicator`, the level of the indicator is written where it changes.
 //!
 //! The power fails within the `cut`th word or page that is written, or after `fuse` ticks of the
 //! processor's clock. The contents of the flash then go to `dump`, and nothing else survives.
@@ -19,6 +23,7 @@ use core::{
     cell::RefCell,
     convert::Infallible,
     fmt,
+    ops::Range,
     ptr::{addr_of, addr_of_mut},
     str::SplitAsciiWhitespace,
     sync::atomic::{AtomicU32, Ordering},
@@ -26,18 +31,20 @@ use core::{
 
 use wakeling_firmware::{
     application,
+    blocks::BLOCK_SAMPLES,
     listener::Options,
     update::{self, Device, PINNED_KEY},
 };
 use wakeling_qemu::{
     conclude, memory,
     nrf51::{Flash, Uart},
-    semihosting::{self, Console, Dark, Dump, Recording, RecordingError, Stream},
+    semihosting::{self, Console, Dump, Lamp, Recording, RecordingError, Stream},
 };
 use wakeling_shared::{
     decimal::Decimal,
     enroll::Enroller,
     recorder::Recorder,
+    timebase::SAMPLE_RATE_HZ,
     update::{package::Pinned, session::Session, store::SlotImage},
 };
 
@@ -64,7 +71,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Usage => f.write_str(
                 "the command line must be: wakeling RECORDING [scores] [serve] [stream=FILE] \
-                 [dump=FILE] [cut=CALL] [fuse=TICKS]",
+                 [dump=FILE] [cut=CALL] [fuse=TICKS] [button=FROM-TO] [indicator]",
             ),
             Self::Recording(error) => error.fmt(f),
             Self::Application(failure) => failure.fmt(f),
@@ -163,17 +170,32 @@ struct Request {
     options: Options,
     serve: bool,
     line: Line,
+    /// Milliseconds of sound in which the button is pressed.
+    button: Range<u32>,
+    indicator: bool,
 }
 
 impl Request {
     fn parse(recording: Recording, words: SplitAsciiWhitespace<'_>) -> Option<Self> {
         let options = Options::default();
-        let mut request = Self { recording, options, serve: false, line: Line::Uart(Uart::new()) };
+        let mut request = Self {
+            recording,
+            options,
+            serve: false,
+            line: Line::Uart(Uart::new()),
+            button: 0..0,
+            indicator: false,
+        };
         let mut fuse = None;
         for word in words {
             match word.split_once('=') {
                 None if word == "scores" => request.options.scores = true,
                 None if word == "serve" => request.serve = true,
+                None if word == "indicator" => request.indicator = true,
+                Some(("button", times)) => {
+                    let (from, to) = times.split_once('-')?;
+                    request.button = from.parse().ok()?..to.parse().ok()?;
+                }
                 Some(("stream", name)) => request.line = Line::Stream(Stream::open(name)?),
                 Some(("dump", name)) => power::dump_to(&Dump::create(name)?),
                 Some(("cut", call)) => power::cut_at(call.parse().ok()?),
@@ -236,14 +258,16 @@ const EVENTS: usize = 2;
 const EVENT_BYTES: usize = 4_800;
 type Tools = update::Tools<EVENTS, EVENT_BYTES>;
 
-/// Last line of the work: number of ticks left of the fuse.
+/// Last line of the work: depth of the stack in bytes, and number of ticks left of the fuse.
 struct Ended {
+    stack: usize,
     left: u32,
 }
 
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ended left={}", Decimal::of(self.left))
+        let [stack, left] = [Decimal::of(self.stack), Decimal::of(self.left)];
+        write!(f, "ended stack={stack} left={left}")
     }
 }
 
@@ -262,9 +286,17 @@ fn work(arena: &mut [i8], tools: &Tools, console: &mut Console) -> Result<Ended,
     let device = Device::open(session, flash, request.line, tools);
     let mut device = device.map_err(|_| Failure::Application(application::Failure::Flash))?;
     let mut recording = request.recording;
+    // The button is read once before each block.
+    const BLOCK_MS: u32 = (BLOCK_SAMPLES / (SAMPLE_RATE_HZ / 1_000)) as u32;
+    let mut now = 0;
+    let mut pressed = || {
+        now += BLOCK_MS;
+        request.button.contains(&now)
+    };
     loop {
-        let output = (Dark, &mut *console, request.options);
-        device.round(running, arena, &mut recording, output).map_err(Failure::Application)?;
+        let output = (Lamp::new(request.indicator), &mut *console, request.options);
+        let ended = device.round(running, arena, &mut recording, &mut pressed, output);
+        ended.map_err(Failure::Application)?;
         while request.serve && !device.restart() {
             device.serve();
         }
@@ -277,7 +309,7 @@ fn work(arena: &mut [i8], tools: &Tools, console: &mut Console) -> Result<Ended,
     }
     let left = power::left();
     power::save();
-    Ok(Ended { left })
+    Ok(Ended { stack: memory::peak_stack_bytes(), left })
 }
 
 /// Returns whether the work completed.

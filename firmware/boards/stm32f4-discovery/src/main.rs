@@ -15,7 +15,7 @@ use embassy_executor::InterruptExecutor;
 use embassy_stm32::{
     bind_interrupts, dma,
     flash::{FLASH_BASE, Flash},
-    gpio::{Level, Output, Speed},
+    gpio::{Input, Level, Output, Pull, Speed},
     i2s::{self, ClockPolarity, Format, I2S, Standard},
     interrupt::{self, InterruptExt, Priority},
     peripherals::{DMA1_CH3, USART2},
@@ -127,6 +127,7 @@ fn main() -> ! {
     let (send, receive) = uart.expect("115,200 baud").split();
     let led = Output::new(p.PD15, Level::Low, Speed::Low);
     let pin = Output::new(p.PD0, Level::Low, Speed::Low);
+    let button = Input::new(p.PA0, Pull::Down);
     let mut watchdog = IndependentWatchdog::new(p.IWDG, WATCHDOG_MS * 1_000);
     watchdog.unleash();
 
@@ -146,6 +147,7 @@ fn main() -> ! {
             feed: || watchdog.borrow_mut().pet(),
             uart: (receive, send),
             flash: (WideErase(Flash::new_blocking(p.FLASH)), FLASH_BASE as u32),
+            button: || button.is_high(),
         },
     )
 }

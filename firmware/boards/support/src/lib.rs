@@ -61,7 +61,7 @@ pub fn arena() -> &'static mut [i8] {
 /// Parts that a board supplies besides its name: sound, an indicator, a watchdog, a UART, and a
 /// flash.
 #[cfg(target_arch = "arm")]
-pub struct Parts<M, P, W, R, T, F> {
+pub struct Parts<M, P, W, R, T, F, B> {
     /// Source of 16 kHz mono samples.
     pub microphone: M,
     /// Pin that is high while a detection is shown.
@@ -72,12 +72,14 @@ pub struct Parts<M, P, W, R, T, F> {
     pub uart: (R, T),
     /// Flash of the chip, with the address of its first byte.
     pub flash: (F, u32),
+    /// Callback that returns whether the button for enrollment is pressed.
+    pub button: B,
 }
 
 /// Runs the model at the front of the region of models until something fails, and then waits for
 /// the watchdog. Input on the UART is not read.
 #[cfg(all(target_arch = "arm", not(feature = "update")))]
-pub fn run<M, P, W, R, T, F>(_: &'static str, parts: Parts<M, P, W, R, T, F>) -> !
+pub fn run<M, P, W, R, T, F, B>(_: &'static str, parts: Parts<M, P, W, R, T, F, B>) -> !
 where
     M: wakeling_firmware::microphone::Microphone,
     P: embedded_hal::digital::OutputPin,
@@ -97,7 +99,7 @@ where
 /// Runs the model of one of two slots, and accepts others over the UART, until something fails.
 /// Then waits for the watchdog.
 #[cfg(all(target_arch = "arm", feature = "update"))]
-pub fn run<M, P, W, R, T, F>(name: &'static str, parts: Parts<M, P, W, R, T, F>) -> !
+pub fn run<M, P, W, R, T, F, B>(name: &'static str, parts: Parts<M, P, W, R, T, F, B>) -> !
 where
     M: wakeling_firmware::microphone::Microphone,
     P: embedded_hal::digital::OutputPin,
@@ -105,6 +107,7 @@ where
     R: embedded_io_async::Read,
     T: embedded_io_async::Write,
     F: embedded_storage::nor_flash::NorFlash,
+    B: FnMut() -> bool,
 {
     use core::cell::RefCell;
     use wakeling_firmware::update::{self, PINNED_KEY, Tools, Updates};
@@ -121,7 +124,7 @@ where
     static TOOLS: ConstStaticCell<Tools<EVENTS, EVENT_BYTES>> =
         ConstStaticCell::new(RefCell::new((Recorder::new(), Enroller::new())));
 
-    let Parts { microphone, indicator, feed, uart, flash: (flash, origin) } = parts;
+    let Parts { microphone, indicator, feed, uart, flash: (flash, origin), button } = parts;
     let mut line = line::Line::new(uart);
     let (received, sender) = line.split();
     let sink = line::lines(|bytes| sender.send(bytes));
@@ -130,7 +133,7 @@ where
     let serial = line::Serial { received, sender };
     let device = Updates::open(session, flash, serial, TOOLS.take());
     let board = wakeling_firmware::application::Board { microphone, indicator, sink, feed: &feed };
-    update::run(device, slots::running, arena(), board);
+    update::run(device, slots::running, arena(), board, button);
     stop()
 }
 

@@ -8,7 +8,7 @@ use wakeling_shared::gate::GateParams;
 
 use crate::error::Result;
 use wakeling_train::{
-    enroll::empty_entry,
+    enroll::{EnrollmentHead, Form},
     head_checkpoint::HeadCheckpoint,
     models,
     quantize::{CardText, QuantizedModel},
@@ -53,14 +53,14 @@ pub fn run(args: QuantizeArgs) -> Result<()> {
             log::info!("{}: {}", args.out.display(), model.costs()?);
         }
         Some(word) => {
-            let empty = empty_entry(&backbone, &models::shipped_negatives()?, word)?;
+            let negatives = models::shipped_negatives()?;
+            let empty = EnrollmentHead::new(&backbone, &negatives, word, Form::default())?;
             let words = heads.iter().map(|head| Ok(head.entry(&backbone)?));
-            let mut words = words.collect::<Result<Vec<_>>>()?;
-            words.push(empty);
+            let words = words.collect::<Result<Vec<_>>>()?;
             let pretrained = &backbone.pretrained.info.provenance;
             let provenance = format!("to be enrolled; base: {pretrained}");
             let card = CardText { name: word.clone(), provenance };
-            QuantizedModel::new(&backbone, words, card)?.write(&args.out)?;
+            empty.model(&backbone, words, card)?.write(&args.out)?;
         }
     }
     println!("{}", args.out.display());

@@ -428,6 +428,7 @@ mod tests {
             heads: Default::default(),
             words: [word].into_iter().collect(),
             gate: None,
+            statistics: None,
         };
         let mut printer = Printer { out: Vec::new(), json, model: &model, width: 5 };
         printer.file(Path::new("a.wav"), simulation).unwrap();

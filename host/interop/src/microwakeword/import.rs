@@ -193,6 +193,7 @@ fn encode(
         heads: [head].into_iter().collect(),
         words: [word].into_iter().collect(),
         gate: None,
+        statistics: None,
     };
     for layer in &lowered.layers {
         model.layers.push(layer.layer()).map_err(|_| too_many())?;

@@ -7,7 +7,8 @@ use wakeling_shared::{
     frontend::FrontendParams,
     gate::GateParams,
     model::{
-        Card, Head, Keyword, MAX_HEADS, MAX_KEYWORDS, MAX_LAYERS, MAX_POINTS, Model, OperatingPoint,
+        Card, Head, Keyword, MAX_HEADS, MAX_KEYWORDS, MAX_LAYERS, MAX_POINTS, Model,
+        OperatingPoint, Statistics,
     },
 };
 
@@ -27,6 +28,34 @@ pub struct KeywordEntry {
     pub points: Vec<OperatingPoint>,
     /// Head with the single logit of this keyword.
     pub head: QuantizedHead,
+}
+
+/// Statistics of negative speech that a device uses for enrollment; see
+/// [`Statistics`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnrollStatistics {
+    /// Standard deviation of the residuals in units of `i8`.
+    pub deviation: u8,
+    /// Constant part of a threshold in standard deviations, Q8.
+    pub threshold_q8: u16,
+    /// Share of the utterances' median score that is added, Q8.
+    pub share_q8: u8,
+    /// Number of earlier columns in a prediction.
+    pub order: u8,
+    /// Predictors, `(order, channels, channels)` `i8` in Q7.
+    pub predictors: Vec<u8>,
+}
+
+impl EnrollStatistics {
+    fn view(&self) -> Statistics<'_> {
+        Statistics {
+            deviation: self.deviation,
+            threshold_q8: self.threshold_q8,
+            share_q8: self.share_q8,
+            order: self.order,
+            predictors: &self.predictors,
+        }
+    }
 }
 
 /// Texts of a model's card.
@@ -52,6 +81,7 @@ pub struct QuantizedModel {
     backbone: Vec<QuantizedLayer>,
     words: Vec<KeywordEntry>,
     gate: Option<GateParams>,
+    statistics: Option<EnrollStatistics>,
 }
 
 impl QuantizedModel {
@@ -71,6 +101,7 @@ impl QuantizedModel {
             backbone: backbone.int8.layers.clone(),
             words,
             gate: None,
+            statistics: None,
         };
         let layers = model.layers().count();
         let counts = [
@@ -86,6 +117,11 @@ impl QuantizedModel {
     /// Puts a gate before the network, or removes it.
     pub fn with_gate(self, gate: Option<GateParams>) -> Self {
         Self { gate, ..self }
+    }
+
+    /// Adds statistics for the last head, which is one for enrollment, or removes them.
+    pub fn with_statistics(self, statistics: Option<EnrollStatistics>) -> Self {
+        Self { statistics, ..self }
     }
 
     fn layers(&self) -> impl Iterator<Item = &QuantizedLayer> {
@@ -114,6 +150,7 @@ impl QuantizedModel {
             heads: self.words.iter().map(|word| word.head.view()).collect(),
             words: self.words.iter().map(KeywordEntry::view).collect(),
             gate: self.gate,
+            statistics: self.statistics.as_ref().map(EnrollStatistics::view),
         }
     }
 
