@@ -348,6 +348,7 @@ const COSTS_HEAD: &str = "\
 #   model                    tier of the model, with one word
 #   instructions_per_second  instructions for a second of audio, without a gate
 #   step_instructions        instructions of the network for a step
+#   step_ms                  audio of a step, in milliseconds
 #   setup_instructions       instructions before the first sample
 #   check_instructions       instructions of the check of the model, in the first second or two
 #   model_bytes              size of the model file
@@ -356,7 +357,7 @@ const COSTS_HEAD: &str = "\
 ";
 
 /// Models in the file of costs.
-const COSTED: [&str; 3] = ["S", "M", "microWakeWord alexa"];
+const COSTED: [(&str, f64); 3] = [("S", 40.0), ("M", 40.0), ("microWakeWord alexa", 30.0)];
 
 /// Returns the file of costs that belongs to a page.
 fn costs(page: &str) -> String {
@@ -364,7 +365,7 @@ fn costs(page: &str) -> String {
     let mut file = COSTS_HEAD.to_owned();
     for machine in MACHINES {
         let value = |name: &str| rows.get(name).and_then(|row| row.get(machine.name).copied())?;
-        for model in COSTED {
+        for (model, step_ms) in COSTED {
             let whole = |row: &str| {
                 let value = value(&format!("{model}, {row}"));
                 value.unwrap_or_else(|| panic!("docs/reference/bench.md has no {row} of {model}"))
@@ -378,6 +379,7 @@ fn costs(page: &str) -> String {
             let fields = [
                 ("instructions_per_second", whole("a second of audio")),
                 ("step_instructions", step.expect("a page has the steps")),
+                ("step_ms", step_ms),
                 ("setup_instructions", whole("set-up")),
                 ("check_instructions", whole("check of the model after set-up")),
                 ("model_bytes", whole("bytes of the model")),
@@ -441,7 +443,8 @@ fn loads() -> String {
     for board in BOARDS.iter() {
         for BoardLoad { cost, cycles_per_second, percent, room } in board.all_loads() {
             let ms = |instructions| {
-                board.cycles(instructions) as f64 / (1e3 * f64::from(board.clock_mhz))
+                board.cycles(instructions, cost.model_bytes) as f64
+                    / (1e3 * f64::from(board.clock_mhz))
             };
             let (words, all) = board.with_all_words(cost);
             let fits = cost.model_bytes <= room;

@@ -83,6 +83,9 @@ pub struct Board {
     pub clock_mhz: u32,
     /// Name of the emulated machine with this processor, whose instructions are in `costs.toml`.
     pub costs_of: &'static str,
+    /// Cycles that the processor waits for a byte of flash that its cache does not hold; 0 where that is not
+    /// known.
+    pub flash_byte_cycles: u32,
     /// Current of the processor in microamperes per MHz, smallest and largest stated; `None` if its maker
     /// states none that can be multiplied by megahertz.
     pub microamps_per_mhz: Option<[u32; 2]>,

@@ -77,6 +77,8 @@ struct Entry {
     chip: &'static str,
     clock_mhz: u32,
     costs_of: &'static str,
+    #[serde(default)]
+    flash_byte_cycles: u32,
     microamps_per_mhz: Option<[u32; 2]>,
     target: &'static str,
     #[serde(default)]
@@ -118,6 +120,7 @@ impl<'de: 'static> Deserialize<'de> for Board {
             chip: entry.chip,
             clock_mhz: entry.clock_mhz,
             costs_of: entry.costs_of,
+            flash_byte_cycles: entry.flash_byte_cycles,
             microamps_per_mhz: entry.microamps_per_mhz,
             target: entry.target,
             flags: entry.flags,
