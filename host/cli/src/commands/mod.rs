@@ -135,9 +135,8 @@ pub struct Training {
     #[arg(long, value_name = "COUNT", default_value_t = HeadSettings::default().temporal.len(),
         value_parser = number::within(0..=HeadSettings::default().temporal.len()))]
     head_layers: usize,
-    /// What is mixed under the recordings. `talk` misses fewer phrases while others talk, and a
-    /// few more in quiet; it needs wider heads, such as --head-channels 24
-    #[arg(long, value_name = "PROFILE", value_parser = crate::commands::choice::choice::<NoiseProfile>(), default_value = "noise")]
+    /// What is mixed under the recordings
+    #[arg(long, value_name = "PROFILE", value_parser = crate::commands::choice::choice::<NoiseProfile>(), default_value = "talk")]
     noise_profile: NoiseProfile,
     /// Training steps of the backbone, if it is fine-tuned
     #[arg(long = "backbone-steps", alias = "trunk-steps", value_name = "STEPS", default_value_t = TrainSettings::default().backbone_steps, value_parser = number::steps())]

@@ -26,10 +26,10 @@ pub struct BackgroundMix {
 }
 
 impl BackgroundMix {
-    /// Default backgrounds of phrases: noise below the speech, no babble.
+    /// Backgrounds of phrases without other talkers: noise below the speech.
     pub const PHRASE: Self = Self { chance: 0.8, snr_db: (0.0, 35.0), ..Self::NONE };
-    /// Backgrounds of phrases that are said while others talk: noise as in [`Self::PHRASE`], and in
-    /// one stream of four babble 5 to 25 dB below the speech (docs/lab/noise.md).
+    /// Default backgrounds of phrases: noise as in [`Self::PHRASE`], and in one stream of four babble
+    /// 5 to 25 dB below the speech (docs/lab/noise.md). It needs heads of 24 channels.
     pub const PHRASE_AMONG_TALK: Self = Self {
         babble_chance: 0.25,
         babble_snr_db: Some((5.0, 25.0)),
@@ -46,8 +46,8 @@ impl BackgroundMix {
         babble_snr_db: None,
         most_talkers: 0,
     };
-    /// Noise and babble, some of it louder than the speech. Not the default: with base M it misses
-    /// fewer phrases in babble, and more in quiet and in noise (docs/lab/noise.md).
+    /// Noise and babble, some of it louder than the speech. Not the default: it misses more in quiet
+    /// and in noise (docs/lab/noise.md).
     pub const NOISY: Self = Self {
         chance: 0.8,
         snr_db: (-5.0, 25.0),

@@ -45,7 +45,7 @@ pub struct HeadSettings {
 
 impl Default for HeadSettings {
     fn default() -> Self {
-        Self { ensemble_members: 3, hidden: 16, temporal: vec![(9, 0.04), (9, 0.1)] }
+        Self { ensemble_members: 3, hidden: 24, temporal: vec![(9, 0.04), (9, 0.1)] }
     }
 }
 
@@ -108,7 +108,7 @@ impl Default for TrainSettings {
     fn default() -> Self {
         Self {
             augmentation: FeatureAugmentation::STRONG,
-            background: BackgroundMix::PHRASE,
+            background: BackgroundMix::PHRASE_AMONG_TALK,
             negative_background: BackgroundMix::NEGATIVE,
             // Three times the hours that ship; the figures of the README were measured with it.
             negative_hours: 14.0,
@@ -132,9 +132,9 @@ impl Default for TrainSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NoiseProfile {
     /// Noise.
-    #[default]
     Noise,
     /// Noise, and other talkers.
+    #[default]
     Talk,
 }
 
@@ -187,9 +187,10 @@ mod tests {
     fn the_default_profile_is_the_default_background() {
         let settings = TrainSettings::default();
         assert_eq!(NoiseProfile::default().background(), settings.background);
-        let talk = NoiseProfile::Talk.background();
-        assert_eq!((talk.chance, talk.snr_db), (settings.background.chance, (0.0, 35.0)));
-        assert_eq!((talk.babble_chance, talk.babble_snr_db), (0.25, Some((5.0, 25.0))));
+        let (talk, noise) = (&settings.background, NoiseProfile::Noise.background());
+        assert_eq!((talk.chance, talk.snr_db), (noise.chance, noise.snr_db));
+        assert_eq!((talk.babble_chance, noise.babble_chance), (0.25, 0.0));
+        assert_eq!(talk.babble_snr_db, Some((5.0, 25.0)));
     }
 
     /// Comparisons and experiments compare this object with the one that an earlier run wrote.
