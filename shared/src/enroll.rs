@@ -16,7 +16,10 @@
 mod discriminant;
 
 use crate::{
-    model::{LANES, Model, Op, Patches, Statistics, file_words},
+    model::{
+        ENROLLMENT_CHANNELS, ENROLLMENT_SPAN, ENROLLMENT_TAPS, EnrollmentHead, LANES, Model,
+        Patches, Statistics, file_words,
+    },
     pipeline::{Observer, Step},
 };
 use discriminant::{MAX_UTTERANCES, NO_COLUMN, NO_UTTERANCE, discriminant, sums};
@@ -24,12 +27,12 @@ use discriminant::{MAX_UTTERANCES, NO_COLUMN, NO_UTTERANCE, discriminant, sums};
 /// Number of utterances from which a device makes a head.
 pub const UTTERANCES: usize = 5;
 /// Largest number of channels of the whitened embeddings.
-pub const MAX_CHANNELS: usize = 96;
+pub const MAX_CHANNELS: usize = ENROLLMENT_CHANNELS;
 /// Largest number of taps of the depthwise layer.
-pub const MAX_TAPS: usize = 8;
+pub const MAX_TAPS: usize = ENROLLMENT_TAPS;
 /// Number of columns that are kept: 1.92 s where a step is 40 ms. An utterance ends up to 14 steps
 /// ago and is up to 22 long.
-const RING: usize = 48;
+const RING: usize = ENROLLMENT_SPAN + 2 * SLACK;
 /// Largest shift that aligns an utterance with those before it, in steps, to either side.
 const SLACK: usize = 6;
 /// Number of steps after the last loud one that still belong to an utterance.
@@ -93,59 +96,14 @@ pub struct Head {
 }
 
 impl Head {
-    /// Finds the enrollment head of a model: the last head with a pointwise and a depthwise layer,
-    /// neither with a ReLU, and one logit.
+    /// Finds the enrollment head of a model ([`Model::enrollment_head`]), whose file is `file`.
     pub fn of(model: &Model<'_>, file: &[u32]) -> Option<Self> {
-        let Found { head, layer, shape } = find(model)?;
+        let EnrollmentHead { head, layer, taps, dilation, channels, column } =
+            model.enrollment_head()?;
         let [weights, bias_scales] = place(model, file, layer)?;
         let [_, logit] = place(model, file, model.layers.len() + head)?;
-        Some(Self { at: [weights, bias_scales, logit], ..shape })
+        Some(Self { taps, dilation, channels, column, at: [weights, bias_scales, logit] })
     }
-}
-
-/// Result of [`find`].
-struct Found {
-    /// Index of the head.
-    head: usize,
-    /// Index of its depthwise layer.
-    layer: usize,
-    /// The head, without positions.
-    shape: Head,
-}
-
-/// Finds the enrollment head among a model's heads.
-fn find(model: &Model<'_>) -> Option<Found> {
-    let mut first = usize::from(model.backbone_layers);
-    let mut found = None;
-    for (i, head) in model.heads.iter().enumerate() {
-        let count = usize::from(head.layers);
-        let mut own = model.layers.iter().skip(first).take(count);
-        if let (2, Some(white), Some(over_time)) = (count, own.next(), own.next())
-            && let Op::Pointwise { affine: white_affine } = &white.op
-            && let Op::Depthwise { taps, dilation, stride: 1, input_zero: 0, affine } =
-                &over_time.op
-            && (white_affine.zero_point, affine.zero_point, head.logits.outputs) == (0, 0, 1)
-            && usize::from(affine.outputs) <= MAX_CHANNELS
-            && usize::from(*taps) <= MAX_TAPS
-            && usize::from(*taps) * usize::from(*dilation) + 2 * SLACK < RING
-        {
-            let shape = Head {
-                taps: (*taps).into(),
-                dilation: (*dilation).into(),
-                channels: affine.outputs.into(),
-                column: white.output,
-                at: [0; 3],
-            };
-            found = Some(Found { head: i, layer: first + 1, shape });
-        }
-        first += count;
-    }
-    found
-}
-
-/// Returns the number of channels of a model's enrollment head, if it has one.
-pub(crate) fn channels(model: &Model<'_>) -> Option<usize> {
-    find(model).map(|found| found.shape.channels)
 }
 
 /// Returns the positions in the file of a layer's arrays. Indices after the layers mean the heads'

@@ -26,7 +26,7 @@ const KEY: &str = "0101010101010101010101010101010101010101010101010101010101010
 /// device enrolls, a pack of negatives.
 const UNSIGNED: &str = "8de3cd698c3b263051d6f785ba89cb11ee403703119c03575858972d46e51af4";
 const SIGNED: &str = "772f8abfc269c8f67dde9951563bea39159767fb3f657f74ddf135d87a49db7e";
-const ENROLLING: &str = "1fe52e309ab92bdd325adbf82c710876a72ade82d1a634bd08d1ae9b1ea833e9";
+const ENROLLING: &str = "6dc313f613155583ebb81f519666f2be7ddb1d584f2b029d3493b55f95b24250";
 const PACK: &str = "cf3b628555e60a38de7cd2cbfb3d0545f222d8b860e8c84196987afffd7c8ada";
 
 fn root() -> PathBuf {

@@ -10,7 +10,7 @@ use super::types::{
     TfliteAffine, TfliteFactors, TfliteScale,
 };
 use crate::{
-    decimal::Decimal, detector::DetectorError, enroll, frontend::FrontendError,
+    decimal::Decimal, detector::DetectorError, frontend::FrontendError,
     timebase::MAX_FRAMES_PER_STEP,
 };
 
@@ -140,8 +140,8 @@ fn check_statistics(model: &Model<'_>) -> Result<(), ShapeError> {
             && order <= MAX_ORDER
             && statistics.predictors.len() == order * channels * channels
     };
-    let channels = enroll::channels(model).filter(|&channels| fits(channels));
-    channels.map(drop).ok_or(ShapeError::Statistics)
+    let head = model.enrollment_head().filter(|head| fits(head.channels));
+    head.map(drop).ok_or(ShapeError::Statistics)
 }
 
 fn check_head(

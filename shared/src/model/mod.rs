@@ -7,6 +7,7 @@
 
 mod check;
 mod checksum;
+mod enrollment;
 mod geometry;
 mod header;
 mod image;
@@ -15,6 +16,7 @@ mod patched;
 mod read;
 
 pub use check::ShapeError;
+pub use enrollment::{ENROLLMENT_CHANNELS, ENROLLMENT_SPAN, ENROLLMENT_TAPS, EnrollmentHead};
 pub use header::{
     ALIGNMENT, FLAG_IMAGE, FLAG_SIGNED, HEADER_BYTES, IntegrityCheck, LoadError, MAGIC, VERSION,
     write_header,

@@ -43,7 +43,7 @@ use wakeling_train::{
 };
 
 use data::{MAX_SAMPLES, Speakers, in_a_room};
-use report::{Counts, Outcome, Table, Trial};
+use report::{Acceptance, Counts, Table, Trial};
 
 /// Misses and false accepts of enrolled heads
 #[derive(Parser)]
@@ -170,7 +170,7 @@ impl<'a> Bench<'a> {
                 for speakers in [Speakers::One, Speakers::Several] {
                     for seed in 0..self.args.seeds {
                         let trial = Trial {
-                            base: pretrained.clone(),
+                            pretrained: pretrained.clone(),
                             form: self.args.form.name().to_owned(),
                             word: word.clone(),
                             speakers: speakers.name().to_owned(),
@@ -201,8 +201,8 @@ impl<'a> Bench<'a> {
         let sound = in_a_room(&enrol, MAX_SAMPLES, speakers, rng);
         let entry = match self.enroll(*utterances, &sound)?.outcome {
             Ok(entry) => entry,
-            Err(EnrollError::Unlike) => return Ok(Some(Counts::of(Outcome::Unlike))),
-            Err(_) => return Ok(Some(Counts::of(Outcome::Undetected))),
+            Err(EnrollError::Unlike) => return Ok(Some(Counts::of(Acceptance::Unlike))),
+            Err(_) => return Ok(Some(Counts::of(Acceptance::Undetected))),
         };
         let (detector, entry) = (entry.detector, [entry]);
         let kept = (0..self.texts.len()).filter(|&i| !contains_phrase(&self.texts[i], word));
@@ -223,7 +223,7 @@ impl<'a> Bench<'a> {
             scored_keyword.at(threshold_for(&other, 0, &detector, allowed).0).misses
         };
         Ok(Some(Counts {
-            outcome: Outcome::Accepted,
+            outcome: Acceptance::Accepted,
             recordings: scored_keyword.count(),
             hours,
             misses: own.misses,

@@ -17,7 +17,7 @@ const HEAD: &str = "base,form,word,speakers,utterances,seed,outcome,recordings,h
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Trial {
     /// Pretrained model.
-    pub base: String,
+    pub pretrained: String,
     /// Form of the head.
     pub form: String,
     /// Keyword.
@@ -32,14 +32,14 @@ pub struct Trial {
 
 impl Display for Trial {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { base, form, word, speakers, utterances, seed } = self;
-        write!(f, "{base},{form},{word},{speakers},{utterances},{seed}")
+        let Self { pretrained, form, word, speakers, utterances, seed } = self;
+        write!(f, "{pretrained},{form},{word},{speakers},{utterances},{seed}")
     }
 }
 
-/// Outcome of an enrollment.
+/// Acceptance of an enrollment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Acceptance {
     /// There is a head.
     #[default]
     Accepted,
@@ -49,7 +49,7 @@ pub enum Outcome {
     Undetected,
 }
 
-impl Outcome {
+impl Acceptance {
     const ALL: [Self; 3] = [Self::Accepted, Self::Unlike, Self::Undetected];
 
     fn name(self) -> &'static str {
@@ -64,8 +64,8 @@ impl Outcome {
 /// Result of a trial.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
-    /// Outcome of the enrollment. If there is no head, the rest is 0.
-    pub outcome: Outcome,
+    /// Acceptance of the enrollment. If there is no head, the rest is 0.
+    pub outcome: Acceptance,
     /// Number of test recordings.
     pub recordings: usize,
     /// Hours of speech without the keyword.
@@ -82,7 +82,7 @@ pub struct Counts {
 
 impl Counts {
     /// Creates the counts of a trial without a head.
-    pub fn of(outcome: Outcome) -> Self {
+    pub fn of(outcome: Acceptance) -> Self {
         Self { outcome, ..Self::default() }
     }
 }
@@ -142,18 +142,18 @@ impl Table {
     /// Formats the means over keywords, and each keyword.
     pub fn markdown(&self) -> String {
         let mut text = String::from(
-            "| base, form | utterances | speakers | word | accepted, refused | own threshold: missed | false \
+            "| pretrained, form | utterances | speakers | word | accepted, refused | own threshold: missed | false \
              accepts per hour | missed at 2/h | at 0.5/h |\n|---|---|---|---|---|---|---|---|---|\n",
         );
         type Words<'a> = BTreeMap<&'a str, Vec<&'a Counts>>;
         let mut groups: BTreeMap<_, Words<'_>> = BTreeMap::new();
         for (trial, counts) in &self.trials {
-            let Trial { base, form, speakers, utterances, .. } = trial;
-            let words = groups.entry((base, form, utterances, speakers)).or_default();
+            let Trial { pretrained, form, speakers, utterances, .. } = trial;
+            let words = groups.entry((pretrained, form, utterances, speakers)).or_default();
             words.entry(&trial.word).or_default().push(counts);
         }
-        for ((base, form, utterances, speakers), words) in groups {
-            let head = format!("| {base}, {form} | {utterances} | {speakers}");
+        for ((pretrained, form, utterances, speakers), words) in groups {
+            let head = format!("| {pretrained}, {form} | {utterances} | {speakers}");
             let rows: Vec<Row> = words.values().map(|counts| Row::of(counts)).collect();
             let mean = Row::mean(&rows);
             // Writing to a text cannot fail.
@@ -168,7 +168,8 @@ impl Table {
 
 fn parsed(line: &str) -> Option<(Trial, Counts)> {
     let fields: Vec<&str> = line.split(',').collect();
-    let [base, form, word, speakers, utterances, seed, counts @ ..] = fields.as_slice() else {
+    let [pretrained, form, word, speakers, utterances, seed, counts @ ..] = fields.as_slice()
+    else {
         return None;
     };
     let [outcome, recordings, hours, misses, false_accepts, at_2, at_half] = counts else {
@@ -176,7 +177,7 @@ fn parsed(line: &str) -> Option<(Trial, Counts)> {
     };
     let text = |field: &str| field.to_owned();
     let trial = Trial {
-        base: text(base),
+        pretrained: text(pretrained),
         form: text(form),
         word: text(word),
         speakers: text(speakers),
@@ -184,7 +185,7 @@ fn parsed(line: &str) -> Option<(Trial, Counts)> {
         seed: seed.parse().ok()?,
     };
     let counts = Counts {
-        outcome: Outcome::ALL.into_iter().find(|found| found.name() == *outcome)?,
+        outcome: Acceptance::ALL.into_iter().find(|found| found.name() == *outcome)?,
         recordings: recordings.parse().ok()?,
         hours: hours.parse().ok()?,
         misses: misses.parse().ok()?,
@@ -205,7 +206,8 @@ struct Row {
 
 impl Row {
     fn of(counts: &[&Counts]) -> Self {
-        let accepted: Vec<_> = counts.iter().filter(|c| c.outcome == Outcome::Accepted).collect();
+        let accepted: Vec<_> =
+            counts.iter().filter(|c| c.outcome == Acceptance::Accepted).collect();
         let sum = |value: fn(&Counts) -> f64| accepted.iter().map(|c| value(c)).sum::<f64>();
         let recordings = sum(|c| c.recordings as f64).max(1.0);
         let values = [
@@ -215,7 +217,7 @@ impl Row {
             100.0 * sum(|c| c.at_half as f64) / recordings,
         ];
         let values = (!accepted.is_empty()).then_some(values);
-        let unlike = counts.iter().filter(|c| c.outcome == Outcome::Unlike).count();
+        let unlike = counts.iter().filter(|c| c.outcome == Acceptance::Unlike).count();
         Self { accepted: accepted.len(), unlike, sets: counts.len(), values }
     }
 

@@ -319,14 +319,14 @@ impl fmt::Write for Console {
 }
 
 /// Indicator that writes a line `indicator 1` or `indicator 0` where its level changes.
-pub struct Lamp {
+pub struct Led {
     /// `None` if no lines are written.
     console: Option<Console>,
     lit: bool,
 }
 
-impl Lamp {
-    /// Creates a lamp that is off, and that writes lines if `reports`.
+impl Led {
+    /// Creates an LED that is off, and that writes lines if `reports`.
     pub fn new(reports: bool) -> Self {
         Self { console: reports.then(Console::new), lit: false }
     }
@@ -342,11 +342,11 @@ impl Lamp {
     }
 }
 
-impl embedded_hal::digital::ErrorType for Lamp {
+impl embedded_hal::digital::ErrorType for Led {
     type Error = Infallible;
 }
 
-impl embedded_hal::digital::OutputPin for Lamp {
+impl embedded_hal::digital::OutputPin for Led {
     fn set_low(&mut self) -> Result<(), Infallible> {
         self.set(false);
         Ok(())

@@ -38,7 +38,7 @@ use wakeling_firmware::{
 use wakeling_qemu::{
     conclude, memory,
     nrf51::{Flash, Uart},
-    semihosting::{self, Console, Dump, Lamp, Recording, RecordingError, Stream},
+    semihosting::{self, Console, Dump, Led, Recording, RecordingError, Stream},
 };
 use wakeling_shared::{
     decimal::Decimal,
@@ -294,7 +294,7 @@ fn work(arena: &mut [i8], tools: &Tools, console: &mut Console) -> Result<Ended,
         request.button.contains(&now)
     };
     loop {
-        let output = (Lamp::new(request.indicator), &mut *console, request.options);
+        let output = (Led::new(request.indicator), &mut *console, request.options);
         let ended = device.round(running, arena, &mut recording, &mut pressed, output);
         ended.map_err(Failure::Application)?;
         while request.serve && !device.restart() {
