@@ -138,17 +138,17 @@ pub trait Learn {
     /// Number of utterances recorded since.
     fn utterance_count(&self) -> u8;
 
-    /// Builds the head from the utterances.
+    /// Builds the head from the utterances, in place: a board has no stack to spare for copies.
     ///
     /// # Errors
     /// Any [`EnrollError`], by its cause.
-    fn patch(&self) -> Result<Patch, EnrollError>;
+    fn patch(&self, patch: &mut Patch) -> Result<(), EnrollError>;
 
-    /// Returns the patch that empties the head again, so that it detects nothing.
+    /// Builds the patch that empties the head again, so that it detects nothing.
     ///
     /// # Errors
     /// [`EnrollError::NoHead`] if the model has no enrollment head.
-    fn forget(&self) -> Result<Patch, EnrollError>;
+    fn forget(&self, patch: &mut Patch) -> Result<(), EnrollError>;
 }
 
 /// Implementation for a device without enrollment.
@@ -163,11 +163,11 @@ impl Learn for () {
         0
     }
 
-    fn patch(&self) -> Result<Patch, EnrollError> {
+    fn patch(&self, _: &mut Patch) -> Result<(), EnrollError> {
         Err(EnrollError::NoHead)
     }
 
-    fn forget(&self) -> Result<Patch, EnrollError> {
+    fn forget(&self, _: &mut Patch) -> Result<(), EnrollError> {
         Err(EnrollError::NoHead)
     }
 }
@@ -315,21 +315,23 @@ impl<const N: usize> Learn for Enroller<'_, N> {
         self.utterance_count
     }
 
-    fn patch(&self) -> Result<Patch, EnrollError> {
+    fn patch(&self, patch: &mut Patch) -> Result<(), EnrollError> {
         let head = self.head.ok_or(EnrollError::NoHead)?;
         if !self.is_complete() {
             return Err(EnrollError::Utterances(self.utterance_count));
         }
-        let patch = match &self.statistics {
-            Some(statistics) => Patch::with_statistics(head, statistics, &self.utterances),
-            None if Likeness::of(head, &self.utterances).mean_q8 < LEAST_LIKENESS_Q8 => None,
-            None => Patch::of(head, &self.utterances),
+        let utterances = &self.utterances;
+        let filled = match &self.statistics {
+            Some(statistics) => patch.fill_with_statistics(head, statistics, utterances),
+            None if Likeness::of(head, utterances).mean_q8 < LEAST_LIKENESS_Q8 => None,
+            None => patch.fill_with_sum(head, utterances),
         };
-        patch.ok_or(EnrollError::Unlike)
+        filled.ok_or(EnrollError::Unlike)
     }
 
-    fn forget(&self) -> Result<Patch, EnrollError> {
-        self.head.map(Patch::empty).ok_or(EnrollError::NoHead)
+    fn forget(&self, patch: &mut Patch) -> Result<(), EnrollError> {
+        patch.clear(self.head.ok_or(EnrollError::NoHead)?);
+        Ok(())
     }
 }
 
@@ -418,61 +420,78 @@ pub struct Patch {
     logit: [u32; 2 * LANES],
 }
 
+impl Default for Patch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Patch {
-    /// Returns a patch without weights, whose logit has the lowest possible value.
-    fn empty(head: Head) -> Self {
-        let mut patch = Self {
-            head,
+    /// Creates a patch of no head.
+    pub const fn new() -> Self {
+        Self {
+            head: Head { taps: 0, dilation: 0, channels: 0, column: 0, at: [0; 3] },
             weights: [0; WEIGHT_WORDS],
             bias_scales: [0; BIAS_SCALE_WORDS],
             logit: [0; 2 * LANES],
-        };
-        patch.logit[0] = LOWEST_BIAS as u32;
-        patch.logit[LANES] = i32::MAX as u32;
-        patch
+        }
     }
 
-    /// Returns a patch whose channels have these weights and this scale, and whose logit is 0 at
+    /// Makes this a patch without weights, whose logit has the lowest possible value.
+    fn clear(&mut self, head: Head) {
+        self.head = head;
+        self.weights.fill(0);
+        self.bias_scales.fill(0);
+        self.logit = [0; 2 * LANES];
+        self.logit[0] = LOWEST_BIAS as u32;
+        self.logit[LANES] = i32::MAX as u32;
+    }
+
+    /// Makes this a patch whose channels have these weights and this scale, and whose logit is 0 at
     /// the score `threshold` and 12 above at `score`. `None` if the score is not above the rounding
-    /// of its channels. Not inlined, so that the stack of what precedes it is free again.
+    /// of its channels.
     #[inline(never)]
-    fn filled(
+    fn fill(
+        &mut self,
         head: Head,
         weights: impl Fn(usize) -> [i16; MAX_CHANNELS],
         scale: i64,
         (score, threshold): (i64, i64),
-    ) -> Option<Self> {
+    ) -> Option<()> {
+        self.clear(head);
         if score < LEAST_SCORE {
             return None;
         }
-        let mut patch = Self::empty(head);
         for k in 0..head.taps {
             for (c, weight) in weights(k).into_iter().enumerate().take(head.channels) {
                 // The layout is `(blocks of 4 channels, taps, 4)`, two values per word.
                 let half = (c / LANES * head.taps + k) * LANES + c % LANES;
-                if let Some(word) = patch.weights.get_mut(half / 2) {
+                if let Some(word) = self.weights.get_mut(half / 2) {
                     *word |= u32::from(weight as u16) << (16 * (half % 2));
                 }
             }
         }
         for c in 0..head.channels {
             let at = c / LANES * 2 * LANES + LANES + c % LANES;
-            if let Some(word) = patch.bias_scales.get_mut(at) {
+            if let Some(word) = self.bias_scales.get_mut(at) {
                 *word = scale as u32;
             }
         }
         let multiplier = ((SPAN << 32) / score).min(i64::from(i32::MAX));
-        patch.logit[0] = -threshold as i32 as u32;
-        patch.logit[LANES] = multiplier as u32;
-        Some(patch)
+        self.logit[0] = -threshold as i32 as u32;
+        self.logit[LANES] = multiplier as u32;
+        Some(())
     }
 
-    /// Patch with the linear discriminant between the utterances and negative speech.
-    fn with_statistics(
+    /// Makes this the linear discriminant between the utterances and negative speech. Not inlined,
+    /// so that its stack is free again afterwards.
+    #[inline(never)]
+    fn fill_with_statistics(
+        &mut self,
         head: Head,
         statistics: &Statistics<'_>,
         utterances: &[Utterance],
-    ) -> Option<Self> {
+    ) -> Option<()> {
         let found = discriminant(&head, statistics, utterances)?;
         // Response of each channel to the sum of the utterances, below 8 · 2¹⁵ · 2¹⁰.
         let mut responses = [0i32; MAX_CHANNELS];
@@ -489,10 +508,12 @@ impl Patch {
         let scale = ((127i64 << 32) / (2 * largest)).min(i64::from(i32::MAX));
         let scaled = |sum: i64| ((i128::from(sum) * i128::from(scale)) >> 32) as i64 * LOGIT_WEIGHT;
         let threshold = scaled(found.threshold).min(-i64::from(LOWEST_BIAS));
-        Self::filled(head, |k| found.weights(k), scale, (scaled(all), threshold))
+        self.fill(head, |k| found.weights(k), scale, (scaled(all), threshold))
     }
 
-    fn of(head: Head, utterances: &[Utterance]) -> Option<Self> {
+    /// Makes this the sum of the utterances.
+    #[inline(never)]
+    fn fill_with_sum(&mut self, head: Head, utterances: &[Utterance]) -> Option<()> {
         let n = utterances.len() as i64;
         let at = |k: usize, c: usize| utterances.iter().map(move |u| i64::from(u[k][c]));
         // Response of a channel to the mean utterance, and of each utterance to the others.
@@ -519,7 +540,7 @@ impl Patch {
         let scale = ((127i64 << 32) / (2 * largest)).min(i64::from(i32::MAX));
         // The logit sums the channels, each with this weight; see the exporter.
         let score = ((i128::from(common) * i128::from(scale)) >> 32) as i64 * LOGIT_WEIGHT;
-        Self::filled(head, |k| sums(utterances, k), scale, (score, score * THRESHOLD_Q8 / 256))
+        self.fill(head, |k| sums(utterances, k), scale, (score, score * THRESHOLD_Q8 / 256))
     }
 
     /// Words to write over the file of the model.

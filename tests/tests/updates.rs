@@ -20,7 +20,7 @@ use wakeling_device::{
     },
 };
 use wakeling_shared::{
-    enroll::{Enroller, Learn, UTTERANCES},
+    enroll::{Enroller, Learn, Patch, UTTERANCES},
     gate::GateParams,
     model::{LoadError, Model, ShapeError, Statistics},
     pipeline::Pipeline,
@@ -270,6 +270,8 @@ fn a_button_enrolls_and_forgets_on_the_emulated_board() {
     let (lines, flash) = emulator.run_on_flash(&flash, &pcm, &[], &press).expect("it runs");
     assert!(lines.starts_with("started version=1 slot=0\n"), "{lines}");
     assert!(lines.contains("\nstarted version=1 slot=1\n"), "{lines}");
+    let stack = lines.trim_end().rsplit_once("ended stack=").unwrap_or_default().1;
+    eprintln!("stack {stack}");
     // One flash a second while it waits, and a long one for each of five utterances.
     assert!(lines.matches("indicator 1").count() > 10, "{lines}");
 
@@ -330,7 +332,8 @@ fn device_and_laptop_enroll_the_same(form: Form) {
     enroller.watch(&loaded, &file);
     enroller.begin().expect("there is a head");
     pipeline.push_to(&utterances, &mut *enroller);
-    let patch = enroller.patch().expect("the laptop took them");
+    let mut patch = Patch::new();
+    enroller.patch(&mut patch).expect("the laptop took them");
     store.install(patch.patches()).expect("it is installed");
 
     let running = store.start(|flash, place, _| {

@@ -9,7 +9,7 @@
 use rand::{SeedableRng, rngs::StdRng, seq::IteratorRandom};
 use wakeling_shared::{
     detector::DetectorParams,
-    enroll::{DEVIATION, EnrollError, Enroller, Learn, Likeness, MAX_CHANNELS, UTTERANCES},
+    enroll::{DEVIATION, EnrollError, Enroller, Learn, Likeness, MAX_CHANNELS, Patch, UTTERANCES},
     model::Model,
     pipeline::Pipeline,
 };
@@ -344,10 +344,10 @@ fn enroll_bytes<const N: usize>(file: &[u8], utterances: &[Vec<i16>]) -> Result<
         pipeline.push_to(utterance, &mut *enroller);
     }
     let likeness = enroller.likeness();
-    let patch = match enroller.patch() {
-        Ok(patch) => patch,
-        Err(error) => return Ok(Learned { likeness, outcome: Err(error) }),
-    };
+    let mut patch = Patch::new();
+    if let Err(error) = enroller.patch(&mut patch) {
+        return Ok(Learned { likeness, outcome: Err(error) });
+    }
     let mut patches = patch.patches();
     let sealed = patches.seal(words.len(), |i| words.get(i).copied().ok_or(()));
     sealed.map_err(|()| defect("it is cut short".into()))?;

@@ -8,7 +8,10 @@ use super::{
     package::Authority,
     store::Store,
 };
-use crate::{enroll::Learn, recorder::Log};
+use crate::{
+    enroll::{Learn, Patch},
+    recorder::Log,
+};
 
 /// Action that the device must take besides replying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +86,9 @@ impl<A: Authority> Session<A> {
 /// [`Refusal`] by its cause.
 #[inline(never)]
 pub fn keep<F: NorFlash>(store: &mut Store<F>, learner: &impl Learn) -> Result<(), Refusal> {
-    store.install(learner.patch()?.patches())
+    let mut patch = Patch::new();
+    learner.patch(&mut patch)?;
+    store.install(patch.patches())
 }
 
 /// Installs an empty head as the candidate of the next start.
@@ -92,7 +97,9 @@ pub fn keep<F: NorFlash>(store: &mut Store<F>, learner: &impl Learn) -> Result<(
 /// [`Refusal`] by its cause.
 #[inline(never)]
 pub fn forget<F: NorFlash>(store: &mut Store<F>, learner: &impl Learn) -> Result<(), Refusal> {
-    store.install(learner.forget()?.patches())
+    let mut patch = Patch::new();
+    learner.forget(&mut patch)?;
+    store.install(patch.patches())
 }
 
 /// Returns a part of the features of an event.
