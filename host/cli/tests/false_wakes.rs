@@ -105,8 +105,10 @@ fn a_false_wake_disappears_after_retraining_and_the_word_stays() {
     for (what, i) in [("recording", worst), ("flight recorder", second)] {
         let [then, now] = [peaks_before[i], again[i]];
         eprintln!("{what}: {then} → {now} (Q8), hits {hits_before} → {hits_after}");
-        // Two logit units below the former threshold: the odds fall to less than a seventh.
-        assert!(now < then - 1 - 512, "{what}: it still scores {now}, of {then} before");
+        // Two logit units below the former threshold: the odds fall to less than a seventh. A sentence that
+        // had low odds already falls to less than 1 in 20.
+        let most = (then - 1 - 512).max(-768);
+        assert!(now < most, "{what}: it still scores {now}, of {then} before");
     }
     assert!(hits_after + 2 >= hits_before, "{hits_before} words heard before, {hits_after} after");
 }

@@ -166,7 +166,7 @@ fn a_model_for_a_board_is_checked_before_training_and_then_flashed() {
     let bytes = fs::metadata(place.path().join("out/model.wkl")).expect("a model").len();
     let reason = format!("base-s for microbit-v2: {:.0} of 192 KB", bytes as f64 / 1e3);
     assert!(message.contains(&reason), "{reason}: {message}");
-    assert!(message.contains("base-m fits only without slots"), "{message}");
+    assert!(message.contains("base-m does not fit"), "{message}");
     let next = "wakeling flash --board microbit-v2 out/model.wkl --hex microbit-v2.hex";
     assert!(message.lines().any(|line| line.ends_with(next)), "{message}");
     let settings = fs::read_to_string(place.path().join("out/settings.json")).expect("settings");
