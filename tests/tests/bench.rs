@@ -507,7 +507,7 @@ fn no_figure_is_worse_than_the_table() {
         assert_eq!(machines.len(), MACHINES.len(), "a page has all processors");
         files::write_atomic(&path, now.as_bytes()).expect("docs/reference/ can be written");
         let costs = costs(&now);
-        return files::write_atomic(&repository(COSTS), costs.as_bytes()).expect("so can this");
+        return files::write_atomic(repository(COSTS), costs.as_bytes()).expect("so can this");
     }
     let table =
         fs::read_to_string(&path).expect("docs/reference/bench.md is part of the repository");

@@ -133,10 +133,10 @@ mod tests {
     #[test]
     fn eigenvectors_are_those_of_the_matrix() {
         let (values, vectors) = eigen(matrix());
-        for k in 0..3 {
+        for (k, value) in values.iter().enumerate() {
             for i in 0..3 {
                 let product: f64 = (0..3).map(|j| matrix().at(i, j) * vectors.at(j, k)).sum();
-                assert!((product - values[k] * vectors.at(i, k)).abs() < 1e-9);
+                assert!((product - value * vectors.at(i, k)).abs() < 1e-9);
             }
         }
         assert!((values.iter().sum::<f64>() - 8.0).abs() < 1e-9);
@@ -146,9 +146,9 @@ mod tests {
     fn solutions_solve_the_equations() {
         let right = vec![vec![1.0, -2.0, 3.0], vec![0.0, 5.0, 0.5]];
         for (x, b) in matrix().solve(right.clone()).iter().zip(&right) {
-            for i in 0..3 {
+            for (i, expected) in b.iter().enumerate() {
                 let product: f64 = (0..3).map(|j| matrix().at(i, j) * x[j]).sum();
-                assert!((product - b[i]).abs() < 1e-12);
+                assert!((product - expected).abs() < 1e-12);
             }
         }
     }

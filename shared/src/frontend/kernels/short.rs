@@ -494,7 +494,7 @@ mod tests {
     use std::vec::Vec;
 
     /// Largest magnitude of a value that is rotated: `Z[k] ∓ Z*[256 − k]`, each at most 240 · 2²².
-    const LARGEST: i32 = 2 * 240 << 22;
+    const LARGEST: i32 = (2 * 240) << 22;
 
     /// Returns a sequence of words in which every bit changes.
     fn words() -> impl Iterator<Item = i32> {
