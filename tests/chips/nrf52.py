@@ -297,8 +297,13 @@ class Nrf52:
             def direction(port=port):
                 return sum((c & 1) << n for n, c in enumerate(self.configs[port]))
 
+            def levels(port=port):
+                """Inputs that are connected and pulled up; nobody presses a button."""
+                return sum(1 << n for n, c in enumerate(self.configs[port]) if c & 0b1111 == 0b1100)
+
             get = lambda port=port: self.outputs[port]
             block.register(0x004, "OUT", read=get, write=put)
+            block.register(0x010, "IN", read=levels)
             block.register(0x008, "OUTSET", read=get, write=lambda v, g=get, p=put: p(g() | v))
             block.register(0x00C, "OUTCLR", read=get, write=lambda v, g=get, p=put: p(g() & ~v))
             block.register(0x014, "DIR", read=direction, write=direct)

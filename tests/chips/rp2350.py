@@ -362,6 +362,13 @@ class Pico2:
         block = Peripheral(self.machine, "SIO", 0xD000_0000)
         self.out = self.out_enable = 0
         block.register(0x0, "CPUID", 0)
+
+        def levels():
+            """Inputs that are connected and pulled up; nobody presses a button."""
+            pads = enumerate(pad.value for pad in self.pads)
+            return sum(1 << n for n, pad in pads if pad >> 6 & 1 and pad >> 3 & 1 and not pad >> 8 & 1)
+
+        block.register(0x4, "GPIO_IN", read=levels)
         for base, name in ((0x10, "out"), (0x30, "out_enable")):
             def put(value, name=name):
                 setattr(self, name, value & 0xFFFF_FFFF)

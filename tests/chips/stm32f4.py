@@ -225,7 +225,13 @@ class Stm32F4:
             port.mode = port.register(0x00, "MODER", value=mode)
             port.open = port.register(0x04, "OTYPER", 0xFFFF)
             port.register(0x08, "OSPEEDR", value=speed)
-            port.register(0x0C, "PUPDR", value=pull)
+            port.pull = port.register(0x0C, "PUPDR", value=pull)
+
+            def levels(port=port):
+                """Pins that are pulled up; nobody presses a button."""
+                return sum(1 << n for n in range(16) if port.pull.value >> 2 * n & 3 == 1)
+
+            port.register(0x10, "IDR", read=levels)
             port.output = port.register(0x14, "ODR", 0xFFFF)
             port.set = port.register(0x18, "BSRR", read=lambda: 0)
             port.alternate = port.register(0x20, "AFRL"), port.register(0x24, "AFRH")

@@ -34,6 +34,20 @@ pub fn cells(board: &str) -> impl Fn(&str) -> String {
     move |column| row[COLUMNS.iter().position(|name| *name == column).expect("a column")].clone()
 }
 
+/// Returns the pins of a board's button in the table of buttons in `docs/reference/boards.md`; none if
+/// it has no button.
+///
+/// # Panics
+/// If the document has no such table.
+pub fn button(board: &str) -> Vec<(String, String)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/boards.md");
+    let page = fs::read_to_string(&path).expect("docs/reference/boards.md");
+    let (_, table) = page.split_once("| board | button |\n").expect("the table of buttons");
+    let mut rows = table.lines().take_while(|line| line.starts_with('|'));
+    let row = rows.find(|row| row.contains(&format!("`{board}`")));
+    row.map_or_else(Vec::new, pins)
+}
+
 /// Returns pins named in a cell, in order, each with the word before it: `TX, PA2; RX, PA3` gives
 /// TX PA2 and RX PA3.
 pub fn pins(cell: &str) -> Vec<(String, String)> {

@@ -342,8 +342,9 @@ fn pins_in_the_document_are_those_of_the_programs() {
         let cells = cells.map(|cell| chips::pins(&cell));
         // The LED that the ESP32-C3's board has, and the program does not use.
         let unused = if board.name == "esp32-c3" { "GPIO8" } else { "" };
+        let named = [cells.concat(), chips::button(board.name)].concat();
         let document: BTreeSet<String> =
-            cells.concat().into_iter().map(|(_, pin)| pin).filter(|pin| pin != unused).collect();
+            named.into_iter().map(|(_, pin)| pin).filter(|pin| pin != unused).collect();
         assert_eq!(document, pins_in_program(board.name), "{}", board.name);
         assert!(document.len() >= 6, "{}: {document:?}", board.name);
     }

@@ -197,7 +197,8 @@ fn update_over_the_uart_survives_power_cuts() {
     assert_eq!(result["problem"], Value::Null);
     assert_eq!(info.running.map(|running| running.version), Some(1), "{info:?}");
     assert_eq!(updated.running.map(|running| running.version), Some(2), "{updated:?}");
-    assert!(lines(&result).iter().any(|line| line.ends_with("started version=2 slot=1")));
+    let all = lines(&result);
+    assert!(all.iter().any(|line| line.ends_with("started version=2 slot=1")), "{all:?}");
     assert_eq!(result["lostBytes"], json!(0), "the UART lost bytes");
     check_losses(&result);
 
