@@ -146,6 +146,9 @@ async function serve({ uf2, pcm, before, operations, eraseSeconds }) {
     // Lets the sockets have their turn.
     await new Promise((next) => setImmediate(next));
   }
+  // A line that was begun when the peer hung up.
+  const end = machine.seconds + 0.2;
+  problem ??= runs(machine, () => machine.seconds >= end);
   socket?.destroy();
   server.close();
   fs.writeFileSync(operations, JSON.stringify(log));
