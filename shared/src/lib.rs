@@ -38,3 +38,5 @@ pub mod update;
 // These two serve all modules above.
 pub mod decimal;
 pub mod fixed;
+#[cfg(wakeling_short_product)]
+mod thumb;

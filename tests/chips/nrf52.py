@@ -6,6 +6,7 @@ import struct
 import numpy as np
 from unicorn import arm_const as arm
 
+from board import Board
 from cortex_m import MICROSECOND, SECOND, Failure, Machine, Peripheral
 
 CLOCK_HERTZ = 64_000_000
@@ -173,7 +174,7 @@ class Timer(Nordic):
         self.machine.at(int(origin + period), lambda: reach(1))
 
 
-class Nrf52:
+class Nrf52(Board):
     """A board with an nRF52. `wiring` names pins by their purpose."""
 
     flash_base = 0
@@ -337,9 +338,7 @@ class Nrf52:
                 if name == "led" and level and "column" in self.wiring:
                     # An LED of a matrix, which is lit while its column is low.
                     level = int(self.level(self.wiring["column"]) == 0)
-                if level != self.levels.get(name):
-                    self.levels[name] = level
-                    self.pin_log.append((self.machine.now / SECOND, name, level))
+                self.note_level(name, level)
 
     # UART.
 
@@ -414,13 +413,6 @@ class Nrf52:
         kept, uart.kept = uart.kept, []
         for byte in kept:
             self.store(byte)
-
-    def deliver(self, data):
-        """Sends bytes of the host, after the 2 ms that it takes to answer."""
-        time = 2_000 * MICROSECOND
-        for byte in data:
-            time += self.byte_time()
-            self.machine.after(time, lambda byte=byte: self.arrive(byte))
 
     def arrive(self, byte):
         uart, pin = self.uart, self.wiring["rx"]

@@ -5,6 +5,7 @@ import struct
 import unicorn
 from unicorn import arm_const as arm
 
+from board import Board, check_fields
 from cortex_m import MICROSECOND, SECOND, Failure, Machine, Peripheral
 
 XOSC, ROSC = 12_000_000, 11_000_000
@@ -122,7 +123,7 @@ class StateMachine:
         self.pc = following
 
 
-class Pico2:
+class Pico2(Board):
     """The board. `wiring` names pins by their purpose (`clock`, `select`, `data`, `tx`, `rx`, `led`, `pin`)."""
 
     flash_base = FLASH_BASE
@@ -354,9 +355,7 @@ class Pico2:
             n = self.wiring[name]
             is_output = self.connected(n, 5) and self.out_enable >> n & 1
             level = self.out >> n & 1 if is_output else None
-            if level != self.levels.get(name):
-                self.levels[name] = level
-                self.pin_log.append((self.machine.now / SECOND, name, level))
+            self.note_level(name, level)
 
     def sio(self):
         block = Peripheral(self.machine, "SIO", 0xD000_0000)
@@ -405,9 +404,7 @@ class Pico2:
             if value & 1:
                 wanted = {"size": (2, 3, 2), "read increment": (4, 3, 0), "write increment": (6, 3, 1),
                           "ring": (8, 15, 0), "chain": (13, 15, 0), "request": (17, 63, 4)}
-                for name, (shift, mask, expected) in wanted.items():
-                    if value >> shift & mask != expected:
-                        raise Failure(f"DMA.CH0_CTRL: {name} is {value >> shift & mask}, not {expected}")
+                check_fields("DMA.CH0_CTRL", value, wanted)
                 if block.source.value != 0x5020_0020:
                     raise Failure(f"DMA.CH0_READ_ADDR: {block.source.value:#010x} is not PIO0.RXF0")
                 first, end = block.target.value, block.target.value + 4 * block.count.value
@@ -619,13 +616,6 @@ class Pico2:
                 self.send()
 
         self.machine.after(self.byte_time(), sent)
-
-    def deliver(self, data):
-        """Sends bytes of the host, after the 2 ms that it takes to answer."""
-        time = 2_000 * MICROSECOND
-        for byte in data:
-            time += self.byte_time()
-            self.machine.after(time, lambda byte=byte: self.arrive(byte))
 
     def arrive(self, byte):
         uart, pin = self.serial, self.wiring["rx"]

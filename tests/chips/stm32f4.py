@@ -4,6 +4,7 @@ import struct
 
 from unicorn import arm_const as arm
 
+from board import Board, check_fields
 from cortex_m import MICROSECOND, SECOND, Failure, Machine, Peripheral
 from microphone import Pdm
 
@@ -29,7 +30,7 @@ DMA_INTERRUPTS = [11, 12, 13, 14, 15, 16, 17, 47, 56, 57, 58, 59, 60, 68, 69, 70
 MP45DT02_HERTZ = (1_000_000, 3_250_000)
 
 
-class Stm32F4:
+class Stm32F4(Board):
     """The board: `wiring` names pins by their purpose (`clock`, `data`, `tx`, `rx`, `led`, `pin`)."""
 
     def __init__(self, wiring, sound, host, flash, options):
@@ -259,9 +260,7 @@ class Stm32F4:
     def note_levels(self):
         for name in ("led", "pin"):
             level = self.level(self.wiring[name])
-            if level != self.levels.get(name):
-                self.levels[name] = level
-                self.pin_log.append((self.machine.now / SECOND, name, level))
+            self.note_level(name, level)
 
     def connected(self, function, purpose):
         """Returns whether the wire of this purpose carries this signal of the chip."""
@@ -319,9 +318,7 @@ class Stm32F4:
         wanted = {"channel": (25, 7, 0), "memory size": (13, 3, 1), "register size": (11, 3, 1),
                   "memory increment": (10, 1, 1), "register increment": (9, 1, 0), "circular": (8, 1, 1),
                   "direction": (6, 3, 0), "flow control": (5, 1, 0), "double buffer": (18, 1, 0)}
-        for name, (shift, mask, expected) in wanted.items():
-            if value >> shift & mask != expected:
-                raise Failure(f"DMA1.S3CR: {name} is {value >> shift & mask}, not {expected}")
+        check_fields("DMA1.S3CR", value, wanted)
         if dma.source.value != 0x4000_380C:
             raise Failure(f"DMA1.S3PAR: {dma.source.value:#010x} is not SPI2.DR")
         first, end = dma.target.value, dma.target.value + 2 * dma.count.value
@@ -479,11 +476,7 @@ class Stm32F4:
         self.machine.after(self.byte_time(), sent)
 
     def deliver(self, data):
-        """Sends bytes of the host, after the 2 ms that it takes to answer."""
-        time = 2_000 * MICROSECOND
-        for byte in data:
-            time += self.byte_time()
-            self.machine.after(time, lambda byte=byte: self.arrive(byte))
+        time = super().deliver(data)
         if data:
             self.machine.after(time + self.byte_time(), self.idle)
 

@@ -441,7 +441,7 @@ fn loads() -> String {
          |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for board in BOARDS.iter() {
-        for BoardLoad { cost, cycles_per_second, percent, room } in board.all_loads() {
+        for BoardLoad { cost, cycles_per_second, percent, room, .. } in board.all_loads() {
             let ms = |instructions| {
                 board.cycles(instructions, cost.model_bytes) as f64
                     / (1e3 * f64::from(board.clock_mhz))

@@ -12,7 +12,6 @@ use std::{
     process::Command,
 };
 
-use ihex::Record;
 use object::{
     Endianness,
     elf::{FileHeader32, PT_LOAD},
@@ -29,14 +28,15 @@ use crate::{
     table::{Board, Table},
 };
 
+#[path = "../../host/device/src/flash/records.rs"]
+mod records;
+
 /// File with the list of the others.
 pub const MANIFEST: &str = "firmware.toml";
 /// Source with the version of model files.
 const MODEL_FORMAT: &str = "shared/src/model/header.rs";
 /// Bytes in a line of an Intel HEX file.
 const LINE_BYTES: usize = 32;
-/// Bytes below an upper half of addresses.
-const BLOCK_BYTES: u32 = 0x1_0000;
 
 /// Folder in which the program finds the files: beside the folder of its profile.
 pub fn folder() -> PathBuf {
@@ -161,24 +161,7 @@ fn hex(path: &Path) -> TaskResult<String> {
     let failure = |error: String| Failure::new(format!("{}: {error}", path.display()));
     let mut segments = segments(&elf).map_err(|error| failure(error.to_string()))?;
     segments.sort();
-    let mut records = Vec::new();
-    let mut upper = None;
-    for (mut address, mut rest) in segments {
-        while !rest.is_empty() {
-            if upper != Some(address >> 16) {
-                upper = Some(address >> 16);
-                records.push(Record::ExtendedLinearAddress((address >> 16) as u16));
-            }
-            let room = (BLOCK_BYTES - address % BLOCK_BYTES) as usize;
-            let (line, others) = rest.split_at(rest.len().min(LINE_BYTES).min(room));
-            records.push(Record::Data { offset: address as u16, value: line.to_vec() });
-            address = address.wrapping_add(line.len() as u32);
-            rest = others;
-        }
-    }
-    records.push(Record::EndOfFile);
-    let lines = records.iter().map(Record::to_record_string).collect::<Result<Vec<_>, _>>();
-    Ok(lines.map_err(|error| failure(error.to_string()))?.join("\n") + "\n")
+    Ok(records::lines(segments, LINE_BYTES))
 }
 
 /// Addresses and contents of what a program loads.

@@ -97,12 +97,19 @@ pub struct BoardLoad {
     /// Number of bytes for a model file: a slot without its header, or the region of a board without
     /// slots.
     pub room: u64,
+    /// Number of bytes of the whole region of models.
+    pub region: u64,
 }
 
 impl BoardLoad {
     /// Returns whether flash and arena of the board have room for the model.
     pub fn fits(&self) -> bool {
         has_room(self.cost, self.room)
+    }
+
+    /// Returns whether the board has room with firmware without slots, whose model has the whole region.
+    pub fn fits_plain(&self) -> bool {
+        has_room(self.cost, self.region)
     }
 
     /// Returns whether the processor keeps up with the sound, by the computed cycles.
@@ -140,6 +147,7 @@ impl Board {
             cycles_per_second: self.cycles_per_second(cost),
             percent: self.percent(cost),
             room: self.room(),
+            region: self.model.len() as u64,
         })
     }
 

@@ -21,7 +21,7 @@ use wakeling_device::{
 
 A base model fits if flash has room for it with one word (in a slot, or with --plain in the whole
 region), and memory for its state. The load is computed from instructions that an emulator counted.
-No firmware has run on these boards yet; it is built only.
+No firmware has run on these boards; the programs of five run on emulated chips in tests.
 Pins and wiring: docs/reference/boards.md.")]
 pub struct BoardsArgs {
     /// Print a JSON array, an object per board
@@ -63,12 +63,11 @@ enum Fit {
 }
 
 impl Fit {
-    fn of(load: &BoardLoad, board: &Board) -> Self {
-        let has_memory = load.cost.state_bytes <= ARENA_BYTES as u64;
-        match () {
-            () if load.fits() => Self::Yes,
-            () if has_memory && load.cost.model_bytes <= board.model.len() as u64 => Self::Plain,
-            () => Self::No,
+    fn of(load: &BoardLoad) -> Self {
+        match (load.fits(), load.fits_plain()) {
+            (true, _) => Self::Yes,
+            (false, true) => Self::Plain,
+            (false, false) => Self::No,
         }
     }
 
@@ -116,7 +115,7 @@ impl<'a> Listed<'a> {
         let mut text = format!("{name:18} {title} ({chip}); microphone: {microphone}\n");
         let mut line = |content: String| text += &format!("{:18} {content}\n", "");
         for load in self.board.loads() {
-            let fit = Fit::of(&load, self.board).name();
+            let fit = Fit::of(&load).name();
             let [model, state] =
                 [load.cost.model_bytes, load.cost.state_bytes].map(|b| (b + 500) / 1_000);
             let (model_name, percent) = (load.cost.model.to_lowercase(), load.percent);
@@ -144,8 +143,8 @@ impl<'a> Listed<'a> {
         let loads = self.board.loads().map(|load| {
             json!({
                 "base": format!("base-{}", load.cost.model.to_lowercase()),
-                "fits": Fit::of(&load, self.board) == Fit::Yes,
-                "fits_plain": Fit::of(&load, self.board) != Fit::No,
+                "fits": Fit::of(&load) == Fit::Yes,
+                "fits_plain": Fit::of(&load) != Fit::No,
                 "model_bytes": load.cost.model_bytes,
                 "state_bytes": load.cost.state_bytes,
                 "cycles_per_second": load.cycles_per_second,
@@ -206,7 +205,7 @@ mod tests {
                     Ok(true) => Fit::Plain,
                     Err(_) => Fit::No,
                 };
-                let found = Fit::of(&load, board);
+                let found = Fit::of(&load);
                 assert_eq!(found, expected, "{} {}", board.name, load.cost.model);
                 seen.insert(found.name());
             }

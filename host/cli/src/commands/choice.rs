@@ -10,6 +10,7 @@ pub fn choice<T: Choice + Send + Sync>() -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(values)
         .try_map(|name| T::named(&name.to_lowercase()).ok_or("no such value"))
 }
+
 /// Parses the name of a board of ESPHome; help and errors list the names.
 pub fn esphome_board() -> impl TypedValueParser<Value = &'static EspHomeBoard> {
     let values =

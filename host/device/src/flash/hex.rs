@@ -6,14 +6,15 @@
 
 use ihex::Record;
 
-use super::{Part, Plan};
+use super::{
+    Part, Plan,
+    records::{BLOCK_BYTES, lines},
+};
 
 /// First byte of a file.
 pub const FIRST: u8 = b':';
 /// Bytes in a line: what most programs write.
 const LINE_BYTES: usize = 16;
-/// Bytes below an upper half of addresses.
-const BLOCK_BYTES: u32 = 0x1_0000;
 
 /// Converts a plan to a file.
 ///
@@ -28,27 +29,8 @@ const BLOCK_BYTES: u32 = 0x1_0000;
 /// # Ok::<(), wakeling_device::Error>(())
 /// ```
 pub fn write(plan: &Plan) -> String {
-    let mut records = Vec::new();
-    let mut upper = None;
-    for part in &plan.parts {
-        let mut address = part.address;
-        let mut rest = &part.bytes[..];
-        while !rest.is_empty() {
-            if upper != Some(address >> 16) {
-                upper = Some(address >> 16);
-                records.push(Record::ExtendedLinearAddress((address >> 16) as u16));
-            }
-            // A line does not cross the border of its block.
-            let room = (BLOCK_BYTES - address % BLOCK_BYTES) as usize;
-            let (line, others) = rest.split_at(rest.len().min(LINE_BYTES).min(room));
-            records.push(Record::Data { offset: address as u16, value: line.to_vec() });
-            address = address.wrapping_add(line.len() as u32);
-            rest = others;
-        }
-    }
-    records.push(Record::EndOfFile);
-    let lines = records.iter().filter_map(|record| record.to_record_string().ok());
-    lines.flat_map(|line| [line, "\n".to_owned()]).collect()
+    let contents = plan.parts.iter().map(|part| (part.address, &part.bytes[..]));
+    lines(contents, LINE_BYTES)
 }
 
 /// Reason why a file is not an Intel HEX file, with the number of the line, from 1.

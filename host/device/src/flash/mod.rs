@@ -18,6 +18,7 @@ pub mod hex;
 #[cfg(feature = "probe")]
 pub mod probe;
 pub mod program;
+mod records;
 pub mod shipped;
 pub mod slots;
 pub mod uf2;

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     fixed::requantize_tflite,
     model::{TfliteAffine, TfliteFactors},
+    thumb::{high_to_low, low_to_high},
 };
 
 pub use super::plain::add;
@@ -156,10 +157,7 @@ unsafe extern "C" fn unit_products(
 ) {
     naked_asm!(
         "push {{r4-r7, lr}}",
-        "mov r4, r8",
-        "mov r5, r9",
-        "mov r6, r10",
-        "mov r7, r11",
+        high_to_low!(),
         "push {{r3-r7}}",
         "mov r12, r2",
         "movs r7, #0",
@@ -177,16 +175,10 @@ unsafe extern "C" fn unit_products(
         "cmp r1, r12",
         "bne 1b",
         "pop {{r3}}",
-        "mov r4, r8",
-        "mov r5, r9",
-        "mov r6, r10",
-        "mov r7, r11",
+        high_to_low!(),
         "stmia r3!, {{r4-r7}}",
         "pop {{r4-r7}}",
-        "mov r8, r4",
-        "mov r9, r5",
-        "mov r10, r6",
-        "mov r11, r7",
+        low_to_high!(),
         "pop {{r4-r7, pc}}",
     )
 }
@@ -291,18 +283,12 @@ macro_rules! tap {
 unsafe extern "C" fn tap_products(call: &mut Taps) {
     naked_asm!(
         "push {{r4-r7, lr}}",
-        "mov r4, r8",
-        "mov r5, r9",
-        "mov r6, r10",
-        "mov r7, r11",
+        high_to_low!(),
         "push {{r4-r7}}",
         "mov lr, r0",
         "adds r0, #16",
         "ldmia r0!, {{r4-r7}}",
-        "mov r8, r4",
-        "mov r9, r5",
-        "mov r10, r6",
-        "mov r11, r7",
+        low_to_high!(),
         "mov r0, lr",
         "ldmia r0!, {{r4, r5}}",
         "ldmia r0!, {{r2, r6}}",
@@ -321,16 +307,10 @@ unsafe extern "C" fn tap_products(call: &mut Taps) {
         "bne 1b",
         "mov r0, lr",
         "adds r0, #16",
-        "mov r4, r8",
-        "mov r5, r9",
-        "mov r6, r10",
-        "mov r7, r11",
+        high_to_low!(),
         "stmia r0!, {{r4-r7}}",
         "pop {{r4-r7}}",
-        "mov r8, r4",
-        "mov r9, r5",
-        "mov r10, r6",
-        "mov r11, r7",
+        low_to_high!(),
         "pop {{r4-r7, pc}}",
     )
 }

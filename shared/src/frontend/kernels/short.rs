@@ -194,7 +194,10 @@ mod assembly {
     use core::arch::naked_asm;
 
     use super::Parts;
-    use crate::frontend::fft::{Complex, Twiddles};
+    use crate::{
+        frontend::fft::{Complex, Twiddles},
+        thumb::{high_to_low, low_to_high},
+    };
 
     /// Returns `re² + im²`, each of a magnitude of at most 2³¹ − 2¹⁵. With `x = 2¹⁶·h + l`,
     /// `x² = 2³²·h² + 2¹⁷·h·l + l²`.
@@ -292,10 +295,7 @@ mod assembly {
     ) {
         naked_asm!(
             "push {{r4-r7, lr}}",
-            "mov r4, r8",
-            "mov r5, r9",
-            "mov r6, r10",
-            "mov r7, r11",
+            high_to_low!(),
             "push {{r4-r7}}",
             "sub sp, #12",
             "str r3, [sp, #0]",
@@ -375,10 +375,7 @@ mod assembly {
             "bne 1b",
             "add sp, #12",
             "pop {{r4-r7}}",
-            "mov r8, r4",
-            "mov r9, r5",
-            "mov r10, r6",
-            "mov r11, r7",
+            low_to_high!(),
             "pop {{r4-r7, pc}}",
             // Replaces the value at r0 by half of it rotated by the next twiddle.
             "3:",
@@ -429,10 +426,7 @@ mod assembly {
     ) {
         naked_asm!(
             "push {{r4-r7, lr}}",
-            "mov r4, r8",
-            "mov r5, r9",
-            "mov r6, r10",
-            "mov r7, r11",
+            high_to_low!(),
             "push {{r3-r7}}",
             "movs r7, #0",
             "mov r8, r7",
@@ -477,10 +471,7 @@ mod assembly {
             "mov r6, lr",
             "stmia r0!, {{r1-r6}}",
             "pop {{r4-r7}}",
-            "mov r8, r4",
-            "mov r9, r5",
-            "mov r10, r6",
-            "mov r11, r7",
+            low_to_high!(),
             "pop {{r4-r7, pc}}",
         )
     }
