@@ -10,9 +10,10 @@ use std::{
 use serde_json::Value;
 
 /// Crates of the product from the lowest layer to the highest. A crate may import those before it.
-const LAYERS: [&str; 13] = [
+const LAYERS: [&str; 14] = [
     "wakeling-shared",
     "wakeling-core",
+    "wakeling-page",
     "wakeling-audio",
     "wakeling-device",
     "wakeling-interop",
