@@ -189,7 +189,7 @@ impl fmt::Display for Advice {
             Self::RecordGroup { field, value } => match (field.as_str(), style(value)) {
                 ("style", Some(words)) => write!(f, "record more takes {words}"),
                 ("speaker", _) => write!(f, "record more takes of speaker {}", shown(value)),
-                _ => write!(f, "record more takes with {} {}", clipped(field), shown(value)),
+                _ => write!(f, "record more takes with {} {}", plain(field), shown(value)),
             },
             Self::TrainWithNoise => f.write_str("train with noise of this kind"),
             Self::TrainWithFalseWakes => f.write_str("train with the false wakes"),
@@ -219,6 +219,12 @@ fn style(value: &str) -> Option<&'static str> {
 /// Quotes a value of at most 40 characters, with escapes for what a terminal would act upon.
 fn shown(value: &str) -> String {
     quoted(&clipped(value)).to_string()
+}
+
+/// Returns the letters and digits of a name of a label, at most 40.
+fn plain(field: &str) -> String {
+    let is_plain = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+    field.chars().filter(is_plain).take(LONGEST_VALUE).collect()
 }
 
 fn clipped(text: &str) -> String {
