@@ -167,6 +167,7 @@ fn section(number: usize, word: &KeywordDetail<'_>) -> String {
     text += &det_figure(word, &sweep);
     text += &threshold_figure(word, &sweep);
     text += &latency_figure(word, &latencies);
+    text += "</div><div class='tables'>";
     text += &tables::conditions(word, threshold);
     text += &tables::groups(word, threshold);
     text += &format!("</div><h3 id='w{number}-numbers'>In numbers</h3>");
@@ -249,10 +250,7 @@ fn tiles(word: &KeywordDetail<'_>, threshold: i16, sorted: &[f64]) -> String {
     if !sorted.is_empty() {
         let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
         let (median, median_side) = from_end(at(0.5));
-        let (most, most_side) = from_end(at(0.9));
-        let note =
-            format!("{median_side} of the phrase (median); nine in ten by {most} {most_side}");
-        text += &tile("detected", &median, &note);
+        text += &tile("detected", &median, &format!("{median_side} of the phrase (median)"));
     }
     text + "</dl>"
 }

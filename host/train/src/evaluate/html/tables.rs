@@ -24,7 +24,7 @@ fn table(caption: &str, first: &str, head: &[String], rows: &str) -> String {
     let (caption, first) = (escape(caption), escape(first));
     format!(
         "<div class='table-scroll' tabindex='0' role='region' aria-label='{caption}'><table>\
-         <caption>{caption}</caption><thead><tr><th scope='col'>{first}</th>{heads}</tr></thead>\
+         <caption><span>{caption}</span></caption><thead><tr><th scope='col'>{first}</th>{heads}</tr></thead>\
          <tbody>{rows}</tbody></table></div>"
     )
 }
@@ -33,17 +33,23 @@ fn table(caption: &str, first: &str, head: &[String], rows: &str) -> String {
 fn share_cells(misses: usize, count: usize, end: f64) -> String {
     let share = misses as f64 / count.max(1) as f64;
     format!(
-        "<td>{misses} of {count}</td><td>{}</td><td>{}</td><td>{}</td>",
+        "<td>{misses} of {count}</td><td>{} <span class='soft'>({})</span></td><td class='graph'>{}</td>",
         percent(misses, count),
         range(misses, count),
         estimate(share, interval(misses, count), end)
     )
 }
 
-/// Headers of [`share_cells`].
-fn share_heads(end: f64) -> [String; 4] {
-    let last = format!("0 to {:.0} %", 100.0 * end);
-    ["missed".into(), "share".into(), "95 % interval".into(), last]
+/// Builds a table of [`share_cells`].
+fn share_table(caption: &str, first: &str, end: f64, rows: &str) -> String {
+    let graph = format!("0 to {:.0} %", 100.0 * end);
+    let heads = ["missed", "share and 95 % interval", &graph].map(str::to_owned);
+    // The last column repeats the one before, and phones leave it out.
+    let text = table(caption, first, &heads, rows);
+    text.replace(
+        &format!("<th scope='col'>{graph}"),
+        &format!("<th scope='col' class='graph'>{graph}"),
+    )
 }
 
 /// Rounds the end of an axis of shares up.
@@ -68,17 +74,23 @@ pub(super) fn conditions(word: &KeywordDetail<'_>, threshold: i16) -> String {
     format!(
         "<figure class='card'><h3>Misses by noise</h3>{}<figcaption>The ratio compares the loudest \
          32 ms of a recording with the loudest 32 ms of the noise under it.</figcaption></figure>",
-        table(caption, "condition", &share_heads(end), &rows)
+        share_table(caption, "condition", end, &rows)
     )
 }
 
-/// Lists the misses of each group of recordings: speakers, styles, and other labels.
+/// Lists the misses of each group of recordings: speakers, styles, and other labels. They are those
+/// of the first test condition in which anything is missed.
 pub(super) fn groups(word: &KeywordDetail<'_>, threshold: i16) -> String {
-    let fields = word.groups(threshold);
-    fields.iter().take(LISTED_FIELDS).map(|(field, groups)| group(field, groups)).collect()
+    let mut all = word.scored_keywords.iter().zip(word.conditions);
+    let Some((keyword, conditions)) = all.find(|(keyword, _)| keyword.missed(threshold) > 0) else {
+        return String::new();
+    };
+    let fields = word.groups_in(keyword, threshold);
+    let listed = fields.iter().take(LISTED_FIELDS);
+    listed.map(|(field, groups)| group(field, groups, &conditions.words())).collect()
 }
 
-fn group(field: &str, groups: &[Group]) -> String {
+fn group(field: &str, groups: &[Group], words: &str) -> String {
     let listed = || groups.iter().take(LISTED_GROUPS);
     let end = axis_end(listed().map(|g| interval(g.misses, g.count).1).fold(0.0, f64::max));
     let rows = listed().map(|Group { value, count, misses }| {
@@ -91,12 +103,12 @@ fn group(field: &str, groups: &[Group]) -> String {
         0 => String::new(),
         rest => format!(" {rest} others miss no larger share."),
     };
-    let caption = format!("Misses by {field} in a quiet room, at the model's own threshold");
+    let caption = format!("Misses by {field} {words}, at the model's own threshold");
     format!(
         "<figure class='card'><h3>Misses by {}</h3>{}<figcaption>Most missed first.{rest} Wide \
          intervals that overlap show no difference.</figcaption></figure>",
         escape(&field),
-        table(&caption, &field, &share_heads(end), &rows)
+        share_table(&caption, &field, end, &rows)
     )
 }
 

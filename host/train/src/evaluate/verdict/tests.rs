@@ -27,7 +27,7 @@ fn sentence_states_what_the_counts_support() {
         (
             vec![quiet(0, 24)],
             (0, 0.38),
-            "In a quiet room it misses none of 24, so at most 1 in 7; no false wake in 22 minutes of \
+            "In a quiet room it missed none of 24 (at most 1 in 7); no false wake in 22 minutes of \
              other sound, too little to estimate how often.",
         ),
         (
@@ -46,13 +46,13 @@ fn sentence_states_what_the_counts_support() {
         (
             vec![quiet(10, 400), noise(5.0, 60, 400), noise(-5.0, 400, 400), noise(20.0, 0, 400)],
             (30, 300.0),
-            "In a quiet room it misses about 1 in 40; in noise at 20 dB none of 400, so at most 1 \
-             in 100, at -5 dB all of 400; expect a false wake about every 10 hours.",
+            "In a quiet room it misses about 1 in 40; in noise at 20 dB none of 400 (at most 1 \
+             in 100), at -5 dB all of 400; expect a false wake about every 10 hours.",
         ),
         (
             vec![quiet(20, 20)],
             (100, 1.0),
-            "In a quiet room it misses all of 20; expect a false wake about every 35 seconds.",
+            "In a quiet room it missed all of 20; expect a false wake about every 35 seconds.",
         ),
     ] {
         assert_eq!(verdict(&misses, accepts, &[]), text);

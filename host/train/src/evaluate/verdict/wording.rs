@@ -33,7 +33,7 @@ pub(super) fn misses(misses: usize, recordings: usize) -> String {
     let share = misses as f64 / recordings.max(1) as f64;
     match misses {
         _ if recordings < FEWEST_RECORDINGS => counted(misses, recordings),
-        0 => format!("none of {recordings}, so at most {}", rounded_up(high)),
+        0 => format!("none of {recordings} (at most {})", rounded_up(high)),
         all if all == recordings => format!("all of {recordings}"),
         _ => {
             let odds = |p: f64| p / (1.0 - p).max(1e-9);
@@ -182,9 +182,9 @@ mod tests {
             ((0, 4), "none of 4"),
             ((1, 4), "1 of 4"),
             ((9, 9), "all of 9"),
-            ((0, 10), "none of 10, so at most 1 in 3"),
-            ((0, 72), "none of 72, so at most 1 in 20"),
-            ((0, 5_000), "none of 5000, so at most 1 in 1300"),
+            ((0, 10), "none of 10 (at most 1 in 3)"),
+            ((0, 72), "none of 72 (at most 1 in 20)"),
+            ((0, 5_000), "none of 5000 (at most 1 in 1300)"),
             ((1, 20), "between 1 in 800 and 1 in 4"),
             ((3, 20), "between 1 in 35 and 2 in 5"),
             ((6, 20), "between 1 in 9 and 3 in 5"),

@@ -12,8 +12,8 @@ use wakeling_device::sensitivity::{FalseAccepts, duration};
 pub(super) const USUAL_RATE: f64 = 0.5;
 /// Rate per hour up to which a chart reaches at least.
 const REACH: f64 = 5.0;
-const HEIGHT: f64 = 300.0;
-const AREA: Area = Area { left: 50.0, top: 20.0, width: 264.0, height: 220.0 };
+const HEIGHT: f64 = 302.0;
+const AREA: Area = Area { left: 50.0, top: 26.0, width: 264.0, height: 220.0 };
 
 /// DET curve: misses against false accepts per hour.
 #[derive(Default)]
@@ -72,8 +72,13 @@ pub fn det(text: &str, curves: &[Curve], hours: f64) -> String {
     let scales = Scales::new(curves, hours);
     let mut chart = String::new();
     axes(&mut chart, &scales, hours);
-    let inner: String =
-        curves.iter().enumerate().map(|(i, c)| lines(c, i % HUES, &scales)).collect();
+    // The bands of more than two curves would hide each other.
+    let last = curves.iter().rposition(|curve| !curve.is_dashed);
+    let lines = curves.iter().enumerate().map(|(i, curve)| {
+        let has_band = i == 0 || Some(i) == last;
+        lines(curve, i % HUES, has_band, &scales)
+    });
+    let inner: String = lines.collect();
     chart += &AREA.inner(&inner);
     for (i, curve) in curves.iter().enumerate() {
         cross(&mut chart, curve, i % HUES, &scales);
@@ -98,7 +103,7 @@ fn axes(chart: &mut String, scales: &Scales, hours: f64) {
             "<path class='limit' d='M{x:.1} {:.1}V{:.1}'/><text class='faint' x='{x:.1}' y='{:.1}' text-anchor='middle'>0.5/h</text>",
             AREA.top,
             AREA.y(0.0),
-            AREA.top - 6.0
+            AREA.top - 7.0
         );
     }
     let unit = if is_rate { "per hour".into() } else { format!("in {}", duration(hours)) };
@@ -108,12 +113,12 @@ fn axes(chart: &mut String, scales: &Scales, hours: f64) {
          <text x='4' y='{:.1}'>missed</text>",
         AREA.x(0.5),
         HEIGHT - 8.0,
-        AREA.top - 6.0
+        AREA.top - 13.0
     );
 }
 
-/// Returns the line of a curve, over the band of its intervals.
-fn lines(curve: &Curve, hue: usize, scales: &Scales) -> String {
+/// Returns the line of a curve, over the band of its intervals if it has one.
+fn lines(curve: &Curve, hue: usize, has_band: bool, scales: &Scales) -> String {
     let along = |value: fn(&(f64, f64, (f64, f64))) -> f64| {
         curve.points.iter().map(move |point| scales.place(point.0, value(point)))
     };
@@ -123,6 +128,9 @@ fn lines(curve: &Curve, hue: usize, scales: &Scales) -> String {
     }
     if curve.is_dashed {
         return format!("<path class='line s{hue} dash' d='M{line}'/>");
+    }
+    if !has_band {
+        return format!("<path class='line s{hue}' d='M{line}'/>");
     }
     let above: Vec<_> = along(|point| point.2.1).collect();
     let below: Vec<_> = along(|point| point.2.0).collect();

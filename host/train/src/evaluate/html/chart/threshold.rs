@@ -8,7 +8,7 @@ use super::{
 };
 use wakeling_device::sensitivity::{FalseAccepts, duration};
 
-const HEIGHT: f64 = 372.0;
+const HEIGHT: f64 = 382.0;
 const MISSES: Area = Area { left: 50.0, top: 40.0, width: 264.0, height: 130.0 };
 const ACCEPTS: Area = Area { left: 50.0, top: 206.0, width: 264.0, height: 116.0 };
 /// Lowest and highest level of the axis.
@@ -49,16 +49,16 @@ pub fn threshold(
     misses(&mut chart, names, steps);
     accepts(&mut chart, steps, hours);
     marks(&mut chart, settings);
-    let middle = MISSES.x(0.5);
     let _ = write!(
         chart,
-        "<text class='faint' x='{:.1}' y='{:.1}' text-anchor='start'>more sensitive</text>\
-         <text class='faint' x='{:.1}' y='{3:.1}' text-anchor='end'>less sensitive</text>\
-         <text x='{middle:.1}' y='{:.1}' text-anchor='middle'>level of the threshold</text>",
+        "<text class='faint' x='{:.1}' y='{:.1}'>← more sensitive</text>\
+         <text class='faint' x='{:.1}' y='{1:.1}' text-anchor='end'>less sensitive →</text>\
+         <text x='{:.1}' y='{:.1}' text-anchor='middle'>level of the threshold</text>",
         MISSES.left,
-        HEIGHT - 8.0 - 16.0,
+        HEIGHT - 25.0,
         MISSES.x(1.0),
-        HEIGHT - 6.0,
+        MISSES.x(0.5),
+        HEIGHT - 7.0,
     );
     format!(
         "<svg xmlns='http://www.w3.org/2000/svg' class='chart' viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{}'>{chart}</svg>",
@@ -89,10 +89,11 @@ fn misses(chart: &mut String, names: &[String], steps: &[Step]) {
         ends.push(line.last().map_or(MISSES.y(0.0), |end| end.1) + 4.0);
         if !line.is_empty() {
             let line = path(line.into_iter());
-            let _ = write!(
-                inner,
-                "<path class='band f{hue}' d='M{band}Z'/><path class='line s{hue}' d='M{line}'/>"
-            );
+            // The bands of more than two curves would hide each other.
+            if number == 0 || number + 1 == names.len() {
+                let _ = write!(inner, "<path class='band f{hue}' d='M{band}Z'/>");
+            }
+            let _ = write!(inner, "<path class='line s{hue}' d='M{line}'/>");
         }
     }
     *chart += &MISSES.inner(&inner);
