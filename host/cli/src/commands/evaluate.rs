@@ -115,7 +115,12 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     let details = evaluation.details(&scored);
     let names = file_names(args.words.iter().map(|word| word.label.as_str()));
     for ((detail, name), word) in details.iter().zip(&names).zip(&args.words) {
-        println!("{}", Verdict::new(detail));
+        let verdict = Verdict::new(detail);
+        if args.words.len() > 1 {
+            println!("{}: {verdict}", quoted(&word.label));
+        } else {
+            println!("{verdict}");
+        }
         print!("{}", evaluate::table(&word.label, detail.scored_keywords, detail.points));
         if let Some(folder) = &args.out {
             save_curves(folder, (name, &word.label), detail.scored_keywords)?;

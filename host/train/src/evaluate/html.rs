@@ -238,7 +238,7 @@ fn tiles(word: &KeywordDetail<'_>, threshold: i16, sorted: &[f64]) -> String {
         text += &tile(
             &name,
             &format!("{misses} of {n}"),
-            &format!("{}; 95 %: {}", percent(misses, n), range(misses, n)),
+            &format!("{} ({})", percent(misses, n), range(misses, n)),
         );
     }
     if let Some(clean) = word.scored_keywords.first() {

@@ -15,6 +15,8 @@ use wakeling_device::sensitivity::FalseAccepts;
 
 /// Number of groups listed per label.
 const LISTED_GROUPS: usize = 10;
+/// Number of recordings of the smallest group that is listed: fewer show nothing.
+const SMALLEST_GROUP: usize = 5;
 /// Number of labels with a table of groups.
 const LISTED_FIELDS: usize = 6;
 
@@ -43,7 +45,7 @@ fn share_cells(misses: usize, count: usize, end: f64) -> String {
 /// Builds a table of [`share_cells`].
 fn share_table(caption: &str, first: &str, end: f64, rows: &str) -> String {
     let graph = format!("0 to {:.0} %", 100.0 * end);
-    let heads = ["missed", "share and 95 % interval", &graph].map(str::to_owned);
+    let heads = ["missed", "share (95 % interval)", &graph].map(str::to_owned);
     // The last column repeats the one before, and phones leave it out.
     let text = table(caption, first, &heads, rows);
     text.replace(
@@ -86,12 +88,19 @@ pub(super) fn groups(word: &KeywordDetail<'_>, threshold: i16) -> String {
         return String::new();
     };
     let fields = word.groups_in(keyword, threshold);
-    let listed = fields.iter().take(LISTED_FIELDS);
-    listed.map(|(field, groups)| group(field, groups, &conditions.words())).collect()
+    let words = conditions.words();
+    let tables = fields.iter().filter_map(|(field, groups)| group(field, groups, &words));
+    tables.take(LISTED_FIELDS).collect()
 }
 
-fn group(field: &str, groups: &[Group], words: &str) -> String {
-    let listed = || groups.iter().take(LISTED_GROUPS);
+/// Lists the groups of a label; `None` if fewer than two are large enough.
+fn group(field: &str, groups: &[Group], words: &str) -> Option<String> {
+    let (groups, small): (Vec<&Group>, Vec<&Group>) =
+        groups.iter().partition(|group| group.count >= SMALLEST_GROUP);
+    if groups.len() < 2 {
+        return None;
+    }
+    let listed = || groups.iter().copied().take(LISTED_GROUPS);
     let end = axis_end(listed().map(|g| interval(g.misses, g.count).1).fold(0.0, f64::max));
     let rows = listed().map(|Group { value, count, misses }| {
         let value = escape(&clipped(value, 60));
@@ -99,17 +108,20 @@ fn group(field: &str, groups: &[Group], words: &str) -> String {
     });
     let rows: String = rows.collect();
     let field = clipped(field, 40);
-    let rest = match groups.len().saturating_sub(LISTED_GROUPS) {
+    let mut rest = match groups.len().saturating_sub(LISTED_GROUPS) {
         0 => String::new(),
         rest => format!(" {rest} others miss no larger share."),
     };
+    if !small.is_empty() {
+        rest += &format!(" Left out: {} with fewer than {SMALLEST_GROUP} recordings.", small.len());
+    }
     let caption = format!("Misses by {field} {words}, at the model's own threshold");
-    format!(
+    Some(format!(
         "<figure class='card'><h3>Misses by {}</h3>{}<figcaption>Most missed first.{rest} Wide \
          intervals that overlap show no difference.</figcaption></figure>",
         escape(&field),
         share_table(&caption, &field, end, &rows)
-    )
+    ))
 }
 
 /// Lists the named sensitivities and some counted rates, strictest first.
