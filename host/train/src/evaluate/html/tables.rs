@@ -45,7 +45,7 @@ fn share_cells(misses: usize, count: usize, end: f64) -> String {
 /// Builds a table of [`share_cells`].
 fn share_table(caption: &str, first: &str, end: f64, rows: &str) -> String {
     let graph = format!("0 to {:.0} %", 100.0 * end);
-    let heads = ["missed", "share (95 % interval)", &graph].map(str::to_owned);
+    let heads = ["missed", "share (95 %)", &graph].map(str::to_owned);
     // The last column repeats the one before, and phones leave it out.
     let text = table(caption, first, &heads, rows);
     text.replace(
