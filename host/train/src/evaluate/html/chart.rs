@@ -7,7 +7,7 @@ mod threshold;
 
 use std::fmt::Write;
 
-pub use det::{Curve, Mark, det};
+pub use det::{Curve, CurvePoint, Mark, det};
 pub use plot::estimate;
 pub use threshold::{Setting, Step, threshold};
 

@@ -106,7 +106,7 @@ fn round_to(number: f64, round: fn(f64) -> f64) -> f64 {
 /// Formats false accepts as a clause: "expect a false wake about every two hours".
 pub(super) fn false_wakes(accepts: &FalseAccepts) -> String {
     let FalseAccepts { count, hours } = *accepts;
-    if !(hours > 0.0) {
+    if hours.is_nan() || hours <= 0.0 {
         return "false wakes were not measured".into();
     }
     let times = match count {

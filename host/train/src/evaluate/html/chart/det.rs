@@ -15,13 +15,16 @@ const REACH: f64 = 5.0;
 const HEIGHT: f64 = 302.0;
 const AREA: Area = Area { left: 50.0, top: 26.0, width: 264.0, height: 220.0 };
 
+/// False accepts per hour, share missed, and its 95 % interval.
+pub type CurvePoint = (f64, f64, (f64, f64));
+
 /// DET curve: misses against false accepts per hour.
 #[derive(Default)]
 pub struct Curve {
     /// Name, shown beside the curve.
     pub name: String,
-    /// False accepts per hour, share missed, and its 95 % interval; in the order of thresholds.
-    pub points: Vec<(f64, f64, (f64, f64))>,
+    /// Points in the order of thresholds.
+    pub points: Vec<CurvePoint>,
     /// Point of the model's own threshold.
     pub mark: Option<Mark>,
     /// Draws the curve as a dashed line, without its intervals.
@@ -119,7 +122,7 @@ fn axes(chart: &mut String, scales: &Scales, hours: f64) {
 
 /// Returns the line of a curve, over the band of its intervals if it has one.
 fn lines(curve: &Curve, hue: usize, has_band: bool, scales: &Scales) -> String {
-    let along = |value: fn(&(f64, f64, (f64, f64))) -> f64| {
+    let along = |value: fn(&CurvePoint) -> f64| {
         curve.points.iter().map(move |point| scales.place(point.0, value(point)))
     };
     let line = path(along(|point| point.1));
@@ -155,8 +158,8 @@ fn cross(chart: &mut String, curve: &Curve, hue: usize, scales: &Scales) {
 fn names(chart: &mut String, curves: &[Curve], scales: &Scales) {
     let end = |curve: &Curve| {
         let places = curve.points.iter().map(|point| scales.place(point.0, point.1));
-        let inside = places.filter(|(x, y)| *x <= AREA.x(1.0) + 1.0 && *y >= AREA.top - 1.0);
-        inside.last().map_or(AREA.y(0.0), |(_, y)| y)
+        let mut inside = places.filter(|(x, y)| *x <= AREA.x(1.0) + 1.0 && *y >= AREA.top - 1.0);
+        inside.next_back().map_or(AREA.y(0.0), |(_, y)| y)
     };
     let heights: Vec<f64> = curves.iter().map(|curve| end(curve) + 4.0).collect();
     for ((i, curve), y) in curves.iter().enumerate().zip(apart(&heights, AREA.top + 8.0)) {
