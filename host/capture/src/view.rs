@@ -172,7 +172,11 @@ fn bar(
 ) -> Line {
     let (filled, mark) = (cells(share, length), cells(mark, length).min(length.saturating_sub(1)));
     let cell = |line: Line, i: usize| match i {
-        _ if i == mark => line.and(Style::Title, glyphs.mark),
+        // The mark is in the style of its zone, and always stands out.
+        _ if i == mark => match zone(i) {
+            Style::Plain | Style::Accent => line.and(Style::Title, glyphs.mark),
+            style => line.and(style, glyphs.mark),
+        },
         _ if i < filled => line.and(zone(i), glyphs.full),
         _ => line.and(Style::Dim, glyphs.empty),
     };
@@ -398,8 +402,8 @@ mod tests {
         assert_eq!(
             text(&view, 39, Glyphs::UNICODE),
             "hey computer\n\nSay it close to the microphone, a \nhand's width away.\n\
-             hey   ━━━━━━━────────┃────────────  0.2500\n\n \
-             ━━━━━━━━━━━━━━━──────────┃─────  -12 dB\n \
+             hey   ━━━━━━───────┃───────────  0.2500\n\n \
+             ━━━━━━━━━━━━━━━────────┃─────   -12 dB\n \
              too quiet   ╵     good      ╵ clips\n\n\n\
              enter or k keeps · r again · p plays\nq stops\n"
         );
@@ -432,9 +436,10 @@ mod tests {
         let level = Level { peak_db: 0.0, rms_db: 0.0, is_clipped: false };
         let [bar, ..] = Meter::of(level, false, 80).lay_out(80, Glyphs::ASCII);
         let styles: Vec<Style> = bar.spans().iter().map(|(style, _)| *style).collect();
-        let [name, end, quiet, good, mark, after, number] = styles[..] else { panic!("{bar:?}") };
-        assert_eq!((name, end, quiet, good), (Style::Dim, Style::Plain, Style::Plain, Style::Good));
-        assert_eq!((mark, after, number), (Style::Title, Style::Plain, Style::Error));
+        // The end of the bar joins the quiet zone.
+        let [name, quiet, good, mark, end, number] = styles[..] else { panic!("{bar:?}") };
+        assert_eq!((name, quiet, good), (Style::Dim, Style::Plain, Style::Good));
+        assert_eq!((mark, end, number), (Style::Error, Style::Plain, Style::Error));
     }
 
     #[test]
