@@ -2,15 +2,16 @@
 //!
 //! ```sh
 //! ./x images
-//! cargo run -p wakeling-tests --example terminal_image -- target/release/wakeling
+//! cargo run -p wakeling-tests --example terminal_image -- target/release/wakeling [NAME…]
 //! cargo run -p wakeling-tests --example terminal_image -- render
 //! ```
 //!
-//! The first two run the program in tmux on a virtual sound card that plays the demo's voices, save
+//! The first two run the program, for all images or for those named, in tmux on a virtual sound card that plays the demo's voices, save
 //! the screens with their colours in `docs/images/*.txt`, and render each text as an image. `render`
 //! does the last step alone. The same text gives the same image.
 
 use std::{
+    cell::OnceCell,
     env, fs, io,
     path::{Path, PathBuf},
     process::Child,
@@ -29,17 +30,23 @@ fn main() -> io::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["render"] => render(&images),
-        [program] => {
+        [program, ref names @ ..] => {
             let place = tempfile::tempdir()?;
             let stage = Stage::new(&root, &fs::canonicalize(program)?, place.path())?;
+            let wanted = |name: &str| names.is_empty() || names.contains(&name);
+            let wanted = IMAGES.iter().map(|image| image.name).filter(|name| wanted(name));
             // All are captured before any is written.
-            let texts = stage.capture()?;
+            let capture = |name| Ok((name, stage.capture(name)?));
+            let texts = wanted.map(capture).collect::<io::Result<Vec<_>>>()?;
+            if texts.len() < names.len() {
+                return Err(io::Error::other(format!("no such images: {}", names.join(" "))));
+            }
             for (name, text) in texts {
                 fs::write(images.join(format!("{name}.txt")), text)?;
             }
             render(&images)
         }
-        _ => Err(io::Error::other("usage: terminal_image PROGRAM | render")),
+        [] => Err(io::Error::other("usage: terminal_image PROGRAM [NAME…] | render")),
     }
 }
 
@@ -74,7 +81,12 @@ struct Stage {
     voices: PathBuf,
     /// The same voices, far too quiet.
     quiet: PathBuf,
+    /// Screen of the training that made the model of other screens.
+    trained: OnceCell<String>,
 }
+
+/// Size of a terminal with wide tables.
+const WIDE: (usize, usize) = (100, 30);
 
 impl Stage {
     fn new(root: &Path, program: &Path, folder: &Path) -> io::Result<Self> {
@@ -82,10 +94,12 @@ impl Stage {
             return Err(io::Error::other("there is no virtual sound card: see the line above"));
         };
         // Links, so that no screen shows where this machine has them.
+        let firmware = program.ancestors().nth(2).map(|target| target.join("firmware"));
         let links = [
-            ("wakeling", program),
-            ("demo", &root.join("demo")),
-            ("models", &root.join("host/models")),
+            ("wakeling", program.to_owned()),
+            ("demo", root.join("demo")),
+            ("models", root.join("host/models")),
+            ("firmware", firmware.unwrap_or_default()),
         ];
         for (name, target) in links {
             std::os::unix::fs::symlink(target, folder.join(name))?;
@@ -95,11 +109,18 @@ impl Stage {
         audio::write_wav(&voices, &sound).map_err(io::Error::other)?;
         let faint: Vec<i16> = sound.iter().map(|sample| sample / 80).collect();
         audio::write_wav(&quiet, &faint).map_err(io::Error::other)?;
-        let run = "LC_ALL=C.UTF-8 WAKELING_MODELS=models ./wakeling".to_owned();
-        Ok(Self { folder: folder.to_owned(), sink, run, voices, quiet })
+        // The sound card has a home of its own, in which rustup finds no compiler.
+        let home = env::var("HOME").unwrap_or_default();
+        let rustup = env::var("RUSTUP_HOME").unwrap_or_else(|_| format!("{home}/.rustup"));
+        let run = format!(
+            "RUSTUP_HOME='{rustup}' LC_ALL=C.UTF-8 WAKELING_MODELS=models \
+             WAKELING_BOARD_FIRMWARE=firmware ./wakeling"
+        );
+        Ok(Self { folder: folder.to_owned(), sink, run, voices, quiet, trained: OnceCell::new() })
     }
 
     fn start(&self, size: (usize, usize), arguments: &str) -> Session<'_> {
+        eprintln!("wakeling {arguments}");
         Session::start(&self.sink, &self.folder, size, &format!("{} {arguments}", self.run))
     }
 
@@ -108,22 +129,38 @@ impl Stage {
         typed(arguments, &self.start(size, arguments).wait_for("EXIT "))
     }
 
-    /// Returns the text of each image, by its name.
-    fn capture(&self) -> io::Result<[(&'static str, String); 5]> {
-        let help = self.whole((80, 70), "--help");
-        let doctor = self.whole((80, 60), "doctor --device default");
-        let record = self.takes()?;
-        let terminal = self.journey()?;
-        let evaluate = "evaluate --model runs/hey/model.wkl --word \"hey wakeling=demo/test\" \
-                        --negatives demo/test-speech";
-        let evaluate = self.whole((100, 30), evaluate);
-        Ok([
-            ("terminal", terminal),
-            ("help", help),
-            ("record", record),
-            ("doctor", doctor),
-            ("evaluate", evaluate),
-        ])
+    /// Returns the text of an image.
+    fn capture(&self, name: &str) -> io::Result<String> {
+        match name {
+            "terminal" => self.journey(),
+            "help" => Ok(self.whole((80, 70), "--help")),
+            "record" => self.takes(),
+            "doctor" => {
+                // A microphone in a silent room counts as muted.
+                let player = self.sink.play(&self.voices);
+                let doctor = self.whole((80, 60), "doctor --device default");
+                stop(player)?;
+                Ok(doctor)
+            }
+            "evaluate" => {
+                self.finetune();
+                Ok(self.whole(
+                    WIDE,
+                    "evaluate --model runs/hey/model.wkl --word \"hey wakeling=demo/test\" \
+                     --negatives demo/test-speech",
+                ))
+            }
+            _ => Err(io::Error::other(format!("nothing is captured for {name}"))),
+        }
+    }
+
+    /// Trains the model of the other screens, once. Returns the command with its screen.
+    fn finetune(&self) -> &str {
+        self.trained.get_or_init(|| {
+            let finetune = "finetune --word \"hey wakeling=demo/train\" --negatives \
+                            demo/train-speech --out runs/hey";
+            typed(finetune, &self.start(WIDE, finetune).wait_for("EXIT 0"))
+        })
     }
 
     /// Returns screens of `record`: a phrase that is spoken, its verdict, and a take that is too quiet.
@@ -148,10 +185,9 @@ impl Stage {
 
     /// Returns the screens of `record`, `finetune` and `listen`, each below the command that was typed.
     fn journey(&self) -> io::Result<String> {
-        const SIZE: (usize, usize) = (100, 30);
         let record = "record \"hey wakeling\" --takes 10";
         let options = "--speaker Ana --device default --out takes";
-        let session = self.start(SIZE, &format!("{record} {options}"));
+        let session = self.start(WIDE, &format!("{record} {options}"));
         session.wait_for("enter starts");
         let player = self.sink.play(&self.voices);
         session.press("Enter");
@@ -159,20 +195,16 @@ impl Stage {
         drop(session);
         stop(player)?;
 
-        let finetune = "finetune --word \"hey wakeling=demo/train\" --negatives demo/train-speech \
-                        --out runs/hey";
-        let trained = self.start(SIZE, finetune).wait_for("EXIT 0");
-
+        let trained = self.finetune();
         let listen = "listen runs/hey/model.wkl";
-        let session = self.start(SIZE, listen);
+        let session = self.start(WIDE, listen);
         session.wait_for("Sensitivity:");
         let player = self.sink.play(&self.voices);
         // One detection is listed, and the next one is in progress.
         session.wait_for("hey wakeling  level");
         let live = session.wait_for("DETECTED");
         stop(player)?;
-        let screens = [(record, recorded), (finetune, trained), (listen, live)];
-        Ok(screens.map(|(command, screen)| typed(command, &screen)).join("\n"))
+        Ok([&typed(record, &recorded), trained, &typed(listen, &live)].join("\n"))
     }
 }
 

@@ -3,8 +3,8 @@
 //! The drawing depends only on the text, so an image can be compared with its text.
 
 use std::{
-    fmt::Write,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -18,8 +18,6 @@ const LINE: f64 = 18.0;
 const MARGIN: f64 = 18.0;
 /// Height of the window's title bar.
 const BAR: f64 = 34.0;
-/// Maximum size of an image in bytes.
-const LARGEST: usize = 60_000;
 /// Time limit for the text that a command is expected to show.
 const PATIENCE: Duration = Duration::from_secs(900);
 
@@ -58,6 +56,9 @@ pub const IMAGES: [Image; 5] = [
         columns: 100,
     },
 ];
+
+/// Start of a command's line.
+const PROMPT: &str = "$ ";
 
 const STYLE: &str = "\
 text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#d5dbe5;white-space:pre}\
@@ -124,7 +125,7 @@ pub fn plain(text: &str) -> String {
 pub fn commands(text: &str) -> Vec<(String, Vec<String>)> {
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
     for line in plain(text).lines() {
-        match (line.strip_prefix("$ "), found.last_mut()) {
+        match (line.strip_prefix(PROMPT), found.last_mut()) {
             (Some(command), _) => found.push((command.to_owned(), Vec::new())),
             (None, Some((_, lines))) => lines.push(line.trim_end().to_owned()),
             (None, None) => {}
@@ -188,7 +189,7 @@ pub fn svg(text: &str, title: &str, columns: usize) -> String {
     let mut look = Look::default();
     let line = |line: &str| {
         // The end of a screen does not reset its last style.
-        if line.starts_with("$ ") {
+        if line.starts_with(PROMPT) {
             look = Look::default();
         }
         spans(line, &mut look)
@@ -200,57 +201,68 @@ pub fn svg(text: &str, title: &str, columns: usize) -> String {
     let columns = lines.iter().map(length).max().unwrap_or(0).max(columns);
     let width = columns as f64 * CELL + 2.0 * MARGIN;
     let height = lines.len() as f64 * LINE + BAR + MARGIN;
-    let title = escape(title);
-    let mut svg = format!(
+    let mut svg = window(width, height, &escape(title));
+    for (row, line) in lines.iter().enumerate() {
+        let y = BAR + LINE * (row as f64 + 0.9);
+        let mut column = 0;
+        for (class, text) in stretches(line) {
+            let x = MARGIN + column as f64 * CELL;
+            column += text.chars().count();
+            if !text.trim().is_empty() {
+                svg += &element(class, &text, (x, y));
+            }
+        }
+    }
+    svg + "</svg>\n"
+}
+
+/// Returns the start of an SVG: a window with a title bar.
+fn window(width: f64, height: f64, title: &str) -> String {
+    format!(
         "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width:.0} {height:.0}' width='{width:.0}' height='{height:.0}' role='img' aria-label='{title}'>\n\
          <title>{title}</title><style>{STYLE}</style>\n\
          <rect x='.5' y='.5' width='{:.0}' height='{:.0}' rx='10' style='fill:#12161d;stroke:#313a48'/>\n\
          <path d='M1 {bar:.0}V10a9 9 0 0 1 9-9H{:.0}a9 9 0 0 1 9 9V{bar:.0}z' fill='#1c222c'/>\n\
-         <circle cx='20' cy='17' r='5.5' fill='#ff5f57'/><circle cx='39' cy='17' r='5.5' fill='#febc2e'/><circle cx='58' cy='17' r='5.5' fill='#28c840'/>\n\
-         <text class='t' x='{:.0}' y='21' text-anchor='middle'>wakeling</text>\n",
+         <circle cx='20' cy='15' r='5.5' fill='#ff5f57'/><circle cx='39' cy='15' r='5.5' fill='#febc2e'/><circle cx='58' cy='15' r='5.5' fill='#28c840'/>\n\
+         <text class='t' x='{:.0}' y='19' text-anchor='middle'>wakeling</text>\n",
         width - 1.0,
         height - 1.0,
         width - 10.0,
         width / 2.0,
         bar = BAR - 6.0,
-    );
-    for (row, line) in lines.iter().enumerate() {
-        let y = BAR + LINE * (row as f64 + 0.9);
-        let mut column = 0;
-        let is_command = line.first().is_some_and(|(_, text)| text.starts_with("$ "));
-        let stretches = line
-            .iter()
-            .flat_map(|(look, text)| runs(text).into_iter().map(move |text| (look.class(), text)));
-        for (class, text) in stretches {
-            let (count, start) = (text.chars().count(), column);
-            column += count;
-            if text.trim().is_empty() {
-                continue;
-            }
-            let class = if is_command { "b" } else { class };
-            let class = if class.is_empty() { String::new() } else { format!(" class='{class}'") };
-            let x = MARGIN + start as f64 * CELL;
-            if let Some((cell, stroke)) = text.chars().next().and_then(stroke) {
-                // Fonts leave gaps between these characters.
-                let (width, middle) = (cell + (count as f64 - 1.0) * CELL, y - 4.5);
-                let (x, top) = (x + (CELL - cell) / 2.0, middle - stroke / 2.0);
-                let _ = writeln!(
-                    svg,
-                    "<rect{class} x='{x:.1}' y='{top:.1}' width='{width:.1}' height='{stroke:.1}'/>"
-                );
-                continue;
-            }
-            // A font of another width must not move the columns.
-            let _ = writeln!(
-                svg,
-                "<text{class} x='{:.1}' y='{y:.1}' textLength='{:.1}' lengthAdjust='spacingAndGlyphs' xml:space='preserve'>{}</text>",
-                x,
-                count as f64 * CELL,
-                escape(&text)
-            );
-        }
+    )
+}
+
+/// Returns the stretches of a line with their classes. A command's prompt has one of its own.
+fn stretches(line: &[(Look, String)]) -> Vec<(&'static str, String)> {
+    let text: String = line.iter().map(|(_, text)| text.as_str()).collect();
+    if let Some(command) = text.strip_prefix(PROMPT) {
+        return vec![("p", PROMPT.into()), ("b", command.into())];
     }
-    svg + "</svg>\n"
+    let of = |(look, text): &(Look, String)| -> Vec<_> {
+        runs(text).into_iter().map(|text| (look.class(), text)).collect()
+    };
+    line.iter().flat_map(of).collect()
+}
+
+/// Returns an element for a stretch of text that starts at a point of the base line.
+fn element(class: &str, text: &str, (x, y): (f64, f64)) -> String {
+    let count = text.chars().count() as f64;
+    let class = if class.is_empty() { String::new() } else { format!(" class='{class}'") };
+    if let Some((cell, stroke)) = text.chars().next().and_then(stroke) {
+        // Fonts leave gaps between these characters.
+        let (x, top) = (x + (CELL - cell) / 2.0, y - 4.5 - stroke / 2.0);
+        let width = cell + (count - 1.0) * CELL;
+        return format!(
+            "<rect{class} x='{x:.1}' y='{top:.1}' width='{width:.1}' height='{stroke:.1}'/>\n"
+        );
+    }
+    // A font of another width must not move the columns.
+    format!(
+        "<text{class} x='{x:.1}' y='{y:.1}' textLength='{:.1}' lengthAdjust='spacingAndGlyphs' xml:space='preserve'>{}</text>\n",
+        count * CELL,
+        escape(text)
+    )
 }
 
 /// Terminal in tmux that runs a command with a virtual sound card.
@@ -267,7 +279,10 @@ impl<'s> Session<'s> {
         (columns, rows): (usize, usize),
         command: &str,
     ) -> Self {
-        let session = Self { sink, socket: folder.join("tmux") };
+        // A server that ends still takes connections at its socket for a moment.
+        static SESSIONS: AtomicUsize = AtomicUsize::new(0);
+        let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
+        let session = Self { sink, socket: folder.join(format!("tmux-{number}")) };
         let (columns, rows) = (columns.to_string(), rows.to_string());
         let folder = folder.display().to_string();
         let command = format!("{command}; code=$?; echo; echo EXIT $code; sleep 900");
@@ -322,8 +337,9 @@ mod tests {
         let text = "$ wakeling <x>\n\u{1b}[1mhey\u{1b}[0m \u{1b}[38;5;9ma & b\u{1b}[39m c\n\u{1b}[2mdim\n$ next\nplain\n";
         let svg = svg(text, "a 'title'", 20);
         for part in [
-            "class='b' x='18.0'",
-            ">$ wakeling &lt;x&gt;</text>",
+            "class='p' x='18.0'",
+            "class='b' x='34.8'",
+            ">wakeling &lt;x&gt;</text>",
             ">hey</text>",
             "<text class='r' x='51.6'",
             ">a &amp; b</text>",
@@ -368,6 +384,9 @@ mod tests {
             assert!(image.len() < LARGEST, "{name}: {} bytes", image.len());
         }
     }
+
+    /// Maximum size of an image in bytes.
+    const LARGEST: usize = 60_000;
 
     const RENDER: &str = "cargo run -p wakeling-tests --example terminal_image -- render";
 }

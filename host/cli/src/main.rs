@@ -34,10 +34,10 @@ use wakeling_core::{
     propagate_version = true,
     after_help = "Examples:
   wakeling record \"hey computer\"
-  wakeling finetune --word \"hey computer=recordings/hey-computer\" --out runs/computer
+  wakeling finetune --word \"hey computer=recordings/\" --out runs/computer
   wakeling listen runs/computer/model.wkl
 
-`wakeling COMMAND -h` prints the everyday options of a command, `--help` all of them."
+`wakeling COMMAND -h` prints the everyday options, `--help` all of them."
 )]
 struct Wakeling {
     #[command(subcommand)]
