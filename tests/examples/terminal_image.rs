@@ -6,9 +6,10 @@
 //! cargo run -p wakeling-tests --example terminal_image -- render
 //! ```
 //!
-//! The first two run the program, for all images or for those named, in tmux on a virtual sound card that plays the demo's voices, save
-//! the screens with their colours in `docs/images/*.txt`, and render each text as an image. `render`
-//! does the last step alone. The same text gives the same image.
+//! The first two run the program, for all images or for those named, in tmux on a virtual sound card
+//! that plays the demo's voices. They save the screens with their colours in `docs/images/*.txt`, and
+//! render each text as an image. `render` does the last step alone. The same text gives the same
+//! image.
 
 use std::{
     cell::OnceCell,
@@ -79,6 +80,8 @@ struct Stage {
     /// Variables and name of the program, for a shell.
     run: String,
     voices: PathBuf,
+    /// The same voices without pauses.
+    talk: PathBuf,
     /// The same voices, far too quiet.
     quiet: PathBuf,
     /// Screen of the training that made the model of other screens.
@@ -104,8 +107,10 @@ impl Stage {
         for (name, target) in links {
             std::os::unix::fs::symlink(target, folder.join(name))?;
         }
-        let (voices, quiet) = (folder.join("voices.wav"), folder.join("quiet.wav"));
-        let sound = recording(root);
+        let [voices, talk, quiet] =
+            ["voices", "talk", "quiet"].map(|name| folder.join(name).with_extension("wav"));
+        let sound = recording(root, &[0; 40_000]);
+        audio::write_wav(&talk, &recording(root, &[])).map_err(io::Error::other)?;
         audio::write_wav(&voices, &sound).map_err(io::Error::other)?;
         let faint: Vec<i16> = sound.iter().map(|sample| sample / 80).collect();
         audio::write_wav(&quiet, &faint).map_err(io::Error::other)?;
@@ -116,7 +121,8 @@ impl Stage {
             "RUSTUP_HOME='{rustup}' LC_ALL=C.UTF-8 WAKELING_MODELS=models \
              WAKELING_BOARD_FIRMWARE=firmware ./wakeling"
         );
-        Ok(Self { folder: folder.to_owned(), sink, run, voices, quiet, trained: OnceCell::new() })
+        let (folder, trained) = (folder.to_owned(), OnceCell::new());
+        Ok(Self { folder, sink, run, voices, talk, quiet, trained })
     }
 
     fn start(&self, size: (usize, usize), arguments: &str) -> Session<'_> {
@@ -137,7 +143,7 @@ impl Stage {
             "record" => self.takes(),
             "doctor" => {
                 // A microphone in a silent room counts as muted.
-                let player = self.sink.play(&self.voices);
+                let player = self.sink.play(&self.talk);
                 let doctor = self.whole((80, 60), "doctor --device default");
                 stop(player)?;
                 Ok(doctor)
@@ -208,14 +214,13 @@ impl Stage {
     }
 }
 
-/// Returns the demo's voices speaking the phrase, with pauses for the countdown of a take.
-fn recording(root: &Path) -> Vec<i16> {
+/// Returns the demo's voices speaking the phrase, each after a pause: one for the countdown of a take.
+fn recording(root: &Path, pause: &[i16]) -> Vec<i16> {
     let names = ["af_sarah-0", "am_onyx-0", "bf_lily-0", "bm_george-0"];
-    let pause = vec![0; 40_000];
     let voice = |name: &str| {
         let path = root.join("demo/test").join(format!("{name}.ogg"));
         audio::read(path).expect("a sample of the demo")
     };
-    let once: Vec<i16> = names.iter().flat_map(|n| [&pause[..], &voice(n)].concat()).collect();
+    let once: Vec<i16> = names.iter().flat_map(|n| [pause, &voice(n)].concat()).collect();
     once.repeat(4)
 }

@@ -97,7 +97,8 @@ fn the_image_of_doctor_has_the_checks_of_the_program() {
             let marked = ["ok  ", "--  ", "!!  ", "BAD "]
                 .iter()
                 .any(|mark| line.strip_prefix("  ").is_some_and(|line| line.starts_with(mark)));
-            let title = !line.starts_with(' ') && line.len() < 20 && !line.is_empty();
+            let title =
+                !line.starts_with(' ') && !line.ends_with('.') && (1..20).contains(&line.len());
             match marked {
                 true => line.get(7..23).map(|name| name.trim().to_owned()),
                 false => title.then(|| line.to_owned()),
