@@ -223,13 +223,13 @@ pub fn progress_bar(length: u64, title: &'static str) -> ProgressBar {
 }
 
 /// Style of a bar with position, time left and a message, with colours and characters beyond ASCII
-/// where the terminal has them. In a narrow terminal the bar is shorter, so that the time is not cut
-/// off.
+/// where the terminal has them. In a narrow terminal the bar is shorter, and the message is cut
+/// rather than the time.
 fn bar_style(
     (has_colour, has_unicode): (bool, bool),
     columns: Option<usize>,
 ) -> std::result::Result<ProgressStyle, indicatif::style::TemplateError> {
-    let length = columns.map_or(30, |columns| columns.saturating_sub(40).clamp(6, 30));
+    let length = columns.map_or(30, |columns| columns.saturating_sub(60).clamp(6, 30));
     let title =
         if columns.is_some_and(|columns| columns < 60) { "{prefix}" } else { "{prefix:>12}" };
     let bar = match (has_colour, has_unicode) {
@@ -240,7 +240,7 @@ fn bar_style(
     };
     // The done part differs from the rest in weight as well as in colour.
     let characters = if has_unicode { "━╸─" } else { "=> " };
-    let template = format!("{title} {bar} {{pos}}/{{len}} {{eta}} left  {{msg}}");
+    let template = format!("{title} {bar} {{pos}}/{{len}} {{eta}} left  {{wide_msg}}");
     Ok(ProgressStyle::with_template(&template)?.progress_chars(characters))
 }
 
