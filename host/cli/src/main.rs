@@ -96,7 +96,7 @@ fn set_up_console() {
     console::set_colour(Stream::Error, has_colour(error) && !is_read);
     if io::stderr().is_terminal() {
         // On Windows, creating this stream makes the console take escape sequences.
-        drop(AutoStream::always_ansi(io::stderr()));
+        let _ = AutoStream::always_ansi(io::stderr());
         let size = crossterm::terminal::size();
         console::set_columns(size.map_or(0, |(columns, _)| columns.into()));
     }
