@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use anstream::{AutoStream, ColorChoice};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use wakeling_core::{
-    console::{self, Stream},
+    console::{self, Stream, Style},
     progress,
 };
 
@@ -85,6 +85,14 @@ fn main() -> ExitCode {
     guarded(run)
 }
 
+/// Words that begin a message or a line of it, with their styles.
+static LABELS: [(&str, Style); 4] = [
+    ("error:", Style::Error),
+    ("warning:", Style::Warning),
+    ("remedy:", Style::Accent),
+    ("next:", Style::Accent),
+];
+
 /// Decides about colours, for all output: clap decides by the same rules. `NO_COLOR`, `CLICOLOR`,
 /// `CLICOLOR_FORCE` and `TERM` are honoured; a pipe or a file gets none.
 fn set_up_console() {
@@ -94,6 +102,7 @@ fn set_up_console() {
     let (output, error) = (AutoStream::choice(&io::stdout()), AutoStream::choice(&io::stderr()));
     console::set_colour(Stream::Output, has_colour(output));
     console::set_colour(Stream::Error, has_colour(error) && !is_read);
+    console::set_labels(&LABELS);
     if io::stderr().is_terminal() {
         // On Windows, creating this stream makes the console take escape sequences.
         let _ = AutoStream::always_ansi(io::stderr());

@@ -137,19 +137,23 @@ impl Style {
     }
 }
 
-/// Words that begin a message or a line of it, with their styles.
-const LABELS: [(&str, Style); 4] = [
-    ("error:", Style::Error),
-    ("warning:", Style::Warning),
-    ("remedy:", Style::Accent),
-    ("next:", Style::Accent),
-];
+/// Words that begin a line of a message, with their styles.
+pub type Labels = &'static [(&'static str, Style)];
+
+/// Labels that [`set_labels`] has set.
+static LABELS: OnceLock<Labels> = OnceLock::new();
+
+/// Sets the labels that logged messages show in a style, where standard error gets colours. A second
+/// call has no effect.
+pub fn set_labels(labels: Labels) {
+    let _ = LABELS.set(labels);
+}
 
 /// Returns a message with the labels of its lines in their styles.
-fn labelled(message: &str) -> String {
+fn labelled(message: &str, labels: Labels) -> String {
     let styled = |line: &str| {
         let (margin, text) = line.split_at(line.len() - line.trim_start().len());
-        let found = LABELS.iter().find_map(|(label, style)| {
+        let found = labels.iter().find_map(|(label, style)| {
             let rest = text.strip_prefix(label)?;
             Some(format!("{margin}{}{rest}", style.escaped(label)))
         });
@@ -235,9 +239,11 @@ impl log::Log for Lines {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            match has_colour(Stream::Error) {
-                true => line(format_args!("{}", labelled(&record.args().to_string()))),
-                false => line(*record.args()),
+            match LABELS.get().filter(|_| has_colour(Stream::Error)) {
+                Some(labels) => {
+                    line(format_args!("{}", labelled(&record.args().to_string(), labels)));
+                }
+                None => line(*record.args()),
             }
         }
     }
@@ -251,11 +257,12 @@ mod tests {
 
     #[test]
     fn labels_alone_are_styled() {
-        let message = "error: a: no file\n  remedy: give another\nthe next: warning: no label";
-        let expected = "\u{1b}[1;31merror:\u{1b}[0m a: no file\n  \u{1b}[1;36mremedy:\u{1b}[0m give \
+        let labels: Labels = &[("error:", Style::Error), ("next:", Style::Accent)];
+        let message = "error: a: no file\n  next: give another\nthe next: warning: no label";
+        let expected = "\u{1b}[1;31merror:\u{1b}[0m a: no file\n  \u{1b}[1;36mnext:\u{1b}[0m give \
                         another\nthe next: warning: no label";
-        assert_eq!(labelled(message), expected);
-        assert_eq!(labelled(""), "");
+        assert_eq!(labelled(message, labels), expected);
+        assert_eq!(labelled("", labels), "");
     }
 
     #[test]
