@@ -14,6 +14,7 @@ declare -rA NEEDS=(
     [bench]='rust cc alsa qemu-arm qemu-riscv'
     [fuzz]='rust cc c++ alsa'
     [lint]='rust cc alsa rustfmt clippy'
+    [images]='rust cc alsa tmux pulseaudio'
     [package]='rust cc'
     [demo]='rust cc alsa qemu-arm'
 )
@@ -31,7 +32,9 @@ declare -rA TITLES=(
     [rustfmt]=rustfmt
     [clippy]=clippy
     [npm]=npm
+    [pulseaudio]='a virtual sound card (PulseAudio)'
     [python]='Python with venv'
+    [tmux]=tmux
 )
 
 # Debian's packages of each need; those of `qemu-riscv` differ between releases (`packages_of`).
@@ -44,7 +47,9 @@ declare -rA PACKAGES=(
     [riscv-gcc]='gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf'
     [cmake]=cmake
     [npm]=npm
+    [pulseaudio]='pulseaudio pulseaudio-utils libasound2-plugins'
     [python]=python3-venv
+    [tmux]=tmux
 )
 # Targets of the C library's archives (xtask/src/archives.rs).
 readonly C_TARGETS=(

@@ -1,14 +1,14 @@
 //! Makes `docs/images/terminal.svg`, the image of a terminal in the README.
 //!
 //! ```sh
-//! cargo build --release -p wakeling
-//! cargo run -p wakeling-tests --example terminal_image -- capture target/release/wakeling
+//! ./x images
+//! cargo run -p wakeling-tests --example terminal_image -- target/release/wakeling
 //! cargo run -p wakeling-tests --example terminal_image -- render
 //! ```
 //!
-//! `capture` runs the program in tmux on a virtual sound card that plays the demo's voices. It
-//! saves the screens with their colours in `docs/images/terminal.txt`. `render` draws that text.
-//! The same text gives the same image.
+//! The first two run the program in tmux on a virtual sound card that plays the demo's voices, save
+//! the screens with their colours in `docs/images/terminal.txt`, and render that text as an image.
+//! `render` does the last step alone. The same text gives the same image.
 
 use std::{env, fs, io, path::Path, process::Child};
 
@@ -26,17 +26,21 @@ fn main() -> io::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["capture", program] => {
+        ["render"] => render(&images),
+        [program] => {
             let text = capture(&root, &fs::canonicalize(program)?)?;
             fs::create_dir_all(&images)?;
-            fs::write(images.join("terminal.txt"), text)
+            fs::write(images.join("terminal.txt"), text)?;
+            render(&images)
         }
-        ["render"] => {
-            let text = fs::read_to_string(images.join("terminal.txt"))?;
-            fs::write(images.join("terminal.svg"), svg(&text, IMAGE_TITLE, IMAGE_COLUMNS))
-        }
-        _ => Err(io::Error::other("usage: terminal_image capture PROGRAM | render")),
+        _ => Err(io::Error::other("usage: terminal_image PROGRAM | render")),
     }
+}
+
+/// Renders the images of the saved screens.
+fn render(images: &Path) -> io::Result<()> {
+    let text = fs::read_to_string(images.join("terminal.txt"))?;
+    fs::write(images.join("terminal.svg"), svg(&text, IMAGE_TITLE, IMAGE_COLUMNS))
 }
 
 /// Ends a player, and waits for it even if it could not be killed.

@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
 mod error;
+mod files;
 mod http;
 mod live;
 mod phrase;
@@ -36,19 +37,6 @@ const TOKEN_HEADER: &str = "X-Wakeling-Token";
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     connect-src 'self'; img-src data:; media-src data:; frame-src blob:; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'self'";
-
-/// Files of the page: path, content type, content.
-const FILES: [(&str, &str, &str); 9] = [
-    ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
-    ("/studio.css", "text/css; charset=utf-8", include_str!("page/studio.css")),
-    ("/studio.js", "text/javascript; charset=utf-8", include_str!("page/studio.js")),
-    ("/api.js", "text/javascript; charset=utf-8", include_str!("page/api.js")),
-    ("/microphone.js", "text/javascript; charset=utf-8", include_str!("page/microphone.js")),
-    ("/problems.js", "text/javascript; charset=utf-8", include_str!("page/problems.js")),
-    ("/scores.js", "text/javascript; charset=utf-8", include_str!("page/scores.js")),
-    ("/strings.js", "text/javascript; charset=utf-8", include_str!("page/strings.js")),
-    ("/worklet.js", "text/javascript; charset=utf-8", include_str!("page/worklet.js")),
-];
 
 /// Open studio.
 pub struct Studio {
@@ -174,7 +162,7 @@ impl Server {
         }
         let path = request.target.split(['?', '#']).next().unwrap_or_default();
         if request.method == Method::Get
-            && let Some((_, kind, content)) = FILES.iter().find(|(name, ..)| *name == path)
+            && let Some((kind, content)) = files::find(path)
         {
             return Answer { status: 200, kind, body: content.as_bytes().to_vec() };
         }
