@@ -53,7 +53,9 @@ pub struct View {
     pub scale: f64,
     /// A phone has a touch screen, and no pointer that hovers.
     pub is_phone: bool,
+    /// Prefers dark colours.
     pub is_dark: bool,
+    /// Prefers a page without movement.
     pub has_reduced_motion: bool,
 }
 
@@ -282,7 +284,9 @@ impl Browser {
 /// another only where they are missing. Returns the file.
 fn fonts(place: &Path) -> PathBuf {
     let prefer = |family: &str| {
-        format!("<alias binding=\"strong\"><family>{family}</family><prefer><family>{SANS}</family></prefer></alias>")
+        format!(
+            "<alias binding=\"strong\"><family>{family}</family><prefer><family>{SANS}</family></prefer></alias>"
+        )
     };
     let aliases: String = ["system-ui", "sans-serif", "sans"].map(prefer).concat();
     let cache = place.join("fonts-cache");

@@ -12,9 +12,11 @@
 //! | [`parts`] | page → parts |
 //! | [`look`] | pixels → colours |
 //! | [`compare`] | accepted and present parts → differences |
+//! | [`palette`] | image → small file |
 
 pub mod compare;
 pub mod look;
+pub mod palette;
 pub mod parts;
 
 use std::{
@@ -67,35 +69,53 @@ impl Gallery {
     /// Takes a screen of the page as it is, in light and dark, and compares it. Differences are
     /// collected for [`Gallery::finish`].
     pub fn take(&mut self, page: &mut Browser, name: &str) {
-        let view = page.view();
-        let parts = self.parts(page, name);
-        page.set_view(view);
-        let overlaps = parts::overlaps(&parts);
-        let path = self.accepted.join(format!("{name}.txt"));
-        let small = self.accepted.join(format!("{name}.png"));
-        if self.accepts {
-            assert!(overlaps.is_empty(), "{name}: texts overlap: {overlaps:#?}");
-            fs::write(&path, parts::write(&parts)).expect("a file");
-            let image = self.image(name, "light");
-            thumbnail(&image).save(&small).expect("an image");
-            return;
-        }
-        let mut found = overlaps;
-        match fs::read_to_string(&path) {
-            Ok(text) => found.extend(compare::differences(&parts::read(&text), &parts)),
-            Err(_) => found.push(String::from("no such screen is accepted")),
-        }
+        let (parts, found) = self.compare(page, name);
         let marked = self.written.join(format!("{name}-difference.png"));
         // Of an earlier run.
         let _ = fs::remove_file(&marked);
-        if found.is_empty() {
-            return;
+        if self.accepts {
+            assert!(parts::overlaps(&parts).is_empty(), "{name}: {:#?}", parts::overlaps(&parts));
+            self.accept(name, &parts);
+        } else if !found.is_empty() {
+            self.mark(name, &parts, &found).save(&marked).expect("an image");
+            let (path, found) = (marked.display(), found.join("\n  "));
+            let _ = write!(self.differences, "{name} ({path}):\n  {found}\n");
         }
-        self.mark(name, &small, &parts, &found).save(&marked).expect("an image");
-        let _ = write!(self.differences, "{name} ({}):\n  {}\n", marked.display(), found.join("\n  "));
     }
 
-    fn image(&self, name: &str, scheme: &str) -> RgbImage {
+    /// Takes a screen, and returns its parts and what differs from the accepted one.
+    pub fn compare(&self, page: &mut Browser, name: &str) -> (Vec<Part>, Vec<String>) {
+        let view = page.view();
+        let parts = self.parts(page, name);
+        page.set_view(view);
+        let mut found = parts::overlaps(&parts);
+        match fs::read_to_string(self.accepted.join(format!("{name}.txt"))) {
+            Ok(text) => found.extend(compare::differences(&parts::read(&text), &parts)),
+            Err(_) => found.push(String::from("no such screen is accepted")),
+        }
+        (parts, found)
+    }
+
+    /// Makes the screen that was just taken the accepted one.
+    pub fn accept(&self, name: &str, parts: &[Part]) {
+        let path = self.accepted.join(name);
+        fs::write(path.with_extension("txt"), parts::write(parts)).expect("a file");
+        let image = self.image(name, "light");
+        let (width, height) = image.dimensions();
+        let small = imageops::thumbnail(&image, SMALL, (height * SMALL / width).max(1));
+        palette::save(&small, &path.with_extension("png"), 16);
+    }
+
+    /// Returns whether the screens become the accepted ones.
+    pub const fn accepts(&self) -> bool {
+        self.accepts
+    }
+
+    /// Returns the last screen of a name in full size, "light" or "dark".
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn image(&self, name: &str, scheme: &str) -> RgbImage {
         let path = self.written.join(format!("{name}-{scheme}.png"));
         image::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).into_rgb8()
     }
@@ -119,13 +139,14 @@ impl Gallery {
     }
 
     /// Returns the accepted screen and the present one side by side, with marks at what differs.
-    fn mark(&self, name: &str, small: &Path, parts: &[Part], found: &[String]) -> RgbImage {
+    fn mark(&self, name: &str, parts: &[Part], found: &[String]) -> RgbImage {
         let mut image = self.image(name, "light");
         let text = found.join("\n");
         for part in parts.iter().filter(|part| text.contains(&part.label())) {
             frame(&mut image, part.rect);
         }
         let (width, height) = image.dimensions();
+        let small = self.accepted.join(format!("{name}.png"));
         let before = image::open(small).map(image::DynamicImage::into_rgb8).unwrap_or_default();
         let before = match before.width() {
             0 => RgbImage::new(0, 0),
@@ -147,7 +168,7 @@ impl Gallery {
     pub fn finish(self) {
         assert!(
             self.differences.is_empty(),
-            "screens differ from the accepted ones in {}:\n{}\nif they are right: ./x screens accept",
+            "screens differ from the accepted ones in {}:\n{}\nif they are right: ./x images",
             self.accepted.display(),
             self.differences
         );
@@ -157,15 +178,6 @@ impl Gallery {
 /// Script that waits for two frames, so that a changed size or scheme is painted, and ends
 /// transitions.
 const SETTLE: &str = "document.fonts.ready.then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(0)))))";
-
-/// Returns a small image with few colours, for people who look at what is accepted.
-fn thumbnail(image: &RgbImage) -> RgbImage {
-    let (width, height) = image.dimensions();
-    let mut small = imageops::thumbnail(image, SMALL, (height * SMALL / width).max(1));
-    // Few levels of each colour compress well.
-    small.pixels_mut().for_each(|pixel| pixel.0.iter_mut().for_each(|v| *v = (*v / 17) * 17));
-    small
-}
 
 /// Draws the border of a rectangle.
 fn frame(image: &mut RgbImage, [x, y, width, height]: [i32; 4]) {

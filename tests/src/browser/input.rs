@@ -18,8 +18,11 @@ const APPEARING: Duration = Duration::from_secs(20);
 /// How a user operates the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hand {
+    /// A mouse.
     Pointer,
+    /// Nothing but keys.
     Keyboard,
+    /// A finger.
     Touch,
 }
 
@@ -68,7 +71,8 @@ impl Browser {
             }
             Hand::Touch => {
                 let (x, y) = self.reach(selector);
-                let touch = |kind: &str, points: Value| json!({ "type": kind, "touchPoints": points });
+                let touch =
+                    |kind: &str, points: Value| json!({ "type": kind, "touchPoints": points });
                 let start = touch("touchStart", json!([{ "x": x, "y": y }]));
                 self.ask("Input.dispatchTouchEvent", start);
                 self.ask("Input.dispatchTouchEvent", touch("touchEnd", json!([])));

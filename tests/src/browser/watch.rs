@@ -65,7 +65,9 @@ impl Browser {
                     }
                 }
                 "Runtime.consoleAPICalled"
-                    if ["error", "warning", "assert"].iter().any(|kind| parameters["type"] == **kind) =>
+                    if ["error", "warning", "assert"]
+                        .iter()
+                        .any(|kind| parameters["type"] == **kind) =>
                 {
                     watched.complaints.push(parameters["args"].to_string());
                 }
@@ -73,7 +75,9 @@ impl Browser {
                     watched.complaints.push(parameters["exceptionDetails"].to_string());
                 }
                 "Log.entryAdded"
-                    if ["error", "warning"].iter().any(|level| parameters["entry"]["level"] == **level) =>
+                    if ["error", "warning"]
+                        .iter()
+                        .any(|level| parameters["entry"]["level"] == **level) =>
                 {
                     watched.complaints.push(parameters["entry"].to_string());
                 }

@@ -147,7 +147,15 @@ mod tests {
         vec![
             part("section", "", [16, 80, 700, 220], None, false, card, night),
             part("h2", "Record it", [32, 96, 130, 30], Some(0), true, ink, light_ink),
-            part("button#take", "Record a take", [32, 140, 160, 44], Some(0), true, button, night_button),
+            part(
+                "button#take",
+                "Record a take",
+                [32, 140, 160, 44],
+                Some(0),
+                true,
+                button,
+                night_button,
+            ),
             part("p", "A note", [16, 320, 300, 24], None, true, ink, light_ink),
         ]
     }
@@ -186,8 +194,23 @@ mod tests {
             (|parts| parts[0].rect[2] = 500, "500 pixels wide"),
             (|parts| parts[0].rect[3] = 120, "120 pixels high"),
             (|parts| parts[0].looks[1] = parts[0].looks[0], "dark: its background"),
-            (|parts| parts[1].looks[0] = Some(Look { ink: [244, 246, 250], coverage: 0.0, ..parts[1].looks[0].expect("a look") }), "light: it is empty"),
-            (|parts| parts[2].looks[0] = Some(Look { ink: [27, 34, 44], ..parts[2].looks[0].expect("a look") }), "its ink is"),
+            (
+                |parts| {
+                    parts[1].looks[0] = Some(Look {
+                        ink: [244, 246, 250],
+                        coverage: 0.0,
+                        ..parts[1].looks[0].expect("a look")
+                    })
+                },
+                "light: it is empty",
+            ),
+            (
+                |parts| {
+                    parts[2].looks[0] =
+                        Some(Look { ink: [27, 34, 44], ..parts[2].looks[0].expect("a look") })
+                },
+                "its ink is",
+            ),
         ];
         for (change, expected) in changes {
             let found = changed(change);

@@ -26,6 +26,7 @@ pub struct Part {
     pub rect: [i32; 4],
     /// Index of the part that contains it.
     pub parent: Option<usize>,
+    /// Whether its content varies from run to run.
     pub varies: bool,
     /// Whether its size is that of the text in it.
     pub is_text: bool,
@@ -123,7 +124,9 @@ pub fn overlaps(parts: &[Part]) -> Vec<String> {
     found
 }
 
-/// Writes parts as text: a line each.
+/// Writes parts as text, a line each: kind, left, top, width, height, depth of nesting, whether its
+/// size is that of its text, then for light and dark the colours of background and ink and the
+/// share of ink, and the text.
 pub fn write(parts: &[Part]) -> String {
     let colour = |[r, g, b]: [u8; 3]| format!("#{r:02x}{g:02x}{b:02x}");
     let look = |look: Option<Look>| match look {
@@ -132,9 +135,10 @@ pub fn write(parts: &[Part]) -> String {
             format!("{} {} {:.0}", colour(look.back), colour(look.ink), look.coverage)
         }
     };
+    let depth =
+        |part: &Part| std::iter::successors(part.parent, |parent| parts[*parent].parent).count();
     let line = |part: &Part| {
-        let [x, y, width, height] = part.rect;
-        let parent = part.parent.map_or(String::from("-"), |parent| parent.to_string());
+        let ([x, y, width, height], depth) = (part.rect, depth(part));
         let marks = match (part.varies, part.is_text) {
             (true, _) => "varies",
             (_, true) => "text",
@@ -146,7 +150,7 @@ pub fn write(parts: &[Part]) -> String {
             format!("{} {}", look(part.looks[0]), look(part.looks[1]))
         };
         let (kind, text) = (&part.kind, &part.text);
-        format!("{kind} {x} {y} {width} {height} {parent} {marks} {looks} {text}\n")
+        format!("{kind} {x} {y} {width} {height} {depth} {marks} {looks} {text}\n")
     };
     parts.iter().map(line).collect()
 }
@@ -167,18 +171,26 @@ pub fn read(text: &str) -> Vec<Part> {
             coverage: fields[2].parse().expect("a share"),
         })
     };
-    let part = |line: &str| {
+    let mut parts: Vec<Part> = Vec::new();
+    // The last part of each depth.
+    let mut path: Vec<usize> = Vec::new();
+    for line in text.lines() {
         let fields: Vec<&str> = line.splitn(14, ' ').collect();
         assert_eq!(fields.len(), 14, "{line:?}");
-        Part {
+        let depth: usize = fields[5].parse().expect("a depth");
+        path.truncate(depth);
+        assert_eq!(path.len(), depth, "{line:?}");
+        let parent = path.last().copied();
+        path.push(parts.len());
+        parts.push(Part {
             kind: fields[0].to_owned(),
             rect: std::array::from_fn(|i| fields[1 + i].parse().expect("a position")),
-            parent: fields[5].parse().ok(),
+            parent,
             varies: fields[6] == "varies",
             is_text: fields[6] == "text",
             looks: [look(&fields[7..10]), look(&fields[10..13])],
             text: fields[13].to_owned(),
-        }
-    };
-    text.lines().map(part).collect()
+        });
+    }
+    parts
 }
