@@ -9,22 +9,46 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Returns the content type and the content of a file, by its path in the address.
 pub fn find(path: &str) -> Option<(&'static str, &'static str)> {
-    if path == "/" {
-        return Some((HTML, &INDEX));
-    }
-    FILES.iter().find(|(name, ..)| *name == path).map(|&(_, kind, content)| (kind, content))
+    SERVED.iter().find(|(name, ..)| *name == path).map(|(_, kind, content)| (*kind, &**content))
 }
 
-/// The page, with the logo in its head and as its icon. The page's policy allows images only as
-/// data, and so the icon is part of the page too.
-static INDEX: LazyLock<String> = LazyLock::new(|| {
-    let logo = wakeling_page::LOGO.trim_end();
-    // `currentColor` has no meaning in an image of its own.
-    let icon = logo.replace("currentColor", "#0b5fb0").replace("var(--accent,#0b5fb0)", "#0b5fb0");
-    let icon = icon.replace('%', "%25").replace('#', "%23").replace('"', "'").replace('<', "%3C");
-    let icon = format!("data:image/svg+xml,{}", icon.replace('>', "%3E"));
-    include_str!("page/index.html").replace("{icon}", &icon).replace("{logo}", logo)
+/// Files as they are sent, without what only a reader of the source needs.
+static SERVED: LazyLock<Vec<(&str, &str, String)>> = LazyLock::new(|| {
+    let files = FILES.iter().map(|&(path, kind, content)| (path, kind, compact(content)));
+    files.chain([("/", HTML, compact(&index()))]).collect()
 });
+
+/// Returns the page with the logo in its head and as its icon. The page's policy allows images only
+/// as data, so the icon is part of the page too.
+fn index() -> String {
+    let logo = wakeling_page::LOGO.trim_end();
+    let mut icon = String::from("data:image/svg+xml,");
+    for sign in logo.chars() {
+        match sign {
+            '"' => icon.push('\''),
+            '%' | '#' | '<' | '>' => icon += &format!("%{:02X}", u32::from(sign)),
+            _ => icon.push(sign),
+        }
+    }
+    include_str!("page/index.html").replace("{icon}", &icon).replace("{logo}", logo)
+}
+
+/// Removes indentation and whole lines of comments. Strings of the page's files end on their line,
+/// which a test holds.
+fn compact(content: &str) -> String {
+    let mut served = String::with_capacity(content.len());
+    let mut in_comment = false;
+    for line in content.lines().map(str::trim_start) {
+        in_comment |= line.starts_with("/**");
+        let is_comment = in_comment || line.starts_with("// ");
+        in_comment &= !line.contains("*/");
+        if !is_comment && !line.is_empty() {
+            served += line;
+            served.push('\n');
+        }
+    }
+    served
+}
 
 /// Declares a script of the page.
 macro_rules! script {
@@ -99,7 +123,7 @@ mod tests {
 
     /// Returns the texts of a language by key. Each is on a line of its own.
     fn texts(path: &str) -> BTreeMap<String, String> {
-        let lines = content(path).lines().filter_map(|line| line.strip_prefix("  "));
+        let lines = content(path).lines().filter(|line| line.ends_with("\","));
         let entry = |line: &str| {
             let (key, text) = line.split_once(": \"").unwrap_or_else(|| panic!("{path}: {line}"));
             let text = text.strip_suffix("\",").unwrap_or_else(|| panic!("{path}: {line}"));
@@ -185,11 +209,33 @@ mod tests {
 
     #[test]
     fn the_page_is_small_and_its_scripts_are_short() {
-        let all: usize = FILES.iter().map(|(.., content)| content.len()).sum();
-        assert!(all + INDEX.len() < BUDGET, "{}", all + INDEX.len());
+        // A visit loads the texts of one language.
+        let sizes = |skipped: &str| -> usize {
+            let loaded = SERVED.iter().filter(|(path, ..)| *path != skipped);
+            loaded.map(|(.., content)| content.len()).sum()
+        };
+        for skipped in ["/strings/de.js", "/strings/en.js"] {
+            assert!(sizes(skipped) < BUDGET, "{} without {skipped}", sizes(skipped));
+        }
         for (path, _, content) in scripts() {
             assert!(content.lines().count() <= MOST_LINES, "{path}");
-            assert!(content.starts_with("// ") || content.starts_with("/** "), "{path}: no comment");
+            assert!(content.starts_with("// "), "{path} has no comment on what it is for");
+        }
+    }
+
+    #[test]
+    fn compact_files_lack_nothing_but_comments() {
+        let source = "// About.\n/** One. */\n/**\n * More.\n */\nif (a) {\n  b(\"// c\"); // d\n}\n\n";
+        assert_eq!(compact(source), "if (a) {\nb(\"// c\"); // d\n}\n");
+        for (path, kind, content) in FILES {
+            for line in content.lines().filter(|_| kind == SCRIPT) {
+                assert!(line.matches('`').count() % 2 == 0, "{path}: a string over lines: {line}");
+            }
+            // A comment that begins or ends within a line of code would take code with it.
+            for line in content.lines().map(str::trim) {
+                let is_closed = line.ends_with("*/") || !line.contains("*/");
+                assert!(is_closed || !line.starts_with("/**"), "{path}: {line}");
+            }
         }
     }
 
@@ -205,5 +251,6 @@ mod tests {
             assert!(find(&format!("/{file}")).is_some(), "the page loads {file}");
         }
         assert!(!page.contains("{logo}") && page.contains("data:image/svg+xml,%3Csvg"), "{page}");
+        assert!(!page.contains("{icon}"), "{page}");
     }
 }

@@ -91,6 +91,7 @@ export function startPhrase() {
     byId("phrase").value = state.phrase;
     showFitting();
     goTo("phrase", { focus: byId("start-recording") });
+    byId("check-text").scrollIntoView({ block: "nearest" });
   });
   form.oninput = () => {
     clearProblem(byId("phrase"));

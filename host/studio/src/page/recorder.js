@@ -56,7 +56,7 @@ function showPhase({ phase, count, take }) {
   }
   showTake(take);
   if (!isAutomatic()) byId(take.good ? "keep" : "redo").focus();
-  else if (take.good) attempt(byId("take"), keep);
+  else if (take.good) attempt(byId("keep"), keep);
   else again();
 }
 
@@ -72,6 +72,9 @@ let shown = null;
  */
 function showTake(take, isKept = false) {
   shown = take;
+  const isDue = Boolean(take) && !isKept;
+  for (const id of ["keep", "redo", "discard"]) byId(id).hidden = !isDue;
+  byId("take").hidden = isDue;
   byId("picture-empty").hidden = Boolean(take);
   byId("picture-take").hidden = !take;
   if (!take) return;
@@ -85,7 +88,6 @@ function showTake(take, isKept = false) {
   byId("spectrogram").src = take.spectrogram;
   byId("spectrogram").alt = text("spectrogramAlt");
   showPlaying(false);
-  for (const id of ["keep", "redo", "discard"]) byId(id).hidden = isKept;
 }
 
 const showPlaying = (isPlaying) => setButton(byId("play"), isPlaying ? "stop" : "play", text(isPlaying ? "stop" : "play"));
@@ -101,6 +103,7 @@ async function keep() {
     goTo("train", { focus: byId("train"), says: text("takesDone", { count: takes.length }) });
   } else if (isAutomatic()) {
     showTake(take, true);
+    if (document.activeElement === document.body) byId("take").focus();
     again();
   } else {
     showTake(null);
@@ -153,7 +156,7 @@ export function startRecorder() {
     const wanted = now.wanted ?? 20;
     setText(byId("count"), text("of", { count, wanted }));
     byId("ring").setAttribute("stroke-dasharray", `${Math.min(100, (100 * count) / wanted)} 100`);
-    setText(byId("prompt-phrase"), `“${now.phrase}”`);
+    setText(byId("prompt-phrase"), now.phrase);
     setText(byId("prompt"), text("prompt", { how: text(`style.${now.style || "plain"}`) }));
     byId("takes-next").hidden = count === 0;
     byId("takes-next").className = `button${count >= wanted ? " primary" : ""}`;

@@ -30,8 +30,10 @@ export function goTo(step, { focus, says } = {}) {
   const section = document.querySelector(`.step[data-step=${step}]`);
   const target = focus && !focus.disabled && focus.getClientRects().length ? focus : section.querySelector("h2");
   target.focus({ preventScroll: true });
-  if (wide.matches) section.scrollIntoView({ block: "nearest" });
-  else scrollTo(0, 0);
+  const { top } = section.getBoundingClientRect();
+  // The columns begin below the steps, which stay in view.
+  if (!wide.matches || step !== "export") scrollTo(0, 0);
+  else if (top < 0 || top > 0.6 * innerHeight) section.scrollIntoView();
 }
 
 /** Where the user was is kept for a reload of the page. */

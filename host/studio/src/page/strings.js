@@ -1,6 +1,5 @@
 // Texts of the page in the language of the user. Each language is a file with the same keys and placeholders.
 import { remembered } from "./dom.js";
-import english from "./strings/en.js";
 
 /** Languages of the page, each with its own name. */
 export const languages = { en: "English", de: "Deutsch" };
@@ -8,10 +7,10 @@ export const languages = { en: "English", de: "Deutsch" };
 const preferred = [remembered("language"), ...(navigator.languages ?? [])].map((code) => code?.slice(0, 2));
 /** Code of the language of the page. */
 export const language = preferred.find((code) => code in languages) ?? "en";
-const own = language === "en" ? english : (await import(`./strings/${language}.js`)).default;
+const texts = (await import(`./strings/${language}.js`)).default;
 
 /** Returns whether a key has a text. */
-export const isKnown = (key) => key in english;
+export const isKnown = (key) => key in texts;
 
 /**
  * Returns the text of a key; `{name}` is replaced by the value of that name.
@@ -19,7 +18,7 @@ export const isKnown = (key) => key in english;
  * @param {Record<string, string | number>} values
  */
 export function text(key, values = {}) {
-  const found = own[key] ?? english[key] ?? key;
+  const found = texts[key] ?? key;
   return found.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
 }
 

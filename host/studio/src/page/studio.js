@@ -3,7 +3,7 @@
 import { attempt, setFailure } from "./actions.js";
 import { askJson, token } from "./api.js";
 import { startDialogs } from "./dialogs.js";
-import { byId, h, remember } from "./dom.js";
+import { byId, h, remember, setText } from "./dom.js";
 import { startLive } from "./live.js";
 import { isAllowed, listMicrophones, onChoice } from "./microphone.js";
 import { startPhrase } from "./phrase.js";
@@ -54,7 +54,8 @@ test.onclick = () => attempt(test, async () => {
 });
 onChoice(() => attempt(byId("microphone"), changeMicrophone));
 let isAsked = false;
-onState(async ({ phrase }) => {
+onState(async ({ phrase, version }) => {
+  setText(byId("version"), version ? `Wakeling ${version}` : "");
   if (hasMicrophone()) test.hidden = true;
   if (isAsked || !phrase || currentStep() !== "record") return;
   isAsked = true;

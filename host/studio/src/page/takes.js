@@ -1,4 +1,4 @@
-// The kept takes as small cards: wave, verdict, label; to play and to remove.
+// The kept takes as small cards, the last one first: wave, verdict, label; to play and to remove.
 import { guarded } from "./actions.js";
 import { askJson } from "./api.js";
 import { waveImage } from "./charts.js";
@@ -31,7 +31,7 @@ const observer = new IntersectionObserver((entries) => {
     // Without an image, the card still plays and removes.
     imageOf(target.take).then(show, () => {});
   }
-});
+}, { rootMargin: "200px" });
 
 /** Returns the label of a take in words: how it was said, or where it is from. */
 export function labelOf({ style, origin }) {
@@ -50,8 +50,9 @@ function takeCard(take, i) {
   showPlaying(false);
   play.onclick = guarded(play, async () => playRecording((await imageOf(take)).sound, showPlaying), { retry: false });
   const remove = h("button", { id: `remove-${name}`, class: "button quiet round", "aria-label": text("removeLabel", { number: i + 1 }) }, icon("remove"));
-  remove.onclick = guarded(remove, () => removeTake(name, i), { retry: false });
-  const about = [text("seconds", { count: number(seconds, 1) }), speaker].filter(Boolean).join(" · ");
+  remove.onclick = guarded(remove, () => removeTake(name), { retry: false });
+  // The speaker of this session need not be named.
+  const label = [labelOf(take), speaker !== state.speaker && speaker].filter(Boolean).join(" · ");
   const badge = h("span", { class: `badge ${badgeOf(verdict)}` }, icon(badgeOf(verdict)), text(`verdict.${verdict}`));
   const remark = fault ? text("takeFault", { fault }) : "";
   return h(
@@ -59,17 +60,16 @@ function takeCard(take, i) {
     { "data-row": true, class: fault ? "unused" : null },
     h("div", { class: "row between" }, h("b", { class: "number" }, `${i + 1}`), badge),
     wave,
-    h("p", { class: "label" }, labelOf(take)),
-    h("p", { class: "soft" }, about),
-    remark && h("p", { class: "remark" }, remark),
-    h("div", { class: "row between" }, play, remove),
+    h("div", {}, h("p", { class: "label" }, label), remark && h("p", { class: "remark" }, remark)),
+    h("div", { class: "row between" }, play, h("span", { class: "soft number" }, text("seconds", { count: number(seconds, 1) })), remove),
   );
 }
 
-async function removeTake(name, i) {
-  await change(`/api/remove?take=${encodeURIComponent(name)}`);
+async function removeTake(name) {
   const cards = byId("takes").children;
-  (cards[Math.min(i, cards.length - 1)]?.querySelector("[id^=remove]") ?? byId("take")).focus();
+  const i = [...cards].findIndex((card) => card.contains(document.activeElement));
+  await change(`/api/remove?take=${encodeURIComponent(name)}`);
+  (cards[Math.min(Math.max(i, 0), cards.length - 1)]?.querySelector("[id^=remove]") ?? byId("take")).focus();
 }
 
 /** Connects the list of takes. */
@@ -83,6 +83,6 @@ export function startTakes() {
   onState(({ takes, phrase }) => {
     byId("takes-empty").hidden = takes.length > 0;
     undo.disabled = takes.length === 0;
-    replaceIfChanged(byId("takes"), [phrase, takes], () => takes.map(takeCard));
+    replaceIfChanged(byId("takes"), [phrase, takes], () => takes.map(takeCard).reverse());
   });
 }

@@ -47,6 +47,7 @@ export async function follow() {
 
 /** Returns the rows of what goes into the training: kind of icon and text. */
 function ingredients({ takes, room_seconds, corrections }) {
+  if (!takes.length) return [["fair", text("needsRecording")]];
   const unused = takes.filter(({ fault }) => fault).length;
   const used = takes.length - unused;
   const rows = [[used >= ENOUGH_TAKES ? "good" : "fair", counted("withTakes", used)]];

@@ -23,7 +23,7 @@ function acceptsOf({ false_accepts: accepts }) {
   if (!accepts) return text("notMeasured");
   const values = { count: accepts.count, time: duration(3600 * accepts.hours) };
   if (accepts.hours < RATE_FROM_H) return text("acceptsIn", values);
-  return text("acceptsRate", { ...values, rate: number(accepts.count / accepts.hours, 2) });
+  return text("acceptsRate", { ...values, rate: number(accepts.count / accepts.hours, 1) });
 }
 
 /** Returns a card of a word. */
@@ -52,10 +52,12 @@ function wordCard({ id, phrase, takes, model, corrections, is_training }, i) {
   };
   const state = is_training ? ["fair", text("isTraining")] : model ? ["good", text("hasModel")] : ["", text("noModel")];
   const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", { class: "number" }, value));
+  const label = h("label", { class: "check" }, mark, h("span", { "aria-hidden": "true" }, text("compareOne")), h("span", { class: "visually-hidden" }, text("compareLabel", { phrase })));
   return h(
     "li",
     { class: "card word", "data-word": id },
-    h("div", { class: "row between" }, h("h3", {}, phrase), h("span", { class: `badge ${state[0]}` }, state[1])),
+    h("div", { class: "row between", "data-row": true }, h("h3", {}, phrase), remove),
+    h("div", { class: "row between" }, h("span", { class: `badge ${state[0]}` }, state[1]), model && label),
     h(
       "dl",
       {},
@@ -64,14 +66,13 @@ function wordCard({ id, phrase, takes, model, corrections, is_training }, i) {
       model && fact(text("factMissed"), missedOf(model)),
       model && fact(text("factAccepts"), acceptsOf(model)),
     ),
-    h("p", { class: "row foot", "data-row": true }, open, corrections > 0 && retrain, h("span", { class: "grow" }), model && h("label", { class: "check" }, mark, h("span", { "aria-hidden": "true" }, text("compareOne")), h("span", { class: "visually-hidden" }, text("compareLabel", { phrase }))), remove),
+    h("p", { class: "row foot", "data-row": true }, open, corrections > 0 && retrain),
   );
 }
 
 function showCompare() {
   const button = byId("compare");
-  button.hidden = state.words.filter(({ model }) => model).length < 2;
-  button.disabled = marked.size < 2;
+  button.hidden = marked.size < 2;
   button.textContent = text("compare", { count: marked.size });
   if (marked.size < 2) byId("comparison").hidden = true;
   else if (!byId("comparison").hidden) showTable();
