@@ -26,23 +26,26 @@ pub enum Hand {
     Touch,
 }
 
-/// Script that scrolls to an element and returns the middle of its visible part, or the reason why
-/// a finger cannot reach it.
+/// Script that scrolls to an element, if necessary, and returns its middle, or the reason why a
+/// finger cannot reach it.
 const REACH: &str = "(selector => {
     const element = document.querySelector(selector);
     if (!element) return 'is not on the page';
     if (!element.checkVisibility({ visibilityProperty: true, opacityProperty: true })) return 'is hidden';
     if (element.disabled) return 'is disabled';
-    let box = element.getBoundingClientRect();
-    if (box.top < 0 || box.left < 0 || box.bottom > innerHeight || box.right > innerWidth) {
+    const isReached = () => {
+        const box = element.getBoundingClientRect();
+        const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
+        const top = document.elementFromPoint(x, y);
+        const isLabel = [...element.labels ?? []].some((label) => label.contains(top));
+        return top && (element.contains(top) || isLabel) ? [x, y] : `is covered by ${top?.outerHTML.slice(0, 120)}`;
+    };
+    let place = isReached();
+    if (!Array.isArray(place)) {
         element.scrollIntoView({ block: 'center', inline: 'nearest', behavior: 'instant' });
-        box = element.getBoundingClientRect();
+        place = isReached();
     }
-    const [x, y] = [box.left + box.width / 2, (Math.max(box.top, 0) + Math.min(box.bottom, innerHeight)) / 2];
-    const top = document.elementFromPoint(x, y);
-    const isLabel = element.labels && [...element.labels].some((label) => label.contains(top));
-    if (!top || !(element.contains(top) || isLabel)) return `is covered by ${top?.outerHTML.slice(0, 120)}`;
-    return [x, y];
+    return place;
 })";
 
 /// Script that returns whether an element has the focus, and whether that is visible.

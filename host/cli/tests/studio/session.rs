@@ -211,7 +211,9 @@ fn takes(user: &mut User) {
 }
 
 fn files(user: &mut User) {
+    // The browser rejects paths with `..`.
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/train");
+    let demo = demo.canonicalize().expect("the demo");
     let mut files: Vec<PathBuf> =
         fs::read_dir(demo).expect("the demo").map(|e| e.expect("an entry").path()).collect();
     files.sort();
