@@ -45,12 +45,12 @@ function showCheck(check) {
   const kind = { good: "good", poor: "bad", fair: "fair" }[verdict] ?? "";
   const isGuessed = language_guess.confidence !== "given";
   const about = [text(isGuessed ? "check.guessed" : "check.language", { language: nameOf(language) })];
-  const near = near_words.slice(0, 3).map((word) => `“${word.text}”`);
+  const near = near_words.slice(0, 3).map((word) => text("quoted", { text: word.text }));
   if (near.length && verdict !== "unknown") about.push(text("check.near", { words: near.join(", ") }));
   if (remedy) about.push(text("check.remedy", { remedy }));
   const list = findings.map((finding) => h("li", {}, findingText(finding)));
   return [
-    h("p", { class: `verdict ${verdict}` }, kind && icon(kind), text(`check.${verdict}`, { phrase: `“${phrase}”` })),
+    h("p", { class: `verdict ${verdict}` }, kind && icon(kind), text(`check.${verdict}`, { phrase: text("quoted", { text: phrase }) })),
     list.length > 0 && h("ul", {}, ...list),
     h("p", { class: "soft" }, about.join(" ")),
   ].filter(Boolean);

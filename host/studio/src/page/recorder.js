@@ -75,6 +75,7 @@ function showTake(take, isKept = false) {
   const isDue = Boolean(take) && !isKept;
   for (const id of ["keep", "redo", "discard"]) byId(id).hidden = !isDue;
   byId("take").hidden = isDue;
+  byId("booth").classList.toggle("due", isDue);
   byId("picture-empty").hidden = Boolean(take);
   byId("picture-take").hidden = !take;
   if (!take) return;
