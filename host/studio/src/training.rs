@@ -53,6 +53,8 @@ const TEST_LIST: &str = "test.jsonl";
 
 /// Training data and result folder.
 pub struct Job {
+    /// Name of the word's folders.
+    pub word: String,
     /// Phrase.
     pub phrase: String,
     /// Takes of the phrase.
@@ -200,6 +202,7 @@ impl progress::Progress for Shared {
 
 /// Training run, active or ended. Dropping it cancels the run.
 pub struct Training {
+    word: String,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -228,9 +231,14 @@ impl Training {
         state.begin("finetune");
         let state = Mutex::new(state);
         let shared = Arc::new(Shared { state, is_cancelled: AtomicBool::new(false) });
-        let observed = shared.clone();
+        let (observed, word) = (shared.clone(), job.word.clone());
         let thread = std::thread::spawn(move || job.run(&observed));
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { word, shared, thread: Some(thread) })
+    }
+
+    /// Returns the name of the word's folders.
+    pub fn word(&self) -> &str {
+        &self.word
     }
 
     /// Returns the current state.
