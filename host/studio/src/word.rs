@@ -13,7 +13,7 @@ use wakeling_audio as audio;
 use wakeling_capture::{
     folder::{ClipMetadata, Entry, Folder},
     record::{FAR, STYLES},
-    take::{Recorded, Take, Timing, trim},
+    take::{Recorded, Signal, Take, Timing, trim},
 };
 use wakeling_core::files;
 use wakeling_data::text::clean;
@@ -113,7 +113,10 @@ impl OpenWord {
     /// [`Error::Core`] if the pending take cannot be removed.
     pub fn begin_take(&mut self) -> Result<()> {
         self.discard()?;
-        self.take = Some(Take::with(if self.is_far() { Timing::FAR } else { Timing::NEAR }));
+        let mut take = Take::with(if self.is_far() { Timing::FAR } else { Timing::NEAR });
+        // The page sounds it at the end of the countdown, unless the user switched that off.
+        take.expect(Signal::Tone);
+        self.take = Some(take);
         Ok(())
     }
 
