@@ -6,13 +6,21 @@ mod files;
 mod http;
 mod live;
 mod phrase;
+mod picture;
+mod request;
+mod results;
 mod session;
 mod silence;
+mod sound;
 mod stages;
+mod state;
 mod takes;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod training;
+mod word;
+mod words;
 
 use std::{
     io::ErrorKind,

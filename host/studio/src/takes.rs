@@ -14,21 +14,36 @@ use wakeling_capture::{
 };
 use wakeling_data::takes;
 
+use crate::picture::verdict_name;
+
 /// Maximum difference between samples of digital silence, in steps of 16 bits.
 const SILENCE_STEPS: u16 = 2;
 
 /// Result of a check.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
     /// Reason for which the take cannot be used for training.
     pub problem: Option<String>,
     /// Defect of a take that can be used.
     pub warning: Option<&'static str>,
+    /// Word for the page: "good", "unusable" or the name of the defect.
+    pub verdict: &'static str,
+}
+
+impl Default for Checked {
+    fn default() -> Self {
+        Self { problem: None, warning: None, verdict: "good" }
+    }
 }
 
 impl Checked {
     fn problem(reason: impl Into<String>) -> Self {
-        Self { problem: Some(reason.into()), warning: None }
+        Self { problem: Some(reason.into()), warning: None, verdict: "unusable" }
+    }
+
+    /// Returns the text about the take.
+    pub fn advice(&self) -> &str {
+        self.problem.as_deref().or(self.warning).unwrap_or(Verdict::Good.advice())
     }
 }
 
@@ -67,14 +82,24 @@ fn check_pcm(pcm: &[i16]) -> Checked {
     if let Some((_, reason)) = takes::problem(pcm) {
         return Checked::problem(reason);
     }
-    let warning = match trim(pcm).map(|recorded| recorded.verdict) {
+    match trim(pcm).map(|recorded| recorded.verdict) {
         Some(
             verdict @ (Verdict::Clipped | Verdict::TooQuiet | Verdict::Noisy | Verdict::TooShort),
-        ) => Some(verdict.advice()),
+        ) => Checked {
+            problem: None,
+            warning: Some(verdict.advice()),
+            verdict: verdict_name(verdict),
+        },
         // Files from other sources may begin and end anywhere.
-        Some(Verdict::Good | Verdict::CutOff | Verdict::Early | Verdict::TooLong) | None => None,
-    };
-    Checked { problem: None, warning }
+        Some(Verdict::Good | Verdict::CutOff | Verdict::Early | Verdict::TooLong) | None => {
+            Checked::default()
+        }
+    }
+}
+
+/// Returns the file name of a take.
+pub fn name_of(take: &Entry) -> String {
+    take.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Returns `true` if the samples contain no sound at all, as those of a muted microphone.

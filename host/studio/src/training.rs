@@ -13,7 +13,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde::Serialize;
@@ -34,7 +34,10 @@ use wakeling_data::{
 };
 use wakeling_device::model_file;
 use wakeling_train::{
-    evaluate::{Evaluation, TestConditions, keyword_index},
+    evaluate::{
+        Evaluation, ModelRecord, Provenance, Source, SourceKind, Summary, TestConditions,
+        keyword_index,
+    },
     finetune::{Keyword, MODEL_FILE, Recipe, Settings},
     models,
 };
@@ -53,6 +56,8 @@ const TEST_LIST: &str = "test.jsonl";
 
 /// Training data and result folder.
 pub struct Job {
+    /// Name of the word's folders.
+    pub word: String,
     /// Phrase.
     pub phrase: String,
     /// Takes of the phrase.
@@ -200,6 +205,7 @@ impl progress::Progress for Shared {
 
 /// Training run, active or ended. Dropping it cancels the run.
 pub struct Training {
+    word: String,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -228,9 +234,14 @@ impl Training {
         state.begin("finetune");
         let state = Mutex::new(state);
         let shared = Arc::new(Shared { state, is_cancelled: AtomicBool::new(false) });
-        let observed = shared.clone();
+        let (observed, word) = (shared.clone(), job.word.clone());
         let thread = std::thread::spawn(move || job.run(&observed));
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { word, shared, thread: Some(thread) })
+    }
+
+    /// Returns the name of the word's folders.
+    pub fn word(&self) -> &str {
+        &self.word
     }
 
     /// Returns the current state.
@@ -296,6 +307,7 @@ impl Job {
         let report = self.out.join("report.html");
         // A report from an earlier model must not be taken for this one.
         let _ = fs::remove_file(&report);
+        let _ = fs::remove_file(self.out.join(Summary::FILE));
         let has_test = shared.state().progress.takes.1 > 0;
         if let (Some(room), true) = (&self.room, has_test) {
             shared.state().begin("evaluate");
@@ -352,7 +364,20 @@ impl Job {
         if !evaluation.add_negatives(negatives, shared)? {
             return Err(unreadable(room));
         }
-        Ok(evaluation.page(MODEL_FILE))
+        let made_at =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let source = |kind, path: &Path| Source { kind, name: path.display().to_string() };
+        let provenance = Provenance {
+            made_at,
+            model: ModelRecord::new(&path, &file, &model),
+            sources: vec![
+                source(SourceKind::Recordings, &test),
+                source(SourceKind::Negatives, room),
+            ],
+            ..Provenance::default()
+        };
+        evaluation.summary(&provenance).save(&self.out.join(Summary::FILE))?;
+        Ok(evaluation.page(&provenance))
     }
 }
 

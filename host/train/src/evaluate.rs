@@ -6,14 +6,21 @@ pub mod html;
 mod scoring;
 mod report;
 mod conditions;
+mod provenance;
+mod significance;
+mod summary;
+mod verdict;
 
 pub use conditions::{Noise, PaddedClip, TestConditions};
 pub use detail::{Clip, Group, KeywordDetail};
 pub use evaluation::{Evaluation, keyword_index};
 pub use html::{chart, det_svg, page};
+pub use provenance::{ModelRecord, Provenance, Source, SourceKind};
 use report::rows;
 pub use report::{Point, ScoredKeyword, csv, table, thresholds};
 pub use scoring::{Piece, ScoredClips, ScoredStream, score_clips, score_stream};
+pub use summary::{KeywordSummary, Summary};
+pub use verdict::{Advice, FalseAcceptCount, MissCount, Verdict};
 
 pub use wakeling_device::sensitivity::{interval, upper_rate};
 

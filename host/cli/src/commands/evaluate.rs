@@ -1,6 +1,9 @@
 //! `wakeling evaluate`: measures misses against false accepts per hour of a model, on recordings.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use clap::Args;
 use wakeling_shared::model::Model;
@@ -16,7 +19,10 @@ use wakeling_data::{
 use wakeling_device::model_file;
 use wakeling_nn::pretrained::PretrainedModel;
 use wakeling_train::{
-    evaluate::{self, Evaluation, Noise, ScoredKeyword, TestConditions},
+    evaluate::{
+        self, Evaluation, ModelRecord, Noise, Provenance, ScoredKeyword, Source, SourceKind,
+        Summary, TestConditions, Verdict,
+    },
     head_checkpoint::HeadCheckpoint,
     models,
 };
@@ -95,20 +101,49 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     if let Some((pretrained, heads)) = &floats {
         evaluation.add_float(pretrained, heads)?;
     }
+    let provenance = args.provenance(&bytes, &model);
     let scored = evaluation.scored();
+    let details = evaluation.details(&scored);
     let names = file_names(args.words.iter().map(|word| word.label.as_str()));
-    for ((detail, name), word) in evaluation.details(&scored).iter().zip(&names).zip(&args.words) {
+    for ((detail, name), word) in details.iter().zip(&names).zip(&args.words) {
+        println!("{}", Verdict::new(detail));
         print!("{}", evaluate::table(&word.label, detail.scored_keywords, detail.points));
         if let Some(folder) = &args.out {
             save_curves(folder, (name, &word.label), detail.scored_keywords)?;
         }
     }
+    if let Some(folder) = &args.out {
+        evaluation.summary(&provenance).save(&folder.join(Summary::FILE))?;
+    }
     if let Some(path) = &args.report {
-        let name = args.model.file_name().unwrap_or_default().to_string_lossy();
-        files::write_atomic(path, evaluation.page(&name).as_bytes())?;
+        files::write_atomic(path, evaluation.page(&provenance).as_bytes())?;
         println!("{}", path.display());
     }
     Ok(())
+}
+
+/// Returns the seconds since 1970, from `SOURCE_DATE_EPOCH` if it is set: the convention for files
+/// that come out the same each time.
+fn date() -> u64 {
+    let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    fixed.unwrap_or_else(now)
+}
+
+/// Returns the command line as it can be typed into a shell.
+fn command() -> String {
+    let arguments = std::env::args_os().skip(1);
+    let shown = arguments.map(|argument| in_shell(&argument.to_string_lossy()));
+    std::iter::once("wakeling".to_owned()).chain(shown).collect::<Vec<_>>().join(" ")
+}
+
+/// Quotes an argument for a shell, if needed.
+fn in_shell(argument: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !argument.is_empty() && argument.chars().all(is_plain) {
+        return argument.to_owned();
+    }
+    format!("'{}'", argument.replace('\'', "'\\''"))
 }
 
 fn nothing_scored(path: &Path) -> Error {
@@ -120,6 +155,28 @@ fn nothing_scored(path: &Path) -> Error {
 }
 
 impl EvaluateArgs {
+    /// Describes this evaluation: date, model, command, data and settings.
+    fn provenance(&self, bytes: &[u8], model: &Model<'_>) -> Provenance {
+        let source = |kind| move |name: &PathBuf| Source { kind, name: name.display().to_string() };
+        let words = self.words.iter().map(|word| &word.path);
+        let mut sources: Vec<Source> = words.map(source(SourceKind::Recordings)).collect();
+        sources.extend(self.negatives.iter().map(source(SourceKind::Negatives)));
+        sources.extend(self.noise.iter().map(source(SourceKind::Noise)));
+        let mut settings = Vec::new();
+        if !self.noise.is_empty() {
+            let levels: Vec<String> = self.snr.iter().map(f32::to_string).collect();
+            settings.push(("signal-to-noise ratios in dB".into(), levels.join(", ")));
+            settings.push(("seed of the noise".into(), self.seed.to_string()));
+        }
+        Provenance {
+            made_at: date(),
+            model: ModelRecord::new(&self.model, bytes, model),
+            command: command(),
+            sources,
+            settings,
+        }
+    }
+
     /// Returns the index in the model of each keyword given.
     fn word_indices(&self, model: &Model<'_>) -> Result<Vec<usize>> {
         let index = |word: &KeywordPath| {

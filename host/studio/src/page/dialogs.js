@@ -28,15 +28,21 @@ const keyOf = (deleted) => (deleted ? JSON.stringify(deleted) : "");
 
 /** Connects the dialog of the report and the note of a deletion. */
 export function startDialogs() {
-  byId("report").onclick = guarded(byId("report"), () => openReport(byId("report")), { isResolved: ({ report }) => report });
+  byId("report").onclick = guarded(byId("report"), () => openReport(byId("report")), {
+    isResolved: ({ report }) => report,
+  });
   byId("report-close").onclick = () => byId("report-dialog").close();
   // A click on the dialog itself is one beside its content.
   byId("report-dialog").onclick = ({ target }) => target === byId("report-dialog") && target.close();
-  byId("undo").onclick = guarded(byId("undo"), async () => {
-    const { kind, name } = state.deleted ?? {};
-    await change("/api/undo");
-    focusRestored(kind, name);
-  }, { retry: false });
+  byId("undo").onclick = guarded(
+    byId("undo"),
+    async () => {
+      const { kind, name } = state.deleted ?? {};
+      await change("/api/undo");
+      focusRestored(kind, name);
+    },
+    { retry: false },
+  );
   byId("dismiss").onclick = () => {
     dismissed = keyOf(state.deleted);
     byId("toast").hidden = true;
@@ -44,7 +50,8 @@ export function startDialogs() {
   };
   onState(({ deleted }, last) => {
     // A second take of the same name can be deleted after the first one was brought back.
-    if (!deleted || keyOf(deleted) !== keyOf(last.deleted)) dismissed = deleted && keyOf(deleted) === dismissed && !last.words.length ? dismissed : "";
+    if (!deleted || keyOf(deleted) !== keyOf(last.deleted))
+      dismissed = deleted && keyOf(deleted) === dismissed && !last.words.length ? dismissed : "";
     const isShown = Boolean(deleted) && keyOf(deleted) !== dismissed;
     byId("toast").hidden = !isShown;
     setText(byId("toast-text"), isShown ? text(`deleted.${deleted.kind}`, { name: deleted.name }) : "");

@@ -50,8 +50,30 @@ function showListening(isOn) {
 function showBars({ words }) {
   held = words.map(() => ({ level: 0, at: 0 }));
   const bars = words.map(({ word }) => {
-    const bar = h("div", { class: "score", role: "meter", "aria-label": text("scoreLabel", { word }), "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": 0 }, h("i"), h("u"));
-    return h("div", {}, bar, h("p", { class: "row between soft" }, h("span", { class: "number" }, text("scoreNow", { level: 0 })), h("span", {}, text("scoreMark"))));
+    const bar = h(
+      "div",
+      {
+        class: "score",
+        role: "meter",
+        "aria-label": text("scoreLabel", { word }),
+        "aria-valuemin": 0,
+        "aria-valuemax": 100,
+        "aria-valuenow": 0,
+      },
+      h("i"),
+      h("u"),
+    );
+    return h(
+      "div",
+      {},
+      bar,
+      h(
+        "p",
+        { class: "row between soft" },
+        h("span", { class: "number" }, text("scoreNow", { level: 0 })),
+        h("span", {}, text("scoreMark")),
+      ),
+    );
   });
   byId("words").replaceChildren(...bars);
 }
@@ -88,16 +110,25 @@ function showEvents({ heard, ended }) {
   byId("heard-empty").hidden = byId("heard").children.length > 0;
 }
 
-const lineOf = ({ time_s, word }, level) => text("heardLine", { time: number(time_s, 1), word, level: Math.floor(level) });
+const lineOf = ({ time_s, word }, level) =>
+  text("heardLine", { time: number(time_s, 1), word, level: Math.floor(level) });
 
 function detection(event) {
-  const wrong = h("button", { class: "button small wrong", id: `wrong-${Math.round(1000 * event.time_s)}` }, text("wrong"));
-  wrong.onclick = guarded(wrong, async () => {
-    await change(`/api/correct?kind=false_wake&time_s=${event.time_s}`);
-    const item = wrong.closest("li");
-    wrong.replaceWith(h("span", { class: "badge fair", tabindex: -1 }, icon("good"), text("wrongKept")));
-    item.querySelector(".badge").focus();
-  }, { retry: false });
+  const wrong = h(
+    "button",
+    { class: "button small wrong", id: `wrong-${Math.round(1000 * event.time_s)}` },
+    text("wrong"),
+  );
+  wrong.onclick = guarded(
+    wrong,
+    async () => {
+      await change(`/api/correct?kind=false_wake&time_s=${event.time_s}`);
+      const item = wrong.closest("li");
+      wrong.replaceWith(h("span", { class: "badge fair", tabindex: -1 }, icon("good"), text("wrongKept")));
+      item.querySelector(".badge").focus();
+    },
+    { retry: false },
+  );
   const item = h("li", { class: "row between", "data-row": true }, h("span", {}, lineOf(event, event.level)), wrong);
   return Object.assign(item, { event });
 }
@@ -105,33 +136,55 @@ function detection(event) {
 /** Shows the named sensitivities of the model, each with what it means and with what was counted. */
 function showSettings(settings, level) {
   byId("settings").hidden = settings.length === 0;
-  replaceIfChanged(byId("rows"), [settings, level], () => settings.map(({ name, counted: evidence }, i) => {
-    const radio = h("input", { type: "radio", name: "row", id: `row-${i}`, checked: i === level });
-    radio.onchange = guarded(radio, async () => {
-      if (purposeNow() === "live") await ask("POST", `/api/level?row=${i}`);
-      chosen = i;
-      held = held.map(() => ({ level: 0, at: 0 }));
-    });
-    const title = isKnown(`sensitivity.${name}`) ? text(`sensitivity.${name}`) : name;
-    const means = isKnown(`means.${name}`) ? text(`means.${name}`) : "";
-    return h("label", {}, radio, h("b", {}, title), h("span", {}, means), h("small", { class: "soft" }, evidence));
-  }));
+  replaceIfChanged(byId("rows"), [settings, level], () =>
+    settings.map(({ name, counted: evidence }, i) => {
+      const radio = h("input", { type: "radio", name: "row", id: `row-${i}`, checked: i === level });
+      radio.onchange = guarded(radio, async () => {
+        if (purposeNow() === "live") await ask("POST", `/api/level?row=${i}`);
+        chosen = i;
+        held = held.map(() => ({ level: 0, at: 0 }));
+      });
+      const title = isKnown(`sensitivity.${name}`) ? text(`sensitivity.${name}`) : name;
+      const means = isKnown(`means.${name}`) ? text(`means.${name}`) : "";
+      return h("label", {}, radio, h("b", {}, title), h("span", {}, means), h("small", { class: "soft" }, evidence));
+    }),
+  );
 }
 
 function showCorrections({ false_wakes = [], missed = [] } = {}) {
   const all = [...false_wakes.map((clip) => [clip, "falseWake"]), ...missed.map((clip) => [clip, "missedClip"])];
   byId("corrections").hidden = all.length === 0;
-  setText(byId("corrections-text"), text("corrections", { wakes: counted("falseWakes", false_wakes.length), missed: counted("missedOnes", missed.length) }));
+  setText(
+    byId("corrections-text"),
+    text("corrections", {
+      wakes: counted("falseWakes", false_wakes.length),
+      missed: counted("missedOnes", missed.length),
+    }),
+  );
   setText(byId("retrain"), counted("retrain", all.length));
-  replaceIfChanged(byId("corrections-list"), all, () => all.map(([{ name, seconds }, kind], i) => {
-    const label = text(kind, { time: text("seconds", { count: number(seconds, 1) }) });
-    const remove = h("button", { class: "button quiet round", id: `uncorrect-${name}`, "aria-label": text("uncorrect", { clip: label, number: i + 1 }) }, icon("remove"));
-    remove.onclick = guarded(remove, async () => {
-      await change(`/api/uncorrect?name=${encodeURIComponent(name)}`);
-      (byId("corrections-list").querySelectorAll("button")[i] ?? byId("listen")).focus();
-    }, { retry: false });
-    return h("li", { class: "row between", "data-row": true }, label, remove);
-  }));
+  replaceIfChanged(byId("corrections-list"), all, () =>
+    all.map(([{ name, seconds }, kind], i) => {
+      const label = text(kind, { time: text("seconds", { count: number(seconds, 1) }) });
+      const remove = h(
+        "button",
+        {
+          class: "button quiet round",
+          id: `uncorrect-${name}`,
+          "aria-label": text("uncorrect", { clip: label, number: i + 1 }),
+        },
+        icon("remove"),
+      );
+      remove.onclick = guarded(
+        remove,
+        async () => {
+          await change(`/api/uncorrect?name=${encodeURIComponent(name)}`);
+          (byId("corrections-list").querySelectorAll("button")[i] ?? byId("listen")).focus();
+        },
+        { retry: false },
+      );
+      return h("li", { class: "row between", "data-row": true }, label, remove);
+    }),
+  );
 }
 
 /** Trains again with the clips that were collected. */
@@ -149,10 +202,14 @@ export function startLive() {
   };
   byId("listen").onclick = guarded(byId("listen"), () => (purposeNow() === "live" ? finish() : listen()));
   const missed = byId("missed");
-  missed.onclick = guarded(missed, async () => {
-    await change("/api/correct?kind=missed");
-    setText(byId("light-state"), text("missedKept"));
-  }, { retry: false });
+  missed.onclick = guarded(
+    missed,
+    async () => {
+      await change("/api/correct?kind=missed");
+      setText(byId("light-state"), text("missedKept"));
+    },
+    { retry: false },
+  );
   byId("retrain").onclick = guarded(byId("retrain"), retrain);
   byId("try-next").onclick = () => goTo("export");
   addPurpose("live", {
@@ -181,7 +238,8 @@ export function startLive() {
       byId("heard").replaceChildren();
       byId("heard-empty").hidden = false;
     }
-    if (now.model && purposeNow() !== "live") showSettings(now.settings ?? [], chosen ?? (now.settings ?? []).findIndex(({ name }) => name === "normal"));
+    if (now.model && purposeNow() !== "live")
+      showSettings(now.settings ?? [], chosen ?? (now.settings ?? []).findIndex(({ name }) => name === "normal"));
     showCorrections(now.corrections);
     if (isGoneModel(now)) attempt(byId("listen"), finish);
   });

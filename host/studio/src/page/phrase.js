@@ -8,7 +8,8 @@ import { goTo } from "./steps.js";
 import { language as pageLanguage, text } from "./strings.js";
 
 /** Codes of the languages that the select offers; the program knows more, and guesses them. */
-const LANGUAGES = "ar ca cs da de el en es et eu fa fi fr ga he hi hr hu id is it ja ko lt lv mk ms nb nl pl pt ro ru sk sl sq sr sv sw ta th tr uk vi zh";
+const LANGUAGES =
+  "ar ca cs da de el en es et eu fa fi fr ga he hi hr hu id is it ja ko lt lv mk ms nb nl pl pt ro ru sk sl sq sr sv sw ta th tr uk vi zh";
 
 /** Forms of the findings that the program writes, each with the key of its text. */
 const FINDINGS = [
@@ -45,12 +46,17 @@ function showCheck(check) {
   const kind = { good: "good", poor: "bad", fair: "fair" }[verdict] ?? "";
   const isGuessed = language_guess.confidence !== "given";
   const about = [text(isGuessed ? "check.guessed" : "check.language", { language: nameOf(language) })];
-  const near = near_words.slice(0, 3).map((word) => `“${word.text}”`);
+  const near = near_words.slice(0, 3).map((word) => text("quoted", { text: word.text }));
   if (near.length && verdict !== "unknown") about.push(text("check.near", { words: near.join(", ") }));
   if (remedy) about.push(text("check.remedy", { remedy }));
   const list = findings.map((finding) => h("li", {}, findingText(finding)));
   return [
-    h("p", { class: `verdict ${verdict}` }, kind && icon(kind), text(`check.${verdict}`, { phrase: `“${phrase}”` })),
+    h(
+      "p",
+      { class: `verdict ${verdict}` },
+      kind && icon(kind),
+      text(`check.${verdict}`, { phrase: text("quoted", { text: phrase }) }),
+    ),
     list.length > 0 && h("ul", {}, ...list),
     h("p", { class: "soft" }, about.join(" ")),
   ].filter(Boolean);
@@ -74,14 +80,16 @@ function fillLanguages() {
 export function startPhrase() {
   const form = byId("phrase-form");
   fillLanguages();
-  const examples = text("examples").split(", ").map((phrase) => {
-    const choose = () => {
-      byId("phrase").value = phrase;
-      form.oninput();
-      byId("phrase").focus();
-    };
-    return h("button", { type: "button", class: "chip", onclick: choose }, phrase);
-  });
+  const examples = text("examples")
+    .split(", ")
+    .map((phrase) => {
+      const choose = () => {
+        byId("phrase").value = phrase;
+        form.oninput();
+        byId("phrase").focus();
+      };
+      return h("button", { type: "button", class: "chip", onclick: choose }, phrase);
+    });
   byId("examples").append(...examples);
   form.onsubmit = guarded(byId("phrase"), async () => {
     const [phrase, speaker, language] = ["phrase", "speaker", "language"].map((id) => byId(id).value.trim());

@@ -38,8 +38,7 @@ function showPhase({ phase, count, take }) {
     if (count > 3) isLong = true;
     booth.dataset.phase = phase;
     booth.classList.toggle("far", isLong);
-    const way = isLong && phase === "counting" ? text(state.is_far ? "walkAway" : "walkBack") : "";
-    setText(byId("advice-now"), phase === "counting" ? way : "");
+    setText(byId("advice-now"), isLong && phase === "counting" ? text("walkAway") : "");
     setText(byId("sign"), text(phase, { count }));
     if (phase === "waiting" && phaseBefore !== "waiting" && byId("beep").checked) beep();
     phaseBefore = phase;
@@ -62,8 +61,30 @@ function showPhase({ phase, count, take }) {
 
 const again = () => attempt(byId("take"), startTake);
 
+/** Seconds for the way back to the microphone, after a take from across the room. */
+const WAY_BACK_S = 6;
+
+/** Counts down while the user walks back, and records the next take. */
+async function walkBack() {
+  begin("pause");
+  const mine = turn();
+  setButton(byId("take"), "stop", text("stop"));
+  byId("booth").classList.add("far");
+  byId("booth").dataset.phase = "counting";
+  setText(byId("advice-now"), text("walkBack"));
+  for (let count = WAY_BACK_S; count > 0; count -= 1) {
+    setText(byId("sign"), text("counting", { count }));
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    if (mine !== turn()) return;
+  }
+  finish();
+  again();
+}
+
 /** Take that is shown: recorded and not yet kept, or the last one that was. */
 let shown = null;
+/** Number of takes that were kept before it. */
+let keptBefore = 0;
 
 /**
  * Shows a take with its verdict, as wave and spectrogram.
@@ -72,9 +93,11 @@ let shown = null;
  */
 function showTake(take, isKept = false) {
   shown = take;
+  keptBefore = state.takes.length;
   const isDue = Boolean(take) && !isKept;
   for (const id of ["keep", "redo", "discard"]) byId(id).hidden = !isDue;
   byId("take").hidden = isDue;
+  byId("booth").classList.toggle("due", isDue);
   byId("picture-empty").hidden = Boolean(take);
   byId("picture-take").hidden = !take;
   if (!take) return;
@@ -90,11 +113,14 @@ function showTake(take, isKept = false) {
   showPlaying(false);
 }
 
-const showPlaying = (isPlaying) => setButton(byId("play"), isPlaying ? "stop" : "play", text(isPlaying ? "stop" : "play"));
+const showPlaying = (isPlaying) =>
+  setButton(byId("play"), isPlaying ? "stop" : "play", text(isPlaying ? "stop" : "play"));
 
 async function keep() {
   const take = shown;
-  await change("/api/keep");
+  const wasFar = state.is_far;
+  // An answer that was lost on its way is no reason to keep it again.
+  if (state.takes.length === keptBefore) await change("/api/keep");
   // The mode is the default after the first take, unless the user chose otherwise.
   if (remembered("automatic") === null) byId("automatic").checked = true;
   const { takes, wanted = 20 } = state;
@@ -104,7 +130,8 @@ async function keep() {
   } else if (isAutomatic()) {
     showTake(take, true);
     if (document.activeElement === document.body) byId("take").focus();
-    again();
+    if (wasFar && !state.is_far) walkBack();
+    else again();
   } else {
     showTake(null);
     byId("take").focus();
@@ -118,7 +145,7 @@ export function startRecorder() {
   byId("automatic").onchange = ({ target }) => remember("automatic", target.checked ? "on" : "off");
   byId("beep").checked = remembered("beep") !== "off";
   byId("beep").onchange = ({ target }) => remember("beep", target.checked ? "on" : "off");
-  take.onclick = guarded(take, () => (purposeNow() === "take" ? finish() : startTake()));
+  take.onclick = guarded(take, () => (["take", "pause"].includes(purposeNow()) ? finish() : startTake()));
   byId("keep").onclick = guarded(byId("keep"), keep);
   byId("redo").onclick = guarded(byId("redo"), async () => {
     showTake(null);
@@ -131,16 +158,18 @@ export function startRecorder() {
     take.focus();
   });
   byId("play").onclick = () => playRecording(shown.sound, showPlaying);
+  const onFinish = () => {
+    setButton(take, "microphone", text("take"));
+    setText(byId("sign"), "");
+    setText(byId("advice-now"), "");
+    byId("booth").classList.remove("far");
+    byId("booth").dataset.phase = "";
+  };
+  addPurpose("pause", { button: take, onFinish });
   addPurpose("take", {
     button: take,
     onAnswer: showPhase,
-    onFinish() {
-      setButton(take, "microphone", text("take"));
-      setText(byId("sign"), "");
-      setText(byId("advice-now"), "");
-      byId("booth").classList.remove("far");
-      byId("booth").dataset.phase = "";
-    },
+    onFinish,
     async resume(kept) {
       await ask("POST", "/api/take");
       return kept;
@@ -151,7 +180,7 @@ export function startRecorder() {
   onState((now, last) => {
     if (now.phrase !== last.phrase) showTake(null);
     // A take that an earlier page, or a program that was ended, left undecided.
-    if (now.pending && !shown && purposeNow() !== "take") showTake(now.pending);
+    if (now.pending && !shown && !["take", "pause"].includes(purposeNow())) showTake(now.pending);
     const count = now.takes.length;
     const wanted = now.wanted ?? 20;
     setText(byId("count"), text("of", { count, wanted }));

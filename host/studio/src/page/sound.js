@@ -30,7 +30,10 @@ let isSending = false;
 /** Controls beside which the message about a muted microphone is shown. */
 const muted = new Set();
 
-/** Adds a purpose: "take", "room", "live"; "level" shows the level alone and runs whenever nothing else does. */
+/**
+ * Adds a purpose: "take", "room", "live"; "pause", in which nothing is sent; "level", which runs whenever nothing else
+ * does.
+ */
 export function addPurpose(name, entry) {
   purposes[name] = entry;
 }
@@ -86,7 +89,12 @@ function stop() {
 
 /** Queues a block of samples. */
 function push(block) {
-  if (!purpose || (purpose === "level" && (document.hidden || document.body.dataset.step !== "record"))) return;
+  if (
+    !purpose ||
+    purpose === "pause" ||
+    (purpose === "level" && (document.hidden || document.body.dataset.step !== "record"))
+  )
+    return;
   waiting.push(block);
   // While the program is away, more than it takes at once is of no use.
   if (waiting.length > KEPT_BLOCKS) waiting.shift();

@@ -23,7 +23,8 @@ export function text(key, values = {}) {
 }
 
 /** Returns the text of `key.one` for the number 1 and of `key.many` for others. */
-export const counted = (key, count, values = {}) => text(`${key}.${count === 1 ? "one" : "many"}`, { count, ...values });
+export const counted = (key, count, values = {}) =>
+  text(`${key}.${count === 1 ? "one" : "many"}`, { count, ...values });
 
 /** Formats a number in the language of the page, with at most `digits` decimals. */
 export const number = (value, digits = 0) => value.toLocaleString(language, { maximumFractionDigits: digits });

@@ -9,7 +9,16 @@ import { isAllowed, listMicrophones, onChoice } from "./microphone.js";
 import { startPhrase } from "./phrase.js";
 import { startRecorder } from "./recorder.js";
 import { startRoom } from "./room.js";
-import { addPurpose, begin, changeMicrophone, finish, hasMicrophone, isMuted, purposeNow, useMicrophone } from "./sound.js";
+import {
+  addPurpose,
+  begin,
+  changeMicrophone,
+  finish,
+  hasMicrophone,
+  isMuted,
+  purposeNow,
+  useMicrophone,
+} from "./sound.js";
 import { onState, show, state } from "./state.js";
 import { currentStep, startSteps } from "./steps.js";
 import { fillTexts, language, languages, text } from "./strings.js";
@@ -22,7 +31,11 @@ import { startWords } from "./words.js";
 fillTexts();
 setFailure(finish, isMuted);
 const chooser = byId("page-language");
-chooser.append(...Object.entries(languages).map(([code, name]) => h("option", { value: code, lang: code, selected: code === language }, name)));
+chooser.append(
+  ...Object.entries(languages).map(([code, name]) =>
+    h("option", { value: code, lang: code, selected: code === language }, name),
+  ),
+);
 chooser.onchange = () => {
   remember("language", chooser.value);
   location.reload();
@@ -48,10 +61,11 @@ const showLevel = async () => {
   if (!purposeNow()) begin("level");
   test.hidden = true;
 };
-test.onclick = () => attempt(test, async () => {
-  await showLevel();
-  byId("take").focus();
-});
+test.onclick = () =>
+  attempt(test, async () => {
+    await showLevel();
+    byId("take").focus();
+  });
 onChoice(() => attempt(byId("microphone"), changeMicrophone));
 let isAsked = false;
 onState(async ({ phrase, version }) => {

@@ -23,15 +23,18 @@ function imageOf({ name, seconds }) {
 }
 
 /** Loads the waves of cards that come into view. */
-const observer = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) {
-    if (!isIntersecting) continue;
-    observer.unobserve(target);
-    const show = ({ wave }) => target.replaceChildren(waveImage(wave, 60));
-    // Without an image, the card still plays and removes.
-    imageOf(target.take).then(show, () => {});
-  }
-}, { rootMargin: "200px" });
+const observer = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      observer.unobserve(target);
+      const show = ({ wave }) => target.replaceChildren(waveImage(wave, 60));
+      // Without an image, the card still plays and removes.
+      imageOf(target.take).then(show, () => {});
+    }
+  },
+  { rootMargin: "200px" },
+);
 
 /** Returns the label of a take in words: how it was said, or where it is from. */
 export function labelOf({ style, origin }) {
@@ -45,11 +48,19 @@ function takeCard(take, i) {
   const verdict = take.verdict ?? (fault ? "unusable" : warning ? "noisy" : "good");
   const wave = Object.assign(h("div", { class: "thumb" }), { take });
   if (!fault) observer.observe(wave);
-  const play = h("button", { id: `play-${name}`, class: "button quiet round", "aria-label": text("playLabel", { number: i + 1 }) });
+  const play = h("button", {
+    id: `play-${name}`,
+    class: "button quiet round",
+    "aria-label": text("playLabel", { number: i + 1 }),
+  });
   const showPlaying = (isPlaying) => play.replaceChildren(icon(isPlaying ? "stop" : "play"));
   showPlaying(false);
   play.onclick = guarded(play, async () => playRecording((await imageOf(take)).sound, showPlaying), { retry: false });
-  const remove = h("button", { id: `remove-${name}`, class: "button quiet round", "aria-label": text("removeLabel", { number: i + 1 }) }, icon("remove"));
+  const remove = h(
+    "button",
+    { id: `remove-${name}`, class: "button quiet round", "aria-label": text("removeLabel", { number: i + 1 }) },
+    icon("remove"),
+  );
   remove.onclick = guarded(remove, () => removeTake(name), { retry: false });
   // The speaker of this session need not be named.
   const label = [labelOf(take), speaker !== state.speaker && speaker].filter(Boolean).join(" · ");
@@ -61,7 +72,13 @@ function takeCard(take, i) {
     h("div", { class: "row between" }, h("b", { class: "number" }, `${i + 1}`), badge),
     wave,
     h("div", {}, h("p", { class: "label" }, label), remark && h("p", { class: "remark" }, remark)),
-    h("div", { class: "row between" }, play, h("span", { class: "soft number" }, text("seconds", { count: number(seconds, 1) })), remove),
+    h(
+      "div",
+      { class: "row between" },
+      play,
+      h("span", { class: "soft number" }, text("seconds", { count: number(seconds, 1) })),
+      remove,
+    ),
   );
 }
 
@@ -75,11 +92,15 @@ async function removeTake(name) {
 /** Connects the list of takes. */
 export function startTakes() {
   const undo = byId("undo-take");
-  undo.onclick = guarded(undo, async () => {
-    const { name } = state.takes.at(-1);
-    await change(`/api/remove?take=${encodeURIComponent(name)}`);
-    (undo.disabled ? byId("take") : undo).focus();
-  }, { retry: false });
+  undo.onclick = guarded(
+    undo,
+    async () => {
+      const { name } = state.takes.at(-1);
+      await change(`/api/remove?take=${encodeURIComponent(name)}`);
+      (undo.disabled ? byId("take") : undo).focus();
+    },
+    { retry: false },
+  );
   onState(({ takes, phrase }) => {
     byId("takes-empty").hidden = takes.length > 0;
     undo.disabled = takes.length === 0;

@@ -34,7 +34,12 @@ function boardControls(boards) {
   const select = h("select", { id: "drives" }, ...boards.map(({ name, title }) => h("option", { value: name }, title)));
   select.value = board;
   const about = h("p", { id: "drive-text" });
-  const button = getButton("uf2", () => `/api/uf2?board=${board}`, () => `${fileName()}-${board}.uf2`, text("uf2"));
+  const button = getButton(
+    "uf2",
+    () => `/api/uf2?board=${board}`,
+    () => `${fileName()}-${board}.uf2`,
+    text("uf2"),
+  );
   const other = h("button", { id: "train-board", class: "button" });
   other.onclick = guarded(other, async () => {
     await train(board);
@@ -70,7 +75,11 @@ function targetCard({ id, fits, why, boards }) {
   else {
     const isModel = id === "model";
     const path = () => (isModel ? "/api/model" : `/api/export?to=${id}`);
-    body = [foot(getButton(isModel ? "download" : `get-${id}`, path, () => fileName() + ENDINGS[id], text(`target.${id}.get`)))];
+    body = [
+      foot(
+        getButton(isModel ? "download" : `get-${id}`, path, () => fileName() + ENDINGS[id], text(`target.${id}.get`)),
+      ),
+    ];
   }
   return h("article", { class: "card target", "data-target": id }, head, lead, ...body);
 }

@@ -53,7 +53,11 @@ function ingredients({ takes, room_seconds, corrections }) {
   const rows = [[used >= ENOUGH_TAKES ? "good" : "fair", counted("withTakes", used)]];
   if (used > 0 && used < ENOUGH_TAKES) rows.push(["fair", text("needsTakes", { count: ENOUGH_TAKES })]);
   if (unused) rows.push(["fair", counted("unusedTakes", unused)]);
-  rows.push(room_seconds >= 1 ? ["good", text("withRoom", { time: duration(Math.floor(room_seconds)) })] : ["fair", text("withoutRoom")]);
+  rows.push(
+    room_seconds >= 1
+      ? ["good", text("withRoom", { time: duration(Math.floor(room_seconds)) })]
+      : ["fair", text("withoutRoom")],
+  );
   const { false_wakes = [], missed = [] } = corrections ?? {};
   if (false_wakes.length) rows.push(["good", counted("withWakes", false_wakes.length)]);
   if (missed.length) rows.push(["good", counted("withMissed", missed.length)]);
@@ -112,14 +116,20 @@ export function startTraining() {
     if (!isTraining()) await train();
     byId("cancel").focus();
   });
-  byId("cancel").onclick = guarded(byId("cancel"), async () => {
-    await change("/api/cancel");
-    byId("train").focus();
-  }, { isResolved: () => !isTraining() });
+  byId("cancel").onclick = guarded(
+    byId("cancel"),
+    async () => {
+      await change("/api/cancel");
+      byId("train").focus();
+    },
+    { isResolved: () => !isTraining() },
+  );
   byId("train-next").onclick = () => goTo("try", { focus: byId("listen") });
   onState((now) => {
     const rows = ingredients(now);
-    replaceIfChanged(byId("ingredients"), rows, () => rows.map(([kind, line]) => h("li", { class: kind }, icon(kind), line)));
+    replaceIfChanged(byId("ingredients"), rows, () =>
+      rows.map(([kind, line]) => h("li", { class: kind }, icon(kind), line)),
+    );
     showTraining(now.training);
     byId("result").hidden = !now.model || isTraining(now);
     setText(byId("result-text"), now.verdict?.text || text(now.report ? "resultReport" : "resultPlain"));

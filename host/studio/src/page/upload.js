@@ -19,7 +19,10 @@ async function send(job) {
   if (!job.next) problems.replaceChildren();
   for (; job.next < files.length; job.next += 1) {
     const file = files[job.next];
-    setText(byId("files-progress"), text("filesProgress", { number: job.next + 1, count: files.length, name: file.name }));
+    setText(
+      byId("files-progress"),
+      text("filesProgress", { number: job.next + 1, count: files.length, name: file.name }),
+    );
     const path = `/api/file?name=${encodeURIComponent(file.name)}`;
     const answer = await askJson("POST", path, file).catch((error) => {
       // A file that is refused does not stop the others.

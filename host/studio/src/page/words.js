@@ -12,7 +12,8 @@ const RATE_FROM_H = 0.5;
 /** Words that are marked for the comparison, by id. */
 const marked = new Set();
 
-const dateOf = ({ trained_at }) => new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(new Date(1000 * trained_at));
+const dateOf = ({ trained_at }) =>
+  new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(new Date(1000 * trained_at));
 
 /** Returns the misses as "3 of 40", with a share only where it means something. */
 function missedOf({ missed }) {
@@ -37,13 +38,21 @@ function wordCard({ id, phrase, takes, model, corrections, is_training }, i) {
     await train();
     goTo("train", { focus: byId("cancel"), says: text("says.train") });
   });
-  const remove = h("button", { id: `delete-${id}`, class: "button quiet round", "aria-label": text("deleteLabel", { phrase }) }, icon("remove"));
-  remove.onclick = guarded(remove, async () => {
-    await change(`/api/delete?word=${of}`);
-    marked.delete(id);
-    const cards = byId("word-list").children;
-    (cards[Math.min(i, cards.length - 1)]?.querySelector("[id^=open]") ?? byId("phrase")).focus();
-  }, { retry: false });
+  const remove = h(
+    "button",
+    { id: `delete-${id}`, class: "button quiet round", "aria-label": text("deleteLabel", { phrase }) },
+    icon("remove"),
+  );
+  remove.onclick = guarded(
+    remove,
+    async () => {
+      await change(`/api/delete?word=${of}`);
+      marked.delete(id);
+      const cards = byId("word-list").children;
+      (cards[Math.min(i, cards.length - 1)]?.querySelector("[id^=open]") ?? byId("phrase")).focus();
+    },
+    { retry: false },
+  );
   const mark = h("input", { type: "checkbox", id: `compare-${id}`, checked: marked.has(id) });
   mark.onchange = () => {
     if (mark.checked) marked.add(id);
@@ -52,7 +61,13 @@ function wordCard({ id, phrase, takes, model, corrections, is_training }, i) {
   };
   const state = is_training ? ["fair", text("isTraining")] : model ? ["good", text("hasModel")] : ["", text("noModel")];
   const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", { class: "number" }, value));
-  const label = h("label", { class: "check" }, mark, h("span", { "aria-hidden": "true" }, text("compareOne")), h("span", { class: "visually-hidden" }, text("compareLabel", { phrase })));
+  const label = h(
+    "label",
+    { class: "check" },
+    mark,
+    h("span", { "aria-hidden": "true" }, text("compareOne")),
+    h("span", { class: "visually-hidden" }, text("compareLabel", { phrase })),
+  );
   return h(
     "li",
     { class: "card word", "data-word": id },
@@ -81,7 +96,8 @@ function showCompare() {
 /** Shows the marked words side by side. */
 function showTable() {
   const words = state.words.filter(({ id, model }) => model && marked.has(id));
-  const row = (title, of) => h("tr", {}, h("th", { scope: "row" }, title), ...words.map((word) => h("td", {}, of(word))));
+  const row = (title, of) =>
+    h("tr", {}, h("th", { scope: "row" }, title), ...words.map((word) => h("td", {}, of(word))));
   const head = h("tr", {}, h("td", {}), ...words.map(({ phrase }) => h("th", { scope: "col" }, phrase)));
   const body = h(
     "tbody",
@@ -92,9 +108,23 @@ function showTable() {
     row(text("factMissed"), ({ model }) => missedOf(model)),
     row(text("factAccepts"), ({ model }) => acceptsOf(model)),
   );
-  const table = h("table", {}, h("caption", { class: "visually-hidden" }, text("comparison")), h("thead", {}, head), body);
-  const scroll = h("div", { class: "table-scroll", tabindex: 0, role: "region", "aria-label": text("comparison") }, table);
-  byId("comparison").replaceChildren(h("h3", {}, text("comparison")), scroll, h("p", { class: "soft" }, text("comparisonText")));
+  const table = h(
+    "table",
+    {},
+    h("caption", { class: "visually-hidden" }, text("comparison")),
+    h("thead", {}, head),
+    body,
+  );
+  const scroll = h(
+    "div",
+    { class: "table-scroll", tabindex: 0, role: "region", "aria-label": text("comparison") },
+    table,
+  );
+  byId("comparison").replaceChildren(
+    h("h3", {}, text("comparison")),
+    scroll,
+    h("p", { class: "soft" }, text("comparisonText")),
+  );
   byId("comparison").hidden = false;
 }
 

@@ -101,11 +101,23 @@ impl KeywordDetail<'_> {
         latencies
     }
 
-    /// Counts misses at `threshold` in silence for each label with 2 to 12 values, and for each
-    /// known speaker. Speakers guessed from file names are left out, since one guess may cover
-    /// several people.
+    /// Counts misses at `threshold` in silence, as [`KeywordDetail::groups_in`].
     pub fn groups(&self, threshold: i16) -> Vec<(String, Vec<Group>)> {
-        let Some(scored_keyword) = self.scored_keywords.first() else { return Vec::new() };
+        let clean = self.scored_keywords.first();
+        clean.map_or_else(Vec::new, |clean| self.groups_in(clean, threshold))
+    }
+
+    /// Counts misses at `threshold` for each label with 2 to 12 values, and for each known speaker,
+    /// the largest share of misses first.
+    ///
+    /// Speakers guessed from file names are left out, since one guess may cover several people, and
+    /// so are empty values and values such as "unknown". A label whose recordings all have the same
+    /// value forms no groups.
+    pub fn groups_in(
+        &self,
+        scored_keyword: &ScoredKeyword<'_>,
+        threshold: i16,
+    ) -> Vec<(String, Vec<Group>)> {
         let mut fields: BTreeMap<&str, BTreeMap<&str, Group>> = BTreeMap::new();
         let detected = scored_keyword.detected_at(threshold);
         for (step, &recording) in detected.iter().zip(&scored_keyword.scored.recordings) {
@@ -128,7 +140,10 @@ impl KeywordDetail<'_> {
         let listed = fields.map(|(field, groups)| {
             let mut groups: Vec<Group> = groups.into_values().collect();
             let share = |g: &Group| g.misses as f64 / g.count as f64;
-            groups.sort_by(|a, b| share(b).total_cmp(&share(a)).then(b.count.cmp(&a.count)));
+            groups.sort_by(|a, b| {
+                let by_share = share(b).total_cmp(&share(a));
+                by_share.then(b.count.cmp(&a.count)).then_with(|| a.value.cmp(&b.value))
+            });
             (field.to_owned(), groups)
         });
         listed.collect()
@@ -275,10 +290,18 @@ fn labels(example: &Example) -> impl Iterator<Item = (&str, &str)> {
         ("source", example.source.as_deref()),
     ];
     let known = known.into_iter().filter_map(|(field, value)| Some((field, value?)));
-    known.chain(example.labels.iter().map(|(field, value)| (field.as_str(), value.as_str())))
+    let all =
+        known.chain(example.labels.iter().map(|(field, value)| (field.as_str(), value.as_str())));
+    all.filter(|(_, value)| is_known(value))
+}
+
+/// Returns `false` for the ways in which manifests write that a value is missing.
+fn is_known(value: &str) -> bool {
+    const MISSING: [&str; 8] = ["", "unknown", "none", "null", "nan", "n/a", "-", "?"];
+    !MISSING.contains(&value.trim().to_lowercase().as_str())
 }
 
 /// Returns the speaker, unless it was guessed from a file name.
 fn known_speaker(example: &Example) -> Option<&str> {
-    example.speaker.as_deref().filter(|_| !example.is_speaker_guessed)
+    example.speaker.as_deref().filter(|name| !example.is_speaker_guessed && is_known(name))
 }

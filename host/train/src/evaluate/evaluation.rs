@@ -3,13 +3,16 @@
 use wakeling_shared::model::Model;
 
 use super::{
-    KeywordDetail, ScoredClips, ScoredKeyword, ScoredStream, Scores, TestConditions, page,
-    score_clips, score_float, score_stream,
+    KeywordDetail, KeywordSummary, Provenance, ScoredClips, ScoredKeyword, ScoredStream, Scores,
+    Summary, TestConditions, Verdict, page, score_clips, score_float, score_stream,
 };
 use crate::Result;
 use crate::head_checkpoint::HeadCheckpoint;
 use wakeling_core::progress::Progress;
-use wakeling_data::{dataset::Example, text::name_key};
+use wakeling_data::{
+    dataset::Example,
+    text::{name_key, quoted},
+};
 use wakeling_nn::pretrained::PretrainedModel;
 
 /// Scores of a model's keywords and of negatives.
@@ -141,8 +144,52 @@ impl<'a> Evaluation<'a> {
         self.keywords.iter().zip(scored).map(detail).collect()
     }
 
-    /// Builds the page of the report; `name` is the name of the model file.
-    pub fn page(&self, name: &str) -> String {
-        page(name, &self.details(&self.scored()))
+    /// Returns the verdict on each keyword, in order.
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        self.details(&self.scored()).iter().map(Verdict::new).collect()
     }
+
+    /// Returns the verdict in plain words: one sentence, or one for each keyword, with its name.
+    pub fn verdict(&self) -> String {
+        verdict_text(&self.labelled_verdicts())
+    }
+
+    fn labelled_verdicts(&self) -> Vec<(&str, Verdict)> {
+        let labels = self.keywords.iter().map(|keyword| keyword.label.as_str());
+        labels.zip(self.verdicts()).collect()
+    }
+
+    /// Summarizes the results at the model's own thresholds.
+    pub fn summary(&self, provenance: &Provenance) -> Summary {
+        let verdicts = self.labelled_verdicts();
+        let verdict = verdict_text(&verdicts);
+        let keywords =
+            self.keywords.iter().zip(verdicts).map(|(keyword, (_, verdict))| KeywordSummary {
+                label: keyword.label.clone(),
+                threshold_q8: self.model.words[keyword.index].detector.threshold,
+                text: verdict.to_string(),
+                verdict,
+            });
+        Summary {
+            version: env!("CARGO_PKG_VERSION").into(),
+            made_at: provenance.made_at,
+            model: provenance.model.clone(),
+            verdict,
+            keywords: keywords.collect(),
+        }
+    }
+
+    /// Builds the page of the report.
+    pub fn page(&self, provenance: &Provenance) -> String {
+        page(provenance, &self.details(&self.scored()))
+    }
+}
+
+/// Joins the verdicts; each of several begins with its keyword.
+fn verdict_text(verdicts: &[(&str, Verdict)]) -> String {
+    if let [(_, verdict)] = verdicts {
+        return verdict.to_string();
+    }
+    let named = |(label, verdict): &(&str, Verdict)| format!("{}: {verdict}", quoted(label));
+    verdicts.iter().map(named).collect::<Vec<_>>().join(" ")
 }

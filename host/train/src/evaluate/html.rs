@@ -10,7 +10,7 @@ pub mod media;
 use std::fmt::Write;
 
 use super::{
-    ScoredKeyword,
+    Provenance, ScoredKeyword,
     detail::{Clip, Group, KeywordDetail},
     interval,
     report::Row,
@@ -76,7 +76,7 @@ pub fn escape(text: &str) -> String {
 }
 
 /// Builds the page with one section per keyword. `model` is the name of the measured file.
-pub fn page(model: &str, words: &[KeywordDetail<'_>]) -> String {
+pub fn page(provenance: &Provenance, words: &[KeywordDetail<'_>]) -> String {
     let audio = duration(words.first().map_or(0.0, |w| w.other.hours));
     let clips: usize = words.first().map_or(0, |w| w.other.pieces.iter().map(Vec::len).sum());
     let names = words
@@ -85,7 +85,7 @@ pub fn page(model: &str, words: &[KeywordDetail<'_>]) -> String {
         .map(|(i, word)| format!("<a href='#w{i}'>{}</a>", escape(word.label)));
     let nav: String = if words.len() > 1 { names.collect() } else { String::new() };
     let sections: String = words.iter().enumerate().map(|(i, word)| section(i, word)).collect();
-    let model = escape(model);
+    let model = escape(&provenance.model.file);
     let policy = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'";
     format!(
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>\

@@ -47,9 +47,12 @@ impl ScoredKeyword<'_> {
             .iter()
             .map(Vec::len)
             .sum();
-        let scored_keywords = self.detected_at(threshold);
-        let misses = scored_keywords.iter().filter(|step| step.is_none()).count();
-        Point { threshold, false_accepts, misses }
+        Point { threshold, false_accepts, misses: self.missed(threshold) }
+    }
+
+    /// Returns the number of recordings that are missed at a threshold.
+    pub fn missed(&self, threshold: i16) -> usize {
+        self.detected_at(threshold).iter().filter(|step| step.is_none()).count()
     }
 
     /// Returns for each recording the step at which it is detected, or `None` if it is missed.

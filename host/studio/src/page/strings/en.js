@@ -8,6 +8,7 @@ export default {
   footer: "Recordings and models stay in folders of yours on this computer.",
   steps: "Steps",
   of: "{count} of {wanted}",
+  quoted: "“{text}”",
   done: "done",
   left: "{left} left",
   seconds: "{count} s",

@@ -3,7 +3,9 @@ use std::path::PathBuf;
 use wakeling_shared::detector::DetectorParams;
 
 use super::*;
-use crate::evaluate::{Piece, ScoredClips, ScoredStream, Scores, TestConditions};
+use crate::evaluate::{
+    ModelRecord, Piece, Provenance, ScoredClips, ScoredStream, Scores, TestConditions,
+};
 use wakeling_audio as audio;
 use wakeling_data::dataset::Example;
 
@@ -77,7 +79,8 @@ fn page_of_hours(place: &Folder, label: &str, hours: f64) -> String {
         negatives: &place.recordings,
         float: Some(scored_keywords(&clean)),
     };
-    page(HOSTILE, &[word])
+    let model = ModelRecord { file: HOSTILE.into(), ..ModelRecord::default() };
+    page(&Provenance { model, ..Provenance::default() }, &[word])
 }
 
 #[test]
