@@ -348,18 +348,23 @@ fn every_help_has_an_example() {
         assert!(text.contains("Example"), "`{}` shows no example:\n{text}", arguments.join(" "));
         text
     };
+    // Continuation lines of long descriptions are indented further.
+    let names = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+        let names = lines.filter_map(|line| line.split_whitespace().next());
+        names.filter(|command| *command != "help").map(str::to_owned).collect()
+    };
     let text = help(&["--help"]);
-    let commands = text.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let commands: Vec<&str> = commands
-        .take_while(|line| !line.is_empty())
-        // Continuation lines of long descriptions are indented further.
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|command| *command != "help")
-        .collect();
-    assert!(commands.contains(&"simulate"), "{text}");
-    for command in commands {
-        help(&[command, "--help"]);
+    let commands = names(text.split("Options:").next().unwrap_or_default());
+    assert!(commands.contains(&"simulate".to_owned()), "{text}");
+    for command in &commands {
+        help(&[command, "-h"]);
+        let text = help(&[command, "--help"]);
+        // Some commands have commands of their own.
+        let nested = text.split("Commands:").nth(1).and_then(|rest| rest.split("\n\n").next());
+        for nested in names(nested.unwrap_or_default()) {
+            help(&[command, &nested, "--help"]);
+        }
     }
 }
 
@@ -376,5 +381,9 @@ fn completions_and_man_pages_know_every_command() {
     assert!(page("wakeling.1").contains("wakeling\\-record(1)"));
     assert!(page("wakeling-record.1").contains("\\-\\-takes"));
     assert!(page("wakeling-corpus-fetch.1").contains(".TH wakeling-corpus-fetch"));
+    // Options for experts, which the short help leaves out, are in the pages, and no colours are.
+    let finetune = page("wakeling-finetune.1");
+    assert!(finetune.contains("\\-\\-backbone\\-steps") && finetune.contains("Examples:"));
+    assert!(!finetune.contains('\u{1b}') && !page("wakeling.1").contains('\u{1b}'));
     place.refused(&["man", "good/a.wav"], "good/a.wav");
 }
