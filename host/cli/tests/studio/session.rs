@@ -254,7 +254,12 @@ fn training(user: &mut User) {
         "!window.isOld && document.getElementById('stage')?.textContent.startsWith('Training on')",
         SHORT,
     );
-    user.page.wait_for("document.querySelector('#result')?.checkVisibility() || document.querySelector('#problem-train')", TRAINING);
+    user.page.wait_for(
+        "!document.getElementById('result').hidden || document.querySelector('#problem-train')",
+        TRAINING,
+    );
+    // On a small screen the next step is in view by now.
+    user.operate("#to-train");
     user.check("trained");
     assert!(user.place.join("runs/hey-wakeling/model.wkl").is_file());
 }
