@@ -169,11 +169,12 @@ function showSilence(button, silentS) {
 const [QUIET_DB, HIGH_DB, LEAST_DB] = [-36, -3, -60];
 let peak = { db: LEAST_DB, at: 0 };
 
-function showLevel({ peak_db, clipped }) {
+function showLevel({ peak_db, clipped, silent_s }) {
   const now = performance.now();
   const db = Math.max(LEAST_DB, Math.min(0, peak_db));
   if (db >= peak.db || now - peak.at > 1200) peak = { db, at: now };
-  const kind = clipped || peak.db > HIGH_DB ? "Clipping" : peak.db < QUIET_DB ? "Quiet" : "Good";
+  const loudness = clipped || peak.db > HIGH_DB ? "Clipping" : peak.db < QUIET_DB ? "Quiet" : "Good";
+  const kind = silent_s >= MUTED_S ? "Muted" : loudness;
   const words = text(`level${kind}`);
   const level = byId("level");
   const share = (value) => `${(100 * (value - LEAST_DB)) / -LEAST_DB}%`;

@@ -2,6 +2,7 @@
 // module, which adds itself to those that are shown a new state.
 import { attempt, setFailure } from "./actions.js";
 import { askJson, token } from "./api.js";
+import { startCorrections } from "./corrections.js";
 import { startDialogs } from "./dialogs.js";
 import { byId, h, remember, setText } from "./dom.js";
 import { startLive } from "./live.js";
@@ -49,6 +50,7 @@ startRoom();
 startUpload();
 startTraining();
 startLive();
+startCorrections();
 startTargets();
 startDialogs();
 startWords();
