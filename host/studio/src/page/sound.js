@@ -40,7 +40,6 @@ export function addPurpose(name, entry) {
 
 /** Returns what the sound is for; "" if for nothing. */
 export const purposeNow = () => purpose;
-export const hasMicrophone = () => Boolean(microphone);
 export const isMuted = (control) => muted.has(control);
 /** Returns a number that changes with each beginning, for ignoring late answers. */
 export const turn = () => begun;
@@ -49,6 +48,7 @@ export const turn = () => begun;
 export async function useMicrophone() {
   opening ??= openMicrophone(push, () => {
     microphone = null;
+    byId("microphone-test").hidden = false;
     const { button } = purposes[purpose] ?? {};
     finish();
     if (button) showProblem(button, text("ended"));
@@ -183,6 +183,7 @@ function showLevel({ peak_db, clipped, silent_s }) {
   level.dataset.kind = kind;
   level.setAttribute("aria-valuenow", Math.round(db));
   level.setAttribute("aria-valuetext", words);
+  byId("microphone-test").hidden = true;
   byId("level-text").textContent = words;
-  byId("live-level").textContent = text("liveLevel", { level: words });
+  if (purpose === "live") byId("live-level").textContent = text("liveLevel", { level: words });
 }

@@ -152,7 +152,7 @@ export default {
   "withTakes.one": "{count} Aufnahme",
   "withTakes.many": "{count} Aufnahmen",
   needsRecording: "Nimm zuerst etwas auf",
-  needsTakes: "Ab {count} Aufnahmen bleiben einige für den Bericht zurück, der zeigt, wie gut das Modell ist",
+  needsTakes: "Ab {count} Aufnahmen gibt es auch einen Bericht darüber, wie gut es ist",
   "unusedTakes.one": "{count} Aufnahme ist nicht brauchbar",
   "unusedTakes.many": "{count} Aufnahmen sind nicht brauchbar",
   withRoom: "{time} Geräusche aus dem Raum",

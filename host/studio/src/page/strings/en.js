@@ -153,7 +153,7 @@ export default {
   "withTakes.one": "{count} take",
   "withTakes.many": "{count} takes",
   needsRecording: "Record some takes first",
-  needsTakes: "With {count} takes or more, some are kept for a report on how good it is",
+  needsTakes: "From {count} takes on there is also a report on how good it is",
   "unusedTakes.one": "{count} take cannot be used",
   "unusedTakes.many": "{count} takes cannot be used",
   withRoom: "{time} of room sound",
