@@ -68,12 +68,13 @@ macro_rules! script {
 }
 
 /// Other files: path, content type, content.
-static FILES: [(&str, &str, &str); 27] = [
+static FILES: [(&str, &str, &str); 28] = [
     ("/style.css", CSS, wakeling_page::STYLE),
     ("/studio.css", CSS, include_str!("page/studio.css")),
     script!("actions.js"),
     script!("api.js"),
     script!("charts.js"),
+    script!("corrections.js"),
     script!("dialogs.js"),
     script!("dom.js"),
     script!("live.js"),
@@ -128,7 +129,7 @@ mod tests {
     ];
 
     /// Keys that are chosen by a value of the program or of the microphone.
-    const CHOSEN: [&str; 7] = [
+    const CHOSEN: [&str; 8] = [
         "counting",
         "waiting",
         "speaking",
@@ -136,6 +137,7 @@ mod tests {
         "levelQuiet",
         "levelGood",
         "levelClipping",
+        "levelMuted",
     ];
 
     fn content(path: &str) -> &'static str {

@@ -5,9 +5,8 @@ import { byId, h, icon, remember, remembered, replaceIfChanged, setButton, setTe
 import { begin, finish, purposeNow, useMicrophone, addPurpose } from "./sound.js";
 import { change, onState, state } from "./state.js";
 import { goTo } from "./steps.js";
-import { counted, isKnown, number, text } from "./strings.js";
+import { isKnown, number, text } from "./strings.js";
 import { allowSounds, chime } from "./tone.js";
-import { train } from "./training.js";
 
 /** Level at which a keyword is detected; the same for every model and sensitivity. */
 const THRESHOLD = 50;
@@ -136,9 +135,9 @@ function detection(event) {
 /** Shows the named sensitivities of the model, each with what it means and with what was counted. */
 function showSettings(settings, level) {
   byId("settings").hidden = settings.length === 0;
-  replaceIfChanged(byId("rows"), [settings, level], () =>
+  replaceIfChanged(byId("rows"), settings, () =>
     settings.map(({ name, counted: evidence }, i) => {
-      const radio = h("input", { type: "radio", name: "row", id: `row-${i}`, checked: i === level });
+      const radio = h("input", { type: "radio", name: "row", id: `row-${i}` });
       radio.onchange = guarded(radio, async () => {
         if (purposeNow() === "live") await ask("POST", `/api/level?row=${i}`);
         chosen = i;
@@ -146,51 +145,27 @@ function showSettings(settings, level) {
       });
       const title = isKnown(`sensitivity.${name}`) ? text(`sensitivity.${name}`) : name;
       const means = isKnown(`means.${name}`) ? text(`means.${name}`) : "";
-      return h("label", {}, radio, h("b", {}, title), h("span", {}, means), h("small", { class: "soft" }, evidence));
+      return h(
+        "label",
+        {},
+        radio,
+        h("b", {}, title),
+        h("span", {}, means),
+        h("small", { class: "soft" }, evidenceText(evidence)),
+      );
     }),
   );
+  const radio = byId(`row-${level}`);
+  if (radio) radio.checked = true;
 }
 
-function showCorrections({ false_wakes = [], missed = [] } = {}) {
-  const all = [...false_wakes.map((clip) => [clip, "falseWake"]), ...missed.map((clip) => [clip, "missedClip"])];
-  byId("corrections").hidden = all.length === 0;
-  setText(
-    byId("corrections-text"),
-    text("corrections", {
-      wakes: counted("falseWakes", false_wakes.length),
-      missed: counted("missedOnes", missed.length),
-    }),
-  );
-  setText(byId("retrain"), counted("retrain", all.length));
-  replaceIfChanged(byId("corrections-list"), all, () =>
-    all.map(([{ name, seconds }, kind], i) => {
-      const label = text(kind, { time: text("seconds", { count: number(seconds, 1) }) });
-      const remove = h(
-        "button",
-        {
-          class: "button quiet round",
-          id: `uncorrect-${name}`,
-          "aria-label": text("uncorrect", { clip: label, number: i + 1 }),
-        },
-        icon("remove"),
-      );
-      remove.onclick = guarded(
-        remove,
-        async () => {
-          await change(`/api/uncorrect?name=${encodeURIComponent(name)}`);
-          (byId("corrections-list").querySelectorAll("button")[i] ?? byId("listen")).focus();
-        },
-        { retry: false },
-      );
-      return h("li", { class: "row between", "data-row": true }, label, remove);
-    }),
-  );
-}
-
-/** Trains again with the clips that were collected. */
-async function retrain() {
-  await train();
-  goTo("train", { focus: byId("cancel"), says: text("says.train") });
+/** Returns a count of false accepts, as the program writes it, in the language of the page. */
+function evidenceText(written) {
+  const words = text("evidenceWords")
+    .split("; ")
+    .map((pair) => pair.split(": "));
+  const own = words.reduce((all, [from, to]) => (to ? all.replace(from, to) : all), written);
+  return text("evidence", { counted: own });
 }
 
 /** Connects the controls of the live test. */
@@ -210,7 +185,6 @@ export function startLive() {
     },
     { retry: false },
   );
-  byId("retrain").onclick = guarded(byId("retrain"), retrain);
   byId("try-next").onclick = () => goTo("export");
   addPurpose("live", {
     button: byId("listen"),
@@ -240,7 +214,6 @@ export function startLive() {
     }
     if (now.model && purposeNow() !== "live")
       showSettings(now.settings ?? [], chosen ?? (now.settings ?? []).findIndex(({ name }) => name === "normal"));
-    showCorrections(now.corrections);
     if (isGoneModel(now)) attempt(byId("listen"), finish);
   });
 }

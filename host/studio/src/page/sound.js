@@ -40,7 +40,6 @@ export function addPurpose(name, entry) {
 
 /** Returns what the sound is for; "" if for nothing. */
 export const purposeNow = () => purpose;
-export const hasMicrophone = () => Boolean(microphone);
 export const isMuted = (control) => muted.has(control);
 /** Returns a number that changes with each beginning, for ignoring late answers. */
 export const turn = () => begun;
@@ -49,6 +48,7 @@ export const turn = () => begun;
 export async function useMicrophone() {
   opening ??= openMicrophone(push, () => {
     microphone = null;
+    byId("microphone-test").hidden = false;
     const { button } = purposes[purpose] ?? {};
     finish();
     if (button) showProblem(button, text("ended"));
@@ -169,11 +169,12 @@ function showSilence(button, silentS) {
 const [QUIET_DB, HIGH_DB, LEAST_DB] = [-36, -3, -60];
 let peak = { db: LEAST_DB, at: 0 };
 
-function showLevel({ peak_db, clipped }) {
+function showLevel({ peak_db, clipped, silent_s }) {
   const now = performance.now();
   const db = Math.max(LEAST_DB, Math.min(0, peak_db));
   if (db >= peak.db || now - peak.at > 1200) peak = { db, at: now };
-  const kind = clipped || peak.db > HIGH_DB ? "Clipping" : peak.db < QUIET_DB ? "Quiet" : "Good";
+  const loudness = clipped || peak.db > HIGH_DB ? "Clipping" : peak.db < QUIET_DB ? "Quiet" : "Good";
+  const kind = silent_s >= MUTED_S ? "Muted" : loudness;
   const words = text(`level${kind}`);
   const level = byId("level");
   const share = (value) => `${(100 * (value - LEAST_DB)) / -LEAST_DB}%`;
@@ -182,6 +183,7 @@ function showLevel({ peak_db, clipped }) {
   level.dataset.kind = kind;
   level.setAttribute("aria-valuenow", Math.round(db));
   level.setAttribute("aria-valuetext", words);
+  byId("microphone-test").hidden = true;
   byId("level-text").textContent = words;
-  byId("live-level").textContent = text("liveLevel", { level: words });
+  if (purpose === "live") byId("live-level").textContent = text("liveLevel", { level: words });
 }

@@ -2,6 +2,7 @@
 // module, which adds itself to those that are shown a new state.
 import { attempt, setFailure } from "./actions.js";
 import { askJson, token } from "./api.js";
+import { startCorrections } from "./corrections.js";
 import { startDialogs } from "./dialogs.js";
 import { byId, h, remember, setText } from "./dom.js";
 import { startLive } from "./live.js";
@@ -9,16 +10,7 @@ import { isAllowed, listMicrophones, onChoice } from "./microphone.js";
 import { startPhrase } from "./phrase.js";
 import { startRecorder } from "./recorder.js";
 import { startRoom } from "./room.js";
-import {
-  addPurpose,
-  begin,
-  changeMicrophone,
-  finish,
-  hasMicrophone,
-  isMuted,
-  purposeNow,
-  useMicrophone,
-} from "./sound.js";
+import { addPurpose, begin, changeMicrophone, finish, isMuted, purposeNow, useMicrophone } from "./sound.js";
 import { onState, show, state } from "./state.js";
 import { currentStep, startSteps } from "./steps.js";
 import { fillTexts, language, languages, text } from "./strings.js";
@@ -49,6 +41,7 @@ startRoom();
 startUpload();
 startTraining();
 startLive();
+startCorrections();
 startTargets();
 startDialogs();
 startWords();
@@ -59,7 +52,6 @@ addPurpose("level", { button: test, onAnswer: () => {}, onFinish: () => {}, resu
 const showLevel = async () => {
   await useMicrophone();
   if (!purposeNow()) begin("level");
-  test.hidden = true;
 };
 test.onclick = () =>
   attempt(test, async () => {
@@ -70,7 +62,6 @@ onChoice(() => attempt(byId("microphone"), changeMicrophone));
 let isAsked = false;
 onState(async ({ phrase, version }) => {
   setText(byId("version"), version ? `Wakeling ${version}` : "");
-  if (hasMicrophone()) test.hidden = true;
   if (isAsked || !phrase || currentStep() !== "record") return;
   isAsked = true;
   // Without a permission from before, the user presses the button.

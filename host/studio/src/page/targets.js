@@ -2,6 +2,7 @@
 import { guarded } from "./actions.js";
 import { ask } from "./api.js";
 import { byId, h, icon, replaceIfChanged } from "./dom.js";
+import { sentences } from "./problems.js";
 import { onState, state } from "./state.js";
 import { goTo } from "./steps.js";
 import { text } from "./strings.js";
@@ -48,7 +49,7 @@ function boardControls(boards) {
   const showBoard = () => {
     const { title, fits, why } = boards.find(({ name }) => name === board) ?? { fits: true, why: "" };
     about.className = fits ? "" : "note fair";
-    about.textContent = fits ? text("driveText", { board: title }) : why.replace(/\n\s*remedy:\s*/, ". ");
+    about.textContent = fits ? text("driveText", { board: title }) : sentences(why).join(" ");
     [button.hidden, other.hidden] = [!fits, fits];
     other.textContent = text("trainBoard", { board: title });
   };
@@ -71,7 +72,7 @@ function targetCard({ id, fits, why, boards }) {
   const foot = (...children) => h("p", { class: "row foot", "data-row": true }, ...children);
   let body;
   if (id === "uf2") body = boardControls(boards);
-  else if (!fits) body = [h("p", { class: "note fair" }, why.replace(/\n\s*remedy:\s*/, ". "))];
+  else if (!fits) body = [h("p", { class: "note fair" }, sentences(why).join(" "))];
   else {
     const isModel = id === "model";
     const path = () => (isModel ? "/api/model" : `/api/export?to=${id}`);

@@ -1,5 +1,5 @@
 // Training: what goes into it, its progress, and its result.
-import { attempt, guarded } from "./actions.js";
+import { guarded } from "./actions.js";
 import { Gone, askJson, untilBack } from "./api.js";
 import { curve, thinned } from "./charts.js";
 import { announce, byId, h, icon, replaceIfChanged, setButton, setText } from "./dom.js";
@@ -134,6 +134,6 @@ export function startTraining() {
     byId("result").hidden = !now.model || isTraining(now);
     setText(byId("result-text"), now.verdict?.text || text(now.report ? "resultReport" : "resultPlain"));
     byId("report").hidden = !now.report;
-    if (isTraining(now)) attempt(byId("train"), follow);
+    follow();
   });
 }

@@ -2,6 +2,7 @@
 import { attempt } from "./actions.js";
 import { Gone, askJson } from "./api.js";
 import { byId, h, setText } from "./dom.js";
+import { sentences } from "./problems.js";
 import { show, state } from "./state.js";
 import { goTo } from "./steps.js";
 import { counted, text } from "./strings.js";
@@ -30,15 +31,13 @@ async function send(job) {
       return { kept: [], problem: error.message, state };
     });
     job.kept += answer.kept.length;
-    if (answer.problem) problems.append(h("li", {}, h("b", {}, file.name), `: ${sentence(answer.problem)}`));
+    if (answer.problem) problems.append(h("li", {}, h("b", {}, file.name), `: ${sentences(answer.problem).join(" ")}`));
     show(answer.state);
   }
   const failed = problems.children.length;
   const parts = [counted("filesKept", job.kept), failed ? counted("filesFailed", failed) : ""];
   setText(byId("files-progress"), files.length ? parts.filter(Boolean).join(" ") : text("noFiles"));
 }
-
-const sentence = (problem) => problem.replace(/\n\s*remedy:\s*/, ". ");
 
 function sendFiles(button, files) {
   const job = { files: files.filter(({ name }) => !OTHER.test(name)), next: 0, kept: 0 };
