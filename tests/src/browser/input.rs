@@ -56,6 +56,12 @@ const FOCUSED: &str = "(selector => {
     return style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2;
 })";
 
+/// Script that returns the selector of the group of a radio button; null for other elements.
+const GROUP: &str = "(selector => {
+    const element = document.querySelector(selector);
+    return element?.type === 'radio' ? `input[name=\"${element.name}\"]` : null;
+})";
+
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
@@ -81,12 +87,32 @@ impl Browser {
                 self.ask("Input.dispatchTouchEvent", touch("touchEnd", json!([])));
             }
             Hand::Keyboard => {
+                let group = self.evaluate(&format!("{GROUP}({})", quoted(selector)));
+                if let Some(group) = group.as_str() {
+                    return self.choose(group, selector);
+                }
                 self.tab_to(selector);
                 // A choice changes by the space bar, a button by both.
                 let is_input = self.evaluate("document.activeElement.matches('input')") == true;
                 self.press(if is_input { " " } else { "Enter" });
             }
         }
+    }
+
+    /// Chooses one of a group of radio buttons with the arrow keys: Tab reaches only the group.
+    fn choose(&mut self, group: &str, selector: &str) {
+        self.tab_to(group);
+        let chosen = format!(
+            "document.activeElement.matches({0}) && document.activeElement.checked",
+            quoted(selector)
+        );
+        for _ in 0..20 {
+            if self.evaluate(&chosen) == true {
+                return;
+            }
+            self.press("ArrowDown");
+        }
+        panic!("the arrow keys do not reach {selector}");
     }
 
     /// Puts the focus into a field and selects its text.

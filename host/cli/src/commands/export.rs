@@ -18,8 +18,7 @@ use wakeling_device::{
     simulate::Sensitivity,
 };
 use wakeling_interop::{
-    ExportError,
-    c_array,
+    ExportError, c_array,
     microwakeword::{
         counts::{FalseAccepts, false_accepts},
         export::{Network, network},

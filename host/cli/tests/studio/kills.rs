@@ -80,8 +80,8 @@ fn a_killed_program_loses_no_take_and_goes_on() {
     // While it trains.
     page.operate(Pointer, "#train");
     page.wait_for("document.getElementById('bar').value > 20", TRAINING);
-    kill(program, &mut page, "train");
-    let program = restart(place, &url, &mut page, "train");
+    kill(program, &mut page, "cancel");
+    let program = restart(place, &url, &mut page, "cancel");
     page.wait_for(
         "document.getElementById('result').checkVisibility() || document.getElementById('problem-train') !== null",
         TRAINING,
