@@ -58,7 +58,10 @@ impl Deletion {
         let last: Self = serde_json::from_slice(&text).ok()?;
         // A name with separators is not one that was written here.
         let is_plain = |name: &str| Path::new(name).file_name().is_some_and(|n| n == name);
-        (is_plain(&last.folder) && is_plain(&last.word)).then_some(last)
+        let are_plain = is_plain(&last.folder)
+            && is_plain(&last.word)
+            && last.clip.as_ref().is_none_or(|clip| is_plain(&clip.name));
+        are_plain.then_some(last)
     }
 
     /// Returns the deletion for the page: `kind` and `name`.
@@ -101,8 +104,9 @@ impl Deletion {
         let clip = match clips.take_out(name, &aside) {
             Ok(clip) => clip,
             Err(error) => {
-                // The folder is empty, or else it stays.
+                // What is not empty stays.
                 let _ = fs::remove_dir(&aside);
+                let _ = fs::remove_dir(places.recordings.join(ASIDE));
                 return Err(error.into());
             }
         };

@@ -65,6 +65,42 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// Word that cannot come back, since there is another of its name.
+    #[error("there is a word {phrase:?} again")]
+    NameTaken {
+        /// The phrase.
+        phrase: String,
+    },
+    /// Deletion of a word during its training.
+    #[error("{phrase:?} is being trained")]
+    InTraining {
+        /// The phrase.
+        phrase: String,
+    },
+    /// Request that needs a deletion.
+    #[error("nothing was deleted that could come back")]
+    NothingDeleted,
+    /// Correction without sound.
+    #[error("there is no sound to keep")]
+    NothingToCorrect,
+    /// Sound that is no take.
+    #[error("the last sound holds no take: {reason}")]
+    NotATake {
+        /// Why it is none.
+        reason: String,
+    },
+    /// Name that no form of a model has.
+    #[error("{name:?} is no form of a model")]
+    NotAnExport {
+        /// The name.
+        name: String,
+    },
+    /// Package for browsers that is not beside the program.
+    #[error("the package for browsers is not there; searched in {}", shown(searched))]
+    NoBrowserPackage {
+        /// Folders that were searched.
+        searched: Vec<PathBuf>,
+    },
     /// Request that needs a phrase.
     #[error("there is no phrase yet")]
     NoPhrase,
@@ -112,6 +148,11 @@ pub enum Error {
         /// The list or folder.
         path: PathBuf,
     },
+}
+
+/// Returns the paths of folders as a list.
+fn shown(folders: &[PathBuf]) -> String {
+    folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// Result of this crate.

@@ -7,20 +7,25 @@ use serde_json::{Value, json};
 
 use super::{
     Answer,
+    aside::{ClipKind, Deletion},
+    corrections,
+    exports::Export,
     http::Method,
+    import::Import,
     live::Live,
     picture,
     request::Target,
     results::{self, REPORT},
     silence::Silence,
-    takes::{Checks, name_of},
+    takes::name_of,
     targets::{self, Targets},
-    training::{Job, LeftOut, Training},
+    takes::Checks,
+    training::{Base, Job, LeftOut, Progress, Training},
     word::{Facts, OpenWord},
     words::{self, ROOM},
 };
 use wakeling_audio::live::Live as Resampler;
-use wakeling_capture::folder::{ClipMetadata, Folder};
+use wakeling_capture::folder::{ClipMetadata, Entry, Folder};
 
 use crate::{Error, Explain, Result};
 use wakeling_data::{synthesize, text::file_name};
@@ -99,14 +104,20 @@ impl Session {
     /// | `POST /api/sound?for=take\|room\|live\|level&rate=HZ` | 16-bit samples as they come |
     /// | `POST /api/keep` | keeps the last take; the state |
     /// | `POST /api/discard` | discards it; the state |
-    /// | `POST /api/remove?take=FILE` | removes a take; the state |
+    /// | `POST /api/remove?take=FILE` | moves a take aside; the state |
+    /// | `POST /api/delete?word=ID` | moves a word aside; the state |
+    /// | `POST /api/undo` | brings back what was moved aside last; the state |
+    /// | `POST /api/file?name=FILE` | keeps the takes of a file, which is the body; `kept`, `problem` and the state; see [`Session::import`] |
     /// | `POST /api/room` | ends the sound of the room and keeps it; the state |
-    /// | `POST /api/train` | trains and evaluates; the state |
+    /// | `POST /api/train?board=NAME` | trains and evaluates, or goes on with it; the state |
     /// | `POST /api/cancel` | ends the training; the state |
     /// | `POST /api/live` | starts detection with the model |
     /// | `POST /api/level?row=N` | selects a sensitivity setting |
+    /// | `POST /api/correct?kind=false_wake\|missed&time_s=T` | keeps the last sound as a correction; the state |
+    /// | `POST /api/uncorrect?name=FILE` | moves a correction aside; the state |
     /// | `GET /api/report`, `GET /api/model` | the files |
     /// | `GET /api/uf2?board=NAME` | firmware and model as a file for the board's drive |
+    /// | `GET /api/export?to=esphome\|c\|browser&board=NAME` | a file for another system |
     pub fn answer(&mut self, method: Method, url: &str, body: &[u8]) -> Result<Answer> {
         let target = Target::of(url);
         let value = match (method, target.path) {
@@ -122,6 +133,11 @@ impl Session {
             (Method::Get, "/api/uf2") => {
                 let body = targets::uf2(&self.model()?, &target.text("board"))?;
                 return Ok(Answer { status: 200, kind: BYTES, body });
+            }
+            (Method::Get, "/api/export") => {
+                let export = Export::parse(target.raw("to").unwrap_or_default())?;
+                let body = export.bytes(&self.model()?, &self.word()?.id, &target.text("board"))?;
+                return Ok(Answer { status: 200, kind: export.content_type(), body });
             }
             (Method::Get, "/api/state") => self.state(),
             (Method::Post, path) => match self.change(path, &target, body)? {
@@ -143,8 +159,12 @@ impl Session {
             "/api/room" => self.room_ends()?,
             "/api/keep" => self.word()?.keep()?,
             "/api/discard" => self.word()?.discard()?,
-            "/api/remove" => self.word()?.takes.remove(&target.text("take"))?,
-            "/api/train" => self.train()?,
+            "/api/remove" => self.remove(&target.text("take"))?,
+            "/api/delete" => self.delete(&target.text("word"))?,
+            "/api/undo" => self.undo()?,
+            "/api/train" => self.train(&target.text("board"))?,
+            "/api/correct" => self.correct(target)?,
+            "/api/uncorrect" => self.uncorrect(&target.text("name"))?,
             "/api/cancel" => {
                 if let Some(training) = &mut self.training {
                     training.cancel();
@@ -212,10 +232,69 @@ impl Session {
         Ok(())
     }
 
+    /// Moves a take aside.
+    fn remove(&mut self, name: &str) -> Result<()> {
+        let word = self.word.as_mut().ok_or(Error::NoPhrase)?;
+        let names = (word.id.as_str(), word.facts.phrase.as_str());
+        Deletion::clip(&self.places, names, (&mut word.takes, ClipKind::Take), name)
+    }
+
+    /// Moves a word aside, with its recordings and its model.
+    fn delete(&mut self, id: &str) -> Result<()> {
+        let found = words::list(&self.places).into_iter().find(|word| word.id == id);
+        let word = found.ok_or_else(|| Error::NotAWord { name: id.to_owned() })?;
+        if self.is_training(id) {
+            return Err(Error::InTraining { phrase: word.phrase });
+        }
+        if self.word.as_ref().is_some_and(|open| open.id == id) {
+            self.close()?;
+        }
+        self.training = self.training.take().filter(|training| training.word() != id);
+        Deletion::word(&self.places, id, &word.phrase)
+    }
+
+    /// Brings back what was moved aside last.
+    fn undo(&mut self) -> Result<()> {
+        let last = Deletion::last(&self.places).ok_or(Error::NothingDeleted)?;
+        let Some(clip) = &last.clip else { return last.undo_word(&self.places) };
+        match (&mut self.word, last.kind) {
+            (Some(open), ClipKind::Take) if open.id == last.word => {
+                last.undo_clip(&self.places, clip, &mut open.takes)
+            }
+            (_, ClipKind::Take) => {
+                let path = self.places.recordings.join(&last.word);
+                let mut takes = Folder::open(&path, "take", &ClipMetadata::default())?;
+                last.undo_clip(&self.places, clip, &mut takes)
+            }
+            (_, ClipKind::FalseWake) => {
+                let run = self.places.runs.join(&last.word);
+                last.undo_clip(&self.places, clip, &mut corrections::open_false_wakes(&run)?)
+            }
+        }
+    }
+
+    /// Keeps the takes of a file. Returns the names of the takes in `kept`, the `problem` with the
+    /// file, if there is one, and the `state`.
+    pub(super) fn import(&mut self, import: &Import) -> Result<Answer> {
+        let word = self.word()?;
+        let metadata = ClipMetadata { origin: "file".into(), ..word.metadata() };
+        let mut kept = Vec::new();
+        for pcm in &import.takes {
+            let path = word.takes.keep(pcm, &metadata)?;
+            kept.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        }
+        let state = self.state();
+        Ok(Answer::json(&json!({ "kept": kept, "problem": import.problem, "state": state })))
+    }
+
     fn kept_take(&mut self, name: &str) -> Result<Value> {
-        let take = self.word()?.kept(name)?.clone();
+        let Self { word, checks, .. } = self;
+        let word = word.as_ref().ok_or(Error::NoPhrase)?;
+        let take = word.kept(name)?;
         let pcm = wakeling_audio::read_range(&take.path, 0.0, Some(picture::LONGEST_S))?;
-        Ok(picture::of_kept(name, &pcm, &self.checks.of(&take)))
+        let takes: Vec<&Entry> = word.takes.kept().iter().collect();
+        let checked = takes.iter().zip(checks.of_all(&takes)).find(|(other, _)| **other == take);
+        Ok(picture::of_kept(name, &pcm, &checked.map(|(_, checked)| checked).unwrap_or_default()))
     }
 
     fn begin_take(&mut self) -> Result<Value> {
@@ -232,11 +311,18 @@ impl Session {
         Ok(state)
     }
 
-    fn train(&mut self) -> Result<()> {
+    /// Starts a training, or goes on with one that the end of the program ended. `board` is that of
+    /// the pretrained model; empty for the default, or for that of the interrupted training.
+    fn train(&mut self, board: &str) -> Result<()> {
         if self.training.as_ref().is_some_and(Training::is_running) {
             return Err(Error::AlreadyTraining);
         }
         let run = self.run()?;
+        let interrupted = Progress::last(&run).filter(|last| last.was_interrupted);
+        let base = match interrupted {
+            Some(last) if board.is_empty() => Base::parse(&last.board)?,
+            _ => Base::parse(board)?,
+        };
         let word = self.word.as_ref().ok_or(Error::NoPhrase)?;
         let (mut takes, mut left_out) = (Vec::new(), Vec::new());
         for take in word.takes.kept() {
@@ -245,12 +331,13 @@ impl Session {
                 None => takes.push(take.clone()),
             }
         }
-        let room = self.room.as_ref().filter(|r| !r.kept().is_empty());
         let job = Job {
             word: word.id.clone(),
             phrase: word.facts.phrase.clone(),
-            room: room.map(|r| r.path().to_path_buf()),
+            room: self.room.as_ref().map_or_else(Vec::new, |room| room.kept().to_vec()),
+            false_wakes: corrections::false_wakes(&run),
             out: run,
+            base,
             settings: self.places.settings.clone(),
             takes,
             left_out,

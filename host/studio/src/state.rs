@@ -3,14 +3,16 @@
 use serde_json::{Value, json};
 
 use super::{
-    picture,
-    results::{self, Figures, REPORT},
+    aside::Deletion,
+    corrections, picture,
+    results::{self, REPORT},
     session::Session,
-    takes::name_of,
+    takes::{Checked, name_of},
     targets::drives,
+    training::{Progress, Training},
     words,
 };
-use wakeling_capture::folder::Folder;
+use wakeling_capture::folder::{Entry, Folder};
 use wakeling_train::finetune::MODEL_FILE;
 
 /// Number of takes that the page asks for.
@@ -24,7 +26,7 @@ impl Session {
         let mut state = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "words": self.listed_words(),
-            "deleted": null,
+            "deleted": Deletion::last(&self.places).map(|last| last.state()),
             "drives": drives,
             "wanted": WANTED,
             "room_seconds": self.room_seconds(),
@@ -38,14 +40,15 @@ impl Session {
     fn listed_words(&self) -> Vec<Value> {
         let open = self.word.as_ref().map(|word| word.id.as_str());
         let entry = |word: &words::ListedWord| {
+            let run = self.places.runs.join(&word.id);
             json!({
                 "id": word.id,
                 "phrase": word.phrase,
                 "takes": word.takes,
                 "is_open": open == Some(&*word.id),
                 "is_training": self.is_training(&word.id),
-                "corrections": 0,
-                "model": results::model(&self.places.runs.join(&word.id)),
+                "corrections": word.missed + corrections::false_wakes(&run).len(),
+                "model": results::model(&run),
             })
         };
         words::list(&self.places).iter().map(entry).collect()
@@ -71,8 +74,9 @@ impl Session {
             });
         };
         let run = self.places.runs.join(&word.id);
-        let sentence = Some(Figures::read(&run).sentence).filter(|s| has_report && !s.is_empty());
+        let verdict = results::verdict(&run).filter(|_| has_report);
         let training = self.training.as_ref().filter(|t| t.word() == word.id);
+        let training = training.map(Training::progress).or_else(|| Progress::last(&run));
         let (style, prompt) = word.style();
         json!({
             "phrase": word.facts.phrase,
@@ -83,21 +87,21 @@ impl Session {
             "style": style,
             "prompt": prompt,
             "is_far": word.is_far(),
-            "training": training.map(|t| t.progress()),
+            "training": training,
             "model": model.is_some(),
             "report": has_report,
-            "verdict": sentence.map(|text| json!({ "text": text })),
+            "verdict": verdict.map(|text| json!({ "text": text })),
             "settings": self.targets.settings(model.as_deref(), self.explain),
-            "corrections": { "false_wakes": [], "missed": [] },
+            "corrections": corrections::state(&run, word.takes.kept()),
             "targets": self.targets.of(model.as_deref(), self.explain),
         })
     }
 
     fn take_states(&mut self) -> Vec<Value> {
         let Self { word, checks, .. } = self;
-        let takes = word.iter().flat_map(|word| word.takes.kept());
-        let state = |take| {
-            let checked = checks.of(take);
+        let takes: Vec<&Entry> = word.iter().flat_map(|word| word.takes.kept()).collect();
+        let checked = checks.of_all(&takes);
+        let state = |(take, checked): (&Entry, Checked)| {
             json!({
                 "name": name_of(take),
                 "seconds": take.duration_s,
@@ -112,6 +116,6 @@ impl Session {
                 },
             })
         };
-        takes.map(state).collect()
+        takes.into_iter().zip(checked).map(state).collect()
     }
 }

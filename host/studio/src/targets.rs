@@ -16,7 +16,7 @@ use wakeling_device::{
 use wakeling_interop::microwakeword::export::network;
 use wakeling_shared::model::Model;
 
-use crate::{Error, Explain, Result};
+use crate::{Error, Explain, Result, exports::browser_package};
 
 /// Answers about a model, which are computed once for each model.
 #[derive(Default)]
@@ -100,6 +100,7 @@ fn targets(fit: &Fit<'_>) -> Value {
         targeted("uf2", any, drives.collect()),
         targeted("esphome", esphome.clone(), boards.collect()),
         targeted("c", Ok(()), Vec::new()),
+        targeted("browser", fit.browser(), Vec::new()),
         targeted("model", Ok(()), Vec::new()),
     ])
 }
@@ -132,6 +133,11 @@ impl Fit<'_> {
             Ok(shipped) => shipped.load(board, plain).map(drop).map_err(explained),
             Err(_) => Shipped::find().map(drop).map_err(explained),
         }
+    }
+
+    /// Checks that the package for browsers is there.
+    fn browser(&self) -> Result<(), String> {
+        browser_package().map(drop).map_err(|error| (self.explain)(&error).text)
     }
 
     /// Returns the computed load of a board by the model's backbone, if that was measured.

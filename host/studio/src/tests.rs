@@ -1,3 +1,8 @@
+mod address;
+mod files;
+mod results;
+mod words;
+
 use std::{
     io::{Read, Write},
     net::TcpStream,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use wakeling_capture::folder::{self, ClipMetadata};
 use wakeling_train::finetune::MODEL_FILE;
 
-use crate::{Places, word::phrase_of};
+use crate::{Places, corrections, word::phrase_of};
 
 /// Folder of the sound of the room, which all words share.
 pub const ROOM: &str = "room";
@@ -26,6 +26,8 @@ pub struct ListedWord {
     pub phrase: String,
     /// Number of takes.
     pub takes: usize,
+    /// Number of those that live detection missed.
+    pub missed: usize,
 }
 
 /// Returns all words, sorted by name: those with recordings, and those with a model of one keyword.
@@ -39,7 +41,7 @@ pub fn list(places: &Places) -> Vec<ListedWord> {
     }
     for (id, path) in folders(&places.runs) {
         if !words.contains_key(&id) && let Some(phrase) = trained_phrase(&path) {
-            words.insert(id.clone(), ListedWord { id, phrase, takes: 0 });
+            words.insert(id.clone(), ListedWord { id, phrase, takes: 0, missed: 0 });
         }
     }
     words.into_values().collect()
@@ -60,7 +62,8 @@ fn recorded(id: &str, path: &Path) -> Option<ListedWord> {
     let entries = folder::list(path).ok()?;
     let metadata: Vec<ClipMetadata> = entries.iter().map(|e| e.metadata.clone()).collect();
     let phrase = phrase_of(path, &metadata)?;
-    Some(ListedWord { id: id.to_owned(), phrase, takes: entries.len() })
+    let missed = corrections::missed(&entries).count();
+    Some(ListedWord { id: id.to_owned(), phrase, takes: entries.len(), missed })
 }
 
 /// Returns the keyword of a model, if it has one and no more.

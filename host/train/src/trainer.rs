@@ -30,6 +30,7 @@ use candle_core::Tensor;
 pub use distributed::{ProcessGroup, Rank};
 use rand::{SeedableRng, rngs::StdRng};
 use report::Report;
+pub use report::Tick;
 use run_log::Log;
 pub use run_log::Metric;
 use share::ShardSum;
@@ -161,8 +162,8 @@ impl Trainer {
         self.train_among(&ProcessGroup::alone(), stage, params)
     }
 
-    /// Trains `params` alone, as [`Trainer::train`] does. Calls `tick` after each training step
-    /// instead of showing a bar.
+    /// Trains `params` alone, as [`Trainer::train`] does. Calls `tick` at the start and after each
+    /// training step instead of showing a bar.
     ///
     /// # Errors
     /// As there, and errors of `tick`, which end the training.
@@ -170,7 +171,7 @@ impl Trainer {
         &self,
         stage: &dyn TrainStep,
         params: Params,
-        tick: &dyn Fn() -> Result<()>,
+        tick: &dyn Fn(Tick) -> Result<()>,
     ) -> Result<Params> {
         self.run_steps(&ProcessGroup::alone(), stage, params, Report::Ticks(tick))
     }
@@ -221,7 +222,7 @@ impl Trainer {
             Some(folder) if rank.index == 0 => Some(Log::open(folder, adam.steps_done())?),
             _ => None,
         };
-        report.begin(self.title, self.schedule.steps, adam.steps_done());
+        report.begin(self.title, self.schedule.steps, adam.steps_done())?;
         let mut recent = Recent::new();
         while adam.steps_done() < self.schedule.steps {
             let step = adam.steps_done();
@@ -236,9 +237,10 @@ impl Trainer {
             }
             stage.next_batch()?;
             recent.add(loss, examples);
-            report
-                .step(|| format!("loss {:.3}  {:.0} examples/s", recent.loss(), recent.rate()))?;
             let done = step + 1;
+            report.step(done, loss, || {
+                format!("loss {:.3}  {:.0} examples/s", recent.loss(), recent.rate())
+            })?;
             let metrics = self.metrics(group, stage, &params, &adam)?;
             if let Some(log) = &mut log {
                 log.row(done, loss, self.schedule.rate(step), norm, &metrics)?;

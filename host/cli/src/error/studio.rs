@@ -27,6 +27,15 @@ impl Advise for Error {
             Self::NoUsableTake { .. } => Advice::usage("check the microphone, and record again"),
             Self::NoModel => Advice::usage("train first, and wait for the end"),
             Self::NotAWord { .. } => Advice::usage("choose one of the list"),
+            Self::NameTaken { .. } => Advice::usage("delete that one first"),
+            Self::InTraining { .. } => Advice::usage("wait for its end, or cancel it"),
+            Self::NothingDeleted => Advice::usage("only the last deletion can be undone, once"),
+            Self::NothingToCorrect => Advice::usage("listen for a moment first"),
+            Self::NotATake { .. } => Advice::usage("say it again, and press the button at once"),
+            Self::NotAnExport { .. } => Advice::usage("choose esphome, c or browser"),
+            Self::NoBrowserPackage { .. } => {
+                Advice::input("run ./x npm in a source tree, or name its folder in WAKELING_NPM")
+            }
             Self::NotADrive { .. } => Advice::usage("choose one of the list"),
             Self::TooSlow { .. } => Advice::usage("train again for this board"),
             Self::NothingReadable { .. } => Advice::input("record again, and train again"),

@@ -8,7 +8,7 @@ const shown = new Map();
 export function sentences(message) {
   const lines = message
     .split(/\n\s*remedy:\s*/)
-    .map((line) => line.replace(/^\p{Ll}+(?=[\s,;:])/u, (word) => word[0].toUpperCase() + word.slice(1)));
+    .map((line) => line.replace(/^\p{Ll}+(?=[\s,;:'’])/u, (word) => word[0].toUpperCase() + word.slice(1)));
   return lines.map((line) => (/[.!?:]$/.test(line) ? line : `${line}.`));
 }
 
