@@ -1,7 +1,7 @@
 // Clips of the model's mistakes, which the next training learns from.
 import { guarded } from "./actions.js";
 import { byId, h, icon, replaceIfChanged, setText } from "./dom.js";
-import { change, onState } from "./state.js";
+import { change, newClips, onState, state } from "./state.js";
 import { goTo } from "./steps.js";
 import { counted, number, text } from "./strings.js";
 import { train } from "./training.js";
@@ -16,7 +16,9 @@ function showCorrections({ false_wakes = [], missed = [] } = {}) {
       missed: counted("missedOnes", missed.length),
     }),
   );
-  setText(byId("retrain"), counted("retrain", all.length));
+  const fresh = newClips(state.phrase, all.length);
+  byId("retrain").hidden = fresh === 0;
+  setText(byId("retrain"), counted("retrain", fresh));
   replaceIfChanged(byId("corrections-list"), all, () =>
     all.map(([{ name, seconds }, kind], i) => {
       const label = text(kind, { time: text("seconds", { count: number(seconds, 1) }) });

@@ -4,9 +4,11 @@
 /** Message and its test, by the identifier of the control. */
 const shown = new Map();
 
-/** Returns a message of the program as sentences: the problem, and the remedy. */
+/** Returns a message of the program as sentences: the problem, and the remedy. A path keeps its first letter. */
 export function sentences(message) {
-  const lines = message.split(/\n\s*remedy:\s*/).map((line) => line[0].toUpperCase() + line.slice(1));
+  const lines = message
+    .split(/\n\s*remedy:\s*/)
+    .map((line) => line.replace(/^\p{Ll}+(?=[\s,;:'’])/u, (word) => word[0].toUpperCase() + word.slice(1)));
   return lines.map((line) => (/[.!?:]$/.test(line) ? line : `${line}.`));
 }
 
@@ -26,7 +28,10 @@ export function showProblem(control, message, { isResolved, takesFocus = true } 
     element.className = "problem";
     element.tabIndex = -1;
     element.setAttribute("role", "alert");
-    placeOf(control).after(element);
+    const place = placeOf(control);
+    // A list holds items alone.
+    if (place.matches("li")) place.append(element);
+    else place.after(element);
     describe(control, (ids) => [...ids, element.id]);
     if (control.matches("input, select")) control.setAttribute("aria-invalid", "true");
   }

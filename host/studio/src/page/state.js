@@ -1,5 +1,6 @@
 // State of the program, as the page last received it, and the modules that show it.
 import { askJson, onBack } from "./api.js";
+import { remember, remembered } from "./dom.js";
 import { resolveProblems } from "./problems.js";
 
 /** Last state; see the table in the studio's `session.rs`. */
@@ -30,6 +31,16 @@ export const isTraining = ({ training } = state) => ["finetune", "evaluate"].inc
 
 /** Returns the open word of the list. */
 export const openWord = () => state.words.find(({ is_open }) => is_open);
+
+/** Returns the number of clips of the model's mistakes that are kept for the open word. */
+export const clipCount = ({ corrections } = state) =>
+  (corrections?.false_wakes.length ?? 0) + (corrections?.missed.length ?? 0);
+
+/** Returns how many of `count` clips the last training did not have. The clips stay for later trainings. */
+export const newClips = (phrase, count) => Math.max(0, count - Number(remembered(`clips.${phrase}`) ?? 0));
+
+/** Remembers that a training has the clips that there are now. */
+export const noteClips = () => remember(`clips.${state.phrase}`, `${clipCount()}`);
 
 // A program that was started again opens the word that the page shows.
 onBack(async (next) => {

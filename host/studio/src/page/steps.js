@@ -1,6 +1,6 @@
 // The five steps: which can be reached, which is current, and the way from one to the next.
 import { announce, byId, setText } from "./dom.js";
-import { isTraining, onState, state } from "./state.js";
+import { clipCount, isTraining, newClips, onState, state } from "./state.js";
 import { counted, duration, text } from "./strings.js";
 
 const STEPS = ["phrase", "record", "train", "try", "export"];
@@ -82,8 +82,8 @@ function render() {
   setText(byId("progress-phrase"), isOpen ? state.phrase : "");
   setText(byId("progress-record"), text("of", { count: state.takes.length, wanted: state.wanted ?? 20 }));
   setText(byId("progress-train"), trainingProgress());
-  const wakes = state.corrections ? state.corrections.false_wakes.length + state.corrections.missed.length : 0;
-  setText(byId("progress-try"), wakes ? counted("clips", wakes) : "");
+  const fresh = newClips(state.phrase, clipCount());
+  setText(byId("progress-try"), fresh ? counted("clips", fresh) : "");
   const title = isOpen ? text("titleOf", { phrase: state.phrase, step: text(`step.${current}`) }) : text("title");
   if (document.title !== title) document.title = title;
 }

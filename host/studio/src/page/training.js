@@ -5,7 +5,7 @@ import { curve, thinned } from "./charts.js";
 import { announce, byId, h, icon, replaceIfChanged, setButton, setText } from "./dom.js";
 import { clearProblem, showProblem } from "./problems.js";
 import { finish } from "./sound.js";
-import { change, isTraining, onState, show, state } from "./state.js";
+import { change, isTraining, noteClips, onState, show, state } from "./state.js";
 import { currentStep, goTo } from "./steps.js";
 import { counted, duration, isKnown, text } from "./strings.js";
 
@@ -17,6 +17,7 @@ const POLL_MS = 500;
 export async function train(board) {
   finish();
   await change(board ? `/api/train?board=${encodeURIComponent(board)}` : "/api/train");
+  noteClips();
   follow();
 }
 

@@ -2,7 +2,7 @@
 import { guarded } from "./actions.js";
 import { byId, h, icon, replaceIfChanged } from "./dom.js";
 import { finish } from "./sound.js";
-import { change, onState, state } from "./state.js";
+import { change, newClips, onState, state } from "./state.js";
 import { goTo } from "./steps.js";
 import { counted, duration, language, number, text } from "./strings.js";
 import { train } from "./training.js";
@@ -32,7 +32,11 @@ function wordCard({ id, phrase, takes, model, corrections, is_training }, i) {
   const of = encodeURIComponent(id);
   const open = h("button", { id: `open-${id}`, class: "button primary" }, text("open"));
   open.onclick = guarded(open, () => change(`/api/open?word=${of}`).then(() => goTo(document.body.dataset.step)));
-  const retrain = h("button", { id: `retrain-${id}`, class: "button" }, counted("retrain", corrections));
+  const retrain = h(
+    "button",
+    { id: `retrain-${id}`, class: "button" },
+    counted("retrain", newClips(phrase, corrections)),
+  );
   retrain.onclick = guarded(retrain, async () => {
     await change(`/api/open?word=${of}`);
     await train();
@@ -81,7 +85,7 @@ function wordCard({ id, phrase, takes, model, corrections, is_training }, i) {
       model && fact(text("factMissed"), missedOf(model)),
       model && fact(text("factAccepts"), acceptsOf(model)),
     ),
-    h("p", { class: "row foot", "data-row": true }, open, corrections > 0 && retrain),
+    h("p", { class: "row foot", "data-row": true }, open, newClips(phrase, corrections) > 0 && retrain),
   );
 }
 

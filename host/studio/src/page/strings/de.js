@@ -227,8 +227,8 @@ export default {
   falseWake: "Fehlauslösung, {time}",
   missedClip: "Überhörter Ruf, {time}",
   uncorrect: "{clip} entfernen, Nummer {number}",
-  "retrain.one": "Mit {count} Ausschnitt neu trainieren",
-  "retrain.many": "Mit {count} Ausschnitten neu trainieren",
+  "retrain.one": "Mit {count} neuem Ausschnitt trainieren",
+  "retrain.many": "Mit {count} neuen Ausschnitten trainieren",
   tryNext: "Weiter: mitnehmen",
 
   targetsTitle: "Nimm es mit",

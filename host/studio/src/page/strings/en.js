@@ -228,8 +228,8 @@ export default {
   falseWake: "False wake, {time}",
   missedClip: "Missed call, {time}",
   uncorrect: "Remove {clip}, number {number}",
-  "retrain.one": "Train again with {count} clip",
-  "retrain.many": "Train again with {count} clips",
+  "retrain.one": "Train again with {count} new clip",
+  "retrain.many": "Train again with {count} new clips",
   tryNext: "Next: take it with you",
 
   targetsTitle: "Take it with you",
