@@ -69,6 +69,9 @@ const TASKS: [(&[&str], &[&str], &[&str]); 20] = [
         &["images"],
         &[
             "build-essential",
+            "chromium",
+            "fontconfig",
+            "fonts-inter",
             "libasound2-dev",
             "libasound2-plugins",
             "pkg-config",
@@ -189,7 +192,9 @@ impl Machine {
                 picolibc-riscv64-unknown-elf) touch \"$MACHINE/picolibc\" ;;
                 cmake) make cmake ;;
                 npm) make npm ;;
-                pulseaudio | tmux) make $package ;;
+                chromium | pulseaudio | tmux) make $package ;;
+                fonts-inter) make fc-list 'echo Inter' ;;
+                fontconfig) ;;
                 pulseaudio-utils | libasound2-plugins) ;;
                 python3-venv) make python3 ;;
                 qemu-system-misc | qemu-system-riscv) make qemu-system-riscv32 ;;

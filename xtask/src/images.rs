@@ -11,5 +11,9 @@ pub fn make() -> TaskResult {
     log("screens of the terminal");
     let mut terminal = cargo();
     terminal.args(["run", "-q", "-p", "wakeling-tests", "--example", "terminal_image", "--"]);
-    run(terminal.arg(program))
+    run(terminal.arg(program))?;
+    log("screens of the studio: those of its test become the accepted ones");
+    let mut studio = cargo();
+    studio.args(["test", "-p", "wakeling", "--test", "studio", "session::", "--", "--nocapture"]);
+    run(studio.env("WAKELING_SCREENS", "accept"))
 }

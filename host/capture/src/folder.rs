@@ -35,6 +35,10 @@ pub struct ClipMetadata {
     /// "word", or "room" for sound of a room.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kind: String,
+    /// Where the recording comes from: empty for one that was recorded as such, "file" for a file of
+    /// the user, "live" for sound of live detection.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub origin: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -46,6 +50,18 @@ struct Line {
     metadata: ClipMetadata,
 }
 
+impl Line {
+    /// Returns the recording in a folder; `None` if its file does not exist.
+    fn entry(self, folder: &Path) -> Option<Entry> {
+        let path = folder.join(self.audio_filepath);
+        path.is_file().then_some(Entry {
+            path,
+            duration_s: self.duration,
+            metadata: self.metadata,
+        })
+    }
+}
+
 /// Recording on the disk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
@@ -55,6 +71,28 @@ pub struct Entry {
     pub duration_s: f64,
     /// Metadata from the manifest.
     pub metadata: ClipMetadata,
+}
+
+/// Recording that was taken out of a folder, and can be put back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TakenOut {
+    /// Name of its file.
+    pub name: String,
+    /// Line of the manifest.
+    line: String,
+    /// Number of lines before it.
+    before: usize,
+}
+
+/// Returns the recordings that the manifest of a folder names and that exist. Nothing is created or
+/// changed.
+///
+/// # Errors
+/// [`Error::Core`] or [`Error::ManifestIsNoFile`] if the manifest cannot be read.
+pub fn list(path: &Path) -> Result<Vec<Entry>> {
+    let lines = read_lines(&path.join(MANIFEST))?;
+    let named = lines.iter().filter_map(|line| serde_json::from_str(line).ok());
+    Ok(named.filter_map(|line: Line| line.entry(path)).collect())
 }
 
 /// Folder of recordings.
@@ -96,12 +134,7 @@ impl Folder {
             folder.lines.iter().filter_map(|l| serde_json::from_str(l).ok()).collect();
         let names: BTreeSet<&str> = named.iter().map(|l| l.audio_filepath.as_str()).collect();
         let strays = folder.strays(&names)?;
-        for Line { audio_filepath, duration, metadata } in named {
-            let path = path.join(audio_filepath);
-            if path.is_file() {
-                folder.kept.push(Entry { path, duration_s: duration, metadata });
-            }
-        }
+        folder.kept = named.into_iter().filter_map(|line| line.entry(path)).collect();
         for name in strays {
             let Ok(pcm) = audio::read(path.join(&name)) else { continue };
             folder.append(&name, pcm.len(), metadata)?;
@@ -155,10 +188,7 @@ impl Folder {
     pub fn keep(&mut self, pcm: &[i16], metadata: &ClipMetadata) -> Result<PathBuf> {
         let _claim = files::claim_when_free(&self.path)?;
         self.reread()?;
-        let name = (1..)
-            .map(|n| format!("{}-{n:04}.wav", self.prefix))
-            .find(|name| !self.path.join(name).exists())
-            .unwrap_or_default();
+        let name = self.free_name();
         let path = self.path.join(&name);
         audio::write_wav(&path, pcm)?;
         match self.append(&name, pcm.len(), metadata) {
@@ -206,21 +236,77 @@ impl Folder {
     /// # Errors
     /// [`Error::NoRecording`] if there is no such recording; [`Error::Core`] if it cannot be removed.
     pub fn remove(&mut self, name: &str) -> Result<()> {
-        let is_it = |path: &Path| path.file_name().is_some_and(|n| n == name);
-        let Some(at) = self.kept.iter().position(|k| is_it(&k.path)) else {
-            return Err(Error::NoRecording { name: name.to_owned() });
+        let (path, _) = self.forget(name)?;
+        fs::remove_file(&path).map_err(Error::io(&path, "remove"))
+    }
+
+    /// Takes the recording of that file name out of the folder: first its line is removed, then its
+    /// file is moved into the folder `aside`, which must be on the same disk.
+    ///
+    /// # Errors
+    /// [`Error::NoRecording`] if there is no such recording; [`Error::Core`] if it cannot be moved.
+    pub fn take_out(&mut self, name: &str, aside: &Path) -> Result<TakenOut> {
+        let (path, taken) = self.forget(name)?;
+        let target = aside.join(&taken.name);
+        fs::rename(&path, &target).map_err(Error::io(&path, "move"))?;
+        Ok(taken)
+    }
+
+    /// Puts a recording back that [`Folder::take_out`] moved into the folder `aside`: first its file,
+    /// then its line. If another recording has its name by now, it gets the next free one.
+    ///
+    /// # Errors
+    /// [`Error::Core`] if it cannot be moved; [`Error::NoRecording`] if its line is damaged.
+    pub fn put_back(&mut self, taken: &TakenOut, aside: &Path) -> Result<()> {
+        let _claim = files::claim_when_free(&self.path)?;
+        self.reread()?;
+        let damaged = |_| Error::NoRecording { name: taken.name.clone() };
+        let mut line: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&taken.line).map_err(damaged)?;
+        let is_plain = Path::new(&taken.name).file_name().is_some_and(|n| n == &*taken.name);
+        let name = match is_plain && !self.path.join(&taken.name).exists() {
+            true => taken.name.clone(),
+            false => self.free_name(),
         };
+        line.insert("audio_filepath".into(), name.clone().into());
+        let line = serde_json::to_string(&line).map_err(|e| Error::defect(e.to_string()))?;
+        let (from, to) = (aside.join(&taken.name), self.path.join(&name));
+        fs::rename(&from, &to).map_err(Error::io(&from, "move"))?;
+        self.lines.insert(taken.before.min(self.lines.len()), line);
+        self.write_lines()?;
+        self.kept = list(&self.path)?;
+        Ok(())
+    }
+
+    /// Removes the line of a recording. Returns the path of its file, and what puts it back.
+    fn forget(&mut self, name: &str) -> Result<(PathBuf, TakenOut)> {
+        let is_it = |path: &Path| path.file_name().is_some_and(|n| n == name);
+        let missing = || Error::NoRecording { name: name.to_owned() };
+        let at = self.kept.iter().position(|k| is_it(&k.path)).ok_or_else(missing)?;
         let _claim = files::claim_when_free(&self.path)?;
         self.reread()?;
         let names_it = |line: &String| {
             serde_json::from_str::<Line>(line).is_ok_and(|l| is_it(Path::new(&l.audio_filepath)))
         };
-        let left: Vec<String> = self.lines.iter().filter(|l| !names_it(l)).cloned().collect();
-        let text: String = left.iter().map(|l| format!("{l}\n")).collect();
-        files::write_atomic(self.path.join(MANIFEST), text.as_bytes())?;
-        let path = self.kept.remove(at).path;
-        self.lines = left;
-        fs::remove_file(&path).map_err(Error::io(&path, "remove"))
+        let before = self.lines.iter().position(names_it).ok_or_else(missing)?;
+        let line = self.lines.remove(before);
+        if let Err(error) = self.write_lines() {
+            self.lines.insert(before, line);
+            return Err(error);
+        }
+        let taken = TakenOut { name: name.to_owned(), line, before };
+        Ok((self.kept.remove(at).path, taken))
+    }
+
+    fn write_lines(&self) -> Result<()> {
+        let text: String = self.lines.iter().map(|l| format!("{l}\n")).collect();
+        Ok(files::write_atomic(self.path.join(MANIFEST), text.as_bytes())?)
+    }
+
+    /// Returns the first file name that is free.
+    fn free_name(&self) -> String {
+        let names = (1..).map(|n| format!("{}-{n:04}.wav", self.prefix));
+        names.into_iter().find(|name| !self.path.join(name).exists()).unwrap_or_default()
     }
 }
 
@@ -249,6 +335,7 @@ mod tests {
             speaker: "Ana".into(),
             style: "far".into(),
             kind: "word".into(),
+            ..ClipMetadata::default()
         }
     }
 
@@ -304,6 +391,35 @@ mod tests {
         assert!(folder.remove("take-0002.wav").is_err() && folder.remove("../x").is_err());
         assert_eq!(folder.count("hey you"), 2);
         assert_eq!(Folder::open(place.path(), "take", &metadata()).unwrap().count("hey you"), 2);
+    }
+
+    #[test]
+    fn a_recording_that_was_taken_out_comes_back_as_it_was() {
+        let place = tempfile::tempdir().unwrap();
+        let aside = tempfile::tempdir_in(place.path()).unwrap();
+        let path = place.path().join("word");
+        let mut folder = Folder::open(&path, "take", &metadata()).unwrap();
+        for level in 1..4 {
+            folder.keep(&[level; 160], &metadata()).unwrap();
+        }
+        let before = fs::read_to_string(path.join(MANIFEST)).unwrap();
+        let taken = folder.take_out("take-0002.wav", aside.path()).unwrap();
+        assert_eq!((folder.kept().len(), list(&path).unwrap().len()), (2, 2));
+        folder.put_back(&taken, aside.path()).unwrap();
+        let names = |folder: &Folder| -> Vec<String> {
+            let name = |e: &Entry| e.path.file_name().unwrap().to_string_lossy().into_owned();
+            folder.kept().iter().map(name).collect()
+        };
+        assert_eq!(names(&folder), ["take-0001.wav", "take-0002.wav", "take-0003.wav"]);
+        assert_eq!(fs::read_to_string(path.join(MANIFEST)).unwrap().len(), before.len());
+        assert_eq!(audio::read(path.join("take-0002.wav")).unwrap(), [2; 160]);
+        // Its name was given to another one.
+        let taken = folder.take_out("take-0002.wav", aside.path()).unwrap();
+        folder.keep(&[9; 160], &metadata()).unwrap();
+        folder.put_back(&taken, aside.path()).unwrap();
+        assert_eq!(audio::read(path.join("take-0002.wav")).unwrap(), [9; 160]);
+        assert_eq!(audio::read(path.join("take-0004.wav")).unwrap(), [2; 160]);
+        assert_eq!(Folder::open(&path, "take", &metadata()).unwrap().kept().len(), 4);
     }
 
     #[cfg(unix)]

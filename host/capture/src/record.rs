@@ -334,6 +334,7 @@ impl Session<'_, '_> {
             speaker: self.plan.speaker.clone(),
             style: self.style().0.into(),
             kind: "word".into(),
+            ..ClipMetadata::default()
         };
         self.folder.keep(&recorded.pcm, &metadata).map(drop)
     }

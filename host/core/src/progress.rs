@@ -80,6 +80,10 @@ pub trait Progress: Sync {
         log::info!("{line}");
     }
 
+    /// Called with the next point of a curve, such as the loss by training steps. A run that is resumed
+    /// begins at the step of its checkpoint, so points from there on replace earlier ones.
+    fn point(&self, _curve: &'static str, _step: usize, _value: f64) {}
+
     /// Called when the stage is over.
     fn end(&self) {}
 

@@ -17,14 +17,25 @@ pub fn folders() -> Vec<PathBuf> {
 /// beside the program. For a program in a target folder of cargo, that target folder has it (`./x boards`).
 pub fn firmware_folders() -> Vec<PathBuf> {
     let named = std::env::var_os("WAKELING_BOARD_FIRMWARE").map(PathBuf::from);
+    named.into_iter().chain(beside("firmware")).collect()
+}
+
+/// Returns the paths at which a folder may be beside the program.
+fn beside(name: &str) -> Vec<PathBuf> {
     let program = std::env::current_exe().ok();
     let beside = program.as_deref().and_then(Path::parent);
     let profile = ["release", "debug"];
     let is_built =
         |folder: &&Path| folder.file_name().is_some_and(|name| profile.iter().any(|p| name == *p));
     let target = beside.filter(is_built).and_then(Path::parent);
-    let found = [beside, target].into_iter().flatten().map(|folder| folder.join("firmware"));
-    named.into_iter().chain(found).collect()
+    [beside, target].into_iter().flatten().map(|folder| folder.join(name)).collect()
+}
+
+/// Returns the folders to search for the browser's package, in order: `$WAKELING_NPM`, and `npm/wakeling` in
+/// the places of [`firmware_folders`].
+pub fn browser_folders() -> Vec<PathBuf> {
+    let named = std::env::var_os("WAKELING_NPM").map(PathBuf::from);
+    named.into_iter().chain(beside("npm/wakeling")).collect()
 }
 
 /// Returns the path of a pretrained model: the path itself, or that of a shipped one by name.

@@ -1,11 +1,41 @@
 //! A file as a C header: a constant array, its length and a comment.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
+
+use crate::Result;
+use wakeling_device::{Error, model_file};
+use wakeling_shared::model::{Card, ImageModel, LoadError};
 
 /// Alignment of the array in bytes; models are read in words, TensorFlow Lite's in blocks of 16.
 const ALIGNMENT: usize = 16;
 /// Bytes per line.
 const LINE: usize = 12;
+
+/// Returns a model file as a C header, with the facts of its card as a comment. `path` is that of the
+/// file, for errors.
+///
+/// # Errors
+/// [`Error::InvalidModel`] if the file is no model for sound or for images.
+pub fn of_model(name: &str, path: &Path, bytes: &[u8]) -> Result<String> {
+    let card = card(path, bytes)?;
+    let lines = [
+        format!("Model of Wakeling: {}", card.name),
+        format!("Licence: {}", card.licence),
+        format!("Pretrained model: {}", card.pretrained),
+        format!("Origin: {}", card.provenance),
+    ];
+    let comment: Vec<&str> = lines.iter().map(String::as_str).collect();
+    Ok(CArray { name, bytes, comment: &comment }.header())
+}
+
+/// Returns the card of a model for sound or for images.
+fn card<'a>(path: &Path, bytes: &'a [u8]) -> Result<Card<'a>> {
+    match ImageModel::load(bytes) {
+        Ok(model) => Ok(model.card),
+        Err(LoadError::Kind { image: false }) => Ok(model_file::load(path, bytes)?.card),
+        Err(reason) => Err(Error::InvalidModel { path: path.to_owned(), reason }.into()),
+    }
+}
 
 /// File to be written as a C array.
 ///

@@ -23,6 +23,9 @@ pub enum Error {
     /// Error of a model or a board.
     #[error(transparent)]
     Device(#[from] wakeling_device::Error),
+    /// Error of a model for another system.
+    #[error(transparent)]
+    Interop(#[from] wakeling_interop::Error),
     /// Error of training or evaluation.
     #[error(transparent)]
     Train(#[from] wakeling_train::Error),
@@ -56,6 +59,48 @@ pub enum Error {
     /// Sound without a purpose.
     #[error("sound for nothing")]
     StraySound,
+    /// Name that no word has.
+    #[error("{name:?} is no word of the list")]
+    NotAWord {
+        /// The name.
+        name: String,
+    },
+    /// Word that cannot come back, since there is another of its name.
+    #[error("there is a word {phrase:?} again")]
+    NameTaken {
+        /// The phrase.
+        phrase: String,
+    },
+    /// Deletion of a word during its training.
+    #[error("{phrase:?} is being trained")]
+    InTraining {
+        /// The phrase.
+        phrase: String,
+    },
+    /// Request that needs a deletion.
+    #[error("nothing was deleted that could come back")]
+    NothingDeleted,
+    /// Correction without sound.
+    #[error("there is no sound to keep")]
+    NothingToCorrect,
+    /// Sound that is no take.
+    #[error("the last sound holds no take: {reason}")]
+    NotATake {
+        /// Why it is none.
+        reason: String,
+    },
+    /// Name that no form of a model has.
+    #[error("{name:?} is no form of a model")]
+    NotAnExport {
+        /// The name.
+        name: String,
+    },
+    /// Package for browsers that is not beside the program.
+    #[error("the package for browsers is not there; searched in {}", shown(searched))]
+    NoBrowserPackage {
+        /// Folders that were searched.
+        searched: Vec<PathBuf>,
+    },
     /// Request that needs a phrase.
     #[error("there is no phrase yet")]
     NoPhrase,
@@ -68,9 +113,6 @@ pub enum Error {
     /// Request that needs a recorded take.
     #[error("there is no take to keep")]
     NoTakeRecorded,
-    /// Change of the phrase during a training.
-    #[error("another phrase is being trained")]
-    TrainingAnother,
     /// Start of a training during another.
     #[error("a training runs already")]
     AlreadyTraining,
@@ -92,6 +134,14 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// Board whose processor does not keep up with the model.
+    #[error("{} is too slow for this model: it would need {percent:.0} % of its processor", board.title)]
+    TooSlow {
+        /// The board.
+        board: &'static wakeling_device::board::Board,
+        /// Load of the processor, computed.
+        percent: f64,
+    },
     /// List or folder of which no recording can be read.
     #[error("{}: no recording in it can be read", path.display())]
     NothingReadable {
@@ -100,10 +150,15 @@ pub enum Error {
     },
 }
 
+/// Returns the paths of folders as a list.
+fn shown(folders: &[PathBuf]) -> String {
+    folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-wakeling_core::library_error!(Audio, Data, Device, Train, Capture);
+wakeling_core::library_error!(Audio, Data, Device, Interop, Train, Capture);
 
 /// Text of an error for the page.
 #[derive(Clone, Debug, PartialEq, Eq)]

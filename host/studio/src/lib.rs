@@ -1,33 +1,56 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
+mod address;
+mod aside;
+mod corrections;
 mod error;
+mod exports;
+mod files;
 mod http;
+mod import;
 mod live;
 mod phrase;
+mod picture;
+mod request;
+mod results;
 mod session;
 mod silence;
+mod sound;
 mod stages;
+mod state;
 mod takes;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod training;
+mod word;
+mod words;
 
 use std::{
     io::ErrorKind,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex, PoisonError},
+    net::{SocketAddr, TcpListener, TcpStream},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+pub use address::Memory;
 pub use error::{Error, Explain, Explanation, Result};
-use http::{Method, Request};
+use http::{Method, Refusal, Request};
+use import::Import;
+use request::Target;
 use serde_json::{Value, json};
 pub use session::Places;
 use session::Session;
 
-/// Maximum length of a request in bytes: 30 s of 16-bit audio at 48 kHz.
+/// Maximum length of a request in bytes: 30 s of 16-bit audio at 48 kHz. Only files may be longer.
 const LONGEST_BODY: u64 = 3_000_000;
+/// Path of the request that carries a file.
+const FILE_PATH: &str = "/api/file";
+/// Time between two marks that the address is in use.
+const ADDRESS_MARKED_EVERY: Duration = Duration::from_secs(300);
 /// Maximum number of open connections.
 const MOST_CONNECTIONS: usize = 64;
 /// Header that carries the token.
@@ -36,19 +59,6 @@ const TOKEN_HEADER: &str = "X-Wakeling-Token";
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     connect-src 'self'; img-src data:; media-src data:; frame-src blob:; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'self'";
-
-/// Files of the page: path, content type, content.
-const FILES: [(&str, &str, &str); 9] = [
-    ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
-    ("/studio.css", "text/css; charset=utf-8", include_str!("page/studio.css")),
-    ("/studio.js", "text/javascript; charset=utf-8", include_str!("page/studio.js")),
-    ("/api.js", "text/javascript; charset=utf-8", include_str!("page/api.js")),
-    ("/microphone.js", "text/javascript; charset=utf-8", include_str!("page/microphone.js")),
-    ("/problems.js", "text/javascript; charset=utf-8", include_str!("page/problems.js")),
-    ("/scores.js", "text/javascript; charset=utf-8", include_str!("page/scores.js")),
-    ("/strings.js", "text/javascript; charset=utf-8", include_str!("page/strings.js")),
-    ("/worklet.js", "text/javascript; charset=utf-8", include_str!("page/worklet.js")),
-];
 
 /// Open studio.
 pub struct Studio {
@@ -61,6 +71,9 @@ struct Server {
     address: SocketAddr,
     token: String,
     session: Mutex<Session>,
+    /// Held while a file is read, so that memory holds one at a time.
+    importing: Mutex<()>,
+    recordings: PathBuf,
     explain: Explain,
 }
 
@@ -88,15 +101,35 @@ impl Studio {
     /// # Errors
     /// [`Error::Core`] if the port is taken.
     pub fn open(port: u16, places: Places, explain: Explain) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-            .map_err(Error::io(format!("127.0.0.1:{port}"), "listen at"))?;
+        Self::open_again(port, places, explain, &Memory::none())
+    }
+
+    /// Opens a studio as [`Studio::open`] does; port 0 selects that of the last start, or a free one
+    /// if another program has it. With the port, the token is used again, so that a page that is
+    /// still open finds the studio.
+    ///
+    /// # Errors
+    /// As [`Studio::open`].
+    pub fn open_again(
+        port: u16,
+        places: Places,
+        explain: Explain,
+        memory: &Memory,
+    ) -> Result<Self> {
+        let (listener, token) = memory.listen(port)?;
         let address = listener.local_addr().map_err(Error::io("127.0.0.1", "listen at"))?;
-        let mut random = [0; 16];
-        getrandom::fill(&mut random)
-            .map_err(|e| Error::io("random numbers", "read")(std::io::Error::other(e)))?;
-        let token = format!("{:032x}", u128::from_ne_bytes(random));
+        let recordings = places.recordings.clone();
         let session = Mutex::new(Session::new(places, explain));
-        Ok(Self { listener, server: Arc::new(Server { address, token, session, explain }) })
+        let importing = Mutex::new(());
+        let server = Arc::new(Server { address, token, session, importing, recordings, explain });
+        let (memory, alive) = (memory.clone(), Arc::downgrade(&server));
+        std::thread::spawn(move || {
+            while alive.strong_count() > 0 {
+                memory.touch();
+                std::thread::sleep(ADDRESS_MARKED_EVERY);
+            }
+        });
+        Ok(Self { listener, server })
     }
 
     /// Returns the address for the browser, including the token.
@@ -174,7 +207,7 @@ impl Server {
         }
         let path = request.target.split(['?', '#']).next().unwrap_or_default();
         if request.method == Method::Get
-            && let Some((_, kind, content)) = FILES.iter().find(|(name, ..)| *name == path)
+            && let Some((kind, content)) = files::find(path)
         {
             return Answer { status: 200, kind, body: content.as_bytes().to_vec() };
         }
@@ -184,18 +217,42 @@ impl Server {
                 "the token is missing or wrong: open the address that was printed",
             );
         }
-        let body = match request.body(LONGEST_BODY) {
-            Ok(body) => body,
-            Err((status, why)) => return Answer::refused(status, why),
+        let answer = match (request.method, path) {
+            (Method::Post, FILE_PATH) => self.import(request),
+            _ => request.body(LONGEST_BODY).map(|body| {
+                self.session().answer(request.method, &request.target, &body)
+            }),
         };
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        match session.answer(request.method, &request.target, &body) {
-            Ok(answer) => answer,
-            Err(error) => {
+        match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => {
                 let Explanation { text, is_request } = (self.explain)(&error);
                 Answer::refused(if is_request { 400 } else { 500 }, &text)
             }
+            Err((status, why)) => Answer::refused(status, why),
         }
+    }
+
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads a file and keeps its takes. Other requests are answered meanwhile.
+    fn import(&self, request: &Request<'_>) -> Result<Result<Answer>, Refusal> {
+        let _one = self.importing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = self.session().word().map(drop) {
+            return Ok(Err(error));
+        }
+        let body = request.body(import::LARGEST).map_err(|(status, why)| match status {
+            413 => (413, "the file is larger than 100 MB: cut it into smaller ones"),
+            _ => (status, why),
+        })?;
+        let name = Target::of(&request.target).text("name");
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            import::read(&self.recordings, &name, &body, self.explain)
+        }));
+        let read = read.unwrap_or_else(|_| Err(Error::defect("a decoder panicked")));
+        Ok(read.and_then(|import: Import| self.session().import(&import)))
     }
 }
 

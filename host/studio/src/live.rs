@@ -7,12 +7,16 @@ use wakeling_shared::detector::LOGIT_CLAMP;
 
 use crate::Result;
 use wakeling_audio::SAMPLE_RATE;
+use wakeling_capture::ring::Ring;
 use wakeling_device::{
     owned::OwnedPipeline,
     sensitivity::{DetectionEvent, DetectionLevel, SensitivityScale, Setting},
     simulate::score,
     stream::{KeywordStream, StreamEvent},
 };
+
+/// Seconds of sound that are kept for corrections: the time a person takes to notice and to press.
+const RECENT_S: usize = 15;
 
 /// Scores and detections of a running model, as JSON.
 ///
@@ -27,6 +31,9 @@ pub struct Live {
     stream: KeywordStream,
     sensitivity: SensitivityScale,
     labels: Vec<String>,
+    recent: Ring,
+    /// Number of samples since the start.
+    samples: u64,
 }
 
 impl Live {
@@ -40,6 +47,8 @@ impl Live {
         Ok(Self {
             sensitivity: SensitivityScale::of(model),
             labels: model.words.iter().map(|w| w.label.to_owned()).collect(),
+            recent: Ring::new(RECENT_S * SAMPLE_RATE as usize),
+            samples: 0,
             stream,
         })
     }
@@ -52,6 +61,8 @@ impl Live {
 
     /// Processes 16 kHz mono samples. Returns scores, thresholds and detections.
     pub fn push(&mut self, pcm: &[i16]) -> Value {
+        self.recent.push(pcm);
+        self.samples += pcm.len() as u64;
         let Self { stream, labels, .. } = self;
         let mut peaks = vec![-LOGIT_CLAMP; labels.len()];
         let (mut started, mut ended) = (Vec::new(), Vec::new());
@@ -69,6 +80,23 @@ impl Live {
             }
         });
         self.answer(&peaks, &started, &ended)
+    }
+
+    /// Returns up to `seconds` of the recent sound, up to the time `end_s` since the start, or up to
+    /// now. Empty if it is not kept any more.
+    pub fn recent(&self, end_s: Option<f64>, seconds: f64) -> Vec<i16> {
+        let recent = self.recent.to_vec();
+        let start = self.samples - recent.len() as u64;
+        let samples = |seconds: f64| (seconds * f64::from(SAMPLE_RATE)) as u64;
+        let end = end_s.map_or(self.samples, |end_s| samples(end_s).min(self.samples));
+        let from = end.saturating_sub(samples(seconds)).max(start);
+        let part = (from - start) as usize..end.saturating_sub(start) as usize;
+        recent.get(part).unwrap_or_default().to_vec()
+    }
+
+    /// Forgets the recent sound.
+    pub fn forget(&mut self) {
+        self.recent.clear();
     }
 
     fn answer(&self, peaks: &[i16], started: &[Value], ended: &[Value]) -> Value {

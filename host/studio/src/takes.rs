@@ -4,62 +4,156 @@ use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
-use wakeling_audio as audio;
+use wakeling_audio::{
+    self as audio,
+    features::{log_mel, mel_powers},
+};
 use wakeling_capture::{
     folder::Entry,
     take::{Verdict, trim},
 };
 use wakeling_data::takes;
+use wakeling_nn::pretrained::PretrainedModel;
+use wakeling_train::{
+    models,
+    unlike::{Recognized, unlike},
+};
+
+use crate::picture::verdict_name;
 
 /// Maximum difference between samples of digital silence, in steps of 16 bits.
 const SILENCE_STEPS: u16 = 2;
 
+/// Verdict on a take that says something else than the others.
+const UNLIKE: &str = "unlike";
+/// Text about it.
+const UNLIKE_ADVICE: &str = "unlike the others: was that the phrase?";
+
 /// Result of a check.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
     /// Reason for which the take cannot be used for training.
     pub problem: Option<String>,
     /// Defect of a take that can be used.
     pub warning: Option<&'static str>,
+    /// Word for the page: "good", "unusable" or the name of the defect.
+    pub verdict: &'static str,
+}
+
+impl Default for Checked {
+    fn default() -> Self {
+        Self { problem: None, warning: None, verdict: "good" }
+    }
 }
 
 impl Checked {
     fn problem(reason: impl Into<String>) -> Self {
-        Self { problem: Some(reason.into()), warning: None }
+        Self { problem: Some(reason.into()), warning: None, verdict: "unusable" }
+    }
+
+    /// Returns the text about the take.
+    pub fn advice(&self) -> &str {
+        self.problem.as_deref().or(self.warning).unwrap_or(Verdict::Good.advice())
     }
 }
 
 /// Cache of check results, valid while a file stays unchanged.
 #[derive(Default)]
-pub struct Checks(HashMap<PathBuf, (Stamp, Checked)>);
+pub struct Checks {
+    files: HashMap<PathBuf, (Stamp, Known)>,
+    /// Pretrained model that recognizes what takes say; `None` before the first use, or if it cannot
+    /// be loaded.
+    recognizer: Option<Option<Box<PretrainedModel>>>,
+    /// Last comparison: what was compared, and the result.
+    compared: (Vec<(PathBuf, Stamp)>, Vec<bool>),
+}
+
+/// Result of a check, and what was recognized in the take.
+#[derive(Clone)]
+struct Known {
+    checked: Checked,
+    recognized: Option<Arc<Recognized>>,
+}
 
 /// Length of a file and time of its last change.
 type Stamp = (u64, Option<SystemTime>);
 
+/// Returns the stamp of a file.
+fn stamp(path: &Path) -> Stamp {
+    fs::metadata(path).map(|m| (m.len(), m.modified().ok())).unwrap_or_default()
+}
+
 impl Checks {
-    /// Checks a take, or returns the cached result for an unchanged file.
+    /// Checks a take by itself, or returns the cached result for an unchanged file.
     pub fn of(&mut self, take: &Entry) -> Checked {
-        let metadata = fs::metadata(&take.path);
-        let stamp = metadata.map(|m| (m.len(), m.modified().ok())).unwrap_or_default();
-        match self.0.get(&take.path) {
-            Some((known, checked)) if *known == stamp => checked.clone(),
+        self.known(take).checked
+    }
+
+    /// Checks the takes of a word: each by itself, and the good ones by comparison.
+    pub fn of_all(&mut self, takes: &[&Entry]) -> Vec<Checked> {
+        let known: Vec<Known> = takes.iter().map(|take| self.known(take)).collect();
+        let recognized: Vec<(usize, &Recognized)> = known
+            .iter()
+            .enumerate()
+            .filter_map(|(i, take)| Some((i, take.recognized.as_deref()?)))
+            .collect();
+        let key: Vec<(PathBuf, Stamp)> =
+            takes.iter().map(|take| (take.path.clone(), stamp(&take.path))).collect();
+        if self.compared.0 != key {
+            let all: Vec<&Recognized> = recognized.iter().map(|(_, take)| *take).collect();
+            self.compared = (key, unlike(&all));
+        }
+        let mut checked: Vec<Checked> = known.iter().map(|take| take.checked.clone()).collect();
+        for ((i, _), is_unlike) in recognized.iter().zip(&self.compared.1) {
+            if *is_unlike && checked[*i].verdict == "good" {
+                checked[*i].verdict = UNLIKE;
+                checked[*i].warning = Some(UNLIKE_ADVICE);
+            }
+        }
+        checked
+    }
+
+    fn known(&mut self, take: &Entry) -> Known {
+        let stamp = stamp(&take.path);
+        match self.files.get(&take.path) {
+            Some((known, result)) if *known == stamp => result.clone(),
             _ => {
-                let checked = check(&take.path);
-                self.0.insert(take.path.clone(), (stamp, checked.clone()));
-                checked
+                let result = self.check(&take.path);
+                self.files.insert(take.path.clone(), (stamp, result.clone()));
+                result
             }
         }
     }
-}
 
-/// Reads a file and checks its samples.
-fn check(path: &Path) -> Checked {
-    match audio::read(path) {
-        Ok(pcm) => check_pcm(&pcm),
-        Err(error) => Checked::problem(error.to_string().lines().next().unwrap_or("unreadable")),
+    /// Reads a file and checks its samples.
+    fn check(&mut self, path: &Path) -> Known {
+        let pcm = match audio::read(path) {
+            Ok(pcm) => pcm,
+            Err(error) => {
+                let reason = error.to_string();
+                let checked = Checked::problem(reason.lines().next().unwrap_or("unreadable"));
+                return Known { checked, recognized: None };
+            }
+        };
+        let checked = check_pcm(&pcm);
+        let recognized = match checked.problem {
+            None => self.recognize(&pcm).map(Arc::new),
+            Some(_) => None,
+        };
+        Known { checked, recognized }
+    }
+
+    /// Recognizes what a take says. `None` without a phrase or a pretrained model: the comparison is
+    /// then left out.
+    fn recognize(&mut self, pcm: &[i16]) -> Option<Recognized> {
+        let load = || models::pretrained(models::DEFAULT_PRETRAINED).ok().map(Box::new);
+        let pretrained = self.recognizer.get_or_insert_with(load).as_deref()?;
+        let frontend = pretrained.tables.params(pretrained.info.normalization);
+        Recognized::of(pretrained, &log_mel(&mel_powers(pcm, &frontend))).ok()?
     }
 }
 
@@ -67,14 +161,24 @@ fn check_pcm(pcm: &[i16]) -> Checked {
     if let Some((_, reason)) = takes::problem(pcm) {
         return Checked::problem(reason);
     }
-    let warning = match trim(pcm).map(|recorded| recorded.verdict) {
+    match trim(pcm).map(|recorded| recorded.verdict) {
         Some(
             verdict @ (Verdict::Clipped | Verdict::TooQuiet | Verdict::Noisy | Verdict::TooShort),
-        ) => Some(verdict.advice()),
+        ) => Checked {
+            problem: None,
+            warning: Some(verdict.advice()),
+            verdict: verdict_name(verdict),
+        },
         // Files from other sources may begin and end anywhere.
-        Some(Verdict::Good | Verdict::CutOff | Verdict::Early | Verdict::TooLong) | None => None,
-    };
-    Checked { problem: None, warning }
+        Some(Verdict::Good | Verdict::CutOff | Verdict::Early | Verdict::TooLong) | None => {
+            Checked::default()
+        }
+    }
+}
+
+/// Returns the file name of a take.
+pub fn name_of(take: &Entry) -> String {
+    take.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Returns `true` if the samples contain no sound at all, as those of a muted microphone.

@@ -1,3 +1,8 @@
+mod address;
+mod files;
+mod results;
+mod words;
+
 use std::{
     io::{Read, Write},
     net::TcpStream,
@@ -251,29 +256,4 @@ fn checks_the_phrase_before_the_first_take() {
     let body = b"{\"phrase\": \"hey you\", \"language\": \"?\"}";
     let (status, answer) = ask(address, &token, "POST /api/begin", body);
     assert_eq!(status, 400, "{answer}");
-}
-
-#[test]
-fn every_text_of_the_page_has_its_string() {
-    let content = |name: &str| FILES.iter().find(|(path, ..)| *path == name).unwrap().2;
-    let (page, strings) = (content("/"), content("/strings.js"));
-    let scripts = ["/studio.js", "/api.js", "/microphone.js", "/scores.js"].map(content).concat();
-    let keys = |text: &str, before: &str| -> Vec<String> {
-        // Excludes calls such as `getContext("2d")`.
-        let whole = |at: &usize| !text[..*at].ends_with(|c: char| c.is_alphanumeric());
-        text.match_indices(before)
-            .map(|(at, _)| at)
-            .filter(whole)
-            .filter_map(|at| Some(text[at + before.len()..].split('"').next()?.to_owned()))
-            .collect()
-    };
-    let all = [keys(page, "data-text=\""), keys(&scripts, "text(\"")].concat();
-    assert!(all.len() > 40, "{}", all.len());
-    for key in all {
-        let forms = [format!("\n    {key}: \""), format!("\n    \"{key}\": \"")];
-        assert!(forms.iter().any(|form| strings.contains(form)), "{key}");
-    }
-    for (style, _) in wakeling_capture::record::STYLES {
-        assert!(strings.contains(&format!("\"style.{style}\": ")), "{style}");
-    }
 }

@@ -29,6 +29,8 @@ pub use settings::{DetectorSettings, HeadSettings, NoiseProfile, Settings, Train
 pub use strategy::{ENOUGH_TO_TUNE, Init, Strategy, Trainable};
 pub use threshold::RATES_PER_HOUR;
 
+use std::path::PathBuf;
+
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::embeddings::embed_with_progress;
@@ -43,7 +45,7 @@ use positives::PositiveStream;
 use progress::Stages;
 use threshold::operating_points;
 use train_step::{BatchMix, KeywordTrainStep, TrainingSet};
-use wakeling_data::{mixing::MelStream, negatives::Negatives, text::quoted};
+use wakeling_data::{mixing::MelStream, negatives::Negatives, text::{hash, quoted}};
 use wakeling_nn::{head::input_gains, mode::Samples, optimizer::Schedule, params::Params};
 
 /// Difference between the seeds of two ensemble members.
@@ -75,8 +77,11 @@ pub fn train_head(
         stages.begin(format!("training {}, head {} of {count}", quoted(label), member + 1));
         let mut params = Params::default();
         head.init(&mut params, bank.rms.clone(), 1, &mut rng)?;
-        let trainer = trainer(&settings.train, member);
-        let params = trainer.train_ticking(&step, params, &|| stages.step())?;
+        // Two labels may have the same file name, but not the same hash.
+        let network = format!("head-{:016x}-{member}", hash(label));
+        let trainer = trainer(&settings.train, member, stages.checkpoints(&network));
+        let steps = stages.head(settings.train.steps);
+        let params = trainer.train_ticking(&step, params, &|tick| steps.tick(tick))?;
         for (layer, values) in step.calibrate(&params)? {
             samples.entry(layer).or_default().extend(values);
         }
@@ -147,7 +152,8 @@ fn training_set<'a>(
     })
 }
 
-fn trainer(settings: &TrainSettings, member: usize) -> Trainer {
+fn trainer(settings: &TrainSettings, member: usize, checkpoints: Option<PathBuf>) -> Trainer {
+    let mine_every = (settings.steps / 8).max(1);
     Trainer {
         schedule: Schedule {
             steps: settings.steps,
@@ -162,9 +168,10 @@ fn trainer(settings: &TrainSettings, member: usize) -> Trainer {
         workers: settings.workers,
         seed: settings.seed.wrapping_add(ENSEMBLE_SEED_STEP.wrapping_mul(member as u64)),
         validate_every: 0,
-        mine_every: (settings.steps / 8).max(1),
-        folder: None,
-        checkpoint_every: settings.steps,
+        mine_every,
+        folder: checkpoints,
+        // A run that goes on from there mines the same negatives at once.
+        checkpoint_every: mine_every,
         title: "finetune",
     }
 }

@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod enroll;
 pub mod compare;
 pub mod advise;
+pub mod unlike;
 mod error;
 
 pub use error::{Error, Result};

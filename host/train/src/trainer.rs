@@ -30,6 +30,7 @@ use candle_core::Tensor;
 pub use distributed::{ProcessGroup, Rank};
 use rand::{SeedableRng, rngs::StdRng};
 use report::Report;
+pub use report::Tick;
 use run_log::Log;
 pub use run_log::Metric;
 use share::ShardSum;
@@ -45,6 +46,9 @@ use wakeling_nn::{
 /// Default number of shards per training step. Results depend on it, so it is the same on every
 /// machine; two keep both cores of a small laptop busy.
 pub const SHARDS: usize = 2;
+
+/// Key of [`TrainStep::gathered`] in a checkpoint.
+const GATHERED: &str = "gathered";
 
 /// Result of one shard of a training step.
 pub struct StepOutput {
@@ -105,6 +109,15 @@ pub trait TrainStep: Sync {
         vec![0; workers]
     }
 
+    /// Returns what was gathered under earlier weights, such as mined negatives, for the checkpoint.
+    fn gathered(&self) -> String {
+        String::new()
+    }
+
+    /// Restores what [`TrainStep::gathered`] returned for a checkpoint. Called after
+    /// [`TrainStep::restore`].
+    fn restore_gathered(&self, _gathered: &str) {}
+
     /// Restores the positions of a checkpoint, or of the start. Called once, before all other
     /// methods.
     fn restore(&self, _positions: &[u64]) -> Result<()> {
@@ -161,8 +174,8 @@ impl Trainer {
         self.train_among(&ProcessGroup::alone(), stage, params)
     }
 
-    /// Trains `params` alone, as [`Trainer::train`] does. Calls `tick` after each training step
-    /// instead of showing a bar.
+    /// Trains `params` alone, as [`Trainer::train`] does. Calls `tick` at the start and after each
+    /// training step instead of showing a bar.
     ///
     /// # Errors
     /// As there, and errors of `tick`, which end the training.
@@ -170,7 +183,7 @@ impl Trainer {
         &self,
         stage: &dyn TrainStep,
         params: Params,
-        tick: &dyn Fn() -> Result<()>,
+        tick: &dyn Fn(Tick) -> Result<()>,
     ) -> Result<Params> {
         self.run_steps(&ProcessGroup::alone(), stage, params, Report::Ticks(tick))
     }
@@ -221,7 +234,7 @@ impl Trainer {
             Some(folder) if rank.index == 0 => Some(Log::open(folder, adam.steps_done())?),
             _ => None,
         };
-        report.begin(self.title, self.schedule.steps, adam.steps_done());
+        report.begin(self.title, self.schedule.steps, adam.steps_done())?;
         let mut recent = Recent::new();
         while adam.steps_done() < self.schedule.steps {
             let step = adam.steps_done();
@@ -236,9 +249,10 @@ impl Trainer {
             }
             stage.next_batch()?;
             recent.add(loss, examples);
-            report
-                .step(|| format!("loss {:.3}  {:.0} examples/s", recent.loss(), recent.rate()))?;
             let done = step + 1;
+            report.step(done, loss, || {
+                format!("loss {:.3}  {:.0} examples/s", recent.loss(), recent.rate())
+            })?;
             let metrics = self.metrics(group, stage, &params, &adam)?;
             if let Some(log) = &mut log {
                 log.row(done, loss, self.schedule.rate(step), norm, &metrics)?;
@@ -335,11 +349,15 @@ impl Trainer {
         let mut all = params.clone();
         all.track_all(&adam.state()?, "optimizer.")?;
         let positions: Vec<String> = positions.iter().map(u64::to_string).collect();
-        let metadata = HashMap::from([
+        let mut metadata = HashMap::from([
             ("step".to_owned(), adam.steps_done().to_string()),
             ("seed".to_owned(), self.seed.to_string()),
             ("position".to_owned(), positions.join(" ")),
         ]);
+        let gathered = stage.gathered();
+        if !gathered.is_empty() {
+            metadata.insert(GATHERED.to_owned(), gathered);
+        }
         Ok(all.save(&path, metadata)?)
     }
 
@@ -378,6 +396,7 @@ impl Trainer {
             .get("position")
             .map_or(Vec::new(), |text| text.split(' ').filter_map(|p| p.parse().ok()).collect());
         stage.restore(&distributed_positions(&positions, rank, workers))?;
+        stage.restore_gathered(metadata.get(GATHERED).map_or("", String::as_str));
         if rank.index == 0 {
             log::info!("resuming {} at step {step}", path.display());
             // Stages that keep all their data in memory always store position 0.

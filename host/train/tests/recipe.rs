@@ -14,7 +14,7 @@ use wakeling_shared::model::{MAX_KEYWORDS, Model};
 use wakeling_tests::hostile::own::{small_head, small_pretrained};
 use wakeling_train::{
     Result,
-    finetune::{Keyword, Recipe, Trainable},
+    finetune::{Keyword, Recipe, Trainable, progress::MISSED},
     quantize::{Backbone, CardText, QuantizedModel},
 };
 
@@ -65,6 +65,8 @@ struct Watch {
     units: AtomicU64,
     lines: Mutex<Vec<String>>,
     stages: Mutex<Vec<String>>,
+    /// Points of the curve of misses: training step and percent.
+    missed: Mutex<Vec<(usize, f64)>>,
 }
 
 impl Progress for Watch {
@@ -74,6 +76,12 @@ impl Progress for Watch {
 
     fn message(&self, text: &str) {
         self.stages.lock().expect("no panic").push(text.to_owned());
+    }
+
+    fn point(&self, curve: &'static str, step: usize, value: f64) {
+        if curve == MISSED {
+            self.missed.lock().expect("no panic").push((step, value));
+        }
     }
 
     fn line(&self, line: &str) {
@@ -150,6 +158,34 @@ fn a_cancelled_run_stops_at_any_point() -> Result<()> {
             assert!(more < 40, "{train} at {at} of {checks}: {more} more checks");
         }
         assert!(stages.expect("no panic").len() >= 5);
+    }
+    Ok(())
+}
+
+/// Wherever a run was cut off, the next one goes on from its checkpoint, to the same model.
+#[test]
+fn a_run_goes_on_from_its_checkpoints_to_the_same_model() -> Result<()> {
+    // Within the first head, within the last one, and within the backbone.
+    for (train, parts) in [(Trainable::Head, &[4, 5][..]), (Trainable::All, &[3])] {
+        let mut recipe = recipe(vec![keyword()])?;
+        recipe.train = train;
+        let whole = Watch::default();
+        let bytes = recipe.run(&whole)?.model.bytes()?;
+        let (checks, missed) = (whole.checks.into_inner(), whole.missed.into_inner());
+        let missed = missed.expect("no panic");
+        assert!(missed.len() >= 12 && missed.is_sorted_by_key(|(step, _)| *step), "{missed:?}");
+        assert!(missed.iter().all(|(_, percent)| (0.0..=100.0).contains(percent)), "{missed:?}");
+        for &part in parts {
+            let place = tempfile::tempdir().expect("a temporary folder");
+            recipe.checkpoints = Some(place.path().join("checkpoints"));
+            let cut = Watch { cancel_at: Some(checks * part / 6), ..Watch::default() };
+            assert!(recipe.run(&cut).expect_err("it is cancelled").is_cancelled());
+            let resumed = Watch::default();
+            assert!(recipe.run(&resumed)?.model.bytes()? == bytes, "{train}, part {part}");
+            let repeated = resumed.missed.into_inner().expect("no panic");
+            assert!(repeated.len() < missed.len(), "{train}, part {part}: {repeated:?}");
+            assert!(missed.ends_with(&repeated), "{train}, part {part}: {repeated:?}");
+        }
     }
     Ok(())
 }

@@ -1,9 +1,6 @@
 //! `wakeling export`: writes a model in the form that another system takes.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use clap::Args;
 
@@ -21,19 +18,14 @@ use wakeling_device::{
     simulate::Sensitivity,
 };
 use wakeling_interop::{
-    ExportError,
-    c_array::CArray,
+    ExportError, c_array,
     microwakeword::{
         counts::{FalseAccepts, false_accepts},
-        esphome,
         export::{Network, network},
-        manifest::{Manifest, Micro},
+        files::{About, files as keyword_files},
     },
 };
-use wakeling_shared::{
-    frontend::Features,
-    model::{Card, ImageModel, LoadError, Model},
-};
+use wakeling_shared::{frontend::Features, model::Model};
 
 /// Form of an exported model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,28 +182,14 @@ impl ExportArgs {
     ) -> Result<()> {
         let word = &model.words[keyword];
         let scale = &network.scale;
-        let micro = Micro {
-            probability_cutoff: scale.probability_cutoff(),
-            sliding_window_size: scale.window().into(),
-            tensor_arena_size: network.arena.total(),
-            ..Micro::default()
+        let about = About {
+            author: &self.author,
+            website: self.website.as_deref().unwrap_or_default(),
+            languages: &self.languages,
+            board: self.board.unwrap_or(&ESPHOME_BOARDS[0]),
         };
-        let manifest = Manifest {
-            author: self.author.clone(),
-            website: self.website.clone().unwrap_or_default(),
-            trained_languages: self.languages.clone(),
-            ..Manifest::new(word.label, format!("{name}.tflite"), micro)
-        };
-        let board = self.board.unwrap_or(&ESPHOME_BOARDS[0]);
-        let configuration = esphome::configuration(word.label, &format!("{name}.json"), board);
-        let page = esphome::page(model, word, network, counted);
-        for (ending, bytes) in [
-            ("tflite", network.file.as_slice()),
-            ("md", page.as_bytes()),
-            ("yaml", configuration.as_bytes()),
-            ("json", manifest.to_json().as_bytes()),
-        ] {
-            files::write_atomic(self.out.join(format!("{name}.{ending}")), bytes)?;
+        for (name, bytes) in keyword_files((model, keyword), network, name, counted, &about) {
+            files::write_atomic(self.out.join(name), &bytes)?;
         }
         let manifest = self.out.join(format!("{name}.json"));
         log::info!(
@@ -236,34 +214,15 @@ impl ExportArgs {
     }
 
     fn c_array(&self, bytes: &[u8]) -> Result<()> {
-        let card = card(&self.model, bytes)?;
         let stem = self.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let name = file_name(stem.as_deref().unwrap_or("model"));
-        let lines = [
-            format!("Model of Wakeling: {}", card.name),
-            format!("Licence: {}", card.licence),
-            format!("Pretrained model: {}", card.pretrained),
-            format!("Origin: {}", card.provenance),
-        ];
-        let comment: Vec<&str> = lines.iter().map(String::as_str).collect();
-        let header = CArray { name: &name, bytes, comment: &comment }.header();
+        let header = c_array::of_model(&name, &self.model, bytes)?;
         fs::create_dir_all(&self.out).map_err(Error::io(&self.out, "create"))?;
         let path = self.out.join(format!("{name}.h"));
         files::write_atomic(&path, header.as_bytes())?;
         log::info!("{}: {} bytes of flash", path.display(), bytes.len());
         println!("{}", path.display());
         Ok(())
-    }
-}
-
-/// Returns the card of a model for sound or for images.
-fn card<'a>(path: &Path, bytes: &'a [u8]) -> Result<Card<'a>> {
-    match ImageModel::load(bytes) {
-        Ok(model) => Ok(model.card),
-        Err(LoadError::Kind { image: false }) => Ok(model_file::load(path, bytes)?.card),
-        Err(reason) => {
-            Err(wakeling_device::Error::InvalidModel { path: path.to_owned(), reason }.into())
-        }
     }
 }
 

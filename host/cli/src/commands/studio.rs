@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::number;
 use crate::error::{self, Result};
-use wakeling_studio::{Places, Studio};
+use wakeling_studio::{Memory, Places, Studio};
 use wakeling_train::finetune::Settings;
 
 /// Record, train and try a wake word in the browser
@@ -20,9 +20,10 @@ use wakeling_train::finetune::Settings;
 
 It prints an address for a browser on this computer. Other computers cannot open it, and no data
 leaves the computer. Recordings and models are in the same folders as those of `record` and
-`finetune`.")]
+`finetune`. A training that was cut off goes on where it was. For an hour after it ended, the same
+command uses the same address again, so that a page that is still open goes on.")]
 pub struct StudioArgs {
-    /// Port on 127.0.0.1 [default: a free one]
+    /// Port on 127.0.0.1 [default: that of the last hour, or a free one]
     #[arg(long, default_value_t = 0, hide_default_value = true,
         value_parser = number::within(0..=u16::MAX))]
     port: u16,
@@ -48,7 +49,8 @@ pub fn run(args: StudioArgs) -> Result<()> {
     let mut settings = Settings::default();
     settings.train.steps = args.steps.unwrap_or(settings.train.steps);
     let places = Places { recordings: args.recordings, runs: args.runs, settings };
-    let mut studio = Studio::open(args.port, places, error::explain_on_page)?;
+    let memory = Memory::of(&places);
+    let mut studio = Studio::open_again(args.port, places, error::explain_on_page, &memory)?;
     println!("{}", studio.url());
     // If standard output is closed, the address is not needed.
     let _ = std::io::stdout().flush();

@@ -11,6 +11,7 @@ impl Advise for Error {
             Self::Audio(error) => error.advice(),
             Self::Data(error) => error.advice(),
             Self::Device(error) => error.advice(),
+            Self::Interop(error) => error.advice(),
             Self::Train(error) => error.advice(),
             Self::Capture(error) => error.advice(),
             Self::NotALanguage { .. } => Advice::usage("or leave it empty"),
@@ -21,12 +22,22 @@ impl Advise for Error {
             Self::NotListening => Advice::usage("start listening first"),
             Self::NoTakeBegun => Advice::usage("begin one first"),
             Self::NoTakeRecorded => Advice::usage("record one first"),
-            Self::TrainingAnother => Advice::usage("wait for its end"),
             Self::AlreadyTraining => Advice::usage("wait for its end, or cancel it"),
             Self::NoTake => Advice::usage("record a few first"),
             Self::NoUsableTake { .. } => Advice::usage("check the microphone, and record again"),
             Self::NoModel => Advice::usage("train first, and wait for the end"),
+            Self::NotAWord { .. } => Advice::usage("choose one of the list"),
+            Self::NameTaken { .. } => Advice::usage("delete that one first"),
+            Self::InTraining { .. } => Advice::usage("wait for its end, or cancel it"),
+            Self::NothingDeleted => Advice::usage("only the last deletion can be undone, once"),
+            Self::NothingToCorrect => Advice::usage("listen for a moment first"),
+            Self::NotATake { .. } => Advice::usage("say it again, and press the button at once"),
+            Self::NotAnExport { .. } => Advice::usage("choose esphome, c or browser"),
+            Self::NoBrowserPackage { .. } => {
+                Advice::input("run ./x npm in a source tree, or name its folder in WAKELING_NPM")
+            }
             Self::NotADrive { .. } => Advice::usage("choose one of the list"),
+            Self::TooSlow { .. } => Advice::usage("train again for this board"),
             Self::NothingReadable { .. } => Advice::input("record again, and train again"),
         }
     }

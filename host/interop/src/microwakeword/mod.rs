@@ -7,6 +7,7 @@ pub mod score;
 pub mod counts;
 pub mod esphome;
 pub mod manifest;
+pub mod files;
 mod graph;
 mod kernels;
 mod lower;

@@ -4,6 +4,14 @@
 /** Message and its test, by the identifier of the control. */
 const shown = new Map();
 
+/** Returns a message of the program as sentences: the problem, and the remedy. A path keeps its first letter. */
+export function sentences(message) {
+  const lines = message
+    .split(/\n\s*remedy:\s*/)
+    .map((line) => line.replace(/^\p{Ll}+(?=[\s,;:'’])/u, (word) => word[0].toUpperCase() + word.slice(1)));
+  return lines.map((line) => (/[.!?:]$/.test(line) ? line : `${line}.`));
+}
+
 /** Returns the element after which a message is inserted: the row of the control. */
 const placeOf = (control) => control.closest("[data-row]") ?? control;
 
@@ -12,7 +20,6 @@ const placeOf = (control) => control.closest("[data-row]") ?? control;
  * `isResolved` is called at each new state of the studio.
  */
 export function showProblem(control, message, { isResolved, takesFocus = true } = {}) {
-  const [problem, remedy] = message.split(/\n\s*remedy:\s*/);
   let { element } = shown.get(control.id) ?? {};
   const isNew = !element;
   if (isNew) {
@@ -21,13 +28,15 @@ export function showProblem(control, message, { isResolved, takesFocus = true } 
     element.className = "problem";
     element.tabIndex = -1;
     element.setAttribute("role", "alert");
-    placeOf(control).after(element);
+    const place = placeOf(control);
+    // A list holds items alone.
+    if (place.matches("li")) place.append(element);
+    else place.after(element);
     describe(control, (ids) => [...ids, element.id]);
     if (control.matches("input, select")) control.setAttribute("aria-invalid", "true");
   }
   shown.set(control.id, { control, element, isResolved });
-  const lines = [problem, remedy].filter(Boolean).map((line) => line[0].toUpperCase() + line.slice(1));
-  const text = lines.map((line) => (/[.!?:]$/.test(line) ? line : `${line}.`)).join("\n");
+  const text = sentences(message).join("\n");
   if (element.textContent !== text) element.textContent = text;
   if (takesFocus) {
     control.focus({ preventScroll: true });

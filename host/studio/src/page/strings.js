@@ -1,110 +1,45 @@
-// Every text of the page. Each language is an entry with the same keys; a key that is missing in
-// one is taken from English. {name} is replaced by a value.
-const languages = {
-  en: {
-    title: "Wakeling studio",
-    intro: "Record a phrase, train a model for it, and try it as a device would run it. Nothing leaves this computer.",
-    phraseTitle: "1. The phrase",
-    phraseLabel: "Phrase",
-    speakerLabel: "Speaker (optional)",
-    languageLabel: "Language (guessed if empty)",
-    begin: "Begin",
-    noPhrase: "There is no phrase yet.\n remedy: type one, for instance: hey computer",
-    "check.good": "A good phrase: nothing speaks against {phrase}.",
-    "check.fair": "{phrase} will do, with more recordings or a stricter threshold:",
-    "check.poor": "{phrase} is a poor wake phrase; choose another:",
-    "check.unknown": "{phrase} cannot be judged: how it is spoken is not known here.",
-    "check.language": "Language: {language}.",
-    "check.guessed": "Language: {language}. If it is another, name it above and press Begin again.",
-    "check.remedy": "To get a verdict: {remedy}.",
-    "check.near": "Sounds most like: {words}.",
-    takesTitle: "2. Record it",
-    prompt: "Next: {how}.",
-    "style.plain": "say it as you would every day",
-    "style.near": "say it close to the microphone",
-    "style.far": "say it from across the room",
-    "style.fast": "say it fast",
-    "style.slow": "say it slowly",
-    "style.soft": "say it softly, but do not whisper",
-    "style.loud": "say it loudly, as if from another room",
-    "style.away": "say it with your back to the microphone",
-    "style.other": "let another person say it; if nobody is there, say it in a higher or a lower voice",
-    take: "Record a take",
-    stop: "Stop",
-    automatic: "Keep good takes and record the next one by itself",
-    level: "Microphone",
-    levelText: "{db} dB",
-    clipping: "clipping: softer, or turn it down",
-    counting: "{count} …",
-    waiting: "Now",
-    speaking: "Now · speech detected",
-    nothing: "No phrase was detected.\n remedy: speak after the sign “Now”; check that this is the right microphone",
-    silent: "The microphone gives digital silence: it is muted or off.\n remedy: unmute it in the system's sound settings or by its switch, or choose another microphone in the browser",
-    ended: "The microphone was disconnected.\n remedy: plug it in, and press the button again",
-    verdict: "{seconds} s, peak {db} dB: {advice}",
-    waveAlt: "Wave of the take, {seconds} seconds",
-    spectrogramAlt: "Spectrogram of the take, up to 7.5 kHz",
-    keep: "Keep",
-    redo: "Record again",
-    kept: "{count} takes kept. Ten to twenty are a good start.",
-    remove: "Remove",
-    removeLabel: "Remove take {number}",
-    takeFault: "not used: {fault}",
-    roomTitle: "3. The room",
-    roomText: "Half a minute or more of how it sounds here every day, without the phrase: talk, television, dishes. The report counts false accepts in it.",
-    roomStart: "Record the room",
-    roomSeconds: "{seconds} s recorded",
-    trainTitle: "4. Train",
-    trainText: "It takes one to three minutes. From eight takes on and with sound of the room, every fourth take is kept from training, for the report.",
-    train: "Train",
-    cancel: "Cancel the training",
-    trainingOn: "Training on {train} takes; {test} are kept for the report.",
-    evaluating: "Measuring {test} takes.",
-    trained: "Trained on {train} takes.",
-    failed: "Training failed.",
-    cancelled: "The training was cancelled. An earlier model is as it was.",
-    detail: "{percent} %: {stage}",
-    detailLeft: "{percent} %: {stage}, about {left} left",
-    seconds: "{count} s",
-    minutes: "{count} min",
-    "stage.recordings": "reading the takes",
-    "stage.finetune": "training",
-    "stage.words": "playing the takes",
-    "stage.negatives": "playing the room",
-    "stage.noise": "reading noise",
-    leftOut: "Takes that are not used:",
-    log: "Messages of the program",
-    tryTitle: "5. Try it",
-    listenStart: "Listen",
-    listenStop: "Stop listening",
-    download: "Download the model",
-    drive: "Board with a drive",
-    uf2: "Download for its drive (UF2)",
-    driveText: "The file holds the board's program and the model. Hold BOOTSEL while you plug the {board} in, and copy it to the drive that appears.",
-    report: "Read the report",
-    noReport: "There is no report: it takes eight takes and some sound of the room.",
-    sensitivity: "Sensitivity, and false accepts counted in negatives",
-    "sensitivity.strict": "Strict",
-    "sensitivity.normal": "Normal",
-    "sensitivity.eager": "Eager",
-    wordLine: "{word}: level {level} of 100, detected from 50 on",
-    heardLine: "{time} s: {word}, peak level {level}",
-    microphone: "The browser gives no microphone: {why}\n remedy: allow this page to use it, or choose another in the browser's settings",
-    "microphone.NotAllowedError": "The browser does not allow this page to use the microphone.\n remedy: click the sign beside the address, allow the microphone, and press the button again",
-    "microphone.NotFoundError": "The browser finds no microphone.\n remedy: plug one in or switch it on, and press the button again",
-    "microphone.NotReadableError": "The microphone cannot be opened; another program may be using it.\n remedy: close that program, and press the button again",
-    "microphone.SecurityError": "Browsers give a microphone only to a page on this computer or with https.\n remedy: open the address that the program printed",
-    noToken: "The address is not complete.\n remedy: open the one that the program printed",
-    gone: "The program does not answer.\n remedy: if it has ended, start it again with wakeling studio, and open the address that it prints",
-    odd: "The program answered with the code {status}.\n remedy: load the page again",
-  },
-};
+// Texts of the page in the language of the user. Each language is a file with the same keys and placeholders.
+import { remembered } from "./dom.js";
 
-const wanted = (navigator.languages ?? []).map((l) => l.slice(0, 2)).find((l) => l in languages);
-export const language = wanted ?? "en";
+/** Languages of the page, each with its own name. */
+export const languages = { en: "English", de: "Deutsch" };
 
-/** Returns the text of a key, with values filled in. */
+const preferred = [remembered("language"), ...(navigator.languages ?? [])].map((code) => code?.slice(0, 2));
+/** Code of the language of the page. */
+export const language = preferred.find((code) => code in languages) ?? "en";
+const texts = (await import(`./strings/${language}.js`)).default;
+
+/** Returns whether a key has a text. */
+export const isKnown = (key) => key in texts;
+
+/**
+ * Returns the text of a key; `{name}` is replaced by the value of that name.
+ * @param {string} key
+ * @param {Record<string, string | number>} values
+ */
 export function text(key, values = {}) {
-  const found = languages[language][key] ?? languages.en[key] ?? key;
+  const found = texts[key] ?? key;
   return found.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
+}
+
+/** Returns the text of `key.one` for the number 1 and of `key.many` for others. */
+export const counted = (key, count, values = {}) =>
+  text(`${key}.${count === 1 ? "one" : "many"}`, { count, ...values });
+
+/** Formats a number in the language of the page, with at most `digits` decimals. */
+export const number = (value, digits = 0) => value.toLocaleString(language, { maximumFractionDigits: digits });
+
+/** Formats a length of time: "12 s", "4 min". */
+export function duration(seconds) {
+  const [key, unit] = seconds < 90 ? ["seconds", 1] : seconds < 5400 ? ["minutes", 60] : ["hours", 3600];
+  return text(key, { count: number(seconds / unit, unit === 3600 ? 1 : 0) });
+}
+
+/** Puts the texts into the elements that name them: as content, or as label of `data-label`. */
+export function fillTexts() {
+  document.documentElement.lang = language;
+  for (const element of document.querySelectorAll("[data-text]")) element.textContent = text(element.dataset.text);
+  for (const element of document.querySelectorAll("[data-label]")) {
+    element.setAttribute("aria-label", text(element.dataset.label));
+  }
 }

@@ -8,7 +8,7 @@
 //! one backbone. Afterwards it is calibrated and quantized again, and heads are trained on it as on
 //! any other.
 
-use std::ops::Range;
+use std::{ops::Range, path::PathBuf};
 
 use candle_core::{Device, Tensor};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -98,12 +98,14 @@ pub fn train_backbone(
         steps.push(KeywordTrainStep::new(network, training_set, MIX, &settings, stages));
     }
     let step = Joint { steps };
-    let trainer = trainer(&settings.train, strategy.init);
-    let params = trainer.train_ticking(&step, params, &|| stages.backbone_step())?;
+    let trainer = trainer(&settings.train, strategy.init, stages.checkpoints("backbone"));
+    let steps = stages.backbone(settings.train.backbone_steps);
+    let params = trainer.train_ticking(&step, params, &|tick| steps.tick(tick))?;
     with_trained(pretrained, &params, &step, stages)
 }
 
-fn trainer(settings: &TrainSettings, init: Init) -> Trainer {
+fn trainer(settings: &TrainSettings, init: Init, checkpoints: Option<PathBuf>) -> Trainer {
+    let mine_every = (settings.backbone_steps / 5).max(1);
     let rate_share = match init {
         Init::Pretrained => settings.backbone_rate_share,
         Init::Scratch(_) => 1.0,
@@ -122,9 +124,9 @@ fn trainer(settings: &TrainSettings, init: Init) -> Trainer {
         workers: settings.workers,
         seed: settings.seed,
         validate_every: 0,
-        mine_every: (settings.backbone_steps / 5).max(1),
-        folder: None,
-        checkpoint_every: settings.backbone_steps,
+        mine_every,
+        folder: checkpoints,
+        checkpoint_every: mine_every,
         title: "trunk",
     }
 }
@@ -343,6 +345,16 @@ impl TrainStep for Joint<'_> {
 
     fn mine_hard_negatives(&self, params: &Params) -> Result<()> {
         self.steps.iter().try_for_each(|step| step.mine_hard_negatives(params))
+    }
+
+    fn gathered(&self) -> String {
+        self.steps.iter().map(TrainStep::gathered).collect::<Vec<_>>().join("|")
+    }
+
+    fn restore_gathered(&self, gathered: &str) {
+        for (step, gathered) in self.steps.iter().zip(gathered.split('|')) {
+            step.restore_gathered(gathered);
+        }
     }
 }
 

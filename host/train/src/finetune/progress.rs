@@ -4,10 +4,17 @@
 //! counts false accepts. With a bar per stage, the time of completion would stay unknown. Here each
 //! stage has a share of one bar, according to its cost on an ordinary laptop.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use super::{Settings, Trainable};
-use crate::Result;
+use crate::{Result, trainer::Tick};
 use wakeling_core::progress::{NoProgress, Progress};
 use wakeling_nn::backbone::BackboneConfig;
 
@@ -24,6 +31,14 @@ const BACKBONE_STEP: f64 = 7.0;
 const POSITIVE_S: f64 = 5.6;
 /// Streams mixed per requested stream: partial phrases and hard negatives are added.
 const POSITIVE_SHARE: f64 = 1.6;
+
+/// Curve of the loss: the mean over [`LOSS_EVERY`] training steps.
+pub const LOSS: &str = "loss";
+/// Curve of the recordings that are missed, in percent of mixtures with other sound, at half a false accept
+/// per hour of the training negatives.
+pub const MISSED: &str = "missed";
+/// Training steps of a point of the curve [`LOSS`].
+const LOSS_EVERY: usize = 10;
 
 /// Amount of work, from which the shares of the stages follow.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +97,11 @@ pub struct Stages<'a> {
     total: f64,
     /// Cost so far, and the percentage that the observer knows.
     done: Mutex<(f64, u64)>,
+    /// Training steps of the networks that were begun.
+    steps: AtomicUsize,
+    /// Current training step, counted over all networks.
+    step: AtomicUsize,
+    checkpoints: Option<PathBuf>,
 }
 
 impl<'a> Stages<'a> {
@@ -89,14 +109,34 @@ impl<'a> Stages<'a> {
     pub fn new(work: Work, settings: &Settings, progress: &'a dyn Progress) -> Self {
         progress.begin("finetune", PERCENT);
         let total = work.cost(settings).max(1.0);
-        Self { progress, costs: work.costs, total, done: Mutex::default() }
+        Self { costs: work.costs, total, ..Self::untimed(progress) }
+    }
+
+    /// Keeps checkpoints of every network in a folder, from which a run with the same data, settings and
+    /// pretrained model goes on. Its result is the same. The caller removes the folder.
+    #[must_use]
+    pub fn with_checkpoints(self, folder: Option<&Path>) -> Self {
+        Self { checkpoints: folder.map(Path::to_owned), ..self }
+    }
+
+    /// Returns the folder of a network's checkpoints, if they are kept.
+    pub(super) fn checkpoints(&self, network: &str) -> Option<PathBuf> {
+        Some(self.checkpoints.as_ref()?.join(network))
     }
 
     /// Creates a run whose observer receives the names of the stages, and no share. It may be one of
     /// many.
     pub fn untimed(progress: &'a dyn Progress) -> Self {
         let costs = Costs { minute: 0.0, backbone_step: 0.0 };
-        Self { progress, costs, total: f64::INFINITY, done: Mutex::default() }
+        Self {
+            progress,
+            costs,
+            total: f64::INFINITY,
+            done: Mutex::default(),
+            steps: AtomicUsize::new(0),
+            step: AtomicUsize::new(0),
+            checkpoints: None,
+        }
     }
 
     /// Reports the name of the current stage.
@@ -122,9 +162,24 @@ impl<'a> Stages<'a> {
         self.add(1.0)
     }
 
-    /// Counts a training step of the backbone.
-    pub fn backbone_step(&self) -> Result<()> {
-        self.add(self.costs.backbone_step)
+    /// Begins to train a head in this many training steps.
+    pub fn head(&self, steps: usize) -> Steps<'_, 'a> {
+        self.network(steps, 1.0)
+    }
+
+    /// Begins to train the backbone in this many training steps.
+    pub fn backbone(&self, steps: usize) -> Steps<'_, 'a> {
+        self.network(steps, self.costs.backbone_step)
+    }
+
+    fn network(&self, steps: usize, cost: f64) -> Steps<'_, 'a> {
+        let first = self.steps.fetch_add(steps, Ordering::Relaxed);
+        Steps { stages: self, cost, first, done: Cell::new(0), loss: Cell::new((0.0, 0)) }
+    }
+
+    /// Reports a point of a curve at the current training step.
+    pub fn point(&self, curve: &'static str, value: f64) {
+        self.progress.point(curve, self.step.load(Ordering::Relaxed), value);
     }
 
     fn add(&self, cost: f64) -> Result<()> {
@@ -151,6 +206,39 @@ impl<'a> Stages<'a> {
     }
 }
 
+/// Training steps of one network, as progress and as points of the curve [`LOSS`].
+pub struct Steps<'s, 'a> {
+    stages: &'s Stages<'a>,
+    /// Cost of a step.
+    cost: f64,
+    /// Training steps of the networks before this one.
+    first: usize,
+    done: Cell<usize>,
+    /// Sum of the losses since the last point, and their number.
+    loss: Cell<(f64, u32)>,
+}
+
+impl Steps<'_, '_> {
+    /// Counts the training steps up to this one. Those of a checkpoint count at once.
+    ///
+    /// # Errors
+    /// [`Error::Core`](crate::Error::Core) once the run is cancelled.
+    pub fn tick(&self, tick: Tick) -> Result<()> {
+        let new = tick.step.saturating_sub(self.done.replace(tick.step));
+        self.stages.step.store(self.first + tick.step, Ordering::Relaxed);
+        if let Some(loss) = tick.loss {
+            let (sum, count) = self.loss.get();
+            let (sum, count) = (sum + loss, count + 1);
+            let is_due = tick.step.is_multiple_of(LOSS_EVERY);
+            if is_due {
+                self.stages.point(LOSS, sum / f64::from(count));
+            }
+            self.loss.set(if is_due { (0.0, 0) } else { (sum, count) });
+        }
+        self.stages.add(self.cost * new as f64)
+    }
+}
+
 impl Stages<'static> {
     /// Creates a run without an observer.
     pub fn silent() -> Self {
@@ -164,6 +252,41 @@ mod tests {
 
     use super::*;
     use wakeling_nn::backbone::Tier;
+
+    /// Points of the curves.
+    #[derive(Default)]
+    struct Curves(Mutex<Vec<(&'static str, usize, f64)>>);
+
+    impl Progress for Curves {
+        fn point(&self, curve: &'static str, step: usize, value: f64) {
+            self.0.lock().unwrap().push((curve, step, value));
+        }
+    }
+
+    #[test]
+    fn the_steps_of_all_networks_are_one_axis() -> Result<()> {
+        let curves = Curves::default();
+        let stages = Stages::untimed(&curves);
+        let train = |from: usize| -> Result<()> {
+            let steps = stages.head(20);
+            steps.tick(Tick { step: from, loss: None })?;
+            stages.point(MISSED, 50.0);
+            (from + 1..=20).try_for_each(|step| {
+                steps.tick(Tick { step, loss: Some(step as f64) })
+            })
+        };
+        train(0)?;
+        train(15)?; // from a checkpoint
+        let expected = [
+            (MISSED, 0, 50.0),
+            (LOSS, 10, 5.5),
+            (LOSS, 20, 15.5),
+            (MISSED, 35, 50.0),
+            (LOSS, 40, 18.0),
+        ];
+        assert_eq!(*curves.0.lock().unwrap(), expected);
+        Ok(())
+    }
 
     /// Sum of the reported units.
     #[derive(Default)]

@@ -76,6 +76,9 @@ pub struct Recipe {
     /// Folder that keeps the embedded negatives for the next run; they are computed each time
     /// without one. A file has about 250 MB.
     pub cache: Option<PathBuf>,
+    /// Folder that keeps checkpoints, from which a run with the same data, settings and pretrained model goes
+    /// on; its result is the same. The caller removes the folder, after the run or when anything changes.
+    pub checkpoints: Option<PathBuf>,
 }
 
 /// False accepts of an earlier model. Each counts twenty times in training, and not
@@ -122,6 +125,7 @@ impl Recipe {
             train: Trainable::Auto,
             settings: Settings::default(),
             cache: None,
+            checkpoints: None,
         })
     }
 
@@ -146,7 +150,8 @@ impl Recipe {
         progress.check()?;
         let negatives = models::negatives(&self.negatives, self.only_own)?;
         let clips = Clips::of(&self.keywords);
-        let stages = Stages::new(self.work(&negatives, trained), &self.settings, progress);
+        let stages = Stages::new(self.work(&negatives, trained), &self.settings, progress)
+            .with_checkpoints(self.checkpoints.as_deref());
         let backbone = match trained {
             Trainable::Head => self.backbone.clone(),
             train => Backbone::new(train_backbone(

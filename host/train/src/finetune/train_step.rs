@@ -10,7 +10,10 @@ use candle_core::{Device, Tensor};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use rayon::prelude::*;
 
-use super::{Settings, progress::Stages};
+use super::{
+    Settings,
+    progress::{MISSED, Stages},
+};
 use crate::Result;
 use crate::embeddings::Embeddings;
 use crate::{
@@ -35,6 +38,10 @@ const JITTER_S: f64 = 0.4;
 const FALLING_S: f64 = 0.5;
 /// Number of highest-scoring negative windows that are kept for sampling.
 const HARD_WINDOWS: usize = 400;
+/// False accepts per hour at which misses are counted during training.
+const MISSED_AT_PER_HOUR: f64 = 0.5;
+/// Largest number of streams whose misses are counted.
+const MISSED_STREAMS: usize = 120;
 /// Length of the highest-scoring part of the negative steps that counts once more, in seconds.
 const HARD_S: f64 = 2.0;
 
@@ -324,6 +331,48 @@ impl<'a, N: Network> KeywordTrainStep<'a, N> {
         Ok(best.collect())
     }
 
+    /// Returns the share of the keyword's streams, in percent, in which the highest smoothed logit at the end
+    /// of the phrase is not above the threshold for [`MISSED_AT_PER_HOUR`]. `highest` are the negative
+    /// windows, the highest first. `None` without streams or negatives.
+    fn missed(&self, params: &Params, highest: &[(f32, usize, usize)]) -> Result<Option<f64>> {
+        let others = self.training_set.negatives;
+        let of = |&stream: &usize| self.steps_of(others, stream);
+        let steps: usize = self.training_set.others.iter().map(of).sum();
+        let hours = steps as f64 / others.steps_per_second / 3600.0;
+        let allowed = (MISSED_AT_PER_HOUR * hours) as usize;
+        let Some(&(threshold, ..)) = highest.get(allowed) else { return Ok(None) };
+        let every = self.whole.len().div_ceil(MISSED_STREAMS).max(1);
+        let (mut missed, mut count) = (0_u32, 0_u32);
+        for streams in self.whole.iter().step_by(every).collect::<Vec<_>>().chunks(self.mix.positives) {
+            let window = |&&stream: &&usize| Window {
+                is_positive: true,
+                stream,
+                start: self
+                    .steps_of(&self.training_set.positives, stream)
+                    .saturating_sub(self.times.window),
+            };
+            let windows: Vec<Window> = streams.iter().map(window).collect();
+            let x = self.gather(&windows, None)?;
+            let smoothed: Vec<Vec<f32>> =
+                self.smoothed(&self.network.scores(params, &x)?)?.detach().to_vec2()?;
+            for (window, logits) in windows.iter().zip(&smoothed) {
+                let Some(at) = self.target_steps(*window) else { continue };
+                let peak = logits[at].iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                missed += u32::from(peak <= threshold);
+                count += 1;
+            }
+        }
+        Ok((count > 0).then(|| 100.0 * f64::from(missed) / f64::from(count)))
+    }
+
+    /// Returns the steps of a window in which its phrase may be detected; `None` if it holds none.
+    fn target_steps(&self, window: Window) -> Option<Range<usize>> {
+        let phrase = self.training_set.phrases[window.stream].filter(|_| window.is_positive)?;
+        let end = (phrase.end / self.training_set.frames_per_step) as isize - window.start as isize;
+        let (early, late) = (self.times.early as isize, self.times.late as isize);
+        Some(clamped(end - early, end + late, self.times.window))
+    }
+
     /// Samples the network's activations over training windows, without dropout.
     pub fn calibrate(&self, params: &Params) -> Result<Samples> {
         let mut mode = Mode::Calibrate(Samples::new());
@@ -360,11 +409,7 @@ impl<'a, N: Network> KeywordTrainStep<'a, N> {
                 self.times.window,
             );
             weights[own..][ignored].fill(0.0);
-            let target_steps = clamped(
-                end - self.times.early as isize,
-                end + self.times.late as isize,
-                self.times.window,
-            );
+            let target_steps = self.target_steps(*window).unwrap_or_default();
             let mix = |t: usize| smoothed[i][t].clamp(-20.0, 20.0).exp();
             let sum: f32 = target_steps.clone().map(mix).sum();
             for t in target_steps {
@@ -432,10 +477,26 @@ impl<N: Network> TrainStep for KeywordTrainStep<'_, N> {
         Ok(StepOutput { loss, moments: mode.moments(), examples: windows.len() })
     }
 
+    /// Returns the mined windows: `STREAM:START` of each.
+    fn gathered(&self) -> String {
+        let hard = self.hard.lock().unwrap_or_else(PoisonError::into_inner);
+        let hard = hard.iter().map(|(stream, start)| format!("{stream}:{start}"));
+        hard.collect::<Vec<_>>().join(" ")
+    }
+
+    fn restore_gathered(&self, gathered: &str) {
+        let window = |text: &str| {
+            let (stream, start) = text.split_once(':')?;
+            Some((stream.parse().ok()?, start.parse().ok()?))
+        };
+        let hard = gathered.split(' ').filter_map(window).collect();
+        *self.hard.lock().unwrap_or_else(PoisonError::into_inner) = hard;
+    }
+
     /// Mines the negative windows with the highest scores under the current parameters.
     fn mine_hard_negatives(&self, params: &Params) -> Result<()> {
         let others = self.training_set.others.par_iter();
-        let mut found: Vec<_> = others
+        let mut found: Vec<(f32, usize, usize)> = others
             .map(|&stream| {
                 self.stages.check()?;
                 self.highest(params, stream)
@@ -443,6 +504,9 @@ impl<N: Network> TrainStep for KeywordTrainStep<'_, N> {
             .collect::<Result<Vec<_>>>()?
             .concat();
         found.sort_by(|a, b| b.0.total_cmp(&a.0));
+        if let Some(missed) = self.missed(params, &found)? {
+            self.stages.point(MISSED, missed);
+        }
         let hard = found.into_iter().take(HARD_WINDOWS).map(|(_, stream, start)| (stream, start));
         *self.hard.lock().unwrap_or_else(PoisonError::into_inner) = hard.collect();
         Ok(())

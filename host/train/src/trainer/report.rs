@@ -5,12 +5,21 @@ use indicatif::ProgressBar;
 use crate::Result;
 use wakeling_core::progress::{Progress, progress_bar};
 
+/// State of a run at its start or after a training step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tick {
+    /// Number of training steps done. At the start it is that of the checkpoint, or 0.
+    pub step: usize,
+    /// Loss of the last step; `None` at the start.
+    pub loss: Option<f64>,
+}
+
 /// Receiver of the progress of a run.
 pub(super) enum Report<'a> {
     /// Draws a bar on stderr.
     Bar(ProgressBar),
-    /// Calls a function after each training step; its error ends the run.
-    Ticks(&'a dyn Fn() -> Result<()>),
+    /// Calls a function at the start and after each training step; its error ends the run.
+    Ticks(&'a dyn Fn(Tick) -> Result<()>),
     /// Reports to an observer, which may cancel the run.
     Observer(&'a dyn Progress),
     /// Reports nothing, as all processes but the first.
@@ -24,7 +33,10 @@ impl Report<'_> {
     }
 
     /// Begins a run of `steps` training steps, `done` of which an earlier run has done.
-    pub fn begin(&mut self, title: &'static str, steps: usize, done: usize) {
+    ///
+    /// # Errors
+    /// Errors of the ticked function.
+    pub fn begin(&mut self, title: &'static str, steps: usize, done: usize) -> Result<()> {
         match self {
             Self::Bar(bar) => {
                 *bar = progress_bar(steps as u64, title);
@@ -35,22 +47,24 @@ impl Report<'_> {
                 progress.begin(title, steps as u64);
                 progress.advance(done as u64);
             }
-            Self::Ticks(_) | Self::Silent => {}
+            Self::Ticks(tick) => tick(Tick { step: done, loss: None })?,
+            Self::Silent => {}
         }
+        Ok(())
     }
 
-    /// Reports a training step.
+    /// Reports that `done` training steps are done, the last with this loss.
     ///
     /// # Errors
     /// [`Error::Cancelled`](wakeling_core::Error::Cancelled) once the observer cancels; errors of
     /// the ticked function.
-    pub fn step(&self, message: impl FnOnce() -> String) -> Result<()> {
+    pub fn step(&self, done: usize, loss: f64, message: impl FnOnce() -> String) -> Result<()> {
         match self {
             Self::Bar(bar) => {
                 bar.set_message(message());
                 bar.inc(1);
             }
-            Self::Ticks(tick) => tick()?,
+            Self::Ticks(tick) => tick(Tick { step: done, loss: Some(loss) })?,
             Self::Observer(progress) => {
                 progress.message(&message());
                 progress.advance(1);

@@ -1,0 +1,112 @@
+// Take it with you: one card per target, each with its next step.
+import { guarded } from "./actions.js";
+import { ask } from "./api.js";
+import { byId, h, icon, replaceIfChanged } from "./dom.js";
+import { sentences } from "./problems.js";
+import { onState, state } from "./state.js";
+import { goTo } from "./steps.js";
+import { text } from "./strings.js";
+import { train } from "./training.js";
+import { openReport } from "./dialogs.js";
+
+/** Ending of the file of each target. */
+const ENDINGS = { esphome: "-esphome.zip", c: ".h", browser: "-browser.zip", model: ".wkl" };
+/** Board that is selected, by name. */
+let board = "";
+
+const fileName = () => state.phrase.replace(/\s+/g, "-");
+
+async function download(path, name) {
+  const blob = await (await ask("GET", path)).blob();
+  const link = h("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+/** Returns a button that downloads the file of a target. */
+function getButton(id, path, name, label) {
+  const button = h("button", { id, class: "button" }, label);
+  button.onclick = guarded(button, () => download(path(), name()));
+  return button;
+}
+
+function boardControls(boards) {
+  if (!boards.some(({ name }) => name === board)) board = (boards.find(({ fits }) => fits) ?? boards[0])?.name ?? "";
+  const select = h("select", { id: "drives" }, ...boards.map(({ name, title }) => h("option", { value: name }, title)));
+  select.value = board;
+  const about = h("p", { id: "drive-text" });
+  const button = getButton(
+    "uf2",
+    () => `/api/uf2?board=${board}`,
+    () => `${fileName()}-${board}.uf2`,
+    text("uf2"),
+  );
+  const other = h("button", { id: "train-board", class: "button" });
+  other.onclick = guarded(other, async () => {
+    await train(board);
+    goTo("train", { focus: byId("cancel"), says: text("says.train") });
+  });
+  const showBoard = () => {
+    const { title, fits, why } = boards.find(({ name }) => name === board) ?? { fits: true, why: "" };
+    about.className = fits ? "" : "note fair";
+    about.textContent = fits ? text("driveText", { board: title }) : sentences(why).join(" ");
+    [button.hidden, other.hidden] = [!fits, fits];
+    other.textContent = text("trainBoard", { board: title });
+  };
+  select.onchange = () => {
+    board = select.value;
+    showBoard();
+  };
+  showBoard();
+  return [
+    h("label", { class: "field" }, h("span", {}, text("drive")), select),
+    about,
+    h("p", { class: "row foot", "data-row": true }, button, other),
+  ];
+}
+
+function targetCard({ id, fits, why, boards }) {
+  const title = text(`target.${id}`);
+  const head = h("div", { class: "row" }, icon(id), h("h3", {}, title));
+  const lead = h("p", { class: "soft" }, text(`target.${id}.text`));
+  const foot = (...children) => h("p", { class: "row foot", "data-row": true }, ...children);
+  let body;
+  if (id === "uf2") body = boardControls(boards);
+  else if (!fits) body = [h("p", { class: "note fair" }, sentences(why).join(" "))];
+  else {
+    const isModel = id === "model";
+    const path = () => (isModel ? "/api/model" : `/api/export?to=${id}`);
+    body = [
+      foot(
+        getButton(isModel ? "download" : `get-${id}`, path, () => fileName() + ENDINGS[id], text(`target.${id}.get`)),
+      ),
+    ];
+  }
+  return h("article", { class: "card target", "data-target": id }, head, lead, ...body);
+}
+
+/** Returns the card of the report. */
+function reportCard() {
+  const button = h("button", { id: "report-again", class: "button" }, text("report"));
+  button.onclick = guarded(button, () => openReport(button));
+  return h(
+    "article",
+    { class: "card target" },
+    h("div", { class: "row" }, icon("report"), h("h3", {}, text("target.report"))),
+    h("p", { class: "soft" }, state.verdict?.text ?? text("target.report.text")),
+    h("p", { class: "row foot", "data-row": true }, button),
+  );
+}
+
+/** Connects the cards of the targets. */
+export function startTargets() {
+  onState(({ model, phrase, targets = [], report, verdict }) => {
+    byId("targets-locked").hidden = model;
+    byId("targets").hidden = !model;
+    if (!model) return;
+    const known = targets.filter(({ id }) => id === "uf2" || id in ENDINGS);
+    replaceIfChanged(byId("targets"), [phrase, known, report, verdict], () => {
+      return [...known.map(targetCard), ...(report ? [reportCard()] : [])];
+    });
+  });
+}

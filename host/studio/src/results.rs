@@ -1,0 +1,50 @@
+//! Results of a training: the model, the report, and their figures.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use serde_json::{Value, json};
+use wakeling_train::{evaluate::Summary, finetune::MODEL_FILE};
+
+use crate::{Error, Result, words::base_of};
+
+/// Name of the page of the report.
+pub const REPORT: &str = "report.html";
+
+/// Reads the figures of a run's report; `None` if it has no report.
+fn summary(run: &Path) -> Option<Summary> {
+    run.join(REPORT).is_file().then(|| Summary::load(&run.join(Summary::FILE)))?
+}
+
+/// Returns the verdict of a run's report in words.
+pub fn verdict(run: &Path) -> Option<String> {
+    Some(summary(run)?.verdict).filter(|verdict| !verdict.is_empty())
+}
+
+/// Returns the model of a run for the list of words; null if there is none.
+pub fn model(run: &Path) -> Value {
+    let modified = fs::metadata(run.join(MODEL_FILE)).and_then(|m| m.modified());
+    let Ok(modified) = modified else { return Value::Null };
+    let trained_at = modified.duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
+    let summary = summary(run);
+    let keyword = summary.as_ref().and_then(|summary| summary.keywords.first());
+    let missed = keyword.and_then(|keyword| keyword.missed());
+    let false_accepts = keyword.and_then(|keyword| keyword.false_accepts());
+    json!({
+        "trained_at": trained_at,
+        "base": base_of(run).unwrap_or_default(),
+        "missed": missed.map(|count| [count.missed, count.recordings]),
+        "false_accepts": false_accepts,
+    })
+}
+
+/// Returns the path of a result file of a run.
+///
+/// # Errors
+/// [`Error::NoModel`] if it does not exist.
+pub fn file(run: &Path, name: &str) -> Result<PathBuf> {
+    Some(run.join(name)).filter(|path| path.is_file()).ok_or(Error::NoModel)
+}

@@ -1,0 +1,185 @@
+//! Places that a model can go to: drives of boards, ESPHome, C, browsers, and the file itself.
+
+use std::{
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use serde_json::{Value, json};
+use wakeling_device::{
+    board::{BOARDS, Board, Family, Loader, esphome::ESPHOME_BOARDS},
+    cost::BoardLoad,
+    flash::{Plan, Source, needs_plain, shipped::Shipped, uf2},
+    model_file,
+    sensitivity::{SensitivityScale, Setting},
+};
+use wakeling_interop::microwakeword::export::network;
+use wakeling_shared::model::Model;
+
+use crate::{Error, Explain, Result, exports::browser_package};
+
+/// Answers about a model, which are computed once for each model.
+#[derive(Default)]
+pub struct Targets(Option<Known>);
+
+/// Answers about the model at a path, while the file stays unchanged.
+struct Known {
+    path: PathBuf,
+    modified: Option<SystemTime>,
+    settings: Value,
+    targets: Value,
+}
+
+impl Targets {
+    /// Returns the answers for a model, or for none.
+    fn known(&mut self, model: Option<&Path>, explain: Explain) -> &Known {
+        let path = model.map(Path::to_owned).unwrap_or_default();
+        let modified = std::fs::metadata(&path).and_then(|m| m.modified()).ok();
+        let is_it = |known: &Known| known.path == path && known.modified == modified;
+        let known = self.0.take().filter(is_it).unwrap_or_else(|| {
+            let read = || -> Result<(Value, Value)> {
+                let bytes = model_file::read(model.ok_or(Error::NoModel)?)?;
+                let loaded = model_file::load(&path, &bytes)?;
+                let source = Source { path: &path, bytes: &bytes };
+                Ok((settings(&loaded), targets(&Fit { source, model: &loaded, explain })))
+            };
+            let (settings, targets) =
+                read().unwrap_or_else(|error| (json!([]), none_fits(&explain(&error).text)));
+            Known { path, modified, settings, targets }
+        });
+        self.0.insert(known)
+    }
+
+    /// Returns the targets of a model: `id`, `fits`, `why` it does not, and its `boards`.
+    pub fn of(&mut self, model: Option<&Path>, explain: Explain) -> Value {
+        self.known(model, explain).targets.clone()
+    }
+
+    /// Returns the named sensitivities of a model: `name` and `counted` of each.
+    pub fn settings(&mut self, model: Option<&Path>, explain: Explain) -> Value {
+        self.known(model, explain).settings.clone()
+    }
+}
+
+fn settings(model: &Model<'_>) -> Value {
+    let scale = SensitivityScale::of(model);
+    let counted = |s: &Setting| json!({ "name": s.name(), "counted": s.evidence() });
+    scale.settings().iter().map(counted).collect()
+}
+
+/// Model and what is needed to find where it fits.
+struct Fit<'m> {
+    source: Source<'m>,
+    model: &'m Model<'m>,
+    explain: Explain,
+}
+
+/// Returns all targets for the case that there is no model for any.
+fn none_fits(why: &str) -> Value {
+    let board = |name: &str, title: &str| boarded(name, title, Err(why.to_owned()));
+    let drives: Vec<Value> = drives().map(|(b, _)| board(b.name, b.title)).collect();
+    let esphome: Vec<Value> = ESPHOME_BOARDS.iter().map(|b| board(b.name, b.title)).collect();
+    let boards = [("uf2", drives), ("esphome", esphome)];
+    let others = ["c", "browser", "model"].map(|id| (id, Vec::new()));
+    let target = |(id, boards)| targeted(id, Err(why.to_owned()), boards);
+    boards.into_iter().chain(others).map(target).collect()
+}
+
+fn targets(fit: &Fit<'_>) -> Value {
+    let shipped = Shipped::find();
+    let drive = |(board, _): (&'static Board, Family)| {
+        (board.name, board.title, fit.drive(board, &shipped))
+    };
+    let drives: Vec<_> = drives().map(drive).collect();
+    let first = drives.iter().find_map(|(.., fits)| fits.clone().err()).unwrap_or_default();
+    let any = if drives.iter().any(|(.., fits)| fits.is_ok()) { Ok(()) } else { Err(first) };
+    let drives = drives.into_iter().map(|(name, title, fits)| boarded(name, title, fits));
+    let esphome = fit.esphome();
+    let boards = ESPHOME_BOARDS.iter().map(|b| boarded(b.name, b.title, esphome.clone()));
+    json!([
+        targeted("uf2", any, drives.collect()),
+        targeted("esphome", esphome.clone(), boards.collect()),
+        targeted("c", Ok(()), Vec::new()),
+        targeted("browser", fit.browser(), Vec::new()),
+        targeted("model", Ok(()), Vec::new()),
+    ])
+}
+
+fn boarded(name: &str, title: &str, fits: Result<(), String>) -> Value {
+    json!({ "name": name, "title": title, "fits": fits.is_ok(), "why": fits.err().unwrap_or_default() })
+}
+
+fn targeted(id: &str, fits: Result<(), String>, boards: Vec<Value>) -> Value {
+    json!({ "id": id, "fits": fits.is_ok(), "why": fits.err().unwrap_or_default(), "boards": boards })
+}
+
+impl Fit<'_> {
+    /// Checks that a board has room for the model and a processor that keeps up, and that its
+    /// firmware is there.
+    ///
+    /// # Errors
+    /// The reason and what to do about it, for the page.
+    fn drive(
+        &self,
+        board: &'static Board,
+        shipped: &wakeling_device::Result<Shipped>,
+    ) -> Result<(), String> {
+        let explained = |error: wakeling_device::Error| (self.explain)(&error.into()).text;
+        let plain = needs_plain(board, self.source).map_err(explained)?;
+        if let Some(load) = self.load(board).filter(|load| !load.keeps_up()) {
+            return Err((self.explain)(&Error::TooSlow { board, percent: load.percent }).text);
+        }
+        match shipped {
+            Ok(shipped) => shipped.load(board, plain).map(drop).map_err(explained),
+            Err(_) => Shipped::find().map(drop).map_err(explained),
+        }
+    }
+
+    /// Checks that the package for browsers is there.
+    fn browser(&self) -> Result<(), String> {
+        browser_package().map(drop).map_err(|error| (self.explain)(&error).text)
+    }
+
+    /// Returns the computed load of a board by the model's backbone, if that was measured.
+    fn load(&self, board: &'static Board) -> Option<BoardLoad> {
+        let base = self.model.card.pretrained;
+        let is_it = |load: &BoardLoad| {
+            let tier = format!("base-{}", load.cost.model.to_lowercase());
+            base.strip_prefix(&*tier).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        board.loads().find(is_it)
+    }
+
+    /// Checks that ESPHome can run the model's keywords.
+    fn esphome(&self) -> Result<(), String> {
+        (0..self.model.words.len()).try_for_each(|keyword| {
+            network(self.model, keyword).map(drop).map_err(|reason| {
+                let path = self.source.path.to_owned();
+                (self.explain)(&wakeling_interop::Error::Export { path, reason }.into()).text
+            })
+        })
+    }
+}
+
+/// Returns the boards with a UF2 drive, and the UF2 family of each.
+pub fn drives() -> impl Iterator<Item = (&'static Board, Family)> {
+    BOARDS.iter().filter_map(|board| match board.loader {
+        Loader::ProbeOrUf2 { family } => Some((board, family)),
+        Loader::Probe | Loader::Espflash => None,
+    })
+}
+
+/// Builds the UF2 file for a board: the firmware that ships with the program, and the model.
+///
+/// # Errors
+/// [`Error::NotADrive`]; [`Error::Device`] if the board has no room for the model, or if there is no
+/// firmware for it.
+pub fn uf2(model: &Path, name: &str) -> Result<Vec<u8>> {
+    let found = drives().find(|(board, _)| board.name == name);
+    let (board, family) = found.ok_or_else(|| Error::NotADrive { name: name.to_owned() })?;
+    let bytes = model_file::read(model)?;
+    let plain = needs_plain(board, Source { path: model, bytes: &bytes })?;
+    let firmware = Shipped::find()?.load(board, plain)?;
+    let plan = Plan::of_files(board, Some(&firmware), model, plain)?;
+    Ok(uf2::write(&plan, family))
+}

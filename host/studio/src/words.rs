@@ -1,0 +1,85 @@
+//! The words of a person: folders of recordings and of models.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+use wakeling_capture::folder::{self, ClipMetadata};
+use wakeling_train::finetune::MODEL_FILE;
+
+use crate::{Places, corrections, word::phrase_of};
+
+/// Folder of the sound of the room, which all words share.
+pub const ROOM: &str = "room";
+/// Facts about a training run.
+const SETTINGS: &str = "settings.json";
+
+/// Word in the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedWord {
+    /// Name of its folders.
+    pub id: String,
+    /// Phrase.
+    pub phrase: String,
+    /// Number of takes.
+    pub takes: usize,
+    /// Number of those that live detection missed.
+    pub missed: usize,
+}
+
+/// Returns all words, sorted by name: those with recordings, and those with a model of one keyword.
+/// What cannot be read is left out.
+pub fn list(places: &Places) -> Vec<ListedWord> {
+    let mut words = BTreeMap::new();
+    for (id, path) in folders(&places.recordings) {
+        if id != ROOM && let Some(word) = recorded(&id, &path) {
+            words.insert(id, word);
+        }
+    }
+    for (id, path) in folders(&places.runs) {
+        if !words.contains_key(&id) && let Some(phrase) = trained_phrase(&path) {
+            words.insert(id.clone(), ListedWord { id, phrase, takes: 0, missed: 0 });
+        }
+    }
+    words.into_values().collect()
+}
+
+/// Returns the visible folders in a folder, with their names.
+fn folders(parent: &Path) -> Vec<(String, PathBuf)> {
+    let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
+    let folder = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().ok().filter(|n| !n.starts_with('.'))?;
+        entry.path().is_dir().then(|| (name, entry.path()))
+    };
+    entries.filter_map(|entry| folder(entry.ok()?)).collect()
+}
+
+/// Returns the word of a folder of recordings.
+fn recorded(id: &str, path: &Path) -> Option<ListedWord> {
+    let entries = folder::list(path).ok()?;
+    let metadata: Vec<ClipMetadata> = entries.iter().map(|e| e.metadata.clone()).collect();
+    let phrase = phrase_of(path, &metadata)?;
+    let missed = corrections::missed(&entries).count();
+    Some(ListedWord { id: id.to_owned(), phrase, takes: entries.len(), missed })
+}
+
+/// Returns the keyword of a model, if it has one and no more.
+fn trained_phrase(run: &Path) -> Option<String> {
+    if !run.join(MODEL_FILE).is_file() {
+        return None;
+    }
+    let settings: Value = serde_json::from_slice(&fs::read(run.join(SETTINGS)).ok()?).ok()?;
+    match settings["words"].as_array()?.as_slice() {
+        [word] => Some(word["label"].as_str()?.to_owned()),
+        _ => None,
+    }
+}
+
+/// Returns the name of the pretrained model of a run, as its settings give it.
+pub fn base_of(run: &Path) -> Option<String> {
+    let settings: Value = serde_json::from_slice(&fs::read(run.join(SETTINGS)).ok()?).ok()?;
+    Some(settings["base"].as_str()?.to_owned())
+}
