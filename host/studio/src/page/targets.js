@@ -11,8 +11,8 @@ import { openReport } from "./dialogs.js";
 
 /** Ending of the file of each target. */
 const ENDINGS = { esphome: "-esphome.zip", c: ".h", browser: "-browser.zip", model: ".wkl" };
-/** Board that is selected, by name. */
-let board = "";
+/** Name of the board that is selected, by target. */
+const chosen = {};
 
 const fileName = () => state.phrase.replace(/\s+/g, "-");
 
@@ -30,31 +30,50 @@ function getButton(id, path, name, label) {
   return button;
 }
 
-function boardControls(boards) {
-  if (!boards.some(({ name }) => name === board)) board = (boards.find(({ fits }) => fits) ?? boards[0])?.name ?? "";
-  const select = h("select", { id: "drives" }, ...boards.map(({ name, title }) => h("option", { value: name }, title)));
-  select.value = board;
-  const about = h("p", { id: "drive-text" });
+/** Targets that are for a board: ids of the controls, request, and name of the file. */
+const BOARDED = {
+  uf2: {
+    ids: ["drives", "drive-text", "uf2", "train-board"],
+    path: (board) => `/api/uf2?board=${board}`,
+    name: (board) => `${fileName()}-${board}.uf2`,
+    get: "uf2",
+  },
+  esphome: {
+    ids: ["esphome-boards", "esphome-text", "get-esphome", "train-esphome"],
+    path: (board) => `/api/export?to=esphome&board=${board}`,
+    name: () => fileName() + ENDINGS.esphome,
+    get: "target.esphome.get",
+  },
+};
+
+/** Returns the choice of a board, what to do with the file, and its download, or a training that fits the board. */
+function boardControls(id, boards) {
+  const { ids, path, name, get } = BOARDED[id];
+  const first = boards.find((board) => board.name === chosen[id]) ?? boards.find(({ fits }) => fits) ?? boards[0];
+  chosen[id] = first?.name ?? "";
+  const select = h("select", { id: ids[0] }, ...boards.map((board) => h("option", { value: board.name }, board.title)));
+  select.value = chosen[id];
+  const about = h("p", { id: ids[1] });
   const button = getButton(
-    "uf2",
-    () => `/api/uf2?board=${board}`,
-    () => `${fileName()}-${board}.uf2`,
-    text("uf2"),
+    ids[2],
+    () => path(chosen[id]),
+    () => name(chosen[id]),
+    text(get),
   );
-  const other = h("button", { id: "train-board", class: "button" });
+  const other = h("button", { id: ids[3], class: "button" });
   other.onclick = guarded(other, async () => {
-    await train(board);
+    await train(chosen[id]);
     goTo("train", { focus: byId("cancel"), says: text("says.train") });
   });
   const showBoard = () => {
-    const { title, fits, why } = boards.find(({ name }) => name === board) ?? { fits: true, why: "" };
+    const { title = "", fits = false, why = "" } = boards.find((board) => board.name === chosen[id]) ?? {};
     about.className = fits ? "" : "note fair";
-    about.textContent = fits ? text("driveText", { board: title }) : sentences(why).join(" ");
+    about.textContent = fits ? (id === "uf2" ? text("driveText", { board: title }) : "") : sentences(why).join(" ");
     [button.hidden, other.hidden] = [!fits, fits];
     other.textContent = text("trainBoard", { board: title });
   };
   select.onchange = () => {
-    board = select.value;
+    chosen[id] = select.value;
     showBoard();
   };
   showBoard();
@@ -71,7 +90,7 @@ function targetCard({ id, fits, why, boards }) {
   const lead = h("p", { class: "soft" }, text(`target.${id}.text`));
   const foot = (...children) => h("p", { class: "row foot", "data-row": true }, ...children);
   let body;
-  if (id === "uf2") body = boardControls(boards);
+  if (id in BOARDED && boards.length) body = boardControls(id, boards);
   else if (!fits) body = [h("p", { class: "note fair" }, sentences(why).join(" "))];
   else {
     const isModel = id === "model";

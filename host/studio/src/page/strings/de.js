@@ -252,7 +252,7 @@ export default {
   drive: "Platine",
   uf2: "UF2-Datei herunterladen",
   driveText: "Halt BOOTSEL gedrückt, während du den {board} einsteckst, und kopier die Datei auf das Laufwerk, das erscheint.",
-  trainBoard: "Ein Modell für den {board} trainieren",
+  trainBoard: "Für {board} trainieren",
   noReport: "Es gibt keinen Bericht: Er braucht acht Aufnahmen und etwas Raumgeräusch.",
   newTab: "In neuem Tab öffnen",
   close: "Schließen",

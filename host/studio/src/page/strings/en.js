@@ -253,7 +253,7 @@ export default {
   drive: "Board",
   uf2: "Download the UF2 file",
   driveText: "Hold BOOTSEL while you plug the {board} in, and copy the file to the drive that appears.",
-  trainBoard: "Train a model that fits the {board}",
+  trainBoard: "Train for {board}",
   noReport: "There is no report: it takes eight takes and some sound of the room.",
   newTab: "Open in a new tab",
   close: "Close",
