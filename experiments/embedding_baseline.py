@@ -32,7 +32,7 @@ ROWS = 16
 HOP_S, FIRST_S = 0.08, 0.775
 COPIES = 40
 C = 1e-4
-# A window in so many of the negatives, and windows a minute of the second round.
+# One window in EVERY is a negative of the first fit; HARD windows of each minute join for the second.
 EVERY, HARD = 16, 20
 # Mel powers below this many dB count as silence: less than one step of an i16 sample.
 FLOOR_DB = 0.0
