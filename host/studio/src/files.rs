@@ -176,10 +176,7 @@ mod tests {
     fn languages_have_the_same_keys_and_placeholders() {
         let (english, german) = (texts("/strings/en.js"), texts("/strings/de.js"));
         assert!(english.len() > 200, "{}", english.len());
-        assert_eq!(
-            english.keys().collect::<BTreeSet<_>>(),
-            german.keys().collect::<BTreeSet<_>>()
-        );
+        assert_eq!(english.keys().collect::<BTreeSet<_>>(), german.keys().collect::<BTreeSet<_>>());
         let placeholders = |text: &str| -> BTreeSet<String> {
             let parts = text.split('{').skip(1);
             parts.filter_map(|part| Some(part.split_once('}')?.0.to_owned())).collect()
@@ -248,10 +245,12 @@ mod tests {
 
     #[test]
     fn compact_files_lack_nothing_but_comments() {
-        let source = "// About.\n/** One. */\n/**\n * More.\n */\nif (a) {\n  b(\"// c\"); // d\n}\n\n";
+        let source =
+            "// About.\n/** One. */\n/**\n * More.\n */\nif (a) {\n  b(\"// c\"); // d\n}\n\n";
         assert_eq!(compact(source), "if (a) {\nb(\"// c\"); // d\n}\n");
         let rules = "a, b { color: red; width: calc(1px + 2px); }\n@media (width < 9em) {\nc:hover { d: e }\n}\n";
-        let expected = "a,b{color:red;width:calc(1px + 2px)}\n@media (width < 9em){\nc:hover{d:e }\n}\n";
+        let expected =
+            "a,b{color:red;width:calc(1px + 2px)}\n@media (width < 9em){\nc:hover{d:e }\n}\n";
         assert_eq!(compact_rules(rules), expected);
         for (path, kind, content) in FILES {
             let strings = content.split('"').skip(1).step_by(2).filter(|_| kind == CSS);
@@ -272,12 +271,16 @@ mod tests {
     #[test]
     fn every_file_that_is_imported_is_served() {
         for (path, _, content) in scripts() {
-            for file in quoted(content, "from \"./").into_iter().chain(quoted(content, "import \"./")) {
+            for file in
+                quoted(content, "from \"./").into_iter().chain(quoted(content, "import \"./"))
+            {
                 assert!(find(&format!("/{file}")).is_some(), "{path} imports {file}");
             }
         }
         let page = content("/");
-        for file in quoted(page, "src=\"").into_iter().chain(quoted(page, "rel=\"stylesheet\" href=\"")) {
+        for file in
+            quoted(page, "src=\"").into_iter().chain(quoted(page, "rel=\"stylesheet\" href=\""))
+        {
             assert!(find(&format!("/{file}")).is_some(), "the page loads {file}");
         }
         assert!(!page.contains("{logo}") && page.contains("data:image/svg+xml,%3Csvg"), "{page}");
