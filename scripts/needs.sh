@@ -14,6 +14,7 @@ declare -rA NEEDS=(
     [bench]='rust cc alsa qemu-arm qemu-riscv'
     [fuzz]='rust cc c++ alsa'
     [lint]='rust cc alsa rustfmt clippy'
+    [images]='rust cc alsa tmux pulseaudio chromium inter'
     [package]='rust cc'
     [demo]='rust cc alsa qemu-arm'
 )
@@ -27,11 +28,15 @@ declare -rA TITLES=(
     [qemu-riscv]='QEMU for RISC-V'
     [arm-gcc]='a C compiler for Arm, with newlib'
     [riscv-gcc]='a C compiler for RISC-V, with picolibc'
+    [chromium]=Chromium
     [cmake]=CMake
+    [inter]='the font Inter'
     [rustfmt]=rustfmt
     [clippy]=clippy
     [npm]=npm
+    [pulseaudio]='a virtual sound card (PulseAudio)'
     [python]='Python with venv'
+    [tmux]=tmux
 )
 
 # Debian's packages of each need; those of `qemu-riscv` differ between releases (`packages_of`).
@@ -42,9 +47,13 @@ declare -rA PACKAGES=(
     [qemu-arm]=qemu-system-arm
     [arm-gcc]='gcc-arm-none-eabi libnewlib-arm-none-eabi'
     [riscv-gcc]='gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf'
+    [chromium]=chromium
     [cmake]=cmake
+    [inter]='fontconfig fonts-inter'
     [npm]=npm
+    [pulseaudio]='pulseaudio pulseaudio-utils libasound2-plugins'
     [python]=python3-venv
+    [tmux]=tmux
 )
 # Targets of the C library's archives (xtask/src/archives.rs).
 readonly C_TARGETS=(
@@ -144,6 +153,8 @@ has() {
         riscv-gcc) compiles_for riscv64-unknown-elf-gcc --specs=picolibc.specs ;;
         rustfmt) cargo fmt --version >/dev/null 2>&1 ;;
         clippy) cargo clippy --version >/dev/null 2>&1 ;;
+        # The font of the accepted screens.
+        inter) fc-list : family 2>/dev/null | grep -q '^Inter' ;;
         python) python3 -c 'import ensurepip, venv' >/dev/null 2>&1 ;;
         target:*) has_target "${1#target:}" ;;
         debian-target:*) has_target "${1#debian-target:}" || has_debian_rust ;;

@@ -2,11 +2,19 @@
 //!
 //! Its microphone is a WAV file. [`Browser::start`] returns `None` where Chromium or bash is
 //! missing, and the tests print that they were skipped.
+//!
+//! | module | content |
+//! |---|---|
+//! | [`input`] | pointer, keyboard, touch, dropped and chosen files |
+//! | [`watch`] | requests, bytes, messages of the console, layout shifts |
+
+pub mod input;
+pub mod watch;
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{BufRead, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -15,6 +23,9 @@ use serde_json::{Value, json};
 
 /// Names of the program, depending on the distribution.
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+
+/// Font of the accepted screens: Debian's package fonts-inter.
+const SANS: &str = "Inter";
 
 /// Patience with a page that loads.
 const LOADING: Duration = Duration::from_secs(60);
@@ -26,11 +37,53 @@ pub struct Browser {
     answers: BufReader<File>,
     session: Value,
     next: u64,
+    /// Events of the protocol that [`watch`] has not read yet.
+    events: Vec<Value>,
+    view: View,
+}
+
+/// What the page is shown on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct View {
+    /// Width in CSS pixels.
+    pub width: u32,
+    /// Height in CSS pixels.
+    pub height: u32,
+    /// Device pixels per CSS pixel. Half the size at twice the scale is a zoom of 200 %.
+    pub scale: f64,
+    /// A phone has a touch screen, and no pointer that hovers.
+    pub is_phone: bool,
+    /// Prefers dark colours.
+    pub is_dark: bool,
+    /// Prefers a page without movement.
+    pub has_reduced_motion: bool,
+}
+
+impl View {
+    /// Returns a light screen with a pointer.
+    pub const fn of(width: u32, height: u32) -> Self {
+        Self {
+            width,
+            height,
+            scale: 1.0,
+            is_phone: false,
+            is_dark: false,
+            has_reduced_motion: false,
+        }
+    }
 }
 
 impl Browser {
-    /// Starts a browser whose page has loaded `url`, with its files in `place`; downloads go to `place/downloads`.
+    /// Starts a browser whose page has loaded `url`, with its files in `place`; downloads go to
+    /// `place/downloads`.
     pub fn start(place: &Path, microphone: &Path, url: &str) -> Option<Self> {
+        let mut browser = Self::launch(place, microphone)?;
+        browser.open(url);
+        Some(browser)
+    }
+
+    /// Starts a browser with an empty page.
+    pub fn launch(place: &Path, microphone: &Path) -> Option<Self> {
         let has = |name: &&&str| {
             Command::new(name)
                 .arg("--version")
@@ -43,8 +96,11 @@ impl Browser {
             eprintln!("skipped: no Chromium; type: sudo apt-get install chromium");
             return None;
         };
+        let fonts = fonts(place);
         let pipe = |name: &str| {
             let path = place.join(name);
+            // Of an earlier browser in the same folder.
+            let _ = fs::remove_file(&path);
             let made = Command::new("mkfifo").arg(&path).status();
             assert!(made.is_ok_and(|s| s.success()), "a pipe");
             path
@@ -59,9 +115,11 @@ impl Browser {
             .arg(format!("--use-file-for-fake-audio-capture={}", microphone.display()))
             .arg(format!("--user-data-dir={}", profile.display()))
             .arg("--autoplay-policy=no-user-gesture-required")
-            .arg("--window-size=900,1400")
+            // Text without coloured edges, and the language of the accepted screens.
+            .args(["--disable-lcd-text", "--lang=en", "--window-size=900,1400"])
             .current_dir(place)
             .env("HOME", place)
+            .env("FONTCONFIG_FILE", fonts)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -69,8 +127,10 @@ impl Browser {
             .expect("bash starts");
         let requests = OpenOptions::new().write(true).open(requests).expect("a pipe");
         let answers = BufReader::new(File::open(answers).expect("a pipe"));
-        let mut browser = Self { process, requests, answers, session: Value::Null, next: 0 };
-        let target = browser.ask("Target.createTarget", json!({ "url": url }));
+        let (session, view) = (Value::Null, View::of(900, 1_400));
+        let mut browser =
+            Self { process, requests, answers, session, next: 0, events: Vec::new(), view };
+        let target = browser.ask("Target.createTarget", json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let session = browser.ask("Target.attachToTarget", attach)["sessionId"].clone();
         let downloads = place.join("downloads");
@@ -80,12 +140,21 @@ impl Browser {
             json!({ "behavior": "allow", "downloadPath": downloads }),
         );
         browser.session = session;
-        // A new target is an empty page until the navigation commits.
-        browser.wait_for(
-            "location.href !== 'about:blank' && document.readyState === 'complete'",
-            LOADING,
-        );
+        browser.watch();
         Some(browser)
+    }
+
+    /// Loads a page.
+    pub fn open(&mut self, url: &str) {
+        // The mark distinguishes the old page from the new one, even if the address is the same.
+        self.evaluate("window.isOld = true");
+        let answer = self.ask("Page.navigate", json!({ "url": url }));
+        assert!(answer["errorText"].is_null(), "{url}: {answer}");
+        // Another fragment alone does not load a page.
+        if answer["loaderId"].is_null() {
+            self.ask("Page.reload", json!({}));
+        }
+        self.wait_for("!window.isOld && document.readyState === 'complete'", LOADING);
     }
 
     fn ask(&mut self, method: &str, parameters: Value) -> Value {
@@ -100,7 +169,9 @@ impl Browser {
             self.answers.read_until(0, &mut answer).expect("the browser answers");
             assert_eq!(answer.pop(), Some(0), "the browser has ended");
             let answer: Value = serde_json::from_slice(&answer).expect("JSON");
-            if answer["id"] == self.next {
+            if answer["id"].is_null() {
+                self.events.push(answer);
+            } else if answer["id"] == self.next {
                 assert!(answer["error"].is_null(), "{method}: {answer}");
                 return answer["result"].clone();
             }
@@ -109,11 +180,28 @@ impl Browser {
 
     /// Sets the size of the page's viewport, and its color scheme, "light" or "dark".
     pub fn set_viewport(&mut self, (width, height): (u32, u32), scheme: &str) {
-        let size =
-            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.set_view(View { is_dark: scheme == "dark", ..View::of(width, height) });
+    }
+
+    /// Returns what the page is shown on.
+    pub const fn view(&self) -> View {
+        self.view
+    }
+
+    /// Shows the page on something else.
+    pub fn set_view(&mut self, view: View) {
+        let View { width, height, scale, is_phone, .. } = view;
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": scale, "mobile": is_phone });
         self.ask("Emulation.setDeviceMetricsOverride", size);
-        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
-        self.ask("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
+        self.ask("Emulation.setTouchEmulationEnabled", json!({ "enabled": is_phone }));
+        let scheme = if view.is_dark { "dark" } else { "light" };
+        let motion = if view.has_reduced_motion { "reduce" } else { "no-preference" };
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": scheme },
+            { "name": "prefers-reduced-motion", "value": motion },
+        ]);
+        self.ask("Emulation.setEmulatedMedia", json!({ "features": features }));
+        self.view = view;
     }
 
     /// Returns the CPU seconds that all pages have taken so far.
@@ -150,26 +238,6 @@ impl Browser {
         }
     }
 
-    /// Presses a key, such as "Tab" or "Enter".
-    pub fn press(&mut self, key: &str) {
-        let (code, text) = match key {
-            "Enter" => (13, "\r"),
-            "Tab" => (9, ""),
-            _ => (0, key),
-        };
-        for kind in ["keyDown", "keyUp"] {
-            let text = if kind == "keyDown" { text } else { "" };
-            let event =
-                json!({ "type": kind, "key": key, "windowsVirtualKeyCode": code, "text": text });
-            self.ask("Input.dispatchKeyEvent", event);
-        }
-    }
-
-    /// Types into the focused element.
-    pub fn type_text(&mut self, text: &str) {
-        self.ask("Input.insertText", json!({ "text": text }));
-    }
-
     /// Returns the page as a screen reader presents it: roles and names, one per line.
     pub fn spoken(&mut self) -> Vec<String> {
         let nodes = self.ask("Accessibility.getFullAXTree", json!({}));
@@ -193,18 +261,42 @@ impl Browser {
 
     fn save_image(&mut self, name: &str, beyond_view: bool) {
         let Some(folder) = std::env::var_os("WAKELING_SCREENSHOTS") else { return };
+        self.screenshot(&Path::new(&folder).join(name), beyond_view);
+    }
+
+    /// Writes a PNG of the viewport, or of the whole page.
+    pub fn screenshot(&mut self, path: &Path, beyond_view: bool) {
         let parameters = json!({ "captureBeyondViewport": beyond_view });
         let answer = self.ask("Page.captureScreenshot", parameters);
         let mut decoder = Command::new("base64")
             .arg("-d")
             .stdin(Stdio::piped())
-            .stdout(File::create(Path::new(&folder).join(name)).expect("a file"))
+            .stdout(File::create(path).expect("a file"))
             .spawn()
             .expect("base64");
         let text = answer["data"].as_str().unwrap_or_default().as_bytes();
         decoder.stdin.take().expect("a pipe").write_all(text).expect("base64");
         decoder.wait().expect("base64");
     }
+}
+
+/// Writes settings of the fonts, so that a page has the same ones on each machine that has them, and
+/// another only where they are missing. Returns the file.
+fn fonts(place: &Path) -> PathBuf {
+    let prefer = |family: &str| {
+        format!(
+            "<alias binding=\"strong\"><family>{family}</family><prefer><family>{SANS}</family></prefer></alias>"
+        )
+    };
+    let aliases: String = ["system-ui", "sans-serif", "sans"].map(prefer).concat();
+    let cache = place.join("fonts-cache");
+    let text = format!(
+        "<?xml version=\"1.0\"?><!DOCTYPE fontconfig SYSTEM \"fonts.dtd\"><fontconfig><dir>/usr/share/fonts</dir><dir>/usr/local/share/fonts</dir><cachedir>{}</cachedir>{aliases}<match target=\"font\"><edit name=\"hinting\" mode=\"assign\"><bool>false</bool></edit></match></fontconfig>",
+        cache.display()
+    );
+    let path = place.join("fonts.conf");
+    fs::write(&path, text).expect("a file");
+    path
 }
 
 impl Drop for Browser {

@@ -20,6 +20,7 @@ pub mod program;
 pub mod forms;
 pub mod random;
 pub mod requests;
+pub mod screens;
 pub mod server;
 pub mod shipped;
 pub mod sound;

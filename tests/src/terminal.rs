@@ -3,8 +3,8 @@
 //! The drawing depends only on the text, so an image can be compared with its text.
 
 use std::{
-    fmt::Write,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -15,20 +15,55 @@ const CELL: f64 = 8.4;
 /// Height of a line.
 const LINE: f64 = 18.0;
 /// Space around the text.
-const MARGIN: f64 = 16.0;
-/// Height of the bar above the text.
-const BAR: f64 = 28.0;
+const MARGIN: f64 = 18.0;
+/// Height of the window's title bar.
+const BAR: f64 = 34.0;
 /// Time limit for the text that a command is expected to show.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// Title of the image in the documents.
-pub const IMAGE_TITLE: &str = "A terminal: recording, fine-tuning and testing a wake word";
-/// Number of columns of the image in the documents.
-pub const IMAGE_COLUMNS: usize = 100;
+/// Image of a terminal in the documents: `NAME.svg`, rendered from `NAME.txt`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Name of its files, without an ending.
+    pub name: &'static str,
+    /// Description, for readers who do not see it.
+    pub title: &'static str,
+    /// Width of the terminal.
+    pub columns: usize,
+}
+
+/// Images in `docs/images/`.
+pub const IMAGES: [Image; 5] = [
+    Image {
+        name: "terminal",
+        title: "A terminal: recording, fine-tuning and testing a wake word",
+        columns: 100,
+    },
+    Image { name: "help", title: "A terminal: the commands in groups", columns: 80 },
+    Image {
+        name: "record",
+        title: "A terminal: takes with the level meter, one good and one too quiet",
+        columns: 80,
+    },
+    Image {
+        name: "doctor",
+        title: "A terminal: what this machine has, and what it lacks",
+        columns: 80,
+    },
+    Image {
+        name: "evaluate",
+        title: "A terminal: misses and false accepts of a model",
+        columns: 100,
+    },
+];
+
+/// Start of a command's line.
+const PROMPT: &str = "$ ";
 
 const STYLE: &str = "\
-text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#d8dee9;white-space:pre}\
-.b{font-weight:700;fill:#fff}.d{fill:#8a94a6}.r{fill:#ff8a80}.g{fill:#8fd6a0}.y{fill:#e6cf7a}.c{fill:#7fc8ff}";
+text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;fill:#d5dbe5;white-space:pre}\
+rect{fill:#d5dbe5}.b{font-weight:700;fill:#fff}.d{fill:#8b95a7}.r{font-weight:700;fill:#ff8f86}\
+.g{font-weight:700;fill:#86d99c}.y{font-weight:700;fill:#ecd17c}.c{fill:#7cc7ff}.p{fill:#86d99c}.t{fill:#9aa5b8;font-size:12px}";
 
 /// Style of a stretch of text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,11 +103,59 @@ impl Look {
             Some(2) => "g",
             Some(3) => "y",
             Some(4 | 6) => "c",
+            // Bright black is the terminal's gray.
+            Some(0) => "d",
             _ if self.is_bold => "b",
             _ if self.is_dim => "d",
             _ => "",
         }
     }
+}
+
+/// Returns the text of a terminal without its escape sequences.
+pub fn plain(text: &str) -> String {
+    let mut look = Look::default();
+    let line = |line: &str| -> String {
+        spans(line, &mut look).into_iter().map(|(_, text)| text).collect::<String>() + "\n"
+    };
+    text.lines().map(line).collect()
+}
+
+/// Returns the commands of a text, each with the lines that it printed.
+pub fn commands(text: &str) -> Vec<(String, Vec<String>)> {
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    for line in plain(text).lines() {
+        match (line.strip_prefix(PROMPT), found.last_mut()) {
+            (Some(command), _) => found.push((command.to_owned(), Vec::new())),
+            (None, Some((_, lines))) => lines.push(line.trim_end().to_owned()),
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+/// Returns width and height of a stroke in box drawing; none for other characters.
+fn stroke(character: char) -> Option<(f64, f64)> {
+    match character {
+        '─' => Some((CELL, 1.4)),
+        '━' => Some((CELL, 4.0)),
+        '┃' => Some((3.0, LINE * 0.8)),
+        _ => None,
+    }
+}
+
+/// Splits text where it changes between box drawing, of one kind, and other characters.
+fn runs(text: &str) -> Vec<String> {
+    let mut runs: Vec<String> = Vec::new();
+    let mut last = None;
+    for c in text.chars() {
+        match runs.last_mut() {
+            Some(run) if last == Some(stroke(c)) => run.push(c),
+            _ => runs.push(c.into()),
+        }
+        last = Some(stroke(c));
+    }
+    runs
 }
 
 /// Splits a line into stretches of one style each.
@@ -106,7 +189,7 @@ pub fn svg(text: &str, title: &str, columns: usize) -> String {
     let mut look = Look::default();
     let line = |line: &str| {
         // The end of a screen does not reset its last style.
-        if line.starts_with("$ ") {
+        if line.starts_with(PROMPT) {
             look = Look::default();
         }
         spans(line, &mut look)
@@ -118,36 +201,68 @@ pub fn svg(text: &str, title: &str, columns: usize) -> String {
     let columns = lines.iter().map(length).max().unwrap_or(0).max(columns);
     let width = columns as f64 * CELL + 2.0 * MARGIN;
     let height = lines.len() as f64 * LINE + BAR + MARGIN;
-    let title = escape(title);
-    let mut svg = format!(
-        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width:.0} {height:.0}' width='{width:.0}' height='{height:.0}' role='img' aria-label='{title}'>\n\
-         <title>{title}</title><style>{STYLE}</style>\n\
-         <rect width='100%' height='100%' rx='8' fill='#161b22'/>\n\
-         <circle cx='18' cy='15' r='5' fill='#ff5f57'/><circle cx='36' cy='15' r='5' fill='#febc2e'/><circle cx='54' cy='15' r='5' fill='#28c840'/>\n"
-    );
+    let mut svg = window(width, height, &escape(title));
     for (row, line) in lines.iter().enumerate() {
         let y = BAR + LINE * (row as f64 + 0.9);
         let mut column = 0;
-        let is_command = line.first().is_some_and(|(_, text)| text.starts_with("$ "));
-        for (look, text) in line {
-            let (count, start) = (text.chars().count(), column);
-            column += count;
-            if text.trim().is_empty() {
-                continue;
+        for (class, text) in stretches(line) {
+            let x = MARGIN + column as f64 * CELL;
+            column += text.chars().count();
+            if !text.trim().is_empty() {
+                svg += &element(class, &text, (x, y));
             }
-            let class = if is_command { "b" } else { look.class() };
-            let class = if class.is_empty() { String::new() } else { format!(" class='{class}'") };
-            // A font of another width must not move the columns.
-            let _ = writeln!(
-                svg,
-                "<text{class} x='{:.1}' y='{y:.1}' textLength='{:.1}' lengthAdjust='spacingAndGlyphs' xml:space='preserve'>{}</text>",
-                MARGIN + start as f64 * CELL,
-                count as f64 * CELL,
-                escape(text)
-            );
         }
     }
     svg + "</svg>\n"
+}
+
+/// Returns the start of an SVG: a window with a title bar.
+fn window(width: f64, height: f64, title: &str) -> String {
+    format!(
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width:.0} {height:.0}' width='{width:.0}' height='{height:.0}' role='img' aria-label='{title}'>\n\
+         <title>{title}</title><style>{STYLE}</style>\n\
+         <rect x='.5' y='.5' width='{:.0}' height='{:.0}' rx='10' style='fill:#12161d;stroke:#313a48'/>\n\
+         <path d='M1 {bar:.0}V10a9 9 0 0 1 9-9H{:.0}a9 9 0 0 1 9 9V{bar:.0}z' fill='#1c222c'/>\n\
+         <circle cx='20' cy='15' r='5.5' fill='#ff5f57'/><circle cx='39' cy='15' r='5.5' fill='#febc2e'/><circle cx='58' cy='15' r='5.5' fill='#28c840'/>\n\
+         <text class='t' x='{:.0}' y='19' text-anchor='middle'>wakeling</text>\n",
+        width - 1.0,
+        height - 1.0,
+        width - 10.0,
+        width / 2.0,
+        bar = BAR - 6.0,
+    )
+}
+
+/// Returns the stretches of a line with their classes. A command's prompt has one of its own.
+fn stretches(line: &[(Look, String)]) -> Vec<(&'static str, String)> {
+    let text: String = line.iter().map(|(_, text)| text.as_str()).collect();
+    if let Some(command) = text.strip_prefix(PROMPT) {
+        return vec![("p", PROMPT.into()), ("b", command.into())];
+    }
+    let of = |(look, text): &(Look, String)| -> Vec<_> {
+        runs(text).into_iter().map(|text| (look.class(), text)).collect()
+    };
+    line.iter().flat_map(of).collect()
+}
+
+/// Returns an element for a stretch of text that starts at a point of the base line.
+fn element(class: &str, text: &str, (x, y): (f64, f64)) -> String {
+    let count = text.chars().count() as f64;
+    let class = if class.is_empty() { String::new() } else { format!(" class='{class}'") };
+    if let Some((cell, stroke)) = text.chars().next().and_then(stroke) {
+        // Fonts leave gaps between these characters.
+        let (x, top) = (x + (CELL - cell) / 2.0, y - 4.5 - stroke / 2.0);
+        let width = cell + (count - 1.0) * CELL;
+        return format!(
+            "<rect{class} x='{x:.1}' y='{top:.1}' width='{width:.1}' height='{stroke:.1}'/>\n"
+        );
+    }
+    // A font of another width must not move the columns.
+    format!(
+        "<text{class} x='{x:.1}' y='{y:.1}' textLength='{:.1}' lengthAdjust='spacingAndGlyphs' xml:space='preserve'>{}</text>\n",
+        count * CELL,
+        escape(text)
+    )
 }
 
 /// Terminal in tmux that runs a command with a virtual sound card.
@@ -164,7 +279,10 @@ impl<'s> Session<'s> {
         (columns, rows): (usize, usize),
         command: &str,
     ) -> Self {
-        let session = Self { sink, socket: folder.join("tmux") };
+        // A server that ends still takes connections at its socket for a moment.
+        static SESSIONS: AtomicUsize = AtomicUsize::new(0);
+        let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
+        let session = Self { sink, socket: folder.join(format!("tmux-{number}")) };
         let (columns, rows) = (columns.to_string(), rows.to_string());
         let folder = folder.display().to_string();
         let command = format!("{command}; code=$?; echo; echo EXIT $code; sleep 900");
@@ -219,10 +337,11 @@ mod tests {
         let text = "$ wakeling <x>\n\u{1b}[1mhey\u{1b}[0m \u{1b}[38;5;9ma & b\u{1b}[39m c\n\u{1b}[2mdim\n$ next\nplain\n";
         let svg = svg(text, "a 'title'", 20);
         for part in [
-            "class='b' x='16.0'",
-            ">$ wakeling &lt;x&gt;</text>",
+            "class='p' x='18.0'",
+            "class='b' x='34.8'",
+            ">wakeling &lt;x&gt;</text>",
             ">hey</text>",
-            "<text class='r' x='49.6'",
+            "<text class='r' x='51.6'",
             ">a &amp; b</text>",
             "class='d'",
             "xml:space='preserve'>plain</text>",
@@ -235,15 +354,39 @@ mod tests {
     }
 
     #[test]
-    fn the_image_in_the_documents_is_that_of_its_text() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/images");
-        let text = std::fs::read_to_string(folder.join("terminal.txt")).expect("a capture");
-        let image = std::fs::read_to_string(folder.join("terminal.svg")).expect("an image");
-        assert_eq!(
-            image,
-            svg(&text, IMAGE_TITLE, IMAGE_COLUMNS),
-            "cargo run -p wakeling-tests --example terminal_image -- render"
-        );
-        assert!(image.len() < 60_000, "{} bytes", image.len());
+    fn bars_are_strokes_in_their_place() {
+        let svg = svg("a \u{1b}[32m━━\u{1b}[0m─┃\n", "a bar", 20);
+        assert!(svg.contains("<rect class='g' x='34.8' y="), "{svg}");
+        assert!(svg.contains("width='16.8' height='4.0'"), "{svg}");
+        assert!(svg.contains("width='8.4' height='1.4'"), "{svg}");
+        assert!(!svg.contains('━') && !svg.contains('┃'), "{svg}");
     }
+
+    #[test]
+    fn commands_are_told_from_what_they_print() {
+        let text = "$ wakeling a\n\u{1b}[1mb\n\n$ wakeling c\nd  \n";
+        let found = commands(text);
+        assert_eq!(found[0], ("wakeling a".into(), vec!["b".into(), String::new()]));
+        assert_eq!(found[1], ("wakeling c".into(), vec!["d".into()]));
+    }
+
+    #[test]
+    fn the_images_in_the_documents_are_those_of_their_texts() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/images");
+        for Image { name, title, columns } in IMAGES {
+            let read = |ending: &str| {
+                let path = folder.join(format!("{name}.{ending}"));
+                std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+            };
+            let (text, image) = (read("txt"), read("svg"));
+            let expected = svg(&text, title, columns);
+            assert_eq!(image, expected, "{name}: ./x images, or for the look alone {RENDER}");
+            assert!(image.len() < LARGEST, "{name}: {} bytes", image.len());
+        }
+    }
+
+    /// Maximum size of an image in bytes.
+    const LARGEST: usize = 60_000;
+
+    const RENDER: &str = "cargo run -p wakeling-tests --example terminal_image -- render";
 }

@@ -21,7 +21,7 @@ const ESSENTIAL: [&str; 24] = [
 ];
 
 /// Tasks that compile, with the packages and targets that a bare machine lacks for each.
-const TASKS: [(&[&str], &[&str], &[&str]); 19] = [
+const TASKS: [(&[&str], &[&str], &[&str]); 20] = [
     (&["build"], &["build-essential", "libasound2-dev", "pkg-config"], &ALL_TARGETS),
     (&["firmware"], &["build-essential"], &["thumbv7em-none-eabihf"]),
     (&["firmware", "rv32imc"], &["build-essential"], &["riscv32imc-unknown-none-elf"]),
@@ -65,6 +65,22 @@ const TASKS: [(&[&str], &[&str], &[&str]); 19] = [
     ),
     (&["fuzz"], &["build-essential", "libasound2-dev", "pkg-config"], &[]),
     (&["lint"], &["build-essential", "libasound2-dev", "pkg-config"], &[]),
+    (
+        &["images"],
+        &[
+            "build-essential",
+            "chromium",
+            "fontconfig",
+            "fonts-inter",
+            "libasound2-dev",
+            "libasound2-plugins",
+            "pkg-config",
+            "pulseaudio",
+            "pulseaudio-utils",
+            "tmux",
+        ],
+        &[],
+    ),
     (
         &["demo"],
         &["build-essential", "libasound2-dev", "pkg-config", "qemu-system-arm"],
@@ -176,6 +192,10 @@ impl Machine {
                 picolibc-riscv64-unknown-elf) touch \"$MACHINE/picolibc\" ;;
                 cmake) make cmake ;;
                 npm) make npm ;;
+                chromium | pulseaudio | tmux) make $package ;;
+                fonts-inter) make fc-list 'echo Inter' ;;
+                fontconfig) ;;
+                pulseaudio-utils | libasound2-plugins) ;;
                 python3-venv) make python3 ;;
                 qemu-system-misc | qemu-system-riscv) make qemu-system-riscv32 ;;
                 *) exit 100 ;;

@@ -38,6 +38,7 @@ pub enum Task<'t> {
         targets: Vec<String>,
     },
     Lint,
+    Images,
     Package,
     Demo,
     Release(Release),
@@ -72,6 +73,7 @@ impl<'t> Task<'t> {
             "bench" => Ok(Self::Bench { accept, machines: machines(names, "all", table)? }),
             "fuzz" => fuzz(rest),
             "lint" => without(Self::Lint, task),
+            "images" => without(Self::Images, task),
             "package" => without(Self::Package, task),
             "demo" => without(Self::Demo, task),
             "release" => Ok(Self::Release(Release::parse(rest)?)),
@@ -195,7 +197,7 @@ mod tests {
             let task = line.split(' ').next().unwrap_or_default();
             assert!(parse(task, &table).is_ok(), "{line}");
         }
-        assert_eq!(tasks.len(), 13);
+        assert_eq!(tasks.len(), 14);
         for machine in table.built_machines() {
             assert!(HELP.contains(&machine.name), "{}", machine.name);
         }

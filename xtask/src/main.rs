@@ -11,6 +11,7 @@
 //! | [`shipped`] | firmware of boards, as the program finds it |
 //! | [`sizes`], [`documents`] | what documents repeat, compared or written |
 //! | [`checks`], [`fuzz`] | tests, bench, lints, fuzz targets |
+//! | [`images`] | images of the documents |
 //! | [`package`] | packages of the crates |
 //! | [`npm`], [`wheel`] | packages of other languages |
 //! | [`demo`] | the whole journey |
@@ -31,6 +32,7 @@ mod demo;
 mod documents;
 mod firmware;
 mod fuzz;
+mod images;
 mod licences;
 mod npm;
 mod package;
@@ -75,6 +77,7 @@ fn run(arguments: &[String]) -> TaskResult {
         Task::Bench { accept, machines } => checks::bench(&table, accept, &machines)?,
         Task::Fuzz { seconds, targets } => fuzz::run(seconds, targets)?,
         Task::Lint => checks::lint()?,
+        Task::Images => images::make()?,
         Task::Package => package::run()?,
         Task::Demo => demo::run(&table)?,
         Task::Release(release) => release::run(&table, &release)?,

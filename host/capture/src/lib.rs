@@ -13,6 +13,7 @@ mod silence;
 mod system;
 pub mod take;
 pub mod terminal;
+pub mod view;
 
 pub use error::{Error, Obstacle, Result};
 

@@ -12,10 +12,11 @@ use crate::{
     device::Microphone,
     folder::{ClipMetadata, Folder},
     ring::Ring,
-    terminal::{Bar, Key, Screen, View},
+    terminal::{Key, Screen},
+    view::{Bar, Line, View},
 };
 use wakeling_audio::{SAMPLE_RATE, level::Meter};
-use wakeling_core::console;
+use wakeling_core::console::{self, Style};
 
 use crate::Result;
 use wakeling_device::{
@@ -269,23 +270,23 @@ impl Listener {
 
     fn view(&self, microphone: &str) -> View {
         let mut body = vec![
-            format!("Sensitivity: {}", self.sensitivity.names()),
-            format!("False accepts counted: {}", self.sensitivity.setting().evidence()),
-            self.note.clone(),
+            Line::from(format!("Sensitivity: {}", self.sensitivity.names())),
+            Line::from(format!("False accepts counted: {}", self.sensitivity.setting().evidence())),
+            Line::of(Style::Warning, &*self.note),
         ];
-        body.extend(
-            self.detections
-                .iter()
-                .map(|h| format!("{:8.2} s  {}  level {}", h.time_s, h.word, h.level)),
-        );
-        body.resize(3 + SHOWN, String::new());
+        body.extend(self.detections.iter().map(|h| {
+            let time = format!("{:8.2} s  ", h.time_s);
+            let level = format!("  level {}", h.level);
+            Line::of(Style::Dim, time).and(Style::Good, &*h.word).and(Style::Plain, level)
+        }));
+        body.resize(3 + SHOWN, Line::default());
         View {
             title: format!("Listening to {microphone}. A word is detected from level 50 on."),
             body,
             bars: (0..self.labels.len()).map(|word| self.bar(word)).collect(),
             level: Some(self.meter.level()),
             keys: KEYS,
-            is_question: false,
+            ..View::default()
         }
     }
 
@@ -294,12 +295,15 @@ impl Listener {
     fn bar(&self, word: usize) -> Bar {
         let threshold = self.stream.detectors()[word].threshold;
         let level = DetectionLevel::of(self.peaks[word].0, threshold);
-        let sign = if self.stream.is_open(word) { "  DETECTED" } else { "" };
+        let is_lit = self.stream.is_open(word);
+        // As wide as without it, so that the bar keeps its length.
+        let sign = if is_lit { "DETECTED" } else { "" };
         Bar {
             name: self.labels[word].clone(),
             share: level.share(),
             mark: DetectionLevel::THRESHOLD.share(),
-            text: format!("{level:>3}{sign}"),
+            text: format!("{level:>3}  {sign:8}"),
+            is_lit,
         }
     }
 }

@@ -9,14 +9,19 @@ use super::{
     folder::{ClipMetadata, Folder},
     take::{Phase, Recorded, Signal, Take, Timing, Verdict, tone},
 };
-use crate::terminal::{Key, Screen, View};
+use crate::{
+    terminal::{Key, Screen},
+    view::{Line, View},
+};
 use wakeling_audio::{SAMPLE_RATE, level::Meter};
-use wakeling_core::console;
+use wakeling_core::console::{self, Style};
 
 use crate::{Error, Result};
 
 /// Time that one poll of the microphone and the keys takes.
 const TICK: Duration = Duration::from_millis(40);
+/// Time from the start of a phrase until its level is judged.
+const ONSET: Duration = Duration::from_millis(400);
 /// Number of silent takes in a row after which an unattended session gives up.
 const MOST_SILENT: usize = 5;
 /// Seconds of a file of room sound, the most that a power failure loses.
@@ -157,18 +162,18 @@ impl Session<'_, '_> {
         }
     }
 
-    fn view(&self, body: Vec<String>, keys: &'static [(&'static str, &'static str)]) -> View {
+    fn view(&self, body: Vec<Line>, keys: &'static [(&'static str, &'static str)]) -> View {
         let Plan { phrase, takes, speaker, .. } = &self.plan;
         let who = if speaker.is_empty() { String::new() } else { format!(" · {speaker}") };
         let title = format!("\"{phrase}\" · take {} of {takes}{who}", self.taken() + 1);
         let level = Some(self.meter.level());
-        View { title, body, bars: Vec::new(), level, keys, is_question: false }
+        View { title, body, level, keys, ..View::default() }
     }
 
     /// Shows a question until a key answers it, and keeps the meter running.
     fn answer(
         &mut self,
-        body: &[String],
+        body: &[Line],
         keys: &'static [(&'static str, &'static str)],
     ) -> Result<Key> {
         loop {
@@ -183,10 +188,9 @@ impl Session<'_, '_> {
     }
 
     fn ready(&mut self) -> Result<Next> {
-        let body = [
-            self.prompt(self.timing()),
-            format!("Listening to {}. A countdown comes first.", self.devices.microphone.name()),
-        ];
+        let name = self.devices.microphone.name();
+        let listening = format!("Listening to {name}. A countdown comes first.");
+        let body = [self.prompt(self.timing()).into(), Line::of(Style::Dim, listening)];
         Ok(match self.answer(&body, READY_KEYS)? {
             Key::Enter | Key::Char(' ') => Next::Take,
             Key::Char('s') => {
@@ -213,7 +217,7 @@ impl Session<'_, '_> {
         let prompt = self.prompt(timing);
         self.was_far = self.style().0 == FAR;
         let mut take = Take::with(timing);
-        let mut is_due = false;
+        let (mut is_due, mut spoken) = (false, Duration::ZERO);
         loop {
             let pcm = self.devices.microphone.read(TICK)?;
             self.meter.push(&pcm);
@@ -222,12 +226,15 @@ impl Session<'_, '_> {
                 break;
             }
             let sign = match phase {
-                Phase::Counting(left) => format!("{left} …"),
-                Phase::Waiting => "NOW".into(),
-                Phase::Speaking | Phase::Over => "NOW · detected".into(),
+                Phase::Counting(left) => Line::of(Style::Title, format!("{left} …")),
+                Phase::Waiting => Line::of(Style::Accent, "NOW"),
+                Phase::Speaking | Phase::Over => Line::of(Style::Good, "NOW · detected"),
             };
-            let body = vec![prompt.clone(), sign];
-            self.devices.screen.show(&self.view(body, TAKE_KEYS))?;
+            if phase == Phase::Speaking {
+                spoken += TICK;
+            }
+            let view = self.view(vec![prompt.clone().into(), sign], TAKE_KEYS);
+            self.devices.screen.show(&View { is_speaking: spoken >= ONSET, ..view })?;
             if phase == Phase::Waiting && !std::mem::replace(&mut is_due, true) {
                 self.signal(&mut take)?;
             }
@@ -268,8 +275,8 @@ impl Session<'_, '_> {
             }
             return Ok(Next::Take);
         }
-        let body =
-            ["No sound was recorded. Is this the right microphone, and is it on?".to_owned()];
+        let question = "No sound was recorded. Is this the right microphone, and is it on?";
+        let body = [Line::of(Style::Warning, question)];
         loop {
             match self.answer(&body, SILENT_KEYS)? {
                 Key::Enter | Key::Char('r' | ' ') => return Ok(Next::Take),
@@ -282,14 +289,12 @@ impl Session<'_, '_> {
     fn judge(&mut self, recorded: &Recorded, has_gaps: bool) -> Result<Next> {
         self.silent = 0;
         let is_good = recorded.verdict == Verdict::Good && !has_gaps;
-        let mut line = format!(
-            "{:.2} s, peak {:.0} dB: {}",
-            recorded.phrase_s,
-            recorded.level.peak_db,
-            recorded.verdict.advice()
-        );
+        let measured =
+            format!("{:.2} s, peak {:.0} dB: ", recorded.phrase_s, recorded.level.peak_db);
+        let style = if is_good { Style::Good } else { Style::Warning };
+        let mut line = Line::from(measured).and(style, recorded.verdict.advice());
         if has_gaps {
-            line += "; the computer was too busy, and a part is missing";
+            line = line.and(style, "; the computer was too busy, and a part is missing");
         }
         if self.plan.keep_good {
             let body = vec![line];
@@ -336,9 +341,10 @@ impl Session<'_, '_> {
 }
 
 /// Returns the first line of `body` with an error below it.
-fn with_error(body: &[String], error: &Error) -> Vec<String> {
-    let lines = console::explained(error);
-    body.iter().take(1).cloned().chain(lines.lines().map(str::to_owned)).collect()
+fn with_error(body: &[Line], error: &Error) -> Vec<Line> {
+    let text = console::explained(error);
+    let lines = text.lines().map(|line| Line::of(Style::Error, line));
+    body.iter().take(1).cloned().chain(lines).collect()
 }
 
 const ROOM_KEYS: &[(&str, &str)] = &[("q", "stops; what was recorded is kept")];
@@ -377,7 +383,10 @@ pub fn record_room(devices: &mut Devices<'_>, folder: &mut Folder, minutes: f64)
             title: format!("The room · {minutes} minutes"),
             body: vec![
                 "Let it sound as it does every day: talk, television, dishes. Do not say the wake word.".into(),
-                format!("{} seconds left", (left.max(0.0) / 10.0).ceil() * 10.0),
+                Line::of(
+                    Style::Title,
+                    format!("{} seconds left", (left.max(0.0) / 10.0).ceil() * 10.0),
+                ),
             ],
             level: Some(meter.level()),
             keys: ROOM_KEYS,

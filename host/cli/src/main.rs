@@ -9,16 +9,23 @@ mod output;
 mod commands;
 mod doctor;
 mod error;
+mod help;
+mod layout;
 
 use std::{
-    io::ErrorKind,
+    env,
+    io::{self, ErrorKind, IsTerminal},
     panic::{UnwindSafe, catch_unwind},
     process::ExitCode,
 };
 
 use crate::error::{Error, Result};
-use clap::{CommandFactory, Parser, Subcommand};
-use wakeling_core::console;
+use anstream::{AutoStream, ColorChoice};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use wakeling_core::{
+    console::{self, Stream, Style},
+    progress,
+};
 
 /// Raise a wake word on a laptop, set it loose on a microcontroller
 #[derive(Debug, Parser)]
@@ -26,10 +33,11 @@ use wakeling_core::console;
     version,
     propagate_version = true,
     after_help = "Examples:
+  wakeling record \"hey computer\"
   wakeling finetune --word \"hey computer=recordings/\" --out runs/computer
-  wakeling simulate kitchen.wav --model runs/computer/model.wkl
+  wakeling listen runs/computer/model.wkl
 
-`wakeling COMMAND --help` shows examples of each command."
+`wakeling COMMAND -h` prints the everyday options, `--help` all of them."
 )]
 struct Wakeling {
     #[command(subcommand)]
@@ -71,9 +79,36 @@ enum Command {
 
 fn main() -> ExitCode {
     wakeling_train::startup::prepare();
+    set_up_console();
     console::log_to_stderr();
     error::explain_logged();
     guarded(run)
+}
+
+/// Words that begin a message or a line of it, with their styles.
+static LABELS: [(&str, Style); 4] = [
+    ("error:", Style::Error),
+    ("warning:", Style::Warning),
+    ("remedy:", Style::Accent),
+    ("next:", Style::Accent),
+];
+
+/// Decides about colours, for all output: clap decides by the same rules. `NO_COLOR`, `CLICOLOR`,
+/// `CLICOLOR_FORCE` and `TERM` are honoured; a pipe or a file gets none.
+fn set_up_console() {
+    let has_colour = |choice| choice != ColorChoice::Never;
+    // A program that reads lines of progress reads the messages as well.
+    let is_read = env::var_os(progress::LINES).is_some();
+    let (output, error) = (AutoStream::choice(&io::stdout()), AutoStream::choice(&io::stderr()));
+    console::set_colour(Stream::Output, has_colour(output));
+    console::set_colour(Stream::Error, has_colour(error) && !is_read);
+    console::set_labels(&LABELS);
+    if io::stderr().is_terminal() {
+        // On Windows, creating this stream makes the console take escape sequences.
+        let _ = AutoStream::always_ansi(io::stderr());
+        let size = crossterm::terminal::size();
+        console::set_columns(size.map_or(0, |(columns, _)| columns.into()));
+    }
 }
 
 /// Runs the program. A panic is a defect and exits with the code of a defect.
@@ -83,10 +118,18 @@ fn guarded(run: impl FnOnce() -> ExitCode + UnwindSafe) -> ExitCode {
 }
 
 fn run() -> ExitCode {
-    let command = match Wakeling::try_parse() {
+    let arguments: Vec<_> = env::args_os().collect();
+    let extent = help::Extent::of(arguments.iter().skip(1).map(|argument| argument.as_os_str()));
+    let mut definition = help::arrange(Wakeling::command(), extent);
+    let parsed = definition.try_get_matches_from_mut(arguments);
+    let parsed = parsed.and_then(|matches| {
+        Wakeling::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
+    });
+    let command = match parsed {
         Ok(parsed) => parsed.command,
         Err(error) => return print(&error),
     };
+    let all = || help::arrange(Wakeling::command(), help::Extent::Full);
     let result = match command {
         Command::Listen(args) => commands::listen::run(args),
         #[cfg(feature = "serve")]
@@ -114,8 +157,8 @@ fn run() -> ExitCode {
         Command::Advise(args) => commands::advise::run(args),
         Command::Synthesize(args) => commands::synthesize::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
-        Command::Completions(args) => commands::generate::completions(args, Wakeling::command()),
-        Command::Man(args) => commands::generate::man(args, Wakeling::command()),
+        Command::Completions(args) => commands::generate::completions(args, all()),
+        Command::Man(args) => commands::generate::man(args, all()),
     };
     end(result.and_then(|()| Ok(console::finish()?)))
 }

@@ -174,6 +174,51 @@ fn evaluate_mixes_noise_at_every_level_asked_for() {
     let head = "threshold_q8,false_accepts,misses_clean,misses_10_dB,misses_-5_dB,hours,\
                 at_most_per_hour,too_short_for_a_rate\n";
     assert!(curve.starts_with(head), "{curve}");
+    // The verdict is the first line, and a file for programs.
+    let verdict = text.lines().next().unwrap_or_default();
+    assert!(verdict.starts_with("In a quiet room it misse"), "{text}");
+    assert!(verdict.contains("; in noise at 10 dB ") && verdict.contains(", at -5 dB "), "{text}");
+    let summary = fs::read(place.path("curves/report.json")).expect("a summary");
+    let summary: serde_json::Value = serde_json::from_slice(&summary).expect("JSON");
+    assert_eq!(summary["verdict"], verdict);
+    assert_eq!(summary["keywords"][0]["label"], WORD);
+    let levels: Vec<_> =
+        (0..3).map(|i| summary["keywords"][0]["misses"][i]["snr_db"].as_f64()).collect();
+    assert_eq!(levels, [None, Some(10.0), Some(-5.0)]);
+}
+
+#[test]
+fn evaluate_writes_the_same_page_for_the_same_date() {
+    let place = TestDir::new();
+    let word = format!("{WORD}=good");
+    let evaluate = |date: &str, page: &str| {
+        Command::new(env!("CARGO_BIN_EXE_wakeling"))
+            .args(["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "good"])
+            .args(["--report", page, "--out", "results"])
+            .current_dir(place.0.path())
+            .env("WAKELING_MODELS", place.path("models"))
+            .env("SOURCE_DATE_EPOCH", date)
+            .output()
+            .expect("the program starts")
+    };
+    let mut pages = Vec::new();
+    for _ in 0..2 {
+        let output = evaluate("1796046600", "page.html");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        pages.push(fs::read_to_string(place.path("page.html")).expect("a page"));
+    }
+    assert_eq!(pages[0], pages[1]);
+    assert!(pages[0].contains("30 November 2026, 13:50 UTC"));
+    // The command can be typed again, with its quotes.
+    let command = "<code>wakeling evaluate --model good.wkl --word &#39;hey wakeling=good&#39; --negatives good";
+    assert!(pages[0].contains(command), "{}", pages[0]);
+    for date in ["", "today", "-1"] {
+        let output = evaluate(date, "other.html");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains("SOURCE_DATE_EPOCH"), "{message}");
+        assert!(!place.path("other.html").exists());
+    }
 }
 
 /// Returns the lines that a headless browser writes to its console while it shows a page; `None` if
@@ -348,18 +393,23 @@ fn every_help_has_an_example() {
         assert!(text.contains("Example"), "`{}` shows no example:\n{text}", arguments.join(" "));
         text
     };
+    // Continuation lines of long descriptions are indented further.
+    let names = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+        let names = lines.filter_map(|line| line.split_whitespace().next());
+        names.filter(|command| *command != "help").map(str::to_owned).collect()
+    };
     let text = help(&["--help"]);
-    let commands = text.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let commands: Vec<&str> = commands
-        .take_while(|line| !line.is_empty())
-        // Continuation lines of long descriptions are indented further.
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|command| *command != "help")
-        .collect();
-    assert!(commands.contains(&"simulate"), "{text}");
-    for command in commands {
-        help(&[command, "--help"]);
+    let commands = names(text.split("Options:").next().unwrap_or_default());
+    assert!(commands.contains(&"simulate".to_owned()), "{text}");
+    for command in &commands {
+        help(&[command, "-h"]);
+        let text = help(&[command, "--help"]);
+        // Some commands have commands of their own.
+        let nested = text.split("Commands:").nth(1).and_then(|rest| rest.split("\n\n").next());
+        for nested in names(nested.unwrap_or_default()) {
+            help(&[command, &nested, "--help"]);
+        }
     }
 }
 
@@ -376,5 +426,9 @@ fn completions_and_man_pages_know_every_command() {
     assert!(page("wakeling.1").contains("wakeling\\-record(1)"));
     assert!(page("wakeling-record.1").contains("\\-\\-takes"));
     assert!(page("wakeling-corpus-fetch.1").contains(".TH wakeling-corpus-fetch"));
+    // Options for experts, which the short help leaves out, are in the pages, and no colours are.
+    let finetune = page("wakeling-finetune.1");
+    assert!(finetune.contains("\\-\\-backbone\\-steps") && finetune.contains("Examples:"));
+    assert!(!finetune.contains('\u{1b}') && !page("wakeling.1").contains('\u{1b}'));
     place.refused(&["man", "good/a.wav"], "good/a.wav");
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use wakeling_audio as audio;
-use wakeling_tests::{null_sink::NullSink, shipped::few_models};
+use wakeling_tests::{null_sink::NullSink, shipped::few_models, terminal::commands};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeling");
 /// Option for a low threshold, far from the scores. Scores depend on where within a step the
@@ -35,6 +35,33 @@ fn times(lines: &str) -> Vec<f64> {
     lines.lines().filter_map(time).collect()
 }
 
+/// Checks the screen of `finetune` in the README's image against what another training logged: the
+/// first line, the title of the table, its rows, and the next step.
+fn the_image_shows_what_is_logged(logged: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = folder.join("../../docs/images/terminal.txt");
+    let image = commands(&std::fs::read_to_string(path).expect("an accepted screen"));
+    let finetune = image.iter().find(|(command, _)| command.starts_with("wakeling finetune"));
+    let (_, lines) = finetune.expect("the image shows finetune");
+    let words = |line: &str| {
+        let words = line.split_whitespace().filter(|word| !word.contains('/'));
+        let words = words.filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = |lines: &[&str], start: &str| {
+        let found = lines.iter().find(|line| line.trim_start().starts_with(start));
+        words(found.unwrap_or_else(|| panic!("no {start:?} in {lines:#?}")))
+    };
+    let image: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let logged: Vec<&str> = logged.lines().collect();
+    for start in ["training the head alone", "sensitivity", "next:"] {
+        assert_eq!(first(&image, start), first(&logged, start), "./x images makes it anew");
+    }
+    for start in ["strict", "normal", "eager"] {
+        assert_eq!(first(&image, start)[0], first(&logged, start)[0], "./x images makes it anew");
+    }
+}
+
 #[test]
 fn microphone_and_recording_give_the_same_events() {
     let place = tempfile::tempdir().expect("a temporary folder");
@@ -48,7 +75,9 @@ fn microphone_and_recording_give_the_same_events() {
         .current_dir(place.path())
         .env("WAKELING_MODELS", models)
         .output();
-    succeeded(output.expect("the program starts"));
+    let output = output.expect("the program starts");
+    the_image_shows_what_is_logged(&String::from_utf8_lossy(&output.stderr));
+    succeeded(output);
 
     let mut sound = vec![0; 32_000];
     for voice in ["am_onyx-0.ogg", "bf_lily-0.ogg", "am_onyx-1.ogg", "bf_lily-1.ogg"] {

@@ -10,7 +10,7 @@ use std::{
 
 use wakeling_audio as audio;
 use wakeling_data::dataset::Dataset;
-use wakeling_tests::null_sink::NullSink;
+use wakeling_tests::{null_sink::NullSink, terminal::plain};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_wakeling");
 /// Time limit of every operation here.
@@ -218,7 +218,9 @@ impl<'s> Terminal<'s> {
             eprintln!("skipped: no tmux; type: sudo apt-get install tmux");
             return None;
         }
-        let command = format!("{PROGRAM} {arguments}; echo \"exit code $?\"; sleep 60");
+        // With the characters that most terminals have.
+        let command =
+            format!("LC_ALL=C.UTF-8 {PROGRAM} {arguments}; echo \"exit code $?\"; sleep 60");
         let place = place.display().to_string();
         terminal.tmux(&[
             "-f",
@@ -241,28 +243,36 @@ impl<'s> Terminal<'s> {
         String::from_utf8_lossy(&output.expect("tmux runs").stdout).into_owned()
     }
 
-    /// Returns the screen, with values that differ between runs replaced: levels, lengths, counts.
+    /// Returns the screen, with values that differ between runs replaced.
     fn screen(&self) -> String {
-        let text = self.tmux(&["capture-pane", "-p"]);
-        let lines = text.trim_end().lines().map(|line| match line.split_once('[') {
-            Some(("microphone ", _)) => "microphone [LEVEL".to_owned(),
-            _ if line.contains(" s, peak ") => {
-                format!("SECONDS, PEAK:{}", line.rsplit(':').next().unwrap_or_default())
-            }
-            _ if line.ends_with(" …") => "COUNT …".to_owned(),
-            _ => line.trim_end().to_owned(),
-        });
-        lines.collect::<Vec<_>>().join("\n")
+        masked(&self.tmux(&["capture-pane", "-p"]))
     }
 
     fn wait_for(&self, text: &str) -> String {
-        wait_for(text, || self.screen().contains(text));
-        self.screen()
+        let mut screen = String::new();
+        wait_for(text, || {
+            screen = self.screen();
+            screen.contains(text)
+        });
+        screen
     }
 
     fn press(&self, key: &str) {
         self.tmux(&["send-keys", key]);
     }
+}
+
+/// Returns a screen with levels, lengths and counts replaced.
+fn masked(screen: &str) -> String {
+    let lines = screen.trim_end().lines().map(|line| match line.split_once(" dB: ") {
+        _ if line.starts_with("microphone ") => "microphone LEVEL".to_owned(),
+        Some((measured, verdict)) if measured.contains(" s, peak ") => {
+            format!("SECONDS, PEAK: {verdict}")
+        }
+        _ if line.ends_with(" …") => "COUNT …".to_owned(),
+        _ => line.trim_end().to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 impl Drop for Terminal<'_> {
@@ -275,21 +285,33 @@ impl Drop for Terminal<'_> {
 fn terminal_matches_the_snapshots() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let Some(sink) = NullSink::start(place.path(), 16_000, 1) else { return };
-    let arguments = "record 'hey wakeling' --takes 2 --speaker Ana --out takes --device default";
+    let arguments = "record 'hey wakeling' --speaker Ana --out takes --device default";
     let Some(terminal) = Terminal::start(&sink, place.path(), arguments) else { return };
     let mut shown = vec![terminal.wait_for("enter starts")];
-    let mut player = sink.play(&repeated(place.path(), &demo("am_onyx-0.ogg")));
+    let voice = demo("am_onyx-0.ogg");
+    let mut player = sink.play(&repeated(place.path(), &voice));
     terminal.press("Enter");
     shown.push(terminal.wait_for("COUNT …"));
+    shown.push(terminal.wait_for("NOW · detected"));
     shown.push(terminal.wait_for("keeps"));
+    player.kill().expect("paplay ends");
+    player.wait().expect("paplay ends");
+    let quiet: Vec<i16> = voice.iter().map(|sample| sample / 80).collect();
+    let mut player = sink.play(&repeated(place.path(), &quiet));
     terminal.press("k");
-    shown.push(terminal.wait_for("take 2 of 2"));
+    shown.push(terminal.wait_for("PEAK: too quiet"));
     terminal.press("q");
     shown.push(terminal.wait_for("exit code"));
     player.kill().expect("paplay ends");
     player.wait().expect("paplay ends");
+    // The image of the documents shows some of these screens.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let image = folder.join("../../docs/images/record.txt");
+    let image = plain(&fs::read_to_string(image).expect("an accepted screen"));
+    let (_, image) = image.split_once('\n').expect("a command and its screens");
+    assert_eq!(masked(image), shown[2..5].join("\n\n"), "`./x images` makes docs/images anew");
     let shown = shown.join(&format!("\n{}\n", "-".repeat(80))) + "\n";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/record.txt");
+    let path = folder.join("tests/snapshots/record.txt");
     if std::env::var_os("WAKELING_BLESS").is_some() {
         fs::write(&path, &shown).expect("a snapshot");
     }

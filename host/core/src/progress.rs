@@ -23,7 +23,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, console};
 
 /// Environment variable that requests progress as lines instead of bars.
 pub const LINES: &str = "WAKELING_PROGRESS_LINES";
@@ -216,13 +216,36 @@ pub fn progress_bar(length: u64, title: &'static str) -> ProgressBar {
         bar.set_draw_target(ProgressDrawTarget::term_like_with_hz(Box::new(Lines), LINES_HZ));
         lines_style(title)
     } else {
-        ProgressStyle::with_template("{prefix:>12} [{bar:30}] {pos}/{len} {eta} left  {msg}")
+        let look = (console::has_colour(console::Stream::Error), console::has_unicode());
+        bar_style(look, console::columns())
     };
     if let Ok(style) = style {
-        bar.set_style(style.progress_chars("=> "));
+        bar.set_style(style);
     }
     bar.set_prefix(title);
     bar
+}
+
+/// Style of a bar with position, time left and a message, with colours and characters beyond ASCII
+/// where the terminal has them. In a narrow terminal the bar is shorter, and the message is cut
+/// rather than the time.
+fn bar_style(
+    (has_colour, has_unicode): (bool, bool),
+    columns: Option<usize>,
+) -> std::result::Result<ProgressStyle, indicatif::style::TemplateError> {
+    let length = columns.map_or(30, |columns| columns.saturating_sub(60).clamp(6, 30));
+    let title =
+        if columns.is_some_and(|columns| columns < 60) { "{prefix}" } else { "{prefix:>12}" };
+    let bar = match (has_colour, has_unicode) {
+        (true, true) => format!("{{bar:{length}.cyan/black.bright}}"),
+        (false, true) => format!("{{bar:{length}}}"),
+        (true, false) => format!("[{{bar:{length}.cyan}}]"),
+        (false, false) => format!("[{{bar:{length}}}]"),
+    };
+    // The done part differs from the rest in weight as well as in colour.
+    let characters = if has_unicode { "━╸─" } else { "=> " };
+    let template = format!("{title} {bar} {{pos}}/{{len}} {{eta}} left  {{wide_msg}}");
+    Ok(ProgressStyle::with_template(&template)?.progress_chars(characters))
 }
 
 /// Style that draws a bar as a line of progress.
@@ -289,6 +312,15 @@ impl TermLike for Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_look_of_a_bar_is_a_valid_style() {
+        for columns in [None, Some(20), Some(40), Some(80), Some(300)] {
+            for look in [(true, true), (true, false), (false, true), (false, false)] {
+                assert!(bar_style(look, columns).is_ok(), "{look:?} {columns:?}");
+            }
+        }
+    }
 
     #[test]
     fn other_lines_are_no_progress() {

@@ -12,7 +12,7 @@ mod summary;
 mod verdict;
 
 pub use conditions::{Noise, PaddedClip, TestConditions};
-pub use detail::{Clip, Group, KeywordDetail};
+pub use detail::{Clip, ClipKind, Group, KeywordDetail};
 pub use evaluation::{Evaluation, keyword_index};
 pub use html::{chart, det_svg, page};
 pub use provenance::{ModelRecord, Provenance, Source, SourceKind};

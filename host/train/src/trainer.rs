@@ -47,6 +47,9 @@ use wakeling_nn::{
 /// machine; two keep both cores of a small laptop busy.
 pub const SHARDS: usize = 2;
 
+/// Key of [`TrainStep::gathered`] in a checkpoint.
+const GATHERED: &str = "gathered";
+
 /// Result of one shard of a training step.
 pub struct StepOutput {
     /// Scalar loss to minimize.
@@ -105,6 +108,15 @@ pub trait TrainStep: Sync {
     fn positions(&self, workers: usize) -> Vec<u64> {
         vec![0; workers]
     }
+
+    /// Returns what was gathered under earlier weights, such as mined negatives, for the checkpoint.
+    fn gathered(&self) -> String {
+        String::new()
+    }
+
+    /// Restores what [`TrainStep::gathered`] returned for a checkpoint. Called after
+    /// [`TrainStep::restore`].
+    fn restore_gathered(&self, _gathered: &str) {}
 
     /// Restores the positions of a checkpoint, or of the start. Called once, before all other
     /// methods.
@@ -337,11 +349,15 @@ impl Trainer {
         let mut all = params.clone();
         all.track_all(&adam.state()?, "optimizer.")?;
         let positions: Vec<String> = positions.iter().map(u64::to_string).collect();
-        let metadata = HashMap::from([
+        let mut metadata = HashMap::from([
             ("step".to_owned(), adam.steps_done().to_string()),
             ("seed".to_owned(), self.seed.to_string()),
             ("position".to_owned(), positions.join(" ")),
         ]);
+        let gathered = stage.gathered();
+        if !gathered.is_empty() {
+            metadata.insert(GATHERED.to_owned(), gathered);
+        }
         Ok(all.save(&path, metadata)?)
     }
 
@@ -380,6 +396,7 @@ impl Trainer {
             .get("position")
             .map_or(Vec::new(), |text| text.split(' ').filter_map(|p| p.parse().ok()).collect());
         stage.restore(&distributed_positions(&positions, rank, workers))?;
+        stage.restore_gathered(metadata.get(GATHERED).map_or("", String::as_str));
         if rank.index == 0 {
             log::info!("resuming {} at step {step}", path.display());
             // Stages that keep all their data in memory always store position 0.

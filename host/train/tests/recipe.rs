@@ -165,7 +165,8 @@ fn a_cancelled_run_stops_at_any_point() -> Result<()> {
 /// Wherever a run was cut off, the next one goes on from its checkpoint, to the same model.
 #[test]
 fn a_run_goes_on_from_its_checkpoints_to_the_same_model() -> Result<()> {
-    for train in [Trainable::Head, Trainable::All] {
+    // Within the first head, within the last one, and within the backbone.
+    for (train, parts) in [(Trainable::Head, &[4, 5][..]), (Trainable::All, &[3])] {
         let mut recipe = recipe(vec![keyword()])?;
         recipe.train = train;
         let whole = Watch::default();
@@ -174,19 +175,17 @@ fn a_run_goes_on_from_its_checkpoints_to_the_same_model() -> Result<()> {
         let missed = missed.expect("no panic");
         assert!(missed.len() >= 12 && missed.is_sorted_by_key(|(step, _)| *step), "{missed:?}");
         assert!(missed.iter().all(|(_, percent)| (0.0..=100.0).contains(percent)), "{missed:?}");
-        let mut repeated = Vec::new();
-        for part in 1..6 {
+        for &part in parts {
             let place = tempfile::tempdir().expect("a temporary folder");
             recipe.checkpoints = Some(place.path().join("checkpoints"));
             let cut = Watch { cancel_at: Some(checks * part / 6), ..Watch::default() };
             assert!(recipe.run(&cut).expect_err("it is cancelled").is_cancelled());
             let resumed = Watch::default();
             assert!(recipe.run(&resumed)?.model.bytes()? == bytes, "{train}, part {part}");
-            repeated.push(resumed.missed.into_inner().expect("no panic").len());
+            let repeated = resumed.missed.into_inner().expect("no panic");
+            assert!(repeated.len() < missed.len(), "{train}, part {part}: {repeated:?}");
+            assert!(missed.ends_with(&repeated), "{train}, part {part}: {repeated:?}");
         }
-        recipe.checkpoints = None;
-        assert!(repeated.is_sorted_by(|a, b| a >= b), "{train}: {repeated:?}");
-        assert!(repeated[4] < missed.len() / 2, "{train}: {repeated:?} of {}", missed.len());
     }
     Ok(())
 }

@@ -2,6 +2,7 @@ use wakeling_shared::model::{Model, OperatingPoint};
 use wakeling_tests::{Tier, random_model, sound};
 
 use super::*;
+use crate::view::Glyphs;
 use wakeling_data::dataset::Dataset;
 use wakeling_device::{
     owned::OwnedPipeline,
@@ -44,7 +45,8 @@ impl Microphone for FakeDevice {
 
 impl Screen for FakeDevice {
     fn show(&mut self, view: &View) -> Result<()> {
-        self.last = view.draw(100).into_iter().map(|(_, line)| line + "\n").collect();
+        self.last =
+            view.lay_out(100, Glyphs::ASCII).iter().map(|line| line.text() + "\n").collect();
         Ok(())
     }
 

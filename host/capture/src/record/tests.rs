@@ -3,6 +3,7 @@ use std::collections::VecDeque;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
+use crate::view::Glyphs;
 
 /// Microphone that plays a script, 40 ms at a time, and is then gone.
 struct Script(VecDeque<i16>);
@@ -78,9 +79,9 @@ impl Screen for Keys {
     fn show(&mut self, view: &View) -> Result<()> {
         self.is_question = view.is_question;
         let lines: Vec<String> = View { level: None, ..view.clone() }
-            .draw(76)
-            .into_iter()
-            .map(|(_, line)| line)
+            .lay_out(76, Glyphs::ASCII)
+            .iter()
+            .map(Line::text)
             .filter(|line| !line.is_empty())
             .collect();
         let text = lines.join(" / ");

@@ -22,7 +22,7 @@ const LOW_LEVEL_DB: f64 = 10.0;
 /// Number of speakers from which on another one matters less.
 const MANY_SPEAKERS: usize = 5;
 
-/// Check whether a wake word's recordings suit the pretrained model, and what more would bring
+/// Check whether recordings suit the pretrained model
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   wakeling advise --word \"hey computer=recordings/\"

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use wakeling_core::console::{Stream, Style};
 use wakeling_device::{
     attached::{DEVICES, USB_DEVICES, UsbDevice, serial_ports, usb_devices},
     board::{ARENA_BYTES, BOARDS, Board, Loader},
@@ -13,7 +14,7 @@ use wakeling_device::{
     flash::shipped::Shipped,
 };
 
-/// List boards: microphone, which base models fit, how they are flashed, whether one is plugged in
+/// List boards, the base models that fit, and how to flash them
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling boards
@@ -78,6 +79,14 @@ impl Fit {
             Self::No => "does not fit",
         }
     }
+
+    const fn style(self) -> Style {
+        match self {
+            Self::Yes => Style::Good,
+            Self::Plain => Style::Warning,
+            Self::No => Style::Error,
+        }
+    }
 }
 
 /// A board with what is known of it on this machine.
@@ -112,14 +121,20 @@ impl<'a> Listed<'a> {
     /// Formats a line for each thing, the first of which begins with the name.
     fn text(&self) -> String {
         let Board { name, title, chip, microphone, clock_mhz, .. } = self.board;
-        let mut text = format!("{name:18} {title} ({chip}); microphone: {microphone}\n");
+        let paint = |style: Style, text: &str| style.paint(Stream::Output, text).into_owned();
+        let name = paint(Style::Title, &format!("{name:18}"));
+        let mut text = format!("{name} {title} ({chip}); microphone: {microphone}\n");
         let mut line = |content: String| text += &format!("{:18} {content}\n", "");
         for load in self.board.loads() {
-            let fit = Fit::of(&load).name();
+            let fit = Fit::of(&load);
+            let fit = paint(fit.style(), fit.name());
             let [model, state] =
                 [load.cost.model_bytes, load.cost.state_bytes].map(|b| (b + 500) / 1_000);
             let (model_name, percent) = (load.cost.model.to_lowercase(), load.percent);
-            let slow = if load.keeps_up() { "" } else { ": too slow" };
+            let slow = match load.keeps_up() {
+                true => String::new(),
+                false => format!(": {}", paint(Style::Warning, "too slow")),
+            };
             line(format!(
                 "base-{model_name}: {fit}; {model} KB of flash, {state} KB of state, {percent:.0} % of {clock_mhz} MHz{slow}"
             ));
@@ -132,7 +147,10 @@ impl<'a> Listed<'a> {
         line(format!("firmware: {firmware}"));
         line(format!("to flash: {}", self.needs()));
         line(match self.attached {
-            Some(device) => format!("attached: {} ({})", device.product, device.node.display()),
+            Some(device) => {
+                let product = paint(Style::Good, &device.product);
+                format!("attached: {product} ({})", device.node.display())
+            }
             None => "attached: no".to_owned(),
         });
         text

@@ -4,10 +4,12 @@ use std::fmt::Write;
 
 use clap::Args;
 
+use wakeling_core::console::{Stream, Style};
+
 use crate::error::{Error, Result};
 use wakeling_data::phrase::{self, Confidence, PhraseCheck, Verdict, language, words::Spelling};
 
-/// Check whether a phrase makes a good wake word, before recording it
+/// Check whether a phrase makes a good wake word
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling check-phrase \"hey computer\"
@@ -80,12 +82,13 @@ fn advice(check: &PhraseCheck) -> Option<String> {
 }
 
 fn show(check: &PhraseCheck) -> String {
-    let verdict = match check.verdict {
-        Verdict::Good => "good",
-        Verdict::Fair => "fair",
-        Verdict::Poor => "poor",
-        Verdict::Unknown => "cannot be judged",
+    let (verdict, style) = match check.verdict {
+        Verdict::Good => ("good", Style::Good),
+        Verdict::Fair => ("fair", Style::Warning),
+        Verdict::Poor => ("poor", Style::Error),
+        Verdict::Unknown => ("cannot be judged", Style::Warning),
     };
+    let verdict = style.paint(Stream::Output, verdict);
     let guess = &check.language_guess;
     let correct = match guess.confidence {
         Confidence::Given => "",
@@ -96,7 +99,8 @@ fn show(check: &PhraseCheck) -> String {
         let _ = writeln!(text, "  - {}", finding.text);
     }
     if let Some(remedy) = &check.remedy {
-        let _ = writeln!(text, "    remedy: {remedy}");
+        let label = Style::Accent.paint(Stream::Output, "remedy:");
+        let _ = writeln!(text, "    {label} {remedy}");
     }
     if !check.tokens.is_empty() && check.spelling == Spelling::Phones {
         let shown: Vec<&str> =

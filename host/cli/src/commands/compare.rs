@@ -43,7 +43,7 @@ use wakeling_train::{
 /// Share of a keyword's recordings that is used for testing, unless test recordings are given.
 const TEST_SHARE: f64 = 0.4;
 
-/// Compare training strategies for a keyword, over growing numbers of recordings
+/// Compare training strategies over growing numbers of recordings
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling compare --word \"hey computer=recordings/\" --talk talk/ --out runs/compare

@@ -47,11 +47,16 @@ struct PortArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show the running model, and the updates that are accepted
+    #[command(after_help = "Example:
+  wakeling device info --port /dev/ttyACM0")]
     Info {
         #[command(flatten)]
         port: PortArgs,
     },
     /// Send a signed model and run it
+    #[command(after_help = "Examples:
+  wakeling device update runs/computer/model.wku --port /dev/ttyACM0
+  wakeling device update model.wku --trial --port COM3")]
     Update {
         /// Signed package that `wakeling sign` wrote
         package: PathBuf,
@@ -66,11 +71,15 @@ enum Command {
         port: PortArgs,
     },
     /// Keep the model that is on trial
+    #[command(after_help = "Example:
+  wakeling device confirm --port COM3")]
     Confirm {
         #[command(flatten)]
         port: PortArgs,
     },
     /// Read the flight recorder: features, not audio, around the last detections and near misses
+    #[command(after_help = "Example:
+  wakeling device log --port /dev/ttyACM0 --out alarms/")]
     Log {
         /// Folder for one file per event, which `finetune --false-wakes` reads
         #[arg(long)]
@@ -79,11 +88,15 @@ enum Command {
         port: PortArgs,
     },
     /// Enroll a keyword on the device: speak it five times
+    #[command(after_help = "Example:
+  wakeling device enroll --port /dev/ttyACM0")]
     Enroll {
         #[command(flatten)]
         port: PortArgs,
     },
     /// Restart the device
+    #[command(after_help = "Example:
+  wakeling device restart --port /dev/ttyACM0")]
     Restart {
         #[command(flatten)]
         port: PortArgs,

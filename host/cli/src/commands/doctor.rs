@@ -8,7 +8,7 @@ use super::record::MicrophoneArgs;
 use crate::doctor::{Status, examine};
 use crate::error::{Error, Result};
 
-/// Check this machine: pretrained model, microphone, permissions, compiler, probe, emulator
+/// Check this machine, with a remedy for all that is missing
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   wakeling doctor

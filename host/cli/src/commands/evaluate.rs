@@ -35,6 +35,9 @@ const SNR_DB: std::ops::RangeInclusive<f32> = -30.0..=60.0;
 #[command(after_help = "Example:
   wakeling evaluate --model runs/computer/model.wkl --word \"hey computer=test/\" --negatives talk/
 
+The first line is the verdict in plain words. It states no more than the counts support: a share for
+a narrow interval, the ends of a wide one, and the counts alone for fewer than ten recordings.
+
 Every recording of a keyword is padded with 2 s of silence before and 1.2 s after it. The
 negatives are joined into one long stream. Counts come with exact 95 % intervals: T hours
 without a false accept only show that there are fewer than 3/T an hour, and less than half an
@@ -46,8 +49,11 @@ With --noise, every recording is also tested at each --snr, after 4 s of noise a
 The ratio is that of the loudest 32 ms of the recording to the loudest 32 ms of the noise
 under it. The thresholds are those of the negatives alone.
 
---report page.html writes one file for a browser: curves, misses by noise and by
-the speaker groups of the manifest, latency, and the worst misses and false accepts to listen to.")]
+--report page.html writes one file for a browser: the verdict, curves around the threshold, misses
+by noise and by the groups of the manifest, latency, the worst misses and false accepts to listen
+to, and how all was measured. --out writes the same results for programs:
+  wakeling evaluate --model M.wkl --word W=test/ --negatives talk/ --report page.html --out results/
+The date in both is that of SOURCE_DATE_EPOCH if it is set.")]
 pub struct EvaluateArgs {
     /// The model file
     #[arg(short, long, value_name = "FILE")]
@@ -69,7 +75,8 @@ pub struct EvaluateArgs {
     /// Seed of the sampled noise
     #[arg(long, default_value_t = 1, value_parser = number::seed())]
     seed: u64,
-    /// Write a page to open in a browser: curves, groups, and the worst errors with their audio
+    /// Write a page to open in a browser: verdict, curves, groups, and the worst errors with their
+    /// audio
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Compare with the float network of these heads, in the report
@@ -78,13 +85,15 @@ pub struct EvaluateArgs {
     /// Pretrained model of those heads: a name or a path
     #[arg(long = "base", value_name = "BASE", default_value = models::DEFAULT_PRETRAINED)]
     pretrained: String,
-    /// Write the curve of misses against false accepts to NAME.csv and NAME.svg in this folder
+    /// Write the curve of misses against false accepts to NAME.csv and NAME.svg in this folder, and
+    /// the results at the model's own threshold to report.json
     #[arg(long)]
     out: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub fn run(args: EvaluateArgs) -> Result<()> {
+    let made_at = date()?;
     let bytes = model_file::read(&args.model)?;
     let model = model_file::load(&args.model, &bytes)?;
     let words = args.word_indices(&model)?;
@@ -101,12 +110,17 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     if let Some((pretrained, heads)) = &floats {
         evaluation.add_float(pretrained, heads)?;
     }
-    let provenance = args.provenance(&bytes, &model);
+    let provenance = args.provenance(made_at, &bytes, &model);
     let scored = evaluation.scored();
     let details = evaluation.details(&scored);
     let names = file_names(args.words.iter().map(|word| word.label.as_str()));
     for ((detail, name), word) in details.iter().zip(&names).zip(&args.words) {
-        println!("{}", Verdict::new(detail));
+        let verdict = Verdict::new(detail);
+        if args.words.len() > 1 {
+            println!("{}: {verdict}", quoted(&word.label));
+        } else {
+            println!("{verdict}");
+        }
         print!("{}", evaluate::table(&word.label, detail.scored_keywords, detail.points));
         if let Some(folder) = &args.out {
             save_curves(folder, (name, &word.label), detail.scored_keywords)?;
@@ -124,10 +138,16 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
 
 /// Returns the seconds since 1970, from `SOURCE_DATE_EPOCH` if it is set: the convention for files
 /// that come out the same each time.
-fn date() -> u64 {
-    let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    fixed.unwrap_or_else(now)
+fn date() -> Result<u64> {
+    const VARIABLE: &str = "SOURCE_DATE_EPOCH";
+    let Some(text) = std::env::var_os(VARIABLE) else {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        return Ok(since.map_or(0, |since| since.as_secs()));
+    };
+    text.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+        let problem = format!("{VARIABLE} is {text:?}");
+        Error::usage(problem, "set it to seconds since 1970, or unset it")
+    })
 }
 
 /// Returns the command line as it can be typed into a shell.
@@ -156,7 +176,7 @@ fn nothing_scored(path: &Path) -> Error {
 
 impl EvaluateArgs {
     /// Describes this evaluation: date, model, command, data and settings.
-    fn provenance(&self, bytes: &[u8], model: &Model<'_>) -> Provenance {
+    fn provenance(&self, made_at: u64, bytes: &[u8], model: &Model<'_>) -> Provenance {
         let source = |kind| move |name: &PathBuf| Source { kind, name: name.display().to_string() };
         let words = self.words.iter().map(|word| &word.path);
         let mut sources: Vec<Source> = words.map(source(SourceKind::Recordings)).collect();
@@ -169,7 +189,7 @@ impl EvaluateArgs {
             settings.push(("seed of the noise".into(), self.seed.to_string()));
         }
         Provenance {
-            made_at: date(),
+            made_at,
             model: ModelRecord::new(&self.model, bytes, model),
             command: command(),
             sources,

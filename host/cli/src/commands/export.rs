@@ -9,7 +9,7 @@ use super::{
     file_name, number,
 };
 use crate::error::{Error, Result};
-use wakeling_core::files;
+use wakeling_core::{files, progress::progress_bar};
 use wakeling_data::text::file_names;
 use wakeling_device::{
     board::esphome::{ESPHOME_BOARDS, EspHomeBoard},
@@ -18,8 +18,7 @@ use wakeling_device::{
     simulate::Sensitivity,
 };
 use wakeling_interop::{
-    ExportError,
-    c_array,
+    ExportError, c_array,
     microwakeword::{
         counts::{FalseAccepts, false_accepts},
         export::{Network, network},
@@ -148,9 +147,11 @@ impl ExportArgs {
         fs::create_dir_all(&self.out).map_err(Error::io(&self.out, "create"))?;
         let names = file_names(chosen.iter().map(|&keyword| model.words[keyword].label));
         for ((keyword, network), name) in chosen.into_iter().zip(networks).zip(names) {
-            let clips = clips.iter().map(Vec::as_slice);
-            let counted = false_accepts(&model, keyword, &network.scale, clips)
-                .map_err(|reason| self.refused(reason))?;
+            let bar = progress_bar(clips.len() as u64, "negatives");
+            let counted = clips.iter().map(Vec::as_slice).inspect(|_| bar.inc(1));
+            let counted = false_accepts(&model, keyword, &network.scale, counted);
+            bar.finish_and_clear();
+            let counted = counted.map_err(|reason| self.refused(reason))?;
             let counted = (!self.no_count).then_some(counted);
             self.write(&model, keyword, &network, &name, counted.as_ref())?;
         }

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{KeywordPath, NegativeArgs, Training, open_datasets, parse_keyword};
+use super::{KeywordPath, NegativeArgs, Training, open_datasets, parse_keyword, shell_word};
 use crate::error::{Error, Result};
 use wakeling_core::{
     cache, files,
     progress::{Bars, NoProgress},
 };
-use wakeling_data::{negatives::load_speech, text::quoted};
+use wakeling_data::negatives::load_speech;
 use wakeling_device::{
     board::{Board, Loader},
     recorder,
@@ -110,9 +110,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
 
 /// Formats the commands for trying a new model, and for flashing it.
 fn next_command(model: &Path, fit: Option<&BoardFit>) -> String {
-    let path = model.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/.-_+@:\\".contains(c);
-    let path = if path.chars().all(is_plain) { path } else { quoted(&path).to_string() };
+    let path = shell_word(model);
     let tried = format!("wakeling listen {path}, or wakeling simulate FILE --model {path}");
     let Some(fit) = fit else { return tried };
     let Board { name, loader, .. } = fit.board;

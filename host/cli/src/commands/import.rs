@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use wakeling_interop::microwakeword::import::{Imported, Runtime};
 
+use super::shell_word;
 use crate::error::Result;
 
-/// Convert a microWakeWord model, as ESPHome runs it, to a model for every board here
+/// Convert a microWakeWord model to a model for every board here
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling import alexa.tflite --out alexa.wkl
@@ -65,6 +66,7 @@ pub fn run(args: ImportArgs) -> Result<()> {
         imported.bytes().len(),
         imported.arena
     );
+    log::info!("next: wakeling simulate FILE --model {}", shell_word(&args.out));
     println!("{}", args.out.display());
     Ok(())
 }

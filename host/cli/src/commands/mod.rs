@@ -42,7 +42,7 @@ use wakeling_data::{
     dataset::{Dataset, Example},
     negatives::{Negatives, load_speech},
     takes::{self, Checked, Purpose},
-    text::nfc,
+    text::{nfc, quoted},
 };
 use wakeling_train::{
     finetune::{HeadSettings, NoiseProfile, Settings, TrainSettings},
@@ -196,6 +196,13 @@ pub fn parse_keyword(text: &str) -> std::result::Result<KeywordPath, String> {
         return Err("expected NAME=PATH, such as \"hey computer=recordings/\"".into());
     }
     Ok(KeywordPath { label: nfc(&label).into_owned(), path })
+}
+
+/// Formats a path as a word of a shell's command, for the next step that a command logs.
+pub fn shell_word(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/.-_+@:\\".contains(c);
+    if path.chars().all(is_plain) { path } else { quoted(&path).to_string() }
 }
 
 pub use wakeling_data::text::file_name;

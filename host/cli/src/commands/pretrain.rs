@@ -23,7 +23,7 @@ use wakeling_train::{
     trainer::{ProcessGroup, SHARDS, Trainer},
 };
 
-/// Pretrain a model on speech with transcripts, on words, or on both
+/// Pretrain a model on transcribed speech, on words, or on both
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling pretrain --train speech_commands/ --noise _background_noise_/ --out runs/base

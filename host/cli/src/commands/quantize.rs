@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use wakeling_shared::gate::GateParams;
 
+use super::shell_word;
 use crate::error::Result;
 use wakeling_train::{
     enroll::{EnrollmentHead, Form},
@@ -14,7 +15,7 @@ use wakeling_train::{
     quantize::{CardText, QuantizedModel},
 };
 
-/// Make a model for the device from a pretrained model and fine-tuned heads
+/// Make a model for the device from a pretrained model and heads
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling quantize --head runs/a/hey-computer.head runs/b/stop.head --out both.wkl
@@ -51,6 +52,7 @@ pub fn run(args: QuantizeArgs) -> Result<()> {
             let model = QuantizedModel::of_heads(&backbone, &heads)?.with_gate(gate);
             model.write(&args.out)?;
             log::info!("{}: {}", args.out.display(), model.costs()?);
+            log::info!("next: wakeling simulate FILE --model {}", shell_word(&args.out));
         }
         Some(word) => {
             let negatives = models::shipped_negatives()?;

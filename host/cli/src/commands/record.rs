@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{check_phrase, file_name, number};
+use super::{check_phrase, file_name, number, shell_word};
 use crate::error::{Error, Result};
 use wakeling_capture as capture;
 use wakeling_capture::{
@@ -147,6 +147,10 @@ fn room(args: &RecordArgs, minutes: f64) -> Result<()> {
         "{seconds:.0} s recorded; {:.1} minutes are in {}",
         folder.seconds() / 60.0,
         path.display()
+    );
+    log::info!(
+        "next: wakeling finetune --word NAME=PATH --negatives {} --out runs/NAME",
+        shell_word(&path)
     );
     println!("{}", path.join(wakeling_data::dataset::manifest::MANIFEST).display());
     Ok(())

@@ -15,7 +15,7 @@ const MOST_CLIENTS: usize = 4_096;
 /// Maximum number of saved detections.
 const MOST_SAVED: usize = 1_000_000;
 
-/// Detect wake words for Home Assistant, voice satellites and web pages, over the network
+/// Detect wake words for Home Assistant, satellites and web pages
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling serve runs/computer/model.wkl

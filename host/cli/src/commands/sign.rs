@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 
-use super::number;
+use super::{number, shell_word};
 use crate::error::{Error, Result};
 use wakeling_core::files;
 use wakeling_device::update::{
@@ -71,6 +71,7 @@ pub fn run(args: SignArgs) -> Result<()> {
     let out = args.out.unwrap_or_else(|| path.with_extension("wku"));
     files::write_atomic(&out, &bytes)?;
     log::info!("{}: version {version}, {} bytes", out.display(), bytes.len());
+    log::info!("next: wakeling device update {} --port PORT", shell_word(&out));
     println!("{}", out.display());
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::{check_phrase, number};
+use super::{check_phrase, file_name, number, shell_word};
 use crate::error::{Error, Result};
 use wakeling_data::{
     phrase,
@@ -90,6 +90,11 @@ pub fn run(args: SynthesizeArgs) -> Result<()> {
         let utterances = args.negative_utterances(&grid, &language);
         report(&speech("speech").speak(&utterances, folder)?, folder, utterances.len());
     }
+    log::info!(
+        "next: wakeling finetune --samples {} --out runs/{}",
+        shell_word(&args.out),
+        file_name(&args.phrase)
+    );
     println!("{}", args.out.display());
     Ok(())
 }

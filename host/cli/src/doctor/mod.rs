@@ -4,8 +4,6 @@
 //! Training, evaluation and simulation need the pretrained model and a folder to write to. All else
 //! is optional, since recordings can come from elsewhere, and not everybody has a board.
 
-mod layout;
-
 use std::{
     collections::BTreeSet,
     fmt::{self, Display},
@@ -14,13 +12,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::error::Error;
+use crate::{error::Error, layout};
 use wakeling_audio::level::{Level, SILENCE_DB};
 use wakeling_capture::{
     device::{Microphone, Wanted},
     microphones, open,
 };
-use wakeling_core::files;
+use wakeling_core::{
+    console::{Stream, Style},
+    files,
+};
 use wakeling_device::{
     board::BOARDS,
     emulator::{Emulator, EmulatorError},
@@ -66,6 +67,15 @@ impl Status {
             Self::Bad => "BAD",
         }
     }
+
+    fn style(self) -> Style {
+        match self {
+            Self::Good => Style::Good,
+            Self::Optional => Style::Dim,
+            Self::Flawed => Style::Warning,
+            Self::Bad => Style::Error,
+        }
+    }
 }
 
 /// One check.
@@ -104,8 +114,11 @@ impl Check {
 
     /// Appends the check as lines of at most `width` characters.
     fn write(&self, out: &mut String, width: usize) {
-        let start = format!("  {:4} {:16} ", self.status.mark(), self.what);
-        let indent = start.len();
+        let mark = format!("{:4}", self.status.mark());
+        let start = format!(" {:16} ", self.what);
+        let indent = 2 + mark.len() + start.len();
+        out.push_str("  ");
+        out.push_str(&self.status.style().paint(Stream::Output, &mark));
         out.push_str(&start);
         layout::wrap(out, &self.found, indent, indent, width);
         out.push('\n');
@@ -118,7 +131,10 @@ impl Check {
         if !self.command.is_empty() {
             out.push_str(&margin);
             out.push_str("  ");
-            layout::wrap_command(out, &self.command, indent + 2, width);
+            let mut command = String::new();
+            layout::wrap_command(&mut command, &self.command, indent + 2, width);
+            let lines = command.lines().map(|line| Style::Accent.paint(Stream::Output, line));
+            out.push_str(&lines.collect::<Vec<_>>().join("\n"));
             out.push('\n');
         }
     }
@@ -150,7 +166,7 @@ impl Report {
     pub fn layout(&self, width: usize) -> String {
         let mut out = String::new();
         for group in &self.groups {
-            out.push_str(group.title);
+            out.push_str(&Style::Title.paint(Stream::Output, group.title));
             out.push('\n');
             for check in &group.checks {
                 check.write(&mut out, width);

@@ -127,6 +127,7 @@ fn corrections_are_kept_listed_and_taken_back() {
     let (_, state) = ask(&format!("POST /api/uncorrect?name={name}"));
     assert_eq!((&state["takes"], &state["corrections"]["missed"]), (&json!([]), &json!([])));
     // A time beyond what is kept is nothing.
+    listen(address, &token, &sound);
     assert_eq!(ask("POST /api/correct?kind=false_wake&time_s=-5").0, 400);
     assert_eq!(ask("POST /api/correct?kind=false_wake&time_s=NaN").0, 200, "no number, so the last sound");
 }

@@ -63,13 +63,29 @@ pub struct Group {
     pub misses: usize,
 }
 
+/// Reason why a clip is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClipKind {
+    /// Recording of the keyword that was missed.
+    Missed {
+        /// Test condition, such as "in a quiet room".
+        words: String,
+    },
+    /// Moment of the negatives, above or below the threshold.
+    Negative,
+}
+
 /// Section of audio and the device's scores for it.
 #[derive(Clone, Debug)]
 pub struct Clip {
     /// Name of the file.
     pub name: String,
-    /// Description for the report.
-    pub metadata: String,
+    /// Reason why it is listed.
+    pub kind: ClipKind,
+    /// Highest smoothed logit (Q8).
+    pub peak: i16,
+    /// Details such as speaker, position and transcript.
+    pub details: Vec<String>,
     /// Audio.
     pub pcm: Vec<i16>,
     /// Smoothed logit (Q8) of each step, from the start of the clip on.
@@ -194,12 +210,14 @@ impl KeywordDetail<'_> {
         let step_samples = scored_keyword.scored.scores.step_samples();
         let from = within.start.saturating_sub(AROUND_SAMPLES) / step_samples * step_samples;
         let to = (within.end + AROUND_SAMPLES).min(placed.pcm.len()).min(from + LONGEST_SAMPLES);
-        let name = scored_keyword.scored.conditions.as_str();
-        let metadata = [format!("{name}, highest level {}", scored_keyword.level(best))];
-        let speaker = known_speaker(example).into_iter().map(|s| format!("speaker {s}"));
+        let speaker = known_speaker(example).map(|name| format!("speaker {name}"));
+        let style = example.labels.get("style").filter(|style| is_known(style));
+        let style = style.map(|style| format!("style {style}"));
         Some(Clip {
             name: example.path.display().to_string(),
-            metadata: metadata.into_iter().chain(speaker).collect::<Vec<_>>().join(", "),
+            kind: ClipKind::Missed { words: conditions.words() },
+            peak: best,
+            details: speaker.into_iter().chain(style).collect(),
             scores: steps(scores, from..to, step_samples),
             recording: within.start - from..within.end.min(to) - from,
             pcm: placed.pcm[from..to].to_vec(),
@@ -230,8 +248,7 @@ impl KeywordDetail<'_> {
             }
         }
         found.sort_by_key(|(peak, ..)| std::cmp::Reverse(*peak));
-        let clip =
-            |(peak, stream, step)| self.false_clip(scored_keyword, stream, step, peak, threshold);
+        let clip = |(peak, stream, step)| self.false_clip(scored_keyword, stream, step, peak);
         found.into_iter().take(count).filter_map(clip).collect()
     }
 
@@ -241,7 +258,6 @@ impl KeywordDetail<'_> {
         stream: usize,
         step: usize,
         peak: i16,
-        threshold: i16,
     ) -> Option<Clip> {
         let step_samples = scored_keyword.other.step_samples();
         let at = step * step_samples;
@@ -254,14 +270,14 @@ impl KeywordDetail<'_> {
             (piece.start + within.saturating_sub(BEFORE_SAMPLES)).next_multiple_of(step_samples);
         let to = (piece.start + (within + AFTER_SAMPLES).min(piece.samples)).max(from);
         let seconds = within as f64 / f64::from(SAMPLE_RATE) + example.offset_s;
-        let passes = if peak >= threshold { "a false accept" } else { "below the threshold" };
         let transcript = example.text.iter().map(|text| format!("\u{201c}{text}\u{201d}"));
-        let metadata = format!("{passes}, level {}, at {seconds:.1} s", scored_keyword.level(peak));
         let scores =
             smoothed(scored_keyword.other, stream, scored_keyword.index, &scored_keyword.detector);
         Some(Clip {
             name: example.path.display().to_string(),
-            metadata: [metadata].into_iter().chain(transcript).collect::<Vec<_>>().join(", "),
+            kind: ClipKind::Negative,
+            peak,
+            details: std::iter::once(format!("at {seconds:.1} s")).chain(transcript).collect(),
             scores: steps(&scores, from..to, step_samples),
             recording: 0..to - from,
             pcm: example.load_samples(from - piece.start..to - piece.start).ok()?,

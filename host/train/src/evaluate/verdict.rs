@@ -19,6 +19,9 @@ const SIGNIFICANT: f64 = 0.05;
 const ENOUGH_RECORDINGS: usize = 20;
 /// Smallest increase of the share of misses for which training with noise is advised.
 const NOISE_MATTERS: f64 = 0.1;
+/// Lowest signal-to-noise ratio in dB for which it is advised: below it the noise is louder than the
+/// voice.
+const LOWEST_SNR_DB: f32 = 0.0;
 /// Rate of false accepts per hour above which training with them is advised, if the lower end of
 /// its interval is above it.
 const MANY_PER_HOUR: f64 = 0.5;
@@ -139,7 +142,9 @@ impl Verdict {
             clauses.push(if *recordings < wording::FEWEST_RECORDINGS {
                 format!("in a quiet room it missed {text}, too few recordings to estimate a share")
             } else {
-                format!("in a quiet room it misses {text}")
+                // The result of a test is past; what it shows holds on.
+                let verb = if *missed == 0 || missed == recordings { "missed" } else { "misses" };
+                format!("in a quiet room it {verb} {text}")
             });
         }
         clauses.extend(in_noise(&noisy));
@@ -189,7 +194,7 @@ impl fmt::Display for Advice {
             Self::RecordGroup { field, value } => match (field.as_str(), style(value)) {
                 ("style", Some(words)) => write!(f, "record more takes {words}"),
                 ("speaker", _) => write!(f, "record more takes of speaker {}", shown(value)),
-                _ => write!(f, "record more takes with {} {}", clipped(field), shown(value)),
+                _ => write!(f, "record more takes with {} {}", plain(field), shown(value)),
             },
             Self::TrainWithNoise => f.write_str("train with noise of this kind"),
             Self::TrainWithFalseWakes => f.write_str("train with the false wakes"),
@@ -219,6 +224,12 @@ fn style(value: &str) -> Option<&'static str> {
 /// Quotes a value of at most 40 characters, with escapes for what a terminal would act upon.
 fn shown(value: &str) -> String {
     quoted(&clipped(value)).to_string()
+}
+
+/// Returns the letters and digits of a name of a label, at most 40.
+fn plain(field: &str) -> String {
+    let is_plain = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+    field.chars().filter(is_plain).take(LONGEST_VALUE).collect()
 }
 
 fn clipped(text: &str) -> String {
@@ -276,12 +287,14 @@ fn missed_group(keyword: &KeywordDetail<'_>) -> Option<Advice> {
 
 /// Compares each noise with silence, recording by recording.
 fn is_worse_in_noise(keyword: &KeywordDetail<'_>) -> bool {
-    let Some((clean, noisy)) = keyword.scored_keywords.split_first() else { return false };
-    noisy.iter().any(|noisy| {
-        let (worse, better) = changes(clean, noisy, clean.detector.threshold);
+    let Some(clean) = keyword.scored_keywords.first() else { return false };
+    let all = keyword.scored_keywords.iter().zip(keyword.conditions);
+    let is_moderate = |c: &TestConditions<'_>| c.snr_db().is_some_and(|db| db >= LOWEST_SNR_DB);
+    let noisy: Vec<_> = all.filter(|(_, c)| is_moderate(c)).map(|(scored, _)| scored).collect();
+    noisy.iter().any(|scored| {
+        let (worse, better) = changes(clean, scored, clean.detector.threshold);
         let increase = (worse as f64 - better as f64) / clean.count().max(1) as f64;
-        got_worse(worse, better) * (keyword.scored_keywords.len() - 1) as f64 <= SIGNIFICANT
-            && increase >= NOISE_MATTERS
+        got_worse(worse, better) * noisy.len() as f64 <= SIGNIFICANT && increase >= NOISE_MATTERS
     })
 }
 

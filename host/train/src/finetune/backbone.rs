@@ -346,6 +346,16 @@ impl TrainStep for Joint<'_> {
     fn mine_hard_negatives(&self, params: &Params) -> Result<()> {
         self.steps.iter().try_for_each(|step| step.mine_hard_negatives(params))
     }
+
+    fn gathered(&self) -> String {
+        self.steps.iter().map(TrainStep::gathered).collect::<Vec<_>>().join("|")
+    }
+
+    fn restore_gathered(&self, gathered: &str) {
+        for (step, gathered) in self.steps.iter().zip(gathered.split('|')) {
+            step.restore_gathered(gathered);
+        }
+    }
 }
 
 /// Returns the pretrained model with the fine-tuned parameters, calibrated again.

@@ -477,6 +477,22 @@ impl<N: Network> TrainStep for KeywordTrainStep<'_, N> {
         Ok(StepOutput { loss, moments: mode.moments(), examples: windows.len() })
     }
 
+    /// Returns the mined windows: `STREAM:START` of each.
+    fn gathered(&self) -> String {
+        let hard = self.hard.lock().unwrap_or_else(PoisonError::into_inner);
+        let hard = hard.iter().map(|(stream, start)| format!("{stream}:{start}"));
+        hard.collect::<Vec<_>>().join(" ")
+    }
+
+    fn restore_gathered(&self, gathered: &str) {
+        let window = |text: &str| {
+            let (stream, start) = text.split_once(':')?;
+            Some((stream.parse().ok()?, start.parse().ok()?))
+        };
+        let hard = gathered.split(' ').filter_map(window).collect();
+        *self.hard.lock().unwrap_or_else(PoisonError::into_inner) = hard;
+    }
+
     /// Mines the negative windows with the highest scores under the current parameters.
     fn mine_hard_negatives(&self, params: &Params) -> Result<()> {
         let others = self.training_set.others.par_iter();

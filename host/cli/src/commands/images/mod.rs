@@ -20,7 +20,7 @@ use wakeling_vision::{
     trained_model::{MODEL_FILE, TrainedModel},
 };
 
-/// Image networks: pretrain on objects, then fine-tune on few images of something else
+/// Classify images: pretrain, fine-tune on few images, measure
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wakeling images finetune --train xrays/train --out runs/xray

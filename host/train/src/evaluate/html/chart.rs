@@ -1,10 +1,18 @@
 //! Charts as SVG. Colours are classes, so that the style of a page, light or dark, controls them.
 //! Sizes fit a phone; a desktop shows the charts larger.
 
+mod det;
+mod plot;
+mod threshold;
+
 use std::fmt::Write;
 
+pub use det::{Curve, CurvePoint, Mark, det};
+pub use plot::estimate;
+pub use threshold::{Setting, Step, threshold};
+
 use super::escape;
-use wakeling_device::sensitivity::{FalseAccepts, duration};
+use wakeling_page::{CHART_STYLE, token};
 
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 270.0;
@@ -15,58 +23,36 @@ const BOTTOM: f64 = 44.0;
 /// Approximate number of grid lines.
 const GRID: f64 = 4.0;
 
-/// Colours by name, on white and on black. `s0`, `s1` … are for series; they differ in hue and in
-/// lightness.
-const COLOURS: [(&str, &str, &str); 8] = [
-    ("grid", "#d9dde3", "#333b48"),
-    ("ink", "#3b4252", "#c6cdd8"),
-    ("back", "#fff", "#12161d"),
-    ("s0", "#0b5fb0", "#6cb6ff"),
-    ("s1", "#d9730d", "#ffab5e"),
-    ("s2", "#2f8f5b", "#6fd39b"),
-    ("s3", "#a3459b", "#e59be0"),
-    ("s4", "#7d6608", "#d9c86b"),
-];
 /// Number of series with their own colour.
-const HUES: usize = 5;
-/// Style of the classes of a chart, with colours by name.
-const CLASSES: &str = "\
-.chart{font:12px system-ui,sans-serif;fill:var(--ink)}
-.grid{stroke:var(--grid);fill:none}.ink{stroke:var(--ink);fill:none}
-.line{fill:none;stroke-width:2.2;stroke-linejoin:round}
-.dash{stroke-dasharray:5 4}.band{opacity:.16;stroke:none}.whisker{stroke-width:1.6}
-.s0{stroke:var(--s0)}.s1{stroke:var(--s1)}.s2{stroke:var(--s2)}.s3{stroke:var(--s3)}.s4{stroke:var(--s4)}
-.f0{fill:var(--s0)}.f1{fill:var(--s1)}.f2{fill:var(--s2)}.f3{fill:var(--s3)}.f4{fill:var(--s4)}
-.mark{stroke-width:2;fill:var(--back)}
-";
-
-/// Returns the colours by name.
-fn colours(is_dark: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
-    COLOURS.iter().map(move |&(name, light, dark)| (name, if is_dark { dark } else { light }))
-}
-
-/// Returns the style of a page's charts, light or dark as the reader prefers. The page itself
-/// defines `--back`, the background.
-pub fn style() -> String {
-    let names = |is_dark| -> String {
-        let own = colours(is_dark).filter(|(name, _)| *name != "back");
-        own.map(|(name, colour)| format!("--{name}:{colour};")).collect()
-    };
-    let (light, dark) = (names(false), names(true));
-    format!("{CLASSES}.chart{{{light}}}@media(prefers-color-scheme:dark){{.chart{{{dark}}}}}")
-}
+pub(super) const HUES: usize = 5;
 
 /// Returns the style of a standalone SVG file, including its background. Colours are written out,
 /// because only browsers support them by name and people open the files with other programs too.
 pub fn standalone_style() -> String {
-    let written = |is_dark| {
-        colours(is_dark)
-            .fold(format!("{CLASSES}svg{{background:var(--back)}}"), |text, (name, colour)| {
-                text.replace(&format!("var(--{name})"), colour)
-            })
+    // Without the blocks of tokens, whose values replace their names.
+    let blocks = CHART_STYLE.split_inclusive('}').filter(|block| block.contains("var("));
+    let classes: String = blocks.map(str::trim).collect();
+    let written = |is_dark| -> String {
+        let mut text = String::new();
+        for (i, part) in classes.split("var(").enumerate() {
+            let Some((name, rest)) = part.split_once(')').filter(|_| i > 0) else {
+                text += part;
+                continue;
+            };
+            // A chart in a file of its own lies on the background, not on a card.
+            let name = if name == "--card" { "--back" } else { name };
+            text += token(name, is_dark).unwrap_or("currentColor");
+            text += rest;
+        }
+        format!("svg{{background:{}}}{text}", token("--back", is_dark).unwrap_or("none"))
     };
+    let plain: String = CHART_STYLE
+        .split_inclusive('}')
+        .filter(|block| !block.contains("--") && block.contains('{'))
+        .map(str::trim)
+        .collect();
     let (light, dark) = (written(false), written(true));
-    format!("{light}@media(prefers-color-scheme:dark){{{dark}}}")
+    format!("{plain}{light}@media(prefers-color-scheme:dark){{{dark}}}")
 }
 
 /// Turns a chart into a standalone SVG file, with its style and additional `marks` in front.
@@ -76,40 +62,10 @@ pub fn standalone(chart: &str, marks: &str) -> String {
 
 /// Maximum number of bars of a histogram.
 const MOST_BINS: f64 = 60.0;
+/// Width of the label of the median.
+const MEDIAN_WIDTH: f64 = 84.0;
 /// Minimum number of bars of a histogram.
 const FEWEST_BINS: f64 = 8.0;
-
-/// DET curve: misses against false accepts per hour.
-pub struct Curve {
-    /// Name in the legend.
-    pub name: String,
-    /// False accepts per hour, share missed, and its 95 % interval; by rising rate.
-    pub points: Vec<(f64, f64, (f64, f64))>,
-    /// Point of the model's own threshold.
-    pub mark: Option<Mark>,
-    /// Draws the curve as a dashed line.
-    pub is_dashed: bool,
-}
-
-/// Point of a curve with its own text.
-pub struct Mark {
-    /// False accepts per hour.
-    pub rate: f64,
-    /// Share missed.
-    pub share: f64,
-    /// Text shown for the point.
-    pub text: String,
-}
-
-/// Named value with its interval.
-pub struct Column {
-    /// Name below the axis.
-    pub name: String,
-    /// Value, as a share.
-    pub share: f64,
-    /// 95 % interval of the share.
-    pub interval: (f64, f64),
-}
 
 /// Curve of a training metric.
 pub struct Series<'a> {
@@ -188,60 +144,6 @@ fn nice(x: f64) -> f64 {
     [1.0, 2.0, 5.0, 10.0].map(|n| n * power).into_iter().find(|n| *n >= x * 0.999).unwrap_or(x)
 }
 
-/// Draws misses against false accepts per hour, with the rate on a logarithmic axis. Zero false
-/// accepts are at the left edge, at half the rate of one in `hours`. The axis counts false accepts
-/// if the audio is too short for a rate.
-pub fn det(title: &str, curves: &[Curve], hours: f64) -> String {
-    let least = 0.5 / hours.max(1e-3);
-    let marks = curves.iter().filter_map(|c| c.mark.as_ref()).map(|m| m.rate);
-    let rates = curves.iter().flat_map(|c| c.points.iter().map(|p| p.0)).chain(marks);
-    let most = rates.fold(2.0 * least, f64::max).max(least * 4.0);
-    let shares = curves
-        .iter()
-        .flat_map(|c| c.points.iter().map(|p| p.1).chain(c.mark.iter().map(|m| m.share)));
-    let mut axes = Axes::new(shares.fold(0.0, f64::max));
-    let x = |rate: f64| {
-        let share = (rate.max(least) / least).ln() / (most / least).ln();
-        LEFT + share.min(1.0) * (WIDTH - LEFT - RIGHT)
-    };
-    axes.tick(x(0.0), "none");
-    let (unit, below) = unit(hours);
-    let room = 34.0;
-    let mut last = x(0.0) + 8.0;
-    for power in -3..=4 {
-        for n in [1.0, 2.0, 5.0] {
-            let value = n * 10f64.powi(power);
-            let rate = value / unit;
-            if rate > 1.2 * least && rate <= most * 1.001 && x(rate) - last >= room {
-                axes.tick(x(rate), &format!("{value}"));
-                let _ = write!(
-                    axes.text,
-                    "<path class='grid' d='M{:.1} {TOP}V{:.1}'/>",
-                    x(rate),
-                    HEIGHT - BOTTOM
-                );
-                last = x(rate);
-            }
-        }
-    }
-    for (i, curve) in curves.iter().enumerate() {
-        if i == 0 {
-            band(&mut axes, curve, &x);
-        }
-        draw(&mut axes, curve, i, &x);
-    }
-    axes.finish(&below, title)
-}
-
-/// Returns the axis value of a rate of one per hour, and the name of the axis.
-fn unit(hours: f64) -> (f64, String) {
-    if (FalseAccepts { count: 0, hours }).is_rate() {
-        (1.0, "false accepts per hour of negatives".into())
-    } else {
-        (hours.max(1e-3), format!("false accepts in {} of negatives", duration(hours)))
-    }
-}
-
 /// Formats points as the corners of an SVG path.
 fn corners(
     points: impl Iterator<Item = (f64, f64)>,
@@ -250,15 +152,6 @@ fn corners(
 ) -> String {
     let at = |(value, share)| format!("{:.1} {:.1}", x(value), axes.y(share));
     points.map(at).collect::<Vec<_>>().join("L")
-}
-
-/// Draws the intervals of the first curve as a band.
-fn band(axes: &mut Axes, curve: &Curve, x: &impl Fn(f64) -> f64) {
-    if curve.points.len() > 1 {
-        let above = corners(curve.points.iter().map(|p| (p.0, p.2.1)), axes, x);
-        let below = corners(curve.points.iter().rev().map(|p| (p.0, p.2.0)), axes, x);
-        let _ = write!(axes.text, "<path class='band f0' d='M{above}L{below}Z'/>");
-    }
 }
 
 fn draw(axes: &mut Axes, curve: &Curve, number: usize, x: &impl Fn(f64) -> f64) {
@@ -270,14 +163,6 @@ fn draw(axes: &mut Axes, curve: &Curve, number: usize, x: &impl Fn(f64) -> f64) 
         let _ = write!(
             axes.text,
             "<path class='line s{hue}{dash}' d='M{line}'><title>{name}</title></path>"
-        );
-    }
-    if let Some(Mark { rate, share, text }) = &curve.mark {
-        let (x, y) = (x(*rate), axes.y(*share));
-        let _ = write!(
-            axes.text,
-            "<circle class='mark s{hue}' cx='{x:.1}' cy='{y:.1}' r='4.5'><title>{name}: {}</title></circle>",
-            escape(text)
         );
     }
 }
@@ -382,35 +267,6 @@ pub fn progress(title: &str, below: &str, series: &[Series<'_>], are_shares: boo
     axes.finish(below, title)
 }
 
-/// Draws shares and their intervals as named columns.
-pub fn columns(title: &str, below: &str, columns: &[Column]) -> String {
-    let highest = columns.iter().map(|c| c.interval.1).fold(0.0, f64::max);
-    let mut axes = Axes::new(highest);
-    let step = (WIDTH - LEFT - RIGHT) / columns.len().max(1) as f64;
-    let half = (step * 0.28).min(30.0);
-    for (i, column) in columns.iter().enumerate() {
-        let x = LEFT + step * (i as f64 + 0.5);
-        axes.tick(x, &column.name);
-        let (y, zero) = (axes.y(column.share), axes.y(0.0));
-        let (low, high) = (axes.y(column.interval.0), axes.y(column.interval.1));
-        let _ = write!(
-            axes.text,
-            "<rect class='f0' opacity='.75' x='{:.1}' y='{y:.1}' width='{:.1}' height='{:.1}'/>\
-             <path class='whisker ink' d='M{x:.1} {low:.1}V{high:.1}M{:.1} {high:.1}h10M{:.1} {low:.1}h10'/>\
-             <text x='{:.1}' y='{:.1}'>{:.1}%</text>",
-            x - half,
-            2.0 * half,
-            zero - y,
-            x - 5.0,
-            x - 5.0,
-            x + 8.0,
-            (y - 5.0).max(TOP + 4.0),
-            100.0 * column.share
-        );
-    }
-    axes.finish(below, title)
-}
-
 /// Draws a histogram of `values` as shares, with the median marked.
 pub fn histogram(title: &str, below: &str, values: &[f64], bin: f64) -> String {
     let mut sorted = values.to_vec();
@@ -448,9 +304,11 @@ pub fn histogram(title: &str, below: &str, values: &[f64], bin: f64) -> String {
     }
     let _ = write!(
         axes.text,
-        "<path class='line s1' d='M{:.1} {TOP}V{:.1}'><title>median {median:.0}</title></path>",
+        "<path class='line s1' d='M{:.1} {TOP}V{:.1}'/><text class='f1 halo' x='{:.1}' y='{:.1}'>median {median:.0}</text>",
         x(median),
-        axes.y(0.0)
+        axes.y(0.0),
+        (x(median) + 5.0).min(WIDTH - RIGHT - MEDIAN_WIDTH),
+        TOP + 12.0
     );
     axes.finish(below, title)
 }
@@ -480,14 +338,14 @@ mod tests {
     }
 
     #[test]
-    fn svg_uses_named_colours_and_the_page_defines_all() {
+    fn standalone_files_have_their_colours_written_out() {
         let image = standalone(&growth("t", "b", &[]), "");
-        assert!(!image.contains("var(") && image.contains(".s0{stroke:#0b5fb0}"), "{image}");
-        assert!(image.contains("dark){") && image.contains(".s0{stroke:#6cb6ff}"), "{image}");
-        let style = style();
-        for used in style.split("var(").skip(1).filter_map(|rest| rest.split(')').next()) {
-            assert!(used == "--back" || style.contains(&format!("{used}:#")), "{used}");
-        }
+        assert!(!image.contains("var(") && !image.contains("--"), "{image}");
+        assert!(image.contains(".s0 { stroke: #0b5fb0; }"), "{image}");
+        assert!(image.contains("dark){") && image.contains(".s0 { stroke: #6cb6ff; }"), "{image}");
+        assert!(image.contains(".grid { stroke: #") && image.contains(".dash {"), "{image}");
+        assert_eq!(image.matches('{').count(), image.matches('}').count(), "{image}");
+        assert!(!image.contains("currentColor"), "a token without a value in {image}");
     }
 
     #[test]
@@ -495,34 +353,82 @@ mod tests {
         let short = det("t", &[], 43.0 / 3_600.0);
         assert!(short.contains("false accepts in 43 s of negatives"), "{short}");
         assert!(short.contains(">1</text>") && !short.contains("per hour"), "{short}");
-        assert!(det("t", &[], 6.0).contains("false accepts per hour of negatives"));
+        assert!(!short.contains("0.5/h"), "{short}");
+        let long = det("t", &[], 6.0);
+        assert!(long.contains("false accepts per hour of negatives") && long.contains("0.5/h"));
+    }
+
+    /// Returns the horizontal position of the first element that contains `part`.
+    fn x_of(chart: &str, part: &str) -> f64 {
+        let at = chart.find(part).unwrap_or_else(|| panic!("no {part} in {chart}"));
+        let element = chart[at..].split('>').next().unwrap();
+        let number = element.split_once("cx='").or(element.split_once(" d='M")).unwrap().1;
+        number.split([' ', '\'']).next().unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn operating_point_and_half_an_accept_per_hour_lie_inside() {
+        for hours in [0.5, 0.72, 6.0, 90.0, 2_000.0] {
+            for (count, missed) in [(0, 0.0), (0, 0.9), (1, 0.02), (40, 0.3), (20_000, 0.0)] {
+                let mark = Mark {
+                    rate: f64::from(count) / hours,
+                    rates: (f64::from(count) / hours * 0.5, f64::from(count + 4) / hours * 1.5),
+                    share: missed,
+                    shares: (missed * 0.5, (missed + 0.1).min(1.0)),
+                };
+                let points = vec![(0.0, 1.0, (0.9, 1.0)), (0.5, 0.1, (0.0, 0.2))];
+                let curve = Curve { name: "a".into(), points, mark: Some(mark), is_dashed: false };
+                let chart = det("t", &[curve], hours);
+                let (half, own) = (x_of(&chart, "<path class='limit'"), x_of(&chart, "<circle"));
+                assert!((LEFT + 10.0..WIDTH - 60.0).contains(&half), "{half} in {chart}");
+                assert!((LEFT + 10.0..WIDTH - 60.0).contains(&own), "{own} in {chart}");
+                let is_left = f64::from(count) / hours < 0.5;
+                assert_eq!(own < half, is_left, "{count} in {hours} h: {chart}");
+            }
+        }
     }
 
     #[test]
     fn no_chart_holds_a_number_that_is_none_or_lies_outside() {
         let point = |rate, share| (rate, share, (0.0, 1.0));
-        let mark = || Mark { rate: 900.0, share: 0.5, text: "<b>".into() };
+        let mark = || Mark { rate: 900.0, rates: (0.0, 2e3), share: 0.5, shares: (0.2, 0.7) };
         let curve =
             |points| Curve { name: "<a>".into(), points, mark: Some(mark()), is_dashed: true };
+        let plain = |points| Curve { name: "<a>".into(), points, mark: None, is_dashed: false };
+        let step = |level, accepts| Step {
+            level,
+            misses: vec![(0.5, (0.2, 0.8))],
+            rate: accepts,
+            rates: (0.0, accepts + 1.0),
+        };
+        let setting = || Setting { name: "<b>".into(), level: 50.0 };
+        let names = ["<a>".to_owned()];
         let charts = [
             det("t", &[curve(vec![point(0.0, 1.0), point(20.0, 0.0)])], 6.3),
             det("t", &[curve(vec![]), curve(vec![point(0.0, 0.0)])], 0.0),
             det("t", &[curve(vec![point(0.0, 1.0), point(84.0, 0.0)])], 43.0 / 3_600.0),
-            growth("t", "<b>", &[curve(vec![point(1.0, 0.3), point(50.0, 0.1)]), curve(vec![])]),
+            det("'t'", &[plain(vec![point(0.0, 1.0), point(1e9, 0.0)])], 6.0),
+            threshold("'t'", &names, &[], &[], 0.0),
+            threshold("t", &names, &[step(25.0, 0.0), step(75.0, 1e9)], &[setting()], 0.1),
+            threshold("t", &names, &[step(25.0, 4.0), step(75.0, 0.0)], &[setting()], 20.0),
+            growth("t", "<b>", &[plain(vec![point(1.0, 0.3), point(50.0, 0.1)]), plain(vec![])]),
             growth("t", "b", &[]),
-            columns("'t'", "b", &[]),
-            columns("t", "b", &[Column { name: "<b>".into(), share: 0.0, interval: (0.0, 0.02) }]),
             histogram("t", "b", &[120.0, -40.0, 9e9], 40.0),
             histogram("t", "b", &[0.0], 40.0),
             progress("t", "b", &[], false),
             progress("t", "b", &[Series { name: "<a>", points: &[(1.0, 0.0)] }], true),
             progress("t", "b", &[Series { name: "a", points: &[(1.0, 7.0), (9e5, 0.2)] }], false),
+            estimate(0.0, (0.0, 0.3), 0.3),
+            estimate(1.0, (0.9, 1.0), 0.5),
         ];
         for chart in charts {
             assert!(chart.starts_with("<svg ") && chart.ends_with("</svg>"), "{chart}");
             assert!(!chart.contains("NaN") && !chart.contains("inf"), "{chart}");
             assert!(!chart.contains("<a>") && !chart.contains("<b>"), "{chart}");
-            let numbers = chart.split(['\'', ' ', 'M', 'L', 'V', 'H', 'h', 'Z']);
+            // What lies outside of the inner area is cut off there.
+            let (outer, inner) = chart.split_once("<svg x=").unwrap_or((&chart, ""));
+            let outer = [outer, inner.split_once("</svg>").map_or("", |(_, rest)| rest)].concat();
+            let numbers = outer.split(['\'', ' ', 'M', 'L', 'V', 'H', 'h', 'Z']);
             for number in numbers.filter_map(|n| n.parse::<f64>().ok()) {
                 assert!((-1.0..=WIDTH + 1.0).contains(&number), "{number} in {chart}");
             }

@@ -4,7 +4,8 @@ use wakeling_shared::detector::DetectorParams;
 
 use super::*;
 use crate::evaluate::{
-    ModelRecord, Piece, Provenance, ScoredClips, ScoredStream, Scores, TestConditions,
+    ModelRecord, Noise, Piece, ScoredClips, ScoredKeyword, ScoredStream, Scores, Source,
+    SourceKind, TestConditions,
 };
 use wakeling_audio as audio;
 use wakeling_data::dataset::Example;
@@ -39,6 +40,28 @@ fn place() -> Folder {
     Folder { folder, recordings }
 }
 
+/// Returns a provenance of hostile texts.
+fn provenance() -> Provenance {
+    let hostile = || HOSTILE.to_owned();
+    Provenance {
+        made_at: 1_796_046_600,
+        model: ModelRecord {
+            file: hostile(),
+            name: hostile(),
+            bytes: 398_300,
+            sha256: "5f".repeat(32),
+            pretrained: hostile(),
+            trained_on: hostile(),
+        },
+        command: format!("wakeling evaluate {HOSTILE}"),
+        sources: vec![
+            Source { kind: SourceKind::Recordings, name: hostile() },
+            Source { kind: SourceKind::Negatives, name: hostile() },
+        ],
+        settings: vec![(hostile(), hostile())],
+    }
+}
+
 /// Builds a page: the first recording is detected, the others are not; two moments of negative
 /// speech score high.
 fn page_of(place: &Folder, label: &str) -> String {
@@ -54,10 +77,14 @@ fn page_of_hours(place: &Folder, label: &str, hours: f64) -> String {
         scores: Scores {
             words: 1,
             steps_per_second: 50.0,
-            streams: vec![stream(at), stream(None), stream(Some(3))],
+            streams: [stream(at), stream(None), stream(Some(3))]
+                .into_iter()
+                .cycle()
+                .take(place.recordings.len())
+                .collect(),
         },
-        spans: vec![100..162; 3],
-        recordings: vec![0, 1, 2],
+        spans: vec![100..162; place.recordings.len()],
+        recordings: (0..place.recordings.len()).collect(),
     };
     let (clean, noisy) = (scored("clean", Some(150)), scored("10 dB", None));
     let scores = Scores { words: 1, steps_per_second: 50.0, streams: vec![stream(Some(40))] };
@@ -69,75 +96,182 @@ fn page_of_hours(place: &Folder, label: &str, hours: f64) -> String {
     let detector = DetectorParams { smoothing_steps: 1, threshold: 1_000, refractory_steps: 20 };
     let scored_keywords =
         |scored| ScoredKeyword { scored, other: &other.scores, hours, index: 0, detector };
+    let clips = Noise::of(vec![vec![100; 16_000]]);
+    let noise = TestConditions::Noise { noise: &clips, snr_db: 10.0, seed: 1 };
     let word = KeywordDetail {
         label,
         points: &[],
         scored_keywords: &[scored_keywords(&clean), scored_keywords(&noisy)],
-        conditions: &[TestConditions::Silence, TestConditions::Silence],
+        conditions: &[TestConditions::Silence, noise],
         recordings: &place.recordings,
         other: &other,
         negatives: &place.recordings,
         float: Some(scored_keywords(&clean)),
     };
-    let model = ModelRecord { file: HOSTILE.into(), ..ModelRecord::default() };
-    page(&Provenance { model, ..Provenance::default() }, &[word])
+    page(&provenance(), &[word])
 }
 
 #[test]
-fn the_page_shows_counts_curves_groups_latency_and_mistakes() {
+fn the_page_shows_verdict_counts_curves_groups_and_errors() {
     let place = place();
     let page = page_of(&place, "hey you");
     for part in [
-        "<h2>hey you</h2>",
-        "66.7 %",                     // two of three missed
-        "2 of 3; 9.4–99.2 %",         // with their interval
-        "<b>1 in 2.0 h</b>",          // one false accept in two hours
-        "at most 2.4/h",              // and its bound
-        "1 in 2.0 h (at most 2.4/h)", // in one form with the table of numbers
+        "detects “hey you”</h1>",
+        // Three recordings and one false accept give no share and only a bound.
+        "<p class='verdict'>In a quiet room it missed 2 of 3, too few recordings to estimate a share; \
+         in noise all of 3; one false wake in 2 hours of other sound, so at most one every 25 minutes; \
+         test with more takes.</p>",
+        "This rests on 3 recordings and 2.0 h of sound",
+        "<b>2 of 3</b><span>66.7 % (9.4–99.2 %)</span>",
+        "<b>1 in 2.0 h</b><span>at most 2.4/h</span>",
+        "1 in 2.0 h (at most 2.4/h)",
         "normal (the model's own)",
-        "Misses against false accepts",
-        "float, clean",
-        "Misses by signal-to-noise ratio",
-        "Detection latency",
-        "Misses by speaker",
+        "<h3>Misses and false accepts</h3>",
+        "<h3>Choice of the threshold</h3>",
+        "Dashed: the float network",
+        "<h3>Misses by noise</h3>",
+        "<th scope='row'>in noise at 10 dB</th><td>3 of 3</td>",
         "In numbers",
-        "a false accept, level 59",
-        "clean, highest level 10",
-        "role='region' aria-label='In numbers: hey you'",
+        "<strong>reached level 59, and 50 wakes it</strong>",
+        "<strong>reached level 10 of 50</strong>",
+        "<span class='badge bad'>missed in a quiet room</span>",
+        "href='#w0-missed'",
+        "id='w0-missed'",
+        "30 November 2026, 13:50 UTC",
+        "<code>5f5f5f",
+        "398 KB",
     ] {
-        assert!(page.contains(part), "no {part:?}");
+        assert!(page.contains(part), "no {part:?} in {}", without_data(&page));
     }
     // Two misses in silence and three in noise, and the six highest moments of negative speech, one
     // of them a false accept: each with an image, a sound and a score.
-    assert_eq!(page.matches("a false accept, level").count(), 1);
-    assert_eq!(page.matches("below the threshold, level").count(), 5);
+    assert_eq!(page.matches("<span class='badge bad'>false wake</span>").count(), 1);
+    assert_eq!(page.matches("<span class='badge fair'>no wake</span>").count(), 5);
     for (part, count) in [("<audio ", 11), ("data:image/png;base64,", 11), ("class='trace'", 11)] {
         assert_eq!(page.matches(part).count(), count, "{part}");
     }
+    assert_eq!(page, page_of(&place, "hey you"), "the same evaluation, another page");
+}
+
+/// Returns the page without its sounds and images, which may contain any letters.
+fn without_data(page: &str) -> String {
+    let parts = page.split("base64,");
+    parts.map(|part| part.split_once('\'').map_or(part, |(_, rest)| rest)).collect()
 }
 
 #[test]
 fn seconds_of_audio_make_no_rate() {
     let page = page_of_hours(&place(), "hey you", 43.0 / 3_600.0);
-    for part in ["<b>1 in 43 s</b>", "too short for a rate", "1 in 43 s: too short for a rate"] {
+    for part in [
+        "<b>1 in 43 s</b>",
+        "too short for a rate",
+        "1 in 43 s: too short for a rate",
+        "one false wake in 43 seconds of other sound, too little to estimate how often",
+        "test with more takes and test with more sound without the phrase",
+    ] {
         assert!(page.contains(part), "no {part:?}");
     }
-    // Encoded sounds and images may contain any letters.
-    let text: String = page
-        .split("base64,")
-        .map(|part| part.split_once('\'').map_or(part, |(_, rest)| rest))
-        .collect();
+    let text = without_data(&page);
     assert!(!text.contains("/h)") && !text.contains("/h<") && !text.contains(" / h"), "a rate");
     assert!(!page.contains("per hour"), "an axis of rates");
 }
 
+/// Six recordings by each of two speakers.
+fn speakers() -> Folder {
+    let mut place = place();
+    place.recordings = place.recordings.iter().cloned().cycle().take(12).collect();
+    for (i, recording) in place.recordings.iter_mut().enumerate() {
+        recording.speaker = Some(if i < 6 { "ann".into() } else { "ben".into() });
+    }
+    place
+}
+
+#[test]
+fn groups_of_few_recordings_make_no_table() {
+    let mut place = speakers();
+    for recording in &mut place.recordings[10..] {
+        recording.speaker = Some("ann".into());
+    }
+    let page = page_of(&place, "hey you");
+    assert!(!page.contains("Misses by speaker"), "ben has four recordings");
+    place.recordings[10].speaker = Some("ben".into());
+    place.recordings[11].speaker = Some("eve".into());
+    let page = page_of(&place, "hey you");
+    assert!(page.contains("Misses by speaker") && !page.contains("<th scope='row'>eve"));
+    assert!(page.contains("Left out: 1 with fewer than 5 recordings."));
+}
+
 #[test]
 fn speakers_are_listed_only_where_they_are_known() {
-    let mut place = place();
-    assert!(page_of(&place, "hey you").contains("Misses by speaker"));
+    let mut place = speakers();
+    let page = page_of(&place, "hey you");
+    assert!(page.contains("<h3>Misses by speaker</h3>"), "{}", without_data(&page));
+    assert!(page.contains("<th scope='row'>ann</th><td>4 of 6</td>"));
     place.recordings.iter_mut().for_each(|recording| recording.is_speaker_guessed = true);
     let page = page_of(&place, "hey you");
     assert!(!page.contains("Misses by speaker") && !page.contains("speaker ann"));
+}
+
+#[test]
+fn unknown_values_and_single_groups_make_no_table() {
+    for others in ["", " ", "unknown", "Unknown", "?", "ann"] {
+        let mut place = speakers();
+        for recording in &mut place.recordings[6..] {
+            recording.speaker = Some(others.into());
+        }
+        let page = page_of(&place, "hey you");
+        assert!(!page.contains("Misses by speaker"), "{others:?}");
+        assert!(page.contains(" · speaker ann<"), "the known one is shown");
+        let unknown = format!(" · speaker {others}<");
+        assert!(page.contains(&unknown) == (others == "ann"), "{others:?}");
+    }
+}
+
+#[test]
+fn every_table_has_a_caption_and_headers() {
+    let page = page_of(&place(), "hey you");
+    let tables: Vec<&str> = page.split("<table>").skip(1).collect();
+    assert!(tables.len() >= 4, "{}", tables.len());
+    for table in tables {
+        let table = table.split("</table>").next().unwrap();
+        assert!(
+            table.starts_with("<caption><span>") && table.contains("<th scope='col'>"),
+            "{table}"
+        );
+        let rows = table.split("<tbody>").nth(1).unwrap();
+        for row in rows.split("<tr").skip(1) {
+            assert!(row.split_once('>').unwrap().1.starts_with("<th scope='row'>"), "{row}");
+        }
+    }
+    // Every target of a link exists, and no identifier twice.
+    let ids: Vec<&str> = page.split(" id='").skip(1).filter_map(|p| p.split('\'').next()).collect();
+    for target in page.split("href='#").skip(1).filter_map(|part| part.split('\'').next()) {
+        assert_eq!(ids.iter().filter(|id| **id == target).count(), 1, "{target} in {ids:?}");
+    }
+}
+
+#[test]
+fn size_of_the_page_is_bounded() {
+    // Loud noise compresses badly, and texts are long.
+    let mut place = place();
+    let mut state = 1u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) as i16
+    };
+    let pcm: Vec<i16> = (0..128_000).map(|_| noise()).collect();
+    for (i, recording) in place.recordings.iter_mut().enumerate() {
+        audio::write_wav(&recording.path, &pcm).unwrap();
+        recording.text = Some("<".repeat(100_000));
+        recording.speaker = Some(format!("{i}{}", "&".repeat(100_000)));
+        for field in 0..50 {
+            recording.labels.insert(format!("{field}{}", "'".repeat(10_000)), format!("{i}"));
+        }
+    }
+    let page = page_of(&place, &"<".repeat(10_000));
+    assert_eq!(page.matches("<audio ").count(), 11);
+    assert!(page.len() < 1_500_000, "{} bytes", page.len());
+    assert!(page.len() > 500_000, "{} bytes: the clips are shorter than they may be", page.len());
 }
 
 #[test]

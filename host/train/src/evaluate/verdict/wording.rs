@@ -12,8 +12,15 @@ const NARROW: f64 = 5.0;
 const FEW_EVENTS: usize = 3;
 
 /// Shares above a third that have a name, with the name.
-const LARGE_SHARES: [(f64, &str); 5] =
-    [(0.4, "2 in 5"), (0.5, "half"), (2.0 / 3.0, "2 in 3"), (0.75, "3 in 4"), (0.9, "9 in 10")];
+const LARGE_SHARES: [(f64, &str); 7] = [
+    (0.4, "2 in 5"),
+    (0.5, "half"),
+    (0.6, "3 in 5"),
+    (2.0 / 3.0, "2 in 3"),
+    (0.75, "3 in 4"),
+    (0.8, "4 in 5"),
+    (0.9, "9 in 10"),
+];
 /// Largest share that is "1 in 3".
 const LARGEST_UNIT: f64 = 0.36;
 
@@ -26,15 +33,15 @@ pub(super) fn misses(misses: usize, recordings: usize) -> String {
     let share = misses as f64 / recordings.max(1) as f64;
     match misses {
         _ if recordings < FEWEST_RECORDINGS => counted(misses, recordings),
-        0 => format!("none of {recordings}, so at most {}", rounded_up(high)),
+        0 => format!("none of {recordings} (at most {})", rounded_up(high)),
         all if all == recordings => format!("all of {recordings}"),
         _ => {
             let odds = |p: f64| p / (1.0 - p).max(1e-9);
-            let (rare, often) = (rounded_down(low), rounded_up(high));
-            if odds(high) <= NARROW * odds(low) || rare == often {
-                format!("about {}", nearest(share))
+            let (value, name) = nearest(share);
+            if odds(high) <= NARROW * odds(low) && (low..=high).contains(&value) {
+                format!("about {name}")
             } else {
-                format!("between {rare} and {often}")
+                format!("between {} and {}", rounded_down(low), rounded_up(high))
             }
         }
     }
@@ -49,14 +56,18 @@ pub(super) fn counted(misses: usize, recordings: usize) -> String {
     }
 }
 
-/// Returns the name of the nearest share.
-fn nearest(share: f64) -> String {
+/// Returns the nearest share that has a name, and its name.
+fn nearest(share: f64) -> (f64, String) {
     if share <= LARGEST_UNIT {
-        return format!("1 in {}", rounded(1.0 / share));
+        let number = rounded(1.0 / share);
+        return (1.0 / number, format!("1 in {number}"));
     }
-    let distance = |(value, _): &(f64, &str)| (value - share).abs();
-    let nearest = LARGE_SHARES.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
-    nearest.map_or_else(String::new, |(_, name)| (*name).to_owned())
+    let distance = |value: f64| (value - share).abs();
+    let nearer = |a: (f64, &'static str), b: (f64, &'static str)| {
+        if distance(b.0) < distance(a.0) { b } else { a }
+    };
+    let (value, name) = LARGE_SHARES.into_iter().fold(LARGE_SHARES[0], nearer);
+    (value, name.to_owned())
 }
 
 /// Returns the name of a share that is at most `share`.
@@ -95,7 +106,7 @@ fn round_to(number: f64, round: fn(f64) -> f64) -> f64 {
 /// Formats false accepts as a clause: "expect a false wake about every two hours".
 pub(super) fn false_wakes(accepts: &FalseAccepts) -> String {
     let FalseAccepts { count, hours } = *accepts;
-    if !(hours > 0.0) {
+    if hours.is_nan() || hours <= 0.0 {
         return "false wakes were not measured".into();
     }
     let times = match count {
@@ -171,12 +182,12 @@ mod tests {
             ((0, 4), "none of 4"),
             ((1, 4), "1 of 4"),
             ((9, 9), "all of 9"),
-            ((0, 10), "none of 10, so at most 1 in 3"),
-            ((0, 72), "none of 72, so at most 1 in 20"),
-            ((0, 5_000), "none of 5000, so at most 1 in 1300"),
+            ((0, 10), "none of 10 (at most 1 in 3)"),
+            ((0, 72), "none of 72 (at most 1 in 20)"),
+            ((0, 5_000), "none of 5000 (at most 1 in 1300)"),
             ((1, 20), "between 1 in 800 and 1 in 4"),
             ((3, 20), "between 1 in 35 and 2 in 5"),
-            ((6, 20), "between 1 in 9 and 2 in 3"),
+            ((6, 20), "between 1 in 9 and 3 in 5"),
             ((10, 20), "between 1 in 4 and 3 in 4"),
             ((20, 40), "about half"),
             ((9, 100), "about 1 in 11"),
@@ -185,7 +196,7 @@ mod tests {
             ((35, 100), "about 1 in 3"),
             ((64, 100), "about 2 in 3"),
             ((90, 100), "about 9 in 10"),
-            ((19, 20), "between 2 in 3 and all"),
+            ((19, 20), "between 3 in 4 and all"),
             ((40, 40), "all of 40"),
         ] {
             assert_eq!(misses(missed, of), text, "{missed} of {of}");
@@ -247,7 +258,7 @@ mod tests {
                 (0, 300.0),
                 "no false wake in 300 hours of other sound, so at most one every four days",
             ),
-            ((1, 6.0), "one false wake in 6 hours of other sound, so at most one every hour"),
+            ((1, 6.0), "one false wake in 6 hours of other sound, so at most one every 75 minutes"),
             (
                 (3, 6.0),
                 "three false wakes in 6 hours of other sound, so at most one every 45 minutes",

@@ -1,4 +1,4 @@
-//! Layout of the report, wrapped at spaces so that no word is broken at the margin.
+//! Layout of text on the terminal, wrapped at spaces so that no word is broken at the margin.
 
 /// Appends `text` to `out` in lines of at most `width` characters. The first line starts at
 /// `column`, the others after `indent` spaces. A word that is longer than a line gets a line to
