@@ -106,17 +106,33 @@ impl User {
         let view = self.page.view();
         for is_dark in [!view.is_dark, view.is_dark] {
             self.page.set_view(View { is_dark, ..view });
-            let found = self.page.violations().unwrap_or_default();
+            // The other scheme differs in its colours alone.
+            let found = self.page.violations(is_dark != view.is_dark).unwrap_or_default();
+            let scheme = if is_dark { "dark" } else { "light" };
             self.violations
-                .extend(found.into_iter().map(|line| format!("{name}, dark: {is_dark}: {line}")));
+                .extend(found.into_iter().map(|line| format!("{name}, {scheme}: {line}")));
         }
+        if self.hand == Pointer {
+            // A small phone, a zoom of 200 %, and a large screen.
+            for (width, height, scale) in [(320, 640, 1.0), (640, 400, 2.0), (3_840, 2_160, 1.0)] {
+                self.page.set_view(View { width, height, scale, ..view });
+                self.assert_fits(&name);
+            }
+            self.page.set_view(view);
+        }
+        self.assert_fits(&name);
+        let problem = self.text(".problem");
+        assert_eq!(problem, "", "{name}");
+    }
+
+    /// Checks that nothing has to be scrolled sideways.
+    fn assert_fits(&mut self, name: &str) {
         let wider = self.page.evaluate("document.documentElement.scrollWidth - innerWidth");
         assert!(
             wider.as_i64().is_some_and(|pixels| pixels <= 0),
-            "{name}: {wider} pixels too wide"
+            "{name}: {wider} pixels too wide for {:?}",
+            self.page.view()
         );
-        let problem = self.text(".problem");
-        assert_eq!(problem, "", "{name}");
     }
 }
 
@@ -146,8 +162,8 @@ fn session(device: &'static str, hand: Hand, view: View) {
     let place = place.path().to_owned();
     let mut user = User { page, hand, device, place, gallery, violations: Vec::new() };
     first_page(&mut user, &url);
-    type Stage = (&'static str, fn(&mut User));
-    let stages: [Stage; 8] = [
+    type Step = (&'static str, fn(&mut User));
+    let steps: [Step; 8] = [
         ("phrase", phrase),
         ("takes", takes),
         ("files", files),
@@ -157,9 +173,9 @@ fn session(device: &'static str, hand: Hand, view: View) {
         ("report", report),
         ("downloads", targets),
     ];
-    for (name, stage) in stages {
+    for (name, step) in steps {
         let started = Instant::now();
-        stage(&mut user);
+        step(&mut user);
         eprintln!("{device}: {name} in {:.1} s", started.elapsed().as_secs_f64());
     }
     words(&mut user, &url);
