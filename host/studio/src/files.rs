@@ -15,7 +15,8 @@ pub fn find(path: &str) -> Option<(&'static str, &'static str)> {
 /// Files as they are sent, without what only a reader of the source needs.
 static SERVED: LazyLock<Vec<(&str, &str, String)>> = LazyLock::new(|| {
     let files = FILES.iter().map(|&(path, kind, content)| {
-        let content = compact(content);
+        // Charts of the report have rules of their own, which this page does not need.
+        let content = compact(content.strip_suffix(wakeling_page::CHART_STYLE).unwrap_or(content));
         (path, kind, if kind == CSS { compact_rules(&content) } else { content })
     });
     files.chain([("/", HTML, compact(&index()))]).collect()
@@ -53,10 +54,19 @@ fn compact(content: &str) -> String {
     served
 }
 
-/// Removes spaces that a style sheet does not need. Its rules have no strings with such spaces,
+/// Removes white space that a style sheet does not need. Its rules have no strings with such spaces,
 /// which a test holds.
 fn compact_rules(content: &str) -> String {
-    let spaces = [(" { ", "{"), (" {", "{"), ("; }", "}"), ("; ", ";"), (": ", ":"), (", ", ",")];
+    let spaces = [
+        (" { ", "{"),
+        (" {", "{"),
+        ("; }", "}"),
+        ("; ", ";"),
+        (": ", ":"),
+        (", ", ","),
+        ("{\n", "{"),
+        ("}\n", "}"),
+    ];
     spaces.iter().fold(content.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
@@ -249,8 +259,7 @@ mod tests {
             "// About.\n/** One. */\n/**\n * More.\n */\nif (a) {\n  b(\"// c\"); // d\n}\n\n";
         assert_eq!(compact(source), "if (a) {\nb(\"// c\"); // d\n}\n");
         let rules = "a, b { color: red; width: calc(1px + 2px); }\n@media (width < 9em) {\nc:hover { d: e }\n}\n";
-        let expected =
-            "a,b{color:red;width:calc(1px + 2px)}\n@media (width < 9em){\nc:hover{d:e }\n}\n";
+        let expected = "a,b{color:red;width:calc(1px + 2px)}@media (width < 9em){c:hover{d:e }}";
         assert_eq!(compact_rules(rules), expected);
         for (path, kind, content) in FILES {
             let strings = content.split('"').skip(1).step_by(2).filter(|_| kind == CSS);
