@@ -31,18 +31,40 @@ LONGEST_SAMPLES = 15 * RATE
 
 
 class Teacher:
-    """`embed`: int16 samples to `(rows, 96)`; row k has heard `775 + 80 k` ms."""
+    """`embed`: int16 samples to `(rows, 96)`; row k has heard `775 + 80 k` ms.
 
-    def __init__(self, folder):
+    The network of the mel spectrogram clamps at 80 dB below the loudest value of all that it is
+    given at once, so pauses look different beside a loud sound a minute away. With `floor_db` it
+    clamps at this level instead: then a row depends on its 775 ms alone, as in a stream.
+    """
+
+    def __init__(self, folder, floor_db=None):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self.mel = onnxruntime.InferenceSession(f"{folder}/melspectrogram.onnx", options)
+        self.floor_db = floor_db
+        mel = f"{folder}/melspectrogram.onnx"
+        mel = mel if floor_db is None else unclamped(mel)
+        self.mel = onnxruntime.InferenceSession(mel, options)
         self.net = onnxruntime.InferenceSession(unrolled(f"{folder}/embedding_model.onnx"), options)
 
     def embed(self, pcm):
-        mel = self.mel.run(None, {"input": pcm.astype(np.float32)[None]})[0].squeeze() / 10 + 2
+        mel = self.mel.run(None, {"input": pcm.astype(np.float32)[None]})[0].squeeze()
+        if self.floor_db is not None:
+            mel = np.maximum(mel, self.floor_db)
+        mel = mel / 10 + 2
         rows = self.net.run(None, {"input_1": mel[None, :, :, None].astype(np.float32)})[0]
         return np.ascontiguousarray(rows[0, :, :, 0].T, dtype=np.float32)
+
+
+def unclamped(path):
+    """The mel spectrogram without its last node, which clamps."""
+    model = onnx.load(path)
+    last = model.graph.node[-1]
+    assert last.op_type == "Clip", "another version of the mel spectrogram"
+    source, result = last.input[0], last.output[0]
+    model.graph.node.remove(last)
+    model.graph.node.append(onnx.helper.make_node("Identity", [source], [result]))
+    return model.SerializeToString()
 
 
 def unrolled(path):
@@ -122,13 +144,14 @@ def main():
     parser.add_argument("--without", nargs="*", default=[], help="sources to leave out")
     parser.add_argument("--hours", type=float, default=24)
     parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--floor-db", type=float, help="level of silence, e.g. 0; default: 80 dB below each minute's loudest")
     parser.add_argument("--out", required=True, type=pathlib.Path)
     args = parser.parse_args()
     draw, generator = random.Random(args.seed), np.random.default_rng(args.seed)
     clips = [clip for path in args.train for clip in manifest(path)]
     clips = [c for c in clips if c.get("source") not in args.without and c["duration"] > 0.15]
     noise = [clip for path in args.noise for clip in manifest(path)]
-    weights, teacher = drawing_weights(clips), Teacher(args.models)
+    weights, teacher = drawing_weights(clips), Teacher(args.models, args.floor_db)
     args.out.mkdir(parents=True, exist_ok=True)
     samples = number = 0
     with open(args.out / "streams.jsonl", "w", encoding="utf-8") as streams:

@@ -33,11 +33,11 @@ fn main() -> io::Result<()> {
         ["render"] => render(&images),
         [program, ref names @ ..] => {
             let place = tempfile::tempdir()?;
-            let stage = Stage::new(&root, &fs::canonicalize(program)?, place.path())?;
+            let setup = Setup::new(&root, &fs::canonicalize(program)?, place.path())?;
             let wanted = |name: &str| names.is_empty() || names.contains(&name);
             let wanted = IMAGES.iter().map(|image| image.name).filter(|name| wanted(name));
             // All are captured before any is written.
-            let capture = |name| Ok((name, stage.capture(name)?));
+            let capture = |name| Ok((name, setup.capture(name)?));
             let texts = wanted.map(capture).collect::<io::Result<Vec<_>>>()?;
             if texts.len() < names.len() {
                 return Err(io::Error::other(format!("no such images: {}", names.join(" "))));
@@ -74,7 +74,7 @@ fn typed(command: &str, screen: &str) -> String {
 }
 
 /// Folder in which the program runs, with a virtual sound card and the demo's voices.
-struct Stage {
+struct Setup {
     folder: PathBuf,
     sink: NullSink,
     /// Variables and name of the program, for a shell.
@@ -91,7 +91,7 @@ struct Stage {
 /// Size of a terminal with wide tables.
 const WIDE: (usize, usize) = (100, 30);
 
-impl Stage {
+impl Setup {
     fn new(root: &Path, program: &Path, folder: &Path) -> io::Result<Self> {
         let Some(sink) = NullSink::start(folder, 16_000, 1) else {
             return Err(io::Error::other("there is no virtual sound card: see the line above"));

@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_told_from_what_they_print() {
+    fn commands_are_separated_from_their_output() {
         let text = "$ wakeling a\n\u{1b}[1mb\n\n$ wakeling c\nd  \n";
         let found = commands(text);
         assert_eq!(found[0], ("wakeling a".into(), vec!["b".into(), String::new()]));
