@@ -32,7 +32,7 @@ fn the_progress_of_a_training_goes_through_all_stages() {
     assert!(shares.iter().any(|s| (0.01..0.5).contains(s)), "{shares:?}");
     assert!(states.iter().any(|s| s["left_s"].as_u64().is_some()), "{states:?}");
     // The page has a text for each stage, and progress lines are kept out of the messages.
-    let strings = include_str!("../../../studio/src/page/strings.js");
+    let strings = include_str!("../../../studio/src/page/strings/en.js");
     for stage in states.iter().filter_map(|s| s["stage"].as_str()).filter(|s| !s.is_empty()) {
         assert!(strings.contains(&format!("\"stage.{stage}\": ")), "{stage}");
     }

@@ -52,6 +52,13 @@ pub const VARYING: &[&str] = &[
     "#corrections-text",
     "#ingredients",
     "#comparison",
+    // The report.
+    ".verdict",
+    ".tiles",
+    "figure",
+    ".wide",
+    ".clips",
+    "footer",
 ];
 
 /// A user with a device.
@@ -182,6 +189,7 @@ fn session(device: &'static str, hand: Hand, view: View) {
     let watched = user.page.watched();
     assert_eq!(watched.complaints, [""; 0]);
     assert_local(watched.requests.keys(), &url);
+    report_page(&mut user);
     assert!(user.violations.is_empty(), "axe: {:#?}", user.violations);
     user.gallery.finish();
 }
@@ -314,6 +322,20 @@ fn report(user: &mut User) {
     assert!(report.expect("a report").contains("<html"));
     user.operate("#report-close");
     user.wait_for("!document.querySelector('#report-dialog').open");
+}
+
+/// Checks the report as a page of its own. What it found out differs from run to run.
+fn report_page(user: &mut User) {
+    let report = user.place.join("runs/hey-wakeling/report.html");
+    user.page.open(&format!("file://{}", report.display()));
+    user.see("h1");
+    let watched = user.page.watched();
+    assert_eq!(watched.complaints, [""; 0]);
+    let is_own =
+        |url: &String| ["file:", "data:", "blob:"].iter().any(|start| url.starts_with(start));
+    let other = watched.requests.keys().find(|url| !is_own(url));
+    assert!(other.is_none(), "the report asks for {other:?}");
+    user.check("report");
 }
 
 fn targets(user: &mut User) {
