@@ -36,7 +36,11 @@ const TASKS: [(&[&str], &[&str], &[&str]); 20] = [
     ),
     (&["release", "c"], &["build-essential", "libasound2-dev", "pkg-config"], &C_TARGETS),
     (&["release", "firmware"], &["build-essential", "libasound2-dev", "pkg-config"], &ALL_TARGETS),
-    (&["release", "program"], &["build-essential", "libasound2-dev", "pkg-config"], &SHIPPED_TARGETS),
+    (
+        &["release", "program"],
+        &["build-essential", "libasound2-dev", "pkg-config"],
+        &SHIPPED_TARGETS,
+    ),
     (
         &["release", "program", "--target", "x86_64-pc-windows-gnu"],
         &["build-essential", "libasound2-dev", "pkg-config"],
