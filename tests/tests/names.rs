@@ -88,9 +88,8 @@ const TYPES: [(&str, &str); 22] = [
 ];
 
 /// Names with such a word that are right: file or folder, name, reason.
-const EXCEPTIONS: [(&str, &str, &str); 5] = [
+const EXCEPTIONS: [(&str, &str, &str); 4] = [
     ("firmware/", "feed", "a watchdog is fed"),
-    ("host/capture/src/terminal.rs", "draw", "a screen is drawn"),
     ("host/train/src/evaluate/html/chart.rs", "draw", "a curve is drawn"),
     ("host/train/src/trainer/run_log.rs", "draw", "a chart is drawn"),
     ("xtask/src/fuzz.rs", "artifacts", "libFuzzer calls the inputs that break a target so"),

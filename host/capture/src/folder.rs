@@ -54,11 +54,7 @@ impl Line {
     /// Returns the recording in a folder; `None` if its file does not exist.
     fn entry(self, folder: &Path) -> Option<Entry> {
         let path = folder.join(self.audio_filepath);
-        path.is_file().then_some(Entry {
-            path,
-            duration_s: self.duration,
-            metadata: self.metadata,
-        })
+        path.is_file().then_some(Entry { path, duration_s: self.duration, metadata: self.metadata })
     }
 }
 

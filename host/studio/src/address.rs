@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use wakeling_core::cache;
 use wakeling_data::text::hash;
 
-use crate::{Error, Places, Result};
+use crate::{Error, Result, places::Places};
 
 /// Time after which a token is not used again.
 const FRESH: Duration = Duration::from_secs(3_600);
@@ -48,11 +48,8 @@ impl Memory {
     /// Returns the path of the file in a folder.
     pub(super) fn within(folder: &Path, places: &Places) -> PathBuf {
         let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let key = format!(
-            "{}\n{}",
-            whole(&places.recordings).display(),
-            whole(&places.runs).display()
-        );
+        let key =
+            format!("{}\n{}", whole(&places.recordings).display(), whole(&places.runs).display());
         folder.join(format!("{:016x}.json", hash(&key)))
     }
 
@@ -100,16 +97,13 @@ impl Memory {
         let path = self.0.as_ref()?;
         let metadata = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
         if !is_private(&metadata) {
-            log::warn!(
-                "{}: others can read it, so its token is not used again",
-                path.display()
-            );
+            log::warn!("{}: others can read it, so its token is not used again", path.display());
             return None;
         }
         let age = SystemTime::now().duration_since(metadata.modified().ok()?).ok()?;
         let address: Address = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-        let is_token = address.token.len() == DIGITS
-            && address.token.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_token =
+            address.token.len() == DIGITS && address.token.bytes().all(|b| b.is_ascii_hexdigit());
         (age < FRESH && is_token && address.port != 0).then_some(address)
     }
 

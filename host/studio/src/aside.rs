@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use wakeling_capture::folder::{Folder, TakenOut};
 use wakeling_core::files;
 
-use crate::{Error, Places, Result};
+use crate::{Error, Result, places::Places};
 
 /// Hidden folder of the deletions, beside the words.
 const ASIDE: &str = ".deleted";

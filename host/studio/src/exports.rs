@@ -17,14 +17,17 @@ use wakeling_interop::{
 };
 use zip::{ZipWriter, write::SimpleFileOptions};
 
-use crate::{Error, Result, session::BYTES};
+use crate::{Error, Result};
 
 /// Files of the browser's package that a page needs.
-const BROWSER: [&str; 5] = ["index.js", "engine.js", "wasm-simd.js", "wasm-plain.js", "package.json"];
+const BROWSER: [&str; 5] =
+    ["index.js", "engine.js", "wasm-simd.js", "wasm-plain.js", "package.json"];
 /// Name of the model in the archive for browsers.
 const BROWSER_MODEL: &str = "model.wkl";
 /// Page in that archive.
 const BROWSER_PAGE: &str = include_str!("browser.html");
+/// Content type of files for devices.
+pub const BYTES: &str = "application/octet-stream";
 /// Content type of an archive.
 const ZIP: &str = "application/zip";
 

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use wakeling_audio::{AudioReader, SAMPLE_RATE, features::{FrontendTables, NormalizationKind}};
+use wakeling_audio::{
+    AudioReader, SAMPLE_RATE,
+    features::{FrontendTables, NormalizationKind},
+};
 use wakeling_capture::take::trim;
 use wakeling_core::progress::NoProgress;
 use wakeling_data::{
@@ -42,7 +45,12 @@ pub struct Import {
 /// # Errors
 /// [`Error::Core`] if the file cannot be written for reading it. A file that cannot be read is an
 /// [`Import`] with a problem.
-pub fn read(recordings: &Path, name: &str, bytes: &[u8], explain: crate::Explain) -> Result<Import> {
+pub fn read(
+    recordings: &Path,
+    name: &str,
+    bytes: &[u8],
+    explain: crate::Explain,
+) -> Result<Import> {
     let file = Incoming::write(recordings, name, bytes)?;
     let shown: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
     // The folder of the file says nothing to the user.
@@ -53,8 +61,7 @@ pub fn read(recordings: &Path, name: &str, bytes: &[u8], explain: crate::Explain
     match is_short(&file.0) {
         Err(error) => return Ok(Import { problem: text(error), ..Import::default() }),
         Ok(false) => {
-            let problem =
-                format!("{shown}: longer than {LONGEST_S} s: cut it into shorter files");
+            let problem = format!("{shown}: longer than {LONGEST_S} s: cut it into shorter files");
             return Ok(Import { problem, ..Import::default() });
         }
         Ok(true) => {}

@@ -3,6 +3,7 @@
 
 mod address;
 mod aside;
+mod correct;
 mod corrections;
 mod error;
 mod exports;
@@ -11,7 +12,8 @@ mod http;
 mod import;
 mod live;
 mod phrase;
-mod picture;
+mod places;
+mod take_image;
 mod request;
 mod results;
 mod session;
@@ -40,9 +42,9 @@ pub use address::Memory;
 pub use error::{Error, Explain, Explanation, Result};
 use http::{Method, Refusal, Request};
 use import::Import;
+pub use places::Places;
 use request::Target;
 use serde_json::{Value, json};
-pub use session::Places;
 use session::Session;
 
 /// Maximum length of a request in bytes: 30 s of 16-bit audio at 48 kHz. Only files may be longer.
@@ -219,9 +221,9 @@ impl Server {
         }
         let answer = match (request.method, path) {
             (Method::Post, FILE_PATH) => self.import(request),
-            _ => request.body(LONGEST_BODY).map(|body| {
-                self.session().answer(request.method, &request.target, &body)
-            }),
+            _ => request
+                .body(LONGEST_BODY)
+                .map(|body| self.session().answer(request.method, &request.target, &body)),
         };
         match answer {
             Ok(Ok(answer)) => answer,

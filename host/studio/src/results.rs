@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use wakeling_train::{evaluate::Summary, finetune::MODEL_FILE};
 
-use crate::{Error, Result, words::base_of};
+use crate::{Error, Result, words::pretrained_of};
 
 /// Name of the page of the report.
 pub const REPORT: &str = "report.html";
@@ -35,7 +35,7 @@ pub fn model(run: &Path) -> Value {
     let false_accepts = keyword.and_then(|keyword| keyword.false_accepts());
     json!({
         "trained_at": trained_at,
-        "base": base_of(run).unwrap_or_default(),
+        "base": pretrained_of(run).unwrap_or_default(),
         "missed": missed.map(|count| [count.missed, count.recordings]),
         "false_accepts": false_accepts,
     })

@@ -9,43 +9,30 @@ use super::{
     Answer,
     aside::{ClipKind, Deletion},
     corrections,
-    exports::Export,
+    exports::{BYTES, Export},
     http::Method,
     import::Import,
     live::Live,
-    picture,
     request::Target,
     results::{self, REPORT},
     silence::Silence,
+    take_image,
+    takes::Checks,
     takes::name_of,
     targets::{self, Targets},
-    takes::Checks,
-    training::{Base, Job, LeftOut, Progress, Training},
-    word::{Facts, OpenWord},
+    training::{Job, LeftOut, PretrainedChoice, Progress, Training},
+    word::{OpenWord, WordMetadata},
     words::{self, ROOM},
 };
 use wakeling_audio::live::Live as Resampler;
 use wakeling_capture::folder::{ClipMetadata, Entry, Folder};
 
-use crate::{Error, Explain, Result};
+use crate::{Error, Explain, Result, places::Places};
 use wakeling_data::{synthesize, text::file_name};
-use wakeling_train::finetune::{MODEL_FILE, Settings};
+use wakeling_train::finetune::MODEL_FILE;
 
-/// Content type of files for devices.
-pub const BYTES: &str = "application/octet-stream";
 /// Maximum length of a speaker's name, in characters.
 const LONGEST_NAME: usize = 80;
-
-/// Folders for recordings and models.
-#[derive(Clone, Debug)]
-pub struct Places {
-    /// Parent of the folders of recordings.
-    pub recordings: PathBuf,
-    /// Parent of the folders of models.
-    pub runs: PathBuf,
-    /// Settings of the training.
-    pub settings: Settings,
-}
 
 /// Work on one word at a time.
 pub struct Session {
@@ -125,9 +112,7 @@ impl Session {
             (Method::Post, "/api/take") => self.begin_take()?,
             (Method::Post, "/api/sound") => self.sound(&target, body)?,
             (Method::Post, "/api/live") => self.listen()?,
-            (Method::Post, "/api/level") => {
-                self.live()?.move_to(target.number("row").unwrap_or(0))
-            }
+            (Method::Post, "/api/level") => self.live()?.move_to(target.number("row").unwrap_or(0)),
             (Method::Get, "/api/report") => return self.file(REPORT, "text/html; charset=utf-8"),
             (Method::Get, "/api/model") => return self.file(MODEL_FILE, BYTES),
             (Method::Get, "/api/uf2") => {
@@ -200,24 +185,24 @@ impl Session {
         if speaker.chars().count() > LONGEST_NAME || speaker.chars().any(char::is_control) {
             return Err(Error::NotAName);
         }
-        let facts = Facts {
+        let about = WordMetadata {
             phrase: phrase.to_owned(),
             speaker: speaker.to_owned(),
             language: begin.language.trim().to_owned(),
         };
-        self.enter(&id_of(phrase), facts)
+        self.enter(&id_of(phrase), about)
     }
 
-    /// Opens a word of the list, with the facts of its last time.
+    /// Opens a word of the list, with the metadata of its last time.
     fn open(&mut self, id: &str) -> Result<()> {
         let found = words::list(&self.places).into_iter().find(|word| word.id == id);
         let word = found.ok_or_else(|| Error::NotAWord { name: id.to_owned() })?;
-        let facts = Facts::read(&self.places.recordings.join(id)).unwrap_or_default();
-        self.enter(id, Facts { phrase: word.phrase, ..facts })
+        let about = WordMetadata::read(&self.places.recordings.join(id)).unwrap_or_default();
+        self.enter(id, WordMetadata { phrase: word.phrase, ..about })
     }
 
-    fn enter(&mut self, id: &str, facts: Facts) -> Result<()> {
-        let word = OpenWord::open(&self.places.recordings, id, facts)?;
+    fn enter(&mut self, id: &str, about: WordMetadata) -> Result<()> {
+        let word = OpenWord::open(&self.places.recordings, id, about)?;
         let metadata = ClipMetadata { kind: "room".into(), ..ClipMetadata::default() };
         let room = Folder::open(&self.places.recordings.join(ROOM), "room", &metadata)?;
         self.close()?;
@@ -235,7 +220,7 @@ impl Session {
     /// Moves a take aside.
     fn remove(&mut self, name: &str) -> Result<()> {
         let word = self.word.as_mut().ok_or(Error::NoPhrase)?;
-        let names = (word.id.as_str(), word.facts.phrase.as_str());
+        let names = (word.id.as_str(), word.about.phrase.as_str());
         Deletion::clip(&self.places, names, (&mut word.takes, ClipKind::Take), name)
     }
 
@@ -291,10 +276,14 @@ impl Session {
         let Self { word, checks, .. } = self;
         let word = word.as_ref().ok_or(Error::NoPhrase)?;
         let take = word.kept(name)?;
-        let pcm = wakeling_audio::read_range(&take.path, 0.0, Some(picture::LONGEST_S))?;
+        let pcm = wakeling_audio::read_range(&take.path, 0.0, Some(take_image::LONGEST_S))?;
         let takes: Vec<&Entry> = word.takes.kept().iter().collect();
         let checked = takes.iter().zip(checks.of_all(&takes)).find(|(other, _)| **other == take);
-        Ok(picture::of_kept(name, &pcm, &checked.map(|(_, checked)| checked).unwrap_or_default()))
+        Ok(take_image::of_kept(
+            name,
+            &pcm,
+            &checked.map(|(_, checked)| checked).unwrap_or_default(),
+        ))
     }
 
     fn begin_take(&mut self) -> Result<Value> {
@@ -319,9 +308,9 @@ impl Session {
         }
         let run = self.run()?;
         let interrupted = Progress::last(&run).filter(|last| last.was_interrupted);
-        let base = match interrupted {
-            Some(last) if board.is_empty() => Base::parse(&last.board)?,
-            _ => Base::parse(board)?,
+        let pretrained = match interrupted {
+            Some(last) if board.is_empty() => PretrainedChoice::parse(&last.board)?,
+            _ => PretrainedChoice::parse(board)?,
         };
         let word = self.word.as_ref().ok_or(Error::NoPhrase)?;
         let (mut takes, mut left_out) = (Vec::new(), Vec::new());
@@ -333,11 +322,11 @@ impl Session {
         }
         let job = Job {
             word: word.id.clone(),
-            phrase: word.facts.phrase.clone(),
+            phrase: word.about.phrase.clone(),
             room: self.room.as_ref().map_or_else(Vec::new, |room| room.kept().to_vec()),
             false_wakes: corrections::false_wakes(&run),
             out: run,
-            base,
+            pretrained,
             settings: self.places.settings.clone(),
             takes,
             left_out,

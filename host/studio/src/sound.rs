@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{picture, request::Target, session::Session, silence::Silence, takes::is_digital_silence};
+use super::{
+    request::Target, session::Session, silence::Silence, take_image, takes::is_digital_silence,
+};
 use crate::{Error, Result};
 use wakeling_audio::{SAMPLE_RATE, level::Level, live::Live as Resampler};
 use wakeling_capture::{
@@ -51,7 +53,7 @@ impl Session {
         };
         let mut value = json!({ "phase": name, "count": count });
         if phase == Phase::Over {
-            value["take"] = word.finish_take()?.map_or(Value::Null, picture::of_recorded);
+            value["take"] = word.finish_take()?.map_or(Value::Null, take_image::of_recorded);
         }
         Ok(value)
     }

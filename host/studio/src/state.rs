@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::{
     aside::Deletion,
-    corrections, picture,
+    corrections,
     results::{self, REPORT},
     session::Session,
+    take_image,
     takes::{Checked, name_of},
     targets::drives,
     training::{Progress, Training},
@@ -79,11 +80,11 @@ impl Session {
         let training = training.map(Training::progress).or_else(|| Progress::last(&run));
         let (style, prompt) = word.style();
         json!({
-            "phrase": word.facts.phrase,
-            "speaker": word.facts.speaker,
+            "phrase": word.about.phrase,
+            "speaker": word.about.speaker,
             "check": word.check,
             "takes": takes,
-            "pending": word.pending().map(picture::of_recorded),
+            "pending": word.pending().map(take_image::of_recorded),
             "style": style,
             "prompt": prompt,
             "is_far": word.is_far(),

@@ -23,8 +23,6 @@ use wakeling_train::{
     unlike::{Recognized, unlike},
 };
 
-use crate::picture::verdict_name;
-
 /// Maximum difference between samples of digital silence, in steps of 16 bits.
 const SILENCE_STEPS: u16 = 2;
 
@@ -173,6 +171,19 @@ fn check_pcm(pcm: &[i16]) -> Checked {
         Some(Verdict::Good | Verdict::CutOff | Verdict::Early | Verdict::TooLong) | None => {
             Checked::default()
         }
+    }
+}
+
+/// Returns the word for a verdict in the answers to the page.
+pub fn verdict_name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Good => "good",
+        Verdict::Clipped => "clipped",
+        Verdict::TooQuiet => "quiet",
+        Verdict::Noisy => "noisy",
+        Verdict::CutOff | Verdict::Early => "cut",
+        Verdict::TooShort => "short",
+        Verdict::TooLong => "long",
     }
 }
 

@@ -142,10 +142,12 @@ impl Fit<'_> {
 
     /// Returns the computed load of a board by the model's backbone, if that was measured.
     fn load(&self, board: &'static Board) -> Option<BoardLoad> {
-        let base = self.model.card.pretrained;
+        let pretrained = self.model.card.pretrained;
         let is_it = |load: &BoardLoad| {
             let tier = format!("base-{}", load.cost.model.to_lowercase());
-            base.strip_prefix(&*tier).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            pretrained
+                .strip_prefix(&*tier)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
         board.loads().find(is_it)
     }

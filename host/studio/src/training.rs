@@ -4,7 +4,7 @@
 //! measures these. Its figures are thus from recordings that were not used for training.
 
 mod job;
-mod material;
+mod parts;
 mod progress;
 
 use std::{
@@ -12,8 +12,8 @@ use std::{
     thread::JoinHandle,
 };
 
-pub use job::{Base, Job};
-pub use material::LeftOut;
+pub use job::{Job, PretrainedChoice};
+pub use parts::LeftOut;
 pub use progress::Progress;
 use progress::Shared;
 

@@ -21,14 +21,14 @@ use wakeling_data::text::clean;
 /// Folder in a word's folder with what the studio keeps beside the takes. Hidden folders are no
 /// recordings.
 const OWN_FOLDER: &str = ".studio";
-/// Facts about the word that no take has.
-const FACTS: &str = "word.json";
+/// Metadata of the word that no take has.
+const METADATA: &str = "word.json";
 /// Take that was recorded and not yet kept or discarded.
 const PENDING: &str = "pending.wav";
 
-/// Facts about a word that survive the program.
+/// Metadata of a word that survives the program.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct WordMetadata {
     /// Phrase, as it was typed.
     pub phrase: String,
     /// Name of the speaker of the next take.
@@ -39,11 +39,11 @@ pub struct Facts {
     pub language: String,
 }
 
-impl Facts {
-    /// Reads the facts of a word's folder; `None` if there are none that can be read.
+impl WordMetadata {
+    /// Reads the metadata of a word's folder; `None` if there is none that can be read.
     pub fn read(folder: &Path) -> Option<Self> {
-        let text = fs::read(folder.join(OWN_FOLDER).join(FACTS)).ok()?;
-        serde_json::from_slice(&text).ok().filter(|facts: &Self| !facts.phrase.is_empty())
+        let text = fs::read(folder.join(OWN_FOLDER).join(METADATA)).ok()?;
+        serde_json::from_slice(&text).ok().filter(|about: &Self| !about.phrase.is_empty())
     }
 
     /// Writes them.
@@ -54,7 +54,7 @@ impl Facts {
         let own = folder.join(OWN_FOLDER);
         fs::create_dir_all(&own).map_err(Error::io(&own, "create"))?;
         let text = serde_json::to_vec(self).map_err(|e| Error::defect(e.to_string()))?;
-        Ok(files::write_atomic(own.join(FACTS), &text)?)
+        Ok(files::write_atomic(own.join(METADATA), &text)?)
     }
 }
 
@@ -63,7 +63,7 @@ pub struct OpenWord {
     /// Name of its folders of recordings and models.
     pub id: String,
     /// Phrase, speaker and language.
-    pub facts: Facts,
+    pub about: WordMetadata,
     /// Result of the phrase check, as JSON for the page.
     pub check: Value,
     /// Takes.
@@ -81,17 +81,17 @@ impl OpenWord {
     /// # Errors
     /// [`Error::NotALanguage`]; [`Error::Core`] and [`Error::Capture`] if a file or folder cannot
     /// be read or written.
-    pub fn open(recordings: &Path, id: &str, facts: Facts) -> Result<Self> {
+    pub fn open(recordings: &Path, id: &str, about: WordMetadata) -> Result<Self> {
         let path = recordings.join(id);
-        let check = phrase::check(&facts.phrase, &facts.language)?;
+        let check = phrase::check(&about.phrase, &about.language)?;
         let metadata = ClipMetadata {
-            text: facts.phrase.clone(),
+            text: about.phrase.clone(),
             kind: "word".into(),
             ..ClipMetadata::default()
         };
         let takes = Folder::open(&path, "take", &metadata)?;
-        facts.write(&path)?;
-        let mut word = Self { id: id.to_owned(), facts, check, takes, take: None, pending: None };
+        about.write(&path)?;
+        let mut word = Self { id: id.to_owned(), about, check, takes, take: None, pending: None };
         // A file that holds no phrase, or cannot be read, is no take.
         word.pending = audio::read(word.pending_path()).ok().and_then(|pcm| trim(&pcm));
         Ok(word)
@@ -99,7 +99,7 @@ impl OpenWord {
 
     /// Returns the style of the next take, and its prompt.
     pub fn style(&self) -> (&'static str, &'static str) {
-        STYLES[self.takes.count(&self.facts.phrase) % STYLES.len()]
+        STYLES[self.takes.count(&self.about.phrase) % STYLES.len()]
     }
 
     /// Returns `true` if the next take is from across the room.
@@ -173,8 +173,8 @@ impl OpenWord {
     /// Returns the metadata of a clip of the phrase, without a style.
     pub fn metadata(&self) -> ClipMetadata {
         ClipMetadata {
-            text: self.facts.phrase.clone(),
-            speaker: self.facts.speaker.clone(),
+            text: self.about.phrase.clone(),
+            speaker: self.about.speaker.clone(),
             kind: "word".into(),
             ..ClipMetadata::default()
         }
@@ -195,11 +195,11 @@ impl OpenWord {
     }
 }
 
-/// Returns the phrase of a folder of recordings: that of its facts, or else the most frequent
+/// Returns the phrase of a folder of recordings: that of its metadata, or else the most frequent
 /// transcript of its manifest. `None` if it has neither.
 pub fn phrase_of(folder: &Path, entries: &[ClipMetadata]) -> Option<String> {
-    if let Some(facts) = Facts::read(folder) {
-        return Some(facts.phrase);
+    if let Some(about) = WordMetadata::read(folder) {
+        return Some(about.phrase);
     }
     let texts: Vec<&str> = entries.iter().map(|m| m.text.as_str()).collect();
     let count = |text: &str| texts.iter().filter(|t| clean(t) == clean(text)).count();

@@ -10,11 +10,11 @@ use serde_json::Value;
 use wakeling_capture::folder::{self, ClipMetadata};
 use wakeling_train::finetune::MODEL_FILE;
 
-use crate::{Places, corrections, word::phrase_of};
+use crate::{corrections, places::Places, word::phrase_of};
 
 /// Folder of the sound of the room, which all words share.
 pub const ROOM: &str = "room";
-/// Facts about a training run.
+/// Settings of a training run.
 const SETTINGS: &str = "settings.json";
 
 /// Word in the list.
@@ -35,12 +35,16 @@ pub struct ListedWord {
 pub fn list(places: &Places) -> Vec<ListedWord> {
     let mut words = BTreeMap::new();
     for (id, path) in folders(&places.recordings) {
-        if id != ROOM && let Some(word) = recorded(&id, &path) {
+        if id != ROOM
+            && let Some(word) = recorded(&id, &path)
+        {
             words.insert(id, word);
         }
     }
     for (id, path) in folders(&places.runs) {
-        if !words.contains_key(&id) && let Some(phrase) = trained_phrase(&path) {
+        if !words.contains_key(&id)
+            && let Some(phrase) = trained_phrase(&path)
+        {
             words.insert(id.clone(), ListedWord { id, phrase, takes: 0, missed: 0 });
         }
     }
@@ -79,7 +83,7 @@ fn trained_phrase(run: &Path) -> Option<String> {
 }
 
 /// Returns the name of the pretrained model of a run, as its settings give it.
-pub fn base_of(run: &Path) -> Option<String> {
+pub fn pretrained_of(run: &Path) -> Option<String> {
     let settings: Value = serde_json::from_slice(&fs::read(run.join(SETTINGS)).ok()?).ok()?;
     Some(settings["base"].as_str()?.to_owned())
 }

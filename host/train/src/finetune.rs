@@ -45,7 +45,11 @@ use positives::PositiveStream;
 use progress::Stages;
 use threshold::operating_points;
 use train_step::{BatchMix, KeywordTrainStep, TrainingSet};
-use wakeling_data::{mixing::MelStream, negatives::Negatives, text::{hash, quoted}};
+use wakeling_data::{
+    mixing::MelStream,
+    negatives::Negatives,
+    text::{hash, quoted},
+};
 use wakeling_nn::{head::input_gains, mode::Samples, optimizer::Schedule, params::Params};
 
 /// Difference between the seeds of two ensemble members.

@@ -165,8 +165,8 @@ fn a_cancelled_run_stops_at_any_point() -> Result<()> {
 /// Wherever a run was cut off, the next one goes on from its checkpoint, to the same model.
 #[test]
 fn a_run_goes_on_from_its_checkpoints_to_the_same_model() -> Result<()> {
-    // Within the first head, within the last one, and within the backbone.
-    for (train, parts) in [(Trainable::Head, &[4, 5][..]), (Trainable::All, &[3])] {
+    // Within the heads, and within the backbone.
+    for (train, part) in [(Trainable::Head, 5), (Trainable::All, 3)] {
         let mut recipe = recipe(vec![keyword()])?;
         recipe.train = train;
         let whole = Watch::default();
@@ -175,17 +175,15 @@ fn a_run_goes_on_from_its_checkpoints_to_the_same_model() -> Result<()> {
         let missed = missed.expect("no panic");
         assert!(missed.len() >= 12 && missed.is_sorted_by_key(|(step, _)| *step), "{missed:?}");
         assert!(missed.iter().all(|(_, percent)| (0.0..=100.0).contains(percent)), "{missed:?}");
-        for &part in parts {
-            let place = tempfile::tempdir().expect("a temporary folder");
-            recipe.checkpoints = Some(place.path().join("checkpoints"));
-            let cut = Watch { cancel_at: Some(checks * part / 6), ..Watch::default() };
-            assert!(recipe.run(&cut).expect_err("it is cancelled").is_cancelled());
-            let resumed = Watch::default();
-            assert!(recipe.run(&resumed)?.model.bytes()? == bytes, "{train}, part {part}");
-            let repeated = resumed.missed.into_inner().expect("no panic");
-            assert!(repeated.len() < missed.len(), "{train}, part {part}: {repeated:?}");
-            assert!(missed.ends_with(&repeated), "{train}, part {part}: {repeated:?}");
-        }
+        let place = tempfile::tempdir().expect("a temporary folder");
+        recipe.checkpoints = Some(place.path().join("checkpoints"));
+        let cut = Watch { cancel_at: Some(checks * part / 6), ..Watch::default() };
+        assert!(recipe.run(&cut).expect_err("it is cancelled").is_cancelled());
+        let resumed = Watch::default();
+        assert!(recipe.run(&resumed)?.model.bytes()? == bytes, "{train}");
+        let repeated = resumed.missed.into_inner().expect("no panic");
+        assert!(repeated.len() < missed.len(), "{train}: {repeated:?}");
+        assert!(missed.ends_with(&repeated), "{train}: {repeated:?} of {missed:?}");
     }
     Ok(())
 }

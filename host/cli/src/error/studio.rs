@@ -33,9 +33,9 @@ impl Advise for Error {
             Self::NothingToCorrect => Advice::usage("listen for a moment first"),
             Self::NotATake { .. } => Advice::usage("say it again, and press the button at once"),
             Self::NotAnExport { .. } => Advice::usage("choose esphome, c or browser"),
-            Self::NoBrowserPackage { .. } => {
-                Advice::input("run ./x npm in a source tree, or name its folder in WAKELING_NPM")
-            }
+            Self::NoBrowserPackage { .. } => Advice::input(
+                "build it in a source tree by `./x release npm`, or name its folder in WAKELING_NPM",
+            ),
             Self::NotADrive { .. } => Advice::usage("choose one of the list"),
             Self::TooSlow { .. } => Advice::usage("train again for this board"),
             Self::NothingReadable { .. } => Advice::input("record again, and train again"),

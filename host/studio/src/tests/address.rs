@@ -1,6 +1,10 @@
 //! Tests of the address of the last start.
 
-use std::{fs, path::Path, time::{Duration, SystemTime}};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use super::*;
 use crate::address::Memory;
@@ -61,7 +65,9 @@ fn an_address_that_is_old_damaged_or_open_to_others_is_not_used() {
     let old = SystemTime::now() - Duration::from_secs(3_700);
     fs::File::options().append(true).open(&path).unwrap().set_modified(old).unwrap();
     assert_ne!(token(), last);
-    for damaged in ["", "{", "{\"port\": 70000, \"token\": \"\"}", "{\"port\": 0, \"token\": \"x\"}"] {
+    for damaged in
+        ["", "{", "{\"port\": 70000, \"token\": \"\"}", "{\"port\": 0, \"token\": \"x\"}"]
+    {
         let last = token();
         fs::write(&path, damaged).unwrap();
         let next = token();

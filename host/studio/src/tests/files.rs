@@ -63,12 +63,13 @@ fn takes_of_files_are_kept_and_other_files_are_named() {
     assert_eq!((status, &value["kept"]), (200, &json!([])));
     // Nothing is left, and nothing was written elsewhere.
     assert!(!place.path().join("recordings/.incoming").exists());
-    let names: Vec<_> = std::fs::read_dir(place.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        std::fs::read_dir(place.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names, ["recordings"]);
 }
 
 #[test]
-fn a_file_beyond_the_limit_is_refused_and_a_slow_one_blocks_nobody() {
+fn a_file_beyond_the_limit_is_refused_and_a_slow_one_blocks_no_other() {
     let place = tempfile::tempdir().unwrap();
     let (address, token) = studio(place.path());
     ask(address, &token, "POST /api/begin", b"{\"phrase\": \"hey you\"}");
@@ -84,7 +85,10 @@ fn a_file_beyond_the_limit_is_refused_and_a_slow_one_blocks_nobody() {
     let mut stream = open(import::LARGEST + 1);
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer);
-    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("larger than 100 MB"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 413") && answer.contains("larger than 100 MB"),
+        "{answer}"
+    );
     let mut slow = open(1_000_000);
     slow.write_all(b"RIFF").unwrap();
     let began = Instant::now();

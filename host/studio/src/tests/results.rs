@@ -50,7 +50,8 @@ fn targets_state_where_a_model_fits() {
 fn a_model_is_exported_by_the_code_of_the_command() {
     let place = tempfile::tempdir().unwrap();
     let (address, token) = open(place.path());
-    let head = |request: &str| format!("{request} HTTP/1.0\r\nHost: {address}\r\n{TOKEN_HEADER}: {token}");
+    let head =
+        |request: &str| format!("{request} HTTP/1.0\r\nHost: {address}\r\n{TOKEN_HEADER}: {token}");
     let (status, header) = send(address, &head("GET /api/export?to=c"), b"");
     assert_eq!(status, 200, "{header}");
     assert!(header.contains("static const unsigned char hey_you["), "{}", &header[..400]);
@@ -113,7 +114,10 @@ fn corrections_are_kept_listed_and_taken_back() {
     listen(address, &token, &sound);
     let (status, state) = ask("POST /api/correct?kind=missed&time_s=1e300");
     assert_eq!(status, 200, "{state}");
-    assert_eq!((&state["takes"][0]["origin"], &state["words"][0]["corrections"]), (&json!("live"), &json!(2)));
+    assert_eq!(
+        (&state["takes"][0]["origin"], &state["words"][0]["corrections"]),
+        (&json!("live"), &json!(2))
+    );
     let name = state["corrections"]["missed"][0]["name"].as_str().unwrap().to_owned();
     assert!(state["corrections"]["missed"][0]["seconds"].as_f64().unwrap() < 1.6, "{state}");
 
@@ -129,5 +133,9 @@ fn corrections_are_kept_listed_and_taken_back() {
     // A time beyond what is kept is nothing.
     listen(address, &token, &sound);
     assert_eq!(ask("POST /api/correct?kind=false_wake&time_s=-5").0, 400);
-    assert_eq!(ask("POST /api/correct?kind=false_wake&time_s=NaN").0, 200, "no number, so the last sound");
+    assert_eq!(
+        ask("POST /api/correct?kind=false_wake&time_s=NaN").0,
+        200,
+        "no number, so the last sound"
+    );
 }

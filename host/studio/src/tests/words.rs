@@ -76,7 +76,10 @@ fn words_are_listed_opened_and_closed() {
         page.refuses(&format!("POST /api/open?word={id}"));
     }
     let state = page.ask("POST /api/open?word=hey-you", b"");
-    assert_eq!((&state["phrase"], state["takes"].as_array().unwrap().len()), (&json!("Hey You"), 1));
+    assert_eq!(
+        (&state["phrase"], state["takes"].as_array().unwrap().len()),
+        (&json!("Hey You"), 1)
+    );
     let take = page.ask("GET /api/take?name=take-0001.wav", b"");
     assert_eq!((&take["name"], &take["verdict"]), (&json!("take-0001.wav"), &json!("good")));
     assert!(take["sound"].as_str().unwrap().starts_with("data:audio/wav;base64,"));
@@ -90,7 +93,8 @@ fn words_are_listed_opened_and_closed() {
     std::fs::create_dir_all(&made).unwrap();
     wakeling_audio::write_wav(made.join("a.wav"), &[100; 1_600]).unwrap();
     let line = |text: &str| format!("{{\"audio_filepath\": \"a.wav\", \"text\": \"{text}\"}}\n");
-    std::fs::write(made.join("manifest.jsonl"), line("good day").repeat(2) + &line("other")).unwrap();
+    std::fs::write(made.join("manifest.jsonl"), line("good day").repeat(2) + &line("other"))
+        .unwrap();
     std::fs::create_dir_all(place.path().join("recordings/empty")).unwrap();
     let state = page.ask("GET /api/state", b"");
     assert_eq!(names(&state, "words", "id")[1..3], ["by hand".to_owned(), "hey-you".to_owned()]);
@@ -158,9 +162,9 @@ fn deletions_are_undone_also_after_a_restart() {
     assert_eq!(state["deleted"], Value::Null);
     // The first one is still aside, whole.
     let aside = place.path().join("recordings/.deleted");
-    let whole = std::fs::read_dir(&aside).unwrap().any(|entry| {
-        entry.unwrap().path().join("recordings/take-0002.wav").is_file()
-    });
+    let whole = std::fs::read_dir(&aside)
+        .unwrap()
+        .any(|entry| entry.unwrap().path().join("recordings/take-0002.wav").is_file());
     assert!(whole);
     page.refuses("POST /api/delete?word=..");
     page.refuses("POST /api/delete?word=.deleted");

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::{
     LeftOut, Progress,
-    material::{self, Parts},
-    progress::{Shared, Stage},
+    parts::{self, Parts},
+    progress::{RunState, Shared},
 };
 use crate::{Error, Explain, Result, corrections::FALSE_WAKES, results::REPORT};
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
@@ -52,7 +52,7 @@ const ESPHOME_PRETRAINED: &str = "base-m-pcan";
 
 /// What the pretrained model is chosen for.
 #[derive(Clone, Copy, Debug)]
-pub enum Base {
+pub enum PretrainedChoice {
     /// No board in particular.
     Default,
     /// The largest that fits a board.
@@ -61,7 +61,7 @@ pub enum Base {
     EspHome,
 }
 
-impl Base {
+impl PretrainedChoice {
     /// Parses the name of a board; empty for the default, `esphome` for ESPHome on any board.
     ///
     /// # Errors
@@ -85,7 +85,12 @@ impl Base {
     }
 
     /// Chooses the pretrained model, and reports why.
-    fn choose(self, label: &str, settings: &Settings, shared: &Shared) -> Result<(String, Backbone)> {
+    fn choose(
+        self,
+        label: &str,
+        settings: &Settings,
+        shared: &Shared,
+    ) -> Result<(String, Backbone)> {
         let name = match self {
             Self::Default => models::DEFAULT_PRETRAINED,
             Self::EspHome => ESPHOME_PRETRAINED,
@@ -119,7 +124,7 @@ pub struct Job {
     /// Folder for the results.
     pub out: PathBuf,
     /// What the pretrained model is chosen for.
-    pub base: Base,
+    pub pretrained: PretrainedChoice,
     /// Settings of the training.
     pub settings: Settings,
     /// Function that explains errors to the user.
@@ -145,7 +150,7 @@ impl Job {
             (ROOM_TRAIN_LIST, &room.train),
             (ROOM_TEST_LIST, &room.test),
         ] {
-            material::write(&self.out.join(name), entries)?;
+            parts::write(&self.out.join(name), entries)?;
         }
         let last = Progress::last(&self.out).filter(|last| last.was_interrupted);
         let goes_on = self.keep_checkpoints(&self.description(&takes, &room)?)?;
@@ -153,7 +158,7 @@ impl Job {
             takes: (takes.train.len(), takes.test.len()),
             left_out: self.left_out.clone(),
             curve: last.filter(|_| goes_on).map(|last| last.curve).unwrap_or_default(),
-            board: self.base.name().to_owned(),
+            board: self.pretrained.name().to_owned(),
             ..Progress::default()
         })
     }
@@ -161,14 +166,14 @@ impl Job {
     /// Describes all that the result depends on.
     fn description(&self, takes: &Parts, room: &Parts) -> Result<String> {
         let used = [&takes.train, &room.train, &self.false_wakes];
-        let stamps = used.map(|entries| material::stamps(entries));
+        let stamps = used.map(|entries| parts::stamps(entries));
         let description = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "phrase": self.phrase,
-            "board": self.base.name(),
+            "board": self.pretrained.name(),
             "settings": self.settings,
-            "takes": material::manifest(&takes.train)?,
-            "room": material::manifest(&room.train)?,
+            "takes": parts::manifest(&takes.train)?,
+            "room": parts::manifest(&room.train)?,
             "stamps": stamps,
         });
         Ok(format!("{description:#}\n"))
@@ -208,9 +213,9 @@ impl Job {
         // From here on, a run that was not killed has ended.
         self.forget_checkpoints();
         match result {
-            Ok(()) => shared.finish(Stage::Done, None),
-            Err(error) if error.is_cancelled() => shared.finish(Stage::Cancelled, None),
-            Err(error) => shared.finish(Stage::Failed, Some((self.explain)(&error).text)),
+            Ok(()) => shared.finish(RunState::Done, None),
+            Err(error) if error.is_cancelled() => shared.finish(RunState::Cancelled, None),
+            Err(error) => shared.finish(RunState::Failed, Some((self.explain)(&error).text)),
         }
     }
 
@@ -222,7 +227,7 @@ impl Job {
             let _ = fs::remove_file(self.out.join(name));
         }
         if shared.progress().takes.1 > 0 {
-            shared.begin_stage(Stage::Evaluate);
+            shared.begin_stage(RunState::Evaluate);
             let page = self.measure(shared)?;
             files::write_atomic(self.out.join(REPORT), page.as_bytes())?;
         }
@@ -232,7 +237,7 @@ impl Job {
     /// Trains on the lists of recordings, and writes the results.
     fn train(&self, shared: &Shared) -> Result<()> {
         let label = nfc(&self.phrase);
-        let (base, backbone) = self.base.choose(&label, &self.settings, shared)?;
+        let (pretrained, backbone) = self.pretrained.choose(&label, &self.settings, shared)?;
         let path = self.out.join(TRAIN_LIST);
         let room = self.out.join(ROOM_TRAIN_LIST);
         let frontend = backbone.frontend();
@@ -255,8 +260,8 @@ impl Job {
         // From here on, all files are written, so that they fit each other.
         shared.check()?;
         let record = json!({
-            "base": base,
-            "board": Some(self.base.name()).filter(|name| !name.is_empty()),
+            "base": pretrained,
+            "board": Some(self.pretrained.name()).filter(|name| !name.is_empty()),
             "words": [{ "label": label, "path": path }],
             "samples": [], "labels": [],
             "negatives": has_room.then_some(room).into_iter().collect::<Vec<_>>(),

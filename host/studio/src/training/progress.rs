@@ -32,7 +32,7 @@ const LOG_LINES: usize = 40;
 /// What a run is doing, or how it ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stage {
+pub enum RunState {
     /// Training.
     #[default]
     Finetune,
@@ -46,7 +46,7 @@ pub enum Stage {
     Cancelled,
 }
 
-impl Stage {
+impl RunState {
     /// Returns `true` for a run that goes on.
     pub fn is_running(self) -> bool {
         matches!(self, Self::Finetune | Self::Evaluate)
@@ -82,7 +82,7 @@ impl Curve {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// What the run is doing, or how it ended.
-    pub state: Stage,
+    pub state: RunState,
     /// Share of all stages that is done, 0 to 1.
     pub share: f64,
     /// Estimated seconds left, once there is an estimate.
@@ -122,7 +122,7 @@ impl Progress {
         let mut progress: Self = serde_json::from_slice(&text).ok()?;
         if progress.state.is_running() {
             let _claim = files::claim(run).ok()?;
-            (progress.state, progress.was_interrupted) = (Stage::Cancelled, true);
+            (progress.state, progress.was_interrupted) = (RunState::Cancelled, true);
             progress.left_s = None;
         }
         Some(progress)
@@ -149,10 +149,10 @@ struct State {
 }
 
 impl State {
-    fn begin(&mut self, stage: Stage) {
+    fn begin(&mut self, stage: RunState) {
         self.progress.state = stage;
         self.overall.begin(match stage {
-            Stage::Evaluate => "evaluate",
+            RunState::Evaluate => "evaluate",
             _ => "finetune",
         });
     }
@@ -172,7 +172,7 @@ impl State {
 
     /// Returns the current state.
     fn progress(&self) -> Progress {
-        let is_done = self.progress.state == Stage::Done;
+        let is_done = self.progress.state == RunState::Done;
         let share = if is_done { 1.0 } else { self.overall.share() };
         let left_s = (share >= ESTIMATED_FROM && self.progress.state.is_running())
             .then(|| (self.started.elapsed().as_secs_f64() * (1.0 - share) / share).round() as u64);
@@ -193,7 +193,7 @@ impl Shared {
         let now = Instant::now();
         let overall = Overall::default();
         let mut state = State { progress, overall, bars: 0, started: now, written: now };
-        state.begin(Stage::Finetune);
+        state.begin(RunState::Finetune);
         let shared = Self {
             state: Mutex::new(state),
             is_cancelled: AtomicBool::new(false),
@@ -211,13 +211,13 @@ impl Shared {
         self.state().progress()
     }
 
-    pub(super) fn begin_stage(&self, stage: Stage) {
+    pub(super) fn begin_stage(&self, stage: RunState) {
         self.state().begin(stage);
         self.write();
     }
 
     /// Ends the run. An `error` is shown and logged.
-    pub(super) fn finish(&self, stage: Stage, error: Option<String>) {
+    pub(super) fn finish(&self, stage: RunState, error: Option<String>) {
         let mut state = self.state();
         state.progress.state = stage;
         if let Some(text) = error {
@@ -308,17 +308,17 @@ mod tests {
         assert!(Progress::last(place.path()).is_none());
         let shared = Shared::new(Progress { takes: (6, 2), ..Progress::default() }, place.path());
         progress::Progress::point(&shared, LOSS, 10, 0.5);
-        shared.begin_stage(Stage::Evaluate);
+        shared.begin_stage(RunState::Evaluate);
         let last = Progress::last(place.path()).unwrap();
-        assert!(last.was_interrupted && last.state == Stage::Cancelled);
+        assert!(last.was_interrupted && last.state == RunState::Cancelled);
         assert_eq!((last.takes, last.curve.loss.as_slice()), ((6, 2), &[(10, 0.5)][..]));
         // Another process is at it.
         let claim = files::claim(place.path()).unwrap();
         assert!(!cfg!(unix) || Progress::last(place.path()).is_none());
         drop(claim);
-        shared.finish(Stage::Failed, Some("no room".into()));
+        shared.finish(RunState::Failed, Some("no room".into()));
         let last = Progress::last(place.path()).unwrap();
-        assert!(!last.was_interrupted && last.state == Stage::Failed && last.error == "no room");
+        assert!(!last.was_interrupted && last.state == RunState::Failed && last.error == "no room");
         fs::write(place.path().join(FILE), "{").unwrap();
         assert!(Progress::last(place.path()).is_none());
     }

@@ -271,9 +271,7 @@ mod tests {
             let steps = stages.head(20);
             steps.tick(Tick { step: from, loss: None })?;
             stages.point(MISSED, 50.0);
-            (from + 1..=20).try_for_each(|step| {
-                steps.tick(Tick { step, loss: Some(step as f64) })
-            })
+            (from + 1..=20).try_for_each(|step| steps.tick(Tick { step, loss: Some(step as f64) }))
         };
         train(0)?;
         train(15)?; // from a checkpoint

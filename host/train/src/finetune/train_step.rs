@@ -343,7 +343,9 @@ impl<'a, N: Network> KeywordTrainStep<'a, N> {
         let Some(&(threshold, ..)) = highest.get(allowed) else { return Ok(None) };
         let every = self.whole.len().div_ceil(MISSED_STREAMS).max(1);
         let (mut missed, mut count) = (0_u32, 0_u32);
-        for streams in self.whole.iter().step_by(every).collect::<Vec<_>>().chunks(self.mix.positives) {
+        for streams in
+            self.whole.iter().step_by(every).collect::<Vec<_>>().chunks(self.mix.positives)
+        {
             let window = |&&stream: &&usize| Window {
                 is_positive: true,
                 stream,

@@ -6,28 +6,15 @@ use wakeling_audio::{
     features::{FrontendTables, NormalizationKind, log_mel, mel_powers},
     level::Level,
 };
-use wakeling_capture::take::{Recorded, Verdict, trim};
+use wakeling_capture::take::{Recorded, trim};
 use wakeling_train::evaluate::html::media;
 
-use crate::takes::Checked;
+use crate::takes::{Checked, verdict_name};
 
 /// Columns of the waveform.
 const WAVE_COLUMNS: usize = 240;
-/// Longest sound of a picture, in seconds. A foreign file may be longer; its start is shown.
+/// Longest sound of a take_image, in seconds. A foreign file may be longer; its start is shown.
 pub const LONGEST_S: f64 = 10.0;
-
-/// Returns the word for a verdict in the answers to the page.
-pub fn verdict_name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Good => "good",
-        Verdict::Clipped => "clipped",
-        Verdict::TooQuiet => "quiet",
-        Verdict::Noisy => "noisy",
-        Verdict::CutOff | Verdict::Early => "cut",
-        Verdict::TooShort => "short",
-        Verdict::TooLong => "long",
-    }
-}
 
 /// Returns the picture of a take that is not kept yet.
 pub fn of_recorded(recorded: &Recorded) -> Value {
@@ -38,7 +25,7 @@ pub fn of_recorded(recorded: &Recorded) -> Value {
         verdict: verdict_name(recorded.verdict),
         advice: recorded.verdict.advice(),
     };
-    judged.pictured(&recorded.pcm)
+    judged.json(&recorded.pcm)
 }
 
 /// Returns the picture of a kept take, with the result of its check.
@@ -52,7 +39,7 @@ pub fn of_kept(name: &str, pcm: &[i16], checked: &Checked) -> Value {
         verdict: checked.verdict,
         advice: checked.advice(),
     };
-    judged.pictured(pcm)
+    judged.json(pcm)
 }
 
 /// Take with its judgement.
@@ -66,7 +53,7 @@ struct Judged<'a> {
 }
 
 impl Judged<'_> {
-    fn pictured(&self, pcm: &[i16]) -> Value {
+    fn json(&self, pcm: &[i16]) -> Value {
         let tables = FrontendTables::default();
         let frames = log_mel(&mel_powers(pcm, &tables.params(NormalizationKind::Log)));
         json!({
