@@ -204,6 +204,11 @@ impl Browser {
         self.view = view;
     }
 
+    /// Waits until fonts are loaded and two frames are drawn, so that a changed view is in effect.
+    pub fn settle(&mut self) {
+        self.evaluate("document.fonts.ready.then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(0)))))");
+    }
+
     /// Returns the CPU seconds that all pages have taken so far.
     pub fn page_seconds(&mut self) -> f64 {
         // Only the browser itself answers this, not a page.

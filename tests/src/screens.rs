@@ -127,11 +127,11 @@ impl Gallery {
         let mut view = View { has_reduced_motion: true, is_dark: false, ..page.view() };
         view.height = page.evaluate(tall).as_u64().map_or(view.height, |h| h as u32).min(TALLEST);
         page.set_view(view);
-        page.evaluate(SETTLE);
+        page.settle();
         let mut parts = parts::of(page, &self.varying);
         for (number, scheme) in ["light", "dark"].iter().enumerate() {
             page.set_view(View { is_dark: number == 1, ..view });
-            page.evaluate(SETTLE);
+            page.settle();
             page.screenshot(&self.written.join(format!("{name}-{scheme}.png")), false);
             look::measure(&mut parts, &self.image(name, scheme), number);
         }
@@ -174,10 +174,6 @@ impl Gallery {
         );
     }
 }
-
-/// Script that waits for two frames, so that a changed size or scheme is painted, and ends
-/// transitions.
-const SETTLE: &str = "document.fonts.ready.then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(0)))))";
 
 /// Draws the border of a rectangle.
 fn frame(image: &mut RgbImage, [x, y, width, height]: [i32; 4]) {

@@ -115,6 +115,27 @@ impl Browser {
         panic!("the arrow keys do not reach {selector}");
     }
 
+    /// Chooses an option of a list by its value, with the arrow keys: the list that a pointer opens
+    /// belongs to the system, not to the page.
+    pub fn select(&mut self, hand: Hand, selector: &str, value: &str) {
+        match hand {
+            Hand::Keyboard => self.tab_to(selector),
+            Hand::Pointer | Hand::Touch => {
+                self.reach(selector);
+                self.evaluate(&format!("document.querySelector({}).focus()", quoted(selector)));
+            }
+        }
+        let is_chosen = format!("document.activeElement.value === {}", quoted(value));
+        self.press("Home");
+        for _ in 0..100 {
+            if self.evaluate(&is_chosen) == true {
+                return;
+            }
+            self.press("ArrowDown");
+        }
+        panic!("{selector} does not offer {value}");
+    }
+
     /// Puts the focus into a field and selects its text.
     pub fn focus(&mut self, hand: Hand, selector: &str) {
         match hand {
