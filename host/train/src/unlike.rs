@@ -121,7 +121,7 @@ fn typical(takes: &[&Recognized]) -> Vec<Typical> {
 }
 
 /// Returns for each take whether it is unlike the others; all `false` if there are too few to tell, or
-/// more than [`MOST_TAKES`].
+/// more than 100.
 pub fn unlike(takes: &[&Recognized]) -> Vec<bool> {
     let typical = typical(takes);
     let is_unlike = |i| typical.get(i).is_some_and(|t: &Typical| t.is_unlike(FAR, FARTHER));

@@ -155,7 +155,7 @@ pub fn write(parts: &[Part]) -> String {
     parts.iter().map(line).collect()
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 ///
 /// # Panics
 /// If a line is something else.

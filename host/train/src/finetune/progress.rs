@@ -32,7 +32,7 @@ const POSITIVE_S: f64 = 5.6;
 /// Streams mixed per requested stream: partial phrases and hard negatives are added.
 const POSITIVE_SHARE: f64 = 1.6;
 
-/// Curve of the loss: the mean over [`LOSS_EVERY`] training steps.
+/// Curve of the loss: the mean over ten training steps.
 pub const LOSS: &str = "loss";
 /// Curve of the recordings that are missed, in percent of mixtures with other sound, at half a false accept
 /// per hour of the training negatives.
