@@ -92,8 +92,8 @@ targets_of() {
     case $task in
         firmware) [[ $# != 0 ]] || set -- cortex-m4 ;;
         demo) set -- cortex-m4 ;;
-        # The firmware of boards, which ships with the program.
-        build) kind=board need=wanted-target && set -- all ;;
+        # The firmware of boards and the package for browsers, which ship with the program.
+        build) kind=board need=wanted-target && echo "$need:$WEB" && set -- all ;;
         test) echo "$need:$WEB" && set -- all ;;
         bench | boards)
             [[ "$task ${1:-}" != "bench accept" || $# == 1 ]] || die "a page has all processors: ./x bench accept"
@@ -108,6 +108,7 @@ targets_of() {
             [[ " $* " != *" c "* ]] || printf 'target:%s\n' "${C_TARGETS[@]}"
             [[ " $* " != *" npm "* ]] || printf '%s\n' npm "target:$WEB"
             [[ " $* " != *" wheel "* ]] || echo python
+            [[ " $* " != *" program "* ]] || echo "target:$WEB"
             [[ " $* " =~ " "(program|firmware)" " ]] || return 0
             kind=board need=target
             set -- all

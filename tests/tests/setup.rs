@@ -22,7 +22,7 @@ const ESSENTIAL: [&str; 24] = [
 
 /// Tasks that compile, with the packages and targets that a bare machine lacks for each.
 const TASKS: [(&[&str], &[&str], &[&str]); 20] = [
-    (&["build"], &["build-essential", "libasound2-dev", "pkg-config"], &ALL_TARGETS),
+    (&["build"], &["build-essential", "libasound2-dev", "pkg-config"], &SHIPPED_TARGETS),
     (&["firmware"], &["build-essential"], &["thumbv7em-none-eabihf"]),
     (&["firmware", "rv32imc"], &["build-essential"], &["riscv32imc-unknown-none-elf"]),
     (&["boards", "pico"], &["build-essential"], &["thumbv6m-none-eabi"]),
@@ -36,7 +36,11 @@ const TASKS: [(&[&str], &[&str], &[&str]); 20] = [
     ),
     (&["release", "c"], &["build-essential", "libasound2-dev", "pkg-config"], &C_TARGETS),
     (&["release", "firmware"], &["build-essential", "libasound2-dev", "pkg-config"], &ALL_TARGETS),
-    (&["release", "program"], &["build-essential", "libasound2-dev", "pkg-config"], &ALL_TARGETS),
+    (
+        &["release", "program"],
+        &["build-essential", "libasound2-dev", "pkg-config"],
+        &SHIPPED_TARGETS,
+    ),
     (
         &["release", "program", "--target", "x86_64-pc-windows-gnu"],
         &["build-essential", "libasound2-dev", "pkg-config"],
@@ -56,7 +60,7 @@ const TASKS: [(&[&str], &[&str], &[&str]); 20] = [
             "qemu-system-arm",
             "qemu-system-misc",
         ],
-        &TEST_TARGETS,
+        &SHIPPED_TARGETS,
     ),
     (
         &["bench", "cortex-m0"],
@@ -98,8 +102,8 @@ const TASKS: [(&[&str], &[&str], &[&str]); 20] = [
     ),
 ];
 
-/// Targets of the tests: those of the firmware, and that of the browser.
-const TEST_TARGETS: [&str; 5] = [
+/// Targets of what ships with the program, and of the tests: those of the firmware, and that of the browser.
+const SHIPPED_TARGETS: [&str; 5] = [
     "riscv32imc-unknown-none-elf",
     "thumbv6m-none-eabi",
     "thumbv7em-none-eabihf",
@@ -115,12 +119,13 @@ const ALL_TARGETS: [&str; 4] = [
     "thumbv8m.main-none-eabihf",
 ];
 
-/// Targets of a program for Windows: those of the firmware that ships with it, and its own.
-const WINDOWS_TARGETS: [&str; 5] = [
+/// Targets of a program for Windows: those of what ships with it, and its own.
+const WINDOWS_TARGETS: [&str; 6] = [
     "riscv32imc-unknown-none-elf",
     "thumbv6m-none-eabi",
     "thumbv7em-none-eabihf",
     "thumbv8m.main-none-eabihf",
+    "wasm32-unknown-unknown",
     "x86_64-pc-windows-gnu",
 ];
 

@@ -64,6 +64,7 @@ fn run(arguments: &[String]) -> TaskResult {
         Task::Build => {
             let (_, bytes) = program::build(None)?;
             shipped::make_all(&table)?;
+            npm::build_if_possible()?;
             program::check_size(bytes)?;
         }
         Task::Firmware(machines) => firmware::build_all(&machines)?,

@@ -59,6 +59,16 @@ pub fn build() -> TaskResult<PathBuf> {
     Ok(folder)
 }
 
+/// Builds the package's folder, and returns true; or prints that it is skipped, where the compiler lacks the
+/// target and there is no rustup that would have added it.
+pub fn build_if_possible() -> TaskResult<bool> {
+    if firmware::has_target(TARGET)? {
+        return build().map(|_| true);
+    }
+    log(&format!("SKIP: package for browsers, for the studio; rustup target add {TARGET}"));
+    Ok(false)
+}
+
 /// Builds the package and its archive in `place`, for `npm install FILE` or `npm publish FILE`. Returns the
 /// path of the archive.
 pub fn pack(place: &Path) -> TaskResult<PathBuf> {

@@ -178,6 +178,8 @@ fn pack_program(table: &Table, target: Option<&str>) -> TaskResult {
     FILES.iter().try_for_each(|(from, to)| copy(Path::new(from), &folder.join(to)))?;
     copy_folder(Path::new(MODELS), &folder.join("models"))?;
     copy_firmware(table, &folder.join("firmware"))?;
+    // The studio packs it with a model.
+    copy_folder(&npm::build()?, &folder.join("npm/wakeling"))?;
     let notices = folder.join("THIRD-PARTY.txt");
     fs::write(&notices, third_party(&triple)?).map_err(Failure::io(&notices))?;
     pack(&folder)

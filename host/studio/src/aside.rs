@@ -173,11 +173,11 @@ fn new_folder(places: &Places) -> Result<String> {
         match fs::create_dir(&path) {
             Ok(()) => return Ok(name),
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(Error::io(&path, "create")(e).into()),
+            Err(e) => return Err(Error::io(&path, "create")(e)),
         }
     }
     let full = std::io::Error::other("it holds too many deletions");
-    Err(Error::io(&parent, "create a folder in")(full).into())
+    Err(Error::io(&parent, "create a folder in")(full))
 }
 
 /// Moves a folder, if it exists. The parent of the target is created.
@@ -188,5 +188,5 @@ fn shift(from: &Path, to: &Path) -> Result<()> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).map_err(Error::io(parent, "create"))?;
     }
-    Ok(fs::rename(from, to).map_err(Error::io(from, "move"))?)
+    fs::rename(from, to).map_err(Error::io(from, "move"))
 }

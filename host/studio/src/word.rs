@@ -164,7 +164,7 @@ impl OpenWord {
         let path = self.pending_path();
         match fs::remove_file(&path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io(&path, "remove")(e).into())
+                Err(Error::io(&path, "remove")(e))
             }
             _ => Ok(()),
         }
