@@ -135,6 +135,7 @@ mod tests {
             rect,
             parent,
             varies: false,
+            floats: false,
             is_text,
             looks: [light, dark],
         };
