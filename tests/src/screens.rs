@@ -127,6 +127,7 @@ impl Gallery {
         let mut view = View { has_reduced_motion: true, is_dark: false, ..page.view() };
         view.height = page.evaluate(tall).as_u64().map_or(view.height, |h| h as u32).min(TALLEST);
         page.set_view(view);
+        page.evaluate(STILL);
         page.settle();
         let mut parts = parts::of(page, &self.varying);
         for (number, scheme) in ["light", "dark"].iter().enumerate() {
@@ -174,6 +175,14 @@ impl Gallery {
         );
     }
 }
+
+/// Script that hides the text cursor, which blinks.
+const STILL: &str = "if (!window.isStill) {
+    window.isStill = true;
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync('* { caret-color: transparent !important }');
+    document.adoptedStyleSheets.push(sheet);
+}";
 
 /// Draws the border of a rectangle.
 fn frame(image: &mut RgbImage, [x, y, width, height]: [i32; 4]) {

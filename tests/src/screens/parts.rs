@@ -28,6 +28,8 @@ pub struct Part {
     pub parent: Option<usize>,
     /// Whether its content varies from run to run.
     pub varies: bool,
+    /// Whether it floats above the page, as a message that goes by. It is not part of the text file.
+    pub floats: bool,
     /// Whether its size is that of the text in it.
     pub is_text: bool,
     /// Light and dark; none if nothing of it is visible between its children.
@@ -46,7 +48,7 @@ const PARTS: &str = "(varying => {
     const parts = [];
     const REPLACED = 'img, canvas, svg, input, select, button, audio, video, iframe, progress, meter, textarea';
     const number = (text) => text.replace(/\\s+/g, ' ').trim().replace(/[\\d.,:]*\\d/g, '#').slice(0, 60);
-    const visit = (element, parent) => {
+    const visit = (element, parent, floats) => {
         if (!element.checkVisibility({ visibilityProperty: true, opacityProperty: true })) return;
         const box = element.getBoundingClientRect();
         const style = getComputedStyle(element);
@@ -58,6 +60,7 @@ const PARTS: &str = "(varying => {
         // A text that is only for screen readers is clipped to nothing.
         const isSeen = box.width > 1 && box.height > 1 && style.clipPath !== 'inset(50%)';
         let next = parent;
+        floats ||= ['fixed', 'sticky'].includes(style.position);
         if (isSeen && (own || isReplaced || hasBack || hasEdge || varies) && element !== document.body) {
             const id = /^[a-z-]+$/.test(element.id) ? `#${element.id}` : '';
             const full = element.matches('button, a, label, option, summary') ? element.textContent : own;
@@ -69,13 +72,13 @@ const PARTS: &str = "(varying => {
                 range.selectNodeContents(element);
                 rect = range.getBoundingClientRect();
             }
-            parts.push({ kind: element.localName + id, text, varies, isText: isText || element.matches('button, a, .badge'), parent, rect: [rect.left + scrollX, rect.top + scrollY, rect.width, rect.height].map(Math.round) });
+            parts.push({ kind: element.localName + id, text, varies, floats, isText: isText || element.matches('button, a, .badge'), parent, rect: [rect.left + scrollX, rect.top + scrollY, rect.width, rect.height].map(Math.round) });
             next = parts.length - 1;
         }
         const isOpaque = element.matches('svg, canvas, iframe, audio, video, select') || varies;
-        if (!isOpaque) for (const child of element.children) visit(child, next);
+        if (!isOpaque) for (const child of element.children) visit(child, next, floats);
     };
-    visit(document.body, null);
+    visit(document.body, null, false);
     return parts;
 })";
 
@@ -89,6 +92,7 @@ pub fn of(page: &mut Browser, varying: &str) -> Vec<Part> {
         rect: std::array::from_fn(|i| value["rect"][i].as_i64().unwrap_or(0) as i32),
         parent: value["parent"].as_u64().map(|parent| parent as usize),
         varies: value["varies"] == true,
+        floats: value["floats"] == true,
         is_text: value["isText"] == true,
         looks: [None; 2],
     };
@@ -97,7 +101,8 @@ pub fn of(page: &mut Browser, varying: &str) -> Vec<Part> {
     parts
 }
 
-/// Returns texts that overlap others. Parts that vary are left out.
+/// Returns texts that overlap others. Parts that vary, and those that float above the page, are left
+/// out.
 pub fn overlaps(parts: &[Part]) -> Vec<String> {
     let is_inside = |mut inner: usize, outer: usize| loop {
         match parts[inner].parent {
@@ -107,8 +112,9 @@ pub fn overlaps(parts: &[Part]) -> Vec<String> {
         }
     };
     let mut found = Vec::new();
-    let texts: Vec<usize> =
-        (0..parts.len()).filter(|i| !parts[*i].text.is_empty() && !parts[*i].varies).collect();
+    let texts: Vec<usize> = (0..parts.len())
+        .filter(|i| !parts[*i].text.is_empty() && !parts[*i].varies && !parts[*i].floats)
+        .collect();
     for (n, &i) in texts.iter().enumerate() {
         for &j in &texts[n + 1..] {
             let ([ax, ay, aw, ah], [bx, by, bw, bh]) = (parts[i].rect, parts[j].rect);
@@ -187,6 +193,7 @@ pub fn read(text: &str) -> Vec<Part> {
             rect: std::array::from_fn(|i| fields[1 + i].parse().expect("a position")),
             parent,
             varies: fields[6] == "varies",
+            floats: false,
             is_text: fields[6] == "text",
             looks: [look(&fields[7..10]), look(&fields[10..13])],
             text: fields[13].to_owned(),
