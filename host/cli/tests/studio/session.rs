@@ -164,7 +164,8 @@ fn session(device: &'static str, hand: Hand, view: View) {
     let place = tempfile::tempdir().expect("a temporary folder");
     // A short training is enough for a detection; the wide screen's is long enough for curves.
     let steps = if hand == Pointer { 60 } else { 20 };
-    let (_program, url) = studio_of(place.path(), steps);
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("studio-cache");
+    let (_program, url) = studio_of(place.path(), steps, &cache);
     let Some(mut page) = Browser::launch(place.path(), &microphone(place.path())) else { return };
     page.set_view(view);
     page.open(&url);
