@@ -10,7 +10,9 @@ const SAME_BACK: u8 = 3;
 /// Difference of an ink's colour channel that may come from the drawing of thin letters.
 const SAME_INK: u8 = 72;
 /// Height of a line that another font may add.
-const LINE: i32 = 30;
+const LINE: i32 = 34;
+/// Left edge, within the containing part, of what begins a line.
+const MARGIN: i32 = 64;
 
 /// Returns a line for each difference.
 pub fn differences(accepted: &[Part], present: &[Part]) -> Vec<String> {
@@ -76,7 +78,8 @@ fn align(accepted: &[Part], present: &[Part]) -> Vec<(usize, usize)> {
 fn geometry(a: &Part, b: &Part, lefts: (i32, i32), heights: (i32, i32)) -> Option<String> {
     let ([_, ay, aw, ah], [_, by, bw, bh]) = (a.rect, b.rect);
     // Texts before it in the same row may be wider or narrower.
-    let left_is_off = (lefts.0 - lefts.1).abs() > 6 + lefts.0.max(lefts.1) / 4;
+    let is_wrapped = a.is_text && (ay - by).abs() > LINE / 3 && lefts.0.min(lefts.1) <= MARGIN;
+    let left_is_off = !is_wrapped && (lefts.0 - lefts.1).abs() > 6 + lefts.0.max(lefts.1) / 4;
     if left_is_off {
         return Some(format!("its left edge is at {} instead of {}", lefts.1, lefts.0));
     }

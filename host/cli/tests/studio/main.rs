@@ -72,14 +72,17 @@ fn recording(place: &Path, sound: &[i16]) -> PathBuf {
 
 /// Starts the studio with one pack of the shipped negatives, and returns its address.
 fn studio(place: &Path) -> (Program, String) {
-    studio_of(place, 60)
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("studio-cache");
+    studio_of(place, 60, &cache)
 }
 
-/// Starts the studio like [`studio`], with trainings of `steps` steps.
-fn studio_of(place: &Path, steps: u32) -> (Program, String) {
+/// Starts the studio like [`studio`], with trainings of `steps` steps and a cache for negatives that
+/// are embedded already.
+fn studio_of(place: &Path, steps: u32, cache: &Path) -> (Program, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_wakeling"))
         .args(["studio", "--steps", &steps.to_string()])
         .current_dir(place)
+        .env("WAKELING_CACHE", cache)
         .env("WAKELING_MODELS", few_models(place, "base-m"))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

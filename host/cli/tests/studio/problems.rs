@@ -62,6 +62,10 @@ fn errors_stay_beside_their_control_until_they_are_resolved() {
         page.evaluate(&format!("document.getElementById('{id}').click()"));
     };
 
+    // The page opens the microphone as soon as there is a phrase, if it is allowed.
+    let devices = "navigator.mediaDevices";
+    page.evaluate(&format!("(window.given = {devices}.getUserMedia.bind({devices}), {devices}.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError')), 0)"));
+
     // Missing or rejected input: the message disappears with the next letter.
     click(&mut page, "begin");
     assert_problem(&mut page, "phrase", "There is no phrase");
@@ -78,8 +82,6 @@ fn errors_stay_beside_their_control_until_they_are_resolved() {
     assert!(check.as_str().is_some_and(|c| c.contains("Language: English")), "{check}");
 
     // A microphone that is first denied, then allowed.
-    let devices = "navigator.mediaDevices";
-    page.evaluate(&format!("(window.given = {devices}.getUserMedia.bind({devices}), {devices}.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError')), 0)"));
     click(&mut page, "start-recording");
     for id in ["room", "take"] {
         click(&mut page, id);

@@ -1,7 +1,7 @@
 //! The comparison of screens notices what a user would, and nothing else: shown on the real page.
 
 use wakeling_tests::{
-    browser::{Browser, View},
+    browser::{Browser, View, input::Hand::Pointer},
     screens::Gallery,
 };
 
@@ -36,6 +36,11 @@ fn comparison_of_screens_notices_what_a_user_would() {
     page.set_view(View::of(1_280, 800));
     page.open(&url);
     page.wait_for("document.querySelector('#begin')?.checkVisibility() ?? false", SHORT);
+    page.focus(Pointer, "#phrase");
+    page.type_text("hey you");
+    page.press("Enter");
+    page.wait_for("!document.getElementById('check').hidden", SHORT);
+    page.wait_for("document.getElementById('microphone-test').hidden", SHORT);
     let gallery = Gallery::new(&place.path().join("accepted"), super::session::VARYING);
     let name = "mutation";
     let (parts, _) = gallery.compare(&mut page, name);

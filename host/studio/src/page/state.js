@@ -42,12 +42,15 @@ export const newClips = (phrase, count) => Math.max(0, count - Number(remembered
 /** Remembers that a training has the clips that there are now. */
 export const noteClips = () => remember(`clips.${state.phrase}`, `${clipCount()}`);
 
-// A program that was started again opens the word that the page shows.
+// A program that was started again opens the word that the page shows, and goes on with its training.
 onBack(async (next) => {
+  const board = encodeURIComponent(state.training?.board ?? "");
+  const wasTraining = isTraining();
   if (state.phrase && !next.phrase) {
     const word = next.words.find(({ phrase }) => phrase === state.phrase);
     if (word) next = await askJson("POST", `/api/open?word=${encodeURIComponent(word.id)}`);
   }
+  if (wasTraining && next.training?.was_interrupted) next = await askJson("POST", `/api/train?board=${board}`);
   show(next);
   return next;
 });
