@@ -127,7 +127,6 @@ impl Gallery {
         let mut view = View { has_reduced_motion: true, is_dark: false, ..page.view() };
         view.height = page.evaluate(tall).as_u64().map_or(view.height, |h| h as u32).min(TALLEST);
         page.set_view(view);
-        page.evaluate(STILL);
         page.settle();
         let mut parts = parts::of(page, &self.varying);
         for (number, scheme) in ["light", "dark"].iter().enumerate() {
@@ -162,33 +161,19 @@ impl Gallery {
         both
     }
 
-    /// Ends the comparison, and prints what differs.
+    /// Ends the comparison.
     ///
     /// # Panics
-    /// If a screen differs from the accepted one and `WAKELING_SCREENS` is set. What a session shows depends
-    /// on the speed of the machine in places (transitions, the clips of a report), so without it a
-    /// difference is printed only.
+    /// If a screen differs from the accepted one.
     pub fn finish(self) {
-        if self.differences.is_empty() {
-            return;
-        }
-        let text = format!(
+        assert!(
+            self.differences.is_empty(),
             "screens differ from the accepted ones in {}:\n{}\nif they are right: ./x images",
             self.accepted.display(),
             self.differences
         );
-        assert!(std::env::var_os("WAKELING_SCREENS").is_none(), "{text}");
-        eprintln!("{text}");
     }
 }
-
-/// Script that hides the text cursor, which blinks.
-const STILL: &str = "if (!window.isStill) {
-    window.isStill = true;
-    const sheet = new CSSStyleSheet();
-    sheet.replaceSync('* { caret-color: transparent !important }');
-    document.adoptedStyleSheets.push(sheet);
-}";
 
 /// Draws the border of a rectangle.
 fn frame(image: &mut RgbImage, [x, y, width, height]: [i32; 4]) {

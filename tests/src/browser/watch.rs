@@ -24,6 +24,12 @@ new PerformanceObserver((list) => {
 }).observe({ type: 'layout-shift', buffered: true });
 new PerformanceObserver((list) => { watched.paint ??= list.getEntries()[0].startTime; }).observe({ type: 'paint', buffered: true });";
 
+/// Script that runs before those of each page, and hides the text cursor, which blinks, and the
+/// highlight of a tap, which fades.
+const STILL: &str = "const sheet = new CSSStyleSheet();
+sheet.replaceSync('* { caret-color: transparent !important; -webkit-tap-highlight-color: transparent !important }');
+document.adoptedStyleSheets.push(sheet);";
+
 /// Script that makes the number of passed rules and a line for each violation of axe's result.
 const REPORT: &str = "({ violations, passes }) => [
     passes.length,
@@ -47,7 +53,11 @@ impl Browser {
             self.ask(&format!("{domain}.enable"), json!({}));
         }
         self.ask("Network.setCacheDisabled", json!({ "cacheDisabled": true }));
-        self.ask("Page.addScriptToEvaluateOnNewDocument", json!({ "source": OBSERVE }));
+        for script in [OBSERVE, STILL] {
+            // In a function of its own, so that its names are not those of the page.
+            let source = format!("(() => {{ {script} }})()");
+            self.ask("Page.addScriptToEvaluateOnNewDocument", json!({ "source": source }));
+        }
     }
 
     /// Returns what the page did since the last call.

@@ -385,8 +385,12 @@ fn download(user: &mut User, button: &str, ending: &str) -> PathBuf {
     let started = Instant::now();
     loop {
         let now = files_with(&user.place, ending);
-        if let Some(path) = now.into_iter().find(|path| !before.contains(path)) {
-            return path;
+        let is_whole = files_with(&user.place, "crdownload").is_empty();
+        if let Some(path) = now.into_iter().find(|path| is_whole && !before.contains(path)) {
+            // The file is there, empty, before its content.
+            if fs::metadata(&path).is_ok_and(|file| file.len() > 0) {
+                return path;
+            }
         }
         assert!(started.elapsed() < SHORT, "{button} downloads nothing");
         std::thread::sleep(Duration::from_millis(50));
