@@ -50,6 +50,11 @@ impl Line {
         self
     }
 
+    /// Returns the line with another one at its end.
+    fn join(self, other: Self) -> Self {
+        other.0.into_iter().fold(self, |line, (style, text)| line.and(style, text))
+    }
+
     /// Stretches of text, each in one style.
     pub fn spans(&self) -> &[(Style, String)] {
         &self.0
@@ -72,10 +77,7 @@ impl Line {
             left -= text.chars().count();
             (style, text)
         };
-        self.0
-            .into_iter()
-            .map(cut)
-            .fold(Self::default(), |line, (style, text)| line.and(style, text))
+        Self::default().join(Self(self.0.into_iter().map(cut).collect()))
     }
 
     /// Breaks the line at blanks into lines of at most `width` characters. A longer word is cut.
@@ -218,7 +220,7 @@ impl View {
             } else if !is_first {
                 line = line.and(Style::Dim, " · ");
             }
-            line = one.0.into_iter().fold(line, |line, (style, text)| line.and(style, text));
+            line = line.join(one);
         }
         lines.push(line);
         lines.into_iter().map(|line| line.fit(width)).collect()
@@ -233,7 +235,7 @@ impl Bar {
         let name: String = self.name.chars().take(names).collect();
         let line = Line::of(style, format!("{name:names$}")).and(Style::Plain, "  ");
         let bar = bar((self.share, self.mark), length, glyphs, |_| fill);
-        let line = bar.0.into_iter().fold(line, |line, (style, text)| line.and(style, text));
+        let line = line.join(bar);
         line.and(style, format!(" {}", self.text)).fit(width)
     }
 }
@@ -295,7 +297,7 @@ impl Meter {
         let shares = (Self::share(self.level.rms_db), Self::share(self.level.peak_db));
         let bar = bar(shares, self.length, glyphs, style);
         let line = Line::of(Style::Dim, self.name);
-        let line = bar.0.into_iter().fold(line, |line, (style, text)| line.and(style, text));
+        let line = line.join(bar);
         let number = match self.zone() {
             Zone::Quiet => Style::Plain,
             Zone::Good => Style::Good,

@@ -36,46 +36,13 @@ const GROUPS: [(&str, &[&str]); 4] = [
 const EXPERT: [(&str, &[&str]); 20] = [
     ("check-phrase", &["g2p"]),
     ("record", &["rate"]),
-    (
-        "finetune",
-        &[
-            "labels",
-            "train",
-            "only-own",
-            "negative-hours",
-            "steps",
-            "ensemble",
-            "head-channels",
-            "head-layers",
-            "noise-profile",
-            "backbone-steps",
-            "workers",
-            "seed",
-        ],
-    ),
+    ("finetune", &["labels", "train"]),
     ("listen", &["false-accepts-per-hour", "rate"]),
     ("studio", &["port", "steps"]),
     ("doctor", &["rate"]),
     ("evaluate", &["seed", "float", "base"]),
     ("simulate", &["firmware", "scores", "tail-s", "threshold", "false-accepts-per-hour"]),
-    (
-        "compare",
-        &[
-            "tasks",
-            "rates",
-            "base",
-            "only-own",
-            "negative-hours",
-            "steps",
-            "ensemble",
-            "head-channels",
-            "head-layers",
-            "noise-profile",
-            "backbone-steps",
-            "workers",
-            "seed",
-        ],
-    ),
+    ("compare", &["tasks", "rates", "base"]),
     ("advise", &["seed"]),
     ("flash", &["firmware", "build", "merged", "bin"]),
     ("export", &["false-accepts-per-hour", "author", "website", "language", "no-count"]),
@@ -111,6 +78,23 @@ const EXPERT: [(&str, &[&str]); 20] = [
     ("images finetune", &["steps", "workers", "rate", "seed"]),
     ("images compare", &["width", "hide", "side", "seed", "steps", "workers"]),
 ];
+
+/// Commands that fine-tune by the same recipe, and the options of it that are for experts.
+const RECIPE: ([&str; 2], [&str; 10]) = (
+    ["finetune", "compare"],
+    [
+        "only-own",
+        "negative-hours",
+        "steps",
+        "ensemble",
+        "head-channels",
+        "head-layers",
+        "noise-profile",
+        "backbone-steps",
+        "workers",
+        "seed",
+    ],
+);
 
 /// Heading of these options.
 const EXPERT_HEADING: &str = "Expert options";
@@ -160,10 +144,17 @@ pub fn arrange(command: Command, extent: Extent) -> Command {
         .help_template(StyledStr::from(template))
 }
 
+/// Returns the options for experts of a command, by its path.
+fn experts(path: &str) -> Vec<&'static str> {
+    let (commands, shared) = RECIPE;
+    let own = EXPERT.iter().filter(|(name, _)| *name == path).flat_map(|(_, list)| *list).copied();
+    own.chain(shared.into_iter().filter(|_| commands.contains(&path))).collect()
+}
+
 /// Arranges the help of one command and of those below it. `path` is its name, after those above it,
 /// without the program's.
 fn arrange_one(command: Command, path: &str, extent: Extent) -> Command {
-    let experts = EXPERT.iter().find(|(name, _)| *name == path).map_or(&[][..], |(_, list)| *list);
+    let experts = experts(path);
     let is_expert = |arg: &Arg| arg.get_long().is_some_and(|long| experts.contains(&long));
     let count = command.get_arguments().filter(|arg| is_expert(arg) && !arg.is_hide_set()).count();
     let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
@@ -317,7 +308,7 @@ mod tests {
     fn options_for_experts_exist_and_are_apart() {
         let mut command = Wakeling::command();
         command.build();
-        for (path, options) in EXPERT {
+        for (path, _) in EXPERT {
             let mut found = Some(&command);
             for name in path.split(' ') {
                 found = found.and_then(|command| command.find_subcommand(name));
@@ -329,7 +320,7 @@ mod tests {
             };
             let (short, full) = (help(path, Extent::Short), help(path, Extent::Full));
             let (everyday, expert) = full.split_once("Expert options:").expect(path);
-            for option in options {
+            for option in &experts(path) {
                 let has = |text: &str| {
                     text.lines().any(|line| {
                         let line = line.trim_start().trim_start_matches("-");

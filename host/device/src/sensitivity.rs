@@ -13,4 +13,4 @@ mod rate;
 pub use event::DetectionEvent;
 pub use level::DetectionLevel;
 pub use preset::{Evidence, Preset, SensitivityScale, Setting};
-pub use rate::{FalseAccepts, duration, interval, upper_rate};
+pub use rate::{FalseAccepts, duration, interval, poisson_interval, upper_rate};

@@ -13,7 +13,6 @@ mod import;
 mod live;
 mod phrase;
 mod places;
-mod take_image;
 mod request;
 mod results;
 mod session;
@@ -21,6 +20,7 @@ mod silence;
 mod sound;
 mod stages;
 mod state;
+mod take_image;
 mod takes;
 mod targets;
 #[cfg(test)]

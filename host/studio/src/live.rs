@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use wakeling_shared::detector::LOGIT_CLAMP;
 
-use crate::Result;
+use crate::{Result, targets};
 use wakeling_audio::SAMPLE_RATE;
 use wakeling_capture::ring::Ring;
 use wakeling_device::{
@@ -109,15 +109,13 @@ impl Live {
                 json!({ "word": label, "score": score, "threshold": threshold, "level": level })
             })
             .collect();
-        let settings = self.sensitivity.settings();
-        let counted = |s: &Setting| json!({ "name": s.name(), "counted": s.evidence() });
         json!({
             "words": words,
             "heard": started,
             "ended": ended,
             "level": self.sensitivity.current(),
-            "levels": settings.iter().map(Setting::to_string).collect::<Vec<_>>(),
-            "settings": settings.iter().map(counted).collect::<Vec<_>>(),
+            "levels": self.sensitivity.settings().iter().map(Setting::to_string).collect::<Vec<_>>(),
+            "settings": targets::settings(&self.sensitivity),
         })
     }
 }

@@ -195,8 +195,7 @@ impl Session {
 
     /// Opens a word of the list, with the metadata of its last time.
     fn open(&mut self, id: &str) -> Result<()> {
-        let found = words::list(&self.places).into_iter().find(|word| word.id == id);
-        let word = found.ok_or_else(|| Error::NotAWord { name: id.to_owned() })?;
+        let word = words::named(&self.places, id)?;
         let about = WordMetadata::read(&self.places.recordings.join(id)).unwrap_or_default();
         self.enter(id, WordMetadata { phrase: word.phrase, ..about })
     }
@@ -226,8 +225,7 @@ impl Session {
 
     /// Moves a word aside, with its recordings and its model.
     fn delete(&mut self, id: &str) -> Result<()> {
-        let found = words::list(&self.places).into_iter().find(|word| word.id == id);
-        let word = found.ok_or_else(|| Error::NotAWord { name: id.to_owned() })?;
+        let word = words::named(&self.places, id)?;
         if self.is_training(id) {
             return Err(Error::InTraining { phrase: word.phrase });
         }

@@ -13,7 +13,7 @@ use crate::takes::{Checked, verdict_name};
 
 /// Columns of the waveform.
 const WAVE_COLUMNS: usize = 240;
-/// Longest sound of a take_image, in seconds. A foreign file may be longer; its start is shown.
+/// Longest sound of a picture, in seconds. A foreign file may be longer; its start is shown.
 pub const LONGEST_S: f64 = 10.0;
 
 /// Returns the picture of a take that is not kept yet.

@@ -41,7 +41,8 @@ impl Targets {
                 let bytes = model_file::read(model.ok_or(Error::NoModel)?)?;
                 let loaded = model_file::load(&path, &bytes)?;
                 let source = Source { path: &path, bytes: &bytes };
-                Ok((settings(&loaded), targets(&Fit { source, model: &loaded, explain })))
+                let scale = SensitivityScale::of(&loaded);
+                Ok((settings(&scale), targets(&Fit { source, model: &loaded, explain })))
             };
             let (settings, targets) =
                 read().unwrap_or_else(|error| (json!([]), none_fits(&explain(&error).text)));
@@ -61,8 +62,8 @@ impl Targets {
     }
 }
 
-fn settings(model: &Model<'_>) -> Value {
-    let scale = SensitivityScale::of(model);
+/// Returns the named sensitivities of a scale: `name` and `counted` of each.
+pub fn settings(scale: &SensitivityScale) -> Value {
     let counted = |s: &Setting| json!({ "name": s.name(), "counted": s.evidence() });
     scale.settings().iter().map(counted).collect()
 }
@@ -86,7 +87,7 @@ fn none_fits(why: &str) -> Value {
 }
 
 fn targets(fit: &Fit<'_>) -> Value {
-    let shipped = Shipped::find();
+    let shipped = Shipped::find().map_err(|error| (fit.explain)(&error.into()).text);
     let drive = |(board, _): (&'static Board, Family)| {
         (board.name, board.title, fit.drive(board, &shipped))
     };
@@ -122,17 +123,14 @@ impl Fit<'_> {
     fn drive(
         &self,
         board: &'static Board,
-        shipped: &wakeling_device::Result<Shipped>,
+        shipped: &Result<Shipped, String>,
     ) -> Result<(), String> {
         let explained = |error: wakeling_device::Error| (self.explain)(&error.into()).text;
         let plain = needs_plain(board, self.source).map_err(explained)?;
         if let Some(load) = self.load(board).filter(|load| !load.keeps_up()) {
             return Err((self.explain)(&Error::TooSlow { board, percent: load.percent }).text);
         }
-        match shipped {
-            Ok(shipped) => shipped.load(board, plain).map(drop).map_err(explained),
-            Err(_) => Shipped::find().map(drop).map_err(explained),
-        }
+        shipped.as_ref().map_err(Clone::clone)?.load(board, plain).map(drop).map_err(explained)
     }
 
     /// Checks that the package for browsers is there.
@@ -180,8 +178,9 @@ pub fn uf2(model: &Path, name: &str) -> Result<Vec<u8>> {
     let found = drives().find(|(board, _)| board.name == name);
     let (board, family) = found.ok_or_else(|| Error::NotADrive { name: name.to_owned() })?;
     let bytes = model_file::read(model)?;
-    let plain = needs_plain(board, Source { path: model, bytes: &bytes })?;
+    let model = Source { path: model, bytes: &bytes };
+    let plain = needs_plain(board, model)?;
     let firmware = Shipped::find()?.load(board, plain)?;
-    let plan = Plan::of_files(board, Some(&firmware), model, plain)?;
+    let plan = Plan::new(board, Some(firmware.source()), model, plain)?;
     Ok(uf2::write(&plan, family))
 }

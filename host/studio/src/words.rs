@@ -10,7 +10,7 @@ use serde_json::Value;
 use wakeling_capture::folder::{self, ClipMetadata};
 use wakeling_train::finetune::MODEL_FILE;
 
-use crate::{corrections, places::Places, word::phrase_of};
+use crate::{Error, Result, corrections, places::Places, word::phrase_of};
 
 /// Folder of the sound of the room, which all words share.
 pub const ROOM: &str = "room";
@@ -51,6 +51,15 @@ pub fn list(places: &Places) -> Vec<ListedWord> {
     words.into_values().collect()
 }
 
+/// Returns the word of the list with these folders.
+///
+/// # Errors
+/// [`Error::NotAWord`].
+pub fn named(places: &Places, id: &str) -> Result<ListedWord> {
+    let found = list(places).into_iter().find(|word| word.id == id);
+    found.ok_or_else(|| Error::NotAWord { name: id.to_owned() })
+}
+
 /// Returns the visible folders in a folder, with their names.
 fn folders(parent: &Path) -> Vec<(String, PathBuf)> {
     let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
@@ -70,13 +79,17 @@ fn recorded(id: &str, path: &Path) -> Option<ListedWord> {
     Some(ListedWord { id: id.to_owned(), phrase, takes: entries.len(), missed })
 }
 
+/// Reads the settings of a run; `None` if they cannot be read.
+fn settings(run: &Path) -> Option<Value> {
+    serde_json::from_slice(&fs::read(run.join(SETTINGS)).ok()?).ok()
+}
+
 /// Returns the keyword of a model, if it has one and no more.
 fn trained_phrase(run: &Path) -> Option<String> {
     if !run.join(MODEL_FILE).is_file() {
         return None;
     }
-    let settings: Value = serde_json::from_slice(&fs::read(run.join(SETTINGS)).ok()?).ok()?;
-    match settings["words"].as_array()?.as_slice() {
+    match settings(run)?["words"].as_array()?.as_slice() {
         [word] => Some(word["label"].as_str()?.to_owned()),
         _ => None,
     }
@@ -84,6 +97,5 @@ fn trained_phrase(run: &Path) -> Option<String> {
 
 /// Returns the name of the pretrained model of a run, as its settings give it.
 pub fn pretrained_of(run: &Path) -> Option<String> {
-    let settings: Value = serde_json::from_slice(&fs::read(run.join(SETTINGS)).ok()?).ok()?;
-    Some(settings["base"].as_str()?.to_owned())
+    Some(settings(run)?["base"].as_str()?.to_owned())
 }

@@ -20,9 +20,9 @@ use report::rows;
 pub use report::{Point, ScoredKeyword, csv, table, thresholds};
 pub use scoring::{Piece, ScoredClips, ScoredStream, score_clips, score_stream};
 pub use summary::{KeywordSummary, Summary};
-pub use verdict::{Advice, FalseAcceptCount, MissCount, Verdict};
+pub use verdict::{Advice, MissCount, Verdict};
 
-pub use wakeling_device::sensitivity::{interval, upper_rate};
+pub use wakeling_device::sensitivity::{FalseAccepts, interval, poisson_interval, upper_rate};
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
@@ -44,6 +44,14 @@ use wakeling_nn::{
     mode::Mode,
     pretrained::PretrainedModel,
 };
+
+/// Cuts a text to `most` characters.
+fn clipped(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
 
 /// Seconds after the end of a clip in which a detection still counts for it.
 const LATE_S: f64 = 1.0;

@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use wakeling_shared::model::OperatingPoint;
 
 /// Hours of audio below which a count gives no rate.
 const FEWEST_HOURS: f64 = 0.5;
 /// Number of events from which on the bound is computed by an approximation.
 const MANY_EVENTS: usize = 200;
+/// The same for the interval of a count.
+const MANY_EVENTS_IN_INTERVAL: usize = 400;
 
 /// Number of false accepts in audio without the keyword.
 ///
@@ -23,7 +26,7 @@ const MANY_EVENTS: usize = 200;
 /// let short = FalseAccepts { count: 1, hours: 0.012 };
 /// assert_eq!(short.at_most_per_hour(), None); // 43 s show no rate
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FalseAccepts {
     /// Number of false accepts.
     pub count: usize,
@@ -109,28 +112,64 @@ pub fn upper_rate(events: usize, hours: f64) -> f64 {
 
 /// Returns the mean of a Poisson variable that is at most `events` with a probability of 5 %.
 fn exact_limit(events: usize) -> f64 {
-    // P(X <= n) for X ~ Poisson(mean), which falls as the mean rises.
-    let at_most = |mean: f64| {
-        let (mut term, mut sum) = ((-mean).exp(), (-mean).exp());
-        for i in 1..=events {
-            term *= mean / i as f64;
-            sum += term;
-        }
-        sum
-    };
-    let (mut low, mut high) = (0.0, 10.0 + 3.0 * events as f64);
-    for _ in 0..60 {
-        let middle = 0.5 * (low + high);
-        if at_most(middle) > 0.05 { low = middle } else { high = middle }
-    }
-    high
+    bisect(highest_mean(events), |mean| poisson_at_most(events, mean) > 0.05)
 }
 
 fn approximate_limit(events: usize) -> f64 {
     // 95 % quantile of the standard normal distribution.
     const QUANTILE: f64 = 1.644_853_627;
-    let n = events as f64 + 1.0;
-    n * (1.0 - 1.0 / (9.0 * n) + QUANTILE / (3.0 * n.sqrt())).powi(3)
+    wilson_hilferty(events as f64 + 1.0, QUANTILE)
+}
+
+/// Returns the two-sided 95 % interval of the mean of a Poisson variable of which `events` were
+/// counted (Garwood 1936).
+///
+/// From 400 events on, the approximation of Byar is used, which is then accurate to four digits.
+pub fn poisson_interval(events: usize) -> (f64, f64) {
+    const TAIL: f64 = 0.025;
+    /// 97.5 % quantile of the standard normal distribution.
+    const QUANTILE: f64 = 1.959_963_985;
+    if events >= MANY_EVENTS_IN_INTERVAL {
+        let n = events as f64;
+        return (wilson_hilferty(n, -QUANTILE), wilson_hilferty(n + 1.0, QUANTILE));
+    }
+    let solve = |is_below: &dyn Fn(f64) -> bool| bisect(highest_mean(events), is_below);
+    let low = match events {
+        0 => 0.0,
+        n => solve(&|mean| 1.0 - poisson_at_most(n - 1, mean) < TAIL),
+    };
+    (low, solve(&|mean| poisson_at_most(events, mean) > TAIL))
+}
+
+/// Returns a mean above every limit of a count of `events`.
+fn highest_mean(events: usize) -> f64 {
+    10.0 + 3.0 * events as f64
+}
+
+/// Returns P(X <= `most`) for X ~ Poisson(`mean`), which falls as the mean rises.
+fn poisson_at_most(most: usize, mean: f64) -> f64 {
+    let (mut term, mut sum) = ((-mean).exp(), (-mean).exp());
+    for i in 1..=most {
+        term *= mean / i as f64;
+        sum += term;
+    }
+    sum
+}
+
+/// Returns the approximate quantile of a gamma variable of shape `n`, which is the limit of a Poisson
+/// mean, from that of the standard normal distribution.
+fn wilson_hilferty(n: f64, quantile: f64) -> f64 {
+    n * (1.0 - 1.0 / (9.0 * n) + quantile / (3.0 * n.sqrt())).powi(3)
+}
+
+/// Returns the value between 0 and `highest` up to which `is_below` holds.
+fn bisect(highest: f64, is_below: impl Fn(f64) -> bool) -> f64 {
+    let (mut low, mut high) = (0.0, highest);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        if is_below(middle) { low = middle } else { high = middle }
+    }
+    0.5 * (low + high)
 }
 
 /// Returns the exact 95 % binomial interval of `misses` of `trials`, as shares (Clopper & Pearson
@@ -157,19 +196,11 @@ pub fn interval(misses: usize, trials: usize) -> (f64, f64) {
         }
         sum
     };
-    let solve = |is_below: &dyn Fn(f64) -> bool| {
-        let (mut low, mut high) = (0.0, 1.0);
-        for _ in 0..60 {
-            let middle = 0.5 * (low + high);
-            if is_below(middle) { low = middle } else { high = middle }
-        }
-        0.5 * (low + high)
-    };
     let lower = match misses {
         0 => 0.0,
-        k => solve(&|p| 1.0 - cumulative(k - 1, p) < 0.025),
+        k => bisect(1.0, |p| 1.0 - cumulative(k - 1, p) < 0.025),
     };
-    let upper = if misses == trials { 1.0 } else { solve(&|p| cumulative(misses, p) > 0.025) };
+    let upper = if misses == trials { 1.0 } else { bisect(1.0, |p| cumulative(misses, p) > 0.025) };
     (lower, upper)
 }
 
@@ -189,6 +220,27 @@ mod tests {
             let found = interval(k, n);
             assert!((found.0 - low).abs() < 1e-3 && (found.1 - high).abs() < 1e-3, "{found:?}");
         }
+    }
+
+    #[test]
+    fn poisson_intervals_are_those_of_the_tables() {
+        for (events, (low, high)) in [
+            (0, (0.0, 3.689)),
+            (1, (0.0253, 5.572)),
+            (5, (1.623, 11.668)),
+            (10, (4.795, 18.390)),
+            (100, (81.364, 121.627)),
+        ] {
+            let found = poisson_interval(events);
+            assert!((found.0 - low).abs() < 2e-3 && (found.1 - high).abs() < 2e-3, "{found:?}");
+        }
+        let (exact, approximate) = (
+            poisson_interval(MANY_EVENTS_IN_INTERVAL - 1),
+            poisson_interval(MANY_EVENTS_IN_INTERVAL),
+        );
+        // The ends of n − 1.96 √n and n + 1.96 √n move by 1 − 0.98 / √n and 1 + 0.98 / √n.
+        assert!((approximate.0 - exact.0 - 0.951).abs() < 2e-3, "{exact:?} {approximate:?}");
+        assert!((approximate.1 - exact.1 - 1.049).abs() < 2e-3, "{exact:?} {approximate:?}");
     }
 
     #[test]

@@ -61,20 +61,24 @@ export function announce(content) {
   setText(byId("status"), content);
 }
 
-/** Returns what the page remembers under a name. */
-export function remembered(name) {
+/**
+ * Returns what the page remembers under a name.
+ * @param {string} name
+ * @param {"localStorage" | "sessionStorage"} place the second is kept for a reload alone
+ */
+export function remembered(name, place = "localStorage") {
   try {
-    return localStorage.getItem(`wakeling.${name}`);
+    return window[place].getItem(`wakeling.${name}`);
   } catch {
     return null;
   }
 }
 
 /** Remembers a value under a name; null forgets it. */
-export function remember(name, value) {
+export function remember(name, value, place = "localStorage") {
   try {
-    if (value === null) localStorage.removeItem(`wakeling.${name}`);
-    else localStorage.setItem(`wakeling.${name}`, value);
+    if (value === null) window[place].removeItem(`wakeling.${name}`);
+    else window[place].setItem(`wakeling.${name}`, value);
   } catch {
     // A browser that stores nothing asks again next time.
   }

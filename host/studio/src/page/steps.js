@@ -1,5 +1,5 @@
 // The five steps: which can be reached, which is current, and the way from one to the next.
-import { announce, byId, setText } from "./dom.js";
+import { announce, byId, remember, remembered, setText } from "./dom.js";
 import { clipCount, isTraining, newClips, onState, state } from "./state.js";
 import { counted, duration, text } from "./strings.js";
 
@@ -24,7 +24,7 @@ function isReachable(step) {
  */
 export function goTo(step, { focus, says } = {}) {
   current = step;
-  remember();
+  remember("step", `${step} ${state.phrase}`, "sessionStorage");
   render();
   if (says) announce(says);
   const section = document.querySelector(`.step[data-step=${step}]`);
@@ -36,22 +36,10 @@ export function goTo(step, { focus, says } = {}) {
   else if (top < 0 || top > 0.6 * innerHeight) section.scrollIntoView();
 }
 
-/** Where the user was is kept for a reload of the page. */
-function remember() {
-  try {
-    sessionStorage.setItem("wakeling.step", JSON.stringify([state.phrase, current]));
-  } catch {
-    // Without it, a reload opens the step that is due.
-  }
-}
-
-function remembered() {
-  try {
-    const [phrase, step] = JSON.parse(sessionStorage.getItem("wakeling.step"));
-    return phrase === state.phrase && STEPS.includes(step) ? step : null;
-  } catch {
-    return null;
-  }
+/** Returns the step of this word at which the user was before a reload of the page. */
+function lastStep() {
+  const [step, phrase] = (remembered("step", "sessionStorage") ?? "").split(/ (.*)/s);
+  return phrase === state.phrase && STEPS.includes(step) ? step : null;
 }
 
 /** Returns the step that is due. */
@@ -105,7 +93,7 @@ function isDone(step) {
 export function startSteps() {
   for (const step of STEPS) byId(`to-${step}`).onclick = () => goTo(step);
   onState((now, last) => {
-    if (now.phrase && now.phrase !== last.phrase) current = remembered() ?? dueStep();
+    if (now.phrase && now.phrase !== last.phrase) current = lastStep() ?? dueStep();
     if (now.phrase && !isReachable(current)) current = dueStep();
     render();
   });

@@ -42,26 +42,28 @@ impl Parts {
     /// is no report then. Takes that the last model missed are trained on.
     pub fn of_takes(takes: Vec<Entry>, has_room: bool) -> Self {
         let is_enough = takes.len() >= ENOUGH_TAKES && has_room;
-        let mut parts = Self::default();
-        for (i, take) in takes.into_iter().enumerate() {
+        Self::split(takes, |i, take| {
             let is_last = i % TEST_ONE_IN == TEST_ONE_IN - 1;
-            let is_test = is_enough && is_last && take.metadata.origin != LIVE;
-            if is_test { parts.test.push(take) } else { parts.train.push(take) }
-        }
-        parts
+            is_enough && is_last && take.metadata.origin != LIVE
+        })
     }
 
     /// Splits the sound of the room. The report needs some, so a single file is held out.
     pub fn of_room(files: Vec<Entry>) -> Self {
         let count = files.len();
         let block = (count / ROOM_TEST_ONE_IN).clamp(1, ROOM_BLOCK);
+        Self::split(files, |i, _| match count {
+            1 | 2 => i + 1 == count,
+            _ => (i / block) % ROOM_TEST_ONE_IN == ROOM_TEST_ONE_IN - 1,
+        })
+    }
+
+    /// Splits recordings; `is_test` gets the position of each.
+    fn split(entries: Vec<Entry>, is_test: impl Fn(usize, &Entry) -> bool) -> Self {
         let mut parts = Self::default();
-        for (i, file) in files.into_iter().enumerate() {
-            let is_test = match count {
-                1 | 2 => i + 1 == count,
-                _ => (i / block) % ROOM_TEST_ONE_IN == ROOM_TEST_ONE_IN - 1,
-            };
-            if is_test { parts.test.push(file) } else { parts.train.push(file) }
+        for (i, entry) in entries.into_iter().enumerate() {
+            let part = if is_test(i, &entry) { &mut parts.test } else { &mut parts.train };
+            part.push(entry);
         }
         parts
     }

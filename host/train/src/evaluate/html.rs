@@ -15,7 +15,7 @@ mod tables;
 
 pub use curves::det_svg;
 
-use super::{Provenance, Verdict, detail::KeywordDetail, interval};
+use super::{Provenance, Verdict, clipped, detail::KeywordDetail, interval};
 use curves::Sweep;
 use wakeling_device::sensitivity::duration;
 
@@ -50,14 +50,6 @@ pub fn escape(text: &str) -> String {
         }
     }
     escaped
-}
-
-/// Cuts a text to `most` characters.
-fn clipped(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 /// Builds the page with one section per keyword.
@@ -248,11 +240,15 @@ fn tiles(word: &KeywordDetail<'_>, threshold: i16, sorted: &[f64]) -> String {
         text += &tile("false accepts", &format!("{count} in {audio}"), &counted.bound());
     }
     if !sorted.is_empty() {
-        let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
-        let (median, median_side) = from_end(at(0.5));
+        let (median, median_side) = from_end(quantile(sorted, 0.5));
         text += &tile("detected", &median, &format!("{median_side} of the phrase (median)"));
     }
     text + "</dl>"
+}
+
+/// Returns the value at a share of sorted values, of which there is at least one.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
 }
 
 /// Formats a time relative to the end of the phrase: `60 ms` and `before the end`.
@@ -286,7 +282,7 @@ fn latency_figure(word: &KeywordDetail<'_>, latencies: &[f64]) -> String {
     if latencies.len() < FEWEST_LATENCIES {
         return String::new();
     }
-    let (median, side) = from_end(latencies[latencies.len() / 2]);
+    let (median, side) = from_end(quantile(latencies, 0.5));
     let text = format!(
         "Histogram of the detection latency of {}. The median is {median} {side} of the phrase.",
         word.label

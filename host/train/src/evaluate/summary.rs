@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FalseAcceptCount, MissCount, ModelRecord, Verdict};
+use super::{FalseAccepts, MissCount, ModelRecord, Verdict};
 use crate::{Error, Result};
 use wakeling_core::files;
 
@@ -57,7 +57,7 @@ impl KeywordSummary {
     }
 
     /// Returns the false accepts, if negatives were played.
-    pub fn false_accepts(&self) -> Option<FalseAcceptCount> {
+    pub fn false_accepts(&self) -> Option<FalseAccepts> {
         Some(self.verdict.false_accepts).filter(|accepts| accepts.hours > 0.0)
     }
 }

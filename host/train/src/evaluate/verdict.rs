@@ -7,8 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    KeywordDetail, ScoredKeyword, TestConditions,
-    significance::{got_worse, more_missed, poisson_interval},
+    KeywordDetail, ScoredKeyword, TestConditions, clipped, poisson_interval,
+    significance::{got_worse, more_missed},
 };
 use wakeling_data::text::quoted;
 use wakeling_device::sensitivity::{FalseAccepts, Preset};
@@ -45,21 +45,6 @@ pub struct MissCount {
     pub recordings: usize,
 }
 
-/// False accepts in the negatives, at the model's own threshold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct FalseAcceptCount {
-    /// Number of false accepts.
-    pub count: usize,
-    /// Hours of negatives.
-    pub hours: f64,
-}
-
-impl From<FalseAccepts> for FalseAcceptCount {
-    fn from(FalseAccepts { count, hours }: FalseAccepts) -> Self {
-        Self { count, hours }
-    }
-}
-
 /// Advice that follows from the counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
@@ -90,12 +75,12 @@ pub enum Advice {
 /// negatives.
 ///
 /// ```
-/// use wakeling_train::evaluate::{Advice, FalseAcceptCount, MissCount, Verdict};
+/// use wakeling_train::evaluate::{Advice, FalseAccepts, MissCount, Verdict};
 ///
 /// let misses = |snr_db, missed| MissCount { snr_db, missed, recordings: 400 };
 /// let verdict = Verdict {
 ///     misses: vec![misses(None, 10), misses(Some(10.0), 50)],
-///     false_accepts: FalseAcceptCount { count: 12, hours: 24.0 },
+///     false_accepts: FalseAccepts { count: 12, hours: 24.0 },
 ///     advice: vec![Advice::RecordGroup { field: "style".into(), value: "far".into() }],
 /// };
 /// assert_eq!(
@@ -108,8 +93,8 @@ pub enum Advice {
 pub struct Verdict {
     /// Misses under each test condition.
     pub misses: Vec<MissCount>,
-    /// False accepts.
-    pub false_accepts: FalseAcceptCount,
+    /// False accepts in the negatives.
+    pub false_accepts: FalseAccepts,
     /// Advice, the most useful first; empty if the counts support none.
     pub advice: Vec<Advice>,
 }
@@ -125,7 +110,7 @@ impl Verdict {
             missed: scored.missed(own),
             recordings: scored.count(),
         });
-        let false_accepts = clean.false_accepts(&clean.at(own)).into();
+        let false_accepts = clean.false_accepts(&clean.at(own));
         let mut verdict = Self { misses: misses.collect(), false_accepts, advice: Vec::new() };
         verdict.advice = advice(keyword, &verdict);
         verdict
@@ -148,8 +133,7 @@ impl Verdict {
             });
         }
         clauses.extend(in_noise(&noisy));
-        let FalseAcceptCount { count, hours } = self.false_accepts;
-        clauses.push(wording::false_wakes(&FalseAccepts { count, hours }));
+        clauses.push(wording::false_wakes(&self.false_accepts));
         clauses.join("; ")
     }
 }
@@ -223,7 +207,9 @@ fn style(value: &str) -> Option<&'static str> {
 
 /// Quotes a value of at most 40 characters, with escapes for what a terminal would act upon.
 fn shown(value: &str) -> String {
-    quoted(&clipped(value)).to_string()
+    let mut short = clipped(value, LONGEST_VALUE);
+    short.retain(|c| !c.is_control());
+    quoted(&short).to_string()
 }
 
 /// Returns the letters and digits of a name of a label, at most 40.
@@ -232,21 +218,12 @@ fn plain(field: &str) -> String {
     field.chars().filter(is_plain).take(LONGEST_VALUE).collect()
 }
 
-fn clipped(text: &str) -> String {
-    let mut short: String = text.chars().take(LONGEST_VALUE).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short.retain(|c| !c.is_control());
-    short
-}
-
 /// Returns what would help: at most one change of the model, and what the measurement lacks.
 fn advice(keyword: &KeywordDetail<'_>, verdict: &Verdict) -> Vec<Advice> {
-    let FalseAcceptCount { count, hours } = verdict.false_accepts;
-    let accepts = FalseAccepts { count, hours };
+    let accepts = verdict.false_accepts;
     let recordings = verdict.misses.first().map_or(0, |count| count.recordings);
-    let has_many = accepts.is_rate() && poisson_interval(count).0 > MANY_PER_HOUR * hours;
+    let has_many =
+        accepts.is_rate() && poisson_interval(accepts.count).0 > MANY_PER_HOUR * accepts.hours;
     let change = missed_group(keyword)
         .or_else(|| is_worse_in_noise(keyword).then_some(Advice::TrainWithNoise))
         .or_else(|| has_many.then_some(Advice::TrainWithFalseWakes))

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::super::{
-    ScoredKeyword, TestConditions, detail::KeywordDetail, interval, significance::poisson_interval,
+    ScoredKeyword, TestConditions, detail::KeywordDetail, interval, poisson_interval,
 };
 use super::{
     chart::{self, Curve, Mark, Setting, Step},
@@ -68,16 +68,19 @@ impl<'a> Sweep<'a> {
         let mut points: Vec<_> = points.collect();
         points.dedup();
         let own = self.points.iter().find(|point| point.threshold == self.own);
-        let mark = own.map(|point| {
-            let (low, high) = poisson_interval(point.false_accepts);
-            Mark {
-                rate: rate(point.false_accepts),
-                rates: (low / self.hours.max(1e-9), high / self.hours.max(1e-9)),
-                share: share(point.misses[number]),
-                shares: interval(point.misses[number], count),
-            }
+        let mark = own.map(|point| Mark {
+            rate: rate(point.false_accepts),
+            rates: self.rates(point.false_accepts),
+            share: share(point.misses[number]),
+            shares: interval(point.misses[number], count),
         });
         Curve { name, points, mark, is_dashed: false }
+    }
+
+    /// Returns the 95 % interval of the rate per hour behind a count of false accepts.
+    fn rates(&self, count: usize) -> (f64, f64) {
+        let ((low, high), hours) = (poisson_interval(count), self.hours.max(1e-9));
+        (low / hours, high / hours)
     }
 
     fn rate(&self) -> impl Fn(usize) -> f64 + use<> {
@@ -120,7 +123,6 @@ impl<'a> Sweep<'a> {
         let shown = self.points.iter().map(|point| (level(point.threshold, self.own), point));
         let shown = shown.filter(|(level, _)| (24.0..=76.0).contains(level));
         let steps = shown.map(|(level, point)| {
-            let (low, high) = poisson_interval(point.false_accepts);
             let misses = point.misses.iter().zip(self.keywords).map(|(&misses, keyword)| {
                 let count = keyword.count();
                 (share(count)(misses), interval(misses, count))
@@ -129,7 +131,7 @@ impl<'a> Sweep<'a> {
                 level,
                 misses: misses.collect(),
                 rate: rate(point.false_accepts),
-                rates: (low / self.hours.max(1e-9), high / self.hours.max(1e-9)),
+                rates: self.rates(point.false_accepts),
             }
         });
         let steps: Vec<Step> = steps.collect();

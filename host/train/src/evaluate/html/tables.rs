@@ -4,13 +4,14 @@
 use std::fmt::Write;
 
 use super::super::{
-    ScoredKeyword,
     detail::{Group, KeywordDetail},
     interval,
     report::Row,
     rows,
 };
-use super::{chart::estimate, clipped, curves::Sweep, escape, percent, range};
+use super::{
+    super::clipped, chart::estimate, curves::Sweep, escape, from_end, percent, quantile, range,
+};
 use wakeling_device::sensitivity::FalseAccepts;
 
 /// Number of groups listed per label.
@@ -35,9 +36,8 @@ fn table(caption: &str, first: &str, head: &[String], rows: &str) -> String {
 fn share_cells(misses: usize, count: usize, end: f64) -> String {
     let share = misses as f64 / count.max(1) as f64;
     format!(
-        "<td>{misses} of {count}</td><td>{} <span class='soft'>({})</span></td><td class='graph'>{}</td>",
-        percent(misses, count),
-        range(misses, count),
+        "<td>{misses} of {count}</td>{}<td class='graph'>{}</td>",
+        share_cell(misses, count),
         estimate(share, interval(misses, count), end)
     )
 }
@@ -128,7 +128,7 @@ fn group(field: &str, groups: &[Group], words: &str) -> Option<String> {
 pub(super) fn numbers(word: &KeywordDetail<'_>) -> String {
     let Some(clean) = word.scored_keywords.first() else { return String::new() };
     let mut head: Vec<String> = vec!["level".into(), "false accepts".into()];
-    head.extend(word.conditions.iter().map(|c| format!("missed {}", escape(&c.words()))));
+    head.extend(missed_heads(word));
     if word.float.is_some() {
         head.push("missed, float".into());
     }
@@ -148,7 +148,7 @@ pub(super) fn numbers(word: &KeywordDetail<'_>) -> String {
             "<tr{class}><th scope='row'>{name}</th><td>{level}</td><td>{counted}</td>"
         );
         for keyword in word.scored_keywords {
-            body += &share_cell(keyword, threshold);
+            body += &share_cell(keyword.missed(threshold), keyword.count());
         }
         if let Some(float) = &word.float {
             // The scores of two networks differ, so they are compared at equal counts of false
@@ -168,29 +168,31 @@ pub(super) fn numbers(word: &KeywordDetail<'_>) -> String {
     table(&caption, "sensitivity", &head, &body) + note
 }
 
-fn share_cell(keyword: &ScoredKeyword<'_>, threshold: i16) -> String {
-    let (misses, n) = (keyword.missed(threshold), keyword.count());
-    let (share, range) = (percent(misses, n), range(misses, n));
-    format!("<td>{share} <span class='soft'>({range})</span></td>")
+/// Returns the headings of the misses under each test condition.
+fn missed_heads(word: &KeywordDetail<'_>) -> impl Iterator<Item = String> {
+    word.conditions.iter().map(|c| format!("missed {}", escape(&c.words())))
+}
+
+/// Cell of a share: percent, and its interval as text.
+fn share_cell(misses: usize, count: usize) -> String {
+    format!(
+        "<td>{} <span class='soft'>({})</span></td>",
+        percent(misses, count),
+        range(misses, count)
+    )
 }
 
 /// Lists points of the curves, for those who cannot see them.
 pub(super) fn curve_points(sweep: &Sweep<'_>, word: &KeywordDetail<'_>) -> String {
     let Some(clean) = sweep.keywords.first() else { return String::new() };
     let mut head: Vec<String> = vec!["level".into()];
-    head.extend(word.conditions.iter().map(|c| format!("missed {}", escape(&c.words()))));
+    head.extend(missed_heads(word));
     let rows = sweep.rows().into_iter().map(|point| {
         let counted = FalseAccepts { count: point.false_accepts, hours: clean.hours };
         let level = clean.level(point.threshold);
-        let misses = point.misses.iter().zip(sweep.keywords).map(|(misses, keyword)| {
-            let (n, misses) = (keyword.count(), *misses);
-            format!(
-                "<td>{} <span class='soft'>({})</span></td>",
-                percent(misses, n),
-                range(misses, n)
-            )
-        });
-        let misses: String = misses.collect();
+        let misses = point.misses.iter().zip(sweep.keywords);
+        let misses: String =
+            misses.map(|(misses, keyword)| share_cell(*misses, keyword.count())).collect();
         format!("<tr><th scope='row'>{counted}</th><td>{level}</td>{misses}</tr>")
     });
     let rows: String = rows.collect();
@@ -202,13 +204,13 @@ pub(super) fn curve_points(sweep: &Sweep<'_>, word: &KeywordDetail<'_>) -> Strin
 pub(super) fn levels(sweep: &Sweep<'_>, word: &KeywordDetail<'_>) -> String {
     let Some(clean) = sweep.keywords.first() else { return String::new() };
     let mut head: Vec<String> = vec!["false accepts".into()];
-    head.extend(word.conditions.iter().map(|c| format!("missed {}", escape(&c.words()))));
+    head.extend(missed_heads(word));
     let own = clean.detector.threshold;
     let rows = (-5i32..=5).rev().filter_map(|fives| {
         let threshold = i16::try_from(i32::from(own) + fives * 256).ok()?;
         let counted = clean.false_accepts(&clean.at(threshold));
         let misses: String =
-            sweep.keywords.iter().map(|keyword| share_cell(keyword, threshold)).collect();
+            sweep.keywords.iter().map(|k| share_cell(k.missed(threshold), k.count())).collect();
         let class = if fives == 0 { " class='own'" } else { "" };
         let level = 50 + 5 * fives;
         Some(format!("<tr{class}><th scope='row'>{level}</th><td>{counted}</td>{misses}</tr>"))
@@ -220,7 +222,6 @@ pub(super) fn levels(sweep: &Sweep<'_>, word: &KeywordDetail<'_>) -> String {
 
 /// Lists when recordings are detected.
 pub(super) fn latencies(sorted: &[f64], label: &str) -> String {
-    let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
     let rows = [
         ("earliest", 0.0),
         ("one in ten by", 0.1),
@@ -231,7 +232,7 @@ pub(super) fn latencies(sorted: &[f64], label: &str) -> String {
     let rows: String = rows
         .iter()
         .map(|(name, share)| {
-            let (time, side) = super::from_end(at(*share));
+            let (time, side) = from_end(quantile(sorted, *share));
             format!("<tr><th scope='row'>{name}</th><td>{time} {side}</td></tr>")
         })
         .collect();

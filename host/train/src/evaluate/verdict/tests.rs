@@ -8,7 +8,7 @@ fn count(snr_db: Option<f32>, missed: usize, recordings: usize) -> MissCount {
 }
 
 fn verdict(misses: &[MissCount], accepts: (usize, f64), advice: &[Advice]) -> String {
-    let false_accepts = FalseAcceptCount { count: accepts.0, hours: accepts.1 };
+    let false_accepts = FalseAccepts { count: accepts.0, hours: accepts.1 };
     Verdict { misses: misses.to_vec(), false_accepts, advice: advice.to_vec() }.to_string()
 }
 
@@ -197,7 +197,7 @@ fn summary_keeps_its_fields() {
         text: "It.".into(),
         verdict: Verdict {
             misses: vec![count(None, 1, 4), count(Some(10.0), 2, 4)],
-            false_accepts: FalseAcceptCount { count: 3, hours: 1.5 },
+            false_accepts: FalseAccepts { count: 3, hours: 1.5 },
             advice: vec![Advice::RecordGroup { field: "style".into(), value: "far".into() }],
         },
     };

@@ -1,6 +1,6 @@
 //! Counts in plain words: shares as "1 in 8", rates as "every two hours".
 
-use super::super::{interval, significance::poisson_interval, upper_rate};
+use super::super::{interval, poisson_interval, upper_rate};
 use wakeling_device::sensitivity::FalseAccepts;
 
 /// Number of recordings below which their share is no statement.
