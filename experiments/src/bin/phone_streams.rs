@@ -86,7 +86,7 @@ fn main() -> Result<()> {
     let langs: Vec<&str> = examples.iter().map(|e| e.lang.as_deref().unwrap_or("")).collect();
     fs::create_dir_all(&args.out).map_err(Error::io(&args.out, "create"))?;
     let lexicon = lexicon(&args.g2p, &texts, &langs)?;
-    files::write_atomic(&args.out.join("lexicon.json"), &serde_json::to_vec(&lexicon)?)?;
+    files::write_atomic(args.out.join("lexicon.json"), &serde_json::to_vec(&lexicon)?)?;
 
     let frames = load_log_mel(&examples, &frontend, "speech");
     let mut noise = Vec::new();
@@ -133,8 +133,8 @@ fn main() -> Result<()> {
         }
     }
     let bytes = postcard::to_allocvec(&embedded)?;
-    files::write_atomic(&args.out.join("streams.bin"), &bytes)?;
-    files::write_atomic(&args.out.join("clips.jsonl"), (lines.join("\n") + "\n").as_bytes())?;
+    files::write_atomic(args.out.join("streams.bin"), &bytes)?;
+    files::write_atomic(args.out.join("clips.jsonl"), (lines.join("\n") + "\n").as_bytes())?;
     Ok(())
 }
 
