@@ -44,8 +44,9 @@ export const isMuted = (control) => muted.has(control);
 /** Returns a number that changes with each beginning, for ignoring late answers. */
 export const turn = () => begun;
 
-/** Opens the microphone unless it is open. */
+/** Opens the microphone unless it is open. A second one would feed its blocks in between. */
 export async function useMicrophone() {
+  if (microphone) return;
   opening ??= openMicrophone(push, () => {
     microphone = null;
     byId("microphone-test").hidden = false;
@@ -53,8 +54,7 @@ export async function useMicrophone() {
     finish();
     if (button) showProblem(button, text("ended"));
   }).finally(() => (opening = null));
-  if (!microphone) microphone = await opening;
-  else opening = null;
+  microphone = await opening;
 }
 
 /** Opens the microphone that was chosen in place of the open one. */
