@@ -95,6 +95,7 @@ Try next:
   wakeling listen {OUT}/model.wkl                          # speak "hey wakeling" into the microphone
   wakeling record "hey computer"                            # record a word of your own, or in a browser:
   wakeling studio --open
+  ./x build                                                 # builds the boards' firmware too; then
   wakeling flash --board nano33 {OUT}/model.wkl --dry-run  # lay it out for a board
 
 "#

@@ -41,6 +41,8 @@ impl TestDir {
         let pcm = sound::speech_like(1, 1);
         fs::create_dir(place.path("good")).expect("a folder");
         audio::write_wav(place.path("good/a.wav"), &pcm).expect("a recording");
+        fs::create_dir(place.path("other")).expect("a folder");
+        audio::write_wav(place.path("other/a.wav"), &pcm).expect("a recording");
         let wav = fs::read(place.path("good/a.wav")).expect("a recording");
         for (name, bytes) in bad_recordings(&wav) {
             place.write(name, &bytes);
@@ -136,10 +138,10 @@ fn evaluate_refuses(place: &TestDir, (model, word, negatives): (&str, &str, &str
 fn evaluate_refuses_models_and_folders_that_are_none() {
     let place = TestDir::new();
     for model in NO_MODELS {
-        evaluate_refuses(&place, (model, "good", "good"), model);
+        evaluate_refuses(&place, (model, "good", "other"), model);
     }
     for file in ["missing.wav", "hollow", "folder.wav"] {
-        evaluate_refuses(&place, ("good.wkl", file, "good"), file);
+        evaluate_refuses(&place, ("good.wkl", file, "other"), file);
         evaluate_refuses(&place, ("good.wkl", "good", file), file);
     }
 }
@@ -148,7 +150,7 @@ fn evaluate_refuses_models_and_folders_that_are_none() {
 fn evaluate_rejects_unreadable_audio() {
     let place = TestDir::new();
     for file in NO_RECORDINGS {
-        evaluate_refuses(&place, ("good.wkl", file, "good"), file);
+        evaluate_refuses(&place, ("good.wkl", file, "other"), file);
         evaluate_refuses(&place, ("good.wkl", "good", file), file);
     }
 }
@@ -157,7 +159,7 @@ fn evaluate_rejects_unreadable_audio() {
 fn evaluate_mixes_noise_at_every_level_asked_for() {
     let place = TestDir::new();
     let word = format!("{WORD}=good");
-    let evaluate = ["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "good"];
+    let evaluate = ["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "other"];
     for file in NO_RECORDINGS {
         place.refused(&[&evaluate[..], &["--noise", file]].concat(), file);
     }
@@ -193,7 +195,7 @@ fn evaluate_writes_the_same_page_for_the_same_date() {
     let word = format!("{WORD}=good");
     let evaluate = |date: &str, page: &str| {
         Command::new(env!("CARGO_BIN_EXE_wakeling"))
-            .args(["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "good"])
+            .args(["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "other"])
             .args(["--report", page, "--out", "results"])
             .current_dir(place.0.path())
             .env("WAKELING_MODELS", place.path("models"))
@@ -210,7 +212,7 @@ fn evaluate_writes_the_same_page_for_the_same_date() {
     assert_eq!(pages[0], pages[1]);
     assert!(pages[0].contains("30 November 2026, 13:50 UTC"));
     // The command can be typed again, with its quotes.
-    let command = "<code>wakeling evaluate --model good.wkl --word &#39;hey wakeling=good&#39; --negatives good";
+    let command = "<code>wakeling evaluate --model good.wkl --word &#39;hey wakeling=good&#39; --negatives other";
     assert!(pages[0].contains(command), "{}", pages[0]);
     for date in ["", "today", "-1"] {
         let output = evaluate(date, "other.html");
@@ -242,7 +244,7 @@ fn console(page: &Path, profile: &Path) -> Option<Vec<String>> {
 fn evaluate_writes_a_page_that_a_browser_shows_without_complaint() {
     let place = TestDir::new();
     let word = format!("{WORD}=good");
-    let evaluate = ["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "good"];
+    let evaluate = ["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "other"];
     let rest = ["--noise", "good", "--report", "page.html"];
     let output = place.run(&[&evaluate[..], &rest].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -278,13 +280,13 @@ fn finetune_refuses_what_it_cannot_learn_from() {
         assert!(!place.path("out/model.wkl").exists(), "{arguments:?} left a model behind");
     };
     for pretrained in ["missing.safetensors", "text.head", "empty.head", "cut.head", "folder.wkl"] {
-        finetune(pretrained, "good", "good", pretrained);
+        finetune(pretrained, "good", "other", pretrained);
     }
     for file in NO_RECORDINGS {
         let finetune_on = ["finetune", "--word", "hey=good", "--base", "base.safetensors"];
-        let rest = ["--negatives", "good", "--only-own", "--out", "out", "--false-wakes", file];
+        let rest = ["--negatives", "other", "--only-own", "--out", "out", "--false-wakes", file];
         place.refused(&[&finetune_on[..], &rest].concat(), file);
-        finetune("base.safetensors", file, "good", file);
+        finetune("base.safetensors", file, "other", file);
         finetune("base.safetensors", "good", file, file);
     }
 }
@@ -326,10 +328,10 @@ fn reports_an_unwritable_folder_and_leaves_it_alone() {
 
     let word = format!("{WORD}=good");
     let evaluate =
-        ["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "good", "--out"];
+        ["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "other", "--out"];
     place.refused(&[&evaluate[..], &["file"]].concat(), "file");
     let finetune = ["finetune", "--word", "hey=good", "--base", "base.safetensors"];
-    let rest = ["--only-own", "--negatives", "good", "--out", "file"];
+    let rest = ["--only-own", "--negatives", "other", "--out", "file"];
     place.refused(&[&finetune[..], &rest[..]].concat(), "file");
     assert_eq!(fs::read(place.path("file")).expect("it is there"), BEFORE);
 
@@ -350,7 +352,7 @@ fn reports_a_full_disk() {
     symlink("/dev/full", place.path("curves/hey-wakeling.csv")).expect("a link");
     let word = format!("{WORD}=good");
     let evaluate =
-        ["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "good", "--out"];
+        ["evaluate", "--model", "good.wkl", "--word", &word, "--negatives", "other", "--out"];
     place.refused(&[&evaluate[..], &["curves"]].concat(), "hey-wakeling.csv");
 
     let full = File::options().write(true).open("/dev/full").expect("Linux has it");

@@ -95,6 +95,22 @@ fn a_dry_run_shows_addresses_and_writes_nothing() {
 }
 
 #[test]
+fn a_model_for_which_the_processor_is_too_slow_is_named() {
+    let place = TestDir::new();
+    place.write("large.wkl", &random_model(1, Tier::M));
+    let run = |model: &str| {
+        let output = place.flash_board("pico", model, &["--model-only", "--dry-run"]);
+        assert!(output.status.success(), "{output:?}");
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("text"))
+    };
+    let [plan, message] = run("large.wkl");
+    assert!(plan.contains(" % of 125 MHz (computed)"), "{plan}");
+    assert!(message.contains("too slow") && message.contains("--board pico"), "{message}");
+    let [plan, message] = run("hey.wkl");
+    assert!(plan.contains(" % of 125 MHz (computed)") && message.is_empty(), "{plan}{message}");
+}
+
+#[test]
 fn rejects_what_lies_outside_the_boards_flash() {
     let place = TestDir::new();
     let uf2 = ["--uf2", "hey.uf2", "--firmware"];

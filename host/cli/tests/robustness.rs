@@ -270,6 +270,37 @@ mod output {
 }
 
 #[test]
+fn negatives_that_are_the_recordings_or_cannot_be_read_are_rejected() {
+    let place = place();
+    let train = demo("train");
+    let texts = place.path().join("texts");
+    fs::create_dir(&texts).expect("a folder");
+    fs::write(texts.join("a.wav"), "no sound").expect("a file");
+    for (negatives, problem) in [(train.as_str(), " are in it as well"), ("texts", "can be read")] {
+        let command = &mut finetune(&place, &["--negatives", negatives, "--out", "out"]);
+        let output = command.output().expect("the program starts");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{negatives}: {message}");
+        assert!(message.contains(problem) && message.contains("remedy:"), "{message}");
+    }
+    // Another name of the same folder.
+    let word = format!("hey wakeling={train}/../test");
+    let test = demo("test");
+    let path = model(&place);
+    let arguments = ["evaluate", "--model", &path, "--word", &word, "--negatives", &test];
+    let output = wakeling(&place, &arguments).output().expect("the program starts");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{message}");
+    assert!(message.contains("24 recordings of \"hey wakeling\" are in it as well"), "{message}");
+}
+
+/// Writes a model with the keyword "hey wakeling", and returns its path.
+fn model(place: &TempDir) -> String {
+    succeeded(&finetune(place, &["--out", "trained"]).output().expect("the program starts"));
+    place.path().join("trained/model.wkl").display().to_string()
+}
+
+#[test]
 fn exit_codes_are_those_of_the_readme() {
     let place = place();
     fs::write(place.path().join("text.wkl"), "no model").expect("a file");

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 use wakeling_shared::{
-    model::MAX_KEYWORDS,
+    model::{MAX_KEYWORDS, Model},
     update::{journal, package},
 };
 
@@ -149,6 +149,18 @@ impl Board {
             room: self.room(),
             region: self.model.len() as u64,
         })
+    }
+
+    /// Share of the processor's cycles in percent that a model takes, computed. `None` for a backbone of
+    /// another shape than those that were measured: width and frames in a step tell the tiers apart.
+    pub fn percent_of(&self, model: &Model<'_>) -> Option<f64> {
+        let tier = match (model.backbone_width(), model.frames_per_step) {
+            (96, 4) => "S",
+            (192, 4) => "M",
+            _ => return None,
+        };
+        let load = self.loads().find(|load| load.cost.model == tier)?;
+        Some(self.percent(&load.cost.with_words(model.words.len() as u64)))
     }
 
     /// Returns the cost of a model with as many words as fit this board, and their number. It is 1 if

@@ -115,7 +115,7 @@ pub struct Emulator {
 impl Emulator {
     /// Finds QEMU on the path, and the firmware of a Cortex-M4F. The firmware is `firmware` if
     /// given, or the file named by [`FIRMWARE_VARIABLE`]. Otherwise it is the one that `./x
-    /// firmware` built, in the nearest folder at or above the current one.
+    /// firmware` built, in the nearest folder at or above the current one, or above the program.
     ///
     /// # Errors
     /// [`EmulatorError::NoQemu`], [`EmulatorError::NoFirmware`].
@@ -129,16 +129,21 @@ impl Emulator {
     }
 
     /// Finds QEMU on the path, and one of the programs that `./x firmware` builds for a machine, in
-    /// the nearest folder at or above the current one.
+    /// the nearest folder at or above the current one, or above the program.
     ///
     /// # Errors
     /// [`EmulatorError::NoQemu`], [`EmulatorError::NoFirmware`].
     pub fn built(machine: Machine, program: &str) -> Result<Self, EmulatorError> {
         let here = env::current_dir().map_err(|e| io_error(Path::new("."), "read", e))?;
         let path = machine.built(program);
-        let mut found = here.ancestors().map(|folder| folder.join(&path));
-        let found = found.find(|path| path.is_file()).ok_or_else(|| EmulatorError::NoFirmware {
-            looked_for: format!("{} in {} and above", path.display(), here.display()),
+        // A program in a checkout's target folder is often called from elsewhere.
+        let own = env::current_exe().unwrap_or_default();
+        let folders = here.ancestors().chain(own.ancestors().skip(1));
+        let mut found = folders.map(|folder| folder.join(&path));
+        let found = found.find(|path| path.is_file()).ok_or_else(|| {
+            let (path, here) = (path.display(), here.display());
+            let looked_for = format!("{path} in {here} and above, and above the program");
+            EmulatorError::NoFirmware { looked_for }
         })?;
         Self::with_firmware(machine, found)
     }

@@ -1,6 +1,7 @@
 //! `wakeling evaluate`: measures misses against false accepts per hour of a model, on recordings.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -8,10 +9,10 @@ use std::{
 use clap::Args;
 use wakeling_shared::model::Model;
 
-use super::{KeywordPath, number, open_datasets, open_takes, parse_keyword};
+use super::{KeywordPath, check_negatives, number, open_datasets, open_takes, parse_keyword};
 use crate::error::{Error, Result};
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
-use wakeling_core::{files, progress::Bars};
+use wakeling_core::{Error as CoreError, files, progress::Bars};
 use wakeling_data::{
     takes::{Purpose, record::TrainedOn},
     text::{file_names, name_key, quoted},
@@ -97,7 +98,11 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     let bytes = model_file::read(&args.model)?;
     let model = model_file::load(&args.model, &bytes)?;
     let words = args.word_indices(&model)?;
+    check_negatives(&args.words, &args.negatives)?;
     let floats = args.load_floats()?;
+    if let Some(folder) = args.report.as_deref().and_then(Path::parent) {
+        fs::create_dir_all(folder).map_err(CoreError::io(folder, "create"))?;
+    }
     // All audio is processed before anything is printed or written.
     let noise = args.load_noise()?;
     let conditions = args.conditions(noise.as_ref());

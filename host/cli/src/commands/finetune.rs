@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{KeywordPath, NegativeArgs, Training, open_datasets, parse_keyword, shell_word};
+use super::{
+    KeywordPath, NegativeArgs, Training, check_negatives, open_datasets, parse_keyword, shell_word,
+};
 use crate::error::{Error, Result};
 use wakeling_core::{
     cache, files,
@@ -94,6 +96,7 @@ pub struct FinetuneArgs {
 pub fn run(args: FinetuneArgs) -> Result<()> {
     let path = args.out.join(MODEL_FILE);
     // The user's files are checked before any long computation begins.
+    check_negatives(&args.words, &args.other.negatives)?;
     let (mut recipe, pretrained, fit) = args.recipe(&path)?;
     let _claim = files::claim(&args.out)?;
     recipe.negatives = args.other.load_own(&recipe.backbone.frontend())?;
@@ -103,9 +106,19 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     recipe.cache = cache::folder("negatives");
     let model = recipe.run(&Bars::default())?;
     model.save(&args.out, args.record(&pretrained), &NoProgress)?;
+    log::info!("what it misses is not known yet: {}", test_command(&path, &args));
     log::info!("next: {}", next_command(&path, fit.as_ref()));
     println!("{}", path.display());
     Ok(())
+}
+
+/// Formats the command that counts misses, on recordings that the model was not trained on.
+fn test_command(model: &Path, args: &FinetuneArgs) -> String {
+    let label = args.words.first().map_or("NAME", |word| &word.label);
+    format!(
+        "wakeling evaluate --model {} --word \"{label}=OTHER-RECORDINGS\" --negatives OTHER-SPEECH",
+        shell_word(model)
+    )
 }
 
 /// Formats the commands for trying a new model, and for flashing it.

@@ -24,10 +24,10 @@ use wakeling_device::flash::probe;
 /// Write firmware and a model into a board's flash
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  wakeling flash --board pico runs/computer/model.wkl --dry-run
-  wakeling flash --board pico runs/computer/model.wkl --uf2 hey.uf2
+  wakeling flash --board pico2 runs/computer/model.wkl --dry-run
+  wakeling flash --board pico2 runs/computer/model.wkl --uf2 hey.uf2
   wakeling flash --board microbit-v2 runs/computer/model.wkl --hex hey.hex
-  wakeling flash --board pico runs/tuesday/model.wkl --model-only
+  wakeling flash --board pico2 runs/tuesday/model.wkl --model-only
 
 The board's firmware ships with this program, in the folder `firmware` beside it. --build compiles
 it instead, in a checkout of Wakeling's repository, and adds the compiler's target with rustup if it
@@ -42,7 +42,7 @@ feature `probe` (cargo build --release -p wakeling --features probe), which then
 what was written; without it, the commands of probe-rs's own program are printed. --hex and --merged
 write files for any other flashing program.")]
 pub struct FlashArgs {
-    /// Model from `wakeling quantize`, or from `wakeling sign` if the board has slots
+    /// Model: the `model.wkl` of `wakeling finetune`, or a `.wku` of `wakeling sign` if the board has slots
     model: PathBuf,
     /// Name of the board; `wakeling boards` lists them
     #[arg(long)]
@@ -136,6 +136,14 @@ pub fn run(args: FlashArgs) -> Result<()> {
         ));
     }
     print!("{plan}");
+    if !plan.keeps_up() {
+        log::warn!(
+            "warning: {} is too slow for this model and would lose sound; train it again with \
+             `wakeling finetune --board {}`",
+            board.title,
+            board.name
+        );
+    }
     if let Some(path) = args.file.path() {
         return write(&args, &plan, path);
     }

@@ -30,19 +30,22 @@ pub mod simulate;
 pub mod studio;
 pub mod synthesize;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use wakeling_shared::frontend::FrontendParams;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use wakeling_core::progress::{Bars, NoProgress};
 use wakeling_data::clip_features::load_log_mel;
 use wakeling_data::{
     dataset::{Dataset, Example},
     negatives::{Negatives, load_speech},
     takes::{self, Checked, Purpose},
-    text::{nfc, quoted},
+    text::{clean, contains_phrase, nfc, quoted},
 };
 use wakeling_train::{
     finetune::{HeadSettings, NoiseProfile, Settings, TrainSettings},
@@ -78,6 +81,37 @@ pub fn open_datasets(paths: &[PathBuf]) -> Result<Vec<Example>> {
     Ok(all)
 }
 
+/// Rejects negatives that are recordings of a keyword, such as its own folder given by mistake. Clips
+/// whose text contains the keyword are left out where they are used, and therefore allowed.
+pub fn check_negatives(words: &[KeywordPath], negatives: &[PathBuf]) -> Result<()> {
+    let place = |example: &Example| {
+        let path = std::fs::canonicalize(&example.path).unwrap_or_else(|_| example.path.clone());
+        (path, Example { path: PathBuf::new(), ..example.clone() }.name())
+    };
+    for path in negatives {
+        // What cannot be opened is reported where it is loaded.
+        let Ok(negatives) = Dataset::open(path) else { continue };
+        let places: Vec<_> = negatives.examples.iter().map(|e| (place(e), e)).collect();
+        for word in words {
+            let Ok(recordings) = Dataset::open(&word.path) else { continue };
+            let is_left_out = |e: &Example| {
+                let text = e.text.as_deref().map(clean).unwrap_or_default();
+                contains_phrase(&text, &word.label)
+            };
+            let own: HashSet<_> = recordings.examples.iter().map(place).collect();
+            let both = places.iter().filter(|(at, e)| own.contains(at) && !is_left_out(e)).count();
+            if both > 0 {
+                let (s, are) = if both == 1 { ("", "is") } else { ("s", "are") };
+                let label = quoted(&word.label);
+                let problem = format!("{both} recording{s} of {label} {are} in it as well");
+                let remedy = "give sound without the phrase; its own folder belongs to --word";
+                return Err(Error::input(path, problem, remedy));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Negative data: the shipped negatives, and the user's.
 #[derive(Clone, Debug, Args)]
 pub struct NegativeArgs {
@@ -96,11 +130,19 @@ impl NegativeArgs {
     /// Loads the user's negative data.
     ///
     /// # Errors
-    /// As [`open_datasets`].
+    /// As [`open_datasets`], and if nothing in the given folders can be read.
     pub fn load_own(&self, frontend: &FrontendParams<'_>) -> Result<Negatives> {
         let speech = load_speech(&open_datasets(&self.negatives)?, frontend, "negatives");
         let noise = load_log_mel(&open_datasets(&self.noise)?, frontend, "noise");
-        Ok(Negatives { speech, noise: noise.into_iter().flatten().collect() })
+        let noise: Vec<_> = noise.into_iter().flatten().collect();
+        let sources = [(&self.negatives, speech.is_empty()), (&self.noise, noise.is_empty())];
+        for (paths, is_empty) in sources {
+            if let (Some(path), true) = (paths.first(), is_empty) {
+                let remedy = "see the lines above; give folders of recordings, or none";
+                return Err(Error::input(path, "no recording in it can be read", remedy));
+            }
+        }
+        Ok(Negatives { speech, noise })
     }
 
     /// Loads all negative data.

@@ -51,6 +51,9 @@ impl TestDir {
             let path = place.path(&format!("speech/yes/{number}_nohash_0.wav"));
             audio::write_wav(path, &pcm).expect("a recording");
         }
+        fs::create_dir(place.path("talk")).expect("a folder");
+        let talk = sound::speech_like(9, 2);
+        audio::write_wav(place.path("talk/a.wav"), &talk).expect("a recording");
         let mut tar = tar::Builder::new(Vec::new());
         tar.append_dir_all("corpus", place.path("speech")).expect("memory");
         fs::write(place.path("corpus.tar"), tar.into_inner().expect("memory")).expect("an archive");
@@ -109,7 +112,7 @@ const WRITERS: [(&str, &[&str]); 6] = [
             "--word",
             "hey wakeling=speech/yes",
             "--negatives",
-            "speech",
+            "talk",
             "--out",
             "out",
             "--report",

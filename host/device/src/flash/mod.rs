@@ -82,6 +82,8 @@ pub struct Plan {
     pub board: &'static Board,
     /// Parts in the order of their addresses, without overlap.
     pub parts: Vec<Part>,
+    /// Share of the processor that the model takes, in percent, as [`Board::percent_of`] computes it.
+    pub load_percent: Option<f64>,
 }
 
 /// Content of a file, with its path.
@@ -110,14 +112,15 @@ impl Plan {
             Some(firmware) => program::parts(board, firmware)?,
             None => Vec::new(),
         };
-        parts.push(model_part(board, model, plain)?);
+        let (part, load_percent) = model_part(board, model, plain)?;
+        parts.push(part);
         parts.sort_by_key(|part| part.address);
         let overlap = parts.windows(2).find(|pair| pair[0].range().end > pair[1].range().start);
         if let (Some(pair), Some(firmware)) = (overlap, firmware) {
             let [first, second] = [&pair[0], &pair[1]].map(|part| format!("{part:?}"));
             return Err(Error::PartsOverlap { path: firmware.path.to_owned(), first, second });
         }
-        Ok(Self { board, parts })
+        Ok(Self { board, parts, load_percent })
     }
 
     /// Creates a plan from a firmware and the file of a model, as [`Plan::new`] does from their content.
@@ -133,6 +136,11 @@ impl Plan {
         let bytes = fs::read(model).map_err(Error::io(model, "read"))?;
         let model = Source { path: model, bytes: &bytes };
         Self::new(board, firmware.map(Firmware::source), model, plain)
+    }
+
+    /// Tests whether the board's processor keeps up with the sound, as far as its load was computed.
+    pub fn keeps_up(&self) -> bool {
+        self.load_percent.is_none_or(|percent| percent < 100.0)
     }
 
     /// Tests whether the plan writes a program.
@@ -179,40 +187,41 @@ impl Display for Plan {
             let bytes = part.bytes.len();
             writeln!(f, "  {start:#010x}..{end:#010x} {bytes:>8} bytes  {}", part.what)?;
         }
+        if let Some(percent) = self.load_percent {
+            writeln!(f, "  load: {percent:.0} % of {} MHz (computed)", self.board.clock_mhz)?;
+        }
         Ok(())
     }
 }
 
 /// Returns the part of the model, checked as the board will check it. In a region with slots, the
-/// part includes the journal and the package around the model.
-fn model_part(board: &Board, source: Source<'_>, plain: bool) -> Result<Part> {
-    let bytes = match board.page_bytes {
+/// part includes the journal and the package around the model. Also returns the load of the processor.
+fn model_part(board: &Board, source: Source<'_>, plain: bool) -> Result<(Part, Option<f64>)> {
+    let (bytes, load) = match board.page_bytes {
         Some(page) if !plain => {
             let package = slots::package(source)?;
             let model = package.body().get(..package.header.model_bytes as usize);
-            check(Source { bytes: model.unwrap_or_default(), ..source })?;
-            slots::region(board, page, source.path, &package)?
+            let load = check(board, Source { bytes: model.unwrap_or_default(), ..source })?;
+            (slots::region(board, page, source.path, &package)?, load)
         }
         _ => {
-            check(source)?;
-            source.bytes.to_vec()
+            let load = check(board, source)?;
+            (source.bytes.to_vec(), load)
         }
     };
-    Part { what: "model", address: board.model.start, bytes }.within(
-        &board.model,
-        board,
-        source.path,
-    )
+    let part = Part { what: "model", address: board.model.start, bytes };
+    Ok((part.within(&board.model, board, source.path)?, load))
 }
 
-/// Rejects a model that the board's program would reject.
-fn check(source: Source<'_>) -> Result<()> {
-    let needs = model_file::load(source.path, source.bytes)?.arena_bytes();
+/// Rejects a model that the board's program would reject. Returns the load of the board's processor.
+fn check(board: &Board, source: Source<'_>) -> Result<Option<f64>> {
+    let model = model_file::load(source.path, source.bytes)?;
+    let needs = model.arena_bytes();
     if needs > ARENA_BYTES {
         let path = source.path.to_owned();
         return Err(Error::TooMuchMemory { path, needed: needs, kept: ARENA_BYTES });
     }
-    Ok(())
+    Ok(board.percent_of(&model))
 }
 
 #[cfg(test)]

@@ -160,7 +160,7 @@ pub fn table(
     }
     let _ = writeln!(text, "   false accepts");
     for Row { name, threshold, .. } in rows(first, points) {
-        let _ = write!(text, "{name:>26} {:>6}", first.level(threshold));
+        let _ = write!(text, "{name:>26} {:>6.1}", first.level(threshold).value());
         for scored_keywords in scored_keywords {
             let _ = write!(
                 text,

@@ -142,10 +142,10 @@ pub(super) fn numbers(word: &KeywordDetail<'_>) -> String {
             ""
         };
         let counted = clean.false_accepts(&clean.at(threshold));
-        let level = clean.level(threshold);
+        let level = clean.level(threshold).value();
         let _ = write!(
             body,
-            "<tr{class}><th scope='row'>{name}</th><td>{level}</td><td>{counted}</td>"
+            "<tr{class}><th scope='row'>{name}</th><td>{level:.1}</td><td>{counted}</td>"
         );
         for keyword in word.scored_keywords {
             body += &share_cell(keyword.missed(threshold), keyword.count());
@@ -189,11 +189,11 @@ pub(super) fn curve_points(sweep: &Sweep<'_>, word: &KeywordDetail<'_>) -> Strin
     head.extend(missed_heads(word));
     let rows = sweep.rows().into_iter().map(|point| {
         let counted = FalseAccepts { count: point.false_accepts, hours: clean.hours };
-        let level = clean.level(point.threshold);
+        let level = clean.level(point.threshold).value();
         let misses = point.misses.iter().zip(sweep.keywords);
         let misses: String =
             misses.map(|(misses, keyword)| share_cell(*misses, keyword.count())).collect();
-        format!("<tr><th scope='row'>{counted}</th><td>{level}</td>{misses}</tr>")
+        format!("<tr><th scope='row'>{counted}</th><td>{level:.1}</td>{misses}</tr>")
     });
     let rows: String = rows.collect();
     let caption = format!("Points of the curves of {}", clipped(word.label, 60));
