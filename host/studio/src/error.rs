@@ -83,6 +83,9 @@ pub enum Error {
     /// Correction without sound.
     #[error("there is no sound to keep")]
     NothingToCorrect,
+    /// Correction of a detection whose sound was dropped.
+    #[error("the sound of this detection is no longer kept")]
+    SoundGone,
     /// Sound that is no take.
     #[error("the last sound holds no take: {reason}")]
     NotATake {

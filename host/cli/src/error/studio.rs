@@ -31,6 +31,9 @@ impl Advise for Error {
             Self::InTraining { .. } => Advice::usage("wait for its end, or cancel it"),
             Self::NothingDeleted => Advice::usage("only the last deletion can be undone, once"),
             Self::NothingToCorrect => Advice::usage("listen for a moment first"),
+            Self::SoundGone => Advice::usage(
+                "correct a detection within 15 seconds, and before one that came later",
+            ),
             Self::NotATake { .. } => Advice::usage("say it again, and press the button at once"),
             Self::NotAnExport { .. } => Advice::usage("choose esphome, c or browser"),
             Self::NoBrowserPackage { .. } => Advice::input(

@@ -8,6 +8,7 @@
 //! | `problems` | messages beside their controls |
 //! | `progress` | stages of a training, and its end |
 //! | `screens` | the comparison of screens notices what a user would |
+//! | `trying` | corrections while the page listens |
 //! | `images` | images of the documents |
 
 mod images;
@@ -16,6 +17,7 @@ mod problems;
 mod progress;
 mod screens;
 mod session;
+mod trying;
 
 use std::{
     fs,

@@ -122,14 +122,25 @@ function detection(event) {
     wrong,
     async () => {
       await change(`/api/correct?kind=false_wake&time_s=${event.time_s}`);
-      const item = wrong.closest("li");
-      wrong.replaceWith(h("span", { class: "badge fair", tabindex: -1 }, icon("good"), text("wrongKept")));
-      item.querySelector(".badge").focus();
+      wrong.remove();
+      const badge = h("span", { class: "badge fair", tabindex: -1 }, icon("good"), text("wrongKept"));
+      item.append(badge);
+      badge.focus();
     },
     { retry: false },
   );
   const item = h("li", { class: "row between", "data-row": true }, h("span", {}, lineOf(event, event.level)), wrong);
   return Object.assign(item, { event });
+}
+
+/** Withdraws the offer to correct detections whose sound is not kept any more. */
+function withdrawWrong(keptFromS) {
+  for (const item of byId("heard").children) {
+    const wrong = item.querySelector(".wrong");
+    if (!wrong || item.event.time_s >= keptFromS) continue;
+    if (document.activeElement === wrong) byId("missed").focus();
+    wrong.remove();
+  }
 }
 
 /** Shows the named sensitivities of the model, each with what it means and with what was counted. */
@@ -191,6 +202,7 @@ export function startLive() {
     onAnswer(answer) {
       showLevels(answer.words);
       showEvents(answer);
+      withdrawWrong(answer.kept_from_s);
     },
     onFinish() {
       showListening(false);
@@ -198,6 +210,8 @@ export function startLive() {
     },
     async resume() {
       await openLive();
+      // The times of a program that was started again begin at 0.
+      withdrawWrong(Infinity);
       return 0;
     },
   });
