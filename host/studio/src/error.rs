@@ -65,6 +65,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// Word that was deleted while a file for it was read.
+    #[error("the word {name:?} of this file was deleted")]
+    WordGone {
+        /// Name of its folders.
+        name: String,
+    },
     /// Word that cannot come back, since there is another of its name.
     #[error("there is a word {phrase:?} again")]
     NameTaken {

@@ -26,6 +26,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 mod training;
+mod unchanged;
 mod word;
 mod words;
 
@@ -239,12 +240,14 @@ impl Server {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads a file and keeps its takes. Other requests are answered meanwhile.
+    /// Reads a file and keeps its takes for the word that the request names. Other requests are
+    /// answered meanwhile, and may open another word.
     fn import(&self, request: &Request<'_>) -> Result<Result<Answer>, Refusal> {
         let _one = self.importing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = self.session().word().map(drop) {
-            return Ok(Err(error));
-        }
+        let word = match self.session().importing(&Target::of(&request.target).text("word")) {
+            Ok(word) => word,
+            Err(error) => return Ok(Err(error)),
+        };
         let body = request.body(import::LARGEST).map_err(|(status, why)| match status {
             413 => (413, "the file is larger than 100 MB: cut it into smaller ones"),
             _ => (status, why),
@@ -254,7 +257,7 @@ impl Server {
             import::read(&self.recordings, &name, &body, self.explain)
         }));
         let read = read.unwrap_or_else(|_| Err(Error::defect("a decoder panicked")));
-        Ok(read.and_then(|import: Import| self.session().import(&import)))
+        Ok(read.and_then(|import: Import| self.session().import(&word, &import)))
     }
 }
 

@@ -10,7 +10,7 @@ use wakeling_audio::SAMPLE_RATE;
 use wakeling_capture::ring::Ring;
 use wakeling_device::{
     owned::OwnedPipeline,
-    sensitivity::{DetectionEvent, DetectionLevel, SensitivityScale, Setting},
+    sensitivity::{DetectionEvent, DetectionLevel, SensitivityScale},
     simulate::score,
     stream::{KeywordStream, StreamEvent},
 };
@@ -26,8 +26,7 @@ const RECENT_S: usize = 15;
 /// - `heard`, detections that began: `time_s`, `word`, raw `score`, `level`
 /// - `ended`, detections that are over: `time_s` of their start, `word`, raw `peak`, its `level`
 /// - `kept_from_s`: time from which on sound is kept for corrections
-/// - `levels`: each sensitivity setting as text; `settings`: `name` and `counted` of each
-/// - `level`: index of the current setting
+/// - `settings`: `name` and `counted` of each sensitivity; `level`: index of the current one
 pub struct Live {
     stream: KeywordStream,
     sensitivity: SensitivityScale,
@@ -126,7 +125,6 @@ impl Live {
             "ended": ended,
             "kept_from_s": self.kept_from_s(),
             "level": self.sensitivity.current(),
-            "levels": self.sensitivity.settings().iter().map(Setting::to_string).collect::<Vec<_>>(),
             "settings": targets::settings(&self.sensitivity),
         })
     }

@@ -2,10 +2,8 @@
 
 use std::{
     collections::HashMap,
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
 use wakeling_audio::{
@@ -22,6 +20,8 @@ use wakeling_train::{
     models,
     unlike::{Recognized, unlike},
 };
+
+use crate::unchanged::{Stamp, stamp};
 
 /// Maximum difference between samples of digital silence, in steps of 16 bits.
 const SILENCE_STEPS: u16 = 2;
@@ -75,14 +75,6 @@ pub struct Checks {
 struct Known {
     checked: Checked,
     recognized: Option<Arc<Recognized>>,
-}
-
-/// Length of a file and time of its last change.
-type Stamp = (u64, Option<SystemTime>);
-
-/// Returns the stamp of a file.
-fn stamp(path: &Path) -> Stamp {
-    fs::metadata(path).map(|m| (m.len(), m.modified().ok())).unwrap_or_default()
 }
 
 impl Checks {

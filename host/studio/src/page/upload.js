@@ -12,10 +12,10 @@ const OTHER = /(^|\/)\.|\.(jsonl?|txt|md|csv|png|jpe?g|pdf|html?|zip|wkl|head)$/
 
 /**
  * Sends files one after the other, and shows the progress and the problem of each.
- * @param {{ files: File[], next: number, kept: number }} job work that goes on where it was interrupted
+ * @param {{ word: string, files: File[], next: number, kept: number }} job work that goes on where it was interrupted
  */
 async function send(job) {
-  const { files } = job;
+  const { word, files } = job;
   const problems = byId("files-problems");
   if (!job.next) problems.replaceChildren();
   for (; job.next < files.length; job.next += 1) {
@@ -24,7 +24,7 @@ async function send(job) {
       byId("files-progress"),
       text("filesProgress", { number: job.next + 1, count: files.length, name: file.name }),
     );
-    const path = `/api/file?name=${encodeURIComponent(file.name)}`;
+    const path = `/api/file?word=${encodeURIComponent(word)}&name=${encodeURIComponent(file.name)}`;
     const answer = await askJson("POST", path, file).catch((error) => {
       // A file that is refused does not stop the others.
       if (error instanceof Gone) throw error;
@@ -39,8 +39,9 @@ async function send(job) {
   setText(byId("files-progress"), files.length ? parts.filter(Boolean).join(" ") : text("noFiles"));
 }
 
-function sendFiles(button, files) {
-  const job = { files: files.filter(({ name }) => !OTHER.test(name)), next: 0, kept: 0 };
+/** Sends files for the word that was open when they were chosen: another may be opened while they are read. */
+function sendFiles(button, files, word = state.id) {
+  const job = { word, files: files.filter(({ name }) => !OTHER.test(name)), next: 0, kept: 0 };
   return attempt(button, () => send(job));
 }
 
@@ -98,8 +99,9 @@ export function startUpload() {
     event.preventDefault();
     cover(false);
     if (!isFiles(event)) return;
+    const { id } = state;
     const files = filesOf(event.dataTransfer);
     goTo("record", { focus: byId("files") });
-    await sendFiles(byId("files"), await files);
+    await sendFiles(byId("files"), await files, id);
   });
 }

@@ -44,6 +44,7 @@ fn targets_state_where_a_model_fits() {
     // The settings are those of live detection.
     let (_, live) = ask(address, &token, "POST /api/live", b"");
     assert_eq!(state["settings"], live["settings"]);
+    assert!(live["levels"].is_null(), "{live}");
     assert_eq!(state["settings"].as_array().unwrap().len(), 3);
     // Without a model, nothing fits, and each target has a reason.
     let (_, state) = ask(address, &token, "POST /api/begin", b"{\"phrase\": \"another one\"}");
