@@ -99,7 +99,7 @@ export function startPhrase() {
     byId("phrase").value = state.phrase;
     showFitting();
     goTo("phrase", { focus: byId("start-recording") });
-    byId("check-text").scrollIntoView({ block: "nearest" });
+    for (const id of ["start-recording", "check-text"]) byId(id).scrollIntoView({ block: "nearest" });
   });
   form.oninput = () => {
     clearProblem(byId("phrase"));
