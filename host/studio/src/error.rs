@@ -159,6 +159,27 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Returns the word for an error that a user of the page can meet while recording or trying, for
+    /// which the page has a text; empty for others.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NothingToCorrect => "noSound",
+            Self::SoundGone => "soundGone",
+            Self::NotATake { .. } => "notATake",
+            Self::NotListening => "notListening",
+            Self::NoTakeBegun => "noTakeBegun",
+            Self::NoTakeRecorded => "noTakeRecorded",
+            Self::AlreadyTraining => "alreadyTraining",
+            Self::InTraining { .. } => "inTraining",
+            Self::NoUsableTake { .. } => "noUsableTake",
+            Self::NoModel => "noModel",
+            Self::WordGone { .. } => "wordGone",
+            _ => "",
+        }
+    }
+}
+
 /// Returns the paths of folders as a list.
 fn shown(folders: &[PathBuf]) -> String {
     folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")

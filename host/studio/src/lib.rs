@@ -93,7 +93,12 @@ impl Answer {
     }
 
     fn refused(status: u16, why: &str) -> Self {
-        Self { status, ..Self::json(&json!({ "error": why })) }
+        Self::failed(status, why, "")
+    }
+
+    /// Returns an error: the program's text, and the word for which the page may have its own.
+    fn failed(status: u16, why: &str, code: &str) -> Self {
+        Self { status, ..Self::json(&json!({ "error": why, "code": code })) }
     }
 }
 
@@ -230,7 +235,7 @@ impl Server {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 let Explanation { text, is_request } = (self.explain)(&error);
-                Answer::refused(if is_request { 400 } else { 500 }, &text)
+                Answer::failed(if is_request { 400 } else { 500 }, &text, error.code())
             }
             Err((status, why)) => Answer::refused(status, why),
         }

@@ -24,16 +24,20 @@ fn summary(run: &Path) -> Option<Summary> {
 pub struct Results {
     /// Model, for the list of words; null if there is none.
     pub model: Value,
-    /// Verdict of the report; `None` if there is no report.
-    pub verdict: Option<String>,
+    /// Verdict of the report: `text`, and of the keyword `misses`, `false_accepts` and `advice`, from
+    /// which the page makes one in another language. `None` if there is no report.
+    pub verdict: Option<Value>,
 }
 
 impl Results {
     /// Reads them.
     pub fn read(run: &Path) -> Self {
         let summary = summary(run);
-        let verdict = summary.as_ref().map(|summary| summary.verdict.clone());
-        let verdict = verdict.filter(|verdict| !verdict.is_empty());
+        let verdict = summary.as_ref().filter(|summary| !summary.verdict.is_empty());
+        let verdict = verdict.map(|summary| {
+            let keyword = summary.keywords.first().map(|keyword| &keyword.verdict);
+            json!({ "text": summary.verdict, "keyword": keyword })
+        });
         Self { model: model(run, summary.as_ref()), verdict }
     }
 }

@@ -18,8 +18,8 @@ use super::{
     silence::Silence,
     state::Known,
     take_image,
-    takes::Checks,
     takes::name_of,
+    takes::{Checked, Checks},
     targets::{self, Targets},
     training::{Job, LeftOut, PretrainedChoice, Progress, Training},
     word::{OpenWord, WordMetadata},
@@ -303,7 +303,9 @@ impl Session {
             kept.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         }
         let state = self.state();
-        Ok(Answer::json(&json!({ "kept": kept, "problem": import.problem, "state": state })))
+        Ok(Answer::json(&json!({
+            "kept": kept, "problem": import.problem, "fault": import.fault, "state": state,
+        })))
     }
 
     fn kept_take(&mut self, name: &str) -> Result<Value> {
@@ -349,8 +351,11 @@ impl Session {
         let word = self.word.as_ref().ok_or(Error::NoPhrase)?;
         let (mut takes, mut left_out) = (Vec::new(), Vec::new());
         for take in word.takes.kept() {
-            match self.checks.of(take).problem {
-                Some(reason) => left_out.push(LeftOut { name: name_of(take), reason }),
+            let Checked { problem, fault, .. } = self.checks.of(take);
+            match problem {
+                Some(reason) => {
+                    left_out.push(LeftOut { name: name_of(take), reason, fault: fault.into() });
+                }
                 None => takes.push(take.clone()),
             }
         }

@@ -121,7 +121,7 @@ impl Session {
             "training": training,
             "model": model.is_some(),
             "report": has_report,
-            "verdict": verdict.map(|text| json!({ "text": text })),
+            "verdict": verdict,
             "settings": self.targets.settings(model.as_deref(), self.explain),
             "corrections": corrections::state(&false_wakes, word.takes.kept()),
             "targets": self.targets.of(model.as_deref(), self.explain),
@@ -139,6 +139,7 @@ impl Session {
                 "speaker": take.metadata.speaker,
                 "style": take.metadata.style,
                 "fault": checked.problem,
+                "fault_kind": checked.fault,
                 "warning": checked.warning,
                 "verdict": checked.verdict,
                 "origin": match take.metadata.origin.as_str() {

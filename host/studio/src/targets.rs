@@ -11,7 +11,7 @@ use wakeling_device::{
     cost::BoardLoad,
     flash::{Plan, Source, needs_plain, shipped::Shipped, uf2},
     model_file,
-    sensitivity::{SensitivityScale, Setting},
+    sensitivity::{Evidence, FalseAccepts, SensitivityScale, Setting},
 };
 use wakeling_interop::{ExportError, microwakeword::export::network};
 use wakeling_shared::model::Model;
@@ -63,10 +63,26 @@ impl Targets {
     }
 }
 
-/// Returns the named sensitivities of a scale: `name` and `counted` of each.
+/// Returns the named sensitivities of a scale: `name` and, for each keyword, what was `counted`.
 pub fn settings(scale: &SensitivityScale) -> Value {
-    let counted = |s: &Setting| json!({ "name": s.name(), "counted": s.evidence() });
-    scale.settings().iter().map(counted).collect()
+    let setting = |s: &Setting| {
+        let counted: Vec<Value> = s.keywords().iter().map(|(_, found)| counted(found)).collect();
+        json!({ "name": s.name(), "counted": counted })
+    };
+    scale.settings().iter().map(setting).collect()
+}
+
+/// Returns false accepts as `bound` (`counted`, `up_to`, `more_than` or `unmeasured`), `count`,
+/// `hours`, and the upper end of the rate's interval as `at_most`, if that applies.
+fn counted(found: &Evidence) -> Value {
+    let (bound, accepts) = match found {
+        Evidence::Counted(accepts) => ("counted", *accepts),
+        Evidence::UpTo(accepts) => ("up_to", *accepts),
+        Evidence::MoreThan(accepts) => ("more_than", *accepts),
+        Evidence::Unmeasured => ("unmeasured", FalseAccepts::default()),
+    };
+    let at_most = accepts.at_most_per_hour().filter(|_| bound != "more_than");
+    json!({ "bound": bound, "count": accepts.count, "hours": accepts.hours, "at_most": at_most })
 }
 
 /// Model and what is needed to find where it fits.

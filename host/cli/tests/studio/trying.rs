@@ -1,4 +1,5 @@
-//! Corrections while the page listens: what is refused, and what is no longer offered.
+//! Trying a model: corrections that are refused or no longer offered, where it goes, and all of it in
+//! German.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -9,6 +10,8 @@ use wakeling_tests::{
 };
 
 use serde_json::Value;
+use wakeling_audio as audio;
+use wakeling_train::evaluate::{Advice, FalseAccepts, KeywordSummary, MissCount, Summary, Verdict};
 
 use super::{Program, SHORT, microphone, studio};
 
@@ -115,4 +118,70 @@ fn boards_without_firmware_offer_no_training_and_a_remedy_for_users() {
     }
     // A model with other features is another matter: a training helps.
     assert_eq!(page.evaluate("document.getElementById('train-esphome').checkVisibility()"), true);
+}
+
+/// Writes a report, as a training would.
+fn report(run: &Path) {
+    let verdict = Verdict {
+        misses: vec![MissCount { snr_db: None, missed: 1, recordings: 40 }],
+        false_accepts: FalseAccepts { count: 2, hours: 2.0 },
+        advice: vec![Advice::RecordGroup { field: "style".into(), value: "far".into() }],
+    };
+    let keyword = KeywordSummary { verdict, ..KeywordSummary::default() };
+    let text = keyword.verdict.to_string();
+    let summary = Summary { verdict: text, keywords: vec![keyword], ..Summary::default() };
+    fs::create_dir_all(run).expect("a folder");
+    summary.save(&run.join(Summary::FILE)).expect("a summary");
+    fs::write(run.join("report.html"), "<html></html>").expect("a report");
+}
+
+#[test]
+fn a_german_page_shows_no_english_of_the_program() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let place = place.path();
+    report(&place.join("runs/hey-you"));
+    let takes = place.join("recordings/hey-you");
+    fs::create_dir_all(&takes).expect("a folder");
+    audio::write_wav(takes.join("take-0001.wav"), &[0; 16_000]).expect("a take");
+    let Some((_program, mut page)) = listening(place) else { return };
+    let text = |page: &mut Browser, selector: &str| {
+        let script = format!("document.querySelector({selector:?})?.textContent ?? ''");
+        page.evaluate(&script).as_str().unwrap_or_default().to_owned()
+    };
+    let english = text(&mut page, "#result-text");
+    assert!(english.contains("In a quiet room it misses"), "{english}");
+    page.evaluate("localStorage.setItem('wakeling.language', 'de'); location.reload(); 0");
+    page.wait_for("document.documentElement.lang === 'de' && document.querySelector('#light-word')?.textContent === 'hey you'", SHORT);
+    for (selector, expected, other) in [
+        (
+            "#result-text",
+            "In einem ruhigen Raum überhörte es 1 von 40; Fehlauslösungen: 2 in 2 h",
+            "quiet",
+        ),
+        ("#result-text", "nimm mehr auf: quer durchs Zimmer.", "record"),
+        ("#rows", "Fehlauslösungen: ", "measured"),
+        ("#takes .remark", "kein Ton", "silence"),
+    ] {
+        let found = text(&mut page, selector);
+        assert!(found.contains(expected) && !found.contains(other), "{selector}: {found}");
+    }
+    // Where nothing listens, nothing can be kept; the browser's fake microphone begins with silence.
+    page.operate(Pointer, "#to-try");
+    page.operate(Pointer, "#listen");
+    page.wait_for(LISTENS, SHORT);
+    page.operate(Pointer, "#missed");
+    page.wait_for("document.getElementById('problem-missed') !== null", SHORT);
+    let problem = text(&mut page, "#problem-missed");
+    assert!(problem.contains("drück") && !problem.contains("listen"), "{problem}");
+    page.operate(Pointer, "#listen");
+    page.operate(Pointer, "#to-phrase");
+    page.focus(Pointer, "#phrase");
+    page.type_text("go");
+    page.press("Enter");
+    page.wait_for(
+        "document.getElementById('check-text').textContent.includes('Es ist zu kurz')",
+        SHORT,
+    );
+    let check = text(&mut page, "#check-text");
+    assert!(!check.contains("short") && !check.contains("sounds"), "{check}");
 }

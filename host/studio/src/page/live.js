@@ -5,7 +5,7 @@ import { byId, h, icon, remember, remembered, replaceIfChanged, setButton, setTe
 import { begin, finish, purposeNow, useMicrophone, addPurpose } from "./sound.js";
 import { change, onState, state } from "./state.js";
 import { goTo } from "./steps.js";
-import { isKnown, number, text } from "./strings.js";
+import { duration, isKnown, number, text } from "./strings.js";
 import { allowSounds, chime } from "./tone.js";
 
 /** Level at which a keyword is detected; the same for every model and sensitivity. */
@@ -170,13 +170,15 @@ function showSettings(settings, level) {
   if (radio) radio.checked = true;
 }
 
-/** Returns a count of false accepts, as the program writes it, in the language of the page. */
-function evidenceText(written) {
-  const words = text("evidenceWords")
-    .split("; ")
-    .map((pair) => pair.split(": "));
-  const own = words.reduce((all, [from, to]) => (to ? all.replace(from, to) : all), written);
-  return text("evidence", { counted: own });
+/** Returns what was counted at the thresholds of a setting, for each keyword. */
+const evidenceText = (counted) => text("evidence", { counted: counted.map(countText).join("; ") });
+
+function countText({ bound, count, hours, at_most }) {
+  if (!hours) return text("notMeasured");
+  const values = { count: count || text("evidence.none"), time: duration(3600 * hours) };
+  const line = text(bound === "counted" ? "acceptsIn" : `evidence.${bound}`, values);
+  // A bound that is rounded down would be wrong.
+  return at_most ? `${line} (${text("evidence.rate", { rate: number(Math.ceil(10 * at_most) / 10, 1) })})` : line;
 }
 
 /** Connects the controls of the live test. */

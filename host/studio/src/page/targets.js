@@ -8,6 +8,7 @@ import { goTo } from "./steps.js";
 import { isKnown, text } from "./strings.js";
 import { train } from "./training.js";
 import { openReport } from "./dialogs.js";
+import { verdictText } from "./verdict.js";
 
 /** Ending of the file of each target. */
 const ENDINGS = { esphome: "-esphome.zip", c: ".h", browser: "-browser.zip", model: ".wkl" };
@@ -123,7 +124,7 @@ function reportCard() {
     "article",
     { class: "card target" },
     h("div", { class: "row" }, icon("report"), h("h3", {}, text("target.report"))),
-    h("p", { class: "soft" }, state.verdict?.text ?? text("target.report.text")),
+    h("p", { class: "soft" }, state.verdict ? verdictText(state.verdict) : text("target.report.text")),
     h("p", { class: "row foot", "data-row": true }, button),
   );
 }

@@ -6,6 +6,7 @@ import { sentences } from "./problems.js";
 import { show, state } from "./state.js";
 import { goTo } from "./steps.js";
 import { counted, text } from "./strings.js";
+import { faultText } from "./verdict.js";
 
 /** Endings of names that are no recordings, as they lie in folders of recordings. */
 const OTHER = /(^|\/)\.|\.(jsonl?|txt|md|csv|png|jpe?g|pdf|html?|zip|wkl|head)$/i;
@@ -31,7 +32,10 @@ async function send(job) {
       return { kept: [], problem: error.message, state };
     });
     job.kept += answer.kept.length;
-    if (answer.problem) problems.append(h("li", {}, h("b", {}, file.name), `: ${sentences(answer.problem).join(" ")}`));
+    if (answer.problem) {
+      const why = sentences(faultText(answer.fault, answer.problem)).join(" ");
+      problems.append(h("li", {}, h("b", {}, file.name), `: ${why}`));
+    }
     show(answer.state);
   }
   const failed = problems.children.length;
