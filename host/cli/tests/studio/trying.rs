@@ -151,7 +151,7 @@ fn a_german_page_shows_no_english_of_the_program() {
     let english = text(&mut page, "#result-text");
     assert!(english.contains("In a quiet room it misses"), "{english}");
     page.evaluate("localStorage.setItem('wakeling.language', 'de'); location.reload(); 0");
-    page.wait_for("document.documentElement.lang === 'de' && document.querySelector('#light-word')?.textContent === 'hey you'", SHORT);
+    page.wait_for("document.documentElement?.lang === 'de' && document.querySelector('#light-word')?.textContent === 'hey you'", SHORT);
     for (selector, expected, other) in [
         (
             "#result-text",
@@ -179,7 +179,7 @@ fn a_german_page_shows_no_english_of_the_program() {
     page.type_text("go");
     page.press("Enter");
     page.wait_for(
-        "document.getElementById('check-text').textContent.includes('Es ist zu kurz')",
+        "document.getElementById('check-text').textContent.includes('Er ist zu kurz')",
         SHORT,
     );
     let check = text(&mut page, "#check-text");

@@ -177,8 +177,10 @@ function countText({ bound, count, hours, at_most }) {
   if (!hours) return text("notMeasured");
   const values = { count: count || text("evidence.none"), time: duration(3600 * hours) };
   const line = text(bound === "counted" ? "acceptsIn" : `evidence.${bound}`, values);
+  if (bound === "more_than") return line;
+  if (!at_most) return `${line}: ${text("evidence.brief")}`;
   // A bound that is rounded down would be wrong.
-  return at_most ? `${line} (${text("evidence.rate", { rate: number(Math.ceil(10 * at_most) / 10, 1) })})` : line;
+  return `${line} (${text("evidence.rate", { rate: number(Math.ceil(10 * at_most) / 10, 1) })})`;
 }
 
 /** Connects the controls of the live test. */

@@ -46,7 +46,7 @@ export default {
   "finding.same": "Er klingt genauso wie {words}.",
   "finding.near": "Er klingt fast wie {words}.",
   "finding.pair": "Zwei alltägliche Wörter hintereinander können so klingen: {words}.",
-  "finding.common": "Es kommt im Alltag vor, bis zu {times}-mal in der Stunde.",
+  "finding.common": "Er kommt im Alltag vor, bis zu {times}-mal in der Stunde.",
   startRecording: "Diesen Satz aufnehmen",
 
   takesTitle: "Aufnehmen",
@@ -221,6 +221,7 @@ export default {
   "evidence.none": "keine",
   "evidence.up_to": "bis zu {count} in {time}",
   "evidence.more_than": "mehr als {count} in {time}",
+  "evidence.brief": "zu kurz für eine Rate",
   "evidence.rate": "höchstens {rate} pro Stunde",
   heardTitle: "Erkannt",
   heardEmpty: "Noch nichts. Probier es von nah und fern, und sprich auch von anderem.",

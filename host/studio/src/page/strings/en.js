@@ -222,6 +222,7 @@ export default {
   "evidence.none": "none",
   "evidence.up_to": "up to {count} in {time}",
   "evidence.more_than": "more than {count} in {time}",
+  "evidence.brief": "too short for a rate",
   "evidence.rate": "at most {rate} per hour",
   heardTitle: "Detections",
   heardEmpty: "None yet. Try it from near and far, and talk of other things too.",
