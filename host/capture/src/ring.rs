@@ -37,6 +37,16 @@ impl Ring {
         self.samples.clear();
     }
 
+    /// Returns the number of samples.
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Returns whether there are no samples.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
     /// Returns the samples, oldest first.
     pub fn to_vec(&self) -> Vec<i16> {
         self.samples.iter().copied().collect()

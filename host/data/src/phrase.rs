@@ -67,6 +67,41 @@ pub struct Finding {
     pub verdict: Verdict,
     /// Description of the problem.
     pub text: String,
+    /// Kind of the problem, for a description in another language.
+    #[serde(flatten)]
+    pub kind: FindingKind,
+}
+
+/// Kind of a problem of a phrase. Words are the nearest three.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum FindingKind {
+    /// Far too few phones.
+    TooShort,
+    /// Few phones.
+    Short,
+    /// The phrase itself is part of ordinary talk.
+    Common {
+        /// Occurrences per hour.
+        per_hour: f64,
+    },
+    /// A word sounds the same.
+    Same {
+        /// Words.
+        words: Vec<String>,
+    },
+    /// A word sounds much like it.
+    Near {
+        /// Words.
+        words: Vec<String>,
+    },
+    /// Two words in a row can sound like it.
+    Pair {
+        /// Pairs of words.
+        words: Vec<String>,
+    },
+    /// It cannot be judged.
+    Unjudged,
 }
 
 /// One or two words that sound like the phrase.
@@ -185,7 +220,8 @@ fn judge_in(phrase: &str, guess: LanguageGuess, g2p: Option<&str>) -> PhraseChec
     };
     match obstacle {
         Some(obstacle) => {
-            check.findings.push(Finding { verdict: Verdict::Unknown, text: obstacle.reason });
+            let (verdict, kind) = (Verdict::Unknown, FindingKind::Unjudged);
+            check.findings.push(Finding { verdict, text: obstacle.reason, kind });
             check.remedy = Some(obstacle.remedy);
         }
         None => check.findings = findings(&check),
@@ -217,13 +253,17 @@ fn summary(check: &PhraseCheck) -> String {
 
 fn findings(check: &PhraseCheck) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut find = |verdict, text| findings.push(Finding { verdict, text });
+    let mut find = |verdict, kind, text| findings.push(Finding { verdict, text, kind });
     let phones = check.phones;
     if phones < ENOUGH_PHONES {
         let verdict = if phones < FEWEST_PHONES { Verdict::Poor } else { Verdict::Fair };
-        let wording = if phones < FEWEST_PHONES { "too short" } else { "short" };
+        let (wording, kind) = match verdict {
+            Verdict::Poor => ("too short", FindingKind::TooShort),
+            _ => ("short", FindingKind::Short),
+        };
         find(
             verdict,
+            kind,
             format!(
                 "{wording}: {phones} phones; {ENOUGH_PHONES} or more are rarely detected by chance"
             ),
@@ -233,25 +273,35 @@ fn findings(check: &PhraseCheck) -> Vec<Finding> {
         let often = if exactly { "about" } else { "at most" };
         let text =
             format!("common: spoken {often} {} in an hour of ordinary talk", times(per_hour));
+        let kind = FindingKind::Common { per_hour };
         if per_hour >= OFTEN_PER_HOUR && exactly {
-            find(Verdict::Poor, text);
+            find(Verdict::Poor, kind, text);
         } else if per_hour >= SOMETIMES_PER_HOUR && exactly || per_hour >= 10.0 * OFTEN_PER_HOUR {
-            find(Verdict::Fair, text);
+            find(Verdict::Fair, kind, text);
         }
     }
     let near: Vec<&Near> = check.near_words.iter().filter(|n| n.distance <= NEAR).collect();
     if let Some(nearest) = near.first() {
         let often = nearest.distance <= VERY_NEAR && nearest.per_hour >= OFTEN_PER_HOUR;
         let verdict = if often { Verdict::Poor } else { Verdict::Fair };
-        let wording =
-            if nearest.distance <= 0.0 { "sounds the same as" } else { "sounds much like" };
-        find(verdict, format!("{wording} {}", names(&near)));
+        let words = texts(&near);
+        let (wording, kind) = if nearest.distance <= 0.0 {
+            ("sounds the same as", FindingKind::Same { words })
+        } else {
+            ("sounds much like", FindingKind::Near { words })
+        };
+        find(verdict, kind, format!("{wording} {}", names(&near)));
     }
     // Two words that hardly ever follow each other do no harm, even if they sound similar.
     let met = |n: &&Near| n.distance <= NEAR && LIFT * n.per_hour >= SOMETIMES_PER_HOUR;
     let near: Vec<&Near> = check.near_pairs.iter().filter(met).collect();
     if !near.is_empty() {
-        find(Verdict::Fair, format!("two words in a row can sound like it: {}", names(&near)));
+        let kind = FindingKind::Pair { words: texts(&near) };
+        find(
+            Verdict::Fair,
+            kind,
+            format!("two words in a row can sound like it: {}", names(&near)),
+        );
     }
     findings
 }
@@ -278,9 +328,14 @@ fn times(n: f64) -> String {
     }
 }
 
+/// Returns up to three words.
+fn texts(near: &[&Near]) -> Vec<String> {
+    near.iter().take(3).map(|n| n.text.clone()).collect()
+}
+
 /// Formats up to three names: `"one", "two"`.
 fn names(near: &[&Near]) -> String {
-    near.iter().take(3).map(|n| format!("\"{}\"", n.text)).collect::<Vec<_>>().join(", ")
+    texts(near).iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the words that sound most like a sequence of segments, with their distances. Of two

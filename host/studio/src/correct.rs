@@ -29,6 +29,9 @@ impl Session {
         let run = self.run()?;
         let live = self.live.as_mut().ok_or(Error::NotListening)?;
         let time_s: Option<f64> = target.number("time_s").filter(|t: &f64| t.is_finite());
+        if time_s.is_some_and(|t| t < live.kept_from_s()) {
+            return Err(Error::SoundGone);
+        }
         let is_long = |pcm: &Vec<i16>| pcm.len() as f64 >= SHORTEST_S * f64::from(SAMPLE_RATE);
         match target.raw("kind") {
             Some("false_wake") => {

@@ -27,10 +27,10 @@ pub fn missed(takes: &[Entry]) -> impl Iterator<Item = &Entry> {
 }
 
 /// Returns corrections for the page: `false_wakes` and `missed`, each with `name` and `seconds`.
-pub fn state(run: &Path, takes: &[Entry]) -> Value {
+pub fn state(false_wakes: &[Entry], takes: &[Entry]) -> Value {
     let clip = |clip: &Entry| json!({ "name": name_of(clip), "seconds": clip.duration_s });
     json!({
-        "false_wakes": false_wakes(run).iter().map(clip).collect::<Vec<_>>(),
+        "false_wakes": false_wakes.iter().map(clip).collect::<Vec<_>>(),
         "missed": missed(takes).map(clip).collect::<Vec<_>>(),
     })
 }

@@ -65,6 +65,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// Word that was deleted while a file for it was read.
+    #[error("the word {name:?} of this file was deleted")]
+    WordGone {
+        /// Name of its folders.
+        name: String,
+    },
     /// Word that cannot come back, since there is another of its name.
     #[error("there is a word {phrase:?} again")]
     NameTaken {
@@ -83,6 +89,9 @@ pub enum Error {
     /// Correction without sound.
     #[error("there is no sound to keep")]
     NothingToCorrect,
+    /// Correction of a detection whose sound was dropped.
+    #[error("the sound of this detection is no longer kept")]
+    SoundGone,
     /// Sound that is no take.
     #[error("the last sound holds no take: {reason}")]
     NotATake {
@@ -148,6 +157,27 @@ pub enum Error {
         /// The list or folder.
         path: PathBuf,
     },
+}
+
+impl Error {
+    /// Returns the word for an error that a user of the page can meet while recording or trying, for
+    /// which the page has a text; empty for others.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NothingToCorrect => "noSound",
+            Self::SoundGone => "soundGone",
+            Self::NotATake { .. } => "notATake",
+            Self::NotListening => "notListening",
+            Self::NoTakeBegun => "noTakeBegun",
+            Self::NoTakeRecorded => "noTakeRecorded",
+            Self::AlreadyTraining => "alreadyTraining",
+            Self::InTraining { .. } => "inTraining",
+            Self::NoUsableTake { .. } => "noUsableTake",
+            Self::NoModel => "noModel",
+            Self::WordGone { .. } => "wordGone",
+            _ => "",
+        }
+    }
 }
 
 /// Returns the paths of folders as a list.

@@ -13,11 +13,11 @@ use wakeling_capture::take::trim;
 use wakeling_core::progress::NoProgress;
 use wakeling_data::{
     dataset::Example,
-    takes::{self, Purpose},
+    takes::{self, Purpose, TakeProblem},
     text::file_name,
 };
 
-use crate::{Error, Result};
+use crate::{Error, Result, takes::fault_name};
 
 /// Largest file in bytes.
 pub const LARGEST: u64 = 100_000_000;
@@ -37,6 +37,8 @@ pub struct Import {
     pub takes: Vec<Vec<i16>>,
     /// Why the file, or a part of it, was left out; empty if nothing was.
     pub problem: String,
+    /// Kind of the problem, for the page: that of a take, `long`, or empty.
+    pub fault: &'static str,
 }
 
 /// Reads the takes of a file. Several utterances are split at their pauses, as `finetune` does.
@@ -59,10 +61,13 @@ pub fn read(
         text.replace(&file.0.display().to_string(), &shown)
     };
     match is_short(&file.0) {
-        Err(error) => return Ok(Import { problem: text(error), ..Import::default() }),
+        Err(error) => {
+            let (problem, fault) = (text(error), fault_name(TakeProblem::Unreadable));
+            return Ok(Import { problem, fault, ..Import::default() });
+        }
         Ok(false) => {
             let problem = format!("{shown}: longer than {LONGEST_S} s: cut it into shorter files");
-            return Ok(Import { problem, ..Import::default() });
+            return Ok(Import { problem, fault: "long", ..Import::default() });
         }
         Ok(true) => {}
     }
@@ -83,6 +88,7 @@ pub fn read(
     if let (true, Some(left)) = (import.problem.is_empty(), checked.left_out.first()) {
         let more = checked.left_out.len() - 1;
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        import.fault = fault_name(left.problem);
         import.problem = format!("{shown}: {}{more}", left.reason)
             .replace(&file.0.display().to_string(), &shown);
     }

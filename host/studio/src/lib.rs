@@ -26,6 +26,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 mod training;
+mod unchanged;
 mod word;
 mod words;
 
@@ -92,7 +93,12 @@ impl Answer {
     }
 
     fn refused(status: u16, why: &str) -> Self {
-        Self { status, ..Self::json(&json!({ "error": why })) }
+        Self::failed(status, why, "")
+    }
+
+    /// Returns an error: the program's text, and the word for which the page may have its own.
+    fn failed(status: u16, why: &str, code: &str) -> Self {
+        Self { status, ..Self::json(&json!({ "error": why, "code": code })) }
     }
 }
 
@@ -229,7 +235,7 @@ impl Server {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
                 let Explanation { text, is_request } = (self.explain)(&error);
-                Answer::refused(if is_request { 400 } else { 500 }, &text)
+                Answer::failed(if is_request { 400 } else { 500 }, &text, error.code())
             }
             Err((status, why)) => Answer::refused(status, why),
         }
@@ -239,12 +245,14 @@ impl Server {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads a file and keeps its takes. Other requests are answered meanwhile.
+    /// Reads a file and keeps its takes for the word that the request names. Other requests are
+    /// answered meanwhile, and may open another word.
     fn import(&self, request: &Request<'_>) -> Result<Result<Answer>, Refusal> {
         let _one = self.importing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = self.session().word().map(drop) {
-            return Ok(Err(error));
-        }
+        let word = match self.session().importing(&Target::of(&request.target).text("word")) {
+            Ok(word) => word,
+            Err(error) => return Ok(Err(error)),
+        };
         let body = request.body(import::LARGEST).map_err(|(status, why)| match status {
             413 => (413, "the file is larger than 100 MB: cut it into smaller ones"),
             _ => (status, why),
@@ -254,7 +262,7 @@ impl Server {
             import::read(&self.recordings, &name, &body, self.explain)
         }));
         let read = read.unwrap_or_else(|_| Err(Error::defect("a decoder panicked")));
-        Ok(read.and_then(|import: Import| self.session().import(&import)))
+        Ok(read.and_then(|import: Import| self.session().import(&word, &import)))
     }
 }
 

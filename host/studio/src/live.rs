@@ -10,7 +10,7 @@ use wakeling_audio::SAMPLE_RATE;
 use wakeling_capture::ring::Ring;
 use wakeling_device::{
     owned::OwnedPipeline,
-    sensitivity::{DetectionEvent, DetectionLevel, SensitivityScale, Setting},
+    sensitivity::{DetectionEvent, DetectionLevel, SensitivityScale},
     simulate::score,
     stream::{KeywordStream, StreamEvent},
 };
@@ -25,8 +25,8 @@ const RECENT_S: usize = 15;
 /// - `words`: `word`, raw `score` and `threshold` (0 … 1), `level` (0 … 100, threshold at 50)
 /// - `heard`, detections that began: `time_s`, `word`, raw `score`, `level`
 /// - `ended`, detections that are over: `time_s` of their start, `word`, raw `peak`, its `level`
-/// - `levels`: each sensitivity setting as text; `settings`: `name` and `counted` of each
-/// - `level`: index of the current setting
+/// - `kept_from_s`: time from which on sound is kept for corrections
+/// - `settings`: `name` and `counted` of each sensitivity; `level`: index of the current one
 pub struct Live {
     stream: KeywordStream,
     sensitivity: SensitivityScale,
@@ -86,12 +86,22 @@ impl Live {
     /// now. Empty if it is not kept any more.
     pub fn recent(&self, end_s: Option<f64>, seconds: f64) -> Vec<i16> {
         let recent = self.recent.to_vec();
-        let start = self.samples - recent.len() as u64;
+        let start = self.kept_from();
         let samples = |seconds: f64| (seconds * f64::from(SAMPLE_RATE)) as u64;
         let end = end_s.map_or(self.samples, |end_s| samples(end_s).min(self.samples));
         let from = end.saturating_sub(samples(seconds)).max(start);
         let part = (from - start) as usize..end.saturating_sub(start) as usize;
         recent.get(part).unwrap_or_default().to_vec()
+    }
+
+    /// Returns the time since the start from which on sound is kept, in seconds.
+    pub fn kept_from_s(&self) -> f64 {
+        self.kept_from() as f64 / f64::from(SAMPLE_RATE)
+    }
+
+    /// Returns the number of samples before the recent sound.
+    fn kept_from(&self) -> u64 {
+        self.samples - self.recent.len() as u64
     }
 
     /// Forgets the recent sound.
@@ -113,8 +123,8 @@ impl Live {
             "words": words,
             "heard": started,
             "ended": ended,
+            "kept_from_s": self.kept_from_s(),
             "level": self.sensitivity.current(),
-            "levels": self.sensitivity.settings().iter().map(Setting::to_string).collect::<Vec<_>>(),
             "settings": targets::settings(&self.sensitivity),
         })
     }

@@ -19,18 +19,35 @@ fn summary(run: &Path) -> Option<Summary> {
     run.join(REPORT).is_file().then(|| Summary::load(&run.join(Summary::FILE)))?
 }
 
-/// Returns the verdict of a run's report in words.
-pub fn verdict(run: &Path) -> Option<String> {
-    Some(summary(run)?.verdict).filter(|verdict| !verdict.is_empty())
+/// Results of a run, for the page.
+#[derive(Clone)]
+pub struct Results {
+    /// Model, for the list of words; null if there is none.
+    pub model: Value,
+    /// Verdict of the report: `text`, and of the keyword `misses`, `false_accepts` and `advice`, from
+    /// which the page makes one in another language. `None` if there is no report.
+    pub verdict: Option<Value>,
+}
+
+impl Results {
+    /// Reads them.
+    pub fn read(run: &Path) -> Self {
+        let summary = summary(run);
+        let verdict = summary.as_ref().filter(|summary| !summary.verdict.is_empty());
+        let verdict = verdict.map(|summary| {
+            let keyword = summary.keywords.first().map(|keyword| &keyword.verdict);
+            json!({ "text": summary.verdict, "keyword": keyword })
+        });
+        Self { model: model(run, summary.as_ref()), verdict }
+    }
 }
 
 /// Returns the model of a run for the list of words; null if there is none.
-pub fn model(run: &Path) -> Value {
+fn model(run: &Path, summary: Option<&Summary>) -> Value {
     let modified = fs::metadata(run.join(MODEL_FILE)).and_then(|m| m.modified());
     let Ok(modified) = modified else { return Value::Null };
     let trained_at = modified.duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
-    let summary = summary(run);
-    let keyword = summary.as_ref().and_then(|summary| summary.keywords.first());
+    let keyword = summary.and_then(|summary| summary.keywords.first());
     let missed = keyword.and_then(|keyword| keyword.missed());
     let false_accepts = keyword.and_then(|keyword| keyword.false_accepts());
     json!({

@@ -16,9 +16,10 @@ use super::{
     request::Target,
     results::{self, REPORT},
     silence::Silence,
+    state::Known,
     take_image,
-    takes::Checks,
     takes::name_of,
+    takes::{Checked, Checks},
     targets::{self, Targets},
     training::{Job, LeftOut, PretrainedChoice, Progress, Training},
     word::{OpenWord, WordMetadata},
@@ -40,6 +41,8 @@ pub struct Session {
     pub(super) explain: Explain,
     pub(super) word: Option<OpenWord>,
     pub(super) checks: Checks,
+    /// Words, results and false wakes as they were read last.
+    pub(super) known: Known,
     pub(super) targets: Targets,
     pub(super) silence: Silence,
     pub(super) resampler: Option<(u32, Resampler)>,
@@ -68,6 +71,7 @@ impl Session {
             explain,
             word: None,
             checks: Checks::default(),
+            known: Known::default(),
             targets: Targets::default(),
             silence: Silence::default(),
             resampler: None,
@@ -94,7 +98,7 @@ impl Session {
     /// | `POST /api/remove?take=FILE` | moves a take aside; the state |
     /// | `POST /api/delete?word=ID` | moves a word aside; the state |
     /// | `POST /api/undo` | brings back what was moved aside last; the state |
-    /// | `POST /api/file?name=FILE` | keeps the takes of a file, which is the body; `kept`, `problem` and the state; see [`Session::import`] |
+    /// | `POST /api/file?word=ID&name=FILE` | keeps the takes of a file, which is the body, for a word; `kept`, `problem` and the state; see [`Session::import`] |
     /// | `POST /api/room` | ends the sound of the room and keeps it; the state |
     /// | `POST /api/train?board=NAME` | trains and evaluates, or goes on with it; the state |
     /// | `POST /api/cancel` | ends the training; the state |
@@ -256,10 +260,42 @@ impl Session {
         }
     }
 
-    /// Keeps the takes of a file. Returns the names of the takes in `kept`, the `problem` with the
-    /// file, if there is one, and the `state`.
-    pub(super) fn import(&mut self, import: &Import) -> Result<Answer> {
-        let word = self.word()?;
+    /// Returns the name of the folders of the word that a file is for; that of the open word if
+    /// `id` is empty.
+    ///
+    /// # Errors
+    /// [`Error::NoPhrase`] if none is open; [`Error::WordGone`] if there is no such word.
+    pub(super) fn importing(&mut self, id: &str) -> Result<String> {
+        match id {
+            "" => Ok(self.word()?.id.clone()),
+            id => self.recorded(id).map(|_| id.to_owned()),
+        }
+    }
+
+    /// Returns the metadata of a word that has a folder of recordings.
+    fn recorded(&self, id: &str) -> Result<WordMetadata> {
+        let gone = || Error::WordGone { name: id.to_owned() };
+        let listed = words::named(&self.places, id).map_err(|_| gone())?;
+        let folder = self.places.recordings.join(id);
+        let about = WordMetadata::read(&folder).unwrap_or_default();
+        Ok(WordMetadata { phrase: listed.phrase, ..about })
+    }
+
+    /// Keeps the takes of a file for a word, which need not be the open one any more. Returns the
+    /// names of the takes in `kept`, the `problem` with the file, if there is one, and the `state`.
+    ///
+    /// # Errors
+    /// [`Error::WordGone`] if the word was deleted while the file was read; [`Error::Capture`] if a
+    /// take cannot be written.
+    pub(super) fn import(&mut self, id: &str, import: &Import) -> Result<Answer> {
+        let mut other = None;
+        let word = match &mut self.word {
+            Some(word) if word.id == id => word,
+            _ => {
+                let about = self.recorded(id)?;
+                other.insert(OpenWord::open(&self.places.recordings, id, about)?)
+            }
+        };
         let metadata = ClipMetadata { origin: "file".into(), ..word.metadata() };
         let mut kept = Vec::new();
         for pcm in &import.takes {
@@ -267,7 +303,9 @@ impl Session {
             kept.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
         }
         let state = self.state();
-        Ok(Answer::json(&json!({ "kept": kept, "problem": import.problem, "state": state })))
+        Ok(Answer::json(&json!({
+            "kept": kept, "problem": import.problem, "fault": import.fault, "state": state,
+        })))
     }
 
     fn kept_take(&mut self, name: &str) -> Result<Value> {
@@ -313,8 +351,11 @@ impl Session {
         let word = self.word.as_ref().ok_or(Error::NoPhrase)?;
         let (mut takes, mut left_out) = (Vec::new(), Vec::new());
         for take in word.takes.kept() {
-            match self.checks.of(take).problem {
-                Some(reason) => left_out.push(LeftOut { name: name_of(take), reason }),
+            let Checked { problem, fault, .. } = self.checks.of(take);
+            match problem {
+                Some(reason) => {
+                    left_out.push(LeftOut { name: name_of(take), reason, fault: fault.into() });
+                }
                 None => takes.push(take.clone()),
             }
         }

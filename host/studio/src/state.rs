@@ -1,23 +1,47 @@
 //! State of the studio, as the page receives it.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::{
     aside::Deletion,
-    corrections,
-    results::{self, REPORT},
+    corrections::{self, FALSE_WAKES},
+    results::{REPORT, Results},
     session::Session,
     take_image,
     takes::{Checked, name_of},
     targets::drives,
     training::{Progress, Training},
+    unchanged::Unchanged,
     words,
 };
 use wakeling_capture::folder::{Entry, Folder};
-use wakeling_train::finetune::MODEL_FILE;
+use wakeling_data::dataset::manifest::MANIFEST;
+use wakeling_train::{evaluate::Summary, finetune::MODEL_FILE};
 
 /// Number of takes that the page asks for.
 const WANTED: usize = 20;
+
+/// What the state was made of, as it was read last.
+#[derive(Default)]
+pub(super) struct Known {
+    words: words::Known,
+    results: Unchanged<Results>,
+    false_wakes: Unchanged<Vec<Entry>>,
+}
+
+impl Known {
+    fn results(&mut self, run: &Path) -> Results {
+        let files = [MODEL_FILE, REPORT, Summary::FILE, words::SETTINGS];
+        self.results.of(run, &files, || Results::read(run))
+    }
+
+    fn false_wakes(&mut self, run: &Path) -> Vec<Entry> {
+        let read = || corrections::false_wakes(run);
+        self.false_wakes.of(&run.join(FALSE_WAKES), &[MANIFEST], read)
+    }
+}
 
 impl Session {
     /// Returns the state: the list of words, and the open word with its takes, training and results.
@@ -38,7 +62,9 @@ impl Session {
         state
     }
 
-    fn listed_words(&self) -> Vec<Value> {
+    fn listed_words(&mut self) -> Vec<Value> {
+        let mut known = std::mem::take(&mut self.known);
+        let words = words::list(&self.places, &mut known.words);
         let open = self.word.as_ref().map(|word| word.id.as_str());
         let entry = |word: &words::ListedWord| {
             let run = self.places.runs.join(&word.id);
@@ -48,11 +74,13 @@ impl Session {
                 "takes": word.takes,
                 "is_open": open == Some(&*word.id),
                 "is_training": self.is_training(&word.id),
-                "corrections": word.missed + corrections::false_wakes(&run).len(),
-                "model": results::model(&run),
+                "corrections": word.missed + known.false_wakes(&run).len(),
+                "model": known.results(&run).model,
             })
         };
-        words::list(&self.places).iter().map(entry).collect()
+        let listed = words.iter().map(entry).collect();
+        self.known = known;
+        listed
     }
 
     fn room_seconds(&self) -> f64 {
@@ -67,7 +95,7 @@ impl Session {
         let has_report = result(REPORT).is_some();
         let Some(word) = &self.word else {
             return json!({
-                "phrase": "", "speaker": "", "check": null, "takes": [], "pending": null,
+                "id": "", "phrase": "", "speaker": "", "check": null, "takes": [], "pending": null,
                 "style": "", "prompt": "", "is_far": false, "training": null, "model": false,
                 "report": false, "verdict": null, "settings": [],
                 "corrections": { "false_wakes": [], "missed": [] },
@@ -75,11 +103,13 @@ impl Session {
             });
         };
         let run = self.places.runs.join(&word.id);
-        let verdict = results::verdict(&run).filter(|_| has_report);
+        let verdict = self.known.results(&run).verdict.filter(|_| has_report);
+        let false_wakes = self.known.false_wakes(&run);
         let training = self.training.as_ref().filter(|t| t.word() == word.id);
         let training = training.map(Training::progress).or_else(|| Progress::last(&run));
         let (style, prompt) = word.style();
         json!({
+            "id": word.id,
             "phrase": word.about.phrase,
             "speaker": word.about.speaker,
             "check": word.check,
@@ -91,9 +121,9 @@ impl Session {
             "training": training,
             "model": model.is_some(),
             "report": has_report,
-            "verdict": verdict.map(|text| json!({ "text": text })),
+            "verdict": verdict,
             "settings": self.targets.settings(model.as_deref(), self.explain),
-            "corrections": corrections::state(&run, word.takes.kept()),
+            "corrections": corrections::state(&false_wakes, word.takes.kept()),
             "targets": self.targets.of(model.as_deref(), self.explain),
         })
     }
@@ -109,6 +139,7 @@ impl Session {
                 "speaker": take.metadata.speaker,
                 "style": take.metadata.style,
                 "fault": checked.problem,
+                "fault_kind": checked.fault,
                 "warning": checked.warning,
                 "verdict": checked.verdict,
                 "origin": match take.metadata.origin.as_str() {

@@ -2,10 +2,8 @@
 
 use std::{
     collections::HashMap,
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
 use wakeling_audio::{
@@ -16,12 +14,14 @@ use wakeling_capture::{
     folder::Entry,
     take::{Verdict, trim},
 };
-use wakeling_data::takes;
+use wakeling_data::takes::{self, TakeProblem};
 use wakeling_nn::pretrained::PretrainedModel;
 use wakeling_train::{
     models,
     unlike::{Recognized, unlike},
 };
+
+use crate::unchanged::{Stamp, stamp};
 
 /// Maximum difference between samples of digital silence, in steps of 16 bits.
 const SILENCE_STEPS: u16 = 2;
@@ -36,6 +36,8 @@ const UNLIKE_ADVICE: &str = "unlike the others: was that the phrase?";
 pub struct Checked {
     /// Reason for which the take cannot be used for training.
     pub problem: Option<String>,
+    /// Kind of that reason, for the page; see [`fault_name`].
+    pub fault: &'static str,
     /// Defect of a take that can be used.
     pub warning: Option<&'static str>,
     /// Word for the page: "good", "unusable" or the name of the defect.
@@ -44,13 +46,14 @@ pub struct Checked {
 
 impl Default for Checked {
     fn default() -> Self {
-        Self { problem: None, warning: None, verdict: "good" }
+        Self { problem: None, fault: "", warning: None, verdict: "good" }
     }
 }
 
 impl Checked {
-    fn problem(reason: impl Into<String>) -> Self {
-        Self { problem: Some(reason.into()), warning: None, verdict: "unusable" }
+    fn problem(problem: TakeProblem, reason: impl Into<String>) -> Self {
+        let (problem, fault) = (Some(reason.into()), fault_name(problem));
+        Self { problem, fault, warning: None, verdict: "unusable" }
     }
 
     /// Returns the text about the take.
@@ -75,14 +78,6 @@ pub struct Checks {
 struct Known {
     checked: Checked,
     recognized: Option<Arc<Recognized>>,
-}
-
-/// Length of a file and time of its last change.
-type Stamp = (u64, Option<SystemTime>);
-
-/// Returns the stamp of a file.
-fn stamp(path: &Path) -> Stamp {
-    fs::metadata(path).map(|m| (m.len(), m.modified().ok())).unwrap_or_default()
 }
 
 impl Checks {
@@ -133,7 +128,10 @@ impl Checks {
             Ok(pcm) => pcm,
             Err(error) => {
                 let reason = error.to_string();
-                let checked = Checked::problem(reason.lines().next().unwrap_or("unreadable"));
+                let checked = Checked::problem(
+                    TakeProblem::Unreadable,
+                    reason.lines().next().unwrap_or("unreadable"),
+                );
                 return Known { checked, recognized: None };
             }
         };
@@ -156,16 +154,16 @@ impl Checks {
 }
 
 fn check_pcm(pcm: &[i16]) -> Checked {
-    if let Some((_, reason)) = takes::problem(pcm) {
-        return Checked::problem(reason);
+    if let Some((problem, reason)) = takes::problem(pcm) {
+        return Checked::problem(problem, reason);
     }
     match trim(pcm).map(|recorded| recorded.verdict) {
         Some(
             verdict @ (Verdict::Clipped | Verdict::TooQuiet | Verdict::Noisy | Verdict::TooShort),
         ) => Checked {
-            problem: None,
             warning: Some(verdict.advice()),
             verdict: verdict_name(verdict),
+            ..Checked::default()
         },
         // Files from other sources may begin and end anywhere.
         Some(Verdict::Good | Verdict::CutOff | Verdict::Early | Verdict::TooLong) | None => {
@@ -184,6 +182,18 @@ pub fn verdict_name(verdict: Verdict) -> &'static str {
         Verdict::CutOff | Verdict::Early => "cut",
         Verdict::TooShort => "short",
         Verdict::TooLong => "long",
+    }
+}
+
+/// Returns the word for a defect in the answers to the page.
+pub fn fault_name(problem: TakeProblem) -> &'static str {
+    match problem {
+        TakeProblem::Silent => "silent",
+        TakeProblem::NoPhrase => "no_phrase",
+        TakeProblem::TooQuiet => "quiet",
+        TakeProblem::Clipped => "clipped",
+        TakeProblem::Unreadable => "unreadable",
+        TakeProblem::Repeated => "repeated",
     }
 }
 

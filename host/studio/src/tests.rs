@@ -226,10 +226,12 @@ fn takes_without_sound_are_marked_and_not_trained_on() {
     let (_, state) = ask(address, &token, "POST /api/begin", b"{\"phrase\": \"hey you\"}");
     let problem = state["takes"][0]["fault"].as_str().unwrap();
     assert!(problem.contains("digital silence"), "{problem}");
+    assert_eq!(state["takes"][0]["fault_kind"], "silent");
     let (status, answer) = ask(address, &token, "POST /api/train", b"");
     let error = answer["error"].as_str().unwrap();
     assert_eq!(status, 400, "{error}");
     assert!(error.contains("take-0001.wav: digital silence"), "{error}");
+    assert_eq!(answer["code"], "noUsableTake");
 }
 
 #[test]
@@ -248,6 +250,7 @@ fn checks_the_phrase_before_the_first_take() {
     assert_eq!((&short["verdict"], &short["language"]), (&json!("poor"), &json!("en")), "{short}");
     assert_ne!(short["language_guess"]["confidence"], "given", "{short}");
     assert!(short["findings"][0]["text"].as_str().unwrap().contains("too short"), "{short}");
+    assert_eq!(short["findings"][0]["kind"], "too_short");
     let good = check("{\"phrase\": \"computer terminal\", \"language\": \"English\"}");
     assert_eq!((&good["verdict"], &good["language"]), (&json!("good"), &json!("en")), "{good}");
     assert_eq!(good["language_guess"]["confidence"], "given", "{good}");

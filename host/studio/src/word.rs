@@ -21,8 +21,8 @@ use wakeling_data::text::clean;
 /// Folder in a word's folder with what the studio keeps beside the takes. Hidden folders are no
 /// recordings.
 const OWN_FOLDER: &str = ".studio";
-/// Metadata of the word that no take has.
-const METADATA: &str = "word.json";
+/// Metadata of the word that no take has, in the word's folder.
+pub const METADATA: &str = ".studio/word.json";
 /// Take that was recorded and not yet kept or discarded.
 const PENDING: &str = "pending.wav";
 
@@ -42,7 +42,7 @@ pub struct WordMetadata {
 impl WordMetadata {
     /// Reads the metadata of a word's folder; `None` if there is none that can be read.
     pub fn read(folder: &Path) -> Option<Self> {
-        let text = fs::read(folder.join(OWN_FOLDER).join(METADATA)).ok()?;
+        let text = fs::read(folder.join(METADATA)).ok()?;
         serde_json::from_slice(&text).ok().filter(|about: &Self| !about.phrase.is_empty())
     }
 
@@ -54,7 +54,7 @@ impl WordMetadata {
         let own = folder.join(OWN_FOLDER);
         fs::create_dir_all(&own).map_err(Error::io(&own, "create"))?;
         let text = serde_json::to_vec(self).map_err(|e| Error::defect(e.to_string()))?;
-        Ok(files::write_atomic(own.join(METADATA), &text)?)
+        Ok(files::write_atomic(folder.join(METADATA), &text)?)
     }
 }
 

@@ -8,14 +8,20 @@ use std::{
 
 use serde_json::Value;
 use wakeling_capture::folder::{self, ClipMetadata};
+use wakeling_data::dataset::manifest::MANIFEST;
 use wakeling_train::finetune::MODEL_FILE;
 
-use crate::{Error, Result, corrections, places::Places, word::phrase_of};
+use crate::{
+    Error, Result, corrections,
+    places::Places,
+    unchanged::Unchanged,
+    word::{METADATA, phrase_of},
+};
 
 /// Folder of the sound of the room, which all words share.
 pub const ROOM: &str = "room";
 /// Settings of a training run.
-const SETTINGS: &str = "settings.json";
+pub const SETTINGS: &str = "settings.json";
 
 /// Word in the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,13 +36,16 @@ pub struct ListedWord {
     pub missed: usize,
 }
 
+/// Words as they were read last, by their folders.
+pub type Known = Unchanged<Option<ListedWord>>;
+
 /// Returns all words, sorted by name: those with recordings, and those with a model of one keyword.
-/// What cannot be read is left out.
-pub fn list(places: &Places) -> Vec<ListedWord> {
+/// What cannot be read is left out; what did not change is not read again.
+pub fn list(places: &Places, known: &mut Known) -> Vec<ListedWord> {
     let mut words = BTreeMap::new();
     for (id, path) in folders(&places.recordings) {
         if id != ROOM
-            && let Some(word) = recorded(&id, &path)
+            && let Some(word) = known.of(&path, &[MANIFEST, METADATA], || recorded(&id, &path))
         {
             words.insert(id, word);
         }
@@ -56,7 +65,7 @@ pub fn list(places: &Places) -> Vec<ListedWord> {
 /// # Errors
 /// [`Error::NotAWord`].
 pub fn named(places: &Places, id: &str) -> Result<ListedWord> {
-    let found = list(places).into_iter().find(|word| word.id == id);
+    let found = list(places, &mut Known::default()).into_iter().find(|word| word.id == id);
     found.ok_or_else(|| Error::NotAWord { name: id.to_owned() })
 }
 

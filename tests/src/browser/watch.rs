@@ -12,14 +12,17 @@ use serde_json::{Value, json};
 
 use super::Browser;
 
-/// Script that runs before those of each page, and adds up the layout shifts that no input caused,
-/// as the Layout Instability API defines them.
-const OBSERVE: &str = "window.watched = { shift: 0, shifts: [], paint: null };
+/// Script that runs before those of each page, and adds up the layout shifts, as the Layout
+/// Instability API defines them: those that no input caused, and all.
+const OBSERVE: &str = "window.watched = { shift: 0, shifts: [], paint: null, all: 0, sources: [] };
+const nameOf = ({ node }) => node?.outerHTML?.slice(0, 100) ?? node?.nodeName;
 new PerformanceObserver((list) => {
     for (const { hadRecentInput, value, sources } of list.getEntries()) {
+        watched.all += value;
+        watched.sources.push([value.toFixed(3), ...(sources ?? []).map(nameOf)]);
         if (hadRecentInput) continue;
         watched.shift += value;
-        watched.shifts.push(...(sources ?? []).map(({ node }) => node?.outerHTML?.slice(0, 100) ?? node?.nodeName));
+        watched.shifts.push(...(sources ?? []).map(nameOf));
     }
 }).observe({ type: 'layout-shift', buffered: true });
 new PerformanceObserver((list) => { watched.paint ??= list.getEntries()[0].startTime; }).observe({ type: 'paint', buffered: true });";
@@ -126,6 +129,15 @@ impl Browser {
         self.wait_for("watched.paint !== null", Duration::from_secs(20));
         let shifts = self.evaluate("watched.shifts").to_string();
         (self.evaluate("watched.shift").as_f64().expect("a sum"), shifts)
+    }
+
+    /// Returns the sum of all layout shifts since the last call, also of those that an input caused,
+    /// and the elements that shifted.
+    pub fn layout_shift_by_input(&mut self) -> (f64, String) {
+        self.settle();
+        let taken = self.evaluate("[watched.all, JSON.stringify(watched.sources)]");
+        self.evaluate("watched.all = 0; watched.sources = []; 0");
+        (taken[0].as_f64().expect("a sum"), taken[1].to_string())
     }
 
     /// Returns what axe-core finds wrong with the page: rule, help and element, a line each; with

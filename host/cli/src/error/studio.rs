@@ -27,10 +27,16 @@ impl Advise for Error {
             Self::NoUsableTake { .. } => Advice::usage("check the microphone, and record again"),
             Self::NoModel => Advice::usage("train first, and wait for the end"),
             Self::NotAWord { .. } => Advice::usage("choose one of the list"),
+            Self::WordGone { .. } => {
+                Advice::usage("undo the deletion, or open another word, and drop the file again")
+            }
             Self::NameTaken { .. } => Advice::usage("delete that one first"),
             Self::InTraining { .. } => Advice::usage("wait for its end, or cancel it"),
             Self::NothingDeleted => Advice::usage("only the last deletion can be undone, once"),
             Self::NothingToCorrect => Advice::usage("listen for a moment first"),
+            Self::SoundGone => Advice::usage(
+                "correct a detection within 15 seconds, and before one that came later",
+            ),
             Self::NotATake { .. } => Advice::usage("say it again, and press the button at once"),
             Self::NotAnExport { .. } => Advice::usage("choose esphome, c or browser"),
             Self::NoBrowserPackage { .. } => Advice::input(

@@ -1,11 +1,17 @@
-//! The program ends while it records, trains or listens, without a chance to save anything. The page
+//! The program ends while it records takes or the room, trains or listens, without a chance to save anything. The page
 //! reports it beside the control and goes on when the program is back, and no take is lost.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use wakeling_tests::browser::{Browser, View, input::Hand::Pointer};
 
-use super::{Program, SHORT, TRAINING, microphone, recordings, studio};
+use wakeling_audio as audio;
+
+use super::{Program, ROOM_S, SHORT, TRAINING, microphone, recordings, studio};
 
 /// Ends the program like `kill -9`, and waits until the page reports it beside a control.
 fn kill(program: Program, page: &mut Browser, control: &str) {
@@ -27,6 +33,14 @@ fn restart(place: &Path, url: &str, page: &mut Browser, control: &str) -> Progra
     assert_eq!(again, url, "the page cannot find the program again");
     page.wait_for(&format!("document.getElementById('problem-{control}') === null"), SHORT);
     program
+}
+
+/// Returns the seconds of room sound on disk.
+fn room_s(place: &Path) -> f64 {
+    let entries = fs::read_dir(place.join("recordings/room")).expect("a folder");
+    let paths = entries.map(|e| e.expect("an entry").path());
+    let waves = paths.filter(|path| path.extension().is_some_and(|e| e == "wav"));
+    waves.map(|path| audio::read(path).expect("sound").len() as f64 / 16_000.0).sum()
 }
 
 /// Returns the names of the kept takes on disk.
@@ -76,6 +90,27 @@ fn a_killed_program_loses_no_take_and_goes_on() {
     assert_eq!(kept(place).len(), 9);
     assert_eq!(kept(place)[..8], before);
     stop(&mut page);
+
+    // While the room is recorded: what is not on disk yet fits one file, and is sent again.
+    page.operate(Pointer, "#room");
+    let shown = "parseInt(document.getElementById('room-seconds').textContent)";
+    page.wait_for(&format!("{shown} >= {}", ROOM_S + 13), SHORT);
+    let before_s = page.evaluate(shown).as_f64().expect("seconds");
+    kill(program, &mut page, "room");
+    let kept_s = room_s(place);
+    assert!((before_s - 10.0..=before_s + 1.0).contains(&kept_s), "{kept_s} s of {before_s} s");
+    let program = restart(place, &url, &mut page, "room");
+    page.wait_for(&format!("{shown} > {before_s} + 1"), SHORT);
+    page.operate(Pointer, "#room");
+    page.wait_for(
+        "document.getElementById('room').getAttribute('aria-pressed') === 'false'",
+        SHORT,
+    );
+    let started = Instant::now();
+    while room_s(place) < before_s {
+        assert!(started.elapsed() < SHORT, "{} s of {before_s} s", room_s(place));
+        std::thread::sleep(Duration::from_millis(100));
+    }
 
     // While it trains.
     page.operate(Pointer, "#train");

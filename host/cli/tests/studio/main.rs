@@ -8,6 +8,7 @@
 //! | `problems` | messages beside their controls |
 //! | `progress` | stages of a training, and its end |
 //! | `screens` | the comparison of screens notices what a user would |
+//! | `trying` | corrections while the page listens |
 //! | `images` | images of the documents |
 
 mod images;
@@ -16,6 +17,7 @@ mod problems;
 mod progress;
 mod screens;
 mod session;
+mod trying;
 
 use std::{
     fs,
@@ -33,6 +35,8 @@ use wakeling_tests::{Random, shipped::few_models};
 /// Time limit of a training, which shares the machine with other tests.
 const TRAINING: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_secs(60);
+/// Seconds of room sound that an earlier run has saved.
+const ROOM_S: usize = 12;
 
 /// Running program, ended with the test.
 struct Program(Child);
@@ -151,7 +155,7 @@ fn recordings(place: &Path, takes: usize) {
         let path = folder.join(format!("take-{number:04}.wav"));
         audio::write_wav(path, &take(&mut random)).expect("a take");
     }
-    let room: Vec<i16> = (0..16_000 * 12).map(|_| (300.0 * random.unit()) as i16).collect();
+    let room: Vec<i16> = (0..16_000 * ROOM_S).map(|_| (300.0 * random.unit()) as i16).collect();
     let folder = place.join("recordings/room");
     fs::create_dir_all(&folder).expect("a folder");
     audio::write_wav(folder.join("room-0001.wav"), &room).expect("a room");

@@ -137,6 +137,11 @@ impl Setting {
         self.preset.map_or("chosen", Preset::name)
     }
 
+    /// Returns the label and the evidence of each keyword.
+    pub fn keywords(&self) -> &[(String, Evidence)] {
+        &self.evidence
+    }
+
     /// Formats the false accepts counted at these thresholds, per keyword if they differ.
     pub fn evidence(&self) -> String {
         let Some((_, first)) = self.evidence.first() else { return String::new() };

@@ -6,12 +6,11 @@ import { text } from "./strings.js";
 
 /** Controls whose action is running. */
 const busy = new Set();
-let onFailure = () => {};
 let isHeld = () => false;
 
-/** Sets what a failed action ends, and which controls keep their message after a successful one. */
-export function setFailure(action, holds) {
-  [onFailure, isHeld] = [action, holds];
+/** Sets which controls keep their message after a successful action. */
+export function setHeld(holds) {
+  isHeld = holds;
 }
 
 /**
@@ -39,7 +38,7 @@ export async function attempt(control, action, { retry = true, ...options } = {}
     }
     if (!isHeld(control)) clearProblem(control);
   } catch (error) {
-    onFailure();
+    // Whatever runs goes on: a refused correction, for instance, is no reason to stop listening.
     showProblem(control, error.message, options);
   } finally {
     busy.delete(control);

@@ -1,5 +1,5 @@
 // Requests to the program, and waiting for a program that does not answer.
-import { text } from "./strings.js";
+import { isKnown, text } from "./strings.js";
 
 export const token = location.hash.slice(1);
 
@@ -23,7 +23,8 @@ export async function ask(method, path, body) {
     throw new Gone(text("gone"));
   }
   if (response.ok) return response;
-  const { error } = await response.json().catch(() => ({}));
+  const { error, code } = await response.json().catch(() => ({}));
+  if (isKnown(`error.${code}`)) throw new Error(text(`error.${code}`));
   throw new Error(error ?? text("odd", { status: response.status }));
 }
 

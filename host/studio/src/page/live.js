@@ -5,7 +5,7 @@ import { byId, h, icon, remember, remembered, replaceIfChanged, setButton, setTe
 import { begin, finish, purposeNow, useMicrophone, addPurpose } from "./sound.js";
 import { change, onState, state } from "./state.js";
 import { goTo } from "./steps.js";
-import { isKnown, number, text } from "./strings.js";
+import { duration, isKnown, number, text } from "./strings.js";
 import { allowSounds, chime } from "./tone.js";
 
 /** Level at which a keyword is detected; the same for every model and sensitivity. */
@@ -122,14 +122,25 @@ function detection(event) {
     wrong,
     async () => {
       await change(`/api/correct?kind=false_wake&time_s=${event.time_s}`);
-      const item = wrong.closest("li");
-      wrong.replaceWith(h("span", { class: "badge fair", tabindex: -1 }, icon("good"), text("wrongKept")));
-      item.querySelector(".badge").focus();
+      wrong.remove();
+      const badge = h("span", { class: "badge fair", tabindex: -1 }, icon("good"), text("wrongKept"));
+      item.append(badge);
+      badge.focus();
     },
     { retry: false },
   );
   const item = h("li", { class: "row between", "data-row": true }, h("span", {}, lineOf(event, event.level)), wrong);
   return Object.assign(item, { event });
+}
+
+/** Withdraws the offer to correct detections whose sound is not kept any more. */
+function withdrawWrong(keptFromS) {
+  for (const item of byId("heard").children) {
+    const wrong = item.querySelector(".wrong");
+    if (!wrong || item.event.time_s >= keptFromS) continue;
+    if (document.activeElement === wrong) byId("missed").focus();
+    wrong.remove();
+  }
 }
 
 /** Shows the named sensitivities of the model, each with what it means and with what was counted. */
@@ -159,13 +170,17 @@ function showSettings(settings, level) {
   if (radio) radio.checked = true;
 }
 
-/** Returns a count of false accepts, as the program writes it, in the language of the page. */
-function evidenceText(written) {
-  const words = text("evidenceWords")
-    .split("; ")
-    .map((pair) => pair.split(": "));
-  const own = words.reduce((all, [from, to]) => (to ? all.replace(from, to) : all), written);
-  return text("evidence", { counted: own });
+/** Returns what was counted at the thresholds of a setting, for each keyword. */
+const evidenceText = (counted) => text("evidence", { counted: counted.map(countText).join("; ") });
+
+function countText({ bound, count, hours, at_most }) {
+  if (!hours) return text("notMeasured");
+  const values = { count: count || text("evidence.none"), time: duration(3600 * hours) };
+  const line = text(bound === "counted" ? "acceptsIn" : `evidence.${bound}`, values);
+  if (bound === "more_than") return line;
+  if (!at_most) return `${line}: ${text("evidence.brief")}`;
+  // A bound that is rounded down would be wrong.
+  return `${line} (${text("evidence.rate", { rate: number(Math.ceil(10 * at_most) / 10, 1) })})`;
 }
 
 /** Connects the controls of the live test. */
@@ -191,6 +206,7 @@ export function startLive() {
     onAnswer(answer) {
       showLevels(answer.words);
       showEvents(answer);
+      withdrawWrong(answer.kept_from_s);
     },
     onFinish() {
       showListening(false);
@@ -198,6 +214,8 @@ export function startLive() {
     },
     async resume() {
       await openLive();
+      // The times of a program that was started again begin at 0.
+      withdrawWrong(Infinity);
       return 0;
     },
   });

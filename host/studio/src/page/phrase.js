@@ -5,20 +5,11 @@ import { clearProblem } from "./problems.js";
 import { finish } from "./sound.js";
 import { change, onState, state } from "./state.js";
 import { goTo } from "./steps.js";
-import { language as pageLanguage, text } from "./strings.js";
+import { isKnown, language as pageLanguage, number, text } from "./strings.js";
 
 /** Codes of the languages that the select offers; the program knows more, and guesses them. */
 const LANGUAGES =
   "ar ca cs da de el en es et eu fa fi fr ga he hi hr hu id is it ja ko lt lv mk ms nb nl pl pt ro ru sk sl sq sr sv sw ta th tr uk vi zh";
-
-/** Forms of the findings that the program writes, each with the key of its text. */
-const FINDINGS = [
-  [/^too short: (?<count>\d+) phones/, "finding.tooShort"],
-  [/^short: (?<count>\d+) phones/, "finding.short"],
-  [/^sounds the same as (?<words>.+)$/, "finding.same"],
-  [/^sounds much like (?<words>.+)$/, "finding.near"],
-  [/^two words in a row can sound like it: (?<words>.+)$/, "finding.pair"],
-];
 
 const names = new Intl.DisplayNames([pageLanguage], { type: "language" });
 
@@ -31,25 +22,24 @@ function nameOf(code) {
   }
 }
 
-/** Returns the sentence for a finding; one of unknown form stays as the program wrote it. */
-function findingText({ text: written }) {
-  for (const [form, key] of FINDINGS) {
-    const found = form.exec(written);
-    if (found) return text(key, found.groups);
-  }
-  return written[0].toUpperCase() + written.slice(1);
+/** Returns the sentence for a finding; one without a text stays as the program wrote it. */
+function findingText({ kind, words = [], per_hour = 0, text: written }, count) {
+  const key = `finding.${kind}`;
+  if (!isKnown(key)) return written[0].toUpperCase() + written.slice(1);
+  const list = words.map((word) => text("quoted", { text: word })).join(", ");
+  return text(key, { count, words: list, times: number(per_hour, 1) });
 }
 
 /** Shows the verdict on the phrase, the findings, and the language of the check. */
 function showCheck(check) {
-  const { verdict, phrase, language, language_guess, findings, near_words, remedy } = check;
+  const { verdict, phrase, language, language_guess, findings, near_words, phones, remedy } = check;
   const kind = { good: "good", poor: "bad", fair: "fair" }[verdict] ?? "";
   const isGuessed = language_guess.confidence !== "given";
   const about = [text(isGuessed ? "check.guessed" : "check.language", { language: nameOf(language) })];
   const near = near_words.slice(0, 3).map((word) => text("quoted", { text: word.text }));
   if (near.length && verdict !== "unknown") about.push(text("check.near", { words: near.join(", ") }));
   if (remedy) about.push(text("check.remedy", { remedy }));
-  const list = findings.map((finding) => h("li", {}, findingText(finding)));
+  const list = findings.map((finding) => h("li", {}, findingText(finding, phones)));
   return [
     h(
       "p",
@@ -99,7 +89,7 @@ export function startPhrase() {
     byId("phrase").value = state.phrase;
     showFitting();
     goTo("phrase", { focus: byId("start-recording") });
-    byId("check-text").scrollIntoView({ block: "nearest" });
+    for (const id of ["start-recording", "check-text"]) byId(id).scrollIntoView({ block: "nearest" });
   });
   form.oninput = () => {
     clearProblem(byId("phrase"));

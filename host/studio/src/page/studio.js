@@ -1,6 +1,6 @@
 // The page: shows the state of the program, and sends it the sound of the microphone. Each part of the page is a
 // module, which adds itself to those that are shown a new state.
-import { attempt, setFailure } from "./actions.js";
+import { attempt, setHeld } from "./actions.js";
 import { askJson, token } from "./api.js";
 import { startCorrections } from "./corrections.js";
 import { startDialogs } from "./dialogs.js";
@@ -10,7 +10,7 @@ import { isAllowed, listMicrophones, onChoice } from "./microphone.js";
 import { startPhrase } from "./phrase.js";
 import { startRecorder } from "./recorder.js";
 import { startRoom } from "./room.js";
-import { addPurpose, begin, changeMicrophone, finish, isMuted, purposeNow, useMicrophone } from "./sound.js";
+import { addPurpose, begin, changeMicrophone, isMuted, purposeNow, useMicrophone } from "./sound.js";
 import { onState, show, state } from "./state.js";
 import { currentStep, startSteps } from "./steps.js";
 import { fillTexts, language, languages, text } from "./strings.js";
@@ -21,7 +21,7 @@ import { startUpload } from "./upload.js";
 import { startWords } from "./words.js";
 
 fillTexts();
-setFailure(finish, isMuted);
+setHeld(isMuted);
 const chooser = byId("page-language");
 chooser.append(
   ...Object.entries(languages).map(([code, name]) =>

@@ -7,6 +7,7 @@ import { badgeOf } from "./recorder.js";
 import { change, onState, state } from "./state.js";
 import { isKnown, number, text } from "./strings.js";
 import { playRecording } from "./tone.js";
+import { faultText } from "./verdict.js";
 
 /** Images of takes by file and length; a file is never changed after it was kept. */
 const images = new Map();
@@ -44,7 +45,7 @@ export function labelOf({ style, origin }) {
 }
 
 function takeCard(take, i) {
-  const { name, seconds, speaker, fault, warning } = take;
+  const { name, seconds, speaker, fault, fault_kind, warning } = take;
   const verdict = take.verdict ?? (fault ? "unusable" : warning ? "noisy" : "good");
   const wave = Object.assign(h("div", { class: "thumb" }), { take });
   if (!fault) observer.observe(wave);
@@ -65,7 +66,7 @@ function takeCard(take, i) {
   // The speaker of this session need not be named.
   const label = [labelOf(take), speaker !== state.speaker && speaker].filter(Boolean).join(" · ");
   const badge = h("span", { class: `badge ${badgeOf(verdict)}` }, icon(badgeOf(verdict)), text(`verdict.${verdict}`));
-  const remark = fault ? text("takeFault", { fault }) : "";
+  const remark = fault ? text("takeFault", { fault: faultText(fault_kind, fault) }) : "";
   return h(
     "li",
     { "data-row": true, class: fault ? "unused" : null },

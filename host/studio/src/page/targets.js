@@ -5,9 +5,10 @@ import { byId, h, icon, replaceIfChanged } from "./dom.js";
 import { sentences } from "./problems.js";
 import { onState, state } from "./state.js";
 import { goTo } from "./steps.js";
-import { text } from "./strings.js";
+import { isKnown, text } from "./strings.js";
 import { train } from "./training.js";
 import { openReport } from "./dialogs.js";
+import { verdictText } from "./verdict.js";
 
 /** Ending of the file of each target. */
 const ENDINGS = { esphome: "-esphome.zip", c: ".h", browser: "-browser.zip", model: ".wkl" };
@@ -46,11 +47,20 @@ const BOARDED = {
   },
 };
 
+/** Obstacles that a training of another model removes. */
+const TRAINABLE = ["slow", "large", "features"];
+
+/** Returns why a model does not go to a target or board, and what a user of the page can do. */
+function whyText({ why, obstacle, percent, title: board }) {
+  const key = `why.${obstacle}`;
+  return sentences(isKnown(key) ? text(key, { board, percent }) : why).join(" ");
+}
+
 /** Returns the choice of a board, what to do with the file, and its download, or a training that fits the board. */
 function boardControls(id, boards) {
   const { ids, path, name, get } = BOARDED[id];
   const first = boards.find((board) => board.name === chosen[id]) ?? boards.find(({ fits }) => fits) ?? boards[0];
-  chosen[id] = first?.name ?? "";
+  chosen[id] = first.name;
   const select = h("select", { id: ids[0] }, ...boards.map((board) => h("option", { value: board.name }, board.title)));
   select.value = chosen[id];
   const about = h("p", { id: ids[1] });
@@ -66,10 +76,11 @@ function boardControls(id, boards) {
     goTo("train", { focus: byId("cancel"), says: text("says.train") });
   });
   const showBoard = () => {
-    const { title = "", fits = false, why = "" } = boards.find((board) => board.name === chosen[id]) ?? {};
+    const board = boards.find(({ name }) => name === chosen[id]);
+    const { title, fits, obstacle } = board;
     about.className = fits ? "" : "note fair";
-    about.textContent = fits ? (id === "uf2" ? text("driveText", { board: title }) : "") : sentences(why).join(" ");
-    [button.hidden, other.hidden] = [!fits, fits];
+    about.textContent = fits ? (id === "uf2" ? text("driveText", { board: title }) : "") : whyText(board);
+    [button.hidden, other.hidden] = [!fits, !TRAINABLE.includes(obstacle)];
     other.textContent = text("trainBoard", { board: title });
   };
   select.onchange = () => {
@@ -84,14 +95,15 @@ function boardControls(id, boards) {
   ];
 }
 
-function targetCard({ id, fits, why, boards }) {
+function targetCard(target) {
+  const { id, fits, boards } = target;
   const title = text(`target.${id}`);
   const head = h("div", { class: "row" }, icon(id), h("h3", {}, title));
   const lead = h("p", { class: "soft" }, text(`target.${id}.text`));
   const foot = (...children) => h("p", { class: "row foot", "data-row": true }, ...children);
   let body;
   if (id in BOARDED && boards.length) body = boardControls(id, boards);
-  else if (!fits) body = [h("p", { class: "note fair" }, sentences(why).join(" "))];
+  else if (!fits) body = [h("p", { class: "note fair" }, whyText(target))];
   else {
     const isModel = id === "model";
     const path = () => (isModel ? "/api/model" : `/api/export?to=${id}`);
@@ -112,7 +124,7 @@ function reportCard() {
     "article",
     { class: "card target" },
     h("div", { class: "row" }, icon("report"), h("h3", {}, text("target.report"))),
-    h("p", { class: "soft" }, state.verdict?.text ?? text("target.report.text")),
+    h("p", { class: "soft" }, state.verdict ? verdictText(state.verdict) : text("target.report.text")),
     h("p", { class: "row foot", "data-row": true }, button),
   );
 }

@@ -8,6 +8,7 @@ import { finish } from "./sound.js";
 import { change, isTraining, noteClips, onState, show, state } from "./state.js";
 import { currentStep, goTo } from "./steps.js";
 import { counted, duration, isKnown, text } from "./strings.js";
+import { faultText, verdictText } from "./verdict.js";
 
 /** Fewest takes from which on some are kept for the report, as in the studio's `training.rs`. */
 const ENOUGH_TAKES = 8;
@@ -102,7 +103,7 @@ function showTraining(training) {
   replaceIfChanged(byId("curves"), training.curve ?? {}, () => curves(training.curve));
   const out = training.left_out ?? [];
   byId("left-out").hidden = !out.length;
-  replaceIfChanged(byId("left-out-takes"), out, () => out.map(({ name, reason }) => h("li", {}, `${name}: ${reason}`)));
+  replaceIfChanged(byId("left-out-takes"), out, () => out.map(({ name, reason, fault }) => h("li", {}, `${name}: ${faultText(fault, reason)}`)));
   if (training.state === "failed" && !byId("problem-train")) {
     byId("log").parentElement.open = true;
     const isResolved = ({ training: now }) => now?.state !== "failed";
@@ -133,7 +134,7 @@ export function startTraining() {
     );
     showTraining(now.training);
     byId("result").hidden = !now.model || isTraining(now);
-    setText(byId("result-text"), now.verdict?.text || text(now.report ? "resultReport" : "resultPlain"));
+    setText(byId("result-text"), now.verdict ? verdictText(now.verdict) : text(now.report ? "resultReport" : "resultPlain"));
     byId("report").hidden = !now.report;
     follow();
   });

@@ -6,16 +6,17 @@ import { sentences } from "./problems.js";
 import { show, state } from "./state.js";
 import { goTo } from "./steps.js";
 import { counted, text } from "./strings.js";
+import { faultText } from "./verdict.js";
 
 /** Endings of names that are no recordings, as they lie in folders of recordings. */
 const OTHER = /(^|\/)\.|\.(jsonl?|txt|md|csv|png|jpe?g|pdf|html?|zip|wkl|head)$/i;
 
 /**
  * Sends files one after the other, and shows the progress and the problem of each.
- * @param {{ files: File[], next: number, kept: number }} job work that goes on where it was interrupted
+ * @param {{ word: string, files: File[], next: number, kept: number }} job work that goes on where it was interrupted
  */
 async function send(job) {
-  const { files } = job;
+  const { word, files } = job;
   const problems = byId("files-problems");
   if (!job.next) problems.replaceChildren();
   for (; job.next < files.length; job.next += 1) {
@@ -24,14 +25,17 @@ async function send(job) {
       byId("files-progress"),
       text("filesProgress", { number: job.next + 1, count: files.length, name: file.name }),
     );
-    const path = `/api/file?name=${encodeURIComponent(file.name)}`;
+    const path = `/api/file?word=${encodeURIComponent(word)}&name=${encodeURIComponent(file.name)}`;
     const answer = await askJson("POST", path, file).catch((error) => {
       // A file that is refused does not stop the others.
       if (error instanceof Gone) throw error;
       return { kept: [], problem: error.message, state };
     });
     job.kept += answer.kept.length;
-    if (answer.problem) problems.append(h("li", {}, h("b", {}, file.name), `: ${sentences(answer.problem).join(" ")}`));
+    if (answer.problem) {
+      const why = sentences(faultText(answer.fault, answer.problem)).join(" ");
+      problems.append(h("li", {}, h("b", {}, file.name), `: ${why}`));
+    }
     show(answer.state);
   }
   const failed = problems.children.length;
@@ -39,8 +43,9 @@ async function send(job) {
   setText(byId("files-progress"), files.length ? parts.filter(Boolean).join(" ") : text("noFiles"));
 }
 
-function sendFiles(button, files) {
-  const job = { files: files.filter(({ name }) => !OTHER.test(name)), next: 0, kept: 0 };
+/** Sends files for the word that was open when they were chosen: another may be opened while they are read. */
+function sendFiles(button, files, word = state.id) {
+  const job = { word, files: files.filter(({ name }) => !OTHER.test(name)), next: 0, kept: 0 };
   return attempt(button, () => send(job));
 }
 
@@ -98,8 +103,9 @@ export function startUpload() {
     event.preventDefault();
     cover(false);
     if (!isFiles(event)) return;
+    const { id } = state;
     const files = filesOf(event.dataTransfer);
     goTo("record", { focus: byId("files") });
-    await sendFiles(byId("files"), await files);
+    await sendFiles(byId("files"), await files, id);
   });
 }

@@ -4,28 +4,18 @@ import { byId, h, icon, replaceIfChanged } from "./dom.js";
 import { finish } from "./sound.js";
 import { change, newClips, onState, state } from "./state.js";
 import { goTo } from "./steps.js";
-import { counted, duration, language, number, text } from "./strings.js";
+import { counted, language, number, text } from "./strings.js";
 import { train } from "./training.js";
+import { acceptsText, missedText } from "./verdict.js";
 
-/** Hours of sound from which on a rate of false accepts means something. */
-const RATE_FROM_H = 0.5;
 /** Words that are marked for the comparison, by id. */
 const marked = new Set();
 
 const dateOf = ({ trained_at }) =>
   new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(new Date(1000 * trained_at));
 
-/** Returns the misses as "3 of 40", with a share only where it means something. */
-function missedOf({ missed }) {
-  return missed ? text("missedOf", { count: missed[0], all: missed[1] }) : text("notMeasured");
-}
-
-function acceptsOf({ false_accepts: accepts }) {
-  if (!accepts) return text("notMeasured");
-  const values = { count: accepts.count, time: duration(3600 * accepts.hours) };
-  if (accepts.hours < RATE_FROM_H) return text("acceptsIn", values);
-  return text("acceptsRate", { ...values, rate: number(accepts.count / accepts.hours, 1) });
-}
+const missedOf = ({ missed }) => (missed ? missedText(...missed) : text("notMeasured"));
+const acceptsOf = ({ false_accepts: accepts }) => (accepts ? acceptsText(accepts) : text("notMeasured"));
 
 /** Returns a card of a word. */
 function wordCard({ id, phrase, takes, model, corrections, is_training }, i) {

@@ -95,3 +95,45 @@ fn a_file_beyond_the_limit_is_refused_and_a_slow_one_blocks_no_other() {
     assert_eq!(ask(address, &token, "GET /api/state", b"").0, 200);
     assert!(began.elapsed() < Duration::from_secs(10));
 }
+
+#[test]
+fn takes_of_a_file_go_to_the_word_that_it_was_dropped_for() {
+    let place = tempfile::tempdir().unwrap();
+    let (address, token) = studio(place.path());
+    let ask = |request: &str, body: &[u8]| ask(address, &token, request, body);
+    ask("POST /api/begin", b"{\"phrase\": \"hey you\", \"speaker\": \"Ana\"}");
+    let file = wav(&spoken());
+    // The file is on its way while another word is opened.
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST /api/file?word=hey-you&name=a.wav HTTP/1.0\r\nHost: {address}\r\n\
+         {TOKEN_HEADER}: {token}\r\nContent-Length: {}\r\n\r\n",
+        file.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&file[..100]).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let (status, state) = ask("POST /api/begin", b"{\"phrase\": \"another one\"}");
+    assert_eq!((status, &state["id"]), (200, &json!("another-one")));
+    stream.write_all(&file[100..]).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let value: Value = serde_json::from_str(body).unwrap();
+    assert_eq!((&value["kept"], &value["problem"]), (&json!(["take-0001.wav"]), &json!("")));
+    assert_eq!(
+        (&value["state"]["id"], &value["state"]["takes"]),
+        (&json!("another-one"), &json!([]))
+    );
+    let (_, state) = ask("POST /api/open?word=hey-you", b"");
+    let take = &state["takes"][0];
+    assert_eq!((&take["origin"], &take["speaker"]), (&json!("file"), &json!("Ana")), "{state}");
+    // A word that is gone has no takes, and gets no folder again.
+    ask("POST /api/delete?word=hey-you", b"");
+    for word in ["hey-you", "..", "room", "x%2Fy"] {
+        let (status, answer) = ask(&format!("POST /api/file?word={word}&name=a.wav"), &file);
+        let error = answer["error"].as_str().unwrap_or_default();
+        assert!(status == 400 && error.contains("was deleted"), "{word}: {answer}");
+    }
+    assert!(!place.path().join("recordings/hey-you").exists());
+}

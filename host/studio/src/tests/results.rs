@@ -32,6 +32,11 @@ fn targets_state_where_a_model_fits() {
         assert_eq!(target["fits"].as_bool().unwrap(), why.is_empty(), "{target}");
     }
     assert_eq!(target(&state, "c")["fits"], true);
+    assert_eq!(target(&state, "esphome")["obstacle"], "features");
+    // The firmware of boards and the package for browsers are not beside a test.
+    for id in ["uf2", "browser"] {
+        assert_eq!(target(&state, id)["obstacle"], "files", "{id}");
+    }
     let esphome = target(&state, "esphome");
     assert!(esphome["why"].as_str().unwrap().contains("features"), "{esphome}");
     let boards = target(&state, "uf2")["boards"].as_array().unwrap();
@@ -39,6 +44,7 @@ fn targets_state_where_a_model_fits() {
     // The settings are those of live detection.
     let (_, live) = ask(address, &token, "POST /api/live", b"");
     assert_eq!(state["settings"], live["settings"]);
+    assert!(live["levels"].is_null(), "{live}");
     assert_eq!(state["settings"].as_array().unwrap().len(), 3);
     // Without a model, nothing fits, and each target has a reason.
     let (_, state) = ask(address, &token, "POST /api/begin", b"{\"phrase\": \"another one\"}");
@@ -130,9 +136,18 @@ fn corrections_are_kept_listed_and_taken_back() {
     assert_eq!(state["corrections"]["false_wakes"][0]["name"], "wake-0001.wav");
     let (_, state) = ask(&format!("POST /api/uncorrect?name={name}"));
     assert_eq!((&state["takes"], &state["corrections"]["missed"]), (&json!([]), &json!([])));
-    // A time beyond what is kept is nothing.
+    // Sound before a correction is not kept, and that of the last fifteen seconds is.
     listen(address, &token, &sound);
-    assert_eq!(ask("POST /api/correct?kind=false_wake&time_s=-5").0, 400);
+    let is_gone = |answer: (u16, Value)| {
+        let error = answer.1["error"].as_str().unwrap_or_default();
+        answer.0 == 400 && error.contains("no longer kept")
+    };
+    assert!(is_gone(ask("POST /api/correct?kind=false_wake&time_s=-5")));
+    let (_, answer) = super::ask(address, &token, "POST /api/sound?for=live&rate=16000", b"");
+    let kept_from_s = answer["kept_from_s"].as_f64().unwrap();
+    assert!(kept_from_s > 0.0, "{answer}");
+    let before = kept_from_s - 0.1;
+    assert!(is_gone(ask(&format!("POST /api/correct?kind=false_wake&time_s={before}"))));
     assert_eq!(
         ask("POST /api/correct?kind=false_wake&time_s=NaN").0,
         200,

@@ -184,3 +184,35 @@ fn the_level_needs_no_word() {
     assert_eq!((&value["clipped"], &value["silent_s"]), (&json!(false), &json!(0.0)));
     page.refuses("POST /api/sound?for=room&rate=16000");
 }
+
+#[test]
+fn what_did_not_change_is_not_read_again() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("recordings/other");
+    std::fs::create_dir_all(&folder).unwrap();
+    wakeling_audio::write_wav(folder.join("take-0001.wav"), &[9; 1_600]).unwrap();
+    let manifest = folder.join("manifest.jsonl");
+    let write = |text: &str| {
+        let line = json!({ "audio_filepath": "take-0001.wav", "duration": 0.1, "text": text });
+        std::fs::write(&manifest, format!("{line}\n")).unwrap();
+    };
+    let file = || std::fs::File::options().append(true).open(&manifest).unwrap();
+    let (address, token) = studio(place.path());
+    let phrase = || {
+        let (_, state) = ask(address, &token, "GET /api/state", b"");
+        state["words"][0]["phrase"].as_str().unwrap_or_default().to_owned()
+    };
+    write("one word");
+    assert_eq!(phrase(), "one word");
+    // Another text of the same length and time can only be noticed by reading it.
+    let modified = file().metadata().unwrap().modified().unwrap();
+    write("no words");
+    file().set_modified(modified).unwrap();
+    assert_eq!(phrase(), "one word");
+    file().set_modified(modified + std::time::Duration::from_secs(1)).unwrap();
+    assert_eq!(phrase(), "no words");
+    // A change of the folder is noticed too.
+    std::fs::remove_file(folder.join("take-0001.wav")).unwrap();
+    let (_, state) = ask(address, &token, "GET /api/state", b"");
+    assert_eq!(state["words"], json!([]));
+}

@@ -26,6 +26,9 @@ pub struct LeftOut {
     pub name: String,
     /// The reason.
     pub reason: String,
+    /// Kind of the reason, for the page.
+    #[serde(default)]
+    pub fault: String,
 }
 
 /// Recordings of one kind, in two parts.
