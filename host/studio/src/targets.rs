@@ -8,7 +8,6 @@ use std::{
 use serde_json::{Value, json};
 use wakeling_device::{
     board::{BOARDS, Board, Family, Loader, esphome::ESPHOME_BOARDS},
-    cost::BoardLoad,
     flash::{Plan, Source, needs_plain, shipped::Shipped, uf2},
     model_file,
     sensitivity::{Evidence, FalseAccepts, SensitivityScale, Setting},
@@ -200,8 +199,8 @@ impl Fit<'_> {
         shipped: &Result<Shipped, Obstacle>,
     ) -> Result<(), Obstacle> {
         let plain = needs_plain(board, self.source).map_err(|e| self.obstacle(&e.into()))?;
-        if let Some(load) = self.load(board).filter(|load| !load.keeps_up()) {
-            return Err(self.obstacle(&Error::TooSlow { board, percent: load.percent }));
+        if let Some(percent) = board.percent_of(self.model).filter(|percent| *percent >= 100.0) {
+            return Err(self.obstacle(&Error::TooSlow { board, percent }));
         }
         let loaded = shipped.as_ref().map_err(Clone::clone)?.load(board, plain);
         loaded.map(drop).map_err(|e| self.obstacle(&e.into()))
@@ -214,18 +213,6 @@ impl Fit<'_> {
     /// Checks that the package for browsers is there.
     fn browser(&self) -> Result<(), Obstacle> {
         browser_package().map(drop).map_err(|error| self.obstacle(&error))
-    }
-
-    /// Returns the computed load of a board by the model's backbone, if that was measured.
-    fn load(&self, board: &'static Board) -> Option<BoardLoad> {
-        let pretrained = self.model.card.pretrained;
-        let is_it = |load: &BoardLoad| {
-            let tier = format!("base-{}", load.cost.model.to_lowercase());
-            pretrained
-                .strip_prefix(&*tier)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-        };
-        board.loads().find(is_it)
     }
 
     /// Checks that ESPHome can run the model's keywords.

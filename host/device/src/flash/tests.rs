@@ -200,7 +200,8 @@ fn a_hex_file_is_a_program_too() {
     let model = model();
     let segments = [(0x1_0000, vec![1; 70_000], LOAD), (0x2_2000, vec![2; 20], LOAD)];
     let expected = plan("nano33", &segments, &model).expect("it fits");
-    let program = Plan { board: expected.board, parts: expected.parts[..2].to_vec() };
+    let program =
+        Plan { board: expected.board, parts: expected.parts[..2].to_vec(), load_percent: None };
     let file = hex::write(&program);
     let of = |bytes: &[u8]| {
         let firmware = Some(source("nano33.hex", bytes));
@@ -214,7 +215,7 @@ fn a_hex_file_is_a_program_too() {
     // The program of another board lies elsewhere.
     let pico = Board::named("pico").expect("a board");
     let part = Part { what: "program", address: 0x1000_0000, bytes: vec![1; 8] };
-    let foreign = hex::write(&Plan { board: pico, parts: vec![part] });
+    let foreign = hex::write(&Plan { board: pico, parts: vec![part], load_percent: None });
     let error = of(foreign.as_bytes()).expect_err("another board's");
     assert!(matches!(error, Error::OutsideRegion { what: "program", .. }), "{error}");
     for (text, reason) in [
@@ -243,7 +244,7 @@ fn a_hex_file_reads_back_at_any_address() {
         Part { what: "flash", address: 0xFFFF_FFF0, bytes: vec![8; 16] },
     ];
     let board = Board::named("nano33").expect("a board");
-    let file = hex::write(&Plan { board, parts: parts.clone() });
+    let file = hex::write(&Plan { board, parts: parts.clone(), load_percent: None });
     assert_eq!(hex::read(file.as_bytes()), Ok(parts));
     assert!(file.lines().all(|line| line.len() <= 43), "lines of 16 bytes");
 }
@@ -253,7 +254,7 @@ fn a_hex_file_reads_back_at_any_address() {
 fn a_modified_hex_file_is_an_error_or_a_program() {
     let board = Board::named("nano33").expect("a board");
     let part = Part { what: "program", address: 0x1_0000, bytes: (0..=255).collect() };
-    let file = hex::write(&Plan { board, parts: vec![part] }).into_bytes();
+    let file = hex::write(&Plan { board, parts: vec![part], load_percent: None }).into_bytes();
     let mut random = Random::new(5);
     let mut accepted = 0;
     for _ in 0..20_000 {
