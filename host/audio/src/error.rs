@@ -119,6 +119,9 @@ pub enum FileProblem {
     /// Valid header without samples.
     #[error("the file holds no samples")]
     NoSamples,
+    /// Film without sound.
+    #[error("there is no audio track inside")]
+    NoSound,
     /// Header without samples although sound follows, as an interrupted recorder leaves it.
     #[error("the header says 0 samples, but {present} bytes follow: recording was interrupted")]
     Interrupted {

@@ -116,7 +116,7 @@ impl PacketFrames {
         let container = probe(format)
             .probe(&Hint::new(), stream, Default::default(), Default::default())
             .map_err(refused)?;
-        let no_track = || FileProblem::undecodable("there is no audio track inside").of(path);
+        let no_track = || FileProblem::NoSound.of(path);
         let track = container.default_track(TrackType::Audio).ok_or_else(no_track)?;
         let parameters =
             track.codec_params.as_ref().and_then(|p| p.audio()).ok_or_else(no_track)?;

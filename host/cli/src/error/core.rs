@@ -15,7 +15,7 @@ impl Advise for Error {
             }
             Self::NoFileName { .. } => Advice::input("give the name of a file"),
             Self::NoPretrainedModel { .. } => Advice::usage(
-                "give the path of a pretrained model (.safetensors), or set WAKELING_MODELS to the folder of pretrained models",
+                "name base-m, base-s or base-m-pcan, or give the path of a pretrained model (.safetensors), or set WAKELING_MODELS to the folder of pretrained models",
             ),
             Self::NoParameter { .. } => {
                 Advice::usage("use a pretrained model of this version, or pretrain again")

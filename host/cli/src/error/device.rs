@@ -176,7 +176,9 @@ impl Advise for EmulatorError {
 fn of_model(reason: LoadError) -> &'static str {
     match reason {
         LoadError::Version { .. } => "make it again from its head: `wakeling quantize --head`",
-        _ => "make it again with `wakeling quantize`, or copy the file again",
+        _ => {
+            "give the model.wkl that `wakeling finetune` wrote; if this is one, copy it again, or make it again from its head: `wakeling quantize --head`"
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    KeywordDetail, ScoredKeyword, TestConditions, clipped, poisson_interval,
+    KeywordDetail, ScoredKeyword, TestConditions, clipped, interval, poisson_interval,
     significance::{got_worse, more_missed},
 };
 use wakeling_data::text::quoted;
@@ -17,6 +17,9 @@ use wakeling_device::sensitivity::{FalseAccepts, Preset};
 const SIGNIFICANT: f64 = 0.05;
 /// Number of recordings below which more are advised.
 const ENOUGH_RECORDINGS: usize = 20;
+/// Share of misses in silence from which on more takes are advised, if the lower end of its interval
+/// is above it.
+const MOST_MISSED: f64 = 1.0 / 3.0;
 /// Smallest increase of the share of misses for which training with noise is advised.
 const NOISE_MATTERS: f64 = 0.1;
 /// Lowest signal-to-noise ratio in dB for which it is advised: below it the noise is louder than the
@@ -56,6 +59,8 @@ pub enum Advice {
         /// Value of the label.
         value: String,
     },
+    /// A third of the recordings or more is missed in silence.
+    TrainWithMore,
     /// Far more is missed in noise than in silence.
     TrainWithNoise,
     /// There are more than 0.5 false accepts per hour.
@@ -180,6 +185,7 @@ impl fmt::Display for Advice {
                 ("speaker", _) => write!(f, "record more takes of speaker {}", shown(value)),
                 _ => write!(f, "record more takes with {} {}", plain(field), shown(value)),
             },
+            Self::TrainWithMore => f.write_str("train with more takes, of more people"),
             Self::TrainWithNoise => f.write_str("train with noise of this kind"),
             Self::TrainWithFalseWakes => f.write_str("train with the false wakes"),
             Self::SetEager => f.write_str("set the sensitivity to eager"),
@@ -224,10 +230,14 @@ fn advice(keyword: &KeywordDetail<'_>, verdict: &Verdict) -> Vec<Advice> {
     let recordings = verdict.misses.first().map_or(0, |count| count.recordings);
     let has_many =
         accepts.is_rate() && poisson_interval(accepts.count).0 > MANY_PER_HOUR * accepts.hours;
+    let misses_most = verdict.misses.first().is_some_and(|count| {
+        count.snr_db.is_none() && interval(count.missed, count.recordings).0 > MOST_MISSED
+    });
     let change = missed_group(keyword)
         .or_else(|| is_worse_in_noise(keyword).then_some(Advice::TrainWithNoise))
         .or_else(|| has_many.then_some(Advice::TrainWithFalseWakes))
-        .or_else(|| gains_by_eager(keyword, &accepts).then_some(Advice::SetEager));
+        .or_else(|| gains_by_eager(keyword, &accepts).then_some(Advice::SetEager))
+        .or_else(|| misses_most.then_some(Advice::TrainWithMore));
     let lacks_recordings = (recordings < ENOUGH_RECORDINGS && !verdict.misses.is_empty())
         .then_some(Advice::MoreRecordings);
     let lacks_negatives = (!accepts.is_rate()).then_some(Advice::MoreNegatives);

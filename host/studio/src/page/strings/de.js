@@ -265,6 +265,7 @@ export default {
   verdictNoise: "bei Lärm mit {db} dB überhörte es {missed}",
   verdictAccepts: "Fehlauslösungen: {accepts}",
   "advise.record_group": "nimm mehr auf: {label}",
+  "advise.train_with_more": "trainier mit mehr Aufnahmen, von mehr Menschen",
   "advise.train_with_noise": "trainier mit solchem Lärm",
   "advise.train_with_false_wakes": "trainier mit den Fehlauslösungen",
   "advise.set_eager": "stell die Empfindlichkeit höher",

@@ -266,6 +266,7 @@ export default {
   verdictNoise: "in noise of {db} dB it missed {missed}",
   verdictAccepts: "false accepts: {accepts}",
   "advise.record_group": "record more takes: {label}",
+  "advise.train_with_more": "train with more takes, of more people",
   "advise.train_with_noise": "train with noise of this kind",
   "advise.train_with_false_wakes": "train with the false wakes",
   "advise.set_eager": "set the sensitivity to eager",

@@ -70,6 +70,7 @@ fn advice_is_in_plain_words() {
         (vec![group("speaker", "Ann")], "record more takes of speaker \"Ann\"."),
         (vec![group("speaker", "far")], "record more takes of speaker \"far\"."),
         (vec![group("lang", "de")], "record more takes with lang \"de\"."),
+        (vec![Advice::TrainWithMore], "train with more takes, of more people."),
         (vec![Advice::TrainWithNoise], "train with noise of this kind."),
         (vec![Advice::TrainWithFalseWakes], "train with the false wakes."),
         (vec![Advice::SetEager], "set the sensitivity to eager."),
@@ -183,6 +184,11 @@ fn advice_follows_from_the_counts() {
     assert_eq!(case(close()).advice(), [Advice::SetEager]);
     let crowded = Case { accepts: vec![-100; 3], ..case(close()) };
     assert_eq!(crowded.advice(), []);
+    // Most are missed, whatever the style; of three that may be chance.
+    let useless = Case { recordings: takes("plain", 30, MISSED, MISSED), ..case(vec![]) };
+    assert_eq!(useless.advice(), [Advice::TrainWithMore]);
+    let three = Case { recordings: takes("plain", 3, MISSED, MISSED), ..case(vec![]) };
+    assert_eq!(three.advice(), [Advice::MoreRecordings]);
     // Too little was measured.
     let few =
         Case { recordings: takes("plain", 5, DETECTED, DETECTED), hours: 0.2, accepts: vec![] };
