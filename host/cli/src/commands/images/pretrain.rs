@@ -77,7 +77,8 @@ pub struct PretrainArgs {
 /// Runs the command.
 pub fn run(args: PretrainArgs) -> Result<()> {
     let config = NetworkConfig::new(args.tier.width(), args.side, args.channels.count());
-    let images = ImageSet::open(&args.train, args.split.as_deref(), config.shape())?;
+    let images =
+        ImageSet::open_for_pretraining(&args.train, args.split.as_deref(), config.shape())?;
     let open = |path: &PathBuf| images.open_like(path, args.dev_split.as_deref());
     let held_out = args.dev.as_ref().map(open).transpose()?;
     let mut pretraining = Pretraining::new(config, images);
