@@ -208,8 +208,8 @@ fn shipped_model_learns_gray_shapes_from_few_images() {
     assert!(err.contains("training all layers: the rarest label has 12 images"), "{err}");
     let bytes = fs::read(folder.join(out.trim())).expect("a model");
     let model = ImageModel::load(&bytes).expect("a device loads it");
-    assert_eq!((model.card.pretrained, model.shape.channels), ("objects-m", 1));
-    assert!(model.card.licence.contains("academic"), "{}", model.card.licence);
+    assert_eq!((model.card.pretrained, model.shape.channels), ("photos-m", 1));
+    assert_eq!(model.card.licence, "CC BY 4.0");
     let (out, _) = succeed(folder, &["evaluate", "--model", "tuned/model.wkl", "--test", "test"]);
     assert!(number(&out, "images, ") >= 80.0, "{out}");
 }

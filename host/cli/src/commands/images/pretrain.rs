@@ -19,7 +19,7 @@ use wakeling_vision::{
 /// Pretrain a network on many images of one task
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  wakeling images pretrain --train objects/train --dev objects/test --name objects-m --out runs/objects
+  wakeling images pretrain --train photos/train --dev photos/dev --name photos --out runs/photos
 
 An interrupted run continues when the same command is given again.")]
 pub struct PretrainArgs {
