@@ -167,7 +167,7 @@ fn learns_shapes_then_another_task_from_few_images() {
 /// A base may know more labels than a model for a device holds: it is written without a model, and
 /// fine-tuned on fewer labels.
 #[test]
-fn a_network_of_many_labels_is_only_a_base() {
+fn a_network_of_many_labels_is_only_pretrained() {
     let place = TempDir::new().expect("a folder");
     let folder = place.path();
     let random = &mut Random::new(1);
