@@ -164,6 +164,39 @@ fn learns_shapes_then_another_task_from_few_images() {
     );
 }
 
+/// A base may know more labels than a model for a device holds: it is written without a model, and
+/// fine-tuned on fewer labels.
+#[test]
+fn a_network_of_many_labels_is_only_pretrained() {
+    let place = TempDir::new().expect("a folder");
+    let folder = place.path();
+    let random = &mut Random::new(1);
+    for class in 0..17 {
+        let class = folder.join(format!("many/class-{class:02}"));
+        fs::create_dir_all(&class).expect("a folder");
+        for i in 0..2 {
+            save(class.join(format!("{i}.png")), &form(random, i, SIDE));
+        }
+    }
+    class_folders(folder, "few", 4, 2);
+    let many = ["--train", "many", "--out", "base", "--steps", "2", "--workers", "1"];
+    let size = ["--side", "16", "--channels", "gray", "--tier", "s", "--name", "many"];
+    let pretrain = [&["pretrain", "--dev", "many"], &many[..], &size[..]].concat();
+    let (out, err) = succeed(folder, &pretrain);
+    assert_eq!(Path::new(out.trim()), Path::new("base").join("many.safetensors"));
+    assert!(err.contains("float: accuracy ") && !err.contains("int8"), "{err}");
+    assert!(err.contains("/34 images"), "{err}");
+    assert!(!folder.join("base/model.wkl").exists());
+
+    let finetune =
+        ["finetune", "--base", "base/many.safetensors", "--steps", "2", "--out", "tuned"];
+    fail(folder, &[&finetune[..], &["--train", "many"]].concat(), 3, &["17 labels, and 16"]);
+    let (out, _) = succeed(folder, &[&finetune[..], &["--train", "few"]].concat());
+    let bytes = fs::read(folder.join(out.trim())).expect("a model");
+    let model = ImageModel::load(&bytes).expect("a device loads it");
+    assert_eq!((model.card.pretrained, model.labels.len()), ("many", FORMS.len()));
+}
+
 #[test]
 fn shipped_model_learns_gray_shapes_from_few_images() {
     let place = TempDir::new().expect("a folder");
@@ -175,8 +208,8 @@ fn shipped_model_learns_gray_shapes_from_few_images() {
     assert!(err.contains("training all layers: the rarest label has 12 images"), "{err}");
     let bytes = fs::read(folder.join(out.trim())).expect("a model");
     let model = ImageModel::load(&bytes).expect("a device loads it");
-    assert_eq!((model.card.pretrained, model.shape.channels), ("objects-m", 1));
-    assert!(model.card.licence.contains("academic"), "{}", model.card.licence);
+    assert_eq!((model.card.pretrained, model.shape.channels), ("photos-m", 1));
+    assert_eq!(model.card.licence, "CC BY 4.0");
     let (out, _) = succeed(folder, &["evaluate", "--model", "tuned/model.wkl", "--test", "test"]);
     assert!(number(&out, "images, ") >= 80.0, "{out}");
 }

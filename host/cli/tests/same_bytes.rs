@@ -24,7 +24,7 @@ const PINNED: &[(&str, &[(&str, &str)])] = &[(
         ("last two blocks", "0c51a2bd56a959a202f071ac7b6b2c7ca61c160a6ffc2d3c2074bedb0065c37f"),
         ("whole backbone", "3062de7b26013757a070bf14a6901827c25d3c6f70e8a9653ec7bbaf5226e49f"),
         ("head by default", "27558241df24f998cd7a0352d2e37fa582bdb5db6b1b7a1989511c2de20069eb"),
-        ("images", "58899b2263209474c3311fc8288f8bb4fdf06f1cd9d2e51d5dce84e36088a5c2"),
+        ("images", "c0b9b51681f32d8e358f33f4d670dea5f5625d95848779bc7d6b7fa4525fcda8"),
         ("pretrained", "67ab1ccf5a4b421ceb12d29acdfdde7f504d47e685482c0ee34dff1ecec88275"),
     ],
 )];

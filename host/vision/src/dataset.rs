@@ -22,6 +22,9 @@ use wakeling_data::{
     text::{name_key, nfc},
 };
 
+/// Maximum number of labels of a network that is pretrained. A model for a device holds fewer,
+/// [`MAX_KEYWORDS`].
+pub const MAX_PRETRAINED_LABELS: usize = 1_000;
 /// Name of the table that a folder may hold.
 pub const TABLE: &str = "labels.csv";
 /// Extensions of image files.
@@ -46,9 +49,14 @@ impl DatasetIndex {
     ///
     /// # Errors
     /// [`Error::Core`] if it cannot be read; [`Error::Data`] if it is no table of labels;
-    /// [`Error::NoSplit`], [`Error::FewClasses`], [`Error::ManyLabels`], or
-    /// [`Error::NoUsableImage`].
+    /// [`Error::NoSplit`], [`Error::FewClasses`], [`Error::ManyLabels`] if a model for a device
+    /// cannot hold them, or [`Error::NoUsableImage`].
     pub fn open(path: &Path, split: Option<&str>) -> Result<Self> {
+        Self::open_up_to(path, split, MAX_KEYWORDS)
+    }
+
+    /// As [`DatasetIndex::open`], with at most `most` labels.
+    fn open_up_to(path: &Path, split: Option<&str>, most: usize) -> Result<Self> {
         let index = if path.is_dir() && !path.join(TABLE).is_file() {
             if let Some(split) = split {
                 return Err(Error::NoSplit { path: path.into(), split: split.into() });
@@ -59,8 +67,9 @@ impl DatasetIndex {
         } else {
             Self::of_table(path, split)?
         };
-        if index.labels.len() > MAX_KEYWORDS {
-            return Err(Error::ManyLabels { path: path.into(), count: index.labels.len() });
+        if index.labels.len() > most {
+            let (path, count) = (path.into(), index.labels.len());
+            return Err(Error::ManyLabels { path, count, most });
         }
         if index.images.is_empty() {
             index.log_skipped();
@@ -172,7 +181,19 @@ impl ImageSet {
     /// # Errors
     /// As [`DatasetIndex::open`]; [`Error::NothingReadable`] if no image can be read.
     pub fn open(path: &Path, split: Option<&str>, shape: Shape) -> Result<Self> {
-        let mut index = DatasetIndex::open(path, split)?;
+        Self::read(DatasetIndex::open(path, split)?, path, shape)
+    }
+
+    /// As [`ImageSet::open`], with up to [`MAX_PRETRAINED_LABELS`] labels, for a network that is
+    /// only pretrained.
+    ///
+    /// # Errors
+    /// As [`ImageSet::open`].
+    pub fn open_for_pretraining(path: &Path, split: Option<&str>, shape: Shape) -> Result<Self> {
+        Self::read(DatasetIndex::open_up_to(path, split, MAX_PRETRAINED_LABELS)?, path, shape)
+    }
+
+    fn read(mut index: DatasetIndex, path: &Path, shape: Shape) -> Result<Self> {
         let bar = progress_bar(index.images.len() as u64, "images");
         let read = read_all(&index.images, shape, &bar);
         bar.finish_and_clear();
@@ -198,7 +219,8 @@ impl ImageSet {
     /// As [`ImageSet::open`] and [`ImageSet::in_order_of`].
     pub fn open_like(&self, path: &Path, split: Option<&str>) -> Result<Self> {
         let labels: Vec<&str> = self.labels.iter().map(String::as_str).collect();
-        Self::open(path, split, self.shape)?.in_order_of(&labels, path)
+        let index = DatasetIndex::open_up_to(path, split, MAX_KEYWORDS.max(labels.len()))?;
+        Self::read(index, path, self.shape)?.in_order_of(&labels, path)
     }
 
     /// Returns the number of images in the rarest class; with several labels, the count of the

@@ -50,11 +50,19 @@ pub enum Error {
         /// Number of folders with images.
         count: usize,
     },
-    /// Dataset with more labels than a model holds.
-    #[error("{}: {count} labels, and a model holds {MAX_KEYWORDS}", path.display())]
+    /// Dataset with more labels than a model, or a network that is pretrained, holds.
+    #[error("{}: {count} labels, and {most} are the maximum here", path.display())]
     ManyLabels {
         /// The dataset.
         path: PathBuf,
+        /// Number of labels.
+        count: usize,
+        /// Maximum number of labels.
+        most: usize,
+    },
+    /// Network with more labels than a model for a device holds.
+    #[error("the network has {count} labels, and a model for a device holds {MAX_KEYWORDS}")]
+    OnlyPretrained {
         /// Number of labels.
         count: usize,
     },

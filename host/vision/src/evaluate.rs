@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use wakeling_shared::model::ImageModel;
+use wakeling_shared::model::{ImageModel, MAX_KEYWORDS};
 
 use super::{
     Labelling, Result,
@@ -18,20 +18,20 @@ use super::{
 pub struct Evaluation {
     /// Metrics of the float network; `None` if it was not given.
     pub float: Option<Measured>,
-    /// Metrics of the int8 model, run by the engine of the device.
-    pub int8: Measured,
+    /// Metrics of the int8 model, run by the engine of the device; `None` if it was not given.
+    pub int8: Option<Measured>,
     /// Type of labels.
     pub labelling: Labelling,
 }
 
 impl Evaluation {
-    /// Measures a model, and its float network if there is one. The images have the size and the
-    /// labels of the model, in its order.
+    /// Measures a model and its float network, as far as they are given. The images have their size
+    /// and their labels, in the same order.
     ///
     /// # Errors
     /// As [`simulate::logits`] and [`training::logits`].
     pub fn of(
-        model: &ImageModel<'_>,
+        model: Option<&ImageModel<'_>>,
         float_network: Option<&ImageNetwork>,
         images: &ImageSet,
     ) -> Result<Self> {
@@ -39,9 +39,12 @@ impl Evaluation {
             let logits = training::logits(&network.info.network, &network.params, images)?;
             Ok(measure(images, &logits))
         };
+        let int8 = |model: &ImageModel<'_>| -> Result<Measured> {
+            Ok(measure(images, &simulate::logits(model, images)?))
+        };
         Ok(Self {
             float: float_network.map(float).transpose()?,
-            int8: measure(images, &simulate::logits(model, images)?),
+            int8: model.map(int8).transpose()?,
             labelling: images.labelling,
         })
     }
@@ -49,15 +52,18 @@ impl Evaluation {
 
 impl fmt::Display for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(float) = &self.float {
-            f.write_str(&table("float", float, self.labelling))?;
+        for (title, measured) in [("float", &self.float), ("int8", &self.int8)] {
+            if let Some(measured) = measured {
+                f.write_str(&table(title, measured, self.labelling))?;
+            }
         }
-        f.write_str(&table("int8", &self.int8, self.labelling))
+        Ok(())
     }
 }
 
-/// Formats the figures of a model, one row per label, with 95 % intervals: exact ones for shares,
-/// and bootstrap ones for areas and precisions.
+/// Formats the figures of a model with 95 % intervals: exact ones for shares, and bootstrap ones for
+/// areas and precisions. The labels have a row each, unless they are more than a model for a device
+/// holds.
 pub fn table(title: &str, measured: &Measured, labelling: Labelling) -> String {
     let share = |value: f64| format!("{:.1}", 100.0 * value);
     let (low, high) = measured.accuracy.interval();
@@ -75,6 +81,9 @@ pub fn table(title: &str, measured: &Measured, labelling: Labelling) -> String {
         measured.auc,
         measured.mean_average_precision,
     );
+    if measured.labels.len() > MAX_KEYWORDS {
+        return text;
+    }
     let _ = writeln!(
         text,
         "  {:<20} {:>12} {:>9} {:>24} {:>24}",

@@ -6,9 +6,9 @@ use std::{collections::HashMap, path::Path};
 
 use rand::{SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
-use wakeling_shared::model::{ImageModel, MAX_KEYWORDS, Shape};
+use wakeling_shared::model::{ImageModel, Shape};
 
-use super::{Error, Labelling, Result, network::NetworkConfig};
+use super::{Error, Labelling, Result, dataset::MAX_PRETRAINED_LABELS, network::NetworkConfig};
 use wakeling_nn::params::Params;
 
 /// Metadata of a network over images.
@@ -16,7 +16,7 @@ use wakeling_nn::params::Params;
 pub struct ImageInfo {
     /// Format of this record; only [`IMAGE_FORMAT`] is supported.
     pub format: u32,
-    /// Name, such as `objects-m`.
+    /// Name, such as `photos-m`.
     pub name: String,
     /// Name of the network that it was fine-tuned from; empty if there is none.
     #[serde(rename = "base")]
@@ -173,7 +173,7 @@ impl ImageNetwork {
         if let Some(problem) = info.network.problem() {
             return Err(refused(problem));
         }
-        if !(1..=MAX_KEYWORDS).contains(&info.labels.len()) {
+        if !(1..=MAX_PRETRAINED_LABELS).contains(&info.labels.len()) {
             return Err(refused(format!("{} labels", info.labels.len())));
         }
         let fresh = Self::fresh(info.network.clone(), info.labelling, &info.labels, 0)?.params;

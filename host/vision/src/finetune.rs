@@ -68,7 +68,7 @@ impl Settings {
 /// let mut recipe = Recipe::new(pretrained, images)?;
 /// recipe.settings.seed = 7;
 /// let result = recipe.run(&Bars::default())?;
-/// std::fs::write("model.wkl", result.model).unwrap();
+/// result.save("runs/xray".as_ref(), serde_json::json!({}), &Bars::default())?;
 /// # Ok::<(), wakeling_vision::Error>(())
 /// ```
 #[derive(Clone, Debug)]

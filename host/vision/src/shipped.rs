@@ -5,7 +5,7 @@ use wakeling_core::shipped::path_of;
 use crate::{Result, file::ImageNetwork};
 
 /// Name of the default pretrained model for images.
-pub const DEFAULT_PRETRAINED_IMAGES: &str = "objects-m";
+pub const DEFAULT_PRETRAINED_IMAGES: &str = "photos-m";
 
 /// Loads a pretrained model for images by path, or a shipped one by name.
 ///

@@ -1,9 +1,9 @@
 //! Result of a training: a float network and its int8 model, measured, as files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use wakeling_shared::model::ImageModel;
+use wakeling_shared::model::{ImageModel, MAX_KEYWORDS};
 
 use super::{
     Error, Result,
@@ -23,8 +23,9 @@ pub use wakeling_train::finetune::MODEL_FILE;
 pub struct TrainedModel {
     /// Float network, the checkpoint from which another fine-tuning can start.
     pub network: ImageNetwork,
-    /// Model file for the device.
-    pub model: Vec<u8>,
+    /// Model file for the device; `None` for a pretrained network of more labels than a model
+    /// holds, which is only a start for fine-tuning.
+    pub model: Option<Vec<u8>>,
     /// Layers that were trained.
     pub trained: Trainable,
     /// Metrics on the held-out images; `None` without such images.
@@ -36,7 +37,8 @@ pub struct TrainedModel {
 }
 
 impl TrainedModel {
-    /// Quantizes a trained network. All its layers count as trained from random weights.
+    /// Quantizes a trained network, if its labels fit a model. All its layers count as trained from
+    /// random weights.
     ///
     /// # Errors
     /// As [`quantize::encode`].
@@ -44,8 +46,9 @@ impl TrainedModel {
         let record = json!({
             "settings": settings.record(), "version": env!("CARGO_PKG_VERSION"),
         });
+        let fits = network.info.labels.len() <= MAX_KEYWORDS;
         Ok(Self {
-            model: quantize::encode(&network)?,
+            model: fits.then(|| quantize::encode(&network)).transpose()?,
             network,
             trained: Trainable::Scratch,
             evaluation: None,
@@ -66,7 +69,10 @@ impl TrainedModel {
     /// As [`Evaluation::of`].
     pub(crate) fn evaluated(mut self, held_out: Option<&ImageSet>) -> Result<Self> {
         if let Some(images) = held_out {
-            let evaluation = Evaluation::of(&self.view()?, Some(&self.network), images)?;
+            let evaluation = {
+                let model = self.model.as_ref().map(|_| self.view()).transpose()?;
+                Evaluation::of(model.as_ref(), Some(&self.network), images)?
+            };
             self.evaluation = Some(evaluation);
         }
         Ok(self)
@@ -75,9 +81,15 @@ impl TrainedModel {
     /// Returns the model as the device loads it.
     ///
     /// # Errors
-    /// [`Error::NotAModel`] if [`TrainedModel::model`] was replaced by bytes of no image model.
+    /// [`Error::OnlyPretrained`] if there is no model; [`Error::NotAModel`] if
+    /// [`TrainedModel::model`] was replaced by bytes of no image model.
     pub fn view(&self) -> Result<ImageModel<'_>> {
-        simulate::load(MODEL_FILE.as_ref(), &self.model)
+        simulate::load(MODEL_FILE.as_ref(), self.bytes()?)
+    }
+
+    fn bytes(&self) -> Result<&[u8]> {
+        let count = self.network.info.labels.len();
+        self.model.as_deref().ok_or(Error::OnlyPretrained { count })
     }
 
     /// Measures the int8 model on images with its size and labels.
@@ -102,26 +114,35 @@ impl TrainedModel {
             shape.width,
             shape.channels,
             model.macs() as f64 / 1e6,
-            self.model.len(),
+            self.bytes()?.len(),
             model.arena_bytes()
         ))
     }
 
-    /// Writes `NAME.safetensors`, `settings.json` and `model.wkl` into a folder. The JSON object
-    /// `record` describes the data in `settings.json`. Each file is written atomically, the model
-    /// last. Reports the costs of the model to `progress` as a line.
+    /// Writes `NAME.safetensors`, `settings.json` and, if there is a model, `model.wkl` into a
+    /// folder. The JSON object `record` describes the data in `settings.json`. Each file is written
+    /// atomically, the model last. Reports the costs of the model to `progress` as a line. Returns
+    /// the path of what was written last: of the model, else of the network.
     ///
     /// # Errors
     /// [`Error::Core`] if a file cannot be written.
-    pub fn save(&self, folder: &Path, mut record: Value, progress: &dyn Progress) -> Result<()> {
+    pub fn save(
+        &self,
+        folder: &Path,
+        mut record: Value,
+        progress: &dyn Progress,
+    ) -> Result<PathBuf> {
         std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
-        self.network.save(&folder.join(format!("{}.safetensors", self.network.info.name)))?;
+        let network = folder.join(format!("{}.safetensors", self.network.info.name));
+        self.network.save(&network)?;
         for (key, value) in self.record.as_object().into_iter().flatten() {
             record[key] = value.clone();
         }
         files::write_atomic(folder.join("settings.json"), format!("{record:#}\n").as_bytes())?;
-        files::write_atomic(folder.join(MODEL_FILE), &self.model)?;
+        let Some(model) = &self.model else { return Ok(network) };
+        let path = folder.join(MODEL_FILE);
+        files::write_atomic(&path, model)?;
         progress.line(&self.costs()?);
-        Ok(())
+        Ok(path)
     }
 }

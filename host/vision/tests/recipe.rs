@@ -74,19 +74,22 @@ fn recipe_gives_a_model_that_loads_and_its_decisions() -> Result<()> {
     assert_eq!(lines, result.messages);
     assert!(lines[0].contains("head alone: the rarest label has 4 images"), "{lines:?}");
 
-    let model = ImageModel::load(&result.model).expect("a device loads it");
+    let bytes = result.model.as_deref().expect("its labels fit a model");
+    let model = ImageModel::load(bytes).expect("a device loads it");
     assert_eq!(model, result.view()?);
     assert_eq!((model.labels.as_slice(), model.card.pretrained), (&FORMS[..], "random"));
     let evaluation = result.evaluation.as_ref().expect("there are held-out images");
-    assert_eq!(evaluation.int8.accuracy.of, 9);
+    let int8 = evaluation.int8.as_ref().expect("there is a model");
+    assert_eq!(int8.accuracy.of, 9);
     assert!(evaluation.to_string().starts_with("float: accuracy "), "{evaluation}");
     let measured = result.measure(&forms(3, 9, SIDE))?;
-    assert_eq!(measured.accuracy.right, evaluation.int8.accuracy.right);
+    assert_eq!(measured.accuracy.right, int8.accuracy.right);
 
     let folder = tempfile::tempdir().expect("a temporary folder");
-    result.save(folder.path(), serde_json::json!({ "base": "x" }), &NoProgress)?;
+    let written = result.save(folder.path(), serde_json::json!({ "base": "x" }), &NoProgress)?;
+    assert_eq!(written, folder.path().join("model.wkl"));
     let read = |name: &str| std::fs::read(folder.path().join(name)).expect(name);
-    assert_eq!(read("model.wkl"), result.model);
+    assert_eq!(read("model.wkl"), bytes);
     let settings: serde_json::Value = serde_json::from_slice(&read("settings.json")).expect("JSON");
     assert_eq!((&settings["base"], &settings["way"]), (&"x".into(), &"head".into()));
     assert_eq!(settings["settings"]["schedule"]["steps"], STEPS);

@@ -22,6 +22,7 @@ impl Advise for Error {
                 "give a folder with one folder of images per class, or with a {TABLE}"
             )),
             Self::ManyLabels { .. } => Advice::input("keep the ones that matter"),
+            Self::OnlyPretrained { .. } => Advice::input("fine-tune it on fewer labels"),
             Self::NoUsableImage { .. } | Self::NothingReadable { .. } => Advice::input(LINES_ABOVE),
             Self::OtherLabels { .. } => {
                 Advice::input("give images with the labels that the model was trained on")

@@ -40,6 +40,6 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     let float = args.float.as_ref().map(float).transpose()?;
     let images = ImageSet::open(&args.test, args.split.as_deref(), model.shape)?
         .in_order_of(&model.labels, &args.test)?;
-    print!("{}", Evaluation::of(&model, float.as_ref(), &images)?);
+    print!("{}", Evaluation::of(Some(&model), float.as_ref(), &images)?);
     Ok(())
 }

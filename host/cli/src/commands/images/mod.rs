@@ -15,9 +15,7 @@ use crate::error::Result;
 use wakeling_core::{console, progress::NoProgress};
 use wakeling_shared::model::Shape;
 use wakeling_vision::{
-    file::ImageNetwork,
-    shipped::pretrained_images,
-    trained_model::{MODEL_FILE, TrainedModel},
+    file::ImageNetwork, shipped::pretrained_images, trained_model::TrainedModel,
 };
 
 /// Classify images: pretrain, fine-tune on few images, measure
@@ -82,12 +80,13 @@ fn pretrained_for(name: &str, channels: Option<Channels>) -> Result<(ImageNetwor
     Ok((pretrained, shape))
 }
 
-/// Writes a model into a folder. Prints its metrics on held-out images on stderr, and its path.
+/// Writes a model into a folder, or a network that has none. Prints its metrics on held-out images
+/// on stderr, and its path.
 fn save(model: &TrainedModel, folder: &Path, record: serde_json::Value) -> Result<()> {
-    model.save(folder, record, &NoProgress)?;
+    let path = model.save(folder, record, &NoProgress)?;
     if let Some(evaluation) = &model.evaluation {
         console::raw(&evaluation.to_string());
     }
-    println!("{}", folder.join(MODEL_FILE).display());
+    println!("{}", path.display());
     Ok(())
 }

@@ -19,7 +19,7 @@ use wakeling_vision::{
 /// Pretrain a network on many images of one task
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  wakeling images pretrain --train objects/train --dev objects/test --name objects-m --out runs/objects
+  wakeling images pretrain --train photos/train --dev photos/dev --name photos --out runs/photos
 
 An interrupted run continues when the same command is given again.")]
 pub struct PretrainArgs {
@@ -77,7 +77,8 @@ pub struct PretrainArgs {
 /// Runs the command.
 pub fn run(args: PretrainArgs) -> Result<()> {
     let config = NetworkConfig::new(args.tier.width(), args.side, args.channels.count());
-    let images = ImageSet::open(&args.train, args.split.as_deref(), config.shape())?;
+    let images =
+        ImageSet::open_for_pretraining(&args.train, args.split.as_deref(), config.shape())?;
     let open = |path: &PathBuf| images.open_like(path, args.dev_split.as_deref());
     let held_out = args.dev.as_ref().map(open).transpose()?;
     let mut pretraining = Pretraining::new(config, images);
