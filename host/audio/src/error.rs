@@ -119,7 +119,7 @@ pub enum FileProblem {
     /// Valid header without samples.
     #[error("the file holds no samples")]
     NoSamples,
-    /// Film without sound.
+    /// Video without sound.
     #[error("there is no audio track inside")]
     NoSound,
     /// Header without samples although sound follows, as an interrupted recorder leaves it.

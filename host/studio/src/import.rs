@@ -17,7 +17,7 @@ use wakeling_data::{
     text::file_name,
 };
 
-use crate::{Error, Result, takes::fault_name};
+use crate::{Error, Result, takes::problem_name};
 
 /// Largest file in bytes.
 pub const LARGEST: u64 = 100_000_000;
@@ -38,7 +38,7 @@ pub struct Import {
     /// Why the file, or a part of it, was left out; empty if nothing was.
     pub problem: String,
     /// Kind of the problem, for the page: that of a take, `long`, or empty.
-    pub fault: &'static str,
+    pub problem_kind: &'static str,
 }
 
 /// Reads the takes of a file. Several utterances are split at their pauses, as `finetune` does.
@@ -62,12 +62,12 @@ pub fn read(
     };
     match is_short(&file.0) {
         Err(error) => {
-            let (problem, fault) = (text(error), fault_name(TakeProblem::Unreadable));
-            return Ok(Import { problem, fault, ..Import::default() });
+            let (problem, problem_kind) = (text(error), problem_name(TakeProblem::Unreadable));
+            return Ok(Import { problem, problem_kind, ..Import::default() });
         }
         Ok(false) => {
             let problem = format!("{shown}: longer than {LONGEST_S} s: cut it into shorter files");
-            return Ok(Import { problem, fault: "long", ..Import::default() });
+            return Ok(Import { problem, problem_kind: "long", ..Import::default() });
         }
         Ok(true) => {}
     }
@@ -88,7 +88,7 @@ pub fn read(
     if let (true, Some(left)) = (import.problem.is_empty(), checked.left_out.first()) {
         let more = checked.left_out.len() - 1;
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-        import.fault = fault_name(left.problem);
+        import.problem_kind = problem_name(left.problem);
         import.problem = format!("{shown}: {}{more}", left.reason)
             .replace(&file.0.display().to_string(), &shown);
     }

@@ -304,7 +304,7 @@ impl Session {
         }
         let state = self.state();
         Ok(Answer::json(&json!({
-            "kept": kept, "problem": import.problem, "fault": import.fault, "state": state,
+            "kept": kept, "problem": import.problem, "fault": import.problem_kind, "state": state,
         })))
     }
 
@@ -351,10 +351,14 @@ impl Session {
         let word = self.word.as_ref().ok_or(Error::NoPhrase)?;
         let (mut takes, mut left_out) = (Vec::new(), Vec::new());
         for take in word.takes.kept() {
-            let Checked { problem, fault, .. } = self.checks.of(take);
+            let Checked { problem, problem_kind, .. } = self.checks.of(take);
             match problem {
                 Some(reason) => {
-                    left_out.push(LeftOut { name: name_of(take), reason, fault: fault.into() });
+                    left_out.push(LeftOut {
+                        name: name_of(take),
+                        reason,
+                        problem_kind: problem_kind.into(),
+                    });
                 }
                 None => takes.push(take.clone()),
             }

@@ -139,7 +139,7 @@ impl Session {
                 "speaker": take.metadata.speaker,
                 "style": take.metadata.style,
                 "fault": checked.problem,
-                "fault_kind": checked.fault,
+                "fault_kind": checked.problem_kind,
                 "warning": checked.warning,
                 "verdict": checked.verdict,
                 "origin": match take.metadata.origin.as_str() {

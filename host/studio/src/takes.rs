@@ -36,8 +36,8 @@ const UNLIKE_ADVICE: &str = "unlike the others: was that the phrase?";
 pub struct Checked {
     /// Reason for which the take cannot be used for training.
     pub problem: Option<String>,
-    /// Kind of that reason, for the page; see [`fault_name`].
-    pub fault: &'static str,
+    /// Kind of that reason, for the page; see [`problem_name`].
+    pub problem_kind: &'static str,
     /// Defect of a take that can be used.
     pub warning: Option<&'static str>,
     /// Word for the page: "good", "unusable" or the name of the defect.
@@ -46,14 +46,14 @@ pub struct Checked {
 
 impl Default for Checked {
     fn default() -> Self {
-        Self { problem: None, fault: "", warning: None, verdict: "good" }
+        Self { problem: None, problem_kind: "", warning: None, verdict: "good" }
     }
 }
 
 impl Checked {
     fn problem(problem: TakeProblem, reason: impl Into<String>) -> Self {
-        let (problem, fault) = (Some(reason.into()), fault_name(problem));
-        Self { problem, fault, warning: None, verdict: "unusable" }
+        let (problem, problem_kind) = (Some(reason.into()), problem_name(problem));
+        Self { problem, problem_kind, warning: None, verdict: "unusable" }
     }
 
     /// Returns the text about the take.
@@ -186,7 +186,7 @@ pub fn verdict_name(verdict: Verdict) -> &'static str {
 }
 
 /// Returns the word for a defect in the answers to the page.
-pub fn fault_name(problem: TakeProblem) -> &'static str {
+pub fn problem_name(problem: TakeProblem) -> &'static str {
     match problem {
         TakeProblem::Silent => "silent",
         TakeProblem::NoPhrase => "no_phrase",

@@ -34,7 +34,7 @@ fn of_file(problem: &FileProblem) -> String {
         Problem::NotAudio { .. } => {
             return format!("supported are {FORMATS}; convert it or leave it out");
         }
-        Problem::NoSound => "it is a film without sound: record it again, or leave it out",
+        Problem::NoSound => "it is a video without sound: record it again, or leave it out",
         Problem::NoSamples => "record it again, or leave it out",
         Problem::Interrupted { .. } => {
             "repair it with `sox --ignore-length IN.wav OUT.wav`, or record it again"

@@ -17,7 +17,7 @@ use super::{Program, SHORT, microphone, studio};
 
 /// Script that adds the detections in `window.detections` to the program's next answer: those of a model
 /// that is as good as its training would vary from run to run.
-const HEARD: &str = "window.asked = window.fetch;
+const DETECTIONS: &str = "window.asked = window.fetch;
 window.fetch = async (path, options) => {
     const answer = await asked(path, options);
     if (!window.detections || !path.startsWith('/api/sound?for=live')) return answer;
@@ -42,7 +42,7 @@ fn listening(place: &Path) -> Option<(Program, Browser)> {
     page.type_text("hey you");
     page.press("Enter");
     page.wait_for("!document.getElementById('check').hidden", SHORT);
-    page.evaluate(HEARD);
+    page.evaluate(DETECTIONS);
     page.operate(Pointer, "#to-try");
     page.operate(Pointer, "#listen");
     page.wait_for(LISTENS, SHORT);
@@ -75,8 +75,9 @@ fn detections_whose_sound_is_gone_offer_no_correction() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let Some((_program, mut page)) = listening(place.path()) else { return };
     std::thread::sleep(Duration::from_secs(4));
-    let heard = [1.0, 2.0, 3.0].map(|t| format!("{{ time_s: {t}, word: 'hey you', level: 60 }}"));
-    page.evaluate(&format!("window.detections = [{}]; 0", heard.join(", ")));
+    let detections =
+        [1.0, 2.0, 3.0].map(|t| format!("{{ time_s: {t}, word: 'hey you', level: 60 }}"));
+    page.evaluate(&format!("window.detections = [{}]; 0", detections.join(", ")));
     let buttons = "document.querySelectorAll('#heard .wrong').length";
     page.wait_for(&format!("{buttons} >= 3"), SHORT);
     page.operate(Pointer, "#wrong-3000");

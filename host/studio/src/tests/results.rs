@@ -6,10 +6,10 @@ use super::*;
 use wakeling_tests::{Tier, random_model};
 
 /// Writes a random model as that of the word "hey you", and opens the word.
-fn open(place: &Path) -> (SocketAddr, String) {
+fn open(place: &Path, tier: Tier) -> (SocketAddr, String) {
     let run = place.join("runs/hey-you");
     std::fs::create_dir_all(&run).unwrap();
-    std::fs::write(run.join("model.wkl"), random_model(1, Tier::M)).unwrap();
+    std::fs::write(run.join("model.wkl"), random_model(1, tier)).unwrap();
     let (address, token) = studio(place);
     let (status, state) = ask(address, &token, "POST /api/begin", b"{\"phrase\": \"hey you\"}");
     assert_eq!((status, &state["model"]), (200, &json!(true)), "{state}");
@@ -24,7 +24,7 @@ fn target<'s>(state: &'s Value, id: &str) -> &'s Value {
 #[test]
 fn targets_state_where_a_model_fits() {
     let place = tempfile::tempdir().unwrap();
-    let (address, token) = open(place.path());
+    let (address, token) = open(place.path(), Tier::S);
     let (_, state) = ask(address, &token, "GET /api/state", b"");
     for id in ["uf2", "esphome", "c", "browser", "model"] {
         let target = target(&state, id);
@@ -53,9 +53,20 @@ fn targets_state_where_a_model_fits() {
 }
 
 #[test]
+fn a_board_that_is_too_slow_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let (address, token) = open(place.path(), Tier::M);
+    let (_, state) = ask(address, &token, "GET /api/state", b"");
+    let boards = target(&state, "uf2")["boards"].as_array().unwrap();
+    let pico = boards.iter().find(|board| board["name"] == "pico").expect("a Pico");
+    assert_eq!(pico["obstacle"], "slow", "{pico}");
+    assert!(pico["percent"].as_f64().unwrap() >= 100.0, "{pico}");
+}
+
+#[test]
 fn a_model_is_exported_by_the_code_of_the_command() {
     let place = tempfile::tempdir().unwrap();
-    let (address, token) = open(place.path());
+    let (address, token) = open(place.path(), Tier::S);
     let head =
         |request: &str| format!("{request} HTTP/1.0\r\nHost: {address}\r\n{TOKEN_HEADER}: {token}");
     let (status, header) = send(address, &head("GET /api/export?to=c"), b"");
@@ -86,7 +97,7 @@ fn listen(address: SocketAddr, token: &str, pcm: &[i16]) {
 #[test]
 fn corrections_are_kept_listed_and_taken_back() {
     let place = tempfile::tempdir().unwrap();
-    let (address, token) = open(place.path());
+    let (address, token) = open(place.path(), Tier::S);
     let ask = |request: &str| ask(address, &token, request, b"");
     assert_eq!(ask("POST /api/correct?kind=false_wake").0, 400, "nothing listens");
     ask("POST /api/live");

@@ -28,7 +28,7 @@ pub struct LeftOut {
     pub reason: String,
     /// Kind of the reason, for the page.
     #[serde(default)]
-    pub fault: String,
+    pub problem_kind: String,
 }
 
 /// Recordings of one kind, in two parts.

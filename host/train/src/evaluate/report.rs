@@ -258,7 +258,7 @@ mod tests {
             "3/4 75.0 % (19.4-99.4)",
             "4/4 100.0 %",
             "misses, 10 dB",
-            "normal (the model's own)     50",
+            "normal (the model's own)   50.0",
             "2 in 12 min: too short for a rate",
             "none in 12 min: too short for a rate",
         ] {
