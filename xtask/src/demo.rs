@@ -79,6 +79,8 @@ fn split(chip: &str) -> (String, String) {
 
 /// Results, where they are, and what to try next.
 fn summary(program: &Path, model_bytes: u64, device: &str) -> String {
+    // The alias is used in other folders too.
+    let program = std::path::absolute(program).unwrap_or_else(|_| program.to_owned());
     let program = program.display();
     format!(
         r#"

@@ -102,6 +102,11 @@ fn memory_does_not_grow_with_the_length_of_a_recording() {
     for (name, minutes) in [("one", 1), ("thirty", 30)] {
         long_recording(place.path(&format!("{name}/a.wav")), minutes);
     }
+    fs::create_dir(place.path("other")).expect("a folder");
+    for file in fs::read_dir(place.path("short")).expect("a folder") {
+        let file = file.expect("a recording");
+        fs::copy(file.path(), place.path("other").join(file.file_name())).expect("a copy");
+    }
     let word = |folder: &str| format!("hey wakeling={folder}");
     let evaluate = ["evaluate", "--model", "good.wkl", "--word"];
     let pack = ["pack", "--out", "packs", "--files", "1", "--megabytes", "0.05"];
@@ -112,10 +117,10 @@ fn memory_does_not_grow_with_the_length_of_a_recording() {
             [owned(&evaluate), owned(&[&word("short"), "--negatives", long])].concat()
         }),
         ("positives", 8, &|long| {
-            [owned(&evaluate), owned(&[&word(long), "--negatives", "short"])].concat()
+            [owned(&evaluate), owned(&[&word(long), "--negatives", "other"])].concat()
         }),
         ("noise", 70, &|long| {
-            let more = ["--negatives", "short", "--noise", long];
+            let more = ["--negatives", "other", "--noise", long];
             [owned(&evaluate), owned(&[&word("short")]), owned(&more)].concat()
         }),
         ("packed noise", 8, &|long| {

@@ -141,7 +141,8 @@ fn the_image_of_evaluate_has_the_table_of_the_program() {
     };
     let speech = root().join("demo/test");
     let word = format!("{label}={}", speech.display());
-    let (model, talk) = (model.display().to_string(), speech.display().to_string());
+    let (model, talk) = (model.display().to_string(), root().join("demo/train"));
+    let talk = talk.display().to_string();
     let output = run(&["evaluate", "--model", &model, "--word", &word, "--negatives", &talk], &[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let printed = text(&output.stdout);

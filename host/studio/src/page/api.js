@@ -25,7 +25,7 @@ export async function ask(method, path, body) {
   if (response.ok) return response;
   const { error, code } = await response.json().catch(() => ({}));
   if (isKnown(`error.${code}`)) throw new Error(text(`error.${code}`));
-  throw new Error(error ?? text("odd", { status: response.status }));
+  throw new Error(error ? text("program", { why: error }) : text("odd", { status: response.status }));
 }
 
 /** Sends a request and returns its answer as JSON. */

@@ -4,6 +4,9 @@ import { remembered } from "./dom.js";
 /** Languages of the page, each with its own name. */
 export const languages = { en: "English", de: "Deutsch" };
 
+/** Language of the program, whose own sentences say more than those of the page. */
+export const PROGRAM = "en";
+
 const preferred = [remembered("language"), ...(navigator.languages ?? [])].map((code) => code?.slice(0, 2));
 /** Code of the language of the page. */
 export const language = preferred.find((code) => code in languages) ?? "en";

@@ -7,7 +7,7 @@ import { clearProblem, showProblem } from "./problems.js";
 import { finish } from "./sound.js";
 import { change, isTraining, noteClips, onState, show, state } from "./state.js";
 import { currentStep, goTo } from "./steps.js";
-import { counted, duration, isKnown, text } from "./strings.js";
+import { PROGRAM, counted, duration, isKnown, language, text } from "./strings.js";
 import { faultText, verdictText } from "./verdict.js";
 
 /** Fewest takes from which on some are kept for the report, as in the studio's `training.rs`. */
@@ -67,9 +67,9 @@ function ingredients({ takes, room_seconds, corrections }) {
 }
 
 function detail({ share, left_s, stage, message }) {
-  // The message of a bar describes the work better than its title.
   const name = isKnown(`stage.${stage}`) ? text(`stage.${stage}`) : stage;
-  const values = { percent: Math.round(100 * share), stage: message || name };
+  // The message of a bar describes the work better than its title, in the language of the program.
+  const values = { percent: Math.round(100 * share), stage: (language === PROGRAM && message) || name };
   if (left_s === null || left_s === undefined) return text("detail", values);
   const rounded = left_s < 90 ? 5 * Math.ceil(left_s / 5) : left_s;
   return text("detailLeft", { ...values, left: duration(rounded) });
@@ -107,7 +107,8 @@ function showTraining(training) {
   if (training.state === "failed" && !byId("problem-train")) {
     byId("log").parentElement.open = true;
     const isResolved = ({ training: now }) => now?.state !== "failed";
-    showProblem(byId("train"), training.error || text("failed"), { isResolved, takesFocus: isFollowing });
+    const why = training.error ? text("program", { why: training.error }) : text("failed");
+    showProblem(byId("train"), why, { isResolved, takesFocus: isFollowing });
   }
 }
 

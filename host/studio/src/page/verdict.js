@@ -1,8 +1,6 @@
 // What a report found out, in the language of the page.
-import { duration, isKnown, language, number, text } from "./strings.js";
+import { PROGRAM, duration, isKnown, language, number, text } from "./strings.js";
 
-/** Language of the program, whose own sentence says more. */
-const PROGRAM = "en";
 /** Hours of sound from which on a rate of false accepts means something. */
 const RATE_FROM_H = 0.5;
 

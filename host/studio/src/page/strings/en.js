@@ -321,6 +321,7 @@ export default {
   "gone.live": "The program does not answer. Listening goes on by itself when it is back.\n remedy: if it has ended, start wakeling studio again",
   "gone.train": "The program does not answer. This page asks again every second.\n remedy: if it has ended, start wakeling studio again; the training can then go on",
   back: "The program answers again.",
+  program: "{why}",
   odd: "The program answered with the code {status}.\n remedy: load the page again",
   "error.noSound": "There is no sound to keep yet.\n remedy: listen for a moment, and press the button again",
   "error.soundGone": "The sound of this detection is no longer kept.\n remedy: press the button within 15 seconds, and before you correct a later one",
