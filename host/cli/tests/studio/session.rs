@@ -64,6 +64,8 @@ pub const VARYING: &[&str] = &[
     "#detail",
     "#bar",
     "#log",
+    // The share that is done or the time left, while a training runs.
+    "body:has(#cancel:not([hidden])) #to-train",
     "#result-text",
     "#words",
     "#heard",

@@ -23,7 +23,7 @@ const LINE_BYTES: usize = 16;
 ///
 /// let board = Board::named("microbit-v2")?;
 /// let part = Part { what: "model", address: board.model.start, bytes: vec![7; 20] };
-/// let file = hex::write(&Plan { board, parts: vec![part] });
+/// let file = hex::write(&Plan { board, parts: vec![part], load_percent: None });
 /// assert_eq!(file.lines().nth(1), Some(":100000000707070707070707070707070707070780"));
 /// assert_eq!(hex::read(file.as_bytes()).unwrap()[0].bytes, [7; 20]);
 /// # Ok::<(), wakeling_device::Error>(())

@@ -45,7 +45,7 @@ mod e10 {
 ///
 /// let board = Board::named("pico")?;
 /// let part = Part { what: "model", address: board.model.start, bytes: vec![7; 5_000] };
-/// let file = uf2::write(&Plan { board, parts: vec![part] }, Family::Rp2040);
+/// let file = uf2::write(&Plan { board, parts: vec![part], load_percent: None }, Family::Rp2040);
 /// assert_eq!(file.len(), 2 * 4_096 / 256 * uf2::BLOCK_BYTES); // two sectors
 ///
 /// let parts = uf2::read(&file, Family::Rp2040).unwrap();
