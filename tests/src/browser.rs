@@ -158,6 +158,11 @@ impl Browser {
     }
 
     fn ask(&mut self, method: &str, parameters: Value) -> Value {
+        self.ask_for(method, parameters).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Asks the browser for something. Returns its result, or its error.
+    fn ask_for(&mut self, method: &str, parameters: Value) -> Result<Value, Value> {
         self.next += 1;
         let mut request = json!({ "id": self.next, "method": method, "params": parameters });
         if !self.session.is_null() {
@@ -172,8 +177,12 @@ impl Browser {
             if answer["id"].is_null() {
                 self.events.push(answer);
             } else if answer["id"] == self.next {
-                assert!(answer["error"].is_null(), "{method}: {answer}");
-                return answer["result"].clone();
+                let error = &answer["error"];
+                return if error.is_null() {
+                    Ok(answer["result"].clone())
+                } else {
+                    Err(error.clone())
+                };
             }
         }
     }
@@ -222,16 +231,28 @@ impl Browser {
 
     /// Evaluates an expression in the page and returns its value, after any promise.
     pub fn evaluate(&mut self, expression: &str) -> Value {
+        self.evaluated(expression).unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    /// Evaluates an expression. Returns its value, or the error of the browser.
+    fn evaluated(&mut self, expression: &str) -> Result<Value, Value> {
         let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true });
-        let answer = self.ask("Runtime.evaluate", parameters);
+        let answer = self.ask_for("Runtime.evaluate", parameters)?;
         assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
-        answer["result"]["value"].clone()
+        Ok(answer["result"]["value"].clone())
     }
 
     /// Waits until an expression in the page is true.
     pub fn wait_for(&mut self, expression: &str, patience: Duration) {
         let started = Instant::now();
-        while self.evaluate(expression) != true {
+        loop {
+            match self.evaluated(expression) {
+                Ok(value) if value == true => return,
+                Ok(_) => {}
+                // A page that is left in between has no answer; the next one may.
+                Err(error) if error["message"].to_string().contains("navigated") => {}
+                Err(error) => panic!("{expression}: {error}"),
+            }
             if started.elapsed() > patience {
                 let page = self.evaluate("document.body.innerText");
                 panic!(
