@@ -114,8 +114,13 @@ impl BoardLoad {
 
     /// Returns whether the processor keeps up with the sound, by the computed cycles.
     pub fn keeps_up(&self) -> bool {
-        self.percent < 100.0
+        keeps_up(self.percent)
     }
+}
+
+/// Returns whether a processor keeps up with the sound, by the share of its cycles in percent.
+pub fn keeps_up(percent: f64) -> bool {
+    percent < 100.0
 }
 
 fn has_room(cost: &Cost, room: u64) -> bool {

@@ -178,6 +178,7 @@ mod tests {
             "advise",
             &[
                 "record_group",
+                "train_with_more",
                 "train_with_noise",
                 "train_with_false_wakes",
                 "set_eager",

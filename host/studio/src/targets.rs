@@ -8,6 +8,7 @@ use std::{
 use serde_json::{Value, json};
 use wakeling_device::{
     board::{BOARDS, Board, Family, Loader, esphome::ESPHOME_BOARDS},
+    cost::keeps_up,
     flash::{Plan, Source, needs_plain, shipped::Shipped, uf2},
     model_file,
     sensitivity::{Evidence, FalseAccepts, SensitivityScale, Setting},
@@ -199,7 +200,7 @@ impl Fit<'_> {
         shipped: &Result<Shipped, Obstacle>,
     ) -> Result<(), Obstacle> {
         let plain = needs_plain(board, self.source).map_err(|e| self.obstacle(&e.into()))?;
-        if let Some(percent) = board.percent_of(self.model).filter(|percent| *percent >= 100.0) {
+        if let Some(percent) = board.percent_of(self.model).filter(|percent| !keeps_up(*percent)) {
             return Err(self.obstacle(&Error::TooSlow { board, percent }));
         }
         let loaded = shipped.as_ref().map_err(Clone::clone)?.load(board, plain);

@@ -9,7 +9,9 @@ use std::{
 use clap::Args;
 use wakeling_shared::model::Model;
 
-use super::{KeywordPath, check_negatives, number, open_datasets, open_takes, parse_keyword};
+use super::{
+    KeywordPath, number, open_datasets, open_negatives, open_takes, parse_keyword, unreadable,
+};
 use crate::error::{Error, Result};
 use wakeling_audio::features::{FrontendTables, NormalizationKind};
 use wakeling_core::{Error as CoreError, files, progress::Bars};
@@ -28,6 +30,8 @@ use wakeling_train::{
     models,
 };
 
+/// What to give instead of data of which nothing can be read.
+const OTHERS: &str = "other recordings";
 /// Allowed signal-to-noise ratios in dB; beyond them only noise or only speech would remain.
 const SNR_DB: std::ops::RangeInclusive<f32> = -30.0..=60.0;
 
@@ -98,7 +102,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     let bytes = model_file::read(&args.model)?;
     let model = model_file::load(&args.model, &bytes)?;
     let words = args.word_indices(&model)?;
-    check_negatives(&args.words, &args.negatives)?;
+    let negatives = open_negatives(&args.negatives, &args.words)?;
     let floats = args.load_floats()?;
     if let Some(folder) = args.report.as_deref().and_then(Path::parent) {
         fs::create_dir_all(folder).map_err(CoreError::io(folder, "create"))?;
@@ -108,9 +112,8 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     let conditions = args.conditions(noise.as_ref());
     let mut evaluation = Evaluation::new(&model, &conditions);
     args.play_words(&mut evaluation, &words)?;
-    let negatives = open_datasets(&args.negatives)?;
     if !evaluation.add_negatives(negatives, &Bars::default())? {
-        return Err(nothing_scored(&args.negatives[0]));
+        return Err(unreadable(&args.negatives[0], OTHERS));
     }
     if let Some((pretrained, heads)) = &floats {
         evaluation.add_float(pretrained, heads)?;
@@ -171,14 +174,6 @@ fn in_shell(argument: &str) -> String {
     format!("'{}'", argument.replace('\'', "'\\''"))
 }
 
-fn nothing_scored(path: &Path) -> Error {
-    Error::input(
-        path,
-        "no recording in it can be read",
-        "see the lines above; give other recordings",
-    )
-}
-
 impl EvaluateArgs {
     /// Describes this evaluation: date, model, command, data and settings.
     fn provenance(&self, made_at: u64, bytes: &[u8], model: &Model<'_>) -> Provenance {
@@ -231,7 +226,7 @@ impl EvaluateArgs {
             }
             let keyword = (word.label.as_str(), index);
             if !evaluation.add_keyword(keyword, checked.examples(), &Bars::default())? {
-                return Err(nothing_scored(&word.path));
+                return Err(unreadable(&word.path, OTHERS));
             }
         }
         Ok(())

@@ -8,9 +8,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    KeywordPath, NegativeArgs, Training, check_negatives, open_datasets, parse_keyword, shell_word,
+    KeywordPath, NegativeArgs, Training, open_datasets, open_negatives, parse_keyword, shell_word,
+    unreadable,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 use wakeling_core::{
     cache, files,
     progress::{Bars, NoProgress},
@@ -96,10 +97,10 @@ pub struct FinetuneArgs {
 pub fn run(args: FinetuneArgs) -> Result<()> {
     let path = args.out.join(MODEL_FILE);
     // The user's files are checked before any long computation begins.
-    check_negatives(&args.words, &args.other.negatives)?;
+    let negatives = open_negatives(&args.other.negatives, &args.words)?;
     let (mut recipe, pretrained, fit) = args.recipe(&path)?;
     let _claim = files::claim(&args.out)?;
-    recipe.negatives = args.other.load_own(&recipe.backbone.frontend())?;
+    recipe.negatives = args.other.load_own(&negatives, &recipe.backbone.frontend())?;
     recipe.only_own = args.other.only_own;
     recipe.false_wakes = args.load_false_wakes(&recipe.backbone.frontend())?;
     recipe.train = args.train;
@@ -189,9 +190,7 @@ impl FinetuneArgs {
         }
         let clips = load_speech(&open_datasets(&sounds)?, frontend, "false wakes");
         if clips.is_empty() && events.is_empty() && !self.false_wakes.is_empty() {
-            let remedy = "see the lines above; give the recordings that a device saved";
-            let path = &self.false_wakes[0];
-            return Err(Error::input(path, "no recording in it can be read", remedy));
+            return Err(unreadable(&self.false_wakes[0], "the recordings that a device saved"));
         }
         Ok(FalseWakes { clips, events })
     }

@@ -81,25 +81,41 @@ pub fn open_datasets(paths: &[PathBuf]) -> Result<Vec<Example>> {
     Ok(all)
 }
 
-/// Rejects negatives that are recordings of a keyword, such as its own folder given by mistake. Clips
-/// whose text contains the keyword are left out where they are used, and therefore allowed.
-pub fn check_negatives(words: &[KeywordPath], negatives: &[PathBuf]) -> Result<()> {
+/// Error for data of which nothing can be read. `give` says what to give instead.
+pub fn unreadable(path: &Path, give: &str) -> Error {
+    Error::input(
+        path,
+        "no recording in it can be read",
+        format!("see the lines above; give {give}"),
+    )
+}
+
+/// Loads the clips of negatives. Rejects those that are recordings of a keyword, such as its own folder
+/// given by mistake. Clips whose text contains the keyword are left out where they are used, and
+/// therefore allowed.
+pub fn open_negatives(paths: &[PathBuf], words: &[KeywordPath]) -> Result<Vec<Example>> {
     let place = |example: &Example| {
         let path = std::fs::canonicalize(&example.path).unwrap_or_else(|_| example.path.clone());
         (path, Example { path: PathBuf::new(), ..example.clone() }.name())
     };
-    for path in negatives {
-        // What cannot be opened is reported where it is loaded.
-        let Ok(negatives) = Dataset::open(path) else { continue };
-        let places: Vec<_> = negatives.examples.iter().map(|e| (place(e), e)).collect();
+    let mut all = Vec::new();
+    for path in paths {
+        let negatives = open_dataset(path)?;
         for word in words {
+            // What cannot be opened is reported where it is loaded.
             let Ok(recordings) = Dataset::open(&word.path) else { continue };
+            let own: HashSet<_> = recordings.examples.iter().map(place).collect();
+            let names: HashSet<_> =
+                recordings.examples.iter().map(|e| e.path.file_name()).collect();
             let is_left_out = |e: &Example| {
                 let text = e.text.as_deref().map(clean).unwrap_or_default();
                 contains_phrase(&text, &word.label)
             };
-            let own: HashSet<_> = recordings.examples.iter().map(place).collect();
-            let both = places.iter().filter(|(at, e)| own.contains(at) && !is_left_out(e)).count();
+            // Paths are resolved, which takes time, only where the file's name is that of a recording.
+            let is_own = |e: &&Example| {
+                names.contains(&e.path.file_name()) && own.contains(&place(e)) && !is_left_out(e)
+            };
+            let both = negatives.iter().filter(is_own).count();
             if both > 0 {
                 let (s, are) = if both == 1 { ("", "is") } else { ("s", "are") };
                 let label = quoted(&word.label);
@@ -108,8 +124,9 @@ pub fn check_negatives(words: &[KeywordPath], negatives: &[PathBuf]) -> Result<(
                 return Err(Error::input(path, problem, remedy));
             }
         }
+        all.extend(negatives);
     }
-    Ok(())
+    Ok(all)
 }
 
 /// Negative data: the shipped negatives, and the user's.
@@ -127,19 +144,18 @@ pub struct NegativeArgs {
 }
 
 impl NegativeArgs {
-    /// Loads the user's negative data.
+    /// Loads the user's negative data. `speech` are the opened negatives.
     ///
     /// # Errors
     /// As [`open_datasets`], and if nothing in the given folders can be read.
-    pub fn load_own(&self, frontend: &FrontendParams<'_>) -> Result<Negatives> {
-        let speech = load_speech(&open_datasets(&self.negatives)?, frontend, "negatives");
+    pub fn load_own(&self, speech: &[Example], frontend: &FrontendParams<'_>) -> Result<Negatives> {
+        let speech = load_speech(speech, frontend, "negatives");
         let noise = load_log_mel(&open_datasets(&self.noise)?, frontend, "noise");
         let noise: Vec<_> = noise.into_iter().flatten().collect();
         let sources = [(&self.negatives, speech.is_empty()), (&self.noise, noise.is_empty())];
         for (paths, is_empty) in sources {
             if let (Some(path), true) = (paths.first(), is_empty) {
-                let remedy = "see the lines above; give folders of recordings, or none";
-                return Err(Error::input(path, "no recording in it can be read", remedy));
+                return Err(unreadable(path, "folders of recordings, or none"));
             }
         }
         Ok(Negatives { speech, noise })
@@ -148,9 +164,10 @@ impl NegativeArgs {
     /// Loads all negative data.
     ///
     /// # Errors
-    /// As [`open_datasets`], and if a shipped pack is damaged.
+    /// As [`open_datasets`] and [`NegativeArgs::load_own`], and if a shipped pack is damaged.
     pub fn load(&self, frontend: &FrontendParams<'_>) -> Result<Negatives> {
-        Ok(models::negatives(&self.load_own(frontend)?, self.only_own)?)
+        let own = self.load_own(&open_datasets(&self.negatives)?, frontend)?;
+        Ok(models::negatives(&own, self.only_own)?)
     }
 }
 

@@ -19,7 +19,10 @@ fn the_progress_of_a_training_goes_through_all_stages() {
     let (_program, url) = studio(place.path());
     ask(&url, "/api/begin", Some(&json!({ "phrase": "hey you" })));
     let state = ask(&url, "/api/train", Some(&json!({})));
-    assert_eq!(state["training"]["left_out"][0]["name"], "take-0009.wav", "{state}");
+    let left_out = &state["training"]["left_out"][0];
+    assert_eq!(left_out["name"], "take-0009.wav", "{state}");
+    // The page has a text for the kind.
+    assert_eq!(left_out["fault"], "silent", "{state}");
     assert_eq!(state["training"]["takes"], json!([6, 2]), "{state}");
 
     let states = follow(&url, |_| false);

@@ -35,6 +35,7 @@ use shipped::Firmware;
 use crate::{
     Error, Result,
     board::{ARENA_BYTES, Board},
+    cost::keeps_up,
     model_file,
 };
 
@@ -140,7 +141,7 @@ impl Plan {
 
     /// Tests whether the board's processor keeps up with the sound, as far as its load was computed.
     pub fn keeps_up(&self) -> bool {
-        self.load_percent.is_none_or(|percent| percent < 100.0)
+        self.load_percent.is_none_or(keeps_up)
     }
 
     /// Tests whether the plan writes a program.

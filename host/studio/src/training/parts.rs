@@ -27,7 +27,7 @@ pub struct LeftOut {
     /// The reason.
     pub reason: String,
     /// Kind of the reason, for the page.
-    #[serde(default)]
+    #[serde(default, rename = "fault")]
     pub problem_kind: String,
 }
 
